@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: the operations, the kernels, and the graph that differentiates them."""

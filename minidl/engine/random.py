@@ -1,0 +1,23 @@
+"""The generator that every drawing function falls back on when it is given no ``rng``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_default = np.random.default_rng(0)
+
+
+def manual_seed(seed: int) -> np.random.Generator:
+    """Restart the default generator from ``seed`` and return it; the same seed gives the same draws."""
+    global _default
+    _default = np.random.default_rng(seed)
+    return _default
+
+
+def default_rng_or(rng: np.random.Generator | None) -> np.random.Generator:
+    """``rng`` itself, or the default generator where it is None; anything else is refused."""
+    if rng is None:
+        return _default
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a np.random.Generator, such as np.random.default_rng(0), got {rng!r}")
+    return rng
