@@ -8,12 +8,13 @@ import numpy as np
 class Op:
     """One differentiable operation ``y = op.forward(*arrays)``; an instance is its own context, used once.
 
-    A subclass takes what is not differentiated (axes, strides, labels) in ``__init__``, saves in ``forward`` what
-    ``backward`` needs, under the names of the formula, and returns from ``backward`` one gradient per input: a tuple,
-    or the bare array of an operation with one input. ``None`` may stand where ``needs`` is False.
+    A subclass takes what is not differentiated (axes, strides, labels) in ``__init__``, saves in ``forward``
+    what ``backward`` needs, under the names of the formula, and returns from ``backward`` one gradient per
+    input: a tuple, or the bare array of an operation with one input. ``None`` may stand where ``needs`` is
+    False.
     """
 
-    needs: tuple[bool, ...] = ()  # per input: does anybody want its gradient?  Set by apply.
+    needs: tuple[bool, ...] = (True, True, True)  # per input: does anybody want its gradient?  Set by apply.
 
     def forward(self, *arrays: np.ndarray) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -23,11 +24,10 @@ class Op:
 
 
 def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Sum ``grad`` over the axes along which an array of ``shape`` was broadcast: the adjoint of broadcasting."""
+    """Sum ``grad`` over the axes along which an array of ``shape`` was broadcast: broadcasting's adjoint."""
     if grad.shape == shape:
         return grad
     added = tuple(range(grad.ndim - len(shape)))
-    stretched = tuple(
-        i + len(added) for i, n in enumerate(shape) if n == 1 and grad.shape[i + len(added)] != 1
-    )
+    aligned = grad.shape[len(added) :]
+    stretched = tuple(len(added) + i for i, n in enumerate(shape) if n == 1 and aligned[i] != 1)
     return grad.sum(axis=added + stretched, keepdims=True).reshape(shape)

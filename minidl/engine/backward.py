@@ -1,0 +1,152 @@
+"""The backward pass: gradients carried from an output to everything that it was computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from minidl.engine.op import Op
+    from minidl.engine.tensor import Tensor
+
+# detect_anomaly (trace.py) puts a function check(op, result, what it was computed from, "forward" or
+# "backward") here.
+anomaly_check: ContextVar[Callable[[Op, np.ndarray, list[np.ndarray], str], None] | None]
+anomaly_check = ContextVar("anomaly_check", default=None)
+
+
+def topological_order(root: Hashable, parents_of: Callable[[Any], Iterable]) -> list:
+    """Every node that can be reached from ``root``, each before all of its parents.
+
+    Depth-first with a stack of our own, since Python's is too short for a long chain: a node is finished when
+    all of its parents are, and the order is the reverse of finishing.
+    """
+    finished, seen = [], {root}
+    stack = [(root, iter(parents_of(root)))]
+    while stack:
+        node, parents = stack[-1]
+        for parent in parents:
+            if parent not in seen:
+                seen.add(parent)
+                stack.append((parent, iter(parents_of(parent))))
+                break
+        else:
+            finished.append(node)
+            stack.pop()
+    return finished[::-1]
+
+
+def differentiable_parents(tensor: Tensor) -> list[Tensor]:
+    return [parent for parent in tensor.parents if parent.requires_grad]
+
+
+def backward(output: Tensor, grad_output: Any = None) -> None:
+    """Add d(output . grad_output) / d(leaf) to the ``.grad`` of every leaf that requires one."""
+    order = topological_order(output, differentiable_parents)
+    keep = {t for t in order if t.op is None or t.retains_grad}
+    # Written only now, so that an error on the way leaves every .grad as it was.
+    for tensor, grad in gradients(order, first_gradient(output, grad_output), set(order), keep).items():
+        if tensor.grad is None:
+            tensor.grad = np.array(grad)
+        else:
+            tensor.grad += grad
+
+
+def grad(
+    output: Tensor, inputs: Tensor | Sequence[Tensor], grad_output: Any = None
+) -> np.ndarray | tuple[np.ndarray, ...]:
+    """d(output . grad_output) / d(input) for any tensors of the graph; no ``.grad`` is touched.
+
+    Returns an array for a Tensor, a tuple of arrays for a sequence of them. Only what lies between the inputs
+    and the output is computed. Raises ValueError for an input that the output does not depend on.
+    """
+    wanted = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+    order = topological_order(output, differentiable_parents)
+    between = set(wanted)
+    for tensor in reversed(order):
+        if not between.isdisjoint(tensor.parents):
+            between.add(tensor)
+    grads = gradients(order, first_gradient(output, grad_output), between, set(wanted))
+    for i, tensor in enumerate(wanted):
+        if tensor not in grads:
+            raise ValueError(f"the output does not depend on inputs[{i}], {tensor!r}")
+    found = tuple(np.array(grads[tensor]) for tensor in wanted)
+    return found if isinstance(inputs, list | tuple) else found[0]
+
+
+def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
+    """What the pass starts from: the given gradient, or 1 for an output of one element."""
+    if not output.requires_grad:
+        raise ValueError(
+            f"{output!r} depends on nothing that requires a gradient; set requires_grad=True on an input, "
+            "and compute outside no_grad()"
+        )
+    if grad_output is None:
+        if output.size != 1:
+            raise ValueError(
+                f"backward from shape {output.shape} needs a gradient of that shape to start from; "
+                "or reduce the tensor to a single number first, with .sum() or .mean()"
+            )
+        return np.ones_like(output.data)
+    grad_output = np.asarray(grad_output)
+    if grad_output.shape != output.shape:
+        raise ValueError(f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
+    return grad_output.astype(output.dtype)
+
+
+def gradients(
+    order: list[Tensor], first: np.ndarray, along: set[Tensor], keep: set[Tensor]
+) -> dict[Tensor, np.ndarray]:
+    """Walk the ``order``, whose first tensor starts with gradient ``first``; return those of ``keep``.
+
+    Only tensors in ``along`` get a gradient. One that is neither kept nor still to be walked is dropped at
+    once.
+    """
+    grads = {order[0]: first}
+    for tensor in order:
+        if tensor.op is None or tensor not in grads:
+            continue
+        grad = grads[tensor] if tensor in keep else grads.pop(tensor)
+        if along.isdisjoint(tensor.parents):
+            continue
+        for parent, grad_parent in zip(tensor.parents, backward_one(tensor, grad, along), strict=True):
+            if grad_parent is not None:
+                # A new array, never +=: the Op may have returned one array for several parents.
+                grads[parent] = grads[parent] + grad_parent if parent in grads else grad_parent
+    return {tensor: grads[tensor] for tensor in keep if tensor in grads}
+
+
+def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[np.ndarray | None]:
+    """Run one Op backward and check what it returned: the one place that looks at shapes and dtypes."""
+    op, name = tensor.op, type(tensor.op).__name__
+    needs = []
+    for i, parent in enumerate(tensor.parents):
+        needs.append(parent.requires_grad and parent in along)
+        if parent.version != tensor.parent_versions[i]:
+            raise ValueError(
+                f"input {i} of {name} was changed after the forward pass, {parent!r}: run it again"
+            )
+    op.needs = tuple(needs)
+    grads = op.backward(grad)
+    grads = grads if isinstance(grads, tuple | list) else (grads,)
+    if len(grads) != len(needs):
+        raise ValueError(f"{name}.backward gave {len(grads)} gradients for {len(needs)} inputs")
+
+    wanted = []
+    for parent, need, grad_parent in zip(tensor.parents, needs, grads, strict=True):
+        if not need:
+            wanted.append(None)
+            continue
+        shape, dtype = getattr(grad_parent, "shape", None), getattr(grad_parent, "dtype", None)
+        if shape != parent.shape or dtype != tensor.dtype:
+            raise ValueError(
+                f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}, "
+                f"expected {parent.shape} and {tensor.dtype}, for {parent!r}"
+            )
+        if anomaly_check.get():
+            anomaly_check.get()(op, grad_parent, [grad], "backward")
+        wanted.append(grad_parent.astype(parent.dtype, copy=False))
+    return wanted

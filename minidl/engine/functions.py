@@ -1,0 +1,45 @@
+"""Functions of several tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.elementwise import Maximum, Minimum, Where
+from minidl.engine.shape import Concatenate, Pad, Stack
+from minidl.engine.tensor import Tensor, apply
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of a and b, element by element; where equal, each gets half of the gradient."""
+    return apply(Maximum(), a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of a and b, element by element; where equal, each gets half of the gradient."""
+    return apply(Minimum(), a, b)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where the condition (bool, not differentiated) holds, otherwise b."""
+    condition = np.asarray(condition)
+    if condition.dtype != np.bool_:
+        raise TypeError(f"condition must be bool, got {condition.dtype}: write it as a comparison")
+    return apply(Where(condition), a, b)
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """The tensors one after another along an axis that they have."""
+    return apply(Concatenate(axis), *tensors)
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """The tensors, all of one shape, laid along a new axis."""
+    return apply(Stack(axis), *tensors)
+
+
+def pad(x: Any, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+    """x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i."""
+    return apply(Pad(tuple(tuple(pair) for pair in pad_width), value), x)

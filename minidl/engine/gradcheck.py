@@ -1,0 +1,97 @@
+"""Finite differences against backward: the test that every gradient here has to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.backward import grad
+from minidl.engine.tensor import Tensor
+
+
+class GradcheckError(AssertionError):
+    """A gradient, a dtype or an input is not what it has to be."""
+
+
+def gradcheck(
+    function: Callable[..., Tensor],
+    *inputs: Any,
+    eps: float = 1e-6,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+) -> float:
+    """Compare backward with central differences, (f(x + h) - f(x - h)) / 2h, for every element of every
+    input.
+
+    ``function`` takes Tensors and returns one. ``inputs`` are arrays or Tensors; floating ones are checked,
+    in float64, the others passed as they are. With f the output weighted by fixed random numbers, |expected -
+    got| must be at most rtol max(|expected|, |got|) + atol max(1, |f|). Stay away from kinks: there both are
+    right.
+
+    It is also checked that the function gives the same twice, leaves its inputs alone, and keeps float32.
+
+    Returns the largest |expected - got| / max(|expected|, |got|, 1). Raises GradcheckError that says where.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    plain = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]
+    checked = [i for i, x in enumerate(plain) if x.dtype.kind == "f"]
+    if not checked:
+        raise ValueError("gradcheck needs at least one floating input")
+    for i in checked:
+        plain[i] = plain[i].astype(np.float64)
+
+    leaves = [Tensor(x.copy(), requires_grad=i in checked) for i, x in enumerate(plain)]
+    output = function(*leaves)
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, output.shape)
+
+    def weighted(arrays: list[np.ndarray]) -> float:
+        return float((function(*[Tensor(x) for x in arrays]).data * weights).sum())
+
+    value = float((output.data * weights).sum())
+    if weighted(plain) != value:
+        raise GradcheckError(
+            f"{name} gives another value on the same inputs: fix its seed inside the function"
+        )
+    got = grad(output, [leaves[i] for i in checked], weights)
+    for i, leaf in enumerate(leaves):
+        if not np.array_equal(leaf.data, plain[i]):
+            raise GradcheckError(f"{name} changed its input {i} in place")
+
+    worst = 0.0
+    for i, got_i in zip(checked, got, strict=True):
+        for index in np.ndindex(plain[i].shape):
+            expected = _central_difference(weighted, plain, i, index, eps)
+            difference = abs(expected - got_i[index])
+            size = max(abs(expected), abs(got_i[index]))
+            if not difference <= rtol * size + atol * max(1.0, abs(value)):
+                raise GradcheckError(
+                    f"{name}, input {i}, index {index}: expected {expected:.8g} by finite differences, "
+                    f"got {got_i[index]:.8g} from backward: a relative error of {difference / size:.2g}"
+                )
+            worst = max(worst, difference / max(size, 1.0))
+    _check_float32(name, function, plain, checked)
+    return worst
+
+
+def _central_difference(weighted, plain, i, index, eps) -> float:
+    x = plain[i][index]
+    h = eps * max(1.0, abs(x))
+    values = []
+    for moved in (x + h, x - h):
+        plain[i][index] = moved
+        values.append(weighted(plain))
+    plain[i][index] = x
+    return (values[0] - values[1]) / ((x + h) - (x - h))
+
+
+def _check_float32(name, function, plain, checked) -> None:
+    leaves = [
+        Tensor(x.astype(np.float32) if i in checked else x, requires_grad=i in checked)
+        for i, x in enumerate(plain)
+    ]
+    output = function(*leaves)
+    if output.dtype != np.float32:
+        raise GradcheckError(f"{name} turned float32 inputs into {output.dtype}")
+    grad(output, [leaves[i] for i in checked], np.ones(output.shape))  # backward refuses another dtype itself

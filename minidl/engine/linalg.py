@@ -1,0 +1,58 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.engine.op import Op, unbroadcast
+
+
+def swap_last(x: np.ndarray) -> np.ndarray:
+    """Transpose the last two axes: (..., n, k) -> (..., k, n)."""
+    return np.swapaxes(x, -1, -2)
+
+
+class MatMul(Op):
+    """y = a @ b.  Shapes (..., n, k) and (..., k, m) give (..., n, m); a vector counts as one row or
+    column."""
+
+    def forward(self, a, b):
+        self.a_shape, self.b_shape = a.shape, b.shape
+        self.a = a[np.newaxis, :] if a.ndim == 1 else a
+        self.b = b[:, np.newaxis] if b.ndim == 1 else b
+        return a @ b
+
+    def backward(self, grad):
+        if len(self.b_shape) == 1:
+            grad = np.expand_dims(grad, -1)  # (..., n) -> (..., n, 1)
+        if len(self.a_shape) == 1:
+            grad = np.expand_dims(grad, -2)  # (..., m) -> (..., 1, m)
+        grad_a = grad_b = None
+        if self.needs[0]:
+            grad_a = grad @ swap_last(self.b)  # (n, m) @ (m, k) -> (n, k)
+            grad_a = unbroadcast(grad_a, self.a.shape).reshape(self.a_shape)
+        if self.needs[1]:
+            grad_b = swap_last(self.a) @ grad  # (k, n) @ (n, m) -> (k, m)
+            grad_b = unbroadcast(grad_b, self.b.shape).reshape(self.b_shape)
+        return grad_a, grad_b
+
+
+class Linear(Op):
+    """y = x @ W.T + b.  Shapes (..., in), (out, in), (out,) give (..., out)."""
+
+    def forward(self, x, weight, *bias):
+        if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+            raise ValueError(f"expected x (..., in) and weight (out, in), got {x.shape} and {weight.shape}")
+        if bias and bias[0].shape != weight.shape[:1]:
+            raise ValueError(f"expected bias ({weight.shape[0]},), got {bias[0].shape}")
+        self.x, self.weight, self.has_bias = x, weight, bool(bias)
+        y = x @ weight.T
+        if bias:
+            y += bias[0]
+        return y
+
+    def backward(self, grad):
+        rows = grad.reshape(-1, grad.shape[-1])  # (N, out)
+        grad_x = grad @ self.weight if self.needs[0] else None
+        grad_weight = rows.T @ self.x.reshape(-1, self.x.shape[-1]) if self.needs[1] else None
+        return (grad_x, grad_weight, rows.sum(axis=0)) if self.has_bias else (grad_x, grad_weight)

@@ -1,0 +1,63 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.engine.op import Op
+
+
+class BatchNorm(Op):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta, per channel of x (N, C) or (N, C, H, W)
+
+    ``mean`` and ``var`` (divided by n) are those of the batch, or those given to ``__init__`` (evaluation),
+    which are constants to the gradient. With x_hat the normalised input and n values per channel, on batch
+    statistics
+
+        dL/dx = gamma / sqrt(var + eps) * (g - mean(g) - x_hat mean(g x_hat))
+
+    (Ioffe and Szegedy 2015).
+    """
+
+    def __init__(
+        self, mean: np.ndarray | None = None, var: np.ndarray | None = None, eps: float = 1e-5
+    ) -> None:
+        self.mean, self.var, self.eps = mean, var, eps
+        self.uses_batch = mean is None
+
+    def forward(self, x, gamma, beta):
+        if x.ndim < 2 or gamma.shape != x.shape[1:2] or beta.shape != x.shape[1:2]:
+            raise ValueError(
+                f"expected x (N, C, ...), gamma (C,), beta (C,), got {x.shape}, {gamma.shape}, {beta.shape}"
+            )
+        self.axes = (0, *range(2, x.ndim))  # all but the channels
+        self.per_channel = (1, -1) + (1,) * (x.ndim - 2)  # a channel's number laid beside x
+        self.n = x.size // x.shape[1] if x.size else 0
+        if self.uses_batch:
+            if self.n <= 1:
+                raise ValueError(
+                    f"batch statistics need more than 1 value per channel, got x of shape {x.shape}"
+                )
+            self.mean = x.mean(axis=self.axes)
+            centred = x - self.mean.reshape(self.per_channel)
+            self.var = (centred**2).mean(axis=self.axes)
+        else:
+            centred = x - self.mean.astype(x.dtype).reshape(self.per_channel)
+        self.gamma = gamma
+        self.inv_std = 1 / np.sqrt(self.var.astype(x.dtype) + x.dtype.type(self.eps))
+        self.x_hat = np.multiply(centred, self.inv_std.reshape(self.per_channel), out=centred)
+        y = self.x_hat * gamma.reshape(self.per_channel)
+        y += beta.reshape(self.per_channel)
+        return y
+
+    def backward(self, grad):
+        grad_beta = grad.sum(axis=self.axes)
+        grad_gamma = (grad * self.x_hat).sum(axis=self.axes)
+        if not self.needs[0]:
+            return None, grad_gamma, grad_beta
+        grad_x = grad
+        if self.uses_batch:
+            mean_g = (grad_beta / grad.dtype.type(self.n)).reshape(self.per_channel)
+            mean_g_x_hat = (grad_gamma / grad.dtype.type(self.n)).reshape(self.per_channel)
+            grad_x = grad - mean_g - self.x_hat * mean_g_x_hat
+        return grad_x * (self.gamma * self.inv_std).reshape(self.per_channel), grad_gamma, grad_beta

@@ -1,0 +1,190 @@
+"""Operations that sum over axes: sums, extrema, softmax and what is built on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.engine.op import Op
+
+Axis = int | tuple[int, ...] | None
+
+
+def normalize_axis(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes as a sorted tuple of numbers in 0 ... ndim-1; None stands for all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    for i in axes:
+        if not isinstance(i, int | np.integer):
+            raise TypeError(f"axis must be an int, a tuple of ints or None, got {axis!r}")
+        if not -ndim <= i < ndim:
+            raise ValueError(f"axis {i} is out of range for an array of {ndim} dimensions")
+    normal = tuple(sorted(int(i) % ndim for i in axes))
+    if len(set(normal)) < len(normal):
+        raise ValueError(f"axis {axis} names an axis twice")
+    return normal
+
+
+class Reduction(Op):
+    """What the reductions share: which axes, and how a reduced array is laid beside the input again."""
+
+    needs_elements = True  # a mean, a variance or an extremum of nothing has no value
+
+    def __init__(self, axis: Axis = None, keepdims: bool = False) -> None:
+        self.axis, self.keepdims = axis, keepdims
+
+    def setup(self, x: np.ndarray) -> None:
+        self.axes = normalize_axis(self.axis, x.ndim)
+        self.count = int(np.prod([x.shape[i] for i in self.axes]))
+        if self.needs_elements and self.count == 0:
+            raise ValueError(f"nothing to reduce over axes {self.axes} of an array of shape {x.shape}")
+
+    def beside(self, reduced: np.ndarray) -> np.ndarray:
+        """Give a reduced array its axes of length 1 back, so that it broadcasts against the input."""
+        return reduced if self.keepdims else np.expand_dims(reduced, self.axes)
+
+
+class Sum(Reduction):
+    """y = sum of x over the axes"""
+
+    needs_elements = False
+
+    def forward(self, x):
+        self.setup(x)
+        self.x_shape = x.shape
+        return x.sum(axis=self.axes, keepdims=self.keepdims)
+
+    def backward(self, grad):
+        return np.broadcast_to(self.beside(grad), self.x_shape)
+
+
+class Mean(Reduction):
+    """y = (1/n) sum of x over the axes"""
+
+    def forward(self, x):
+        self.setup(x)
+        self.x_shape = x.shape
+        return x.mean(axis=self.axes, keepdims=self.keepdims)
+
+    def backward(self, grad):
+        return np.broadcast_to(self.beside(grad) / grad.dtype.type(self.count), self.x_shape)
+
+
+class Var(Reduction):
+    """y = (1/(n - ddof)) sum of (x - mean)^2;  dy/dx = 2 (x - mean) / (n - ddof)"""
+
+    def __init__(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> None:
+        super().__init__(axis, keepdims)
+        self.ddof = ddof
+
+    def forward(self, x):
+        self.setup(x)
+        if self.count <= self.ddof:
+            raise ValueError(
+                f"var with ddof={self.ddof} needs more than {self.ddof} values, got {self.count}"
+            )
+        self.centred = x - x.mean(axis=self.axes, keepdims=True)
+        self.n = x.dtype.type(self.count - self.ddof)
+        return (self.centred**2).sum(axis=self.axes, keepdims=self.keepdims) / self.n
+
+    def backward(self, grad):
+        return self.beside(grad) * 2 * self.centred / self.n
+
+
+class Max(Reduction):
+    """y = max of x over the axes;  elements that tie for it share the gradient equally"""
+
+    def forward(self, x):
+        self.setup(x)
+        self.x = x
+        self.y = x.max(axis=self.axes, keepdims=self.keepdims)
+        return self.y
+
+    def backward(self, grad):
+        winners = (self.x == self.beside(self.y)).astype(grad.dtype)
+        return self.beside(grad) * winners / winners.sum(axis=self.axes, keepdims=True)
+
+
+class Min(Max):
+    """y = min of x over the axes;  elements that tie for it share the gradient equally"""
+
+    def forward(self, x):
+        self.setup(x)
+        self.x = x
+        self.y = x.min(axis=self.axes, keepdims=self.keepdims)
+        return self.y
+
+
+class LogSumExp(Reduction):
+    """y = log sum e^x, computed as m + log sum e^(x-m) with m = max x;  dy/dx = e^(x-y)"""
+
+    def forward(self, x):
+        self.setup(x)
+        m = x.max(axis=self.axes, keepdims=True)
+        m = np.where(np.isfinite(m), m, x.dtype.type(0))  # all -inf gives -inf, not NaN
+        self.x = x
+        with np.errstate(divide="ignore"):
+            self.y = np.log(np.exp(x - m).sum(axis=self.axes, keepdims=True)) + m
+        return self.y if self.keepdims else self.y.squeeze(self.axes)
+
+    def backward(self, grad):
+        return self.beside(grad) * np.exp(self.x - self.y)
+
+
+def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> np.ndarray:
+    """p = e^(z/T) / sum e^(z/T) over the axis, for logits z of any size.
+
+    The maximum is subtracted before dividing by T, so that no exponent is positive and nothing overflows:
+    softmax does not change when all logits move together. T > 1 flattens p towards uniform, T < 1 sharpens
+    it.
+    """
+    exponent = (z - z.max(axis=axis, keepdims=True)) / z.dtype.type(temperature)
+    p = np.exp(exponent)
+    return p / p.sum(axis=axis, keepdims=True)
+
+
+def check_temperature(temperature: float) -> float:
+    """The temperature itself if it is a finite number above 0; otherwise ValueError."""
+    if not (np.isscalar(temperature) and np.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be a finite number > 0, got {temperature!r}")
+    return float(temperature)
+
+
+class Softmax(Reduction):
+    """p = softmax(z/T);  dL/dz = p (g - sum g p) / T"""
+
+    def __init__(self, axis: Axis = -1, temperature: float = 1.0) -> None:
+        super().__init__(axis)
+        self.temperature = check_temperature(temperature)
+
+    def forward(self, z):
+        self.setup(z)
+        self.p = stable_softmax(z, self.axes, self.temperature)
+        return self.p
+
+    def backward(self, grad):
+        inner = (grad * self.p).sum(axis=self.axes, keepdims=True)
+        return self.p * (grad - inner) / grad.dtype.type(self.temperature)
+
+
+def stable_log_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> np.ndarray:
+    """log p = z/T - log sum e^(z/T) over the axis, exact where p itself would underflow to 0."""
+    shifted = (z - z.max(axis=axis, keepdims=True)) / z.dtype.type(temperature)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+class LogSoftmax(Reduction):
+    """log p = log softmax(z/T);  dL/dz = (g - p sum g) / T"""
+
+    def __init__(self, axis: Axis = -1, temperature: float = 1.0) -> None:
+        super().__init__(axis)
+        self.temperature = check_temperature(temperature)
+
+    def forward(self, z):
+        self.setup(z)
+        self.log_p = stable_log_softmax(z, self.axes, self.temperature)
+        return self.log_p
+
+    def backward(self, grad):
+        p = np.exp(self.log_p)
+        return (grad - p * grad.sum(axis=self.axes, keepdims=True)) / grad.dtype.type(self.temperature)

@@ -1,0 +1,151 @@
+"""Operations that move elements about without computing: reshape, transpose, index, join, pad."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.engine.op import Op, unbroadcast
+from minidl.engine.reduce import normalize_axis
+
+
+class Reshape(Op):
+    """y has the elements of x, in the same order, in another shape"""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        return x.reshape(self.shape)
+
+    def backward(self, grad):
+        return grad.reshape(self.x_shape)
+
+
+class Transpose(Op):
+    """y[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...];  None reverses all axes"""
+
+    def __init__(self, axes: tuple[int, ...] | None = None) -> None:
+        self.axes = axes
+
+    def forward(self, x):
+        axes = range(x.ndim)[::-1] if self.axes is None else self.axes
+        if sorted(i % x.ndim if -x.ndim <= i < x.ndim else -1 for i in axes) != list(range(x.ndim)):
+            raise ValueError(f"transpose needs a permutation of {x.ndim} axes, got {self.axes}")
+        self.axes = tuple(i % x.ndim for i in axes)
+        return x.transpose(self.axes)
+
+    def backward(self, grad):
+        return grad.transpose(np.argsort(self.axes))
+
+
+class Squeeze(Op):
+    """y is x without the named axes of length 1 (without all of them for None)"""
+
+    def __init__(self, axis: int | tuple[int, ...] | None = None) -> None:
+        self.axis = axis
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        if self.axis is None:
+            return x.squeeze()
+        axes = normalize_axis(self.axis, x.ndim)
+        if any(x.shape[i] != 1 for i in axes):
+            raise ValueError(f"squeeze needs axes of length 1, got axis {self.axis} of shape {x.shape}")
+        return x.squeeze(axes)
+
+    def backward(self, grad):
+        return grad.reshape(self.x_shape)
+
+
+class ExpandDims(Op):
+    """y is x with new axes of length 1 at the named places of the result"""
+
+    def __init__(self, axis: int | tuple[int, ...]) -> None:
+        self.axis = axis
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        return np.expand_dims(x, self.axis)
+
+    def backward(self, grad):
+        return grad.reshape(self.x_shape)
+
+
+class BroadcastTo(Op):
+    """y is x repeated along axes of length 1 and along new leading axes"""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        return np.broadcast_to(x, self.shape)
+
+    def backward(self, grad):
+        return unbroadcast(grad, self.x_shape)
+
+
+class GetItem(Op):
+    """y = x[index];  an element that the index names several times collects all of their gradients"""
+
+    def __init__(self, index) -> None:
+        self.index = index
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        return x[self.index]
+
+    def backward(self, grad):
+        grad_x = np.zeros(self.x_shape, grad.dtype)
+        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        if any(isinstance(part, np.ndarray | list) for part in parts):
+            np.add.at(grad_x, self.index, grad)  # unlike grad_x[index] += grad, this adds repeats up
+        else:
+            grad_x[self.index] = grad
+        return grad_x
+
+
+class Concatenate(Op):
+    """y is the inputs one after another along an axis that exists"""
+
+    def __init__(self, axis: int = 0) -> None:
+        self.axis = axis
+
+    def forward(self, *arrays):
+        axis = self.axis
+        self.ends = np.cumsum([a.shape[axis] if -a.ndim <= axis < a.ndim else 0 for a in arrays])
+        return np.concatenate(arrays, axis)
+
+    def backward(self, grad):
+        return tuple(np.split(grad, self.ends[:-1], self.axis))
+
+
+class Stack(Op):
+    """y is the inputs, all of one shape, laid along a new axis"""
+
+    def __init__(self, axis: int = 0) -> None:
+        self.axis = axis
+
+    def forward(self, *arrays):
+        return np.stack(arrays, self.axis)
+
+    def backward(self, grad):
+        return tuple(np.moveaxis(grad, self.axis, 0))
+
+
+class Pad(Op):
+    """y is x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i"""
+
+    def __init__(self, pad_width: tuple[tuple[int, int], ...], value: float = 0.0) -> None:
+        self.pad_width, self.value = pad_width, value
+
+    def forward(self, x):
+        widths = self.pad_width
+        if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
+            raise ValueError(f"pad_width needs {x.ndim} pairs (before, after) >= 0, got {widths}")
+        self.inside = tuple(slice(b, b + n) for (b, _), n in zip(widths, x.shape, strict=True))
+        return np.pad(x, widths, constant_values=x.dtype.type(self.value))
+
+    def backward(self, grad):
+        return grad[self.inside]

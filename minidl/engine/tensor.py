@@ -1,0 +1,324 @@
+"""Tensor: an array that remembers how it was computed, so that gradients can be carried back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from minidl.engine import backward as backward_pass
+from minidl.engine.backward import anomaly_check
+from minidl.engine.elementwise import (
+    GELU,
+    Abs,
+    Add,
+    Clip,
+    Div,
+    Exp,
+    LeakyReLU,
+    Log,
+    Mul,
+    Neg,
+    Pow,
+    ReLU,
+    Sigmoid,
+    Sqrt,
+    Sub,
+    Tanh,
+)
+from minidl.engine.linalg import MatMul
+from minidl.engine.op import Op
+from minidl.engine.reduce import LogSoftmax, LogSumExp, Max, Mean, Min, Softmax, Sum, Var
+from minidl.engine.shape import (
+    BroadcastTo,
+    ExpandDims,
+    GetItem,
+    Reshape,
+    Squeeze,
+    Transpose,
+)
+from minidl.engine.value import Value
+
+Axis = int | tuple[int, ...] | None
+_records_graph: ContextVar[bool] = ContextVar("records_graph", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Within the block (or the decorated function) no graph is recorded."""
+    token = _records_graph.set(False)
+    try:
+        yield
+    finally:
+        _records_graph.reset(token)
+
+
+def apply(op: Op, *inputs: Any) -> Tensor:
+    """Run ``op.forward`` on the inputs' arrays; if a gradient is wanted, record the result in the graph.
+
+    Everything that is not a floating Tensor (numbers, arrays, integer and bool Tensors) is cast to the dtype
+    of the floating Tensors among the inputs: float32, or float64 if one of them is.
+    """
+    dtype = None
+    for x in inputs:
+        if isinstance(x, Tensor) and x._data.dtype.kind == "f" and dtype != np.float64:
+            dtype = x._data.dtype
+    records_graph = _records_graph.get()
+    parents, arrays, needs, versions = [], [], [], []
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            x = Tensor(x, dtype=dtype)
+        parents.append(x)
+        arrays.append(x._data if dtype is None or x._data.dtype == dtype else x._data.astype(dtype))
+        needs.append(records_graph and x.requires_grad)
+        versions.append(x.version)
+
+    op.needs = tuple(needs)
+    try:
+        y = np.asarray(op.forward(*arrays))
+    except ValueError as error:  # NumPy's own words name neither the operation nor its inputs
+        shapes = " and ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
+    if dtype is None and y.dtype == np.float64 and np.float64 not in [array.dtype for array in arrays]:
+        y = y.astype(np.float32)  # NumPy divides integers into float64
+    if dtype is not None and y.dtype != dtype:
+        raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
+    if anomaly_check.get():
+        anomaly_check.get()(op, y, arrays, "forward")
+
+    result = Tensor.__new__(Tensor)  # past __init__, which is for data from outside
+    result._data = y
+    if True in needs:
+        result.requires_grad = True
+        result.op, result.parents, result.parent_versions = op, tuple(parents), versions
+    return result
+
+
+class Tensor(Value):
+    """An array ``data`` and, if a gradient is wanted, the Op and the parents that it was computed from.
+
+    Python numbers and lists become float32; NumPy arrays keep their dtype. ``grad`` is a NumPy array, or None
+    before the first ``backward``. Assigning ``data`` (so also ``t.data -= step``) makes a new version, and
+    ``backward`` through a graph that was built from the old one is refused.
+    """
+
+    requires_grad = False
+    grad: np.ndarray | None = None
+    op: Op | None = None
+    parents: tuple[Tensor, ...] = ()
+    parent_versions: Sequence[int] = ()
+    version = 0
+    retains_grad = False
+    name: str | None = None
+
+    def __init__(
+        self, data: Any, requires_grad: bool = False, *, dtype: Any = None, name: str | None = None
+    ) -> None:
+        if isinstance(data, Tensor):
+            raise TypeError("data is a Tensor already: use it as it is, or data.detach() to leave its graph")
+        array = np.asarray(data)
+        if dtype is None:
+            from_python = not isinstance(data, np.ndarray | np.generic) and array.dtype.kind != "b"
+            wide = array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64)
+            dtype = np.float32 if from_python or wide else array.dtype
+        if array.dtype.kind not in "fiub" or np.dtype(dtype).kind not in "fiub":
+            raise TypeError(f"a Tensor holds floats, integers or bools, got {array.dtype}")
+        self._data = array.astype(dtype, copy=False)
+        self.name = name
+        if requires_grad:
+            self.requires_grad_()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for this leaf's gradient, or no longer, from the next forward pass on."""
+        if requires_grad and self._data.dtype.kind != "f":
+            raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
+        if self.op is not None and not requires_grad:
+            raise ValueError("a computed tensor requires what its inputs require: use t.detach() instead")
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, value: np.ndarray) -> None:
+        value = np.asarray(value, self.dtype)
+        if value.shape != self.shape:
+            raise ValueError(f"data has shape {self.shape} and must keep it, got {value.shape}")
+        self._data = value
+        self.version += 1
+
+    # ---- gradients
+
+    def backward(self, grad: Any = None) -> None:
+        """Add d(self . grad) / d(leaf) to the ``.grad`` of every leaf that requires one.
+
+        Without ``grad``, a tensor of one element starts from 1. Computed tensors keep no gradient unless
+        ``retain_grad()`` asked for it. An error on the way leaves every ``.grad`` as it was.
+        """
+        backward_pass.backward(self, grad)
+
+    def retain_grad(self) -> Tensor:
+        """Have ``backward`` write the ``.grad`` of this tensor although it was computed."""
+        if not self.requires_grad:
+            raise ValueError(f"{self!r} requires no gradient: there is none to retain")
+        self.retains_grad = True
+        return self
+
+    def zero_grad(self) -> None:
+        self.grad = None
+
+    def detach(self) -> Tensor:
+        """The same array, not copied, as a tensor outside the graph."""
+        return Tensor(self._data)
+
+    # ---- arithmetic
+
+    def __add__(self, other: Any) -> Tensor:
+        return apply(Add(), self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return apply(Add(), other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return apply(Sub(), self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return apply(Sub(), other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return apply(Mul(), self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return apply(Mul(), other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return apply(Div(), self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return apply(Div(), other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return apply(Pow(), self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return apply(Pow(), other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return apply(MatMul(), self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return apply(MatMul(), other, self)
+
+    def __neg__(self) -> Tensor:
+        return apply(Neg(), self)
+
+    def __abs__(self) -> Tensor:
+        return apply(Abs(), self)
+
+    def abs(self) -> Tensor:
+        return apply(Abs(), self)
+
+    def exp(self) -> Tensor:
+        return apply(Exp(), self)
+
+    def log(self) -> Tensor:
+        return apply(Log(), self)
+
+    def sqrt(self) -> Tensor:
+        return apply(Sqrt(), self)
+
+    def tanh(self) -> Tensor:
+        return apply(Tanh(), self)
+
+    def sigmoid(self) -> Tensor:
+        return apply(Sigmoid(), self)
+
+    def relu(self) -> Tensor:
+        return apply(ReLU(), self)
+
+    def leaky_relu(self, negative_slope: float = 0.01) -> Tensor:
+        return apply(LeakyReLU(negative_slope), self)
+
+    def gelu(self) -> Tensor:
+        return apply(GELU(), self)
+
+    def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
+        return apply(Clip(low, high), self)
+
+    # ---- over axes
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return apply(Sum(axis, keepdims), self)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return apply(Mean(axis, keepdims), self)
+
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return apply(Var(axis, ddof, keepdims), self)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return apply(Max(axis, keepdims), self)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return apply(Min(axis, keepdims), self)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return apply(LogSumExp(axis, keepdims), self)
+
+    def softmax(self, axis: Axis = -1, *, temperature: float = 1.0) -> Tensor:
+        return apply(Softmax(axis, temperature), self)
+
+    def log_softmax(self, axis: Axis = -1, *, temperature: float = 1.0) -> Tensor:
+        return apply(LogSoftmax(axis, temperature), self)
+
+    # ---- shape
+
+    def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+        return apply(Reshape(_one_tuple(shape)), self)
+
+    def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
+        """With the axes in the given order; without arguments, reversed (NumPy's transpose)."""
+        return apply(Transpose(_one_tuple(axes) or None), self)
+
+    @property
+    def T(self) -> Tensor:
+        return apply(Transpose(), self)
+
+    def flatten(self, start_dim: int = 0) -> Tensor:
+        """All axes from ``start_dim`` on as one; ``flatten(1)`` keeps the batch."""
+        if not -self.ndim <= start_dim < max(self.ndim, 1):
+            raise ValueError(f"start_dim {start_dim} is out of range for a tensor of {self.ndim} dimensions")
+        kept = self.shape[: start_dim % self.ndim] if self.ndim else ()
+        return apply(Reshape((*kept, int(np.prod(self.shape[len(kept) :])))), self)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        return apply(Squeeze(axis), self)
+
+    def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor:
+        return apply(ExpandDims(axis), self)
+
+    def broadcast_to(self, *shape: int | tuple[int, ...]) -> Tensor:
+        return apply(BroadcastTo(_one_tuple(shape)), self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        parts = index if isinstance(index, tuple) else (index,)
+        parts = tuple(part._data if isinstance(part, Tensor) else part for part in parts)
+        return apply(GetItem(parts), self)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor is not written into, since a graph may still need its old values: make a new one with "
+            "minidl.where(mask, value, t), or outside any graph change the array with t.data[index] = value"
+        )
+
+
+def _one_tuple(arguments: tuple) -> tuple:
+    """(2, 3) from f(2, 3) as well as from f((2, 3))."""
+    return (
+        tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
+    )

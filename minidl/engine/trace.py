@@ -1,0 +1,130 @@
+"""Looking at a computation: where a NaN was born, the graph of a tensor, the calls of a model's modules."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidl.engine.backward import anomaly_check, topological_order
+from minidl.engine.op import Op
+from minidl.engine.tensor import Tensor, no_grad
+
+if TYPE_CHECKING:
+    from minidl.nn import Module
+
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Within the block the first NaN or Inf, forward or backward, raises FloatingPointError.
+
+    The error names the operation and the line of the caller's code that ran it forward, and says if the
+    operation was handed the NaN by its inputs. Every result is looked at, so use it to search, not to train.
+    """
+    token = anomaly_check.set(_check_finite)
+    try:
+        yield
+    finally:
+        anomaly_check.reset(token)
+
+
+def _check_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], direction: str) -> None:
+    if direction == "forward":
+        op.line = _user_line()
+    if result.dtype.kind != "f" or np.isfinite(result).all():
+        return
+    kind = "NaN" if np.isnan(result).any() else "Inf"
+    index = tuple(map(int, np.argwhere(~np.isfinite(result))[0]))
+    handed = [i for i, x in enumerate(sources) if x.dtype.kind == "f" and not np.isfinite(x).all()]
+    origin = f"; its input {handed[0]} was not finite to begin with" if handed else ""
+    raise FloatingPointError(
+        f"{kind} born in the {direction} pass of {type(op).__name__}, index {index} of shape {result.shape}"
+        f"{origin}\n  {getattr(op, 'line', 'built outside detect_anomaly()')}"
+    )
+
+
+def _user_line() -> str:
+    """The innermost line of code that is not minidl's own."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    filename, number = frame.f_code.co_filename, frame.f_lineno
+    return f"{filename}:{number}: {linecache.getline(filename, number).strip()}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tensor of a graph: ``op`` is the name of what computed it, "" for a leaf; ``inputs`` are node
+    numbers."""
+
+    tensor: Tensor
+    op: str
+    inputs: tuple[int, ...]
+
+
+def graph(tensor: Tensor) -> list[Node]:
+    """All that ``tensor`` was computed from, as nodes that come after their inputs; it is the last one."""
+    order = topological_order(tensor, lambda node: node.parents)[::-1]
+    number = {node: i for i, node in enumerate(order)}
+    return [
+        Node(
+            node, type(node.op).__name__ if node.op else "", tuple(number[parent] for parent in node.parents)
+        )
+        for node in order
+    ]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module: ``inputs`` and ``output`` number the tensors, 0 being the model's own input."""
+
+    path: str
+    module: Module
+    inputs: tuple[int, ...]
+    output: int
+    output_shape: tuple[int, ...]
+
+
+def modules(model: Module, x: Any) -> list[Call]:
+    """Run ``model`` on ``x`` once, in eval mode and without a graph, and list the calls of its modules.
+
+    They stand in the order in which they ended, so a container comes after what it contains and the model
+    itself is last, with path "". Equal numbers are the same tensor: a module whose input is another's output
+    consumes it.
+    """
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    seen, calls = [x], []  # holding the tensors keeps their identities from being used again
+
+    def number(tensor: Tensor) -> int:
+        for i, known in enumerate(seen):
+            if known is tensor:
+                return i
+        seen.append(tensor)
+        return len(seen) - 1
+
+    def listen(path: str):
+        def hook(module: Module, inputs: tuple, output: Tensor) -> None:
+            calls.append(Call(path, module, tuple(map(number, inputs)), number(output), output.shape))
+
+        return hook
+
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    handles = [module.register_forward_hook(listen(path)) for path, module in model.named_modules()]
+    try:
+        model.eval()
+        with no_grad():
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes:
+            module.training = training
+    return calls

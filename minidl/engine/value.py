@@ -1,0 +1,117 @@
+"""Value: how a Tensor behaves as an array of numbers, outside of any graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+_REFLECTED = {
+    "add": "__radd__",
+    "subtract": "__rsub__",
+    "multiply": "__rmul__",
+    "divide": "__rtruediv__",
+    "true_divide": "__rtruediv__",
+    "power": "__rpow__",
+    "matmul": "__rmatmul__",
+    "less": "__gt__",
+    "less_equal": "__ge__",
+    "greater": "__lt__",
+    "greater_equal": "__le__",
+}
+
+
+class Value:
+    """What a Tensor answers about its ``data``: shape, comparison, conversion, printing.
+
+    Comparisons give bool arrays; ``==`` and hashing are those of the object, so that tensors can be keys.
+    """
+
+    _data: np.ndarray
+
+    shape = property(lambda self: self._data.shape)
+    ndim = property(lambda self: self._data.ndim)
+    size = property(lambda self: self._data.size)
+    dtype = property(lambda self: self._data.dtype)
+
+    def numpy(self) -> np.ndarray:
+        return self._data
+
+    def item(self) -> float | int | bool:
+        """The single element as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"only a tensor of one element is a number, this has shape {self.shape}")
+        return self._data.item()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self._data if dtype is None else self._data.astype(dtype, copy=False)
+        return array.copy() if copy else array
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """``array * t`` arrives here and becomes ``t.__rmul__(array)``; NumPy's other functions are
+        refused."""
+        reflected = _REFLECTED.get(ufunc.__name__)
+        if method == "__call__" and reflected and not kwargs and not isinstance(inputs[0], Value):
+            return getattr(self, reflected)(inputs[0])
+        name = ufunc.__name__
+        instead = f"t.{name}()" if hasattr(self, name) else "the Tensor's own methods"
+        raise TypeError(
+            f"np.{name} would leave the graph: use {instead}, or np.{name}(t.data) for plain numbers"
+        )
+
+    def __lt__(self, other: Any) -> np.ndarray:
+        return self._data < np.asarray(other)
+
+    def __le__(self, other: Any) -> np.ndarray:
+        return self._data <= np.asarray(other)
+
+    def __gt__(self, other: Any) -> np.ndarray:
+        return self._data > np.asarray(other)
+
+    def __ge__(self, other: Any) -> np.ndarray:
+        return self._data >= np.asarray(other)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("a tensor without axes has no len()")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator:
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __deepcopy__(self, memo: dict) -> Value:
+        if self.op is not None:
+            raise ValueError("a computed tensor is not copied with its graph: copy t.detach()")
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__, _data=self._data.copy(), grad=None)
+        memo[id(self)] = copy
+        return copy
+
+    def __repr__(self) -> str:
+        """One line: name, shape, dtype, range (of a sample when large), where it came from."""
+        sample = self._data.flat[:: max(1, self.size // 10_000)]
+        about = "~" if sample.size < self.size else ""
+        if self.size == 0:
+            values = "empty"
+        elif self.size == 1:
+            values = f"{self._data.item():.6g}"
+        elif np.isfinite(sample).all():
+            values = f"{about}[{sample.min():.4g}, {sample.max():.4g}]"
+        else:
+            values = f"{about}{np.isnan(sample).sum()} NaN, {np.isinf(sample).sum()} Inf"
+        name = f"{self.name!r}, " if self.name else ""
+        origin = f", from {type(self.op).__name__}" if self.op else ""
+        return f"Tensor({name}{self.shape}, {self.dtype}, {values}{origin}{', grad' * self.requires_grad})"
