@@ -1,0 +1,318 @@
+"""Exercises of lesson 01: an operation and its derivative, broadcasting backwards, the order of the walk."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, broadcastable_pairs, quarters, shapes
+from minidl.engine import backward, elementwise, op
+from minidl.engine.op import Op
+
+# ---- 01.1 Mul
+
+mul = Exercise(
+    "01.1",
+    elementwise.Mul,
+    kind="op",
+    points=2,
+    hints=(
+        "When a moves by a little, a·b moves by b times as much, and the other way round.",
+        "backward needs both inputs: keep them in forward. They may have been broadcast.",
+        "grad_a = unbroadcast(grad * self.b, self.a.shape), and likewise for b",
+    ),
+)
+
+
+@mul.law("2 · 3 = 6, and a gradient of 10 becomes 30 and 20")
+def worked_product(mul):
+    y, grads = mul(np.array([2.0]), np.array([3.0]), grad=np.array([10.0]))
+    assert_close(y, [6.0])
+    assert_close(grads[0], [30.0])
+    assert_close(grads[1], [20.0])
+
+
+@mul.law("forward multiplies, stretching as NumPy does")
+@given(pair=broadcastable_pairs())
+def multiplies(mul, pair):
+    a, b = pair
+    assert_close(mul(a, b)[0], np.multiply(a, b))
+
+
+@mul.law("each gradient has the shape of its input")
+@given(pair=broadcastable_pairs())
+def keeps_shapes(mul, pair):
+    a, b = pair
+    _, (grad_a, grad_b) = mul(a, b, grad=np.ones(np.broadcast_shapes(a.shape, b.shape)))
+    assert np.shape(grad_a) == a.shape, f"gradient of a {a.shape} has shape {np.shape(grad_a)}"
+    assert np.shape(grad_b) == b.shape, f"gradient of b {b.shape} has shape {np.shape(grad_b)}"
+
+
+@mul.law("scaling: a · da = b · db = y · g, summed over all elements")
+@given(pair=broadcastable_pairs())
+def scales(mul, pair):
+    """(1 + t) a gives (1 + t) y, so moving all of a by t a must move y by t y."""
+    a, b = pair
+    g = np.cos(np.arange(np.broadcast(a, b).size)).reshape(np.broadcast(a, b).shape)
+    y, (grad_a, grad_b) = mul(a, b, grad=g)
+    assert_close((a * grad_a).sum(), (y * g).sum(), atol=1e-12)
+    assert_close((b * grad_b).sum(), (y * g).sum(), atol=1e-12)
+
+
+@mul.mistake("each input got its own value instead of the other's", breaks=mul.laws[0].text)
+class OwnValue(Op):
+    def forward(self, a, b):
+        self.a, self.b = a, b
+        return a * b
+
+    def backward(self, grad):
+        return op.unbroadcast(grad * self.a, self.a.shape), op.unbroadcast(grad * self.b, self.b.shape)
+
+
+@mul.mistake("forgot to sum over the stretched axes", breaks="each gradient has the shape of its input")
+class NotUnbroadcast(Op):
+    def forward(self, a, b):
+        self.a, self.b = a, b
+        return a * b
+
+    def backward(self, grad):
+        return grad * self.b, grad * self.a
+
+
+@mul.mistake("forgot the incoming gradient", breaks=mul.laws[0].text)
+class WithoutUpstream(OwnValue):
+    def backward(self, grad):
+        ones = np.ones_like(grad)
+        return op.unbroadcast(ones * self.b, self.a.shape), op.unbroadcast(ones * self.a, self.b.shape)
+
+
+# ---- 01.2 Sigmoid
+
+sigmoid = Exercise(
+    "01.2",
+    elementwise.Sigmoid,
+    kind="op",
+    points=2,
+    hints=(
+        "e^-x overflows for x = -1000. Which of e^x and e^-x is always safe?",
+        "With t = e^-|x|, which is in (0, 1]: y is 1/(1+t) for x >= 0 and t/(1+t) for x < 0.",
+        "backward: grad * self.y * (1 - self.y)",
+    ),
+)
+
+
+@sigmoid.law("at 0 the value is 1/2 and the slope 1/4")
+def worked_sigmoid(sigmoid):
+    y, (grad_x,) = sigmoid(np.array([0.0]), grad=np.array([1.0]))
+    assert_close(y, [0.5])
+    assert_close(grad_x, [0.25])
+
+
+@sigmoid.law("y(x) + y(-x) = 1")
+@given(x=arrays(elements=quarters(-8, 8)))
+def is_symmetric(sigmoid, x):
+    assert_close(sigmoid(x)[0] + sigmoid(-x)[0], np.ones(x.shape))
+
+
+@sigmoid.law("ln(y / (1 - y)) = x")
+@given(x=arrays(elements=quarters(-8, 8)))
+def inverts_the_logit(sigmoid, x):
+    y = sigmoid(x)[0]
+    assert_close(np.log(y / (1 - y)), x, atol=1e-9)
+
+
+@sigmoid.law("the slope is y (1 - y) times the incoming gradient")
+@given(x=arrays(st.just((3,)), quarters(-8, 8)), g=arrays(st.just((3,))))
+def has_its_slope(sigmoid, x, g):
+    y, (grad_x,) = sigmoid(x, grad=g)
+    assert_close(grad_x, g * y * (1 - y))
+
+
+@sigmoid.law("at ±10,000 it is exactly 1 and 0, without overflow")
+def is_stable(sigmoid):
+    with np.errstate(over="raise", invalid="raise"):
+        y, (grad_x,) = sigmoid(np.array([1e4, -1e4]), grad=np.ones(2))
+    assert_close(y, [1.0, 0.0], atol=0)
+    assert_close(grad_x, [0.0, 0.0], atol=0)
+
+
+@sigmoid.mistake(
+    "the formula as it stands, which overflows", breaks="at ±10,000 it is exactly 1 and 0, without overflow"
+)
+class Overflowing(Op):
+    def forward(self, x):
+        self.y = 1 / (1 + np.exp(-x))
+        return self.y
+
+    def backward(self, grad):
+        return grad * self.y * (1 - self.y)
+
+
+@sigmoid.mistake("the sign of the exponent is turned", breaks="ln(y / (1 - y)) = x")
+class Turned(elementwise.Sigmoid):
+    def forward(self, x):
+        return super().forward(-x)
+
+
+@sigmoid.mistake("the slope is taken at x instead of at y", breaks=sigmoid.laws[0].text)
+class SlopeAtX(elementwise.Sigmoid):
+    def forward(self, x):
+        self.x = x
+        return super().forward(x)
+
+    def backward(self, grad):
+        return grad * self.x * (1 - self.x)
+
+
+# ---- 01.3 unbroadcast
+
+unbroadcast = Exercise(
+    "01.3",
+    op.unbroadcast,
+    points=3,
+    hints=(
+        "A number used n times collects n gradients: sum over every axis along which it was stretched.",
+        "Two kinds of stretched axes: those that the shape lacks on the left, and those where it has a 1.",
+        "grad.sum(axis=added + stretched, keepdims=True).reshape(shape)",
+    ),
+)
+
+
+@unbroadcast.law("a (3,) under a (2, 3) collects the columns' sums")
+def worked_unbroadcast(unbroadcast):
+    grad = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
+    assert_close(unbroadcast(grad, (3,)), [11.0, 22.0, 33.0])
+    assert_close(unbroadcast(grad, (2, 1)), [[6.0], [60.0]])
+    assert_close(unbroadcast(grad, ()), 66.0)
+
+
+@unbroadcast.law("the result has the shape asked for")
+@given(pair=broadcastable_pairs())
+def has_the_shape(unbroadcast, pair):
+    a, b = pair
+    result = unbroadcast(a + b, a.shape)
+    assert np.shape(result) == a.shape, f"asked for {a.shape}, got {np.shape(result)}"
+
+
+@unbroadcast.law("nothing is lost: the total stays the same")
+@given(pair=broadcastable_pairs())
+def keeps_the_total(unbroadcast, pair):
+    a, b = pair
+    assert_close(np.sum(unbroadcast(a + b, a.shape)), np.sum(a + b))
+
+
+@unbroadcast.law("it is broadcasting's adjoint: <stretch(a), g> = <a, unbroadcast(g)>")
+@given(pair=broadcastable_pairs())
+def is_the_adjoint(unbroadcast, pair):
+    a, g = pair[0], pair[0] + pair[1]
+    assert_close(np.sum(a * unbroadcast(g, a.shape)), np.sum(np.broadcast_to(a, g.shape) * g))
+
+
+@unbroadcast.law("where nothing was stretched it changes nothing")
+@given(grad=arrays(shapes(min_dims=0)))
+def is_the_identity(unbroadcast, grad):
+    assert_close(unbroadcast(grad, grad.shape), grad)
+
+
+@unbroadcast.mistake("took the mean instead of the sum", breaks=unbroadcast.laws[0].text)
+def averages(grad, shape):
+    total = op.unbroadcast(grad, shape)
+    return total * (total.size / grad.size)
+
+
+@unbroadcast.mistake("forgot axes of length 1", breaks=unbroadcast.laws[0].text)
+def only_added_axes(grad, shape):
+    return grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+
+
+@unbroadcast.mistake("dropped the axes of length 1", breaks=unbroadcast.laws[0].text)
+def drops_axes(grad, shape):
+    return np.squeeze(op.unbroadcast(grad, shape))
+
+
+# ---- 01.4 topological_order
+
+order = Exercise(
+    "01.4",
+    backward.topological_order,
+    points=4,
+    hints=(
+        "A node comes after all nodes that it is a parent of. Depth-first search finishes parents first.",
+        "Finish a node when all of its parents are finished; reverse the order of finishing.",
+        "Recursion dies at a thousand: keep your own stack of (node, iterator over its parents).",
+    ),
+)
+
+
+@st.composite
+def graphs(draw):
+    """Parents of each node 0 ... n-1, all with smaller numbers, so that no circle is possible; the root is
+    n-1."""
+    n = draw(st.integers(1, 6))
+    return [sorted(draw(st.sets(st.integers(0, i - 1)))) if i else [] for i in range(n)]
+
+
+@order.law("in w = u + v, v = 3u, u = 2x the order is w, v, u, x")
+def worked_order(order):
+    parents = {"w": ["u", "v"], "v": ["u"], "u": ["x"], "x": []}
+    assert list(order("w", parents.__getitem__)) == ["w", "v", "u", "x"]
+
+
+@order.law("each node that the root depends on stands there once, and no other")
+@given(parents=graphs())
+def is_complete(order, parents):
+    reachable, todo = set(), [len(parents) - 1]
+    while todo:
+        node = todo.pop()
+        if node not in reachable:
+            reachable.add(node)
+            todo += parents[node]
+    result = list(order(len(parents) - 1, parents.__getitem__))
+    assert sorted(result) == sorted(reachable), (
+        f"parents {parents}: got {result}, expected all of {reachable} once"
+    )
+
+
+@order.law("each node stands before all of its parents")
+@given(parents=graphs())
+def children_first(order, parents):
+    result = list(order(len(parents) - 1, parents.__getitem__))
+    for node in result:
+        for parent in parents[node]:
+            assert result.index(node) < result.index(parent), (
+                f"parents {parents}: {parent} before {node} in {result}"
+            )
+
+
+@order.law("a chain of 20,000 nodes is no problem")
+def survives_a_long_chain(order):
+    result = list(order(20_000, lambda node: [node - 1] if node else []))
+    assert result == list(range(20_000, -1, -1)), "the chain must come back from its end to its start"
+
+
+@order.mistake("breadth first, each node when first seen", breaks=order.laws[0].text)
+def breadth_first(root, parents_of):
+    result = [root]
+    for node in result:
+        result += [parent for parent in parents_of(node) if parent not in result]
+    return result
+
+
+@order.mistake("recursion, which a long chain overflows", breaks="a chain of 20,000 nodes is no problem")
+def recursive(root, parents_of):
+    finished = []
+
+    def visit(node):
+        if node not in finished:
+            for parent in parents_of(node):
+                visit(parent)
+            finished.append(node)
+
+    visit(root)
+    return finished[::-1]
+
+
+@order.mistake("the order of finishing, not reversed", breaks=order.laws[0].text)
+def parents_first(root, parents_of):
+    return backward.topological_order(root, parents_of)[::-1]

@@ -1,0 +1,276 @@
+"""Exercises of lesson 02: how large a convolution's output is, patches into columns, and the way back."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.engine import conv, kernels
+
+# ---- 02.1 conv_output_size
+
+output_size = Exercise(
+    "02.1",
+    conv.conv_output_size,
+    points=1,
+    hints=(
+        "Count where the kernel's left edge can stand: in steps of the stride, while its right edge fits.",
+        "A kernel with holes reaches over dilation·(kernel - 1) + 1 pixels; padding adds to both sides.",
+        "(size + 2 * padding - reach) // stride + 1, and a ValueError where the reach is too large",
+    ),
+)
+
+small = st.integers(1, 5)
+
+
+@st.composite
+def fitting(draw):
+    """(size, kernel, stride, padding, dilation) with a kernel that fits."""
+    kernel, stride, padding, dilation = (
+        draw(small),
+        draw(small),
+        draw(st.integers(0, 3)),
+        draw(st.integers(1, 3)),
+    )
+    least = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
+    return draw(st.integers(least, least + 7)), kernel, stride, padding, dilation
+
+
+@output_size.law("8 pixels, kernel 3: 6 as they are, 8 with padding 1, 4 with stride 2 as well")
+def worked_sizes(output_size):
+    assert_close(output_size(8, 3, 1, 0, 1), 6)
+    assert_close(output_size(8, 3, 1, 1, 1), 8)
+    assert_close(output_size(8, 3, 2, 1, 1), 4)
+    assert_close(output_size(8, 3, 1, 0, 2), 4)
+
+
+@output_size.law("it counts the positions at which the kernel fits")
+@given(case=fitting())
+def counts_positions(output_size, case):
+    size, kernel, stride, padding, dilation = case
+    positions = [
+        left
+        for left in range(-padding, size + padding, stride)
+        if left + dilation * (kernel - 1) <= size + padding - 1
+    ]
+    assert_close(output_size(*case), len(positions))
+
+
+@output_size.law("an odd kernel with padding (k - 1)/2 and stride 1 keeps the size")
+@given(size=st.integers(1, 12), half=st.integers(0, 3))
+def same_padding(output_size, size, half):
+    assert_close(output_size(size, 2 * half + 1, 1, half, 1), size)
+
+
+@output_size.law("a kernel larger than the padded image is refused with a ValueError")
+@given(size=small, excess=st.integers(1, 3), padding=st.integers(0, 2))
+def refuses_large_kernels(output_size, size, excess, padding):
+    try:
+        answer = output_size(size, size + 2 * padding + excess, 1, padding, 1)
+    except ValueError:
+        return
+    raise AssertionError(
+        f"size {size}, padding {padding}: a kernel {excess} too large gave {answer}, no ValueError"
+    )
+
+
+@output_size.mistake("forgot that the last position counts too", breaks=output_size.laws[0].text)
+def without_the_last(size, kernel, stride=1, padding=0, dilation=1):
+    return conv.conv_output_size(size, kernel, stride, padding, dilation) - 1
+
+
+@output_size.mistake("padded one side only", breaks=output_size.laws[0].text)
+def one_sided(size, kernel, stride=1, padding=0, dilation=1):
+    return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@output_size.mistake("rounded up", breaks="it counts the positions at which the kernel fits")
+def rounds_up(size, kernel, stride=1, padding=0, dilation=1):
+    conv.conv_output_size(size, kernel, stride, padding, dilation)
+    return -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
+
+
+@output_size.mistake("no error, but zero or less", breaks=output_size.laws[3].text)
+def never_refuses(size, kernel, stride=1, padding=0, dilation=1):
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+# ---- 02.2 im2col
+
+im2col = Exercise(
+    "02.2",
+    kernels.im2col,
+    kind="kernel",
+    writes=("columns",),
+    points=3,
+    hints=(
+        "Row (c, i, j) holds, for every output position, the pixel under that element of the kernel.",
+        "At position (y, x) element (i, j) lies on pixel (y·stride + i·dilation, x·stride + j·dilation).",
+        "columns[(c·kh + i)·kw + j, y·OW + x] = image[c, y·stride + i·dilation, x·stride + j·dilation]",
+    ),
+)
+
+
+@st.composite
+def patches(draw):
+    """An image (C, H, W), kernel size, stride and dilation (height, width each), and the output's size."""
+    kernel, stride, dilation = (draw(st.tuples(st.integers(1, n), st.integers(1, n))) for n in (3, 2, 2))
+    least = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = [draw(st.integers(n, n + 2)) for n in least]
+    image = draw(arrays((draw(st.integers(1, 2)), *size)))
+    out = [(n - m) // s + 1 for n, m, s in zip(size, least, stride, strict=True)]
+    return image, kernel, stride, dilation, tuple(out)
+
+
+def empty_columns(image, kernel, out):
+    return np.full((image.shape[0] * kernel[0] * kernel[1], out[0] * out[1]), -99.0)
+
+
+@im2col.law("the four 2×2 patches of a 3×3 image stand in four columns")
+def worked_columns(im2col):
+    image = np.arange(1.0, 10.0).reshape(1, 3, 3)
+    columns = im2col(image, (2, 2), (1, 1), (1, 1), np.zeros((4, 4)))
+    assert_close(columns, [[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]])
+
+
+@im2col.law("each column is the patch under the kernel")
+@given(case=patches())
+def holds_patches(im2col, case):
+    image, kernel, stride, dilation, out = case
+    columns = im2col(image, kernel, stride, dilation, empty_columns(image, kernel, out))
+    for y in range(out[0]):
+        for x in range(out[1]):
+            top, left = y * stride[0], x * stride[1]
+            patch = image[
+                :,
+                top : top + dilation[0] * (kernel[0] - 1) + 1 : dilation[0],
+                left : left + dilation[1] * (kernel[1] - 1) + 1 : dilation[1],
+            ]
+            assert_close(columns[:, y * out[1] + x], patch.reshape(-1))
+
+
+@im2col.law("a 1×1 kernel copies the image")
+@given(image=arrays((2, 3, 2)))
+def one_by_one(im2col, image):
+    columns = im2col(image, (1, 1), (1, 1), (1, 1), np.zeros((2, 6)))
+    assert_close(columns, image.reshape(2, 6))
+
+
+@im2col.law("it is linear: columns of 2a - b are 2·columns(a) - columns(b)")
+@given(a=arrays((1, 3, 3)), b=arrays((1, 3, 3)))
+def is_linear(im2col, a, b):
+    def columns(image):
+        return im2col(image, (2, 2), (1, 1), (1, 1), np.zeros((4, 4)))
+
+    assert_close(columns(2 * a - b), 2 * columns(a) - columns(b))
+
+
+@im2col.mistake("kernel rows and columns exchanged", breaks=im2col.laws[0].text)
+def exchanged(image, kernel_size, stride, dilation, columns):
+    kernels.im2col(image.transpose(0, 2, 1), kernel_size[::-1], stride[::-1], dilation[::-1], columns)
+
+
+@im2col.mistake("ignores the stride", breaks="each column is the patch under the kernel")
+def strideless(image, kernel_size, stride, dilation, columns):
+    out_w = (image.shape[2] - dilation[1] * (kernel_size[1] - 1) - 1) // stride[1] + 1
+    for row in range(columns.shape[0]):
+        c, i, j = np.unravel_index(row, (image.shape[0], *kernel_size))
+        for position in range(columns.shape[1]):
+            y, x = divmod(position, out_w)
+            columns[row, position] = image[c, y + i * dilation[0], x + j * dilation[1]]
+
+
+@im2col.mistake("ignores the dilation", breaks="each column is the patch under the kernel")
+def dense(image, kernel_size, stride, dilation, columns):
+    out_w = (image.shape[2] - dilation[1] * (kernel_size[1] - 1) - 1) // stride[1] + 1
+    for row in range(columns.shape[0]):
+        c, i, j = np.unravel_index(row, (image.shape[0], *kernel_size))
+        for position in range(columns.shape[1]):
+            y, x = divmod(position, out_w)
+            columns[row, position] = image[c, y * stride[0] + i, x * stride[1] + j]
+
+
+@im2col.mistake("adds to what stood in the columns", breaks="each column is the patch under the kernel")
+def adds(image, kernel_size, stride, dilation, columns):
+    before = columns.copy()
+    kernels.im2col(image, kernel_size, stride, dilation, columns)
+    columns += before
+
+
+# ---- 02.3 col2im
+
+col2im = Exercise(
+    "02.3",
+    kernels.col2im,
+    kind="kernel",
+    writes=("image",),
+    points=3,
+    hints=(
+        "im2col copies a pixel into several places; backward, the pixel collects what those places received.",
+        "The same loops as im2col with both sides exchanged, = turned into +=, and the image zeroed first.",
+        "image[c, y·stride[0] + i·dilation[0], x·stride[1] + j·dilation[1]] += x",
+    ),
+)
+
+
+@col2im.law("with ones in all columns each pixel counts the patches that it lies in")
+def worked_counts(col2im):
+    image = col2im(np.ones((4, 4)), (2, 2), (1, 1), (1, 1), np.full((1, 3, 3), 7.0))
+    assert_close(image, [[[1, 2, 1], [2, 4, 2], [1, 2, 1]]])
+
+
+@col2im.law("it is im2col's adjoint: <im2col(a), g> = <a, col2im(g)>")
+@given(case=patches())
+def is_the_adjoint(col2im, case):
+    image, kernel, stride, dilation, out = case
+    columns = empty_columns(image, kernel, out)
+    kernels.im2col(image, kernel, stride, dilation, columns)
+    g = np.cos(np.arange(columns.size)).reshape(columns.shape)
+    back = col2im(g, kernel, stride, dilation, np.zeros_like(image))
+    assert_close(np.sum(columns * g), np.sum(image * back), atol=1e-12)
+
+
+@col2im.law("nothing is lost: the image's total is the columns' total")
+@given(case=patches())
+def keeps_the_total(col2im, case):
+    image, kernel, stride, dilation, out = case
+    g = np.cos(np.arange(empty_columns(image, kernel, out).size)).reshape(-1, out[0] * out[1])
+    back = col2im(g, kernel, stride, dilation, np.zeros_like(image))
+    assert_close(back.sum(), g.sum(), atol=1e-12)
+
+
+@col2im.law("patches that do not overlap come back as they were")
+@given(image=arrays((1, 4, 4)))
+def undoes_tiles(col2im, image):
+    columns = np.zeros((4, 4))
+    kernels.im2col(image, (2, 2), (2, 2), (1, 1), columns)
+    assert_close(col2im(columns, (2, 2), (2, 2), (1, 1), np.ones((1, 4, 4))), image)
+
+
+@col2im.mistake("overwrites instead of adding", breaks=col2im.laws[0].text)
+def overwrites(columns, kernel_size, stride, dilation, image):
+    out_w = (image.shape[2] - dilation[1] * (kernel_size[1] - 1) - 1) // stride[1] + 1
+    for row in range(columns.shape[0]):
+        c, i, j = np.unravel_index(row, (image.shape[0], *kernel_size))
+        for position in range(columns.shape[1]):
+            y, x = divmod(position, out_w)
+            image[c, y * stride[0] + i * dilation[0], x * stride[1] + j * dilation[1]] = columns[
+                row, position
+            ]
+
+
+@col2im.mistake("forgot to start from zero", breaks=col2im.laws[0].text)
+def starts_from_anything(columns, kernel_size, stride, dilation, image):
+    before = image.copy()
+    kernels.col2im(columns, kernel_size, stride, dilation, image)
+    image += before
+
+
+@col2im.mistake("divides by how often a pixel was used", breaks=col2im.laws[0].text)
+def averages(columns, kernel_size, stride, dilation, image):
+    counts = np.zeros_like(image)
+    kernels.col2im(np.ones_like(columns), kernel_size, stride, dilation, counts)
+    kernels.col2im(columns, kernel_size, stride, dilation, image)
+    image /= np.maximum(counts, 1)
