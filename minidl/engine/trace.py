@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from minidl.engine.tensor import Tensor, no_grad
 if TYPE_CHECKING:
     from minidl.nn import Module
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 @contextmanager
@@ -44,10 +45,12 @@ def _check_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], directi
     kind = "NaN" if np.isnan(result).any() else "Inf"
     index = tuple(map(int, np.argwhere(~np.isfinite(result))[0]))
     handed = [i for i, x in enumerate(sources) if x.dtype.kind == "f" and not np.isfinite(x).all()]
-    origin = f"; its input {handed[0]} was not finite to begin with" if handed else ""
+    source = f"its input {handed[0]}" if handed and direction == "forward" else "the gradient it was given"
+    origin = f"; {source} was not finite to begin with" if handed else ""
     raise FloatingPointError(
-        f"{kind} born in the {direction} pass of {type(op).__name__}, index {index} of shape {result.shape}"
-        f"{origin}\n  {getattr(op, 'line', 'built outside detect_anomaly()')}"
+        f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}, "
+        f"index {index} of shape {result.shape}{origin}\n"
+        f"  {getattr(op, 'line', 'built outside detect_anomaly()')}"
     )
 
 
