@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidl.engine.value import Value
+
 if TYPE_CHECKING:
     from minidl.engine.op import Op
     from minidl.engine.tensor import Tensor
@@ -64,6 +66,9 @@ def grad(
     and the output is computed. Raises ValueError for an input that the output does not depend on.
     """
     wanted = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+    for tensor in (output, *wanted):
+        if not isinstance(tensor, Value):
+            raise TypeError(f"grad takes Tensors, got {type(tensor).__name__}")
     order = topological_order(output, differentiable_parents)
     between = set(wanted)
     for tensor in reversed(order):
@@ -72,7 +77,7 @@ def grad(
     grads = gradients(order, first_gradient(output, grad_output), between, set(wanted))
     for i, tensor in enumerate(wanted):
         if tensor not in grads:
-            raise ValueError(f"the output does not depend on inputs[{i}], {tensor!r}")
+            raise ValueError(f"no gradient flows from the output to inputs[{i}], {tensor!r}")
     found = tuple(np.array(grads[tensor]) for tensor in wanted)
     return found if isinstance(inputs, list | tuple) else found[0]
 
@@ -122,6 +127,8 @@ def gradients(
 def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[np.ndarray | None]:
     """Run one Op backward and check what it returned: the one place that looks at shapes and dtypes."""
     op, name = tensor.op, type(tensor.op).__name__
+    if tensor.version > 0:
+        raise ValueError(f"the result of {name} was changed after the forward pass, {tensor!r}: run it again")
     needs = []
     for i, parent in enumerate(tensor.parents):
         needs.append(parent.requires_grad and parent in along)
@@ -141,12 +148,13 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
             wanted.append(None)
             continue
         shape, dtype = getattr(grad_parent, "shape", None), getattr(grad_parent, "dtype", None)
-        if shape != parent.shape or dtype != tensor.dtype:
+        # Without axes any dtype will do: before version 2 NumPy takes such a float32 times 2 to float64.
+        if shape != parent.shape or (shape and dtype != tensor.dtype):
             raise ValueError(
                 f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}, "
                 f"expected {parent.shape} and {tensor.dtype}, for {parent!r}"
             )
         if anomaly_check.get():
             anomaly_check.get()(op, grad_parent, [grad], "backward")
-        wanted.append(grad_parent.astype(parent.dtype, copy=False))
+        wanted.append(np.asarray(grad_parent, parent.dtype))
     return wanted

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from minidl.engine.op import Op, unbroadcast
+from minidl.engine.op import Op, check_number, unbroadcast
 
 
 class Add(Op):
@@ -195,7 +195,7 @@ class LeakyReLU(Op):
     """y = x where x > 0, otherwise negative_slope x;  at 0 the slope is negative_slope"""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+        self.negative_slope = check_number("negative_slope", negative_slope)
 
     def forward(self, x):
         self.slope = np.where(x > 0, 1, self.negative_slope).astype(x.dtype)
@@ -268,28 +268,15 @@ class Clip(Op):
     """y = x kept within [low, high];  the gradient passes inside and at the edges"""
 
     def __init__(self, low: float | None, high: float | None) -> None:
-        self.low = -np.inf if low is None else low
-        self.high = np.inf if high is None else high
+        self.low = check_number("low", -np.inf if low is None else low)
+        self.high = check_number("high", np.inf if high is None else high)
+        if self.low > self.high:
+            raise ValueError(f"clip needs low <= high, got {low!r} and {high!r}")
 
     def forward(self, x):
-        self.inside = (x >= self.low) & (x <= self.high)
-        return np.clip(x, x.dtype.type(self.low), x.dtype.type(self.high))
+        low, high = x.dtype.type(self.low), x.dtype.type(self.high)
+        self.inside = (x >= low) & (x <= high)
+        return np.clip(x, low, high)
 
     def backward(self, grad):
         return grad * self.inside
-
-
-class Dropout(Op):
-    """y = x mask / (1 - p), where each element of mask is 0 with probability p, otherwise 1 (inverted
-    dropout)"""
-
-    def __init__(self, p: float, rng: np.random.Generator) -> None:
-        self.p, self.rng = p, rng
-
-    def forward(self, x):
-        mask = self.rng.random(x.shape, dtype=np.float32) >= self.p
-        self.scale = mask.astype(x.dtype) / x.dtype.type(1 - self.p)
-        return x * self.scale
-
-    def backward(self, grad):
-        return grad * self.scale

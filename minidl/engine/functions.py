@@ -42,4 +42,4 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 
 def pad(x: Any, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
     """x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i."""
-    return apply(Pad(tuple(tuple(pair) for pair in pad_width), value), x)
+    return apply(Pad(pad_width, value), x)

@@ -55,4 +55,6 @@ class Linear(Op):
         rows = grad.reshape(-1, grad.shape[-1])  # (N, out)
         grad_x = grad @ self.weight if self.needs[0] else None
         grad_weight = rows.T @ self.x.reshape(-1, self.x.shape[-1]) if self.needs[1] else None
-        return (grad_x, grad_weight, rows.sum(axis=0)) if self.has_bias else (grad_x, grad_weight)
+        if not self.has_bias:
+            return grad_x, grad_weight
+        return grad_x, grad_weight, rows.sum(axis=0) if self.needs[2] else None

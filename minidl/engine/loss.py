@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.op import Op
+from minidl.engine.op import Op, check_number
 from minidl.engine.reduce import check_temperature, stable_log_softmax
 
 
@@ -57,10 +57,9 @@ class CrossEntropy(Op):
     ) -> None:
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must be within [0, 1], got {label_smoothing!r}")
         self.labels, self.weight, self.reduction = np.asarray(labels), weight, reduction
-        self.label_smoothing, self.temperature = label_smoothing, check_temperature(temperature)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
+        self.temperature = check_temperature(temperature)
 
     def forward(self, z):
         target = self.target_rows(z)
@@ -68,7 +67,8 @@ class CrossEntropy(Op):
         self.wt = w * smooth_labels(target, self.label_smoothing)  # (N, K)
         log_p = stable_log_softmax(z, temperature=self.temperature)
         self.p = np.exp(log_p)
-        losses = -(self.wt * log_p).sum(axis=1)
+        # A class ruled out by a logit of -inf costs nothing where its target is 0: 0 log 0 = 0.
+        losses = -(self.wt * np.where(self.wt == 0, 0, log_p)).sum(axis=1)
         if self.reduction == "none":
             self.M = z.dtype.type(1)
             return losses

@@ -51,9 +51,11 @@ class BatchNorm(Op):
         return y
 
     def backward(self, grad):
-        grad_beta = grad.sum(axis=self.axes)
-        grad_gamma = (grad * self.x_hat).sum(axis=self.axes)
-        if not self.needs[0]:
+        need_x, need_gamma, need_beta = self.needs
+        through_batch = need_x and self.uses_batch  # then both sums are part of grad_x as well
+        grad_beta = grad.sum(axis=self.axes) if need_beta or through_batch else None
+        grad_gamma = (grad * self.x_hat).sum(axis=self.axes) if need_gamma or through_batch else None
+        if not need_x:
             return None, grad_gamma, grad_beta
         grad_x = grad
         if self.uses_batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
 
@@ -11,10 +13,11 @@ class Op:
     A subclass takes what is not differentiated (axes, strides, labels) in ``__init__``, saves in ``forward``
     what ``backward`` needs, under the names of the formula, and returns from ``backward`` one gradient per
     input: a tuple, or the bare array of an operation with one input. ``None`` may stand where ``needs`` is
-    False.
+    False. Neither writes into the arrays that it is given: others hold them too.
     """
 
     needs: tuple[bool, ...] = (True, True, True)  # per input: does anybody want its gradient?  Set by apply.
+    only_moves = False  # True for what moves elements without computing: integers may then stay integers
 
     def forward(self, *arrays: np.ndarray) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -31,3 +34,12 @@ def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     aligned = grad.shape[len(added) :]
     stretched = tuple(len(added) + i for i, n in enumerate(shape) if n == 1 and aligned[i] != 1)
     return grad.sum(axis=added + stretched, keepdims=True).reshape(shape)
+
+
+def check_number(name: str, value: float, low: float = -np.inf, high: float = np.inf) -> float:
+    """The value as a float if it is a real number within [low, high]; otherwise an error."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be within [{low}, {high}], got {value!r}")
+    return float(value)

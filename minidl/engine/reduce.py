@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.op import Op
+from minidl.engine.op import Op, check_number
 
 Axis = int | tuple[int, ...] | None
 
@@ -128,7 +128,8 @@ class LogSumExp(Reduction):
         return self.y if self.keepdims else self.y.squeeze(self.axes)
 
     def backward(self, grad):
-        return self.beside(grad) * np.exp(self.x - self.y)
+        y = np.where(np.isneginf(self.y), 0, self.y)  # where all x are -inf, e^(x-0) makes the gradient 0
+        return self.beside(grad) * np.exp(self.x - y)
 
 
 def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> np.ndarray:
@@ -144,10 +145,11 @@ def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> 
 
 
 def check_temperature(temperature: float) -> float:
-    """The temperature itself if it is a finite number above 0; otherwise ValueError."""
-    if not (np.isscalar(temperature) and np.isfinite(temperature) and temperature > 0):
+    """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
+    temperature = check_number("temperature", temperature)
+    if not np.finfo(np.float32).tiny <= temperature < np.inf:
         raise ValueError(f"temperature must be a finite number > 0, got {temperature!r}")
-    return float(temperature)
+    return temperature
 
 
 class Softmax(Reduction):

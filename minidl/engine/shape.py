@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from types import EllipsisType
+
 import numpy as np
 
-from minidl.engine.op import Op, unbroadcast
+from minidl.engine.op import Op, check_number, unbroadcast
 from minidl.engine.reduce import normalize_axis
 
 
-class Reshape(Op):
+class Move(Op):
+    """What the operations of one input share: integers and bools stay what they are."""
+
+    only_moves = True
+
+
+class Reshape(Move):
     """y has the elements of x, in the same order, in another shape"""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -22,7 +30,7 @@ class Reshape(Op):
         return grad.reshape(self.x_shape)
 
 
-class Transpose(Op):
+class Transpose(Move):
     """y[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...];  None reverses all axes"""
 
     def __init__(self, axes: tuple[int, ...] | None = None) -> None:
@@ -30,8 +38,8 @@ class Transpose(Op):
 
     def forward(self, x):
         axes = range(x.ndim)[::-1] if self.axes is None else self.axes
-        if sorted(i % x.ndim if -x.ndim <= i < x.ndim else -1 for i in axes) != list(range(x.ndim)):
-            raise ValueError(f"transpose needs a permutation of {x.ndim} axes, got {self.axes}")
+        if len(normalize_axis(tuple(axes), x.ndim)) != x.ndim:
+            raise ValueError(f"transpose needs all {x.ndim} axes, got {self.axes}")
         self.axes = tuple(i % x.ndim for i in axes)
         return x.transpose(self.axes)
 
@@ -39,7 +47,7 @@ class Transpose(Op):
         return grad.transpose(np.argsort(self.axes))
 
 
-class Squeeze(Op):
+class Squeeze(Move):
     """y is x without the named axes of length 1 (without all of them for None)"""
 
     def __init__(self, axis: int | tuple[int, ...] | None = None) -> None:
@@ -58,7 +66,7 @@ class Squeeze(Op):
         return grad.reshape(self.x_shape)
 
 
-class ExpandDims(Op):
+class ExpandDims(Move):
     """y is x with new axes of length 1 at the named places of the result"""
 
     def __init__(self, axis: int | tuple[int, ...]) -> None:
@@ -72,7 +80,7 @@ class ExpandDims(Op):
         return grad.reshape(self.x_shape)
 
 
-class BroadcastTo(Op):
+class BroadcastTo(Move):
     """y is x repeated along axes of length 1 and along new leading axes"""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -86,7 +94,7 @@ class BroadcastTo(Op):
         return unbroadcast(grad, self.x_shape)
 
 
-class GetItem(Op):
+class GetItem(Move):
     """y = x[index];  an element that the index names several times collects all of their gradients"""
 
     def __init__(self, index) -> None:
@@ -99,10 +107,10 @@ class GetItem(Op):
     def backward(self, grad):
         grad_x = np.zeros(self.x_shape, grad.dtype)
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
-        if any(isinstance(part, np.ndarray | list) for part in parts):
-            np.add.at(grad_x, self.index, grad)  # unlike grad_x[index] += grad, this adds repeats up
+        if all(isinstance(part, int | np.integer | slice | None | EllipsisType) for part in parts):
+            grad_x[self.index] = grad  # no element twice
         else:
-            grad_x[self.index] = grad
+            np.add.at(grad_x, self.index, grad)  # unlike grad_x[index] += grad, this adds repeats up
         return grad_x
 
 
@@ -138,12 +146,12 @@ class Pad(Op):
     """y is x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i"""
 
     def __init__(self, pad_width: tuple[tuple[int, int], ...], value: float = 0.0) -> None:
-        self.pad_width, self.value = pad_width, value
+        self.pad_width, self.value = pad_width, check_number("value", value)
 
     def forward(self, x):
-        widths = self.pad_width
-        if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
-            raise ValueError(f"pad_width needs {x.ndim} pairs (before, after) >= 0, got {widths}")
+        widths = np.array(self.pad_width)
+        if widths.dtype.kind != "i" or widths.shape != (x.ndim, 2) or widths.min(initial=0) < 0:
+            raise ValueError(f"pad_width needs {x.ndim} pairs (before, after) >= 0, got {self.pad_width!r}")
         self.inside = tuple(slice(b, b + n) for (b, _), n in zip(widths, x.shape, strict=True))
         return np.pad(x, widths, constant_values=x.dtype.type(self.value))
 

@@ -60,12 +60,18 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     """Run ``op.forward`` on the inputs' arrays; if a gradient is wanted, record the result in the graph.
 
     Everything that is not a floating Tensor (numbers, arrays, integer and bool Tensors) is cast to the dtype
-    of the floating Tensors among the inputs: float32, or float64 if one of them is.
+    of the floating Tensors among the inputs: float32, or float64 if one of them is. Where there is none, it
+    computes in float32, or float64 if there is an array of that.
     """
+    if not isinstance(op, Op) or "needs" in op.__dict__:
+        raise TypeError(f"an Op is its own context: apply needs an instance not used before, got {op!r}")
     dtype = None
     for x in inputs:
         if isinstance(x, Tensor) and x._data.dtype.kind == "f" and dtype != np.float64:
             dtype = x._data.dtype
+    if dtype is None and not op.only_moves:
+        is_float64 = [getattr(x, "dtype", None) == np.float64 for x in inputs]
+        dtype = np.dtype(np.float64 if True in is_float64 else np.float32)
     records_graph = _records_graph.get()
     parents, arrays, needs, versions = [], [], [], []
     for x in inputs:
@@ -82,10 +88,10 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     except ValueError as error:  # NumPy's own words name neither the operation nor its inputs
         shapes = " and ".join(str(array.shape) for array in arrays)
         raise ValueError(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
-    if dtype is None and y.dtype == np.float64 and np.float64 not in [array.dtype for array in arrays]:
-        y = y.astype(np.float32)  # NumPy divides integers into float64
     if dtype is not None and y.dtype != dtype:
-        raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
+        if y.ndim > 0:
+            raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
+        y = y.astype(dtype)  # before version 2 NumPy takes a float32 without axes times 2 to float64
     if anomaly_check.get():
         anomaly_check.get()(op, y, arrays, "forward")
 
@@ -119,13 +125,17 @@ class Tensor(Value):
     ) -> None:
         if isinstance(data, Tensor):
             raise TypeError("data is a Tensor already: use it as it is, or data.detach() to leave its graph")
+        if isinstance(data, list | tuple) and any(isinstance(x, Tensor) for x in data):
+            raise TypeError("Tensors in a list would leave the graph: use minidl.stack or concatenate")
         array = np.asarray(data)
         if dtype is None:
             from_python = not isinstance(data, np.ndarray | np.generic) and array.dtype.kind != "b"
             wide = array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64)
             dtype = np.float32 if from_python or wide else array.dtype
-        if array.dtype.kind not in "fiub" or np.dtype(dtype).kind not in "fiub":
-            raise TypeError(f"a Tensor holds floats, integers or bools, got {array.dtype}")
+        dtype = np.dtype(dtype)
+        fits = dtype.kind in "iub" or dtype in (np.float32, np.float64)
+        if not fits or array.dtype.kind not in "fiub":
+            raise TypeError(f"a Tensor holds float32/64, integers or bools, not {array.dtype} as {dtype}")
         self._data = array.astype(dtype, copy=False)
         self.name = name
         if requires_grad:
