@@ -25,7 +25,8 @@ _REFLECTED = {
 class Value:
     """What a Tensor answers about its ``data``: shape, comparison, conversion, printing.
 
-    Comparisons give bool arrays; ``==`` and hashing are those of the object, so that tensors can be keys.
+    Comparisons give bool arrays; ``==`` and hashing are those of the object, so that tensors can be keys:
+    ``t.data == array`` compares the elements.
     """
 
     _data: np.ndarray
@@ -52,8 +53,11 @@ class Value:
         """``array * t`` arrives here and becomes ``t.__rmul__(array)``; NumPy's other functions are
         refused."""
         reflected = _REFLECTED.get(ufunc.__name__)
-        if method == "__call__" and reflected and not kwargs and not isinstance(inputs[0], Value):
-            return getattr(self, reflected)(inputs[0])
+        if method == "__call__" and not kwargs and not isinstance(inputs[0], Value):
+            if reflected:
+                return getattr(self, reflected)(inputs[0])
+            if ufunc in (np.equal, np.not_equal):  # of an array and a Tensor, which are two objects
+                return ufunc is np.not_equal
         name = ufunc.__name__
         instead = f"t.{name}()" if hasattr(self, name) else "the Tensor's own methods"
         raise TypeError(
@@ -61,16 +65,16 @@ class Value:
         )
 
     def __lt__(self, other: Any) -> np.ndarray:
-        return self._data < np.asarray(other)
+        return _compare(np.less, self, other)
 
     def __le__(self, other: Any) -> np.ndarray:
-        return self._data <= np.asarray(other)
+        return _compare(np.less_equal, self, other)
 
     def __gt__(self, other: Any) -> np.ndarray:
-        return self._data > np.asarray(other)
+        return _compare(np.greater, self, other)
 
     def __ge__(self, other: Any) -> np.ndarray:
-        return self._data >= np.asarray(other)
+        return _compare(np.greater_equal, self, other)
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -115,3 +119,11 @@ class Value:
         name = f"{self.name!r}, " if self.name else ""
         origin = f", from {type(self.op).__name__}" if self.op else ""
         return f"Tensor({name}{self.shape}, {self.dtype}, {values}{origin}{', grad' * self.requires_grad})"
+
+
+def _compare(comparison: np.ufunc, t: Value, other: Any) -> np.ndarray:
+    other = other._data if isinstance(other, Value) else other  # a Python number is rounded to t's dtype
+    try:
+        return comparison(t._data, other)
+    except ValueError:
+        raise ValueError(f"cannot compare shape {t.shape} with shape {np.shape(other)}") from None
