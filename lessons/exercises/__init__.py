@@ -1,0 +1,38 @@
+"""The exercises, one module ``exNN_topic.py`` for each lesson."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+
+from minidl.classroom.exercise import Exercise
+
+
+def all_exercises() -> list[Exercise]:
+    """Every Exercise that a module ``exNN_topic`` of this package names, by number.
+
+    Raises ValueError for two of the same number and for one that stands in another lesson's module.
+    """
+    found: dict[str, Exercise] = {}
+    for module in pkgutil.iter_modules(__path__):
+        if not re.match(r"ex\d\d_", module.name):
+            continue
+        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
+            if not isinstance(value, Exercise):
+                continue
+            if value.number[:2] != module.name[2:4]:
+                raise ValueError(f"exercise {value.number} stands in {module.name}")
+            if found.setdefault(value.number, value) is not value:
+                raise ValueError(f"two exercises have the number {value.number}, in {module.name}")
+    return [found[number] for number in sorted(found)]
+
+
+def find(number: str) -> Exercise:
+    """The exercise "NN.k"; ValueError with the known numbers if there is none."""
+    exercises = all_exercises()
+    for exercise in exercises:
+        if exercise.number == number:
+            return exercise
+    known = ", ".join(exercise.number for exercise in exercises) or "none yet"
+    raise ValueError(f"there is no exercise {number!r}; there are {known}")

@@ -1,0 +1,49 @@
+"""Claims: the statements that a lesson's text rests on, tried where it runs."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from minidl.classroom.compare import short
+
+
+class ClaimError(AssertionError):
+    """A claim that does not hold, under MINIDL_STRICT=1."""
+
+
+def claim(text: str, condition: bool, numbers: str | dict[str, object] = "") -> None:
+    """Print whether a statement holds here, with the numbers that say so.
+
+        claim("the student beats the one taught alone", gain.low > 0, {"gain": gain})
+        HOLDS                the student beats the one taught alone   gain = 0.081 ± 0.022 (n = 8)
+
+    A measured statement may fail on another machine or after a reader's change, so it is reported and the
+    lesson goes on; with MINIDL_STRICT=1 in the environment it raises ClaimError. What mathematics promises is
+    an assert. Raises TypeError when condition is not a bool: an array or a number would be silently true.
+    """
+    if not isinstance(condition, bool | np.bool_):
+        raise TypeError(f"condition must be a bool, got {type(condition).__name__} {short(condition)}")
+    verdict = "HOLDS" if condition else "DOES NOT HOLD HERE"
+    line = f"{verdict:<18}   {text}   {_listed(numbers)}".rstrip()
+    print(line, flush=True)
+    if not condition and os.environ.get("MINIDL_STRICT") == "1":
+        raise ClaimError(line)
+
+
+def _listed(numbers: str | dict[str, object]) -> str:
+    if isinstance(numbers, str):
+        return numbers
+    if not isinstance(numbers, dict):
+        raise TypeError(f"numbers must be text or a dict of names and values, got {type(numbers).__name__}")
+    return ", ".join(f"{name} = {_figure(value)}" for name, value in numbers.items())
+
+
+def _figure(value: object) -> str:
+    """Four digits, as text goes; an Interval and the like print themselves."""
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    if isinstance(value, int | np.integer | np.ndarray) or type(value) in (tuple, list):
+        return short(value)
+    return str(value)

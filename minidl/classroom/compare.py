@@ -1,0 +1,189 @@
+"""Comparisons for laws: strict about shapes and types, and readable when they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+NUMERIC_KINDS = "biufc"  # bool, int, unsigned, float, complex
+SHOWN = 24  # elements of an array that a message prints before it gives only shape and range
+
+
+def assert_close(actual, expected, rtol: float = 1e-6, atol: float = 1e-9) -> None:
+    """Every element satisfies |actual - expected| <= atol + rtol |expected|, and the shapes are equal.
+
+    Nothing is broadcast, with one exception: a plain Python number as ``expected`` stands for every element,
+    as in ``assert_close(p.sum(axis=-1), 1.0)``. NaN equals NaN, and an infinity equals itself.
+    Raises AssertionError for a wrong ``actual``, TypeError for an ``expected`` that is not made of numbers.
+    """
+    yours = _numbers(actual)
+    wanted = _expected_numbers(expected, yours)
+    wide_yours, wide_wanted = _widened(yours), _widened(wanted)
+    with np.errstate(all="ignore"):
+        wrong = ~np.isclose(wide_yours, wide_wanted, rtol=rtol, atol=atol, equal_nan=True)
+        error = np.abs(wide_yours - wide_wanted)
+    if wrong.any():
+        # NaN and infinity have no finite distance; they are the worst.
+        _fail(yours, wanted, wrong, np.where(np.isfinite(error), error, np.inf))
+
+
+def assert_equal(actual, expected) -> None:
+    """Numbers, text, tuples or lists of them are exactly equal, element by element; arrays in shape too."""
+    if type(expected) in (tuple, list) and not _is_numeric(expected):
+        if type(actual) not in (tuple, list) or len(actual) != len(expected):
+            raise AssertionError(f"yours = {short(actual)}, expected = {short(expected)}")
+        for index, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
+            try:
+                assert_equal(ours, theirs)
+            except AssertionError as error:
+                raise AssertionError(f"element {index}: {error}") from None
+    elif _is_numeric(expected):
+        yours = _numbers(actual)
+        wanted = _expected_numbers(expected, yours)
+        wrong = (yours != wanted) & ~((yours != yours) & (wanted != wanted))  # NaN equals NaN
+        if wrong.any():
+            _fail(yours, wanted, wrong, wrong.astype(float))
+    elif type(actual) is not type(expected) or actual != expected:
+        raise AssertionError(f"yours = {short(actual)}, expected = {short(expected)}")
+
+
+def assert_dtype(actual, dtype) -> None:
+    """The array (or NumPy scalar) has this dtype."""
+    yours = _numbers(actual)
+    if yours.dtype != np.dtype(dtype):
+        raise AssertionError(f"yours has dtype {yours.dtype}, expected {np.dtype(dtype)}")
+
+
+def assert_gradients(
+    implementation: Callable, *inputs: np.ndarray, rtol: float = 1e-5, atol: float = 1e-7, **params
+) -> None:
+    """The gradients that ``implementation`` gives are those of central differences.
+
+        dL/dx_i  ≈  (L(x + h e_i) - L(x - h e_i)) / 2h      with L = sum(g y) and a fixed upstream gradient g
+
+    ``implementation(*inputs, grad=g, **params)`` returns y and one gradient per input (an exercise's kinds op
+    and tensor). Inputs are float64; those that are not floating arrays are held fixed. Stay away from
+    kinks: at one, the central difference is the mean of two slopes.
+    """
+    h = 1e-5
+    y, _ = implementation(*inputs, **params)
+    upstream = np.cos(np.arange(np.size(y)) + 1.0).reshape(np.shape(y))  # any numbers that are all different
+    _, grads = implementation(*inputs, grad=upstream, **params)
+
+    for number, x in enumerate(inputs):
+        if not (isinstance(x, np.ndarray) and x.dtype.kind == "f"):
+            continue
+        slopes = np.zeros_like(x)
+        for index in np.ndindex(x.shape):
+            values = []
+            for step in (h, -h):
+                moved = x.copy()
+                moved[index] += step
+                y, _ = implementation(*inputs[:number], moved, *inputs[number + 1 :], **params)
+                values.append(np.sum(upstream * y))
+            slopes[index] = (values[0] - values[1]) / (2 * h)
+        try:
+            assert_close(grads[number], slopes, rtol, atol)
+        except AssertionError as error:
+            raise AssertionError(f"the gradient of input {number}: {error}") from None
+
+
+def short(value) -> str:
+    """The value on one line: small arrays whole, larger ones as shape, dtype and range."""
+    if isinstance(value, bool | np.bool_ | str | bytes) or value is None:
+        return repr(value.item() if isinstance(value, np.bool_) else value)
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    if isinstance(value, np.integer):
+        return str(value)
+    if isinstance(value, np.ndarray):
+        return _short_array(value)
+    if type(value) in (tuple, list):
+        inside = ", ".join(short(v) for v in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
+        if type(value) is list:
+            return f"[{inside}]"
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a NamedTuple
+        inside = ", ".join(f"{name}={short(v)}" for name, v in zip(value._fields, value, strict=True))
+        return f"{type(value).__name__}({inside})"
+    if type(value) is dict:
+        return "{" + ", ".join(f"{key!r}: {short(v)}" for key, v in value.items()) + "}"
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _short_array(x: np.ndarray) -> str:
+    if x.size <= SHOWN or x.dtype.kind not in NUMERIC_KINDS:
+        text = np.array2string(
+            x, separator=", ", precision=6, threshold=SHOWN, edgeitems=2, suppress_small=True
+        )
+        return " ".join(text.split()).replace("[ ", "[")
+    kind = f"{_shape_text(x.shape)} {x.dtype}"
+    finite = x[np.isfinite(x)]
+    if x.dtype.kind == "c" or finite.size == 0:
+        return f"<{kind}>"
+    flaw = "" if finite.size == x.size else f", {x.size - finite.size} NaN or infinite"
+    return f"<{kind} in [{short(finite.min())}, {short(finite.max())}]{flaw}>"
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+def _is_numeric(value) -> bool:
+    """A number, an array of numbers, a rectangular list of them; nothing that only claims to be an array."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in NUMERIC_KINDS
+    if type(value) in (tuple, list):
+        return len(value) > 0 and all(map(_is_numeric, value)) and len(set(map(_shape, value))) == 1
+    return type(value) in (bool, int, float, complex)
+
+
+def _shape(value) -> tuple[int, ...]:
+    if type(value) in (tuple, list):
+        return (len(value), *_shape(value[0]))
+    return np.shape(value)
+
+
+def _numbers(value) -> np.ndarray:
+    """The learner's value as a plain array; AssertionError for what is not made of numbers."""
+    if not _is_numeric(value):
+        kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise AssertionError(f"yours is {kind}, expected numbers: {short(value)}")
+    return np.array(value)
+
+
+def _expected_numbers(expected, yours: np.ndarray) -> np.ndarray:
+    """``expected`` as an array of the same shape as ``yours``."""
+    if not _is_numeric(expected):
+        raise TypeError(f"expected must be numbers, got {type(expected).__name__} {short(expected)}")
+    wanted = np.array(expected)
+    if type(expected) in (bool, int, float, complex):
+        return np.full(yours.shape, wanted)
+    if wanted.shape != yours.shape:
+        raise AssertionError(
+            f"yours has shape {yours.shape}, expected {wanted.shape}\n"
+            f"  yours    = {short(yours)}\n  expected = {short(wanted)}"
+        )
+    return wanted
+
+
+def _widened(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+
+
+def _fail(yours: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, error: np.ndarray) -> None:
+    worst = np.unravel_index(np.argmax(np.where(wrong, error, -1)), wrong.shape)
+    place = f" at [{', '.join(map(str, worst))}]" if worst else ""
+    where = (
+        f"{wrong.sum()} of {wrong.size} elements differ, most{place}" if wrong.size > 1 else f"differs{place}"
+    )
+    raise AssertionError(
+        f"{where}: yours {_digits(yours[worst])}, expected {_digits(wanted[worst])}\n"
+        f"  yours    = {short(yours)}\n  expected = {short(wanted)}"
+    )
+
+
+def _digits(x) -> str:
+    return f"{x:.9g}" if isinstance(x, float | np.floating) else str(x)

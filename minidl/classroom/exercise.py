@@ -1,0 +1,252 @@
+"""Exercise: a library function set as a task, and the laws that an answer to it must keep.
+
+    softmax = Exercise("09.1", reduce.stable_softmax, points=2, hints=("Each row is a probability ...",))
+
+    @softmax.law("each row sums to 1")
+    @given(z=logits(), temperature=temperatures())
+    def rows_sum_to_one(softmax, z, temperature):
+        assert_close(softmax(z, temperature=temperature).sum(axis=-1), 1.0)
+
+A law takes the implementation under test as its first argument, so nothing is patched; one without ``@given``
+is a worked example and is tried first.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis.errors import Flaky
+
+from minidl.classroom.compare import short
+from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
+from minidl.classroom.stubs import plain_function
+
+EXAMPLES = 50  # cases that a law tries, the same ones for everybody
+
+
+@dataclass(frozen=True)
+class Law:
+    text: str
+    function: Callable[..., None]
+
+    @property
+    def is_example(self) -> bool:
+        return not hasattr(self.function, "hypothesis")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    text: str
+    implementation: Callable | type
+    breaks: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one law found: how often it called the implementation and, on failure, why and on which case."""
+
+    law: str
+    passed: bool
+    calls: int
+    message: str = ""
+    case: dict[str, object] = field(default_factory=dict)
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        lines = [f'law "{self.law}"   {"passes" if self.passed else "FAILS"}   {self.calls} calls']
+        lines += [f"  {name} = {short(value)}" for name, value in self.case.items()]
+        lines += [f"  {line}" for line in self.message.splitlines()]
+        return "\n".join(lines)
+
+
+class Exercise:
+    """A function, Op class or kernel of the library, to be written by the learner.
+
+    number: "09.1", the lesson and the place in it.  target: the reference.  hints: from the law in words to
+    the line.  kind says how a law calls an implementation ``impl``, always with plain values (numbers,
+    arrays, text, tuples, lists, dicts):
+
+        function   impl(*arguments, **params) -> values
+        op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
+        tensor     the same for a function of Tensors: floating arrays become Tensors, params go to the call
+        kernel     impl(*arguments) -> the array named by ``writes`` as the loops left it; a tuple of several
+
+    Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
+    it is copied like every argument, so the law's own stays as it was.
+    Raises ValueError for a number, kind, hints, points or writes that make no sense.
+    """
+
+    def __init__(
+        self,
+        number: str,
+        target: Callable | type,
+        *,
+        points: int,
+        hints: tuple[str, ...],
+        kind: str = "function",
+        writes: tuple[str, ...] = (),
+    ) -> None:
+        if not re.fullmatch(r"\d\d\.\d", number):
+            raise ValueError(f"number must be lesson and place, such as '09.1', got {number!r}")
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        if points <= 0:
+            raise ValueError(f"points must be positive, got {points}")
+        if isinstance(hints, str) or not hints or not all(hints):
+            raise ValueError(f"hints must be a tuple of at least one text, got {hints!r}")
+        if bool(writes) != (kind == "kernel") or isinstance(writes, str):
+            raise ValueError(
+                f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}"
+            )
+        parameters = list(inspect.signature(plain_function(target)).parameters) if writes else []
+        for name in writes:
+            if name not in parameters:
+                raise ValueError(f"writes names {name!r}, but the kernel takes {', '.join(parameters)}")
+
+        self.number, self.target, self.kind = number, target, kind
+        self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
+        self.written = tuple(parameters.index(name) for name in writes)
+        self.name = plain_function(target).__name__
+        self.laws: list[Law] = []
+        self.mistakes: list[Mistake] = []
+
+    def __repr__(self) -> str:
+        return f"Exercise({self.number} {self.name}, {self.kind}, {len(self.laws)} laws)"
+
+    def law(self, text: str) -> Callable[[Callable], Callable]:
+        """Decorator: the function takes an implementation (and a case by ``@given``), raises if it is bad."""
+        if any(law.text == text for law in self.laws):
+            raise ValueError(f"{self.number} has a law {text!r} already")
+
+        def declare(function: Callable) -> Callable:
+            law = Law(text, function)
+            if not law.is_example:
+                same_for_everybody(function)
+            self.laws.append(law)
+            self.laws.sort(key=lambda law: not law.is_example)  # stable: examples first, else as written
+            return function
+
+        return declare
+
+    def mistake(self, text: str, *, breaks: str) -> Callable[[Callable], Callable]:
+        """Decorator: a wrong implementation that learners write, and the text of the law that it breaks."""
+        self.find_law(breaks)
+
+        def declare(implementation: Callable | type) -> Callable | type:
+            self.mistakes.append(Mistake(text, implementation, breaks))
+            return implementation
+
+        return declare
+
+    def find_law(self, text: str) -> Law:
+        for law in self.laws:
+            if law.text == text:
+                return law
+        known = "; ".join(law.text for law in self.laws) or "none yet"
+        raise ValueError(f"{self.number} has no law {text!r}; its laws: {known}")
+
+    def adapt(self, implementation: Callable | type) -> Implementation:
+        """The implementation as laws call it (see the kinds); one already adapted comes back as it is."""
+        if isinstance(implementation, Implementation):
+            return implementation
+        return Implementation(implementation, self.kind, self.written)
+
+    def check(self, implementation: Callable | type) -> list[Result]:
+        """Try the laws, worked examples first, up to and including the first that fails."""
+        implementation = self.adapt(implementation)
+        results = []
+        for law in self.laws:
+            results.append(self.try_law(law.text, implementation))
+            if not results[-1].passed:
+                break
+        return results
+
+    def try_law(self, text: str, implementation: Callable | type) -> Result:
+        """Try one law. A law that never called the implementation has shown nothing, so it fails."""
+        law, implementation, case = self.find_law(text), self.adapt(implementation), {}
+        before = implementation.calls
+        try:
+            with recorded(law.function, case):
+                law.function(implementation)
+        except Exception as error:
+            calls = implementation.calls - before
+            return Result(text, False, calls, explained(error, implementation), case, error)
+        calls = implementation.calls - before
+        if calls == 0:
+            return Result(text, False, 0, f"0 calls: the law never called {implementation.name}")
+        return Result(text, True, calls)
+
+
+def same_for_everybody(function: Callable) -> None:
+    """Give a law of ``@given`` fixed cases: no clock, no database of old failures, no seed from outside."""
+    settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.differing_executors),
+        verbosity=Verbosity.quiet,
+    )(function)
+
+
+@contextmanager
+def recorded(function: Callable, case: dict[str, object]) -> Iterator[None]:
+    """Keep in ``case`` a copy of what Hypothesis drew for the latest run; in the end, the shrunk failure."""
+    if not hasattr(function, "hypothesis"):
+        yield
+        return
+    law = function.hypothesis.inner_test
+    implementation = next(iter(inspect.signature(law).parameters))
+
+    @functools.wraps(law)
+    def record(*args, **drawn):
+        case.clear()
+        case.update({name: copy.deepcopy(x) for name, x in drawn.items() if name != implementation})
+        law(*args, **drawn)
+
+    function.hypothesis.inner_test = record
+    try:
+        yield
+    finally:
+        function.hypothesis.inner_test = law
+
+
+def explained(error: Exception, implementation: Implementation) -> str:
+    """What went wrong, in words for the person who wrote the implementation."""
+    name = implementation.name
+    if isinstance(error, Flaky):
+        return (
+            f"{name} gave different answers to the same call: it may draw only from an rng that it is given"
+        )
+    if isinstance(error, WrongAnswer):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    if error is implementation.raised:
+        if isinstance(error, NotImplementedError):
+            return f"{name} is not written yet: it raises NotImplementedError"
+        own = [frame for frame in frames if frame.filename == source_file(implementation.raw)]
+        place = f"\nat line {own[-1].lineno}: {own[-1].line}" if own else ""
+        return f"{name} raised {type(error).__name__}: {error}{place}"
+    if isinstance(error, AssertionError) and str(error):
+        return str(error)
+    if isinstance(error, AssertionError):
+        return f"does not hold: {frames[-1].line}"
+    return f"the law cannot use the answer: {type(error).__name__}: {error}\nat: {frames[-1].line}"
+
+
+def source_file(raw: Callable | type) -> str | None:
+    try:
+        return inspect.getsourcefile(raw)
+    except TypeError:  # a callable object, or something built in
+        return None

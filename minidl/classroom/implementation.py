@@ -1,0 +1,151 @@
+"""Implementation: an answer to an exercise, in the form in which laws call it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis.errors import HypothesisException
+
+from minidl.classroom.compare import NUMERIC_KINDS, short
+from minidl.classroom.stubs import plain_function
+from minidl.engine.op import Op
+from minidl.engine.tensor import Tensor
+
+KINDS = ("function", "op", "tensor", "kernel")
+
+
+class WrongAnswer(AssertionError):
+    """An answer that no law need look at: nothing returned, not plain values, an input changed, an exit."""
+
+
+class Implementation:
+    """An answer as laws call it: plain values in, plain values out, on copies, with the calls counted.
+
+    A kernel is called uncompiled: there an index out of range raises, where compiled code overwrites memory.
+    """
+
+    def __init__(self, raw: Callable | type, kind: str = "function", written: tuple[int, ...] = ()) -> None:
+        raw = plain_function(raw)
+        if kind == "op" and not (inspect.isclass(raw) and issubclass(raw, Op)):
+            raise TypeError(f"expected a subclass of Op with forward and backward, got {short(raw)}")
+        if not callable(raw):
+            raise TypeError(f"expected a function, got {short(raw)}")
+        self.raw, self.kind, self.written = raw, kind, written
+        self.name = getattr(raw, "__name__", type(raw).__name__)
+        self.calls = 0
+        self.last_call: tuple[tuple, dict] = ((), {})
+        self.raised: BaseException | None = None  # by the raw function itself, in its latest call
+
+    def __call__(self, *arguments, **params):
+        self.calls += 1
+        self.last_call, self.raised = (arguments, params), None
+        given, given_params = copy.deepcopy((arguments, params))
+        try:
+            answer = self.answer(given, given_params)
+        except (KeyboardInterrupt, WrongAnswer):
+            raise
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, HypothesisException):
+                self.raised = error
+                raise
+            # An exit, or a test library's "skip this case": neither may decide whether the law holds.
+            raise WrongAnswer(f"{self.name} raised {type(error).__name__} instead of returning") from error
+
+        inputs = [(f"input {i}", x, given[i]) for i, x in enumerate(arguments) if i not in self.written]
+        inputs += [(name, x, given_params[name]) for name, x in params.items()]
+        for which, before, after in inputs:
+            if not unchanged(before, after):
+                raise WrongAnswer(f"{self.name} changed its {which} from {short(before)} to {short(after)}")
+        return answer
+
+    def answer(self, arguments: tuple, params: dict):
+        """Call the raw function or class in the way of its kind; WrongAnswer for a result of another form."""
+        if self.kind == "op":
+            return self._answer_of_op(arguments, **params)
+        if self.kind == "tensor":
+            return self._answer_of_tensors(arguments, **params)
+        if self.kind == "kernel":
+            return self._written_by_kernel(*arguments, **params)
+        return self._plain(self.raw(*arguments, **params))
+
+    def _answer_of_op(self, arrays: tuple, grad=None, **params):
+        op = self.raw(**params)
+        op.needs = tuple(is_floating(x) for x in arrays)
+        y = self._plain(op.forward(*arrays))
+        if grad is None:
+            return y, ()
+        grads = op.backward(grad)
+        grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
+        if len(grads) != len(arrays):
+            raise WrongAnswer(f"{self.name}.backward gave {len(grads)} gradients for {len(arrays)} inputs")
+        grads = self._plain(grads)
+        for i, (x, grad_x) in enumerate(zip(arrays, grads, strict=True)):
+            if op.needs[i] and np.shape(grad_x) != x.shape:
+                came = "None" if grad_x is None else f"shape {np.shape(grad_x)}"
+                raise WrongAnswer(f"the gradient of input {i} must have its shape {x.shape}, got {came}")
+        return y, grads
+
+    def _answer_of_tensors(self, arrays: tuple, grad=None, **params):
+        inputs = [Tensor(x, requires_grad=True) if is_floating(x) else x for x in arrays]
+        y = self.raw(*inputs, **params)
+        if not isinstance(y, Tensor):
+            raise WrongAnswer(f"{self.name} returned {type(y).__name__}, must return a Tensor")
+        if grad is None:
+            return np.array(y.data), ()
+        y.backward(grad)
+        return np.array(y.data), tuple(gradient_of(x) for x in inputs)
+
+    def _written_by_kernel(self, *arguments):
+        returned = self.raw(*arguments)
+        if returned is not None:
+            raise WrongAnswer(f"{self.name} returned {short(returned)}: a kernel only fills its output array")
+        written = tuple(arguments[i] for i in self.written)
+        return written if len(written) > 1 else written[0]
+
+    def _plain(self, value):
+        if value is None:
+            raise WrongAnswer(f"{self.name} returned None: is a return missing?")
+        return plain_value(value, self.name)
+
+
+def plain_value(value, name: str):
+    """A copy made of base types only, so that a law sees what a checker in another process would see."""
+    if value is None or type(value) in (bool, int, float, complex, str):
+        return value
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in NUMERIC_KINDS:
+        return np.array(value) if isinstance(value, np.ndarray) else value
+    if isinstance(value, tuple):
+        return tuple(plain_value(v, name) for v in value)
+    if isinstance(value, list):
+        return [plain_value(v, name) for v in value]
+    if isinstance(value, dict):
+        return {key: plain_value(v, name) for key, v in value.items()}
+    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise WrongAnswer(f"{name} returned {kind}; must be numbers, arrays, or tuples, lists or dicts of them")
+
+
+def unchanged(before, after) -> bool:
+    if type(before) is not type(after):
+        return False
+    if isinstance(before, np.ndarray):
+        same_kind = before.dtype == after.dtype and before.shape == after.shape
+        return same_kind and before.tobytes() == after.tobytes()
+    if isinstance(before, tuple | list):
+        return len(before) == len(after) and all(map(unchanged, before, after))
+    if isinstance(before, dict):
+        return before.keys() == after.keys() and all(unchanged(before[key], after[key]) for key in before)
+    return True  # numbers and text cannot change, and functions and generators are not compared
+
+
+def gradient_of(x) -> np.ndarray | None:
+    """The gradient that reached a Tensor, 0 if the value does not depend on it; None for other things."""
+    if not isinstance(x, Tensor):
+        return None
+    return np.zeros_like(x.data) if x.grad is None else x.grad
+
+
+def is_floating(x) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"

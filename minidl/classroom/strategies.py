@@ -1,0 +1,116 @@
+"""Hypothesis strategies for laws: small cases of readable numbers that shrink to zeros.
+
+Numbers are quarters, so a failing case can be followed by hand and is exact in binary; arrays are float64.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as numpy_arrays
+from hypothesis.strategies import SearchStrategy
+
+
+def quarters(low: float = -2, high: float = 2) -> SearchStrategy[float]:
+    """Multiples of 1/4 in [low, high], shrinking to 0 (or to the end nearest to it)."""
+    return st.integers(round(4 * low), round(4 * high)).map(lambda n: n / 4)
+
+
+def shapes(min_dims: int = 1, max_dims: int = 3, max_side: int = 4) -> SearchStrategy[tuple[int, ...]]:
+    """Shapes of non-empty arrays."""
+    return st.lists(st.integers(1, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
+
+
+@st.composite
+def arrays(draw, shape=None, elements: SearchStrategy[float] | None = None) -> np.ndarray:
+    """A float64 array of quarters (or ``elements``); shape is a tuple, a strategy of tuples or shapes()."""
+    if not isinstance(shape, tuple):
+        shape = draw(shapes() if shape is None else shape)
+    elements = quarters() if elements is None else elements
+    # Each element is drawn by itself while that is quick to shrink; in larger arrays most share one value.
+    fill = st.nothing() if np.prod(shape) <= 12 else elements
+    return draw(numpy_arrays(np.float64, shape, elements=elements, fill=fill))
+
+
+def logits(max_rows: int = 3, max_classes: int = 4) -> SearchStrategy[np.ndarray]:
+    """Rows of logits (N, K), N >= 1, K >= 1."""
+    return arrays(st.tuples(st.integers(1, max_rows), st.integers(1, max_classes)))
+
+
+def temperatures() -> SearchStrategy[float]:
+    """Temperatures above and below 1, shrinking to 1."""
+    return st.sampled_from([1.0, 2.0, 0.5, 4.0, 0.25, 10.0])
+
+
+def labels(rows: int, classes: int) -> SearchStrategy[np.ndarray]:
+    """Class numbers (rows,) in 0 ... classes-1, int64."""
+    numbers = st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows)
+    return numbers.map(lambda classes_drawn: np.array(classes_drawn, dtype=np.int64))
+
+
+@st.composite
+def logits_and_labels(draw, max_rows: int = 3, max_classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, K) with a label for each row."""
+    z = draw(logits(max_rows, max_classes))
+    return z, draw(labels(*z.shape))
+
+
+def images(max_batch: int = 2, max_channels: int = 2, max_side: int = 4) -> SearchStrategy[np.ndarray]:
+    """Images (N, C, H, W) in [0, 1], float64."""
+    sides = st.integers(1, max_side)
+    shape = st.tuples(st.integers(1, max_batch), st.integers(1, max_channels), sides, sides)
+    return arrays(shape, quarters(0, 1))
+
+
+# The same shape, an axis stretched in one array or one in each, axes missing on the left.
+# They are few, so that a law meets most of them.
+BROADCASTS = [
+    *[((2,), (2,)), ((2,), ()), ((), (2,)), ((1,), (3,)), ((3,), (1,)), ((2, 1), (1, 3))],
+    *[
+        ((1, 3), (2, 1)),
+        ((2, 3), (3,)),
+        ((3,), (2, 3)),
+        ((2, 3), (2, 1)),
+        ((1,), (2, 2)),
+        ((2, 1, 2), (3, 1)),
+    ],
+]
+
+
+@st.composite
+def broadcastable_pairs(draw, elements: SearchStrategy[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays whose shapes NumPy broadcasts together, in every way that it does."""
+    first, second = draw(st.sampled_from(BROADCASTS))
+    return draw(arrays(first, elements)), draw(arrays(second, elements))
+
+
+class ConvCase(NamedTuple):
+    """Inputs of a convolution whose kernel, dilated, fits the padded image."""
+
+    images: np.ndarray  # (N, C, H, W)
+    weight: np.ndarray  # (O, C / groups, kh, kw)
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+@st.composite
+def conv_cases(draw, max_stride: int = 2, max_padding: int = 1, max_dilation: int = 2, max_groups: int = 2):
+    """A ``ConvCase``, each axis with its own kernel, stride, padding and dilation."""
+
+    def per_axis(low: int, high: int) -> tuple[int, int]:
+        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
+
+    kernel, stride = per_axis(1, 3), per_axis(1, max_stride)
+    padding, dilation = per_axis(0, max_padding), per_axis(1, max_dilation)
+    groups = draw(st.integers(1, max_groups))
+    batch, channels, filters = (draw(st.integers(1, 2)) for _ in range(3))
+
+    smallest = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    size = tuple(draw(st.integers(n, n + 2)) for n in smallest)
+    x = draw(arrays((batch, channels * groups, *size)))
+    weight = draw(arrays((filters * groups, channels, *kernel)))
+    return ConvCase(x, weight, stride, padding, dilation, groups)

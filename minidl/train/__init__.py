@@ -1,0 +1,1 @@
+"""Training: optimizers, schedules, the loop, metrics and what the numbers say."""

@@ -1,0 +1,128 @@
+"""Confidence intervals: what a mean over seeds or a share of right answers says, and how surely."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """An estimate and the interval that covers the true value with the confidence asked for.
+
+    ``mean``, ``low`` and ``high`` are floats, or arrays from arrays. ``str`` gives ``0.081 ± 0.022 (n = 8)``
+    where the interval is symmetric and ``0.972 [0.950, 0.985] (n = 360)`` where it is not.
+    """
+
+    mean: float | np.ndarray
+    low: float | np.ndarray
+    high: float | np.ndarray
+    n: int | np.ndarray
+
+    def __str__(self) -> str:
+        if np.ndim(self.mean):
+            rows = zip(*map(np.ravel, np.broadcast_arrays(*self)), strict=True)
+            return ", ".join(str(Interval(*row)) for row in rows)
+        mean, low, high = float(self.mean), float(self.low), float(self.high)
+        half = (high - low) / 2
+        if math.isclose(mean - low, high - mean, rel_tol=1e-6, abs_tol=1e-9 * abs(mean)):
+            return f"{_rounded(mean, half)} ± {_rounded(half, half)} (n = {self.n})"
+        return f"{_rounded(mean, half)} [{_rounded(low, half)}, {_rounded(high, half)}] (n = {self.n})"
+
+
+def _rounded(value: float, half_width: float) -> str:
+    """``value`` to the second significant digit of the half-width: further digits say nothing."""
+    if not math.isfinite(value) or half_width == 0 or not math.isfinite(half_width):
+        return f"{value:.4g}"
+    decimals = 1 - math.floor(math.log10(half_width))
+    return f"{value:.{max(decimals, 0)}f}" if decimals <= 6 else f"{value:.1e}"
+
+
+def t_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
+    """Student's interval of the mean of independent values, such as one accuracy per seed.
+
+        mean ± t · s / sqrt(n),   t the (1 + confidence) / 2 quantile with n - 1 degrees of freedom
+
+    values: (n,) with n >= 2, finite. It assumes that means of n values are roughly normal.
+    Raises ValueError for fewer than two values (one value says nothing of its spread) or non-finite ones.
+    """
+    from scipy.special import stdtrit
+
+    x = _sample(values, "values")
+    confidence = _checked_confidence(confidence)
+    n, mean = len(x), float(x.mean())
+    half = float(stdtrit(n - 1, (1 + confidence) / 2) * x.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> Interval:
+    """The interval of a - b where a[i] and b[i] share a seed: what both owe to the seed cancels.
+
+    a, b: (n,), n >= 2. "a beats b" is ``paired_difference(a, b).low > 0``.
+    """
+    x, y = _sample(a, "a"), _sample(b, "b")
+    if len(x) != len(y):
+        raise ValueError(f"a and b must be pairs, one value per seed each; got {len(x)} and {len(y)} values")
+    return t_interval(x - y, confidence)
+
+
+def wilson_interval(successes: int | np.ndarray, n: int | np.ndarray, confidence: float = 0.95) -> Interval:
+    """Wilson's interval of a share, such as an accuracy of ``successes`` right among ``n`` (Wilson 1927).
+
+        (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n),   p = successes / n
+
+    It stays within [0, 1] and keeps its coverage near 0 and 1 and for small n, where p ± z·s does not.
+    Arrays give one interval per element. Where n = 0 nothing is known: low 0, high 1, and the mean is NaN.
+    Raises TypeError for counts that are not integers, ValueError unless 0 <= successes <= n.
+    """
+    from scipy.special import ndtri
+
+    k, total = _counts(successes, "successes"), _counts(n, "n")
+    try:
+        k, total = np.broadcast_arrays(k, total)
+    except ValueError:
+        raise ValueError(f"successes {k.shape} and n {total.shape} must have matching shapes") from None
+    if np.any(k < 0) or np.any(k > total):
+        raise ValueError(f"must be 0 <= successes <= n, got successes = {successes} and n = {n}")
+    z = float(ndtri((1 + _checked_confidence(confidence)) / 2))
+
+    trials = np.maximum(total, 1)
+    p = k / trials
+    centre = p + z**2 / (2 * trials)
+    spread = z * np.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2.0))
+    scale = 1 + z**2 / trials
+    low = np.where(
+        k == 0, 0.0, (centre - spread) / scale
+    )  # exact at the ends, where rounding would leave 1e-17
+    high = np.where(k == total, 1.0, (centre + spread) / scale)
+    mean = np.where(total == 0, np.nan, p)
+    if mean.ndim == 0:
+        return Interval(float(mean), float(low), float(high), int(total))
+    return Interval(mean, low, high, total.copy())
+
+
+def _sample(values: np.ndarray, name: str) -> np.ndarray:
+    x = np.asarray(values)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers, got {x.dtype}")
+    if x.ndim != 1:
+        raise ValueError(f"{name} must have shape (n,), got {x.shape}")
+    if len(x) < 2:
+        raise ValueError(f"{name} needs at least two values to estimate their spread, got {len(x)}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name} must be finite, got {x[~np.isfinite(x)][0]}")
+    return x.astype(np.float64)
+
+
+def _counts(values: int | np.ndarray, name: str) -> np.ndarray:
+    x = np.asarray(values)
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {x.dtype}")
+    return x.astype(np.int64)
+
+
+def _checked_confidence(confidence: float) -> float:
+    if not isinstance(confidence, float | np.floating) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must be a float between 0 and 1, got {confidence!r}")
+    return float(confidence)

@@ -1,0 +1,442 @@
+"""Exercises of each kind, small ones made for these tests, and what checking them finds."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_equal, assert_gradients
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.implementation import WrongAnswer
+from minidl.classroom.strategies import arrays, broadcastable_pairs, logits, shapes, temperatures
+from minidl.engine.op import Op, unbroadcast
+from minidl.engine.reduce import stable_softmax
+from minidl.engine.tensor import Tensor
+
+# ---- function: arrays -> arrays
+
+softmax = Exercise("90.1", stable_softmax, points=2, hints=("Each row is a probability.", "Subtract max."))
+
+
+@softmax.law("each row sums to 1")
+@given(z=logits(), temperature=temperatures())
+def rows_sum_to_one(softmax, z, temperature):
+    assert_close(softmax(z, temperature=temperature).sum(axis=-1), 1.0)
+
+
+@softmax.law("moving all logits together changes nothing")
+@given(z=logits(), shift=st.sampled_from([0.0, 1.0, -1000.0, 1000.0]))
+def shift_changes_nothing(softmax, z, shift):
+    assert_close(softmax(z + shift), softmax(z))
+
+
+@softmax.law("worked example: logits 0 and ln 3 give 1/4 and 3/4")
+def quarter_and_three(softmax):
+    assert_close(softmax(np.array([[0.0, np.log(3.0)]])), [[0.25, 0.75]])
+
+
+@softmax.mistake("summed over the wrong axis", breaks="each row sums to 1")
+def sums_over_wrong_axis(z, axis=-1, temperature=1.0):
+    p = np.exp(z / temperature)
+    return p / p.sum(axis=0, keepdims=True)
+
+
+@softmax.mistake("exp of large logits overflows", breaks="moving all logits together changes nothing")
+def without_subtracting(z, axis=-1, temperature=1.0):
+    with np.errstate(all="ignore"):
+        p = np.exp(z / temperature)
+        return p / p.sum(axis=axis, keepdims=True)
+
+
+# ---- op: forward and backward are the exercise
+
+
+class ScaledProduct(Op):
+    """y = scale a b"""
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def forward(self, a, b):
+        self.a, self.b = a, b
+        return self.scale * a * b
+
+    def backward(self, grad):
+        grad_a, grad_b = self.scale * grad * self.b, self.scale * grad * self.a
+        return unbroadcast(grad_a, self.a.shape), unbroadcast(grad_b, self.b.shape)
+
+
+product = Exercise("90.2", ScaledProduct, kind="op", points=3, hints=("A gradient has its input's shape.",))
+
+
+@product.law("worked example: 2 * 3 * 5")
+def two_three_five(product):
+    y, (grad_a, grad_b) = product(np.array(3.0), np.array(5.0), grad=np.array(1.0), scale=2.0)
+    assert_close(y, np.array(30.0))
+    assert_close(grad_a, np.array(10.0))
+    assert_close(grad_b, np.array(6.0))
+
+
+@product.law("the gradients are those of finite differences")
+@given(pair=broadcastable_pairs(), scale=st.sampled_from([1.0, 2.0]))
+def slopes(product, pair, scale):
+    assert_gradients(product, *pair, scale=scale)
+
+
+@product.mistake("leaves the gradient broadcast", breaks="the gradients are those of finite differences")
+class LeavesBroadcast(ScaledProduct):
+    def backward(self, grad):
+        return self.scale * grad * self.b, self.scale * grad * self.a
+
+
+# ---- tensor: Tensors -> Tensor
+
+
+def squared_error(prediction: Tensor, target, weight=1.0) -> Tensor:
+    """weight * mean (prediction - target)^2"""
+    return ((prediction - target) ** 2).mean() * weight
+
+
+squares = Exercise("90.3", squared_error, kind="tensor", points=2, hints=("Mean, not sum.",))
+
+
+@squares.law("worked example: errors 1 and 3")
+def one_and_three(loss):
+    value, (grad, grad_target) = loss(np.array([1.0, 3.0]), np.array([0, 0]), grad=np.array(1.0))
+    assert_close(value, np.array(5.0))
+    assert_close(grad, [1.0, 3.0])
+    assert grad_target is None  # integers have no gradient
+
+
+@squares.law("the gradients are those of finite differences")
+@given(x=arrays(shapes(max_dims=2)), weight=st.sampled_from([1.0, 3.0]))
+def slopes_of_squares(loss, x, weight):
+    assert_gradients(loss, x, x[::-1] + 1, weight=weight)
+
+
+@squares.mistake("sums instead of averaging", breaks="worked example: errors 1 and 3")
+def sums_squares(prediction, target, weight=1.0):
+    return ((prediction - target) ** 2).sum() * weight
+
+
+# ---- kernel: loops that fill an output array
+
+
+def running_sum(x, sums):
+    """sums[i] = x[0] + ... + x[i]"""
+    total = 0.0
+    for i in range(len(x)):
+        total += x[i]
+        sums[i] = total
+
+
+sums = Exercise("90.4", running_sum, kind="kernel", writes=("sums",), points=1, hints=("Keep a total.",))
+
+
+@sums.law("worked example: 1 2 3")
+def one_two_three(running_sum):
+    assert_close(running_sum(np.array([1.0, 2.0, 3.0]), np.zeros(3)), [1.0, 3.0, 6.0])
+
+
+@sums.law("steps back to the input")
+@given(x=arrays(shapes(max_dims=1)))
+def differences(running_sum, x):
+    sums = running_sum(x, np.full(x.shape, np.nan))
+    assert_close(np.diff(sums, prepend=0.0), x)
+
+
+@sums.mistake("writes one place too far", breaks="worked example: 1 2 3")
+def one_too_far(x, sums):
+    total = 0.0
+    for i in range(len(x)):
+        total += x[i]
+        sums[i + 1] = total
+
+
+EXERCISES = [softmax, product, squares, sums]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+def test_the_reference_passes_each_law_and_is_called_by_it(exercise):
+    results = exercise.check(exercise.target)
+    assert len(results) == len(exercise.laws)
+    assert all(result.passed and result.calls > 0 for result in results), results
+
+
+@pytest.mark.parametrize(
+    "exercise, mistake", [(e, m) for e in EXERCISES for m in e.mistakes], ids=lambda x: x.__repr__()[:40]
+)
+def test_a_mistake_fails_the_law_it_names(exercise, mistake):
+    assert not exercise.try_law(mistake.breaks, mistake.implementation).passed
+
+
+def test_worked_examples_come_first_and_the_first_failure_ends_a_check():
+    assert [law.text for law in softmax.laws][0].startswith("worked example")
+    results = softmax.check(without_subtracting)
+    assert [result.passed for result in results] == [True, True, False]
+    assert len(softmax.check(lambda z, temperature=1.0: z)) == 1
+
+
+def test_a_failure_carries_the_shrunk_case_and_says_what_differs():
+    result = softmax.try_law("each row sums to 1", sums_over_wrong_axis)
+    assert_equal(result.case["z"], np.zeros((1, 2)))  # one row, two classes: the smallest that shows it
+    assert result.case["temperature"] == 1.0
+    assert result.message.splitlines()[0] == "differs at [0]: yours 2, expected 1"
+    assert "z = [[0., 0.]]" in str(result)
+
+
+def test_a_check_is_the_same_every_time():
+    first, second = (softmax.try_law("each row sums to 1", sums_over_wrong_axis) for _ in range(2))
+    assert first.calls == second.calls > 1
+    assert str(first) == str(second)
+
+
+def test_the_law_works_by_itself_with_the_implementation_as_its_argument():
+    rows_sum_to_one(stable_softmax)
+    with pytest.raises(AssertionError):
+        rows_sum_to_one(sums_over_wrong_axis)
+
+
+def test_a_law_that_never_calls_the_implementation_cannot_pass():
+    empty = Exercise("90.5", stable_softmax, points=1, hints=("none",))
+
+    @empty.law("holds for the reference")
+    def forgets_its_argument(softmax):
+        assert_close(stable_softmax(np.zeros((1, 2))), 0.5)
+
+    result = empty.try_law("holds for the reference", stable_softmax)
+    assert not result.passed
+    assert result.message == "0 calls: the law never called stable_softmax"
+
+
+def failure(implementation, law="each row sums to 1", exercise=softmax):
+    result = exercise.try_law(law, implementation)
+    assert not result.passed
+    return result.message
+
+
+def test_a_stub_is_explained():
+    def stub(z, axis=-1, temperature=1.0):
+        raise NotImplementedError
+
+    assert failure(stub) == "stub is not written yet: it raises NotImplementedError"
+
+
+def test_an_error_in_the_implementation_names_its_line():
+    def divides_by_zero(z, temperature):
+        return 1 / 0
+
+    message = failure(divides_by_zero)
+    assert message.startswith("divides_by_zero raised ZeroDivisionError: division by zero\nat line ")
+    assert message.endswith("return 1 / 0")
+
+
+def test_an_assert_of_the_implementation_is_not_taken_for_the_laws():
+    def asserts(z, temperature):
+        assert z.ndim == 7, "seven axes"
+
+    message = failure(asserts)
+    assert message.startswith("asserts raised AssertionError: seven axes")
+    assert message.endswith('assert z.ndim == 7, "seven axes"')
+
+
+def test_an_answer_that_the_law_cannot_use_is_explained():
+    message = failure(lambda z, temperature: 3)
+    assert message.startswith("the law cannot use the answer: AttributeError: 'int' object")
+    assert "softmax(z, temperature=temperature).sum(axis=-1)" in message
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        (lambda z: None, "returned None: is a return missing?"),
+        (lambda z: Tensor(z), "returned Tensor; must be numbers, arrays"),
+        (lambda z: np.array([None]), "returned an array of object; must be"),
+        (lambda z: (z, {1, 2}), "returned set; must be"),
+        (lambda z: exit(), "raised SystemExit instead of returning"),
+        (lambda z: pytest.skip("nothing to see"), "raised Skipped instead of returning"),
+    ],
+)
+def test_an_answer_of_no_use_is_named(body, message):
+    def implementation(z, temperature):
+        return body(z)
+
+    assert failure(implementation).startswith(f"implementation {message}")
+
+
+def test_rejecting_the_case_through_hypothesis_does_not_pass():
+    from hypothesis import assume
+
+    def rejects(z, temperature):
+        assume(False)
+
+    assert failure(rejects) == "rejects raised UnsatisfiedAssumption instead of returning"
+
+
+def test_a_changed_input_is_named_with_both_values():
+    def in_place(z, temperature):
+        z -= 1.0
+        return stable_softmax(z)
+
+    assert failure(in_place) == "in_place changed its input 0 from [[0.]] to [[-1.]]"
+
+
+def test_a_changed_parameter_is_named():
+    exercise = Exercise("90.6", lambda x, axes: x.sum(axis=tuple(axes)), points=1, hints=("sum",))
+
+    @exercise.law("sums")
+    def sums_all(total):
+        assert_close(total(np.ones((2, 2)), axes=[0, 1]), np.array(4.0))
+
+    def consumes(x, axes):
+        axes.pop()
+        return 4.0
+
+    assert exercise.try_law("sums", exercise.target).passed
+    assert failure(consumes, "sums", exercise) == "consumes changed its axes from [0, 1] to [0]"
+
+
+def test_an_answer_kept_and_changed_later_does_not_reach_the_law():
+    kept = np.zeros(())
+
+    def reuses_its_array(x):
+        kept[...] = x.sum()
+        return kept
+
+    implementation = softmax.adapt(reuses_its_array)
+    assert implementation(np.array([1.0])) == 1.0
+    first = implementation(np.array([2.0]))
+    implementation(np.array([3.0]))
+    assert first == 2.0
+
+
+def test_an_unseeded_answer_is_explained():
+    generator = random.Random(0)
+    message = failure(lambda z, temperature: stable_softmax(z) * generator.choice([1.0, 1.0, 1.0, 1.5]))
+    assert "gave different answers to the same call" in message
+
+
+def test_ctrl_c_ends_the_check():
+    def interrupted(z):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        softmax.check(interrupted)
+
+
+@pytest.mark.parametrize(
+    "grads, message",
+    [
+        (lambda g: g, "gave 1 gradients for 2 inputs"),
+        (lambda g: (g, None), "the gradient of input 1 must have its shape (2,), got None"),
+        (lambda g: (g, g.sum()), "the gradient of input 1 must have its shape (2,), got shape ()"),
+        (lambda g: (g, "g"), "the gradient of input 1 must have its shape (2,), got shape ()"),
+    ],
+)
+def test_an_op_gives_one_gradient_of_the_right_shape_per_input(grads, message):
+    class Wrong(ScaledProduct):
+        def backward(self, grad):
+            return grads(grad)
+
+    with pytest.raises(WrongAnswer) as error:
+        product.adapt(Wrong)(np.ones(2), np.ones(2), grad=np.ones(2))
+    assert message in str(error.value)
+
+
+def test_an_op_is_new_in_each_call_and_knows_what_is_needed():
+    seen = []
+
+    class Watched(ScaledProduct):
+        def forward(self, a, b):
+            seen.append((id(self), self.needs))
+            self.keep = seen  # alive, so that no other object gets its id
+            return super().forward(a, b)
+
+    adapted = product.adapt(Watched)
+    y, grads = adapted(np.ones(2), np.array([1, 2]))
+    assert grads == ()
+    adapted(np.ones(2), np.ones(2))
+    assert seen[0][1] == (True, False) and seen[1][1] == (True, True)
+    assert adapted.calls == 2
+
+
+def test_only_an_op_class_can_answer_an_op_exercise():
+    with pytest.raises(TypeError, match="expected a subclass of Op with forward and backward, got"):
+        product.adapt(lambda a, b: a)
+    with pytest.raises(TypeError, match="expected a function, got 3"):
+        softmax.adapt(3)
+
+
+def test_a_tensor_function_must_return_a_tensor():
+    with pytest.raises(WrongAnswer, match="returned ndarray, must return a Tensor"):
+        squares.adapt(lambda prediction, target: prediction.data)(np.ones(2), np.ones(2))
+
+
+def test_an_input_that_a_loss_does_not_depend_on_has_gradient_zero():
+    _, (_, grad_target) = squares.adapt(lambda p, t: (p * t.detach()).sum())(
+        np.ones(2), np.ones(2), grad=np.array(1.0)
+    )
+    assert_close(grad_target, [0.0, 0.0])
+
+
+def test_a_kernel_fills_a_copy_and_may_not_return_anything():
+    out = np.zeros(2)
+    adapted = sums.adapt(running_sum)
+    assert_close(adapted(np.ones(2), out), [1.0, 2.0])
+    assert_close(out, [0.0, 0.0])
+    with pytest.raises(WrongAnswer, match="a kernel only fills its output array"):
+        sums.adapt(lambda x, sums: x)(np.ones(2), out)
+
+
+def test_a_kernel_is_checked_alike_compiled_or_not_and_its_bounds_always():
+    numba = pytest.importorskip("numba")
+    assert all(result.passed for result in sums.check(numba.njit(running_sum)))
+    assert "IndexError" in failure(numba.njit(one_too_far), "worked example: 1 2 3", sums)
+
+
+def test_several_written_arrays_come_as_a_tuple():
+    def low_and_high(x, low, high):
+        low[0], high[0] = x.min(), x.max()
+
+    both = Exercise("90.7", low_and_high, kind="kernel", writes=("low", "high"), points=1, hints=("min",))
+    low, high = both.adapt(low_and_high)(np.array([3.0, 1.0]), np.zeros(1), np.zeros(1))
+    assert (low, high) == (1.0, 3.0)
+
+
+def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
+    adapted = softmax.adapt(stable_softmax)
+    assert softmax.adapt(adapted) is adapted
+    adapted(np.zeros((1, 2)), temperature=2.0)
+    (z,), params = adapted.last_call
+    assert z.shape == (1, 2) and params == {"temperature": 2.0}
+    assert softmax.check(adapted)[0].calls == 1
+    assert adapted.calls > 3
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"number": "9.1"}, "number must be lesson and place, such as '09.1', got '9.1'"),
+        ({"kind": "loop"}, "kind must be one of function, op, tensor, kernel, got 'loop'"),
+        ({"points": 0}, "points must be positive, got 0"),
+        ({"hints": ()}, "hints must be a tuple of at least one text"),
+        ({"hints": "one"}, "hints must be a tuple of at least one text"),
+        ({"writes": ("x",)}, "writes is a tuple of the arrays that a kernel fills"),
+        ({"kind": "kernel"}, "writes is a tuple of the arrays that a kernel fills"),
+        ({"kind": "kernel", "writes": ("y",)}, "writes names 'y', but the kernel takes x, sums"),
+    ],
+)
+def test_an_exercise_that_makes_no_sense_is_refused(change, message):
+    settings = {"number": "90.8", "target": running_sum, "points": 1, "hints": ("a",)} | change
+    with pytest.raises(ValueError) as error:
+        Exercise(**settings)
+    assert message in str(error.value)
+
+
+def test_a_law_has_its_text_for_itself_and_a_mistake_names_one():
+    with pytest.raises(ValueError, match="90.1 has a law 'each row sums to 1' already"):
+        softmax.law("each row sums to 1")
+    with pytest.raises(ValueError, match="90.1 has no law 'rows'; its laws: worked example"):
+        softmax.mistake("wrong", breaks="rows")

@@ -1,0 +1,121 @@
+"""Strategies: small readable cases that shrink to zeros."""
+
+import numpy as np
+import pytest
+from hypothesis import Phase, find, given, settings
+
+from minidl.classroom import strategies
+
+
+def is_quarters(x, low=-2.0, high=2.0):
+    return np.all(x * 4 == np.round(x * 4)) and np.all(x >= low) and np.all(x <= high)
+
+
+def simplest(strategy, condition=lambda value: True):
+    return find(strategy, condition, settings=settings(max_examples=200))
+
+
+def can_draw(strategy, condition):
+    """Without shrinking, which only costs time here; ``find`` raises if nothing fits."""
+    find(strategy, condition, settings=settings(max_examples=300, phases=[Phase.generate]))
+    return True
+
+
+@given(x=strategies.quarters(), y=strategies.quarters(0.5, 1))
+def test_quarters_are_multiples_of_a_quarter_within_their_range(x, y):
+    assert is_quarters(x)
+    assert is_quarters(y, 0.5, 1)
+
+
+def test_numbers_shrink_to_zero_or_the_end_nearest_to_it():
+    assert simplest(strategies.quarters()) == 0
+    assert simplest(strategies.quarters(0.5, 1)) == 0.5
+    assert simplest(strategies.quarters(), lambda x: x < 0) == -0.25
+    assert simplest(strategies.temperatures()) == 1
+
+
+@given(x=strategies.arrays())
+def test_arrays_are_small_float64_and_not_empty(x):
+    assert x.dtype == np.float64 and 1 <= x.ndim <= 3 and 1 <= x.size <= 64
+    assert is_quarters(x)
+
+
+@given(x=strategies.arrays((2, 3), strategies.quarters(1, 2)))
+def test_arrays_have_the_shape_and_elements_asked_for(x):
+    assert x.shape == (2, 3)
+    assert is_quarters(x, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "strategy, shape",
+    [
+        (strategies.arrays(), (1,)),
+        (strategies.logits(), (1, 1)),
+        (strategies.images(), (1, 1, 1, 1)),
+    ],
+)
+def test_arrays_shrink_to_one_zero(strategy, shape):
+    x = simplest(strategy)
+    assert x.shape == shape and not x.any()
+
+
+def test_an_element_that_matters_survives_among_zeros():
+    assert simplest(strategies.logits(), lambda z: z.shape == (2, 2) and z[1, 0] > 1).tolist() == [
+        [0, 0],
+        [1.25, 0],
+    ]
+
+
+@given(z=strategies.logits(3, 4), case=strategies.logits_and_labels(3, 4))
+def test_logits_have_a_few_rows_and_classes_and_a_label_for_each_row(z, case):
+    assert 1 <= z.shape[0] <= 3 and 1 <= z.shape[1] <= 4
+    z, labels = case
+    assert labels.dtype == np.int64 and labels.shape == (len(z),)
+    assert np.all((labels >= 0) & (labels < z.shape[1]))
+
+
+@given(x=strategies.images(2, 3, 4))
+def test_images_lie_between_0_and_1(x):
+    assert x.ndim == 4 and is_quarters(x, 0, 1)
+    assert x.shape[0] <= 2 and x.shape[1] <= 3 and max(x.shape[2:]) <= 4
+
+
+def test_pairs_broadcast_in_every_way_within_the_cases_of_a_law():
+    shapes = []
+
+    @settings(derandomize=True, max_examples=50, database=None)
+    @given(pair=strategies.broadcastable_pairs())
+    def collect(pair):
+        a, b = pair
+        np.broadcast_shapes(a.shape, b.shape)
+        shapes.append((a.shape, b.shape))
+
+    collect()
+    assert len(set(shapes)) >= 9
+    assert any(len(a) < len(b) for a, b in shapes) and any(len(a) > len(b) for a, b in shapes)
+    assert any(a == b != () for a, b in shapes)
+    assert any(len(a) == len(b) and np.broadcast_shapes(a, b) not in (a, b) for a, b in shapes)
+    assert any(() in pair for pair in shapes)
+
+
+@given(case=strategies.conv_cases())
+def test_a_convolutions_kernel_fits_and_its_channels_agree(case):
+    channels, size = case.images.shape[1], case.images.shape[2:]
+    filters, channels_each, *kernel = case.weight.shape
+    assert channels == channels_each * case.groups and filters % case.groups == 0
+    for n, k, p, d in zip(size, kernel, case.padding, case.dilation, strict=True):
+        assert n + 2 * p >= d * (k - 1) + 1
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda c: c.stride[0] != c.stride[1],
+        lambda c: c.padding == (1, 0),
+        lambda c: c.dilation == (2, 1) and c.weight.shape[2] == 3,
+        lambda c: c.groups == 2 and c.weight.shape[0] == 4,
+    ],
+    ids=["stride per axis", "padding per axis", "dilation felt", "two filters a group"],
+)
+def test_convolutions_vary_in_every_way(condition):
+    assert can_draw(strategies.conv_cases(), condition)

@@ -1,0 +1,25 @@
+"""What all tests share: the same cases for everybody, no window, no file outside of a temporary folder."""
+
+import os
+import shutil
+import tempfile
+
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50, print_blob=False)
+settings.register_profile("thorough", derandomize=False, deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))  # --hypothesis-profile wins over both
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("MINIDL_STRICT", "1")
+
+
+def pytest_configure(config):
+    if "MINIDL_CACHE" not in os.environ:
+        config.minidl_cache = os.environ["MINIDL_CACHE"] = tempfile.mkdtemp(prefix="minidl-cache-")
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "minidl_cache"):
+        del os.environ["MINIDL_CACHE"]
+        shutil.rmtree(config.minidl_cache, ignore_errors=True)
