@@ -1,0 +1,80 @@
+"""Modules made of modules: one after the other, side by side, and around a shortcut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from minidl.engine.functions import concatenate
+from minidl.engine.tensor import Tensor
+from minidl.nn.layers import Identity
+from minidl.nn.module import Module
+
+
+class Container(Module):
+    """Children in a row, named "0", "1", ... or, from an OrderedDict or another dict, by its keys."""
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            named = list(modules[0].items())
+        else:
+            named = [(str(i), module) for i, module in enumerate(modules)]
+        for name, module in named:
+            self.add_module(name, module)
+
+    def __len__(self) -> int:
+        return len(self.children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.children())
+
+    def __getitem__(self, index: int | slice) -> Module:
+        """The child of that number; a slice gives a container of the same modules, not copies, and names."""
+        named = self.named_children()
+        if isinstance(index, slice):
+            return type(self)(dict(named[index]))
+        if not -len(named) <= index < len(named):
+            raise IndexError(f"no child {index} in a {type(self).__name__} of {len(named)}")
+        return named[index][1]
+
+    def append(self, module: Module) -> Module:
+        """Add a child at the end, named by its number."""
+        self.add_module(str(len(self)), module)
+        return self
+
+
+class Sequential(Container):
+    """f_n(... f_2(f_1(x)))"""
+
+    def forward(self, x: Any) -> Tensor:
+        for module in self.children():
+            x = module(x)
+        return x
+
+
+class Concat(Container):
+    """Parallel branches on one input, joined along the channels: (N, C_i, H, W) give (N, sum C_i, H, W)."""
+
+    def forward(self, x: Any) -> Tensor:
+        branches = [branch(x) for branch in self.children()]
+        shapes = [branch.shape[:1] + branch.shape[2:] for branch in branches]
+        if not branches or any(shape != shapes[0] for shape in shapes):
+            raise ValueError(
+                "Concat needs branches that agree in all but the channels, got "
+                f"{', '.join(str(branch.shape) for branch in branches) or 'none'}"
+            )
+        return concatenate(branches, axis=1)
+
+
+class Residual(Module):
+    """body(x) + shortcut(x); without a shortcut, body(x) + x (He et al. 2016)."""
+
+    def __init__(self, body: Module, shortcut: Module | None = None) -> None:
+        self.add_module("body", body)
+        self.add_module("shortcut", Identity() if shortcut is None else shortcut)
+
+    def forward(self, x: Any) -> Tensor:
+        y, skip = self.body(x), self.shortcut(x)
+        if y.shape != skip.shape:
+            raise ValueError(f"Residual: body gives {y.shape} and shortcut {skip.shape}; they must be equal")
+        return y + skip

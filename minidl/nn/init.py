@@ -1,0 +1,90 @@
+"""What weights are drawn from before training. A trailing underscore: the tensor itself is changed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minidl.engine.random import default_rng_or
+from minidl.engine.tensor import Tensor
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out): how many inputs an output of a weight (out, in, ...) sums, and the reverse."""
+    if len(shape) < 2:
+        raise ValueError(f"fan_in and fan_out need a weight (out, in, ...), got shape {shape}")
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def gain(nonlinearity: str, a: float = 0.0) -> float:
+    """The factor that keeps a signal's variance through the nonlinearity; ``a`` is leaky_relu's slope."""
+    gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
+    gains["leaky_relu"] = math.sqrt(2 / (1 + a**2))
+    if nonlinearity not in gains:
+        raise ValueError(f"nonlinearity must be one of {', '.join(gains)}, got {nonlinearity!r}")
+    return gains[nonlinearity]
+
+
+def uniform_(tensor: Tensor, low: float, high: float, *, rng: np.random.Generator | None = None) -> Tensor:
+    """U(low, high)"""
+    if not low <= high:
+        raise ValueError(f"low must be at most high, got {low} and {high}")
+    check_tensor(tensor).data = default_rng_or(rng).uniform(low, high, tensor.shape)
+    return tensor
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    *,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    rng: np.random.Generator | None = None,
+) -> Tensor:
+    """U(-b, b) with b = gain sqrt(3 / fan): the variance is gain^2 / fan (He et al. 2015).
+
+    With a = sqrt(5), the default of Linear and Conv2d, b is 1 / sqrt(fan_in).
+    """
+    bound = gain(nonlinearity, a) * math.sqrt(3 / chosen_fan(tensor, mode))
+    return uniform_(tensor, -bound, bound, rng=rng)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    *,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    rng: np.random.Generator | None = None,
+) -> Tensor:
+    """N(0, gain^2 / fan) (He et al. 2015)."""
+    std = gain(nonlinearity, a) / math.sqrt(chosen_fan(tensor, mode))
+    tensor.data = default_rng_or(rng).normal(0, std, tensor.shape)
+    return tensor
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> Tensor:
+    """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    bound = gain * math.sqrt(6 / sum(fans(check_tensor(tensor).shape)))
+    return uniform_(tensor, -bound, bound, rng=rng)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    check_tensor(tensor).data = np.zeros(tensor.shape)
+    return tensor
+
+
+def chosen_fan(tensor: Tensor, mode: str) -> int:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    return fans(check_tensor(tensor).shape)[mode == "fan_out"]
+
+
+def check_tensor(tensor: Tensor) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"expected a Tensor or Parameter to fill, got {type(tensor).__name__}")
+    if tensor.op is not None or tensor.dtype.kind != "f":
+        raise ValueError(f"only a floating leaf can be filled, got {tensor!r}")
+    return tensor

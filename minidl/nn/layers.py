@@ -1,0 +1,263 @@
+"""The layers that hold parameters or settings; their mathematics is in functional.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl.engine import conv
+from minidl.engine.random import default_rng_or
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from minidl.nn import init
+from minidl.nn.checks import check_number, positive_int
+from minidl.nn.functional import IntOrPair
+from minidl.nn.module import Module, Parameter
+
+
+class Linear(Module):
+    """y = x @ weight.T + bias. weight (out, in) and bias (out,) start from U(-1, 1) / sqrt(in)."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.in_features = positive_int("in_features", in_features)
+        self.out_features = positive_int("out_features", out_features)
+        self.weight, self.bias = weight_and_bias((out_features, in_features), bias, rng)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}{'' if self.bias is not None else ', bias=False'}"
+
+
+class Conv2d(Module):
+    """Cross-correlation of images (N, in, H, W) with weight (out, in/groups, kh, kw), plus bias (out,).
+
+    An integer stands for (height, width) alike. Both start from U(-1, 1) / sqrt(fan_in), where fan_in is
+    in/groups kh kw.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: IntOrPair = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.in_channels = positive_int("in_channels", in_channels)
+        self.out_channels = positive_int("out_channels", out_channels)
+        self.kernel_size = conv.pair("kernel_size", kernel_size, 1)
+        self.stride = conv.pair("stride", stride, 1)
+        self.padding = conv.pair("padding", padding, 0)
+        self.dilation = conv.pair("dilation", dilation, 1)
+        self.groups = positive_int("groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
+            )
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self.weight, self.bias = weight_and_bias(shape, bias, rng)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        words = f"{self.in_channels}, {self.out_channels}, kernel_size={short(self.kernel_size)}"
+        words += f", stride={short(self.stride)}" if self.stride != (1, 1) else ""
+        words += f", padding={short(self.padding)}" if self.padding != (0, 0) else ""
+        words += f", dilation={short(self.dilation)}" if self.dilation != (1, 1) else ""
+        words += f", groups={self.groups}" if self.groups != 1 else ""
+        return words + (", bias=False" if self.bias is None else "")
+
+
+class BatchNorm(Module):
+    """y = weight (x - mean) / sqrt(var + eps) + bias, per channel (Ioffe and Szegedy 2015).
+
+    In training the batch's mean and variance are used, and the running ones follow them by ``momentum``; in
+    evaluation the running ones are used. ``frozen = True`` keeps to the running ones in training too, for a
+    pretrained network whose statistics a few new images should not disturb.
+    """
+
+    dims: tuple[int, ...] = ()
+    frozen = False
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    ) -> None:
+        self.num_features = positive_int("num_features", num_features)
+        self.eps = check_number("eps", eps, 0)
+        self.momentum = check_number("momentum", momentum, 0, 1)
+        self.affine = bool(affine)
+        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
+        self.register_buffer("running_mean", np.zeros(num_features, np.float32))
+        self.register_buffer("running_var", np.ones(num_features, np.float32))
+        self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
+
+    def forward(self, x: Any) -> Tensor:
+        if np.ndim(x) not in self.dims or np.shape(x)[1] != self.num_features:
+            wanted = " or ".join(("(N, C)", "(N, C, L)", "(N, C, H, W)")[dim - 2] for dim in self.dims)
+            raise ValueError(
+                f"{type(self).__name__} expected {wanted} with C = {self.num_features}, got {np.shape(x)}"
+            )
+        training = self.training and not self.frozen
+        running = self.running_mean, self.running_var
+        y = F.batch_norm(x, *running, self.weight, self.bias, training, self.momentum, self.eps)
+        if training:
+            self.num_batches_tracked += 1
+        return y
+
+    def extra_repr(self) -> str:
+        affine = "" if self.affine else ", affine=False"
+        return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}{affine}" + (
+            ", frozen" if self.frozen else ""
+        )
+
+
+class BatchNorm1d(BatchNorm):
+    """BatchNorm of features (N, C) or sequences (N, C, L)."""
+
+    dims = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """BatchNorm of images (N, C, H, W)."""
+
+    dims = (4,)
+
+
+class Dropout(Module):
+    """In training each value is 0 with probability p, otherwise divided by 1 - p (Srivastava et al. 2014)."""
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        self.p = check_number("p", p, 0, 1)
+        self.rng = rng if rng is None else default_rng_or(rng)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.dropout(x, self.p, self.training, self.rng)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:g}"
+
+
+class ReLU(Module):
+    """max(x, 0)"""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.relu(x)
+
+
+class LeakyReLU(Module):
+    """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = check_number("negative_slope", negative_slope)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"{self.negative_slope:g}"
+
+
+class GELU(Module):
+    """x Phi(x), exact (Hendrycks and Gimpel 2016)."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.gelu(x)
+
+
+class Tanh(Module):
+    def forward(self, x: Any) -> Tensor:
+        return F.tanh(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e^-x)"""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.sigmoid(x)
+
+
+class MaxPool2d(Module):
+    """The largest value of each window; the windows are side by side if ``stride`` is None."""
+
+    def __init__(
+        self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
+    ) -> None:
+        self.kernel_size, self.stride, self.padding = conv.Pool2d(kernel_size, stride, padding).geometry
+
+    def forward(self, x: Any) -> Tensor:
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        padding = f", padding={short(self.padding)}" if self.padding != (0, 0) else ""
+        return f"{short(self.kernel_size)}, stride={short(self.stride)}{padding}"
+
+
+class AvgPool2d(MaxPool2d):
+    """The mean of each window, zeros of the padding included."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AdaptiveAvgPool2d(Module):
+    """The mean of each channel: (N, C, H, W) gives (N, C, 1, 1). No output size but 1 is provided."""
+
+    def __init__(self, output_size: IntOrPair = 1) -> None:
+        if output_size not in (1, (1, 1), [1, 1]):
+            raise ValueError(f"only output_size 1 is provided, the mean of each channel, got {output_size!r}")
+        self.output_size = (1, 1)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return "1"
+
+
+class Flatten(Module):
+    """All axes but the batch as one: (N, C, H, W) gives (N, C H W)."""
+
+    def forward(self, x: Any) -> Tensor:
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        return x.flatten(1)
+
+
+class Identity(Module):
+    """x itself"""
+
+    def forward(self, x: Any) -> Tensor:
+        return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def weight_and_bias(
+    shape: tuple[int, ...], bias: bool, rng: np.random.Generator | None
+) -> tuple[Parameter, Parameter | None]:
+    """Both from U(-1, 1) / sqrt(fan_in), which is Kaiming's with a = sqrt(5): PyTorch's distributions."""
+    rng, fan_in = default_rng_or(rng), init.fans(shape)[0]
+    weight = init.kaiming_uniform_(Parameter(np.empty(shape, np.float32)), a=math.sqrt(5), rng=rng)
+    if not bias:
+        return weight, None
+    bound = 1 / math.sqrt(fan_in)
+    return weight, init.uniform_(Parameter(np.empty(shape[0], np.float32)), -bound, bound, rng=rng)
+
+
+def short(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else str(pair)

@@ -1,0 +1,207 @@
+"""Small networks with named layers, made of modules alone, so that their graph can be read and rebuilt.
+
+``model.layer("block1.conv")`` is a layer of ``small_cnn``, ``model[:-1]`` all but the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minidl.engine.random import default_rng_or
+from minidl.nn.checks import positive_int
+from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.layers import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    ReLU,
+)
+from minidl.nn.module import Module
+
+Rng = np.random.Generator | None
+
+
+def mlp(
+    in_features: int,
+    hidden: int | Sequence[int],
+    num_classes: int,
+    *,
+    dropout: float = 0.0,
+    rng: Rng = None,
+) -> Sequential:
+    """flatten, then fc1, relu1, (dropout1,) fc2, ... and head. ``hidden``: units of each layer between."""
+    rng = default_rng_or(rng)
+    model = Sequential({"flatten": Flatten()})
+    for i, units in enumerate(sizes("hidden", hidden), start=1):
+        model.add_module(f"fc{i}", Linear(in_features, units, rng=rng))
+        model.add_module(f"relu{i}", ReLU())
+        if dropout:
+            model.add_module(f"dropout{i}", Dropout(dropout, rng=rng))
+        in_features = units
+    model.add_module("head", Linear(in_features, num_classes, rng=rng))
+    return model
+
+
+def lenet(
+    num_classes: int = 10, in_channels: int = 1, *, image_size: int = 28, rng: Rng = None
+) -> Sequential:
+    """LeNet-5's layers (LeCun et al. 1998) with ReLU and max pooling, for square images from 12 pixels."""
+    rng = default_rng_or(rng)
+    side = (positive_int("image_size", image_size) // 2 - 4) // 2
+    if side < 1:
+        raise ValueError(f"lenet needs images of 12 x 12 pixels or more, got image_size {image_size}")
+    return Sequential(
+        {
+            "conv1": Conv2d(in_channels, 6, 5, padding=2, rng=rng),
+            "relu1": ReLU(),
+            "pool1": MaxPool2d(2),
+            "conv2": Conv2d(6, 16, 5, rng=rng),
+            "relu2": ReLU(),
+            "pool2": MaxPool2d(2),
+            "flatten": Flatten(),
+            "fc1": Linear(16 * side * side, 120, rng=rng),
+            "relu3": ReLU(),
+            "fc2": Linear(120, 84, rng=rng),
+            "relu4": ReLU(),
+            "head": Linear(84, num_classes, rng=rng),
+        }
+    )
+
+
+def small_cnn(
+    num_classes: int = 10,
+    in_channels: int = 1,
+    widths: int | Sequence[int] = (16, 32),
+    *,
+    pool_after: Sequence[int] = (1,),
+    rng: Rng = None,
+) -> Sequential:
+    """block1, block2, ..., then pool (the mean of each channel), flatten and head.
+
+    A block is conv (3x3), bn, relu and, if its number is in ``pool_after``, pool (the maximum of 2x2). Images
+    may have any size that the pooling leaves a pixel of; more ``widths`` and pooling suit larger ones:
+    widths (16, 32, 64) and pool_after (1, 2) for 28 pixels.
+    """
+    rng, widths = default_rng_or(rng), sizes("widths", widths)
+    if not widths or not set(pool_after) <= set(range(1, len(widths) + 1)):
+        raise ValueError(f"pool_after must name blocks of 1 ... {len(widths)}, got {tuple(pool_after)}")
+    model = Sequential()
+    channels = in_channels
+    for i, width in enumerate(widths, start=1):
+        block = conv_bn_relu(channels, width, 3, padding=1, rng=rng)
+        if i in pool_after:
+            block.add_module("pool", MaxPool2d(2))
+        model.add_module(f"block{i}", block)
+        channels = width
+    return add_head(model, channels, num_classes, rng)
+
+
+def tiny_resnet(
+    num_classes: int = 10,
+    in_channels: int = 1,
+    widths: int | Sequence[int] = (16, 32),
+    *,
+    blocks: int = 1,
+    rng: Rng = None,
+) -> Sequential:
+    """stem, then stage1, stage2, ... of ``blocks`` residual blocks each, then pool, flatten and head.
+
+    Each stage after the first halves height and width. A block is ``residual`` (body: conv1, bn1, relu1,
+    conv2, bn2; shortcut: the identity, or conv and bn where the shape changes) and ``relu`` (He et al. 2016).
+    """
+    rng, widths = default_rng_or(rng), sizes("widths", widths)
+    if not widths:
+        raise ValueError("tiny_resnet needs at least one width")
+    model = Sequential({"stem": conv_bn_relu(in_channels, widths[0], 3, padding=1, rng=rng)})
+    channels = widths[0]
+    for i, width in enumerate(widths, start=1):
+        stage = Sequential()
+        for j in range(1, positive_int("blocks", blocks) + 1):
+            stride = 2 if i > 1 and j == 1 else 1
+            stage.add_module(f"block{j}", residual_block(channels, width, stride, rng))
+            channels = width
+        model.add_module(f"stage{i}", stage)
+    return add_head(model, channels, num_classes, rng)
+
+
+def residual_block(in_channels: int, out_channels: int, stride: int = 1, rng: Rng = None) -> Sequential:
+    rng = default_rng_or(rng)
+    body = Sequential(
+        {
+            "conv1": Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False, rng=rng),
+            "bn1": BatchNorm2d(out_channels),
+            "relu1": ReLU(),
+            "conv2": Conv2d(out_channels, out_channels, 3, padding=1, bias=False, rng=rng),
+            "bn2": BatchNorm2d(out_channels),
+        }
+    )
+    shortcut = None
+    if stride != 1 or in_channels != out_channels:
+        conv = Conv2d(in_channels, out_channels, 1, stride, bias=False, rng=rng)
+        shortcut = Sequential({"conv": conv, "bn": BatchNorm2d(out_channels)})
+    return Sequential({"residual": Residual(body, shortcut), "relu": ReLU()})
+
+
+def inception_block(
+    in_channels: int, widths: Sequence[int] = (16, 16, 16, 16), *, reduce: int = 8, rng: Rng = None
+) -> Concat:
+    """Four branches on one input, joined on the channels: 1x1; 1x1 then 3x3; 1x1 then 5x5; pooled then 1x1.
+
+    Height and width stay. ``widths``: channels out of each branch; ``reduce``: channels between the two
+    convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al. 2015; BatchNorm from 2016).
+    """
+    rng, widths = default_rng_or(rng), sizes("widths", widths)
+    if len(widths) != 4:
+        raise ValueError(f"widths must be 4 numbers, one for each branch, got {widths}")
+
+    def then(size: int, width: int) -> Sequential:
+        return Sequential(
+            {
+                "reduce": conv_bn_relu(in_channels, reduce, 1, rng=rng),
+                "expand": conv_bn_relu(reduce, width, size, padding=size // 2, rng=rng),
+            }
+        )
+
+    pooled = {
+        "pool": MaxPool2d(3, stride=1, padding=1),
+        "project": conv_bn_relu(in_channels, widths[3], 1, rng=rng),
+    }
+    return Concat(
+        {
+            "branch1x1": conv_bn_relu(in_channels, widths[0], 1, rng=rng),
+            "branch3x3": then(3, widths[1]),
+            "branch5x5": then(5, widths[2]),
+            "branch_pool": Sequential(pooled),
+        }
+    )
+
+
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, padding: int = 0, rng: Rng = None
+) -> Sequential:
+    """conv (without a bias, which bn would take away again), bn, relu."""
+    conv = Conv2d(in_channels, out_channels, kernel_size, padding=padding, bias=False, rng=rng)
+    return Sequential({"conv": conv, "bn": BatchNorm2d(out_channels), "relu": ReLU()})
+
+
+def add_head(model: Sequential, channels: int, num_classes: int, rng: Rng) -> Sequential:
+    head: dict[str, Module] = {
+        "pool": AdaptiveAvgPool2d(1),
+        "flatten": Flatten(),
+        "head": Linear(channels, num_classes, rng=rng),
+    }
+    for name, module in head.items():
+        model.add_module(name, module)
+    return model
+
+
+def sizes(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """One positive integer or several, as a tuple."""
+    values = (value,) if isinstance(value, int | np.integer) else tuple(value)
+    return tuple(positive_int(f"each of {name}", n) for n in values)

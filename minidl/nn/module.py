@@ -1,0 +1,250 @@
+"""Module: a function with parameters, made of smaller ones."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A leaf that training moves, with a copy of ``data``. Its ``name`` is its dotted path in the model."""
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(np.array(data) if isinstance(data, np.ndarray) else data)
+        self.requires_grad_(requires_grad)
+
+
+class Hook:
+    """What ``register_forward_hook`` returns: ``remove()`` takes the hook off its module again."""
+
+    def __init__(self, module: Module, function: Callable[[Module, tuple, Any], Any]) -> None:
+        self.module, self.function = module, function
+
+    def remove(self) -> None:
+        self.module._hooks = tuple(hook for hook in self.module._hooks if hook is not self)
+
+
+class Module:
+    """A function with state: assign Parameters and Modules to attributes, and write ``forward``.
+
+    Whatever is a plain attribute is found by looking through ``vars(module)``, so there is no
+    ``super().__init__()`` to forget. ``training`` tells layers such as BatchNorm and Dropout what to do.
+    Arrays that belong to the state without being trained are registered as buffers.
+    """
+
+    training = True
+    _buffer_names: tuple[str, ...] = ()
+    _hooks: tuple[Hook, ...] = ()
+
+    def forward(self, *inputs: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        output = self.forward(*inputs)
+        for hook in self._hooks:
+            replacement = hook.function(self, inputs, output)
+            output = output if replacement is None else replacement
+        return output
+
+    def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Hook:
+        """Have ``hook(module, inputs, output)`` called after each forward; what it returns, if not None,
+        replaces the output. ``inputs`` is a tuple."""
+        if not callable(hook):
+            raise TypeError(f"a forward hook is a function hook(module, inputs, output), got {hook!r}")
+        handle = Hook(self, hook)
+        self._hooks = (*self._hooks, handle)
+        return handle
+
+    # ---- what it is made of
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = vars(self).get(name)
+        if isinstance(value, Parameter):
+            value.name = old.name if isinstance(old, Parameter) else name
+        elif isinstance(value, Module):
+            for path, parameter in value.named_parameters():
+                # The outermost container knows the whole path; a slice of it made later does not.
+                parameter.name = max(parameter.name, f"{name}.{path}", key=len)
+        elif isinstance(old, Parameter) and value is not None:
+            raise TypeError(
+                f"{name} is a Parameter and cannot become {type(value).__name__}: "
+                f"write module.{name}.data = array, or assign a new Parameter"
+            )
+        elif isinstance(value, list | tuple | dict):
+            parts = value.values() if isinstance(value, dict) else value
+            if any(isinstance(part, Module | Parameter) for part in parts):
+                kind = type(value).__name__
+                raise TypeError(f"parameters() would not see what lies in the {kind} {name}: use Sequential")
+        super().__setattr__(name, value)
+
+    def register_buffer(self, name: str, array: np.ndarray) -> None:
+        """Keep ``array`` as the attribute ``name`` and as a part of ``state_dict``; it is not trained."""
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"buffer {name} must be a NumPy array, got {type(array).__name__}")
+        check_attribute_name(self, name)
+        if name not in self._buffer_names:
+            self._buffer_names = (*self._buffer_names, name)
+        setattr(self, name, array)
+
+    def add_module(self, name: str, module: Module) -> None:
+        """Make ``module`` a child under a name that need not be an identifier, such as "0"."""
+        if not isinstance(module, Module):
+            raise TypeError(f"child {name!r} must be a Module, got {module!r}")
+        check_attribute_name(self, name)
+        setattr(self, name, module)
+
+    def named_children(self) -> list[tuple[str, Module]]:
+        return [(name, child) for name, child in vars(self).items() if isinstance(child, Module)]
+
+    def children(self) -> list[Module]:
+        return [child for child in vars(self).values() if isinstance(child, Module)]
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module, with path "", and all within it, each once, a parent before its children."""
+        seen: set[int] = set()
+        stack = [("", self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            stack += [(join(path, name), child) for name, child in module.named_children()][::-1]
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted paths; one that is used in several places comes once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for name, value in list(vars(module).items()):
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield join(path, name), value
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
+        for path, module in self.named_modules():
+            for name in module._buffer_names:
+                yield join(path, name), getattr(module, name)
+
+    def layer(self, path: str) -> Module:
+        """The module at a dotted path such as "features.3"; if there is none, ValueError with the nearest."""
+        if not isinstance(path, str):
+            raise TypeError(f"a layer is named by its dotted path, such as 'block1.conv', got {path!r}")
+        module: Any = self
+        for name in path.split(".") if path else ():
+            module = vars(module).get(name)
+            if not isinstance(module, Module):
+                paths = [known for known, _ in self.named_modules() if known]
+                near = difflib.get_close_matches(path, paths, n=3, cutoff=0.4)
+                hint = (
+                    f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(paths[:20]) or 'none'}"
+                )
+                raise ValueError(f"no layer {path!r} in this {type(self).__name__}; {hint}")
+        return module
+
+    # ---- mode and gradients
+
+    def train(self, mode: bool = True) -> Module:
+        """Put this module and all within it into training mode, or into evaluation mode by ``mode=False``."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Module:
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # ---- state
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Module, str]]:
+        """(key, module, attribute) of parameters and buffers in PyTorch's order, shared ones at each path."""
+        parameters = [name for name, value in vars(self).items() if isinstance(value, Parameter)]
+        for name in [*parameters, *self._buffer_names]:
+            yield prefix + name, self, name
+        for name, child in self.named_children():
+            yield from child._state(f"{prefix}{name}.")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers under their dotted paths: PyTorch's keys and layouts."""
+        return {key: np.array(getattr(module, name)) for key, module, name in self._state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy the values of ``state`` in: arrays with exactly the keys and shapes of ``state_dict()``.
+
+        What CPU tensors of PyTorch hold is taken as well. Raises one ValueError that lists every missing,
+        unexpected and ill-shaped key; then nothing has been loaded.
+        """
+        problems = self.state_problems(state)
+        if problems:
+            raise ValueError("the state does not fit the model:\n  " + "\n  ".join(problems))
+        for key, module, name in self._state():
+            old = getattr(module, name)
+            new = np.array(state[key], dtype=old.dtype)
+            if isinstance(old, Parameter):
+                old.data = new
+            else:
+                setattr(module, name, new)
+
+    def state_problems(self, state: Mapping[str, Any]) -> list[str]:
+        """What keeps ``state`` from being loaded, a line each; empty if nothing does."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"a state is a dict from names to arrays, got {type(state).__name__}")
+        expected = {key: getattr(module, name) for key, module, name in self._state()}
+        problems = [f"missing: {key} {old.shape}" for key, old in expected.items() if key not in state]
+        problems += [f"unexpected: {key}" for key in state if key not in expected]
+        for key, old in expected.items():
+            new = np.asarray(state.get(key, old))
+            if new.shape != old.shape:
+                problems.append(f"wrong shape: {key} must be {old.shape}, got {new.shape}")
+            elif not np.can_cast(new.dtype, old.dtype, "same_kind"):
+                problems.append(f"wrong dtype: {key} must be {old.dtype}, got {new.dtype}")
+        return problems
+
+    # ---- printing
+
+    def extra_repr(self) -> str:
+        """What a layer's own line says of its settings."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        if not lines:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
+
+
+@contextmanager
+def eval_mode(model: Module) -> Iterator[None]:
+    """Within the block ``model`` is in evaluation mode; after it each of its modules is back in its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def check_attribute_name(module: Module, name: str) -> None:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(f"a name within a module is a text without dots, got {name!r}")
+    if hasattr(type(module), name):
+        raise ValueError(f"the name {name!r} is taken: {type(module).__name__} has an attribute of that name")

@@ -1,0 +1,58 @@
+"""What a model consists of and costs, as a table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minidl.engine.trace import Call, modules
+from minidl.nn.checks import positive_int
+from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.module import Module, Parameter
+
+
+def summary(model: Module, input_shape: tuple[int, ...]) -> str:
+    """A table of the layers in the order in which they run: output shape, parameters, multiply-adds.
+
+    ``input_shape`` is that of one image, (C, H, W); the table is of one image too. Multiply-adds are counted
+    for Conv2d and Linear. The parameters of a layer that runs twice are listed at its first run.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {model!r}")
+    shape = tuple(positive_int("each of input_shape", n) for n in input_shape)
+    rows, counted = [], set()
+    for call in modules(model, np.zeros((1, *shape), np.float32)):
+        own = [p for p in vars(call.module).values() if isinstance(p, Parameter) and id(p) not in counted]
+        counted.update(map(id, own))
+        if own or not call.module.children():
+            kind = type(call.module).__name__
+            count = sum(p.size for p in own)
+            rows.append((call.path or kind, kind, call.output_shape[1:], count, multiply_adds(call)))
+    trained = sum(p.size for p in model.parameters() if p.requires_grad)
+    total = sum(p.size for p in model.parameters())
+    table = [("layer", "kind", "output", "parameters", "multiply-adds")]
+    table += [(path, kind, str(out), f"{count:,}", f"{cost:,}") for path, kind, out, count, cost in rows]
+    table += [("total", "", "", f"{total:,}", f"{sum(row[-1] for row in rows):,}")]
+    if trained < total:
+        table += [("trained", "", "", f"{trained:,}", "")]
+    return aligned(table)
+
+
+def multiply_adds(call: Call) -> int:
+    """Products that are summed in one call on one image: outputs times inputs per output."""
+    if isinstance(call.module, Conv2d | Linear):
+        return math.prod(call.output_shape[1:]) * math.prod(call.module.weight.shape[1:])
+    return 0
+
+
+def aligned(table: list[tuple[str, ...]]) -> str:
+    """Rows of texts as lines: words to the left, numbers (the last two columns) to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        words = [text.ljust(width) for text, width in zip(row[:-2], widths[:-2], strict=True)]
+        numbers = [text.rjust(width) for text, width in zip(row[-2:], widths[-2:], strict=True)]
+        lines.append("  ".join(words + numbers))
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:]])
