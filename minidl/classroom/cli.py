@@ -76,8 +76,9 @@ def parser() -> argparse.ArgumentParser:
 
 def list_lessons(lessons: list[Lesson], exercises: list[Exercise]) -> int:
     for lesson in lessons:
-        figures = len(lesson.figures())
-        print(f"{lesson.number}  {lesson.title}" + (f"   [{figures} figures]" if figures else ""))
+        count = len(lesson.figures())
+        figures = f"   [{count} figure{'s' if count > 1 else ''}]" if count else ""
+        print(f"{lesson.number}  {lesson.title}{figures}")
         for exercise in exercises:
             if exercise.number[:2] == lesson.number:
                 print(f"      {exercise.number}  {exercise.name}")

@@ -1,0 +1,165 @@
+"""The lessons' command line, on small lessons made for the test."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minidl.classroom import cli
+from minidl.classroom.exercise import Exercise
+from minidl.engine.reduce import stable_softmax
+
+PLAIN = '"""{number} {title}\n\nmore\n"""\nprint("this is {number}")\n'
+DRAWS = '''"""03 Pictures"""
+from pathlib import Path
+
+out = Path("out/03_draws")
+out.mkdir(parents=True, exist_ok=True)
+(out / "new.png").write_text("new")
+(out / "old.png").write_text("again")
+'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A lessons folder with two lessons that print and, to be added to, room for others."""
+    folder = tmp_path / "lessons"
+    folder.mkdir()
+    (folder / "01_one.py").write_text(PLAIN.format(number="01", title="First: a start"))
+    (folder / "02_two.py").write_text(PLAIN.format(number="02", title="Second"))
+    (folder / "__main__.py").write_text("raise SystemExit('never run')")
+    return folder
+
+
+def lessons(folder, *arguments, exercises=()):
+    return cli.main(list(arguments), folder, lambda: list(exercises))
+
+
+def command(folder, *arguments):
+    code = "import sys; from minidl.classroom.cli import *; main(sys.argv[2:], Path(sys.argv[1]), list)"
+    return [sys.executable, "-c", code, str(folder), *arguments]
+
+
+def test_without_a_verb_lessons_and_their_exercises_are_listed(folder, capfd):
+    exercises = [Exercise(number, stable_softmax, points=1, hints=("a",)) for number in ("01.1", "01.2")]
+    assert lessons(folder, exercises=exercises) == 0
+    assert capfd.readouterr().out.splitlines()[:4] == [
+        "01  First: a start",
+        "      01.1  stable_softmax",
+        "      01.2  stable_softmax",
+        "02  Second",
+    ]
+
+
+def test_the_list_counts_figures_and_survives_a_lesson_being_edited(folder, capfd):
+    (folder / "03_draws.py").write_text("print(")
+    (folder / "04_empty.py").write_text("")
+    (folder.parent / "out" / "02_two" / "a").mkdir(parents=True)
+    (folder.parent / "out" / "02_two" / "a" / "x.png").write_text("")
+    assert lessons(folder) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[1] == "02  Second   [1 figure]"
+    assert lines[2].startswith("03  (does not parse: '(' was never closed")
+    assert lines[3] == "04  (no title)"
+
+
+def test_run_without_a_number_runs_all_lessons_in_order(folder, capfd):
+    assert lessons(folder, "run") == 0
+    out, _ = capfd.readouterr()
+    heads = [line for line in out.splitlines() if "took" not in line and line]
+    assert heads == ["== 01  First: a start", "this is 01", "== 02  Second", "this is 02"]
+    assert out.count(" took ") == 2
+
+
+@pytest.mark.parametrize("numbers, ran", [(["02"], ["02"]), (["2"], ["02"]), (["02", "1"], ["02", "01"])])
+def test_numbers_choose_lessons(folder, capfd, numbers, ran):
+    assert lessons(folder, "run", *numbers) == 0
+    assert [line[-2:] for line in capfd.readouterr().out.splitlines() if "this is" in line] == ran
+
+
+@pytest.mark.parametrize("number", ["7", "one", "-1"])
+def test_an_unknown_number_is_named_beside_the_known_and_nothing_runs(folder, capfd, number):
+    assert lessons(folder, "run", "01", "--", number) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == f"there is no lesson {number.zfill(2)}; there are 01, 02\n"
+
+
+def test_a_failing_lesson_is_named_at_the_end_and_the_others_run(folder, capfd):
+    (folder / "01_one.py").write_text('"""01 Broken"""\nraise SystemExit(3)\n')
+    assert lessons(folder, "run") == 1
+    out, err = capfd.readouterr()
+    assert "this is 02" in out
+    assert err.splitlines()[-1] == "failed: 01_one.py (exit code 3)"
+
+
+def test_figures_made_or_written_again_are_shown_and_others_not(folder, capfd):
+    (folder / "03_draws.py").write_text(DRAWS)
+    out = folder.parent / "out" / "03_draws"
+    out.mkdir(parents=True)
+    for name in ("old.png", "untouched.png"):
+        (out / name).write_text("before")
+        os.utime(out / name, (1e9, 1e9))
+    assert lessons(folder, "run", "03") == 0
+    shown = [line for line in capfd.readouterr().out.splitlines() if "figure" in line]
+    assert shown == [f"   figure  {Path('out/03_draws') / name}" for name in ("new.png", "old.png")]
+
+
+def test_a_claim_fails_the_lesson_when_strict(folder, capfd, monkeypatch):
+    text = '"""01 Claims"""\nfrom minidl.classroom.claims import claim\nclaim("two is more", 2 > 3)\n'
+    (folder / "01_one.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[2]))
+    monkeypatch.setenv("MINIDL_STRICT", "0")
+    assert lessons(folder, "run", "01") == 0
+    monkeypatch.setenv("MINIDL_STRICT", "1")
+    assert lessons(folder, "run", "01") == 1
+    assert capfd.readouterr().out.count("DOES NOT HOLD HERE") == 2
+
+
+def test_a_lesson_runs_beside_its_own_library_and_without_a_window(folder, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    env = cli.environment(folder.parent)
+    assert env["MPLBACKEND"] == "Agg"
+    assert env["PYTHONPATH"] == f"{folder.parent}{os.pathsep}elsewhere"
+    monkeypatch.setenv("MPLBACKEND", "svg")
+    assert cli.environment(folder.parent)["MPLBACKEND"] == "svg"
+
+
+def test_ctrl_c_stops_the_run(folder, capfd, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.subprocess, "run", interrupted)
+    assert lessons(folder, "run") == 130
+    assert capfd.readouterr().err.splitlines()[-1] == "stopped"
+
+
+def test_a_lessons_output_streams_while_it_runs(folder):
+    (folder / "01_one.py").write_text('"""01 Asks"""\nprint("ready?")\nassert input() == "yes"\n')
+    with subprocess.Popen(
+        command(folder, "run", "1"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "== 01  Asks\n"
+        assert process.stdout.readline() == "ready?\n"  # before it could have ended
+        process.stdin.write("yes\n")
+        process.stdin.flush()
+        assert "took" in process.stdout.read()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_bar_counts_several_lessons_on_a_terminal_only(folder):
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    subprocess.run(command(folder, "run"), stdout=subprocess.DEVNULL, stderr=theirs, check=True)
+    assert "2/2" in os.read(ours, 100_000).decode()
+    os.close(theirs)
+    os.close(ours)
+    quiet = subprocess.run(command(folder, "run"), capture_output=True, text=True, check=True)
+    assert quiet.stderr == ""

@@ -1,0 +1,89 @@
+"""What holds for every exercise of every lesson."""
+
+import ast
+import inspect
+
+import pytest
+
+from lessons.exercises import all_exercises, find
+from minidl.classroom.stubs import imports, plain_function, source, stub
+
+EXERCISES = all_exercises()
+every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"{e.number} {e.name}")
+
+
+def shown(results):
+    return "\n".join(map(str, results))
+
+
+@every_exercise
+def test_the_reference_passes_every_law(exercise):
+    results = exercise.check(exercise.target)
+    assert [result.law for result in results if result.passed] == [law.text for law in exercise.laws], shown(
+        results
+    )
+
+
+@every_exercise
+def test_the_stub_fails_every_law(exercise):
+    namespace = {"__name__": "stub"}
+    exec(compile(imports(exercise.target) + "\n\n" + stub(exercise.target), "stub", "exec"), namespace)
+    stubbed = namespace[exercise.name]
+    assert stubbed is not exercise.target
+    for law in exercise.laws:
+        result = exercise.try_law(law.text, stubbed)
+        assert not result.passed
+        assert result.message == f"{exercise.name} is not written yet: it raises NotImplementedError"
+
+
+@pytest.mark.parametrize(
+    "exercise, mistake",
+    [
+        pytest.param(exercise, mistake, id=f"{exercise.number} {mistake.text}")
+        for exercise in EXERCISES
+        for mistake in exercise.mistakes
+    ],
+)
+def test_a_named_mistake_fails_the_law_that_it_names(exercise, mistake):
+    result = exercise.try_law(mistake.breaks, mistake.implementation)
+    assert not result.passed
+    assert result.calls > 0
+    assert "the law cannot use the answer" not in result.message, str(result)
+
+
+@every_exercise
+def test_an_exercise_has_a_few_laws_a_worked_example_and_a_mistake(exercise):
+    assert 3 <= len(exercise.laws) <= 6
+    assert any(law.is_example for law in exercise.laws)
+    assert exercise.mistakes
+
+
+@every_exercise
+def test_the_hints_lead_from_words_to_the_line(exercise):
+    assert len(exercise.hints) >= 2
+    assert len(set(exercise.hints)) == len(exercise.hints)
+
+
+@every_exercise
+def test_what_is_to_be_written_is_short(exercise):
+    limit = 20 if exercise.kind == "kernel" else 15  # nested loops take lines
+    tree = ast.parse(source(exercise.target))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            statements = node.body[1:] if ast.get_docstring(node) else node.body
+            assert statements[-1].end_lineno - statements[0].lineno < limit, node.name
+
+
+@every_exercise
+def test_what_is_to_be_written_says_so_in_a_docstring(exercise):
+    assert inspect.getdoc(plain_function(exercise.target))
+
+
+def test_exercises_are_found_by_number():
+    assert [find(exercise.number) for exercise in EXERCISES] == EXERCISES
+    assert [exercise.number for exercise in EXERCISES] == sorted({e.number for e in EXERCISES})
+
+
+def test_an_unknown_number_is_refused_with_the_known():
+    with pytest.raises(ValueError, match="there is no exercise '99.9'; there are 01.1, "):
+        find("99.9")
