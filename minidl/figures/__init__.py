@@ -1,0 +1,21 @@
+"""Figures in one look that is safe for colour-blind readers: the only part of minidl that knows Matplotlib.
+
+Every function returns a Matplotlib Figure that pyplot does not hold; ``save`` writes it under ``out/``.
+"""
+
+from minidl.figures.confusion import confusion_picture
+from minidl.figures.curves import bars_with_intervals, curves_with_bands
+from minidl.figures.graph import draw_graph
+from minidl.figures.maps import image_grid, overlay, signed_map
+from minidl.figures.saving import save
+
+__all__ = [
+    "bars_with_intervals",
+    "confusion_picture",
+    "curves_with_bands",
+    "draw_graph",
+    "image_grid",
+    "overlay",
+    "save",
+    "signed_map",
+]

@@ -1,0 +1,168 @@
+"""Numbers with their uncertainty: curves over seeds, bars with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minidl.figures.style import (
+    BLACK,
+    BLUE,
+    MAX_CURVES,
+    SKY_BLUE,
+    SMALL,
+    new_figure,
+    number_array,
+    style,
+    text_list,
+    text_width,
+)
+
+
+def curves_with_bands(
+    x: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    *,
+    xlabel: str = "step",
+    ylabel: str = "",
+    title: str = "",
+    log_x: bool = False,
+) -> Figure:
+    """The mean over seeds of each curve, and around it the band of Student's 95% interval of that mean.
+
+        mean ± t · s / sqrt(seeds)   at each step by itself (train.intervals.t_interval)
+
+    x: (steps,), increasing, and positive for ``log_x``.  curves: label -> (seeds, steps); a single seed,
+    (1, steps) or (steps,), has no band. Where a seed is not finite, the curve has a gap, and the figure says
+    so.
+    Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
+    """
+    x = _checked_x(x, log_x)
+    runs = _checked_curves(curves, len(x))
+    with style():
+        figure = new_figure(7.5, 4.0, constrained=True)
+        axes = figure.add_subplot()
+        gaps = [_draw_curve(axes, x, label, values) for label, values in runs.items()]
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log_x else "linear")
+        axes.grid(True)
+        has_band = any(len(values) > 1 for values in runs.values())
+        figure.legend(
+            loc="outside right upper",
+            title="mean over n seeds" + ",\n95% t-interval" * has_band,
+            alignment="left",
+        )
+        if any(gaps):
+            figure.supxlabel("\n".join(gap for gap in gaps if gap), fontsize=SMALL)
+    return figure
+
+
+def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> str:
+    """Draw one curve; returns what is to be said about its gaps, if there are any."""
+    finite = np.isfinite(values).all(axis=0)
+    mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
+    mean[finite] = values[:, finite].mean(axis=0)
+    # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
+    marker = "o" if finite.sum() <= 12 else None
+    (line,) = axes.plot(x, mean, label=f"{label} (n = {len(values)})", marker=marker, markersize=4)
+    if len(values) > 1:
+        low[finite], high[finite] = _band(values[:, finite])
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    return "" if finite.all() else f"gap: {label} is not finite at {(~finite).sum()} of {len(x)} points"
+
+
+def _band(values: np.ndarray) -> tuple[list[float], list[float]]:
+    from minidl.train.intervals import t_interval
+
+    intervals = [t_interval(values[:, step]) for step in range(values.shape[1])]
+    return [interval.low for interval in intervals], [interval.high for interval in intervals]
+
+
+def _checked_x(x: np.ndarray, log_x: bool) -> np.ndarray:
+    x = number_array(x, "x")
+    if x.ndim != 1 or len(x) == 0:
+        raise ValueError(f"x must have shape (steps,) with at least one step, got {x.shape}")
+    if not np.isfinite(x).all() or np.any(np.diff(x) <= 0):
+        raise ValueError("x must be finite and increasing")
+    if log_x and x[0] <= 0:
+        raise ValueError(f"a logarithmic x axis needs x > 0, got {x[0]:g}")
+    return x
+
+
+def _checked_curves(curves: Mapping[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
+    if not isinstance(curves, Mapping):
+        raise TypeError(f"curves must be a dict of label: values, got {type(curves).__name__}")
+    if not 1 <= len(curves) <= MAX_CURVES:
+        raise ValueError(f"between 1 and {MAX_CURVES} curves can be told apart, got {len(curves)}")
+    runs = {}
+    for label, values in curves.items():
+        values = number_array(values, f"curve {label!r}")
+        if values.ndim not in (1, 2) or values.shape[-1] != steps or values.size == 0:
+            raise ValueError(f"curve {label!r} must have shape (seeds, {steps}) to fit x, got {values.shape}")
+        runs[str(label)] = np.atleast_2d(values)
+    return runs
+
+
+def bars_with_intervals(
+    labels: Sequence[str],
+    means: np.ndarray,
+    lows: np.ndarray,
+    highs: np.ndarray,
+    *,
+    xlabel: str = "",
+    title: str = "",
+    zoom: bool = False,
+) -> Figure:
+    """One horizontal bar a label, with its interval as a line from low to high and the mean in figures.
+
+    labels: K of them.  means, lows, highs: (K,), low <= mean <= high, such as accuracies with Wilson
+    intervals. A NaN mean (a class without examples) has no bar, only its interval.
+    zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
+    there are points instead.
+    """
+    means, lows, highs = _checked_intervals(means, lows, highs)
+    labels = text_list(labels, len(means), "labels", "means")
+    rows = np.arange(len(means))
+    with style():
+        width = max(text_width(label) for label in labels)
+        figure = new_figure(5.5 + width, 1.0 + 0.3 * len(means), constrained=True)
+        axes = figure.add_subplot()
+        if not zoom:
+            axes.barh(rows, means, height=0.65, color=SKY_BLUE)
+            axes.axvline(0, color="0.2", linewidth=0.8)
+        axes.hlines(rows, lows, highs, color=BLACK, linewidth=1.6)
+        axes.plot(means, rows, "o", color=BLUE, markersize=5)
+        for row, text in zip(rows, _figures(means), strict=True):
+            axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
+        axes.set(xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
+        axes.set_yticks(rows, labels)
+        axes.grid(True, axis="x")
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _figures(means: np.ndarray) -> list[str]:
+    """The means to the same number of decimals, three significant ones for the largest."""
+    largest = np.nanmax(np.abs(means)) if not np.isnan(means).all() else 0
+    decimals = int(np.clip(3 - np.ceil(np.log10(largest)), 0, 9)) if largest > 0 else 0
+    return ["no data" if np.isnan(mean) else f"{mean:.{decimals}f}" for mean in means]
+
+
+def _checked_intervals(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    names = ("means", "lows", "highs")
+    means, lows, highs = (number_array(a, name) for a, name in zip(arrays, names, strict=True))
+    if means.ndim != 1 or len(means) == 0 or not means.shape == lows.shape == highs.shape:
+        raise ValueError(
+            "means, lows and highs must be of one shape (K,), "
+            f"got {means.shape}, {lows.shape} and {highs.shape}"
+        )
+    if np.isinf(means).any() or not (np.isfinite(lows).all() and np.isfinite(highs).all()):
+        raise ValueError("means, lows and highs must be finite; only a mean may be NaN")
+    # NaN compares false, so a mean that is not known cannot lie outside.
+    wrong = np.flatnonzero((lows > highs) | (means < lows) | (means > highs))
+    if len(wrong):
+        i = wrong[0]
+        raise ValueError(f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}")
+    return means, lows, highs

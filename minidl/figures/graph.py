@@ -1,0 +1,149 @@
+"""The picture of a computation graph."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
+from matplotlib.path import Path
+
+from minidl.engine.tensor import Tensor
+from minidl.engine.trace import Node, graph
+from minidl.figures.layout import Layout, place
+from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, new_figure, style, text_height, text_width
+
+MAX_NODES = 80
+OPERATION, LEAF, CONSTANT = "operation", "leaf with gradient", "leaf without gradient"
+_FILL = {OPERATION: SKY_BLUE, LEAF: ORANGE, CONSTANT: "0.85"}
+
+_GAP = 0.3  # inches between boxes of a layer
+_ROW_GAP = 0.45  # inches between layers
+_MARGIN = 0.15
+_LEGEND = 0.55
+
+
+def draw_graph(tensor: Tensor) -> Figure:
+    """Draw all that ``tensor`` was computed from, inputs above what is computed from them.
+
+    Each box is a tensor: the operation that computed it or the name of a leaf, its shape, the value where it
+    is a single number, and such a number's ``.grad`` where backward has left one. Edges enter a box from left
+    to right in the order of its operands. Raises ValueError for a graph of more than 80 nodes.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"draw_graph needs a Tensor, got {type(tensor).__name__}")
+    nodes = graph(tensor)
+    if len(nodes) > MAX_NODES:
+        raise ValueError(
+            f"the graph has {len(nodes)} nodes, a picture of more than {MAX_NODES} cannot be read: "
+            "draw a part of it, such as one layer on a detached input, or go through trace.graph(tensor)"
+        )
+    texts = [_text(node) for node in nodes]
+    sizes = [_box_size(text, len(node.inputs)) for text, node in zip(texts, nodes, strict=True)]
+    layout = place([node.inputs for node in nodes], [width for width, _ in sizes], _GAP)
+    with style():
+        kinds = [kind for kind in _FILL if kind in map(_kind, nodes)]
+        axes, y = _canvas(layout, sizes, _legend_width(kinds))
+        for n, node in enumerate(nodes):
+            for slot, source in enumerate(node.inputs):
+                _draw_edge(axes, _edge_points(layout, y, sizes, source, n, slot, len(node.inputs)))
+        for node, text, size, x, layer in zip(nodes, texts, sizes, layout.x, layout.layer, strict=True):
+            _draw_box(axes, x, y[layer], size, text, _kind(node))
+        _draw_legend(axes, kinds)
+    return axes.figure
+
+
+def _kind(node: Node) -> str:
+    if node.op:
+        return OPERATION
+    return LEAF if node.tensor.requires_grad else CONSTANT
+
+
+def _text(node: Node) -> str:
+    tensor, name = node.tensor, _shortened(node.tensor.name or "")
+    title = f"{name} = {node.op}" if name and node.op else name or node.op
+    if tensor.size == 1:
+        value = f"{tensor.item():.4g}"
+        facts = f"{tensor.shape}  {value}" if tensor.ndim else value
+        if tensor.grad is not None:
+            facts += f"\ngrad {tensor.grad.item():.4g}"
+    else:
+        facts = str(tensor.shape)
+    return f"{title}\n{facts}" if title else facts
+
+
+def _shortened(name: str, longest: int = 28) -> str:
+    """The end of a name tells more than its start: features.3.weight."""
+    return name if len(name) <= longest else "…" + name[1 - longest :]
+
+
+def _box_size(text: str, operands: int) -> tuple[float, float]:
+    return max(text_width(text) + 0.3, 0.6, 0.14 * operands), text_height(text) + 0.16
+
+
+def _canvas(
+    layout: Layout, sizes: list[tuple[float, float]], legend_width: float
+) -> tuple[Axes, list[float]]:
+    """Axes measured in inches, y downward, and the centre y of each layer."""
+    y, bottom = [], _LEGEND
+    for layer in range(max(layout.layer) + 1):
+        height = max(size[1] for size, own in zip(sizes, layout.layer, strict=True) if own == layer)
+        y.append(bottom + height / 2)
+        bottom += height + _ROW_GAP
+    right_edges = [x + width / 2 for x, (width, _) in zip(layout.x, sizes, strict=True)]
+    right_edges += [x for points in layout.bends.values() for _, x in points]
+    width, height = max(right_edges) + 2 * _MARGIN, bottom - _ROW_GAP + _MARGIN
+    spare = max(0.0, legend_width - width)
+    axes = new_figure(width + spare, height).add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-_MARGIN - spare / 2, width - _MARGIN + spare / 2), ylim=(height, 0))
+    axes.axis("off")
+    return axes, y
+
+
+def _edge_points(
+    layout: Layout, y: list[float], sizes: list, source: int, node: int, slot: int, slots: int
+) -> list[tuple[float, float]]:
+    """From the bottom of the source's box through the bends to the operand's place on top of the node's."""
+    width, height = sizes[node]
+    port = layout.x[node] + width * ((slot + 1) / (slots + 1) - 0.5)
+    start = (layout.x[source], y[layout.layer[source]] + sizes[source][1] / 2)
+    bends = [(x, y[layer]) for layer, x in layout.bends[node, slot]]
+    return [start, *bends, (port, y[layout.layer[node]] - height / 2)]
+
+
+def _draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
+    """A curve that leaves, passes and enters every point vertically."""
+    vertices, codes = [points[0]], [Path.MOVETO]
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        middle = (y0 + y1) / 2
+        vertices += [(x0, middle), (x1, middle), (x1, y1)]
+        codes += [Path.CURVE4] * 3
+    axes.add_patch(
+        FancyArrowPatch(path=Path(vertices, codes), arrowstyle="-|>", mutation_scale=9, color="0.35", lw=1.1)
+    )
+
+
+def _draw_box(axes: Axes, x: float, y: float, size: tuple[float, float], text: str, kind: str) -> None:
+    """Rectangle, rounded box or hexagon: the kind can be told without its colour."""
+    width, height = size
+    look = {"facecolor": _FILL[kind], "edgecolor": "0.2", "linewidth": 1.0, "zorder": 2}
+    left, right, top, bottom = x - width / 2, x + width / 2, y - height / 2, y + height / 2
+    if kind == CONSTANT:
+        x1, x2 = left + 0.1, right - 0.1
+        corners = [(left, y), (x1, top), (x2, top), (right, y), (x2, bottom), (x1, bottom)]
+        axes.add_patch(Polygon(corners, closed=True, **look))
+    else:
+        shape = f"round,pad=0,rounding_size={min(height / 2, 0.2)}" if kind == LEAF else "square,pad=0"
+        axes.add_patch(FancyBboxPatch((left, top), width, height, boxstyle=shape, **look))
+    axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=BLACK, zorder=3)
+
+
+def _draw_legend(axes: Axes, kinds: list[str]) -> None:
+    x = min(axes.get_xlim()) + _MARGIN
+    for kind in kinds:
+        _draw_box(axes, x + 0.15, _LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
+        axes.text(x + 0.38, _LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
+        x += _legend_width([kind])
+
+
+def _legend_width(kinds: list[str]) -> float:
+    return sum(0.38 + text_width(kind) + 0.25 for kind in kinds)

@@ -1,0 +1,181 @@
+"""Where the nodes of a computation graph stand: layers from top to bottom, few crossings, straight edges.
+
+The three steps of Sugiyama, Tagawa & Toda (1981): every node gets a layer; within the layers nodes are
+ordered so that few edges cross; then each node moves as close as it can to the middle of its neighbours.
+A graph is given as ``inputs``: for each node the numbers of the nodes that it was computed from, which all
+come before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+SWEEPS = 24  # down and up in turn, each time ordering or placing every layer by its neighbours
+LEAF_WEIGHT = 0.1  # of 1: leaves give way, so that the chain of operations runs straight
+
+
+class Layout(NamedTuple):
+    """The layer and the centre x of each node, and for each edge (node, slot) the points that it passes.
+
+    An edge enters ``node`` as its operand number ``slot``. It passes a point (layer, x) in each layer between
+    its ends, so that it runs around the nodes there instead of behind them.
+    """
+
+    layer: list[int]
+    x: list[float]
+    bends: dict[tuple[int, int], list[tuple[int, float]]]
+
+
+class _Links(NamedTuple):
+    """The edges between neighbouring layers: per node, what it comes from and (node, slot) that it enters."""
+
+    above: list[list[int]]
+    below: list[list[tuple[int, int]]]
+
+    def port(self, node: int, slot: int) -> float:
+        """Where along the node's top, from -1/2 to 1/2, its operand number ``slot`` enters."""
+        return (slot + 1) / (len(self.above[node]) + 1) - 0.5
+
+
+def layers_of(inputs: Sequence[Sequence[int]]) -> list[int]:
+    """The layer of each node: right below the lowest of its inputs; a leaf right above the first user."""
+    layer: list[int] = []
+    for sources in inputs:
+        layer.append(1 + max((layer[source] for source in sources), default=-1))
+    for node in range(len(inputs)):
+        used_in = [layer[user] for user, sources in enumerate(inputs) if node in sources]
+        if not inputs[node] and used_in:
+            layer[node] = min(used_in) - 1
+    return layer
+
+
+def place(inputs: Sequence[Sequence[int]], widths: Sequence[float], gap: float) -> Layout:
+    """Place boxes of the given widths at least ``gap`` apart; the leftmost x, of box or bend, is at 0."""
+    count, layer, widths = len(inputs), layers_of(inputs), list(widths)
+    above = [list(sources) for sources in inputs]
+    passes = {}
+    for node in range(count):
+        for slot, source in enumerate(inputs[node]):
+            passes[node, slot] = _split_edge(node, slot, source, layer, above, widths)
+    links = _Links(above, [[] for _ in above])
+    for node, sources in enumerate(above):
+        for slot, source in enumerate(sources):
+            links.below[source].append((node, slot))
+
+    rows: list[list[int]] = [[] for _ in range(max(layer) + 1)]
+    for node in range(len(above)):
+        rows[layer[node]].append(node)
+    x = _positions(_ordered(rows, links), links, widths, gap)
+    left = min(x[node] - widths[node] / 2 for node in range(len(x)))
+    x = [position - left for position in x]
+    bends = {edge: [(layer[point], x[point]) for point in points] for edge, points in passes.items()}
+    return Layout(layer[:count], x[:count], bends)
+
+
+def _split_edge(node: int, slot: int, source: int, layer: list, above: list, widths: list) -> list[int]:
+    """Replace an edge over several layers by one point of no width in each layer that it passes."""
+    points: list[int] = []
+    for between in range(layer[source] + 1, layer[node]):
+        above.append([points[-1] if points else source])
+        layer.append(between)
+        widths.append(0.0)
+        points.append(len(above) - 1)
+    if points:
+        above[node][slot] = points[-1]
+    return points
+
+
+def _ordered(rows: list[list[int]], links: _Links) -> list[list[int]]:
+    """Sort each row by the mean place of its neighbours, down and up; keep the least crossed order."""
+    best, fewest = rows, crossings(rows, links)
+    rows = list(rows)
+    for sweep in range(SWEEPS):
+        if sweep % 2 == 0:
+            for r in range(1, len(rows)):
+                place_of = _places(rows[r - 1])
+                rows[r] = _sorted(rows[r], [[place_of[m] for m in links.above[n]] for n in rows[r]])
+        else:
+            for r in range(len(rows) - 2, -1, -1):
+                place_of = _places(rows[r + 1])
+                entered = [[place_of[m] + links.port(m, slot) for m, slot in links.below[n]] for n in rows[r]]
+                rows[r] = _sorted(rows[r], entered)
+        count = crossings(rows, links)
+        if count < fewest:
+            best, fewest = list(rows), count
+    return best
+
+
+def _places(row: list[int]) -> dict[int, int]:
+    return {node: i for i, node in enumerate(row)}
+
+
+def _sorted(row: list[int], neighbours: list[list[float]]) -> list[int]:
+    """The row by the mean place of each node's neighbours; a node without any keeps its own place."""
+    keys = [(fmean(places or [i]), i) for i, places in enumerate(neighbours)]
+    return [row[i] for _, i in sorted(keys)]
+
+
+def crossings(rows: Sequence[Sequence[int]], links: _Links) -> int:
+    """How many pairs of edges between neighbouring rows cross."""
+    count = 0
+    for upper, lower in zip(rows, rows[1:], strict=False):
+        place_of = _places(upper)
+        edges = [
+            (place_of[source], i + links.port(node, slot))
+            for i, node in enumerate(lower)
+            for slot, source in enumerate(links.above[node])
+        ]
+        for i, (top, bottom) in enumerate(edges):
+            count += sum((top - t) * (bottom - b) < 0 for t, b in edges[:i])
+    return count
+
+
+def _positions(rows: list[list[int]], links: _Links, widths: list[float], gap: float) -> list[float]:
+    """Move the nodes of each row towards their neighbours, again and again, from left-aligned rows."""
+    weights = [1.0 if sources else LEAF_WEIGHT for sources in links.above]
+    x = [0.0] * len(widths)
+    for sweep in range(SWEEPS + 1):
+        for row in rows if sweep % 2 == 0 else rows[::-1]:
+            wishes = [_wish(node, x, links, weights, widths) if sweep else 0.0 for node in row]
+            row_weights, row_widths = [weights[n] for n in row], [widths[n] for n in row]
+            for node, position in zip(row, spread(wishes, row_weights, row_widths, gap), strict=True):
+                x[node] = position
+    return x
+
+
+def _wish(node: int, x: list[float], links: _Links, weights: list[float], widths: list[float]) -> float:
+    """The weighted mean of where the node's edges end, less where on the node's own top they begin."""
+    ends = [
+        (x[source] - widths[node] * links.port(node, slot), weights[source])
+        for slot, source in enumerate(links.above[node])
+    ]
+    ends += [
+        (x[user] + widths[user] * links.port(user, slot), weights[node]) for user, slot in links.below[node]
+    ]
+    total = sum(weight for _, weight in ends)
+    return sum(end * weight for end, weight in ends) / total if ends else x[node]
+
+
+def spread(
+    wishes: Sequence[float], weights: Sequence[float], widths: Sequence[float], gap: float
+) -> list[float]:
+    """The positions closest to the wishes that keep the order and leave ``gap`` between the boxes.
+
+    They minimise the sum of weight · (position - wish)². Less each box's least distance from the first, the
+    positions must only not fall: isotonic regression, solved by pooling what falls into its weighted mean.
+    """
+    offsets = [0.0]
+    for i in range(1, len(widths)):
+        offsets.append(offsets[-1] + (widths[i - 1] + widths[i]) / 2 + gap)
+    pools: list[tuple[float, float, int]] = []  # (mean, weight, how many)
+    for wish, weight, offset in zip(wishes, weights, offsets, strict=True):
+        mean, size = wish - offset, 1
+        while pools and pools[-1][0] > mean:
+            left_mean, left_weight, left_size = pools.pop()
+            mean = (left_mean * left_weight + mean * weight) / (left_weight + weight)
+            weight, size = left_weight + weight, left_size + size
+        pools.append((mean, weight, size))
+    level = [mean for mean, _, size in pools for _ in range(size)]
+    return [mean + offset for mean, offset in zip(level, offsets, strict=True)]

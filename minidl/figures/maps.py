@@ -1,0 +1,281 @@
+"""Arrays as pictures: images, filters and feature maps, signed maps, heat maps over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from minidl.figures.panels import colour_bar, default_columns, frame, not_finite_note, panels, show_values
+from minidl.figures.style import BLUE, HEAT_MAP, SIGNED_MAP, VERMILLION, number_array, style, text_list
+
+_EACH_ITS_OWN = "each on a scale of its own"
+
+
+def image_grid(
+    images: np.ndarray,
+    titles: Sequence[Any] | None = None,
+    columns: int | None = None,
+    *,
+    right: Sequence[bool] | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    scale_each: bool = False,
+    title: str = "",
+) -> Figure:
+    """N images side by side, ``columns`` of them in a row, from black at 0 to white at 1.
+
+    images: (N, H, W) or (N, 1, H, W) grey, (N, 3, H, W) colour.  titles: N of them.
+    right: N bools; a thin blue frame around an image answered right, a thick orange one around one answered
+    wrong.
+    Feature maps have other scales: give ``vmin``, ``vmax`` or both (the other is then the data's), which a
+    colour bar shows, or ``scale_each`` to stretch each image from its own minimum to its own maximum.
+    NaN and Inf are hatched, and counted below. Raises ValueError for values outside of [0, 1] where no scale
+    is given.
+    """
+    pixels = _channels_last(images)
+    titles = text_list(titles, len(pixels), "titles", "images")
+    columns = _checked_columns(columns, len(pixels))
+    limits = _grid_limits(pixels, vmin, vmax, scale_each)
+    bar = not scale_each and (vmin is not None or vmax is not None)
+    frames = "frame: thin blue = right, thick orange = wrong" if right is not None else ""
+    note = _joined(frames, _EACH_ITS_OWN * scale_each, not_finite_note(pixels))
+    with style():
+        figure, axes = panels(columns, pixels.shape[1:3], titles=titles, title=title, note=note, bar=bar)
+        for panel, image, (low, high) in zip(axes, pixels, limits, strict=True):
+            show_values(panel, image, Normalize(low, high), "gray")
+        if bar:
+            colour_bar(axes, Normalize(*limits[0]), "gray", _extend(pixels, *limits[0]))
+        if right is not None:
+            _frame_answers(axes, right)
+    return figure
+
+
+def _channels_last(images: np.ndarray) -> np.ndarray:
+    """(N, H, W) of grey images, (N, H, W, 3) of colour ones."""
+    pixels = number_array(images, "images")
+    channels = pixels.shape[1] if pixels.ndim == 4 else 1
+    if pixels.ndim not in (3, 4) or channels not in (1, 3) or pixels.size == 0:
+        raise ValueError(
+            "images must have shape (N, H, W), (N, 1, H, W) or (N, 3, H, W) and not be empty, "
+            f"got {pixels.shape}"
+        )
+    if channels == 3:
+        return pixels.transpose(0, 2, 3, 1)
+    return pixels.reshape(len(pixels), *pixels.shape[-2:])
+
+
+def _checked_columns(columns: int | None, count: int) -> int:
+    if columns is None:
+        return default_columns(count)
+    if not isinstance(columns, int | np.integer) or columns < 1:
+        raise ValueError(f"columns must be an integer >= 1, got {columns!r}")
+    return min(int(columns), count)
+
+
+def _grid_limits(
+    pixels: np.ndarray, vmin: float | None, vmax: float | None, scale_each: bool
+) -> list[tuple[float, float]]:
+    """For each image the values that are drawn black and white."""
+    if scale_each:
+        if vmin is not None or vmax is not None:
+            raise ValueError("scale_each gives each image its own scale, so vmin and vmax have no meaning")
+        return [_range(image) for image in pixels]
+    low, high = _range(pixels)
+    if vmin is None and vmax is None:
+        _check_unit_range(
+            pixels, "give vmin and vmax, or scale_each=True, or draw signed values with signed_map"
+        )
+        low, high = 0.0, 1.0
+    low, high = low if vmin is None else float(vmin), high if vmax is None else float(vmax)
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"vmin must be below vmax, both finite, got {low:g} and {high:g}")
+    return [(low, high)] * len(pixels)
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """The finite minimum and maximum, made different where they are equal, so that they are a scale."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return low, high if high > low else low + 1.0
+
+
+def _check_unit_range(pixels: np.ndarray, advice: str) -> None:
+    finite = pixels[np.isfinite(pixels)]
+    if np.any(finite < -1e-6) or np.any(finite > 1 + 1e-6):
+        raise ValueError(
+            f"images must lie in [0, 1], these in [{finite.min():.4g}, {finite.max():.4g}]: {advice}"
+        )
+
+
+def _extend(values: np.ndarray, low: float, high: float) -> str:
+    """Which ends of a colour bar get the arrow that says that there are values beyond."""
+    finite = values[np.isfinite(values)]
+    below, above = np.any(finite < low), np.any(finite > high)
+    if below and above:
+        return "both"
+    return "min" if below else "max" if above else "neither"
+
+
+def _frame_answers(axes: list[Axes], right: Sequence[bool]) -> None:
+    right = np.asarray(right)
+    if right.dtype != np.bool_ or right.shape != (len(axes),):
+        raise ValueError(f"right must be one bool for each of {len(axes)} images, got {right!r}")
+    for panel, is_right in zip(axes, right, strict=True):
+        frame(panel, *((BLUE, 1.5) if is_right else (VERMILLION, 3.5)))
+
+
+def signed_map(
+    maps: np.ndarray,
+    titles: Sequence[Any] | None = None,
+    columns: int | None = None,
+    *,
+    row_titles: Sequence[Any] | None = None,
+    vmax: float | None = None,
+    scale_each: bool = False,
+    title: str = "",
+) -> Figure:
+    """Signed values, such as weights or gradients: blue below zero, white at zero, red above.
+
+    maps: (H, W); (N, H, W), ``columns`` of them in a row, with N titles; or (rows, columns, H, W), such as
+    the filters (O, I, kh, kw) of a layer, with a title for each column and ``row_titles`` for the rows.
+    The scale runs from -vmax to vmax, by default the largest magnitude of all maps; with ``scale_each`` each
+    map has its own. NaN and Inf are hatched, and counted below.
+    """
+    values = number_array(maps, "maps")
+    if values.ndim not in (2, 3, 4) or values.size == 0:
+        raise ValueError(
+            "maps must have shape (H, W), (N, H, W) or (rows, columns, H, W) and not be empty, "
+            f"got {values.shape}"
+        )
+    if values.ndim == 4:
+        if columns is not None:
+            raise ValueError(f"maps of shape {values.shape} have {values.shape[1]} columns already")
+        rows, columns = values.shape[:2]
+        titles = text_list(titles, columns, "titles", "columns") + [""] * (columns * (rows - 1))
+        row_titles = text_list(row_titles, rows, "row_titles", "rows")
+    elif row_titles is not None:
+        raise ValueError(f"row_titles need maps of shape (rows, columns, H, W), got {values.shape}")
+    flat = values.reshape(-1, *values.shape[-2:])
+    titles = text_list(titles, len(flat), "titles", "maps")
+    columns = _checked_columns(columns, len(flat))
+    norms = _norms(flat, vmax, scale_each, signed=True)
+    with style():
+        figure, axes = panels(
+            columns,
+            flat.shape[1:],
+            titles=titles,
+            row_titles=row_titles or (),
+            title=title,
+            note=_joined(_EACH_ITS_OWN * scale_each, not_finite_note(flat)),
+            bar=not scale_each,
+        )
+        for panel, one, norm in zip(axes, flat, norms, strict=True):
+            show_values(panel, one, norm, SIGNED_MAP)
+        if not scale_each:
+            colour_bar(axes, norms[0], SIGNED_MAP, _extend(flat, norms[0].vmin, norms[0].vmax))
+    return figure
+
+
+def _norms(maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool) -> list[Normalize]:
+    """For each map (H, W) the scale that ends at the strongest colour, and begins at 0 or at its negative."""
+    if vmax is not None:
+        if scale_each:
+            raise ValueError("scale_each gives each map its own scale, so vmax has no meaning")
+        if not 0 < vmax < np.inf:
+            raise ValueError(f"vmax must be positive and finite, got {vmax!r}")
+    largest = np.abs(np.where(np.isfinite(maps), maps, 0.0)).max(axis=(1, 2))
+    if not scale_each:
+        largest[:] = largest.max() if vmax is None else vmax
+    largest[largest == 0] = 1.0  # a map of zeros has no scale of its own
+    return [Normalize(-limit if signed else 0.0, limit) for limit in largest]
+
+
+def overlay(
+    images: np.ndarray,
+    maps: np.ndarray,
+    titles: Sequence[Any] | None = None,
+    *,
+    row_titles: Sequence[Any] | None = None,
+    signed: bool = False,
+    scale_each: bool = False,
+    title: str = "",
+) -> Figure:
+    """Heat maps over the greyed image, one row an image: the image, then each of its maps laid over it.
+
+    maps: (H, W) for one image, (N, H, W) for N images, (N, M, H, W) for M maps of each, such as M methods of
+    explanation.  images: in [0, 1] and of the maps' height and width, (N, H, W), (N, 1, H, W) or
+    (N, 3, H, W); for one map the same without N.  titles: M of them.  row_titles: N of them.
+    Zero is transparent, so a map is >= 0; with ``signed`` it may be negative, in blue. All maps share one
+    scale, which ends at the largest magnitude; with ``scale_each``, for maps in different units, each has its
+    own. NaN and Inf are hatched, and counted below.
+    """
+    pixels, values = _checked_overlay(images, maps, signed)
+    count, methods = values.shape[:2]
+    titles = text_list(titles, methods, "titles", "maps of an image")
+    titles = ["image" if any(titles) else "", *titles] + [""] * ((methods + 1) * (count - 1))
+    row_titles = text_list(row_titles, count, "row_titles", "images")
+    norms = _norms(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
+    cmap = SIGNED_MAP if signed else HEAT_MAP
+    with style():
+        figure, axes = panels(
+            methods + 1,
+            values.shape[2:],
+            titles=titles,
+            row_titles=row_titles,
+            title=title,
+            note=_joined(_EACH_ITS_OWN * scale_each, not_finite_note(values)),
+            bar=not scale_each,
+        )
+        for n in range(count):
+            first, *others = axes[n * (methods + 1) : (n + 1) * (methods + 1)]
+            show_values(first, pixels[n], Normalize(0, 1), "gray")
+            for m, panel in enumerate(others):
+                _lay_over(panel, pixels[n], values[n, m], norms[n * methods + m], cmap)
+        if not scale_each:
+            colour_bar(axes, norms[0], cmap)
+    return figure
+
+
+def _checked_overlay(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """images as (N, H, W) or (N, H, W, 3), maps as (N, M, H, W)."""
+    values, pixels = number_array(maps, "maps"), number_array(images, "images")
+    if values.ndim not in (2, 3, 4) or values.size == 0:
+        raise ValueError(
+            f"maps must have shape (H, W), (N, H, W) or (N, M, H, W) and not be empty, got {values.shape}"
+        )
+    if values.ndim == 2:
+        values, pixels = values[None], pixels[None]
+    if values.ndim == 3:
+        values = values[:, None]
+    pixels = _channels_last(pixels)
+    if pixels.shape[:3] != (len(values), *values.shape[2:]):
+        raise ValueError(
+            f"images {np.shape(images)} and maps {np.shape(maps)} must agree in number, height and width: "
+            "enlarge a smaller map to the image's size first"
+        )
+    _check_unit_range(pixels, "undo the normalisation first")
+    lowest = values.min(where=np.isfinite(values), initial=0.0)
+    if not signed and lowest < 0:
+        raise ValueError(
+            f"the maps are negative in places, down to {lowest:.4g}: "
+            "say signed=True, or draw what is positive, np.maximum(maps, 0)"
+        )
+    return pixels, values
+
+
+def _lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize, cmap: str) -> None:
+    """The map over its image, the more opaque the larger its magnitude."""
+    grey = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
+    dimmed = np.where(np.isfinite(values), 0.15 + 0.6 * grey, np.nan)
+    show_values(panel, dimmed, Normalize(0, 1), "gray")
+    strength = np.abs(np.where(np.isfinite(values), values, 0.0)) / norm.vmax
+    show_values(panel, values, norm, cmap, alpha=0.9 * np.minimum(1, 1.5 * strength))
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

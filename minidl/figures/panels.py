@@ -1,0 +1,112 @@
+"""A grid of panels of one size, measured in inches, so that no text runs into a neighbour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from minidl.figures.style import SMALL, new_figure, text_height, text_width
+
+MAX_PANELS = 200
+_GAP = 0.12  # inches between panels
+_BAR = 0.95  # inches for a colour bar and its numbers
+
+
+def default_columns(count: int) -> int:
+    """At most 8 columns, and rows as equally full as can be."""
+    return math.ceil(count / math.ceil(count / 8))
+
+
+def panels(
+    columns: int,
+    shape: tuple[int, int],
+    *,
+    titles: Sequence[str],
+    row_titles: Sequence[str] = (),
+    title: str = "",
+    note: str = "",
+    bar: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with an empty panel under each of ``titles``, row by row, for images of ``shape`` (H, W).
+
+    row_titles: one a row, to its left.  note: stands below all.  bar: leave room for ``colour_bar``.
+    """
+    count = len(titles)
+    if count > MAX_PANELS:
+        raise ValueError(f"a figure of {count} panels cannot be read, the most is {MAX_PANELS}: choose some")
+    panel_width, panel_height = _panel_size(shape, columns)
+    cell_width = max(panel_width, *map(text_width, titles)) + _GAP
+    left = max(map(text_width, row_titles), default=0) + 0.1
+    width = left + columns * cell_width + _BAR * bar
+    width = max(width, text_width(title, 11) + 0.2, text_width(note) + 0.2)
+    top = text_height(title, 11) + 0.1
+    rows = [titles[i : i + columns] for i in range(0, count, columns)]
+    row_heights = [max(map(text_height, row)) + 0.06 + panel_height + _GAP for row in rows]
+    bottoms = list(accumulate(row_heights, initial=top))[1:]
+    height = bottoms[-1] + text_height(note) + 0.05
+
+    figure = new_figure(width, height)
+    axes = []
+    for i, text in enumerate(titles):
+        x = left + (i % columns) * cell_width + (cell_width - panel_width) / 2
+        y = height - bottoms[i // columns] + _GAP
+        panel = figure.add_axes((x / width, y / height, panel_width / width, panel_height / height))
+        panel.set(xticks=[], yticks=[])
+        frame(panel, "0.6", 0.6)
+        panel.set_title(text, fontsize=SMALL, pad=3)
+        axes.append(panel)
+    for panel, text in zip(axes[::columns], row_titles, strict=False):
+        panel.set_ylabel(text, fontsize=SMALL, rotation=0, ha="right", va="center", labelpad=5)
+    figure.text(0.05 / width, 1 - 0.04 / height, title, va="top", fontsize=11)
+    figure.text(0.05 / width, 0.02 / height, note, va="bottom", fontsize=SMALL)
+    return figure, axes
+
+
+def _panel_size(shape: tuple[int, int], columns: int) -> tuple[float, float]:
+    """Width and height in inches: the fewer columns, the larger; a sliver is widened until it can be seen."""
+    side = min(2.4, max(0.6, 9 / columns))
+    height, width = shape
+    return max(0.3, side * width / max(shape)), max(0.3, side * height / max(shape))
+
+
+def frame(panel: Axes, colour: str, width: float) -> None:
+    for spine in panel.spines.values():
+        spine.set(visible=True, color=colour, linewidth=width)
+
+
+def colour_bar(axes: list[Axes], norm: Normalize, cmap: str, extend: str = "neither") -> None:
+    """The scale that all panels share, to the right of them."""
+    figure = axes[0].figure
+    boxes = [panel.get_position() for panel in axes]
+    bottom, top = min(box.y0 for box in boxes), max(box.y1 for box in boxes)
+    left = max(box.x1 for box in boxes) + 0.15 / figure.get_figwidth()
+    place = figure.add_axes((left, bottom, 0.13 / figure.get_figwidth(), top - bottom))
+    ends = None if (top - bottom) * figure.get_figheight() >= 0.8 else [norm.vmin, norm.vmax]
+    figure.colorbar(ScalarMappable(norm, cmap), cax=place, extend=extend, ticks=ends)
+
+
+def show_values(
+    panel: Axes, values: np.ndarray, norm: Normalize, cmap: str, alpha: np.ndarray | None = None
+) -> None:
+    """Draw (H, W) through a colour map, or colours (H, W, 3); what is not finite shows hatching instead."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        panel.patch.set(facecolor="white", edgecolor="0.3", hatch="//////", linewidth=0)
+    if values.ndim == 3:
+        opaque = finite.all(axis=-1, keepdims=True)
+        scaled = np.clip(norm(np.where(opaque, values, norm.vmin)), 0, 1)
+        panel.imshow(np.concatenate([scaled, opaque], axis=-1), aspect="auto")
+    else:
+        panel.imshow(np.ma.masked_where(~finite, values), norm=norm, cmap=cmap, alpha=alpha, aspect="auto")
+
+
+def not_finite_note(values: np.ndarray) -> str:
+    count = int((~np.isfinite(values)).sum())
+    return f"hatched: {count} of {values.size} values are NaN or Inf" if count else ""

@@ -1,0 +1,126 @@
+"""The look that all figures share, and the checks and measures that drawing them needs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from cycler import cycler
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+
+# Okabe & Ito (2008): told apart by readers with any kind of colour vision. Its yellow is too pale for a line.
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY_BLUE, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
+LINE_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY_BLUE, ORANGE, BLACK)
+
+MAGNITUDE_MAP = "viridis"  # perceptually uniform: equal steps of the value look equally large
+HEAT_MAP = "plasma"  # so is this, and no part of it is grey, like the image under it
+SIGNED_MAP = "RdBu_r"  # blue below zero, white at zero, red above
+SMALL = 9  # points, the smallest text of any figure
+
+_SETTINGS = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "figure.titlesize": 11,
+    "axes.labelsize": 10,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.title_fontsize": SMALL,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "lines.linewidth": 1.8,
+    "image.interpolation": "nearest",
+    "hatch.linewidth": 0.8,
+    "savefig.dpi": 150,
+    "savefig.bbox": "tight",
+    # Solid lines first, then the same colours dashed.
+    "axes.prop_cycle": cycler(linestyle=["-", "--"]) * cycler(color=LINE_COLOURS),
+}
+MAX_CURVES = 2 * len(LINE_COLOURS)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within the block Matplotlib draws in this look, whatever the user has set, and after it as before."""
+    with matplotlib.style.context(["default", _SETTINGS]):
+        yield
+
+
+class Picture(Figure):
+    """A Figure that a notebook shows even where pyplot, which would register it, was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self)
+
+
+def new_figure(width: float, height: float, *, constrained: bool = False) -> Figure:
+    """An empty figure of width x height inches, known to pyplot only where a window shall show it."""
+    size, layout = (width, height), "constrained" if constrained else None
+    if matplotlib.is_interactive() and not in_notebook():
+        import matplotlib.pyplot as plt
+
+        return plt.figure(figsize=size, layout=layout, FigureClass=Picture)
+    return Picture(figsize=size, layout=layout)
+
+
+def png_bytes(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this, which shows pictures itself, whatever the backend."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def text_width(text: str, size: float = SMALL) -> float:
+    """The width in inches of the longest line of ``text`` at ``size`` points."""
+    font = FontProperties(family="DejaVu Sans")
+    lines = [line for line in text.split("\n") if line.strip()]
+    return (
+        max((TextPath((0, 0), line, size=size, prop=font).get_extents().x1 for line in lines), default=0) / 72
+    )
+
+
+def text_height(text: str, size: float = SMALL) -> float:
+    """The height in inches of the lines of ``text``, with the spacing that Matplotlib gives them."""
+    return 1.2 * size / 72 * (text.count("\n") + 1) if text else 0.0
+
+
+def number_array(values: Any, name: str) -> np.ndarray:
+    """``values`` as a float64 array; TypeError unless they are real numbers of one shape."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, its rows are of different lengths") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers, got {array.dtype}")
+    return array.astype(np.float64)
+
+
+def text_list(texts: Sequence[Any] | None, count: int, name: str, things: str) -> list[str]:
+    """``texts`` as strings, one for each of ``count`` things; empty strings for None."""
+    if texts is None:
+        return [""] * count
+    if isinstance(texts, str):
+        raise TypeError(
+            f"{name} must be a list of texts, one for each of the {count} {things}, got {texts!r}"
+        )
+    if len(texts) != count:
+        raise ValueError(f"{name} must be one for each of the {count} {things}, got {len(texts)}")
+    return [str(text) for text in texts]
