@@ -1,0 +1,83 @@
+"""relu_rule swaps how ReLU runs backward: for every ReLU, for nothing else, and only inside its block."""
+
+import numpy as np
+import pytest
+
+import minidl.nn.functional as F
+from minidl import Tensor, apply, grad, relu_rule
+from minidl.engine.elementwise import ReLU
+from minidl.nn import ReLU as ReLULayer
+
+X = [-1.0, 0.0, 2.0]
+
+
+def tripled(grad, x):
+    return 3 * grad
+
+
+def slope(function, values=X):
+    x = Tensor(values, requires_grad=True)
+    return grad(function(x).sum(), x).tolist()
+
+
+@pytest.mark.parametrize("relu", [Tensor.relu, F.relu, ReLULayer(), lambda x: apply(ReLU(), x)])
+def test_the_rule_covers_method_function_module_and_op_alike(relu):
+    with relu_rule(tripled):
+        assert slope(relu) == [3, 3, 3]
+    assert slope(relu) == [0, 0, 1]
+
+
+def test_the_rule_gets_the_incoming_gradient_and_the_relus_input():
+    seen = []
+
+    def rule(grad, x):
+        seen.append((grad.tolist(), x.tolist()))
+        return grad
+
+    with relu_rule(rule):
+        slope(lambda x: x.relu() * [5.0, 6.0, 7.0])
+    assert seen == [([5, 6, 7], X)]
+
+
+def test_nothing_else_is_touched():
+    with relu_rule(tripled):
+        assert slope(lambda x: x.leaky_relu(0.5)) == [0.5, 0.5, 1]
+        assert slope(lambda x: x.clip(0, None)) == [0, 1, 1]
+        assert slope(abs) == [-1, 0, 1]
+        assert slope(lambda x: F.gelu(x) * 0) == [0, 0, 0]
+        assert Tensor(X).relu().data.tolist() == [0, 0, 2]  # nor the forward pass
+
+
+def test_the_rule_is_bound_when_forward_runs():
+    x = Tensor(X, requires_grad=True)
+    before = x.relu().sum()
+    with relu_rule(tripled):
+        inside = x.relu().sum()
+        assert grad(before, x).tolist() == [0, 0, 1]
+    assert grad(inside, x).tolist() == [3, 3, 3]
+
+
+def test_rules_nest_and_end_with_an_exception():
+    with relu_rule(tripled):
+        with relu_rule(lambda grad, x: grad * 10):
+            assert slope(Tensor.relu) == [10, 10, 10]
+        assert slope(Tensor.relu) == [3, 3, 3]
+        with pytest.raises(RuntimeError), relu_rule(lambda grad, x: grad * 10):
+            raise RuntimeError
+        assert slope(Tensor.relu) == [3, 3, 3]
+    assert slope(Tensor.relu) == [0, 0, 1]
+
+
+def test_a_rule_of_the_wrong_shape_or_kind_is_refused():
+    with (
+        pytest.raises(TypeError, match=r"relu_rule takes a function rule\(grad, x\), got 'guided'"),
+        relu_rule("guided"),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match=r"ReLU.backward gave a gradient of shape \(1,\)"),
+        relu_rule(lambda grad, x: grad[:1]),
+    ):
+        slope(Tensor.relu)
+    with pytest.raises(ValueError, match="dtype float64"), relu_rule(lambda grad, x: grad * np.ones(3)):
+        slope(Tensor.relu)
