@@ -1,0 +1,200 @@
+"""Convolution and pooling: Ops over images (N, C, H, W), whose loops are in kernels.py."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from minidl.engine import jit, kernels
+from minidl.engine.op import Op
+
+IntOrPair = int | tuple[int, int]
+
+
+def pair(name: str, value: IntOrPair, least: int) -> tuple[int, int]:
+    """(height, width) from a pair or from one number for both; ValueError where one is below ``least``."""
+    numbers = value if isinstance(value, tuple | list) else (value, value)
+    try:
+        height, width = (operator.index(number) for number in numbers)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an integer or a pair of integers, got {value!r}") from None
+    if min(height, width) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    return height, width
+
+
+def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    """How many places a kernel has along one axis:
+
+        floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
+
+    Raises ValueError where it has none, being larger than the padded image.
+    """
+    padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
+    if reach > padded:
+        raise ValueError(
+            f"the kernel is larger than the padded image: {reach} pixels (size {kernel}, dilation {dilation})"
+            f" against {padded} (size {size}, padding {padding})"
+        )
+    return (padded - reach) // stride + 1
+
+
+def check_images(x: np.ndarray) -> None:
+    """Refuse what compiled loops would misread: they look at no bounds."""
+    if x.ndim != 4 or x.size == 0:
+        raise ValueError(f"expected images (N, C, H, W), none of the four 0, got {x.shape}")
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"expected images of float32 or float64, got {x.dtype}")
+
+
+class Conv2d(Op):
+    """y[n, o, r, s] = bias[o] + sum over c, i, j of
+                    weight[o, c, i, j] x[n, c, r stride + i dilation, s stride + j dilation]
+
+    Shapes: x (N, C, H, W), padded with zeros; weight (O, C/groups, kh, kw); bias (O,) or absent; y (N, O, OH,
+    OW).  The outputs of a group see its own C/groups channels.  The patches of a sample become the columns of
+    a matrix, so that all its sums are one product:
+
+        y[n] = weight @ im2col(x[n]) + bias
+        grad_x[n] = col2im(weight.T @ grad[n])      grad_weight = sum over n of grad[n] @ im2col(x[n]).T
+
+    Columns take kh kw times the memory of x: backward makes them again instead of keeping them.
+    """
+
+    def __init__(
+        self, stride: IntOrPair = 1, padding: IntOrPair = 0, dilation: IntOrPair = 1, groups: int = 1
+    ) -> None:
+        self.stride = pair("stride", stride, 1)
+        self.padding = pair("padding", padding, 0)
+        self.dilation = pair("dilation", dilation, 1)
+        self.groups, _ = pair("groups", groups, 1)
+
+    def forward(self, x, weight, bias=None):
+        out_h, out_w = self.output_size(x, weight, bias)
+        self.x, self.weight, self.has_bias = np.ascontiguousarray(x), weight, bias is not None
+        self.geometry = weight.shape[2:], self.stride, self.padding, self.dilation
+        if bias is None:
+            bias = np.zeros(len(weight), x.dtype)
+        y = np.empty((len(x), len(weight), out_h, out_w), x.dtype)
+        self.nanoseconds = y.size * weight[0].size / 40  # about 40 multiply-adds in each
+        arrays = self.x, self.by_group(weight), bias.reshape(self.groups, -1), self.by_sample(y)
+        jit.run(kernels.conv2d, len(x), self.nanoseconds, *self.geometry, *arrays)
+        return y
+
+    def backward(self, grad):
+        need_x, *need_others = self.needs or (True, True)
+        grad_x = self.grad_x(grad) if need_x else None
+        grad_weight, grad_bias = self.grad_weight(grad) if any(need_others) else (None, None)
+        return (grad_x, grad_weight, grad_bias) if self.has_bias else (grad_x, grad_weight)
+
+    def grad_x(self, grad):
+        grad_x = np.empty_like(self.x)
+        arrays = self.by_sample(grad), self.by_group(self.weight), grad_x
+        jit.run(kernels.conv2d_grad_x, len(grad), self.nanoseconds, *self.geometry, *arrays)
+        return grad_x
+
+    def grad_weight(self, grad):
+        """The gradients of weight and bias: each part of the batch has its own sums, added up at the end."""
+        parts = min(len(grad), jit.PARTS)
+        weight_parts = np.empty((parts, *self.by_group(self.weight).swapaxes(1, 2).shape), grad.dtype)
+        bias_parts = np.empty((parts, self.groups, len(self.weight) // self.groups), grad.dtype)
+        arrays = self.x, self.by_sample(grad), weight_parts, bias_parts
+        jit.run(kernels.conv2d_grad_weight, parts, self.nanoseconds, *self.geometry, *arrays)
+        grad_weight = weight_parts.sum(axis=0).swapaxes(1, 2).reshape(self.weight.shape)
+        return grad_weight, bias_parts.sum(axis=0).ravel()
+
+    def by_group(self, weight):
+        """(O, C/groups, kh, kw) -> (groups, O/groups, C/groups kh kw)"""
+        return np.ascontiguousarray(weight).reshape(self.groups, -1, weight[0].size)
+
+    def by_sample(self, y):
+        """(N, O, OH, OW) -> (N, groups, O/groups, OH OW)"""
+        samples, _, out_h, out_w = y.shape
+        return np.ascontiguousarray(y).reshape(samples, self.groups, -1, out_h * out_w)
+
+    def output_size(self, x, weight, bias):
+        """(OH, OW), or the error that says what does not fit together."""
+        check_images(x)
+        if weight.ndim != 4 or weight.size == 0:
+            raise ValueError(f"expected weight (O, C/groups, kh, kw), none of the four 0, got {weight.shape}")
+        if weight.dtype != x.dtype or (bias is not None and bias.dtype != x.dtype):
+            raise TypeError(f"expected weight and bias of x's dtype, {x.dtype}, got {weight.dtype}")
+        channels, out_channels, groups = x.shape[1], weight.shape[0], self.groups
+        if channels % groups or out_channels % groups:
+            raise ValueError(f"{groups} groups must divide {channels} channels in and {out_channels} out")
+        if weight.shape[1] != channels // groups:
+            raise ValueError(
+                f"expected weight (O, {channels // groups}, kh, kw) for {channels} channels"
+                f" in {groups} groups, got {weight.shape}"
+            )
+        if bias is not None and bias.shape != (out_channels,):
+            raise ValueError(f"expected bias ({out_channels},), one number for each output, got {bias.shape}")
+        return [
+            conv_output_size(*axis)
+            for axis in zip(
+                x.shape[2:], weight.shape[2:], self.stride, self.padding, self.dilation, strict=True
+            )
+        ]
+
+
+class Pool2d(Op):
+    """What both poolings share: windows of ``kernel_size``, side by side unless ``stride`` says otherwise."""
+
+    def __init__(
+        self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
+    ) -> None:
+        kernel_size = pair("kernel_size", kernel_size, 1)
+        stride = kernel_size if stride is None else pair("stride", stride, 1)
+        padding = pair("padding", padding, 0)
+        if 2 * padding[0] > kernel_size[0] or 2 * padding[1] > kernel_size[1]:
+            raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
+        self.geometry = kernel_size, stride, padding
+
+    def output_shape(self, x):
+        check_images(x)
+        sizes = [conv_output_size(*axis) for axis in zip(x.shape[2:], *self.geometry, strict=True)]
+        return (*x.shape[:2], *sizes)
+
+
+def planes(x: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) -> (N C, H, W), contiguous."""
+    return np.ascontiguousarray(x).reshape(-1, *x.shape[2:])
+
+
+class MaxPool2d(Pool2d):
+    """y = the largest value in each window of x (N, C, H, W); the margin of ``padding`` never wins.
+
+    ``switches`` (N, C, OH, OW) keep where in its plane each was found, as row W + column: the first of equals,
+    the last of NaNs, as in PyTorch.  The gradient goes there.
+    """
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        y = np.empty(self.output_shape(x), x.dtype)
+        self.switches = np.empty(y.shape, np.int32)
+        arrays = planes(x), planes(y), planes(self.switches)
+        jit.run(kernels.max_pool2d, len(arrays[0]), 2 * x.size, *self.geometry, *arrays)
+        return y
+
+    def backward(self, grad):
+        grad_x = np.empty(self.x_shape, grad.dtype)
+        arrays = planes(grad), planes(self.switches), planes(grad_x)
+        jit.run(kernels.max_pool2d_backward, len(arrays[0]), grad_x.size, *arrays)
+        return grad_x
+
+
+class AvgPool2d(Pool2d):
+    """y = the mean of each window of x (N, C, H, W); the margin of ``padding`` counts as zeros."""
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        y = np.empty(self.output_shape(x), x.dtype)
+        jit.run(kernels.avg_pool2d, len(planes(x)), x.size, *self.geometry, planes(x), planes(y))
+        return y
+
+    def backward(self, grad):
+        grad_x = np.empty(self.x_shape, grad.dtype)
+        arrays = planes(grad), planes(grad_x)
+        jit.run(kernels.avg_pool2d_backward, len(arrays[0]), grad_x.size, *self.geometry, *arrays)
+        return grad_x
