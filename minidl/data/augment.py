@@ -1,0 +1,229 @@
+"""Noise and distortions that a network should not mind: each function here returns ``augment(images, rng)``.
+
+``images`` is (N, C, H, W) floating, each image distorted by its own draw; the result is a new array of the
+same dtype and never the input itself. Augment in training, not in evaluation.
+
+``clip=True`` brings the result back into [0, 1], as a picture must be. It biases the mean (black only gets
+brighter, white only darker) and lowers the noise's variance, so it is off unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minidl.data.checks import check_range, check_whole
+from minidl.engine.random import default_rng_or
+
+Augment = Callable[..., np.ndarray]  # augment(images, rng=None) -> images
+
+
+def compose(*augments: Augment) -> Augment:
+    """One after the other, the first one first; ``compose()`` of none is the identity."""
+
+    def composed(images, rng=None):
+        images, rng = _checked(images).copy(), default_rng_or(rng)
+        for augment in augments:
+            images = augment(images, rng)
+        return images
+
+    return composed
+
+
+def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
+    """x + σ·n with n ~ N(0, 1) for each value: unclipped, the mean stays and the variance grows by σ²."""
+    check_range("sigma", sigma, 0, np.inf)
+
+    def add_noise(images, rng=None):
+        images = _checked(images)
+        noise = default_rng_or(rng).standard_normal(images.shape, dtype=np.float32)
+        return _maybe_clip(images + images.dtype.type(sigma) * noise, images.dtype, clip)
+
+    return add_noise
+
+
+def salt_and_pepper(p: float) -> Augment:
+    """Each pixel, all channels of it, becomes 0 with probability p/2 and 1 with probability p/2."""
+    check_range("p", p, 0, 1)
+
+    def flip_pixels(images, rng=None):
+        images = _checked(images)
+        n, _, height, width = images.shape
+        u = default_rng_or(rng).random((n, 1, height, width))
+        return np.where(u < p / 2, 0, np.where(u < p, 1, images)).astype(images.dtype)
+
+    return flip_pixels
+
+
+def cutout(size: int, *, fill: float = 0.0) -> Augment:
+    """A square of size × size pixels becomes ``fill``. Its centre is any pixel, so it may hang over the edge.
+
+    Source: DeVries and Taylor 2017, arXiv:1708.04552.
+    """
+    check_whole("size", size, 0)
+
+    def cut(images, rng=None):
+        images, rng = _checked(images), default_rng_or(rng)
+        n, _, height, width = images.shape
+        top = rng.integers(0, height, size=(n, 1)) - size // 2
+        left = rng.integers(0, width, size=(n, 1)) - size // 2
+        in_rows = (np.arange(height) >= top) & (np.arange(height) < top + size)  # (N, H)
+        in_columns = (np.arange(width) >= left) & (np.arange(width) < left + size)  # (N, W)
+        square = in_rows[:, None, :, None] & in_columns[:, None, None, :]
+        return np.where(square, images.dtype.type(fill), images)
+
+    return cut
+
+
+def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
+    """Moved by whole pixels, −pixels ... pixels each way, all as likely; ``fill`` comes in at the edges."""
+    check_whole("pixels", pixels, 0)
+
+    def shift(images, rng=None):
+        images, rng = _checked(images), default_rng_or(rng)
+        n, channels, height, width = images.shape
+        margin = ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels))
+        padded = np.pad(images, margin, constant_values=fill)
+        top = rng.integers(0, 2 * pixels + 1, size=n)[:, None, None, None]
+        left = rng.integers(0, 2 * pixels + 1, size=n)[:, None, None, None]
+        n_, c_, y, x = np.ogrid[:n, :channels, :height, :width]
+        return padded[n_, c_, y + top, x + left]
+
+    return shift
+
+
+def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
+    """Turned counter-clockwise about the middle by an angle uniform in ±degrees, sampled bilinearly."""
+    check_range("degrees", degrees, 0, 180)
+
+    def rotate(images, rng=None):
+        images = _checked(images)
+        angle = np.deg2rad(default_rng_or(rng).uniform(-degrees, degrees, size=(len(images), 1, 1)))
+        y, x = _centred_grid(images.shape)
+        # where the output's pixel (y, x) comes from; y points down
+        return _sample(
+            images, np.cos(angle) * y + np.sin(angle) * x, np.cos(angle) * x - np.sin(angle) * y, fill
+        )
+
+    return rotate
+
+
+def random_resized_crop(min_area: float) -> Augment:
+    """A crop of the image's proportions, its area a share uniform in [min_area, 1], enlarged to full size."""
+    check_range("min_area", min_area, 0, 1)
+    if min_area == 0:
+        raise ValueError("min_area must be above 0: a crop of no area has no pixels")
+
+    def crop(images, rng=None):
+        images, rng = _checked(images), default_rng_or(rng)
+        n, _, height, width = images.shape
+        scale = np.sqrt(rng.uniform(min_area, 1, size=(n, 1, 1)))
+        y, x = _centred_grid(images.shape)
+        # the crop's middle may move as far as the crop stays inside the image
+        shift_y = rng.uniform(-0.5, 0.5, size=(n, 1, 1)) * (1 - scale) * (height - 1)
+        shift_x = rng.uniform(-0.5, 0.5, size=(n, 1, 1)) * (1 - scale) * (width - 1)
+        return _sample(images, scale * y + shift_y, scale * x + shift_x, fill=0.0)
+
+    return crop
+
+
+def horizontal_flip(p: float = 0.5) -> Augment:
+    """Left and right exchanged with probability p. Not for digits: a mirrored 2 is no digit."""
+    check_range("p", p, 0, 1)
+
+    def flip(images, rng=None):
+        images = _checked(images)
+        flipped = default_rng_or(rng).random((len(images), 1, 1, 1)) < p
+        return np.where(flipped, images[..., ::-1], images)
+
+    return flip
+
+
+def brightness(amount: float, *, clip: bool = False) -> Augment:
+    """x·f with f uniform in [1 − amount, 1 + amount], one for each image."""
+    check_range("amount", amount, 0, 1)
+
+    def brighten(images, rng=None):
+        images = _checked(images)
+        factor = default_rng_or(rng).uniform(1 - amount, 1 + amount, size=(len(images), 1, 1, 1))
+        return _maybe_clip(images * factor.astype(images.dtype), images.dtype, clip)
+
+    return brighten
+
+
+def color_jitter(
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+    *,
+    clip: bool = False,
+) -> Augment:
+    """Other light, the same thing: for each image one b, c, s in 1 ± amount and one angle θ in ±hue·360°.
+
+        x ← b·x,    x ← m + c·(x − m) with m the image's mean,    x ← g + s·R(θ)(x − g)
+
+    with g the pixel's grey (the mean of its red, green and blue) and R(θ) the turn about the axis of greys:
+    hue 0.5 allows any hue, and grey stays grey. The amounts are torchvision's; its hue and grey are defined
+    otherwise.
+    """
+    for name, amount in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
+        check_range(name, amount, 0, 1)
+    check_range("hue", hue, 0, 0.5)
+
+    def jitter(images, rng=None):
+        images, rng = _checked(images), default_rng_or(rng)
+        if images.shape[1] != 3:
+            raise ValueError(
+                f"color_jitter needs 3 channels (red, green, blue), got images of {images.shape}"
+            )
+        amounts = np.array([brightness, contrast, saturation])[:, None, None, None, None]
+        b, c, s = (1 + amounts * rng.uniform(-1, 1, size=(3, len(images), 1, 1, 1))).astype(images.dtype)
+        angle = 2 * np.pi * hue * rng.uniform(-1, 1, size=(len(images), 1, 1))
+        images = b * images
+        mean = images.mean(axis=(1, 2, 3), keepdims=True)
+        images = mean + c * (images - mean)
+        grey = images.mean(axis=1, keepdims=True)
+        turned = np.einsum("nij,njhw->nihw", _hue_rotation(angle).astype(images.dtype), images - grey)
+        return _maybe_clip(grey + s * turned, images.dtype, clip)
+
+    return jitter
+
+
+def _hue_rotation(angle: np.ndarray) -> np.ndarray:
+    """R = cos θ·I + sin θ·K + (1 − cos θ)·kkᵀ, k = (1, 1, 1)/√3 (Rodrigues): (N, 1, 1) gives (N, 3, 3)."""
+    K = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    return np.cos(angle) * np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * np.full((3, 3), 1 / 3)
+
+
+def _centred_grid(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of each pixel, (H, 1) and (1, W), counted from the middle of the image."""
+    y, x = np.ogrid[: shape[2], : shape[3]]
+    return y - (shape[2] - 1) / 2, x - (shape[3] - 1) / 2
+
+
+def _sample(images: np.ndarray, y: np.ndarray, x: np.ndarray, fill: float) -> np.ndarray:
+    """Bilinear values of images (N, C, H, W) at centred rows y, columns x (N, H, W); ``fill`` around."""
+    n, _, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=fill).transpose(0, 2, 3, 1)
+    y = np.clip(y + (height - 1) / 2 + 1, 0, height + 1)  # in the padded image
+    x = np.clip(x + (width - 1) / 2 + 1, 0, width + 1)
+    y, x = np.broadcast_arrays(y, x)
+    top, left = np.minimum(y.astype(int), height), np.minimum(x.astype(int), width)
+    down, right = (y - top)[..., None].astype(images.dtype), (x - left)[..., None].astype(images.dtype)
+    row = np.arange(n)[:, None, None]
+    above = padded[row, top, left] * (1 - right) + padded[row, top, left + 1] * right  # (N, H, W, C)
+    below = padded[row, top + 1, left] * (1 - right) + padded[row, top + 1, left + 1] * right
+    return np.ascontiguousarray((above * (1 - down) + below * down).transpose(0, 3, 1, 2))
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"images must be floating (N, C, H, W), got {images.dtype} {images.shape}")
+    return images
+
+
+def _maybe_clip(images: np.ndarray, dtype: np.dtype, clip: bool) -> np.ndarray:
+    return (images.clip(0, 1) if clip else images).astype(dtype, copy=False)

@@ -1,0 +1,153 @@
+"""Results worth keeping (a pretrained network, a grid over seeds), stored under a hash of their recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import re
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from minidl.engine.random import default_rng_or
+
+Arrays = dict[str, np.ndarray]
+RECIPE, NAMES = "recipe.json", "arrays.json"  # an entry's first members; <name>.npy for each array follow
+NAME = r"[\w.-]+"
+
+
+def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
+    """What ``make(**recipe)`` returns: read from the cache folder if made before, else made and stored.
+
+        weights = cached("03_backbone", {"seed": 0, "epochs": 15}, pretrain)
+
+    The recipe is all that ``make`` is told, so that no setting can be left out of it; the seed belongs in it
+    too. The entry's key is a hash of the name, the recipe, minidl's version and the text of ``make``: change
+    one and the result is made anew. A change in what ``make`` calls or finds outside itself goes unnoticed:
+    delete the entry, or let ``MINIDL_CACHE`` name a fresh folder. The default generator's state is put back
+    after ``make``, so that what follows draws the same numbers cold and warm.
+
+    name: how the file's name begins: letters, digits and ``._-``, which the arrays' names are made of too.
+    recipe: keyword arguments, plain JSON values.  make: returns a dict of arrays, say ``model.state_dict()``.
+
+    An entry that is damaged or not what its name says is made anew, and a folder that cannot be written costs
+    only the next run's time; both with a warning. Raises: TypeError or ValueError for a recipe that is not
+    JSON or a result that is not a dict of arrays, and what ``make`` raises; then nothing is stored.
+    """
+    header = _header(name, recipe, make)
+    path = cache_folder() / f"{name}-{hashlib.sha256(header.encode()).hexdigest()[:20]}.npz"
+    try:
+        if path.exists():
+            return read_arrays(path, header)
+    except Exception as error:  # a damaged archive can raise nearly anything
+        warnings.warn(f"the stored result {name} is of no use and is made anew: {error!r}", stacklevel=2)
+
+    state = default_rng_or(None).bit_generator.state
+    arrays = _checked(make(**recipe), name)
+    default_rng_or(None).bit_generator.state = state
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(path, arrays, header)
+    except OSError as error:
+        warnings.warn(
+            f"the result {name} could not be stored and will be made again: {error!r}", stacklevel=2
+        )
+    return arrays
+
+
+def cached_runs(name: str, recipes: Iterable[dict], make: Callable[..., Arrays]) -> list[Arrays]:
+    """``cached`` for each recipe, such as one for each seed, with a bar once there is something to wait for.
+
+    Every run is stored as soon as it is made: after an interruption the rest is made, not all.
+    """
+    from tqdm import tqdm
+
+    return [cached(name, recipe, make) for recipe in tqdm(list(recipes), desc=name, delay=1, leave=False)]
+
+
+def cache_folder() -> Path:
+    """``MINIDL_CACHE`` where set, else the folder for caches of this system's user. It need not exist."""
+    if folder := os.environ.get("MINIDL_CACHE"):
+        return Path(folder)
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a home, as in some containers
+        home = Path(tempfile.gettempdir())
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "minidl" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "minidl"
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(folder) if os.path.isabs(folder) else home / ".cache") / "minidl"
+
+
+def write_arrays(path: Path, arrays: Arrays, header: str) -> None:
+    """Store ``arrays`` and ``header`` in an npz file that appears at ``path`` whole or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(RECIPE, header)
+            archive.writestr(NAMES, json.dumps(list(arrays)))
+            for key, array in arrays.items():
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, array, allow_pickle=False)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path, header: str) -> Arrays:
+    """The arrays of a file that ``write_arrays`` made with this ``header``; any other raises an exception."""
+    with zipfile.ZipFile(path) as archive:
+        if (broken := archive.testzip()) is not None:  # also what the arrays leave unread
+            raise ValueError(f"{path}: {broken} is damaged")
+        if archive.read(RECIPE).decode() != header:
+            raise ValueError(f"{path}: was made by another recipe")
+        arrays = {}
+        for key in json.loads(archive.read(NAMES)):
+            with archive.open(f"{key}.npy") as entry:
+                arrays[key] = np.lib.format.read_array(entry, allow_pickle=False)
+    return arrays
+
+
+def _header(name: str, recipe: dict, make: Callable) -> str:
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        raise ValueError(f"name must consist of letters, digits and ._- to begin a file's name, got {name!r}")
+    if not isinstance(recipe, dict) or not all(isinstance(key, str) for key in recipe):
+        raise TypeError(f"recipe must be a dict of the keyword arguments of make, got {recipe!r}")
+    if not callable(make):
+        raise TypeError(f"make must be a function that returns a dict of arrays, got {make!r}")
+    from minidl import __version__
+
+    contents = {"name": name, "recipe": recipe, "minidl": __version__, "make": _source(make)}
+    try:
+        return json.dumps(contents, sort_keys=True, allow_nan=False, indent=1)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"recipe must hold plain JSON values, got {recipe!r}: {error}") from error
+
+
+def _source(make: Callable) -> str:
+    try:
+        return inspect.getsource(make)
+    except (OSError, TypeError):
+        return "unknown"  # typed at a prompt, or not a plain function: the recipe alone must do
+
+
+def _checked(arrays: object, name: str) -> Arrays:
+    if not isinstance(arrays, dict):
+        raise TypeError(
+            f"make of {name} must return a dict from names to arrays, got {type(arrays).__name__}"
+        )
+    for key, value in arrays.items():
+        if not isinstance(key, str) or not re.fullmatch(NAME, key):
+            raise ValueError(f"make of {name} must name its arrays with letters, digits and ._-, got {key!r}")
+        if np.asarray(value).dtype.hasobject:
+            raise TypeError(f"make of {name} must return arrays of numbers, got dtype object under {key!r}")
+    return {key: np.array(value) for key, value in arrays.items()}

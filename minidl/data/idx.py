@@ -1,0 +1,189 @@
+"""The IDX format of MNIST's files, and the two data sets that people keep in it."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from minidl.data.cache import cache_folder
+
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_AXES = 32  # what every supported NumPy can hold
+BLOCK = 1 << 20
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+# The MD5 that the publishers give for NAMES + ".gz": it tells a damaged download, which is all it is for.
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MNIST_MD5 = (
+    "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "d53e105ee54ea40749a09fcbcd1e9432",
+    "9fb629c4189551a2d022fa330f9573f3",
+    "ec29112dd5afa0611ce80d1b7f02629c",
+)
+FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+FASHION_MD5 = (
+    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "25c81989df183df01b3e8a0aad5dffbe",
+    "bef4ecab320f06d8554ea6380940ec79",
+    "bb300cfdad3c16e7a12a480ee83cd310",
+)
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def load_idx(path: str | os.PathLike, *, max_bytes: int = 1 << 30) -> np.ndarray:
+    """The array in an IDX file, plain or gzipped (told by content, not by name), in the machine's byte order.
+
+        bytes 0, 0, dtype, number of axes d | d sizes, 4 bytes each | the values      (all big-endian)
+
+    Memory grows with the bytes that are there, not with what the header claims; ``max_bytes`` bounds both.
+    Raises: FileNotFoundError, and ValueError for anything that is not one whole IDX array and nothing more.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=file) if zipped else file as stream:
+                dtype, shape = _read_header(stream, path)
+                return _read_values(stream, dtype, shape, max_bytes, path)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: damaged gzip data ({error})") from error
+
+
+def _read_header(stream, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
+        raise ValueError(
+            f"{path}: not an IDX file: expected it to start with 0, 0, dtype, axes, got {magic!r}"
+        )
+    dtype, axes = np.dtype(DTYPES[magic[2]]), magic[3]
+    if not 1 <= axes <= MAX_AXES:
+        raise ValueError(f"{path}: expected 1 to {MAX_AXES} axes, the header says {axes}")
+    sizes = stream.read(4 * axes)
+    if len(sizes) < 4 * axes:
+        raise ValueError(f"{path}: truncated in the header: expected {axes} sizes, got {len(sizes)} bytes")
+    shape = struct.unpack(f">{axes}I", sizes)
+    if 0 in shape:
+        raise ValueError(f"{path}: expected sizes of at least 1, the header says {shape}")
+    return dtype, shape
+
+
+def _read_values(stream, dtype: np.dtype, shape: tuple[int, ...], max_bytes: int, path: Path) -> np.ndarray:
+    expected = math.prod(shape) * dtype.itemsize  # Python integers: a forged header cannot make them wrap
+    if expected > max_bytes:
+        raise ValueError(
+            f"{path}: the header claims {expected:,} bytes of shape {shape}, above {max_bytes=:,}"
+        )
+    values = bytearray()
+    while len(values) <= expected and (block := stream.read(BLOCK)):
+        values += block
+    if len(values) != expected:
+        found = "more" if len(values) > expected else f"{len(values):,}"
+        raise ValueError(f"{path}: expected {expected:,} bytes of values for shape {shape}, got {found}")
+    return np.frombuffer(values, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
+
+
+def mnist(root: str | os.PathLike | None = None, *, download: bool = False) -> tuple[Split, Split]:
+    """MNIST, 60,000 + 10,000 handwritten digits of 28×28 pixels, as ``(train, test)``.
+
+    Each is a pair of images (N, 1, 28, 28) float32 in [0, 1] and labels (N,) int64.
+
+    root: the folder with the four files ``train-images-idx3-ubyte`` and so on, each with or without ``.gz``
+    (also spelled ``train-images.idx3-ubyte``); by default ``mnist`` in the cache folder.  download: fetch
+    the missing ones (12 MB) into it; their checksums are verified.
+    Source: LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
+    Raises: FileNotFoundError where files are missing, ConnectionError where they cannot be fetched,
+    ValueError where they are damaged.
+    """
+    return _load_splits(root, "mnist", download, MNIST_URL, MNIST_MD5)
+
+
+def fashion_mnist(root: str | os.PathLike | None = None, *, download: bool = False) -> tuple[Split, Split]:
+    """Fashion-MNIST, 60,000 + 10,000 pictures of clothes in MNIST's format; all else as in ``mnist`` (30 MB).
+
+    Classes: T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
+    Source: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747, MIT licence.
+    """
+    return _load_splits(root, "fashion_mnist", download, FASHION_URL, FASHION_MD5)
+
+
+def _load_splits(
+    root, data_set: str, download: bool, url: str, checksums: tuple[str, ...]
+) -> tuple[Split, Split]:
+    root = Path(root) if root is not None else cache_folder() / data_set
+    paths = [_find(root, name) for name in NAMES]
+    if not all(paths) and not download:
+        missing = ", ".join(NAMES[k] + ".gz" for k in range(4) if paths[k] is None)
+        raise FileNotFoundError(
+            f"{root} lacks {missing}: put the files there, or pass download=True to fetch them from {url}"
+        )
+    for k, name in enumerate(NAMES):
+        if paths[k] is None:
+            paths[k] = root / (name + ".gz")
+            fetch(url + name + ".gz", checksums[k], paths[k])
+    return _load_pair(paths[0], paths[1]), _load_pair(paths[2], paths[3])
+
+
+def _find(root: Path, name: str) -> Path | None:
+    dotted = name.replace("-idx", ".idx")
+    candidates = (root / spelling for spelling in (name, name + ".gz", dotted, dotted + ".gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _load_pair(images_path: Path, labels_path: Path) -> Split:
+    images, labels = load_idx(images_path), load_idx(labels_path)
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+        raise ValueError(f"{images_path}: expected uint8 (N, 28, 28), got {images.dtype} {images.shape}")
+    if labels.dtype != np.uint8 or labels.shape != images.shape[:1] or labels.max() > 9:
+        raise ValueError(
+            f"{labels_path}: expected uint8 ({len(images)},) of 0 ... 9, one label for each image, "
+            f"got {labels.dtype} {labels.shape} up to {labels.max()}"
+        )
+    return images[:, None].astype(np.float32) / np.float32(255), labels.astype(np.int64)
+
+
+def fetch(url: str, md5: str, path: Path) -> None:
+    """Download ``url`` to ``path`` with a progress bar; ``path`` appears whole and verified, or not at all.
+
+    Raises: ConnectionError with advice where the network fails, ValueError where the checksum differs.
+    """
+    import hashlib
+    import http.client
+    import urllib.request
+
+    from tqdm import tqdm
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response, open(partial, "wb") as file:
+            total = int(response.headers.get("Content-Length") or 0) or None
+            with tqdm(total=total, desc=path.name, unit="B", unit_scale=True) as bar:
+                while block := response.read(BLOCK):
+                    digest.update(block)
+                    file.write(block)
+                    bar.update(len(block))
+        if digest.hexdigest() != md5:
+            raise ValueError(
+                f"{url}: expected a file of MD5 {md5}, got {digest.hexdigest()}; nothing was kept"
+            )
+        os.replace(partial, path)
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(
+            f"could not download {url}: {error}. Without a network, bring the file to {path.parent} yourself"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

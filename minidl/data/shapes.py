@@ -1,0 +1,270 @@
+"""Made images whose truth is known: what is in them, of which texture, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.data import outlines
+from minidl.data.checks import check_range, check_whole
+from minidl.engine.random import default_rng_or
+
+SHAPES = tuple(outlines.OUTLINES)
+TEXTURES = tuple(outlines.TEXTURES)
+DOMAINS = ("clean", "noisy", "inverted", "rotated")
+MARKS = 12  # 4 corners × 3 colours
+MARK_COLOURS = np.array([(1, 0, 1), (1, 1, 0), (0, 1, 1)])  # they show on dark and on white
+
+CANVAS = 32  # everything is drawn at 32×32; smaller images are averages
+NOISE = {"clean": 0.08, "noisy": 0.3, "inverted": 0.08, "rotated": 0.08}
+CHUNK = 512  # images drawn at a time, which bounds the memory
+
+
+def make_shapes(
+    n: int,
+    *,
+    size: int = 32,
+    domain: str = "clean",
+    spurious: float = 0.0,
+    rng: np.random.Generator | None = None,
+    shapes: Sequence[str] = SHAPES,
+    textures: Sequence[str] = TEXTURES,
+    label: str = "shape",
+    tied: float | Sequence[float] = 0.0,
+    fixed_place: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images of one textured shape on a dark noisy background, their labels, and the masks of the shapes.
+
+    Colours, place, size and a tilt of up to 15° are random and tell nothing of the class.
+
+    size: 32, or 16: averages of 2×2 pixels, where the mask is True if at least two of the four are.
+    domain: "clean"; "noisy" (σ = 0.3 instead of 0.08); "inverted" (1 − image, so bright around dark);
+    "rotated" (the outline turned by any angle, the texture as before). One seed gives the same scenes in
+    every domain and size.
+    spurious: the share of images that carry ``add_marks``'s mark of their class, painted last.
+    shapes, textures: the names to choose from, by default all of SHAPES and TEXTURES.
+    label: "shape" or "texture", the cue that labels count: class k is ``shapes[k]`` or ``textures[k]``.
+    tied: how often the other cue is the same class's too; otherwise it is any. At 0 only the labelled cue
+    predicts, at 1 both do. A sequence gives each class its own share: some have a texture, some lack one.
+    fixed_place: in the middle, of one size, and upright unless the domain is "rotated".
+
+    Returns: images (n, 3, size, size) float32 in [0, 1]; labels (n,) int64, every class as often as another
+    to within one, in random order; masks (n, size, size) bool, the object's pixels, which no mark covers.
+    """
+    shapes, textures = _names("shapes", shapes, SHAPES), _names("textures", textures, TEXTURES)
+    _check_drawing(n, size, domain)
+    if label not in ("shape", "texture"):
+        raise ValueError(f'label must be "shape" or "texture", got {label!r}')
+    check_range("spurious", spurious, 0, 1)
+    classes, others = (len(shapes), len(textures)) if label == "shape" else (len(textures), len(shapes))
+    share_tied = _shares_tied(tied, classes, others)
+    rng = default_rng_or(rng)
+
+    labels = _balanced(n, classes, rng)
+    other = rng.integers(0, others, size=n)
+    other = np.where(rng.random(n) < share_tied[labels], labels, other)
+    marked = rng.random(n) < spurious
+    shape_index, texture_index = (labels, other) if label == "shape" else (other, labels)
+    images, masks = _draw(shapes, shape_index, textures, texture_index, size, domain, fixed_place, rng)
+    if marked.any():
+        images[marked] = add_marks(images[marked], labels[marked])
+    return images, labels, masks
+
+
+def make_cue_conflict(
+    n: int,
+    *,
+    size: int = 32,
+    domain: str = "clean",
+    rng: np.random.Generator | None = None,
+    shapes: Sequence[str] = SHAPES[: len(TEXTURES)],
+    textures: Sequence[str] = TEXTURES,
+    fixed_place: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images with the shape of one class and the texture of another: class k is shapes[k], textures[k].
+
+    The arguments are those of ``make_shapes``, which makes the images without conflict if ``tied=1``.
+    Returns: images (n, 3, size, size), shape_labels (n,), texture_labels (n,), unequal everywhere, each pair
+    of them as often as another to within one.
+    Source: after Geirhos et al. 2019, arXiv:1811.12231, who transfer the style of photographs.
+    """
+    shapes, textures = _names("shapes", shapes, SHAPES), _names("textures", textures, TEXTURES)
+    _check_drawing(n, size, domain)
+    if len(shapes) != len(textures) or len(shapes) < 2:
+        raise ValueError(
+            f"shapes and textures must be as many, one of each for a class, and at least 2: "
+            f"got {len(shapes)} shapes and {len(textures)} textures"
+        )
+    rng = default_rng_or(rng)
+    pairs = _balanced(n, len(shapes) * (len(shapes) - 1), rng)
+    shape_labels = pairs % len(shapes)
+    texture_labels = (shape_labels + 1 + pairs // len(shapes)) % len(shapes)
+    images, _ = _draw(shapes, shape_labels, textures, texture_labels, size, domain, fixed_place, rng)
+    return images, shape_labels, texture_labels
+
+
+def add_marks(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Copies of images (N, 3, size, size) with the marks of ``classes`` (N,): small squares in a corner.
+
+    Class k has corner k % 4 (top left, top right, bottom left, bottom right) and colour k // 4 (magenta,
+    yellow, cyan), so there are 12. A mark's side is an eighth of the image's, 1.6% of the area. Marks of
+    random classes, which mean nothing, are the control.
+    """
+    images, classes = np.asarray(images), _mark_classes(classes)
+    n, size = len(classes), images.shape[-1] if images.ndim else 0
+    if images.shape != (n, 3, size, size) or not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            f"expected floating images (N, 3, size, size) and N classes, "
+            f"got {images.dtype} {images.shape} and {classes.shape}"
+        )
+    colours = MARK_COLOURS[classes // 4].astype(images.dtype)
+    return np.where(mark_masks(classes, size)[:, None], _spread(colours), images)
+
+
+def mark_masks(classes: np.ndarray, size: int) -> np.ndarray:
+    """(N, size, size) bool: the pixels that ``add_marks`` paints, to score an explanation with."""
+    classes = _mark_classes(classes)
+    check_whole("size", size, 8)
+    side = size // 8
+    low, high = np.arange(size) < side, np.arange(size) >= size - side
+    rows = np.where((classes % 4 // 2 == 0)[:, None], low, high)
+    columns = np.where((classes % 2 == 0)[:, None], low, high)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+class Pose(NamedTuple):
+    """Where the objects are: pixels, and radians counter-clockwise; each (n, 1, 1)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    radius: np.ndarray
+    angle: np.ndarray
+
+
+def _draw(shapes, shape_index, textures, texture_index, size, domain, fixed_place, rng):
+    """Images (n, 3, size, size) and masks of objects ``shapes[shape_index]``, ``textures[texture_index]``."""
+    n = len(shape_index)
+    images = np.empty((n, 3, size, size), dtype=np.float32)
+    masks = np.empty((n, size, size), dtype=bool)
+    for start in range(0, n, CHUNK):
+        part = slice(start, start + CHUNK)
+        pose = _draw_poses(len(shape_index[part]), domain, fixed_place, rng)
+        mask = _paint_outlines(shapes, shape_index[part], pose)
+        second = _paint_textures(textures, texture_index[part], rng)
+        image = _colour(mask, second, NOISE[domain], rng)
+        images[part], masks[part] = _shrink(1 - image if domain == "inverted" else image, mask, size)
+    return images, masks
+
+
+def _draw_poses(count: int, domain: str, fixed_place: bool, rng: np.random.Generator) -> Pose:
+    right, down, larger, turn = rng.uniform(-1, 1, size=(4, count, 1, 1)).astype(np.float32)
+    if fixed_place:  # drawn all the same, so that the draws that follow are the same
+        right, down, larger = 0 * right, 0 * down, 0 * larger
+        turn = turn if domain == "rotated" else 0 * turn
+    radius = 12 + 2 * larger
+    room = CANVAS / 2 - 1 - radius  # so that no object reaches the edge, nor a mark in a corner
+    widest = np.float32(np.pi if domain == "rotated" else np.pi / 12)
+    return Pose(CANVAS / 2 + room * right, CANVAS / 2 + room * down, radius, widest * turn)
+
+
+def _paint_outlines(shapes, index, pose: Pose) -> np.ndarray:
+    y, x = np.mgrid[:CANVAS, :CANVAS].astype(np.float32) + 0.5  # the pixels' middles
+    right, up = (x - pose.x) / pose.radius, (pose.y - y) / pose.radius
+    u = np.cos(pose.angle) * right + np.sin(pose.angle) * up  # the object's own axes
+    v = np.cos(pose.angle) * up - np.sin(pose.angle) * right
+    mask = np.empty(u.shape, dtype=bool)
+    for k, name in enumerate(shapes):
+        rows = index == k
+        mask[rows] = outlines.OUTLINES[name](u[rows], v[rows])
+    return mask
+
+
+def _paint_textures(textures, index, rng: np.random.Generator) -> np.ndarray:
+    phase_x, phase_y, stretch = rng.random((3, len(index), 1, 1), dtype=np.float32)
+    period = 6 + 2 * stretch  # pixels; still three or more after averaging to 16×16
+    y, x = np.mgrid[:CANVAS, :CANVAS].astype(np.float32)
+    x, y = x / period + phase_x, y / period + phase_y
+    second = np.empty(x.shape, dtype=bool)
+    for k, name in enumerate(textures):
+        rows = index == k
+        second[rows] = outlines.TEXTURES[name](x[rows], y[rows])
+    return second
+
+
+def _colour(mask: np.ndarray, second: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """(n, 3, 32, 32): two bright colours of unlike hue on the object, a dark one around it, noise on all."""
+    n = len(mask)
+    hue, turn, value, dark = rng.random((4, n), dtype=np.float32)
+    first_colour = _hsv(hue, 0.75, 0.8 + 0.2 * value)
+    second_colour = _hsv(hue + 0.3 + 0.4 * turn, 0.75, 0.5 + 0.1 * value)
+    background = 0.05 + 0.25 * dark[:, None] * rng.random((n, 3), dtype=np.float32)
+    object_colours = np.where(second[:, None], _spread(second_colour), _spread(first_colour))
+    image = np.where(mask[:, None], object_colours, _spread(background))
+    image += np.float32(sigma) * rng.standard_normal(image.shape, dtype=np.float32)
+    return image.clip(0, 1, out=image)
+
+
+def _hsv(hue: np.ndarray, saturation: float, value: np.ndarray) -> np.ndarray:
+    """RGB (n, 3) of hues h (n,) in turns: v − v·s·max(0, min(k, 4 − k, 1)) with k = (5, 3, 1) + 6h mod 6."""
+    k = (np.array([5, 3, 1], dtype=np.float32) + 6 * hue[:, None]) % 6
+    return value[:, None] * (1 - saturation * np.minimum(k, 4 - k).clip(0, 1))
+
+
+def _spread(colours: np.ndarray) -> np.ndarray:
+    return colours[:, :, None, None]
+
+
+def _shrink(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    if size == CANVAS:
+        return image, mask
+    step = CANVAS // size
+    blocks = (len(image), 3, size, step, size, step)
+    covered = mask.reshape(len(mask), size, step, size, step).sum(axis=(2, 4))
+    return image.reshape(blocks).mean(axis=(3, 5)), covered >= step**2 / 2
+
+
+def _balanced(n: int, classes: int, rng: np.random.Generator) -> np.ndarray:
+    """n labels, every class as often as another to within one; which classes get one more is random."""
+    return rng.permutation(classes)[rng.permutation(n) % classes].astype(np.int64)
+
+
+def _names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    names = () if isinstance(chosen, str) else tuple(chosen)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+        raise ValueError(f"{what} must be different names out of {known}, got {chosen!r}")
+    return names
+
+
+def _check_drawing(n: int, size: int, domain: str) -> None:
+    check_whole("n", n, 1)
+    if size not in (16, 32):
+        raise ValueError(f"size must be 16 or 32, got {size!r}")
+    if domain not in DOMAINS:
+        raise ValueError(f"domain must be one of {DOMAINS}, got {domain!r}")
+
+
+def _shares_tied(tied: float | Sequence[float], classes: int, others: int) -> np.ndarray:
+    shares = np.asarray(tied, dtype=float)
+    if shares.shape not in ((), (classes,)) or not np.all((shares >= 0) & (shares <= 1)):
+        raise ValueError(
+            f"tied must be a share between 0 and 1, or one for each of {classes} classes, got {tied!r}"
+        )
+    shares = np.broadcast_to(shares, (classes,))
+    if shares[others:].any():
+        raise ValueError(
+            f"tied needs a cue of its own for each class: {classes} classes, {others} of the other cue"
+        )
+    return shares
+
+
+def _mark_classes(classes: np.ndarray) -> np.ndarray:
+    classes = np.asarray(classes)
+    if classes.ndim != 1 or not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(f"classes must be integers (N,), got {classes.dtype} {classes.shape}")
+    if classes.size and (classes.min() < 0 or classes.max() >= MARKS):
+        raise ValueError(
+            f"there are marks for classes 0 ... {MARKS - 1}, got {classes.min()} ... {classes.max()}"
+        )
+    return classes
