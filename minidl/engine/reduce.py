@@ -75,6 +75,7 @@ class Var(Reduction):
 
     def __init__(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> None:
         super().__init__(axis, keepdims)
+        check_number("ddof", ddof, 0)
         self.ddof = ddof
 
     def forward(self, x):

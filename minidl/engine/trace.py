@@ -75,6 +75,8 @@ class Node:
 
 def graph(tensor: Tensor) -> list[Node]:
     """All that ``tensor`` was computed from, as nodes that come after their inputs; it is the last one."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"graph takes a Tensor, got {type(tensor).__name__}")
     order = topological_order(tensor, lambda node: node.parents)[::-1]
     number = {node: i for i, node in enumerate(order)}
     return [
@@ -103,6 +105,8 @@ def modules(model: Module, x: Any) -> list[Call]:
     itself is last, with path "". Equal numbers are the same tensor: a module whose input is another's output
     consumes it.
     """
+    if not hasattr(model, "named_modules"):
+        raise TypeError(f"modules takes a model made of Modules, got {type(model).__name__}")
     x = x if isinstance(x, Tensor) else Tensor(x)
     seen, calls = [x], []  # holding the tensors keeps their identities from being used again
 
