@@ -1,0 +1,261 @@
+"""Public functions of the engine refuse bad input with an error that says what was expected and what came."""
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import Op, Tensor, apply, grad, gradcheck
+from minidl.engine import loss, normalize, reduce, trace
+from minidl.engine.elementwise import Mul, relu_rule
+from minidl.engine.linalg import Linear
+from minidl.engine.op import check_number
+from minidl.engine.random import default_rng_or
+
+T = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+LEAF = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+NUMBER = Tensor(1.0)
+INTEGERS = Tensor(np.arange(3))
+LOGITS = np.zeros((2, 3), np.float32)
+
+
+def cross_entropy(labels, z=LOGITS, **options):
+    return apply(loss.CrossEntropy(labels, **options), z)
+
+
+def batch_norm(x, gamma, beta, **options):
+    return apply(normalize.BatchNorm(**options), x, gamma, beta)
+
+
+TENSOR = [
+    (lambda: Tensor(T), TypeError, r"data is a Tensor already.*data.detach\(\)"),
+    (lambda: Tensor([T, T]), TypeError, "Tensors in a list would leave the graph: use minidl.stack"),
+    (lambda: Tensor("text"), TypeError, "a Tensor holds float32/64, integers or bools, not <U4"),
+    (lambda: Tensor(None), TypeError, "a Tensor holds float32/64, integers or bools, not object"),
+    (lambda: Tensor([1j]), TypeError, "integers or bools, not complex128"),
+    (lambda: Tensor(np.zeros(2, "datetime64[s]")), TypeError, "not datetime64"),
+    (lambda: Tensor([[1, 2], [3]]), ValueError, "inhomogeneous shape"),
+    (lambda: Tensor([1.0], dtype=np.float16), TypeError, "not float64 as float16"),
+    (lambda: Tensor([1.0], dtype=np.complex64), TypeError, "as complex64"),
+    (lambda: Tensor(np.arange(3), requires_grad=True), TypeError, "only floating tensors can .*, not int64"),
+    (lambda: INTEGERS.requires_grad_(), TypeError, "only floating tensors can require a gradient, not int64"),
+    (lambda: (LEAF * 2).requires_grad_(False), ValueError, r"use t.detach\(\) instead"),
+    (lambda: setattr(Tensor([1.0]), "data", np.ones(2)), ValueError, r"shape \(1,\) .* got \(2,\)"),
+    (lambda: T.item(), ValueError, r"only a tensor of one element .* has shape \(2, 3\)"),
+    (lambda: bool(T), ValueError, "only a tensor of one element"),
+    (lambda: len(NUMBER), TypeError, "without axes has no len"),
+    (lambda: T.__setitem__(0, 1), TypeError, "make a new one with minidl.where"),
+    (lambda: T.__lt__(np.zeros(4)), ValueError, r"cannot compare shape \(2, 3\) with shape \(4,\)"),
+]
+
+GRAPH = [
+    (lambda: apply(Mul, T, T), TypeError, "apply needs an instance not used before, got <class .*Mul"),
+    (lambda: apply(np.multiply, T, T), TypeError, "an Op is its own context"),
+    (lambda: apply(Op(), T), NotImplementedError, "Op.forward"),
+    (
+        lambda: T.sum().backward(),
+        ValueError,
+        "depends on nothing that requires a gradient; set requires_grad",
+    ),
+    (lambda: (LEAF * 2).backward(), ValueError, r"backward from shape \(2, 3\) needs a gradient .*\.sum\(\)"),
+    (lambda: (LEAF * 2).backward(np.ones(3)), ValueError, r"gradient has shape \(3,\), the tensor \(2, 3\)"),
+    (lambda: T.retain_grad(), ValueError, "requires no gradient: there is none to retain"),
+    (lambda: grad(1.0, LEAF), TypeError, "grad takes Tensors, got float"),
+    (lambda: grad(LEAF.sum(), np.ones(3)), TypeError, "grad takes Tensors, got ndarray"),
+    (lambda: grad(LEAF.sum(), [LEAF, "w"]), TypeError, "grad takes Tensors, got str"),
+    (lambda: grad(LEAF.sum(), T), ValueError, r"no gradient flows from the output to inputs\[0\]"),
+    (lambda: grad(LEAF * 2, LEAF), ValueError, "needs a gradient of that shape to start from"),
+    (lambda: gradcheck(lambda x: x, INTEGERS), ValueError, "at least one floating input"),
+    (lambda: gradcheck(lambda x: 1.0, T), TypeError, "must return a Tensor, got float"),
+    (lambda: relu_rule("guided").__enter__(), TypeError, r"takes a function rule\(grad, x\), got 'guided'"),
+    (lambda: trace.graph(1.0), TypeError, "graph takes a Tensor, got float"),
+    (lambda: trace.modules(abs, T), TypeError, "made of Modules, got builtin_function"),
+    (lambda: minidl.manual_seed("zero"), (TypeError, ValueError), "zero|SeedSequence"),
+    (lambda: minidl.manual_seed(-1), ValueError, "non-negative"),
+    (lambda: default_rng_or(0), TypeError, r"must be a np.random.Generator, such as .*, got 0"),
+]
+
+ELEMENTWISE = [
+    (lambda: T + np.zeros(4), ValueError, r"^Add of inputs of shape \(2, 3\) and \(4,\)"),
+    (lambda: np.zeros(4) - T, ValueError, r"^Sub of inputs of shape \(4,\) and \(2, 3\)"),
+    (lambda: T * np.zeros((3, 2)), ValueError, r"^Mul of inputs of shape \(2, 3\) and \(3, 2\)"),
+    (lambda: T / np.zeros(2), ValueError, r"^Div of inputs of shape"),
+    (lambda: T ** np.zeros(2), ValueError, r"^Pow of inputs of shape"),
+    (lambda: T + None, TypeError, "integers or bools, not object"),
+    (lambda: T * "2", TypeError, "integers or bools, not <U1"),
+    (lambda: T * 1j, TypeError, "not complex128"),
+    (lambda: T + [T, T], TypeError, "Tensors in a list would leave the graph"),
+    (lambda: T // 2, TypeError, "unsupported operand"),
+    (lambda: minidl.maximum(T, np.zeros(4)), ValueError, r"^Maximum of inputs of shape \(2, 3\) and \(4,\)"),
+    (lambda: minidl.minimum(T, np.zeros(4)), ValueError, r"^Minimum of inputs of shape"),
+    (lambda: minidl.where(np.zeros(3), T, T), TypeError, "condition must be bool, got float64"),
+    (lambda: minidl.where(T.data > 1, T, np.zeros(4)), ValueError, r"^Where of inputs of shape .* \(4,\)"),
+    (lambda: minidl.where([True] * 4, T, T), ValueError, "^Where of inputs of shape"),
+    (lambda: T.clip(2, 1), ValueError, "clip needs low <= high, got 2 and 1"),
+    (lambda: T.clip("0"), TypeError, "low must be a number, got '0'"),
+    (lambda: T.clip(0, np.ones(3)), TypeError, "high must be a number, got array"),
+    (lambda: T.clip(np.nan), ValueError, r"low must be within \[-inf, inf\], got nan"),
+    (lambda: T.leaky_relu("0.1"), TypeError, "negative_slope must be a number, got '0.1'"),
+    (lambda: T.leaky_relu(None), TypeError, "negative_slope must be a number, got None"),
+    (lambda: check_number("p", True), TypeError, "p must be a number, got True"),
+    (lambda: check_number("p", 2, 0, 1), ValueError, r"p must be within \[0, 1\], got 2"),
+]
+
+REDUCTIONS = [
+    (lambda: T.sum(axis=2), ValueError, r"^Sum of .*: axis 2 is out of range for an array of 2 dimensions"),
+    (lambda: T.mean(axis=(0, -3)), ValueError, "axis -3 is out of range"),
+    (lambda: T.max(axis=(0, -2)), ValueError, r"axis \(0, -2\) names an axis twice"),
+    (lambda: T.min(axis=0.0), TypeError, "axis must be an int, a tuple of ints or None, got 0.0"),
+    (lambda: T.sum(axis="0"), TypeError, "axis must be an int, a tuple of ints or None, got '0'"),
+    (lambda: NUMBER.sum(axis=0), ValueError, "axis 0 is out of range for an array of 0 dimensions"),
+    (lambda: NUMBER.softmax(), ValueError, "axis -1 is out of range for an array of 0 dimensions"),
+    (lambda: T[:0].mean(axis=0), ValueError, r"nothing to reduce over axes \(0,\) .* shape \(0, 3\)"),
+    (lambda: T[:0].max(), ValueError, r"^Max of .*: nothing to reduce"),
+    (lambda: T[:0].min(axis=0), ValueError, r"^Min of .*: nothing to reduce"),
+    (lambda: T[:, :0].var(axis=1), ValueError, r"^Var of .*: nothing to reduce"),
+    (lambda: T[:, :0].logsumexp(axis=1), ValueError, r"^LogSumExp of .*: nothing to reduce"),
+    (lambda: T[:, :0].softmax(), ValueError, r"^Softmax of .*: nothing to reduce"),
+    (lambda: T[:, :0].log_softmax(), ValueError, r"^LogSoftmax of .*: nothing to reduce"),
+    (lambda: T.var(axis=0, ddof=2), ValueError, "var with ddof=2 needs more than 2 values, got 2"),
+    (lambda: T.var(ddof=-1), ValueError, r"ddof must be within \[0, inf\], got -1"),
+    (lambda: T.var(ddof="1"), TypeError, "ddof must be a number, got '1'"),
+    (lambda: T.softmax(temperature=0), ValueError, "temperature must be a finite number > 0, got 0"),
+    (lambda: T.softmax(temperature=-1.0), ValueError, "temperature must be a finite number > 0, got -1"),
+    (lambda: T.softmax(temperature=1e-50), ValueError, "temperature must be a finite number > 0, got 1e-50"),
+    (
+        lambda: T.log_softmax(temperature=np.inf),
+        ValueError,
+        "temperature must be a finite number > 0, got inf",
+    ),
+    (lambda: T.log_softmax(temperature=np.nan), ValueError, "temperature must be within .*, got nan"),
+    (lambda: T.softmax(temperature="1"), TypeError, "temperature must be a number, got '1'"),
+    (lambda: T.softmax(temperature=T), TypeError, "temperature must be a number, got Tensor"),
+    (lambda: reduce.check_temperature(None), TypeError, "temperature must be a number, got None"),
+]
+
+SHAPES = [
+    (lambda: T.reshape(4), ValueError, r"^Reshape of inputs of shape \(2, 3\): .*\(4,\)"),
+    (lambda: T.reshape(-1, -1), ValueError, "^Reshape of inputs of shape"),
+    (lambda: T.reshape("a"), TypeError, "integer"),
+    (lambda: T.transpose(0), ValueError, r"transpose needs all 2 axes, got \(0,\)"),
+    (lambda: T.transpose(0, 0), ValueError, "names an axis twice"),
+    (lambda: T.transpose(0, 2), ValueError, "axis 2 is out of range"),
+    (lambda: T.transpose("a", "b"), TypeError, r"axis must be an int.*got \('a', 'b'\)"),
+    (lambda: T.flatten(2), ValueError, "start_dim 2 is out of range for a tensor of 2 dimensions"),
+    (lambda: NUMBER.flatten(1), ValueError, "start_dim 1 is out of range for a tensor of 0 dimensions"),
+    (lambda: T.squeeze(0), ValueError, r"squeeze needs axes of length 1, got axis 0 of shape \(2, 3\)"),
+    (lambda: T.squeeze(5), ValueError, "axis 5 is out of range"),
+    (lambda: T.expand_dims(4), ValueError, "^ExpandDims of .* 4 is out of bounds"),
+    (lambda: T.expand_dims((0, 0)), ValueError, "^ExpandDims of .* repeated"),
+    (lambda: T.broadcast_to(3, 2), ValueError, r"^BroadcastTo of inputs of shape \(2, 3\)"),
+    (lambda: T[2], IndexError, "index 2 is out of bounds for axis 0 with size 2"),
+    (lambda: T[0, 0, 0], IndexError, "too many indices"),
+    (lambda: T[0.5], IndexError, "only integers, slices"),
+    (lambda: T["0"], IndexError, "only integers, slices"),
+    (lambda: T[[0, 7]], IndexError, "index 7 is out of bounds"),
+    (lambda: T[np.zeros(3, bool)], IndexError, "boolean index did not match"),
+    (lambda: minidl.concatenate([]), ValueError, "^Concatenate of .*need at least one"),
+    (lambda: minidl.concatenate([T, T[0]]), ValueError, r"^Concatenate of .* \(2, 3\) and \(3,\)"),
+    (lambda: minidl.concatenate([T, T], axis=2), ValueError, "^Concatenate of .* axis 2 is out of bounds"),
+    (lambda: minidl.concatenate([T, T[:, 1:]]), ValueError, r"^Concatenate of .* \(2, 3\) and \(2, 2\)"),
+    (lambda: minidl.concatenate(5), TypeError, "iterable, not int"),
+    (lambda: minidl.stack([]), ValueError, "^Stack of .*need at least one"),
+    (lambda: minidl.stack([T, T[0]]), ValueError, r"^Stack of .* \(2, 3\) and \(3,\): .*same shape"),
+    (lambda: minidl.stack([T], axis=3), ValueError, "^Stack of .* axis 3 is out of bounds"),
+    (lambda: minidl.pad(T, 1), ValueError, r"pad_width needs 2 pairs \(before, after\) >= 0, got 1"),
+    (lambda: minidl.pad(T, [(1, 1)]), ValueError, "pad_width needs 2 pairs"),
+    (lambda: minidl.pad(T, [(1, 1), (0, -1)]), ValueError, "pad_width needs 2 pairs .* -1"),
+    (lambda: minidl.pad(T, [(1, 1), (0.5, 1)]), ValueError, r"pad_width needs 2 pairs .*\(0.5, 1\)"),
+    (lambda: minidl.pad(T, [(1, 1), (0, 1)], value="0"), TypeError, "value must be a number, got '0'"),
+]
+
+PRODUCTS_AND_LAYERS = [
+    (lambda: T @ T, ValueError, r"^MatMul of inputs of shape \(2, 3\) and \(2, 3\)"),
+    (lambda: T @ 2.0, ValueError, r"^MatMul of inputs of shape \(2, 3\) and \(\)"),
+    (lambda: np.ones(4) @ T, ValueError, r"^MatMul of inputs of shape \(4,\) and \(2, 3\)"),
+    (
+        lambda: apply(Linear(), T, np.ones((4, 2))),
+        ValueError,
+        r"expected x \(\.\.\., in\) .*\(2, 3\) and \(4, 2\)",
+    ),
+    (lambda: apply(Linear(), NUMBER, T), ValueError, "expected x"),
+    (lambda: apply(Linear(), T, T, np.ones(3)), ValueError, r"expected bias \(2,\), got \(3,\)"),
+    (
+        lambda: batch_norm(T, np.ones(2), np.ones(3)),
+        ValueError,
+        r"gamma \(C,\).*got \(2, 3\), \(2,\), \(3,\)",
+    ),
+    (lambda: batch_norm(T[0], np.ones(3), np.ones(3)), ValueError, r"expected x \(N, C, \.\.\.\)"),
+    (
+        lambda: batch_norm(T[:1], np.ones(3), np.ones(3)),
+        ValueError,
+        r"more than 1 value per channel.*\(1, 3\)",
+    ),
+    (lambda: batch_norm(T[:0], np.ones(3), np.ones(3)), ValueError, "more than 1 value per channel"),
+]
+
+LOSSES = [
+    (
+        lambda: cross_entropy([0, 3]),
+        ValueError,
+        r"labels must be in 0 \.\.\. 2 for 3 classes, got 3 at index 1",
+    ),
+    (lambda: cross_entropy([-1, 0]), ValueError, "got -1 at index 0"),
+    (lambda: cross_entropy([0.0, 1.0]), TypeError, r"labels must be integers, got float64 of shape \(2,\)"),
+    (lambda: cross_entropy([True, False]), TypeError, "labels must be integers, got bool"),
+    (
+        lambda: cross_entropy([0]),
+        ValueError,
+        r"logits \(2, 3\) need labels \(2,\) or rows \(2, 3\), got \(1,\)",
+    ),
+    (lambda: cross_entropy(0), ValueError, r"need labels \(2,\).*got \(\)"),
+    (
+        lambda: cross_entropy([[1.0, 0.0]]),
+        ValueError,
+        r"label rows \(1, 2\) do not match the logits \(2, 3\)",
+    ),
+    (lambda: cross_entropy(np.full((2, 3), 0.5)), ValueError, "label rows must be probabilities"),
+    (
+        lambda: cross_entropy(np.array([[2.0, -1, 0], [1, 0, 0]])),
+        ValueError,
+        "must be probabilities: not neg",
+    ),
+    (lambda: cross_entropy(np.full((2, 3), np.nan)), ValueError, "label rows must be probabilities"),
+    (lambda: cross_entropy([], LOGITS[:0]), ValueError, r"logits must have shape \(N, K\) .*, got \(0, 3\)"),
+    (lambda: cross_entropy([0, 1], LOGITS[:, :0]), ValueError, r"logits must have shape .*, got \(2, 0\)"),
+    (lambda: cross_entropy([0, 1], LOGITS[0]), ValueError, r"logits must have shape .*, got \(3,\)"),
+    (lambda: cross_entropy([0, 1], reduction="avg"), ValueError, "'mean', 'sum' or 'none', got 'avg'"),
+    (lambda: cross_entropy([0, 1], label_smoothing=1.1), ValueError, r"within \[0, 1\], got 1.1"),
+    (
+        lambda: cross_entropy([0, 1], label_smoothing="0"),
+        TypeError,
+        "label_smoothing must be a number, got '0'",
+    ),
+    (lambda: cross_entropy([0, 1], temperature=0.0), ValueError, "temperature must be a finite number > 0"),
+    (
+        lambda: cross_entropy([0, 1], weight=np.ones(2)),
+        ValueError,
+        r"weight must be 3 finite .* shape \(2,\)",
+    ),
+    (
+        lambda: cross_entropy([0, 1], weight=np.array([1, -1, 1])),
+        ValueError,
+        "weight must be 3 finite numbers",
+    ),
+    (lambda: cross_entropy([0, 1], weight=np.array([1, np.nan, 1])), ValueError, "weight must be 3 finite"),
+    (
+        lambda: cross_entropy([0, 1], weight=np.array([0, 0, 1.0])),
+        ValueError,
+        "weights of all labels .* are 0",
+    ),
+    (lambda: loss.one_hot(np.array([[0]]), 3), ValueError, r"labels must have shape \(N,\), got \(1, 1\)"),
+    (lambda: loss.one_hot(np.array([3]), 3), ValueError, "labels must be in 0 ... 2"),
+    (lambda: loss.one_hot(np.array([0.5]), 3), TypeError, "labels must be integers, got float64"),
+]
+
+CASES = [*TENSOR, *GRAPH, *ELEMENTWISE, *REDUCTIONS, *SHAPES, *PRODUCTS_AND_LAYERS, *LOSSES]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), CASES, ids=[message for _, _, message in CASES])
+def test_bad_input_is_refused_with_type_and_message(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,119 @@
+"""The graph of a tensor and the calls of a model's modules, as lists that other code can walk."""
+
+import numpy as np
+import pytest
+
+from minidl import Tensor, no_grad
+from minidl.engine import trace
+from minidl.nn import Flatten, Linear, Module, Parameter, ReLU, Residual, Sequential
+from minidl.nn.models import tiny_resnet
+from minidl.train.optim import SGD
+
+# ---- graph
+
+
+def test_the_graph_lists_each_tensor_once_after_its_inputs():
+    x, w = Tensor([1.0], requires_grad=True), Tensor([2.0], requires_grad=True)
+    product = x * w
+    y = (product + x).tanh()
+    nodes = trace.graph(y)
+    assert [node.op for node in nodes][-2:] == ["Add", "Tanh"]
+    assert nodes[-1].tensor is y
+    numbers = {node.tensor: i for i, node in enumerate(nodes)}
+    assert len(numbers) == len(nodes) == 5
+    assert nodes[numbers[product]].inputs == (numbers[x], numbers[w])
+    assert nodes[numbers[product]].op == "Mul"
+    assert nodes[-2].inputs == (numbers[product], numbers[x])
+    assert (nodes[numbers[x]].op, nodes[numbers[x]].inputs) == ("", ())
+    assert all(max(node.inputs, default=-1) < i for i, node in enumerate(nodes))
+
+
+def test_constants_are_in_the_graph_too_and_a_tensor_without_graph_stands_alone():
+    x = Tensor([1.0], requires_grad=True)
+    nodes = trace.graph(x * 3)
+    assert sorted(node.tensor.item() for node in nodes) == [1, 3, 3]
+    with no_grad():
+        assert [node.op for node in trace.graph(x * 3)] == [""]
+
+
+# ---- modules
+
+
+class Twice(Module):
+    """One layer called two times, its outputs added."""
+
+    def __init__(self):
+        self.layer1 = Linear(3, 3)
+
+    def forward(self, x):
+        return self.layer1(self.layer1(x)) + x
+
+
+def test_modules_lists_the_calls_in_the_order_in_which_they_end():
+    model = Sequential({"flatten": Flatten(), "fc": Linear(4, 3), "relu": ReLU()})
+    calls = trace.modules(model, np.zeros((2, 1, 2, 2), np.float32))
+    assert [call.path for call in calls] == ["flatten", "fc", "relu", ""]
+    assert [call.inputs for call in calls] == [(0,), (1,), (2,), (0,)]
+    assert [call.output for call in calls] == [1, 2, 3, 3]
+    assert [call.output_shape for call in calls] == [(2, 4), (2, 3), (2, 3), (2, 3)]
+    assert calls[1].module is model.layer("fc")
+
+
+def test_a_layer_called_twice_is_listed_twice_and_follows_itself():
+    first, second, whole = trace.modules(Twice(), Tensor(np.zeros((1, 3), np.float32)))
+    assert (first.path, second.path, whole.path) == ("layer1", "layer1", "")
+    assert second.inputs == (first.output,)
+    assert whole.output not in (first.output, second.output)
+
+
+def test_both_branches_of_a_residual_block_read_the_same_tensor():
+    model = Residual(Sequential({"fc": Linear(3, 3)}), Linear(3, 3))
+    calls = {call.path: call for call in trace.modules(model, np.ones((1, 3), np.float32))}
+    readers = [path for path, call in calls.items() if call.inputs == (0,)]
+    assert len(readers) == 4  # the block, its body, the body's fc, and the shortcut
+
+
+def test_modules_leaves_modes_hooks_running_statistics_and_gradients_alone():
+    model = tiny_resnet(3, widths=(4, 8))
+    model.layer("stage1").eval()
+    modes = [module.training for module in model.modules()]
+    before = model.state_dict()
+    calls = trace.modules(model, np.random.default_rng(0).random((2, 1, 8, 8), np.float32))
+    assert {path for path, _ in model.named_modules()} == {call.path for call in calls}
+    assert [module.training for module in model.modules()] == modes
+    assert all(np.array_equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(module._hooks == () for module in model.modules())
+
+
+def test_an_error_inside_the_model_still_takes_the_hooks_off():
+    model = Sequential(Linear(3, 3), ReLU())
+    with pytest.raises(ValueError, match="expected x"):
+        trace.modules(model, np.zeros((1, 5), np.float32))
+    assert all(module.training and module._hooks == () for module in model.modules())
+
+
+# ---- versions of parameters
+
+
+def loss_of(weight):
+    return (weight * weight).sum()
+
+
+def test_backward_after_an_optimizers_step_on_the_same_graph_is_refused():
+    weight = Parameter([1.0, 2.0])
+    loss = loss_of(weight)
+    loss.backward()
+    loss.backward()
+    SGD([weight], lr=0.1).step()
+    with pytest.raises(ValueError, match="input 0 of Mul was changed after the forward pass"):
+        loss.backward()
+    loss_of(weight).backward()
+
+
+def test_backward_after_load_state_dict_is_refused():
+    model = Sequential({"fc": Linear(2, 1)})
+    loss = model(np.ones((1, 2), np.float32)).sum()
+    model.load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match=r"of Linear was changed after the forward pass.*'fc.weight'"):
+        loss.backward()
+    assert model.layer("fc").weight.grad is None

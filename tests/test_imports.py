@@ -1,0 +1,117 @@
+"""Imports go one way, and only to the packages that the project depends on."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ORDER = [
+    ["engine"],
+    ["nn"],
+    ["data"],
+    ["train"],
+    ["transfer", "compress", "explain", "attack"],
+    ["figures"],
+    ["classroom"],
+    ["lessons"],
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+BETWEEN_CHAPTERS: set[tuple[str, str]] = set()  # (from, to) where the mathematics of one needs another's
+RUNTIME = {"numpy", "numba", "scipy", "matplotlib", "hypothesis", "tqdm", "threadpoolctl"}
+FIGURES_ONLY = {"matplotlib", "cycler", "IPython"}  # cycler comes with Matplotlib, a notebook brings IPython
+
+FILES = [*(ROOT / "minidl").rglob("*.py"), *(ROOT / "lessons").rglob("*.py")]
+
+
+def room_of(module: str) -> str:
+    """minidl.nn.layers -> nn, lessons.exercises -> lessons; the package itself shows the engine's names."""
+    parts = module.split(".")
+    if parts[0] == "lessons":
+        return "lessons"
+    return parts[1] if len(parts) > 1 else "engine"
+
+
+def imports_of(source: str):
+    """(module, line) of every import that runs, wherever it stands; those for type checkers alone do not."""
+    tree = ast.parse(source)
+    skipped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skipped |= {inner for statement in node.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((name.name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute here"
+            if node.module == "minidl":
+                names = [name.name for name in node.names]
+                yield from ((f"minidl.{name}" if name in RANK else "minidl", node.lineno) for name in names)
+            else:
+                yield node.module, node.lineno
+
+
+def wrong_arrows(room: str, source: str) -> list[str]:
+    wrong = []
+    for module, line in imports_of(source):
+        top = module.split(".")[0]
+        if top not in ("minidl", "lessons"):
+            if top in FIGURES_ONLY and room != "figures":
+                wrong.append(f"line {line}: only figures imports {top}")
+            elif top not in RUNTIME | FIGURES_ONLY | sys.stdlib_module_names:
+                wrong.append(f"line {line}: {top} is no run-time dependency")
+            continue
+        target = room_of(module)
+        sideways = RANK[target] == RANK[room] and target != room
+        if RANK[target] > RANK[room] or (sideways and (room, target) not in BETWEEN_CHAPTERS):
+            wrong.append(f"line {line}: {room} may not import {target}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    is_package_root = parts == ("minidl", "__init__")
+    room = "engine" if is_package_root else room_of(".".join(parts))
+    assert wrong_arrows(room, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("engine", "from minidl.nn import Module"),
+        ("engine", "from minidl import nn"),
+        ("engine", "def f():\n    import minidl.nn.layers"),
+        ("nn", "from minidl.data.digits import load_digits"),
+        ("train", "from minidl.figures import curves"),
+        ("explain", "from minidl.attack.fgsm import fgsm"),
+        ("classroom", "import lessons.exercises"),
+        ("classroom", "import matplotlib.pyplot as plt"),
+        ("nn", "import torch"),
+    ],
+)
+def test_an_import_the_other_way_is_seen(room, source):
+    assert len(wrong_arrows(room, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("lessons", "from minidl import Tensor, grad, nn\nimport minidl.figures"),
+        ("engine", "if TYPE_CHECKING:\n    from minidl.nn import Module\nimport minidl.engine.op, os, numpy"),
+        ("figures", "def draw():\n    import matplotlib"),
+    ],
+)
+def test_an_import_the_right_way_is_left_alone(room, source):
+    assert wrong_arrows(room, source) == []
+
+
+def test_importing_minidl_imports_no_heavy_package():
+    heavy = sorted(RUNTIME - {"numpy"})
+    script = f"import sys, minidl; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
