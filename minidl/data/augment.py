@@ -205,16 +205,19 @@ def _centred_grid(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def _sample(images: np.ndarray, y: np.ndarray, x: np.ndarray, fill: float) -> np.ndarray:
     """Bilinear values of images (N, C, H, W) at centred rows y, columns x (N, H, W); ``fill`` around."""
-    n, _, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=fill).transpose(0, 2, 3, 1)
+    n, channels, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=fill)
+    pixels = padded.transpose(0, 2, 3, 1).reshape(-1, channels)
     y = np.clip(y + (height - 1) / 2 + 1, 0, height + 1)  # in the padded image
     x = np.clip(x + (width - 1) / 2 + 1, 0, width + 1)
-    y, x = np.broadcast_arrays(y, x)
     top, left = np.minimum(y.astype(int), height), np.minimum(x.astype(int), width)
     down, right = (y - top)[..., None].astype(images.dtype), (x - left)[..., None].astype(images.dtype)
-    row = np.arange(n)[:, None, None]
-    above = padded[row, top, left] * (1 - right) + padded[row, top, left + 1] * right  # (N, H, W, C)
-    below = padded[row, top + 1, left] * (1 - right) + padded[row, top + 1, left + 1] * right
+    step = width + 2  # from one row of the padded image to the next
+    corner = (np.arange(n)[:, None, None] * (height + 2) + top) * step + left  # (N, H, W)
+    above = (
+        pixels.take(corner, axis=0) * (1 - right) + pixels.take(corner + 1, axis=0) * right
+    )  # (N, H, W, C)
+    below = pixels.take(corner + step, axis=0) * (1 - right) + pixels.take(corner + step + 1, axis=0) * right
     return np.ascontiguousarray((above * (1 - down) + below * down).transpose(0, 3, 1, 2))
 
 
