@@ -213,11 +213,12 @@ def _sample(images: np.ndarray, y: np.ndarray, x: np.ndarray, fill: float) -> np
     top, left = np.minimum(y.astype(int), height), np.minimum(x.astype(int), width)
     down, right = (y - top)[..., None].astype(images.dtype), (x - left)[..., None].astype(images.dtype)
     step = width + 2  # from one row of the padded image to the next
-    corner = (np.arange(n)[:, None, None] * (height + 2) + top) * step + left  # (N, H, W)
-    above = (
-        pixels.take(corner, axis=0) * (1 - right) + pixels.take(corner + 1, axis=0) * right
-    )  # (N, H, W, C)
-    below = pixels.take(corner + step, axis=0) * (1 - right) + pixels.take(corner + step + 1, axis=0) * right
+    corner = (
+        np.arange(n)[:, None, None] * (height + 2) + top
+    ) * step + left  # (N, H, W); the sums below are (N, H, W, C)
+    above = pixels.take(corner, axis=0) * (1 - right) + pixels.take(corner + 1, axis=0) * right
+    corner += step
+    below = pixels.take(corner, axis=0) * (1 - right) + pixels.take(corner + 1, axis=0) * right
     return np.ascontiguousarray((above * (1 - down) + below * down).transpose(0, 3, 1, 2))
 
 
