@@ -1,0 +1,227 @@
+"""Optimizers step like PyTorch's, schedules are its schedules, and weights go there and back."""
+
+import copy
+
+import numpy as np
+import pytest
+from against_torch import close, torch
+
+import minidl.nn as nn
+import minidl.nn.functional as F
+from minidl import Tensor, no_grad
+from minidl.nn.models import small_cnn, tiny_resnet
+from minidl.train import schedules
+from minidl.train.optim import SGD, Adam, AdamW
+
+SGD_PAIR, ADAM_PAIR, ADAMW_PAIR = (SGD, torch.optim.SGD), (Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)
+OPTIMIZERS = {
+    "SGD": (SGD_PAIR, {"lr": 0.1}),
+    "SGD with decay": (SGD_PAIR, {"lr": 0.1, "weight_decay": 0.05}),
+    "SGD with momentum": (SGD_PAIR, {"lr": 0.1, "momentum": 0.9}),
+    "SGD, Nesterov and decay": (
+        SGD_PAIR,
+        {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
+    ),
+    "Adam": (ADAM_PAIR, {"lr": 0.03}),
+    "Adam with decay": (ADAM_PAIR, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
+    "AdamW": (ADAMW_PAIR, {"lr": 0.03}),
+    "AdamW with decay": (ADAMW_PAIR, {"lr": 0.03, "betas": (0.7, 0.9), "weight_decay": 0.3}),
+}
+
+
+class Both:
+    """The same float64 parameters in both libraries, in two groups, moved by the same gradients."""
+
+    def __init__(self, name, seed=0):
+        (ours, theirs), settings = OPTIMIZERS[name]
+        self.rng = np.random.default_rng(seed)
+        arrays = [self.rng.normal(size=shape) for shape in [(3, 2), (3,), (4,)]]
+        self.ours = [Tensor(a.copy(), requires_grad=True) for a in arrays]
+        self.theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+        self.optimizer = ours(self.groups(self.ours), **settings)
+        self.twin = theirs(self.groups(self.theirs), **settings)
+
+    @staticmethod
+    def groups(parameters):
+        return [{"params": parameters[:2]}, {"params": parameters[2:], "lr": 0.01, "weight_decay": 0.2}]
+
+    def step(self, skip=None):
+        for i, (p, twin) in enumerate(zip(self.ours, self.theirs, strict=True)):
+            g = self.rng.normal(size=p.shape)
+            p.grad, twin.grad = (None, None) if i == skip else (g, torch.tensor(g))
+        self.optimizer.step()
+        self.twin.step()
+        for p, twin in zip(self.ours, self.theirs, strict=True):
+            close(p.data, twin, 1e-12)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_with_groups_agrees_step_by_step(name):
+    both = Both(name)
+    for step in range(20):
+        both.step(skip=1 if step in (0, 7) else None)  # a parameter without gradient keeps its own count
+    for group, twin in zip(both.optimizer.param_groups, both.twin.param_groups, strict=True):
+        group["lr"] = twin["lr"] = group["lr"] / 3
+    for _ in range(5):
+        both.step()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizers_state_from_pytorch_is_taken_over(name):
+    both, fresh = Both(name), Both(name)
+    for _ in range(5):
+        both.step()
+    for p, q in zip(both.ours, fresh.ours, strict=True):
+        q.data = p.data.copy()
+    fresh.optimizer.load_state_dict(both.twin.state_dict())
+    fresh.theirs, fresh.twin, fresh.rng = both.theirs, both.twin, both.rng
+    for _ in range(5):
+        fresh.step()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "twin"),
+    [
+        (
+            schedules.cosine(0.3, 0.01, steps=20),
+            lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, eta_min=0.01),
+        ),
+        (
+            schedules.linear(0.3, 0.03, steps=20),
+            lambda optimizer: torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=20),
+        ),
+        (
+            schedules.exponential(0.3, 0.03, steps=20),
+            lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / 20)),
+        ),
+        (
+            schedules.step_decay(0.3, factor=0.5, every=6),
+            lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, step_size=6, gamma=0.5),
+        ),
+    ],
+    ids=["cosine", "linear", "exponential", "step"],
+)
+def test_schedules_run_as_pytorchs(schedule, twin):
+    parameter = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    scheduler = twin(optimizer)
+    for step in range(21):
+        assert schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+# ---- weights there and back
+
+
+class TheirResidual(torch.nn.Module):
+    def __init__(self, body, shortcut):
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x):
+        return self.body(x) + self.shortcut(x)
+
+
+def twin_of(module):
+    """The same network of PyTorch's own modules, under the same names, with weights of its own."""
+    if isinstance(module, nn.Residual):
+        return TheirResidual(twin_of(module.body), twin_of(module.shortcut))
+    if isinstance(module, nn.Sequential):
+        twin = torch.nn.Sequential()
+        for name, child in module.named_children():
+            twin.add_module(name, twin_of(child))
+        return twin
+    if isinstance(module, nn.Conv2d):
+        out_channels, in_channels, *kernel_size = module.weight.shape
+        options = {"stride": module.stride, "padding": module.padding, "bias": module.bias is not None}
+        return torch.nn.Conv2d(in_channels, out_channels, tuple(kernel_size), **options)
+    if isinstance(module, nn.Linear):
+        return torch.nn.Linear(*module.weight.shape[::-1])
+    if isinstance(module, nn.BatchNorm2d):
+        return torch.nn.BatchNorm2d(len(module.weight))
+    if isinstance(module, nn.MaxPool2d):
+        return torch.nn.MaxPool2d(module.kernel_size, module.stride)
+    return {
+        nn.ReLU: torch.nn.ReLU,
+        nn.Flatten: torch.nn.Flatten,
+        nn.Identity: torch.nn.Identity,
+        nn.AdaptiveAvgPool2d: lambda: torch.nn.AdaptiveAvgPool2d(1),
+    }[type(module)]()
+
+
+def make(name):
+    rng = np.random.default_rng(0)
+    if name == "small_cnn":
+        return small_cnn(5, in_channels=2, widths=(4, 8), rng=rng)
+    return tiny_resnet(5, in_channels=2, widths=(4, 8), blocks=2, rng=rng)
+
+
+def data(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((16, 2, 8, 8), np.float32), rng.integers(0, 5, 16)
+
+
+def train(model, steps=5):
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for seed in range(steps):
+        images, labels = data(seed)
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+
+def train_twin(twin, steps=5):
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    for seed in range(steps):
+        images, labels = (torch.tensor(a) for a in data(seed))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(twin(images), labels).backward()
+        optimizer.step()
+
+
+def same_logits(model, twin):
+    images, _ = data(99)
+    model.eval()
+    twin.eval()
+    with no_grad(), torch.no_grad():
+        close(model(images).data, twin(torch.tensor(images)), 2e-5)
+
+
+def as_torch(state):
+    return {key: torch.tensor(value) for key, value in state.items()}
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "tiny_resnet"])
+def test_a_trained_models_weights_load_into_pytorch_with_equal_logits(name):
+    model = make(name)
+    twin = twin_of(model)
+    train(model)
+    twin.load_state_dict(as_torch(model.state_dict()))  # strict: the same keys, shapes and no others
+    same_logits(model, twin)
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "tiny_resnet"])
+def test_weights_that_pytorch_trained_load_back_with_equal_logits(name):
+    model = make(name)
+    twin = twin_of(model)
+    train_twin(twin)
+    model.load_state_dict(twin.state_dict())
+    same_logits(model, twin)
+    returned = twin_of(model)
+    returned.load_state_dict(as_torch(model.state_dict()))
+    for key, value in twin.state_dict().items():
+        assert torch.equal(returned.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "tiny_resnet"])
+def test_training_in_both_from_the_same_weights_stays_together(name):
+    model = make(name)
+    twin = twin_of(model)
+    twin.load_state_dict(as_torch(model.state_dict()))
+    before = copy.deepcopy(model.state_dict())
+    train(model, steps=3)
+    train_twin(twin, steps=3)
+    for key, value in twin.state_dict().items():
+        close(model.state_dict()[key], value, 1e-4)
+        assert not np.array_equal(model.state_dict()[key], before[key]), key
