@@ -228,15 +228,22 @@ class Module:
 
 
 @contextmanager
-def eval_mode(model: Module) -> Iterator[None]:
-    """Within the block ``model`` is in evaluation mode; after it each of its modules is back in its own."""
+def same_mode_after(model: Module) -> Iterator[None]:
+    """The block may change the mode of the model; after it each of its modules is back in its own."""
     modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
         yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def eval_mode(model: Module) -> Iterator[None]:
+    """Within the block ``model`` is in evaluation mode; after it each of its modules is back in its own."""
+    with same_mode_after(model):
+        model.eval()
+        yield
 
 
 def join(path: str, name: str) -> str:

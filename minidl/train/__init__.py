@@ -1,1 +1,26 @@
 """Training: optimizers, schedules, the loop, metrics and what the numbers say."""
+
+from minidl.train import checkpoint, intervals, metrics, schedules
+from minidl.train.loop import Evaluation, History, evaluate, fit
+from minidl.train.metrics import accuracy, confusion_matrix, per_class_accuracy, predict
+from minidl.train.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Evaluation",
+    "History",
+    "Optimizer",
+    "accuracy",
+    "checkpoint",
+    "clip_grad_norm",
+    "confusion_matrix",
+    "evaluate",
+    "fit",
+    "intervals",
+    "metrics",
+    "per_class_accuracy",
+    "predict",
+    "schedules",
+]

@@ -1,0 +1,193 @@
+"""Checkpoints: everything a training needs to go on, in one file that is there whole or not at all.
+
+A checkpoint is an .npz archive without pickle, which ``np.load`` opens too: arrays ``model/KEY``,
+``optimizer/NUMBER/NAME`` and ``best/KEY``, and the text ``meta.json`` with the settings, the history and the
+generators' states.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from minidl.engine.random import default_rng_or
+from minidl.nn.module import Module
+from minidl.train.optim import Optimizer
+
+FORMAT = "minidl checkpoint 1"
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """What a file held. ``generators`` are the states of random generators, by name."""
+
+    model: Arrays
+    optimizer: dict[str, Any] | None
+    generators: dict[str, dict] | None
+    history: dict[str, Any] | None
+    step: int
+    best: Arrays | None
+
+
+def save(
+    path: str | Path,
+    model: Module,
+    *,
+    optimizer: Optimizer | None = None,
+    rng: np.random.Generator | None = None,
+    history: Any = None,
+    step: int = 0,
+    best: Arrays | None = None,
+) -> None:
+    """Write the state of a training to ``path``; whatever happens, the file there is the old one or the new.
+
+    rng: the generator that training draws from. With it the default generator is kept, and those that modules
+    hold as ``rng`` (Dropout): what training needs to go on to the same bits.  history: a dataclass or dict of
+    JSON values.  best: another state of the model, such as its best so far.
+
+    It is written under another name in the same folder, synchronised to the disk and moved. Only a killed
+    process leaves that other file, ``NAME.PID.part``, behind. Raises OSError where it cannot be written.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
+    arrays = {f"model/{key}": value for key, value in model.state_dict().items()}
+    arrays.update({f"best/{key}": value for key, value in (best or {}).items()})
+    optimizer_state = optimizer.state_dict() if optimizer is not None else None
+    for i, values in optimizer_state["state"].items() if optimizer_state else ():
+        arrays.update({f"optimizer/{i}/{name}": np.asarray(value) for name, value in values.items()})
+    meta = {
+        "format": FORMAT,
+        "step": step,
+        "history": dataclasses.asdict(history) if dataclasses.is_dataclass(history) else history,
+        "param_groups": optimizer_state and optimizer_state["param_groups"],
+        "generators": rng and {name: g.bit_generator.state for name, g in generators(model, rng).items()},
+    }
+    write(Path(path), meta, arrays)
+
+
+def load(
+    path: str | Path,
+    model: Module | None = None,
+    *,
+    optimizer: Optimizer | None = None,
+    rng: np.random.Generator | None = None,
+) -> Checkpoint:
+    """Read ``path`` and put its state into the model, the optimizer and the generators that are given.
+
+    With ``rng`` go the default generator and those of the model's modules, as ``save`` kept them.
+    Raises ValueError for a file that is damaged, foreign or does not fit what is given; then nothing has been
+    changed. Memory is taken in proportion to the file's true size, whatever it claims.
+    """
+    checkpoint = unpack(path, *read(Path(path)))
+    problems = [] if model is None else model.state_problems(checkpoint.model)
+    if optimizer is not None and checkpoint.optimizer is None:
+        problems.append("it holds no optimizer's state")
+    elif optimizer is not None:
+        problems += optimizer.state_problems(checkpoint.optimizer)
+    wanted = {} if rng is None else generators(model, rng)
+    for name, generator in wanted.items():
+        try:
+            type(generator.bit_generator)(0).state = (checkpoint.generators or {})[name]
+        except Exception as error:  # NumPy's setters raise whatever the wrong key or value leads to
+            problems.append(f"it holds no state for the generator {name!r}: {error!r}")
+    if problems:
+        raise ValueError(f"{path} does not fit:\n  " + "\n  ".join(problems))
+
+    if model is not None:
+        model.load_state_dict(checkpoint.model)
+    if optimizer is not None:
+        optimizer.load_state_dict(checkpoint.optimizer)
+    for name, generator in wanted.items():
+        generator.bit_generator.state = checkpoint.generators[name]
+    return checkpoint
+
+
+def generators(model: Module | None, rng: np.random.Generator) -> dict[str, np.random.Generator]:
+    """Everything that training may draw from, by name."""
+    named = {"rng": default_rng_or(rng), "default": default_rng_or(None)}
+    for path, module in model.named_modules() if model is not None else ():
+        if isinstance(getattr(module, "rng", None), np.random.Generator):
+            named[f"model.{path}"] = module.rng
+    return named
+
+
+def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint:
+    """The Checkpoint that ``save`` made these of. ValueError if it did not."""
+    parts: dict[str, dict] = {"model": {}, "best": {}, "optimizer": {}}
+    try:
+        for name, array in arrays.items():
+            part, key = name.split("/", 1)
+            if part == "optimizer":
+                number, key = key.split("/")
+                parts[part].setdefault(int(number), {})[key] = array
+            else:
+                parts[part][key] = array
+        groups, history, states = meta["param_groups"], meta["history"], meta["generators"]
+        optimizer = None if groups is None else {"state": parts["optimizer"], "param_groups": list(groups)}
+        history = None if history is None else dict(history)
+        states = None if states is None else dict(states)
+        return Checkpoint(
+            parts["model"], optimizer, states, history, int(meta["step"]), parts["best"] or None
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a checkpoint that save wrote: {error!r}") from error
+
+
+def write(path: Path, meta: dict[str, Any], arrays: Arrays) -> None:
+    """The archive at ``path``, whole or not at all."""
+    text = json.dumps(meta, default=np.ndarray.tolist)  # some generators' states hold arrays
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr(zipfile.ZipInfo("meta.json"), text)
+                for name, array in arrays.items():
+                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                        npy.write_array(entry, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Any], Arrays]:
+    """What ``write`` wrote. OSError if the file cannot be opened; ValueError if it is anything else."""
+    with open(path, "rb") as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+                if not stored or sum(member.file_size for member in members) > size:
+                    raise ValueError("its members are compressed, or claim to be larger than the file")
+                contents = {member.filename: archive.read(member) for member in members}  # checks their CRC
+            meta = json.loads(contents.pop("meta.json"))
+            if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+                raise ValueError(f"it is not of the format {FORMAT!r}")
+            return meta, {name.removesuffix(".npy"): parse(data) for name, data in contents.items()}
+        except Exception as error:  # zipfile, json and npy raise nearly anything on damaged input
+            raise ValueError(f"{path} is not a whole minidl checkpoint: {error!r}") from error
+
+
+def parse(data: bytes) -> np.ndarray:
+    """The array of an .npy file's bytes; nothing is allocated that the bytes do not fill."""
+    stream = io.BytesIO(data)
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    shape, fortran_order, dtype = headers[npy.read_magic(stream)](stream)
+    start = stream.tell()
+    if dtype.kind not in "fiub" or math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise ValueError(f"an array of {dtype} {shape} cannot be {len(data) - start} bytes")
+    return np.ndarray(shape, dtype, data, start, order="F" if fortran_order else "C").copy()

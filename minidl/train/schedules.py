@@ -1,0 +1,115 @@
+"""Schedules: pure functions of the step, for a learning rate or a temperature alike.
+
+    schedule = with_warmup(cosine(3e-3, 0.0, steps=900), warmup_steps=100)
+    optimizer.lr = schedule(step)
+
+Each function here returns a function of the step, an integer from 0. Its two ends come out to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from minidl.nn.checks import check_number, positive_int
+
+Schedule = Callable[[int], float]
+
+
+def constant(value: float) -> Schedule:
+    """value at every step"""
+    value = check_number("value", value)
+
+    def schedule(step: int) -> float:
+        check_step(step)
+        return value
+
+    return schedule
+
+
+def linear(start: float, end: float, steps: int) -> Schedule:
+    """start + (end - start) t / steps, then end from step ``steps`` on."""
+    start, end, steps = check_ends(start, end, steps)
+
+    def schedule(step: int) -> float:
+        x = progress(step, steps)
+        return with_exact_ends(start, end, x, start + (end - start) * x)
+
+    return schedule
+
+
+def cosine(start: float, end: float, steps: int) -> Schedule:
+    """end + (start - end) (1 + cos(pi t / steps)) / 2, then end (Loshchilov and Hutter 2017)."""
+    start, end, steps = check_ends(start, end, steps)
+
+    def schedule(step: int) -> float:
+        x = progress(step, steps)
+        return with_exact_ends(start, end, x, end + (start - end) * (1 + math.cos(math.pi * x)) / 2)
+
+    return schedule
+
+
+def exponential(start: float, end: float, steps: int) -> Schedule:
+    """start (end / start)^(t / steps), then end: the same factor at each step. Both ends are above 0."""
+    start, end, steps = check_ends(start, end, steps)
+    if min(start, end) <= 0:
+        raise ValueError(f"start and end must be above 0 for a constant factor, got {start} and {end}")
+
+    def schedule(step: int) -> float:
+        x = progress(step, steps)
+        return with_exact_ends(start, end, x, start ** (1 - x) * end**x)
+
+    return schedule
+
+
+def step_decay(value: float, factor: float, every: int) -> Schedule:
+    """value factor^floor(t / every)"""
+    value, factor = check_number("value", value), check_number("factor", factor, 0)
+    every = positive_int("every", every)
+
+    def schedule(step: int) -> float:
+        return value * factor ** (check_step(step) // every)
+
+    return schedule
+
+
+def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
+    """schedule(0) (t + 1) / W for t < W, then schedule(t - W): nothing of the schedule is skipped.
+
+    Of the two conventions for the first step, 0 and base / W, it is base / W (Goyal et al. 2017).
+    """
+    if not callable(schedule):
+        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
+    W, base = check_step(warmup_steps, "warmup_steps"), schedule(0)
+
+    def warmed(step: int) -> float:
+        t = check_step(step)
+        return base * ((t + 1) / W) if t < W else schedule(t - W)
+
+    return warmed
+
+
+def progress(step: int, steps: int) -> float:
+    """How much of the way is done, from 0 to 1."""
+    return min(check_step(step) / steps, 1.0)
+
+
+def with_exact_ends(start: float, end: float, x: float, value: float) -> float:
+    """``value``, but the ends themselves at x = 0 and 1, which rounding may miss, and nothing beyond them."""
+    if x == 0 or x == 1:
+        return start if x == 0 else end
+    return min(max(value, min(start, end)), max(start, end))
+
+
+def check_ends(start: float, end: float, steps: int) -> tuple[float, float, int]:
+    return check_number("start", start), check_number("end", end), positive_int("steps", steps)
+
+
+def check_step(step: int, name: str = "step") -> int:
+    if isinstance(step, bool) or not isinstance(step, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {step!r}")
+    if step < 0:
+        raise ValueError(f"{name} must be at least 0, got {step}")
+    return int(step)
