@@ -19,6 +19,12 @@ def pytest_configure(config):
         config.minidl_cache = os.environ["MINIDL_CACHE"] = tempfile.mkdtemp(prefix="minidl-cache-")
 
 
+def pytest_sessionstart(session):
+    from minidl.classroom import exercise  # before any law is declared
+
+    exercise.EXAMPLES = max(exercise.EXAMPLES, settings.default.max_examples)
+
+
 def pytest_unconfigure(config):
     if hasattr(config, "minidl_cache"):
         del os.environ["MINIDL_CACHE"]

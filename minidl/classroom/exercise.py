@@ -211,7 +211,6 @@ def recorded(function: Callable, case: dict[str, object]) -> Iterator[None]:
 
     @functools.wraps(law)
     def record(*args, **drawn):
-        case.clear()
         case.update({name: copy.deepcopy(x) for name, x in drawn.items() if name != implementation})
         law(*args, **drawn)
 

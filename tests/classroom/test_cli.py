@@ -38,7 +38,7 @@ def lessons(folder, *arguments, exercises=()):
 
 
 def command(folder, *arguments):
-    code = "import sys; from minidl.classroom.cli import *; main(sys.argv[2:], Path(sys.argv[1]), list)"
+    code = "import sys; from minidl.classroom.cli import *; exit(main(sys.argv[2:], Path(sys.argv[1]), list))"
     return [sys.executable, "-c", code, str(folder), *arguments]
 
 
@@ -138,7 +138,8 @@ def test_ctrl_c_stops_the_run(folder, capfd, monkeypatch):
 
 
 def test_a_lessons_output_streams_while_it_runs(folder):
-    (folder / "01_one.py").write_text('"""01 Asks"""\nprint("ready?")\nassert input() == "yes"\n')
+    text = '"""01 Asks"""\nimport sys\nprint("ready?")\nassert sys.stdin.readline() == "yes\\n"\n'
+    (folder / "01_one.py").write_text(text)
     with subprocess.Popen(
         command(folder, "run", "1"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -147,6 +148,7 @@ def test_a_lessons_output_streams_while_it_runs(folder):
         process.stdin.write("yes\n")
         process.stdin.flush()
         assert "took" in process.stdout.read()
+    assert process.returncode == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -157,8 +159,10 @@ def test_a_bar_counts_several_lessons_on_a_terminal_only(folder):
 
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    subprocess.run(command(folder, "run", "1"), stdout=subprocess.DEVNULL, stderr=theirs, check=True)
     subprocess.run(command(folder, "run"), stdout=subprocess.DEVNULL, stderr=theirs, check=True)
-    assert "2/2" in os.read(ours, 100_000).decode()
+    shown = os.read(ours, 100_000).decode()
+    assert "2/2" in shown and "1/1" not in shown
     os.close(theirs)
     os.close(ours)
     quiet = subprocess.run(command(folder, "run"), capture_output=True, text=True, check=True)

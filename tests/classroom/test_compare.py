@@ -92,6 +92,10 @@ def test_nan_and_infinity_equal_themselves_and_nothing_else():
     assert "at [0]: yours 1, expected nan" in message(
         assert_close, np.array([1.0, 5.0]), np.array([np.nan, 2])
     )
+    with_both = np.array([1.0, np.nan, np.inf]), np.array([0.0, 0.0, 0.0])
+    assert "3 of 3 elements differ, most at [1]: yours nan" in message(assert_close, *with_both)
+    right_but_infinite = np.array([np.inf, 1.0]), np.array([np.inf, 2.0])
+    assert "most at [1]: yours 1, expected 2" in message(assert_close, *right_but_infinite)
     assert "yours inf, expected -inf" in message(assert_close, np.array([np.inf]), np.array([-np.inf]))
 
 

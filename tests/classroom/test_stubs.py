@@ -65,6 +65,10 @@ def decorated(x):
 # fmt: on
 
 
+def calls_itself(n):
+    return calls_itself(n - 1) if n else 0
+
+
 class Scale(Op):
     """y = k x — «точно так»"""
 
@@ -161,6 +165,7 @@ def test_imports_are_what_the_target_uses_from_its_module():
 
 
 def test_a_stub_never_imports_its_reference():
+    assert imports(calls_itself) == "from __future__ import annotations\n"
     text = imports(Softmax)
     assert "import Axis, Reduction, check_temperature, stable_softmax\n" in text
     assert "Softmax\n" not in text and "Softmax," not in text

@@ -2,9 +2,11 @@
 
 import ast
 import inspect
+import sys
 
 import pytest
 
+import lessons.exercises
 from lessons.exercises import all_exercises, find
 from minidl.classroom.stubs import imports, plain_function, source, stub
 
@@ -87,3 +89,27 @@ def test_exercises_are_found_by_number():
 def test_an_unknown_number_is_refused_with_the_known():
     with pytest.raises(ValueError, match="there is no exercise '99.9'; there are 01.1, "):
         find("99.9")
+
+
+SET_TWICE = """
+from minidl.classroom.exercise import Exercise
+one, other = (Exercise({number!r}, Exercise, points=1, hints=("a",)) for _ in range(2))
+"""
+
+
+@pytest.mark.parametrize(
+    "number, message",
+    [
+        ("98.1", "two exercises have the number 98.1, in ex98_twice"),
+        ("97.1", "exercise 97.1 stands in ex98_twice"),
+    ],
+)
+def test_two_of_one_number_and_one_in_another_lessons_module_are_refused(
+    tmp_path, monkeypatch, number, message
+):
+    (tmp_path / "ex98_twice.py").write_text(SET_TWICE.format(number=number))
+    (tmp_path / "helper.py").write_text("raise AssertionError('is not an exercise module')")
+    monkeypatch.setattr(lessons.exercises, "__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "lessons.exercises.ex98_twice", raising=False)
+    with pytest.raises(ValueError, match=message):
+        all_exercises()
