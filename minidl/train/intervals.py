@@ -92,9 +92,8 @@ def wilson_interval(successes: int | np.ndarray, n: int | np.ndarray, confidence
     centre = p + z**2 / (2 * trials)
     spread = z * np.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2.0))
     scale = 1 + z**2 / trials
-    low = np.where(
-        k == 0, 0.0, (centre - spread) / scale
-    )  # exact at the ends, where rounding would leave 1e-17
+    # Exact at the ends, where rounding would leave 1e-17.
+    low = np.where(k == 0, 0.0, (centre - spread) / scale)
     high = np.where(k == total, 1.0, (centre + spread) / scale)
     mean = np.where(total == 0, np.nan, p)
     if mean.ndim == 0:
