@@ -121,6 +121,8 @@ def batch_norm(
     Otherwise the running ones are used. ValueError in training on one value per channel.
     """
     x = floating(x)
+    if x.ndim < 2:
+        raise ValueError(f"expected x (N, C, ...), got {x.shape}")
     check_number("momentum", momentum, 0, 1)
     check_number("eps", eps, 0)
     for name, running in (("running_mean", running_mean), ("running_var", running_var)):
@@ -212,9 +214,10 @@ def one_hot(labels: Any, num_classes: int) -> np.ndarray:
 
 
 def floating(x: Any) -> Tensor:
-    """x as a Tensor of floats: integers and bools become float32."""
-    x = x if isinstance(x, Tensor) else Tensor(x)
-    return x if x.dtype.kind == "f" else Tensor(x.data.astype(np.float32))
+    """x as a Tensor of floats. Only a Tensor keeps float64: arrays, integers and bools become float32."""
+    if isinstance(x, Tensor) and x.dtype.kind == "f":
+        return x
+    return Tensor(x.data if isinstance(x, Tensor) else x, dtype=np.float32)
 
 
 def without_none(x: Any, weight: Any, bias: Any) -> tuple:

@@ -236,15 +236,14 @@ class Flatten(Module):
     """All axes but the batch as one: (N, C, H, W) gives (N, C H W)."""
 
     def forward(self, x: Any) -> Tensor:
-        x = x if isinstance(x, Tensor) else Tensor(x)
-        return x.flatten(1)
+        return F.floating(x).flatten(1)
 
 
 class Identity(Module):
     """x itself"""
 
     def forward(self, x: Any) -> Tensor:
-        return x if isinstance(x, Tensor) else Tensor(x)
+        return x if isinstance(x, Tensor) else F.floating(x)
 
 
 def weight_and_bias(

@@ -89,7 +89,9 @@ def small_cnn(
     widths (16, 32, 64) and pool_after (1, 2) for 28 pixels.
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
-    if not widths or not set(pool_after) <= set(range(1, len(widths) + 1)):
+    if not widths:
+        raise ValueError("small_cnn needs at least one width")
+    if not set(pool_after) <= set(range(1, len(widths) + 1)):
         raise ValueError(f"pool_after must name blocks of 1 ... {len(widths)}, got {tuple(pool_after)}")
     model = Sequential()
     channels = in_channels
@@ -203,5 +205,7 @@ def add_head(model: Sequential, channels: int, num_classes: int, rng: Rng) -> Se
 
 def sizes(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     """One positive integer or several, as a tuple."""
+    if not isinstance(value, int | np.integer | Sequence | np.ndarray):
+        raise TypeError(f"{name} must be an integer or several, got {value!r}")
     values = (value,) if isinstance(value, int | np.integer) else tuple(value)
     return tuple(positive_int(f"each of {name}", n) for n in values)

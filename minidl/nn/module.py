@@ -230,6 +230,8 @@ class Module:
 @contextmanager
 def same_mode_after(model: Module) -> Iterator[None]:
     """The block may change the mode of the model; after it each of its modules is back in its own."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield

@@ -141,7 +141,7 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
         return Checkpoint(
             parts["model"], optimizer, states, history, int(meta["step"]), parts["best"] or None
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is not a checkpoint that save wrote: {error!r}") from error
 
 

@@ -15,8 +15,6 @@ from minidl.train.intervals import Interval, wilson_interval
 
 def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """The model's logits for all images, in eval mode and without a graph; then its mode is as before."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {model!r}")
     batch_size, images = positive_int("batch_size", batch_size), np.asarray(images)
     if images.ndim == 0 or len(images) == 0:
         raise ValueError(f"there are no images to predict, got shape {images.shape}")

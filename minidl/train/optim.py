@@ -142,6 +142,7 @@ class Optimizer:
             sizes = [len(group["params"]) for group in groups]
             for group in groups:
                 self.check_settings({key: group[key] for key in self.defaults})
+                check_number("initial_lr", group.get("initial_lr", group["lr"]), 0)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             return [f"expected the settings and state of {type(self).__name__}: {error!r}"]
         expected = [len(group["params"]) for group in self.param_groups]
@@ -157,9 +158,11 @@ class Optimizer:
                 problems.append(f"parameter {i}: needs {sorted(self.state_names)}, got {sorted(given)}")
                 continue
             for key in given:
-                shape = () if key == "step" else params[i].shape
-                if np.shape(s[key]) != shape:
-                    problems.append(f"parameter {i}: {key} must be {shape}, got {np.shape(s[key])}")
+                value, shape = np.asarray(s[key]), () if key == "step" else params[i].shape
+                if value.shape != shape or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+                    problems.append(
+                        f"parameter {i}: {key} must be finite {shape}, got {value.dtype} {value.shape}"
+                    )
         return problems
 
 

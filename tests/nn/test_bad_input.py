@@ -1,0 +1,336 @@
+"""Every public name of nn refuses what makes no sense, at once and in words."""
+
+import numpy as np
+import pytest
+
+import minidl.nn as nn
+import minidl.nn.functional as F
+from minidl import Tensor
+from minidl.nn import init, models
+
+IMAGES = np.zeros((2, 3, 8, 8), np.float32)
+ROWS = np.zeros((2, 3), np.float32)
+WEIGHT = nn.Parameter(np.zeros((4, 3), np.float32))
+
+
+def computed():
+    return Tensor([[1.0]], requires_grad=True) * 2
+
+
+# what is tried, the kind of error, and a part of its message
+CASES = {
+    "Linear: no features": (lambda: nn.Linear(0, 2), ValueError, "in_features must be at least 1, got 0"),
+    "Linear: half a feature": (
+        lambda: nn.Linear(2, 1.5),
+        TypeError,
+        "out_features must be an integer, got 1.5",
+    ),
+    "Linear: a seed for rng": (
+        lambda: nn.Linear(2, 2, rng=3),
+        TypeError,
+        "rng must be a np.random.Generator",
+    ),
+    "Linear: wrong width": (lambda: nn.Linear(4, 2)(ROWS), ValueError, r"\(2, 3\) and \(2, 4\)"),
+    "Conv2d: no channels": (lambda: nn.Conv2d(0, 2, 3), ValueError, "in_channels must be at least 1"),
+    "Conv2d: kernel of 0": (lambda: nn.Conv2d(1, 2, 0), ValueError, "kernel_size must be at least 1, got 0"),
+    "Conv2d: a triple": (
+        lambda: nn.Conv2d(1, 2, (3, 3, 3)),
+        TypeError,
+        "kernel_size must be an integer or a pair",
+    ),
+    "Conv2d: stride 0": (lambda: nn.Conv2d(1, 2, 3, stride=0), ValueError, "stride must be at least 1"),
+    "Conv2d: negative padding": (
+        lambda: nn.Conv2d(1, 2, 3, padding=-1),
+        ValueError,
+        "padding must be at least 0",
+    ),
+    "Conv2d: padding by name": (
+        lambda: nn.Conv2d(1, 2, 3, padding="same"),
+        TypeError,
+        "padding must be an integer",
+    ),
+    "Conv2d: dilation 0": (lambda: nn.Conv2d(1, 2, 3, dilation=0), ValueError, "dilation must be at least 1"),
+    "Conv2d: groups": (
+        lambda: nn.Conv2d(4, 6, 3, groups=4),
+        ValueError,
+        "groups=4 must divide in_channels=4 and out",
+    ),
+    "Conv2d: channels": (lambda: nn.Conv2d(1, 2, 3)(IMAGES), ValueError, r"\(2, 3, 8, 8\)"),
+    "Conv2d: too small": (
+        lambda: nn.Conv2d(3, 2, 9)(IMAGES),
+        ValueError,
+        "kernel is larger than the padded image",
+    ),
+    "Conv2d: rows": (lambda: nn.Conv2d(3, 2, 3)(ROWS), ValueError, r"expected images \(N, C, H, W\)"),
+    "BatchNorm1d: none": (lambda: nn.BatchNorm1d(0), ValueError, "num_features must be at least 1"),
+    "BatchNorm1d: images": (
+        lambda: nn.BatchNorm1d(3)(IMAGES),
+        ValueError,
+        r"expected \(N, C\) or \(N, C, L\) with C = 3",
+    ),
+    "BatchNorm1d: one row": (
+        lambda: nn.BatchNorm1d(3)(ROWS[:1]),
+        ValueError,
+        "more than 1 value per channel",
+    ),
+    "BatchNorm2d: rows": (
+        lambda: nn.BatchNorm2d(3)(ROWS),
+        ValueError,
+        r"expected \(N, C, H, W\) with C = 3, got \(2, 3\)",
+    ),
+    "BatchNorm2d: channels": (
+        lambda: nn.BatchNorm2d(4)(IMAGES),
+        ValueError,
+        r"with C = 4, got \(2, 3, 8, 8\)",
+    ),
+    "BatchNorm2d: eps": (
+        lambda: nn.BatchNorm2d(4, eps=-1e-5),
+        ValueError,
+        "eps must be finite and at least 0",
+    ),
+    "BatchNorm2d: momentum": (
+        lambda: nn.BatchNorm2d(4, momentum=1.5),
+        ValueError,
+        r"momentum .* within \[0, 1\]",
+    ),
+    "BatchNorm2d: None": (
+        lambda: nn.BatchNorm2d(4, momentum=None),
+        TypeError,
+        "momentum must be a number, got None",
+    ),
+    "Dropout: p": (lambda: nn.Dropout(1.5), ValueError, r"p must be finite and within \[0, 1\], got 1.5"),
+    "Dropout: rng": (lambda: nn.Dropout(rng=0), TypeError, "rng must be a np.random.Generator"),
+    "ReLU: text": (lambda: nn.ReLU()("text"), TypeError, "a Tensor holds"),
+    "GELU: text": (lambda: nn.GELU()(np.array(["a"])), TypeError, "a Tensor holds"),
+    "Tanh: text": (lambda: nn.Tanh()("text"), TypeError, "a Tensor holds"),
+    "Sigmoid: complex": (lambda: nn.Sigmoid()(np.array([1j])), TypeError, "a Tensor holds .*complex128"),
+    "LeakyReLU: slope": (lambda: nn.LeakyReLU("steep"), TypeError, "negative_slope must be a number"),
+    "LeakyReLU: nan": (lambda: nn.LeakyReLU(float("nan")), ValueError, "negative_slope must be finite"),
+    "MaxPool2d: kernel": (lambda: nn.MaxPool2d(0), ValueError, "kernel_size must be at least 1"),
+    "MaxPool2d: padding": (lambda: nn.MaxPool2d(2, padding=2), ValueError, "padding must be at most half"),
+    "MaxPool2d: too small": (lambda: nn.MaxPool2d(9)(IMAGES), ValueError, "larger than the padded image"),
+    "AvgPool2d: stride": (lambda: nn.AvgPool2d(2, stride=0), ValueError, "stride must be at least 1"),
+    "AvgPool2d: rows": (lambda: nn.AvgPool2d(2)(ROWS), ValueError, r"expected images \(N, C, H, W\)"),
+    "AdaptiveAvgPool2d: 2": (lambda: nn.AdaptiveAvgPool2d(2), ValueError, "only output_size 1 is provided"),
+    "AdaptiveAvgPool2d: rows": (
+        lambda: nn.AdaptiveAvgPool2d()(ROWS),
+        ValueError,
+        r"expected images \(N, C, H, W\)",
+    ),
+    "Flatten: a number": (lambda: nn.Flatten()(3.0), ValueError, "out of range"),
+    "Identity: text": (lambda: nn.Identity()("text"), TypeError, "a Tensor holds"),
+    "Sequential: a function": (lambda: nn.Sequential(F.relu), TypeError, "child '0' must be a Module"),
+    "Sequential: a list": (lambda: nn.Sequential([nn.ReLU()]), TypeError, "child '0' must be a Module"),
+    "Sequential: a dot": (
+        lambda: nn.Sequential({"a.b": nn.ReLU()}),
+        ValueError,
+        "a text without dots, got 'a.b'",
+    ),
+    "Sequential: taken": (
+        lambda: nn.Sequential({"train": nn.ReLU()}),
+        ValueError,
+        "the name 'train' is taken",
+    ),
+    "Sequential: index": (lambda: nn.Sequential(nn.ReLU())[1], IndexError, "no child 1 in a Sequential of 1"),
+    "Concat: sizes": (
+        lambda: nn.Concat(nn.Identity(), nn.MaxPool2d(2))(IMAGES),
+        ValueError,
+        r"agree in all but the channels, got \(2, 3, 8, 8\), \(2, 3, 4, 4\)",
+    ),
+    "Concat: nothing": (lambda: nn.Concat()(IMAGES), ValueError, "needs branches .* got none"),
+    "Residual: shapes": (
+        lambda: nn.Residual(nn.MaxPool2d(2))(IMAGES),
+        ValueError,
+        r"body gives \(2, 3, 4, 4\) and shortcut \(2, 3, 8, 8\)",
+    ),
+    "Residual: body": (lambda: nn.Residual(F.relu), TypeError, "child 'body' must be a Module"),
+    "Module: no forward": (lambda: nn.Module()(ROWS), NotImplementedError, "Module.forward"),
+    "Module: hook": (lambda: nn.ReLU().register_forward_hook(3), TypeError, "a forward hook is a function"),
+    "Module: buffer": (
+        lambda: nn.Module().register_buffer("b", [1]),
+        TypeError,
+        "buffer b must be a NumPy array",
+    ),
+    "Module: buffer's name": (
+        lambda: nn.Module().register_buffer("training", np.ones(1)),
+        ValueError,
+        "the name 'training' is taken",
+    ),
+    "Module: state": (lambda: nn.ReLU().load_state_dict([1]), TypeError, "a state is a dict"),
+    "Module: layer": (lambda: nn.ReLU().layer(3), TypeError, "a layer is named by its dotted path"),
+    "Hook: unknown layer": (
+        lambda: nn.ReLU().layer("x"),
+        ValueError,
+        "no layer 'x' in this ReLU; there are: none",
+    ),
+    "Parameter: integers": (lambda: nn.Parameter(np.array([1])), TypeError, "only floating tensors"),
+    "Parameter: a Tensor": (lambda: nn.Parameter(Tensor([1.0])), TypeError, "data is a Tensor already"),
+    "summary: model": (lambda: nn.summary(F.relu, (1,)), TypeError, "model must be a Module"),
+    "summary: shape": (
+        lambda: nn.summary(nn.ReLU(), (0, 8)),
+        ValueError,
+        "each of input_shape must be at least 1",
+    ),
+    "summary: channels": (lambda: nn.summary(nn.Conv2d(2, 2, 3), (1, 8, 8)), ValueError, r"\(1, 1, 8, 8\)"),
+    # functional
+    "F.leaky_relu": (lambda: F.leaky_relu(ROWS, None), TypeError, "negative_slope must be a number"),
+    "F.softmax: T": (
+        lambda: F.softmax(ROWS, temperature=0.0),
+        ValueError,
+        "temperature must be .* > 0, got 0.0",
+    ),
+    "F.softmax: axis": (lambda: F.softmax(ROWS, axis=2), ValueError, "axis 2 is out of range"),
+    "F.log_softmax: T": (lambda: F.log_softmax(ROWS, temperature=-1), ValueError, "temperature must be"),
+    "F.linear": (lambda: F.linear(ROWS, np.zeros((2, 4), np.float32)), ValueError, r"\(2, 3\) and \(2, 4\)"),
+    "F.linear: bias": (
+        lambda: F.linear(ROWS, np.zeros((2, 3), np.float32), np.zeros(3, np.float32)),
+        ValueError,
+        r"bias \(2,\), got \(3,\)",
+    ),
+    "F.conv2d": (lambda: F.conv2d(IMAGES, np.zeros((2, 2, 3, 3), np.float32)), ValueError, "3 channels"),
+    "F.max_pool2d": (lambda: F.max_pool2d(IMAGES, -1), ValueError, "kernel_size must be at least 1"),
+    "F.avg_pool2d": (lambda: F.avg_pool2d(IMAGES, 2, padding=3), ValueError, "padding must be at most half"),
+    "F.adaptive_avg_pool2d": (lambda: F.adaptive_avg_pool2d(IMAGES, 3), ValueError, "only output_size 1"),
+    "F.batch_norm: none": (lambda: F.batch_norm(ROWS, None, None), ValueError, "running_mean is needed"),
+    "F.batch_norm: shape": (
+        lambda: F.batch_norm(ROWS, np.zeros(2), np.ones(3)),
+        ValueError,
+        r"running_mean must be an array \(3,\) for x \(2, 3\), got \(2,\)",
+    ),
+    "F.batch_norm: list": (
+        lambda: F.batch_norm(ROWS, [0.0] * 3, [1.0] * 3, training=True),
+        ValueError,
+        "running_mean must be an array",
+    ),
+    "F.batch_norm: vector": (
+        lambda: F.batch_norm(ROWS[0], None, None, training=True),
+        ValueError,
+        r"\(N, C, ...\)",
+    ),
+    "F.batch_norm: momentum": (
+        lambda: F.batch_norm(ROWS, None, None, training=True, momentum=2),
+        ValueError,
+        "momentum must be",
+    ),
+    "F.dropout": (lambda: F.dropout(ROWS, -0.1), ValueError, "p must be finite and within"),
+    "F.pad: odd": (lambda: F.pad(ROWS, (1, 2, 3)), ValueError, "pad must be up to 2 pairs in a row"),
+    "F.pad: many": (lambda: F.pad(ROWS, (1, 1) * 3), ValueError, r"for x \(2, 3\), got \(1, 1, 1, 1, 1, 1\)"),
+    "F.pad: negative": (lambda: F.pad(ROWS, (-1, 0)), ValueError, "pairs"),
+    "F.cross_entropy: range": (lambda: F.cross_entropy(ROWS, [0, 3]), ValueError, "got 3 at index 1"),
+    "F.cross_entropy: negative": (lambda: F.cross_entropy(ROWS, [-1, 0]), ValueError, "got -1 at index 0"),
+    "F.cross_entropy: floats": (
+        lambda: F.cross_entropy(ROWS, [0.0, 1.0]),
+        TypeError,
+        "labels must be integers",
+    ),
+    "F.cross_entropy: length": (
+        lambda: F.cross_entropy(ROWS, [0]),
+        ValueError,
+        r"labels \(2,\) .* got \(1,\)",
+    ),
+    "F.cross_entropy: empty": (lambda: F.cross_entropy(ROWS[:0], []), ValueError, "N, K >= 1"),
+    "F.cross_entropy: rows": (lambda: F.cross_entropy(ROWS, ROWS), ValueError, "must be probabilities"),
+    "F.cross_entropy: smoothing": (
+        lambda: F.cross_entropy(ROWS, [0, 1], label_smoothing=1.1),
+        ValueError,
+        r"label_smoothing must be within \[0, 1\]",
+    ),
+    "F.cross_entropy: T": (
+        lambda: F.cross_entropy(ROWS, [0, 1], temperature=0),
+        ValueError,
+        "temperature must be",
+    ),
+    "F.cross_entropy: reduction": (
+        lambda: F.cross_entropy(ROWS, [0, 1], reduction="total"),
+        ValueError,
+        "reduction must be",
+    ),
+    "F.cross_entropy: weight": (lambda: F.cross_entropy(ROWS, [0, 1], [1.0]), ValueError, "weight must be 3"),
+    "F.mse_loss: shapes": (
+        lambda: F.mse_loss(ROWS, ROWS[0]),
+        ValueError,
+        r"\(2, 3\) and target \(3,\) differ",
+    ),
+    "F.mse_loss: reduction": (lambda: F.mse_loss(ROWS, ROWS, reduction=""), ValueError, "reduction must be"),
+    "F.one_hot: range": (lambda: F.one_hot([3], 3), ValueError, "0 ... 2 for 3 classes, got 3 at index 0"),
+    "F.one_hot: classes": (lambda: F.one_hot([0], 0), ValueError, "num_classes must be at least 1"),
+    "F.relu": (lambda: F.relu("text"), TypeError, "a Tensor holds"),
+    "F.gelu": (lambda: F.gelu("text"), TypeError, "a Tensor holds"),
+    "F.tanh": (lambda: F.tanh(None), TypeError, "a Tensor holds"),
+    "F.sigmoid": (lambda: F.sigmoid({}), TypeError, "a Tensor holds"),
+    # init
+    "init.kaiming_uniform_": (
+        lambda: init.kaiming_uniform_(Tensor([1.0])),
+        ValueError,
+        r"weight \(out, in, ...\)",
+    ),
+    "init.kaiming_uniform_: mode": (
+        lambda: init.kaiming_uniform_(WEIGHT, mode="in"),
+        ValueError,
+        "mode must be",
+    ),
+    "init.kaiming_normal_": (
+        lambda: init.kaiming_normal_(WEIGHT, nonlinearity="swish"),
+        ValueError,
+        "nonlinearity must be one of .*relu.* got 'swish'",
+    ),
+    "init.xavier_uniform_": (lambda: init.xavier_uniform_(ROWS), TypeError, "expected a Tensor or Parameter"),
+    "init.zeros_": (lambda: init.zeros_(computed()), ValueError, "only a floating leaf can be filled"),
+    "init.uniform_": (lambda: init.uniform_(WEIGHT, 1, 0), ValueError, "low must be at most high"),
+    # models
+    "models.mlp": (lambda: models.mlp(4, (0,), 2), ValueError, "each of hidden must be at least 1"),
+    "models.mlp: hidden": (lambda: models.mlp(4, 2.5, 2), TypeError, "hidden must be an integer or several"),
+    "models.mlp: dropout": (lambda: models.mlp(4, 2, 2, dropout=2), ValueError, r"within \[0, 1\]"),
+    "models.lenet": (
+        lambda: models.lenet(image_size=8),
+        ValueError,
+        "12 x 12 pixels or more, got image_size 8",
+    ),
+    "models.small_cnn": (
+        lambda: models.small_cnn(pool_after=(9,)),
+        ValueError,
+        "pool_after must name blocks of 1 ...",
+    ),
+    "models.small_cnn: widths": (lambda: models.small_cnn(widths=()), ValueError, "at least one width"),
+    "models.tiny_resnet": (lambda: models.tiny_resnet(widths=[]), ValueError, "at least one width"),
+    "models.tiny_resnet: blocks": (
+        lambda: models.tiny_resnet(blocks=0),
+        ValueError,
+        "blocks must be at least 1",
+    ),
+    "models.inception_block": (
+        lambda: models.inception_block(1, (2, 2)),
+        ValueError,
+        "widths must be 4 numbers",
+    ),
+    "models.small_cnn: image": (
+        lambda: models.small_cnn()(np.zeros((2, 1, 1, 9), np.float32)),
+        ValueError,
+        "larger than the padded image",
+    ),
+    "eval_mode: model": (lambda: nn.eval_mode(F.relu).__enter__(), TypeError, "model must be a Module"),
+}
+
+
+@pytest.mark.parametrize("attempt, error, message", CASES.values(), ids=CASES.keys())
+def test_bad_input_is_refused_in_words(attempt, error, message):
+    with pytest.raises(error, match=message) as raised:
+        attempt()
+    assert "broadcast" not in str(raised.value)
+
+
+def public(module, prefix=""):
+    own = [
+        name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+    ]
+    return {prefix + name for name in own if not name.startswith("_")}
+
+
+INNER = {"F.floating", "F.without_none", "init.fans", "init.gain", "init.chosen_fan", "init.check_tensor"}
+INNER |= {"models.residual_block", "models.conv_bn_relu", "models.add_head", "models.sizes"}
+
+
+def test_every_public_name_has_a_case():
+    names = set(nn.__all__) - {"functional", "init", "models"}
+    names |= public(F, "F.") | public(init, "init.") | public(models, "models.")
+    assert names - INNER == {case.split(":")[0] for case in CASES}
