@@ -77,6 +77,8 @@ def checked(
 
 def classes_of(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim == 1:
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} (N,) must be integers, got {array.dtype}")
         return array
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
         raise ValueError(f"{name} must be classes (N,) or rows (N, K), got {array.dtype} {array.shape}")

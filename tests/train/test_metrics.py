@@ -1,0 +1,112 @@
+"""Metrics by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl.nn as nn
+from minidl.train import accuracy, confusion_matrix, per_class_accuracy, predict
+from minidl.train.intervals import wilson_interval
+
+LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 5.0], [9.0, 0.0, 0.0]])  # classes 0, 1, 2, 0
+LABELS = np.array([0, 1, 1, 0])
+
+
+def test_accuracy_by_hand():
+    assert accuracy(LOGITS, LABELS) == 0.75
+    assert accuracy([0, 1, 2, 0], LABELS) == 0.75
+    assert accuracy(LOGITS, np.eye(3)[LABELS]) == 0.75
+    assert isinstance(accuracy(LOGITS, LABELS), float)
+
+
+def test_the_confusion_matrix_has_the_true_class_as_its_row():
+    expected = [[2, 0, 0], [0, 1, 1], [0, 0, 0]]
+    assert confusion_matrix(LOGITS, LABELS).tolist() == expected
+    assert confusion_matrix([0, 1, 2, 0], LABELS).tolist() == expected
+    assert confusion_matrix([0, 1], [0, 1], num_classes=3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_per_class_accuracy_is_recall_with_wilsons_interval():
+    result = per_class_accuracy(LOGITS, LABELS)
+    assert result.n.tolist() == [2, 2, 0]
+    assert result.mean[:2].tolist() == [1.0, 0.5] and np.isnan(result.mean[2])
+    for i, right in enumerate([2, 1]):
+        one = wilson_interval(right, 2)
+        assert (result.low[i], result.high[i]) == (one.low, one.high)
+    assert (result.low[2], result.high[2]) == (0, 1)
+
+
+pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@given(pairs)
+def test_the_mean_of_the_recalls_weighted_by_count_is_the_accuracy(pairs):
+    predicted, labels = np.array(pairs).T
+    recalls = per_class_accuracy(predicted, labels, num_classes=4)
+    seen = recalls.n > 0
+    assert np.isclose(
+        (recalls.mean[seen] * recalls.n[seen]).sum() / recalls.n.sum(), accuracy(predicted, labels)
+    )
+
+
+@given(pairs, st.randoms(use_true_random=False))
+def test_the_order_of_the_images_does_not_matter(pairs, random):
+    shuffled = random.sample(pairs, len(pairs))
+    a, b = (confusion_matrix(*np.array(p).T, num_classes=4) for p in (pairs, shuffled))
+    assert np.array_equal(a, b) and a.sum() == len(pairs)
+
+
+def test_predict_gives_all_logits_whatever_the_batch_size_and_leaves_the_mode():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 2, rng=np.random.default_rng(0)))
+    model.layer("1").eval()
+    modes, state = [module.training for module in model.modules()], model.state_dict()
+    images = np.random.default_rng(1).random((7, 3), np.float32)
+    logits = predict(model, images)
+    assert isinstance(logits, np.ndarray) and logits.shape == (7, 2)
+    for batch_size in (1, 3, 7):
+        assert np.allclose(predict(model, images, batch_size), logits, atol=1e-6)
+    assert [module.training for module in model.modules()] == modes
+    assert all(np.array_equal(state[key], value) for key, value in model.state_dict().items())
+
+
+def test_predict_restores_the_mode_when_the_model_raises():
+    model = nn.Sequential(nn.Dropout(), nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="Linear"):
+        predict(model, np.zeros((2, 3), np.float32))
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    "attempt, error, message",
+    [
+        (lambda: accuracy(LOGITS, LABELS[:3]), ValueError, r"got \(4, 3\) and \(3,\)"),
+        (lambda: accuracy([], []), ValueError, "N > 0"),
+        (lambda: accuracy(LOGITS, [0, 1, 3, 0]), ValueError, "0 ... 2 for 3 classes, got 3 at index 2"),
+        (lambda: accuracy(LOGITS, [0, 1, -1, 0]), ValueError, "got -1 at index 2"),
+        (
+            lambda: accuracy(LOGITS, [0.0, 1.0, 1.0, 0.0]),
+            TypeError,
+            r"labels \(N,\) must be integers, got float64",
+        ),
+        (lambda: accuracy(LOGITS * np.nan, LABELS), ValueError, "predictions hold NaN"),
+        (lambda: accuracy(LOGITS[None], LABELS[None]), ValueError, r"classes \(N,\) or rows \(N, K\)"),
+        (lambda: accuracy(1, 1), ValueError, r"\(\)"),
+        (lambda: accuracy(["a"], [0]), TypeError, r"predictions \(N,\) must be integers"),
+        (lambda: confusion_matrix(LOGITS, LABELS, num_classes=4), ValueError, r"not clear: \[3, 4\]"),
+        (lambda: confusion_matrix([2], [0], num_classes=2), ValueError, "got 2 at index 0"),
+        (lambda: confusion_matrix([0], [0], num_classes=0), ValueError, "num_classes must be at least 1"),
+        (lambda: per_class_accuracy(LOGITS, LABELS, confidence=95), ValueError, "confidence must be"),
+        (
+            lambda: predict(nn.Identity(), np.zeros((0, 2))),
+            ValueError,
+            r"no images to predict, got shape \(0, 2\)",
+        ),
+        (lambda: predict(nn.Identity(), np.float32(3)), ValueError, "no images to predict"),
+        (lambda: predict(nn.Identity(), np.zeros((2, 2)), 0), ValueError, "batch_size must be at least 1"),
+        (lambda: predict(np.tanh, np.zeros((2, 2))), TypeError, "model must be a Module"),
+    ],
+)
+def test_bad_input_is_refused_in_words(attempt, error, message):
+    with pytest.raises(error, match=message):
+        attempt()
