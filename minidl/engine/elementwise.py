@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from minidl.engine import jit, kernels
 from minidl.engine.op import Op, check_number, unbroadcast
 
 
@@ -188,6 +189,11 @@ class ReLU(Op):
         return np.maximum(x, 0)
 
     def backward(self, grad):
+        if self.rule is backprop_rule and jit.pays_to_compile(grad):
+            grad_x = np.empty(grad.shape, grad.dtype)
+            rows = [np.ascontiguousarray(a).reshape(len(a), -1) for a in (grad, self.x, grad_x)]
+            jit.run(0.5 * grad.size, (kernels.relu_backward, len(grad), *rows))
+            return grad_x
         return self.rule(grad, self.x)
 
 

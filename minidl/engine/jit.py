@@ -1,8 +1,8 @@
 """The one switch between compiled kernels and plain Python, and the one place that decides on threads.
 
-Kernels are plain functions (kernels.py).  ``run`` shares a batch out among a few threads, each calling the
+Kernels are plain functions (kernels.py). ``run`` shares a batch out among a few threads, each calling the
 compiled kernel on its range; compiled code does not hold the interpreter's lock, and the threads sleep when
-there is nothing to do.  BLAS keeps to one thread per call meanwhile: its own would fight ours for the cores,
+there is nothing to do. BLAS keeps to one thread per call meanwhile: its own would fight ours for the cores,
 and they spin for tens of milliseconds after a product, which halves the speed of whatever runs next.
 
 MINIDL_DEBUG=1 (or NUMBA_DISABLE_JIT=1), or ``with minidl.debug():`` for the calls inside it, leaves the
@@ -11,6 +11,7 @@ kernels plain Python in one thread: a breakpoint inside them works, and Numba is
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -24,7 +25,11 @@ from types import FunctionType
 import numpy as np
 
 PARTS = 8  # a sum over a batch is split into this many parts on any number of threads, so its bits stay
-WORTH_A_THREAD = 100_000  # nanoseconds of work below which waking a second thread costs more than it saves
+WAKING = 50_000  # nanoseconds until a sleeping thread begins to work
+WORTH_A_THREAD = 2 * WAKING  # nanoseconds of work, below which waking a thread costs more than it saves
+
+
+# ---- compiled or plain
 
 
 def _is_set(variable: str) -> bool:
@@ -49,11 +54,19 @@ def compiled(kernel: FunctionType) -> Callable:
     return kernel if _debugging.get() else _twins(kernel.__module__)[kernel.__name__]
 
 
+def pays_to_compile(array: np.ndarray) -> bool:
+    """Whether a kernel is worth having where NumPy would do: for a large array, and not while debugging."""
+    return array.size > 200_000 and not _debugging.get()
+
+
 @cache
 def _twins(module: str) -> dict[str, Callable]:
     """The module's functions, each compiled at its first call and calling the others' compiled twins."""
     import numba
+    import scipy.linalg.cython_blas  # noqa: F401  the BLAS of compiled code, to be found by the next line
 
+    _blas_libraries.cache_clear()
+    _keep_freed_memory()
     twins = dict(vars(sys.modules[module]))
     for name, function in vars(sys.modules[module]).items():
         if isinstance(function, FunctionType):
@@ -64,28 +77,47 @@ def _twins(module: str) -> dict[str, Callable]:
     return twins
 
 
-def run(kernel: FunctionType, count: int, nanoseconds: float, *arguments: object) -> None:
-    """Call ``kernel(first, last, *arguments)`` on ranges that cover 0 ... count, one range per thread.
+def _keep_freed_memory() -> None:
+    """Have glibc keep up to 512 MB of freed memory for the next arrays.
 
-    The kernel writes into arrays among its arguments.  ``nanoseconds``: how long one thread takes, roughly.
+    Otherwise it goes back to the system at the end of each training step, and the next step pays one page
+    fault per 4 KB for it: in a virtual machine, as long as the convolutions take.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # mallopt's names for them
+    with suppress(OSError, AttributeError, TypeError):  # another C library, with its own ways
+        libc = ctypes.CDLL(None)
+        libc.mallopt(trim_threshold, 512 * 2**20)
+        libc.mallopt(mmap_threshold, 32 * 2**20)  # the largest it takes
+
+
+# ---- work for all threads
+
+
+def run(nanoseconds: float, *calls: tuple) -> None:
+    """Do each call (kernel, count, *arguments): kernel(first, last, *arguments) over 0 ... count.
+
+    Every thread takes one range of each call, so no call may need what another one computes. Kernels write
+    into arrays among their arguments. ``nanoseconds``: how long one thread would take for all, roughly.
     """
     if _debugging.get():
-        kernel(0, count, *arguments)
-    else:
-        with one_blas_thread:
-            _share(compiled(kernel), count, nanoseconds, arguments)
+        for kernel, count, *arguments in calls:
+            kernel(0, count, *arguments)
+        return
+    compiled_calls = [(compiled(kernel), *rest) for kernel, *rest in calls]
+    with one_blas_thread:
+        _share(nanoseconds, compiled_calls)
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``a @ b``, its rows shared out among our threads where BLAS would have used its own."""
-    multiply_adds = a.size * b.shape[-1]
+    multiply_adds = a.size * b.shape[-1] if b.ndim > 1 else 0
     if multiply_adds < 2**18 or _debugging.get():  # OpenBLAS too takes one thread below this
         return a @ b
     with one_blas_thread:
-        if a.ndim != 2 or b.ndim != 2:
+        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
             return a @ b
         product = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
-        _share(_rows_of_product, a.shape[0], multiply_adds / 50, (a, b, product))
+        _share(multiply_adds / 40, [(_rows_of_product, len(a), a, b, product)])
         return product
 
 
@@ -93,20 +125,7 @@ def _rows_of_product(first: int, last: int, a: np.ndarray, b: np.ndarray, produc
     np.matmul(a[first:last], b, out=product[first:last])
 
 
-# Threads -------------------------------------------------------------------------------------------------
-
-
-def num_threads() -> int:
-    """How many threads share a batch: MINIDL_NUM_THREADS, OMP_NUM_THREADS or one per core, at most 8."""
-    return _threads
-
-
-def set_num_threads(count: int) -> None:
-    """Use ``count`` threads from now on.  Raises ValueError below 1."""
-    global _threads
-    if count < 1:
-        raise ValueError(f"the number of threads must be at least 1, got {count}")
-    _threads = min(count, PARTS)
+# ---- threads
 
 
 def _default_threads() -> int:
@@ -120,63 +139,75 @@ def _default_threads() -> int:
 _threads = _default_threads()
 
 
-def _share(function: Callable, count: int, nanoseconds: float, arguments: tuple) -> None:
-    """Call function(first, last, *arguments) on equal ranges: the first here, the others on the workers."""
-    threads = min(_threads, count) if nanoseconds > WORTH_A_THREAD else 1
-    cuts = [count * i // threads for i in range(threads + 1)]
+def num_threads() -> int:
+    """How many threads share a batch: MINIDL_NUM_THREADS, OMP_NUM_THREADS or one per core, at most 8."""
+    return _threads
+
+
+def set_num_threads(count: int) -> None:
+    """Share a batch among ``count`` threads from now on, at most 8. Raises ValueError below 1."""
+    global _threads
+    if count < 1:
+        raise ValueError(f"the number of threads must be at least 1, got {count}")
+    _threads = min(count, PARTS)
+
+
+def _share(nanoseconds: float, calls: list[tuple]) -> None:
+    """Do a share of every call here, the larger one as it starts first, and the others on the workers."""
+    threads = _threads if nanoseconds > WORTH_A_THREAD else 1
+    here = 1 / threads + (1 - 1 / threads) * WAKING / max(nanoseconds, WAKING)
+    cuts = [0.0, here, *[here + (1 - here) * i / (threads - 1) for i in range(1, threads)]]
     finished: SimpleQueue = SimpleQueue()
-    for first, last in zip(cuts[1:-1], cuts[2:], strict=True):
-        _workers.submit(finished, function, first, last, arguments)
-    try:
-        function(0, cuts[1], *arguments)
-    finally:
-        errors = [finished.get() for _ in range(threads - 1)]
+    for i in range(1, threads):
+        _workers.submit(finished, cuts[i], cuts[i + 1], calls)
+    _do(finished, cuts[0], cuts[1], calls)
+    errors = [finished.get() for _ in range(threads)]
     for error in errors:
         if error is not None:
             raise error
 
 
-class _Workers:
-    """Threads that wait on one queue; PARTS - 1 at most, started when first needed, anew after a fork."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.queue: SimpleQueue = SimpleQueue()
-        self.started = 0
-
-    def submit(self, *task: object) -> None:
-        if self.started < _threads - 1:
-            with self.lock:
-                while self.started < _threads - 1:
-                    threading.Thread(target=self.work, name="minidl", daemon=True).start()
-                    self.started += 1
-        self.queue.put(task)
-
-    def work(self) -> None:
-        while True:
-            _do(*self.queue.get())  # no name here, which would keep the last task's arrays alive
-
-
-def _do(finished: SimpleQueue, function: Callable, first: int, last: int, arguments: tuple) -> None:
+def _do(finished: SimpleQueue, start: float, end: float, calls: list[tuple]) -> None:
     try:
-        function(first, last, *arguments)
+        for function, count, *arguments in calls:
+            function(round(count * start), round(count * end), *arguments)
         finished.put(None)
     except BaseException as error:
         finished.put(error)
 
 
+class _Workers:
+    """Threads that wait on one queue, started when first needed."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.queue: SimpleQueue = SimpleQueue()
+        self.started = 0
+
+    def submit(self, *task: object) -> None:
+        with self.lock:
+            while self.started < _threads - 1:
+                threading.Thread(target=self.work, name="minidl", daemon=True).start()
+                self.started += 1
+        self.queue.put(task)
+
+    def work(self) -> None:
+        while True:
+            _do(*self.queue.get())  # without a name, which would keep the last task's arrays alive
+
+
 class _OneBlasThread:
     """``with one_blas_thread:`` keeps every BLAS in the process to one thread per call; it costs 5 us.
 
-    NumPy's BLAS and SciPy's, which compiled code calls, are usually two copies.  Blocks may overlap in time
+    NumPy's BLAS and SciPy's, which compiled code calls, are usually two copies. Blocks may overlap in time
     across threads: the first to enter sets the limit and the last to leave lifts it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.lock = threading.Lock()
         self.inside = 0
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         with self.lock:
             if self.inside == 0:
                 self.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
@@ -184,7 +215,7 @@ class _OneBlasThread:
                     library.set_num_threads(1)
             self.inside += 1
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         with self.lock:
             self.inside -= 1
             if self.inside == 0:
@@ -194,20 +225,17 @@ class _OneBlasThread:
 
 @cache
 def _blas_libraries() -> list:
-    import scipy.linalg.cython_blas  # noqa: F401  so that the copy compiled code calls is loaded and found
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-_workers, one_blas_thread = _Workers(), _OneBlasThread()
-
-
-def _after_fork() -> None:
-    """A forked child has this module's objects but not its threads."""
+def _start_anew() -> None:
+    """Also in a forked child, which has this module's objects but none of its threads."""
     global _workers, one_blas_thread
     _workers, one_blas_thread = _Workers(), _OneBlasThread()
 
 
+_start_anew()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_start_anew)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.engine.jit import matmul
 from minidl.engine.op import Op, unbroadcast
 
 
@@ -20,7 +21,7 @@ class MatMul(Op):
         self.a_shape, self.b_shape = a.shape, b.shape
         self.a = a[np.newaxis, :] if a.ndim == 1 else a
         self.b = b[:, np.newaxis] if b.ndim == 1 else b
-        return a @ b
+        return matmul(a, b)
 
     def backward(self, grad):
         if len(self.b_shape) == 1:
@@ -29,10 +30,10 @@ class MatMul(Op):
             grad = np.expand_dims(grad, -2)  # (..., m) -> (..., 1, m)
         grad_a = grad_b = None
         if self.needs[0]:
-            grad_a = grad @ swap_last(self.b)  # (n, m) @ (m, k) -> (n, k)
+            grad_a = matmul(grad, swap_last(self.b))  # (n, m) @ (m, k) -> (n, k)
             grad_a = unbroadcast(grad_a, self.a.shape).reshape(self.a_shape)
         if self.needs[1]:
-            grad_b = swap_last(self.a) @ grad  # (k, n) @ (n, m) -> (k, m)
+            grad_b = matmul(swap_last(self.a), grad)  # (k, n) @ (n, m) -> (k, m)
             grad_b = unbroadcast(grad_b, self.b.shape).reshape(self.b_shape)
         return grad_a, grad_b
 
@@ -46,15 +47,15 @@ class Linear(Op):
         if bias and bias[0].shape != weight.shape[:1]:
             raise ValueError(f"expected bias ({weight.shape[0]},), got {bias[0].shape}")
         self.x, self.weight, self.has_bias = x, weight, bool(bias)
-        y = x @ weight.T
+        y = matmul(x, weight.T)
         if bias:
             y += bias[0]
         return y
 
     def backward(self, grad):
         rows = grad.reshape(-1, grad.shape[-1])  # (N, out)
-        grad_x = grad @ self.weight if self.needs[0] else None
-        grad_weight = rows.T @ self.x.reshape(-1, self.x.shape[-1]) if self.needs[1] else None
+        grad_x = matmul(grad, self.weight) if self.needs[0] else None
+        grad_weight = matmul(rows.T, self.x.reshape(-1, self.x.shape[-1])) if self.needs[1] else None
         if not self.has_bias:
             return grad_x, grad_weight
         return grad_x, grad_weight, rows.sum(axis=0) if self.needs[2] else None
