@@ -137,6 +137,7 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
                 f"input {i} of {name} was changed after the forward pass, {parent!r}: run it again"
             )
     op.needs = tuple(needs)
+    grad = np.asarray(grad)  # of arrays without axes NumPy makes numbers
     grads = op.backward(grad)
     grads = grads if isinstance(grads, tuple | list) else (grads,)
     if len(grads) != len(needs):

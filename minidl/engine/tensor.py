@@ -106,9 +106,9 @@ def apply(op: Op, *inputs: Any) -> Tensor:
 class Tensor(Value):
     """An array ``data`` and, if a gradient is wanted, the Op and the parents that it was computed from.
 
-    Python numbers and lists become float32; NumPy arrays keep their dtype. ``grad`` is a NumPy array, or None
-    before the first ``backward``. Assigning ``data`` (so also ``t.data -= step``) makes a new version, and
-    ``backward`` through a graph that was built from the old one is refused.
+    Python numbers and lists become float32; a NumPy array keeps its dtype and is shared, not copied. ``grad``
+    is a NumPy array, or None before the first ``backward``. Assigning ``data`` (so also ``t.data -= step``)
+    makes a new version, and ``backward`` through a graph that was built from the old one is refused.
     """
 
     requires_grad = False
@@ -142,7 +142,7 @@ class Tensor(Value):
             self.requires_grad_()
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for this leaf's gradient, or no longer, from the next forward pass on."""
+        """Ask for this leaf's gradient, or no longer."""
         if requires_grad and self._data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
         if self.op is not None and not requires_grad:

@@ -361,6 +361,24 @@ def test_an_op_may_return_a_numpy_number_where_the_input_has_no_axes():
     assert x.grad == 2
 
 
+def test_backward_gets_arrays_where_numpy_makes_numbers():
+    seen = []
+
+    class Watching(Op):
+        def forward(self, x):
+            return x + 0
+
+        def backward(self, grad):
+            seen.append(type(grad))
+            return grad
+
+    x = leaf(3.0)
+    watched = apply(Watching(), x)
+    (abs(watched) + abs(watched)).backward()  # two gradients without axes, added up
+    apply(Watching(), abs(x)).backward()
+    assert seen == [np.ndarray, np.ndarray]
+
+
 def test_an_error_in_the_middle_of_backward_leaves_every_grad_as_it_was():
     def fail(grad):
         raise ZeroDivisionError
