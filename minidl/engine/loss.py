@@ -44,8 +44,9 @@ class CrossEntropy(Op):
 
     ``labels`` are integers (N,) or rows of probabilities (N, K). M is 1 for reduction "sum"; for "mean" it is
     N, or with class weights w and integer labels the sum of w over the labels (PyTorch's convention). "none"
-    keeps the N losses. The target is a constant to the gradient. Then dloss_n/dz = (p sum_c w_c t_c - w t) / T,
-    which is (p - t) / T without weights.
+    keeps the N losses. The target is a constant to the gradient:
+
+        dloss_n/dz = (p sum_c w_c t_c - w t) / T,    which is (p - t) / T without weights
     """
 
     def __init__(
