@@ -29,7 +29,7 @@ from minidl.classroom.compare import short
 from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
 from minidl.classroom.stubs import plain_function
 
-EXAMPLES = 50  # cases that a law tries, the same ones for everybody
+EXAMPLES = 100  # cases that a law tries, the same ones for everybody
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Exercise:
         return results
 
     def try_law(self, text: str, implementation: Callable | type) -> Result:
-        """Try one law. A law that never called the implementation has shown nothing, so it fails."""
+        """Try one law. One that never calls the implementation cannot pass; an error of its own is raised."""
         law, implementation, case = self.find_law(text), self.adapt(implementation), {}
         before = implementation.calls
         try:
@@ -178,6 +178,8 @@ class Exercise:
                 law.function(implementation)
         except Exception as error:
             calls = implementation.calls - before
+            if calls == 0:
+                raise  # the law's own fault, which nobody's answer should bear
             return Result(text, False, calls, explained(error, implementation), case, error)
         calls = implementation.calls - before
         if calls == 0:

@@ -5,11 +5,11 @@ Numbers are quarters, so a failing case can be followed by hand and is exact in 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays as numpy_arrays
 from hypothesis.strategies import SearchStrategy
 
 
@@ -24,14 +24,17 @@ def shapes(min_dims: int = 1, max_dims: int = 3, max_side: int = 4) -> SearchStr
 
 
 @st.composite
-def arrays(draw, shape=None, elements: SearchStrategy[float] | None = None) -> np.ndarray:
-    """A float64 array of quarters (or ``elements``); shape is a tuple, a strategy of tuples or shapes()."""
+def arrays(draw, shape=None, low: float = -2, high: float = 2) -> np.ndarray:
+    """A float64 array of quarters in [low, high]; shape is a tuple, a strategy of tuples or shapes()."""
     if not isinstance(shape, tuple):
         shape = draw(shapes() if shape is None else shape)
-    elements = quarters() if elements is None else elements
-    # Each element is drawn by itself while that is quick to shrink; in larger arrays most share one value.
-    fill = st.nothing() if np.prod(shape) <= 12 else elements
-    return draw(numpy_arrays(np.float64, shape, elements=elements, fill=fill))
+    values = sorted(np.arange(round(4 * low), round(4 * high) + 1) / 4, key=lambda v: (abs(v), v < 0))
+    if len(values) > 256:
+        raise ValueError(f"low and high must be at most 63 apart, got {low} and {high}")
+    # All elements in one draw, a byte each: ten times faster than a draw each, and as good to shrink.
+    size = math.prod(shape)
+    numbers = np.frombuffer(draw(st.binary(min_size=size, max_size=size)), np.uint8)
+    return np.array(values)[numbers % len(values)].reshape(shape)
 
 
 def logits(max_rows: int = 3, max_classes: int = 4) -> SearchStrategy[np.ndarray]:
@@ -61,7 +64,7 @@ def images(max_batch: int = 2, max_channels: int = 2, max_side: int = 4) -> Sear
     """Images (N, C, H, W) in [0, 1], float64."""
     sides = st.integers(1, max_side)
     shape = st.tuples(st.integers(1, max_batch), st.integers(1, max_channels), sides, sides)
-    return arrays(shape, quarters(0, 1))
+    return arrays(shape, 0, 1)
 
 
 # The same shape, an axis stretched in one array or one in each, axes missing on the left.
@@ -80,10 +83,10 @@ BROADCASTS = [
 
 
 @st.composite
-def broadcastable_pairs(draw, elements: SearchStrategy[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def broadcastable_pairs(draw, low: float = -2, high: float = 2) -> tuple[np.ndarray, np.ndarray]:
     """Two arrays whose shapes NumPy broadcasts together, in every way that it does."""
     first, second = draw(st.sampled_from(BROADCASTS))
-    return draw(arrays(first, elements)), draw(arrays(second, elements))
+    return draw(arrays(first, low, high)), draw(arrays(second, low, high))
 
 
 class ConvCase(NamedTuple):
