@@ -74,7 +74,11 @@ def save(
         "param_groups": optimizer_state and optimizer_state["param_groups"],
         "generators": rng and {name: g.bit_generator.state for name, g in generators(model, rng).items()},
     }
-    write(Path(path), meta, arrays)
+    try:
+        text = json.dumps(meta, default=np.ndarray.tolist)  # some generators' states hold arrays
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"history and step must hold plain JSON values: {error}") from error
+    write(Path(path), text, arrays)
 
 
 def load(
@@ -145,9 +149,8 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
         raise ValueError(f"{path} is not a checkpoint that save wrote: {error!r}") from error
 
 
-def write(path: Path, meta: dict[str, Any], arrays: Arrays) -> None:
+def write(path: Path, text: str, arrays: Arrays) -> None:
     """The archive at ``path``, whole or not at all."""
-    text = json.dumps(meta, default=np.ndarray.tolist)  # some generators' states hold arrays
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(partial, "wb") as file:
@@ -167,7 +170,7 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     """What ``write`` wrote. OSError if the file cannot be opened; ValueError if it is anything else."""
     with open(path, "rb") as file:
         try:
-            size = os.fstat(file.fileno()).st_size
+            size = file.seek(0, os.SEEK_END)
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
                 stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)

@@ -103,7 +103,8 @@ def fit(
     its mode in any case.
     """
     train, test = check_pair("train", train), None if test is None else check_pair("test", test)
-    check_settings(model, test, epochs, batch_size, max_grad_norm, patience, keep_best)
+    epochs, batch_size = positive_int("epochs", epochs), positive_int("batch_size", batch_size)
+    check_settings(model, optimizer, schedule, test, max_grad_norm, patience, keep_best)
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
     rng, history, best = default_rng_or(rng), History(), None
     if checkpoint is not None and Path(checkpoint).exists():
@@ -248,11 +249,13 @@ def check_pair(name: str, pair: Pair) -> Pair:
     return images, labels
 
 
-def check_settings(model, test, epochs, batch_size, max_grad_norm, patience, keep_best) -> None:
+def check_settings(model, optimizer, schedule, test, max_grad_norm, patience, keep_best) -> None:
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    positive_int("epochs", epochs)
-    positive_int("batch_size", batch_size)
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
+    if schedule is not None and not callable(schedule):
+        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
     if max_grad_norm is not None and check_number("max_grad_norm", max_grad_norm, 0) == 0:
         raise ValueError("max_grad_norm must be above 0")
     if patience is not None:
