@@ -80,7 +80,8 @@ def backward_along(order):
             continue  # a leaf: nothing further back
         grads_of_parents = tensor.op.backward(grads[tensor])
         for parent, grad in zip(tensor.parents, grads_of_parents, strict=True):
-            grads[parent] = grads.get(parent, 0) + grad
+            if grad is not None:  # None: a constant, whose gradient nobody wants
+                grads[parent] = grads.get(parent, 0) + grad
     return grads
 
 
@@ -102,15 +103,14 @@ x = Tensor(1.0, requires_grad=True, name="x")
 u = x * 2
 v = u * 3
 w = u + v
+u.name, v.name, w.name = "u", "v", "w"
 
 too_early = backward_along([w, u, v, x])  # u passes on its 1 before v has handed in its 3
 in_order = backward_along([w, v, u, x])
 
 print(f"u before v: dw/dx = {too_early[x]:.0f}      v before u: dw/dx = {in_order[x]:.0f}")
-print(
-    "topological_order gives",
-    [t.name or type(t.op).__name__ for t in topological_order(w, lambda t: t.parents)],
-)
+in_topological_order = topological_order(w, lambda tensor: [p for p in tensor.parents if p.requires_grad])
+print("topological_order gives", " ".join(tensor.name for tensor in in_topological_order))
 assert too_early[x] == 2 and in_order[x] == 8
 
 # %% [markdown]
