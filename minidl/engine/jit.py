@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from functools import cache
 from queue import SimpleQueue
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 
@@ -212,7 +213,7 @@ class _OneBlasThread:
             if self.inside == 0:
                 self.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
                 for library, _ in self.before:
-                    library.set_num_threads(1)
+                    _set_blas_threads(library, 1)
             self.inside += 1
 
     def __exit__(self, *error: object) -> None:
@@ -220,7 +221,13 @@ class _OneBlasThread:
             self.inside -= 1
             if self.inside == 0:
                 for library, threads in self.before:
-                    library.set_num_threads(threads)
+                    _set_blas_threads(library, threads)
+
+
+def _set_blas_threads(library: Any, count: int) -> None:
+    library.set_num_threads(count)
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread()  # or threadpoolctl would ignore every other thread from now on
 
 
 @cache

@@ -1,0 +1,369 @@
+"""The switch between compiled and plain kernels, and the threads: the same bits on any number of them."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from contextvars import copy_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl
+from minidl.engine import jit, kernels
+from minidl.engine.conv import AvgPool2d, Conv2d, MaxPool2d
+from minidl.engine.elementwise import ReLU
+
+ROOT = Path(minidl.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = jit.num_threads()
+    yield
+    jit.set_num_threads(before)
+
+
+def python(code, **environment):
+    """What the code prints in a Python of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# ---- compiled or plain
+
+IMPORTED = "print(*sorted({'numba', 'scipy', 'matplotlib', 'tqdm'} & set(sys.modules)))"
+CONVOLUTION = """
+import sys
+import numpy as np
+from minidl.engine.conv import Conv2d
+op = Conv2d()
+y = op.forward(np.ones((2, 1, 4, 4)), np.ones((1, 1, 3, 3)), np.ones(1))
+assert y.tolist() == [[[[10, 10], [10, 10]]]] * 2
+assert op.backward(y)[1].tolist() == [[[[80] * 3] * 3]]
+"""
+
+
+def test_importing_minidl_imports_neither_numba_nor_scipy_nor_matplotlib():
+    assert python("import sys, minidl, minidl.engine.conv, minidl.nn;" + IMPORTED) == ""
+
+
+@pytest.mark.parametrize("variable", ["MINIDL_DEBUG", "NUMBA_DISABLE_JIT"])
+def test_with_the_variable_set_kernels_run_without_numba(variable):
+    assert python(CONVOLUTION + IMPORTED, **{variable: "1"}) == ""
+
+
+def test_with_the_variable_0_kernels_are_compiled():
+    assert "numba" in python(CONVOLUTION + IMPORTED, MINIDL_DEBUG="0", NUMBA_DISABLE_JIT="0")
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """As in an ordinary process, also when these tests run under MINIDL_DEBUG=1."""
+    token = jit._debugging.set(False)
+    yield
+    jit._debugging.reset(token)
+
+
+def is_plain():
+    return jit.compiled(kernels.larger) is kernels.larger
+
+
+def test_debug_makes_kernels_plain_inside_the_block_only(compiling):
+    assert not is_plain()
+    with minidl.debug():
+        assert is_plain()
+        with minidl.debug():
+            assert is_plain()
+        assert is_plain()
+    assert not is_plain()
+    with pytest.raises(KeyError), minidl.debug():
+        raise KeyError
+    assert not is_plain()
+
+
+def test_debug_in_one_thread_leaves_the_others_compiled(compiling):
+    seen = []
+    with minidl.debug():
+        other = threading.Thread(target=lambda: (jit._debugging.set(False), seen.append(is_plain())))
+        other.start()
+        other.join()
+        assert is_plain()
+    assert seen == [False]
+
+
+def stack_at(name, call):
+    """The functions on the stack when Python enters the function, innermost first; [] if it never does."""
+    found = []
+
+    def profile(frame, event, argument):
+        if event == "call" and frame.f_code.co_name == name and not found:
+            while frame is not None:
+                found.append(frame.f_code.co_name)
+                frame = frame.f_back
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return found
+
+
+def test_a_debugger_finds_two_frames_between_the_operation_and_im2col(compiling):
+    def call():
+        Conv2d().forward(np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)))
+
+    with minidl.debug():
+        assert stack_at("im2col", call)[:4] == ["im2col", "conv2d", "run", "forward"]
+    call()
+    assert stack_at("im2col", call) == []
+
+
+def test_a_compiled_kernel_calls_compiled_kernels(compiling):
+    twin = jit.compiled(kernels.conv2d)
+    assert twin is not kernels.conv2d and twin.py_func.__globals__["im2col"] is jit.compiled(kernels.im2col)
+    assert kernels.conv2d.__globals__["im2col"] is kernels.im2col
+
+
+def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(compiling, monkeypatch):
+    from numba.core.dispatcher import Dispatcher
+
+    def refuse(self):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
+    twins = jit._twins.__wrapped__(kernels.__name__)
+    assert twins["larger"](2.0, 5, 1.0, 3) == (2.0, 5)
+
+
+# ---- the same on any number of threads
+
+
+def every_operation():
+    """Outputs and gradients of operations that are large enough to be shared out."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((69, 8, 24, 24), dtype=np.float32)
+    weight, bias = rng.standard_normal((16, 4, 3, 3), dtype=np.float32), np.ones(16, np.float32)
+    results = []
+    for op, inputs in (
+        (Conv2d(padding=1, groups=2), (x, weight, bias)),
+        (MaxPool2d(2), (x,)),
+        (MaxPool2d(3, 2, 1), (x,)),
+        (AvgPool2d(2), (x,)),
+        (ReLU(), (x,)),
+    ):
+        y = op.forward(*inputs)
+        grads = op.backward(np.sin(y))
+        results += [y, *(grads if isinstance(grads, tuple) else [grads])]
+    return results
+
+
+def test_any_number_of_threads_gives_the_same_bits(compiling):
+    shared = []
+    original, jit._workers.submit = jit._workers.submit, lambda *task: (shared.append(1), original(*task))
+    try:
+        results = []
+        for count in (1, 2, 3, 8):
+            jit.set_num_threads(count)
+            shared.clear()
+            results.append(every_operation())
+            assert len(shared) == 9 * (count - 1)  # all but the forward of ReLU, which is NumPy's
+    finally:
+        jit._workers.submit = original
+    for other in results[1:]:
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(results[0], other, strict=True))
+
+
+@given(
+    count=st.integers(0, 100),
+    threads=st.integers(1, jit.PARTS),
+    nanoseconds=st.sampled_from([0, 1e4, 99_999, 100_001, 3e5, 1e9]),
+)
+def test_the_shares_cover_everything_once(count, threads, nanoseconds):
+    jit.set_num_threads(threads)
+    ranges = []
+    jit._share(nanoseconds, [(lambda first, last: ranges.append((first, last)), count)] * 2)
+    assert len(ranges) == 2 * (threads if nanoseconds > jit.WORTH_A_THREAD else 1)
+    covered = sorted(i for first, last in ranges for i in range(first, last))
+    assert covered == sorted([*range(count)] * 2)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_an_error_in_any_thread_is_raised_by_the_caller_when_all_are_done(share):
+    jit.set_num_threads(2)
+    done = []
+
+    def kernel(first, last):
+        if (first > 0) == share:
+            raise ZeroDivisionError("in a share")
+        done.append(last)
+
+    for _ in range(3):  # the threads live on
+        with pytest.raises(ZeroDivisionError, match="in a share"):
+            jit._share(1e9, [(kernel, 8)])
+    assert len(done) == 3
+
+
+def test_the_threads_keep_no_array_alive():
+    jit.set_num_threads(2)
+    array = np.zeros(3)
+    gone = weakref.ref(array)
+    jit._share(1e9, [(lambda first, last, array: None, 8, array)])
+    del array
+    gc.collect()
+    jit._share(1e9, [(lambda first, last: None, 8)])  # the worker may just have been between two tasks
+    assert gone() is None
+
+
+def test_calls_from_several_threads_at_once_do_not_mix(compiling):
+    jit.set_num_threads(3)
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((32, 4, 16, 16), dtype=np.float32) for _ in range(4)]
+    weight = rng.standard_normal((8, 4, 3, 3), dtype=np.float32)
+    expected = [Conv2d().forward(x, weight) for x in inputs]
+    results = [None] * 4
+
+    def work(i):
+        for _ in range(5):
+            results[i] = Conv2d().forward(inputs[i], weight)
+
+    callers = [threading.Thread(target=copy_context().run, args=(work, i)) for i in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all(np.array_equal(*both) for both in zip(results, expected, strict=True))
+
+
+FORK = """
+import os
+import numpy as np
+from minidl.engine import jit
+from minidl.engine.conv import Conv2d
+jit.set_num_threads(2)
+x, weight = np.ones((32, 4, 16, 16), np.float32), np.ones((8, 4, 3, 3), np.float32)
+y = Conv2d(padding=1).forward(x, weight)
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.array_equal(Conv2d(padding=1).forward(x, weight), y) else 1)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_computes_too():
+    assert python(FORK) == "0"
+
+
+def test_the_number_of_threads_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MINIDL_NUM_THREADS", raising=False)
+    assert jit._default_threads() == 3
+    monkeypatch.setenv("MINIDL_NUM_THREADS", "2")
+    assert jit._default_threads() == 2
+    monkeypatch.setenv("MINIDL_NUM_THREADS", "100")
+    assert jit._default_threads() == jit.PARTS
+    monkeypatch.setenv("MINIDL_NUM_THREADS", "0")
+    assert jit._default_threads() == 1
+    monkeypatch.setenv("MINIDL_NUM_THREADS", "many")
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert 1 <= jit._default_threads() <= min(jit.PARTS, os.cpu_count())
+
+
+def test_fewer_than_one_thread_is_refused():
+    with pytest.raises(ValueError, match="must be at least 1, got 0"):
+        jit.set_num_threads(0)
+
+
+# ---- BLAS
+
+
+def blas_threads():
+    return [library.get_num_threads() for library in jit._blas_libraries()]
+
+
+@pytest.fixture
+def three_blas_threads():
+    before = blas_threads()
+    for library in jit._blas_libraries():
+        library.set_num_threads(3)
+    yield
+    for library, threads in zip(jit._blas_libraries(), before, strict=True):
+        library.set_num_threads(threads)
+
+
+def test_blas_has_one_thread_inside_and_what_it_had_afterwards(three_blas_threads):
+    before = blas_threads()
+    with jit.one_blas_thread:
+        assert set(blas_threads()) <= {1}
+        with jit.one_blas_thread:
+            assert set(blas_threads()) <= {1}
+        assert set(blas_threads()) <= {1}
+    assert blas_threads() == before
+    with pytest.raises(KeyError), jit.one_blas_thread:
+        raise KeyError
+    assert blas_threads() == before
+
+
+def test_blocks_that_overlap_in_two_threads_restore_what_was_before_both(three_blas_threads):
+    before = blas_threads()
+    other_is_in, first_is_out = threading.Event(), threading.Event()
+
+    def other():
+        with jit.one_blas_thread:
+            other_is_in.set()
+            first_is_out.wait(10)
+            assert set(blas_threads()) <= {1}
+
+    thread = threading.Thread(target=other)
+    with jit.one_blas_thread:
+        thread.start()
+        other_is_in.wait(10)
+    first_is_out.set()
+    thread.join()
+    assert blas_threads() == before
+
+
+def test_kernels_and_products_see_one_blas_thread(compiling, three_blas_threads, monkeypatch):
+    seen = []
+    share = jit._share
+    monkeypatch.setattr(jit, "_share", lambda *work: (seen.extend(blas_threads()), share(*work)))
+    jit.matmul(np.ones((100, 100)), np.ones((100, 100)))
+    MaxPool2d(2).forward(np.ones((1, 1, 4, 4)))
+    assert len(seen) == 2 * len(jit._blas_libraries()) and set(seen) <= {1}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((70, 80), (80, 90)),
+        ((3, 1000), (1000, 200)),
+        ((2, 3), (3, 2)),
+        ((4, 70, 80), (80, 90)),
+        ((80,), (80, 9)),
+    ],
+)
+def test_matmul_is_the_product(compiling, a, b, count):
+    jit.set_num_threads(count)
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-9, 10, a).astype(np.float32), rng.integers(-9, 10, b).astype(np.float32)
+    assert np.array_equal(jit.matmul(a, b), a @ b)  # exact, in integers
+    assert np.array_equal(jit.matmul(b.T.copy().T, b.T), b @ b.T)
+    assert jit.matmul(a, b).dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (300, 300)])
+def test_matmul_refuses_what_the_product_refuses(shape):
+    with pytest.raises(ValueError):
+        jit.matmul(np.ones(shape), np.ones((shape[0] + 1, shape[1])))
