@@ -73,5 +73,5 @@ def _cell_texts(counts: np.ndarray) -> np.ndarray:
 
 def _write_cells(axes: Axes, texts: np.ndarray, shares: np.ndarray) -> None:
     for row, column in zip(*np.nonzero(texts), strict=True):
-        colour = "white" if np.sqrt(shares[row, column]) < 0.6 else "black"  # the map is dark up to there
+        colour = "white" if np.sqrt(shares[row, column]) < 0.435 else "black"  # the better contrast
         axes.text(column, row, texts[row, column], ha="center", va="center", fontsize=SMALL, color=colour)

@@ -42,12 +42,12 @@ def draw_graph(tensor: Tensor) -> Figure:
     layout = place([node.inputs for node in nodes], [width for width, _ in sizes], _GAP)
     with style():
         kinds = [kind for kind in _FILL if kind in map(_kind, nodes)]
-        axes, y = _canvas(layout, sizes, _legend_width(kinds))
+        axes, rows = _canvas(layout, sizes, _legend_width(kinds))
         for n, node in enumerate(nodes):
             for slot, source in enumerate(node.inputs):
-                _draw_edge(axes, _edge_points(layout, y, sizes, source, n, slot, len(node.inputs)))
+                _draw_edge(axes, _edge_points(layout, rows, sizes, source, n, slot, len(node.inputs)))
         for node, text, size, x, layer in zip(nodes, texts, sizes, layout.x, layout.layer, strict=True):
-            _draw_box(axes, x, y[layer], size, text, _kind(node))
+            _draw_box(axes, x, sum(rows[layer]) / 2, size, text, _kind(node))
         _draw_legend(axes, kinds)
     return axes.figure
 
@@ -82,38 +82,48 @@ def _box_size(text: str, operands: int) -> tuple[float, float]:
 
 def _canvas(
     layout: Layout, sizes: list[tuple[float, float]], legend_width: float
-) -> tuple[Axes, list[float]]:
-    """Axes measured in inches, y downward, and the centre y of each layer."""
-    y, bottom = [], _LEGEND
+) -> tuple[Axes, list[tuple[float, float]]]:
+    """Axes measured in inches, y downward, and the y of the top and the bottom of each layer."""
+    rows, top = [], _LEGEND
     for layer in range(max(layout.layer) + 1):
         height = max(size[1] for size, own in zip(sizes, layout.layer, strict=True) if own == layer)
-        y.append(bottom + height / 2)
-        bottom += height + _ROW_GAP
+        rows.append((top, top + height))
+        top += height + _ROW_GAP
     right_edges = [x + width / 2 for x, (width, _) in zip(layout.x, sizes, strict=True)]
     right_edges += [x for points in layout.bends.values() for _, x in points]
-    width, height = max(right_edges) + 2 * _MARGIN, bottom - _ROW_GAP + _MARGIN
+    width, height = max(right_edges) + 2 * _MARGIN, rows[-1][1] + _MARGIN
     spare = max(0.0, legend_width - width)
     axes = new_figure(width + spare, height).add_axes((0, 0, 1, 1))
     axes.set(xlim=(-_MARGIN - spare / 2, width - _MARGIN + spare / 2), ylim=(height, 0))
     axes.axis("off")
-    return axes, y
+    return axes, rows
 
 
 def _edge_points(
-    layout: Layout, y: list[float], sizes: list, source: int, node: int, slot: int, slots: int
+    layout: Layout, rows: list, sizes: list, source: int, node: int, slot: int, slots: int
 ) -> list[tuple[float, float]]:
-    """From the bottom of the source's box through the bends to the operand's place on top of the node's."""
-    width, height = sizes[node]
-    port = layout.x[node] + width * ((slot + 1) / (slots + 1) - 0.5)
-    start = (layout.x[source], y[layout.layer[source]] + sizes[source][1] / 2)
-    bends = [(x, y[layer]) for layer, x in layout.bends[node, slot]]
-    return [start, *bends, (port, y[layout.layer[node]] - height / 2)]
+    """From the bottom of the source's box to the operand's place on top of the node's.
+
+    Within a layer the edge runs straight down, so that it swerves only between layers, where no boxes are.
+    """
+    (source_top, source_bottom), (node_top, node_bottom) = (
+        rows[layout.layer[source]],
+        rows[layout.layer[node]],
+    )
+    port = layout.x[node] + sizes[node][0] * ((slot + 1) / (slots + 1) - 0.5)
+    start = (layout.x[source], (source_top + source_bottom + sizes[source][1]) / 2)
+    points = [start, (layout.x[source], source_bottom)]
+    for layer, x in layout.bends[node, slot]:
+        points += [(x, rows[layer][0]), (x, rows[layer][1])]
+    return [*points, (port, node_top), (port, (node_top + node_bottom - sizes[node][1]) / 2)]
 
 
 def _draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
-    """A curve that leaves, passes and enters every point vertically."""
+    """A curve that passes every point vertically."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        if y1 - y0 < 1e-6:  # a box as tall as its layer; a segment without length would have no arrowhead
+            continue
         middle = (y0 + y1) / 2
         vertices += [(x0, middle), (x1, middle), (x1, y1)]
         codes += [Path.CURVE4] * 3

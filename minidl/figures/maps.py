@@ -45,11 +45,13 @@ def image_grid(
     frames = "frame: thin blue = right, thick orange = wrong" if right is not None else ""
     note = _joined(frames, _EACH_ITS_OWN * scale_each, not_finite_note(pixels))
     with style():
-        figure, axes = panels(columns, pixels.shape[1:3], titles=titles, title=title, note=note, bar=bar)
+        figure, axes, place = panels(
+            columns, pixels.shape[1:3], titles=titles, title=title, note=note, bar=bar
+        )
         for panel, image, (low, high) in zip(axes, pixels, limits, strict=True):
             show_values(panel, image, Normalize(low, high), "gray")
         if bar:
-            colour_bar(axes, Normalize(*limits[0]), "gray", _extend(pixels, *limits[0]))
+            colour_bar(place, Normalize(*limits[0]), "gray", _extend(pixels, *limits[0]))
         if right is not None:
             _frame_answers(axes, right)
     return figure
@@ -165,7 +167,7 @@ def signed_map(
     columns = _checked_columns(columns, len(flat))
     norms = _norms(flat, vmax, scale_each, signed=True)
     with style():
-        figure, axes = panels(
+        figure, axes, place = panels(
             columns,
             flat.shape[1:],
             titles=titles,
@@ -177,7 +179,7 @@ def signed_map(
         for panel, one, norm in zip(axes, flat, norms, strict=True):
             show_values(panel, one, norm, SIGNED_MAP)
         if not scale_each:
-            colour_bar(axes, norms[0], SIGNED_MAP, _extend(flat, norms[0].vmin, norms[0].vmax))
+            colour_bar(place, norms[0], SIGNED_MAP, _extend(flat, norms[0].vmin, norms[0].vmax))
     return figure
 
 
@@ -222,7 +224,7 @@ def overlay(
     norms = _norms(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
     cmap = SIGNED_MAP if signed else HEAT_MAP
     with style():
-        figure, axes = panels(
+        figure, axes, place = panels(
             methods + 1,
             values.shape[2:],
             titles=titles,
@@ -237,7 +239,7 @@ def overlay(
             for m, panel in enumerate(others):
                 _lay_over(panel, pixels[n], values[n, m], norms[n * methods + m], cmap)
         if not scale_each:
-            colour_bar(axes, norms[0], cmap)
+            colour_bar(place, norms[0], cmap)
     return figure
 
 

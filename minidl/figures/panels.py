@@ -33,10 +33,11 @@ def panels(
     title: str = "",
     note: str = "",
     bar: bool = False,
-) -> tuple[Figure, list[Axes]]:
+) -> tuple[Figure, list[Axes], Axes | None]:
     """A figure with an empty panel under each of ``titles``, row by row, for images of ``shape`` (H, W).
 
-    row_titles: one a row, to its left.  note: stands below all.  bar: leave room for ``colour_bar``.
+    row_titles: one a row, to its left.  note: stands below all.  bar: whether to make room for a colour bar.
+    Returns the figure, its panels, and the axes for ``colour_bar`` to draw in.
     """
     count = len(titles)
     if count > MAX_PANELS:
@@ -66,7 +67,12 @@ def panels(
         panel.set_ylabel(text, fontsize=SMALL, rotation=0, ha="right", va="center", labelpad=5)
     figure.text(0.05 / width, 1 - 0.04 / height, title, va="top", fontsize=11)
     figure.text(0.05 / width, 0.02 / height, note, va="bottom", fontsize=SMALL)
-    return figure, axes
+    if not bar:
+        return figure, axes, None
+    x, y = left + columns * cell_width + 0.03, height - bottoms[-1] + _GAP
+    bar_height = bottoms[-1] - bottoms[0] + panel_height
+    place = figure.add_axes((x / width, y / height, 0.13 / width, bar_height / height))
+    return figure, axes, place
 
 
 def _panel_size(shape: tuple[int, int], columns: int) -> tuple[float, float]:
@@ -81,15 +87,11 @@ def frame(panel: Axes, colour: str, width: float) -> None:
         spine.set(visible=True, color=colour, linewidth=width)
 
 
-def colour_bar(axes: list[Axes], norm: Normalize, cmap: str, extend: str = "neither") -> None:
-    """The scale that all panels share, to the right of them."""
-    figure = axes[0].figure
-    boxes = [panel.get_position() for panel in axes]
-    bottom, top = min(box.y0 for box in boxes), max(box.y1 for box in boxes)
-    left = max(box.x1 for box in boxes) + 0.15 / figure.get_figwidth()
-    place = figure.add_axes((left, bottom, 0.13 / figure.get_figwidth(), top - bottom))
-    ends = None if (top - bottom) * figure.get_figheight() >= 0.8 else [norm.vmin, norm.vmax]
-    figure.colorbar(ScalarMappable(norm, cmap), cax=place, extend=extend, ticks=ends)
+def colour_bar(place: Axes, norm: Normalize, cmap: str, extend: str = "neither") -> None:
+    """The scale that all panels share; a short bar has room for the numbers at its ends alone."""
+    height = place.get_position().height * place.figure.get_figheight()
+    ends = [norm.vmin, norm.vmax] if height < 0.8 else None
+    place.figure.colorbar(ScalarMappable(norm, cmap), cax=place, extend=extend, ticks=ends)
 
 
 def show_values(

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+
+from minidl.figures import bars_with_intervals, curves_with_bands
+
+X = np.array([1.0, 2.0, 3.0])
+THREE = np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 5.0], [3.0, 2.0, 10.0]])
+
+
+def notes(figure):
+    return [text.get_text() for text in figure.texts]
+
+
+def band_edges(axes, i=0):
+    """x -> (low, high) of a filled band."""
+    points = axes.collections[i].get_paths()[0].vertices
+    return {x: (points[points[:, 0] == x, 1].min(), points[points[:, 0] == x, 1].max()) for x in X}
+
+
+def test_the_band_is_the_t_interval_of_each_step():
+    figure = curves_with_bands(X, {"loss": THREE})
+    axes = figure.axes[0]
+    assert axes.lines[0].get_ydata() == pytest.approx([2, 2, 6])
+    # the 97.5% quantile of Student's t with 2 degrees of freedom is 4.302653 (tables), s = 1, 0 and sqrt(13)
+    half = [4.302653 / np.sqrt(3), 0.0, 4.302653 * np.sqrt(13 / 3)]
+    edges = band_edges(axes)
+    for x, mean, h in zip(X, [2, 2, 6], half, strict=True):
+        assert edges[x] == pytest.approx((mean - h, mean + h), rel=1e-5)
+
+
+def test_a_single_seed_has_a_line_and_no_band():
+    for values in (THREE[:1], THREE[0]):
+        axes = curves_with_bands(X, {"one": values}).axes[0]
+        assert axes.lines[0].get_ydata() == pytest.approx(THREE[0])
+        assert len(axes.collections) == 0
+
+
+def test_the_legend_gives_each_label_with_its_number_of_seeds():
+    figure = curves_with_bands(X, {"SGD": THREE, "Adam": THREE[:2], "once": THREE[0]}, ylabel="loss")
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+        "SGD (n = 3)",
+        "Adam (n = 2)",
+        "once (n = 1)",
+    ]
+    assert "95%" in figure.legends[0].get_title().get_text()
+    assert "95%" not in curves_with_bands(X, {"once": THREE[0]}).legends[0].get_title().get_text()
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("step", "loss")
+
+
+def test_14_curves_all_look_different_and_a_15th_is_refused():
+    curves = {f"curve {i}": THREE + i for i in range(14)}
+    lines = curves_with_bands(X, curves).axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 14
+    with pytest.raises(ValueError, match="between 1 and 14 curves can be told apart, got 15"):
+        curves_with_bands(X, {**curves, "one more": THREE})
+
+
+def test_the_x_axis_is_logarithmic_when_asked():
+    assert curves_with_bands(X, {"a": THREE}, log_x=True).axes[0].get_xscale() == "log"
+    assert curves_with_bands(X, {"a": THREE}).axes[0].get_xscale() == "linear"
+
+
+def test_a_step_where_a_seed_is_not_finite_is_a_gap_and_the_figure_says_so():
+    values = THREE.copy()
+    values[1, 1] = np.nan
+    figure = curves_with_bands(X, {"diverged": values, "fine": THREE})
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, True, False]
+    assert notes(figure) == ["gap: diverged is not finite at 1 of 3 points"]
+    assert notes(curves_with_bands(X, {"fine": THREE})) == []
+
+
+@pytest.mark.parametrize(
+    ("x", "curves", "kind", "message"),
+    [
+        (
+            X,
+            {"a": THREE[:, :2]},
+            ValueError,
+            r"curve 'a' must have shape \(seeds, 3\) to fit x, got \(3, 2\)",
+        ),
+        (X, {"a": THREE[None]}, ValueError, r"got \(1, 3, 3\)"),
+        (X, {"a": THREE[:0]}, ValueError, r"got \(0, 3\)"),
+        (X, {}, ValueError, "between 1 and 14 curves"),
+        (X, THREE, TypeError, "dict of label: values, got ndarray"),
+        (X, {"a": ["u", "v", "w"]}, TypeError, "curve 'a' must be real numbers"),
+        (X, {"a": [[1, 2, 3], [1, 2]]}, ValueError, "curve 'a' must be an array"),
+        (X[::-1], {"a": THREE}, ValueError, "x must be finite and increasing"),
+        ([1, 2, np.nan], {"a": THREE}, ValueError, "x must be finite and increasing"),
+        (X[None], {"a": THREE}, ValueError, r"x must have shape \(steps,\) with at least one step"),
+        ([], {"a": THREE}, ValueError, r"got \(0,\)"),
+    ],
+)
+def test_curves_that_do_not_fit_are_refused(x, curves, kind, message):
+    with pytest.raises(kind, match=message):
+        curves_with_bands(x, curves)
+
+
+def test_a_logarithmic_axis_refuses_zero():
+    with pytest.raises(ValueError, match="needs x > 0, got 0"):
+        curves_with_bands([0, 1, 2], {"a": THREE}, log_x=True)
+
+
+LABELS, MEANS, LOWS, HIGHS = ["cat", "dog"], [0.5, 0.8], [0.4, 0.7], [0.7, 0.95]
+
+
+def test_bars_start_at_zero_and_their_intervals_run_from_low_to_high():
+    axes = bars_with_intervals(LABELS, MEANS, LOWS, HIGHS, xlabel="accuracy").axes[0]
+    assert [(bar.get_x(), bar.get_width()) for bar in axes.patches] == [(0, 0.5), (0, 0.8)]
+    segments = axes.collections[0].get_segments()
+    assert [list(segment[:, 0]) for segment in segments] == [[0.4, 0.7], [0.7, 0.95]]
+    assert axes.get_xlim()[0] <= 0
+    assert [text.get_text() for text in axes.get_yticklabels()] == LABELS
+    assert [text.get_text() for text in axes.texts] == ["0.500", "0.800"]
+    assert axes.get_xlabel() == "accuracy"
+
+
+def test_the_first_label_is_on_top():
+    axes = bars_with_intervals(LABELS, MEANS, LOWS, HIGHS).axes[0]
+    bottom, top = axes.get_ylim()
+    assert abs(axes.get_yticks()[0] - top) < abs(axes.get_yticks()[0] - bottom)
+
+
+def test_zoomed_in_there_are_points_and_no_bars_of_misleading_length():
+    axes = bars_with_intervals(LABELS, MEANS, LOWS, HIGHS, zoom=True).axes[0]
+    assert not axes.patches and axes.get_xlim()[0] > 0.3
+    assert list(axes.lines[0].get_xdata()) == MEANS
+
+
+def test_a_class_without_examples_has_only_its_interval():
+    axes = bars_with_intervals(LABELS, [np.nan, 0.8], [0, 0.7], [1, 0.9]).axes[0]
+    assert axes.texts[0].get_text() == "no data"
+    assert list(axes.collections[0].get_segments()[0][:, 0]) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("largest", "text"), [(0.9721, "0.972"), (1.0, "1.000"), (31.44, "31.4"), (1234.0, "1234"), (0.0, "0")]
+)
+def test_means_are_written_to_three_figures_of_the_largest(largest, text):
+    assert bars_with_intervals(["a"], [largest], [0], [2000]).axes[0].texts[0].get_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ((["cat"], MEANS, LOWS, HIGHS), ValueError, "labels must be one for each of the 2 means, got 1"),
+        (("cat", MEANS, LOWS, HIGHS), TypeError, "labels must be a list of texts"),
+        ((LABELS, MEANS, LOWS[:1], HIGHS), ValueError, r"one shape \(K,\), got \(2,\), \(1,\) and \(2,\)"),
+        (([], [], [], []), ValueError, r"one shape \(K,\), got \(0,\)"),
+        ((LABELS, MEANS, HIGHS, LOWS), ValueError, "low <= mean <= high does not hold at 0: 0.7, 0.5, 0.4"),
+        ((LABELS, [0.5, 0.99], LOWS, HIGHS), ValueError, "does not hold at 1"),
+        ((LABELS, MEANS, [0.4, np.nan], HIGHS), ValueError, "must be finite; only a mean may be NaN"),
+        ((LABELS, [np.inf, 0.8], LOWS, HIGHS), ValueError, "must be finite"),
+        ((LABELS, ["a", "b"], LOWS, HIGHS), TypeError, "means must be real numbers"),
+    ],
+)
+def test_intervals_that_are_none_are_refused(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        bars_with_intervals(*arguments)
