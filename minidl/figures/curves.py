@@ -30,30 +30,31 @@ def curves_with_bands(
     ylabel: str = "",
     title: str = "",
     log_x: bool = False,
+    log_y: bool = False,
 ) -> Figure:
     """The mean over seeds of each curve, and around it the band of Student's 95% interval of that mean.
 
         mean ± t · s / sqrt(seeds)   at each step by itself (train.intervals.t_interval)
 
-    x: (steps,), increasing, and positive for ``log_x``.  curves: label -> (seeds, steps); a single seed,
-    (1, steps) or (steps,), has no band. Where a seed is not finite, the curve has a gap, and the figure says
-    so.
+    x: (steps,), increasing.  curves: label -> (seeds, steps); a single seed, (1, steps) or (steps,), has no
+    band. Where a seed is not finite, the curve has a gap, and the figure says so.
+    log_x, log_y: logarithmic axes, for positive values; a band that reaches to zero runs out of the picture.
     Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
     """
     x = _checked_x(x, log_x)
-    runs = _checked_curves(curves, len(x))
+    runs = _checked_curves(curves, len(x), log_y)
     with style():
         figure = new_figure(7.5, 4.0, constrained=True)
         axes = figure.add_subplot()
-        gaps = [_draw_curve(axes, x, label, values) for label, values in runs.items()]
-        axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log_x else "linear")
+        has_bands = any(len(values) > 1 for values in runs.values())
+        gaps = []
+        for label, values in runs.items():
+            gaps.append(_draw_curve(axes, x, f"{label} (n = {len(values)})" if has_bands else label, values))
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
         axes.grid(True)
-        has_band = any(len(values) > 1 for values in runs.values())
-        figure.legend(
-            loc="outside right upper",
-            title="mean over n seeds" + ",\n95% t-interval" * has_band,
-            alignment="left",
-        )
+        what = "mean over n seeds,\n95% t-interval" if has_bands else None
+        figure.legend(loc="outside right upper", title=what, alignment="left")
         if any(gaps):
             figure.supxlabel("\n".join(gap for gap in gaps if gap), fontsize=SMALL)
     return figure
@@ -66,7 +67,7 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> st
     mean[finite] = values[:, finite].mean(axis=0)
     # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
     marker = "o" if finite.sum() <= 12 else None
-    (line,) = axes.plot(x, mean, label=f"{label} (n = {len(values)})", marker=marker, markersize=4)
+    (line,) = axes.plot(x, mean, label=label, marker=marker, markersize=4)
     if len(values) > 1:
         low[finite], high[finite] = _band(values[:, finite])
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
@@ -91,7 +92,7 @@ def _checked_x(x: np.ndarray, log_x: bool) -> np.ndarray:
     return x
 
 
-def _checked_curves(curves: Mapping[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
+def _checked_curves(curves: Mapping[str, np.ndarray], steps: int, log_y: bool) -> dict[str, np.ndarray]:
     if not isinstance(curves, Mapping):
         raise TypeError(f"curves must be a dict of label: values, got {type(curves).__name__}")
     if not 1 <= len(curves) <= MAX_CURVES:
@@ -101,6 +102,10 @@ def _checked_curves(curves: Mapping[str, np.ndarray], steps: int) -> dict[str, n
         values = number_array(values, f"curve {label!r}")
         if values.ndim not in (1, 2) or values.shape[-1] != steps or values.size == 0:
             raise ValueError(f"curve {label!r} must have shape (seeds, {steps}) to fit x, got {values.shape}")
+        if log_y and np.any(values <= 0):
+            raise ValueError(
+                f"a logarithmic y axis needs values > 0, curve {label!r} has {np.nanmin(values):g}"
+            )
         runs[str(label)] = np.atleast_2d(values)
     return runs
 

@@ -43,7 +43,8 @@ def test_the_legend_gives_each_label_with_its_number_of_seeds():
         "once (n = 1)",
     ]
     assert "95%" in figure.legends[0].get_title().get_text()
-    assert "95%" not in curves_with_bands(X, {"once": THREE[0]}).legends[0].get_title().get_text()
+    alone = curves_with_bands(X, {"once": THREE[0]}).legends[0]
+    assert [t.get_text() for t in alone.get_texts()] == ["once"] and "95%" not in alone.get_title().get_text()
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("step", "loss")
 
 
@@ -55,7 +56,10 @@ def test_14_curves_all_look_different_and_a_15th_is_refused():
         curves_with_bands(X, {**curves, "one more": THREE})
 
 
-def test_the_x_axis_is_logarithmic_when_asked():
+def test_the_axes_are_logarithmic_when_asked():
+    axes = curves_with_bands(X, {"a": THREE}, log_y=True).axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    assert axes.get_ylim()[0] > 0.01  # though the band of the last step reaches below zero
     assert curves_with_bands(X, {"a": THREE}, log_x=True).axes[0].get_xscale() == "log"
     assert curves_with_bands(X, {"a": THREE}).axes[0].get_xscale() == "linear"
 
@@ -65,7 +69,7 @@ def test_a_step_where_a_seed_is_not_finite_is_a_gap_and_the_figure_says_so():
     values[1, 1] = np.nan
     figure = curves_with_bands(X, {"diverged": values, "fine": THREE})
     assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, True, False]
-    assert notes(figure) == ["gap: diverged is not finite at 1 of 3 points"]
+    assert notes(figure) == ["gap: diverged (n = 3) is not finite at 1 of 3 points"]
     assert notes(curves_with_bands(X, {"fine": THREE})) == []
 
 
@@ -98,6 +102,8 @@ def test_curves_that_do_not_fit_are_refused(x, curves, kind, message):
 def test_a_logarithmic_axis_refuses_zero():
     with pytest.raises(ValueError, match="needs x > 0, got 0"):
         curves_with_bands([0, 1, 2], {"a": THREE}, log_x=True)
+    with pytest.raises(ValueError, match="needs values > 0, curve 'a' has -1"):
+        curves_with_bands(X, {"a": THREE - 2}, log_y=True)
 
 
 LABELS, MEANS, LOWS, HIGHS = ["cat", "dog"], [0.5, 0.8], [0.4, 0.7], [0.7, 0.95]
