@@ -77,16 +77,16 @@ def lenet(
 def small_cnn(
     num_classes: int = 10,
     in_channels: int = 1,
-    widths: int | Sequence[int] = (16, 32),
+    widths: int | Sequence[int] = (16, 32, 64),
     *,
-    pool_after: Sequence[int] = (1,),
+    pool_after: Sequence[int] = (2,),
     rng: Rng = None,
 ) -> Sequential:
     """block1, block2, ..., then pool (the mean of each channel), flatten and head.
 
     A block is conv (3x3), bn, relu and, if its number is in ``pool_after``, pool (the maximum of 2x2). Images
-    may have any size that the pooling leaves a pixel of; more ``widths`` and pooling suit larger ones:
-    widths (16, 32, 64) and pool_after (1, 2) for 28 pixels.
+    may have any size that the pooling leaves a pixel of. The defaults suit 8 pixels; pool_after (1, 2) suits
+    16 to 32.
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
     if not widths:

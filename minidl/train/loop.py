@@ -228,8 +228,8 @@ def progress_bar(total: int, done: int, progress: bool) -> Any:
 
 
 def check_finite(value: Tensor, step: int, lr: float) -> None:
-    if value.size != 1:
-        raise ValueError(f"loss must give one number for a batch, got shape {value.shape}")
+    if not isinstance(value, Tensor) or value.size != 1:
+        raise ValueError(f"loss must give a Tensor of one number for a batch, got {value!r}")
     if not np.isfinite(value.data):
         raise FloatingPointError(
             f"the loss is {value.item()} at step {step} with lr {lr:g}; this step was not made. "

@@ -58,7 +58,7 @@ def test_an_inception_block_keeps_the_image_and_joins_the_channels():
 @pytest.mark.parametrize(
     "make, paths",
     [
-        (models.small_cnn, ["block1.conv", "block1.bn", "block1.relu", "block1.pool", "pool", "head"]),
+        (models.small_cnn, ["block1.conv", "block1.bn", "block1.relu", "block2.pool", "pool", "head"]),
         (
             models.tiny_resnet,
             ["stem.conv", "stage1.block1.residual.body.conv1", "stage2.block1.relu", "head"],

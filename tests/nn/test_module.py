@@ -252,6 +252,19 @@ def test_hooks_run_in_order_and_each_sees_what_the_one_before_made_of_the_output
     assert module(Tensor([2.0])).item() == 20
 
 
+def test_a_hook_registered_twice_is_called_twice_and_removed_one_at_a_time():
+    module, seen = nn.ReLU(), []
+
+    def hook(*_):
+        seen.append(1)
+
+    first = module.register_forward_hook(hook)
+    module.register_forward_hook(hook)
+    first.remove()
+    module(Tensor([1.0]))
+    assert seen == [1]
+
+
 def test_hooks_belong_to_one_module():
     a, b, seen = nn.ReLU(), nn.ReLU(), []
     a.register_forward_hook(lambda *_: seen.append("a"))

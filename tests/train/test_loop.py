@@ -376,8 +376,9 @@ def run(**settings):
         (
             lambda path: run(loss=lambda logits, labels: logits),
             ValueError,
-            r"one number for a batch, got shape \(60, 3\)",
+            r"a Tensor of one number for a batch, got Tensor\(\(60, 3\)",
         ),
+        (lambda path: run(loss=lambda logits, labels: 0.5), ValueError, "a Tensor of one number .* got 0.5"),
         (lambda path: run(max_grad_norm=0), ValueError, "max_grad_norm must be above 0"),
         (lambda path: run(patience=2), ValueError, "go by the test accuracy: give a test set"),
         (lambda path: run(keep_best=True), ValueError, "go by the test accuracy: give a test set"),
