@@ -12,13 +12,15 @@ kernels plain Python in one thread: a breakpoint inside them works, and Numba is
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
 from types import FunctionType
 from typing import Any
@@ -27,7 +29,7 @@ import numpy as np
 
 PARTS = 8  # a sum over a batch is split into this many parts on any number of threads, so its bits stay
 WAKING = 50_000  # nanoseconds until a sleeping thread begins to work
-WORTH_A_THREAD = 2 * WAKING  # nanoseconds of work, below which waking a thread costs more than it saves
+WORTH_A_THREAD = 3 * WAKING  # nanoseconds of work, below which waking a thread costs more than it saves
 
 
 # ---- compiled or plain
@@ -64,9 +66,7 @@ def pays_to_compile(array: np.ndarray) -> bool:
 def _twins(module: str) -> dict[str, Callable]:
     """The module's functions, each compiled at its first call and calling the others' compiled twins."""
     import numba
-    import scipy.linalg.cython_blas  # noqa: F401  the BLAS of compiled code, to be found by the next line
 
-    _blas_libraries.cache_clear()
     _keep_freed_memory()
     twins = dict(vars(sys.modules[module]))
     for name, function in vars(sys.modules[module]).items():
@@ -105,8 +105,17 @@ def run(nanoseconds: float, *calls: tuple) -> None:
             kernel(0, count, *arguments)
         return
     compiled_calls = [(compiled(kernel), *rest) for kernel, *rest in calls]
-    with one_blas_thread:
+    uses_blas = any("dot" in kernel.__code__.co_names for kernel, *_ in calls)
+    with scipy_blas if uses_blas else nullcontext():
         _share(nanoseconds, compiled_calls)
+
+
+def elementwise(kernel: FunctionType, *arrays: np.ndarray) -> np.ndarray:
+    """What ``kernel(first, last, *rows, result)`` makes of arrays of one shape, each as rows (N, numbers)."""
+    result = np.empty(arrays[0].shape, arrays[0].dtype)
+    rows = [np.ascontiguousarray(array).reshape(len(array), -1) for array in (*arrays, result)]
+    run(0.4 * result.size, (kernel, len(result), *rows))
+    return result
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -114,7 +123,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     multiply_adds = a.size * b.shape[-1] if b.ndim > 1 else 0
     if multiply_adds < 2**18 or _debugging.get():  # OpenBLAS too takes one thread below this
         return a @ b
-    with one_blas_thread:
+    with numpy_blas:
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
             return a @ b
         product = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
@@ -156,7 +165,11 @@ def set_num_threads(count: int) -> None:
 def _share(nanoseconds: float, calls: list[tuple]) -> None:
     """Do a share of every call here, the larger one as it starts first, and the others on the workers."""
     threads = _threads if nanoseconds > WORTH_A_THREAD else 1
-    here = 1 / threads + (1 - 1 / threads) * WAKING / max(nanoseconds, WAKING)
+    if threads == 1:
+        for function, count, *arguments in calls:
+            function(0, count, *arguments)
+        return
+    here = 1 / threads + (1 - 1 / threads) * WAKING / nanoseconds
     cuts = [0.0, here, *[here + (1 - here) * i / (threads - 1) for i in range(1, threads)]]
     finished: SimpleQueue = SimpleQueue()
     for i in range(1, threads):
@@ -197,21 +210,22 @@ class _Workers:
             _do(*self.queue.get())  # without a name, which would keep the last task's arrays alive
 
 
-class _OneBlasThread:
-    """``with one_blas_thread:`` keeps every BLAS in the process to one thread per call; it costs 5 us.
+class OneBlasThread:
+    """``with numpy_blas:`` keeps NumPy's BLAS to one thread per call, ``scipy_blas`` that of compiled code.
 
-    NumPy's BLAS and SciPy's, which compiled code calls, are usually two copies. Blocks may overlap in time
+    Usually they are two copies; where they are not told apart, both are limited. Blocks may overlap in time
     across threads: the first to enter sets the limit and the last to leave lifts it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
         self.lock = threading.Lock()
         self.inside = 0
 
     def __enter__(self) -> None:
         with self.lock:
             if self.inside == 0:
-                self.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
+                self.before = [(library, library.get_num_threads()) for library in _blas_of(self.owner)]
                 for library, _ in self.before:
                     _set_blas_threads(library, 1)
             self.inside += 1
@@ -224,23 +238,27 @@ class _OneBlasThread:
                     _set_blas_threads(library, threads)
 
 
+@cache
+def _blas_of(owner: str) -> list:
+    from threadpoolctl import ThreadpoolController
+
+    importlib.import_module(f"{owner}.linalg")  # which loads its BLAS, if it has not been loaded yet
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    folders = [Path(library.filepath).parts[-3:-1] for library in libraries]  # numpy.libs or numpy/.dylibs
+    own = [library for library, parts in zip(libraries, folders, strict=True) if owner in " ".join(parts)]
+    return own or libraries
+
+
 def _set_blas_threads(library: Any, count: int) -> None:
     library.set_num_threads(count)
     if hasattr(library, "clear_controlling_thread"):
         library.clear_controlling_thread()  # or threadpoolctl would ignore every other thread from now on
 
 
-@cache
-def _blas_libraries() -> list:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas").lib_controllers
-
-
 def _start_anew() -> None:
     """Also in a forked child, which has this module's objects but none of its threads."""
-    global _workers, one_blas_thread
-    _workers, one_blas_thread = _Workers(), _OneBlasThread()
+    global _workers, numpy_blas, scipy_blas
+    _workers, numpy_blas, scipy_blas = _Workers(), OneBlasThread("numpy"), OneBlasThread("scipy")
 
 
 _start_anew()

@@ -156,6 +156,13 @@ def conv2d_grad_weight(first, last, kernel_size, stride, padding, dilation, x, g
                         grad_weight[part, g, row, o] += product[row, o]
 
 
+def relu(first, last, x, y):
+    """y = max(x, 0); both (N, numbers)."""
+    for n in range(first, last):
+        for i in range(x.shape[1]):
+            y[n, i] = np.maximum(x[n, i], 0)
+
+
 def relu_backward(first, last, grad, x, grad_x):
     """grad_x = grad (x > 0); all three (N, numbers)."""
     for n in range(first, last):

@@ -1,7 +1,8 @@
-"""How long minidl takes beside PyTorch:  python -m tests.bench [seconds per measurement, by default 1]
+"""What minidl takes beside PyTorch:  python -m tests.bench [seconds for each measurement, 1 by default]
 
-Each library runs in a process of its own, with its default threads, and the two take turns case by case, so
-that whatever else the machine does falls on both.  Medians; a ratio below 1 means that minidl is faster.
+Each library runs in a process of its own with its default threads, and the two take turns, so that whatever
+else the machine does falls on both. Medians of the time of a call, and the peak memory of a training step in
+a fresh process; a ratio below 1 means that minidl takes less.
 """
 
 import importlib.util
@@ -9,21 +10,21 @@ import statistics
 import subprocess
 import sys
 
-from tests.bench.side import CASES
+from tests.bench.side import CASES, CONVOLUTIONS
 
 ROUNDS = 3
 
 
 class Side:
-    """One library in its own process, which times a case each time it is asked."""
+    """One library in a process of its own, which measures what it is asked for."""
 
     def __init__(self, library):
         command = [sys.executable, "-m", "tests.bench.side", library]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.threads = self.process.stdout.readline().strip()
 
-    def median(self, case, seconds):
-        print(case, seconds, file=self.process.stdin, flush=True)
+    def ask(self, *words):
+        print(*words, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
             raise SystemExit("a measuring process ended; its error is above")
@@ -34,22 +35,43 @@ class Side:
         self.process.wait()
 
 
-def main():
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
-    libraries = ["minidl", "torch"]
-    if importlib.util.find_spec("torch") is None:
-        print("PyTorch is not installed (pip install torch): only minidl is measured, there is no ratio.")
-        libraries.remove("torch")
+def show(name, values, digits):
+    ratio = f"{values[0] / values[1]:8.2f}" if len(values) == 2 else ""
+    print(f"{name:44}" + "".join(f"{value:10.{digits}f}" for value in values) + ratio, flush=True)
+
+
+def times(libraries, seconds):
     sides = [Side(library) for library in libraries]
-    print("threads: " + ", ".join(f"{name} {side.threads}" for name, side in zip(libraries, sides, strict=True)))
-    print(f"{'milliseconds (medians)':44}" + "".join(f"{name:>10}" for name in libraries) + f"{'ratio':>8}")
+    print(
+        "threads: " + ", ".join(f"{name} {side.threads}" for name, side in zip(libraries, sides, strict=True))
+    )
+    print(f"{'milliseconds, median':44}" + "".join(f"{name:>10}" for name in libraries) + f"{'ratio':>8}")
     for case, name in enumerate(CASES):
-        rounds = [[side.median(case, seconds / ROUNDS) for side in sides] for _ in range(ROUNDS)]
-        medians = [statistics.median(times) for times in zip(*rounds, strict=True)]
-        ratio = f"{medians[0] / medians[1]:8.2f}" if len(medians) == 2 else ""
-        print(f"{name:44}" + "".join(f"{1000 * median:10.3f}" for median in medians) + ratio, flush=True)
+        rounds = [[side.ask("time", case, seconds / ROUNDS) for side in sides] for _ in range(ROUNDS)]
+        show(name, [1000 * statistics.median(column) for column in zip(*rounds, strict=True)], 3)
     for side in sides:
         side.close()
+
+
+def memory(libraries):
+    print("\nmegabytes, peak")
+    for case in range(len(CONVOLUTIONS), len(CASES)):
+        peaks = []
+        for library in libraries:
+            side = Side(library)
+            peaks.append(side.ask("memory", case))
+            side.close()
+        show(CASES[case], peaks, 1)
+
+
+def main():
+    libraries = ["minidl", "torch"]
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed (pip install torch): minidl alone is measured, there are no ratios.")
+        libraries.remove("torch")
+    times(libraries, float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
+    if sys.platform == "linux":
+        memory(libraries)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""One side of the comparison, in its own process: time the cases that are asked for on the standard input."""
+"""One side of the comparison, in its own process: measure what is asked for on the standard input.
+
+"time CASE SECONDS" answers with the median duration in seconds, "memory CASE" with the peak in megabytes.
+"""
 
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -116,6 +120,26 @@ def median_time(run, seconds):
     return statistics.median(times)
 
 
+def peak_memory(library, case):
+    """Megabytes that four steps need on top of the libraries and their compiled code (Linux only)."""
+    c1, c2, size = STEPS[case - len(CONVOLUTIONS)]
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((64, 1, size, size), dtype=np.float32), rng.integers(0, 10, 64)
+    step = {"minidl": minidl_step, "torch": torch_step}[library]
+    step(c1, c2, size, images[:2], labels[:2])()
+    before = megabytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from VmRSS
+    run = step(c1, c2, size, images, labels)
+    for _ in range(4):
+        run()
+    return megabytes("VmHWM") - before
+
+
+def megabytes(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
 def threads(library):
     if library == "torch":
         import torch
@@ -131,10 +155,13 @@ def main():
     print(threads(library), flush=True)
     prepared = {}
     for line in sys.stdin:
-        case, seconds = int(line.split()[0]), float(line.split()[1])
+        what, case, *seconds = line.split()
+        if what == "memory":
+            print(peak_memory(library, int(case)), flush=True)
+            continue
         if case not in prepared:
-            prepared = {case: prepare(library, case)}  # one at a time, for the caches' sake
-        print(median_time(prepared[case], seconds), flush=True)
+            prepared = {case: prepare(library, int(case))}  # one at a time, for the caches' sake
+        print(median_time(prepared[case], float(*seconds)), flush=True)
 
 
 if __name__ == "__main__":

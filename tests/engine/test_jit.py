@@ -152,7 +152,7 @@ def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(compili
 def every_operation():
     """Outputs and gradients of operations that are large enough to be shared out."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((69, 8, 24, 24), dtype=np.float32)
+    x = rng.standard_normal((97, 8, 24, 24), dtype=np.float32)
     weight, bias = rng.standard_normal((16, 4, 3, 3), dtype=np.float32), np.ones(16, np.float32)
     results = []
     for op, inputs in (
@@ -177,7 +177,7 @@ def test_any_number_of_threads_gives_the_same_bits(compiling):
             jit.set_num_threads(count)
             shared.clear()
             results.append(every_operation())
-            assert len(shared) == 9 * (count - 1)  # all but the forward of ReLU, which is NumPy's
+            assert len(shared) == 10 * (count - 1)  # forward and backward of all five
     finally:
         jit._workers.submit = original
     for other in results[1:]:
@@ -187,7 +187,7 @@ def test_any_number_of_threads_gives_the_same_bits(compiling):
 @given(
     count=st.integers(0, 100),
     threads=st.integers(1, jit.PARTS),
-    nanoseconds=st.sampled_from([0, 1e4, 99_999, 100_001, 3e5, 1e9]),
+    nanoseconds=st.sampled_from([0, 1e4, 149_999, 150_001, 3e5, 1e9]),
 )
 def test_the_shares_cover_everything_once(count, threads, nanoseconds):
     jit.set_num_threads(threads)
@@ -288,59 +288,73 @@ def test_fewer_than_one_thread_is_refused():
 # ---- BLAS
 
 
-def blas_threads():
-    return [library.get_num_threads() for library in jit._blas_libraries()]
+BOTH = ["numpy", "scipy"]
+
+
+def blas_threads(owner):
+    return [library.get_num_threads() for library in jit._blas_of(owner)]
 
 
 @pytest.fixture
 def three_blas_threads():
-    before = blas_threads()
-    for library in jit._blas_libraries():
-        library.set_num_threads(3)
+    libraries = jit._blas_of("numpy") + jit._blas_of("scipy")
+    before = [library.get_num_threads() for library in libraries]
+    for library in libraries:
+        jit._set_blas_threads(library, 3)
     yield
-    for library, threads in zip(jit._blas_libraries(), before, strict=True):
-        library.set_num_threads(threads)
+    for library, threads in zip(libraries, before, strict=True):
+        jit._set_blas_threads(library, threads)
 
 
-def test_blas_has_one_thread_inside_and_what_it_had_afterwards(three_blas_threads):
-    before = blas_threads()
-    with jit.one_blas_thread:
-        assert set(blas_threads()) <= {1}
-        with jit.one_blas_thread:
-            assert set(blas_threads()) <= {1}
-        assert set(blas_threads()) <= {1}
-    assert blas_threads() == before
-    with pytest.raises(KeyError), jit.one_blas_thread:
+@pytest.mark.parametrize("owner", BOTH)
+def test_blas_has_one_thread_inside_and_what_it_had_afterwards(owner, three_blas_threads):
+    before, block = blas_threads(owner), jit.OneBlasThread(owner)
+    with block:
+        assert set(blas_threads(owner)) <= {1}
+        with block:
+            assert set(blas_threads(owner)) <= {1}
+        assert set(blas_threads(owner)) <= {1}
+    assert blas_threads(owner) == before
+    with pytest.raises(KeyError), block:
         raise KeyError
-    assert blas_threads() == before
+    assert blas_threads(owner) == before
 
 
-def test_blocks_that_overlap_in_two_threads_restore_what_was_before_both(three_blas_threads):
-    before = blas_threads()
-    other_is_in, first_is_out = threading.Event(), threading.Event()
+@pytest.mark.parametrize("owner", BOTH)
+def test_blocks_that_overlap_in_two_threads_restore_what_was_before_both(owner, three_blas_threads):
+    before, block = blas_threads(owner), jit.OneBlasThread(owner)
+    other_is_in, first_is_out, inside = threading.Event(), threading.Event(), []
 
     def other():
-        with jit.one_blas_thread:
+        with block:
             other_is_in.set()
             first_is_out.wait(10)
-            assert set(blas_threads()) <= {1}
+            inside.extend(blas_threads(owner))
 
     thread = threading.Thread(target=other)
-    with jit.one_blas_thread:
+    with block:
         thread.start()
         other_is_in.wait(10)
     first_is_out.set()
     thread.join()
-    assert blas_threads() == before
+    assert len(inside) == len(before) and set(inside) <= {1}
+    assert blas_threads(owner) == before
 
 
 def test_kernels_and_products_see_one_blas_thread(compiling, three_blas_threads, monkeypatch):
-    seen = []
-    share = jit._share
-    monkeypatch.setattr(jit, "_share", lambda *work: (seen.extend(blas_threads()), share(*work)))
+    seen, share = [], jit._share
+    monkeypatch.setattr(jit, "_share", lambda *work: (seen.append(blas_threads(owner)), share(*work)))
+    owner = "numpy"
     jit.matmul(np.ones((100, 100)), np.ones((100, 100)))
-    MaxPool2d(2).forward(np.ones((1, 1, 4, 4)))
-    assert len(seen) == 2 * len(jit._blas_libraries()) and set(seen) <= {1}
+    owner = "scipy"
+    Conv2d().forward(np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)))
+    assert [set(counts) for counts in seen] == [{1} if blas_threads(owner) else set() for owner in BOTH]
+
+
+def test_numpy_and_scipy_from_wheels_have_a_blas_each():
+    both = [{library.filepath for library in jit._blas_of(owner)} for owner in BOTH]
+    if any(".libs" in path for path in both[0] | both[1]):
+        assert len(both[0]) == len(both[1]) == 1 and both[0] != both[1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
