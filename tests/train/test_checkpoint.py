@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -23,9 +24,9 @@ from minidl.train.checkpoint import load, save
 
 def make(seed=0):
     """A small model with every kind of state, and an optimizer that has taken a step."""
-    rng = np.random.default_rng(seed)
+    rng, own = np.random.default_rng(seed), np.random.default_rng(seed + 100)
     model = nn.Sequential(
-        nn.Linear(2, 3, rng=rng), nn.BatchNorm1d(3), nn.Dropout(0.5, rng=rng), nn.Linear(3, 1, rng=rng)
+        nn.Linear(2, 3, rng=rng), nn.BatchNorm1d(3), nn.Dropout(0.5, rng=own), nn.Linear(3, 1, rng=rng)
     )
     optimizer = Adam(
         [{"params": model[0].parameters(), "lr": 0.01}, {"params": [*model[3].parameters()]}], lr=0.1
@@ -116,11 +117,10 @@ def test_the_same_state_makes_the_same_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_weights_in_fortran_order_come_back(tmp_path):
-    model = nn.Linear(3, 2)
-    model.weight.data = np.asfortranarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
-    save(tmp_path / "c.npz", model)
-    assert load(tmp_path / "c.npz").model["weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+def test_arrays_in_fortran_order_come_back(tmp_path):
+    columns = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    save(tmp_path / "c.npz", nn.Identity(), best={"w": columns})
+    assert load(tmp_path / "c.npz").best["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 # ---- what does not fit
@@ -312,11 +312,21 @@ def archive(path, members, compression=zipfile.ZIP_STORED):
             file.writestr(zipfile.ZipInfo(name), data, compression)
 
 
+def forged(path, members):
+    """An archive whose directory claims that its last member has 1.5 GB."""
+    archive(path, members)
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 20 : at + 28] = struct.pack("<LL", 1_500_000_000, 1_500_000_000)
+    path.write_bytes(data)
+
+
 META = json.dumps(
     {"format": checkpoint.FORMAT, "step": 0, "history": None, "param_groups": None, "generators": None}
 )
 HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
 OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+ONE = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }"
 NEGATIVE = "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1), }"
 
 FOREIGN = {
@@ -335,9 +345,12 @@ FOREIGN = {
         path, {"meta.json": META, "model/w.npy": npy_bytes(OBJECTS, b"12345678")}
     ),
     "negative": lambda path: archive(path, {"meta.json": META, "model/w.npy": npy_bytes(NEGATIVE, b"1234")}),
-    "an odd name": lambda path: archive(
-        path, {"meta.json": META, "w.npy": npy_bytes(NEGATIVE.replace("-", ""), b"1234")}
+    "an odd name": lambda path: archive(path, {"meta.json": META, "w.npy": npy_bytes(ONE, b"1234")}),
+    "trailing bytes": lambda path: archive(
+        path, {"meta.json": META, "model/w.npy": npy_bytes(ONE, b"12345678")}
     ),
+    "a huge member": lambda path: forged(path, {"meta.json": META, "model/w.npy": npy_bytes(ONE, b"1234")}),
+    "compressed": lambda path: archive(path, {"meta.json": META}, zipfile.ZIP_DEFLATED),
     "a bomb": lambda path: archive(
         path, {"meta.json": META, "model/w.npy": b"0" * 10**8}, zipfile.ZIP_DEFLATED
     ),

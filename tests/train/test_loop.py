@@ -1,7 +1,9 @@
 """fit and evaluate: the loop itself, and what it does when it is stopped."""
 
 import functools
+import io
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import minidl.nn.functional as F
 from minidl.data.batches import batches
 from minidl.nn import models
 from minidl.train import SGD, Adam, History, checkpoint, evaluate, fit
-from minidl.train.loop import best_epoch, out_of_patience
+from minidl.train.loop import best_epoch, out_of_patience, progress_bar
 from minidl.train.schedules import cosine
 
 
@@ -274,6 +276,15 @@ def test_ctrl_c_while_measuring_drops_the_epoch():
     assert history.interrupted and len(history) == len(history.train_loss) == 1
 
 
+def test_ctrl_c_while_an_epoch_is_written_down_drops_it(monkeypatch):
+    def add(self, trained, tested, lr, steps):
+        self.train_loss.append(trained.loss)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(History, "add", add)
+    assert fit(network(), blobs(), epochs=2) == History(interrupted=True)
+
+
 def test_ctrl_c_keeps_the_best_where_that_was_asked_for():
     model, test = network(), blobs(90, seed=3)
     augment = stopping(KeyboardInterrupt(), 10)
@@ -314,10 +325,24 @@ def test_a_diverging_model_is_an_error_when_it_is_measured():
         evaluate(model, *blobs())
 
 
-def test_no_bar_is_written_where_there_is_no_terminal(capsys):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_is_shown_only_on_a_terminal_and_only_if_wanted(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert progress_bar(3, 0, progress=True).disable
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert progress_bar(3, 0, progress=False).disable
+    with progress_bar(3, 1, progress=True) as bar:
+        assert not bar.disable and bar.total == 3 and bar.n == 1
+
+
+def test_a_short_training_writes_nothing_even_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     fit(network(), blobs(), epochs=1)
-    fit(network(), blobs(), epochs=1, progress=False)
-    assert capsys.readouterr() == ("", "")
+    assert terminal.getvalue() == ""
 
 
 # ---- evaluate
