@@ -145,7 +145,7 @@ assert np.isclose(left, right, rtol=1e-12)
 
 # %%
 rng = np.random.default_rng(0)
-model = small_cnn(in_channels=1, num_classes=10, widths=(32, 64, 64), rng=rng)
+model = small_cnn(in_channels=1, num_classes=10, widths=(32, 64, 64), pool_after=(1,), rng=rng)
 print(nn.summary(model, (1, 8, 8)))
 
 # %% [markdown]
@@ -184,13 +184,14 @@ print(
 # ## Three seeds, and a harder split
 # One run is one draw. The same training from three random starts gives a mean and an interval; from here on
 # `fit` runs the loop above. The last 360 images of the file come, presumably, from other writers than the
-# rest, so testing on them asks for more: reading a hand that was never seen.
+# rest, so testing on them asks for more: reading a hand that was never seen. (Bands from three seeds are
+# wide; where they pass 1, the true mean of course does not.)
 
 
 # %%
 def train_network(seed, train, test):
     rng = np.random.default_rng(seed)
-    model = small_cnn(in_channels=1, num_classes=10, widths=(32, 64, 64), rng=rng)
+    model = small_cnn(in_channels=1, num_classes=10, widths=(32, 64, 64), pool_after=(1,), rng=rng)
     optimizer = Adam(model.parameters(), lr=3e-3)
     schedule = cosine(3e-3, 0.0, epochs * -(-len(train[0]) // batch_size))
     history = fit(
@@ -275,20 +276,23 @@ print(f"all ten: {np.mean(answers == test_labels):.1%} of {len(test_labels)} ima
 assert np.isclose(np.average(recall.mean, weights=recall.n), np.mean(answers == test_labels))
 
 # %% [markdown]
-# On the harder split there are more mistakes to look at: the test images that the network was surest of and
-# yet got wrong.
+# On the harder split there are more mistakes to look at. These are the twelve test images whose true digit
+# was given the least probability.
 
 # %%
-(_, _), (late_images, late_labels) = load_digits("file-order")
+_, (late_images, late_labels) = load_digits("file-order")
 probabilities = F.softmax(predict(models["file-order", 0], late_images)).data
 answers = probabilities.argmax(axis=1)
 confidence = probabilities.max(axis=1)
-wrong = np.flatnonzero(answers != late_labels)
-surest = wrong[np.argsort(-confidence[wrong])][:12]
-titles = [f"{late_labels[i]} read as {answers[i]}\n{confidence[i]:.0%} sure" for i in surest]
-save(image_grid(late_images[surest], titles=titles, columns=6), "02_convolution/mistakes")
+probability_of_truth = probabilities[np.arange(len(late_labels)), late_labels]
+least_believed = np.argsort(probability_of_truth)[:12]
+titles = [f"{late_labels[i]} read as {answers[i]}\n{confidence[i]:.0%} sure" for i in least_believed]
+right = answers[least_believed] == late_labels[least_believed]
+save(
+    image_grid(late_images[least_believed], titles=titles, columns=6, right=right), "02_convolution/mistakes"
+)
 save(
     confusion_picture(confusion_matrix(answers, late_labels, num_classes=10), [str(d) for d in range(10)]),
     "02_convolution/confusion",
 )
-print(f"{len(wrong)} of {len(late_labels)} wrong; sure of them by {confidence[wrong].mean():.0%} on average")
+print(f"{np.sum(answers != late_labels)} of {len(late_labels)} wrong")

@@ -115,15 +115,14 @@ def run_lessons(lessons: list[Lesson], numbers: list[str]) -> int:
 
 
 def run_lesson(lesson: Lesson) -> int:
-    """Run one lesson, its output going straight through; print the time and the figures it wrote."""
+    """Run one lesson, its output going straight through; print the time and where its figures are."""
     before, start = lesson.figures(), time.perf_counter()
     code = subprocess.run(
         [sys.executable, "-u", str(lesson.path)], cwd=lesson.root, env=environment(lesson.root)
     ).returncode
-    for path, written in lesson.figures().items():
-        if before.get(path) != written:
-            print(f"   figure  {path.relative_to(lesson.root)}")
-    print(f"== {lesson.number}  took {time.perf_counter() - start:.1f} s\n", flush=True)
+    written = [path for path, when in lesson.figures().items() if before.get(path) != when]
+    figures = f", {len(written)} figures in {written[0].parent.relative_to(lesson.root)}" if written else ""
+    print(f"== {lesson.number}  took {time.perf_counter() - start:.1f} s{figures}\n", flush=True)
     return code
 
 
