@@ -381,3 +381,27 @@ def test_matmul_is_the_product(compiling, a, b, count):
 def test_matmul_refuses_what_the_product_refuses(shape):
     with pytest.raises(ValueError):
         jit.matmul(np.ones(shape), np.ones((shape[0] + 1, shape[1])))
+
+
+# ---- kernels that take the place of NumPy's operations on large arrays
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_relu_of_a_large_array_is_relu_of_its_samples(compiling, monkeypatch, transposed):
+    x = np.random.default_rng(0).standard_normal((30, 90, 90), dtype=np.float32)
+    x[3, 2, :5] = np.nan, np.inf, -np.inf, 0.0, -0.0
+    grad = np.random.default_rng(1).standard_normal(x.shape, dtype=np.float32)
+    grad[0, 0, :2] = np.nan, np.inf
+    x, grad = (x.T, grad.T) if transposed else (x, grad)
+    calls, run = [], jit.run
+    monkeypatch.setattr(jit, "run", lambda *arguments: (calls.append(1), run(*arguments)))
+    large = ReLU()
+    with np.errstate(invalid="ignore"):
+        y, grad_x = large.forward(x), large.backward(grad)
+        assert len(calls) == 2
+        for n in range(len(x)):
+            small = ReLU()
+            assert np.array_equal(small.forward(x[n]), y[n], equal_nan=True)
+            assert np.array_equal(small.backward(grad[n]), grad_x[n], equal_nan=True)
+    assert len(calls) == 2  # the samples are NumPy's
+    assert y.dtype == grad_x.dtype == np.float32
