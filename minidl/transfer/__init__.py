@@ -1,0 +1,1 @@
+"""Reuse of what a network has learned: finetuning, features, few examples."""
