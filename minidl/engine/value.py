@@ -101,7 +101,6 @@ class Value:
             raise ValueError("a computed tensor is not copied with its graph: copy t.detach()")
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__, _data=self._data.copy(), grad=None)
-        memo[id(self)] = copy
         return copy
 
     def __repr__(self) -> str:

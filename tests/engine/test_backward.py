@@ -263,6 +263,7 @@ def test_a_frozen_weight_or_image_gets_no_product():
     mean, var = np.zeros(2), np.ones(2)
     assert needed_of(normalize.BatchNorm(mean, var), leaf(image[:, :2]), bias, bias) == [True, False, False]
     assert needed_of(normalize.BatchNorm(mean, var), image[:, :2], leaf(bias), bias) == [False, True, False]
+    assert needed_of(normalize.BatchNorm(), image[:, :2], bias, leaf(bias)) == [False, False, True]
 
 
 def test_freezing_a_leaf_after_the_forward_pass_leaves_it_without_gradient():

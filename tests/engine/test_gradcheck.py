@@ -202,5 +202,5 @@ def test_only_floating_inputs_are_checked_and_the_given_arrays_stay():
 
 
 def test_large_inputs_take_larger_steps():
-    gradcheck(lambda x: x**2, np.array([1e6, -3e5]))
+    gradcheck(lambda x: x * 2, np.array([1e12, -3e11]))  # beside which a step of 1e-6 vanishes
     gradcheck(minidl.maximum, np.array([1e4]), np.array([1e4 + 1]))

@@ -195,6 +195,14 @@ def test_class_weights_multiply_the_losses_and_the_mean_divides_by_the_labels_we
     np.testing.assert_allclose(loss, (3 * np.log(8 / 5) + 1 * np.log(8 / 3)) / 4, rtol=1e-14)
 
 
+def test_rows_of_probabilities_count_one_each_in_the_mean_whatever_the_class_weights():
+    z = np.log(np.array([[1.0, 2.0, 5.0], [3.0, 3.0, 2.0]]))
+    rows, weight = np.array([[0.0, 0.5, 0.5], [1, 0, 0]]), np.array([1.0, 10.0, 3.0])
+    loss, _ = value_and_grad(z, rows, weight=weight)
+    expected = (10 / 2 * np.log(8 / 2) + 3 / 2 * np.log(8 / 5) + 1 * np.log(8 / 3)) / 2
+    np.testing.assert_allclose(loss, expected, rtol=1e-14)
+
+
 @given(z=logits, seed=seeds)
 def test_the_gradient_of_the_summed_loss_is_p_minus_the_target_and_each_row_sums_to_0(z, seed):
     labels = np.random.default_rng(seed).integers(0, z.shape[1], len(z))
