@@ -124,7 +124,7 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
         np.bincount(cell.ravel(), x.ravel(), np.prod(shape)).reshape(shape)
         for x in (w, np.ones_like(w), distances)
     )
-    mean_distance = np.where(count > 0, total / np.maximum(count, 1), np.inf)  # (M, C)
+    mean_distance = total / np.maximum(count, 1)  # (M, C); where count is 0 it has no vote
     best_first = np.lexsort((mean_distance, -votes), axis=-1)  # equal in both: by label, as classes are
     return classes[best_first[:, 0]]
 
