@@ -1,6 +1,10 @@
 """Every snippet of the README runs, and every file it links to is there."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -37,3 +41,22 @@ def test_the_set_up_commands_stand_there_for_both_systems():
 def test_every_lesson_stands_in_the_table():
     for lesson in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py")):
         assert f"(lessons/{lesson.name})" in README
+
+
+def test_the_pdb_command_stops_inside_the_uncompiled_kernel():
+    line = next(line for line in README.splitlines() if "-m pdb" in line)
+    setting, python, *arguments = shlex.split(line)
+    name, value = setting.split("=")
+    environment = {**os.environ, name: value, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    assert python == "python"
+    session = subprocess.run(
+        [sys.executable, *arguments],
+        input="p image.shape, kernel_size\nquit\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=ROOT,
+        env={**environment, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert "kernels.py" in session.stdout and "im2col()" in session.stdout
+    assert "((1, 8, 8), (3, 3))" in session.stdout
