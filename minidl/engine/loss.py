@@ -39,6 +39,17 @@ def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
     return (1 - eps) * target + eps / K
 
 
+def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """d/dz of L = -sum_c t_c log p_c for each row, where p = softmax(z / T):
+
+        dL/dz = (p sum_c t_c - t) / T,    which is p - t for probabilities t and T = 1
+
+    p, target: (N, K), not negative; where classes are weighted a row of ``target`` has another sum than 1.
+    """
+    total = target.sum(axis=1, keepdims=True)
+    return (p * total - target) / p.dtype.type(temperature)
+
+
 class CrossEntropy(Op):
     """loss = -(1/M) sum_n sum_c w_c t_nc log softmax(z_n / T)_c, with t the smoothed target
 
@@ -83,8 +94,7 @@ class CrossEntropy(Op):
 
     def backward(self, grad):
         rows = grad[:, np.newaxis] if self.reduction == "none" else grad
-        total = self.wt.sum(axis=1, keepdims=True)  # 1 for each row without weights
-        return rows * (self.p * total - self.wt) / (self.M * self.p.dtype.type(self.temperature))
+        return rows * cross_entropy_gradient(self.p, self.wt, self.temperature) / self.M
 
     def target_rows(self, z: np.ndarray) -> np.ndarray:
         if z.ndim != 2 or 0 in z.shape:

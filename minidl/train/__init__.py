@@ -2,7 +2,15 @@
 
 from minidl.train import checkpoint, intervals, metrics, schedules
 from minidl.train.loop import Evaluation, History, evaluate, fit
-from minidl.train.metrics import accuracy, confusion_matrix, per_class_accuracy, predict
+from minidl.train.metrics import (
+    accuracy,
+    confusion_matrix,
+    expected_calibration_error,
+    fit_temperature,
+    per_class_accuracy,
+    predict,
+    reliability,
+)
 from minidl.train.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
 
 __all__ = [
@@ -17,10 +25,13 @@ __all__ = [
     "clip_grad_norm",
     "confusion_matrix",
     "evaluate",
+    "expected_calibration_error",
     "fit",
+    "fit_temperature",
     "intervals",
     "metrics",
     "per_class_accuracy",
     "predict",
+    "reliability",
     "schedules",
 ]

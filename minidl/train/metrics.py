@@ -1,14 +1,16 @@
-"""What a model predicts, and how often it is right."""
+"""What a model predicts, how often it is right, and whether it is as often right as it is sure."""
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.engine.loss import check_labels
+from minidl.engine.reduce import stable_log_softmax
 from minidl.engine.tensor import no_grad
-from minidl.nn.checks import positive_int
+from minidl.nn.checks import check_number, positive_int
 from minidl.nn.module import Module, eval_mode
 from minidl.train.intervals import Interval, wilson_interval
 
@@ -54,6 +56,148 @@ def confusion_matrix(predictions: Any, labels: Any, num_classes: int | None = No
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (actual, predicted), 1)
     return counts
+
+
+# ---- calibration: of all answers given with 80% confidence, are 80% right?
+
+
+def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
+    """H = -sum p log p over the axis, in nats, with 0 log 0 = 0: 0 for a one-hot p, log K for a uniform one.
+
+    probabilities: >= 0, with sum 1 over the axis; otherwise ValueError.
+    """
+    p = checked_probabilities(probabilities, axis)
+    logs = np.log(np.where(p > 0, p, 1))
+    return -(p * logs).sum(axis=axis) + 0.0  # + 0.0 turns -0 into 0
+
+
+def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -> float:
+    """ECE = sum over bins of n_b / N |accuracy_b - confidence_b|: how far confidence is from accuracy.
+
+    An answer's confidence is its row's largest probability. The bins are equally wide, each with its lower
+    end and without its upper one, which is the next one's; the last has both. Empty bins count nothing. With
+    few answers in a bin chance alone parts accuracy and confidence, so ECE is never quite 0 on real data.
+
+    probabilities: rows (N, K), each with sum 1.  labels: classes (N,).   (Naeini et al. 2015)
+    """
+    confidence, right = confidences(probabilities, labels)
+    which = bin_numbers(confidence, bins)
+    error = 0.0
+    for b in range(bins):
+        inside = which == b
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return float(error)
+
+
+class Reliability(NamedTuple):
+    """Accuracy against confidence, bin by bin.
+
+    edges: (bins + 1,).  confidence: (bins,), the mean in each bin, NaN in an empty one.  accuracy: the share
+    of right answers with Wilson's interval, arrays (bins,); ``accuracy.n`` counts the answers.
+    """
+
+    edges: np.ndarray
+    confidence: np.ndarray
+    accuracy: Interval
+
+
+def reliability(probabilities: Any, labels: Any, bins: int = 15) -> Reliability:
+    """What a reliability diagram shows, in the bins of ``expected_calibration_error``."""
+    confidence, right = confidences(probabilities, labels)
+    which = bin_numbers(confidence, bins)
+    count = np.bincount(which, minlength=bins)
+    with np.errstate(invalid="ignore"):  # 0/0 in an empty bin is the NaN that we want
+        mean = np.bincount(which, confidence, minlength=bins) / count
+    hits = np.bincount(which[right], minlength=bins)
+    return Reliability(np.linspace(0, 1, bins + 1), mean, wilson_interval(hits, count))
+
+
+def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row the largest probability, and whether it is the label's: (N,) and bools (N,)."""
+    p = np.asarray(probabilities)
+    if p.ndim != 2 or 0 in p.shape:
+        raise ValueError(f"probabilities must be rows (N, K) with N, K >= 1, got shape {p.shape}")
+    p = checked_probabilities(p)
+    predicted, actual, _ = checked(p, labels)
+    return p.max(axis=1), predicted == actual
+
+
+def bin_numbers(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """For each confidence (N,) the number 0 ... bins-1 of its bin, the last of which includes 1."""
+    edges = np.linspace(0, 1, positive_int("bins", bins) + 1)
+    return np.searchsorted(edges[1:-1], confidence, side="right")
+
+
+def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.05, 20.0)) -> float:
+    """The T within ``bounds`` that minimises the mean of -log softmax(z / T)[label] (Guo et al. 2017).
+
+    Dividing all logits by one T moves every confidence and no answer. Fit it on held-out logits: on those
+    that were trained on it finds the network's overconfidence justified. T = 1 is among the candidates, so
+    the loss is nowhere larger than before. It is convex in 1/T, so there is one minimum at most; where there
+    is none (every label has the largest logit, say, and T -> 0 is ever better) the bound is returned, with a
+    RuntimeWarning.
+
+    logits: (N, K), finite.  labels: classes (N,).
+    """
+    from scipy.optimize import minimize_scalar
+
+    z, labels = checked_logits(logits, labels)
+    low, high = checked_bounds(bounds)
+    log_bounds = (np.log(low), np.log(high))
+    found = minimize_scalar(
+        lambda log_T: mean_loss(z, labels, np.exp(log_T)), bounds=log_bounds, method="bounded"
+    )
+    candidates = (1.0, low, high, float(np.exp(found.x)))
+    T = min(candidates, key=lambda T: mean_loss(z, labels, T))  # of equals the first
+    if T in (low, high):
+        message = f"the loss has no minimum within {low:g} ... {high:g}: T = {T:g} is the bound"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return T
+
+
+def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    """The mean over the rows of -log softmax(z / T)[label], for logits (N, K) and classes (N,)."""
+    log_p = stable_log_softmax(z, temperature=temperature)
+    return -float(log_p[np.arange(len(z)), labels].mean())
+
+
+# ---- what arguments are
+
+
+def checked_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
+    """The same as float64, if they are probabilities."""
+    p = np.asarray(probabilities)
+    if p.dtype.kind not in "fiu" or p.ndim == 0 or p.size == 0:
+        raise ValueError(f"probabilities must be an array of numbers, got {p.dtype} of shape {p.shape}")
+    p = p.astype(np.float64)
+    sums = p.sum(axis=axis)
+    if not np.all(p >= 0) or not np.allclose(sums, 1, atol=1e-3):
+        raise ValueError(
+            f"probabilities must be >= 0 with sum 1, these are in [{p.min():.4g}, {p.max():.4g}] "
+            f"with sums in [{sums.min():.4g}, {sums.max():.4g}]: logits go through softmax first"
+        )
+    return p
+
+
+def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, K) as float64, and the labels as classes (N,)."""
+    z = np.asarray(logits)
+    if z.ndim != 2 or z.dtype.kind not in "fiu":
+        raise ValueError(f"logits must be numbers (N, K), got {z.dtype} of shape {z.shape}")
+    _, actual, _ = checked(z, labels)
+    if not np.isfinite(z).all():
+        raise ValueError("logits must be finite")
+    return z.astype(np.float64), actual
+
+
+def checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise TypeError(f"bounds must be two temperatures, got {bounds!r}")
+    low, high = (check_number("each of bounds", bound) for bound in bounds)
+    if not 0 < low <= 1 <= high or low == high:
+        raise ValueError(f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
+    return low, high
 
 
 def checked(

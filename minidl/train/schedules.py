@@ -76,19 +76,20 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
 
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
-    """schedule(0) (t + 1) / W for t < W, then schedule(t - W): nothing of the schedule is skipped.
+    """The schedule, after W steps that rise evenly to its first value: ``warmed_up`` has the formula."""
+    if not callable(schedule):
+        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
+    W = check_step(warmup_steps, "warmup_steps")
+    return lambda step: warmed_up(schedule, W, check_step(step))
+
+
+def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
+    """schedule(0) (t + 1) / W at step t < W, then schedule(t - W): nothing of the schedule is skipped.
 
     Of the two conventions for the first step, 0 and base / W, it is base / W (Goyal et al. 2017).
     """
-    if not callable(schedule):
-        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
-    W, base = check_step(warmup_steps, "warmup_steps"), schedule(0)
-
-    def warmed(step: int) -> float:
-        t = check_step(step)
-        return base * ((t + 1) / W) if t < W else schedule(t - W)
-
-    return warmed
+    t, W = step, warmup_steps
+    return schedule(0) * ((t + 1) / W) if t < W else schedule(t - W)
 
 
 def progress(step: int, steps: int) -> float:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minidl import Tensor, apply, grad
-from minidl.engine.loss import CrossEntropy, one_hot
+from minidl.engine.loss import CrossEntropy, cross_entropy_gradient, one_hot
 from minidl.engine.reduce import stable_log_softmax, stable_softmax
 
 # Dyadic logits and shifts: their sums and differences are exact, so laws about shifts hold to the bit.
@@ -201,6 +201,12 @@ def test_rows_of_probabilities_count_one_each_in_the_mean_whatever_the_class_wei
     loss, _ = value_and_grad(z, rows, weight=weight)
     expected = (10 / 2 * np.log(8 / 2) + 3 / 2 * np.log(8 / 5) + 1 * np.log(8 / 3)) / 2
     np.testing.assert_allclose(loss, expected, rtol=1e-14)
+
+
+def test_the_gradient_of_a_weighted_target_by_hand():
+    p, target = np.array([[0.25, 0.75]]), np.array([[3.0, 1.0]])  # -3 log p_0 - log p_1, a target of sum 4
+    assert cross_entropy_gradient(p, target).tolist() == [[-2, 2]]
+    assert cross_entropy_gradient(p, target, temperature=4.0).tolist() == [[-0.5, 0.5]]
 
 
 @given(z=logits, seed=seeds)
