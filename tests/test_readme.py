@@ -43,19 +43,19 @@ def test_every_lesson_stands_in_the_table():
         assert f"(lessons/{lesson.name})" in README
 
 
-def test_the_pdb_command_stops_inside_the_uncompiled_kernel():
+def test_the_pdb_command_stops_inside_the_uncompiled_kernel(tmp_path):
     line = next(line for line in README.splitlines() if "-m pdb" in line)
     setting, python, *arguments = shlex.split(line)
     name, value = setting.split("=")
     environment = {**os.environ, name: value, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
     assert python == "python"
     session = subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, *arguments[:-1], ROOT / arguments[-1]],
         input="p image.shape, kernel_size\nquit\n",
         capture_output=True,
         text=True,
         encoding="utf-8",
-        cwd=ROOT,
+        cwd=tmp_path,  # where the lesson saves its figures
         env={**environment, "PYTHONIOENCODING": "utf-8"},
     )
     assert "kernels.py" in session.stdout and "im2col()" in session.stdout
