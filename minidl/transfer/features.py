@@ -1,0 +1,84 @@
+"""Features as points: their scale, their picture in two dimensions, and how well planes part the classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.engine.loss import check_labels, one_hot
+from minidl.engine.reduce import stable_log_softmax
+from minidl.nn.checks import check_number, positive_int
+
+
+def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """(features - m) / s with the mean m and deviation s of each column of ``reference``. (N, D) float64.
+
+    ``reference`` are the training features, whatever is to be transformed: a test set's own mean would tell
+    of the test set. A column that is constant there (s = 0) says nothing and becomes 0.
+    """
+    reference, features = checked_features(reference, "reference"), checked_features(features)
+    if reference.shape[1] != features.shape[1]:
+        raise ValueError(f"reference {reference.shape} and features {features.shape} differ in their columns")
+    mean, deviation = reference.mean(axis=0), reference.std(axis=0)
+    constant = np.ptp(reference, axis=0) == 0  # exactly, where rounding leaves s a little above 0
+    return np.where(constant, 0.0, (features - mean) / np.where(constant, 1.0, deviation))
+
+
+def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
+    """Coordinates (N, dims) along the directions in which ``features`` (N, D) spread most (Pearson 1901).
+
+        X = features - mean        X = U S V^T        coordinates = X V[:, :dims] = U S[:dims]
+
+    Of each direction, which is known up to its sign, the one whose largest component is positive is taken.
+    Raises ValueError for fewer than two points and dims > min(N, D).
+    """
+    X = checked_features(features)
+    if len(X) < 2 or positive_int("dims", dims) > min(X.shape):
+        raise ValueError(f"{dims} dimensions need as many points, two at least, and columns: got {X.shape}")
+    X = X - X.mean(axis=0)
+    _, _, Vt = np.linalg.svd(X, full_matrices=False)
+    directions = Vt[:dims]  # (dims, D), orthonormal, the widest first
+    largest = np.abs(directions).argmax(axis=1)
+    signs = np.sign(directions[np.arange(dims), largest])
+    return X @ (directions * signs[:, np.newaxis]).T
+
+
+def probe_loss(
+    weight: np.ndarray, bias: np.ndarray, features: np.ndarray, labels: np.ndarray, l2: float
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Regularised softmax regression: the loss and its gradients by weight (K, D) and bias (K,).
+
+        P = softmax(F W^T + b)        L = -mean_i log P[i, y_i] + l2 / 2 ||W||^2
+        dL/dW = (P - Y)^T F / N + l2 W        dL/db = mean over rows of (P - Y),   Y the labels one-hot
+
+    features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; the bias is not pulled to 0.
+    """
+    W, b, F, labels = check_probe(weight, bias, features, labels)
+    check_number("l2", l2, 0)
+    logits = F @ W.T + b  # (N, K)
+    log_P = stable_log_softmax(logits)
+    loss = -log_P[np.arange(len(F)), labels].mean() + l2 / 2 * np.sum(W**2)
+    error = (np.exp(log_P) - one_hot(labels, len(W))) / len(F)
+    return float(loss), error.T @ F + l2 * W, error.sum(axis=0)
+
+
+def checked_features(features: np.ndarray, name: str = "features") -> np.ndarray:
+    """(N, D) float64, finite and not empty."""
+    array = np.asarray(features)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} must be rows (N, D), not empty, got {array.shape}: reshape(len(x), -1) ?")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite")
+    return array.astype(np.float64)
+
+
+def check_probe(weight, bias, features, labels) -> tuple[np.ndarray, ...]:
+    W, b, F = np.asarray(weight, np.float64), np.asarray(bias, np.float64), checked_features(features)
+    y = np.asarray(labels)
+    if W.ndim != 2 or b.shape != W.shape[:1] or W.shape[1] != F.shape[1] or y.shape != F.shape[:1]:
+        raise ValueError(
+            "expected weight (K, D), bias (K,), features (N, D), labels (N,), "
+            f"got {W.shape}, {b.shape}, {F.shape}, {y.shape}"
+        )
+    return W, b, F, check_labels(y, len(W))

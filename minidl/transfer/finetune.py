@@ -1,0 +1,335 @@
+"""Finetuning: which parameters move, how fast, from where; and the network as a fixed function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from minidl.engine import jit
+from minidl.engine.random import default_rng_or
+from minidl.engine.tensor import Tensor
+from minidl.nn.checks import check_number, positive_int
+from minidl.nn.layers import BatchNorm, Linear
+from minidl.nn.module import Module, Parameter, join
+from minidl.train.loop import Evaluation, Pair, evaluate, fit
+from minidl.train.metrics import predict
+from minidl.train.optim import Adam, Optimizer
+from minidl.transfer.features import checked_features, probe_loss
+
+# ---- what moves
+
+
+def freeze(module: Module) -> Module:
+    """Nothing that training does moves ``module`` any more; what is below it still gets its gradients.
+
+    Its parameters require no gradient, so that optimizers pass over them, weight decay and momentum included.
+    Its BatchNorm layers keep their running statistics and use them after ``train()`` too: they compute what
+    they compute in evaluation. (Dropout, which has no state, goes on by the mode.) A copy of each value stays
+    for ``frozen_report``. ``load_state_dict`` still writes. Returns the module.
+    """
+    for part in check_module(module).modules():
+        for parameter in own_parameters(part):
+            parameter.requires_grad_(False)
+            parameter.zero_grad()
+        if isinstance(part, BatchNorm):
+            part.frozen = True
+        part.frozen_state = {**own_state(part), **frozen_state(part)}  # frozen before: the older copy stays
+    return module
+
+
+def unfreeze(module: Module, *, statistics: bool = True) -> Module:
+    """Let the parameters of ``module`` learn again.
+
+    statistics: whether BatchNorm takes its statistics from the batches again. With few images those are
+    noise: False has it keep to the running ones, frozen like all buffers, while its weight and bias learn.
+    """
+    for part in check_module(module).modules():
+        for parameter in own_parameters(part):
+            parameter.requires_grad_(True)
+        kept = {} if statistics else {name: np.array(getattr(part, name)) for name in part._buffer_names}
+        if isinstance(part, BatchNorm):
+            part.frozen = not statistics
+        part.frozen_state = {name: frozen_state(part).get(name, now) for name, now in kept.items()}
+    return module
+
+
+def frozen_report(model: Module) -> dict[str, bool]:
+    """The path of each frozen parameter and buffer, and whether any bit of it changed since it was frozen.
+
+    ``any(frozen_report(model).values())`` is False where freezing did what it promises.
+    """
+    report = {}
+    for path, part in check_module(model).named_modules():
+        before = frozen_state(part)
+        changed = changed_arrays(before, {name: np.asarray(getattr(part, name)) for name in before})
+        report.update({join(path, name): name in changed for name in before})
+    return report
+
+
+def changed_arrays(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> list[str]:
+    """The sorted names of arrays that differ in any bit, in shape or dtype, or are there only once.
+
+    NaN equals itself and 0 differs from -0: what counts is whether anybody wrote, not what the values mean.
+    """
+    changed = set(before) ^ set(after)
+    for name in set(before) & set(after):
+        old, new = np.asarray(before[name]), np.asarray(after[name])
+        alike = old.shape == new.shape and old.dtype == new.dtype
+        if not alike or old.tobytes() != new.tobytes():
+            changed.add(name)
+    return sorted(changed)
+
+
+def gradual_unfreeze(
+    model: Module, count: int, layers: Sequence[str] | None = None, *, statistics: bool = True
+) -> list[str]:
+    """Freeze the model but for the last ``count`` of its layers, and return the names of those.
+
+        for epoch in range(epochs):
+            gradual_unfreeze(model, epoch + 1)        # the head alone, then one more layer each epoch
+            fit(model, train, epochs=1, optimizer=optimizer)
+
+    layers: dotted paths from the input to the output; None for all children with parameters. A ``count``
+    beyond their number means all of them.  statistics: see ``unfreeze``.
+    Source: Howard and Ruder 2018, arXiv:1801.06146.
+    """
+    names = trainable_children(model) if layers is None else list(layers)
+    parts = [model.layer(name) for name in names]
+    first = max(len(parts) - positive_int("count", count), 0)
+    freeze(model)
+    for part in parts[first:]:
+        unfreeze(part, statistics=statistics)
+    return names[first:]
+
+
+# ---- where from, and how fast
+
+
+def replace_head(
+    model: Module, num_classes: int, rng: np.random.Generator | None = None, head: str = "head"
+) -> Linear:
+    """Put a new Linear of ``num_classes`` outputs, weights drawn by ``rng``, in the head's place; return it.
+
+    head: its dotted path. What comes before it stays as it is, so the features do too. An optimizer made
+    earlier holds the old head. TypeError where that is no Linear.
+    """
+    old = check_module(model).layer(head)
+    if not isinstance(old, Linear):
+        raise TypeError(f"the head {head!r} must be a Linear, it is a {type(old).__name__}")
+    parent, _, name = head.rpartition(".")
+    new = Linear(old.in_features, num_classes, bias=old.bias is not None, rng=default_rng_or(rng))
+    setattr(model.layer(parent), name, new.train(old.training))
+    return new
+
+
+def layer_rates(count: int, top_rate: float, decay: float) -> list[float]:
+    """Learning rates of ``count`` layers, from the input on: rate_l = top_rate decay^(count - 1 - l).
+
+    The lower a layer, the more general is what it computes, and the slower it should move: 0 < decay <= 1.
+    Howard and Ruder 2018 use decay = 1 / 2.6.
+    """
+    top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 1)
+    if decay == 0:
+        raise ValueError("decay must be above 0: freeze what shall not move")
+    return [top_rate * decay ** (count - 1 - layer) for layer in range(positive_int("count", count))]
+
+
+def param_groups(
+    model: Module, backbone_lr: float, head_lr: float, decay: float = 1.0, head: str = "head"
+) -> list[dict]:
+    """Groups for an optimizer: the layers before the head at ``layer_rates(n, backbone_lr, decay)``, then it.
+
+        optimizer = Adam(param_groups(model, backbone_lr=1e-4, head_lr=3e-3, decay=0.5))
+
+    A layer is a child of the model that has parameters, and all in it. Frozen parameters are among them: the
+    optimizer passes over them until they are unfrozen.  head: the name of that child.
+    """
+    check_number("head_lr", head_lr, 0)
+    layers = [name for name in trainable_children(model) if name != head]
+    if not layers or not list(model.layer(head).parameters()):
+        raise ValueError(f"expected layers with parameters and the head {head!r}, got {layers} and the head")
+    rates = [*layer_rates(len(layers), backbone_lr, decay), head_lr]
+    groups, seen = [], set()
+    for name, rate in zip([*layers, head], rates, strict=True):
+        parameters = [p for p in model.layer(name).parameters() if p not in seen]  # shared ones: the lowest's
+        seen.update(parameters)
+        groups.append({"params": parameters, "lr": rate})
+    return groups
+
+
+# ---- how fast is too fast
+
+
+def lr_sweep(
+    model: Module,
+    train: Pair,
+    test: Pair,
+    lrs: Sequence[float],
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    optimizer: Callable[..., Optimizer] = Adam,
+    rng: np.random.Generator | None = None,
+) -> list[Evaluation]:
+    """How good ``model`` is on ``test`` after ``epochs`` at each learning rate, each from where it is now.
+
+    Each rate sees the same batches in the same order; afterwards the model is as it was before. ``optimizer``
+    makes one: ``optimizer(parameters, lr=lr)``. A run whose numbers ceased to be finite gives accuracy NaN
+    and loss inf. ``test`` should be a validation set if a rate is to be chosen.
+    """
+    start, seed = check_module(model).state_dict(), default_rng_or(rng).integers(2**63)
+    rates = [check_number("each of lrs", lr, 0) for lr in lrs]
+    results = []
+    try:
+        for lr in rates:
+            model.load_state_dict(start)
+            chosen, same_batches = optimizer(model.parameters(), lr=lr), np.random.default_rng(seed)
+            options = {"epochs": epochs, "batch_size": batch_size, "optimizer": chosen, "rng": same_batches}
+            try:
+                fit(model, train, progress=False, **options)
+                results.append(evaluate(model, *test))
+            except FloatingPointError:
+                results.append(Evaluation(float("nan"), float("inf")))
+    finally:
+        model.load_state_dict(start)
+        model.zero_grad()
+    return results
+
+
+def largest_stable_lr(hessian: np.ndarray) -> float:
+    """2 / lambda_max: gradient descent on x.Hx / 2 diverges above it and converges below.
+
+    hessian: (n, n), symmetric, with a positive largest eigenvalue lambda_max (ValueError otherwise).
+    """
+    H = check_hessian(hessian)
+    largest = np.linalg.eigvalsh(H)[-1]
+    if largest <= 0:
+        raise ValueError(f"the largest eigenvalue must be positive, got {largest:g}: there is no bound")
+    return float(2 / largest)
+
+
+def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: int) -> np.ndarray:
+    """The path x_0 = start, x_{t+1} = x_t - lr H x_t of gradient descent on x.Hx / 2. (steps + 1, n) float64.
+
+    Along an eigenvector of eigenvalue lambda each step multiplies by 1 - lr lambda.
+    """
+    H, x = check_hessian(hessian), np.asarray(start, np.float64)
+    check_number("lr", lr, 0)
+    if x.shape != H.shape[:1]:
+        raise ValueError(f"start must be ({len(H)},) for a hessian {H.shape}, got {x.shape}")
+    path = [x]
+    for _ in range(positive_int("steps", steps)):
+        gradient = H @ path[-1]
+        path.append(path[-1] - lr * gradient)
+    return np.array(path)
+
+
+# ---- the network as a fixed function
+
+
+def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: int = 256) -> np.ndarray:
+    """What the layer at the dotted path ``layer`` gives for images (N, ...), in evaluation mode, no graph.
+
+    The model is left as it was. ValueError for an unknown layer, or one that does not run just once.
+    """
+    outputs: list[Tensor] = []
+    hook = (
+        check_module(model)
+        .layer(layer)
+        .register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    )
+    images, batch_size = np.asarray(images), positive_int("batch_size", batch_size)
+    try:
+        predict(model, images, batch_size)
+    finally:
+        hook.remove()
+    batches = -(-len(images) // batch_size)
+    if len(outputs) != batches:
+        raise ValueError(f"layer {layer!r} must run once a forward, it ran {len(outputs) / batches:g} times")
+    return np.concatenate([output.data for output in outputs])
+
+
+def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_steps: int = 1000) -> Linear:
+    """The Linear (D, K) that minimises ``probe_loss``: multinomial logistic regression on fixed features.
+
+        mean_i CE(W f_i + b, y_i) + l2 / 2 ||W||^2        (scikit-learn's C is 1 / (N l2))
+
+    The problem is convex and, by l2 > 0, has one W, which L-BFGS finds from 0 (and one b with sum 0).
+    features: (N, D) finite; on one scale, since l2 is the same for all (``standardise``).  labels: (N,) of
+    classes 0 ... K-1, each with an example, K >= 2. It can take the place of a head: ``model.head = probe``.
+    Raises RuntimeError if ``max_steps`` do not suffice.
+    """
+    from scipy.optimize import minimize
+
+    features, labels = checked_features(features), np.asarray(labels)
+    if check_number("l2", l2, 0) == 0:
+        raise ValueError("l2 must be above 0: classes that a plane separates have no best W without it")
+    check_all_classes(labels, len(features))
+    classes, dims = int(labels.max()) + 1, features.shape[1]
+
+    def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weight, bias = flat[: classes * dims].reshape(classes, dims), flat[classes * dims :]
+        loss, grad_weight, grad_bias = probe_loss(weight, bias, features, labels, l2)
+        return loss, np.concatenate([grad_weight.ravel(), grad_bias])
+
+    start = np.zeros(classes * dims + classes)
+    options = {"maxiter": positive_int("max_steps", max_steps), "gtol": 1e-7, "ftol": 1e-14}
+    with jit.numpy_blas, jit.scipy_blas:  # two pools that take turns at small products slow each other down
+        found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
+    if found.status == 1:  # out of steps
+        raise RuntimeError(f"no minimum within {max_steps} steps: standardise the features or raise l2")
+    probe = Linear(dims, classes)
+    probe.weight.data = found.x[: classes * dims].reshape(classes, dims)
+    probe.bias.data = found.x[classes * dims :]
+    return probe
+
+
+# ---- what arguments are, and what modules hold
+
+
+def check_module(module: Module) -> Module:
+    if not isinstance(module, Module):
+        raise TypeError(f"expected a Module, got {type(module).__name__}")
+    return module
+
+
+def own_parameters(module: Module) -> list[Parameter]:
+    """The parameters of the module itself, without those of the modules within it."""
+    return [value for value in vars(module).values() if isinstance(value, Parameter)]
+
+
+def own_state(module: Module) -> dict[str, np.ndarray]:
+    """Copies of the parameters and buffers of the module itself."""
+    names = [name for name, value in vars(module).items() if isinstance(value, Parameter)]
+    return {name: np.array(getattr(module, name)) for name in [*names, *module._buffer_names]}
+
+
+def frozen_state(module: Module) -> dict[str, np.ndarray]:
+    """What ``freeze`` kept of the module itself; empty where nothing of it is frozen."""
+    return vars(module).get("frozen_state", {})
+
+
+def trainable_children(model: Module) -> list[str]:
+    """The names of the children that have parameters, from the input to the output."""
+    children = check_module(model).named_children()
+    return [name for name, child in children if next(child.parameters(), None) is not None]
+
+
+def check_hessian(hessian: np.ndarray) -> np.ndarray:
+    H = np.asarray(hessian, np.float64)
+    if H.ndim != 2 or H.shape[0] != H.shape[1] or H.size == 0:
+        raise ValueError(f"hessian must have shape (n, n), got {H.shape}")
+    if not np.isfinite(H).all() or not np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * np.abs(H).max()):
+        raise ValueError("hessian must be finite and symmetric")
+    return H
+
+
+def check_all_classes(labels: np.ndarray, rows: int) -> None:
+    if labels.shape != (rows,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers ({rows},), got {labels.dtype} {labels.shape}")
+    classes = np.unique(labels)
+    if len(classes) < 2 or not np.array_equal(classes, np.arange(len(classes))):
+        raise ValueError(
+            f"labels must be 0 ... K-1 with an example of each and K >= 2, got {classes[:20].tolist()}"
+        )
