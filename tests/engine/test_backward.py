@@ -287,8 +287,8 @@ def test_grad_touches_no_dot_grad_and_returns_arrays_of_its_own():
     assert x.grad is w.grad is y.grad is None
     assert isinstance(grad(z, x), np.ndarray)
     assert isinstance(grad(z, [x]), tuple)
-    of_w += 1
-    assert grad(z, y).tolist() == [2]
+    of_w += 1  # Add handed w and y one array
+    assert of_y.tolist() == [2]
 
 
 def test_grad_of_an_intermediate_and_of_what_it_came_from_together():
@@ -305,6 +305,9 @@ def test_grad_computes_only_what_lies_between():
     output = apply(between, middle) * apply(beside, w)
     assert grad(output, middle).tolist() == [3]
     assert (len(between.backward_needs), below.backward_needs, beside.backward_needs) == (1, [], [])
+    join = Counted()
+    assert grad(apply(join, middle, w), middle).tolist() == [1]
+    assert join.backward_needs == [(True, False)]
     output.backward()  # and the whole pass still works afterwards
     assert (x.grad.tolist(), w.grad.tolist()) == ([3], [2])
 

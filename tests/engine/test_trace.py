@@ -92,6 +92,13 @@ def test_an_error_inside_the_model_still_takes_the_hooks_off():
     assert all(module.training and module._hooks == () for module in model.modules())
 
 
+def test_the_run_records_no_graph():
+    model, outputs = Sequential(Linear(3, 3)), []
+    model.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    trace.modules(model, np.zeros((1, 3), np.float32))
+    assert [output.op for output in outputs] == [None]
+
+
 # ---- versions of parameters
 
 
