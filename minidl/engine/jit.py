@@ -124,7 +124,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if multiply_adds < 2**18 or _debugging.get():  # OpenBLAS too takes one thread below this
         return a @ b
     with numpy_blas:
-        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        if a.ndim != 2 or b.ndim != 2:
             return a @ b
         product = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
         _share(multiply_adds / 40, [(_rows_of_product, len(a), a, b, product)])
