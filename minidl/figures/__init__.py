@@ -3,6 +3,7 @@
 Every function returns a Matplotlib Figure that pyplot does not hold; ``save`` writes it under ``out/``.
 """
 
+from minidl.figures.calibration import confidence_histogram, distributions, reliability_diagram
 from minidl.figures.confusion import confusion_picture
 from minidl.figures.curves import bars_with_intervals, curves_with_bands
 from minidl.figures.graph import draw_graph
@@ -11,11 +12,14 @@ from minidl.figures.saving import save
 
 __all__ = [
     "bars_with_intervals",
+    "confidence_histogram",
     "confusion_picture",
     "curves_with_bands",
+    "distributions",
     "draw_graph",
     "image_grid",
     "overlay",
+    "reliability_diagram",
     "save",
     "signed_map",
 ]

@@ -9,18 +9,23 @@ from matplotlib.text import Text
 from minidl import Tensor
 from minidl.figures import (
     bars_with_intervals,
+    confidence_histogram,
     confusion_picture,
     curves_with_bands,
+    distributions,
     draw_graph,
     image_grid,
     overlay,
+    reliability_diagram,
     signed_map,
 )
 from minidl.figures.style import HEAT_MAP, LINE_COLOURS, MAGNITUDE_MAP, SIGNED_MAP, png_bytes, text_width
+from minidl.train.metrics import reliability
 
 RANDOM = np.random.default_rng(0).random
 X = Tensor(np.ones((2, 3), np.float32), requires_grad=True, name="x")
 LONG = "a title that is long"
+TABLE = reliability(np.eye(2), [0, 0])
 
 EXAMPLES = {
     "draw_graph": lambda: draw_graph((X * 2).relu().sum()),
@@ -31,6 +36,9 @@ EXAMPLES = {
     "overlay": lambda: overlay(RANDOM((2, 4, 4)), RANDOM((2, 4, 4)), [LONG], row_titles=["a", LONG]),
     "curves": lambda: curves_with_bands([1, 2], {LONG * 2: RANDOM((3, 2)), "b": [1, np.nan]}, title=LONG),
     "bars": lambda: bars_with_intervals([LONG * 2, "b"], [1, 2], [0, 0], [3, 3], xlabel="x", title=LONG),
+    "confidence": lambda: confidence_histogram({LONG: RANDOM(50), "b": [1.0]}, title=LONG),
+    "distributions": lambda: distributions(np.eye(3), [LONG, "b", "c"], [LONG * 2, "d", "e"], title=LONG),
+    "reliability": lambda: reliability_diagram({LONG * 2: TABLE, "b": TABLE, "c": TABLE}, title=LONG),
     "confusion": lambda: confusion_picture(np.diag([12345, 0, 7]), [LONG, LONG, "c"], title=LONG),
 }
 every_figure = pytest.mark.parametrize("make", EXAMPLES.values(), ids=EXAMPLES.keys())

@@ -1,0 +1,125 @@
+"""Probabilities as pictures: distributions over classes, how sure answers are, and how rightly so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minidl.figures.style import (
+    BLACK,
+    BLUE,
+    SKY_BLUE,
+    SMALL,
+    VERMILLION,
+    new_figure,
+    number_array,
+    style,
+    text_list,
+    text_width,
+)
+from minidl.train.metrics import Reliability
+
+MAX_PANELS = 6
+
+
+def distributions(
+    probabilities: np.ndarray,
+    class_names: Sequence[Any],
+    titles: Sequence[Any] | None = None,
+    *,
+    xlabel: str = "class",
+    title: str = "",
+) -> Figure:
+    """Distributions over K classes side by side, each as bars on the same scale from 0 to 1.
+
+    probabilities: (N, K) within [0, 1], N <= 6.  class_names: K of them.  titles: N of them.
+    """
+    p = number_array(probabilities, "probabilities")
+    if p.ndim != 2 or p.size == 0 or len(p) > MAX_PANELS:
+        raise ValueError(f"probabilities must have shape (N, K), 1 <= N <= {MAX_PANELS}, got {p.shape}")
+    if not np.all((p >= 0) & (p <= 1 + 1e-6)):
+        raise ValueError(f"probabilities must lie within [0, 1], got {p.min():g} ... {p.max():g}")
+    names = text_list(class_names, p.shape[1], "class_names", "classes")
+    titles = text_list(titles, len(p), "titles", "distributions")
+    width = max(1.6, p.shape[1] * (0.08 + max(map(text_width, names))), *map(text_width, titles))
+    with style():
+        figure = new_figure(0.7 + (width + 0.2) * len(p), 2.6, constrained=True)
+        panels = figure.subplots(1, len(p), sharey=True, squeeze=False)[0]
+        for axes, row, text in zip(panels, p, titles, strict=True):
+            axes.bar(names, row, color=BLUE, width=0.8)
+            axes.set(title=text, ylim=(0, 1), xlim=(-0.6, len(names) - 0.4), xlabel=xlabel)
+            axes.grid(True, axis="y")
+            axes.tick_params(axis="x", length=0)
+        panels[0].set_ylabel("probability")
+        figure.suptitle(title or None)
+    return figure
+
+
+def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, *, title: str = "") -> Figure:
+    """How sure several networks are: the share of their answers at each confidence, and the mean.
+
+    confidences: label -> (N,), each answer's largest probability; up to three of them.
+    """
+    looks = ((BLUE, "-"), (VERMILLION, "--"), (BLACK, ":"))
+    if not isinstance(confidences, Mapping) or not 1 <= len(confidences) <= 3:
+        raise ValueError("confidences must be a dict of one to three: label: values")
+    with style():
+        figure = new_figure(7.5, 3.4, constrained=True)
+        axes = figure.add_subplot()
+        for (label, values), (colour, line) in zip(confidences.items(), looks, strict=False):
+            values = number_array(values, f"confidences of {label!r}")
+            if values.ndim != 1 or len(values) == 0 or not np.all((values >= 0) & (values <= 1 + 1e-6)):
+                raise ValueError(f"confidences of {label!r} must be (N,) within [0, 1], got {values.shape}")
+            counts, edges = np.histogram(np.minimum(values, 1), bins, range=(0, 1))
+            axes.stairs(counts / len(values), edges, label=label, linestyle=line, linewidth=1.8, color=colour)
+            axes.axvline(values.mean(), color=colour, linestyle=line, linewidth=0.9)
+        axes.set(xlabel="confidence: the answer's probability", ylabel="share of answers", title=title)
+        axes.set(xlim=(0, 1), ylim=(0, None))
+        axes.grid(True)
+        figure.legend(loc="outside right upper", title="thin: the mean", alignment="left")
+    return figure
+
+
+def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -> Figure:
+    """Accuracy against confidence for each table, and below it how many answers have that confidence.
+
+    Where a bar ends on the dashed diagonal, answers are as often right as sure; below it they are
+    overconfident. The black lines are Wilson's 95% intervals. Bins without answers have neither.
+    """
+    if not isinstance(tables, Mapping) or not 1 <= len(tables) <= MAX_PANELS:
+        raise ValueError(f"tables must be a dict of one to {MAX_PANELS}: label: Reliability")
+    for label, table in tables.items():
+        if not isinstance(table, Reliability):
+            raise TypeError(f"table {label!r} must be a Reliability, got {type(table).__name__}")
+    with style():
+        width = max(2.9, *map(text_width, tables))
+        figure = new_figure(0.8 + (width + 0.2) * len(tables), 4.2, constrained=True)
+        panels = figure.subplots(
+            2, len(tables), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1)
+        )
+        for upper, lower, (label, table) in zip(*panels, tables.items(), strict=True):
+            _draw_accuracy(upper, table)
+            lower.stairs(table.accuracy.n / table.accuracy.n.sum(), table.edges, fill=True, color=BLUE)
+            upper.set(title=label, xlim=(0, 1), ylim=(0, 1))
+            lower.set(xlabel="confidence", ylim=(0, None))
+        figure.get_layout_engine().set(wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
+        panels[0, 0].set_ylabel("accuracy")
+        panels[1, 0].set_ylabel("share of\nanswers")
+        figure.suptitle(title or None)
+        note = "dashed: as often right as sure\nblack: Wilson's 95% intervals"
+        figure.supxlabel(note, fontsize=SMALL)
+    return figure
+
+
+def _draw_accuracy(axes: Axes, table: Reliability) -> None:
+    seen = table.accuracy.n > 0
+    mean, low, high = (values[seen] for values in table.accuracy[:3])
+    left, width = table.edges[:-1][seen], np.diff(table.edges)[seen]
+    axes.bar(left, mean, width, align="edge", color=SKY_BLUE, edgecolor="white", linewidth=0.8)
+    axes.vlines(table.confidence[seen], low, high, color=BLACK, linewidth=1.4)
+    axes.plot([0, 1], [0, 1], color=VERMILLION, linestyle="--", linewidth=1.4)
+    axes.grid(True)
