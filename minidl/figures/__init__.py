@@ -8,6 +8,7 @@ from minidl.figures.confusion import confusion_picture
 from minidl.figures.curves import bars_with_intervals, curves_with_bands
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
+from minidl.figures.neighbours import neighbours_picture
 from minidl.figures.saving import save
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "distributions",
     "draw_graph",
     "image_grid",
+    "neighbours_picture",
     "overlay",
     "reliability_diagram",
     "save",
