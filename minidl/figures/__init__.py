@@ -9,6 +9,7 @@ from minidl.figures.curves import bars_with_intervals, curves_with_bands
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
 from minidl.figures.neighbours import neighbours_picture
+from minidl.figures.points import heat_map, scatter_by_class
 from minidl.figures.saving import save
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "curves_with_bands",
     "distributions",
     "draw_graph",
+    "heat_map",
     "image_grid",
     "neighbours_picture",
     "overlay",
     "reliability_diagram",
     "save",
+    "scatter_by_class",
     "signed_map",
 ]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import minidl.nn as nn
 import minidl.nn.functional as F
+from minidl.engine.random import default_rng_or
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.train import SGD, Adam, AdamW, fit, predict
 from minidl.transfer.finetune import (
@@ -466,6 +467,17 @@ def test_more_regularisation_gives_smaller_weights(seed):
     features, labels = rows(seed)
     norms = [np.linalg.norm(linear_probe(features, labels, l2).weight.data) for l2 in (0.01, 0.1, 1.0)]
     assert norms[0] > norms[1] > norms[2] > 0
+
+
+def test_a_probe_draws_nothing_and_takes_features_of_any_place_and_scale():
+    features, labels = rows(0)
+    state = default_rng_or(None).bit_generator.state
+    probe = linear_probe(features, labels, 1e-3)
+    moved = linear_probe(1000 + features, labels, 1e-3)
+    assert default_rng_or(None).bit_generator.state == state
+    np.testing.assert_allclose(moved.weight.data, probe.weight.data, atol=1e-4)
+    stretched = linear_probe(1e4 * features, labels, 1e-3 * 1e8)  # the same problem in other units
+    np.testing.assert_allclose(1e4 * stretched.weight.data, probe.weight.data, atol=1e-3)
 
 
 # ---- bad input
