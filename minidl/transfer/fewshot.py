@@ -219,11 +219,18 @@ def evaluate_episodes(
         raise ValueError(f"an interval needs at least two episodes, got {len(episodes)}")
     accuracies = np.empty(len(episodes))
     for i, episode in enumerate(episodes):
-        last = max(episode.support.max(), episode.queries.max())
-        if last >= len(labels):
-            raise ValueError(f"episode {i} names row {last} of a data set of {len(labels)}")
+        rows = np.concatenate([episode.support, episode.queries])
+        if rows.min() < 0 or rows.max() >= len(labels):
+            raise ValueError(
+                f"episode {i} names rows {rows.min()} ... {rows.max()} of a data set of {len(labels)}"
+            )
+        truth = labels[episode.queries]
         answers = predict(features[episode.support], labels[episode.support], features[episode.queries])
-        accuracies[i] = np.mean(answers == labels[episode.queries])
+        if np.shape(answers) != truth.shape:
+            raise ValueError(
+                f"predict must give a class for each of {len(truth)} queries, got {np.shape(answers)}"
+            )
+        accuracies[i] = np.mean(answers == truth)
     return Scores(accuracies, t_interval(accuracies))
 
 

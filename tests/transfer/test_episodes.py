@@ -130,7 +130,19 @@ BAD = [
         evaluate_episodes,
         (ROWS, LABELS, [Episode(*np.array([[0, 1], [0, 1], [2, 3]]))] * 2),
         ValueError,
-        "episode 0 names row 3 of a data set of 3",
+        "episode 0 names rows 0 ... 3 of a data set of 3",
+    ),
+    (
+        evaluate_episodes,
+        (ROWS, LABELS, [Episode(*np.array([[0, 1], [0, 1], [2, -1]]))] * 2),
+        ValueError,
+        "episode 0 names rows -1 ... 2",
+    ),
+    (
+        evaluate_episodes,
+        (ROWS, LABELS, [Episode(*np.array([[0, 1], [0, 1], [2, 2]]))] * 2, lambda s, c, q: q),
+        ValueError,
+        r"predict must give a class for each of 2 queries, got \(2, 3\)",
     ),
 ]
 
