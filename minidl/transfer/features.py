@@ -61,6 +61,27 @@ def probe_loss(
     return float(loss), error.T @ F + l2 * W, error.sum(axis=0)
 
 
+def probe_curvature(
+    weight: np.ndarray,
+    bias: np.ndarray,
+    features: np.ndarray,
+    l2: float,
+    along_weight: np.ndarray,
+    along_bias: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How the gradients of ``probe_loss`` change along a direction (dW, db): its hessian times the direction.
+
+        dZ = F dW^T + 1 db^T        R = P (dZ - sum_k P dZ) / N        R^T F + l2 dW,   sum over rows of R
+
+    The labels play no part. All arrays are float64 and of the shapes that ``probe_loss`` has.
+    """
+    W, b, F = weight, bias, features
+    P = np.exp(stable_log_softmax(F @ W.T + b))
+    dZ = F @ along_weight.T + along_bias  # (N, K): what the logits do
+    R = P * (dZ - (P * dZ).sum(axis=1, keepdims=True)) / len(F)  # what P does, as part of a mean
+    return R.T @ F + l2 * along_weight, R.sum(axis=0)
+
+
 def checked_features(features: np.ndarray, name: str = "features") -> np.ndarray:
     """(N, D) float64, finite and not empty."""
     array = np.asarray(features)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import minidl.nn.functional as F
 from minidl import Tensor
 from minidl.classroom.strategies import arrays, quarters
-from minidl.transfer.features import pca_projection, probe_loss, standardise
+from minidl.transfer.features import pca_projection, probe_curvature, probe_loss, standardise
 
 few = settings(max_examples=25)
 tables = arrays(st.tuples(st.integers(2, 6), st.integers(2, 4)))
@@ -74,6 +74,18 @@ def test_loss_and_gradients_are_what_the_engine_gives(weight, bias, features, l2
     np.testing.assert_allclose(ours, loss.item(), rtol=1e-9)
     np.testing.assert_allclose(grad_weight, W.grad, atol=1e-9)
     np.testing.assert_allclose(grad_bias, b.grad, atol=1e-9)
+
+
+@few
+@given(
+    weight=arrays((3, 2)), bias=arrays((3,)), features=arrays((5, 2)), l2=quarters(0, 2), dw=arrays((3, 2))
+)
+def test_the_curvature_is_how_the_gradients_change(weight, bias, features, l2, dw):
+    labels, db, h = np.array([0, 1, 2, 1, 0]), np.array([1.0, -0.5, 0.25]), 1e-5
+    ends = [probe_loss(weight + t * dw, bias + t * db, features, labels, l2)[1:] for t in (h, -h)]
+    by_weight, by_bias = probe_curvature(weight, bias, features, l2, dw, db)
+    np.testing.assert_allclose(by_weight, (ends[0][0] - ends[1][0]) / (2 * h), atol=1e-7)
+    np.testing.assert_allclose(by_bias, (ends[0][1] - ends[1][1]) / (2 * h), atol=1e-7)
 
 
 def test_loss_by_hand_where_nothing_is_known_and_where_logits_are_huge():

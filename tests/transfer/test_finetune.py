@@ -525,7 +525,7 @@ FEATURES, CLASSES = rows(0)
         (lambda: linear_probe(FEATURES, CLASSES / 2, 1), ValueError, "integers .*got float64"),
         (lambda: linear_probe(FEATURES, CLASSES * 2, 1), ValueError, r"got \[0, 2, 4\]"),
         (lambda: linear_probe(FEATURES, CLASSES * 0, 1), ValueError, r"K >= 2, got \[0\]"),
-        (lambda: linear_probe(FEATURES, CLASSES, 1e-9, max_steps=2), RuntimeError, "within 2 steps"),
+        (lambda: linear_probe(FEATURES, CLASSES, 1e-9, max_steps=1), RuntimeError, "within 1 steps"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, error, message):
