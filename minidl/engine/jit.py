@@ -36,7 +36,7 @@ WORTH_A_THREAD = 3 * WAKING  # nanoseconds of work, below which waking a thread 
 
 
 def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "") not in ("", "0")
+    return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
 
 
 _debugging = ContextVar("debugging", default=_is_set("MINIDL_DEBUG") or _is_set("NUMBA_DISABLE_JIT"))
@@ -139,9 +139,11 @@ def _rows_of_product(first: int, last: int, a: np.ndarray, b: np.ndarray, produc
 
 
 def _default_threads() -> int:
-    for variable in ("MINIDL_NUM_THREADS", "OMP_NUM_THREADS"):
-        if os.environ.get(variable, "").isdecimal():
-            return max(1, min(int(os.environ[variable]), PARTS))
+    own, everybodys = os.environ.get("MINIDL_NUM_THREADS", ""), os.environ.get("OMP_NUM_THREADS", "")
+    if own and not (own.isdecimal() and int(own) >= 1):
+        raise ValueError(f"MINIDL_NUM_THREADS must be a number of threads, 1 or more, got {own!r}")
+    if own or everybodys.isdecimal():
+        return max(1, min(int(own or everybodys), PARTS))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, PARTS)
 
@@ -185,9 +187,10 @@ def _do(finished: SimpleQueue, start: float, end: float, calls: list[tuple]) -> 
     try:
         for function, count, *arguments in calls:
             function(round(count * start), round(count * end), *arguments)
-        finished.put(None)
     except BaseException as error:
         finished.put(error)
+    else:  # outside of the try: a Ctrl-C that lands here is no second entry
+        finished.put(None)
 
 
 class _Workers:

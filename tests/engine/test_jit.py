@@ -8,6 +8,7 @@ import threading
 import weakref
 from contextvars import copy_context
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def test_with_the_variable_set_kernels_run_without_numba(variable):
 
 def test_with_the_variable_0_kernels_are_compiled():
     assert "numba" in python(CONVOLUTION + IMPORTED, MINIDL_DEBUG="0", NUMBA_DISABLE_JIT="0")
+
+
+@pytest.mark.parametrize(
+    ("value", "on"),
+    [("1", True), ("yes", True), ("False", False), ("no", False), ("off", False), ("", False)],
+)
+def test_the_words_for_no_leave_debugging_off(monkeypatch, value, on):
+    monkeypatch.setenv("MINIDL_DEBUG", value)
+    assert jit._is_set("MINIDL_DEBUG") == on
 
 
 @pytest.fixture
@@ -214,6 +224,17 @@ def test_an_error_in_any_thread_is_raised_by_the_caller_when_all_are_done(share)
     assert len(done) == 3
 
 
+def test_a_ctrl_c_just_after_a_share_is_reported_adds_no_second_report():
+    class Interrupted(SimpleQueue):
+        def put(self, item):
+            super().put(item)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jit._do(finished := Interrupted(), 0.0, 1.0, [])
+    assert finished.qsize() == 1
+
+
 def test_the_threads_keep_no_array_alive():
     jit.set_num_threads(2)
     array = np.zeros(3)
@@ -274,11 +295,16 @@ def test_the_number_of_threads_comes_from_the_environment(monkeypatch):
     assert jit._default_threads() == 2
     monkeypatch.setenv("MINIDL_NUM_THREADS", "100")
     assert jit._default_threads() == jit.PARTS
-    monkeypatch.setenv("MINIDL_NUM_THREADS", "0")
-    assert jit._default_threads() == 1
-    monkeypatch.setenv("MINIDL_NUM_THREADS", "many")
-    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.setenv("MINIDL_NUM_THREADS", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4,2")  # as OpenMP takes it for nested loops
     assert 1 <= jit._default_threads() <= min(jit.PARTS, os.cpu_count())
+
+
+@pytest.mark.parametrize("value", ["many", "-1", "2.0", "0"])
+def test_a_number_of_threads_that_is_none_is_refused(monkeypatch, value):
+    monkeypatch.setenv("MINIDL_NUM_THREADS", value)
+    with pytest.raises(ValueError, match=f"MINIDL_NUM_THREADS must be a number .* got '{value}'"):
+        jit._default_threads()
 
 
 def test_fewer_than_one_thread_is_refused():
