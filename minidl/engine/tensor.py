@@ -60,8 +60,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     """Run ``op.forward`` on the inputs' arrays; if a gradient is wanted, record the result in the graph.
 
     Everything that is not a floating Tensor (numbers, arrays, integer and bool Tensors) is cast to the dtype
-    of the floating Tensors among the inputs: float32, or float64 if one of them is. Where there is none, it
-    computes in float32, or float64 if there is an array of that.
+    of the floating Tensors among the inputs: float64 if one of them is, otherwise float32.
     """
     if not isinstance(op, Op) or "needs" in op.__dict__:
         raise TypeError(f"an Op is its own context: apply needs an instance not used before, got {op!r}")
@@ -70,8 +69,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         if isinstance(x, Tensor) and x._data.dtype.kind == "f" and dtype != np.float64:
             dtype = x._data.dtype
     if dtype is None and not op.only_moves:
-        is_float64 = [getattr(x, "dtype", None) == np.float64 for x in inputs]
-        dtype = np.dtype(np.float64 if True in is_float64 else np.float32)
+        dtype = np.dtype(np.float32)
     records_graph = _records_graph.get()
     parents, arrays, needs, versions = [], [], [], []
     for x in inputs:
@@ -108,7 +106,8 @@ class Tensor(Value):
 
     Python numbers and lists become float32; a NumPy array keeps its dtype and is shared, not copied. ``grad``
     is a NumPy array, or None before the first ``backward``. Assigning ``data`` (so also ``t.data -= step``)
-    makes a new version, and ``backward`` through a graph that was built from the old one is refused.
+    makes a new version, and ``backward`` through a graph that was built from the old one is refused. Writing
+    into its elements, ``t.data[0] = 1``, goes unnoticed: do that before the forward pass.
     """
 
     requires_grad = False

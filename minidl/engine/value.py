@@ -50,19 +50,20 @@ class Value:
         return array.copy() if copy else array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """``array * t`` arrives here and becomes ``t.__rmul__(array)``; NumPy's other functions are
-        refused."""
+        """``array * t`` arrives here and becomes ``t.__rmul__(array)``; other ufuncs are refused."""
         reflected = _REFLECTED.get(ufunc.__name__)
         if method == "__call__" and not kwargs and not isinstance(inputs[0], Value):
             if reflected:
                 return getattr(self, reflected)(inputs[0])
             if ufunc in (np.equal, np.not_equal):  # of an array and a Tensor, which are two objects
                 return ufunc is np.not_equal
-        name = ufunc.__name__
-        instead = f"t.{name}()" if hasattr(self, name) else "the Tensor's own methods"
-        raise TypeError(
-            f"np.{name} would leave the graph: use {instead}, or np.{name}(t.data) for plain numbers"
-        )
+        raise TypeError(_would_leave_the_graph(ufunc.__name__))
+
+    def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        """NumPy's questions about an array are answered; ``np.where(t > 0, t, 0)`` and such are refused."""
+        if function not in (np.shape, np.ndim, np.size, np.allclose, np.isclose, np.array_equal):
+            raise TypeError(_would_leave_the_graph(function.__name__))
+        return function(*[x._data if isinstance(x, Value) else x for x in args], **kwargs)
 
     def __lt__(self, other: Any) -> np.ndarray:
         return _compare(np.less, self, other)
@@ -118,6 +119,15 @@ class Value:
         name = f"{self.name!r}, " if self.name else ""
         origin = f", from {type(self.op).__name__}" if self.op else ""
         return f"Tensor({name}{self.shape}, {self.dtype}, {values}{origin}{', grad' * self.requires_grad})"
+
+
+def _would_leave_the_graph(name: str) -> str:
+    import minidl
+
+    owners = (("t.", minidl.Tensor), ("minidl.", minidl))
+    own = [f"{prefix}{name}(...)" for prefix, owner in owners if hasattr(owner, name)]
+    instead = own[0] if own else "what Tensor and minidl offer"
+    return f"np.{name} would leave the graph: use {instead}, or give it t.data for plain numbers"
 
 
 def _compare(comparison: np.ufunc, t: Value, other: Any) -> np.ndarray:

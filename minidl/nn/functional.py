@@ -26,12 +26,12 @@ def relu(x: Any) -> Tensor:
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
-    return apply(elementwise.LeakyReLU(check_number("negative_slope", negative_slope)), floating(x))
+    return apply(elementwise.LeakyReLU(check_number("negative_slope", negative_slope)), x)
 
 
 def gelu(x: Any) -> Tensor:
     """x Phi(x) with the normal distribution function Phi, exact (Hendrycks and Gimpel 2016)."""
-    return apply(elementwise.GELU(), floating(x))
+    return apply(elementwise.GELU(), x)
 
 
 def tanh(x: Any) -> Tensor:
@@ -45,12 +45,12 @@ def sigmoid(x: Any) -> Tensor:
 
 def softmax(x: Any, axis: int = -1, *, temperature: float = 1.0) -> Tensor:
     """p = e^(x/T) / sum e^(x/T) over the axis. T > 1 flattens p, T < 1 sharpens it; T must be above 0."""
-    return apply(reduce.Softmax(axis, temperature), floating(x))
+    return apply(reduce.Softmax(axis, temperature), x)
 
 
 def log_softmax(x: Any, axis: int = -1, *, temperature: float = 1.0) -> Tensor:
     """log softmax(x / T), exact where the probability itself would underflow to 0."""
-    return apply(reduce.LogSoftmax(axis, temperature), floating(x))
+    return apply(reduce.LogSoftmax(axis, temperature), x)
 
 
 # ---- layers
@@ -191,7 +191,7 @@ def cross_entropy(
     """
     weight = None if weight is None else np.asarray(weight)
     op = loss.CrossEntropy(np.asarray(labels), weight, reduction, label_smoothing, temperature)
-    return apply(op, floating(logits))
+    return apply(op, logits)
 
 
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:

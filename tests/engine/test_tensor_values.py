@@ -36,14 +36,18 @@ def test_an_array_on_the_left_is_met_as_a_whole_not_element_by_element():
 @pytest.mark.parametrize(
     ("function", "advice"),
     [
-        (lambda t: np.exp(t), r"np.exp would leave the graph: use t.exp\(\), or np.exp\(t.data\)"),
-        (lambda t: np.log(t), r"use t.log\(\)"),
-        (lambda t: np.maximum(t, 0), "np.maximum would leave the graph: use the Tensor's own methods"),
+        (lambda t: np.exp(t), r"np.exp would leave the graph: use t.exp\(...\), or give it t.data"),
+        (lambda t: np.log(t), r"use t.log\(...\)"),
+        (lambda t: np.maximum(t, 0), r"np.maximum would leave the graph: use minidl.maximum\(...\)"),
         (lambda t: np.add(t, 1), "np.add would leave the graph"),
         (lambda t: np.add.reduce(t), "np.add would leave the graph"),
         (lambda t: np.multiply(X, t, out=np.empty_like(X)), "np.multiply would leave the graph"),
         (lambda t: X.copy().__iadd__(t), "np.add would leave the graph"),
         (lambda t: np.equal(t, X), "np.equal would leave the graph"),
+        (lambda t: np.sum(t), r"np.sum would leave the graph: use t.sum\(...\)"),
+        (lambda t: np.where(t > 0, t, 0), r"use minidl.where\(...\)"),
+        (lambda t: np.concatenate([t, t]), r"use minidl.concatenate\(...\)"),
+        (lambda t: np.linalg.norm(t), "use what Tensor and minidl offer"),
     ],
 )
 def test_numpys_functions_refuse_a_tensor_with_advice(function, advice):
@@ -192,3 +196,9 @@ def test_deepcopy_copies_a_leaf_without_its_gradient_and_refuses_a_computed_tens
     assert pair[0] is pair[1]
     with pytest.raises(ValueError, match=r"copy t.detach\(\)"):
         copy.deepcopy(t * 2)
+
+
+def test_numpys_questions_about_an_array_are_answered():
+    t = Tensor(np.ones((2, 3), np.float32))
+    assert (np.shape(t), np.ndim(t), np.size(t)) == ((2, 3), 2, 6)
+    assert np.allclose(t, 1) and np.array_equal(np.ones((2, 3)), t) and np.isclose(t, 1).all()
