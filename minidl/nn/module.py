@@ -13,7 +13,12 @@ from minidl.engine.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A leaf that training moves, with a copy of ``data``. Its ``name`` is its dotted path in the model."""
+    """A leaf that training moves, with a copy of ``data``. Its ``name`` is its dotted path in the model.
+
+    ``mask``, bools of its shape, is False where an optimizer's step shall leave 0 (pruning sets it).
+    """
+
+    mask: np.ndarray | None = None
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(np.array(data) if isinstance(data, np.ndarray) else data)

@@ -90,8 +90,12 @@ class Optimizer:
                     continue
                 if p.grad.shape != p.shape:
                     raise ValueError(f"the grad of {p!r} must have its shape, got {p.grad.shape}")
+                mask = getattr(p, "mask", None)  # of a pruned Parameter
+                grad = p.grad if mask is None else np.where(mask, p.grad, 0)
                 # In place, and as an assignment, so that backward through an older graph is refused.
-                p.data -= self.update(p, p.grad, self.state.setdefault(p, {}), group)
+                p.data -= self.update(p, grad, self.state.setdefault(p, {}), group)
+                if mask is not None:
+                    p.data[~mask] = 0  # whatever momentum was left from before
 
     def update(self, p: Tensor, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> np.ndarray:
         """What to subtract from ``p``. ``state`` is empty at first, and kept; ``grad`` stays as is."""

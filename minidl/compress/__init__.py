@@ -1,0 +1,41 @@
+"""Networks made smaller."""
+
+from minidl.compress.prune import (
+    PruneResult,
+    ablation_scores,
+    apply_masks,
+    filter_mask,
+    filter_masks,
+    filter_norms,
+    global_magnitude_masks,
+    iterative_prune,
+    magnitude_mask,
+    random_scores,
+    remove_filters,
+    remove_masked_filters,
+    sensitivity,
+    sparse_bytes,
+    sparsity,
+    taylor_scores,
+    threshold_mask,
+)
+
+__all__ = [
+    "PruneResult",
+    "ablation_scores",
+    "apply_masks",
+    "filter_mask",
+    "filter_masks",
+    "filter_norms",
+    "global_magnitude_masks",
+    "iterative_prune",
+    "magnitude_mask",
+    "random_scores",
+    "remove_filters",
+    "remove_masked_filters",
+    "sensitivity",
+    "sparse_bytes",
+    "sparsity",
+    "taylor_scores",
+    "threshold_mask",
+]

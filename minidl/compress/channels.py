@@ -1,0 +1,223 @@
+"""Which filters make each channel of a model and which weights read it: what masking and removing go by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.trace import Call, modules
+from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.layers import (
+    GELU,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Tanh,
+)
+from minidl.nn.module import Module, Parameter
+
+# Of these each output channel comes from the same input channel alone, and is zero where that is zero.
+CHANNELWISE = AdaptiveAvgPool2d, AvgPool2d, Dropout, GELU, Identity, LeakyReLU, MaxPool2d, ReLU, Tanh
+KNOWN = *CHANNELWISE, BatchNorm, Concat, Conv2d, Flatten, Linear, Residual, Sequential
+
+
+class Channels:
+    """The channels of a model, numbered, as one run on ``x`` shows them.
+
+    makes: path of a Conv2d or Linear -> (out,), the channel that each of its filters makes.
+    reads: path of a Conv2d or Linear -> (in,), the channel that each slice of its weight reads.
+    norms: path of a BatchNorm -> (features,), the channel that each of its features is.
+    fixed: channel -> why it cannot be removed.
+
+    A residual sum adds channel to channel: what one summand loses the other must lose too, so both bear one
+    number. A channel that something unknown reads or makes is fixed.
+    """
+
+    def __init__(self, model: Module, x: Any = None) -> None:
+        x = example(model) if x is None else np.asarray(x)
+        if x.ndim < 2 or len(x) == 0:
+            raise ValueError(f"x must be a batch (N, C, ...) that the model takes, got shape {x.shape}")
+        self.makes: dict[str, np.ndarray] = {}
+        self.reads: dict[str, np.ndarray] = {}
+        self.norms: dict[str, np.ndarray] = {}
+        self.fixed: dict[int, str] = {}
+        self.count = 0
+        self.tensors: dict[int, np.ndarray] = {}  # number of a tensor in the trace -> its channels
+        self.output_of: dict[Module, int] = {}  # the tensor that a module gave last
+        self.norm_after: dict[str, str] = {}  # path of a layer -> the BatchNorm that reads its output
+        self.calls = modules(model, x)
+
+        self.tensors[0] = self.new(x.shape[1], fixed="it is the model's input")
+        for call in self.calls:
+            channels = self.visit(call)
+            if call.output in self.tensors:
+                self.merge(self.tensors[call.output], channels)
+            self.tensors[call.output] = channels
+            self.output_of[call.module] = call.output
+        self.fix(self.tensors[self.calls[-1].output], "it is the model's output")
+        self.fix_shared_parameters()
+
+    # ---- from call to call
+
+    def visit(self, call: Call) -> np.ndarray:
+        """Note what the call reads and makes; the channels of its output."""
+        module, path = call.module, call.path
+        kind = known_kind(module)
+        grouped = kind is Conv2d and module.groups > 1
+        along_last_axis = kind is Linear and len(call.output_shape) != 2
+        if kind is None or grouped or along_last_axis:
+            return self.visit_unknown(call)
+        if kind is Sequential:
+            return self.tensors[call.output] if len(module) else self.read(call, call.output_shape[1])
+        if kind is Residual:
+            body, shortcut = (self.tensors[self.output_of[part]] for part in (module.body, module.shortcut))
+            self.merge(body, shortcut)
+            return body
+        if kind is Concat:
+            return np.concatenate([self.tensors[self.output_of[branch]] for branch in module])
+        if kind in (Conv2d, Linear):
+            out, width = module.weight.shape[:2]
+            self.note(self.reads, path, self.read(call, width))
+            if path not in self.makes:
+                self.makes[path] = self.new(out)
+            return self.makes[path]
+        channels = self.read(call, module.num_features if kind is BatchNorm else None)
+        if kind is BatchNorm:
+            self.visit_norm(call, channels)
+        if kind is Flatten:  # (C, H, W) gives C·H·W features, H·W for each channel
+            return np.repeat(channels, call.output_shape[1] // len(channels))
+        return channels
+
+    def visit_norm(self, call: Call, channels: np.ndarray) -> None:
+        self.note(self.norms, call.path, channels)
+        if not call.module.affine:
+            self.fix(channels, f"{call.path} has no weight and bias: it makes of a zero what is not zero")
+        for before in self.calls:
+            if before.output == call.inputs[0] and before.path in self.makes:
+                self.norm_after[before.path] = call.path
+
+    def visit_unknown(self, call: Call) -> np.ndarray:
+        """Whatever goes in, comes out or is computed within may be tied together in any way."""
+        name = f"{call.path or 'the model'} ({type(call.module).__name__})"
+        reason = f"what {name} does with it is not known"
+        within = [c for c in self.calls if c.path.startswith(f"{call.path}." if call.path else "")]
+        for number in {*call.inputs, *(n for c in within for n in (*c.inputs, c.output))}:
+            if number in self.tensors:
+                self.fix(self.tensors[number], reason)
+        if call.output in self.tensors:
+            return self.tensors[call.output]
+        return self.new(call.output_shape[1] if len(call.output_shape) > 1 else 1, fixed=reason)
+
+    def read(self, call: Call, width: int | None) -> np.ndarray:
+        """The channels of the call's input; fixed new ones if no module made it or they are not ``width``."""
+        known = self.tensors.get(call.inputs[0])
+        if known is not None and (width is None or len(known) == width):
+            return known
+        if known is not None:
+            self.fix(known, f"{call.path} reads it along another axis")
+        return self.new(width or call.output_shape[1], fixed=f"no module makes what {call.path} reads")
+
+    def note(self, table: dict[str, np.ndarray], path: str, channels: np.ndarray) -> None:
+        """Enter the channels; a layer that runs twice treats those of both runs alike."""
+        if path in table:
+            self.merge(table[path], channels)
+        table[path] = channels
+
+    # ---- numbers
+
+    def new(self, count: int, fixed: str = "") -> np.ndarray:
+        channels = np.arange(self.count, self.count + count)
+        self.count += count
+        if fixed:
+            self.fix(channels, fixed)
+        return channels
+
+    def fix(self, channels: np.ndarray, reason: str) -> None:
+        for channel in channels.tolist():
+            self.fixed.setdefault(channel, reason)
+
+    def merge(self, first: np.ndarray, second: np.ndarray) -> None:
+        """first[i] and second[i] are one channel from now on, in all tables."""
+        first, second = first.copy(), second.copy()
+        for i in range(len(first)):
+            kept, gone = first[i], second[i]
+            if kept == gone:
+                continue
+            for table in (self.makes, self.reads, self.norms, self.tensors, {0: first, 1: second}):
+                for channels in table.values():
+                    channels[channels == gone] = kept
+            if int(gone) in self.fixed:
+                self.fix(np.array([kept]), self.fixed[int(gone)])
+
+    def fix_shared_parameters(self) -> None:
+        """Two layers with one weight cannot lose different slices of it."""
+        owners: dict[Parameter, str] = {}
+        paths = {call.path: call.module for call in self.calls}
+        for path in {**self.makes, **self.norms}:
+            weight = paths[path].weight
+            if weight is not None and owners.setdefault(weight, path) != path:
+                for one in (path, owners[weight]):
+                    for table in (self.makes, self.reads, self.norms):
+                        self.fix(table.get(one, np.zeros(0, np.int64)), f"{path} shares its weight")
+
+    # ---- questions
+
+    def removable(self, path: str) -> bool:
+        """Does the layer at ``path`` make channels that can be removed?"""
+        return path in self.makes and not any(int(c) in self.fixed for c in self.makes[path])
+
+    def partners(self) -> list[list[str]]:
+        """The paths of removable layers; those that make the same channels are one list."""
+        groups: dict[tuple, list[str]] = {}
+        for path, made in self.makes.items():
+            if self.removable(path):
+                groups.setdefault(tuple(made.tolist()), []).append(path)
+        return list(groups.values())
+
+    def made_by(self, layer: str, chosen: np.ndarray | slice) -> np.ndarray:
+        """The channels that the filters ``chosen`` of ``layer``, by bools or numbers, make.
+
+        ValueError where they cannot be removed, saying why.
+        """
+        if layer not in self.makes:
+            names = ", ".join(path for path in self.makes if self.removable(path))
+            raise ValueError(
+                f"{layer!r} is no Linear on rows and no Conv2d of one group that the model runs; "
+                f"filters can be removed of: {names or 'none'}"
+            )
+        channels = self.makes[layer][chosen]
+        for channel in channels.tolist():
+            if channel in self.fixed:
+                raise ValueError(f"filters of {layer} cannot be removed: {self.fixed[channel]}")
+        return channels
+
+
+def known_kind(module: Module) -> type | None:
+    """The class of KNOWN whose forward the module runs; None for others, subclasses with their own too."""
+    for kind in KNOWN:
+        if isinstance(module, kind) and type(module).forward is kind.forward:
+            return kind
+    return None
+
+
+def example(model: Module) -> np.ndarray:
+    """Zeros that a model of images of any size takes: (1, C, 16, 16); without a Conv2d, (1, F)."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    parts = list(model.modules())
+    for part in parts:
+        if isinstance(part, Conv2d):
+            return np.zeros((1, part.in_channels, 16, 16), np.float32)
+    for part in parts:
+        if isinstance(part, Linear):
+            return np.zeros((1, part.in_features), np.float32)
+    raise ValueError("the model has no Conv2d and no Linear: there are no filters")

@@ -1,0 +1,235 @@
+"""Masks: which weights or filters stay (True) and which are 0 from now on (False)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.channels import Channels
+from minidl.nn.checks import check_number
+from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.module import Module, Parameter, join
+
+Masks = dict[str, np.ndarray]
+
+
+class EmptyLayerError(ValueError):
+    """A rule would prune all that a layer has."""
+
+
+# ---- of scores and weights
+
+
+def filter_mask(scores: Any, amount: float | int | None = None, s: float | None = None) -> np.ndarray:
+    """Which filters to keep, by their scores (O,): all but the lowest, or all that stand out.
+
+        amount:  the round(amount · O) lowest are pruned, of equal ones the first (an int is their number)
+        s:       keep where score > mean + s · std,   std with ddof = 0
+
+    Exactly one of the two is given. The amount is one of all filters, not of those that are left: pruned
+    filters score lowest, so they are among the next mask's. 0.5 rounds to even, as Python's round does.
+    Returns bools (O,). EmptyLayerError, a ValueError, where no filter would be kept.
+    """
+    scores = checked_scores(scores)
+    if (amount is None) == (s is None):
+        raise ValueError(f"give either amount or s, got amount={amount!r} and s={s!r}")
+    if s is None:
+        keep = np.ones(len(scores), bool)
+        keep[np.argsort(scores, kind="stable")[: pruned_count(amount, len(scores))]] = False
+    else:
+        keep = scores > scores.mean() + check_number("s", s) * scores.std()
+    if not keep.any():
+        raise EmptyLayerError(f"nothing of {len(scores)} would be kept at amount={amount}, s={s}")
+    return keep
+
+
+def magnitude_mask(weight: Any, amount: float | int) -> np.ndarray:
+    """Which single weights to keep: ``filter_mask`` with scores |w|. Bools of the weight's shape."""
+    return filter_mask(magnitudes(weight), amount=amount).reshape(np.shape(weight))
+
+
+def threshold_mask(weight: Any, s: float) -> np.ndarray:
+    """Which single weights to keep: |w| > mean(|w|) + s · std(|w|). Bools of the weight's shape."""
+    return filter_mask(magnitudes(weight), s=s).reshape(np.shape(weight))
+
+
+def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Masks:
+    """One mask for each array, the smallest |w| of all of them together pruned, of equal ones the first.
+
+    amount: the share of the sum of their sizes, or a number.  EmptyLayerError where one would be all zero.
+    """
+    if not isinstance(weights, Mapping) or not weights:
+        raise TypeError(f"weights must be a dict of at least one array, got {type(weights).__name__}")
+    shapes = {name: np.shape(weight) for name, weight in weights.items()}
+    keep = filter_mask(np.concatenate([magnitudes(weight) for weight in weights.values()]), amount=amount)
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
+    parts = np.split(keep, ends)
+    masks = {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
+    for name, mask in masks.items():
+        if not mask.any():
+            raise EmptyLayerError(f"amount={amount} of all weights would leave nothing of {name}")
+    return masks
+
+
+def global_magnitude_masks(model: Module, amount: float | int) -> Masks:
+    """``joint_magnitude_masks`` of all Conv2d and Linear: {"block1.conv.weight": bools, ...}"""
+    return joint_magnitude_masks({path: p.data for path, p in prunable_weights(model).items()}, amount)
+
+
+# ---- of a model
+
+
+def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Module:
+    """Set to 0 what ``masks`` leave out, and keep it at 0 through whatever optimizer steps follow.
+
+    masks: the path of a Conv2d or Linear -> bools (out,), True for filters to keep; or the path of a
+    parameter -> bools of its shape. A masked filter's channel is zero: its weight, its bias and its weight
+    and bias in BatchNorms that follow, and where a residual sum adds up channels the same of its partners.
+
+    Each Parameter holds its ``mask``; a step masks its gradient, so that momentum forgets, and the result.
+    What was masked before stays so. State dicts and checkpoints hold the zeros but not the masks: after
+    loading one into a new model, ``apply_masks(model, zero_masks(model))``.
+    x: see ``remove_filters``. Raises ValueError, and masks nothing, for unknown paths, shapes that do not
+    fit, filters that cannot be masked so, and masks that leave a layer empty. Returns the model.
+    """
+    parameters = checked_parameters(model)
+    if not isinstance(masks, Mapping):
+        raise TypeError(f"masks must be a dict of paths and bools, got {type(masks).__name__}")
+    single = {path: mask for path, mask in masks.items() if path in parameters}
+    filters = {path: mask for path, mask in masks.items() if path not in parameters}
+    for path, mask in single.items():
+        single[path] = checked_mask(path, mask, parameters[path].shape)
+    for path, mask in (parameter_masks(model, filters, x) if filters else {}).items():
+        single[path] = single[path] & mask if path in single else mask
+    for path, mask in single.items():
+        if parameters[path].mask is not None:
+            single[path] = mask = mask & parameters[path].mask
+        if parameters[path].ndim > 1 and not mask.any():
+            raise EmptyLayerError(f"nothing of {path} would be kept")
+    for path, mask in single.items():
+        parameters[path].mask = np.array(mask)
+        parameters[path].data = np.where(mask, parameters[path].data, 0)
+    return model
+
+
+def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) -> Masks:
+    """What masks of filters, {layer: bools (out,)}, mean for the parameters that make their channels."""
+    channels = Channels(model, x)
+    dead = np.zeros(0, np.int64)
+    for layer, mask in filters.items():
+        model.layer(layer)  # names the nearest layers if there is none
+        channels.made_by(layer, slice(0, 0))  # says which layers have filters if this one has none
+        keep = checked_mask(layer, mask, channels.makes[layer].shape)
+        dead = np.append(dead, channels.made_by(layer, ~keep))
+    masks = {}
+    for path, numbers in [*channels.makes.items(), *channels.norms.items()]:
+        keep, module = ~np.isin(numbers, dead), model.layer(path)
+        if keep.all():
+            continue
+        if path in channels.makes and not keep.any():
+            raise EmptyLayerError(f"no filter of {path} would be kept")
+        for name in ("weight", "bias"):
+            if (parameter := getattr(module, name)) is not None:
+                rows = keep.reshape(-1, *[1] * (parameter.ndim - 1))
+                masks[join(path, name)] = np.broadcast_to(rows, parameter.shape)
+    return masks
+
+
+def zero_masks(model: Module) -> Masks:
+    """The masks that a pruned model shows: every weight that is 0 is masked, and with it the bias that is 0
+    of a filter (or BatchNorm feature) without a weight. {path of a parameter: bools of its shape}"""
+    masks = {}
+    checked_parameters(model)
+    for path, module in model.named_modules():
+        weight, bias = (vars(module).get(name) for name in ("weight", "bias"))
+        if not isinstance(weight, Parameter):
+            continue
+        masks[join(path, "weight")] = weight.data != 0
+        if isinstance(bias, Parameter):
+            alive = weight.data.reshape(len(bias.data), -1).any(axis=1)
+            masks[join(path, "bias")] = alive | (bias.data != 0)
+    return {path: mask for path, mask in masks.items() if not mask.all()}
+
+
+def sparsity(model: Module) -> float:
+    """The share of zeros among the weights of all Conv2d and Linear; biases and BatchNorm do not count."""
+    weights = [p.data for p in prunable_weights(model).values()]
+    return sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
+
+
+def dense_bytes(model: Module) -> int:
+    """Bytes of all parameters and buffers."""
+    checked_parameters(model)
+    return sum(array.nbytes for array in model.state_dict().values())
+
+
+def sparse_bytes(model: Module) -> int:
+    """Bytes of the same with each Conv2d and Linear weight as a compressed sparse row matrix (out, rest).
+
+    Such a matrix holds its values that are not 0, the column of each (4 bytes) and where each row begins: a
+    weight takes twice its bytes, a zero none. That pays above half zeros. Computing with it is another
+    matter: the kernels here are dense and take the same time for a 0.
+    """
+    from scipy.sparse import csr_array
+
+    total = dense_bytes(model)
+    for parameter in prunable_weights(model).values():
+        csr = csr_array(parameter.data.reshape(len(parameter.data), -1))
+        total += csr.data.nbytes + csr.indices.nbytes + csr.indptr.nbytes - parameter.data.nbytes
+    return total
+
+
+# ---- what arguments are
+
+
+def pruned_count(amount: float | int | None, total: int) -> int:
+    """How many of ``total`` an amount is: round(share · total) of a share in [0, 1], an int itself."""
+    if isinstance(amount, int | np.integer) and not isinstance(amount, bool):
+        if not 0 <= amount <= total:
+            raise ValueError(f"amount must be 0 ... {total} as a number of them, got {amount}")
+        return int(amount)
+    return round(check_number("amount", amount, 0, 1) * total)
+
+
+def magnitudes(weight: Any) -> np.ndarray:
+    weight = np.asarray(weight)
+    if weight.dtype.kind not in "fiu":
+        raise TypeError(f"weight must be an array of numbers, got {weight.dtype}")
+    return np.abs(weight.astype(np.float64)).ravel()
+
+
+def checked_scores(scores: Any) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.dtype.kind not in "fiu":
+        raise TypeError(f"scores must be numbers, got {scores.dtype}")
+    if scores.ndim != 1 or len(scores) == 0 or not np.isfinite(scores).all():
+        raise ValueError(f"scores must be finite and (O,), O > 0, got shape {scores.shape}")
+    return scores.astype(np.float64)
+
+
+def checked_mask(path: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"the mask of {path} must be bools, True for what stays, got {mask.dtype}")
+    if mask.shape != shape:
+        raise ValueError(f"the mask of {path} must have shape {shape}, got {mask.shape}")
+    return mask
+
+
+def checked_parameters(model: Module) -> dict[str, Parameter]:
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    return dict(model.named_parameters())
+
+
+def prunable_weights(model: Module) -> dict[str, Parameter]:
+    """The weights of all Conv2d and Linear by their paths, shared ones once."""
+    parameters = checked_parameters(model)
+    owners = [join(p, "weight") for p, m in model.named_modules() if isinstance(m, Conv2d | Linear)]
+    found = {path: parameters[path] for path in owners if path in parameters}
+    if not found:
+        raise ValueError("the model has no Conv2d and no Linear: there are no weights to prune")
+    return found

@@ -1,0 +1,178 @@
+"""Pruning: score filters or weights, mask the least, finetune while the loss allows, and remove them.
+
+scores   filter_norms, ablation_scores, taylor_scores, random_scores           (scores.py)
+masks    filter_mask, magnitude_mask, global_magnitude_masks, apply_masks ...  (masks.py)
+removal  remove_filters, remove_masked_filters                                 (removal.py)
+loop     iterative_prune, sensitivity                                          (here)
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.compress.masks import (
+    EmptyLayerError,
+    Masks,
+    apply_masks,
+    dense_bytes,
+    filter_mask,
+    global_magnitude_masks,
+    joint_magnitude_masks,
+    magnitude_mask,
+    sparse_bytes,
+    sparsity,
+    threshold_mask,
+    zero_masks,
+)
+from minidl.compress.removal import remove_filters, remove_masked_filters
+from minidl.compress.scores import (
+    ablation_scores,
+    filter_layers,
+    filter_masks,
+    filter_norms,
+    random_scores,
+    taylor_scores,
+)
+from minidl.nn.checks import check_number, positive_int
+from minidl.nn.module import Module
+from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
+from minidl.train.optim import Adam
+
+__all__ = [
+    "EmptyLayerError",
+    "PruneResult",
+    "PruneStep",
+    "ablation_scores",
+    "accepted_steps",
+    "apply_masks",
+    "dense_bytes",
+    "filter_layers",
+    "filter_mask",
+    "filter_masks",
+    "filter_norms",
+    "global_magnitude_masks",
+    "iterative_prune",
+    "joint_magnitude_masks",
+    "magnitude_mask",
+    "random_scores",
+    "remove_filters",
+    "remove_masked_filters",
+    "sensitivity",
+    "sparse_bytes",
+    "sparsity",
+    "taylor_scores",
+    "threshold_mask",
+    "zero_masks",
+]
+
+
+class PruneStep(NamedTuple):
+    """One round of the loop: what was asked to be pruned, and the network after finetuning."""
+
+    amount: float
+    sparsity: float
+    loss: float
+    accuracy: float
+
+
+class PruneResult(NamedTuple):
+    """The last network within the budget; all steps, the dense network first; how many were accepted.
+
+    ``history[accepted]`` is the model's own row; one more, where there is one, is the step rolled back.
+    """
+
+    model: Module
+    history: list[PruneStep]
+    accepted: int
+
+
+def iterative_prune(
+    model: Module,
+    train: Pair,
+    validation: Pair,
+    *,
+    max_allowed_loss: float,
+    step: float,
+    finetune_epochs: int,
+    criterion: Callable[[Module, float], Masks] = global_magnitude_masks,
+    lr: float = 1e-3,
+    rng: np.random.Generator | None = None,
+) -> PruneResult:
+    """The loop:  while loss < max_allowed_loss: prune a step; finetune.  The last network within is returned.
+
+    loss: on ``validation``, after finetuning.  step: the share that each round prunes more, of all there is:
+    round k asks ``criterion(model, k · step)`` for masks. ``global_magnitude_masks`` prunes single weights,
+    ``filter_masks`` filters, and any function with these arguments will do.
+    finetune_epochs: by Adam at ``lr``, 0 for none.
+
+    It ends after at most 1 / step rounds: a round that breaks the budget, a criterion that finds nothing
+    left to prune (EmptyLayerError) or an amount of 1. ``model`` stays as it is; copies are pruned.
+    ValueError if ``model`` itself is not within the budget.
+    """
+    train, validation = check_pair("train", train), check_pair("validation", validation)
+    check_number("max_allowed_loss", max_allowed_loss)
+    if check_number("step", step, 0, 1) == 0:
+        raise ValueError("step must be above 0: nothing would ever be pruned")
+    if finetune_epochs != 0:
+        positive_int("finetune_epochs", finetune_epochs)
+    if not callable(criterion):
+        raise TypeError(f"criterion must be a function of (model, amount), got {criterion!r}")
+
+    model = copy.deepcopy(model)
+    loss = evaluate(model, *validation)
+    history = [PruneStep(0.0, sparsity(model), loss.loss, loss.accuracy)]
+    if not history[0].loss < max_allowed_loss:
+        raise ValueError(f"the model's loss {loss.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
+    for k in range(1, math.ceil(1 / step)):
+        amount = k * step
+        candidate = copy.deepcopy(model)
+        try:
+            apply_masks(candidate, criterion(candidate, amount), train[0][:1])
+        except EmptyLayerError:
+            break
+        if finetune_epochs:
+            optimizer = Adam(candidate.parameters(), lr=lr)
+            fit(candidate, train, epochs=finetune_epochs, optimizer=optimizer, rng=rng, progress=False)
+        after = evaluate(candidate, *validation)
+        history.append(PruneStep(amount, sparsity(candidate), after.loss, after.accuracy))
+        if accepted_steps([row.loss for row in history], max_allowed_loss) < k:
+            break
+        model = candidate
+    return PruneResult(model, history, accepted_steps([row.loss for row in history], max_allowed_loss))
+
+
+def accepted_steps(losses: Iterable[float], max_allowed_loss: float) -> int:
+    """How many pruning steps the loop accepts: those before the first whose loss is not below the budget.
+
+    losses: the unpruned network's, then one after each step. What comes after a broken budget does not
+    count, however good; NaN breaks it.  ValueError if the first loss does.
+    """
+    accepted = -1
+    for loss in losses:
+        if not loss < max_allowed_loss:
+            break
+        accepted += 1
+    if accepted < 0:
+        raise ValueError(f"the unpruned network must have a loss below {max_allowed_loss}")
+    return accepted
+
+
+def sensitivity(
+    model: Module, layer: str, amounts: Sequence[float | int], images: np.ndarray, labels: np.ndarray
+) -> list[Evaluation]:
+    """Accuracy and loss after masking each of ``amounts`` of one layer's filters by L1 norm, not finetuned.
+
+    The other layers stay whole, so the curve says how much this one bears. The model is left as it was.
+    """
+    images, labels = check_pair("images and labels", (images, labels))
+    norms = filter_norms(model.layer(layer))
+    results = []
+    for amount in amounts:
+        masked = apply_masks(copy.deepcopy(model), {layer: filter_mask(norms, amount=amount)}, images[:1])
+        results.append(evaluate(masked, images, labels))
+    return results

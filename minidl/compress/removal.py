@@ -1,0 +1,100 @@
+"""Structured pruning for real: a smaller model without the filters, and without what read them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.channels import Channels
+from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.module import Module, Parameter
+
+
+def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = None) -> Module:
+    """A smaller copy of the model, without the filters ``indices`` of the Conv2d or Linear ``layer``.
+
+    With a filter goes its bias, its feature of the BatchNorm that follows, and the slice of each weight that
+    reads its channel; where a residual sum adds channels up, the filters that make the other summand too.
+    The copy computes what the model computes with those filters masked (``apply_masks``).
+
+    indices: numbers of filters, not all of them.  x: a batch that the model takes, for one run that shows how
+    its modules hang together; None suits models of images of any size.
+    ValueError where no smaller model is defined: filters that make the output, channels that a module of the
+    user's own or a grouped convolution reads.  Li et al. 2017, arXiv:1608.08710.
+    """
+    channels = Channels(model, x)
+    model.layer(layer)  # names the nearest layers if there is none
+    channels.made_by(layer, slice(0, 0))  # says which layers have filters if this one has none
+    doomed = channels.made_by(layer, checked_indices(indices, len(channels.makes[layer])))
+    return without_channels(model, channels, doomed)
+
+
+def remove_masked_filters(model: Module, x: Any = None) -> Module:
+    """A smaller copy without all filters that are zero: weight and bias, and weight and bias of the BatchNorm
+    that follows; a residual partner's too. It computes what the model computes.  x: see ``remove_filters``.
+    """
+    channels = Channels(model, x)
+    alive = set(channels.fixed)
+    for path, numbers in [*channels.makes.items(), *channels.norms.items()]:
+        layer = model.layer(path)
+        for parameter in (layer.weight, layer.bias):
+            if parameter is not None:
+                rows = parameter.data.reshape(len(numbers), -1).any(axis=1)
+                alive |= set(numbers[rows].tolist())
+    made = np.concatenate([*channels.makes.values(), np.zeros(0, np.int64)])
+    return without_channels(model, channels, np.setdiff1d(made, np.array(sorted(alive), np.int64)))
+
+
+def without_channels(model: Module, channels: Channels, doomed: np.ndarray) -> Module:
+    """A copy of the model without the channels ``doomed``."""
+    slim = copy.deepcopy(model)
+    for path, made in channels.makes.items():
+        keep = ~np.isin(made, doomed)
+        if not keep.any():
+            raise ValueError(f"{path} would have no filter left")
+        take_outputs(slim.layer(path), keep)
+    for path, read in channels.reads.items():
+        take_inputs(slim.layer(path), ~np.isin(read, doomed))
+    for path, features in channels.norms.items():
+        norm, keep = slim.layer(path), ~np.isin(features, doomed)
+        norm.num_features = int(keep.sum())
+        norm.running_mean, norm.running_var = norm.running_mean[keep], norm.running_var[keep]
+        if norm.affine:
+            norm.weight, norm.bias = taken(norm.weight, keep), taken(norm.bias, keep)
+    return slim
+
+
+def take_outputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:
+    layer.weight = taken(layer.weight, keep)  # (out, in, ...)
+    if layer.bias is not None:
+        layer.bias = taken(layer.bias, keep)
+    setattr(layer, "out_channels" if isinstance(layer, Conv2d) else "out_features", int(keep.sum()))
+
+
+def take_inputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:
+    layer.weight = taken(layer.weight, keep, axis=1)
+    setattr(layer, "in_channels" if isinstance(layer, Conv2d) else "in_features", int(keep.sum()))
+
+
+def taken(parameter: Parameter, keep: np.ndarray, axis: int = 0) -> Parameter:
+    """The slices of a parameter, and of its mask, where ``keep`` is True."""
+    new = Parameter(np.compress(keep, parameter.data, axis), parameter.requires_grad)
+    if parameter.mask is not None:
+        new.mask = np.compress(keep, parameter.mask, axis)
+    return new
+
+
+def checked_indices(indices: Sequence[int], count: int) -> np.ndarray:
+    numbers = np.asarray(indices)
+    if numbers.size == 0:
+        return np.zeros(0, np.int64)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise TypeError(f"indices must be numbers of filters, got {indices!r}")
+    if numbers.min() < 0 or numbers.max() >= count:
+        raise ValueError(f"indices must lie in 0 ... {count - 1}, got {indices!r}")
+    if len(np.unique(numbers)) == count:
+        raise ValueError(f"all {count} filters would be removed: nothing would be left")
+    return numbers

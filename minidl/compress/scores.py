@@ -1,0 +1,135 @@
+"""How much each filter of a layer matters: by its norm, by what masking it does, by a gradient, by chance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.channels import Channels
+from minidl.compress.masks import Masks, filter_mask, parameter_masks
+from minidl.engine.backward import grad
+from minidl.engine.random import default_rng_or
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.module import Module, eval_mode
+from minidl.train.loop import check_pair, evaluate
+
+
+def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarray:
+    """The norm of each filter.
+
+        order 1:  ||w_o||_1 = sum |w|        order 2:  ||w_o||_2 = sqrt(sum w²)
+
+    conv: a layer, or its weight (O, ...). Returns float64 (O,).  Li et al. 2017, arXiv:1608.08710.
+    """
+    weight = conv.weight.data if isinstance(conv, Conv2d | Linear) else np.asarray(conv)
+    if weight.ndim < 2 or weight.size == 0 or weight.dtype.kind not in "fiu":
+        raise ValueError(f"conv must be a Conv2d, a Linear or a weight (O, ...), got shape {weight.shape}")
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 or 2, got {order!r}")
+    rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64))  # (O, weights of a filter)
+    return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
+
+
+def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = None) -> Masks:
+    """{layer: bools (out,)} that prune ``amount`` of the filters of each of ``filter_layers``, by norm.
+
+    A channel that residual partners make together has the sum of their norms.  order: 1 or 2.
+    x: see ``remove_filters``.
+    """
+    masks = {}
+    for paths in Channels(model, x).partners():
+        norms = sum(filter_norms(model.layer(path), order) for path in paths)
+        masks[paths[0]] = filter_mask(norms, amount=amount)
+    return masks
+
+
+def filter_layers(model: Module, x: Any = None) -> list[str]:
+    """The Conv2d and Linear whose filters can be masked and removed; of residual partners the first.
+
+    x: see ``remove_filters``.
+    """
+    return [paths[0] for paths in Channels(model, x).partners()]
+
+
+def random_scores(conv: Conv2d | Linear | np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+    """A random order of the filters, (O,) numbers 0 ... O-1: the rule that any other should beat."""
+    return default_rng_or(rng).permutation(len(filter_norms(conv))).astype(np.float64)
+
+
+def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """By how much the mean loss on held-out images rises when a filter is masked. (O,), in the loss's units.
+
+        score_o = L(filter o masked) - L
+
+    Negative where the network is better off without. O + 1 evaluations; the model is left as it was.
+    """
+    images, labels = check_pair("images and labels", (images, labels))
+    parameters = dict(model.named_parameters())
+    count = len(makers(model, layer, images).makes[layer])
+    before, scores = evaluate(model, images, labels).loss, np.zeros(count)
+    for o in range(count):
+        masks = parameter_masks(model, {layer: np.arange(count) != o}, images[:1])
+        kept = {path: parameters[path].data for path in masks}
+        try:
+            for path, mask in masks.items():
+                parameters[path].data = np.where(mask, kept[path], 0)
+            scores[o] = evaluate(model, images, labels).loss - before
+        finally:
+            for path, array in kept.items():
+                parameters[path].data = array
+    return scores
+
+
+def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The same to first order, for all filters by one gradient: how steeply the loss depends on the mask.
+
+        score_o = |dL/dm_o| at m = 1, where m_o multiplies the channel that filter o makes
+                = |sum gradient × weight|  over what makes the channel, linearly: the filter's weight and
+                  bias or, where a BatchNorm follows, that one's weight and bias
+
+    In evaluation mode: in training BatchNorm takes a filter's scale out again: its gradient × weight is 0.
+    (O,), in the loss's units.  Molchanov et al. 2017, arXiv:1611.06440; 2019, arXiv:1906.10771.
+    """
+    images, labels = check_pair("images and labels", (images, labels))
+    channels = makers(model, layer, images)
+    made = channels.makes[layer]
+    scores = np.zeros(len(made))
+    summands = [paths for paths in channels.makes if np.isin(channels.makes[paths], made).any()]
+    gates, hooks = [], []
+    for path in summands:
+        gate = Tensor(np.ones(len(channels.makes[path]), np.float32), requires_grad=True)  # m, all ones
+        end = model.layer(channels.norm_after.get(path, path))
+        hooks.append(end.register_forward_hook(gated_by(gate)))
+        gates.append(gate)
+    try:
+        with eval_mode(model):
+            for i in range(0, len(images), 256):
+                batch = images[i : i + 256], labels[i : i + 256]
+                loss = F.cross_entropy(model(batch[0]), batch[1])
+                for path, slope in zip(summands, grad(loss, gates), strict=True):
+                    same = channels.makes[path][:, np.newaxis] == made  # (its filters, the layer's)
+                    scores += slope @ same * (len(batch[0]) / len(images))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return np.abs(scores)
+
+
+def gated_by(gate: Tensor) -> Any:
+    """A forward hook that multiplies each channel by its element of ``gate`` (C,)."""
+
+    def hook(module: Module, inputs: tuple, output: Tensor) -> Tensor:
+        return output * gate.reshape(1, -1, *[1] * (output.ndim - 2))
+
+    return hook
+
+
+def makers(model: Module, layer: str, images: np.ndarray) -> Channels:
+    """The channels of a model, if all that ``layer`` makes can be masked; ValueError otherwise."""
+    channels = Channels(model, images[:1])
+    model.layer(layer)  # names the nearest layers if there is none
+    channels.made_by(layer, slice(None))
+    return channels

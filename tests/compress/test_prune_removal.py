@@ -1,0 +1,278 @@
+"""The slim network computes what the masked one computes, or removal is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl import nn
+from minidl.compress.channels import Channels
+from minidl.compress.masks import EmptyLayerError, apply_masks
+from minidl.compress.removal import remove_filters, remove_masked_filters
+from minidl.compress.scores import filter_layers
+from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
+from minidl.train import fit, predict
+
+EXPECTED = {
+    "cnn": ["block1.conv", "block2.conv", "block3.conv"],
+    "lenet": ["conv1", "conv2", "fc1", "fc2"],
+    "mlp": ["fc1", "fc2"],
+    "resnet": [
+        "stem.conv",
+        "stage1.block1.residual.body.conv1",
+        "stage1.block2.residual.body.conv1",
+        "stage2.block1.residual.body.conv1",
+        "stage2.block1.residual.body.conv2",
+        "stage2.block2.residual.body.conv1",
+    ],
+    "inception": ["0.branch1x1.conv", "0.branch3x3.reduce.conv", "0.branch3x3.expand.conv"]
+    + ["0.branch5x5.reduce.conv", "0.branch5x5.expand.conv", "0.branch_pool.project.conv", "1"],
+    "shared": ["0", "1"],
+}
+
+
+def network(kind, seed=0):
+    rng = np.random.default_rng(seed)
+    if kind == "cnn":
+        model = small_cnn(3, 1, (4, 6, 5), rng=rng)
+    elif kind == "lenet":
+        model = lenet(3, 1, image_size=16, rng=rng)
+    elif kind == "mlp":
+        model = mlp(256, (6, 5), 3, dropout=0.5, rng=rng)
+    elif kind == "resnet":
+        model = tiny_resnet(3, 1, (4, 5), blocks=2, rng=rng)
+    elif kind == "inception":
+        model = nn.Sequential(
+            inception_block(1, (2, 3, 4, 2), reduce=3, rng=rng), nn.Conv2d(11, 4, 3, rng=rng)
+        )
+        model.append(nn.GELU()).append(nn.AvgPool2d(2)).append(nn.Flatten()).append(
+            nn.Linear(196, 3, rng=rng)
+        )
+    else:  # one layer that runs twice, so what it reads is what it makes
+        again = nn.Conv2d(4, 4, 3, padding=1, rng=rng)
+        model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=rng), again, nn.Tanh(), again)
+        model.append(nn.AdaptiveAvgPool2d()).append(nn.Flatten()).append(nn.Linear(4, 3, rng=rng))
+    for _, array in model.named_buffers():
+        if array.dtype.kind == "f":
+            array[...] = rng.uniform(0.5, 1.5, array.shape)
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter.data = rng.normal(size=parameter.shape)
+    return model.eval()
+
+
+def batch(seed=0):
+    return np.random.default_rng(seed).random((3, 1, 16, 16), dtype=np.float32)
+
+
+kinds = pytest.mark.parametrize("kind", list(EXPECTED))
+
+
+@kinds
+def test_the_layers_whose_filters_can_go_are_found(kind):
+    found = filter_layers(network(kind), batch())
+    assert found == [path for path in EXPECTED[kind] if not (kind == "shared" and path == "1")]
+
+
+@kinds
+@settings(max_examples=12)
+@given(data=st.data())
+def test_the_slim_network_is_the_masked_network(kind, data):
+    model, images = network(kind), batch()
+    layer = data.draw(st.sampled_from(filter_layers(model, images)))
+    count = len(model.layer(layer).weight.data)
+    indices = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=count - 1))
+    slim = remove_filters(model, layer, sorted(indices), images)
+    assert len(slim.layer(layer).weight.data) == count - len(indices)
+    assert len(model.layer(layer).weight.data) == count
+    apply_masks(model, {layer: ~np.isin(np.arange(count), list(indices))}, images)
+    expected = predict(model, images)
+    np.testing.assert_allclose(predict(slim, images), expected, rtol=1e-4, atol=1e-5)
+    removed = remove_masked_filters(model, images)
+    np.testing.assert_allclose(predict(removed, images), expected, rtol=1e-4, atol=1e-5)
+    sizes = [sum(p.size for p in m.parameters()) for m in (model, slim, removed)]
+    assert sizes[1] < sizes[0] and sizes[2] == sizes[1]
+
+
+@kinds
+def test_all_layers_can_be_slimmed_one_after_the_other(kind):
+    model, images = network(kind), batch()
+    slim = model
+    for layer in filter_layers(model, images):
+        slim = remove_filters(slim, layer, [1], images)
+    apply_masks(
+        model,
+        {path: np.arange(len(model.layer(path).weight.data)) != 1 for path in filter_layers(model, images)},
+        images,
+    )
+    np.testing.assert_allclose(predict(slim, images), predict(model, images), rtol=1e-4, atol=1e-5)
+
+
+def test_by_hand_every_array_loses_its_slice():
+    model = network("cnn")
+    slim = remove_filters(model, "block2.conv", [0, 4])
+    before, after = model.state_dict(), slim.state_dict()
+    keep = [1, 2, 3, 5]
+    for name in ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"):
+        assert np.array_equal(after[f"block2.{name}"], before[f"block2.{name}"][keep])
+    assert np.array_equal(after["block3.conv.weight"], before["block3.conv.weight"][:, keep])
+    assert slim.layer("block2.conv").out_channels == slim.layer("block3.conv").in_channels == 4
+    assert slim.layer("block2.bn").num_features == 4
+    same = [key for key in before if before[key].shape == after[key].shape]
+    assert all(np.array_equal(before[key], after[key]) for key in same)
+    assert len(before) - len(same) == 6
+    assert [p.name for p in slim.parameters()] == [path for path, _ in model.named_parameters()]
+
+
+def test_by_hand_flattened_channels_lose_all_their_places():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, rng=rng), nn.Flatten(), nn.Linear(12, 2, rng=rng))  # 3 x 2 x 2
+    slim = remove_filters(model, "0", [1], np.zeros((1, 1, 4, 4), np.float32))
+    keep = [0, 1, 2, 3, 8, 9, 10, 11]
+    assert np.array_equal(slim.layer("2").weight.data, model.layer("2").weight.data[:, keep])
+    assert slim.layer("2").in_features == 8
+
+
+def test_residual_partners_lose_the_same_filter():
+    model = network("resnet")
+    slim = remove_filters(model, "stage1.block2.residual.body.conv2", [2])
+    for path in ("stem.conv", "stage1.block1.residual.body.conv2", "stage1.block2.residual.body.conv2"):
+        before, after = model.layer(path).weight.data, slim.layer(path).weight.data
+        kept_inputs = slice(None) if path == "stem.conv" or path.endswith("conv2") else [0, 1, 3]
+        assert np.array_equal(after, before[[0, 1, 3]][:, kept_inputs])
+    assert slim.layer("stage2.block1.residual.shortcut.conv").in_channels == 3
+
+
+def test_a_slim_network_trains_and_keeps_its_masks_and_frozen_layers():
+    model = network("cnn")
+    apply_masks(model, {"block1.conv": np.arange(4) != 1})
+    model.layer("head").weight.requires_grad_(False)
+    slim = remove_filters(model, "block2.conv", [0])
+    assert slim.layer("block1.conv").weight.mask.shape == (4, 1, 3, 3)
+    assert not slim.layer("head").weight.requires_grad
+    head = slim.layer("head").weight.data.copy()
+    labels = np.array([0, 1, 2])
+    fit(slim, (batch(), labels), epochs=2, progress=False, rng=np.random.default_rng(0))
+    assert not slim.layer("block1.conv").weight.data[1].any()
+    assert np.array_equal(slim.layer("head").weight.data, head)
+
+
+def test_removing_nothing_gives_an_equal_copy():
+    model, images = network("resnet"), batch()
+    slim = remove_filters(model, "stem.conv", [])
+    assert slim is not model
+    assert np.array_equal(predict(slim, images), predict(model, images))
+    again = remove_masked_filters(model)
+    assert np.array_equal(predict(again, images), predict(model, images))
+
+
+def test_a_batch_norm_that_is_not_zero_keeps_its_filter():
+    model = network("cnn")
+    model.layer("block1.conv").weight.data[0] = 0  # the BatchNorm's bias still comes through
+    assert remove_masked_filters(model).layer("block1.conv").out_channels == 4
+
+
+# ---- refused
+
+
+class Doubled(nn.Module):
+    """Adds to a convolution's output what no module shows."""
+
+    def __init__(self):
+        self.conv, self.after = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.after(y) + y
+
+
+def sequential(*modules):
+    return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear(3, 2))
+
+
+REFUSED = {
+    "it is the model's output": (lambda: network("cnn"), "head"),
+    "it is the model's input": (
+        lambda: nn.Sequential(nn.Residual(nn.Conv2d(3, 3, 1)), nn.Flatten(), nn.Linear(768, 2)),
+        "0.body",
+    ),
+    "what 0 (Doubled) does with it is not known": (lambda: sequential(Doubled()), "0.conv"),
+    "what 1 (Sigmoid) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), nn.Sigmoid()), "0"),
+    "what 1 (Conv2d) does with it is not known": (
+        lambda: sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 1, groups=3)),
+        "0",
+    ),
+    "1 has no weight and bias": (
+        lambda: sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3, affine=False)),
+        "0",
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", list(REFUSED))
+def test_removal_is_refused_with_its_reason_where_it_is_not_defined(reason):
+    make, layer = REFUSED[reason]
+    model = make()
+    with pytest.raises(ValueError) as error:
+        remove_filters(model, layer, [0])
+    assert str(error.value).startswith(f"filters of {layer} cannot be removed: {reason}")
+    assert layer not in filter_layers(model)
+    with pytest.raises(ValueError, match="cannot be removed"):
+        count = len(model.layer(layer).weight.data)
+        apply_masks(model, {layer: np.arange(count) != 0})
+
+
+def test_layers_with_a_shared_weight_are_refused():
+    first, second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+    second.weight = first.weight
+    model = sequential(nn.Conv2d(1, 3, 1), first, nn.ReLU(), second)
+    for layer in ("0", "1", "3"):
+        with pytest.raises(ValueError, match="3 shares its weight"):
+            remove_filters(model, layer, [0])
+
+
+def test_a_layer_is_never_emptied():
+    model = network("cnn")
+    with pytest.raises(ValueError, match="all 4 filters would be removed"):
+        remove_filters(model, "block1.conv", [0, 1, 2, 3])
+    with pytest.raises(EmptyLayerError, match="no filter of block1.conv"):
+        apply_masks(model, {"block1.conv": np.zeros(4, bool)})
+    for parameter in (model.layer("block1.conv").weight, *model.layer("block1.bn").parameters()):
+        parameter.data = np.zeros_like(parameter.data)
+    with pytest.raises(ValueError, match="block1.conv would have no filter left"):
+        remove_masked_filters(model)
+
+
+@pytest.mark.parametrize(
+    ("layer", "indices", "error", "message"),
+    [
+        ("block1.cnov", [0], ValueError, "nearest: block1.conv"),
+        ("block1.bn", [0], ValueError, "'block1.bn' is no Linear on rows and no Conv2d"),
+        ("block1.conv", [4], ValueError, r"indices must lie in 0 ... 3, got \[4\]"),
+        ("block1.conv", [-1], ValueError, "indices must lie in 0 ... 3"),
+        ("block1.conv", [0.5], TypeError, "numbers of filters"),
+        ("block1.conv", [True, False, True, True], TypeError, "numbers of filters"),
+        ("block1.conv", [[0]], TypeError, "numbers of filters"),
+        (3, [0], TypeError, "dotted path"),
+    ],
+)
+def test_layers_and_indices_are_checked(layer, indices, error, message):
+    with pytest.raises(error, match=message):
+        remove_filters(network("cnn"), layer, indices)
+
+
+def test_models_and_batches_are_checked():
+    with pytest.raises(TypeError, match="Module"):
+        remove_filters("model", "0", [0])
+    with pytest.raises(ValueError, match="no Conv2d and no Linear"):
+        remove_filters(nn.Sequential(nn.ReLU()), "0", [0])
+    with pytest.raises(ValueError, match=r"batch \(N, C, ...\)"):
+        remove_filters(network("cnn"), "block1.conv", [0], np.zeros(3, np.float32))
+
+
+def test_the_channels_of_a_residual_sum_bear_one_number():
+    channels = Channels(network("resnet"))
+    first, last = channels.makes["stem.conv"], channels.makes["stage1.block2.residual.body.conv2"]
+    assert np.array_equal(first, last)
+    inner = channels.makes["stage1.block1.residual.body.conv1"]
+    assert not set(first.tolist()) & set(inner.tolist())
