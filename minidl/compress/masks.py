@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.channels import Channels
-from minidl.nn.checks import check_number
+from minidl.engine.checks import check_number
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter, join
 

@@ -38,7 +38,7 @@ from minidl.compress.scores import (
     random_scores,
     taylor_scores,
 )
-from minidl.nn.checks import check_number, positive_int
+from minidl.engine.checks import check_number, positive_int
 from minidl.nn.module import Module
 from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
 from minidl.train.optim import Adam

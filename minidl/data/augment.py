@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.data.checks import check_range, check_whole
+from minidl.engine.checks import check_int, check_number
 from minidl.engine.random import default_rng_or
 
 Augment = Callable[..., np.ndarray]  # augment(images, rng=None) -> images
@@ -21,6 +21,10 @@ Augment = Callable[..., np.ndarray]  # augment(images, rng=None) -> images
 
 def compose(*augments: Augment) -> Augment:
     """One after the other, the first one first; ``compose()`` of none is the identity."""
+
+    for augment in augments:
+        if not callable(augment):
+            raise TypeError(f"each of augments must be a function of images and rng, got {augment!r}")
 
     def composed(images, rng=None):
         images, rng = _checked(images).copy(), default_rng_or(rng)
@@ -33,7 +37,7 @@ def compose(*augments: Augment) -> Augment:
 
 def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
     """x + σ·n with n ~ N(0, 1) for each value: unclipped, the mean stays and the variance grows by σ²."""
-    check_range("sigma", sigma, 0, np.inf)
+    check_number("sigma", sigma, 0)
 
     def add_noise(images, rng=None):
         images = _checked(images)
@@ -45,7 +49,7 @@ def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
 
 def salt_and_pepper(p: float) -> Augment:
     """Each pixel, all channels of it, becomes 0 with probability p/2 and 1 with probability p/2."""
-    check_range("p", p, 0, 1)
+    check_number("p", p, 0, 1)
 
     def flip_pixels(images, rng=None):
         images = _checked(images)
@@ -61,7 +65,7 @@ def cutout(size: int, *, fill: float = 0.0) -> Augment:
 
     Source: DeVries and Taylor 2017, arXiv:1708.04552.
     """
-    check_whole("size", size, 0)
+    check_int("size", size, 0)
 
     def cut(images, rng=None):
         images, rng = _checked(images), default_rng_or(rng)
@@ -78,7 +82,7 @@ def cutout(size: int, *, fill: float = 0.0) -> Augment:
 
 def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
     """Moved by whole pixels, −pixels ... pixels each way, all as likely; ``fill`` comes in at the edges."""
-    check_whole("pixels", pixels, 0)
+    check_int("pixels", pixels, 0)
 
     def shift(images, rng=None):
         images, rng = _checked(images), default_rng_or(rng)
@@ -95,7 +99,7 @@ def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
 
 def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
     """Turned counter-clockwise about the middle by an angle uniform in ±degrees, sampled bilinearly."""
-    check_range("degrees", degrees, 0, 180)
+    check_number("degrees", degrees, 0, 180)
 
     def rotate(images, rng=None):
         images = _checked(images)
@@ -111,7 +115,7 @@ def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
 
 def random_resized_crop(min_area: float) -> Augment:
     """A crop of the image's proportions, its area a share uniform in [min_area, 1], enlarged to full size."""
-    check_range("min_area", min_area, 0, 1)
+    check_number("min_area", min_area, 0, 1)
     if min_area == 0:
         raise ValueError("min_area must be above 0: a crop of no area has no pixels")
 
@@ -130,7 +134,7 @@ def random_resized_crop(min_area: float) -> Augment:
 
 def horizontal_flip(p: float = 0.5) -> Augment:
     """Left and right exchanged with probability p. Not for digits: a mirrored 2 is no digit."""
-    check_range("p", p, 0, 1)
+    check_number("p", p, 0, 1)
 
     def flip(images, rng=None):
         images = _checked(images)
@@ -142,7 +146,7 @@ def horizontal_flip(p: float = 0.5) -> Augment:
 
 def brightness(amount: float, *, clip: bool = False) -> Augment:
     """x·f with f uniform in [1 − amount, 1 + amount], one for each image."""
-    check_range("amount", amount, 0, 1)
+    check_number("amount", amount, 0, 1)
 
     def brighten(images, rng=None):
         images = _checked(images)
@@ -169,8 +173,8 @@ def color_jitter(
     otherwise.
     """
     for name, amount in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
-        check_range(name, amount, 0, 1)
-    check_range("hue", hue, 0, 0.5)
+        check_number(name, amount, 0, 1)
+    check_number("hue", hue, 0, 0.5)
 
     def jitter(images, rng=None):
         images, rng = _checked(images), default_rng_or(rng)

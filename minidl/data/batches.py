@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minidl.data.checks import check_whole
+from minidl.engine.checks import positive_int
 from minidl.engine.random import default_rng_or
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -38,7 +38,7 @@ def batches(
         raise ValueError(
             f"images and labels must be equally long and not empty, got {images.shape} and {labels.shape}"
         )
-    check_whole("batch_size", batch_size, 1)
+    positive_int("batch_size", batch_size)
     if drop_last and batch_size > len(images):
         raise ValueError(f"drop_last leaves no batch of {batch_size} from {len(images)} images")
     rng = default_rng_or(rng)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.data import outlines
-from minidl.data.checks import check_range, check_whole
+from minidl.engine.checks import check_int, check_number, positive_int
 from minidl.engine.random import default_rng_or
 
 SHAPES = tuple(outlines.OUTLINES)
@@ -57,7 +57,7 @@ def make_shapes(
     _check_drawing(n, size, domain)
     if label not in ("shape", "texture"):
         raise ValueError(f'label must be "shape" or "texture", got {label!r}')
-    check_range("spurious", spurious, 0, 1)
+    check_number("spurious", spurious, 0, 1)
     classes, others = (len(shapes), len(textures)) if label == "shape" else (len(textures), len(shapes))
     share_tied = _shares_tied(tied, classes, others)
     rng = default_rng_or(rng)
@@ -126,7 +126,7 @@ def add_marks(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def mark_masks(classes: np.ndarray, size: int) -> np.ndarray:
     """(N, size, size) bool: the pixels that ``add_marks`` paints, to score an explanation with."""
     classes = _mark_classes(classes)
-    check_whole("size", size, 8)
+    check_int("size", size, 8)
     side = size // 8
     low, high = np.arange(size) < side, np.arange(size) >= size - side
     rows = np.where((classes % 4 // 2 == 0)[:, None], low, high)
@@ -238,7 +238,7 @@ def _names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tuple[st
 
 
 def _check_drawing(n: int, size: int, domain: str) -> None:
-    check_whole("n", n, 1)
+    positive_int("n", n)
     if size not in (16, 32):
         raise ValueError(f"size must be 16 or 32, got {size!r}")
     if domain not in DOMAINS:

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 import numpy as np
 
 from minidl.engine import jit, kernels
-from minidl.engine.op import Op, check_number, unbroadcast
+from minidl.engine.checks import check_number
+from minidl.engine.op import Op, unbroadcast
 
 
 class Add(Op):
@@ -273,8 +274,8 @@ class Clip(Op):
     """y = x kept within [low, high];  the gradient passes inside and at the edges"""
 
     def __init__(self, low: float | None, high: float | None) -> None:
-        self.low = check_number("low", -np.inf if low is None else low)
-        self.high = check_number("high", np.inf if high is None else high)
+        self.low = check_number("low", -np.inf if low is None else low, finite=False)
+        self.high = check_number("high", np.inf if high is None else high, finite=False)
         if self.low > self.high:
             raise ValueError(f"clip needs low <= high, got {low!r} and {high!r}")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.op import Op, check_number
+from minidl.engine.checks import check_number
+from minidl.engine.op import Op
 from minidl.engine.reduce import check_temperature, stable_log_softmax
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 
 
@@ -34,12 +32,3 @@ def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     aligned = grad.shape[len(added) :]
     stretched = tuple(len(added) + i for i, n in enumerate(shape) if n == 1 and aligned[i] != 1)
     return grad.sum(axis=added + stretched, keepdims=True).reshape(shape)
-
-
-def check_number(name: str, value: float, low: float = -np.inf, high: float = np.inf) -> float:
-    """The value as a float if it is a real number within [low, high]; otherwise an error."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be within [{low}, {high}], got {value!r}")
-    return float(value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.op import Op, check_number
+from minidl.engine.checks import check_int, check_number
+from minidl.engine.op import Op
 
 Axis = int | tuple[int, ...] | None
 
@@ -75,8 +76,7 @@ class Var(Reduction):
 
     def __init__(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> None:
         super().__init__(axis, keepdims)
-        check_number("ddof", ddof, 0)
-        self.ddof = ddof
+        self.ddof = check_int("ddof", ddof, 0)
 
     def forward(self, x):
         self.setup(x)
@@ -147,10 +147,9 @@ def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> 
 
 def check_temperature(temperature: float) -> float:
     """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
-    temperature = check_number("temperature", temperature)
-    if not np.finfo(np.float32).tiny <= temperature < np.inf:
+    if not np.finfo(np.float32).tiny <= check_number("temperature", temperature, finite=False) < np.inf:
         raise ValueError(f"temperature must be a finite number > 0, got {temperature!r}")
-    return temperature
+    return float(temperature)
 
 
 class Softmax(Reduction):

@@ -6,7 +6,8 @@ from types import EllipsisType
 
 import numpy as np
 
-from minidl.engine.op import Op, check_number, unbroadcast
+from minidl.engine.checks import check_number
+from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import normalize_axis
 
 
@@ -146,7 +147,7 @@ class Pad(Op):
     """y is x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i"""
 
     def __init__(self, pad_width: tuple[tuple[int, int], ...], value: float = 0.0) -> None:
-        self.pad_width, self.value = pad_width, check_number("value", value)
+        self.pad_width, self.value = pad_width, check_number("value", value, finite=False)
 
     def forward(self, x):
         widths = np.array(self.pad_width)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv, elementwise, linalg, loss, normalize, reduce, shape
+from minidl.engine.checks import check_number, positive_int
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, apply
-from minidl.nn.checks import check_number, positive_int
 
 IntOrPair = int | tuple[int, int]
 

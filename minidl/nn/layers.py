@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv
+from minidl.engine.checks import check_number, positive_int
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn import init
-from minidl.nn.checks import check_number, positive_int
 from minidl.nn.functional import IntOrPair
 from minidl.nn.module import Module, Parameter
 

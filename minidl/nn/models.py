@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minidl.engine.checks import positive_int
 from minidl.engine.random import default_rng_or
-from minidl.nn.checks import positive_int
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import (
     AdaptiveAvgPool2d,

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from minidl.engine.checks import positive_int
 from minidl.engine.trace import Call, modules
-from minidl.nn.checks import positive_int
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
 

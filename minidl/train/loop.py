@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.data.batches import Augment, batches
+from minidl.engine.checks import check_number, positive_int
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
-from minidl.nn.checks import check_number, positive_int
 from minidl.nn.module import Module, same_mode_after
 from minidl.train.checkpoint import load, save
 from minidl.train.metrics import accuracy, predict

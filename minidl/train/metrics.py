@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.engine.checks import check_number, positive_int
 from minidl.engine.loss import check_labels
 from minidl.engine.reduce import stable_log_softmax
 from minidl.engine.tensor import no_grad
-from minidl.nn.checks import check_number, positive_int
 from minidl.nn.module import Module, eval_mode
 from minidl.train.intervals import Interval, wilson_interval
 

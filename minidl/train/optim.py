@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.engine.checks import check_number
 from minidl.engine.tensor import Tensor
-from minidl.nn.checks import check_number
 
 Parameters = Iterable[Tensor] | Iterable[dict]
 

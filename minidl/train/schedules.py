@@ -11,9 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
-from minidl.nn.checks import check_number, positive_int
+from minidl.engine.checks import check_int, check_number, positive_int
 
 Schedule = Callable[[int], float]
 
@@ -109,8 +107,4 @@ def check_ends(start: float, end: float, steps: int) -> tuple[float, float, int]
 
 
 def check_step(step: int, name: str = "step") -> int:
-    if isinstance(step, bool) or not isinstance(step, int | np.integer):
-        raise TypeError(f"{name} must be an integer, got {step!r}")
-    if step < 0:
-        raise ValueError(f"{name} must be at least 0, got {step}")
-    return int(step)
+    return check_int(name, step, 0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.engine.checks import check_number, positive_int
 from minidl.engine.loss import check_labels, one_hot
 from minidl.engine.reduce import stable_log_softmax
-from minidl.nn.checks import check_number, positive_int
 
 
 def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:

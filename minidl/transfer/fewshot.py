@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.engine.checks import positive_int
 from minidl.engine.random import default_rng_or
-from minidl.nn.checks import positive_int
 from minidl.train.intervals import Interval, t_interval
 
 METRICS = ("euclidean", "cosine")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minidl.engine import jit
+from minidl.engine.checks import check_number, positive_int
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
-from minidl.nn.checks import check_number, positive_int
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module, Parameter, join
 from minidl.train.loop import Evaluation, Pair, evaluate, fit
