@@ -177,7 +177,7 @@ assert found and worst < 1e-6
 
 # %% [markdown]
 # ## Gradients are enough to learn
-# Sixteen tanh units shall follow a sine. The program never sees a formula for the answer: it computes the
+# Thirty-two tanh units shall follow a sine. The program never sees a formula for the answer: it computes the
 # error, asks for the gradient, and moves every weight a little against it. That loop is all of training.
 
 # %%
@@ -186,18 +186,18 @@ inputs = np.linspace(-3, 3, 64, dtype=np.float32).reshape(-1, 1)
 targets = np.sin(2 * inputs)
 
 losses = []
-W1 = Tensor(2 * rng.normal(size=(1, 16)).astype(np.float32), requires_grad=True, name="W1")
-b1 = Tensor(2 * rng.normal(size=16).astype(np.float32), requires_grad=True, name="b1")
-W2 = Tensor(rng.normal(size=(16, 1)).astype(np.float32) / 4, requires_grad=True, name="W2")
+W1 = Tensor(2 * rng.normal(size=(1, 32)).astype(np.float32), requires_grad=True, name="W1")
+b1 = Tensor(2 * rng.normal(size=32).astype(np.float32), requires_grad=True, name="b1")
+W2 = Tensor(rng.normal(size=(32, 1)).astype(np.float32) / 4, requires_grad=True, name="W2")
 b2 = Tensor(np.zeros(1, np.float32), requires_grad=True, name="b2")
 
 for _step in range(5000):
-    hidden = (inputs @ W1 + b1).tanh()  # (64, 16)
+    hidden = (inputs @ W1 + b1).tanh()  # (64, 32)
     prediction = hidden @ W2 + b2  # (64, 1)
     loss = ((prediction - targets) ** 2).mean()
     loss.backward()
     for weight in (W1, b1, W2, b2):
-        weight.data -= 0.1 * weight.grad
+        weight.data -= 0.04 * weight.grad
         weight.zero_grad()  # backward adds to .grad: without this, old gradients would stay in
     losses.append(loss.item())
 
@@ -205,7 +205,7 @@ print(f"mean squared error: {losses[0]:.3f} at first, {losses[-1]:.5f} after {le
 assert losses[-1] < 0.05 * losses[0]
 
 # %%
-curves = {"sin 2x": targets.T, "16 tanh units": prediction.data.T}
+curves = {"sin 2x": targets.T, "32 tanh units": prediction.data.T}
 save(
     curves_with_bands(
         inputs[:, 0], curves, xlabel="x", ylabel="value", title="A sine learned from its values"
