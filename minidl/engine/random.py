@@ -8,9 +8,11 @@ _default = np.random.default_rng(0)
 
 
 def manual_seed(seed: int) -> np.random.Generator:
-    """Restart the default generator from ``seed`` and return it; the same seed gives the same draws."""
-    global _default
-    _default = np.random.default_rng(seed)
+    """Restart the default generator from ``seed`` and return it; the same seed gives the same draws.
+
+    It stays the same object, so that what holds on to it, such as a Dropout layer, starts anew as well.
+    """
+    _default.bit_generator.state = np.random.default_rng(seed).bit_generator.state
     return _default
 
 

@@ -33,13 +33,20 @@ class Container(Module):
         named = self.named_children()
         if isinstance(index, slice):
             return type(self)(dict(named[index]))
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"a child is picked by its number or a slice, got {index!r}; by name: layer(name)"
+            )
         if not -len(named) <= index < len(named):
             raise IndexError(f"no child {index} in a {type(self).__name__} of {len(named)}")
         return named[index][1]
 
     def append(self, module: Module) -> Module:
-        """Add a child at the end, named by its number."""
-        self.add_module(str(len(self)), module)
+        """Add a child at the end, named by its number, or the next that no child has, as after a slice."""
+        number = len(self)
+        while str(number) in vars(self):
+            number += 1
+        self.add_module(str(number), module)
         return self
 
 

@@ -94,8 +94,7 @@ def avg_pool2d(
 
 def adaptive_avg_pool2d(x: Any, output_size: IntOrPair = 1) -> Tensor:
     """The mean of each channel of x (N, C, H, W), as (N, C, 1, 1). No other output size is provided."""
-    if output_size not in (1, (1, 1), [1, 1]):
-        raise ValueError(f"only output_size 1 is provided, the mean of each channel, got {output_size!r}")
+    check_output_size(output_size)
     if np.ndim(x) != 4:
         raise ValueError(f"expected images (N, C, H, W), got {np.shape(x)}")
     return apply(reduce.Mean((2, 3), keepdims=True), x)
@@ -128,9 +127,11 @@ def batch_norm(
     for name, running in (("running_mean", running_mean), ("running_var", running_var)):
         if running is None and not training:
             raise ValueError(f"{name} is needed where training is False")
-        if running is not None and (not isinstance(running, np.ndarray) or running.shape != x.shape[1:2]):
+        dtype = getattr(running, "dtype", np.dtype(object))  # they are changed in place, so lists will not do
+        if running is not None and (np.shape(running) != x.shape[1:2] or dtype.kind != "f"):
             raise ValueError(
-                f"{name} must be an array {x.shape[1:2]} for x {x.shape}, got {np.shape(running)}"
+                f"{name} must be a floating array {x.shape[1:2]} for x {x.shape}, "
+                f"got {type(running).__name__} {np.shape(running)} of {dtype}"
             )
     weight = np.ones(x.shape[1], x.dtype) if weight is None else weight
     bias = np.zeros(x.shape[1], x.dtype) if bias is None else bias
@@ -218,6 +219,12 @@ def floating(x: Any) -> Tensor:
     if isinstance(x, Tensor) and x.dtype.kind == "f":
         return x
     return Tensor(x.data if isinstance(x, Tensor) else x, dtype=np.float32)
+
+
+def check_output_size(output_size: Any) -> tuple[int, int]:
+    if not isinstance(output_size, int | tuple | list) or output_size not in (1, (1, 1), [1, 1]):
+        raise ValueError(f"only output_size 1 is provided, the mean of each channel, got {output_size!r}")
+    return (1, 1)
 
 
 def without_none(x: Any, weight: Any, bias: Any) -> tuple:

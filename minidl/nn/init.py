@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
+from minidl.engine.checks import check_number
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out): how many inputs an output of a weight (out, in, ...) sums, and the reverse."""
-    if len(shape) < 2:
-        raise ValueError(f"fan_in and fan_out need a weight (out, in, ...), got shape {shape}")
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"fan_in and fan_out need a weight (out, in, ...), not empty, got shape {shape}")
     kernel = math.prod(shape[2:])
     return shape[1] * kernel, shape[0] * kernel
 
@@ -21,7 +22,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 def gain(nonlinearity: str, a: float = 0.0) -> float:
     """The factor that keeps a signal's variance through the nonlinearity; ``a`` is leaky_relu's slope."""
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
-    gains["leaky_relu"] = math.sqrt(2 / (1 + a**2))
+    gains["leaky_relu"] = math.sqrt(2 / (1 + check_number("a", a) ** 2))
     if nonlinearity not in gains:
         raise ValueError(f"nonlinearity must be one of {', '.join(gains)}, got {nonlinearity!r}")
     return gains[nonlinearity]
@@ -29,7 +30,7 @@ def gain(nonlinearity: str, a: float = 0.0) -> float:
 
 def uniform_(tensor: Tensor, low: float, high: float, *, rng: np.random.Generator | None = None) -> Tensor:
     """U(low, high)"""
-    if not low <= high:
+    if check_number("low", low) > check_number("high", high):
         raise ValueError(f"low must be at most high, got {low} and {high}")
     check_tensor(tensor).data = default_rng_or(rng).uniform(low, high, tensor.shape)
     return tensor
@@ -67,7 +68,7 @@ def kaiming_normal_(
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> Tensor:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    bound = gain * math.sqrt(6 / sum(fans(check_tensor(tensor).shape)))
+    bound = check_number("gain", gain, 0) * math.sqrt(6 / sum(fans(check_tensor(tensor).shape)))
     return uniform_(tensor, -bound, bound, rng=rng)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import check_number, positive_int, shown
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -221,9 +221,7 @@ class AdaptiveAvgPool2d(Module):
     """The mean of each channel: (N, C, H, W) gives (N, C, 1, 1). No output size but 1 is provided."""
 
     def __init__(self, output_size: IntOrPair = 1) -> None:
-        if output_size not in (1, (1, 1), [1, 1]):
-            raise ValueError(f"only output_size 1 is provided, the mean of each channel, got {output_size!r}")
-        self.output_size = (1, 1)
+        self.output_size = F.check_output_size(output_size)
 
     def forward(self, x: Any) -> Tensor:
         return F.adaptive_avg_pool2d(x, self.output_size)
@@ -250,6 +248,8 @@ def weight_and_bias(
     shape: tuple[int, ...], bias: bool, rng: np.random.Generator | None
 ) -> tuple[Parameter, Parameter | None]:
     """Both from U(-1, 1) / sqrt(fan_in), which is Kaiming's with a = sqrt(5): PyTorch's distributions."""
+    if not isinstance(bias, bool | np.bool_):
+        raise TypeError(f"bias must be True or False, got {shown(bias)}; to set it: layer.bias.data = array")
     rng, fan_in = default_rng_or(rng), init.fans(shape)[0]
     weight = init.kaiming_uniform_(Parameter(np.empty(shape, np.float32)), a=math.sqrt(5), rng=rng)
     if not bias:

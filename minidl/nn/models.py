@@ -79,7 +79,7 @@ def small_cnn(
     in_channels: int = 1,
     widths: int | Sequence[int] = (16, 32, 64),
     *,
-    pool_after: Sequence[int] = (2,),
+    pool_after: int | Sequence[int] = (2,),
     rng: Rng = None,
 ) -> Sequential:
     """block1, block2, ..., then pool (the mean of each channel), flatten and head.
@@ -88,11 +88,11 @@ def small_cnn(
     may have any size that the pooling leaves a pixel of. The defaults suit 8 pixels; pool_after (1, 2) suits
     16 to 32.
     """
-    rng, widths = default_rng_or(rng), sizes("widths", widths)
+    rng, widths, pool_after = default_rng_or(rng), sizes("widths", widths), sizes("pool_after", pool_after)
     if not widths:
         raise ValueError("small_cnn needs at least one width")
     if not set(pool_after) <= set(range(1, len(widths) + 1)):
-        raise ValueError(f"pool_after must name blocks of 1 ... {len(widths)}, got {tuple(pool_after)}")
+        raise ValueError(f"pool_after must name blocks of 1 ... {len(widths)}, got {pool_after}")
     model = Sequential()
     channels = in_channels
     for i, width in enumerate(widths, start=1):

@@ -20,6 +20,8 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {model!r}")
+    if not isinstance(input_shape, tuple | list):
+        raise TypeError(f"input_shape must be a tuple such as (C, H, W) or (features,), got {input_shape!r}")
     shape = tuple(positive_int("each of input_shape", n) for n in input_shape)
     rows, counted = [], set()
     for call in modules(model, np.zeros((1, *shape), np.float32)):

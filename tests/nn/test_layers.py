@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import minidl
 import minidl.nn as nn
 from minidl import Tensor
-from minidl.nn import init
+from minidl.nn import init, models
 
 
 def rng(seed=0):
@@ -51,6 +51,16 @@ def test_without_a_generator_the_seed_set_by_manual_seed_decides():
     b = nn.Linear(3, 4)
     assert np.array_equal(a.weight.data, b.weight.data)
     assert not np.array_equal(b.weight.data, nn.Linear(3, 4).weight.data)
+
+
+def test_dropout_starts_anew_with_the_seed_whoever_made_the_model():
+    model = models.mlp(4, 50, 2, dropout=0.5)
+    x, outputs = np.ones((3, 4), np.float32), []
+    for seed in (1, 1, 2):
+        minidl.manual_seed(seed)
+        outputs.append(model(x).data)
+    assert np.array_equal(outputs[0], outputs[1])
+    assert not np.array_equal(outputs[1], outputs[2])
 
 
 def filled(fill, shape=(200, 300), **settings):

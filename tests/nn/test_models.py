@@ -102,6 +102,10 @@ def test_pooling_stands_after_the_blocks_that_are_named():
     assert pooled == ["block1.pool", "block3.pool"]
 
 
+def test_one_number_names_one_block_to_pool_after():
+    assert repr(models.small_cnn(pool_after=1)) == repr(models.small_cnn(pool_after=(1,)))
+
+
 def test_a_later_stage_of_the_resnet_halves_the_image_and_has_a_convolution_as_shortcut():
     model = models.tiny_resnet(widths=(4, 6), rng=rng())
     assert isinstance(model.layer("stage1.block1.residual.shortcut"), nn.Identity)

@@ -293,6 +293,14 @@ def test_a_parameter_or_a_method_is_no_layer(model):
             model.layer(path)
 
 
+def test_append_to_a_slice_takes_the_first_free_number_and_overwrites_nothing():
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 3))
+    part = model[1:]
+    part.append(nn.Tanh()).append(nn.Sigmoid())
+    assert [name for name, _ in part.named_children()] == ["1", "2", "3", "4"]
+    assert part[1] is model[2]
+
+
 def test_the_repr_shows_the_tree():
     model = nn.Sequential(
         {

@@ -30,6 +30,12 @@ CASES = {
         TypeError,
         "rng must be a np.random.Generator",
     ),
+    "Linear: bias": (
+        lambda: nn.Linear(2, 2, bias=np.zeros(2)),
+        TypeError,
+        r"bias must be True or False, got an array \(2,\)",
+    ),
+    "Conv2d: bias": (lambda: nn.Conv2d(1, 2, 3, bias=3), TypeError, "bias must be True or False, got 3"),
     "Linear: wrong width": (lambda: nn.Linear(4, 2)(ROWS), ValueError, r"\(2, 3\) and \(2, 4\)"),
     "Conv2d: no channels": (lambda: nn.Conv2d(0, 2, 3), ValueError, "in_channels must be at least 1"),
     "Conv2d: kernel of 0": (lambda: nn.Conv2d(1, 2, 0), ValueError, "kernel_size must be at least 1, got 0"),
@@ -112,6 +118,11 @@ CASES = {
     "AvgPool2d: stride": (lambda: nn.AvgPool2d(2, stride=0), ValueError, "stride must be at least 1"),
     "AvgPool2d: rows": (lambda: nn.AvgPool2d(2)(ROWS), ValueError, r"expected images \(N, C, H, W\)"),
     "AdaptiveAvgPool2d: 2": (lambda: nn.AdaptiveAvgPool2d(2), ValueError, "only output_size 1 is provided"),
+    "AdaptiveAvgPool2d: array": (
+        lambda: nn.AdaptiveAvgPool2d(np.array([1, 1])),
+        ValueError,
+        "only output_size 1 is provided",
+    ),
     "AdaptiveAvgPool2d: rows": (
         lambda: nn.AdaptiveAvgPool2d()(ROWS),
         ValueError,
@@ -131,6 +142,12 @@ CASES = {
         ValueError,
         "the name 'train' is taken",
     ),
+    "Sequential: a name": (
+        lambda: nn.Sequential(nn.ReLU())["a"],
+        TypeError,
+        r"by its number or a slice, got 'a'; by name: layer",
+    ),
+    "Sequential: half": (lambda: nn.Sequential(nn.ReLU())[1.5], TypeError, "by its number .* got 1.5"),
     "Sequential: index": (lambda: nn.Sequential(nn.ReLU())[1], IndexError, "no child 1 in a Sequential of 1"),
     "Concat: sizes": (
         lambda: nn.Concat(nn.Identity(), nn.MaxPool2d(2))(IMAGES),
@@ -166,6 +183,11 @@ CASES = {
     "Parameter: integers": (lambda: nn.Parameter(np.array([1])), TypeError, "only floating tensors"),
     "Parameter: a Tensor": (lambda: nn.Parameter(Tensor([1.0])), TypeError, "data is a Tensor already"),
     "summary: model": (lambda: nn.summary(F.relu, (1,)), TypeError, "model must be a Module"),
+    "summary: a number": (
+        lambda: nn.summary(nn.ReLU(), 8),
+        TypeError,
+        "input_shape must be a tuple .* got 8",
+    ),
     "summary: shape": (
         lambda: nn.summary(nn.ReLU(), (0, 8)),
         ValueError,
@@ -195,12 +217,17 @@ CASES = {
     "F.batch_norm: shape": (
         lambda: F.batch_norm(ROWS, np.zeros(2), np.ones(3)),
         ValueError,
-        r"running_mean must be an array \(3,\) for x \(2, 3\), got \(2,\)",
+        r"running_mean must be a floating array \(3,\) for x \(2, 3\), got ndarray \(2,\)",
+    ),
+    "F.batch_norm: integers": (
+        lambda: F.batch_norm(ROWS, np.zeros(3, int), np.ones(3), training=True),
+        ValueError,
+        r"running_mean must be a floating array .* got ndarray \(3,\) of int64",
     ),
     "F.batch_norm: list": (
         lambda: F.batch_norm(ROWS, [0.0] * 3, [1.0] * 3, training=True),
         ValueError,
-        "running_mean must be an array",
+        "running_mean must be a floating array",
     ),
     "F.batch_norm: vector": (
         lambda: F.batch_norm(ROWS[0], None, None, training=True),
@@ -264,6 +291,18 @@ CASES = {
         ValueError,
         r"weight \(out, in, ...\)",
     ),
+    "init.kaiming_uniform_: empty": (
+        lambda: init.kaiming_uniform_(nn.Parameter(np.zeros((2, 0)))),
+        ValueError,
+        r"not empty, got shape \(2, 0\)",
+    ),
+    "init.kaiming_normal_: a": (lambda: init.kaiming_normal_(WEIGHT, "a"), TypeError, "a must be a number"),
+    "init.xavier_uniform_: gain": (
+        lambda: init.xavier_uniform_(WEIGHT, None),
+        TypeError,
+        "gain must be a num",
+    ),
+    "init.uniform_: infinite": (lambda: init.uniform_(WEIGHT, 0, np.inf), ValueError, "high must be finite"),
     "init.kaiming_uniform_: mode": (
         lambda: init.kaiming_uniform_(WEIGHT, mode="in"),
         ValueError,
@@ -290,6 +329,11 @@ CASES = {
         lambda: models.small_cnn(pool_after=(9,)),
         ValueError,
         "pool_after must name blocks of 1 ...",
+    ),
+    "models.small_cnn: half a block": (
+        lambda: models.small_cnn(pool_after=(1.5,)),
+        TypeError,
+        "each of pool_after must be an integer",
     ),
     "models.small_cnn: widths": (lambda: models.small_cnn(widths=()), ValueError, "at least one width"),
     "models.tiny_resnet": (lambda: models.tiny_resnet(widths=[]), ValueError, "at least one width"),
@@ -326,7 +370,15 @@ def public(module, prefix=""):
     return {prefix + name for name in own if not name.startswith("_")}
 
 
-INNER = {"F.floating", "F.without_none", "init.fans", "init.gain", "init.chosen_fan", "init.check_tensor"}
+INNER = {
+    "F.floating",
+    "F.without_none",
+    "F.check_output_size",
+    "init.fans",
+    "init.gain",
+    "init.chosen_fan",
+    "init.check_tensor",
+}
 INNER |= {"models.residual_block", "models.conv_bn_relu", "models.add_head", "models.sizes"}
 
 
