@@ -105,8 +105,9 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
             _draw_accuracy(upper, table)
             lower.stairs(table.accuracy.n / table.accuracy.n.sum(), table.edges, fill=True, color=BLUE)
             upper.set(title=label, xlim=(0, 1), ylim=(0, 1))
-            lower.set(xlabel="confidence", ylim=(0, None))
+            lower.set_xlabel("confidence")
         figure.get_layout_engine().set(wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
+        panels[1, 0].set_ylim(bottom=0)
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("share of\nanswers")
         figure.suptitle(title or None)

@@ -23,6 +23,13 @@ def test_a_reliability_diagram_shows_accuracy_intervals_and_shares_of_the_bins_w
     np.testing.assert_allclose(lower.patches[0].get_data().values, [0, 0, 0.25, 0.75])
 
 
+def test_the_largest_share_of_all_tables_fits_into_the_panels():
+    flat = reliability([[0.6, 0.4], [0.9, 0.1]], [0, 0], bins=10)
+    peaked = reliability([[0.9, 0.1]], [0], bins=10)
+    for tables in ({"a": flat, "b": peaked}, {"a": peaked, "b": flat}):
+        assert reliability_diagram(tables).axes[2].get_ylim()[1] > 1
+
+
 def test_a_confidence_histogram_shows_shares_and_means():
     axes = confidence_histogram({"a": [0.1, 0.9, 1.0, 1.0], "b": [0.6]}, bins=2).axes[0]
     assert [steps.get_data().values.tolist() for steps in axes.patches] == [[0.25, 0.75], [0, 1]]

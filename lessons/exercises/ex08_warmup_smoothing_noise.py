@@ -1,0 +1,241 @@
+"""Exercises of lesson 08: a warmup before any schedule, smoothed labels, the gradient of cross-entropy."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, logits_and_labels, quarters, temperatures
+from minidl.engine import loss, reduce
+from minidl.train import schedules
+
+# ---- 08.1 warmed_up
+
+warmup = Exercise(
+    "08.1",
+    schedules.warmed_up,
+    points=2,
+    hints=(
+        "Two pieces: while t < W an even rise to schedule(0), from t = W on the schedule from its beginning.",
+        "The first step is base/W, not 0, so the last one of the rise, t = W - 1, is base itself.",
+        "schedule(0) * (step + 1) / warmup_steps, and then schedule(step - warmup_steps)",
+    ),
+)
+
+steps_of_warmup = st.integers(1, 6)
+listed = st.lists(quarters(0.25, 2), min_size=1, max_size=4)  # a schedule's first values; the last one stays
+
+
+def schedule_of(values):
+    return lambda step: values[min(step, len(values) - 1)]
+
+
+@warmup.law("8, 4, 2 after four steps of warmup: 2, 4, 6, 8, 8, 4, 2")
+def worked_warmup(warmup):
+    schedule = schedule_of([8.0, 4.0, 2.0])
+    assert_close([warmup(schedule, 4, step) for step in range(7)], [2.0, 4.0, 6.0, 8.0, 8.0, 4.0, 2.0])
+
+
+@warmup.law("without warmup it is the schedule itself")
+@given(values=listed, step=st.integers(0, 5))
+def none_is_the_schedule(warmup, values, step):
+    schedule = schedule_of(values)
+    assert_close(warmup(schedule, 0, step), schedule(step))
+
+
+@warmup.law("no jump: both at the end of the rise and one step later it is schedule(0)")
+@given(values=listed, W=steps_of_warmup)
+def joins(warmup, values, W):
+    schedule = schedule_of(values)
+    assert_close(warmup(schedule, W, W - 1), values[0])
+    assert_close(warmup(schedule, W, W), values[0])
+
+
+@warmup.law("each step of the rise is as high as the first")
+@given(values=listed, W=steps_of_warmup)
+def rises_evenly(warmup, values, W):
+    schedule = schedule_of(values)
+    way = np.array([warmup(schedule, W, step) for step in range(W)])
+    assert_close(np.diff(way, prepend=0.0), np.full(W, values[0] / W))
+
+
+@warmup.law("nothing of the schedule is left out")
+@given(values=listed, W=steps_of_warmup)
+def keeps_the_schedule(warmup, values, W):
+    schedule = schedule_of(values)
+    assert_close([warmup(schedule, W, W + step) for step in range(len(values))], values)
+
+
+@warmup.mistake("starts from 0, so the first step is wasted", breaks=warmup.laws[0].text)
+def from_zero(schedule, warmup_steps, step):
+    t, W = step, warmup_steps
+    return schedule(0) * t / W if t < W else schedule(t - W)
+
+
+@warmup.mistake("the schedule ran on during the warmup", breaks="nothing of the schedule is left out")
+def skips_the_start(schedule, warmup_steps, step):
+    t, W = step, warmup_steps
+    return schedule(0) * (t + 1) / W if t < W else schedule(t)
+
+
+@warmup.mistake(
+    "the rise follows the falling schedule", breaks="each step of the rise is as high as the first"
+)
+def rises_to_a_moving_end(schedule, warmup_steps, step):
+    t, W = step, warmup_steps
+    return schedule(t) * (t + 1) / W if t < W else schedule(t - W)
+
+
+@warmup.mistake("divides by W even where W = 0", breaks="without warmup it is the schedule itself")
+def divides_by_zero(schedule, warmup_steps, step):
+    factor = min(1.0, (step + 1) / warmup_steps)
+    return factor * schedule(max(0, step - warmup_steps))
+
+
+# ---- 08.2 smooth_labels
+
+smooth = Exercise(
+    "08.2",
+    loss.smooth_labels,
+    points=1,
+    hints=(
+        "A share eps of each row's mass is taken away and spread over all K classes, the right one included.",
+        "(1 - eps) of what was there, plus eps/K everywhere.",
+        "K is target.shape[-1].",
+    ),
+)
+
+shares = st.sampled_from([0.0, 0.25, 0.5, 1.0, 0.1])
+
+
+@st.composite
+def targets(draw):
+    """Rows (N, K) of probabilities."""
+    rows = draw(arrays(st.tuples(st.integers(1, 3), st.integers(1, 4)), 0, 2))
+    rows[:, 0] += rows.sum(axis=1) == 0
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+@smooth.law("the second of four classes with eps = 0.2: 0.05, 0.85, 0.05, 0.05")
+def worked_smoothing(smooth):
+    assert_close(smooth(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2), [[0.05, 0.85, 0.05, 0.05]])
+
+
+@smooth.law("each row still sums to 1")
+@given(target=targets(), eps=shares)
+def still_sums_to_one(smooth, target, eps):
+    assert_close(smooth(target, eps).sum(axis=-1), 1.0)
+
+
+@smooth.law("eps = 0 changes nothing, eps = 1 leaves nothing of the label")
+@given(target=targets())
+def both_ends(smooth, target):
+    assert_close(smooth(target, 0.0), target)
+    assert_close(smooth(target, 1.0), np.full(target.shape, 1 / target.shape[1]))
+
+
+@smooth.law("differences between classes shrink by 1 - eps")
+@given(target=targets(), eps=shares)
+def shrinks_differences(smooth, target, eps):
+    rows = smooth(target, eps)
+    assert_close(rows - rows[:, :1], (1 - eps) * (target - target[:, :1]))
+
+
+@smooth.mistake("spread over the K - 1 other classes only", breaks=smooth.laws[0].text)
+def over_the_others(target, label_smoothing):
+    others = max(target.shape[-1] - 1, 1)
+    return (1 - label_smoothing) * target + label_smoothing * (1 - target) / others
+
+
+@smooth.mistake("taken away, but given to nobody", breaks="each row still sums to 1")
+def lost(target, label_smoothing):
+    return (1 - label_smoothing) * target
+
+
+@smooth.mistake("eps for every class instead of eps/K", breaks="each row still sums to 1")
+def too_much(target, label_smoothing):
+    return (1 - label_smoothing) * target + label_smoothing
+
+
+@smooth.mistake("divided by the number of rows", breaks=smooth.laws[0].text)
+def by_rows(target, label_smoothing):
+    return (1 - label_smoothing) * target + label_smoothing / len(target)
+
+
+# ---- 08.3 cross_entropy_gradient
+
+gradient = Exercise(
+    "08.3",
+    loss.cross_entropy_gradient,
+    points=3,
+    hints=(
+        "log p_c = z_c/T - log sum e^(z_k/T). Differentiate -sum t_c log p_c with respect to z_k.",
+        "d(log p_c)/dz_k = ([c = k] - p_k)/T. Summed with weights -t_c: (p_k sum t_c - t_k)/T.",
+        "target.sum(axis=1, keepdims=True) keeps the column that p is multiplied with.",
+    ),
+)
+
+
+@gradient.law("p = (1/4, 3/4) and label 0 give (-3/4, 3/4), at T = 2 half of it")
+def worked_gradient(gradient):
+    p, target = np.array([[0.25, 0.75]]), np.array([[1.0, 0.0]])
+    assert_close(gradient(p, target), [[-0.75, 0.75]])
+    assert_close(gradient(p, target, temperature=2.0), [[-0.375, 0.375]])
+
+
+@gradient.law("each row sums to 0, since a common shift of the logits changes nothing")
+@given(case=logits_and_labels(), eps=shares, temperature=temperatures())
+def sums_to_zero(gradient, case, eps, temperature):
+    z, labels = case
+    target = loss.smooth_labels(loss.one_hot(labels, z.shape[1], z.dtype), eps)
+    rows = gradient(reduce.stable_softmax(z, temperature=temperature), target, temperature=temperature)
+    assert_close(rows.sum(axis=1), np.zeros(len(z)))
+
+
+@gradient.law("where the prediction is the target it is 0")
+@given(target=targets())
+def stands_still(gradient, target):
+    assert_close(gradient(target, target), np.zeros(target.shape))
+
+
+@gradient.law("it is the loss's slope, for any weights as a target")
+@given(z=arrays((2, 3)), target=arrays((2, 3), 0, 2), temperature=temperatures())
+def is_the_slope(gradient, z, target, temperature):
+    def value(z):
+        return -(target * reduce.stable_log_softmax(z, temperature=temperature)).sum()
+
+    slopes, h = np.zeros_like(z), 1e-5
+    for index in np.ndindex(z.shape):
+        step = np.zeros_like(z)
+        step[index] = h
+        slopes[index] = (value(z + step) - value(z - step)) / (2 * h)
+    p = reduce.stable_softmax(z, temperature=temperature)
+    assert_close(gradient(p, target, temperature=temperature), slopes, rtol=1e-5, atol=1e-6)
+
+
+@gradient.mistake("the wrong way round: t - p", breaks=gradient.laws[0].text)
+def turned(p, target, temperature=1.0):
+    return -loss.cross_entropy_gradient(p, target, temperature)
+
+
+@gradient.mistake("the temperature forgotten", breaks=gradient.laws[0].text)
+def without_temperature(p, target, temperature=1.0):
+    return p - target
+
+
+@gradient.mistake(
+    "as if every target summed to 1", breaks="it is the loss's slope, for any weights as a target"
+)
+def without_total(p, target, temperature=1.0):
+    return (p - target) / temperature
+
+
+@gradient.mistake(
+    "only the label's class gets a gradient",
+    breaks="each row sums to 0, since a common shift of the logits changes nothing",
+)
+def only_the_label(p, target, temperature=1.0):
+    return np.where(target > 0, p - target, 0) / temperature
