@@ -1,7 +1,7 @@
-"""08 Warmup, label smoothing, noise: three small changes of the training loop, and what each is good for.
+"""08 Warmup, smoothing, noise: three small changes of the training loop, and what each is good for.
 
 Question: what do a slow start, softer labels and noisy images change, and what do they not?
-Measured, on digits: training from badly mixed batches, calibration, accuracy under noise; 6 to 8 seeds.
+Measured: on digits, training after badly mixed batches, calibration, accuracy under noise; 6 to 8 seeds.
 Exercises: 08.1 warmed_up, 08.2 smooth_labels, 08.3 cross_entropy_gradient.
 """
 
@@ -141,8 +141,8 @@ save(
 
 # %% [markdown]
 # In most runs without warmup the loss stays at log 10 = 2.3, that of a guess: the first steps drove the
-# filters so far that ReLU lets nothing through on any image ("dead" above). Where nothing passes no gradient comes
-# back, and good batches cannot repair it. Warmup keeps the steps small until the bad batches are over.
+# filters so far that ReLU lets nothing through on any image ("dead" above). Where nothing passes no gradient
+# comes back, and good batches cannot repair it. Warmup keeps the steps small until the bad ones are over.
 
 # %%
 bad, rescued, plain, warmed = (values(runs, "accuracy") for runs in settings.values())
