@@ -10,12 +10,13 @@ import re
 import sys
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 
+from minidl.data.files import KINDS, parse_array, read_archive, write_archive
 from minidl.engine.random import default_rng_or
 
 Arrays = dict[str, np.ndarray]
@@ -29,10 +30,11 @@ def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
         weights = cached("03_backbone", {"seed": 0, "epochs": 15}, pretrain)
 
     The recipe is all that ``make`` is told, so that no setting can be left out of it; the seed belongs in it
-    too. The entry's key is a hash of the name, the recipe, minidl's version and the text of ``make``: change
-    one and the result is made anew. A change in what ``make`` calls or finds outside itself goes unnoticed:
-    delete the entry, or let ``MINIDL_CACHE`` name a fresh folder. The default generator's state is put back
-    after ``make``, so that what follows draws the same numbers cold and warm.
+    too. ``make`` is a plain function, not a partial, a method or another object. The entry's key is a hash of
+    the name, the recipe, minidl's version and the text of ``make``: change one and the result is made anew.
+    A change in what ``make`` calls or finds outside itself goes unnoticed: delete the entry, or let
+    ``MINIDL_CACHE`` name a fresh folder. The default generator's state is put back after ``make``, so that
+    what follows draws the same numbers cold and warm.
 
     name: how the file's name begins: letters, digits and ``._-``, which the arrays' names are made of too.
     recipe: keyword arguments, plain JSON values.  make: returns a dict of arrays, say ``model.state_dict()``.
@@ -54,7 +56,7 @@ def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
     default_rng_or(None).bit_generator.state = state
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(path, arrays, header)
+        write_archive(path, {RECIPE: header, NAMES: json.dumps(list(arrays))}, arrays)
     except OSError as error:
         warnings.warn(
             f"the result {name} could not be stored and will be made again: {error!r}", stacklevel=2
@@ -88,33 +90,13 @@ def cache_folder() -> Path:
     return (Path(folder) if os.path.isabs(folder) else home / ".cache") / "minidl"
 
 
-def write_arrays(path: Path, arrays: Arrays, header: str) -> None:
-    """Store ``arrays`` and ``header`` in an npz file that appears at ``path`` whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            archive.writestr(RECIPE, header)
-            archive.writestr(NAMES, json.dumps(list(arrays)))
-            for key, array in arrays.items():
-                with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def read_arrays(path: Path, header: str) -> Arrays:
-    """The arrays of a file that ``write_arrays`` made with this ``header``; any other raises an exception."""
-    with zipfile.ZipFile(path) as archive:
-        if (broken := archive.testzip()) is not None:  # also what the arrays leave unread
-            raise ValueError(f"{path}: {broken} is damaged")
-        if archive.read(RECIPE).decode() != header:
-            raise ValueError(f"{path}: was made by another recipe")
-        arrays = {}
-        for key in json.loads(archive.read(NAMES)):
-            with archive.open(f"{key}.npy") as entry:
-                arrays[key] = np.lib.format.read_array(entry, allow_pickle=False)
-    return arrays
+    """The arrays stored at ``path`` with this ``header``; a file of any other kind raises an exception."""
+    with open(path, "rb") as file:
+        contents = read_archive(file)
+    if contents[RECIPE].decode() != header:
+        raise ValueError(f"{path}: was made by another recipe")
+    return {name: parse_array(contents[f"{name}.npy"]) for name in json.loads(contents[NAMES])}
 
 
 def _header(name: str, recipe: dict, make: Callable) -> str:
@@ -122,8 +104,6 @@ def _header(name: str, recipe: dict, make: Callable) -> str:
         raise ValueError(f"name must consist of letters, digits and ._- to begin a file's name, got {name!r}")
     if not isinstance(recipe, dict) or not all(isinstance(key, str) for key in recipe):
         raise TypeError(f"recipe must be a dict of the keyword arguments of make, got {recipe!r}")
-    if not callable(make):
-        raise TypeError(f"make must be a function that returns a dict of arrays, got {make!r}")
     from minidl import __version__
 
     contents = {"name": name, "recipe": recipe, "minidl": __version__, "make": _source(make)}
@@ -135,9 +115,14 @@ def _header(name: str, recipe: dict, make: Callable) -> str:
 
 def _source(make: Callable) -> str:
     try:
-        return inspect.getsource(make)
-    except (OSError, TypeError):
-        return "unknown"  # typed at a prompt, or not a plain function: the recipe alone must do
+        if isinstance(make, FunctionType):
+            return inspect.getsource(make)
+    except OSError:  # it was typed at a prompt, or made by exec
+        pass
+    raise TypeError(
+        f"make must be a function whose text can be read (def, in a file or notebook), got {make!r}: "
+        "its settings belong into the recipe, not into a partial or an object"
+    )
 
 
 def _checked(arrays: object, name: str) -> Arrays:
@@ -148,6 +133,7 @@ def _checked(arrays: object, name: str) -> Arrays:
     for key, value in arrays.items():
         if not isinstance(key, str) or not re.fullmatch(NAME, key):
             raise ValueError(f"make of {name} must name its arrays with letters, digits and ._-, got {key!r}")
-        if np.asarray(value).dtype.hasobject:
-            raise TypeError(f"make of {name} must return arrays of numbers, got dtype object under {key!r}")
+        dtype = np.asarray(value).dtype
+        if dtype.kind not in KINDS:
+            raise TypeError(f"make of {name} must return arrays of numbers, got dtype {dtype} under {key!r}")
     return {key: np.array(value) for key, value in arrays.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl.data.cache import cache_folder
+from minidl.data.files import written_whole
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_AXES = 32  # what every supported NumPy can hold
@@ -166,24 +167,20 @@ def fetch(url: str, md5: str, path: Path) -> None:
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     digest = hashlib.md5(usedforsecurity=False)
     try:
-        with urllib.request.urlopen(url, timeout=30) as response, open(partial, "wb") as file:
+        with urllib.request.urlopen(url, timeout=30) as response, written_whole(path) as file:
             total = int(response.headers.get("Content-Length") or 0) or None
             with tqdm(total=total, desc=path.name, unit="B", unit_scale=True) as bar:
                 while block := response.read(BLOCK):
                     digest.update(block)
                     file.write(block)
                     bar.update(len(block))
-        if digest.hexdigest() != md5:
-            raise ValueError(
-                f"{url}: expected a file of MD5 {md5}, got {digest.hexdigest()}; nothing was kept"
-            )
-        os.replace(partial, path)
+            if digest.hexdigest() != md5:
+                raise ValueError(
+                    f"{url}: expected a file of MD5 {md5}, got {digest.hexdigest()}; nothing was kept"
+                )
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(
             f"could not download {url}: {error}. Without a network, bring the file to {path.parent} yourself"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)

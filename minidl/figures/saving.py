@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from minidl.data.files import written_whole
 from minidl.figures.style import in_notebook, png_bytes
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
@@ -31,19 +31,11 @@ def save(figure: Figure, name: str) -> Path:
     path = Path("out", name if name.endswith(".png") else name + ".png")
     png = png_bytes(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, png)
+    with written_whole(path) as file:
+        file.write(png)
     print(f"figure: {path.as_posix()}")
     _show_or_close(figure, png)
     return path
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _show_or_close(figure: Figure, png: bytes) -> None:

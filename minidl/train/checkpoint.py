@@ -8,17 +8,13 @@ generators' states.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import math
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
+from minidl.data.files import parse_array, read_archive, write_archive
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.optim import Optimizer
@@ -55,8 +51,7 @@ def save(
     hold as ``rng`` (Dropout): what training needs to go on to the same bits.  history: a dataclass or dict of
     JSON values.  best: another state of the model, such as its best so far.
 
-    It is written under another name in the same folder, synchronised to the disk and moved. Only a killed
-    process leaves that other file, ``NAME.PID.part``, behind. Raises OSError where it cannot be written.
+    See ``written_whole`` for how. Raises OSError where it cannot be written.
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
@@ -78,7 +73,7 @@ def save(
         text = json.dumps(meta, default=np.ndarray.tolist)  # some generators' states hold arrays
     except (TypeError, ValueError) as error:
         raise TypeError(f"history and step must hold plain JSON values: {error}") from error
-    write(Path(path), text, arrays)
+    write_archive(Path(path), {"meta.json": text}, arrays)
 
 
 def load(
@@ -149,48 +144,14 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
         raise ValueError(f"{path} is not a checkpoint that save wrote: {error!r}") from error
 
 
-def write(path: Path, text: str, arrays: Arrays) -> None:
-    """The archive at ``path``, whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(zipfile.ZipInfo("meta.json"), text)
-                for name, array in arrays.items():
-                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
-                        npy.write_array(entry, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    """What ``write`` wrote. OSError if the file cannot be opened; ValueError if it is anything else."""
+    """The meta data and arrays. OSError if the file cannot be opened; ValueError if it is anything else."""
     with open(path, "rb") as file:
         try:
-            size = file.seek(0, os.SEEK_END)
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-                stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-                if not stored or sum(member.file_size for member in members) > size:
-                    raise ValueError("its members are compressed, or claim to be larger than the file")
-                contents = {member.filename: archive.read(member) for member in members}  # checks their CRC
+            contents = read_archive(file)
             meta = json.loads(contents.pop("meta.json"))
             if not isinstance(meta, dict) or meta.get("format") != FORMAT:
                 raise ValueError(f"it is not of the format {FORMAT!r}")
-            return meta, {name.removesuffix(".npy"): parse(data) for name, data in contents.items()}
+            return meta, {name.removesuffix(".npy"): parse_array(data) for name, data in contents.items()}
         except Exception as error:  # zipfile, json and npy raise nearly anything on damaged input
             raise ValueError(f"{path} is not a whole minidl checkpoint: {error!r}") from error
-
-
-def parse(data: bytes) -> np.ndarray:
-    """The array of an .npy file's bytes; nothing is allocated that the bytes do not fill."""
-    stream = io.BytesIO(data)
-    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    shape, fortran_order, dtype = headers[npy.read_magic(stream)](stream)
-    start = stream.tell()
-    if dtype.kind not in "fiub" or math.prod(shape) * dtype.itemsize != len(data) - start:
-        raise ValueError(f"an array of {dtype} {shape} cannot be {len(data) - start} bytes")
-    return np.ndarray(shape, dtype, data, start, order="F" if fortran_order else "C").copy()

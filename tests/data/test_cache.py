@@ -1,9 +1,12 @@
 import builtins
 import json
 import os
+import struct
 import sys
+import tracemalloc
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 import minidl
-from minidl.data import cache, cache_folder, cached, cached_runs
+from minidl.data import cache, cache_folder, cached, cached_runs, files
 from minidl.engine.random import default_rng_or, manual_seed
 
 calls = []
+
+
+class Maker:
+    def __call__(self):
+        return {"w": 1}
 
 
 def squares(start=0, count=3):
@@ -107,7 +115,8 @@ def test_an_entry_is_an_npz_without_pickle_that_holds_its_recipe(folder):
 )
 def test_arrays_of_any_name_dtype_and_shape_come_back_as_they_were(tmp_path_factory, arrays):
     path = tmp_path_factory.getbasetemp() / "any.npz"
-    cache.write_arrays(path, arrays, "header")
+    texts = {cache.RECIPE: "header", cache.NAMES: json.dumps(list(arrays))}
+    files.write_archive(path, texts, arrays)
     stored = cache.read_arrays(path, "header")
     assert list(stored) == list(arrays)
     for key, array in arrays.items():
@@ -129,6 +138,21 @@ def test_a_run_draws_the_same_numbers_afterwards_whether_the_result_was_made_or_
             cached("noise", {}, make)
             after.append(default_rng_or(None).random())
         assert after[0] == after[1] == np.random.default_rng(1).random()
+
+
+def test_an_entry_that_claims_to_be_huge_is_made_anew_without_taking_memory(folder):
+    cached("squares", {}, squares)
+    (path,) = folder.iterdir()
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x01\x02")
+    content[at + 20 : at + 28] = struct.pack("<LL", 1_500_000_000, 1_500_000_000)
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.warns(UserWarning, match="claim to be larger than the file"):
+        assert_squares(cached("squares", {}, squares))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def flipped(content, k, bits):
@@ -156,7 +180,7 @@ def test_a_large_array_whose_stored_shape_was_changed_is_made_anew_with_a_warnin
     cached("squares", {"count": 5000}, squares)
     (path,) = folder.iterdir()
     path.write_bytes(path.read_bytes().replace(b"(5000,)", b"(1000,)"))
-    with pytest.warns(UserWarning, match="layer.weight.npy is damaged"):
+    with pytest.warns(UserWarning, match="Bad CRC-32 .*layer.weight.npy"):
         assert cached("squares", {"count": 5000}, squares)["layer.weight"].shape == (5000,)
 
 
@@ -195,7 +219,7 @@ def test_an_entry_with_pickled_objects_is_never_unpickled(folder, capsys):
         archive.writestr("arrays.json", '["layer.weight"]')
         with archive.open("layer.weight.npy", "w") as entry:
             np.lib.format.write_array(entry, np.array([Bomb()], dtype=object), allow_pickle=True)
-    with pytest.warns(UserWarning, match="made anew: ValueError.*allow_pickle=False"):
+    with pytest.warns(UserWarning, match="made anew: ValueError.*an array of object"):
         assert_squares(cached("squares", {}, squares))
     assert "unpickled" not in capsys.readouterr().out
 
@@ -228,7 +252,7 @@ class FailingFile:
 
 @pytest.fixture
 def failing_writes(monkeypatch):
-    monkeypatch.setattr(cache, "open", lambda path, mode: FailingFile(path.open(mode)), raising=False)
+    monkeypatch.setattr(files, "open", lambda path, mode: FailingFile(path.open(mode)), raising=False)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["no entry yet", "a damaged entry there"])
@@ -310,6 +334,10 @@ def test_nothing_is_stored_when_making_fails(folder):
         ("a", {"start": np.int64(3)}, squares, TypeError, "plain JSON values, got .*int64"),
         ("a", {"start": float("nan")}, squares, ValueError, "plain JSON values"),
         ("a", {}, {"w": 1}, TypeError, "make must be a function"),
+        ("a", {}, partial(squares, 3), TypeError, "make must be .* got functools.partial.* into the recipe"),
+        ("a", {}, Maker(), TypeError, "make must be a function whose text can be read"),
+        ("a", {}, Maker().__call__, TypeError, "make must be a function whose text can be read"),
+        ("a", {}, eval("lambda: {}"), TypeError, "make must be a function whose text can be read"),
         ("a", {}, lambda: [1], TypeError, "make of a must return a dict from names to arrays, got list"),
         ("a", {}, lambda: {"w": object()}, TypeError, "dtype object under 'w'"),
         ("a", {}, lambda: {"w/x": 1.0}, ValueError, "letters, digits and ._-, got 'w/x'"),

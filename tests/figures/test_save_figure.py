@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from minidl.figures import image_grid, save, saving
+from minidl.figures import image_grid, save
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -82,15 +83,15 @@ def test_a_failure_while_writing_leaves_the_old_file_whole_and_no_other(folder, 
     def fail(*_):
         raise OSError("disk full")
 
-    def write_half(path, content):
-        with open(path, "wb") as file:
-            file.write(content[: len(content) // 2])
-        fail()
+    class File(io.FileIO):
+        def write(self, content):
+            super().write(content[: len(content) // 2])
+            fail()
 
     if step == "write":
-        monkeypatch.setattr(saving.Path, "write_bytes", write_half)
+        monkeypatch.setattr("minidl.data.files.open", File, raising=False)
     else:
-        monkeypatch.setattr(saving.os, "replace", fail)
+        monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save(image_grid(np.ones((2, 2, 2))), "a")
     assert Path("out/a.png").read_bytes() == before
