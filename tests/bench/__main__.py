@@ -45,7 +45,11 @@ def times(libraries, seconds):
     print(
         "threads: " + ", ".join(f"{name} {side.threads}" for name, side in zip(libraries, sides, strict=True))
     )
-    print(f"{'milliseconds, median':44}" + "".join(f"{name:>10}" for name in libraries) + f"{'ratio':>8}")
+    print(
+        f"{'milliseconds, median':44}"
+        + "".join(f"{name:>10}" for name in libraries)
+        + f"{'ratio':>8}" * (len(libraries) - 1)
+    )
     for case, name in enumerate(CASES):
         rounds = [[side.ask("time", case, seconds / ROUNDS) for side in sides] for _ in range(ROUNDS)]
         show(name, [1000 * statistics.median(column) for column in zip(*rounds, strict=True)], 3)
