@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.files import parse_array, read_archive, write_archive
+from minidl.engine.checks import check_int
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.optim import Optimizer
@@ -33,6 +34,7 @@ class Checkpoint:
     history: dict[str, Any] | None
     step: int
     best: Arrays | None
+    settings: dict[str, Any] | None
 
 
 def save(
@@ -44,12 +46,14 @@ def save(
     history: Any = None,
     step: int = 0,
     best: Arrays | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> None:
     """Write the state of a training to ``path``; whatever happens, the file there is the old one or the new.
 
     rng: the generator that training draws from. With it the default generator is kept, and those that modules
     hold as ``rng`` (Dropout): what training needs to go on to the same bits.  history: a dataclass or dict of
     JSON values.  best: another state of the model, such as its best so far.
+    settings: JSON values by name, to compare when going on.
 
     See ``written_whole`` for how. Raises OSError where it cannot be written.
     """
@@ -57,6 +61,13 @@ def save(
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
+    if dataclasses.is_dataclass(history) and not isinstance(history, type):
+        history = dataclasses.asdict(history)
+    if history is not None and not isinstance(history, dict):
+        raise TypeError(f"history must be a dataclass or a dict, got {history!r}")
+    problems = [] if best is None else model.state_problems(best)
+    if problems:
+        raise ValueError("best is no state of the model:\n  " + "\n  ".join(problems))
     arrays = {f"model/{key}": value for key, value in model.state_dict().items()}
     arrays.update({f"best/{key}": value for key, value in (best or {}).items()})
     optimizer_state = optimizer.state_dict() if optimizer is not None else None
@@ -64,15 +75,16 @@ def save(
         arrays.update({f"optimizer/{i}/{name}": np.asarray(value) for name, value in values.items()})
     meta = {
         "format": FORMAT,
-        "step": step,
-        "history": dataclasses.asdict(history) if dataclasses.is_dataclass(history) else history,
-        "param_groups": optimizer_state and optimizer_state["param_groups"],
+        "step": check_int("step", step, 0),
+        "settings": settings,
+        "history": history,
+        "optimizer": optimizer_state and {key: optimizer_state[key] for key in ("kind", "param_groups")},
         "generators": rng and {name: g.bit_generator.state for name, g in generators(model, rng).items()},
     }
     try:
         text = json.dumps(meta, default=np.ndarray.tolist)  # some generators' states hold arrays
     except (TypeError, ValueError) as error:
-        raise TypeError(f"history and step must hold plain JSON values: {error}") from error
+        raise TypeError(f"history and settings must hold plain JSON values: {error}") from error
     write_archive(Path(path), {"meta.json": text}, arrays)
 
 
@@ -91,6 +103,8 @@ def load(
     """
     checkpoint = unpack(path, *read(Path(path)))
     problems = [] if model is None else model.state_problems(checkpoint.model)
+    if model is not None and checkpoint.best is not None:
+        problems += model.state_problems(checkpoint.best)
     if optimizer is not None and checkpoint.optimizer is None:
         problems.append("it holds no optimizer's state")
     elif optimizer is not None:
@@ -133,13 +147,14 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
                 parts[part].setdefault(int(number), {})[key] = array
             else:
                 parts[part][key] = array
-        groups, history, states = meta["param_groups"], meta["history"], meta["generators"]
-        optimizer = None if groups is None else {"state": parts["optimizer"], "param_groups": list(groups)}
-        history = None if history is None else dict(history)
-        states = None if states is None else dict(states)
-        return Checkpoint(
-            parts["model"], optimizer, states, history, int(meta["step"]), parts["best"] or None
+        optimizer, states, history, settings = (
+            None if meta[key] is None else dict(meta[key])
+            for key in ("optimizer", "generators", "history", "settings")
         )
+        if optimizer is not None:
+            optimizer["state"] = parts["optimizer"]
+        step, best = check_int("step", meta["step"], 0), parts["best"] or None
+        return Checkpoint(parts["model"], optimizer, states, history, step, best, settings)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is not a checkpoint that save wrote: {error!r}") from error
 

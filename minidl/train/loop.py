@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.data.batches import Augment, batches
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import positive_int, positive_number
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
@@ -45,7 +45,6 @@ class History:
     test_accuracy: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
     steps: int = 0
-    interrupted: bool = False
 
     def __len__(self) -> int:
         return len(self.lr)  # appended last, so an epoch counts when it is complete
@@ -95,20 +94,35 @@ def fit(
     ago.  keep_best: leave the model as it was after its best epoch by that measure. Either makes the result
     on this test set optimistic: give a validation set here, and test afterwards.
     checkpoint: a file that is written after each epoch. If it exists, training continues from it, to the same
-    bits as if it had never stopped; delete it to begin anew.
+    bits as if it had never stopped; delete it to begin anew. ValueError if it was begun with another kind of
+    optimizer or other settings; that data, schedule, augment and loss are the same is up to you.
     progress: show a bar on a terminal once the training has taken 2 seconds.
 
-    Ctrl-C returns the history so far, with ``interrupted``. A loss that is not finite raises
-    FloatingPointError before its step is made; the error's ``history`` holds what was. The model is back in
-    its mode in any case.
+    A loss that is not finite raises FloatingPointError before its step is made. After that and after Ctrl-C,
+    which passes through as KeyboardInterrupt, the error's ``history`` holds the finished epochs. In any case
+    the model is back in its mode, and the best one if that was to be kept.
     """
     train, test = check_pair("train", train), None if test is None else check_pair("test", test)
     epochs, batch_size = positive_int("epochs", epochs), positive_int("batch_size", batch_size)
-    check_settings(model, optimizer, schedule, test, max_grad_norm, patience, keep_best)
+    check_settings(model, optimizer, schedule, augment, loss, test, max_grad_norm, patience, keep_best)
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
+    check_trainable(model, optimizer)
+    if test is not None:
+        check_test(model, loss, *test)
     rng, history, best = default_rng_or(rng), History(), None
+    settings = {
+        "images": len(train[0]),
+        "test images": 0 if test is None else len(test[0]),
+        "batch_size": batch_size,
+        "drop_last": bool(drop_last),
+        "max_grad_norm": None if max_grad_norm is None else float(max_grad_norm),
+    }
     if checkpoint is not None and Path(checkpoint).exists():
-        history, best = resume(checkpoint, model, optimizer, rng)
+        history, best = resume(checkpoint, model, optimizer, rng, settings)
+    elif checkpoint is not None and not Path(checkpoint).parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {Path(checkpoint).parent} for the checkpoint {checkpoint}"
+        )
 
     steps = len(train[0]) // batch_size if drop_last else -(-len(train[0]) // batch_size)  # in an epoch
     with progress_bar(epochs * steps, history.steps, progress) as bar, same_mode_after(model):
@@ -121,15 +135,12 @@ def fit(
                 )
                 tested = None if test is None else evaluate(model, *test, loss=loss)
                 history.add(trained, tested, optimizer.lr, steps)
-                if keep_best and best_epoch(history) == len(history) - 1:
-                    best = model.state_dict()
+                if test is not None and best_epoch(history) == len(history) - 1:
+                    best = model.state_dict()  # into the checkpoint in any case: a later run may want it
                 if checkpoint is not None:
                     state = {"optimizer": optimizer, "rng": rng, "history": history, "best": best}
-                    save(checkpoint, model, step=history.steps, **state)
-        except KeyboardInterrupt:
-            history.drop_unfinished()
-            history.interrupted = True
-        except FloatingPointError as error:
+                    save(checkpoint, model, step=history.steps, settings=settings, **state)
+        except (KeyboardInterrupt, FloatingPointError) as error:
             history.drop_unfinished()
             error.history = history
             raise
@@ -140,14 +151,40 @@ def fit(
 
 
 def resume(
-    path: str | Path, model: Module, optimizer: Optimizer, rng: np.random.Generator
+    path: str | Path, model: Module, optimizer: Optimizer, rng: np.random.Generator, settings: dict[str, Any]
 ) -> tuple[History, dict[str, np.ndarray] | None]:
-    """Load what ``fit`` saved at ``path``: the history and the best state come back."""
+    """Load what ``fit`` saved at ``path``: the history and the best state come back.
+
+    ValueError if it was begun with other settings: with them it would go on to other bits.
+    """
+    saved = load(path)
     try:
-        history = History(**load(path).history)
-    except TypeError as error:
+        history = History(**saved.history)
+        before = {**saved.settings, **optimizer_settings(saved.optimizer)}
+    except (TypeError, KeyError) as error:
         raise ValueError(f"{path} is a checkpoint, but not one of fit: it holds no History") from error
+    now = {**settings, **optimizer_settings(optimizer.state_dict())}
+    differences = [
+        f"{name}: {before.get(name)!r} before, {now.get(name)!r} now"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} was begun with other settings; delete it to begin anew:\n  " + "\n  ".join(differences)
+        )
     return history, load(path, model, optimizer=optimizer, rng=rng).best
+
+
+def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
+    """Of an optimizer's state, in JSON's terms, what it was made with: all but the lr of the moment."""
+    given = {"optimizer": state["kind"]}
+    for i, group in enumerate(state["param_groups"]):
+        for name, value in group.items():
+            if name not in ("lr", "params"):
+                value = list(value) if isinstance(value, tuple) else value
+                given[f"{name.removeprefix('initial_')} of group {i}"] = value
+    return given
 
 
 def train_epoch(
@@ -249,15 +286,37 @@ def check_pair(name: str, pair: Pair) -> Pair:
     return images, labels
 
 
-def check_settings(model, optimizer, schedule, test, max_grad_norm, patience, keep_best) -> None:
+def check_trainable(model: Module, optimizer: Optimizer) -> None:
+    trainable = {p for p in model.parameters() if p.requires_grad}
+    if not trainable & set(optimizer.parameters()):
+        raise ValueError(
+            f"the optimizer holds none of the model's {len(trainable)} trainable parameters, so that nothing "
+            "would be learned: make it of this model's parameters()"
+        )
+
+
+def check_test(model: Module, loss: Loss, images: np.ndarray, labels: np.ndarray) -> None:
+    """Let what is wrong with the test set show now, not after an epoch: one image, and all labels."""
+    logits = np.zeros((len(labels), *predict(model, images[:1]).shape[1:]), np.float32)
+    with no_grad():
+        accuracy(logits, labels), loss(Tensor(logits), labels)
+
+
+def check_settings(
+    model, optimizer, schedule, augment, loss, test, max_grad_norm, patience, keep_best
+) -> None:
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
     if schedule is not None and not callable(schedule):
         raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
-    if max_grad_norm is not None and check_number("max_grad_norm", max_grad_norm, 0) == 0:
-        raise ValueError("max_grad_norm must be above 0")
+    if augment is not None and not callable(augment):
+        raise TypeError(f"augment must be a function of images and rng, got {augment!r}")
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of logits and labels, got {loss!r}")
+    if max_grad_norm is not None:
+        positive_number("max_grad_norm", max_grad_norm)
     if patience is not None:
         positive_int("patience", patience)
     if test is None and (patience is not None or keep_best):

@@ -18,6 +18,8 @@ from minidl.train.intervals import Interval, wilson_interval
 def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """The model's logits for all images, in eval mode and without a graph; then its mode is as before."""
     batch_size, images = positive_int("batch_size", batch_size), np.asarray(images)
+    if images.dtype.kind not in "fiub":
+        raise TypeError(f"images must be an array of numbers (N, ...), got {images.dtype} {images.shape}")
     if images.ndim == 0 or len(images) == 0:
         raise ValueError(f"there are no images to predict, got shape {images.shape}")
     with eval_mode(model), no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_number
+from minidl.engine.checks import check_number, positive_number
 from minidl.engine.tensor import Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict]
@@ -28,11 +28,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        if isinstance(parameters, Tensor | dict) or not isinstance(parameters, Iterable):
-            raise TypeError(
-                f"expected parameters, such as model.parameters(), got {type(parameters).__name__}"
-            )
-        given = list(parameters)
+        given = several(parameters)
         if not given:
             raise ValueError("there are no parameters to optimize")
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
@@ -109,14 +105,15 @@ class Optimizer:
     # ---- state, laid out as PyTorch does
 
     def state_dict(self) -> dict[str, Any]:
-        """{"state": {number of a parameter: copies of its state}, "param_groups": settings and numbers}"""
+        """{"kind": the class's name, "state": {number of a parameter: copies of its state}, "param_groups":
+        settings and numbers}"""
         number = {p: i for i, p in enumerate(self.parameters())}
         state = {
             number[p]: {key: np.copy(value) if np.ndim(value) else value for key, value in s.items()}
             for p, s in self.state.items()
         }
         groups = [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups]
-        return {"state": state, "param_groups": groups}
+        return {"kind": type(self).__name__, "state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the settings and state of an optimizer of this kind over parameters of the same shapes.
@@ -141,14 +138,17 @@ class Optimizer:
 
     def state_problems(self, state_dict: Mapping[str, Any]) -> list[str]:
         """What keeps ``state_dict`` from being loaded, a line each; empty if nothing does."""
+        kind = type(self).__name__
         try:
+            if state_dict.get("kind", kind) != kind:  # PyTorch's state does not say
+                return [f"it is the state of {state_dict['kind']}, not of {kind}"]
             state, groups = dict(state_dict["state"]), list(state_dict["param_groups"])
             sizes = [len(group["params"]) for group in groups]
             for group in groups:
                 self.check_settings({key: group[key] for key in self.defaults})
                 check_number("initial_lr", group.get("initial_lr", group["lr"]), 0)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
-            return [f"expected the settings and state of {type(self).__name__}: {error!r}"]
+            return [f"expected the settings and state of {kind}: {error!r}"]
         expected = [len(group["params"]) for group in self.param_groups]
         if sizes != expected:
             return [f"the groups must have {expected} parameters, got {sizes}"]
@@ -167,6 +167,8 @@ class Optimizer:
                     problems.append(
                         f"parameter {i}: {key} must be finite {shape}, got {value.dtype} {value.shape}"
                     )
+                elif key in ("step", "exp_avg_sq") and value.min(initial=0) < 0:
+                    problems.append(f"parameter {i}: {key} must be at least 0, got {value.min()}")
         return problems
 
 
@@ -194,6 +196,8 @@ class SGD(Optimizer):
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
         check_number("momentum", group["momentum"], 0)
+        if not isinstance(group["nesterov"], bool):
+            raise TypeError(f"nesterov must be True or False, got {group['nesterov']!r}")
         if group["nesterov"] and group["momentum"] == 0:
             raise ValueError("nesterov needs a momentum above 0")
 
@@ -234,7 +238,7 @@ class Adam(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        check_number("eps", group["eps"], 0)
+        positive_number("eps", group["eps"])  # or a gradient of 0 would give 0 / 0
         if not isinstance(group["betas"], tuple | list) or len(group["betas"]) != 2:
             raise TypeError(f"betas must be a pair of numbers, got {group['betas']!r}")
         for beta in group["betas"]:
@@ -283,9 +287,8 @@ class AdamW(Adam):
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients by one factor so that their common L2 norm is at most ``max_norm``; return the norm
     that it was. FloatingPointError, and nothing scaled, if that is not finite (Pascanu et al. 2013)."""
-    if check_number("max_norm", max_norm, 0) == 0:
-        raise ValueError("max_norm must be above 0: a norm of 0 leaves nothing to learn from")
-    grads = [p.grad for p in parameters if p.grad is not None]
+    positive_number("max_norm", max_norm)
+    grads = [p.grad for p in several(parameters) if p.grad is not None]
     norm = math.sqrt(sum(float(np.square(grad, dtype=np.float64).sum()) for grad in grads))
     if not math.isfinite(norm):
         raise FloatingPointError(
@@ -295,3 +298,10 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
         for grad in grads:
             grad *= max_norm / norm
     return norm
+
+
+def several(parameters: Iterable) -> list:
+    """The parameters as a list. A lone Tensor would go through as its rows."""
+    if isinstance(parameters, Tensor | dict) or not isinstance(parameters, Iterable):
+        raise TypeError(f"expected parameters, such as model.parameters(), got {type(parameters).__name__}")
+    return list(parameters)

@@ -119,9 +119,9 @@ def test_the_same_state_makes_the_same_file(tmp_path):
 
 
 def test_arrays_in_fortran_order_come_back(tmp_path):
-    columns = np.asfortranarray(np.arange(6.0).reshape(2, 3))
-    save(tmp_path / "c.npz", nn.Identity(), best={"w": columns})
-    assert load(tmp_path / "c.npz").best["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    columns = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    save(tmp_path / "c.npz", nn.Linear(3, 2, bias=False), best={"weight": columns})
+    assert load(tmp_path / "c.npz").best["weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 # ---- what does not fit
@@ -135,7 +135,7 @@ def another_rng():
     "target, message",
     [
         (lambda: {"model": nn.Linear(2, 3)}, "missing: weight"),
-        (lambda: {"optimizer": SGD(make()[0].parameters(), 0.1)}, "settings and state of SGD"),
+        (lambda: {"optimizer": SGD(make()[0].parameters(), 0.1)}, "the state of Adam, not of SGD"),
         (lambda: {"optimizer": Adam(make()[0].parameters())}, r"must have \[6\] parameters, got \[2, 2\]"),
         (lambda: {"rng": another_rng()}, "no state for the generator 'rng'"),
     ],
@@ -166,7 +166,13 @@ def test_what_was_not_saved_cannot_be_loaded(tmp_path):
         (lambda path: save(path, {"w": 1}), TypeError, "model must be a Module, got dict"),
         (lambda path: save(path, nn.Identity(), optimizer={}), TypeError, "optimizer must be an Optimizer"),
         (lambda path: save(path, nn.Identity(), rng=3), TypeError, "rng must be a np.random.Generator"),
-        (lambda path: save(path, nn.Identity(), history=object()), TypeError, "history"),
+        (lambda path: save(path, nn.Identity(), history=object()), TypeError, "history must be a dataclass"),
+        (lambda path: save(path, nn.Identity(), history=History), TypeError, "history must be a dataclass"),
+        (lambda path: save(path, nn.Identity(), history={"x": object()}), TypeError, "plain JSON values"),
+        (lambda path: save(path, nn.Identity(), step="a"), TypeError, "step must be an integer, got 'a'"),
+        (lambda path: save(path, nn.Identity(), step=1.5), TypeError, "step must be an integer, got 1.5"),
+        (lambda path: save(path, nn.Identity(), best=3), TypeError, "a state is a dict"),
+        (lambda path: save(path, nn.Identity(), best={"x": "a"}), ValueError, "unexpected: x"),
         (lambda path: save(path / "none" / "c.npz", nn.Identity()), FileNotFoundError, "none"),
         (lambda path: load(path / "none.npz"), FileNotFoundError, "none.npz"),
         (lambda path: load(path), OSError, ""),  # a folder
@@ -323,7 +329,14 @@ def forged(path, members):
 
 
 META = json.dumps(
-    {"format": checkpoint.FORMAT, "step": 0, "history": None, "param_groups": None, "generators": None}
+    {
+        "format": checkpoint.FORMAT,
+        "step": 0,
+        "history": None,
+        "optimizer": None,
+        "generators": None,
+        "settings": None,
+    }
 )
 HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
 OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"

@@ -149,7 +149,7 @@ def test_training_is_in_training_mode_and_measuring_in_evaluation_mode():
     model = nn.Sequential(nn.Identity(), nn.Linear(2, 3))
     model[0].register_forward_hook(lambda module, inputs, output: seen.append((module.training, len(output))))
     fit(model.eval(), blobs(60), blobs(9), epochs=2, batch_size=60)
-    assert seen == [(True, 60), (False, 9)] * 2
+    assert seen == [(False, 1), *[(True, 60), (False, 9)] * 2]  # at first one image, to see whether it fits
 
 
 # ---- best epoch and patience
@@ -249,18 +249,22 @@ def stopping(error, at_call):
 
 
 @pytest.mark.parametrize("at_call, epochs_done", [(2, 0), (7, 1), (12, 2)])
-def test_ctrl_c_returns_the_finished_epochs_and_a_model_that_goes_on(tmp_path, at_call, epochs_done):
+def test_ctrl_c_passes_through_with_the_finished_epochs_and_leaves_a_model_that_goes_on(
+    tmp_path, at_call, epochs_done
+):
     path = tmp_path / "c.npz"
     model = with_all_kinds_of_state().eval()
     augment = stopping(KeyboardInterrupt(), at_call)
-    history = fit(model, blobs(), blobs(9), epochs=5, batch_size=16, augment=augment, checkpoint=path)
-    assert history.interrupted and len(history) == epochs_done
+    with pytest.raises(KeyboardInterrupt) as error:
+        fit(model, blobs(), blobs(9), epochs=5, batch_size=16, augment=augment, checkpoint=path)
+    history = error.value.history
+    assert len(history) == epochs_done
     lists = (history.train_loss, history.train_accuracy, history.test_loss, history.test_accuracy)
     assert [len(numbers) for numbers in lists] == [epochs_done] * 4
     assert not any(module.training for module in model.modules())
     assert path.exists() == (epochs_done > 0)
     history = fit(model, blobs(), blobs(9), epochs=5, batch_size=16, checkpoint=path)
-    assert len(history) == 5 and not history.interrupted
+    assert len(history) == 5
 
 
 def test_ctrl_c_while_measuring_drops_the_epoch():
@@ -268,12 +272,13 @@ def test_ctrl_c_while_measuring_drops_the_epoch():
 
     def loss(logits, labels):
         calls.append(1)
-        if len(calls) == 4:  # two epochs of one batch and one evaluation each
+        if len(calls) == 5:  # the check of the test set, two epochs of one batch and one evaluation each
             raise KeyboardInterrupt
         return F.cross_entropy(logits, labels)
 
-    history = fit(network(), blobs(), blobs(9), epochs=5, batch_size=60, loss=loss)
-    assert history.interrupted and len(history) == len(history.train_loss) == 1
+    with pytest.raises(KeyboardInterrupt) as error:
+        fit(network(), blobs(), blobs(9), epochs=5, batch_size=60, loss=loss)
+    assert len(error.value.history) == len(error.value.history.train_loss) == 1
 
 
 def test_ctrl_c_while_an_epoch_is_written_down_drops_it(monkeypatch):
@@ -282,13 +287,17 @@ def test_ctrl_c_while_an_epoch_is_written_down_drops_it(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(History, "add", add)
-    assert fit(network(), blobs(), epochs=2) == History(interrupted=True)
+    with pytest.raises(KeyboardInterrupt) as error:
+        fit(network(), blobs(), epochs=2)
+    assert error.value.history == History()
 
 
 def test_ctrl_c_keeps_the_best_where_that_was_asked_for():
     model, test = network(), blobs(90, seed=3)
     augment = stopping(KeyboardInterrupt(), 10)
-    history = fit(model, blobs(), test, epochs=5, batch_size=16, augment=augment, keep_best=True)
+    with pytest.raises(KeyboardInterrupt) as error:
+        fit(model, blobs(), test, epochs=5, batch_size=16, augment=augment, keep_best=True)
+    history = error.value.history
     assert evaluate(model, *test).loss == history.test_loss[best_epoch(history)]
 
 
@@ -404,12 +413,18 @@ def run(**settings):
             r"a Tensor of one number for a batch, got Tensor\(\(60, 3\)",
         ),
         (lambda path: run(loss=lambda logits, labels: 0.5), ValueError, "a Tensor of one number .* got 0.5"),
+        (lambda path: run(loss=None), TypeError, "loss must be a function of logits and labels, got None"),
+        (lambda path: run(augment=5), TypeError, "augment must be a function of images and rng, got 5"),
+        (
+            lambda path: run(optimizer=Adam(network().parameters())),
+            ValueError,
+            "holds none of the model's 4 trainable parameters",
+        ),
         (lambda path: run(max_grad_norm=0), ValueError, "max_grad_norm must be above 0"),
         (lambda path: run(patience=2), ValueError, "go by the test accuracy: give a test set"),
         (lambda path: run(keep_best=True), ValueError, "go by the test accuracy: give a test set"),
         (lambda path: run(patience=0, test=blobs()), ValueError, "patience must be at least 1"),
         (lambda path: run(rng=0), TypeError, "rng must be a np.random.Generator"),
-        (lambda path: run(checkpoint=path / "none" / "c.npz"), FileNotFoundError, "none"),
         (
             lambda path: evaluate(network(), blobs()[0], blobs()[1][:5]),
             ValueError,
@@ -426,6 +441,72 @@ def run(**settings):
 def test_bad_input_is_refused_in_words(tmp_path, attempt, error, message):
     with pytest.raises(error, match=message):
         attempt(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings, error, message",
+    [
+        (lambda path: {"checkpoint": path / "none" / "c.npz"}, FileNotFoundError, "no folder .*none for the"),
+        (lambda path: {"test": (np.zeros((9, 5)), blobs(9)[1])}, ValueError, r"\(1, 5\)"),
+        (lambda path: {"test": (blobs(9)[0], blobs(9)[1] + 1)}, ValueError, "labels must be in 0 ... 2"),
+        (lambda path: {"test": (blobs(9)[0], np.zeros(9))}, TypeError, r"labels .* must be integers"),
+    ],
+)
+def test_what_is_wrong_with_the_test_set_or_the_folder_shows_before_any_training(
+    tmp_path, settings, error, message
+):
+    model = network()
+    before = bits(model)
+    with pytest.raises(error, match=message):
+        run(model=model, **settings(tmp_path))
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"batch_size": 20}, "batch_size: 30 before, 20 now"),
+        ({"train": blobs(50)}, "images: 60 before, 50 now"),
+        ({"test": None}, "test images: 9 before, 0 now"),
+        ({"max_grad_norm": 1.0}, "max_grad_norm: None before, 1.0 now"),
+        ({"make": functools.partial(Adam, lr=0.01)}, "lr of group 0: 0.1 before, 0.01 now"),
+        ({"make": functools.partial(SGD, lr=0.1)}, "optimizer: 'Adam' before, 'SGD' now"),
+    ],
+)
+def test_a_training_does_not_go_on_with_other_settings(tmp_path, change, message):
+    adam = functools.partial(Adam, lr=0.1)
+
+    def attempt(make=adam, **settings):
+        model = network()
+        defaults = {"batch_size": 30, "test": blobs(9), "epochs": 2, "checkpoint": tmp_path / "c.npz"}
+        schedule = cosine(0.1, 0.0, 8)  # the lr of the moment is no setting
+        optimizer = make(model.parameters())
+        return run(**{**defaults, "model": model, "optimizer": optimizer, "schedule": schedule, **settings})
+
+    attempt()
+    assert len(attempt(epochs=3)) == 3
+    with pytest.raises(ValueError, match=message):
+        attempt(**change)
+
+
+def test_keep_best_knows_the_best_of_a_run_that_did_not_ask_for_it(tmp_path):
+    test, calls = blobs(300, seed=3), []
+
+    def learn_then_unlearn(images, rng):
+        calls.append(1)
+        return images if len(calls) <= 12 else -images
+
+    def attempt(epochs, keep_best):
+        model = network()
+        optimizer = Adam(model.parameters(), 0.03)
+        settings = {"optimizer": optimizer, "augment": learn_then_unlearn, "checkpoint": tmp_path / "c.npz"}
+        history = fit(model, blobs(), test, epochs=epochs, batch_size=16, keep_best=keep_best, **settings)
+        return model, history
+
+    attempt(5, keep_best=False)
+    model, history = attempt(7, keep_best=True)
+    best = best_epoch(history)
+    assert best == 2 and evaluate(model, *test).accuracy == history.test_accuracy[best]
 
 
 def test_a_checkpoint_that_fit_did_not_write_is_refused_and_changes_nothing(tmp_path):

@@ -103,6 +103,7 @@ def test_predict_restores_the_mode_when_the_model_raises():
             r"no images to predict, got shape \(0, 2\)",
         ),
         (lambda: predict(nn.Identity(), np.float32(3)), ValueError, "no images to predict"),
+        (lambda: predict(nn.Identity(), None), TypeError, r"images must be an array of numbers \(N, ...\)"),
         (lambda: predict(nn.Identity(), np.zeros((2, 2)), 0), ValueError, "batch_size must be at least 1"),
         (lambda: predict(np.tanh, np.zeros((2, 2))), TypeError, "model must be a Module"),
     ],

@@ -70,9 +70,9 @@ def test_adam_by_hand():
 def test_adams_weight_decay_is_part_of_the_gradient_and_adamws_is_not():
     p = parameter(2.0)
     # g = 1 + 0.5*2 = 2 and its size cancels: a step of lr
-    assert np.allclose(steps(Adam([p], 0.1, eps=0.0, weight_decay=0.5), p, [1.0]), 2 - 0.1)
+    assert np.allclose(steps(Adam([p], 0.1, eps=1e-30, weight_decay=0.5), p, [1.0]), 2 - 0.1)
     p = parameter(2.0)
-    assert np.allclose(steps(AdamW([p], 0.1, eps=0.0, weight_decay=0.5), p, [1.0]), 2 - 0.1 * 0.5 * 2 - 0.1)
+    assert np.allclose(steps(AdamW([p], 0.1, eps=1e-30, weight_decay=0.5), p, [1.0]), 2 - 0.1 * 0.5 * 2 - 0.1)
 
 
 # ---- laws
@@ -84,8 +84,8 @@ def test_adams_weight_decay_is_part_of_the_gradient_and_adamws_is_not():
 )
 def test_adams_path_does_not_depend_on_the_scale_of_the_gradients(scale, grads):
     a, b = parameter(1.0), parameter(1.0)
-    steps(Adam([a], 0.1, eps=0.0), a, *[[float(g)] for g in grads])
-    steps(Adam([b], 0.1, eps=0.0), b, *[[scale * g] for g in grads])
+    steps(Adam([a], 0.1, eps=1e-30), a, *[[float(g)] for g in grads])
+    steps(Adam([b], 0.1, eps=1e-30), b, *[[scale * g] for g in grads])
     assert np.allclose(a.data, b.data, rtol=1e-12)
 
 
@@ -267,6 +267,9 @@ def test_loading_takes_over_learning_rates():
             lambda s: s["state"][0].update(exp_avg=np.zeros(3)),
             r"exp_avg must be finite \(2,\), got float64 \(3,\)",
         ),
+        (lambda s: s["state"][0].update(step=-1), "step must be at least 0, got -1"),
+        (lambda s: s["state"][0].update(exp_avg_sq=np.array([1.0, -1.0])), "exp_avg_sq must be at least 0"),
+        (lambda s: s.update(kind="SGD"), "it is the state of SGD, not of Adam"),
         (lambda s: s["state"][0].update(step=float("nan")), "step must be finite"),
         (lambda s: s["state"][0].update(exp_avg=np.array(["a", "b"])), "exp_avg must be finite"),
     ],
@@ -313,10 +316,14 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
         (lambda p: setattr(SGD([p], 0.1), "lr", None), TypeError, "lr must be a number"),
         (lambda p: Adam([p], betas=(0.9, 1.0)), ValueError, "each of betas must be below 1"),
         (lambda p: Adam([p], betas=0.9), TypeError, "betas must be a pair"),
-        (lambda p: Adam([p], eps=-1e-8), ValueError, "eps must be finite and at least 0"),
+        (lambda p: Adam([p], eps=-1e-8), ValueError, "eps must be above 0"),
+        (lambda p: Adam([p], eps=0), ValueError, "eps must be above 0, got 0"),
+        (lambda p: SGD([p], 0.1, momentum=0.9, nesterov="no"), TypeError, "nesterov must be True or False"),
         (lambda p: AdamW([p], weight_decay="some"), TypeError, "weight_decay must be a number"),
         (lambda p: steps(SGD([p], 0.1), p, [[1.0], [2.0]]), ValueError, r"must have its shape, got \(2, 1\)"),
         (lambda p: clip_grad_norm([p], 0.0), ValueError, "max_norm must be above 0"),
+        (lambda p: clip_grad_norm(nn.Linear(1, 1), 1), TypeError, "expected parameters, .* got Linear"),
+        (lambda p: clip_grad_norm(p, 1), TypeError, "expected parameters, such as model.parameters"),
         (lambda p: clip_grad_norm([p], None), TypeError, "max_norm must be a number"),
         (lambda p: SGD([p], 0.1).load_state_dict(None), ValueError, "expected the settings and state of SGD"),
     ],
