@@ -38,7 +38,7 @@ from minidl.compress.scores import (
     random_scores,
     taylor_scores,
 )
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import check_int, check_number
 from minidl.nn.module import Module
 from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
 from minidl.train.optim import Adam
@@ -118,8 +118,7 @@ def iterative_prune(
     check_number("max_allowed_loss", max_allowed_loss)
     if check_number("step", step, 0, 1) == 0:
         raise ValueError("step must be above 0: nothing would ever be pruned")
-    if finetune_epochs != 0:
-        positive_int("finetune_epochs", finetune_epochs)
+    check_int("finetune_epochs", finetune_epochs, 0)
     if not callable(criterion):
         raise TypeError(f"criterion must be a function of (model, amount), got {criterion!r}")
 

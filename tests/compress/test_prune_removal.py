@@ -172,6 +172,14 @@ def test_a_batch_norm_that_is_not_zero_keeps_its_filter():
     assert remove_masked_filters(model).layer("block1.conv").out_channels == 4
 
 
+def test_a_bias_that_is_not_zero_keeps_its_filter():
+    model = network("lenet")
+    model.layer("conv1").weight.data[0] = 0
+    assert remove_masked_filters(model, batch()).layer("conv1").out_channels == 6
+    model.layer("conv1").bias.data[0] = 0
+    assert remove_masked_filters(model, batch()).layer("conv1").out_channels == 5
+
+
 # ---- refused
 
 
@@ -184,6 +192,13 @@ class Doubled(nn.Module):
     def forward(self, x):
         y = self.conv(x)
         return self.after(y) + y
+
+
+class Raised(nn.ReLU):
+    """Makes of a zero what is not zero."""
+
+    def forward(self, x):
+        return super().forward(x) + 1
 
 
 def sequential(*modules):
@@ -202,6 +217,7 @@ REFUSED = {
         lambda: sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 1, groups=3)),
         "0",
     ),
+    "what 1 (Raised) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), Raised()), "0"),
     "1 has no weight and bias": (
         lambda: sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3, affine=False)),
         "0",

@@ -1,0 +1,338 @@
+"""Exercises of lesson 12: norms of filters, masks by share or threshold, all layers at once, the budget."""
+
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.compress import masks, prune, scores
+
+weights = arrays(st.tuples(st.integers(2, 4), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2)))
+orders = st.sampled_from([1, 2])
+shares = st.sampled_from([0.0, 0.25, 0.3, 0.5, 0.7])
+
+# ---- 12.1 filter_norms
+
+norms = Exercise(
+    "12.1",
+    scores.filter_norms,
+    points=1,
+    hints=(
+        "One number for each filter: all the weights that it reads with, whatever their sign.",
+        "Make each filter a row with reshape(O, -1), take absolute values, and sum along the row.",
+        "order 1: np.abs(rows).sum(axis=1); order 2: the square root of the sum of squares",
+    ),
+)
+
+
+@norms.law("filters (3, -4) and (0, -1) have L1 norms 7 and 1, L2 norms 5 and 1")
+def worked_norms(filter_norms):
+    weight = np.array([[[[3.0, -4.0]]], [[[0.0, -1.0]]]])  # (2, 1, 1, 2)
+    assert_close(filter_norms(weight), [7.0, 1.0])
+    assert_close(filter_norms(weight, order=2), [5.0, 1.0])
+
+
+@norms.law("there is one norm for each filter, and it depends on that filter alone")
+@given(weight=weights, order=orders)
+def one_for_each(filter_norms, weight, order):
+    together = filter_norms(weight, order=order)
+    alone = [filter_norms(weight[o : o + 1], order=order)[0] for o in range(len(weight))]
+    assert_close(together, alone)
+
+
+@norms.law("twice the weights, with any signs, twice the norm")
+@given(weight=weights, order=orders)
+def scales(filter_norms, weight, order):
+    assert_close(filter_norms(-2 * weight, order=order), 2 * filter_norms(weight, order=order))
+
+
+@norms.law("the norm of a sum is at most the sum of the norms")
+@given(weight=weights, order=orders, seed=st.integers(0, 9))
+def triangle(filter_norms, weight, order, seed):
+    other = np.random.default_rng(seed).integers(-4, 5, weight.shape) / 4
+    both = filter_norms(weight + other, order=order)
+    excess = both - filter_norms(weight, order=order) - filter_norms(other, order=order)
+    assert_close(np.maximum(excess, 0), np.zeros(len(weight)))
+
+
+@norms.mistake("forgot the absolute value", breaks=norms.laws[0].text)
+def signed(conv, order=1):
+    rows = conv.reshape(len(conv), -1)
+    return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
+
+
+@norms.mistake("summed over the filters instead of within each", breaks=norms.laws[1].text)
+def by_input(conv, order=1):
+    return scores.filter_norms(conv.swapaxes(0, 1), order)
+
+
+@norms.mistake("forgot the square root", breaks=norms.laws[0].text)
+def squared(conv, order=1):
+    return scores.filter_norms(conv, order) ** order
+
+
+# ---- 12.2 filter_mask
+
+mask = Exercise(
+    "12.2",
+    masks.filter_mask,
+    points=2,
+    hints=(
+        "True for what stays. By amount: how many are the lowest, and which? By s: which stand out?",
+        "np.argsort(scores, kind='stable') lists the lowest first; the threshold is mean + s · std.",
+        "keep = ones; keep[order[: round(amount * O)]] = False; or scores > scores.mean() + s * scores.std()",
+    ),
+)
+
+score_rows = arrays(st.integers(2, 9).map(lambda n: (n,)), low=0, high=3)
+
+
+@mask.law("of scores 3, 1, 2, 4 half is 1 and 2; above mean + std is 4 alone")
+def worked_masks(filter_mask):
+    # mean 2.5, std sqrt(1.25) = 1.118
+    assert_equal(
+        filter_mask(np.array([3.0, 1.0, 2.0, 4.0]), amount=0.5), np.array([True, False, False, True])
+    )
+    assert_equal(filter_mask(np.array([3.0, 1.0, 2.0, 4.0]), s=1.0), np.array([False, False, False, True]))
+    assert_equal(filter_mask(np.array([3.0, 1.0, 2.0, 4.0]), s=-1.0), np.array([True, False, True, True]))
+
+
+@mask.law("round(amount · O) filters are pruned, and none of them scores above one that is kept")
+@given(scores=score_rows, amount=shares)
+def prunes_the_lowest(filter_mask, scores, amount):
+    assume(round(amount * len(scores)) < len(scores))
+    keep = filter_mask(scores, amount=amount)
+    assert_equal(int(np.sum(~keep)), round(amount * len(scores)))
+    highest_pruned = scores[~keep].max(initial=-1.0)
+    assert_equal(bool(np.all(scores[keep] >= highest_pruned)), True)
+
+
+@mask.law("of equal scores the first are pruned")
+@given(count=st.integers(2, 40), amount=shares)
+def ties(filter_mask, count, amount):
+    pruned = round(amount * count)
+    assume(pruned < count)
+    assert_equal(filter_mask(np.full(count, 0.5), amount=amount), np.arange(count) >= pruned)
+
+
+@mask.law("what is pruned at an amount is pruned at any larger one")
+@given(scores=score_rows, amounts=st.tuples(shares, shares))
+def nested(filter_mask, scores, amounts):
+    less, more = sorted(amounts)
+    assume(round(more * len(scores)) < len(scores))
+    back = filter_mask(scores, amount=more) & ~filter_mask(scores, amount=less)
+    assert_equal(back, np.zeros(len(scores), bool))
+
+
+@mask.law("a mask that would keep nothing is refused with a ValueError")
+@given(scores=score_rows, by_amount=st.booleans())
+def refuses_to_empty(filter_mask, scores, by_amount):
+    try:
+        keep = filter_mask(scores, amount=1.0) if by_amount else filter_mask(scores, s=10.0)
+    except ValueError:
+        return
+    raise AssertionError(f"all of {len(scores)} filters pruned: the answer {keep} and no ValueError")
+
+
+@mask.mistake("kept the lowest", breaks=mask.laws[0].text)
+def upside_down(scores, amount=None, s=None):
+    return masks.filter_mask(-np.asarray(scores), amount, s)
+
+
+@mask.mistake(
+    "rounded down",
+    breaks="round(amount · O) filters are pruned, and none of them scores above one that is kept",
+)
+def rounds_down(scores, amount=None, s=None):
+    if s is not None:
+        return masks.filter_mask(scores, s=s)
+    return masks.filter_mask(scores, amount=int(amount * len(scores)))
+
+
+@mask.mistake(
+    "cut at a quantile, and pruned all that tie with it", breaks="of equal scores the first are pruned"
+)
+def by_quantile(scores, amount=None, s=None):
+    if s is not None:
+        return masks.filter_mask(scores, s=s)
+    keep = masks.filter_mask(scores, amount=amount)
+    return scores > scores[~keep].max(initial=-1.0)
+
+
+@mask.mistake("emptied the layer", breaks=mask.laws[4].text)
+def empties(scores, amount=None, s=None):
+    if s is None:
+        keep = np.ones(len(scores), bool)
+        keep[np.argsort(scores, kind="stable")[: round(amount * len(scores))]] = False
+        return keep
+    return scores > scores.mean() + s * scores.std()
+
+
+# ---- 12.3 joint_magnitude_masks
+
+joint = Exercise(
+    "12.3",
+    masks.joint_magnitude_masks,
+    points=2,
+    hints=(
+        "One threshold for all layers: a weight competes with every other weight, not with its own layer's.",
+        "Concatenate the magnitudes of all arrays, make one mask, and cut it into the arrays' shapes again.",
+        "keep = filter_mask(np.concatenate([abs(w).ravel() ...]), amount); np.split at np.cumsum(sizes)[:-1]",
+    ),
+)
+
+
+@joint.law("half of a = (1, -5), b = (2, 3) is the 1 and the 2")
+def worked_joint(joint_magnitude_masks):
+    found = joint_magnitude_masks({"a": np.array([[1.0, -5.0]]), "b": np.array([2.0, 3.0])}, 0.5)
+    assert_equal(found["a"], np.array([[False, True]]))
+    assert_equal(found["b"], np.array([False, True]))
+
+
+def possible(joint_magnitude_masks, arrays_of, amount):
+    """The masks, or None where a layer would be emptied (which the last law is about)."""
+    together = np.concatenate([np.abs(w).ravel() for w in arrays_of.values()])
+    keep = np.ones(len(together), bool)
+    keep[np.argsort(together, kind="stable")[: round(amount * len(together))]] = False
+    ends = np.cumsum([w.size for w in arrays_of.values()])[:-1]
+    assume(all(part.any() for part in np.split(keep, ends)))
+    return joint_magnitude_masks(arrays_of, amount)
+
+
+@joint.law("each mask has its array's shape, and together they prune round(amount · all)")
+@given(a=weights, b=weights, amount=shares)
+def counts_all(joint_magnitude_masks, a, b, amount):
+    found = possible(joint_magnitude_masks, {"a": a, "b": b}, amount)
+    assert_equal((found["a"].shape, found["b"].shape), (a.shape, b.shape))
+    pruned = int(np.sum(~found["a"])) + int(np.sum(~found["b"]))
+    assert_equal(pruned, round(amount * (a.size + b.size)))
+
+
+@joint.law("no pruned weight of any layer is larger than a kept one of any other")
+@given(a=weights, b=weights, amount=shares)
+def one_threshold(joint_magnitude_masks, a, b, amount):
+    found = possible(joint_magnitude_masks, {"a": a, "b": b}, amount)
+    lost = np.concatenate([np.abs(a[~found["a"]]), np.abs(b[~found["b"]])])
+    kept = np.concatenate([np.abs(a[found["a"]]), np.abs(b[found["b"]])])
+    assert_equal(bool(kept.min() >= lost.max(initial=0.0)), True)
+
+
+@joint.law("pruning what is pruned by the same amount again prunes nothing more: the share is of all weights")
+@given(a=weights, b=weights, amount=shares)
+def idempotent(joint_magnitude_masks, a, b, amount):
+    first = possible(joint_magnitude_masks, {"a": a, "b": b}, amount)
+    pruned = {"a": np.where(first["a"], a, 0), "b": np.where(first["b"], b, 0)}
+    again = joint_magnitude_masks(pruned, amount)
+    assert_equal(again["a"], first["a"])
+    assert_equal(again["b"], first["b"])
+
+
+@joint.law("a layer that would lose all its weights is refused with a ValueError")
+@given(a=weights)
+def refuses_an_empty_layer(joint_magnitude_masks, a):
+    faint = {"strong": np.abs(a) + 1, "faint": np.full(a.shape, 0.125)}
+    try:
+        found = joint_magnitude_masks(faint, 0.5)
+    except ValueError:
+        return
+    raise AssertionError(f"the faint layer kept {int(found['faint'].sum())} of {a.size} and no ValueError")
+
+
+@joint.mistake("a threshold for each layer", breaks=joint.laws[2].text)
+def each_layer(weights, amount):
+    return {name: masks.magnitude_mask(weight, amount) for name, weight in weights.items()}
+
+
+@joint.mistake("compared signed weights", breaks=joint.laws[0].text)
+def signed_weights(weights, amount):
+    lowest = min(weight.min() for weight in weights.values())
+    return masks.joint_magnitude_masks({name: w - lowest for name, w in weights.items()}, amount)
+
+
+@joint.mistake("took the share of what is left", breaks=joint.laws[3].text)
+def of_the_rest(weights, amount):
+    zeros = sum(int(np.sum(weight == 0)) for weight in weights.values())
+    total = sum(weight.size for weight in weights.values())
+    count = zeros + round(amount * (total - zeros))
+    return masks.joint_magnitude_masks(weights, min(count, total))
+
+
+# ---- 12.4 accepted_steps
+
+budget = Exercise(
+    "12.4",
+    prune.accepted_steps,
+    points=1,
+    hints=(
+        "The loop goes on while loss < max_allowed_loss; the network before the one that broke it counts.",
+        "Walk along the losses, the unpruned network's first, and stop at the first that is not below.",
+        "count what comes before the first `not loss < max_allowed_loss`, less one for the unpruned network",
+    ),
+)
+
+losses_of = st.lists(st.integers(0, 8).map(lambda n: n / 4), max_size=5).map(lambda rest: [0.0, *rest])
+limits = st.integers(1, 8).map(lambda n: n / 4)
+
+
+@budget.law("losses 0.1, 0.2, 0.9 under a budget of 0.5: one step is accepted")
+def worked_budget(accepted_steps):
+    assert_equal(accepted_steps([0.1, 0.2, 0.9], 0.5), 1)
+    assert_equal(accepted_steps([0.1, 0.2, 0.3], 0.5), 2)
+    assert_equal(accepted_steps([0.1, 0.9], 0.5), 0)
+
+
+@budget.law("all accepted networks are below the budget, and the next one, if there is one, is not")
+@given(losses=losses_of, limit=limits)
+def keeps_the_budget(accepted_steps, losses, limit):
+    accepted = accepted_steps(losses, limit)
+    assert_equal(
+        [loss < limit for loss in losses[: accepted + 2]],
+        [True] * (accepted + 1) + [False] * (accepted + 1 < len(losses)),
+    )
+
+
+@budget.law("what comes after the first broken step changes nothing, however good")
+@given(losses=losses_of, limit=limits)
+def stops_at_the_first(accepted_steps, losses, limit):
+    assert_equal(accepted_steps([*losses, 9.0, 0.0, 0.0], limit), accepted_steps([*losses, 9.0], limit))
+
+
+@budget.law("a loss that is not a number breaks the budget")
+@given(losses=losses_of, limit=limits)
+def nan_breaks(accepted_steps, losses, limit):
+    assert_equal(
+        accepted_steps([*losses, float("nan"), 0.0], limit), accepted_steps([*losses, 9.0, 0.0], limit)
+    )
+
+
+@budget.law("an unpruned network that is not below the budget is refused with a ValueError")
+@given(limit=limits, excess=st.integers(0, 3))
+def refuses_a_bad_start(accepted_steps, limit, excess):
+    try:
+        accepted = accepted_steps([limit + excess, 0.0], limit)
+    except ValueError:
+        return
+    raise AssertionError(f"the unpruned network's loss is {limit + excess}, the budget {limit}: {accepted}")
+
+
+@budget.mistake("returned the step that broke the budget", breaks=budget.laws[0].text)
+def one_too_many(losses, max_allowed_loss):
+    accepted = prune.accepted_steps(losses, max_allowed_loss)
+    return min(accepted + 1, len(losses) - 1)
+
+
+@budget.mistake("counted the good steps after a broken one too", breaks=budget.laws[2].text)
+def counts_later_ones(losses, max_allowed_loss):
+    prune.accepted_steps(losses, max_allowed_loss)
+    return sum(loss < max_allowed_loss for loss in losses) - 1
+
+
+@budget.mistake("asked for loss > budget, which NaN is not", breaks=budget.laws[3].text)
+def lets_nan_pass(losses, max_allowed_loss):
+    prune.accepted_steps(losses, max_allowed_loss)
+    for k, loss in enumerate(losses):
+        if loss >= max_allowed_loss:
+            return k - 1
+    return len(losses) - 1
