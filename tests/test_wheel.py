@@ -1,0 +1,49 @@
+"""What pip installs is minidl with its data, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def pip(*arguments):
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # building writes beside the sources
+    shutil.copytree(ROOT / "minidl", source / "minidl", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip("wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", folder, source)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_every_module_and_the_data_files(wheel):
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "minidl").rglob("*.py")}
+    wanted |= {"minidl/py.typed", "minidl/data/digits.npz"}
+    assert wanted <= packed
+    assert not [name for name in packed if name.startswith(("tests", "lessons"))]
+
+
+def test_an_installed_wheel_loads_the_digits(wheel, tmp_path):
+    pip("install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
+    program = (
+        "import sys; sys.path.insert(0, 'site'); import minidl; from minidl.data import load_digits; "
+        "print(minidl.__file__, len(load_digits()[0][0]))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    where, count = run.stdout.split()
+    assert Path(where).is_relative_to(tmp_path / "site") or where.startswith("site")
+    assert count == "1437"
