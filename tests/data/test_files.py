@@ -1,0 +1,25 @@
+import pytest
+
+from minidl.data.files import written_whole
+
+
+def test_two_writers_of_one_path_do_not_meet_and_the_last_to_finish_wins(tmp_path):
+    path = tmp_path / "a"
+    with written_whole(path) as first:
+        first.write(b"first ")
+        with written_whole(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+        first.write(b"to the end")
+    assert path.read_bytes() == b"first to the end"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_after_an_error_the_old_file_is_there_and_no_other(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), written_whole(path) as file:
+        file.write(b"new")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
