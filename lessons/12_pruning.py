@@ -38,7 +38,7 @@ from minidl.compress.prune import (
     sparsity,
     taylor_scores,
 )
-from minidl.data import cached_runs, load_digits, random_rotation
+from minidl.data import cached, cached_runs, load_digits, random_rotation
 from minidl.figures import curves_with_bands, image_grid, save, signed_map
 from minidl.figures.pruning import norm_histograms, pruning_loop
 from minidl.nn.models import small_cnn
@@ -50,7 +50,7 @@ digits, test = load_digits()
 order = np.random.default_rng(12).permutation(len(digits[0]))
 validation = digits[0][order[:288]], digits[1][order[:288]]
 train = digits[0][order[288:]], digits[1][order[288:]]
-WIDTHS = (16, 32, 64)
+DENSE = {"widths": [16, 32, 64], "epochs": 12, "lr": 3e-3}
 
 
 def train_network(model, epochs, lr, rng):
@@ -61,19 +61,21 @@ def train_network(model, epochs, lr, rng):
     return model
 
 
-def dense_network(seed, epochs, lr):
+def dense_network(seed, widths, epochs, lr):
     rng = np.random.default_rng(seed)
-    model = small_cnn(in_channels=1, num_classes=10, widths=WIDTHS, rng=rng)
+    model = small_cnn(in_channels=1, num_classes=10, widths=widths, rng=rng)
     return train_network(model, epochs, lr, rng).state_dict()
 
 
+def network(seed, dense):
+    model = small_cnn(in_channels=1, num_classes=10, widths=dense["widths"])
+    model.load_state_dict(cached("12_dense", {"seed": seed, **dense}, dense_network))
+    return model.eval()
+
+
 SEEDS = range(5)
-recipes = [{"seed": seed, "epochs": 12, "lr": 3e-3} for seed in SEEDS]
-networks = []
-for state in cached_runs("12_dense", recipes, dense_network):
-    model = small_cnn(in_channels=1, num_classes=10, widths=WIDTHS)
-    model.load_state_dict(state)
-    networks.append(model.eval())
+cached_runs("12_dense", [{"seed": seed, **DENSE} for seed in SEEDS], dense_network)
+networks = [network(seed, DENSE) for seed in SEEDS]
 dense_accuracy = np.array([evaluate(model, *test).accuracy for model in networks])
 print(f"test accuracy of the dense networks {t_interval(dense_accuracy)}")
 
@@ -162,18 +164,18 @@ def scores_by(rule, model, layer, rng):
     return random_scores(model.layer(layer), rng)
 
 
-def rule_grid(seed, rules, amounts, finetune_epochs, lr):
+def rule_grid(seed, dense, rules, amounts, finetune_epochs, lr):
     """Accuracies (rules, layers, amounts) of one layer pruned, and (rules, amounts, 2) of all pruned: before
     and after finetuning."""
-    rng, alone, together = np.random.default_rng(seed), [], []
+    whole, rng, alone, together = network(seed, dense), np.random.default_rng(seed), [], []
     for rule in rules:
-        scores = {layer: scores_by(rule, networks[seed], layer, rng) for layer in layers}
+        scores = {layer: scores_by(rule, whole, layer, rng) for layer in layers}
         for amount in amounts:
             masks = {layer: filter_mask(scores[layer], amount=amount) for layer in layers}
             for layer in layers:
-                masked = apply_masks(copy.deepcopy(networks[seed]), {layer: masks[layer]})
+                masked = apply_masks(copy.deepcopy(whole), {layer: masks[layer]})
                 alone.append(evaluate(masked, *test).accuracy)
-            masked = apply_masks(copy.deepcopy(networks[seed]), masks)
+            masked = apply_masks(copy.deepcopy(whole), masks)
             together.append(evaluate(masked, *test).accuracy)
             train_network(masked, finetune_epochs, lr, np.random.default_rng(seed))
             together.append(evaluate(masked, *test).accuracy)
@@ -182,7 +184,7 @@ def rule_grid(seed, rules, amounts, finetune_epochs, lr):
     return {"alone": alone.transpose(0, 2, 1), "together": together}
 
 
-recipe = {"rules": list(RULES), "amounts": list(AMOUNTS), "finetune_epochs": 3, "lr": 3e-3}
+recipe = {"dense": DENSE, "rules": list(RULES), "amounts": list(AMOUNTS), "finetune_epochs": 3, "lr": 3e-3}
 grids = cached_runs("12_rules", [{"seed": seed, **recipe} for seed in SEEDS], rule_grid)
 alone = np.array([grid["alone"] for grid in grids])  # (seeds, rules, layers, amounts)
 together = np.array([grid["together"] for grid in grids])  # (seeds, rules, amounts, before or after)
@@ -271,12 +273,12 @@ def weight_masks(way, model, amount, rng):
     return {path: magnitude_mask(weight, amount) for path, weight in weights.items()}
 
 
-def weight_grid(seed, ways, shares, finetune_epochs, lr):
+def weight_grid(seed, dense, ways, shares, finetune_epochs, lr):
     """Accuracies (ways, shares, 2): before and after finetuning."""
     rng, accuracies = np.random.default_rng(seed), []
     for way in ways:
         for share in shares:
-            model = copy.deepcopy(networks[seed])
+            model = network(seed, dense)
             apply_masks(model, weight_masks(way, model, share, rng))
             accuracies.append(evaluate(model, *test).accuracy)
             train_network(model, finetune_epochs, lr, np.random.default_rng(seed))
@@ -284,7 +286,7 @@ def weight_grid(seed, ways, shares, finetune_epochs, lr):
     return {"accuracies": np.array(accuracies).reshape(len(ways), len(shares), 2)}
 
 
-recipe = {"ways": list(WAYS), "shares": list(SHARES), "finetune_epochs": 3, "lr": 3e-3}
+recipe = {"dense": DENSE, "ways": list(WAYS), "shares": list(SHARES), "finetune_epochs": 3, "lr": 3e-3}
 grids = cached_runs("12_weights", [{"seed": seed, **recipe} for seed in SEEDS], weight_grid)
 by_weight = np.array([grid["accuracies"] for grid in grids])  # (seeds, ways, shares, 2)
 curves = {
@@ -409,8 +411,8 @@ def round_weights(model):
     return saved
 
 
-def slim_and_round(seed, epochs, finetune_epochs, lr):
-    model = copy.deepcopy(networks[seed])
+def slim_and_round(seed, dense, finetune_epochs, lr):
+    model = network(seed, dense)
     rows = [(evaluate(model, *test).accuracy, dense_bytes(model))]
     slim = remove_masked_filters(apply_masks(model, filter_masks(model, amount=0.5)))
     train_network(slim, finetune_epochs, lr, np.random.default_rng(seed))
@@ -418,13 +420,13 @@ def slim_and_round(seed, epochs, finetune_epochs, lr):
     saved = round_weights(slim)
     rows.append((evaluate(slim, *test).accuracy, dense_bytes(slim) - saved))
     rng = np.random.default_rng(100 + seed)
-    scratch = small_cnn(in_channels=1, num_classes=10, widths=[w // 2 for w in WIDTHS], rng=rng)
-    train_network(scratch, epochs + finetune_epochs, lr, rng)
+    scratch = small_cnn(in_channels=1, num_classes=10, widths=[w // 2 for w in dense["widths"]], rng=rng)
+    train_network(scratch, dense["epochs"] + finetune_epochs, lr, rng)
     rows.append((evaluate(scratch, *test).accuracy, dense_bytes(scratch)))
     return {"rows": np.array(rows)}
 
 
-recipe = {"epochs": 12, "finetune_epochs": 6, "lr": 3e-3}
+recipe = {"dense": DENSE, "finetune_epochs": 6, "lr": 3e-3}
 runs = cached_runs("12_slim", [{"seed": seed, **recipe} for seed in SEEDS], slim_and_round)
 rows = np.array([run["rows"] for run in runs])  # (seeds, 4, accuracy and bytes)
 for i, name in enumerate(("dense", "half the filters", "and 8 bits", "small from scratch")):
