@@ -1,0 +1,263 @@
+"""Exercises of lesson 04: one scale for all features, their picture in two dimensions, the probe's slope."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, labels, quarters
+from minidl.transfer import features as reference
+
+tables = arrays(st.tuples(st.integers(2, 4), st.integers(1, 3)))
+
+# ---- 04.1 standardise
+
+scale = Exercise(
+    "04.1",
+    reference.standardise,
+    points=2,
+    hints=(
+        "Both numbers, mean and deviation, come from the reference: the test set must not judge itself.",
+        "A column that is constant in the reference has deviation 0: decide what it becomes before dividing.",
+        "np.where(constant, 0, (features - mean) / np.where(constant, 1, deviation))",
+    ),
+)
+
+
+@scale.law("a reference of 0 and 4 turns 6 into 2, and a constant column into 0")
+def worked_scale(standardise):
+    result = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0]]))
+    assert_close(result, [[2.0, 0.0]])
+
+
+@scale.law("by itself a table gets mean 0 and deviation 1 in every column that varies")
+@given(features=tables)
+def has_unit_scale(standardise, features):
+    result = standardise(features, features)
+    assert_close(np.mean(result, axis=0), 0.0, atol=1e-12)
+    assert_close(np.std(result, axis=0), (np.ptp(features, axis=0) > 0).astype(float), atol=1e-12)
+
+
+@scale.law("units do not matter: c·x + d is standardised as x is")
+@given(features=tables, factor=quarters(0.25, 4), shift=quarters(-3, 3))
+def forgets_units(standardise, features, factor, shift):
+    other = features[::-1] / 2
+    moved = standardise(factor * features + shift, factor * other + shift)
+    assert_close(moved, np.array(standardise(features, other)), atol=1e-9)
+
+
+@scale.law("each row is moved by itself: what comes with it changes nothing")
+@given(features=tables, other=arrays((3, 2)))
+def rows_are_independent(standardise, features, other):
+    table = np.resize(features, (4, 2))
+    together = np.array(standardise(table, other))
+    for row in range(3):
+        assert_close(standardise(table, other[row : row + 1]), together[row : row + 1])
+
+
+@scale.mistake("uses the features' own mean and deviation: the test set leaks", breaks=scale.laws[0].text)
+def by_itself(reference_rows, features):
+    return reference.standardise(features, features)
+
+
+@scale.mistake("one mean and one deviation for all columns", breaks=scale.laws[0].text)
+def over_all_columns(reference_rows, features):
+    return (features - reference_rows.mean()) / reference_rows.std()
+
+
+@scale.mistake("divides by 0 where a column is constant", breaks=scale.laws[0].text)
+def divides_by_zero(reference_rows, features):
+    with np.errstate(all="ignore"):
+        return (features - reference_rows.mean(axis=0)) / reference_rows.std(axis=0)
+
+
+@scale.mistake("divides by the variance", breaks=scale.laws[0].text)
+def by_variance(reference_rows, features):
+    deviation = reference_rows.std(axis=0)
+    return reference.standardise(reference_rows, features) / np.where(deviation > 0, deviation, 1)
+
+
+# ---- 04.2 pca_projection
+
+pca = Exercise(
+    "04.2",
+    reference.pca_projection,
+    points=3,
+    hints=(
+        "Move the cloud's mean to 0, then turn it so that the first axis is the direction of largest spread.",
+        "np.linalg.svd(X, full_matrices=False) gives U, S, Vt; Vt's rows are the directions, widest first.",
+        "Coordinates are X @ Vt[:dims].T; flip a direction whose largest component is negative.",
+    ),
+)
+
+
+@pca.law("(0, 0), (3, 4), (6, 8) lie on a line, 5 apart")
+def worked_line(pca_projection):
+    points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
+    assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
+
+
+@pca.law("of each direction the sign is chosen that makes its largest component positive")
+def worked_sign(pca_projection):
+    points = np.array([[0.0, 0.0], [3.0, -4.0], [6.0, -8.0]])
+    assert_close(pca_projection(points, 1), [[5.0], [0.0], [-5.0]], atol=1e-9)
+
+
+@pca.law("the coordinates have mean 0 and are uncorrelated, the first the widest")
+@given(features=arrays((4, 3)))
+def is_uncorrelated(pca_projection, features):
+    points = np.array(pca_projection(features, 2))
+    assert_close(points.mean(axis=0), 0.0, atol=1e-9)
+    first, second = points.T
+    assert_close(first @ second, 0.0, atol=1e-9)
+    assert first @ first >= second @ second - 1e-9, f"spread {first @ first} before {second @ second}"
+
+
+@pca.law("no direction spreads the cloud more than the first")
+@given(features=arrays((4, 3)), direction=arrays((3,), 0.25, 2))
+def spreads_most(pca_projection, features, direction):
+    along = (features - features.mean(axis=0)) @ direction / np.linalg.norm(direction)
+    first = np.array(pca_projection(features, 1))
+    assert np.sum(along**2) <= np.sum(first**2) + 1e-9, f"{direction} spreads by {np.sum(along**2)}"
+
+
+@pca.law("with all dimensions it only turns the cloud: distances stay")
+@given(features=arrays((4, 2)))
+def keeps_distances(pca_projection, features):
+    points = np.array(pca_projection(features, 2))
+    before = np.linalg.norm(features[:, None] - features, axis=-1)
+    assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, atol=1e-9)
+
+
+@pca.mistake("forgot to subtract the mean", breaks=pca.laws[0].text)
+def not_centred(features, dims=2):
+    _, _, Vt = np.linalg.svd(features, full_matrices=False)
+    return features @ (Vt[:dims] * np.sign(Vt[:dims].sum(axis=1, keepdims=True))).T
+
+
+@pca.mistake("has the first component positive, not the largest", breaks=pca.laws[1].text)
+def by_the_first_component(features, dims=2):
+    X = features - features.mean(axis=0)
+    directions = np.linalg.svd(X, full_matrices=False)[2][:dims]
+    return X @ (directions * np.sign(directions[:, :1])).T
+
+
+@pca.mistake("takes the narrowest directions", breaks=pca.laws[0].text)
+def narrowest(features, dims=2):
+    return reference.pca_projection(features, min(features.shape))[:, ::-1][:, :dims]
+
+
+@pca.mistake("scales every direction to the same spread", breaks=pca.laws[0].text)
+def whitened(features, dims=2):
+    points = reference.pca_projection(features, dims)
+    return points / np.maximum(np.linalg.norm(points, axis=0), 1e-12)
+
+
+# ---- 04.3 probe_loss
+
+probe = Exercise(
+    "04.3",
+    reference.probe_loss,
+    points=4,
+    hints=(
+        "Softmax and cross-entropy together have the simplest gradient there is: what you say minus what is.",
+        "error = (P - Y) / N of shape (N, K). W meets the features, b meets 1; l2 adds l2·W to dL/dW.",
+        "loss + l2 / 2 * (W**2).sum(), error.T @ F + l2 * W, error.sum(axis=0)",
+    ),
+)
+
+
+@st.composite
+def problems(draw):
+    """weight (3, 2), bias (3,), features (4, 2), labels (4,), l2."""
+    return (
+        draw(arrays((3, 2))),
+        draw(arrays((3,))),
+        draw(arrays((4, 2))),
+        draw(labels(4, 3)),
+        draw(quarters(0, 1)),
+    )
+
+
+@probe.law("with all weights 0 and two classes the loss is ln 2, and the slopes are by hand")
+def worked_probe(probe_loss):
+    features, classes = np.array([[2.0], [4.0]]), np.array([0, 1])
+    loss, grad_weight, grad_bias = probe_loss(np.zeros((2, 1)), np.zeros(2), features, classes, 1.0)
+    assert_close(loss, np.log(2))
+    assert_close(grad_weight, [[0.5], [-0.5]])
+    assert_close(grad_bias, [0.0, 0.0])
+
+
+@probe.law("the gradients are the slopes of the loss, by central differences")
+@given(problem=problems())
+def has_its_slopes(probe_loss, problem):
+    weight, bias, features, classes, l2 = problem
+    _, grad_weight, grad_bias = probe_loss(*problem)
+    direction_w, direction_b = np.cos(np.arange(6.0)).reshape(3, 2), np.cos(np.arange(3.0) + 7)
+    ends = [
+        probe_loss(weight + h * direction_w, bias + h * direction_b, features, classes, l2)[0]
+        for h in (1e-5, -1e-5)
+    ]
+    slope = np.sum(grad_weight * direction_w) + np.sum(grad_bias * direction_b)
+    assert_close((ends[0] - ends[1]) / 2e-5, slope, rtol=1e-5, atol=1e-6)
+
+
+@probe.law("what one class gains the others lose: without l2 the gradients sum to 0 over the classes")
+@given(problem=problems())
+def sums_to_zero(probe_loss, problem):
+    _, grad_weight, grad_bias = probe_loss(*problem[:4], 0.0)
+    assert_close(np.sum(grad_weight, axis=0), 0.0, atol=1e-9)
+    assert_close(np.sum(grad_bias), 0.0, atol=1e-9)
+
+
+@probe.law("each example twice changes nothing: it is a mean")
+@given(problem=problems())
+def is_a_mean(probe_loss, problem):
+    weight, bias, features, classes, l2 = problem
+    once = probe_loss(*problem)
+    twice = probe_loss(weight, bias, np.tile(features, (2, 1)), np.tile(classes, 2), l2)
+    for one, two in zip(once, twice, strict=True):
+        assert_close(two, np.array(one), atol=1e-9)
+
+
+@probe.law("logits of ten thousand do not overflow")
+def is_stable(probe_loss):
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        loss, _, grad_bias = probe_loss(
+            np.array([[1e4], [0.0]]), np.zeros(2), np.array([[1.0]]), np.array([1]), 0.0
+        )
+    assert_close(loss, 1e4)
+    assert_close(grad_bias, [1.0, -1.0])
+
+
+@probe.mistake("summed over the examples", breaks=probe.laws[0].text)
+def summed(weight, bias, features, labels, l2):
+    loss, grad_weight, grad_bias = reference.probe_loss(weight, bias, features, labels, l2 / len(labels))
+    return len(labels) * loss, len(labels) * grad_weight, len(labels) * grad_bias
+
+
+@probe.mistake(
+    "the l2 term is in the loss, not in its slope",
+    breaks="the gradients are the slopes of the loss, by central differences",
+)
+def decay_without_slope(weight, bias, features, labels, l2):
+    loss, grad_weight, grad_bias = reference.probe_loss(weight, bias, features, labels, l2)
+    return loss, grad_weight - l2 * weight, grad_bias
+
+
+@probe.mistake(
+    "pulls the bias to 0 as well", breaks="the gradients are the slopes of the loss, by central differences"
+)
+def decayed_bias(weight, bias, features, labels, l2):
+    loss, grad_weight, grad_bias = reference.probe_loss(weight, bias, features, labels, l2)
+    return loss, grad_weight, grad_bias + l2 * bias
+
+
+@probe.mistake("exponentials as they stand, which overflow", breaks="logits of ten thousand do not overflow")
+def overflowing(weight, bias, features, labels, l2):
+    P = np.exp(features @ weight.T + bias)
+    P /= P.sum(axis=1, keepdims=True)
+    error = (P - np.eye(len(bias))[labels]) / len(labels)
+    loss = -np.log(P[np.arange(len(labels)), labels]).mean() + l2 / 2 * np.sum(weight**2)
+    return loss, error.T @ features + l2 * weight, error.sum(axis=0)
