@@ -397,7 +397,8 @@ def learn_from_four(seed, way):
         for stage in range(5 if way != "head alone" else 0):
             if way == "later below":
                 gradual_unfreeze(model, stage + 1, statistics=False)
-            fit(model, train, epochs=12, optimizer=optimizer, progress=False)
+            order = np.random.default_rng(stage)  # not rng, so that each way gets the same images
+            fit(model, train, epochs=12, optimizer=optimizer, rng=order, progress=False)
         accuracies.append(evaluate(model, *test).accuracy)
     return {"accuracy": np.array(accuracies)}
 

@@ -64,6 +64,18 @@ def test_points_on_a_line_are_laid_along_it():
 
 
 @few
+@given(seed=st.integers(0, 1000))
+def test_the_largest_component_of_each_direction_is_positive(seed):
+    features = np.random.default_rng(seed).normal(size=(6, 3))
+    centred = features - features.mean(axis=0)
+    directions = np.linalg.lstsq(centred, pca_projection(features, 3), rcond=None)[
+        0
+    ].T  # centred @ d = points
+    for direction in directions:
+        assert direction[np.abs(direction).argmax()] > 0
+
+
+@few
 @given(weight=arrays((3, 2)), bias=arrays((3,)), features=arrays((5, 2)), l2=quarters(0, 2))
 def test_loss_and_gradients_are_what_the_engine_gives(weight, bias, features, l2):
     labels = np.array([0, 1, 2, 1, 0])
