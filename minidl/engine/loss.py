@@ -36,8 +36,8 @@ def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
     """(1 - eps) target + eps / K: a share eps of each row's mass is spread over all K classes."""
-    eps, K = target.dtype.type(label_smoothing), target.shape[-1]
-    return (1 - eps) * target + eps / K
+    eps, K = check_number("label_smoothing", label_smoothing, 0, 1), np.shape(target)[-1]
+    return (1 - eps) * np.asarray(target) + eps / K
 
 
 def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float = 1.0) -> np.ndarray:

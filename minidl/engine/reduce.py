@@ -138,11 +138,18 @@ def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> 
 
     The maximum is subtracted before dividing by T, so that no exponent is positive and nothing overflows:
     softmax does not change when all logits move together. T > 1 flattens p towards uniform, T < 1 sharpens
-    it.
+    it; T must be above 0.
     """
-    exponent = (z - z.max(axis=axis, keepdims=True)) / z.dtype.type(temperature)
+    z, T = floats(z), check_temperature(temperature)
+    exponent = (z - z.max(axis=axis, keepdims=True)) / T
     p = np.exp(exponent)
     return p / p.sum(axis=axis, keepdims=True)
+
+
+def floats(z: np.ndarray) -> np.ndarray:
+    """z as a floating array: itself if it is one, otherwise in float64."""
+    z = np.asarray(z)
+    return z if z.dtype.kind == "f" else z.astype(np.float64)
 
 
 def check_temperature(temperature: float) -> float:
@@ -171,7 +178,8 @@ class Softmax(Reduction):
 
 def stable_log_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> np.ndarray:
     """log p = z/T - log sum e^(z/T) over the axis, exact where p itself would underflow to 0."""
-    shifted = (z - z.max(axis=axis, keepdims=True)) / z.dtype.type(temperature)
+    z, T = floats(z), check_temperature(temperature)
+    shifted = (z - z.max(axis=axis, keepdims=True)) / T
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 

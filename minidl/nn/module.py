@@ -24,6 +24,11 @@ class Parameter(Tensor):
         super().__init__(np.array(data) if isinstance(data, np.ndarray) else data)
         self.requires_grad_(requires_grad)
 
+    def __deepcopy__(self, memo: dict) -> Parameter:
+        copy = super().__deepcopy__(memo)
+        copy.mask = None if self.mask is None else self.mask.copy()
+        return copy
+
 
 class Hook:
     """What ``register_forward_hook`` returns: ``remove()`` takes the hook off its module again."""
@@ -190,8 +195,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy the values of ``state`` in: arrays with exactly the keys and shapes of ``state_dict()``.
 
-        What CPU tensors of PyTorch hold is taken as well. Raises one ValueError that lists every missing,
-        unexpected and ill-shaped key; then nothing has been loaded.
+        What CPU tensors of PyTorch hold is taken as well; where a parameter has a mask, 0 stays. Raises one
+        ValueError that lists every missing, unexpected and ill-shaped key; then nothing has been loaded.
         """
         problems = self.state_problems(state)
         if problems:
@@ -200,7 +205,7 @@ class Module:
             old = getattr(module, name)
             new = np.array(state[key], dtype=old.dtype)
             if isinstance(old, Parameter):
-                old.data = new
+                old.data = new if old.mask is None else np.where(old.mask, new, 0)
             else:
                 setattr(module, name, new)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minidl import Tensor, apply, grad
-from minidl.engine.loss import CrossEntropy, cross_entropy_gradient, one_hot
+from minidl.engine.loss import CrossEntropy, cross_entropy_gradient, one_hot, smooth_labels
 from minidl.engine.reduce import stable_log_softmax, stable_softmax
 
 # Dyadic logits and shifts: their sums and differences are exact, so laws about shifts hold to the bit.
@@ -280,3 +280,15 @@ def test_a_class_ruled_out_by_a_logit_of_minus_infinity_leaves_the_loss_finite()
 def test_one_hot_rows():
     assert one_hot(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert one_hot(np.array([], np.int64), 3).shape == (0, 3)
+
+
+def test_the_pure_functions_take_integers_and_refuse_impossible_settings():
+    p = stable_softmax(np.array([[4, 2, 1, -1]]), temperature=2.5)
+    assert np.allclose(p, stable_softmax(np.array([[4.0, 2.0, 1.0, -1.0]]), temperature=2.5), rtol=1e-12)
+    assert np.allclose(np.exp(stable_log_softmax([[0, 0]], temperature=0.5)), 0.5)
+    assert np.allclose(smooth_labels(np.array([[0, 1]]), 0.1), [[0.05, 0.95]])
+    for temperature in (0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="temperature must be a"):
+            stable_softmax(np.zeros((1, 2)), temperature=temperature)
+    with pytest.raises(ValueError, match=r"label_smoothing must be finite and within \[0, 1\]"):
+        smooth_labels(np.array([[0, 1.0]]), 2)

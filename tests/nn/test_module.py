@@ -360,3 +360,13 @@ def test_the_summary_leaves_the_model_as_it_was(model):
     assert [module.training for module in model.modules()] == modes
     assert all(np.array_equal(state[key], value) for key, value in model.state_dict().items())
     assert all(module._hooks == () for module in model.modules())
+
+
+def test_a_mask_holds_through_loading_and_is_copied_with_its_parameter():
+    layer = nn.Linear(2, 1)
+    layer.weight.mask = np.array([[True, False]])
+    layer.load_state_dict({"weight": np.ones((1, 2), np.float32), "bias": np.zeros(1, np.float32)})
+    assert layer.weight.data.tolist() == [[1.0, 0.0]]
+    twin = copy.deepcopy(layer)
+    twin.weight.mask[:] = True
+    assert layer.weight.mask.tolist() == [[True, False]]
