@@ -156,7 +156,7 @@ print(nn.summary(model, (1, 8, 8)))
 # chosen on a held-out part of the training set, not on the test set.)
 
 # %%
-epochs, batch_size = 15, 64
+epochs, batch_size = 12, 64
 steps = epochs * -(-len(train_images) // batch_size)
 optimizer = Adam(model.parameters(), lr=3e-3)
 learning_rate = cosine(3e-3, 0.0, steps)
