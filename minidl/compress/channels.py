@@ -43,7 +43,8 @@ class Channels:
     """
 
     def __init__(self, model: Module, x: Any = None) -> None:
-        x = example(model) if x is None else np.asarray(x)
+        zeros = example(model) if x is None else None
+        x = np.asarray(x) if zeros is None else zeros
         if x.ndim < 2 or len(x) == 0:
             raise ValueError(f"x must be a batch (N, C, ...) that the model takes, got shape {x.shape}")
         self.makes: dict[str, np.ndarray] = {}
@@ -54,7 +55,15 @@ class Channels:
         self.tensors: dict[int, np.ndarray] = {}  # number of a tensor in the trace -> its channels
         self.output_of: dict[Module, int] = {}  # the tensor that a module gave last
         self.norm_after: dict[str, str] = {}  # path of a layer -> the BatchNorm that reads its output
-        self.calls = modules(model, x)
+        try:
+            self.calls = modules(model, x)
+        except ValueError as error:
+            if zeros is None:
+                raise
+            raise ValueError(
+                f"the model does not run on zeros of {zeros.shape}: give x, a batch that the model "
+                f"takes ({error})"
+            ) from error
 
         self.tensors[0] = self.new(x.shape[1], fixed="it is the model's input")
         for call in self.calls:

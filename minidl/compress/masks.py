@@ -61,8 +61,10 @@ def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Ma
 
     amount: the share of the sum of their sizes, or a number.  EmptyLayerError where one would be all zero.
     """
-    if not isinstance(weights, Mapping) or not weights:
+    if not isinstance(weights, Mapping):
         raise TypeError(f"weights must be a dict of at least one array, got {type(weights).__name__}")
+    if not weights:
+        raise ValueError("weights must be a dict of at least one array, got an empty one")
     shapes = {name: np.shape(weight) for name, weight in weights.items()}
     keep = filter_mask(np.concatenate([magnitudes(weight) for weight in weights.values()]), amount=amount)
     ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
@@ -140,12 +142,15 @@ def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) ->
 
 def zero_masks(model: Module) -> Masks:
     """The masks that a pruned model shows: every weight that is 0 is masked, and with it the bias that is 0
-    of a filter (or BatchNorm feature) without a weight. {path of a parameter: bools of its shape}"""
+    of a filter (or BatchNorm feature) without a weight. {path of a parameter: bools of its shape}
+
+    A layer whose weights are all 0 is left out: no mask leaves a layer empty, so it was initialised to zero.
+    """
     masks = {}
     checked_parameters(model)
     for path, module in model.named_modules():
         weight, bias = (vars(module).get(name) for name in ("weight", "bias"))
-        if not isinstance(weight, Parameter):
+        if not isinstance(weight, Parameter) or not weight.data.any():
             continue
         masks[join(path, "weight")] = weight.data != 0
         if isinstance(bias, Parameter):
@@ -205,8 +210,11 @@ def checked_scores(scores: Any) -> np.ndarray:
     scores = np.asarray(scores)
     if scores.dtype.kind not in "fiu":
         raise TypeError(f"scores must be numbers, got {scores.dtype}")
-    if scores.ndim != 1 or len(scores) == 0 or not np.isfinite(scores).all():
-        raise ValueError(f"scores must be finite and (O,), O > 0, got shape {scores.shape}")
+    if scores.ndim != 1 or len(scores) == 0:
+        raise ValueError(f"scores must be (O,), O > 0, got shape {scores.shape}")
+    if not np.isfinite(scores).all():
+        first = int(np.argmin(np.isfinite(scores)))
+        raise ValueError(f"scores must be finite, got {scores[first]} at {first}")
     return scores.astype(np.float64)
 
 

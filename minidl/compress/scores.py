@@ -24,7 +24,9 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 
     conv: a layer, or its weight (O, ...). Returns float64 (O,).  Li et al. 2017, arXiv:1608.08710.
     """
-    weight = conv.weight.data if isinstance(conv, Conv2d | Linear) else np.asarray(conv)
+    if isinstance(conv, Module) and not isinstance(conv, Conv2d | Linear):
+        raise TypeError(f"conv must be a Conv2d, a Linear or a weight (O, ...), got {type(conv).__name__}")
+    weight = conv.weight.data if isinstance(conv, Module) else np.asarray(conv)
     if weight.ndim < 2 or weight.size == 0 or weight.dtype.kind not in "fiu":
         raise ValueError(f"conv must be a Conv2d, a Linear or a weight (O, ...), got shape {weight.shape}")
     if order not in (1, 2):
@@ -37,10 +39,16 @@ def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = No
     """{layer: bools (out,)} that prune ``amount`` of the filters of each of ``filter_layers``, by norm.
 
     A channel that residual partners make together has the sum of their norms.  order: 1 or 2.
-    x: see ``remove_filters``.
+    x: see ``remove_filters``.  ValueError, saying why, where no filter of the model can be pruned.
     """
-    masks = {}
-    for paths in Channels(model, x).partners():
+    channels, masks = Channels(model, x), {}
+    if not channels.partners():
+        reasons = []
+        for path, made in channels.makes.items():
+            reason = next(channels.fixed[c] for c in made.tolist() if c in channels.fixed)
+            reasons.append(f"not those of {path}: {reason}")
+        raise ValueError(f"no filters of the model can be pruned: {'; '.join(reasons) or 'it has none'}")
+    for paths in channels.partners():
         norms = sum(filter_norms(model.layer(path), order) for path in paths)
         masks[paths[0]] = filter_mask(norms, amount=amount)
     return masks
@@ -91,7 +99,8 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
                   bias or, where a BatchNorm follows, that one's weight and bias
 
     In evaluation mode: in training BatchNorm takes a filter's scale out again: its gradient × weight is 0.
-    (O,), in the loss's units.  Molchanov et al. 2017, arXiv:1611.06440; 2019, arXiv:1906.10771.
+    (O,), in the loss's units.  FloatingPointError where the loss or its gradient is not finite.
+    Molchanov et al. 2017, arXiv:1611.06440; 2019, arXiv:1906.10771.
     """
     images, labels = check_pair("images and labels", (images, labels))
     channels = makers(model, layer, images)
@@ -112,6 +121,11 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
                 for path, slope in zip(summands, grad(loss, gates), strict=True):
                     same = channels.makes[path][:, np.newaxis] == made  # (its filters, the layer's)
                     scores += slope @ same * (len(batch[0]) / len(images))
+                if not (np.isfinite(loss.data) and np.isfinite(scores).all()):
+                    raise FloatingPointError(
+                        f"the loss on images {i} ... {i + len(batch[0]) - 1} or its gradient is not finite: "
+                        "minidl.detect_anomaly() finds the cause"
+                    )
     finally:
         for hook in hooks:
             hook.remove()

@@ -73,6 +73,11 @@ def test_scores_are_checked(scores, error):
         filter_mask(scores, amount=0.5)
 
 
+def test_the_first_score_that_is_not_finite_is_named():
+    with pytest.raises(ValueError, match="scores must be finite, got inf at 2"):
+        filter_mask(np.array([1.0, 2.0, np.inf, np.nan]), amount=0.5)
+
+
 def test_equal_scores_have_no_threshold():
     with pytest.raises(EmptyLayerError):
         filter_mask(np.full(5, 0.1), s=0.0)
@@ -84,7 +89,7 @@ def test_weights_are_checked():
             function(np.array(["a"]), 0.5)
         with pytest.raises(ValueError, match="finite"):
             function(np.array([1.0, np.inf]), 0.5)
-    with pytest.raises(TypeError, match="dict of at least one array"):
+    with pytest.raises(ValueError, match="dict of at least one array, got an empty one"):
         joint_magnitude_masks({}, 0.5)
     with pytest.raises(TypeError, match="dict of at least one array, got list"):
         joint_magnitude_masks([np.ones(3)], 0.5)
@@ -139,8 +144,9 @@ def test_norms_are_of_filters_and_of_order_1_or_2():
         filter_norms(np.ones((2, 2)), order=3)
     with pytest.raises(ValueError, match=r"a weight \(O, ...\), got shape \(3,\)"):
         filter_norms(np.ones(3))
-    with pytest.raises(ValueError, match="conv must be"):
-        filter_norms(nn.ReLU())
+    for module, name in ((nn.ReLU(), "ReLU"), (nn.BatchNorm2d(3), "BatchNorm2d"), (network(), "Sequential")):
+        with pytest.raises(TypeError, match=f"conv must be a Conv2d, a Linear or a weight .* got {name}"):
+            filter_norms(module)
     with pytest.raises(ValueError, match="order must be 1 or 2"):
         filter_masks(network(), 0.5, order=0)
     with pytest.raises(TypeError, match="rng must be"):
@@ -158,3 +164,41 @@ def test_scores_by_data_check_layer_images_and_labels(score):
         score(network(), "block1.conv", images, labels[:1])
     with pytest.raises(ValueError, match="not empty"):
         score(network(), "block1.conv", images[:0], labels[:0])
+
+
+@pytest.mark.parametrize("score", [ablation_scores, taylor_scores])
+@pytest.mark.parametrize("place", [0, 300])  # in the first batch and in the second
+def test_scores_by_data_refuse_images_that_make_the_loss_nan(score, place):
+    images, labels = np.zeros((301, 1, 6, 6), np.float32), np.zeros(301, np.int64)
+    images[place] = np.nan
+    with pytest.raises(FloatingPointError, match="finite|nan"):
+        score(network(), "block1.conv", images, labels)
+
+
+def test_a_model_of_images_of_one_size_asks_for_a_batch():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 4 * 4, 3))
+    with pytest.raises(ValueError, match=r"does not run on zeros of \(1, 1, 16, 16\): give x, a batch that"):
+        filter_masks(model, 0.5)
+    assert set(filter_masks(model, 0.5, x=np.zeros((1, 1, 6, 6), np.float32))) == {"0"}
+    with pytest.raises(ValueError, match="(?s)^(?!.*on zeros of)"):  # a given batch is to blame itself
+        filter_masks(model, 0.5, x=np.zeros((1, 1, 7, 7), np.float32))
+
+
+def test_a_model_without_filters_to_prune_is_refused_with_the_reason():
+    with pytest.raises(
+        ValueError, match="no filters .* can be pruned: not those of 0: it is the model's output"
+    ):
+        filter_masks(nn.Sequential(nn.Linear(4, 3)), 0.5)
+    with pytest.raises(ValueError, match="no filters of the model can be pruned: it has none"):
+        filter_masks(nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)), 0.5)
+
+
+def test_a_layer_initialised_to_zero_is_no_masked_one():
+    model = network()
+    head = model.layer("head")
+    head.weight.data[...], head.bias.data[...] = 0, 0
+    model.layer("block1.conv").weight.data[1] = 0
+    masks = zero_masks(model)
+    assert {path for path in masks if path.startswith(("head", "block1.conv.w"))} == {"block1.conv.weight"}
+    apply_masks(model, masks)
+    assert head.weight.mask is None and head.bias.mask is None
