@@ -35,10 +35,12 @@ from minidl.compress.scores import (
     filter_layers,
     filter_masks,
     filter_norms,
+    makers,
     random_scores,
     taylor_scores,
 )
 from minidl.engine.checks import check_int, check_number
+from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
 from minidl.train.optim import Adam
@@ -107,18 +109,22 @@ def iterative_prune(
 
     loss: on ``validation``, after finetuning.  step: the share that each round prunes more, of all there is:
     round k asks ``criterion(model, k · step)`` for masks. ``global_magnitude_masks`` prunes single weights,
-    ``filter_masks`` filters, and any function with these arguments will do.
+    ``filter_masks`` filters, and any function with these arguments will do. For a model of images of one size
+    alone it is ``functools.partial(filter_masks, x=train[0][:1])``.
     finetune_epochs: by Adam at ``lr``, 0 for none.
 
-    It ends after at most 1 / step rounds: a round that breaks the budget, a criterion that finds nothing
-    left to prune (EmptyLayerError) or an amount of 1. ``model`` stays as it is; copies are pruned.
-    ValueError if ``model`` itself is not within the budget.
+    It ends after at most 1 / step rounds: a round that breaks the budget or diverges (its loss and accuracy
+    are NaN then), a criterion that finds nothing left to prune (EmptyLayerError) or an amount of 1.
+    ``model`` stays as it is; copies are pruned.
+    ValueError if ``model`` itself is not within the budget, or the criterion gives no masks at all.
     """
     train, validation = check_pair("train", train), check_pair("validation", validation)
     check_number("max_allowed_loss", max_allowed_loss)
-    if check_number("step", step, 0, 1) == 0:
-        raise ValueError("step must be above 0: nothing would ever be pruned")
+    if not 1e-6 <= check_number("step", step, 0, 1) < 1:
+        raise ValueError(f"step must be at least 1e-6 and below 1, or no round prunes anything, got {step}")
     check_int("finetune_epochs", finetune_epochs, 0)
+    check_number("lr", lr, 0)
+    rng = default_rng_or(rng)
     if not callable(criterion):
         raise TypeError(f"criterion must be a function of (model, amount), got {criterion!r}")
 
@@ -131,13 +137,19 @@ def iterative_prune(
         amount = k * step
         candidate = copy.deepcopy(model)
         try:
-            apply_masks(candidate, criterion(candidate, amount), train[0][:1])
+            masks = criterion(candidate, amount)
+            if masks == {}:
+                raise ValueError(f"criterion found nothing to prune: it gave no masks at amount {amount:.4g}")
+            apply_masks(candidate, masks, train[0][:1])
         except EmptyLayerError:
             break
-        if finetune_epochs:
-            optimizer = Adam(candidate.parameters(), lr=lr)
-            fit(candidate, train, epochs=finetune_epochs, optimizer=optimizer, rng=rng, progress=False)
-        after = evaluate(candidate, *validation)
+        try:
+            if finetune_epochs:
+                optimizer = Adam(candidate.parameters(), lr=lr)
+                fit(candidate, train, epochs=finetune_epochs, optimizer=optimizer, rng=rng, progress=False)
+            after = evaluate(candidate, *validation)
+        except FloatingPointError:  # it diverged: NaN is within no budget
+            after = Evaluation(loss=math.nan, accuracy=math.nan)
         history.append(PruneStep(amount, sparsity(candidate), after.loss, after.accuracy))
         if accepted_steps([row.loss for row in history], max_allowed_loss) < k:
             break
@@ -169,6 +181,9 @@ def sensitivity(
     The other layers stay whole, so the curve says how much this one bears. The model is left as it was.
     """
     images, labels = check_pair("images and labels", (images, labels))
+    if np.ndim(amounts) != 1:
+        raise TypeError(f"amounts must be a sequence of amounts, got {amounts!r}")
+    makers(model, layer, images)  # says why if filters of this layer cannot be masked
     norms = filter_norms(model.layer(layer))
     results = []
     for amount in amounts:
