@@ -143,18 +143,25 @@ def iterative_prune(
             apply_masks(candidate, masks, train[0][:1])
         except EmptyLayerError:
             break
-        try:
-            if finetune_epochs:
-                optimizer = Adam(candidate.parameters(), lr=lr)
-                fit(candidate, train, epochs=finetune_epochs, optimizer=optimizer, rng=rng, progress=False)
-            after = evaluate(candidate, *validation)
-        except FloatingPointError:  # it diverged: NaN is within no budget
-            after = Evaluation(loss=math.nan, accuracy=math.nan)
+        after = finetune(candidate, train, validation, finetune_epochs, lr, rng)
         history.append(PruneStep(amount, sparsity(candidate), after.loss, after.accuracy))
         if accepted_steps([row.loss for row in history], max_allowed_loss) < k:
             break
         model = candidate
     return PruneResult(model, history, accepted_steps([row.loss for row in history], max_allowed_loss))
+
+
+def finetune(
+    model: Module, train: Pair, validation: Pair, epochs: int, lr: float, rng: np.random.Generator
+) -> Evaluation:
+    """Train a pruned model in place and evaluate it; NaN, which is within no budget, if it diverges."""
+    try:
+        if epochs:
+            optimizer = Adam(model.parameters(), lr=lr)
+            fit(model, train, epochs=epochs, optimizer=optimizer, rng=rng, progress=False)
+        return evaluate(model, *validation)
+    except FloatingPointError:
+        return Evaluation(accuracy=math.nan, loss=math.nan)
 
 
 def accepted_steps(losses: Iterable[float], max_allowed_loss: float) -> int:
