@@ -75,6 +75,9 @@ def prototype_predict(
     """
     support, labels, queries = _checked_support(support, labels, queries)
     classes, means = prototypes(_by_metric(support, metric), labels)
+    cancelled = classes[~means.any(axis=1)]
+    if metric == "cosine" and cancelled.size:
+        raise ValueError(f"the examples of class {cancelled[0]} cancel out: their mean has no direction")
     return knn_predict(means, classes, queries, metric=metric)
 
 
@@ -215,6 +218,9 @@ def evaluate_episodes(
         raise ValueError(
             f"features must be rows with a label each, got {features.shape} and labels {labels.shape}"
         )
+    episodes = list(episodes)
+    if not all(isinstance(episode, Episode) for episode in episodes):
+        raise TypeError(f"episodes must be a list of Episodes, as made by episodes(), got {episodes[:1]!r}")
     if len(episodes) < 2:
         raise ValueError(f"an interval needs at least two episodes, got {len(episodes)}")
     accuracies = np.empty(len(episodes))
@@ -224,12 +230,13 @@ def evaluate_episodes(
             raise ValueError(
                 f"episode {i} names rows {rows.min()} ... {rows.max()} of a data set of {len(labels)}"
             )
+        if np.intersect1d(episode.support, episode.queries).size:
+            raise ValueError(f"episode {i} asks for rows that are in its support")
         truth = labels[episode.queries]
         answers = predict(features[episode.support], labels[episode.support], features[episode.queries])
-        if np.shape(answers) != truth.shape:
-            raise ValueError(
-                f"predict must give a class for each of {len(truth)} queries, got {np.shape(answers)}"
-            )
+        if np.shape(answers) != truth.shape or np.asarray(answers).dtype.kind not in "iu":
+            got = f"{np.asarray(answers).dtype} {np.shape(answers)}"
+            raise ValueError(f"predict must give a class for each of {len(truth)} queries, got {got}")
         accuracies[i] = np.mean(answers == truth)
     return Scores(accuracies, t_interval(accuracies))
 

@@ -9,10 +9,9 @@ import numpy as np
 from minidl.engine import jit
 from minidl.engine.checks import check_number, positive_int
 from minidl.engine.random import default_rng_or
-from minidl.engine.tensor import Tensor
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module, Parameter, join
-from minidl.train.loop import Evaluation, Pair, evaluate, fit
+from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
 from minidl.train.metrics import predict
 from minidl.train.optim import Adam, Optimizer
 from minidl.transfer.features import checked_features, probe_curvature, probe_loss
@@ -146,9 +145,10 @@ def param_groups(
     optimizer passes over them until they are unfrozen.  head: the name of that child.
     """
     check_number("head_lr", head_lr, 0)
-    layers = [name for name in trainable_children(model) if name != head]
-    if not layers or not list(model.layer(head).parameters()):
-        raise ValueError(f"expected layers with parameters and the head {head!r}, got {layers} and the head")
+    children = trainable_children(model)
+    layers = [name for name in children if name != head]
+    if not layers or head not in children:
+        raise ValueError(f"expected layers with parameters and then the head {head!r}, got {children}")
     rates = [*layer_rates(len(layers), backbone_lr, decay), head_lr]
     groups, seen = [], set()
     for name, rate in zip([*layers, head], rates, strict=True):
@@ -180,6 +180,8 @@ def lr_sweep(
     """
     start, seed = check_module(model).state_dict(), default_rng_or(rng).integers(2**63)
     rates = [check_number("each of lrs", lr, 0) for lr in lrs]
+    for name, pair in (("train", train), ("test", test)):
+        evaluate(model, *check_pair(name, pair))  # raises for data that no rate could learn from
     results = []
     try:
         for lr in rates:
@@ -233,13 +235,9 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
 
     The model is left as it was. ValueError for an unknown layer, or one that does not run just once.
     """
-    outputs: list[Tensor] = []
-    hook = (
-        check_module(model)
-        .layer(layer)
-        .register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    )
+    part, outputs = check_module(model).layer(layer), []
     images, batch_size = np.asarray(images), positive_int("batch_size", batch_size)
+    hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         predict(model, images, batch_size)
     finally:
@@ -324,6 +322,10 @@ def frozen_state(module: Module) -> dict[str, np.ndarray]:
 def trainable_children(model: Module) -> list[str]:
     """The names of the children that have parameters, from the input to the output."""
     children = check_module(model).named_children()
+    if own_parameters(model):
+        raise ValueError(
+            "the model holds parameters outside its children: name the layers, or put them in one"
+        )
     return [name for name, child in children if next(child.parameters(), None) is not None]
 
 

@@ -142,7 +142,7 @@ BAD = [
         evaluate_episodes,
         (ROWS, LABELS, [Episode(*np.array([[0, 1], [0, 1], [2, 2]]))] * 2, lambda s, c, q: q),
         ValueError,
-        r"predict must give a class for each of 2 queries, got \(2, 3\)",
+        r"predict must give a class for each of 2 queries, got float64 \(2, 3\)",
     ),
 ]
 
@@ -151,3 +151,14 @@ BAD = [
 def test_bad_input_is_refused_in_words(function, arguments, error, message):
     with pytest.raises(error, match=message):
         function(*arguments)
+
+
+def test_an_episode_may_not_ask_for_its_own_examples():
+    own = Episode(np.array([0, 1]), np.array([0, 1]), np.array([1]))
+    with pytest.raises(ValueError, match="episode 0 asks for rows that are in its support"):
+        evaluate_episodes(np.eye(3), np.array([0, 1, 1]), [own, own])
+
+
+def test_episodes_are_episodes():
+    with pytest.raises(TypeError, match="episodes must be a list of Episodes"):
+        evaluate_episodes(np.eye(3), np.array([0, 1, 1]), [(0, 1, 2), (0, 1, 2)])

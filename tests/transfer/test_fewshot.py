@@ -258,3 +258,9 @@ def test_prototypes_are_a_linear_classifier(task):
     ranked = np.sort(logits, axis=1)
     assume(len(classes) == 1 or np.min(ranked[:, -1] - ranked[:, -2]) > GAP)
     assert np.array_equal(prototype_predict(support, labels, queries), classes[logits.argmax(axis=1)])
+
+
+def test_a_prototype_without_direction_is_named_by_its_class():
+    support = np.array([[1.0, 0], [-1, 0], [0, 1]])
+    with pytest.raises(ValueError, match="the examples of class 7 cancel out"):
+        fewshot.prototype_predict(support, np.array([7, 7, 8]), np.ones((1, 2)), metric="cosine")

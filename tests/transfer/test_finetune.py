@@ -531,3 +531,32 @@ FEATURES, CLASSES = rows(0)
 def test_bad_input_is_refused_in_words(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_refused_argument_leaves_no_hook_behind():
+    model = small_cnn(in_channels=3, num_classes=3)
+    with pytest.raises(ValueError, match="batch_size"):
+        extract_features(model, np.zeros((2, 3, 8, 8), np.float32), "flatten", batch_size=0)
+    assert not model.layer("flatten")._hooks
+
+
+def test_the_head_of_param_groups_is_a_child():
+    with pytest.raises(ValueError, match="expected layers with parameters and then the head 'block1.conv'"):
+        param_groups(small_cnn(), 1e-4, 1e-1, head="block1.conv")
+
+
+def test_parameters_outside_the_layers_are_not_lost():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.scale = nn.Parameter(np.ones(1, np.float32))
+            self.head = nn.Linear(2, 2)
+
+    for function in (lambda model: param_groups(model, 0.1, 0.1), lambda model: gradual_unfreeze(model, 9)):
+        with pytest.raises(ValueError, match="parameters outside its children"):
+            function(Scaled())
+
+
+def test_a_sweep_refuses_data_that_no_rate_could_learn_from():
+    images, labels = np.full((4, 2), np.nan, np.float32), np.array([0, 1, 0, 1])
+    with pytest.raises(FloatingPointError):
+        lr_sweep(nn.Linear(2, 2), (images, labels), (images, labels), [0.1], epochs=1)
