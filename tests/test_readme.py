@@ -22,6 +22,7 @@ def test_every_python_snippet_runs_in_the_order_of_the_page(capsys, monkeypatch)
     assert "[2. 4. 6.]" in printed
     assert names["accuracy"] > 0.9
     assert "FAILS" in printed
+    assert "def unbroadcast(grad: np.ndarray" in printed and "raise NotImplementedError" in printed
 
 
 def test_every_link_leads_to_a_file():
