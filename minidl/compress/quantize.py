@@ -1,0 +1,322 @@
+"""Real numbers as integers of few bits: r ≈ S (Q - Z), with a scale S and a zero point Z.
+
+The conventions are ONNX's (QuantizeLinear): divide by S in float32, round half to even, then add Z, then clip
+to [qmin, qmax], and only then cast. PyTorch's ``quantize_per_tensor`` multiplies by 1/S and rounds after Z
+was added, so that ties can differ by one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.engine.checks import check_int, shown
+from minidl.engine.op import Op
+from minidl.engine.tensor import Tensor, apply
+
+TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class QuantParams:
+    """What turns reals into integers in [qmin, qmax] and back:  Q = clip(round(r / S) + Z),  r ≈ S (Q - Z).
+
+    scale: S > 0, a float32; per channel float32 (channels,).  zero_point: Z, an int; per channel an int or
+    int32 (channels,).  axis: the channel axis of the arrays that these parameters are for; None if there is
+    one scale for all.
+    """
+
+    scale: np.ndarray | np.float32
+    zero_point: np.ndarray | int
+    qmin: int
+    qmax: int
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        scale = np.asarray(self.scale, np.float32)
+        zero_point = np.asarray(self.zero_point)
+        check_int("qmin", self.qmin, -(2**15))
+        check_int("qmax", self.qmax, self.qmin + 1)
+        if self.qmax > (2**15 - 1 if self.qmin < 0 else 2**16 - 1):
+            raise ValueError(f"[qmin, qmax] must fit in 16 bits, got [{self.qmin}, {self.qmax}]")
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            raise ValueError(f"scale must be finite and above 0, got {self.scale}")
+        if zero_point.dtype.kind not in "iu":
+            raise TypeError(f"zero_point must be an integer or integers, got {self.zero_point!r}")
+        if (zero_point < self.qmin).any() or (zero_point > self.qmax).any():
+            raise ValueError(f"zero_point must be within [{self.qmin}, {self.qmax}], got {self.zero_point}")
+        if self.axis is None and (scale.ndim or zero_point.ndim):
+            raise ValueError(f"scale {scale.shape} and zero_point {zero_point.shape} need an axis")
+        if self.axis is not None:
+            check_int("axis", self.axis, 0)
+            if scale.ndim != 1 or zero_point.shape not in ((), scale.shape):
+                raise ValueError(
+                    f"with an axis, scale must be (channels,) and zero_point an int or as long: got scale "
+                    f"{scale.shape}, zero_point {zero_point.shape}"
+                )
+        zero_point = int(zero_point) if zero_point.ndim == 0 else zero_point.astype(np.int32)
+        object.__setattr__(self, "scale", scale[()])  # [()]: a number from an array of no axes
+        object.__setattr__(self, "zero_point", zero_point)
+
+    @property
+    def bits(self) -> int:
+        """Of an integer in [qmin, qmax]."""
+        return int(self.qmax - self.qmin).bit_length()
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest integer type that holds [qmin, qmax]: unsigned where qmin is not negative."""
+        types = (np.int8, np.int16) if self.qmin < 0 else (np.uint8, np.uint16)
+        fits = [t for t in types if np.iinfo(t).min <= self.qmin and self.qmax <= np.iinfo(t).max]
+        return np.dtype(fits[0])
+
+    def aligned(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """Scale and zero point so shaped that they broadcast against an array of ``shape``."""
+        if self.axis is None:
+            return self.scale, self.zero_point
+        channels = len(self.scale)
+        if self.axis >= len(shape) or shape[self.axis] != channels:
+            raise ValueError(
+                f"the parameters are for arrays of {channels} channels along axis {self.axis}, got {shape}"
+            )
+        along = tuple(channels if i == self.axis else 1 for i in range(len(shape)))
+        one_zero = isinstance(self.zero_point, int)
+        return self.scale.reshape(along), self.zero_point if one_zero else self.zero_point.reshape(along)
+
+
+# ---- choosing S and Z
+
+
+def integer_range(bits: int, signed: bool = True, *, restricted: bool = False) -> tuple[int, int]:
+    """(qmin, qmax) of integers of 2 to 16 bits; restricted leaves out the lowest, so that qmin = -qmax."""
+    if not 2 <= check_int("bits", bits, 2) <= 16:
+        raise ValueError(f"bits must be within [2, 16], got {bits}")
+    if not signed:
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)) + int(restricted), 2 ** (bits - 1) - 1
+
+
+def symmetric_scale(absmax: Any, qmax: int) -> np.ndarray:
+    """S = absmax / qmax, as float32;  1 where that is below the smallest normal float32."""
+    S = np.asarray(np.asarray(absmax, np.float64) / qmax, np.float32)
+    return np.where(S < TINY, np.float32(1), S)
+
+
+def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point that map [rmin, rmax], widened to contain 0, onto the integers qmin … qmax.
+
+        S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
+
+    S is a float32, and 1 where it would be below the smallest normal float32. Returns S, Z.
+    """
+    low = np.minimum(np.asarray(rmin, np.float64), 0.0)
+    high = np.maximum(np.asarray(rmax, np.float64), 0.0)
+    S = np.asarray((high - low) / (qmax - qmin), np.float32)
+    S = np.where(S < TINY, np.float32(1), S)
+    Z = np.rint(qmin - low / S).astype(np.int32)
+    return S, Z
+
+
+def symmetric_params(absmax: Any, bits: int = 8, axis: int | None = None) -> QuantParams:
+    """Parameters with Z = 0 for reals in [-absmax, absmax].
+
+        S = absmax / qmax        Q in -qmax … qmax,  qmax = 2^(bits-1) - 1
+
+    The lowest integer, -qmax - 1, is left out, so that the range is the same on both sides of 0.
+
+    absmax: at least 0 and finite; with ``axis`` an array (channels,).  bits: 2 … 16.
+    """
+    qmin, qmax = integer_range(bits, restricted=True)
+    absmax = checked_ends("absmax", absmax, axis)
+    if (absmax < 0).any():
+        raise ValueError(f"absmax must be at least 0, got {absmax}")
+    S = symmetric_scale(absmax, qmax)
+    check_width(S, qmin, qmax)
+    return QuantParams(S, 0, qmin, qmax, axis)
+
+
+def affine_params(
+    rmin: Any, rmax: Any, bits: int = 8, signed: bool = True, axis: int | None = None
+) -> QuantParams:
+    """Parameters that map the real range [rmin, rmax] onto all 2^bits integers.
+
+        S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
+
+    The range is first widened to contain 0, so that 0.0 is exactly representable (Jacob et al. 2018,
+    section 2.1). Rounding Z moves the range by up to S / 2.
+
+    rmin, rmax: finite, rmin <= rmax; with ``axis`` arrays (channels,).  bits: 2 … 16.
+    signed: integers from -2^(bits-1), otherwise from 0.
+    """
+    qmin, qmax = integer_range(bits, signed)
+    rmin, rmax = checked_ends("rmin", rmin, axis), checked_ends("rmax", rmax, axis)
+    if rmin.shape != rmax.shape:
+        raise ValueError(f"rmin and rmax must have one shape, got {rmin.shape} and {rmax.shape}")
+    if (rmin > rmax).any():
+        raise ValueError(f"rmin must be at most rmax, got {rmin} and {rmax}")
+    S, Z = affine_scale(rmin, rmax, qmin, qmax)
+    check_width(S, qmin, qmax)
+    return QuantParams(S, Z, qmin, qmax, axis)
+
+
+def channel_absmax(r: Any, axis: int | None = None) -> np.ndarray:
+    """max |r|, of all of r or, with ``axis``, of each channel along it: (channels,)."""
+    r = checked_reals("r", r)
+    if r.size == 0:
+        raise ValueError(f"r must not be empty, got shape {r.shape}")
+    if axis is None:
+        return np.abs(r).max()
+    if check_int("axis", axis, 0) >= r.ndim:
+        raise ValueError(f"axis must be below {r.ndim}, got {axis} for shape {r.shape}")
+    return np.abs(r).max(axis=tuple(i for i in range(r.ndim) if i != axis))
+
+
+# ---- there and back
+
+
+def round_to_integers(r: np.ndarray, S: Any, Z: Any, qmin: int, qmax: int) -> np.ndarray:
+    """Q = clip(round(r / S) + Z, qmin, qmax), half to even, as whole numbers in float32."""
+    with np.errstate(over="ignore"):  # what overflows is out of range in any case
+        steps = np.rint(np.asarray(r, np.float32) / S)
+    return np.clip(steps + np.float32(Z), qmin, qmax)
+
+
+def quantize(r: Any, params: QuantParams) -> np.ndarray:
+    """Q = clip(round(r / S) + Z, qmin, qmax), as ``params.dtype`` in the shape of ``r``.
+
+    Infinities saturate.  ValueError for a NaN, or where r has not the channels of ``params``.
+    """
+    r, (S, Z) = checked_reals("r", r), checked_params(params).aligned(np.shape(r))
+    return round_to_integers(r, S, Z, params.qmin, params.qmax).astype(params.dtype)
+
+
+def dequantize(q: Any, params: QuantParams) -> np.ndarray:
+    """r = S (Q - Z), as float32 in the shape of ``q``."""
+    q, (S, Z) = np.asarray(q), checked_params(params).aligned(np.shape(q))
+    if q.dtype.kind not in "iu":
+        raise TypeError(f"q must be an array of integers, got {q.dtype}")
+    return S * (q.astype(np.int32) - Z).astype(np.float32)
+
+
+class FakeQuantize(Op):
+    """y = S (Q - Z),  Q = clip(round(x / S) + Z): a float that an integer of few bits could stand for.
+
+    dy/dx is 0 almost everywhere, and nothing would be learned. The straight-through estimator takes rounding
+    for the identity: 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it was clipped (Bengio et al.
+    2013, arXiv:1308.3432). The integer decides, not x: what rounds into the range counts as inside.
+    """
+
+    def __init__(self, S: Any, Z: Any, qmin: int, qmax: int) -> None:
+        self.S, self.Z, self.qmin, self.qmax = np.asarray(S, np.float32)[()], np.float32(Z), qmin, qmax
+
+    def forward(self, x):
+        with np.errstate(over="ignore"):
+            steps = np.rint(x.astype(np.float32, copy=False) / self.S) + self.Z
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+
+    def backward(self, grad):
+        return grad * self.inside
+
+
+def fake_quantize(x: Any, params: QuantParams) -> Any:
+    """dequantize(quantize(x)) in floats, and for a Tensor with a gradient: see ``FakeQuantize``.
+
+    A Tensor gives a Tensor of its dtype, an array a float32 array.
+    """
+    if not isinstance(x, Tensor):
+        return dequantize(quantize(x, params), params)
+    S, Z = checked_params(params).aligned(x.shape)
+    return apply(FakeQuantize(S, Z, params.qmin, params.qmax), x)
+
+
+# ---- what it costs, what it saves
+
+
+def sqnr(r: Any, params: QuantParams) -> float:
+    """Signal to quantization noise in dB:  10 log10(sum r² / sum (r - dequantize(quantize(r)))²).
+
+    6.02 dB more are one more bit. Infinite where every number is represented exactly.
+    """
+    r = checked_reals("r", r)
+    error = r.astype(np.float64) - dequantize(quantize(r, params), params)
+    noise = float(np.sum(error**2))
+    if noise == 0:
+        return math.inf
+    signal = float(np.sum(r.astype(np.float64) ** 2))
+    return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def packed_bytes(weights: int, bits: int, channels: int = 0) -> int:
+    """Bytes of so many weights at ``bits`` bits each, packed, and 8 bytes (scale, bias) for each channel.
+
+    32 bits are the floats themselves: 4 bytes each, and 4 for a channel's bias.
+    """
+    weights, channels = check_int("weights", weights, 0), check_int("channels", channels, 0)
+    if bits == 32:
+        return 4 * weights + 4 * channels
+    integer_range(bits)
+    return -(-weights * bits // 8) + 8 * channels
+
+
+class DynamicRange(NamedTuple):
+    """From the lowest to the highest number of a type, and the smallest above 0."""
+
+    name: str
+    lowest: float
+    highest: float
+    smallest: float
+
+
+def dynamic_range_table() -> list[DynamicRange]:
+    """Of FP32, FP16 and INT8, as NumPy knows them (``finfo``, ``iinfo``)."""
+    rows = []
+    for name, dtype in (("FP32", np.float32), ("FP16", np.float16)):
+        info = np.finfo(dtype)
+        rows.append(DynamicRange(name, float(info.min), float(info.max), float(info.smallest_subnormal)))
+    info = np.iinfo(np.int8)
+    return [*rows, DynamicRange("INT8", info.min, info.max, 1)]
+
+
+# ---- checks
+
+
+def checked_reals(name: str, r: Any) -> np.ndarray:
+    """The numbers as an array of float32 without NaN."""
+    r = np.asarray(r)
+    if r.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be an array of numbers, got {shown(r)} of {r.dtype}")
+    with np.errstate(over="ignore"):
+        r = r.astype(np.float32, copy=False)
+    if np.isnan(r).any():
+        raise ValueError(f"{name} must hold no NaN: it has {int(np.isnan(r).sum())} among {r.size}")
+    return r
+
+
+def checked_ends(name: str, value: Any, axis: int | None) -> np.ndarray:
+    """The ends of one range (), or with an axis of each channel's (channels,), as float64."""
+    value = np.asarray(value)
+    if value.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
+    if value.ndim != (0 if axis is None else 1) or value.size == 0:
+        expected = "a number" if axis is None else f"an array (channels,) for axis {axis}"
+        raise ValueError(f"{name} must be {expected}, got shape {value.shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} must be finite, got {value}")
+    return value.astype(np.float64)
+
+
+def check_width(S: np.ndarray, qmin: int, qmax: int) -> None:
+    """A range that float32 cannot span would come back as infinity."""
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.float32(qmax - qmin) * S).all():
+            raise ValueError("the range is too wide for float32")
+
+
+def checked_params(params: QuantParams) -> QuantParams:
+    if not isinstance(params, QuantParams):
+        raise TypeError(f"params must be QuantParams, got {type(params).__name__}")
+    return params
