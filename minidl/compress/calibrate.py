@@ -1,0 +1,202 @@
+"""Calibration: the threshold T that the largest integer stands for, chosen from a histogram of activations.
+
+Without saturation T = max |r|: nothing is clipped, and a single outlier makes every step S = T / qmax coarse.
+With a smaller T what lies beyond saturates and the rest is rounded more finely; the choices of T differ in
+what they minimise (Migacz, 8-bit inference with TensorRT, 2017).
+
+``bits`` are those of signed integers, 2^(bits-1) of which stand for |r|. For values of one sign on unsigned
+integers, such as those after a ReLU, all 2^bits do: pass bits + 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.checks import check_int, check_number
+
+SMALLEST_EXPONENT = -900  # below it a bin's width would not be a normal float64
+
+
+class Histogram:
+    """How often |r| falls into [i w, (i+1) w) for i = 0 ... bins - 1.
+
+    The width w is a power of two: bins w is the smallest power of two above ``max``, the largest |r|. A range
+    that grows makes pairs of bins into one, exactly, so that the counts depend on the numbers alone, not on
+    their order, their signs or the batches that they came in. ``zeros`` of the counts[0] are exactly 0.
+    """
+
+    def __init__(self, bins: int = 2048) -> None:
+        self.bins = check_int("bins", bins, 2)
+        if self.bins & (self.bins - 1):
+            raise ValueError(f"bins must be a power of two, which a growing range can halve, got {bins}")
+        self.counts = np.zeros(self.bins, np.int64)
+        self.exponent = SMALLEST_EXPONENT  # bins w = 2^exponent
+        self.max = 0.0
+        self.zeros = 0
+
+    @property
+    def width(self) -> float:
+        return math.ldexp(1 / self.bins, self.exponent)
+
+    @property
+    def used(self) -> int:
+        """Bins up to the one that ``max`` lies in."""
+        return int(self.max / self.width) + 1
+
+    def add(self, values: Any) -> Histogram:
+        """Count more numbers, of any shape. Returns the histogram itself."""
+        r = np.asarray(values)
+        if r.dtype.kind not in "fiu":
+            raise TypeError(f"values must be real numbers, got {r.dtype}")
+        r = np.abs(r.astype(np.float64).ravel())
+        if not np.isfinite(r).all():
+            raise ValueError(f"values must be finite, got {r[~np.isfinite(r)][0]}")
+        if r.size:
+            self.grow_to(float(r.max()))
+            index = (r / self.width).astype(np.int64)  # exact: w is a power of two
+            self.counts += np.bincount(index, minlength=self.bins)
+            self.zeros += int(np.sum(r == 0))
+        return self
+
+    def merge(self, other: Histogram) -> Histogram:
+        """Count also what ``other`` has counted, with as many bins. Returns the histogram itself."""
+        if not isinstance(other, Histogram):
+            raise TypeError(f"other must be a Histogram, got {type(other).__name__}")
+        if other.bins != self.bins:
+            raise ValueError(f"only histograms of as many bins can be merged: {self.bins} and {other.bins}")
+        self.grow_to(other.max)
+        wider = coarser(other.counts, self.exponent - other.exponent)
+        self.counts = self.counts + wider
+        self.zeros += other.zeros
+        return self
+
+    def grow_to(self, largest: float) -> None:
+        self.max = max(self.max, largest)
+        exponent = max(self.exponent, math.frexp(self.max)[1])
+        self.counts = coarser(self.counts, exponent - self.exponent)
+        self.exponent = exponent
+
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+
+def coarser(counts: np.ndarray, halvings: int) -> np.ndarray:
+    """The counts over a range 2^halvings times as wide, in as many bins."""
+    for _ in range(min(halvings, len(counts).bit_length())):
+        counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))
+    return counts
+
+
+# ---- thresholds
+
+
+def max_threshold(histogram: Histogram) -> float:
+    """T = max |r|: nothing saturates."""
+    return checked(histogram).max
+
+
+def percentile_threshold(histogram: Histogram, percentile: float = 99.9) -> float:
+    """The least T of the bins' upper edges with ``percentile`` percent of the numbers below it; at most
+    max |r|. 100 gives max |r|."""
+    share = check_number("percentile", percentile, 0, 100) / 100
+    cumulative = np.cumsum(checked(histogram).counts)
+    i = int(np.searchsorted(cumulative, share * cumulative[-1]))
+    return min((i + 1) * histogram.width, histogram.max)
+
+
+def mse_threshold(histogram: Histogram, bits: int = 8) -> float:
+    """The T of ``mse_curve`` with the smallest error, the first of equals."""
+    thresholds, errors = mse_curve(histogram, bits)
+    return float(thresholds[np.argmin(errors)])
+
+
+def entropy_threshold(histogram: Histogram, bits: int = 8) -> float:
+    """The T of ``kl_curve`` with the smallest divergence, the first of equals."""
+    thresholds, divergences = kl_curve(histogram, bits)
+    return float(thresholds[np.argmin(divergences)])
+
+
+def mse_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates T and the mean of (r - fake_quantize(r))² with S = T / (2^(bits-1) - 1), each r taken to lie
+    in the middle of its bin and zeros at 0.
+
+    The candidates are the upper edges of the bins from the first that is not empty; the last is max |r|.
+    """
+    counts, qmax = nonzero_counts(histogram), 2 ** (checked_bits(bits) - 1) - 1
+    middles = (np.arange(len(counts)) + 0.5) * histogram.width
+    thresholds = edges(histogram, first=1)
+    errors = np.empty(len(thresholds))
+    for i, T in enumerate(thresholds):
+        S = T / qmax if T > 0 else 1.0
+        errors[i] = counts @ (middles - S * np.minimum(np.rint(middles / S), qmax)) ** 2
+    return thresholds, errors / histogram.total()
+
+
+def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates T and KL(P || Q) = sum P log(P / Q): how much of the distribution is lost at T, in nats.
+
+    For each number i of bins from 2^(bits-1) up, T = i w, at most max |r|:
+      P  the first i bins, what lies beyond being added to the last of them;
+      Q  the first i bins without it, made into 2^(bits-1) levels, the count of each level being spread
+         evenly over those of its bins that are not empty.
+    Both are divided by their sums. Where Q is 0 and P is not, the divergence is infinite. Numbers that are
+    exactly 0 are represented exactly at any T, so they are left out. There is no canonical recipe: this one
+    is Migacz's but for the zeros and for levels that need not have equally many bins.
+    """
+    counts, levels = nonzero_counts(histogram), 2 ** (checked_bits(bits) - 1)
+    thresholds = edges(histogram, first=min(levels, len(counts)))
+    tails = counts.sum() - np.cumsum(counts)
+    first = len(counts) - len(thresholds) + 1
+    divergences = [divergence(counts[:i], tails[i - 1], levels) for i in range(first, len(counts) + 1)]
+    return thresholds, np.array(divergences)
+
+
+def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
+    """KL(P || Q) of ``kl_curve`` for one candidate: counts (i,) below T, and how many lie beyond."""
+    P = counts.astype(np.float64)
+    P[-1] += tail
+    level = np.arange(len(counts)) * levels // len(counts) if len(counts) > levels else np.arange(len(counts))
+    occupied = counts > 0
+    sums = np.bincount(level, weights=counts)
+    bins = np.bincount(level, weights=occupied)
+    Q = np.where(occupied, (sums / np.maximum(bins, 1))[level], 0.0)
+    if not P.any():
+        return 0.0
+    if np.any((P > 0) & (Q == 0)):
+        return math.inf
+    P, Q = P[P > 0] / P.sum(), Q[P > 0] / Q.sum()
+    return float(np.sum(P * np.log(P / Q)))
+
+
+# ---- what the thresholds share
+
+
+def edges(histogram: Histogram, first: int) -> np.ndarray:
+    """The upper edges of bins first - 1, first, ... up to that of max |r|, which takes the last one's place."""
+    thresholds = np.arange(first, histogram.used + 1) * histogram.width
+    thresholds[-1] = histogram.max
+    return thresholds
+
+
+def nonzero_counts(histogram: Histogram) -> np.ndarray:
+    """The counts of the used bins without the numbers that are exactly 0."""
+    counts = checked(histogram).counts[: histogram.used].copy()
+    counts[0] -= histogram.zeros
+    return counts
+
+
+def checked(histogram: Histogram) -> Histogram:
+    if not isinstance(histogram, Histogram):
+        raise TypeError(f"expected a Histogram, got {type(histogram).__name__}")
+    if not histogram.total():
+        raise ValueError("the histogram is empty: add values to it first")
+    return histogram
+
+
+def checked_bits(bits: int) -> int:
+    if not 2 <= check_int("bits", bits, 2) <= 17:
+        raise ValueError(f"bits must be within 2 ... 16 (17 for unsigned ones of 16), got {bits}")
+    return bits

@@ -1,0 +1,190 @@
+"""Fusion: fewer kernels and less memory traffic for the same function (as TensorRT's layer fusion).
+
+Vertical: convolution, BatchNorm and ReLU become one module. What the graph is read from is ``flow``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from minidl.compress import fused_kernels
+from minidl.compress.channels import example, known_kind
+from minidl.compress.flow import INPUT, Step, flow, is_transparent
+from minidl.engine import conv, jit
+from minidl.engine.tensor import Tensor, apply
+from minidl.nn.containers import Sequential
+from minidl.nn.functional import without_none
+from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU
+from minidl.nn.module import Module, Parameter
+
+# ---- the arithmetic
+
+
+def folded(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weight and bias of one layer that does what a layer and the BatchNorm after it do.
+
+        gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
+        f = gamma / sqrt(var + eps)
+
+    weight: (O, ...); all others (O,); without bias 0, without gamma 1, without beta 0. Computed in float64,
+    returned in weight's dtype (Jacob et al. 2018, section 3.2).
+    """
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
+    shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
+    new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    new_bias = factor * shift + (0.0 if beta is None else beta)
+    return new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
+
+
+def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
+    """A new layer that does what ``layer`` and then ``bn`` do in evaluation mode; see ``folded``.
+
+    Raises ValueError where bn uses the statistics of the batch (training), or is of another width.
+    """
+    kind = known_kind(layer) if isinstance(layer, Module) else None
+    if kind not in (Conv2d, Linear) or not isinstance(bn, BatchNorm):
+        raise TypeError(f"expected a Conv2d or Linear and a BatchNorm, got {layer!r} and {bn!r}")
+    if bn.training and not bn.frozen:
+        raise ValueError(
+            "in training BatchNorm uses each batch's statistics, which no weight holds: call eval()"
+        )
+    width = len(layer.weight.data)
+    if bn.num_features != width:
+        raise ValueError(
+            f"the BatchNorm is for {bn.num_features} channels, the layer before it gives {width}"
+        )
+    gamma, beta = (None, None) if bn.weight is None else (bn.weight.data, bn.bias.data)
+    bias = None if layer.bias is None else layer.bias.data
+    weight, bias = folded(layer.weight.data, bias, bn.running_mean, bn.running_var, gamma, beta, bn.eps)
+    new = copy.deepcopy(layer)
+    new.weight, new.bias = Parameter(weight), Parameter(bias)
+    return new
+
+
+# ---- one module for convolution and ReLU
+
+
+class ConvReLU(conv.Conv2d):
+    """y = max(conv(x), 0), clamped before the sums leave the processor's cache.
+
+    y > 0 exactly where conv(x) > 0, so backward needs nothing but y.
+    """
+
+    least = 0.0
+
+    def forward(self, x, weight, bias=None):
+        out_h, out_w = self.output_size(x, weight, bias)
+        self.x, self.weight, self.has_bias = np.ascontiguousarray(x), weight, bias is not None
+        self.geometry = weight.shape[2:], self.stride, self.padding, self.dilation
+        self.y = np.empty((len(x), len(weight), out_h, out_w), x.dtype)
+        bias = np.zeros(len(weight), x.dtype) if bias is None else bias
+        self.nanoseconds = work(self.y.size, weight, self.groups, len(x))
+        flat = self.y.reshape(len(x), len(weight), -1)
+        places = np.arange(len(weight)), flat, flat[:, :0].copy()
+        arrays = self.x, 0, self.by_group(weight), bias, x.dtype.type(0), *places
+        jit.run(self.nanoseconds, (fused_kernels.conv2d_clamped, len(x), *self.geometry, *arrays))
+        return self.y
+
+    def backward(self, grad):
+        return super().backward(grad * (self.y > 0))
+
+
+def work(outputs: int, weight: np.ndarray, groups: int, samples: int) -> float:
+    """Nanoseconds that one thread needs, roughly, as conv.Conv2d counts them."""
+    return outputs * weight[0].size * (1 / 60 + groups / (4 * len(weight))) + 500 * samples
+
+
+class ConvReLU2d(Conv2d):
+    """relu(conv(x)) in one pass over the output."""
+
+    def forward(self, x: Any) -> Tensor:
+        op = ConvReLU(self.stride, self.padding, self.dilation, self.groups)
+        return apply(op, *without_none(x, self.weight, self.bias))
+
+
+def with_relu(layer: Conv2d) -> ConvReLU2d:
+    """A new ConvReLU2d with copies of ``layer``'s parameters."""
+    new = ConvReLU2d.__new__(ConvReLU2d)  # past __init__, which would draw weights to throw away
+    vars(new).update(vars(copy.deepcopy(layer)))
+    return new
+
+
+# ---- a whole model
+
+
+def fuse(model: Module, x: Any = None) -> Module:
+    """A copy in which each BatchNorm is folded into the convolution (or Linear) that it alone reads, and
+    each ReLU that alone reads a convolution is done by it: ConvReLU2d.
+
+    What is fused away leaves its Sequential. A pair is left as it is where somebody else reads between the
+    two, where one of them runs twice, or where a module with a forward of its own lies between them, which
+    might. x: a batch that the model runs on; by default zeros (1, C, 16, 16).
+    Raises ValueError in training mode.
+    """
+    x = example(model) if x is None else x
+    if any(module.training for module in model.modules()):
+        raise ValueError("only a model in evaluation mode can be fused: call model.eval()")
+    model = copy.deepcopy(model)
+    while pair := fusable(model, flow(model, x)):
+        layer, after = pair
+        if isinstance(after.module, BatchNorm):
+            new = fold_batchnorm(layer.module, after.module)
+        else:
+            new = with_relu(layer.module)
+        replace(model, layer.path, new.eval())
+        remove(model, after.path)
+    return model
+
+
+def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
+    """The first two steps that one module can do."""
+    reads = Counter(source for step in steps for source in step.sources)
+    runs = Counter(step.path for step in steps)
+    for after in steps:
+        layer = steps[after.sources[0]] if after.sources[:1] != (INPUT,) and after.sources else None
+        if layer is None or reads[after.sources[0]] > 1 or runs[layer.path] > 1 or runs[after.path] > 1:
+            continue
+        kind, kind_after = known_kind(layer.module), known_kind(after.module)
+        on_rows = len(layer.shape) == 2
+        fits = (kind is Conv2d and kind_after in (BatchNorm, ReLU)) or (
+            kind is Linear and kind_after is BatchNorm and on_rows
+        )
+        if fits and nothing_hidden_between(model, layer.path, after.path):
+            return layer, after
+    return None
+
+
+def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
+    """Whether all modules around the two, up to the innermost that holds both, are transparent."""
+    first, second = one.split("."), other.split(".")
+    common = 0
+    while first[common] == second[common]:
+        common += 1
+    around = {".".join(path[:i]) for path in (first, second) for i in range(common, len(path))}
+    return all(is_transparent(model.layer(path)) for path in around)
+
+
+def replace(model: Module, path: str, new: Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.layer(parent), name, new)
+
+
+def remove(model: Module, path: str) -> None:
+    """Out of a Sequential; elsewhere an Identity takes the place, since the parent calls it by its name."""
+    parent, _, name = path.rpartition(".")
+    if type(model.layer(parent)).forward is Sequential.forward:
+        delattr(model.layer(parent), name)
+    else:
+        replace(model, path, Identity().eval())
