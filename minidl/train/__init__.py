@@ -10,6 +10,7 @@ from minidl.train.metrics import (
     per_class_accuracy,
     predict,
     reliability,
+    roc_auc,
 )
 from minidl.train.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
 
@@ -33,5 +34,6 @@ __all__ = [
     "per_class_accuracy",
     "predict",
     "reliability",
+    "roc_auc",
     "schedules",
 ]

@@ -60,6 +60,25 @@ def confusion_matrix(predictions: Any, labels: Any, num_classes: int | None = No
     return counts
 
 
+def roc_auc(scores: Any, positive: Any) -> float:
+    """How often a positive example scores higher than a negative one; a tie counts one half.
+
+        AUC = 1/(P N) sum over positives i and negatives j of  [s_i > s_j] + 1/2 [s_i = s_j]
+
+    It is also the area under the ROC curve, true against false positives over all thresholds: 1 where a
+    threshold parts the two, 1/2 where scores say nothing, and the same for any rising function of the scores.
+
+    scores: (M,), no NaN.  positive: bools (M,), both kinds among them.   (Hanley and McNeil 1982)
+    """
+    scores, positive = checked_scores(scores, positive)
+    above, below = scores[positive], np.sort(scores[~positive])
+    lower = np.searchsorted(
+        below, above, side="left"
+    )  # (P,): how many negatives are lower than each positive
+    not_higher = np.searchsorted(below, above, side="right")
+    return float(((lower + not_higher) / 2).mean() / len(below))
+
+
 # ---- calibration: of all answers given with 80% confidence, are 80% right?
 
 
@@ -165,6 +184,20 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 
 
 # ---- what arguments are
+
+
+def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (M,) as float64, and bools (M,) that are neither all True nor all False."""
+    scores, positive = np.asarray(scores), np.asarray(positive)
+    if scores.ndim != 1 or scores.shape != positive.shape:
+        raise ValueError(f"scores and positive must both be (M,), got {scores.shape} and {positive.shape}")
+    if scores.dtype.kind not in "fiu" or positive.dtype.kind != "b":
+        raise TypeError(f"scores must be numbers and positive bools, got {scores.dtype} and {positive.dtype}")
+    if positive.all() or not positive.any():
+        raise ValueError(f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
+    if np.isnan(scores).any():
+        raise ValueError("scores hold NaN: it is neither above nor below")
+    return scores.astype(np.float64), positive
 
 
 def checked_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Reuse of what a network has learned: finetuning, features, few examples."""
 
 from minidl.transfer.backbone import SOURCE_SHAPES, TARGET_SHAPES, pretrained_shapes, shapes_cnn
+from minidl.transfer.contrastive import ProjectionHead, nt_xent, same_or_not, train_simclr, two_views
 from minidl.transfer.features import pca_projection, standardise
 from minidl.transfer.finetune import (
     extract_features,
@@ -15,6 +16,7 @@ from minidl.transfer.finetune import (
 )
 
 __all__ = [
+    "ProjectionHead",
     "SOURCE_SHAPES",
     "TARGET_SHAPES",
     "extract_features",
@@ -23,11 +25,15 @@ __all__ = [
     "gradual_unfreeze",
     "linear_probe",
     "lr_sweep",
+    "nt_xent",
     "param_groups",
     "pca_projection",
     "pretrained_shapes",
     "replace_head",
+    "same_or_not",
     "shapes_cnn",
     "standardise",
+    "train_simclr",
+    "two_views",
     "unfreeze",
 ]

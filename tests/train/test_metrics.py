@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.nn as nn
-from minidl.train import accuracy, confusion_matrix, per_class_accuracy, predict
+from minidl.train import accuracy, confusion_matrix, per_class_accuracy, predict, roc_auc
 from minidl.train.intervals import wilson_interval
 
 LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 5.0], [9.0, 0.0, 0.0]])  # classes 0, 1, 2, 0
@@ -111,3 +111,55 @@ def test_predict_restores_the_mode_when_the_model_raises():
 def test_bad_input_is_refused_in_words(attempt, error, message):
     with pytest.raises(error, match=message):
         attempt()
+
+
+# ---- the area under the ROC curve
+
+
+def test_auc_by_hand():
+    # positives 0.9 and 0.4, negatives 0.5, 0.4, 0.1: of six pairs four are won and one is tied
+    scores, positive = [0.9, 0.5, 0.4, 0.4, 0.1], np.array([True, False, True, False, False])
+    assert roc_auc(scores, positive) == 4.5 / 6
+    assert isinstance(roc_auc(scores, positive), float)
+
+
+scored = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=12).filter(
+    lambda pairs: len({positive for _, positive in pairs}) == 2
+)
+
+
+@given(scored)
+def test_auc_is_the_share_of_pairs_in_which_the_positive_is_higher(pairs):
+    wins = [1.0 if s > t else 0.5 if s == t else 0.0 for s, p in pairs for t, q in pairs if p and not q]
+    scores, positive = map(np.array, zip(*pairs, strict=True))
+    assert roc_auc(scores, positive) == pytest.approx(sum(wins) / len(wins), rel=1e-12)
+
+
+@given(scored)
+def test_auc_goes_by_the_order_alone_and_mirrors(pairs):
+    scores, positive = map(np.array, zip(*pairs, strict=True))
+    auc = roc_auc(scores, positive)
+    assert roc_auc(np.exp(scores / 2), positive) == auc
+    assert roc_auc(-scores, positive) == pytest.approx(1 - auc, abs=1e-12)
+    assert roc_auc(scores, ~positive) == pytest.approx(1 - auc, abs=1e-12)
+
+
+def test_auc_of_infinite_scores_is_that_of_their_order():
+    assert roc_auc([np.inf, 0.0, -np.inf], np.array([True, False, False])) == 1
+
+
+@pytest.mark.parametrize(
+    "scores, positive, error, message",
+    [
+        ([0.1, 0.2], [True], ValueError, r"must both be \(M,\), got \(2,\) and \(1,\)"),
+        ([[0.1, 0.2]], [[True, False]], ValueError, r"got \(1, 2\) and \(1, 2\)"),
+        ([0.1, 0.2], [1, 0], TypeError, "scores must be numbers and positive bools, got float64 and int64"),
+        (["a", "b"], [True, False], TypeError, "scores must be numbers"),
+        ([0.1, 0.2], [True, True], ValueError, "both True and False, got 2 of 2"),
+        ([0.1, 0.2], [False, False], ValueError, "both True and False, got 0 of 2"),
+        ([np.nan, 0.2], [True, False], ValueError, "scores hold NaN"),
+    ],
+)
+def test_scores_that_part_nothing_are_refused(scores, positive, error, message):
+    with pytest.raises(error, match=message):
+        roc_auc(scores, positive)
