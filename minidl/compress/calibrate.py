@@ -175,7 +175,7 @@ def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
 
 
 def edges(histogram: Histogram, first: int) -> np.ndarray:
-    """The upper edges of bins first - 1, first, ... up to that of max |r|, which takes the last one's place."""
+    """The upper edges of bins from first - 1 up to that of max |r|, which takes the place of the last one."""
     thresholds = np.arange(first, histogram.used + 1) * histogram.width
     thresholds[-1] = histogram.max
     return thresholds

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from minidl.compress.branches import InPlaceConcat
+from minidl.compress.fused import ConvInto
+from minidl.engine.checks import positive_int
 from minidl.engine.trace import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.layers import Conv2d, Flatten, Linear
 from minidl.nn.module import Module
 
 INPUT = -1
@@ -41,22 +48,34 @@ def flow(model: Module, x: Any) -> list[Step]:
         latest[call.module] = call
         if call.output in maker:
             continue
-        steps.append(
-            Step(call.path, call.module, _sources(call, calls, maker, latest, steps), call.output_shape)
-        )
+        steps.append(Step(call.path, call.module, _sources(call, maker, latest, steps), output_shape(call)))
         maker[call.output] = len(steps) - 1
     return steps
 
 
-def _sources(call: Call, calls: list[Call], maker: dict, latest: dict, steps: list[Step]) -> tuple[int, ...]:
+def _sources(call: Call, maker: dict, latest: dict, steps: list[Step]) -> tuple[int, ...]:
     if is_join(call.module):
         return tuple(maker[latest[branch].output] for branch in call.module.children())
+    inside = f"{call.path}." if call.path else ""
+    within = [i for i, step in enumerate(steps) if step.path.startswith(inside)]
+    if isinstance(call.module, InPlaceConcat):
+        return tuple(i for i in within if writes_in_place(steps[i].module))
     sources = [maker[number] for number in call.inputs if number in maker]
     if call.module.children():
-        inside = f"{call.path}." if call.path else ""
         used = {source for step in steps for source in step.sources}
-        sources += [i for i, step in enumerate(steps) if step.path.startswith(inside) and i not in used]
+        sources += [i for i in within if i not in used]
     return tuple(dict.fromkeys(sources))
+
+
+def output_shape(call: Call) -> tuple[int, ...]:
+    """A convolution that writes in place returns only what it does not; all that it computes counts here."""
+    if isinstance(call.module, ConvInto):
+        return (call.output_shape[0], call.module.out_channels, *call.output_shape[2:])
+    return call.output_shape
+
+
+def writes_in_place(module: Module) -> bool:
+    return isinstance(module, ConvInto) and bool((module.rows >= 0).any())
 
 
 def is_join(module: Module) -> bool:
@@ -66,3 +85,50 @@ def is_join(module: Module) -> bool:
 def is_transparent(module: Module) -> bool:
     """Whether nothing but its output leaves the module, which computes nothing hidden itself."""
     return is_join(module) or type(module).forward is Sequential.forward
+
+
+# ---- what it costs
+
+
+class Cost(NamedTuple):
+    """Of a model on one image: kernels launched, bytes of activations read and written, multiply-adds."""
+
+    launches: int
+    bytes: int
+    multiply_adds: int
+
+
+def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
+    """Count the steps of ``flow`` on one image of float32: (C, H, W), or (features,).
+
+    Each step is a launch that reads all its inputs from memory and writes its output there: 4 bytes a
+    number. Flatten moves nothing, nor does a Concat that is written in place. Weights are not counted among
+    the bytes, and multiply-adds for convolutions and Linear alone.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    if not isinstance(input_shape, tuple | list):
+        raise TypeError(f"input_shape must be a tuple such as (C, H, W), got {input_shape!r}")
+    shape = (1, *(positive_int("each of input_shape", n) for n in input_shape))
+    steps = flow(model, np.zeros(shape, np.float32))
+    counted = [step for step in steps if launches(step.module)]
+    moved = sum(numbers_moved(step, steps, shape) for step in counted)
+    return Cost(len(counted), 4 * moved, sum(multiply_adds(step) for step in counted))
+
+
+def launches(module: Module) -> bool:
+    """Whether the module runs a kernel, or only says where its numbers lie."""
+    return not isinstance(module, Flatten | InPlaceConcat)
+
+
+def numbers_moved(step: Step, steps: list[Step], input_shape: tuple[int, ...]) -> int:
+    shapes = [input_shape if i == INPUT else steps[i].shape for i in step.sources]
+    if isinstance(step.module, Conv2d):  # which may read only some of the channels
+        shapes = [(shape[0], step.module.in_channels, *shape[2:]) for shape in shapes]
+    return sum(map(math.prod, [*shapes, step.shape]))
+
+
+def multiply_adds(step: Step) -> int:
+    if isinstance(step.module, Conv2d | Linear):
+        return math.prod(step.shape) * math.prod(step.module.weight.shape[1:])
+    return 0

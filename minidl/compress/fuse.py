@@ -1,6 +1,7 @@
-"""Fusion: fewer kernels and less memory traffic for the same function (as TensorRT's layer fusion).
+"""Fusion: fewer kernels and less memory traffic for the same function, as TensorRT does it.
 
-Vertical: convolution, BatchNorm and ReLU become one module. What the graph is read from is ``flow``.
+Vertical, ``fuse``: convolution, BatchNorm and ReLU become one module. Horizontal, ``merge_parallel_convs``:
+convolutions on one input become one, and a Concat is written in place. ``cost`` counts what is saved.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress import fused_kernels
+from minidl.compress.branches import merge_parallel_convs
 from minidl.compress.channels import example, known_kind
-from minidl.compress.flow import INPUT, Step, flow, is_transparent
-from minidl.engine import conv, jit
-from minidl.engine.tensor import Tensor, apply
+from minidl.compress.flow import INPUT, Cost, Step, cost, flow, is_transparent
+from minidl.compress.fused import ConvReLU2d, with_relu
 from minidl.nn.containers import Sequential
-from minidl.nn.functional import without_none
 from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU
 from minidl.nn.module import Module, Parameter
+
+__all__ = ["ConvReLU2d", "Cost", "cost", "fold_batchnorm", "folded", "fuse", "merge_parallel_convs"]
 
 # ---- the arithmetic
 
@@ -70,54 +71,6 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     weight, bias = folded(layer.weight.data, bias, bn.running_mean, bn.running_var, gamma, beta, bn.eps)
     new = copy.deepcopy(layer)
     new.weight, new.bias = Parameter(weight), Parameter(bias)
-    return new
-
-
-# ---- one module for convolution and ReLU
-
-
-class ConvReLU(conv.Conv2d):
-    """y = max(conv(x), 0), clamped before the sums leave the processor's cache.
-
-    y > 0 exactly where conv(x) > 0, so backward needs nothing but y.
-    """
-
-    least = 0.0
-
-    def forward(self, x, weight, bias=None):
-        out_h, out_w = self.output_size(x, weight, bias)
-        self.x, self.weight, self.has_bias = np.ascontiguousarray(x), weight, bias is not None
-        self.geometry = weight.shape[2:], self.stride, self.padding, self.dilation
-        self.y = np.empty((len(x), len(weight), out_h, out_w), x.dtype)
-        bias = np.zeros(len(weight), x.dtype) if bias is None else bias
-        self.nanoseconds = work(self.y.size, weight, self.groups, len(x))
-        flat = self.y.reshape(len(x), len(weight), -1)
-        places = np.arange(len(weight)), flat, flat[:, :0].copy()
-        arrays = self.x, 0, self.by_group(weight), bias, x.dtype.type(0), *places
-        jit.run(self.nanoseconds, (fused_kernels.conv2d_clamped, len(x), *self.geometry, *arrays))
-        return self.y
-
-    def backward(self, grad):
-        return super().backward(grad * (self.y > 0))
-
-
-def work(outputs: int, weight: np.ndarray, groups: int, samples: int) -> float:
-    """Nanoseconds that one thread needs, roughly, as conv.Conv2d counts them."""
-    return outputs * weight[0].size * (1 / 60 + groups / (4 * len(weight))) + 500 * samples
-
-
-class ConvReLU2d(Conv2d):
-    """relu(conv(x)) in one pass over the output."""
-
-    def forward(self, x: Any) -> Tensor:
-        op = ConvReLU(self.stride, self.padding, self.dilation, self.groups)
-        return apply(op, *without_none(x, self.weight, self.bias))
-
-
-def with_relu(layer: Conv2d) -> ConvReLU2d:
-    """A new ConvReLU2d with copies of ``layer``'s parameters."""
-    new = ConvReLU2d.__new__(ConvReLU2d)  # past __init__, which would draw weights to throw away
-    vars(new).update(vars(copy.deepcopy(layer)))
     return new
 
 

@@ -1,0 +1,177 @@
+"""Horizontal fusion: parallel convolutions as one, and a Concat that its branches write in place."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.channels import known_kind
+from minidl.compress.fused import ConvInto, ConvReLU2d, Join, recast
+from minidl.engine.tensor import Tensor
+from minidl.nn.containers import Concat, Sequential
+from minidl.nn.functional import floating
+from minidl.nn.layers import Conv2d, Identity
+from minidl.nn.module import Module, Parameter
+
+Chain = list[tuple[str, Module]]  # the modules of a branch, in the order in which they run
+
+
+def merge_parallel_convs(model: Module) -> Module:
+    """A copy in which the first convolutions of a Concat's branches are one where they can be.
+
+    They read the same input: with the same kernel size, stride, padding, dilation and groups, both or none
+    with a ReLU, the filters of all are those of one convolution, whose output is split. And each branch
+    writes straight into its channels of the Concat's output, which is then not copied together. A Concat of
+    which some branch does not end in a convolution stays as it is, so ``fuse`` comes first. The result is
+    for inference. Raises ValueError in training mode.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    if any(module.training for module in model.modules()):
+        raise ValueError("only a model in evaluation mode can be fused: call model.eval()")
+    model = copy.deepcopy(model)
+    for path, module in list(model.named_modules())[::-1]:  # what is within comes first
+        if type(module).forward is Concat.forward:
+            new = in_place(module)
+            if new is not None and path:
+                parent, _, name = path.rpartition(".")
+                setattr(model.layer(parent), name, new)
+            elif new is not None:
+                model = new
+    return model.eval()
+
+
+def in_place(concat: Concat) -> InPlaceConcat | None:
+    chains = {name: chain_of(branch) for name, branch in concat.named_children()}
+    if not all(chain and is_conv(chain[-1][1]) for chain in chains.values()):
+        return None
+    return InPlaceConcat(chains)
+
+
+def chain_of(branch: Module, prefix: str = "") -> Chain:
+    """[(name, module)] of a branch, Sequentials within it resolved."""
+    if type(branch).forward is not Sequential.forward:
+        return [] if known_kind(branch) is Identity else [(prefix or "conv", branch)]
+    return [
+        step
+        for name, child in branch.named_children()
+        for step in chain_of(child, f"{prefix}_{name}" if prefix else name)
+    ]
+
+
+def is_conv(module: Module) -> bool:
+    return type(module).forward in (Conv2d.forward, ConvReLU2d.forward)
+
+
+def geometry(module: Conv2d) -> tuple:
+    """What two convolutions on one input must agree in to be one."""
+    settings = module.kernel_size, module.stride, module.padding, module.dilation, module.groups
+    return (*settings, isinstance(module, ConvReLU2d))
+
+
+def merged_filters(layers: list[Conv2d]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """weight, bias and order of one convolution that computes what ``layers`` do.
+
+    Its output channel i is channel order[i] of the layers' outputs side by side. Without groups that is i;
+    with groups each group of the one has the filters of that group of all.
+    """
+    groups, counts = layers[0].groups, [len(layer.weight.data) for layer in layers]
+    numbers = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    order = np.concatenate([own.reshape(groups, -1) for own in numbers], axis=1).ravel()
+    weight = np.concatenate([layer.weight.data for layer in layers])
+    bias = np.concatenate([bias_of(layer) for layer in layers])
+    return weight[order], bias[order], order
+
+
+def bias_of(layer: Conv2d) -> np.ndarray:
+    weight = layer.weight.data
+    return np.zeros(len(weight), weight.dtype) if layer.bias is None else layer.bias.data
+
+
+class InPlaceConcat(Module):
+    """Branches on one input, each of which writes its channels of the one output.
+
+    ``merged``: which branches begin with one common convolution: [(its name, names of the branches)].
+    ``chains``: what is left of each branch: [(name of the branch, names of its modules)].
+    """
+
+    def __init__(self, chains: dict[str, Chain]) -> None:
+        widths = {name: chain[-1][1].out_channels for name, chain in chains.items()}
+        ends = np.cumsum(list(widths.values()))
+        self.channels = int(ends[-1])
+        self.place = {name: int(end) - widths[name] for name, end in zip(widths, ends, strict=True)}
+        self.merged: list[tuple[str, list[str]]] = []
+        self.chains: list[tuple[str, list[str]]] = []
+        chains = {name: list(chain) for name, chain in chains.items()}
+        sources = self.merge(chains)
+        for name, chain in chains.items():
+            self.add_chain(name, chain, sources.get(name))
+
+    def merge(self, chains: dict[str, Chain]) -> dict[str, int]:
+        """Make one of the first modules where they fit; where each branch then finds its input channels."""
+        groups: dict[tuple, list[str]] = {}
+        for name, chain in chains.items():
+            if is_conv(chain[0][1]) and (len(chain) == 1 or is_conv(chain[1][1])):
+                groups.setdefault(geometry(chain[0][1]), []).append(name)
+        sources = {}
+        for names in groups.values():
+            if len(names) > 1:
+                layers = [chains[name].pop(0)[1] for name in names]
+                widths = np.array([layer.out_channels for layer in layers])
+                apart = np.array([bool(chains[name]) for name in names])  # more modules follow
+                starts = np.cumsum(widths * apart) - widths * apart
+                rows = [
+                    -1 - (start + np.arange(width)) if more else self.place[name] + np.arange(width)
+                    for name, start, width, more in zip(names, starts, widths, apart, strict=True)
+                ]
+                sources |= dict(zip(names, map(int, starts), strict=True))
+                self.add_merged(names, layers, np.concatenate(rows))
+        return sources
+
+    def add_merged(self, names: list[str], layers: list[Conv2d], rows: np.ndarray) -> None:
+        weight, bias, order = merged_filters(layers)
+        new = into(layers[0], 0, rows[order])
+        new.out_channels = len(weight)
+        new.weight, new.bias = Parameter(weight), Parameter(bias)
+        title = "_and_".join(names)
+        self.add_module(title, new)
+        self.merged.append((title, names))
+
+    def add_chain(self, branch: str, chain: Chain, source: int | None) -> None:
+        """The modules of a branch; the first reads from ``source`` on if what came before it was merged."""
+        names = []
+        for i, (name, module) in enumerate(chain):
+            reads_part = i == 0 and source is not None
+            if i == len(chain) - 1:
+                rows = self.place[branch] + np.arange(module.out_channels)
+                module = into(module, source if reads_part else 0, rows)
+            elif reads_part:
+                module = into(module, source, -1 - np.arange(module.out_channels))
+            names.append(f"{branch}_{name}")
+            self.add_module(names[-1], module)
+        self.chains.append((branch, names))
+
+    def forward(self, x: Any) -> Tensor:
+        x = floating(x)
+        if x.requires_grad:
+            raise ValueError("outputs written in place have no gradients: use the model before merging")
+        join, begun = Join(self.channels), {}
+        for title, branches in self.merged:
+            begun |= dict.fromkeys(branches, getattr(self, title)(x, join))
+        for branch, names in self.chains:
+            y = begun.get(branch, x)
+            for name in names:
+                module = getattr(self, name)
+                y = module(y, join) if isinstance(module, ConvInto) else module(y)
+        return Tensor(join.array)
+
+
+def into(layer: Conv2d, source: int, rows: np.ndarray) -> ConvInto:
+    """The layer, reading from channel ``source`` on and writing to ``rows``."""
+    new = recast(layer, ConvInto)
+    new.source, new.rows = source, rows
+    new.least = 0.0 if isinstance(layer, ConvReLU2d) else -math.inf
+    return new

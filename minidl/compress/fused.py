@@ -1,0 +1,108 @@
+"""Convolutions that clamp their output, and lay it where it is wanted, before it leaves the cache."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from minidl.compress import fused_kernels
+from minidl.engine import conv, jit
+from minidl.engine.tensor import Tensor, apply
+from minidl.nn.functional import floating, without_none
+from minidl.nn.layers import Conv2d
+
+
+class ConvReLU(conv.Conv2d):
+    """y = max(conv(x), 0).  y > 0 exactly where conv(x) > 0, so that backward needs nothing but y."""
+
+    def forward(self, x, weight, bias=None):
+        out_h, out_w = self.output_size(x, weight, bias)
+        self.x, self.weight, self.has_bias = np.ascontiguousarray(x), weight, bias is not None
+        self.geometry = weight.shape[2:], self.stride, self.padding, self.dilation
+        self.nanoseconds = work(len(x), weight, self.groups, out_h * out_w)
+        self.y = np.empty((len(x), len(weight), out_h, out_w), x.dtype)
+        everywhere = np.arange(len(weight))
+        convolve(self, self.x, 0, weight, bias, 0.0, everywhere, self.y, self.y[:, :0])
+        return self.y
+
+    def backward(self, grad):
+        return super().backward(grad * (self.y > 0))
+
+
+def convolve(op, x, source, weight, bias, least, rows, y, rest):
+    """max(conv(x) + bias, least), output channel by output channel into y or rest: see ``conv2d_clamped``."""
+    bias = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
+    geometry = weight.shape[2:], op.stride, op.padding, op.dilation
+    flat = [np.ascontiguousarray(a).reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (y, rest)]
+    nanoseconds = work(len(x), weight, op.groups, flat[0].shape[2])
+    arrays = x, source, op.by_group(weight), bias, x.dtype.type(least), rows, *flat
+    jit.run(nanoseconds, (fused_kernels.conv2d_clamped, len(x), *geometry, *arrays))
+
+
+def work(samples: int, weight: np.ndarray, groups: int, places: int) -> float:
+    """Nanoseconds that one thread needs, roughly, as conv.Conv2d counts them."""
+    outputs = samples * len(weight) * places
+    return outputs * weight[0].size * (1 / 60 + groups / (4 * len(weight))) + 500 * samples
+
+
+class ConvReLU2d(Conv2d):
+    """relu(conv(x)) in one pass over the output."""
+
+    def forward(self, x: Any) -> Tensor:
+        op = ConvReLU(self.stride, self.padding, self.dilation, self.groups)
+        return apply(op, *without_none(x, self.weight, self.bias))
+
+
+def with_relu(layer: Conv2d) -> ConvReLU2d:
+    """A new ConvReLU2d with copies of ``layer``'s parameters."""
+    return recast(layer, ConvReLU2d)
+
+
+def recast(layer: Conv2d, kind: type) -> Any:
+    """A copy of ``layer`` as a subclass of Conv2d, past __init__, which would draw weights to throw away."""
+    new = kind.__new__(kind)
+    vars(new).update(vars(copy.deepcopy(layer)))
+    return new
+
+
+class Join:
+    """The output (N, channels, H, W) that several convolutions write, made when the first knows H and W."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self.array: np.ndarray | None = None
+
+    def sized(self, samples: int, height: int, width: int, dtype: np.dtype) -> np.ndarray:
+        shape = samples, self.channels, height, width
+        if self.array is None:
+            self.array = np.empty(shape, dtype)
+        if self.array.shape != shape:
+            raise ValueError(f"the branches differ in height or width: {self.array.shape} and {shape}")
+        return self.array
+
+
+class ConvInto(Conv2d):
+    """A convolution that reads channels of a larger array and writes into the outputs' common one.
+
+    It reads in_channels channels from ``source`` on. Output channel o becomes channel rows[o] of the join,
+    or, where rows[o] is negative, channel -1 - rows[o] of a result of its own. For inference alone.
+    """
+
+    source: int
+    rows: np.ndarray
+    least: float  # 0 with a ReLU, else -inf
+
+    def forward(self, x: Any, join: Join) -> Tensor:
+        x = np.ascontiguousarray(floating(x).data)
+        weight = self.weight.data.astype(x.dtype, copy=False)
+        bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
+        op = conv.Conv2d(self.stride, self.padding, self.dilation, self.groups)
+        own = x[:, self.source : self.source + self.in_channels]
+        out_h, out_w = op.output_size(own, weight, bias)
+        apart = int(np.sum(self.rows < 0))
+        rest = np.empty((len(x), apart, out_h, out_w), x.dtype)
+        y = rest[:, :0] if apart == len(self.rows) else join.sized(len(x), out_h, out_w, x.dtype)
+        convolve(op, x, self.source, weight, bias, self.least, self.rows, y, rest)
+        return Tensor(rest if apart else y[:, self.rows.min() : self.rows.max() + 1])
