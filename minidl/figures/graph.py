@@ -16,10 +16,10 @@ MAX_NODES = 80
 OPERATION, LEAF, CONSTANT = "operation", "leaf with gradient", "leaf without gradient"
 _FILL = {OPERATION: SKY_BLUE, LEAF: ORANGE, CONSTANT: "0.85"}
 
-_GAP = 0.3  # inches between boxes of a layer
+GAP = 0.3  # inches between boxes of a layer
 _ROW_GAP = 0.45  # inches between layers
-_MARGIN = 0.15
-_LEGEND = 0.55
+MARGIN = 0.15
+LEGEND = 0.55
 
 
 def draw_graph(tensor: Tensor) -> Figure:
@@ -39,13 +39,13 @@ def draw_graph(tensor: Tensor) -> Figure:
         )
     texts = [_text(node) for node in nodes]
     sizes = [_box_size(text, len(node.inputs)) for text, node in zip(texts, nodes, strict=True)]
-    layout = place([node.inputs for node in nodes], [width for width, _ in sizes], _GAP)
+    layout = place([node.inputs for node in nodes], [width for width, _ in sizes], GAP)
     with style():
         kinds = [kind for kind in _FILL if kind in map(_kind, nodes)]
-        axes, rows = _canvas(layout, sizes, _legend_width(kinds))
+        axes, rows = canvas(layout, sizes, _legend_width(kinds))
         for n, node in enumerate(nodes):
             for slot, source in enumerate(node.inputs):
-                _draw_edge(axes, _edge_points(layout, rows, sizes, source, n, slot, len(node.inputs)))
+                draw_edge(axes, edge_points(layout, rows, sizes, source, n, slot, len(node.inputs)))
         for node, text, size, x, layer in zip(nodes, texts, sizes, layout.x, layout.layer, strict=True):
             _draw_box(axes, x, sum(rows[layer]) / 2, size, text, _kind(node))
         _draw_legend(axes, kinds)
@@ -80,26 +80,26 @@ def _box_size(text: str, operands: int) -> tuple[float, float]:
     return max(text_width(text) + 0.3, 0.6, 0.14 * operands), text_height(text) + 0.16
 
 
-def _canvas(
+def canvas(
     layout: Layout, sizes: list[tuple[float, float]], legend_width: float
 ) -> tuple[Axes, list[tuple[float, float]]]:
     """Axes measured in inches, y downward, and the y of the top and the bottom of each layer."""
-    rows, top = [], _LEGEND
+    rows, top = [], LEGEND
     for layer in range(max(layout.layer) + 1):
         height = max(size[1] for size, own in zip(sizes, layout.layer, strict=True) if own == layer)
         rows.append((top, top + height))
         top += height + _ROW_GAP
     right_edges = [x + width / 2 for x, (width, _) in zip(layout.x, sizes, strict=True)]
     right_edges += [x for points in layout.bends.values() for _, x in points]
-    width, height = max(right_edges) + 2 * _MARGIN, rows[-1][1] + _MARGIN
+    width, height = max(right_edges) + 2 * MARGIN, rows[-1][1] + MARGIN
     spare = max(0.0, legend_width - width)
     axes = new_figure(width + spare, height).add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-_MARGIN - spare / 2, width - _MARGIN + spare / 2), ylim=(height, 0))
+    axes.set(xlim=(-MARGIN - spare / 2, width - MARGIN + spare / 2), ylim=(height, 0))
     axes.axis("off")
     return axes, rows
 
 
-def _edge_points(
+def edge_points(
     layout: Layout, rows: list, sizes: list, source: int, node: int, slot: int, slots: int
 ) -> list[tuple[float, float]]:
     """From the bottom of the source's box to the operand's place on top of the node's.
@@ -118,7 +118,7 @@ def _edge_points(
     return [*points, (port, node_top), (port, (node_top + node_bottom - sizes[node][1]) / 2)]
 
 
-def _draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
+def draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
     """A curve that passes every point vertically."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
@@ -148,10 +148,10 @@ def _draw_box(axes: Axes, x: float, y: float, size: tuple[float, float], text: s
 
 
 def _draw_legend(axes: Axes, kinds: list[str]) -> None:
-    x = min(axes.get_xlim()) + _MARGIN
+    x = min(axes.get_xlim()) + MARGIN
     for kind in kinds:
-        _draw_box(axes, x + 0.15, _LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
-        axes.text(x + 0.38, _LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
+        _draw_box(axes, x + 0.15, LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
+        axes.text(x + 0.38, LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
         x += _legend_width([kind])
 
 

@@ -1,0 +1,120 @@
+"""The picture of a network: its modules as boxes, what reads what as arrows."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from minidl.compress.flow import INPUT, Step, cost, flow, launches
+from minidl.compress.fused import ConvInto, ConvReLU2d
+from minidl.figures.graph import GAP, LEGEND, MARGIN, canvas, draw_edge, edge_points
+from minidl.figures.layout import place
+from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, style, text_height, text_width
+from minidl.nn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Linear,
+    MaxPool2d,
+    short,
+)
+from minidl.nn.module import Module
+
+MAX_BOXES = 80
+SUMS, OTHER, FREE = "launch: convolution or Linear", "launch: anything else", "no launch"
+_LOOK = {
+    SUMS: {"facecolor": SKY_BLUE, "boxstyle": "square,pad=0"},
+    OTHER: {"facecolor": ORANGE, "boxstyle": "round,pad=0,rounding_size=0.08"},
+    FREE: {"facecolor": "white", "boxstyle": "square,pad=0", "linestyle": "--"},
+}
+
+
+def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> Figure:
+    """Draw what a network does with one image, input above output, and say what it costs.
+
+    Each box is a module that computes something, or the join of several branches, with the shape of its
+    output; what moves no memory is dashed (Flatten, a Concat written in place). Above it stand the launches,
+    bytes and multiply-adds of ``compress.fuse.cost``. input_shape: of one image, (C, H, W).
+    Raises ValueError for more than 80 boxes.
+    """
+    costs = cost(model, input_shape)
+    steps = flow(model, np.zeros((1, *input_shape), np.float32))
+    if len(steps) >= MAX_BOXES:
+        raise ValueError(
+            f"a picture of more than {MAX_BOXES} boxes cannot be read, there are {len(steps)}: draw a part"
+        )
+    inputs = [()] + [tuple(source - INPUT for source in step.sources) for step in steps]  # 0 is the input
+    texts = ["input\n" + _shape((1, *input_shape))] + [_text(step) for step in steps]
+    kinds = [FREE] + [_kind(step.module) for step in steps]
+    sizes = [(max(text_width(text) + 0.3, 0.9), text_height(text) + 0.16) for text in texts]
+    layout = place(inputs, [width for width, _ in sizes], GAP)
+    shown = [kind for kind in _LOOK if kind in kinds]
+    with style():
+        axes, rows = canvas(layout, sizes, sum(map(_legend_width, shown)))
+        for node, sources in enumerate(inputs):
+            for slot, source in enumerate(sources):
+                draw_edge(axes, edge_points(layout, rows, sizes, source, node, slot, len(sources)))
+        for text, kind, size, x, layer in zip(texts, kinds, sizes, layout.x, layout.layer, strict=True):
+            _draw_box(axes, x, sum(rows[layer]) / 2, size, text, kind)
+        _draw_legend(axes, shown)
+        numbers = f"{costs.launches} launches, {costs.bytes / 1024:,.0f} KB of activations moved"
+        numbers += f", {costs.multiply_adds / 1e6:.2f} million multiply-adds"
+        axes.set_title(f"{title}\n{numbers}" if title else numbers)
+    return axes.figure
+
+
+def _kind(module: Module) -> str:
+    if not launches(module):
+        return FREE
+    return SUMS if isinstance(module, Conv2d | Linear) else OTHER
+
+
+def _text(step: Step) -> str:
+    return f"{_name(step.module)}\n{_shape(step.shape)}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    """Of one image: 16 × 8 × 8."""
+    return " × ".join(map(str, shape[1:])) or "a number"
+
+
+def _name(module: Module) -> str:
+    if isinstance(module, Conv2d):
+        relu = isinstance(module, ConvReLU2d) or (isinstance(module, ConvInto) and module.least == 0)
+        return f"{_window(module, 'conv')}{' + ReLU' if relu else ''}"
+    if isinstance(module, MaxPool2d):
+        return _window(module, "mean pool" if isinstance(module, AvgPool2d) else "max pool")
+    names = {AdaptiveAvgPool2d: "mean of each channel", BatchNorm: "BatchNorm"}
+    for kind, name in names.items():
+        if isinstance(module, kind):
+            return name
+    words = {"Residual": "add", "Concat": "concat", "InPlaceConcat": "concat, in place"}
+    return words.get(type(module).__name__, type(module).__name__)
+
+
+def _window(module: Conv2d | MaxPool2d, what: str) -> str:
+    height, width = module.kernel_size
+    stride = f", stride {short(module.stride)}" if module.stride != (1, 1) else ""
+    return f"{height}×{width} {what}{stride}"
+
+
+def _draw_box(axes: Axes, x: float, y: float, size: tuple[float, float], text: str, kind: str) -> None:
+    width, height = size
+    look = {"edgecolor": "0.2", "linewidth": 1.0, "zorder": 2, **_LOOK[kind]}
+    axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, **look))
+    axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=BLACK, zorder=3)
+
+
+def _draw_legend(axes: Axes, kinds: list[str]) -> None:
+    x = min(axes.get_xlim()) + MARGIN
+    for kind in kinds:
+        _draw_box(axes, x + 0.15, LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
+        axes.text(x + 0.38, LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
+        x += _legend_width(kind)
+
+
+def _legend_width(kind: str) -> float:
+    return 0.38 + text_width(kind) + 0.25
