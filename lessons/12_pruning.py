@@ -39,19 +39,16 @@ from minidl.compress.prune import (
     sparsity,
     taylor_scores,
 )
-from minidl.data import cached, cached_runs, load_digits, random_rotation
+from minidl.data import cached_runs, random_rotation
 from minidl.figures import curves_with_bands, image_grid, save, signed_map
 from minidl.figures.pruning import norm_histograms, pruning_loop
 from minidl.nn.models import small_cnn
 from minidl.train import Adam, evaluate, fit
 from minidl.train.intervals import paired_difference, t_interval
+from minidl.train.networks import digits_network, digits_split
 from minidl.train.schedules import cosine
 
-digits, test = load_digits()
-order = np.random.default_rng(12).permutation(len(digits[0]))
-validation = digits[0][order[:288]], digits[1][order[:288]]
-train = digits[0][order[288:]], digits[1][order[288:]]
-DENSE = {"widths": [16, 32, 64], "epochs": 12, "lr": 3e-3}
+train, validation, test = digits_split()
 
 
 def train_network(model, epochs, lr, rng):
@@ -62,21 +59,8 @@ def train_network(model, epochs, lr, rng):
     return model
 
 
-def dense_network(seed, widths, epochs, lr):
-    rng = np.random.default_rng(seed)
-    model = small_cnn(in_channels=1, num_classes=10, widths=widths, rng=rng)
-    return train_network(model, epochs, lr, rng).state_dict()
-
-
-def network(seed, dense):
-    model = small_cnn(in_channels=1, num_classes=10, widths=dense["widths"])
-    model.load_state_dict(cached("12_dense", {"seed": seed, **dense}, dense_network))
-    return model.eval()
-
-
 SEEDS = range(5)
-cached_runs("12_dense", [{"seed": seed, **DENSE} for seed in SEEDS], dense_network)
-networks = [network(seed, DENSE) for seed in SEEDS]
+networks = [digits_network(seed) for seed in SEEDS]  # 12 epochs each
 dense_accuracy = np.array([evaluate(model, *test).accuracy for model in networks])
 print(f"test accuracy of the dense networks {t_interval(dense_accuracy)}")
 
@@ -170,10 +154,10 @@ def scores_by(rule, model, layer, rng):
     return random_scores(model.layer(layer), rng)
 
 
-def rule_grid(seed, dense, rules, amounts, finetune_epochs, lr):
+def rule_grid(seed, rules, amounts, finetune_epochs, lr):
     """Accuracies (rules, layers, amounts) of one layer pruned, and (rules, amounts, 2) of all pruned: before
     and after finetuning."""
-    whole, rng, alone, together = network(seed, dense), np.random.default_rng(seed), [], []
+    whole, rng, alone, together = digits_network(seed), np.random.default_rng(seed), [], []
     for rule in rules:
         scores = {layer: scores_by(rule, whole, layer, rng) for layer in layers}
         for amount in amounts:
@@ -190,7 +174,7 @@ def rule_grid(seed, dense, rules, amounts, finetune_epochs, lr):
     return {"alone": alone.transpose(0, 2, 1), "together": together}
 
 
-recipe = {"dense": DENSE, "rules": list(RULES), "amounts": list(AMOUNTS), "finetune_epochs": 3, "lr": 3e-3}
+recipe = {"rules": list(RULES), "amounts": list(AMOUNTS), "finetune_epochs": 3, "lr": 3e-3}
 grids = cached_runs("12_rules", [{"seed": seed, **recipe} for seed in SEEDS], rule_grid)
 alone = np.array([grid["alone"] for grid in grids])  # (seeds, rules, layers, amounts)
 together = np.array([grid["together"] for grid in grids])  # (seeds, rules, amounts, before or after)
@@ -279,12 +263,12 @@ def weight_masks(way, model, amount, rng):
     return {path: magnitude_mask(weight, amount) for path, weight in weights.items()}
 
 
-def weight_grid(seed, dense, ways, shares, finetune_epochs, lr):
+def weight_grid(seed, ways, shares, finetune_epochs, lr):
     """Accuracies (ways, shares, 2): before and after finetuning."""
     rng, accuracies = np.random.default_rng(seed), []
     for way in ways:
         for share in shares:
-            model = network(seed, dense)
+            model = digits_network(seed)
             apply_masks(model, weight_masks(way, model, share, rng))
             accuracies.append(evaluate(model, *test).accuracy)
             train_network(model, finetune_epochs, lr, np.random.default_rng(seed))
@@ -292,7 +276,7 @@ def weight_grid(seed, dense, ways, shares, finetune_epochs, lr):
     return {"accuracies": np.array(accuracies).reshape(len(ways), len(shares), 2)}
 
 
-recipe = {"dense": DENSE, "ways": list(WAYS), "shares": list(SHARES), "finetune_epochs": 3, "lr": 3e-3}
+recipe = {"ways": list(WAYS), "shares": list(SHARES), "finetune_epochs": 3, "lr": 3e-3}
 grids = cached_runs("12_weights", [{"seed": seed, **recipe} for seed in SEEDS], weight_grid)
 by_weight = np.array([grid["accuracies"] for grid in grids])  # (seeds, ways, shares, 2)
 curves = {
@@ -417,8 +401,8 @@ def round_weights(model):
     return saved
 
 
-def slim_and_round(seed, dense, finetune_epochs, lr):
-    model = network(seed, dense)
+def slim_and_round(seed, finetune_epochs, lr):
+    model = digits_network(seed)
     rows = [(evaluate(model, *test).accuracy, dense_bytes(model))]
     slim = remove_masked_filters(apply_masks(model, filter_masks(model, amount=0.5)))
     train_network(slim, finetune_epochs, lr, np.random.default_rng(seed))
@@ -426,13 +410,13 @@ def slim_and_round(seed, dense, finetune_epochs, lr):
     saved = round_weights(slim)
     rows.append((evaluate(slim, *test).accuracy, dense_bytes(slim) - saved))
     rng = np.random.default_rng(100 + seed)
-    scratch = small_cnn(in_channels=1, num_classes=10, widths=[w // 2 for w in dense["widths"]], rng=rng)
-    train_network(scratch, dense["epochs"] + finetune_epochs, lr, rng)
+    scratch = small_cnn(in_channels=1, num_classes=10, widths=(8, 16, 32), rng=rng)
+    train_network(scratch, 12 + finetune_epochs, lr, rng)
     rows.append((evaluate(scratch, *test).accuracy, dense_bytes(scratch)))
     return {"rows": np.array(rows)}
 
 
-recipe = {"dense": DENSE, "finetune_epochs": 6, "lr": 3e-3}
+recipe = {"finetune_epochs": 6, "lr": 3e-3}
 runs = cached_runs("12_slim", [{"seed": seed, **recipe} for seed in SEEDS], slim_and_round)
 rows = np.array([run["rows"] for run in runs])  # (seeds, 4, accuracy and bytes)
 for i, name in enumerate(("dense", "half the filters", "and 8 bits", "small from scratch")):
