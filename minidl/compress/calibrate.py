@@ -68,8 +68,7 @@ class Histogram:
         if other.bins != self.bins:
             raise ValueError(f"only histograms of as many bins can be merged: {self.bins} and {other.bins}")
         self.grow_to(other.max)
-        wider = coarser(other.counts, self.exponent - other.exponent)
-        self.counts = self.counts + wider
+        self.counts = self.counts + coarser(other.counts, self.exponent - other.exponent)
         self.zeros += other.zeros
         return self
 
@@ -84,7 +83,7 @@ class Histogram:
 
 
 def coarser(counts: np.ndarray, halvings: int) -> np.ndarray:
-    """The counts over a range 2^halvings times as wide, in as many bins."""
+    """The counts (bins,) over a range 2^halvings times as wide, in as many bins: pairs of bins become one."""
     for _ in range(min(halvings, len(counts).bit_length())):
         counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))
     return counts
@@ -99,12 +98,15 @@ def max_threshold(histogram: Histogram) -> float:
 
 
 def percentile_threshold(histogram: Histogram, percentile: float = 99.9) -> float:
-    """The least T of the bins' upper edges with ``percentile`` percent of the numbers below it; at most
-    max |r|. 100 gives max |r|."""
-    share = check_number("percentile", percentile, 0, 100) / 100
-    cumulative = np.cumsum(checked(histogram).counts)
-    i = int(np.searchsorted(cumulative, share * cumulative[-1]))
-    return min((i + 1) * histogram.width, histogram.max)
+    """The upper edge of the bin below which ``percentile`` percent of all |r| lie, at most max |r|."""
+    percentile = check_number("percentile", percentile, 0, 100)
+    return min(bins_holding(checked(histogram).counts, percentile) * histogram.width, histogram.max)
+
+
+def bins_holding(counts: np.ndarray, percentile: float) -> int:
+    """The least number of bins, at least 1, that hold ``percentile`` percent of all counts (bins,)."""
+    cumulative = np.cumsum(counts)
+    return int(np.searchsorted(cumulative, percentile * cumulative[-1] / 100)) + 1
 
 
 def mse_threshold(histogram: Histogram, bits: int = 8) -> float:
@@ -142,9 +144,12 @@ def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarra
       P  the first i bins, what lies beyond being added to the last of them;
       Q  the first i bins without it, made into 2^(bits-1) levels, the count of each level being spread
          evenly over those of its bins that are not empty.
-    Both are divided by their sums. Where Q is 0 and P is not, the divergence is infinite. Numbers that are
-    exactly 0 are represented exactly at any T, so they are left out. There is no canonical recipe: this one
-    is Migacz's but for the zeros and for levels that need not have equally many bins.
+    Both are divided by the sum of P: what Q has lost it does not get back. Where Q is 0 and P is not, the
+    divergence is infinite. Numbers that are exactly 0 are represented exactly at any T: they are left out.
+
+    There is no canonical recipe. This one is Migacz's (2017) but for three things: he keeps the zeros, gives
+    every level equally many bins, and divides Q by its own sum; then a T that leaves of discrete values,
+    such as pixels, only the smallest has divergence 0.
     """
     counts, levels = nonzero_counts(histogram), 2 ** (checked_bits(bits) - 1)
     thresholds = edges(histogram, first=min(levels, len(counts)))
@@ -155,20 +160,20 @@ def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarra
 
 
 def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
-    """KL(P || Q) of ``kl_curve`` for one candidate: counts (i,) below T, and how many lie beyond."""
+    """KL(P || Q) of ``kl_curve`` for one candidate: counts (bins,) below T, and how many numbers lie beyond.
+
+    With more bins than levels, bin i belongs to level floor(i levels / bins).
+    """
+    bins = np.arange(len(counts))
+    level = bins * levels // len(counts) if len(counts) > levels else bins
     P = counts.astype(np.float64)
     P[-1] += tail
-    level = np.arange(len(counts)) * levels // len(counts) if len(counts) > levels else np.arange(len(counts))
     occupied = counts > 0
-    sums = np.bincount(level, weights=counts)
-    bins = np.bincount(level, weights=occupied)
-    Q = np.where(occupied, (sums / np.maximum(bins, 1))[level], 0.0)
-    if not P.any():
-        return 0.0
+    sums, shares = np.bincount(level, counts), np.bincount(level, occupied)
+    Q = occupied * (sums / np.maximum(shares, 1))[level]
     if np.any((P > 0) & (Q == 0)):
         return math.inf
-    P, Q = P[P > 0] / P.sum(), Q[P > 0] / Q.sum()
-    return float(np.sum(P * np.log(P / Q)))
+    return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 1))
 
 
 # ---- what the thresholds share
