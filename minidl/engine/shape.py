@@ -6,7 +6,7 @@ from types import EllipsisType
 
 import numpy as np
 
-from minidl.engine.checks import check_number
+from minidl.engine.checks import check_int, check_number
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import normalize_axis
 
@@ -25,6 +25,8 @@ class Reshape(Move):
 
     def forward(self, x):
         self.x_shape = x.shape
+        for length in self.shape:
+            check_int("each length of a shape, or -1 for what is left,", length, -1)
         return x.reshape(self.shape)
 
     def backward(self, grad):
@@ -123,6 +125,8 @@ class Concatenate(Op):
 
     def forward(self, *arrays):
         axis = self.axis
+        if not isinstance(axis, int | np.integer):
+            raise TypeError(f"axis must be an int, got {axis!r}")
         self.ends = np.cumsum([a.shape[axis] if -a.ndim <= axis < a.ndim else 0 for a in arrays])
         return np.concatenate(arrays, axis)
 
@@ -137,6 +141,8 @@ class Stack(Op):
         self.axis = axis
 
     def forward(self, *arrays):
+        if not isinstance(self.axis, int | np.integer):
+            raise TypeError(f"axis must be an int, got {self.axis!r}")
         return np.stack(arrays, self.axis)
 
     def backward(self, grad):

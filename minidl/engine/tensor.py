@@ -135,6 +135,8 @@ class Tensor(Value):
         fits = dtype.kind in "iub" or dtype in (np.float32, np.float64)
         if not fits or array.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds float32/64, integers or bools, not {array.dtype} as {dtype}")
+        if dtype.kind in "iu" and array.dtype != dtype:
+            _check_range(array, dtype)
         self._data = array.astype(dtype, copy=False)
         self.name = name
         if requires_grad:
@@ -324,6 +326,14 @@ class Tensor(Value):
             "a Tensor is not written into, since a graph may still need its old values: make a new one with "
             "minidl.where(mask, value, t), or outside any graph change the array with t.data[index] = value"
         )
+
+
+def _check_range(array: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse numbers that an integer dtype cannot hold, which NumPy would turn into others."""
+    info = np.iinfo(dtype)
+    outside = ~((array >= info.min) & (array < float(info.max + 1)))  # NaN is outside of every range
+    if outside.any():
+        raise ValueError(f"{dtype} holds {info.min} ... {info.max}, got {array[outside].flat[0]}")
 
 
 def _one_tuple(arguments: tuple) -> tuple:

@@ -203,7 +203,7 @@ class Module:
             raise ValueError("the state does not fit the model:\n  " + "\n  ".join(problems))
         for key, module, name in self._state():
             old = getattr(module, name)
-            new = np.array(state[key], dtype=old.dtype)
+            new = np.asarray(state[key]).astype(old.dtype)  # a copy
             if isinstance(old, Parameter):
                 old.data = new if old.mask is None else np.where(old.mask, new, 0)
             else:

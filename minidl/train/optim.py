@@ -129,7 +129,7 @@ class Optimizer:
         params = self.parameters()
         self.state = {
             params[i]: {
-                key: int(s[key]) if key == "step" else np.array(s[key], params[i].dtype)
+                key: int(s[key]) if key == "step" else np.asarray(s[key]).astype(params[i].dtype)
                 for key in self.state_names
             }
             for i, s in state_dict["state"].items()
@@ -286,10 +286,17 @@ class AdamW(Adam):
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients by one factor so that their common L2 norm is at most ``max_norm``; return the norm
-    that it was. FloatingPointError, and nothing scaled, if that is not finite (Pascanu et al. 2013)."""
+    that it was. Pruned weights (False in ``Parameter.mask``) do not count, since no step moves them.
+    FloatingPointError, and nothing scaled, if the norm is not finite (Pascanu et al. 2013)."""
     positive_number("max_norm", max_norm)
-    grads = [p.grad for p in several(parameters) if p.grad is not None]
-    norm = math.sqrt(sum(float(np.square(grad, dtype=np.float64).sum()) for grad in grads))
+    parameters = [p for p in several(parameters) if p.grad is not None]
+    grads = [p.grad for p in parameters]
+    masks = [True if getattr(p, "mask", None) is None else p.mask for p in parameters]
+    squares = [
+        float(np.square(grad, dtype=np.float64).sum(where=mask))
+        for grad, mask in zip(grads, masks, strict=True)
+    ]
+    norm = math.sqrt(sum(squares))
     if not math.isfinite(norm):
         raise FloatingPointError(
             f"the norm of the gradients is {norm}: minidl.detect_anomaly() finds the cause"

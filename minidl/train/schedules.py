@@ -68,7 +68,11 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
     every = positive_int("every", every)
 
     def schedule(step: int) -> float:
-        return value * factor ** (check_step(step) // every)
+        decays = check_step(step) // every
+        try:
+            return value * factor**decays
+        except OverflowError:
+            raise ValueError(f"{value:g} times {factor:g}^{decays} is too large for a number") from None
 
     return schedule
 

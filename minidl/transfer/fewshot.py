@@ -277,6 +277,8 @@ def _checked_labels(labels: np.ndarray) -> np.ndarray:
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.ndim != 1 or len(labels) == 0:
         raise ValueError(f"labels must have shape (N,), not empty, got {labels.shape}")
+    if labels.dtype.kind == "u" and labels.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"labels must fit int64, got {labels.max()}")
     return labels.astype(np.int64)
 
 

@@ -94,6 +94,8 @@ def gradual_unfreeze(
     Source: Howard and Ruder 2018, arXiv:1801.06146.
     """
     names = trainable_children(model) if layers is None else list(layers)
+    if not names:
+        raise ValueError("layers must name at least one layer; freeze(model) freezes them all")
     parts = [model.layer(name) for name in names]
     first = max(len(parts) - positive_int("count", count), 0)
     freeze(model)

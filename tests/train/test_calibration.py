@@ -217,6 +217,7 @@ def test_huge_logits_are_fitted_without_overflow():
         (lambda: fit_temperature(np.array([[np.inf, 0]]), [0]), ValueError, "logits must be finite"),
         (lambda: fit_temperature(P, Y, bounds=(0, 20)), ValueError, "0 < low <= 1 <= high"),
         (lambda: fit_temperature(P, Y, bounds=(2, 20)), ValueError, "got 2 and 20"),
+        (lambda: fit_temperature(P * 1e200, Y), ValueError, "logits must be below 1e150 in size"),
         (lambda: fit_temperature(P, Y, bounds=5), TypeError, "two temperatures, got 5"),
     ],
 )

@@ -115,6 +115,13 @@ def test_clipping_shortens_the_common_gradient_without_turning_it(grads, max_nor
         assert np.allclose(p.grad, np.array(grad) * min(1, max_norm / max(norm, 1e-9)))
 
 
+def test_clipping_does_not_count_the_gradients_of_pruned_weights():
+    p = nn.Parameter(np.zeros(3))
+    p.mask, p.grad = np.array([True, False, True]), np.array([3.0, 100.0, 4.0])
+    assert clip_grad_norm([p], 2.5) == 5
+    assert p.grad[[0, 2]].tolist() == [1.5, 2.0]
+
+
 def test_clipping_leaves_short_gradients_and_missing_ones_alone():
     a, b = parameter(1.0), parameter(1.0)
     a.grad = np.array([0.1])

@@ -100,6 +100,7 @@ def test_a_schedule_remembers_nothing():
         (lambda: exponential(1.0, 0.0, 5), ValueError, "start and end must be above 0"),
         (lambda: step_decay(1.0, -0.5, 5), ValueError, "factor must be finite and at least 0"),
         (lambda: step_decay(1.0, 0.5, 0), ValueError, "every must be at least 1"),
+        (lambda: step_decay(1.0, 10.0, 1)(400), ValueError, r"1 times 10\^400 is too large"),
         (lambda: with_warmup(0.1, 5), TypeError, "schedule must be a function of the step, got 0.1"),
         (lambda: with_warmup(constant(0.1), -1), ValueError, "warmup_steps must be at least 0, got -1"),
         (lambda: with_warmup(constant(0.1), 1.5), TypeError, "warmup_steps must be an integer"),

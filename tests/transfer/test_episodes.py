@@ -100,6 +100,12 @@ BAD = [
     (knn_predict, (ROWS[:0], LABELS[:0], ROWS), ValueError, r"support must be rows .*, got \(0, 3\)"),
     (knn_predict, (ROWS, LABELS.astype(float), ROWS), TypeError, "labels must be integers, got float64"),
     (knn_predict, (ROWS, ROWS.astype(int), ROWS), ValueError, r"labels must have shape \(N,\)"),
+    (
+        knn_predict,
+        (ROWS, LABELS.astype(np.uint64) + np.uint64(2**63), ROWS),
+        ValueError,
+        "labels must fit int64, got 922",
+    ),
     (knn_predict, (ROWS, LABELS, [["a", "b", "c"]]), TypeError, "queries must be real numbers"),
     (
         knn_predict,

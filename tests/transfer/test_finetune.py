@@ -494,6 +494,7 @@ FEATURES, CLASSES = rows(0)
         (lambda: unfreeze(None), TypeError, "expected a Module"),
         (lambda: frozen_report({}), TypeError, "expected a Module, got dict"),
         (lambda: gradual_unfreeze(MODEL, 0), ValueError, "count must be at least 1, got 0"),
+        (lambda: gradual_unfreeze(MODEL, 1, []), ValueError, "layers must name at least one layer"),
         (lambda: gradual_unfreeze(MODEL, 1, ["blok1"]), ValueError, "no layer 'blok1'.*nearest: block1"),
         (lambda: replace_head(MODEL, 0), ValueError, "out_features must be at least 1"),
         (lambda: replace_head(MODEL, 3, head="block1"), TypeError, "'block1' must be a Linear"),
