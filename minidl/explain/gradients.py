@@ -1,0 +1,179 @@
+"""Explanations by gradients of one number f of each image: a logit, or what a unit of any layer answers.
+
+f is a logit and not a probability: that of a class also rises when the others fall. Rows (N, D) of a table
+are explained as images (N, C, H, W) are. Float64 images are computed with in float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tqdm import tqdm
+
+from minidl.engine.backward import grad
+from minidl.engine.checks import check_number, positive_int
+from minidl.engine.elementwise import ReluRule, backprop_rule, relu_rule
+from minidl.engine.random import default_rng_or
+from minidl.engine.tensor import Tensor
+from minidl.explain.baseline import BaselineLike, baseline_images
+from minidl.explain.target import (
+    Target,
+    TargetLike,
+    batch_slices,
+    checked_images,
+    checked_target,
+    target_scores,
+)
+from minidl.nn.module import Module
+
+
+def input_gradient(
+    model: Module, images: np.ndarray, target: Target, rule: ReluRule = backprop_rule
+) -> np.ndarray:
+    """df/dx of checked images and target, carried through every ReLU by ``rule``. The images' shape."""
+    maps = np.empty_like(images)
+    for part in tqdm(batch_slices(len(images)), desc="gradients", unit="batch", delay=2, leave=False):
+        x = Tensor(images[part], requires_grad=True)
+        with relu_rule(rule):
+            scores = target_scores(model, x, target.part(part))  # (N,), each of its own image alone
+        maps[part] = grad(scores.sum(), x)
+    return maps
+
+
+def saliency(
+    model: Module, images: np.ndarray, target: TargetLike = None, *, reduce: str | None = "max"
+) -> np.ndarray:
+    """|df/dx|: how much f would answer to a small change of each value (Simonyan et al. 2014).
+
+    target: see ``checked_target``.  reduce: over the channels, "max" of |df/dx| or "l2", the norm of df/dx,
+    give maps (N, H, W); None keeps the images' shape, and is the one for rows.
+    """
+    images = checked_images(images)
+    check_reduce(reduce, images)
+    return reduce_channels(input_gradient(model, images, checked_target(model, images, target)), reduce)
+
+
+def reduce_channels(gradients: np.ndarray, reduce: str | None) -> np.ndarray:
+    """Of gradients g (N, C, ...) "max": max_c |g_c|; "l2": (sum_c g_c^2)^(1/2), both (N, ...); None: |g|."""
+    if reduce == "max":
+        return np.abs(gradients).max(axis=1)
+    if reduce == "l2":
+        return np.sqrt((gradients**2).sum(axis=1))
+    return np.abs(gradients)
+
+
+def check_reduce(reduce: str | None, images: np.ndarray) -> None:
+    if reduce not in ("max", "l2", None):
+        raise ValueError(f'reduce must be "max", "l2" or None, got {reduce!r}')
+    if reduce is not None and images.ndim < 3:
+        raise ValueError(f"rows {images.shape} have no channels to reduce: give reduce=None")
+
+
+def input_x_gradient(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
+    """x df/dx, signed: what each value contributes to f if f is linear (Shrikumar et al. 2016).
+
+    In a network of ReLUs and max pooling without biases the values of an image sum to f exactly.
+    """
+    images = checked_images(images)
+    return images * input_gradient(model, images, checked_target(model, images, target))
+
+
+def integrated_gradients(
+    model: Module,
+    images: np.ndarray,
+    target: TargetLike = None,
+    *,
+    baseline: BaselineLike = 0.0,
+    steps: int = 64,
+    nodes: str = "gauss",
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """(x - b) times the mean gradient on the straight way from a baseline b to x (Sundararajan et al. 2017).
+
+        IG = (x - b) ∫_0^1 df/dx (b + α (x - b)) dα,    sum of IG = f(x) - f(b)   (completeness)
+
+    target: None is the class predicted for x, all along the way.  baseline: see ``baseline_images``.
+    nodes: "gauss" or "midpoint", ``steps`` of them (see ``path_nodes``). Where f has kinks, as with ReLUs,
+    neither is exact: compare the sum with f(x) - f(b).
+    """
+    images = checked_images(images)
+    goal, b = checked_target(model, images, target), baseline_images(images, baseline, rng)
+    alphas, weights = path_nodes(steps, nodes)
+    average = np.zeros_like(images)
+    pairs = list(zip(alphas.tolist(), weights.tolist(), strict=True))
+    for alpha, weight in tqdm(pairs, desc="integrated gradients", unit="node", delay=2, leave=False):
+        average += weight * input_gradient(model, b + alpha * (images - b), goal)
+    return (images - b) * average
+
+
+def path_nodes(steps: int, nodes: str = "gauss") -> tuple[np.ndarray, np.ndarray]:
+    """Points α (steps,) within (0, 1) and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
+
+    "midpoint": α_k = (k + 1/2) / steps, all weights 1 / steps; exact for linear g.
+    "gauss": Gauss and Legendre's nodes, exact for polynomials up to degree 2 steps - 1.
+    """
+    steps = positive_int("steps", steps)
+    if nodes == "midpoint":
+        return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
+    if nodes != "gauss":
+        raise ValueError(f'nodes must be "gauss" or "midpoint", got {nodes!r}')
+    points, weights = np.polynomial.legendre.leggauss(steps)  # for the integral from -1 to 1
+    return (points + 1) / 2, weights / 2
+
+
+def smoothgrad(
+    model: Module,
+    images: np.ndarray,
+    target: TargetLike = None,
+    *,
+    samples: int = 32,
+    sigma: float = 0.1,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """The mean of df/dx, signed, at ``samples`` points x + ε with ε ~ N(0, sigma²) (Smilkov et al. 2017).
+
+    It estimates the gradient of f blurred by that noise.  sigma: in the images' units; 0 gives df/dx at x.
+    target: None is the class predicted for x itself. ``rng`` draws the noise.
+    """
+    images, rng = checked_images(images), default_rng_or(rng)
+    goal, sigma = checked_target(model, images, target), check_number("sigma", sigma, 0)
+    samples = positive_int("samples", samples)
+    total = np.zeros_like(images)
+    for _ in tqdm(range(samples), desc="smoothgrad", unit="sample", delay=2, leave=False):
+        noise = rng.standard_normal(images.shape, dtype=images.dtype.type)
+        total += input_gradient(model, images + sigma * noise, goal)
+    return total / samples
+
+
+# ---- other rules for the way back through ReLU
+
+
+def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(R > 0) R, with R the incoming gradient: only what speaks for f goes back, whatever the ReLU's input x.
+
+    Zeiler and Fergus 2014. At R = 0 it is 0.
+    """
+    return grad * (grad > 0)
+
+
+def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(x > 0) (R > 0) R: what speaks for f, through ReLUs that were on (Springenberg et al. 2015).
+
+    x is the ReLU's input, R the incoming gradient.
+    """
+    return grad * (x > 0) * (grad > 0)
+
+
+def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
+    """df/dx with ``deconvnet_rule`` in place of ReLU's derivative: a picture of what f looks for, signed.
+
+    Max pooling sends back to its switches, and all else is the gradient. Without pooling the image plays no
+    part but for a target of None.
+    """
+    images = checked_images(images)
+    return input_gradient(model, images, checked_target(model, images, target), deconvnet_rule)
+
+
+def guided_backprop(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
+    """df/dx with ``guided_rule`` in place of ReLU's derivative, signed. Without ReLUs, the gradient."""
+    images = checked_images(images)
+    return input_gradient(model, images, checked_target(model, images, target), guided_rule)

@@ -1,0 +1,108 @@
+"""Explanation by occlusion: cover a part of the image and see what f loses."""
+
+from __future__ import annotations
+
+import numpy as np
+from tqdm import tqdm
+
+from minidl.engine.checks import positive_int
+from minidl.engine.conv import pair
+from minidl.engine.reduce import stable_softmax
+from minidl.engine.tensor import Tensor, no_grad
+from minidl.explain.baseline import BaselineLike, baseline_images
+from minidl.explain.target import (
+    Target,
+    TargetLike,
+    batch_slices,
+    checked_images,
+    checked_target,
+    layer_output,
+    target_scores,
+)
+from minidl.nn.module import Module
+
+
+def occlusion_map(
+    model: Module,
+    images: np.ndarray,
+    target: TargetLike = None,
+    *,
+    window: int | tuple[int, int] = 4,
+    stride: int | tuple[int, int] = 2,
+    baseline: BaselineLike = "mean",
+    probability: bool = False,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """f(x) - f(x with a window of it covered), for windows all over the image (Zeiler and Fergus 2014).
+
+    images: (N, C, H, W).  target: see ``checked_target``.  window, stride: pixels, or (height, width).
+    baseline: what covers the window, in all channels, see ``baseline_images``; f changes with it.
+    probability: f is the softmax of the class and not its logit.
+    Returns: maps (N, H, W), at each pixel the mean over the windows that cover it; positive where the image
+    speaks for the target.  Raises ValueError for a window larger than the image or a stride larger than the
+    window, which would leave pixels uncovered.
+    """
+    images = checked_images(images)
+    if images.ndim != 4:
+        raise ValueError(f"occlusion takes images (N, C, H, W), got {images.shape}")
+    size = images.shape[2:]
+    windows, strides = pair("window", window, 1), pair("stride", stride, 1)
+    rows, columns = (window_starts(*sides) for sides in zip(size, windows, strides, strict=True))
+    goal, cover = checked_target(model, images, target), baseline_images(images, baseline, rng)
+    if probability and goal.layer:
+        raise ValueError(f"a unit has no probability: target {goal.layer!r} takes probability=False")
+
+    whole = scores(model, images, goal, probability)
+    drops = np.empty((len(images), len(rows), len(columns)), images.dtype)
+    places = [(i, j) for i in range(len(rows)) for j in range(len(columns))]
+    for i, j in tqdm(places, desc="occlusion", unit="window", delay=2, leave=False):
+        top, left = rows[i], columns[j]
+        covered = images.copy()
+        covered[:, :, top : top + windows[0], left : left + windows[1]] = cover[
+            :, :, top : top + windows[0], left : left + windows[1]
+        ]
+        drops[:, i, j] = whole - scores(model, covered, goal, probability)
+    return average_over_windows(drops, size, windows, strides)
+
+
+def scores(model: Module, images: np.ndarray, target: Target, probability: bool) -> np.ndarray:
+    """f of each image, (N,)."""
+    values = []
+    for part in batch_slices(len(images)):
+        one = target.part(part)
+        if probability:
+            p = stable_softmax(layer_output(model, images[part], ""))
+            values.append(p[(np.arange(len(p)), *one.index)])
+        else:
+            with no_grad():
+                values.append(target_scores(model, Tensor(images[part]), one).data)
+    return np.concatenate(values)
+
+
+def window_starts(size: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along ``size`` pixels: 0, stride, 2 stride, ... to the first that reaches the end.
+
+    That one may hang over the end, where it is cut. Raises ValueError unless stride <= window <= size.
+    """
+    for name, value in (("size", size), ("window", window), ("stride", stride)):
+        positive_int(name, value)
+    if not stride <= window <= size:
+        raise ValueError(f"must be stride <= window <= size, got {stride}, {window} and {size}")
+    return list(range(0, size - window + stride, stride))
+
+
+def average_over_windows(
+    drops: np.ndarray, size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
+) -> np.ndarray:
+    """At each pixel the mean of the drops of all windows that cover it.
+
+    drops: (N, rows, columns), one for each pair of ``window_starts``.  size, window, stride: (height, width).
+    Returns: (N, height, width).
+    """
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
+    for i, top in enumerate(window_starts(size[0], window[0], stride[0])):
+        for j, left in enumerate(window_starts(size[1], window[1], stride[1])):
+            covered = (slice(top, top + window[0]), slice(left, left + window[1]))
+            total[(slice(None), *covered)] += drops[:, i, j, np.newaxis, np.newaxis]
+            count[covered] += 1
+    return total / count
