@@ -61,18 +61,19 @@ def im2col(image, kernel_size, stride, dilation, columns):
     out_h = (height - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1
     out_w = (width - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
     patches = columns.reshape(channels, kernel_h, kernel_w, out_h, out_w)
-    dense = stride[0] == stride[1] == dilation[0] == dilation[1] == 1
+    dense = stride[0] == stride[1] == 1
     for c in range(channels):
         for i in range(kernel_h):
             for j in range(kernel_w):
                 for y in range(out_h):
                     if dense:  # the same loop, in a form that compiles to copies of whole rows
+                        row = image[c, y + i * dilation[0], j * dilation[1] :]
                         for x in range(out_w):
-                            patches[c, i, j, y, x] = image[c, y + i, x + j]
+                            patches[c, i, j, y, x] = row[x]
                     else:
                         for x in range(out_w):
-                            row, column = y * stride[0] + i * dilation[0], x * stride[1] + j * dilation[1]
-                            patches[c, i, j, y, x] = image[c, row, column]
+                            top, left = y * stride[0] + i * dilation[0], x * stride[1] + j * dilation[1]
+                            patches[c, i, j, y, x] = image[c, top, left]
 
 
 def col2im(columns, kernel_size, stride, dilation, image):
