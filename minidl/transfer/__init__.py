@@ -1,7 +1,8 @@
-"""Reuse of what a network has learned: finetuning, features, few examples."""
+"""Reuse of what a network has learned: finetuning, features, distillation, few examples."""
 
 from minidl.transfer.backbone import SOURCE_SHAPES, TARGET_SHAPES, pretrained_shapes, shapes_cnn
 from minidl.transfer.contrastive import ProjectionHead, nt_xent, same_or_not, train_simclr, two_views
+from minidl.transfer.distill import class_similarity, distillation_loss, logit_matching_loss, soft_targets
 from minidl.transfer.features import pca_projection, standardise
 from minidl.transfer.finetune import (
     extract_features,
@@ -19,11 +20,14 @@ __all__ = [
     "ProjectionHead",
     "SOURCE_SHAPES",
     "TARGET_SHAPES",
+    "class_similarity",
+    "distillation_loss",
     "extract_features",
     "freeze",
     "frozen_report",
     "gradual_unfreeze",
     "linear_probe",
+    "logit_matching_loss",
     "lr_sweep",
     "nt_xent",
     "param_groups",
@@ -32,6 +36,7 @@ __all__ = [
     "replace_head",
     "same_or_not",
     "shapes_cnn",
+    "soft_targets",
     "standardise",
     "train_simclr",
     "two_views",

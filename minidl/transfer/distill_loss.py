@@ -1,0 +1,224 @@
+"""The losses of knowledge distillation, and what a teacher takes for similar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.checks import check_number
+from minidl.engine.loss import check_labels
+from minidl.engine.reduce import stable_softmax
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from minidl.nn.module import Module
+from minidl.train.loop import check_pair
+from minidl.train.metrics import predict
+
+Terms = dict[str, Tensor]
+
+
+def soft_targets(logits: Any, temperature: float) -> np.ndarray:
+    """q = softmax(z / tau) of each row of logits (N, K), as an array: a constant, whatever it came from."""
+    z = np.asarray(logits)
+    if z.ndim != 2 or 0 in z.shape:
+        raise ValueError(f"logits must have shape (N, K) with N, K >= 1, got {z.shape}")
+    if z.dtype.kind not in "fiu" or not np.isfinite(z).all():
+        raise ValueError(f"logits must be finite numbers, got {z.dtype} in [{z.min()}, {z.max()}]")
+    return stable_softmax(z, temperature=temperature)
+
+
+def soft_cross_entropy(
+    student_logits: Any,
+    teacher_logits: Any,
+    *,
+    temperature: float,
+    teacher_temperature: float | None = None,
+    soft: str = "ce",
+) -> Tensor:
+    """H(q, p) = -(1/N) sum_n sum_c q_nc log p_nc,  q = softmax(z_t / tau_t),  p = softmax(z_s / tau).
+
+    student_logits z_s, teacher_logits z_t: (N, K). The teacher is a constant: no gradient reaches z_t.
+    teacher_temperature: tau_t, None for tau.  soft: "ce", or "kl" for KL(q || p) = H(q, p) - H(q), which has
+    the same gradient and is 0 where q = p.
+    """
+    z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
+    check_soft(soft)
+    tau_t = temperature if teacher_temperature is None else teacher_temperature
+    q = soft_targets(z_t, tau_t)
+    loss = F.cross_entropy(z_s, q, temperature=temperature)
+    if soft == "ce":
+        return loss
+    entropy = F.cross_entropy(Tensor(z_t), q, temperature=tau_t)  # H(q), since q = softmax(z_t / tau_t)
+    return loss - entropy.item()
+
+
+def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> np.ndarray:
+    """The gradient of ``soft_cross_entropy``, both at tau, with respect to the student's logits (N, K):
+
+        dH/dz_s = (p - q) / (tau N)
+
+    Times tau² N it tends to (z_s - z_t) / K, each row centred, as tau grows: then soft targets are matched
+    logits (Hinton et al. 2015, section 2.1).
+    """
+    p, q = soft_targets(student_logits, temperature), soft_targets(teacher_logits, temperature)
+    check_same_shape(p.shape, q.shape)
+    return (p - q) / (temperature * len(p))
+
+
+def logit_distance(student_logits: Any, teacher_logits: Any) -> Tensor:
+    """(1/N) sum_n ||z_t - z_s||²: squares summed over the K classes, mean over the N rows.
+
+    A constant added to a row's logits changes no probability, but it changes this (Ba and Caruana 2014).
+    """
+    z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
+    difference = z_s - z_t
+    return (difference * difference).sum(axis=1).mean()
+
+
+def distillation_terms(
+    student_logits: Any,
+    teacher_logits: Any,
+    labels: np.ndarray | None,
+    *,
+    alpha: float,
+    beta: float,
+    temperature: float,
+    teacher_temperature: float | None = None,
+    scale_by_tau_squared: bool = False,
+    soft: str = "ce",
+) -> Terms:
+    """{"hard": alpha H(y, p at T = 1), "soft": beta H(q, p at tau)}, whose sum is ``distillation_loss``.
+
+    A term of weight 0 is left out.
+    """
+    z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
+    check_number("alpha", alpha, 0), check_number("beta", beta, 0)
+    if alpha == beta == 0:
+        raise ValueError("alpha and beta are both 0: there is nothing to learn")
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    soft_term = soft_cross_entropy(z_s, z_t, **options)  # of any weight, so that its settings are checked
+    terms = {}
+    if alpha > 0:
+        terms["hard"] = alpha * hard_loss(z_s, labels)
+    if beta > 0:
+        weight = beta * temperature**2 if scale_by_tau_squared else beta
+        terms["soft"] = weight * soft_term
+    return terms
+
+
+def distillation_loss(
+    student_logits: Any,
+    teacher_logits: Any,
+    labels: np.ndarray | None,
+    *,
+    alpha: float,
+    beta: float,
+    temperature: float,
+    teacher_temperature: float | None = None,
+    scale_by_tau_squared: bool = False,
+    soft: str = "ce",
+) -> Tensor:
+    """L = alpha H(y, softmax(z_s)) + beta H(softmax(z_t / tau), softmax(z_s / tau)), the mean over the rows.
+
+    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
+    labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  alpha, beta >= 0, not both 0.
+    scale_by_tau_squared: beta times tau², which keeps the soft gradient's size as tau moves, whatever alpha
+    is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
+    """
+    options = {"alpha": alpha, "beta": beta, "temperature": temperature, "soft": soft}
+    options |= {"teacher_temperature": teacher_temperature, "scale_by_tau_squared": scale_by_tau_squared}
+    return total(distillation_terms(student_logits, teacher_logits, labels, **options))
+
+
+def logit_matching_terms(
+    student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
+) -> Terms:
+    """{"hard": alpha CE, "soft": (1 - alpha) ||z_t - z_s||²}, whose sum is ``logit_matching_loss``.
+
+    A term of weight 0 is left out.
+    """
+    z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
+    check_number("alpha", alpha, 0, 1)
+    terms = {}
+    if alpha > 0:
+        terms["hard"] = alpha * hard_loss(z_s, labels)
+    if alpha < 1:
+        terms["soft"] = (1 - alpha) * logit_distance(z_s, z_t)
+    return terms
+
+
+def logit_matching_loss(
+    student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
+) -> Tensor:
+    """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², squares summed over classes, mean over the rows.
+
+    Shapes, labels and the teacher as in ``distillation_loss``; 0 <= alpha <= 1.
+    """
+    return total(logit_matching_terms(student_logits, teacher_logits, labels, alpha=alpha))
+
+
+# ---- what the teacher takes for similar
+
+
+def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """For each class c the mean of the rows whose label is c. rows (N, K), labels (N,) give (K, K).
+
+    ValueError for a class without a row: it has no mean.
+    """
+    rows, labels = np.asarray(rows), np.asarray(labels)
+    if rows.ndim != 2 or labels.shape != rows.shape[:1]:
+        raise ValueError(f"rows (N, K) need labels (N,), got {rows.shape} and {labels.shape}")
+    counts = np.bincount(check_labels(labels, rows.shape[1]), minlength=rows.shape[1])
+    if (counts == 0).any():
+        raise ValueError(f"class {counts.argmin()} has no row: each needs one for its mean")
+    sums = np.zeros((rows.shape[1], rows.shape[1]))
+    np.add.at(sums, labels, rows)
+    return sums / counts[:, np.newaxis]
+
+
+def class_similarity(
+    teacher: Module, images: np.ndarray, labels: np.ndarray, temperature: float
+) -> np.ndarray:
+    """S[i, j]: what probability the teacher gives class j at ``temperature``, on average over images of i.
+
+    float64 (K, K), rows of sum 1, not symmetric. ValueError for a class without images.
+    """
+    images, labels = check_pair("images and labels", (images, labels))
+    return class_means(soft_targets(predict(teacher, images), temperature), labels)
+
+
+# ---- what arguments are
+
+
+def total(terms: Terms) -> Tensor:
+    first, *others = terms.values()
+    return sum(others, first)
+
+
+def hard_loss(student_logits: Tensor, labels: np.ndarray | None) -> Tensor:
+    if labels is None:
+        raise ValueError("labels are needed where alpha is above 0")
+    return F.cross_entropy(student_logits, labels)
+
+
+def check_soft(soft: str) -> None:
+    if soft not in ("ce", "kl"):
+        raise ValueError(f"soft must be 'ce' or 'kl', got {soft!r}")
+
+
+def check_same_shape(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
+    if student != teacher or len(student) != 2 or 0 in student:
+        raise ValueError(
+            "student_logits and teacher_logits must have one shape (N, K) with N, K >= 1, "
+            f"got {student} and {teacher}"
+        )
+
+
+def checked_pair_of_logits(student_logits: Any, teacher_logits: Any) -> tuple[Tensor, np.ndarray]:
+    """The student's logits as a Tensor, the teacher's as an array of the same dtype, outside of any graph."""
+    z_s, z_t = F.floating(student_logits), np.asarray(teacher_logits)
+    check_same_shape(z_s.shape, z_t.shape)
+    if z_t.dtype.kind not in "fiu" or not np.isfinite(z_t).all():
+        raise ValueError(f"teacher_logits must be finite numbers, got {z_t.dtype} {z_t.shape}")
+    return z_s, z_t.astype(z_s.dtype)
