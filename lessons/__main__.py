@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from lessons.exercises import all_exercises
 from minidl.classroom.cli import main
+from minidl.classroom.course import Course
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], folder=Path(__file__).parent, find_exercises=all_exercises))
+    sys.exit(main(sys.argv[1:], Course(Path(__file__).parent)))

@@ -9,14 +9,14 @@ import re
 from minidl.classroom.exercise import Exercise
 
 
-def all_exercises() -> list[Exercise]:
-    """Every Exercise that a module ``exNN_topic`` of this package names, by number.
+def all_exercises(lesson: str = r"\d\d") -> list[Exercise]:
+    """Every Exercise that a module ``exNN_topic`` of this package names, by number; of one lesson if given.
 
     Raises ValueError for two of the same number and for one that stands in another lesson's module.
     """
     found: dict[str, Exercise] = {}
     for module in pkgutil.iter_modules(__path__):
-        if not re.match(r"ex\d\d_", module.name):
+        if not re.match(rf"ex{lesson}_", module.name):
             continue
         for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
             if not isinstance(value, Exercise):

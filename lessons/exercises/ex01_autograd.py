@@ -288,9 +288,11 @@ def survives_a_long_chain(order):
 
 @order.mistake("breadth first, each node when first seen", breaks=order.laws[0].text)
 def breadth_first(root, parents_of):
-    result = [root]
+    result, seen = [root], {root}
     for node in result:
-        result += [parent for parent in parents_of(node) if parent not in result]
+        new = [parent for parent in parents_of(node) if parent not in seen]
+        result += new
+        seen.update(new)
     return result
 
 

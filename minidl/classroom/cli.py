@@ -1,136 +1,168 @@
-"""The lessons' command line: list them, run them."""
+"""The lessons' command line: run the lessons, do their exercises."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import os
+import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from minidl.classroom.exercise import Exercise
+from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
+from minidl.classroom.course import Course
+from minidl.classroom.progress import Progress
+from minidl.classroom.running import environment, run_lessons
+from minidl.classroom.screen import lessons_text, outcome_text, paint
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """A script NN_topic.py; its figures are in out/NN_topic/ beside the lessons' folder."""
-
-    path: Path
-
-    @property
-    def number(self) -> str:
-        return self.path.stem[:2]
-
-    @property
-    def title(self) -> str:
-        """The first line of the script's docstring, without the number."""
-        try:
-            text = ast.get_docstring(ast.parse(self.path.read_bytes()))
-        except (SyntaxError, ValueError) as error:  # somebody is editing it
-            return f"(does not parse: {error})"
-        return (text or "(no title)").splitlines()[0].removeprefix(self.number).strip()
-
-    @property
-    def root(self) -> Path:
-        return self.path.parent.parent
-
-    def figures(self) -> dict[Path, int]:
-        """The files in the lesson's figure folder, each with the time it was written."""
-        folder = self.root / "out" / self.path.stem
-        return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def main(arguments: list[str], folder: Path, find_exercises: Callable[[], list[Exercise]]) -> int:
-    """Do what the arguments ask with the lessons in ``folder``; the exit code."""
+def main(arguments: list[str], course: Course) -> int:
+    """Do what the arguments ask; the exit code: 0 done, 1 something fails, 2 the request makes no sense."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console without "±" shows "?" instead of stopping
     asked = parser().parse_args(arguments)
-    lessons = [Lesson(path) for path in sorted(folder.resolve().glob("[0-9][0-9]_*.py"))]
-    if asked.verb == "run":
-        try:
-            return run_lessons(lessons, asked.numbers)
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
-            return 130
-    return list_lessons(lessons, find_exercises())
+    try:
+        return asked.do(course, asked)
+    except (ValueError, FileNotFoundError, FileExistsError, CheckError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="python -m lessons", description="Without a verb: the list of lessons and their exercises."
+        prog="python -m lessons", description="Without a verb: the lessons, what is done, and what is next."
     )
-    verbs = top.add_subparsers(dest="verb", metavar="VERB")
-    run = verbs.add_parser("run", help="run lessons, each in a process of its own")
+    top.set_defaults(do=list_lessons)
+    verbs = top.add_subparsers(metavar="VERB")
+
+    def verb(name: str, do, text: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(name, help=text, description=text)
+        one.set_defaults(do=do)
+        return one
+
+    run = verb("run", run_some, "run lessons, each in a process of its own")
     run.add_argument("numbers", nargs="*", metavar="NN", help="lesson numbers; all lessons without one")
+    begin = verb("start", start_one, "write the stubs of a lesson's exercises into work/")
+    begin.add_argument("number", metavar="NN", type=lesson_number)
+    begin.add_argument(
+        "--reset", action="store_true", help="keep the old file in work/backup/ and write anew"
+    )
+    check = verb("check", check_some, "check what you wrote against the laws")
+    check.add_argument("numbers", nargs="*", metavar="NN[.k]", help="all that was started without one")
+    check.add_argument("--traceback", action="store_true", help="show where the error came from, all frames")
+    check.add_argument(
+        "--limit", type=float, default=SECONDS, metavar="S", help="seconds that a law may take, %(default)g"
+    )
+    hint = verb("hint", hint_one, "one more hint each time")
+    hint.add_argument("number", metavar="NN.k", type=exercise_number)
+    debug = verb("debug", debug_one, "step into the smallest case that fails")
+    debug.add_argument("number", metavar="NN.k", type=exercise_number)
+    solution = verb("solution", solution_one, "the library's own text, once yours passes")
+    solution.add_argument("number", metavar="NN.k", type=exercise_number)
+    solution.add_argument("--anyway", action="store_true", help="also when yours does not pass yet")
     return top
 
 
-def list_lessons(lessons: list[Lesson], exercises: list[Exercise]) -> int:
-    for lesson in lessons:
-        count = len(lesson.figures())
-        figures = f"   [{count} figure{'s' if count > 1 else ''}]" if count else ""
-        print(f"{lesson.number}  {lesson.title}{figures}")
-        for exercise in exercises:
-            if exercise.number[:2] == lesson.number:
-                print(f"      {exercise.number}  {exercise.name}")
-    print("\nRun lessons with  python -m lessons run [NN ...]")
+def lesson_number(text: str) -> str:
+    if not re.fullmatch(r"\d{1,2}", text):
+        raise argparse.ArgumentTypeError(f"a lesson's number is like 09, got {text!r}")
+    return text.zfill(2)
+
+
+def exercise_number(text: str) -> str:
+    if not re.fullmatch(r"\d{1,2}\.\d", text):
+        raise argparse.ArgumentTypeError(f"an exercise's number is like 09.1, got {text!r}")
+    return text.zfill(4)
+
+
+def run_some(course: Course, asked: argparse.Namespace) -> int:
+    return run_lessons(course.lessons(), asked.numbers)
+
+
+def list_lessons(course: Course, asked: argparse.Namespace) -> int:
+    print(lessons_text(course, whole_progress(course)))
     return 0
 
 
-def run_lessons(lessons: list[Lesson], numbers: list[str]) -> int:
-    """Run the lessons of these numbers (all for none) in this order; 1 if any fails, 2 for an unknown one."""
-    known = {lesson.number: lesson for lesson in lessons}
-    wanted = [number.zfill(2) for number in numbers]
-    unknown = [number for number in wanted if number not in known]
-    if unknown:
+def whole_progress(course: Course) -> Progress:
+    """The progress, made anew by checking where its file is damaged or lost."""
+    progress = Progress(course)
+    if progress.damaged:
+        print(f"{progress.damaged}: checking what was started, to make it anew ...", file=sys.stderr)
+        progress.rebuild(course)
+    return progress
+
+
+def start_one(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.answers import start  # NumPy and Hypothesis, which the list above can do without
+
+    progress = whole_progress(course)
+    print(start(course, asked.number, asked.reset))
+    progress.save()
+    first = course.exercises(asked.number)[0]
+    print(f"next: write {first.name} there, then  python -m lessons check {first.number}")
+    return 0
+
+
+def check_some(course: Course, asked: argparse.Namespace) -> int:
+    progress, wanted = Progress(course), by_lesson(course, asked.numbers)
+    all_passed = True
+    for lesson, numbers in wanted.items():
+        path = course.shown(course.answers(lesson))
+        for outcome in check_lesson(course, lesson, numbers or None, asked.limit):
+            print(outcome_text(outcome, path, asked.traceback), flush=True)
+            progress.note(outcome)
+            all_passed &= outcome.passed
+    return 0 if all_passed else 1
+
+
+def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
+    """The exercises asked for in each lesson, none for all of them; without numbers all that was started."""
+    wanted: dict[str, list[str]] = {}
+    for text in numbers or [lesson.number for lesson in course.started()]:
+        number = exercise_number(text) if "." in text else lesson_number(text)
+        course.lesson(number[:2])
+        wanted.setdefault(number[:2], []).extend([number] if "." in number else [])
+    if not wanted:
+        raise ValueError("nothing was started yet: python -m lessons start NN writes a lesson's stubs")
+    return wanted
+
+
+def hint_one(course: Course, asked: argparse.Namespace) -> int:
+    exercise = course.exercise(asked.number)
+    shown = Progress(course).one_more_hint(exercise.number, len(exercise.hints))
+    for i, text in enumerate(exercise.hints[:shown], 1):
+        print(paint(f"{i} of {len(exercise.hints)}  {text}", "bold" if i == shown else "dim"))
+    if shown == len(exercise.hints):
+        print(f"That is all. The smallest case that fails: python -m lessons debug {exercise.number}")
+    return 0
+
+
+def debug_one(course: Course, asked: argparse.Namespace) -> int:
+    outcome = check_exercise(course, asked.number)
+    print(outcome_text(outcome, course.shown(course.answers(asked.number[:2]))), flush=True)
+    Progress(course).note(outcome)
+    if not outcome.replay:
+        return 0 if outcome.passed else 1
+    print(
+        f"\n{outcome.replay} in pdb: s steps into the call, n goes on a line, p NAME prints, q quits",
+        flush=True,
+    )
+    env = {**os.environ, **environment(course.root), "MINIDL_DEBUG": "1"}
+    return subprocess.run([sys.executable, outcome.replay], cwd=course.root, env=env).returncode
+
+
+def solution_one(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.stubs import source
+
+    exercise = course.exercise(asked.number)
+    if not (asked.anyway or Progress(course).of(exercise.number)["passed"]):
         print(
-            f"there is no lesson {', '.join(unknown)}; there are {', '.join(known) or 'none'}",
-            file=sys.stderr,
+            f"{exercise.number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr
         )
-        return 2
-
-    chosen = [known[number] for number in wanted] or lessons
-    failed = []
-    # disable=None: no bar where the output is not a terminal.
-    with tqdm(total=len(chosen), unit="lesson", disable=None if len(chosen) > 1 else True) as bar:
-        for lesson in chosen:
-            bar.clear()  # the lesson writes to the terminal itself
-            print(f"== {lesson.number}  {lesson.title}", flush=True)
-            code = run_lesson(lesson)
-            if code:
-                failed.append(f"{lesson.path.name} (exit code {code})")
-            bar.update()
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
-
-
-def run_lesson(lesson: Lesson) -> int:
-    """Run one lesson, its output going straight through; print the time and where its figures are."""
-    before, start = lesson.figures(), time.perf_counter()
-    code = subprocess.run(
-        [sys.executable, "-u", str(lesson.path)], cwd=lesson.root, env=environment(lesson.root)
-    ).returncode
-    written = [path for path, when in lesson.figures().items() if before.get(path) != when]
-    figures = f", {len(written)} figures in {written[0].parent.relative_to(lesson.root)}" if written else ""
-    print(f"== {lesson.number}  took {time.perf_counter() - start:.1f} s{figures}\n", flush=True)
-    return code
-
-
-def environment(root: Path) -> dict[str, str]:
-    """The child's: the checkout's minidl is importable, and figures need no window unless somebody looks."""
-    env = dict(os.environ)
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), env.get("PYTHONPATH")]))
-    env.setdefault("PYTHONIOENCODING", "utf-8")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        env.setdefault("MPLBACKEND", "Agg")
-    return env
+        return 1
+    print(source(exercise.target), end="")
+    return 0

@@ -18,12 +18,13 @@ import functools
 import inspect
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
 
 from minidl.classroom.compare import short
 from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
@@ -40,6 +41,13 @@ class Law:
     @property
     def is_example(self) -> bool:
         return not hasattr(self.function, "hypothesis")
+
+    def run(self, implementation: Callable, case: dict[str, object]) -> None:
+        """Try one case, which is empty for a worked example; raises what the law raises."""
+        function = self.function if self.is_example else self.function.hypothesis.inner_test
+        with warnings.catch_warnings():  # assume() may be called in it, and would rather be inside @given
+            warnings.simplefilter("ignore", HypothesisDeprecationWarning)
+            function(implementation, **copy.deepcopy(case))
 
 
 @dataclass(frozen=True)
@@ -169,22 +177,40 @@ class Exercise:
                 break
         return results
 
-    def try_law(self, text: str, implementation: Callable | type) -> Result:
-        """Try one law. One that never calls the implementation cannot pass; an error of its own is raised."""
-        law, implementation, case = self.find_law(text), self.adapt(implementation), {}
-        before = implementation.calls
-        try:
-            with recorded(law.function, case):
-                law.function(implementation)
-        except Exception as error:
-            calls = implementation.calls - before
-            if calls == 0:
-                raise  # the law's own fault, which nobody's answer should bear
-            return Result(text, False, calls, explained(error, implementation), case, error)
+    def try_law(
+        self, text: str, implementation: Callable | type, case: dict[str, object] | None = None
+    ) -> Result:
+        """Try one law. One that never calls the implementation cannot pass; an error of its own is raised.
+
+        ``case`` is filled with the latest case tried, for those whom a Ctrl-C leaves without a Result.
+        """
+        law, implementation = self.find_law(text), self.adapt(implementation)
+        case = {} if case is None else case
+        with recorded(law.function, implementation, case):
+            return result_of(law, implementation, case, lambda: law.function(implementation))
+
+    def try_case(self, text: str, implementation: Callable | type, case: dict[str, object]) -> Result:
+        """Try one law on one case, ``{}`` for a worked example."""
+        law, implementation = self.find_law(text), self.adapt(implementation)
+        return result_of(law, implementation, case, lambda: law.run(implementation, case))
+
+
+def result_of(
+    law: Law, implementation: Implementation, case: dict[str, object], run: Callable[[], None]
+) -> Result:
+    before = implementation.calls
+    implementation.first_calls, implementation.first_failure = [], None
+    try:
+        run()
+    except Exception as error:
         calls = implementation.calls - before
         if calls == 0:
-            return Result(text, False, 0, f"0 calls: the law never called {implementation.name}")
-        return Result(text, True, calls)
+            raise  # the law's own fault, which nobody's answer should bear
+        return Result(law.text, False, calls, explained(error, implementation), case, error)
+    calls = implementation.calls - before
+    if calls == 0:
+        return Result(law.text, False, 0, f"0 calls: the law never called {implementation.name}")
+    return Result(law.text, True, calls)
 
 
 def same_for_everybody(function: Callable) -> None:
@@ -203,18 +229,26 @@ def same_for_everybody(function: Callable) -> None:
 
 
 @contextmanager
-def recorded(function: Callable, case: dict[str, object]) -> Iterator[None]:
-    """Keep in ``case`` a copy of what Hypothesis drew for the latest run; in the end, the shrunk failure."""
+def recorded(function: Callable, implementation: Implementation, case: dict[str, object]) -> Iterator[None]:
+    """Keep in ``case`` a copy of what Hypothesis drew for the latest run; in the end, the shrunk failure.
+
+    ``implementation`` keeps the call at the end of the first run that failed, before it was shrunk.
+    """
     if not hasattr(function, "hypothesis"):
         yield
         return
     law = function.hypothesis.inner_test
-    implementation = next(iter(inspect.signature(law).parameters))
+    name_of_it = next(iter(inspect.signature(law).parameters))
 
     @functools.wraps(law)
     def record(*args, **drawn):
-        case.update({name: copy.deepcopy(x) for name, x in drawn.items() if name != implementation})
-        law(*args, **drawn)
+        case.update({name: copy.deepcopy(x) for name, x in drawn.items() if name != name_of_it})
+        try:
+            law(*args, **drawn)
+        except Exception as error:
+            if implementation.first_failure is None and not isinstance(error, HypothesisException):
+                implementation.first_failure = implementation.last_call
+            raise
 
     function.hypothesis.inner_test = record
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis.errors import HypothesisException
@@ -15,10 +16,28 @@ from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor
 
 KINDS = ("function", "op", "tensor", "kernel")
+REMEMBERED = 60  # calls of a law, from its first, that are kept to tell what an answer looks like
 
 
 class WrongAnswer(AssertionError):
     """An answer that no law need look at: nothing returned, not plain values, an input changed, an exit."""
+
+
+@dataclass
+class Call:
+    """What a law gave, and what came of it: an answer, or the error that was raised instead."""
+
+    arguments: tuple
+    params: dict[str, object]
+    answer: object = None
+    raised: BaseException | None = None
+    errstate: dict[str, str] = field(default_factory=np.geterr)  # whether an overflow raised
+
+    def again(self, implementation: Callable):
+        """Call another implementation in the same way."""
+        arguments, params = copy.deepcopy((self.arguments, self.params))
+        with np.errstate(**self.errstate):
+            return implementation(*arguments, **params)
 
 
 class Implementation:
@@ -36,12 +55,25 @@ class Implementation:
         self.raw, self.kind, self.written = raw, kind, written
         self.name = getattr(raw, "__name__", type(raw).__name__)
         self.calls = 0
-        self.last_call: tuple[tuple, dict] = ((), {})
+        self.last_call = Call((), {})
+        self.first_calls: list[Call] = []  # of the law that is being tried
+        self.first_failure: Call | None = None  # the last call of that law's first run that failed
         self.raised: BaseException | None = None  # by the raw function itself, in its latest call
 
     def __call__(self, *arguments, **params):
         self.calls += 1
-        self.last_call, self.raised = (arguments, params), None
+        self.last_call, self.raised = Call(arguments, params), None
+        if len(self.first_calls) < REMEMBERED:
+            self.first_calls.append(self.last_call)
+        try:
+            self.last_call.answer = self.checked_answer(arguments, params)
+        except BaseException as error:
+            self.last_call.raised = error
+            raise
+        return self.last_call.answer
+
+    def checked_answer(self, arguments: tuple, params: dict):
+        """The answer on a copy of the arguments, which it must leave as they were."""
         given, given_params = copy.deepcopy((arguments, params))
         try:
             answer = self.answer(given, given_params)

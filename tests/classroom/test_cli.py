@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from minidl.classroom import cli
+from minidl.classroom import cli, running
+from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.engine.reduce import stable_softmax
 
@@ -33,23 +35,28 @@ def folder(tmp_path):
     return folder
 
 
-def lessons(folder, *arguments, exercises=()):
-    return cli.main(list(arguments), folder, lambda: list(exercises))
+def lessons(folder, *arguments):
+    return cli.main(list(arguments), Course(folder))
 
 
 def command(folder, *arguments):
-    code = "import sys; from minidl.classroom.cli import *; exit(main(sys.argv[2:], Path(sys.argv[1]), list))"
+    code = "import sys; from pathlib import Path; from minidl.classroom.cli import *; "
+    code += "exit(main(sys.argv[2:], Course(Path(sys.argv[1]))))"
     return [sys.executable, "-c", code, str(folder), *arguments]
 
 
-def test_without_a_verb_lessons_and_their_exercises_are_listed(folder, capfd):
+def test_without_a_verb_lessons_and_their_exercises_are_listed(folder, capfd, monkeypatch):
     exercises = [Exercise(number, stable_softmax, points=1, hints=("a",)) for number in ("01.1", "01.2")]
-    assert lessons(folder, exercises=exercises) == 0
-    assert capfd.readouterr().out.splitlines()[:4] == [
-        "01  First: a start",
-        "      01.1  stable_softmax",
-        "      01.2  stable_softmax",
-        "02  Second",
+    made = SimpleNamespace(all_exercises=lambda lesson=None: exercises)
+    monkeypatch.setitem(sys.modules, "made_for_this", made)
+    assert cli.main([], Course(folder, "made_for_this")) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "[--]     01  First: a start",
+        "            01.1  stable_softmax",
+        "            01.2  stable_softmax",
+        "         02  Second",
+        "",
+        "next: python -m lessons run 01  to read the lesson, then  python -m lessons start 01",
     ]
 
 
@@ -60,6 +67,7 @@ def test_the_list_counts_figures_and_survives_a_lesson_being_edited(folder, capf
     (folder.parent / "out" / "02_two" / "a" / "x.png").write_text("")
     assert lessons(folder) == 0
     lines = capfd.readouterr().out.splitlines()
+    lines = [line[9:] for line in lines if not line.startswith(" " * 12)]
     assert lines[1] == "02  Second   [1 figure]"
     assert lines[2].startswith("03  (does not parse: '(' was never closed")
     assert lines[3] == "04  (no title)"
@@ -121,18 +129,18 @@ def test_a_claim_fails_the_lesson_when_strict(folder, capfd, monkeypatch):
 def test_a_lesson_runs_beside_its_own_library_and_without_a_window(folder, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    env = cli.environment(folder.parent)
+    env = running.environment(folder.parent)
     assert env["MPLBACKEND"] == "Agg"
     assert env["PYTHONPATH"] == f"{folder.parent}{os.pathsep}elsewhere"
     monkeypatch.setenv("MPLBACKEND", "svg")
-    assert cli.environment(folder.parent)["MPLBACKEND"] == "svg"
+    assert running.environment(folder.parent)["MPLBACKEND"] == "svg"
 
 
 def test_ctrl_c_stops_the_run(folder, capfd, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.subprocess, "run", interrupted)
+    monkeypatch.setattr(running.subprocess, "run", interrupted)
     assert lessons(folder, "run") == 130
     assert capfd.readouterr().err.splitlines()[-1] == "stopped"
 

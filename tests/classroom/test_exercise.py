@@ -439,7 +439,7 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
     adapted = softmax.adapt(stable_softmax)
     assert softmax.adapt(adapted) is adapted
     adapted(np.zeros((1, 2)), temperature=2.0)
-    (z,), params = adapted.last_call
+    (z,), params = adapted.last_call.arguments, adapted.last_call.params
     assert z.shape == (1, 2) and params == {"temperature": 2.0}
     assert softmax.check(adapted)[0].calls == 1
     assert adapted.calls > 3

@@ -10,6 +10,7 @@ import pytest
 import lessons
 from lessons.exercises import all_exercises
 from minidl.classroom.cli import main
+from minidl.classroom.course import Course
 
 FOLDER = Path(lessons.__file__).parent
 LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
@@ -116,7 +117,7 @@ def test_imports_of_a_lesson_are_the_library_and_what_it_needs(path):
 
 
 def test_the_list_shows_every_lesson_with_its_title_and_exercises(capsys):
-    assert main([], FOLDER, all_exercises) == 0
+    assert main([], Course(FOLDER)) == 0
     out = capsys.readouterr().out
     for path in LESSONS:
         number, title = docstring_of(path).splitlines()[0].split(" ", 1)

@@ -1,0 +1,200 @@
+"""The learner's file: written by ``start``, read back, and what is wrong with it in words."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
+
+import minidl
+from minidl.classroom.course import Course, Lesson
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.stubs import imports, plain_function, source_hash, stub
+from minidl.data.files import written_whole
+
+MARK = re.compile(r"^# (\d\d\.\d) \w+, .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
+
+
+class FileProblem(Exception):
+    """Why nothing in a file can be checked, in words; ``traceback`` for those who ask."""
+
+
+# ---- writing
+
+
+def start(course: Course, number: str, reset: bool = False) -> str:
+    """Write the lesson's stubs into work/; what is there already stays, or with ``reset`` is put aside first.
+
+    Returns what was done, in words. Raises ValueError for a lesson without exercises, FileExistsError.
+    """
+    lesson, exercises = course.lesson(number), course.exercises(number)
+    if not exercises:
+        raise ValueError(f"lesson {number} has no exercises")
+    path, done = course.answers(number), []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not reset:
+        raise FileExistsError(
+            f"{course.shown(path)} is there already and stays as it is. "
+            f"start {number} --reset keeps it in {course.shown(course.work / 'backup')} and begins anew"
+        )
+    if path.exists():
+        done.append(f"kept the old one as {course.shown(put_aside(path))}")
+        path.unlink()
+    with open(path, "x", encoding="utf-8") as file:  # x: somebody else may have been quicker
+        file.write(lesson_stubs(lesson, exercises))
+    return ", ".join([*done, f"wrote {course.shown(path)}"])
+
+
+def put_aside(path: Path) -> Path:
+    """Copy the file to backup/ beside it, under a name that is free."""
+    folder, count = path.parent / "backup", 1
+    folder.mkdir(exist_ok=True)
+    while True:
+        copy = folder / f"{path.stem}_{count}{path.suffix}"
+        try:
+            with open(copy, "xb") as file:
+                file.write(path.read_bytes())
+            return copy
+        except FileExistsError:
+            count += 1
+
+
+def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
+    """The text of work/NN_topic.py: the imports that the stubs need, and the stubs."""
+    number = lesson.number
+    parts = [
+        f'"""Exercises of lesson {number}. Replace each `raise NotImplementedError` by your own lines.\n\n'
+        f"    python -m lessons check {number}      what holds, and the smallest case that does not\n"
+        f"    python -m lessons hint {exercises[0].number}     a hint, one more each time\n"
+        f"    python -m lessons debug {exercises[0].number}    step into the case that fails\n\n"
+        "While one function is checked, the library's stand in for the others of this file.\n"
+        '"""\n\n' + merged_imports(exercises)
+    ]
+    for exercise in exercises:
+        points = f"{exercise.points} point{'s' if exercise.points > 1 else ''}"
+        version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"
+        parts.append(f"# {exercise.number} {exercise.name}, {points}, {version}\n" + stub(exercise.target))
+    return "\n\n".join(parts)
+
+
+def merged_imports(exercises: list[Exercise]) -> str:
+    """What the stubs import, each name once, and none that the file itself is to define."""
+    own = {exercise.name for exercise in exercises}
+    whole, parts = set(), {}
+    for exercise in exercises:
+        for node in ast.parse(imports(exercise.target)).body:
+            if isinstance(node, ast.Import):
+                whole.add(ast.unparse(node))
+            else:
+                names = [alias for alias in node.names if (alias.asname or alias.name) not in own]
+                parts.setdefault(node.module, set()).update(
+                    ast.unparse(ast.alias(n.name, n.asname)) for n in names
+                )
+    future = parts.pop("__future__", ())
+    lines = [*whole, *(import_line(module, sorted(names)) for module, names in parts.items() if names)]
+    lines.sort(key=lambda line: (place_of_import(line.split()[1]), line))
+    return "\n".join([*["from __future__ import annotations\n"] * bool(future), *lines]).rstrip() + "\n"
+
+
+def import_line(module: str, names: list[str]) -> str:
+    line = f"from {module} import {', '.join(names)}"
+    return line if len(line) <= 100 else f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
+
+
+def place_of_import(module: str) -> int:
+    """Python's own first, the library last."""
+    top = module.split(".")[0]
+    return 0 if top in sys.stdlib_module_names else 2 if top == "minidl" else 1
+
+
+def stale(text: str, exercise: Exercise) -> str:
+    """What to tell a learner whose stub is of an older library; nothing where the reference is the same."""
+    for number, version, digest in MARK.findall(text):
+        if number == exercise.number and digest != source_hash(exercise.target):
+            return (
+                f"the library's {exercise.name} has changed since minidl {version}, of which your stub is "
+                f"(now {minidl.__version__}): start {number[:2]} --reset keeps your file and begins anew"
+            )
+    return ""
+
+
+# ---- reading
+
+
+def load(path: Path) -> ModuleType:
+    """Run the learner's file as a module of its own. Raises FileProblem for whatever stops that."""
+    module = ModuleType(f"work_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and inspect look their module up
+    try:
+        code = compile(path.read_bytes(), str(path), "exec")  # no .pyc, which may be older than the file
+        exec(code, vars(module))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise FileProblem(told(error, path)) from error
+    return module
+
+
+def told(error: BaseException, path: Path) -> str:
+    """Why the file does not import."""
+    if isinstance(error, OSError) and error.filename == str(path):
+        return f"it cannot be read: {error.strerror}"
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        code = (error.text or "").rstrip("\n")
+        mark = " " * (max(error.offset or 1, 1) - 1) + "^"
+        return f"line {error.lineno} is not Python: {error.msg}\n  {code}\n  {mark}"
+    where = place(error, path)
+    if isinstance(error, SystemExit):
+        return f"it ends the program when imported (exit, {where or 'somewhere'}): take that out"
+    return f"importing it raises {type(error).__name__}: {error}" + (f"\nat {where}" if where else "")
+
+
+def place(error: BaseException, path: Path) -> str:
+    """The last line of the file that the error went through, with its text."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"line {own[-1].lineno}: {own[-1].line}" if own else ""
+
+
+def function_of(module: ModuleType, exercise: Exercise) -> Callable | type:
+    """The learner's function or class. Raises FileProblem when it is missing, or the library's own."""
+    name = exercise.name
+    if name not in vars(module):
+        mine = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        near = difflib.get_close_matches(name, mine, 1, cutoff=0.5)
+        found = f"is {near[0]} what it was?" if near else f"there are {', '.join(mine) or 'none'}"
+        raise FileProblem(f"the file has no {name}: {found}")
+    value = vars(module)[name]
+    if plain_function(value) is plain_function(exercise.target):
+        raise FileProblem(f"this is the library's own {name}, imported: write it yourself")
+    return value
+
+
+def changed_signature(value: Callable | type, exercise: Exercise) -> str:
+    """What the parameters must be, if they are others by now; a class is left to its laws."""
+    if not (inspect.isfunction(value) and inspect.isfunction(plain_function(exercise.target))):
+        return ""
+    wanted = inspect.signature(plain_function(exercise.target))
+    if list(inspect.signature(value).parameters) == list(wanted.parameters):
+        return ""
+    return f"the parameters must be ({', '.join(wanted.parameters)})"
+
+
+def standing_in(module: ModuleType, exercise: Exercise, exercises: list[Exercise]) -> AbstractContextManager:
+    """The library's functions in the places of the file's other exercises: each is checked by itself."""
+    others = {other.name: other.target for other in exercises if other is not exercise}
+    return mock.patch.dict(vars(module), others)
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,101 @@
+"""What an answer looks like: which named mistake answers as it does, or whether it is the library's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import CodeType, FrameType
+
+import numpy as np
+
+from minidl.classroom.exercise import Exercise, Law, Mistake
+from minidl.classroom.implementation import Call, Implementation
+from minidl.classroom.stubs import plain_function
+
+
+def mistakes_like(
+    exercise: Exercise, law: Law, answer: Implementation, case: dict[str, object]
+) -> list[Mistake]:
+    """The named mistakes that answer as ``answer`` did, the likeliest first; at most two.
+
+    They are given the calls of the law's first cases. One that differs there, but does the same in the whole
+    of the failing case, still comes in question. The other laws' calls tell apart those that are left.
+    """
+    early = list(answer.first_calls)
+    failing = calls_of(law, exercise.adapt(answer.raw), case)
+    everywhere, here = [], []
+    for mistake in exercise.mistakes:
+        if does_all(mistake, exercise, failing):
+            (everywhere if does_all(mistake, exercise, early) else here).append(mistake)
+    likely = everywhere or here
+    for other_law in exercise.laws if len(likely) > 1 else ():
+        probe = exercise.adapt(answer.raw)
+        exercise.try_law(other_law.text, probe)
+        likely = [m for m in likely if does_all(m, exercise, probe.first_calls)] or likely
+    return likely[:2]
+
+
+def does_all(mistake: Mistake, exercise: Exercise, calls: list[Call]) -> bool:
+    other = exercise.adapt(mistake.implementation)
+    return all(answers_alike(call, other) for call in calls)
+
+
+def calls_of(law: Law, answer: Implementation, case: dict[str, object]) -> list[Call]:
+    with suppress(Exception):  # it is expected to fail
+        law.run(answer, case)
+    return list(answer.first_calls)
+
+
+def answers_alike(call: Call, other: Implementation) -> bool:
+    """Whether ``other`` does with the arguments of a call what was done with them."""
+    try:
+        answer = call.again(other)
+    except Exception as error:
+        return type(error) is type(call.raised)
+    return call.raised is None and alike(answer, call.answer)
+
+
+def alike(one: object, other: object) -> bool:
+    """Equal within rounding, in structure and shapes; NaN equals NaN."""
+    if type(one) in (tuple, list) or type(other) in (tuple, list):
+        same = type(one) is type(other) and len(one) == len(other)
+        return same and all(alike(a, b) for a, b in zip(one, other, strict=True))
+    if type(one) is dict or type(other) is dict:
+        same = type(one) is type(other) and one.keys() == other.keys()
+        return same and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, str | None) or isinstance(other, str | None):
+        return one == other
+    if np.shape(one) != np.shape(other):
+        return False
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True))
+
+
+def library_calls(exercise: Exercise, raw: Callable | type) -> int:
+    """How often the answer itself calls the library's function, in the worked examples."""
+    codes = {id(code) for code in code_of(plain_function(exercise.target))}
+    answer, count = exercise.adapt(raw), 0
+    original = answer.answer
+
+    def watch(frame: FrameType, event: str, _) -> None:
+        nonlocal count
+        count += event == "call" and id(frame.f_code) in codes
+
+    def watched(arguments: tuple, params: dict):
+        sys.setprofile(watch)
+        try:
+            return original(arguments, params)
+        finally:
+            sys.setprofile(None)
+
+    answer.answer = watched
+    for law in exercise.laws:
+        if law.is_example:
+            law.run(answer, {})
+    return count
+
+
+def code_of(target: Callable | type) -> list[CodeType]:
+    members = vars(target).values() if isinstance(target, type) else [target]
+    return [member.__code__ for member in members if hasattr(member, "__code__")]

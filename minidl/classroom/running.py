@@ -1,0 +1,63 @@
+"""Running lessons, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from minidl.classroom.course import Lesson
+
+
+def run_lessons(lessons: list[Lesson], numbers: list[str]) -> int:
+    """Run the lessons of these numbers (all for none) in this order; 1 if any fails, 2 for an unknown one."""
+    known = {lesson.number: lesson for lesson in lessons}
+    wanted = [number.zfill(2) for number in numbers]
+    unknown = [number for number in wanted if number not in known]
+    if unknown:
+        print(
+            f"there is no lesson {', '.join(unknown)}; there are {', '.join(known) or 'none'}",
+            file=sys.stderr,
+        )
+        return 2
+
+    chosen = [known[number] for number in wanted] or lessons
+    failed = []
+    # disable=None: no bar where the output is not a terminal.
+    with tqdm(total=len(chosen), unit="lesson", disable=None if len(chosen) > 1 else True) as bar:
+        for lesson in chosen:
+            bar.clear()  # the lesson writes to the terminal itself
+            print(f"== {lesson.number}  {lesson.title}", flush=True)
+            code = run_lesson(lesson)
+            if code:
+                failed.append(f"{lesson.path.name} (exit code {code})")
+            bar.update()
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run_lesson(lesson: Lesson) -> int:
+    """Run one lesson, its output going straight through; print the time and where its figures are."""
+    before, start = lesson.figures(), time.perf_counter()
+    code = subprocess.run(
+        [sys.executable, "-u", str(lesson.path)], cwd=lesson.root, env=environment(lesson.root)
+    ).returncode
+    written = [path for path, when in lesson.figures().items() if before.get(path) != when]
+    figures = f", {len(written)} figures in {written[0].parent.relative_to(lesson.root)}" if written else ""
+    print(f"== {lesson.number}  took {time.perf_counter() - start:.1f} s{figures}\n", flush=True)
+    return code
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The child's: the checkout's minidl is importable, and figures need no window unless somebody looks."""
+    env = dict(os.environ)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), env.get("PYTHONPATH")]))
+    env.setdefault("PYTHONIOENCODING", "utf-8")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        env.setdefault("MPLBACKEND", "Agg")
+    return env

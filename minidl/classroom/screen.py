@@ -1,0 +1,133 @@
+"""What a learner sees: outcomes, the list of lessons, colours where there is a terminal that wants them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minidl.classroom.course import Course
+from minidl.classroom.outcome import Outcome
+from minidl.classroom.progress import Progress
+
+COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+WIDTH = 100
+
+
+def paint(text: str, colour: str) -> str:
+    return f"\033[{COLOURS[colour]}m{text}\033[0m" if text and colours_wanted() else text
+
+
+def colours_wanted() -> bool:
+    """On a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False) -> str:
+    """What a check found, on one line where all is well."""
+    lines = [headline(outcome, place)]
+    if not outcome.passed and outcome.written:
+        lines += findings(outcome)
+    if outcome.note:
+        lines.append(row("note", paint(outcome.note, "yellow")))
+    if not outcome.passed and outcome.written:
+        if outcome.printed:
+            lines.append(row("printed", "\n".join(outcome.printed.splitlines()[-5:])))
+        if with_traceback and outcome.traceback:
+            lines += ["", outcome.traceback.rstrip(), ""]
+        if outcome.replay:
+            lines.append(row("step into it", f"python -m lessons debug {outcome.number}"))
+    return "\n".join(lines)
+
+
+def headline(outcome: Outcome, place: str) -> str:
+    name = paint(f"{outcome.number} {outcome.name}".strip(), "bold")
+    if outcome.passed:
+        laws = paint(f"all {counted(outcome.laws, 'law')} hold", "green")
+        return f"{name}   {laws}   {counted(outcome.calls, 'call')}"
+    if not outcome.written:
+        return f"{name}   {paint('not written yet', 'yellow')}: it raises NotImplementedError"
+    if outcome.library_calls:
+        return f"{name}   {paint('is the library’s', 'red')}"
+    law = f'law "{outcome.law}"   ' if outcome.law else ""
+    where = f"{place}:{outcome.line}" if outcome.line else place
+    calls = f", {counted(outcome.calls, 'call')}" if outcome.calls else ""
+    between = "   " if len(name) + len(law) + len(where) < WIDTH - 20 else "\n  "
+    return f"{name}   {law}{paint('FAILS', 'red')}{between}{paint(where + calls, 'dim')}"
+
+
+def findings(outcome: Outcome) -> list[str]:
+    """The case, the call and its answer, why that is wrong, what it looks like."""
+    if outcome.library_calls:
+        return [row("", f"all laws hold, but it calls the library's own {outcome.name}: write it yourself")]
+    lines = [row(name, value) for name, value in outcome.case]
+    if outcome.call:
+        lines.append(row("call", outcome.call))
+    if outcome.answer and outcome.answer not in outcome.message:
+        lines.append(row("yours", outcome.answer))
+    lines.append(row("", outcome.message))
+    if outcome.looks_like:
+        lines.append(row("looks like", paint(", or ".join(outcome.looks_like), "yellow")))
+    if outcome.picture:
+        lines.append(row("picture", f"yours, the library's and the difference in {outcome.picture}"))
+    return lines
+
+
+def counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def row(name: str, text: str) -> str:
+    """A name and what belongs to it, further lines below the first."""
+    first, *others = text.splitlines() or [""]
+    start = f"  {name:<12} = " if name else "  "
+    return "\n".join([start + first, *("    " + line for line in others)])
+
+
+def lessons_text(course: Course, progress: Progress) -> str:
+    """Every lesson with its exercises, a bar for what is done, and what to do next."""
+    lines, by_lesson = [], {}
+    for exercise in course.exercises():
+        by_lesson.setdefault(exercise.number[:2], []).append(exercise)
+    for lesson in course.lessons():
+        exercises = by_lesson.get(lesson.number, [])
+        done = sum(progress.of(exercise.number)["passed"] for exercise in exercises)
+        count = len(lesson.figures())
+        figures = f"   [{counted(count, 'figure')}]" if count else ""
+        lines.append(
+            f"{bar(done, len(exercises))} {paint(f'{lesson.number}  {lesson.title}', 'bold')}{figures}"
+        )
+        for exercise in exercises:
+            lines.append(
+                f"            {exercise.number}  {exercise.name}{state(progress.of(exercise.number))}"
+            )
+    return "\n".join([*lines, "", f"next: {next_thing(course, progress, by_lesson)}"])
+
+
+def bar(done: int, count: int) -> str:
+    """[##--], ten characters wide with up to six exercises and eight spaces with none."""
+    text = f"[{'#' * done}{'-' * (count - done)}]" if count else ""
+    return paint(f"{text:<8}", "green" if done == count else "dim")
+
+
+def state(entry: dict) -> str:
+    if entry["passed"]:
+        return "   " + paint("done", "green")
+    if entry["laws"]:
+        return f"   {entry['held']} of {entry['laws']} laws"
+    return ""
+
+
+def next_thing(course: Course, progress: Progress, by_lesson: dict[str, list]) -> str:
+    """The first exercise that is begun and not done; else the first lesson with any that is not begun."""
+    started = {lesson.number for lesson in course.started()}
+    for number in sorted(started):
+        for exercise in by_lesson.get(number, []):
+            if not progress.of(exercise.number)["passed"]:
+                path = course.shown(course.answers(number))
+                return (
+                    f"write {exercise.name} in {path}, then  python -m lessons check {exercise.number}  "
+                    f"(stuck? hint {exercise.number})"
+                )
+    for number in sorted(set(by_lesson) - started):
+        return f"python -m lessons run {number}  to read the lesson, then  python -m lessons start {number}"
+    return "everything is done"
