@@ -21,11 +21,12 @@ SMALLEST_EXPONENT = -900  # below it a bin's width would not be a normal float64
 
 
 class Histogram:
-    """How often |r| falls into [i w, (i+1) w) for i = 0 ... bins - 1.
+    """How often |r| falls into (i w, (i+1) w] for i = 0 ... bins - 1, and 0 into the first.
 
-    The width w is a power of two: bins w is the smallest power of two above ``max``, the largest |r|. A range
-    that grows makes pairs of bins into one, exactly, so that the counts depend on the numbers alone, not on
-    their order, their signs or the batches that they came in. ``zeros`` of the counts[0] are exactly 0.
+    The width w is a power of two: bins w is the smallest one that ``max``, the largest |r|, does not exceed.
+    A range that grows makes pairs of bins into one, exactly, so that the counts depend on the numbers alone,
+    not on their order, their signs or the batches that they came in. ``zeros`` counts those that are exactly
+    0, which are part of counts[0].
     """
 
     def __init__(self, bins: int = 2048) -> None:
@@ -44,7 +45,7 @@ class Histogram:
     @property
     def used(self) -> int:
         """Bins up to the one that ``max`` lies in."""
-        return int(self.max / self.width) + 1
+        return max(math.ceil(self.max / self.width), 1)
 
     def add(self, values: Any) -> Histogram:
         """Count more numbers, of any shape. Returns the histogram itself."""
@@ -56,8 +57,8 @@ class Histogram:
             raise ValueError(f"values must be finite, got {r[~np.isfinite(r)][0]}")
         if r.size:
             self.grow_to(float(r.max()))
-            index = (r / self.width).astype(np.int64)  # exact: w is a power of two
-            self.counts += np.bincount(index, minlength=self.bins)
+            above = np.ceil(r / self.width).astype(np.int64)  # exact: w is a power of two
+            self.counts += np.bincount(np.maximum(above, 1) - 1, minlength=self.bins)
             self.zeros += int(np.sum(r == 0))
         return self
 
@@ -74,7 +75,8 @@ class Histogram:
 
     def grow_to(self, largest: float) -> None:
         self.max = max(self.max, largest)
-        exponent = max(self.exponent, math.frexp(self.max)[1])
+        fraction, exponent = math.frexp(self.max)  # max = fraction 2^exponent, fraction in [1/2, 1)
+        exponent = max(self.exponent, exponent - (fraction == 0.5))
         self.counts = coarser(self.counts, exponent - self.exponent)
         self.exponent = exponent
 
@@ -98,7 +100,7 @@ def max_threshold(histogram: Histogram) -> float:
 
 
 def percentile_threshold(histogram: Histogram, percentile: float = 99.9) -> float:
-    """The upper edge of the bin below which ``percentile`` percent of all |r| lie, at most max |r|."""
+    """The upper edge of the bin up to which ``percentile`` percent of all |r| lie, at most max |r|."""
     percentile = check_number("percentile", percentile, 0, 100)
     return min(bins_holding(checked(histogram).counts, percentile) * histogram.width, histogram.max)
 
@@ -125,7 +127,7 @@ def mse_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarr
     """Candidates T and the mean of (r - fake_quantize(r))² with S = T / (2^(bits-1) - 1), each r taken to lie
     in the middle of its bin and zeros at 0.
 
-    The candidates are the upper edges of the bins from the first that is not empty; the last is max |r|.
+    The candidates are the upper edges of the bins; the last is max |r|.
     """
     counts, qmax = nonzero_counts(histogram), 2 ** (checked_bits(bits) - 1) - 1
     middles = (np.arange(len(counts)) + 0.5) * histogram.width
