@@ -1,0 +1,147 @@
+"""Quantization: reals and the integers that stand for them on two number lines, levels, the error's saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from minidl.figures.style import BLACK, BLUE, SKY_BLUE, SMALL, VERMILLION, new_figure, number_array, style
+
+MAX_LEVELS = 64  # more cannot be told apart
+MAX_PANELS = 6
+
+
+def number_lines(reals: Any, mappings: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
+    """For each mapping the reals on a line above, the integers on one below, and an arrow from each real.
+
+    reals: (n,), at most 32.  mappings: title -> (levels, integers, chosen): the real (k,) that each of the k
+    integers (k,) stands for, and chosen (n,), the integer that each of the reals becomes.
+    A real that is clipped, beyond the outermost levels, has an arrow of another colour.
+    """
+    reals = number_array(reals, "reals")
+    if reals.ndim != 1 or not 1 <= len(reals) <= 32 or not np.isfinite(reals).all():
+        raise ValueError(f"reals must be 1 to 32 finite numbers (n,), got shape {reals.shape}")
+    checked = {
+        title: _checked_mapping(title, mapping, len(reals)) for title, mapping in _few(mappings).items()
+    }
+    ends = np.concatenate([reals, *(levels for levels, _, _ in checked.values())])
+    margin = 0.03 * max(np.ptp(ends), 1e-6)
+    with style():
+        figure = new_figure(9.6, 1.9 * len(checked) + 0.4, constrained=True)
+        panels = figure.subplots(len(checked), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, (title, (levels, integers, chosen)) in zip(panels, checked.items(), strict=True):
+            _draw_lines(panel, reals, levels, integers, chosen)
+            panel.set(title=title, xlim=(ends.min() - margin, ends.max() + margin), ylim=(-0.45, 1.25))
+            panel.set_yticks([0, 1], ["integer Q", "real r"])
+            panel.spines[["left", "bottom"]].set_visible(False)
+            panel.tick_params(left=False, bottom=False, labelbottom=False)
+        panels[-1].spines["bottom"].set_visible(True)
+        panels[-1].tick_params(bottom=True, labelbottom=True)
+        panels[-1].set_xlabel("real value")
+        handles = [
+            Line2D([], [], color=c, marker="o", label=t)
+            for c, t in ((BLUE, "rounded"), (VERMILLION, "clipped"))
+        ]
+        figure.legend(handles=handles, loc="outside right upper")
+    return figure
+
+
+def _draw_lines(panel: Axes, reals: np.ndarray, levels: np.ndarray, integers: np.ndarray, chosen: np.ndarray):
+    target = dict(zip(integers.tolist(), levels.tolist(), strict=True))
+    panel.axhline(1, color="0.7", linewidth=1, zorder=1)
+    panel.axhline(0, color="0.7", linewidth=1, zorder=1)
+    panel.vlines(levels, -0.07, 0.07, color=BLACK, linewidth=1.2)
+    shown = max(1, -(-len(levels) // 20))
+    for level, integer in zip(levels[::shown], integers[::shown], strict=True):
+        panel.text(level, -0.15, f"{integer:d}", ha="center", va="top", fontsize=SMALL)
+    panel.plot([0, 0], [0, 1], color="0.7", linestyle=":", linewidth=1, zorder=1)
+    for real, integer in zip(reals, chosen, strict=True):
+        clipped = real < levels.min() or real > levels.max()
+        colour = VERMILLION if clipped else BLUE
+        panel.annotate(
+            "", (target[int(integer)], 0.08), (real, 0.97), arrowprops={"arrowstyle": "->", "color": colour}
+        )
+        panel.plot(real, 1, "o", color=colour, markersize=5)
+
+
+def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "weight") -> Figure:
+    """The same histogram in each panel, with the levels that rounding leaves as lines.
+
+    values: any shape.  levels: up to six titles -> (k,); where there are more than 64 they are a band.
+    """
+    values = number_array(values, "values").ravel()
+    if len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values must be finite, at least one, got {len(values)}")
+    checked = {title: number_array(row, f"levels of {title}").ravel() for title, row in _few(levels).items()}
+    with style():
+        figure = new_figure(3.1 * len(checked), 2.9, constrained=True)
+        panels = figure.subplots(1, len(checked), sharey=True, sharex=True, squeeze=False)[0]
+        for panel, (title, row) in zip(panels, checked.items(), strict=True):
+            if len(row) == 0 or not np.isfinite(row).all():
+                raise ValueError(f"levels of {title} must be finite, at least one, got {len(row)}")
+            panel.hist(values, bins=60, color=SKY_BLUE, linewidth=0)
+            if len(row) > MAX_LEVELS:
+                panel.axvspan(row.min(), row.max(), color=VERMILLION, alpha=0.15, linewidth=0)
+            else:
+                panel.vlines(
+                    row, 0, 1, transform=panel.get_xaxis_transform(), color=VERMILLION, linewidth=0.9
+                )
+            panel.set(title=f"{title}: {len(row)} levels", xlabel=xlabel)
+        panels[0].set_ylabel("how many")
+    return figure
+
+
+def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> Figure:
+    """The error of each real as a point, between lines at -S/2 and S/2, and beside it how often each occurs.
+
+    reals, errors: (n,).  step: S > 0.
+    """
+    reals, errors = number_array(reals, "reals").ravel(), number_array(errors, "errors").ravel()
+    if len(reals) != len(errors) or len(reals) == 0:
+        raise ValueError(
+            f"reals and errors must be as long as each other, got {len(reals)} and {len(errors)}"
+        )
+    if not step > 0:
+        raise ValueError(f"step must be above 0, got {step}")
+    with style():
+        figure = new_figure(8.0, 3.2, constrained=True)
+        saw, share = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
+        saw.plot(reals, errors, ".", color=BLUE, markersize=3)
+        for sign, label in ((1, "S/2"), (-1, "-S/2")):
+            for panel in (saw, share):
+                panel.axhline(sign * step / 2, color=VERMILLION, linestyle="--", linewidth=1.2)
+            saw.text(1.0, sign * step / 2, f" {label}", transform=saw.get_yaxis_transform(), va="center")
+        share.hist(errors, bins=40, orientation="horizontal", color=BLUE, linewidth=0)
+        saw.set(xlabel="real r", ylabel="error r - S (Q - Z)", title=title)
+        share.set(xlabel="how many", title="of each size")
+    return figure
+
+
+def _checked_mapping(title: str, mapping: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if not isinstance(mapping, tuple) or len(mapping) != 3:
+        raise TypeError(f"{title} must be a tuple (levels, integers, chosen), got {type(mapping).__name__}")
+    levels, integers, chosen = (
+        number_array(row, f"{title}'s {name}")
+        for row, name in zip(mapping, ("levels", "integers", "chosen"), strict=True)
+    )
+    if levels.shape != integers.shape or levels.ndim != 1 or not 2 <= len(levels) <= MAX_LEVELS:
+        raise ValueError(
+            f"{title} needs 2 to {MAX_LEVELS} levels and as many integers, "
+            f"got {levels.shape} and {integers.shape}"
+        )
+    if chosen.shape != (count,) or not np.isin(chosen, integers).all():
+        raise ValueError(f"{title}'s chosen must be one of its integers for each of {count} reals")
+    return levels, integers.astype(int), chosen.astype(int)
+
+
+def _few(panels: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(panels, Mapping):
+        raise TypeError(f"expected a dict with a title for each panel, got {type(panels).__name__}")
+    if not 1 <= len(panels) <= MAX_PANELS:
+        raise ValueError(f"between 1 and {MAX_PANELS} panels fit, got {len(panels)}")
+    return {str(title): value for title, value in panels.items()}

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from minidl.figures.quantization import levels_histogram, number_lines, rounding_error
+from minidl.figures.style import BLUE, VERMILLION
+
+LEVELS = np.array([-1.0, 0.0, 1.0])
+INTEGERS = np.array([0, 1, 2])
+
+
+def test_each_real_has_an_arrow_to_the_level_of_its_integer_and_a_clipped_one_another_colour():
+    figure = number_lines([0.2, 1.0, 3.0], {"ternary": (LEVELS, INTEGERS, [1, 2, 2])})
+    (panel,) = figure.axes
+    assert panel.get_title() == "ternary"
+    arrows = [text for text in panel.texts if hasattr(text, "arrow_patch") and text.arrow_patch]
+    assert [(arrow.xyann[0], arrow.xy[0]) for arrow in arrows] == [(0.2, 0.0), (1.0, 1.0), (3.0, 1.0)]
+    points = [line.get_color() for line in panel.lines if line.get_marker() == "o"]
+    assert points == [BLUE, BLUE, VERMILLION]
+    assert [text.get_text() for text in panel.texts if text.get_text()] == ["0", "1", "2"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["rounded", "clipped"]
+
+
+def test_panels_share_one_axis_that_holds_all_levels_and_reals():
+    wide = (5 * LEVELS, INTEGERS, [1])
+    figure = number_lines([0.0], {"narrow": (LEVELS, INTEGERS, [1]), "wide": wide})
+    limits = {panel.get_xlim() for panel in figure.axes}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert low < -5 and high > 5
+
+
+def test_a_histogram_counts_all_values_and_shows_the_levels_as_lines_or_a_band():
+    values = np.linspace(-1, 1, 100)
+    figure = levels_histogram(values, {"Q2": LEVELS, "Q8": np.linspace(-1, 1, 255)})
+    first, second = figure.axes
+    assert first.get_title() == "Q2: 3 levels" and second.get_title() == "Q8: 255 levels"
+    assert sum(bar.get_height() for bar in first.patches) == 100
+    assert [segment[0][0] for segment in first.collections[0].get_segments()] == LEVELS.tolist()
+    assert not second.collections and len(second.patches) == len(first.patches) + 1
+
+
+def test_errors_are_drawn_between_plus_and_minus_half_a_step():
+    figure = rounding_error([0.1, 0.2], [0.1, -0.3], step=0.5, title="saw")
+    saw, share = figure.axes
+    assert saw.lines[0].get_xydata().tolist() == [[0.1, 0.1], [0.2, -0.3]]
+    assert sorted(line.get_ydata()[0] for line in saw.lines[1:]) == [-0.25, 0.25]
+    assert sum(bar.get_width() for bar in share.patches) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: number_lines([], {"a": (LEVELS, INTEGERS, [])}), ValueError, "1 to 32 finite numbers"),
+        (lambda: number_lines([np.nan], {"a": (LEVELS, INTEGERS, [1])}), ValueError, "finite numbers"),
+        (lambda: number_lines([0.0], {"a": LEVELS}), TypeError, r"\(levels, integers, chosen\)"),
+        (lambda: number_lines([0.0], {"a": (LEVELS, [1, 2], [1])}), ValueError, "as many integers"),
+        (lambda: number_lines([0.0], {"a": (LEVELS, INTEGERS, [7])}), ValueError, "chosen must be one of"),
+        (lambda: number_lines([0.0], {}), ValueError, "between 1 and 6 panels"),
+        (lambda: levels_histogram([], {"a": LEVELS}), ValueError, "at least one, got 0"),
+        (lambda: levels_histogram([1.0], [LEVELS]), TypeError, "a dict with a title for each panel"),
+        (lambda: levels_histogram([1.0], {"a": []}), ValueError, "levels of a must be finite, at least one"),
+        (lambda: rounding_error([1.0], [1.0, 2.0], 1.0), ValueError, "as long as each other, got 1 and 2"),
+        (lambda: rounding_error([1.0], [1.0], 0.0), ValueError, "step must be above 0"),
+    ],
+)
+def test_bad_input_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
