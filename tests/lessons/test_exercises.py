@@ -9,21 +9,31 @@ import pytest
 import lessons.exercises
 from lessons.exercises import all_exercises, find
 from minidl.classroom.stubs import imports, plain_function, source, stub
+from tests.classroom.learner import check_here, empty_course, replayed, write_answer
 
 EXERCISES = all_exercises()
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"{e.number} {e.name}")
 
 
-def shown(results):
-    return "\n".join(map(str, results))
+def reference_text(exercise):
+    """The library's own source, and imports of the private names that a stub does without."""
+    target = plain_function(exercise.target)
+    module = sys.modules[target.__module__]
+    names = {node.id for node in ast.walk(ast.parse(source(target))) if isinstance(node, ast.Name)}
+    private = sorted(name for name in names if name.startswith("_") and name in vars(module))
+    return "".join(f"from {module.__name__} import {name}\n" for name in private) + source(target)
 
 
 @every_exercise
-def test_the_reference_passes_every_law(exercise):
-    results = exercise.check(exercise.target)
-    assert [result.law for result in results if result.passed] == [law.text for law in exercise.laws], shown(
-        results
-    )
+def test_the_librarys_source_in_the_learners_file_passes_every_law(exercise, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    course, lesson = empty_course(tmp_path), exercise.number[:2]
+    write_answer(course, lesson, reference_text(exercise))
+    (outcome,) = check_here(course, lesson, exercise.number)
+    assert outcome.passed, outcome
+    assert outcome.held == outcome.laws == len(exercise.laws)
+    assert outcome.calls >= len(exercise.laws)
+    assert outcome.library_calls == 0
 
 
 @every_exercise
@@ -46,11 +56,28 @@ def test_the_stub_fails_every_law(exercise):
         for mistake in exercise.mistakes
     ],
 )
-def test_a_named_mistake_fails_the_law_that_it_names(exercise, mistake):
-    result = exercise.try_law(mistake.breaks, mistake.implementation)
-    assert not result.passed
-    assert result.calls > 0
-    assert "the law cannot use the answer" not in result.message, str(result)
+def test_a_named_mistake_is_recognised_fails_the_law_that_it_names_and_so_does_its_replay(
+    exercise, mistake, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    course, lesson, which = empty_course(tmp_path), exercise.number[:2], exercise.mistakes.index(mistake)
+    write_answer(
+        course,
+        lesson,
+        f"from lessons.exercises import find\n\n"
+        f"{exercise.name} = find({exercise.number!r}).mistakes[{which}].implementation\n",
+    )
+    (outcome,) = check_here(course, lesson, exercise.number)
+    assert not outcome.passed
+    assert outcome.law == mistake.breaks
+    assert outcome.calls > 0
+    assert outcome.looks_like[:1] == [mistake.text], outcome
+    assert "the law cannot use the answer" not in outcome.message
+
+    printed, stops = replayed(course.root / outcome.replay, monkeypatch)
+    assert stops >= 1
+    reason = outcome.message.splitlines()[0]
+    assert reason in printed or reason.split(" raised ")[-1] in printed, printed
 
 
 @every_exercise

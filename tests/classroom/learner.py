@@ -1,0 +1,57 @@
+"""What a learner does, without a process of its own: write a file, have it checked, run a replay."""
+
+import contextlib
+import io
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import lessons
+from minidl.classroom import worker
+from minidl.classroom.answers import start
+from minidl.classroom.course import Course
+from minidl.classroom.outcome import Outcome
+
+REAL = Course(Path(lessons.__file__).parent)
+
+
+def empty_course(root):
+    """A course with the real exercises, and lessons of a title each, in which ``work/`` is empty."""
+    folder = root / "course"
+    folder.mkdir()
+    for lesson in REAL.lessons():
+        (folder / lesson.path.name).write_text(f'"""{lesson.number} A title"""\n', encoding="utf-8")
+    return Course(folder)
+
+
+def write_answer(course, lesson, text):
+    """The lesson's stubs, and after them the text, which may define some of the functions again."""
+    if not course.answers(lesson).exists():
+        start(course, lesson)
+    with open(course.answers(lesson), "a", encoding="utf-8") as file:
+        file.write("\n\n" + text)
+
+
+def check_here(course, lesson, *numbers, seconds=20.0):
+    """The Outcomes, found in this process."""
+    lines = io.StringIO()
+    worker.check_file(course, lesson, list(numbers), seconds, lines)
+    found = [json.loads(line) for line in lines.getvalue().splitlines()]
+    return [Outcome(**line["outcome"]) for line in found if "outcome" in line]
+
+
+def replayed(path, monkeypatch):
+    """What the replay prints, with the error that ends it if one does, and how often it stopped."""
+    stops, output = [], io.StringIO()
+    monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append(sys._getframe(1).f_lineno))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setenv("MINIDL_DEBUG", "1")
+    with contextlib.redirect_stdout(output), np.errstate():
+        try:
+            runpy.run_path(str(path))
+        except Exception as error:
+            output.write(f"{type(error).__name__}: {error}")
+    return output.getvalue(), len(stops)
