@@ -11,11 +11,13 @@ from minidl.figures.maps import image_grid, overlay, signed_map
 from minidl.figures.neighbours import neighbours_picture
 from minidl.figures.points import heat_map, scatter_by_class
 from minidl.figures.saving import save
+from minidl.figures.shapley import convergence, shap_summary, waterfall
 
 __all__ = [
     "bars_with_intervals",
     "confidence_histogram",
     "confusion_picture",
+    "convergence",
     "curves_with_bands",
     "distributions",
     "draw_graph",
@@ -26,5 +28,7 @@ __all__ = [
     "reliability_diagram",
     "save",
     "scatter_by_class",
+    "shap_summary",
     "signed_map",
+    "waterfall",
 ]

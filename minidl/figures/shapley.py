@@ -1,0 +1,192 @@
+"""Shapley values: one prediction as a waterfall, many as a summary, and how estimates converge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minidl.figures.style import (
+    BLACK,
+    BLUE,
+    LINE_COLOURS,
+    MAGNITUDE_MAP,
+    SMALL,
+    VERMILLION,
+    new_figure,
+    number_array,
+    style,
+    text_list,
+    text_width,
+)
+
+
+def waterfall(
+    values: np.ndarray,
+    base_value: float,
+    names: Sequence[Any],
+    data: np.ndarray | None = None,
+    *,
+    max_shown: int = 10,
+    xlabel: str = "prediction",
+    title: str = "",
+) -> Figure:
+    """From the base value to one prediction, a bar for each feature: vermillion raises, blue lowers.
+
+    values: (F,) Shapley values of one row.  base_value: where the bars begin, at the bottom.  names: F.
+    data: (F,) the row, whose numbers stand beside the names. The largest bar is at the top, where the
+    prediction is; beyond ``max_shown`` the smallest are one bar together.
+    """
+    values, names = _checked_values(values, names, 1)
+    base_value = float(number_array(base_value, "base_value"))
+    if data is not None:
+        data = number_array(data, "data")
+        if data.shape != values.shape:
+            raise ValueError(f"data must be one number for each value, got {data.shape} for {values.shape}")
+        names = [f"{name} = {number:.4g}" for name, number in zip(names, data, strict=True)]
+    if not isinstance(max_shown, int) or max_shown < 2:
+        raise ValueError(f"max_shown must be an integer of at least 2, got {max_shown!r}")
+    order = np.argsort(np.abs(values), kind="stable")  # smallest first, from the bottom
+    shown, labels = values[order], [names[i] for i in order]
+    if len(values) > max_shown:
+        rest = len(values) - max_shown + 1
+        shown = np.concatenate([[shown[:rest].sum()], shown[rest:]])
+        labels = [f"{rest} others", *labels[rest:]]
+    with style():
+        width = max(text_width(label) for label in labels)
+        figure = new_figure(6.0 + width, 1.4 + 0.36 * len(shown), constrained=True)
+        axes = figure.add_subplot()
+        _draw_steps(axes, base_value, shown)
+        axes.set(xlabel=xlabel, title=title, ylim=(-0.6, len(shown) - 0.4))
+        axes.set_yticks(range(len(shown)), labels)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(True, axis="x")
+    return figure
+
+
+def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray) -> None:
+    """Bars end to end from the base value, each with its number beyond its tip, and both ends marked."""
+    ends = base_value + np.concatenate([[0.0], np.cumsum(shown)])
+    rows = np.arange(len(shown))
+    axes.barh(rows, shown, left=ends[:-1], height=0.7, color=np.where(shown >= 0, VERMILLION, BLUE).tolist())
+    axes.vlines(ends[1:-1], rows[:-1], rows[1:], color="0.4", linewidth=0.8)  # the step to the next bar
+    low, high = ends.min(), ends.max()
+    room = 0.015 * max(high - low, 1e-12)
+    for row, value in enumerate(shown):
+        right = max(ends[row], ends[row + 1])
+        axes.text(right + room, row, f"{value:+.3g}", va="center", fontsize=SMALL)
+    axes.axvline(base_value, color="0.4", linestyle=":", label=f"base value {base_value:.4g}")
+    axes.axvline(ends[-1], color=BLACK, linestyle="--", linewidth=1.2, label=f"prediction {ends[-1]:.4g}")
+    axes.set_xlim(low - 6 * room, high + 10 * room)
+    axes.figure.legend(loc="outside lower center", ncols=2)
+
+
+def shap_summary(
+    values: np.ndarray,
+    data: np.ndarray,
+    names: Sequence[Any],
+    *,
+    max_shown: int = 10,
+    xlabel: str = "Shapley value",
+    title: str = "",
+) -> Figure:
+    """A row of points for each feature, one point a prediction, coloured by the feature's number there.
+
+    values, data: (rows, F).  names: F. Features stand by their mean |value|, which is beside them, the
+    largest at the top; at most ``max_shown``. The colour runs from a feature's lowest number in ``data`` to
+    its highest, so whether colour follows place tells a rising from a falling effect.
+    """
+    values, names = _checked_values(values, names, 2)
+    data = number_array(data, "data")
+    if data.shape != values.shape or not np.isfinite(data).all():
+        raise ValueError(f"data must be finite and have the values' shape {values.shape}, got {data.shape}")
+    if not isinstance(max_shown, int) or max_shown < 1:
+        raise ValueError(f"max_shown must be a positive integer, got {max_shown!r}")
+    size = np.abs(values).mean(axis=0)
+    order = np.argsort(-size, kind="stable")[:max_shown]
+    reach = np.abs(values).max() or 1.0
+    with style():
+        width = max(text_width(names[f]) for f in order)
+        figure = new_figure(6.5 + width, 1.6 + 0.48 * len(order), constrained=True)
+        axes = figure.add_subplot()
+        axes.axvline(0, color="0.4", linewidth=0.8)
+        for row, f in enumerate(order):
+            span = np.ptp(data[:, f])
+            colour = (data[:, f] - data[:, f].min()) / span if span > 0 else np.full(len(data), 0.5)
+            height = row + 0.36 * _spread(values[:, f], reach)
+            points = axes.scatter(values[:, f], height, c=colour, cmap=MAGNITUDE_MAP, vmin=0, vmax=1, s=14)
+        axes.set(xlabel=xlabel, title=title, ylim=(len(order) - 0.4, -0.6))
+        axes.set_yticks(range(len(order)), [f"{names[f]}\nmean |value| {size[f]:.3g}" for f in order])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(True, axis="x")
+        bar = figure.colorbar(points, ax=axes, ticks=[0, 1], pad=0.02, aspect=30)
+        bar.ax.set_yticklabels(["lowest", "highest"])
+        bar.set_label("the feature's number", labelpad=-20)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _spread(values: np.ndarray, reach: float) -> np.ndarray:
+    """Heights in [-1, 1] that keep points of nearly one value apart, alternately above and below the line."""
+    bins = np.round(values / reach * 40).astype(np.int64)
+    heights = np.zeros(len(values))
+    largest = np.bincount(bins - bins.min()).max()
+    for b in np.unique(bins):
+        inside = np.flatnonzero(bins == b)
+        step = np.arange(1, len(inside) + 1) // 2
+        heights[inside] = np.where(np.arange(len(inside)) % 2, step, -step)
+    return heights / max(largest // 2, 4)
+
+
+def convergence(
+    samples: np.ndarray,
+    errors: Mapping[str, np.ndarray],
+    *,
+    xlabel: str = "samples",
+    ylabel: str = "root of the mean squared error",
+    title: str = "",
+) -> Figure:
+    """How far estimates lie from the exact values as samples grow, on logarithmic axes.
+
+    samples: (K,) increasing.  errors: method -> (runs, K) or (K,), the error of each run; a point is the root
+    of the runs' mean square, beside it the line C / sqrt(samples) that fits it best, whose slope is -1/2.
+    """
+    samples = number_array(samples, "samples")
+    if samples.ndim != 1 or len(samples) < 2 or samples[0] <= 0 or np.any(np.diff(samples) <= 0):
+        raise ValueError(f"samples must be two or more positive numbers that increase, got {samples}")
+    if not isinstance(errors, Mapping) or not 1 <= len(errors) <= len(LINE_COLOURS):
+        raise ValueError(f"errors must be a dict of 1 to {len(LINE_COLOURS)} methods: errors")
+    with style():
+        figure = new_figure(7.0, 4.2, constrained=True)
+        axes = figure.add_subplot()
+        for (method, runs), colour, marker in zip(errors.items(), LINE_COLOURS, "os^Dv<>", strict=False):
+            error = _root_mean_square(runs, method, len(samples))
+            C = np.exp(np.mean(np.log(error * np.sqrt(samples))))
+            axes.plot(samples, error, marker, color=colour, markersize=6, label=str(method))
+            axes.plot(samples, C / np.sqrt(samples), ":", color=colour, linewidth=1.4)
+        axes.plot([], [], ":", color="0.3", linewidth=1.4, label="C / sqrt(samples)")
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log", yscale="log")
+        axes.grid(True)
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def _root_mean_square(runs: np.ndarray, method: str, count: int) -> np.ndarray:
+    runs = number_array(runs, f"errors of {method}")
+    if runs.ndim not in (1, 2) or runs.shape[-1] != count or runs.size == 0:
+        raise ValueError(f"errors of {method} must be (runs, {count}), got {runs.shape}")
+    error = np.sqrt(np.mean(np.atleast_2d(runs) ** 2, axis=0))
+    if not (np.isfinite(error) & (error > 0)).all():
+        raise ValueError(f"errors of {method} must be finite and not all 0, for a logarithmic axis")
+    return error
+
+
+def _checked_values(values: np.ndarray, names: Sequence[Any], dims: int) -> tuple[np.ndarray, list[str]]:
+    values = number_array(values, "values")
+    if values.ndim != dims or values.size == 0 or not np.isfinite(values).all():
+        shape = "(F,)" if dims == 1 else "(rows, F)"
+        raise ValueError(f"values must be finite and {shape}, got shape {values.shape}")
+    return values, text_list(names, values.shape[-1], "names", "features")
