@@ -261,9 +261,7 @@ def explained(error: Exception, implementation: Implementation) -> str:
     """What went wrong, in words for the person who wrote the implementation."""
     name = implementation.name
     if isinstance(error, Flaky):
-        return (
-            f"{name} gave different answers to the same call: it may draw only from an rng that it is given"
-        )
+        return different_answers(name)
     if isinstance(error, WrongAnswer):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
@@ -278,6 +276,10 @@ def explained(error: Exception, implementation: Implementation) -> str:
     if isinstance(error, AssertionError):
         return f"does not hold: {frames[-1].line}"
     return f"the law cannot use the answer: {type(error).__name__}: {error}\nat: {frames[-1].line}"
+
+
+def different_answers(name: str) -> str:
+    return f"{name} gave different answers to the same call: it may draw only from an rng that it is given"
 
 
 def source_file(raw: Callable | type) -> str | None:

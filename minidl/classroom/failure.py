@@ -11,11 +11,12 @@ import numpy as np
 from hypothesis.errors import Flaky
 
 from minidl.classroom import replay
+from minidl.classroom.answers import changed_signature
 from minidl.classroom.compare import SHOWN, short
 from minidl.classroom.course import Course
-from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.exercise import Exercise, Result, different_answers
 from minidl.classroom.implementation import Call, Implementation
-from minidl.classroom.likeness import alike, mistakes_like
+from minidl.classroom.likeness import alike, answers_alike, mistakes_like
 from minidl.classroom.outcome import Outcome
 
 
@@ -26,6 +27,10 @@ def describe(
     outcome.written = not (isinstance(result.error, NotImplementedError) and result.error is answer.raised)
     tell(course, path, exercise, answer, result, outcome)
     if not outcome.written or not result.error or isinstance(result.error, KeyboardInterrupt | Flaky):
+        return
+    outcome.note = "; ".join(filter(None, [outcome.note, changed_signature(answer.raw, exercise)]))
+    if not answers_alike(answer.last_call, exercise.adapt(answer.raw)):
+        outcome.message = different_answers(answer.name)
         return
     mistakes = mistakes_like(exercise, exercise.find_law(result.law), answer, result.case)
     outcome.looks_like = [mistake.text for mistake in mistakes]
@@ -44,7 +49,7 @@ def tell(
     if not outcome.written or not result.error:
         return
     call = answer.last_call
-    outcome.case = [(name, short(value)) for name, value in result.case.items()]
+    outcome.case = [[name, short(value)] for name, value in result.case.items()]
     outcome.call = call_text(answer.name, call)
     outcome.answer = short(call.answer) if call.raised is None else ""
     outcome.replay = course.shown(replay.write(course, path, exercise, answer, result))

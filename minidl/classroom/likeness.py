@@ -65,7 +65,7 @@ def alike(one: object, other: object) -> bool:
         same = type(one) is type(other) and one.keys() == other.keys()
         return same and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, str | None) or isinstance(other, str | None):
-        return one == other
+        return type(one) is type(other) and one == other
     if np.shape(one) != np.shape(other):
         return False
     with np.errstate(all="ignore"):

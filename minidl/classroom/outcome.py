@@ -19,7 +19,7 @@ class Outcome:
     calls: int = 0
     law: str = ""  # that failed
     message: str = ""
-    case: list[tuple[str, str]] = field(default_factory=list)  # (name, value), shrunk
+    case: list[list[str]] = field(default_factory=list)  # [name, value], shrunk
     call: str = ""  # the last one of the law
     answer: str = ""  # what it gave
     looks_like: list[str] = field(default_factory=list)

@@ -62,24 +62,29 @@ def check_file(course: Course, lesson: str, numbers: list[str], seconds: float, 
         return
     for exercise in exercises:
         if exercise.number in numbers or not numbers:
-            with answers.standing_in(module, exercise, exercises):
-                outcome = check_one(course, path, module, exercise, seconds, lines)
+            emit(lines, begin=exercise.number, law="")
+            outcome = Outcome(exercise.number, exercise.name, laws=len(exercise.laws))
+            outcome.note = answers.stale(path.read_text(encoding="utf-8", errors="replace"), exercise)
+            try:
+                answer = exercise.adapt(answers.function_of(module, exercise))
+            except (answers.FileProblem, TypeError) as error:
+                outcome.message = str(error)
+            else:
+                with answers.standing_in(module, exercise, exercises):
+                    try_laws(course, path, exercise, answer, outcome, seconds, lines)
             emit(lines, outcome=asdict(outcome))
 
 
-def check_one(
-    course: Course, path: Path, module, exercise: Exercise, seconds: float, lines: TextIO
-) -> Outcome:
+def try_laws(
+    course: Course,
+    path: Path,
+    exercise: Exercise,
+    answer: Implementation,
+    outcome: Outcome,
+    seconds: float,
+    lines: TextIO,
+) -> None:
     """Try the laws up to the first that fails; see whose function it is when none does."""
-    outcome = Outcome(exercise.number, exercise.name, laws=len(exercise.laws))
-    outcome.note = answers.stale(path.read_text(encoding="utf-8", errors="replace"), exercise)
-    emit(lines, begin=exercise.number, law="")
-    try:
-        raw = answers.function_of(module, exercise)
-        answer = exercise.adapt(raw)
-    except (answers.FileProblem, TypeError) as error:
-        outcome.message = str(error)
-        return outcome
     outcome.line = getattr(getattr(answer.raw, "__code__", None), "co_firstlineno", 0)
     for law in exercise.laws:
         emit(lines, begin=exercise.number, law=law.text)
@@ -89,11 +94,10 @@ def check_one(
             emit(lines, begin=exercise.number, law=law.text)  # telling what it is takes time of its own
             with suppress(KeyboardInterrupt), patience(seconds):
                 failure.describe(course, path, exercise, answer, result, outcome)
-            return outcome
+            return
         outcome.held += 1
     outcome.library_calls = library_calls(exercise, answer.raw)
     outcome.passed = not outcome.library_calls
-    return outcome
 
 
 def try_law(path: Path, exercise: Exercise, text: str, answer: Implementation, seconds: float) -> Result:

@@ -1,6 +1,5 @@
 import pytest
-
-from tests.classroom.learner import REAL, empty_course
+from learner import REAL, empty_course
 
 
 @pytest.fixture
