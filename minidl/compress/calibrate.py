@@ -162,9 +162,12 @@ def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarra
 
 
 def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
-    """KL(P || Q) of ``kl_curve`` for one candidate: counts (bins,) below T, and how many numbers lie beyond.
+    """KL(P || Q) = sum P log(P / Q): what is lost of ``counts`` (bins,) below T, and ``tail`` numbers beyond.
 
-    With more bins than levels, bin i belongs to level floor(i levels / bins).
+    P is the counts, the tail being added to the last; Q is the counts without it, made into levels: bin i is
+    in level floor(i levels / bins), or with no more bins than levels each in its own, and a level's sum is
+    spread evenly over those of its bins that are not empty. Both are divided by the sum of P. Infinite where
+    Q is 0 and P is not, and 0 where all counts are 0.
     """
     bins = np.arange(len(counts))
     level = bins * levels // len(counts) if len(counts) > levels else bins
