@@ -71,7 +71,7 @@ class Worker:
         self.seconds, self.path = seconds, course.answers(lesson)
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "minidl.classroom.worker"),
+                *(sys.executable, "-u", "-m", "minidl.classroom.worker"),
                 *(str(course.folder.resolve()), course.package, lesson, str(seconds), *numbers),
             ],
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,108 @@
+"""``start``: what the written stubs hold, and that nothing of the learner's is lost."""
+
+import ast
+
+import pytest
+from learner import REAL, check_here, empty_course
+
+from minidl.classroom.answers import FileProblem, import_line, load, start
+from minidl.classroom.stubs import source
+
+EXERCISES = {lesson.number: REAL.exercises(lesson.number) for lesson in REAL.lessons()}
+every_lesson = pytest.mark.parametrize("lesson", [number for number, there in EXERCISES.items() if there])
+
+
+def definitions(text):
+    return {n.name: n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+
+
+@every_lesson
+def test_the_stubs_import_keep_signature_and_docstring_word_for_word_and_no_line_of_a_body(lesson, tmp_path):
+    course = empty_course(tmp_path)
+    start(course, lesson)
+    text = course.answers(lesson).read_text(encoding="utf-8")
+    load(course.answers(lesson))
+    written = definitions(text)
+    assert list(written) == [exercise.name for exercise in EXERCISES[lesson]]
+    for exercise in EXERCISES[lesson]:
+        original, emptied = definitions(source(exercise.target))[exercise.name], written[exercise.name]
+        for before, after in zip(functions_in(original), functions_in(emptied), strict=True):
+            assert ast.unparse(before.args) == ast.unparse(after.args)
+            assert ast.get_docstring(before, clean=False) == ast.get_docstring(after, clean=False)
+            assert ast.unparse(after.body[-1]) == "raise NotImplementedError"
+            assert len(after.body) == 1 + (ast.get_docstring(after) is not None)
+        assert ast.get_docstring(original, clean=False) == ast.get_docstring(emptied, clean=False)
+
+
+def functions_in(node):
+    return [inner for inner in ast.walk(node) if isinstance(inner, ast.FunctionDef)]
+
+
+@every_lesson
+def test_no_stub_imports_a_function_that_the_file_is_to_define(lesson, tmp_path):
+    course = empty_course(tmp_path)
+    start(course, lesson)
+    tree = ast.parse(course.answers(lesson).read_text(encoding="utf-8"))
+    imported = [
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert len(imported) == len(set(imported))
+    assert not set(imported) & {exercise.name for exercise in EXERCISES[lesson]}
+
+
+def test_fresh_stubs_are_each_not_written_yet_and_not_stale(course):
+    start(course, "01")
+    for outcome in check_here(course, "01"):
+        assert not outcome.written and not outcome.note
+        assert outcome.message == f"{outcome.name} is not written yet: it raises NotImplementedError"
+
+
+def test_a_file_that_is_there_is_never_overwritten(course):
+    start(course, "09")
+    path = course.answers("09")
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="work/09_temperature.py is there already and stays as it is"):
+        start(course, "09")
+    assert path.read_text(encoding="utf-8") == "mine"
+
+
+def test_reset_keeps_every_old_file_and_begins_anew(course):
+    start(course, "09")
+    path = course.answers("09")
+    fresh = path.read_bytes()
+    for version in (b"first", b"second \xff"):
+        path.write_bytes(version)
+        done = start(course, "09", reset=True)
+        assert path.read_bytes() == fresh
+    assert done == "kept the old one as work/backup/09_temperature_2.py, wrote work/09_temperature.py"
+    kept = {file.name: file.read_bytes() for file in (course.work / "backup").iterdir()}
+    assert kept == {"09_temperature_1.py": b"first", "09_temperature_2.py": b"second \xff"}
+
+
+def test_reset_with_nothing_to_keep_only_writes(course):
+    assert start(course, "09", reset=True) == "wrote work/09_temperature.py"
+    assert not (course.work / "backup").exists()
+
+
+def test_an_unknown_lesson_and_one_without_exercises_are_refused(course):
+    (course.folder / "98_nothing.py").write_text('"""98 Nothing"""')
+    with pytest.raises(ValueError, match="there is no lesson 99; there are 01, "):
+        start(course, "99")
+    with pytest.raises(ValueError, match="lesson 98 has no exercises"):
+        start(course, "98")
+
+
+def test_a_long_import_is_written_over_several_lines():
+    names = [f"name_{i}" for i in range(20)]
+    line = import_line("a_module", names)
+    assert max(map(len, line.splitlines())) < 100
+    assert [alias.name for alias in ast.parse(line).body[0].names] == names
+    assert import_line("m", ["a", "b"]) == "from m import a, b"
+
+
+def test_a_file_that_is_gone_cannot_be_read(tmp_path):
+    with pytest.raises(FileProblem, match="it cannot be read: No such file"):
+        load(tmp_path / "gone.py")
