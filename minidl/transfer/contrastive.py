@@ -17,14 +17,12 @@ from minidl.engine.checks import positive_int
 from minidl.engine.functions import concatenate, where
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
-from minidl.engine.reduce import check_temperature
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn.containers import Sequential
 from minidl.nn.layers import Linear, ReLU
 from minidl.nn.module import Module, same_mode_after
 from minidl.train.loop import Evaluation, History, check_finite, check_trainable, progress_bar
-from minidl.train.metrics import accuracy
 from minidl.train.optim import Adam, Optimizer
 from minidl.train.schedules import Schedule
 from minidl.transfer.features import checked_features
@@ -82,20 +80,21 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
     z1, z2: Tensors or arrays (N, D), N >= 1, no row of zeros, which has no direction.  temperature T > 0.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
     """
-    return F.cross_entropy(*similarities(z1, z2), temperature=temperature)
-
-
-def similarities(z1: Any, z2: Any) -> tuple[Tensor, np.ndarray]:
-    """S of ``nt_xent`` (2N, 2N), its diagonal -inf, and the partner p (2N,) of each row.
-
-    e^-inf = 0: a row is not among its own alternatives, which it would always win.
-    """
     z1, z2 = check_embeddings(z1, z2)
     n = len(z1)
     u = apply(UnitRows(), concatenate([z1, z2]))  # (2N, D)
     itself = np.eye(2 * n, dtype=bool)
+    S = where(itself, -np.inf, u @ u.T)  # e^-inf = 0: a row is not among its own alternatives
     partner = np.roll(np.arange(2 * n), n)  # n, n + 1, ..., 2n - 1, 0, 1, ..., n - 1
-    return where(itself, -np.inf, u @ u.T), partner
+    return F.cross_entropy(S, partner, temperature=temperature)
+
+
+def partners_found(z1: np.ndarray, z2: np.ndarray) -> float:
+    """The share of the 2N rows whose most similar one, among the 2N - 1 others, is its own partner."""
+    u = UnitRows().forward(np.concatenate([z1, z2]))
+    S = u @ u.T
+    np.fill_diagonal(S, -np.inf)
+    return float(np.mean(S.argmax(axis=1) == np.roll(np.arange(len(u)), len(z1))))
 
 
 # ---- the training
@@ -141,13 +140,13 @@ def train_simclr(
     images: (M, ...).  batch_size: images a step; an epoch leaves out a last smaller batch.
     optimizer: Adam(lr=3e-3) over the parameters of both if None.  schedule, progress: as in ``fit``.
 
-    In the history, accuracy is the share of views whose most similar one, among all others of the batch, is
-    their partner. A loss that is not finite raises FloatingPointError before its step is made. After that and
-    after Ctrl-C the error's ``history`` holds the finished epochs; encoder and head are back in their modes.
+    In the history, accuracy is the mean of ``partners_found`` over the batches. A loss that is not finite
+    raises FloatingPointError before its step is made. After that and after Ctrl-C the error's ``history``
+    holds the finished epochs. In any case encoder and head are back in their modes.
     """
     images, epochs = np.asarray(images), positive_int("epochs", epochs)
     model = Sequential({"encoder": check_module(encoder), "head": check_module(head)})
-    check_training(images, augment, temperature, optimizer, schedule)
+    check_training(images, optimizer, schedule)
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
     check_trainable(encoder, optimizer)
     batch_size = min(positive_int("batch_size", batch_size), len(images))
@@ -191,11 +190,10 @@ def contrastive_epoch(
         value.backward()
         optimizer.step()
 
-        S, partner = similarities(z1.detach(), z2.detach())
         step += 1
         seen += len(view1)
         total_loss += value.item() * len(view1)
-        found += accuracy(S.data, partner) * len(view1)
+        found += partners_found(z1.data, z2.data) * len(view1)
         bar.set_postfix_str(f"loss {total_loss / seen:.3f} accuracy {found / seen:.1%}", refresh=False)
         bar.update()
     return Evaluation(found / seen, total_loss / seen)
@@ -240,18 +238,10 @@ def check_pair_of_views(a: np.ndarray, b: np.ndarray) -> None:
             raise ValueError(f"row {zeros[0]} of the {name} view is all zeros, which has no direction")
 
 
-def check_training(
-    images: np.ndarray,
-    augment: Augment,
-    temperature: float,
-    optimizer: Optimizer | None,
-    schedule: Schedule | None,
-) -> None:
-    check_temperature(temperature)
+def check_training(images: np.ndarray, optimizer: Optimizer | None, schedule: Schedule | None) -> None:
     if images.ndim < 2 or images.dtype.kind != "f" or len(images) < 2:
         raise ValueError(f"images must be floating (M, ...), two at least, got {images.dtype} {images.shape}")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
     if schedule is not None and not callable(schedule):
         raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
-    two_views(images[:2], augment, np.random.default_rng(0))  # what is wrong with it shows now
