@@ -14,7 +14,7 @@ import numpy as np
 from minidl.data.augment import Augment
 from minidl.data.batches import batches
 from minidl.engine.checks import positive_int
-from minidl.engine.functions import concatenate, where
+from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, apply
@@ -83,9 +83,9 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
     z1, z2 = check_embeddings(z1, z2)
     n = len(z1)
     u = apply(UnitRows(), concatenate([z1, z2]))  # (2N, D)
-    itself = np.eye(2 * n, dtype=bool)
-    S = where(itself, -np.inf, u @ u.T)  # e^-inf = 0: a row is not among its own alternatives
-    partner = np.roll(np.arange(2 * n), n)  # n, n + 1, ..., 2n - 1, 0, 1, ..., n - 1
+    others = ~np.eye(2 * n, dtype=bool)
+    S = (u @ u.T)[others].reshape(2 * n, 2 * n - 1)  # nobody is among their own alternatives
+    partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])  # i + n is past the own column
     return F.cross_entropy(S, partner, temperature=temperature)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minidl
 import minidl.nn as nn
 from minidl import Tensor, grad
 from minidl.data import compose, gaussian_noise, horizontal_flip
@@ -169,6 +170,13 @@ def test_a_partner_is_found_where_no_other_view_is_more_alike():
     assert partners_found(z1, z1) == 1
 
 
+def test_the_loss_and_its_gradient_are_no_anomaly():
+    with minidl.detect_anomaly():
+        z = Tensor(np.eye(3), requires_grad=True)
+        nt_xent(z, np.ones((3, 3)), 0.5).backward()
+    assert np.isfinite(z.grad).all()
+
+
 # ---- unit rows
 
 
@@ -233,8 +241,6 @@ def test_row_i_of_both_views_is_image_i():
 
 
 def test_views_without_a_generator_come_from_the_default_one():
-    import minidl
-
     images = np.zeros((2, 1, 4, 4), np.float32)
     minidl.manual_seed(3)
     first, _ = two_views(images, gaussian_noise(1.0))
