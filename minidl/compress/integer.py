@@ -1,0 +1,291 @@
+"""Arithmetic of inference with integers: sums of products of 8-bit integers, in 32 bits, made 8 bits again.
+
+With r ≈ S (q - Z) for inputs x and outputs y, and weights without a zero point,
+
+    S_y (q_y - Z_y) = S_x S_w (sum (q_x - Z_x) q_w + q_bias),      q_bias = round(bias / (S_x S_w))
+
+so that q_y = clip(round(M sum) + Z_y) with M = S_x S_w / S_y: one multiplication by a real number for each
+output is all that is not an integer. The conventions are those of ONNX (QLinearConv, QLinearMatMul): M in
+float32, half to even, padding with Z_x, which stands for 0. Source: Jacob et al. 2018, section 2.2.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.quantize import QuantParams, channel_absmax, integer_range, quantize, symmetric_params
+from minidl.engine import integer_kernels, jit
+from minidl.engine.checks import check_number, positive_int
+from minidl.engine.conv import IntOrPair, Pool2d, conv_output_size, pair
+
+LARGEST_BIAS = 2**30  # half of what 32 bits hold: the other half is for the products
+LONG_ENOUGH = 512  # numbers in a row, from which on a loop's beginning and end no longer count
+
+# ---- layers
+
+
+def quantized_conv2d(
+    qx: np.ndarray,
+    x_params: QuantParams,
+    qw: np.ndarray,
+    w_params: QuantParams,
+    qbias: np.ndarray | None,
+    y_params: QuantParams | None,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """ONNX's QLinearConv: a convolution of integers (N, C, H, W) with integers (O, C/groups, kh, kw).
+
+        sums = qbias[o] + sum over c, i, j of qw[o, c, i, j] (q_x - Z_x),     padding holds Z_x
+        q_y = clip(rint(float32(sums) M[o]) + Z_y),     M[o] = S_x S_w[o] / S_y in float32
+
+    qx, qw: of x_params' and w_params' dtype, 2 to 8 bits; x_params without an axis, w_params with Z = 0 and
+    axis 0 or none, qw within -127 … 127.  qbias: int32 (O,) or None.  y_params: without an axis, at most 8
+    bits; None returns the sums themselves, int32 at the scale S_x S_w.
+    Returns (N, O, OH, OW).  ValueError where sums might leave 32 bits (``accumulator_bound``).
+    """
+    stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
+    dilation, groups = pair("dilation", dilation, 1), positive_int("groups", groups)
+    M, qbias = checked_operands(qx, x_params, qw, w_params, qbias, y_params, axes=4)
+    samples, channels = qx.shape[:2]
+    out_channels, kernel_size = len(qw), qw.shape[2:]
+    if channels % groups or out_channels % groups or qw.shape[1] != channels // groups:
+        raise ValueError(f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
+    axes = zip(qx.shape[2:], kernel_size, stride, padding, dilation, strict=True)
+    out_h, out_w = (conv_output_size(*axis) for axis in axes)
+    center = 128 if qx.dtype == np.uint8 else 0  # 0 … 255 less 128 are 8-bit integers with a sign
+    rows = qw.reshape(out_channels, -1).astype(np.int16)
+    qbias = qbias - (x_params.zero_point - center) * rows.sum(axis=1, dtype=np.int64)
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
+    y = np.empty((samples, out_channels, out_h, out_w), np.int32 if y_params is None else y_params.dtype)
+    block = samples_together(samples, out_w if stride[1] == 1 else 1)
+    geometry = kernel_size, stride, padding, dilation, (groups, groups)
+    into = (M, 0, 0, 0) if y_params is None else (M, y_params.zero_point, y_params.qmin, y_params.qmax)
+    arrays = np.ascontiguousarray(qx), center, x_params.zero_point, rows, qbias.astype(np.int32), into, y
+    nanoseconds = y.size * (rows.shape[1] / 20 + 1)
+    jit.run(nanoseconds, (integer_kernels.int_conv2d, -(-samples // block), block, geometry, *arrays))
+    return y
+
+
+def samples_together(samples: int, pixels: int) -> int:
+    """How many samples make a block: enough for long loops over so many pixels, and work for all threads."""
+    threads = jit.num_threads()
+    blocks = threads * math.ceil(samples / (threads * max(1, LONG_ENOUGH // pixels)))
+    return math.ceil(samples / blocks)
+
+
+def quantized_linear(
+    qx: np.ndarray,
+    x_params: QuantParams,
+    qw: np.ndarray,
+    w_params: QuantParams,
+    qbias: np.ndarray | None,
+    y_params: QuantParams | None,
+) -> np.ndarray:
+    """ONNX's QLinearMatMul with a bias: q_y = clip(rint(float32(qbias + qw (q_x - Z_x)) M) + Z_y).
+
+    qx (N, in), qw (out, in), qbias (out,) give (N, out); all else as in ``quantized_conv2d``, of which this
+    is the case of one pixel.
+    """
+    checked_operands(qx, x_params, qw, w_params, qbias, y_params, axes=2)
+    if qx.shape[1] != qw.shape[1]:
+        raise ValueError(f"qw (out, in) does not fit qx (N, in): {qw.shape} and {qx.shape}")
+    pixels, kernels = qx.reshape(*qx.shape, 1, 1), qw.reshape(*qw.shape, 1, 1)
+    return quantized_conv2d(pixels, x_params, kernels, w_params, qbias, y_params)[:, :, 0, 0]
+
+
+def integer_max_pool2d(
+    qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
+) -> np.ndarray:
+    """The largest integer of each window, which is the largest real too, since S > 0. Padding never wins."""
+    y, geometry = pooled(qx, kernel_size, stride, padding, qx.dtype)
+    planes = [np.ascontiguousarray(a).reshape(-1, *a.shape[2:]) for a in (qx, y)]
+    jit.run(3 * qx.size, (integer_kernels.int_max_pool2d, len(planes[0]), *geometry, *planes))
+    return y
+
+
+def integer_avg_pool2d(
+    qx: np.ndarray,
+    x_params: QuantParams,
+    y_params: QuantParams,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+) -> np.ndarray:
+    """The mean of each window of n pixels: requantize(sum (q_x - Z_x), M), M = S_x / (n S_y) in float32.
+
+    Padding holds Z_x, which stands for 0, and counts.
+    """
+    sums, geometry = pooled(qx, kernel_size, stride, padding, np.int32)
+    planes = np.ascontiguousarray(qx).reshape(-1, *qx.shape[2:]), sums.reshape(-1, *sums.shape[2:])
+    kernel, n = integer_kernels.int_sum_pool2d, math.prod(geometry[0])
+    jit.run(2 * qx.size, (kernel, len(planes[0]), *geometry, planes[0], x_params.zero_point, planes[1]))
+    return requantize(sums, x_params.scale / (np.float32(n) * y_params.scale), y_params)
+
+
+def quantized_add(
+    qa: np.ndarray, a_params: QuantParams, qb: np.ndarray, b_params: QuantParams, y_params: QuantParams
+) -> np.ndarray:
+    """q_y = clip(rint((q_a - Z_a) S_a / S_y + (q_b - Z_b) S_b / S_y) + Z_y), in float32.
+
+    The two are on different grids, so each is multiplied by its own scale (Jacob et al. 2018, appendix A.2).
+    """
+    if qa.shape != qb.shape:
+        raise ValueError(f"only integers of one shape are added, got {qa.shape} and {qb.shape}")
+    total = np.zeros(qa.shape, np.float32)
+    for q, params in ((qa, a_params), (qb, b_params)):
+        total += (q.astype(np.int32) - params.zero_point).astype(np.float32) * (params.scale / y_params.scale)
+    return requantize(total, np.float32(1), y_params)
+
+
+# ---- from sums to integers of 8 bits
+
+
+def requantize(sums: Any, M: Any, y_params: QuantParams) -> np.ndarray:
+    """clip(rint(float32(sums) M) + Z_y, qmin, qmax) in the dtype of y_params; M float32."""
+    rounded = np.rint(np.asarray(sums).astype(np.float32) * np.asarray(M, np.float32))
+    low, high = y_params.qmin - y_params.zero_point, y_params.qmax - y_params.zero_point
+    return (np.clip(rounded, low, high).astype(np.int32) + y_params.zero_point).astype(y_params.dtype)
+
+
+def fixed_point_multiplier(M: float) -> tuple[int, int]:
+    """(m, shift) with M ≈ m 2^(shift - 31) and 2^30 <= m < 2^31: how processors without floats hold M.
+
+    M: finite, above 0. Source: gemmlowp, QuantizeMultiplier of TensorFlow Lite.
+    """
+    if check_number("M", M, 0) == 0:
+        raise ValueError("M must be above 0, got 0")
+    fraction, shift = math.frexp(M)
+    m = round(fraction * 2**31)
+    return (m, shift) if m < 2**31 else (m // 2, shift + 1)
+
+
+def fixed_point_multiply(sums: Any, m: int, shift: int) -> np.ndarray:
+    """round(sums m 2^(shift - 31)) with integers alone, as gemmlowp does it, for sums of 32 bits.
+
+        high = round(sums 2^max(shift, 0) m / 2^31)        result = round(high / 2^max(-shift, 0))
+
+    It rounds twice, half away from zero, and ``requantize`` once, half to even: results differ by one where
+    sums M is close to a half, which is about one output in ten thousand.
+    """
+    product = np.asarray(sums, np.int64) * 2 ** max(shift, 0) * m
+    high = divided_by_power(product, 31)
+    return divided_by_power(high, max(-shift, 0))
+
+
+def divided_by_power(x: np.ndarray, exponent: int) -> np.ndarray:
+    """round(x / 2^exponent) of integers, half away from zero."""
+    half = (1 << exponent) >> 1
+    return np.sign(x) * ((np.abs(x) + half) >> exponent)
+
+
+# ---- weights
+
+
+def quantize_layer(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    x_params: QuantParams,
+    bits: int = 8,
+    per_channel: bool = True,
+) -> tuple[np.ndarray, QuantParams, np.ndarray]:
+    """q_w, its parameters and q_bias of a layer that reads integers of x_params.
+
+        S_w = max |w| / qmax, of each output channel or of all        q_bias = round(bias / (S_x S_w))
+
+    Where |q_bias| would pass 2^30, S_w is raised to |bias| / (2^30 S_x).
+    """
+    if integer_range(bits)[1] > 127:
+        raise ValueError(f"weights of 2 to 8 bits are multiplied, got {bits}")
+    axis = 0 if per_channel else None
+    absmax, qmax = channel_absmax(weight, axis).astype(np.float64), 2 ** (bits - 1) - 1
+    if bias is not None:
+        least = qmax * np.abs(np.asarray(bias, np.float64)) / (LARGEST_BIAS * float(x_params.scale))
+        absmax = np.maximum(absmax, least if per_channel else least.max())
+    w_params = symmetric_params(absmax, bits, axis)
+    qbias = np.zeros(len(weight), np.int32)
+    if bias is not None:
+        steps = np.asarray(bias, np.float64) / (np.float64(x_params.scale) * w_params.scale)
+        qbias = np.clip(np.rint(steps), -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
+    return quantize(weight, w_params), w_params, qbias
+
+
+def accumulator_bound(
+    x_params: QuantParams, w_params: QuantParams, products: int, largest_bias: int = 0
+) -> int:
+    """What no sum of so many products passes: products max |q_x - Z_x| max |q_w| + |q_bias|.
+
+    A sum has C/groups kh kw products. q_x is taken to be any integer of its dtype.
+    """
+    lowest, highest = np.iinfo(x_params.dtype).min, np.iinfo(x_params.dtype).max
+    reach = max(highest - x_params.zero_point, x_params.zero_point - lowest)
+    return products * int(reach) * max(w_params.qmax, -w_params.qmin) + largest_bias
+
+
+# ---- checks
+
+
+def checked_operands(
+    qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any, y_params: Any, axes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """M (O,), empty without y_params, and qbias (O,); or the error that says what does not fit."""
+    for name, params in (("x_params", x_params), ("w_params", w_params), ("y_params", y_params)):
+        check_params(name, params, optional=name == "y_params")
+    for name, q, params in (("qx", qx, x_params), ("qw", qw, w_params)):
+        if not isinstance(q, np.ndarray) or q.dtype != params.dtype:
+            kind = q.dtype if isinstance(q, np.ndarray) else type(q).__name__
+            raise TypeError(f"{name} must be an array of {params.dtype}, as its parameters say, got {kind}")
+        if q.ndim != axes or q.size == 0:
+            raise ValueError(f"{name} must have {axes} axes, none of them 0, got {q.shape}")
+    qbias = np.zeros(len(qw), np.int32) if qbias is None else qbias
+    if not isinstance(qbias, np.ndarray) or qbias.dtype != np.int32 or qbias.shape != (len(qw),):
+        raise ValueError(
+            f"qbias must be int32 ({len(qw)},), got {getattr(qbias, 'dtype', qbias)} {np.shape(qbias)}"
+        )
+    if np.any(w_params.zero_point) or qw.min() < max(w_params.qmin, -127) or qw.max() > w_params.qmax:
+        raise ValueError("weights must be within [qmin, qmax] of w_params and -127 … 127, with zero point 0")
+    if w_params.axis is not None and (w_params.axis != 0 or len(w_params.scale) != len(qw)):
+        raise ValueError(f"w_params must have one scale or {len(qw)} along axis 0")
+    bound = accumulator_bound(x_params, w_params, qw[0].size, int(np.abs(qbias.astype(np.int64)).max()))
+    if bound >= 2**31:
+        raise ValueError(
+            f"sums of {qw[0].size} products might reach {bound}, and 32 bits hold up to 2^31 - 1"
+        )
+    if y_params is None:
+        return np.zeros(0, np.float32), qbias
+    with np.errstate(over="ignore"):
+        M = np.broadcast_to(x_params.scale * w_params.scale / y_params.scale, len(qw)).astype(np.float32)
+    if not np.isfinite(M).all():
+        raise ValueError("S_x S_w / S_y is too large for float32")
+    return M, qbias
+
+
+def check_params(name: str, params: Any, optional: bool = False) -> None:
+    if params is None and optional:
+        return
+    if not isinstance(params, QuantParams):
+        raise TypeError(f"{name} must be QuantParams, got {type(params).__name__}")
+    if params.dtype.itemsize > 1:
+        raise ValueError(f"{name} must be of at most 8 bits, got {params.bits}")
+    if params.axis is not None and name != "w_params":
+        raise ValueError(f"{name} must have one scale for all, got one along axis {params.axis}")
+
+
+def pooled(
+    qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair, dtype: Any
+) -> tuple[np.ndarray, tuple]:
+    """An array for what pooling gives, and (kernel_size, stride, padding)."""
+    if not isinstance(qx, np.ndarray) or qx.dtype not in (np.int8, np.uint8):
+        raise TypeError(
+            f"qx must be an array of int8 or uint8, got {getattr(qx, 'dtype', type(qx).__name__)}"
+        )
+    if qx.ndim != 4 or qx.size == 0:
+        raise ValueError(f"expected images (N, C, H, W), none of the four 0, got {qx.shape}")
+    geometry = Pool2d(kernel_size, stride, padding).geometry
+    sizes = [conv_output_size(*axis) for axis in zip(qx.shape[2:], *geometry, strict=True)]
+    return np.empty((*qx.shape[:2], *sizes), dtype), geometry

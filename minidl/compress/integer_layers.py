@@ -1,0 +1,195 @@
+"""Layers that take arrays of integers and give arrays of integers: what an ``IntegerModel`` is made of.
+
+A layer's q stands for S (q - Z), with the parameters of the layer that made it; so each layer has been told
+``x_params``, the parameters of what it reads. Forward takes and gives NumPy arrays; there are no gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.compress.integer import (
+    integer_avg_pool2d,
+    integer_max_pool2d,
+    quantize_layer,
+    quantized_add,
+    quantized_conv2d,
+    quantized_linear,
+    requantize,
+)
+from minidl.compress.quantize import QuantParams
+from minidl.nn.containers import Container
+from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.module import Module
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedLinear(Module):
+    """``quantized_linear`` with weight int8 (out, in) and bias int32 (out,).
+
+    A ReLU behind it needs no work: where y_params stand for reals from 0 up, Z_y is qmin, and the clamp to
+    qmin is the ReLU. Without y_params it gives its int32 sums, at the scale S_x S_w: a network's logits.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    x_params: QuantParams
+    w_params: QuantParams
+    y_params: QuantParams | None = None
+
+    @classmethod
+    def from_float(
+        cls,
+        layer: Linear,
+        x_params: QuantParams,
+        y_params: QuantParams | None = None,
+        *,
+        bits: int = 8,
+        per_channel: bool = True,
+    ) -> QuantizedLinear:
+        """Of a Linear (or, below, a Conv2d) whose BatchNorm has been folded into it; see ``quantize_layer``.
+
+        x_params and y_params say which reals the integers at its input and output, after a ReLU if one
+        follows, stand for. After quantization-aware training they are those of its fake-quantizers.
+        """
+        bias = None if layer.bias is None else layer.bias.data
+        qw, w_params, qbias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
+        return cls(qw, qbias, x_params, w_params, y_params)
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        return quantized_linear(qx, self.x_params, self.weight, self.w_params, self.bias, self.y_params)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}, {bits_of(self)}"
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedConv2d(Module):
+    """``quantized_conv2d`` with weight int8 (O, C/groups, kh, kw), bias int32 (O,); see QuantizedLinear."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    x_params: QuantParams
+    w_params: QuantParams
+    y_params: QuantParams | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @classmethod
+    def from_float(
+        cls,
+        layer: Conv2d,
+        x_params: QuantParams,
+        y_params: QuantParams | None = None,
+        *,
+        bits: int = 8,
+        per_channel: bool = True,
+    ) -> QuantizedConv2d:
+        """As ``QuantizedLinear.from_float``, of a Conv2d or ConvReLU2d."""
+        bias = None if layer.bias is None else layer.bias.data
+        qw, w_params, qbias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
+        geometry = layer.stride, layer.padding, layer.dilation, layer.groups
+        return cls(qw, qbias, x_params, w_params, y_params, *geometry)
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        geometry = self.stride, self.padding, self.dilation, self.groups
+        weights = self.weight, self.w_params, self.bias
+        return quantized_conv2d(qx, self.x_params, *weights, self.y_params, *geometry)
+
+    def extra_repr(self) -> str:
+        outputs, share, *kernel_size = self.weight.shape
+        geometry = f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
+        sizes = f"{share * self.groups}, {outputs}, kernel_size={tuple(kernel_size)}"
+        return f"{sizes}, {geometry}, groups={self.groups}, {bits_of(self)}"
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedReLU(Module):
+    """max(q, Z): Z stands for 0. Only where no layer before it can do it in its clamp."""
+
+    x_params: QuantParams
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        return np.maximum(qx, qx.dtype.type(self.x_params.zero_point))
+
+
+@dataclass(eq=False, repr=False)
+class IntegerMaxPool2d(Module):
+    """``integer_max_pool2d``; what it gives has the parameters of what it reads."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        return integer_max_pool2d(qx, self.kernel_size, self.stride, self.padding)
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedAvgPool2d(Module):
+    """``integer_avg_pool2d``; without a kernel size the mean of the whole image, (N, C, 1, 1)."""
+
+    x_params: QuantParams
+    y_params: QuantParams
+    kernel_size: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    padding: tuple[int, int] = (0, 0)
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        window = (self.kernel_size or qx.shape[2:], self.stride, self.padding)
+        return integer_avg_pool2d(qx, self.x_params, self.y_params, *window)
+
+
+class IntegerFlatten(Module):
+    """(N, C, H, W) gives (N, C H W)."""
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        return qx.reshape(len(qx), -1)
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedRescale(Module):
+    """The same reals with other parameters: requantize(q - Z_x, S_x / S_y)."""
+
+    x_params: QuantParams
+    y_params: QuantParams
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        steps = qx.astype(np.int32) - self.x_params.zero_point
+        return requantize(steps, self.x_params.scale / self.y_params.scale, self.y_params)
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedResidual(Module):
+    """``quantized_add`` of body(q) and shortcut(q); an empty Sequential is the identity."""
+
+    body: Module
+    shortcut: Module
+    body_params: QuantParams
+    shortcut_params: QuantParams
+    y_params: QuantParams
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        branches = self.body(qx), self.body_params, self.shortcut(qx), self.shortcut_params
+        return quantized_add(*branches, self.y_params)
+
+
+class IntegerConcat(Container):
+    """Branches on one input, joined along the channels. Each ends with ``rescale``, a QuantizedRescale, which
+    gives all of them the same parameters."""
+
+    @property
+    def y_params(self) -> QuantParams:
+        return self.children()[0].rescale.y_params
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        return np.concatenate([branch(qx) for branch in self.children()], axis=1)
+
+
+def bits_of(layer: QuantizedLinear | QuantizedConv2d) -> str:
+    channels = "per tensor" if layer.w_params.axis is None else "per channel"
+    return f"{layer.w_params.bits} bits {channels}"

@@ -1,0 +1,147 @@
+"""The loops behind inference with integers of 8 bits; plain functions, as those of kernels.py are.
+
+Whole numbers are exact in any order, so how a batch is cut, or how many threads there are, changes no result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def int_conv2d(first, last, block, geometry, x, center, margin, weight, bias, output, y):
+    """Convolution of 8-bit integers with sums of 32 bits, for the blocks of samples from first to last.
+
+    sums = bias[o] + sum over k of weight[o, k] x_k      y = clip(rint(float32(sums) M[o]) + zero, low, high)
+
+    geometry: kernel_size, stride, padding, dilation, (groups, groups).  x (N, C, H, W), padded with margin;
+    less ``center`` both lie within -128 ... 127.  weight (O, K) int16, within -127 ... 127, its C/groups kh
+    kw columns filled up with zeros to a multiple of 4.  bias (O,) int32, with what the center and the zero
+    point of x add to a sum.  output: M (O,) float32, zero, low, high; an empty M leaves the sums as they are.
+    y (N, O, OH, OW).
+
+    The samples of a block lie side by side, pixel by pixel, so that a row of outputs is one long loop however
+    small the images are. With a stride along the row, only the samples of one pixel are neighbours.
+    """
+    kernel_size, stride, padding, dilation, (groups, _) = geometry
+    M, zero, low, high = output
+    samples, channels, height, width = x.shape
+    _, out_channels, out_h, out_w = y.shape
+    share, run = channels // groups, out_w if stride[1] == 1 else 1
+    padded_h, padded_w = height + 2 * padding[0], width + 2 * padding[1]
+    padded = np.full((channels, padded_h, padded_w, block), margin - center, np.int16)
+    flat = padded.ravel()
+    places = patch_places(padded.shape, share, kernel_size, dilation, weight.shape[1])
+    sums = np.empty(run * block, np.int32)
+    for n in range(first * block, min(last * block, samples), block):
+        count = min(block, samples - n)
+        pad_block(x[n : n + count], center, padding, padded)
+        for r in range(out_h):
+            for s in range(0, out_w, run):
+                for o in range(out_channels):
+                    c = o // (out_channels // groups) * share
+                    corner = ((c * padded_h + r * stride[0]) * padded_w + s * stride[1]) * block
+                    int_dot(weight[o], flat[corner:], places, bias[o], sums)
+                    if M.size:
+                        requantize(sums, M[o], zero, low, high)
+                    unblock(sums, y[n : n + count, o, r, s : s + run])
+
+
+def pad_block(x, center, padding, padded):
+    """x (n, C, H, W) - center into the middle of ``padded`` (C, H', W', block), whose margin stays."""
+    samples, channels, height, width = x.shape
+    top, left = padding
+    for c in range(channels):
+        for i in range(height):
+            for j in range(width):
+                for n in range(samples):
+                    padded[c, top + i, left + j, n] = np.int16(x[n, c, i, j]) - center
+
+
+def patch_places(shape, share, kernel_size, dilation, count):
+    """How far behind its first number the numbers of a patch lie in a block of ``shape`` (C, H', W', block).
+
+    In the order of the weights, (share, kh, kw); filled up to ``count`` with 0, for weights that are 0.
+    """
+    _, height, width, block = shape
+    places = np.zeros(count, np.int64)
+    for k in range(share * kernel_size[0] * kernel_size[1]):
+        c, i, j = (
+            k // (kernel_size[0] * kernel_size[1]),
+            k // kernel_size[1] % kernel_size[0],
+            k % kernel_size[1],
+        )
+        places[k] = ((c * height + i * dilation[0]) * width + j * dilation[1]) * block
+    return places
+
+
+def int_dot(weight, x, places, bias, sums):
+    """sums = bias + sum over k of weight[k] x[places[k] : places[k] + len(sums)], in int32.
+
+    Two products of 8-bit integers fit in 16 bits, as 2 127 128 < 2^15, and there processors multiply twice as
+    many at once; so they are added in pairs before they are widened. Four k at a time, since each time all
+    sums are read and written.
+    """
+    count = len(sums)
+    sums[:] = bias
+    for k in range(0, len(weight), 4):
+        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
+        x0, x1, x2, x3 = x[places[k] :], x[places[k + 1] :], x[places[k + 2] :], x[places[k + 3] :]
+        for p in range(count):
+            pair, other = np.int16(w0 * x0[p] + w1 * x1[p]), np.int16(w2 * x2[p] + w3 * x3[p])
+            sums[p] += np.int32(pair) + np.int32(other)
+
+
+def requantize(sums, multiplier, zero, low, high):
+    """sums = clip(rint(float32(sums) multiplier) + zero, low, high), in place."""
+    for p in range(len(sums)):
+        rounded = np.rint(np.float32(sums[p]) * multiplier)
+        sums[p] = np.int32(min(max(rounded, low - zero), high - zero)) + zero
+
+
+def unblock(sums, y):
+    """y[n, i] = sums[i block + n], for all i and the samples of y (n, run) that the block holds."""
+    samples, run = y.shape
+    block = len(sums) // run
+    for n in range(samples):
+        for i in range(run):
+            y[n, i] = sums[i * block + n]
+
+
+def int_max_pool2d(first, last, kernel_size, stride, padding, x, y):
+    """y = the largest integer in each window, of which padding is no part.
+
+    x (planes, H, W); y (planes, OH, OW). First down the columns of a window, many at once, and then
+    along the row that is left.
+    """
+    _, height, width = x.shape
+    _, out_h, out_w = y.shape
+    row = np.empty(width + 2 * padding[1], x.dtype)
+    for plane in range(first, last):
+        for r in range(out_h):
+            top = r * stride[0] - padding[0]
+            row[:] = np.iinfo(x.dtype).min
+            middle = row[padding[1] :]
+            for i in range(max(top, 0), min(top + kernel_size[0], height)):
+                for j in range(width):
+                    middle[j] = max(middle[j], x[plane, i, j])
+            for s in range(out_w):
+                largest = row[s * stride[1]]
+                for j in range(1, kernel_size[1]):
+                    largest = max(largest, row[s * stride[1] + j])
+                y[plane, r, s] = largest
+
+
+def int_sum_pool2d(first, last, kernel_size, stride, padding, x, zero, y):
+    """y = the sum of x - zero over each window, in int32; the margin counts as zero, so it adds nothing."""
+    _, height, width = x.shape
+    _, out_h, out_w = y.shape
+    for plane in range(first, last):
+        for r in range(out_h):
+            top = r * stride[0] - padding[0]
+            for s in range(out_w):
+                left = s * stride[1] - padding[1]
+                total = 0
+                for i in range(max(top, 0), min(top + kernel_size[0], height)):
+                    for j in range(max(left, 0), min(left + kernel_size[1], width)):
+                        total += np.int32(x[plane, i, j]) - zero
+                y[plane, r, s] = total
