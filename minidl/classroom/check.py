@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO
 
 from minidl.classroom.course import Course
-from minidl.classroom.outcome import Outcome
+from minidl.classroom.outcome import END, Outcome
 from minidl.classroom.running import environment
 
 SECONDS = 5.0  # that a law may take, a hundred times what one does
@@ -82,6 +83,7 @@ class Worker:
         )
         self.lines: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
         self.printed = bytearray()
+        self.ends: queue.SimpleQueue[None] = queue.SimpleQueue()  # of what was printed for one exercise
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
         self.listener = threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True)
         self.listener.start()
@@ -99,10 +101,12 @@ class Worker:
         self.lines.put(None)
 
     def read_prints(self, pipe: IO[bytes]) -> None:
-        """Keep the end, however much there is."""
+        """Keep the end, however much there is. The worker marks the end of an exercise by a zero byte."""
         while part := pipe.read1(65536):
             self.printed += part
             del self.printed[:-KEPT]
+            for _ in range(part.count(END)):
+                self.ends.put(None)
 
     def exercises(self) -> list[tuple[str, str]]:
         """(number, name) of the lesson's exercises."""
@@ -131,7 +135,10 @@ class Worker:
                 at = line
                 continue
             outcome = Outcome(**line["outcome"])
+            with suppress(queue.Empty):
+                self.ends.get(timeout=1)
             outcome.printed = self.prints()
+            self.printed.clear()
             at = {"begin": None}
             yield outcome
         message = (
@@ -144,7 +151,7 @@ class Worker:
             yield Outcome(at["begin"], name, law=at["law"], message=message, printed=self.prints())
 
     def prints(self) -> str:
-        return self.printed.decode(errors="replace").strip()
+        return self.printed.replace(END, b"").decode(errors="replace").strip()
 
     def death(self) -> str:
         """How the process ended, in words."""

@@ -53,13 +53,18 @@ def parser() -> argparse.ArgumentParser:
     check = verb("check", check_some, "check what you wrote against the laws")
     check.add_argument("numbers", nargs="*", metavar="NN[.k]", help="all that was started without one")
     check.add_argument("--traceback", action="store_true", help="show where the error came from, all frames")
-    check.add_argument(
-        "--limit", type=float, default=SECONDS, metavar="S", help="seconds that a law may take, %(default)g"
-    )
     hint = verb("hint", hint_one, "one more hint each time")
     hint.add_argument("number", metavar="NN.k", type=exercise_number)
     debug = verb("debug", debug_one, "step into the smallest case that fails")
     debug.add_argument("number", metavar="NN.k", type=exercise_number)
+    for one in (check, debug):
+        one.add_argument(
+            "--limit",
+            type=float,
+            default=SECONDS,
+            metavar="S",
+            help="seconds that a law may take, %(default)g",
+        )
     solution = verb("solution", solution_one, "the library's own text, once yours passes")
     solution.add_argument("number", metavar="NN.k", type=exercise_number)
     solution.add_argument("--anyway", action="store_true", help="also when yours does not pass yet")
@@ -142,7 +147,7 @@ def hint_one(course: Course, asked: argparse.Namespace) -> int:
 
 
 def debug_one(course: Course, asked: argparse.Namespace) -> int:
-    outcome = check_exercise(course, asked.number)
+    outcome = check_exercise(course, asked.number, asked.limit)
     print(outcome_text(outcome, course.shown(course.answers(asked.number[:2]))), flush=True)
     Progress(course).note(outcome)
     if not outcome.replay:

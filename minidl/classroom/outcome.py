@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+END = (
+    b"\0"  # what the worker prints, among the prints of the learner's file, when it is done with an exercise
+)
+
 
 @dataclass
 class Outcome:

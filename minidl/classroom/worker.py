@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import TextIO
 
 from minidl.classroom import answers, failure
@@ -24,8 +25,9 @@ from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.implementation import Implementation
 from minidl.classroom.likeness import library_calls
-from minidl.classroom.outcome import Outcome
+from minidl.classroom.outcome import END, Outcome
 
+MORE_TIME = "if it is only slow: check --limit 60"
 MEMORY = 4 * 2**30  # bytes that a learner's file may take, where the system can be asked to see to it
 
 
@@ -36,82 +38,98 @@ def main(arguments: list[str]) -> None:
     course = Course(Path(folder), package)
     sys.path.append(str(course.work))  # for files that the learner's imports
     limit_memory()
-    check_file(course, lesson, numbers, float(seconds), lines)
-    lines.flush()
+    FileCheck(course, lesson, float(seconds), lines).run(numbers)
     os._exit(0)  # threads that the learner's file started, and its atexit functions, have no say
 
 
-def check_file(course: Course, lesson: str, numbers: list[str], seconds: float, lines: TextIO) -> None:
-    exercises, path = course.exercises(lesson), course.answers(lesson)
-    emit(lines, exercises=[(exercise.number, exercise.name) for exercise in exercises])
-    emit(lines, begin="", law="")
-    try:
-        with patience(seconds) as ran_out:
-            module = answers.load(path)
-    except answers.FileProblem as error:
-        emit(
-            lines,
-            outcome=asdict(Outcome("", path.name, message=str(error), traceback=failure.long_text(error))),
-        )
-        return
-    except KeyboardInterrupt as error:
-        message = stopped(error, path, ran_out, f"importing it takes more than {seconds:g} s")
-        emit(
-            lines, outcome=asdict(Outcome("", path.name, message=message, traceback=failure.long_text(error)))
-        )
-        return
-    for exercise in exercises:
-        if exercise.number in numbers or not numbers:
-            emit(lines, begin=exercise.number, law="")
-            outcome = Outcome(exercise.number, exercise.name, laws=len(exercise.laws))
-            outcome.note = answers.stale(path.read_text(encoding="utf-8", errors="replace"), exercise)
-            try:
-                answer = exercise.adapt(answers.function_of(module, exercise))
-            except (answers.FileProblem, TypeError) as error:
-                outcome.message = str(error)
-            else:
-                with answers.standing_in(module, exercise, exercises):
-                    try_laws(course, path, exercise, answer, outcome, seconds, lines)
-            emit(lines, outcome=asdict(outcome))
+class FileCheck:
+    """The check of one lesson's file; what it finds goes to ``lines``."""
 
+    def __init__(self, course: Course, lesson: str, seconds: float, lines: TextIO) -> None:
+        self.course, self.seconds, self.lines = course, seconds, lines
+        self.path, self.exercises = course.answers(lesson), course.exercises(lesson)
 
-def try_laws(
-    course: Course,
-    path: Path,
-    exercise: Exercise,
-    answer: Implementation,
-    outcome: Outcome,
-    seconds: float,
-    lines: TextIO,
-) -> None:
-    """Try the laws up to the first that fails; see whose function it is when none does."""
-    outcome.line = getattr(getattr(answer.raw, "__code__", None), "co_firstlineno", 0)
-    for law in exercise.laws:
-        emit(lines, begin=exercise.number, law=law.text)
-        result = try_law(path, exercise, law.text, answer, seconds)
-        outcome.calls += result.calls
-        if not result.passed:
-            emit(lines, begin=exercise.number, law=law.text)  # telling what it is takes time of its own
-            with suppress(KeyboardInterrupt), patience(seconds):
-                failure.describe(course, path, exercise, answer, result, outcome)
+    def run(self, numbers: list[str]) -> None:
+        """Check these exercises, or all."""
+        self.emit(exercises=[(exercise.number, exercise.name) for exercise in self.exercises])
+        self.emit(begin="", law="")
+        try:
+            with patience(self.seconds) as ran_out:
+                module = answers.load(self.path)
+        except answers.FileProblem as error:
+            self.emit_problem(str(error), error)
             return
-        outcome.held += 1
-    outcome.library_calls = library_calls(exercise, answer.raw)
-    outcome.passed = not outcome.library_calls
+        except KeyboardInterrupt as error:
+            self.emit_problem(
+                self.stopped(
+                    error, ran_out, f"importing it takes more than {self.seconds:g} s ({MORE_TIME})"
+                ),
+                error,
+            )
+            return
+        for exercise in self.exercises:
+            if exercise.number in numbers or not numbers:
+                self.emit(begin=exercise.number, law="")
+                self.emit_outcome(self.check(module, exercise))
 
+    def check(self, module: ModuleType, exercise: Exercise) -> Outcome:
+        outcome = Outcome(exercise.number, exercise.name, laws=len(exercise.laws))
+        outcome.note = answers.stale(self.path.read_text(encoding="utf-8", errors="replace"), exercise)
+        try:
+            answer = exercise.adapt(answers.function_of(module, exercise))
+        except (answers.FileProblem, TypeError) as error:
+            outcome.message = str(error)
+            return outcome
+        outcome.line = getattr(getattr(answer.raw, "__code__", None), "co_firstlineno", 0)
+        with answers.standing_in(module, exercise, self.exercises):
+            self.try_laws(exercise, answer, outcome)
+        return outcome
 
-def try_law(path: Path, exercise: Exercise, text: str, answer: Implementation, seconds: float) -> Result:
-    """The law's Result, also where it has none of its own."""
-    case: dict[str, object] = {}
-    try:
-        with patience(seconds) as ran_out:
-            return exercise.try_law(text, answer, case)
-    except KeyboardInterrupt as error:
-        message = stopped(error, path, ran_out, f"still running after {seconds:g} s: a loop without end?")
-        return Result(text, False, answer.calls, message, case, error)
-    except Exception as error:
-        message = f"the law itself fails, which is no fault of yours: {type(error).__name__}: {error}"
-        return Result(text, False, 0, message, case, error)
+    def try_laws(self, exercise: Exercise, answer: Implementation, outcome: Outcome) -> None:
+        """Up to the first that fails; where none does, see whose function it is."""
+        for law in exercise.laws:
+            self.emit(begin=exercise.number, law=law.text)
+            result = self.try_law(exercise, law.text, answer)
+            outcome.calls += result.calls
+            if not result.passed:
+                self.emit(begin=exercise.number, law=law.text)  # telling what it is takes time of its own
+                with suppress(KeyboardInterrupt), patience(self.seconds):
+                    failure.describe(self.course, self.path, exercise, answer, result, outcome)
+                return
+            outcome.held += 1
+        outcome.library_calls = library_calls(exercise, answer.raw)
+        outcome.passed = not outcome.library_calls
+
+    def try_law(self, exercise: Exercise, text: str, answer: Implementation) -> Result:
+        """The law's Result, also where it has none of its own."""
+        case: dict[str, object] = {}
+        try:
+            with patience(self.seconds) as ran_out:
+                return exercise.try_law(text, answer, case)
+        except KeyboardInterrupt as error:
+            too_long = f"still running after {self.seconds:g} s: a loop without end? ({MORE_TIME})"
+            return Result(text, False, answer.calls, self.stopped(error, ran_out, too_long), case, error)
+        except Exception as error:
+            message = f"the law itself fails, which is no fault of yours: {type(error).__name__}: {error}"
+            return Result(text, False, 0, message, case, error)
+
+    def stopped(self, error: KeyboardInterrupt, ran_out: list[bool], too_long: str) -> str:
+        where = answers.place(error, self.path)
+        return (too_long if ran_out else "it raises KeyboardInterrupt") + (f"\nat {where}" if where else "")
+
+    def emit(self, **fields: object) -> None:
+        self.lines.write(json.dumps(fields) + "\n")
+        self.lines.flush()
+
+    def emit_outcome(self, outcome: Outcome) -> None:
+        with suppress(Exception):  # the learner's file may have closed it, or put another in its place
+            sys.stdout.flush()
+        with suppress(OSError):
+            os.write(1, END)
+        self.emit(outcome=asdict(outcome))
+
+    def emit_problem(self, message: str, error: BaseException) -> None:
+        self.emit_outcome(Outcome("", self.path.name, message=message, traceback=failure.long_text(error)))
 
 
 @contextmanager
@@ -132,21 +150,11 @@ def patience(seconds: float) -> Iterator[list[bool]]:
         timer.cancel()
 
 
-def stopped(error: BaseException, path: Path, ran_out: list[bool], too_long: str) -> str:
-    where = answers.place(error, path)
-    return (too_long if ran_out else "it raises KeyboardInterrupt") + (f"\nat {where}" if where else "")
-
-
 def limit_memory() -> None:
     with suppress(ImportError, ValueError, OSError):  # Windows has no resource, and others may refuse
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-def emit(lines: TextIO, **fields: object) -> None:
-    lines.write(json.dumps(fields) + "\n")
-    lines.flush()
 
 
 if __name__ == "__main__":

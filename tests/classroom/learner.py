@@ -38,7 +38,7 @@ def write_answer(course, lesson, text):
 def check_here(course, lesson, *numbers, seconds=20.0):
     """The Outcomes, found in this process."""
     lines = io.StringIO()
-    worker.check_file(course, lesson, list(numbers), seconds, lines)
+    worker.FileCheck(course, lesson, seconds, lines).run(list(numbers))
     found = [json.loads(line) for line in lines.getvalue().splitlines()]
     return [Outcome(**line["outcome"]) for line in found if "outcome" in line]
 

@@ -25,8 +25,9 @@ DISEASES = (
 @pytest.mark.skipif(sys.platform == "win32", reason="signals have no names there")
 def test_a_loop_without_end_an_exit_and_a_crash_each_cost_their_own_exercise_alone(course):
     write_answer(course, "09", DISEASES.replace("CRASH", "os.abort()") + RIGHT_ENTROPY)
-    loop, right, exits, crash = check_lesson(course, "09", seconds=1)
-    assert loop.message.startswith("still running after 1 s: a loop without end?\nat line ")
+    loop, right, exits, crash = check_lesson(course, "09", seconds=3)
+    assert loop.message.startswith("still running after 3 s: a loop without end?")
+    assert "\nat line " in loop.message
     assert loop.law.startswith("logits log 1") and loop.call.startswith("stable_softmax([[") and loop.replay
     assert loop.printed == "counting"
     assert right.passed
@@ -37,8 +38,8 @@ def test_a_loop_without_end_an_exit_and_a_crash_each_cost_their_own_exercise_alo
 
 def test_a_loop_that_nothing_interrupts_is_ended_from_outside(course, monkeypatch):
     monkeypatch.setattr(check, "GRACE", 1.0)
-    body = "while True:\n        try:\n            time.sleep(9)\n        except BaseException:\n            pass"
-    write_answer(course, "09", f"import time\ndef entropy(probabilities, axis=-1):\n    {body}\n")
+    loop = "    while True:\n        try:\n            time.sleep(9)\n        except:\n            pass\n"
+    write_answer(course, "09", "import time\ndef entropy(probabilities, axis=-1):\n" + loop)
     outcome = check_exercise(course, "09.2", seconds=1)
     assert outcome.message == "no answer after 2 s: a loop without end?"
     assert outcome.law.startswith("a fair coin has log 2")
@@ -48,7 +49,9 @@ def test_a_loop_without_end_at_import_is_the_files_fault(course):
     write_answer(course, "09", "while True: pass\n")
     (outcome,) = check_lesson(course, "09", seconds=1)
     assert outcome.number == ""
-    assert outcome.message.startswith("importing it takes more than 1 s\nat line ")
+    assert outcome.message.startswith(
+        "importing it takes more than 1 s (if it is only slow: check --limit 60)\nat "
+    )
     assert outcome.message.endswith(": while True: pass")
 
 

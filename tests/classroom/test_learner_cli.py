@@ -1,0 +1,244 @@
+"""The command line as a learner uses it, from the stub to the solution."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from learner import write_answer
+
+from minidl.classroom import cli
+from minidl.classroom.stubs import source
+from minidl.engine.reduce import stable_softmax
+
+WRONG = (
+    "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    p = np.exp((z - z.max()) / temperature)\n    return p / p.sum()\n"
+)
+RIGHT = WRONG.replace("z.max()", "z.max(axis=axis, keepdims=True)").replace(
+    "p.sum()", "p.sum(axis=axis, keepdims=True)"
+)
+STUCK = "def entropy(probabilities, axis=-1):\n    while True:\n        pass\n"
+
+
+@pytest.fixture
+def lessons(course, capfd):
+    """Run a command here: (exit code, what it prints, what it complains about)."""
+
+    def run(*arguments):
+        code = cli.main(list(arguments), course)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_from_the_stub_to_the_solution(course, lessons):
+    assert lessons("start", "9")[:2] == (
+        0,
+        "wrote work/09_temperature.py\n"
+        "next: write stable_softmax there, then  python -m lessons check 09.1\n",
+    )
+    code, out, _ = lessons("check", "9.1")
+    assert (code, out) == (1, "09.1 stable_softmax   not written yet: it raises NotImplementedError\n")
+
+    write_answer(course, "09", WRONG)
+    code, out, _ = lessons("check", "09.1")
+    assert code == 1
+    assert re.fullmatch(
+        r"""09.1 stable_softmax   law "each row sums to 1"   FAILS   work/09_temperature.py:\d+, \d+ calls
+  z            = \[\[0.\], \[0.\]\]
+  temperature  = 1
+  call         = stable_softmax\(\[\[0.\], \[0.\]\], temperature=1\)
+  yours        = \[\[0.5\], \[0.5\]\]
+  2 of 2 elements differ, most at \[0\]: yours 0.5, expected 1
+      yours    = \[0.5, 0.5\]
+      expected = \[1., 1.\]
+  looks like   = summed over everything instead of the row
+  step into it = python -m lessons debug 09.1
+""",
+        out,
+    ), out
+    assert lessons("solution", "09.1") == (
+        1,
+        "",
+        "09.1 does not pass yet: check it first, or see it with --anyway\n",
+    )
+
+    write_answer(course, "09", RIGHT)
+    code, out, _ = lessons("check", "9.1")
+    assert code == 0
+    assert re.fullmatch(r"09.1 stable_softmax   all 5 laws hold   \d+ calls\n", out)
+    assert lessons("solution", "09.1")[:2] == (0, source(stable_softmax))
+    assert "write entropy in work/09_temperature.py, then  python -m lessons check 09.2" in lessons()[1]
+
+
+def test_check_without_a_number_checks_what_was_started_and_fails_if_any_does(course, lessons):
+    assert lessons("check") == (
+        2,
+        "",
+        "nothing was started yet: python -m lessons start NN writes a lesson's stubs\n",
+    )
+    write_answer(course, "09", RIGHT)
+    write_answer(course, "02", "")
+    code, out, _ = lessons("check")
+    assert code == 1
+    assert [line[:4] for line in out.splitlines()] == ["02.1", "02.2", "02.3", "09.1", "09.2", "09.3", "09.4"]
+    assert lessons("check", "09.1", "9.2")[1].count("\n") == 2
+
+
+def test_the_librarys_frames_are_shown_when_asked_for_and_not_else(course, lessons):
+    write_answer(course, "09", WRONG)
+    plain, asked = lessons("check", "9.1")[1], lessons("check", "9.1", "--traceback")[1]
+    for word in ("Traceback", "hypothesis", "exercise.py", "compare.py"):
+        assert word not in plain and word in asked
+
+
+def test_a_file_that_is_not_python_is_told_once_and_costs_no_progress(course, lessons):
+    write_answer(course, "09", RIGHT)
+    lessons("check", "9.1")
+    write_answer(course, "09", "def f(:\n")
+    code, out, _ = lessons("check", "9")
+    assert code == 1
+    assert re.match(r"09_temperature.py   FAILS   work/09_temperature.py\n  line \d+ is not Python: ", out)
+    assert out.count("FAILS") == 1
+    assert "[#---]   09 " in lessons()[1]
+
+
+def test_hints_come_one_more_each_time(course, lessons):
+    hints = course.exercise("09.1").hints
+    for count in (1, 2, 3, 3):
+        code, out, _ = lessons("hint", "9.1")
+        assert code == 0
+        assert [line for line in out.splitlines() if " of 3  " in line] == [
+            f"{i} of 3  {text}" for i, text in enumerate(hints[:count], 1)
+        ]
+        assert ("That is all" in out) == (count == 3)
+
+
+def test_the_solution_is_there_anyway_if_one_insists(lessons):
+    assert lessons("solution", "09.1", "--anyway")[:2] == (0, source(stable_softmax))
+
+
+def test_the_list_shows_what_is_done_and_what_is_next(course, lessons):
+    assert (
+        "next: python -m lessons run 01  to read the lesson, then  python -m lessons start 01" in lessons()[1]
+    )
+    write_answer(
+        course, "09", RIGHT + "def entropy(probabilities, axis=-1):\n    return probabilities[0] * 0\n"
+    )
+    lessons("check", "9")
+    out = lessons()[1]
+    assert "[#---]   09  A title\n            09.1  stable_softmax   done\n" in out
+    assert "            09.2  entropy   0 of 5 laws\n" in out
+    assert "[----]   01  A title\n" in out
+    assert "next: write entropy in work/09_temperature.py" in out
+
+
+def test_damaged_progress_is_made_anew_before_the_list_is_shown(course, lessons):
+    write_answer(course, "09", RIGHT)
+    (course.work / "progress.json").write_text("?")
+    _, out, err = lessons()
+    assert err.startswith("work/progress.json is damaged (")
+    assert "09.1  stable_softmax   done" in out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["start", "99"], "there is no lesson 99; there are 01, "),
+        (["check", "99"], "there is no lesson 99; there are 01, "),
+        (["check", "09"], "work/09_temperature.py is not there yet: start 09 writes it"),
+        (["debug", "09.1"], "work/09_temperature.py is not there yet: start 09 writes it"),
+        (["hint", "09.8"], "there is no exercise 09.8; lesson 09 has 09.1 stable_softmax, 09.2 entropy"),
+        (["solution", "98.1"], "there is no lesson 98; there are 01, "),
+    ],
+)
+def test_what_is_not_there_is_named_beside_what_is(lessons, arguments, message):
+    code, out, err = lessons(*arguments)
+    assert (code, out) == (2, "") and message in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["start", "one"], ["hint", "09"], ["check", "--limit", "x"], ["hint"], ["nothing"]]
+)
+def test_a_command_that_makes_no_sense_is_explained(lessons, capfd, arguments):
+    with pytest.raises(SystemExit) as stop:
+        lessons(*arguments)
+    assert stop.value.code == 2
+    assert "usage: python -m lessons" in capfd.readouterr().err
+
+
+def test_start_does_not_overwrite(course, lessons):
+    write_answer(course, "09", RIGHT)
+    code, _, err = lessons("start", "09")
+    assert code == 2 and "is there already and stays as it is" in err
+    assert lessons("start", "09", "--reset")[1].startswith(
+        "kept the old one as work/backup/09_temperature_1.py,"
+    )
+
+
+# ---- in processes and terminals of their own
+
+
+def command(course, *arguments):
+    code = "import sys; from pathlib import Path; from minidl.classroom.cli import *; "
+    code += "exit(main(sys.argv[2:], Course(Path(sys.argv[1]))))"
+    return [sys.executable, "-c", code, str(course.folder), *arguments]
+
+
+@pytest.mark.parametrize(
+    "number, text, shown", [("09.1", WRONG, "summed"), ("09.2", STUCK, "a loop without end")]
+)
+def test_debug_steps_into_the_learners_function(course, number, text, shown):
+    write_answer(course, "09", text)
+    steps = "s\n" * (4 if sys.version_info >= (3, 13) else 2)
+    session = subprocess.run(
+        command(course, "debug", number, "--limit", "2"),
+        input=f"{steps}w\nq\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert shown in session.stdout
+    assert session.stdout.index(shown) < session.stdout.index("(Pdb)")
+    assert f"work{os.sep}09_temperature.py" in session.stdout.split("(Pdb)", 1)[1]
+    assert "Traceback" not in session.stderr.replace("bdb.BdbQuit", "") or "BdbQuit" in session.stderr
+
+
+def test_there_is_nothing_to_debug_in_what_passes(course, lessons):
+    write_answer(course, "09", RIGHT)
+    code, out, _ = lessons("debug", "09.1")
+    assert code == 0 and "all 5 laws hold" in out and "Pdb" not in out
+
+
+def in_a_terminal(command, **more):
+    import pty
+
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    subprocess.run(command, stdout=theirs, stderr=theirs, env={**env, "TERM": "xterm", **more}, check=False)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(ours)
+    return shown.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_colours_are_for_terminals_that_want_them(course):
+    write_answer(course, "09", WRONG)
+    check = command(course, "check", "09.1")
+    coloured = in_a_terminal(check)
+    assert "\033[31mFAILS\033[0m" in coloured and "\033[33msummed over everything" in coloured
+    for quiet in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        shown = in_a_terminal(check, **quiet)
+        assert "FAILS" in shown and "\033" not in shown
+    piped = subprocess.run(check, capture_output=True, text=True, encoding="utf-8")
+    assert "FAILS" in piped.stdout and "\033" not in piped.stdout
