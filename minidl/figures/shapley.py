@@ -75,9 +75,10 @@ def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray) -> None:
     axes.vlines(ends[1:-1], rows[:-1], rows[1:], color="0.4", linewidth=0.8)  # the step to the next bar
     low, high = ends.min(), ends.max()
     room = 0.015 * max(high - low, 1e-12)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # no line runs through a number
     for row, value in enumerate(shown):
         right = max(ends[row], ends[row + 1])
-        axes.text(right + room, row, f"{value:+.3g}", va="center", fontsize=SMALL)
+        axes.text(right + room, row, f"{value:+.3g}", va="center", fontsize=SMALL, bbox=behind)
     axes.axvline(base_value, color="0.4", linestyle=":", label=f"base value {base_value:.4g}")
     axes.axvline(ends[-1], color=BLACK, linestyle="--", linewidth=1.2, label=f"prediction {ends[-1]:.4g}")
     axes.set_xlim(low - 6 * room, high + 10 * room)
