@@ -100,7 +100,7 @@ def partners_found(z1: np.ndarray, z2: np.ndarray) -> float:
 # ---- the training
 
 
-class ProjectionHead(Sequential):
+class ProjectionHead(Module):
     """fc1, relu, fc2: features (N, in) to the embeddings (N, out) that ``nt_xent`` compares.
 
     It is trained with the encoder and then left out: what the loss throws away goes here, and the features
@@ -116,8 +116,12 @@ class ProjectionHead(Sequential):
         rng: np.random.Generator | None = None,
     ) -> None:
         rng = default_rng_or(rng)
-        fc1, fc2 = Linear(in_features, hidden, rng=rng), Linear(hidden, out_features, rng=rng)
-        super().__init__({"fc1": fc1, "relu": ReLU(), "fc2": fc2})
+        self.fc1 = Linear(in_features, hidden, rng=rng)
+        self.relu = ReLU()
+        self.fc2 = Linear(hidden, out_features, rng=rng)
+
+    def forward(self, features: Any) -> Tensor:
+        return self.fc2(self.relu(self.fc1(features)))
 
 
 def train_simclr(
