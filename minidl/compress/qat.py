@@ -7,41 +7,65 @@ be right after rounding (Jacob et al. 2018, section 3).
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.compress.calibrate import (
-    Histogram,
-    entropy_threshold,
-    max_threshold,
-    mse_threshold,
-    percentile_threshold,
-)
-from minidl.compress.flow import Step, flow
+from minidl.compress.flow import INPUT, Step, flow
 from minidl.compress.fuse import ConvReLU2d, fuse, replace
+from minidl.compress.integer import LARGEST_BIAS, quantize_layer
+from minidl.compress.integer_layers import (
+    IntegerFlatten,
+    IntegerMaxPool2d,
+    QuantizedAvgPool2d,
+    QuantizedConv2d,
+    QuantizedLinear,
+    QuantizedRescale,
+)
+from minidl.compress.integer_model import (
+    CALIBRATIONS,
+    Flow,
+    IntegerModel,
+    Report,
+    Settings,
+    activation_params,
+    flat,
+    joined,
+    runs_as,
+)
 from minidl.compress.quantize import (
+    FakeQuantize,
     QuantParams,
-    affine_params,
     channel_absmax,
+    dequantize,
     fake_quantize,
     integer_range,
+    quantize,
     symmetric_params,
 )
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.tensor import Tensor, apply, no_grad
 from minidl.nn import functional as F
-from minidl.nn.containers import Sequential
-from minidl.nn.layers import BatchNorm, Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU
+from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    ReLU,
+)
 from minidl.nn.module import Module
 
 FLOAT = 32  # so many bits are float32: nothing is rounded
-CALIBRATIONS = ("max", "percentile", "mse", "entropy")
-SELECTS = Flatten, MaxPool2d  # their outputs are among their inputs
 
 
 def prepare_qat(
     model: Module,
-    images: Any,
+    calibration_images: Any,
     *,
     weight_bits: int = 8,
     activation_bits: int = 8,
@@ -50,11 +74,11 @@ def prepare_qat(
 ) -> Sequential:
     """A copy of ``model`` that computes with rounded weights and activations, to be trained by ``fit``.
 
-    BatchNorm is folded into the layer before it with its statistics as they are, and ReLU is done by that
-    layer (``fuse``). Weights are symmetric, with S = max |w| / qmax of the moment, for each output channel or
-    for all. Activations are affine, in ranges that ``images``, a batch that the model takes, fix: "max"
-    spans them all, "percentile", "mse" and "entropy" clip (see ``calibrate``). Rounded are the input, what
-    a Conv2d or Linear gives (after the ReLU, if one follows), and all else that computes: means, sums.
+    BatchNorm is folded into the layer before it with its statistics as they are, and ReLU done by that layer
+    (``fuse``). Weights are symmetric, with S = max |w| / qmax of the moment, for each output channel or for
+    all. Activations are affine, with the parameters that ``quantize_model`` would choose for the calibration
+    images (N, ...), and keep them. Rounded are the input and all that is computed, after the ReLU where one
+    follows; but not what a last Conv2d or Linear gives, the logits.
 
     weight_bits, activation_bits: 2 … 16, or 32 to leave them floats.  Returned in evaluation mode: untrained
     it shows what rounding alone costs. ``convert`` makes integers of it.
@@ -64,24 +88,26 @@ def prepare_qat(
             integer_range(bits)
     if calibration not in CALIBRATIONS:
         raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {calibration!r}")
-    images = np.asarray(images)
-    if images.ndim == 0 or len(images) == 0:
-        raise ValueError(f"images must be a batch to calibrate on, got shape {images.shape}")
+    images = np.asarray(calibration_images, np.float32)
+    if images.ndim < 2 or images.size == 0:
+        raise ValueError(f"calibration_images must be a batch (N, ...), none of them 0, got {images.shape}")
     network = Sequential({"input": Identity(), "network": fuse(model, images[:1])}).eval()
     steps = {step.path: step for step in flow(network, images[:1])}
-    ranges = {}
+    params: dict[str, QuantParams] = {}
     if activation_bits != FLOAT:
-        ranges = activation_ranges(network, images, rounded_paths(steps), activation_bits, calibration)
-    for path, step in steps.items():
-        new = step.module
+        settings = Settings(weight_bits, activation_bits, per_channel, calibration)
+        params = params_of(network, images, ["input", *rounded_paths(steps)], settings)
+        network.input = Rounding(params["input"])
+    grids = {INPUT: params.get("input")}  # number of a step -> the parameters of what it gives
+    for i, (path, step) in enumerate(steps.items()):
+        new, x_params = step.module, grids[step.sources[0]]
+        grids[i] = x_params if selects(new) else params.get(path)
         if isinstance(new, Conv2d | Linear):
-            new = RoundedWeights(new, weight_bits, per_channel)
-        if path in ranges:
-            new = Sequential({"module": new, "output": Rounding(*ranges[path], activation_bits)})
+            new = RoundedWeights(new, weight_bits, per_channel, x_params)
+        if path in params:
+            new = Rounded(new, Rounding(params[path]))
         if new is not step.module:
             replace(network, path, new)
-    if ranges:
-        network.input = Rounding(*ranges["input"], activation_bits)
     for module in network.modules():
         if isinstance(module, BatchNorm):
             module.frozen = True  # one that could not be folded
@@ -89,48 +115,72 @@ def prepare_qat(
 
 
 class Rounding(Module):
-    """x on the grid of ``params``: affine, of so many bits, for reals in [low, high]."""
+    """x on the grid of ``params``, with a straight-through gradient."""
 
-    def __init__(self, low: float, high: float, bits: int) -> None:
-        self.bits = bits
-        self.register_buffer("range", np.array([low, high], np.float32))
-
-    @property
-    def params(self) -> QuantParams:
-        return affine_params(*self.range, self.bits)
+    def __init__(self, params: QuantParams) -> None:
+        self.params = params
 
     def forward(self, x: Any) -> Tensor:
         return fake_quantize(x if isinstance(x, Tensor) else Tensor(x), self.params)
 
     def extra_repr(self) -> str:
-        return f"{self.bits} bits, [{self.range[0]:.4g}, {self.range[1]:.4g}]"
+        return f"{self.params.bits} bits, S={self.params.scale:.3g}, Z={self.params.zero_point}"
+
+
+class Rounded(Module):
+    """output(module(x)), ``output`` being a Rounding."""
+
+    def __init__(self, module: Module, output: Rounding) -> None:
+        self.module, self.output = module, output
+
+    def forward(self, x: Any) -> Tensor:
+        return self.output(self.module(x))
 
 
 class RoundedWeights(Module):
-    """``module``, a Conv2d, ConvReLU2d or Linear, computed with its weight rounded."""
+    """``module``, a Conv2d, ConvReLU2d or Linear, computed with its weight rounded.
 
-    def __init__(self, module: Conv2d | Linear, bits: int, per_channel: bool) -> None:
-        self.module, self.bits, self.axis = module, bits, 0 if per_channel else None
+    Where x_params say which integers of at most 8 bits its input stands for, it is rounded by
+    ``quantize_layer``, and the bias too, to multiples of S_x S_w.
+    """
 
-    @property
-    def params(self) -> QuantParams:
-        return symmetric_params(channel_absmax(self.module.weight.data, self.axis), self.bits, self.axis)
+    def __init__(
+        self, module: Conv2d | Linear, bits: int, per_channel: bool, x_params: QuantParams | None = None
+    ) -> None:
+        self.module, self.bits, self.per_channel = module, bits, per_channel
+        fits = x_params is not None and max(bits, x_params.bits) <= 8
+        self.x_params = x_params if fits else None
+
+    def rounded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias."""
+        weight, bias = self.module.weight, self.module.bias
+        if self.bits == FLOAT:
+            return weight, bias
+        if self.x_params is None:
+            axis = 0 if self.per_channel else None
+            params = symmetric_params(channel_absmax(weight.data, axis), self.bits, axis)
+            return fake_quantize(weight, params), bias
+        arrays = weight.data, None if bias is None else bias.data
+        _, params, _ = quantize_layer(*arrays, self.x_params, self.bits, self.per_channel)
+        if bias is not None:
+            step = self.x_params.scale * params.scale
+            bias = apply(FakeQuantize(step, 0, -LARGEST_BIAS, LARGEST_BIAS), bias)
+        return fake_quantize(weight, params), bias
 
     def forward(self, x: Any) -> Tensor:
-        layer = self.module
-        weight = layer.weight if self.bits == FLOAT else fake_quantize(layer.weight, self.params)
+        layer, (weight, bias) = self.module, self.rounded()
         if isinstance(layer, Linear):
-            return F.linear(x, weight, layer.bias)
-        y = F.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+            return F.linear(x, weight, bias)
+        y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
         return F.relu(y) if isinstance(layer, ConvReLU2d) else y
 
     def extra_repr(self) -> str:
-        return f"{self.bits} bits, {'per tensor' if self.axis is None else 'per channel'}"
+        return f"{self.bits} bits, per {'channel' if self.per_channel else 'tensor'}"
 
 
 def rounded_paths(steps: dict[str, Step]) -> list[str]:
     """Of the steps whose outputs are rounded: not of those that select among numbers rounded before, nor of
-    those that only a ReLU reads, since what it cuts off needs no levels."""
+    those that only a ReLU reads, since what it cuts off needs no levels, nor the logits."""
     readers: dict[int, list[Module]] = {}
     for step in steps.values():
         for source in step.sources:
@@ -138,45 +188,161 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
     return [
         path
         for i, (path, step) in enumerate(steps.items())
-        if not isinstance(step.module, SELECTS)
+        if not selects(step.module)
         and not (i in readers and all(isinstance(reader, ReLU) for reader in readers[i]))
+        and not (i == len(steps) - 1 and runs_as(step.module, Conv2d, Linear))
     ]
 
 
-def activation_ranges(
-    network: Sequential, images: np.ndarray, paths: list[str], bits: int, calibration: str
-) -> dict[str, tuple[float, float]]:
-    """(low, high) of what the modules at ``paths``, and "input", give for the images."""
-    seen = {path: Observer() for path in ["input", *paths]}
-    hooks = [network.layer(path).register_forward_hook(observer.look) for path, observer in seen.items()]
+def selects(module: Module) -> bool:
+    """Whether its outputs are among its inputs."""
+    return runs_as(module, Flatten, MaxPool2d)
+
+
+def params_of(
+    network: Module, images: np.ndarray, paths: list[str], settings: Settings
+) -> dict[str, QuantParams]:
+    """For what the modules at ``paths`` give for the images."""
+    params: dict[str, QuantParams] = {}
+
+    def listen(path: str):
+        def hook(module: Module, inputs: tuple, output: Tensor) -> None:
+            params[path] = activation_params(output.data, settings)
+
+        return hook
+
+    hooks = [network.layer(path).register_forward_hook(listen(path)) for path in paths]
     try:
         with no_grad():
-            for start in range(0, len(images), 256):
-                network(images[start : start + 256])
+            network(images)
     finally:
         for hook in hooks:
             hook.remove()
-    return {path: observer.range(bits, calibration) for path, observer in seen.items()}
+    return params
 
 
-class Observer:
-    """The histogram and the ends of all that a module gave."""
+# ---- to integers
 
-    def __init__(self) -> None:
-        self.histogram, self.low, self.high = Histogram(), 0.0, 0.0
 
-    def look(self, module: Module, inputs: tuple, output: Tensor) -> None:
-        self.histogram.add(output.data)
-        self.low = min(self.low, float(output.data.min()))
-        self.high = max(self.high, float(output.data.max()))
+def convert(model: Module) -> IntegerModel:
+    """The integer model of one that ``prepare_qat`` made: the same weights, rounded for good.
 
-    def range(self, bits: int, calibration: str) -> tuple[float, float]:
-        """The ends, clipped at a threshold on both sides; numbers of one sign have twice the levels."""
-        bits += self.low == 0 or self.high == 0
-        T = {
-            "max": max_threshold,
-            "percentile": percentile_threshold,
-            "mse": lambda histogram: mse_threshold(histogram, bits),
-            "entropy": lambda histogram: entropy_threshold(histogram, bits),
-        }[calibration](self.histogram)
-        return max(self.low, -T), min(self.high, T)
+    Given the integers of its input, each layer's outputs are those of the rounded float layer, up to one
+    step where float32 rounds a sum to another side than integers do.
+
+    ValueError for weights or activations that are floats or of more than 8 bits, and for modules that have no
+    counterpart that computes with integers. ``report`` knows no SQNR: there is no float network to compare.
+    """
+    inputs = getattr(model, "input", None)
+    if not isinstance(inputs, Rounding):
+        raise ValueError("convert takes what prepare_qat made, with activation_bits below 32")
+    report = Report()
+    layers, _ = integer_steps(steps_of(model), inputs.params, report)
+    return IntegerModel(inputs.params, layers, [row._replace(sqnr=math.nan) for row in report.rows])
+
+
+def steps_of(model: Module) -> list[tuple[str, Module]]:
+    """The modules that a ``prepare_qat`` model runs, with their paths in the float network."""
+    return [(path or "model", module) for path, module in flat(model.network)]
+
+
+def integer_steps(
+    steps: list[tuple[str, Module]], params: QuantParams, report: Report, inner: str = ""
+) -> tuple[dict[str, Module], Flow]:
+    """Each step made of integers, and what the last gives; ``inner``: the path of the module around them."""
+    layers: dict[str, Module] = {}
+    passed = Flow(np.zeros(0), np.zeros(0, np.int8), params)
+    for path, parts in with_relu_behind(steps):
+        y_params = parts[-1].output.params if isinstance(parts[-1], Rounded) else None
+        module = parts[0].module if isinstance(parts[0], Rounded) else parts[0]
+        full_path = f"{inner}.{path}" if inner else path
+        layer = integer_layer(full_path, module, params, y_params, report)
+        params = params if selects(module) else y_params
+        passed = nothing_passed(layer, params)
+        report.add(full_path, layer, passed)
+        layers[path] = layer
+    return layers, passed
+
+
+def with_relu_behind(steps: list[tuple[str, Module]]) -> list[tuple[str, list[Module]]]:
+    """The steps, those that are not rounded together with the ReLU behind them that is: it costs nothing,
+    being the clamp at qmin, which stands for 0."""
+    groups: list[tuple[str, list[Module]]] = []
+    for path, module in steps:
+        before = groups[-1][1][-1] if groups else None
+        if before is not None and not isinstance(before, Rounded) and not selects(before):
+            groups[-1][1].append(module)
+        else:
+            groups.append((path, [module]))
+    return groups
+
+
+def nothing_passed(layer: Module, params: QuantParams | None) -> Flow:
+    """What a report is told of a layer that no image has passed."""
+    shape = (0, len(layer.weight)) if params is None else (0,)
+    return Flow(np.zeros(shape), np.zeros(shape, np.int8), params)
+
+
+def integer_layer(
+    path: str, module: Module, params: QuantParams, y_params: QuantParams | None, report: Report
+) -> Module:
+    if isinstance(module, RoundedWeights):
+        if module.bits == FLOAT:
+            raise ValueError(f"{path} has float weights: prepare_qat with weight_bits of at most 8")
+        kind = QuantizedLinear if isinstance(module.module, Linear) else QuantizedConv2d
+        return kind.from_float(
+            module.module, params, y_params, bits=module.bits, per_channel=module.per_channel
+        )
+    if runs_as(module, Flatten):
+        return IntegerFlatten()
+    if runs_as(module, MaxPool2d):
+        return IntegerMaxPool2d(module.kernel_size, module.stride, module.padding)
+    if runs_as(module, ReLU):
+        return QuantizedRescale(params, y_params)
+    if runs_as(module, AdaptiveAvgPool2d):
+        return QuantizedAvgPool2d(params, y_params)
+    if runs_as(module, AvgPool2d):
+        return QuantizedAvgPool2d(params, y_params, module.kernel_size, module.stride, module.padding)
+    if runs_as(module, Residual, Concat):
+        branches = {
+            name: integer_steps(flat(branch), params, report, f"{path}.{name}")
+            for name, branch in module.named_children()
+        }
+        return joined(module, branches, y_params)
+    raise ValueError(f"{path}: a {type(module).__name__} has no counterpart that computes with integers")
+
+
+class LayerDifference(NamedTuple):
+    """Of one layer: how many outputs there were, how many integers differ, and by how much at most."""
+
+    path: str
+    outputs: int
+    differ: int
+    largest: int
+
+
+def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[LayerDifference]:
+    """Each rounded layer of a ``prepare_qat`` model against that of its integer model, on equal integers.
+
+    What is compared are the integers that both give; of the logits, the integers themselves against the
+    float layer's, divided by S_x S_w. Joined branches count as one layer.
+    """
+    params, rows = integer.x_params, []
+    q = quantize(images, params)
+    layers = dict(flat(integer.body))
+    for path, parts in with_relu_behind(steps_of(rounded)):
+        with no_grad():
+            reals = F.floating(dequantize(q, params))
+            for part in parts:
+                reals = part(reals)
+        layer = layers[path]
+        q = layer(q)
+        y_params = params if selects(parts[0]) else getattr(layer, "y_params", None)
+        if y_params is None:
+            expected = np.rint(reals.data / (layer.x_params.scale * layer.w_params.scale))
+        else:
+            expected = quantize(reals.data, y_params)
+        steps = np.abs(expected.astype(np.int64) - q)
+        rows.append(LayerDifference(path, q.size, int(np.sum(steps > 0)), int(steps.max())))
+        params = y_params
+    return rows

@@ -156,6 +156,14 @@ def test_zero_comes_back_as_zero(case):
     assert fake_quantize(np.zeros(3, np.float32), params).tolist() == [0, 0, 0]
 
 
+@given(case=all_params(), steps=st.integers(-3, 3))
+def test_so_many_steps_from_zero_are_so_many_times_the_scale_exactly(case, steps):
+    params, _, _ = case
+    assume(params.qmin <= params.zero_point + steps <= params.qmax)
+    q = np.array(params.zero_point + steps, params.dtype)
+    assert dequantize(q, params) == np.float32(steps) * params.scale
+
+
 @given(case=all_params(), beyond=st.floats(1.01, 1e3))
 def test_outside_the_range_it_saturates(case, beyond):
     params, _, _ = case

@@ -1,0 +1,253 @@
+"""Networks with rounded weights and activations: what they compute, learn, and become as integers."""
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl import Tensor, nn
+from minidl.compress.fuse import fuse
+from minidl.compress.integer_model import quantize_model
+from minidl.compress.qat import Rounding, compare_layers, convert, prepare_qat
+from minidl.compress.quantize import fake_quantize, quantize, symmetric_params
+from minidl.data import load_digits
+from minidl.nn.models import inception_block, mlp, small_cnn, tiny_resnet
+from minidl.train import Adam, evaluate, fit
+
+KINDS = ("cnn", "resnet", "mlp", "inception", "average")
+
+
+def network(kind, seed=0):
+    """An untrained network in evaluation mode whose BatchNorm statistics are not those of the start."""
+    rng = np.random.default_rng(seed)
+    model = {
+        "cnn": lambda: small_cnn(3, 2, (4, 6), rng=rng),
+        "resnet": lambda: tiny_resnet(3, 2, (4, 6), rng=rng),
+        "mlp": lambda: mlp(2 * 64, (9, 7), 3, rng=rng),
+        "inception": lambda: nn.Sequential(
+            inception_block(2, (3, 2, 2, 1), reduce=2, rng=rng), nn.AdaptiveAvgPool2d(), nn.Flatten()
+        ),
+        "average": lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3, rng=rng), nn.AvgPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 3, rng=rng)
+        ),
+    }[kind]()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            count = module.num_features
+            module.running_mean = rng.normal(size=count).astype(np.float32) / 4
+            module.running_var = rng.uniform(0.5, 2, count).astype(np.float32)
+            module.weight.data = rng.uniform(0.5, 2, count).astype(np.float32)
+            module.bias.data = rng.normal(size=count).astype(np.float32) / 4
+    return model.eval()
+
+
+def images(n=16, seed=1):
+    return np.random.default_rng(seed).random((n, 2, 8, 8), dtype=np.float32)
+
+
+# ---- what it computes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_floats_throughout_it_is_the_fused_network(kind):
+    model, x = network(kind), images()
+    floats = prepare_qat(model, x, weight_bits=32, activation_bits=32)
+    np.testing.assert_allclose(floats(x).data, model(x).data, rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(module, Rounding) for module in floats.modules())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_bits_come_closer_to_the_float_network(kind):
+    model, x = network(kind), images()
+    errors = [
+        np.abs(
+            prepare_qat(model, x, weight_bits=b, activation_bits=b, calibration="max")(x).data - model(x).data
+        ).max()
+        for b in (4, 8, 16)
+    ]
+    assert errors[1] < errors[0] / 4 and errors[2] < errors[1] / 64
+
+
+def test_the_weights_of_a_layer_are_rounded_for_each_output_or_for_all():
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight.data = np.float32([[0.9, -7.0], [0.3, 1.0]])
+    x = np.float32([[1.0, 0.0], [0.0, 1.0]])
+    # 4 bits: S = 1 and 1/7, 0.3 / (1/7) = 2.1 -> 2/7; with one S = 1 for all 0.3 -> 0
+    each = prepare_qat(layer.eval(), x, weight_bits=4, activation_bits=32)
+    np.testing.assert_allclose(each(x).data.T, [[1, -7], [2 / 7, 1]], rtol=1e-6)
+    one = prepare_qat(layer, x, weight_bits=4, activation_bits=32, per_channel=False)
+    np.testing.assert_allclose(one(x).data.T, [[1, -7], [0, 1]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_passes_between_layers_lies_on_the_grids(kind):
+    rounded = prepare_qat(network(kind), images(), activation_bits=3)
+    seen = []
+    for module in rounded.modules():
+        if isinstance(module, Rounding):
+            module.register_forward_hook(lambda m, inputs, output: seen.append((m.params, output.data)))
+    rounded(images(5, seed=2))
+    assert len(seen) > 2
+    for params, values in seen:
+        assert len(np.unique(values)) <= 8
+        assert (fake_quantize(values, params) == values).all()
+
+
+def test_what_only_a_relu_reads_and_the_logits_are_not_rounded():
+    text = repr(prepare_qat(network("mlp"), images()))
+    assert text.count("Rounding(") == 3, "the input and two hidden layers, after the ReLU"
+    rounded = prepare_qat(network("mlp"), images(), activation_bits=2)
+    assert len(np.unique(rounded(images()).data)) > 4
+
+
+def test_the_model_itself_is_not_touched():
+    model, x = network("resnet"), images()
+    before, state = model(x).data, model.state_dict()
+    rounded = prepare_qat(model, x, weight_bits=2, activation_bits=2)
+    train_steps(rounded, x, np.arange(16) % 3, lr=0.1)
+    assert all((state[key] == value).all() for key, value in model.state_dict().items())
+    assert (model(x).data == before).all()
+
+
+# ---- what it learns
+
+
+def train_steps(model, x, labels, lr=3e-3, epochs=1):
+    optimizer = Adam(model.parameters(), lr=lr)
+    fit(model, (x, labels), epochs=epochs, optimizer=optimizer, rng=np.random.default_rng(0), progress=False)
+
+
+def test_the_gradient_of_a_weight_is_that_at_the_rounded_weight():
+    layer = nn.Linear(3, 1, bias=False)
+    layer.weight.data = np.float32([[0.9, -7.0, 0.2]])
+    rounded = prepare_qat(layer.eval(), np.ones((1, 3)), weight_bits=4, activation_bits=32)
+    x = np.float32([[2.0, 3.0, 5.0]])
+    (rounded(x) ** 2).sum().backward()
+    y = 2 * 1 - 3 * 7 + 5 * 0
+    (weight,) = rounded.parameters()
+    assert weight.grad.tolist() == [[2 * y * 2, 2 * y * 3, 2 * y * 5]]
+
+
+def test_batchnorm_keeps_its_statistics_while_training_goes_on():
+    model = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(128, 3)).eval()
+    model[1].running_mean = np.float32([0.5, 0.25])
+    rounded = prepare_qat(model, images())  # no layer before it that it could be folded into
+    train_steps(rounded, images(), np.arange(16) % 3)
+    (norm,) = (module for module in rounded.modules() if isinstance(module, nn.BatchNorm2d))
+    assert norm.running_mean.tolist() == [0.5, 0.25]
+    folded = prepare_qat(network("cnn"), images())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+
+
+def test_retraining_wins_back_what_two_bits_lost():
+    (x, labels), test = load_digits()
+    model = mlp(64, 32, 10, rng=np.random.default_rng(0))
+    train_steps(model, x, labels, lr=1e-2, epochs=6)
+    accuracy = evaluate(model, *test).accuracy
+    rounded = prepare_qat(model.eval(), x[:256], weight_bits=2, activation_bits=2)
+    before = evaluate(rounded, *test).accuracy
+    train_steps(rounded, x, labels, lr=1e-2, epochs=6)
+    after = evaluate(rounded, *test).accuracy
+    assert accuracy > 0.9 and before < 0.8
+    assert after > before + (accuracy - before) / 2
+
+
+# ---- as integers
+
+
+@settings(max_examples=30)
+@given(
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 1000),
+    bits=st.tuples(st.integers(2, 8), st.integers(2, 8)),
+    per_channel=st.booleans(),
+    calibration=st.sampled_from(["max", "mse"]),
+)
+def test_given_equal_integers_a_layer_and_its_integer_layer_agree_within_one_step(
+    kind, seed, bits, per_channel, calibration
+):
+    model, x = network(kind, seed), images(24, seed)
+    options = {"weight_bits": bits[0], "activation_bits": bits[1], "per_channel": per_channel}
+    rounded = prepare_qat(model, x[:8], calibration=calibration, **options)
+    rows = compare_layers(rounded, convert(rounded), x)
+    assert max(row.largest for row in rows) <= 1
+    assert sum(row.differ for row in rows) <= 2 + 0.01 * sum(row.outputs for row in rows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_training_it_becomes_what_quantize_model_gives(kind):
+    model, x = network(kind), images()
+    options = {"weight_bits": 5, "activation_bits": 6, "calibration": "mse"}
+    converted = convert(prepare_qat(model, x, **options))
+    directly = quantize_model(model, x, **options)
+    q = quantize(images(9, seed=3), directly.x_params)
+    assert (converted.body(q) == directly.body(q)).all()
+    assert [row[:2] for row in converted.rows if row.path != "input"] == [
+        row[:2] for row in directly.rows if row.path != "input"
+    ]
+
+
+def test_after_training_the_integers_are_those_of_the_trained_weights():
+    (x, labels), test = load_digits()
+    model = mlp(64, 16, 10, rng=np.random.default_rng(0)).eval()
+    rounded = prepare_qat(model, x[:256], weight_bits=4, activation_bits=4)
+    train_steps(rounded, x, labels, lr=1e-2, epochs=2)
+    integer = convert(rounded.eval())
+    weight = rounded.network.layer("head").module.weight.data
+    params = symmetric_params(np.abs(weight).max(axis=1), 4, axis=0)
+    assert (integer.body.layer("head").weight == quantize(weight, params)).all()
+    same = rounded(test[0]).data.argmax(axis=1) == integer(test[0]).data.argmax(axis=1)
+    assert same.mean() > 0.99 and evaluate(integer, *test).accuracy > 0.7
+
+
+def test_converting_leaves_the_float_model_trainable():
+    x = images()
+    rounded = prepare_qat(network("cnn"), x)
+    before = copy.deepcopy(rounded)(x).data
+    convert(rounded)
+    assert (rounded(x).data == before).all()
+    train_steps(rounded, x, np.arange(16) % 3)
+    assert (rounded(x).data != before).any()
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"weight_bits": 1}, ValueError, "bits must be at least 2"),
+        ({"activation_bits": 17}, ValueError, r"bits must be within \[2, 16\], got 17"),
+        ({"weight_bits": 8.0}, TypeError, "bits must be an integer"),
+        ({"calibration": "best"}, ValueError, "one of max, percentile, mse, entropy, got 'best'"),
+        ({"calibration_images": np.zeros((0, 2, 8, 8))}, ValueError, r"got \(0, 2, 8, 8\)"),
+        ({"model": network("cnn").train()}, ValueError, r"call model.eval\(\)"),
+    ],
+)
+def test_prepare_qat_refuses_bad_input(options, error, message):
+    arguments = {"model": network("cnn"), "calibration_images": images(), **options}
+    with pytest.raises(error, match=message):
+        prepare_qat(**arguments)
+
+
+def test_convert_refuses_what_is_no_integer_yet():
+    x = images()
+    with pytest.raises(ValueError, match="convert takes what prepare_qat made"):
+        convert(fuse(network("cnn"), x[:1]))
+    with pytest.raises(
+        ValueError, match="convert takes what prepare_qat made, with activation_bits below 32"
+    ):
+        convert(prepare_qat(network("cnn"), x, activation_bits=32))
+    with pytest.raises(ValueError, match=r"block1.conv has float weights"):
+        convert(prepare_qat(network("cnn"), x, weight_bits=32))
+    with pytest.raises(ValueError, match="2 to 8 bits"):
+        convert(prepare_qat(network("cnn"), x, weight_bits=9))
+    with pytest.raises(ValueError, match="a Tanh has no counterpart that computes with integers"):
+        convert(prepare_qat(nn.Sequential(nn.Flatten(), nn.Linear(128, 2), nn.Tanh()).eval(), x))
+
+
+def test_a_tensor_is_taken_as_input_and_gives_a_tensor():
+    rounded = prepare_qat(network("cnn"), images())
+    assert (rounded(Tensor(images())).data == rounded(images()).data).all()
