@@ -417,13 +417,23 @@ def test_it_is_the_loop_that_one_would_write_and_with_alpha_1_it_is_fit():
     by_fit, by_distill = network(1), network(1)
     options = {"epochs": 3, "batch_size": 16, "schedule": schedule, "augment": jitter, "progress": False}
     plain = fit(
-        by_fit, clouds(), clouds(seed=1), optimizer=SGD(by_fit.parameters(), 0.1, momentum=0.9),
-        rng=np.random.default_rng(5), **options,
-    )  # fmt: skip
+        by_fit,
+        clouds(),
+        clouds(seed=1),
+        optimizer=SGD(by_fit.parameters(), 0.1, momentum=0.9),
+        rng=np.random.default_rng(5),
+        **options,
+    )
     history = distill(
-        teacher, by_distill, clouds(), clouds(seed=1), loss=partial(logit_matching_terms, alpha=1.0),
-        optimizer=SGD(by_distill.parameters(), 0.1, momentum=0.9), rng=np.random.default_rng(5), **options,
-    )  # fmt: skip
+        teacher,
+        by_distill,
+        clouds(),
+        clouds(seed=1),
+        loss=partial(logit_matching_terms, alpha=1.0),
+        optimizer=SGD(by_distill.parameters(), 0.1, momentum=0.9),
+        rng=np.random.default_rng(5),
+        **options,
+    )
     assert everything(by_fit) == everything(by_distill)
     assert history.terms == {"hard": plain.train_loss} and history.train_loss == plain.train_loss
     assert history.test_accuracy == plain.test_accuracy and history.test_loss == plain.test_loss
