@@ -1,0 +1,286 @@
+"""Exercises of lesson 10: scale and zero point, rounding to integers, a gradient through rounding, bytes."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, quarters
+from minidl.compress import quantize
+from minidl.engine.op import Op
+
+# ---- 10.1 affine_scale
+
+scale = Exercise(
+    "10.1",
+    quantize.affine_scale,
+    points=2,
+    hints=(
+        "rmin goes to qmin, rmax to qmax, and 0 must be one of the levels: first widen the range to it.",
+        "S = (rmax - rmin) / (qmax - qmin) as a float32; Z is the integer that 0 goes to, rounded.",
+        "low = np.minimum(rmin, 0); high = np.maximum(rmax, 0); Z = np.rint(qmin - low / S).astype(np.int32)",
+    ),
+)
+
+integers = st.sampled_from([(0, 3), (0, 15), (-8, 7), (0, 255), (-128, 127)])
+ranges = st.tuples(quarters(-8, 8), quarters(-8, 8)).map(sorted).map(tuple).filter(lambda ends: any(ends))
+
+
+@scale.law("[-1, 2] on 0 ... 15: S = 3/15 and 0 goes to 5; on -8 ... 7 it goes to -3")
+def worked_scale(affine_scale):
+    S, Z = affine_scale(-1.0, 2.0, 0, 15)
+    assert_close(S, np.float32(0.2))
+    assert_close(Z, 5)
+    S, Z = affine_scale(-1.0, 2.0, -8, 7)
+    assert_close(S, np.float32(0.2))
+    assert_close(Z, -3)
+
+
+@scale.law("a range that does not contain 0 is widened to it")
+@given(ends=ranges, limits=integers)
+def contains_zero(affine_scale, ends, limits):
+    low, high = ends
+    S, Z = affine_scale(low, high, *limits)
+    widened = affine_scale(min(low, 0.0), max(high, 0.0), *limits)
+    assert_close(S, np.asarray(widened[0]))
+    assert_close(Z, np.asarray(widened[1]))
+    assert_equal(limits[0] <= float(Z) <= limits[1], True)
+
+
+@scale.law("the ends of the range lie within half a step of the outermost levels")
+@given(ends=ranges, limits=integers)
+def spans_the_range(affine_scale, ends, limits):
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    S, Z = (float(value) for value in affine_scale(*ends, *limits))
+    outermost = S * (limits[0] - Z), S * (limits[1] - Z)
+    assert_close(S * (limits[1] - limits[0]), high - low, rtol=1e-6)
+    assert_equal(abs(outermost[0] - low) <= 0.5001 * S and abs(outermost[1] - high) <= 0.5001 * S, True)
+
+
+@scale.law("arrays give a scale for each channel, as each alone would have it")
+@given(first=ranges, second=ranges, limits=integers)
+def each_channel_alone(affine_scale, first, second, limits):
+    low, high = np.array([first[0], second[0]]), np.array([first[1], second[1]])
+    S, Z = affine_scale(low, high, *limits)
+    for i, ends in enumerate((first, second)):
+        alone = affine_scale(*ends, *limits)
+        assert_close(S[i], np.asarray(alone[0]))
+        assert_close(Z[i], np.asarray(alone[1]))
+
+
+@scale.law("where nothing but 0 occurs S is 1, not 0")
+@given(limits=integers)
+def never_zero(affine_scale, limits):
+    S, Z = affine_scale(0.0, 0.0, *limits)
+    assert_close(S, 1.0)
+    assert_close(Z, limits[0])
+
+
+@scale.mistake("divided by the number of levels instead of the steps between them", breaks=scale.laws[0].text)
+def counts_levels(rmin, rmax, qmin, qmax):
+    return quantize.affine_scale(rmin, rmax, qmin, qmax + 1)
+
+
+@scale.mistake("did not widen the range to 0", breaks="a range that does not contain 0 is widened to it")
+def not_widened(rmin, rmax, qmin, qmax):
+    S = np.float32((rmax - rmin) / (qmax - qmin)) if np.any(rmax > rmin) else np.float32(1)
+    return S, np.rint(qmin - rmin / S).astype(np.int32)
+
+
+@scale.mistake("left the sign of Z turned", breaks=scale.laws[0].text)
+def turned(rmin, rmax, qmin, qmax):
+    S, Z = quantize.affine_scale(rmin, rmax, qmin, qmax)
+    return S, qmin + qmin - Z
+
+
+@scale.mistake("a scale of 0", breaks=scale.laws[-1].text)
+def zero_scale(rmin, rmax, qmin, qmax):
+    S, Z = quantize.affine_scale(rmin, rmax, qmin, qmax)
+    return np.where(np.equal(rmin, rmax) & np.equal(rmin, 0), np.float32(0), S), Z
+
+
+# ---- 10.2 round_to_integers
+
+rounding = Exercise(
+    "10.2",
+    quantize.round_to_integers,
+    points=2,
+    hints=(
+        "Count the steps from 0 to r, take the nearest whole number, move by Z, and keep it in the range.",
+        "np.rint rounds halves to even. Z comes after rounding, clipping last.",
+        "np.clip(np.rint(r / S) + Z, qmin, qmax)",
+    ),
+)
+
+steps_of = st.sampled_from([0.25, 0.5, 1.0, 2.0])
+zeros = st.integers(-7, 7)
+
+
+@rounding.law("with S = 0.5, Z = 3 on 0 ... 15 the reals -2, 0, 0.9, 1.5 and 20 become 0, 3, 5, 6 and 15")
+def worked_rounding(round_to_integers):
+    r = np.array([-2.0, 0.0, 0.9, 1.5, 20.0])
+    assert_close(round_to_integers(r, 0.5, 3, 0, 15), [0, 3, 5, 6, 15])
+
+
+@rounding.law("halves go to the even number of steps, before Z is added")
+def worked_ties(round_to_integers):
+    r = np.array([0.5, 1.5, 2.5, -0.5, -1.5])
+    assert_close(round_to_integers(r, 1.0, 0, -8, 7), [0, 2, 2, 0, -2])
+    assert_close(round_to_integers(r, 1.0, 1, -8, 7), [1, 3, 3, 1, -1])
+
+
+@rounding.law("what comes back, S (Q - Z), is off by at most S / 2 unless it was clipped")
+@given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
+def half_a_step(round_to_integers, r, S, Z):
+    back = S * (round_to_integers(r, S, Z, -128, 127) - Z)
+    assert_close(np.maximum(np.abs(back - r) - S / 2, 0), np.zeros(r.shape))
+
+
+@rounding.law("nothing leaves [qmin, qmax], and what was beyond sits at the end")
+@given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
+def saturates(round_to_integers, r, S, Z):
+    q = round_to_integers(100 * r, S, Z, -8, 7)
+    beyond = np.abs(100 * r / S) > 20
+    assert_close(q[beyond], np.where(r[beyond] > 0, 7.0, -8.0))
+
+
+@rounding.law("a scale for each row: each row as it would be alone")
+@given(r=arrays((2, 3)), first=steps_of, second=steps_of, Z=zeros)
+def each_row_alone(round_to_integers, r, first, second, Z):
+    q = round_to_integers(r, np.array([[first], [second]]), Z, -8, 7)
+    for row, S in enumerate((first, second)):
+        assert_close(q[row], np.array(round_to_integers(r[row], S, Z, -8, 7)))
+
+
+@rounding.mistake("cut off instead of rounding", breaks=rounding.laws[0].text)
+def cuts(r, S, Z, qmin, qmax):
+    return np.clip(np.trunc(r / S) + Z, qmin, qmax)
+
+
+@rounding.mistake("added Z before rounding", breaks=rounding.laws[1].text)
+def adds_first(r, S, Z, qmin, qmax):
+    return np.clip(np.rint(r / S + Z), qmin, qmax)
+
+
+@rounding.mistake("rounded halves away from 0", breaks=rounding.laws[1].text)
+def away_from_zero(r, S, Z, qmin, qmax):
+    return np.clip(np.sign(r) * np.floor(np.abs(r) / S + 0.5) + Z, qmin, qmax)
+
+
+@rounding.mistake("let integers wrap around instead of clipping", breaks=rounding.laws[3].text)
+def wraps(r, S, Z, qmin, qmax):
+    return (np.rint(r / S) + Z - qmin) % (qmax - qmin + 1) + qmin
+
+
+# ---- 10.3 FakeQuantize
+
+straight = Exercise(
+    "10.3",
+    quantize.FakeQuantize,
+    kind="op",
+    points=3,
+    hints=(
+        "Forward rounds and comes straight back to floats; backward pretends that nothing was rounded.",
+        "Keep in forward which of round(x / S) + Z lay within [qmin, qmax]: only there the gradient passes.",
+        "self.inside = (steps >= qmin) & (steps <= qmax); y = S (clip(steps) - Z); grad * self.inside",
+    ),
+)
+
+limits_of = st.sampled_from([(-1, 1), (-7, 7), (-8, 7), (0, 15)])
+
+
+def zero_in(limits):
+    return min(max(0, limits[0]), limits[1])
+
+
+@straight.law(
+    "S = 1, Z = 0 on -7 ... 7: 0.4, -1.6, 9 give 0, -2, 7, and the gradient passes at the first two"
+)
+def worked_straight(fake_quantize):
+    y, (grad,) = fake_quantize(
+        np.array([0.4, -1.6, 9.0]), grad=np.array([10.0, 20.0, 30.0]), S=1.0, Z=0, qmin=-7, qmax=7
+    )
+    assert_close(y, [0.0, -2.0, 7.0])
+    assert_close(grad, [10.0, 20.0, 0.0])
+
+
+@straight.law("7.25 rounds to the last level, 7: the integer is inside, so the gradient passes")
+def worked_edge(fake_quantize):
+    _, (grad,) = fake_quantize(
+        np.array([7.25, 7.75, -7.25]), grad=np.array([1.0, 2.0, 3.0]), S=1.0, Z=0, qmin=-7, qmax=7
+    )
+    assert_close(grad, [1.0, 0.0, 3.0])
+
+
+@straight.law("doing it twice changes nothing more")
+@given(x=arrays(low=-8, high=8), S=steps_of, limits=limits_of)
+def idempotent(fake_quantize, x, S, limits):
+    params = {"S": S, "Z": zero_in(limits), "qmin": limits[0], "qmax": limits[1]}
+    once, _ = fake_quantize(x, **params)
+    twice, _ = fake_quantize(once, **params)
+    assert_close(twice, once)
+
+
+@straight.law("the result is S times a whole number, and 0 stays 0 whatever Z is")
+@given(x=arrays(low=-4, high=4), S=steps_of, Z=zeros)
+def lies_on_the_grid(fake_quantize, x, S, Z):
+    y, _ = fake_quantize(x, S=S, Z=Z, qmin=-8, qmax=7)
+    assert_close(y / S, np.rint(y / S))
+    zero, _ = fake_quantize(np.zeros(2), S=S, Z=Z, qmin=-8, qmax=7)
+    assert_close(zero, [0.0, 0.0])
+
+
+@straight.law("each gradient is passed whole or not at all, and inside the range always")
+@given(x=arrays(low=-8, high=8), S=steps_of)
+def whole_or_nothing(fake_quantize, x, S):
+    g = np.cos(np.arange(x.size)).reshape(x.shape)
+    _, (grad,) = fake_quantize(x, grad=g, S=S, Z=0, qmin=-8, qmax=7)
+    inside = (x >= -8 * S) & (x <= 7 * S)
+    outside = (x < -8.75 * S) | (x > 7.75 * S)
+    assert_close(grad[inside], g[inside])
+    assert_close(grad[outside], np.zeros(int(outside.sum())))
+
+
+class Straight(Op):
+    """What the mistakes start from."""
+
+    def __init__(self, S, Z, qmin, qmax):
+        self.S, self.Z, self.qmin, self.qmax = S, Z, qmin, qmax
+
+    def forward(self, x):
+        self.x, self.steps = x, np.rint(x / self.S) + self.Z
+        return self.S * (np.clip(self.steps, self.qmin, self.qmax) - self.Z)
+
+    def backward(self, grad):
+        return grad * ((self.steps >= self.qmin) & (self.steps <= self.qmax))
+
+
+@straight.mistake("let the gradient through where it was clipped", breaks=straight.laws[0].text)
+class NeverMasked(Straight):
+    def backward(self, grad):
+        return grad
+
+
+@straight.mistake("the true derivative of rounding, 0", breaks=straight.laws[0].text)
+class TrueDerivative(Straight):
+    def backward(self, grad):
+        return 0 * grad
+
+
+@straight.mistake(
+    "masked by x against the last level instead of by the integer", breaks=straight.laws[1].text
+)
+class MaskedByValue(Straight):
+    def backward(self, grad):
+        low, high = self.S * (self.qmin - self.Z), self.S * (self.qmax - self.Z)
+        return grad * ((self.x >= low) & (self.x <= high))
+
+
+@straight.mistake(
+    "forgot to subtract Z on the way back",
+    breaks="the result is S times a whole number, and 0 stays 0 whatever Z is",
+)
+class KeepsZ(Straight):
+    def forward(self, x):
+        return super().forward(x) + self.S * self.Z
