@@ -40,13 +40,21 @@ def folded(
         f = gamma / sqrt(var + eps)
 
     weight: (O, ...); all others (O,); without bias 0, without gamma 1, without beta 0. Computed in float64,
-    returned in weight's dtype (Jacob et al. 2018, section 3.2).
+    returned in weight's dtype (Jacob et al. 2018, section 3.2). Raises ValueError for other shapes.
     """
+    check_per_channel(len(weight), bias, mean, var, gamma, beta)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
     shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
     new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     new_bias = factor * shift + (0.0 if beta is None else beta)
     return new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
+
+
+def check_per_channel(channels: int, *arrays: np.ndarray | None) -> None:
+    for array in arrays:
+        if array is not None and np.shape(array) != (channels,):
+            shape = np.shape(array)
+            raise ValueError(f"weight has {channels} channels, so all else is ({channels},): got {shape}")
 
 
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
@@ -70,7 +78,8 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     bias = None if layer.bias is None else layer.bias.data
     weight, bias = folded(layer.weight.data, bias, bn.running_mean, bn.running_var, gamma, beta, bn.eps)
     new = copy.deepcopy(layer)
-    new.weight, new.bias = Parameter(weight), Parameter(bias)
+    trains = layer.weight.requires_grad
+    new.weight, new.bias = Parameter(weight, trains), Parameter(bias, trains)
     return new
 
 
@@ -106,8 +115,10 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
     reads = Counter(source for step in steps for source in step.sources)
     runs = Counter(step.path for step in steps)
     for after in steps:
-        layer = steps[after.sources[0]] if after.sources[:1] != (INPUT,) and after.sources else None
-        if layer is None or reads[after.sources[0]] > 1 or runs[layer.path] > 1 or runs[after.path] > 1:
+        if not after.sources or after.sources[0] == INPUT:
+            continue
+        layer = steps[after.sources[0]]
+        if reads[after.sources[0]] > 1 or runs[layer.path] > 1 or runs[after.path] > 1:
             continue
         kind, kind_after = known_kind(layer.module), known_kind(after.module)
         on_rows = len(layer.shape) == 2

@@ -8,6 +8,7 @@ from minidl.figures.confusion import confusion_picture
 from minidl.figures.curves import bars_with_intervals, curves_with_bands
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
+from minidl.figures.model import draw_model
 from minidl.figures.neighbours import neighbours_picture
 from minidl.figures.points import heat_map, scatter_by_class
 from minidl.figures.saving import save
@@ -21,6 +22,7 @@ __all__ = [
     "curves_with_bands",
     "distributions",
     "draw_graph",
+    "draw_model",
     "heat_map",
     "image_grid",
     "neighbours_picture",

@@ -30,13 +30,13 @@ def threshold_panels(
     counts = histogram.counts.reshape(-1, merged).sum(axis=1)
     edges = np.arange(len(counts) + 1) * histogram.width * merged
     with style():
-        figure = new_figure(7.5, 5.2, constrained=True)
+        figure = new_figure(8.5, 5.2, constrained=True)
         above, below = figure.subplots(2, 1, sharex=True)
         above.stairs(counts, edges, fill=True, color=SKY_BLUE)
         for (name, T), colour in zip(thresholds.items(), LINE_COLOURS, strict=False):
             above.axvline(T, color=colour, linestyle="--", label=f"{name}: T = {T:.3g}")
         above.set(yscale="log", ylabel="numbers", xlim=(0, 1.03 * histogram.max))
-        above.legend(loc="upper right", bbox_to_anchor=(0.98, 1.0))
+        above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         below.plot(candidates, divergences, ".", color=BLUE, markersize=3, label="finite candidates")
         below.plot(
             candidates[best], divergences[best], "X", color=VERMILLION, markersize=9, label="the smallest"
@@ -44,7 +44,7 @@ def threshold_panels(
         below.set(xlabel=f"{xlabel}, or the candidate T", ylabel=f"KL(P || Q), {bits} bits")
         if (divergences > 0).any():
             below.set_yscale("log")
-        below.legend(loc="upper right", bbox_to_anchor=(0.98, 1.0))
+        below.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         below.grid(True)
     return figure
 

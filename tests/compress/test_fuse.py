@@ -372,6 +372,8 @@ def test_bad_input_is_refused():
         fold_batchnorm(conv, bn)
     with pytest.raises(ValueError, match="for 3 channels, the layer before it gives 2"):
         fold_batchnorm(conv, nn.BatchNorm2d(3).eval())
+    with pytest.raises(ValueError, match=r"all else is \(2,\): got \(3,\)"):
+        folded(np.ones((2, 3)), None, np.ones(3), np.ones(3))
     with pytest.raises(TypeError, match="expected a Conv2d or Linear"):
         fold_batchnorm(nn.ReLU(), bn)
     with pytest.raises(TypeError, match="must be a Module"):
