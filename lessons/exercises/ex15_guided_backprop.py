@@ -1,0 +1,190 @@
+"""Exercises of lesson 15: three rules for the way back through a ReLU."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_dtype
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.engine import elementwise
+from minidl.explain import gradients
+
+# Gradients R and inputs f of the five neurons that lesson 15 works out.
+R = np.array([2.0, -1.0, 3.0, 1.0, -2.0])
+F = np.array([1.0, 2.0, -1.0, 0.5, 3.0])
+
+
+@st.composite
+def pairs(draw):
+    """R and f of one shape, zeros among them."""
+    shape = draw(st.sampled_from([(6,), (2, 3), (1, 2, 2, 2)]))
+    return draw(arrays(shape)), draw(arrays(shape))
+
+
+# ---- 15.1 backprop_rule
+
+backprop = Exercise(
+    "15.1",
+    elementwise.backprop_rule,
+    points=1,
+    hints=(
+        "Where the ReLU was on it passed its input on, so the gradient passes; elsewhere it answered 0.",
+        "Compare the input x, not the gradient, with 0; at 0 itself nothing passes.",
+        "grad * (x > 0)",
+    ),
+)
+
+
+@backprop.law("R = (2, -1, 3, 1, -2) at f = (1, 2, -1, 0.5, 3) becomes (2, -1, 0, 1, -2)")
+def worked_backprop(backprop_rule):
+    assert_close(backprop_rule(R, F), [2, -1, 0, 1, -2])
+
+
+@backprop.law("it is the slope of max(x, 0), away from 0, times the gradient")
+@given(case=pairs())
+def is_the_slope(backprop_rule, case):
+    grad, x = case
+    x = np.where(x == 0, 1.0, x)
+    slope = (np.maximum(x + 0.01, 0) - np.maximum(x - 0.01, 0)) / 0.02
+    assert_close(backprop_rule(grad, x), grad * slope)
+
+
+@backprop.law("at 0 nothing passes")
+@given(case=pairs())
+def nothing_at_zero(backprop_rule, case):
+    assert_close(backprop_rule(case[0], np.zeros_like(case[1])), np.zeros_like(case[0]))
+
+
+@backprop.law("it is linear in the gradient: the rule of -2 R is -2 times the rule of R")
+@given(case=pairs())
+def linear_in_the_gradient(backprop_rule, case):
+    grad, x = case
+    assert_close(backprop_rule(-2 * grad, x), -2 * backprop_rule(grad, x))
+
+
+@backprop.mistake("let it pass at 0", breaks="at 0 nothing passes")
+def passes_at_zero(grad, x):
+    return grad * (x >= 0)
+
+
+@backprop.mistake("rectified the gradient as well", breaks=backprop.laws[3].text)
+def also_rectifies(grad, x):
+    return grad * (x > 0) * (grad > 0)
+
+
+@backprop.mistake("multiplied by the ReLU's answer", breaks=backprop.laws[0].text)
+def times_the_answer(grad, x):
+    return grad * np.maximum(x, 0)
+
+
+# ---- 15.2 deconvnet_rule
+
+deconv = Exercise(
+    "15.2",
+    gradients.deconvnet_rule,
+    points=1,
+    hints=(
+        "On its way back the gradient goes through a ReLU of its own. What the input was does not matter.",
+        "What is negative becomes 0; x is there only because every rule is called so.",
+        "grad * (grad > 0)",
+    ),
+)
+
+
+@deconv.law("R = (2, -1, 3, 1, -2) at f = (1, 2, -1, 0.5, 3) becomes (2, 0, 3, 1, 0)")
+def worked_deconvnet(deconvnet_rule):
+    assert_close(deconvnet_rule(R, F), [2, 0, 3, 1, 0])
+
+
+@deconv.law("the ReLU's input does not matter")
+@given(case=pairs())
+def blind_to_the_input(deconvnet_rule, case):
+    grad, x = case
+    assert_close(deconvnet_rule(grad, x), deconvnet_rule(grad, 1 - x))
+
+
+@deconv.law("it is the ReLU of the gradient")
+@given(case=pairs())
+def is_relu(deconvnet_rule, case):
+    assert_close(deconvnet_rule(*case), np.maximum(case[0], 0))
+
+
+@deconv.law("float32 stays float32")
+@given(case=pairs())
+def keeps_the_dtype(deconvnet_rule, case):
+    grad, x = (array.astype(np.float32) for array in case)
+    assert_dtype(deconvnet_rule(grad, x), np.float32)
+
+
+@deconv.mistake("looked at the input instead of the gradient", breaks=deconv.laws[0].text)
+def by_the_input(grad, x):
+    return grad * (x > 0)
+
+
+@deconv.mistake("kept the magnitude of what is negative", breaks="it is the ReLU of the gradient")
+def magnitude(grad, x):
+    return np.abs(grad)
+
+
+@deconv.mistake("made float64 of it", breaks="float32 stays float32")
+def widened(grad, x):
+    return grad * (grad > 0).astype(np.float64)
+
+
+# ---- 15.3 guided_rule
+
+guided = Exercise(
+    "15.3",
+    gradients.guided_rule,
+    points=1,
+    hints=(
+        "Both conditions at once: the neuron was on, and what comes back speaks for the answer.",
+        "A mask for the input and a mask for the gradient, both > 0.",
+        "grad * (x > 0) * (grad > 0)",
+    ),
+)
+
+
+@guided.law("R = (2, -1, 3, 1, -2) at f = (1, 2, -1, 0.5, 3) becomes (2, 0, 0, 1, 0)")
+def worked_guided(guided_rule):
+    assert_close(guided_rule(R, F), [2, 0, 0, 1, 0])
+
+
+@guided.law("where R > 0 it is backprop")
+@given(case=pairs())
+def backprop_where_positive(guided_rule, case):
+    grad, x = case
+    assert_close(guided_rule(grad, x)[grad > 0], (grad * (x > 0))[grad > 0])
+
+
+@guided.law("where f > 0 it is the deconvnet")
+@given(case=pairs())
+def deconvnet_where_on(guided_rule, case):
+    grad, x = case
+    assert_close(guided_rule(grad, x)[x > 0], np.maximum(grad, 0)[x > 0])
+
+
+@guided.law("where neither holds nothing passes, and nothing is ever negative")
+@given(case=pairs())
+def else_nothing(guided_rule, case):
+    grad, x = case
+    passed = guided_rule(grad, x)
+    closed = (grad <= 0) | (x <= 0)
+    assert_close(passed[closed], np.zeros(int(closed.sum())))
+    assert_close(np.minimum(passed, 0), np.zeros_like(grad))
+
+
+@guided.mistake("one condition is enough", breaks=guided.laws[0].text)
+def either(grad, x):
+    return grad * ((x > 0) | (grad > 0))
+
+
+@guided.mistake("asked that the product be positive", breaks=guided.laws[3].text)
+def of_the_product(grad, x):
+    return grad * (grad * x > 0)
+
+
+@guided.mistake("forgot the input", breaks=guided.laws[0].text)
+def without_the_input(grad, x):
+    return np.maximum(grad, 0)
