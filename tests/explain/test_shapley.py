@@ -194,12 +194,14 @@ def test_antithetic_orders_come_as_each_and_its_reverse():
 
 def test_the_standard_error_is_that_of_the_mean_over_pairs_by_hand():
     majority = per_coalition(lambda players: float(len(players) >= 2 and 0 in players))
-    orders = shapley.random_orders(3, 6, np.random.default_rng(3), antithetic=True)
-    # player 0 earns 1 wherever it is not the first to come
+    orders = shapley.random_orders(3, 6, np.random.default_rng(2), antithetic=True)
+    # player 0 earns 1 wherever it is not the first to come: 1/2 in a pair where it is once, 1 in others
     gains = np.array([float(order[0] != 0) for order in orders]).reshape(3, 2).mean(axis=1)
-    phi, errors = shapley_paths(majority, 3, 6, np.random.default_rng(3))
-    assert phi[0] == pytest.approx(gains.mean())
-    assert errors[0] == pytest.approx(math.sqrt(((gains - gains.mean()) ** 2).sum() / 2 / 3))
+    assert sorted(gains) == [0.5, 0.5, 1.0]
+    phi, errors = shapley_paths(majority, 3, 6, np.random.default_rng(2))
+    assert phi[0] == pytest.approx(2 / 3)
+    # deviations 1/6, 1/6, 1/3: squares sum to 1/6, over n - 1 = 2 and n = 3
+    assert errors[0] == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
@@ -246,6 +248,16 @@ def test_both_ends_are_kept_by_drawn_coalitions_too(game, seed):
     v, n = game
     phi = kernel_shap(v, n, 60, np.random.default_rng(seed))
     assert phi.sum() == pytest.approx(v[-1] - v[0], abs=1e-9)
+
+
+def test_the_regression_by_hand():
+    # phi_1 = 10 - phi_0: (phi_0 - 1)^2 + (10 - phi_0 - 3)^2 is least at 4; nobody's worth of 2 moves all by 2
+    coalitions = np.array([[True, False], [False, True]])
+    worths, weights = np.array([3.0, 5.0]), np.array([0.5, 0.5])
+    np.testing.assert_allclose(shapley.kernel_solve(coalitions, worths, weights, 2.0, 12.0), [4, 6])
+    # with weights 3 and 1: 3 (phi_0 - 1)^2 + (7 - phi_0)^2 is least at 10/4
+    weights = np.array([3.0, 1.0])
+    np.testing.assert_allclose(shapley.kernel_solve(coalitions, worths, weights, 2.0, 12.0), [2.5, 7.5])
 
 
 def test_coalitions_are_drawn_by_their_weights_each_with_its_complement():
