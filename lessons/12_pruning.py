@@ -39,6 +39,7 @@ from minidl.compress.prune import (
     sparsity,
     taylor_scores,
 )
+from minidl.compress.quantize import channel_absmax, dequantize, quantize, symmetric_params
 from minidl.data import cached_runs, random_rotation
 from minidl.figures import curves_with_bands, image_grid, save, signed_map
 from minidl.figures.pruning import norm_histograms, pruning_loop
@@ -389,15 +390,14 @@ claim("half the filters removed, the network is faster", speed_up > 1.2, f"{spee
 # %%
 
 
-def round_weights(model):
-    """Each Conv2d and Linear weight becomes S · round(w / S), S = max|w| / 127 per filter; bytes saved."""
+def round_filters(model):
+    """Each Conv2d and Linear weight to integers and back (lesson 10), a scale per filter; the bytes saved."""
     saved = 0
     for parameter in model.parameters():
         if parameter.ndim > 1:
-            axes = tuple(range(1, parameter.ndim))
-            S = np.maximum(np.abs(parameter.data).max(axis=axes, keepdims=True), 1e-12) / 127
-            parameter.data = S * np.round(parameter.data / S)
-            saved += parameter.size * 3 - S.nbytes  # a byte instead of four, and S
+            params = symmetric_params(channel_absmax(parameter.data, axis=0), bits=8, axis=0)
+            parameter.data = dequantize(quantize(parameter.data, params), params)
+            saved += parameter.size * 3 - params.scale.nbytes  # a byte instead of four, and S
     return saved
 
 
@@ -407,7 +407,7 @@ def slim_and_round(seed, finetune_epochs, lr):
     slim = remove_masked_filters(apply_masks(model, filter_masks(model, amount=0.5)))
     train_network(slim, finetune_epochs, lr, np.random.default_rng(seed))
     rows.append((evaluate(slim, *test).accuracy, dense_bytes(slim)))
-    saved = round_weights(slim)
+    saved = round_filters(slim)
     rows.append((evaluate(slim, *test).accuracy, dense_bytes(slim) - saved))
     rng = np.random.default_rng(100 + seed)
     scratch = small_cnn(in_channels=1, num_classes=10, widths=(8, 16, 32), rng=rng)
