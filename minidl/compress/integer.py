@@ -171,7 +171,7 @@ def fixed_point_multiply(sums: Any, m: int, shift: int) -> np.ndarray:
         high = round(sums 2^max(shift, 0) m / 2^31)        result = round(high / 2^max(-shift, 0))
 
     It rounds twice, half away from zero, and ``requantize`` once, half to even: results differ by one where
-    sums M is close to a half, which is about one output in ten thousand.
+    sums M is close to a half, which is less than one output in a thousand.
     """
     product = np.asarray(sums, np.int64) * 2 ** max(shift, 0) * m
     high = divided_by_power(product, 31)

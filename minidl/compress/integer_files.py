@@ -30,7 +30,8 @@ Arrays = dict[str, list[np.ndarray]]
 def save_quantized(path: str | Path, model: IntegerModel) -> None:
     """Write the model to ``path``; whatever happens, the file there is the old one or the new.
 
-    About ``model_bytes(model)``, 1 KB and 200 bytes a layer. Raises OSError where it cannot be written.
+    It takes ``model_bytes(model)``, 1 KB, and about 400 bytes a layer for its settings and report.
+    Raises OSError where it cannot be written.
     """
     if not isinstance(model, IntegerModel):
         raise TypeError(f"model must be an IntegerModel, got {type(model).__name__}")

@@ -215,7 +215,7 @@ def integer_layer(
             for name, branch in module.named_children()
         }
         return joined(module, branches, y_params), y_params
-    raise ValueError(f"{path}: a {type(module).__name__} has no counterpart that computes with integers")
+    raise ValueError(f"{path}: {type(module).__name__} has no counterpart that computes with integers")
 
 
 def joined(module: Module, branches: Mapping[str, tuple[dict, Flow]], y_params: QuantParams) -> Module:

@@ -1,0 +1,268 @@
+"""A whole network of integers: built, reported, counted, saved; every layer on what the one before gave."""
+
+import os
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import nn, no_grad
+from minidl.compress.fuse import fuse
+from minidl.compress.integer_files import load_quantized, save_quantized
+from minidl.compress.integer_model import IntegerModel, model_bytes, quantize_model
+from minidl.compress.quantize import dequantize, quantize
+from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
+from minidl.train import accuracy, predict
+from minidl.train.networks import digits_network, digits_split
+
+
+def warmed(model, images):
+    """In eval mode, with BatchNorm statistics that are not those of a new network."""
+    with no_grad():
+        model.train()(images)
+    return model.eval()
+
+
+def images_of(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def network(name):
+    rng = np.random.default_rng(1)
+    if name == "mlp":
+        return mlp(64, (20, 10), 4, dropout=0.5, rng=rng), images_of(40, 1, 8, 8)
+    if name == "lenet":
+        return lenet(4, image_size=12, rng=rng), images_of(40, 1, 12, 12)
+    if name == "inception":
+        block = inception_block(3, (4, 5, 6, 7), rng=rng)
+        layers = (
+            block,
+            nn.AvgPool2d(3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(22 * 16, 4, rng=rng),
+        )
+        return nn.Sequential(*layers), images_of(40, 3, 8, 8)
+    make = {"small_cnn": small_cnn, "tiny_resnet": tiny_resnet}[name]
+    return make(4, 3, rng=rng), images_of(40, 3, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    model, images = network("tiny_resnet")
+    return quantize_model(model.eval(), images, calibration="max")
+
+
+NETWORKS = ["mlp", "lenet", "small_cnn", "tiny_resnet", "inception"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_eight_bits_are_close_to_the_float_network(name):
+    model, images = network(name)
+    model = warmed(model, images)
+    with no_grad():
+        logits = model(images).data
+    for calibration in ("max", "entropy"):
+        integer = quantize_model(model, images, calibration=calibration)
+        error = integer(images).data - logits
+        assert 10 * np.log10(np.var(logits) / np.mean(error**2)) > 20, calibration
+    assert not np.array_equal(integer(images).data, logits)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_but_integers_passes_between_layers(name):
+    model, images = network(name)
+    integer = quantize_model(model.eval(), images)
+    seen = []
+    for module in integer.body.modules():
+        module.register_forward_hook(lambda module, inputs, output: seen.extend([*inputs, output]))
+    integer.body(quantize(images, integer.x_params))
+    assert len(seen) > 6
+    assert {array.dtype for array in seen} == {np.dtype(np.int8), np.dtype(np.int32)}
+    assert seen[-1].dtype == np.int32  # the head's sums alone
+    assert sum(array.dtype == np.int32 for array in seen) <= 2
+
+
+def test_each_layer_reads_what_the_one_before_it_gives():
+    model, images = network("small_cnn")
+    integer = quantize_model(model.eval(), images)
+    params = integer.x_params
+    for _, layer in integer.body.named_modules():
+        if hasattr(layer, "x_params"):
+            assert layer.x_params is params
+        params = getattr(layer, "y_params", params)
+
+
+def test_digits_lose_less_than_half_a_point_at_eight_bits_under_every_calibration():
+    train, _, (images, labels) = digits_split()
+    model = digits_network()
+    floats = accuracy(predict(model, images), labels)
+    for calibration in ("max", "percentile", "mse", "entropy"):
+        integer = quantize_model(model, train[0][:128], calibration=calibration)
+        assert accuracy(predict(integer, images), labels) >= floats - 0.005, calibration
+
+
+@given(seed=st.integers(0, 1000), cut=st.integers(1, 29))
+def test_an_image_has_the_same_logits_in_any_batch(resnet, seed, cut):
+    images = images_of(30, 3, 8, 8, seed=seed)
+    parts = [resnet(part).data for part in np.split(images, [cut])]
+    np.testing.assert_array_equal(np.concatenate(parts), resnet(images).data)
+
+
+def test_quantizing_leaves_the_model_as_it_was():
+    model, images = network("small_cnn")
+    model.eval()
+    before = {key: value.copy() for key, value in model.state_dict().items()}
+    quantize_model(model, images)
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+def test_fewer_bits_use_fewer_levels():
+    model, images = network("small_cnn")
+    integer = quantize_model(model.eval(), images, weight_bits=3, activation_bits=2, per_channel=False)
+    layers = [layer for layer in integer.body.modules() if hasattr(layer, "w_params")]
+    assert all(np.unique(layer.weight).tolist() == [-3, -2, -1, 0, 1, 2, 3] for layer in layers[:-1])
+    assert all(layer.w_params.axis is None for layer in layers)
+    outputs = []
+    layers[1].register_forward_hook(lambda module, inputs, output: outputs.append((*inputs, output)))
+    integer(images)
+    assert all(set(np.unique(q)) <= {-2, -1, 0, 1} for q in outputs[0])
+
+
+# ---- report and bytes
+
+
+def test_the_report_says_what_each_layer_does_and_stores():
+    model, images = network("small_cnn")
+    model = warmed(model, images)
+    integer = quantize_model(model, images)
+    rows = {row.path: row for row in integer.rows}
+    paths = ["block1.conv", "block2.conv", "block2.pool", "block3.conv", "pool", "flatten", "head"]
+    assert list(rows) == ["input", *paths]
+    assert sum(row.bytes for row in integer.rows) == model_bytes(integer)
+    conv = integer.body.layer("block2.conv")
+    assert rows["block2.conv"].weight_scale == conv.w_params.scale.max()
+    assert (rows["block2.conv"].scale, rows["block2.conv"].zero_point) == (conv.y_params.scale, -128)
+    assert rows["head"].scale is None and rows["block2.pool"].bytes == 0
+    text = integer.report()
+    assert all(path in text for path in paths) and f"{model_bytes(integer):,}" in text
+
+    with no_grad():
+        reals = model.block1(images).data
+    q = integer.body.block1(quantize(images, integer.x_params))
+    noise = reals - dequantize(q, integer.body.block1.conv.y_params)
+    expected = 10 * np.log10(np.sum(reals.astype(float) ** 2) / np.sum(noise.astype(float) ** 2))
+    assert rows["block1.conv"].sqnr == pytest.approx(expected, abs=0.01)
+    assert 20 < expected < 60
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_stored_are_a_byte_a_weight_and_eight_a_channel_and_less_than_a_kilobyte(name):
+    model, images = network(name)
+    fused = fuse(model.eval(), images[:1])
+    weights = [p for p in fused.parameters() if p.ndim > 1]
+    wanted = sum(p.size for p in weights) + 8 * sum(len(p) for p in weights)
+    integer = quantize_model(model, images)
+    assert wanted <= model_bytes(integer) <= wanted + 1024
+    assert sum(row.bytes for row in integer.rows) == model_bytes(integer)
+
+
+def test_a_float_network_stores_four_bytes_a_number():
+    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+    assert model_bytes(model) == 4 * (15 + 5) + 4 * 4 * 5 + 8  # and an int64 counter
+    model.append(model[0])
+    assert model_bytes(model) == 4 * (15 + 5) + 4 * 4 * 5 + 8  # shared
+
+
+# ---- files
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_model_comes_back_from_its_file_with_all_its_bits(tmp_path, name, per_channel):
+    model, images = network(name)
+    integer = quantize_model(model.eval(), images, per_channel=per_channel)
+    save_quantized(tmp_path / "model.npz", integer)
+    again = load_quantized(tmp_path / "model.npz")
+    np.testing.assert_array_equal(again(images).data, integer(images).data)
+    assert again.report() == integer.report()
+    assert model_bytes(again) == model_bytes(integer)
+    size = os.path.getsize(tmp_path / "model.npz")
+    assert size <= model_bytes(integer) + 1024 + 420 * len(integer.rows)
+
+
+def test_the_file_of_a_digits_network_is_a_quarter_of_its_floats(tmp_path):
+    train, *_ = digits_split()
+    save_quantized(tmp_path / "model.npz", quantize_model(digits_network(), train[0][:64]))
+    assert os.path.getsize(tmp_path / "model.npz") < 0.3 * model_bytes(digits_network())
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as archive:
+        assert archive["int8"].dtype == np.int8
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    model, images = network("mlp")
+    path = tmp_path / "model.npz"
+    save_quantized(path, quantize_model(model.eval(), images))
+    whole = path.read_bytes()
+    for damaged in (
+        b"",
+        whole[:-40],
+        whole[:200],
+        whole.replace(b"minidl integer model 1", b"minidl integer model 9"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="not a whole minidl integer model"):
+            load_quantized(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("meta.json", '{"format": "minidl integer model 1", "layers": {}, "rows": []}')
+    with pytest.raises(ValueError, match="not a whole minidl integer model"):
+        load_quantized(path)
+    with pytest.raises(OSError):
+        load_quantized(tmp_path / "absent.npz")
+    with pytest.raises(TypeError, match="IntegerModel"):
+        save_quantized(path, model)
+
+
+# ---- bad input
+
+
+class Own(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+MODEL, IMAGES = network("mlp")
+MODEL.eval()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: quantize_model(MODEL, IMAGES, weight_bits=9),
+            ValueError,
+            r"weight_bits must be within \[2, 8\]",
+        ),
+        (lambda: quantize_model(MODEL, IMAGES, activation_bits=16), ValueError, "activation_bits"),
+        (lambda: quantize_model(MODEL, IMAGES, activation_bits=1), ValueError, "bits"),
+        (lambda: quantize_model(MODEL, IMAGES, calibration="kl"), ValueError, "entropy, got 'kl'"),
+        (lambda: quantize_model(MODEL, IMAGES[:0]), ValueError, "must be a batch"),
+        (
+            lambda: quantize_model(nn.Sequential(Own()).eval(), IMAGES),
+            ValueError,
+            "0: Own has no counterpart",
+        ),
+        (lambda: quantize_model(nn.Sequential(nn.Tanh()).eval(), IMAGES), ValueError, "0: Tanh has no"),
+        (lambda: quantize_model(mlp(64, 5, 2).train(), IMAGES), ValueError, "eval"),
+        (lambda: quantize_model(MODEL, IMAGES)(IMAGES[:, :, :7]), ValueError, "does not fit"),
+        (lambda: quantize_model(MODEL, IMAGES)(IMAGES * np.nan), ValueError, "NaN"),
+        (lambda: IntegerModel(None, {}), ValueError, "at least one layer"),
+        (lambda: model_bytes(3), TypeError, "Module"),
+    ],
+)
+def test_bad_input_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
