@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from minidl.classroom.cli import main
+from minidl.classroom.course import Course
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -61,3 +64,39 @@ def test_the_pdb_command_stops_inside_the_uncompiled_kernel(tmp_path):
     )
     assert "kernels.py" in session.stdout and "im2col()" in session.stdout
     assert "((1, 8, 8), (3, 3))" in session.stdout
+
+
+def test_the_run_through_of_an_exercise_prints_what_the_page_shows(tmp_path, monkeypatch, capfd):
+    (block,) = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    assert block.count("\n") <= 15
+    (tmp_path / "course").mkdir()
+    for lesson in (ROOT / "lessons").glob("[0-9][0-9]_*.py"):
+        (tmp_path / "course" / lesson.name).write_text('"""A title"""', encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    course = Course(tmp_path / "course")
+
+    for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, flags=re.MULTILINE):
+        verb, text = command.split(" ", 1)
+        if verb == "edit":
+            edit(course.answers("08"), *text.split(": ", 1))
+            continue
+        assert text.startswith("-m lessons ")
+        main(text.split()[2:], course)
+        printed = capfd.readouterr().out
+        for part in shown.split("  ...\n"):
+            assert without_counts(part) in without_counts(printed)
+        if "  ...\n" not in shown:
+            assert without_counts(printed) == without_counts(shown)
+
+
+def edit(path, name, body):
+    """Give the function a body of one line, in the place of its last."""
+    before, after = path.read_text(encoding="utf-8").split(f"def {name}(", 1)
+    docstring_and_body = re.sub(
+        r"\n    (raise NotImplementedError|return .*)\n", f"\n    {body}\n", after, count=1
+    )
+    path.write_text(f"{before}def {name}({docstring_and_body}", encoding="utf-8")
+
+
+def without_counts(text):
+    return re.sub(r":\d+, \d+ calls|\d+ calls", "N calls", text)

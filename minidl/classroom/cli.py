@@ -22,7 +22,12 @@ def main(arguments: list[str], course: Course) -> int:
             stream.reconfigure(errors="replace")  # a console without "±" shows "?" instead of stopping
     asked = parser().parse_args(arguments)
     try:
-        return asked.do(course, asked)
+        code = asked.do(course, asked)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # nobody reads on, as after  | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor what Python flushes at its end
+        return 1
     except (ValueError, FileNotFoundError, FileExistsError, CheckError) as error:
         print(error, file=sys.stderr)
         return 2

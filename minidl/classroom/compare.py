@@ -179,10 +179,9 @@ def _fail(yours: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, error: np.nd
     where = (
         f"{wrong.sum()} of {wrong.size} elements differ, most{place}" if wrong.size > 1 else f"differs{place}"
     )
-    raise AssertionError(
-        f"{where}: yours {_digits(yours[worst])}, expected {_digits(wanted[worst])}\n"
-        f"  yours    = {short(yours)}\n  expected = {short(wanted)}"
-    )
+    first = f"{where}: yours {_digits(yours[worst])}, expected {_digits(wanted[worst])}"
+    both = f"\n  yours    = {short(yours)}\n  expected = {short(wanted)}"
+    raise AssertionError(first + both * (wrong.size > 1))
 
 
 def _digits(x) -> str:

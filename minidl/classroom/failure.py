@@ -36,6 +36,7 @@ def describe(
     outcome.looks_like = [mistake.text for mistake in mistakes]
     if mistakes and mistakes[0].breaks != result.law:
         other = exercise.try_law(mistakes[0].breaks, answer)
+        outcome.calls += other.calls
         if not other.passed:
             tell(course, path, exercise, answer, other, outcome)
     outcome.picture = picture(exercise, answer.first_failure or answer.last_call)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bdb
 import dataclasses
 import inspect
 import pprint
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -51,6 +53,7 @@ TAKEN = {
 
 def answer_to(number: str, path: Path, package: str) -> Callable | type:
     """The learner's function, with the library's in the places of the file's other exercises."""
+    sys.excepthook = without_quitting
     exercises = _exercises(number, package)
     exercise = next(e for e in exercises if e.number == number)
     module = load(path)
@@ -63,6 +66,12 @@ def try_again(number: str, answer: Callable | type, package: str, law: str, case
     exercise = next(e for e in _exercises(number, package) if e.number == number)
     result = exercise.try_law(law, answer) if case is None else exercise.try_case(law, answer, case)
     print(result)
+
+
+def without_quitting(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """No traceback for who leaves pdb by q."""
+    if kind is not bdb.BdbQuit:
+        sys.__excepthook__(kind, error, trace)
 
 
 def generator_at(state: dict[str, object]) -> np.random.Generator:

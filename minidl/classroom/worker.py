@@ -24,7 +24,7 @@ from minidl.classroom import answers, failure
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.implementation import Implementation
-from minidl.classroom.likeness import library_calls
+from minidl.classroom.likeness import code_of, library_calls
 from minidl.classroom.outcome import END, Outcome
 
 MORE_TIME = "if it is only slow: check --limit 60"
@@ -80,7 +80,7 @@ class FileCheck:
         except (answers.FileProblem, TypeError) as error:
             outcome.message = str(error)
             return outcome
-        outcome.line = getattr(getattr(answer.raw, "__code__", None), "co_firstlineno", 0)
+        outcome.line = min((code.co_firstlineno for code in code_of(answer.raw)), default=0)
         with answers.standing_in(module, exercise, self.exercises):
             self.try_laws(exercise, answer, outcome)
         return outcome

@@ -48,6 +48,7 @@ def replayed(path, monkeypatch):
     stops, output = [], io.StringIO()
     monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append(sys._getframe(1).f_lineno))
     monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setenv("MINIDL_DEBUG", "1")
     with contextlib.redirect_stdout(output), np.errstate():
         try:
