@@ -154,8 +154,8 @@ save(curves_with_bands(epochs, curves, xlabel="epoch", ylabel="loss", log_x=True
 # %% [markdown]
 # ## Alone or with a teacher
 # Eight seeds; each draws a teacher, a student and the five images of each class. All students take the same
-# 400 steps of Adam at one learning rate, chosen on held-out images with other seeds. Alone is alpha = 1. In the
-# row without labels: the teacher answers to all 1,149 images, in 40 passes, which are 720 steps.
+# 400 steps of Adam at one learning rate, chosen on held-out images with other seeds. Alone is alpha = 1. The
+# row without labels is another matter: the teacher answers to all 1,149 images, 40 times, in 720 steps.
 
 
 # %%
