@@ -208,7 +208,7 @@ def kernel_solve(
     A = z[:, :-1] - z[:, -1:]  # (m, n - 1)
     b = worths - nobody - z[:, -1] * total
     gram, right = A.T @ (weights[:, np.newaxis] * A), A.T @ (weights * b)
-    if np.linalg.matrix_rank(gram, hermitian=True) < len(gram):
+    if len(gram) and np.linalg.matrix_rank(gram, hermitian=True) < len(gram):  # a lone player needs no fit
         raise ValueError(f"{len(z)} drawn coalitions do not determine {len(gram) + 1} values: draw more")
     phi = np.linalg.solve(gram, right)
     return np.append(phi, total - phi.sum())
