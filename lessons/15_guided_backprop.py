@@ -19,7 +19,7 @@ from minidl import Tensor, grad, relu_rule
 from minidl.classroom.claims import claim
 from minidl.data import cached_runs
 from minidl.engine.elementwise import backprop_rule
-from minidl.explain import deconvnet, guided_backprop, smoothgrad
+from minidl.explain import deconvnet, guided_backprop, input_gradient
 from minidl.explain.gradients import deconvnet_rule, guided_rule
 from minidl.figures import image_grid, overlay, save
 from minidl.nn.models import small_cnn
@@ -72,13 +72,8 @@ assert np.array_equal(first, second) and first.any()
 # The pictures as they are usually shown, each stretched to its own range. The gradient looks like noise, the
 # deconvnet too. Guided backprop draws: the ring, the points of the star, the tip of the heart.
 
-
 # %%
-def gradient(model, images, target):
-    return smoothgrad(model, images, target, samples=1, sigma=0.0)  # without noise: df/dx with its sign
-
-
-RULES = {"backprop": gradient, "deconvnet": deconvnet, "guided": guided_backprop}
+RULES = {"backprop": input_gradient, "deconvnet": deconvnet, "guided": guided_backprop}
 model = shapes_network(0)
 shown = np.array([np.flatnonzero(labels == k)[0] for k in range(4)])
 rows, titles = [], []

@@ -4,6 +4,7 @@ from minidl.explain.explainer import Explainer, Explanation, patch_groups
 from minidl.explain.gradients import (
     deconvnet,
     guided_backprop,
+    input_gradient,
     input_x_gradient,
     integrated_gradients,
     saliency,
@@ -23,6 +24,7 @@ __all__ = [
     "Explanation",
     "deconvnet",
     "guided_backprop",
+    "input_gradient",
     "input_x_gradient",
     "integrated_gradients",
     "kernel_shap",

@@ -26,7 +26,7 @@ from minidl.explain.target import (
 from minidl.nn.module import Module
 
 
-def input_gradient(
+def gradient_by_rule(
     model: Module, images: np.ndarray, target: Target, rule: ReluRule = backprop_rule
 ) -> np.ndarray:
     """df/dx of checked images and target, carried through every ReLU by ``rule``. The images' shape."""
@@ -39,6 +39,12 @@ def input_gradient(
     return maps
 
 
+def input_gradient(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
+    """df/dx, signed, of the images' shape.  target: see ``checked_target``."""
+    images = checked_images(images)
+    return gradient_by_rule(model, images, checked_target(model, images, target))
+
+
 def saliency(
     model: Module, images: np.ndarray, target: TargetLike = None, *, reduce: str | None = "max"
 ) -> np.ndarray:
@@ -49,7 +55,7 @@ def saliency(
     """
     images = checked_images(images)
     check_reduce(reduce, images)
-    return reduce_channels(input_gradient(model, images, checked_target(model, images, target)), reduce)
+    return reduce_channels(gradient_by_rule(model, images, checked_target(model, images, target)), reduce)
 
 
 def reduce_channels(gradients: np.ndarray, reduce: str | None) -> np.ndarray:
@@ -74,7 +80,7 @@ def input_x_gradient(model: Module, images: np.ndarray, target: TargetLike = Non
     In a network of ReLUs and max pooling without biases the values of an image sum to f exactly.
     """
     images = checked_images(images)
-    return images * input_gradient(model, images, checked_target(model, images, target))
+    return images * gradient_by_rule(model, images, checked_target(model, images, target))
 
 
 def integrated_gradients(
@@ -101,7 +107,7 @@ def integrated_gradients(
     average = np.zeros_like(images)
     pairs = list(zip(alphas.tolist(), weights.tolist(), strict=True))
     for alpha, weight in tqdm(pairs, desc="integrated gradients", unit="node", delay=2, leave=False):
-        average += weight * input_gradient(model, b + alpha * (images - b), goal)
+        average += weight * gradient_by_rule(model, b + alpha * (images - b), goal)
     return (images - b) * average
 
 
@@ -140,7 +146,7 @@ def smoothgrad(
     total = np.zeros_like(images)
     for _ in tqdm(range(samples), desc="smoothgrad", unit="sample", delay=2, leave=False):
         noise = rng.standard_normal(images.shape, dtype=images.dtype.type)
-        total += input_gradient(model, images + sigma * noise, goal)
+        total += gradient_by_rule(model, images + sigma * noise, goal)
     return total / samples
 
 
@@ -170,10 +176,10 @@ def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> n
     part but for a target of None.
     """
     images = checked_images(images)
-    return input_gradient(model, images, checked_target(model, images, target), deconvnet_rule)
+    return gradient_by_rule(model, images, checked_target(model, images, target), deconvnet_rule)
 
 
 def guided_backprop(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
     """df/dx with ``guided_rule`` in place of ReLU's derivative, signed. Without ReLUs, the gradient."""
     images = checked_images(images)
-    return input_gradient(model, images, checked_target(model, images, target), guided_rule)
+    return gradient_by_rule(model, images, checked_target(model, images, target), guided_rule)

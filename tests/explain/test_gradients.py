@@ -22,6 +22,7 @@ from minidl.engine.elementwise import backprop_rule
 from minidl.explain import (
     deconvnet,
     guided_backprop,
+    input_gradient,
     input_x_gradient,
     integrated_gradients,
     saliency,
@@ -33,11 +34,6 @@ from minidl.nn.models import mlp
 from minidl.train import predict
 
 few = settings(max_examples=25)
-
-
-def gradient(model, images, target=None):
-    """df/dx with its sign: smoothgrad without noise."""
-    return smoothgrad(model, images, target, samples=1, sigma=0.0)
 
 
 def noisy(model, images, target=None):
@@ -52,7 +48,7 @@ def magnitudes(model, images, target=None):
     return saliency(model, images, target, reduce=None)
 
 
-METHODS = [magnitudes, input_x_gradient, along_path, noisy, deconvnet, guided_backprop]
+METHODS = [magnitudes, input_gradient, input_x_gradient, along_path, noisy, deconvnet, guided_backprop]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 
 
@@ -83,7 +79,7 @@ def test_the_gradient_is_that_of_finite_differences_off_kinks(seed, target, acti
     slopes = by_differences(lambda moved: logit(model, moved, target), images)
     halves = by_differences(lambda moved: logit(model, moved, target), images, h=5e-7)
     assume(np.allclose(slopes, halves, rtol=1e-4, atol=1e-8))  # no kink within the step
-    np.testing.assert_allclose(gradient(model, images, target), slopes, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(input_gradient(model, images, target), slopes, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(magnitudes(model, images, target), abs(slopes), rtol=1e-5, atol=1e-7)
 
 
@@ -96,7 +92,7 @@ def test_a_units_gradient_is_that_of_finite_differences(seed, unit):
         return model[:4](Tensor(moved)).data[(slice(None), *unit)]
 
     slopes = by_differences(f, images)
-    np.testing.assert_allclose(gradient(model, images, ("conv2", *unit)), slopes, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(input_gradient(model, images, ("conv2", *unit)), slopes, rtol=1e-5, atol=1e-7)
 
 
 def test_channels_are_reduced_by_the_largest_magnitude_or_the_norm():
@@ -180,20 +176,26 @@ def test_no_node_is_the_baseline_or_the_image_itself(steps, nodes):
 # ---- smoothgrad
 
 
+def test_smoothgrad_without_noise_is_the_gradient():
+    model, images = network(0), images_of(0)
+    maps = smoothgrad(model, images, 1, samples=2, sigma=0.0)
+    np.testing.assert_array_equal(maps, input_gradient(model, images, 1))
+
+
 @few
 @given(seed=seeds, target=classes, sigma=st.floats(0, 2))
 def test_smoothgrad_of_a_linear_model_is_its_gradient_whatever_the_noise(seed, target, sigma):
     model = linear_model(np.random.default_rng(seed).standard_normal((3, 32)))
     images, rng = images_of(seed, size=4), np.random.default_rng(seed)
     maps = smoothgrad(model, images, target, samples=3, sigma=sigma, rng=rng)
-    np.testing.assert_allclose(maps, gradient(model, images, target), rtol=1e-6)
+    np.testing.assert_allclose(maps, input_gradient(model, images, target), rtol=1e-6)
 
 
 def test_smoothgrad_is_the_mean_gradient_at_noisy_copies():
     model, images = network(0), images_of(0)
     rng = np.random.default_rng(5)
     expected = np.mean(
-        [gradient(model, images + 0.3 * rng.standard_normal(images.shape), 1) for _ in "abc"], axis=0
+        [input_gradient(model, images + 0.3 * rng.standard_normal(images.shape), 1) for _ in "abc"], axis=0
     )
     maps = smoothgrad(model, images, 1, samples=3, sigma=0.3, rng=np.random.default_rng(5))
     np.testing.assert_allclose(maps, expected, rtol=1e-9, atol=1e-12)
@@ -216,7 +218,7 @@ def test_the_three_rules_on_five_neurons_by_hand():
     # x = (1, 2, -1, 0.5, 3) goes through ReLU, then f = 2 y0 - y1 + 3 y2 + y3 - 2 y4.
     x = np.array([[1.0, 2.0, -1.0, 0.5, 3.0]])
     model = Sequential(nn.ReLU(), linear_model(np.array([[2.0, -1.0, 3.0, 1.0, -2.0]])))
-    np.testing.assert_array_equal(gradient(model, x, 0), [[2, -1, 0, 1, -2]])
+    np.testing.assert_array_equal(input_gradient(model, x, 0), [[2, -1, 0, 1, -2]])
     np.testing.assert_array_equal(deconvnet(model, x, 0), [[2, 0, 3, 1, 0]])
     np.testing.assert_array_equal(guided_backprop(model, x, 0), [[2, 0, 0, 1, 0]])
 
@@ -232,7 +234,7 @@ def test_through_two_layers_the_rules_are_products_of_matrices(seed, target):
     f2 = W2 @ np.maximum(f1, 0)
     R2 = W3[target]
     for method, back in [
-        (gradient, lambda R, f: R * (f > 0)),
+        (input_gradient, lambda R, f: R * (f > 0)),
         (deconvnet, lambda R, f: np.maximum(R, 0)),
         (guided_backprop, lambda R, f: np.maximum(R, 0) * (f > 0)),
     ]:
@@ -244,7 +246,7 @@ def test_through_two_layers_the_rules_are_products_of_matrices(seed, target):
 @given(seed=seeds, target=classes)
 def test_without_relus_deconvnet_and_guided_backprop_are_the_gradient(seed, target):
     model, images = network(seed, nn.Tanh), images_of(seed)
-    expected = gradient(model, images, target)
+    expected = input_gradient(model, images, target)
     np.testing.assert_array_equal(deconvnet(model, images, target), expected)
     np.testing.assert_array_equal(guided_backprop(model, images, target), expected)
 
@@ -351,9 +353,9 @@ def test_the_model_is_the_same_after_an_exception_too(method, at):
 
 def test_an_ordinary_gradient_after_a_rule_is_the_ordinary_one_again():
     model, images = network(8), images_of(8)
-    before = gradient(model, images, 0)
+    before = input_gradient(model, images, 0)
     guided_backprop(model, images, 0)
-    np.testing.assert_array_equal(gradient(model, images, 0), before)
+    np.testing.assert_array_equal(input_gradient(model, images, 0), before)
 
 
 # ---- bad input

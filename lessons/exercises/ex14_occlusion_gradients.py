@@ -1,0 +1,320 @@
+"""Exercises of lesson 14: windows over an image, channels made one, and nodes on the way from a baseline."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.explain import gradients as by_gradients
+from minidl.explain import occlusion
+
+
+@st.composite
+def lines(draw):
+    """(size, window, stride) with stride <= window <= size."""
+    size = draw(st.integers(1, 12))
+    window = draw(st.integers(1, size))
+    return size, window, draw(st.integers(1, window))
+
+
+# ---- 14.1 window_starts
+
+starts = Exercise(
+    "14.1",
+    occlusion.window_starts,
+    points=1,
+    hints=(
+        "The next window begins a stride further, until one has reached the last pixel. Then stop.",
+        "A window that begins at s reaches the end if s + window >= size. How far may the last one begin?",
+        "list(range(0, size - window + stride, stride)), and a ValueError unless stride <= window <= size",
+    ),
+)
+
+
+@starts.law(
+    "8 pixels, windows of 4 in steps of 2: 0, 2, 4; windows of 3 in steps of 3: 0, 3, 6, the last cut"
+)
+def worked_starts(window_starts):
+    assert_equal(window_starts(8, 4, 2), [0, 2, 4])
+    assert_equal(window_starts(8, 3, 3), [0, 3, 6])
+    assert_equal(window_starts(5, 5, 1), [0])
+
+
+@starts.law("every pixel is covered")
+@given(case=lines())
+def covers_all(window_starts, case):
+    size, window, _ = case
+    covered = np.zeros(size, bool)
+    for start in window_starts(*case):
+        covered[start : start + window] = True
+    assert_equal(covered, np.ones(size, bool))
+
+
+@starts.law("only the last window reaches the end: none is superfluous")
+@given(case=lines())
+def no_more_than_needed(window_starts, case):
+    size, window, _ = case
+    found = window_starts(*case)
+    reaches = [start + window >= size for start in found]
+    assert_equal(reaches, [False] * (len(found) - 1) + [True])
+
+
+@starts.law("windows begin in steps of the stride, from 0 on")
+@given(case=lines())
+def steps(window_starts, case):
+    found = window_starts(*case)
+    assert_equal(list(found), [i * case[2] for i in range(len(found))])
+
+
+@starts.law(
+    "a stride that would skip pixels, or a window larger than the image, is refused with a ValueError"
+)
+@given(case=lines(), excess=st.integers(1, 3), wide=st.booleans())
+def refuses_gaps(window_starts, case, excess, wide):
+    size, window, _ = case
+    wrong = (size, size + excess, 1) if wide else (size, window, window + excess)
+    try:
+        found = window_starts(*wrong)
+    except ValueError:
+        return
+    raise AssertionError(f"size, window, stride = {wrong} gave {found} and no ValueError")
+
+
+@starts.mistake("lost the window that hangs over the end", breaks="every pixel is covered")
+def only_whole_windows(size, window, stride):
+    occlusion.window_starts(size, window, stride)
+    return list(range(0, size - window + 1, stride))
+
+
+@starts.mistake("began windows as long as there are pixels", breaks=starts.laws[2].text)
+def too_many(size, window, stride):
+    occlusion.window_starts(size, window, stride)
+    return list(range(0, size, stride))
+
+
+@starts.mistake("let the stride skip pixels", breaks=starts.laws[4].text)
+def skips(size, window, stride):
+    return list(range(0, size - window + stride, stride))
+
+
+# ---- 14.2 average_over_windows
+
+average = Exercise(
+    "14.2",
+    occlusion.average_over_windows,
+    points=2,
+    hints=(
+        "Each window gives its drop to all pixels that it covers; a pixel takes the mean of what it got.",
+        "Two arrays: the total of the drops (N, height, width) and the count of windows (height, width).",
+        "total[:, top:top+h, left:left+w] += drops[:, i, j, None, None]; count[...] += 1; total / count",
+    ),
+)
+
+
+@st.composite
+def drops_of(draw):
+    """(drops, size, window, stride) that fit together."""
+    (height, h, down), (width, w, right) = draw(lines()), draw(lines())
+    rows, columns = (len(occlusion.window_starts(*line)) for line in ((height, h, down), (width, w, right)))
+    drops = draw(arrays((draw(st.integers(1, 2)), rows, columns)))
+    return drops, (height, width), (h, w), (down, right)
+
+
+@average.law("windows of 2 on 4 pixels that lose 1, 3 and 8 give 1, 2, 5.5, 8")
+def worked_average(average_over_windows):
+    drops = np.array([[[1.0, 3.0, 8.0]]])
+    assert_close(average_over_windows(drops, (1, 4), (1, 2), (1, 1)), [[[1.0, 2.0, 5.5, 8.0]]])
+
+
+@average.law("if all windows lose the same, so does every pixel")
+@given(case=drops_of(), loss=st.integers(-4, 4))
+def keeps_constants(average_over_windows, case, loss):
+    drops, size, window, stride = case
+    maps = average_over_windows(np.full(drops.shape, loss / 4), size, window, stride)
+    assert_close(maps, np.full((len(drops), *size), loss / 4))
+
+
+@average.law("each pixel has the mean of the windows that cover it")
+@given(case=drops_of(), place=st.tuples(st.integers(0, 11), st.integers(0, 11)))
+def mean_of_covering(average_over_windows, case, place):
+    drops, size, window, stride = case
+    y, x = place[0] % size[0], place[1] % size[1]
+    rows = [i for i in range(drops.shape[1]) if i * stride[0] <= y < i * stride[0] + window[0]]
+    columns = [j for j in range(drops.shape[2]) if j * stride[1] <= x < j * stride[1] + window[1]]
+    expected = drops[:, rows][:, :, columns].mean(axis=(1, 2))
+    assert_close(average_over_windows(drops, size, window, stride)[:, y, x], expected)
+
+
+@average.law("it is linear: the map of 2a - b is twice the map of a less that of b")
+@given(case=drops_of())
+def is_linear(average_over_windows, case):
+    a, *sizes = case
+    b = np.cos(np.arange(a.size)).reshape(a.shape)
+    both = average_over_windows(2 * a - b, *sizes)
+    assert_close(both, 2 * average_over_windows(a, *sizes) - average_over_windows(b, *sizes))
+
+
+@average.mistake("summed instead of averaging", breaks=average.laws[0].text)
+def sums(drops, size, window, stride):
+    ones = np.ones((1, *drops.shape[1:]))
+    share = occlusion.average_over_windows(ones, size, window, stride)
+    total = np.zeros((len(drops), *size))
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = i * stride[0], j * stride[1]
+            total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+    return total * share
+
+
+@average.mistake("let the later window overwrite", breaks=average.laws[0].text)
+def overwrites(drops, size, window, stride):
+    maps = np.zeros((len(drops), *size))
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = i * stride[0], j * stride[1]
+            maps[:, top : top + window[0], left : left + window[1]] = drops[:, i, j, None, None]
+    return maps
+
+
+@average.mistake("divided by the most windows that cover any pixel", breaks=average.laws[1].text)
+def divides_by_the_most(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size)), np.zeros(size)
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = i * stride[0], j * stride[1]
+            total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+            count[top : top + window[0], left : left + window[1]] += 1
+    return total / count.max()
+
+
+# ---- 14.3 reduce_channels
+
+reduced = Exercise(
+    "14.3",
+    by_gradients.reduce_channels,
+    points=1,
+    hints=(
+        "A pixel has a gradient for each channel; how strong it is says the largest, or their length.",
+        "Channels are axis 1. The sign goes first: -4 is stronger than 3.",
+        "np.abs(g).max(axis=1); np.sqrt((g**2).sum(axis=1)); np.abs(g)",
+    ),
+)
+
+some_gradients = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2)))
+ways = st.sampled_from(["max", "l2"])
+
+
+@reduced.law('channels 3 and -4: "max" 4, "l2" 5, None keeps 3 and 4')
+def worked_reduction(reduce_channels):
+    gradients = np.array([[[[3.0]], [[-4.0]]]])
+    assert_close(reduce_channels(gradients, "max"), [[[4.0]]])
+    assert_close(reduce_channels(gradients, "l2"), [[[5.0]]])
+    assert_close(reduce_channels(gradients, None), [[[[3.0]], [[4.0]]]])
+
+
+@reduced.law("signs do not matter, and twice the gradients are twice the map")
+@given(gradients=some_gradients, reduce=ways)
+def scales(reduce_channels, gradients, reduce):
+    assert_close(reduce_channels(-2 * gradients, reduce), 2 * reduce_channels(gradients, reduce))
+
+
+@reduced.law("the order of the channels does not matter")
+@given(gradients=some_gradients, reduce=ways)
+def any_order(reduce_channels, gradients, reduce):
+    assert_close(reduce_channels(gradients[:, ::-1], reduce), reduce_channels(gradients, reduce))
+
+
+@reduced.law("the norm lies between the largest and sqrt(channels) times it")
+@given(gradients=some_gradients)
+def bounds(reduce_channels, gradients):
+    largest, norm = reduce_channels(gradients, "max"), reduce_channels(gradients, "l2")
+    below = np.maximum(largest - norm, 0)
+    above = np.maximum(norm - np.sqrt(gradients.shape[1]) * largest, 0)
+    assert_close(below, np.zeros_like(largest))
+    assert_close(above, np.zeros_like(largest))
+
+
+@reduced.mistake("took the largest before the magnitude", breaks=reduced.laws[0].text)
+def signed_largest(gradients, reduce):
+    return abs(gradients.max(axis=1)) if reduce == "max" else by_gradients.reduce_channels(gradients, reduce)
+
+
+@reduced.mistake("forgot the square root", breaks=reduced.laws[0].text)
+def squares(gradients, reduce):
+    maps = by_gradients.reduce_channels(gradients, reduce)
+    return maps**2 if reduce == "l2" else maps
+
+
+@reduced.mistake("took the norm over the pixels too", breaks=reduced.laws[3].text)
+def one_norm(gradients, reduce):
+    maps = by_gradients.reduce_channels(gradients, reduce)
+    return np.full_like(maps, np.sqrt((gradients**2).sum())) if reduce == "l2" else maps
+
+
+# ---- 14.4 path_nodes
+
+nodes_of_path = Exercise(
+    "14.4",
+    by_gradients.path_nodes,
+    points=2,
+    hints=(
+        "An integral from 0 to 1 becomes a weighted mean of values at a few points within.",
+        "Middles of equal parts are (k + 1/2) / steps. Gauss's nodes come from NumPy, but for -1 ... 1.",
+        'np.polynomial.legendre.leggauss(steps) for "gauss": (points + 1) / 2 and weights / 2',
+    ),
+)
+
+counts = st.integers(1, 9)
+kinds = st.sampled_from(["gauss", "midpoint"])
+
+
+@nodes_of_path.law("two middles are 1/4 and 3/4; Gauss's two are (1 ± 1/sqrt(3)) / 2; all weights are 1/2")
+def worked_nodes(path_nodes):
+    alphas, weights = path_nodes(2, "midpoint")
+    assert_close(alphas, [0.25, 0.75])
+    assert_close(weights, [0.5, 0.5])
+    alphas, weights = path_nodes(2, "gauss")
+    assert_close(alphas, [(1 - 3**-0.5) / 2, (1 + 3**-0.5) / 2])
+    assert_close(weights, [0.5, 0.5])
+
+
+@nodes_of_path.law("no node is 0, the baseline, or 1, the image")
+@given(steps=counts, nodes=kinds)
+def strictly_inside(path_nodes, steps, nodes):
+    alphas, _ = path_nodes(steps, nodes)
+    assert_equal([0 < alpha < 1 for alpha in alphas], [True] * steps)
+
+
+@nodes_of_path.law("linear functions are integrated exactly: the mean of c + α is c + 1/2")
+@given(steps=counts, nodes=kinds, constant=st.integers(-2, 2))
+def exact_for_linear(path_nodes, steps, nodes, constant):
+    alphas, weights = path_nodes(steps, nodes)
+    assert_close(np.sum(weights * (constant + alphas)), constant + 0.5)
+
+
+@nodes_of_path.law("Gauss's nodes integrate α^d exactly for d up to 2 steps - 1")
+@given(steps=counts, degree=st.integers(0, 17))
+def exact_for_polynomials(path_nodes, steps, degree):
+    degree = degree % (2 * steps)
+    alphas, weights = path_nodes(steps, "gauss")
+    assert_close(np.sum(weights * alphas**degree), 1 / (degree + 1))
+
+
+@nodes_of_path.mistake("left ends of the parts, the baseline among them", breaks=nodes_of_path.laws[1].text)
+def left_ends(steps, nodes="gauss"):
+    alphas, weights = by_gradients.path_nodes(steps, nodes)
+    return (np.arange(steps) / steps, weights) if nodes == "midpoint" else (alphas, weights)
+
+
+@nodes_of_path.mistake("kept the weights of -1 ... 1", breaks=nodes_of_path.laws[2].text)
+def double_weights(steps, nodes="gauss"):
+    alphas, weights = by_gradients.path_nodes(steps, nodes)
+    return alphas, 2 * weights if nodes == "gauss" else weights
+
+
+@nodes_of_path.mistake("gave Gauss's nodes equal weights", breaks=nodes_of_path.laws[3].text)
+def equal_weights(steps, nodes="gauss"):
+    alphas, _ = by_gradients.path_nodes(steps, nodes)
+    return alphas, np.full(steps, 1 / steps)
