@@ -110,7 +110,11 @@ class GetItem(Move):
     def backward(self, grad):
         grad_x = np.zeros(self.x_shape, grad.dtype)
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
-        if all(isinstance(part, int | np.integer | slice | None | EllipsisType) for part in parts):
+        if all(
+            isinstance(part, int | np.integer | slice | None | EllipsisType)
+            or (isinstance(part, np.ndarray) and part.dtype == bool)
+            for part in parts
+        ):
             grad_x[self.index] = grad  # no element twice
         else:
             np.add.at(grad_x, self.index, grad)  # unlike grad_x[index] += grad, this adds repeats up
