@@ -71,13 +71,11 @@ assert np.isclose(A, 180, atol=1e-9) and np.allclose(phi, by_paths, atol=1e-9)
 bit = all_coalitions(3).astype(float)  # (8, 3), in the order of v
 tip = 30.0 * (bit.sum(axis=1) >= 2)  # whoever is not alone tips: A, B, C are alike here
 with_taxi = np.concatenate([v, v + 50])  # D comes too, and pays 50 for a taxi wherever he is
-
 print("efficiency: the sum is", phi.sum().round(9), "= v(all) - v(nobody)")
 print("symmetry:   the tip is shared", shapley_values(tip, 3))
 print("dummy:      D pays his 50 and changes nothing else", shapley_values(with_taxi, 4).round(9))
 print("additivity: bill and tip together", shapley_values(v + tip, 3))
-assert np.isclose(phi.sum(), v[-1] - v[0])
-assert np.allclose(shapley_values(tip, 3), 10)
+assert np.isclose(phi.sum(), v[-1] - v[0]) and np.allclose(shapley_values(tip, 3), 10)
 assert np.allclose(shapley_values(with_taxi, 4), [*phi, 50])
 assert np.allclose(shapley_values(v + tip, 3), phi + shapley_values(tip, 3))
 
@@ -96,9 +94,8 @@ assert np.allclose(shapley_values(product, 2), 6) and np.allclose(shapley_values
 
 # %% [markdown]
 # ## What it costs
-# Each player more doubles the coalitions; orders grow faster still. The sum itself is quick, but every
-# coalition's worth has to come from somewhere: each is at least one run of a network. 200 random orders ask
-# for at most 200 (n - 1) worths and the two ends.
+# Each player more doubles the coalitions. The sum itself is quick, but every coalition's worth is at least
+# one run of a network. 200 random orders ask for at most 200 (n - 1) worths and the two ends.
 
 # %%
 print("players   coalitions     orders   exact, from worths   worths for 200 orders")
@@ -146,7 +143,7 @@ def errors_of(game, n, runs=40):
 
 errors = errors_of(parliament, 12)
 save(convergence(ORDERS * 11, errors, xlabel="worths", title="a parliament of 12"), "17_shapley/parliament")
-rms = {name: np.sqrt(np.mean(runs**2, axis=0)) for name, runs in errors.items()}
+rms = {name: (runs**2).mean(axis=0) ** 0.5 for name, runs in errors.items()}
 slope = {name: np.polyfit(np.log(ORDERS), np.log(error), 1)[0] for name, error in rms.items()}
 claim("errors fall like 1/sqrt(samples)", all(-0.65 < s < -0.4 for s in slope.values()), slope)
 worse = paired_difference(np.log(errors["orders both ways"][:, -1]), np.log(errors["single orders"][:, -1]))
@@ -209,7 +206,6 @@ of_network = Explainer(network, background).explain(rows)  # 2⁸ coalitions · 
 of_linear = Explainer(lambda x: x @ w[:-1] + w[-1], background).explain(rows)
 assert np.allclose(of_linear.values, w[:-1] * (rows - background.mean(axis=0)))
 assert np.allclose(of_network.values.sum(axis=1) + of_network.base_value, network(rows), atol=1e-2)
-
 attic = int(np.argmax(rows[:, 2] * (1 - rows[:, 3])))  # the highest floor without a lift
 for name, found in (("network", of_network), ("linear", of_linear)):
     figure = waterfall(found.values[attic], found.base_value, NAMES, rows[attic], xlabel="rent", title=name)
@@ -227,7 +223,6 @@ truth = Explainer(true_rent, background).explain(rows).values
 print("one flat         truth   network   linear")
 for name, *three in zip(NAMES, truth[attic], of_network.values[attic], of_linear.values[attic], strict=True):
     print(f"{name:13}" + "".join(f"{value:+9.0f}" for value in three))
-
 distance = np.empty((5, 2))
 for seed, (network, w) in enumerate(models):
     by_network = Explainer(network, background).explain(rows).values
@@ -243,8 +238,7 @@ claim("the network's explanations are nearer to the truth than the linear model'
 # The standard error over pairs says how far an estimate can be trusted.
 
 # %%
-game = Explainer(models[0][0], background).game(rows[attic])  # worths of coalitions (m, 8)
-rent_game = game(all_coalitions(8))  # (256,)
+rent_game = Explainer(models[0][0], background).game(rows[attic])(all_coalitions(8))  # (256,) worths
 errors = errors_of(rent_game, 8)
 save(convergence(ORDERS * 7, errors, xlabel="worths", title="the rent of one flat"), "17_shapley/rent")
 better = paired_difference(np.log(errors["single orders"][:, -1]), np.log(errors["orders both ways"][:, -1]))
@@ -267,26 +261,22 @@ of_class = [np.flatnonzero(labels == c) for c in range(4)]
 others = images[[rows_of[0] for rows_of in of_class]]
 chosen = np.concatenate([rows_of[1:6] for rows_of in of_class])  # five of each class
 images, labels, masks = images[chosen], labels[chosen], masks[chosen]
-
 patches, rng = patch_groups(16, 16, 4), np.random.default_rng(0)  # (16, 16) numbers of patches
 parts, last_step, gained = np.empty((20, 16)), np.empty((20, 16)), np.empty(20)
 for i, label in enumerate(labels):
     explainer = Explainer(lambda x, label=label: predict(model, x)[:, label], others, groups=patches)
-    parts[i] = explainer.explain(images[i : i + 1], "paths", samples=30, rng=rng).values[0]
+    parts[i] = explainer.explain(images[i : i + 1], "paths", samples=20, rng=rng).values[0]
     v = explainer.game(images[i])
     last_step[i] = v(np.ones((1, 16), bool)) - v(~np.eye(16, dtype=bool))
     gained[i] = explainer.predict(images[i : i + 1])[0] - explainer.base_value
 by_others = [occlusion_map(model, images, labels, window=4, stride=4, baseline=other) for other in others]
-by_grey = occlusion_map(model, images, labels, window=4, stride=4)  # the mean of each channel
-maps = {"Shapley": parts[:, patches], "other images": np.mean(by_others, axis=0), "grey": by_grey}
+maps = {"Shapley": parts[:, patches], "other images": np.mean(by_others, axis=0)}
+maps["grey"] = occlusion_map(model, images, labels, window=4, stride=4)  # the mean of each channel
 assert np.allclose(parts.sum(axis=1), gained, atol=1e-3)
 assert np.allclose(last_step[:, patches], maps["other images"], atol=1e-3)
-
-shown = [0, 5, 10, 15]
-titles = ["Shapley", "occlusion by\nother images", "occlusion by\ngrey"]
-rows = [EXPLAINED_SHAPES[c] for c in labels[shown]]
+shown, titles = [0, 5, 10, 15], ["Shapley", "occlusion by\nother images", "occlusion by\ngrey"]
 layers = np.stack([of_all[shown] for of_all in maps.values()], axis=1)  # (images, maps, 16, 16)
-figure = overlay(images[shown], layers, titles, row_titles=rows, signed=True, scale_each=True)
+figure = overlay(images[shown], layers, titles, row_titles=EXPLAINED_SHAPES, signed=True, scale_each=True)
 save(figure, "17_shapley/patches")
 print("f - E f of those four".ljust(25), gained[shown].round(1))
 for name, of_all in maps.items():
