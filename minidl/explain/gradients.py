@@ -1,7 +1,9 @@
 """Explanations by gradients of one number f of each image: a logit, or what a unit of any layer answers.
 
-f is a logit and not a probability: that of a class also rises when the others fall. Rows (N, D) of a table
-are explained as images (N, C, H, W) are. Float64 images are computed with in float64.
+The ``target`` of every function here is a class, N classes, None for the class that the model predicts, or a
+unit such as ("block2.relu", channel, p, q); ``checked_target`` says it in full. f is a logit and not a
+probability: that of a class also rises when the others fall. Rows (N, D) of a table are explained as images
+(N, C, H, W) are. Float64 images are computed with in float64.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def gradient_by_rule(
 
 
 def input_gradient(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
-    """df/dx, signed, of the images' shape.  target: see ``checked_target``."""
+    """df/dx, signed, of the images' shape: what f would do if a value changed a little."""
     images = checked_images(images)
     return gradient_by_rule(model, images, checked_target(model, images, target))
 
@@ -50,8 +52,8 @@ def saliency(
 ) -> np.ndarray:
     """|df/dx|: how much f would answer to a small change of each value (Simonyan et al. 2014).
 
-    target: see ``checked_target``.  reduce: over the channels, "max" of |df/dx| or "l2", the norm of df/dx,
-    give maps (N, H, W); None keeps the images' shape, and is the one for rows.
+    reduce: over the channels, "max" of |df/dx| or "l2", the norm of df/dx, give maps (N, H, W). None keeps
+    the images' shape, and is the one for rows.
     """
     images = checked_images(images)
     check_reduce(reduce, images)
