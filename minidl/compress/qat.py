@@ -21,7 +21,7 @@ from minidl.compress.integer_layers import (
     QuantizedAvgPool2d,
     QuantizedConv2d,
     QuantizedLinear,
-    QuantizedRescale,
+    QuantizedReLU,
 )
 from minidl.compress.integer_model import (
     CALIBRATIONS,
@@ -46,18 +46,8 @@ from minidl.compress.quantize import (
 )
 from minidl.engine.tensor import Tensor, apply, no_grad
 from minidl.nn import functional as F
+from minidl.nn import layers as nn
 from minidl.nn.containers import Concat, Residual, Sequential
-from minidl.nn.layers import (
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm,
-    Conv2d,
-    Flatten,
-    Identity,
-    Linear,
-    MaxPool2d,
-    ReLU,
-)
 from minidl.nn.module import Module
 
 FLOAT = 32  # so many bits are float32: nothing is rounded
@@ -91,7 +81,7 @@ def prepare_qat(
     images = np.asarray(calibration_images, np.float32)
     if images.ndim < 2 or images.size == 0:
         raise ValueError(f"calibration_images must be a batch (N, ...), none of them 0, got {images.shape}")
-    network = Sequential({"input": Identity(), "network": fuse(model, images[:1])}).eval()
+    network = Sequential({"input": nn.Identity(), "network": fuse(model, images[:1])}).eval()
     steps = {step.path: step for step in flow(network, images[:1])}
     params: dict[str, QuantParams] = {}
     if activation_bits != FLOAT:
@@ -101,15 +91,15 @@ def prepare_qat(
     grids = {INPUT: params.get("input")}  # number of a step -> the parameters of what it gives
     for i, (path, step) in enumerate(steps.items()):
         new, x_params = step.module, grids[step.sources[0]]
-        grids[i] = x_params if selects(new) else params.get(path)
-        if isinstance(new, Conv2d | Linear):
+        grids[i] = params.get(path, x_params if keeps_grid(new) else None)
+        if isinstance(new, nn.Conv2d | nn.Linear):
             new = RoundedWeights(new, weight_bits, per_channel, x_params)
         if path in params:
             new = Rounded(new, Rounding(params[path]))
         if new is not step.module:
             replace(network, path, new)
     for module in network.modules():
-        if isinstance(module, BatchNorm):
+        if isinstance(module, nn.BatchNorm):
             module.frozen = True  # one that could not be folded
     return network.eval()
 
@@ -145,7 +135,7 @@ class RoundedWeights(Module):
     """
 
     def __init__(
-        self, module: Conv2d | Linear, bits: int, per_channel: bool, x_params: QuantParams | None = None
+        self, module: nn.Conv2d | nn.Linear, bits: int, per_channel: bool, x_params: QuantParams | None = None
     ) -> None:
         self.module, self.bits, self.per_channel = module, bits, per_channel
         fits = x_params is not None and max(bits, x_params.bits) <= 8
@@ -169,7 +159,7 @@ class RoundedWeights(Module):
 
     def forward(self, x: Any) -> Tensor:
         layer, (weight, bias) = self.module, self.rounded()
-        if isinstance(layer, Linear):
+        if isinstance(layer, nn.Linear):
             return F.linear(x, weight, bias)
         y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
         return F.relu(y) if isinstance(layer, ConvReLU2d) else y
@@ -179,24 +169,27 @@ class RoundedWeights(Module):
 
 
 def rounded_paths(steps: dict[str, Step]) -> list[str]:
-    """Of the steps whose outputs are rounded: not of those that select among numbers rounded before, nor of
+    """Of the steps whose outputs are rounded: not of those that keep to the grid of what they read, nor of
     those that only a ReLU reads, since what it cuts off needs no levels, nor the logits."""
     readers: dict[int, list[Module]] = {}
     for step in steps.values():
         for source in step.sources:
             readers.setdefault(source, []).append(step.module)
-    return [
-        path
-        for i, (path, step) in enumerate(steps.items())
-        if not selects(step.module)
-        and not (i in readers and all(isinstance(reader, ReLU) for reader in readers[i]))
-        and not (i == len(steps) - 1 and runs_as(step.module, Conv2d, Linear))
-    ]
+    paths, on_grid = [], {INPUT}
+    for i, (path, step) in enumerate(steps.items()):
+        kept = keeps_grid(step.module) and step.sources[0] in on_grid
+        only_relu = i in readers and all(runs_as(reader, nn.ReLU) for reader in readers[i])
+        is_logits = i == len(steps) - 1 and runs_as(step.module, nn.Conv2d, nn.Linear)
+        if not kept and not is_logits and not only_relu:
+            paths.append(path)
+        if kept or path in paths:
+            on_grid.add(i)
+    return paths
 
 
-def selects(module: Module) -> bool:
-    """Whether its outputs are among its inputs."""
-    return runs_as(module, Flatten, MaxPool2d)
+def keeps_grid(module: Module) -> bool:
+    """Whether its outputs are among its inputs, or 0."""
+    return runs_as(module, nn.Flatten, nn.MaxPool2d, nn.ReLU)
 
 
 def params_of(
@@ -257,7 +250,7 @@ def integer_steps(
         module = parts[0].module if isinstance(parts[0], Rounded) else parts[0]
         full_path = f"{inner}.{path}" if inner else path
         layer = integer_layer(full_path, module, params, y_params, report)
-        params = params if selects(module) else y_params
+        params = params if keeps_grid(module) else y_params
         passed = nothing_passed(layer, params)
         report.add(full_path, layer, passed)
         layers[path] = layer
@@ -270,7 +263,7 @@ def with_relu_behind(steps: list[tuple[str, Module]]) -> list[tuple[str, list[Mo
     groups: list[tuple[str, list[Module]]] = []
     for path, module in steps:
         before = groups[-1][1][-1] if groups else None
-        if before is not None and not isinstance(before, Rounded) and not selects(before):
+        if before is not None and not isinstance(before, Rounded) and not keeps_grid(before):
             groups[-1][1].append(module)
         else:
             groups.append((path, [module]))
@@ -289,19 +282,19 @@ def integer_layer(
     if isinstance(module, RoundedWeights):
         if module.bits == FLOAT:
             raise ValueError(f"{path} has float weights: prepare_qat with weight_bits of at most 8")
-        kind = QuantizedLinear if isinstance(module.module, Linear) else QuantizedConv2d
+        kind = QuantizedLinear if isinstance(module.module, nn.Linear) else QuantizedConv2d
         return kind.from_float(
             module.module, params, y_params, bits=module.bits, per_channel=module.per_channel
         )
-    if runs_as(module, Flatten):
+    if runs_as(module, nn.Flatten):
         return IntegerFlatten()
-    if runs_as(module, MaxPool2d):
+    if runs_as(module, nn.MaxPool2d):
         return IntegerMaxPool2d(module.kernel_size, module.stride, module.padding)
-    if runs_as(module, ReLU):
-        return QuantizedRescale(params, y_params)
-    if runs_as(module, AdaptiveAvgPool2d):
+    if runs_as(module, nn.ReLU):
+        return QuantizedReLU(params)
+    if runs_as(module, nn.AdaptiveAvgPool2d):
         return QuantizedAvgPool2d(params, y_params)
-    if runs_as(module, AvgPool2d):
+    if runs_as(module, nn.AvgPool2d):
         return QuantizedAvgPool2d(params, y_params, module.kernel_size, module.stride, module.padding)
     if runs_as(module, Residual, Concat):
         branches = {
@@ -337,7 +330,7 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
                 reals = part(reals)
         layer = layers[path]
         q = layer(q)
-        y_params = params if selects(parts[0]) else getattr(layer, "y_params", None)
+        y_params = params if keeps_grid(parts[0]) else getattr(layer, "y_params", None)
         if y_params is None:
             expected = np.rint(reals.data / (layer.x_params.scale * layer.w_params.scale))
         else:
