@@ -85,10 +85,10 @@ def test_threads_and_exit_functions_of_the_file_do_not_keep_the_check(course):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system may refuse to set the limit")
 def test_memory_without_end_is_an_error_like_others(course):
-    write_answer(course, "09", "def entropy(probabilities, axis=-1):\n    return np.ones(10**9 * 5)\n")
-    assert "raised MemoryError" in check_exercise(course, "09.2").message.replace(
-        "_ArrayMemoryError", "MemoryError"
-    )
+    write_answer(
+        course, "09", "def entropy(probabilities, axis=-1):\n    return np.empty(6 * 2**27)[:0]\n"
+    )  # 6 GB
+    assert "MemoryError: Unable to allocate 6.00 GiB" in check_exercise(course, "09.2").message
 
 
 def test_the_file_is_read_anew_by_each_check_whatever_its_date(course):
@@ -103,8 +103,13 @@ def test_the_file_is_read_anew_by_each_check_whatever_its_date(course):
 
 
 def test_the_kernels_stay_uncompiled_and_numba_out(course):
-    text = "def im2col(image, kernel_size, stride, dilation, columns):\n    return 'numba' in sys.modules\n"
-    write_answer(course, "02", "import sys\n" + text)
+    text = (
+        "import sys\nimport minidl.nn.functional as F\nfrom minidl import Tensor\n"
+        "def im2col(image, kernel_size, stride, dilation, columns):\n"
+        "    F.conv2d(Tensor(np.ones((1, 1, 3, 3))), Tensor(np.ones((1, 1, 2, 2))))\n"
+        "    return 'numba' in sys.modules\n"
+    )
+    write_answer(course, "02", "import numpy as np\n" + text)
     assert check_exercise(course, "02.2").message.startswith("im2col returned False")
 
 

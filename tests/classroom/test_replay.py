@@ -92,6 +92,16 @@ def test_a_replay_stops_once_before_the_call_and_shows_the_same_failure(course, 
     assert outcome.message.splitlines()[0] in printed
 
 
+def test_where_the_law_makes_an_overflow_an_error_the_replayed_call_does_too(course, monkeypatch):
+    text = WRONG_SOFTMAX.replace("(z - z.max())", "z").replace("p.sum()", "p.sum(axis=axis, keepdims=True)")
+    write_answer(course, "09", text)
+    (outcome,) = check_here(course, "09", "09.1")
+    assert outcome.looks_like == ["no maximum subtracted, which overflows"]
+    printed, stops = replayed(course.root / outcome.replay, monkeypatch)
+    assert stops == 1
+    assert printed == "FloatingPointError: overflow encountered in exp"
+
+
 @pytest.mark.parametrize(
     "number, text, call",
     [
