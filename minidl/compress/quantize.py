@@ -69,9 +69,9 @@ class QuantParams:
     @property
     def dtype(self) -> np.dtype:
         """The smallest integer type that holds [qmin, qmax]: unsigned where qmin is not negative."""
-        types = (np.int8, np.int16) if self.qmin < 0 else (np.uint8, np.uint16)
-        fits = [t for t in types if np.iinfo(t).min <= self.qmin and self.qmax <= np.iinfo(t).max]
-        return np.dtype(fits[0])
+        if self.qmin < 0:
+            return np.dtype(np.int8 if self.qmin >= -128 and self.qmax <= 127 else np.int16)
+        return np.dtype(np.uint8 if self.qmax <= 255 else np.uint16)
 
     def aligned(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Scale and zero point so shaped that they broadcast against an array of ``shape``."""
