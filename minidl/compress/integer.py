@@ -22,7 +22,7 @@ from minidl.engine.checks import check_number, positive_int
 from minidl.engine.conv import IntOrPair, Pool2d, conv_output_size, pair
 
 LARGEST_BIAS = 2**30  # half of what 32 bits hold: the other half is for the products
-LONG_ENOUGH = 512  # numbers in a row, from which on a loop's beginning and end no longer count
+LONG_ENOUGH = 1024  # numbers in a row, from which on a loop's beginning and end no longer count
 
 # ---- layers
 
@@ -52,22 +52,37 @@ def quantized_conv2d(
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
     dilation, groups = pair("dilation", dilation, 1), positive_int("groups", groups)
     M, qbias = checked_operands(qx, x_params, qw, w_params, qbias, y_params, axes=4)
-    samples, channels = qx.shape[:2]
-    out_channels, kernel_size = len(qw), qw.shape[2:]
+    channels, out_channels, kernel_size = qx.shape[1], len(qw), qw.shape[2:]
     if channels % groups or out_channels % groups or qw.shape[1] != channels // groups:
         raise ValueError(f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
-    axes = zip(qx.shape[2:], kernel_size, stride, padding, dilation, strict=True)
-    out_h, out_w = (conv_output_size(*axis) for axis in axes)
+    return convolved(qx, x_params, qw, M, qbias, y_params, (kernel_size, stride, padding, dilation), groups)
+
+
+def convolved(
+    qx: np.ndarray,
+    x_params: QuantParams,
+    qw: np.ndarray,
+    M: np.ndarray,
+    qbias: np.ndarray,
+    y_params: QuantParams | None,
+    geometry: tuple,
+    groups: int,
+) -> np.ndarray:
+    """What the kernel makes of operands that have been checked; geometry: kernel_size, stride, padding,
+    dilation."""
+    samples, out_channels, stride = len(qx), len(qw), geometry[1]
+    sizes = [conv_output_size(*axis) for axis in zip(qx.shape[2:], *geometry, strict=True)]
     center = 128 if qx.dtype == np.uint8 else 0  # 0 … 255 less 128 are 8-bit integers with a sign
-    rows = qw.reshape(out_channels, -1).astype(np.int16)
+    products = qw[0].size
+    rows = np.zeros((out_channels, products + -products % 4), np.int16)
+    rows[:, :products] = qw.reshape(out_channels, products)
     qbias = qbias - (x_params.zero_point - center) * rows.sum(axis=1, dtype=np.int64)
-    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
-    y = np.empty((samples, out_channels, out_h, out_w), np.int32 if y_params is None else y_params.dtype)
-    block = samples_together(samples, out_w if stride[1] == 1 else 1)
-    geometry = kernel_size, stride, padding, dilation, (groups, groups)
+    y = np.empty((samples, out_channels, *sizes), np.int32 if y_params is None else y_params.dtype)
+    block = samples_together(samples, sizes[1] if stride[1] == 1 else 1)
     into = (M, 0, 0, 0) if y_params is None else (M, y_params.zero_point, y_params.qmin, y_params.qmax)
     arrays = np.ascontiguousarray(qx), center, x_params.zero_point, rows, qbias.astype(np.int32), into, y
-    nanoseconds = y.size * (rows.shape[1] / 20 + 1)
+    nanoseconds = y.size * (products / 20 + 1)
+    geometry = (*geometry, (groups, groups))
     jit.run(nanoseconds, (integer_kernels.int_conv2d, -(-samples // block), block, geometry, *arrays))
     return y
 
@@ -92,11 +107,12 @@ def quantized_linear(
     qx (N, in), qw (out, in), qbias (out,) give (N, out); all else as in ``quantized_conv2d``, of which this
     is the case of one pixel.
     """
-    checked_operands(qx, x_params, qw, w_params, qbias, y_params, axes=2)
+    M, qbias = checked_operands(qx, x_params, qw, w_params, qbias, y_params, axes=2)
     if qx.shape[1] != qw.shape[1]:
         raise ValueError(f"qw (out, in) does not fit qx (N, in): {qw.shape} and {qx.shape}")
     pixels, kernels = qx.reshape(*qx.shape, 1, 1), qw.reshape(*qw.shape, 1, 1)
-    return quantized_conv2d(pixels, x_params, kernels, w_params, qbias, y_params)[:, :, 0, 0]
+    geometry = (1, 1), (1, 1), (0, 0), (1, 1)
+    return convolved(pixels, x_params, kernels, M, qbias, y_params, geometry, 1)[:, :, 0, 0]
 
 
 def integer_max_pool2d(
@@ -222,9 +238,9 @@ def accumulator_bound(
 
     A sum has C/groups kh kw products. q_x is taken to be any integer of its dtype.
     """
-    lowest, highest = np.iinfo(x_params.dtype).min, np.iinfo(x_params.dtype).max
-    reach = max(highest - x_params.zero_point, x_params.zero_point - lowest)
-    return products * int(reach) * max(w_params.qmax, -w_params.qmin) + largest_bias
+    lowest = 0 if x_params.dtype.kind == "u" else -128
+    reach = max(lowest + 255 - x_params.zero_point, x_params.zero_point - lowest)
+    return products * reach * max(w_params.qmax, -w_params.qmin) + largest_bias
 
 
 # ---- checks
@@ -259,7 +275,7 @@ def checked_operands(
     if y_params is None:
         return np.zeros(0, np.float32), qbias
     with np.errstate(over="ignore"):
-        M = np.broadcast_to(x_params.scale * w_params.scale / y_params.scale, len(qw)).astype(np.float32)
+        M = np.full(len(qw), x_params.scale * w_params.scale / y_params.scale, np.float32)
     if not np.isfinite(M).all():
         raise ValueError("S_x S_w / S_y is too large for float32")
     return M, qbias

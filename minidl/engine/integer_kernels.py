@@ -31,19 +31,24 @@ def int_conv2d(first, last, block, geometry, x, center, margin, weight, bias, ou
     padded = np.full((channels, padded_h, padded_w, block), margin - center, np.int16)
     flat = padded.ravel()
     places = patch_places(padded.shape, share, kernel_size, dilation, weight.shape[1])
-    sums = np.empty(run * block, np.int32)
+    sums = np.empty((2, run * block), np.int32)
     for n in range(first * block, min(last * block, samples), block):
         count = min(block, samples - n)
         pad_block(x[n : n + count], center, padding, padded)
         for r in range(out_h):
             for s in range(0, out_w, run):
-                for o in range(out_channels):
-                    c = o // (out_channels // groups) * share
-                    corner = ((c * padded_h + r * stride[0]) * padded_w + s * stride[1]) * block
-                    int_dot(weight[o], flat[corner:], places, bias[o], sums)
-                    if M.size:
-                        requantize(sums, M[o], zero, low, high)
-                    unblock(sums, y[n : n + count, o, r, s : s + run])
+                for g in range(groups):
+                    corner = ((g * share * padded_h + r * stride[0]) * padded_w + s * stride[1]) * block
+                    end = (g + 1) * out_channels // groups
+                    for o in range(g * out_channels // groups, end, 2):
+                        both = o, min(o + 1, end - 1)  # of an odd number the last one twice
+                        for i in range(2):
+                            sums[i, :] = bias[both[i]]
+                        int_dot(weight[both[0]], weight[both[1]], flat[corner:], places, sums[0], sums[1])
+                        for i in range(2):
+                            if M.size:
+                                requantize(sums[i], M[both[i]], zero, low, high)
+                            unblock(sums[i], y[n : n + count, both[i], r, s : s + run])
 
 
 def pad_block(x, center, padding, padded):
@@ -74,37 +79,39 @@ def patch_places(shape, share, kernel_size, dilation, count):
     return places
 
 
-def int_dot(weight, x, places, bias, sums):
-    """sums = bias + sum over k of weight[k] x[places[k] : places[k] + len(sums)], in int32.
+def int_dot(w, v, x, places, sums, others):
+    """sums += sum over k of w[k] x[places[k] : places[k] + len(sums)], in int32, and others with v for w.
 
     Two products of 8-bit integers fit in 16 bits, as 2 127 128 < 2^15, and there processors multiply twice as
-    many at once; so they are added in pairs before they are widened. Four k at a time, since each time all
-    sums are read and written.
+    many at once; so they are added in pairs before they are widened. Four k and two outputs at a time, since
+    each time sums and x are read anew.
     """
-    count = len(sums)
-    sums[:] = bias
-    for k in range(0, len(weight), 4):
-        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
+    for k in range(0, len(w), 4):
+        w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
+        v0, v1, v2, v3 = v[k], v[k + 1], v[k + 2], v[k + 3]
         x0, x1, x2, x3 = x[places[k] :], x[places[k + 1] :], x[places[k + 2] :], x[places[k + 3] :]
-        for p in range(count):
-            pair, other = np.int16(w0 * x0[p] + w1 * x1[p]), np.int16(w2 * x2[p] + w3 * x3[p])
-            sums[p] += np.int32(pair) + np.int32(other)
+        for p in range(len(sums)):
+            one, two = np.int16(w0 * x0[p] + w1 * x1[p]), np.int16(w2 * x2[p] + w3 * x3[p])
+            sums[p] += np.int32(one) + np.int32(two)
+            one, two = np.int16(v0 * x0[p] + v1 * x1[p]), np.int16(v2 * x2[p] + v3 * x3[p])
+            others[p] += np.int32(one) + np.int32(two)
 
 
-def requantize(sums, multiplier, zero, low, high):
-    """sums = clip(rint(float32(sums) multiplier) + zero, low, high), in place."""
+def requantize(sums, M, zero, low, high):
+    """sums = clip(rint(float32(sums) M) + zero, low, high), in place."""
+    lowest, highest = np.float32(low - zero), np.float32(high - zero)
     for p in range(len(sums)):
-        rounded = np.rint(np.float32(sums[p]) * multiplier)
-        sums[p] = np.int32(min(max(rounded, low - zero), high - zero)) + zero
+        rounded = np.rint(np.float32(sums[p]) * M)
+        sums[p] = np.int32(min(max(rounded, lowest), highest)) + zero
 
 
 def unblock(sums, y):
     """y[n, i] = sums[i block + n], for all i and the samples of y (n, run) that the block holds."""
     samples, run = y.shape
-    block = len(sums) // run
+    by_pixel = sums.reshape(run, len(sums) // run)
     for n in range(samples):
         for i in range(run):
-            y[n, i] = sums[i * block + n]
+            y[n, i] = by_pixel[i, n]
 
 
 def int_max_pool2d(first, last, kernel_size, stride, padding, x, y):
@@ -132,16 +139,23 @@ def int_max_pool2d(first, last, kernel_size, stride, padding, x, y):
 
 
 def int_sum_pool2d(first, last, kernel_size, stride, padding, x, zero, y):
-    """y = the sum of x - zero over each window, in int32; the margin counts as zero, so it adds nothing."""
+    """y = the sum of x - zero over each window, in int32; the margin counts as zero, so it adds nothing.
+
+    As int_max_pool2d, first down the columns of a window.
+    """
     _, height, width = x.shape
     _, out_h, out_w = y.shape
+    row = np.empty(width + 2 * padding[1], np.int32)
     for plane in range(first, last):
         for r in range(out_h):
             top = r * stride[0] - padding[0]
+            row[:] = 0
+            middle = row[padding[1] :]
+            for i in range(max(top, 0), min(top + kernel_size[0], height)):
+                for j in range(width):
+                    middle[j] += np.int32(x[plane, i, j]) - zero
             for s in range(out_w):
-                left = s * stride[1] - padding[1]
-                total = 0
-                for i in range(max(top, 0), min(top + kernel_size[0], height)):
-                    for j in range(max(left, 0), min(left + kernel_size[1], width)):
-                        total += np.int32(x[plane, i, j]) - zero
+                total = row[s * stride[1]]
+                for j in range(1, kernel_size[1]):
+                    total += row[s * stride[1] + j]
                 y[plane, r, s] = total
