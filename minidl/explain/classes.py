@@ -1,0 +1,83 @@
+"""Which classes a model finds easy and which hard, and on which images it is most wrong."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.engine.checks import positive_int
+from minidl.engine.reduce import stable_log_softmax
+from minidl.nn.module import Module
+from minidl.train.intervals import Interval
+from minidl.train.metrics import checked_logits, confusion_matrix, per_class_accuracy, predict
+
+
+class EasyAndHard(NamedTuple):
+    """order: the classes that have images, easiest first; of equals the lower number.
+
+    accuracy: of every class with Wilson's interval, arrays (K,). Two classes whose intervals overlap are not
+    shown to differ, whatever their order.  confusion: counts (K, K), [i, j] of class i taken for j.
+    """
+
+    order: np.ndarray
+    accuracy: Interval
+    confusion: np.ndarray
+
+
+class Examples(NamedTuple):
+    """Images by their number ``index`` (k,), the first the most so: the class ``predicted`` for each, its
+    probability ``confidence``, and the ``loss`` -log p[label], each (k,)."""
+
+    index: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    loss: np.ndarray
+
+
+def easy_and_hard(model: Module, images: np.ndarray, labels: np.ndarray) -> EasyAndHard:
+    """Accuracy by class, and what is taken for what. images (N, ...), labels (N,)."""
+    logits = predict(model, images)
+    accuracy = per_class_accuracy(logits, labels)
+    order = np.argsort(-accuracy.mean, kind="stable")  # NaN, a class without images, comes last
+    return EasyAndHard(order[accuracy.n[order] > 0], accuracy, confusion_matrix(logits, labels))
+
+
+def hardest_examples(model: Module, images: np.ndarray, labels: np.ndarray, k: int = 8) -> Examples:
+    """The k images with the highest loss -log p[label], right or wrong; all of them where there are fewer."""
+    log_p, labels = _log_probabilities(model, images, labels)
+    return _examples(log_p, labels, highest_losses(log_p, labels, positive_int("k", k)))
+
+
+def most_confident_mistakes(model: Module, images: np.ndarray, labels: np.ndarray, k: int = 8) -> Examples:
+    """The k wrong answers that the model was surest of; all mistakes, perhaps none, where there are fewer."""
+    log_p, labels = _log_probabilities(model, images, labels)
+    return _examples(log_p, labels, confident_mistakes(np.exp(log_p), labels, positive_int("k", k)))
+
+
+def highest_losses(log_p: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Numbers of the k rows of log p (N, K) with the lowest log p[label], lowest first, ties in order."""
+    return np.argsort(log_p[np.arange(len(labels)), labels], kind="stable")[:k]
+
+
+def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Numbers of the k rows answered wrong with the highest confidence, highest first, ties in order.
+
+    probabilities: (N, K), whose largest is the answer and its value the confidence.  labels: (N,).
+    """
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    confidence = probabilities.max(axis=1)[mistakes]
+    return mistakes[np.argsort(-confidence, kind="stable")][:k]
+
+
+def _log_probabilities(
+    model: Module, images: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    logits, labels = checked_logits(predict(model, images), labels)
+    return stable_log_softmax(logits), labels
+
+
+def _examples(log_p: np.ndarray, labels: np.ndarray, index: np.ndarray) -> Examples:
+    chosen = log_p[index]
+    loss = 0.0 - chosen[np.arange(len(index)), labels[index]]
+    return Examples(index, chosen.argmax(axis=1), np.exp(chosen.max(axis=1)), loss)

@@ -1,0 +1,216 @@
+"""What excites a unit: how much of the image it sees, and the patches that excite it most."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from minidl.engine.checks import positive_int
+from minidl.engine.trace import Call, modules
+from minidl.explain.target import batch_slices, checked_images, layer_output
+from minidl.nn import layers
+from minidl.nn.containers import Concat, Residual
+from minidl.nn.module import Module
+
+POINTWISE = (
+    *(layers.ReLU, layers.LeakyReLU, layers.GELU, layers.Tanh, layers.Sigmoid),
+    *(layers.BatchNorm2d, layers.Dropout, layers.Identity),
+)
+WHOLE_IMAGE = (
+    layers.AdaptiveAvgPool2d,
+    layers.Flatten,
+    layers.Linear,
+)  # units that have no place of their own
+
+
+class Span(NamedTuple):
+    """Along one axis unit p sees pixels start + p step ... start + p step + size - 1.
+
+    Padding lets it begin before pixel 0 or end after the last. A unit that sees everything: (inf, 0, -inf).
+    """
+
+    size: float
+    step: float
+    start: float
+
+    def pixels(self, p: int, length: int) -> tuple[int, int]:
+        """Where what unit p sees begins and ends (exclusive), cut to an image of ``length`` pixels."""
+        if self.size == math.inf:
+            return 0, length
+        first = self.start + p * self.step
+        return min(max(first, 0), length), max(min(first + self.size, length), 0)
+
+
+ONE_PIXEL, EVERYTHING = Span(1, 1, 0), Span(math.inf, 0, -math.inf)
+
+
+class ReceptiveField(NamedTuple):
+    """What the units of a layer see: a ``Span`` of rows and one of columns."""
+
+    rows: Span
+    columns: Span
+
+    def box(self, p: int, q: int, image_size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """top, bottom, left, right of what unit (p, q) sees, the ends exclusive, cut to the image (H, W)."""
+        return (*self.rows.pixels(p, image_size[0]), *self.columns.pixels(q, image_size[1]))
+
+
+def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | None = None) -> ReceptiveField:
+    """The smallest box of pixels that units of the layer can depend on, in evaluation mode.
+
+    It grows through convolutions and pooling by ``through_window``; where branches join it holds those of
+    all. Units of global pooling, Flatten and Linear see everything.
+
+    layer: a path for ``model.layer``, such as "block2.relu"; of a container, what it returns.
+    input_shape: (C, H, W) of an image that the model takes, by default the channels of its first convolution
+    at 32x32. The answer does not depend on it.
+    Raises ValueError for a layer that does not run once, or whose input is made by something other than
+    modules, such as a function of ``nn.functional``: what that does to the box cannot be seen.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    wanted = model.layer(layer)
+    calls = _calls(model, input_shape)
+    runs = sum(call.module is wanted for call in calls)
+    if runs != 1:
+        raise ValueError(f"layer {layer!r} ran {runs} times in a pass, it must run once")
+
+    fields = {0: ReceptiveField(ONE_PIXEL, ONE_PIXEL)}  # number of a tensor -> what its units see
+    latest: dict[Module, int] = {}  # a module -> the number of its latest output
+    for call in calls:
+        latest[call.module] = call.output
+        if call.output not in fields:  # else a module within has made it, or it is the input handed on
+            field = _field_after(call, fields, latest)
+            if field is not None:
+                fields[call.output] = field
+        if call.module is wanted:
+            break
+    if call.output not in fields:
+        raise ValueError(
+            f"what layer {layer!r} sees cannot be told: {type(wanted).__name__} is of no known kind, or its "
+            "input is made by something other than modules"
+        )
+    return fields[call.output]
+
+
+def _field_after(
+    call: Call, fields: dict[int, ReceptiveField], latest: dict[Module, int]
+) -> ReceptiveField | None:
+    """What the units of the call's output see; None if that cannot be told."""
+    module = call.module
+    if isinstance(module, Residual | Concat):
+        branches = [fields.get(latest[branch]) for branch in module.children()]
+        return None if None in branches else joined(branches)
+    field = fields.get(call.inputs[0])
+    if field is None or isinstance(module, POINTWISE):
+        return field
+    if isinstance(module, WHOLE_IMAGE):
+        return ReceptiveField(EVERYTHING, EVERYTHING)
+    if isinstance(module, layers.Conv2d | layers.MaxPool2d):
+        windows = zip(
+            *(module.kernel_size, module.stride, module.padding, getattr(module, "dilation", (1, 1))),
+            strict=True,
+        )
+        return ReceptiveField(*(through_window(span, *one) for span, one in zip(field, windows, strict=True)))
+    return None
+
+
+def through_window(span: Span, kernel: int, stride: int, padding: int, dilation: int = 1) -> Span:
+    """What a unit sees after a layer whose window takes ``kernel`` units that see ``span`` each.
+
+    size'  = size + dilation (kernel - 1) step      the window's last unit sees that much further
+    step'  = stride · step
+    start' = start - padding · step
+    """
+    size, step, start = span
+    return Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)
+
+
+def joined(fields: list[ReceptiveField]) -> ReceptiveField:
+    """The smallest field that holds those of all branches. ValueError if they advance by different steps."""
+    return ReceptiveField(*(_joined_spans(spans) for spans in zip(*fields, strict=True)))
+
+
+def _joined_spans(spans: tuple[Span, ...]) -> Span:
+    if EVERYTHING in spans:
+        return EVERYTHING
+    steps = {span.step for span in spans}
+    if len(steps) > 1:
+        raise ValueError(f"branches advance by different steps, {sorted(steps)}: they share no field")
+    start = min(span.start for span in spans)
+    return Span(max(span.start + span.size for span in spans) - start, steps.pop(), start)
+
+
+def _calls(model: Module, input_shape: tuple[int, ...] | None) -> list[Call]:
+    if input_shape is not None:
+        if not isinstance(input_shape, tuple | list) or len(input_shape) != 3:
+            raise TypeError(f"input_shape must be a tuple (C, H, W), got {input_shape!r}")
+        shape = tuple(positive_int("each of input_shape", n) for n in input_shape)
+        return modules(model, np.zeros((1, *shape), np.float32))
+    channels = [module.in_channels for module in model.modules() if isinstance(module, layers.Conv2d)]
+    if not channels:
+        raise ValueError("the model has no convolution that tells what it takes: give input_shape")
+    try:
+        return modules(model, np.zeros((1, channels[0], 32, 32), np.float32))
+    except ValueError as error:
+        raise ValueError(
+            f"the model does not take an image ({channels[0]}, 32, 32), give input_shape: {error}"
+        ) from error
+
+
+class TopPatches(NamedTuple):
+    """For each of C channels the k images that excite it most, strongest first.
+
+    values: (C, k), what the channel answers there.  images: (C, k), their numbers.  places: (C, k, 2), p and
+    q of the unit, (0, 0) in a layer of rows.  boxes: (C, k, 4), top, bottom, left and right of what it sees.
+    """
+
+    values: np.ndarray
+    images: np.ndarray
+    places: np.ndarray
+    boxes: np.ndarray
+
+    def crops(self, images: np.ndarray, channel: int) -> list[np.ndarray]:
+        """The k patches of a channel, cut from the images that were searched; smaller at a border."""
+        rows = zip(self.images[channel], self.boxes[channel], strict=True)
+        return [images[n, :, top:bottom, left:right] for n, (top, bottom, left, right) in rows]
+
+
+def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPatches:
+    """The k images that excite each channel t of the layer most, and where (Zeiler and Fergus 2014).
+
+        argmax over images x of  max over p, q of  Phi(x)[t, p, q]
+
+    So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
+    images: (N, C, H, W), N >= k.  Raises ValueError for a layer that ``receptive_field`` refuses.
+    """
+    images, k = checked_images(images), positive_int("k", k)
+    if images.ndim != 4 or k > len(images):
+        raise ValueError(f"k = {k} patches need as many images (N, C, H, W), got {images.shape}")
+    field = receptive_field(model, layer, images.shape[1:])
+    values, places = [], []
+    for part in tqdm(batch_slices(len(images)), desc="patches", unit="batch", delay=2, leave=False):
+        activations = layer_output(model, images[part], layer)
+        if activations.ndim == 2:
+            activations = activations[:, :, np.newaxis, np.newaxis]
+        maxima = strongest_units(activations)
+        values.append(maxima[0])
+        places.append(maxima[1])
+    values, places = np.concatenate(values), np.concatenate(places)  # (N, C), (N, C, 2)
+
+    top = np.argsort(-values, axis=0, kind="stable")[:k].T  # (C, k)
+    channels = np.arange(len(top))[:, np.newaxis]
+    places = places[top, channels]
+    size = images.shape[2:]
+    boxes = [[field.box(p, q, size) for p, q in row] for row in places]
+    return TopPatches(values[top, channels], top, places, np.array(boxes))
+
+
+def strongest_units(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each map of (N, C, H, W) the largest value (N, C) and its place p, q (N, C, 2); of equals the first."""
+    n, c, height, width = activations.shape
+    flat = activations.reshape(n, c, height * width)
+    return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)
