@@ -164,8 +164,6 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     from scipy.optimize import minimize_scalar
 
     z, labels = checked_logits(logits, labels)
-    if np.abs(z).max() > 1e150:
-        raise ValueError(f"logits must be below 1e150 in size, got {np.abs(z).max():g}")
     low, high = checked_bounds(bounds)
     log_bounds = (np.log(low), np.log(high))
     found = minimize_scalar(
@@ -225,6 +223,8 @@ def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     _, actual, _ = checked(z, labels)
     if not np.isfinite(z).all():
         raise ValueError("logits must be finite")
+    if np.abs(z).max() > 1e150:
+        raise ValueError(f"logits must be below 1e150 in size, got {np.abs(z).max():g}")
     return z.astype(np.float64), actual
 
 
