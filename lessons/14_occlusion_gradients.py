@@ -2,7 +2,7 @@
 
 Question: what in an image makes a network answer as it does, and how would we notice a wrong explanation?
 Measured: how often the peak of a map lies on the object, and how much of the map does, for occlusion with
-three baselines and five methods by gradients: 5 networks, 200 made images each, whose masks are known; beside
+three baselines and four methods by gradients: 5 networks, 200 made images each, whose masks are known; beside
 two maps that ask no network. What 5 networks take from the six features of a made table.
 Exercises: 14.1 window_starts, 14.2 average_over_windows, 14.3 reduce_channels, 14.4 path_nodes.
 """
@@ -60,9 +60,9 @@ assert np.allclose(one_window, before - after, rtol=1e-4, atol=1e-5)
 
 # %% [markdown]
 # ## Covered with what?
-# "Nothing" has no colour. Black is what the background looks like; the mean is grey; noise is a pattern of
-# its own; white is a square, and there is a class of that name. Each asks another question. (And blue is an
-# answer too: without its middle this star is more of a star. Its points make it one.)
+# "Nothing" has no colour. Black is what the background looks like; the mean is a dull colour; noise is a
+# pattern of its own; white is a square, and there is a class of that name. Each asks another question. (And
+# blue is an answer too: without its middle this star is more of a star. Its points make it one.)
 
 # %%
 rng = np.random.default_rng(0)
@@ -98,10 +98,8 @@ assert np.allclose(saliency(model, square, 1), np.abs(df_dx).max(axis=1), atol=1
 # The network has ReLUs, so the slope jumps and 64 nodes are not exact: the gap is printed.
 
 # %%
-some = images[:100]
-change = (
-    predict(model, some)[:, 2] - predict(model, 0 * some[:1])[0, 2]
-)  # f(x) - f(0), for the logit of 'star'
+some = images[:50]
+change = predict(model, some)[:, 2] - predict(model, 0 * some[:1])[0, 2]  # f(x) - f(0); f: 'star'
 print(f"|f(x) - f(0)| is {np.median(np.abs(change)):.2f} in the median image")
 for name, maps in {
     "input x gradient": input_x_gradient(model, some, 2),
@@ -121,26 +119,16 @@ def towards(maps):
     return np.maximum(maps.sum(axis=1) if maps.ndim == 4 else maps, 0)
 
 
-def explanations(model, images, labels, rng):
-    """Maps (N, 16, 16) >= 0 of each method, and of two that know nothing of the network's weights."""
-    return {
-        "occlusion, black": towards(occlusion_map(model, images, labels, baseline=0.0)),
-        "occlusion, mean": towards(occlusion_map(model, images, labels, baseline="mean")),
-        "occlusion, noise": towards(occlusion_map(model, images, labels, baseline="noise", rng=rng)),
-        "gradient": saliency(model, images, labels),
-        "smoothgrad": np.abs(smoothgrad(model, images, labels, rng=rng)).max(axis=1),
-        "input x gradient": towards(input_x_gradient(model, images, labels)),
-        "IG from black": towards(integrated_gradients(model, images, labels, steps=32)),
-        "the image itself": images.sum(axis=1),
-        "image x random": towards(images * rng.standard_normal(images.shape)),
-    }
-
-
-drawn = explanations(model, four, right, np.random.default_rng(0))
-chosen = ["occlusion, mean", "gradient", "smoothgrad", "input x gradient", "IG from black"]
-maps = np.stack([drawn[name] for name in chosen], axis=1)
-titles = [name.replace(" ", "\n", 1) for name in chosen]
-save(overlay(four, maps, titles, row_titles=names, scale_each=True), "14_occlusion_gradients/methods")
+maps = {
+    "occlusion,\nmean": towards(occlusion_map(model, four, right, baseline="mean")),
+    "gradient": saliency(model, four, right),
+    "smoothgrad": np.abs(smoothgrad(model, four, right, rng=rng)).max(axis=1),
+    "input\nx gradient": towards(input_x_gradient(model, four, right)),
+    "IG\nfrom black": towards(integrated_gradients(model, four, right)),
+}
+stacked = np.stack(list(maps.values()), axis=1)  # (4 images, 5 methods, 16, 16)
+figure = overlay(four, stacked, list(maps), row_titles=names, scale_each=True)
+save(figure, "14_occlusion_gradients/methods")
 
 # %% [markdown]
 # ## Do they point at the object?
@@ -165,18 +153,30 @@ def with_neighbours(masks):
     return np.any([wide[:, i : i + 16, j : j + 16] for i in range(3) for j in range(3)], axis=0)
 
 
-def score_methods(seed, count):
-    """Per image and method the mass inside and hits (methods, count); the shares of the area (count,)."""
+def score_methods(seed, count, methods):
+    """Per image and method mass inside and hits (methods, count), and the shares of the area (count,)."""
     rng = np.random.default_rng(200 + seed)
-    images, labels, masks = shapes_images(count, rng=rng)
-    maps, near = explanations(shapes_network(seed), images, labels, rng).values(), with_neighbours(masks)
-    return {
-        "mass": np.array([mass_inside(m, masks) for m in maps]),
-        "hits": np.array([points_inside(m, masks) for m in maps]),
-        "near": np.array([points_inside(m, near) for m in maps]),
-        "area": masks.mean(axis=(1, 2)),
-        "near_area": near.mean(axis=(1, 2)),  # with one pixel around the object
+    x, y, masks = shapes_images(count, rng=rng)
+    network, near = shapes_network(seed), with_neighbours(masks)
+    maps = {
+        "occlusion, black": towards(occlusion_map(network, x, y, baseline=0.0)),
+        "occlusion, mean": towards(occlusion_map(network, x, y, baseline="mean")),
+        "occlusion, noise": towards(occlusion_map(network, x, y, baseline="noise", rng=rng)),
+        "gradient": saliency(network, x, y),
+        "smoothgrad": np.abs(smoothgrad(network, x, y, rng=rng)).max(axis=1),
+        "input x gradient": towards(input_x_gradient(network, x, y)),
+        "IG from black": towards(integrated_gradients(network, x, y, steps=32)),
+        "the image itself": x.sum(axis=1),
+        "image x random": towards(x * rng.standard_normal(x.shape)),
     }
+    scores = {
+        "mass": [mass_inside(maps[name], masks) for name in methods],
+        "hits": [points_inside(maps[name], masks) for name in methods],
+        "near": [points_inside(maps[name], near) for name in methods],
+        "area": masks.mean(axis=(1, 2)),
+        "near_area": near.mean(axis=(1, 2)),
+    }
+    return {key: np.array(values) for key, values in scores.items()}
 
 
 def bars(names, rows, xlabel, figure_name):
@@ -184,15 +184,18 @@ def bars(names, rows, xlabel, figure_name):
     save(bars_with_intervals(names, mean, low, high, xlabel=xlabel), f"14_occlusion_gradients/{figure_name}")
 
 
-runs = cached_runs("14_scores", [{"seed": seed, "count": 200} for seed in range(5)], score_methods)
+METHODS = ["occlusion, black", "occlusion, mean", "occlusion, noise", "gradient", "smoothgrad"]
+METHODS += ["input x gradient", "IG from black", "the image itself", "image x random"]
+recipes = [{"seed": seed, "count": 200, "methods": METHODS} for seed in range(5)]
+runs = cached_runs("14_scores", recipes, score_methods)
 means = {key: np.array([run[key].mean(axis=-1) for run in runs]) for key in runs[0]}  # (5,) or (5, methods)
-hits, near, mass = (dict(zip(drawn, means[key].T, strict=True)) for key in ("hits", "near", "mass"))
+hits, near, mass = (dict(zip(METHODS, means[key].T, strict=True)) for key in ("hits", "near", "mass"))
 chance = t_interval(means["area"])
 print(f"chance: the object covers {chance} of the area")
-for name in drawn:
+for name in METHODS:
     print(f"{name:18}points {t_interval(hits[name])}   mass {t_interval(mass[name])}")
 label = f"pointing, 5 networks (chance {chance.mean:.2f})"
-bars(list(drawn), [t_interval(hits[name]) for name in drawn], label, "pointing")
+bars(METHODS, [t_interval(hits[name]) for name in METHODS], label, "pointing")
 
 # %% [markdown]
 # ## What the numbers say, and what they do not
