@@ -14,8 +14,8 @@ import numpy as np
 
 from minidl.compress.flow import INPUT, Step, flow
 from minidl.compress.fuse import ConvReLU2d, fuse, replace
-from minidl.compress.integer import LARGEST_BIAS, quantize_layer
-from minidl.compress.integer_layers import (
+from minidl.compress.integer.arithmetic import LARGEST_BIAS, quantize_layer
+from minidl.compress.integer.layers import (
     IntegerFlatten,
     IntegerMaxPool2d,
     QuantizedAvgPool2d,
@@ -23,7 +23,7 @@ from minidl.compress.integer_layers import (
     QuantizedLinear,
     QuantizedReLU,
 )
-from minidl.compress.integer_model import (
+from minidl.compress.integer.model import (
     CALIBRATIONS,
     Flow,
     IntegerModel,

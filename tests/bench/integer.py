@@ -13,8 +13,12 @@ import numpy as np
 
 from minidl import no_grad
 from minidl.compress.fuse import fuse
-from minidl.compress.integer import fixed_point_multiplier, fixed_point_multiply
-from minidl.compress.integer_model import model_bytes, quantize_model
+from minidl.compress.integer import (
+    fixed_point_multiplier,
+    fixed_point_multiply,
+    model_bytes,
+    quantize_model,
+)
 from minidl.compress.quantize import quantize
 from minidl.nn.models import small_cnn
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
-from minidl.compress.integer import (
+from minidl.compress.integer.arithmetic import (
     LARGEST_BIAS,
     accumulator_bound,
     fixed_point_multiplier,

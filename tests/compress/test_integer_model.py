@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from minidl import nn, no_grad
 from minidl.compress.fuse import fuse
-from minidl.compress.integer_files import load_quantized, save_quantized
-from minidl.compress.integer_model import IntegerModel, model_bytes, quantize_model
+from minidl.compress.integer import IntegerModel, load_quantized, model_bytes, quantize_model, save_quantized
 from minidl.compress.quantize import dequantize, quantize
 from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
 from minidl.train import accuracy, predict

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minidl import Tensor, nn
 from minidl.compress.fuse import fuse
-from minidl.compress.integer_model import quantize_model
+from minidl.compress.integer import quantize_model
 from minidl.compress.qat import Rounding, compare_layers, convert, prepare_qat
 from minidl.compress.quantize import fake_quantize, quantize, symmetric_params
 from minidl.data import load_digits

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress import integer_layers
-from minidl.compress.integer_model import IntegerModel, LayerReport
+from minidl.compress.integer import layers as integer_layers
+from minidl.compress.integer.model import IntegerModel, LayerReport
 from minidl.compress.quantize import QuantParams
 from minidl.data.files import parse_array, read_archive, write_archive
 from minidl.nn.containers import Sequential

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.compress.integer import (
+from minidl.compress.integer.arithmetic import (
     integer_avg_pool2d,
     integer_max_pool2d,
     quantize_layer,

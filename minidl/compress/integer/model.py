@@ -17,7 +17,7 @@ from minidl.compress.calibrate import (
 )
 from minidl.compress.fuse import fuse
 from minidl.compress.fused import ConvReLU2d
-from minidl.compress.integer_layers import (
+from minidl.compress.integer.layers import (
     IntegerConcat,
     IntegerFlatten,
     IntegerMaxPool2d,
