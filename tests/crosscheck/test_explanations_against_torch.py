@@ -6,11 +6,14 @@ import pytest
 from minidl import nn
 from minidl.explain import (
     deconvnet,
+    gradcam,
     guided_backprop,
+    guided_gradcam,
     input_x_gradient,
     integrated_gradients,
     saliency,
 )
+from minidl.explain.gradcam import upsample_maps
 from minidl.nn.models import small_cnn
 
 torch = pytest.importorskip("torch")
@@ -105,3 +108,37 @@ def test_integrated_gradients_are_the_mean_over_the_middles(seed):
     for k in range(20):
         total += torch_gradient(theirs, (k + 0.5) / 20 * images, logits_of(labels)) / 20
     same(integrated_gradients(model, images, labels, steps=20, nodes="midpoint"), images * total)
+
+
+@seeds
+@pytest.mark.parametrize("layer, place", [("block1", 4), ("block2.bn", BN2), ("block2", 7)])
+def test_gradcam_is_two_hooks_and_a_bilinear_interpolation(seed, layer, place):
+    model, theirs, images, labels = pair(seed)
+    kept = {}
+
+    def keep_maps(module, inputs, output):
+        kept["maps"] = output
+        output.register_hook(lambda gradient: kept.update(gradients=gradient))
+
+    handle = theirs[place - 1].register_forward_hook(keep_maps)
+    x = torch.tensor(images, requires_grad=True)
+    theirs(x)[torch.arange(len(labels)), torch.from_numpy(labels)].sum().backward()
+    handle.remove()
+    alpha = kept["gradients"].mean(dim=(2, 3), keepdim=True)
+    small = torch.relu((alpha * kept["maps"]).sum(dim=1, keepdim=True)).detach()
+    large = torch.nn.functional.interpolate(small, size=(8, 8), mode="bilinear", align_corners=False)
+    same(gradcam(model, images, labels, layer, upsample=False), small[:, 0].numpy())
+    same(gradcam(model, images, labels, layer), large[:, 0].numpy())
+    guided = torch_gradient(theirs, images, logits_of(labels), by_guided)
+    same(guided_gradcam(model, images, labels, layer), guided * large.numpy())
+
+
+@pytest.mark.parametrize(
+    "old, new", [((8, 8), (16, 16)), ((3, 5), (10, 7)), ((4, 4), (3, 9)), ((1, 2), (5, 5))]
+)
+def test_enlarging_is_interpolate_without_aligned_corners(old, new):
+    maps = np.random.default_rng(0).standard_normal((2, *old))
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(maps)[:, None], size=new, mode="bilinear", align_corners=False
+    )
+    same(upsample_maps(maps, new), expected[:, 0].numpy())
