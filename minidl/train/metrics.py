@@ -223,7 +223,7 @@ def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     _, actual, _ = checked(z, labels)
     if not np.isfinite(z).all():
         raise ValueError("logits must be finite")
-    if np.abs(z).max() > 1e150:
+    if float(np.abs(z).max()) > 1e150:  # a float32 cannot be compared with 1e150
         raise ValueError(f"logits must be below 1e150 in size, got {np.abs(z).max():g}")
     return z.astype(np.float64), actual
 
