@@ -1,0 +1,223 @@
+"""The smallest change, in the Euclidean norm, that makes a model answer otherwise. One image at a time.
+
+All is computed in float64; what is returned has the image's dtype, and success and norm are measured on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.attack.fgsm import Bounds, checked_images
+from minidl.engine import jit
+from minidl.engine.backward import grad
+from minidl.engine.checks import check_int, check_number, positive_int, positive_number
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from minidl.nn.module import Module, eval_mode
+from minidl.train.metrics import predict
+
+SMALLEST_LAM, LARGEST_LAM = 1e-6, 1e10  # where the search for a bracket ends
+LAM_RATIO = 1.02  # how closely bisection encloses λ
+SHARE = 1e-4  # and how closely the share of r that is kept
+
+
+class Perturbation(NamedTuple):
+    """A changed image, image = x + r."""
+
+    image: np.ndarray  # (C, H, W), in the box
+    r: np.ndarray  # (C, H, W)
+    norm: float  # ‖r‖_2
+    success: bool  # whether the model gives the answer that was wanted
+    lam: float | None  # the weight λ of ‖r‖²; inf if nothing had to change, None where there is no λ
+
+
+def penalised_loss(logits: Tensor, r: Tensor, target: int, lam: float) -> Tensor:
+    """-Φ + λ ‖r‖², with Φ = log softmax(logits)[target] of the image x + r.
+
+    The norm is squared: ‖r‖ itself has no gradient at r = 0, where the search begins.
+    logits: (K,).  r: of any shape.
+    """
+    return lam * (r * r).sum() - F.log_softmax(logits)[target]
+
+
+def minimal_perturbation(
+    model: Module, image: np.ndarray, target: int, *, lam: float | None = None, bounds: Bounds = (0, 1)
+) -> Perturbation:
+    """A small r for which the model answers ``target`` (Szegedy et al. 2014): for a given λ > 0
+
+        max over r of  log p(target | x + r) - λ ‖r‖²    with x + r in the box, by L-BFGS-B from r = 0
+
+    lam: a large λ keeps r small, and the target out of reach. None seeks the largest λ that reaches the
+    target: by tens from 1, then by bisection; the smallest r that reached it is shortened until it just does.
+    The norm is an upper bound of the smallest: exact for an affine model of two classes; with more of them Φ
+    asks for distance from all, not only from the nearest, and on a network the searches are local.
+    image: (C, H, W), or a row (D,), in the box.  If no λ down to 1e-6 reaches the target, success is False.
+    """
+    x = checked_image(model, image, bounds)
+    target = checked_target(model, x, target)
+    nothing = np.zeros(x.shape)
+    if lam is not None:
+        return attempt(model, x, target, positive_number("lam", lam), bounds, nothing)
+    unchanged = perturbed(model, x, nothing, bounds, math.inf, target)
+    if unchanged.success:
+        return unchanged
+    found = smallest(lambda lam, start: attempt(model, x, target, lam, bounds, start), nothing)
+    return shortened(model, x, found, bounds, target) if found.success else found
+
+
+def attempt(
+    model: Module, x: np.ndarray, target: int, lam: float, bounds: Bounds, start: np.ndarray
+) -> Perturbation:
+    """The r, sought from ``start``, that minimises ``penalised_loss`` for this λ."""
+    from scipy.optimize import minimize
+
+    def loss_and_gradient(values):
+        r = Tensor(values.reshape(x.shape).copy(), requires_grad=True)  # (C, H, W), float64
+        loss = penalised_loss(model((r + x).reshape(1, *x.shape))[0], r, target, lam)
+        return loss.item(), grad(loss, r).ravel()
+
+    low, high = bounds
+    box = np.stack([low - x.ravel(), high - x.ravel()], axis=1)
+    options = {"method": "L-BFGS-B", "jac": True, "bounds": box, "options": {"ftol": 1e-7, "gtol": 1e-5}}
+    # Two pools of threads that take turns at small products would slow each other down.
+    with eval_mode(model), jit.numpy_blas, jit.scipy_blas:
+        found = minimize(loss_and_gradient, start.ravel().astype(np.float64), **options)
+    return perturbed(model, x, found.x.reshape(x.shape), bounds, lam, target)
+
+
+def smallest(attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray) -> Perturbation:
+    """Bisection between a λ that reaches the target and one that does not: the smallest r on the way.
+
+    Each attempt starts where a neighbour ended.
+    """
+    best, failed = bracket(attempt_with, nothing)
+    low, high = best.lam, failed.lam
+    while best.success and not failed.success and high / low > LAM_RATIO:
+        middle = attempt_with(math.sqrt(low * high), best.r)
+        if middle.success:
+            low, best = middle.lam, min(best, middle, key=lambda found: found.norm)
+        else:
+            high = middle.lam
+    return best
+
+
+def bracket(
+    attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray
+) -> tuple[Perturbation, Perturbation]:
+    """By factors of ten from λ = 1: the one that reaches the target, and its neighbour that does not."""
+    reached = failed = attempt_with(1.0, nothing)
+    while failed.success and failed.lam < LARGEST_LAM:
+        reached, failed = failed, attempt_with(10 * failed.lam, failed.r)
+    while not reached.success and reached.lam > SMALLEST_LAM:
+        failed, reached = reached, attempt_with(reached.lam / 10, reached.r)
+    return reached, failed
+
+
+def shortened(model: Module, x: np.ndarray, found: Perturbation, bounds: Bounds, target: int) -> Perturbation:
+    """The first share of r, by bisection, for which the model still answers ``target``."""
+    r, low, high = found.r.astype(np.float64), 0.0, 1.0
+    while high - low > SHARE:
+        share = (low + high) / 2
+        shorter = perturbed(model, x, share * r, bounds, found.lam, target)
+        if shorter.success:
+            high, found = share, shorter
+        else:
+            low = share
+    return found
+
+
+def deepfool(
+    model: Module,
+    image: np.ndarray,
+    *,
+    steps: int = 50,
+    overshoot: float = 0.02,
+    bounds: Bounds = (0, 1),
+) -> Perturbation:
+    """Step to the nearest boundary of the linearised model until the answer is another one.
+
+        x_{t+1} = clip(x + (1 + overshoot) sum of the steps so far)      (Moosavi-Dezfooli et al. 2016)
+
+    Untargeted: success is any other answer than the one for ``image`` itself. The paper has no box; here a
+    pixel on its face is not counted on to go further.
+    """
+    x = checked_image(model, image, bounds)
+    steps, overshoot = positive_int("steps", steps), check_number("overshoot", overshoot, 0)
+    answer = int(predict(model, x[np.newaxis]).argmax())
+    total, moved, (low, high) = np.zeros(x.shape), x.astype(np.float64), bounds
+    for _ in range(steps):
+        logits, gradients = logits_and_gradients(model, moved)
+        if logits.argmax() != answer:
+            break
+        gradients = gradients - gradients[answer]
+        gradients[(moved <= low) & (gradients < 0) | (moved >= high) & (gradients > 0)] = 0  # no way out
+        total = total + boundary_step(logits, gradients, answer)
+        moved = np.clip(x + (1 + overshoot) * total, low, high)
+    found = perturbed(model, x, moved - x, bounds)
+    return found._replace(success=bool(predict(model, found.image[np.newaxis]).argmax() != answer))
+
+
+def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.ndarray:
+    """The shortest step onto the nearest of the planes on which another class k ties with the answer.
+
+        f_k = z_k - z_answer,  w_k = ∇z_k - ∇z_answer,    r = |f_k| / ‖w_k‖² w_k,  with |f_k| / ‖w_k‖ smallest
+
+    logits z: (K,).  gradients: (K, ...), those of the logits; r has the shape of one. A class with w_k = 0
+    has no plane; if there is no other, r = 0.
+    """
+    f = logits - logits[answer]
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    norms = np.sqrt((w**2).sum(axis=1))  # (K,), 0 for the answer itself
+    distances = np.full(len(logits), np.inf)
+    np.divide(np.abs(f), norms, out=distances, where=norms > 0)
+    k = distances.argmin()
+    scale = distances[k] / norms[k] if norms[k] > 0 else 0.0
+    return (scale * w[k]).reshape(gradients.shape[1:])
+
+
+def logits_and_gradients(model: Module, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of one image the logits (K,) and their gradients (K, C, H, W): a batch of K copies, a logit of each."""
+    with eval_mode(model):
+        classes = predict(model, x[np.newaxis]).shape[1]
+        copies = Tensor(np.repeat(x[np.newaxis], classes, axis=0), requires_grad=True)
+        logits = model(copies)  # (K, K)
+        each = logits[np.arange(classes), np.arange(classes)]
+        return logits.data[0], grad(each.sum(), copies)
+
+
+def perturbed(
+    model: Module,
+    x: np.ndarray,
+    r: np.ndarray,
+    bounds: Bounds,
+    lam: float | None = None,
+    target: int | None = None,
+) -> Perturbation:
+    """x + r in x's dtype and in the box, and all that is said of it measured on just that."""
+    image = np.clip((x + r).astype(x.dtype), *bounds)
+    r = image - x
+    success = target is not None and bool(predict(model, image[np.newaxis]).argmax() == target)
+    return Perturbation(image, r, float(np.linalg.norm(r.astype(np.float64))), success, lam)
+
+
+# ---- what arguments are
+
+
+def checked_image(model: Module, image: Any, bounds: Bounds) -> np.ndarray:
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    image = np.asarray(image)
+    if image.ndim not in (1, 3):
+        raise ValueError(f"expected one image (C, H, W) or row (D,), got {image.shape}")
+    return checked_images(image[np.newaxis], bounds)[0]
+
+
+def checked_target(model: Module, x: np.ndarray, target: int) -> int:
+    classes = predict(model, x[np.newaxis]).shape[1]
+    if check_int("target", target, 0) >= classes:
+        raise ValueError(f"target must be a class of 0 ... {classes - 1}, got {target}")
+    return int(target)

@@ -1,0 +1,318 @@
+"""FGSM and PGD: their laws under the conditions that they hold under, and examples by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from attacked import (
+    FREE,
+    Trips,
+    affine,
+    batch_of,
+    disturbed,
+    drawn_affine,
+    eps_values,
+    left_untouched,
+    loss_of,
+    network,
+    seeds,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minidl.nn as nn
+from minidl.attack import fgsm, pgd, random_signs, robust_accuracy
+from minidl.attack.fgsm import fgsm_step, loss_gradient, project
+from minidl.nn import Sequential
+
+few = settings(max_examples=25)
+
+
+def several_steps(model, images, labels, eps, **options):
+    return pgd(model, images, labels, eps, steps=3, rng=np.random.default_rng(0), **options)
+
+
+def coins(model, images, labels, eps, **options):
+    return random_signs(model, images, labels, eps, rng=np.random.default_rng(0), **options)
+
+
+ATTACKS = [fgsm, several_steps, coins]
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+
+
+# ---- what every attack keeps
+
+
+@every_attack
+@given(seed=seeds, eps=eps_values, dtype=st.sampled_from([np.float32, np.float64]))
+@few
+def test_what_comes_back_lies_in_the_box_and_within_eps(attack, seed, eps, dtype):
+    images, labels = batch_of(seed, dtype=dtype)
+    changed = attack(network(seed), images, labels, eps)
+    assert changed.dtype == dtype and changed.shape == images.shape
+    assert changed.min() >= 0 and changed.max() <= 1
+    assert np.abs(np.float64(changed) - images).max() <= eps + np.finfo(dtype).eps
+
+
+@every_attack
+@given(seed=seeds)
+@few
+def test_eps_0_changes_nothing(attack, seed):
+    images, labels = batch_of(seed)
+    np.testing.assert_array_equal(attack(network(seed), images, labels, 0), images)
+
+
+@every_attack
+def test_other_bounds_are_kept_as_well(attack):
+    images, labels = batch_of(1)
+    changed = attack(network(1), 10 * images - 5, labels, 2.0, bounds=(-5, 5))
+    assert changed.min() == -5 and changed.max() == 5 and np.abs(changed - (10 * images - 5)).max() > 1.9
+
+
+@every_attack
+def test_the_model_and_the_images_stay_as_they_were(attack):
+    model, (images, labels) = disturbed(network(2)), batch_of(2)
+    with left_untouched(model, images, labels):
+        attack(model, images, labels, 0.1)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_they_do_when_the_model_raises_as_well(at):
+    model, (images, labels) = network(2), batch_of(2)
+    model.add_module("trips", Trips(at))
+    with left_untouched(disturbed(model), images), pytest.raises(RuntimeError, match="tripped"):
+        fgsm(model, images, labels, 0.1)
+
+
+def test_dropout_draws_nothing_and_the_mode_of_the_model_does_not_matter():
+    model, (images, labels) = network(3), batch_of(3)
+    in_training = fgsm(model.train(), images, labels, 0.1)
+    np.testing.assert_array_equal(in_training, fgsm(model.eval(), images, labels, 0.1))
+
+
+# ---- the gradient and its sign
+
+
+@given(seed=seeds)
+@few
+def test_the_gradient_is_that_of_each_images_own_loss(seed):
+    model, (images, labels) = network(seed), batch_of(seed, dtype=np.float64)
+    gradient = loss_gradient(model, images, labels)
+    rng, h = np.random.default_rng(seed), 1e-6
+    direction = rng.normal(size=images.shape)
+    up, down = (loss_of(model, images + sign * h * direction, labels) for sign in (1, -1))
+    expected = (gradient * direction).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose((up - down) / (2 * h), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_many_images_are_attacked_as_each_alone():
+    model, (images, labels) = (
+        network(4),
+        batch_of(4, n=300, dtype=np.float64),
+    )  # more than go through at a time
+    together = fgsm(model, images, labels, 0.1)
+    for i in (0, 255, 256, 299):
+        np.testing.assert_array_equal(together[i], fgsm(model, images[i : i + 1], labels[i : i + 1], 0.1)[0])
+
+
+def test_three_pixels_by_hand():
+    # z = (0, 2 x0 - x1 + 0 x2). For label 0 the loss grows with z1: signs (+, -, 0).
+    model = affine(np.array([[0.0, 0, 0], [2, -1, 0]]), np.zeros(2))
+    x = np.array([[0.5, 0.05, 0.5]])
+    np.testing.assert_allclose(fgsm(model, x, [0], 0.25), [[0.75, 0.0, 0.5]], atol=1e-12)
+    np.testing.assert_allclose(fgsm(model, x, [0], 0.25, targeted=True), [[0.25, 0.3, 0.5]], atol=1e-12)
+    np.testing.assert_allclose(fgsm(model, x, [1], 0.25, targeted=True), [[0.75, 0.0, 0.5]], atol=1e-12)
+
+
+@given(seed=seeds, classes=st.integers(2, 4), eps=st.sampled_from([0.01, 0.1, 1.0]))
+@few
+def test_on_an_affine_model_without_a_box_the_loss_rises_by_at_least_eps_times_the_1_norm(seed, classes, eps):
+    model, rng = drawn_affine(seed, classes), np.random.default_rng([seed, 2])
+    x, labels = rng.normal(size=(3, 6)), rng.integers(0, classes, 3)
+    norms = np.abs(loss_gradient(model, x, labels)).sum(axis=1)
+    rise = loss_of(model, fgsm(model, x, labels, eps, bounds=FREE), labels) - loss_of(model, x, labels)
+    assert (rise >= eps * norms - 1e-9).all()
+    tiny = loss_of(model, fgsm(model, x, labels, 1e-5, bounds=FREE), labels) - loss_of(model, x, labels)
+    np.testing.assert_allclose(tiny, 1e-5 * norms, rtol=1e-2, atol=1e-9)
+
+
+@given(seed=seeds, classes=st.integers(2, 4), eps=st.sampled_from([0.1, 1.0]))
+@few
+def test_the_loss_of_the_target_falls_on_an_affine_model_if_the_step_is_small(seed, classes, eps):
+    model, rng = drawn_affine(seed, classes), np.random.default_rng([seed, 2])
+    x, labels = rng.normal(size=(3, 6)), rng.integers(0, classes, 3)
+    there = fgsm(model, x, labels, eps * 1e-3, targeted=True, bounds=FREE)
+    assert (loss_of(model, there, labels) < loss_of(model, x, labels)).all()
+
+
+@given(seed=seeds, attack=st.sampled_from([fgsm, lambda *a: pgd(*a, steps=3, random_start=False)]))
+@few
+def test_pixels_that_the_loss_does_not_depend_on_stay(seed, attack):
+    rng = np.random.default_rng(seed)
+    weight, unused = rng.normal(size=(3, 6)), rng.random(6) < 0.5
+    weight[:, unused] = 0
+    x = rng.random((2, 6))
+    changed = attack(affine(weight, np.zeros(3)), x, rng.integers(0, 3, 2), 0.1)
+    np.testing.assert_array_equal(changed[:, unused], x[:, unused])
+    assert (changed[:, ~unused] != x[:, ~unused]).all()
+
+
+# ---- projection and several steps
+
+
+def test_a_projection_by_hand():
+    around, x = np.array([0.5, 0.5, 0.5, 0.95, 0.1]), np.array([0.9, 0.2, 0.6, 1.5, -0.5])
+    np.testing.assert_allclose(project(x, around, 0.25), [0.75, 0.25, 0.6, 1.0, 0.0], atol=1e-12)
+
+
+@given(seed=seeds, eps=eps_values, factor=st.sampled_from([1.0, 1.5, 10.0]), targeted=st.booleans())
+@few
+def test_one_step_of_pgd_from_the_image_of_at_least_eps_is_fgsm(seed, eps, factor, targeted):
+    model, (images, labels) = network(seed), batch_of(seed)
+    step = max(factor * eps, 1e-3)
+    once = pgd(model, images, labels, eps, steps=1, step_size=step, random_start=False, targeted=targeted)
+    np.testing.assert_array_equal(once, fgsm(model, images, labels, eps, targeted=targeted))
+
+
+def test_two_steps_of_pgd_by_hand():
+    # z1 = x0, so label 0 pushes x0 up: 0.5 -> 0.6 -> 0.7, cut at 0.5 + 0.15.
+    model = affine(np.array([[0.0], [1.0]]), np.zeros(2))
+    found = pgd(model, np.array([[0.5]]), [0], 0.15, steps=2, step_size=0.1, random_start=False)
+    np.testing.assert_allclose(found, [[0.65]], atol=1e-12)
+
+
+def test_the_default_steps_of_pgd_can_cross_the_ball():
+    # From the worst start, -eps, ten steps of eps / 4 reach +eps, and are cut there.
+    model = affine(np.array([[0.0] * 50, [1.0] * 50]), np.zeros(2))
+    found = pgd(model, np.full((1, 50), 0.5), [0], 0.2, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(found, np.full((1, 50), 0.7), atol=1e-12)
+
+
+def test_a_random_start_is_the_rngs_and_uniform_in_the_ball():
+    flat = affine(np.zeros((2, 4000)), np.zeros(2))  # nothing to follow: what comes back is the start
+    x = np.full((1, 4000), 0.5)
+    first, again, other = (
+        pgd(flat, x, [0], 0.2, steps=1, rng=np.random.default_rng(s)) - x for s in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    quarters = np.histogram(first, bins=4, range=(-0.2, 0.2))[0]
+    assert quarters.sum() == 4000 and (np.abs(quarters - 1000) < 140).all()  # 5 standard deviations
+
+
+def test_random_signs_move_every_pixel_by_eps_and_half_of_them_up():
+    x = np.full((1, 4000), 0.5)
+    moved = random_signs(affine(np.zeros((2, 4000)), np.zeros(2)), x, [0], 0.25, rng=np.random.default_rng(0))
+    assert set(np.unique(moved)) == {0.25, 0.75}
+    assert abs((moved > x).sum() - 2000) < 160
+
+
+# ---- accuracy under attack
+
+
+def test_accuracy_under_attack_by_hand():
+    # z = (0, x - 0.5): class 1 above 0.5. Each image is fooled once eps passes its distance to 0.5.
+    model = affine(np.array([[0.0], [1.0]]), np.array([0.0, -0.5]))
+    x, labels = np.array([[0.6], [0.9], [0.4], [0.75]]), np.array([1, 1, 0, 0])
+    found = robust_accuracy(model, fgsm, x, labels, [0, 0.15, 0.5])
+    np.testing.assert_array_equal(found.eps, [0, 0.15, 0.5])
+    np.testing.assert_allclose(found.accuracy, [0.75, 0.25, 0.0])
+    np.testing.assert_array_equal(found.fooled, [[0, 0, 0, 1], [1, 0, 1, 1], [1, 1, 1, 1]])
+    np.testing.assert_allclose(found.linf, [[0] * 4, [0.15] * 4, [0.5, 0.5, 0.5, 0.25]], atol=1e-12)
+    np.testing.assert_allclose(found.l2, found.linf, atol=1e-12)
+
+
+def test_norms_by_hand():
+    model = affine(np.zeros((2, 4)), np.zeros(2))
+    found = robust_accuracy(model, lambda m, x, y, eps: x + [0.3, 0, 0, -0.4], np.ones((1, 4)), [0], [0.1])
+    np.testing.assert_allclose([found.linf[0, 0], found.l2[0, 0]], [0.4, 0.5])
+
+
+@given(seed=seeds)
+@few
+def test_the_best_of_all_smaller_eps_never_falls(seed):
+    fooled_at = np.random.default_rng(seed).random((4, 5)) < 0.3
+    model = affine(np.array([[0.0], [1.0]]), np.array([0.0, -0.5]))
+
+    def fickle(model, images, labels, eps):
+        return np.where(fooled_at[round(eps)][:, None], 0.0, 1.0)
+
+    found = robust_accuracy(model, fickle, np.ones((5, 1)), np.ones(5, int), [0, 1, 2, 3])
+    np.testing.assert_array_equal(found.fooled, fooled_at)
+    for e in range(4):
+        np.testing.assert_array_equal(found.best_of[e], fooled_at[: e + 1].any(axis=0))
+
+
+# ---- bad input
+
+CALLS = [lambda *a, **k: fgsm(*a, **k), lambda *a, **k: pgd(*a, **k), lambda *a, **k: random_signs(*a, **k)]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"eps": -0.1}, ValueError, "eps must be finite and at least 0, got -0.1"),
+        ({"eps": math.nan}, ValueError, "eps must be"),
+        ({"eps": "0.1"}, TypeError, "eps must be a number"),
+        ({"images": np.full((3, 2, 4, 4), 1.5)}, ValueError, r"within bounds \[0, 1\], got 1.5 ... 1.5"),
+        ({"images": np.full((3, 2, 4, 4), np.nan)}, ValueError, "finite"),
+        ({"images": np.zeros((0, 2, 4, 4))}, ValueError, r"not empty, got \(0, 2, 4, 4\)"),
+        ({"images": np.array(["a"])}, TypeError, "array of numbers"),
+        ({"labels": [0, 1]}, ValueError, r"images \(3, 2, 4, 4\) need labels \(3,\), got \(2,\)"),
+        ({"labels": [0, 1, 3]}, ValueError, "labels must be in 0 ... 2"),
+        ({"labels": [0.0, 1.0, 2.0]}, TypeError, "labels must be integers"),
+        ({"bounds": (1, 0)}, ValueError, "low < high"),
+        ({"bounds": 1}, TypeError, "pair"),
+        ({"model": np.sum}, TypeError, "model must be a Module"),
+    ],
+)
+def test_a_bad_argument_is_named(call, change, error, message):
+    images, labels = batch_of(0)
+    arguments = {"model": network(0), "images": images, "labels": labels, "eps": 0.1} | change
+    with pytest.raises(error, match=message):
+        call(arguments.pop("model"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps must be at least 1"),
+        ({"step_size": 0}, ValueError, "step_size must be above 0"),
+        ({"rng": 1}, TypeError, "rng must be"),
+    ],
+)
+def test_a_bad_argument_of_pgd_is_named(options, error, message):
+    with pytest.raises(error, match=message):
+        pgd(network(0), *batch_of(0), 0.1, **options)
+
+
+@pytest.mark.parametrize(
+    ("attack", "eps_list", "error", "message"),
+    [
+        (fgsm, [], ValueError, "rising and not empty"),
+        (fgsm, [0.1, 0.1], ValueError, "rising"),
+        (fgsm, [-0.1], ValueError, "at least 0"),
+        ("fgsm", [0.1], TypeError, "attack must be a function"),
+        (
+            lambda m, x, y, eps: x[:1],
+            [0.1],
+            ValueError,
+            r"must return images \(3, 2, 4, 4\), got \(1, 2, 4, 4\)",
+        ),
+    ],
+)
+def test_a_bad_argument_of_robust_accuracy_is_named(attack, eps_list, error, message):
+    with pytest.raises(error, match=message):
+        robust_accuracy(network(0), attack, *batch_of(0), eps_list)
+
+
+def test_a_model_that_has_diverged_is_refused():
+    model = Sequential({"flatten": nn.Flatten(), "head": nn.Linear(32, 3)})
+    model.head.weight.data[0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite"):
+        fgsm(model, *batch_of(0), 0.1)
+
+
+def test_a_step_without_a_gradient_has_no_direction():
+    assert fgsm_step(np.array([0.5]), np.array([0.0]), 0.1).tolist() == [0.5]

@@ -1,0 +1,254 @@
+"""The smallest perturbations: their laws under the conditions that they hold under, and examples by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from attacked import FREE, Trips, affine, batch_of, disturbed, drawn_affine, left_untouched, network, seeds
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from minidl import Tensor, grad
+from minidl.attack import deepfool, minimal_perturbation
+from minidl.attack.minimal import boundary_step, logits_and_gradients, penalised_loss
+from minidl.train import predict
+
+few, fewer = settings(max_examples=20), settings(max_examples=10)
+
+
+def binary_case(seed):
+    """An affine model of two classes, a row, the class that it is not, w = w_other - w_answer, its margin."""
+    model, x = drawn_affine(seed, 2), np.random.default_rng([seed, 2]).normal(size=6)
+    z = predict(model, x[np.newaxis])[0]
+    other = int(z.argmin())
+    w = model.head.weight.data[other] - model.head.weight.data[1 - other]
+    return model, x, other, w.astype(np.float64), float(z.max() - z.min())
+
+
+# ---- by optimisation
+
+
+@given(seed=seeds)
+@few
+def test_on_an_affine_binary_model_without_a_box_the_norm_is_the_margin_over_the_norm_of_w(seed):
+    model, x, other, w, margin = binary_case(seed)
+    found = minimal_perturbation(model, x, other, bounds=FREE)
+    assert found.success
+    np.testing.assert_allclose(found.norm, margin / np.linalg.norm(w), rtol=1e-3)
+    np.testing.assert_allclose(found.r, margin / (w @ w) * w, atol=2e-3 * found.norm)
+
+
+@given(seed=seeds, classes=st.integers(2, 4))
+@few
+def test_on_an_affine_model_the_norm_does_not_rise_with_lambda(seed, classes):
+    model, x = drawn_affine(seed, classes), np.random.default_rng([seed, 2]).random(6)
+    norms = [minimal_perturbation(model, x, 0, lam=lam).norm for lam in (0.01, 0.1, 1.0, 10.0)]
+    assert all(b <= a * (1 + 1e-3) + 1e-6 for a, b in zip(norms, norms[1:], strict=False)), norms
+
+
+@given(seed=seeds, lam=st.sampled_from([0.05, 0.5, 5.0]))
+@few
+def test_for_a_given_lambda_no_random_neighbour_is_better_on_an_affine_model(seed, lam):
+    model, rng = drawn_affine(seed, 3), np.random.default_rng([seed, 2])
+    x = rng.random(6)
+    found = minimal_perturbation(model, x, 1, lam=lam)
+
+    def objective(r):
+        z = predict(model, (x + r)[np.newaxis])[0]
+        return np.log(np.exp(z - z.max()).sum()) + z.max() - z[1] + lam * (r**2).sum()
+
+    best = objective(found.r)
+    for size in (0.3, 0.03, 0.003):
+        for _ in range(5):
+            near = np.clip(x + found.r + size * rng.normal(size=6), 0, 1) - x
+            assert best <= objective(near) + 1e-5
+
+
+@given(seed=seeds, target=st.integers(0, 2))
+@fewer
+def test_what_is_said_of_it_holds_for_the_image_that_comes_back(seed, target):
+    model, (images, _) = network(seed), batch_of(seed)
+    found = minimal_perturbation(model, images[0], target)
+    assert found.image.dtype == np.float32 and found.image.shape == found.r.shape == images[0].shape
+    assert found.image.min() >= 0 and found.image.max() <= 1
+    np.testing.assert_allclose(images[0] + found.r, found.image, atol=1e-7)
+    np.testing.assert_allclose(found.norm, np.sqrt((np.float64(found.r) ** 2).sum()), rtol=1e-6)
+    assert found.success == (predict(model, found.image[np.newaxis]).argmax() == target)
+
+
+def test_two_pixels_by_hand():
+    # z = (0, 3 x0 + 4 x1 - 2.5). From the origin the plane z1 = 0 is 0.5 away, at (0.3, 0.4).
+    model = affine(np.array([[0.0, 0], [3, 4]]), np.array([0, -2.5]))
+    found = minimal_perturbation(model, np.zeros(2), 1)
+    np.testing.assert_allclose(found.image, [0.3, 0.4], atol=1e-3)
+    np.testing.assert_allclose(found.norm, 0.5, rtol=1e-3)
+
+
+def test_the_box_makes_the_way_longer_by_hand():
+    # Within 0 <= x1 <= 0.25 the nearest point of 3 x0 + 4 x1 = 2.5 is (0.5, 0.25).
+    model = affine(np.array([[0.0, 0], [3, 4]]), np.array([0, -2.5]))
+    found = minimal_perturbation(model, np.array([0.25, 0.25]), 1, bounds=(-1, 0.25))
+    assert not found.success  # x0 may not pass 0.25 either: 3/4 + 1 < 2.5
+    found = minimal_perturbation(model, np.array([0.0, 1.0]), 0, bounds=(0, 1))
+    np.testing.assert_allclose(found.image, [0, 0.625], atol=1e-3)  # x0 < 0 would be shorter
+
+
+def test_an_image_that_is_the_target_already_stays():
+    model, x, other, *_ = binary_case(0)
+    found = minimal_perturbation(model, x, 1 - other, bounds=FREE)
+    assert found.success and found.norm == 0 and found.lam == math.inf
+    np.testing.assert_array_equal(found.image, x)
+
+
+def test_a_target_out_of_reach_is_no_success():
+    model = affine(np.zeros((2, 3)), np.array([1.0, 0.0]))
+    found = minimal_perturbation(model, np.full(3, 0.5), 1)
+    assert not found.success and found.norm == 0 and found.lam <= 1e-6
+
+
+def test_the_penalised_loss_and_its_gradients_by_hand():
+    logits, r = Tensor([0.0, 0.0], requires_grad=True), Tensor([[3.0, 4.0]], requires_grad=True)
+    loss = penalised_loss(logits, r, 1, 0.1)
+    np.testing.assert_allclose(loss.item(), np.log(2) + 2.5, rtol=1e-6)
+    by_logits, by_r = grad(loss, [logits, r])
+    np.testing.assert_allclose(by_logits, [0.5, -0.5], rtol=1e-6)  # p - one-hot
+    np.testing.assert_allclose(by_r, [[0.6, 0.8]], rtol=1e-6)  # 2 lam r
+
+
+# ---- DeepFool
+
+
+@given(seed=seeds, overshoot=st.sampled_from([0.02, 0.1]))
+@few
+def test_deepfool_on_an_affine_binary_model_goes_straight_over_the_plane(seed, overshoot):
+    model, x, _, w, margin = binary_case(seed)
+    found = deepfool(model, x, overshoot=overshoot, bounds=FREE)
+    assert found.success
+    np.testing.assert_allclose(found.r, (1 + overshoot) * margin / (w @ w) * w, rtol=1e-5, atol=1e-9)
+
+
+@given(seed=seeds, classes=st.integers(3, 5))
+@few
+def test_deepfool_on_an_affine_model_goes_to_the_nearest_of_the_planes(seed, classes):
+    model, x = drawn_affine(seed, classes), np.random.default_rng([seed, 2]).normal(size=6)
+    z = predict(model, x[np.newaxis])[0]
+    answer, weight = z.argmax(), np.float64(model.head.weight.data)
+    others = [k for k in range(classes) if k != answer]
+    distances = [(z[answer] - z[k]) / np.linalg.norm(weight[k] - weight[answer]) for k in others]
+    assume(min(distances) > 1e-3)
+    np.testing.assert_allclose(deepfool(model, x, bounds=FREE).norm, 1.02 * min(distances), rtol=1e-5)
+
+
+@given(seed=seeds)
+@fewer
+def test_deepfool_succeeds_in_the_box_where_pixels_lie_on_its_faces(seed):
+    model, (images, _) = network(seed), batch_of(seed)
+    found = deepfool(model, images[0])
+    assert found.image.min() >= 0 and found.image.max() <= 1 and found.lam is None
+    changed = predict(model, found.image[np.newaxis]).argmax() != predict(model, images[:1]).argmax()
+    assert found.success == changed
+    everywhere = np.random.default_rng(0).integers(0, 2, (200, *images[0].shape))  # corners of the box
+    if len(np.unique(predict(model, everywhere).argmax(axis=1))) > 1:
+        assert found.success
+
+
+@given(seed=seeds)
+@fewer
+def test_on_an_affine_binary_model_deepfool_is_longer_than_optimisation_by_its_overshoot(seed):
+    model, x, other, *_ = binary_case(seed)
+    quick, best = deepfool(model, x, bounds=FREE), minimal_perturbation(model, x, other, bounds=FREE)
+    np.testing.assert_allclose(quick.norm, 1.02 * best.norm, rtol=1e-3)
+
+
+@given(seed=seeds, classes=st.integers(3, 5))
+@fewer
+def test_on_an_affine_model_of_more_classes_optimisation_comes_near_the_distance_to_the_target(seed, classes):
+    from scipy.optimize import minimize  # which solves what the search only approximates
+
+    model, x = drawn_affine(seed, classes), np.random.default_rng([seed, 2]).normal(size=6)
+    W, b = (np.float64(parameter.data) for parameter in (model.head.weight, model.head.bias))
+    target = int((W @ x + b).argsort()[-2])
+    planes = {"type": "ineq", "fun": lambda r: (W[target] - W) @ (x + r) + b[target] - b}
+    nearest = minimize(lambda r: r @ r, np.zeros(6), constraints=planes, method="SLSQP")
+    assume(nearest.success)
+    norm = minimal_perturbation(model, x, target, bounds=FREE).norm
+    assert np.sqrt(nearest.fun) * (1 - 1e-4) <= norm <= 1.3 * np.sqrt(nearest.fun)
+
+
+def test_a_boundary_step_by_hand():
+    # f = (0, -5, -3) and w = (0, (3, 4), (0, 1)): the planes are 1 and 3 away.
+    step = boundary_step(np.array([5.0, 0, 2]), np.array([[1.0, 1], [4, 5], [1, 2]]), 0)
+    np.testing.assert_allclose(step, [0.6, 0.8])
+
+
+def test_a_boundary_step_without_a_boundary_is_none():
+    np.testing.assert_array_equal(
+        boundary_step(np.array([5.0, 0]), np.ones((2, 1, 2, 2)), 0), np.zeros((1, 2, 2))
+    )
+
+
+def test_the_gradients_of_an_affine_models_logits_are_its_rows():
+    model, x = drawn_affine(3, 4), np.ones(6)
+    logits, gradients = logits_and_gradients(model, x)
+    np.testing.assert_allclose(gradients, model.head.weight.data, rtol=1e-6)
+    np.testing.assert_allclose(logits, model.head.weight.data.sum(axis=1) + model.head.bias.data, rtol=1e-6)
+
+
+# ---- what stays, and bad input
+
+
+def toward_one(model, image):
+    return minimal_perturbation(model, image, 1, lam=1.0)
+
+
+@pytest.mark.parametrize("method", [toward_one, deepfool])
+def test_the_model_and_the_image_stay_as_they_were(method):
+    model, (images, _) = disturbed(network(2)), batch_of(2)
+    with left_untouched(model, images):
+        method(model, images[0])
+
+
+@pytest.mark.parametrize("method", [toward_one, deepfool])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_they_do_when_the_model_raises_as_well(method, at):
+    model, (images, _) = network(2), batch_of(2)
+    model.add_module("trips", Trips(at))
+    with left_untouched(disturbed(model), images), pytest.raises(RuntimeError, match="tripped"):
+        method(model, images[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"image": np.zeros((1, 2, 4, 4))},
+            ValueError,
+            r"one image \(C, H, W\) or row \(D,\), got \(1, 2, 4, 4\)",
+        ),
+        ({"image": np.full((2, 4, 4), 2.0)}, ValueError, "within bounds"),
+        ({"target": 3}, ValueError, "target must be a class of 0 ... 2, got 3"),
+        ({"target": -1}, ValueError, "target must be at least 0"),
+        ({"target": 1.0}, TypeError, "target must be an integer"),
+        ({"lam": 0}, ValueError, "lam must be above 0"),
+        ({"lam": math.inf}, ValueError, "lam must be finite"),
+        ({"bounds": (0, 0)}, ValueError, "low < high"),
+        ({"model": None}, TypeError, "model must be a Module"),
+    ],
+)
+def test_a_bad_argument_of_minimal_perturbation_is_named(change, error, message):
+    arguments = {"model": network(0), "image": batch_of(0)[0][0], "target": 1} | change
+    with pytest.raises(error, match=message):
+        minimal_perturbation(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps must be at least 1"),
+        ({"overshoot": -0.1}, ValueError, "overshoot must be finite and at least 0"),
+        ({"bounds": (0, 0.1)}, ValueError, "within bounds"),
+    ],
+)
+def test_a_bad_argument_of_deepfool_is_named(options, error, message):
+    with pytest.raises(error, match=message):
+        deepfool(network(0), batch_of(0)[0][0], **options)
