@@ -210,7 +210,7 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
 
 
 def strongest_units(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each map of (N, C, H, W) the largest value (N, C) and its place p, q (N, C, 2); of equals the first."""
+    """Of each map (N, C, H, W) the largest value (N, C) and its place p, q (N, C, 2): the first of equals."""
     n, c, height, width = activations.shape
     flat = activations.reshape(n, c, height * width)
     return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)

@@ -1,0 +1,321 @@
+"""Exercises of lesson 13: sure and wrong, shape or texture, what a unit sees, and what excites it."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.explain import classes as by_class
+from minidl.explain import cues, patches
+
+# ---- 13.1 confident_mistakes
+
+mistakes = Exercise(
+    "13.1",
+    by_class.confident_mistakes,
+    points=1,
+    hints=(
+        "First which rows are wrong, then which of those are the surest. The right ones never come in.",
+        "The answer is the row's argmax, its confidence the row's max. Sort the numbers of the wrong rows.",
+        'wrong = np.flatnonzero(...); wrong[np.argsort(-confidence[wrong], kind="stable")][:k]',
+    ),
+)
+
+ROWS = np.array([[0.75, 0.25, 0.0], [0.0, 0.25, 0.75], [0.25, 0.5, 0.25], [0.0, 1.0, 0.0], [0.5, 0.25, 0.25]])
+
+
+@st.composite
+def answered(draw):
+    """probabilities (N, 3), often with ties, labels (N,) and k."""
+    numbers = draw(st.lists(st.integers(0, 4), min_size=1, max_size=8))
+    given_labels = draw(st.lists(st.integers(0, 2), min_size=len(numbers), max_size=len(numbers)))
+    return ROWS[numbers], np.array(given_labels), draw(st.integers(1, 8))
+
+
+@mistakes.law("of five answers, wrong with 0.75, 0.5 and 1.0, the surest two are numbers 3 and 1")
+def worked_mistakes(confident_mistakes):
+    labels = np.array([0, 0, 2, 0, 0])
+    assert_equal(confident_mistakes(ROWS, labels, 2), np.array([3, 1]))
+    assert_equal(confident_mistakes(ROWS, labels, 9), np.array([3, 1, 2]))
+
+
+@mistakes.law("only wrong answers are chosen, and as many as there are, up to k")
+@given(case=answered())
+def only_mistakes(confident_mistakes, case):
+    p, labels, k = case
+    found = np.array(confident_mistakes(p, labels, k), dtype=int)
+    right = p.argmax(axis=1) == labels
+    assert_equal(right[found], np.zeros(len(found), bool))
+    assert_equal(len(found), int(min(k, (~right).sum())))
+
+
+@mistakes.law("the confidence falls, and no mistake left out was surer")
+@given(case=answered())
+def the_surest(confident_mistakes, case):
+    p, labels, k = case
+    found = np.array(confident_mistakes(p, labels, k), dtype=int)
+    wrong = p.argmax(axis=1) != labels
+    assert_equal(p.max(axis=1)[found], np.sort(p.max(axis=1)[wrong])[::-1][:k])
+
+
+@mistakes.law("of equally sure ones the first comes first, so k are the first of k + 1")
+@given(case=answered())
+def nested(confident_mistakes, case):
+    p, labels, k = case
+    same = np.tile(p[:1], (len(p), 1))  # all equally sure
+    all_wrong = np.flatnonzero(same.argmax(axis=1) != labels)
+    assert_equal(confident_mistakes(same, labels, k), all_wrong[:k])
+    assert_equal(confident_mistakes(p, labels, k), confident_mistakes(p, labels, k + 1)[:k])
+
+
+@mistakes.mistake("took the lowest probability of the label", breaks=mistakes.laws[0].text)
+def highest_loss(probabilities, labels, k):
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    own = probabilities[wrong, labels[wrong]]
+    return wrong[np.argsort(-own, kind="stable")][:k]
+
+
+@mistakes.mistake("took the surest k and then dropped the right ones", breaks=mistakes.laws[1].text)
+def drops_after(probabilities, labels, k):
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable")[:k]
+    return surest[probabilities.argmax(axis=1)[surest] != labels[surest]]
+
+
+@mistakes.mistake("reversed a rising sort, and with it the ties", breaks=mistakes.laws[3].text)
+def reversed_ties(probabilities, labels, k):
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(probabilities.max(axis=1)[wrong], kind="stable")][::-1][:k]
+
+
+# ---- 13.2 cue_counts
+
+counts = Exercise(
+    "13.2",
+    cues.cue_counts,
+    points=1,
+    hints=(
+        "An answer agrees with the shape, with the texture, or with neither. Count the first two.",
+        "Both counts go by the class of the shape: which shape was shown, and what won there.",
+        "np.bincount(shape_labels[predicted == texture_labels], minlength=classes), and the same for shape",
+    ),
+)
+
+CLASSES = 4
+PAIRS = [(s, t) for s in range(CLASSES) for t in range(CLASSES) if s != t]
+
+
+@st.composite
+def conflicts(draw):
+    """predicted, shape_labels, texture_labels, classes."""
+    rows = draw(st.lists(st.tuples(st.sampled_from(PAIRS), st.integers(0, CLASSES - 1)), max_size=10))
+    columns = [[pair[0] for pair, _ in rows], [pair[1] for pair, _ in rows], [answer for _, answer in rows]]
+    shapes, textures, predicted = (np.array(column, dtype=np.int64) for column in columns)
+    return predicted, shapes, textures, CLASSES
+
+
+@counts.law("three images with shape 0: answered by shape, by texture, by neither: 1 and 1, of class 0")
+def worked_counts(cue_counts):
+    shapes, textures, predicted = np.array([0, 0, 0]), np.array([1, 2, 1]), np.array([0, 2, 3])
+    by_shape, by_texture = cue_counts(predicted, shapes, textures, 4)
+    assert_equal(by_shape, np.array([1, 0, 0, 0]))
+    assert_equal(by_texture, np.array([1, 0, 0, 0]))
+
+
+@counts.law("who always answers the shape has no texture counts, and the shapes' numbers as the others")
+@given(case=conflicts())
+def all_by_shape(cue_counts, case):
+    _, shapes, textures, classes = case
+    by_shape, by_texture = cue_counts(shapes, shapes, textures, classes)
+    assert_equal(by_shape, np.array([(shapes == k).sum() for k in range(classes)]))
+    assert_equal(by_texture, np.zeros(classes, int))
+
+
+@counts.law("who always answers the texture is counted by the shape that was shown all the same")
+@given(case=conflicts())
+def all_by_texture(cue_counts, case):
+    _, shapes, textures, classes = case
+    by_shape, by_texture = cue_counts(textures, shapes, textures, classes)
+    assert_equal(by_shape, np.zeros(classes, int))
+    assert_equal(by_texture, np.array([(shapes == k).sum() for k in range(classes)]))
+
+
+@counts.law("together they count each image once that is answered by either")
+@given(case=conflicts())
+def each_once(cue_counts, case):
+    predicted, shapes, textures, classes = case
+    by_shape, by_texture = cue_counts(*case)
+    either = (predicted == shapes) | (predicted == textures)
+    assert_equal(by_shape + by_texture, np.array([(shapes[either] == k).sum() for k in range(classes)]))
+
+
+@counts.mistake("counted texture answers by the texture's class", breaks=counts.laws[2].text)
+def by_own_class(predicted, shape_labels, texture_labels, classes):
+    by_shape, _ = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
+    return by_shape, np.bincount(texture_labels[predicted == texture_labels], minlength=classes)
+
+
+@counts.mistake("took every answer that is not the shape for the texture", breaks=counts.laws[0].text)
+def all_others(predicted, shape_labels, texture_labels, classes):
+    by_shape, _ = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
+    return by_shape, np.bincount(shape_labels[predicted != shape_labels], minlength=classes)
+
+
+@counts.mistake("left out classes that nothing was counted for", breaks=counts.laws[0].text)
+def too_short(predicted, shape_labels, texture_labels, classes):
+    by_shape, by_texture = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
+    return by_shape[by_shape > 0], by_texture[by_texture > 0]
+
+
+# ---- 13.3 through_window
+
+seen = Exercise(
+    "13.3",
+    patches.through_window,
+    points=2,
+    hints=(
+        "A window's last unit lies dilation (kernel - 1) units after its first. How many pixels are that?",
+        "Units are ``step`` pixels apart: the window reaches so many steps further; padding begins earlier.",
+        "Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)",
+    ),
+)
+
+spans = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(-6, 2))
+window_layers = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3))
+
+
+@seen.law("3x3 padded by 1, then pooling by 2, then 3x3 padded by 1: (3, 1, -1), (4, 2, -1), (8, 2, -3)")
+def worked_spans(through_window):
+    first = through_window(patches.ONE_PIXEL, 3, 1, 1)
+    assert_equal(tuple(first), (3, 1, -1))
+    pooled = through_window(patches.Span(3, 1, -1), 2, 2, 0)
+    assert_equal(tuple(pooled), (4, 2, -1))
+    assert_equal(tuple(through_window(patches.Span(4, 2, -1), 3, 1, 1)), (8, 2, -3))
+
+
+@seen.law("window p begins where the first of its units begins, p stride - padding")
+@given(span=spans, layer=window_layers, p=st.integers(0, 4))
+def begins_with_the_first(through_window, span, layer, p):
+    _, stride, padding, _ = layer
+    _, step, start = through_window(patches.Span(*span), *layer)
+    assert_equal(start + p * step, span[2] + (p * stride - padding) * span[1])
+
+
+@seen.law("it ends where the last of its units ends")
+@given(span=spans, layer=window_layers, p=st.integers(0, 4))
+def ends_with_the_last(through_window, span, layer, p):
+    kernel, stride, padding, dilation = layer
+    size, step, start = through_window(patches.Span(*span), *layer)
+    last = p * stride - padding + dilation * (kernel - 1)  # of the units in the window
+    assert_equal(start + p * step + size, span[2] + last * span[1] + span[0])
+
+
+@seen.law("a window of one unit, unpadded, in steps of one, sees what the unit sees")
+@given(span=spans, dilation=st.integers(1, 3))
+def one_unit(through_window, span, dilation):
+    assert_equal(tuple(through_window(patches.Span(*span), 1, 1, 0, dilation)), span)
+
+
+@seen.law("two windows of 3 are one of 5, three are one of 7")
+@given(span=spans)
+def stacked(through_window, span):
+    two = through_window(through_window(patches.Span(*span), 3, 1, 1), 3, 1, 1)
+    assert_equal(tuple(two), tuple(through_window(patches.Span(*span), 5, 1, 2)))
+    three = through_window(patches.Span(*two), 3, 1, 1)
+    assert_equal(tuple(three), tuple(through_window(patches.Span(*span), 7, 1, 3)))
+
+
+@seen.mistake("counted the window in pixels, not in steps", breaks=seen.laws[0].text)
+def forgot_the_step(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(size + dilation * (kernel - 1), stride * step, start - padding * step)
+
+
+@seen.mistake("multiplied by the stride of this layer already", breaks=seen.laws[0].text)
+def stride_too_early(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(
+        size + dilation * (kernel - 1) * stride * step, stride * step, start - padding * stride * step
+    )
+
+
+@seen.mistake("forgot the dilation", breaks=seen.laws[2].text)
+def forgot_dilation(span, kernel, stride, padding, dilation=1):
+    return patches.through_window(span, kernel, stride, padding)
+
+
+@seen.mistake("took the kernel for its reach", breaks=seen.laws[0].text)
+def one_too_far(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(size + dilation * kernel * step, stride * step, start - padding * step)
+
+
+# ---- 13.4 strongest_units
+
+strongest = Exercise(
+    "13.4",
+    patches.strongest_units,
+    points=2,
+    hints=(
+        "For each image and channel there is one map. Where is it largest?",
+        "argmax over a flattened map gives one number: divided by the width the row, the rest the column.",
+        "flat = a.reshape(n, c, -1); np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)",
+    ),
+)
+
+maps = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)))
+
+
+@strongest.law("[[1, 5, 2], [0, 4, 3]] is largest at (0, 1), and a map below zero has a largest value too")
+def worked_strongest(strongest_units):
+    activations = np.array([[[[1.0, 5.0, 2.0], [0.0, 4.0, 3.0]], [[-3.0, -2.0, -9.0], [-1.0, -4.0, -5.0]]]])
+    values, places = strongest_units(activations)
+    assert_close(values, [[5.0, -1.0]])
+    assert_equal(places, np.array([[[0, 1], [1, 0]]]))
+
+
+@strongest.law("the value is at the place, and nothing in the map is above it")
+@given(activations=maps)
+def is_the_largest(strongest_units, activations):
+    values, places = strongest_units(activations)
+    for n, t in np.ndindex(activations.shape[:2]):
+        p, q = places[n][t]
+        assert_equal(float(activations[n, t, p, q]), float(activations[n, t].max()))
+        assert_equal(float(values[n][t]), float(activations[n, t].max()))
+
+
+@strongest.law("of equals the first is taken, in reading order")
+@given(activations=maps)
+def first_of_equals(strongest_units, activations):
+    _, places = strongest_units(np.round(activations / 2))
+    for n, t in np.ndindex(activations.shape[:2]):
+        one = np.round(activations[n, t] / 2)
+        assert_equal(tuple(map(int, places[n][t])), tuple(map(int, np.argwhere(one == one.max())[0])))
+
+
+@strongest.law("each image and channel has its own: shapes (N, C) and (N, C, 2)")
+@given(activations=maps)
+def one_for_each(strongest_units, activations):
+    values, places = strongest_units(activations)
+    assert_equal(np.shape(values), activations.shape[:2])
+    assert_equal(np.shape(places), (*activations.shape[:2], 2))
+
+
+@strongest.mistake("divided by the height", breaks=strongest.laws[0].text)
+def by_height(activations):
+    n, c, height, width = activations.shape
+    flat = activations.reshape(n, c, height * width)
+    return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), height), axis=2)
+
+
+@strongest.mistake("column before row", breaks=strongest.laws[0].text)
+def column_first(activations):
+    values, places = patches.strongest_units(activations)
+    return values, places[:, :, ::-1]
+
+
+@strongest.mistake("took the largest magnitude", breaks=strongest.laws[0].text)
+def by_magnitude(activations):
+    values, places = patches.strongest_units(np.abs(activations))
+    return values, places
