@@ -192,7 +192,14 @@ def checked_batch(model: Module, images: Any, labels: Any, bounds: Bounds) -> tu
     images, labels = checked_images(images, bounds), np.asarray(labels)
     if labels.shape != images.shape[:1]:
         raise ValueError(f"images {images.shape} need labels {images.shape[:1]}, got {labels.shape}")
-    return images, check_labels(labels, predict(model, images[:1]).shape[1])
+    return images, check_labels(labels, class_count(model, images))
+
+
+def class_count(model: Module, images: np.ndarray) -> int:
+    logits = predict(model, images[:1])
+    if logits.ndim != 2:
+        raise ValueError(f"the model must give logits (N, K), got {logits.shape} for one image")
+    return logits.shape[1]
 
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:

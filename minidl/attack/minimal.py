@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.attack.fgsm import Bounds, checked_images
+from minidl.attack.fgsm import Bounds, checked_images, class_count
 from minidl.engine import jit
 from minidl.engine.backward import grad
 from minidl.engine.checks import check_int, check_number, positive_int, positive_number
@@ -182,7 +182,7 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
 def logits_and_gradients(model: Module, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of one image the logits (K,) and their gradients (K, C, H, W): a batch of K copies, a logit of each."""
     with eval_mode(model):
-        classes = predict(model, x[np.newaxis]).shape[1]
+        classes = class_count(model, x[np.newaxis])
         copies = Tensor(np.repeat(x[np.newaxis], classes, axis=0), requires_grad=True)
         logits = model(copies)  # (K, K)
         each = logits[np.arange(classes), np.arange(classes)]
@@ -217,7 +217,7 @@ def checked_image(model: Module, image: Any, bounds: Bounds) -> np.ndarray:
 
 
 def checked_target(model: Module, x: np.ndarray, target: int) -> int:
-    classes = predict(model, x[np.newaxis]).shape[1]
+    classes = class_count(model, x[np.newaxis])
     if check_int("target", target, 0) >= classes:
         raise ValueError(f"target must be a class of 0 ... {classes - 1}, got {target}")
     return int(target)

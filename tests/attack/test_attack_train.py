@@ -101,8 +101,8 @@ def test_adversarial_training_withstands_more_than_fit_where_a_weak_pixel_tempts
     images = np.clip(images + rng.normal(0, 0.05, images.shape), 0, 1).astype(np.float32)
     plain, hardened = (mlp(201, (), 2, rng=generator()) for _ in range(2))
     for model, train in ((plain, fit), (hardened, partial(adversarial_training, eps=0.2))):
-        optimizer = Adam(model.parameters(), lr=0.1)
-        train(model, (images, labels), epochs=10, optimizer=optimizer, rng=generator())
+        optimizer = Adam(model.parameters(), lr=0.03)
+        train(model, (images, labels), epochs=30, optimizer=optimizer, rng=generator())
 
     def under(model):
         return robust_accuracy(model, fgsm, images, labels, [0.2]).accuracy[0]

@@ -314,5 +314,10 @@ def test_a_model_that_has_diverged_is_refused():
         fgsm(model, *batch_of(0), 0.1)
 
 
+def test_a_model_that_does_not_give_logits_is_refused():
+    with pytest.raises(ValueError, match=r"logits \(N, K\), got \(1, 2, 4, 4\)"):
+        fgsm(nn.ReLU(), *batch_of(0), 0.1)
+
+
 def test_a_step_without_a_gradient_has_no_direction():
     assert fgsm_step(np.array([0.5]), np.array([0.0]), 0.1).tolist() == [0.5]

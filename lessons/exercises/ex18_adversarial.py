@@ -1,0 +1,337 @@
+"""Exercises of lesson 18: the step by the sign, the way back into the ball, a penalised loss, a boundary."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.attack.fgsm import fgsm_step, project
+from minidl.attack.minimal import boundary_step, penalised_loss
+from minidl.classroom.compare import assert_close, assert_dtype, assert_gradients
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, quarters
+
+# The three pixels that lesson 18 works out, and the gradient of their loss.
+PIXELS = np.array([0.5, 0.75, 0.5])
+GRADIENT = np.array([-2.0, 1.0, 0.0])
+FREE = (-np.inf, np.inf)
+eps_values = st.sampled_from([0.25, 0.0, 0.5, 1.0, 0.125])
+
+
+@st.composite
+def pictures(draw):
+    """Images in [0, 1] and a gradient of their shape, zeros among its values."""
+    shape = draw(st.sampled_from([(4,), (2, 3), (2, 1, 2, 2)]))
+    return draw(arrays(shape, 0, 1)), draw(arrays(shape))
+
+
+# ---- 18.1 fgsm_step
+
+step = Exercise(
+    "18.1",
+    fgsm_step,
+    points=1,
+    hints=(
+        "Every pixel moves by eps, in the direction in which the loss grows: that is the gradient's sign.",
+        "Towards a target the loss should fall: the other direction. np.clip keeps the pixels in the box.",
+        "np.clip(images + eps * np.sign(gradient), *bounds), and with a minus if targeted",
+    ),
+)
+
+
+@step.law("(0.5, 0.75, 0.5) with gradient (-2, 1, 0) and eps 0.375 becomes (0.125, 1, 0.5)")
+def worked_step(fgsm_step):
+    assert_close(fgsm_step(PIXELS, GRADIENT, 0.375), [0.125, 1.0, 0.5])
+
+
+@step.law("towards a target it becomes (0.875, 0.375, 0.5)")
+def worked_targeted_step(fgsm_step):
+    assert_close(fgsm_step(PIXELS, GRADIENT, 0.375, targeted=True), [0.875, 0.375, 0.5])
+
+
+@step.law("without a box the linearised loss g · (x' - x) grows by eps times the sum of |g|")
+@given(case=pictures(), eps=eps_values)
+def best_of_linear_steps(fgsm_step, case, eps):
+    x, g = case
+    rise = (g * (fgsm_step(x, g, eps, bounds=FREE) - x)).sum()
+    assert_close(rise, eps * float(np.abs(g).sum()))
+
+
+@step.law("only the gradient's signs matter, not how large it is")
+@given(case=pictures(), eps=eps_values)
+def only_signs(fgsm_step, case, eps):
+    x, g = case
+    assert_close(fgsm_step(x, 0.125 * g, eps), fgsm_step(x, g, eps))
+
+
+@step.law("where the gradient is 0 nothing moves")
+@given(case=pictures(), eps=eps_values, targeted=st.booleans())
+def zero_stays(fgsm_step, case, eps, targeted):
+    x, g = case
+    moved = fgsm_step(x, g, eps, targeted=targeted)
+    assert_close(moved[g == 0], x[g == 0])
+
+
+@step.law("what comes out lies in the box that is asked for")
+@given(case=pictures(), eps=eps_values, targeted=st.booleans())
+def in_the_box(fgsm_step, case, eps, targeted):
+    x, g = case
+    moved = fgsm_step(x, g, eps, targeted=targeted, bounds=(0.0, 1.0))
+    assert_close(np.clip(moved, 0, 1), moved)
+    wide = fgsm_step(4 * x, g, eps, targeted=targeted, bounds=(0.0, 4.0))
+    assert_close(np.maximum(wide.max(), x.max() * 4 - eps), wide.max())
+
+
+@step.mistake("followed the gradient itself, not its sign", breaks=step.laws[0].text)
+def by_the_gradient(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return np.clip(images + (-eps if targeted else eps) * gradient, *bounds)
+
+
+@step.mistake("forgot to turn round for a target", breaks=step.laws[1].text)
+def always_up(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return np.clip(images + eps * np.sign(gradient), *bounds)
+
+
+@step.mistake("took 0 for positive", breaks=step.laws[0].text)
+def zero_is_positive(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    direction = np.where(gradient >= 0, 1, -1)
+    return np.clip(images + (-eps if targeted else eps) * direction, *bounds)
+
+
+@step.mistake("always clipped to [0, 1]", breaks="what comes out lies in the box that is asked for")
+def fixed_box(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    moved = images + (-eps if targeted else eps) * np.sign(gradient)
+    return moved if np.isinf(bounds[1]) else np.clip(moved, 0, 1)
+
+
+# ---- 18.2 project
+
+projection = Exercise(
+    "18.2",
+    project,
+    points=1,
+    hints=(
+        "Two conditions on each value: at most eps from where it came from, and in the box.",
+        "Together they are one interval: from max(a - eps, low) to min(a + eps, high).",
+        "np.clip(images, np.maximum(around - eps, low), np.minimum(around + eps, high))",
+    ),
+)
+
+
+@st.composite
+def strays(draw):
+    """Values anywhere and, of the same shape, the images in [0, 1] that they came from."""
+    shape = draw(st.sampled_from([(4,), (2, 3), (2, 1, 2, 2)]))
+    return draw(arrays(shape, -1, 2)), draw(arrays(shape, 0, 1))
+
+
+@projection.law("(0.75, 0.25, 1.5, -0.5) around (0.5, 0.5, 0.875, 0.125) with eps 0.25")
+def worked_projection(project):
+    x, around = np.array([0.75, 0.125, 1.5, -0.5]), np.array([0.5, 0.5, 0.875, 0.125])
+    assert_close(project(x, around, 0.25), [0.75, 0.25, 1.0, 0.0])
+
+
+@projection.law("it lies within eps of the images, and in the box")
+@given(case=strays(), eps=eps_values)
+def within_both(project, case, eps):
+    x, around = case
+    there = project(x, around, eps)
+    assert_close(np.clip(there - around, -eps, eps), there - around)
+    assert_close(np.clip(there, 0, 1), there)
+
+
+@projection.law("what lies within both already stays: projecting twice is projecting once")
+@given(case=strays(), eps=eps_values)
+def idempotent(project, case, eps):
+    x, around = case
+    inside = np.clip(np.clip(x, around - eps, around + eps), 0, 1)
+    assert_close(project(inside, around, eps), inside)
+
+
+@projection.law("nothing else within both is nearer")
+@given(case=strays(), eps=eps_values, share=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def nearest(project, case, eps, share):
+    x, around = case
+    low, high = np.maximum(around - eps, 0), np.minimum(around + eps, 1)
+    other, there = low + share * (high - low), project(x, around, eps)
+    gained = np.abs(there - x) - np.abs(other - x)
+    assert_close(np.maximum(gained, 0), np.zeros_like(x))
+
+
+@projection.law("other bounds hold as well")
+@given(case=strays(), eps=eps_values)
+def other_bounds(project, case, eps):
+    x, around = case
+    scaled = project(4 * x - 2, 4 * around - 2, 4 * eps, bounds=(-2, 2))
+    assert_close(scaled, 4 * np.clip(np.clip(x, around - eps, around + eps), 0, 1) - 2)
+
+
+@projection.mistake("kept in the box only", breaks=projection.laws[0].text)
+def box_only(images, around, eps, bounds=(0, 1)):
+    return np.clip(images, *bounds)
+
+
+@projection.mistake("kept within eps only", breaks=projection.laws[0].text)
+def ball_only(images, around, eps, bounds=(0, 1)):
+    return np.clip(images, around - eps, around + eps)
+
+
+@projection.mistake("shrank the change as a whole, as for the Euclidean norm", breaks=projection.laws[0].text)
+def scaled_change(images, around, eps, bounds=(0, 1)):
+    change = images - around
+    largest = np.abs(change).max(initial=1e-12)
+    return np.clip(around + change * min(1.0, eps / largest), *bounds)
+
+
+# ---- 18.3 penalised_loss
+
+penalised = Exercise(
+    "18.3",
+    penalised_loss,
+    points=2,
+    kind="tensor",
+    hints=(
+        "Two wishes in one number: the target should be probable, and the change small.",
+        "-Φ is the cross-entropy of the target, from logits: F.log_softmax. ‖r‖² is the sum of r's squares.",
+        "lam * (r * r).sum() - F.log_softmax(logits)[target]",
+    ),
+)
+targets = st.integers(0, 2)
+lams = st.sampled_from([1.0, 0.25, 4.0])
+
+
+@penalised.law("two classes alike and r = (3, 4): log 2 + 25 lam")
+def worked_loss(penalised_loss):
+    loss, _ = penalised_loss(np.zeros(2), np.array([3.0, 4.0]), target=1, lam=0.125)
+    assert_close(loss, float(np.log(2) + 25 * 0.125))
+
+
+@penalised.law("r has the gradient 2 lam r: none where nothing has changed")
+@given(z=arrays((3,)), r=arrays((1, 2, 2)), target=targets, lam=lams)
+def gradient_of_r(penalised_loss, z, r, target, lam):
+    _, (_, by_r) = penalised_loss(z, r, target=target, lam=lam, grad=np.array(1.0))
+    assert_close(by_r, 2 * lam * r)
+
+
+@penalised.law("the logits have the gradient p - (1 at the target)")
+@given(z=arrays((3,)), r=arrays((1, 2, 2)), target=targets, lam=lams)
+def gradient_of_logits(penalised_loss, z, r, target, lam):
+    _, (by_z, _) = penalised_loss(z, r, target=target, lam=lam, grad=np.array(1.0))
+    p = np.exp(z) / np.exp(z).sum()
+    assert_close(by_z, p - (np.arange(3) == target))
+
+
+@penalised.law("the same number added to all logits changes nothing, even 1000")
+@given(z=arrays((3,)), r=arrays((4,)), target=targets, lam=lams)
+def shift_of_logits(penalised_loss, z, r, target, lam):
+    loss, _ = penalised_loss(z, r, target=target, lam=lam)
+    shifted, _ = penalised_loss(z + 1000, r, target=target, lam=lam)
+    assert_close(shifted, loss)
+
+
+@penalised.law("its gradients are those of finite differences")
+@given(z=arrays((3,)), r=arrays((2, 2)), target=targets, lam=lams)
+def finite_differences(penalised_loss, z, r, target, lam):
+    assert_gradients(penalised_loss, z, r, target=target, lam=lam)
+
+
+@penalised.mistake("penalised the norm, not its square", breaks=penalised.laws[0].text)
+def norm_itself(logits, r, target, lam):
+    return lam * ((r * r).sum() + 1e-12).sqrt() - (logits - logits.logsumexp())[target]
+
+
+@penalised.mistake("took the logit for the log-probability", breaks=penalised.laws[0].text)
+def raw_logit(logits, r, target, lam):
+    return lam * (r * r).sum() - logits[target]
+
+
+@penalised.mistake("rewarded a large change", breaks=penalised.laws[0].text)
+def wrong_sign(logits, r, target, lam):
+    return -lam * (r * r).sum() - (logits - logits.logsumexp())[target]
+
+
+# ---- 18.4 boundary_step
+
+boundary = Exercise(
+    "18.4",
+    boundary_step,
+    points=3,
+    hints=(
+        "On the plane f_k + w_k · r = 0 class k ties with the answer. The shortest r onto it is along w_k.",
+        "Its length is |f_k| / ‖w_k‖; take the class for which that is smallest. w_k = 0 has no plane.",
+        "r = distances[k] / norms[k] * w[k], in the shape of one gradient",
+    ),
+)
+
+
+@st.composite
+def linear_logits(draw):
+    """Logits (3,), their gradients (3, 2, 2), and the class with the largest logit."""
+    z = draw(arrays((3,)))
+    return z, draw(arrays((3, 2, 2))), int(z.argmax())
+
+
+def ways(z, gradients, answer):
+    """Of each other class that has a plane: f, w and the distance."""
+    for k in range(len(z)):
+        f, w = z[k] - z[answer], gradients[k] - gradients[answer]
+        if k != answer and np.abs(w).max() > 0:
+            yield f, w, abs(f) / np.sqrt((w**2).sum())
+
+
+@boundary.law("z = (5, 0, 2), w = ((3, 4), (0, 1)): the planes are 1 and 3 away, r = (0.6, 0.8)")
+def worked_boundary(boundary_step):
+    z, gradients = np.array([5.0, 0, 2]), np.array([[1.0, 1], [4, 5], [1, 2]])
+    assert_close(boundary_step(z, gradients, 0), [0.6, 0.8])
+
+
+@boundary.law("the step's length is the smallest of the distances |f_k| / ‖w_k‖")
+@given(case=linear_logits())
+def smallest_distance(boundary_step, case):
+    distances = [distance for *_, distance in ways(*case)]
+    length = np.sqrt((boundary_step(*case) ** 2).sum())
+    assert_close(length, float(min(distances, default=0.0)))
+
+
+@boundary.law("after it some class ties with the answer, by the linear model, and none has passed it")
+@given(case=linear_logits())
+def lands_on_a_plane(boundary_step, case):
+    r = boundary_step(*case)
+    after = [f + (w * r).sum() for f, w, _ in ways(*case)]
+    assert_close(np.array(max(after, default=0.0)), 0.0)
+
+
+@boundary.law("a class whose gradient is the answer's has no plane; without any plane r = 0")
+@given(z=arrays((3,)), g=arrays((2, 2)))
+def no_plane(boundary_step, z, g):
+    assert_close(boundary_step(z, np.stack([g, g, g]), int(z.argmax())), np.zeros((2, 2)))
+
+
+@boundary.law("float64 stays float64, and the answer is in the shape of one image")
+@given(case=linear_logits(), shift=quarters())
+def shape_and_dtype(boundary_step, case, shift):
+    z, gradients, answer = case
+    r = boundary_step(z + shift, gradients, answer)
+    assert_dtype(r, np.float64)
+    assert_close(r, boundary_step(z, gradients, answer))
+
+
+@boundary.mistake("divided by the norm once", breaks=boundary.laws[0].text)
+def norm_once(logits, gradients, answer):
+    best = min(ways(logits, gradients, answer), key=lambda way: way[2], default=None)
+    return np.zeros(gradients.shape[1:]) if best is None else best[2] * best[1]
+
+
+@boundary.mistake("took the second largest logit for the nearest plane", breaks=boundary.laws[0].text)
+def runner_up(logits, gradients, answer):
+    best = min(ways(logits, gradients, answer), key=lambda way: abs(way[0]), default=None)
+    return (
+        np.zeros(gradients.shape[1:]) if best is None else best[2] ** 2 / max(abs(best[0]), 1e-12) * best[1]
+    )
+
+
+@boundary.mistake("walked away from the plane", breaks=boundary.laws[0].text)
+def away(logits, gradients, answer):
+    best = min(ways(logits, gradients, answer), key=lambda way: way[2], default=None)
+    return (
+        np.zeros(gradients.shape[1:]) if best is None else -(best[2] ** 2) / min(best[0], -1e-12) * -best[1]
+    )
