@@ -49,6 +49,12 @@ def keeps_shapes(mul, pair):
     assert_equal(np.shape(grad_b), b.shape)
 
 
+@mul.law("whole numbers need no gradient; the other factor's is as ever")
+def worked_whole_numbers(mul):
+    assert_close(mul(np.array([2.0]), np.array([3]), grad=np.array([10.0]))[1][0], [30.0])
+    assert_close(mul(np.array([2]), np.array([3.0]), grad=np.array([10.0]))[1][1], [20.0])
+
+
 @mul.law("scaling: a · da = b · db = y · g, summed over all elements")
 @given(pair=broadcastable_pairs())
 def scales(mul, pair):
