@@ -240,9 +240,12 @@ def bumps(draw):
     return top * np.outer(along, along) + (top - gap) * np.outer(across, across), along
 
 
-@stable.law("curvatures 4 and 1 allow 1/2; [[2, 1], [1, 2]], whose largest is 3, allows 2/3")
+@stable.law(
+    "curvatures 4 and 1 allow 1/2; 1, 8 and 2 allow 1/4; [[2, 1], [1, 2]], whose largest is 3, allows 2/3"
+)
 def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([4.0, 1.0])), 0.5)
+    assert_close(largest_stable_lr(np.diag([1.0, 8.0, 2.0])), 0.25)
     assert_close(largest_stable_lr(np.array([[2.0, 1.0], [1.0, 2.0]])), 2 / 3)
 
 
