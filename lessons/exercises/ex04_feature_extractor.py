@@ -25,9 +25,10 @@ scale = Exercise(
 )
 
 
-@scale.law("a reference of 0 and 4 turns 6 into 2, and a constant column into 0")
+@scale.law("a reference of 0 and 4 turns 6 into 2, and a constant column into 0, without dividing by 0")
 def worked_scale(standardise):
-    result = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0]]))
+    with np.errstate(divide="raise", invalid="raise"):
+        result = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0]]))
     assert_close(result, [[2.0, 0.0]])
 
 
@@ -92,10 +93,11 @@ pca = Exercise(
 )
 
 
-@pca.law("(0, 0), (3, 4), (6, 8) lie on a line, 5 apart")
+@pca.law("(0, 0), (3, 4), (6, 8) lie on a line, 5 apart; the first two alone as well")
 def worked_line(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
+    assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
 
 
 @pca.law("of each direction the sign is chosen that makes its largest component positive")
@@ -104,10 +106,10 @@ def worked_sign(pca_projection):
     assert_close(pca_projection(points, 1), [[5.0], [0.0], [-5.0]], atol=1e-9)
 
 
-@pca.law("the coordinates have mean 0 and are uncorrelated, the first the widest")
+@pca.law("the two coordinates have mean 0 and are uncorrelated, the first the widest")
 @given(features=arrays((4, 3)))
 def is_uncorrelated(pca_projection, features):
-    points = np.array(pca_projection(features, 2))
+    points = np.array(pca_projection(features))
     assert_close(points.mean(axis=0), 0.0, atol=1e-9)
     first, second = points.T
     assert_close(first @ second, 0.0, atol=1e-9)
@@ -128,6 +130,17 @@ def keeps_distances(pca_projection, features):
     points = np.array(pca_projection(features, 2))
     before = np.linalg.norm(features[:, None] - features, axis=-1)
     assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, atol=1e-9)
+
+
+@pca.law("a lone point, and more dimensions than points or columns, are refused with a ValueError")
+@given(features=arrays((3, 2)))
+def refuses_too_few(pca_projection, features):
+    for points, dims in ((features[:1], 1), (features, 3), (features.T, 3)):
+        try:
+            answer = pca_projection(points, dims)
+        except ValueError:
+            continue
+        raise AssertionError(f"{dims} dimensions of {points.shape} gave {answer}, no ValueError")
 
 
 @pca.mistake("forgot to subtract the mean", breaks=pca.laws[0].text)
