@@ -286,6 +286,16 @@ def stay_distributions(means, case, tau):
     assert_close(means(stable_softmax(rows, temperature=tau), labels).sum(axis=1), 1.0)
 
 
+@means.law("a class without a row has no mean and is refused with a ValueError")
+@given(rows=arrays((2, 3)), labels=st.sampled_from([(0, 1), (2, 0), (1, 1)]))
+def refuses_empty_classes(means, rows, labels):
+    try:
+        answer = means(rows, np.array(labels))
+    except ValueError:
+        return
+    raise AssertionError(f"labels {labels} of classes 0 ... 2 gave {answer}, no ValueError")
+
+
 @means.mistake("of several rows of a class only the last is added", breaks=means.laws[0].text)
 def adds_one(rows, labels):
     sums = np.zeros((rows.shape[1], rows.shape[1]))
