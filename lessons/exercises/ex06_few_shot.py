@@ -34,10 +34,16 @@ def two_sets(draw):
     return draw(arrays((m, d))), draw(arrays((n, d)))
 
 
-@squared_distances.law("from (0, 0) to (3, 4) it is 25, and one row belongs to each query")
+@squared_distances.law("from (0, 0) to (3, 4) it is 25; one row for each query, of an empty support as well")
 def worked_distances(squared_distances):
     queries, support = np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]])
     assert_close(squared_distances(queries, support), [[25, 0, 2], [16, 9, 5]])
+    assert_equal(np.shape(squared_distances(queries, support[:0])), (2, 0))
+
+
+@squared_distances.law("rows may be longer than what is held at a time")
+def worked_long_rows(squared_distances):
+    assert_close(squared_distances(np.ones((1, 2**20 + 1)), np.zeros((1, 2**20 + 1))), [[2**20 + 1]])
 
 
 @squared_distances.law("it sums the squares of the differences of each pair")
@@ -209,6 +215,12 @@ def worked_vote_ties(vote):
     assert_equal(vote(labels, distances), np.array([5, 3]))
 
 
+@vote.law("1/1.25 + 1/5 against 1/3 + 1/3 + 1/3: the smaller mean distance wins, not the smaller sum")
+def worked_mean_distance(vote):
+    distances = np.array([[1.25, 3.0, 3.0, 3.0, 5.0]])
+    assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), distances, weights="distance"), np.array([1]))
+
+
 @vote.law("most votes, then the smaller mean distance, then the smaller label")
 @given(case=neighbours())
 def counts_votes(vote, case):
@@ -228,8 +240,10 @@ def counts_weights(vote, case):
 @vote.law("neighbours of one class answer with it")
 @given(c=st.integers(-3, 12), distance=quarters(0, 3), k=st.integers(1, 5))
 def is_unanimous(vote, c, distance, k):
-    for weights in ("uniform", "distance"):
-        assert_equal(vote(np.full((1, k), c), np.full((1, k), distance), weights=weights), np.array([c]))
+    labels, distances = np.tile([[c], [c + 1]], k), np.full((2, k), distance)
+    with np.errstate(divide="raise", invalid="raise"):
+        for weights in ("uniform", "distance"):
+            assert_equal(vote(labels, distances, weights=weights), np.array([c, c + 1]))
 
 
 @vote.mistake("a tie goes to the smaller label at once", breaks=vote.laws[1].text)
