@@ -253,6 +253,16 @@ def transposed(same_or_not, pair):
     assert_close(np.reshape(swapped, (n, n)).T, np.reshape(scores, (n, n)))
 
 
+@pairs.law("one image alone makes no pair of different ones: ValueError")
+@given(pair=views())
+def refuses_one_image(same_or_not, pair):
+    try:
+        answer = same_or_not(pair[0][:1], pair[1][:1])
+    except ValueError:
+        return
+    raise AssertionError(f"one image gave {answer}, no ValueError")
+
+
 @pairs.mistake("products instead of cosines", breaks=pairs.laws[0].text)
 def dot_products(features_a, features_b):
     return (features_a @ features_b.T).ravel(), np.eye(len(features_a), dtype=bool).ravel()
