@@ -119,9 +119,10 @@ def targets(draw):
     return rows / rows.sum(axis=1, keepdims=True)
 
 
-@smooth.law("the second of four classes with eps = 0.2: 0.05, 0.85, 0.05, 0.05")
+@smooth.law("the second of four classes with eps = 0.2: 0.05, 0.85, 0.05, 0.05, a row alone as well")
 def worked_smoothing(smooth):
     assert_close(smooth(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2), [[0.05, 0.85, 0.05, 0.05]])
+    assert_close(smooth(np.array([0.0, 1.0, 0.0, 0.0]), 0.2), [0.05, 0.85, 0.05, 0.05])
 
 
 @smooth.law("each row still sums to 1")
