@@ -111,6 +111,7 @@ def distributions(draw):
 def worked_entropy(entropy):
     p = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.5, 0.25, 0.25]])
     assert_close(entropy(p), np.log(2) * np.array([1.0, 0.0, 1.5]))
+    assert_close(entropy(p[0]), np.float64(np.log(2)))
 
 
 @entropy.law("it lies between 0 and log K")
@@ -220,6 +221,12 @@ def all_wrong(ece):
     assert_close(ece(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])), 1.0)
 
 
+@ece.law("by default there are 15 bins: 0.61 and 0.66 are in one of them")
+def fifteen_bins(ece):
+    p = np.array([[0.61, 0.39], [0.66, 0.34]])  # the first right, the second wrong
+    assert_close(ece(p, np.array([0, 1])), 0.635 - 0.5)
+
+
 @ece.mistake("every bin counts the same, however few answers it has", breaks=ece.laws[0].text)
 def unweighted(probabilities, labels, bins=15):
     confidence, right = metrics.confidences(probabilities, labels)
@@ -283,10 +290,12 @@ def right_and_wrong(draw):
     return draw(quarters(0.5, 8)), n, wrong
 
 
-@fit.law("90% sure and right in 3 of 4: T = log 9 / log 3 = 2")
+@fit.law("90% sure and right in 3 of 4: T = log 9 / log 3 = 2, and nothing to warn of")
 def worked_fit(fit):
     z = np.tile([np.log(9.0), 0.0], (4, 1))
-    assert_close(fit(z, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert_close(fit(z, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
 
 
 @fit.law("afterwards confidence is accuracy, where all rows are as sure")
