@@ -37,6 +37,13 @@ def worked_scale(affine_scale):
     assert_close(Z, -3)
 
 
+@scale.law("S may be the smallest normal float32, and is 1 where it would be below")
+def worked_smallest(affine_scale):
+    tiny = 2.0**-126
+    assert_close(affine_scale(0.0, 15 * tiny, 0, 15)[0], np.float32(tiny), atol=0)
+    assert_close(affine_scale(0.0, 14 * tiny, 0, 15)[0], 1.0)
+
+
 @scale.law("a range that does not contain 0 is widened to it")
 @given(ends=ranges, limits=integers)
 def contains_zero(affine_scale, ends, limits):
