@@ -108,11 +108,12 @@ filled_counts = any_counts.map(lambda counts: counts + (np.arange(len(counts)) =
 percents = st.sampled_from([0, 12.5, 25, 50, 75, 90, 99, 100])
 
 
-@percentiles.law("of 1, 2, 0, 1 the first bin holds 25%, two hold 75%, and all four are needed for more")
+@percentiles.law("of 1, 2, 0, 1 one bin holds 25%, two 75%, and all four more; 100% of 999, 1 need both")
 def worked_percentiles(bins_holding):
     counts = np.array([1, 2, 0, 1])
     for percentile, bins in ((25, 1), (26, 2), (75, 2), (76, 4), (100, 4)):
         assert_equal(int(bins_holding(counts, percentile)), bins)
+    assert_equal(int(bins_holding(np.array([999, 1]), 100)), 2)
 
 
 @percentiles.law("so many bins hold the percentage, and one less does not")
