@@ -27,11 +27,12 @@ norms = Exercise(
 )
 
 
-@norms.law("filters (3, -4) and (0, -1) have L1 norms 7 and 1, L2 norms 5 and 1")
+@norms.law("filters (3, -4) and (0, -1) have L1 norms 7 and 1, L2 norms 5 and 1; so have rows of a matrix")
 def worked_norms(filter_norms):
     weight = np.array([[[[3.0, -4.0]]], [[[0.0, -1.0]]]])  # (2, 1, 1, 2)
     assert_close(filter_norms(weight), [7.0, 1.0])
     assert_close(filter_norms(weight, order=2), [5.0, 1.0])
+    assert_close(filter_norms(weight.reshape(2, 2)), [7.0, 1.0])
 
 
 @norms.law("there is one norm for each filter, and it depends on that filter alone")
@@ -89,14 +90,12 @@ mask = Exercise(
 score_rows = arrays(st.integers(2, 9).map(lambda n: (n,)), low=0, high=3)
 
 
-@mask.law("of scores 3, 1, 2, 4 half is 1 and 2; above mean + std is 4 alone")
+@mask.law("of scores 6, 2, 4, 8 half is 2 and 4; above mean + std is 8 alone")
 def worked_masks(filter_mask):
-    # mean 2.5, std sqrt(1.25) = 1.118
-    assert_equal(
-        filter_mask(np.array([3.0, 1.0, 2.0, 4.0]), amount=0.5), np.array([True, False, False, True])
-    )
-    assert_equal(filter_mask(np.array([3.0, 1.0, 2.0, 4.0]), s=1.0), np.array([False, False, False, True]))
-    assert_equal(filter_mask(np.array([3.0, 1.0, 2.0, 4.0]), s=-1.0), np.array([True, False, True, True]))
+    scores = np.array([6.0, 2.0, 4.0, 8.0])  # mean 5, std sqrt(5) = 2.236
+    assert_equal(filter_mask(scores, amount=0.5), np.array([True, False, False, True]))
+    assert_equal(filter_mask(scores, s=1.0), np.array([False, False, False, True]))
+    assert_equal(filter_mask(scores, s=-1.0), np.array([True, False, True, True]))
 
 
 @mask.law("round(amount · O) filters are pruned, and none of them scores above one that is kept")
@@ -184,11 +183,13 @@ joint = Exercise(
 )
 
 
-@joint.law("half of a = (1, -5), b = (2, 3) is the 1 and the 2")
+@joint.law("half of a = (2, -5), b = (1, 3), c = (4, 3/2) is the 2, the 1 and the 3/2")
 def worked_joint(joint_magnitude_masks):
-    found = joint_magnitude_masks({"a": np.array([[1.0, -5.0]]), "b": np.array([2.0, 3.0])}, 0.5)
+    a, b, c = np.array([[2.0, -5.0]]), np.array([1.0, 3.0]), np.array([4.0, 1.5])
+    found = joint_magnitude_masks({"a": a, "b": b, "c": c}, 0.5)
     assert_equal(found["a"], np.array([[False, True]]))
     assert_equal(found["b"], np.array([False, True]))
+    assert_equal(found["c"], np.array([True, False]))
 
 
 def possible(joint_magnitude_masks, arrays_of, amount):
