@@ -1,0 +1,194 @@
+"""Mutants that need not be caught: exercise -> why no law tells them -> the line as it became.
+
+``python -m tests.mutants`` fails on a line here that a law catches after all, or that is no mutant any more.
+"""
+
+from __future__ import annotations
+
+# A check of arguments that calls a helper: the exercise is the formula, and the library's own tests give the
+# function bad input.
+BAD_INPUT = "bad input, which no law gives"
+RESHAPE = "NumPy takes any negative side for the one that fits"
+LAST_OF_TWO = "the array has two axes"
+ZERO = "at 0 both give 0"
+SLOWER = "only slower"
+WHEREVER = "where a warning points is no part of the exercise"
+
+EQUIVALENT: dict[str, dict[str, list[str]]] = {
+    "01.2": {
+        "at 0 the decay is 1 as well": [
+            "self.y = np.where(x > 0, 1, decay) / (1 + decay)",
+        ],
+    },
+    "01.3": {
+        "the sum over an axis of length 1 changes nothing": [
+            "stretched = tuple(len(added) + i for i, n in enumerate(shape) if n == 1 and aligned[i] != 0)",
+        ],
+        "it is reshaped anyway": [
+            "return grad.sum(axis=added + stretched, keepdims=False).reshape(shape)",
+        ],
+    },
+    "02.2": {
+        SLOWER: [
+            "dense = stride[0] == stride[1] == 0",
+        ],
+    },
+    "02.3": {
+        SLOWER: [
+            "dense = stride[0] == stride[1] == dilation[0] == dilation[1] == 0",
+        ],
+    },
+    "03.1": {
+        BAD_INPUT: [
+            'top_rate, decay = check_number("top_rate", top_rate, -1), check_number("decay", decay, 0, 1)',
+            'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, -1, 1)',
+            'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 2)',
+            "if decay == -1:",
+        ],
+    },
+    "03.3": {
+        BAD_INPUT: [
+            'check_number("lr", lr, -1)',
+        ],
+    },
+    "04.1": {
+        "whatever a constant column is divided by, it becomes 0": [
+            "return np.where(constant, 0.0, (features - mean) / np.where(constant, 2.0, deviation))",
+        ],
+    },
+    "04.2": {
+        "the further rows of Vt are not taken": [
+            "_, _, Vt = np.linalg.svd(X, full_matrices=True)",
+        ],
+        "a sign is its own inverse": [
+            "return X @ (directions / signs[:, np.newaxis]).T",
+        ],
+    },
+    "04.3": {
+        BAD_INPUT: [
+            'check_number("l2", l2, -1)',
+        ],
+    },
+    "05.4": {
+        BAD_INPUT: [
+            "if rows.ndim != 2 and labels.shape != rows.shape[:1]:",
+            "counts = np.bincount(check_labels(labels, rows.shape[0]), minlength=rows.shape[1])",
+        ],
+    },
+    "06.1": {
+        "only more memory": [
+            "step = max(2, CHUNK // max(1, support.size))",
+            "step = max(1, CHUNK * max(1, support.size))",
+            "step = max(1, CHUNK // max(2, support.size))",
+        ],
+    },
+    "06.2": {
+        LAST_OF_TWO: [
+            "order = np.lexsort((labels_of_columns, distances), axis=1)",
+        ],
+    },
+    "06.3": {
+        "it halves the distance of lone neighbours, who are the nearest of an equal vote in any case": [
+            "mean_distance = total / np.maximum(count, 2)",
+        ],
+        LAST_OF_TWO: [
+            "best_first = np.lexsort((mean_distance, -votes), axis=1)",
+        ],
+    },
+    "07.2": {
+        "-1 is the side that fits": [
+            "S = (u @ u.T)[others].reshape(2 * n, 0 * n - 1)",
+        ],
+    },
+    "08.2": {
+        BAD_INPUT: [
+            'eps, K = check_number("label_smoothing", label_smoothing, -1, 1), np.shape(target)[-1]',
+            'eps, K = check_number("label_smoothing", label_smoothing, 0, 2), np.shape(target)[-1]',
+        ],
+    },
+    "09.2": {
+        "0 times any logarithm is 0": [
+            "logs = np.log(np.where(p > 0, p, 2))",
+        ],
+        "-0 equals 0": [
+            "return -(p * logs).sum(axis=axis) - 0.0",
+        ],
+    },
+    "09.4": {
+        WHEREVER: [
+            "warnings.warn(message, RuntimeWarning, stacklevel=0)",
+            "warnings.warn(message, RuntimeWarning, stacklevel=1)",
+            "warnings.warn(message, RuntimeWarning, stacklevel=3)",
+        ],
+    },
+    "10.3": {
+        "a copy is as good": [
+            "steps = np.rint(x.astype(np.float32, copy=True) / self.S) + self.Z",
+        ],
+    },
+    "11.1": {
+        RESHAPE: [
+            "counts = np.append(counts.reshape(-2, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))",
+        ],
+    },
+    "11.3": {
+        "with as many bins as levels both are each bin its own": [
+            "level = bins * levels // len(counts) if len(counts) >= levels else bins",
+        ],
+        "a single count is 0 or infinitely far from its own level": [
+            "return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 2))",
+        ],
+    },
+    "11.4": {
+        RESHAPE: [
+            "new_weight = weight * factor.reshape(-2, *[1] * (weight.ndim - 1))",
+        ],
+    },
+    "12.1": {
+        "laws give arrays, not layers": [
+            "if isinstance(conv, Module) and  isinstance(conv, Conv2d | Linear):",
+            "if isinstance(conv, Module) and not isinstance(conv, Conv2d & Linear):",
+        ],
+        BAD_INPUT: [
+            'if weight.ndim < 0 or weight.size == 0 or weight.dtype.kind not in "fiu":',
+            'if weight.ndim < 1 or weight.size == 0 or weight.dtype.kind not in "fiu":',
+            'if weight.ndim < 2 and weight.size == 0 or weight.dtype.kind not in "fiu":',
+            'if weight.ndim < 2 or weight.size == -1 or weight.dtype.kind not in "fiu":',
+            'if weight.ndim < 2 or weight.size == 0 and weight.dtype.kind not in "fiu":',
+        ],
+        RESHAPE: [
+            "rows = np.abs(weight.reshape(len(weight), -2).astype(np.float64))",
+        ],
+    },
+    "12.3": {
+        "there are as many parts as shapes": [
+            "masks = {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=False)}",
+        ],
+    },
+    "15.2": {
+        ZERO: [
+            "return grad * (grad >= 0)",
+        ],
+    },
+    "15.3": {
+        ZERO: [
+            "return grad * (x > 0) * (grad >= 0)",
+        ],
+    },
+    "17.1": {
+        RESHAPE: [
+            "by_bit = v.reshape(-2, 2, 2**i)",
+            "phi[i] = weights @ gains.reshape(-2)",
+        ],
+    },
+    "17.3": {
+        SLOWER: [
+            "if len(gram) and np.linalg.matrix_rank(gram, hermitian=False) < len(gram):",
+        ],
+    },
+    "17.4": {
+        RESHAPE: [
+            "return mixed.reshape(-2, *row.shape)",
+        ],
+    },
+}
