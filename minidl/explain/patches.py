@@ -17,7 +17,7 @@ from minidl.nn.module import Module
 
 POINTWISE = (
     *(layers.ReLU, layers.LeakyReLU, layers.GELU, layers.Tanh, layers.Sigmoid),
-    *(layers.BatchNorm2d, layers.Dropout, layers.Identity),
+    *(layers.BatchNorm, layers.Dropout, layers.Identity),
 )
 WHOLE_IMAGE = (
     layers.AdaptiveAvgPool2d,

@@ -253,10 +253,17 @@ def test_units_of_rows_are_found_with_the_whole_image_as_their_patch():
     assert found.crops(images, 1)[0].shape == (3, 8, 8)
 
 
+def test_units_after_a_linear_layer_see_everything():
+    model = Sequential(nn.Flatten(), nn.Linear(8, 3), nn.BatchNorm1d(3), nn.ReLU())
+    assert receptive_field(model, "3", (2, 2, 2)) == ReceptiveField(EVERYTHING, EVERYTHING)
+
+
 def test_the_shape_of_the_image_does_not_change_the_field():
     model = small_cnn(4, 3)
     assert receptive_field(model, "block3", (3, 9, 70)) == receptive_field(model, "block3")
     assert receptive_field(lenet(), "conv2", (1, 28, 28)).rows == Span(14, 2, -2)
+    digits = np.random.default_rng(0).random((2, 1, 28, 28))  # lenet takes no other size
+    assert top_patches(lenet(), "conv2", digits, 1).boxes.shape == (16, 1, 4)
 
 
 # ---- the model is left alone, bad input
