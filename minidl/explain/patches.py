@@ -19,11 +19,8 @@ POINTWISE = (
     *(layers.ReLU, layers.LeakyReLU, layers.GELU, layers.Tanh, layers.Sigmoid),
     *(layers.BatchNorm, layers.Dropout, layers.Identity),
 )
-WHOLE_IMAGE = (
-    layers.AdaptiveAvgPool2d,
-    layers.Flatten,
-    layers.Linear,
-)  # units that have no place of their own
+# What has no place of its own in the image.
+WHOLE_IMAGE = (layers.AdaptiveAvgPool2d, layers.Flatten, layers.Linear)
 
 
 class Span(NamedTuple):
