@@ -67,8 +67,6 @@ def maps_and_gradients(
         x = Tensor(images[part], requires_grad=True)  # so that there is a graph where all weights are frozen
         with outputs_of(model, layer) as outputs:
             y = target_scores(model, x, goal.part(part))  # (n,), each of its own image alone
-        if len(outputs) != 1:
-            raise ValueError(f"layer {layer!r} ran {len(outputs)} times in a pass, it must run once")
         maps[part] = outputs[0].data
         try:
             gradients[part] = grad(y.sum(), outputs[0])
