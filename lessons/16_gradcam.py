@@ -249,8 +249,7 @@ claim("insertion: by the gradient it rises no sooner than at random", abs(gain.m
 # But look at the image itself, which asks no network. It points best, since objects are bright here, and what
 # it inserts is the object, as Grad-CAM does. On mass one method is clearly better. What gives it away is the
 # network of shuffled weights, where it stays the same. No score suffices alone, and none without a control.
-#
-# Guided backprop is known to look alike whatever the weights: it does so more than the others, but far from 1.
+# Guided backprop, known to look alike whatever the weights, does so more than the others, but far from 1.
 
 # %%
 explained, image = METHODS[:9], at["the image itself"]

@@ -23,6 +23,7 @@ import minidl.nn.functional as F
 from minidl import Tensor
 from minidl.classroom.claims import claim
 from minidl.explain import Explainer, kernel_shap, occlusion_map, patch_groups, shapley_paths, shapley_values
+from minidl.explain.gradcam import gradcam
 from minidl.explain.shapley import all_coalitions, kernel_weights, path_coalitions, path_contributions
 from minidl.figures import convergence, overlay, save, shap_summary, waterfall
 from minidl.nn.models import mlp
@@ -252,7 +253,7 @@ for name, value, error, true in zip(NAMES, *estimate, exact, strict=True):
 # Pixels are too many players: sixteen patches of 4x4 are players instead, and a patch that is not known comes
 # from four other images, one of each class. Occlusion takes each patch from the whole image once: the last
 # step of all paths, v(all) - v(all but i). Shapley asks also what a patch adds where others are missing, and
-# only its parts sum to f - E f.
+# only its parts sum to f - E f. Beside them Grad-CAM (lesson 16), which shows only what speaks for the class.
 
 # %%
 model = shapes_network()
@@ -274,13 +275,15 @@ maps = {"Shapley": parts[:, patches], "other images": np.mean(by_others, axis=0)
 maps["grey"] = occlusion_map(model, images, labels, window=4, stride=4)  # the mean of each channel
 assert np.allclose(parts.sum(axis=1), gained, atol=1e-3)
 assert np.allclose(last_step[:, patches], maps["other images"], atol=1e-3)
-shown, titles = [0, 5, 10, 15], ["Shapley", "occlusion by\nother images", "occlusion by\ngrey"]
-layers = np.stack([of_all[shown] for of_all in maps.values()], axis=1)  # (images, maps, 16, 16)
-figure = overlay(images[shown], layers, titles, row_titles=EXPLAINED_SHAPES, signed=True, scale_each=True)
-save(figure, "17_shapley/patches")
+shown = [0, 5, 10, 15]
 print("f - E f of those four".ljust(25), gained[shown].round(1))
 for name, of_all in maps.items():
     print(f"sum of {name}".ljust(25), (of_all.sum(axis=(1, 2)) / 16).round(1)[shown])
+maps["Grad-CAM"] = gradcam(model, images, labels, "block3")  # in units of its own, so compare signs
+layers = np.stack([of_all[shown] for of_all in maps.values()], axis=1)  # (images, maps, 16, 16)
+titles = ["Shapley", "occlusion by\nother images", "occlusion by\ngrey", "Grad-CAM"]
+figure = overlay(images[shown], layers, titles, row_titles=EXPLAINED_SHAPES, signed=True, scale_each=True)
+save(figure, "17_shapley/patches")
 
 # %% [markdown]
 # Does the credit lie on the object? Compare the mean of a map inside the mask with that outside. What stands
