@@ -7,14 +7,14 @@ be right after rounding (Jacob et al. 2018, section 3).
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.compress.flow import INPUT, Step, flow
-from minidl.compress.fuse import ConvReLU2d, fuse, replace
-from minidl.compress.integer.arithmetic import LARGEST_BIAS, quantize_layer
+from minidl.compress.fuse import fuse, replace
 from minidl.compress.integer.layers import (
     IntegerFlatten,
     IntegerMaxPool2d,
@@ -24,33 +24,27 @@ from minidl.compress.integer.layers import (
     QuantizedReLU,
 )
 from minidl.compress.integer.model import (
-    CALIBRATIONS,
     Flow,
     IntegerModel,
     Report,
     Settings,
     activation_params,
+    checked_images,
     flat,
     joined,
+    path_of,
     runs_as,
+    scale_of_sums,
 )
-from minidl.compress.quantize import (
-    FakeQuantize,
-    QuantParams,
-    channel_absmax,
-    dequantize,
-    fake_quantize,
-    integer_range,
-    quantize,
-    symmetric_params,
-)
-from minidl.engine.tensor import Tensor, apply, no_grad
+from minidl.compress.quantize import QuantParams, dequantize, integer_range, quantize
+from minidl.compress.rounded import FLOAT, Rounded, RoundedWeights, Rounding
+from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.module import Module
 
-FLOAT = 32  # so many bits are float32: nothing is rounded
+__all__ = ["Rounding", "compare_layers", "convert", "prepare_qat"]
 
 
 def prepare_qat(
@@ -76,13 +70,13 @@ def prepare_qat(
     for bits in (weight_bits, activation_bits):
         if bits != FLOAT:
             integer_range(bits)
-    if calibration not in CALIBRATIONS:
-        raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {calibration!r}")
-    images = np.asarray(calibration_images, np.float32)
-    if images.ndim < 2 or images.size == 0:
-        raise ValueError(f"calibration_images must be a batch (N, ...), none of them 0, got {images.shape}")
+    images = checked_images(model, calibration_images, calibration)
     network = Sequential({"input": nn.Identity(), "network": fuse(model, images[:1])}).eval()
-    steps = {step.path: step for step in flow(network, images[:1])}
+    give_each_path_its_own(network)
+    runs = flow(network, images[:1])
+    steps = {step.path: step for step in runs}
+    if len(steps) < len(runs):
+        raise ValueError("a module that runs twice in one forward would need a grid for each run")
     params: dict[str, QuantParams] = {}
     if activation_bits != FLOAT:
         settings = Settings(weight_bits, activation_bits, per_channel, calibration)
@@ -104,68 +98,16 @@ def prepare_qat(
     return network.eval()
 
 
-class Rounding(Module):
-    """x on the grid of ``params``, with a straight-through gradient."""
-
-    def __init__(self, params: QuantParams) -> None:
-        self.params = params
-
-    def forward(self, x: Any) -> Tensor:
-        return fake_quantize(x if isinstance(x, Tensor) else Tensor(x), self.params)
-
-    def extra_repr(self) -> str:
-        return f"{self.params.bits} bits, S={self.params.scale:.3g}, Z={self.params.zero_point}"
-
-
-class Rounded(Module):
-    """output(module(x)), ``output`` being a Rounding."""
-
-    def __init__(self, module: Module, output: Rounding) -> None:
-        self.module, self.output = module, output
-
-    def forward(self, x: Any) -> Tensor:
-        return self.output(self.module(x))
-
-
-class RoundedWeights(Module):
-    """``module``, a Conv2d, ConvReLU2d or Linear, computed with its weight rounded.
-
-    Where x_params say which integers of at most 8 bits its input stands for, it is rounded by
-    ``quantize_layer``, and the bias too, to multiples of S_x S_w.
-    """
-
-    def __init__(
-        self, module: nn.Conv2d | nn.Linear, bits: int, per_channel: bool, x_params: QuantParams | None = None
-    ) -> None:
-        self.module, self.bits, self.per_channel = module, bits, per_channel
-        fits = x_params is not None and max(bits, x_params.bits) <= 8
-        self.x_params = x_params if fits else None
-
-    def rounded(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias."""
-        weight, bias = self.module.weight, self.module.bias
-        if self.bits == FLOAT:
-            return weight, bias
-        if self.x_params is None:
-            axis = 0 if self.per_channel else None
-            params = symmetric_params(channel_absmax(weight.data, axis), self.bits, axis)
-            return fake_quantize(weight, params), bias
-        arrays = weight.data, None if bias is None else bias.data
-        _, params, _ = quantize_layer(*arrays, self.x_params, self.bits, self.per_channel)
-        if bias is not None:
-            step = self.x_params.scale * params.scale
-            bias = apply(FakeQuantize(step, 0, -LARGEST_BIAS, LARGEST_BIAS), bias)
-        return fake_quantize(weight, params), bias
-
-    def forward(self, x: Any) -> Tensor:
-        layer, (weight, bias) = self.module, self.rounded()
-        if isinstance(layer, nn.Linear):
-            return F.linear(x, weight, bias)
-        y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return F.relu(y) if isinstance(layer, ConvReLU2d) else y
-
-    def extra_repr(self) -> str:
-        return f"{self.bits} bits, per {'channel' if self.per_channel else 'tensor'}"
+def give_each_path_its_own(module: Module, seen: set[int] | None = None) -> None:
+    """Where a module stands at several paths, put copies that share its parameters: each run then has a path
+    of its own, and a grid."""
+    seen = set() if seen is None else seen
+    for name, child in module.named_children():
+        if id(child) in seen:
+            child = copy.copy(child)
+            setattr(module, name, child)
+        seen.add(id(child))
+        give_each_path_its_own(child, seen)
 
 
 def rounded_paths(steps: dict[str, Step]) -> list[str]:
@@ -226,17 +168,17 @@ def convert(model: Module) -> IntegerModel:
     ValueError for weights or activations that are floats or of more than 8 bits, and for modules that have no
     counterpart that computes with integers. ``report`` knows no SQNR: there is no float network to compare.
     """
+    params, report = input_params(model), Report()
+    layers, _ = integer_steps(flat(model.network), params, report)
+    return IntegerModel(params, layers, [row._replace(sqnr=math.nan) for row in report.rows])
+
+
+def input_params(model: Module) -> QuantParams:
+    """Of the input of a model that ``prepare_qat`` made, if its activations can be integers of 8 bits."""
     inputs = getattr(model, "input", None)
-    if not isinstance(inputs, Rounding):
-        raise ValueError("convert takes what prepare_qat made, with activation_bits below 32")
-    report = Report()
-    layers, _ = integer_steps(steps_of(model), inputs.params, report)
-    return IntegerModel(inputs.params, layers, [row._replace(sqnr=math.nan) for row in report.rows])
-
-
-def steps_of(model: Module) -> list[tuple[str, Module]]:
-    """The modules that a ``prepare_qat`` model runs, with their paths in the float network."""
-    return [(path or "model", module) for path, module in flat(model.network)]
+    if not isinstance(inputs, Rounding) or inputs.params.bits > 8:
+        raise ValueError("convert takes what prepare_qat made, with activation_bits of at most 8")
+    return inputs.params
 
 
 def integer_steps(
@@ -248,12 +190,12 @@ def integer_steps(
     for path, parts in with_relu_behind(steps):
         y_params = parts[-1].output.params if isinstance(parts[-1], Rounded) else None
         module = parts[0].module if isinstance(parts[0], Rounded) else parts[0]
-        full_path = f"{inner}.{path}" if inner else path
+        full_path = path_of(path, inner)
         layer = integer_layer(full_path, module, params, y_params, report)
         params = params if keeps_grid(module) else y_params
         passed = nothing_passed(layer, params)
         report.add(full_path, layer, passed)
-        layers[path] = layer
+        layers[path_of(path)] = layer
     return layers, passed
 
 
@@ -320,10 +262,16 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
     What is compared are the integers that both give; of the logits, the integers themselves against the
     float layer's, divided by S_x S_w. Joined branches count as one layer.
     """
+    input_params(rounded)
+    if not isinstance(integer, IntegerModel):
+        raise TypeError(f"integer must be an IntegerModel, got {type(integer).__name__}")
     params, rows = integer.x_params, []
     q = quantize(images, params)
     layers = dict(flat(integer.body))
-    for path, parts in with_relu_behind(steps_of(rounded)):
+    groups = [(path_of(path), parts) for path, parts in with_relu_behind(flat(rounded.network))]
+    if [path for path, _ in groups] != list(layers):
+        raise ValueError("the two are not the same network: their layers have other paths")
+    for path, parts in groups:
         with no_grad():
             reals = F.floating(dequantize(q, params))
             for part in parts:
@@ -332,7 +280,7 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
         q = layer(q)
         y_params = params if keeps_grid(parts[0]) else getattr(layer, "y_params", None)
         if y_params is None:
-            expected = np.rint(reals.data / (layer.x_params.scale * layer.w_params.scale))
+            expected = np.rint(reals.data / scale_of_sums(layer, q.ndim))
         else:
             expected = quantize(reals.data, y_params)
         steps = np.abs(expected.astype(np.int64) - q)

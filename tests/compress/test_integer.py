@@ -1,6 +1,8 @@
 """Integer arithmetic against ONNX's definition, in int64 with NumPy alone, and against numbers by hand."""
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -300,6 +302,33 @@ def test_the_fixed_point_multiplier_rounds_half_away_from_zero():
     assert fixed_point_multiply([7, -7], *fixed_point_multiplier(3.0)).tolist() == [21, -21]
 
 
+@given(
+    m=st.integers(2**30, 2**31 - 1),
+    shift=st.integers(-80, 31),
+    sums=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=9),
+)
+def test_the_fixed_point_product_is_the_exact_one_rounded_whatever_the_shift(m, shift, sums):
+    """Once where shift is not negative; else to 2^-shift steps first, which are rounded then."""
+
+    def rounded(x):  # half away from zero
+        return int(math.copysign(math.floor(abs(x) + Fraction(1, 2)), x))
+
+    expected = [
+        rounded(Fraction(rounded(Fraction(s * m, 2 ** (31 - max(shift, 0)))), 2 ** max(-shift, 0)))
+        for s in sums
+    ]
+    assert fixed_point_multiply(sums, m, shift).tolist() == expected
+
+
+def test_large_and_tiny_multipliers_by_hand():
+    largest = 2**31 - 1
+    assert fixed_point_multiply([largest, -largest], *fixed_point_multiplier(3.0)).tolist() == [
+        3 * largest,
+        -3 * largest,
+    ]
+    assert fixed_point_multiply([largest], *fixed_point_multiplier(1e-20)).tolist() == [0]
+
+
 def test_the_fixed_point_multiplier_seldom_differs_from_the_float():
     rng = np.random.default_rng(0)
     y_params = QuantParams(1.0, 0, -128, 127)
@@ -403,6 +432,10 @@ def test_sums_that_might_leave_32_bits_are_refused():
         (lambda: quantized_add(QX, X, QX[:1], X, X), ValueError, "one shape"),
         (lambda: fixed_point_multiplier(0.0), ValueError, "above 0"),
         (lambda: fixed_point_multiplier("1"), TypeError, "number"),
+        (lambda: fixed_point_multiply([2**33], 2**30, 0), ValueError, "sums must be integers of 32 bits"),
+        (lambda: fixed_point_multiply([0.5], 2**30, 0), ValueError, "sums must be integers of 32 bits"),
+        (lambda: fixed_point_multiply([1], 2**31, 0), ValueError, "m must be below 2"),
+        (lambda: fixed_point_multiply([1], 2**30, 32), ValueError, "shift at most 31"),
         (lambda: quantize_layer(np.ones((2, 2), np.float32), None, X, bits=9), ValueError, "2 to 8 bits"),
     ],
 )

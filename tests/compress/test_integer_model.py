@@ -176,6 +176,14 @@ def test_a_float_network_stores_four_bytes_a_number():
     assert model_bytes(model) == 4 * (15 + 5) + 4 * 4 * 5 + 8  # shared
 
 
+def test_a_branch_that_is_one_module_has_the_path_of_the_branch():
+    branches = nn.Concat(nn.Conv2d(1, 2, 1), nn.Residual(nn.Conv2d(1, 1, 1)))
+    integer = quantize_model(nn.Sequential(branches).eval(), images_of(4, 1, 5, 5))
+    assert [row.path for row in integer.rows] == ["input", "0.0", "0.1.body", "0.1", "0"]
+    alone = quantize_model(nn.Linear(3, 2).eval(), images_of(4, 3))
+    assert [row.path for row in alone.rows] == ["input", "model"]
+
+
 # ---- files
 
 
@@ -256,6 +264,14 @@ MODEL.eval()
         ),
         (lambda: quantize_model(nn.Sequential(nn.Tanh()).eval(), IMAGES), ValueError, "0: Tanh has no"),
         (lambda: quantize_model(mlp(64, 5, 2).train(), IMAGES), ValueError, "eval"),
+        (lambda: quantize_model(None, IMAGES), TypeError, "must be a Module, got NoneType"),
+        (
+            lambda: quantize_model(
+                nn.Sequential(nn.Concat(nn.Sequential({"rescale": nn.Conv2d(1, 2, 1)}))).eval(), IMAGES
+            ),
+            ValueError,
+            "can be named 'rescale', as in branch '0'",
+        ),
         (lambda: quantize_model(MODEL, IMAGES)(IMAGES[:, :, :7]), ValueError, "does not fit"),
         (lambda: quantize_model(MODEL, IMAGES)(IMAGES * np.nan), ValueError, "NaN"),
         (lambda: IntegerModel(None, {}), ValueError, "at least one layer"),

@@ -16,7 +16,14 @@ from minidl.data import load_digits
 from minidl.nn.models import inception_block, mlp, small_cnn, tiny_resnet
 from minidl.train import Adam, evaluate, fit
 
-KINDS = ("cnn", "resnet", "mlp", "inception", "average", "relu within", "pool first")
+KINDS = (
+    *("cnn", "resnet", "mlp", "inception", "average", "relu within", "pool first"),
+    *("logits with a place", "one relu twice", "bare branches"),
+)
+
+
+def with_one_relu(first, second, relu, pool):
+    return nn.Sequential(first, relu, second, relu, pool)
 
 
 def network(kind, seed=0):
@@ -40,7 +47,20 @@ def network(kind, seed=0):
         "pool first": lambda: nn.Sequential(
             nn.MaxPool2d(2), nn.Conv2d(2, 3, 3, rng=rng), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()
         ),
+        "logits with a place": lambda: nn.Sequential(
+            nn.Conv2d(2, 5, 3, padding=1, rng=rng), nn.ReLU(), nn.Conv2d(5, 4, 5, rng=rng)
+        ),
+        "one relu twice": lambda: with_one_relu(
+            nn.Conv2d(2, 3, 3, rng=rng), nn.Conv2d(3, 4, 3, rng=rng), nn.ReLU(), nn.AdaptiveAvgPool2d()
+        ),
+        "bare branches": lambda: nn.Sequential(
+            nn.Residual(nn.Conv2d(2, 2, 3, padding=1, rng=rng)),
+            nn.Concat(nn.Conv2d(2, 3, 1, rng=rng), nn.MaxPool2d(1), nn.Identity()),
+            nn.AdaptiveAvgPool2d(),
+        ),
     }[kind]()
+    if kind == "logits with a place":
+        model[2].weight.data *= np.float32([1, 10, 100, 1000]).reshape(4, 1, 1, 1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             count = module.num_features
@@ -220,7 +240,43 @@ def test_converting_leaves_the_float_model_trainable():
     assert (rounded(x).data != before).any()
 
 
+def test_the_largest_logit_of_a_place_is_the_float_networks():
+    """Its channels are 1, 10, 100 and 1000 times as large: a scale for each must not fall on the columns."""
+    model, x = network("logits with a place"), images()
+    floats, rounded = model(x).data, prepare_qat(model, x)
+    integer = convert(rounded)
+    assert floats.shape == integer(x).shape == (16, 4, 4, 4)
+    for logits in (integer(x).data, quantize_model(model, x)(x).data, rounded(x).data):
+        error = np.abs(logits - floats).max(axis=(0, 2, 3))
+        assert (error < 0.05 * np.abs(floats).max(axis=(0, 2, 3))).all()
+
+
+def test_a_layer_that_stands_twice_is_trained_as_one():
+    conv = nn.Conv2d(2, 2, 3, padding=1, rng=np.random.default_rng(0))
+    model = nn.Sequential(conv, nn.ReLU(), conv, nn.AdaptiveAvgPool2d(), nn.Flatten()).eval()
+    rounded = prepare_qat(model, images())
+    train_steps(rounded, images(), np.arange(16) % 2, lr=0.1)
+    first, second = rounded.network[0].module, rounded.network[2].module.module
+    assert first.weight is second.weight and (first.weight.data != conv.weight.data).any()
+    rows = compare_layers(rounded, convert(rounded), images())
+    assert max(row.largest for row in rows) <= 1
+
+
 # ---- bad input
+
+
+def hooked(kind, path):
+    model = network(kind)
+    model.layer(path).register_forward_hook(lambda module, inputs, output: None)
+    return model
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        self.conv = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x):
+        return self.conv(self.conv(x))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +288,9 @@ def test_converting_leaves_the_float_model_trainable():
         ({"calibration": "best"}, ValueError, "one of max, percentile, mse, entropy, got 'best'"),
         ({"calibration_images": np.zeros((0, 2, 8, 8))}, ValueError, r"got \(0, 2, 8, 8\)"),
         ({"model": network("cnn").train()}, ValueError, r"call model.eval\(\)"),
+        ({"model": None}, TypeError, "must be a Module, got NoneType"),
+        ({"model": hooked("cnn", "block1.bn")}, ValueError, "remove those of block1.bn"),
+        ({"model": Twice().eval()}, ValueError, "runs twice in one forward"),
     ],
 )
 def test_prepare_qat_refuses_bad_input(options, error, message):
@@ -245,15 +304,32 @@ def test_convert_refuses_what_is_no_integer_yet():
     with pytest.raises(ValueError, match="convert takes what prepare_qat made"):
         convert(fuse(network("cnn"), x[:1]))
     with pytest.raises(
-        ValueError, match="convert takes what prepare_qat made, with activation_bits below 32"
+        ValueError, match="convert takes what prepare_qat made, with activation_bits of at most 8"
     ):
         convert(prepare_qat(network("cnn"), x, activation_bits=32))
+    with pytest.raises(ValueError, match="activation_bits of at most 8"):
+        convert(prepare_qat(network("cnn"), x, activation_bits=16))
+    wide = nn.Sequential(nn.Linear(70_000, 1)).eval()
+    with pytest.raises(ValueError, match="sums of 70000 products might reach"):
+        convert(prepare_qat(wide, np.ones((1, 70_000), np.float32)))
     with pytest.raises(ValueError, match=r"block1.conv has float weights"):
         convert(prepare_qat(network("cnn"), x, weight_bits=32))
     with pytest.raises(ValueError, match="2 to 8 bits"):
         convert(prepare_qat(network("cnn"), x, weight_bits=9))
     with pytest.raises(ValueError, match="a Tanh has no counterpart that computes with integers"):
         convert(prepare_qat(nn.Sequential(nn.Flatten(), nn.Linear(128, 2), nn.Tanh()).eval(), x))
+
+
+def test_compare_layers_refuses_what_it_cannot_compare():
+    x = images()
+    model = network("cnn")
+    rounded = prepare_qat(model, x)
+    with pytest.raises(ValueError, match="what prepare_qat made"):
+        compare_layers(model, convert(rounded), x)
+    with pytest.raises(TypeError, match="integer must be an IntegerModel, got Sequential"):
+        compare_layers(rounded, model, x)
+    with pytest.raises(ValueError, match="not the same network"):
+        compare_layers(rounded, convert(prepare_qat(network("mlp"), x)), x)
 
 
 def test_a_tensor_is_taken_as_input_and_gives_a_tensor():

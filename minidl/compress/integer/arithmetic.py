@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.compress.quantize import QuantParams, channel_absmax, integer_range, quantize, symmetric_params
 from minidl.engine import integer_kernels, jit
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import check_int, check_number, positive_int, shown
 from minidl.engine.conv import IntOrPair, Pool2d, conv_output_size, pair
 
 LARGEST_BIAS = 2**30  # half of what 32 bits hold: the other half is for the products
@@ -184,14 +184,22 @@ def fixed_point_multiplier(M: float) -> tuple[int, int]:
 def fixed_point_multiply(sums: Any, m: int, shift: int) -> np.ndarray:
     """round(sums m 2^(shift - 31)) with integers alone, as gemmlowp does it, for sums of 32 bits.
 
-        high = round(sums 2^max(shift, 0) m / 2^31)        result = round(high / 2^max(-shift, 0))
+        high = round(sums m / 2^(31 - max(shift, 0)))        result = round(high / 2^max(-shift, 0))
 
-    It rounds twice, half away from zero, and ``requantize`` once, half to even: results differ by one where
-    sums M is close to a half, which is less than one output in a thousand.
+    It rounds twice, half away from zero, and ``requantize`` once, half to even: of results that 8 bits hold,
+    those differ by one where |sums M| lies up to 2^(shift-1) below a half, which is one output in a thousand
+    at M = 1/1000 but one in four at M = 1/4.
+
+    sums: integers within ±2^31.  m: 0 ... 2^31 - 1.  shift: at most 31.  Returns int64.
     """
-    product = np.asarray(sums, np.int64) * 2 ** max(shift, 0) * m
-    high = divided_by_power(product, 31)
-    return divided_by_power(high, max(-shift, 0))
+    sums = np.asarray(sums)
+    if sums.dtype.kind not in "iu" or (np.abs(sums.astype(np.float64)) > 2**31).any():
+        raise ValueError(f"sums must be integers of 32 bits, got {shown(sums)} of {sums.dtype}")
+    if check_int("m", m, 0) >= 2**31 or check_int("shift", shift, -(10**6)) > 31:
+        raise ValueError(f"m must be below 2^31 and shift at most 31, got {m} and {shift}")
+    product = sums.astype(np.int64) * m  # within ±2^62
+    high = divided_by_power(product, 31 - max(shift, 0))
+    return divided_by_power(high, min(max(-shift, 0), 62))  # |high| <= 2^31: beyond 62 all is 0
 
 
 def divided_by_power(x: np.ndarray, exponent: int) -> np.ndarray:
@@ -267,11 +275,7 @@ def checked_operands(
         raise ValueError("weights must be within [qmin, qmax] of w_params and -127 … 127, with zero point 0")
     if w_params.axis is not None and (w_params.axis != 0 or len(w_params.scale) != len(qw)):
         raise ValueError(f"w_params must have one scale or {len(qw)} along axis 0")
-    bound = accumulator_bound(x_params, w_params, qw[0].size, int(np.abs(qbias.astype(np.int64)).max()))
-    if bound >= 2**31:
-        raise ValueError(
-            f"sums of {qw[0].size} products might reach {bound}, and 32 bits hold up to 2^31 - 1"
-        )
+    check_sums(x_params, w_params, qw[0].size, qbias)
     if y_params is None:
         return np.zeros(0, np.float32), qbias
     with np.errstate(over="ignore"):
@@ -279,6 +283,12 @@ def checked_operands(
     if not np.isfinite(M).all():
         raise ValueError("S_x S_w / S_y is too large for float32")
     return M, qbias
+
+
+def check_sums(x_params: QuantParams, w_params: QuantParams, products: int, qbias: np.ndarray) -> None:
+    bound = accumulator_bound(x_params, w_params, products, int(np.abs(qbias.astype(np.int64)).max()))
+    if bound >= 2**31:
+        raise ValueError(f"sums of {products} products might reach {bound}, and 32 bits hold up to 2^31 - 1")
 
 
 def check_params(name: str, params: Any, optional: bool = False) -> None:

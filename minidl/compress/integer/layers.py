@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.compress.integer.arithmetic import (
+    check_params,
+    check_sums,
     integer_avg_pool2d,
     integer_max_pool2d,
     quantize_layer,
@@ -53,10 +55,9 @@ class QuantizedLinear(Module):
 
         x_params and y_params say which reals the integers at its input and output, after a ReLU if one
         follows, stand for. After quantization-aware training they are those of its fake-quantizers.
+        ValueError where sums might leave 32 bits.
         """
-        bias = None if layer.bias is None else layer.bias.data
-        qw, w_params, qbias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
-        return cls(qw, qbias, x_params, w_params, y_params)
+        return cls(*integer_weights(layer, x_params, y_params, bits, per_channel), y_params)
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         return quantized_linear(qx, self.x_params, self.weight, self.w_params, self.bias, self.y_params)
@@ -90,10 +91,8 @@ class QuantizedConv2d(Module):
         per_channel: bool = True,
     ) -> QuantizedConv2d:
         """As ``QuantizedLinear.from_float``, of a Conv2d or ConvReLU2d."""
-        bias = None if layer.bias is None else layer.bias.data
-        qw, w_params, qbias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
         geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-        return cls(qw, qbias, x_params, w_params, y_params, *geometry)
+        return cls(*integer_weights(layer, x_params, y_params, bits, per_channel), y_params, *geometry)
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         geometry = self.stride, self.padding, self.dilation, self.groups
@@ -188,6 +187,22 @@ class IntegerConcat(Container):
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         return np.concatenate([branch(qx) for branch in self.children()], axis=1)
+
+
+def integer_weights(
+    layer: Linear | Conv2d,
+    x_params: QuantParams,
+    y_params: QuantParams | None,
+    bits: int,
+    per_channel: bool,
+) -> tuple[np.ndarray, np.ndarray, QuantParams, QuantParams]:
+    """q_w, q_bias, x_params and w_params, or the error that says why no such layer could run."""
+    check_params("x_params", x_params)
+    check_params("y_params", y_params, optional=True)
+    bias = None if layer.bias is None else layer.bias.data
+    qw, w_params, qbias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
+    check_sums(x_params, w_params, qw[0].size, qbias)
+    return qw, qbias, x_params, w_params
 
 
 def bits_of(layer: QuantizedLinear | QuantizedConv2d) -> str:

@@ -28,7 +28,14 @@ from minidl.compress.integer.layers import (
     QuantizedRescale,
     QuantizedResidual,
 )
-from minidl.compress.quantize import QuantParams, affine_params, dequantize, integer_range, quantize
+from minidl.compress.quantize import (
+    QuantParams,
+    affine_params,
+    checked_reals,
+    dequantize,
+    integer_range,
+    quantize,
+)
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import layers as nn
 from minidl.nn.containers import Concat, Residual, Sequential
@@ -112,20 +119,30 @@ def quantize_model(
     for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
         if integer_range(bits)[1] > 127:
             raise ValueError(f"{name} must be within [2, 8], got {bits}: products of 8 bits fit 32-bit sums")
-    if calibration not in CALIBRATIONS:
-        raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {calibration!r}")
-    images = np.asarray(calibration_images, np.float32)
-    if images.ndim < 2 or images.size == 0:
-        raise ValueError(f"calibration_images must be a batch (N, ...), none of them 0, got {images.shape}")
+    images = checked_images(model, calibration_images, calibration)
     model = fuse(model, images[:1])
     settings = Settings(weight_bits, activation_bits, per_channel, calibration)
     x_params = activation_params(images, settings)
     flow, report = Flow(images, quantize(images, x_params), x_params), Report()
     report.add("input", Sequential(), flow)
-    steps = flat(model) if isinstance(model, Sequential) else [("model", model)]
     with no_grad():
-        layers, _ = quantize_steps(steps, flow, settings, report)
+        layers, _ = quantize_steps(flat(model), flow, settings, report)
     return IntegerModel(x_params, layers, report.rows)
+
+
+def checked_images(model: Module, images: Any, calibration: str) -> np.ndarray:
+    """The images (N, ...) to calibrate with as float32, or the error that says what cannot be calibrated."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    hooked = [path or "the model" for path, module in model.named_modules() if module._hooks]
+    if hooked:
+        raise ValueError(f"forward hooks have no place in a rounded network: remove those of {hooked[0]}")
+    if calibration not in CALIBRATIONS:
+        raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {calibration!r}")
+    images = checked_reals("calibration_images", images)
+    if images.ndim < 2 or images.size == 0:
+        raise ValueError(f"calibration_images must be a batch (N, ...), none of them 0, got {images.shape}")
+    return images
 
 
 class Settings(NamedTuple):
@@ -158,7 +175,8 @@ def activation_params(r: np.ndarray, settings: Settings) -> QuantParams:
 
 
 def flat(module: Module, path: str = "") -> list[tuple[str, Module]]:
-    """The modules that run one after the other, with their paths: a Sequential is what it consists of."""
+    """The modules that run one after the other, with their paths: a Sequential is what it consists of, any
+    other module stands alone, with the path that was given."""
     if runs_as(module, Sequential):
         inside = [flat(child, f"{path}.{name}" if path else name) for name, child in module.named_children()]
         return [step for steps in inside for step in steps]
@@ -181,12 +199,17 @@ def quantize_steps(
         clamps = not runs_as(module, nn.MaxPool2d, nn.Flatten, nn.ReLU)
         if clamps and steps and runs_as(steps[0][1], nn.ReLU):
             x, steps = relu(x), steps[1:]
-        full_path = f"{inner}.{path}" if inner else path
+        full_path = path_of(path, inner)
         is_logits = not steps and not inner and runs_as(module, nn.Conv2d, nn.Linear)
         layer, params = integer_layer(full_path, module, flow, x.data, settings, report, is_logits)
-        layers[path], flow = layer, Flow(x.data, layer(flow.q), params)
+        layers[path_of(path)], flow = layer, Flow(x.data, layer(flow.q), params)
         report.add(full_path, layer, flow)
     return layers, flow
+
+
+def path_of(path: str, inner: str = "") -> str:
+    """The path of a module within the one at ``inner``; of a whole model that is no Sequential, "model"."""
+    return ".".join(part for part in (inner, path) if part) or "model"
 
 
 def integer_layer(
@@ -226,6 +249,8 @@ def joined(module: Module, branches: Mapping[str, tuple[dict, Flow]], y_params: 
         ends = chains["body"], chains["shortcut"], params["body"], params["shortcut"]
         return QuantizedResidual(*ends, y_params)
     for name, chain in chains.items():
+        if "rescale" in vars(chain):
+            raise ValueError(f"no module of a Concat's branch can be named 'rescale', as in branch {name!r}")
         chain.add_module("rescale", QuantizedRescale(params[name], y_params))
     return IntegerConcat(chains)
 
@@ -272,7 +297,12 @@ def reals_of(q: np.ndarray, layer: Module, params: QuantParams | None) -> np.nda
     """S (q - Z); without parameters S_x S_w q, as the layer's sums."""
     if params is not None:
         return dequantize(q, params)
-    return q.astype(np.float32) * (layer.x_params.scale * layer.w_params.scale)
+    return q.astype(np.float32) * scale_of_sums(layer, q.ndim)
+
+
+def scale_of_sums(layer: Module, axes: int) -> np.ndarray:
+    """S_x S_w of each output channel, so shaped that it broadcasts against sums (N, O, ...)."""
+    return (layer.x_params.scale * layer.w_params.scale).reshape(-1, *[1] * (axes - 2))
 
 
 def noise_ratio(r: np.ndarray, approximation: np.ndarray) -> float:
