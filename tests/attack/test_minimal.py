@@ -84,6 +84,13 @@ def test_two_pixels_by_hand():
     np.testing.assert_allclose(found.norm, 0.5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_the_largest_lambda_that_reaches_the_plane_by_hand(scale):
+    # There p = 1/2, and the pull ‖w‖ / 2 is the penalty's 2 lam margin / ‖w‖: lam = ‖w‖² / (4 margin).
+    model = affine(scale * np.array([[0.0, 0], [3, 4]]), scale * np.array([0, -2.5]))
+    np.testing.assert_allclose(minimal_perturbation(model, np.zeros(2), 1).lam, 2.5 * scale, rtol=0.03)
+
+
 def test_the_box_makes_the_way_longer_by_hand():
     # Within 0 <= x1 <= 0.25 the nearest point of 3 x0 + 4 x1 = 2.5 is (0.5, 0.25).
     model = affine(np.array([[0.0, 0], [3, 4]]), np.array([0, -2.5]))
