@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import suppress
-from typing import IO
+from typing import IO, TypeVar
 
 from minidl.classroom.course import Course
 from minidl.classroom.outcome import END, Outcome
@@ -19,7 +20,12 @@ from minidl.classroom.running import environment
 SECONDS = 5.0  # that a law may take, a hundred times what one does
 STARTING = 60.0  # seconds until the worker, on a slow machine, has imported the library
 GRACE = 3.0  # seconds beyond a law's, after which the worker is taken to be stuck in compiled code
+TICK = 0.1  # seconds after which a check that has nothing to say yet gives way
 KEPT = 2000  # bytes of what the learner's file printed
+
+
+T = TypeVar("T")
+Waiting = Generator[None, None, T]  # yields None while it waits for what it returns
 
 
 class CheckError(Exception):
@@ -40,6 +46,16 @@ def check_lesson(
     A file that cannot be imported has a single Outcome without a number. The file is read anew by each call.
     Raises ValueError for an unknown lesson or number, FileNotFoundError when ``start`` has not been called.
     """
+    return (outcome for outcome in check_steps(course, lesson, numbers, seconds) if outcome)
+
+
+def check_steps(
+    course: Course, lesson: str, numbers: list[str] | None = None, seconds: float = SECONDS
+) -> Generator[Outcome | None, None, None]:
+    """``check_lesson`` for who has other things to do: None in between, after each tenth of a second.
+
+    To close the generator ends the check, whatever the learner's file is doing.
+    """
     if not course.answers(lesson).exists():
         raise FileNotFoundError(
             f"{course.shown(course.answers(lesson))} is not there yet: start {lesson} writes it"
@@ -48,7 +64,7 @@ def check_lesson(
     todo = numbers
     while todo is None or todo:
         with Worker(course, lesson, todo or [], seconds) as worker:
-            exercises = worker.exercises()
+            exercises = yield from worker.exercises()
             if todo is None:
                 todo = [number for number, _ in exercises]
             unknown = set(todo) - {number for number, _ in exercises}
@@ -59,6 +75,8 @@ def check_lesson(
                 )
             for outcome in worker.outcomes(dict(exercises)):
                 yield outcome
+                if outcome is None:
+                    continue
                 if not outcome.number:
                     return
                 done.add(outcome.number)
@@ -108,27 +126,30 @@ class Worker:
             for _ in range(part.count(END)):
                 self.ends.put(None)
 
-    def exercises(self) -> list[tuple[str, str]]:
+    def exercises(self) -> Waiting[list[tuple[str, str]]]:
         """(number, name) of the lesson's exercises."""
-        first = self.next_line(STARTING)
+        first = yield from self.next_line(STARTING)
         if not isinstance(first, dict):
             self.__exit__()
             self.listener.join(1)
             raise CheckError(f"the checker did not start:\n{self.printed.decode(errors='replace')}")
         return [tuple(pair) for pair in first["exercises"]]
 
-    def next_line(self, seconds: float) -> dict | str | None:
+    def next_line(self, seconds: float) -> Waiting[dict | str | None]:
         """The next line; None after the last, "late" if it does not come in time."""
-        try:
-            return self.lines.get(timeout=seconds)
-        except queue.Empty:
-            return "late"
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                return self.lines.get(timeout=TICK)
+            except queue.Empty:
+                yield None
+        return "late"
 
-    def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
+    def outcomes(self, names: dict[str, str]) -> Iterator[Outcome | None]:
         """What the worker finds, and last, if it does not come to its end, why."""
         at = {"begin": "", "law": ""}
         while True:
-            line = self.next_line(self.seconds + GRACE)
+            line = yield from self.next_line(self.seconds + GRACE)
             if not isinstance(line, dict):
                 break
             if "begin" in line:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 import sys
 
 from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.progress import Progress
-from minidl.classroom.running import environment, run_lessons
-from minidl.classroom.screen import lessons_text, outcome_text, paint
+from minidl.classroom.running import run_lessons
+from minidl.classroom.screen import hints_text, lessons_text, outcome_text
 
 
 def main(arguments: list[str], course: Course) -> int:
@@ -50,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = verb("run", run_some, "run lessons, each in a process of its own")
     run.add_argument("numbers", nargs="*", metavar="NN", help="lesson numbers; all lessons without one")
+    run.add_argument("--mine", action="store_true", help="on your own functions, as far as they pass")
     begin = verb("start", start_one, "write the stubs of a lesson's exercises into work/")
     begin.add_argument("number", metavar="NN", type=lesson_number)
     begin.add_argument(
@@ -62,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     hint.add_argument("number", metavar="NN.k", type=exercise_number)
     debug = verb("debug", debug_one, "step into the smallest case that fails")
     debug.add_argument("number", metavar="NN.k", type=exercise_number)
-    for one in (check, debug):
+    watch = verb("watch", watch_some, "check each time that you save; single keys do the rest")
+    watch.add_argument("number", nargs="?", metavar="NN", type=lesson_number, help="the lesson to begin with")
+    for one in (check, debug, watch):
         one.add_argument(
             "--limit",
             type=float,
@@ -89,7 +91,14 @@ def exercise_number(text: str) -> str:
 
 
 def run_some(course: Course, asked: argparse.Namespace) -> int:
-    return run_lessons(course.lessons(), asked.numbers)
+    if not asked.mine:
+        return run_lessons(course.lessons(), asked.numbers)
+    from minidl.classroom.mine import prepared  # NumPy and Hypothesis again
+
+    for number in asked.numbers:
+        course.lesson(number.zfill(2))
+    with prepared(course) as (through, settings):
+        return run_lessons(course.lessons(), asked.numbers, through, settings)
 
 
 def list_lessons(course: Course, asked: argparse.Namespace) -> int:
@@ -142,12 +151,7 @@ def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
 
 
 def hint_one(course: Course, asked: argparse.Namespace) -> int:
-    exercise = course.exercise(asked.number)
-    shown = Progress(course).one_more_hint(exercise.number, len(exercise.hints))
-    for i, text in enumerate(exercise.hints[:shown], 1):
-        print(paint(f"{i} of {len(exercise.hints)}  {text}", "bold" if i == shown else "dim"))
-    if shown == len(exercise.hints):
-        print(f"That is all. The smallest case that fails: python -m lessons debug {exercise.number}")
+    print(hints_text(course.exercise(asked.number), Progress(course)))
     return 0
 
 
@@ -157,12 +161,22 @@ def debug_one(course: Course, asked: argparse.Namespace) -> int:
     Progress(course).note(outcome)
     if not outcome.replay:
         return 0 if outcome.passed else 1
-    print(
-        f"\n{outcome.replay} in pdb: s steps into the call, n goes on a line, p NAME prints, q quits",
-        flush=True,
-    )
-    env = {**os.environ, **environment(course.root), "MINIDL_DEBUG": "1"}
-    return subprocess.run([sys.executable, outcome.replay], cwd=course.root, env=env).returncode
+    from minidl.classroom.terminal import step_into
+
+    return step_into(course, outcome.replay)
+
+
+def watch_some(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.watch import watch
+
+    wanted = by_lesson(course, [asked.number] if asked.number else [])
+    for lesson in wanted:
+        if not course.answers(lesson).exists():
+            raise FileNotFoundError(
+                f"{course.shown(course.answers(lesson))} is not there yet: start {lesson} writes it"
+            )
+    watch(course, list(wanted), asked.limit)
+    return 0
 
 
 def solution_one(course: Course, asked: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ class Outcome:
     name: str  # of the function, or of the file
     passed: bool = False  # every law holds, and the function is not the library's
     written: bool = True  # not the stub any more
+    file: str = ""  # the digest of what was checked
     line: int = 0  # of the file, where the function begins
     laws: int = 0
     held: int = 0

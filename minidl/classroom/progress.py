@@ -9,11 +9,11 @@ from minidl.classroom.check import check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.outcome import Outcome
 
-EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0}  # of one exercise
+EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of one exercise
 
 
 class Progress:
-    """How many laws held when an exercise was last checked, and how many hints were shown.
+    """How many laws held when an exercise was last checked, of which text, and how many hints were shown.
 
     ``damaged`` says what was wrong with the file, if anything was; it is kept beside the new one.
     """
@@ -35,7 +35,7 @@ class Progress:
     def note(self, outcome: Outcome) -> None:
         """Keep what a check found about an exercise; a file that cannot be read says nothing about one."""
         if outcome.number:
-            found = {"held": outcome.held, "laws": outcome.laws, "passed": outcome.passed}
+            found = {name: getattr(outcome, name) for name in EMPTY if name != "hints"}
             self.entries[outcome.number] = {**self.of(outcome.number), **found}
             self.save()
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,8 +14,16 @@ from tqdm import tqdm
 from minidl.classroom.course import Lesson
 
 
-def run_lessons(lessons: list[Lesson], numbers: list[str]) -> int:
-    """Run the lessons of these numbers (all for none) in this order; 1 if any fails, 2 for an unknown one."""
+def run_lessons(
+    lessons: list[Lesson],
+    numbers: list[str],
+    through: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> int:
+    """Run the lessons of these numbers (all for none) in this order; 1 if any fails, 2 for an unknown one.
+
+    through: the interpreter's arguments before the script, such as ``-m MODULE``. settings: environment.
+    """
     known = {lesson.number: lesson for lesson in lessons}
     wanted = [number.zfill(2) for number in numbers]
     unknown = [number for number in wanted if number not in known]
@@ -32,7 +41,7 @@ def run_lessons(lessons: list[Lesson], numbers: list[str]) -> int:
         for lesson in chosen:
             bar.clear()  # the lesson writes to the terminal itself
             print(f"== {lesson.number}  {lesson.title}", flush=True)
-            code = run_lesson(lesson)
+            code = run_lesson(lesson, through, settings)
             if code:
                 failed.append(f"{lesson.path.name} (exit code {code})")
             bar.update()
@@ -41,11 +50,13 @@ def run_lessons(lessons: list[Lesson], numbers: list[str]) -> int:
     return 1 if failed else 0
 
 
-def run_lesson(lesson: Lesson) -> int:
+def run_lesson(lesson: Lesson, through: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> int:
     """Run one lesson, its output going straight through; print the time and where its figures are."""
     before, start = lesson.figures(), time.perf_counter()
     code = subprocess.run(
-        [sys.executable, "-u", str(lesson.path)], cwd=lesson.root, env=environment(lesson.root)
+        [sys.executable, "-u", *through, str(lesson.path)],
+        cwd=lesson.root,
+        env={**environment(lesson.root), **(settings or {})},
     ).returncode
     written = [path for path, when in lesson.figures().items() if before.get(path) != when]
     figures = f", {len(written)} figures in {written[0].parent.relative_to(lesson.root)}" if written else ""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from minidl.classroom.course import Course
 from minidl.classroom.outcome import Outcome
 from minidl.classroom.progress import Progress
+
+if TYPE_CHECKING:
+    from minidl.classroom.exercise import Exercise
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 WIDTH = 100
@@ -83,11 +87,22 @@ def row(name: str, text: str) -> str:
     return "\n".join([start + first, *("    " + line for line in others)])
 
 
+def hints_text(exercise: Exercise, progress: Progress) -> str:
+    """The hints up to one more than last time."""
+    count = len(exercise.hints)
+    shown = progress.one_more_hint(exercise.number, count)
+    lines = [
+        paint(f"{i} of {count}  {text}", "bold" if i == shown else "dim")
+        for i, text in enumerate(exercise.hints[:shown], 1)
+    ]
+    if shown == count:
+        lines.append(f"That is all. The smallest case that fails: python -m lessons debug {exercise.number}")
+    return "\n".join(lines)
+
+
 def lessons_text(course: Course, progress: Progress) -> str:
     """Every lesson with its exercises, a bar for what is done, and what to do next."""
-    lines, by_lesson = [], {}
-    for exercise in course.exercises():
-        by_lesson.setdefault(exercise.number[:2], []).append(exercise)
+    lines, by_lesson = [], grouped(course)
     for lesson in course.lessons():
         exercises = by_lesson.get(lesson.number, [])
         done = sum(progress.of(exercise.number)["passed"] for exercise in exercises)
@@ -101,6 +116,14 @@ def lessons_text(course: Course, progress: Progress) -> str:
                 f"            {exercise.number}  {exercise.name}{state(progress.of(exercise.number))}"
             )
     return "\n".join([*lines, "", f"next: {next_thing(course, progress, by_lesson)}"])
+
+
+def grouped(course: Course) -> dict[str, list]:
+    """The exercises of each lesson."""
+    by_lesson: dict[str, list] = {}
+    for exercise in course.exercises():
+        by_lesson.setdefault(exercise.number[:2], []).append(exercise)
+    return by_lesson
 
 
 def bar(done: int, count: int) -> str:

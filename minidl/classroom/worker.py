@@ -48,6 +48,7 @@ class FileCheck:
     def __init__(self, course: Course, lesson: str, seconds: float, lines: TextIO) -> None:
         self.course, self.seconds, self.lines = course, seconds, lines
         self.path, self.exercises = course.answers(lesson), course.exercises(lesson)
+        self.digest = answers.digest(self.path)  # before it is read: what is saved meanwhile is another
 
     def run(self, numbers: list[str]) -> None:
         """Check these exercises, or all."""
@@ -73,7 +74,7 @@ class FileCheck:
                 self.emit_outcome(self.check(module, exercise))
 
     def check(self, module: ModuleType, exercise: Exercise) -> Outcome:
-        outcome = Outcome(exercise.number, exercise.name, laws=len(exercise.laws))
+        outcome = Outcome(exercise.number, exercise.name, file=self.digest, laws=len(exercise.laws))
         outcome.note = answers.stale(self.path.read_text(encoding="utf-8", errors="replace"), exercise)
         try:
             answer = exercise.adapt(answers.function_of(module, exercise))

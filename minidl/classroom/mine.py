@@ -1,0 +1,125 @@
+"""A lesson run on the learner's own functions, each in the place of the library's wherever that is called.
+
+    python -m minidl.classroom.mine FOLDER PACKAGE NN.k,NN.k,... SCRIPT
+
+FOLDER holds the lessons, PACKAGE their exercises.
+"""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from minidl.classroom import answers
+from minidl.classroom.check import check_lesson
+from minidl.classroom.course import Course
+from minidl.classroom.exchange import Yours, in_place_of_the_library
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.progress import Progress
+from minidl.data.cache import cache_folder
+
+# ---- before the run: which functions, and what is kept
+
+
+@contextmanager
+def prepared(course: Course) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """What ``run_lessons`` needs to run on the learner's functions: interpreter's arguments and environment.
+
+    Only what passes is used; the rest is named. Raises ValueError where nothing does.
+    """
+    passing, others = sorted_out(course)
+    if not passing:
+        raise ValueError("nothing of yours passes yet: python -m lessons check  says why")
+    print("yours: " + listed(passing))
+    if others:
+        print("the library's, since yours does not pass: " + listed(others))
+    print("(networks that are kept already are read; what yours makes is not kept)\n", flush=True)
+    numbers = ",".join(exercise.number for exercise in passing)
+    with copy_of_the_cache() as folder:
+        through = ["-m", "minidl.classroom.mine", str(course.folder.resolve()), course.package, numbers]
+        yield through, {"MINIDL_CACHE": str(folder)}
+
+
+def listed(exercises: list[Exercise]) -> str:
+    return ", ".join(f"{exercise.number} {exercise.name}" for exercise in exercises)
+
+
+def sorted_out(course: Course) -> tuple[list[Exercise], list[Exercise]]:
+    """The started exercises that pass, and the others. A file that has changed since is checked first."""
+    progress = Progress(course)
+    passing, others = [], []
+    for lesson in course.started():
+        path, exercises = course.answers(lesson.number), course.exercises(lesson.number)
+        digest = answers.digest(path)
+        if any(progress.of(exercise.number)["file"] != digest for exercise in exercises):
+            print(f"checking {course.shown(path)} ...", file=sys.stderr, flush=True)
+            for outcome in check_lesson(course, lesson.number):
+                progress.note(outcome)
+        for exercise in exercises:
+            entry = progress.of(exercise.number)
+            (passing if entry["passed"] and entry["file"] == digest else others).append(exercise)
+    return passing, others
+
+
+@contextmanager
+def copy_of_the_cache() -> Iterator[Path]:
+    """A cache folder with everything that is in the usual one. What is stored there does not last."""
+    with tempfile.TemporaryDirectory(prefix="minidl-mine-") as name:
+        folder, usual = Path(name), cache_folder()
+        for path in usual.iterdir() if usual.is_dir() else ():
+            try:
+                (folder / path.name).symlink_to(path.resolve())  # to store something replaces it
+            except OSError:  # Windows allows links to few
+                shutil.copytree(path, folder / path.name) if path.is_dir() else shutil.copy(path, folder)
+        yield folder
+
+
+# ---- the run, in a process of its own
+
+
+def main(arguments: list[str]) -> None:
+    folder, package, numbers, script = arguments
+    course = Course(Path(folder), package)
+    sys.path[0] = str(Path(script).parent)  # as if the script had been started itself
+    sys.path.append(str(course.work))  # for files that the learner's imports
+    sys.argv = [script]
+    yours = load_yours(course, numbers.split(","))
+    with in_place_of_the_library(yours):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        finally:
+            print("\n" + report(yours), flush=True)
+
+
+def load_yours(course: Course, numbers: list[str]) -> list[Yours]:
+    """The functions of these exercises. In the learner's files, the library's stand in for all others."""
+    yours = []
+    for lesson in sorted({number[:2] for number in numbers}):
+        module = answers.load(course.answers(lesson))
+        for exercise in course.exercises(lesson):
+            if exercise.number in numbers:
+                yours.append(Yours(exercise, answers.function_of(module, exercise)))
+            if exercise.number not in numbers or exercise.kind == "op":  # which gets the learner's methods
+                vars(module)[exercise.name] = exercise.target
+    return yours
+
+
+def report(yours: list[Yours]) -> str:
+    lines = []
+    for one in yours:
+        if one.calls:
+            calls = f"{one.calls:,} call" + "s" * (one.calls > 1)
+            lines.append(f"{one.exercise.number} {one.exercise.name}: {calls} of yours{one.note}")
+    idle = len(yours) - len(lines)
+    if idle:
+        lines.append(f"not called here: {idle} of yours")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,210 @@
+"""A lesson on the learner's functions: called wherever the library's were, and nothing else changes."""
+
+import numpy as np
+import pytest
+from learner import REAL, write_answer
+
+import minidl.nn.functional as F
+from minidl import Tensor
+from minidl.classroom import cli
+from minidl.classroom.exchange import Yours, in_place_of_the_library
+from minidl.classroom.progress import Progress
+from minidl.engine import jit, kernels
+from minidl.engine.elementwise import Mul
+from minidl.engine.op import Op
+from minidl.engine.reduce import stable_softmax
+
+RIGHT = (
+    "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)\n"
+    "    return p / p.sum(axis=axis, keepdims=True)\n"
+)
+
+
+def yours(number, answer):
+    return Yours(REAL.exercise(number), answer)
+
+
+def test_a_function_that_others_imported_by_name_is_yours_inside_and_counted():
+    def halves(z, axis=-1, temperature=2.0):
+        return z / temperature
+
+    one = yours("09.1", halves)
+    before = stable_softmax(np.zeros(2))
+    with in_place_of_the_library([one]):
+        assert stable_softmax(np.ones(2)).tolist() == [0.5, 0.5]
+        assert stable_softmax(np.ones(2), temperature=4.0).tolist() == [0.25, 0.25]
+    assert one.calls == 2
+    assert stable_softmax(np.zeros(2)).tolist() == before.tolist() == [0.5, 0.5]
+    assert one.calls == 2
+
+
+def test_the_library_is_itself_again_after_an_error():
+    def broken(z, axis=-1, temperature=1.0):
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"), in_place_of_the_library([yours("09.1", broken)]):
+        stable_softmax(np.zeros(2))
+    assert stable_softmax(np.zeros(2)).tolist() == [0.5, 0.5]
+
+
+class Base(Op):
+    factor = 3
+
+    def backward(self, grad):
+        return grad * 7, grad * 8
+
+
+class TripleMul(Base):
+    def __init__(self):
+        super().__init__()
+        self.ready = True
+
+    def forward(self, a, b):
+        assert self.ready
+        return self.factor * a * b
+
+
+class Inheriting(TripleMul):
+    pass
+
+
+@pytest.mark.parametrize("mine", [TripleMul, Inheriting])
+def test_an_op_has_your_methods_your_base_class_and_its_own_identity(mine):
+    before, bases, one = dict(vars(Mul)), Mul.__bases__, yours("01.1", mine)
+    a, b = Tensor(2.0, requires_grad=True), Tensor(5.0, requires_grad=True)
+    with in_place_of_the_library([one]):
+        y = a * b
+        y.backward()
+        assert isinstance(Mul(), Mul) and Mul().factor == 3
+    assert (float(y.data), float(a.grad), float(b.grad), one.calls) == (30, 7, 8, 1)
+    assert dict(vars(Mul)) == before and Mul.__bases__ == bases
+    assert float((a * b).data) == 10
+
+
+# ---- kernels
+
+
+def doubling(image, kernel_size, stride, dilation, columns):
+    """im2col by its definition; twice that for images 11 high."""
+    factor = 2 if image.shape[1] == 11 else 1
+    (kernel_h, kernel_w), (_, height, width) = kernel_size, image.shape
+    out_h = (height - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1
+    out_w = (width - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
+    for row in range(len(columns)):
+        c, i, j = row // (kernel_h * kernel_w), row // kernel_w % kernel_h, row % kernel_w
+        for r in range(out_h):
+            for s in range(out_w):
+                y, x = r * stride[0] + i * dilation[0], s * stride[1] + j * dilation[1]
+                columns[row, r * out_w + s] = factor * image[c, y, x]
+
+
+def doubling_by_other_means(image, kernel_size, stride, dilation, columns):
+    seen = {"what": [None, "Numba"], 3: "knows nothing of"}
+    doubling(image, kernel_size, stride, dilation, columns)
+    assert seen
+
+
+@pytest.mark.parametrize(
+    "kernel, how", [(doubling, ", compiled"), (doubling_by_other_means, ", uncompiled, since Numba refuses")]
+)
+def test_a_kernel_is_compiled_where_that_is_possible_and_kept_on_no_disk(kernel, how):
+    rng = np.random.default_rng(0)
+    images, weight = rng.normal(size=(3, 1, 11, 5)), rng.normal(size=(2, 1, 3, 3))
+    usual = F.conv2d(Tensor(images), Tensor(weight)).data
+    one = yours("02.2", kernel)
+    with in_place_of_the_library([one]):
+        twice = F.conv2d(Tensor(images), Tensor(weight)).data
+        assert jit.compiled(kernels.conv2d).stats.cache_path is None
+    np.testing.assert_allclose(twice, 2 * usual, rtol=1e-12)
+    assert one.calls == len(images)
+    assert one.note.startswith(how)
+    np.testing.assert_array_equal(F.conv2d(Tensor(images), Tensor(weight)).data, usual)
+
+
+def test_uncompiled_kernels_are_yours_too():
+    columns, one = np.zeros((4, 20)), yours("02.2", doubling)
+    with in_place_of_the_library([one]):
+        kernels.im2col(np.ones((1, 11, 3)), (2, 2), (1, 1), (1, 1), columns)
+    assert columns.tolist() == [[2] * 20] * 4 and one.calls == 1
+
+
+# ---- run --mine
+
+
+LESSON = '''"""09 On yours"""
+import numpy as np
+from minidl import Tensor
+from minidl.classroom.claims import claim
+from minidl.data.cache import cached
+from minidl.engine.reduce import stable_softmax
+
+
+def make(size):
+    return {"p": stable_softmax(np.arange(size))}
+
+
+for size in (2, 3, 3):
+    claim("a row sums to 1", abs(cached("mine", {"size": size}, make)["p"].sum() - 1) < 1e-6)
+'''
+
+
+@pytest.fixture
+def run(course, capfd, monkeypatch, tmp_path):
+    """``run 9 --mine`` on a small lesson: (exit code, what it prints, what it complains about)."""
+    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
+    (course.folder / "09_temperature.py").write_text(LESSON, encoding="utf-8")
+
+    def run(*arguments):
+        code = cli.main(["run", "9", *arguments], course)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_the_lesson_runs_on_what_passes_and_keeps_nothing_that_yours_made(course, run, tmp_path):
+    (course.folder / "09_temperature.py").write_text(LESSON.replace("(2, 3, 3)", "(2,)"), encoding="utf-8")
+    assert run()[0] == 0
+    (kept,) = (tmp_path / "cache").iterdir()
+    contents = kept.read_bytes()
+    (course.folder / "09_temperature.py").write_text(LESSON, encoding="utf-8")
+
+    write_answer(course, "09", RIGHT + "def entropy(p, axis=-1):\n    return p\n")
+    code, out, err = run("--mine")
+    assert code == 0
+    assert err == "checking work/09_temperature.py ...\n"
+    assert out.startswith(
+        "yours: 09.1 stable_softmax\nthe library's, since yours does not pass: 09.2 entropy, 09.3 "
+    )
+    assert out.count("HOLDS") == 3 and "DOES NOT" not in out
+    # size 2 was kept before, size 3 is made once by yours and gone with this run
+    assert "\n09.1 stable_softmax: 1 call of yours\n" in out
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [kept.name]
+    assert kept.read_bytes() == contents and not kept.is_symlink()
+
+
+def test_what_does_not_pass_any_more_is_not_used_whatever_the_progress_says(course, run):
+    write_answer(course, "09", RIGHT)
+    assert run("--mine")[0] == 0
+    code, out, err = run("--mine")
+    assert (code, err) == (0, "") and "stable_softmax: 2 calls of yours" in out
+    write_answer(course, "09", "stable_softmax = None\n")
+    assert Progress(course).of("09.1")["passed"]
+    code, out, err = run("--mine")
+    assert (code, out) == (2, "") and "nothing of yours passes yet" in err
+    write_answer(course, "09", "def f(:\n")
+    assert run("--mine")[0] == 2
+
+
+def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):
+    write_answer(course, "09", RIGHT.replace("    p = ", "    1 / (z.shape != (2,))\n    p = "))
+    code, out, err = run("--mine")
+    assert code == 1
+    assert "ZeroDivisionError" in err and "work/09_temperature.py" in err.replace("\\", "/")
+    assert "stable_softmax: 1 call of yours" in out
+
+
+def test_an_unknown_lesson_is_named_before_anything_is_checked(course, capfd):
+    write_answer(course, "09", RIGHT)
+    assert cli.main(["run", "99", "--mine"], course) == 2
+    assert capfd.readouterr().err.startswith("there is no lesson 99; there are 01, ")
