@@ -11,12 +11,10 @@ import numpy as np
 from minidl.compress.channels import known_kind
 from minidl.compress.fused import ConvInto, ConvReLU2d, Join, recast
 from minidl.engine.tensor import Tensor
-from minidl.nn.containers import Concat, Sequential
+from minidl.nn.containers import Concat, Container, Sequential
 from minidl.nn.functional import floating
 from minidl.nn.layers import Conv2d, Identity
 from minidl.nn.module import Module, Parameter
-
-Chain = list[tuple[str, Module]]  # the modules of a branch, in the order in which they run
 
 
 def merge_parallel_convs(model: Module) -> Module:
@@ -25,8 +23,8 @@ def merge_parallel_convs(model: Module) -> Module:
     They read the same input: with the same kernel size, stride, padding, dilation and groups, both or none
     with a ReLU, the filters of all are those of one convolution, whose output is split. And each branch
     writes straight into its channels of the Concat's output, which is then not copied together. A Concat of
-    which some branch does not end in a convolution stays as it is, so ``fuse`` comes first. The result is
-    for inference. Raises ValueError in training mode.
+    which some branch does not end in a convolution stays as it is, so ``fuse`` comes first; so does one with
+    forward hooks, on itself or within. The result is for inference. Raises ValueError in training mode.
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
@@ -46,20 +44,17 @@ def merge_parallel_convs(model: Module) -> Module:
 
 def in_place(concat: Concat) -> InPlaceConcat | None:
     chains = {name: chain_of(branch) for name, branch in concat.named_children()}
-    if not all(chain and is_conv(chain[-1][1]) for chain in chains.values()):
+    hooked = any(module._hooks for module in concat.modules())
+    if hooked or not all(chain and is_conv(chain[-1]) for chain in chains.values()):
         return None
     return InPlaceConcat(chains)
 
 
-def chain_of(branch: Module, prefix: str = "") -> Chain:
-    """[(name, module)] of a branch, Sequentials within it resolved."""
+def chain_of(branch: Module) -> list[Module]:
+    """The modules of a branch in the order in which they run, Sequentials within it resolved."""
     if type(branch).forward is not Sequential.forward:
-        return [] if known_kind(branch) is Identity else [(prefix or "conv", branch)]
-    return [
-        step
-        for name, child in branch.named_children()
-        for step in chain_of(child, f"{prefix}_{name}" if prefix else name)
-    ]
+        return [] if known_kind(branch) is Identity else [branch]
+    return [module for child in branch.children() for module in chain_of(child)]
 
 
 def is_conv(module: Module) -> bool:
@@ -68,7 +63,7 @@ def is_conv(module: Module) -> bool:
 
 def geometry(module: Conv2d) -> tuple:
     """What two convolutions on one input must agree in to be one."""
-    settings = module.kernel_size, module.stride, module.padding, module.dilation, module.groups
+    settings = module.weight.shape[1:], module.stride, module.padding, module.dilation, module.groups
     return (*settings, isinstance(module, ConvReLU2d))
 
 
@@ -94,32 +89,31 @@ def bias_of(layer: Conv2d) -> np.ndarray:
 class InPlaceConcat(Module):
     """Branches on one input, each of which writes its channels of the one output.
 
-    ``merged``: which branches begin with one common convolution: [(its name, names of the branches)].
-    ``chains``: what is left of each branch: [(name of the branch, names of its modules)].
+    ``merged``: convolutions with which several branches begin, and ``beginners`` the names of those branches.
+    ``branches``: by their names, what is left of each.
     """
 
-    def __init__(self, chains: dict[str, Chain]) -> None:
-        widths = {name: chain[-1][1].out_channels for name, chain in chains.items()}
+    def __init__(self, chains: dict[str, list[Module]]) -> None:
+        widths = {name: chain[-1].out_channels for name, chain in chains.items()}
         ends = np.cumsum(list(widths.values()))
         self.channels = int(ends[-1])
         self.place = {name: int(end) - widths[name] for name, end in zip(widths, ends, strict=True)}
-        self.merged: list[tuple[str, list[str]]] = []
-        self.chains: list[tuple[str, list[str]]] = []
+        self.merged, self.beginners, self.branches = Container(), [], Container()
         chains = {name: list(chain) for name, chain in chains.items()}
         sources = self.merge(chains)
         for name, chain in chains.items():
-            self.add_chain(name, chain, sources.get(name))
+            self.branches.add_module(name, self.written(name, chain, sources.get(name)))
 
-    def merge(self, chains: dict[str, Chain]) -> dict[str, int]:
+    def merge(self, chains: dict[str, list[Module]]) -> dict[str, int]:
         """Make one of the first modules where they fit; where each branch then finds its input channels."""
         groups: dict[tuple, list[str]] = {}
         for name, chain in chains.items():
-            if is_conv(chain[0][1]) and (len(chain) == 1 or is_conv(chain[1][1])):
-                groups.setdefault(geometry(chain[0][1]), []).append(name)
+            if is_conv(chain[0]) and (len(chain) == 1 or is_conv(chain[1])):
+                groups.setdefault(geometry(chain[0]), []).append(name)
         sources = {}
         for names in groups.values():
             if len(names) > 1:
-                layers = [chains[name].pop(0)[1] for name in names]
+                layers = [chains[name].pop(0) for name in names]
                 widths = np.array([layer.out_channels for layer in layers])
                 apart = np.array([bool(chains[name]) for name in names])  # more modules follow
                 starts = np.cumsum(widths * apart) - widths * apart
@@ -128,49 +122,46 @@ class InPlaceConcat(Module):
                     for name, start, width, more in zip(names, starts, widths, apart, strict=True)
                 ]
                 sources |= dict(zip(names, map(int, starts), strict=True))
-                self.add_merged(names, layers, np.concatenate(rows))
+                self.merged.append(merged(layers, np.concatenate(rows)))
+                self.beginners.append(names)
         return sources
 
-    def add_merged(self, names: list[str], layers: list[Conv2d], rows: np.ndarray) -> None:
-        weight, bias, order = merged_filters(layers)
-        new = into(layers[0], 0, rows[order])
-        new.out_channels = len(weight)
-        new.weight, new.bias = Parameter(weight), Parameter(bias)
-        title = "_and_".join(names)
-        self.add_module(title, new)
-        self.merged.append((title, names))
-
-    def add_chain(self, branch: str, chain: Chain, source: int | None) -> None:
+    def written(self, branch: str, chain: list[Module], source: int | None) -> Container:
         """The modules of a branch; the first reads from ``source`` on if what came before it was merged."""
-        names = []
-        for i, (name, module) in enumerate(chain):
-            reads_part = i == 0 and source is not None
+        modules = list(chain)
+        for i, module in enumerate(chain):
+            first = source if i == 0 else None
             if i == len(chain) - 1:
-                rows = self.place[branch] + np.arange(module.out_channels)
-                module = into(module, source if reads_part else 0, rows)
-            elif reads_part:
-                module = into(module, source, -1 - np.arange(module.out_channels))
-            names.append(f"{branch}_{name}")
-            self.add_module(names[-1], module)
-        self.chains.append((branch, names))
+                modules[i] = into(module, first, self.place[branch] + np.arange(module.out_channels))
+            elif first is not None:
+                modules[i] = into(module, first, -1 - np.arange(module.out_channels))
+        return Container(*modules)
 
     def forward(self, x: Any) -> Tensor:
         x = floating(x)
         if x.requires_grad:
             raise ValueError("outputs written in place have no gradients: use the model before merging")
         join, begun = Join(self.channels), {}
-        for title, branches in self.merged:
-            begun |= dict.fromkeys(branches, getattr(self, title)(x, join))
-        for branch, names in self.chains:
-            y = begun.get(branch, x)
-            for name in names:
-                module = getattr(self, name)
+        for conv, names in zip(self.merged, self.beginners, strict=True):
+            begun |= dict.fromkeys(names, conv(x, join))
+        for name, chain in self.branches.named_children():
+            y = begun.get(name, x)
+            for module in chain:
                 y = module(y, join) if isinstance(module, ConvInto) else module(y)
         return Tensor(join.array)
 
 
-def into(layer: Conv2d, source: int, rows: np.ndarray) -> ConvInto:
-    """The layer, reading from channel ``source`` on and writing to ``rows``."""
+def merged(layers: list[Conv2d], rows: np.ndarray) -> ConvInto:
+    """The convolution that computes what ``layers`` do, channel i of them side by side being rows[i]."""
+    weight, bias, order = merged_filters(layers)
+    new = into(layers[0], None, rows[order])
+    new.out_channels = len(weight)
+    new.weight, new.bias = Parameter(weight), Parameter(bias)
+    return new
+
+
+def into(layer: Conv2d, source: int | None, rows: np.ndarray) -> ConvInto:
+    """The layer, reading from channel ``source`` on, or all channels, and writing to ``rows``."""
     new = recast(layer, ConvInto)
     new.source, new.rows = source, rows
     new.least = 0.0 if isinstance(layer, ConvReLU2d) else -math.inf

@@ -11,6 +11,7 @@ import numpy as np
 from minidl.compress.branches import InPlaceConcat
 from minidl.compress.fused import ConvInto
 from minidl.engine.checks import positive_int
+from minidl.engine.tensor import Tensor
 from minidl.engine.trace import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import Conv2d, Flatten, Linear
@@ -103,7 +104,8 @@ def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
 
     Each step is a launch that reads all its inputs from memory and writes its output there: 4 bytes a
     number. Flatten moves nothing, nor does a Concat that is written in place. Weights are not counted among
-    the bytes, and multiply-adds for convolutions and Linear alone.
+    the bytes, and multiply-adds for convolutions and Linear alone: ValueError for a module that computes with
+    matrices in another way, as those of rounded and of integer networks do.
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
@@ -111,9 +113,27 @@ def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
         raise TypeError(f"input_shape must be a tuple such as (C, H, W), got {input_shape!r}")
     shape = (1, *(positive_int("each of input_shape", n) for n in input_shape))
     steps = flow(model, np.zeros(shape, np.float32))
+    for step in steps:
+        if not isinstance(step.module, Conv2d | Linear) and holds_matrices(step, steps):
+            raise ValueError(
+                f"{step.path or 'the model'}: what a {type(step.module).__name__} does with its weights "
+                "cannot be counted, only Conv2d and Linear of a float network"
+            )
     counted = [step for step in steps if launches(step.module)]
     moved = sum(numbers_moved(step, steps, shape) for step in counted)
     return Cost(len(counted), 4 * moved, sum(multiply_adds(step) for step in counted))
+
+
+def holds_matrices(step: Step, steps: list[Step]) -> bool:
+    """Whether the module has weights of two axes or more, itself or in modules that it does not call."""
+    inside = f"{step.path}." if step.path else ""
+    calls_others = any(other is not step and other.path.startswith(inside) for other in steps)
+    hidden = [step.module] if calls_others else step.module.modules()
+    return any(
+        isinstance(value, np.ndarray | Tensor) and value.ndim > 1
+        for module in hidden
+        for value in vars(module).values()
+    )
 
 
 def launches(module: Module) -> bool:

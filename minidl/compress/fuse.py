@@ -91,10 +91,12 @@ def fuse(model: Module, x: Any = None) -> Module:
     each ReLU that alone reads a convolution is done by it: ConvReLU2d.
 
     What is fused away leaves its Sequential. A pair is left as it is where somebody else reads between the
-    two, where one of them runs twice, or where a module with a forward of its own lies between them, which
-    might. x: a batch that the model runs on; by default zeros (1, C, 16, 16).
-    Raises ValueError in training mode.
+    two, where one of them runs twice, or where a module with a forward of its own, or a forward hook, lies
+    between them, which might. x: a batch that the model runs on, hooks being silent; by default zeros
+    (1, C, 16, 16). Raises ValueError in training mode.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
     x = example(model) if x is None else x
     if any(module.training for module in model.modules()):
         raise ValueError("only a model in evaluation mode can be fused: call model.eval()")
@@ -118,7 +120,8 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
         if not after.sources or after.sources[0] == INPUT:
             continue
         layer = steps[after.sources[0]]
-        if reads[after.sources[0]] > 1 or runs[layer.path] > 1 or runs[after.path] > 1:
+        hooked = layer.module._hooks or after.module._hooks
+        if hooked or reads[after.sources[0]] > 1 or runs[layer.path] > 1 or runs[after.path] > 1:
             continue
         kind, kind_after = known_kind(layer.module), known_kind(after.module)
         on_rows = len(layer.shape) == 2
@@ -131,13 +134,13 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
 
 
 def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
-    """Whether all modules around the two, up to the innermost that holds both, are transparent."""
+    """Whether all modules around the two, up to the innermost that holds both, show only their output."""
     first, second = one.split("."), other.split(".")
     common = 0
     while first[common] == second[common]:
         common += 1
     around = {".".join(path[:i]) for path in (first, second) for i in range(common, len(path))}
-    return all(is_transparent(model.layer(path)) for path in around)
+    return all(is_transparent(model.layer(path)) and not model.layer(path)._hooks for path in around)
 
 
 def replace(model: Module, path: str, new: Module) -> None:

@@ -86,11 +86,12 @@ class Join:
 class ConvInto(Conv2d):
     """A convolution that reads channels of a larger array and writes into the outputs' common one.
 
-    It reads in_channels channels from ``source`` on. Output channel o becomes channel rows[o] of the join,
-    or, where rows[o] is negative, channel -1 - rows[o] of a result of its own. For inference alone.
+    It reads in_channels channels from ``source`` on; if that is None there must be no others. Output channel
+    o becomes channel rows[o] of the join, or, where rows[o] is negative, channel -1 - rows[o] of a result of
+    its own. For inference alone.
     """
 
-    source: int
+    source: int | None
     rows: np.ndarray
     least: float  # 0 with a ReLU, else -inf
 
@@ -99,10 +100,11 @@ class ConvInto(Conv2d):
         weight = self.weight.data.astype(x.dtype, copy=False)
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
         op = conv.Conv2d(self.stride, self.padding, self.dilation, self.groups)
-        own = x[:, self.source : self.source + self.in_channels]
+        first = self.source or 0
+        own = x if self.source is None else x[:, first : first + self.in_channels]
         out_h, out_w = op.output_size(own, weight, bias)
         apart = int(np.sum(self.rows < 0))
         rest = np.empty((len(x), apart, out_h, out_w), x.dtype)
         y = rest[:, :0] if apart == len(self.rows) else join.sized(len(x), out_h, out_w, x.dtype)
-        convolve(op, x, self.source, weight, bias, self.least, self.rows, y, rest)
+        convolve(op, x, first, weight, bias, self.least, self.rows, y, rest)
         return Tensor(rest if apart else y[:, self.rows.min() : self.rows.max() + 1])

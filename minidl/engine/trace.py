@@ -103,7 +103,7 @@ def modules(model: Module, x: Any) -> list[Call]:
 
     They stand in the order in which they ended, so a container comes after what it contains and the model
     itself is last, with path "". Equal numbers are the same tensor: a module whose input is another's output
-    consumes it.
+    consumes it. Forward hooks of the model are silent meanwhile.
     """
     if not hasattr(model, "named_modules"):
         raise TypeError(f"modules takes a model made of Modules, got {type(model).__name__}")
@@ -123,15 +123,15 @@ def modules(model: Module, x: Any) -> list[Call]:
 
         return hook
 
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    handles = [module.register_forward_hook(listen(path)) for path, module in model.named_modules()]
+    before = [(module, module.training, module._hooks) for _, module in model.named_modules()]
     try:
+        for path, module in model.named_modules():
+            module._hooks = ()
+            module.register_forward_hook(listen(path))
         model.eval()
         with no_grad():
             model(x)
     finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes:
-            module.training = training
+        for module, training, hooks in before:
+            module.training, module._hooks = training, hooks
     return calls

@@ -10,7 +10,10 @@ import minidl.nn as nn
 from minidl import Tensor, no_grad
 from minidl.compress.flow import INPUT, flow
 from minidl.compress.fuse import ConvReLU2d, cost, fold_batchnorm, folded, fuse, merge_parallel_convs
+from minidl.compress.integer import quantize_model
+from minidl.compress.qat import prepare_qat
 from minidl.nn import functional as F
+from minidl.nn.containers import Container
 from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
 
 MODELS = {
@@ -58,7 +61,8 @@ def assert_same(a, b):
 
 
 def kinds(model):
-    return [type(module).__name__ for module in model.modules() if not module.children()]
+    leaves = (module for module in model.modules() if not module.children())
+    return [type(module).__name__ for module in leaves if not isinstance(module, Container)]
 
 
 # ---- folding
@@ -316,6 +320,84 @@ def test_merging_convolutions_of_integers_changes_no_bit(groups, size, relu, see
     assert saved == 1 + 2 + (size == 1 and groups == 1 and not relu)
 
 
+def chain(rng, channels, names=()):
+    """A convolution within Sequentials of these names."""
+    conv = nn.Conv2d(channels, 2, 1, rng=rng)
+    for name in reversed(names):
+        conv = nn.Sequential({name: conv})
+    return conv
+
+
+paths = st.lists(st.sampled_from(["a", "b", "module"]), max_size=2)
+branch_names = st.sampled_from(["a", "a_a", "a_and_a_a", "add", "merged", "branches"])
+
+
+@example(branches={"a": (["b"], [])}, seed=0)
+@given(
+    branches=st.dictionaries(branch_names, st.tuples(paths, paths), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_no_name_takes_another_modules_place(branches, seed):
+    """Names that are the same once joined by underscores, and such as the merged module might use itself."""
+    rng = np.random.default_rng(seed)
+    model = nn.Concat(
+        {
+            name: nn.Sequential({"a": chain(rng, 3, first), "a_b": chain(rng, 2, second)})
+            for name, (first, second) in branches.items()
+        }
+    ).eval()
+    x = rng.normal(size=(2, 3, 4, 4)).astype(np.float32)
+    merged = merge_parallel_convs(model)
+    assert_same(output(merged, x), output(model, x))
+    assert cost(merged, (3, 4, 4)).multiply_adds == cost(model, (3, 4, 4)).multiply_adds
+
+
+def test_a_branch_may_bear_the_name_of_the_merged_convolution():
+    rng = np.random.default_rng(0)
+    third = nn.Sequential({"z": nn.MaxPool2d(1), "b": nn.Conv2d(3, 4, 1, rng=rng)})
+    model = nn.Concat({"a": nn.Conv2d(3, 3, 1, rng=rng), "b": nn.Conv2d(3, 2, 1, rng=rng), "a_and": third})
+    x = rng.normal(size=(2, 3, 4, 4)).astype(np.float32)
+    assert_same(output(merge_parallel_convs(model.eval()), x), output(model, x))
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 3)], ids=["merged", "apart"])
+def test_a_merged_model_refuses_as_many_channels_as_the_original_does(sizes):
+    model = nn.Concat(*[nn.Conv2d(3, 2, size, padding=size // 2) for size in sizes]).eval()
+    for network in (model, merge_parallel_convs(model)):
+        for channels in (2, 4):
+            with pytest.raises(ValueError, match="expected weight"):
+                network(np.zeros((1, channels, 4, 4), np.float32))
+
+
+# ---- forward hooks
+
+
+def listening(model, path, seen):
+    model.layer(path).register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    return model
+
+
+@pytest.mark.parametrize("path", ["0", "0.0", "0.1", "1", "1.0"])
+def test_what_a_hook_looks_at_is_not_fused_away_and_hears_no_trial_run(path):
+    rng = np.random.default_rng(0)
+    layers = nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng), nn.BatchNorm2d(2)), nn.Sequential(nn.ReLU())
+    seen = []
+    model = listening(settled(nn.Sequential(*layers), rng), path, seen)
+    x = rng.normal(size=(2, 1, 5, 5)).astype(np.float32)
+    fused = fuse(model)
+    assert seen == []
+    assert_same(output(fused, x), output(model, x))
+    assert seen == [(2, 2, 3, 3)] * 2
+
+
+def test_a_concat_with_a_hook_within_is_not_merged():
+    seen = []
+    model = listening(nn.Concat(nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)).eval(), "1", seen)
+    assert repr(merge_parallel_convs(model)) == repr(model)
+    merge_parallel_convs(model)(np.zeros((1, 1, 4, 4), np.float32))
+    assert seen == [(1, 2, 4, 4)]
+
+
 def test_branches_that_differ_are_not_merged():
     rng = np.random.default_rng(0)
     settings = [{}, {"stride": 2}, {"padding": 1}, {"dilation": 2}, {"groups": 2}]
@@ -366,6 +448,14 @@ def test_the_flow_names_what_each_step_reads():
 # ---- what is refused
 
 
+class Matrix(nn.Module):
+    def __init__(self):
+        self.w = nn.Parameter(np.ones((3, 3), np.float32))
+
+    def forward(self, x):
+        return x @ self.w
+
+
 def test_bad_input_is_refused():
     conv, bn = nn.Conv2d(1, 2, 3).eval(), nn.BatchNorm2d(2)
     with pytest.raises(ValueError, match="call eval"):
@@ -378,6 +468,16 @@ def test_bad_input_is_refused():
         fold_batchnorm(nn.ReLU(), bn)
     with pytest.raises(TypeError, match="must be a Module"):
         fuse("model")
+    with pytest.raises(TypeError, match="must be a Module, got NoneType"):
+        fuse(None, np.zeros((1, 1, 8, 8)))
+    with pytest.raises(ValueError, match=r"0: what a QuantizedConv2d does with its weights cannot be"):
+        cost(quantize_model(nn.Sequential(conv).eval(), np.ones((1, 1, 8, 8))), (1, 8, 8))
+    for bits in ({}, {"activation_bits": 32}, {"weight_bits": 32, "activation_bits": 32}):
+        rounded = prepare_qat(nn.Sequential(conv, nn.ReLU()).eval(), np.ones((1, 1, 8, 8)), **bits)
+        with pytest.raises(ValueError, match="RoundedWeights does with its weights cannot be counted"):
+            cost(rounded, (1, 8, 8))
+    with pytest.raises(ValueError, match="the model: what a Matrix does with its weights"):
+        cost(Matrix(), (3,))
     with pytest.raises(TypeError, match="must be a Module"):
         merge_parallel_convs(None)
     with pytest.raises(TypeError, match="must be a Module"):

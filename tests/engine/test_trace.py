@@ -93,10 +93,26 @@ def test_an_error_inside_the_model_still_takes_the_hooks_off():
 
 
 def test_the_run_records_no_graph():
-    model, outputs = Sequential(Linear(3, 3)), []
-    model.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    trace.modules(model, np.zeros((1, 3), np.float32))
+    outputs = []
+
+    class Keeping(Linear):
+        def forward(self, x):
+            outputs.append(super().forward(x))
+            return outputs[-1]
+
+    trace.modules(Keeping(3, 3), np.zeros((1, 3), np.float32))
     assert [output.op for output in outputs] == [None]
+
+
+def test_a_hook_of_ones_own_is_silent_meanwhile_and_there_again_after_it():
+    model, seen = Sequential(Linear(3, 3)), []
+    hook = model[0].register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    assert [call.path for call in trace.modules(model, np.zeros((1, 3), np.float32))] == ["0", ""]
+    assert seen == [] and model[0]._hooks == (hook,)
+    with pytest.raises(ValueError, match="expected x"):
+        trace.modules(model, np.zeros((1, 5), np.float32))
+    model(np.zeros((1, 3), np.float32))
+    assert seen == [(1, 3)]
 
 
 # ---- versions of parameters
