@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-# A check of arguments that calls a helper: the exercise is the formula, and the library's own tests give the
-# function bad input.
+# The exercise is the formula. That such a check refuses what it should is said by the library's own tests.
 BAD_INPUT = "bad input, which no law gives"
 RESHAPE = "NumPy takes any negative side for the one that fits"
 LAST_OF_TWO = "the array has two axes"
