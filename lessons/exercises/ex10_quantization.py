@@ -1,4 +1,4 @@
-"""Exercises of lesson 10: scale and zero point, rounding to integers, a gradient through rounding, bytes."""
+"""Exercises of lesson 10: scale and zero point, rounding to integers, a gradient through rounding."""
 
 import numpy as np
 from hypothesis import given

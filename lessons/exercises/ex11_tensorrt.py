@@ -100,7 +100,8 @@ percentiles = Exercise(
     hints=(
         "Count from below until enough is reached; a histogram has no need to be sorted.",
         "np.cumsum(counts) says how many lie in the first 1, 2, 3, ... bins.",
-        "np.searchsorted(cumulative, percentile * cumulative[-1] / 100) + 1",
+        "np.searchsorted(cumulative, needed) + 1; needed = percentile * cumulative[-1] / 100 rounded up, but "
+        "not the float: Fraction(str(percentile)) * int(cumulative[-1]) / 100 is exact.",
     ),
 )
 
@@ -138,6 +139,21 @@ def monotone(bins_holding, counts, both):
 @given(counts=filled_counts, percentile=percents)
 def twice(bins_holding, counts, percentile):
     assert_equal(int(bins_holding(2 * counts, percentile)), int(bins_holding(counts, percentile)))
+
+
+@percentiles.law("of 1000 equal bins 161 hold 16.1%, though 16.1 * 1000 / 100 is more in floats")
+def worked_decimals(bins_holding):
+    for tenths in (161, 163, 999):
+        assert_equal(int(bins_holding(np.ones(1000, np.int64), tenths / 10)), tenths)
+
+
+@percentiles.mistake(
+    "counted the percentage in floats",
+    breaks="of 1000 equal bins 161 hold 16.1%, though 16.1 * 1000 / 100 is more in floats",
+)
+def in_floats(counts, percentile):
+    cumulative = np.cumsum(counts)
+    return np.searchsorted(cumulative, percentile * cumulative[-1] / 100) + 1
 
 
 @percentiles.mistake(

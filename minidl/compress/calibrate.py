@@ -11,11 +11,12 @@ integers, such as those after a ReLU, all 2^bits do: pass bits + 1.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_int, check_number
+from minidl.engine.checks import check_int, check_number, number_array
 
 SMALLEST_EXPONENT = -900  # below it a bin's width would not be a normal float64
 
@@ -49,12 +50,11 @@ class Histogram:
 
     def add(self, values: Any) -> Histogram:
         """Count more numbers, of any shape. Returns the histogram itself."""
-        r = np.asarray(values)
-        if r.dtype.kind not in "fiu":
-            raise TypeError(f"values must be real numbers, got {r.dtype}")
+        r = number_array("values", values)
         r = np.abs(r.astype(np.float64).ravel())
-        if not np.isfinite(r).all():
-            raise ValueError(f"values must be finite, got {r[~np.isfinite(r)][0]}")
+        beyond = ~(r <= np.finfo(np.float32).max)  # NaN too; larger ones have no square
+        if beyond.any():
+            raise ValueError(f"values must be finite and fit float32, got {r[beyond][0]}")
         if r.size:
             self.grow_to(float(r.max()))
             above = np.ceil(r / self.width).astype(np.int64)  # exact: w is a power of two
@@ -108,7 +108,9 @@ def percentile_threshold(histogram: Histogram, percentile: float = 99.9) -> floa
 def bins_holding(counts: np.ndarray, percentile: float) -> int:
     """The least number of bins, at least 1, that hold ``percentile`` percent of all counts (bins,)."""
     cumulative = np.cumsum(counts)
-    return int(np.searchsorted(cumulative, percentile * cumulative[-1] / 100)) + 1
+    # 16.1% of 1000 are 161; as floats they would be 161.00000000000003, which need one bin more
+    needed = Fraction(str(percentile)) * int(cumulative[-1]) / 100
+    return int(np.searchsorted(cumulative, math.ceil(needed))) + 1
 
 
 def mse_threshold(histogram: Histogram, bits: int = 8) -> float:

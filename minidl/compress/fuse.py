@@ -16,6 +16,7 @@ from minidl.compress.branches import merge_parallel_convs
 from minidl.compress.channels import example, known_kind
 from minidl.compress.flow import INPUT, Cost, Step, cost, flow, is_transparent
 from minidl.compress.fused import ConvReLU2d, with_relu
+from minidl.engine.checks import check_number, number_array, shown
 from minidl.nn.containers import Sequential
 from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU
 from minidl.nn.module import Module, Parameter
@@ -39,10 +40,10 @@ def folded(
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
 
-    weight: (O, ...); all others (O,); without bias 0, without gamma 1, without beta 0. Computed in float64,
-    returned in weight's dtype (Jacob et al. 2018, section 3.2). Raises ValueError for other shapes.
+    weight: floats (O, ...); all others (O,), var + eps above 0; without bias 0, without gamma 1, without beta
+    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2).
     """
-    check_per_channel(len(weight), bias, mean, var, gamma, beta)
+    check_foldable(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
     shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
     new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
@@ -50,11 +51,18 @@ def folded(
     return new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
 
 
-def check_per_channel(channels: int, *arrays: np.ndarray | None) -> None:
-    for array in arrays:
-        if array is not None and np.shape(array) != (channels,):
-            shape = np.shape(array)
-            raise ValueError(f"weight has {channels} channels, so all else is ({channels},): got {shape}")
+def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta: Any, eps: float) -> None:
+    if not isinstance(weight, np.ndarray) or weight.dtype.kind != "f" or weight.ndim == 0:
+        raise TypeError(f"weight must be an array of floats (O, ...), got {shown(weight)}")
+    rows = {"bias": bias, "mean": mean, "var": var, "gamma": gamma, "beta": beta}
+    for name, row in rows.items():
+        optional = row is None and name not in ("mean", "var")
+        if not optional and number_array(name, row).shape != (len(weight),):
+            raise ValueError(
+                f"weight has {len(weight)} channels, so {name} must be ({len(weight)},), got {np.shape(row)}"
+            )
+    if not (np.asarray(var) + check_number("eps", eps, 0) > 0).all():
+        raise ValueError(f"var + eps must be above 0, got var {var} and eps {eps}")
 
 
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:

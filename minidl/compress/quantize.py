@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import check_int, shown
+from minidl.engine.checks import check_int, number_array
 from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor, apply
 
@@ -36,8 +36,8 @@ class QuantParams:
     axis: int | None = None
 
     def __post_init__(self) -> None:
-        scale = np.asarray(self.scale, np.float32)
-        zero_point = np.asarray(self.zero_point)
+        scale = number_array("scale", self.scale).astype(np.float32)
+        zero_point = number_array("zero_point", self.zero_point)
         check_int("qmin", self.qmin, -(2**15))
         check_int("qmax", self.qmax, self.qmin + 1)
         if self.qmax > (2**15 - 1 if self.qmin < 0 else 2**16 - 1):
@@ -195,7 +195,8 @@ def quantize(r: Any, params: QuantParams) -> np.ndarray:
 
 def dequantize(q: Any, params: QuantParams) -> np.ndarray:
     """r = S (Q - Z), as float32 in the shape of ``q``."""
-    q, (S, Z) = np.asarray(q), checked_params(params).aligned(np.shape(q))
+    q = number_array("q", q)
+    S, Z = checked_params(params).aligned(q.shape)
     if q.dtype.kind not in "iu":
         raise TypeError(f"q must be an array of integers, got {q.dtype}")
     return S * (q.astype(np.int32) - Z).astype(np.float32)
@@ -225,10 +226,11 @@ class FakeQuantize(Op):
 def fake_quantize(x: Any, params: QuantParams) -> Any:
     """dequantize(quantize(x)) in floats, and for a Tensor with a gradient: see ``FakeQuantize``.
 
-    A Tensor gives a Tensor of its dtype, an array a float32 array.
+    A Tensor gives a Tensor of its dtype, an array a float32 array. ValueError for NaN.
     """
     if not isinstance(x, Tensor):
         return dequantize(quantize(x, params), params)
+    checked_reals("x", x.data)
     S, Z = checked_params(params).aligned(x.shape)
     return apply(FakeQuantize(S, Z, params.qmin, params.qmax), x)
 
@@ -239,9 +241,12 @@ def fake_quantize(x: Any, params: QuantParams) -> Any:
 def sqnr(r: Any, params: QuantParams) -> float:
     """Signal to quantization noise in dB:  10 log10(sum r² / sum (r - dequantize(quantize(r)))²).
 
-    6.02 dB more are one more bit. Infinite where every number is represented exactly.
+    6.02 dB more are one more bit. Infinite where every number is represented exactly. ValueError for an r
+    that is not finite.
     """
     r = checked_reals("r", r)
+    if np.isinf(r).any():
+        raise ValueError("r must be finite: what is infinite has no ratio to its error")
     error = r.astype(np.float64) - dequantize(quantize(r, params), params)
     noise = float(np.sum(error**2))
     if noise == 0:
@@ -286,9 +291,7 @@ def dynamic_range_table() -> list[DynamicRange]:
 
 def checked_reals(name: str, r: Any) -> np.ndarray:
     """The numbers as an array of float32 without NaN."""
-    r = np.asarray(r)
-    if r.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be an array of numbers, got {shown(r)} of {r.dtype}")
+    r = number_array(name, r)
     with np.errstate(over="ignore"):
         r = r.astype(np.float32, copy=False)
     if np.isnan(r).any():
@@ -298,9 +301,7 @@ def checked_reals(name: str, r: Any) -> np.ndarray:
 
 def checked_ends(name: str, value: Any, axis: int | None) -> np.ndarray:
     """The ends of one range (), or with an axis of each channel's (channels,), as float64."""
-    value = np.asarray(value)
-    if value.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
+    value = number_array(name, value)
     if value.ndim != (0 if axis is None else 1) or value.size == 0:
         expected = "a number" if axis is None else f"an array (channels,) for axis {axis}"
         raise ValueError(f"{name} must be {expected}, got shape {value.shape}")

@@ -47,6 +47,17 @@ def positive_int(name: str, value: int) -> int:
     return check_int(name, value, 1)
 
 
+def number_array(name: str, value: object) -> np.ndarray:
+    """The value as an array of numbers: TypeError for other kinds, ValueError for rows of unequal lengths."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, its rows are of different lengths") from error
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be real numbers, got {shown(value)} of {array.dtype}")
+    return array
+
+
 def shown(value: object) -> str:
     """The value as an error may print it: of an array the shape."""
     return f"an array {value.shape}" if isinstance(value, np.ndarray) else repr(value)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -126,6 +126,20 @@ def test_percentiles_count_from_below():
     assert bins_holding(np.array([1, 2, 0, 1]), 75) == 2 and bins_holding(np.array([0, 4]), 0) == 1
 
 
+def test_a_percentage_that_no_float_holds_means_the_decimal_number():
+    assert bins_holding(np.ones(1000, int), 16.1) == 161
+    reals = np.r_[np.ones(40959), np.full(41, 100.0)]  # 40959 are exactly 99.9%
+    assert percentile_threshold(Histogram().add(reals), 99.9) == 1.0
+
+
+@example(counts=[1] * 1000, tenths=161)
+@given(counts=st.lists(st.integers(0, 999), min_size=1, max_size=9).filter(any), tenths=st.integers(0, 1000))
+def test_so_many_bins_hold_a_decimal_percentage_and_one_less_does_not(counts, tenths):
+    n = bins_holding(np.array(counts), tenths / 10)
+    assert 1000 * sum(counts[:n]) >= tenths * sum(counts)
+    assert n == 1 or 1000 * sum(counts[: n - 1]) < tenths * sum(counts)
+
+
 @given(values=numbers, percentiles=st.tuples(st.floats(0, 100), st.floats(0, 100)))
 def test_a_higher_percentile_never_has_a_lower_threshold(values, percentiles):
     h = histogram(values)
@@ -212,7 +226,7 @@ def test_a_heavy_tail_is_cut_at_few_bits_and_not_at_many():
 
 def test_bad_input_is_refused():
     h = histogram([1.0])
-    for bad in (np.nan, np.inf):
+    for bad in (np.nan, np.inf, 1e39):
         with pytest.raises(ValueError, match="finite"):
             h.add([1.0, bad])
     with pytest.raises(TypeError, match="real numbers"):

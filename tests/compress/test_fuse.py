@@ -462,8 +462,17 @@ def test_bad_input_is_refused():
         fold_batchnorm(conv, bn)
     with pytest.raises(ValueError, match="for 3 channels, the layer before it gives 2"):
         fold_batchnorm(conv, nn.BatchNorm2d(3).eval())
-    with pytest.raises(ValueError, match=r"all else is \(2,\): got \(3,\)"):
-        folded(np.ones((2, 3)), None, np.ones(3), np.ones(3))
+    two = np.ones(2)
+    for arguments, error, message in (
+        ((np.ones((2, 3)), None, np.ones(3), two), ValueError, r"so mean must be \(2,\), got \(3,\)"),
+        (([[1.0]], None, [0.0], [1.0]), TypeError, "weight must be an array of floats"),
+        ((np.ones((2, 3), int), None, two, two), TypeError, "weight must be an array of floats"),
+        ((np.ones((2, 3)), None, two, None), TypeError, "var must be real numbers, got None"),
+        ((np.ones((2, 3)), None, two, -two), ValueError, r"var \+ eps must be above 0"),
+        ((np.ones((2, 3)), None, two, 0 * two, two, two, 0.0), ValueError, r"var \+ eps must be above 0"),
+    ):
+        with pytest.raises(error, match=message):
+            folded(*arguments)
     with pytest.raises(TypeError, match="expected a Conv2d or Linear"):
         fold_batchnorm(nn.ReLU(), bn)
     with pytest.raises(TypeError, match="must be a Module"):

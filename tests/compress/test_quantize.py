@@ -315,6 +315,7 @@ def test_the_dynamic_ranges_are_those_of_the_types():
 
 P = symmetric_params(1.0)
 PER_CHANNEL = symmetric_params([1.0, 2.0], axis=0)
+RAGGED = [[1], [1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ PER_CHANNEL = symmetric_params([1.0, 2.0], axis=0)
         (lambda: symmetric_params(-1.0), ValueError, "absmax must be at least 0"),
         (lambda: symmetric_params(float("nan")), ValueError, "absmax must be finite"),
         (lambda: symmetric_params(np.inf), ValueError, "absmax must be finite"),
-        (lambda: symmetric_params("1"), TypeError, "absmax must be a number"),
+        (lambda: symmetric_params("1"), TypeError, "absmax must be real numbers"),
         (lambda: symmetric_params([1.0, 2.0]), ValueError, r"absmax must be a number, got shape \(2,\)"),
         (lambda: symmetric_params(1.0, axis=0), ValueError, r"an array \(channels,\) for axis 0"),
         (lambda: symmetric_params([[1.0]], axis=0), ValueError, r"got shape \(1, 1\)"),
@@ -336,8 +337,8 @@ PER_CHANNEL = symmetric_params([1.0, 2.0], axis=0)
         (lambda: affine_params(-3e38, 3e38), ValueError, "too wide for float32"),
         (lambda: affine_params(0.0, np.inf), ValueError, "rmax must be finite"),
         (lambda: quantize([np.nan, 1.0], P), ValueError, "no NaN: it has 1 among 2"),
-        (lambda: quantize(["a"], P), TypeError, "r must be an array of numbers"),
-        (lambda: quantize([True], P), TypeError, "r must be an array of numbers"),
+        (lambda: quantize(["a"], P), TypeError, "r must be real numbers"),
+        (lambda: quantize([True], P), TypeError, "r must be real numbers"),
         (lambda: quantize([1.0], 0.1), TypeError, "params must be QuantParams, got float"),
         (
             lambda: quantize(np.ones((3, 2)), PER_CHANNEL),
@@ -354,6 +355,14 @@ PER_CHANNEL = symmetric_params([1.0, 2.0], axis=0)
         (lambda: packed_bytes(-1, 8), ValueError, "weights must be at least 0"),
         (lambda: packed_bytes(1, 64), ValueError, r"bits must be within \[2, 16\]"),
         (lambda: QuantParams(0.0, 0, -1, 1), ValueError, "scale must be finite and above 0"),
+        (lambda: QuantParams("a", 0, -1, 1), TypeError, "scale must be real numbers, got 'a'"),
+        (lambda: QuantParams(RAGGED, 0, -1, 1), ValueError, "scale .* rows are of different lengths"),
+        (lambda: QuantParams(1.0, RAGGED, -1, 1), ValueError, "zero_point .* rows are of different lengths"),
+        (lambda: quantize(RAGGED, P), ValueError, "r must be an array, its rows are of different lengths"),
+        (lambda: dequantize(RAGGED, P), ValueError, "q must be an array, its rows"),
+        (lambda: symmetric_params(RAGGED, axis=0), ValueError, "absmax must be an array, its rows"),
+        (lambda: sqnr([np.inf], P), ValueError, "r must be finite"),
+        (lambda: fake_quantize(Tensor([np.nan]), P), ValueError, "no NaN: it has 1 among 1"),
         (lambda: QuantParams(1.0, 0.5, -1, 1), TypeError, "zero_point must be an integer"),
         (lambda: QuantParams(1.0, 2, -1, 1), ValueError, r"zero_point must be within \[-1, 1\]"),
         (lambda: QuantParams(1.0, 0, 1, 1), ValueError, "qmax must be at least 2"),
