@@ -134,3 +134,9 @@ def test_an_error_of_the_law_itself_is_raised():
 
     with pytest.raises(KeyError, match="slip"):
         examine(exercise, listed=[])
+
+
+def test_every_listed_line_is_a_mutant_of_its_exercise():
+    for number, reasons in EQUIVALENT.items():
+        lines = {line for listed in reasons.values() for line in listed}
+        assert lines <= {mutant.line for mutant in mutants_of(find(number))}, number
