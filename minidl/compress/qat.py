@@ -61,8 +61,8 @@ def prepare_qat(
     BatchNorm is folded into the layer before it with its statistics as they are, and ReLU done by that layer
     (``fuse``). Weights are symmetric, with S = max |w| / qmax of the moment, for each output channel or for
     all. Activations are affine, with the parameters that ``quantize_model`` would choose for the calibration
-    images (N, ...), and keep them. Rounded are the input and all that is computed, after the ReLU where one
-    follows; but not what a last Conv2d or Linear gives, the logits.
+    images (N, ...), and keep them, as a part of ``state_dict``. Rounded are the input and all that is
+    computed, after the ReLU where one follows; but not what a last Conv2d or Linear gives, the logits.
 
     weight_bits, activation_bits: 2 … 16, or 32 to leave them floats.  Returned in evaluation mode: untrained
     it shows what rounding alone costs. ``convert`` makes integers of it.
@@ -77,19 +77,20 @@ def prepare_qat(
     steps = {step.path: step for step in runs}
     if len(steps) < len(runs):
         raise ValueError("a module that runs twice in one forward would need a grid for each run")
-    params: dict[str, QuantParams] = {}
+    roundings: dict[str, Rounding] = {}
     if activation_bits != FLOAT:
         settings = Settings(weight_bits, activation_bits, per_channel, calibration)
         params = params_of(network, images, ["input", *rounded_paths(steps)], settings)
-        network.input = Rounding(params["input"])
-    grids = {INPUT: params.get("input")}  # number of a step -> the parameters of what it gives
+        roundings = {path: Rounding(grid) for path, grid in params.items()}
+        network.input = roundings["input"]
+    grids = {INPUT: roundings.get("input")}  # number of a step -> the grid of what it gives
     for i, (path, step) in enumerate(steps.items()):
-        new, x_params = step.module, grids[step.sources[0]]
-        grids[i] = params.get(path, x_params if keeps_grid(new) else None)
+        new, x_grid = step.module, grids[step.sources[0]]
+        grids[i] = roundings.get(path, x_grid if keeps_grid(new) else None)
         if isinstance(new, nn.Conv2d | nn.Linear):
-            new = RoundedWeights(new, weight_bits, per_channel, x_params)
-        if path in params:
-            new = Rounded(new, Rounding(params[path]))
+            new = RoundedWeights(new, weight_bits, per_channel, x_grid)
+        if path in roundings:
+            new = Rounded(new, roundings[path])
         if new is not step.module:
             replace(network, path, new)
     for module in network.modules():

@@ -124,8 +124,8 @@ def test_what_passes_between_layers_lies_on_the_grids(kind):
 
 
 def test_what_only_a_relu_reads_and_the_logits_are_not_rounded():
-    text = repr(prepare_qat(network("mlp"), images()))
-    assert text.count("Rounding(") == 3, "the input and two hidden layers, after the ReLU"
+    roundings = [m for m in prepare_qat(network("mlp"), images()).modules() if isinstance(m, Rounding)]
+    assert len(roundings) == 3, "the input and two hidden layers, after the ReLU"
     rounded = prepare_qat(network("mlp"), images(), activation_bits=2)
     assert len(np.unique(rounded(images()).data)) > 4
 
@@ -137,6 +137,16 @@ def test_the_model_itself_is_not_touched():
     train_steps(rounded, x, np.arange(16) % 3, lr=0.1)
     assert all((state[key] == value).all() for key, value in model.state_dict().items())
     assert (model(x).data == before).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_holds_the_grids_too(kind):
+    model, x = network(kind), images()
+    one, other = prepare_qat(model, x), prepare_qat(network(kind, seed=5), 3 * images(seed=9) - 1)
+    assert (other(x).data != one(x).data).any()
+    other.load_state_dict(one.state_dict())
+    assert (other(x).data == one(x).data).all()
+    assert (convert(other)(x).data == convert(one)(x).data).all()
 
 
 # ---- what it learns
