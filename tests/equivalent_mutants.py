@@ -190,4 +190,13 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return mixed.reshape(-2, *row.shape)",
         ],
     },
+    "18.4": {
+        RESHAPE: [
+            "w = (gradients - gradients[answer]).reshape(len(logits), -2)",
+        ],
+        "w[k] is 0 there, whatever multiplies it": [
+            "scale = distances[k] / norms[k] if norms[k] > 0 else -1.0",
+            "scale = distances[k] / norms[k] if norms[k] > 0 else 1.0",
+        ],
+    },
 }

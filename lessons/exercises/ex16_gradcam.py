@@ -176,8 +176,8 @@ mass = Exercise(
     hints=(
         "Of everything that a map holds, how much lies on the object? Each image by itself.",
         "The sum over the mask / the sum over all, axes (1, 2); where that is 0 the map is constant.",
-        "np.where(total > 0, (maps * masks).sum(axis=(1, 2)) / np.where(total > 0, total, 1), "
-        "masks.mean(axis=(1, 2))), and a ValueError for a negative map",
+        "np.divide((maps * masks).sum(axis=(1, 2)), total, out=masks.mean(axis=(1, 2)), where=total > 0), "
+        "and a ValueError for a negative map",
     ),
 )
 

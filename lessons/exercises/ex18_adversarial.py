@@ -75,7 +75,7 @@ def zero_stays(fgsm_step, case, eps, targeted):
 @given(case=pictures(), eps=eps_values, targeted=st.booleans())
 def in_the_box(fgsm_step, case, eps, targeted):
     x, g = case
-    moved = fgsm_step(x, g, eps, targeted=targeted, bounds=(0.0, 1.0))
+    moved = fgsm_step(x, g, eps, targeted=targeted)  # the box is [0, 1] if nothing is said
     assert_close(np.clip(moved, 0, 1), moved)
     wide = fgsm_step(4 * x, g, eps, targeted=targeted, bounds=(0.0, 4.0))
     assert_close(np.maximum(wide.max(), x.max() * 4 - eps), wide.max())
@@ -265,9 +265,9 @@ boundary = Exercise(
 
 @st.composite
 def linear_logits(draw):
-    """Logits (3,), their gradients (3, 2, 2), and the class with the largest logit."""
-    z = draw(arrays((3,)))
-    return z, draw(arrays((3, 2, 2))), int(z.argmax())
+    """Logits (3,), their gradients (3, 2, 2), large or small, and the class with the largest logit."""
+    z, size = draw(arrays((3,))), draw(st.sampled_from([1.0, 0.125]))
+    return z, size * draw(arrays((3, 2, 2))), int(z.argmax())
 
 
 def ways(z, gradients, answer):

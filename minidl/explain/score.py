@@ -45,8 +45,8 @@ def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
             f"maps must be >= 0, got {maps.min():.4g}: choose np.maximum(maps, 0) or np.abs(maps)"
         )
     total = maps.sum(axis=(1, 2))
-    share = (maps * masks).sum(axis=(1, 2)) / np.where(total > 0, total, 1)
-    return np.where(total > 0, share, masks.mean(axis=(1, 2)))
+    inside, chance = (maps * masks).sum(axis=(1, 2)), masks.mean(axis=(1, 2))
+    return np.divide(inside, total, out=chance, where=total > 0)
 
 
 def checked_maps(maps: Any, masks: Any) -> tuple[np.ndarray, np.ndarray]:
