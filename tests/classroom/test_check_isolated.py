@@ -16,7 +16,8 @@ RIGHT_ENTROPY = (
 )
 DISEASES = (
     "import ctypes, os, time\n"
-    "def stable_softmax(z, axis=-1, temperature=1.0):\n    print('counting')\n    while True:\n        pass\n"
+    "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    print('counting')\n    while True:\n        time.sleep(0.01)\n"
     "def expected_calibration_error(p, labels, bins=15):\n    print('and then?')\n    os._exit(7)\n\n"
     "def fit_temperature(logits, labels, bounds=(0.05, 20.0)):\n    CRASH\n\n"
 )
