@@ -13,10 +13,11 @@ import numpy as np
 
 from minidl.data.augment import Augment
 from minidl.data.batches import batches
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import check_int, positive_int
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
+from minidl.engine.reduce import check_temperature
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn.containers import Sequential
@@ -36,13 +37,16 @@ def two_views(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each image distorted twice, by draws that do not depend on each other: arrays shaped like ``images``.
 
-    Row i of the one and row i of the other show the same image.  augment: ``augment(images, rng)``.
+    Row i of the one and row i of the other show the same image.  augment: ``augment(images, rng)``, which
+    gets a copy each time.
     """
     if not callable(augment):
         raise TypeError(f"augment must be a function of images and rng, got {augment!r}")
     images, rng = np.asarray(images), default_rng_or(rng)
-    views = augment(images, rng), augment(images, rng)
+    views = augment(images.copy(), rng), augment(images.copy(), rng)
     for view in views:
+        if not isinstance(view, np.ndarray):
+            raise TypeError(f"augment must return an array of images, got {type(view).__name__}")
         if np.shape(view) != images.shape:
             raise ValueError(
                 f"augment must keep the shape {images.shape} of the images, got {np.shape(view)}"
@@ -141,19 +145,24 @@ def train_simclr(
     """Train ``encoder`` and ``head`` on ``nt_xent`` of two views of each image, without labels (SimCLR).
 
     encoder: gives features (N, D), such as ``shapes_cnn(8)[:-1]``.  head: see ``ProjectionHead``.
-    images: (M, ...).  batch_size: images a step; an epoch leaves out a last smaller batch.
-    optimizer: Adam(lr=3e-3) over the parameters of both if None.  schedule, progress: as in ``fit``.
+    images: (M, ...).  batch_size: images a step, two at least, as one has no strangers; an epoch leaves out a
+    last smaller batch.  optimizer: of the parameters of both, Adam(lr=3e-3) if None.  schedule, progress: as
+    in ``fit``.
 
     In the history, accuracy is the mean of ``partners_found`` over the batches. A loss that is not finite
-    raises FloatingPointError before its step is made. After that and after Ctrl-C the error's ``history``
-    holds the finished epochs. In any case encoder and head are back in their modes.
+    raises FloatingPointError before its step is made, an embedding of zeros ValueError. After these and after
+    Ctrl-C the error's ``history`` holds the finished epochs. In any case encoder and head are back in their
+    modes.
     """
     images, epochs = np.asarray(images), positive_int("epochs", epochs)
     model = Sequential({"encoder": check_module(encoder), "head": check_module(head)})
     check_training(images, optimizer, schedule)
+    check_temperature(temperature)
+    batch_size = min(check_int("batch_size", batch_size, 2), len(images))
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
     check_trainable(encoder, optimizer)
-    batch_size = min(positive_int("batch_size", batch_size), len(images))
+    if any(p.requires_grad for p in head.parameters()):
+        check_trainable(head, optimizer)
     steps = len(images) // batch_size  # in an epoch
     rng, history, no_labels = default_rng_or(rng), History(), np.zeros(len(images))
     with progress_bar(epochs * steps, 0, progress) as bar, same_mode_after(model):
@@ -166,7 +175,7 @@ def train_simclr(
                     model, pairs, optimizer, temperature, schedule, history.steps, bar
                 )
                 history.add(trained, None, optimizer.lr, steps)
-        except (KeyboardInterrupt, FloatingPointError) as error:
+        except (KeyboardInterrupt, FloatingPointError, ValueError) as error:
             history.drop_unfinished()
             error.history = history
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -106,14 +106,15 @@ def distill(
         history = distill(teacher, student, train, loss=loss, epochs=30)
 
     train: (images, labels), or (images, None) for a loss that needs no labels.  loss: ``loss(student_logits,
-    teacher_logits, labels)`` gives a Tensor, or a dict of Tensors whose sum is the loss and each of which the
-    history follows.  optimizer: of the student's parameters, Adam(lr=3e-3) if None.  schedule, augment,
-    progress: as in ``fit``. The teacher sees each batch as augmented; without ``augment`` it is asked once.
+    teacher_logits, labels)`` gives a Tensor, or a dict of Tensors, of the same names at each step, whose sum
+    is the loss and each of which the history follows.  optimizer: of the student's parameters, Adam(lr=3e-3)
+    if None.  schedule, augment, progress: as in ``fit``. The teacher sees each batch as augmented; without
+    ``augment`` it is asked once.
 
     The teacher answers in evaluation mode and without a graph; nothing of it changes. ValueError if the
     student or its optimizer has parameters of the teacher. A loss that is not finite raises
-    FloatingPointError before its step. After that and after KeyboardInterrupt the error's ``history`` holds
-    the finished epochs, and the student is back in its mode, as always.
+    FloatingPointError before its step, one of other names ValueError. After these and after KeyboardInterrupt
+    the error's ``history`` holds the finished epochs, and the student is back in its mode, as always.
     """
     images, labels = checked_transfer_set(train)
     epochs, batch_size = positive_int("epochs", epochs), positive_int("batch_size", batch_size)
@@ -132,12 +133,13 @@ def distill(
                 student.train()
                 pairs = batches(images, np.arange(len(images)), batch_size, rng=rng, augment=augment)
                 answered = with_answers(teacher, pairs, answers, labels)
+                names = done[0].terms if done else None
                 terms, agreement = distill_epoch(
-                    student, answered, loss, optimizer, schedule, epoch * steps, bar
+                    student, answered, loss, optimizer, schedule, epoch * steps, names, bar
                 )
                 tested = None if test is None else evaluate(student, *test)
                 done.append(Epoch(terms, agreement, optimizer.lr, tested))
-        except (KeyboardInterrupt, FloatingPointError) as error:
+        except (KeyboardInterrupt, FloatingPointError, ValueError) as error:
             error.history = history_of(done)
             raise
     return history_of(done)
@@ -162,15 +164,19 @@ def distill_epoch(
     optimizer: Optimizer,
     schedule: Schedule | None,
     step: int,
+    names: Iterable[str] | None,
     bar: Any,
 ) -> tuple[dict[str, float], float]:
-    """One pass, the first batch at ``step``: the mean of each term, and how often the answers agreed."""
+    """One pass, the first batch at ``step``: the mean of each term, and how often the answers agreed.
+
+    names: the terms of earlier epochs, None in the first.
+    """
     sums, agreed, seen = {}, 0, 0
     for images, teacher_logits, labels in answered:
         if schedule is not None:
             optimizer.lr = schedule(step)
         student_logits = student(images)
-        terms = as_terms(loss(student_logits, teacher_logits, labels))
+        terms = checked_terms(loss(student_logits, teacher_logits, labels), sums or names)
         value = total(terms)
         check_finite(value, step, optimizer.lr)
         optimizer.zero_grad()
@@ -204,10 +210,16 @@ def history_of(epochs: list[Epoch]) -> DistillHistory:
 # ---- what arguments are
 
 
-def as_terms(given: Tensor | Terms) -> Terms:
+def checked_terms(given: Tensor | Terms, names: Iterable[str] | None) -> Terms:
+    """What a loss gave as terms by name: Tensors of one number, called as before if there was a before."""
     terms = given if isinstance(given, dict) else {"loss": given}
     if not terms:
         raise ValueError("loss must give at least one term")
+    for name, term in terms.items():
+        if not isinstance(term, Tensor) or term.size != 1:
+            raise ValueError(f"loss must give a Tensor of one number for a batch, got {name!r}: {term!r}")
+    if names is not None and set(terms) != set(names):
+        raise ValueError(f"loss must give the same terms at each step, got {[*terms]} after {[*names]}")
     return terms
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_number
+from minidl.engine.checks import check_number, number_array
 from minidl.engine.loss import check_labels
 from minidl.engine.reduce import stable_softmax
 from minidl.engine.tensor import Tensor
@@ -20,10 +20,10 @@ Terms = dict[str, Tensor]
 
 def soft_targets(logits: Any, temperature: float) -> np.ndarray:
     """q = softmax(z / tau) of each row of logits (N, K), as an array: a constant, whatever it came from."""
-    z = np.asarray(logits)
+    z = number_array("logits", logits)
     if z.ndim != 2 or 0 in z.shape:
         raise ValueError(f"logits must have shape (N, K) with N, K >= 1, got {z.shape}")
-    if z.dtype.kind not in "fiu" or not np.isfinite(z).all():
+    if not np.isfinite(z).all():
         raise ValueError(f"logits must be finite numbers, got {z.dtype} in [{z.min()}, {z.max()}]")
     return stable_softmax(z, temperature=temperature)
 
@@ -166,9 +166,11 @@ def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     ValueError for a class without a row: it has no mean.
     """
-    rows, labels = np.asarray(rows), np.asarray(labels)
+    rows, labels = number_array("rows", rows), np.asarray(labels)
     if rows.ndim != 2 or labels.shape != rows.shape[:1]:
         raise ValueError(f"rows (N, K) need labels (N,), got {rows.shape} and {labels.shape}")
+    if not np.isfinite(rows).all():
+        raise ValueError("rows must be finite, or a class has no mean")
     counts = np.bincount(check_labels(labels, rows.shape[1]), minlength=rows.shape[1])
     if (counts == 0).any():
         raise ValueError(f"class {counts.argmin()} has no row: each needs one for its mean")
@@ -217,8 +219,10 @@ def check_same_shape(student: tuple[int, ...], teacher: tuple[int, ...]) -> None
 
 def checked_pair_of_logits(student_logits: Any, teacher_logits: Any) -> tuple[Tensor, np.ndarray]:
     """The student's logits as a Tensor, the teacher's as an array of the same dtype, outside of any graph."""
-    z_s, z_t = F.floating(student_logits), np.asarray(teacher_logits)
+    z_s, z_t = F.floating(student_logits), number_array("teacher_logits", teacher_logits)
     check_same_shape(z_s.shape, z_t.shape)
-    if z_t.dtype.kind not in "fiu" or not np.isfinite(z_t).all():
-        raise ValueError(f"teacher_logits must be finite numbers, got {z_t.dtype} {z_t.shape}")
-    return z_s, z_t.astype(z_s.dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        constant = z_t.astype(z_s.dtype)
+    if not np.isfinite(constant).all():
+        raise ValueError(f"teacher_logits must be finite in {z_s.dtype}, got {z_t.dtype} {z_t.shape}")
+    return z_s, constant

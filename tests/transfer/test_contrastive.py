@@ -24,6 +24,7 @@ from minidl.transfer.contrastive import (
     train_simclr,
     two_views,
 )
+from minidl.transfer.finetune import freeze
 
 temperatures = st.sampled_from([0.1, 0.2, 0.5, 1.0, 5.0])
 
@@ -249,12 +250,26 @@ def test_views_without_a_generator_come_from_the_default_one():
     assert np.array_equal(first, again)
 
 
+def test_an_augmentation_that_works_in_place_changes_neither_the_images_nor_the_other_view():
+    images = np.zeros((2, 1, 4, 4), np.float32)
+
+    def darken(batch, rng):
+        batch += rng.random()
+        return batch
+
+    first, second = two_views(images, darken, np.random.default_rng(0))
+    assert not images.any()
+    assert first.min() > 0 and second.min() > 0 and not np.array_equal(first, second)
+
+
 def test_an_augmentation_that_is_no_function_or_changes_the_shape_is_refused():
     images = np.zeros((2, 1, 4, 4), np.float32)
     with pytest.raises(TypeError, match="augment must be a function of images and rng, got 0.1"):
         two_views(images, 0.1)
     with pytest.raises(ValueError, match=r"keep the shape \(2, 1, 4, 4\) of the images, got \(2, 1, 2, 4\)"):
         two_views(images, lambda x, rng: x[:, :, :2])
+    with pytest.raises(TypeError, match="augment must return an array of images, got list"):
+        two_views(images, lambda x, rng: x.tolist())
     with pytest.raises(TypeError, match="rng must be a np.random.Generator"):
         two_views(images, gaussian_noise(0.1), 3)
 
@@ -420,7 +435,7 @@ def test_a_loss_that_is_not_finite_stops_before_its_step():
     "options, error, message",
     [
         ({"epochs": 0}, ValueError, "epochs must be at least 1"),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        ({"batch_size": 1}, ValueError, "batch_size must be at least 2"),
         ({"temperature": 0.0}, ValueError, "temperature must be a finite number > 0"),
         ({"augment": None}, TypeError, "augment must be a function of images and rng, got None"),
         ({"head": 3}, TypeError, "expected a Module, got int"),
@@ -431,6 +446,36 @@ def test_a_loss_that_is_not_finite_stops_before_its_step():
 def test_settings_that_make_no_sense_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         train(**options)
+
+
+def test_a_temperature_is_refused_before_the_encoder_has_seen_an_image():
+    encoder, head = networks()
+    with pytest.raises(ValueError, match="temperature"):
+        train_simclr(encoder, IMAGES, head=head, augment=AUGMENT, epochs=1, temperature=0.0)
+    assert encoder.layer("1").num_batches_tracked == 0
+
+
+def test_an_optimizer_without_the_heads_parameters_is_refused_unless_the_head_is_frozen():
+    encoder, head = networks()
+    settings = {"head": head, "augment": AUGMENT, "epochs": 1, "optimizer": Adam(encoder.parameters())}
+    with pytest.raises(ValueError, match="none of the model's 4 trainable parameters"):
+        train_simclr(encoder, IMAGES, **settings)
+    freeze(head)
+    assert len(train_simclr(encoder, IMAGES, **settings)) == 1
+
+
+def test_an_embedding_of_zeros_stops_the_training_with_the_finished_epochs():
+    encoder, head = networks()
+
+    def dies_in_the_second_epoch(step):
+        if step == 3:
+            head.fc2.weight.data, head.fc2.bias.data = np.zeros((4, 8)), np.zeros(4)
+        return 1e-3
+
+    settings = {"head": head, "augment": AUGMENT, "schedule": dies_in_the_second_epoch, "batch_size": 12}
+    with pytest.raises(ValueError, match="row 0 of the first view is all zeros") as error:
+        train_simclr(encoder, IMAGES, epochs=3, **settings)
+    assert len(error.value.history) == 1
 
 
 def test_images_or_an_optimizer_that_do_not_fit_are_refused():

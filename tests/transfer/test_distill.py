@@ -298,6 +298,12 @@ def test_distillation_loss_says_what_is_wrong(change, error, message):
         (lambda: soft_targets(np.full((1, 2), np.nan), 1.0), ValueError, "logits must be finite"),
         (lambda: soft_targets(GOOD, 0.0), ValueError, "temperature must be a finite number > 0"),
         (lambda: soft_gradient(GOOD, GOOD[:1], 1.0), ValueError, "one shape"),
+        (lambda: logit_distance(GOOD, GOOD + 1e300), ValueError, "teacher_logits must be finite in float32"),
+        (lambda: logit_distance(GOOD, GOOD.astype(str)), TypeError, "teacher_logits must be real numbers"),
+        (lambda: soft_targets(GOOD.astype(str), 1.0), TypeError, "logits must be real numbers"),
+        (lambda: class_means(GOOD.astype(str), LABELS), TypeError, "rows must be real numbers"),
+        (lambda: class_means(GOOD * 1j, LABELS), TypeError, "rows must be real numbers"),
+        (lambda: class_means(GOOD + np.nan, LABELS), ValueError, "rows must be finite"),
         (lambda: class_means(GOOD, LABELS), ValueError, "class 1 has no row"),
         (lambda: class_means(GOOD, np.array([0])), ValueError, r"got \(2, 3\) and \(1,\)"),
         (lambda: class_means(GOOD, np.array([0.0, 1.0])), TypeError, "labels must be integers"),
@@ -489,6 +495,39 @@ def test_a_loss_that_is_not_finite_stops_before_its_step_with_the_history():
         distill(teacher, student, clouds(), loss=diverges, epochs=5, batch_size=24)
     assert len(caught.value.history) == 1
     assert everything(student)[0] == calls[-1]
+
+
+@pytest.mark.parametrize(
+    "others", [{"hard", "more"}, {"more"}, set()], ids=["one more", "one instead", "one less"]
+)
+def test_a_loss_whose_terms_change_stops_before_its_step_with_the_history(others):
+    teacher, student, calls = teacher_with_state(), network(1), []
+
+    def changes_in_the_second_epoch(student_logits, teacher_logits, labels):
+        calls.append(everything(student)[0])
+        terms = SOFT(student_logits, teacher_logits, labels)
+        if len(calls) < 3:
+            return terms
+        return {"soft": terms["soft"], **dict.fromkeys(others, terms["hard"])}
+
+    with pytest.raises(
+        ValueError, match="the same terms at each step, got .* after \\['hard', 'soft'\\]"
+    ) as caught:
+        distill(teacher, student, clouds(), loss=changes_in_the_second_epoch, epochs=5, batch_size=24)
+    assert len(caught.value.history) == 1
+    assert everything(student)[0] == calls[-1]
+
+
+def test_a_term_that_is_no_tensor_stops_before_the_step():
+    student = network(1)
+    before = everything(student)
+
+    def with_a_number(student_logits, teacher_logits, labels):
+        return {**SOFT(student_logits, teacher_logits, labels), "l2": 0.1}
+
+    with pytest.raises(ValueError, match="a Tensor of one number for a batch, got 'l2': 0.1"):
+        distill(teacher_with_state(), student, clouds(), loss=with_a_number, epochs=1)
+    assert everything(student) == before
 
 
 def test_an_optimizer_or_student_that_holds_the_teachers_parameters_is_refused():
