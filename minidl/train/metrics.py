@@ -72,9 +72,7 @@ def roc_auc(scores: Any, positive: Any) -> float:
     """
     scores, positive = checked_scores(scores, positive)
     above, below = scores[positive], np.sort(scores[~positive])
-    lower = np.searchsorted(
-        below, above, side="left"
-    )  # (P,): how many negatives are lower than each positive
+    lower = np.searchsorted(below, above, side="left")  # (P,): how many negatives each positive is above
     not_higher = np.searchsorted(below, above, side="right")
     return float(((lower + not_higher) / 2).mean() / len(below))
 
@@ -187,17 +185,19 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 
 
 def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (M,) as float64, and bools (M,) that are neither all True nor all False."""
+    """Scores (M,) in their own dtype, in which none tie that differ, and bools (M,), both kinds of them."""
     scores, positive = np.asarray(scores), np.asarray(positive)
-    if scores.ndim != 1 or scores.shape != positive.shape:
-        raise ValueError(f"scores and positive must both be (M,), got {scores.shape} and {positive.shape}")
+    if scores.ndim != 1 or scores.shape != positive.shape or len(scores) == 0:
+        raise ValueError(
+            f"scores and positive must both be (M,), not empty, got {scores.shape} and {positive.shape}"
+        )
     if scores.dtype.kind not in "fiu" or positive.dtype.kind != "b":
         raise TypeError(f"scores must be numbers and positive bools, got {scores.dtype} and {positive.dtype}")
     if positive.all() or not positive.any():
         raise ValueError(f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
     if np.isnan(scores).any():
         raise ValueError("scores hold NaN: it is neither above nor below")
-    return scores.astype(np.float64), positive
+    return scores, positive
 
 
 def checked_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:

@@ -148,10 +148,16 @@ def test_auc_of_infinite_scores_is_that_of_their_order():
     assert roc_auc([np.inf, 0.0, -np.inf], np.array([True, False, False])) == 1
 
 
+def test_auc_tells_large_integers_apart_that_no_float_does():
+    assert roc_auc([2**62 + 1, 2**62], [True, False]) == 1
+    assert roc_auc([2**62, 2**62 + 1], [True, False]) == 0
+
+
 @pytest.mark.parametrize(
     "scores, positive, error, message",
     [
-        ([0.1, 0.2], [True], ValueError, r"must both be \(M,\), got \(2,\) and \(1,\)"),
+        ([0.1, 0.2], [True], ValueError, r"must both be \(M,\), not empty, got \(2,\) and \(1,\)"),
+        ([], [], ValueError, r"not empty, got \(0,\) and \(0,\)"),
         ([[0.1, 0.2]], [[True, False]], ValueError, r"got \(1, 2\) and \(1, 2\)"),
         ([0.1, 0.2], [1, 0], TypeError, "scores must be numbers and positive bools, got float64 and int64"),
         (["a", "b"], [True, False], TypeError, "scores must be numbers"),
