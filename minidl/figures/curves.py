@@ -39,6 +39,7 @@ def curves_with_bands(
     x: (steps,), increasing.  curves: label -> (seeds, steps); a single seed, (1, steps) or (steps,), has no
     band. Where a seed is not finite, the curve has a gap, and the figure says so.
     log_x, log_y: logarithmic axes, for positive values; a band that reaches to zero runs out of the picture.
+    Up to 8 values of x are themselves the ticks of a logarithmic axis.
     Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
     """
     x = _checked_x(x, log_x)
@@ -52,6 +53,9 @@ def curves_with_bands(
             gaps.append(_draw_curve(axes, x, f"{label} (n = {len(values)})" if has_bands else label, values))
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+        if log_x and len(x) <= 8:  # few values: the axis names them, not powers of ten
+            axes.set_xticks(x, [f"{value:g}" for value in x])
+            axes.set_xticks([], minor=True)
         axes.grid(True)
         what = "mean over n seeds,\n95% t-interval" if has_bands else None
         figure.legend(loc="outside right upper", title=what, alignment="left")

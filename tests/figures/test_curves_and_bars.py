@@ -64,6 +64,14 @@ def test_the_axes_are_logarithmic_when_asked():
     assert curves_with_bands(X, {"a": THREE}).axes[0].get_xscale() == "linear"
 
 
+def test_a_logarithmic_axis_of_few_values_names_them():
+    axis = curves_with_bands([0.5, 2, 50], {"a": np.ones((2, 3))}, log_x=True).axes[0].xaxis
+    assert [label.get_text() for label in axis.get_ticklabels()] == ["0.5", "2", "50"]
+    assert [label.get_text() for label in axis.get_ticklabels(minor=True)] == []
+    many = curves_with_bands(np.arange(1, 10), {"a": np.ones(9)}, log_x=True).axes[0].xaxis
+    assert len(many.get_ticklocs()) < 9
+
+
 def test_a_step_where_a_seed_is_not_finite_is_a_gap_and_the_figure_says_so():
     values = THREE.copy()
     values[1, 1] = np.nan
