@@ -77,9 +77,10 @@ def mean_over_rows(soft, case, tau):
 @given(student=arrays((2, 3)))
 def cold_teacher(soft, student):
     teacher = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
-    y, _ = soft(student, teacher, temperature=1.0, teacher_temperature=1e-3)
     log_p = student - np.log(np.exp(student).sum(axis=1, keepdims=True))
-    assert_close(y, np.array(-(log_p[0, 2] + log_p[1, 0]) / 2))
+    for kind in ("ce", "kl"):  # a label has the entropy 0
+        y, _ = soft(student, teacher, temperature=1.0, teacher_temperature=1e-3, soft=kind)
+        assert_close(y, np.array(-(log_p[0, 2] + log_p[1, 0]) / 2))
 
 
 @soft.mistake("the teacher's distribution at temperature 1", breaks=soft.laws[0].text)
@@ -97,9 +98,18 @@ def student_at_one(student_logits, teacher_logits, *, temperature, teacher_tempe
 
 @soft.mistake("the gradient flows into the teacher", breaks=soft.laws[1].text)
 def teaches_the_teacher(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
-    q = F.softmax(teacher_logits, temperature=teacher_temperature or temperature)
+    log_q = F.log_softmax(teacher_logits, temperature=teacher_temperature or temperature)
+    q = log_q.exp()
     loss = -(q * F.log_softmax(student_logits, temperature=temperature)).sum(axis=1).mean()
-    return loss if soft == "ce" else loss + (q * q.log()).sum(axis=1).mean()
+    return loss if soft == "ce" else loss + (q * log_q).sum(axis=1).mean()
+
+
+@soft.mistake("q log q as it stands, which is no number where q is 0", breaks=soft.laws[4].text)
+def logarithm_of_zero(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    q = distill_loss.soft_targets(teacher_logits, teacher_temperature or temperature)
+    loss = F.cross_entropy(student_logits, q, temperature=temperature)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return loss if soft == "ce" else loss + float((q * np.log(q)).sum(axis=1).mean())
 
 
 @soft.mistake("the mean over the classes as well", breaks=soft.laws[0].text)
