@@ -18,7 +18,7 @@ scale = Exercise(
     points=2,
     hints=(
         "rmin goes to qmin, rmax to qmax, and 0 must be one of the levels: first widen the range to it.",
-        "S = (rmax - rmin) / (qmax - qmin) as a float32; Z is the integer that 0 goes to, rounded.",
+        "S = (rmax - rmin) / (qmax - qmin) as a float32, or 1 where that is too small; Z is where 0 goes.",
         "low = np.minimum(rmin, 0); high = np.maximum(rmax, 0); Z = np.rint(qmin - low / S).astype(np.int32)",
     ),
 )

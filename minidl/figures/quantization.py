@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from minidl.engine.checks import positive_number
 from minidl.figures.style import BLACK, BLUE, SKY_BLUE, SMALL, VERMILLION, new_figure, number_array, style
 
 MAX_LEVELS = 64  # more cannot be told apart
@@ -21,7 +22,7 @@ def number_lines(reals: Any, mappings: Mapping[str, tuple[Any, Any, Any]]) -> Fi
 
     reals: (n,), at most 32.  mappings: title -> (levels, integers, chosen): the real (k,) that each of the k
     integers (k,) stands for, and chosen (n,), the integer that each of the reals becomes.
-    A real that is clipped, beyond the outermost levels, has an arrow of another colour.
+    A real that is clipped, more than half a step beyond the outermost levels, has an arrow of another colour.
     """
     reals = number_array(reals, "reals")
     if reals.ndim != 1 or not 1 <= len(reals) <= 32 or not np.isfinite(reals).all():
@@ -60,8 +61,10 @@ def _draw_lines(panel: Axes, reals: np.ndarray, levels: np.ndarray, integers: np
     for level, integer in zip(levels[::shown], integers[::shown], strict=True):
         panel.text(level, -0.15, f"{integer:d}", ha="center", va="top", fontsize=SMALL)
     panel.plot([0, 0], [0, 1], color="0.7", linestyle=":", linewidth=1, zorder=1)
+    ordered = np.sort(levels)
+    lowest, highest = ordered[0] - np.diff(ordered)[0] / 2, ordered[-1] + np.diff(ordered)[-1] / 2
     for real, integer in zip(reals, chosen, strict=True):
-        clipped = real < levels.min() or real > levels.max()
+        clipped = not lowest <= real <= highest
         colour = VERMILLION if clipped else BLUE
         panel.annotate(
             "", (target[int(integer)], 0.08), (real, 0.97), arrowprops={"arrowstyle": "->", "color": colour}
@@ -99,15 +102,16 @@ def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "w
 def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> Figure:
     """The error of each real as a point, between lines at -S/2 and S/2, and beside it how often each occurs.
 
-    reals, errors: (n,).  step: S > 0.
+    reals, errors: (n,), finite.  step: S > 0. The bars are S / 8 wide, or more where there would be hundreds.
     """
     reals, errors = number_array(reals, "reals").ravel(), number_array(errors, "errors").ravel()
     if len(reals) != len(errors) or len(reals) == 0:
         raise ValueError(
             f"reals and errors must be as long as each other, got {len(reals)} and {len(errors)}"
         )
-    if not step > 0:
-        raise ValueError(f"step must be above 0, got {step}")
+    if not (np.isfinite(reals).all() and np.isfinite(errors).all()):
+        raise ValueError("reals and errors must be finite")
+    step = positive_number("step", step)
     with style():
         figure = new_figure(8.0, 3.2, constrained=True)
         saw, share = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
@@ -116,10 +120,20 @@ def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> 
             for panel in (saw, share):
                 panel.axhline(sign * step / 2, color=VERMILLION, linestyle="--", linewidth=1.2)
             saw.text(1.0, sign * step / 2, f" {label}", transform=saw.get_yaxis_transform(), va="center")
-        share.hist(errors, bins=40, orientation="horizontal", color=BLUE, linewidth=0)
+        inner = errors - 1e-6 * step * np.sign(errors)  # what float32 rounds to S/2 or just above is inside
+        share.hist(inner, bins=_bins(inner, step), orientation="horizontal", color=BLUE, linewidth=0)
         saw.set(xlabel="real r", ylabel="error r - S (Q - Z)", title=title)
         share.set(xlabel="how many", title="of each size")
     return figure
+
+
+def _bins(errors: np.ndarray, step: float) -> np.ndarray:
+    """Edges that span the errors, among them -S/2 and S/2."""
+    width = step / 8
+    while np.ptp(errors) > 200 * width:
+        width *= 2
+    low, high = np.floor((errors.min() + step / 2) / width), np.ceil((errors.max() + step / 2) / width)
+    return -step / 2 + width * np.arange(low, max(high, low + 1) + 1)
 
 
 def _checked_mapping(title: str, mapping: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

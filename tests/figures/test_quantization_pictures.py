@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minidl.figures.quantization import levels_histogram, number_lines, rounding_error
 from minidl.figures.style import BLUE, VERMILLION
@@ -9,13 +11,13 @@ INTEGERS = np.array([0, 1, 2])
 
 
 def test_each_real_has_an_arrow_to_the_level_of_its_integer_and_a_clipped_one_another_colour():
-    figure = number_lines([0.2, 1.0, 3.0], {"ternary": (LEVELS, INTEGERS, [1, 2, 2])})
+    figure = number_lines([0.2, 1.4, 3.0], {"ternary": (LEVELS, INTEGERS, [1, 2, 2])})
     (panel,) = figure.axes
     assert panel.get_title() == "ternary"
     arrows = [text for text in panel.texts if hasattr(text, "arrow_patch") and text.arrow_patch]
-    assert [(arrow.xyann[0], arrow.xy[0]) for arrow in arrows] == [(0.2, 0.0), (1.0, 1.0), (3.0, 1.0)]
+    assert [(arrow.xyann[0], arrow.xy[0]) for arrow in arrows] == [(0.2, 0.0), (1.4, 1.0), (3.0, 1.0)]
     points = [line.get_color() for line in panel.lines if line.get_marker() == "o"]
-    assert points == [BLUE, BLUE, VERMILLION]
+    assert points == [BLUE, BLUE, VERMILLION], "1.4 rounds to the last level, as 0.6 does"
     assert [text.get_text() for text in panel.texts if text.get_text()] == ["0", "1", "2"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["rounded", "clipped"]
 
@@ -47,6 +49,30 @@ def test_errors_are_drawn_between_plus_and_minus_half_a_step():
     assert sum(bar.get_width() for bar in share.patches) == 2
 
 
+@settings(max_examples=15)
+@given(
+    errors=st.lists(st.floats(-50, 50), min_size=1, max_size=20), step=st.sampled_from([1e-3, 0.25, 0.3, 7.0])
+)
+def test_no_bar_lies_across_the_lines_at_half_a_step_and_none_is_lost(errors, step):
+    share = rounding_error(errors, errors, step).axes[1]
+    assert sum(bar.get_width() for bar in share.patches) == len(errors)
+    assert len(share.patches) <= 202
+    edges = np.array([[bar.get_y(), bar.get_y() + bar.get_height()] for bar in share.patches]) / step
+    if np.ptp(errors) < 25 * step:
+        assert not ((edges[:, 0] < 0.499) & (edges[:, 1] > 0.501)).any()
+        assert not ((edges[:, 0] < -0.501) & (edges[:, 1] > -0.499)).any()
+        np.testing.assert_allclose(np.diff(edges, axis=1), 1 / 8, rtol=1e-6)
+
+
+def test_an_error_of_half_a_step_counts_as_inside():
+    share = rounding_error([0.0, 1.0], [0.25, -0.25], step=0.5).axes[1]
+    full = [bar for bar in share.patches if bar.get_width()]
+    assert [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in full] == [
+        (-0.25, -0.1875),
+        (0.1875, 0.25),
+    ]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -61,6 +87,8 @@ def test_errors_are_drawn_between_plus_and_minus_half_a_step():
         (lambda: levels_histogram([1.0], {"a": []}), ValueError, "levels of a must be finite, at least one"),
         (lambda: rounding_error([1.0], [1.0, 2.0], 1.0), ValueError, "as long as each other, got 1 and 2"),
         (lambda: rounding_error([1.0], [1.0], 0.0), ValueError, "step must be above 0"),
+        (lambda: rounding_error([1.0], [1.0], "1"), TypeError, "step must be a number, got '1'"),
+        (lambda: rounding_error([1.0], [np.inf], 1.0), ValueError, "reals and errors must be finite"),
     ],
 )
 def test_bad_input_is_refused(call, error, message):
