@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import number_array, positive_int, shown
 from minidl.engine.random import default_rng_or
 from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.occlusion import scores
@@ -151,9 +151,11 @@ def importance_order(maps: np.ndarray, rng: np.random.Generator | None = None) -
 
 def area_under(curves: np.ndarray) -> np.ndarray:
     """Of curves (N, steps + 1) over 0 ... 1 the area under each, by trapezoids (N,): the mean height."""
-    curves = np.asarray(curves)
+    curves = number_array("curves", curves).astype(np.float64)
     if curves.ndim != 2 or curves.shape[1] < 2:
         raise ValueError(f"expected curves (N, steps + 1) with at least one step, got {curves.shape}")
+    if not np.isfinite(curves).all():
+        raise ValueError("curves must be finite")
     return (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
 
 
@@ -171,7 +173,7 @@ def checked_order(
         )
     if not np.isfinite(maps).all():
         raise ValueError("maps must be finite")
-    return images, importance_order(maps, rng), rng
+    return images, importance_order(maps.astype(np.float64), rng), rng  # unsigned ones have no negative
 
 
 # ---- against a model that has learned nothing
@@ -188,6 +190,8 @@ def randomisation_check(
     """
     images = checked_images(images)
     other = randomised(model, rng)
+    if not callable(method):
+        raise TypeError(f"method must be a function of a model and images, got {shown(method)}")
     first, second = (np.asarray(method(m, images)) for m in (model, other))
     for maps in (first, second):
         if maps.dtype.kind not in "fiub" or maps.ndim < 2 or maps.shape != first.shape:

@@ -141,6 +141,17 @@ def test_both_curves_run_between_image_and_baseline_in_opposite_directions(seed,
 
 
 @both_curves
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.float16])
+def test_maps_of_any_dtype_have_the_order_of_their_numbers(curve, dtype):
+    model, images = network(5), images_of(5)
+    maps = np.random.default_rng(5).integers(0, 3, (2, 6, 6)).astype(dtype)
+    by_dtype, by_float = (
+        curve(model, images, 1, one, rng=np.random.default_rng(0)) for one in (maps, maps.astype(np.float64))
+    )
+    np.testing.assert_array_equal(by_dtype, by_float)
+
+
+@both_curves
 def test_no_target_is_the_class_predicted_for_the_image_all_along_the_way(curve):
     model, images, maps = network(4), images_of(4, n=5), maps_and_masks(4, 5, 6, 6)[0]
     predicted = predict(model, images).argmax(axis=1)
@@ -154,6 +165,7 @@ def test_the_area_is_that_of_trapezoids():
         area_under(np.array([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]])), [0.5, 1, 0.5]
     )
     np.testing.assert_allclose(area_under(np.array([[1.0, 0.0]])), [0.5])
+    np.testing.assert_allclose(area_under(np.array([[200, 200]], np.uint8)), [200])
 
 
 # ---- a model that has learned nothing
@@ -268,6 +280,11 @@ def test_curves_of_what_does_not_fit_are_refused(curve, changed, error, message)
     "call, error, message",
     [
         (lambda m, x: area_under(np.ones((2, 1))), ValueError, r"curves \(N, steps \+ 1\) with at least one"),
+        (lambda m, x: area_under([["a", "b"]]), TypeError, "curves must be real numbers"),
+        (lambda m, x: area_under([[True, False]]), TypeError, "curves must be real numbers"),
+        (lambda m, x: area_under([[1.0], [1.0, 0.0]]), ValueError, "rows are of different lengths"),
+        (lambda m, x: area_under([[1.0, np.nan]]), ValueError, "curves must be finite"),
+        (lambda m, x: randomisation_check(m, None, x), TypeError, "method must be a function of a model"),
         (lambda m, x: randomisation_check(3, None, x), TypeError, "model must be a Module, got int"),
         (lambda m, x: randomisation_check(m, lambda m, x: x[:1], x), ValueError, "must give 2 finite maps"),
         (lambda m, x: randomisation_check(m, lambda m, x: x * np.nan, x), ValueError, "must give 2 finite"),
