@@ -182,11 +182,16 @@ def relu_rule(rule: ReluRule) -> Iterator[None]:
         _rule.reset(token)
 
 
+def rule_in_force() -> ReluRule:
+    """The rule of the innermost ``relu_rule`` block, or ``backprop_rule``."""
+    return _rule.get()
+
+
 class ReLU(Op):
     """y = max(x, 0), backward by the rule that is in force (see ``relu_rule``) when forward runs"""
 
     def forward(self, x):
-        self.x, self.rule = x, _rule.get()
+        self.x, self.rule = x, rule_in_force()
         if jit.pays_to_compile(x):  # the same, by all threads
             return jit.elementwise(kernels.relu, x)
         return np.maximum(x, 0)

@@ -17,7 +17,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import minidl.nn as nn
-from minidl import Tensor, no_grad
+from minidl import Tensor, grad, no_grad, relu_rule
+from minidl.compress.fuse import ConvReLU2d, fuse
 from minidl.engine.elementwise import backprop_rule
 from minidl.explain import (
     deconvnet,
@@ -29,7 +30,7 @@ from minidl.explain import (
     smoothgrad,
 )
 from minidl.explain.gradients import deconvnet_rule, guided_rule, path_nodes, reduce_channels
-from minidl.nn import Sequential
+from minidl.nn import Module, Sequential
 from minidl.nn.models import mlp
 from minidl.train import predict
 
@@ -269,6 +270,25 @@ def test_functional_and_module_relus_are_explained_alike(seed, target, method):
     )
 
 
+@few
+@given(seed=seeds, target=classes)
+def test_a_fused_model_is_explained_by_every_rule_as_the_model_was(seed, target):
+    model, images = network(seed, pool=False).eval(), images_of(seed)
+    fused = fuse(model, images)
+    assert any(isinstance(module, ConvReLU2d) for module in fused.modules())
+    for method in (input_gradient, deconvnet, guided_backprop):
+        np.testing.assert_allclose(method(fused, images, target), method(model, images, target), atol=1e-12)
+
+    def off_alone(grad, x):  # a rule that asks for more than what came out of the ReLU
+        return grad * (x < 0)
+
+    with relu_rule(off_alone):
+        outputs = [(x := Tensor(images, requires_grad=True), net(x).sum()) for net in (model, fused)]
+    first, second = (grad(f, x) for x, f in outputs)
+    assert first.any()
+    np.testing.assert_allclose(second, first, atol=1e-12)
+
+
 # ---- what holds for all of them
 
 
@@ -383,6 +403,61 @@ def test_a_target_that_the_model_does_not_have_is_refused(method, target, error,
     model = network(0)
     with left_untouched(model), pytest.raises(error, match=message):
         method(model, images_of(0), target)
+
+
+@every_method
+@pytest.mark.parametrize("target", [None, 0])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_model_whose_logits_are_nan_is_refused(method, target):
+    model = network(0)
+    model.head.bias.data = np.full(3, np.nan, np.float32)
+    with pytest.raises(ValueError, match="not finite|is nan"):
+        method(model, images_of(0), target)
+
+
+class Gives(Module):
+    def __init__(self, answer):
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+@pytest.mark.parametrize(
+    "answer, target, message",
+    [
+        (lambda x: x.sum(), None, r"the model must give a Tensor \(N, ...\).*2 images, not a Tensor \(\)"),
+        (lambda x: x.sum(), 0, r"a row for each of 1 images, not a Tensor \(\)"),
+        (
+            lambda x: x.sum(axis=(1, 2, 3)),
+            None,
+            r"None needs finite logits \(N, K\) from the model, got \(2,\)",
+        ),
+        (lambda x: x, None, r"needs finite logits \(N, K\) from the model, got \(2, 2, 6, 6\)"),
+        (lambda x: (x, x), None, "must give a Tensor.*not tuple"),
+        (lambda x: x.data, 0, "must give a Tensor.*not ndarray"),
+        (lambda x: x[:1].flatten(1), 0, None),
+        (lambda x: x.reshape(144), None, r"2 images, not a Tensor \(144,\)"),
+    ],
+)
+def test_a_model_that_gives_no_row_for_each_image_is_refused(answer, target, message):
+    with pytest.raises(ValueError, match=message or r"2 images, not a Tensor \(1, 72\)"):
+        input_gradient(Gives(answer), images_of(0), target)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
+def test_a_way_that_leaves_float32_is_refused():
+    model, images = network(0), images_of(0).astype(np.float32)
+    with pytest.raises(ValueError, match="baseline must be finite in float32"):
+        integrated_gradients(model, images, 0, baseline=1e300)
+    with pytest.raises(ValueError, match="the target is (nan|inf|-inf)"):
+        smoothgrad(model, images, 0, sigma=1e40)
+
+
+def test_a_slope_without_end_is_refused():
+    model, images = Sequential(Gives(lambda x: x.flatten(1).sqrt())), np.zeros((1, 2))
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="the gradient is not finite"):
+        input_gradient(model, images, 0)
 
 
 BAD_IMAGES = [
