@@ -36,8 +36,8 @@ def baseline_images(
     )
     if not fits:
         raise ValueError(f"baseline {array.shape} does not broadcast to the images {images.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError("baseline must be finite")
+    if not (np.abs(array) <= np.finfo(images.dtype).max).all():
+        raise ValueError(f"baseline must be finite in {images.dtype}, as the images are")
     return np.broadcast_to(array, images.shape).astype(images.dtype)
 
 

@@ -50,7 +50,7 @@ class Explainer:
         self.background = _checked_rows("background", background)
         self.groups = _checked_groups(groups, self.background.shape[1:])
         self.players = int(self.groups.max()) + 1
-        self.base_value = float(self._predictions(self.background).mean())
+        self.base_value = float(self._predictions(self.background.copy()).mean())  # predict may write
 
     def explain(
         self,
@@ -66,10 +66,8 @@ class Explainer:
         from ``samples`` coalitions a row, or from all of them where it is None.
         It costs coalitions · background rows predictions a row: 2**players when exact.
         """
-        rows, rng = _checked_rows("rows", rows), default_rng_or(rng)
-        if rows.shape[1:] != self.background.shape[1:]:
-            raise ValueError(f"rows {rows.shape} and background {self.background.shape} differ in features")
-        if method not in METHODS:
+        rows, rng = self._own_rows("rows", rows), default_rng_or(rng)
+        if not isinstance(method, str) or method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}")
         if method == "paths" and samples is None:
             raise ValueError('method "paths" needs samples, the number of orders for each row')
@@ -90,10 +88,14 @@ class Explainer:
 
     def game(self, row: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """v of one row's coalitions, as ``shapley_values`` takes it: (m, players) bool to (m,)."""
-        row = np.asarray(row)
+        (row,) = self._own_rows("row", np.asarray(row)[np.newaxis])
         step = max(1, CHUNK // self.background.size)  # coalitions at a time
 
         def value(coalitions: np.ndarray) -> np.ndarray:
+            coalitions = np.asarray(coalitions)
+            if coalitions.dtype != bool or coalitions.ndim != 2 or coalitions.shape[1] != self.players:
+                what = f"{coalitions.dtype} {coalitions.shape}"
+                raise ValueError(f"coalitions must be bool (m, {self.players}), who is in each, got {what}")
             worths = np.empty(len(coalitions))
             for start in range(0, len(coalitions), step):
                 known = coalitions[start : start + step][:, self.groups]  # (step, ...)
@@ -102,6 +104,13 @@ class Explainer:
             return worths
 
         return value
+
+    def _own_rows(self, name: str, rows: np.ndarray) -> np.ndarray:
+        rows = _checked_rows(name, rows)
+        if rows.shape[1:] != self.background.shape[1:]:
+            wanted = f"a background row's shape {self.background.shape[1:]}"
+            raise ValueError(f"{name} must have {wanted}, got {rows.shape[1:]}")
+        return rows
 
     def _predictions(self, rows: np.ndarray) -> np.ndarray:
         predictions = np.asarray(self.predict(rows))
@@ -139,7 +148,8 @@ def patch_groups(height: int, width: int, size: int) -> np.ndarray:
 
 
 def _checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows)
+    """A copy, so that nobody else writes into it."""
+    rows = np.array(rows)
     if rows.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of numbers (rows, ...), got {rows.dtype} {rows.shape}")
     if rows.ndim < 2 or rows.size == 0:

@@ -38,6 +38,8 @@ def gradient_by_rule(
         with relu_rule(rule):
             scores = target_scores(model, x, target.part(part))  # (N,), each of its own image alone
         maps[part] = grad(scores.sum(), x)
+    if not np.isfinite(maps).all():
+        raise ValueError("the gradient is not finite: the target is too steep, or has no slope, somewhere")
     return maps
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import positive_int, shown
 from minidl.engine.conv import pair
 from minidl.engine.reduce import stable_softmax
 from minidl.engine.tensor import Tensor, no_grad
@@ -49,6 +49,8 @@ def occlusion_map(
     windows, strides = pair("window", window, 1), pair("stride", stride, 1)
     rows, columns = (window_starts(*sides) for sides in zip(size, windows, strides, strict=True))
     goal, cover = checked_target(model, images, target), baseline_images(images, baseline, rng)
+    if not isinstance(probability, bool):
+        raise TypeError(f"probability must be True or False, got {shown(probability)}")
     if probability and goal.layer:
         raise ValueError(f"a unit has no probability: target {goal.layer!r} takes probability=False")
 
@@ -72,6 +74,8 @@ def scores(model: Module, images: np.ndarray, target: Target, probability: bool)
         one = target.part(part)
         if probability:
             p = stable_softmax(layer_output(model, images[part], ""))
+            if np.isnan(p).any():
+                raise ValueError("probabilities need finite logits")
             values.append(p[(np.arange(len(p)), *one.index)])
         else:
             with no_grad():

@@ -23,6 +23,7 @@ from minidl.engine.random import default_rng_or
 
 Value = np.ndarray | Callable[[np.ndarray], np.ndarray]
 MAX_PLAYERS = 20  # of whom all coalitions are listed: a million
+MAX_WORTH = 1e150  # what float64 can square
 
 
 class Estimate(NamedTuple):
@@ -117,7 +118,7 @@ def per_coalition(worth: Callable[[tuple[int, ...]], float]) -> Callable[[np.nda
         raise TypeError(f"worth must be a function of a tuple of players, got {worth!r}")
 
     def value(coalitions: np.ndarray) -> np.ndarray:
-        return np.array([worth(tuple(np.flatnonzero(row).tolist())) for row in coalitions], np.float64)
+        return np.array([worth(tuple(np.flatnonzero(row).tolist())) for row in coalitions])
 
     return value
 
@@ -259,4 +260,7 @@ def _numbers(values: np.ndarray, name: str) -> np.ndarray:
         raise TypeError(f"{name} must be real numbers, got {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
-    return array.astype(np.float64)
+    array = array.astype(np.float64)
+    if not (np.abs(array) <= MAX_WORTH).all():
+        raise ValueError(f"{name} must lie within ±{MAX_WORTH:g}, got {np.abs(array).max():g} in magnitude")
+    return array

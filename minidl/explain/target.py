@@ -50,9 +50,10 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
     """f of each image of the batch x: (N,), with the graph if x requires a gradient."""
     with outputs_of(model, target.layer) as outputs:
         model(x)
-    if len(outputs) != 1:
-        raise ValueError(f"layer {target.layer!r} ran {len(outputs)} times in a pass, it must run once")
-    return outputs[0][(np.arange(len(x)), *target.index)]
+    scores = only_output(outputs, target.layer, len(x))[(np.arange(len(x)), *target.index)]
+    if not np.isfinite(scores.data).all():
+        raise ValueError(f"the target is {scores.data[~np.isfinite(scores.data)][0]} for some of the inputs")
+    return scores
 
 
 def batch_slices(count: int) -> list[slice]:
@@ -86,8 +87,11 @@ def checked_target(model: Module, images: np.ndarray, target: TargetLike) -> Tar
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     if target is None:
-        logits = [layer_output(model, images[part], "") for part in batch_slices(len(images))]
-        return Target("", (np.concatenate(logits).argmax(axis=1),))
+        logits = np.concatenate([layer_output(model, images[part], "") for part in batch_slices(len(images))])
+        if logits.ndim != 2 or not np.isfinite(logits).all():
+            what = f"{logits.shape}" if logits.ndim != 2 else "some that are not finite"
+            raise ValueError(f"a target of None needs finite logits (N, K) from the model, got {what}")
+        return Target("", (logits.argmax(axis=1),))
     layer, numbers, words = "", (target,), ("target class",)
     if isinstance(target, tuple) and target and isinstance(target[0], str):
         layer, *numbers = target
@@ -105,9 +109,19 @@ def checked_target(model: Module, images: np.ndarray, target: TargetLike) -> Tar
 def layer_output(model: Module, images: np.ndarray, layer: str) -> np.ndarray:
     with no_grad(), outputs_of(model, layer) as outputs:
         model(Tensor(images))
+    return only_output(outputs, layer, len(images)).data
+
+
+def only_output(outputs: list[Tensor], layer: str, count: int) -> Tensor:
+    """The single output of a layer, one row for each of ``count`` images."""
+    name = f"layer {layer!r}" if layer else "the model"
     if len(outputs) != 1:
-        raise ValueError(f"layer {layer!r} ran {len(outputs)} times in a pass, it must run once")
-    return outputs[0].data
+        raise ValueError(f"{name} ran {len(outputs)} times in a pass, it must run once")
+    output = outputs[0]
+    if not isinstance(output, Tensor) or output.shape[:1] != (count,):
+        what = f"a Tensor {output.shape}" if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"{name} must give a Tensor (N, ...), a row for each of {count} images, not {what}")
+    return output
 
 
 def checked_index(name: str, number: Any, size: int, count: int) -> np.ndarray:

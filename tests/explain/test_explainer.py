@@ -103,7 +103,7 @@ def test_patches_of_images_share_the_prediction_and_all_channels_go_together():
     patches = patch_groups(5, 4, 2)
     explainer = Explainer(lambda x: x.sum(axis=(1, 2, 3)), np.zeros((1, 3, 5, 4), np.float32), groups=patches)
     found = explainer.explain(images)
-    assert found.data is images and found.standard_errors is None
+    assert np.array_equal(found.data, images) and found.standard_errors is None
     by_patch = [[image[:, patches == p].sum() for p in range(6)] for image in images]
     np.testing.assert_allclose(found.values, by_patch, rtol=1e-5)
     assert found.values[:, patches].shape == (2, 5, 4)
@@ -151,6 +151,25 @@ def test_predictions_come_in_rows_of_the_given_dtype_a_few_at_a_time():
     assert max(length for _, length in seen) * 12 <= 2**19
 
 
+def test_what_predict_and_the_caller_write_later_changes_no_answer():
+    def predict(rows):
+        answers = wavy(rows)
+        rows[:] = 0
+        return answers
+
+    background, rows = np.arange(8.0).reshape(2, 4), np.ones((1, 4))
+    expected = Explainer(wavy, background).explain(rows).values
+    explainer = Explainer(predict, background)
+    assert background.any()
+    game = explainer.game(rows[0])
+    found = explainer.explain(rows)
+    background[:], rows[:] = 5, 7
+    np.testing.assert_array_equal(found.values, expected)
+    np.testing.assert_array_equal(found.data, np.ones((1, 4)))
+    np.testing.assert_array_equal(explainer.explain(np.ones((1, 4))).values, expected)
+    np.testing.assert_array_equal(game(np.ones((1, 4), bool)), wavy(np.ones((1, 4))))
+
+
 def first(rows):
     return rows[:, 0]
 
@@ -176,15 +195,30 @@ DATA = np.zeros((3, 4))
         (
             lambda: Explainer(first, DATA).explain(DATA[:, :3]),
             ValueError,
-            r"\(3, 3\) and background \(3, 4\)",
+            r"rows must have a background row's shape \(4,\), got \(3,\)",
         ),
+        (lambda: Explainer(first, DATA).game(DATA[0, :3]), ValueError, r"row must have.*\(4,\), got \(3,\)"),
+        (lambda: Explainer(first, DATA).game(DATA), ValueError, r"row must have.*\(4,\), got \(3, 4\)"),
+        (lambda: Explainer(first, DATA).game(DATA[0] / 0), ValueError, "row must be finite"),
+        (
+            lambda: Explainer(first, DATA).game(DATA[0])(np.ones((2, 3), bool)),
+            ValueError,
+            r"bool \(m, 4\), who is in each, got bool \(2, 3\)",
+        ),
+        (lambda: Explainer(first, DATA).game(DATA[0])(np.ones((2, 4))), ValueError, r"got float64 \(2, 4\)"),
         (lambda: Explainer(first, DATA).explain(DATA, "tree"), ValueError, "method must be one of.*'tree'"),
+        (
+            lambda: Explainer(first, DATA).explain(DATA, np.array(["exact"] * 2)),
+            ValueError,
+            "method must be one",
+        ),
         (lambda: Explainer(first, DATA).explain(DATA, "paths"), ValueError, "needs samples"),
         (lambda: Explainer(first, DATA).explain(DATA, samples=9), ValueError, "draws nothing"),
         (lambda: Explainer(first, np.zeros((1, 30))).explain(np.ones((1, 30))), ValueError, "30 players"),
         (lambda: patch_groups(4, 4, 0), ValueError, "size must be at least 1"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_bad_input_of_an_explainer_is_refused_in_words(call, error, message):
     with pytest.raises(error, match=message):
         call()

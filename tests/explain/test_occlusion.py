@@ -233,6 +233,8 @@ def test_the_model_is_the_same_after_an_exception_too(at):
         ({"window": 2.5}, TypeError, "window must be"),
         ({"baseline": "black"}, ValueError, 'baseline must be a number, an array, "mean" or "noise"'),
         ({"baseline": np.zeros((5, 5))}, ValueError, r"baseline \(5, 5\) does not broadcast"),
+        ({"baseline": 1e400}, ValueError, "baseline must be finite in float64"),
+        ({"probability": "no"}, TypeError, "probability must be True or False, got 'no'"),
         ({"target": 3}, ValueError, "target class must be in 0 ... 2, got 3"),
         ({"target": ("conv9", 0, 0, 0)}, ValueError, "no layer 'conv9'"),
         (
@@ -246,6 +248,17 @@ def test_settings_that_mean_nothing_are_refused(options, error, message):
     model = network(0)
     with left_untouched(model), pytest.raises(error, match=message):
         occlusion_map(model, images_of(0), **options)
+
+
+@pytest.mark.parametrize("probability", [False, True])
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
+def test_a_map_that_would_not_be_finite_is_refused(probability):
+    model = network(0)
+    with pytest.raises(ValueError, match="finite|is (nan|inf)"):
+        occlusion_map(model, np.full((1, 2, 6, 6), 3e38, np.float32), 0, probability=probability)
+    model.head.bias.data = np.array([np.nan, 0, 0], np.float32)
+    with pytest.raises(ValueError, match="finite|is nan"):
+        occlusion_map(model, images_of(0), 0, probability=probability)
 
 
 def test_rows_of_a_table_have_no_windows():
