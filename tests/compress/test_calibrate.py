@@ -70,7 +70,7 @@ def test_batches_signs_and_merging_make_no_difference(first, second):
 
 @given(values=numbers, power=st.integers(-20, 20))
 def test_a_power_of_two_on_the_values_changes_no_count(values, power):
-    scaled, plain = histogram(values * np.float32(2.0**power)), histogram(values)
+    scaled, plain = histogram(values.astype(float) * 2.0**power), histogram(values)
     assert np.array_equal(scaled.counts, plain.counts) and scaled.max == plain.max * 2.0**power
 
 
@@ -101,7 +101,7 @@ def test_a_threshold_lies_within_0_and_the_largest_magnitude(threshold, values, 
 @every_threshold
 @given(values=numbers, bits=bits, power=st.integers(-10, 10))
 def test_a_threshold_scales_with_a_power_of_two(threshold, values, bits, power):
-    scaled = threshold(histogram(values * np.float32(2.0**power)), bits)
+    scaled = threshold(histogram(values.astype(float) * 2.0**power), bits)
     assert scaled == threshold(histogram(values), bits) * 2.0**power
 
 
