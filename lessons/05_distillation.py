@@ -126,7 +126,7 @@ assert np.allclose(scaled, limit, rtol=0.05)
 # %% [markdown]
 # ## Teach one student
 # 16 hidden units, five images of each class. The teacher answers in evaluation mode and without a graph: it
-# is a constant, to the last bit. The history follows each term.
+# is a constant. The history follows each term.
 
 
 # %%
