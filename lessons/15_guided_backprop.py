@@ -1,8 +1,8 @@
 """15 Better grounding: backprop, deconvnet and guided backprop.
 
 Question: what do sharper pictures than the gradient's show: what the network looked at, or the image?
-Measured: for the three rules, over 5 networks and 200 images each: how alike the maps of two classes are, how
-much the maps resemble the image's edges, and how much of them lies on the object.
+Measured: for the three rules, over 5 networks and 200 images each: how alike the maps of two classes are,
+with signs and without; how much maps resemble the image's edges; how much of them lies on the object.
 Exercises: 15.1 backprop_rule, 15.2 deconvnet_rule, 15.3 guided_rule.
 """
 
@@ -69,19 +69,25 @@ assert np.array_equal(first, second) and first.any()
 
 # %% [markdown]
 # ## On a trained network
-# The pictures as they are usually shown, each stretched to its own range. The gradient looks like noise, the
-# deconvnet too. Guided backprop draws: the ring, the points of the star, the tip of the heart.
+# Each picture is stretched about 0, which is mid-grey in all. The gradient looks like noise, the deconvnet
+# too. Guided backprop draws: the ring, the points of the star, the tip of the heart.
 
 # %%
+
+
+def picture(maps):  # 0 becomes 0.5, and the largest magnitude 0 or 1
+    return 0.5 + maps / (2 * np.abs(maps).max())
+
+
 RULES = {"backprop": input_gradient, "deconvnet": deconvnet, "guided": guided_backprop}
 model = shapes_network(0)
 shown = np.array([np.flatnonzero(labels == k)[0] for k in range(4)])
 rows, titles = [], []
 for i in shown:
     one, label = images[i : i + 1], int(labels[i])
-    rows += [one, *(rule(model, one, label) for rule in RULES.values())]
+    rows += [one, *(picture(rule(model, one, label)) for rule in RULES.values())]
     titles += [EXPLAINED_SHAPES[label], *RULES]
-save(image_grid(np.concatenate(rows), titles, 4, scale_each=True), "15_guided_backprop/pictures")
+save(image_grid(np.concatenate(rows), titles, 4), "15_guided_backprop/pictures")
 
 # %% [markdown]
 # ## A unit in the middle
@@ -92,31 +98,28 @@ save(image_grid(np.concatenate(rows), titles, 4, scale_each=True), "15_guided_ba
 answers = model.layer("block2")[:3](model.layer("block1")(images)).data[:, 5]  # (200, 16, 16): channel 5
 n, p, q = (int(i) for i in np.unravel_index(answers.argmax(), answers.shape))
 unit = ("block2.relu", 5, p, q)
-rows = [images[n : n + 1], *(rule(model, images[n : n + 1], unit) for rule in RULES.values())]
-save(image_grid(np.concatenate(rows), ["image", *RULES], 4, scale_each=True), "15_guided_backprop/unit")
-touched = np.argwhere(np.concatenate(rows[1:]).any(axis=(0, 1)))
+maps = [rule(model, images[n : n + 1], unit) for rule in RULES.values()]
+rows = np.concatenate([images[n : n + 1], *map(picture, maps)])
+save(image_grid(rows, ["image", *RULES], 4), "15_guided_backprop/unit")
+touched = np.argwhere(np.concatenate(maps).any(axis=(0, 1)))
 print(f"channel 5 answers {answers[n, p, q]:.2f} at ({p}, {q}); pixels {touched.min(0)} ... {touched.max(0)}")
 assert np.abs(touched - [p, q]).max() <= 2
 
 # %% [markdown]
 # ## Two classes, one picture?
 # An explanation of "square" should differ from one of "star". Here one image is asked for each of its four
-# classes, by each rule.
+# classes, by each rule. Red speaks for the class and blue against it, summed over the channels.
 
 # %%
 square = images[shown[1] : shown[1] + 1]
-asked = np.array(
-    [[np.abs(rule(model, square, k))[0].max(axis=0) for k in range(4)] for rule in RULES.values()]
-)
-figure = overlay(
-    np.repeat(square, 3, axis=0), asked, EXPLAINED_SHAPES, row_titles=list(RULES), scale_each=True
-)
+asked = np.array([[rule(model, square, k)[0].sum(axis=0) for k in range(4)] for rule in RULES.values()])
+rows = square.repeat(3, axis=0)
+figure = overlay(rows, asked, EXPLAINED_SHAPES, row_titles=[*RULES], signed=True, scale_each=True)
 save(figure, "15_guided_backprop/classes")
 
-
 # %% [markdown]
-# Measured: the correlation between the map of the most likely class and that of the runner-up; with the
-# image's edges; the mass inside the object and the peaks on it.
+# Measured: how the maps of the likeliest class and of the runner-up correlate, signed and as magnitudes; so
+# magnitudes with the image's edges; their mass inside the object and their peaks on it.
 
 
 # %%
@@ -134,29 +137,30 @@ def edges_of(images):
 
 
 def score_rules(seed, count):
-    """Means over the images: (rules, 4) of classes alike, like edges, mass inside, pointing; the area."""
+    """(rules, 5) means: classes alike, signed and not, like edges, mass inside, pointing; the area."""
     model = shapes_network(seed)
     images, _, masks = shapes_images(count, rng=np.random.default_rng(300 + seed))
     order = predict(model, images).argsort(axis=1)
     rows = []
     for rule in RULES.values():
         likely, second = rule(model, images, order[:, -1]), rule(model, images, order[:, -2])
-        strength = np.abs(likely).max(axis=1)
+        strength, other = np.abs(likely).max(axis=1), np.abs(second).max(axis=1)
         flat, inside = strength.reshape(count, -1), masks.reshape(count, -1)
         mass = (flat * inside).sum(axis=1) / np.maximum(flat.sum(axis=1), 1e-12)
         hits = inside[np.arange(count), flat.argmax(axis=1)]
-        each = correlation(likely, second), correlation(strength, edges_of(images)), mass, hits
+        signed, unsigned = correlation(likely, second), correlation(strength, other)
+        each = signed, unsigned, correlation(strength, edges_of(images)), mass, hits
         rows.append([score.mean() for score in each])
     return {"scores": np.array(rows), "area": masks.mean()}
 
 
 runs = cached_runs("15_rules", [{"seed": seed, "count": 200} for seed in range(5)], score_rules)
-scores = np.array([run["scores"] for run in runs])  # (5 networks, 3 rules, 4 scores)
-alike, edges, mass, hits = np.moveaxis(scores, 2, 0)  # each (5, 3)
-chance = t_interval([float(run["area"]) for run in runs])
-print(f"chance: the object covers {chance} of the area")
+scores = np.array([run["scores"] for run in runs])  # (5 networks, 3 rules, 5 scores)
+alike, unsigned, edges, mass, hits = np.moveaxis(scores, 2, 0)  # each (5, 3)
+print(f"chance: the object covers {t_interval([float(run['area']) for run in runs])} of the area")
 for r, name in enumerate(RULES):
-    print(f"{name:10}two classes' maps correlate {t_interval(alike[:, r])}")
+    print(f"{name:10}two classes' maps, signed    {t_interval(alike[:, r])}")
+    print(f"{'':10}as magnitudes                {t_interval(unsigned[:, r])}")
     print(f"{'':10}with the image's edges       {t_interval(edges[:, r])}")
     print(f"{'':10}mass inside                  {t_interval(mass[:, r])}")
     print(f"{'':10}pointing, network by network {', '.join(f'{hit:.2f}' for hit in hits[:, r])}")
@@ -164,12 +168,17 @@ for r, name in enumerate(RULES):
 # %% [markdown]
 # ## Sharper, and less about the class
 # The gradients of two classes are rather opposites: what speaks for one speaks against the other. The other
-# rules throw away what speaks against, and what is left is much the same for every class: edges.
+# rules throw away what speaks against, and what is left is much the same for every class: edges. It was the
+# signs that told the classes apart: as magnitudes, the gradients of two classes are alike as well, and the
+# deconvnet's hardly more so.
 
 # %%
 for r, name in ((1, "deconvnet"), (2, "guided")):
     more = paired_difference(alike[:, r], alike[:, 0])
-    claim(f"{name}: two classes' maps are more alike than by the gradient", more.low > 0.3, {"more": more})
+    claim(
+        f"{name}: two classes' signed maps are more alike than the gradient's", more.low > 0.3, {"more": more}
+    )
+    print(f"{name}: the same of magnitudes {paired_difference(unsigned[:, r], unsigned[:, 0])}")
 more = paired_difference(edges[:, 2], edges[:, 0])
 claim("guided maps resemble the image's edges more than the gradient does", more.low > 0, {"more": more})
 
@@ -182,9 +191,6 @@ claim("guided maps resemble the image's edges more than the gradient does", more
 for r, name in ((1, "deconvnet"), (2, "guided")):
     more = paired_difference(mass[:, r], mass[:, 0])
     claim(f"{name} puts more mass inside than the gradient", more.low > 0, {"more": more})
-gain = paired_difference(hits[:, 2], hits[:, 0])
-print(f"pointing, guided less backprop: {gain}")
+print(f"pointing, guided less backprop: {paired_difference(hits[:, 2], hits[:, 0])}")
 spread = float(np.ptp(hits[:, 2]))
-claim(
-    "guided backprop's pointing depends on which of five networks is asked", spread > 0.3, {"spread": spread}
-)
+claim("guided backprop's pointing depends on the network asked", spread > 0.3, {"spread": spread})

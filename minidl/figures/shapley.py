@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
+from minidl.engine.checks import check_int, check_number
 from minidl.figures.style import (
     BLACK,
     BLUE,
@@ -41,14 +43,13 @@ def waterfall(
     prediction is; beyond ``max_shown`` the smallest are one bar together.
     """
     values, names = _checked_values(values, names, 1)
-    base_value = float(number_array(base_value, "base_value"))
+    base_value, max_shown = check_number("base_value", base_value), check_int("max_shown", max_shown, 2)
     if data is not None:
         data = number_array(data, "data")
-        if data.shape != values.shape:
-            raise ValueError(f"data must be one number for each value, got {data.shape} for {values.shape}")
+        if data.shape != values.shape or not np.isfinite(data).all():
+            shapes = f"{data.shape} for {values.shape}"
+            raise ValueError(f"data must be one finite number for each value, got {shapes}")
         names = [f"{name} = {number:.4g}" for name, number in zip(names, data, strict=True)]
-    if not isinstance(max_shown, int) or max_shown < 2:
-        raise ValueError(f"max_shown must be an integer of at least 2, got {max_shown!r}")
     order = np.argsort(np.abs(values), kind="stable")  # smallest first, from the bottom
     shown, labels = values[order], [names[i] for i in order]
     if len(values) > max_shown:
@@ -68,7 +69,7 @@ def waterfall(
 
 
 def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray) -> None:
-    """Bars end to end from the base value, each with its number beyond its tip, and both ends marked."""
+    """Bars end to end from the base value, each with its number on its right, and both ends marked."""
     ends = base_value + np.concatenate([[0.0], np.cumsum(shown)])
     rows = np.arange(len(shown))
     axes.barh(rows, shown, left=ends[:-1], height=0.7, color=np.where(shown >= 0, VERMILLION, BLUE).tolist())
@@ -104,10 +105,8 @@ def shap_summary(
     data = number_array(data, "data")
     if data.shape != values.shape or not np.isfinite(data).all():
         raise ValueError(f"data must be finite and have the values' shape {values.shape}, got {data.shape}")
-    if not isinstance(max_shown, int) or max_shown < 1:
-        raise ValueError(f"max_shown must be a positive integer, got {max_shown!r}")
     size = np.abs(values).mean(axis=0)
-    order = np.argsort(-size, kind="stable")[:max_shown]
+    order = np.argsort(-size, kind="stable")[: check_int("max_shown", max_shown, 1)]
     reach = np.abs(values).max() or 1.0
     with style():
         width = max(text_width(names[f]) for f in order)
@@ -154,9 +153,11 @@ def convergence(
 
     samples: (K,) increasing.  errors: method -> (runs, K) or (K,), the error of each run; a point is the root
     of the runs' mean square, beside it the line C / sqrt(samples) that fits it best, whose slope is -1/2.
+    xlabel: what samples count; the key says C / sqrt(xlabel).
     """
     samples = number_array(samples, "samples")
-    if samples.ndim != 1 or len(samples) < 2 or samples[0] <= 0 or np.any(np.diff(samples) <= 0):
+    increase = samples.ndim == 1 and len(samples) >= 2 and (np.diff(samples, prepend=0.0) > 0).all()
+    if not increase or samples[-1] == np.inf:
         raise ValueError(f"samples must be two or more positive numbers that increase, got {samples}")
     if not isinstance(errors, Mapping) or not 1 <= len(errors) <= len(LINE_COLOURS):
         raise ValueError(f"errors must be a dict of 1 to {len(LINE_COLOURS)} methods: errors")
@@ -168,8 +169,11 @@ def convergence(
             C = np.exp(np.mean(np.log(error * np.sqrt(samples))))
             axes.plot(samples, error, marker, color=colour, markersize=6, label=str(method))
             axes.plot(samples, C / np.sqrt(samples), ":", color=colour, linewidth=1.4)
-        axes.plot([], [], ":", color="0.3", linewidth=1.4, label="C / sqrt(samples)")
+        axes.plot([], [], ":", color="0.3", linewidth=1.4, label=f"C / sqrt({xlabel})")
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log", yscale="log")
+        if samples[-1] < 4 * samples[0]:  # some of the minor ticks would be labelled, over each other
+            axes.set_xticks(samples[[0, -1]], [f"{s:g}" for s in samples[[0, -1]]])
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(True)
         figure.legend(loc="outside right upper")
     return figure

@@ -22,7 +22,7 @@ def test_a_waterfall_runs_from_the_base_value_to_the_prediction_largest_bar_last
 
 
 def test_the_smallest_bars_of_a_waterfall_are_one_together():
-    figure = waterfall([1.0, -3.0, 0.5, 0.25], 0.0, list("abcd"), max_shown=3)
+    figure = waterfall([1.0, -3.0, 0.5, 0.25], 0.0, list("abcd"), max_shown=np.int64(3))
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["2 others", "a", "b"]
     assert [p.get_width() for p in axes.patches] == [0.75, 1.0, -3.0]
@@ -63,7 +63,18 @@ def test_convergence_draws_the_root_mean_square_and_a_line_of_slope_minus_a_half
     np.testing.assert_allclose(kernel.get_ydata(), kernel_line.get_ydata())  # 8 / sqrt(samples)
     assert line.get_ydata()[0] == pytest.approx(2 * line.get_ydata()[1])
     assert figure.axes[0].get_xscale() == figure.axes[0].get_yscale() == "log"
-    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["paths", "kernel"]
+    key = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert key == ["paths", "kernel", "C / sqrt(samples)"]
+    figure = convergence(samples, {"paths": [1.0, 0.5]}, xlabel="worths")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["paths", "C / sqrt(worths)"]
+
+
+def test_ticks_of_samples_that_hardly_grow_do_not_overlap():
+    figure = convergence([200, 300, 500], {"paths": [3.0, 2.5, 2.0]})
+    png_bytes(figure)
+    axis = figure.axes[0].xaxis
+    labels = [*axis.get_ticklabels(), *axis.get_ticklabels(minor=True)]
+    assert [label.get_text() for label in labels if label.get_text()] == ["200", "500"]
 
 
 def test_all_three_draw_in_the_look():
@@ -82,6 +93,11 @@ def test_all_three_draw_in_the_look():
         (lambda: waterfall([np.nan], 0, ["a"]), ValueError, "values must be finite"),
         (lambda: waterfall([1.0], 0, ["a", "b"]), ValueError, "names must be one for each of the 1 features"),
         (lambda: waterfall([1.0], 0, ["a"], [1, 2]), ValueError, r"data.*\(2,\) for \(1,\)"),
+        (lambda: waterfall([1.0], 0, ["a"], [np.nan]), ValueError, "data must be one finite number"),
+        (lambda: waterfall([1.0], [0.0, 1.0], ["a"]), TypeError, "base_value must be a number"),
+        (lambda: waterfall([1.0], np.nan, ["a"]), ValueError, "base_value must be finite"),
+        (lambda: waterfall([1.0], 0, ["a"], max_shown=True), TypeError, "max_shown must be an integer"),
+        (lambda: waterfall([1.0], 0, ["a"], max_shown=np.int64(1)), ValueError, "max_shown.*at least 2"),
         (lambda: waterfall([1.0], 0, ["a"], max_shown=1), ValueError, "max_shown.*at least 2"),
         (lambda: shap_summary([1.0], [1.0], ["a"]), ValueError, r"\(rows, F\), got shape \(1,\)"),
         (
@@ -89,7 +105,11 @@ def test_all_three_draw_in_the_look():
             ValueError,
             r"values' shape \(1, 1\), got \(1, 2\)",
         ),
-        (lambda: shap_summary([[1.0]], [[1.0]], ["a"], max_shown=0), ValueError, "positive integer"),
+        (lambda: shap_summary([[1.0]], [[1.0]], ["a"], max_shown=0), ValueError, "at least 1"),
+        (lambda: shap_summary([[1.0]], [[1.0]], ["a"], max_shown=True), TypeError, "an integer, got True"),
+        (lambda: convergence([1, np.nan], {"a": [1, 1]}), ValueError, "samples must be two or more"),
+        (lambda: convergence([1, np.inf], {"a": [1, 1]}), ValueError, "samples must be two or more"),
+        (lambda: convergence([[1, 2]], {"a": [1, 1]}), ValueError, "samples must be two or more"),
         (lambda: convergence([2, 1], {"a": [1, 1]}), ValueError, "samples must be two or more"),
         (lambda: convergence([1, 2], {}), ValueError, "1 to 7 methods"),
         (lambda: convergence([1, 2], {"a": [1, 2, 3]}), ValueError, r"\(runs, 2\), got \(3,\)"),
