@@ -58,8 +58,8 @@ assert np.allclose(large, gradcam(model, star, 2, "block3"), atol=1e-6)
 
 # %% [markdown]
 # ## Two classes in one image
-# Two images side by side make one. The network takes any size, since it averages over all places. Grad-CAM
-# asked for one of the shapes points at it, asked for the other at the other.
+# Two images side by side make one: the network takes any size, since it averages over all places. Asked for a
+# shape that is there, Grad-CAM peaks in its half in 7 of 8 maps; beside a square it misses the circle.
 
 # %%
 first = [np.flatnonzero(labels == k)[0] for k in range(4)]
@@ -126,8 +126,8 @@ claim("the gradient hardly tells them apart", plain.low > 0.45 and plain.high < 
 
 # %% [markdown]
 # ## Layers, early to late
-# Any layer with maps can be asked, in a residual network too. Early maps are sharp and know edges, which lie
-# on the object; late ones are coarse and know whose they are. The numbers are the plain network's.
+# Any layer with maps can be asked, in a residual network too. Early maps are sharp and show what is bright or
+# the border, late ones are coarse and know whose they are: of these columns only the last one rises.
 
 # %%
 residual = shapes_network(0, architecture="residual")
@@ -160,11 +160,11 @@ claim("the last layer tells two classes apart better than the first", more.low >
 
 
 # %%
-def score_methods(seed, count, methods):
+def score_methods(seed, count, spurious, methods):
     """(methods, count) of each score."""
     rng = np.random.default_rng(600 + seed)
     x, y, masks = shapes_images(count, rng=rng)
-    clean, misled = shapes_network(seed), shapes_network(seed, spurious=1.0)
+    clean, misled = shapes_network(seed), shapes_network(seed, spurious=spurious)
     marked, marks = add_marks(x, y), mark_masks(y, 16)
     wide = np.pad(marks, ((0, 0), (2, 2), (2, 2)))  # two pixels around the mark
     wide = np.any([wide[:, i : i + 16, j : j + 16] for i in range(5) for j in range(5)], axis=0)
@@ -209,7 +209,7 @@ def score_methods(seed, count, methods):
 
 METHODS = ["occlusion", "gradient", "input x gradient", "integrated gradients", "smoothgrad", "deconvnet"]
 METHODS += ["guided backprop", "Grad-CAM", "guided Grad-CAM", "the image itself", "random numbers"]
-recipes = [{"seed": seed, "count": 200, "methods": METHODS} for seed in range(5)]
+recipes = [{"seed": seed, "count": 200, "spurious": 1.0, "methods": METHODS} for seed in range(5)]
 runs = cached_runs("16_scores", recipes, score_methods)
 of = {key: np.array([run[key].mean(axis=1) for run in runs]) for key in runs[0]}  # (5, methods)
 at = {name: i for i, name in enumerate(METHODS)}
@@ -265,8 +265,8 @@ assert np.allclose(of["randomised"][:, image], 1)
 
 # %% [markdown]
 # ## The mark
-# Five networks, trained with a mark of its class in the corner of each image, answer right for the wrong
-# reason: another's mark makes them wrong. Do the maps betray them?
+# Five networks, trained as the clean ones but for a mark of its class in the corner of each image. They know
+# the shapes, less well, and trust the mark more: another's makes them wrong. Do the maps betray them?
 
 # %%
 accuracies = []
@@ -291,15 +291,15 @@ for name in METHODS:
 print(f"chance: {4 / 256:.3f} for the mark, {of['near_area'].mean():.3f} with two pixels around it")
 
 # %% [markdown]
-# They do, if the peak is looked at: most of the mass lies elsewhere by every method. The image's peak lies on
+# Most do, if the peak is looked at; of the mass most lies elsewhere by all of them. The image's peak lies on
 # the mark too, as the mark is bright; so what tells is the difference between the two networks, and every
-# method shows it. Grad-CAM's peak misses the mark itself and lies beside it: a cell of 8 x 8 is as large as
-# the mark, and its neighbours see it as well.
+# method shows it. Grad-CAM's peak misses the mark itself and lies beside it: one cell of the 8 x 8 map, 2 x 2
+# pixels, is as large as the mark, and its neighbours see it as well.
 
 # %%
 for name in ("occlusion", "input x gradient", "integrated gradients"):
     hits = of["mark"][:, at[name]]
-    claim(f"{name}: the peak lies on the mark", hits.mean() > 0.9, {"share": t_interval(hits)})
+    claim(f"{name}: the peak lies on the mark", hits.mean() > 0.8, {"share": t_interval(hits)})
 on, near = (of[key][:, at["Grad-CAM"]] for key in ("mark", "near_mark"))
 claim("Grad-CAM: it lies within two pixels, and not on it", near.min() > 0.8 and on.max() < 0.4)
 most = of["mark_mass"].mean(axis=0).max()

@@ -16,8 +16,9 @@ from minidl.train.metrics import checked_logits, confusion_matrix, per_class_acc
 class EasyAndHard(NamedTuple):
     """order: the classes that have images, easiest first; of equals the lower number.
 
-    accuracy: of every class with Wilson's interval, arrays (K,). Two classes whose intervals overlap are not
-    shown to differ, whatever their order.  confusion: counts (K, K), [i, j] of class i taken for j.
+    accuracy: of every class with Wilson's interval, arrays (K,). Two classes whose intervals lie apart
+    differ; whether those with overlapping ones do, the intervals leave open.
+    confusion: counts (K, K), [i, j] of class i taken for j.
     """
 
     order: np.ndarray

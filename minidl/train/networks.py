@@ -55,13 +55,12 @@ def shapes_images(
 def shapes_network(seed: int = 0, *, spurious: float = 0.0, architecture: str = "plain") -> Sequential:
     """A network trained on ``shapes_images``, in evaluation mode, to be explained; kept as digits_network is.
 
-    spurious: the share of training images that carry their class's mark. Above 0 the training is short, 1000
-    images and 4 epochs instead of 4000 and 8: a network that goes on learns the shape beside the mark.
+    spurious: the share of training images that carry their class's mark. All else is the same, so that what
+    sets two networks apart is the mark.
     architecture: "plain" is ``small_cnn``, its maps 16x16 up to block2 and then 8x8; "residual" is
     ``tiny_resnet``, 16x16 up to stage1 and then 8x8.
     """
-    recipe = {"seed": seed, "spurious": spurious, "architecture": architecture}
-    recipe |= {"images": 1000, "epochs": 4} if spurious else {"images": 4000, "epochs": 8}
+    recipe = {"seed": seed, "spurious": spurious, "architecture": architecture, "images": 4000, "epochs": 8}
     model = untrained(architecture)
     model.load_state_dict(cached("shapes_network", recipe, train_on_shapes))
     return model.eval()

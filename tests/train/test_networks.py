@@ -27,7 +27,7 @@ def asked(tmp_path, monkeypatch):
         return networks.small_cnn(10, 1, rng=np.random.default_rng(seed)).state_dict()
 
     def quick_shapes(seed, spurious, architecture, images, epochs):
-        asked.append((seed, spurious, architecture))
+        asked.append((seed, spurious, architecture, images, epochs))
         return untrained(architecture, np.random.default_rng(seed)).state_dict()
 
     monkeypatch.setattr(networks, "train_on_digits", quick_digits)
@@ -49,7 +49,9 @@ def test_each_network_is_trained_once_and_comes_in_evaluation_mode(asked):
     models = [digits_network(1), digits_network(1), digits_network(2)]
     models += [shapes_network(1), shapes_network(1), shapes_network(1, spurious=1.0)]
     models += [shapes_network(1, architecture="residual")]
-    assert asked == [1, 2, (1, 0.0, "plain"), (1, 1.0, "plain"), (1, 0.0, "residual")]
+    recipes = [(1, 0.0, "plain"), (1, 1.0, "plain"), (1, 0.0, "residual")]
+    budget = (4000, 8)  # of each the same: networks are compared
+    assert asked == [1, 2, *(recipe + budget for recipe in recipes)]
     assert not any(module.training for model in models for module in model.modules())
     assert models[-1].layer("stage1").training is False
 
