@@ -140,23 +140,22 @@ def deepfool(
 ) -> Perturbation:
     """Step to the nearest boundary of the linearised model until the answer is another one.
 
-        x_{t+1} = clip(x + (1 + overshoot) sum of the steps so far)      (Moosavi-Dezfooli et al. 2016)
+        x_{t+1} = clip(x_t + (1 + overshoot) step_t)      (Moosavi-Dezfooli et al. 2016)
 
     Untargeted: success is any other answer than the one for ``image`` itself. The paper has no box; here a
-    pixel on its face is not counted on to go further.
+    pixel on its face is not counted on to go further, and what the box cut off a step is not kept.
     """
     x = checked_image(model, image, bounds)
     steps, overshoot = positive_int("steps", steps), check_number("overshoot", overshoot, 0)
     answer = int(predict(model, x[np.newaxis]).argmax())
-    total, moved, (low, high) = np.zeros(x.shape), x.astype(np.float64), bounds
+    moved, (low, high) = x.astype(np.float64), bounds
     for _ in range(steps):
         logits, gradients = logits_and_gradients(model, moved)
         if logits.argmax() != answer:
             break
         gradients = gradients - gradients[answer]
         gradients[(moved <= low) & (gradients < 0) | (moved >= high) & (gradients > 0)] = 0  # no way out
-        total = total + boundary_step(logits, gradients, answer)
-        moved = np.clip(x + (1 + overshoot) * total, low, high)
+        moved = np.clip(moved + (1 + overshoot) * boundary_step(logits, gradients, answer), low, high)
     found = perturbed(model, x, moved - x, bounds)
     return found._replace(success=bool(predict(model, found.image[np.newaxis]).argmax() != answer))
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from minidl import Tensor, grad
 from minidl.attack import deepfool, minimal_perturbation
 from minidl.attack.minimal import boundary_step, logits_and_gradients, penalised_loss
+from minidl.nn import Module
+from minidl.nn.functional import floating
 from minidl.train import predict
 
 few, fewer = settings(max_examples=20), settings(max_examples=10)
@@ -157,6 +159,33 @@ def test_deepfool_succeeds_in_the_box_where_pixels_lie_on_its_faces(seed):
     everywhere = np.random.default_rng(0).integers(0, 2, (200, *images[0].shape))  # corners of the box
     if len(np.unique(predict(model, everywhere).argmax(axis=1))) > 1:
         assert found.success
+
+
+class Bent(Module):
+    """Of rows (N, 2) the logits (0, f) with f = 8 x0 - 4 x0² + 4 x1 - 3.5, which flattens towards x0 = 1."""
+
+    def forward(self, x):
+        x = floating(x)
+        f = (8 * x[:, 0] - 4 * x[:, 0] ** 2 + 4 * x[:, 1] - 3.5).reshape(-1, 1)
+        return f * np.array([0.0, 1.0])
+
+
+def test_two_steps_of_deepfool_by_hand():
+    # From the origin f = -3.5 with the slope (8, 4): a step of 3.5 / 80 (8, 4) = (0.35, 0.175), lengthened by
+    # a tenth (0.385, 0.1925). There f = -0.2429 with the slope (4.92, 4). Each step is lengthened once.
+    expected = np.array([0.385, 0.1925]) + 1.1 * 0.2429 / (4.92**2 + 16) * np.array([4.92, 4])
+    found = deepfool(Bent(), np.zeros(2), overshoot=0.1)
+    np.testing.assert_allclose(found.image, expected, rtol=1e-6)
+    assert found.success
+
+
+def test_deepfool_does_not_keep_what_the_box_cut_off_a_step():
+    # z = (0, 4 x0 - 4.4, -0.6 x0 + 0.8 x1 - 0.4): from (0.5, 0) the planes are 0.6 and 0.7 away, the first
+    # one out of the box. From (1, 0), where that step is cut, the second plane is 1 away along (-0.6, 0.8).
+    model = affine(np.array([[0.0, 0], [4, 0], [-0.6, 0.8]]), np.array([0, -4.4, -0.4]))
+    found = deepfool(model, np.array([0.5, 0.0]), steps=2, overshoot=0.02)
+    np.testing.assert_allclose(found.image, [1 - 1.02 * 0.6, 1.02 * 0.8], rtol=1e-6)
+    assert found.success
 
 
 @given(seed=seeds)
