@@ -38,7 +38,7 @@ class Examples(NamedTuple):
 
 def easy_and_hard(model: Module, images: np.ndarray, labels: np.ndarray) -> EasyAndHard:
     """Accuracy by class, and what is taken for what. images (N, ...), labels (N,)."""
-    logits = predict(model, images)
+    logits, labels = _logits_and_labels(model, images, labels)
     accuracy = per_class_accuracy(logits, labels)
     order = np.argsort(-accuracy.mean, kind="stable")  # NaN, a class without images, comes last
     return EasyAndHard(order[accuracy.n[order] > 0], accuracy, confusion_matrix(logits, labels))
@@ -74,8 +74,17 @@ def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, k: int) ->
 def _log_probabilities(
     model: Module, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    logits, labels = checked_logits(predict(model, images), labels)
+    logits, labels = checked_logits(*_logits_and_labels(model, images, labels))
     return stable_log_softmax(logits), labels
+
+
+def _logits_and_labels(
+    model: Module, images: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"labels must be classes (N,), got {labels.shape}")
+    return predict(model, images), labels
 
 
 def _examples(log_p: np.ndarray, labels: np.ndarray, index: np.ndarray) -> Examples:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.engine.loss import check_labels
 from minidl.train.metrics import classes_of
+
+MOST_CLASSES = 1_000_000  # numbers from it on are no classes: counts of all below them would fill the memory
 
 
 class ShapeBias(NamedTuple):
@@ -67,9 +68,15 @@ def _checked(
         raise ValueError("there are no images, N must be at least 1")
     predicted = classes_of("predictions", answers)
     shapes, textures = classes_of("shape_labels", shapes), classes_of("texture_labels", textures)
-    highest = int(max(predicted.max(), shapes.max(), textures.max()))
-    classes = answers.shape[1] if answers.ndim == 2 else highest + 1
-    predicted, shapes, textures = (check_labels(array, classes) for array in (predicted, shapes, textures))
+    highest = int(max(predicted.max(), shapes.max(), textures.max(), 0))
+    classes = answers.shape[1] if answers.ndim == 2 else min(highest + 1, MOST_CLASSES)
+    for name, numbers in (("predictions", predicted), ("shape_labels", shapes), ("texture_labels", textures)):
+        wrong = np.flatnonzero((numbers < 0) | (numbers >= classes))
+        if wrong.size:
+            raise ValueError(
+                f"{name} must be in 0 ... {classes - 1} for {classes} classes, "
+                f"got {numbers[wrong[0]]} at index {wrong[0]}"
+            )
     agree = int((shapes == textures).sum())
     if agree:
         raise ValueError(f"shape and texture must be of different classes, in {agree} images they agree")

@@ -51,7 +51,10 @@ def guided_gradcam(model: Module, images: np.ndarray, target: TargetLike, layer:
 
 
 def rectified_cams(model: Module, images: np.ndarray, goal: Target, layer: str) -> np.ndarray:
-    return np.maximum(class_activation(*maps_and_gradients(model, images, goal, layer)), 0)
+    cams = class_activation(*maps_and_gradients(model, images, goal, layer))
+    if not np.isfinite(cams).all():
+        raise ValueError(f"the map is not finite: layer {layer!r} or the target's slope is too large there")
+    return np.maximum(cams, 0)
 
 
 def maps_and_gradients(
@@ -67,6 +70,8 @@ def maps_and_gradients(
         x = Tensor(images[part], requires_grad=True)  # so that there is a graph where all weights are frozen
         with outputs_of(model, layer) as outputs:
             y = target_scores(model, x, goal.part(part))  # (n,), each of its own image alone
+        if not y.requires_grad:
+            raise ValueError("the target has no gradient here: call Grad-CAM outside no_grad()")
         maps[part] = outputs[0].data
         try:
             gradients[part] = grad(y.sum(), outputs[0])
@@ -94,7 +99,7 @@ def upsample_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     maps = np.asarray(maps)
     if maps.ndim != 3 or maps.size == 0 or maps.dtype.kind != "f":
         raise ValueError(f"expected floating maps (N, h, w), not empty, got {maps.dtype} {maps.shape}")
-    if len(size) != 2:
+    if np.shape(size) != (2,):
         raise ValueError(f"size must be (height, width), got {size!r}")
     rows, columns = (
         upsampling_weights(old, new).astype(maps.dtype) for old, new in zip(maps.shape[1:], size, strict=True)

@@ -185,14 +185,18 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
     images: (N, C, H, W), N >= k.  Raises ValueError for a layer that ``receptive_field`` refuses.
     """
     images, k = checked_images(images), positive_int("k", k)
-    if images.ndim != 4 or k > len(images):
-        raise ValueError(f"k = {k} patches need as many images (N, C, H, W), got {images.shape}")
+    if images.ndim != 4:
+        raise ValueError(f"patches are cut from images (N, C, H, W), got {images.shape}")
+    if k > len(images):
+        raise ValueError(f"k = {k} patches need as many images, got {len(images)}")
     field = receptive_field(model, layer, images.shape[1:])
     values, places = [], []
     for part in tqdm(batch_slices(len(images)), desc="patches", unit="batch", delay=2, leave=False):
         activations = layer_output(model, images[part], layer)
         if activations.ndim == 2:
             activations = activations[:, :, np.newaxis, np.newaxis]
+        if not np.isfinite(activations).all():
+            raise ValueError(f"layer {layer!r} gives answers that are not finite: they have no order")
         maxima = strongest_units(activations)
         values.append(maxima[0])
         places.append(maxima[1])

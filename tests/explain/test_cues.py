@@ -108,6 +108,9 @@ ONES, TWOS = np.ones(3, int), np.full(3, 2)
         ((ONES, ONES, -TWOS), ValueError, "labels must be in 0 ... 1 for 2 classes, got -2"),
         ((np.eye(3)[:, :2], ONES, TWOS), ValueError, "labels must be in 0 ... 1 for 2 classes, got 2"),
         ((np.full((3, 3), np.nan), ONES, TWOS), ValueError, "predictions hold NaN"),
+        (([0, 1, -3], ONES, TWOS), ValueError, "predictions must be in 0 ... 2 .* got -3 at index 2"),
+        (([0, 0, 0], -ONES, -TWOS), ValueError, "shape_labels must be in 0 ... 0 for 1 classes, got -1"),
+        ((ONES, ONES, TWOS * 10**12), ValueError, "texture_labels must be in 0 ... 999999 .* got 2000000000"),
     ],
 )
 def test_bad_input_is_refused(arguments, error, message):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import zoom
 
 import minidl.nn as nn
-from minidl import Tensor
+from minidl import Tensor, no_grad
 from minidl.explain import gradcam, guided_backprop, guided_gradcam
 from minidl.explain.gradcam import class_activation, maps_and_gradients, upsample_maps, upsampling_weights
 from minidl.explain.target import checked_target
@@ -270,6 +270,19 @@ def test_images_and_models_that_are_none_are_refused(method):
         method(lambda x: x, images_of(0), 0, "conv")
 
 
+@pytest.mark.parametrize("method", [gradcam, guided_gradcam])
+def test_a_map_that_is_not_finite_is_refused_and_no_grad_is_named(method):
+    model = pooled_network(0)
+    with no_grad(), pytest.raises(ValueError, match=r"call Grad-CAM outside no_grad\(\)"):
+        method(model, images_of(0), 1, "conv")
+    head = nn.Linear(1, 1)
+    head.weight.data, head.bias.data = np.full((1, 1), 6.0), np.zeros(1)
+    steep = Sequential(nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)  # y = 6 mean of x
+    cancel = np.array([[[[1e308, -1e308]]]])  # y = 0, alpha = 3
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="the map is not finite: layer '0'"):
+        method(steep, cancel, 0, "0")
+
+
 def test_a_layer_that_runs_twice_has_no_one_map():
     act = nn.Tanh()
     model = Sequential({"one": act, "two": act, "flatten": nn.Flatten(), "head": nn.Linear(72, 3)})
@@ -296,6 +309,7 @@ def test_a_layer_that_runs_twice_has_no_one_map():
             ValueError,
             r"size must be \(height, width\)",
         ),
+        (lambda: upsample_maps(np.zeros((1, 2, 3)), 5), ValueError, r"size must be \(height, width\), got 5"),
         (lambda: upsampling_weights(2, 0), ValueError, "new must be at least 1, got 0"),
         (lambda: upsampling_weights(2.0, 3), TypeError, "old must be an integer, got 2.0"),
     ],

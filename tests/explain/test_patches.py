@@ -306,6 +306,8 @@ def test_the_model_is_the_same_before_and_after(layer, error):
 IMAGES = np.zeros((3, 1, 8, 8), np.float32)
 CONV = Sequential(nn.Conv2d(1, 1, 3))
 TWICE = nn.Conv2d(1, 1, 3)
+NANS = Sequential(nn.Conv2d(1, 1, 3))
+NANS.layer("0").weight.data = np.full((1, 1, 3, 3), np.nan, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -324,9 +326,14 @@ TWICE = nn.Conv2d(1, 1, 3)
         (
             lambda: top_patches(CONV, "0", IMAGES[:, 0], 1),
             ValueError,
-            r"images \(N, C, H, W\), got \(3, 8, 8\)",
+            r"^patches are cut from images \(N, C, H, W\), got \(3, 8, 8\)",
         ),
         (lambda: top_patches(CONV, "0", IMAGES + math.nan, 1), ValueError, "images must be finite"),
+        (
+            lambda: top_patches(NANS, "0", IMAGES, 1),
+            ValueError,
+            "layer '0' gives answers that are not",
+        ),
         (
             lambda: joined(
                 [ReceptiveField(Span(1, 1, 0), ONE_PIXEL), ReceptiveField(Span(1, 2, 0), ONE_PIXEL)]
