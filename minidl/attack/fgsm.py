@@ -71,7 +71,8 @@ def fgsm(
 ) -> np.ndarray:
     """The fast gradient sign method, x' = clip(x + ε sign ∇_x J(θ, x, y))   (Goodfellow et al. 2015).
 
-    Of all steps of at most ε a pixel it raises the linearised loss most, by ε ‖∇_x J‖_1.
+    Of all steps of at most ε a pixel it raises the linearised loss most: by ε ‖∇_x J‖_1 where the box stops
+    no pixel, else by less.
     labels: (N,), the true classes; with ``targeted`` the classes wanted instead, and the sign is turned.
     Raises TypeError and ValueError for what is no such batch, images outside of ``bounds`` and eps < 0.
     """
@@ -108,7 +109,7 @@ def pgd(
 
         x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
 
-    step_size: 2.5 ε / steps if None, so that every point of the ball can be reached from every other.
+    step_size: 2.5 ε / steps if None, so that steps which agree cross the ball, 2 ε wide, from any start.
     random_start: without it x_0 = a, and one step of at least ε is FGSM.  The rest is as in ``fgsm``.
     """
     images, labels = checked_batch(model, images, labels, bounds)
@@ -162,24 +163,48 @@ def robust_accuracy(
     attack: ``fgsm``, or one with further arguments, such as ``lambda *args: pgd(*args, steps=20)``.
     labels: (N,), the true classes.  eps_list: rising, from 0. The attack's own ε is not checked but measured:
     see ``linf`` and ``l2``. Without gradients to follow a model only seems robust (Athalye et al. 2018).
+    Raises FloatingPointError where what the attack returns, or what the model says of it, is not finite.
     """
     images, labels = checked_batch(model, images, labels, (-math.inf, math.inf))
     if not callable(attack):
         raise TypeError(f"attack must be a function of model, images, labels and eps, got {attack!r}")
+    if np.ndim(eps_list) != 1:
+        raise TypeError(f"eps_list must be a sequence of numbers, got {eps_list!r}")
     eps_list = [check_number("each of eps_list", eps, 0) for eps in eps_list]
     if not eps_list or any(a >= b for a, b in zip(eps_list, eps_list[1:], strict=False)):
         raise ValueError(f"eps_list must be rising and not empty, got {eps_list}")
     fooled, linf, l2 = [], [], []
     for eps in eps_list:
-        attacked = np.asarray(attack(model, images, labels, eps))
-        if attacked.shape != images.shape:
-            raise ValueError(f"attack must return images {images.shape}, got {attacked.shape}")
+        attacked = attack_batch(attack, model, images, labels, eps)
         change = np.abs(attacked - images).reshape(len(images), -1).astype(np.float64)
-        fooled.append(predict(model, attacked).argmax(axis=1) != labels)
+        fooled.append(finite_logits(model, attacked).argmax(axis=1) != labels)
         linf.append(change.max(axis=1))
         l2.append(np.sqrt((change**2).sum(axis=1)))
     accuracy = 1 - np.mean(fooled, axis=1)
     return Robustness(np.array(eps_list), accuracy, np.array(fooled), np.array(linf), np.array(l2))
+
+
+def attack_batch(
+    attack: Attack, model: Module, images: np.ndarray, labels: np.ndarray, eps: float
+) -> np.ndarray:
+    """What the attack returns, as many finite images. It is handed copies, and may work in place."""
+    attacked = attack(model, images.copy(), labels.copy(), eps)
+    if not isinstance(attacked, np.ndarray) or attacked.dtype.kind not in "fiub":
+        kind = attacked.dtype if isinstance(attacked, np.ndarray) else type(attacked).__name__
+        raise TypeError(f"attack must return an array of numbers {images.shape}, got {kind}")
+    if attacked.shape != images.shape:
+        raise ValueError(f"attack must return images {images.shape}, got {attacked.shape}")
+    if not np.isfinite(attacked).all():
+        raise FloatingPointError("the images that the attack returned are not finite")
+    return attacked
+
+
+def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
+    """What the model says of the images; NaN is no answer, though argmax would find one."""
+    logits = predict(model, images)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the model's logits are not finite: has it diverged?")
+    return logits
 
 
 # ---- what arguments are
@@ -196,7 +221,7 @@ def checked_batch(model: Module, images: Any, labels: Any, bounds: Bounds) -> tu
 
 
 def class_count(model: Module, images: np.ndarray) -> int:
-    logits = predict(model, images[:1])
+    logits = finite_logits(model, images[:1])
     if logits.ndim != 2:
         raise ValueError(f"the model must give logits (N, K), got {logits.shape} for one image")
     return logits.shape[1]

@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.attack.fgsm import Bounds, checked_images, class_count
+from minidl.attack.fgsm import Bounds, checked_images, class_count, finite_logits
 from minidl.engine import jit
 from minidl.engine.backward import grad
 from minidl.engine.checks import check_int, check_number, positive_int, positive_number
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
-from minidl.train.metrics import predict
 
-SMALLEST_LAM, LARGEST_LAM = 1e-6, 1e10  # where the search for a bracket ends
+LOWEST_POWER, HIGHEST_POWER = -6, 10  # of ten in λ, where the search for a bracket ends
 LAM_RATIO = 1.02  # how closely bisection encloses λ
 SHARE = 1e-4  # and how closely the share of r that is kept
 
@@ -53,9 +52,12 @@ def minimal_perturbation(
 
     lam: a large λ keeps r small, and the target out of reach. None seeks the largest λ that reaches the
     target: by tens from 1, then by bisection; the smallest r that reached it is shortened until it just does.
-    The norm is an upper bound of the smallest: exact for an affine model of two classes; with more of them Φ
-    asks for distance from all, not only from the nearest, and on a network the searches are local.
+    The norm is an upper bound of the smallest: for an affine model of two classes within 0.1% of it without a
+    box and 1% in one; with more classes Φ asks for distance from all, not only from the nearest, and on a
+    network the searches are local.
     image: (C, H, W), or a row (D,), in the box.  If no λ down to 1e-6 reaches the target, success is False.
+    λ has the unit 1 / pixel²: in a box of width w, where it is finite, the search goes by λ w² instead.
+    Raises FloatingPointError where the model's logits are not finite.
     """
     x = checked_image(model, image, bounds)
     target = checked_target(model, x, target)
@@ -65,36 +67,49 @@ def minimal_perturbation(
     unchanged = perturbed(model, x, nothing, bounds, math.inf, target)
     if unchanged.success:
         return unchanged
-    found = smallest(lambda lam, start: attempt(model, x, target, lam, bounds, start), nothing)
+    found = smallest(
+        lambda lam, start: attempt(model, x, target, lam, bounds, start), nothing, 1 / width(bounds) ** 2
+    )
     return shortened(model, x, found, bounds, target) if found.success else found
 
 
 def attempt(
     model: Module, x: np.ndarray, target: int, lam: float, bounds: Bounds, start: np.ndarray
 ) -> Perturbation:
-    """The r, sought from ``start``, that minimises ``penalised_loss`` for this λ."""
+    """The r, sought from ``start``, that minimises ``penalised_loss`` for this λ.
+
+    L-BFGS-B is given r / w, whose size does not depend on the pixel's unit.
+    """
     from scipy.optimize import minimize
 
     def loss_and_gradient(values):
-        r = Tensor(values.reshape(x.shape).copy(), requires_grad=True)  # (C, H, W), float64
+        r = Tensor(w * values.reshape(x.shape), requires_grad=True)  # (C, H, W), float64
         loss = penalised_loss(model((r + x).reshape(1, *x.shape))[0], r, target, lam)
-        return loss.item(), grad(loss, r).ravel()
+        return loss.item(), w * grad(loss, r).ravel()
 
-    low, high = bounds
-    box = np.stack([low - x.ravel(), high - x.ravel()], axis=1)
+    w, (low, high) = width(bounds), bounds
+    box = np.stack([low - x.ravel(), high - x.ravel()], axis=1) / w
     options = {"method": "L-BFGS-B", "jac": True, "bounds": box, "options": {"ftol": 1e-7, "gtol": 1e-5}}
     # Two pools of threads that take turns at small products would slow each other down.
     with eval_mode(model), jit.numpy_blas, jit.scipy_blas:
-        found = minimize(loss_and_gradient, start.ravel().astype(np.float64), **options)
-    return perturbed(model, x, found.x.reshape(x.shape), bounds, lam, target)
+        found = minimize(loss_and_gradient, start.ravel().astype(np.float64) / w, **options)
+    return perturbed(model, x, w * found.x.reshape(x.shape), bounds, lam, target)
 
 
-def smallest(attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray) -> Perturbation:
+def width(bounds: Bounds) -> float:
+    """Of the box; 1 where it has none."""
+    low, high = bounds
+    return high - low if math.isfinite(high - low) else 1.0
+
+
+def smallest(
+    attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray, unit: float
+) -> Perturbation:
     """Bisection between a λ that reaches the target and one that does not: the smallest r on the way.
 
     Each attempt starts where a neighbour ended.
     """
-    best, failed = bracket(attempt_with, nothing)
+    best, failed = bracket(attempt_with, nothing, unit)
     low, high = best.lam, failed.lam
     while best.success and not failed.success and high / low > LAM_RATIO:
         middle = attempt_with(math.sqrt(low * high), best.r)
@@ -106,14 +121,17 @@ def smallest(attempt_with: Callable[[float, np.ndarray], Perturbation], nothing:
 
 
 def bracket(
-    attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray
+    attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray, unit: float
 ) -> tuple[Perturbation, Perturbation]:
-    """By factors of ten from λ = 1: the one that reaches the target, and its neighbour that does not."""
-    reached = failed = attempt_with(1.0, nothing)
-    while failed.success and failed.lam < LARGEST_LAM:
-        reached, failed = failed, attempt_with(10 * failed.lam, failed.r)
-    while not reached.success and reached.lam > SMALLEST_LAM:
-        failed, reached = reached, attempt_with(reached.lam / 10, reached.r)
+    """By factors of ten from λ = unit: the one that reaches the target, and its neighbour that does not."""
+    reached = failed = attempt_with(unit, nothing)
+    power = 0
+    while failed.success and power < HIGHEST_POWER:
+        power += 1
+        reached, failed = failed, attempt_with(unit * 10.0**power, failed.r)
+    while not reached.success and power > LOWEST_POWER:
+        power -= 1
+        failed, reached = reached, attempt_with(unit * 10.0**power, reached.r)
     return reached, failed
 
 
@@ -144,10 +162,11 @@ def deepfool(
 
     Untargeted: success is any other answer than the one for ``image`` itself. The paper has no box; here a
     pixel on its face is not counted on to go further, and what the box cut off a step is not kept.
+    Raises FloatingPointError where the logits or their gradients are not finite.
     """
     x = checked_image(model, image, bounds)
     steps, overshoot = positive_int("steps", steps), check_number("overshoot", overshoot, 0)
-    answer = int(predict(model, x[np.newaxis]).argmax())
+    answer = int(finite_logits(model, x[np.newaxis]).argmax())
     moved, (low, high) = x.astype(np.float64), bounds
     for _ in range(steps):
         logits, gradients = logits_and_gradients(model, moved)
@@ -157,7 +176,7 @@ def deepfool(
         gradients[(moved <= low) & (gradients < 0) | (moved >= high) & (gradients > 0)] = 0  # no way out
         moved = np.clip(moved + (1 + overshoot) * boundary_step(logits, gradients, answer), low, high)
     found = perturbed(model, x, moved - x, bounds)
-    return found._replace(success=bool(predict(model, found.image[np.newaxis]).argmax() != answer))
+    return found._replace(success=bool(finite_logits(model, found.image[np.newaxis]).argmax() != answer))
 
 
 def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.ndarray:
@@ -185,7 +204,10 @@ def logits_and_gradients(model: Module, x: np.ndarray) -> tuple[np.ndarray, np.n
         copies = Tensor(np.repeat(x[np.newaxis], classes, axis=0), requires_grad=True)
         logits = model(copies)  # (K, K)
         each = logits[np.arange(classes), np.arange(classes)]
-        return logits.data[0], grad(each.sum(), copies)
+        gradients = grad(each.sum(), copies)
+    if not np.isfinite(gradients).all():
+        raise FloatingPointError("the gradients of the logits are not finite: has the model diverged?")
+    return logits.data[0], gradients
 
 
 def perturbed(
@@ -199,7 +221,7 @@ def perturbed(
     """x + r in x's dtype and in the box, and all that is said of it measured on just that."""
     image = np.clip((x + r).astype(x.dtype), *bounds)
     r = image - x
-    success = target is not None and bool(predict(model, image[np.newaxis]).argmax() == target)
+    success = target is not None and bool(finite_logits(model, image[np.newaxis]).argmax() == target)
     return Perturbation(image, r, float(np.linalg.norm(r.astype(np.float64))), success, lam)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidl.attack.fgsm import Attack, fgsm
+from minidl.attack.fgsm import Attack, attack_batch, checked_images, fgsm
 from minidl.data.augment import compose, gaussian_noise
 from minidl.data.batches import Augment, batches
 from minidl.engine.checks import check_number, positive_int
@@ -47,7 +47,7 @@ def adversarial_training(
 
     attack: solves the inner maximum roughly. ``fgsm`` costs one more pass (Goodfellow et al. 2015),
     ``lambda *args: pgd(*args, steps=4, rng=rng)`` four. It sees the model in eval mode, and the images
-    after ``augment``.
+    after ``augment``; whatever mode it leaves the model in, the step is made in training mode.
     The rest is as in ``train.fit``; the history's accuracy is that on attacked images.
     """
     train, epochs = check_pair("train", train), positive_int("epochs", epochs)
@@ -78,7 +78,9 @@ def adversarial_training(
 def attacked(pairs: Iterator[Pair], model: Module, attack: Attack, eps: float) -> Iterator[Pair]:
     """Each batch attacked when it is asked for, that is after the step on the one before."""
     for images, labels in pairs:
-        yield attack(model, images, labels, eps), labels
+        shown = attack_batch(attack, model, images, labels, eps)
+        model.train()
+        yield shown, labels
 
 
 def noise_training(
@@ -97,9 +99,10 @@ def noise_training(
     """``train.fit`` on images clipped to [0, 1] after noise N(0, σ²) in each pixel, drawn anew in each epoch.
 
     It teaches to withstand an average direction, where an attack takes the worst. The noise comes after
-    ``augment``.
+    ``augment``. Raises ValueError for images outside of [0, 1].
     """
-    noise = gaussian_noise(sigma, clip=True)
+    noise, train = gaussian_noise(sigma, clip=True), check_pair("train", train)
+    checked_images(train[0], (0, 1))
     return fit(
         model,
         train,

@@ -62,6 +62,83 @@ def test_each_batch_is_attacked_by_the_model_of_the_moment_after_its_augmentatio
     assert (first != second).any() and (second != third).any()
 
 
+def test_the_schedule_counts_the_steps_of_all_epochs():
+    for train in (partial(adversarial_training, eps=0.1), partial(noise_training, sigma=0.1)):
+        asked = []
+
+        def schedule(step, asked=asked):
+            asked.append(step)
+            return 0.001 * (step + 1)
+
+        model = network(1)
+        optimizer = SGD(model.parameters(), lr=1.0)
+        options = {"epochs": 2, "batch_size": 8, "schedule": schedule, "rng": generator()}
+        history = train(model, TRAIN, optimizer=optimizer, **options)
+        assert asked == [0, 1, 2, 3, 4, 5]
+        np.testing.assert_allclose(history.lr, [0.003, 0.006])
+
+
+def test_a_loss_that_is_not_finite_is_raised_with_the_history_of_the_finished_epochs():
+    model, calls = network(1), []
+
+    def then_breaks(model, images, labels, eps):
+        calls.append(eps)
+        if len(calls) == 5:
+            model.head.bias.data[0] = np.nan
+        return images
+
+    options = {"epochs": 3, "batch_size": 8, "rng": generator(), "attack": then_breaks}
+    with pytest.raises(FloatingPointError, match="loss is nan at step 4") as caught:
+        adversarial_training(model.eval(), TRAIN, eps=0.1, **options)
+    assert len(caught.value.history) == 1 and caught.value.history.steps == 3
+    assert not any(module.training for module in model.modules())
+
+
+def test_steps_are_made_in_training_mode_whatever_mode_an_attack_leaves():
+    model, modes = network(1), []
+    model.dropout.register_forward_hook(lambda module, inputs, output: modes.append(module.training))
+
+    def leaves_eval(model, images, labels, eps):
+        model.eval()
+        return images
+
+    options = {"epochs": 1, "batch_size": 8, "rng": generator(), "attack": leaves_eval}
+    adversarial_training(model, TRAIN, eps=0.1, **options)
+    assert modes == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda x: None, TypeError, "attack must return an array of numbers .* got NoneType"),
+        (lambda x: (x, x), TypeError, "got tuple"),
+        (lambda x: x.astype(str), TypeError, "got <U"),
+        (lambda x: x[:1], ValueError, r"must return images \(20, 2, 4, 4\), got \(1, 2, 4, 4\)"),
+        (lambda x: x * np.nan, FloatingPointError, "attack returned are not finite"),
+    ],
+)
+def test_what_is_no_batch_of_attacked_images_is_refused(returned, error, message):
+    attack = lambda model, images, labels, eps: returned(images)  # noqa: E731 - one line
+    with pytest.raises(error, match=message):
+        adversarial_training(network(1), TRAIN, eps=0.1, attack=attack, epochs=1)
+
+
+def test_noise_comes_after_the_augmentation():
+    black, seen = np.zeros((50, 2, 4, 4), np.float32), []
+    model = affine(np.ones((3, 32)), np.zeros(3))
+    model.register_forward_hook(lambda module, inputs, output: seen.append(np.array(inputs[0])))
+    half = lambda images, rng: np.full_like(images, 0.5)  # noqa: E731 - wipes out what came before it
+    options = {"epochs": 1, "batch_size": 50, "augment": half, "rng": generator()}
+    noise_training(model, (black, np.zeros(50, int)), sigma=0.1, **options)
+    assert abs(seen[0].mean() - 0.5) < 0.02 and abs(seen[0].std() - 0.1) < 0.02
+
+
+@pytest.mark.parametrize("images", [255 * TRAIN[0], TRAIN[0] - 0.5])
+def test_noise_training_refuses_images_that_its_box_would_cut(images):
+    with pytest.raises(ValueError, match=r"images must be within bounds \[0, 1\]"):
+        noise_training(network(1), (images, TRAIN[1]), sigma=0.1, epochs=1)
+
+
 def test_the_model_learns_from_what_the_attack_returns():
     # All images become black: only the biases can learn anything, and the weights get no gradient.
     model = affine(np.ones((3, 32)), np.zeros(3))

@@ -243,6 +243,20 @@ def test_the_best_of_all_smaller_eps_never_falls(seed):
         np.testing.assert_array_equal(found.best_of[e], fooled_at[: e + 1].any(axis=0))
 
 
+def test_an_attack_that_works_in_place_leaves_the_users_images_and_is_measured():
+    model, (images, labels) = network(0), batch_of(0)
+
+    def in_place(model, images, labels, eps):
+        images[:] = 1 - images
+        labels[:] = 0
+        return images
+
+    with left_untouched(model, images, labels):
+        found = robust_accuracy(model, in_place, images, labels, [0.1, 0.2])
+    expected = np.abs(1 - 2 * images).reshape(3, -1).max(axis=1)
+    np.testing.assert_allclose(found.linf, [expected, expected], rtol=1e-6)
+
+
 # ---- bad input
 
 CALLS = [lambda *a, **k: fgsm(*a, **k), lambda *a, **k: pgd(*a, **k), lambda *a, **k: random_signs(*a, **k)]
@@ -300,6 +314,12 @@ def test_a_bad_argument_of_pgd_is_named(options, error, message):
             ValueError,
             r"must return images \(3, 2, 4, 4\), got \(1, 2, 4, 4\)",
         ),
+        (fgsm, 0.1, TypeError, "eps_list must be a sequence of numbers, got 0.1"),
+        (fgsm, None, TypeError, "eps_list must be a sequence of numbers, got None"),
+        (lambda m, x, y, eps: None, [0.1], TypeError, r"array of numbers \(3, 2, 4, 4\), got NoneType"),
+        (lambda m, x, y, eps: (x, y), [0.1], TypeError, "array of numbers .* got tuple"),
+        (lambda m, x, y, eps: x.astype(str), [0.1], TypeError, "array of numbers .* got <U"),
+        (lambda m, x, y, eps: x + np.nan, [0.1], FloatingPointError, "attack returned are not finite"),
     ],
 )
 def test_a_bad_argument_of_robust_accuracy_is_named(attack, eps_list, error, message):
@@ -307,11 +327,22 @@ def test_a_bad_argument_of_robust_accuracy_is_named(attack, eps_list, error, mes
         robust_accuracy(network(0), attack, *batch_of(0), eps_list)
 
 
-def test_a_model_that_has_diverged_is_refused():
+@every_attack
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_has_diverged_is_refused(attack, value):
     model = Sequential({"flatten": nn.Flatten(), "head": nn.Linear(32, 3)})
-    model.head.weight.data[0, 0] = np.nan
+    model.head.bias.data[0] = value
     with pytest.raises(FloatingPointError, match="not finite"):
-        fgsm(model, *batch_of(0), 0.1)
+        attack(model, *batch_of(0), 0.1)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        robust_accuracy(model, attack, *batch_of(0), [0.1])
+
+
+def test_logits_that_are_not_finite_under_attack_are_no_answer():
+    model = affine(np.full((2, 4), 1e30), np.zeros(2))
+    far = np.ones((2, 4)) * [[1.0], [1e300]]
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="logits are not finite"):
+        robust_accuracy(model, lambda m, x, y, eps: far, np.ones((2, 4)), [0, 1], [0.1])
 
 
 def test_a_model_that_does_not_give_logits_is_refused():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minidl import Tensor, grad
 from minidl.attack import deepfool, minimal_perturbation
-from minidl.attack.minimal import boundary_step, logits_and_gradients, penalised_loss
+from minidl.attack.minimal import boundary_step, logits_and_gradients, penalised_loss, perturbed
 from minidl.nn import Module
 from minidl.nn.functional import floating
 from minidl.train import predict
@@ -230,7 +230,70 @@ def test_the_gradients_of_an_affine_models_logits_are_its_rows():
     np.testing.assert_allclose(logits, model.head.weight.data.sum(axis=1) + model.head.bias.data, rtol=1e-6)
 
 
+@pytest.mark.parametrize("width", [255.0, 65535.0, 1e-6])
+def test_the_smallest_change_does_not_depend_on_the_pixels_unit(width):
+    W, b, x = np.array([[0.0, 0], [3, 4]]), np.array([0, -2.5]), np.array([0.0, 0.25])
+    one = minimal_perturbation(affine(W, b), x, 1)
+    other = minimal_perturbation(affine(W / width, b), width * x, 1, bounds=(0, width))
+    assert one.success and other.success
+    np.testing.assert_allclose(other.r / width, one.r, atol=1e-6)
+    np.testing.assert_allclose(other.lam * width**2, one.lam, rtol=1e-6)
+
+
+def test_the_search_for_lambda_ends_at_a_millionth():
+    model = affine(np.zeros((2, 3)), np.array([1.0, 0.0]))
+    assert minimal_perturbation(model, np.full(3, 0.5), 1).lam == pytest.approx(1e-6)
+    found = minimal_perturbation(model, np.full(3, 5.0), 1, bounds=(0, 10))
+    assert found.lam == pytest.approx(1e-8)
+
+
+@given(seed=seeds)
+@few
+def test_in_a_box_the_norm_is_within_1_percent_of_the_smallest_on_an_affine_binary_model(seed):
+    from scipy.optimize import minimize
+
+    model, x = drawn_affine(seed, 2), np.random.default_rng([seed, 2]).random(6)
+    W, b = (np.float64(parameter.data) for parameter in (model.head.weight, model.head.bias))
+    other = int((W @ x + b).argmin())
+    plane = {"type": "ineq", "fun": lambda r: (W[other] - W[1 - other]) @ (x + r) + b[other] - b[1 - other]}
+    box = list(zip(-x, 1 - x, strict=True))
+    nearest = minimize(lambda r: r @ r, np.zeros(6), bounds=box, constraints=plane, method="SLSQP")
+    assume(nearest.success and nearest.fun > 1e-6)
+    found = minimal_perturbation(model, x, other)
+    assert found.success
+    assert np.sqrt(nearest.fun) * (1 - 1e-4) <= found.norm <= 1.01 * np.sqrt(nearest.fun)
+
+
+def test_a_change_that_leaves_the_box_is_brought_back_and_measured_there():
+    model = affine(np.array([[0.0, 0], [3, 4]]), np.array([0, -2.5]))
+    found = perturbed(model, np.array([0.5, 0.25]), np.array([0.75, -0.5]), (0, 1), 2.0, 1)
+    np.testing.assert_array_equal(found.image, [1, 0])
+    np.testing.assert_array_equal(found.r, [0.5, -0.25])
+    assert found.norm == pytest.approx(np.sqrt(0.3125)) and found.success and found.lam == 2.0
+
+
 # ---- what stays, and bad input
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_model_that_has_diverged_is_refused_by_both(name, value):
+    model = affine(np.ones((2, 3)), np.zeros(2))
+    getattr(model.head, name).data[0] = value
+    calls = [deepfool, lambda *a: minimal_perturbation(*a, 1), lambda *a: minimal_perturbation(*a, 1, lam=1)]
+    for call in calls:
+        with pytest.raises(FloatingPointError, match="not finite"):
+            call(model, np.full(3, 0.5))
+
+
+def test_gradients_that_are_not_finite_are_no_direction():
+    class Root(Module):  # sqrt(x) has an infinite slope at 0, where the logits are finite
+        def forward(self, x):
+            return floating(x).sqrt() * np.array([1.0, -1.0]) + np.array([0.5, 0.0])
+
+    refused = pytest.raises(FloatingPointError, match="gradients of the logits are not finite")
+    with np.errstate(all="ignore"), refused:
+        deepfool(Root(), np.zeros(1))
 
 
 def toward_one(model, image):
