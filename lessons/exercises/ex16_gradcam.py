@@ -248,3 +248,10 @@ def of_all_images(maps, masks):
 def cancels(maps, masks):
     total = maps.sum(axis=(1, 2))
     return np.where(total > 0, share_of(maps, masks, total), masks.mean(axis=(1, 2)))
+
+
+@mass.mistake("divided by a total of 0", breaks=mass.laws[0].text)
+def by_zero(maps, masks):
+    score.mass_inside(maps, masks)
+    with np.errstate(invalid="ignore"):
+        return (maps * masks).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
