@@ -229,9 +229,7 @@ photograph = paired_difference(hits["the image itself"], hits["input x gradient"
 claim("the image itself points better than input x gradient", photograph.low > 0, {"gain": photograph})
 gain = paired_difference(mass["IG from black"], mass["the image itself"])
 claim("integrated gradients put more mass inside than the image does", gain.low > 0, {"gain": gain})
-print(
-    f"the same of input x gradient: {paired_difference(mass['input x gradient'], mass['the image itself'])}"
-)
+print(f"input x gradient: {paired_difference(mass['input x gradient'], mass['the image itself'])}")
 
 # %% [markdown]
 # ## Gradients on a table of features
@@ -263,6 +261,8 @@ for name, value, share in zip(FEATURES, rows[0], shares[0], strict=True):
     print(f"  {name:8}{value:+6.2f}   moves the logit of 'fails' by {share:+6.2f}")
 here, mean = predict(networks[0], np.stack([rows[0], 0 * rows[0]]))[:, 1]
 print(f"  together {shares[0].sum():+.2f}; f(x) - f(0) = {here - mean:+.2f}")
+opposite = np.mean(shares[:, 1] * shares[:, 2] < 0)
+print(f"true shares of load and heat are equal; here, and on {opposite:.0%} of machines, their signs differ")
 
 # %% [markdown]
 # Over all machines: which features move the answer at all? And the slope of load ought to be the heat, since

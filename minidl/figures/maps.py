@@ -14,6 +14,7 @@ from minidl.figures.panels import colour_bar, default_columns, frame, not_finite
 from minidl.figures.style import BLUE, HEAT_MAP, SIGNED_MAP, VERMILLION, number_array, style, text_list
 
 _EACH_ITS_OWN = "each on a scale of its own"
+_SHOWS_IMAGE = "colours fade to the grey image at 0"
 
 
 def image_grid(
@@ -230,7 +231,7 @@ def overlay(
             titles=titles,
             row_titles=row_titles,
             title=title,
-            note=_joined(_EACH_ITS_OWN * scale_each, not_finite_note(values)),
+            note=_joined(_EACH_ITS_OWN if scale_each else _SHOWS_IMAGE, not_finite_note(values)),
             bar=not scale_each,
         )
         for n in range(count):

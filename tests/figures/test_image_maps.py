@@ -217,6 +217,11 @@ def test_a_signed_overlay_is_centred_on_zero():
     assert heat.get_clim() == (-20, 20)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_overlay_says_that_the_bars_colour_at_zero_is_not_what_is_seen(signed):
+    assert "colours fade to the grey image at 0" in notes(overlay(IMAGES, HEAT, signed=signed))
+
+
 def test_overlays_in_different_units_can_have_their_own_scales():
     figure = overlay(IMAGES, HEAT, scale_each=True)
     assert [figure.axes[i].images[1].get_clim()[1] for i in (1, 2, 4, 5)] == [15, 31, 47, 63]
