@@ -314,6 +314,12 @@ def double_weights(steps, nodes="gauss"):
     return alphas, 2 * weights if nodes == "gauss" else weights
 
 
+@nodes_of_path.mistake("left Gauss's nodes in -1 ... 1", breaks=nodes_of_path.laws[0].text)
+def nodes_around_zero(steps, nodes="gauss"):
+    alphas, weights = by_gradients.path_nodes(steps, nodes)
+    return (2 * alphas - 1, weights) if nodes == "gauss" else (alphas, weights)
+
+
 @nodes_of_path.mistake("gave Gauss's nodes equal weights", breaks=nodes_of_path.laws[3].text)
 def equal_weights(steps, nodes="gauss"):
     alphas, _ = by_gradients.path_nodes(steps, nodes)

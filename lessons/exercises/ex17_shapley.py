@@ -253,6 +253,14 @@ def unweighted(coalitions, worths, weights, nobody, everybody):
     return shapley.kernel_solve(coalitions, worths, np.ones(len(worths)), nobody, everybody)
 
 
+@solve.mistake(
+    "gave lstsq the weights and not their square roots",
+    breaks="over all coalitions, with the kernel's weights, it gives the Shapley values",
+)
+def squared_weights(coalitions, worths, weights, nobody, everybody):
+    return shapley.kernel_solve(coalitions, worths, weights**2, nobody, everybody)
+
+
 # ---- 17.4 mixed_rows
 
 mixed = Exercise(

@@ -23,9 +23,10 @@ def baseline_images(
     Raises TypeError for another kind, ValueError for another word, a shape that does not fit, non-finite
     values.
     """
+    rng = default_rng_or(rng)
     if isinstance(baseline, str):
         if baseline == "noise":
-            return default_rng_or(rng).random(images.shape).astype(images.dtype)
+            return rng.random(images.shape).astype(images.dtype)
         if baseline == "mean":
             axes = tuple(range(min(2, images.ndim - 1), images.ndim))
             return np.broadcast_to(images.mean(axis=axes, keepdims=True), images.shape)

@@ -234,6 +234,7 @@ def test_the_model_is_the_same_after_an_exception_too(at):
         ({"baseline": "black"}, ValueError, 'baseline must be a number, an array, "mean" or "noise"'),
         ({"baseline": np.zeros((5, 5))}, ValueError, r"baseline \(5, 5\) does not broadcast"),
         ({"baseline": 1e400}, ValueError, "baseline must be finite in float64"),
+        ({"baseline": 0.0, "rng": 5}, TypeError, "rng must be a np.random.Generator"),
         ({"probability": "no"}, TypeError, "probability must be True or False, got 'no'"),
         ({"target": 3}, ValueError, "target class must be in 0 ... 2, got 3"),
         ({"target": ("conv9", 0, 0, 0)}, ValueError, "no layer 'conv9'"),
