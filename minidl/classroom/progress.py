@@ -1,8 +1,12 @@
-"""What a learner has done: work/progress.json, plain, made anew by checking when it is damaged or lost."""
+"""What a learner has done: work/progress.json, plain, made anew by checking what it says nothing about."""
 
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from minidl.classroom.check import check_lesson
@@ -10,24 +14,24 @@ from minidl.classroom.course import Course
 from minidl.classroom.outcome import Outcome
 
 EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of one exercise
+PATIENCE = 5.0  # seconds after which a lock is taken to be left by a process that was killed
 
 
 class Progress:
     """How many laws held when an exercise was last checked, of which text, and how many hints were shown.
 
-    ``damaged`` says what was wrong with the file, if anything was; it is kept beside the new one.
+    Several commands may keep what they find at the same time: each reads anew and changes its own entries.
     """
 
     def __init__(self, course: Course) -> None:
+        self.course = course
         self.path: Path = course.work / "progress.json"
-        self.damaged = ""
         self.entries: dict[str, dict] = {}
         try:
-            self.entries = checked_entries(json.loads(self.path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            self.damaged = f"{course.shown(self.path)} is missing" if course.started() else ""
-        except (ValueError, OSError) as error:
-            self.damaged = f"{course.shown(self.path)} is damaged ({error})"
+            self.entries = read_entries(self.path)
+        except (ValueError, OSError):
+            with self.changing():
+                pass
 
     def of(self, number: str) -> dict:
         return {**EMPTY, **self.entries.get(number, {})}
@@ -36,35 +40,89 @@ class Progress:
         """Keep what a check found about an exercise; a file that cannot be read says nothing about one."""
         if outcome.number:
             found = {name: getattr(outcome, name) for name in EMPTY if name != "hints"}
-            self.entries[outcome.number] = {**self.of(outcome.number), **found}
-            self.save()
+            with self.changing():
+                self.entries[outcome.number] = {**self.of(outcome.number), **found}
+
+    def begin(self, lesson: str) -> None:
+        """Nothing of this lesson is done; the hints that were shown stay shown."""
+        with self.changing():
+            for exercise in self.course.exercises(lesson):
+                self.entries[exercise.number] = {**EMPTY, "hints": self.of(exercise.number)["hints"]}
 
     def one_more_hint(self, number: str, there_are: int) -> int:
         """How many hints to show now: one more than last time, until there are no more."""
-        entry = self.of(number)
-        entry["hints"] = min(entry["hints"] + 1, there_are)
-        self.entries[number] = entry
-        self.save()
+        with self.changing():
+            entry = self.of(number)
+            entry["hints"] = min(entry["hints"] + 1, there_are)
+            self.entries[number] = entry
         return entry["hints"]
 
-    def save(self) -> None:
+    def complete(self) -> None:
+        """Check the started lessons that the file does not know, as after damage or when it is lost."""
+        for lesson in self.course.started():
+            numbers = [exercise.number for exercise in self.course.exercises(lesson.number)]
+            if all(number in self.entries for number in numbers):
+                continue
+            shown = self.course.shown(self.course.answers(lesson.number))
+            print(f"nothing is known yet about {shown}: checking it ...", file=sys.stderr, flush=True)
+            for outcome in check_lesson(self.course, lesson.number):
+                self.note(outcome)
+            with self.changing():  # where the lesson's file cannot be read there was nothing to note
+                self.entries.update({number: self.of(number) for number in numbers})
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """The entries as they are in the file by now, to be changed in the block and written at its end.
+
+        A file that is damaged is put aside.
+        """
         from minidl.classroom.answers import write_text
 
-        write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(self.path.with_suffix(".lock")):
+            try:
+                self.entries = read_entries(self.path)
+            except (ValueError, OSError) as error:
+                self.entries = {}
+                kept = self.course.shown(put_aside(self.path))
+                print(f"{self.course.shown(self.path)} is damaged ({error}): kept as {kept}", file=sys.stderr)
+            yield
+            write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
 
-    def rebuild(self, course: Course) -> None:
-        """Check everything that was started. A file that cannot be read stays as progress.json.old."""
-        if self.path.exists():
-            self.path.replace(self.path.with_suffix(".json.old"))
-        self.entries, self.damaged = {}, ""
-        for lesson in course.started():
-            for outcome in check_lesson(course, lesson.number):
-                self.note(outcome)
-        self.save()
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time runs the block."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            lock.touch(exist_ok=False)
+            break
+        except FileExistsError:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.005)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
 
 
-def checked_entries(read: object) -> dict[str, dict]:
-    """What was read, if it is what ``save`` writes. Raises ValueError."""
+def put_aside(path: Path) -> Path:
+    """Rename the file to NAME.old, or NAME.old2 and so on where there is one."""
+    count, old = 1, path.with_name(path.name + ".old")
+    while old.exists():
+        count += 1
+        old = path.with_name(f"{path.name}.old{count}")
+    return path.replace(old)
+
+
+def read_entries(path: Path) -> dict[str, dict]:
+    """What ``Progress`` has written, nothing where there is no file. Raises ValueError for anything else."""
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
     if not isinstance(read, dict):
         raise ValueError("it must be a table of exercises")
     for number, entry in read.items():

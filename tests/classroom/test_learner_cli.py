@@ -144,6 +144,19 @@ def test_damaged_progress_is_made_anew_before_the_list_is_shown(course, lessons)
     assert "09.1  stable_softmax   done" in out
 
 
+def test_the_solution_is_shown_for_what_passes_whatever_was_kept_of_it(course, lessons):
+    write_answer(course, "09", RIGHT)
+    assert lessons("solution", "09.1")[:2] == (0, source(stable_softmax))
+    (course.work / "progress.json").write_text("?")
+    assert lessons("solution", "09.1")[:2] == (0, source(stable_softmax))
+    write_answer(course, "09", WRONG)
+    assert lessons("solution", "09.1")[0] == 1
+    write_answer(course, "09", RIGHT)
+    assert lessons("solution", "09.1")[0] == 0
+    course.answers("09").unlink()
+    assert lessons("solution", "09.1")[0] == 1
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -1,10 +1,12 @@
 """What was done is kept, survives damage, and is never made up."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from learner import write_answer
 
+from minidl.classroom import progress as progress_module
 from minidl.classroom.answers import digest
 from minidl.classroom.outcome import Outcome
 from minidl.classroom.progress import Progress
@@ -26,7 +28,7 @@ def noted(course):
 
 def test_nothing_is_kept_before_anything_is_done(course):
     progress = Progress(course)
-    assert progress.damaged == "" and progress.entries == {}
+    assert progress.entries == {}
     assert progress.of("09.1") == {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}
     assert not course.work.exists()
 
@@ -60,22 +62,57 @@ def test_a_file_that_cannot_be_read_says_nothing_about_its_exercises(course):
         b'{"09.2": {"held": 5, "laws": 5, "passed": "yes", "hints": 0, "file": ""}}',
     ],
 )
-def test_damage_of_any_kind_is_noticed(course, damage):
+def test_damage_of_any_kind_is_told_and_kept_by_whoever_reads_it_first(course, capfd, damage):
     noted(course)
-    (course.work / "progress.json").write_bytes(damage)
-    progress = Progress(course)
-    assert progress.damaged.startswith("work/progress.json is damaged (")
-    assert progress.entries == {}
-
-
-def test_a_damaged_or_lost_file_is_made_anew_by_checking_and_the_damaged_one_kept(course):
-    write_answer(course, "09", ENTROPY)
     path = course.work / "progress.json"
-    path.write_text("{broken", encoding="utf-8")
+    for name in ("progress.json.old", "progress.json.old2"):
+        path.write_bytes(damage)
+        assert Progress(course).entries == {}
+        err = capfd.readouterr().err
+        assert err.startswith("work/progress.json is damaged (") and err.endswith(f"kept as work/{name}\n")
+        assert (course.work / name).read_bytes() == damage
+    assert Progress(course).entries == {} and capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_a_damaged_or_lost_file_held_is_found_by_checking_also_after_another_check(course, lost):
+    write_answer(course, "09", ENTROPY)
+    write_answer(course, "06", "def f(:\n")  # which can never be noted
+    if not lost:
+        (course.work / "progress.json").write_text("{broken", encoding="utf-8")
     progress = Progress(course)
-    progress.rebuild(course)
+    progress.note(Outcome("09.1", "stable_softmax", laws=5, held=2, file=FILE))
+    progress.complete()
     assert Progress(course).of("09.2") == {**DONE, "file": digest(course.answers("09"))}
-    assert Progress(course).of("09.1")["held"] == 0 and not Progress(course).damaged
-    assert (course.work / "progress.json.old").read_text(encoding="utf-8") == "{broken"
-    path.unlink()
-    assert Progress(course).damaged == "work/progress.json is missing"
+    assert Progress(course).of("09.1")["held"] == 0
+    assert Progress(course).entries.keys() == {e.number for n in ("06", "09") for e in course.exercises(n)}
+
+
+def test_two_who_read_before_either_wrote_lose_nothing_of_each_other(course):
+    one, other = Progress(course), Progress(course)
+    one.note(Outcome("09.2", "entropy", passed=True, laws=5, held=5, file=FILE))
+    other.one_more_hint("09.1", 3)
+    other.one_more_hint("09.2", 3)
+    assert one.one_more_hint("09.2", 3) == 2
+    assert Progress(course).of("09.2") == {**DONE, "hints": 2} and Progress(course).of("09.1")["hints"] == 1
+
+
+def test_many_at_the_same_time_lose_nothing(course):
+    course.work.mkdir()
+
+    def ask(number):
+        for _ in range(20):
+            Progress(course).one_more_hint(number, 99)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, ["09.1", "09.1", "09.2", "09.3"]))
+    assert [Progress(course).of(number)["hints"] for number in ("09.1", "09.2", "09.3")] == [40, 20, 20]
+    assert [path.name for path in course.work.iterdir()] == ["progress.json"]
+
+
+def test_a_lock_that_a_killed_process_left_is_taken_over(course, monkeypatch):
+    monkeypatch.setattr(progress_module, "PATIENCE", 0.02)
+    course.work.mkdir()
+    (course.work / "progress.lock").touch()
+    assert Progress(course).one_more_hint("09.1", 3) == 1
+    assert [path.name for path in course.work.iterdir()] == ["progress.json"]
