@@ -56,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
         "--reset", action="store_true", help="keep the old file in work/backup/ and write anew"
     )
     check = verb("check", check_some, "check what you wrote against the laws")
-    check.add_argument("numbers", nargs="*", metavar="NN[.k]", help="all that was started without one")
+    check.add_argument(
+        "numbers", nargs="*", metavar="NN[.k]", type=number_of_either, help="all that was started without one"
+    )
     check.add_argument("--traceback", action="store_true", help="show where the error came from, all frames")
     hint = verb("hint", hint_one, "one more hint each time")
     hint.add_argument("number", metavar="NN.k", type=exercise_number)
@@ -88,6 +90,10 @@ def exercise_number(text: str) -> str:
     if not re.fullmatch(r"\d{1,2}\.\d", text):
         raise argparse.ArgumentTypeError(f"an exercise's number is like 09.1, got {text!r}")
     return text.zfill(4)
+
+
+def number_of_either(text: str) -> str:
+    return exercise_number(text) if "." in text else lesson_number(text)
 
 
 def run_some(course: Course, asked: argparse.Namespace) -> int:
@@ -133,8 +139,7 @@ def check_some(course: Course, asked: argparse.Namespace) -> int:
 def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
     """The exercises asked for in each lesson, none for all of them; without numbers all that was started."""
     wanted: dict[str, list[str]] = {}
-    for text in numbers or [lesson.number for lesson in course.started()]:
-        number = exercise_number(text) if "." in text else lesson_number(text)
+    for number in numbers or [lesson.number for lesson in course.started()]:
         course.lesson(number[:2])
         wanted.setdefault(number[:2], []).extend([number] if "." in number else [])
     if not wanted:

@@ -174,7 +174,11 @@ def test_what_is_not_there_is_named_beside_what_is(lessons, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["start", "one"], ["hint", "09"], ["check", "--limit", "x"], ["hint"], ["nothing"]]
+    "arguments",
+    [
+        *(["start", "one"], ["hint", "09"], ["check", "--limit", "x"], ["hint"], ["nothing"]),
+        *(["check", "abc"], ["check", "-1"], ["check", "1.5.2"], ["check", "09", "9.x"]),
+    ],
 )
 def test_a_command_that_makes_no_sense_is_explained(lessons, capfd, arguments):
     with pytest.raises(SystemExit) as stop:
