@@ -27,7 +27,10 @@ def main(arguments: list[str], course: Course) -> int:
     except BrokenPipeError:  # nobody reads on, as after  | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor what Python flushes at its end
         return 1
-    except (ValueError, FileNotFoundError, FileExistsError, CheckError) as error:
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        return 2
+    except (ValueError, CheckError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

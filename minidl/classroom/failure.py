@@ -28,7 +28,7 @@ def describe(
     tell(course, path, exercise, answer, result, outcome)
     if not outcome.written or not result.error or isinstance(result.error, KeyboardInterrupt | Flaky):
         return
-    outcome.note = "; ".join(filter(None, [outcome.note, changed_signature(answer.raw, exercise)]))
+    add_note(outcome, changed_signature(answer.raw, exercise))
     if not answers_alike(answer.last_call, exercise.adapt(answer.raw)):
         outcome.message = different_answers(answer.name)
         return
@@ -39,7 +39,10 @@ def describe(
         outcome.calls += other.calls
         if not other.passed:
             tell(course, path, exercise, answer, other, outcome)
-    outcome.picture = picture(exercise, answer.first_failure or answer.last_call)
+    try:
+        outcome.picture = picture(exercise, answer.first_failure or answer.last_call)
+    except OSError as error:
+        add_note(outcome, f"the picture could not be kept: {error}")
 
 
 def tell(
@@ -53,7 +56,15 @@ def tell(
     outcome.case = [[name, short(value)] for name, value in result.case.items()]
     outcome.call = call_text(answer.name, call)
     outcome.answer = short(call.answer) if call.raised is None else ""
-    outcome.replay = course.shown(replay.write(course, path, exercise, answer, result))
+    try:
+        outcome.replay = course.shown(replay.write(course, path, exercise, answer, result))
+    except OSError as error:  # the verdict stands
+        add_note(outcome, f"the case could not be kept for debug: {error}")
+
+
+def add_note(outcome: Outcome, text: str) -> None:
+    if text not in outcome.note:
+        outcome.note = "; ".join(filter(None, [outcome.note, text]))
 
 
 def long_text(error: BaseException | None) -> str:

@@ -40,8 +40,11 @@ class Progress:
         """Keep what a check found about an exercise; a file that cannot be read says nothing about one."""
         if outcome.number:
             found = {name: getattr(outcome, name) for name in EMPTY if name != "hints"}
-            with self.changing():
-                self.entries[outcome.number] = {**self.of(outcome.number), **found}
+            try:
+                with self.changing():
+                    self.entries[outcome.number] = {**self.of(outcome.number), **found}
+            except OSError as error:  # the verdict stands
+                print(f"the progress could not be kept: {error}", file=sys.stderr)
 
     def begin(self, lesson: str) -> None:
         """Nothing of this lesson is done; the hints that were shown stay shown."""

@@ -8,7 +8,7 @@ import sys
 import pytest
 from learner import write_answer
 
-from minidl.classroom import cli
+from minidl.classroom import answers, cli
 from minidl.classroom.stubs import source
 from minidl.engine.reduce import stable_softmax
 
@@ -185,6 +185,34 @@ def test_a_command_that_makes_no_sense_is_explained(lessons, capfd, arguments):
         lessons(*arguments)
     assert stop.value.code == 2
     assert "usage: python -m lessons" in capfd.readouterr().err
+
+
+def test_where_the_case_cannot_be_kept_the_verdict_stands(course, lessons):
+    write_answer(course, "09", WRONG)
+    (course.work / "replay").write_text("a file where the folder must be")
+    code, out, _ = lessons("check", "09.1")
+    assert code == 1 and "looks like   = summed over everything instead of the row" in out
+    assert out.count("the case could not be kept for debug: ") == 1 and "step into it" not in out
+
+
+def test_where_the_progress_cannot_be_kept_the_verdicts_stand(course, lessons, monkeypatch):
+    def refuse(path, text):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(answers, "write_text", refuse)
+    write_answer(course, "09", RIGHT)
+    code, out, err = lessons("check", "09.1", "09.2")
+    assert code == 1 and "all 5 laws hold" in out and "09.2 entropy   not written yet" in out
+    assert err.count("the progress could not be kept: [Errno 13] Permission denied") == 2
+    code, out, err = lessons("hint", "09.1")
+    assert (code, out) == (2, "") and err.endswith("progress.json: Permission denied\n")
+
+
+def test_a_work_folder_that_cannot_be_made_is_named(course, lessons):
+    course.work.write_text("a file where the folder must be")
+    for arguments in (["start", "09"], ["hint", "09.1"]):
+        code, out, err = lessons(*arguments)
+        assert (code, out) == (2, "") and str(course.work) in err
 
 
 def test_start_does_not_overwrite(course, lessons):
