@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     for one in (check, debug, watch):
         one.add_argument(
             "--limit",
-            type=float,
+            type=limit,
             default=SECONDS,
             metavar="S",
             help="seconds that a law may take, %(default)g",
@@ -97,6 +97,16 @@ def exercise_number(text: str) -> str:
 
 def number_of_either(text: str) -> str:
     return exercise_number(text) if "." in text else lesson_number(text)
+
+
+def limit(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < 1e6:  # NaN is not
+        raise argparse.ArgumentTypeError(f"a law's limit is a number of seconds above 0, got {text!r}")
+    return seconds
 
 
 def run_some(course: Course, asked: argparse.Namespace) -> int:
@@ -141,10 +151,11 @@ def check_some(course: Course, asked: argparse.Namespace) -> int:
 
 def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
     """The exercises asked for in each lesson, none for all of them; without numbers all that was started."""
-    wanted: dict[str, list[str]] = {}
-    for number in numbers or [lesson.number for lesson in course.started()]:
-        course.lesson(number[:2])
-        wanted.setdefault(number[:2], []).extend([number] if "." in number else [])
+    numbers = numbers or [lesson.number for lesson in course.started()]
+    wanted: dict[str, list[str]] = {course.lesson(number[:2]).number: [] for number in numbers}
+    for number in numbers:
+        if number[:2] not in numbers:
+            wanted[number[:2]].append(number)
     if not wanted:
         raise ValueError("nothing was started yet: python -m lessons start NN writes a lesson's stubs")
     return wanted

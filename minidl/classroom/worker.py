@@ -54,8 +54,9 @@ class FileCheck:
         """Check these exercises, or all."""
         self.emit(exercises=[(exercise.number, exercise.name) for exercise in self.exercises])
         self.emit(begin="", law="")
+        ran_out: list[bool] = []
         try:
-            with patience(self.seconds) as ran_out:
+            with patience(self.seconds, ran_out):
                 module = answers.load(self.path)
         except answers.FileProblem as error:
             self.emit_problem(str(error), error)
@@ -93,8 +94,9 @@ class FileCheck:
             result = self.try_law(exercise, law.text, answer)
             outcome.calls += result.calls
             if not result.passed:
+                outcome.law, outcome.message = result.law, result.message
                 self.emit(begin=exercise.number, law=law.text)  # telling what it is takes time of its own
-                with suppress(KeyboardInterrupt), patience(self.seconds):
+                with suppress(KeyboardInterrupt), patience(self.seconds, []):
                     failure.describe(self.course, self.path, exercise, answer, result, outcome)
                 return
             outcome.held += 1
@@ -104,8 +106,9 @@ class FileCheck:
     def try_law(self, exercise: Exercise, text: str, answer: Implementation) -> Result:
         """The law's Result, also where it has none of its own."""
         case: dict[str, object] = {}
+        ran_out: list[bool] = []
         try:
-            with patience(self.seconds) as ran_out:
+            with patience(self.seconds, ran_out):
                 return exercise.try_law(text, answer, case)
         except KeyboardInterrupt as error:
             too_long = f"still running after {self.seconds:g} s: a loop without end? ({MORE_TIME})"
@@ -134,9 +137,8 @@ class FileCheck:
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[list[bool]]:
-    """A Ctrl-C for the block after so many seconds; the list has an element from then on."""
-    ran_out: list[bool] = []
+def patience(seconds: float, ran_out: list[bool]) -> Iterator[None]:
+    """A Ctrl-C for the block, or the way into it, after so many seconds; the list has an element then."""
 
     def interrupt() -> None:
         ran_out.append(True)
@@ -146,7 +148,7 @@ def patience(seconds: float) -> Iterator[list[bool]]:
     timer.daemon = True
     timer.start()
     try:
-        yield ran_out
+        yield
     finally:
         timer.cancel()
 

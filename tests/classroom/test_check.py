@@ -1,7 +1,12 @@
 """What a check says about a learner's file, found in this process: nothing here runs away with it."""
 
+import io
+
 import pytest
 from learner import check_here, write_answer
+
+from minidl.classroom import worker
+from minidl.classroom.implementation import Implementation
 
 SOFTMAX = "def stable_softmax(z, axis=-1, temperature=1.0):\n"
 RIGHT = (
@@ -231,3 +236,23 @@ def test_a_stub_of_an_older_library_is_said_to_be_stale(course):
     assert softmax.passed
     assert softmax.note.startswith("the library's stable_softmax has changed since minidl 0.0.9")
     assert entropy.note == ""
+
+
+class OverAtOnce:
+    """A timer of no time at all."""
+
+    def __init__(self, seconds, interrupt):
+        self.start = interrupt
+
+    def cancel(self):
+        pass
+
+
+def test_a_limit_that_is_over_before_anything_begins_is_told_as_such(course, monkeypatch):
+    write_answer(course, "09", "")
+    monkeypatch.setattr(worker.threading, "Timer", OverAtOnce)
+    (outcome,) = check_here(course, "09", "09.1", seconds=1e-9)
+    assert outcome.message == "importing it takes more than 1e-09 s (if it is only slow: check --limit 60)"
+    check = worker.FileCheck(course, "09", 1e-9, io.StringIO())
+    result = check.try_law(course.exercise("09.1"), "each row sums to 1", Implementation(len))
+    assert result.message.startswith("still running after 1e-09 s: a loop without end?")
