@@ -102,6 +102,8 @@ def hints_text(exercise: Exercise, progress: Progress) -> str:
 
 def lessons_text(course: Course, progress: Progress) -> str:
     """Every lesson with its exercises, a bar for what is done, and what to do next."""
+    from minidl.classroom.answers import digest
+
     lines, by_lesson = [], grouped(course)
     for lesson in course.lessons():
         exercises = by_lesson.get(lesson.number, [])
@@ -111,10 +113,10 @@ def lessons_text(course: Course, progress: Progress) -> str:
         lines.append(
             f"{bar(done, len(exercises))} {paint(f'{lesson.number}  {lesson.title}', 'bold')}{figures}"
         )
+        now = digest(course.answers(lesson.number))
         for exercise in exercises:
-            lines.append(
-                f"            {exercise.number}  {exercise.name}{state(progress.of(exercise.number))}"
-            )
+            entry = progress.of(exercise.number)
+            lines.append(f"            {exercise.number}  {exercise.name}{state(entry, now)}")
     return "\n".join([*lines, "", f"next: {next_thing(course, progress, by_lesson)}"])
 
 
@@ -132,9 +134,10 @@ def bar(done: int, count: int) -> str:
     return paint(f"{text:<8}", "green" if done == count else "dim")
 
 
-def state(entry: dict) -> str:
+def state(entry: dict, now: str) -> str:
+    """What is known of an exercise; ``now`` is the digest of the learner's file."""
     if entry["passed"]:
-        return "   " + paint("done", "green")
+        return "   " + (paint("done", "green") if entry["file"] == now else "done, changed since")
     if entry["laws"]:
         return f"   {entry['held']} of {entry['laws']} laws"
     return ""

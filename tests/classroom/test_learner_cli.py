@@ -103,7 +103,34 @@ def test_a_file_that_is_not_python_is_told_once_and_costs_no_progress(course, le
     assert code == 1
     assert re.match(r"09_temperature.py   FAILS   work/09_temperature.py\n  line \d+ is not Python: ", out)
     assert out.count("FAILS") == 1
-    assert "[#---]   09 " in lessons()[1]
+    listed = lessons()[1]
+    assert "[#---]   09 " in listed and "09.1  stable_softmax   done, changed since\n" in listed
+
+
+def test_after_a_reset_nothing_of_the_lesson_is_done(course, lessons):
+    write_answer(course, "09", RIGHT)
+    lessons("check", "9")
+    lessons("hint", "9.1")
+    lessons("start", "09", "--reset")
+    listed = lessons()[1]
+    assert "[----]   09 " in listed and "09.1  stable_softmax\n" in listed
+    assert lessons("solution", "09.1")[0] == 1
+    assert lessons("hint", "9.1")[1].startswith("1 of 3") and "2 of 3" in lessons("hint", "9.1")[1]
+
+
+@pytest.mark.parametrize("numbers", [["9", "9.1"], ["9.1", "9"]])
+def test_a_lesson_asked_for_as_a_whole_is_checked_whole(course, lessons, numbers):
+    write_answer(course, "09", RIGHT)
+    out = lessons("check", *numbers)[1]
+    assert [line[:4] for line in out.splitlines()] == ["09.1", "09.2", "09.3", "09.4"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan", "inf", "x"])
+def test_a_limit_that_is_no_time_is_refused(lessons, capfd, seconds):
+    with pytest.raises(SystemExit) as stop:
+        lessons("check", "09", "--limit", seconds)
+    assert stop.value.code == 2
+    assert f"a law's limit is a number of seconds above 0, got '{seconds}'" in capfd.readouterr().err
 
 
 def test_hints_come_one_more_each_time(course, lessons):
