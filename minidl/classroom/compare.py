@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -108,7 +110,9 @@ def short(value) -> str:
         return f"{type(value).__name__}({inside})"
     if type(value) is dict:
         return "{" + ", ".join(f"{key!r}: {short(v)}" for key, v in value.items()) + "}"
-    text = repr(value)
+    if inspect.isroutine(value):
+        return "a function" if "<" in value.__name__ else f"the function {value.__name__}"
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     return text if len(text) <= 100 else text[:97] + "..."
 
 

@@ -69,7 +69,8 @@ class Result:
     error: BaseException | None = None
 
     def __str__(self) -> str:
-        lines = [f'law "{self.law}"   {"passes" if self.passed else "FAILS"}   {self.calls} calls']
+        verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"
+        lines = [f'law "{self.law}"   {verdict}   {self.calls} {calls}']
         lines += [f"  {name} = {short(value)}" for name, value in self.case.items()]
         lines += [f"  {line}" for line in self.message.splitlines()]
         return "\n".join(lines)

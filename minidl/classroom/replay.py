@@ -64,8 +64,24 @@ def answer_to(number: str, path: Path, package: str) -> Callable | type:
 def try_again(number: str, answer: Callable | type, package: str, law: str, case: dict | None) -> None:
     """Print what the law finds on the case, or, where that could not be written down, on all of its cases."""
     exercise = next(e for e in _exercises(number, package) if e.number == number)
-    result = exercise.try_law(law, answer) if case is None else exercise.try_case(law, answer, case)
+    stepped = SteppedInto(answer, exercise.kind, exercise.written)
+    try:
+        result = exercise.try_law(law, stepped) if case is None else exercise.try_case(law, stepped, case)
+    except KeyboardInterrupt:
+        sys.exit(1)
+    if isinstance(result.error, bdb.BdbQuit):  # in the law's own lines
+        sys.exit(1)
     print(result)
+
+
+class SteppedInto(Implementation):
+    """An answer in pdb, whose q is a Ctrl-C for the law: any other error it would take for the answer's."""
+
+    def __call__(self, *arguments, **params):
+        try:
+            return super().__call__(*arguments, **params)
+        except bdb.BdbQuit:
+            raise KeyboardInterrupt from None
 
 
 def without_quitting(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -178,7 +194,9 @@ def stopping(exercise: Exercise, why: str) -> str:
     """Where a call cannot be written down, the law makes it, and each call stops."""
     if exercise.kind == "op":
         return f"breakpoint()  # {why}"
+    told = f"{why}: each call of the law stops, c goes on to the next"
     return (
+        f"print({told!r})\n"
         f"written = {exercise.name}\n\n\n"
         f"def {exercise.name}(*arguments, **params):  # {why}\n"
         "    breakpoint()\n"

@@ -227,3 +227,9 @@ def test_values_are_short(value, text):
 
 def test_a_long_repr_is_cut():
     assert len(short(range(10**90, 10**91))) == 100
+
+
+def test_what_has_no_text_of_its_own_is_shown_without_its_address():
+    assert short(lambda: 0) == "a function" and short(assert_close) == "the function assert_close"
+    assert short(np.random.default_rng(0)) == "Generator(PCG64)"
+    assert short(object()) == "<object object>"

@@ -1,6 +1,10 @@
 """Replays: values written as text that makes them again, and files that stop before the call."""
 
+import bdb
+import contextlib
+import io
 import os
+import runpy
 import subprocess
 import sys
 
@@ -141,7 +145,33 @@ def test_where_the_arguments_have_no_text_every_call_of_the_law_stops(course, mo
     chain = exercise.try_law("a chain of 20,000 nodes is no problem", answer)  # its parents_of is a lambda
     printed, stops = replayed(write(course, path, exercise, answer, chain), monkeypatch)
     assert stops == 1
-    assert chain.message.splitlines()[0] in printed
+    assert printed.startswith("a function cannot be written down: each call of the law stops, c goes on")
+    assert chain.message.splitlines()[0] in printed and " FAILS   1 call\n" in printed
+
+
+def test_leaving_pdb_inside_a_law_is_no_failure_of_the_answer(course, monkeypatch):
+    write_answer(course, "08", "def warmed_up(schedule, warmup_steps, step):\n    return schedule(step)\n")
+    (outcome,) = check_here(course, "08", "08.1")
+    assert outcome.call == "warmed_up(a function, 4, 6)"
+    exercise, path = course.exercise("08.1"), course.answers("08")
+    answer = exercise.adapt(function_of(load(path), exercise))
+    stops = []
+
+    def leave():
+        stops.append(1)
+        raise bdb.BdbQuit
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "breakpointhook", leave)
+    monkeypatch.setenv("MINIDL_DEBUG", "1")
+    for law in (exercise.laws[0].text, "each step of the rise is as high as the first"):
+        result = exercise.try_law(law, answer)
+        replay, printed = write(course, path, exercise, answer, result), io.StringIO()
+        with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
+            runpy.run_path(str(replay))
+        assert "FAILS" not in printed.getvalue()
+    assert len(stops) == 2
 
 
 def test_a_replay_started_by_itself_stops_in_pdb_and_steps_into_the_learners_line(course):
