@@ -229,8 +229,9 @@ def fails(law: Law, exercise: Exercise, implementation) -> bool:
 
 
 def catches(laws: list[Law], exercise: Exercise, mutant: Mutant, seconds: float) -> bool:
+    ran_out: list[bool] = []
     try:
-        with warnings.catch_warnings(), patience(seconds) as ran_out:
+        with warnings.catch_warnings(), patience(seconds, ran_out):
             warnings.simplefilter("ignore")  # to divide by zero is a mutant's right
             implementation = compiled(mutant.text, exercise)
             return any(fails(law, exercise, implementation) for law in laws)
