@@ -183,10 +183,11 @@ def changed_signature(value: Callable | type, exercise: Exercise) -> str:
     """What the parameters must be, if they are others by now; a class is left to its laws."""
     if not (inspect.isfunction(value) and inspect.isfunction(plain_function(exercise.target))):
         return ""
-    wanted = inspect.signature(plain_function(exercise.target))
-    if list(inspect.signature(value).parameters) == list(wanted.parameters):
+    wanted = list(inspect.signature(plain_function(exercise.target)).parameters)
+    yours = list(inspect.signature(value).parameters)
+    if yours == wanted:
         return ""
-    return f"the parameters must be ({', '.join(wanted.parameters)})"
+    return f"the parameters must be ({', '.join(wanted)}), yours are ({', '.join(yours)})"
 
 
 def digest(path: Path) -> str:

@@ -90,7 +90,18 @@ def test_a_call_that_goes_wrong_is_named_in_words(course, body, message):
 
 def test_another_parameter_list_is_said_beside_the_error(course):
     outcome = checked(course, "def stable_softmax(logits):\n    return logits\n")
-    assert outcome.note == "the parameters must be (z, axis, temperature)"
+    assert outcome.note == "the parameters must be (z, axis, temperature), yours are (logits)"
+
+
+def test_with_parameters_of_other_names_nothing_passes(course):
+    renamed = "def smooth_labels(target, eps):\n    return (1 - eps) * target + eps / target.shape[-1]\n"
+    outcome = checked(course, renamed, "08.2")
+    assert not outcome.passed and outcome.held == outcome.laws
+    assert outcome.message == (
+        "all laws hold, but the parameters must be (target, label_smoothing), yours are (target, eps): "
+        "the library passes them by name"
+    )
+    assert checked(course, renamed.replace("eps", "label_smoothing"), "08.2").passed
 
 
 @pytest.mark.parametrize(
