@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -147,6 +148,9 @@ def patience(seconds: float, ran_out: list[bool]) -> Iterator[None]:
         ran_out.append(True)
         _thread.interrupt_main()
 
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by a shell that runs this in the background
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()
@@ -154,6 +158,8 @@ def patience(seconds: float, ran_out: list[bool]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def limit_memory() -> None:

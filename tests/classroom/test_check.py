@@ -1,6 +1,8 @@
 """What a check says about a learner's file, found in this process: nothing here runs away with it."""
 
 import io
+import signal
+import time
 
 import pytest
 from learner import check_here, write_answer
@@ -257,6 +259,18 @@ class OverAtOnce:
 
     def cancel(self):
         pass
+
+
+def test_a_law_runs_out_of_time_also_in_the_background_where_ctrl_c_is_ignored():
+    before, ran_out = signal.signal(signal.SIGINT, signal.SIG_IGN), []
+    try:
+        with pytest.raises(KeyboardInterrupt), worker.patience(0.01, ran_out):
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                pass
+        assert ran_out and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_limit_that_is_over_before_anything_begins_is_told_as_such(course, monkeypatch):
