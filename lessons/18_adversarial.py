@@ -273,7 +273,8 @@ for d, name in enumerate(defences):
     print(f"trained on {name:6} clean {clean}   FGSM {by_fgsm}   PGD {by_pgd}")
 bars = [t_interval(table[:, d, 2]) for d in range(4)]
 lows, highs = [max(bar.low, 0) for bar in bars], [bar.high for bar in bars]
-figure = bars_with_intervals(defences, [bar.mean for bar in bars], lows, highs, xlabel=f"accuracy, PGD {eps}")
+xlabel = f"accuracy under PGD-20 of {eps}, by training"
+figure = bars_with_intervals(defences, [bar.mean for bar in bars], lows, highs, xlabel=xlabel)
 save(figure, "18_adversarial/defences")
 
 by_pgd = table[:, :, 2]
