@@ -1,19 +1,31 @@
-"""What an argument has to be, said in one way everywhere: TypeError for its kind, ValueError for its size.
+"""The one vocabulary of checks. A public function states at its door, one line an argument, what it takes.
 
-True and False are not taken for numbers: an argument in the wrong place is usually the cause.
+Every function takes the argument's name first, then its value. Each returns the value in the form that the
+code behind the door uses. A wrong kind raises TypeError; a wrong size, shape or range raises ValueError. The
+message says what was expected and what came. True and False are never taken for numbers: they usually mean
+that an argument stands in the wrong place.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
+_KINDS = {"number": "fiu", "integer": "iu", "float": "f", "bool": "b"}
+_PLURALS = {"number": "real numbers", "integer": "integers", "float": "floats", "bool": "bools"}
+
+
+# ---- one value
 
 
 def check_number(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, *, finite: bool = True
 ) -> float:
-    """The value as a float if it is a number within [low, high], and finite unless told otherwise."""
+    """The value as a float. It must lie within [low, high] and be finite, unless ``finite`` is False."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     if not low <= value <= high or (finite and not math.isfinite(value)):
@@ -27,37 +39,186 @@ def check_number(
 
 
 def positive_number(name: str, value: float) -> float:
-    """The value as a float if it is a finite number above 0."""
+    """The value as a float. It must be finite and above 0."""
     if check_number(name, value) <= 0:
         raise ValueError(f"{name} must be above 0, got {value!r}")
     return float(value)
 
 
-def check_int(name: str, value: int, low: int) -> int:
-    """The value as an int if it is an integer of at least ``low``."""
+def check_int(name: str, value: int, low: float = -math.inf, high: float = math.inf) -> int:
+    """The value as an int. It must be an integer within [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
+    if not low <= value <= high:
+        limits = f"at least {low}" if high == math.inf else f"within [{low}, {high}]"
+        raise ValueError(f"{name} must be {limits}, got {value}")
     return int(value)
 
 
 def positive_int(name: str, value: int) -> int:
-    """The value as an int if it is an integer of at least 1."""
+    """The value as an int. It must be an integer of at least 1."""
     return check_int(name, value, 1)
 
 
-def number_array(name: str, value: object) -> np.ndarray:
-    """The value as an array of numbers: TypeError for other kinds, ValueError for rows of unequal lengths."""
+def check_flag(name: str, value: bool) -> bool:
+    """The value, which must be True or False and nothing else."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def check_choice(name: str, value: T, choices: Collection[T]) -> T:
+    """The value, which must be one of ``choices``."""
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {listed}, got {shown(value)}")
+    return value
+
+
+def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, optional: bool = False) -> T:
+    """The value, which must be an instance of ``kind``, or None if that is allowed."""
+    if not isinstance(value, kind) and not (optional and value is None):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        named = " or ".join(one.__name__ for one in kinds)
+        article = "an" if named[0] in "AEIOUaeiou" else "a"
+        raise TypeError(f"{name} must be {article} {named}, got {shown(value)}")
+    return value
+
+
+def check_function(name: str, value: T, takes: str = "", *, optional: bool = False) -> T:
+    """The value, which must be callable, or None if that is allowed. ``takes`` names its arguments."""
+    if not callable(value) and not (optional and value is None):
+        of = f" of {takes}" if takes else ""
+        raise TypeError(f"{name} must be a function{of}, got {shown(value)}")
+    return value
+
+
+# ---- arrays
+
+
+def check_array(
+    name: str,
+    value: Any,
+    *shape: int | str | None,
+    kind: str = "number",
+    finite: bool = True,
+    empty: bool = False,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> np.ndarray:
+    """The value as an array.
+
+    shape: one entry an axis, a number or the letter of a free size; ``"..."`` first stands for any axes in
+    front; no entries take any shape.  kind: "number" (floats and integers), "integer", "float" or "bool".
+    finite: no NaN and no Inf.  empty: a size of 0 is allowed.  low, high: bounds of every element.
+    """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array, its rows are of different lengths") from error
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be real numbers, got {shown(value)} of {array.dtype}")
+    if array.dtype.kind not in _KINDS[kind]:
+        raise TypeError(f"{name} must be {_PLURALS[kind]}, got {shown(value)} of {array.dtype}")
+    if shape and not _fits(array.shape, shape):
+        raise ValueError(f"{name} must have shape {_spelled(shape)}, got {array.shape}")
+    if array.size == 0 and not empty:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)].flat[0]}")
+    outside = ~((array >= low) & (array <= high)) & ~np.isnan(array) if _bounded(low, high) else None
+    if outside is not None and outside.any():
+        limits = f"at least {low:g}" if high == math.inf else f"within [{low:g}, {high:g}]"
+        raise ValueError(f"{name} must be {limits}, got {array[outside].flat[0]}")
     return array
 
 
+def number_array(name: str, value: object) -> np.ndarray:
+    """The value as an array of numbers of any shape, finite or not, empty or not."""
+    return check_array(name, value, finite=False, empty=True)
+
+
+def check_floats(name: str, value: Any, *shape: int | str | None, **limits: Any) -> np.ndarray:
+    """As ``check_array``; the result is float64 if the value is a float64 array, otherwise float32."""
+    array = check_array(name, value, *shape, **limits)
+    is_wide = isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64
+    return array.astype(np.float64 if is_wide else np.float32, copy=False)
+
+
+def check_labels(
+    name: str, labels: Any, count: int | None = None, num_classes: int | None = None
+) -> np.ndarray:
+    """The labels as int64 (N,), of which there must be ``count``, each in 0 ... num_classes - 1."""
+    array = check_array(name, labels, "N" if count is None else count, kind="integer")
+    limit = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
+    if array.min() < 0 or array.max() > limit:
+        wrong = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"{name} must be in 0 ... {limit}, got {wrong}")
+    return array.astype(np.int64, copy=False)
+
+
+def check_images(name: str, images: Any, low: float = -math.inf, high: float = math.inf) -> np.ndarray:
+    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, everything else is float32."""
+    array = check_array(name, images, low=low, high=high)
+    if array.ndim < 2:
+        raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
+    return array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
+
+
+def check_pair(name: str, value: Sequence, of: str = "two values") -> tuple:
+    """The value as a tuple of two. ``of`` says what they are, as in "(low, high)"."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair {of}, got {shown(value)}")
+    return tuple(value)
+
+
+def check_bounds(name: str, value: Sequence) -> tuple[float, float]:
+    """The value as (low, high), two numbers with low < high, which may be infinite."""
+    low, high = check_pair(name, value, "(low, high)")
+    low, high = check_number(name, low, finite=False), check_number(name, high, finite=False)
+    if not low < high:
+        raise ValueError(f"{name} must be (low, high) with low < high, got {value!r}")
+    return low, high
+
+
+def check_same_length(**arrays: Sequence) -> int:
+    """The common length of the named arrays."""
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"{' and '.join(lengths)} must have the same length, got {listed}")
+    return next(iter(lengths.values()))
+
+
+def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise the error with the message unless the condition holds: for a rule that has no word of its own.
+
+    The message is made before the condition is known, so it must be cheap and must not fail.
+    """
+    if not condition:
+        raise error(message)
+
+
 def shown(value: object) -> str:
-    """The value as an error may print it: of an array the shape."""
-    return f"an array {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+    """The value as an error may print it: an array by its shape, a long text by its beginning."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]} ... ({type(value).__name__})"
+
+
+def _fits(actual: tuple[int, ...], wanted: tuple) -> bool:
+    if wanted[0] == "...":
+        wanted = wanted[1:]
+        actual = actual[len(actual) - len(wanted) :] if len(actual) >= len(wanted) else ()
+    sizes: dict[str, int] = {}
+    return len(actual) == len(wanted) and all(
+        have == (sizes.setdefault(want, have) if isinstance(want, str) else have if want is None else want)
+        for have, want in zip(actual, wanted, strict=True)
+    )
+
+
+def _spelled(shape: tuple) -> str:
+    return f"({', '.join('any' if size is None else str(size) for size in shape)}{',' * (len(shape) == 1)})"
+
+
+def _bounded(low: float, high: float) -> bool:
+    return low > -math.inf or high < math.inf

@@ -1,0 +1,78 @@
+"""The vocabulary of checks: what each word takes, what it gives back, and what it says."""
+
+import numpy as np
+import pytest
+
+from minidl.engine import checks
+
+ACCEPTED = [
+    (checks.check_flag, (True,), {}, True),
+    (checks.check_choice, ("max", ("max", "mse")), {}, "max"),
+    (checks.check_int, (3, 1, 5), {}, 3),
+    (checks.check_pair, ([1, 2],), {}, (1, 2)),
+    (checks.check_bounds, ((0, float("inf")),), {}, (0.0, float("inf"))),
+]
+
+REFUSED = [
+    (checks.check_flag, ("False",), {}, TypeError, "True or False"),
+    (checks.check_flag, (1,), {}, TypeError, "True or False"),
+    (checks.check_choice, ("kl", ("max", "mse")), {}, ValueError, "'max', 'mse'"),
+    (checks.check_choice, (True, (1, 2)), {}, ValueError, "1, 2"),
+    (checks.check_int, (6, 1, 5), {}, ValueError, r"within \[1, 5\]"),
+    (checks.check_int, (True, 0), {}, TypeError, "an integer"),
+    (checks.check_instance, (3, str), {}, TypeError, "a str, got 3"),
+    (checks.check_instance, (3, (int.__class__, str)), {}, TypeError, "type or str"),
+    (checks.check_function, (3, "the step"), {}, TypeError, "a function of the step"),
+    (checks.check_array, ([[1], [1, 2]],), {}, ValueError, "different lengths"),
+    (checks.check_array, (["a"],), {}, TypeError, "real numbers"),
+    (checks.check_array, ([1.5],), {"kind": "integer"}, TypeError, "integers"),
+    (checks.check_array, ([[1.0]], "N"), {}, ValueError, r"\(N,\), got \(1, 1\)"),
+    (checks.check_array, ([[1.0, 2.0]], "N", "N"), {}, ValueError, r"\(N, N\)"),
+    (checks.check_array, ([1.0], "...", "H", "W"), {}, ValueError, r"\(\.\.\., H, W\)"),
+    (checks.check_array, ([],), {}, ValueError, "not be empty"),
+    (checks.check_array, ([np.inf],), {}, ValueError, "finite, got inf"),
+    (checks.check_array, ([0.0, 2.0],), {"low": 0, "high": 1}, ValueError, r"within \[0, 1\], got 2"),
+    (checks.check_labels, ([0, 3], 2, 3), {}, ValueError, r"0 \.\.\. 2, got 3"),
+    (checks.check_labels, ([0, -1],), {}, ValueError, "got -1"),
+    (checks.check_labels, ([0, 1], 3, 2), {}, ValueError, r"\(3,\)"),
+    (checks.check_labels, (np.array([2**63], np.uint64),), {}, ValueError, "got 9223372036854775808"),
+    (checks.check_images, ([1.0],), {}, ValueError, r"\(N, C, H, W\)"),
+    (checks.check_pair, ((1, 2, 3),), {}, TypeError, "a pair"),
+    (checks.check_bounds, ((1, 0),), {}, ValueError, "low < high"),
+]
+
+
+@pytest.mark.parametrize(("check", "arguments", "options", "value"), ACCEPTED)
+def test_a_check_returns_the_value_it_took(check, arguments, options, value):
+    assert check("x", *arguments, **options) == value
+
+
+@pytest.mark.parametrize(("check", "arguments", "options", "error", "message"), REFUSED)
+def test_a_check_names_the_argument_and_what_it_expected(check, arguments, options, error, message):
+    with pytest.raises(error, match=message) as caught:
+        check("threshold", *arguments, **options)
+    assert "threshold" in str(caught.value)
+
+
+def test_an_array_that_fits_comes_back_unchanged():
+    array = np.ones((2, 3, 4))
+    assert checks.check_array("x", array, "...", "H", 4) is array
+    assert checks.check_array("x", array, "N", "C", None, low=0) is array
+
+
+def test_floats_are_float32_unless_the_array_was_float64():
+    assert checks.check_floats("x", [1, 2]).dtype == np.float32
+    assert checks.check_floats("x", np.array([1, 2])).dtype == np.float32
+    assert checks.check_floats("x", np.array([1.0, 2.0])).dtype == np.float64
+
+
+def test_lengths_that_differ_are_listed():
+    assert checks.check_same_length(images=[1, 2], labels=[3, 4]) == 2
+    with pytest.raises(ValueError, match="images 2, labels 1"):
+        checks.check_same_length(images=[1, 2], labels=[3])
+
+
+def test_a_condition_that_does_not_hold_raises_its_message():
+    checks.require(True, "unused")
+    with pytest.raises(KeyError, match="no layer"):
+        checks.require(False, "no layer", KeyError)
