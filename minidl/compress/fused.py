@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.compress import fused_kernels
 from minidl.engine import conv, jit
-from minidl.engine.elementwise import backprop_rule, rule_in_force
+from minidl.engine.elementwise import backprop_rule, rule_in_force, where_kept
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn.functional import floating, without_none
 from minidl.nn.layers import Conv2d
@@ -29,7 +29,7 @@ class ConvReLU(conv.Conv2d):
         return self.y
 
     def backward(self, grad):
-        return super().backward(grad * (self.y > 0))
+        return super().backward(where_kept(self.y > 0, grad))
 
 
 def convolve(op, x, source, weight, bias, least, rows, y, rest):

@@ -13,6 +13,14 @@ from minidl.engine.checks import check_number
 from minidl.engine.op import Op, unbroadcast
 
 
+def where_kept(mask: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    """The gradient where the mask holds, otherwise 0.
+
+    The gradient is selected, not multiplied by the mask: 0 times an infinite gradient would be NaN.
+    """
+    return np.where(mask, grad, grad.dtype.type(0))
+
+
 class Add(Op):
     """y = a + b"""
 
@@ -62,7 +70,7 @@ class Div(Op):
 
 
 class Pow(Op):
-    """y = a^b;  dy/da = b a^(b-1),  dy/db = y ln a, taken as 0 where a = 0 and b > 0"""
+    """y = a^b;  dy/da = b a^(b-1),  dy/db = y ln a, taken as 0 where a = 0 and b >= 0"""
 
     def forward(self, a, b):
         self.a, self.b, self.y = a, b, a**b
@@ -75,7 +83,8 @@ class Pow(Op):
             slope = np.where(b == 0, 0, b * a ** np.where(b == 0, 1, b - 1))
             grad_a = unbroadcast(grad * slope, a.shape)
         if self.needs[1]:
-            log_a = np.log(np.where(a == 0, 1, a))
+            with np.errstate(divide="ignore"):  # ln 0 = -inf is right where b < 0
+                log_a = np.log(np.where((a == 0) & (b >= 0), 1, a))
             grad_b = unbroadcast(grad * self.y * log_a, b.shape)
         return grad_a, grad_b
 
@@ -159,7 +168,7 @@ class Sigmoid(Op):
 
 def backprop_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The derivative of ReLU: the gradient passes where the input was positive (and not at 0)."""
-    return grad * (x > 0)
+    return np.where(x > 0, grad, grad.dtype.type(0))
 
 
 ReluRule = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -239,7 +248,10 @@ class Maximum(Op):
 
     def backward(self, grad):
         share_a = self.share(self.a, self.b).astype(grad.dtype)
-        return unbroadcast(grad * share_a, self.a.shape), unbroadcast(grad * (1 - share_a), self.b.shape)
+        with np.errstate(invalid="ignore"):  # infinity times a share of 0, which is not selected
+            grad_a = where_kept(share_a > 0, grad * share_a)
+            grad_b = where_kept(share_a < 1, grad * (1 - share_a))
+        return unbroadcast(grad_a, self.a.shape), unbroadcast(grad_b, self.b.shape)
 
     @staticmethod
     def share(a, b):
@@ -269,9 +281,8 @@ class Where(Op):
         return np.where(self.condition, a, b)
 
     def backward(self, grad):
-        zero = grad.dtype.type(0)
-        grad_a = unbroadcast(np.where(self.condition, grad, zero), self.a_shape)
-        grad_b = unbroadcast(np.where(self.condition, zero, grad), self.b_shape)
+        grad_a = unbroadcast(where_kept(self.condition, grad), self.a_shape)
+        grad_b = unbroadcast(where_kept(~self.condition, grad), self.b_shape)
         return grad_a, grad_b
 
 
@@ -290,4 +301,4 @@ class Clip(Op):
         return np.clip(x, low, high)
 
     def backward(self, grad):
-        return grad * self.inside
+        return where_kept(self.inside, grad)

@@ -70,9 +70,10 @@ def gradcheck(
             got = 0.0 if leaves[i].grad is None else float(leaves[i].grad[index])
             difference, size = abs(expected - got), max(abs(expected), abs(got))
             if not (difference <= rtol * size + atol * max(1.0, abs(value)) and size < np.inf):
+                relative = difference / size if size > 0 else difference
                 raise GradcheckError(
                     f"{name}, input {i}, index {index}: expected {expected:.8g} by finite differences, "
-                    f"got {got:.8g} from backward: a relative error of {difference / size:.2g}"
+                    f"got {got:.8g} from backward: a relative error of {relative:.2g}"
                 )
             worst = max(worst, difference / max(size, 1.0))
     _check_float32(name, function, plain, checked)

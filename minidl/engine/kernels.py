@@ -165,10 +165,11 @@ def relu(first, last, x, y):
 
 
 def relu_backward(first, last, grad, x, grad_x):
-    """grad_x = grad (x > 0); all three (N, numbers)."""
+    """grad_x = grad where x > 0, otherwise 0; all three (N, numbers)."""
+    zero = grad.dtype.type(0)
     for n in range(first, last):
         for i in range(x.shape[1]):
-            grad_x[n, i] = grad[n, i] * (x[n, i] > 0)
+            grad_x[n, i] = grad[n, i] if x[n, i] > 0 else zero
 
 
 def max_pool2d(first, last, kernel_size, stride, padding, x, y, switches):

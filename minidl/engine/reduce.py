@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine.checks import check_int, check_number
+from minidl.engine.elementwise import where_kept
 from minidl.engine.op import Op
 
 Axis = int | tuple[int, ...] | None
@@ -102,8 +103,9 @@ class Max(Reduction):
         return self.y
 
     def backward(self, grad):
-        winners = (self.x == self.beside(self.y)).astype(grad.dtype)
-        return self.beside(grad) * winners / winners.sum(axis=self.axes, keepdims=True)
+        winners = (self.x == self.beside(self.y)) | np.isnan(self.x)  # NaN is the maximum wherever it stands
+        ties = winners.sum(axis=self.axes, keepdims=True, dtype=grad.dtype)
+        return where_kept(winners, self.beside(grad) / ties)
 
 
 class Min(Max):

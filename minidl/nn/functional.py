@@ -156,7 +156,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Genera
     if not training or p == 0:
         return x
     keep = default_rng_or(rng).random(x.shape, np.float32) >= p  # nowhere for p = 1
-    return x * (keep.astype(x.dtype) / x.dtype.type(1 - p if p < 1 else 1))
+    scale = 1 / x.dtype.type(1 - p if p < 1 else 1)
+    return apply(elementwise.Where(keep), x * scale, 0)
 
 
 def pad(x: Any, pad: tuple[int, ...], *, value: float = 0.0) -> Tensor:

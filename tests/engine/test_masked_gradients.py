@@ -1,0 +1,109 @@
+"""A gradient that a mask cuts off is selected: an infinite or NaN gradient outside the mask becomes 0."""
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import Tensor
+from minidl.compress.fused import with_relu
+from minidl.engine.gradcheck import GradcheckError, gradcheck
+from minidl.explain.gradients import deconvnet_rule, guided_rule
+from minidl.nn import Conv2d
+from minidl.nn import functional as F
+
+BRANCHES = {
+    "relu": lambda x: x.relu(),
+    "clip": lambda x: x.clip(0, 9),
+    "maximum": lambda x: minidl.maximum(x, 0),
+    "minimum": lambda x: -minidl.minimum(-x, 0),
+    "where": lambda x: minidl.where(x > 0, x, 0),
+}
+STEEP = {  # each with its slope at 4; at 0 it is infinite
+    "sqrt": (lambda y: y.sqrt(), 0.25),
+    "log": (lambda y: y.log(), 0.25),
+    "power": (lambda y: y**0.5, 0.25),
+}
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("steep", STEEP)
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_an_infinite_gradient_does_not_pass_a_closed_branch(branch, steep):
+    x = Tensor([-1.0, 4.0], requires_grad=True)
+    function, slope = STEEP[steep]
+    function(BRANCHES[branch](x)).sum().backward()
+    np.testing.assert_allclose(x.grad, [0.0, slope])
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_the_compiled_relu_selects_too():
+    x = Tensor(np.tile(np.float32([-1.0, 4.0]), (64, 4096)), requires_grad=True)
+    x.relu().sqrt().sum().backward()
+    np.testing.assert_array_equal(x.grad, np.tile(np.float32([0.0, 0.25]), (64, 4096)))
+
+
+@pytest.mark.parametrize("extremum", ["max", "min"])
+def test_only_the_winners_of_an_extremum_get_an_infinite_gradient(extremum):
+    x = Tensor([[1.0, 2.0, 2.0], [5.0, 4.0, 3.0]], requires_grad=True)
+    getattr(x, extremum)(axis=1).backward(np.float32([np.inf, 1.0]))
+    winners = {"max": [[0, np.inf, np.inf], [1, 0, 0]], "min": [[np.inf, 0, 0], [0, 0, 1]]}
+    np.testing.assert_array_equal(x.grad, winners[extremum])
+
+
+def test_dropout_sends_nothing_to_what_it_dropped():
+    x = Tensor(np.ones(1000), requires_grad=True)
+    y = F.dropout(x, 0.5, rng=np.random.default_rng(0))
+    y.backward(np.full(1000, np.inf, np.float64))
+    np.testing.assert_array_equal(x.grad, np.where(y.data == 0, 0, np.inf))
+
+
+def test_dropout_drops_infinities_and_keeps_the_scale_of_the_rest():
+    y = F.dropout(Tensor(np.full(1000, np.inf, np.float32)), 0.25, rng=np.random.default_rng(0))
+    assert set(y.data) == {0.0, np.inf}
+    z = F.dropout(Tensor(np.full(1000, 3, np.float32)), 0.25, rng=np.random.default_rng(0))
+    assert set(z.data) == {0.0, 4.0}
+
+
+def test_max_pooling_sends_an_infinite_gradient_to_its_switch_alone():
+    x = Tensor(np.float32([[[[1, 2], [3, 4]]]]), requires_grad=True)
+    F.max_pool2d(x, 2).backward(np.full((1, 1, 1, 1), np.inf, np.float32))
+    np.testing.assert_array_equal(x.grad, [[[[0, 0], [0, np.inf]]]])
+
+
+def test_a_convolution_with_its_relu_selects():
+    layer = Conv2d(1, 1, 1, bias=False)
+    layer.weight.data = np.ones((1, 1, 1, 1), np.float32)
+    x = Tensor(np.float32([[[[-1.0, 4.0]]]]), requires_grad=True)
+    with_relu(layer)(x).backward(np.float32([[[[np.inf, 1.0]]]]))
+    np.testing.assert_array_equal(x.grad, [[[[0.0, 1.0]]]])
+
+
+@pytest.mark.parametrize("rule", [deconvnet_rule, guided_rule])
+def test_relu_rules_select(rule):
+    grad, x = np.float32([-np.inf, np.nan, 2.0]), np.float32([1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(rule(grad, x), np.float32([0.0, 0.0, 2.0]))
+
+
+def test_a_power_of_zero_falls_infinitely_for_a_negative_exponent():
+    x = Tensor([-2.0, -1.0, 0.0, 1.0], requires_grad=True)
+    with np.errstate(divide="ignore"):
+        (0**x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [-np.inf, -np.inf, 0.0, 0.0])  # as PyTorch
+
+
+def test_gradcheck_names_a_gradient_that_is_not_a_number():
+    def nan_slope(x):
+        return minidl.where(np.zeros(2, bool), x, 1.0) + (x - x.detach()) * Tensor([np.nan, 0.0]).detach()
+
+    with pytest.raises(GradcheckError, match="not finite"):
+        gradcheck(nan_slope, np.array([1.0, 2.0]))
+
+    class NanBackward(minidl.engine.op.Op):
+        def forward(self, x):
+            return np.zeros_like(x)
+
+        def backward(self, grad):
+            return np.full_like(grad, np.nan)
+
+    with pytest.raises(GradcheckError, match="got nan from backward"):
+        gradcheck(lambda x: minidl.engine.tensor.apply(NanBackward(), x), np.array([1.0, 2.0]))
