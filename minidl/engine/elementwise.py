@@ -168,7 +168,7 @@ class Sigmoid(Op):
 
 def backprop_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The derivative of ReLU: the gradient passes where the input was positive (and not at 0)."""
-    return np.where(x > 0, grad, grad.dtype.type(0))
+    return grad * (x > 0)
 
 
 ReluRule = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -206,9 +206,11 @@ class ReLU(Op):
         return np.maximum(x, 0)
 
     def backward(self, grad):
-        if self.rule is backprop_rule and jit.pays_to_compile(grad):
+        if self.rule is not backprop_rule:
+            return self.rule(grad, self.x)
+        if jit.pays_to_compile(grad):
             return jit.elementwise(kernels.relu_backward, grad, self.x)
-        return self.rule(grad, self.x)
+        return where_kept(self.x > 0, grad)  # backprop_rule, also for an infinite gradient
 
 
 class LeakyReLU(Op):
