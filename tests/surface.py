@@ -1,0 +1,865 @@
+"""One valid call of every public function, for the tests that replace arguments by bad ones."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import minidl
+from minidl import Tensor, nn
+from minidl.attack import fgsm
+from minidl.compress import calibrate, qat, quantize
+from minidl.compress.integer import quantize_model, save_quantized
+from minidl.explain import saliency
+from minidl.nn import functional as F
+from minidl.nn import models
+from minidl.train import SGD, checkpoint, reliability
+from minidl.transfer import distillation_loss, fewshot
+
+PACKAGES = ("nn", "train", "data", "transfer", "compress", "explain", "attack", "figures")
+MODULES = (
+    "nn.functional",
+    "nn.init",
+    "nn.models",
+    "train.checkpoint",
+    "train.intervals",
+    "train.metrics",
+    "train.schedules",
+    "transfer.contrastive",
+    "transfer.distill",
+    "transfer.distill_loss",
+    "transfer.fewshot",
+    "compress.calibrate",
+    "compress.fuse",
+    "compress.integer",
+    "compress.qat",
+    "compress.quantize",
+    "figures.pruning",
+    "figures.quantization",
+    "figures.thresholds",
+)
+Call = Callable[[], dict[str, Any]]
+
+
+def public() -> dict[str, Callable[..., Any]]:
+    """Every public function and class by its dotted name: what ``__all__`` lists, or what a module defines."""
+    found: dict[str, Callable[..., Any]] = {}
+    seen: set[int] = set()
+    for path in ("", *PACKAGES, *MODULES):
+        room = importlib.import_module(f"minidl.{path}" if path else "minidl")
+        for name in getattr(room, "__all__", None) or defined(room):
+            value = getattr(room, name)
+            if callable(value) and id(value) not in seen:
+                seen.add(id(value))
+                found[f"{path}.{name}" if path else name] = value
+    return found
+
+
+def defined(room: Any) -> list[str]:
+    """The names that a module without ``__all__`` defines itself, private ones aside."""
+    return [
+        name
+        for name, value in vars(room).items()
+        if name[0] != "_" and getattr(value, "__module__", "") == room.__name__
+    ]
+
+
+def methods_of_tensor() -> dict[str, Callable[..., Any]]:
+    """The public methods of Tensor that take arguments."""
+    return {
+        f"Tensor.{name}": method
+        for name, method in inspect.getmembers(minidl.Tensor, inspect.isfunction)
+        if name[0] != "_" and len(inspect.signature(method).parameters) > 1
+    }
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return rng().normal(size=shape).astype(np.float32)
+
+
+def images(n: int = 6, size: int = 8) -> np.ndarray:
+    return rng().random((n, 1, size, size)).astype(np.float32)
+
+
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def network() -> nn.Sequential:
+    """A small convolutional network in eval mode that gives three logits; its numbers are always the same."""
+    return models.small_cnn(3, 1, (4, 4), rng=rng()).eval()
+
+
+def classifier(rows: np.ndarray) -> np.ndarray:
+    """A linear function of four features, with one output."""
+    return rows @ np.arange(4.0)
+
+
+def worth(present: np.ndarray) -> np.ndarray:
+    """The worth of coalitions of four players."""
+    return present.sum(axis=-1).astype(float) ** 2
+
+
+def probabilities() -> np.ndarray:
+    return np.array(
+        [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]
+    )
+
+
+def histogram() -> calibrate.Histogram:
+    filled = calibrate.Histogram(256)
+    filled.add(np.abs(numbers(500)))
+    return filled
+
+
+def params() -> quantize.QuantParams:
+    return quantize.symmetric_params(1.0, 8)
+
+
+def tensor(*shape: int) -> Tensor:
+    return Tensor(numbers(*shape), requires_grad=True)
+
+
+def noise(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    return x
+
+
+def data_set() -> tuple[np.ndarray, np.ndarray]:
+    return images(), LABELS.copy()
+
+
+def bands() -> dict[str, np.ndarray]:
+    return {"a": numbers(3, 5), "b": numbers(3, 5)}
+
+
+def figure() -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure()
+
+
+def attacked(**more: Any) -> dict[str, Any]:
+    return {"model": network(), "images": images(), "labels": LABELS.copy(), **more}
+
+
+def explained(**more: Any) -> dict[str, Any]:
+    return {"model": network(), "images": images(2), "target": 1, **more}
+
+
+def scored(**more: Any) -> dict[str, Any]:
+    return explained(maps=numbers(2, 8, 8), steps=4, baseline="mean", probability=True, rng=rng(), **more)
+
+
+def student_terms(**more: Any) -> dict[str, Any]:
+    return {
+        "student_logits": numbers(6, 3),
+        "teacher_logits": numbers(6, 3) + 1,
+        "labels": LABELS.copy(),
+        **more,
+    }
+
+
+def quantized(**more: Any) -> dict[str, Any]:
+    return {
+        "model": network(),
+        "calibration_images": images(),
+        "weight_bits": 8,
+        "activation_bits": 8,
+        "per_channel": True,
+        "calibration": "max",
+        **more,
+    }
+
+
+def qat_model() -> nn.Module:
+    return qat.prepare_qat(**quantized())
+
+
+def neighbours() -> dict[str, Any]:
+    return {"support": numbers(6, 4), "labels": LABELS.copy(), "queries": numbers(5, 4)}
+
+
+def training(**more: Any) -> dict[str, Any]:
+    return {
+        "model": network(),
+        "train": data_set(),
+        "epochs": 1,
+        "batch_size": 4,
+        "rng": rng(),
+        "progress": False,
+        **more,
+    }
+
+
+def sgd(model: nn.Module) -> SGD:
+    return SGD(model.parameters(), 0.01)
+
+
+def with_optimizer(known: dict[str, Any]) -> dict[str, Any]:
+    return {**known, "optimizer": sgd(known["model"])}
+
+
+def parameters() -> list[nn.Parameter]:
+    parameter = nn.Parameter(numbers(3))
+    parameter.grad = numbers(3)
+    return [parameter]
+
+
+def flat_network() -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3, rng=rng()))
+
+
+def distillation(student: Tensor, teacher: Tensor, labels: np.ndarray | None) -> Any:
+    return distillation_loss(student, teacher, labels, alpha=0.5, beta=0.5, temperature=2.0)
+
+
+def conv() -> dict[str, Any]:
+    return {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
+
+
+def integer_network() -> nn.Module:
+    return quantize_model(**quantized())
+
+
+def saved_network() -> dict[str, Any]:
+    save_quantized("network.npz", integer_network())
+    return {"path": "network.npz"}
+
+
+def saved_checkpoint() -> dict[str, Any]:
+    checkpoint.save("state.npz", network())
+    return {"path": "state.npz", "model": network(), "optimizer": None, "rng": None}
+
+
+# One valid call of each function: its arguments by name. "*" holds what a function takes as *args.
+CALLS: dict[str, Call] = {
+    "Tensor": lambda: {"data": numbers(2, 3), "requires_grad": True, "dtype": np.float32, "name": "x"},
+    "concatenate": lambda: {"tensors": [tensor(2, 3), tensor(2, 3)], "axis": 0},
+    "stack": lambda: {"tensors": [tensor(2, 3), tensor(2, 3)], "axis": 0},
+    "grad": lambda: (lambda x: {"output": (x * x).sum(), "inputs": x, "grad_output": None})(tensor(3)),
+    "gradcheck": lambda: {
+        "function": lambda x: x * x,
+        "*": [numbers(3).astype(float)],
+        "eps": 1e-6,
+        "rtol": 1e-5,
+        "atol": 1e-8,
+    },
+    "maximum": lambda: {"a": tensor(2, 3), "b": tensor(2, 3)},
+    "minimum": lambda: {"a": tensor(2, 3), "b": tensor(2, 3)},
+    "where": lambda: {"condition": np.array([True, False]), "a": tensor(2), "b": tensor(2)},
+    "pad": lambda: {"x": tensor(2, 3), "pad_width": ((1, 1), (0, 2)), "value": 0.0},
+    # nn
+    "nn.AdaptiveAvgPool2d": lambda: {"output_size": 1},
+    "nn.AvgPool2d": lambda: {"kernel_size": 2, "stride": 2, "padding": 0},
+    "nn.MaxPool2d": lambda: {"kernel_size": 2, "stride": 2, "padding": 0},
+    "nn.BatchNorm1d": lambda: {"num_features": 3, "eps": 1e-5, "momentum": 0.1, "affine": True},
+    "nn.BatchNorm2d": lambda: {"num_features": 3, "eps": 1e-5, "momentum": 0.1, "affine": True},
+    "nn.Conv2d": lambda: {
+        "in_channels": 2,
+        "out_channels": 4,
+        "kernel_size": 3,
+        **conv(),
+        "bias": True,
+        "rng": rng(),
+    },
+    "nn.Concat": lambda: {"*": [nn.ReLU(), nn.Identity()]},
+    "nn.Sequential": lambda: {"*": [nn.ReLU(), nn.Identity()]},
+    "nn.Dropout": lambda: {"p": 0.5, "rng": rng()},
+    "nn.LeakyReLU": lambda: {"negative_slope": 0.01},
+    "nn.Linear": lambda: {"in_features": 4, "out_features": 3, "bias": True, "rng": rng()},
+    "nn.Parameter": lambda: {"data": numbers(3), "requires_grad": True},
+    "nn.Residual": lambda: {"body": nn.ReLU(), "shortcut": nn.Identity()},
+    "nn.summary": lambda: {"model": network(), "input_shape": (1, 8, 8)},
+    "nn.functional.relu": lambda: {"x": tensor(2, 3)},
+    "nn.functional.gelu": lambda: {"x": tensor(2, 3)},
+    "nn.functional.tanh": lambda: {"x": tensor(2, 3)},
+    "nn.functional.sigmoid": lambda: {"x": tensor(2, 3)},
+    "nn.functional.leaky_relu": lambda: {"x": tensor(2, 3), "negative_slope": 0.1},
+    "nn.functional.softmax": lambda: {"x": tensor(2, 3), "axis": -1, "temperature": 2.0},
+    "nn.functional.log_softmax": lambda: {"x": tensor(2, 3), "axis": -1, "temperature": 2.0},
+    "nn.functional.linear": lambda: {"x": tensor(2, 4), "weight": tensor(3, 4), "bias": tensor(3)},
+    "nn.functional.conv2d": lambda: {
+        "x": tensor(2, 3, 6, 6),
+        "weight": tensor(4, 3, 3, 3),
+        "bias": tensor(4),
+        **conv(),
+    },
+    "nn.functional.max_pool2d": lambda: {
+        "x": tensor(2, 3, 6, 6),
+        "kernel_size": 2,
+        "stride": 2,
+        "padding": 0,
+    },
+    "nn.functional.avg_pool2d": lambda: {
+        "x": tensor(2, 3, 6, 6),
+        "kernel_size": 2,
+        "stride": 2,
+        "padding": 0,
+    },
+    "nn.functional.adaptive_avg_pool2d": lambda: {"x": tensor(2, 3, 6, 6), "output_size": 1},
+    "nn.functional.batch_norm": lambda: {
+        "x": tensor(4, 3),
+        "running_mean": np.zeros(3, np.float32),
+        "running_var": np.ones(3, np.float32),
+        "weight": tensor(3),
+        "bias": tensor(3),
+        "training": False,
+        "momentum": 0.1,
+        "eps": 1e-5,
+    },
+    "nn.functional.dropout": lambda: {"x": tensor(2, 3), "p": 0.5, "training": True, "rng": rng()},
+    "nn.functional.pad": lambda: {"x": tensor(1, 1, 3, 3), "pad": (1, 1, 1, 1), "value": 0.0},
+    "nn.functional.cross_entropy": lambda: {
+        "logits": tensor(6, 3),
+        "labels": LABELS.copy(),
+        "weight": np.ones(3),
+        "reduction": "mean",
+        "label_smoothing": 0.1,
+        "temperature": 1.0,
+    },
+    "nn.functional.mse_loss": lambda: {
+        "prediction": tensor(2, 3),
+        "target": numbers(2, 3),
+        "reduction": "mean",
+    },
+    "nn.init.uniform_": lambda: {"tensor": tensor(2, 3), "low": -1.0, "high": 1.0, "rng": rng()},
+    "nn.init.kaiming_uniform_": lambda: {
+        "tensor": tensor(2, 3),
+        "a": 0.0,
+        "mode": "fan_in",
+        "nonlinearity": "relu",
+        "rng": rng(),
+    },
+    "nn.init.kaiming_normal_": lambda: {
+        "tensor": tensor(2, 3),
+        "a": 0.0,
+        "mode": "fan_in",
+        "nonlinearity": "relu",
+        "rng": rng(),
+    },
+    "nn.init.xavier_uniform_": lambda: {"tensor": tensor(2, 3), "gain": 1.0, "rng": rng()},
+    "nn.init.zeros_": lambda: {"tensor": tensor(2, 3)},
+    "nn.models.mlp": lambda: {"in_features": 4, "hidden": 3, "num_classes": 2, "dropout": 0.1, "rng": rng()},
+    "nn.models.lenet": lambda: {"num_classes": 3, "in_channels": 1, "image_size": 28, "rng": rng()},
+    "nn.models.small_cnn": lambda: {
+        "num_classes": 3,
+        "in_channels": 1,
+        "widths": (4, 4),
+        "pool_after": (2,),
+        "rng": rng(),
+    },
+    "nn.models.tiny_resnet": lambda: {
+        "num_classes": 3,
+        "in_channels": 1,
+        "widths": (4, 4),
+        "blocks": 1,
+        "rng": rng(),
+    },
+    "nn.models.residual_block": lambda: {"in_channels": 2, "out_channels": 4, "stride": 2, "rng": rng()},
+    "nn.models.inception_block": lambda: {
+        "in_channels": 4,
+        "widths": (2, 2, 2, 2),
+        "reduce": 2,
+        "rng": rng(),
+    },
+    # train
+    "train.SGD": lambda: {
+        "parameters": parameters(),
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 0.1,
+        "nesterov": True,
+    },
+    "train.Adam": lambda: {
+        "parameters": parameters(),
+        "lr": 0.1,
+        "betas": (0.9, 0.99),
+        "eps": 1e-8,
+        "weight_decay": 0.1,
+    },
+    "train.AdamW": lambda: {
+        "parameters": parameters(),
+        "lr": 0.1,
+        "betas": (0.9, 0.99),
+        "eps": 1e-8,
+        "weight_decay": 0.1,
+    },
+    "train.accuracy": lambda: {"predictions": numbers(6, 3), "labels": LABELS.copy()},
+    "train.clip_grad_norm": lambda: {"parameters": parameters(), "max_norm": 1.0},
+    "train.confusion_matrix": lambda: {
+        "predictions": numbers(6, 3),
+        "labels": LABELS.copy(),
+        "num_classes": 3,
+    },
+    "train.evaluate": lambda: attacked(batch_size=4, loss=F.cross_entropy),
+    "train.expected_calibration_error": lambda: {
+        "probabilities": probabilities(),
+        "labels": LABELS.copy(),
+        "bins": 5,
+    },
+    "train.fit": lambda: (
+        lambda known: {
+            **known,
+            "test": data_set(),
+            "optimizer": sgd(known["model"]),
+            "schedule": None,
+            "augment": None,
+            "max_grad_norm": 1.0,
+            "drop_last": False,
+            "patience": 1,
+            "keep_best": True,
+            "checkpoint": None,
+        }
+    )(training()),
+    "train.checkpoint.save": lambda: {
+        "path": "state.npz",
+        "model": network(),
+        "optimizer": None,
+        "rng": rng(),
+        "history": None,
+        "step": 3,
+        "best": None,
+        "settings": {"epochs": 3},
+    },
+    "train.checkpoint.load": saved_checkpoint,
+    "train.fit_temperature": lambda: {
+        "logits": numbers(6, 3),
+        "labels": LABELS.copy(),
+        "bounds": (0.05, 20.0),
+    },
+    "train.per_class_accuracy": lambda: {
+        "predictions": numbers(6, 3),
+        "labels": LABELS.copy(),
+        "num_classes": 3,
+        "confidence": 0.9,
+    },
+    "train.predict": lambda: {"model": network(), "images": images(), "batch_size": 4},
+    "train.reliability": lambda: {"probabilities": probabilities(), "labels": LABELS.copy(), "bins": 5},
+    "train.roc_auc": lambda: {"scores": numbers(6), "positive": LABELS == 1},
+    "train.intervals.t_interval": lambda: {"values": numbers(5), "confidence": 0.9},
+    "train.intervals.paired_difference": lambda: {"a": numbers(5), "b": numbers(5) * 2, "confidence": 0.9},
+    "train.intervals.wilson_interval": lambda: {"successes": 3, "n": 5, "confidence": 0.9},
+    "train.metrics.entropy": lambda: {"probabilities": probabilities(), "axis": -1},
+    "train.schedules.constant": lambda: {"value": 0.1},
+    "train.schedules.linear": lambda: {"start": 0.1, "end": 0.0, "steps": 10},
+    "train.schedules.cosine": lambda: {"start": 0.1, "end": 0.0, "steps": 10},
+    "train.schedules.exponential": lambda: {"start": 0.1, "end": 0.01, "steps": 10},
+    "train.schedules.step_decay": lambda: {"value": 0.1, "factor": 0.5, "every": 10},
+    "train.schedules.with_warmup": lambda: {"schedule": lambda step: 0.1, "warmup_steps": 3},
+    # data
+    "data.add_marks": lambda: {
+        "images": rng().random((4, 3, 16, 16)).astype(np.float32),
+        "classes": np.array([0, 1, 2, 3]),
+    },
+    "data.batches": lambda: {
+        "images": images(),
+        "labels": LABELS.copy(),
+        "batch_size": 4,
+        "rng": rng(),
+        "shuffle": True,
+        "augment": None,
+        "drop_last": False,
+    },
+    "data.brightness": lambda: {"amount": 0.1, "clip": True},
+    "data.color_jitter": lambda: {
+        "brightness": 0.1,
+        "contrast": 0.1,
+        "saturation": 0.1,
+        "hue": 0.1,
+        "clip": True,
+    },
+    "data.compose": lambda: {"*": [noise, noise]},
+    "data.cutout": lambda: {"size": 2, "fill": 0.0},
+    "data.gaussian_noise": lambda: {"sigma": 0.1, "clip": True},
+    "data.horizontal_flip": lambda: {"p": 0.5},
+    "data.load_digits": lambda: {"split": "stratified"},
+    "data.make_cue_conflict": lambda: {
+        "n": 2,
+        "size": 16,
+        "domain": "clean",
+        "rng": rng(),
+        "fixed_place": True,
+    },
+    "data.make_shapes": lambda: {
+        "n": 2,
+        "size": 16,
+        "domain": "clean",
+        "spurious": 0.5,
+        "rng": rng(),
+        "label": "shape",
+        "tied": 0.0,
+        "fixed_place": True,
+    },
+    "data.mark_masks": lambda: {"classes": np.array([0, 1]), "size": 16},
+    "data.random_resized_crop": lambda: {"min_area": 0.5},
+    "data.random_rotation": lambda: {"degrees": 5.0, "fill": 0.0},
+    "data.random_shift": lambda: {"pixels": 1, "fill": 0.0},
+    "data.salt_and_pepper": lambda: {"p": 0.1},
+    # transfer
+    "transfer.ProjectionHead": lambda: {"in_features": 4, "hidden": 4, "out_features": 2, "rng": rng()},
+    "transfer.class_similarity": lambda: {
+        "teacher": network(),
+        "images": images(),
+        "labels": LABELS.copy(),
+        "temperature": 2.0,
+    },
+    "transfer.distillation_loss": lambda: student_terms(
+        alpha=0.5, beta=0.5, temperature=2.0, teacher_temperature=2.0, scale_by_tau_squared=False, soft="kl"
+    ),
+    "transfer.logit_matching_loss": lambda: student_terms(alpha=0.5),
+    "transfer.extract_features": lambda: {
+        "model": network(),
+        "images": images(),
+        "layer": "flatten",
+        "batch_size": 4,
+    },
+    "transfer.freeze": lambda: {"module": network()},
+    "transfer.unfreeze": lambda: {"module": network(), "statistics": True},
+    "transfer.frozen_report": lambda: {"model": network()},
+    "transfer.gradual_unfreeze": lambda: {
+        "model": network(),
+        "count": 1,
+        "layers": ["block1", "head"],
+        "statistics": True,
+    },
+    "transfer.linear_probe": lambda: {
+        "features": numbers(6, 4),
+        "labels": LABELS.copy(),
+        "l2": 0.1,
+        "max_steps": 5,
+    },
+    "transfer.lr_sweep": lambda: {
+        "model": network(),
+        "train": data_set(),
+        "test": data_set(),
+        "lrs": [0.1, 0.01],
+        "epochs": 1,
+        "batch_size": 4,
+        "rng": rng(),
+    },
+    "transfer.nt_xent": lambda: {"z1": tensor(4, 3), "z2": tensor(4, 3), "temperature": 0.5},
+    "transfer.param_groups": lambda: {
+        "model": network(),
+        "backbone_lr": 0.1,
+        "head_lr": 0.1,
+        "decay": 0.9,
+        "head": "head",
+    },
+    "transfer.pca_projection": lambda: {"features": numbers(6, 4), "dims": 2},
+    "transfer.replace_head": lambda: {"model": network(), "num_classes": 5, "rng": rng(), "head": "head"},
+    "transfer.same_or_not": lambda: {"features_a": numbers(4, 3), "features_b": numbers(4, 3)},
+    "transfer.shapes_cnn": lambda: {"num_classes": 3, "rng": rng()},
+    "transfer.soft_targets": lambda: {"logits": numbers(4, 3), "temperature": 2.0},
+    "transfer.standardise": lambda: {"reference": numbers(6, 4), "features": numbers(3, 4)},
+    "transfer.two_views": lambda: {"images": images(), "augment": noise, "rng": rng()},
+    "transfer.train_simclr": lambda: {
+        "encoder": flat_network(),
+        "head": nn.Linear(3, 2, rng=rng()),
+        "images": images(),
+        "augment": noise,
+        "epochs": 1,
+        "temperature": 0.5,
+        "batch_size": 4,
+        "optimizer": None,
+        "schedule": None,
+        "rng": rng(),
+        "progress": False,
+    },
+    "transfer.distill.distill": lambda: {
+        "teacher": network(),
+        "student": network(),
+        "train": data_set(),
+        "test": data_set(),
+        "loss": distillation,
+        "epochs": 1,
+        "batch_size": 4,
+        "optimizer": None,
+        "schedule": None,
+        "augment": None,
+        "rng": rng(),
+        "progress": False,
+    },
+    "transfer.fewshot.knn_predict": lambda: {
+        **neighbours(),
+        "k": 1,
+        "metric": "cosine",
+        "weights": "distance",
+    },
+    "transfer.fewshot.nearest_neighbours": lambda: {**neighbours(), "k": 1, "metric": "euclidean"},
+    "transfer.fewshot.prototype_predict": lambda: {**neighbours(), "metric": "euclidean"},
+    "transfer.fewshot.episodes": lambda: {
+        "labels": np.repeat(np.arange(4), 5),
+        "ways": 2,
+        "shots": 1,
+        "queries": 2,
+        "count": 2,
+        "rng": rng(),
+    },
+    "transfer.fewshot.evaluate_episodes": lambda: {
+        "features": numbers(20, 4),
+        "labels": np.repeat(np.arange(4), 5),
+        "episodes": fewshot.episodes(np.repeat(np.arange(4), 5), 2, 1, 2, 2, rng()),
+        "predict": fewshot.knn_predict,
+    },
+    # compress
+    "compress.ablation_scores": lambda: attacked(layer="block1.conv"),
+    "compress.taylor_scores": lambda: attacked(layer="block1.conv"),
+    "compress.apply_masks": lambda: {
+        "model": network(),
+        "masks": {"head.weight": np.ones((3, 4), bool)},
+        "x": images(1),
+    },
+    "compress.filter_mask": lambda: {"scores": np.arange(4.0), "amount": 0.5, "s": None},
+    "compress.filter_masks": lambda: {"model": network(), "amount": 0.5, "order": 1, "x": images(1)},
+    "compress.filter_norms": lambda: {"conv": numbers(4, 3, 3, 3), "order": 1},
+    "compress.global_magnitude_masks": lambda: {"model": network(), "amount": 0.5},
+    "compress.iterative_prune": lambda: {
+        "model": network(),
+        "train": data_set(),
+        "validation": data_set(),
+        "max_allowed_loss": 0.5,
+        "step": 0.5,
+        "finetune_epochs": 1,
+        "lr": 0.001,
+        "rng": rng(),
+    },
+    "compress.magnitude_mask": lambda: {"weight": numbers(4, 3), "amount": 0.5},
+    "compress.random_scores": lambda: {"conv": numbers(4, 3, 3, 3), "rng": rng()},
+    "compress.remove_filters": lambda: {
+        "model": network(),
+        "layer": "block1.conv",
+        "indices": [0],
+        "x": images(1),
+    },
+    "compress.remove_masked_filters": lambda: {"model": network(), "x": images(1)},
+    "compress.sensitivity": lambda: attacked(layer="block1.conv", amounts=[0.5]),
+    "compress.sparse_bytes": lambda: {"model": network()},
+    "compress.sparsity": lambda: {"model": network()},
+    "compress.threshold_mask": lambda: {"weight": numbers(4, 3), "s": 1.0},
+    "compress.calibrate.Histogram": lambda: {"bins": 256},
+    "compress.calibrate.max_threshold": lambda: {"histogram": histogram()},
+    "compress.calibrate.percentile_threshold": lambda: {"histogram": histogram(), "percentile": 99.0},
+    "compress.calibrate.mse_threshold": lambda: {"histogram": histogram(), "bits": 4},
+    "compress.calibrate.entropy_threshold": lambda: {"histogram": histogram(), "bits": 4},
+    "compress.calibrate.mse_curve": lambda: {"histogram": histogram(), "bits": 4},
+    "compress.calibrate.kl_curve": lambda: {"histogram": histogram(), "bits": 4},
+    "compress.fuse.cost": lambda: {"model": network(), "input_shape": (1, 8, 8)},
+    "compress.fuse.fuse": lambda: {"model": network(), "x": images(1)},
+    "compress.fuse.merge_parallel_convs": lambda: {"model": network()},
+    "compress.integer.quantize_model": quantized,
+    "compress.integer.model_bytes": lambda: {"model": network()},
+    "compress.integer.requantize": lambda: {
+        "sums": np.array([1, 2], np.int32),
+        "M": 0.5,
+        "y_params": params(),
+    },
+    "compress.integer.fixed_point_multiplier": lambda: {"M": 0.25},
+    "compress.integer.save_quantized": lambda: {"path": "network.npz", "model": integer_network()},
+    "compress.integer.load_quantized": saved_network,
+    "compress.qat.prepare_qat": quantized,
+    "compress.qat.convert": lambda: {"model": qat_model()},
+    "compress.quantize.symmetric_params": lambda: {"absmax": 1.0, "bits": 8, "axis": None},
+    "compress.quantize.affine_params": lambda: {
+        "rmin": -1.0,
+        "rmax": 2.0,
+        "bits": 8,
+        "signed": True,
+        "axis": None,
+    },
+    "compress.quantize.channel_absmax": lambda: {"r": numbers(3, 4), "axis": 0},
+    "compress.quantize.quantize": lambda: {"r": numbers(3, 4), "params": params()},
+    "compress.quantize.dequantize": lambda: {"q": np.array([1, 2], np.int8), "params": params()},
+    "compress.quantize.fake_quantize": lambda: {"x": tensor(3, 4), "params": params()},
+    "compress.quantize.sqnr": lambda: {"r": numbers(3, 4), "params": params()},
+    "compress.quantize.packed_bytes": lambda: {"weights": 10, "bits": 4, "channels": 2},
+    # explain
+    "explain.Explainer": lambda: {
+        "predict": classifier,
+        "background": numbers(3, 4),
+        "groups": np.array([0, 0, 1, 2]),
+    },
+    "explain.area_under": lambda: {"curves": rng().random((2, 5))},
+    "explain.deconvnet": explained,
+    "explain.guided_backprop": explained,
+    "explain.input_gradient": explained,
+    "explain.input_x_gradient": explained,
+    "explain.saliency": lambda: explained(reduce="max"),
+    "explain.smoothgrad": lambda: explained(samples=2, sigma=0.1, rng=rng()),
+    "explain.integrated_gradients": lambda: explained(baseline=0.0, steps=4, nodes="gauss", rng=rng()),
+    "explain.gradcam": lambda: explained(layer="block1.relu", upsample=True),
+    "explain.guided_gradcam": lambda: explained(layer="block1.relu"),
+    "explain.occlusion_map": lambda: explained(
+        window=4, stride=4, baseline="mean", probability=True, rng=rng()
+    ),
+    "explain.deletion_curve": scored,
+    "explain.insertion_curve": scored,
+    "explain.easy_and_hard": attacked,
+    "explain.hardest_examples": lambda: attacked(k=2),
+    "explain.most_confident_mistakes": lambda: attacked(k=2),
+    "explain.per_coalition": lambda: {"worth": lambda players: float(len(players))},
+    "explain.kernel_shap": lambda: {"value": worth, "n": 4, "samples": 10, "rng": rng()},
+    "explain.kernel_weights": lambda: {"n": 4},
+    "explain.shapley_values": lambda: {"value": worth, "n": 4},
+    "explain.shapley_paths": lambda: {"value": worth, "n": 4, "samples": 4, "rng": rng(), "antithetic": True},
+    "explain.mass_inside": lambda: {"maps": rng().random((2, 8, 8)), "masks": np.ones((2, 8, 8), bool)},
+    "explain.pointing_game": lambda: {"maps": rng().random((2, 8, 8)), "masks": np.ones((2, 8, 8), bool)},
+    "explain.patch_groups": lambda: {"height": 8, "width": 8, "size": 4},
+    "explain.receptive_field": lambda: {"model": network(), "layer": "block1.conv", "input_shape": (1, 8, 8)},
+    "explain.shape_bias": lambda: {
+        "predictions": LABELS.copy(),
+        "shape_labels": LABELS.copy(),
+        "texture_labels": (LABELS + 1) % 3,
+    },
+    "explain.top_patches": lambda: {"model": network(), "layer": "block1.conv", "images": images(), "k": 2},
+    "explain.randomisation_check": lambda: {
+        "model": network(),
+        "method": saliency,
+        "images": images(2),
+        "rng": rng(),
+    },
+    # attack
+    "attack.fgsm": lambda: attacked(eps=0.1, targeted=False, bounds=(0, 1)),
+    "attack.pgd": lambda: attacked(
+        eps=0.1, steps=2, step_size=0.1, random_start=True, targeted=False, bounds=(0, 1), rng=rng()
+    ),
+    "attack.random_signs": lambda: attacked(eps=0.1, bounds=(0, 1), rng=rng()),
+    "attack.robust_accuracy": lambda: attacked(attack=fgsm, eps_list=[0.0, 0.1]),
+    "attack.deepfool": lambda: {
+        "model": network(),
+        "image": images(1)[0],
+        "steps": 2,
+        "overshoot": 0.02,
+        "bounds": (0, 1),
+    },
+    "attack.minimal_perturbation": lambda: {
+        "model": network(),
+        "image": images(1)[0],
+        "target": 1,
+        "lam": 0.1,
+        "bounds": (0, 1),
+    },
+    "attack.adversarial_training": lambda: with_optimizer(
+        training(eps=0.1, attack=fgsm, schedule=None, augment=None)
+    ),
+    "attack.noise_training": lambda: with_optimizer(training(sigma=0.1, schedule=None, augment=None)),
+    # figures
+    "figures.bars_with_intervals": lambda: {
+        "labels": ["a", "b"],
+        "means": np.array([0.2, 0.5]),
+        "lows": np.array([0.1, 0.4]),
+        "highs": np.array([0.3, 0.6]),
+        "xlabel": "x",
+        "title": "t",
+        "zoom": True,
+    },
+    "figures.confidence_histogram": lambda: {"confidences": {"a": rng().random(9)}, "bins": 5, "title": "t"},
+    "figures.confusion_picture": lambda: {
+        "matrix": np.eye(3, dtype=int),
+        "class_names": ["a", "b", "c"],
+        "title": "t",
+    },
+    "figures.convergence": lambda: {
+        "samples": np.array([1, 10, 100]),
+        "errors": {"a": np.array([1.0, 0.5, 0.1])},
+        "title": "t",
+    },
+    "figures.curves_with_bands": lambda: {
+        "x": np.arange(5.0),
+        "curves": bands(),
+        "log_x": False,
+        "log_y": False,
+        "title": "t",
+    },
+    "figures.distributions": lambda: {
+        "probabilities": probabilities()[:2],
+        "class_names": ["a", "b", "c"],
+        "titles": ["x", "y"],
+    },
+    "figures.draw_graph": lambda: {"tensor": (tensor(2) * tensor(2)).sum()},
+    "figures.draw_model": lambda: {"model": network(), "input_shape": (1, 8, 8), "title": "t"},
+    "figures.heat_map": lambda: {
+        "values": numbers(2, 3),
+        "rows": ["a", "b"],
+        "columns": ["c", "d", "e"],
+        "decimals": 1,
+    },
+    "figures.image_grid": lambda: {
+        "images": images(),
+        "titles": list("abcdef"),
+        "columns": 3,
+        "right": [True] * 6,
+        "vmin": 0.0,
+        "vmax": 1.0,
+        "scale_each": False,
+    },
+    "figures.overlay": lambda: {
+        "images": images(2),
+        "maps": numbers(2, 8, 8),
+        "titles": ["a", "b"],
+        "signed": True,
+        "scale_each": False,
+    },
+    "figures.signed_map": lambda: {
+        "maps": numbers(2, 8, 8),
+        "titles": ["a", "b"],
+        "columns": 2,
+        "vmax": 1.0,
+        "scale_each": False,
+    },
+    "figures.reliability_diagram": lambda: {
+        "tables": {"a": reliability(probabilities(), LABELS, 5)},
+        "title": "t",
+    },
+    "figures.neighbours_picture": lambda: {
+        "queries": images(2),
+        "support": images(3),
+        "neighbours": {"a": np.array([[0, 1], [1, 2]])},
+        "same_class": {"a": np.ones((2, 2), bool)},
+        "title": "t",
+    },
+    "figures.scatter_by_class": lambda: {
+        "clouds": {"a": numbers(6, 2)},
+        "labels": LABELS.copy(),
+        "class_names": ["a", "b", "c"],
+    },
+    "figures.shap_summary": lambda: {
+        "values": numbers(6, 3),
+        "data": numbers(6, 3),
+        "names": ["a", "b", "c"],
+        "max_shown": 2,
+    },
+    "figures.waterfall": lambda: {
+        "values": numbers(3),
+        "base_value": 0.5,
+        "names": ["a", "b", "c"],
+        "data": numbers(3),
+        "max_shown": 2,
+    },
+    "figures.save": lambda: {"figure": figure(), "name": "surface/figure"},
+    # methods of Tensor
+    "Tensor.broadcast_to": lambda: {"self": tensor(1, 3), "*": [2, 3]},
+    "Tensor.clip": lambda: {"self": tensor(2, 3), "low": -1.0, "high": 1.0},
+    "Tensor.expand_dims": lambda: {"self": tensor(2, 3), "axis": 0},
+    "Tensor.flatten": lambda: {"self": tensor(2, 3), "start_dim": 0},
+    "Tensor.leaky_relu": lambda: {"self": tensor(2, 3), "negative_slope": 0.1},
+    "Tensor.softmax": lambda: {"self": tensor(2, 3), "axis": -1, "temperature": 2.0},
+    "Tensor.log_softmax": lambda: {"self": tensor(2, 3), "axis": -1, "temperature": 2.0},
+    "Tensor.logsumexp": lambda: {"self": tensor(2, 3), "axis": -1, "keepdims": False},
+    "Tensor.max": lambda: {"self": tensor(2, 3), "axis": -1, "keepdims": False},
+    "Tensor.min": lambda: {"self": tensor(2, 3), "axis": -1, "keepdims": False},
+    "Tensor.mean": lambda: {"self": tensor(2, 3), "axis": -1, "keepdims": False},
+    "Tensor.sum": lambda: {"self": tensor(2, 3), "axis": -1, "keepdims": False},
+    "Tensor.var": lambda: {"self": tensor(2, 3), "axis": -1, "ddof": 0, "keepdims": False},
+    "Tensor.reshape": lambda: {"self": tensor(2, 3), "*": [3, 2]},
+    "Tensor.transpose": lambda: {"self": tensor(2, 3), "*": [1, 0]},
+    "Tensor.squeeze": lambda: {"self": tensor(2, 1), "axis": 1},
+    "Tensor.requires_grad_": lambda: {"self": tensor(2, 3), "requires_grad": True},
+    "Tensor.backward": lambda: {"self": tensor(2, 3) * 2, "grad": numbers(2, 3)},
+}

@@ -1,0 +1,203 @@
+"""No silent nonsense: every public function, called with one argument replaced by a bad value, refuses it in words or is right."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import inspect
+import linecache
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from surface import CALLS, public
+
+import minidl
+from minidl import Tensor, nn
+
+PACKAGE = Path(minidl.__file__).parent
+BAD: dict[str, Any] = {
+    "None": None,
+    "True": True,
+    "text": "text",
+    "empty text": "",
+    "bytes": b"x",
+    "minus one": -1,
+    "zero": 0,
+    "three halves": 1.5,
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "complex": 1j,
+    "huge": 10**30,
+    "object": object(),
+    "list": [],
+    "ragged": [[1, 2], [3]],
+    "dict": {"a": 1},
+    "one number": np.array(2.5),
+    "empty array": np.zeros((0, 3)),
+    "no features": np.zeros((3, 0)),
+    "text array": np.array(["a", "b"]),
+    "nan array": np.full((2, 3), np.nan),
+    "long array": np.zeros((2, 1, 1, 1, 1, 2)),
+    "array of objects": np.array([None, 1], dtype=object),
+    "function": len,
+    "wrong model": nn.Linear(2, 2),
+}
+
+# Functions that change an argument by their nature: they train or initialise it, set its flags or update its statistics.
+WRITES = {
+    "attack.adversarial_training",
+    "attack.noise_training",
+    "nn.functional.batch_norm",
+    "nn.init.kaiming_normal_",
+    "nn.init.kaiming_uniform_",
+    "nn.init.uniform_",
+    "nn.init.xavier_uniform_",
+    "nn.init.zeros_",
+    "train.checkpoint.load",
+    "train.clip_grad_norm",
+    "train.fit",
+    "transfer.distill.distill",
+    "transfer.replace_head",
+    "transfer.train_simclr",
+}
+# Public names without a valid call in CALLS, and why.
+NO_CALL = {
+    "Op": "a base class: the engine's tests of Ops call each of them",
+    "apply": "takes an Op of one use and Tensors: the engine's tests of bad inputs",
+    "debug": "takes no argument",
+    "detect_anomaly": "takes no argument",
+    "no_grad": "takes no argument",
+    "manual_seed": "sets the state of the whole process: the engine's tests",
+    "relu_rule": "a context for a rule: the engine's tests of rules",
+    "nn.GELU": "takes no argument",
+    "nn.Flatten": "takes no argument",
+    "nn.Identity": "takes no argument",
+    "nn.ReLU": "takes no argument",
+    "nn.Sigmoid": "takes no argument",
+    "nn.Tanh": "takes no argument",
+    "nn.Module": "a base class that takes no argument",
+    "nn.Hook": "made by Module alone",
+    "nn.eval_mode": "a context: the tests of modules",
+    "train.Evaluation": "a record that functions return",
+    "train.History": "a record that functions return",
+    "train.Optimizer": "a base class: SGD, Adam and AdamW stand for it",
+    "data.cache_folder": "takes no argument",
+    "data.cached": "writes to the user's cache: the tests of the cache",
+    "data.cached_runs": "writes to the user's cache: the tests of the cache",
+    "data.fashion_mnist": "reads files that not every machine has: the tests of IDX files",
+    "data.load_idx": "reads files: the tests of IDX files",
+    "data.mnist": "reads files that not every machine has: the tests of IDX files",
+    "transfer.pretrained_shapes": "trains for a minute: the tests of backbones",
+    "compress.PruneResult": "a record that functions return",
+    "explain.Explanation": "a record that functions return",
+    "attack.Perturbation": "a record that functions return",
+    "attack.Robustness": "a record that functions return",
+}
+
+
+def found(name: str) -> Callable[..., Any]:
+    """The function of a dotted name in ``CALLS``."""
+    if name.startswith("Tensor."):
+        return getattr(Tensor, name.partition(".")[2])
+    room, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(f"minidl.{room}" if room else "minidl"), last)
+
+
+def called(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    named = {name: value for name, value in arguments.items() if name not in ("*", "self")}
+    first = [arguments["self"]] if "self" in arguments else []
+    if "*" not in arguments:
+        return function(*first, **named)
+    before = [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is p.POSITIONAL_OR_KEYWORD and p.name in named
+    ]
+    return function(*first, *(named.pop(name) for name in before), *arguments["*"], **named)
+
+
+def refusal(error: BaseException) -> str:
+    """Empty if the error was raised in words by a ``raise`` of minidl; otherwise where it came from."""
+    frames = [frame for frame, _ in walk(error.__traceback__)]
+    file, line = frames[-1].f_code.co_filename, [number for _, number in walk(error.__traceback__)][-1]
+    if not file.startswith(str(PACKAGE)):
+        return f"raised in {Path(file).name}"
+    if line not in raising_lines(file):
+        return f"raised by Python in {Path(file).name}:{line}: {linecache.getline(file, line).strip()}"
+    return (
+        "" if isinstance(error, (ValueError, TypeError, OSError, AssertionError)) else "another kind of error"
+    )
+
+
+def walk(traceback: Any) -> Iterator[tuple[Any, int]]:
+    while traceback is not None:
+        yield traceback.tb_frame, traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+@cache
+def raising_lines(file: str) -> set[int]:
+    """The lines of a file that stand in ``raise`` statements."""
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    raises = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
+    return {line for node in raises for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+
+
+def numbers_in(value: Any, depth: int = 0) -> Iterator[np.ndarray]:
+    """The floating arrays that a result holds."""
+    if isinstance(value, Tensor):
+        value = value.data
+    if isinstance(value, (float, np.ndarray, np.floating)):
+        array = np.asarray(value)
+        if array.dtype.kind == "f":
+            yield array
+    elif isinstance(value, nn.Module):
+        yield from (parameter.data for parameter in value.parameters())
+    elif isinstance(value, (list, tuple, dict)) and depth < 4:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from numbers_in(item, depth + 1)
+
+
+def has_nan(value: Any) -> bool:
+    return any(np.isnan(array).any() for array in numbers_in(value))
+
+
+def frozen(value: Any) -> Any:
+    """What a later look compares an argument with: copies of its arrays."""
+    return (
+        [array.copy() for array in numbers_in(value)]
+        if not callable(value) or isinstance(value, nn.Module)
+        else []
+    )
+
+
+def faults(name: str, argument: str, bad: str) -> str | None:
+    """What is wrong with the call of a function whose one argument is a bad value; None if nothing is."""
+    arguments = CALLS[name]()
+    value = copy.deepcopy(BAD[bad])
+    arguments[argument] = [value, *arguments[argument][1:]] if argument == "*" else value
+    before = {key: frozen(item) for key, item in arguments.items()}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            result = called(found(name), arguments)
+        except Exception as error:
+            where = refusal(error)
+            if where:
+                return f"{type(error).__name__}: {str(error)[:80]} ({where})"
+            result = None
+    if has_nan(result) and not has_nan(list(arguments.values())):
+        return f"NaN out of finite input: {result!r:.80}"
+    if name not in WRITES:
+        for key, item in arguments.items():
+            if not all(
+                np.array_equal(a, b, equal_nan=True) for a, b in zip(before[key], frozen(item), strict=True)
+            ):
+                return f"the argument {key} was changed"
+    return None
