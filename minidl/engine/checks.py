@@ -60,6 +60,16 @@ def positive_int(name: str, value: int) -> int:
     return check_int(name, value, 1)
 
 
+def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]:
+    """(height, width) from a pair of integers of at least ``low``, or from one integer for both."""
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in pair):
+        raise TypeError(f"{name} must be an integer or a pair of integers, got {shown(value)}")
+    if min(pair) < low:
+        raise ValueError(f"{name} must be at least {low}, got {shown(value)}")
+    return int(pair[0]), int(pair[1])
+
+
 def check_flag(name: str, value: bool) -> bool:
     """The value, which must be True or False and nothing else."""
     if not isinstance(value, bool | np.bool_):

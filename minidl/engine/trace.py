@@ -1,4 +1,4 @@
-"""Looking at a computation: where a NaN was born, the graph of a tensor, the calls of a model's modules."""
+"""Looking at a computation: where a NaN was born, and the graph of a tensor."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidl.engine.backward import anomaly_check, topological_order
 from minidl.engine.op import Op
-from minidl.engine.tensor import Tensor, no_grad
-
-if TYPE_CHECKING:
-    from minidl.nn import Module
+from minidl.engine.tensor import Tensor
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
@@ -85,53 +81,3 @@ def graph(tensor: Tensor) -> list[Node]:
         )
         for node in order
     ]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a module: ``inputs`` and ``output`` number the tensors, 0 being the model's own input."""
-
-    path: str
-    module: Module
-    inputs: tuple[int, ...]
-    output: int
-    output_shape: tuple[int, ...]
-
-
-def modules(model: Module, x: Any) -> list[Call]:
-    """Run ``model`` on ``x`` once, in eval mode and without a graph, and list the calls of its modules.
-
-    They stand in the order in which they ended, so a container comes after what it contains and the model
-    itself is last, with path "". Equal numbers are the same tensor: a module whose input is another's output
-    consumes it. Forward hooks of the model are silent meanwhile.
-    """
-    if not hasattr(model, "named_modules"):
-        raise TypeError(f"modules takes a model made of Modules, got {type(model).__name__}")
-    x = x if isinstance(x, Tensor) else Tensor(x)
-    seen, calls = [x], []  # holding the tensors keeps their identities from being used again
-
-    def number(tensor: Tensor) -> int:
-        for i, known in enumerate(seen):
-            if known is tensor:
-                return i
-        seen.append(tensor)
-        return len(seen) - 1
-
-    def listen(path: str):
-        def hook(module: Module, inputs: tuple, output: Tensor) -> None:
-            calls.append(Call(path, module, tuple(map(number, inputs)), number(output), output.shape))
-
-        return hook
-
-    before = [(module, module.training, module._hooks) for _, module in model.named_modules()]
-    try:
-        for path, module in model.named_modules():
-            module._hooks = ()
-            module.register_forward_hook(listen(path))
-        model.eval()
-        with no_grad():
-            model(x)
-    finally:
-        for module, training, hooks in before:
-            module.training, module._hooks = training, hooks
-    return calls

@@ -18,8 +18,6 @@ class Parameter(Tensor):
     ``mask``, bools of its shape, is False where an optimizer's step shall leave 0 (pruning sets it).
     """
 
-    mask: np.ndarray | None = None
-
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(np.array(data) if isinstance(data, np.ndarray) else data)
         self.requires_grad_(requires_grad)
@@ -125,7 +123,7 @@ class Module:
                 continue
             seen.add(id(module))
             yield path, module
-            stack += [(join(path, name), child) for name, child in module.named_children()][::-1]
+            stack += [(dotted(path, name), child) for name, child in module.named_children()][::-1]
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
@@ -137,7 +135,7 @@ class Module:
             for name, value in list(vars(module).items()):
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
-                    yield join(path, name), value
+                    yield dotted(path, name), value
 
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
@@ -145,7 +143,7 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
         for path, module in self.named_modules():
             for name in module._buffer_names:
-                yield join(path, name), getattr(module, name)
+                yield dotted(path, name), getattr(module, name)
 
     def layer(self, path: str) -> Module:
         """The module at a dotted path such as "features.3"; if there is none, ValueError with the nearest."""
@@ -258,7 +256,7 @@ def eval_mode(model: Module) -> Iterator[None]:
         yield
 
 
-def join(path: str, name: str) -> str:
+def dotted(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minidl.engine.checks import positive_int
-from minidl.engine.trace import Call, modules
+from minidl.nn.calls import Call, modules
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
 
