@@ -30,10 +30,10 @@ def check_number(
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     if not low <= value <= high or (finite and not math.isfinite(value)):
         limits = ["finite"] if finite else []
-        if high < math.inf:
-            limits.append(f"within [{low:g}, {high:g}]")
-        elif low > -math.inf:
-            limits.append(f"at least {low:g}")
+        if low > -math.inf:
+            limits.append(f"at least {low:g}" if high == math.inf else f"within [{low:g}, {high:g}]")
+        elif high < math.inf:
+            limits.append(f"at most {high:g}")
         raise ValueError(f"{name} must be {' and '.join(limits) or 'a number'}, got {value!r}")
     return float(value)
 
@@ -154,14 +154,14 @@ def check_floats(name: str, value: Any, *shape: int | str | None, **limits: Any)
 
 
 def check_labels(
-    name: str, labels: Any, count: int | None = None, num_classes: int | None = None
+    name: str, labels: Any, count: int | None = None, num_classes: int | None = None, *, empty: bool = False
 ) -> np.ndarray:
     """The labels as int64 (N,), of which there must be ``count``, each in 0 ... num_classes - 1."""
-    array = check_array(name, labels, "N" if count is None else count, kind="integer")
+    array = check_array(name, labels, "N" if count is None else count, kind="integer", empty=empty)
     limit = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
-    if array.min() < 0 or array.max() > limit:
-        wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"{name} must be in 0 ... {limit}, got {wrong}")
+    wrong = np.flatnonzero((array < 0) | (array > limit))
+    if wrong.size:
+        raise ValueError(f"{name} must be in 0 ... {limit}, got {array[wrong[0]]} at index {wrong[0]}")
     return array.astype(np.int64, copy=False)
 
 
@@ -171,6 +171,11 @@ def check_images(name: str, images: Any, low: float = -math.inf, high: float = m
     if array.ndim < 2:
         raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
+
+
+def check_sequence(name: str, value: Sequence) -> Sequence:
+    """The value, which must be a tuple or a list."""
+    return check_instance(name, value, (tuple, list))
 
 
 def check_pair(name: str, value: Sequence, of: str = "two values") -> tuple:

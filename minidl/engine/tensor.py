@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.engine import backward as backward_pass
 from minidl.engine.backward import anomaly_check
+from minidl.engine.checks import check_flag, check_int, require
 from minidl.engine.elementwise import (
     GELU,
     Abs,
@@ -40,6 +41,7 @@ from minidl.engine.shape import (
     Reshape,
     Squeeze,
     Transpose,
+    one_tuple,
 )
 from minidl.engine.value import Value
 
@@ -131,16 +133,17 @@ class Tensor(Value):
             raise TypeError("Tensors in a list would leave the graph: use minidl.stack or concatenate")
         self._data = array_of(data, dtype)
         self.name = name
-        if requires_grad:
+        if check_flag("requires_grad", requires_grad):
             self.requires_grad_()
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for this leaf's gradient, or no longer."""
-        if requires_grad and self._data.dtype.kind != "f":
+        wanted = check_flag("requires_grad", requires_grad)
+        if wanted and self._data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
-        if self.op is not None and not requires_grad:
+        if self.op is not None and not wanted:
             raise ValueError("a computed tensor requires what its inputs require: use t.detach() instead")
-        self.requires_grad = requires_grad
+        self.requires_grad = wanted
         return self
 
     @property
@@ -149,9 +152,8 @@ class Tensor(Value):
 
     @data.setter
     def data(self, value: np.ndarray) -> None:
-        value = np.asarray(value, self.dtype)
-        if value.shape != self.shape:
-            raise ValueError(f"data has shape {self.shape} and must keep it, got {value.shape}")
+        value = array_of(value, self.dtype)
+        require(value.shape == self.shape, f"data has shape {self.shape} and must keep it, got {value.shape}")
         self._data = value
         self.version += 1
 
@@ -320,11 +322,11 @@ class Tensor(Value):
     # ---- shape
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
-        return apply(Reshape(_one_tuple(shape)), self)
+        return apply(Reshape(one_tuple(shape)), self)
 
     def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
         """With the axes in the given order; without arguments, reversed (NumPy's transpose)."""
-        return apply(Transpose(_one_tuple(axes) or None), self)
+        return apply(Transpose(one_tuple(axes) or None), self)
 
     @property
     def T(self) -> Tensor:
@@ -332,8 +334,7 @@ class Tensor(Value):
 
     def flatten(self, start_dim: int = 0) -> Tensor:
         """All axes from ``start_dim`` on as one; ``flatten(1)`` keeps the batch."""
-        if not -self.ndim <= start_dim < max(self.ndim, 1):
-            raise ValueError(f"start_dim {start_dim} is out of range for a tensor of {self.ndim} dimensions")
+        check_int("start_dim", start_dim, -self.ndim, max(self.ndim, 1) - 1)
         kept = self.shape[: start_dim % self.ndim] if self.ndim else ()
         return apply(Reshape((*kept, int(np.prod(self.shape[len(kept) :])))), self)
 
@@ -344,7 +345,7 @@ class Tensor(Value):
         return apply(ExpandDims(axis), self)
 
     def broadcast_to(self, *shape: int | tuple[int, ...]) -> Tensor:
-        return apply(BroadcastTo(_one_tuple(shape)), self)
+        return apply(BroadcastTo(one_tuple(shape)), self)
 
     def __getitem__(self, index: Any) -> Tensor:
         parts = index if isinstance(index, tuple) else (index,)
@@ -356,10 +357,3 @@ class Tensor(Value):
             "a Tensor is not written into, since a graph may still need its old values: make a new one with "
             "minidl.where(mask, value, t), or outside any graph change the array with t.data[index] = value"
         )
-
-
-def _one_tuple(arguments: tuple) -> tuple:
-    """(2, 3) from f(2, 3) as well as from f((2, 3))."""
-    return (
-        tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
-    )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl.engine.backward import anomaly_check, topological_order
+from minidl.engine.checks import check_instance
 from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor
 
@@ -26,25 +27,27 @@ def detect_anomaly() -> Iterator[None]:
     The error names the operation and the line of the caller's code that ran it forward, and says if the
     operation was handed the NaN by its inputs. Every result is looked at, so use it to search, not to train.
     """
-    token = anomaly_check.set(_check_finite)
+    token = anomaly_check.set(_report_not_finite)
     try:
         yield
     finally:
         anomaly_check.reset(token)
 
 
-def _check_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], direction: str) -> None:
+def _report_not_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], direction: str) -> None:
     if direction == "forward":
-        op.line = _user_line()
+        op.line, op.layer = _user_line(), _layer_path()
     if result.dtype.kind != "f" or np.isfinite(result).all():
         return
     kind = "NaN" if np.isnan(result).any() else "Inf"
     index = tuple(map(int, np.argwhere(~np.isfinite(result))[0]))
     handed = [i for i, x in enumerate(sources) if x.dtype.kind == "f" and not np.isfinite(x).all()]
     source = f"its input {handed[0]}" if handed and direction == "forward" else "the gradient it was given"
+    layer = getattr(op, "layer", "") if direction == "backward" else ""  # forward, the model itself says it
     origin = f"; {source} was not finite to begin with" if handed else ""
     raise FloatingPointError(
-        f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}, "
+        f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}"
+        f"{f' in layer {layer!r}' if layer else ''}, "
         f"index {index} of shape {result.shape}{origin}\n"
         f"  {getattr(op, 'line', 'built outside detect_anomaly()')}"
     )
@@ -59,6 +62,17 @@ def _user_line() -> str:
     return f"{filename}:{number}: {linecache.getline(filename, number).strip()}"
 
 
+def _layer_path() -> str:
+    """The path of the innermost module that is running within the outermost one, "" outside of modules."""
+    frame, running = sys._getframe(1), []
+    while frame:
+        module = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
+        running += [module] if hasattr(module, "named_modules") else []
+        frame = frame.f_back
+    paths = running[-1].named_modules() if running else ()
+    return next((path for path, module in paths if module is running[0]), "")
+
+
 @dataclass(frozen=True)
 class Node:
     """A tensor of a graph: ``op`` is the name of what computed it, "" for a leaf; ``inputs`` are node
@@ -71,9 +85,7 @@ class Node:
 
 def graph(tensor: Tensor) -> list[Node]:
     """All that ``tensor`` was computed from, as nodes that come after their inputs; it is the last one."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"graph takes a Tensor, got {type(tensor).__name__}")
-    order = topological_order(tensor, lambda node: node.parents)[::-1]
+    order = topological_order(check_instance("tensor", tensor, Tensor), lambda node: node.parents)[::-1]
     number = {node: i for i, node in enumerate(order)}
     return [
         Node(

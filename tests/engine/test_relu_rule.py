@@ -70,7 +70,7 @@ def test_rules_nest_and_end_with_an_exception():
 
 def test_a_rule_of_the_wrong_shape_or_kind_is_refused():
     with (
-        pytest.raises(TypeError, match=r"relu_rule takes a function rule\(grad, x\), got 'guided'"),
+        pytest.raises(TypeError, match=r"rule must be a function of \(grad, x\), got 'guided'"),
         relu_rule("guided"),
     ):
         pass
