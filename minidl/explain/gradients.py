@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from minidl.engine.backward import grad
 from minidl.engine.checks import check_number, positive_int
-from minidl.engine.elementwise import ReluRule, backprop_rule, relu_rule, where_kept
+from minidl.engine.elementwise import ReluRule, backprop_rule, relu_rule
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.explain.baseline import BaselineLike, baseline_images
@@ -162,7 +162,7 @@ def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     Zeiler and Fergus 2014. At R = 0 it is 0.
     """
-    return where_kept(grad > 0, grad)
+    return np.where(grad > 0, grad, 0)
 
 
 def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     x is the ReLU's input, R the incoming gradient.
     """
-    return where_kept((x > 0) & (grad > 0), grad)
+    return np.where((x > 0) & (grad > 0), grad, 0)
 
 
 def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
