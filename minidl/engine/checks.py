@@ -28,14 +28,18 @@ def check_number(
     """The value as a float. It must lie within [low, high] and be finite, unless ``finite`` is False."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
-    if not low <= value <= high or (finite and not math.isfinite(value)):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.copysign(math.inf, value)
+    if not low <= number <= high or (finite and not math.isfinite(number)):
         limits = ["finite"] if finite else []
         if low > -math.inf:
             limits.append(f"at least {low:g}" if high == math.inf else f"within [{low:g}, {high:g}]")
         elif high < math.inf:
             limits.append(f"at most {high:g}")
-        raise ValueError(f"{name} must be {' and '.join(limits) or 'a number'}, got {value!r}")
-    return float(value)
+        raise ValueError(f"{name} must be {' and '.join(limits) or 'a number'}, got {shown(value)}")
+    return number
 
 
 def positive_number(name: str, value: float) -> float:
@@ -51,13 +55,14 @@ def check_int(name: str, value: int, low: float = -math.inf, high: float = math.
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
     if not low <= value <= high:
         limits = f"at least {low}" if high == math.inf else f"within [{low}, {high}]"
-        raise ValueError(f"{name} must be {limits}, got {value}")
+        raise ValueError(f"{name} must be {limits}, got {shown(value)}")
     return int(value)
 
 
 def positive_int(name: str, value: int) -> int:
-    """The value as an int. It must be an integer of at least 1."""
-    return check_int(name, value, 1)
+    """The value as an int. It must be an integer of at least 1, and no larger than a count can be."""
+    require(check_int(name, value, 1) < 2**31, f"{name} must be below 2**31, got {shown(value)}")
+    return int(value)
 
 
 def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]:
