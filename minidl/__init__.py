@@ -1,5 +1,8 @@
 """minidl: deep learning from scratch, to read, to step through and to set as exercises."""
 
+import importlib
+from types import ModuleType
+
 from minidl.engine.backward import grad
 from minidl.engine.elementwise import relu_rule
 from minidl.engine.functions import concatenate, maximum, minimum, pad, stack, where
@@ -29,3 +32,17 @@ __all__ = [
     "stack",
     "where",
 ]
+_ROOMS = {
+    "attack", "classroom", "compress", "data", "engine", "explain", "export", "figures", "nn", "train", "transfer",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    """``minidl.data`` after ``import minidl`` alone: a package is imported when it is first asked for."""
+    if name in _ROOMS:
+        return importlib.import_module(f"minidl.{name}")
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

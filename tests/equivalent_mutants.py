@@ -166,12 +166,12 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     },
     "15.2": {
         ZERO: [
-            "return grad * (grad >= 0)",
+            "return np.where(grad >= 0, grad, 0)",
         ],
     },
     "15.3": {
         ZERO: [
-            "return grad * (x > 0) * (grad >= 0)",
+            "return np.where((x > 0) & (grad >= 0), grad, 0)",
         ],
     },
     "17.1": {

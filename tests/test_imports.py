@@ -14,6 +14,7 @@ ORDER = [
     ["data"],
     ["train"],
     ["transfer", "compress", "explain", "attack"],
+    ["export"],
     ["figures"],
     ["classroom"],
     ["lessons"],
@@ -115,3 +116,120 @@ def test_importing_minidl_imports_no_heavy_package():
     script = f"import sys, minidl; print([name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.strip() == "[]"
+
+
+# ---- circles
+
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "minidl").rglob("*.py")
+}
+# (importer, imported) inside a function, which may close a circle, and why it does not harm.
+ALLOWED_CIRCLES: dict[tuple[str, str], str] = {}
+
+
+def modules_imported_by(source: str) -> set[str]:
+    """The modules of minidl that a module imports, at its top or inside its functions."""
+    found = set()
+    for node in running_imports(source):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        else:
+            full = [f"{node.module}.{name.name}" for name in node.names]
+            found |= {name if name in MODULES else node.module for name in full}
+    return found & set(MODULES)
+
+
+def running_imports(source: str):
+    tree = ast.parse(source)
+    skipped = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) and node not in skipped:
+            yield node
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle, the first one again at the end; empty if there is none."""
+    done: set[str] = set()
+
+    def walk(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for target in sorted(imports.get(module, ())):
+            circle = walk(target, [*path, module])
+            if circle:
+                return circle
+        done.add(module)
+        return []
+
+    return next((circle for module in sorted(imports) if (circle := walk(module, []))), [])
+
+
+def test_no_module_of_minidl_imports_itself_in_a_circle():
+    imports = {name: modules_imported_by(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+    for importer, imported in ALLOWED_CIRCLES:
+        assert imported in imports[importer], "an exception that is needed no more"
+        imports[importer].discard(imported)
+    assert circle_in(imports) == []
+
+
+def test_a_circle_is_seen():
+    assert circle_in({"a": {"b", "c"}, "b": {"d"}, "c": set(), "d": {"b"}}) == ["b", "d", "b"]
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert modules_imported_by("def f():\n    from minidl.nn import init") == {"minidl.nn.init"}
+    assert modules_imported_by("from minidl.nn.module import Module") == {"minidl.nn.module"}
+
+
+def test_value_imports_nothing_of_the_package():
+    assert modules_imported_by(MODULES["minidl.engine.value"].read_text(encoding="utf-8")) == set()
+
+
+# ---- names
+
+
+PACKAGES = sorted(path.parent.name for path in (ROOT / "minidl").glob("*/__init__.py"))
+# Modules that still share their name with a function of the package, which hides them.
+HIDDEN = {"attack.fgsm", "data.batches", "explain.gradcam"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_name_of_a_package_hides_a_module_of_the_same_name(package):
+    script = (
+        "import importlib, pkgutil, types\n"
+        f"package = importlib.import_module('minidl.{package}')\n"
+        "names = [module.name for module in pkgutil.iter_modules(package.__path__)]\n"
+        "for name in names: importlib.import_module(f'{package.__name__}.{name}')\n"
+        "print([name for name in names if not isinstance(getattr(package, name), types.ModuleType)])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    hidden = {f"{package}.{name}" for name in ast.literal_eval(run.stdout)}
+    assert hidden <= HIDDEN
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_is_an_attribute_of_minidl_and_brings_nothing_heavy(package):
+    script = (
+        f"import sys, minidl; assert '{package}' in dir(minidl); print(minidl.{package}.__name__, "
+        "*[name for name in ('numba', 'scipy', 'matplotlib') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    name, *loaded = run.stdout.split()
+    assert name == f"minidl.{package}"
+    assert loaded == [] or package == "figures"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import minidl
+
+    with pytest.raises(AttributeError, match="module 'minidl' has no attribute 'vision'"):
+        _ = minidl.vision
+    with pytest.raises(ImportError):
+        exec("from minidl import vision", {})

@@ -6,6 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,27 @@ def wheel(tmp_path_factory):
     pip("wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", folder, source)
     (built,) = folder.glob("*.whl")
     return built
+
+
+def test_a_script_beside_a_clone_in_a_folder_named_minidl_finds_the_package(tmp_path):
+    """Such a folder has no __init__.py, so an import takes it for a namespace unless a path comes first."""
+    pytest.importorskip("setuptools")
+    clone = tmp_path / "beside" / "minidl"
+    shutil.copytree(ROOT / "minidl", clone / "minidl", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    options = "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed"
+    pip("install", *options, "--prefix", tmp_path / "environment", "--editable", clone)
+    (site,) = (tmp_path / "environment").rglob("site-packages")
+    script = clone.parent / "script.py"
+    numpy_folder = str(Path(np.__file__).parents[1])
+    script.write_text(
+        f"import site, sys\nsys.path.append({numpy_folder!r})\nsite.addsitedir({str(site)!r})\n"
+        "import minidl\nprint(minidl.__file__)"
+    )
+    command = [sys.executable, "-S", str(script)]  # -S: without the packages of this environment
+    run = subprocess.run(command, cwd=clone.parent, capture_output=True, text=True, check=True)
+    assert Path(run.stdout.strip()) == clone / "minidl" / "__init__.py"
 
 
 def test_the_wheel_holds_every_module_and_the_data_files(wheel):

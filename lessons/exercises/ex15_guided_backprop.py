@@ -31,7 +31,7 @@ backprop = Exercise(
     hints=(
         "Where the ReLU was on it passed its input on, so the gradient passes; elsewhere it answered 0.",
         "Compare the input x, not the gradient, with 0; at 0 itself nothing passes.",
-        "grad * (x > 0)",
+        "np.where(x > 0, grad, 0) selects. A product with the mask would turn an infinite gradient into NaN.",
     ),
 )
 
@@ -87,7 +87,7 @@ deconv = Exercise(
     hints=(
         "On its way back the gradient goes through a ReLU of its own. What the input was does not matter.",
         "What is negative becomes 0; x is there only because every rule is called so.",
-        "grad * (grad > 0)",
+        "np.where(grad > 0, grad, 0)",
     ),
 )
 
@@ -141,7 +141,7 @@ guided = Exercise(
     hints=(
         "Both conditions at once: the neuron was on, and what comes back speaks for the answer.",
         "A mask for the input and a mask for the gradient, both > 0.",
-        "grad * (x > 0) * (grad > 0)",
+        "np.where((x > 0) & (grad > 0), grad, 0)",
     ),
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.trace import Call, modules
+from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import (
     GELU,

@@ -12,7 +12,7 @@ from minidl.compress.branches import InPlaceConcat
 from minidl.compress.fused import ConvInto
 from minidl.engine.checks import positive_int
 from minidl.engine.tensor import Tensor
-from minidl.engine.trace import Call, modules
+from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import Conv2d, Flatten, Linear
 from minidl.nn.module import Module

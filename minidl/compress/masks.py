@@ -11,7 +11,7 @@ import numpy as np
 from minidl.compress.channels import Channels
 from minidl.engine.checks import check_number
 from minidl.nn.layers import Conv2d, Linear
-from minidl.nn.module import Module, Parameter, join
+from minidl.nn.module import Module, Parameter, dotted
 
 Masks = dict[str, np.ndarray]
 
@@ -136,7 +136,7 @@ def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) ->
         for name in ("weight", "bias"):
             if (parameter := getattr(module, name)) is not None:
                 rows = keep.reshape(-1, *[1] * (parameter.ndim - 1))
-                masks[join(path, name)] = np.broadcast_to(rows, parameter.shape)
+                masks[dotted(path, name)] = np.broadcast_to(rows, parameter.shape)
     return masks
 
 
@@ -152,10 +152,10 @@ def zero_masks(model: Module) -> Masks:
         weight, bias = (vars(module).get(name) for name in ("weight", "bias"))
         if not isinstance(weight, Parameter) or not weight.data.any():
             continue
-        masks[join(path, "weight")] = weight.data != 0
+        masks[dotted(path, "weight")] = weight.data != 0
         if isinstance(bias, Parameter):
             alive = weight.data.reshape(len(bias.data), -1).any(axis=1)
-            masks[join(path, "bias")] = alive | (bias.data != 0)
+            masks[dotted(path, "bias")] = alive | (bias.data != 0)
     return {path: mask for path, mask in masks.items() if not mask.all()}
 
 
@@ -236,7 +236,7 @@ def checked_parameters(model: Module) -> dict[str, Parameter]:
 def prunable_weights(model: Module) -> dict[str, Parameter]:
     """The weights of all Conv2d and Linear by their paths, shared ones once."""
     parameters = checked_parameters(model)
-    owners = [join(p, "weight") for p, m in model.named_modules() if isinstance(m, Conv2d | Linear)]
+    owners = [dotted(p, "weight") for p, m in model.named_modules() if isinstance(m, Conv2d | Linear)]
     found = {path: parameters[path] for path in owners if path in parameters}
     if not found:
         raise ValueError("the model has no Conv2d and no Linear: there are no weights to prune")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidl.engine.checks import number_array, require
 from minidl.engine.value import Value
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def grad(
     """
     wanted = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
     for tensor in (output, *wanted):
-        if not isinstance(tensor, Value):
-            raise TypeError(f"grad takes Tensors, got {type(tensor).__name__}")
+        require(isinstance(tensor, Value), f"grad takes Tensors, got {type(tensor).__name__}", TypeError)
     order = topological_order(output, differentiable_parents)
     between = set(wanted)
     for tensor in reversed(order):
@@ -96,7 +96,7 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
                 "or reduce the tensor to a single number first, with .sum() or .mean()"
             )
         return np.ones_like(output.data)
-    grad_output = np.asarray(grad_output)
+    grad_output = number_array("grad", grad_output)
     if grad_output.shape != output.shape:
         raise ValueError(f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
     return grad_output.astype(output.dtype)

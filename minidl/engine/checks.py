@@ -28,14 +28,18 @@ def check_number(
     """The value as a float. It must lie within [low, high] and be finite, unless ``finite`` is False."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
-    if not low <= value <= high or (finite and not math.isfinite(value)):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.copysign(math.inf, value)
+    if not low <= number <= high or (finite and not math.isfinite(number)):
         limits = ["finite"] if finite else []
-        if high < math.inf:
-            limits.append(f"within [{low:g}, {high:g}]")
-        elif low > -math.inf:
-            limits.append(f"at least {low:g}")
-        raise ValueError(f"{name} must be {' and '.join(limits) or 'a number'}, got {value!r}")
-    return float(value)
+        if low > -math.inf:
+            limits.append(f"at least {low:g}" if high == math.inf else f"within [{low:g}, {high:g}]")
+        elif high < math.inf:
+            limits.append(f"at most {high:g}")
+        raise ValueError(f"{name} must be {' and '.join(limits) or 'a number'}, got {shown(value)}")
+    return number
 
 
 def positive_number(name: str, value: float) -> float:
@@ -51,13 +55,24 @@ def check_int(name: str, value: int, low: float = -math.inf, high: float = math.
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
     if not low <= value <= high:
         limits = f"at least {low}" if high == math.inf else f"within [{low}, {high}]"
-        raise ValueError(f"{name} must be {limits}, got {value}")
+        raise ValueError(f"{name} must be {limits}, got {shown(value)}")
     return int(value)
 
 
 def positive_int(name: str, value: int) -> int:
-    """The value as an int. It must be an integer of at least 1."""
-    return check_int(name, value, 1)
+    """The value as an int. It must be an integer of at least 1, and no larger than a count can be."""
+    require(check_int(name, value, 1) < 2**31, f"{name} must be below 2**31, got {shown(value)}")
+    return int(value)
+
+
+def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]:
+    """(height, width) from a pair of integers of at least ``low``, or from one integer for both."""
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in pair):
+        raise TypeError(f"{name} must be an integer or a pair of integers, got {shown(value)}")
+    if min(pair) < low:
+        raise ValueError(f"{name} must be at least {low}, got {shown(value)}")
+    return int(pair[0]), int(pair[1])
 
 
 def check_flag(name: str, value: bool) -> bool:
@@ -144,14 +159,14 @@ def check_floats(name: str, value: Any, *shape: int | str | None, **limits: Any)
 
 
 def check_labels(
-    name: str, labels: Any, count: int | None = None, num_classes: int | None = None
+    name: str, labels: Any, count: int | None = None, num_classes: int | None = None, *, empty: bool = False
 ) -> np.ndarray:
     """The labels as int64 (N,), of which there must be ``count``, each in 0 ... num_classes - 1."""
-    array = check_array(name, labels, "N" if count is None else count, kind="integer")
+    array = check_array(name, labels, "N" if count is None else count, kind="integer", empty=empty)
     limit = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
-    if array.min() < 0 or array.max() > limit:
-        wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"{name} must be in 0 ... {limit}, got {wrong}")
+    wrong = np.flatnonzero((array < 0) | (array > limit))
+    if wrong.size:
+        raise ValueError(f"{name} must be in 0 ... {limit}, got {array[wrong[0]]} at index {wrong[0]}")
     return array.astype(np.int64, copy=False)
 
 
@@ -161,6 +176,11 @@ def check_images(name: str, images: Any, low: float = -math.inf, high: float = m
     if array.ndim < 2:
         raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
+
+
+def check_sequence(name: str, value: Sequence) -> Sequence:
+    """The value, which must be a tuple or a list."""
+    return check_instance(name, value, (tuple, list))
 
 
 def check_pair(name: str, value: Sequence, of: str = "two values") -> tuple:

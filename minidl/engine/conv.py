@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-
 import numpy as np
 
 from minidl.engine import jit, kernels
+from minidl.engine.checks import int_pair
 from minidl.engine.op import Op
 
 IntOrPair = int | tuple[int, int]
@@ -14,14 +13,7 @@ IntOrPair = int | tuple[int, int]
 
 def pair(name: str, value: IntOrPair, least: int) -> tuple[int, int]:
     """(height, width) from a pair or from one number for both; ValueError where one is below ``least``."""
-    numbers = value if isinstance(value, tuple | list) else (value, value)
-    try:
-        height, width = (operator.index(number) for number in numbers)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an integer or a pair of integers, got {value!r}") from None
-    if min(height, width) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
-    return height, width
+    return int_pair(name, value, least)
 
 
 def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:

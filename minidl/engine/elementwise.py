@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import numpy as np
 
 from minidl.engine import jit, kernels
-from minidl.engine.checks import check_number
+from minidl.engine.checks import check_array, check_function, check_number, require
 from minidl.engine.op import Op, unbroadcast
 
 
@@ -80,12 +81,14 @@ class Pow(Op):
         a, b = self.a, self.b
         grad_a = grad_b = None
         if self.needs[0]:
-            slope = np.where(b == 0, 0, b * a ** np.where(b == 0, 1, b - 1))
-            grad_a = unbroadcast(grad * slope, a.shape)
+            with np.errstate(invalid="ignore"):  # an infinite gradient times 0, which is not selected
+                grad_a = where_kept(b != 0, grad * (b * a ** np.where(b == 0, 1, b - 1)))
+            grad_a = unbroadcast(grad_a, a.shape)
         if self.needs[1]:
-            with np.errstate(divide="ignore"):  # ln 0 = -inf is right where b < 0
-                log_a = np.log(np.where((a == 0) & (b >= 0), 1, a))
-            grad_b = unbroadcast(grad * self.y * log_a, b.shape)
+            has_slope = (a != 0) | (b < 0)
+            with np.errstate(divide="ignore", invalid="ignore"):  # ln 0 = -inf is right where b < 0
+                grad_b = where_kept(has_slope, grad * self.y * np.log(np.where(has_slope, a, 1)))
+            grad_b = unbroadcast(grad_b, b.shape)
         return grad_a, grad_b
 
 
@@ -168,11 +171,22 @@ class Sigmoid(Op):
 
 def backprop_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The derivative of ReLU: the gradient passes where the input was positive (and not at 0)."""
-    return grad * (x > 0)
+    return np.where(x > 0, grad, 0)
 
 
 ReluRule = Callable[[np.ndarray, np.ndarray], np.ndarray]
-_rule: ContextVar[ReluRule] = ContextVar("relu_rule", default=backprop_rule)
+
+
+@dataclass
+class _Block:
+    """A ``relu_rule`` block: its rule, and whether a ReLU ran forward in it."""
+
+    rule: ReluRule
+    ran_forward: bool = False
+
+
+_no_block = _Block(backprop_rule, ran_forward=True)
+_block: ContextVar[_Block] = ContextVar("relu_rule", default=_no_block)
 
 
 @contextmanager
@@ -180,20 +194,31 @@ def relu_rule(rule: ReluRule) -> Iterator[None]:
     """Within the block every ReLU that runs forward will run backward by ``rule(grad, x)``.
 
     ``grad`` is the incoming gradient and ``x`` the ReLU's input. Deconvnet and guided backpropagation are
-    such rules; the model itself is not touched. Graphs built before or after the block keep their own rule.
+    such rules; the model itself is not touched. Graphs built before or after the block keep their own rule,
+    and a block in which a ReLU runs backward but none ran forward raises ValueError.
     """
-    if not callable(rule):
-        raise TypeError(f"relu_rule takes a function rule(grad, x), got {rule!r}")
-    token = _rule.set(rule)
+    token = _block.set(_Block(check_function("rule", rule, "(grad, x)")))
     try:
         yield
     finally:
-        _rule.reset(token)
+        _block.reset(token)
 
 
 def rule_in_force() -> ReluRule:
-    """The rule of the innermost ``relu_rule`` block, or ``backprop_rule``."""
-    return _rule.get()
+    """The rule of the innermost ``relu_rule`` block, or ``backprop_rule``, for a ReLU that runs forward."""
+    block = _block.get()
+    block.ran_forward = True
+    return block.rule
+
+
+def refuse_late_block(rule: ReluRule) -> None:
+    """Raise in a block that holds backward alone: a ReLU runs back by ``rule``, which it has from outside."""
+    block = _block.get()
+    if not block.ran_forward and block.rule is not rule:
+        raise ValueError(
+            "no ReLU ran forward inside this relu_rule block, so its rule would do nothing: "
+            "run the forward pass inside the block as well"
+        )
 
 
 class ReLU(Op):
@@ -206,11 +231,10 @@ class ReLU(Op):
         return np.maximum(x, 0)
 
     def backward(self, grad):
-        if self.rule is not backprop_rule:
-            return self.rule(grad, self.x)
-        if jit.pays_to_compile(grad):
+        refuse_late_block(self.rule)
+        if self.rule is backprop_rule and jit.pays_to_compile(grad):
             return jit.elementwise(kernels.relu_backward, grad, self.x)
-        return where_kept(self.x > 0, grad)  # backprop_rule, also for an infinite gradient
+        return self.rule(grad, self.x)
 
 
 class LeakyReLU(Op):
@@ -221,10 +245,11 @@ class LeakyReLU(Op):
 
     def forward(self, x):
         self.slope = np.where(x > 0, 1, self.negative_slope).astype(x.dtype)
-        return x * self.slope
+        return x * self.slope if self.negative_slope else np.maximum(x, 0)
 
     def backward(self, grad):
-        return grad * self.slope
+        with np.errstate(invalid="ignore"):  # an infinite gradient times 0, which is not selected
+            return where_kept(self.slope != 0, grad * self.slope)
 
 
 class GELU(Op):
@@ -276,7 +301,7 @@ class Where(Op):
     """y = a where condition, otherwise b"""
 
     def __init__(self, condition: np.ndarray) -> None:
-        self.condition = condition
+        self.condition = check_array("condition", condition, kind="bool", empty=True)
 
     def forward(self, a, b):
         self.a_shape, self.b_shape = a.shape, b.shape
@@ -294,8 +319,7 @@ class Clip(Op):
     def __init__(self, low: float | None, high: float | None) -> None:
         self.low = check_number("low", -np.inf if low is None else low, finite=False)
         self.high = check_number("high", np.inf if high is None else high, finite=False)
-        if self.low > self.high:
-            raise ValueError(f"clip needs low <= high, got {low!r} and {high!r}")
+        require(self.low <= self.high, f"clip needs low <= high, got {low!r} and {high!r}")
 
     def forward(self, x):
         low, high = x.dtype.type(self.low), x.dtype.type(self.high)

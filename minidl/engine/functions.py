@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from minidl.engine.checks import check_sequence
 from minidl.engine.elementwise import Maximum, Minimum, Where
 from minidl.engine.shape import Concatenate, Pad, Stack
 from minidl.engine.tensor import Tensor, apply
@@ -24,20 +23,17 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where the condition (bool, not differentiated) holds, otherwise b."""
-    condition = np.asarray(condition)
-    if condition.dtype != np.bool_:
-        raise TypeError(f"condition must be bool, got {condition.dtype}: write it as a comparison")
     return apply(Where(condition), a, b)
 
 
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors one after another along an axis that they have."""
-    return apply(Concatenate(axis), *tensors)
+    return apply(Concatenate(axis), *check_sequence("tensors", tensors))
 
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors, all of one shape, laid along a new axis."""
-    return apply(Stack(axis), *tensors)
+    return apply(Stack(axis), *check_sequence("tensors", tensors))
 
 
 def pad(x: Any, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.engine.checks import check_function, check_instance, positive_number, require
 from minidl.engine.tensor import Tensor
 
 
@@ -34,18 +35,17 @@ def gradcheck(
 
     Returns the largest |expected - got| / max(|expected|, |got|, 1). Raises GradcheckError that says where.
     """
-    name = getattr(function, "__name__", type(function).__name__)
+    name = getattr(check_function("function", function), "__name__", type(function).__name__)
+    positive_number("eps", eps)
     plain = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]
     checked = [i for i, x in enumerate(plain) if x.dtype.kind == "f"]
-    if not checked:
-        raise ValueError("gradcheck needs at least one floating input")
+    require(len(checked) > 0, "gradcheck needs at least one floating input")
     for i in checked:
         plain[i] = plain[i].astype(np.float64)
 
     leaves = [Tensor(x.copy(), requires_grad=i in checked) for i, x in enumerate(plain)]
     output = function(*leaves)
-    if not isinstance(output, Tensor):
-        raise TypeError(f"{name} must return a Tensor, got {type(output).__name__}")
+    check_instance(f"what {name} returns", output, Tensor)
     if not np.isfinite(output.data).all():
         raise GradcheckError(f"{name} is not finite at these inputs")
     weights = np.random.default_rng(0).uniform(0.5, 1.5, output.shape)
@@ -58,7 +58,7 @@ def gradcheck(
         raise GradcheckError(
             f"{name} gives another value on the same inputs: fix its seed inside the function"
         )
-    _check_backward(name, output, weights)
+    _run_backward(name, output, weights)
     for i, leaf in enumerate(leaves):
         if not np.array_equal(leaf.data, plain[i]):
             raise GradcheckError(f"{name} changed its input {i} in place")
@@ -76,7 +76,7 @@ def gradcheck(
                     f"got {got:.8g} from backward: a relative error of {relative:.2g}"
                 )
             worst = max(worst, difference / max(size, 1.0))
-    _check_float32(name, function, plain, checked)
+    _run_in_float32(name, function, plain, checked)
     return worst
 
 
@@ -91,7 +91,7 @@ def _central_difference(weighted, plain, i, index, eps) -> float:
     return float((values[0] - values[1]) / ((x + h) - (x - h)))
 
 
-def _check_backward(name, output, weights) -> None:
+def _run_backward(name, output, weights) -> None:
     """Run backward, if the function left a graph, and see that its last Op leaves the gradient alone."""
     if output.requires_grad:
         output.backward(weights)
@@ -104,7 +104,7 @@ def _check_backward(name, output, weights) -> None:
             )
 
 
-def _check_float32(name, function, plain, checked) -> None:
+def _run_in_float32(name, function, plain, checked) -> None:
     leaves = [
         Tensor(x.astype(np.float32) if i in checked else x, requires_grad=i in checked)
         for i, x in enumerate(plain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.engine.checks import require
 from minidl.engine.jit import matmul
 from minidl.engine.op import Op, unbroadcast
 
@@ -42,10 +43,9 @@ class Linear(Op):
     """y = x @ W.T + b.  Shapes (..., in), (out, in), (out,) give (..., out)."""
 
     def forward(self, x, weight, *bias):
-        if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
-            raise ValueError(f"expected x (..., in) and weight (out, in), got {x.shape} and {weight.shape}")
-        if bias and bias[0].shape != weight.shape[:1]:
-            raise ValueError(f"expected bias ({weight.shape[0]},), got {bias[0].shape}")
+        fits = x.ndim > 0 and weight.ndim == 2 and x.shape[-1] == weight.shape[1]
+        require(fits, "expected x (..., in) and weight (out, in)")
+        require(not bias or bias[0].shape == weight.shape[:1], f"expected bias ({len(weight)},)")
         self.x, self.weight, self.has_bias = x, weight, bool(bias)
         y = matmul(x, weight.T)
         if bias:

@@ -1,12 +1,15 @@
-"""Cross-entropy: the loss of classification, from logits."""
+"""Cross-entropy: the loss of classification, from logits of several classes or of one."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_number
+from minidl.engine import checks
+from minidl.engine.checks import check_array, check_choice, check_number, number_array, require
 from minidl.engine.op import Op
 from minidl.engine.reduce import check_temperature, stable_log_softmax
+
+REDUCTIONS = ("mean", "sum", "none")
 
 
 def one_hot(labels: np.ndarray, num_classes: int, dtype: np.dtype = np.float32) -> np.ndarray:
@@ -20,18 +23,7 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: np.dtype = np.float32) 
 def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """The labels as an integer array (N,), all within 0 ... num_classes-1; otherwise an error that names
     one."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, got {labels.dtype} of shape {labels.shape}")
-    if labels.ndim != 1:
-        raise ValueError(f"labels must have shape (N,), got {labels.shape}")
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if wrong.size:
-        raise ValueError(
-            f"labels must be in 0 ... {num_classes - 1} for {num_classes} classes, "
-            f"got {labels[wrong[0]]} at index {wrong[0]}"
-        )
-    return labels
+    return checks.check_labels("labels", labels, None, num_classes, empty=True)
 
 
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
@@ -69,9 +61,8 @@ class CrossEntropy(Op):
         label_smoothing: float = 0.0,
         temperature: float = 1.0,
     ) -> None:
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-        self.labels, self.weight, self.reduction = np.asarray(labels), weight, reduction
+        self.labels, self.weight = number_array("labels", labels), weight
+        self.reduction = check_choice("reduction", reduction, REDUCTIONS)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
         self.temperature = check_temperature(temperature)
 
@@ -89,8 +80,7 @@ class CrossEntropy(Op):
         by_weight = self.weight is not None and self.labels.ndim == 1
         mean_over = (target @ w).sum() if by_weight else len(z)
         self.M = z.dtype.type(1 if self.reduction == "sum" else mean_over)
-        if self.M == 0:
-            raise ValueError("the class weights of all labels in the batch are 0: their mean is undefined")
+        require(self.M != 0, "weight is 0 for all labels of the batch: the mean is undefined")
         return losses.sum() / self.M
 
     def backward(self, grad):
@@ -98,32 +88,57 @@ class CrossEntropy(Op):
         return rows * cross_entropy_gradient(self.p, self.wt, self.temperature) / self.M
 
     def target_rows(self, z: np.ndarray) -> np.ndarray:
-        if z.ndim != 2 or 0 in z.shape:
-            raise ValueError(f"logits must have shape (N, K) with N, K >= 1, got {z.shape}")
+        check_array("logits", z, "N", "K", finite=False)
         if self.labels.ndim == 2:
-            return self.check_probabilities(z)
-        if self.labels.shape != z.shape[:1]:
-            raise ValueError(
-                f"logits {z.shape} need labels {z.shape[:1]} or rows {z.shape}, got {self.labels.shape}"
-            )
+            rows = check_array("labels, as rows of probabilities,", self.labels, *z.shape, low=0)
+            require(np.allclose(rows.sum(axis=1), 1, atol=1e-3), "labels must be rows of sum 1, or classes")
+            return rows.astype(z.dtype)
+        require(
+            self.labels.shape == z.shape[:1],
+            f"labels must be {z.shape[:1]} classes or rows {z.shape}, got shape {self.labels.shape}",
+        )
         return one_hot(self.labels, z.shape[1], z.dtype)
-
-    def check_probabilities(self, z: np.ndarray) -> np.ndarray:
-        rows = self.labels
-        if rows.shape != z.shape:
-            raise ValueError(f"label rows {rows.shape} do not match the logits {z.shape}")
-        if (
-            rows.dtype.kind not in "fiu"
-            or not np.all(rows >= 0)
-            or not np.allclose(rows.sum(axis=1), 1, atol=1e-3)
-        ):
-            raise ValueError("label rows must be probabilities: not negative, each row with sum 1")
-        return rows.astype(z.dtype)
 
     def class_weights(self, z: np.ndarray) -> np.ndarray:
         if self.weight is None:
             return np.ones(z.shape[1], z.dtype)
-        weight = np.asarray(self.weight, z.dtype)
-        if weight.shape != z.shape[1:] or not np.all(np.isfinite(weight) & (weight >= 0)):
-            raise ValueError(f"weight must be {z.shape[1]} finite numbers >= 0, got shape {weight.shape}")
-        return weight
+        return check_array("weight", self.weight, z.shape[1], low=0).astype(z.dtype)
+
+
+class BinaryCrossEntropy(Op):
+    """loss = -w (pos_weight t log p + (1 - t) log (1 - p)) with p = 1 / (1 + e^-z), mean or sum over all
+
+    No logarithm is taken of a rounded p: with softplus(-z) = log(1 + e^-z) = max(-z, 0) + log(1 + e^-|z|)
+
+        loss = w ((1 - t) z + (1 + (pos_weight - 1) t) softplus(-z))
+        dloss/dz = w ((1 - t) - (1 + (pos_weight - 1) t) (1 - p))
+    """
+
+    def __init__(
+        self,
+        target: np.ndarray,
+        weight: np.ndarray | None = None,
+        reduction: str = "mean",
+        pos_weight: np.ndarray | None = None,
+    ) -> None:
+        self.target = check_array("target", target, low=0, high=1)
+        self.weight = check_array("weight", 1.0 if weight is None else weight)
+        self.pos_weight = check_array("pos_weight", 1.0 if pos_weight is None else pos_weight, low=0)
+        self.reduction = check_choice("reduction", reduction, REDUCTIONS)
+
+    def forward(self, z):
+        require(
+            self.target.shape == z.shape, f"logits {z.shape} and target {self.target.shape} differ in shape"
+        )
+        t, self.weight = self.target.astype(z.dtype), self.weight.astype(z.dtype)
+        self.off, self.on = 1 - t, 1 + (self.pos_weight.astype(z.dtype) - 1) * t
+        decay = np.exp(-np.abs(z))  # in (0, 1], so nothing overflows
+        self.not_p = np.where(z >= 0, decay, 1) / (1 + decay)  # 1 - p
+        softplus = np.maximum(-z, 0) + np.log1p(decay)
+        losses = self.weight * (self.off * z + self.on * softplus)
+        require(losses.shape == z.shape, "weight and pos_weight must fit the logits' shape")
+        self.M = z.dtype.type(z.size if self.reduction == "mean" else 1)
+        return losses if self.reduction == "none" else losses.sum() / self.M
+
+    def backward(self, grad):
+        return grad * self.weight * (self.off - self.on * self.not_p) / self.M

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.engine.checks import require
 from minidl.engine.op import Op
 
 
@@ -26,18 +27,13 @@ class BatchNorm(Op):
         self.uses_batch = mean is None
 
     def forward(self, x, gamma, beta):
-        if x.ndim < 2 or gamma.shape != x.shape[1:2] or beta.shape != x.shape[1:2]:
-            raise ValueError(
-                f"expected x (N, C, ...), gamma (C,), beta (C,), got {x.shape}, {gamma.shape}, {beta.shape}"
-            )
+        fits = x.ndim >= 2 and gamma.shape == beta.shape == x.shape[1:2]
+        require(fits, "expected x (N, C, ...), gamma (C,) and beta (C,)")
         self.axes = (0, *range(2, x.ndim))  # all but the channels
         self.per_channel = (1, -1) + (1,) * (x.ndim - 2)  # a channel's number laid beside x
         self.n = x.size // x.shape[1] if x.size else 0
         if self.uses_batch:
-            if self.n <= 1:
-                raise ValueError(
-                    f"batch statistics need more than 1 value per channel, got x of shape {x.shape}"
-                )
+            require(self.n > 1, "batch statistics need more than 1 value per channel")
             self.mean = x.mean(axis=self.axes)
             centred = x - self.mean.reshape(self.per_channel)
             self.var = (centred**2).mean(axis=self.axes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.engine.checks import check_int
+
 _default = np.random.default_rng(0)
 
 
@@ -12,7 +14,7 @@ def manual_seed(seed: int) -> np.random.Generator:
 
     It stays the same object, so that what holds on to it, such as a Dropout layer, starts anew as well.
     """
-    _default.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+    _default.bit_generator.state = np.random.default_rng(check_int("seed", seed, 0)).bit_generator.state
     return _default
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_int, check_number
+from minidl.engine.checks import check_flag, check_int, positive_number, require
 from minidl.engine.elementwise import where_kept
 from minidl.engine.op import Op
 
@@ -16,15 +16,11 @@ def normalize_axis(axis: Axis, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple | list) else (axis,)
-    for i in axes:
-        if not isinstance(i, int | np.integer):
-            raise TypeError(f"axis must be an int, a tuple of ints or None, got {axis!r}")
-        if not -ndim <= i < ndim:
-            raise ValueError(f"axis {i} is out of range for an array of {ndim} dimensions")
-    normal = tuple(sorted(int(i) % ndim for i in axes))
-    if len(set(normal)) < len(normal):
-        raise ValueError(f"axis {axis} names an axis twice")
-    return normal
+    normal = sorted(
+        {check_int(f"axis of an array of {ndim} dimensions", i, -ndim, ndim - 1) % ndim for i in axes}
+    )
+    require(len(normal) == len(axes), f"axis {axis} names an axis twice")
+    return tuple(normal)
 
 
 class Reduction(Op):
@@ -33,13 +29,12 @@ class Reduction(Op):
     needs_elements = True  # a mean, a variance or an extremum of nothing has no value
 
     def __init__(self, axis: Axis = None, keepdims: bool = False) -> None:
-        self.axis, self.keepdims = axis, keepdims
+        self.axis, self.keepdims = axis, check_flag("keepdims", keepdims)
 
     def setup(self, x: np.ndarray) -> None:
         self.axes = normalize_axis(self.axis, x.ndim)
         self.count = int(np.prod([x.shape[i] for i in self.axes]))
-        if self.needs_elements and self.count == 0:
-            raise ValueError(f"nothing to reduce over axes {self.axes} of an array of shape {x.shape}")
+        require(self.count > 0 or not self.needs_elements, f"nothing to reduce over axes {self.axes}")
 
     def beside(self, reduced: np.ndarray) -> np.ndarray:
         """Give a reduced array its axes of length 1 back, so that it broadcasts against the input."""
@@ -81,10 +76,9 @@ class Var(Reduction):
 
     def forward(self, x):
         self.setup(x)
-        if self.count <= self.ddof:
-            raise ValueError(
-                f"var with ddof={self.ddof} needs more than {self.ddof} values, got {self.count}"
-            )
+        require(
+            self.count > self.ddof, f"ddof must be below the number of values {self.count}, got {self.ddof}"
+        )
         self.centred = x - x.mean(axis=self.axes, keepdims=True)
         self.n = x.dtype.type(self.count - self.ddof)
         return (self.centred**2).sum(axis=self.axes, keepdims=self.keepdims) / self.n
@@ -156,8 +150,10 @@ def floats(z: np.ndarray) -> np.ndarray:
 
 def check_temperature(temperature: float) -> float:
     """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
-    if not np.finfo(np.float32).tiny <= check_number("temperature", temperature, finite=False) < np.inf:
-        raise ValueError(f"temperature must be a finite number > 0, got {temperature!r}")
+    require(
+        positive_number("temperature", temperature) >= np.finfo(np.float32).tiny,
+        f"temperature must be above 0 also in float32, got {temperature!r}",
+    )
     return float(temperature)
 
 

@@ -6,9 +6,16 @@ from types import EllipsisType
 
 import numpy as np
 
-from minidl.engine.checks import check_int, check_number
+from minidl.engine.checks import check_int, check_number, check_pair, check_sequence, require
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import normalize_axis
+
+
+def one_tuple(arguments: tuple) -> tuple:
+    """(2, 3) from f(2, 3) as well as from f((2, 3))."""
+    return (
+        tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
+    )
 
 
 class Move(Op):
@@ -41,8 +48,8 @@ class Transpose(Move):
 
     def forward(self, x):
         axes = range(x.ndim)[::-1] if self.axes is None else self.axes
-        if len(normalize_axis(tuple(axes), x.ndim)) != x.ndim:
-            raise ValueError(f"transpose needs all {x.ndim} axes, got {self.axes}")
+        is_whole = len(normalize_axis(tuple(axes), x.ndim)) == x.ndim
+        require(is_whole, f"transpose needs all {x.ndim} axes, got {self.axes}")
         self.axes = tuple(i % x.ndim for i in axes)
         return x.transpose(self.axes)
 
@@ -61,8 +68,7 @@ class Squeeze(Move):
         if self.axis is None:
             return x.squeeze()
         axes = normalize_axis(self.axis, x.ndim)
-        if any(x.shape[i] != 1 for i in axes):
-            raise ValueError(f"squeeze needs axes of length 1, got axis {self.axis} of shape {x.shape}")
+        require(all(x.shape[i] == 1 for i in axes), f"squeeze needs axes of length 1, got axis {self.axis}")
         return x.squeeze(axes)
 
     def backward(self, grad):
@@ -73,7 +79,8 @@ class ExpandDims(Move):
     """y is x with new axes of length 1 at the named places of the result"""
 
     def __init__(self, axis: int | tuple[int, ...]) -> None:
-        self.axis = axis
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        self.axis = tuple(check_int("axis", i) for i in axes)
 
     def forward(self, x):
         self.x_shape = x.shape
@@ -125,12 +132,10 @@ class Concatenate(Op):
     """y is the inputs one after another along an axis that exists"""
 
     def __init__(self, axis: int = 0) -> None:
-        self.axis = axis
+        self.axis = check_int("axis", axis)
 
     def forward(self, *arrays):
         axis = self.axis
-        if not isinstance(axis, int | np.integer):
-            raise TypeError(f"axis must be an int, got {axis!r}")
         self.ends = np.cumsum([a.shape[axis] if -a.ndim <= axis < a.ndim else 0 for a in arrays])
         return np.concatenate(arrays, axis)
 
@@ -142,11 +147,9 @@ class Stack(Op):
     """y is the inputs, all of one shape, laid along a new axis"""
 
     def __init__(self, axis: int = 0) -> None:
-        self.axis = axis
+        self.axis = check_int("axis", axis)
 
     def forward(self, *arrays):
-        if not isinstance(self.axis, int | np.integer):
-            raise TypeError(f"axis must be an int, got {self.axis!r}")
         return np.stack(arrays, self.axis)
 
     def backward(self, grad):
@@ -157,14 +160,17 @@ class Pad(Op):
     """y is x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i"""
 
     def __init__(self, pad_width: tuple[tuple[int, int], ...], value: float = 0.0) -> None:
-        self.pad_width, self.value = pad_width, check_number("value", value, finite=False)
+        rows = pad_width.tolist() if isinstance(pad_width, np.ndarray) else pad_width
+        pairs = [
+            check_pair("each of pad_width", p, "(before, after)") for p in check_sequence("pad_width", rows)
+        ]
+        self.pad_width = [tuple(check_int("each number of pad_width", n, 0) for n in pair) for pair in pairs]
+        self.value = check_number("value", value, finite=False)
 
     def forward(self, x):
-        widths = np.array(self.pad_width)
-        if widths.dtype.kind != "i" or widths.shape != (x.ndim, 2) or widths.min(initial=0) < 0:
-            raise ValueError(f"pad_width needs {x.ndim} pairs (before, after) >= 0, got {self.pad_width!r}")
-        self.inside = tuple(slice(b, b + n) for (b, _), n in zip(widths, x.shape, strict=True))
-        return np.pad(x, widths, constant_values=x.dtype.type(self.value))
+        require(len(self.pad_width) == x.ndim, f"pad_width needs {x.ndim} pairs, got {len(self.pad_width)}")
+        self.inside = tuple(slice(b, b + n) for (b, _), n in zip(self.pad_width, x.shape, strict=True))
+        return np.pad(x, self.pad_width, constant_values=x.dtype.type(self.value))
 
     def backward(self, grad):
         return grad[self.inside]

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.engine import backward as backward_pass
 from minidl.engine.backward import anomaly_check
+from minidl.engine.checks import check_flag, check_int, require
 from minidl.engine.elementwise import (
     GELU,
     Abs,
@@ -29,6 +30,7 @@ from minidl.engine.elementwise import (
     Sub,
     Tanh,
 )
+from minidl.engine.holding import array_of
 from minidl.engine.linalg import MatMul
 from minidl.engine.op import Op
 from minidl.engine.reduce import LogSoftmax, LogSumExp, Max, Mean, Min, Softmax, Sum, Var
@@ -39,6 +41,7 @@ from minidl.engine.shape import (
     Reshape,
     Squeeze,
     Transpose,
+    one_tuple,
 )
 from minidl.engine.value import Value
 
@@ -76,16 +79,17 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         if not isinstance(x, Tensor):
             x = Tensor(x, dtype=dtype)
         parents.append(x)
-        arrays.append(x._data if dtype is None or x._data.dtype == dtype else x._data.astype(dtype))
+        arrays.append(x._data if dtype is None or x._data.dtype == dtype else array_of(x._data, dtype))
         needs.append(records_graph and x.requires_grad)
         versions.append(x.version)
 
     op.needs = tuple(needs)
     try:
         y = np.asarray(op.forward(*arrays))
-    except ValueError as error:  # NumPy's own words name neither the operation nor its inputs
-        shapes = " and ".join(str(array.shape) for array in arrays)
-        raise ValueError(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
+    except (ValueError, TypeError, IndexError) as error:  # NumPy's words name neither operation nor inputs
+        shapes = " and ".join(str(array.shape) for array in arrays) or "none"
+        kind = next(k for k in (ValueError, TypeError, IndexError) if isinstance(error, k))
+        raise kind(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
     if dtype is not None and y.dtype != dtype:
         if y.ndim > 0:
             raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
@@ -116,6 +120,7 @@ class Tensor(Value):
     parents: tuple[Tensor, ...] = ()
     parent_versions: Sequence[int] = ()
     version = 0
+    mask: np.ndarray | None = None  # bools; False where a change in place or an optimizer's step leaves 0
     retains_grad = False
     name: str | None = None
 
@@ -126,29 +131,19 @@ class Tensor(Value):
             raise TypeError("data is a Tensor already: use it as it is, or data.detach() to leave its graph")
         if isinstance(data, list | tuple) and any(isinstance(x, Tensor) for x in data):
             raise TypeError("Tensors in a list would leave the graph: use minidl.stack or concatenate")
-        array = np.asarray(data)
-        if dtype is None:
-            from_python = not isinstance(data, np.ndarray | np.generic) and array.dtype.kind != "b"
-            wide = array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64)
-            dtype = np.float32 if from_python or wide else array.dtype
-        dtype = np.dtype(dtype)
-        fits = dtype.kind in "iub" or dtype in (np.float32, np.float64)
-        if not fits or array.dtype.kind not in "fiub":
-            raise TypeError(f"a Tensor holds float32/64, integers or bools, not {array.dtype} as {dtype}")
-        if dtype.kind in "iu" and array.dtype != dtype:
-            _check_range(array, dtype)
-        self._data = array.astype(dtype, copy=False)
+        self._data = array_of(data, dtype)
         self.name = name
-        if requires_grad:
+        if check_flag("requires_grad", requires_grad):
             self.requires_grad_()
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for this leaf's gradient, or no longer."""
-        if requires_grad and self._data.dtype.kind != "f":
+        wanted = check_flag("requires_grad", requires_grad)
+        if wanted and self._data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
-        if self.op is not None and not requires_grad:
+        if self.op is not None and not wanted:
             raise ValueError("a computed tensor requires what its inputs require: use t.detach() instead")
-        self.requires_grad = requires_grad
+        self.requires_grad = wanted
         return self
 
     @property
@@ -157,9 +152,8 @@ class Tensor(Value):
 
     @data.setter
     def data(self, value: np.ndarray) -> None:
-        value = np.asarray(value, self.dtype)
-        if value.shape != self.shape:
-            raise ValueError(f"data has shape {self.shape} and must keep it, got {value.shape}")
+        value = array_of(value, self.dtype)
+        require(value.shape == self.shape, f"data has shape {self.shape} and must keep it, got {value.shape}")
         self._data = value
         self.version += 1
 
@@ -224,6 +218,44 @@ class Tensor(Value):
 
     def __rmatmul__(self, other: Any) -> Tensor:
         return apply(MatMul(), other, self)
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place(Add(), other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place(Sub(), other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place(Mul(), other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place(Div(), other)
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return self._in_place(Pow(), other)
+
+    def _in_place(self, op: Op, other: Any) -> Tensor:
+        """``x += y``: x + y as a new tensor where a graph is recorded, otherwise x changed in place."""
+        if _records_graph.get() and self.requires_grad and self.op is None:
+            raise ValueError(
+                f"{self!r} is a leaf that requires a gradient: change it inside ``with no_grad():``, "
+                "or write x = x + y for a new tensor"
+            )
+        result = apply(op, self, other)
+        if result.requires_grad:
+            return result
+        if result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise ValueError(
+                f"{result.dtype} {result.shape} does not fit into {self.dtype} {self.shape} in place: "
+                "write x = x + y for a new tensor"
+            )
+        new = result._data if self.mask is None else np.where(self.mask, result._data, 0)
+        if self._data.flags.writeable:
+            self._data[...] = new  # also the array of the caller, if it is shared
+        else:
+            self._data = new.astype(self.dtype)
+        self.version += 1
+        return self
 
     def __neg__(self) -> Tensor:
         return apply(Neg(), self)
@@ -290,11 +322,11 @@ class Tensor(Value):
     # ---- shape
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
-        return apply(Reshape(_one_tuple(shape)), self)
+        return apply(Reshape(one_tuple(shape)), self)
 
     def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
         """With the axes in the given order; without arguments, reversed (NumPy's transpose)."""
-        return apply(Transpose(_one_tuple(axes) or None), self)
+        return apply(Transpose(one_tuple(axes) or None), self)
 
     @property
     def T(self) -> Tensor:
@@ -302,8 +334,7 @@ class Tensor(Value):
 
     def flatten(self, start_dim: int = 0) -> Tensor:
         """All axes from ``start_dim`` on as one; ``flatten(1)`` keeps the batch."""
-        if not -self.ndim <= start_dim < max(self.ndim, 1):
-            raise ValueError(f"start_dim {start_dim} is out of range for a tensor of {self.ndim} dimensions")
+        check_int("start_dim", start_dim, -self.ndim, max(self.ndim, 1) - 1)
         kept = self.shape[: start_dim % self.ndim] if self.ndim else ()
         return apply(Reshape((*kept, int(np.prod(self.shape[len(kept) :])))), self)
 
@@ -314,7 +345,7 @@ class Tensor(Value):
         return apply(ExpandDims(axis), self)
 
     def broadcast_to(self, *shape: int | tuple[int, ...]) -> Tensor:
-        return apply(BroadcastTo(_one_tuple(shape)), self)
+        return apply(BroadcastTo(one_tuple(shape)), self)
 
     def __getitem__(self, index: Any) -> Tensor:
         parts = index if isinstance(index, tuple) else (index,)
@@ -326,18 +357,3 @@ class Tensor(Value):
             "a Tensor is not written into, since a graph may still need its old values: make a new one with "
             "minidl.where(mask, value, t), or outside any graph change the array with t.data[index] = value"
         )
-
-
-def _check_range(array: np.ndarray, dtype: np.dtype) -> None:
-    """Refuse numbers that an integer dtype cannot hold, which NumPy would turn into others."""
-    info = np.iinfo(dtype)
-    outside = ~((array >= info.min) & (array < float(info.max + 1)))  # NaN is outside of every range
-    if outside.any():
-        raise ValueError(f"{dtype} holds {info.min} ... {info.max}, got {array[outside].flat[0]}")
-
-
-def _one_tuple(arguments: tuple) -> tuple:
-    """(2, 3) from f(2, 3) as well as from f((2, 3))."""
-    return (
-        tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
-    )

@@ -1,4 +1,4 @@
-"""Looking at a computation: where a NaN was born, the graph of a tensor, the calls of a model's modules."""
+"""Looking at a computation: where a NaN was born, and the graph of a tensor."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidl.engine.backward import anomaly_check, topological_order
+from minidl.engine.checks import check_instance
 from minidl.engine.op import Op
-from minidl.engine.tensor import Tensor, no_grad
-
-if TYPE_CHECKING:
-    from minidl.nn import Module
+from minidl.engine.tensor import Tensor
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
@@ -30,25 +27,27 @@ def detect_anomaly() -> Iterator[None]:
     The error names the operation and the line of the caller's code that ran it forward, and says if the
     operation was handed the NaN by its inputs. Every result is looked at, so use it to search, not to train.
     """
-    token = anomaly_check.set(_check_finite)
+    token = anomaly_check.set(_report_not_finite)
     try:
         yield
     finally:
         anomaly_check.reset(token)
 
 
-def _check_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], direction: str) -> None:
+def _report_not_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], direction: str) -> None:
     if direction == "forward":
-        op.line = _user_line()
+        op.line, op.layer = _user_line(), _layer_path()
     if result.dtype.kind != "f" or np.isfinite(result).all():
         return
     kind = "NaN" if np.isnan(result).any() else "Inf"
     index = tuple(map(int, np.argwhere(~np.isfinite(result))[0]))
     handed = [i for i, x in enumerate(sources) if x.dtype.kind == "f" and not np.isfinite(x).all()]
     source = f"its input {handed[0]}" if handed and direction == "forward" else "the gradient it was given"
+    layer = getattr(op, "layer", "") if direction == "backward" else ""  # forward, the model itself says it
     origin = f"; {source} was not finite to begin with" if handed else ""
     raise FloatingPointError(
-        f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}, "
+        f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}"
+        f"{f' in layer {layer!r}' if layer else ''}, "
         f"index {index} of shape {result.shape}{origin}\n"
         f"  {getattr(op, 'line', 'built outside detect_anomaly()')}"
     )
@@ -63,6 +62,17 @@ def _user_line() -> str:
     return f"{filename}:{number}: {linecache.getline(filename, number).strip()}"
 
 
+def _layer_path() -> str:
+    """The path of the innermost module that is running within the outermost one, "" outside of modules."""
+    frame, running = sys._getframe(1), []
+    while frame:
+        module = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
+        running += [module] if hasattr(module, "named_modules") else []
+        frame = frame.f_back
+    paths = running[-1].named_modules() if running else ()
+    return next((path for path, module in paths if module is running[0]), "")
+
+
 @dataclass(frozen=True)
 class Node:
     """A tensor of a graph: ``op`` is the name of what computed it, "" for a leaf; ``inputs`` are node
@@ -75,9 +85,7 @@ class Node:
 
 def graph(tensor: Tensor) -> list[Node]:
     """All that ``tensor`` was computed from, as nodes that come after their inputs; it is the last one."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"graph takes a Tensor, got {type(tensor).__name__}")
-    order = topological_order(tensor, lambda node: node.parents)[::-1]
+    order = topological_order(check_instance("tensor", tensor, Tensor), lambda node: node.parents)[::-1]
     number = {node: i for i, node in enumerate(order)}
     return [
         Node(
@@ -85,53 +93,3 @@ def graph(tensor: Tensor) -> list[Node]:
         )
         for node in order
     ]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a module: ``inputs`` and ``output`` number the tensors, 0 being the model's own input."""
-
-    path: str
-    module: Module
-    inputs: tuple[int, ...]
-    output: int
-    output_shape: tuple[int, ...]
-
-
-def modules(model: Module, x: Any) -> list[Call]:
-    """Run ``model`` on ``x`` once, in eval mode and without a graph, and list the calls of its modules.
-
-    They stand in the order in which they ended, so a container comes after what it contains and the model
-    itself is last, with path "". Equal numbers are the same tensor: a module whose input is another's output
-    consumes it. Forward hooks of the model are silent meanwhile.
-    """
-    if not hasattr(model, "named_modules"):
-        raise TypeError(f"modules takes a model made of Modules, got {type(model).__name__}")
-    x = x if isinstance(x, Tensor) else Tensor(x)
-    seen, calls = [x], []  # holding the tensors keeps their identities from being used again
-
-    def number(tensor: Tensor) -> int:
-        for i, known in enumerate(seen):
-            if known is tensor:
-                return i
-        seen.append(tensor)
-        return len(seen) - 1
-
-    def listen(path: str):
-        def hook(module: Module, inputs: tuple, output: Tensor) -> None:
-            calls.append(Call(path, module, tuple(map(number, inputs)), number(output), output.shape))
-
-        return hook
-
-    before = [(module, module.training, module._hooks) for _, module in model.named_modules()]
-    try:
-        for path, module in model.named_modules():
-            module._hooks = ()
-            module.register_forward_hook(listen(path))
-        model.eval()
-        with no_grad():
-            model(x)
-    finally:
-        for module, training, hooks in before:
-            module.training, module._hooks = training, hooks
-    return calls

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+_FUNCTIONS = ("concatenate", "maximum", "minimum", "pad", "stack", "where")  # those of functions.py
 _REFLECTED = {
     "add": "__radd__",
     "subtract": "__rsub__",
@@ -29,7 +30,12 @@ class Value:
     ``t.data == array`` compares the elements.
     """
 
-    _data: np.ndarray
+    _data: np.ndarray  # these six are Tensor's; this module imports nothing of the package
+    op: Any
+    name: str | None
+    grad: np.ndarray | None
+    requires_grad: bool
+    __getitem__: Any
 
     shape = property(lambda self: self._data.shape)
     ndim = property(lambda self: self._data.ndim)
@@ -57,13 +63,18 @@ class Value:
                 return getattr(self, reflected)(inputs[0])
             if ufunc in (np.equal, np.not_equal):  # of an array and a Tensor, which are two objects
                 return ufunc is np.not_equal
-        raise TypeError(_would_leave_the_graph(ufunc.__name__))
+        raise TypeError(self._would_leave_the_graph(ufunc.__name__))
 
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
         """NumPy's questions about an array are answered; ``np.where(t > 0, t, 0)`` and such are refused."""
         if function not in (np.shape, np.ndim, np.size, np.allclose, np.isclose, np.array_equal):
-            raise TypeError(_would_leave_the_graph(function.__name__))
+            raise TypeError(self._would_leave_the_graph(function.__name__))
         return function(*[x._data if isinstance(x, Value) else x for x in args], **kwargs)
+
+    def _would_leave_the_graph(self, name: str) -> str:
+        method = [f"t.{name}(...)"] if hasattr(type(self), name) else []
+        own = method + [f"minidl.{name}(...)"] * (name in _FUNCTIONS) + ["what Tensor and minidl offer"]
+        return f"np.{name} would leave the graph: use {own[0]}, or give it t.data for plain numbers"
 
     def __lt__(self, other: Any) -> np.ndarray:
         return _compare(np.less, self, other)
@@ -105,29 +116,24 @@ class Value:
         return copy
 
     def __repr__(self) -> str:
-        """One line: name, shape, dtype, range (of a sample when large), where it came from."""
-        sample = self._data.flat[:: max(1, self.size // 10_000)]
-        about = "~" if sample.size < self.size else ""
-        if self.size == 0:
-            values = "empty"
-        elif self.size == 1:
-            values = f"{self._data.item():.6g}"
-        elif np.isfinite(sample).all():
-            values = f"{about}[{sample.min():.4g}, {sample.max():.4g}]"
-        else:
-            values = f"{about}{np.isnan(sample).sum()} NaN, {np.isinf(sample).sum()} Inf"
-        name = f"{self.name!r}, " if self.name else ""
+        """The values of a small tensor as NumPy writes them; of a larger one shape and least ... largest."""
+        start = f"Tensor({self.name!r}, " if self.name else "Tensor("
         origin = f", from {type(self.op).__name__}" if self.op else ""
-        return f"Tensor({name}{self.shape}, {self.dtype}, {values}{origin}{', grad' * self.requires_grad})"
+        end = f", {self.dtype}{origin}{', grad' * self.requires_grad})"
+        if self.size == 0 or self.size > 20:
+            return f"{start}{self.shape}, {_range(self._data) if self.size else 'empty'}{end}"
+        values = np.array2string(self._data, separator=", ", max_line_width=100, prefix=start)
+        line = start + " ".join(values.split()).replace("[ ", "[") + end
+        return line if len(line) <= 100 else start + values + end
 
 
-def _would_leave_the_graph(name: str) -> str:
-    import minidl
-
-    owners = (("t.", minidl.Tensor), ("minidl.", minidl))
-    own = [f"{prefix}{name}(...)" for prefix, owner in owners if hasattr(owner, name)]
-    instead = own[0] if own else "what Tensor and minidl offer"
-    return f"np.{name} would leave the graph: use {instead}, or give it t.data for plain numbers"
+def _range(array: np.ndarray) -> str:
+    """The least and the largest value, of a sample where the array is large."""
+    sample = array.flat[:: max(1, array.size // 10_000)]
+    about = "about " if sample.size < array.size else ""
+    if not np.isfinite(sample).all():
+        return f"{about}{np.isnan(sample).sum()} NaN, {np.isinf(sample).sum()} Inf"
+    return f"{about}{sample.min():.4g} … {sample.max():.4g}"
 
 
 def _compare(comparison: np.ufunc, t: Value, other: Any) -> np.ndarray:

@@ -162,7 +162,7 @@ def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     Zeiler and Fergus 2014. At R = 0 it is 0.
     """
-    return grad * (grad > 0)
+    return np.where(grad > 0, grad, 0)
 
 
 def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     x is the ReLU's input, R the incoming gradient.
     """
-    return grad * (x > 0) * (grad > 0)
+    return np.where((x > 0) & (grad > 0), grad, 0)
 
 
 def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from minidl.engine.checks import positive_int
-from minidl.engine.trace import Call, modules
 from minidl.explain.target import batch_slices, checked_images, layer_output
 from minidl.nn import layers
+from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual
 from minidl.nn.module import Module
 

@@ -20,7 +20,7 @@ from minidl.nn.layers import (
     Tanh,
 )
 from minidl.nn.module import Hook, Module, Parameter, eval_mode
-from minidl.nn.summary import summary
+from minidl.nn.table import summary
 
 __all__ = [
     "GELU",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from minidl.engine.checks import check_int, require
 from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Identity
@@ -33,10 +34,7 @@ class Container(Module):
         named = self.named_children()
         if isinstance(index, slice):
             return type(self)(dict(named[index]))
-        if not hasattr(index, "__index__"):
-            raise TypeError(
-                f"a child is picked by its number or a slice, got {index!r}; by name: layer(name)"
-            )
+        check_int("index (the number of a child, or a slice; by name: layer(name))", index)
         if not -len(named) <= index < len(named):
             raise IndexError(f"no child {index} in a {type(self).__name__} of {len(named)}")
         return named[index][1]
@@ -64,12 +62,9 @@ class Concat(Container):
 
     def forward(self, x: Any) -> Tensor:
         branches = [branch(x) for branch in self.children()]
-        shapes = [branch.shape[:1] + branch.shape[2:] for branch in branches]
-        if not branches or any(shape != shapes[0] for shape in shapes):
-            raise ValueError(
-                "Concat needs branches that agree in all but the channels, got "
-                f"{', '.join(str(branch.shape) for branch in branches) or 'none'}"
-            )
+        shapes = {branch.shape[:1] + branch.shape[2:] for branch in branches}
+        listed = ", ".join(str(branch.shape) for branch in branches) or "none"
+        require(len(shapes) == 1, f"Concat needs branches that agree in all but the channels, got {listed}")
         return concatenate(branches, axis=1)
 
 
@@ -82,6 +77,5 @@ class Residual(Module):
 
     def forward(self, x: Any) -> Tensor:
         y, skip = self.body(x), self.shortcut(x)
-        if y.shape != skip.shape:
-            raise ValueError(f"Residual: body gives {y.shape} and shortcut {skip.shape}; they must be equal")
+        require(y.shape == skip.shape, f"body gives {y.shape} and shortcut {skip.shape}; they must be equal")
         return y + skip

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv, elementwise, linalg, loss, normalize, reduce, shape
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import (
+    check_array,
+    check_choice,
+    check_flag,
+    check_instance,
+    check_number,
+    check_sequence,
+    int_pair,
+    positive_int,
+    require,
+)
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, apply
 
@@ -26,7 +36,7 @@ def relu(x: Any) -> Tensor:
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
-    return apply(elementwise.LeakyReLU(check_number("negative_slope", negative_slope)), x)
+    return apply(elementwise.LeakyReLU(negative_slope), x)
 
 
 def gelu(x: Any) -> Tensor:
@@ -95,8 +105,8 @@ def avg_pool2d(
 def adaptive_avg_pool2d(x: Any, output_size: IntOrPair = 1) -> Tensor:
     """The mean of each channel of x (N, C, H, W), as (N, C, 1, 1). No other output size is provided."""
     check_output_size(output_size)
-    if np.ndim(x) != 4:
-        raise ValueError(f"expected images (N, C, H, W), got {np.shape(x)}")
+    x = floating(x)
+    require(x.ndim == 4, f"expected images (N, C, H, W), got {x.shape}")
     return apply(reduce.Mean((2, 3), keepdims=True), x)
 
 
@@ -120,18 +130,15 @@ def batch_norm(
     Otherwise the running ones are used. ValueError in training on one value per channel.
     """
     x = floating(x)
-    if x.ndim < 2:
-        raise ValueError(f"expected x (N, C, ...), got {x.shape}")
+    require(x.ndim >= 2, f"expected x (N, C, ...), got {x.shape}")
+    check_flag("training", training)
     check_number("momentum", momentum, 0, 1)
     check_number("eps", eps, 0)
     for name, running in (("running_mean", running_mean), ("running_var", running_var)):
-        if running is None and not training:
-            raise ValueError(f"{name} is needed where training is False")
-        dtype = getattr(running, "dtype", np.dtype(object))  # they are changed in place, so lists will not do
-        if running is not None and (np.shape(running) != x.shape[1:2] or dtype.kind != "f"):
-            raise ValueError(
-                f"{name} must be a floating array {x.shape[1:2]} for x {x.shape}, "
-                f"got {type(running).__name__} {np.shape(running)} of {dtype}"
+        require(running is not None or training, f"{name} is needed where training is False")
+        if running is not None:  # changed in place, so a list will not do
+            check_array(
+                name, check_instance(name, running, np.ndarray), x.shape[1], kind="float", finite=False
             )
     weight = np.ones(x.shape[1], x.dtype) if weight is None else weight
     bias = np.zeros(x.shape[1], x.dtype) if bias is None else bias
@@ -153,7 +160,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Genera
     """
     check_number("p", p, 0, 1)
     x = floating(x)
-    if not training or p == 0:
+    if not check_flag("training", training) or p == 0:
         return x
     keep = default_rng_or(rng).random(x.shape, np.float32) >= p  # nowhere for p = 1
     scale = 1 / x.dtype.type(1 - p if p < 1 else 1)
@@ -166,10 +173,11 @@ def pad(x: Any, pad: tuple[int, ...], *, value: float = 0.0) -> Tensor:
     ``pad`` is (left, right) of the last axis, then (top, bottom) of the one before, and so on, as PyTorch
     counts; ``minidl.pad`` counts as NumPy does.
     """
-    pairs = list(zip(pad[::2], pad[1::2], strict=False)) if isinstance(pad, tuple | list) else []
-    if not pairs or len(pad) % 2 or len(pairs) > np.ndim(x):
-        raise ValueError(f"pad must be up to {np.ndim(x)} pairs in a row, for x {np.shape(x)}, got {pad!r}")
-    untouched = [(0, 0)] * (np.ndim(x) - len(pairs))
+    x, count = floating(x), len(check_sequence("pad", pad))
+    fits = count % 2 == 0 and 0 < count <= 2 * x.ndim
+    require(fits, f"pad must be up to {x.ndim} pairs in a row, for x {x.shape}, got {pad!r}")
+    pairs = list(zip(pad[::2], pad[1::2], strict=True))
+    untouched = [(0, 0)] * (x.ndim - len(pairs))
     return apply(shape.Pad((*untouched, *pairs[::-1]), value), x)
 
 
@@ -191,25 +199,36 @@ def cross_entropy(
     (1 - label_smoothing) onehot + label_smoothing / K. With weights and classes, "mean" divides by the sum of
     the labels' weights; "none" gives N losses. ValueError for labels out of range and T <= 0.
     """
-    weight = None if weight is None else np.asarray(weight)
-    op = loss.CrossEntropy(np.asarray(labels), weight, reduction, label_smoothing, temperature)
+    op = loss.CrossEntropy(labels, weight, reduction, label_smoothing, temperature)
     return apply(op, logits)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """-w (pos_weight t log p + (1 - t) log (1 - p)) with p = sigmoid(z), for logits z and targets t.
+
+    Both have one shape. t is 0 or 1, or a probability between them. weight and pos_weight are broadcast
+    against z; pos_weight makes the positive examples count more. The loss is computed from z, so it is exact
+    where p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
+    """
+    return apply(loss.BinaryCrossEntropy(target, weight, reduction, pos_weight), logits)
 
 
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """(prediction - target)^2, its mean or sum over all elements. Nothing is broadcast."""
-    if np.shape(prediction) != np.shape(target):
-        raise ValueError(f"prediction {np.shape(prediction)} and target {np.shape(target)} differ in shape")
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    difference = floating(prediction) - target
+    prediction, target = floating(prediction), floating(target)
+    fits = prediction.shape == target.shape
+    require(fits, f"prediction {prediction.shape} and target {target.shape} differ in shape")
+    check_choice("reduction", reduction, loss.REDUCTIONS)
+    difference = prediction - target
     squares = difference * difference
     return squares if reduction == "none" else squares.mean() if reduction == "mean" else squares.sum()
 
 
 def one_hot(labels: Any, num_classes: int) -> np.ndarray:
     """Labels (N,) in 0 ... num_classes-1 as float32 rows (N, num_classes) with a single 1."""
-    return loss.one_hot(np.asarray(labels), positive_int("num_classes", num_classes))
+    return loss.one_hot(labels, positive_int("num_classes", num_classes))
 
 
 # ---- what arguments are
@@ -223,8 +242,8 @@ def floating(x: Any) -> Tensor:
 
 
 def check_output_size(output_size: Any) -> tuple[int, int]:
-    if not isinstance(output_size, int | tuple | list) or output_size not in (1, (1, 1), [1, 1]):
-        raise ValueError(f"only output_size 1 is provided, the mean of each channel, got {output_size!r}")
+    is_1 = int_pair("output_size", output_size, 1) == (1, 1)
+    require(is_1, f"only output_size 1 is provided, the mean of each channel, got {output_size!r}")
     return (1, 1)
 
 

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from minidl.engine.checks import check_number
+from minidl.engine.checks import check_choice, check_instance, check_number, require
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out): how many inputs an output of a weight (out, in, ...) sums, and the reverse."""
-    if len(shape) < 2 or 0 in shape:
-        raise ValueError(f"fan_in and fan_out need a weight (out, in, ...), not empty, got shape {shape}")
+    fits = len(shape) >= 2 and 0 not in shape
+    require(fits, f"fan_in and fan_out need a weight (out, in, ...), not empty, got shape {shape}")
     kernel = math.prod(shape[2:])
     return shape[1] * kernel, shape[0] * kernel
 
@@ -23,16 +23,13 @@ def gain(nonlinearity: str, a: float = 0.0) -> float:
     """The factor that keeps a signal's variance through the nonlinearity; ``a`` is leaky_relu's slope."""
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
     gains["leaky_relu"] = math.sqrt(2 / (1 + check_number("a", a) ** 2))
-    if nonlinearity not in gains:
-        raise ValueError(f"nonlinearity must be one of {', '.join(gains)}, got {nonlinearity!r}")
-    return gains[nonlinearity]
+    return gains[check_choice("nonlinearity", nonlinearity, gains)]
 
 
 def uniform_(tensor: Tensor, low: float, high: float, *, rng: np.random.Generator | None = None) -> Tensor:
     """U(low, high)"""
-    if check_number("low", low) > check_number("high", high):
-        raise ValueError(f"low must be at most high, got {low} and {high}")
-    check_tensor(tensor).data = default_rng_or(rng).uniform(low, high, tensor.shape)
+    check_number("low", low, high=check_number("high", high))
+    leaf(tensor).data = default_rng_or(rng).uniform(low, high, tensor.shape)
     return tensor
 
 
@@ -68,24 +65,23 @@ def kaiming_normal_(
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> Tensor:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    bound = check_number("gain", gain, 0) * math.sqrt(6 / sum(fans(check_tensor(tensor).shape)))
+    bound = check_number("gain", gain, 0) * math.sqrt(6 / sum(fans(leaf(tensor).shape)))
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    check_tensor(tensor).data = np.zeros(tensor.shape)
+    leaf(tensor).data = np.zeros(tensor.shape)
     return tensor
 
 
 def chosen_fan(tensor: Tensor, mode: str) -> int:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    return fans(check_tensor(tensor).shape)[mode == "fan_out"]
+    check_choice("mode", mode, ("fan_in", "fan_out"))
+    return fans(leaf(tensor).shape)[mode == "fan_out"]
 
 
-def check_tensor(tensor: Tensor) -> Tensor:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"expected a Tensor or Parameter to fill, got {type(tensor).__name__}")
-    if tensor.op is not None or tensor.dtype.kind != "f":
-        raise ValueError(f"only a floating leaf can be filled, got {tensor!r}")
+def leaf(tensor: Tensor) -> Tensor:
+    """The tensor, which must be one that can be filled."""
+    check_instance("tensor", tensor, Tensor)
+    fits = tensor.op is None and tensor.dtype.kind == "f"
+    require(fits, f"tensor must be a floating leaf, so that it can be filled, got {tensor!r}")
     return tensor

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv
-from minidl.engine.checks import check_number, positive_int, shown
+from minidl.engine.checks import check_flag, check_number, int_pair, positive_int, require
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -61,15 +61,13 @@ class Conv2d(Module):
     ) -> None:
         self.in_channels = positive_int("in_channels", in_channels)
         self.out_channels = positive_int("out_channels", out_channels)
-        self.kernel_size = conv.pair("kernel_size", kernel_size, 1)
-        self.stride = conv.pair("stride", stride, 1)
-        self.padding = conv.pair("padding", padding, 0)
-        self.dilation = conv.pair("dilation", dilation, 1)
+        self.kernel_size = int_pair("kernel_size", kernel_size, 1)
+        self.stride = int_pair("stride", stride, 1)
+        self.padding = int_pair("padding", padding, 0)
+        self.dilation = int_pair("dilation", dilation, 1)
         self.groups = positive_int("groups", groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
-            )
+        divides = in_channels % groups == out_channels % groups == 0
+        require(divides, f"{groups=} must divide {in_channels=} and {out_channels=}")
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight, self.bias = weight_and_bias(shape, bias, rng)
 
@@ -102,7 +100,7 @@ class BatchNorm(Module):
         self.num_features = positive_int("num_features", num_features)
         self.eps = check_number("eps", eps, 0)
         self.momentum = check_number("momentum", momentum, 0, 1)
-        self.affine = bool(affine)
+        self.affine = check_flag("affine", affine)
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
         self.register_buffer("running_mean", np.zeros(num_features, np.float32))
@@ -110,11 +108,10 @@ class BatchNorm(Module):
         self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
 
     def forward(self, x: Any) -> Tensor:
-        if np.ndim(x) not in self.dims or np.shape(x)[1] != self.num_features:
-            wanted = " or ".join(("(N, C)", "(N, C, L)", "(N, C, H, W)")[dim - 2] for dim in self.dims)
-            raise ValueError(
-                f"{type(self).__name__} expected {wanted} with C = {self.num_features}, got {np.shape(x)}"
-            )
+        x = F.floating(x)
+        wanted = " or ".join(("(N, C)", "(N, C, L)", "(N, C, H, W)")[dim - 2] for dim in self.dims)
+        fits = x.ndim in self.dims and x.shape[1] == self.num_features
+        require(fits, f"expected {wanted} with C = {self.num_features}, got {x.shape}")
         training = self.training and not self.frozen
         running = self.running_mean, self.running_var
         y = F.batch_norm(x, *running, self.weight, self.bias, training, self.momentum, self.eps)
@@ -248,8 +245,7 @@ def weight_and_bias(
     shape: tuple[int, ...], bias: bool, rng: np.random.Generator | None
 ) -> tuple[Parameter, Parameter | None]:
     """Both from U(-1, 1) / sqrt(fan_in), which is Kaiming's with a = sqrt(5): PyTorch's distributions."""
-    if not isinstance(bias, bool | np.bool_):
-        raise TypeError(f"bias must be True or False, got {shown(bias)}; to set it: layer.bias.data = array")
+    check_flag("bias", bias)
     rng, fan_in = default_rng_or(rng), init.fans(shape)[0]
     weight = init.kaiming_uniform_(Parameter(np.empty(shape, np.float32)), a=math.sqrt(5), rng=rng)
     if not bias:

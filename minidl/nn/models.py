@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import check_int, check_sequence, positive_int, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import (
@@ -54,8 +54,7 @@ def lenet(
     """LeNet-5's layers (LeCun et al. 1998) with ReLU and max pooling, for square images from 12 pixels."""
     rng = default_rng_or(rng)
     side = (positive_int("image_size", image_size) // 2 - 4) // 2
-    if side < 1:
-        raise ValueError(f"lenet needs images of 12 x 12 pixels or more, got image_size {image_size}")
+    require(side >= 1, f"lenet needs images of 12 x 12 pixels or more, got image_size {image_size}")
     return Sequential(
         {
             "conv1": Conv2d(in_channels, 6, 5, padding=2, rng=rng),
@@ -89,10 +88,9 @@ def small_cnn(
     16 to 32.
     """
     rng, widths, pool_after = default_rng_or(rng), sizes("widths", widths), sizes("pool_after", pool_after)
-    if not widths:
-        raise ValueError("small_cnn needs at least one width")
-    if not set(pool_after) <= set(range(1, len(widths) + 1)):
-        raise ValueError(f"pool_after must name blocks of 1 ... {len(widths)}, got {pool_after}")
+    require(len(widths) > 0, "widths must hold at least one width")
+    for number in pool_after:
+        check_int("pool_after, the number of a block,", number, 1, len(widths))
     model = Sequential()
     channels = in_channels
     for i, width in enumerate(widths, start=1):
@@ -118,8 +116,7 @@ def tiny_resnet(
     conv2, bn2; shortcut: the identity, or conv and bn where the shape changes) and ``relu`` (He et al. 2016).
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
-    if not widths:
-        raise ValueError("tiny_resnet needs at least one width")
+    require(len(widths) > 0, "widths must hold at least one width")
     model = Sequential({"stem": conv_bn_relu(in_channels, widths[0], 3, padding=1, rng=rng)})
     channels = widths[0]
     for i, width in enumerate(widths, start=1):
@@ -159,8 +156,7 @@ def inception_block(
     convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al. 2015; BatchNorm from 2016).
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
-    if len(widths) != 4:
-        raise ValueError(f"widths must be 4 numbers, one for each branch, got {widths}")
+    require(len(widths) == 4, f"widths must be 4 numbers, one for each branch, got {widths}")
 
     def then(size: int, width: int) -> Sequential:
         return Sequential(
@@ -205,7 +201,6 @@ def add_head(model: Sequential, channels: int, num_classes: int, rng: Rng) -> Se
 
 def sizes(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     """One positive integer or several, as a tuple."""
-    if not isinstance(value, int | np.integer | Sequence | np.ndarray):
-        raise TypeError(f"{name} must be an integer or several, got {value!r}")
-    values = (value,) if isinstance(value, int | np.integer) else tuple(value)
+    several = value.tolist() if isinstance(value, np.ndarray) else value
+    values = (value,) if isinstance(value, int | np.integer) else check_sequence(name, several)
     return tuple(positive_int(f"each of {name}", n) for n in values)

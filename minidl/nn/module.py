@@ -5,11 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.engine.checks import check_flag, check_function, check_instance, require
 from minidl.engine.tensor import Tensor
+
+
+class LoadedKeys(NamedTuple):
+    """What ``load_state_dict`` left alone: keys of the model that the state lacks, and the reverse."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Parameter(Tensor):
@@ -17,8 +25,6 @@ class Parameter(Tensor):
 
     ``mask``, bools of its shape, is False where an optimizer's step shall leave 0 (pruning sets it).
     """
-
-    mask: np.ndarray | None = None
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(np.array(data) if isinstance(data, np.ndarray) else data)
@@ -56,7 +62,11 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *inputs: Any) -> Tensor:
-        output = self.forward(*inputs)
+        try:
+            output = self.forward(*inputs)
+        except Exception as error:
+            _name_layer(error, self)
+            raise
         for hook in self._hooks:
             replacement = hook.function(self, inputs, output)
             output = output if replacement is None else replacement
@@ -65,9 +75,7 @@ class Module:
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Hook:
         """Have ``hook(module, inputs, output)`` called after each forward; what it returns, if not None,
         replaces the output. ``inputs`` is a tuple."""
-        if not callable(hook):
-            raise TypeError(f"a forward hook is a function hook(module, inputs, output), got {hook!r}")
-        handle = Hook(self, hook)
+        handle = Hook(self, check_function("hook", hook, "(module, inputs, output)"))
         self._hooks = (*self._hooks, handle)
         return handle
 
@@ -95,8 +103,7 @@ class Module:
 
     def register_buffer(self, name: str, array: np.ndarray) -> None:
         """Keep ``array`` as the attribute ``name`` and as a part of ``state_dict``; it is not trained."""
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"buffer {name} must be a NumPy array, got {type(array).__name__}")
+        check_instance(f"buffer {name}", array, np.ndarray)
         check_attribute_name(self, name)
         if name not in self._buffer_names:
             self._buffer_names = (*self._buffer_names, name)
@@ -104,8 +111,7 @@ class Module:
 
     def add_module(self, name: str, module: Module) -> None:
         """Make ``module`` a child under a name that need not be an identifier, such as "0"."""
-        if not isinstance(module, Module):
-            raise TypeError(f"child {name!r} must be a Module, got {module!r}")
+        check_instance(f"child {name!r}", module, Module)
         check_attribute_name(self, name)
         setattr(self, name, module)
 
@@ -125,7 +131,7 @@ class Module:
                 continue
             seen.add(id(module))
             yield path, module
-            stack += [(join(path, name), child) for name, child in module.named_children()][::-1]
+            stack += [(dotted(path, name), child) for name, child in module.named_children()][::-1]
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
@@ -137,7 +143,7 @@ class Module:
             for name, value in list(vars(module).items()):
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
-                    yield join(path, name), value
+                    yield dotted(path, name), value
 
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
@@ -145,12 +151,11 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
         for path, module in self.named_modules():
             for name in module._buffer_names:
-                yield join(path, name), getattr(module, name)
+                yield dotted(path, name), getattr(module, name)
 
     def layer(self, path: str) -> Module:
         """The module at a dotted path such as "features.3"; if there is none, ValueError with the nearest."""
-        if not isinstance(path, str):
-            raise TypeError(f"a layer is named by its dotted path, such as 'block1.conv', got {path!r}")
+        check_instance("path (of a layer, such as 'block1.conv')", path, str)
         module: Any = self
         for name in path.split(".") if path else ():
             module = vars(module).get(name)
@@ -167,8 +172,9 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Put this module and all within it into training mode, or into evaluation mode by ``mode=False``."""
+        check_flag("mode", mode)
         for module in self.modules():
-            module.training = bool(mode)
+            module.training = mode
         return self
 
     def eval(self) -> Module:
@@ -192,37 +198,43 @@ class Module:
         """Copies of all parameters and buffers under their dotted paths: PyTorch's keys and layouts."""
         return {key: np.array(getattr(module, name)) for key, module, name in self._state()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy the values of ``state`` in: arrays with exactly the keys and shapes of ``state_dict()``.
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
+        """Copy the values of ``state`` in: arrays with the keys and shapes of ``state_dict()``.
 
         What CPU tensors of PyTorch hold is taken as well; where a parameter has a mask, 0 stays. Raises one
-        ValueError that lists every missing, unexpected and ill-shaped key; then nothing has been loaded.
+        ValueError that lists everything that does not fit; then nothing has been loaded. Missing and
+        unexpected keys are no error with ``strict=False``; the result names them. ``num_batches_tracked``
+        may always be missing, since old files lack it.
         """
-        problems = self.state_problems(state)
+        problems = self.state_problems(state, strict)
         if problems:
             raise ValueError("the state does not fit the model:\n  " + "\n  ".join(problems))
+        missing, unexpected = [], dict.fromkeys(state)
         for key, module, name in self._state():
+            unexpected.pop(key, None)
+            if key not in state:
+                missing.append(key)
+                continue
             old = getattr(module, name)
             new = np.asarray(state[key]).astype(old.dtype)  # a copy
             if isinstance(old, Parameter):
                 old.data = new if old.mask is None else np.where(old.mask, new, 0)
             else:
                 setattr(module, name, new)
+        return LoadedKeys(missing, list(unexpected))
 
-    def state_problems(self, state: Mapping[str, Any]) -> list[str]:
+    def state_problems(self, state: Mapping[str, Any], strict: bool = True) -> list[str]:
         """What keeps ``state`` from being loaded, a line each; empty if nothing does."""
-        if not isinstance(state, Mapping):
-            raise TypeError(f"a state is a dict from names to arrays, got {type(state).__name__}")
+        check_flag("strict", strict)
         expected = {key: getattr(module, name) for key, module, name in self._state()}
-        problems = [f"missing: {key} {old.shape}" for key, old in expected.items() if key not in state]
-        problems += [f"unexpected: {key}" for key in state if key not in expected]
-        for key, old in expected.items():
-            new = np.asarray(state.get(key, old))
-            if new.shape != old.shape:
-                problems.append(f"wrong shape: {key} must be {old.shape}, got {new.shape}")
-            elif not np.can_cast(new.dtype, old.dtype, "same_kind"):
-                problems.append(f"wrong dtype: {key} must be {old.dtype}, got {new.dtype}")
-        return problems
+        wrapped = _wrapped(check_instance("state", state, Mapping), expected)
+        if wrapped:
+            return [wrapped]
+        needed = [key for key in expected if strict and not key.endswith("num_batches_tracked")]
+        problems = [f"missing: {key} {expected[key].shape}" for key in needed if key not in state]
+        problems += [f"unexpected: {key}" for key in state if strict and key not in expected]
+        found = [_misfit(key, state[key], old) for key, old in expected.items() if key in state]
+        return problems + [problem for problem in found if problem]
 
     # ---- printing
 
@@ -237,11 +249,53 @@ class Module:
         return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
 
 
+def _wrapped(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """How to unwrap a state whose keys have a prefix, or that lies in a larger dict; "" for any other."""
+    for key, value in state.items():
+        if isinstance(value, Mapping) and key not in expected:
+            return f"the values lie in state[{key!r}]: load_state_dict(state[{key!r}])"
+    prefix = str(next(iter(state), "")).split(".")[0] + "."
+    if all(str(key).startswith(prefix) and key not in expected for key in state) and any(
+        str(key).removeprefix(prefix) in expected for key in state
+    ):
+        mend = f"{{key.removeprefix({prefix!r}): value for key, value in state.items()}}"
+        return f"every key has {prefix!r} in front: load_state_dict({mend})"
+    return ""
+
+
+def _misfit(key: str, value: Any, old: Any) -> str:
+    """Why the value cannot replace the old array; "" if it can."""
+    try:
+        new = np.asarray(value)
+    except Exception:  # such as a tensor of PyTorch with a dtype that NumPy lacks
+        new = np.asarray(None)
+    if new.dtype.kind not in "fiub":
+        kind = getattr(value, "dtype", type(value).__name__)
+        mend = f"state[{key!r}] = state[{key!r}].detach().cpu().float()"
+        return f"unreadable: {key} of {kind}; for a tensor of PyTorch: {mend}"
+    if new.shape != old.shape:
+        return f"wrong shape: {key} must be {old.shape}, got {new.shape}"
+    fits = np.can_cast(new.dtype, old.dtype, "same_kind")
+    return "" if fits else f"wrong dtype: {key} must be {old.dtype}, got {new.dtype}"
+
+
+def _name_layer(error: Exception, module: Module) -> None:
+    """Put the path of the layer in front of the error's message.
+
+    The error passes each module around the layer on its way up. Each of them knows a longer path.
+    """
+    if len(error.args) != 1 or not isinstance(error.args[0], str):
+        return
+    layer, message = vars(error).setdefault("_raised_in", (module, error.args[0]))
+    path = next((path for path, part in module.named_modules() if part is layer), "")
+    if path:
+        error.args = (f"layer {path!r}: {message}",)
+
+
 @contextmanager
 def same_mode_after(model: Module) -> Iterator[None]:
     """The block may change the mode of the model; after it each of its modules is back in its own."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    check_instance("model", model, Module)
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield
@@ -258,12 +312,14 @@ def eval_mode(model: Module) -> Iterator[None]:
         yield
 
 
-def join(path: str, name: str) -> str:
+def dotted(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
 def check_attribute_name(module: Module, name: str) -> None:
-    if not isinstance(name, str) or not name or "." in name:
-        raise ValueError(f"a name within a module is a text without dots, got {name!r}")
-    if hasattr(type(module), name):
-        raise ValueError(f"the name {name!r} is taken: {type(module).__name__} has an attribute of that name")
+    fits = isinstance(name, str) and name and "." not in name
+    require(fits, f"name must be a text without dots, got {name!r}")
+    kind = type(module)
+    require(
+        not hasattr(kind, name), f"the name {name!r} is taken: {kind.__name__} has an attribute of that name"
+    )

@@ -10,7 +10,7 @@ from minidl.engine import jit
 from minidl.engine.checks import check_number, positive_int
 from minidl.engine.random import default_rng_or
 from minidl.nn.layers import BatchNorm, Linear
-from minidl.nn.module import Module, Parameter, join
+from minidl.nn.module import Module, Parameter, dotted
 from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
 from minidl.train.metrics import predict
 from minidl.train.optim import Adam, Optimizer
@@ -62,7 +62,7 @@ def frozen_report(model: Module) -> dict[str, bool]:
     for path, part in check_module(model).named_modules():
         before = frozen_state(part)
         changed = changed_arrays(before, {name: np.asarray(getattr(part, name)) for name in before})
-        report.update({join(path, name): name in changed for name in before})
+        report.update({dotted(path, name): name in changed for name in before})
     return report
 
 

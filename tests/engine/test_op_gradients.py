@@ -235,6 +235,14 @@ def test_the_gradient_of_cross_entropy(seed, rows, weighted, reduction, label_sm
     gradcheck(lambda logits: apply(loss.CrossEntropy(*arguments), logits), spread((3, 4), seed))
 
 
+@given(seed=seeds, reduction=st.sampled_from(["mean", "sum", "none"]), weighted=st.booleans())
+def test_the_gradient_of_binary_cross_entropy(seed, reduction, weighted):
+    rng = np.random.default_rng(seed)
+    weight, pos_weight = (rng.random(4), 3 * rng.random(4)) if weighted else (None, None)
+    op = loss.BinaryCrossEntropy, rng.random((3, 4)), weight, reduction, pos_weight
+    gradcheck(lambda logits: apply(op[0](*op[1:]), logits), spread((3, 4), seed))
+
+
 @given(channels=st.integers(1, 3), rest=hnp.array_shapes(min_dims=0, max_dims=2, max_side=3), seed=seeds)
 def test_the_gradients_of_batch_norm_on_the_batchs_statistics(channels, rest, seed):
     x = spread((3, channels, *rest), seed)
@@ -276,7 +284,7 @@ def test_no_op_of_the_engine_is_left_out_here():
         "MatMul",
         "Linear",
     }
-    here |= {"CrossEntropy", "BatchNorm"}
+    here |= {"CrossEntropy", "BinaryCrossEntropy", "BatchNorm"}
     every = set()
     for module in (elementwise, reduce, shape, linalg, loss, normalize, conv):
         every |= {name for name, op in vars(module).items() if isinstance(op, type) and issubclass(op, Op)}

@@ -70,7 +70,7 @@ def test_rules_nest_and_end_with_an_exception():
 
 def test_a_rule_of_the_wrong_shape_or_kind_is_refused():
     with (
-        pytest.raises(TypeError, match=r"relu_rule takes a function rule\(grad, x\), got 'guided'"),
+        pytest.raises(TypeError, match=r"rule must be a function of \(grad, x\), got 'guided'"),
         relu_rule("guided"),
     ):
         pass
@@ -81,3 +81,39 @@ def test_a_rule_of_the_wrong_shape_or_kind_is_refused():
         slope(Tensor.relu)
     with pytest.raises(ValueError, match="dtype float64"), relu_rule(lambda grad, x: grad * np.ones(3)):
         slope(Tensor.relu)
+
+
+def test_a_block_around_backward_alone_is_refused():
+    x = Tensor(X, requires_grad=True)
+    y = (x.relu() * 2).sum()
+    with (
+        pytest.raises(ValueError, match="no ReLU ran forward inside this relu_rule block"),
+        relu_rule(tripled),
+    ):
+        y.backward()
+    assert x.grad is None
+    y.backward()
+    assert x.grad.tolist() == [0, 0, 2]
+
+
+def test_grad_and_a_graph_of_another_block_are_refused_as_well():
+    x = Tensor(X, requires_grad=True)
+    with relu_rule(tripled):
+        y = ReLULayer()(x).sum()
+        assert grad(y, x).tolist() == [3, 3, 3]
+    with pytest.raises(ValueError, match="run the forward pass inside the block"), relu_rule(np.add):
+        grad(y, x)
+    with relu_rule(tripled):  # the same rule does what it says
+        assert grad(y, x).tolist() == [3, 3, 3]
+
+
+def test_a_large_relu_is_refused_as_a_small_one():
+    x = Tensor(np.ones((64, 8192), np.float32), requires_grad=True)
+    y = x.relu().sum()
+    with pytest.raises(ValueError, match="no ReLU ran forward"), relu_rule(tripled):
+        y.backward()
+
+
+def test_a_block_without_any_relu_gives_the_ordinary_gradient():
+    with relu_rule(tripled):
+        assert slope(lambda x: x * 2) == [2, 2, 2]

@@ -5,8 +5,8 @@ import pytest
 
 import minidl.nn as nn
 import minidl.nn.functional as F
-from minidl.engine import trace
 from minidl.nn import models
+from minidl.nn.calls import modules
 
 
 def rng():
@@ -75,7 +75,7 @@ def test_layers_have_names(make, paths):
 
 @every_model
 def test_every_value_between_layers_is_the_output_of_a_module(make, shape):
-    known, calls = {0}, trace.modules(make(rng()), rng().random((2, *shape), np.float32))
+    known, calls = {0}, modules(make(rng()), rng().random((2, *shape), np.float32))
     for call in calls:  # a container ends after what it contains
         assert set(call.inputs) <= known, call.path
         known.add(call.output)

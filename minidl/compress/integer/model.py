@@ -41,7 +41,7 @@ from minidl.nn import layers as nn
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.functional import relu
 from minidl.nn.module import Module
-from minidl.nn.summary import aligned
+from minidl.nn.table import aligned
 
 CALIBRATIONS = ("max", "percentile", "mse", "entropy")
 

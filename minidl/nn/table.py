@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from minidl.engine.checks import positive_int
-from minidl.engine.trace import Call, modules
+from minidl.engine.checks import check_sequence, positive_int
+from minidl.nn.calls import Call, modules
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
 
@@ -18,11 +18,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
     ``input_shape`` is that of one image, (C, H, W); the table is of one image too. Multiply-adds are counted
     for Conv2d and Linear. The parameters of a layer that runs twice are listed at its first run.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {model!r}")
-    if not isinstance(input_shape, tuple | list):
-        raise TypeError(f"input_shape must be a tuple such as (C, H, W) or (features,), got {input_shape!r}")
-    shape = tuple(positive_int("each of input_shape", n) for n in input_shape)
+    shape = tuple(positive_int("each of input_shape", n) for n in check_sequence("input_shape", input_shape))
     rows, counted = [], set()
     for call in modules(model, np.zeros((1, *shape), np.float32)):
         own = [p for p in vars(call.module).values() if isinstance(p, Parameter) and id(p) not in counted]

@@ -1,0 +1,59 @@
+"""Which module of a model was called on what, as a list that other code can walk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from minidl.engine.checks import check_instance
+from minidl.engine.tensor import Tensor, no_grad
+from minidl.nn.module import Module
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module: ``inputs`` and ``output`` number the tensors, 0 being the model's own input."""
+
+    path: str
+    module: Module
+    inputs: tuple[int, ...]
+    output: int
+    output_shape: tuple[int, ...]
+
+
+def modules(model: Module, x: Any) -> list[Call]:
+    """Run ``model`` on ``x`` once, in eval mode and without a graph, and list the calls of its modules.
+
+    They stand in the order in which they ended, so a container comes after what it contains and the model
+    itself is last, with path "". Equal numbers are the same tensor: a module whose input is another's output
+    consumes it. Forward hooks of the model are silent meanwhile.
+    """
+    check_instance("model", model, Module)
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    seen, calls = [x], []  # holding the tensors keeps their identities from being used again
+
+    def number(tensor: Tensor) -> int:
+        for i, known in enumerate(seen):
+            if known is tensor:
+                return i
+        seen.append(tensor)
+        return len(seen) - 1
+
+    def listen(path: str):
+        def hook(module: Module, inputs: tuple, output: Tensor) -> None:
+            calls.append(Call(path, module, tuple(map(number, inputs)), number(output), output.shape))
+
+        return hook
+
+    before = [(module, module.training, module._hooks) for _, module in model.named_modules()]
+    try:
+        for path, module in model.named_modules():
+            module._hooks = ()
+            module.register_forward_hook(listen(path))
+        model.eval()
+        with no_grad():
+            model(x)
+    finally:
+        for module, training, hooks in before:
+            module.training, module._hooks = training, hooks
+    return calls

@@ -1,0 +1,105 @@
+"""State dicts as other code writes them: without counters, with a prefix, in another dict, fitting in part."""
+
+import numpy as np
+import pytest
+
+import minidl.nn as nn
+
+
+def model():
+    rng = np.random.default_rng(0)
+    return nn.Sequential({"fc": nn.Linear(2, 3, rng=rng), "bn": nn.BatchNorm1d(3), "head": nn.Linear(3, 2)})
+
+
+def state(**changes):
+    values = {key: value + 1 for key, value in model().state_dict().items()}
+    return {**values, **changes}
+
+
+def test_a_state_without_num_batches_tracked_is_loaded_as_pytorch_loads_it():
+    given, target = state(), model()
+    del given["bn.num_batches_tracked"]
+    loaded = target.load_state_dict(given)
+    assert loaded == (["bn.num_batches_tracked"], [])
+    assert all(np.array_equal(target.state_dict()[key], value) for key, value in given.items())
+    assert target.bn.num_batches_tracked == 0
+
+
+def test_not_strict_returns_what_is_missing_and_what_is_unexpected_and_loads_the_rest():
+    given, target = state(extra=np.ones(2)), model()
+    del given["head.weight"], given["head.bias"]
+    with pytest.raises(
+        ValueError, match=r"missing: head\.weight \(2, 3\)\n.*missing: head\.bias.*\n.*unexpected: extra"
+    ):
+        target.load_state_dict(given)
+    before = target.head.weight.data.copy()
+    loaded = target.load_state_dict(given, strict=False)
+    assert loaded.missing_keys == ["head.weight", "head.bias"]
+    assert loaded.unexpected_keys == ["extra"]
+    assert np.array_equal(target.fc.weight.data, given["fc.weight"])
+    assert np.array_equal(target.head.weight.data, before)
+    assert target.load_state_dict(state()) == ([], [])
+
+
+def test_not_strict_still_refuses_another_shape_and_then_loads_nothing():
+    target = model()
+    before = target.state_dict()
+    with pytest.raises(ValueError, match=r"wrong shape: fc\.weight must be \(3, 2\), got \(1,\)"):
+        target.load_state_dict(state(**{"fc.weight": np.ones(1)}), strict=False)
+    assert all(np.array_equal(value, before[key]) for key, value in target.state_dict().items())
+    with pytest.raises(TypeError, match="strict must be True or False, got 'no'"):
+        target.load_state_dict(state(), strict="no")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod."])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_prefix_of_all_keys_is_named_with_the_line_that_takes_it_off(prefix, strict):
+    wrapped, target = {prefix + key: value for key, value in state().items()}, model()
+    with pytest.raises(ValueError, match=f"every key has '{prefix}' in front: load_state_dict") as raised:
+        target.load_state_dict(wrapped, strict=strict)
+    mend = str(raised.value).split("load_state_dict(")[1].rstrip()[:-1]
+    target.load_state_dict(eval(mend, {"state": wrapped}))
+    assert np.array_equal(target.fc.weight.data, state()["fc.weight"])
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_state_inside_a_larger_dict_is_pointed_at(key):
+    checkpoint, target = {"epoch": 3, key: state()}, model()
+    with pytest.raises(
+        ValueError, match=rf"the values lie in state\['{key}'\]: load_state_dict\(state\['{key}'\]\)"
+    ):
+        target.load_state_dict(checkpoint)
+
+
+class Unreadable:
+    """Stands for a tensor of PyTorch in bfloat16."""
+
+    dtype, shape = "torch.bfloat16", (3,)
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+@pytest.mark.parametrize("value", [Unreadable(), np.array([None] * 3), np.zeros(3, "V2"), ["a", "b", "c"]])
+def test_a_value_that_numpy_cannot_read_is_named_with_the_mend(value):
+    with pytest.raises(
+        ValueError, match=r"unreadable: fc\.bias of .*state\['fc\.bias'\]\.detach\(\)\.cpu\(\)\.float\(\)"
+    ):
+        model().load_state_dict(state(**{"fc.bias": value}))
+
+
+def test_a_bfloat16_tensor_of_pytorch_is_named_and_the_mend_works():
+    torch = pytest.importorskip("torch")
+    given = state(**{"fc.bias": torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16)})
+    with pytest.raises(ValueError, match=r"unreadable: fc\.bias of torch\.bfloat16"):
+        model().load_state_dict(given)
+    given["fc.bias"] = given["fc.bias"].detach().cpu().float()
+    target = model()
+    target.load_state_dict(given)
+    assert target.fc.bias.data.tolist() == [1, 2, 3]
+
+
+def test_an_empty_state_is_all_missing():
+    with pytest.raises(ValueError, match="missing: fc.weight"):
+        model().load_state_dict({})
+    assert len(model().load_state_dict({}, strict=False).missing_keys) == 9
