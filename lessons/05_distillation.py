@@ -34,9 +34,9 @@ from minidl.train.intervals import paired_difference, t_interval
 from minidl.train.metrics import confusion_matrix, entropy
 from minidl.train.networks import digits_network, digits_split
 from minidl.train.schedules import cosine
-from minidl.transfer.distill import (
+from minidl.transfer.distill import distill
+from minidl.transfer.distill_loss import (
     class_similarity,
-    distill,
     distillation_loss,
     distillation_terms,
     logit_matching_terms,
@@ -144,10 +144,11 @@ options = {"epochs": 400, "optimizer": adam, "schedule": rate, "rng": rng, "prog
 history = distill(teacher, student, (train[0][few], train[1][few]), test, loss=loss, **options)
 
 floor = 0.9 * entropy(soft_targets(predict(teacher, train[0][few]), 5.0)).mean()
-print(f"terms at the end: { {name: round(values[-1], 3) for name, values in history.terms.items()} }")
-print(f"agreement {history.agreement[-1]:.0%}, {history.test_accuracy[-1]:.1%} of test right")
+terms = {name: history.measured[name] for name in ("hard", "soft")}
+print(f"terms at the end: { {name: round(values[-1], 3) for name, values in terms.items()} }")
+print(f"agreement {history.measured['agreement'][-1]:.0%}, {history.test_accuracy[-1]:.1%} of test right")
 epochs = np.arange(1, 401)
-curves = {**history.terms, "0.9 H(q): the least that soft can be": np.full(400, floor)}
+curves = {**terms, "0.9 H(q): the least that soft can be": np.full(400, floor)}
 save(curves_with_bands(epochs, curves, xlabel="epoch", ylabel="loss", log_x=True), "05_distillation/terms")
 
 # %% [markdown]

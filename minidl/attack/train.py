@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from minidl.attack.fgsm import Attack, attack_batch, checked_images, fgsm
 from minidl.data.augment import compose, gaussian_noise
-from minidl.data.batches import Augment, batches
-from minidl.engine.checks import check_number, positive_int
-from minidl.engine.random import default_rng_or
+from minidl.data.loader import Augment, Pair, check_pair
+from minidl.engine.checks import check_function, check_number
+from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
-from minidl.nn.module import Module, same_mode_after
-from minidl.train.loop import (
-    History,
-    Pair,
-    check_pair,
-    check_settings,
-    check_trainable,
-    fit,
-    progress_bar,
-    train_epoch,
-)
-from minidl.train.optim import Adam, Optimizer
+from minidl.nn.module import Module
+from minidl.train.evaluation import History
+from minidl.train.loop import fit, supervised
+from minidl.train.optim import Optimizer
 from minidl.train.schedules import Schedule
 
 
@@ -38,6 +28,7 @@ def adversarial_training(
     optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
     augment: Augment | None = None,
+    drop_last: bool = False,
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> History:
@@ -50,37 +41,18 @@ def adversarial_training(
     after ``augment``; whatever mode it leaves the model in, the step is made in training mode.
     The rest is as in ``train.fit``; the history's accuracy is that on attacked images.
     """
-    train, epochs = check_pair("train", train), positive_int("epochs", epochs)
-    batch_size, eps = positive_int("batch_size", batch_size), check_number("eps", eps, 0)
-    check_settings(model, optimizer, schedule, augment, F.cross_entropy, None, None, None, False)
-    if not callable(attack):
-        raise TypeError(f"attack must be a function of model, images, labels and eps, got {attack!r}")
-    optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
-    check_trainable(model, optimizer)
-    rng, history, steps = default_rng_or(rng), History(), -(-len(train[0]) // batch_size)
-    with progress_bar(epochs * steps, 0, progress) as bar, same_mode_after(model):
-        try:
-            for _ in range(epochs):
-                model.train()
-                clean = batches(*train, batch_size, rng=rng, augment=augment)
-                pairs = attacked(clean, model, attack, eps)
-                trained = train_epoch(
-                    model, pairs, optimizer, F.cross_entropy, schedule, history.steps, None, bar
-                )
-                history.add(trained, None, optimizer.lr, steps)
-        except (KeyboardInterrupt, FloatingPointError) as error:
-            history.drop_unfinished()
-            error.history = history
-            raise
-    return history
+    eps = check_number("eps", eps, 0)
+    check_function("attack", attack, "model, images, labels and eps")
+    plain_step = supervised(F.cross_entropy)
 
-
-def attacked(pairs: Iterator[Pair], model: Module, attack: Attack, eps: float) -> Iterator[Pair]:
-    """Each batch attacked when it is asked for, that is after the step on the one before."""
-    for images, labels in pairs:
-        shown = attack_batch(attack, model, images, labels, eps)
+    def step(model: Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        attacked = attack_batch(attack, model, images, labels, eps)
         model.train()
-        yield shown, labels
+        return plain_step(model, attacked, labels)
+
+    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
+    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
+    return fit(model, train, step=step, **options)
 
 
 def noise_training(
@@ -93,6 +65,7 @@ def noise_training(
     optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
     augment: Augment | None = None,
+    drop_last: bool = False,
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> History:
@@ -103,14 +76,7 @@ def noise_training(
     """
     noise, train = gaussian_noise(sigma, clip=True), check_pair("train", train)
     checked_images(train[0], (0, 1))
-    return fit(
-        model,
-        train,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        schedule=schedule,
-        augment=noise if augment is None else compose(augment, noise),
-        rng=rng,
-        progress=progress,
-    )
+    augment = noise if augment is None else compose(augment, noise)
+    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
+    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
+    return fit(model, train, **options)

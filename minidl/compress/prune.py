@@ -39,10 +39,12 @@ from minidl.compress.scores import (
     random_scores,
     taylor_scores,
 )
+from minidl.data.loader import Pair, check_pair
 from minidl.engine.checks import check_int, check_number
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
-from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
+from minidl.train.evaluation import Evaluation, evaluate
+from minidl.train.loop import fit
 from minidl.train.optim import Adam
 
 __all__ = [

@@ -8,13 +8,14 @@ import numpy as np
 
 from minidl.compress.channels import Channels
 from minidl.compress.masks import Masks, filter_mask, parameter_masks
+from minidl.data.loader import check_pair
 from minidl.engine.backward import grad
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, eval_mode
-from minidl.train.loop import check_pair, evaluate
+from minidl.train.evaluation import evaluate
 
 
 def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarray:

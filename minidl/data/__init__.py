@@ -12,10 +12,10 @@ from minidl.data.augment import (
     random_shift,
     salt_and_pepper,
 )
-from minidl.data.batches import batches
 from minidl.data.cache import cache_folder, cached, cached_runs
 from minidl.data.digits import load_digits
 from minidl.data.idx import fashion_mnist, load_idx, mnist
+from minidl.data.loader import batches
 from minidl.data.shapes import MARKS, SHAPES, TEXTURES, add_marks, make_cue_conflict, make_shapes, mark_masks
 
 __all__ = [

@@ -1,7 +1,8 @@
 """Training: optimizers, schedules, the loop, metrics and what the numbers say."""
 
 from minidl.train import checkpoint, intervals, metrics, schedules
-from minidl.train.loop import Evaluation, History, evaluate, fit
+from minidl.train.evaluation import Evaluation, History, evaluate
+from minidl.train.loop import fit, supervised
 from minidl.train.metrics import (
     accuracy,
     confusion_matrix,
@@ -36,4 +37,5 @@ __all__ = [
     "reliability",
     "roc_auc",
     "schedules",
+    "supervised",
 ]

@@ -1,68 +1,43 @@
-"""The training loop."""
+"""The one training loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import Augment, batches
-from minidl.engine.checks import positive_int, positive_number
-from minidl.engine.random import default_rng_or
+from minidl.data.loader import Augment, Pair, batches
+from minidl.engine.checks import (
+    check_flag,
+    check_function,
+    check_instance,
+    positive_int,
+    positive_number,
+    require,
+)
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm
 from minidl.nn.module import Module, same_mode_after
 from minidl.train.checkpoint import load, save
-from minidl.train.metrics import accuracy, predict
+from minidl.train.evaluation import (
+    History,
+    Loss,
+    Metric,
+    best_epoch,
+    float_pair,
+    measure,
+    out_of_patience,
+)
+from minidl.train.metrics import accuracy, has_accuracy, predict
 from minidl.train.optim import Adam, Optimizer, clip_grad_norm
 from minidl.train.schedules import Schedule
 
-Loss = Callable[[Tensor, np.ndarray], Tensor]
-Pair = tuple[np.ndarray, np.ndarray]
-
-
-class Evaluation(NamedTuple):
-    """Of a model on some images: the share of right answers and the mean loss."""
-
-    accuracy: float
-    loss: float
-
-
-@dataclass
-class History:
-    """One number per finished epoch; the test's lists stay empty without a test set.
-
-    ``train_loss`` and ``train_accuracy`` are means over the epoch's batches, as they were before each step.
-    ``lr`` is the last step's. ``steps`` counts the steps of all finished epochs.
-    """
-
-    train_loss: list[float] = field(default_factory=list)
-    train_accuracy: list[float] = field(default_factory=list)
-    test_loss: list[float] = field(default_factory=list)
-    test_accuracy: list[float] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
-    steps: int = 0
-
-    def __len__(self) -> int:
-        return len(self.lr)  # appended last, so an epoch counts when it is complete
-
-    def add(self, trained: Evaluation, tested: Evaluation | None, lr: float, steps: int) -> None:
-        """One more epoch of so many steps."""
-        self.train_loss.append(trained.loss)
-        self.train_accuracy.append(trained.accuracy)
-        if tested is not None:
-            self.test_loss.append(tested.loss)
-            self.test_accuracy.append(tested.accuracy)
-        self.steps += steps
-        self.lr.append(lr)
-
-    def drop_unfinished(self) -> None:
-        """Forget what an epoch left that was interrupted while it was added."""
-        for numbers in (self.train_loss, self.train_accuracy, self.test_loss, self.test_accuracy):
-            del numbers[len(self) :]
+Step = Callable[[Module, np.ndarray, np.ndarray], "Tensor | tuple[Tensor, dict[str, float]]"]
 
 
 def fit(
@@ -76,6 +51,8 @@ def fit(
     schedule: Schedule | None = None,
     augment: Augment | None = None,
     loss: Loss = F.cross_entropy,
+    step: Step | None = None,
+    metric: Metric | None = None,
     max_grad_norm: float | None = None,
     drop_last: bool = False,
     patience: int | None = None,
@@ -88,92 +65,181 @@ def fit(
 
     optimizer: Adam(lr=3e-3) over all parameters if None.  schedule: the learning rate, a function of the step
     counted from 0 over all epochs.  augment: ``augment(images, rng)`` distorts each training batch.  loss:
-    ``loss(logits, labels)``, the mean over a batch.  labels: classes (N,) or rows (N, K).
-    max_grad_norm: see ``clip_grad_norm``.  drop_last: see ``data.batches``.
-    patience: stop when the test accuracy (at equal accuracy, the test loss) is no better than so many epochs
-    ago.  keep_best: leave the model as it was after its best epoch by that measure. Either makes the result
-    on this test set optimistic: give a validation set here, and test afterwards.
+    ``loss(logits, labels)``, the mean over a batch.  labels: classes (N,), rows (N, K), or whatever the loss
+    takes. max_grad_norm: see ``clip_grad_norm``.  drop_last: see ``data.batches``.
+    step: ``step(model, images, labels)`` gives a batch's loss, whose gradient is then followed, or a pair of
+    it and a dict of numbers, of which the history keeps the means. ``supervised(loss)`` if None.
+    metric: ``metric(logits, labels)`` of the test set, a number of which more is better.
+    patience: stop when the test loss, or the metric if given, is no better than so many epochs ago.
+    keep_best: leave the model as it was after its best epoch by the same measure. Either makes the result on
+    this test set optimistic: give a validation set here, and test afterwards.
     checkpoint: a file that is written after each epoch. If it exists, training continues from it, to the same
     bits as if it had never stopped; delete it to begin anew. ValueError if it was begun with another kind of
     optimizer or other settings; that data, schedule, augment and loss are the same is up to you.
     progress: show a bar on a terminal once the training has taken 2 seconds.
 
-    A loss that is not finite raises FloatingPointError before its step is made. After that and after Ctrl-C,
-    which passes through as KeyboardInterrupt, the error's ``history`` holds the finished epochs. In any case
-    the model is back in its mode, and the best one if that was to be kept.
+    A loss that is not finite raises FloatingPointError before its step is made. The error that ends a
+    training, Ctrl-C included, holds the finished epochs as its ``history``. In any case the model is back in
+    its mode, and the best one if that was to be kept.
     """
-    train, test = check_pair("train", train), None if test is None else check_pair("test", test)
-    epochs, batch_size = positive_int("epochs", epochs), positive_int("batch_size", batch_size)
-    check_settings(model, optimizer, schedule, augment, loss, test, max_grad_norm, patience, keep_best)
-    optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
-    check_trainable(model, optimizer)
-    if test is not None:
-        check_test(model, loss, *test)
-    rng, history, best = default_rng_or(rng), History(), None
-    settings = {
-        "images": len(train[0]),
-        "test images": 0 if test is None else len(test[0]),
-        "batch_size": batch_size,
-        "drop_last": bool(drop_last),
-        "max_grad_norm": None if max_grad_norm is None else float(max_grad_norm),
-    }
-    if checkpoint is not None and Path(checkpoint).exists():
-        history, best = resume(checkpoint, model, optimizer, rng, settings)
-    elif checkpoint is not None and not Path(checkpoint).parent.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {Path(checkpoint).parent} for the checkpoint {checkpoint}"
-        )
-
-    steps = len(train[0]) // batch_size if drop_last else -(-len(train[0]) // batch_size)  # in an epoch
-    with progress_bar(epochs * steps, history.steps, progress) as bar, same_mode_after(model):
-        try:
-            while len(history) < epochs and not out_of_patience(history, patience):
-                model.train()
-                pairs = batches(*train, batch_size, rng=rng, augment=augment, drop_last=drop_last)
-                trained = train_epoch(
-                    model, pairs, optimizer, loss, schedule, history.steps, max_grad_norm, bar
-                )
-                tested = None if test is None else evaluate(model, *test, loss=loss)
-                history.add(trained, tested, optimizer.lr, steps)
-                if test is not None and best_epoch(history) == len(history) - 1:
-                    best = model.state_dict()  # into the checkpoint in any case: a later run may want it
-                if checkpoint is not None:
-                    state = {"optimizer": optimizer, "rng": rng, "history": history, "best": best}
-                    save(checkpoint, model, step=history.steps, settings=settings, **state)
-        except (KeyboardInterrupt, FloatingPointError) as error:
-            history.drop_unfinished()
-            error.history = history
-            raise
-        finally:
-            if keep_best and best is not None:
-                model.load_state_dict(best)
+    check_options(epochs, schedule, loss, step, metric, max_grad_norm, patience, keep_best, progress, test)
+    train, test = float_pair("train", train), None if test is None else float_pair("test", test)
+    optimizer = optimizer_for(model, optimizer)
+    loader = batches(*train, batch_size, rng=rng, augment=augment, drop_last=drop_last)
+    training = Training(model, loader, test, optimizer, schedule, loss, step, metric, max_grad_norm)
+    training.rehearse()
+    if checkpoint is not None:
+        training.resume(Path(checkpoint))
+    history = training.history
+    with progress_bar(epochs * len(loader), history.steps, progress) as bar, training.ends_well(keep_best):
+        while len(history) < epochs and not out_of_patience(history, patience):
+            training.epoch(bar)
+            if checkpoint is not None:
+                training.save(Path(checkpoint))
     return history
 
 
-def resume(
-    path: str | Path, model: Module, optimizer: Optimizer, rng: np.random.Generator, settings: dict[str, Any]
-) -> tuple[History, dict[str, np.ndarray] | None]:
-    """Load what ``fit`` saved at ``path``: the history and the best state come back.
+def supervised(loss: Loss = F.cross_entropy, *, counts_accuracy: bool = True) -> Step:
+    """The usual step of ``fit``: the loss of the model's logits and the labels, and the accuracy, if wanted.
 
-    ValueError if it was begun with other settings: with them it would go on to other bits.
+    Where the loss is not finite it is given alone, since no accuracy can be told.
     """
-    saved = load(path)
-    try:
-        history = History(**saved.history)
-        before = {**saved.settings, **optimizer_settings(saved.optimizer)}
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{path} is a checkpoint, but not one of fit: it holds no History") from error
-    now = {**settings, **optimizer_settings(optimizer.state_dict())}
-    differences = [
-        f"{name}: {before.get(name)!r} before, {now.get(name)!r} now"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
-    ]
-    if differences:
-        raise ValueError(
-            f"{path} was begun with other settings; delete it to begin anew:\n  " + "\n  ".join(differences)
-        )
-    return history, load(path, model, optimizer=optimizer, rng=rng).best
+
+    def step(model: Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        logits = model(images)
+        value = loss(logits, labels)
+        counts = counts_accuracy and np.isfinite(value.data).all()
+        return value, {"accuracy": accuracy(logits.data, labels)} if counts else {}
+
+    return step
+
+
+@dataclass
+class Training:
+    """What one call of ``fit`` trains and measures, and how far it has come.
+
+    best: the model's state after the best epoch so far, None without a test set.
+    """
+
+    model: Module
+    loader: batches
+    test: Pair | None
+    optimizer: Optimizer
+    schedule: Schedule | None
+    loss: Loss
+    step: Step | None
+    metric: Metric | None
+    max_grad_norm: float | None
+    history: History = field(default_factory=History)
+    best: dict[str, np.ndarray] | None = None
+
+    def rehearse(self) -> None:
+        """Try one image and all labels, so that what is wrong with them shows before the first step."""
+        rest = self.loader.used % self.loader.batch_size or self.loader.batch_size
+        with refused_batch_of_one(self.model) if rest == 1 else nullcontext():
+            logits = predict(self.model, self.loader.images[:1])
+        if self.step is None:
+            counts_accuracy = rehearse(logits, self.loader.labels, self.loss)
+            self.step = supervised(self.loss, counts_accuracy=counts_accuracy)
+        if self.test is not None:
+            rehearse(predict(self.model, self.test[0][:1]), self.test[1], self.loss)
+
+    def epoch(self, bar: Any) -> None:
+        """Train on each batch once, measure on the test set, and write both into the history."""
+        self.model.train()
+        sums, seen, first = {}, 0, self.history.steps
+        for step, (images, labels) in enumerate(self.loader, first):
+            if self.schedule is not None:
+                self.optimizer.lr = self.schedule(step)
+            value, numbers = self.loss_and_numbers(self.step(self.model, images, labels), sums, step)
+            self.optimizer.zero_grad()
+            value.backward()
+            if self.max_grad_norm is not None:
+                clip_grad_norm(self.optimizer.parameters(), self.max_grad_norm)
+            self.optimizer.step()
+
+            seen += len(images)
+            for name, number in {**numbers, "loss": value.item()}.items():
+                sums[name] = sums.get(name, 0.0) + number * len(images)
+            bar.set_postfix_str(" ".join(f"{name} {sums[name] / seen:.3f}" for name in sums), refresh=False)
+            bar.update()
+        trained = {name: total / seen for name, total in sums.items()}
+        tested = {} if self.test is None else measure(self.model, *self.test, self.loss, self.metric)
+        self.history.add(trained, tested, self.optimizer.lr, step + 1 - first)
+        if self.test is not None and best_epoch(self.history) == len(self.history) - 1:
+            self.best = self.model.state_dict()  # into the checkpoint in any case: a later run may want it
+
+    def loss_and_numbers(self, given: Any, sums: dict[str, float], step: int) -> tuple[Tensor, dict]:
+        """What a step gave: its loss, which must be finite, and its numbers, which keep their names."""
+        value, numbers = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
+        check_loss(value)
+        if not np.isfinite(value.data):
+            raise FloatingPointError(
+                f"the loss is {value.item()} at step {step} with lr {self.optimizer.lr:g}; this step was not "
+                "made. Try a lower lr, warmup or max_grad_norm; minidl.detect_anomaly() names the operation."
+            )
+        before = [name for name in sums if name != "loss"] if sums else self.history.names()
+        if before is not None and set(numbers) != set(before):
+            raise ValueError(f"a step must give the same numbers each time, got {[*numbers]} after {before}")
+        return value, numbers
+
+    @contextmanager
+    def ends_well(self, keep_best: bool) -> Iterator[None]:
+        """Whatever ends the block, the model is in its mode again, and an error holds the finished epochs."""
+        with same_mode_after(self.model):
+            try:
+                yield
+            except BaseException as error:
+                self.history.drop_unfinished()
+                error.history = self.history
+                raise
+            finally:
+                if keep_best and self.best is not None:
+                    self.model.load_state_dict(self.best)
+
+    # ---- the checkpoint
+
+    def settings(self) -> dict[str, Any]:
+        """What must be the same for a training to go on to the same bits, in JSON's terms."""
+        return {
+            "images": len(self.loader.images),
+            "test images": 0 if self.test is None else len(self.test[0]),
+            "batch_size": self.loader.batch_size,
+            "drop_last": self.loader.drop_last,
+            "max_grad_norm": None if self.max_grad_norm is None else float(self.max_grad_norm),
+            "metric": None if self.metric is None else getattr(self.metric, "__name__", "given"),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the state after an epoch."""
+        state = {"optimizer": self.optimizer, "rng": self.loader.rng, "history": self.history}
+        save(path, self.model, step=self.history.steps, settings=self.settings(), best=self.best, **state)
+
+    def resume(self, path: Path) -> None:
+        """Go on from what ``save`` left at ``path``, if anything.
+
+        ValueError if it was begun with other settings: with them it would go on to other bits.
+        """
+        if not path.exists():
+            if not path.parent.is_dir():
+                raise FileNotFoundError(f"there is no folder {path.parent} for the checkpoint {path}")
+            return
+        saved = load(path)
+        try:
+            history = History(**saved.history)
+            before = {**saved.settings, **optimizer_settings(saved.optimizer)}
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"{path} is a checkpoint, but not one of fit: it holds no History") from error
+        now = {**self.settings(), **optimizer_settings(self.optimizer.state_dict())}
+        differences = [
+            f"{name}: {before.get(name)!r} before, {now.get(name)!r} now"
+            for name in {**before, **now}
+            if before.get(name) != now.get(name)
+        ]
+        message = f"{path} was begun with other settings; delete it to begin anew:"
+        require(not differences, "\n  ".join([message, *differences]))
+        self.best = load(path, self.model, optimizer=self.optimizer, rng=self.loader.rng).best
+        self.history = history
 
 
 def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
@@ -187,75 +253,6 @@ def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def train_epoch(
-    model: Module,
-    pairs: Iterator[Pair],
-    optimizer: Optimizer,
-    loss: Loss,
-    schedule: Schedule | None,
-    step: int,
-    max_grad_norm: float | None,
-    bar: Any,
-) -> Evaluation:
-    """One pass over the batches, the first at ``step``; what they gave before their steps, on average."""
-    total_loss = right = seen = 0.0
-    for images, labels in pairs:
-        if schedule is not None:
-            optimizer.lr = schedule(step)
-        logits = model(images)
-        value = loss(logits, labels)
-        check_finite(value, step, optimizer.lr)
-        optimizer.zero_grad()
-        value.backward()
-        if max_grad_norm is not None:
-            clip_grad_norm(optimizer.parameters(), max_grad_norm)
-        optimizer.step()
-
-        step += 1
-        seen += len(labels)
-        total_loss += value.item() * len(labels)
-        right += accuracy(logits.data, labels) * len(labels)
-        bar.set_postfix_str(f"loss {total_loss / seen:.3f} accuracy {right / seen:.1%}", refresh=False)
-        bar.update()
-    return Evaluation(right / seen, total_loss / seen)
-
-
-def evaluate(
-    model: Module,
-    images: np.ndarray,
-    labels: np.ndarray,
-    batch_size: int = 256,
-    *,
-    loss: Loss = F.cross_entropy,
-) -> Evaluation:
-    """(accuracy, loss) on all images in eval mode, without a graph; the model is back in its mode afterwards.
-
-    FloatingPointError if the model's logits are not finite.
-    """
-    check_pair("images and labels", (images, labels))
-    logits = predict(model, images, batch_size)
-    if not np.isfinite(logits).all():
-        raise FloatingPointError(
-            "the model's logits are not finite: it has diverged, or its input is not finite"
-        )
-    with no_grad():
-        return Evaluation(accuracy(logits, labels), loss(Tensor(logits), labels).item())
-
-
-def best_epoch(history: History) -> int:
-    """The first epoch (from 0) with the highest test accuracy and, among those, the lowest test loss."""
-    scores = zip(history.test_accuracy, history.test_loss, strict=True)
-    ranked = [(accuracy, -loss) for accuracy, loss in scores]
-    return ranked.index(max(ranked))
-
-
-def out_of_patience(history: History, patience: int | None) -> bool:
-    """Has the test result not improved for ``patience`` epochs?"""
-    if patience is None or len(history) == 0:
-        return False
-    return len(history) - 1 - best_epoch(history) >= patience
-
-
 def progress_bar(total: int, done: int, progress: bool) -> Any:
     """A tqdm bar over all steps, which shows only on a terminal and after 2 seconds."""
     from tqdm import tqdm
@@ -264,26 +261,52 @@ def progress_bar(total: int, done: int, progress: bool) -> Any:
     return tqdm(total=total, initial=done, desc="fit", unit="step", delay=2, disable=hidden)
 
 
-def check_finite(value: Tensor, step: int, lr: float) -> None:
+# ---- what arguments are
+
+
+def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
+    """Raise what is wrong with the labels, given one image's logits. Whether the labels have an accuracy."""
+    zeros = np.zeros((len(labels), *logits.shape[1:]), np.float32)
+    counts_accuracy = has_accuracy(zeros, labels)
+    with no_grad():
+        check_loss(loss(Tensor(zeros), labels))
+    if counts_accuracy:
+        accuracy(zeros, labels)
+    return counts_accuracy
+
+
+def check_loss(value: Tensor) -> None:
     if not isinstance(value, Tensor) or value.size != 1:
         raise ValueError(f"loss must give a Tensor of one number for a batch, got {value!r}")
-    if not np.isfinite(value.data):
-        raise FloatingPointError(
-            f"the loss is {value.item()} at step {step} with lr {lr:g}; this step was not made. "
-            "Try a lower lr, warmup or max_grad_norm; minidl.detect_anomaly() names the operation."
-        )
 
 
-def check_pair(name: str, pair: Pair) -> Pair:
-    """(images, labels) as arrays of one length that is not 0."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise TypeError(f"{name} must be a pair (images, labels), got {type(pair).__name__}")
-    images, labels = np.asarray(pair[0]), np.asarray(pair[1])
-    if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels) or len(images) == 0:
-        raise ValueError(
-            f"{name} must be as long as each other, not empty: got {images.shape}, {labels.shape}"
-        )
-    return images, labels
+@contextmanager
+def refused_batch_of_one(model: Module) -> Iterator[None]:
+    """Refuse one image that a BatchNorm of the model sees in the block as one value a channel."""
+
+    def refuse(module: BatchNorm, inputs: tuple, output: Tensor) -> None:
+        if not module.frozen and np.size(inputs[0]) == module.num_features:
+            raise ValueError(
+                "the last batch of an epoch is 1 image, of which BatchNorm cannot take a deviation: "
+                "give drop_last=True or another batch_size"
+            )
+
+    layers = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    hooks = [layer.register_forward_hook(refuse) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def optimizer_for(model: Module, optimizer: Optimizer | None) -> Optimizer:
+    """The optimizer, Adam(lr=3e-3) if None, which must hold trainable parameters of the model."""
+    check_instance("model", model, Module)
+    check_instance("optimizer", optimizer, Optimizer, optional=True)
+    optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
+    check_trainable(model, optimizer)
+    return optimizer
 
 
 def check_trainable(model: Module, optimizer: Optimizer) -> None:
@@ -295,29 +318,19 @@ def check_trainable(model: Module, optimizer: Optimizer) -> None:
         )
 
 
-def check_test(model: Module, loss: Loss, images: np.ndarray, labels: np.ndarray) -> None:
-    """Let what is wrong with the test set show now, not after an epoch: one image, and all labels."""
-    logits = np.zeros((len(labels), *predict(model, images[:1]).shape[1:]), np.float32)
-    with no_grad():
-        accuracy(logits, labels), loss(Tensor(logits), labels)
-
-
-def check_settings(
-    model, optimizer, schedule, augment, loss, test, max_grad_norm, patience, keep_best
+def check_options(
+    epochs, schedule, loss, step, metric, max_grad_norm, patience, keep_best, progress, test
 ) -> None:
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
-    if schedule is not None and not callable(schedule):
-        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
-    if augment is not None and not callable(augment):
-        raise TypeError(f"augment must be a function of images and rng, got {augment!r}")
-    if not callable(loss):
-        raise TypeError(f"loss must be a function of logits and labels, got {loss!r}")
+    positive_int("epochs", epochs)
+    check_function("schedule", schedule, "the step", optional=True)
+    check_function("loss", loss, "logits and labels")
+    check_function("step", step, "model, images and labels", optional=True)
+    check_function("metric", metric, "logits and labels", optional=True)
     if max_grad_norm is not None:
         positive_number("max_grad_norm", max_grad_norm)
     if patience is not None:
         positive_int("patience", patience)
-    if test is None and (patience is not None or keep_best):
-        raise ValueError("patience and keep_best go by the test accuracy: give a test set")
+    check_flag("keep_best", keep_best), check_flag("progress", progress)
+    if test is None:
+        require(patience is None and not keep_best, "patience and keep_best go by the test: give a test set")
+        require(metric is None, "metric is of the test set: give one")

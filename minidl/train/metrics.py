@@ -7,34 +7,66 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import (
+    check_array,
+    check_instance,
+    check_number,
+    check_pair,
+    check_same_length,
+    positive_int,
+    require,
+    shown,
+)
 from minidl.engine.loss import check_labels
 from minidl.engine.reduce import stable_log_softmax
-from minidl.engine.tensor import no_grad
+from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.module import Module, eval_mode
 from minidl.train.intervals import Interval, wilson_interval
 
 
 def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """The model's logits for all images, in eval mode and without a graph; then its mode is as before."""
-    batch_size, images = positive_int("batch_size", batch_size), np.asarray(images)
-    if images.dtype.kind not in "fiub":
-        raise TypeError(f"images must be an array of numbers (N, ...), got {images.dtype} {images.shape}")
-    if images.ndim == 0 or len(images) == 0:
-        raise ValueError(f"there are no images to predict, got shape {images.shape}")
+    batch_size, images = positive_int("batch_size", batch_size), float_images("images", images)
     with eval_mode(model), no_grad():
-        batches = [model(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-    return np.concatenate([batch.data for batch in batches])
+        parts = [model(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+    check_instance("the model's output", parts[0], Tensor)
+    return np.concatenate([part.data for part in parts])
+
+
+def float_images(name: str, images: Any) -> np.ndarray:
+    """The images (N, ...), which must be floats: integers are most often pixels 0 ... 255."""
+    array = check_array(name, images, finite=False)
+    mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
+    require(array.dtype.kind == "f", f"{name} must be floats, got {array.dtype}: {mend}", TypeError)
+    require(array.ndim > 0, f"{name} must be an array (N, ...), got one number")
+    return array
 
 
 def accuracy(predictions: Any, labels: Any) -> float:
-    """The share of right answers.
+    """The share of right predictions.
 
-    predictions: logits (N, K), whose largest is the answer, or classes (N,).  labels: classes (N,), or rows
-    (N, K), whose largest is the class.
+    predictions: logits (N, K), the largest of which names the class; one logit (N, 1) or floats (N,), above 0
+    for class 1 and otherwise for class 0; or classes (N,).  labels: classes (N,), or rows (N, K), the largest
+    of which names the class, or a column (N, 1) of zeros and ones.
     """
-    predicted, actual, _ = checked(predictions, labels)
+    predicted, actual, _ = predicted_and_actual(predictions, labels)
     return float((predicted == actual).mean())
+
+
+def has_accuracy(logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Do the labels name classes of these logits? The targets of regression and of autoencoders do not.
+
+    They do as integers (N,) for logits (N, K), as rows of probabilities (N, K), and, for one logit (N, 1) or
+    (N,), as zeros and ones.
+    """
+    one_logit = logits.shape[1:] in ((), (1,))
+    if one_logit:
+        return labels.shape[1:] in ((), (1,)) and bool(np.isin(labels, (0, 1)).all())
+    if logits.ndim == 2 and labels.ndim == 1:
+        return labels.dtype.kind in "iu"
+    if logits.ndim != 2 or labels.shape != logits.shape:
+        return False
+    return bool((labels >= 0).all() and np.allclose(labels.sum(axis=1), 1, atol=1e-3))
 
 
 def per_class_accuracy(
@@ -54,7 +86,7 @@ def confusion_matrix(predictions: Any, labels: Any, num_classes: int | None = No
 
     K is the number of logits or, where ``predictions`` are classes, ``num_classes`` or 1 + the highest class.
     """
-    predicted, actual, classes = checked(predictions, labels, num_classes)
+    predicted, actual, classes = predicted_and_actual(predictions, labels, num_classes)
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (actual, predicted), 1)
     return counts
@@ -134,11 +166,9 @@ def reliability(probabilities: Any, labels: Any, bins: int = 15) -> Reliability:
 
 def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Of each row the largest probability, and whether it is the label's: (N,) and bools (N,)."""
-    p = np.asarray(probabilities)
-    if p.ndim != 2 or 0 in p.shape:
-        raise ValueError(f"probabilities must be rows (N, K) with N, K >= 1, got shape {p.shape}")
-    p = checked_probabilities(p)
-    predicted, actual, _ = checked(p, labels)
+    p = checked_probabilities(check_array("probabilities", probabilities, "N", "K"))
+    require(p.shape[1] > 1, "probabilities must be rows (N, K) of two classes at least, got one column")
+    predicted, actual, _ = predicted_and_actual(p, labels)
     return p.max(axis=1), predicted == actual
 
 
@@ -186,26 +216,18 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 
 def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
     """Scores (M,) in their own dtype, in which none tie that differ, and bools (M,), both kinds of them."""
-    scores, positive = np.asarray(scores), np.asarray(positive)
-    if scores.ndim != 1 or scores.shape != positive.shape or len(scores) == 0:
-        raise ValueError(
-            f"scores and positive must both be (M,), not empty, got {scores.shape} and {positive.shape}"
-        )
-    if scores.dtype.kind not in "fiu" or positive.dtype.kind != "b":
-        raise TypeError(f"scores must be numbers and positive bools, got {scores.dtype} and {positive.dtype}")
-    if positive.all() or not positive.any():
-        raise ValueError(f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
-    if np.isnan(scores).any():
-        raise ValueError("scores hold NaN: it is neither above nor below")
+    scores = check_array("scores", scores, "M", finite=False)
+    positive = check_array("positive", positive, "M", kind="bool")
+    check_same_length(scores=scores, positive=positive)
+    both = 0 < positive.sum() < len(positive)
+    require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
+    require(not np.isnan(scores).any(), "scores hold NaN: it is neither above nor below")
     return scores, positive
 
 
 def checked_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
     """The same as float64, if they are probabilities."""
-    p = np.asarray(probabilities)
-    if p.dtype.kind not in "fiu" or p.ndim == 0 or p.size == 0:
-        raise ValueError(f"probabilities must be an array of numbers, got {p.dtype} of shape {p.shape}")
-    p = p.astype(np.float64)
+    p = check_array("probabilities", probabilities, finite=False).astype(np.float64)
     sums = p.sum(axis=axis)
     if not np.all(p >= 0) or not np.allclose(sums, 1, atol=1e-3):
         raise ValueError(
@@ -217,52 +239,49 @@ def checked_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
 
 def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, K) as float64, and the labels as classes (N,)."""
-    z = np.asarray(logits)
-    if z.ndim != 2 or z.dtype.kind not in "fiu":
-        raise ValueError(f"logits must be numbers (N, K), got {z.dtype} of shape {z.shape}")
-    _, actual, _ = checked(z, labels)
-    if not np.isfinite(z).all():
-        raise ValueError("logits must be finite")
-    if float(np.abs(z).max()) > 1e150:  # a float32 cannot be compared with 1e150
-        raise ValueError(f"logits must be below 1e150 in size, got {np.abs(z).max():g}")
-    return z.astype(np.float64), actual
+    z = check_array("logits", logits, "N", "K").astype(np.float64)
+    require(float(np.abs(z).max()) <= 1e150, "logits must be below 1e150 in size")
+    return z, predicted_and_actual(z, labels)[1]
 
 
 def checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise TypeError(f"bounds must be two temperatures, got {bounds!r}")
-    low, high = (check_number("each of bounds", bound) for bound in bounds)
-    if not 0 < low <= 1 <= high or low == high:
-        raise ValueError(f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
+    low, high = (check_number("each of bounds", T) for T in check_pair("bounds", bounds, "of temperatures"))
+    fits = 0 < low <= 1 <= high and low < high
+    require(fits, f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
     return low, high
 
 
-def checked(
+def predicted_and_actual(
     predictions: Any, labels: Any, num_classes: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Predicted and actual classes (N,), and K."""
-    predictions, labels = np.asarray(predictions), np.asarray(labels)
-    if len(predictions.shape) == 0 or predictions.shape[:1] != labels.shape[:1] or len(labels) == 0:
+    predictions = check_array("predictions", predictions, finite=False)
+    labels = np.asarray(labels)
+    if predictions.ndim == 0 or predictions.shape[:1] != labels.shape[:1]:
         raise ValueError(
-            f"predictions (N, K) or (N,) need labels (N,), N > 0, got {predictions.shape} and {labels.shape}"
+            f"predictions (N, K) or (N,) need labels (N,), got {predictions.shape} and {labels.shape}"
         )
-    columns = {array.shape[1] for array in (predictions, labels) if array.ndim == 2}
+    if predictions.ndim == 1 and predictions.dtype.kind == "f":
+        predictions = predictions[:, None]
+    one_logit = predictions.shape[1:] == (1,)
+    if one_logit or labels.shape[1:] == (1,):
+        fits = labels.shape[1:] in ((), (1,)) and np.isin(labels, (0, 1)).all()
+        require(fits, f"labels of one logit must be (N,) or (N, 1), zeros and ones, got {shown(labels)}")
+        labels = labels.reshape(-1).astype(np.int64)
+    columns = {max(array.shape[1], 2) for array in (predictions, labels) if array.ndim == 2}
     predicted, actual = classes_of("predictions", predictions), classes_of("labels", labels)
     if num_classes is not None:
         columns.add(positive_int("num_classes", num_classes))
-    if len(columns) > 1:
-        raise ValueError(f"the number of classes is not clear: {sorted(columns)}")
+    require(len(columns) < 2, f"the number of classes is not clear: {sorted(columns)}")
     classes = columns.pop() if columns else int(max(predicted.max(), actual.max())) + 1
     return check_labels(predicted, classes), check_labels(actual, classes), classes
 
 
 def classes_of(name: str, array: np.ndarray) -> np.ndarray:
+    """Classes (N,) as they are; of rows (N, K) the largest; of a column (N, 1) whether it is above 0."""
     if array.ndim == 1:
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"{name} (N,) must be integers, got {array.dtype}")
+        require(array.dtype.kind in "iu", f"{name} (N,) must be integers, got {array.dtype}", TypeError)
         return array
-    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
-        raise ValueError(f"{name} must be classes (N,) or rows (N, K), got {array.dtype} {array.shape}")
-    if np.isnan(array).any():
-        raise ValueError(f"{name} hold NaN: no class is the largest")
-    return array.argmax(axis=1)
+    array = check_array(name, array, "N", "K", finite=False)
+    require(not np.isnan(array).any(), f"{name} hold NaN: no class is the largest")
+    return array.argmax(axis=1) if array.shape[1] > 1 else (array[:, 0] > 0).astype(np.int64)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.data.augment import random_rotation
-from minidl.data.batches import Augment
 from minidl.data.cache import cached
 from minidl.data.digits import load_digits
+from minidl.data.loader import Augment
 from minidl.data.shapes import make_shapes
 from minidl.nn.containers import Sequential
 from minidl.nn.models import small_cnn, tiny_resnet

@@ -8,10 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_number, positive_number
+from minidl.engine.checks import (
+    check_flag,
+    check_instance,
+    check_number,
+    check_pair,
+    positive_number,
+    require,
+    shown,
+)
 from minidl.engine.tensor import Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict]
+# What PyTorch's groups hold beside the settings, none of which changes a step.
+WITHOUT_EFFECT = {"params", "param_names", "initial_lr", "foreach", "capturable", "differentiable", "fused"}
 
 
 class Optimizer:
@@ -29,27 +39,23 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         given = several(parameters)
-        if not given:
-            raise ValueError("there are no parameters to optimize")
+        require(len(given) > 0, "there are no parameters to optimize")
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Optimize more parameters: {"params": [...]} and the settings that differ from the optimizer's."""
-        if not isinstance(group, dict) or "params" not in group:
-            raise TypeError(f"a group of parameters is a dict with 'params', got {type(group).__name__}")
-        unknown = sorted(set(group) - {"params", *self.defaults})
-        if unknown:
-            raise ValueError(f"unknown settings {unknown}; there are {', '.join(self.defaults)}")
-        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        is_group = isinstance(group, dict) and "params" in group
+        require(is_group, f"a group of parameters is a dict with 'params', got {shown(group)}", TypeError)
+        unknown = sorted(map(str, {*group} - {"params", *self.defaults}))
+        require(not unknown, f"unknown settings {unknown}; there are {', '.join(self.defaults)}")
+        params = [group["params"]] if isinstance(group["params"], Tensor) else several(group["params"])
         known = set(self.parameters())
         for p in params:
-            if not isinstance(p, Tensor):
-                raise TypeError(f"expected Tensors to optimize, got {type(p).__name__}")
-            if p.op is not None or p.dtype.kind != "f":
-                raise ValueError(f"only floating leaves can be optimized, got {p!r}")
-            if p in known:
-                raise ValueError(f"{p!r} is given twice: each step would move it twice")
+            check_instance("each parameter to optimize", p, Tensor)
+            is_leaf = p.op is None and p.dtype.kind == "f"
+            require(is_leaf, f"only floating leaves can be optimized, got {p!r}")
+            require(p not in known, f"{p!r} is given twice: each step would move it twice")
             known.add(p)
         group = {**self.defaults, **group, "params": params}
         self.check_settings(group)
@@ -69,10 +75,8 @@ class Optimizer:
         lr = check_number("lr", lr, 0)
         highest = max(group["initial_lr"] for group in self.param_groups)
         for group in self.param_groups:
-            alike = (
-                group["initial_lr"] == highest
-            )  # then it is lr to the last bit, also where all began with 0
-            group["lr"] = lr if alike else lr * group["initial_lr"] / highest
+            is_highest = group["initial_lr"] == highest  # as all are that began with 0
+            group["lr"] = lr if is_highest else lr * group["initial_lr"] / highest
 
     def zero_grad(self) -> None:
         for p in self.parameters():
@@ -88,6 +92,7 @@ class Optimizer:
                     raise ValueError(f"the grad of {p!r} must have its shape, got {p.grad.shape}")
                 mask = getattr(p, "mask", None)  # of a pruned Parameter
                 grad = p.grad if mask is None else np.where(mask, p.grad, 0)
+                grad = -grad if group["maximize"] else grad
                 # In place, and as an assignment, so that backward through an older graph is refused.
                 p.data -= self.update(p, grad, self.state.setdefault(p, {}), group)
                 if mask is not None:
@@ -101,6 +106,7 @@ class Optimizer:
         """ValueError or TypeError for settings that make no sense."""
         check_number("lr", group["lr"], 0)
         check_number("weight_decay", group["weight_decay"], 0)
+        check_flag("maximize", group["maximize"])
 
     # ---- state, laid out as PyTorch does
 
@@ -118,14 +124,15 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the settings and state of an optimizer of this kind over parameters of the same shapes.
 
-        What CPU tensors of PyTorch hold is taken as well. Raises one ValueError that lists what does not fit;
-        then nothing has been loaded.
+        What CPU tensors of PyTorch hold is taken as well, unless it was made by a setting that changes its
+        steps and is unknown here, such as amsgrad. Where it holds no "initial_lr", the groups keep the
+        proportions of its lr. Raises one ValueError that lists what does not fit; then nothing has been loaded.
         """
         problems = self.state_problems(state_dict)
-        if problems:
-            raise ValueError("the state does not fit the optimizer:\n  " + "\n  ".join(problems))
+        require(not problems, "\n  ".join(["the state does not fit the optimizer:", *problems]))
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            group.update({key: saved[key] for key in [*self.defaults, "initial_lr"] if key in saved})
+            group.update({key: saved[key] for key in self.defaults})
+            group["initial_lr"] = saved.get("initial_lr", saved["lr"])
         params = self.parameters()
         self.state = {
             params[i]: {
@@ -147,36 +154,52 @@ class Optimizer:
             for group in groups:
                 self.check_settings({key: group[key] for key in self.defaults})
                 check_number("initial_lr", group.get("initial_lr", group["lr"]), 0)
+            unknown = self.unknown_settings(groups)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             return [f"expected the settings and state of {kind}: {error!r}"]
         expected = [len(group["params"]) for group in self.param_groups]
-        if sizes != expected:
-            return [f"the groups must have {expected} parameters, got {sizes}"]
+        if unknown or sizes != expected:
+            return unknown or [f"the groups must have {expected} parameters, got {sizes}"]
         params, problems = self.parameters(), []
         for i, s in state.items():
-            if not isinstance(i, int) or not 0 <= i < len(params):
+            if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(params):
                 problems.append(f"there is no parameter {i!r} of {len(params)}")
-                continue
-            given = {key for key, value in s.items() if value is not None}
-            if given and given != set(self.state_names):
-                problems.append(f"parameter {i}: needs {sorted(self.state_names)}, got {sorted(given)}")
-                continue
-            for key in given:
-                value, shape = np.asarray(s[key]), () if key == "step" else params[i].shape
-                if value.shape != shape or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
-                    problems.append(
-                        f"parameter {i}: {key} must be finite {shape}, got {value.dtype} {value.shape}"
-                    )
-                elif key in ("step", "exp_avg_sq") and value.min(initial=0) < 0:
-                    problems.append(f"parameter {i}: {key} must be at least 0, got {value.min()}")
+            else:
+                problems += [f"parameter {i}: {problem}" for problem in self.entry_problems(params[i], s)]
+        return problems
+
+    def unknown_settings(self, groups: list[dict[str, Any]]) -> list[str]:
+        """What groups of PyTorch say that would make other steps than this optimizer does."""
+        problems = []
+        for group in groups:
+            for name in {*group} - WITHOUT_EFFECT - {*self.defaults}:
+                wanted = name == "decoupled_weight_decay" and isinstance(self, AdamW)
+                if bool(group[name]) != wanted:
+                    problems.append(f"it was made with {name}={group[name]!r}, not as {type(self).__name__}")
+        return problems
+
+    def entry_problems(self, p: Tensor, entry: Mapping[str, Any]) -> list[str]:
+        """What keeps the state of one parameter from being loaded."""
+        given = {key: np.asarray(value) for key, value in entry.items() if value is not None}
+        if given and set(given) != set(self.state_names):
+            return [f"needs {sorted(self.state_names)}, got {sorted(given)}"]
+        problems = []
+        for key, value in given.items():
+            shape = () if key == "step" else p.shape
+            if value.shape != shape or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+                problems.append(f"{key} must be finite {shape}, got {value.dtype} {value.shape}")
+            elif key in ("step", "exp_avg_sq") and value.min(initial=0) < 0:
+                problems.append(f"{key} must be at least 0, got {value.min()}")
         return problems
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum mu and weight decay lambda, as PyTorch defines them:
 
-    g = grad + lambda p        b = mu b + g,  at first b = g
+    g = grad + lambda p        b = mu b + (1 - dampening) g,  at first b = g
     p -= lr b,    with Nesterov's momentum  p -= lr (g + mu b)
+
+    maximize: climb instead, as if grad were -grad.
     """
 
     state_names = ("momentum_buffer",)
@@ -186,32 +209,34 @@ class SGD(Optimizer):
         parameters: Parameters,
         lr: float,
         momentum: float = 0.0,
+        dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(
-            parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
-        )
+        settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        super().__init__(parameters, {**settings, "nesterov": nesterov, "maximize": maximize})
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
         check_number("momentum", group["momentum"], 0)
-        if not isinstance(group["nesterov"], bool):
-            raise TypeError(f"nesterov must be True or False, got {group['nesterov']!r}")
-        if group["nesterov"] and group["momentum"] == 0:
-            raise ValueError("nesterov needs a momentum above 0")
+        check_number("dampening", group["dampening"])
+        if check_flag("nesterov", group["nesterov"]):
+            fits = group["momentum"] > 0 and group["dampening"] == 0
+            require(fits, "nesterov needs a momentum above 0 and no dampening")
 
     def update(self, p, grad, state, group):
-        lr, momentum, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
-        if weight_decay:
-            grad = grad + weight_decay * p.data
+        lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
+        if group["weight_decay"]:
+            grad = grad + group["weight_decay"] * p.data
         if momentum == 0:
             return lr * grad
         if not state:
             state["momentum_buffer"] = grad.astype(p.dtype)
         else:
             state["momentum_buffer"] *= momentum
-            state["momentum_buffer"] += grad
+            state["momentum_buffer"] += grad if dampening == 0 else (1 - dampening) * grad
         if group["nesterov"]:
             return lr * (grad + momentum * state["momentum_buffer"])
         return lr * state["momentum_buffer"]
@@ -233,17 +258,18 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(parameters, settings)
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
         positive_number("eps", group["eps"])  # or a gradient of 0 would give 0 / 0
-        if not isinstance(group["betas"], tuple | list) or len(group["betas"]) != 2:
-            raise TypeError(f"betas must be a pair of numbers, got {group['betas']!r}")
-        for beta in group["betas"]:
-            if check_number("each of betas", beta, 0, 1) == 1:
-                raise ValueError("each of betas must be below 1, or nothing is ever averaged in")
+        for beta in check_pair("betas", group["betas"], "of numbers"):
+            below_1 = check_number("each of betas", beta, 0, 1) < 1
+            require(below_1, "each of betas must be below 1, or nothing is ever averaged in")
 
     def update(self, p, grad, state, group):
         if group["weight_decay"]:
@@ -277,8 +303,10 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay)
+        super().__init__(parameters, lr, betas, eps, weight_decay, maximize=maximize)
 
     def update(self, p, grad, state, group):
         return self.adam(p, grad, state, group) + (group["lr"] * group["weight_decay"]) * p.data

@@ -32,7 +32,7 @@ def linear(start: float, end: float, steps: int) -> Schedule:
     start, end, steps = check_ends(start, end, steps)
 
     def schedule(step: int) -> float:
-        x = progress(step, steps)
+        x = share_done(step, steps)
         return with_exact_ends(start, end, x, start + (end - start) * x)
 
     return schedule
@@ -43,7 +43,7 @@ def cosine(start: float, end: float, steps: int) -> Schedule:
     start, end, steps = check_ends(start, end, steps)
 
     def schedule(step: int) -> float:
-        x = progress(step, steps)
+        x = share_done(step, steps)
         return with_exact_ends(start, end, x, end + (start - end) * (1 + math.cos(math.pi * x)) / 2)
 
     return schedule
@@ -56,7 +56,7 @@ def exponential(start: float, end: float, steps: int) -> Schedule:
         raise ValueError(f"start and end must be above 0 for a constant factor, got {start} and {end}")
 
     def schedule(step: int) -> float:
-        x = progress(step, steps)
+        x = share_done(step, steps)
         return with_exact_ends(start, end, x, start ** (1 - x) * end**x)
 
     return schedule
@@ -94,7 +94,7 @@ def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
     return schedule(0) * ((t + 1) / W) if t < W else schedule(t - W)
 
 
-def progress(step: int, steps: int) -> float:
+def share_done(step: int, steps: int) -> float:
     """How much of the way is done, from 0 to 1."""
     return min(check_step(step) / steps, 1.0)
 

@@ -2,7 +2,12 @@
 
 from minidl.transfer.backbone import SOURCE_SHAPES, TARGET_SHAPES, pretrained_shapes, shapes_cnn
 from minidl.transfer.contrastive import ProjectionHead, nt_xent, same_or_not, train_simclr, two_views
-from minidl.transfer.distill import class_similarity, distillation_loss, logit_matching_loss, soft_targets
+from minidl.transfer.distill_loss import (
+    class_similarity,
+    distillation_loss,
+    logit_matching_loss,
+    soft_targets,
+)
 from minidl.transfer.features import pca_projection, standardise
 from minidl.transfer.finetune import (
     extract_features,

@@ -6,14 +6,12 @@ unlike ones. What the distortions change, the features learn to ignore.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from minidl.data.augment import Augment
-from minidl.data.batches import batches
-from minidl.engine.checks import check_int, positive_int
+from minidl.engine.checks import check_function, check_instance, check_int, require
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
@@ -22,12 +20,13 @@ from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn.containers import Sequential
 from minidl.nn.layers import Linear, ReLU
-from minidl.nn.module import Module, same_mode_after
-from minidl.train.loop import Evaluation, History, check_finite, check_trainable, progress_bar
-from minidl.train.optim import Adam, Optimizer
+from minidl.nn.module import Module
+from minidl.train.evaluation import History
+from minidl.train.loop import check_trainable, fit, optimizer_for
+from minidl.train.metrics import float_images
+from minidl.train.optim import Optimizer
 from minidl.train.schedules import Schedule
 from minidl.transfer.features import checked_features
-from minidl.transfer.finetune import check_module
 
 # ---- two views
 
@@ -40,17 +39,14 @@ def two_views(
     Row i of the one and row i of the other show the same image.  augment: ``augment(images, rng)``, which
     gets a copy each time.
     """
-    if not callable(augment):
-        raise TypeError(f"augment must be a function of images and rng, got {augment!r}")
+    check_function("augment", augment, "images and rng")
     images, rng = np.asarray(images), default_rng_or(rng)
     views = augment(images.copy(), rng), augment(images.copy(), rng)
     for view in views:
         if not isinstance(view, np.ndarray):
             raise TypeError(f"augment must return an array of images, got {type(view).__name__}")
-        if np.shape(view) != images.shape:
-            raise ValueError(
-                f"augment must keep the shape {images.shape} of the images, got {np.shape(view)}"
-            )
+        kept = view.shape == images.shape
+        require(kept, f"augment must keep the shape {images.shape} of the images, got {view.shape}")
     return views
 
 
@@ -146,70 +142,31 @@ def train_simclr(
 
     encoder: gives features (N, D), such as ``shapes_cnn(8)[:-1]``.  head: see ``ProjectionHead``.
     images: (M, ...).  batch_size: images a step, two at least, as one has no strangers; an epoch leaves out a
-    last smaller batch.  optimizer: of the parameters of both, Adam(lr=3e-3) if None.  schedule, progress: as
-    in ``fit``.
+    last smaller batch.  optimizer: of the parameters of both, Adam(lr=3e-3) if None.  The rest is as in
+    ``fit``, whose step this chooses.
 
-    In the history, accuracy is the mean of ``partners_found`` over the batches. A loss that is not finite
-    raises FloatingPointError before its step is made, an embedding of zeros ValueError. After these and after
-    Ctrl-C the error's ``history`` holds the finished epochs. In any case encoder and head are back in their
-    modes.
+    In the history, accuracy is the mean of ``partners_found`` over the batches. An embedding of zeros raises
+    ValueError.
     """
-    images, epochs = np.asarray(images), positive_int("epochs", epochs)
-    model = Sequential({"encoder": check_module(encoder), "head": check_module(head)})
-    check_training(images, optimizer, schedule)
+    images = float_images("images", images)
+    require(images.ndim > 1 and len(images) > 1, f"images must be (M, ...), two at least, got {images.shape}")
     check_temperature(temperature)
-    batch_size = min(check_int("batch_size", batch_size, 2), len(images))
-    optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
-    check_trainable(encoder, optimizer)
-    if any(p.requires_grad for p in head.parameters()):
-        check_trainable(head, optimizer)
-    steps = len(images) // batch_size  # in an epoch
-    rng, history, no_labels = default_rng_or(rng), History(), np.zeros(len(images))
-    with progress_bar(epochs * steps, 0, progress) as bar, same_mode_after(model):
-        try:
-            while len(history) < epochs:
-                model.train()
-                loader = batches(images, no_labels, batch_size, rng=rng, drop_last=True)
-                pairs = (two_views(batch, augment, rng) for batch, _ in loader)
-                trained = contrastive_epoch(
-                    model, pairs, optimizer, temperature, schedule, history.steps, bar
-                )
-                history.add(trained, None, optimizer.lr, steps)
-        except (KeyboardInterrupt, FloatingPointError, ValueError) as error:
-            history.drop_unfinished()
-            error.history = history
-            raise
-    return history
+    check_function("augment", augment, "images and rng")
+    batch_size, rng = min(check_int("batch_size", batch_size, 2), len(images)), default_rng_or(rng)
+    check_instance("encoder", encoder, Module), check_instance("head", head, Module)
+    model = Sequential({"encoder": encoder, "head": head})
+    optimizer = optimizer_for(model, optimizer)
+    for part in (encoder, head):
+        if part is encoder or any(p.requires_grad for p in part.parameters()):
+            check_trainable(part, optimizer)
 
+    def step(model: Module, batch: np.ndarray, _: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        z1, z2 = map(model, two_views(batch, augment, rng))
+        return nt_xent(z1, z2, temperature), {"accuracy": partners_found(z1.data, z2.data)}
 
-def contrastive_epoch(
-    model: Module,
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
-    optimizer: Optimizer,
-    temperature: float,
-    schedule: Schedule | None,
-    step: int,
-    bar: Any,
-) -> Evaluation:
-    """A step for each pair of views, the first at ``step``; what they gave before their steps, on average."""
-    total_loss = found = seen = 0.0
-    for view1, view2 in pairs:
-        if schedule is not None:
-            optimizer.lr = schedule(step)
-        z1, z2 = model(view1), model(view2)
-        value = nt_xent(z1, z2, temperature)
-        check_finite(value, step, optimizer.lr)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-
-        step += 1
-        seen += len(view1)
-        total_loss += value.item() * len(view1)
-        found += partners_found(z1.data, z2.data) * len(view1)
-        bar.set_postfix_str(f"loss {total_loss / seen:.3f} accuracy {found / seen:.1%}", refresh=False)
-        bar.update()
-    return Evaluation(found / seen, total_loss / seen)
+    options = {"optimizer": optimizer, "schedule": schedule, "drop_last": True, "rng": rng}
+    options |= {"epochs": epochs, "batch_size": batch_size, "progress": progress}
+    return fit(model, (images, np.zeros(len(images))), step=step, **options)
 
 
 # ---- the lecture's question
@@ -236,25 +193,16 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
 
 def check_embeddings(z1: Any, z2: Any) -> tuple[Tensor, Tensor]:
     z1, z2 = F.floating(z1), F.floating(z2)
-    if z1.ndim != 2 or 0 in z1.shape:
-        raise ValueError(f"embeddings must be rows (N, D), not empty, got {z1.shape}")
+    fits = z1.ndim == 2 and z1.size > 0
+    require(fits, f"embeddings must be rows (N, D), not empty, got {z1.shape}")
     check_pair_of_views(z1.data, z2.data)
     return z1, z2
 
 
 def check_pair_of_views(a: np.ndarray, b: np.ndarray) -> None:
-    if a.shape != b.shape:
-        raise ValueError(f"the two views must be rows of one shape (N, D), got {a.shape} and {b.shape}")
+    same = a.shape == b.shape
+    require(same, f"the two views must be rows of one shape (N, D), got {a.shape} and {b.shape}")
     for name, rows in (("first", a), ("second", b)):
         zeros = np.flatnonzero(~rows.any(axis=1))
         if zeros.size:
             raise ValueError(f"row {zeros[0]} of the {name} view is all zeros, which has no direction")
-
-
-def check_training(images: np.ndarray, optimizer: Optimizer | None, schedule: Schedule | None) -> None:
-    if images.ndim < 2 or images.dtype.kind != "f" or len(images) < 2:
-        raise ValueError(f"images must be floating (M, ...), two at least, got {images.dtype} {images.shape}")
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
-    if schedule is not None and not callable(schedule):
-        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")

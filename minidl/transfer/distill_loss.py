@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from minidl.data.loader import check_pair
 from minidl.engine.checks import check_number, number_array
 from minidl.engine.loss import check_labels
 from minidl.engine.reduce import stable_softmax
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module
-from minidl.train.loop import check_pair
 from minidl.train.metrics import predict
 
 Terms = dict[str, Tensor]

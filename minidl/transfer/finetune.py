@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from minidl.data.loader import Pair, check_pair
 from minidl.engine import jit
 from minidl.engine.checks import check_number, positive_int
 from minidl.engine.random import default_rng_or
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module, Parameter, dotted
-from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
+from minidl.train.evaluation import Evaluation, evaluate
+from minidl.train.loop import fit
 from minidl.train.metrics import predict
 from minidl.train.optim import Adam, Optimizer
 from minidl.transfer.features import checked_features, probe_curvature, probe_loss

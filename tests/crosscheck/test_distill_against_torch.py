@@ -7,7 +7,7 @@ from against_torch import agree, torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.transfer.distill import distillation_loss, logit_matching_loss, soft_cross_entropy
+from minidl.transfer.distill_loss import distillation_loss, logit_matching_loss, soft_cross_entropy
 
 TF = torch.nn.functional
 seeds = st.integers(0, 2**32 - 1)

@@ -22,6 +22,10 @@ OPTIMIZERS = {
         SGD_PAIR,
         {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
     ),
+    "SGD with dampening": (SGD_PAIR, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    "SGD that climbs": (SGD_PAIR, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "maximize": True}),
+    "Adam that climbs": (ADAM_PAIR, {"lr": 0.03, "weight_decay": 0.1, "maximize": True}),
+    "AdamW that climbs": (ADAMW_PAIR, {"lr": 0.03, "maximize": True}),
     "Adam": (ADAM_PAIR, {"lr": 0.03}),
     "Adam with decay": (ADAM_PAIR, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
     "AdamW": (ADAMW_PAIR, {"lr": 0.03}),
@@ -64,6 +68,38 @@ def test_an_optimizer_with_groups_agrees_step_by_step(name):
         group["lr"] = twin["lr"] = group["lr"] / 3
     for _ in range(5):
         both.step()
+
+
+def twin_state(make, **settings):
+    p = torch.tensor([1.0, 2.0], requires_grad=True)
+    twin = make([p], **settings)
+    p.grad = torch.tensor([1.0, -1.0])
+    twin.step()
+    return twin.state_dict()
+
+
+@pytest.mark.parametrize(
+    "make, twin, settings, message",
+    [
+        (Adam, torch.optim.Adam, {"amsgrad": True}, "it was made with amsgrad=True, not as Adam"),
+        (AdamW, torch.optim.AdamW, {"amsgrad": True}, "it was made with amsgrad=True, not as AdamW"),
+        (Adam, torch.optim.AdamW, {}, "it was made with decoupled_weight_decay=True, not as Adam"),
+        (AdamW, torch.optim.Adam, {}, "it was made with decoupled_weight_decay=False, not as AdamW"),
+        (Adam, torch.optim.NAdam, {"decoupled_weight_decay": True}, "momentum_decay|decoupled_weight_decay"),
+    ],
+)
+def test_a_state_from_pytorch_that_would_make_other_steps_is_refused_by_name(make, twin, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make([Tensor(np.ones(2), requires_grad=True)]).load_state_dict(twin_state(twin, **settings))
+
+
+def test_the_proportions_of_the_groups_of_pytorch_survive_an_assignment_of_lr():
+    p, q = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    twin = torch.optim.SGD([{"params": [p], "lr": 0.01}, {"params": [q], "lr": 0.1}])
+    ours = SGD([{"params": [Tensor(np.zeros(1), requires_grad=True)]} for _ in range(2)], lr=0.5)
+    ours.load_state_dict(twin.state_dict())
+    ours.lr = 1.0
+    assert np.allclose([group["lr"] for group in ours.param_groups], [0.1, 1.0])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -30,8 +30,8 @@ def test_drop_last_leaves_only_whole_batches_and_as_many_as_fit(n, batch_size):
         assert sizes == [batch_size] * (n // batch_size)
 
 
-def order(rng):
-    return np.concatenate([labels for _, labels in batches(*numbered(30), 7, rng=rng)]).tolist()
+def order(rng, size=7):
+    return np.concatenate([labels for _, labels in batches(*numbered(30), size, rng=rng)]).tolist()
 
 
 def test_the_same_seed_gives_the_same_order_and_the_next_epoch_another():
@@ -48,9 +48,11 @@ def test_without_shuffling_the_order_is_kept_and_nothing_is_drawn():
     assert rng.random() == np.random.default_rng(3).random()
 
 
-def test_the_epoch_draws_one_permutation_at_the_call_and_nothing_later():
+def test_the_epoch_draws_one_permutation_at_iter_and_nothing_before_or_later():
     rng, by_hand = np.random.default_rng(3), np.random.default_rng(3)
-    epoch = batches(*numbered(30), 7, rng=rng)
+    loader = batches(*numbered(30), 7, rng=rng)
+    assert rng.bit_generator.state == by_hand.bit_generator.state
+    epoch = iter(loader)
     expected = by_hand.permutation(30).tolist()
     assert rng.bit_generator.state == by_hand.bit_generator.state
     assert np.concatenate([labels for _, labels in epoch]).tolist() == expected
@@ -91,15 +93,51 @@ def test_changing_a_batch_does_not_change_the_data_set():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.zeros((3, 1)), np.zeros(2), 1), r"equally long and not empty, got \(3, 1\) and \(2,\)"),
+        ((np.zeros((3, 1)), np.zeros(2), 1), r"as long as each other, not empty: got \(3, 1\), \(2,\)"),
         ((np.zeros((0, 1)), np.zeros(0), 1), "not empty"),
-        ((np.float32(1), np.zeros(1), 1), "equally long"),
+        ((np.float32(1), np.zeros(1), 1), "as long as each other"),
         ((np.zeros((3, 1)), np.zeros(3), 0), "batch_size must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments_are_refused_at_the_call_before_any_batch_is_asked_for(arguments, message):
     with pytest.raises(ValueError, match=message):
         batches(*arguments)
+
+
+def test_a_loader_made_once_feeds_every_epoch_each_in_an_order_of_its_own():
+    loader = batches(*numbered(30), 8, rng=np.random.default_rng(3))
+    epochs = [list(loader) for _ in range(3)]
+    assert [len(epoch) for epoch in epochs] == [4, 4, 4] and len(loader) == 4
+    orders = [np.concatenate([labels for _, labels in epoch]).tolist() for epoch in epochs]
+    assert all(sorted(order) == list(range(30)) for order in orders) and orders[0] != orders[1] != orders[2]
+    by_hand = np.random.default_rng(3)  # the orders that loaders made anew for each epoch have
+    assert orders == [order(by_hand, size=8) for _ in range(3)]
+
+
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 40), drop_last=st.booleans())
+def test_the_length_is_the_number_of_batches(n, batch_size, drop_last):
+    batch_size = min(batch_size, n)
+    loader = batches(*numbered(n), batch_size, drop_last=drop_last)
+    assert len(loader) == len(list(loader)) and not hasattr(loader, "__next__")
+
+
+def test_two_epochs_at_a_time_do_not_disturb_each_other():
+    loader = batches(*numbered(6), 2, shuffle=False)
+    assert [(a[1].tolist(), b[1].tolist()) for a, b in zip(loader, loader, strict=True)] == [
+        ([i, i + 1], [i, i + 1]) for i in (0, 2, 4)
+    ]
+
+
+def test_flags_are_flags_and_ragged_lists_are_named():
+    for flag in ("shuffle", "drop_last"):
+        with pytest.raises(TypeError, match=f"{flag} must be True or False, got 'False'"):
+            batches(*numbered(3), 1, **{flag: "False"})
+    with pytest.raises(TypeError, match="batch_size must be an integer, got True"):
+        batches(*numbered(3), True)
+    with pytest.raises(TypeError, match="augment must be a function of images and rng, got 3"):
+        batches(*numbered(3), 1, augment=3)
+    with pytest.raises(ValueError, match="their rows are of different lengths"):
+        batches([[1.0], [1.0, 2.0]], [0, 1], 1)
 
 
 def test_a_seed_in_place_of_a_generator_is_refused():
@@ -109,4 +147,4 @@ def test_a_seed_in_place_of_a_generator_is_refused():
 
 def test_an_augmentation_that_loses_images_is_named():
     with pytest.raises(ValueError, match=r"augment must return an array of 2 images, got \(1, 1, 1, 1\)"):
-        next(batches(*numbered(2), 2, augment=lambda images, rng: images[:1]))
+        next(iter(batches(*numbered(2), 2, augment=lambda images, rng: images[:1])))

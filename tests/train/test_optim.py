@@ -75,6 +75,20 @@ def test_adams_weight_decay_is_part_of_the_gradient_and_adamws_is_not():
     assert np.allclose(steps(AdamW([p], 0.1, eps=1e-30, weight_decay=0.5), p, [1.0]), 2 - 0.1 * 0.5 * 2 - 0.1)
 
 
+def test_dampening_by_hand():
+    p = parameter(1.0)
+    # b = 1, then 0.5*1 + 0.8*3 = 2.9
+    assert np.allclose(steps(SGD([p], 0.1, momentum=0.5, dampening=0.2), p, [1.0], [3.0]), 1 - 0.1 - 0.29)
+
+
+@pytest.mark.parametrize("make", [SGD, Adam, AdamW])
+def test_maximize_climbs_where_it_would_descend(make):
+    p, q = parameter(1.0, -2.0), parameter(1.0, -2.0)
+    up = steps(make([p], lr=0.1, weight_decay=0.1, maximize=True), p, [1.0, 2.0], [0.5, -1.0])
+    down = steps(make([q], lr=0.1, weight_decay=0.1), q, [-1.0, -2.0], [-0.5, 1.0])
+    assert np.array_equal(up, down)
+
+
 # ---- laws
 
 
@@ -259,6 +273,16 @@ def test_loading_takes_over_learning_rates():
     assert other.lr == 0.1 and other.param_groups[0]["momentum"] == 0.9
 
 
+def test_the_proportions_of_loaded_groups_survive_an_assignment_of_lr():
+    groups = [[parameter(1.0)], [parameter(1.0)]]
+    saved = SGD([{"params": groups[0], "lr": 0.01}, {"params": groups[1]}], 0.1)
+    saved.lr = 0.0  # the end of a schedule
+    other = SGD([{"params": params} for params in groups], 0.5)
+    other.load_state_dict(saved.state_dict())
+    other.lr = 1.0
+    assert np.allclose([group["lr"] for group in other.param_groups], [0.1, 1.0])
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -277,6 +301,9 @@ def test_loading_takes_over_learning_rates():
         (lambda s: s["state"][0].update(step=-1), "step must be at least 0, got -1"),
         (lambda s: s["state"][0].update(exp_avg_sq=np.array([1.0, -1.0])), "exp_avg_sq must be at least 0"),
         (lambda s: s.update(kind="SGD"), "it is the state of SGD, not of Adam"),
+        (lambda s: s.update(kind="AdamW"), "it is the state of AdamW, not of Adam"),
+        (lambda s: s["param_groups"][0].update(amsgrad=True), "it was made with amsgrad=True, not as Adam"),
+        (lambda s: s["state"].update({True: {}}), "there is no parameter True of 1"),
         (lambda s: s["state"][0].update(step=float("nan")), "step must be finite"),
         (lambda s: s["state"][0].update(exp_avg=np.array(["a", "b"])), "exp_avg must be finite"),
     ],
@@ -303,7 +330,11 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
         (lambda p: SGD([], 0.1), ValueError, "no parameters to optimize"),
         (lambda p: SGD(p, 0.1), TypeError, "expected parameters, such as model.parameters"),
         (lambda p: SGD(nn.Linear(1, 1), 0.1), TypeError, "expected parameters, .* got Linear"),
-        (lambda p: SGD([np.ones(1)], 0.1), TypeError, "expected Tensors to optimize, got ndarray"),
+        (
+            lambda p: SGD([np.ones(1)], 0.1),
+            TypeError,
+            "each parameter to optimize must be a Tensor, got an array",
+        ),
         (lambda p: SGD([p, p], 0.1), ValueError, "is given twice"),
         (lambda p: SGD([{"params": [p]}, {"params": [p]}], 0.1), ValueError, "is given twice"),
         (lambda p: SGD([p * 2], 0.1), ValueError, "only floating leaves can be optimized"),
@@ -319,6 +350,16 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
         (lambda p: SGD([p], "fast"), TypeError, "lr must be a number, got 'fast'"),
         (lambda p: SGD([p], 0.1, momentum=-1), ValueError, "momentum must be finite and at least 0"),
         (lambda p: SGD([p], 0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0"),
+        (
+            lambda p: SGD([p], 0.1, momentum=0.9, dampening=0.1, nesterov=True),
+            ValueError,
+            "nesterov needs .* no dampening",
+        ),
+        (lambda p: SGD([p], 0.1, maximize="False"), TypeError, "maximize must be True or False, got 'False'"),
+        (lambda p: Adam([p], maximize=1), TypeError, "maximize must be True or False, got 1"),
+        (lambda p: SGD([p], True), TypeError, "lr must be a number, got True"),
+        (lambda p: SGD([p], 0.1, dampening=None), TypeError, "dampening must be a number, got None"),
+        (lambda p: SGD([{"params": 3}], 0.1), TypeError, "expected parameters, .* got int"),
         (lambda p: SGD([p], 0.1, weight_decay=-1), ValueError, "weight_decay must be"),
         (lambda p: setattr(SGD([p], 0.1), "lr", None), TypeError, "lr must be a number"),
         (lambda p: Adam([p], betas=(0.9, 1.0)), ValueError, "each of betas must be below 1"),

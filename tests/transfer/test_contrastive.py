@@ -13,8 +13,7 @@ from minidl import Tensor, grad
 from minidl.data import compose, gaussian_noise, horizontal_flip
 from minidl.engine.gradcheck import gradcheck
 from minidl.engine.tensor import apply
-from minidl.train import Adam, roc_auc
-from minidl.train.loop import History
+from minidl.train import Adam, History, roc_auc
 from minidl.transfer.contrastive import (
     ProjectionHead,
     UnitRows,
@@ -412,7 +411,7 @@ def test_ctrl_c_passes_through_with_the_finished_epochs_and_the_modes(at_call, e
 
 def test_ctrl_c_while_an_epoch_is_written_down_drops_it(monkeypatch):
     def add(self, trained, tested, lr, steps):
-        self.train_loss.append(trained.loss)
+        self.train_loss.append(trained["loss"])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(History, "add", add)
@@ -438,9 +437,9 @@ def test_a_loss_that_is_not_finite_stops_before_its_step():
         ({"batch_size": 1}, ValueError, "batch_size must be at least 2"),
         ({"temperature": 0.0}, ValueError, "temperature must be a finite number > 0"),
         ({"augment": None}, TypeError, "augment must be a function of images and rng, got None"),
-        ({"head": 3}, TypeError, "expected a Module, got int"),
+        ({"head": 3}, TypeError, "head must be a Module, got 3"),
         ({"schedule": 0.1}, TypeError, "schedule must be a function of the step"),
-        ({"optimizer": 0.1}, TypeError, "optimizer must be an Optimizer, got float"),
+        ({"optimizer": 0.1}, TypeError, "optimizer must be an Optimizer, got 0.1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options, error, message):
@@ -481,9 +480,13 @@ def test_an_embedding_of_zeros_stops_the_training_with_the_finished_epochs():
 def test_images_or_an_optimizer_that_do_not_fit_are_refused():
     encoder, head = networks()
     settings = {"head": head, "augment": AUGMENT, "epochs": 1}
-    for images in (np.zeros((1, 1, 6, 6), np.float32), np.zeros((4, 1, 6, 6), int), np.float32(3)):
-        with pytest.raises(ValueError, match=r"images must be floating \(M, ...\), two at least, got"):
+    for images in (np.zeros((1, 1, 6, 6), np.float32), np.zeros(4, np.float32)):
+        with pytest.raises(ValueError, match=r"images must be \(M, ...\), two at least, got"):
             train_simclr(encoder, images, **settings)
+    with pytest.raises(ValueError, match=r"images must be an array \(N, ...\), got one number"):
+        train_simclr(encoder, np.float32(3), **settings)
+    with pytest.raises(TypeError, match="images must be floats, got int64: divide pixels .* by 255"):
+        train_simclr(encoder, np.zeros((4, 1, 6, 6), int), **settings)
     other, _ = networks(1)
     with pytest.raises(ValueError, match="holds none of the model's"):
         train_simclr(encoder, IMAGES, optimizer=Adam(other.parameters()), **settings)

@@ -16,10 +16,10 @@ from minidl.classroom.strategies import labels as label_arrays
 from minidl.nn.models import mlp
 from minidl.train import SGD, Adam, evaluate, fit, predict
 from minidl.train.metrics import entropy
-from minidl.transfer.distill import (
+from minidl.transfer.distill import distill
+from minidl.transfer.distill_loss import (
     class_means,
     class_similarity,
-    distill,
     distillation_loss,
     distillation_terms,
     logit_distance,
@@ -403,8 +403,13 @@ def test_without_augmentation_the_teacher_is_asked_once_and_with_it_for_each_bat
 @pytest.mark.parametrize("augment", [None, jitter])
 def test_the_loss_gets_the_teachers_answer_to_the_very_images_that_the_student_saw(augment):
     teacher, student, shown = teacher_with_state(), network(1), []
-    student.register_forward_hook(lambda module, inputs, output: shown.append(np.asarray(inputs[0])))
     images, labels = clouds()
+
+    def show(module, inputs, output):
+        if module.training:
+            shown.append(np.asarray(inputs[0]))
+
+    student.register_forward_hook(show)
 
     def check(student_logits, teacher_logits, y):
         x = shown[-1]
@@ -441,7 +446,8 @@ def test_it_is_the_loop_that_one_would_write_and_with_alpha_1_it_is_fit():
         **options,
     )
     assert everything(by_fit) == everything(by_distill)
-    assert history.terms == {"hard": plain.train_loss} and history.train_loss == plain.train_loss
+    assert history.measured["hard"] == history.train_loss == plain.train_loss
+    assert set(history.measured) == {"hard", "agreement"}
     assert history.test_accuracy == plain.test_accuracy and history.test_loss == plain.test_loss
     assert history.lr == plain.lr and len(history) == 3
 
@@ -456,10 +462,10 @@ def test_the_history_follows_each_term_and_how_often_the_two_agree():
         teacher, student, (images, labels), loss=SOFT, epochs=2, batch_size=20, optimizer=stands_still
     )
     for name in ("hard", "soft"):
-        np.testing.assert_allclose(history.terms[name], [expected[name]] * 2, rtol=1e-5)
+        np.testing.assert_allclose(history.measured[name], [expected[name]] * 2, rtol=1e-5)
     np.testing.assert_allclose(history.train_loss, [sum(expected.values())] * 2, rtol=1e-5)
     agreement = (z_s.data.argmax(axis=1) == z_t.argmax(axis=1)).mean()
-    assert np.allclose(history.agreement, agreement) and 0 < agreement < 1
+    assert np.allclose(history.measured["agreement"], agreement) and 0 < agreement < 1
     assert history.test_accuracy == history.test_loss == []
 
 
@@ -471,7 +477,7 @@ def test_a_loss_of_one_tensor_makes_the_same_steps_as_its_terms():
         rng = np.random.default_rng(3)
         history = distill(teacher, student, (images, None), loss=partial(loss, **settings), epochs=2, rng=rng)
     assert everything(one) == everything(other)
-    assert list(history.terms) == ["loss"]
+    assert list(history.measured) == ["agreement"] and len(history.train_loss) == 2
 
 
 def test_a_student_learns_from_images_without_labels():
@@ -480,7 +486,8 @@ def test_a_student_learns_from_images_without_labels():
     optimizer = Adam(student.parameters(), 0.03)
     history = distill(teacher, student, (clouds()[0], None), test, loss=soft, epochs=20, optimizer=optimizer)
     assert evaluate(student, *test).accuracy == history.test_accuracy[-1] == 1.0
-    assert history.agreement[-1] == 1.0 and history.terms["soft"][-1] < history.terms["soft"][0]
+    assert history.measured["agreement"][-1] == 1.0
+    assert history.measured["soft"][-1] < history.measured["soft"][0]
 
 
 def test_a_loss_that_is_not_finite_stops_before_its_step_with_the_history():
@@ -511,7 +518,7 @@ def test_a_loss_whose_terms_change_stops_before_its_step_with_the_history(others
         return {"soft": terms["soft"], **dict.fromkeys(others, terms["hard"])}
 
     with pytest.raises(
-        ValueError, match="the same terms at each step, got .* after \\['hard', 'soft'\\]"
+        ValueError, match="the same numbers each time, got .* after \\['hard', 'soft', 'agreement'\\]"
     ) as caught:
         distill(teacher, student, clouds(), loss=changes_in_the_second_epoch, epochs=5, batch_size=24)
     assert len(caught.value.history) == 1
@@ -543,9 +550,9 @@ def test_an_optimizer_or_student_that_holds_the_teachers_parameters_is_refused()
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        ({"teacher": np.zeros((48, 3))}, TypeError, "teacher must be a Module, got ndarray"),
-        ({"student": None}, TypeError, "student must be a Module, got NoneType"),
-        ({"optimizer": 0.1}, TypeError, "optimizer must be an Optimizer, got float"),
+        ({"teacher": np.zeros((48, 3))}, TypeError, "teacher must be a Module, got an array"),
+        ({"student": None}, TypeError, "student must be a Module, got None"),
+        ({"optimizer": 0.1}, TypeError, "optimizer must be an Optimizer, got 0.1"),
         ({"optimizer": SGD(network(2).parameters(), 0.1)}, ValueError, "none of the model's"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1"),
         ({"batch_size": 2.5}, TypeError, "batch_size must be an integer"),

@@ -1,0 +1,80 @@
+"""A data set, a minibatch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from minidl.engine.checks import check_flag, check_function, positive_int, require
+from minidl.engine.random import default_rng_or
+
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class batches:
+    """Pairs (images, labels) of ``batch_size`` rows that cover the data set once; the last may be smaller.
+
+    Each ``iter()`` is one epoch. Its order is one permutation, drawn from ``rng`` at ``iter()`` and not
+    later, so a run that is resumed at an epoch's start with the generator's saved state sees the same
+    batches. ``len()`` is the number of batches in an epoch. ``augment(images, rng)`` is applied to each batch
+    as it is asked for. Batches are copies: changing one does no harm to the data set.
+
+    images: (N, ...).  labels: (N, ...), a row for each image: classes, probabilities, or a teacher's logits.
+    drop_last: leave out a last smaller batch, for layers such as BatchNorm that fare badly on a few images.
+    Raises ValueError for no images, unequal lengths, batch_size < 1, or no batch left by drop_last.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        *,
+        rng: np.random.Generator | None = None,
+        shuffle: bool = True,
+        augment: Augment | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        self.images, self.labels = check_pair("the arguments", (images, labels))
+        self.batch_size, self.rng = positive_int("batch_size", batch_size), default_rng_or(rng)
+        self.shuffle, self.drop_last = check_flag("shuffle", shuffle), check_flag("drop_last", drop_last)
+        self.augment = check_function("augment", augment, "images and rng", optional=True)
+        left_over = len(self.images) % batch_size if drop_last else 0
+        self.used = len(self.images) - left_over  # of an epoch's order
+        require(self.used > 0, f"drop_last leaves no batch of {batch_size} from {len(self.images)} images")
+
+    def __len__(self) -> int:
+        return -(-self.used // self.batch_size)
+
+    def __iter__(self) -> Iterator[Pair]:
+        n = len(self.images)
+        return self._take(self.rng.permutation(n) if self.shuffle else np.arange(n))
+
+    def _take(self, order: np.ndarray) -> Iterator[Pair]:
+        for start in range(0, self.used, self.batch_size):
+            rows = order[start : start + self.batch_size]
+            images = self.images[rows]
+            if self.augment is not None:
+                images = self.augment(images, self.rng)
+                if not isinstance(images, np.ndarray) or len(images) != len(rows):
+                    raise ValueError(
+                        f"augment must return an array of {len(rows)} images, got {np.shape(images)}"
+                    )
+            yield images, self.labels[rows]
+
+
+def check_pair(name: str, pair: Pair) -> Pair:
+    """(images, labels) as arrays of one length that is not 0."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(f"{name} must be a pair (images, labels), got {type(pair).__name__}")
+    try:
+        images, labels = np.asarray(pair[0]), np.asarray(pair[1])
+    except ValueError as error:
+        raise ValueError(f"{name} must be arrays, their rows are of different lengths") from error
+    for array in (images, labels):
+        require(array.dtype.kind in "fiub", f"{name} must be numbers, got {array.dtype}", TypeError)
+    fits = images.ndim > 0 and labels.ndim > 0 and len(images) == len(labels) > 0
+    require(fits, f"{name} must be as long as each other, not empty: got {images.shape}, {labels.shape}")
+    return images, labels

@@ -1,0 +1,130 @@
+"""How well a model does on a set of images, and how that went over the epochs of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.data.loader import Pair, check_pair
+from minidl.engine.checks import check_function, check_number
+from minidl.engine.tensor import Tensor, no_grad
+from minidl.nn import functional as F
+from minidl.nn.module import Module
+from minidl.train.metrics import accuracy, float_images, has_accuracy, predict
+
+Loss = Callable[[Tensor, np.ndarray], Tensor]
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+class Evaluation(NamedTuple):
+    """Of a model on some images: the share of right predictions, None if there is none, and the mean loss."""
+
+    accuracy: float | None
+    loss: float
+
+
+@dataclass
+class History:
+    """One number per finished epoch.
+
+    The numbers of training are means over the epoch's images, as they were before each step. A list stays
+    empty where nothing was measured: the test's lists without a test set, the accuracies where the labels are
+    no classes, ``test_metric`` without a metric.  lr: the last step's.  steps: of all finished epochs.
+    measured: the means of whatever else the step gave, by name.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    test_loss: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    steps: int = 0
+    test_metric: list[float] = field(default_factory=list)
+    measured: dict[str, list[float]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.lr)  # appended last, so an epoch counts when it is complete
+
+    def add(self, trained: dict[str, float], tested: dict[str, float], lr: float, steps: int) -> None:
+        """One more epoch of so many steps: the means by name of training and of the test."""
+        for name, value in trained.items():
+            own = name in ("loss", "accuracy")
+            (getattr(self, f"train_{name}") if own else self.measured.setdefault(name, [])).append(value)
+        for name, value in tested.items():
+            getattr(self, f"test_{name}").append(value)
+        self.steps += steps
+        self.lr.append(lr)
+
+    def names(self) -> list[str] | None:
+        """Of what the steps of the finished epochs gave beside the loss; None if there is no such epoch."""
+        return None if len(self) == 0 else [*self.measured, *(["accuracy"] if self.train_accuracy else [])]
+
+    def drop_unfinished(self) -> None:
+        """Forget what an epoch left that was interrupted while it was added."""
+        own = self.train_loss, self.train_accuracy, self.test_loss, self.test_accuracy, self.test_metric
+        for numbers in (*own, *self.measured.values()):
+            del numbers[len(self) :]
+
+
+def evaluate(
+    model: Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int = 256,
+    *,
+    loss: Loss = F.cross_entropy,
+) -> Evaluation:
+    """(accuracy, loss) on all images in eval mode, without a graph; the model is back in its mode afterwards.
+
+    The accuracy is None where the labels are no classes. FloatingPointError if the model's logits are not
+    finite.
+    """
+    images, labels = float_pair("images and labels", (images, labels))
+    check_function("loss", loss, "logits and labels")
+    found = measure(model, images, labels, loss, None, batch_size)
+    return Evaluation(found.get("accuracy"), found["loss"])
+
+
+def measure(
+    model: Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    loss: Loss,
+    metric: Metric | None,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """The mean loss by the name "loss", "accuracy" where there is one, and "metric" if it is given."""
+    logits = predict(model, images, batch_size)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError(
+            "the model's logits are not finite: it has diverged, or its input is not finite"
+        )
+    found = {"accuracy": accuracy(logits, labels)} if has_accuracy(logits, labels) else {}
+    with no_grad():
+        found["loss"] = loss(Tensor(logits), labels).item()
+    if metric is not None:
+        found["metric"] = check_number("the metric's value", metric(logits, labels), finite=False)
+    return found
+
+
+def best_epoch(history: History) -> int:
+    """The first epoch (from 0) with the highest test metric; without a metric, with the lowest test loss."""
+    losses = [-metric for metric in history.test_metric] or history.test_loss
+    return min(range(len(losses)), key=lambda epoch: (math.isnan(losses[epoch]), losses[epoch]))
+
+
+def out_of_patience(history: History, patience: int | None) -> bool:
+    """Has the test result not improved for ``patience`` epochs?"""
+    if patience is None or len(history) == 0:
+        return False
+    return len(history) - 1 - best_epoch(history) >= patience
+
+
+def float_pair(name: str, pair: Pair) -> Pair:
+    """(images, labels) as arrays of one length that is not 0, the images floats."""
+    images, labels = check_pair(name, pair)
+    return float_images(f"the images of {name}", images), labels
