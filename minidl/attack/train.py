@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidl.attack.fgsm import Attack, attack_batch, checked_images, fgsm
+from minidl.attack.gradient_sign import Attack, attack_batch, checked_images, fgsm
 from minidl.data.augment import compose, gaussian_noise
 from minidl.data.batches import Augment, batches
 from minidl.engine.checks import check_number, positive_int
