@@ -239,5 +239,5 @@ def test_a_bad_argument_of_adversarial_training_is_named(options, error, message
 
 
 def test_a_bad_sigma_is_named():
-    with pytest.raises(ValueError, match="sigma must be finite and at least 0"):
+    with pytest.raises(ValueError, match="sigma must be finite and within"):
         noise_training(network(1), TRAIN, sigma=-0.1, epochs=1)
