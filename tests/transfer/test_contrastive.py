@@ -438,7 +438,7 @@ def test_a_loss_that_is_not_finite_stops_before_its_step():
         ({"batch_size": 1}, ValueError, "batch_size must be at least 2"),
         ({"temperature": 0.0}, ValueError, "temperature must be a finite number > 0"),
         ({"augment": None}, TypeError, "augment must be a function of images and rng, got None"),
-        ({"head": 3}, TypeError, "expected a Module, got int"),
+        ({"head": 3}, TypeError, "must be a Module, got 3"),
         ({"schedule": 0.1}, TypeError, "schedule must be a function of the step"),
         ({"optimizer": 0.1}, TypeError, "optimizer must be an Optimizer, got float"),
     ],
@@ -521,7 +521,7 @@ def test_two_equal_views_are_told_from_others_without_fault(pair):
         (np.ones((2, 3)), np.ones((3, 3)), r"one shape \(N, D\), got \(2, 3\) and \(3, 3\)"),
         (np.ones((1, 3)), np.ones((1, 3)), "at least two images"),
         (np.ones((2, 3)), np.zeros((2, 3)), "row 0 of the second view is all zeros"),
-        (np.ones((2, 3, 3)), np.ones((2, 3, 3)), r"features_a must be rows \(N, D\)"),
+        (np.ones((2, 3, 3)), np.ones((2, 3, 3)), r"features_a must have shape \(N, D\)"),
         (np.ones((2, 2)), np.array([[1, np.nan], [1, 1]]), "features_b must be finite"),
     ],
 )
