@@ -89,7 +89,7 @@ def test_imports_go_one_way(path):
         ("engine", "def f():\n    import minidl.nn.layers"),
         ("nn", "from minidl.data.digits import load_digits"),
         ("train", "from minidl.figures import curves"),
-        ("explain", "from minidl.attack.fgsm import fgsm"),
+        ("explain", "from minidl.attack.gradient_sign import fgsm"),
         ("classroom", "import lessons.exercises"),
         ("classroom", "import matplotlib.pyplot as plt"),
         ("nn", "import torch"),

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.attack.fgsm import fgsm_step, project
+from minidl.attack.gradient_sign import fgsm_step, project
 from minidl.attack.minimal import boundary_step, penalised_loss
 from minidl.classroom.compare import assert_close, assert_dtype, assert_gradients
 from minidl.classroom.exercise import Exercise

@@ -1,6 +1,6 @@
 """Inputs made to fool a network, and training that makes it harder."""
 
-from minidl.attack.fgsm import Robustness, fgsm, pgd, random_signs, robust_accuracy
+from minidl.attack.gradient_sign import Robustness, fgsm, pgd, random_signs, robust_accuracy
 from minidl.attack.minimal import Perturbation, deepfool, minimal_perturbation
 from minidl.attack.train import adversarial_training, noise_training
 

@@ -1,20 +1,30 @@
 """The smallest change, in the Euclidean norm, that makes a model answer otherwise. One image at a time.
 
-All is computed in float64; what is returned has the image's dtype, and success and norm are measured on it.
+The model computes in the image's dtype, float32 or float64, and success is judged in it. What is returned has
+that dtype too, and norms are measured on it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.attack.fgsm import Bounds, checked_images, class_count, finite_logits
+from minidl.attack.gradient_sign import Bounds, checked_images, class_count, finite_logits, parts, pgd
 from minidl.engine import jit
 from minidl.engine.backward import grad
-from minidl.engine.checks import check_int, check_number, positive_int, positive_number
+from minidl.engine.checks import (
+    check_array,
+    check_int,
+    check_labels,
+    check_number,
+    positive_int,
+    positive_number,
+    require,
+)
+from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
@@ -22,6 +32,7 @@ from minidl.nn.module import Module, eval_mode
 LOWEST_POWER, HIGHEST_POWER = -6, 10  # of ten in λ, where the search for a bracket ends
 LAM_RATIO = 1.02  # how closely bisection encloses λ
 SHARE = 1e-4  # and how closely the share of r that is kept
+LOWEST_EPS, STARTS = -8, 8  # of two in ε, where PGD begins to search, and from how many points
 
 
 class Perturbation(NamedTuple):
@@ -44,37 +55,58 @@ def penalised_loss(logits: Tensor, r: Tensor, target: int, lam: float) -> Tensor
 
 
 def minimal_perturbation(
-    model: Module, image: np.ndarray, target: int, *, lam: float | None = None, bounds: Bounds = (0, 1)
+    model: Module,
+    image: np.ndarray,
+    target: int | Sequence[int],
+    *,
+    lam: float | None = None,
+    max_steps: int = 200,
+    bounds: Bounds = (0, 1),
 ) -> Perturbation:
     """A small r for which the model answers ``target`` (Szegedy et al. 2014): for a given λ > 0
 
         max over r of  log p(target | x + r) - λ ‖r‖²    with x + r in the box, by L-BFGS-B from r = 0
 
+    target: a class, or several, such as all cats, of which any will do: then p is the sum of theirs.
     lam: a large λ keeps r small, and the target out of reach. None seeks the largest λ that reaches the
     target: by tens from 1, then by bisection; the smallest r that reached it is shortened until it just does.
+    Where none reaches it, since L-BFGS-B can stick at a kink, the search starts again where PGD arrives.
     The norm is an upper bound of the smallest: for an affine model of two classes within 0.1% of it without a
     box and 1% in one; with more classes Φ asks for distance from all, not only from the nearest, and on a
     network the searches are local.
     image: (C, H, W), or a row (D,), in the box.  If no λ down to 1e-6 reaches the target, success is False.
     λ has the unit 1 / pixel²: in a box of width w, where it is finite, the search goes by λ w² instead.
+    max_steps: of L-BFGS-B for one λ; a search tries some 20, or twice as many.
     Raises FloatingPointError where the model's logits are not finite.
     """
     x = checked_image(model, image, bounds)
-    target = checked_target(model, x, target)
+    target, max_steps = checked_target(model, x, target), positive_int("max_steps", max_steps)
+
+    def search(lam: float, start: np.ndarray) -> Perturbation:
+        return attempt(model, x, target, lam, bounds, start, max_steps)
+
     nothing = np.zeros(x.shape)
     if lam is not None:
-        return attempt(model, x, target, positive_number("lam", lam), bounds, nothing)
-    unchanged = perturbed(model, x, nothing, bounds, math.inf, target)
-    if unchanged.success:
-        return unchanged
-    found = smallest(
-        lambda lam, start: attempt(model, x, target, lam, bounds, start), nothing, 1 / width(bounds) ** 2
-    )
+        return search(positive_number("lam", lam), nothing)
+    found = perturbed(model, x, nothing, bounds, math.inf, target)
+    if found.success:
+        return found
+    found = smallest(search, nothing, 1 / width(bounds) ** 2)
+    if not found.success:
+        start = reached_by_pgd(model, x, target, bounds)
+        again = smallest(lambda lam, _: search(lam, start.r), start.r, 1 / width(bounds) ** 2)
+        found = shortest(found, again, start)
     return shortened(model, x, found, bounds, target) if found.success else found
 
 
 def attempt(
-    model: Module, x: np.ndarray, target: int, lam: float, bounds: Bounds, start: np.ndarray
+    model: Module,
+    x: np.ndarray,
+    target: np.ndarray,
+    lam: float,
+    bounds: Bounds,
+    start: np.ndarray,
+    max_steps: int,
 ) -> Perturbation:
     """The r, sought from ``start``, that minimises ``penalised_loss`` for this λ.
 
@@ -83,17 +115,50 @@ def attempt(
     from scipy.optimize import minimize
 
     def loss_and_gradient(values):
-        r = Tensor(w * values.reshape(x.shape), requires_grad=True)  # (C, H, W), float64
-        loss = penalised_loss(model((r + x).reshape(1, *x.shape))[0], r, target, lam)
-        return loss.item(), w * grad(loss, r).ravel()
+        r = Tensor((w * values).reshape(x.shape).astype(x.dtype), requires_grad=True)  # (C, H, W)
+        loss = penalised_loss(merged(model((r + x).reshape(1, *x.shape))[0], target), r, 0, lam)
+        return loss.item(), w * grad(loss, r).ravel().astype(np.float64)
 
     w, (low, high) = width(bounds), bounds
-    box = np.stack([low - x.ravel(), high - x.ravel()], axis=1) / w
-    options = {"method": "L-BFGS-B", "jac": True, "bounds": box, "options": {"ftol": 1e-7, "gtol": 1e-5}}
+    box = np.stack([low - x.ravel(), high - x.ravel()], axis=1).astype(np.float64) / w
+    options = {"ftol": 1e-7, "gtol": 1e-5, "maxiter": max_steps}
     # Two pools of threads that take turns at small products would slow each other down.
     with eval_mode(model), jit.numpy_blas, jit.scipy_blas:
-        found = minimize(loss_and_gradient, start.ravel().astype(np.float64) / w, **options)
+        found = minimize(
+            loss_and_gradient, start.ravel() / w, method="L-BFGS-B", jac=True, bounds=box, options=options
+        )
     return perturbed(model, x, w * found.x.reshape(x.shape), bounds, lam, target)
+
+
+def merged(logits: Tensor, target: np.ndarray) -> Tensor:
+    """One logit for all classes of ``target``, log Σ e^z, of their joint probability; then the others.
+
+    logits: (K,).  target: (T,), different classes. The result has K - T + 1 logits.
+    """
+    others = np.setdiff1d(np.arange(len(logits.data)), target)
+    return concatenate([logits[target].logsumexp(keepdims=True), logits[others]])
+
+
+def reached_by_pgd(model: Module, x: np.ndarray, target: np.ndarray, bounds: Bounds) -> Perturbation:
+    """Where PGD arrives from random starts, with the smallest ε, by powers of two, that reaches ``target``.
+
+    It is pulled towards the likeliest class of the target. Without success it is what came of the largest ε.
+    """
+    likeliest = target[finite_logits(model, x[np.newaxis])[0, target].argmax()]
+    copies, labels = np.repeat(x[np.newaxis], STARTS, axis=0), np.full(STARTS, likeliest)
+    options = {"targeted": True, "bounds": bounds, "loss": "margin", "rng": np.random.default_rng(0)}
+    highest = 0 if math.isfinite(bounds[1] - bounds[0]) else HIGHEST_POWER  # 2^0 w crosses the box
+    for power in range(LOWEST_EPS, highest + 1):
+        ends = pgd(model, copies, labels, width(bounds) * 2.0**power, steps=20, **options)
+        found = shortest(*(perturbed(model, x, end - x, bounds, None, target) for end in ends))
+        if found.success:
+            break
+    return found
+
+
+def shortest(*found: Perturbation) -> Perturbation:
+    """Of those that succeeded the one of the smallest norm; the first of all where none did."""
+    return min(found, key=lambda one: one.norm if one.success else math.inf)
 
 
 def width(bounds: Bounds) -> float:
@@ -154,6 +219,7 @@ def deepfool(
     *,
     steps: int = 50,
     overshoot: float = 0.02,
+    num_candidates: int = 10,
     bounds: Bounds = (0, 1),
 ) -> Perturbation:
     """Step to the nearest boundary of the linearised model until the answer is another one.
@@ -162,19 +228,24 @@ def deepfool(
 
     Untargeted: success is any other answer than the one for ``image`` itself. The paper has no box; here a
     pixel on its face is not counted on to go further, and what the box cut off a step is not kept.
+    num_candidates: only boundaries with the classes that are likeliest at first count, the answer among them;
+    each costs a gradient in each step.
     Raises FloatingPointError where the logits or their gradients are not finite.
     """
     x = checked_image(model, image, bounds)
     steps, overshoot = positive_int("steps", steps), check_number("overshoot", overshoot, 0)
-    answer = int(finite_logits(model, x[np.newaxis]).argmax())
+    at_first = finite_logits(model, x[np.newaxis])[0]
+    likeliest = np.argsort(-at_first, kind="stable")[: check_int("num_candidates", num_candidates, 2)]
+    classes, answer = np.sort(likeliest), int(likeliest[0])
     moved, (low, high) = x.astype(np.float64), bounds
     for _ in range(steps):
-        logits, gradients = logits_and_gradients(model, moved)
+        logits, gradients = logits_and_gradients(model, moved.astype(x.dtype), classes)
         if logits.argmax() != answer:
             break
-        gradients = gradients - gradients[answer]
+        gradients = gradients - gradients[classes == answer]
         gradients[(moved <= low) & (gradients < 0) | (moved >= high) & (gradients > 0)] = 0  # no way out
-        moved = np.clip(moved + (1 + overshoot) * boundary_step(logits, gradients, answer), low, high)
+        step = boundary_step(logits[classes], gradients, int(np.flatnonzero(classes == answer)[0]))
+        moved = np.clip(moved + (1 + overshoot) * step, low, high)
     found = perturbed(model, x, moved - x, bounds)
     return found._replace(success=bool(finite_logits(model, found.image[np.newaxis]).argmax() != answer))
 
@@ -197,17 +268,21 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
     return (scale * w[k]).reshape(gradients.shape[1:])
 
 
-def logits_and_gradients(model: Module, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of one image the logits (K,) and their gradients (K, C, H, W): a batch of K copies, a logit of each."""
+def logits_and_gradients(model: Module, x: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of one image all logits (K,), and the gradients (C, ...) of those of ``classes``, in float64.
+
+    The model is given a copy of the image for each class, and each copy's logit of its class is derived.
+    """
+    copies = np.broadcast_to(x, (len(classes), *x.shape))
+    gradients = np.empty(copies.shape)
     with eval_mode(model):
-        classes = class_count(model, x[np.newaxis])
-        copies = Tensor(np.repeat(x[np.newaxis], classes, axis=0), requires_grad=True)
-        logits = model(copies)  # (K, K)
-        each = logits[np.arange(classes), np.arange(classes)]
-        gradients = grad(each.sum(), copies)
+        for part in parts(copies):
+            some = Tensor(copies[part].copy(), requires_grad=True)
+            logits = model(some)  # (C, K)
+            gradients[part] = grad(logits[np.arange(len(some.data)), classes[part]].sum(), some)
     if not np.isfinite(gradients).all():
         raise FloatingPointError("the gradients of the logits are not finite: has the model diverged?")
-    return logits.data[0], gradients
+    return logits.data[0].astype(np.float64), gradients
 
 
 def perturbed(
@@ -216,12 +291,12 @@ def perturbed(
     r: np.ndarray,
     bounds: Bounds,
     lam: float | None = None,
-    target: int | None = None,
+    target: np.ndarray | int | None = None,
 ) -> Perturbation:
     """x + r in x's dtype and in the box, and all that is said of it measured on just that."""
     image = np.clip((x + r).astype(x.dtype), *bounds)
     r = image - x
-    success = target is not None and bool(finite_logits(model, image[np.newaxis]).argmax() == target)
+    success = target is not None and bool(np.isin(finite_logits(model, image[np.newaxis]).argmax(), target))
     return Perturbation(image, r, float(np.linalg.norm(r.astype(np.float64))), success, lam)
 
 
@@ -229,16 +304,12 @@ def perturbed(
 
 
 def checked_image(model: Module, image: Any, bounds: Bounds) -> np.ndarray:
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    image = np.asarray(image)
-    if image.ndim not in (1, 3):
-        raise ValueError(f"expected one image (C, H, W) or row (D,), got {image.shape}")
+    image = check_array("image", image)
+    require(image.ndim in (1, 3), f"image must be one image (C, H, W) or row (D,), got {image.shape}")
     return checked_images(image[np.newaxis], bounds)[0]
 
 
-def checked_target(model: Module, x: np.ndarray, target: int) -> int:
-    classes = class_count(model, x[np.newaxis])
-    if check_int("target", target, 0) >= classes:
-        raise ValueError(f"target must be a class of 0 ... {classes - 1}, got {target}")
-    return int(target)
+def checked_target(model: Module, x: np.ndarray, target: Any) -> np.ndarray:
+    """The classes (T,), ascending, each once."""
+    group = [target] if isinstance(target, int | np.integer) else target
+    return np.unique(check_labels("target", group, num_classes=class_count(model, x[np.newaxis])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.attack.fgsm import Attack, attack_batch, checked_images, fgsm
+from minidl.attack.gradient_sign import Attack, attack_batch, checked_images, fgsm
 from minidl.data.augment import compose, gaussian_noise
 from minidl.data.loader import Augment, Pair, check_pair
 from minidl.engine.checks import check_function, check_number

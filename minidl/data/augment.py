@@ -9,25 +9,39 @@ brighter, white only darker) and lowers the noise's variance, so it is off unles
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
-from minidl.engine.checks import check_int, check_number
+from minidl.engine.checks import check_array, check_flag, check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
 
 Augment = Callable[..., np.ndarray]  # augment(images, rng=None) -> images
+LARGEST = 1e30  # value that float32 images can still be mixed with
+FARTHEST = 10_000  # pixels
+
+
+def _augment(distort: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Augment:
+    """``distort`` of floating images (N, C, H, W) and a generator, the default one where none is given."""
+
+    @functools.wraps(distort)
+    def augment(images, rng=None):
+        images = check_array("images", images, "N", "C", "H", "W", kind="float", finite=False, empty=True)
+        return distort(images, default_rng_or(rng))
+
+    return augment
 
 
 def compose(*augments: Augment) -> Augment:
     """One after the other, the first one first; ``compose()`` of none is the identity."""
 
     for augment in augments:
-        if not callable(augment):
-            raise TypeError(f"each of augments must be a function of images and rng, got {augment!r}")
+        check_function("each of augments", augment, "images and rng")
 
-    def composed(images, rng=None):
-        images, rng = _checked(images).copy(), default_rng_or(rng)
+    @_augment
+    def composed(images, rng):
+        images = images.copy()
         for augment in augments:
             images = augment(images, rng)
         return images
@@ -37,11 +51,11 @@ def compose(*augments: Augment) -> Augment:
 
 def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
     """x + σ·n with n ~ N(0, 1) for each value: unclipped, the mean stays and the variance grows by σ²."""
-    check_number("sigma", sigma, 0)
+    sigma, clip = check_number("sigma", sigma, 0, LARGEST), check_flag("clip", clip)
 
-    def add_noise(images, rng=None):
-        images = _checked(images)
-        noise = default_rng_or(rng).standard_normal(images.shape, dtype=np.float32)
+    @_augment
+    def add_noise(images, rng):
+        noise = rng.standard_normal(images.shape, dtype=np.float32)
         return _maybe_clip(images + images.dtype.type(sigma) * noise, images.dtype, clip)
 
     return add_noise
@@ -51,10 +65,10 @@ def salt_and_pepper(p: float) -> Augment:
     """Each pixel, all channels of it, becomes 0 with probability p/2 and 1 with probability p/2."""
     check_number("p", p, 0, 1)
 
-    def flip_pixels(images, rng=None):
-        images = _checked(images)
+    @_augment
+    def flip_pixels(images, rng):
         n, _, height, width = images.shape
-        u = default_rng_or(rng).random((n, 1, height, width))
+        u = rng.random((n, 1, height, width))
         return np.where(u < p / 2, 0, np.where(u < p, 1, images)).astype(images.dtype)
 
     return flip_pixels
@@ -65,10 +79,10 @@ def cutout(size: int, *, fill: float = 0.0) -> Augment:
 
     Source: DeVries and Taylor 2017, arXiv:1708.04552.
     """
-    check_int("size", size, 0)
+    size, fill = check_int("size", size, 0, FARTHEST), check_number("fill", fill, -LARGEST, LARGEST)
 
-    def cut(images, rng=None):
-        images, rng = _checked(images), default_rng_or(rng)
+    @_augment
+    def cut(images, rng):
         n, _, height, width = images.shape
         top = rng.integers(0, height, size=(n, 1)) - size // 2
         left = rng.integers(0, width, size=(n, 1)) - size // 2
@@ -82,10 +96,10 @@ def cutout(size: int, *, fill: float = 0.0) -> Augment:
 
 def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
     """Moved by whole pixels, −pixels ... pixels each way, all as likely; ``fill`` comes in at the edges."""
-    check_int("pixels", pixels, 0)
+    pixels, fill = check_int("pixels", pixels, 0, FARTHEST), check_number("fill", fill, -LARGEST, LARGEST)
 
-    def shift(images, rng=None):
-        images, rng = _checked(images), default_rng_or(rng)
+    @_augment
+    def shift(images, rng):
         n, channels, height, width = images.shape
         margin = ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels))
         padded = np.pad(images, margin, constant_values=fill)
@@ -99,11 +113,11 @@ def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
 
 def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
     """Turned counter-clockwise about the middle by an angle uniform in ±degrees, sampled bilinearly."""
-    check_number("degrees", degrees, 0, 180)
+    degrees, fill = check_number("degrees", degrees, 0, 180), check_number("fill", fill, -LARGEST, LARGEST)
 
-    def rotate(images, rng=None):
-        images = _checked(images)
-        angle = np.deg2rad(default_rng_or(rng).uniform(-degrees, degrees, size=(len(images), 1, 1)))
+    @_augment
+    def rotate(images, rng):
+        angle = np.deg2rad(rng.uniform(-degrees, degrees, size=(len(images), 1, 1)))
         y, x = _centred_grid(images.shape)
         # where the output's pixel (y, x) comes from; y points down
         return _sample(
@@ -115,12 +129,11 @@ def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
 
 def random_resized_crop(min_area: float) -> Augment:
     """A crop of the image's proportions, its area a share uniform in [min_area, 1], enlarged to full size."""
-    check_number("min_area", min_area, 0, 1)
-    if min_area == 0:
-        raise ValueError("min_area must be above 0: a crop of no area has no pixels")
+    min_area = check_number("min_area", min_area, 0, 1)
+    require(min_area > 0, "min_area must be above 0: a crop of no area has no pixels")
 
-    def crop(images, rng=None):
-        images, rng = _checked(images), default_rng_or(rng)
+    @_augment
+    def crop(images, rng):
         n, _, height, width = images.shape
         scale = np.sqrt(rng.uniform(min_area, 1, size=(n, 1, 1)))
         y, x = _centred_grid(images.shape)
@@ -136,9 +149,9 @@ def horizontal_flip(p: float = 0.5) -> Augment:
     """Left and right exchanged with probability p. Not for digits: a mirrored 2 is no digit."""
     check_number("p", p, 0, 1)
 
-    def flip(images, rng=None):
-        images = _checked(images)
-        flipped = default_rng_or(rng).random((len(images), 1, 1, 1)) < p
+    @_augment
+    def flip(images, rng):
+        flipped = rng.random((len(images), 1, 1, 1)) < p
         return np.where(flipped, images[..., ::-1], images)
 
     return flip
@@ -146,11 +159,11 @@ def horizontal_flip(p: float = 0.5) -> Augment:
 
 def brightness(amount: float, *, clip: bool = False) -> Augment:
     """x·f with f uniform in [1 − amount, 1 + amount], one for each image."""
-    check_number("amount", amount, 0, 1)
+    amount, clip = check_number("amount", amount, 0, 1), check_flag("clip", clip)
 
-    def brighten(images, rng=None):
-        images = _checked(images)
-        factor = default_rng_or(rng).uniform(1 - amount, 1 + amount, size=(len(images), 1, 1, 1))
+    @_augment
+    def brighten(images, rng):
+        factor = rng.uniform(1 - amount, 1 + amount, size=(len(images), 1, 1, 1))
         return _maybe_clip(images * factor.astype(images.dtype), images.dtype, clip)
 
     return brighten
@@ -174,14 +187,11 @@ def color_jitter(
     """
     for name, amount in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
         check_number(name, amount, 0, 1)
-    check_number("hue", hue, 0, 0.5)
+    hue, clip = check_number("hue", hue, 0, 0.5), check_flag("clip", clip)
 
-    def jitter(images, rng=None):
-        images, rng = _checked(images), default_rng_or(rng)
-        if images.shape[1] != 3:
-            raise ValueError(
-                f"color_jitter needs 3 channels (red, green, blue), got images of {images.shape}"
-            )
+    @_augment
+    def jitter(images, rng):
+        require(images.shape[1] == 3, f"color_jitter needs 3 channels (red, green, blue), got {images.shape}")
         amounts = np.array([brightness, contrast, saturation])[:, None, None, None, None]
         b, c, s = (1 + amounts * rng.uniform(-1, 1, size=(3, len(images), 1, 1, 1))).astype(images.dtype)
         angle = 2 * np.pi * hue * rng.uniform(-1, 1, size=(len(images), 1, 1))
@@ -224,13 +234,6 @@ def _sample(images: np.ndarray, y: np.ndarray, x: np.ndarray, fill: float) -> np
     corner += step
     below = pixels.take(corner, axis=0) * (1 - right) + pixels.take(corner + 1, axis=0) * right
     return np.ascontiguousarray((above * (1 - down) + below * down).transpose(0, 3, 1, 2))
-
-
-def _checked(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
-    if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"images must be floating (N, C, H, W), got {images.dtype} {images.shape}")
-    return images
 
 
 def _maybe_clip(images: np.ndarray, dtype: np.dtype, clip: bool) -> np.ndarray:

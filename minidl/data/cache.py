@@ -17,11 +17,11 @@ from types import FunctionType
 import numpy as np
 
 from minidl.data.files import KINDS, parse_array, read_archive, write_archive
+from minidl.engine.checks import check_instance, require, shown
 from minidl.engine.random import default_rng_or
 
 Arrays = dict[str, np.ndarray]
 RECIPE, NAMES = "recipe.json", "arrays.json"  # an entry's first members; <name>.npy for each array follow
-NAME = r"[\w.-]+"
 
 
 def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
@@ -71,6 +71,7 @@ def cached_runs(name: str, recipes: Iterable[dict], make: Callable[..., Arrays])
     """
     from tqdm import tqdm
 
+    check_instance("recipes", recipes, Iterable)
     return [cached(name, recipe, make) for recipe in tqdm(list(recipes), desc=name, delay=1, leave=False)]
 
 
@@ -94,16 +95,18 @@ def read_arrays(path: Path, header: str) -> Arrays:
     """The arrays stored at ``path`` with this ``header``; a file of any other kind raises an exception."""
     with open(path, "rb") as file:
         contents = read_archive(file)
-    if contents[RECIPE].decode() != header:
-        raise ValueError(f"{path}: was made by another recipe")
+    require(contents[RECIPE].decode() == header, f"{path}: was made by another recipe")
     return {name: parse_array(contents[f"{name}.npy"]) for name in json.loads(contents[NAMES])}
 
 
 def _header(name: str, recipe: dict, make: Callable) -> str:
-    if not isinstance(name, str) or not re.fullmatch(NAME, name):
-        raise ValueError(f"name must consist of letters, digits and ._- to begin a file's name, got {name!r}")
-    if not isinstance(recipe, dict) or not all(isinstance(key, str) for key in recipe):
-        raise TypeError(f"recipe must be a dict of the keyword arguments of make, got {recipe!r}")
+    require(
+        _is_name(name), f"name must consist of letters, digits and ._- to begin a file's name, got {name!r}"
+    )
+    is_recipe = isinstance(recipe, dict) and all(isinstance(key, str) for key in recipe)
+    require(
+        is_recipe, f"recipe must be a dict of the keyword arguments of make, got {shown(recipe)}", TypeError
+    )
     from minidl import __version__
 
     contents = {"name": name, "recipe": recipe, "minidl": __version__, "make": _source(make)}
@@ -126,14 +129,16 @@ def _source(make: Callable) -> str:
 
 
 def _checked(arrays: object, name: str) -> Arrays:
-    if not isinstance(arrays, dict):
-        raise TypeError(
-            f"make of {name} must return a dict from names to arrays, got {type(arrays).__name__}"
-        )
+    check_instance(f"what make of {name} returns", arrays, dict)
     for key, value in arrays.items():
-        if not isinstance(key, str) or not re.fullmatch(NAME, key):
-            raise ValueError(f"make of {name} must name its arrays with letters, digits and ._-, got {key!r}")
+        require(
+            _is_name(key), f"make of {name} must name its arrays with letters, digits and ._-, got {key!r}"
+        )
         dtype = np.asarray(value).dtype
-        if dtype.kind not in KINDS:
-            raise TypeError(f"make of {name} must return arrays of numbers, got dtype {dtype} under {key!r}")
+        numbers = f"make of {name} must return arrays of numbers, got dtype {dtype} under {key!r}"
+        require(dtype.kind in KINDS, numbers, TypeError)
     return {key: np.array(value) for key, value in arrays.items()}
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) is not None

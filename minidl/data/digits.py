@@ -6,6 +6,8 @@ from importlib import resources
 
 import numpy as np
 
+from minidl.engine.checks import check_choice
+
 FILE_ORDER_TEST = 360  # test images at the end of the file
 
 
@@ -24,8 +26,7 @@ def load_digits(
     Repository (1998), https://doi.org/10.24432/C50P49, CC BY 4.0: the 1,797 images of its test file, as
     distributed with scikit-learn, whose order they keep; the counts 0 ... 16 are stored as they are.
     """
-    if split not in ("stratified", "file-order"):
-        raise ValueError(f'split must be "stratified" or "file-order", got {split!r}')
+    check_choice("split", split, ("stratified", "file-order"))
     with resources.files(__package__).joinpath("digits.npz").open("rb") as file:
         stored = np.load(file, allow_pickle=False)
         counts, labels, stratified_test = stored["images"], stored["labels"], stored["stratified_test"]

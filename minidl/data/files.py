@@ -18,8 +18,17 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from minidl.engine.checks import check_instance, require
+
 KINDS = "fiubcU"  # of dtypes: numbers, bools and texts
 _numbers = itertools.count()
+
+
+def check_path(name: str, path: str | os.PathLike) -> Path:
+    """The path, which must be a text or a Path without a zero byte in it."""
+    check_instance(name, path, (str, os.PathLike))
+    require("\0" not in str(path), f"{name} must be a path, got {path!r}")
+    return Path(path)
 
 
 @contextmanager
@@ -59,8 +68,8 @@ def read_archive(file: BinaryIO) -> dict[str, bytes]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-        if not stored or sum(member.file_size for member in members) > size:
-            raise ValueError("its members are compressed, or claim to be larger than the file")
+        honest = stored and sum(member.file_size for member in members) <= size
+        require(honest, "its members are compressed, or claim to be larger than the file")
         return {member.filename: archive.read(member) for member in members}
 
 
@@ -70,7 +79,8 @@ def parse_array(data: bytes) -> np.ndarray:
     headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     shape, fortran_order, dtype = headers[npy.read_magic(stream)](stream)
     start = stream.tell()
-    sound = dtype.kind in KINDS and dtype.itemsize > 0
-    if not sound or math.prod(shape) * dtype.itemsize != len(data) - start:
-        raise ValueError(f"an array of {dtype} {shape} cannot be {len(data) - start} bytes")
+    sound = (
+        dtype.kind in KINDS and dtype.itemsize > 0 and math.prod(shape) * dtype.itemsize == len(data) - start
+    )
+    require(sound, f"an array of {dtype} {shape} cannot be {len(data) - start} bytes")
     return np.ndarray(shape, dtype, data, start, order="F" if fortran_order else "C").copy()

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from minidl.data.cache import cache_folder
-from minidl.data.files import written_whole
+from minidl.data.files import check_path, written_whole
+from minidl.engine.checks import check_flag, positive_int, require
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_AXES = 32  # what every supported NumPy can hold
@@ -51,7 +52,8 @@ def load_idx(path: str | os.PathLike, *, max_bytes: int = 1 << 30) -> np.ndarray
     Memory grows with the bytes that are there, not with what the header claims; ``max_bytes`` bounds both.
     Raises: FileNotFoundError, and ValueError for anything that is not one whole IDX array and nothing more.
     """
-    path = Path(path)
+    path, max_bytes = check_path("path", path), positive_int("max_bytes", max_bytes)
+    require(not path.is_dir(), f"path must be a file, {path} is a folder")
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -65,34 +67,28 @@ def load_idx(path: str | os.PathLike, *, max_bytes: int = 1 << 30) -> np.ndarray
 
 def _read_header(stream, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     magic = stream.read(4)
-    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
-        raise ValueError(
-            f"{path}: not an IDX file: expected it to start with 0, 0, dtype, axes, got {magic!r}"
-        )
+    begins_well = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
+    require(begins_well, f"{path}: not an IDX file: expected 0, 0, dtype, axes at its start, got {magic!r}")
     dtype, axes = np.dtype(DTYPES[magic[2]]), magic[3]
-    if not 1 <= axes <= MAX_AXES:
-        raise ValueError(f"{path}: expected 1 to {MAX_AXES} axes, the header says {axes}")
+    require(1 <= axes <= MAX_AXES, f"{path}: expected 1 to {MAX_AXES} axes, the header says {axes}")
     sizes = stream.read(4 * axes)
-    if len(sizes) < 4 * axes:
-        raise ValueError(f"{path}: truncated in the header: expected {axes} sizes, got {len(sizes)} bytes")
+    truncated = f"{path}: truncated in the header: expected {axes} sizes, got {len(sizes)} bytes"
+    require(len(sizes) == 4 * axes, truncated)
     shape = struct.unpack(f">{axes}I", sizes)
-    if 0 in shape:
-        raise ValueError(f"{path}: expected sizes of at least 1, the header says {shape}")
+    require(0 not in shape, f"{path}: expected sizes of at least 1, the header says {shape}")
     return dtype, shape
 
 
 def _read_values(stream, dtype: np.dtype, shape: tuple[int, ...], max_bytes: int, path: Path) -> np.ndarray:
     expected = math.prod(shape) * dtype.itemsize  # Python integers: a forged header cannot make them wrap
-    if expected > max_bytes:
-        raise ValueError(
-            f"{path}: the header claims {expected:,} bytes of shape {shape}, above {max_bytes=:,}"
-        )
+    claim = f"{path}: the header claims {expected:,} bytes of shape {shape}, above {max_bytes=:,}"
+    require(expected <= max_bytes, claim)
     values = bytearray()
     while len(values) <= expected and (block := stream.read(BLOCK)):
         values += block
-    if len(values) != expected:
-        found = "more" if len(values) > expected else f"{len(values):,}"
-        raise ValueError(f"{path}: expected {expected:,} bytes of values for shape {shape}, got {found}")
+    found = "more" if len(values) > expected else f"{len(values):,}"
+    difference = f"{path}: expected {expected:,} bytes of values for shape {shape}, got {found}"
+    require(len(values) == expected, difference)
     return np.frombuffer(values, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
 
 
@@ -123,9 +119,9 @@ def fashion_mnist(root: str | os.PathLike | None = None, *, download: bool = Fal
 def _load_splits(
     root, data_set: str, download: bool, url: str, checksums: tuple[str, ...]
 ) -> tuple[Split, Split]:
-    root = Path(root) if root is not None else cache_folder() / data_set
+    root = check_path("root", cache_folder() / data_set if root is None else root)
     paths = [_find(root, name) for name in NAMES]
-    if not all(paths) and not download:
+    if not check_flag("download", download) and not all(paths):
         missing = ", ".join(NAMES[k] + ".gz" for k in range(4) if paths[k] is None)
         raise FileNotFoundError(
             f"{root} lacks {missing}: put the files there, or pass download=True to fetch them from {url}"
@@ -145,13 +141,13 @@ def _find(root: Path, name: str) -> Path | None:
 
 def _load_pair(images_path: Path, labels_path: Path) -> Split:
     images, labels = load_idx(images_path), load_idx(labels_path)
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise ValueError(f"{images_path}: expected uint8 (N, 28, 28), got {images.dtype} {images.shape}")
-    if labels.dtype != np.uint8 or labels.shape != images.shape[:1] or labels.max() > 9:
-        raise ValueError(
-            f"{labels_path}: expected uint8 ({len(images)},) of 0 ... 9, one label for each image, "
-            f"got {labels.dtype} {labels.shape} up to {labels.max()}"
-        )
+    are_digits = images.dtype == np.uint8 and images.shape[1:] == (28, 28)
+    require(are_digits, f"{images_path}: expected uint8 (N, 28, 28), got {images.dtype} {images.shape}")
+    are_labels = labels.dtype == np.uint8 and labels.shape == images.shape[:1] and labels.max() <= 9
+    got = f"got {labels.dtype} {labels.shape} up to {labels.max()}"
+    require(
+        are_labels, f"{labels_path}: expected uint8 {images.shape[:1]} of 0 ... 9, a label an image, {got}"
+    )
     return images[:, None].astype(np.float32) / np.float32(255), labels.astype(np.int64)
 
 
@@ -176,10 +172,8 @@ def fetch(url: str, md5: str, path: Path) -> None:
                     digest.update(block)
                     file.write(block)
                     bar.update(len(block))
-            if digest.hexdigest() != md5:
-                raise ValueError(
-                    f"{url}: expected a file of MD5 {md5}, got {digest.hexdigest()}; nothing was kept"
-                )
+            got = digest.hexdigest()
+            require(got == md5, f"{url}: expected a file of MD5 {md5}, got {got}; nothing was kept")
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(
             f"could not download {url}: {error}. Without a network, bring the file to {path.parent} yourself"

@@ -8,7 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.data import outlines
-from minidl.engine.checks import check_int, check_number, positive_int
+from minidl.engine.checks import (
+    check_array,
+    check_choice,
+    check_flag,
+    check_int,
+    check_labels,
+    check_number,
+    require,
+    shown,
+)
 from minidl.engine.random import default_rng_or
 
 SHAPES = tuple(outlines.OUTLINES)
@@ -20,6 +29,7 @@ MARK_COLOURS = np.array([(1, 0, 1), (1, 1, 0), (0, 1, 1)])  # they show on dark 
 CANVAS = 32  # everything is drawn at 32×32; smaller images are averages
 NOISE = {"clean": 0.08, "noisy": 0.3, "inverted": 0.08, "rotated": 0.08}
 CHUNK = 512  # images drawn at a time, which bounds the memory
+MOST = 10_000_000  # images, which no memory holds
 
 
 def make_shapes(
@@ -53,12 +63,10 @@ def make_shapes(
     Returns: images (n, 3, size, size) float32 in [0, 1]; labels (n,) int64, every class as often as another
     to within one, in random order; masks (n, size, size) bool, the object's pixels, which no mark covers.
     """
-    shapes, textures = _names("shapes", shapes, SHAPES), _names("textures", textures, TEXTURES)
-    _check_drawing(n, size, domain)
-    if label not in ("shape", "texture"):
-        raise ValueError(f'label must be "shape" or "texture", got {label!r}')
+    shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
+    by_shape = check_choice("label", label, ("shape", "texture")) == "shape"
     check_number("spurious", spurious, 0, 1)
-    classes, others = (len(shapes), len(textures)) if label == "shape" else (len(textures), len(shapes))
+    classes, others = (len(shapes), len(textures)) if by_shape else (len(textures), len(shapes))
     share_tied = _shares_tied(tied, classes, others)
     rng = default_rng_or(rng)
 
@@ -66,7 +74,7 @@ def make_shapes(
     other = rng.integers(0, others, size=n)
     other = np.where(rng.random(n) < share_tied[labels], labels, other)
     marked = rng.random(n) < spurious
-    shape_index, texture_index = (labels, other) if label == "shape" else (other, labels)
+    shape_index, texture_index = (labels, other) if by_shape else (other, labels)
     images, masks = _draw(shapes, shape_index, textures, texture_index, size, domain, fixed_place, rng)
     if marked.any():
         images[marked] = add_marks(images[marked], labels[marked])
@@ -90,13 +98,10 @@ def make_cue_conflict(
     of them as often as another to within one.
     Source: after Geirhos et al. 2019, arXiv:1811.12231, who transfer the style of photographs.
     """
-    shapes, textures = _names("shapes", shapes, SHAPES), _names("textures", textures, TEXTURES)
-    _check_drawing(n, size, domain)
-    if len(shapes) != len(textures) or len(shapes) < 2:
-        raise ValueError(
-            f"shapes and textures must be as many, one of each for a class, and at least 2: "
-            f"got {len(shapes)} shapes and {len(textures)} textures"
-        )
+    shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
+    got = f"got {len(shapes)} shapes and {len(textures)} textures"
+    as_many = len(shapes) == len(textures) >= 2
+    require(as_many, f"shapes and textures must be as many, one of each for a class, and at least 2: {got}")
     rng = default_rng_or(rng)
     pairs = _balanced(n, len(shapes) * (len(shapes) - 1), rng)
     shape_labels = pairs % len(shapes)
@@ -112,21 +117,16 @@ def add_marks(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     yellow, cyan), so there are 12. A mark's side is an eighth of the image's, 1.6% of the area. Marks of
     random classes, which mean nothing, are the control.
     """
-    images, classes = np.asarray(images), _mark_classes(classes)
-    n, size = len(classes), images.shape[-1] if images.ndim else 0
-    if images.shape != (n, 3, size, size) or not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            f"expected floating images (N, 3, size, size) and N classes, "
-            f"got {images.dtype} {images.shape} and {classes.shape}"
-        )
+    classes = check_labels("classes", classes, num_classes=MARKS)
+    images = check_array("images", images, len(classes), 3, "size", "size", kind="float", finite=False)
     colours = MARK_COLOURS[classes // 4].astype(images.dtype)
-    return np.where(mark_masks(classes, size)[:, None], _spread(colours), images)
+    return np.where(mark_masks(classes, images.shape[-1])[:, None], _spread(colours), images)
 
 
 def mark_masks(classes: np.ndarray, size: int) -> np.ndarray:
     """(N, size, size) bool: the pixels that ``add_marks`` paints, to score an explanation with."""
-    classes = _mark_classes(classes)
-    check_int("size", size, 8)
+    classes = check_labels("classes", classes, num_classes=MARKS)
+    size = check_int("size", size, 8, 10_000)
     side = size // 8
     low, high = np.arange(size) < side, np.arange(size) >= size - side
     rows = np.where((classes % 4 // 2 == 0)[:, None], low, high)
@@ -230,41 +230,29 @@ def _balanced(n: int, classes: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(classes)[rng.permutation(n) % classes].astype(np.int64)
 
 
-def _names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    names = () if isinstance(chosen, str) else tuple(chosen)
-    if not names or len(set(names)) < len(names) or not set(names) <= set(known):
-        raise ValueError(f"{what} must be different names out of {known}, got {chosen!r}")
+# ---- what arguments are
+
+
+def check_scenes(n, size, domain, shapes, textures, fixed_place) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the shapes and of the textures, where all that a drawing is told is in order."""
+    check_int("n", n, 1, MOST), check_choice("size", check_int("size", size), (16, 32))
+    check_choice("domain", domain, DOMAINS), check_flag("fixed_place", fixed_place)
+    return check_names("shapes", shapes, SHAPES), check_names("textures", textures, TEXTURES)
+
+
+def check_names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(chosen) if isinstance(chosen, tuple | list) else ()
+    allowed = bool(names) and all(isinstance(name, str) and name in known for name in names)
+    different = allowed and len(set(names)) == len(names)
+    require(different, f"{what} must be different names out of {known}, got {shown(chosen)}")
     return names
 
 
-def _check_drawing(n: int, size: int, domain: str) -> None:
-    positive_int("n", n)
-    if size not in (16, 32):
-        raise ValueError(f"size must be 16 or 32, got {size!r}")
-    if domain not in DOMAINS:
-        raise ValueError(f"domain must be one of {DOMAINS}, got {domain!r}")
-
-
 def _shares_tied(tied: float | Sequence[float], classes: int, others: int) -> np.ndarray:
-    shares = np.asarray(tied, dtype=float)
-    if shares.shape not in ((), (classes,)) or not np.all((shares >= 0) & (shares <= 1)):
-        raise ValueError(
-            f"tied must be a share between 0 and 1, or one for each of {classes} classes, got {tied!r}"
-        )
+    shares = check_array("tied", tied, low=0, high=1).astype(float)
+    fits = shares.shape in ((), (classes,))
+    require(fits, f"tied must be a share, or one for each of {classes} classes, got shape {shares.shape}")
     shares = np.broadcast_to(shares, (classes,))
-    if shares[others:].any():
-        raise ValueError(
-            f"tied needs a cue of its own for each class: {classes} classes, {others} of the other cue"
-        )
+    own = f"tied needs a cue of its own for each class: {classes} classes, {others} of the other cue"
+    require(not shares[others:].any(), own)
     return shares
-
-
-def _mark_classes(classes: np.ndarray) -> np.ndarray:
-    classes = np.asarray(classes)
-    if classes.ndim != 1 or not np.issubdtype(classes.dtype, np.integer):
-        raise ValueError(f"classes must be integers (N,), got {classes.dtype} {classes.shape}")
-    if classes.size and (classes.min() < 0 or classes.max() >= MARKS):
-        raise ValueError(
-            f"there are marks for classes 0 ... {MARKS - 1}, got {classes.min()} ... {classes.max()}"
-        )
-    return classes

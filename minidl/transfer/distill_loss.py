@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.loader import check_pair
-from minidl.engine.checks import check_number, number_array
-from minidl.engine.loss import check_labels
-from minidl.engine.reduce import stable_softmax
+from minidl.engine.checks import (
+    check_array,
+    check_choice,
+    check_flag,
+    check_instance,
+    check_labels,
+    check_number,
+    require,
+)
+from minidl.engine.reduce import stable_log_softmax, stable_softmax
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module
@@ -20,12 +26,7 @@ Terms = dict[str, Tensor]
 
 def soft_targets(logits: Any, temperature: float) -> np.ndarray:
     """q = softmax(z / tau) of each row of logits (N, K), as an array: a constant, whatever it came from."""
-    z = number_array("logits", logits)
-    if z.ndim != 2 or 0 in z.shape:
-        raise ValueError(f"logits must have shape (N, K) with N, K >= 1, got {z.shape}")
-    if not np.isfinite(z).all():
-        raise ValueError(f"logits must be finite numbers, got {z.dtype} in [{z.min()}, {z.max()}]")
-    return stable_softmax(z, temperature=temperature)
+    return stable_softmax(check_array("logits", logits, "N", "K"), temperature=temperature)
 
 
 def soft_cross_entropy(
@@ -40,17 +41,18 @@ def soft_cross_entropy(
 
     student_logits z_s, teacher_logits z_t: (N, K). The teacher is a constant: no gradient reaches z_t.
     teacher_temperature: tau_t, None for tau.  soft: "ce", or "kl" for KL(q || p) = H(q, p) - H(q), which has
-    the same gradient and is 0 where q = p.
+    the same gradient and is 0 where q = p. Near there little is left of that difference in float32, so that
+    the value is the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
     """
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
-    check_soft(soft)
     tau_t = temperature if teacher_temperature is None else teacher_temperature
-    q = soft_targets(z_t, tau_t)
-    loss = F.cross_entropy(z_s, q, temperature=temperature)
-    if soft == "ce":
+    loss = F.cross_entropy(z_s, soft_targets(z_t, tau_t), temperature=temperature)
+    if check_choice("soft", soft, ("ce", "kl")) == "ce":
         return loss
-    entropy = F.cross_entropy(Tensor(z_t), q, temperature=tau_t)  # H(q), since q = softmax(z_t / tau_t)
-    return loss - entropy.item()
+    log_q = stable_log_softmax(z_t.astype(np.float64), temperature=tau_t)
+    log_p = stable_log_softmax(z_s.data.astype(np.float64), temperature=temperature)
+    kl = (np.exp(log_q) * (log_q - log_p)).sum(axis=1).mean()
+    return (loss - loss.item()) + max(kl, 0.0)  # the gradient of the one, the value of the other
 
 
 def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -62,7 +64,7 @@ def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temper
     logits (Hinton et al. 2015, section 2.1).
     """
     p, q = soft_targets(student_logits, temperature), soft_targets(teacher_logits, temperature)
-    check_same_shape(p.shape, q.shape)
+    check_array("teacher_logits", q, *p.shape)
     return (p - q) / (temperature * len(p))
 
 
@@ -93,16 +95,15 @@ def distillation_terms(
     A term of weight 0 is left out.
     """
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
-    check_number("alpha", alpha, 0), check_number("beta", beta, 0)
-    if alpha == beta == 0:
-        raise ValueError("alpha and beta are both 0: there is nothing to learn")
+    alpha, beta = check_number("alpha", alpha, 0), check_number("beta", beta, 0)
+    require(alpha > 0 or beta > 0, "alpha and beta are both 0: there is nothing to learn")
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
     soft_term = soft_cross_entropy(z_s, z_t, **options)  # of any weight, so that its settings are checked
     terms = {}
     if alpha > 0:
         terms["hard"] = alpha * hard_loss(z_s, labels)
     if beta > 0:
-        weight = beta * temperature**2 if scale_by_tau_squared else beta
+        weight = beta * temperature**2 if check_flag("scale_by_tau_squared", scale_by_tau_squared) else beta
         terms["soft"] = weight * soft_term
     return terms
 
@@ -166,14 +167,10 @@ def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     ValueError for a class without a row: it has no mean.
     """
-    rows, labels = number_array("rows", rows), np.asarray(labels)
-    if rows.ndim != 2 or labels.shape != rows.shape[:1]:
-        raise ValueError(f"rows (N, K) need labels (N,), got {rows.shape} and {labels.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError("rows must be finite, or a class has no mean")
-    counts = np.bincount(check_labels(labels, rows.shape[1]), minlength=rows.shape[1])
-    if (counts == 0).any():
-        raise ValueError(f"class {counts.argmin()} has no row: each needs one for its mean")
+    rows = check_array("rows", rows, "N", "K")
+    labels = check_labels("labels", labels, *rows.shape)
+    counts = np.bincount(labels, minlength=rows.shape[1])
+    require(counts.min() > 0, f"class {counts.argmin()} has no row: each needs one for its mean")
     sums = np.zeros((rows.shape[1], rows.shape[1]))
     np.add.at(sums, labels, rows)
     return sums / counts[:, np.newaxis]
@@ -186,8 +183,8 @@ def class_similarity(
 
     float64 (K, K), rows of sum 1, not symmetric. ValueError for a class without images.
     """
-    images, labels = check_pair("images and labels", (images, labels))
-    return class_means(soft_targets(predict(teacher, images), temperature), labels)
+    logits = predict(check_instance("teacher", teacher, Module), images)
+    return class_means(soft_targets(logits, temperature), labels)
 
 
 # ---- what arguments are
@@ -199,30 +196,14 @@ def total(terms: Terms) -> Tensor:
 
 
 def hard_loss(student_logits: Tensor, labels: np.ndarray | None) -> Tensor:
-    if labels is None:
-        raise ValueError("labels are needed where alpha is above 0")
+    require(labels is not None, "labels are needed where alpha is above 0")
     return F.cross_entropy(student_logits, labels)
-
-
-def check_soft(soft: str) -> None:
-    if soft not in ("ce", "kl"):
-        raise ValueError(f"soft must be 'ce' or 'kl', got {soft!r}")
-
-
-def check_same_shape(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
-    if student != teacher or len(student) != 2 or 0 in student:
-        raise ValueError(
-            "student_logits and teacher_logits must have one shape (N, K) with N, K >= 1, "
-            f"got {student} and {teacher}"
-        )
 
 
 def checked_pair_of_logits(student_logits: Any, teacher_logits: Any) -> tuple[Tensor, np.ndarray]:
     """The student's logits as a Tensor, the teacher's as an array of the same dtype, outside of any graph."""
-    z_s, z_t = F.floating(student_logits), number_array("teacher_logits", teacher_logits)
-    check_same_shape(z_s.shape, z_t.shape)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
-        constant = z_t.astype(z_s.dtype)
-    if not np.isfinite(constant).all():
-        raise ValueError(f"teacher_logits must be finite in {z_s.dtype}, got {z_t.dtype} {z_t.shape}")
-    return z_s, constant
+    z_s = F.floating(student_logits)
+    check_array("student_logits", z_s.data, "N", "K", finite=False)
+    z_t = check_array("teacher_logits", teacher_logits, *z_s.shape)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+        return z_s, check_array(f"teacher_logits in {z_s.dtype}", z_t.astype(z_s.dtype))

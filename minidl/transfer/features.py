@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_number, positive_int
-from minidl.engine.loss import check_labels, one_hot
+from minidl.engine.checks import check_array, check_labels, check_number, positive_int, require
+from minidl.engine.loss import one_hot
 from minidl.engine.reduce import stable_log_softmax
 
 
@@ -15,9 +15,8 @@ def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
     ``reference`` are the training features, whatever is to be transformed: a test set's own mean would tell
     of the test set. A column that is constant there (s = 0) says nothing and becomes 0.
     """
-    reference, features = checked_features(reference, "reference"), checked_features(features)
-    if reference.shape[1] != features.shape[1]:
-        raise ValueError(f"reference {reference.shape} and features {features.shape} differ in their columns")
+    reference = checked_features(reference, "reference")
+    features = checked_features(features, columns=reference.shape[1])
     mean, deviation = reference.mean(axis=0), reference.std(axis=0)
     constant = np.ptp(reference, axis=0) == 0  # exactly, where rounding leaves s a little above 0
     return np.where(constant, 0.0, (features - mean) / np.where(constant, 1.0, deviation))
@@ -31,9 +30,9 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
     Of each direction, which is known up to its sign, the one whose largest component is positive is taken.
     Raises ValueError for fewer than two points and dims > min(N, D).
     """
-    X = checked_features(features)
-    if len(X) < 2 or positive_int("dims", dims) > min(X.shape):
-        raise ValueError(f"{dims} dimensions need as many points, two at least, and columns: got {X.shape}")
+    X, dims = checked_features(features), positive_int("dims", dims)
+    enough = max(dims, 2) <= len(X) and dims <= X.shape[1]
+    require(enough, f"{dims} dimensions need as many points, two at least, and columns: got {X.shape}")
     X = X - X.mean(axis=0)
     _, _, Vt = np.linalg.svd(X, full_matrices=False)
     directions = Vt[:dims]  # (dims, D), orthonormal, the widest first
@@ -82,24 +81,13 @@ def probe_curvature(
     return R.T @ F + l2 * along_weight, R.sum(axis=0)
 
 
-def checked_features(features: np.ndarray, name: str = "features") -> np.ndarray:
+def checked_features(features: np.ndarray, name: str = "features", columns: int | str = "D") -> np.ndarray:
     """(N, D) float64, finite and not empty."""
-    array = np.asarray(features)
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"{name} must be rows (N, D), not empty, got {array.shape}: reshape(len(x), -1) ?")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be real numbers, got {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite")
-    return array.astype(np.float64)
+    return check_array(name, features, "N", columns).astype(np.float64, copy=False)
 
 
 def check_probe(weight, bias, features, labels) -> tuple[np.ndarray, ...]:
-    W, b, F = np.asarray(weight, np.float64), np.asarray(bias, np.float64), checked_features(features)
-    y = np.asarray(labels)
-    if W.ndim != 2 or b.shape != W.shape[:1] or W.shape[1] != F.shape[1] or y.shape != F.shape[:1]:
-        raise ValueError(
-            "expected weight (K, D), bias (K,), features (N, D), labels (N,), "
-            f"got {W.shape}, {b.shape}, {F.shape}, {y.shape}"
-        )
-    return W, b, F, check_labels(y, len(W))
+    F = checked_features(features)
+    W = check_array("weight", weight, "K", F.shape[1]).astype(np.float64, copy=False)
+    b = check_array("bias", bias, len(W)).astype(np.float64, copy=False)
+    return W, b, F, check_labels("labels", labels, len(F), len(W))

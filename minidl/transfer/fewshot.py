@@ -1,4 +1,4 @@
-"""Few-shot learning: classes told by their likeness to a handful of labelled examples, without training.
+"""Few-shot learning: a class is told by its distance to a handful of labelled examples, without training.
 
 Examples are rows: (N, ...) of features or images, which are flattened. Distances are float64.
 """
@@ -10,13 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import (
+    check_array,
+    check_choice,
+    check_function,
+    check_int,
+    check_labels,
+    positive_int,
+    require,
+)
 from minidl.engine.random import default_rng_or
 from minidl.train.intervals import Interval, t_interval
 
 METRICS = ("euclidean", "cosine")
 WEIGHTS = ("uniform", "distance")
 CHUNK = 2**20  # differences held at a time: 8 MB
+LARGEST = 1e150  # beyond it squares overflow, and every distance would be the same infinity
 
 Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -37,7 +46,7 @@ def knn_predict(
     unknown metric or weights, and a row of zeros under "cosine".
     """
     distances, index = nearest_neighbours(support, labels, queries, k, metric)
-    return vote(_checked_labels(labels)[index], distances, weights)
+    return vote(np.asarray(labels, np.int64)[index], distances, weights)
 
 
 def nearest_neighbours(
@@ -49,10 +58,8 @@ def nearest_neighbours(
     ‖u − v‖² = 2 − 2 cos(u, v), so that it orders by angle. Equally near examples stand by label, then by
     number, so the answer does not depend on the sorting.
     """
-    support, labels, queries = _checked_support(support, labels, queries)
-    k = positive_int("k", k)
-    if k > len(support):
-        raise ValueError(f"k must be at most the {len(support)} examples of the support, got {k}")
+    support, labels, queries = checked_support(support, labels, queries)
+    k = check_int("k", k, 1, len(support))
     support, queries = _by_metric(support, metric), _by_metric(queries, metric)
     distances, index = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
     step = max(1, CHUNK // len(support))
@@ -73,11 +80,11 @@ def prototype_predict(
     to the smaller label. With one example a class this is ``knn_predict`` with k = 1.
     Returns classes (M,) int64. Raises what ``knn_predict`` raises.
     """
-    support, labels, queries = _checked_support(support, labels, queries)
+    support, labels, queries = checked_support(support, labels, queries)
     classes, means = prototypes(_by_metric(support, metric), labels)
-    cancelled = classes[~means.any(axis=1)]
-    if metric == "cosine" and cancelled.size:
-        raise ValueError(f"the examples of class {cancelled[0]} cancel out: their mean has no direction")
+    cancelled = ~means.any(axis=1)
+    which = f"the examples of class {classes[cancelled.argmax()]} cancel out: their mean has no direction"
+    require(metric == "euclidean" or not cancelled.any(), which)
     return knn_predict(means, classes, queries, metric=metric)
 
 
@@ -134,9 +141,7 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
 
 def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
     """Each neighbour's weight in ``vote``: (M, k) of distances give (M, k)."""
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights must be one of {WEIGHTS}, got {weights!r}")
-    if weights == "uniform":
+    if check_choice("weights", weights, WEIGHTS) == "uniform":
         return np.ones(distances.shape)
     same = distances == 0
     inverse = 1 / np.where(same, 1.0, distances)
@@ -182,19 +187,13 @@ def episodes(
     all without replacement. Episodes are row numbers, so that one list of them serves any number of feature
     spaces, whose accuracies are then paired. Raises ValueError where a class or the classes are too few.
     """
-    labels = _checked_labels(labels)
-    ways, shots, queries = (
-        positive_int(*p) for p in (("ways", ways), ("shots", shots), ("queries", queries))
-    )
-    count, rng = positive_int("count", count), default_rng_or(rng)
+    labels, rng = checked_classes(labels), default_rng_or(rng)
     classes, sizes = np.unique(labels, return_counts=True)
-    if ways > len(classes):
-        raise ValueError(f"an episode of {ways} classes needs as many, the labels have {len(classes)}")
-    if sizes.min() < shots + queries:
-        raise ValueError(
-            f"{shots} shots and {queries} queries need {shots + queries} examples of every class, "
-            f"class {classes[sizes.argmin()]} has {sizes.min()}"
-        )
+    ways, count = check_int("ways", ways, 1, len(classes)), positive_int("count", count)
+    shots, queries = positive_int("shots", shots), positive_int("queries", queries)
+    need = f"{shots} shots and {queries} queries need {shots + queries} examples of every class"
+    fewest = sizes.argmin()
+    require(sizes[fewest] >= shots + queries, f"{need}, class {classes[fewest]} has {sizes[fewest]}")
     rows_of = {c: np.flatnonzero(labels == c) for c in classes}
     drawn = []
     for _ in range(count):
@@ -213,84 +212,61 @@ def evaluate_episodes(
     more. For other settings pass ``functools.partial(knn_predict, k=5)``. The interval is Student's over
     episodes: it speaks of further episodes from these same images and features, not of other networks.
     """
-    features, labels = np.asarray(features), _checked_labels(labels)
-    if features.ndim < 2 or len(features) != len(labels):
-        raise ValueError(
-            f"features must be rows with a label each, got {features.shape} and labels {labels.shape}"
-        )
-    episodes = list(episodes)
-    if not all(isinstance(episode, Episode) for episode in episodes):
-        raise TypeError(f"episodes must be a list of Episodes, as made by episodes(), got {episodes[:1]!r}")
-    if len(episodes) < 2:
-        raise ValueError(f"an interval needs at least two episodes, got {len(episodes)}")
+    labels = checked_classes(labels)
+    features = check_array("features", features, finite=False)
+    require(features.ndim > 1, f"features must be rows (N, ...), got {features.shape}")
+    check_array("features", features, len(labels), *features.shape[1:], finite=False)
+    episodes = checked_episodes(episodes, len(labels))
+    check_function("predict", predict, "support, support labels and queries")
     accuracies = np.empty(len(episodes))
     for i, episode in enumerate(episodes):
-        rows = np.concatenate([episode.support, episode.queries])
-        if rows.min() < 0 or rows.max() >= len(labels):
-            raise ValueError(
-                f"episode {i} names rows {rows.min()} ... {rows.max()} of a data set of {len(labels)}"
-            )
-        if np.intersect1d(episode.support, episode.queries).size:
-            raise ValueError(f"episode {i} asks for rows that are in its support")
         truth = labels[episode.queries]
         answers = predict(features[episode.support], labels[episode.support], features[episode.queries])
-        if np.shape(answers) != truth.shape or np.asarray(answers).dtype.kind not in "iu":
-            got = f"{np.asarray(answers).dtype} {np.shape(answers)}"
-            raise ValueError(f"predict must give a class for each of {len(truth)} queries, got {got}")
-        accuracies[i] = np.mean(answers == truth)
+        accuracies[i] = np.mean(
+            check_array("what predict returns", answers, len(truth), kind="integer") == truth
+        )
     return Scores(accuracies, t_interval(accuracies))
 
 
-# ---- checks
+# ---- what arguments are
 
 
-def _checked_support(support, labels, queries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def checked_support(support, labels, queries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows (N, D), labels (N,) and rows (M, D)."""
-    support, queries = _checked_rows("support", support), _checked_rows("queries", queries)
-    labels = _checked_labels(labels)
-    if len(labels) != len(support):
-        raise ValueError(f"support and labels must be as many, got {support.shape} and {labels.shape}")
-    if support.shape[1] != queries.shape[1]:
-        raise ValueError(
-            f"support and queries must have rows of one length, got {support.shape[1]} and {queries.shape[1]}"
-        )
-    return support, labels, queries
+    support, queries = checked_rows("support", support), checked_rows("queries", queries)
+    check_array("queries", queries, "M", support.shape[1])
+    return support, checked_classes(labels, len(support)), queries
 
 
-def _checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows)
-    if rows.ndim < 2 or rows.size == 0:
-        raise ValueError(f"{name} must be rows (N, ...), not empty, got {rows.shape}")
-    if rows.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be real numbers, got {rows.dtype}")
-    rows = rows.reshape(len(rows), -1).astype(np.float64)
-    # Beyond 1e150 squares overflow, and every distance would be the same infinity.
-    usable = (np.abs(rows) <= 1e150).all(axis=1)
-    if not usable.all():
-        raise ValueError(f"{name} must be finite and below 1e150, row {np.argmin(usable)} is not")
-    return rows
+def checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
+    rows = check_array(name, rows, low=-LARGEST, high=LARGEST)
+    require(rows.ndim > 1, f"{name} must be rows (N, ...), got {rows.shape}")
+    return rows.reshape(len(rows), -1).astype(np.float64)
 
 
-def _checked_labels(labels: np.ndarray) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, got {labels.dtype}")
-    if labels.ndim != 1 or len(labels) == 0:
-        raise ValueError(f"labels must have shape (N,), not empty, got {labels.shape}")
-    if labels.dtype.kind == "u" and labels.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"labels must fit int64, got {labels.max()}")
-    return labels.astype(np.int64)
+def checked_classes(labels: np.ndarray, count: int | str = "N") -> np.ndarray:
+    """The labels as int64 (N,), of any sign."""
+    return check_array("labels", labels, count, kind="integer", high=np.iinfo(np.int64).max).astype(np.int64)
+
+
+def checked_episodes(episodes: Sequence[Episode], count: int) -> Sequence[Episode]:
+    """Two Episodes or more of ``count`` rows."""
+    of = isinstance(episodes, list | tuple) and all(isinstance(episode, Episode) for episode in episodes)
+    require(of, "episodes must be a list of Episodes, as made by episodes()", TypeError)
+    require(len(episodes) > 1, f"an interval needs at least two episodes, got {len(episodes)}")
+    for i, episode in enumerate(episodes):
+        check_labels(f"support of episode {i}", episode.support, num_classes=count)
+        check_labels(f"queries of episode {i}", episode.queries, num_classes=count)
+        apart = not np.intersect1d(episode.support, episode.queries).size
+        require(apart, f"episode {i} asks for rows that are in its support")
+    return episodes
 
 
 def _by_metric(rows: np.ndarray, metric: str) -> np.ndarray:
     """The rows between which Euclidean distance is the metric."""
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
-    if metric == "euclidean":
+    if check_choice("metric", metric, METRICS) == "euclidean":
         return rows
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    if not largest.all():
-        zero = int(np.argmin(largest))
-        raise ValueError(f"the cosine of a row of zeros is not defined, row {zero} is one")
+    require(largest.all(), f"the cosine of a row of zeros is not defined, row {largest.argmin()} is one")
     rows = rows / largest  # so that no square underflows
     return rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))

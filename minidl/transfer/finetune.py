@@ -8,7 +8,17 @@ import numpy as np
 
 from minidl.data.loader import Pair, check_pair
 from minidl.engine import jit
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import (
+    check_array,
+    check_flag,
+    check_function,
+    check_instance,
+    check_labels,
+    check_number,
+    positive_int,
+    positive_number,
+    require,
+)
 from minidl.engine.random import default_rng_or
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module, Parameter, dotted
@@ -45,6 +55,7 @@ def unfreeze(module: Module, *, statistics: bool = True) -> Module:
     statistics: whether BatchNorm takes its statistics from the batches again. With few images those are
     noise: False has it keep to the running ones, frozen like all buffers, while its weight and bias learn.
     """
+    statistics = check_flag("statistics", statistics)
     for part in check_module(module).modules():
         for parameter in own_parameters(part):
             parameter.requires_grad_(True)
@@ -95,9 +106,9 @@ def gradual_unfreeze(
     beyond their number means all of them.  statistics: see ``unfreeze``.
     Source: Howard and Ruder 2018, arXiv:1801.06146.
     """
+    check_instance("layers", layers, (list, tuple), optional=True)
     names = trainable_children(model) if layers is None else list(layers)
-    if not names:
-        raise ValueError("layers must name at least one layer; freeze(model) freezes them all")
+    require(bool(names), "layers must name at least one layer; freeze(model) freezes them all")
     parts = [model.layer(name) for name in names]
     first = max(len(parts) - positive_int("count", count), 0)
     freeze(model)
@@ -118,8 +129,7 @@ def replace_head(
     earlier holds the old head. TypeError where that is no Linear.
     """
     old = check_module(model).layer(head)
-    if not isinstance(old, Linear):
-        raise TypeError(f"the head {head!r} must be a Linear, it is a {type(old).__name__}")
+    check_instance(f"the head {head!r}", old, Linear)
     parent, _, name = head.rpartition(".")
     new = Linear(old.in_features, num_classes, bias=old.bias is not None, rng=default_rng_or(rng))
     setattr(model.layer(parent), name, new.train(old.training))
@@ -133,8 +143,7 @@ def layer_rates(count: int, top_rate: float, decay: float) -> list[float]:
     Howard and Ruder 2018 use decay = 1 / 2.6.
     """
     top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 1)
-    if decay == 0:
-        raise ValueError("decay must be above 0: freeze what shall not move")
+    require(decay > 0, "decay must be above 0: freeze what shall not move")
     return [top_rate * decay ** (count - 1 - layer) for layer in range(positive_int("count", count))]
 
 
@@ -151,8 +160,8 @@ def param_groups(
     check_number("head_lr", head_lr, 0)
     children = trainable_children(model)
     layers = [name for name in children if name != head]
-    if not layers or head not in children:
-        raise ValueError(f"expected layers with parameters and then the head {head!r}, got {children}")
+    found = bool(layers) and head in children
+    require(found, f"expected layers with parameters and then the head {head!r}, got {children}")
     rates = [*layer_rates(len(layers), backbone_lr, decay), head_lr]
     groups, seen = [], set()
     for name, rate in zip([*layers, head], rates, strict=True):
@@ -183,7 +192,8 @@ def lr_sweep(
     and loss inf. ``test`` should be a validation set if a rate is to be chosen.
     """
     start, seed = check_module(model).state_dict(), default_rng_or(rng).integers(2**63)
-    rates = [check_number("each of lrs", lr, 0) for lr in lrs]
+    rates = check_array("lrs", lrs, "L", low=0).astype(np.float64).tolist()
+    check_function("optimizer", optimizer, "parameters and lr")
     for name, pair in (("train", train), ("test", test)):
         evaluate(model, *check_pair(name, pair))  # raises for data that no rate could learn from
     results = []
@@ -210,8 +220,7 @@ def largest_stable_lr(hessian: np.ndarray) -> float:
     """
     H = check_hessian(hessian)
     largest = np.linalg.eigvalsh(H)[-1]
-    if largest <= 0:
-        raise ValueError(f"the largest eigenvalue must be positive, got {largest:g}: there is no bound")
+    require(largest > 0, f"the largest eigenvalue must be positive, got {largest:g}: there is no bound")
     return float(2 / largest)
 
 
@@ -220,11 +229,8 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
 
     Along an eigenvector of eigenvalue lambda each step multiplies by 1 - lr lambda.
     """
-    H, x = check_hessian(hessian), np.asarray(start, np.float64)
-    check_number("lr", lr, 0)
-    if x.shape != H.shape[:1]:
-        raise ValueError(f"start must be ({len(H)},) for a hessian {H.shape}, got {x.shape}")
-    path = [x]
+    H = check_hessian(hessian)
+    path, lr = [check_array("start", start, len(H)).astype(np.float64)], check_number("lr", lr, 0)
     for _ in range(positive_int("steps", steps)):
         gradient = H @ path[-1]
         path.append(path[-1] - lr * gradient)
@@ -240,15 +246,14 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
     The model is left as it was. ValueError for an unknown layer, or one that does not run just once.
     """
     part, outputs = check_module(model).layer(layer), []
-    images, batch_size = np.asarray(images), positive_int("batch_size", batch_size)
+    batch_size = positive_int("batch_size", batch_size)
     hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         predict(model, images, batch_size)
     finally:
         hook.remove()
-    batches = -(-len(images) // batch_size)
-    if len(outputs) != batches:
-        raise ValueError(f"layer {layer!r} must run once a forward, it ran {len(outputs) / batches:g} times")
+    times = len(outputs) / -(-np.shape(images)[0] // batch_size)
+    require(times == 1, f"layer {layer!r} must run once a forward, it ran {times:g} times")
     return np.concatenate([output.data for output in outputs])
 
 
@@ -264,11 +269,12 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
     """
     from scipy.optimize import minimize
 
-    features, labels = checked_features(features), np.asarray(labels)
-    if check_number("l2", l2, 0) == 0:
-        raise ValueError("l2 must be above 0: classes that a plane separates have no best W without it")
-    check_all_classes(labels, len(features))
-    classes, dims = int(labels.max()) + 1, features.shape[1]
+    features = checked_features(features)
+    l2, max_steps = positive_number("l2", l2), positive_int("max_steps", max_steps)
+    labels = check_labels("labels", labels, len(features))
+    found, dims, classes = np.unique(labels), features.shape[1], int(labels.max()) + 1
+    every = f"labels must be 0 ... K-1 with an example of each and K >= 2, got {found[:20].tolist()}"
+    require(len(found) == classes >= 2, every)
     mean = features.mean(axis=0)
     F = features - mean  # centred, and steps in V = scale W: the same minimum, in whatever units
     scale = np.sqrt((F**2).mean()) or 1.0
@@ -286,7 +292,7 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
     def curvature(flat: np.ndarray, direction: np.ndarray) -> np.ndarray:
         return packed(*probe_curvature(*unpacked(flat), F, l2, *unpacked(direction)))
 
-    options = {"maxiter": positive_int("max_steps", max_steps), "gtol": 1e-7}
+    options = {"maxiter": max_steps, "gtol": 1e-7}
     newton = {"method": "trust-ncg", "jac": True, "hessp": curvature, "options": options}
     with jit.numpy_blas, jit.scipy_blas:  # two pools that take turns at small products slow each other down
         found = minimize(loss_and_gradient, np.zeros(classes * dims + classes), **newton)
@@ -302,9 +308,7 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
 
 
 def check_module(module: Module) -> Module:
-    if not isinstance(module, Module):
-        raise TypeError(f"expected a Module, got {type(module).__name__}")
-    return module
+    return check_instance("the model", module, Module)
 
 
 def own_parameters(module: Module) -> list[Parameter]:
@@ -326,27 +330,12 @@ def frozen_state(module: Module) -> dict[str, np.ndarray]:
 def trainable_children(model: Module) -> list[str]:
     """The names of the children that have parameters, from the input to the output."""
     children = check_module(model).named_children()
-    if own_parameters(model):
-        raise ValueError(
-            "the model holds parameters outside its children: name the layers, or put them in one"
-        )
+    outside = "the model holds parameters outside its children: name the layers, or put them in one"
+    require(not own_parameters(model), outside)
     return [name for name, child in children if next(child.parameters(), None) is not None]
 
 
 def check_hessian(hessian: np.ndarray) -> np.ndarray:
-    H = np.asarray(hessian, np.float64)
-    if H.ndim != 2 or H.shape[0] != H.shape[1] or H.size == 0:
-        raise ValueError(f"hessian must have shape (n, n), got {H.shape}")
-    if not np.isfinite(H).all() or not np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * np.abs(H).max()):
-        raise ValueError("hessian must be finite and symmetric")
+    H = check_array("hessian", hessian, "n", "n").astype(np.float64)
+    require(np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * np.abs(H).max()), "hessian must be symmetric")
     return H
-
-
-def check_all_classes(labels: np.ndarray, rows: int) -> None:
-    if labels.shape != (rows,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers ({rows},), got {labels.dtype} {labels.shape}")
-    classes = np.unique(labels)
-    if len(classes) < 2 or not np.array_equal(classes, np.arange(len(classes))):
-        raise ValueError(
-            f"labels must be 0 ... K-1 with an example of each and K >= 2, got {classes[:20].tolist()}"
-        )

@@ -110,10 +110,10 @@ def test_steps_are_made_in_training_mode_whatever_mode_an_attack_leaves():
 @pytest.mark.parametrize(
     ("returned", "error", "message"),
     [
-        (lambda x: None, TypeError, "attack must return an array of numbers .* got NoneType"),
-        (lambda x: (x, x), TypeError, "got tuple"),
-        (lambda x: x.astype(str), TypeError, "got <U"),
-        (lambda x: x[:1], ValueError, r"must return images \(20, 2, 4, 4\), got \(1, 2, 4, 4\)"),
+        (lambda x: None, TypeError, "what attack returns must be a ndarray, got None"),
+        (lambda x: (x, x), TypeError, "must be a ndarray"),
+        (lambda x: x.astype(str), TypeError, "must be real numbers, .* of <U"),
+        (lambda x: x[:1], ValueError, r"must have shape \(20, 2, 4, 4\), got \(1, 2, 4, 4\)"),
         (lambda x: x * np.nan, FloatingPointError, "attack returned are not finite"),
     ],
 )
@@ -135,7 +135,7 @@ def test_noise_comes_after_the_augmentation():
 
 @pytest.mark.parametrize("images", [255 * TRAIN[0], TRAIN[0] - 0.5])
 def test_noise_training_refuses_images_that_its_box_would_cut(images):
-    with pytest.raises(ValueError, match=r"images must be within bounds \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"images must be within \[0, 1\]"):
         noise_training(network(1), (images, TRAIN[1]), sigma=0.1, epochs=1)
 
 
@@ -239,5 +239,5 @@ def test_a_bad_argument_of_adversarial_training_is_named(options, error, message
 
 
 def test_a_bad_sigma_is_named():
-    with pytest.raises(ValueError, match="sigma must be finite and at least 0"):
+    with pytest.raises(ValueError, match="sigma must be finite and within"):
         noise_training(network(1), TRAIN, sigma=-0.1, epochs=1)

@@ -4,13 +4,25 @@ import math
 
 import numpy as np
 import pytest
-from attacked import FREE, Trips, affine, batch_of, disturbed, drawn_affine, left_untouched, network, seeds
+from attacked import FREE, affine, batch_of, drawn_affine, network, seeds
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from untouched import Trips, disturbed, left_untouched
 
+import minidl.nn as nn
 from minidl import Tensor, grad
-from minidl.attack import deepfool, minimal_perturbation
-from minidl.attack.minimal import boundary_step, logits_and_gradients, penalised_loss, perturbed
+from minidl.attack import Perturbation, deepfool, minimal_perturbation, pgd
+from minidl.attack.gradient_sign import finite_logits
+from minidl.attack.minimal import (
+    attempt,
+    boundary_step,
+    logits_and_gradients,
+    merged,
+    penalised_loss,
+    perturbed,
+    reached_by_pgd,
+    shortest,
+)
 from minidl.nn import Module
 from minidl.nn.functional import floating
 from minidl.train import predict
@@ -225,8 +237,8 @@ def test_a_boundary_step_without_a_boundary_is_none():
 
 def test_the_gradients_of_an_affine_models_logits_are_its_rows():
     model, x = drawn_affine(3, 4), np.ones(6)
-    logits, gradients = logits_and_gradients(model, x)
-    np.testing.assert_allclose(gradients, model.head.weight.data, rtol=1e-6)
+    logits, gradients = logits_and_gradients(model, x, np.array([0, 1, 3]))
+    np.testing.assert_allclose(gradients, model.head.weight.data[[0, 1, 3]], rtol=1e-6)
     np.testing.assert_allclose(logits, model.head.weight.data.sum(axis=1) + model.head.bias.data, rtol=1e-6)
 
 
@@ -270,6 +282,128 @@ def test_a_change_that_leaves_the_box_is_brought_back_and_measured_there():
     np.testing.assert_array_equal(found.image, [1, 0])
     np.testing.assert_array_equal(found.r, [0.5, -0.25])
     assert found.norm == pytest.approx(np.sqrt(0.3125)) and found.success and found.lam == 2.0
+
+
+# ---- kinks, dtypes, caps, groups of classes, candidates
+
+
+def jagged(seed, sizes=(8, 32, 32, 3)):
+    """A random network of ReLUs with large weights: many kinks between an image and the next class."""
+    rng, layers = np.random.default_rng(seed), []
+    for features, units in zip(sizes, sizes[1:], strict=False):
+        layer = nn.Linear(features, units, rng=rng)
+        layer.weight.data = 3 * rng.normal(size=(units, features)) / np.sqrt(features)
+        layer.bias.data = 1.5 * rng.normal(size=units)
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1]), np.random.default_rng([seed, 1]).random(sizes[0])
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_what_pgd_reaches_is_never_called_out_of_reach_and_is_no_nearer(seed):
+    model, x = jagged(seed)
+    target = int(predict(model, x[np.newaxis])[0].argsort()[-2])
+    found = minimal_perturbation(model, x, target)
+    copies, targets, rng = np.repeat(x[np.newaxis], 30, axis=0), np.full(30, target), np.random.default_rng(5)
+    for eps in (0.25, 0.5, 1.0):
+        ends = pgd(model, copies, targets, eps, steps=40, targeted=True, rng=rng)
+        norms = np.linalg.norm(ends - x, axis=1)[finite_logits(model, ends).argmax(axis=1) == target]
+        assert norms.size == 0 or (found.success and found.norm <= norms.min())
+
+
+def test_a_search_that_sticks_at_a_kink_starts_again_where_pgd_arrives():
+    model, x = jagged(6)  # L-BFGS-B from r = 0 ends where no smaller λ brings it further
+    target = np.array([predict(model, x[np.newaxis])[0].argsort()[-2]])
+    stuck = attempt(model, x, target, 1e-6, (0, 1), np.zeros(8), 200)
+    found = minimal_perturbation(model, x, int(target[0]))
+    assert not stuck.success and found.success and found.norm < 0.6
+    start = reached_by_pgd(model, x, target, (0, 1))
+    assert start.success and start.norm > 0.8 and start.lam is None
+
+
+def test_the_one_that_succeeded_is_preferred_to_a_shorter_one_that_did_not():
+    near, far, farther = (Perturbation(None, None, norm, norm > 1, None) for norm in (1.0, 2.0, 3.0))
+    assert shortest(near, farther, far) is far and shortest(near) is near
+
+
+def test_in_float32_the_network_computes_in_float32_and_comes_as_near():
+    seen = set()
+
+    class Watches(Module):
+        def forward(self, x):
+            seen.add(x.dtype)
+            return x
+
+    model = nn.Sequential(Watches(), *network(4).children())
+    image = batch_of(4)[0][0]
+    answer = int(predict(model, image[np.newaxis])[0].argmax())
+    seen.clear()
+    narrow = minimal_perturbation(model, image, (answer + 1) % 3)
+    quick = deepfool(model, image)
+    assert seen == {np.dtype(np.float32)} and narrow.r.dtype == quick.r.dtype == np.float32
+    wide = minimal_perturbation(model, image.astype(np.float64), (answer + 1) % 3)
+    assert narrow.success and wide.success and abs(narrow.norm / wide.norm - 1) < 0.01
+
+
+def test_a_cap_on_the_steps_is_kept():
+    runs = []
+
+    class Counts(Module):
+        def forward(self, x):
+            runs.append(x.requires_grad)
+            return x
+
+    model, x = jagged(0)
+    target = int(predict(model, x[np.newaxis])[0].argsort()[-2])
+    model = nn.Sequential(Counts(), *model.children())
+    costs = {}
+    for max_steps in (1, 5, 200):
+        runs.clear()
+        minimal_perturbation(model, x, target, lam=0.01, max_steps=max_steps)
+        costs[max_steps] = sum(runs)  # forward passes with a graph
+    assert costs[1] < costs[5] < costs[200] and costs[1] <= 21  # a line search takes 20 at most
+
+
+def test_any_class_of_a_group_will_do_as_a_target():
+    # From (0.5, 0.25) the classes 1 and 2 are beyond x0 = 0.9 and x1 = 0.75: 0.4 and 0.5 away.
+    model = affine(5 * np.array([[0.0, 0], [1, 0], [0, 1]]), 5 * np.array([0, -0.9, -0.75]))
+    x = np.array([0.5, 0.25])
+    one, other = (minimal_perturbation(model, x, target) for target in (1, 2))
+    either = minimal_perturbation(model, x, [1, 2])
+    np.testing.assert_allclose([one.norm, other.norm, either.norm], [0.4, 0.5, 0.4], rtol=1e-2)
+    assert minimal_perturbation(model, x, np.array([0, 2])).norm == 0  # it is class 0 already
+    np.testing.assert_array_equal(minimal_perturbation(model, x, (2,)).image, other.image)
+
+
+def test_the_logit_of_a_group_has_the_sum_of_its_probabilities_by_hand():
+    logits = Tensor(np.log([1.0, 2.0, 3.0, 4.0]))
+    np.testing.assert_allclose(merged(logits, np.array([1, 3])).data, np.log([6.0, 1.0, 3.0]), rtol=1e-12)
+    np.testing.assert_allclose(merged(logits, np.arange(4)).data, np.log([10.0]), rtol=1e-12)
+
+
+def test_float64_images_are_judged_in_float64():
+    x = np.array([0.5, 0.5 + 1e-12])  # equal in float32
+    model = affine(np.eye(2), np.zeros(2))
+    found = deepfool(model, x)
+    assert found.success
+    np.testing.assert_allclose(found.norm, 1.02 * np.diff(x)[0] / np.sqrt(2), rtol=1e-3)
+    best = minimal_perturbation(model, x, 0)
+    assert best.success and 0 < best.norm < 0.01
+    assert minimal_perturbation(model, x, 1).norm == 0
+
+
+def test_deepfool_looks_only_at_the_likeliest_classes():
+    # z = 5, 4, 3, 2: the planes are 1 away along x0, 2 / 10 along x1, 3 / 100 along x2.
+    model = affine(np.array([[0.0, 0, 0], [1, 0, 0], [0, 10, 0], [0, 0, 100]]), np.array([5.0, 4, 3, 2]))
+    for num_candidates, step in ((2, [1, 0, 0]), (3, [0, 0.2, 0]), (4, [0, 0, 0.03]), (9, [0, 0, 0.03])):
+        found = deepfool(model, np.zeros(3), num_candidates=num_candidates, bounds=FREE)
+        assert found.success
+        np.testing.assert_allclose(found.r, 1.02 * np.array(step), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", [deepfool, lambda *a: minimal_perturbation(*a, 1)])
+def test_an_image_of_integers_is_refused_with_the_mend(method):
+    with pytest.raises(TypeError, match=r"divide pixels of 0 \.\.\. 255 by 255"):
+        method(network(0), np.full((2, 4, 4), 200, np.uint8))
 
 
 # ---- what stays, and bad input
@@ -324,10 +458,15 @@ def test_they_do_when_the_model_raises_as_well(method, at):
             ValueError,
             r"one image \(C, H, W\) or row \(D,\), got \(1, 2, 4, 4\)",
         ),
-        ({"image": np.full((2, 4, 4), 2.0)}, ValueError, "within bounds"),
-        ({"target": 3}, ValueError, "target must be a class of 0 ... 2, got 3"),
-        ({"target": -1}, ValueError, "target must be at least 0"),
-        ({"target": 1.0}, TypeError, "target must be an integer"),
+        ({"image": np.full((2, 4, 4), 2.0)}, ValueError, r"must be within \[0, 1\]"),
+        ({"target": 3}, ValueError, "target must be in 0 ... 2, got 3"),
+        ({"target": -1}, ValueError, "target must be in 0 ... 2, got -1"),
+        ({"target": 1.0}, TypeError, "target must be integers"),
+        ({"target": True}, TypeError, "target must be integers"),
+        ({"target": [0, 3]}, ValueError, "target must be in 0 ... 2, got 3"),
+        ({"target": []}, TypeError, "target must be integers"),
+        ({"target": [[0], [1]]}, ValueError, "target must have shape"),
+        ({"max_steps": 0}, ValueError, "max_steps must be at least 1"),
         ({"lam": 0}, ValueError, "lam must be above 0"),
         ({"lam": math.inf}, ValueError, "lam must be finite"),
         ({"bounds": (0, 0)}, ValueError, "low < high"),
@@ -345,7 +484,8 @@ def test_a_bad_argument_of_minimal_perturbation_is_named(change, error, message)
     [
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"overshoot": -0.1}, ValueError, "overshoot must be finite and at least 0"),
-        ({"bounds": (0, 0.1)}, ValueError, "within bounds"),
+        ({"bounds": (0, 0.1)}, ValueError, r"must be within \[0, 0.1\]"),
+        ({"num_candidates": 1}, ValueError, "num_candidates must be at least 2"),
     ],
 )
 def test_a_bad_argument_of_deepfool_is_named(options, error, message):

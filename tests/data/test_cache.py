@@ -338,7 +338,7 @@ def test_nothing_is_stored_when_making_fails(folder):
         ("a", {}, Maker(), TypeError, "make must be a function whose text can be read"),
         ("a", {}, Maker().__call__, TypeError, "make must be a function whose text can be read"),
         ("a", {}, eval("lambda: {}"), TypeError, "make must be a function whose text can be read"),
-        ("a", {}, lambda: [1], TypeError, "make of a must return a dict from names to arrays, got list"),
+        ("a", {}, lambda: [1], TypeError, "what make of a returns must be a dict, got"),
         ("a", {}, lambda: {"w": object()}, TypeError, "dtype object under 'w'"),
         ("a", {}, lambda: {"w/x": 1.0}, ValueError, "letters, digits and ._-, got 'w/x'"),
     ],
@@ -372,3 +372,8 @@ def test_the_folder_is_the_one_each_system_keeps_for_caches(monkeypatch, platfor
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(expected)
+
+
+def test_recipes_that_are_no_list_are_refused(folder):
+    with pytest.raises(TypeError, match="recipes must be an Iterable, got 3"):
+        cached_runs("a", 3, squares)

@@ -48,5 +48,5 @@ def test_changing_the_loaded_images_does_not_change_the_next_load():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match='"stratified" or "file-order", got .random.'):
+    with pytest.raises(ValueError, match="one of 'stratified', 'file-order', got 'random'"):
         load_digits("random")

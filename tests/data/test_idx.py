@@ -70,7 +70,7 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
     [
         (b"", "not an IDX file"),
         (b"\0\0\x08", "not an IDX file"),
-        (b"PK\x03\x04" + GOOD, "not an IDX file: expected it to start with 0, 0, dtype, axes, got b'PK"),
+        (b"PK\x03\x04" + GOOD, "not an IDX file: expected 0, 0, dtype, axes at its start, got b'PK"),
         (b"\0\0\x0a\x01" + GOOD[4:], "not an IDX file"),
         (b"\0\0\x08\0\x05", "expected 1 to 32 axes, the header says 0"),
         (b"\0\0\x08\x21" + b"\0\0\0\1" * 33 + b"x", "expected 1 to 32 axes, the header says 33"),
@@ -209,6 +209,25 @@ def test_without_a_root_the_files_are_looked_for_in_the_cache_folder(tmp_path, m
     assert len(fashion_mnist()[0][0]) == 5
     with pytest.raises(FileNotFoundError, match="mnist lacks train-images"):
         mnist()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: load_idx(3), TypeError, "path must be a str or PathLike, got 3"),
+        (lambda: load_idx(None), TypeError, "path must be a str or PathLike, got None"),
+        (lambda: load_idx("a\0b"), ValueError, r"path must be a path, got 'a\\x00b'"),
+        (lambda: load_idx("."), ValueError, "path must be a file, . is a folder"),
+        (lambda: load_idx("a", max_bytes=0), ValueError, "max_bytes must be at least 1"),
+        (lambda: load_idx("a", max_bytes="1"), TypeError, "max_bytes must be an integer"),
+        (lambda: mnist(3), TypeError, "root must be a str or PathLike, got 3"),
+        (lambda: fashion_mnist("\0"), ValueError, "root must be a path"),
+        (lambda: mnist(".", download="False"), TypeError, "download must be True or False, got 'False'"),
+    ],
+)
+def test_what_is_no_path_or_flag_is_refused_by_name(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 def test_missing_files_are_named_with_the_two_ways_to_get_them(tmp_path):

@@ -229,24 +229,51 @@ def test_spurious_is_the_share_of_images_with_the_mark_of_their_class_and_change
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n": 0}, "n must be at least 1, got 0"),
-        ({"size": 28}, "size must be 16 or 32, got 28"),
+        ({"n": 0}, r"n must be within \[1, 10000000\], got 0"),
+        ({"size": 28}, "size must be one of 16, 32, got 28"),
         ({"domain": "dark"}, "domain must be one of .*'rotated'.*, got 'dark'"),
         ({"spurious": 1.1}, r"spurious must be finite and within \[0, 1\], got 1.1"),
         ({"spurious": np.nan}, "spurious must be"),
-        ({"label": "colour"}, 'label must be "shape" or "texture", got .colour.'),
+        ({"label": "colour"}, "label must be one of 'shape', 'texture', got 'colour'"),
         ({"shapes": ()}, "shapes must be different names out of"),
         ({"shapes": "circle"}, "shapes must be different names"),
         ({"shapes": ("circle", "circle")}, "shapes must be different names"),
         ({"textures": ("velvet",)}, "textures must be different names out of .*'zigzag'.*, got .*velvet"),
-        ({"tied": -0.1}, "tied must be a share"),
+        ({"tied": -0.1}, r"tied must be within \[0, 1\], got -0.1"),
         ({"tied": (0.5, 0.5)}, "one for each of 12 classes"),
         ({"tied": 1.0}, "12 classes, 8 of the other cue"),
+        ({"tied": [0.5, [0.5]]}, "tied must be an array, its rows are of different lengths"),
+        ({"tied": np.nan}, "tied must be finite"),
+        ({"shapes": 3}, "shapes must be different names"),
+        ({"shapes": ["circle", ["square"]]}, "shapes must be different names"),
+        ({"domain": ["clean"]}, "domain must be one of"),
+        ({"n": 10**30}, "n must be within"),
     ],
 )
 def test_bad_arguments_of_make_shapes_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_shapes(**{"n": 4, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": True}, "n must be an integer, got True"),
+        ({"size": np.array([16, 32])}, "size must be an integer"),
+        ({"size": 16.0}, "size must be an integer"),
+        ({"fixed_place": "False"}, "fixed_place must be True or False, got 'False'"),
+        ({"tied": "0.5"}, "tied must be real numbers"),
+        ({"tied": True}, "tied must be real numbers"),
+        ({"spurious": True}, "spurious must be a number"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_by_make_shapes(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        make_shapes(**{"n": 4, **arguments})
+
+
+def test_a_size_from_an_array_will_do():
+    assert make_shapes(2, size=np.int64(16))[0].shape == (2, 3, 16, 16)
 
 
 def test_bad_arguments_of_the_conflict_and_of_marks_are_refused():
@@ -257,13 +284,13 @@ def test_bad_arguments_of_the_conflict_and_of_marks_are_refused():
     with pytest.raises(TypeError, match="rng must be"):
         make_shapes(4, rng=0)
     images = np.zeros((2, 3, 16, 16), dtype=np.float32)
-    with pytest.raises(ValueError, match="marks for classes 0 ... 11, got 0 ... 12"):
+    with pytest.raises(ValueError, match="classes must be in 0 ... 11, got 12"):
         add_marks(images, np.array([0, 12]))
-    with pytest.raises(ValueError, match=r"integers \(N,\), got float64 \(2,\)"):
+    with pytest.raises(TypeError, match=r"classes must be integers, got an array \(2,\) of float64"):
         add_marks(images, np.zeros(2))
-    with pytest.raises(ValueError, match=r"got float32 \(2, 3, 16, 16\) and \(3,\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(3, 3, size, size\), got \(2, 3, 16, 16\)"):
         add_marks(images, np.zeros(3, dtype=int))
-    with pytest.raises(ValueError, match=r"size\) and N classes, got uint8"):
+    with pytest.raises(TypeError, match="images must be floats, got .* of uint8"):
         add_marks(images.astype(np.uint8), np.zeros(2, dtype=int))
-    with pytest.raises(ValueError, match="size must be at least 8, got 4"):
+    with pytest.raises(ValueError, match=r"size must be within \[8, 10000\], got 4"):
         mark_masks(np.zeros(2, dtype=int), 4)

@@ -524,7 +524,7 @@ def test_two_equal_views_are_told_from_others_without_fault(pair):
         (np.ones((2, 3)), np.ones((3, 3)), r"one shape \(N, D\), got \(2, 3\) and \(3, 3\)"),
         (np.ones((1, 3)), np.ones((1, 3)), "at least two images"),
         (np.ones((2, 3)), np.zeros((2, 3)), "row 0 of the second view is all zeros"),
-        (np.ones((2, 3, 3)), np.ones((2, 3, 3)), r"features_a must be rows \(N, D\)"),
+        (np.ones((2, 3, 3)), np.ones((2, 3, 3)), r"features_a must have shape \(N, D\)"),
         (np.ones((2, 2)), np.array([[1, np.nan], [1, 1]]), "features_b must be finite"),
     ],
 )

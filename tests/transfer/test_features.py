@@ -116,9 +116,13 @@ def test_loss_by_hand_where_nothing_is_known_and_where_logits_are_huge():
         (
             lambda: standardise(np.ones((2, 3)), np.ones((2, 2))),
             ValueError,
-            r"\(2, 3\) and features \(2, 2\)",
+            r"features must have shape \(N, 3\), got \(2, 2\)",
         ),
-        (lambda: standardise(np.ones(3), np.ones((2, 3))), ValueError, r"reference must be rows \(N, D\)"),
+        (
+            lambda: standardise(np.ones(3), np.ones((2, 3))),
+            ValueError,
+            r"reference must have shape \(N, D\), got \(3,\)",
+        ),
         (lambda: standardise(np.ones((2, 3)), np.array([["a"]])), TypeError, "features must be real numbers"),
         (lambda: pca_projection(np.ones((1, 3))), ValueError, r"2 dimensions .* got \(1, 3\)"),
         (lambda: pca_projection(np.ones((4, 3)), 4), ValueError, r"4 dimensions .* got \(4, 3\)"),
@@ -127,7 +131,7 @@ def test_loss_by_hand_where_nothing_is_known_and_where_logits_are_huge():
         (
             lambda: probe_loss(np.ones((2, 3)), np.ones(3), np.ones((4, 3)), [0] * 4, 0),
             ValueError,
-            "expected w",
+            "bias must have shape",
         ),
         (lambda: probe_loss(np.ones((2, 3)), np.ones(2), np.ones((4, 3)), [2] * 4, 0), ValueError, "0 ... 1"),
         (

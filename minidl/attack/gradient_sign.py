@@ -7,41 +7,79 @@ normalisation of the pixels belongs inside the model. Float64 images are compute
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.engine.backward import grad
-from minidl.engine.checks import check_number, positive_int, positive_number
-from minidl.engine.loss import check_labels
+from minidl.engine.checks import (
+    check_array,
+    check_bounds,
+    check_choice,
+    check_flag,
+    check_function,
+    check_images,
+    check_instance,
+    check_labels,
+    check_number,
+    positive_int,
+    positive_number,
+    require,
+)
+from minidl.engine.loss import one_hot
 from minidl.engine.random import default_rng_or
-from minidl.engine.tensor import Tensor
+from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
-from minidl.train.metrics import predict
 
-BATCH = 256  # images that go through a model at a time
+VALUES = 2**19  # that go through a model at a time: a large network keeps 1,000 bytes for each
+IMAGES = 256  # and at most so many images
 Bounds = tuple[float, float]
 Attack = Callable[[Module, np.ndarray, np.ndarray, float], np.ndarray]  # (model, images, labels, eps)
 
 
-def loss_gradient(model: Module, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """∇_x J with J the sum of the images' cross-entropies, so that each image has the gradient of its own.
+def parts(images: np.ndarray) -> Iterator[slice]:
+    """Slices of the images, each so short that the graph of a network on it fits into memory."""
+    step = min(IMAGES, max(1, VALUES // images[0].size))
+    return (slice(start, start + step) for start in range(0, len(images), step))
+
+
+def loss_gradient(
+    model: Module, images: np.ndarray, labels: np.ndarray, loss: str = "cross_entropy"
+) -> np.ndarray:
+    """∇_x J with J the sum of the images' losses, so that each image has the gradient of its own.
 
     In eval mode; the model, its ``.grad`` and its mode stay as they are. Raises FloatingPointError where the
     gradient is not finite.
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
-        for start in range(0, len(images), BATCH):
-            part = slice(start, start + BATCH)
+        for part in parts(images):
             x = Tensor(images[part], requires_grad=True)
-            J = F.cross_entropy(model(x), labels[part], reduction="sum")
-            gradients[part] = grad(J, x)
+            gradients[part] = grad(LOSSES[loss](model(x), labels[part]), x)
     if not np.isfinite(gradients).all():
         raise FloatingPointError("the loss's gradient is not finite: has the model diverged?")
     return gradients
+
+
+def cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def margin(logits: Tensor, labels: np.ndarray) -> Tensor:
+    """The sum over the rows of max over k ≠ y of z_k - z_y, which is positive where a row is read wrong.
+
+    Its gradient does not vanish where the model is sure, as the cross-entropy's does (Carlini and Wagner
+    2017, arXiv:1608.04644).  logits z: (N, K).  labels y: (N,).
+    """
+    hidden = np.where(one_hot(labels, logits.shape[1]), -np.inf, 0.0)
+    own = logits[np.arange(len(labels)), labels]
+    return ((logits + hidden).max(axis=1) - own).sum()
+
+
+LOSSES = {"cross_entropy": cross_entropy, "margin": margin}
 
 
 def fgsm_step(
@@ -68,17 +106,22 @@ def fgsm(
     *,
     targeted: bool = False,
     bounds: Bounds = (0, 1),
+    loss: str = "cross_entropy",
 ) -> np.ndarray:
     """The fast gradient sign method, x' = clip(x + ε sign ∇_x J(θ, x, y))   (Goodfellow et al. 2015).
 
     Of all steps of at most ε a pixel it raises the linearised loss most: by ε ‖∇_x J‖_1 where the box stops
     no pixel, else by less.
     labels: (N,), the true classes; with ``targeted`` the classes wanted instead, and the sign is turned.
+    loss J: "cross_entropy", or "margin", the largest other logit less the label's. The cross-entropy has no
+    gradient where the model is so sure that p rounds to 1: a warning counts such images.
     Raises TypeError and ValueError for what is no such batch, images outside of ``bounds`` and eps < 0.
     """
     images, labels = checked_batch(model, images, labels, bounds)
-    eps = check_number("eps", eps, 0)
-    return fgsm_step(images, loss_gradient(model, images, labels), eps, targeted=targeted, bounds=bounds)
+    eps, targeted = check_number("eps", eps, 0), check_flag("targeted", targeted)
+    gradient = loss_gradient(model, images, labels, check_choice("loss", loss, LOSSES))
+    warn_of_images_without_gradient(is_flat(gradient), loss)
+    return fgsm_step(images, gradient, eps, targeted=targeted, bounds=bounds)
 
 
 def project(images: np.ndarray, around: np.ndarray, eps: float, bounds: Bounds = (0, 1)) -> np.ndarray:
@@ -103,6 +146,7 @@ def pgd(
     random_start: bool = True,
     targeted: bool = False,
     bounds: Bounds = (0, 1),
+    loss: str = "cross_entropy",
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
     """Projected gradient descent: steps of FGSM, after each back into the ball (Madry et al. 2018).
@@ -110,19 +154,36 @@ def pgd(
         x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
 
     step_size: 2.5 ε / steps if None, so that steps which agree cross the ball, 2 ε wide, from any start.
-    random_start: without it x_0 = a, and one step of at least ε is FGSM.  The rest is as in ``fgsm``.
+    random_start: without it x_0 = a, and one step of at least ε is FGSM.  The rest is as in ``fgsm``; the
+    warning counts the images that had no gradient at any step.
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, steps = check_number("eps", eps, 0), positive_int("steps", steps)
     step_size = 2.5 * eps / steps if step_size is None else positive_number("step_size", step_size)
-    x = images
-    if random_start:
+    targeted, loss = check_flag("targeted", targeted), check_choice("loss", loss, LOSSES)
+    x, flat = images, np.ones(len(images), bool)
+    if check_flag("random_start", random_start):
         start = default_rng_or(rng).uniform(-eps, eps, images.shape).astype(images.dtype)
         x = project(images + start, images, eps, bounds)
     for _ in range(steps):
-        x = fgsm_step(x, loss_gradient(model, x, labels), step_size, targeted=targeted, bounds=bounds)
+        gradient = loss_gradient(model, x, labels, loss)
+        flat &= is_flat(gradient)
+        x = fgsm_step(x, gradient, step_size, targeted=targeted, bounds=bounds)
         x = project(x, images, eps, bounds)
+    warn_of_images_without_gradient(flat, loss)
     return x
+
+
+def is_flat(gradient: np.ndarray) -> np.ndarray:
+    """(N,) bool: the images whose gradient is 0 in every pixel."""
+    return ~gradient.reshape(len(gradient), -1).any(axis=1)
+
+
+def warn_of_images_without_gradient(flat: np.ndarray, loss: str) -> None:
+    if flat.any():
+        advice = "" if loss == "margin" else '; where the model is too sure, loss="margin" has one'
+        message = f"{flat.sum()} of {len(flat)} images had no gradient to follow{advice}"
+        warnings.warn(message, stacklevel=3)  # at the line that called the attack
 
 
 def random_signs(
@@ -166,42 +227,37 @@ def robust_accuracy(
     Raises FloatingPointError where what the attack returns, or what the model says of it, is not finite.
     """
     images, labels = checked_batch(model, images, labels, (-math.inf, math.inf))
-    if not callable(attack):
-        raise TypeError(f"attack must be a function of model, images, labels and eps, got {attack!r}")
-    if np.ndim(eps_list) != 1:
-        raise TypeError(f"eps_list must be a sequence of numbers, got {eps_list!r}")
-    eps_list = [check_number("each of eps_list", eps, 0) for eps in eps_list]
-    if not eps_list or any(a >= b for a, b in zip(eps_list, eps_list[1:], strict=False)):
-        raise ValueError(f"eps_list must be rising and not empty, got {eps_list}")
+    check_function("attack", attack, "model, images, labels and eps")
+    eps_list = check_array("eps_list", eps_list, "E", low=0).astype(np.float64)
+    require(bool((np.diff(eps_list) > 0).all()), f"eps_list must be rising, got {eps_list}")
     fooled, linf, l2 = [], [], []
-    for eps in eps_list:
+    for eps in eps_list.tolist():
         attacked = attack_batch(attack, model, images, labels, eps)
         change = np.abs(attacked - images).reshape(len(images), -1).astype(np.float64)
-        fooled.append(finite_logits(model, attacked).argmax(axis=1) != labels)
+        fooled.append(finite_logits(model, attacked.astype(images.dtype)).argmax(axis=1) != labels)
         linf.append(change.max(axis=1))
         l2.append(np.sqrt((change**2).sum(axis=1)))
-    accuracy = 1 - np.mean(fooled, axis=1)
-    return Robustness(np.array(eps_list), accuracy, np.array(fooled), np.array(linf), np.array(l2))
+    return Robustness(eps_list, 1 - np.mean(fooled, axis=1), np.array(fooled), np.array(linf), np.array(l2))
 
 
 def attack_batch(
     attack: Attack, model: Module, images: np.ndarray, labels: np.ndarray, eps: float
 ) -> np.ndarray:
     """What the attack returns, as many finite images. It is handed copies, and may work in place."""
-    attacked = attack(model, images.copy(), labels.copy(), eps)
-    if not isinstance(attacked, np.ndarray) or attacked.dtype.kind not in "fiub":
-        kind = attacked.dtype if isinstance(attacked, np.ndarray) else type(attacked).__name__
-        raise TypeError(f"attack must return an array of numbers {images.shape}, got {kind}")
-    if attacked.shape != images.shape:
-        raise ValueError(f"attack must return images {images.shape}, got {attacked.shape}")
+    returned = attack(model, images.copy(), labels.copy(), eps)
+    check_instance("what attack returns", returned, np.ndarray)
+    attacked = check_array("what attack returns", returned, *images.shape, finite=False)
     if not np.isfinite(attacked).all():
         raise FloatingPointError("the images that the attack returned are not finite")
     return attacked
 
 
 def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
-    """What the model says of the images; NaN is no answer, though argmax would find one."""
-    logits = predict(model, images)
+    """What the model says of the images, in their dtype; NaN is no answer, though argmax would find one."""
+    with eval_mode(model), no_grad():
+        outputs = [model(Tensor(images[part])) for part in parts(images)]
+    check_instance("the model's output", outputs[0], Tensor)
+    logits = np.concatenate([output.data for output in outputs])
     if not np.isfinite(logits).all():
         raise FloatingPointError("the model's logits are not finite: has it diverged?")
     return logits
@@ -212,43 +268,20 @@ def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
 
 def checked_batch(model: Module, images: Any, labels: Any, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, C, H, W) or rows (N, D) as finite floats in the box, and a class for each of them."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    images, labels = checked_images(images, bounds), np.asarray(labels)
-    if labels.shape != images.shape[:1]:
-        raise ValueError(f"images {images.shape} need labels {images.shape[:1]}, got {labels.shape}")
-    return images, check_labels(labels, class_count(model, images))
+    images = checked_images(images, bounds)
+    classes = class_count(model, images)
+    return images, check_labels("labels", labels, len(images), classes)
 
 
 def class_count(model: Module, images: np.ndarray) -> int:
-    logits = finite_logits(model, images[:1])
-    if logits.ndim != 2:
-        raise ValueError(f"the model must give logits (N, K), got {logits.shape} for one image")
+    logits = finite_logits(check_instance("model", model, Module), images[:1])
+    require(logits.ndim == 2, f"the model must give logits (N, K), got {logits.shape} for one image")
     return logits.shape[1]
 
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:
     """Float64 stays, everything else is float32."""
-    low, high = checked_bounds(bounds)
-    array = np.asarray(images)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"images must be an array of numbers, got {array.dtype} {array.shape}")
-    if array.ndim < 2 or array.size == 0:
-        raise ValueError(f"expected images (N, C, H, W) or rows (N, D), not empty, got {array.shape}")
-    array = array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise ValueError("images must be finite")
-    if array.min() < low or array.max() > high:
-        raise ValueError(
-            f"images must be within bounds [{low:g}, {high:g}], got {array.min():g} ... {array.max():g}"
-        )
-    return array
-
-
-def checked_bounds(bounds: Bounds) -> Bounds:
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise TypeError(f"bounds must be a pair (low, high), got {bounds!r}")
-    low, high = (check_number("each of bounds", value, finite=False) for value in bounds)
-    if not low < high:
-        raise ValueError(f"bounds must be (low, high) with low < high, got {bounds!r}")
-    return low, high
+    array, (low, high) = check_array("images", images), check_bounds("bounds", bounds)
+    mend = "images must be floats: divide pixels of 0 ... 255 by 255, or write images.astype(np.float32)"
+    require(array.dtype.kind == "f", mend, TypeError)
+    return check_images("images", array, low, high)

@@ -1,28 +1,18 @@
 """FGSM and PGD: their laws under the conditions that they hold under, and examples by hand."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
-from attacked import (
-    FREE,
-    Trips,
-    affine,
-    batch_of,
-    disturbed,
-    drawn_affine,
-    eps_values,
-    left_untouched,
-    loss_of,
-    network,
-    seeds,
-)
+from attacked import FREE, affine, batch_of, drawn_affine, eps_values, loss_of, network, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from untouched import Trips, disturbed, left_untouched
 
 import minidl.nn as nn
 from minidl.attack import fgsm, pgd, random_signs, robust_accuracy
-from minidl.attack.fgsm import fgsm_step, loss_gradient, project
+from minidl.attack.gradient_sign import fgsm_step, finite_logits, loss_gradient, project
 from minidl.nn import Sequential
 
 few = settings(max_examples=25)
@@ -257,6 +247,107 @@ def test_an_attack_that_works_in_place_leaves_the_users_images_and_is_measured()
     np.testing.assert_allclose(found.linf, [expected, expected], rtol=1e-6)
 
 
+# ---- saturated logits, float64 and integer images, memory
+
+
+def sure(seed):
+    """An affine model of three classes whose logits are 150 apart or more, and 50 rows with its answers."""
+    model, rng = drawn_affine(seed, 3), np.random.default_rng([seed, 3])
+    x = rng.random((400, 6)).astype(np.float32)
+    z = finite_logits(model, x)
+    clear = np.flatnonzero(np.diff(np.sort(z, axis=1)[:, -2:]).ravel() > 0.5)[:50]
+    model.head.weight.data, model.head.bias.data = 300 * model.head.weight.data, 300 * model.head.bias.data
+    return model, x[clear], z[clear].argmax(axis=1)
+
+
+@pytest.mark.parametrize("attack", [fgsm, several_steps], ids=lambda attack: attack.__name__)
+def test_images_without_a_gradient_are_counted_and_the_margin_has_one(attack):
+    model, x, labels = sure(0)
+    assert len(x) == 50 and np.diff(np.sort(finite_logits(model, x), axis=1)[:, -2:]).min() > 140
+    with pytest.warns(UserWarning, match=r'^50 of 50 images had no gradient.*loss="margin"'):
+        attack(model, x, labels, 0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        moved = attack(model, x, labels, 0.4, loss="margin")
+    assert (finite_logits(model, moved).argmax(axis=1) != labels).mean() > 0.8
+
+
+def test_only_images_without_a_gradient_at_any_step_are_counted():
+    model, x, labels = sure(0)
+    wrong = labels.copy()
+    wrong[:20] = (labels[:20] + 1) % 3  # of another class: the cross-entropy has a gradient
+    with pytest.warns(UserWarning, match="^30 of 50 images") as caught:
+        pgd(model, x, wrong, 0.001, random_start=False, steps=4)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="^20 of 50 images"):
+        fgsm(model, x, np.where(np.arange(50) < 20, labels, wrong - 1) % 3, 0.0, targeted=True)
+
+
+@given(seed=seeds)
+@few
+def test_the_gradient_of_the_margin_is_that_of_the_largest_other_logit_less_the_labels(seed):
+    model, rng = drawn_affine(seed, 4), np.random.default_rng([seed, 2])
+    x, labels = rng.normal(size=(3, 6)), rng.integers(0, 4, 3)
+    z, weight = finite_logits(model, x), model.head.weight.data
+    z[np.arange(3), labels] = -np.inf
+    expected = weight[z.argmax(axis=1)] - weight[labels]
+    np.testing.assert_allclose(loss_gradient(model, x, labels, "margin"), expected, rtol=1e-6)
+
+
+def test_float64_images_are_judged_in_float64():
+    model, x = affine(np.eye(2), np.zeros(2)), np.array([[0.5, 0.5 + 1e-12]])  # equal in float32
+    np.testing.assert_array_equal(
+        robust_accuracy(model, fgsm, x, [1], [0, 1e-14, 1e-12]).fooled.T, [[0, 0, 1]]
+    )
+    narrow = x.astype(np.float32)
+    assert robust_accuracy(model, fgsm, narrow, [0], [0]).accuracy == 1
+    assert not robust_accuracy(model, lambda m, x, y, eps: x - [[0, 2e-12]], x, [0], [0.1]).fooled.any()
+
+
+@every_attack
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_integer_images_are_refused_with_the_mend(attack, dtype):
+    images = (255 * batch_of(0)[0]).astype(dtype)
+    for bounds in ((0, 1), (0, 255)):
+        with pytest.raises(TypeError, match=r"images must be floats: divide pixels of 0 \.\.\. 255 by 255"):
+            attack(network(0), images, [0, 1, 2], 0.1, bounds=bounds)
+
+
+class Counts(nn.Module):
+    """Logits of images, and of each forward pass how many images came."""
+
+    def __init__(self):
+        self.batches = []
+
+    def forward(self, x):
+        self.batches.append(len(x.data))
+        return x.flatten(1)[:, :2]
+
+
+@pytest.mark.parametrize(("side", "most"), [(4, 256), (32, 170), (224, 3), (2000, 1)])
+def test_few_large_images_go_through_a_network_at_a_time(side, most):
+    model, many = Counts(), np.broadcast_to(np.float32(0.5), (most + 1, 3, side, side))
+    loss_gradient(model, many[:, :, :, :], np.zeros(most + 1, int))
+    finite_logits(model, many)
+    assert model.batches == [most, 1] * 2
+
+
+@pytest.mark.parametrize("flag", ["targeted", "random_start"])
+@pytest.mark.parametrize("value", ["False", 0, None])
+def test_a_flag_is_true_or_false_and_nothing_else(flag, value):
+    with pytest.raises(TypeError, match=f"{flag} must be True or False"):
+        pgd(network(0), *batch_of(0), 0.1, **{flag: value})
+
+
+def test_a_model_that_gives_no_tensor_is_refused():
+    class Plain(nn.Module):
+        def forward(self, x):
+            return np.zeros((len(x.data), 2))
+
+    with pytest.raises(TypeError, match="the model's output must be a Tensor, got an array"):
+        fgsm(Plain(), *batch_of(0), 0.1)
+
+
 # ---- bad input
 
 CALLS = [lambda *a, **k: fgsm(*a, **k), lambda *a, **k: pgd(*a, **k), lambda *a, **k: random_signs(*a, **k)]
@@ -269,15 +360,25 @@ CALLS = [lambda *a, **k: fgsm(*a, **k), lambda *a, **k: pgd(*a, **k), lambda *a,
         ({"eps": -0.1}, ValueError, "eps must be finite and at least 0, got -0.1"),
         ({"eps": math.nan}, ValueError, "eps must be"),
         ({"eps": "0.1"}, TypeError, "eps must be a number"),
-        ({"images": np.full((3, 2, 4, 4), 1.5)}, ValueError, r"within bounds \[0, 1\], got 1.5 ... 1.5"),
+        ({"images": np.full((3, 2, 4, 4), 1.5)}, ValueError, r"images must be within \[0, 1\], got 1.5"),
         ({"images": np.full((3, 2, 4, 4), np.nan)}, ValueError, "finite"),
-        ({"images": np.zeros((0, 2, 4, 4))}, ValueError, r"not empty, got \(0, 2, 4, 4\)"),
-        ({"images": np.array(["a"])}, TypeError, "array of numbers"),
-        ({"labels": [0, 1]}, ValueError, r"images \(3, 2, 4, 4\) need labels \(3,\), got \(2,\)"),
+        (
+            {"images": np.zeros((0, 2, 4, 4))},
+            ValueError,
+            r"images must not be empty, got shape \(0, 2, 4, 4\)",
+        ),
+        ({"images": np.array(["a"])}, TypeError, "images must be real numbers"),
+        ({"labels": [0, 1]}, ValueError, r"labels must have shape \(3,\), got \(2,\)"),
         ({"labels": [0, 1, 3]}, ValueError, "labels must be in 0 ... 2"),
         ({"labels": [0.0, 1.0, 2.0]}, TypeError, "labels must be integers"),
         ({"bounds": (1, 0)}, ValueError, "low < high"),
         ({"bounds": 1}, TypeError, "pair"),
+        ({"bounds": (0, True)}, TypeError, "bounds must be a number"),
+        ({"eps": True}, TypeError, "eps must be a number"),
+        ({"eps": np.ones(2)}, TypeError, "eps must be a number"),
+        ({"images": [[[1.0], [1.0, 2.0]]]}, ValueError, "images must be an array, its rows"),
+        ({"labels": [[0], [1, 2]]}, ValueError, "labels must be an array, its rows"),
+        ({"labels": [True, False, True]}, TypeError, "labels must be integers"),
         ({"model": np.sum}, TypeError, "model must be a Module"),
     ],
 )
@@ -294,6 +395,8 @@ def test_a_bad_argument_is_named(call, change, error, message):
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"step_size": 0}, ValueError, "step_size must be above 0"),
         ({"rng": 1}, TypeError, "rng must be"),
+        ({"loss": "entropy"}, ValueError, "loss must be one of 'cross_entropy', 'margin', got 'entropy'"),
+        ({"loss": ["margin"]}, ValueError, "loss must be one of"),
     ],
 )
 def test_a_bad_argument_of_pgd_is_named(options, error, message):
@@ -304,7 +407,7 @@ def test_a_bad_argument_of_pgd_is_named(options, error, message):
 @pytest.mark.parametrize(
     ("attack", "eps_list", "error", "message"),
     [
-        (fgsm, [], ValueError, "rising and not empty"),
+        (fgsm, [], ValueError, "eps_list must not be empty"),
         (fgsm, [0.1, 0.1], ValueError, "rising"),
         (fgsm, [-0.1], ValueError, "at least 0"),
         ("fgsm", [0.1], TypeError, "attack must be a function"),
@@ -312,13 +415,18 @@ def test_a_bad_argument_of_pgd_is_named(options, error, message):
             lambda m, x, y, eps: x[:1],
             [0.1],
             ValueError,
-            r"must return images \(3, 2, 4, 4\), got \(1, 2, 4, 4\)",
+            r"what attack returns must have shape \(3, 2, 4, 4\), got \(1, 2, 4, 4\)",
         ),
-        (fgsm, 0.1, TypeError, "eps_list must be a sequence of numbers, got 0.1"),
-        (fgsm, None, TypeError, "eps_list must be a sequence of numbers, got None"),
-        (lambda m, x, y, eps: None, [0.1], TypeError, r"array of numbers \(3, 2, 4, 4\), got NoneType"),
-        (lambda m, x, y, eps: (x, y), [0.1], TypeError, "array of numbers .* got tuple"),
-        (lambda m, x, y, eps: x.astype(str), [0.1], TypeError, "array of numbers .* got <U"),
+        (fgsm, 0.1, ValueError, r"eps_list must have shape \(E,\), got \(\)"),
+        (fgsm, None, TypeError, "eps_list must be real numbers, got None"),
+        (lambda m, x, y, eps: None, [0.1], TypeError, "what attack returns must be a ndarray, got None"),
+        (lambda m, x, y, eps: (x, y), [0.1], TypeError, r"what attack returns must be a ndarray, got \("),
+        (
+            lambda m, x, y, eps: x.astype(str),
+            [0.1],
+            TypeError,
+            "what attack returns must be real numbers, .* of <U",
+        ),
         (lambda m, x, y, eps: x + np.nan, [0.1], FloatingPointError, "attack returned are not finite"),
     ],
 )
