@@ -21,8 +21,8 @@ import numpy as np
 from minidl import Tensor, no_grad
 from minidl.classroom.claims import claim
 from minidl.compress.fuse import fuse
-from minidl.compress.integer import model_bytes, quantize_model
-from minidl.compress.qat import compare_layers, convert, prepare_qat
+from minidl.compress.integer import compare_layers, convert, model_bytes, quantize_model
+from minidl.compress.qat import prepare_qat
 from minidl.compress.quantize import (
     affine_params,
     channel_absmax,

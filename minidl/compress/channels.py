@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.compress.kinds import runs_as
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import (
@@ -211,11 +212,8 @@ class Channels:
 
 
 def known_kind(module: Module) -> type | None:
-    """The class of KNOWN whose forward the module runs; None for others, subclasses with their own too."""
-    for kind in KNOWN:
-        if isinstance(module, kind) and type(module).forward is kind.forward:
-            return kind
-    return None
+    """The class of KNOWN that the module runs as."""
+    return runs_as(module, *KNOWN)
 
 
 def example(model: Module) -> np.ndarray:

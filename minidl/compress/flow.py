@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from minidl.compress.branches import InPlaceConcat
 from minidl.compress.fused import ConvInto
+from minidl.compress.kinds import runs_as
 from minidl.engine.checks import positive_int
-from minidl.engine.tensor import Tensor
+from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import Conv2d, Flatten, Linear
@@ -80,12 +82,34 @@ def writes_in_place(module: Module) -> bool:
 
 
 def is_join(module: Module) -> bool:
-    return type(module).forward in (Concat.forward, Residual.forward)
+    return runs_as(module, Concat, Residual) is not None
 
 
 def is_transparent(module: Module) -> bool:
     """Whether nothing but its output leaves the module, which computes nothing hidden itself."""
-    return is_join(module) or type(module).forward is Sequential.forward
+    return runs_as(module, Concat, Residual, Sequential) is not None
+
+
+def observe(
+    model: Module, x: Any, modules: Mapping[str, Module], look: Callable[[str, Any], Any]
+) -> dict[str, Any]:
+    """{name: look(name, output)} of what each of the modules gives while ``model(x)`` runs."""
+    seen: dict[str, Any] = {}
+
+    def listener(name: str) -> Callable[[Module, tuple, Any], None]:
+        def hook(module: Module, inputs: tuple, output: Any) -> None:
+            seen[name] = look(name, output)
+
+        return hook
+
+    hooks = [module.register_forward_hook(listener(name)) for name, module in modules.items()]
+    try:
+        with no_grad():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
 
 
 # ---- what it costs

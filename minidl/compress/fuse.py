@@ -115,7 +115,7 @@ def fuse(model: Module, x: Any = None) -> Module:
             new = fold_batchnorm(layer.module, after.module)
         else:
             new = with_relu(layer.module)
-        replace(model, layer.path, new.eval())
+        model.set_submodule(layer.path, new.eval())
         remove(model, after.path)
     return model
 
@@ -151,15 +151,10 @@ def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
     return all(is_transparent(model.layer(path)) and not model.layer(path)._hooks for path in around)
 
 
-def replace(model: Module, path: str, new: Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.layer(parent), name, new)
-
-
 def remove(model: Module, path: str) -> None:
     """Out of a Sequential; elsewhere an Identity takes the place, since the parent calls it by its name."""
     parent, _, name = path.rpartition(".")
     if type(model.layer(parent)).forward is Sequential.forward:
         delattr(model.layer(parent), name)
     else:
-        replace(model, path, Identity().eval())
+        model.set_submodule(path, Identity().eval())

@@ -2,49 +2,123 @@
 
 In the forward pass weights and activations are rounded as integers of few bits would be; the gradient passes
 through the rounding as if it were not there (``FakeQuantize``), so that the float weights behind it learn to
-be right after rounding (Jacob et al. 2018, section 3).
+be right after rounding (Jacob et al. 2018, section 3). ``integer.convert`` makes the integers.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minidl.compress.flow import INPUT, Step, flow
-from minidl.compress.fuse import fuse, replace
-from minidl.compress.integer.layers import (
-    IntegerFlatten,
-    IntegerMaxPool2d,
-    QuantizedAvgPool2d,
-    QuantizedConv2d,
-    QuantizedLinear,
-    QuantizedReLU,
+from minidl.compress.calibrate import (
+    Histogram,
+    entropy_threshold,
+    max_threshold,
+    mse_threshold,
+    percentile_threshold,
 )
-from minidl.compress.integer.model import (
-    Flow,
-    IntegerModel,
-    Report,
-    Settings,
-    activation_params,
-    checked_images,
-    flat,
-    joined,
-    path_of,
-    runs_as,
-    scale_of_sums,
+from minidl.compress.flow import INPUT, Step, flow, observe
+from minidl.compress.fuse import ConvReLU2d, fuse
+from minidl.compress.kinds import runs_as
+from minidl.compress.quantize import (
+    LARGEST_BIAS,
+    FakeQuantize,
+    QuantParams,
+    affine_params,
+    channel_absmax,
+    fake_quantize,
+    quantize_layer,
+    symmetric_params,
 )
-from minidl.compress.quantize import QuantParams, dequantize, integer_range, quantize
-from minidl.compress.rounded import FLOAT, Rounded, RoundedWeights, Rounding
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.checks import check_choice, check_flag, check_images, check_instance, check_int, require
+from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
-from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.containers import Sequential
 from minidl.nn.module import Module
 
-__all__ = ["Rounding", "compare_layers", "convert", "prepare_qat"]
+FLOAT = 32  # so many bits are float32: nothing is rounded
+CALIBRATIONS = {
+    "max": lambda histogram, bits: max_threshold(histogram),
+    "percentile": lambda histogram, bits: percentile_threshold(histogram),
+    "mse": mse_threshold,
+    "entropy": entropy_threshold,
+}
+
+
+class Rounding(Module):
+    """x on the grid of ``params``, with a straight-through gradient. S and Z are buffers."""
+
+    def __init__(self, params: QuantParams) -> None:
+        self.qmin, self.qmax = params.qmin, params.qmax
+        self.register_buffer("scale", np.array(params.scale))
+        self.register_buffer("zero_point", np.array(params.zero_point))
+
+    @property
+    def params(self) -> QuantParams:
+        return QuantParams(self.scale, self.zero_point, self.qmin, self.qmax)
+
+    def forward(self, x: Any) -> Tensor:
+        return fake_quantize(x if isinstance(x, Tensor) else Tensor(x), self.params)
+
+    def extra_repr(self) -> str:
+        return f"{self.params.bits} bits, S={self.scale:.3g}, Z={self.zero_point}"
+
+
+class Rounded(Module):
+    """output(module(x)), ``output`` being a Rounding."""
+
+    def __init__(self, module: Module, output: Rounding) -> None:
+        self.module, self.output = module, output
+
+    def forward(self, x: Any) -> Tensor:
+        return self.output(self.module(x))
+
+
+class RoundedWeights(Module):
+    """``module``, a Conv2d, ConvReLU2d or Linear, computed with its weight rounded.
+
+    Where ``x_grid`` says which integers of at most 8 bits its input stands for, it is rounded by
+    ``quantize_layer``, and the bias too, to multiples of S_x S_w.
+    """
+
+    def __init__(
+        self, module: nn.Conv2d | nn.Linear, bits: int, per_channel: bool, x_grid: Rounding | None = None
+    ) -> None:
+        self.module, self.bits, self.per_channel = module, bits, per_channel
+        fits = x_grid is not None and max(bits, x_grid.params.bits) <= 8
+        self.x_grid = x_grid if fits else None
+
+    def rounded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias."""
+        weight, bias = self.module.weight, self.module.bias
+        if self.bits == FLOAT:
+            return weight, bias
+        if self.x_grid is None:
+            axis = 0 if self.per_channel else None
+            params = symmetric_params(channel_absmax(weight.data, axis), self.bits, axis)
+            return fake_quantize(weight, params), bias
+        arrays, x_params = (weight.data, None if bias is None else bias.data), self.x_grid.params
+        _, params, _ = quantize_layer(*arrays, x_params, self.bits, self.per_channel)
+        if bias is not None:
+            step = x_params.scale * params.scale
+            bias = apply(FakeQuantize(step, 0, -LARGEST_BIAS, LARGEST_BIAS), bias)
+        return fake_quantize(weight, params), bias
+
+    def forward(self, x: Any) -> Tensor:
+        layer, (weight, bias) = self.module, self.rounded()
+        if isinstance(layer, nn.Linear):
+            return F.linear(x, weight, bias)
+        y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        return F.relu(y) if isinstance(layer, ConvReLU2d) else y
+
+    def extra_repr(self) -> str:
+        return f"{self.bits} bits, per {'channel' if self.per_channel else 'tensor'}"
+
+
+# ---- from floats
 
 
 def prepare_qat(
@@ -60,39 +134,34 @@ def prepare_qat(
 
     BatchNorm is folded into the layer before it with its statistics as they are, and ReLU done by that layer
     (``fuse``). Weights are symmetric, with S = max |w| / qmax of the moment, for each output channel or for
-    all. Activations are affine, with the parameters that ``quantize_model`` would choose for the calibration
-    images (N, ...), and keep them, as a part of ``state_dict``. Rounded are the input and all that is
-    computed, after the ReLU where one follows; but not what a last Conv2d or Linear gives, the logits.
+    all. Activations are affine, in ranges that the calibration images (N, ...) fix: "max" spans all that
+    occurs, "percentile", "mse" and "entropy" clip (see ``calibrate``). The ranges stay, as a part of
+    ``state_dict``, and so do the masks of pruned weights. Rounded are the input and all that is computed,
+    after the ReLU where one follows; but not what a last Conv2d or Linear gives, the logits.
 
     weight_bits, activation_bits: 2 … 16, or 32 to leave them floats.  Returned in evaluation mode: untrained
     it shows what rounding alone costs. ``convert`` makes integers of it.
     """
-    for bits in (weight_bits, activation_bits):
-        if bits != FLOAT:
-            integer_range(bits)
-    images = checked_images(model, calibration_images, calibration)
+    for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
+        check_int(name, bits, 2, 16 if bits != FLOAT else FLOAT)
+    check_instance("model", model, Module)
+    check_flag("per_channel", per_channel)
+    check_choice("calibration", calibration, CALIBRATIONS)
+    images = check_images("calibration_images", calibration_images).astype(np.float32, copy=False)
+    hooked = [path or "the model" for path, module in model.named_modules() if module._hooks]
+    require(
+        not hooked, f"forward hooks have no place in a rounded network: remove those of {', '.join(hooked)}"
+    )
     network = Sequential({"input": nn.Identity(), "network": fuse(model, images[:1])}).eval()
     give_each_path_its_own(network)
     runs = flow(network, images[:1])
     steps = {step.path: step for step in runs}
-    if len(steps) < len(runs):
-        raise ValueError("a module that runs twice in one forward would need a grid for each run")
+    require(len(steps) == len(runs), "a module that runs twice in one forward would need a grid for each run")
     roundings: dict[str, Rounding] = {}
     if activation_bits != FLOAT:
-        settings = Settings(weight_bits, activation_bits, per_channel, calibration)
-        params = params_of(network, images, ["input", *rounded_paths(steps)], settings)
-        roundings = {path: Rounding(grid) for path, grid in params.items()}
-        network.input = roundings["input"]
-    grids = {INPUT: roundings.get("input")}  # number of a step -> the grid of what it gives
-    for i, (path, step) in enumerate(steps.items()):
-        new, x_grid = step.module, grids[step.sources[0]]
-        grids[i] = roundings.get(path, x_grid if keeps_grid(new) else None)
-        if isinstance(new, nn.Conv2d | nn.Linear):
-            new = RoundedWeights(new, weight_bits, per_channel, x_grid)
-        if path in roundings:
-            new = Rounded(new, roundings[path])
-        if new is not step.module:
-            replace(network, path, new)
+        paths = ["input", *rounded_paths(steps)]
+        roundings = calibrated(network, images, paths, activation_bits, calibration)
+    put_roundings(network, steps, roundings, weight_bits, per_channel)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm):
             module.frozen = True  # one that could not be folded
@@ -135,156 +204,41 @@ def keeps_grid(module: Module) -> bool:
     return runs_as(module, nn.Flatten, nn.MaxPool2d, nn.ReLU)
 
 
-def params_of(
-    network: Module, images: np.ndarray, paths: list[str], settings: Settings
-) -> dict[str, QuantParams]:
-    """For what the modules at ``paths`` give for the images."""
-    params: dict[str, QuantParams] = {}
+def calibrated(
+    network: Module, images: np.ndarray, paths: list[str], bits: int, calibration: str
+) -> dict[str, Rounding]:
+    """A Rounding for what each module at ``paths`` gives for the images."""
+    modules = {path: network.layer(path) for path in paths}
 
-    def listen(path: str):
-        def hook(module: Module, inputs: tuple, output: Tensor) -> None:
-            params[path] = activation_params(output.data, settings)
+    def rounding(path: str, output: Tensor) -> Rounding:
+        return Rounding(activation_params(output.data, bits, calibration))
 
-        return hook
-
-    hooks = [network.layer(path).register_forward_hook(listen(path)) for path in paths]
-    try:
-        with no_grad():
-            network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return params
+    return observe(network, images, modules, rounding)
 
 
-# ---- to integers
+def activation_params(r: np.ndarray, bits: int, calibration: str) -> QuantParams:
+    """Of the range of r, clipped at a threshold on both sides; reals of one sign have twice the levels."""
+    low, high = min(float(r.min()), 0.0), max(float(r.max()), 0.0)
+    T = CALIBRATIONS[calibration](Histogram().add(r), bits + (low == 0 or high == 0))
+    return affine_params(max(low, -T), min(high, T), bits)
 
 
-def convert(model: Module) -> IntegerModel:
-    """The integer model of one that ``prepare_qat`` made: the same weights, rounded for good.
-
-    Given the integers of its input, each layer's outputs are those of the rounded float layer, up to one
-    step where float32 rounds a sum to another side than integers do.
-
-    ValueError for weights or activations that are floats or of more than 8 bits, and for modules that have no
-    counterpart that computes with integers. ``report`` knows no SQNR: there is no float network to compare.
-    """
-    params, report = input_params(model), Report()
-    layers, _ = integer_steps(flat(model.network), params, report)
-    return IntegerModel(params, layers, [row._replace(sqnr=math.nan) for row in report.rows])
-
-
-def input_params(model: Module) -> QuantParams:
-    """Of the input of a model that ``prepare_qat`` made, if its activations can be integers of 8 bits."""
-    inputs = getattr(model, "input", None)
-    if not isinstance(inputs, Rounding) or inputs.params.bits > 8:
-        raise ValueError("convert takes what prepare_qat made, with activation_bits of at most 8")
-    return inputs.params
-
-
-def integer_steps(
-    steps: list[tuple[str, Module]], params: QuantParams, report: Report, inner: str = ""
-) -> tuple[dict[str, Module], Flow]:
-    """Each step made of integers, and what the last gives; ``inner``: the path of the module around them."""
-    layers: dict[str, Module] = {}
-    passed = Flow(np.zeros(0), np.zeros(0, np.int8), params)
-    for path, parts in with_relu_behind(steps):
-        y_params = parts[-1].output.params if isinstance(parts[-1], Rounded) else None
-        module = parts[0].module if isinstance(parts[0], Rounded) else parts[0]
-        full_path = path_of(path, inner)
-        layer = integer_layer(full_path, module, params, y_params, report)
-        params = params if keeps_grid(module) else y_params
-        passed = nothing_passed(layer, params)
-        report.add(full_path, layer, passed)
-        layers[path_of(path)] = layer
-    return layers, passed
-
-
-def with_relu_behind(steps: list[tuple[str, Module]]) -> list[tuple[str, list[Module]]]:
-    """The steps, those that are not rounded together with the ReLU behind them that is: it costs nothing,
-    being the clamp at qmin, which stands for 0."""
-    groups: list[tuple[str, list[Module]]] = []
-    for path, module in steps:
-        before = groups[-1][1][-1] if groups else None
-        if before is not None and not isinstance(before, Rounded) and not keeps_grid(before):
-            groups[-1][1].append(module)
-        else:
-            groups.append((path, [module]))
-    return groups
-
-
-def nothing_passed(layer: Module, params: QuantParams | None) -> Flow:
-    """What a report is told of a layer that no image has passed."""
-    shape = (0, len(layer.weight)) if params is None else (0,)
-    return Flow(np.zeros(shape), np.zeros(shape, np.int8), params)
-
-
-def integer_layer(
-    path: str, module: Module, params: QuantParams, y_params: QuantParams | None, report: Report
-) -> Module:
-    if isinstance(module, RoundedWeights):
-        if module.bits == FLOAT:
-            raise ValueError(f"{path} has float weights: prepare_qat with weight_bits of at most 8")
-        kind = QuantizedLinear if isinstance(module.module, nn.Linear) else QuantizedConv2d
-        return kind.from_float(
-            module.module, params, y_params, bits=module.bits, per_channel=module.per_channel
-        )
-    if runs_as(module, nn.Flatten):
-        return IntegerFlatten()
-    if runs_as(module, nn.MaxPool2d):
-        return IntegerMaxPool2d(module.kernel_size, module.stride, module.padding)
-    if runs_as(module, nn.ReLU):
-        return QuantizedReLU(params)
-    if runs_as(module, nn.AdaptiveAvgPool2d):
-        return QuantizedAvgPool2d(params, y_params)
-    if runs_as(module, nn.AvgPool2d):
-        return QuantizedAvgPool2d(params, y_params, module.kernel_size, module.stride, module.padding)
-    if runs_as(module, Residual, Concat):
-        branches = {
-            name: integer_steps(flat(branch), params, report, f"{path}.{name}")
-            for name, branch in module.named_children()
-        }
-        return joined(module, branches, y_params)
-    raise ValueError(f"{path}: a {type(module).__name__} has no counterpart that computes with integers")
-
-
-class LayerDifference(NamedTuple):
-    """Of one layer: how many outputs there were, how many integers differ, and by how much at most."""
-
-    path: str
-    outputs: int
-    differ: int
-    largest: int
-
-
-def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[LayerDifference]:
-    """Each rounded layer of a ``prepare_qat`` model against that of its integer model, on equal integers.
-
-    What is compared are the integers that both give; of the logits, the integers themselves against the
-    float layer's, divided by S_x S_w. Joined branches count as one layer.
-    """
-    input_params(rounded)
-    if not isinstance(integer, IntegerModel):
-        raise TypeError(f"integer must be an IntegerModel, got {type(integer).__name__}")
-    params, rows = integer.x_params, []
-    q = quantize(images, params)
-    layers = dict(flat(integer.body))
-    groups = [(path_of(path), parts) for path, parts in with_relu_behind(flat(rounded.network))]
-    if [path for path, _ in groups] != list(layers):
-        raise ValueError("the two are not the same network: their layers have other paths")
-    for path, parts in groups:
-        with no_grad():
-            reals = F.floating(dequantize(q, params))
-            for part in parts:
-                reals = part(reals)
-        layer = layers[path]
-        q = layer(q)
-        y_params = params if keeps_grid(parts[0]) else getattr(layer, "y_params", None)
-        if y_params is None:
-            expected = np.rint(reals.data / scale_of_sums(layer, q.ndim))
-        else:
-            expected = quantize(reals.data, y_params)
-        steps = np.abs(expected.astype(np.int64) - q)
-        rows.append(LayerDifference(path, q.size, int(np.sum(steps > 0)), int(steps.max())))
-        params = y_params
-    return rows
+def put_roundings(
+    network: Sequential,
+    steps: dict[str, Step],
+    roundings: dict[str, Rounding],
+    weight_bits: int,
+    per_channel: bool,
+) -> None:
+    """Put each step's rounded form in its place."""
+    network.input = roundings.get("input", network.input)
+    grids = {INPUT: roundings.get("input")}  # number of a step -> the grid of what it gives
+    for i, (path, step) in enumerate(steps.items()):
+        new, x_grid = step.module, grids[step.sources[0]]
+        grids[i] = roundings.get(path, x_grid if keeps_grid(new) else None)
+        if isinstance(new, nn.Conv2d | nn.Linear):
+            new = RoundedWeights(new, weight_bits, per_channel, x_grid)
+        if path in roundings:
+            new = Rounded(new, roundings[path])
+        if new is not step.module:
+            network.set_submodule(path, new)

@@ -13,11 +13,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import check_int, number_array
+from minidl.engine.checks import (
+    check_array,
+    check_flag,
+    check_instance,
+    check_int,
+    number_array,
+    require,
+    shown,
+)
 from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor, apply
 
 TINY = np.finfo(np.float32).tiny
+LARGEST_BIAS = 2**30  # half of what 32 bits hold: the other half is for the products
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,27 +45,22 @@ class QuantParams:
     axis: int | None = None
 
     def __post_init__(self) -> None:
-        scale = number_array("scale", self.scale).astype(np.float32)
-        zero_point = number_array("zero_point", self.zero_point)
-        check_int("qmin", self.qmin, -(2**15))
-        check_int("qmax", self.qmax, self.qmin + 1)
-        if self.qmax > (2**15 - 1 if self.qmin < 0 else 2**16 - 1):
-            raise ValueError(f"[qmin, qmax] must fit in 16 bits, got [{self.qmin}, {self.qmax}]")
-        if not (np.isfinite(scale).all() and (scale > 0).all()):
-            raise ValueError(f"scale must be finite and above 0, got {self.scale}")
-        if zero_point.dtype.kind not in "iu":
-            raise TypeError(f"zero_point must be an integer or integers, got {self.zero_point!r}")
-        if (zero_point < self.qmin).any() or (zero_point > self.qmax).any():
-            raise ValueError(f"zero_point must be within [{self.qmin}, {self.qmax}], got {self.zero_point}")
-        if self.axis is None and (scale.ndim or zero_point.ndim):
-            raise ValueError(f"scale {scale.shape} and zero_point {zero_point.shape} need an axis")
-        if self.axis is not None:
-            check_int("axis", self.axis, 0)
-            if scale.ndim != 1 or zero_point.shape not in ((), scale.shape):
-                raise ValueError(
-                    f"with an axis, scale must be (channels,) and zero_point an int or as long: got scale "
-                    f"{scale.shape}, zero_point {zero_point.shape}"
-                )
+        check_int("qmin", self.qmin, -(2**15), 2**16 - 2)
+        check_int("qmax", self.qmax, self.qmin + 1, 2**15 - 1 if self.qmin < 0 else 2**16 - 1)
+        given = check_array("zero_point", self.zero_point, kind="integer", low=self.qmin, high=self.qmax)
+        scale, zero_point = number_array("scale", self.scale).astype(np.float32), given
+        positive = scale.size and np.isfinite(scale).all() and (scale > 0).all()
+        require(positive, f"scale must be finite and above 0, got {shown(self.scale)}")
+        if self.axis is None:
+            fits = scale.ndim == zero_point.ndim == 0
+        else:
+            fits = check_int("axis", self.axis, 0) >= 0 and scale.ndim == 1
+            fits = fits and zero_point.shape in ((), scale.shape)
+        require(
+            fits,
+            "scale and zero_point must be one number each; for an axis scale must be (channels,) and "
+            f"zero_point an int or as long: got {scale.shape} and {zero_point.shape} for axis {self.axis}",
+        )
         zero_point = int(zero_point) if zero_point.ndim == 0 else zero_point.astype(np.int32)
         object.__setattr__(self, "scale", scale[()])  # [()]: a number from an array of no axes
         object.__setattr__(self, "zero_point", zero_point)
@@ -78,10 +82,10 @@ class QuantParams:
         if self.axis is None:
             return self.scale, self.zero_point
         channels = len(self.scale)
-        if self.axis >= len(shape) or shape[self.axis] != channels:
-            raise ValueError(
-                f"the parameters are for arrays of {channels} channels along axis {self.axis}, got {shape}"
-            )
+        require(
+            self.axis < len(shape) and shape[self.axis] == channels,
+            f"the parameters are for arrays of {channels} channels along axis {self.axis}, got {shape}",
+        )
         along = tuple(channels if i == self.axis else 1 for i in range(len(shape)))
         one_zero = isinstance(self.zero_point, int)
         return self.scale.reshape(along), self.zero_point if one_zero else self.zero_point.reshape(along)
@@ -92,8 +96,7 @@ class QuantParams:
 
 def integer_range(bits: int, signed: bool = True, *, restricted: bool = False) -> tuple[int, int]:
     """(qmin, qmax) of integers of 2 to 16 bits; restricted leaves out the lowest, so that qmin = -qmax."""
-    if not 2 <= check_int("bits", bits, 2) <= 16:
-        raise ValueError(f"bits must be within [2, 16], got {bits}")
+    check_int("bits", bits, 2, 16)
     if not signed:
         return 0, 2**bits - 1
     return -(2 ** (bits - 1)) + int(restricted), 2 ** (bits - 1) - 1
@@ -130,9 +133,7 @@ def symmetric_params(absmax: Any, bits: int = 8, axis: int | None = None) -> Qua
     absmax: at least 0 and finite; with ``axis`` an array (channels,).  bits: 2 … 16.
     """
     qmin, qmax = integer_range(bits, restricted=True)
-    absmax = checked_ends("absmax", absmax, axis)
-    if (absmax < 0).any():
-        raise ValueError(f"absmax must be at least 0, got {absmax}")
+    absmax = check_ends("absmax", absmax, axis, low=0)
     S = symmetric_scale(absmax, qmax)
     check_width(S, qmin, qmax)
     return QuantParams(S, 0, qmin, qmax, axis)
@@ -151,12 +152,13 @@ def affine_params(
     rmin, rmax: finite, rmin <= rmax; with ``axis`` arrays (channels,).  bits: 2 … 16.
     signed: integers from -2^(bits-1), otherwise from 0.
     """
-    qmin, qmax = integer_range(bits, signed)
-    rmin, rmax = checked_ends("rmin", rmin, axis), checked_ends("rmax", rmax, axis)
-    if rmin.shape != rmax.shape:
-        raise ValueError(f"rmin and rmax must have one shape, got {rmin.shape} and {rmax.shape}")
-    if (rmin > rmax).any():
-        raise ValueError(f"rmin must be at most rmax, got {rmin} and {rmax}")
+    qmin, qmax = integer_range(bits, check_flag("signed", signed))
+    rmin, rmax = check_ends("rmin", rmin, axis), check_ends("rmax", rmax, axis)
+    require(rmin.shape == rmax.shape, f"rmin {rmin.shape} and rmax {rmax.shape} must have one shape")
+    require(
+        (rmin <= rmax).all(),
+        f"rmin must be at most rmax, got {shown(rmin.tolist())} and {shown(rmax.tolist())}",
+    )
     S, Z = affine_scale(rmin, rmax, qmin, qmax)
     check_width(S, qmin, qmax)
     return QuantParams(S, Z, qmin, qmax, axis)
@@ -164,13 +166,10 @@ def affine_params(
 
 def channel_absmax(r: Any, axis: int | None = None) -> np.ndarray:
     """max |r|, of all of r or, with ``axis``, of each channel along it: (channels,)."""
-    r = checked_reals("r", r)
-    if r.size == 0:
-        raise ValueError(f"r must not be empty, got shape {r.shape}")
+    r = check_reals("r", check_array("r", r, finite=False))
     if axis is None:
         return np.abs(r).max()
-    if check_int("axis", axis, 0) >= r.ndim:
-        raise ValueError(f"axis must be below {r.ndim}, got {axis} for shape {r.shape}")
+    check_int("axis", axis, 0, r.ndim - 1)
     return np.abs(r).max(axis=tuple(i for i in range(r.ndim) if i != axis))
 
 
@@ -189,17 +188,43 @@ def quantize(r: Any, params: QuantParams) -> np.ndarray:
 
     Infinities saturate.  ValueError for a NaN, or where r has not the channels of ``params``.
     """
-    r, (S, Z) = checked_reals("r", r), checked_params(params).aligned(np.shape(r))
+    r = check_reals("r", r)
+    S, Z = check_instance("params", params, QuantParams).aligned(r.shape)
     return round_to_integers(r, S, Z, params.qmin, params.qmax).astype(params.dtype)
 
 
 def dequantize(q: Any, params: QuantParams) -> np.ndarray:
     """r = S (Q - Z), as float32 in the shape of ``q``."""
-    q = number_array("q", q)
-    S, Z = checked_params(params).aligned(q.shape)
-    if q.dtype.kind not in "iu":
-        raise TypeError(f"q must be an array of integers, got {q.dtype}")
+    q = check_array("q", q, kind="integer", empty=True)
+    S, Z = check_instance("params", params, QuantParams).aligned(q.shape)
     return S * (q.astype(np.int32) - Z).astype(np.float32)
+
+
+def quantize_layer(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    x_params: QuantParams,
+    bits: int = 8,
+    per_channel: bool = True,
+) -> tuple[np.ndarray, QuantParams, np.ndarray]:
+    """q_w, its parameters and q_bias of a layer that reads integers of x_params.
+
+        S_w = max |w| / qmax, of each output channel or of all        q_bias = round(bias / (S_x S_w))
+
+    bits: 2 … 8. Where |q_bias| would pass 2^30, S_w is raised to |bias| / (2^30 S_x).
+    """
+    check_int("bits", bits, 2, 8)
+    axis = 0 if check_flag("per_channel", per_channel) else None
+    absmax, qmax = channel_absmax(weight, axis).astype(np.float64), 2 ** (bits - 1) - 1
+    if bias is not None:
+        least = qmax * np.abs(np.asarray(bias, np.float64)) / (LARGEST_BIAS * float(x_params.scale))
+        absmax = np.maximum(absmax, least if per_channel else least.max())
+    w_params = symmetric_params(absmax, bits, axis)
+    qbias = np.zeros(len(weight), np.int32)
+    if bias is not None:
+        steps = np.asarray(bias, np.float64) / (np.float64(x_params.scale) * w_params.scale)
+        qbias = np.clip(np.rint(steps), -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
+    return quantize(weight, w_params), w_params, qbias
 
 
 class FakeQuantize(Op):
@@ -230,8 +255,8 @@ def fake_quantize(x: Any, params: QuantParams) -> Any:
     """
     if not isinstance(x, Tensor):
         return dequantize(quantize(x, params), params)
-    checked_reals("x", x.data)
-    S, Z = checked_params(params).aligned(x.shape)
+    check_reals("x", x.data)
+    S, Z = check_instance("params", params, QuantParams).aligned(x.shape)
     return apply(FakeQuantize(S, Z, params.qmin, params.qmax), x)
 
 
@@ -244,14 +269,16 @@ def sqnr(r: Any, params: QuantParams) -> float:
     6.02 dB more are one more bit. Infinite where every number is represented exactly. ValueError for an r
     that is not finite.
     """
-    r = checked_reals("r", r)
-    if np.isinf(r).any():
-        raise ValueError("r must be finite: what is infinite has no ratio to its error")
-    error = r.astype(np.float64) - dequantize(quantize(r, params), params)
-    noise = float(np.sum(error**2))
+    r = check_reals("r", check_array("r", r, empty=True))
+    return noise_ratio(r, dequantize(quantize(r, params), params))
+
+
+def noise_ratio(r: np.ndarray, approximation: np.ndarray) -> float:
+    """10 log10(sum r² / sum (r - approximation)²) in dB, infinite where the two are equal."""
+    r = r.astype(np.float64)
+    signal, noise = float(np.sum(r**2)), float(np.sum((r - approximation) ** 2))
     if noise == 0:
         return math.inf
-    signal = float(np.sum(r.astype(np.float64) ** 2))
     return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
@@ -289,35 +316,27 @@ def dynamic_range_table() -> list[DynamicRange]:
 # ---- checks
 
 
-def checked_reals(name: str, r: Any) -> np.ndarray:
+def check_reals(name: str, r: Any) -> np.ndarray:
     """The numbers as an array of float32 without NaN."""
     r = number_array(name, r)
     with np.errstate(over="ignore"):
         r = r.astype(np.float32, copy=False)
-    if np.isnan(r).any():
-        raise ValueError(f"{name} must hold no NaN: it has {int(np.isnan(r).sum())} among {r.size}")
+    missing = np.isnan(r)
+    require(not missing.any(), f"{name} must hold no NaN: it has {missing.sum()} among {r.size}")
     return r
 
 
-def checked_ends(name: str, value: Any, axis: int | None) -> np.ndarray:
+def check_ends(name: str, value: Any, axis: int | None, low: float = -math.inf) -> np.ndarray:
     """The ends of one range (), or with an axis of each channel's (channels,), as float64."""
-    value = number_array(name, value)
-    if value.ndim != (0 if axis is None else 1) or value.size == 0:
-        expected = "a number" if axis is None else f"an array (channels,) for axis {axis}"
-        raise ValueError(f"{name} must be {expected}, got shape {value.shape}")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name} must be finite, got {value}")
+    value = check_array(name, value, low=low)
+    expected = "a number" if axis is None else f"an array (channels,) for axis {axis}"
+    fits = value.ndim == (0 if axis is None else 1)
+    require(fits, f"{name} must be {expected}, got shape {value.shape}")
     return value.astype(np.float64)
 
 
 def check_width(S: np.ndarray, qmin: int, qmax: int) -> None:
     """A range that float32 cannot span would come back as infinity."""
     with np.errstate(over="ignore"):
-        if not np.isfinite(np.float32(qmax - qmin) * S).all():
-            raise ValueError("the range is too wide for float32")
-
-
-def checked_params(params: QuantParams) -> QuantParams:
-    if not isinstance(params, QuantParams):
-        raise TypeError(f"params must be QuantParams, got {type(params).__name__}")
-    return params
+        spans = np.isfinite(np.float32(qmax - qmin) * S).all()
+    require(spans, "the range is too wide for float32")

@@ -168,6 +168,12 @@ class Module:
                 raise ValueError(f"no layer {path!r} in this {type(self).__name__}; {hint}")
         return module
 
+    def set_submodule(self, path: str, module: Module) -> None:
+        """Put ``module`` in the place of the one at a dotted path such as "features.3"."""
+        self.layer(path)  # names the nearest layers if there is none
+        parent, _, name = path.rpartition(".")
+        self.layer(parent).add_module(name, module)
+
     # ---- mode and gradients
 
     def train(self, mode: bool = True) -> Module:

@@ -11,19 +11,24 @@ from hypothesis import strategies as st
 
 import minidl
 from minidl.compress.integer.arithmetic import (
-    LARGEST_BIAS,
     accumulator_bound,
     fixed_point_multiplier,
     fixed_point_multiply,
     integer_avg_pool2d,
     integer_max_pool2d,
-    quantize_layer,
     quantized_add,
     quantized_conv2d,
     quantized_linear,
     requantize,
 )
-from minidl.compress.quantize import QuantParams, affine_params, dequantize, symmetric_params
+from minidl.compress.quantize import (
+    LARGEST_BIAS,
+    QuantParams,
+    affine_params,
+    dequantize,
+    quantize_layer,
+    symmetric_params,
+)
 from minidl.engine import jit
 
 
@@ -296,10 +301,41 @@ def test_the_fixed_point_multiplier_is_within_one_of_the_exact_product(M, sums):
     assert (np.abs(fixed_point_multiply(sums, m, shift) - exact) <= 0.75 + np.abs(exact) * 2**-30).all()
 
 
-def test_the_fixed_point_multiplier_rounds_half_away_from_zero():
-    assert fixed_point_multiplier(0.5) == (2**30, 0)
-    assert fixed_point_multiply([1, -1, 3, -3, 5], *fixed_point_multiplier(0.5)).tolist() == [1, -1, 2, -2, 3]
+def test_the_fixed_point_product_sends_a_half_up_first_and_away_from_zero_then():
+    """Worked by hand from gemmlowp's SaturatingRoundingDoublingHighMul and RoundingDivideByPOT."""
+    assert fixed_point_multiplier(0.5) == (2**30, 0)  # the first rounding alone: -1/2 -> 0, -3/2 -> -1
+    assert fixed_point_multiply([-1, -3], 2**30, 0).tolist() == [0, -1]
+    assert fixed_point_multiply([1, -1, 3, -3, 5, -5], 2**30, 0).tolist() == [1, 0, 2, -1, 3, -2]
     assert fixed_point_multiply([7, -7], *fixed_point_multiplier(3.0)).tolist() == [21, -21]
+    # M = 1/4: 2 / 2 = 1, 1 / 2 -> 1;  -2 / 2 = -1, -1 / 2 -> -1;  -1 / 2 -> 0;  -3 / 2 -> -1, -1 / 2 -> -1
+    assert fixed_point_multiplier(0.25) == (2**30, -1)
+    assert fixed_point_multiply([2, -2, -1, -3, 6, -6], 2**30, -1).tolist() == [1, -1, 0, -1, 2, -2]
+    # M = 1/16, ties of the second rounding alone: 24 / 2 = 12, 12 / 8 = 1.5 -> 2, and -1.5 -> -2
+    assert fixed_point_multiply([24, -24, 8, -8], 2**30, -3).tolist() == [2, -2, 1, -1]
+    # 3/4 with shift 2 is M = 3: no fraction is left, so nothing is rounded; with shift 0 -2 3/4 = -1.5 -> -1
+    assert fixed_point_multiply([-2, 2], 3 * 2**29, 2).tolist() == [-6, 6]
+    assert fixed_point_multiply([-2, 2], 3 * 2**29, 0).tolist() == [-1, 2]
+
+
+def gemmlowp(a: int, b: int, exponent: int) -> int:
+    """RoundingDivideByPOT(SaturatingRoundingDoublingHighMul(a, b), exponent), line by line."""
+    product = a * b
+    nudge = 2**30 if product >= 0 else 1 - 2**30
+    quotient = abs(product + nudge) // 2**31  # C divides towards zero
+    high = quotient if product + nudge >= 0 else -quotient
+    mask = 2**exponent - 1
+    threshold = (mask >> 1) + (high < 0)
+    return (high >> exponent) + ((high & mask) > threshold)
+
+
+@given(
+    m=st.integers(2**30, 2**31 - 1) | st.sampled_from([2**30, 3 * 2**29]),
+    shift=st.integers(-12, 0),
+    sums=st.lists(st.integers(-(2**31), 2**31 - 1) | st.integers(-99, 99), min_size=1, max_size=9),
+)
+def test_the_fixed_point_product_is_gemmlowps(m, shift, sums):
+    expected = [gemmlowp(s, m, -shift) for s in sums]
+    assert fixed_point_multiply(sums, m, shift).tolist() == expected
 
 
 @given(
@@ -310,13 +346,11 @@ def test_the_fixed_point_multiplier_rounds_half_away_from_zero():
 def test_the_fixed_point_product_is_the_exact_one_rounded_whatever_the_shift(m, shift, sums):
     """Once where shift is not negative; else to 2^-shift steps first, which are rounded then."""
 
-    def rounded(x):  # half away from zero
-        return int(math.copysign(math.floor(abs(x) + Fraction(1, 2)), x))
+    def half_away_from_zero(x):
+        return (1 if x > 0 else -1) * math.floor(abs(x) + Fraction(1, 2))
 
-    expected = [
-        rounded(Fraction(rounded(Fraction(s * m, 2 ** (31 - max(shift, 0)))), 2 ** max(-shift, 0)))
-        for s in sums
-    ]
+    high = [math.floor(Fraction(s * m, 2 ** (31 - max(shift, 0))) + Fraction(1, 2)) for s in sums]  # half up
+    expected = [half_away_from_zero(Fraction(step, 2 ** max(-shift, 0))) for step in high]
     assert fixed_point_multiply(sums, m, shift).tolist() == expected
 
 
@@ -432,11 +466,23 @@ def test_sums_that_might_leave_32_bits_are_refused():
         (lambda: quantized_add(QX, X, QX[:1], X, X), ValueError, "one shape"),
         (lambda: fixed_point_multiplier(0.0), ValueError, "above 0"),
         (lambda: fixed_point_multiplier("1"), TypeError, "number"),
-        (lambda: fixed_point_multiply([2**33], 2**30, 0), ValueError, "sums must be integers of 32 bits"),
-        (lambda: fixed_point_multiply([0.5], 2**30, 0), ValueError, "sums must be integers of 32 bits"),
-        (lambda: fixed_point_multiply([1], 2**31, 0), ValueError, "m must be below 2"),
-        (lambda: fixed_point_multiply([1], 2**30, 32), ValueError, "shift at most 31"),
-        (lambda: quantize_layer(np.ones((2, 2), np.float32), None, X, bits=9), ValueError, "2 to 8 bits"),
+        (
+            lambda: fixed_point_multiply([2**33], 2**30, 0),
+            ValueError,
+            "sums .* got 8589934592",
+        ),
+        (lambda: fixed_point_multiply([0.5], 2**30, 0), TypeError, "sums must be integers"),
+        (lambda: fixed_point_multiply([1], 2**31, 0), ValueError, r"m must be within \[0, 2147483647\]"),
+        (
+            lambda: fixed_point_multiply([1], 2**30, 32),
+            ValueError,
+            "shift must be .* 31., got 32",
+        ),
+        (
+            lambda: quantize_layer(np.ones((2, 2), np.float32), None, X, bits=9),
+            ValueError,
+            r"bits must be within \[2, 8\], got 9",
+        ),
     ],
 )
 def test_other_bad_input_is_refused(call, error, message):

@@ -255,8 +255,8 @@ MODEL.eval()
         ),
         (lambda: quantize_model(MODEL, IMAGES, activation_bits=16), ValueError, "activation_bits"),
         (lambda: quantize_model(MODEL, IMAGES, activation_bits=1), ValueError, "bits"),
-        (lambda: quantize_model(MODEL, IMAGES, calibration="kl"), ValueError, "entropy, got 'kl'"),
-        (lambda: quantize_model(MODEL, IMAGES[:0]), ValueError, "must be a batch"),
+        (lambda: quantize_model(MODEL, IMAGES, calibration="kl"), ValueError, "'entropy', got 'kl'"),
+        (lambda: quantize_model(MODEL, IMAGES[:0]), ValueError, "calibration_images must not be empty"),
         (
             lambda: quantize_model(nn.Sequential(Own()).eval(), IMAGES),
             ValueError,
@@ -264,7 +264,7 @@ MODEL.eval()
         ),
         (lambda: quantize_model(nn.Sequential(nn.Tanh()).eval(), IMAGES), ValueError, "0: Tanh has no"),
         (lambda: quantize_model(mlp(64, 5, 2).train(), IMAGES), ValueError, "eval"),
-        (lambda: quantize_model(None, IMAGES), TypeError, "must be a Module, got NoneType"),
+        (lambda: quantize_model(None, IMAGES), TypeError, "model must be a Module, got None"),
         (
             lambda: quantize_model(
                 nn.Sequential(nn.Concat(nn.Sequential({"rescale": nn.Conv2d(1, 2, 1)}))).eval(), IMAGES

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from minidl import Tensor, nn
 from minidl.compress.fuse import fuse
-from minidl.compress.integer import quantize_model
-from minidl.compress.qat import Rounding, compare_layers, convert, prepare_qat
+from minidl.compress.integer import compare_layers, convert, quantize_model
+from minidl.compress.qat import Rounding, activation_params, prepare_qat
 from minidl.compress.quantize import fake_quantize, quantize, symmetric_params
 from minidl.data import load_digits
+from minidl.nn import functional as F
 from minidl.nn.models import inception_block, mlp, small_cnn, tiny_resnet
 from minidl.train import Adam, evaluate, fit
 
@@ -227,6 +228,54 @@ def test_without_training_it_becomes_what_quantize_model_gives(kind):
     ]
 
 
+CALIBRATIONS = ("max", "percentile", "mse", "entropy")
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_a_relu_that_ends_the_model_stays(calibration):
+    linear = nn.Linear(2, 2)
+    linear.weight.data, linear.bias.data = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
+    x = np.float32([[1, -1], [-1, 1]])
+    integer = quantize_model(nn.Sequential(linear, nn.ReLU()).eval(), x, calibration=calibration)
+    step = max(integer.x_params.scale, integer.body.layer("0").y_params.scale)
+    assert np.abs(integer(x).data - np.eye(2)).max() <= step < 0.01
+    with_one_more = quantize_model(
+        nn.Sequential(linear, nn.ReLU(), nn.Identity()).eval(), x, calibration=calibration
+    )
+    np.testing.assert_array_equal(with_one_more(x).data, integer(x).data)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+@pytest.mark.parametrize("kind", ["mlp", "convolution", "residual", "concat"])
+def test_no_network_that_ends_in_a_relu_gives_negative_numbers(kind, calibration):
+    rng, x = np.random.default_rng(0), images(40) - np.float32(0.5)
+    model = {
+        "mlp": lambda: mlp(128, (20, 10), 4, rng=rng)[:-1],
+        "convolution": lambda: nn.Sequential(nn.Conv2d(2, 4, 3, rng=rng), nn.ReLU()),
+        "residual": lambda: nn.Sequential(nn.Residual(nn.Conv2d(2, 2, 1, rng=rng)), nn.ReLU()),
+        "concat": lambda: nn.Sequential(nn.Concat(nn.Conv2d(2, 2, 1, rng=rng), nn.MaxPool2d(1)), nn.ReLU()),
+    }[kind]()
+    floats = model.eval()(x).data
+    integer = quantize_model(model, x, calibration=calibration)(x).data
+    assert integer.min() == 0 and floats.min() == 0
+    if calibration in ("max", "mse"):  # the others clip what is large
+        assert np.abs(integer - floats).max() < 0.06 * floats.max()
+
+
+def test_the_range_that_quantize_model_takes_unless_told_has_the_least_error():
+    """GELU, LeakyReLU and lognormal activations: the range of least divergence costs many times as much."""
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(25_000, 8)).astype(np.float32)
+    for r in (F.gelu(normal).data, F.leaky_relu(normal).data, np.exp(normal)):
+        errors = {}
+        for calibration in CALIBRATIONS:
+            params = activation_params(r, 8, calibration)
+            errors[calibration] = np.mean((fake_quantize(r, params) - r) ** 2)
+        default = quantize_model(nn.Sequential(nn.Linear(8, 2)).eval(), r).x_params
+        assert np.mean((fake_quantize(r, default) - r) ** 2) == errors["mse"]
+        assert errors["mse"] == min(errors.values()) and errors["entropy"] > 5 * errors["mse"]
+
+
 def test_after_training_the_integers_are_those_of_the_trained_weights():
     (x, labels), test = load_digits()
     model = mlp(64, 16, 10, rng=np.random.default_rng(0)).eval()
@@ -292,13 +341,17 @@ class Twice(nn.Module):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"weight_bits": 1}, ValueError, "bits must be at least 2"),
+        ({"weight_bits": 1}, ValueError, r"weight_bits must be within \[2, 16\], got 1"),
         ({"activation_bits": 17}, ValueError, r"bits must be within \[2, 16\], got 17"),
         ({"weight_bits": 8.0}, TypeError, "bits must be an integer"),
-        ({"calibration": "best"}, ValueError, "one of max, percentile, mse, entropy, got 'best'"),
-        ({"calibration_images": np.zeros((0, 2, 8, 8))}, ValueError, r"got \(0, 2, 8, 8\)"),
+        ({"calibration": "best"}, ValueError, "one of 'max', 'percentile', 'mse', 'entropy', got 'best'"),
+        (
+            {"calibration_images": np.zeros((0, 2, 8, 8))},
+            ValueError,
+            r"empty, got shape \(0, 2, 8, 8\)",
+        ),
         ({"model": network("cnn").train()}, ValueError, r"call model.eval\(\)"),
-        ({"model": None}, TypeError, "must be a Module, got NoneType"),
+        ({"model": None}, TypeError, "model must be a Module, got None"),
         ({"model": hooked("cnn", "block1.bn")}, ValueError, "remove those of block1.bn"),
         ({"model": Twice().eval()}, ValueError, "runs twice in one forward"),
     ],
@@ -324,9 +377,9 @@ def test_convert_refuses_what_is_no_integer_yet():
         convert(prepare_qat(wide, np.ones((1, 70_000), np.float32)))
     with pytest.raises(ValueError, match=r"block1.conv has float weights"):
         convert(prepare_qat(network("cnn"), x, weight_bits=32))
-    with pytest.raises(ValueError, match="2 to 8 bits"):
+    with pytest.raises(ValueError, match=r"bits must be within \[2, 8\], got 9"):
         convert(prepare_qat(network("cnn"), x, weight_bits=9))
-    with pytest.raises(ValueError, match="a Tanh has no counterpart that computes with integers"):
+    with pytest.raises(ValueError, match="2: Tanh has no counterpart that computes with integers"):
         convert(prepare_qat(nn.Sequential(nn.Flatten(), nn.Linear(128, 2), nn.Tanh()).eval(), x))
 
 

@@ -1,4 +1,4 @@
-"""Inference with integers: the arithmetic, layers and models made of it, and their files."""
+"""Inference with integers: arithmetic, layers, models, how they are made of float networks, and files."""
 
 from minidl.compress.integer.arithmetic import (
     fixed_point_multiplier,
@@ -7,14 +7,17 @@ from minidl.compress.integer.arithmetic import (
     quantized_linear,
     requantize,
 )
+from minidl.compress.integer.convert import compare_layers, convert, quantize_model
 from minidl.compress.integer.files import load_quantized, save_quantized
 from minidl.compress.integer.layers import QuantizedConv2d, QuantizedLinear
-from minidl.compress.integer.model import IntegerModel, model_bytes, quantize_model
+from minidl.compress.integer.model import IntegerModel, model_bytes
 
 __all__ = [
     "IntegerModel",
     "QuantizedConv2d",
     "QuantizedLinear",
+    "compare_layers",
+    "convert",
     "fixed_point_multiplier",
     "fixed_point_multiply",
     "load_quantized",

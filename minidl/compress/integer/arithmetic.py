@@ -16,12 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress.quantize import QuantParams, channel_absmax, integer_range, quantize, symmetric_params
-from minidl.engine import integer_kernels, jit
-from minidl.engine.checks import check_int, check_number, positive_int, shown
+from minidl.compress import kernels
+from minidl.compress.quantize import QuantParams
+from minidl.engine import jit
+from minidl.engine.checks import (
+    check_array,
+    check_instance,
+    check_int,
+    positive_int,
+    positive_number,
+    require,
+)
 from minidl.engine.conv import IntOrPair, Pool2d, conv_output_size, pair
 
-LARGEST_BIAS = 2**30  # half of what 32 bits hold: the other half is for the products
 LONG_ENOUGH = 1024  # numbers in a row, from which on a loop's beginning and end no longer count
 
 # ---- layers
@@ -51,10 +58,10 @@ def quantized_conv2d(
     """
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
     dilation, groups = pair("dilation", dilation, 1), positive_int("groups", groups)
-    M, qbias = checked_operands(qx, x_params, qw, w_params, qbias, y_params, axes=4)
+    M, qbias = check_operands(qx, x_params, qw, w_params, qbias, y_params, axes=4)
     channels, out_channels, kernel_size = qx.shape[1], len(qw), qw.shape[2:]
-    if channels % groups or out_channels % groups or qw.shape[1] != channels // groups:
-        raise ValueError(f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
+    fits = not channels % groups and not out_channels % groups and qw.shape[1] == channels // groups
+    require(fits, f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
     return convolved(qx, x_params, qw, M, qbias, y_params, (kernel_size, stride, padding, dilation), groups)
 
 
@@ -83,7 +90,7 @@ def convolved(
     arrays = np.ascontiguousarray(qx), center, x_params.zero_point, rows, qbias.astype(np.int32), into, y
     nanoseconds = y.size * (products / 20 + 1)
     geometry = (*geometry, (groups, groups))
-    jit.run(nanoseconds, (integer_kernels.int_conv2d, -(-samples // block), block, geometry, *arrays))
+    jit.run(nanoseconds, (kernels.int_conv2d, -(-samples // block), block, geometry, *arrays))
     return y
 
 
@@ -107,9 +114,8 @@ def quantized_linear(
     qx (N, in), qw (out, in), qbias (out,) give (N, out); all else as in ``quantized_conv2d``, of which this
     is the case of one pixel.
     """
-    M, qbias = checked_operands(qx, x_params, qw, w_params, qbias, y_params, axes=2)
-    if qx.shape[1] != qw.shape[1]:
-        raise ValueError(f"qw (out, in) does not fit qx (N, in): {qw.shape} and {qx.shape}")
+    M, qbias = check_operands(qx, x_params, qw, w_params, qbias, y_params, axes=2)
+    require(qx.shape[1] == qw.shape[1], f"qw (out, in) {qw.shape} does not fit qx (N, in) {qx.shape}")
     pixels, kernels = qx.reshape(*qx.shape, 1, 1), qw.reshape(*qw.shape, 1, 1)
     geometry = (1, 1), (1, 1), (0, 0), (1, 1)
     return convolved(pixels, x_params, kernels, M, qbias, y_params, geometry, 1)[:, :, 0, 0]
@@ -121,7 +127,7 @@ def integer_max_pool2d(
     """The largest integer of each window, which is the largest real too, since S > 0. Padding never wins."""
     y, geometry = pooled(qx, kernel_size, stride, padding, qx.dtype)
     planes = [np.ascontiguousarray(a).reshape(-1, *a.shape[2:]) for a in (qx, y)]
-    jit.run(3 * qx.size, (integer_kernels.int_max_pool2d, len(planes[0]), *geometry, *planes))
+    jit.run(3 * qx.size, (kernels.int_max_pool2d, len(planes[0]), *geometry, *planes))
     return y
 
 
@@ -137,11 +143,13 @@ def integer_avg_pool2d(
 
     Padding holds Z_x, which stands for 0, and counts.
     """
+    check_params("x_params", x_params)
+    check_params("y_params", y_params)
     sums, geometry = pooled(qx, kernel_size, stride, padding, np.int32)
     planes = np.ascontiguousarray(qx).reshape(-1, *qx.shape[2:]), sums.reshape(-1, *sums.shape[2:])
-    kernel, n = integer_kernels.int_sum_pool2d, math.prod(geometry[0])
+    kernel, n = kernels.int_sum_pool2d, math.prod(geometry[0])
     jit.run(2 * qx.size, (kernel, len(planes[0]), *geometry, planes[0], x_params.zero_point, planes[1]))
-    return requantize(sums, x_params.scale / (np.float32(n) * y_params.scale), y_params)
+    return to_integers(sums, x_params.scale / (np.float32(n) * y_params.scale), y_params)
 
 
 def quantized_add(
@@ -151,20 +159,30 @@ def quantized_add(
 
     The two are on different grids, so each is multiplied by its own scale (Jacob et al. 2018, appendix A.2).
     """
-    if qa.shape != qb.shape:
-        raise ValueError(f"only integers of one shape are added, got {qa.shape} and {qb.shape}")
+    check_params("y_params", y_params)
+    check_integers("qa", qa, check_params("a_params", a_params))
+    check_integers("qb", qb, check_params("b_params", b_params))
+    require(qa.shape == qb.shape, f"only integers of one shape are added, got {qa.shape} and {qb.shape}")
     total = np.zeros(qa.shape, np.float32)
     for q, params in ((qa, a_params), (qb, b_params)):
         total += (q.astype(np.int32) - params.zero_point).astype(np.float32) * (params.scale / y_params.scale)
-    return requantize(total, np.float32(1), y_params)
+    return to_integers(total, np.float32(1), y_params)
 
 
 # ---- from sums to integers of 8 bits
 
 
 def requantize(sums: Any, M: Any, y_params: QuantParams) -> np.ndarray:
-    """clip(rint(float32(sums) M) + Z_y, qmin, qmax) in the dtype of y_params; M float32."""
-    rounded = np.rint(np.asarray(sums).astype(np.float32) * np.asarray(M, np.float32))
+    """clip(rint(float32(sums) M) + Z_y, qmin, qmax) in the dtype of y_params; M float32, above 0."""
+    sums, given = check_array("sums", sums, empty=True), check_array("M", M)
+    with np.errstate(over="ignore"):
+        M = given.astype(np.float32)
+    require(((M > 0) & np.isfinite(M)).all(), "M must be above 0 and finite as a float32")
+    return to_integers(sums, M, check_params("y_params", y_params))
+
+
+def to_integers(sums: np.ndarray, M: Any, y_params: QuantParams) -> np.ndarray:
+    rounded = np.rint(sums.astype(np.float32) * M)
     low, high = y_params.qmin - y_params.zero_point, y_params.qmax - y_params.zero_point
     return (np.clip(rounded, low, high).astype(np.int32) + y_params.zero_point).astype(y_params.dtype)
 
@@ -174,9 +192,7 @@ def fixed_point_multiplier(M: float) -> tuple[int, int]:
 
     M: finite, above 0. Source: gemmlowp, QuantizeMultiplier of TensorFlow Lite.
     """
-    if check_number("M", M, 0) == 0:
-        raise ValueError("M must be above 0, got 0")
-    fraction, shift = math.frexp(M)
+    fraction, shift = math.frexp(positive_number("M", M))
     m = round(fraction * 2**31)
     return (m, shift) if m < 2**31 else (m // 2, shift + 1)
 
@@ -186,57 +202,22 @@ def fixed_point_multiply(sums: Any, m: int, shift: int) -> np.ndarray:
 
         high = round(sums m / 2^(31 - max(shift, 0)))        result = round(high / 2^max(-shift, 0))
 
-    It rounds twice, half away from zero, and ``requantize`` once, half to even: of results that 8 bits hold,
-    those differ by one where |sums M| lies up to 2^(shift-1) below a half, which is one output in a thousand
-    at M = 1/1000 but one in four at M = 1/4.
+    It rounds twice: first a half goes up, towards +infinity (SaturatingRoundingDoublingHighMul), then a half
+    goes away from zero (RoundingDivideByPOT). ``requantize`` rounds once, half to even. Of
+    results that 8 bits hold, fewer than one in a thousand differ at M = 1/1000, but one in four at M = 1/4.
 
     sums: integers within ±2^31.  m: 0 ... 2^31 - 1.  shift: at most 31.  Returns int64.
     """
-    sums = np.asarray(sums)
-    if sums.dtype.kind not in "iu" or (np.abs(sums.astype(np.float64)) > 2**31).any():
-        raise ValueError(f"sums must be integers of 32 bits, got {shown(sums)} of {sums.dtype}")
-    if check_int("m", m, 0) >= 2**31 or check_int("shift", shift, -(10**6)) > 31:
-        raise ValueError(f"m must be below 2^31 and shift at most 31, got {m} and {shift}")
-    product = sums.astype(np.int64) * m  # within ±2^62
-    high = divided_by_power(product, 31 - max(shift, 0))
-    return divided_by_power(high, min(max(-shift, 0), 62))  # |high| <= 2^31: beyond 62 all is 0
+    sums = check_array("sums", sums, kind="integer", empty=True, low=-(2**31), high=2**31).astype(np.int64)
+    check_int("m", m, 0, 2**31 - 1)
+    check_int("shift", shift, -(10**6), 31)
+    exponent = 31 - max(shift, 0)
+    high = (sums * m + ((1 << exponent) >> 1)) >> exponent  # the product lies within ±2^62
+    exponent = min(max(-shift, 0), 62)  # |high| <= 2^31: beyond 62 all is 0
+    return np.sign(high) * ((np.abs(high) + ((1 << exponent) >> 1)) >> exponent)
 
 
-def divided_by_power(x: np.ndarray, exponent: int) -> np.ndarray:
-    """round(x / 2^exponent) of integers, half away from zero."""
-    half = (1 << exponent) >> 1
-    return np.sign(x) * ((np.abs(x) + half) >> exponent)
-
-
-# ---- weights
-
-
-def quantize_layer(
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    x_params: QuantParams,
-    bits: int = 8,
-    per_channel: bool = True,
-) -> tuple[np.ndarray, QuantParams, np.ndarray]:
-    """q_w, its parameters and q_bias of a layer that reads integers of x_params.
-
-        S_w = max |w| / qmax, of each output channel or of all        q_bias = round(bias / (S_x S_w))
-
-    Where |q_bias| would pass 2^30, S_w is raised to |bias| / (2^30 S_x).
-    """
-    if integer_range(bits)[1] > 127:
-        raise ValueError(f"weights of 2 to 8 bits are multiplied, got {bits}")
-    axis = 0 if per_channel else None
-    absmax, qmax = channel_absmax(weight, axis).astype(np.float64), 2 ** (bits - 1) - 1
-    if bias is not None:
-        least = qmax * np.abs(np.asarray(bias, np.float64)) / (LARGEST_BIAS * float(x_params.scale))
-        absmax = np.maximum(absmax, least if per_channel else least.max())
-    w_params = symmetric_params(absmax, bits, axis)
-    qbias = np.zeros(len(weight), np.int32)
-    if bias is not None:
-        steps = np.asarray(bias, np.float64) / (np.float64(x_params.scale) * w_params.scale)
-        qbias = np.clip(np.rint(steps), -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
-    return quantize(weight, w_params), w_params, qbias
+# ---- bounds
 
 
 def accumulator_bound(
@@ -254,64 +235,64 @@ def accumulator_bound(
 # ---- checks
 
 
-def checked_operands(
+def check_operands(
     qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any, y_params: Any, axes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """M (O,), empty without y_params, and qbias (O,); or the error that says what does not fit."""
-    for name, params in (("x_params", x_params), ("w_params", w_params), ("y_params", y_params)):
-        check_params(name, params, optional=name == "y_params")
-    for name, q, params in (("qx", qx, x_params), ("qw", qw, w_params)):
-        if not isinstance(q, np.ndarray) or q.dtype != params.dtype:
-            kind = q.dtype if isinstance(q, np.ndarray) else type(q).__name__
-            raise TypeError(f"{name} must be an array of {params.dtype}, as its parameters say, got {kind}")
-        if q.ndim != axes or q.size == 0:
-            raise ValueError(f"{name} must have {axes} axes, none of them 0, got {q.shape}")
-    qbias = np.zeros(len(qw), np.int32) if qbias is None else qbias
-    if not isinstance(qbias, np.ndarray) or qbias.dtype != np.int32 or qbias.shape != (len(qw),):
-        raise ValueError(
-            f"qbias must be int32 ({len(qw)},), got {getattr(qbias, 'dtype', qbias)} {np.shape(qbias)}"
-        )
-    if np.any(w_params.zero_point) or qw.min() < max(w_params.qmin, -127) or qw.max() > w_params.qmax:
-        raise ValueError("weights must be within [qmin, qmax] of w_params and -127 … 127, with zero point 0")
-    if w_params.axis is not None and (w_params.axis != 0 or len(w_params.scale) != len(qw)):
-        raise ValueError(f"w_params must have one scale or {len(qw)} along axis 0")
+    check_integers("qx", qx, check_params("x_params", x_params), axes)
+    outputs = len(qw) if isinstance(qw, np.ndarray) and qw.ndim else 1
+    check_integers("qw", qw, check_params("w_params", w_params, channels=outputs), axes)
+    qbias = np.zeros(len(qw), np.int32) if qbias is None else check_instance("qbias", qbias, np.ndarray)
+    is_bias = qbias.dtype == np.int32 and qbias.shape == (len(qw),)
+    require(is_bias, f"qbias must be int32 ({len(qw)},), got {qbias.dtype} {qbias.shape}")
+    within = not np.any(w_params.zero_point) and qw.max() <= w_params.qmax
+    within = within and qw.min() >= max(w_params.qmin, -127)
+    require(within, "weights must be within [qmin, qmax] of w_params and -127 … 127, with zero point 0")
     check_sums(x_params, w_params, qw[0].size, qbias)
     if y_params is None:
         return np.zeros(0, np.float32), qbias
+    check_params("y_params", y_params)
     with np.errstate(over="ignore"):
         M = np.full(len(qw), x_params.scale * w_params.scale / y_params.scale, np.float32)
-    if not np.isfinite(M).all():
-        raise ValueError("S_x S_w / S_y is too large for float32")
+    require(np.isfinite(M).all(), "S_x S_w / S_y is too large for float32")
     return M, qbias
 
 
 def check_sums(x_params: QuantParams, w_params: QuantParams, products: int, qbias: np.ndarray) -> None:
     bound = accumulator_bound(x_params, w_params, products, int(np.abs(qbias.astype(np.int64)).max()))
-    if bound >= 2**31:
-        raise ValueError(f"sums of {products} products might reach {bound}, and 32 bits hold up to 2^31 - 1")
+    fits = bound < 2**31
+    require(fits, f"sums of {products} products might reach {bound}, and 32 bits hold up to 2^31 - 1")
 
 
-def check_params(name: str, params: Any, optional: bool = False) -> None:
-    if params is None and optional:
-        return
-    if not isinstance(params, QuantParams):
-        raise TypeError(f"{name} must be QuantParams, got {type(params).__name__}")
-    if params.dtype.itemsize > 1:
-        raise ValueError(f"{name} must be of at most 8 bits, got {params.bits}")
-    if params.axis is not None and name != "w_params":
-        raise ValueError(f"{name} must have one scale for all, got one along axis {params.axis}")
+def check_params(name: str, params: Any, channels: int | None = None) -> QuantParams:
+    """QuantParams of at most 8 bits with one scale, or, of weights, with one for each of ``channels``."""
+    check_instance(name, params, QuantParams)
+    require(params.dtype.itemsize == 1, f"{name} must be of at most 8 bits, got {params.bits}")
+    per_channel = channels and params.axis == 0 and len(params.scale) == channels
+    wanted = f"one scale or {channels} along axis 0" if channels else "one scale for all"
+    require(params.axis is None or per_channel, f"{name} must have {wanted}, got axis {params.axis}")
+    return params
+
+
+def check_integers(name: str, q: Any, params: QuantParams, axes: int | None = None) -> np.ndarray:
+    """An array of the dtype that its parameters say."""
+    kind, wanted = str(getattr(q, "dtype", type(q).__name__)), str(params.dtype)
+    is_array = isinstance(q, np.ndarray) and kind == wanted
+    require(is_array, f"{name} must be an array of {wanted}, as its parameters say, got {kind}", TypeError)
+    if axes is not None:
+        fits = q.ndim == axes and q.size > 0
+        require(fits, f"{name} must have {axes} axes, none of them 0, got {q.shape}")
+    return q
 
 
 def pooled(
     qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair, dtype: Any
 ) -> tuple[np.ndarray, tuple]:
     """An array for what pooling gives, and (kernel_size, stride, padding)."""
-    if not isinstance(qx, np.ndarray) or qx.dtype not in (np.int8, np.uint8):
-        raise TypeError(
-            f"qx must be an array of int8 or uint8, got {getattr(qx, 'dtype', type(qx).__name__)}"
-        )
-    if qx.ndim != 4 or qx.size == 0:
-        raise ValueError(f"expected images (N, C, H, W), none of the four 0, got {qx.shape}")
+    kind = getattr(qx, "dtype", type(qx).__name__)
+    require(kind in (np.int8, np.uint8), f"qx must be an array of int8 or uint8, got {kind}", TypeError)
+    is_images = qx.ndim == 4 and qx.size > 0
+    require(is_images, f"expected images (N, C, H, W), none of the four 0, got {qx.shape}")
     geometry = Pool2d(kernel_size, stride, padding).geometry
     sizes = [conv_output_size(*axis) for axis in zip(qx.shape[2:], *geometry, strict=True)]
     return np.empty((*qx.shape[:2], *sizes), dtype), geometry

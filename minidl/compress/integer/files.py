@@ -19,6 +19,7 @@ from minidl.compress.integer import layers as integer_layers
 from minidl.compress.integer.model import IntegerModel, LayerReport
 from minidl.compress.quantize import QuantParams
 from minidl.data.files import parse_array, read_archive, write_archive
+from minidl.engine.checks import check_instance, require
 from minidl.nn.containers import Sequential
 from minidl.nn.module import Module
 
@@ -33,8 +34,7 @@ def save_quantized(path: str | Path, model: IntegerModel) -> None:
     It takes ``model_bytes(model)``, 1 KB, and about 400 bytes a layer for its settings and report.
     Raises OSError where it cannot be written.
     """
-    if not isinstance(model, IntegerModel):
-        raise TypeError(f"model must be an IntegerModel, got {type(model).__name__}")
+    check_instance("model", model, IntegerModel)
     arrays: Arrays = {}
     meta = {
         "format": FORMAT,
@@ -54,14 +54,13 @@ def load_quantized(path: str | Path) -> IntegerModel:
         try:
             contents = read_archive(file)
             meta = json.loads(contents.pop("meta.json"))
-            if meta["format"] != FORMAT:
-                raise ValueError(f"it is not of the format {FORMAT!r}")
+            require(meta["format"] == FORMAT, f"it is not of the format {FORMAT!r}")
             arrays = {name.removesuffix(".npy"): parse_array(data) for name, data in contents.items()}
             layers = {name: restored(layer, arrays) for name, layer in meta["layers"].items()}
             rows = [LayerReport(*row) for row in meta["rows"]]
             model = IntegerModel(restored(meta["x_params"], arrays), layers, rows)
-            if any(array.size for array in arrays.values()):
-                raise ValueError("it holds more numbers than its layers take")
+            left = sum(array.size for array in arrays.values())
+            require(left == 0, f"it holds {left} numbers that its layers do not take")
             return model
         except Exception as error:  # zipfile, json and npy raise nearly anything on damaged input
             raise ValueError(f"{path} is not a whole minidl integer model: {error!r}") from error
@@ -104,6 +103,6 @@ def restored(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         children = {name: restored(child, arrays) for name, child in value["children"].items()}
         return CONTAINERS[value["kind"]](children)
     kind = getattr(integer_layers, value["kind"])
-    if not (isinstance(kind, type) and issubclass(kind, Module)):
-        raise ValueError(f"there is no layer {value['kind']}")
+    is_layer = isinstance(kind, type) and issubclass(kind, Module)
+    require(is_layer, f"there is no layer {value['kind']}")
     return kind(**{name: restored(setting, arrays) for name, setting in value["settings"].items()})

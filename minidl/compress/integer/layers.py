@@ -15,13 +15,12 @@ from minidl.compress.integer.arithmetic import (
     check_sums,
     integer_avg_pool2d,
     integer_max_pool2d,
-    quantize_layer,
     quantized_add,
     quantized_conv2d,
     quantized_linear,
-    requantize,
+    to_integers,
 )
-from minidl.compress.quantize import QuantParams
+from minidl.compress.quantize import QuantParams, quantize_layer
 from minidl.nn.containers import Container
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module
@@ -159,7 +158,7 @@ class QuantizedRescale(Module):
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         steps = qx.astype(np.int32) - self.x_params.zero_point
-        return requantize(steps, self.x_params.scale / self.y_params.scale, self.y_params)
+        return to_integers(steps, self.x_params.scale / self.y_params.scale, self.y_params)
 
 
 @dataclass(eq=False, repr=False)
@@ -198,7 +197,8 @@ def integer_weights(
 ) -> tuple[np.ndarray, np.ndarray, QuantParams, QuantParams]:
     """q_w, q_bias, x_params and w_params, or the error that says why no such layer could run."""
     check_params("x_params", x_params)
-    check_params("y_params", y_params, optional=True)
+    if y_params is not None:
+        check_params("y_params", y_params)
     bias = None if layer.bias is None else layer.bias.data
     qw, w_params, qbias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
     check_sums(x_params, w_params, qw[0].size, qbias)

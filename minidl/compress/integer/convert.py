@@ -1,0 +1,239 @@
+"""Networks with rounded weights and activations made into networks of integers, after training or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.compress.flow import observe
+from minidl.compress.integer.layers import (
+    IntegerConcat,
+    IntegerFlatten,
+    IntegerMaxPool2d,
+    QuantizedAvgPool2d,
+    QuantizedConv2d,
+    QuantizedLinear,
+    QuantizedReLU,
+    QuantizedRescale,
+    QuantizedResidual,
+)
+from minidl.compress.integer.model import (
+    IntegerModel,
+    IntegerStep,
+    layer_reports,
+    nested,
+    reals_of,
+    scale_of_sums,
+)
+from minidl.compress.kinds import chain, runs_as
+from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
+from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
+from minidl.engine.checks import check_instance, check_int, require
+from minidl.engine.tensor import Tensor, no_grad
+from minidl.nn import functional as F
+from minidl.nn import layers as nn
+from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.module import Module, join
+
+
+def quantize_model(
+    model: Module,
+    calibration_images: Any,
+    *,
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    per_channel: bool = True,
+    calibration: str = "mse",
+) -> IntegerModel:
+    """The network with integer weights and activations: ``convert(prepare_qat(...))``, without any training.
+
+    See ``prepare_qat`` for the arguments and for how the ranges of the activations are found. The report has
+    the SQNR of each layer's output against the float network's, on the calibration images.
+
+    model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, max and average pooling, Flatten, Identity,
+    Dropout in Sequential, Residual and Concat. ValueError for others.  bits: 2 … 8.
+    """
+    check_int("weight_bits", weight_bits, 2, 8)
+    check_int("activation_bits", activation_bits, 2, 8)
+    bits = {"weight_bits": weight_bits, "activation_bits": activation_bits}
+    options = {"per_channel": per_channel, "calibration": calibration}
+    integer, steps = converted(prepare_qat(model, calibration_images, **bits, **options))
+    floats = prepare_qat(model, calibration_images, weight_bits=FLOAT, activation_bits=FLOAT)
+    images = np.asarray(calibration_images, np.float32)
+    ratios = noise_of(integer, steps, floats, images)
+    integer.rows = tuple(row._replace(sqnr=ratios[row.path]) for row in integer.rows)
+    return integer
+
+
+def noise_of(
+    integer: IntegerModel, steps: list[IntegerStep], floats: Module, images: np.ndarray
+) -> dict[str, float]:
+    """The SQNR of each step's output against the float network's, with all errors made before."""
+    q = quantize(images, integer.x_params)
+    layers = {step.path: step.layer for step in steps[1:]}
+    integers = {"input": q, **observe(integer.body, q, layers, lambda path, q: q)}
+    by_path = {step.path: step for step in steps}
+
+    def ratio(path: str, reals: Tensor) -> float:
+        step = by_path[path]
+        return noise_ratio(reals.data, reals_of(integers[path], step.layer, step.params))
+
+    sources = {step.path: floats.layer(step.float_path) for step in steps}
+    return observe(floats, F.floating(images), sources, ratio)
+
+
+def convert(model: Module) -> IntegerModel:
+    """The integer model of one that ``prepare_qat`` made: the same weights, rounded for good.
+
+    Given the integers of its input, each layer's outputs are those of the rounded float layer, up to one
+    step where float32 rounds a sum to another side than integers do.
+
+    ValueError for weights or activations that are floats or of more than 8 bits, and for modules that have no
+    counterpart that computes with integers. ``report`` knows no SQNR: there is no float network to compare.
+    """
+    return converted(model)[0]
+
+
+def converted(model: Module) -> tuple[IntegerModel, list[IntegerStep]]:
+    params = check_rounded(model)
+    steps = [IntegerStep("input", Sequential(), params, "input")]
+    layers, _ = integer_layers("network", chain(model.network, "network"), params, steps)
+    return IntegerModel(params, layers, layer_reports(steps)), steps
+
+
+def check_rounded(model: Module) -> QuantParams:
+    """The input's parameters of a model that ``prepare_qat`` made, if its activations can be integers of 8
+    bits."""
+    inputs = getattr(model, "input", None)
+    fits = isinstance(inputs, Rounding) and inputs.params.bits <= 8
+    require(fits, "convert takes what prepare_qat made, with activation_bits of at most 8")
+    return inputs.params
+
+
+def integer_layers(
+    around: str, modules: list[tuple[str, Module]], params: QuantParams, steps: list[IntegerStep]
+) -> tuple[dict[str, Module], QuantParams | None]:
+    """The modules as integer layers by their paths within the one at ``around``, and the parameters of what
+    the last gives. Appends to ``steps``."""
+    layers: dict[str, Module] = {}
+    for group in with_relu_behind(modules):
+        (path, first), (last_path, last) = group[0], group[-1]
+        module = first.module if isinstance(first, Rounded) else first
+        y_params = last.output.params if isinstance(last, Rounded) else None
+        layer = integer_layer(path, module, params, y_params, steps)
+        params = params if keeps_grid(module) else y_params
+        steps.append(IntegerStep(name_of(path, "network"), layer, params, last_path))
+        layers[name_of(path, around)] = layer
+    return layers, params
+
+
+def name_of(path: str, around: str) -> str:
+    """The path within the module at ``around``; of that module itself, which is no Sequential, "model"."""
+    return path[len(around) + 1 :] or "model"
+
+
+def with_relu_behind(modules: list[tuple[str, Module]]) -> list[list[tuple[str, Module]]]:
+    """The modules, those that are not rounded together with the ReLU behind them that is: it costs nothing,
+    being the clamp at qmin, which stands for 0."""
+    groups: list[list[tuple[str, Module]]] = []
+    for path, module in modules:
+        before = groups[-1][-1][1] if groups else None
+        if before is not None and not isinstance(before, Rounded) and not keeps_grid(before):
+            groups[-1].append((path, module))
+        else:
+            groups.append([(path, module)])
+    return groups
+
+
+def integer_layer(
+    path: str, module: Module, params: QuantParams, y_params: QuantParams | None, steps: list[IntegerStep]
+) -> Module:
+    """The integer layer that does what ``module`` does, reading integers of params and giving y_params'."""
+    if isinstance(module, RoundedWeights):
+        has_integers = module.bits != FLOAT
+        name = name_of(path, "network")
+        require(has_integers, f"{name} has float weights: prepare_qat with weight_bits of at most 8")
+        kind = QuantizedLinear if isinstance(module.module, nn.Linear) else QuantizedConv2d
+        bits = {"bits": module.bits, "per_channel": module.per_channel}
+        return kind.from_float(module.module, params, y_params, **bits)
+    if runs_as(module, nn.Flatten):
+        return IntegerFlatten()
+    if runs_as(module, nn.MaxPool2d):
+        return IntegerMaxPool2d(module.kernel_size, module.stride, module.padding)
+    if runs_as(module, nn.ReLU):
+        return QuantizedReLU(params)
+    if runs_as(module, nn.AdaptiveAvgPool2d):
+        return QuantizedAvgPool2d(params, y_params)
+    if runs_as(module, nn.AvgPool2d):
+        return QuantizedAvgPool2d(params, y_params, module.kernel_size, module.stride, module.padding)
+    kind = type(module).__name__
+    has_twin = runs_as(module, Residual, Concat) is not None
+    require(has_twin, f"{name_of(path, 'network')}: {kind} has no counterpart that computes with integers")
+    branches = {}
+    for name, branch in module.named_children():
+        inner = join(path, name)
+        branches[name] = integer_layers(inner, chain(branch, inner), params, steps)
+    return integer_sum_or_concat(module, branches, y_params)
+
+
+def integer_sum_or_concat(
+    module: Module, branches: Mapping[str, tuple[dict, QuantParams]], y_params: QuantParams
+) -> Module:
+    """The sum or the concatenation of branches, each being (its layers, the
+    parameters of what they give)."""
+    chains = {name: nested(layers) for name, (layers, _) in branches.items()}
+    params = {name: end for name, (_, end) in branches.items()}
+    if isinstance(module, Residual):
+        ends = chains["body"], chains["shortcut"], params["body"], params["shortcut"]
+        return QuantizedResidual(*ends, y_params)
+    for name, layers in chains.items():
+        is_free = "rescale" not in vars(layers)
+        require(is_free, f"no module of a Concat's branch can be named 'rescale', as in branch {name!r}")
+        layers.add_module("rescale", QuantizedRescale(params[name], y_params))
+    return IntegerConcat(chains)
+
+
+# ---- rounded floats against integers
+
+
+class LayerDifference(NamedTuple):
+    """Of one layer: how many outputs there were, how many integers differ, and by how much at most."""
+
+    path: str
+    outputs: int
+    differ: int
+    largest: int
+
+
+def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[LayerDifference]:
+    """Each rounded layer of a ``prepare_qat`` model against that of its integer model, on equal integers.
+
+    What is compared are the integers that both give; of the logits, the integers themselves against the
+    float layer's, divided by S_x S_w. Joined branches count as one layer.
+    """
+    check_rounded(rounded)
+    check_instance("integer", integer, IntegerModel)
+    params, rows = integer.x_params, []
+    q = quantize(images, params)
+    layers = dict(chain(integer.body))
+    groups = with_relu_behind(chain(rounded.network, "network"))
+    paths = [name_of(group[0][0], "network") for group in groups]
+    require(paths == list(layers), "the two are not the same network: their layers have other paths")
+    for path, group in zip(paths, groups, strict=True):
+        with no_grad():
+            reals = F.floating(dequantize(q, params))
+            for _, part in group:
+                reals = part(reals)
+        layer = layers[path]
+        q = layer(q)
+        y_params = params if keeps_grid(group[0][1]) else getattr(layer, "y_params", None)
+        if y_params is None:
+            expected = np.rint(reals.data / scale_of_sums(layer, q.ndim))
+        else:
+            expected = quantize(reals.data, y_params)
+        steps = np.abs(expected.astype(np.int64) - q)
+        rows.append(LayerDifference(path, q.size, int(np.sum(steps > 0)), int(steps.max())))
+        params = y_params
+    return rows
