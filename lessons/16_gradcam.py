@@ -21,7 +21,7 @@ from minidl.classroom.claims import claim
 from minidl.data import cached_runs
 from minidl.data.shapes import add_marks, mark_masks
 from minidl.explain import gradcam, guided_gradcam, occlusion_map, randomisation_check, saliency, smoothgrad
-from minidl.explain.gradcam import class_activation, upsample_maps
+from minidl.explain.cam import class_activation, upsample_maps
 from minidl.explain.gradients import deconvnet, guided_backprop, input_x_gradient, integrated_gradients
 from minidl.explain.score import area_under, deletion_curve, insertion_curve, mass_inside, pointing_game
 from minidl.figures import heat_map, image_grid, overlay, save

@@ -8,7 +8,7 @@ from minidl.classroom.compare import assert_close
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import score
-from minidl.explain.gradcam import class_activation, upsampling_weights
+from minidl.explain.cam import class_activation, upsampling_weights
 
 
 @st.composite

@@ -1,9 +1,9 @@
 """What a network sees and why."""
 
+from minidl.explain.cam import gradcam, guided_gradcam
 from minidl.explain.classes import easy_and_hard, hardest_examples, most_confident_mistakes
 from minidl.explain.cues import shape_bias
 from minidl.explain.explainer import Explainer, Explanation, patch_groups
-from minidl.explain.gradcam import gradcam, guided_gradcam
 from minidl.explain.gradients import (
     deconvnet,
     guided_backprop,
@@ -24,6 +24,7 @@ from minidl.explain.score import (
     randomisation_check,
 )
 from minidl.explain.shapley import (
+    kernel_estimate,
     kernel_shap,
     kernel_weights,
     per_coalition,
@@ -46,6 +47,7 @@ __all__ = [
     "input_x_gradient",
     "insertion_curve",
     "integrated_gradients",
+    "kernel_estimate",
     "kernel_shap",
     "kernel_weights",
     "mass_inside",

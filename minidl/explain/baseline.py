@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from minidl.engine.checks import shown
+from minidl.engine.checks import check_array, check_choice
 from minidl.engine.random import default_rng_or
 
 BaselineLike = float | np.ndarray | str
@@ -25,25 +23,15 @@ def baseline_images(
     """
     rng = default_rng_or(rng)
     if isinstance(baseline, str):
-        if baseline == "noise":
+        if check_choice("baseline", baseline, ("mean", "noise")) == "noise":
             return rng.random(images.shape).astype(images.dtype)
-        if baseline == "mean":
-            axes = tuple(range(min(2, images.ndim - 1), images.ndim))
-            return np.broadcast_to(images.mean(axis=axes, keepdims=True), images.shape)
-        raise ValueError(f'baseline must be a number, an array, "mean" or "noise", got {baseline!r}')
-    array = numbers(baseline)
-    fits = array.ndim <= images.ndim and all(
-        side in (1, full) for side, full in zip(array.shape[::-1], images.shape[::-1], strict=False)
-    )
-    if not fits:
-        raise ValueError(f"baseline {array.shape} does not broadcast to the images {images.shape}")
-    if not (np.abs(array) <= np.finfo(images.dtype).max).all():
-        raise ValueError(f"baseline must be finite in {images.dtype}, as the images are")
-    return np.broadcast_to(array, images.shape).astype(images.dtype)
-
-
-def numbers(baseline: Any) -> np.ndarray:
-    array = np.asarray(baseline)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f'baseline must be a number, an array, "mean" or "noise", got {shown(baseline)}')
-    return array
+        axes = tuple(range(min(2, images.ndim - 1), images.ndim))
+        return np.broadcast_to(images.mean(axis=axes, keepdims=True), images.shape)
+    largest = float(np.finfo(images.dtype).max)
+    array = check_array("baseline", baseline).astype(np.float64)
+    array = check_array("baseline", array, low=-largest, high=largest)
+    try:
+        return np.broadcast_to(array, images.shape).astype(images.dtype)
+    except ValueError as error:
+        message = f"baseline {array.shape} does not broadcast to the images {images.shape}"
+        raise ValueError(message) from error

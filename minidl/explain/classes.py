@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import check_array, check_instance, check_labels, positive_int
 from minidl.engine.reduce import stable_log_softmax
+from minidl.explain.target import float_images
 from minidl.nn.module import Module
 from minidl.train.intervals import Interval
-from minidl.train.metrics import checked_logits, confusion_matrix, per_class_accuracy, predict
+from minidl.train.metrics import confusion_matrix, per_class_accuracy, predict
 
 
 class EasyAndHard(NamedTuple):
@@ -74,17 +75,17 @@ def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, k: int) ->
 def _log_probabilities(
     model: Module, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    logits, labels = checked_logits(*_logits_and_labels(model, images, labels))
-    return stable_log_softmax(logits), labels
+    logits, labels = _logits_and_labels(model, images, labels)
+    return stable_log_softmax(logits.astype(np.float64)), labels
 
 
 def _logits_and_labels(
     model: Module, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.asarray(labels)
-    if labels.ndim != 1:
-        raise ValueError(f"labels must be classes (N,), got {labels.shape}")
-    return predict(model, images), labels
+    """Logits (N, K) and labels (N,): the door of all three functions."""
+    check_instance("model", model, Module)
+    logits = check_array("the model's logits", predict(model, float_images(images)), "N", "K")
+    return logits, check_labels("labels", labels, *logits.shape)
 
 
 def _examples(log_p: np.ndarray, labels: np.ndarray, index: np.ndarray) -> Examples:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.train.metrics import classes_of
+from minidl.engine.checks import check_array, check_labels, require
 
-MOST_CLASSES = 1_000_000  # numbers from it on are no classes: counts of all below them would fill the memory
+MOST_CLASSES = 1_000_000  # higher numbers are no classes: counts for all of them would fill the memory
 
 
 class ShapeBias(NamedTuple):
@@ -34,11 +34,21 @@ def shape_bias(predictions: Any, shape_labels: np.ndarray, texture_labels: np.nd
     predictions: logits (N, K) or classes (N,).  shape_labels, texture_labels: classes (N,), as those of
     ``data.make_cue_conflict``.  Raises ValueError where the cues agree, and where no answer is either's.
     """
-    predicted, shapes, textures, classes = _checked(predictions, shape_labels, texture_labels)
+    answers = check_array("predictions", predictions, finite=False)
+    require(not np.isnan(answers).any(), "predictions hold NaN: no class is the largest")
+    are_logits = answers.ndim == 2
+    limit = answers.shape[1] if are_logits else MOST_CLASSES
+    answers = answers.argmax(axis=1) if are_logits else answers
+    predicted = check_labels("predictions", answers, None, limit)
+    shapes = check_labels("shape_labels", shape_labels, len(predicted), limit)
+    textures = check_labels("texture_labels", texture_labels, len(predicted), limit)
+    agree = int((shapes == textures).sum())
+    require(agree == 0, f"shape and texture must be of different classes, in {agree} images they agree")
+    classes = limit if are_logits else 1 + int(max(predicted.max(), shapes.max(), textures.max()))
     by_shape, by_texture = cue_counts(predicted, shapes, textures, classes)
     decided = by_shape + by_texture
-    if not decided.any():
-        raise ValueError(f"none of {len(predicted)} answers is the class of either cue: there is no bias")
+    nothing = f"none of {len(predicted)} answers is the class of either cue: there is no bias"
+    require(decided.any(), nothing)
     per_class = np.divide(by_shape, decided, out=np.full(classes, np.nan), where=decided > 0)
     return ShapeBias(float(by_shape.sum() / decided.sum()), per_class, float(decided.sum() / len(predicted)))
 
@@ -53,31 +63,3 @@ def cue_counts(
     by_shape = np.bincount(shape_labels[predicted == shape_labels], minlength=classes)
     by_texture = np.bincount(shape_labels[predicted == texture_labels], minlength=classes)
     return by_shape, by_texture
-
-
-def _checked(
-    predictions: Any, shape_labels: Any, texture_labels: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    answers, shapes, textures = map(np.asarray, (predictions, shape_labels, texture_labels))
-    if shapes.ndim != 1 or shapes.shape != textures.shape or answers.shape[:1] != shapes.shape:
-        raise ValueError(
-            "predictions (N, K) or (N,) need shape_labels (N,) and texture_labels (N,), "
-            f"got {answers.shape}, {shapes.shape} and {textures.shape}"
-        )
-    if len(shapes) == 0:
-        raise ValueError("there are no images, N must be at least 1")
-    predicted = classes_of("predictions", answers)
-    shapes, textures = classes_of("shape_labels", shapes), classes_of("texture_labels", textures)
-    highest = int(max(predicted.max(), shapes.max(), textures.max(), 0))
-    classes = answers.shape[1] if answers.ndim == 2 else min(highest + 1, MOST_CLASSES)
-    for name, numbers in (("predictions", predicted), ("shape_labels", shapes), ("texture_labels", textures)):
-        wrong = np.flatnonzero((numbers < 0) | (numbers >= classes))
-        if wrong.size:
-            raise ValueError(
-                f"{name} must be in 0 ... {classes - 1} for {classes} classes, "
-                f"got {numbers[wrong[0]]} at index {wrong[0]}"
-            )
-    agree = int((shapes == textures).sum())
-    if agree:
-        raise ValueError(f"shape and texture must be of different classes, in {agree} images they agree")
-    return predicted, shapes, textures, classes

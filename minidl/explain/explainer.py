@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import check_array, check_choice, check_function, positive_int, require
 from minidl.engine.random import default_rng_or
-from minidl.explain.shapley import kernel_shap, shapley_paths, shapley_values
+from minidl.explain.shapley import kernel_estimate, kernel_shap, shapley_paths, shapley_values, worth_array
+from minidl.explain.target import as_numbers
 
 METHODS = ("exact", "paths", "kernel")
 CHUNK = 2**19  # numbers in the inputs that are predicted at once: 2 MB, so that they stay in the cache
@@ -21,7 +22,7 @@ class Explanation(NamedTuple):
     values: np.ndarray  # (rows, players) float64
     base_value: float  # the mean prediction of the background
     data: np.ndarray  # the rows
-    standard_errors: np.ndarray | None  # (rows, players) by paths, else None
+    standard_errors: np.ndarray | None  # (rows, players) of drawn values, None of exact ones
 
 
 class Explainer:
@@ -44,11 +45,12 @@ class Explainer:
         *,
         groups: np.ndarray | None = None,
     ) -> None:
-        if not callable(predict):
-            raise TypeError(f"predict must be a function of rows, got {predict!r}")
-        self.predict = predict
-        self.background = _checked_rows("background", background)
-        self.groups = _checked_groups(groups, self.background.shape[1:])
+        self.predict = check_function("predict", predict, "rows")
+        background = check_array("background", as_numbers(background))
+        self.background = background.copy()  # nobody else writes into it
+        is_table = f"background must be rows of features (rows, ...), got {self.background.shape}"
+        require(self.background.ndim > 1, is_table)
+        self.groups = player_numbers(groups, self.background.shape[1:])
         self.players = int(self.groups.max()) + 1
         self.base_value = float(self._predictions(self.background.copy()).mean())  # predict may write
 
@@ -66,36 +68,29 @@ class Explainer:
         from ``samples`` coalitions a row, or from all of them where it is None.
         It costs coalitions · background rows predictions a row: 2**players when exact.
         """
-        rows, rng = self._own_rows("rows", rows), default_rng_or(rng)
-        if not isinstance(method, str) or method not in METHODS:
-            raise ValueError(f"method must be one of {METHODS}, got {method!r}")
-        if method == "paths" and samples is None:
-            raise ValueError('method "paths" needs samples, the number of orders for each row')
-        if method == "exact" and samples is not None:
-            raise ValueError(f'method "exact" draws nothing, got samples = {samples}')
-        values, errors = np.empty((len(rows), self.players)), None
-        if method == "paths":
-            errors = np.empty_like(values)
+        rows = check_array("rows", as_numbers(rows), "rows", *self.background.shape[1:]).copy()
+        check_choice("method", method, METHODS)
+        is_drawn = samples is not None
+        require(is_drawn or method != "paths", 'method "paths" needs samples, the number of orders a row')
+        require(not is_drawn or method != "exact", f'method "exact" draws nothing, got samples = {samples}')
+        rng, n = default_rng_or(rng), self.players
+        values, errors = np.empty((len(rows), n)), np.empty((len(rows), n))
         for r, row in enumerate(rows):
             game = self.game(row)
-            if method == "exact":
-                values[r] = shapley_values(game, self.players)
-            elif method == "kernel":
-                values[r] = kernel_shap(game, self.players, samples, rng)
+            if not is_drawn:
+                values[r] = shapley_values(game, n) if method == "exact" else kernel_shap(game, n)
             else:
-                values[r], errors[r] = shapley_paths(game, self.players, samples, rng)
-        return Explanation(values, self.base_value, rows, errors)
+                estimate = shapley_paths if method == "paths" else kernel_estimate
+                values[r], errors[r] = estimate(game, n, samples, rng)
+        return Explanation(values, self.base_value, rows, errors if is_drawn else None)
 
     def game(self, row: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """v of one row's coalitions, as ``shapley_values`` takes it: (m, players) bool to (m,)."""
-        (row,) = self._own_rows("row", np.asarray(row)[np.newaxis])
+        row = check_array("row", as_numbers(row), *self.background.shape[1:]).copy()
         step = max(1, CHUNK // self.background.size)  # coalitions at a time
 
         def value(coalitions: np.ndarray) -> np.ndarray:
-            coalitions = np.asarray(coalitions)
-            if coalitions.dtype != bool or coalitions.ndim != 2 or coalitions.shape[1] != self.players:
-                what = f"{coalitions.dtype} {coalitions.shape}"
-                raise ValueError(f"coalitions must be bool (m, {self.players}), who is in each, got {what}")
+            coalitions = check_array("coalitions", coalitions, "m", self.players, kind="bool", empty=True)
             worths = np.empty(len(coalitions))
             for start in range(0, len(coalitions), step):
                 known = coalitions[start : start + step][:, self.groups]  # (step, ...)
@@ -105,25 +100,8 @@ class Explainer:
 
         return value
 
-    def _own_rows(self, name: str, rows: np.ndarray) -> np.ndarray:
-        rows = _checked_rows(name, rows)
-        if rows.shape[1:] != self.background.shape[1:]:
-            wanted = f"a background row's shape {self.background.shape[1:]}"
-            raise ValueError(f"{name} must have {wanted}, got {rows.shape[1:]}")
-        return rows
-
     def _predictions(self, rows: np.ndarray) -> np.ndarray:
-        predictions = np.asarray(self.predict(rows))
-        if predictions.dtype.kind not in "biuf":
-            raise TypeError(f"predict must give real numbers, got {predictions.dtype}")
-        if predictions.shape != (len(rows),):
-            raise ValueError(
-                f"predict must give one number for each of {len(rows)} rows, shape ({len(rows)},), "
-                f"got {predictions.shape}: choose one output, as in lambda rows: predict(model, rows)[:, 3]"
-            )
-        if not np.isfinite(predictions).all():
-            raise ValueError("predict gave a number that is not finite")
-        return predictions.astype(np.float64)
+        return worth_array("what predict returns, one number a row,", self.predict(rows), len(rows))
 
 
 def mixed_rows(row: np.ndarray, background: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -147,30 +125,17 @@ def patch_groups(height: int, width: int, size: int) -> np.ndarray:
     return np.arange(height)[:, np.newaxis] // size * across + np.arange(width) // size
 
 
-def _checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
-    """A copy, so that nobody else writes into it."""
-    rows = np.array(rows)
-    if rows.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of numbers (rows, ...), got {rows.dtype} {rows.shape}")
-    if rows.ndim < 2 or rows.size == 0:
-        raise ValueError(f"{name} must be at least one row of features (rows, ...), got shape {rows.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError(f"{name} must be finite")
-    return rows
-
-
-def _checked_groups(groups: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    """A player's number for each position of a row."""
+def player_numbers(groups: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """A player's number for each position of a row of this shape."""
     if groups is None:
         return np.arange(np.prod(shape)).reshape(shape)
-    groups = np.asarray(groups)
-    if groups.dtype.kind not in "iu":
-        raise TypeError(f"groups must be integers, got {groups.dtype}")
+    groups = check_array("groups", groups, kind="integer")
     try:
         groups = np.broadcast_to(groups, shape)
-    except ValueError:
-        raise ValueError(f"groups {groups.shape} must have, or broadcast to, a row's shape {shape}") from None
+    except ValueError as error:
+        message = f"groups {groups.shape} must have, or broadcast to, a row's shape {shape}"
+        raise ValueError(message) from error
     numbers = np.unique(groups)
-    if not np.array_equal(numbers, np.arange(len(numbers))):
-        raise ValueError(f"groups must be numbered 0, 1, 2, ... without gaps, got {numbers[:10].tolist()}")
+    has_all = np.array_equal(numbers, np.arange(len(numbers)))
+    require(has_all, f"groups must be numbered 0, 1, 2, ... without gaps, got {numbers[:10].tolist()}")
     return groups

@@ -1,7 +1,7 @@
 """Explanations by gradients of one number f of each image: a logit, or what a unit of any layer answers.
 
 The ``target`` of every function here is a class, N classes, None for the class that the model predicts, or a
-unit such as ("block2.relu", channel, p, q); ``checked_target`` says it in full. f is a logit and not a
+unit such as ("block2.relu", channel, p, q); ``target_of`` says it in full. f is a logit and not a
 probability: that of a class also rises when the others fall. Rows (N, D) of a table are explained as images
 (N, C, H, W) are. Float64 images are computed with in float64.
 """
@@ -9,10 +9,9 @@ probability: that of a class also rises when the others fall. Rows (N, D) of a t
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
 from minidl.engine.backward import grad
-from minidl.engine.checks import check_number, positive_int
+from minidl.engine.checks import check_choice, check_number, positive_int, require
 from minidl.engine.elementwise import ReluRule, backprop_rule, relu_rule
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
@@ -20,10 +19,10 @@ from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.target import (
     Target,
     TargetLike,
-    batch_slices,
-    checked_images,
-    checked_target,
+    batches,
+    images_and_target,
     target_scores,
+    with_bar,
 )
 from minidl.nn.module import Module
 
@@ -33,20 +32,20 @@ def gradient_by_rule(
 ) -> np.ndarray:
     """df/dx of checked images and target, carried through every ReLU by ``rule``. The images' shape."""
     maps = np.empty_like(images)
-    for part in tqdm(batch_slices(len(images)), desc="gradients", unit="batch", delay=2, leave=False):
+    for part in with_bar(batches(images), "gradients"):
         x = Tensor(images[part], requires_grad=True)
         with relu_rule(rule):
             scores = target_scores(model, x, target.part(part))  # (N,), each of its own image alone
         maps[part] = grad(scores.sum(), x)
-    if not np.isfinite(maps).all():
-        raise ValueError("the gradient is not finite: the target is too steep, or has no slope, somewhere")
+    is_finite = bool(np.isfinite(maps).all())
+    require(is_finite, "the gradient is not finite: the target is too steep, or has no slope, somewhere")
     return maps
 
 
 def input_gradient(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
     """df/dx, signed, of the images' shape: what f would do if a value changed a little."""
-    images = checked_images(images)
-    return gradient_by_rule(model, images, checked_target(model, images, target))
+    images, goal = images_and_target(model, images, target)
+    return gradient_by_rule(model, images, goal)
 
 
 def saliency(
@@ -57,9 +56,11 @@ def saliency(
     reduce: over the channels, "max" of |df/dx| or "l2", the norm of df/dx, give maps (N, H, W). None keeps
     the images' shape, and is the one for rows.
     """
-    images = checked_images(images)
-    check_reduce(reduce, images)
-    return reduce_channels(gradient_by_rule(model, images, checked_target(model, images, target)), reduce)
+    reduce = check_choice("reduce", reduce, ("max", "l2", None))
+    images, goal = images_and_target(model, images, target)
+    has_channels = images.ndim > 2 or reduce is None
+    require(has_channels, f"rows {images.shape} have no channels to reduce: give reduce=None")
+    return reduce_channels(gradient_by_rule(model, images, goal), reduce)
 
 
 def reduce_channels(gradients: np.ndarray, reduce: str | None) -> np.ndarray:
@@ -71,20 +72,13 @@ def reduce_channels(gradients: np.ndarray, reduce: str | None) -> np.ndarray:
     return np.abs(gradients)
 
 
-def check_reduce(reduce: str | None, images: np.ndarray) -> None:
-    if reduce not in ("max", "l2", None):
-        raise ValueError(f'reduce must be "max", "l2" or None, got {reduce!r}')
-    if reduce is not None and images.ndim < 3:
-        raise ValueError(f"rows {images.shape} have no channels to reduce: give reduce=None")
-
-
 def input_x_gradient(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
     """x df/dx, signed: what each value contributes to f if f is linear (Shrikumar et al. 2016).
 
     In a network of ReLUs and max pooling without biases the values of an image sum to f exactly.
     """
-    images = checked_images(images)
-    return images * gradient_by_rule(model, images, checked_target(model, images, target))
+    images, goal = images_and_target(model, images, target)
+    return images * gradient_by_rule(model, images, goal)
 
 
 def integrated_gradients(
@@ -105,12 +99,12 @@ def integrated_gradients(
     nodes: "gauss" or "midpoint", ``steps`` of them (see ``path_nodes``). Where f has kinks, as with ReLUs,
     neither is exact: compare the sum with f(x) - f(b).
     """
-    images = checked_images(images)
-    goal, b = checked_target(model, images, target), baseline_images(images, baseline, rng)
+    images, goal = images_and_target(model, images, target)
+    b = baseline_images(images, baseline, rng)
     alphas, weights = path_nodes(steps, nodes)
     average = np.zeros_like(images)
     pairs = list(zip(alphas.tolist(), weights.tolist(), strict=True))
-    for alpha, weight in tqdm(pairs, desc="integrated gradients", unit="node", delay=2, leave=False):
+    for alpha, weight in with_bar(pairs, "integrated gradients", "node"):
         average += weight * gradient_by_rule(model, b + alpha * (images - b), goal)
     return (images - b) * average
 
@@ -144,11 +138,10 @@ def smoothgrad(
     It estimates the gradient of f blurred by that noise.  sigma: in the images' units; 0 gives df/dx at x.
     target: None is the class predicted for x itself. ``rng`` draws the noise.
     """
-    images, rng = checked_images(images), default_rng_or(rng)
-    goal, sigma = checked_target(model, images, target), check_number("sigma", sigma, 0)
-    samples = positive_int("samples", samples)
-    total = np.zeros_like(images)
-    for _ in tqdm(range(samples), desc="smoothgrad", unit="sample", delay=2, leave=False):
+    images, goal = images_and_target(model, images, target)
+    sigma, samples = check_number("sigma", sigma, 0), positive_int("samples", samples)
+    total, rng = np.zeros_like(images), default_rng_or(rng)
+    for _ in with_bar(range(samples), "smoothgrad", "sample"):
         noise = rng.standard_normal(images.shape, dtype=images.dtype.type)
         total += gradient_by_rule(model, images + sigma * noise, goal)
     return total / samples
@@ -179,11 +172,11 @@ def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> n
     Max pooling sends back to its switches, and all else is the gradient. Without pooling the image plays no
     part but for a target of None.
     """
-    images = checked_images(images)
-    return gradient_by_rule(model, images, checked_target(model, images, target), deconvnet_rule)
+    images, goal = images_and_target(model, images, target)
+    return gradient_by_rule(model, images, goal, deconvnet_rule)
 
 
 def guided_backprop(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
     """df/dx with ``guided_rule`` in place of ReLU's derivative, signed. Without ReLUs, the gradient."""
-    images = checked_images(images)
-    return gradient_by_rule(model, images, checked_target(model, images, target), guided_rule)
+    images, goal = images_and_target(model, images, target)
+    return gradient_by_rule(model, images, goal, guided_rule)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
-from minidl.engine.checks import positive_int, shown
+from minidl.engine.checks import positive_int, require
 from minidl.engine.conv import pair
 from minidl.engine.reduce import stable_softmax
 from minidl.engine.tensor import Tensor, no_grad
@@ -13,11 +12,11 @@ from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.target import (
     Target,
     TargetLike,
-    batch_slices,
-    checked_images,
-    checked_target,
+    batches,
+    images_and_target,
     layer_output,
     target_scores,
+    with_bar,
 )
 from minidl.nn.module import Module
 
@@ -35,34 +34,26 @@ def occlusion_map(
 ) -> np.ndarray:
     """f(x) - f(x with a window of it covered), for windows all over the image (Zeiler and Fergus 2014).
 
-    images: (N, C, H, W).  target: see ``checked_target``.  window, stride: pixels, or (height, width).
+    images: (N, C, H, W).  target: see ``target_of``.  window, stride: pixels, or (height, width).
     baseline: what covers the window, in all channels, see ``baseline_images``; f changes with it.
     probability: f is the softmax of the class and not its logit.
     Returns: maps (N, H, W), at each pixel the mean over the windows that cover it; positive where the image
     speaks for the target.  Raises ValueError for a window larger than the image or a stride larger than the
     window, which would leave pixels uncovered.
     """
-    images = checked_images(images)
-    if images.ndim != 4:
-        raise ValueError(f"occlusion takes images (N, C, H, W), got {images.shape}")
+    images, goal = images_and_target(model, images, target, maps=True, probability=probability)
     size = images.shape[2:]
     windows, strides = pair("window", window, 1), pair("stride", stride, 1)
     rows, columns = (window_starts(*sides) for sides in zip(size, windows, strides, strict=True))
-    goal, cover = checked_target(model, images, target), baseline_images(images, baseline, rng)
-    if not isinstance(probability, bool):
-        raise TypeError(f"probability must be True or False, got {shown(probability)}")
-    if probability and goal.layer:
-        raise ValueError(f"a unit has no probability: target {goal.layer!r} takes probability=False")
+    cover = baseline_images(images, baseline, rng)
 
     whole = scores(model, images, goal, probability)
     drops = np.empty((len(images), len(rows), len(columns)), images.dtype)
     places = [(i, j) for i in range(len(rows)) for j in range(len(columns))]
-    for i, j in tqdm(places, desc="occlusion", unit="window", delay=2, leave=False):
-        top, left = rows[i], columns[j]
+    for i, j in with_bar(places, "occlusion", "window"):
+        down, across = slice(rows[i], rows[i] + windows[0]), slice(columns[j], columns[j] + windows[1])
         covered = images.copy()
-        covered[:, :, top : top + windows[0], left : left + windows[1]] = cover[
-            :, :, top : top + windows[0], left : left + windows[1]
-        ]
+        covered[:, :, down, across] = cover[:, :, down, across]
         drops[:, i, j] = whole - scores(model, covered, goal, probability)
     return average_over_windows(drops, size, windows, strides)
 
@@ -70,12 +61,11 @@ def occlusion_map(
 def scores(model: Module, images: np.ndarray, target: Target, probability: bool) -> np.ndarray:
     """f of each image, (N,)."""
     values = []
-    for part in batch_slices(len(images)):
+    for part in batches(images):
         one = target.part(part)
         if probability:
             p = stable_softmax(layer_output(model, images[part], ""))
-            if np.isnan(p).any():
-                raise ValueError("probabilities need finite logits")
+            require(not np.isnan(p).any(), "probabilities need finite logits")
             values.append(p[(np.arange(len(p)), *one.index)])
         else:
             with no_grad():

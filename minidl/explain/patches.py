@@ -6,10 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from minidl.engine.checks import positive_int
-from minidl.explain.target import batch_slices, checked_images, layer_output
+from minidl.engine.checks import check_instance, check_int, positive_int, require, shown
+from minidl.explain.target import batches, float_images, layer_output, with_bar
 from minidl.nn import layers
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual
@@ -64,18 +63,17 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
     layer: a path for ``model.layer``, such as "block2.relu"; of a container, what it returns.
     input_shape: (C, H, W) of an image that the model takes, by default the channels of its first convolution
     at 32x32. The answer does not depend on it.
-    Raises ValueError for a layer that does not run once, or whose input is made by something other than
-    modules, such as a function of ``nn.functional``: what that does to the box cannot be seen.
+    Raises ValueError for a layer that does not run once, and for one behind a block whose own forward
+    computes with something other than modules: what that does to the box cannot be seen. The error names the
+    block by its path.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    wanted = model.layer(layer)
+    wanted = check_instance("model", model, Module).layer(layer)
     calls = _calls(model, input_shape)
     runs = sum(call.module is wanted for call in calls)
-    if runs != 1:
-        raise ValueError(f"layer {layer!r} ran {runs} times in a pass, it must run once")
+    require(runs == 1, f"layer {layer!r} ran {runs} times in a pass, it must run once")
 
     fields = {0: ReceptiveField(ONE_PIXEL, ONE_PIXEL)}  # number of a tensor -> what its units see
+    hidden: dict[int, str] = {}  # number of a tensor -> why that cannot be told
     latest: dict[Module, int] = {}  # a module -> the number of its latest output
     for call in calls:
         latest[call.module] = call.output
@@ -83,14 +81,30 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
             field = _field_after(call, fields, latest)
             if field is not None:
                 fields[call.output] = field
+            else:
+                hidden.setdefault(call.output, _why_hidden(call, model, fields, hidden))
         if call.module is wanted:
             break
-    if call.output not in fields:
-        raise ValueError(
-            f"what layer {layer!r} sees cannot be told: {type(wanted).__name__} is of no known kind, or its "
-            "input is made by something other than modules"
-        )
+    reason = hidden.get(call.output, "")
+    require(call.output in fields, f"what layer {layer!r} sees cannot be told: {reason}")
     return fields[call.output]
+
+
+def _why_hidden(call: Call, model: Module, fields: dict, hidden: dict[int, str]) -> str:
+    """Which layer keeps what the call's output sees from being told, by its path, and why."""
+    read = [n for n in call.inputs if n not in fields]
+    if not read and call.module.children():
+        return f"{_named(call.path, model)} computes in a forward of its own what it returns"
+    if not read:
+        return f"{_named(call.path, model)} is of no known kind"
+    block = call.path.rpartition(".")[0]
+    reason = f"{_named(block, model)} computes in a forward of its own the input of {call.path!r}"
+    return hidden.get(read[0], reason)
+
+
+def _named(path: str, model: Module) -> str:
+    kind = type(model.layer(path)).__name__
+    return f"layer {path!r}, a {kind}," if path else f"the model, a {kind},"
 
 
 def _field_after(
@@ -100,7 +114,7 @@ def _field_after(
     module = call.module
     if isinstance(module, Residual | Concat):
         branches = [fields.get(latest[branch]) for branch in module.children()]
-        return None if None in branches else joined(branches)
+        return None if None in branches else box_around(branches)
     field = fields.get(call.inputs[0])
     if field is None or isinstance(module, POINTWISE):
         return field
@@ -126,42 +140,39 @@ def through_window(span: Span, kernel: int, stride: int, padding: int, dilation:
     return Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)
 
 
-def joined(fields: list[ReceptiveField]) -> ReceptiveField:
+def box_around(fields: list[ReceptiveField]) -> ReceptiveField:
     """The smallest field that holds those of all branches. ValueError if they advance by different steps."""
-    return ReceptiveField(*(_joined_spans(spans) for spans in zip(*fields, strict=True)))
+    return ReceptiveField(*(_span_around(spans) for spans in zip(*fields, strict=True)))
 
 
-def _joined_spans(spans: tuple[Span, ...]) -> Span:
+def _span_around(spans: tuple[Span, ...]) -> Span:
     if EVERYTHING in spans:
         return EVERYTHING
     steps = {span.step for span in spans}
-    if len(steps) > 1:
-        raise ValueError(f"branches advance by different steps, {sorted(steps)}: they share no field")
+    require(len(steps) == 1, f"branches advance by different steps, {sorted(steps)}: they share no field")
     start = min(span.start for span in spans)
     return Span(max(span.start + span.size for span in spans) - start, steps.pop(), start)
 
 
 def _calls(model: Module, input_shape: tuple[int, ...] | None) -> list[Call]:
-    if input_shape is not None:
-        if not isinstance(input_shape, tuple | list) or len(input_shape) != 3:
-            raise TypeError(f"input_shape must be a tuple (C, H, W), got {input_shape!r}")
-        shape = tuple(positive_int("each of input_shape", n) for n in input_shape)
-        return modules(model, np.zeros((1, *shape), np.float32))
-    channels = [module.in_channels for module in model.modules() if isinstance(module, layers.Conv2d)]
-    if not channels:
-        raise ValueError("the model has no convolution that tells what it takes: give input_shape")
+    if input_shape is None:
+        channels = [module.in_channels for module in model.modules() if isinstance(module, layers.Conv2d)]
+        require(channels != [], "the model has no convolution that tells what it takes: give input_shape")
+        input_shape = (channels[0], 32, 32)
+    is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
+    require(is_shape, f"input_shape must be a tuple (C, H, W), got {shown(input_shape)}", TypeError)
+    shape = tuple(positive_int("each of input_shape", n) for n in input_shape)
     try:
-        return modules(model, np.zeros((1, channels[0], 32, 32), np.float32))
+        return modules(model, np.zeros((1, *shape), np.float32))
     except ValueError as error:
-        raise ValueError(
-            f"the model does not take an image ({channels[0]}, 32, 32), give input_shape: {error}"
-        ) from error
+        message = f"the model does not take an image {shape}, give another input_shape: {error}"
+        raise ValueError(message) from error
 
 
 class TopPatches(NamedTuple):
     """For each of C channels the k images that excite it most, strongest first.
 
-    values: (C, k), what the channel answers there.  images: (C, k), their numbers.  places: (C, k, 2), p and
+    values: (C, k), the channel's output there.  images: (C, k), their numbers.  places: (C, k, 2), p and
     q of the unit, (0, 0) in a layer of rows.  boxes: (C, k, 4), top, bottom, left and right of what it sees.
     """
 
@@ -184,19 +195,16 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
     So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
     images: (N, C, H, W), N >= k.  Raises ValueError for a layer that ``receptive_field`` refuses.
     """
-    images, k = checked_images(images), positive_int("k", k)
-    if images.ndim != 4:
-        raise ValueError(f"patches are cut from images (N, C, H, W), got {images.shape}")
-    if k > len(images):
-        raise ValueError(f"k = {k} patches need as many images, got {len(images)}")
+    images = float_images(images, maps=True)
+    k = check_int("k, with an image for each patch,", k, 1, len(images))
     field = receptive_field(model, layer, images.shape[1:])
     values, places = [], []
-    for part in tqdm(batch_slices(len(images)), desc="patches", unit="batch", delay=2, leave=False):
+    for part in with_bar(batches(images), "patches"):
         activations = layer_output(model, images[part], layer)
         if activations.ndim == 2:
             activations = activations[:, :, np.newaxis, np.newaxis]
-        if not np.isfinite(activations).all():
-            raise ValueError(f"layer {layer!r} gives answers that are not finite: they have no order")
+        is_finite = bool(np.isfinite(activations).all())
+        require(is_finite, f"the output of layer {layer!r} is not finite: it has no order")
         maxima = strongest_units(activations)
         values.append(maxima[0])
         places.append(maxima[1])

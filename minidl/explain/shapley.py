@@ -13,13 +13,15 @@ Shapley (1953) "A value for n-person games"; Lundberg & Lee (2017) for KernelSHA
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from math import comb
 from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import check_int, positive_int
+from minidl.engine.checks import check_array, check_flag, check_function, check_int, positive_int, require
 from minidl.engine.random import default_rng_or
+from minidl.explain.target import as_numbers
 
 Value = np.ndarray | Callable[[np.ndarray], np.ndarray]
 MAX_PLAYERS = 20  # of whom all coalitions are listed: a million
@@ -65,9 +67,9 @@ def shapley_paths(
     samples: at least 2 orders, or 2 pairs and then an even number. The values sum to v(all) - v(nobody).
     """
     n, rng = positive_int("n", n), default_rng_or(rng)
-    samples = check_int("samples", samples, 4 if antithetic else 2)
-    if antithetic and samples % 2:
-        raise ValueError(f"samples must be even, since each order is walked both ways, got {samples}")
+    samples = check_int("samples", samples, 4 if check_flag("antithetic", antithetic) else 2)
+    is_even = samples % 2 == 0
+    require(is_even or not antithetic, f"samples must be even, an order and its reverse, got {samples}")
     orders = random_orders(n, samples, rng, antithetic)
     worths = worths_of(value, n, path_coalitions(orders).reshape(-1, n)).reshape(samples, n + 1)
     gains = path_contributions(orders, worths)  # (samples, n)
@@ -85,19 +87,44 @@ def kernel_shap(
         where     sum of all phi = v(all) - v(nobody)                 w: ``kernel_weights``
 
     samples: None takes all coalitions but the two ends, and the answer is the exact one; n is then at most
-    20. Otherwise so many, an even number, are drawn by their weights, each second one the complement of the
-    one before. Nothing is regularised and no player is left out: ValueError where the drawn coalitions do not
-    determine the answer.
+    20. Otherwise the worths of at most so many coalitions are asked, an even number: see ``kernel_estimate``,
+    which also says how far the values may be off.
+    """
+    if samples is not None:
+        return kernel_estimate(value, n, samples, rng).values
+    inner, v = all_coalitions(n)[1:-1], all_worths(value, n)
+    return kernel_solve(inner, v[1:-1], kernel_weights(n)[inner.sum(axis=1)], v[0], v[-1])
+
+
+def kernel_estimate(value: Value, n: int, samples: int, rng: np.random.Generator | None = None) -> Estimate:
+    """``kernel_shap`` from the worths of at most ``samples`` coalitions, with standard errors.
+
+    Whole sizes are listed first, 1 and n - 1, then 2 and n - 2, as long as the coalitions of a size are no
+    more than its share of what is left of the samples by ``kernel_weights``, as the library shap does. The
+    rest is drawn by those weights from the sizes between, in pairs of a coalition and its complement, until
+    that many different ones are there. What is drawn again counts again, but is not asked again.
+
+    The error comes from the drawn pairs alone; it is 0 where all coalitions are listed. With p ranging over
+    the draws and u_p = w · sum over the pair of a · (what the fit leaves over),
+        covariance of phi = G⁻¹ · (sum over p of u_p u_pᵀ) · G⁻¹,  G = sum over all coalitions of w · a aᵀ
+    where a is z without its last entry, less that entry (see ``kernel_solve``).
+    Nothing is regularised and no player is left out: ValueError where the coalitions do not determine phi.
     """
     n, rng = positive_int("n", n), default_rng_or(rng)
-    ends = worths_of(value, n, np.array([[False] * n, [True] * n]))
-    if samples is None:
-        inner = all_coalitions(n)[1:-1]
-        weights = kernel_weights(n)[inner.sum(axis=1)]
-    else:
-        inner = kernel_coalitions(n, samples, rng)
-        weights = np.ones(len(inner))  # what is drawn by its weight counts the same
-    return kernel_solve(inner, worths_of(value, n, inner), weights, ends[0], ends[1])
+    samples = check_int("samples", samples, 2)
+    require(samples % 2 == 0, f"samples must be even, a coalition and its complement, got {samples}")
+    listed, smallest = listed_coalitions(n, samples)
+    drawn = drawn_coalitions(n, samples - len(listed), rng, smallest)
+    inner = np.concatenate([listed, drawn])
+    weights = kernel_weights(n)[inner.sum(axis=1)]
+    between = np.arange(smallest, n - smallest + 1)
+    if len(drawn):  # what is drawn by its weight counts the same, together as much as all of these sizes
+        weights[len(listed) :] = ((n - 1) / (between * (n - between))).sum() / len(drawn)
+    nobody, everybody = worths_of(value, n, np.array([[False] * n, [True] * n]))
+    worths = worths_of(value, n, inner)
+    phi = kernel_solve(inner, worths, weights, nobody, everybody)
+    left_over = worths - nobody - inner @ phi
+    return Estimate(phi, kernel_errors(inner, left_over, weights, len(listed)))
 
 
 def kernel_weights(n: int) -> np.ndarray:
@@ -114,8 +141,7 @@ def kernel_weights(n: int) -> np.ndarray:
 
 def per_coalition(worth: Callable[[tuple[int, ...]], float]) -> Callable[[np.ndarray], np.ndarray]:
     """A game as this file takes it, from a function of one coalition: a tuple of players, ascending."""
-    if not callable(worth):
-        raise TypeError(f"worth must be a function of a tuple of players, got {worth!r}")
+    check_function("worth", worth, "a tuple of players")
 
     def value(coalitions: np.ndarray) -> np.ndarray:
         return np.array([worth(tuple(np.flatnonzero(row).tolist())) for row in coalitions])
@@ -128,12 +154,9 @@ def per_coalition(worth: Callable[[tuple[int, ...]], float]) -> Callable[[np.nda
 
 def all_coalitions(n: int) -> np.ndarray:
     """Every coalition of n players in bitmask order, (2**n, n) bool."""
-    n = positive_int("n", n)
-    if n > MAX_PLAYERS:
-        raise ValueError(
-            f"{n} players form 2**{n} coalitions, too many to list (at most {MAX_PLAYERS} players): "
-            "estimate by shapley_paths, or by kernel_shap with samples"
-        )
+    too_many = f"{n} players form 2**{n} coalitions, too many to list (at most {MAX_PLAYERS} players)"
+    is_short = positive_int("n", n) <= MAX_PLAYERS
+    require(is_short, f"{too_many}: use shapley_paths, or kernel_shap with samples")
     return (np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1).astype(bool)
 
 
@@ -177,22 +200,66 @@ def path_contributions(orders: np.ndarray, worths: np.ndarray) -> np.ndarray:
     return gains
 
 
-def kernel_coalitions(n: int, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Coalitions (samples, n) drawn in proportion to ``kernel_weights``, without the ends, and complements.
+def kernel_coalitions(n: int, samples: int, rng: np.random.Generator, smallest: int = 1) -> np.ndarray:
+    """Coalitions (samples, n) drawn in proportion to ``kernel_weights``, each second one a complement.
 
+    They have ``smallest`` ... n - ``smallest`` players, never none or all.
     The C(n, s) coalitions of size s weigh (n - 1) / (s (n - s)) together: first a size, then who is in.
     """
-    samples = check_int("samples", samples, 2)
-    if samples % 2:
-        raise ValueError(f"samples must be even, since each coalition brings its complement, got {samples}")
     if n == 1:
         return np.zeros((0, 1), bool)  # there is nothing between the ends
-    s = np.arange(1, n)
+    s = np.arange(smallest, n - smallest + 1)
     share = 1 / (s * (n - s))
     sizes = rng.choice(s, samples // 2, p=share / share.sum())
     rank = rng.permuted(np.tile(np.arange(n), (samples // 2, 1)), axis=1)
     drawn = rank < sizes[:, np.newaxis]
     return np.stack([drawn, ~drawn], axis=1).reshape(samples, n)
+
+
+def listed_coalitions(n: int, samples: int) -> tuple[np.ndarray, int]:
+    """All coalitions of the sizes that ``kernel_estimate`` lists, (m, n), and the first size that it draws.
+
+    That one is above n / 2 where all sizes are listed.
+    """
+    listed, size = [np.zeros((0, n), bool)], 1
+    while 2 * size <= n:
+        s = np.arange(size, n - size + 1)
+        share = 1 / (s * (n - s))
+        both = share[0] + share[-1] if len(s) > 1 else share[0]
+        if round(samples * both / share.sum(), 9) < comb(n, size) * (1 if 2 * size == n else 2):
+            break
+        players = np.array(list(combinations(range(n), size)))
+        chosen = np.zeros((len(players), n), bool)
+        np.put_along_axis(chosen, players, True, axis=1)
+        listed += [chosen] if 2 * size == n else [chosen, ~chosen]
+        samples -= len(chosen) * (1 if 2 * size == n else 2)
+        size += 1
+    return np.concatenate(listed), size
+
+
+def drawn_coalitions(n: int, samples: int, rng: np.random.Generator, smallest: int) -> np.ndarray:
+    """``kernel_coalitions`` until ``samples`` different ones are there, or four times as many are drawn."""
+    if samples < 2 or 2 * smallest > n:
+        return np.zeros((0, n), bool)
+    drawn = kernel_coalitions(n, 4 * samples, rng, smallest)
+    pairs = np.where(drawn[::2, :1], drawn[::2], drawn[1::2])  # the one of each pair that player 0 is in
+    _, first = np.unique(np.packbits(pairs, axis=1), axis=0, return_index=True)
+    new = np.sort(first)[samples // 2 :][:1]  # the first pair that there is no room for
+    return drawn[: 2 * new[0]] if len(new) else drawn
+
+
+def kernel_errors(
+    coalitions: np.ndarray, left_over: np.ndarray, weights: np.ndarray, listed: int
+) -> np.ndarray:
+    """The standard errors (n,) of ``kernel_estimate``; the rows from ``listed`` on are drawn pairs."""
+    a = coalitions[:, :-1].astype(np.float64) - coalitions[:, -1:]  # (m, n - 1)
+    scores = (weights * left_over)[listed:, np.newaxis] * a[listed:]
+    scores = scores[::2] + scores[1::2]  # one row a pair
+    moves = scores @ np.linalg.pinv(
+        a.T @ (weights[:, np.newaxis] * a), hermitian=True
+    )  # of phi, by each pair
+    moves = np.column_stack([moves, -moves.sum(axis=1)])  # the last player's makes the sum right
+    return np.sqrt((moves**2).sum(axis=0))
 
 
 def kernel_solve(
@@ -220,14 +287,16 @@ def kernel_solve(
 
 def all_worths(value: Value, n: int) -> np.ndarray:
     """v of all coalitions in bitmask order, (2**n,) float64, from either form of a game."""
-    n = positive_int("n", n)
-    return _called(value, all_coalitions(n)) if callable(value) else _checked_table(value, n)
+    coalitions = all_coalitions(n)
+    return worths_of(value, n, coalitions) if not callable(value) else _called(value, coalitions)
 
 
 def worths_of(value: Value, n: int, coalitions: np.ndarray) -> np.ndarray:
     """v of each row of ``coalitions`` (m, n); a function is asked once for each distinct row."""
     if not callable(value):
-        return _checked_table(value, n)[coalitions @ (1 << np.arange(n))]
+        is_few = f"a table of worths is for at most {MAX_PLAYERS} players, got n = {n}"
+        require(n <= MAX_PLAYERS, is_few)
+        return worth_array("the worths", value, 2**n)[coalitions @ (1 << np.arange(n))]
     if len(coalitions) == 0:
         return np.zeros(0)
     packed = np.packbits(coalitions, axis=1)
@@ -235,32 +304,13 @@ def worths_of(value: Value, n: int, coalitions: np.ndarray) -> np.ndarray:
     return _called(value, coalitions[first])[which.reshape(-1)]
 
 
-def _checked_table(value: np.ndarray, n: int) -> np.ndarray:
-    if n > MAX_PLAYERS:
-        raise ValueError(f"a table of worths is for at most {MAX_PLAYERS} players, got n = {n}")
-    table = _numbers(value, "the worths")
-    if table.shape != (2**n,):
-        raise ValueError(f"{n} players need worths (2**{n},) = ({2**n},) in bitmask order, got {table.shape}")
-    return table
-
-
 def _called(value: Callable[[np.ndarray], np.ndarray], coalitions: np.ndarray) -> np.ndarray:
-    worths = _numbers(value(coalitions), "what value returned")
-    if worths.shape != (len(coalitions),):
-        raise ValueError(
-            f"value must give a worth for each of {len(coalitions)} coalitions, shape ({len(coalitions)},), "
-            f"got {worths.shape}; per_coalition adapts a function of one coalition"
-        )
-    return worths
+    return worth_array(
+        f"what value returned for {len(coalitions)} coalitions", value(coalitions), len(coalitions)
+    )
 
 
-def _numbers(values: np.ndarray, name: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be real numbers, got {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
-    array = array.astype(np.float64)
-    if not (np.abs(array) <= MAX_WORTH).all():
-        raise ValueError(f"{name} must lie within ±{MAX_WORTH:g}, got {np.abs(array).max():g} in magnitude")
-    return array
+def worth_array(name: str, values: np.ndarray, count: int) -> np.ndarray:
+    """(count,) float64; an array of bools counts as 0 and 1, as in a vote that is won or lost."""
+    worths = check_array(name, as_numbers(values), count).astype(np.float64)
+    return check_array(name, worths, low=-MAX_WORTH, high=MAX_WORTH)

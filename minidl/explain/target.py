@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from minidl.engine.checks import shown
+from minidl.engine.checks import check_array, check_flag, check_images, check_instance, require, shown
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.module import Module, eval_mode
 
-BATCH = 128  # images that go through a model at a time
+VALUES = 2**19  # of images that go through a model at a time: a large network's graph is 1,000 bytes for each
+IMAGES = 128  # and at most so many images
 Unit = tuple  # (layer, index, ...): ("block2.relu", channel, p, q), or ("fc1", unit)
 TargetLike = int | Sequence[int] | np.ndarray | Unit | None
 
@@ -51,59 +53,88 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
     with outputs_of(model, target.layer) as outputs:
         model(x)
     scores = only_output(outputs, target.layer, len(x))[(np.arange(len(x)), *target.index)]
-    if not np.isfinite(scores.data).all():
-        raise ValueError(f"the target is {scores.data[~np.isfinite(scores.data)][0]} for some of the inputs")
+    is_finite = np.isfinite(scores.data)
+    first = scores.data[np.argmin(is_finite)]  # that is not finite, if there is one
+    require(bool(is_finite.all()), f"the target is {first} for some of the inputs, it must be finite")
     return scores
 
 
-def batch_slices(count: int) -> list[slice]:
-    return [slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+def batches(images: np.ndarray) -> list[slice]:
+    """Slices of the images, each so short that the graph of a network on it fits into memory."""
+    step = min(IMAGES, max(1, VALUES // images[0].size))
+    return [slice(start, min(start + step, len(images))) for start in range(0, len(images), step)]
+
+
+def with_bar(items: Iterable, what: str, unit: str = "batch") -> Iterable:
+    """The items, with a progress bar if they take longer than two seconds."""
+    return tqdm(items, desc=what, unit=unit, delay=2, leave=False)
 
 
 # ---- what arguments are
 
 
-def checked_images(images: Any) -> np.ndarray:
-    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, everything else is float32."""
-    array = np.asarray(images)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"images must be an array of numbers, got {array.dtype} {array.shape}")
-    if array.ndim < 2 or array.size == 0:
-        raise ValueError(f"expected images (N, C, H, W) or rows (N, D), not empty, got {array.shape}")
-    array = array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise ValueError("images must be finite")
-    return array
+def as_numbers(values: Any) -> Any:
+    """An array of bools as 0 and 1, everything else as it is."""
+    is_bool = isinstance(values, np.ndarray) and values.dtype == bool
+    return values.astype(np.float64) if is_bool else values
 
 
-def checked_target(model: Module, images: np.ndarray, target: TargetLike) -> Target:
-    """The target of checked ``images`` (N, ...), one that the model has.
+def float_images(images: Any, *, maps: bool = False) -> np.ndarray:
+    """Finite float images (N, C, H, W), or rows (N, D) unless ``maps``; float64 stays, others are float32.
+
+    Integers are refused: a model that was trained on [0, 1] says nothing true about 0 ... 255.
+    """
+    floats = check_images("images", images)
+    mend = "images must be floats on the scale of the training images, got integers: divide 0 ... 255 by 255"
+    require(np.asarray(images).dtype.kind == "f", mend, TypeError)
+    require(floats.ndim == 4 or not maps, f"images must be (N, C, H, W), got {floats.shape}")
+    return floats
+
+
+def images_and_target(
+    model: Module, images: Any, target: TargetLike, *, maps: bool = False, probability: bool = False
+) -> tuple[np.ndarray, Target]:
+    """The images by ``float_images``, and their target by ``target_of``: the door of every explanation.
+
+    probability: whether the softmax of the target is asked for, which only a class has.
+    """
+    check_instance("model", model, Module)
+    images = float_images(images, maps=maps)
+    goal = target_of(model, images, target)
+    no_class = f"a unit has no probability: target {goal.layer!r} takes probability=False"
+    require(not (check_flag("probability", probability) and goal.layer), no_class)
+    return images, goal
+
+
+def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
+    """The target of ``images`` (N, ...), one that the model has.
 
     target: a class; N classes; None for the class that the model predicts for each image; or a unit: a tuple
     of a layer's path and where in its output, ``(layer, channel, p, q)`` for maps and ``(layer, unit)`` for
     rows, each an integer or N of them.  Raises TypeError for what is none of these, ValueError for an unknown
     layer and an index that is out of range.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
     if target is None:
-        logits = np.concatenate([layer_output(model, images[part], "") for part in batch_slices(len(images))])
-        if logits.ndim != 2 or not np.isfinite(logits).all():
-            what = f"{logits.shape}" if logits.ndim != 2 else "some that are not finite"
-            raise ValueError(f"a target of None needs finite logits (N, K) from the model, got {what}")
+        logits = np.concatenate([layer_output(model, images[part], "") for part in batches(images)])
+        logits = check_array("the logits, for a target of None,", logits, "N", "K")
         return Target("", (logits.argmax(axis=1),))
-    layer, numbers, words = "", (target,), ("target class",)
-    if isinstance(target, tuple) and target and isinstance(target[0], str):
-        layer, *numbers = target
-        words = tuple(f"index {i} of the unit" for i in range(len(numbers)))
+    is_unit = isinstance(target, tuple) and len(target) > 0 and isinstance(target[0], str)
+    layer, *numbers = target if is_unit else ("", target)
     shape = layer_output(model, images[:1], layer).shape[1:]
-    if len(shape) != len(numbers):
-        what = f"unit {shown(target)} has {len(numbers)} indices" if layer else "target is a class"
-        raise ValueError(f"{what}, but the output of {layer or 'the model'} is (N, {str(shape)[1:]}")
-    index = [
-        checked_index(word, i, size, len(images)) for word, i, size in zip(words, numbers, shape, strict=True)
-    ]
+    what = f"unit {shown(target)} has {len(numbers)} indices" if is_unit else "target is a class"
+    output = f"the output of {layer or 'the model'} is (N, {str(shape)[1:]}"
+    require(len(shape) == len(numbers), f"{what}, but {output}")
+    words = [f"index {i} of the unit" if is_unit else "target class" for i in range(len(numbers))]
+    index = map(one_per_image, words, numbers, shape, [len(images)] * len(shape))
     return Target(layer, tuple(index))
+
+
+def one_per_image(name: str, number: Any, size: int, count: int) -> np.ndarray:
+    """One integer in 0 ... size-1 for each of ``count`` images, from one or from so many."""
+    index = check_array(name, number, kind="integer", low=0, high=size - 1)
+    fits = index.shape in ((), (count,))
+    require(fits, f"{name} must be one integer or ({count},) of them, got shape {index.shape}")
+    return np.broadcast_to(index, (count,)).astype(np.int64)
 
 
 def layer_output(model: Module, images: np.ndarray, layer: str) -> np.ndarray:
@@ -115,23 +146,9 @@ def layer_output(model: Module, images: np.ndarray, layer: str) -> np.ndarray:
 def only_output(outputs: list[Tensor], layer: str, count: int) -> Tensor:
     """The single output of a layer, one row for each of ``count`` images."""
     name = f"layer {layer!r}" if layer else "the model"
-    if len(outputs) != 1:
-        raise ValueError(f"{name} ran {len(outputs)} times in a pass, it must run once")
+    require(len(outputs) == 1, f"{name} ran {len(outputs)} times in a pass, it must run once")
     output = outputs[0]
-    if not isinstance(output, Tensor) or output.shape[:1] != (count,):
-        what = f"a Tensor {output.shape}" if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"{name} must give a Tensor (N, ...), a row for each of {count} images, not {what}")
+    fits = isinstance(output, Tensor) and output.shape[:1] == (count,)
+    got = f"{type(output).__name__} {getattr(output, 'shape', '')}"
+    require(fits, f"{name} must give a Tensor (N, ...), a row for each of {count} images, got {got}")
     return output
-
-
-def checked_index(name: str, number: Any, size: int, count: int) -> np.ndarray:
-    """One integer in 0 ... size-1 for each of ``count`` images."""
-    index = np.asarray(number)
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be an integer or one for each image, got {shown(number)}")
-    if index.shape not in ((), (count,)):
-        raise ValueError(f"{name} must be one integer or ({count},) of them, got shape {index.shape}")
-    if index.size and not (index.min() >= 0 and index.max() < size):
-        wrong = index.min() if index.min() < 0 else index.max()
-        raise ValueError(f"{name} must be in 0 ... {size - 1}, got {wrong}")
-    return np.broadcast_to(index, (count,)).astype(np.int64)

@@ -13,7 +13,7 @@ from minidl.explain import (
     integrated_gradients,
     saliency,
 )
-from minidl.explain.gradcam import upsample_maps
+from minidl.explain.cam import upsample_maps
 from minidl.nn.models import small_cnn
 
 torch = pytest.importorskip("torch")

@@ -10,8 +10,8 @@ from scipy.ndimage import zoom
 import minidl.nn as nn
 from minidl import Tensor, no_grad
 from minidl.explain import gradcam, guided_backprop, guided_gradcam
-from minidl.explain.gradcam import class_activation, maps_and_gradients, upsample_maps, upsampling_weights
-from minidl.explain.target import checked_target
+from minidl.explain.cam import class_activation, maps_and_gradients, upsample_maps, upsampling_weights
+from minidl.explain.target import target_of
 from minidl.nn import Sequential
 from minidl.nn.models import tiny_resnet
 from minidl.train import predict
@@ -41,7 +41,7 @@ def pooled_network(seed):
 
 def by_layer(model, images, target, layer):
     """A and dy/dA."""
-    return maps_and_gradients(model, images, checked_target(model, images, target), layer)
+    return maps_and_gradients(model, images, target_of(model, images, target), layer)
 
 
 # ---- laws
@@ -245,7 +245,7 @@ def test_a_model_whose_weights_are_all_frozen_is_explained_alike():
 @pytest.mark.parametrize(
     "target, layer, error, message",
     [
-        (3, "act2", ValueError, "target class must be in 0 ... 2, got 3"),
+        (3, "act2", ValueError, "target class must be within \[0, 2\], got 3"),
         (0, "act3", ValueError, "no layer 'act3' in this Sequential; nearest: act"),
         (0, 4, TypeError, "a layer is named by its dotted path, such as 'block1.conv', got 4"),
         (0, "head", ValueError, r"layer 'head' has no maps \(N, K, h, w\): its output is \(N, 3"),
@@ -262,11 +262,11 @@ def test_targets_and_layers_that_do_not_fit_are_refused(method, target, layer, e
 
 @pytest.mark.parametrize("method", [gradcam, guided_gradcam])
 def test_images_and_models_that_are_none_are_refused(method):
-    with pytest.raises(ValueError, match=r"Grad-CAM takes images \(N, C, H, W\), got \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"images must be \(N, C, H, W\), got \(2, 5\)"):
         method(network(0), np.zeros((2, 5)), 0, "conv")
     with pytest.raises(ValueError, match="images must be finite"):
         method(network(0), np.full((1, 2, 6, 6), np.nan), 0, "conv")
-    with pytest.raises(TypeError, match="model must be a Module, got function"):
+    with pytest.raises(TypeError, match="model must be a Module, got <function"):
         method(lambda x: x, images_of(0), 0, "conv")
 
 
@@ -296,20 +296,24 @@ def test_a_layer_that_runs_twice_has_no_one_map():
         (
             lambda: upsample_maps(np.zeros((2, 3)), (4, 4)),
             ValueError,
-            r"floating maps \(N, h, w\), not empty",
+            r"maps must have shape \(N, h, w\), got \(2, 3\)",
         ),
         (
             lambda: upsample_maps(np.zeros((0, 2, 3)), (4, 4)),
             ValueError,
-            r"not empty, got float64 \(0, 2, 3\)",
+            r"maps must not be empty, got shape \(0, 2, 3\)",
         ),
-        (lambda: upsample_maps(np.zeros((1, 2, 3), int), (4, 4)), ValueError, "got int64"),
+        (lambda: upsample_maps(np.zeros((1, 2, 3), int), (4, 4)), TypeError, "maps must be floats.*int64"),
         (
             lambda: upsample_maps(np.zeros((1, 2, 3)), (4, 4, 4)),
-            ValueError,
-            r"size must be \(height, width\)",
+            TypeError,
+            r"size must be a pair \(height, width\)",
         ),
-        (lambda: upsample_maps(np.zeros((1, 2, 3)), 5), ValueError, r"size must be \(height, width\), got 5"),
+        (
+            lambda: upsample_maps(np.zeros((1, 2, 3)), 5),
+            TypeError,
+            r"size must be a pair \(height, width\), got 5",
+        ),
         (lambda: upsampling_weights(2, 0), ValueError, "new must be at least 1, got 0"),
         (lambda: upsampling_weights(2.0, 3), TypeError, "old must be an integer, got 2.0"),
     ],

@@ -382,18 +382,18 @@ def test_an_ordinary_gradient_after_a_rule_is_the_ordinary_one_again():
 
 
 BAD_TARGETS = [
-    (3, ValueError, r"target class must be in 0 ... 2, got 3"),
-    (-1, ValueError, r"target class must be in 0 ... 2, got -1"),
+    (3, ValueError, r"target class must be within \[0, 2\], got 3"),
+    (-1, ValueError, r"target class must be within \[0, 2\], got -1"),
     ([0, 1, 2], ValueError, r"target class must be one integer or \(2,\) of them, got shape \(3,\)"),
-    ([0, 5], ValueError, r"target class must be in 0 ... 2, got 5"),
-    (1.0, TypeError, r"target class must be an integer or one for each image, got 1.0"),
-    (True, TypeError, r"target class must be an integer"),
-    ("conv", TypeError, r"target class must be an integer"),
+    ([0, 5], ValueError, r"target class must be within \[0, 2\], got 5"),
+    (1.0, TypeError, r"target class must be integers, got 1.0"),
+    (True, TypeError, r"target class must be integers"),
+    ("conv", TypeError, r"target class must be integers"),
     (("con2", 0, 0, 0), ValueError, r"no layer 'con2' in this Sequential; nearest: conv2"),
     (("conv2", 0, 0), ValueError, r"has 2 indices, but the output of conv2 is \(N, 4, 3, 3\)"),
-    (("conv2", 4, 0, 0), ValueError, r"index 0 of the unit must be in 0 ... 3, got 4"),
-    (("conv2", 0, 0, 3), ValueError, r"index 2 of the unit must be in 0 ... 2, got 3"),
-    (("conv2", 0, 0.5, 0), TypeError, r"index 1 of the unit must be an integer"),
+    (("conv2", 4, 0, 0), ValueError, r"index 0 of the unit must be within \[0, 3\], got 4"),
+    (("conv2", 0, 0, 3), ValueError, r"index 2 of the unit must be within \[0, 2\], got 3"),
+    (("conv2", 0, 0.5, 0), TypeError, r"index 1 of the unit must be integers"),
 ]
 
 
@@ -411,7 +411,7 @@ def test_a_target_that_the_model_does_not_have_is_refused(method, target, error,
 def test_a_model_whose_logits_are_nan_is_refused(method, target):
     model = network(0)
     model.head.bias.data = np.full(3, np.nan, np.float32)
-    with pytest.raises(ValueError, match="not finite|is nan"):
+    with pytest.raises(ValueError, match="must be finite"):
         method(model, images_of(0), target)
 
 
@@ -426,29 +426,29 @@ class Gives(Module):
 @pytest.mark.parametrize(
     "answer, target, message",
     [
-        (lambda x: x.sum(), None, r"the model must give a Tensor \(N, ...\).*2 images, not a Tensor \(\)"),
-        (lambda x: x.sum(), 0, r"a row for each of 1 images, not a Tensor \(\)"),
+        (lambda x: x.sum(), None, r"the model must give a Tensor \(N, ...\).*2 images, got Tensor \(\)"),
+        (lambda x: x.sum(), 0, r"a row for each of 1 images, got Tensor \(\)"),
         (
             lambda x: x.sum(axis=(1, 2, 3)),
             None,
-            r"None needs finite logits \(N, K\) from the model, got \(2,\)",
+            r"for a target of None, must have shape \(N, K\), got \(2,\)",
         ),
-        (lambda x: x, None, r"needs finite logits \(N, K\) from the model, got \(2, 2, 6, 6\)"),
-        (lambda x: (x, x), None, "must give a Tensor.*not tuple"),
-        (lambda x: x.data, 0, "must give a Tensor.*not ndarray"),
+        (lambda x: x, None, r"for a target of None, must have shape \(N, K\), got \(2, 2, 6, 6\)"),
+        (lambda x: (x, x), None, "must give a Tensor.*got tuple"),
+        (lambda x: x.data, 0, "must give a Tensor.*got ndarray"),
         (lambda x: x[:1].flatten(1), 0, None),
-        (lambda x: x.reshape(144), None, r"2 images, not a Tensor \(144,\)"),
+        (lambda x: x.reshape(144), None, r"2 images, got Tensor \(144,\)"),
     ],
 )
 def test_a_model_that_gives_no_row_for_each_image_is_refused(answer, target, message):
-    with pytest.raises(ValueError, match=message or r"2 images, not a Tensor \(1, 72\)"):
+    with pytest.raises(ValueError, match=message or r"2 images, got Tensor \(1, 72\)"):
         input_gradient(Gives(answer), images_of(0), target)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
 def test_a_way_that_leaves_float32_is_refused():
     model, images = network(0), images_of(0).astype(np.float32)
-    with pytest.raises(ValueError, match="baseline must be finite in float32"):
+    with pytest.raises(ValueError, match=r"baseline must be within \[-3.40282e\+38, 3.40282e\+38\]"):
         integrated_gradients(model, images, 0, baseline=1e300)
     with pytest.raises(ValueError, match="the target is (nan|inf|-inf)"):
         smoothgrad(model, images, 0, sigma=1e40)
@@ -461,10 +461,10 @@ def test_a_slope_without_end_is_refused():
 
 
 BAD_IMAGES = [
-    (np.zeros((0, 2, 6, 6)), ValueError, r"not empty, got \(0, 2, 6, 6\)"),
-    (np.zeros(6), ValueError, r"expected images \(N, C, H, W\) or rows \(N, D\)"),
+    (np.zeros((0, 2, 6, 6)), ValueError, r"images must not be empty, got shape \(0, 2, 6, 6\)"),
+    (np.zeros(6), ValueError, r"images must be images \(N, C, H, W\) or rows \(N, D\)"),
     (np.full((1, 2, 6, 6), np.nan), ValueError, "images must be finite"),
-    (np.array([["a"]]), TypeError, "images must be an array of numbers"),
+    (np.array([["a"]]), TypeError, "images must be real numbers"),
 ]
 
 
@@ -477,20 +477,24 @@ def test_images_that_are_none_are_refused(method, images, error, message):
 
 @every_method
 def test_a_model_that_is_no_module_is_refused(method):
-    with pytest.raises(TypeError, match="model must be a Module, got function"):
+    with pytest.raises(TypeError, match="model must be a Module, got <function"):
         method(lambda x: x, images_of(0), 0)
 
 
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda m, x: saliency(m, x, 0, reduce="mean"), ValueError, 'reduce must be "max", "l2" or None'),
+        (
+            lambda m, x: saliency(m, x, 0, reduce="mean"),
+            ValueError,
+            "reduce must be one of 'max', 'l2', None",
+        ),
         (lambda m, x: integrated_gradients(m, x, 0, steps=0), ValueError, "steps must be at least 1"),
         (lambda m, x: integrated_gradients(m, x, 0, nodes="left"), ValueError, 'nodes must be "gauss" or'),
         (
             lambda m, x: integrated_gradients(m, x, 0, baseline="zero"),
             ValueError,
-            "baseline must be a number",
+            "baseline must be one of 'mean', 'noise', got 'zero'",
         ),
         (
             lambda m, x: integrated_gradients(m, x, 0, baseline=np.zeros((3, 6, 6))),
@@ -498,7 +502,11 @@ def test_a_model_that_is_no_module_is_refused(method):
             r"baseline \(3, 6, 6\) does not broadcast to the images \(2, 2, 6, 6\)",
         ),
         (lambda m, x: integrated_gradients(m, x, 0, baseline=np.inf), ValueError, "baseline must be finite"),
-        (lambda m, x: integrated_gradients(m, x, 0, baseline=None), TypeError, "baseline must be a number"),
+        (
+            lambda m, x: integrated_gradients(m, x, 0, baseline=None),
+            TypeError,
+            "baseline must be real numbers, got None",
+        ),
         (lambda m, x: smoothgrad(m, x, 0, samples=0), ValueError, "samples must be at least 1"),
         (lambda m, x: smoothgrad(m, x, 0, sigma=-1), ValueError, "sigma must be finite and at least 0"),
         (lambda m, x: smoothgrad(m, x, 0, sigma="a"), TypeError, "sigma must be a number"),

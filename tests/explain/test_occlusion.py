@@ -231,12 +231,12 @@ def test_the_model_is_the_same_after_an_exception_too(at):
         ({"window": 0}, ValueError, "window must be"),
         ({"stride": 0}, ValueError, "stride must be"),
         ({"window": 2.5}, TypeError, "window must be"),
-        ({"baseline": "black"}, ValueError, 'baseline must be a number, an array, "mean" or "noise"'),
+        ({"baseline": "black"}, ValueError, "baseline must be one of 'mean', 'noise'"),
         ({"baseline": np.zeros((5, 5))}, ValueError, r"baseline \(5, 5\) does not broadcast"),
-        ({"baseline": 1e400}, ValueError, "baseline must be finite in float64"),
+        ({"baseline": 1e400}, ValueError, "baseline must be finite, got inf"),
         ({"baseline": 0.0, "rng": 5}, TypeError, "rng must be a np.random.Generator"),
         ({"probability": "no"}, TypeError, "probability must be True or False, got 'no'"),
-        ({"target": 3}, ValueError, "target class must be in 0 ... 2, got 3"),
+        ({"target": 3}, ValueError, r"target class must be within \[0, 2\], got 3"),
         ({"target": ("conv9", 0, 0, 0)}, ValueError, "no layer 'conv9'"),
         (
             {"target": ("conv2", 0, 0, 0), "probability": True},
@@ -263,5 +263,5 @@ def test_a_map_that_would_not_be_finite_is_refused(probability):
 
 
 def test_rows_of_a_table_have_no_windows():
-    with pytest.raises(ValueError, match=r"occlusion takes images \(N, C, H, W\), got \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"images must be \(N, C, H, W\), got \(2, 5\)"):
         occlusion_map(Sequential(nn.Linear(5, 3)), np.zeros((2, 5)), 0)

@@ -16,7 +16,7 @@ from minidl.explain.patches import (
     ONE_PIXEL,
     ReceptiveField,
     Span,
-    joined,
+    box_around,
     strongest_units,
     through_window,
 )
@@ -225,8 +225,8 @@ def test_a_join_sees_what_its_widest_branch_sees():
 
 def test_a_join_whose_branches_reach_to_unlike_sides_sees_both():
     fields = [ReceptiveField(Span(3, 1, -4), ONE_PIXEL), ReceptiveField(Span(2, 1, 3), Span(2, 1, -1))]
-    assert joined(fields) == ReceptiveField(Span(9, 1, -4), Span(2, 1, -1))
-    both = joined([fields[0], ReceptiveField(EVERYTHING, ONE_PIXEL)])
+    assert box_around(fields) == ReceptiveField(Span(9, 1, -4), Span(2, 1, -1))
+    both = box_around([fields[0], ReceptiveField(EVERYTHING, ONE_PIXEL)])
     assert both == ReceptiveField(EVERYTHING, ONE_PIXEL)
 
 
@@ -284,9 +284,11 @@ class Own(Module):
 
 def test_a_module_after_a_function_is_refused_and_one_before_it_is_not():
     assert receptive_field(Functional(), "first").rows == Span(3, 1, 0)
-    with pytest.raises(ValueError, match="input is made by something other than modules"):
+    with pytest.raises(
+        ValueError, match="the model, a Functional, computes in a forward of its own the input of 'second'"
+    ):
         receptive_field(Functional(), "second")
-    with pytest.raises(ValueError, match="Own is of no known kind"):
+    with pytest.raises(ValueError, match="layer '1', a Own, is of no known kind"):
         receptive_field(Sequential(nn.Conv2d(1, 1, 3), Own()), "1")
 
 
@@ -321,21 +323,25 @@ NANS.layer("0").weight.data = np.full((1, 1, 3, 3), np.nan, np.float32)
         (lambda: receptive_field(lenet(), "conv2"), ValueError, r"does not take an image \(1, 32, 32\)"),
         (lambda: receptive_field(CONV, "0", (8, 8)), TypeError, r"input_shape must be a tuple \(C, H, W\)"),
         (lambda: receptive_field(CONV, "0", (1, 8, 0)), ValueError, "each of input_shape must be at least 1"),
-        (lambda: top_patches(CONV, "0", IMAGES, 4), ValueError, r"k = 4 patches need as many images"),
-        (lambda: top_patches(CONV, "0", IMAGES, 0), ValueError, "k must be at least 1"),
+        (
+            lambda: top_patches(CONV, "0", IMAGES, 4),
+            ValueError,
+            r"k, with an image for each.* within \[1, 3\], got 4",
+        ),
+        (lambda: top_patches(CONV, "0", IMAGES, 0), ValueError, r"k, with .* must be within \[1, 3\], got 0"),
         (
             lambda: top_patches(CONV, "0", IMAGES[:, 0], 1),
             ValueError,
-            r"^patches are cut from images \(N, C, H, W\), got \(3, 8, 8\)",
+            r"^images must be \(N, C, H, W\), got \(3, 8, 8\)",
         ),
         (lambda: top_patches(CONV, "0", IMAGES + math.nan, 1), ValueError, "images must be finite"),
         (
             lambda: top_patches(NANS, "0", IMAGES, 1),
             ValueError,
-            "layer '0' gives answers that are not",
+            "the output of layer '0' is not finite",
         ),
         (
-            lambda: joined(
+            lambda: box_around(
                 [ReceptiveField(Span(1, 1, 0), ONE_PIXEL), ReceptiveField(Span(1, 2, 0), ONE_PIXEL)]
             ),
             ValueError,

@@ -237,11 +237,11 @@ MAPS, MASKS = np.ones((2, 6, 6)), np.ones((2, 6, 6), bool)
 @pytest.mark.parametrize(
     "maps, masks, error, message",
     [
-        (MAPS, MASKS[:1], ValueError, r"must both be \(N, H, W\), not empty, got \(2, 6, 6\), \(1, 6, 6\)"),
-        (MAPS[:0], MASKS[:0], ValueError, "not empty"),
-        (MAPS[0], MASKS[0], ValueError, r"must both be \(N, H, W\)"),
-        (MAPS, MASKS + 0.0, TypeError, "masks must be bool, got float64"),
-        (MAPS + 1j, MASKS, TypeError, "maps must be an array of numbers, got complex128"),
+        (MAPS, MASKS[:1], ValueError, r"maps must have shape \(1, 6, 6\), got \(2, 6, 6\)"),
+        (MAPS[:0], MASKS[:0], ValueError, "masks must not be empty"),
+        (MAPS[0], MASKS[0], ValueError, r"masks must have shape \(N, H, W\), got \(6, 6\)"),
+        (MAPS, MASKS + 0.0, TypeError, "masks must be bools, got .* of float64"),
+        (MAPS + 1j, MASKS, TypeError, "maps must be real numbers, got .* of complex128"),
         (MAPS * np.nan, MASKS, ValueError, "maps must be finite"),
         (MAPS * 1e308, MASKS, ValueError, "maps must be finite, and so must their sum"),
     ],
@@ -260,14 +260,14 @@ def test_a_negative_map_has_no_mass():
 @pytest.mark.parametrize(
     "changed, error, message",
     [
-        ({"maps": MAPS[:, :5]}, ValueError, r"maps must be \(N, H, W\) of the images \(2, 2, 6, 6\), got"),
+        ({"maps": MAPS[:, :5]}, ValueError, r"maps must have shape \(2, 6, 6\), got"),
         ({"maps": MAPS * np.inf}, ValueError, "maps must be finite"),
-        ({"maps": MAPS.astype(str)}, TypeError, "maps must be an array of numbers"),
+        ({"maps": MAPS.astype(str)}, TypeError, "maps must be real numbers"),
         ({"images": np.ones((2, 5))}, ValueError, r"images must be \(N, C, H, W\), got \(2, 5\)"),
         ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
-        ({"target": 3}, ValueError, "target class must be in 0 ... 2, got 3"),
+        ({"target": 3}, ValueError, r"target class must be within \[0, 2\], got 3"),
         ({"target": ("conv", 0, 1, 1)}, ValueError, "a unit has no probability"),
-        ({"baseline": "dark"}, ValueError, "baseline must be a number"),
+        ({"baseline": "dark"}, ValueError, "baseline must be one of 'mean', 'noise'"),
     ],
 )
 def test_curves_of_what_does_not_fit_are_refused(curve, changed, error, message):
@@ -279,21 +279,29 @@ def test_curves_of_what_does_not_fit_are_refused(curve, changed, error, message)
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda m, x: area_under(np.ones((2, 1))), ValueError, r"curves \(N, steps \+ 1\) with at least one"),
+        (
+            lambda m, x: area_under(np.ones((2, 1))),
+            ValueError,
+            r"curves must be \(N, steps \+ 1\) with at least one",
+        ),
         (lambda m, x: area_under([["a", "b"]]), TypeError, "curves must be real numbers"),
         (lambda m, x: area_under([[True, False]]), TypeError, "curves must be real numbers"),
         (lambda m, x: area_under([[1.0], [1.0, 0.0]]), ValueError, "rows are of different lengths"),
         (lambda m, x: area_under([[1.0, np.nan]]), ValueError, "curves must be finite"),
         (lambda m, x: randomisation_check(m, None, x), TypeError, "method must be a function of a model"),
-        (lambda m, x: randomisation_check(3, None, x), TypeError, "model must be a Module, got int"),
-        (lambda m, x: randomisation_check(m, lambda m, x: x[:1], x), ValueError, "must give 2 finite maps"),
-        (lambda m, x: randomisation_check(m, lambda m, x: x * np.nan, x), ValueError, "must give 2 finite"),
+        (lambda m, x: randomisation_check(3, None, x), TypeError, "model must be a Module, got 3"),
+        (lambda m, x: randomisation_check(m, lambda m, x: x[:1], x), ValueError, "maps .* of 2 images, got"),
+        (
+            lambda m, x: randomisation_check(m, lambda m, x: x * np.nan, x),
+            ValueError,
+            "what method returns must be finite",
+        ),
         (
             lambda m, x: randomisation_check(m, lambda m, x: x.sum(), x),
             ValueError,
-            r"must give maps \(N, ...\)",
+            r"what method returns must be maps \(N, ...\)",
         ),
-        (lambda m, x: randomisation_check(m, None, x[:0]), ValueError, "not empty"),
+        (lambda m, x: randomisation_check(m, lambda m, x: x, x[:0]), ValueError, "images must not be empty"),
     ],
 )
 def test_checks_of_what_is_no_method_are_refused(call, error, message):

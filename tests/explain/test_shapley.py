@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from minidl.classroom.strategies import arrays
 from minidl.explain import shapley
-from minidl.explain.shapley import kernel_shap, kernel_weights, per_coalition, shapley_paths, shapley_values
+from minidl.explain.shapley import (
+    kernel_estimate,
+    kernel_shap,
+    kernel_weights,
+    per_coalition,
+    shapley_paths,
+    shapley_values,
+)
 
 FRIENDS = [0, 400, 560, 740, 720, 780, 980, 1000]  # of nobody, A, B, AB, C, AC, BC, ABC
 
@@ -272,15 +279,84 @@ def test_coalitions_are_drawn_by_their_weights_each_with_its_complement():
     assert min(pairs.count(p) for p in itertools.combinations(range(5), 2)) > 600  # of 8000 / 10
 
 
-def test_the_kernels_error_falls_like_one_over_the_root_of_the_samples():
+def by_draws_alone(v, n, samples, rng):
+    """KernelSHAP without listing any size: every coalition is drawn by its weight."""
+    drawn = shapley.kernel_coalitions(n, samples, rng)
+    return shapley.kernel_solve(drawn, shapley.worths_of(v, n, drawn), np.ones(samples), v[0], v[-1])
+
+
+def test_the_error_of_the_kernel_by_draws_alone_falls_like_one_over_the_root_of_the_samples():
     rng = np.random.default_rng(0)
     v = rng.normal(size=2**8)
     exact, counts = shapley_values(v, 8), [128, 512, 2048, 8192]
     error = [
-        np.sqrt(np.mean([np.square(kernel_shap(v, 8, m, rng) - exact) for _ in range(40)])) for m in counts
+        np.sqrt(np.mean([np.square(by_draws_alone(v, 8, m, rng) - exact) for _ in range(40)])) for m in counts
     ]
     slope = np.polyfit(np.log(counts), np.log(error), 1)[0]
     assert -0.6 < slope < -0.4
+
+
+def pairwise_game(rng, n=12):
+    """Worths (2**n,) of players that act alone, in twos, and through a tanh of all."""
+    z = shapley.all_coalitions(n).astype(float)
+    return np.tanh(z @ rng.normal(size=n) / 2) + ((z @ rng.normal(size=(n, n))) * z).sum(axis=1) / 10
+
+
+def majority_game():
+    seats = np.array([208, 152, 120, 85, 64, 44, 20, 17, 9, 6, 3, 2])
+    return (shapley.all_coalitions(12) @ seats > seats.sum() / 2).astype(float)
+
+
+@pytest.mark.parametrize("game", ["pairwise", "majority"])
+def test_1024_coalitions_of_12_players_err_by_at_most_7_tenths_of_what_draws_alone_do(game):
+    rng = np.random.default_rng(0)
+    squares = []
+    for _ in range(25):
+        v = pairwise_game(rng) if game == "pairwise" else majority_game()
+        found = [way(v, 12, 1024, rng) for way in (kernel_shap, by_draws_alone)]
+        squares.append([np.mean((phi - shapley_values(v, 12)) ** 2) for phi in found])
+    listed_first, draws_alone = np.sqrt(np.mean(squares, axis=0))
+    assert listed_first < 0.7 * draws_alone
+
+
+@pytest.mark.parametrize("n, samples", [(12, 1024), (9, 100), (6, 40), (3, 4), (30, 400)])
+def test_no_more_worths_are_asked_than_samples_and_all_of_the_listed_sizes(n, samples):
+    asked = []
+
+    def value(coalitions):
+        asked.extend(map(tuple, coalitions.tolist()))
+        return np.sin(coalitions @ np.arange(n))
+
+    kernel_shap(value, n, samples, np.random.default_rng(0))
+    inner = {row for row in asked if 0 < sum(row) < n}
+    assert 0.9 * samples < len(inner) <= samples
+    assert all(tuple(not is_in for is_in in row) in inner for row in inner)
+    listed, first_drawn = shapley.listed_coalitions(n, samples)
+    assert set(map(tuple, listed.tolist())) <= inner
+    sizes, counts = np.unique(listed.sum(axis=1), return_counts=True)
+    assert set(sizes) == {s for s in range(1, n) if min(s, n - s) < first_drawn}
+    assert counts.tolist() == [math.comb(n, s) for s in sizes]
+
+
+@given(game=games(1, 6), seed=st.integers(0, 9))
+def test_with_samples_for_all_coalitions_the_kernel_is_exact_and_its_error_is_0(game, seed):
+    v, n = game
+    phi, errors = kernel_estimate(v, n, max(2, 2**n - 2), np.random.default_rng(seed))
+    np.testing.assert_allclose(phi, shapley_values(v, n), atol=1e-9)
+    np.testing.assert_allclose(errors, 0, atol=1e-12)
+
+
+def test_97_percent_of_the_kernels_estimates_lie_within_3_standard_errors_and_two_thirds_within_one():
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(60):
+        v = pairwise_game(rng, 10) + rng.normal(size=2**10) / 10
+        phi, errors = kernel_estimate(v, 10, 300, rng)
+        assert phi.sum() == pytest.approx(v[-1] - v[0])
+        ratios.append((phi - shapley_values(v, 10)) / errors)
+    ratios = np.abs(np.concatenate(ratios))
+    assert (ratios < 3).mean() >= 0.97
+    assert 0.58 < (ratios < 1).mean() < 0.80
 
 
 # ---- what is refused
@@ -289,18 +365,39 @@ def test_the_kernels_error_falls_like_one_over_the_root_of_the_samples():
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: shapley_values([0, 1, 2], 2), ValueError, r"need worths \(2\*\*2,\) = \(4,\).*got \(3,\)"),
+        (lambda: shapley_values([0, 1, 2], 2), ValueError, r"worths must have shape \(4,\), got \(3,\)"),
         (lambda: shapley_values(np.zeros((2, 2)), 2), ValueError, r"got \(2, 2\)"),
         (lambda: shapley_values([0, np.nan], 1), ValueError, "worths must be finite, got nan"),
         (lambda: shapley_values(["a", "b"], 1), TypeError, "must be real numbers"),
-        (lambda: kernel_shap([-1.5e308, 0, 0, 1.5e308], 2), ValueError, r"within ±1e\+150, got 1.5e\+308"),
-        (lambda: shapley_paths([-1e200, 0, 0, 1e200], 2, 4), ValueError, r"within ±1e\+150, got 1e\+200"),
-        (lambda: shapley_values(per_coalition(lambda s: "a"), 2), TypeError, "returned must be real numbers"),
+        (
+            lambda: kernel_shap([-1.5e308, 0, 0, 1.5e308], 2),
+            ValueError,
+            r"within \[-1e\+150, 1e\+150\], got -1.5e\+308",
+        ),
+        (
+            lambda: shapley_paths([-1e200, 0, 0, 1e200], 2, 4),
+            ValueError,
+            r"within \[-1e\+150, 1e\+150\], got -1e\+200",
+        ),
+        (
+            lambda: shapley_values(per_coalition(lambda s: "a"), 2),
+            TypeError,
+            "what value returned .* must be real numbers",
+        ),
         (lambda: shapley_values([0.0], 0), ValueError, "n must be at least 1, got 0"),
         (lambda: shapley_values(lambda z: z.sum(axis=1), 21), ValueError, r"21 players form 2\*\*21"),
-        (lambda: shapley_values(np.zeros(4), 21), ValueError, "at most 20 players, got n = 21"),
-        (lambda: shapley_values(lambda z: z, 2), ValueError, r"each of 4 coalitions, shape \(4,\).*\(4, 2\)"),
-        (lambda: shapley_values(lambda z: z.sum(1) / 0.0, 2), ValueError, "value returned must be finite"),
+        (lambda: shapley_values(np.zeros(4), 21), ValueError, "at most 20 players"),
+        (lambda: kernel_shap(np.zeros(4), 21, 40), ValueError, "at most 20 players, got n = 21"),
+        (
+            lambda: shapley_values(lambda z: z, 2),
+            ValueError,
+            r"for 4 coalitions must have shape \(4,\), got \(4, 2\)",
+        ),
+        (
+            lambda: shapley_values(lambda z: z.sum(1) / 0.0, 2),
+            ValueError,
+            "what value returned .* must be finite",
+        ),
         (lambda: shapley_paths(FRIENDS, 3, 5), ValueError, "even.*got 5"),
         (lambda: shapley_paths(FRIENDS, 3, 2), ValueError, "samples must be at least 4, got 2"),
         (lambda: shapley_paths(FRIENDS, 3, 1, antithetic=False), ValueError, "at least 2, got 1"),

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
 from minidl.engine.backward import grad
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import check_array, check_flag, check_pair, positive_int, require
 from minidl.engine.tensor import Tensor
 from minidl.explain.gradients import gradient_by_rule, guided_rule
 from minidl.explain.target import (
     Target,
     TargetLike,
-    batch_slices,
-    checked_images,
-    checked_target,
+    batches,
+    images_and_target,
     layer_output,
     outputs_of,
     target_scores,
+    with_bar,
 )
 from minidl.nn.module import Module
 
@@ -29,13 +28,14 @@ def gradcam(
 
         alpha_k = mean over positions of dy/dA_k,    L = ReLU(sum_k alpha_k A_k)
 
-    images: (N, C, H, W).  target: see ``checked_target``; a unit must lie at the layer or behind it.
+    images: (N, C, H, W).  target: see ``target_of``; a unit must lie at the layer or behind it.
     layer: the path of one with maps (N, K, h, w), usually the last of them.
     Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). In units of y, not
     scaled for display; where nothing speaks for y, zeros.
     """
-    images = checked_pictures(images)
-    maps = rectified_cams(model, images, checked_target(model, images, target), layer)
+    images, goal = images_and_target(model, images, target, maps=True)
+    upsample = check_flag("upsample", upsample)
+    maps = rectified_cams(model, images, goal, layer)
     return upsample_maps(maps, images.shape[2:]) if upsample else maps
 
 
@@ -44,16 +44,15 @@ def guided_gradcam(model: Module, images: np.ndarray, target: TargetLike, layer:
 
     The first draws edges of whatever class, the second says roughly where the asked one is.
     """
-    images = checked_pictures(images)
-    goal = checked_target(model, images, target)
+    images, goal = images_and_target(model, images, target, maps=True)
     cams = upsample_maps(rectified_cams(model, images, goal, layer), images.shape[2:])
     return gradient_by_rule(model, images, goal, guided_rule) * cams[:, np.newaxis]
 
 
 def rectified_cams(model: Module, images: np.ndarray, goal: Target, layer: str) -> np.ndarray:
     cams = class_activation(*maps_and_gradients(model, images, goal, layer))
-    if not np.isfinite(cams).all():
-        raise ValueError(f"the map is not finite: layer {layer!r} or the target's slope is too large there")
+    is_finite = bool(np.isfinite(cams).all())
+    require(is_finite, f"the map is not finite: layer {layer!r} or the target's slope is too large there")
     return np.maximum(cams, 0)
 
 
@@ -62,16 +61,15 @@ def maps_and_gradients(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A and dy/dA of ``layer``, both (N, K, h, w), of checked images and target."""
     shape = layer_output(model, images[:1], layer).shape
-    if len(shape) != 4:
-        raise ValueError(f"layer {layer!r} has no maps (N, K, h, w): its output is (N, {str(shape[1:])[1:]}")
+    output = f"(N, {str(shape[1:])[1:]}"
+    require(len(shape) == 4, f"layer {layer!r} has no maps (N, K, h, w): its output is {output}")
     maps = np.empty((len(images), *shape[1:]), images.dtype)
     gradients = np.empty_like(maps)
-    for part in tqdm(batch_slices(len(images)), desc="Grad-CAM", unit="batch", delay=2, leave=False):
+    for part in with_bar(batches(images), "Grad-CAM"):
         x = Tensor(images[part], requires_grad=True)  # so that there is a graph where all weights are frozen
         with outputs_of(model, layer) as outputs:
             y = target_scores(model, x, goal.part(part))  # (n,), each of its own image alone
-        if not y.requires_grad:
-            raise ValueError("the target has no gradient here: call Grad-CAM outside no_grad()")
+        require(y.requires_grad, "the target has no gradient here: call Grad-CAM outside no_grad()")
         maps[part] = outputs[0].data
         try:
             gradients[part] = grad(y.sum(), outputs[0])
@@ -96,11 +94,8 @@ def upsample_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     It is PyTorch's ``interpolate(mode="bilinear", align_corners=False)``, also where it makes smaller.
     """
-    maps = np.asarray(maps)
-    if maps.ndim != 3 or maps.size == 0 or maps.dtype.kind != "f":
-        raise ValueError(f"expected floating maps (N, h, w), not empty, got {maps.dtype} {maps.shape}")
-    if np.shape(size) != (2,):
-        raise ValueError(f"size must be (height, width), got {size!r}")
+    maps = check_array("maps", maps, "N", "h", "w", kind="float", finite=False)
+    size = check_pair("size", size, "(height, width)")
     rows, columns = (
         upsampling_weights(old, new).astype(maps.dtype) for old, new in zip(maps.shape[1:], size, strict=True)
     )
@@ -117,10 +112,3 @@ def upsampling_weights(old: int, new: int) -> np.ndarray:
     old, new = positive_int("old", old), positive_int("new", new)
     s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
-
-
-def checked_pictures(images: np.ndarray) -> np.ndarray:
-    images = checked_images(images)
-    if images.ndim != 4:
-        raise ValueError(f"Grad-CAM takes images (N, C, H, W), got {images.shape}")
-    return images
