@@ -12,9 +12,9 @@ import numpy as np
 
 import lessons
 from minidl.classroom import worker
-from minidl.classroom.answers import lesson_stubs
 from minidl.classroom.course import Course
 from minidl.classroom.outcome import Outcome
+from minidl.classroom.work_file import lesson_stubs
 
 REAL = Course(Path(lessons.__file__).parent)
 
@@ -34,12 +34,12 @@ def stubs(lesson):
     return lesson_stubs(REAL.lesson(lesson), REAL.exercises(lesson))
 
 
-def write_answer(course, lesson, text):
+def write_work(course, lesson, text):
     """The lesson's stubs, and after them the text, which may define some of the functions again."""
-    if not course.answers(lesson).exists():
+    if not course.work_file(lesson).exists():
         course.work.mkdir(exist_ok=True)
-        course.answers(lesson).write_text(stubs(lesson), encoding="utf-8")
-    with open(course.answers(lesson), "a", encoding="utf-8") as file:
+        course.work_file(lesson).write_text(stubs(lesson), encoding="utf-8")
+    with open(course.work_file(lesson), "a", encoding="utf-8") as file:
         file.write("\n\n" + text)
 
 

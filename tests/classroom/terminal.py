@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal: press keys, wait for what it shows."""
+"""A program in a pseudo-terminal: wait for what it shows."""
 
 import os
 import select
@@ -32,9 +32,6 @@ class Terminal:
         self.process.wait()
         os.close(self.theirs)
         os.close(self.ours)
-
-    def press(self, keys):
-        os.write(self.ours, keys.encode())
 
     def until(self, text):
         """What is shown up to and including the text."""

@@ -17,7 +17,7 @@ EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of on
 PATIENCE = 5.0  # seconds after which a lock is taken to be left by a process that was killed
 
 
-class Progress:
+class Record:
     """How many laws held when an exercise was last checked, of which text, and how many hints were shown.
 
     Several commands may keep what they find at the same time: each reads anew and changes its own entries.
@@ -66,7 +66,7 @@ class Progress:
             numbers = [exercise.number for exercise in self.course.exercises(lesson.number)]
             if all(number in self.entries for number in numbers):
                 continue
-            shown = self.course.shown(self.course.answers(lesson.number))
+            shown = self.course.shown(self.course.work_file(lesson.number))
             print(f"nothing is known yet about {shown}: checking it ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(self.course, lesson.number):
                 self.note(outcome)
@@ -79,7 +79,7 @@ class Progress:
 
         A file that is damaged is put aside.
         """
-        from minidl.classroom.answers import write_text
+        from minidl.classroom.work_file import write_text
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with alone(self.path.with_suffix(".lock")):
@@ -121,7 +121,7 @@ def put_aside(path: Path) -> Path:
 
 
 def read_entries(path: Path) -> dict[str, dict]:
-    """What ``Progress`` has written, nothing where there is no file. Raises ValueError for anything else."""
+    """What ``Record`` has written, nothing where there is no file. Raises ValueError for anything else."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

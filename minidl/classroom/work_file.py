@@ -39,7 +39,7 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     lesson, exercises = course.lesson(number), course.exercises(number)
     if not exercises:
         raise ValueError(f"lesson {number} has no exercises")
-    path, done = course.answers(number), []
+    path, done = course.work_file(number), []
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not reset:
         raise FileExistsError(
@@ -141,11 +141,11 @@ def load(path: Path) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise FileProblem(told(error, path)) from error
+        raise FileProblem(import_problem(error, path)) from error
     return module
 
 
-def told(error: BaseException, path: Path) -> str:
+def import_problem(error: BaseException, path: Path) -> str:
     """Why the file does not import."""
     if isinstance(error, OSError) and error.filename == str(path):
         return f"it cannot be read: {error.strerror}"
@@ -169,9 +169,11 @@ def function_of(module: ModuleType, exercise: Exercise) -> Callable | type:
     """The learner's function or class. Raises FileProblem when it is missing, or the library's own."""
     name = exercise.name
     if name not in vars(module):
-        mine = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        near = difflib.get_close_matches(name, mine, 1, cutoff=0.5)
-        found = f"is {near[0]} what it was?" if near else f"there are {', '.join(mine) or 'none'}"
+        defined = [
+            n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+        ]
+        near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
+        found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
         raise FileProblem(f"the file has no {name}: {found}")
     value = vars(module)[name]
     if plain_function(value) is plain_function(exercise.target):
