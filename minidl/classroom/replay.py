@@ -19,7 +19,6 @@ from minidl.classroom.compare import short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.implementation import Call, Implementation, is_floating
-from minidl.classroom.running import environment
 from minidl.classroom.work_file import function_of, load, standing_in, write_text
 
 FILE = '''"""{number} {name} fails the law "{law}".
@@ -115,6 +114,8 @@ def generator_at(state: dict[str, object]) -> np.random.Generator:
 
 def step_into(course: Course, replay: str) -> int:
     """Run a replay in pdb, which has the terminal to itself, its Ctrl-C too. Returns the exit code."""
+    from minidl.classroom.running import environment  # and with it tqdm
+
     print(f"\n{replay} in pdb: s steps into the call, n goes on a line, p NAME prints, q quits", flush=True)
     before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
     try:

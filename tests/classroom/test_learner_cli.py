@@ -23,7 +23,7 @@ STUCK = "import time\ndef entropy(probabilities, axis=-1):\n    while True:\n   
 
 
 @pytest.fixture
-def lessons(course, capfd):
+def lessons(course, checks_here, capfd):
     """Run a command here: (exit code, what it prints, what it complains about)."""
 
     def run(*arguments):

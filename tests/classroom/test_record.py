@@ -75,7 +75,9 @@ def test_damage_of_any_kind_is_told_and_kept_by_whoever_reads_it_first(course, c
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_what_a_damaged_or_lost_file_held_is_found_by_checking_also_after_another_check(course, lost):
+def test_what_a_damaged_or_lost_file_held_is_found_by_checking_also_after_another_check(
+    course, checks_here, lost
+):
     write_work(course, "09", ENTROPY)
     write_work(course, "06", "def f(:\n")  # which can never be noted
     if not lost:

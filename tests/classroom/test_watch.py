@@ -56,6 +56,8 @@ def test_each_save_is_checked_and_the_next_thing_said(course):
 def test_a_file_saved_by_half_deleted_renamed_and_replaced_is_followed_without_colours(course):
     write_work(course, "09", "")
     write_work(course, "08", "")
+    for lesson in ("08", "09"):
+        Record(course).begin(lesson)
     path = course.work_file("09")
     whole, aside = path.read_text(encoding="utf-8"), path.with_suffix(".old")
     with Terminal(watching(course, "9"), NO_COLOR="1") as screen:
@@ -103,6 +105,7 @@ def test_a_save_ends_the_check_of_the_text_before_and_ctrl_c_ends_one_under_way(
     assert len(checked) == 1
 
     write_work(course, "09", STUCK)
+    Record(course).begin("09")
     with Terminal(watching(course, "--limit", "1000")) as screen:
         screen.until("checking work/09")
         screen.process.send_signal(signal.SIGINT)
