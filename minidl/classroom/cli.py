@@ -9,6 +9,7 @@ import sys
 
 from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
 from minidl.classroom.course import Course
+from minidl.classroom.files import digest
 from minidl.classroom.messages import hints_text, lessons_text, outcome_text
 from minidl.classroom.record import Record
 from minidl.classroom.running import run_lessons
@@ -197,22 +198,14 @@ def do_watch(course: Course, asked: argparse.Namespace) -> int:
 def do_solution(course: Course, asked: argparse.Namespace) -> int:
     from minidl.classroom.stubs import source
 
-    exercise = course.exercise(asked.number)
-    if not (asked.anyway or passes(course, exercise.number)):
+    exercise, record = course.exercise(asked.number), Record(course)
+    number, path = exercise.number, course.work_file(exercise.number[:2])
+    if not asked.anyway and path.exists() and record.of(number)["file"] != digest(path):
+        record.note(check_exercise(course, number))
+    if not (asked.anyway or record.passes(number)):
         print(
             f"{exercise.number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr
         )
         return 1
     print(source(exercise.target), end="")
     return 0
-
-
-def passes(course: Course, number: str) -> bool:
-    """Whether the learner's function passes; checked again unless the file is what it was then."""
-    from minidl.classroom.work_file import digest
-
-    path, record = course.work_file(number[:2]), Record(course)
-    if path.exists() and record.of(number)["file"] != digest(path):
-        record.note(check_exercise(course, number))
-        return record.of(number)["passed"] and record.of(number)["file"] == digest(path)
-    return path.exists() and record.of(number)["passed"]

@@ -102,8 +102,6 @@ def hints_text(exercise: Exercise, record: Record) -> str:
 
 def lessons_text(course: Course, record: Record) -> str:
     """Every lesson with its exercises, a bar for what is done, and what to do next."""
-    from minidl.classroom.work_file import digest
-
     lines, by_lesson = [], exercises_by_lesson(course)
     for lesson in course.lessons():
         exercises = by_lesson.get(lesson.number, [])
@@ -113,10 +111,8 @@ def lessons_text(course: Course, record: Record) -> str:
         lines.append(
             f"{bar(done, len(exercises))} {paint(f'{lesson.number}  {lesson.title}', 'bold')}{figures}"
         )
-        now = digest(course.work_file(lesson.number))
         for exercise in exercises:
-            entry = record.of(exercise.number)
-            lines.append(f"            {exercise.number}  {exercise.name}{state(entry, now)}")
+            lines.append(f"            {exercise.number}  {exercise.name}{state(record, exercise.number)}")
     return "\n".join([*lines, "", f"next: {next_thing(course, record, by_lesson)}"])
 
 
@@ -134,13 +130,12 @@ def bar(done: int, count: int) -> str:
     return paint(f"{text:<8}", "green" if done == count else "dim")
 
 
-def state(entry: dict, now: str) -> str:
-    """What is known of an exercise; ``now`` is the digest of the learner's file."""
+def state(record: Record, number: str) -> str:
+    """What is known of an exercise."""
+    entry = record.of(number)
     if entry["passed"]:
-        return "   " + (paint("done", "green") if entry["file"] == now else "done, changed since")
-    if entry["laws"]:
-        return f"   {entry['held']} of {entry['laws']} laws"
-    return ""
+        return "   " + (paint("done", "green") if record.passes(number) else "done, changed since")
+    return f"   {entry['held']} of {entry['laws']} laws" if entry["laws"] else ""
 
 
 def next_thing(course: Course, record: Record, by_lesson: dict[str, list], first: str = "") -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minidl.classroom.check import check_lesson
 from minidl.classroom.course import Course
+from minidl.classroom.files import digest, put_aside, write_text
 from minidl.classroom.outcome import Outcome
 
 EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of one exercise
@@ -35,6 +36,11 @@ class Record:
 
     def of(self, number: str) -> dict:
         return {**EMPTY, **self.entries.get(number, {})}
+
+    def passes(self, number: str) -> bool:
+        """Whether the exercise passed when the learner's file, and the library, were what they are now."""
+        entry, now = self.of(number), digest(self.course.work_file(number[:2]))
+        return entry["passed"] and entry["file"] == now != ""
 
     def note(self, outcome: Outcome) -> None:
         """Keep what a check found about an exercise; a file that cannot be read says nothing about one."""
@@ -79,8 +85,6 @@ class Record:
 
         A file that is damaged is put aside.
         """
-        from minidl.classroom.work_file import write_text
-
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with alone(self.path.with_suffix(".lock")):
             try:
@@ -97,27 +101,16 @@ class Record:
 def alone(lock: Path) -> Iterator[None]:
     """One process at a time runs the block."""
     end = time.monotonic() + PATIENCE
-    while True:
+    while time.monotonic() < end:
         try:
             lock.touch(exist_ok=False)
             break
         except FileExistsError:
-            if time.monotonic() > end:
-                break
             time.sleep(0.005)
     try:
         yield
     finally:
         lock.unlink(missing_ok=True)
-
-
-def put_aside(path: Path) -> Path:
-    """Rename the file to NAME.old, or NAME.old2 and so on where there is one."""
-    count, old = 1, path.with_name(path.name + ".old")
-    while old.exists():
-        count += 1
-        old = path.with_name(f"{path.name}.old{count}")
-    return path.replace(old)
 
 
 def read_entries(path: Path) -> dict[str, dict]:

@@ -18,8 +18,9 @@ import numpy as np
 from minidl.classroom.compare import short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.files import write_text
 from minidl.classroom.implementation import Call, Implementation, is_floating
-from minidl.classroom.work_file import function_of, load, standing_in, write_text
+from minidl.classroom.work_file import function_of, load, standing_in
 
 FILE = '''"""{number} {name} fails the law "{law}".
 

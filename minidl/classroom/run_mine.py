@@ -19,6 +19,7 @@ from minidl.classroom import work_file
 from minidl.classroom.check import check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
+from minidl.classroom.files import digest
 from minidl.classroom.record import Record
 from minidl.classroom.substitute import Substitute, substituted
 from minidl.data.cache import cache_folder
@@ -59,14 +60,12 @@ def sorted_out(course: Course) -> tuple[list[Exercise], list[Exercise]]:
     passing, others = [], []
     for lesson in course.started():
         path, exercises = course.work_file(lesson.number), course.exercises(lesson.number)
-        digest = work_file.digest(path)
-        if any(record.of(exercise.number)["file"] != digest for exercise in exercises):
+        if any(record.of(exercise.number)["file"] != digest(path) for exercise in exercises):
             print(f"checking {course.shown(path)} ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(course, lesson.number):
                 record.note(outcome)
         for exercise in exercises:
-            entry = record.of(exercise.number)
-            (passing if entry["passed"] and entry["file"] == digest else others).append(exercise)
+            (passing if record.passes(exercise.number) else others).append(exercise)
     return passing, others
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import inspect
 import re
 import sys
@@ -17,8 +16,8 @@ from types import ModuleType
 import minidl
 from minidl.classroom.course import Course, Lesson
 from minidl.classroom.exercise import Exercise
+from minidl.classroom.files import put_aside
 from minidl.classroom.stubs import imports, plain_function, source_hash, stub
-from minidl.data.files import written_whole
 
 MARK = re.compile(r"^# (\d\d\.\d) \w+, .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
 
@@ -47,24 +46,9 @@ def start(course: Course, number: str, reset: bool = False) -> str:
         )
     if path.exists():
         done.append(f"kept the old one as {course.shown(put_aside(path))}")
-        path.unlink()
     with open(path, "x", encoding="utf-8") as file:  # x: somebody else may have been quicker
         file.write(lesson_stubs(lesson, exercises))
     return ", ".join([*done, f"wrote {course.shown(path)}"])
-
-
-def put_aside(path: Path) -> Path:
-    """Copy the file to backup/ beside it, under a name that is free."""
-    folder, count = path.parent / "backup", 1
-    folder.mkdir(exist_ok=True)
-    while True:
-        copy = folder / f"{path.stem}_{count}{path.suffix}"
-        try:
-            with open(copy, "xb") as file:
-                file.write(path.read_bytes())
-            return copy
-        except FileExistsError:
-            count += 1
 
 
 def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
@@ -191,14 +175,6 @@ def changed_signature(value: Callable | type, exercise: Exercise) -> str:
     return f"the parameters must be ({', '.join(wanted)}), yours are ({', '.join(yours)})"
 
 
-def digest(path: Path) -> str:
-    """12 hex digits that change when the learner's file or the library does; none for a file that is gone."""
-    try:
-        return hashlib.sha256(minidl.__version__.encode() + path.read_bytes()).hexdigest()[:12]
-    except OSError:
-        return ""
-
-
 @contextmanager
 def standing_in(module: ModuleType, exercise: Exercise, exercises: list[Exercise]) -> Iterator[None]:
     """The library's functions in the places of the file's other exercises: each is checked by itself."""
@@ -209,9 +185,3 @@ def standing_in(module: ModuleType, exercise: Exercise, exercises: list[Exercise
     finally:
         vars(module).clear()
         vars(module).update(before)
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as file:
-        file.write(text.encode())

@@ -24,6 +24,7 @@ from typing import TextIO
 from minidl.classroom import failure, work_file
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.files import digest
 from minidl.classroom.implementation import Implementation
 from minidl.classroom.outcome import END, Outcome
 from minidl.classroom.recognize import code_of, library_calls
@@ -49,7 +50,7 @@ class FileCheck:
     def __init__(self, course: Course, lesson: str, seconds: float, lines: TextIO) -> None:
         self.course, self.seconds, self.lines = course, seconds, lines
         self.path, self.exercises = course.work_file(lesson), course.exercises(lesson)
-        self.digest = work_file.digest(self.path)  # before it is read: what is saved meanwhile is another
+        self.digest = digest(self.path)  # before it is read: what is saved meanwhile is another
 
     def run(self, numbers: list[str]) -> None:
         """Check these exercises, or all."""

@@ -1,7 +1,7 @@
 import pytest
 from learner import REAL, check_exercise_here, check_lesson_here, empty_course
 
-from minidl.classroom import cli, record
+from minidl.classroom import cli, record, run_mine
 
 
 @pytest.fixture
@@ -15,6 +15,6 @@ def course(tmp_path, monkeypatch):
 @pytest.fixture
 def checks_here(monkeypatch):
     """Commands check in this process: what that of the check's own is for has tests of its own."""
-    for module in (cli, record):
+    for module in (cli, record, run_mine):
         monkeypatch.setattr(module, "check_lesson", check_lesson_here)
     monkeypatch.setattr(cli, "check_exercise", check_exercise_here)

@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-from learner import write_work
+from learner import ENOUGH, write_work
 
 from minidl.classroom import check
 from minidl.classroom.check import CheckError, check_exercise, check_lesson
@@ -29,7 +29,7 @@ DISEASES = (
 @pytest.mark.skipif(sys.platform == "win32", reason="signals have no names there")
 def test_a_loop_without_end_an_exit_and_a_crash_each_cost_their_own_exercise_alone(course):
     write_work(course, "09", DISEASES.replace("CRASH", "os.abort()") + RIGHT_ENTROPY)
-    loop, right, exits, crash = check_lesson(course, "09", seconds=500)
+    loop, right, exits, crash = check_lesson(course, "09", seconds=ENOUGH)
     assert loop.message.startswith("still running after 500 s: a loop without end?")
     assert "\nat line " in loop.message
     assert loop.law.startswith("logits log 1") and loop.call.startswith("stable_softmax([[") and loop.replay
@@ -84,7 +84,7 @@ def test_threads_and_exit_functions_of_the_file_do_not_keep_the_check(course):
         "threading.Thread(target=time.sleep, args=[60]).start()\n"
     )
     write_work(course, "09", text + RIGHT_ENTROPY)
-    assert check_exercise(course, "09.2").passed
+    assert check_exercise(course, "09.2", ENOUGH).passed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system may refuse to set the limit")
@@ -102,7 +102,7 @@ def test_the_file_is_read_anew_by_each_check_whatever_its_date(course):
     assert not check_exercise(course, "09.2").written
     write_work(course, "09", RIGHT_ENTROPY)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert check_exercise(course, "09.2").passed
+    assert check_exercise(course, "09.2", ENOUGH).passed
     assert not list(course.work.glob("**/*.pyc"))
 
 

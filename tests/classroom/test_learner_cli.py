@@ -8,7 +8,7 @@ import sys
 import pytest
 from learner import write_work
 
-from minidl.classroom import cli, work_file
+from minidl.classroom import cli, record
 from minidl.classroom.stubs import source
 from minidl.engine.reduce import stable_softmax
 
@@ -226,7 +226,7 @@ def test_where_the_progress_cannot_be_kept_the_verdicts_stand(course, lessons, m
     def refuse(path, text):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(work_file, "write_text", refuse)
+    monkeypatch.setattr(record, "write_text", refuse)
     write_work(course, "09", RIGHT)
     code, out, err = lessons("check", "09.1", "09.2")
     assert code == 1 and "all 5 laws hold" in out and "09.2 entropy   not written yet" in out

@@ -7,9 +7,9 @@ import pytest
 from learner import write_work
 
 from minidl.classroom import record as record_module
+from minidl.classroom.files import digest
 from minidl.classroom.outcome import Outcome
 from minidl.classroom.record import Record
-from minidl.classroom.work_file import digest
 
 ENTROPY = (
     "def entropy(probabilities, axis=-1):\n    p = np.asarray(probabilities, float)\n"
@@ -65,7 +65,7 @@ def test_a_file_that_cannot_be_read_says_nothing_about_its_exercises(course):
 def test_damage_of_any_kind_is_told_and_kept_by_whoever_reads_it_first(course, capfd, damage):
     noted(course)
     path = course.work / "progress.json"
-    for name in ("progress.json.old", "progress.json.old2"):
+    for name in ("backup/progress_1.json", "backup/progress_2.json"):
         path.write_bytes(damage)
         assert Record(course).entries == {}
         err = capfd.readouterr().err

@@ -176,7 +176,7 @@ for size in (2, 3, 3):
 
 
 @pytest.fixture
-def run(course, capfd, monkeypatch, tmp_path):
+def run(course, checks_here, capfd, monkeypatch, tmp_path):
     """``run 9 --mine`` on a small lesson: (exit code, what it prints, what it complains about)."""
     monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
     (course.folder / "09_temperature.py").write_text(LESSON, encoding="utf-8")

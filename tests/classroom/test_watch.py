@@ -37,7 +37,7 @@ def watching(course, *arguments):
 
 def test_each_save_is_checked_and_the_next_thing_said(course):
     write_work(course, "09", WRONG)
-    with Terminal(watching(course)) as screen:
+    with Terminal(watching(course, "--limit", "500")) as screen:
         assert f"{GREY}checking work/09_temperature.py ..." in screen.until("\033[31mFAILS\033[0m")
         screen.until("looks like")
         assert "09.4" in screen.until("next: ")
@@ -56,11 +56,9 @@ def test_each_save_is_checked_and_the_next_thing_said(course):
 def test_a_file_saved_by_half_deleted_renamed_and_replaced_is_followed_without_colours(course):
     write_work(course, "09", "")
     write_work(course, "08", "")
-    for lesson in ("08", "09"):
-        Record(course).begin(lesson)
     path = course.work_file("09")
     whole, aside = path.read_text(encoding="utf-8"), path.with_suffix(".old")
-    with Terminal(watching(course, "9"), NO_COLOR="1") as screen:
+    with Terminal(watching(course, "9", "--limit", "500"), NO_COLOR="1") as screen:
         screen.until("09.1 stable_softmax   not written yet")
         screen.until("next: write stable_softmax")  # 08 is open too, but 09 is what is watched
         path.write_text(whole[: whole.rindex("raise") - 20], encoding="utf-8")
@@ -105,7 +103,6 @@ def test_a_save_ends_the_check_of_the_text_before_and_ctrl_c_ends_one_under_way(
     assert len(checked) == 1
 
     write_work(course, "09", STUCK)
-    Record(course).begin("09")
     with Terminal(watching(course, "--limit", "1000")) as screen:
         screen.until("checking work/09")
         screen.process.send_signal(signal.SIGINT)
@@ -116,7 +113,11 @@ def test_a_save_ends_the_check_of_the_text_before_and_ctrl_c_ends_one_under_way(
 def test_without_a_terminal_it_checks_on_save_in_plain_text(course):
     write_work(course, "09", "")
     with subprocess.Popen(
-        watching(course), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        watching(course, "--limit", "500"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     ) as process:
         lines = iter(process.stdout.readline, "")
         assert next(line for line in lines if line.startswith("next: "))
