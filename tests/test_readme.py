@@ -78,7 +78,7 @@ def test_the_run_through_of_an_exercise_prints_what_the_page_shows(tmp_path, mon
     for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, flags=re.MULTILINE):
         verb, text = command.split(" ", 1)
         if verb == "edit":
-            edit(course.answers("08"), *text.split(": ", 1))
+            edit(course.work_file("08"), *text.split(": ", 1))
             continue
         assert text.startswith("-m lessons ")
         main(text.split()[2:], course)

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import IO, TypeVar
+from typing import IO
 
 from minidl.classroom.course import Course
 from minidl.classroom.outcome import END, Outcome
@@ -20,12 +20,8 @@ from minidl.classroom.running import environment
 SECONDS = 5.0  # that a law may take, a hundred times what one does
 STARTING = 60.0  # seconds until the worker, on a slow machine, has imported the library
 GRACE = 3.0  # seconds beyond a law's, after which the worker is taken to be stuck in compiled code
-TICK = 0.1  # seconds after which a check that has nothing to say yet gives way
+TICK = 0.1  # seconds of one wait: on Windows, Ctrl-C is noticed only between two
 KEPT = 2000  # bytes of what the learner's file printed
-
-
-T = TypeVar("T")
-Waiting = Generator[None, None, T]  # yields None while it waits for what it returns
 
 
 class CheckError(Exception):
@@ -34,7 +30,7 @@ class CheckError(Exception):
 
 def check_exercise(course: Course, number: str, seconds: float = SECONDS) -> Outcome:
     """Check one exercise "NN.k" of the learner's file. Raises ValueError for a number that is not set."""
-    *_, outcome = check_lesson(course, number[:2], [number], seconds)
+    (outcome,) = check_lesson(course, number[:2], [number], seconds)
     return outcome
 
 
@@ -44,39 +40,21 @@ def check_lesson(
     """An Outcome for each exercise of the learner's file as soon as it is known; of these numbers if given.
 
     A file that cannot be imported has a single Outcome without a number. The file is read anew by each call.
+    To close the iterator ends the check, whatever the learner's file is doing.
     Raises ValueError for an unknown lesson or number, FileNotFoundError when ``start`` has not been called.
     """
-    return (outcome for outcome in check_steps(course, lesson, numbers, seconds) if outcome)
-
-
-def check_steps(
-    course: Course, lesson: str, numbers: list[str] | None = None, seconds: float = SECONDS
-) -> Generator[Outcome | None, None, None]:
-    """``check_lesson`` for who has other things to do: None in between, after each tenth of a second.
-
-    To close the generator ends the check, whatever the learner's file is doing.
-    """
-    if not course.answers(lesson).exists():
-        raise FileNotFoundError(
-            f"{course.shown(course.answers(lesson))} is not there yet: start {lesson} writes it"
-        )
+    course.started_file(lesson)
     done: set[str] = set()
     todo = numbers
     while todo is None or todo:
         with Worker(course, lesson, todo or [], seconds) as worker:
-            exercises = yield from worker.exercises()
-            if todo is None:
-                todo = [number for number, _ in exercises]
-            unknown = set(todo) - {number for number, _ in exercises}
+            names = worker.exercises()
+            todo = list(names) if todo is None else todo
+            unknown = sorted(set(todo) - names.keys())
             if unknown:
-                known = ", ".join(f"{number} {name}" for number, name in exercises) or "none"
-                raise ValueError(
-                    f"there is no exercise {', '.join(sorted(unknown))}; lesson {lesson} has {known}"
-                )
-            for outcome in worker.outcomes(dict(exercises)):
+                course.exercise(unknown[0])  # which says what there is
+            for outcome in worker.outcomes(names):
                 yield outcome
-                if outcome is None:
-                    continue
                 if not outcome.number:
                     return
                 done.add(outcome.number)
@@ -87,7 +65,7 @@ class Worker:
     """The process of worker.py, and threads that read what it writes: its lines, and the file's prints."""
 
     def __init__(self, course: Course, lesson: str, numbers: list[str], seconds: float) -> None:
-        self.seconds, self.path = seconds, course.answers(lesson)
+        self.seconds, self.path = seconds, course.work_file(lesson)
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-u", "-m", "minidl.classroom.worker"),
@@ -126,32 +104,27 @@ class Worker:
             for _ in range(part.count(END)):
                 self.ends.put(None)
 
-    def exercises(self) -> Waiting[list[tuple[str, str]]]:
-        """(number, name) of the lesson's exercises."""
-        first = yield from self.next_line(STARTING)
+    def exercises(self) -> dict[str, str]:
+        """The names of the lesson's exercises by their numbers."""
+        first = self.next_line(STARTING)
         if not isinstance(first, dict):
             self.__exit__()
             self.listener.join(1)
-            raise CheckError(f"the checker did not start:\n{self.printed.decode(errors='replace')}")
-        return [tuple(pair) for pair in first["exercises"]]
+            raise CheckError(f"the checker did not start:\n{self.prints()}")
+        return dict(first["exercises"])
 
-    def next_line(self, seconds: float) -> Waiting[dict | str | None]:
+    def next_line(self, seconds: float) -> dict | str | None:
         """The next line; None after the last, "late" if it does not come in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            try:
+            with suppress(queue.Empty):
                 return self.lines.get(timeout=TICK)
-            except queue.Empty:
-                yield None
         return "late"
 
-    def outcomes(self, names: dict[str, str]) -> Iterator[Outcome | None]:
+    def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
         """What the worker finds, and last, if it does not come to its end, why."""
         at = {"begin": "", "law": ""}
-        while True:
-            line = yield from self.next_line(self.seconds + GRACE)
-            if not isinstance(line, dict):
-                break
+        while isinstance(line := self.next_line(self.seconds + GRACE), dict):
             if "begin" in line:
                 at = line
                 continue
@@ -162,12 +135,9 @@ class Worker:
             self.printed.clear()
             at = {"begin": None}
             yield outcome
-        message = (
-            self.death()
-            if line is None
-            else f"no answer after {self.seconds + GRACE:g} s: a loop without end?"
-        )
         if at["begin"] is not None:
+            late = f"no answer after {self.seconds + GRACE:g} s: a loop without end?"
+            message = self.death() if line is None else late
             name = names.get(at["begin"], self.path.name)
             yield Outcome(at["begin"], name, law=at["law"], message=message, printed=self.prints())
 
@@ -180,7 +150,5 @@ class Worker:
         code = self.process.wait()
         if code >= 0:
             return f"it ended the whole process (exit code {code})"
-        try:
-            return f"it crashed the whole process ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"it crashed the whole process (signal {-code})"
+        name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+        return f"it crashed the whole process ({name})"

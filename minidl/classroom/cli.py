@@ -9,9 +9,10 @@ import sys
 
 from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
 from minidl.classroom.course import Course
-from minidl.classroom.progress import Progress
+from minidl.classroom.files import digest
+from minidl.classroom.messages import hints_text, lessons_text, outcome_text
+from minidl.classroom.record import Record
 from minidl.classroom.running import run_lessons
-from minidl.classroom.screen import hints_text, lessons_text, outcome_text
 
 
 def main(arguments: list[str], course: Course) -> int:
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m lessons", description="Without a verb: the lessons, what is done, and what is next."
     )
-    top.set_defaults(do=list_lessons)
+    top.set_defaults(do=do_list)
     verbs = top.add_subparsers(metavar="VERB")
 
     def verb(name: str, do, text: str) -> argparse.ArgumentParser:
@@ -50,24 +51,24 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(do=do)
         return one
 
-    run = verb("run", run_some, "run lessons, each in a process of its own")
+    run = verb("run", do_run, "run lessons, each in a process of its own")
     run.add_argument("numbers", nargs="*", metavar="NN", help="lesson numbers; all lessons without one")
     run.add_argument("--mine", action="store_true", help="on your own functions, as far as they pass")
-    begin = verb("start", start_one, "write the stubs of a lesson's exercises into work/")
+    begin = verb("start", do_start, "write the stubs of a lesson's exercises into work/")
     begin.add_argument("number", metavar="NN", type=lesson_number)
     begin.add_argument(
         "--reset", action="store_true", help="keep the old file in work/backup/ and write anew"
     )
-    check = verb("check", check_some, "check what you wrote against the laws")
+    check = verb("check", do_check, "check what you wrote against the laws")
     check.add_argument(
         "numbers", nargs="*", metavar="NN[.k]", type=number_of_either, help="all that was started without one"
     )
     check.add_argument("--traceback", action="store_true", help="show where the error came from, all frames")
-    hint = verb("hint", hint_one, "one more hint each time")
+    hint = verb("hint", do_hint, "one more hint each time")
     hint.add_argument("number", metavar="NN.k", type=exercise_number)
-    debug = verb("debug", debug_one, "step into the smallest case that fails")
+    debug = verb("debug", do_debug, "step into the smallest case that fails")
     debug.add_argument("number", metavar="NN.k", type=exercise_number)
-    watch = verb("watch", watch_some, "check each time that you save; single keys do the rest")
+    watch = verb("watch", do_watch, "check each time that you save, until Ctrl-C")
     watch.add_argument("number", nargs="?", metavar="NN", type=lesson_number, help="the lesson to begin with")
     for one in (check, debug, watch):
         one.add_argument(
@@ -77,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="S",
             help="seconds that a law may take, %(default)g",
         )
-    solution = verb("solution", solution_one, "the library's own text, once yours passes")
+    solution = verb("solution", do_solution, "the library's own text, once yours passes")
     solution.add_argument("number", metavar="NN.k", type=exercise_number)
     solution.add_argument("--anyway", action="store_true", help="also when yours does not pass yet")
     return top
@@ -109,10 +110,10 @@ def limit(text: str) -> float:
     return seconds
 
 
-def run_some(course: Course, asked: argparse.Namespace) -> int:
+def do_run(course: Course, asked: argparse.Namespace) -> int:
     if not asked.mine:
         return run_lessons(course.lessons(), asked.numbers)
-    from minidl.classroom.mine import prepared  # NumPy and Hypothesis again
+    from minidl.classroom.run_mine import prepared  # NumPy and Hypothesis again
 
     for number in asked.numbers:
         course.lesson(number.zfill(2))
@@ -120,31 +121,31 @@ def run_some(course: Course, asked: argparse.Namespace) -> int:
         return run_lessons(course.lessons(), asked.numbers, through, settings)
 
 
-def list_lessons(course: Course, asked: argparse.Namespace) -> int:
-    progress = Progress(course)
-    progress.complete()
-    print(lessons_text(course, progress))
+def do_list(course: Course, asked: argparse.Namespace) -> int:
+    record = Record(course)
+    record.complete()
+    print(lessons_text(course, record))
     return 0
 
 
-def start_one(course: Course, asked: argparse.Namespace) -> int:
-    from minidl.classroom.answers import start  # NumPy and Hypothesis, which the list above can do without
+def do_start(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.work_file import start  # NumPy and Hypothesis, which the list above can do without
 
     print(start(course, asked.number, asked.reset))
-    Progress(course).begin(asked.number)
+    Record(course).begin(asked.number)
     first = course.exercises(asked.number)[0]
     print(f"next: write {first.name} there, then  python -m lessons check {first.number}")
     return 0
 
 
-def check_some(course: Course, asked: argparse.Namespace) -> int:
-    progress, wanted = Progress(course), by_lesson(course, asked.numbers)
+def do_check(course: Course, asked: argparse.Namespace) -> int:
+    record, wanted = Record(course), by_lesson(course, asked.numbers)
     all_passed = True
     for lesson, numbers in wanted.items():
-        path = course.shown(course.answers(lesson))
+        path = course.shown(course.work_file(lesson))
         for outcome in check_lesson(course, lesson, numbers or None, asked.limit):
             print(outcome_text(outcome, path, asked.traceback), flush=True)
-            progress.note(outcome)
+            record.note(outcome)
             all_passed &= outcome.passed
     return 0 if all_passed else 1
 
@@ -161,55 +162,50 @@ def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
     return wanted
 
 
-def hint_one(course: Course, asked: argparse.Namespace) -> int:
-    print(hints_text(course.exercise(asked.number), Progress(course)))
+def do_hint(course: Course, asked: argparse.Namespace) -> int:
+    print(hints_text(course.exercise(asked.number), Record(course)))
     return 0
 
 
-def debug_one(course: Course, asked: argparse.Namespace) -> int:
+def do_debug(course: Course, asked: argparse.Namespace) -> int:
     outcome = check_exercise(course, asked.number, asked.limit)
-    print(outcome_text(outcome, course.shown(course.answers(asked.number[:2]))), flush=True)
-    Progress(course).note(outcome)
+    print(outcome_text(outcome, course.shown(course.work_file(asked.number[:2]))), flush=True)
+    Record(course).note(outcome)
     if not outcome.replay:
         return 0 if outcome.passed else 1
-    from minidl.classroom.terminal import step_into
+    from minidl.classroom.replay import step_into
 
     return step_into(course, outcome.replay)
 
 
-def watch_some(course: Course, asked: argparse.Namespace) -> int:
+def do_watch(course: Course, asked: argparse.Namespace) -> int:
     from minidl.classroom.watch import watch
 
-    wanted = by_lesson(course, [asked.number] if asked.number else [])
-    for lesson in wanted:
-        if not course.answers(lesson).exists():
-            raise FileNotFoundError(
-                f"{course.shown(course.answers(lesson))} is not there yet: start {lesson} writes it"
-            )
-    Progress(course).complete()
-    watch(course, list(wanted), asked.limit)
+    lessons = list(by_lesson(course, [asked.number] if asked.number else []))
+    for lesson in lessons:
+        course.started_file(lesson)
+    record = Record(course)
+    record.complete()
+    undone = [
+        lesson
+        for lesson in lessons
+        if not all(record.of(e.number)["passed"] for e in course.exercises(lesson))
+    ]
+    watch(course, [*undone, *lessons][0], asked.limit)
     return 0
 
 
-def solution_one(course: Course, asked: argparse.Namespace) -> int:
+def do_solution(course: Course, asked: argparse.Namespace) -> int:
     from minidl.classroom.stubs import source
 
-    exercise = course.exercise(asked.number)
-    if not (asked.anyway or passes(course, exercise.number)):
+    exercise, record = course.exercise(asked.number), Record(course)
+    number, path = exercise.number, course.work_file(exercise.number[:2])
+    if not asked.anyway and path.exists() and record.of(number)["file"] != digest(path):
+        record.note(check_exercise(course, number))
+    if not (asked.anyway or record.passes(number)):
         print(
             f"{exercise.number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr
         )
         return 1
     print(source(exercise.target), end="")
     return 0
-
-
-def passes(course: Course, number: str) -> bool:
-    """Whether the learner's function passes; checked again unless the file is what it was then."""
-    from minidl.classroom.answers import digest
-
-    path, progress = course.answers(number[:2]), Progress(course)
-    if path.exists() and progress.of(number)["file"] != digest(path):
-        progress.note(check_exercise(course, number))
-        return progress.of(number)["passed"] and progress.of(number)["file"] == digest(path)
-    return path.exists() and progress.of(number)["passed"]

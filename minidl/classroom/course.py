@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidl.engine.checks import require
+
 if TYPE_CHECKING:
     from minidl.classroom.exercise import Exercise
 
@@ -80,9 +82,19 @@ class Course:
         known = ", ".join(f"{exercise.number} {exercise.name}" for exercise in there) or "none yet"
         raise ValueError(f"there is no exercise {number}; lesson {number[:2]} has {known}")
 
-    def answers(self, lesson: str) -> Path:
+    def work_file(self, lesson: str) -> Path:
         """The learner's file for a lesson, whether it is there or not."""
         return self.work / self.lesson(lesson).path.name
+
+    def started_file(self, lesson: str) -> Path:
+        """The learner's file; FileNotFoundError when ``start`` has not been called."""
+        path = self.work_file(lesson)
+        require(
+            path.exists(),
+            f"{self.shown(path)} is not there yet: start {lesson} writes it",
+            FileNotFoundError,
+        )
+        return path
 
     def started(self) -> list[Lesson]:
         return [lesson for lesson in self.lessons() if (self.work / lesson.path.name).exists()]

@@ -1,4 +1,4 @@
-"""Exercise: a library function set as a task, and the laws that an answer to it must keep.
+"""Exercise: a library function set as a task, and the laws that what is written for it must keep.
 
     softmax = Exercise("09.1", reduce.stable_softmax, points=2, hints=("Each row is a probability ...",))
 
@@ -29,6 +29,7 @@ from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisExc
 from minidl.classroom.compare import short
 from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
 from minidl.classroom.stubs import plain_function
+from minidl.engine.checks import check_choice, check_function, check_instance, positive_int, require
 
 EXAMPLES = 100  # cases that a law tries, the same ones for everybody
 
@@ -103,22 +104,29 @@ class Exercise:
         kind: str = "function",
         writes: tuple[str, ...] = (),
     ) -> None:
-        if not re.fullmatch(r"\d\d\.\d", number):
-            raise ValueError(f"number must be lesson and place, such as '09.1', got {number!r}")
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        if points <= 0:
-            raise ValueError(f"points must be positive, got {points}")
-        if isinstance(hints, str) or not hints or not all(hints):
-            raise ValueError(f"hints must be a tuple of at least one text, got {hints!r}")
-        if bool(writes) != (kind == "kernel") or isinstance(writes, str):
-            raise ValueError(
-                f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}"
-            )
+        check_instance("number", number, str)
+        require(
+            re.fullmatch(r"\d\d\.\d", number) is not None,
+            f"number must be lesson and place, such as '09.1', got {number!r}",
+        )
+        check_choice("kind", kind, KINDS)
+        positive_int("points", points)
+        require(
+            isinstance(hints, tuple | list)
+            and len(hints) > 0
+            and all(isinstance(h, str) and h for h in hints),
+            f"hints must be a tuple of at least one text, got {hints!r}",
+        )
+        require(
+            isinstance(writes, tuple | list) and bool(writes) == (kind == "kernel"),
+            f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}",
+        )
+        check_function("target", plain_function(target))
         parameters = list(inspect.signature(plain_function(target)).parameters) if writes else []
         for name in writes:
-            if name not in parameters:
-                raise ValueError(f"writes names {name!r}, but the kernel takes {', '.join(parameters)}")
+            require(
+                name in parameters, f"writes names {name!r}, but the kernel takes {', '.join(parameters)}"
+            )
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
@@ -132,8 +140,7 @@ class Exercise:
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
         """Decorator: the function takes an implementation (and a case by ``@given``), raises if it is bad."""
-        if any(law.text == text for law in self.laws):
-            raise ValueError(f"{self.number} has a law {text!r} already")
+        require(all(law.text != text for law in self.laws), f"{self.number} has a law {text!r} already")
 
         def declare(function: Callable) -> Callable:
             law = Law(text, function)

@@ -5,66 +5,75 @@ from __future__ import annotations
 import io
 import traceback
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from hypothesis.errors import Flaky
 
 from minidl.classroom import replay
-from minidl.classroom.answers import changed_signature
 from minidl.classroom.compare import SHOWN, short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result, different_answers
 from minidl.classroom.implementation import Call, Implementation
-from minidl.classroom.likeness import alike, answers_alike, mistakes_like
 from minidl.classroom.outcome import Outcome
+from minidl.classroom.recognize import alike, does_the_same, mistakes_like
+from minidl.classroom.work_file import changed_signature
 
 
-def describe(
-    course: Course, path: Path, exercise: Exercise, answer: Implementation, result: Result, outcome: Outcome
-) -> None:
-    """Fill the outcome. Where a named mistake is recognised, the law that it is known to break is told."""
-    outcome.written = not (isinstance(result.error, NotImplementedError) and result.error is answer.raised)
-    tell(course, path, exercise, answer, result, outcome)
-    if not outcome.written or not result.error or isinstance(result.error, KeyboardInterrupt | Flaky):
-        return
-    add_note(outcome, changed_signature(answer.raw, exercise))
-    if not answers_alike(answer.last_call, exercise.adapt(answer.raw)):
-        outcome.message = different_answers(answer.name)
-        return
-    mistakes = mistakes_like(exercise, exercise.find_law(result.law), answer, result.case)
-    outcome.looks_like = [mistake.text for mistake in mistakes]
-    if mistakes and mistakes[0].breaks != result.law:
-        other = exercise.try_law(mistakes[0].breaks, answer)
-        outcome.calls += other.calls
-        if not other.passed:
-            tell(course, path, exercise, answer, other, outcome)
-    try:
-        outcome.picture = picture(exercise, answer.first_failure or answer.last_call)
-    except OSError as error:
-        add_note(outcome, f"the picture could not be kept: {error}")
+@dataclass
+class Failure:
+    """What is known of a failed law; ``outcome`` is filled."""
 
+    course: Course
+    path: Path
+    exercise: Exercise
+    implementation: Implementation
+    outcome: Outcome
 
-def tell(
-    course: Course, path: Path, exercise: Exercise, answer: Implementation, result: Result, outcome: Outcome
-) -> None:
-    """The law, why it fails, the case, and the call that comes last; all of it once more as a replay."""
-    outcome.law, outcome.message, outcome.traceback = result.law, result.message, long_text(result.error)
-    if not outcome.written or not result.error:
-        return
-    call = answer.last_call
-    outcome.case = [[name, short(value)] for name, value in result.case.items()]
-    outcome.call = call_text(answer.name, call)
-    outcome.answer = short(call.answer) if call.raised is None else ""
-    try:
-        outcome.replay = course.shown(replay.write(course, path, exercise, answer, result))
-    except OSError as error:  # the verdict stands
-        add_note(outcome, f"the case could not be kept for debug: {error}")
+    def describe(self, result: Result) -> None:
+        """Where a named mistake is recognised, the law that it is known to break is told instead."""
+        exercise, implementation, outcome = self.exercise, self.implementation, self.outcome
+        outcome.written = not (
+            isinstance(result.error, NotImplementedError) and result.error is implementation.raised
+        )
+        self.tell(result)
+        if not outcome.written or not result.error or isinstance(result.error, KeyboardInterrupt | Flaky):
+            return
+        self.add_note(changed_signature(implementation.raw, exercise))
+        if not does_the_same(implementation.last_call, exercise.adapt(implementation.raw)):
+            outcome.message = different_answers(implementation.name)
+            return
+        mistakes = mistakes_like(exercise, exercise.find_law(result.law), implementation, result.case)
+        outcome.looks_like = [mistake.text for mistake in mistakes]
+        if mistakes and mistakes[0].breaks != result.law:
+            other = exercise.try_law(mistakes[0].breaks, implementation)
+            outcome.calls += other.calls
+            if not other.passed:
+                self.tell(other)
+        try:
+            outcome.picture = picture(exercise, implementation.first_failure or implementation.last_call)
+        except OSError as error:
+            self.add_note(f"the picture could not be kept: {error}")
 
+    def tell(self, result: Result) -> None:
+        """The law, why it fails, the case, and the call that comes last; all of it once more as a replay."""
+        outcome, call = self.outcome, self.implementation.last_call
+        outcome.law, outcome.message, outcome.traceback = result.law, result.message, long_text(result.error)
+        if not outcome.written or not result.error:
+            return
+        outcome.case = [[name, short(value)] for name, value in result.case.items()]
+        outcome.call = call_text(self.implementation.name, call)
+        outcome.answer = short(call.answer) if call.raised is None else ""
+        try:
+            written = replay.write(self.course, self.path, self.exercise, self.implementation, result)
+            outcome.replay = self.course.shown(written)
+        except OSError as error:  # the verdict stands
+            self.add_note(f"the case could not be kept for debug: {error}")
 
-def add_note(outcome: Outcome, text: str) -> None:
-    if text not in outcome.note:
-        outcome.note = "; ".join(filter(None, [outcome.note, text]))
+    def add_note(self, text: str) -> None:
+        if text not in self.outcome.note:
+            self.outcome.note = "; ".join(filter(None, [self.outcome.note, text]))
 
 
 def long_text(error: BaseException | None) -> str:

@@ -1,4 +1,4 @@
-"""Implementation: an answer to an exercise, in the form in which laws call it."""
+"""Implementation: what somebody wrote for an exercise, in the form in which laws call it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Call:
 
 
 class Implementation:
-    """An answer as laws call it: plain values in, plain values out, on copies, with the calls counted.
+    """A function, Op class or kernel as laws call it: plain values in and out, on copies; it counts.
 
     A kernel is called uncompiled: there an index out of range raises, where compiled code overwrites memory.
     """
@@ -66,17 +66,17 @@ class Implementation:
         if len(self.first_calls) < REMEMBERED:
             self.first_calls.append(self.last_call)
         try:
-            self.last_call.answer = self.checked_answer(arguments, params)
+            self.last_call.answer = self.answer_on_copies(arguments, params)
         except BaseException as error:
             self.last_call.raised = error
             raise
         return self.last_call.answer
 
-    def checked_answer(self, arguments: tuple, params: dict):
+    def answer_on_copies(self, arguments: tuple, params: dict):
         """The answer on a copy of the arguments, which it must leave as they were."""
         given, given_params = copy.deepcopy((arguments, params))
         try:
-            answer = self.answer(given, given_params)
+            answer = self.answer_to(given, given_params)
         except (KeyboardInterrupt, WrongAnswer):
             raise
         except BaseException as error:
@@ -93,7 +93,7 @@ class Implementation:
                 raise WrongAnswer(f"{self.name} changed its {which} from {short(before)} to {short(after)}")
         return answer
 
-    def answer(self, arguments: tuple, params: dict):
+    def answer_to(self, arguments: tuple, params: dict):
         """Call the raw function or class in the way of its kind; WrongAnswer for a result of another form."""
         if self.kind == "op":
             return self._answer_of_op(arguments, **params)

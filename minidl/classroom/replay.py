@@ -6,6 +6,8 @@ import bdb
 import dataclasses
 import inspect
 import pprint
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +15,12 @@ from types import TracebackType
 
 import numpy as np
 
-from minidl.classroom.answers import function_of, load, standing_in, write_text
 from minidl.classroom.compare import short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.files import write_text
 from minidl.classroom.implementation import Call, Implementation, is_floating
+from minidl.classroom.work_file import function_of, load, standing_in
 
 FILE = '''"""{number} {name} fails the law "{law}".
 
@@ -37,21 +40,34 @@ sys.path.insert(0, str(work.parent))
 
 {imports}
 
-{name} = answer_to("{number}", work / "{file}", "{package}")
+{name} = implementation_of("{number}", work / "{file}", "{package}")
 
 {call}
 try_again("{number}", {name}, "{package}", law={law!r}, case={case})
 '''
-ALWAYS = ("import numpy as np", "from minidl.classroom.replay import answer_to, try_again")
-TAKEN = {
-    *("np", "os", "sys", "Path", "work", "answer_to", "try_again", "answer", "Tensor", "op", "y", "grads")
+ALWAYS = ("import numpy as np", "from minidl.classroom.replay import implementation_of, try_again")
+RESERVED = {
+    *(
+        "np",
+        "os",
+        "sys",
+        "Path",
+        "work",
+        "implementation_of",
+        "try_again",
+        "answer",
+        "Tensor",
+        "op",
+        "y",
+        "grads",
+    )
 }
 
 
 # ---- what the written file calls
 
 
-def answer_to(number: str, path: Path, package: str) -> Callable | type:
+def implementation_of(number: str, path: Path, package: str) -> Callable | type:
     """The learner's function, with the library's in the places of the file's other exercises."""
     sys.excepthook = without_quitting
     exercises = _exercises(number, package)
@@ -61,10 +77,10 @@ def answer_to(number: str, path: Path, package: str) -> Callable | type:
     return exercise.adapt(function_of(module, exercise)).raw
 
 
-def try_again(number: str, answer: Callable | type, package: str, law: str, case: dict | None) -> None:
+def try_again(number: str, raw: Callable | type, package: str, law: str, case: dict | None) -> None:
     """Print what the law finds on the case, or, where that could not be written down, on all of its cases."""
     exercise = next(e for e in _exercises(number, package) if e.number == number)
-    stepped = SteppedInto(answer, exercise.kind, exercise.written)
+    stepped = SteppedInto(raw, exercise.kind, exercise.written)
     try:
         result = exercise.try_law(law, stepped) if case is None else exercise.try_case(law, stepped, case)
     except KeyboardInterrupt:
@@ -75,7 +91,7 @@ def try_again(number: str, answer: Callable | type, package: str, law: str, case
 
 
 class SteppedInto(Implementation):
-    """An answer in pdb, whose q is a Ctrl-C for the law: any other error it would take for the answer's."""
+    """An implementation in pdb, whose q is a Ctrl-C for the law: another error would be the answer's."""
 
     def __call__(self, *arguments, **params):
         try:
@@ -97,6 +113,19 @@ def generator_at(state: dict[str, object]) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
+def step_into(course: Course, replay: str) -> int:
+    """Run a replay in pdb, which has the terminal to itself, its Ctrl-C too. Returns the exit code."""
+    from minidl.classroom.running import environment  # and with it tqdm
+
+    print(f"\n{replay} in pdb: s steps into the call, n goes on a line, p NAME prints, q quits", flush=True)
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
+    try:
+        env = {**environment(course.root), "MINIDL_DEBUG": "1"}
+        return subprocess.run([sys.executable, replay], cwd=course.root, env=env).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _exercises(number: str, package: str) -> list[Exercise]:
     return Course(Path(), package).exercises(number[:2])
 
@@ -108,11 +137,13 @@ class NotInlined(Exception):
     """A value that has no text that makes it, such as a function defined inside another."""
 
 
-def write(course: Course, path: Path, exercise: Exercise, answer: Implementation, result: Result) -> Path:
+def write(
+    course: Course, path: Path, exercise: Exercise, implementation: Implementation, result: Result
+) -> Path:
     """Write work/replay/NN_k.py for the failing case, and return its path."""
     imports = set(ALWAYS)
     try:
-        call = CALLS[exercise.kind](exercise.name, answer.raw, answer.last_call, imports)
+        call = call_text(exercise, implementation.raw, implementation.last_call, imports)
     except NotInlined as why:
         call = stopping(exercise, str(why))
     try:
@@ -134,60 +165,48 @@ def write(course: Course, path: Path, exercise: Exercise, answer: Implementation
     return replay
 
 
-def call_function(function: str, raw: Callable, call: Call, imports: set[str]) -> str:
-    lines, given = named(function, raw, call, imports)
-    return "\n".join(
-        [
-            *lines,
-            "breakpoint()",
-            f"answer = {function}({', '.join(given)})",
-            'print("yours:", answer)',
-            "",
-        ]
-    )
-
-
-def call_kernel(function: str, raw: Callable, call: Call, imports: set[str]) -> str:
-    lines, given = named(function, raw, call, imports)
-    return "\n".join([*lines, "breakpoint()", f"{function}({', '.join(given)})", ""])
-
-
-def call_tensor(function: str, raw: Callable, call: Call, imports: set[str]) -> str:
-    params = {name: value for name, value in call.params.items() if name != "grad"}
-    lines, given = named(function, raw, dataclasses.replace(call, params=params), imports)
-    for name, value in zip(given, call.arguments, strict=False):
-        if is_floating(value):
-            lines.append(f"{name} = Tensor({name}, requires_grad=True)")
-    imports.add("from minidl import Tensor")
-    lines += ["breakpoint()", f"y = {function}({', '.join(given)})", 'print("yours:", y.data)']
-    if "grad" in call.params:
-        lines.append(f"y.backward({literal(call.params['grad'], imports)})")
-    return "\n".join([*lines, ""])
-
-
-def call_op(function: str, raw: type, call: Call, imports: set[str]) -> str:
-    params = {name: value for name, value in call.params.items() if name != "grad"}
-    lines, given = named(
-        function,
-        raw.forward,
-        dataclasses.replace(call, arguments=(None, *call.arguments), params={}),
-        imports,
-        skip=1,
-    )
-    settings = ", ".join(f"{name}={literal(value, imports)}" for name, value in params.items())
-    lines += [
-        f"op = {function}({settings})",
-        f"op.needs = {tuple(map(is_floating, call.arguments))}",
-        "breakpoint()",
-        f"y = op.forward({', '.join(given)})",
+def call_text(exercise: Exercise, raw: Callable | type, call: Call, imports: set[str]) -> str:
+    """The arguments by name, a breakpoint, and the call in the way of the exercise's kind."""
+    function, kind = exercise.name, exercise.kind
+    names = [n + "_" * (n in RESERVED or n == function) for n in argument_names(raw, kind, call)]
+    lines = [f"np.seterr(**{call.errstate})"] * (call.errstate != np.geterr())
+    lines += [f"{n} = {literal(value, imports)}" for n, value in zip(names, call.arguments, strict=True)]
+    differentiated = kind in ("op", "tensor")
+    grad = call.params.get("grad") if differentiated else None
+    params = [
+        f"{key}={literal(value, imports)}"
+        for key, value in call.params.items()
+        if not (differentiated and key == "grad")
     ]
-    if call.params.get("grad") is not None:
-        lines.append(f"grads = op.backward({literal(call.params['grad'], imports)})")
-        lines.append('print("yours:", y, grads)')
+    if kind == "tensor":
+        imports.add("from minidl import Tensor")
+        floats = [n for n, value in zip(names, call.arguments, strict=True) if is_floating(value)]
+        lines += [f"{n} = Tensor({n}, requires_grad=True)" for n in floats]
+    if kind == "op":
+        lines.append(f"op = {function}({', '.join(params)})")
+        lines.append(f"op.needs = {tuple(map(is_floating, call.arguments))}")
+        function, params = "op.forward", []
+    lines.append("breakpoint()")
+    answer = {"function": "answer = ", "kernel": ""}.get(kind, "y = ")
+    lines.append(f"{answer}{function}({', '.join([*names, *params])})")
+    lines += {"function": ['print("yours:", answer)'], "tensor": ['print("yours:", y.data)']}.get(kind, [])
+    if grad is not None:
+        backward = f"backward({literal(grad, imports)})"
+        lines += (
+            [f"grads = op.{backward}", 'print("yours:", y, grads)'] if kind == "op" else [f"y.{backward}"]
+        )
     return "\n".join([*lines, ""])
 
 
-CALLS = {"function": call_function, "kernel": call_kernel, "tensor": call_tensor, "op": call_op}
+def argument_names(raw: Callable | type, kind: str, call: Call) -> list[str]:
+    """What the arguments of the call are to be named: as the parameters that take one each, or by number."""
+    try:
+        parameters = inspect.signature(raw.forward if kind == "op" else raw).parameters.values()
+    except ValueError:  # something built in
+        parameters = []
+    names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
+    names = names[1:] if kind == "op" else names
+    return [names[i] if i < len(names) else f"argument_{i}" for i in range(len(call.arguments))]
 
 
 def stopping(exercise: Exercise, why: str) -> str:
@@ -202,33 +221,6 @@ def stopping(exercise: Exercise, why: str) -> str:
         "    breakpoint()\n"
         "    return written(*arguments, **params)\n\n"
     )
-
-
-def named(
-    function: str, raw: Callable, call: Call, imports: set[str], skip: int = 0
-) -> tuple[list[str], list[str]]:
-    """A line ``name = value`` for each argument, by the parameters' names, and how the call passes it on."""
-    parameters = parameters_of(raw)
-    lines, given = [], []
-    if call.errstate != np.geterr():
-        lines.append(f"np.seterr(**{call.errstate})")
-    for i, value in enumerate(call.arguments[skip:], skip):
-        name = parameters[i] if i < len(parameters) else f"argument_{i}"
-        name += "_" * (name in TAKEN or name == function)
-        lines.append(f"{name} = {literal(value, imports)}")
-        given.append(name)
-    for key, value in call.params.items():
-        given.append(f"{key}={literal(value, imports)}")
-    return lines, given
-
-
-def parameters_of(raw: Callable) -> list[str]:
-    """Names of the parameters that take one argument each."""
-    try:
-        parameters = inspect.signature(raw).parameters.values()
-    except ValueError:  # something built in
-        return []
-    return [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
 
 
 def literal(value: object, imports: set[str]) -> str:

@@ -21,12 +21,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TextIO
 
-from minidl.classroom import answers, failure
+from minidl.classroom import failure, work_file
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.files import digest
 from minidl.classroom.implementation import Implementation
-from minidl.classroom.likeness import code_of, library_calls
 from minidl.classroom.outcome import END, Outcome
+from minidl.classroom.recognize import code_of, library_calls
 
 MORE_TIME = "if it is only slow: check --limit 60"
 MEMORY = 4 * 2**30  # bytes that a learner's file may take, where the system can be asked to see to it
@@ -48,8 +49,8 @@ class FileCheck:
 
     def __init__(self, course: Course, lesson: str, seconds: float, lines: TextIO) -> None:
         self.course, self.seconds, self.lines = course, seconds, lines
-        self.path, self.exercises = course.answers(lesson), course.exercises(lesson)
-        self.digest = answers.digest(self.path)  # before it is read: what is saved meanwhile is another
+        self.path, self.exercises = course.work_file(lesson), course.exercises(lesson)
+        self.digest = digest(self.path)  # before it is read: what is saved meanwhile is another
 
     def run(self, numbers: list[str]) -> None:
         """Check these exercises, or all."""
@@ -58,71 +59,72 @@ class FileCheck:
         ran_out: list[bool] = []
         try:
             with patience(self.seconds, ran_out):
-                module = answers.load(self.path)
-        except answers.FileProblem as error:
-            self.emit_problem(str(error), error)
-            return
-        except KeyboardInterrupt as error:
-            self.emit_problem(
-                self.stopped(
-                    error, ran_out, f"importing it takes more than {self.seconds:g} s ({MORE_TIME})"
-                ),
-                error,
+                module = work_file.load(self.path)
+        except (work_file.FileProblem, KeyboardInterrupt) as error:
+            message = str(error)
+            if isinstance(error, KeyboardInterrupt):
+                too_long = f"importing it takes more than {self.seconds:g} s ({MORE_TIME})"
+                message = self.stopped(error, ran_out, too_long)
+            self.emit_outcome(
+                Outcome("", self.path.name, message=message, traceback=failure.long_text(error))
             )
             return
         for exercise in self.exercises:
             if exercise.number in numbers or not numbers:
                 self.emit(begin=exercise.number, law="")
-                self.emit_outcome(self.check(module, exercise))
+                self.emit_outcome(self.outcome_of(module, exercise))
 
-    def check(self, module: ModuleType, exercise: Exercise) -> Outcome:
+    def outcome_of(self, module: ModuleType, exercise: Exercise) -> Outcome:
         outcome = Outcome(exercise.number, exercise.name, file=self.digest, laws=len(exercise.laws))
-        outcome.note = answers.stale(self.path.read_text(encoding="utf-8", errors="replace"), exercise)
+        outcome.note = work_file.stale(self.path.read_text(encoding="utf-8", errors="replace"), exercise)
         try:
-            answer = exercise.adapt(answers.function_of(module, exercise))
-        except (answers.FileProblem, TypeError) as error:
+            implementation = exercise.adapt(work_file.function_of(module, exercise))
+        except (work_file.FileProblem, TypeError) as error:
             outcome.message = str(error)
             return outcome
-        outcome.line = min((code.co_firstlineno for code in code_of(answer.raw)), default=0)
-        with answers.standing_in(module, exercise, self.exercises):
-            self.try_laws(exercise, answer, outcome)
+        outcome.line = min((code.co_firstlineno for code in code_of(implementation.raw)), default=0)
+        with work_file.standing_in(module, exercise, self.exercises):
+            self.try_laws(exercise, implementation, outcome)
         return outcome
 
-    def try_laws(self, exercise: Exercise, answer: Implementation, outcome: Outcome) -> None:
+    def try_laws(self, exercise: Exercise, implementation: Implementation, outcome: Outcome) -> None:
         """Up to the first that fails; where none does, see whose function it is."""
         for law in exercise.laws:
             self.emit(begin=exercise.number, law=law.text)
-            result = self.try_law(exercise, law.text, answer)
+            result = self.try_law(exercise, law.text, implementation)
             outcome.calls += result.calls
             if not result.passed:
                 outcome.law, outcome.message = result.law, result.message
                 self.emit(begin=exercise.number, law=law.text)  # telling what it is takes time of its own
                 with suppress(KeyboardInterrupt), patience(self.seconds, []):
-                    failure.describe(self.course, self.path, exercise, answer, result, outcome)
+                    failure.Failure(self.course, self.path, exercise, implementation, outcome).describe(
+                        result
+                    )
                 return
             outcome.held += 1
-        outcome.library_calls = library_calls(exercise, answer.raw)
-        other = answers.changed_signature(answer.raw, exercise)
+        outcome.library_calls = library_calls(exercise, implementation.raw)
+        other = work_file.changed_signature(implementation.raw, exercise)
         if other:
             outcome.message = f"all laws hold, but {other}: the library passes them by name"
         outcome.passed = not outcome.library_calls and not other
 
-    def try_law(self, exercise: Exercise, text: str, answer: Implementation) -> Result:
+    def try_law(self, exercise: Exercise, text: str, implementation: Implementation) -> Result:
         """The law's Result, also where it has none of its own."""
         case: dict[str, object] = {}
         ran_out: list[bool] = []
         try:
             with patience(self.seconds, ran_out):
-                return exercise.try_law(text, answer, case)
+                return exercise.try_law(text, implementation, case)
         except KeyboardInterrupt as error:
             too_long = f"still running after {self.seconds:g} s: a loop without end? ({MORE_TIME})"
-            return Result(text, False, answer.calls, self.stopped(error, ran_out, too_long), case, error)
+            message = self.stopped(error, ran_out, too_long)
+            return Result(text, False, implementation.calls, message, case, error)
         except Exception as error:
             message = f"the law itself fails, which is no fault of yours: {type(error).__name__}: {error}"
             return Result(text, False, 0, message, case, error)
 
     def stopped(self, error: KeyboardInterrupt, ran_out: list[bool], too_long: str) -> str:
-        where = answers.place(error, self.path)
+        where = work_file.place(error, self.path)
         return (too_long if ran_out else "it raises KeyboardInterrupt") + (f"\nat {where}" if where else "")
 
     def emit(self, **fields: object) -> None:
@@ -135,9 +137,6 @@ class FileCheck:
         with suppress(OSError):
             os.write(1, END)
         self.emit(outcome=asdict(outcome))
-
-    def emit_problem(self, message: str, error: BaseException) -> None:
-        self.emit_outcome(Outcome("", self.path.name, message=message, traceback=failure.long_text(error)))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from learner import check_here, write_answer
+from learner import check_here, write_work
 
 from minidl.classroom import worker
 from minidl.classroom.implementation import Implementation
@@ -18,7 +18,7 @@ RIGHT = (
 
 
 def checked(course, text, number="09.1"):
-    write_answer(course, number[:2], text)
+    write_work(course, number[:2], text)
     (outcome,) = check_here(course, number[:2], number)
     return outcome
 
@@ -31,7 +31,7 @@ def test_a_right_answer_passes_with_its_calls_counted(course):
 
 
 def test_every_exercise_of_the_file_has_an_outcome_and_a_stub_is_not_written_yet(course):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     outcomes = check_here(course, "09")
     assert [outcome.number for outcome in outcomes] == ["09.1", "09.2", "09.3", "09.4"]
     assert [outcome.passed for outcome in outcomes] == [True, False, False, False]
@@ -48,7 +48,7 @@ def test_a_failure_tells_law_case_call_answer_and_what_it_looks_like(course):
     assert outcome.answer == "[[0.5], [0.5]]"
     assert outcome.message.startswith("2 of 2 elements differ, most at [0]: yours 0.5, expected 1")
     assert outcome.looks_like == ["summed over everything instead of the row"]
-    assert course.answers("09").read_text().splitlines()[outcome.line - 1] == SOFTMAX.strip()
+    assert course.work_file("09").read_text().splitlines()[outcome.line - 1] == SOFTMAX.strip()
 
 
 def test_a_mistake_is_recognised_in_other_words(course):
@@ -119,16 +119,16 @@ def test_with_parameters_of_other_names_nothing_passes(course):
     ],
 )
 def test_a_file_that_cannot_be_imported_has_one_outcome_that_says_why(course, text, message):
-    write_answer(course, "09", text)
+    write_work(course, "09", text)
     (outcome,) = check_here(course, "09")
-    last = len(course.answers("09").read_text().splitlines())
+    last = len(course.work_file("09").read_text().splitlines())
     assert (outcome.number, outcome.name, outcome.passed) == ("", "09_temperature.py", False)
     assert message.format(last=last) in outcome.message
-    assert "answers.py" not in outcome.message
+    assert "work_file.py" not in outcome.message
 
 
 def test_a_renamed_function_is_missed_and_the_near_name_is_asked_about(course):
-    write_answer(course, "09", "del stable_softmax\ndef stable_softmx(z): 0\n")
+    write_work(course, "09", "del stable_softmax\ndef stable_softmx(z): 0\n")
     outcome = check_here(course, "09", "09.1")[0]
     assert outcome.message == "the file has no stable_softmax: is stable_softmx what it was?"
 
@@ -191,11 +191,11 @@ def test_the_librarys_source_at_its_very_lines_is_not_taken_for_the_library(cour
     from minidl.classroom.stubs import source
     from minidl.engine.reduce import stable_softmax
 
-    write_answer(course, "09", "")
+    write_work(course, "09", "")
     line = stable_softmax.__code__.co_firstlineno
     text = "from minidl.engine.reduce import check_temperature, floats\nimport numpy as np\n"
     rest = "from __future__ import annotations\n" + text
-    course.answers("09").write_text(rest + "\n" * (line - 1 - rest.count("\n")) + source(stable_softmax))
+    course.work_file("09").write_text(rest + "\n" * (line - 1 - rest.count("\n")) + source(stable_softmax))
     (outcome,) = check_here(course, "09", "09.1")
     assert outcome.line == line
     assert outcome.passed and outcome.library_calls == 0
@@ -208,7 +208,7 @@ def test_a_mistake_elsewhere_in_the_file_does_not_reach_the_exercise(course):
         "    def backward(self, grad):\n"
         "        return unbroadcast(grad * self.b, self.a.shape), unbroadcast(grad * self.a, self.b.shape)\n"
     )
-    write_answer(course, "01", mul)
+    write_work(course, "01", mul)
     mul, sigmoid, unbroadcast, _ = check_here(course, "01")
     assert mul.passed
     assert not unbroadcast.written and not sigmoid.written
@@ -238,8 +238,8 @@ def test_an_answer_too_large_to_read_has_a_picture_of_yours_the_librarys_and_the
 
 
 def test_a_stub_of_an_older_library_is_said_to_be_stale(course):
-    write_answer(course, "09", RIGHT)
-    path = course.answers("09")
+    write_work(course, "09", RIGHT)
+    path = course.work_file("09")
     text = path.read_text()
     mark = next(line for line in text.splitlines() if line.startswith("# 09.1 "))
     path.write_text(
@@ -274,7 +274,7 @@ def test_a_law_runs_out_of_time_also_in_the_background_where_ctrl_c_is_ignored()
 
 
 def test_a_limit_that_is_over_before_anything_begins_is_told_as_such(course, monkeypatch):
-    write_answer(course, "09", "")
+    write_work(course, "09", "")
     monkeypatch.setattr(worker.threading, "Timer", OverAtOnce)
     (outcome,) = check_here(course, "09", "09.1", seconds=1e-9)
     assert outcome.message == "importing it takes more than 1e-09 s (if it is only slow: check --limit 60)"

@@ -449,8 +449,8 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
     "change, message",
     [
         ({"number": "9.1"}, "number must be lesson and place, such as '09.1', got '9.1'"),
-        ({"kind": "loop"}, "kind must be one of function, op, tensor, kernel, got 'loop'"),
-        ({"points": 0}, "points must be positive, got 0"),
+        ({"kind": "loop"}, "kind must be one of 'function', 'op', 'tensor', 'kernel', got 'loop'"),
+        ({"points": 0}, "points must be at least 1, got 0"),
         ({"hints": ()}, "hints must be a tuple of at least one text"),
         ({"hints": "one"}, "hints must be a tuple of at least one text"),
         ({"writes": ("x",)}, "writes is a tuple of the arrays that a kernel fills"),

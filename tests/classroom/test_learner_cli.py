@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from learner import write_answer
+from learner import write_work
 
-from minidl.classroom import answers, cli
+from minidl.classroom import cli, record
 from minidl.classroom.stubs import source
 from minidl.engine.reduce import stable_softmax
 
@@ -23,7 +23,7 @@ STUCK = "import time\ndef entropy(probabilities, axis=-1):\n    while True:\n   
 
 
 @pytest.fixture
-def lessons(course, capfd):
+def lessons(course, checks_here, capfd):
     """Run a command here: (exit code, what it prints, what it complains about)."""
 
     def run(*arguments):
@@ -43,7 +43,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
     code, out, _ = lessons("check", "9.1")
     assert (code, out) == (1, "09.1 stable_softmax   not written yet: it raises NotImplementedError\n")
 
-    write_answer(course, "09", WRONG)
+    write_work(course, "09", WRONG)
     code, out, _ = lessons("check", "09.1")
     assert code == 1
     assert re.fullmatch(
@@ -66,7 +66,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
         "09.1 does not pass yet: check it first, or see it with --anyway\n",
     )
 
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     code, out, _ = lessons("check", "9.1")
     assert code == 0
     assert re.fullmatch(r"09.1 stable_softmax   all 5 laws hold   \d+ calls\n", out)
@@ -80,8 +80,8 @@ def test_check_without_a_number_checks_what_was_started_and_fails_if_any_does(co
         "",
         "nothing was started yet: python -m lessons start NN writes a lesson's stubs\n",
     )
-    write_answer(course, "09", RIGHT)
-    write_answer(course, "02", "")
+    write_work(course, "09", RIGHT)
+    write_work(course, "02", "")
     code, out, _ = lessons("check")
     assert code == 1
     assert [line[:4] for line in out.splitlines()] == ["02.1", "02.2", "02.3", "09.1", "09.2", "09.3", "09.4"]
@@ -89,16 +89,16 @@ def test_check_without_a_number_checks_what_was_started_and_fails_if_any_does(co
 
 
 def test_the_librarys_frames_are_shown_when_asked_for_and_not_else(course, lessons):
-    write_answer(course, "09", WRONG)
+    write_work(course, "09", WRONG)
     plain, asked = lessons("check", "9.1")[1], lessons("check", "9.1", "--traceback")[1]
     for word in ("Traceback", "hypothesis", "exercise.py", "compare.py"):
         assert word not in plain and word in asked
 
 
 def test_a_file_that_is_not_python_is_told_once_and_costs_no_progress(course, lessons):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     lessons("check", "9.1")
-    write_answer(course, "09", "def f(:\n")
+    write_work(course, "09", "def f(:\n")
     code, out, _ = lessons("check", "9")
     assert code == 1
     assert re.match(r"09_temperature.py   FAILS   work/09_temperature.py\n  line \d+ is not Python: ", out)
@@ -108,7 +108,7 @@ def test_a_file_that_is_not_python_is_told_once_and_costs_no_progress(course, le
 
 
 def test_after_a_reset_nothing_of_the_lesson_is_done(course, lessons):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     lessons("check", "9")
     lessons("hint", "9.1")
     lessons("start", "09", "--reset")
@@ -120,7 +120,7 @@ def test_after_a_reset_nothing_of_the_lesson_is_done(course, lessons):
 
 @pytest.mark.parametrize("numbers", [["9", "9.1"], ["9.1", "9"]])
 def test_a_lesson_asked_for_as_a_whole_is_checked_whole(course, lessons, numbers):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     out = lessons("check", *numbers)[1]
     assert [line[:4] for line in out.splitlines()] == ["09.1", "09.2", "09.3", "09.4"]
 
@@ -152,7 +152,7 @@ def test_the_list_shows_what_is_done_and_what_is_next(course, lessons):
     assert (
         "next: python -m lessons run 01  to read the lesson, then  python -m lessons start 01" in lessons()[1]
     )
-    write_answer(
+    write_work(
         course, "09", RIGHT + "def entropy(probabilities, axis=-1):\n    return probabilities[0] * 0\n"
     )
     lessons("check", "9")
@@ -164,7 +164,7 @@ def test_the_list_shows_what_is_done_and_what_is_next(course, lessons):
 
 
 def test_damaged_progress_is_made_anew_before_the_list_is_shown(course, lessons):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     (course.work / "progress.json").write_text("?")
     _, out, err = lessons()
     assert err.startswith("work/progress.json is damaged (")
@@ -172,15 +172,15 @@ def test_damaged_progress_is_made_anew_before_the_list_is_shown(course, lessons)
 
 
 def test_the_solution_is_shown_for_what_passes_whatever_was_kept_of_it(course, lessons):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     assert lessons("solution", "09.1")[:2] == (0, source(stable_softmax))
     (course.work / "progress.json").write_text("?")
     assert lessons("solution", "09.1")[:2] == (0, source(stable_softmax))
-    write_answer(course, "09", WRONG)
+    write_work(course, "09", WRONG)
     assert lessons("solution", "09.1")[0] == 1
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     assert lessons("solution", "09.1")[0] == 0
-    course.answers("09").unlink()
+    course.work_file("09").unlink()
     assert lessons("solution", "09.1")[0] == 1
 
 
@@ -215,7 +215,7 @@ def test_a_command_that_makes_no_sense_is_explained(lessons, capfd, arguments):
 
 
 def test_where_the_case_cannot_be_kept_the_verdict_stands(course, lessons):
-    write_answer(course, "09", WRONG)
+    write_work(course, "09", WRONG)
     (course.work / "replay").write_text("a file where the folder must be")
     code, out, _ = lessons("check", "09.1")
     assert code == 1 and "looks like   = summed over everything instead of the row" in out
@@ -226,8 +226,8 @@ def test_where_the_progress_cannot_be_kept_the_verdicts_stand(course, lessons, m
     def refuse(path, text):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(answers, "write_text", refuse)
-    write_answer(course, "09", RIGHT)
+    monkeypatch.setattr(record, "write_text", refuse)
+    write_work(course, "09", RIGHT)
     code, out, err = lessons("check", "09.1", "09.2")
     assert code == 1 and "all 5 laws hold" in out and "09.2 entropy   not written yet" in out
     assert err.count("the progress could not be kept: [Errno 13] Permission denied") == 2
@@ -243,7 +243,7 @@ def test_a_work_folder_that_cannot_be_made_is_named(course, lessons):
 
 
 def test_start_does_not_overwrite(course, lessons):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     code, _, err = lessons("start", "09")
     assert code == 2 and "is there already and stays as it is" in err
     assert lessons("start", "09", "--reset")[1].startswith(
@@ -264,7 +264,7 @@ def command(course, *arguments):
     "number, text, shown", [("09.1", WRONG, "summed"), ("09.2", STUCK, "a loop without end")]
 )
 def test_debug_steps_into_the_learners_function(course, number, text, shown):
-    write_answer(course, "09", text)
+    write_work(course, "09", text)
     steps = "s\n" * (4 if sys.version_info >= (3, 13) else 2)
     session = subprocess.run(
         command(course, "debug", number, "--limit", "2"),
@@ -281,7 +281,7 @@ def test_debug_steps_into_the_learners_function(course, number, text, shown):
 
 
 def test_there_is_nothing_to_debug_in_what_passes(course, lessons):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     code, out, _ = lessons("debug", "09.1")
     assert code == 0 and "all 5 laws hold" in out and "Pdb" not in out
 
@@ -312,7 +312,7 @@ def in_a_terminal(command, **more):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_colours_are_for_terminals_that_want_them(course):
-    write_answer(course, "09", WRONG)
+    write_work(course, "09", WRONG)
     check = command(course, "check", "09.1")
     coloured = in_a_terminal(check)
     assert "\033[31mFAILS\033[0m" in coloured and "\033[33msummed over everything" in coloured

@@ -10,12 +10,12 @@ import sys
 
 import numpy as np
 import pytest
-from learner import check_here, replayed, write_answer
+from learner import check_here, replayed, write_work
 
-from minidl.classroom.answers import function_of, load
 from minidl.classroom.compare import assert_equal
 from minidl.classroom.replay import NotInlined, literal, write
 from minidl.classroom.strategies import ConvCase
+from minidl.classroom.work_file import function_of, load
 from minidl.engine.op import unbroadcast
 
 WRONG_SOFTMAX = (
@@ -80,7 +80,7 @@ def test_what_has_no_name_cannot_be_written():
 
 
 def test_a_replay_stops_once_before_the_call_and_shows_the_same_failure(course, monkeypatch):
-    write_answer(course, "09", WRONG_SOFTMAX)
+    write_work(course, "09", WRONG_SOFTMAX)
     (outcome,) = check_here(course, "09", "09.1")
     assert outcome.replay == "work/replay/09_1.py"
     lines = (course.root / outcome.replay).read_text(encoding="utf-8").splitlines()
@@ -98,7 +98,7 @@ def test_a_replay_stops_once_before_the_call_and_shows_the_same_failure(course, 
 
 def test_where_the_law_makes_an_overflow_an_error_the_replayed_call_does_too(course, monkeypatch):
     text = WRONG_SOFTMAX.replace("(z - z.max())", "z").replace("p.sum()", "p.sum(axis=axis, keepdims=True)")
-    write_answer(course, "09", text)
+    write_work(course, "09", text)
     (outcome,) = check_here(course, "09", "09.1")
     assert outcome.looks_like == ["no maximum subtracted, which overflows"]
     printed, stops = replayed(course.root / outcome.replay, monkeypatch)
@@ -129,7 +129,7 @@ def test_where_the_law_makes_an_overflow_an_error_the_replayed_call_does_too(cou
     ],
 )
 def test_each_kind_is_called_in_its_own_way(course, monkeypatch, number, text, call):
-    write_answer(course, number[:2], text)
+    write_work(course, number[:2], text)
     (outcome,) = check_here(course, number[:2], number)
     lines = (course.root / outcome.replay).read_text(encoding="utf-8").splitlines()
     first = lines.index(call[0])
@@ -139,8 +139,8 @@ def test_each_kind_is_called_in_its_own_way(course, monkeypatch, number, text, c
 
 
 def test_where_the_arguments_have_no_text_every_call_of_the_law_stops(course, monkeypatch):
-    write_answer(course, "01", "def topological_order(root, parents_of):\n    return [root]\n")
-    exercise, path = course.exercise("01.4"), course.answers("01")
+    write_work(course, "01", "def topological_order(root, parents_of):\n    return [root]\n")
+    exercise, path = course.exercise("01.4"), course.work_file("01")
     answer = exercise.adapt(function_of(load(path), exercise))
     chain = exercise.try_law("a chain of 20,000 nodes is no problem", answer)  # its parents_of is a lambda
     printed, stops = replayed(write(course, path, exercise, answer, chain), monkeypatch)
@@ -150,10 +150,10 @@ def test_where_the_arguments_have_no_text_every_call_of_the_law_stops(course, mo
 
 
 def test_leaving_pdb_inside_a_law_is_no_failure_of_the_answer(course, monkeypatch):
-    write_answer(course, "08", "def warmed_up(schedule, warmup_steps, step):\n    return schedule(step)\n")
+    write_work(course, "08", "def warmed_up(schedule, warmup_steps, step):\n    return schedule(step)\n")
     (outcome,) = check_here(course, "08", "08.1")
     assert outcome.call == "warmed_up(a function, 4, 6)"
-    exercise, path = course.exercise("08.1"), course.answers("08")
+    exercise, path = course.exercise("08.1"), course.work_file("08")
     answer = exercise.adapt(function_of(load(path), exercise))
     stops = []
 
@@ -175,7 +175,7 @@ def test_leaving_pdb_inside_a_law_is_no_failure_of_the_answer(course, monkeypatc
 
 
 def test_a_replay_started_by_itself_stops_in_pdb_and_steps_into_the_learners_line(course):
-    write_answer(course, "09", WRONG_SOFTMAX)
+    write_work(course, "09", WRONG_SOFTMAX)
     (outcome,) = check_here(course, "09", "09.1")
     steps = "s\n" * (4 if sys.version_info >= (3, 13) else 2)  # from 3.13 on it stops at breakpoint() itself
     session = subprocess.run(

@@ -5,8 +5,8 @@ import ast
 import pytest
 from learner import REAL, check_here, empty_course
 
-from minidl.classroom.answers import FileProblem, import_line, load, start
 from minidl.classroom.stubs import source
+from minidl.classroom.work_file import FileProblem, import_line, load, start
 
 EXERCISES = {lesson.number: REAL.exercises(lesson.number) for lesson in REAL.lessons()}
 every_lesson = pytest.mark.parametrize("lesson", [number for number, there in EXERCISES.items() if there])
@@ -20,8 +20,8 @@ def definitions(text):
 def test_the_stubs_import_keep_signature_and_docstring_word_for_word_and_no_line_of_a_body(lesson, tmp_path):
     course = empty_course(tmp_path)
     start(course, lesson)
-    text = course.answers(lesson).read_text(encoding="utf-8")
-    load(course.answers(lesson))
+    text = course.work_file(lesson).read_text(encoding="utf-8")
+    load(course.work_file(lesson))
     written = definitions(text)
     assert list(written) == [exercise.name for exercise in EXERCISES[lesson]]
     for exercise in EXERCISES[lesson]:
@@ -42,7 +42,7 @@ def functions_in(node):
 def test_no_stub_imports_a_function_that_the_file_is_to_define(lesson, tmp_path):
     course = empty_course(tmp_path)
     start(course, lesson)
-    tree = ast.parse(course.answers(lesson).read_text(encoding="utf-8"))
+    tree = ast.parse(course.work_file(lesson).read_text(encoding="utf-8"))
     imported = [
         alias.asname or alias.name
         for node in tree.body
@@ -62,7 +62,7 @@ def test_fresh_stubs_are_each_not_written_yet_and_not_stale(course):
 
 def test_a_file_that_is_there_is_never_overwritten(course):
     start(course, "09")
-    path = course.answers("09")
+    path = course.work_file("09")
     path.write_text("mine", encoding="utf-8")
     with pytest.raises(FileExistsError, match="work/09_temperature.py is there already and stays as it is"):
         start(course, "09")
@@ -71,7 +71,7 @@ def test_a_file_that_is_there_is_never_overwritten(course):
 
 def test_reset_keeps_every_old_file_and_begins_anew(course):
     start(course, "09")
-    path = course.answers("09")
+    path = course.work_file("09")
     fresh = path.read_bytes()
     for version in (b"first", b"second \xff"):
         path.write_bytes(version)

@@ -9,7 +9,7 @@ import pytest
 import lessons.exercises
 from lessons.exercises import all_exercises, find
 from minidl.classroom.stubs import imports, plain_function, source, stub
-from tests.classroom.learner import check_here, empty_course, replayed, write_answer
+from tests.classroom.learner import check_here, empty_course, replayed, write_work
 
 EXERCISES = all_exercises()
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"{e.number} {e.name}")
@@ -28,7 +28,7 @@ def reference_text(exercise):
 def test_the_librarys_source_in_the_learners_file_passes_every_law(exercise, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     course, lesson = empty_course(tmp_path), exercise.number[:2]
-    write_answer(course, lesson, reference_text(exercise))
+    write_work(course, lesson, reference_text(exercise))
     (outcome,) = check_here(course, lesson, exercise.number)
     assert outcome.passed, outcome
     assert outcome.held == outcome.laws == len(exercise.laws)
@@ -61,7 +61,7 @@ def test_a_named_mistake_is_recognised_fails_the_law_that_it_names_and_so_does_a
 ):
     monkeypatch.chdir(tmp_path)
     course, lesson, which = empty_course(tmp_path), exercise.number[:2], exercise.mistakes.index(mistake)
-    write_answer(
+    write_work(
         course,
         lesson,
         f"from lessons.exercises import find\n\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from minidl.classroom.course import Course
 from minidl.classroom.outcome import Outcome
-from minidl.classroom.progress import Progress
+from minidl.classroom.record import Record
 
 if TYPE_CHECKING:
     from minidl.classroom.exercise import Exercise
@@ -87,10 +87,10 @@ def row(name: str, text: str) -> str:
     return "\n".join([start + first, *("    " + line for line in others)])
 
 
-def hints_text(exercise: Exercise, progress: Progress) -> str:
+def hints_text(exercise: Exercise, record: Record) -> str:
     """The hints up to one more than last time."""
     count = len(exercise.hints)
-    shown = progress.one_more_hint(exercise.number, count)
+    shown = record.one_more_hint(exercise.number, count)
     lines = [
         paint(f"{i} of {count}  {text}", "bold" if i == shown else "dim")
         for i, text in enumerate(exercise.hints[:shown], 1)
@@ -100,27 +100,23 @@ def hints_text(exercise: Exercise, progress: Progress) -> str:
     return "\n".join(lines)
 
 
-def lessons_text(course: Course, progress: Progress) -> str:
+def lessons_text(course: Course, record: Record) -> str:
     """Every lesson with its exercises, a bar for what is done, and what to do next."""
-    from minidl.classroom.answers import digest
-
-    lines, by_lesson = [], grouped(course)
+    lines, by_lesson = [], exercises_by_lesson(course)
     for lesson in course.lessons():
         exercises = by_lesson.get(lesson.number, [])
-        done = sum(progress.of(exercise.number)["passed"] for exercise in exercises)
+        done = sum(record.of(exercise.number)["passed"] for exercise in exercises)
         count = len(lesson.figures())
         figures = f"   [{counted(count, 'figure')}]" if count else ""
         lines.append(
             f"{bar(done, len(exercises))} {paint(f'{lesson.number}  {lesson.title}', 'bold')}{figures}"
         )
-        now = digest(course.answers(lesson.number))
         for exercise in exercises:
-            entry = progress.of(exercise.number)
-            lines.append(f"            {exercise.number}  {exercise.name}{state(entry, now)}")
-    return "\n".join([*lines, "", f"next: {next_thing(course, progress, by_lesson)}"])
+            lines.append(f"            {exercise.number}  {exercise.name}{state(record, exercise.number)}")
+    return "\n".join([*lines, "", f"next: {next_thing(course, record, by_lesson)}"])
 
 
-def grouped(course: Course) -> dict[str, list]:
+def exercises_by_lesson(course: Course) -> dict[str, list]:
     """The exercises of each lesson."""
     by_lesson: dict[str, list] = {}
     for exercise in course.exercises():
@@ -134,22 +130,21 @@ def bar(done: int, count: int) -> str:
     return paint(f"{text:<8}", "green" if done == count else "dim")
 
 
-def state(entry: dict, now: str) -> str:
-    """What is known of an exercise; ``now`` is the digest of the learner's file."""
+def state(record: Record, number: str) -> str:
+    """What is known of an exercise."""
+    entry = record.of(number)
     if entry["passed"]:
-        return "   " + (paint("done", "green") if entry["file"] == now else "done, changed since")
-    if entry["laws"]:
-        return f"   {entry['held']} of {entry['laws']} laws"
-    return ""
+        return "   " + (paint("done", "green") if record.passes(number) else "done, changed since")
+    return f"   {entry['held']} of {entry['laws']} laws" if entry["laws"] else ""
 
 
-def next_thing(course: Course, progress: Progress, by_lesson: dict[str, list]) -> str:
-    """The first exercise that is begun and not done; else the first lesson with any that is not begun."""
+def next_thing(course: Course, record: Record, by_lesson: dict[str, list], first: str = "") -> str:
+    """The next exercise that is begun and not done, of lesson ``first`` if it has one; or the next lesson."""
     started = {lesson.number for lesson in course.started()}
-    for number in sorted(started):
+    for number in sorted(started, key=lambda number: (number != first, number)):
         for exercise in by_lesson.get(number, []):
-            if not progress.of(exercise.number)["passed"]:
-                path = course.shown(course.answers(number))
+            if not record.of(exercise.number)["passed"]:
+                path = course.shown(course.work_file(number))
                 return (
                     f"write {exercise.name} in {path}, then  python -m lessons check {exercise.number}  "
                     f"(stuck? hint {exercise.number})"

@@ -1,6 +1,6 @@
 """A lesson run on the learner's own functions, each in the place of the library's wherever that is called.
 
-    python -m minidl.classroom.mine FOLDER PACKAGE NN.k,NN.k,... SCRIPT
+    python -m minidl.classroom.run_mine FOLDER PACKAGE NN.k,NN.k,... SCRIPT
 
 FOLDER holds the lessons, PACKAGE their exercises.
 """
@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minidl.classroom import answers
+from minidl.classroom import work_file
 from minidl.classroom.check import check_lesson
 from minidl.classroom.course import Course
-from minidl.classroom.exchange import Yours, in_place_of_the_library
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.progress import Progress
+from minidl.classroom.files import digest
+from minidl.classroom.record import Record
+from minidl.classroom.substitute import Substitute, substituted
 from minidl.data.cache import cache_folder
 
 # ---- before the run: which functions, and what is kept
@@ -45,7 +46,7 @@ def prepared(course: Course) -> Iterator[tuple[list[str], dict[str, str]]]:
     )
     numbers = ",".join(exercise.number for exercise in passing)
     with copy_of_the_cache() as folder:
-        through = ["-m", "minidl.classroom.mine", str(course.folder.resolve()), course.package, numbers]
+        through = ["-m", "minidl.classroom.run_mine", str(course.folder.resolve()), course.package, numbers]
         yield through, {"MINIDL_CACHE": str(folder)}
 
 
@@ -55,18 +56,16 @@ def listed(exercises: list[Exercise]) -> str:
 
 def sorted_out(course: Course) -> tuple[list[Exercise], list[Exercise]]:
     """The started exercises that pass, and the others. A file that has changed since is checked first."""
-    progress = Progress(course)
+    record = Record(course)
     passing, others = [], []
     for lesson in course.started():
-        path, exercises = course.answers(lesson.number), course.exercises(lesson.number)
-        digest = answers.digest(path)
-        if any(progress.of(exercise.number)["file"] != digest for exercise in exercises):
+        path, exercises = course.work_file(lesson.number), course.exercises(lesson.number)
+        if any(record.of(exercise.number)["file"] != digest(path) for exercise in exercises):
             print(f"checking {course.shown(path)} ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(course, lesson.number):
-                progress.note(outcome)
+                record.note(outcome)
         for exercise in exercises:
-            entry = progress.of(exercise.number)
-            (passing if entry["passed"] and entry["file"] == digest else others).append(exercise)
+            (passing if record.passes(exercise.number) else others).append(exercise)
     return passing, others
 
 
@@ -92,37 +91,38 @@ def main(arguments: list[str]) -> None:
     sys.path[0] = str(Path(script).parent)  # as if the script had been started itself
     sys.path.append(str(course.work))  # for files that the learner's imports
     sys.argv = [script]
-    yours = load_yours(course, numbers.split(","))
-    with in_place_of_the_library(yours):
+    substitutes = load_substitutes(course, numbers.split(","))
+    with substituted(substitutes):
         try:
             runpy.run_path(script, run_name="__main__")
         finally:
-            print("\n" + report(yours), flush=True)
+            print("\n" + report(substitutes), flush=True)
 
 
-def load_yours(course: Course, numbers: list[str]) -> list[Yours]:
+def load_substitutes(course: Course, numbers: list[str]) -> list[Substitute]:
     """The functions of these exercises. In the learner's files, the library's stand in for all others."""
-    yours = []
+    substitutes = []
     for lesson in sorted({number[:2] for number in numbers}):
-        module = answers.load(course.answers(lesson))
+        module = work_file.load(course.work_file(lesson))
         for exercise in course.exercises(lesson):
             if exercise.number in numbers:
-                yours.append(Yours(exercise, answers.function_of(module, exercise)))
+                substitutes.append(Substitute(exercise, work_file.function_of(module, exercise)))
             if exercise.number not in numbers or exercise.kind == "op":  # which gets the learner's methods
                 vars(module)[exercise.name] = exercise.target
-    return yours
+    return substitutes
 
 
-def report(yours: list[Yours]) -> str:
-    lines = []
-    for one in yours:
-        if one.calls:
-            calls = f"{one.calls:,} call" + "s" * (one.calls > 1)
-            lines.append(f"{one.exercise.number} {one.exercise.name}: {calls} of yours{one.note}")
-    idle = len(yours) - len(lines)
-    if idle:
-        lines.append(f"not called here: {idle} of yours")
-    return "\n".join(lines)
+def report(substitutes: list[Substitute]) -> str:
+    """How often each was called, and how; a line for all that were not."""
+    lines, idle = [], 0
+    for one in substitutes:
+        kept = one.note.startswith("the library's is kept")
+        if one.calls or kept:
+            calls = f"{one.calls:,} call{'s' * (one.calls != 1)} of yours"
+            told = [calls] * (one.calls > 0) + [one.note] * bool(one.note)
+            lines.append(f"{one.exercise.number} {one.exercise.name}: {', '.join(told)}")
+        idle += not (one.calls or kept)
+    return "\n".join([*lines, *[f"not called here: {idle} of yours"] * bool(idle)])
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from minidl.classroom.check import check_lesson
 from minidl.classroom.course import Course
+from minidl.classroom.files import digest, put_aside, write_text
 from minidl.classroom.outcome import Outcome
 
 EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of one exercise
 PATIENCE = 5.0  # seconds after which a lock is taken to be left by a process that was killed
 
 
-class Progress:
+class Record:
     """How many laws held when an exercise was last checked, of which text, and how many hints were shown.
 
     Several commands may keep what they find at the same time: each reads anew and changes its own entries.
@@ -35,6 +36,11 @@ class Progress:
 
     def of(self, number: str) -> dict:
         return {**EMPTY, **self.entries.get(number, {})}
+
+    def passes(self, number: str) -> bool:
+        """Whether the exercise passed when the learner's file, and the library, were what they are now."""
+        entry, now = self.of(number), digest(self.course.work_file(number[:2]))
+        return entry["passed"] and entry["file"] == now != ""
 
     def note(self, outcome: Outcome) -> None:
         """Keep what a check found about an exercise; a file that cannot be read says nothing about one."""
@@ -66,7 +72,7 @@ class Progress:
             numbers = [exercise.number for exercise in self.course.exercises(lesson.number)]
             if all(number in self.entries for number in numbers):
                 continue
-            shown = self.course.shown(self.course.answers(lesson.number))
+            shown = self.course.shown(self.course.work_file(lesson.number))
             print(f"nothing is known yet about {shown}: checking it ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(self.course, lesson.number):
                 self.note(outcome)
@@ -79,8 +85,6 @@ class Progress:
 
         A file that is damaged is put aside.
         """
-        from minidl.classroom.answers import write_text
-
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with alone(self.path.with_suffix(".lock")):
             try:
@@ -97,13 +101,11 @@ class Progress:
 def alone(lock: Path) -> Iterator[None]:
     """One process at a time runs the block."""
     end = time.monotonic() + PATIENCE
-    while True:
+    while time.monotonic() < end:
         try:
             lock.touch(exist_ok=False)
             break
         except FileExistsError:
-            if time.monotonic() > end:
-                break
             time.sleep(0.005)
     try:
         yield
@@ -111,17 +113,8 @@ def alone(lock: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
-def put_aside(path: Path) -> Path:
-    """Rename the file to NAME.old, or NAME.old2 and so on where there is one."""
-    count, old = 1, path.with_name(path.name + ".old")
-    while old.exists():
-        count += 1
-        old = path.with_name(f"{path.name}.old{count}")
-    return path.replace(old)
-
-
 def read_entries(path: Path) -> dict[str, dict]:
-    """What ``Progress`` has written, nothing where there is no file. Raises ValueError for anything else."""
+    """What ``Record`` has written, nothing where there is no file. Raises ValueError for anything else."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What an answer looks like: which named mistake answers as it does, or whether it is the library's own."""
+"""Recognizing an implementation: the named mistake that does the same, or the library's own function."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from minidl.classroom.stubs import plain_function
 
 
 def mistakes_like(
-    exercise: Exercise, law: Law, answer: Implementation, case: dict[str, object]
+    exercise: Exercise, law: Law, implementation: Implementation, case: dict[str, object]
 ) -> list[Mistake]:
-    """The named mistakes that answer as ``answer`` did, the likeliest first; at most two.
+    """The named mistakes that answer as ``implementation`` did, the likeliest first; at most two.
 
     They are given the calls of the law's first cases. One that differs there, but does the same in the whole
     of the failing case, still comes in question. The other laws' calls tell apart those that are left.
     """
-    early = list(answer.first_calls)
-    failing = calls_of(law, exercise.adapt(answer.raw), case)
+    early = list(implementation.first_calls)
+    failing = calls_of(law, exercise.adapt(implementation.raw), case)
     everywhere, here = [], []
     for mistake in exercise.mistakes:
         if does_all(mistake, exercise, failing):
             (everywhere if does_all(mistake, exercise, early) else here).append(mistake)
     likely = everywhere or here
     for other_law in exercise.laws if len(likely) > 1 else ():
-        probe = exercise.adapt(answer.raw)
+        probe = exercise.adapt(implementation.raw)
         exercise.try_law(other_law.text, probe)
         likely = [m for m in likely if does_all(m, exercise, probe.first_calls)] or likely
     return likely[:2]
@@ -38,16 +38,16 @@ def mistakes_like(
 
 def does_all(mistake: Mistake, exercise: Exercise, calls: list[Call]) -> bool:
     other = exercise.adapt(mistake.implementation)
-    return all(answers_alike(call, other) for call in calls)
+    return all(does_the_same(call, other) for call in calls)
 
 
-def calls_of(law: Law, answer: Implementation, case: dict[str, object]) -> list[Call]:
+def calls_of(law: Law, implementation: Implementation, case: dict[str, object]) -> list[Call]:
     with suppress(Exception):  # it is expected to fail
-        law.run(answer, case)
-    return list(answer.first_calls)
+        law.run(implementation, case)
+    return list(implementation.first_calls)
 
 
-def answers_alike(call: Call, other: Implementation) -> bool:
+def does_the_same(call: Call, other: Implementation) -> bool:
     """Whether ``other`` does with the arguments of a call what was done with them."""
     try:
         answer = call.again(other)
@@ -73,10 +73,10 @@ def alike(one: object, other: object) -> bool:
 
 
 def library_calls(exercise: Exercise, raw: Callable | type) -> int:
-    """How often the answer itself calls the library's function, in the worked examples."""
+    """How often the implementation itself calls the library's function, in the worked examples."""
     codes = {id(code) for code in code_of(plain_function(exercise.target))}
-    answer, count = exercise.adapt(raw), 0
-    original = answer.answer
+    implementation, count = exercise.adapt(raw), 0
+    answer_to = implementation.answer_to
 
     def watch(frame: FrameType, event: str, _) -> None:
         nonlocal count
@@ -85,14 +85,14 @@ def library_calls(exercise: Exercise, raw: Callable | type) -> int:
     def watched(arguments: tuple, params: dict):
         sys.setprofile(watch)
         try:
-            return original(arguments, params)
+            return answer_to(arguments, params)
         finally:
             sys.setprofile(None)
 
-    answer.answer = watched
+    implementation.answer_to = watched
     for law in exercise.laws:
         if law.is_example:
-            law.run(answer, {})
+            law.run(implementation, {})
     return count
 
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from learner import REAL, write_answer
+from learner import REAL, write_work
 
 import minidl.nn.functional as F
 from minidl import Tensor
 from minidl.classroom import cli
-from minidl.classroom.exchange import Yours, in_place_of_the_library
-from minidl.classroom.progress import Progress
+from minidl.classroom.record import Record
+from minidl.classroom.run_mine import report
+from minidl.classroom.substitute import Substitute, substituted
 from minidl.engine import jit, kernels
 from minidl.engine.elementwise import Mul
 from minidl.engine.op import Op
@@ -21,8 +22,8 @@ RIGHT = (
 )
 
 
-def yours(number, answer):
-    return Yours(REAL.exercise(number), answer)
+def yours(number, implementation):
+    return Substitute(REAL.exercise(number), implementation)
 
 
 def test_a_function_that_others_imported_by_name_is_yours_inside_and_counted():
@@ -31,7 +32,7 @@ def test_a_function_that_others_imported_by_name_is_yours_inside_and_counted():
 
     one = yours("09.1", halves)
     before = stable_softmax(np.zeros(2))
-    with in_place_of_the_library([one]):
+    with substituted([one]):
         assert stable_softmax(np.ones(2)).tolist() == [0.5, 0.5]
         assert stable_softmax(np.ones(2), temperature=4.0).tolist() == [0.25, 0.25]
     assert one.calls == 2
@@ -43,43 +44,56 @@ def test_the_library_is_itself_again_after_an_error():
     def broken(z, axis=-1, temperature=1.0):
         raise RuntimeError("mine")
 
-    with pytest.raises(RuntimeError, match="mine"), in_place_of_the_library([yours("09.1", broken)]):
+    with pytest.raises(RuntimeError, match="mine"), substituted([yours("09.1", broken)]):
         stable_softmax(np.zeros(2))
     assert stable_softmax(np.zeros(2)).tolist() == [0.5, 0.5]
 
 
-class Base(Op):
+class TripleMul(Op):
     factor = 3
+
+    def __init__(self):
+        self.ready = True
+
+    def forward(self, a, b):
+        assert self.ready
+        return self.tripled(a) * b
+
+    def tripled(self, a):
+        return self.factor * a
 
     def backward(self, grad):
         return grad * 7, grad * 8
 
 
-class TripleMul(Base):
-    def __init__(self):
-        super().__init__()
-        self.ready = True
-
+class WithSuper(TripleMul.__base__):
     def forward(self, a, b):
-        assert self.ready
-        return self.factor * a * b
+        return super().forward(a, b)
 
 
 class Inheriting(TripleMul):
     pass
 
 
-@pytest.mark.parametrize("mine", [TripleMul, Inheriting])
-def test_an_op_has_your_methods_your_base_class_and_its_own_identity(mine):
-    before, bases, one = dict(vars(Mul)), Mul.__bases__, yours("01.1", mine)
+def test_an_op_has_all_your_methods_and_its_own_identity():
+    before, one = dict(vars(Mul)), yours("01.1", TripleMul)
     a, b = Tensor(2.0, requires_grad=True), Tensor(5.0, requires_grad=True)
-    with in_place_of_the_library([one]):
+    with substituted([one]):
         y = a * b
         y.backward()
         assert isinstance(Mul(), Mul) and Mul().factor == 3
     assert (float(y.data), float(a.grad), float(b.grad), one.calls) == (30, 7, 8, 1)
-    assert dict(vars(Mul)) == before and Mul.__bases__ == bases
+    assert dict(vars(Mul)) == before
     assert float((a * b).data) == 10
+
+
+@pytest.mark.parametrize("implementation", [WithSuper, Inheriting])
+def test_the_librarys_op_is_kept_where_its_methods_cannot_be_exchanged(implementation):
+    one = yours("01.1", implementation)
+    with substituted([one]):
+        assert float((Tensor(2.0) * Tensor(5.0)).data) == 10
+    assert one.calls == 0
+    assert "the library's is kept, since yours has another base class or calls super()" in report([one])
 
 
 # ---- kernels
@@ -105,26 +119,38 @@ def doubling_by_other_means(image, kernel_size, stride, dilation, columns):
     assert seen
 
 
-@pytest.mark.parametrize(
-    "kernel, how", [(doubling, ", compiled"), (doubling_by_other_means, ", uncompiled, since Numba refuses")]
-)
-def test_a_kernel_is_compiled_where_that_is_possible_and_kept_on_no_disk(kernel, how):
+def twice(one):
+    """What conv2d gives with and without the substitute, of which the kernels are kept on no disk."""
     rng = np.random.default_rng(0)
     images, weight = rng.normal(size=(3, 1, 11, 5)), rng.normal(size=(2, 1, 3, 3))
     usual = F.conv2d(Tensor(images), Tensor(weight)).data
-    one = yours("02.2", kernel)
-    with in_place_of_the_library([one]):
-        twice = F.conv2d(Tensor(images), Tensor(weight)).data
+    with substituted([one]):
+        changed = F.conv2d(Tensor(images), Tensor(weight)).data
         assert jit.compiled(kernels.conv2d).stats.cache_path is None
-    np.testing.assert_allclose(twice, 2 * usual, rtol=1e-12)
-    assert one.calls == len(images)
-    assert one.note.startswith(how)
     np.testing.assert_array_equal(F.conv2d(Tensor(images), Tensor(weight)).data, usual)
+    return usual, changed
+
+
+def test_a_kernel_is_compiled_where_that_is_possible_and_counted():
+    one = yours("02.2", doubling)
+    usual, changed = twice(one)
+    np.testing.assert_allclose(changed, 2 * usual, rtol=1e-12)
+    assert (one.calls, one.note) == (3, "compiled")
+    assert report([one]) == "02.2 im2col: 3 calls of yours, compiled"
+
+
+def test_a_kernel_that_numba_refuses_leaves_the_librarys_in_compiled_code_and_says_so():
+    one = yours("02.2", doubling_by_other_means)
+    usual, changed = twice(one)
+    np.testing.assert_array_equal(changed, usual)
+    assert one.calls == 0
+    kept = "02.2 im2col: the library's is kept where it is compiled, since Numba refuses yours: "
+    assert report([one]).startswith(kept)
 
 
 def test_uncompiled_kernels_are_yours_too():
     columns, one = np.zeros((4, 20)), yours("02.2", doubling)
-    with in_place_of_the_library([one]):
+    with substituted([one]):
         kernels.im2col(np.ones((1, 11, 3)), (2, 2), (1, 1), (1, 1), columns)
     assert columns.tolist() == [[2] * 20] * 4 and one.calls == 1
 
@@ -150,7 +176,7 @@ for size in (2, 3, 3):
 
 
 @pytest.fixture
-def run(course, capfd, monkeypatch, tmp_path):
+def run(course, checks_here, capfd, monkeypatch, tmp_path):
     """``run 9 --mine`` on a small lesson: (exit code, what it prints, what it complains about)."""
     monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
     (course.folder / "09_temperature.py").write_text(LESSON, encoding="utf-8")
@@ -169,7 +195,7 @@ def test_the_lesson_runs_on_what_passes_and_keeps_nothing_that_yours_made(course
     contents = kept.read_bytes()
     (course.folder / "09_temperature.py").write_text(LESSON, encoding="utf-8")
 
-    write_answer(course, "09", RIGHT + "def entropy(p, axis=-1):\n    return p\n")
+    write_work(course, "09", RIGHT + "def entropy(p, axis=-1):\n    return p\n")
     code, out, err = run("--mine")
     assert code == 0
     assert err == "checking work/09_temperature.py ...\n"
@@ -185,21 +211,21 @@ def test_the_lesson_runs_on_what_passes_and_keeps_nothing_that_yours_made(course
 
 
 def test_what_does_not_pass_any_more_is_not_used_whatever_the_progress_says(course, run):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     assert run("--mine")[0] == 0
     code, out, err = run("--mine")
     assert (code, err) == (0, "") and "stable_softmax: 2 calls of yours" in out
-    write_answer(course, "09", "stable_softmax = None\n#")
-    whole = course.answers("09").read_text(encoding="utf-8")
+    write_work(course, "09", "stable_softmax = None\n#")
+    whole = course.work_file("09").read_text(encoding="utf-8")
     for text in ("def f(:\n", whole):
-        course.answers("09").write_text(text, encoding="utf-8")
-        assert Progress(course).of("09.1")["passed"]
+        course.work_file("09").write_text(text, encoding="utf-8")
+        assert Record(course).of("09.1")["passed"]
         code, out, err = run("--mine")
         assert (code, out) == (2, "") and "nothing of yours passes yet" in err
 
 
 def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):
-    write_answer(course, "09", RIGHT.replace("    p = ", "    1 / (z.shape != (2,))\n    p = "))
+    write_work(course, "09", RIGHT.replace("    p = ", "    1 / (z.shape != (2,))\n    p = "))
     code, out, err = run("--mine")
     assert code == 1
     assert "ZeroDivisionError" in err and "work/09_temperature.py" in err.replace("\\", "/")
@@ -207,6 +233,6 @@ def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):
 
 
 def test_an_unknown_lesson_is_named_before_anything_is_checked(course, capfd):
-    write_answer(course, "09", RIGHT)
+    write_work(course, "09", RIGHT)
     assert cli.main(["run", "99", "--mine"], course) == 2
     assert capfd.readouterr().err.startswith("there is no lesson 99; there are 01, ")

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from unittest import mock
 
 import minidl
 from minidl.classroom.course import Course, Lesson
 from minidl.classroom.exercise import Exercise
+from minidl.classroom.files import put_aside
 from minidl.classroom.stubs import imports, plain_function, source_hash, stub
-from minidl.data.files import written_whole
 
 MARK = re.compile(r"^# (\d\d\.\d) \w+, .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
 
@@ -39,7 +37,7 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     lesson, exercises = course.lesson(number), course.exercises(number)
     if not exercises:
         raise ValueError(f"lesson {number} has no exercises")
-    path, done = course.answers(number), []
+    path, done = course.work_file(number), []
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not reset:
         raise FileExistsError(
@@ -48,24 +46,9 @@ def start(course: Course, number: str, reset: bool = False) -> str:
         )
     if path.exists():
         done.append(f"kept the old one as {course.shown(put_aside(path))}")
-        path.unlink()
     with open(path, "x", encoding="utf-8") as file:  # x: somebody else may have been quicker
         file.write(lesson_stubs(lesson, exercises))
     return ", ".join([*done, f"wrote {course.shown(path)}"])
-
-
-def put_aside(path: Path) -> Path:
-    """Copy the file to backup/ beside it, under a name that is free."""
-    folder, count = path.parent / "backup", 1
-    folder.mkdir(exist_ok=True)
-    while True:
-        copy = folder / f"{path.stem}_{count}{path.suffix}"
-        try:
-            with open(copy, "xb") as file:
-                file.write(path.read_bytes())
-            return copy
-        except FileExistsError:
-            count += 1
 
 
 def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
@@ -141,11 +124,11 @@ def load(path: Path) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise FileProblem(told(error, path)) from error
+        raise FileProblem(import_problem(error, path)) from error
     return module
 
 
-def told(error: BaseException, path: Path) -> str:
+def import_problem(error: BaseException, path: Path) -> str:
     """Why the file does not import."""
     if isinstance(error, OSError) and error.filename == str(path):
         return f"it cannot be read: {error.strerror}"
@@ -169,9 +152,11 @@ def function_of(module: ModuleType, exercise: Exercise) -> Callable | type:
     """The learner's function or class. Raises FileProblem when it is missing, or the library's own."""
     name = exercise.name
     if name not in vars(module):
-        mine = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        near = difflib.get_close_matches(name, mine, 1, cutoff=0.5)
-        found = f"is {near[0]} what it was?" if near else f"there are {', '.join(mine) or 'none'}"
+        defined = [
+            n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+        ]
+        near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
+        found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
         raise FileProblem(f"the file has no {name}: {found}")
     value = vars(module)[name]
     if plain_function(value) is plain_function(exercise.target):
@@ -190,21 +175,13 @@ def changed_signature(value: Callable | type, exercise: Exercise) -> str:
     return f"the parameters must be ({', '.join(wanted)}), yours are ({', '.join(yours)})"
 
 
-def digest(path: Path) -> str:
-    """12 hex digits that change when the learner's file or the library does; none for a file that is gone."""
-    try:
-        return hashlib.sha256(minidl.__version__.encode() + path.read_bytes()).hexdigest()[:12]
-    except OSError:
-        return ""
-
-
-def standing_in(module: ModuleType, exercise: Exercise, exercises: list[Exercise]) -> AbstractContextManager:
+@contextmanager
+def standing_in(module: ModuleType, exercise: Exercise, exercises: list[Exercise]) -> Iterator[None]:
     """The library's functions in the places of the file's other exercises: each is checked by itself."""
-    others = {other.name: other.target for other in exercises if other is not exercise}
-    return mock.patch.dict(vars(module), others)
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as file:
-        file.write(text.encode())
+    before = dict(vars(module))
+    vars(module).update({other.name: other.target for other in exercises if other is not exercise})
+    try:
+        yield
+    finally:
+        vars(module).clear()
+        vars(module).update(before)
