@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Identity
@@ -85,3 +87,13 @@ class Residual(Module):
         if y.shape != skip.shape:
             raise ValueError(f"Residual: body gives {y.shape} and shortcut {skip.shape}; they must be equal")
         return y + skip
+
+
+class Skip(Sequential):
+    """f_n(... f_1(x)) + x, the children in a row: a Residual whose body has no name of its own."""
+
+    def forward(self, x: Any) -> Tensor:
+        y = super().forward(x)
+        if y.shape != np.shape(x):
+            raise ValueError(f"Skip: the children give {y.shape} for {np.shape(x)}; they must be equal")
+        return y + x
