@@ -7,6 +7,8 @@ classes of ImageNet. Its layers have the names of the PyTorch checkpoint, whose 
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -177,8 +179,11 @@ def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
 
 def read_weights(file: Any) -> dict[str, np.ndarray]:
     """The state in an ``.npz`` file. A tensor of integers is multiplied by its scales, one a filter."""
-    with np.load(file, allow_pickle=False) as stored:
-        state = {key: stored[key] for key in stored.files}
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            state = {key: stored[key] for key in stored.files}
+    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{file} is no whole .npz file of arrays: {error}") from error
     scales = {key.removesuffix(ROUNDED): state.pop(key) for key in list(state) if key.endswith(ROUNDED)}
     for key, scale in scales.items():
         state[key] = state[key] * scale.reshape(-1, *[1] * (state[key].ndim - 1))
