@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from minidl.engine.checks import check_array, check_same_length, positive_int
 from minidl.figures.maps import _lay_over
-from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure
+from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure, text_width
 
 SIZE = 13  # points: legible where the whole figure is 400 pixels wide
 Answers = Sequence[tuple[str, float]]
@@ -62,10 +62,11 @@ def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None
 
 
 def _draw_answers(panel: Axes, pairs: Answers, lines: int) -> None:
-    """One line an answer: its bar, the name on it, and the probability at the right end."""
+    """One line an answer: its bar, the name on it, smaller if it is long, and the probability at the end."""
     for i, (name, probability) in enumerate(pairs):
         panel.barh(i, probability, height=0.84, color=SKY_BLUE, alpha=0.55)
-        panel.text(0.02, i, name, va="center", fontsize=SIZE)
+        room = (_SIDE * 0.96 - text_width("100%", SIZE)) / max(text_width(name, SIZE), 1e-6)
+        panel.text(0.02, i, name, va="center", fontsize=SIZE * min(1, room))
         panel.text(1, i, f"{probability:.0%}", va="center", ha="right", fontsize=SIZE)
     panel.set(xlim=(0, 1), ylim=(lines - 0.5, -0.5))
     panel.axis("off")

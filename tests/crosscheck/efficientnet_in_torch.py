@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+relu6 = F.relu6  # a test puts another rule in its place
+
 # repeats_kernel_stride_expansion_in_out: the strings of the original definition
 STRINGS = (
     "r1_k3_s11_e1_i32_o16",
@@ -42,8 +44,8 @@ class Block(nn.Module):
         self._project_conv, self._bn2 = nn.Conv2d(wide, out, 1, bias=False), norm(out)
 
     def forward(self, x):
-        y = F.relu6(self._bn0(self._expand_conv(x))) if hasattr(self, "_expand_conv") else x
-        y = F.relu6(self._bn1(same(y, self._depthwise_conv)))
+        y = relu6(self._bn0(self._expand_conv(x))) if hasattr(self, "_expand_conv") else x
+        y = relu6(self._bn1(same(y, self._depthwise_conv)))
         y = self._bn2(self._project_conv(y))
         return y + x if y.shape == x.shape else y
 
@@ -64,12 +66,18 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images):
         """Logits of images (N, 3, H, W) in [0, 1]."""
+        return self.logits(self.maps(images))
+
+    def logits(self, maps):
+        return self._fc(maps.mean(dim=(2, 3)))
+
+    def maps(self, images):
+        """The last maps (N, 1280, h, w), for Grad-CAM."""
         x = (images * 255 - 127) / 128
-        x = F.relu6(self._bn0(same(x, self._conv_stem)))
+        x = relu6(self._bn0(same(x, self._conv_stem)))
         for block in self._blocks:
             x = block(x)
-        x = F.relu6(self._bn1(self._conv_head(x)))
-        return self._fc(x.mean(dim=(2, 3)))
+        return relu6(self._bn1(self._conv_head(x)))
 
 
 def checkpoint():
