@@ -21,7 +21,7 @@ ORDER = [
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 BETWEEN_CHAPTERS: set[tuple[str, str]] = set()  # (from, to) where the mathematics of one needs another's
-RUNTIME = {"numpy", "numba", "scipy", "matplotlib", "hypothesis", "tqdm", "threadpoolctl"}
+RUNTIME = {"numpy", "numba", "scipy", "matplotlib", "hypothesis", "tqdm", "threadpoolctl", "PIL"}
 FIGURES_ONLY = {"matplotlib", "cycler", "IPython"}  # cycler comes with Matplotlib, a notebook brings IPython
 
 FILES = [*(ROOT / "minidl").rglob("*.py"), *(ROOT / "lessons").rglob("*.py")]

@@ -10,6 +10,17 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DATA = (
+    "data/digits.npz",
+    "data/mnist.npz",
+    "data/NOTICE.txt",
+    "data/LICENSE.CC-BY-4.0.txt",
+    "data/LICENSE.CC-BY-SA-3.0.txt",
+    "nn/efficientnet_lite0.npz",
+    "nn/imagenet_names.txt",
+    "nn/NOTICE.txt",
+    "nn/LICENSE.Apache-2.0.txt",
+)
 
 
 def pip(*arguments):
@@ -54,18 +65,35 @@ def test_a_script_beside_a_clone_in_a_folder_named_minidl_finds_the_package(tmp_
 def test_the_wheel_holds_every_module_and_the_data_files(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "minidl").rglob("*.py")}
-    wanted |= {"minidl/py.typed", "minidl/data/digits.npz"}
+    wanted |= {"minidl/py.typed", *(f"minidl/{name}" for name in DATA)}
     assert wanted <= packed
     assert not [name for name in packed if name.startswith(("tests", "lessons"))]
+
+
+def test_the_wheel_is_small_and_holds_no_photograph(wheel):
+    assert wheel.stat().st_size <= 9_500_000
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".webp", ".png"))]
+
+
+def test_the_wheel_states_the_licences_of_its_data_and_its_packages(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = archive.read(name).decode()
+    assert "MIT AND Apache-2.0 AND CC-BY-4.0 AND CC-BY-SA-3.0" in metadata
+    assert "Requires-Dist: pillow" in metadata
+    assert metadata.count("License-File:") == 6
 
 
 def test_an_installed_wheel_loads_the_digits(wheel, tmp_path):
     pip("install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
     program = (
-        "import sys; sys.path.insert(0, 'site'); import minidl; from minidl.data import load_digits; "
-        "print(minidl.__file__, len(load_digits()[0][0]))"
+        "import sys; sys.path.insert(0, 'site'); import minidl; "
+        "from minidl.data import load_digits, load_mnist; "
+        "from minidl.nn.models import imagenet_names, imagenet_network; "
+        "parts = len(load_digits()[0][0]), len(load_mnist()[0][0]), len(imagenet_names()); "
+        "print(minidl.__file__, *parts, imagenet_network().training)"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    where, count = run.stdout.split()
+    where, *found = run.stdout.split()
     assert Path(where).is_relative_to(tmp_path / "site") or where.startswith("site")
-    assert count == "1437"
+    assert found == ["1437", "5000", "1000", "False"]

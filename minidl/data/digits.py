@@ -1,4 +1,4 @@
-"""Real handwritten digits that come with the package: no network, no waiting."""
+"""Real handwritten digits that come with the package, of 8×8 pixels and of 28×28: no network, no waiting."""
 
 from __future__ import annotations
 
@@ -27,11 +27,32 @@ def load_digits(
     distributed with scikit-learn, whose order they keep; the counts 0 ... 16 are stored as they are.
     """
     check_choice("split", split, ("stratified", "file-order"))
-    with resources.files(__package__).joinpath("digits.npz").open("rb") as file:
-        stored = np.load(file, allow_pickle=False)
-        counts, labels, stratified_test = stored["images"], stored["labels"], stored["stratified_test"]
+    counts, labels, stratified_test = _stored("digits.npz", "images", "labels", "stratified_test")
     images = counts[:, None].astype(np.float32) / np.float32(16)  # (1797, 1, 8, 8)
-    labels = labels.astype(np.int64)
+    return _split(images, labels, stratified_test if split == "stratified" else slice(-FILE_ORDER_TEST, None))
+
+
+def load_mnist() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """6,000 handwritten digits of 28×28 pixels, as ``(train, test)``, each a pair ``(images, labels)``.
+
+    ``images`` is (N, 1, 28, 28) float32 in [0, 1], 1 being ink; ``labels`` is (N,) int64, 0 to 9. 500 of each
+    digit are for training, 100 others for tests. ``mnist`` loads the whole of MNIST from its own files.
+
+    Source: Y. LeCun and C. Cortes, "The MNIST database of handwritten digits" (1998), CC BY-SA 3.0: the first
+    600 of each digit in its test set, in their order.
+    """
+    pixels, labels, test = _stored("mnist.npz", "images", "labels", "test")
+    return _split(pixels[:, None].astype(np.float32) / np.float32(255), labels, test)
+
+
+def _stored(name: str, *arrays: str) -> list[np.ndarray]:
+    with resources.files(__package__).joinpath(name).open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
+        return [stored[array] for array in arrays]
+
+
+def _split(images: np.ndarray, labels: np.ndarray, test: np.ndarray | slice) -> tuple:
     is_test = np.zeros(len(labels), dtype=bool)
-    is_test[stratified_test if split == "stratified" else slice(-FILE_ORDER_TEST, None)] = True
+    is_test[test] = True
+    labels = labels.astype(np.int64)
     return (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test])

@@ -237,6 +237,17 @@ class ReLU(Op):
         return self.rule(grad, self.x)
 
 
+class ReLU6(ReLU):
+    """y = min(max(x, 0), 6), backward by the rule in force, to which no gradient comes where x >= 6"""
+
+    def forward(self, x):
+        self.x, self.rule = x, rule_in_force()
+        return np.clip(x, 0, 6)
+
+    def backward(self, grad):
+        return super().backward(where_kept(self.x < 6, grad))
+
+
 class LeakyReLU(Op):
     """y = x where x > 0, otherwise negative_slope x;  at 0 the slope is negative_slope"""
 

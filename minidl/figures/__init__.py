@@ -10,11 +10,13 @@ from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
 from minidl.figures.model import draw_model
 from minidl.figures.neighbours import neighbours_picture
+from minidl.figures.network import answers_picture
 from minidl.figures.points import heat_map, scatter_by_class
 from minidl.figures.saving import save
 from minidl.figures.shapley import convergence, shap_summary, waterfall
 
 __all__ = [
+    "answers_picture",
     "bars_with_intervals",
     "confidence_histogram",
     "confusion_picture",

@@ -1,7 +1,7 @@
 """Layers and models: ``import minidl.nn as nn``, ``import minidl.nn.functional as F``."""
 
 from minidl.nn import functional, init, models
-from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.layers import (
     GELU,
     AdaptiveAvgPool2d,
@@ -16,8 +16,10 @@ from minidl.nn.layers import (
     Linear,
     MaxPool2d,
     ReLU,
+    ReLU6,
     Sigmoid,
     Tanh,
+    ZeroPad2d,
 )
 from minidl.nn.module import Hook, Module, Parameter, eval_mode
 from minidl.nn.table import summary
@@ -40,10 +42,13 @@ __all__ = [
     "Module",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Residual",
     "Sequential",
     "Sigmoid",
+    "Skip",
     "Tanh",
+    "ZeroPad2d",
     "eval_mode",
     "functional",
     "init",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from minidl.engine.checks import check_int, require
 from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
@@ -79,3 +81,12 @@ class Residual(Module):
         y, skip = self.body(x), self.shortcut(x)
         require(y.shape == skip.shape, f"body gives {y.shape} and shortcut {skip.shape}; they must be equal")
         return y + skip
+
+
+class Skip(Sequential):
+    """f_n(... f_1(x)) + x, the children in a row: a Residual whose body has no name of its own."""
+
+    def forward(self, x: Any) -> Tensor:
+        y = super().forward(x)
+        require(y.shape == np.shape(x), f"the children give {y.shape} for {np.shape(x)}; they must be equal")
+        return y + x

@@ -34,6 +34,11 @@ def relu(x: Any) -> Tensor:
     return apply(elementwise.ReLU(), x)
 
 
+def relu6(x: Any) -> Tensor:
+    """min(max(x, 0), 6), with gradient 0 at 0 and at 6."""
+    return apply(elementwise.ReLU6(), x)
+
+
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
     return apply(elementwise.LeakyReLU(negative_slope), x)

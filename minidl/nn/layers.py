@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv
-from minidl.engine.checks import check_flag, check_number, int_pair, positive_int, require
+from minidl.engine.checks import check_flag, check_int, check_number, int_pair, positive_int, require, shown
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -159,6 +159,13 @@ class ReLU(Module):
         return F.relu(x)
 
 
+class ReLU6(Module):
+    """min(max(x, 0), 6): its output fits a range that is known beforehand (Sandler et al. 2018)."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.relu6(x)
+
+
 class LeakyReLU(Module):
     """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
 
@@ -225,6 +232,26 @@ class AdaptiveAvgPool2d(Module):
 
     def extra_repr(self) -> str:
         return "1"
+
+
+class ZeroPad2d(Module):
+    """Images (N, C, H, W) with zeros around them. ``padding``: one number, or (left, right, top, bottom)."""
+
+    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
+        numbers = padding if isinstance(padding, tuple | list) else (padding,) * 4
+        require(len(numbers) == 4, f"padding must be a number or (left, right, top, bottom), got {padding!r}")
+        self.padding = tuple(check_int("padding", number, 0) for number in numbers)
+
+    def sides(self, height: int, width: int) -> tuple[int, ...]:
+        """(left, right, top, bottom) for an image of that size."""
+        return self.padding
+
+    def forward(self, x: Any) -> Tensor:
+        require(np.ndim(x) == 4, f"expected images (N, C, H, W), got {np.shape(x)}")
+        return F.pad(x, self.sides(*np.shape(x)[2:]))
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
 
 
 class Flatten(Module):

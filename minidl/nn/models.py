@@ -12,6 +12,7 @@ import numpy as np
 from minidl.engine.checks import check_int, check_sequence, positive_int, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.efficientnet import efficientnet_lite0, imagenet_names, imagenet_network
 from minidl.nn.layers import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -23,6 +24,17 @@ from minidl.nn.layers import (
     ReLU,
 )
 from minidl.nn.module import Module
+
+__all__ = [
+    "efficientnet_lite0",
+    "imagenet_names",
+    "imagenet_network",
+    "inception_block",
+    "lenet",
+    "mlp",
+    "small_cnn",
+    "tiny_resnet",
+]
 
 Rng = np.random.Generator | None
 

@@ -14,6 +14,7 @@ from minidl.train.metrics import (
     roc_auc,
 )
 from minidl.train.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from minidl.train.statistics import match_statistics, reestimate_statistics
 
 __all__ = [
     "SGD",
@@ -31,9 +32,11 @@ __all__ = [
     "fit",
     "fit_temperature",
     "intervals",
+    "match_statistics",
     "metrics",
     "per_class_accuracy",
     "predict",
+    "reestimate_statistics",
     "reliability",
     "roc_auc",
     "schedules",

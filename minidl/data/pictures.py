@@ -1,0 +1,119 @@
+"""Photographs from files: one picture, or a folder of them with a folder inside it for each class."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.checks import check_array, check_number, positive_int, require
+
+LIGHT_GREY = (200 / 255, 205 / 255, 210 / 255)
+
+
+def load_picture(
+    path: str | os.PathLike, size: int = 224, *, background: Any = LIGHT_GREY, fill: float = 0.9
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of any format that Pillow reads, as ``(image, mask)``.
+
+    image: (3, size, size) float32 in [0, 1].  mask: (size, size) bool, True where the object is.
+
+    A picture with transparent parts is a cut-out: it is scaled until its longer side is ``fill`` times
+    ``size``, and laid in the middle of ``background``, which is one number, a colour (3,), or an image
+    (3, size, size), all in [0, 1]. Of a picture without them the middle square is scaled to ``size``, and the
+    mask is True everywhere.
+
+    Raises ValueError for a file that is no picture.
+    """
+    size, fill = positive_int("size", size), check_number("fill", fill, 0.01, 1)
+    behind = _background(background, size)
+    from PIL import Image, ImageOps
+
+    with _opened(path) as file:
+        picture = ImageOps.exif_transpose(file).convert("RGBA")
+    is_cut_out = picture.getextrema()[3][0] < 255
+    if is_cut_out:
+        ratio = fill * size / max(picture.size)
+        width, height = (max(round(ratio * side), 1) for side in picture.size)
+        scaled = picture.resize((width, height), Image.Resampling.BICUBIC)
+        picture = Image.new("RGBA", (size, size))
+        picture.paste(scaled, ((size - width) // 2, (size - height) // 2))
+    else:
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    values = np.asarray(picture, np.float32).transpose(2, 0, 1) / np.float32(255)
+    colours, alpha = values[:3], values[3]  # (3, size, size), (size, size)
+    return alpha * colours + (1 - alpha) * behind, alpha >= 0.5
+
+
+def load_folder(
+    root: str | os.PathLike, size: int = 224, *, background: Any = LIGHT_GREY, fill: float = 0.9
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray]:
+    """All pictures of a folder that holds a folder for each class, as ``(images, labels, names, masks)``.
+
+    images: (N, 3, size, size) float32 in [0, 1].  labels: (N,) int64.  names: the classes, which are the
+    folders' names.  masks: (N, size, size) bool. Each picture is read as by ``load_picture``; their order is
+    that of ``picture_files``. Raises ValueError for a file in a class's folder that is no picture.
+    """
+    files = picture_files(root)
+    names = tuple(dict.fromkeys(path.parent.name for path in files))
+    pictures = [load_picture(path, size, background=background, fill=fill) for path in files]
+    images, masks = (np.stack(part) for part in zip(*pictures, strict=True))
+    return images, np.array([names.index(path.parent.name) for path in files]), names, masks
+
+
+def picture_files(root: str | os.PathLike) -> list[Path]:
+    """The files in the folders of ``root``, by name of folder and file, without hidden ones."""
+    root = Path(root)
+    require(root.is_dir(), f"there is no folder {root}", FileNotFoundError)
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    files = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    require(bool(files), f"{root} needs a folder for each class, with pictures in it; there is none")
+    return files
+
+
+def lesson_pictures() -> Path:
+    """The folder ``lessons/pictures`` of the clone. FileNotFoundError where there is none."""
+    places = [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]]
+    for place in places:
+        if (place / "lessons" / "pictures").is_dir():
+            return place / "lessons" / "pictures"
+    raise FileNotFoundError(
+        "lessons/pictures comes with a clone of the project and not with the installed package; "
+        f"looked for it from {places[0]} upwards"
+    )
+
+
+def picture_classes(root: str | os.PathLike) -> dict[str, tuple[str, ...]]:
+    """What each picture shows, by the table ``classes.csv`` in ``root``: "mammals/zebra.webp" -> ("zebra",).
+
+    The names are ``nn.efficientnet.imagenet_names()``. Several may be right; with none, the picture shows
+    nothing of the 1,000 classes.
+    """
+    with open(Path(root) / "classes.csv", encoding="utf-8", newline="") as file:
+        return {row["file"]: tuple(filter(None, row["classes"].split("; "))) for row in csv.DictReader(file)}
+
+
+def _background(background: Any, size: int) -> np.ndarray:
+    """(3, 1, 1) or (3, size, size)"""
+    array = check_array("background", background, low=0, high=1).astype(np.float32)
+    require(
+        array.shape in ((), (3,), (3, size, size)),
+        f"background must be a number, a colour (3,) or an image (3, {size}, {size}), got {array.shape}",
+    )
+    return array if array.ndim == 3 else np.broadcast_to(array, 3)[:, np.newaxis, np.newaxis]
+
+
+def _opened(path: str | os.PathLike) -> Any:
+    from PIL import Image
+
+    try:
+        picture = Image.open(path)
+        picture.load()
+        return picture
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is no picture that can be read: {error}") from error

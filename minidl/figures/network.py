@@ -1,0 +1,72 @@
+"""What a network answers, under the pictures that it was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from minidl.engine.checks import check_array, check_same_length, positive_int
+from minidl.figures.maps import _lay_over
+from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure, text_width
+
+SIZE = 13  # points: legible where the whole figure is 400 pixels wide
+Answers = Sequence[tuple[str, float]]
+_SIDE, _GAP, _LINE, _TITLE = 2.3, 0.14, 0.27, 0.32  # inches
+
+
+def answers_picture(
+    images: Any, titles: Sequence[str], answers: Sequence[Answers], *, maps: Any = None, columns: int = 3
+) -> Figure:
+    """Each picture with its title above it, and below it the network's answers as bars with their names.
+
+    images: (N, 3, H, W) in [0, 1].  answers: for each picture pairs (name, probability), likeliest first; as
+    many lines are left for all as the longest needs.  maps: for each picture a map (H, W), >= 0, that is laid
+    over it as heat, or None.  columns: pictures in a row.
+    """
+    images = check_array("images", images, "N", 3, "H", "W", low=0, high=1)
+    maps = [None] * len(images) if maps is None else maps
+    check_same_length(images=images, titles=titles, answers=answers, maps=maps)
+    columns = min(positive_int("columns", columns), len(images))
+    rows, lines = -(-len(images) // columns), max(map(len, answers), default=0)
+    cell = _SIDE + _GAP, _TITLE + _SIDE + lines * _LINE + _GAP
+    width, height = columns * cell[0] + _GAP, rows * cell[1]
+    figure = new_figure(width, height)
+    for i, (image, title, pairs, heat) in enumerate(zip(images, titles, answers, maps, strict=True)):
+        left = _GAP + i % columns * cell[0]
+        top = height - i // columns * cell[1] - _TITLE
+        place = left / width, (top - _SIDE) / height, _SIDE / width, _SIDE / height
+        _draw_picture(figure.add_axes(place), image, title, heat)
+        bottom = top - _SIDE - lines * _LINE
+        place = left / width, bottom / height, _SIDE / width, lines * _LINE / height
+        if lines:
+            _draw_answers(figure.add_axes(place), pairs, lines)
+    return figure
+
+
+def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None:
+    pixels = image.transpose(1, 2, 0)
+    if heat is None:
+        panel.imshow(pixels, aspect="auto")
+    else:
+        heat = check_array("maps", heat, *image.shape[1:], low=0)
+        _lay_over(panel, pixels, heat, Normalize(0, max(heat.max(), 1e-12)), HEAT_MAP)
+    panel.set(xticks=[], yticks=[])
+    panel.set_title(title, fontsize=SIZE, pad=4)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+
+
+def _draw_answers(panel: Axes, pairs: Answers, lines: int) -> None:
+    """One line an answer: its bar, the name on it, smaller if it is long, and the probability at the end."""
+    for i, (name, probability) in enumerate(pairs):
+        panel.barh(i, probability, height=0.84, color=SKY_BLUE, alpha=0.55)
+        room = (_SIDE * 0.96 - text_width("100%", SIZE)) / max(text_width(name, SIZE), 1e-6)
+        panel.text(0.02, i, name, va="center", fontsize=SIZE * min(1, room))
+        panel.text(1, i, f"{probability:.0%}", va="center", ha="right", fontsize=SIZE)
+    panel.set(xlim=(0, 1), ylim=(lines - 0.5, -0.5))
+    panel.axis("off")

@@ -1,0 +1,197 @@
+"""EfficientNet-Lite0, a real network for photographs, and its weights: they come with the package.
+
+The network (Tan and Le 2019; the Lite variant of 2020 has ReLU6 and no squeeze-and-excite) knows the 1,000
+classes of ImageNet. Its layers have the names of the PyTorch checkpoint, whose state dict loads unchanged.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.checks import positive_int, require
+from minidl.engine.random import default_rng_or
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from minidl.nn.containers import Sequential, Skip
+from minidl.nn.layers import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    ReLU6,
+    ZeroPad2d,
+)
+from minidl.nn.module import Module
+
+STEM, HEAD = 32, 1280  # channels out of the first and of the last convolution
+BLOCKS = (
+    # repeats, kernel, stride (of the first of the repeats), expansion, channels in, channels out
+    (1, 3, 1, 1, 32, 16),
+    (2, 3, 2, 6, 16, 24),
+    (2, 5, 2, 6, 24, 40),
+    (3, 3, 2, 6, 40, 80),
+    (3, 5, 1, 6, 80, 112),
+    (4, 5, 2, 6, 112, 192),
+    (1, 3, 1, 6, 192, 320),
+)
+ROUNDED = ".scale"  # the key that holds the scales of a tensor that is stored as integers
+
+
+class EfficientNet(Sequential):
+    """A network for images (N, 3, H, W) in [0, 1], 224 pixels high and wide or another size from 96 up.
+
+    The first child, ``preprocess``, brings the images into the range that the network was trained on.
+    ``gradcam_layer`` names the last layer that still has places: 7 x 7 of them, at 224 pixels.
+    """
+
+    gradcam_layer = "_relu1"
+
+    def features(self, images: Any) -> Tensor:
+        """The 1,280 numbers that the last layer reads, (N, 1280): each is the mean of a feature's map."""
+        for module in self.children()[:-1]:
+            images = module(images)
+        return images
+
+
+class Preprocess(Module):
+    """(x - mean) / std, which is (v - 127) / 128 for pixels v = 255 x in 0 ... 255."""
+
+    mean, std = 127 / 255, 128 / 255
+
+    def forward(self, x: Any) -> Tensor:
+        x = F.floating(x)
+        require(x.ndim == 4 and x.shape[1] == 3, f"expected colour images (N, 3, H, W), got {x.shape}")
+        largest = np.abs(x.data).max(initial=0)
+        require(not largest > 4, f"images must be in [0, 1], got values up to {largest:g}: divide by 255")
+        return (x - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean:.4g}, std={self.std:.4g}"
+
+
+class SamePad2d(ZeroPad2d):
+    """TensorFlow's "same" padding: a convolution with ``stride`` then gives ceil(size / stride) places.
+
+    An odd number of zeros is uneven: the right and the bottom get one more than the left and the top.
+    """
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        self.kernel_size = positive_int("kernel_size", kernel_size)
+        self.stride = positive_int("stride", stride)
+
+    def sides(self, height: int, width: int) -> tuple[int, ...]:
+        sides: list[int] = []
+        for size in (width, height):
+            last = (size - 1) // self.stride * self.stride  # where the last window begins, unpadded
+            total = max(last + self.kernel_size - size, 0)
+            sides += [total // 2, total - total // 2]
+        return tuple(sides)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+def efficientnet_lite0(num_classes: int = 1000, *, rng: np.random.Generator | None = None) -> EfficientNet:
+    """The network with random weights. ``imagenet_network`` gives the trained one."""
+    rng = default_rng_or(rng)
+    blocks = Sequential()
+    for repeats, kernel, stride, expansion, channels, out in BLOCKS:
+        for i in range(repeats):
+            blocks.append(block(channels if i == 0 else out, out, kernel, 1 if i else stride, expansion, rng))
+    return EfficientNet(
+        {
+            "preprocess": Preprocess(),
+            "_pad": SamePad2d(3, 2),
+            "_conv_stem": Conv2d(3, STEM, 3, 2, bias=False, rng=rng),
+            "_bn0": batch_norm(STEM),
+            "_relu0": ReLU6(),
+            "_blocks": blocks,
+            "_conv_head": Conv2d(BLOCKS[-1][-1], HEAD, 1, bias=False, rng=rng),
+            "_bn1": batch_norm(HEAD),
+            "_relu1": ReLU6(),
+            "_avg_pooling": AdaptiveAvgPool2d(1),
+            "_flatten": Flatten(),
+            "_dropout": Dropout(0.2, rng=rng),
+            "_fc": Linear(HEAD, num_classes, rng=rng),
+        }
+    )
+
+
+def block(
+    channels: int, out: int, kernel: int, stride: int, expansion: int, rng: np.random.Generator
+) -> Sequential:
+    """Expand the channels, look around in each of them by itself (depthwise), project to fewer channels.
+
+    Where the shape stays, the block's input is added to its output (Sandler et al. 2018).
+    """
+    wide = channels * expansion
+    layers: dict[str, Module] = {}
+    if expansion != 1:
+        layers["_expand_conv"] = Conv2d(channels, wide, 1, bias=False, rng=rng)
+        layers["_bn0"] = batch_norm(wide)
+        layers["_relu0"] = ReLU6()
+    padding = kernel // 2 if stride == 1 else 0
+    if stride != 1:
+        layers["_pad"] = SamePad2d(kernel, stride)
+    layers |= {
+        "_depthwise_conv": Conv2d(wide, wide, kernel, stride, padding, groups=wide, bias=False, rng=rng),
+        "_bn1": batch_norm(wide),
+        "_relu1": ReLU6(),
+        "_project_conv": Conv2d(wide, out, 1, bias=False, rng=rng),
+        "_bn2": batch_norm(out),
+    }
+    return Skip(layers) if stride == 1 and channels == out else Sequential(layers)
+
+
+def batch_norm(channels: int) -> BatchNorm2d:
+    return BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+# ---- trained
+
+
+def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
+    """EfficientNet-Lite0 trained on ImageNet, ready to use: in evaluation mode, its parameters frozen.
+
+    It takes images (N, 3, H, W) in [0, 1] and gives 1,000 logits, whose names are ``imagenet_names()``.
+    weights: an ``.npz`` file of the network's state; by default the file of the package, whose numbers are
+    rounded to 16 bits and to 8. ValueError for a file whose arrays are not the network's.
+    """
+    model = efficientnet_lite0(rng=np.random.default_rng(0))
+    if weights is None:
+        with resources.files(__package__).joinpath("efficientnet_lite0.npz").open("rb") as file:
+            model.load_state_dict(read_weights(file))
+    else:
+        model.load_state_dict(read_weights(weights))
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.eval()
+
+
+def read_weights(file: Any) -> dict[str, np.ndarray]:
+    """The state in an ``.npz`` file. A tensor of integers is multiplied by its scales, one a filter."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            state = {key: stored[key] for key in stored.files}
+    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{file} is no whole .npz file of arrays: {error}") from error
+    scales = {key.removesuffix(ROUNDED): state.pop(key) for key in list(state) if key.endswith(ROUNDED)}
+    for key, scale in scales.items():
+        state[key] = state[key] * scale.reshape(-1, *[1] * (state[key].ndim - 1))
+    return state
+
+
+@cache
+def imagenet_names() -> tuple[str, ...]:
+    """Short English names of the 1,000 classes, in the order of the network's logits."""
+    text = resources.files(__package__).joinpath("imagenet_names.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())

@@ -1,0 +1,171 @@
+"""Bring the statistics inside a changed network back in order, without a label and without a gradient.
+
+A network that was pruned, quantized or moved to other images has other means and deviations inside than those
+that its layers were trained with. Much of what it loses is lost by that alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.checks import check_array, check_instance, positive_int, require
+from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.trace import Call, modules
+from minidl.nn.layers import BatchNorm, Conv2d, Linear
+from minidl.nn.module import Module, Parameter, eval_mode
+
+
+class Moments:
+    """Mean and variance of each channel, over all images and places, put together from batches."""
+
+    def __init__(self) -> None:
+        self.images, self.count, self.mean, self.squares = 0, 0, np.zeros(1), np.zeros(1)
+
+    def add(self, values: np.ndarray) -> None:
+        """values: (N, C, ...). Two parts join without cancellation (Chan, Golub and LeVeque 1979):
+
+        squares = squares_a + squares_b + (mean_b - mean_a)² n_a n_b / (n_a + n_b)
+        """
+        axes = (0, *range(2, values.ndim))
+        mean, count = values.mean(axis=axes, dtype=np.float64), values.size // values.shape[1]
+        centred = values - np.expand_dims(mean.astype(values.dtype), tuple(range(1, values.ndim - 1)))
+        squares = np.square(centred).sum(axis=axes, dtype=np.float64)
+        total, difference = self.count + count, mean - self.mean
+        self.squares = self.squares + squares + difference**2 * (self.count * count / total)
+        self.mean = self.mean + difference * (count / total)
+        self.count, self.images = total, self.images + len(values)
+
+    @property
+    def var(self) -> np.ndarray:
+        return self.squares / self.count
+
+
+def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int | None = None) -> None:
+    """Set the running mean and variance of each BatchNorm to those of all ``images``. Weights stay.
+
+    Each BatchNorm is done after those that run before it, which already use their new statistics. Momentum,
+    mode and the count of batches stay. The variance is divided by n.
+
+    First do it to the unchanged network, as a control: with too few images it loses more than it repairs.
+    images: (N, ...) as the model takes them.  batch_size: images at a time. All at once (None) takes one
+    pass; smaller batches take less memory, and a pass for each BatchNorm. The result is the same.
+    Raises ValueError for a BatchNorm that runs twice.
+    """
+    norms = [call.module for call in _calls(model, images) if isinstance(call.module, BatchNorm)]
+
+    def settle(norm: Module, moments: Moments) -> None:
+        norm.running_mean = moments.mean.astype(norm.running_mean.dtype)
+        norm.running_var = moments.var.astype(norm.running_var.dtype)
+
+    _in_order(model, images, norms, batch_size, lambda inputs, output: inputs[0], settle)
+
+
+def match_statistics(
+    model: Module, float_model: Module, images: np.ndarray, *, batch_size: int | None = None
+) -> None:
+    """Give each layer's channels the mean and the deviation that they have in ``float_model``.
+
+        y <- (y - mean) σ_float / σ + mean_float        for each channel, over all images and places
+
+    It is folded into weight and bias, layer by layer, the earlier layers being matched already. The layers
+    are every BatchNorm with weight and bias, and every Conv2d and Linear that no BatchNorm follows; such a
+    layer without a bias gets one. A channel that is constant in ``model`` (σ = 0), as a pruned one, is left.
+
+    model: changed in place.  float_model: the unchanged network, of the same layers.  images: (N, ...), some
+    24 of the kind to be classified.  batch_size: as in ``reestimate_statistics``.
+    Raises ValueError for a layer that runs twice or that ``float_model`` lacks.
+    """
+    layers = {call.path: call.module for call in _matched_calls(_calls(model, images))}
+    theirs = {call.path: call.module for call in _calls(float_model, images)}
+    lacking = [path for path in layers if path not in theirs]
+    require(not lacking, f"float_model lacks the layers {', '.join(lacking)}")
+    wanted: dict[int, Moments] = {}
+    twins = {theirs[path]: layer for path, layer in layers.items()}
+
+    def note(twin: Module, moments: Moments) -> None:
+        wanted[id(twins[twin])] = moments
+
+    def settle(layer: Module, moments: Moments) -> None:
+        _fold(layer, moments, wanted[id(layer)])
+
+    _in_order(float_model, images, list(twins), batch_size, lambda inputs, output: output, note)
+    _in_order(model, images, list(layers.values()), batch_size, lambda inputs, output: output, settle)
+
+
+def _fold(layer: Module, now: Moments, wanted: Moments) -> None:
+    """y <- scale y + shift, by the layer's own weight and bias."""
+    moves = now.var > (1e-6 * now.mean) ** 2  # below, the deviation is rounding and no signal
+    scale = np.where(moves, np.sqrt(wanted.var / np.where(moves, now.var, 1)), 1)
+    shift = np.where(moves, wanted.mean - scale * now.mean, 0)
+    weight = layer.weight.data
+    if layer.bias is None:
+        layer.bias = Parameter(np.zeros(len(weight), weight.dtype), layer.weight.requires_grad)
+    layer.weight.data = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
+    layer.bias.data = (layer.bias.data * scale + shift).astype(weight.dtype)
+
+
+def _calls(model: Module, images: np.ndarray) -> list[Call]:
+    check_instance("model", model, Module)
+    return modules(model, check_array("images", images)[:1].astype(np.float32))
+
+
+def _matched_calls(calls: list[Call]) -> list[Call]:
+    """The calls of layers whose channels a weight and a bias move, and that no BatchNorm moves after them."""
+    normed = {call.inputs[0] for call in calls if isinstance(call.module, BatchNorm)}
+    chosen = []
+    for call in calls:
+        forward = type(call.module).forward
+        is_plain = forward in (Conv2d.forward, Linear.forward) and call.output not in normed
+        if is_plain or (forward is BatchNorm.forward and call.module.affine):
+            chosen.append(call)
+    return chosen
+
+
+class _Enough(BaseException):
+    """Leaves the forward pass of a model: what is to be seen has been seen."""
+
+
+def _in_order(
+    model: Module,
+    images: np.ndarray,
+    layers: list[Module],
+    batch_size: int | None,
+    seen: Callable[[tuple, Tensor], Any],
+    settle: Callable[[Module, Moments], None],
+) -> None:
+    """Call ``settle(layer, moments of seen(inputs, output))`` for each layer, in the order in which they run.
+
+    The moments are those of all images, and a layer sees the earlier ones settled.
+    """
+    require(len(set(layers)) == len(layers), "a layer runs twice: it has no statistics of its own")
+    images = np.asarray(images)
+    step = len(images) if batch_size is None else positive_int("batch_size", batch_size)
+    waiting, moments = list(layers), Moments()
+
+    def hook(layer: Module, inputs: tuple, output: Tensor) -> Tensor | None:
+        nonlocal moments
+        if not waiting or layer is not waiting[0]:
+            return None
+        moments.add(np.asarray(seen(inputs, output)))
+        if moments.images < len(images):
+            raise _Enough
+        settle(layer, moments)
+        waiting.pop(0)
+        moments = Moments()
+        return layer.forward(*inputs)
+
+    hooks = [layer.register_forward_hook(hook) for layer in layers]
+    try:
+        with eval_mode(model), no_grad():
+            while waiting:
+                moments = Moments()
+                for start in range(0, len(images), step):
+                    with suppress(_Enough):
+                        model(images[start : start + step])
+    finally:
+        for handle in hooks:
+            handle.remove()
