@@ -40,7 +40,7 @@ def show(name, values, digits):
     print(f"{name:44}" + "".join(f"{value:10.{digits}f}" for value in values) + ratio, flush=True)
 
 
-def times(libraries, seconds):
+def times(libraries, names, seconds, kind):
     sides = [Side(library) for library in libraries]
     print(
         "threads: " + ", ".join(f"{name} {side.threads}" for name, side in zip(libraries, sides, strict=True))
@@ -50,32 +50,38 @@ def times(libraries, seconds):
         + "".join(f"{name:>10}" for name in libraries)
         + f"{'ratio':>8}" * (len(libraries) - 1)
     )
-    for case, name in enumerate(CASES):
-        rounds = [[side.ask("time", case, seconds / ROUNDS) for side in sides] for _ in range(ROUNDS)]
+    for case, name in enumerate(names):
+        rounds = [[side.ask("time", kind, case, seconds / ROUNDS) for side in sides] for _ in range(ROUNDS)]
         show(name, [1000 * statistics.median(column) for column in zip(*rounds, strict=True)], 3)
     for side in sides:
         side.close()
 
 
-def memory(libraries):
+def memory(libraries, names, cases, kind):
     print("\nmegabytes, peak")
-    for case in range(len(CONVOLUTIONS), len(CASES)):
+    for case in cases:
         peaks = []
         for library in libraries:
             side = Side(library)
-            peaks.append(side.ask("memory", case))
+            peaks.append(side.ask("memory", kind, case))
             side.close()
-        show(CASES[case], peaks, 1)
+        show(names[case], peaks, 1)
 
 
-def main():
+def compare(names, seconds, kind, memory_of=None):
+    """Print the table of times, and below it that of memory for all cases or for ``memory_of``."""
     libraries = ["minidl", "torch"]
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed (pip install torch): minidl alone is measured, there are no ratios.")
         libraries.remove("torch")
-    times(libraries, float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
+    times(libraries, names, seconds, kind)
     if sys.platform == "linux":
-        memory(libraries)
+        memory(libraries, names, memory_of or range(len(names)), kind)
+
+
+def main():
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    compare(CASES, seconds, "layer", range(len(CONVOLUTIONS), len(CASES)))
 
 
 if __name__ == "__main__":

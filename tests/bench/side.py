@@ -1,6 +1,7 @@
 """One side of the comparison, in its own process: measure what is asked for on the standard input.
 
-"time CASE SECONDS" answers with the median duration in seconds, "memory CASE" with the peak in megabytes.
+"time KIND CASE SECONDS" answers with the median duration in seconds, "memory KIND CASE" with the peak in
+megabytes; KIND is layer or network.
 """
 
 import statistics
@@ -96,7 +97,11 @@ def torch_step(c1, c2, size, images, labels):
     return run
 
 
-def prepare(library, case):
+def prepare(library, kind, case):
+    if kind == "network":
+        from tests.bench.networks import network_case
+
+        return network_case(library, case)
     rng = np.random.default_rng(0)
     if case < len(CONVOLUTIONS):
         samples, channels, size, out, kernel = CONVOLUTIONS[case]
@@ -120,16 +125,23 @@ def median_time(run, seconds):
     return statistics.median(times)
 
 
-def peak_memory(library, case):
-    """Megabytes that four steps need on top of the libraries and their compiled code (Linux only)."""
+def small(library, kind, case):
+    """The same work on small images, for which everything is compiled and loaded."""
+    if kind == "network":
+        from tests.bench.networks import network_case
+
+        return network_case(library, case, (2, 3, 32, 32))
     c1, c2, size = STEPS[case - len(CONVOLUTIONS)]
-    rng = np.random.default_rng(0)
-    images, labels = rng.random((64, 1, size, size), dtype=np.float32), rng.integers(0, 10, 64)
-    step = {"minidl": minidl_step, "torch": torch_step}[library]
-    step(c1, c2, size, images[:2], labels[:2])()
+    images, labels = np.zeros((2, 1, size, size), np.float32), np.zeros(2, np.int64)
+    return {"minidl": minidl_step, "torch": torch_step}[library](c1, c2, size, images, labels)
+
+
+def peak_memory(library, kind, case):
+    """Megabytes that four steps need on top of the libraries and their compiled code (Linux only)."""
+    small(library, kind, case)()
     before = megabytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from VmRSS
-    run = step(c1, c2, size, images, labels)
+    run = prepare(library, kind, case)
     for _ in range(4):
         run()
     return megabytes("VmHWM") - before
@@ -155,13 +167,13 @@ def main():
     print(threads(library), flush=True)
     prepared = {}
     for line in sys.stdin:
-        what, case, *seconds = line.split()
+        what, kind, case, *seconds = line.split()
         if what == "memory":
-            print(peak_memory(library, int(case)), flush=True)
+            print(peak_memory(library, kind, int(case)), flush=True)
             continue
-        if case not in prepared:
-            prepared = {case: prepare(library, int(case))}  # one at a time, for the caches' sake
-        print(median_time(prepared[case], float(*seconds)), flush=True)
+        if (kind, case) not in prepared:
+            prepared = {(kind, case): prepare(library, kind, int(case))}  # one at a time
+        print(median_time(prepared[kind, case], float(*seconds)), flush=True)
 
 
 if __name__ == "__main__":
