@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-from surface import CALLS, public
+from surface import CALLS
 
 import minidl
 from minidl import Tensor, nn

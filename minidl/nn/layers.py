@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv
-from minidl.engine.checks import check_flag, check_int, check_number, int_pair, positive_int, require, shown
+from minidl.engine.checks import check_flag, check_int, check_number, int_pair, positive_int, require
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F

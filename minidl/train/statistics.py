@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.engine.checks import check_array, check_instance, positive_int, require
 from minidl.engine.tensor import Tensor, no_grad
-from minidl.engine.trace import Call, modules
+from minidl.nn.calls import Call, modules
 from minidl.nn.layers import BatchNorm, Conv2d, Linear
 from minidl.nn.module import Module, Parameter, eval_mode
 
