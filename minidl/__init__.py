@@ -33,8 +33,9 @@ __all__ = [
     "where",
 ]
 _ROOMS = {
-    "attack", "classroom", "compress", "data", "engine", "explain", "export", "figures", "nn", "train", "transfer",
-}  # fmt: skip
+    *("engine", "nn", "data", "train", "transfer", "compress", "explain", "attack"),
+    *("export", "figures", "classroom"),
+}
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -31,7 +31,7 @@ def check_number(
     try:
         number = float(value)
     except OverflowError:  # an integer of more than 308 digits
-        number = math.copysign(math.inf, value)
+        number = math.inf if value > 0 else -math.inf
     if not low <= number <= high or (finite and not math.isfinite(number)):
         limits = ["finite"] if finite else []
         if low > -math.inf:

@@ -278,34 +278,25 @@ class GELU(Op):
 
 
 class Maximum(Op):
-    """y = max(a, b);  where a = b each gets half of the gradient"""
+    """y = max(a, b);  where a = b each gets half of the gradient, and NaN wins wherever it stands"""
 
     def forward(self, a, b):
-        self.a, self.b = a, b
-        return np.maximum(a, b)
+        self.a, self.b, self.y = a, b, np.maximum(a, b)
+        return self.y
 
     def backward(self, grad):
-        share_a = self.share(self.a, self.b).astype(grad.dtype)
-        with np.errstate(invalid="ignore"):  # infinity times a share of 0, which is not selected
-            grad_a = where_kept(share_a > 0, grad * share_a)
-            grad_b = where_kept(share_a < 1, grad * (1 - share_a))
+        a_wins, b_wins = ((x == self.y) | np.isnan(x) for x in (self.a, self.b))
+        shared = np.where(a_wins & b_wins, grad / 2, grad)
+        grad_a, grad_b = where_kept(a_wins, shared), where_kept(b_wins, shared)
         return unbroadcast(grad_a, self.a.shape), unbroadcast(grad_b, self.b.shape)
-
-    @staticmethod
-    def share(a, b):
-        return np.where(a == b, 0.5, a > b)
 
 
 class Minimum(Maximum):
-    """y = min(a, b);  where a = b each gets half of the gradient"""
+    """y = min(a, b);  where a = b each gets half of the gradient, and NaN wins wherever it stands"""
 
     def forward(self, a, b):
-        self.a, self.b = a, b
-        return np.minimum(a, b)
-
-    @staticmethod
-    def share(a, b):
-        return np.where(a == b, 0.5, a < b)
+        self.a, self.b, self.y = a, b, np.minimum(a, b)
+        return self.y
 
 
 class Where(Op):

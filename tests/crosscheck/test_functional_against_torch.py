@@ -140,3 +140,26 @@ def test_activations_and_pad():
 def test_one_hot():
     labels = np.array([2, 0, 1, 2])
     np.testing.assert_array_equal(F.one_hot(labels, 4), TF.one_hot(torch.tensor(labels), 4))
+
+
+@given(
+    seed=seeds,
+    reduction=st.sampled_from(["mean", "sum", "none"]),
+    weighted=st.booleans(),
+    soft=st.booleans(),
+    scale=st.sampled_from([1, 30, 1000]),
+)
+def test_binary_cross_entropy_with_logits(seed, reduction, weighted, soft, scale):
+    rng = np.random.default_rng(seed)
+    target = rng.random((4, 3)) if soft else rng.integers(0, 2, (4, 3)).astype(np.float64)
+    weight, pos_weight = (rng.random((4, 1)), 3 * rng.random(3)) if weighted else (None, None)
+    twins = [None if a is None else torch.tensor(a) for a in (weight, pos_weight)]
+    agree(
+        lambda z: F.binary_cross_entropy_with_logits(
+            z, target, weight, reduction=reduction, pos_weight=pos_weight
+        ),
+        lambda z: TF.binary_cross_entropy_with_logits(
+            z, torch.tensor(target), twins[0], reduction=reduction, pos_weight=twins[1]
+        ),
+        scale * normal((4, 3), seed),
+    )

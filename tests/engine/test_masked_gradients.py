@@ -6,7 +6,9 @@ import pytest
 import minidl
 from minidl import Tensor
 from minidl.compress.fused import with_relu
+from minidl.engine.elementwise import backprop_rule
 from minidl.engine.gradcheck import GradcheckError, gradcheck
+from minidl.explain.gradients import deconvnet_rule, guided_rule
 from minidl.nn import Conv2d
 from minidl.nn import functional as F
 
@@ -39,6 +41,43 @@ def test_the_compiled_relu_selects_too():
     x = Tensor(np.tile(np.float32([-1.0, 4.0]), (64, 4096)), requires_grad=True)
     x.relu().sqrt().sum().backward()
     np.testing.assert_array_equal(x.grad, np.tile(np.float32([0.0, 0.25]), (64, 4096)))
+
+
+@pytest.mark.parametrize("rule", [backprop_rule, deconvnet_rule, guided_rule])
+def test_the_rules_for_relu_select(rule):
+    grad, x = np.float32([np.inf, -np.inf, np.nan, 2.0, np.inf]), np.float32([-1.0, -1.0, -1.0, 3.0, 3.0])
+    with np.errstate(invalid="raise"):
+        passed = rule(grad, x)
+    closed = [np.inf, 0, 0] if rule is deconvnet_rule else [0, 0, 0]
+    np.testing.assert_array_equal(passed, [*closed, 2.0, np.inf])
+    assert passed.dtype == np.float32
+
+
+def test_a_leaky_relu_of_slope_0_is_a_relu():
+    x = Tensor([-np.inf, -1.0, 4.0], requires_grad=True)
+    y = x.leaky_relu(0.0)
+    assert y.data.tolist() == [0, 0, 4]
+    y.backward(np.float32([np.inf, np.nan, np.inf]))
+    assert x.grad.tolist() == [0, 0, np.inf]
+
+
+def test_a_power_without_slope_passes_no_infinite_gradient():
+    x = Tensor([2.0, 0.0], requires_grad=True)
+    (x**0).backward(np.float32([np.inf, np.nan]))
+    assert x.grad.tolist() == [0, 0]
+    exponent = Tensor([1.0, 2.0], requires_grad=True)
+    (0**exponent).backward(np.float32([np.inf, np.nan]))
+    assert exponent.grad.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("function", [minidl.maximum, minidl.minimum])
+def test_nan_gets_the_whole_gradient_of_an_extremum_of_two(function):
+    a, b = (
+        Tensor([np.nan, 1.0, np.nan], requires_grad=True),
+        Tensor([1.0, np.nan, np.nan], requires_grad=True),
+    )
+    function(a, b).sum().backward()
+    assert a.grad.tolist() == [1, 0, 0.5] and b.grad.tolist() == [0, 1, 0.5]
 
 
 @pytest.mark.parametrize("extremum", ["max", "min"])

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minidl import Tensor, apply, grad
-from minidl.engine.loss import CrossEntropy, cross_entropy_gradient, one_hot, smooth_labels
+from minidl.engine.loss import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    cross_entropy_gradient,
+    one_hot,
+    smooth_labels,
+)
 from minidl.engine.reduce import stable_log_softmax, stable_softmax
 
 # Dyadic logits and shifts: their sums and differences are exact, so laws about shifts hold to the bit.
@@ -292,3 +298,51 @@ def test_the_pure_functions_take_integers_and_refuse_impossible_settings():
             stable_softmax(np.zeros((1, 2)), temperature=temperature)
     with pytest.raises(ValueError, match=r"label_smoothing must be finite and within \[0, 1\]"):
         smooth_labels(np.array([[0, 1.0]]), 2)
+
+
+# ---- cross-entropy of one logit
+
+
+def binary(z, target, **options):
+    z = Tensor(np.asarray(z, np.float64), requires_grad=True)
+    loss = apply(BinaryCrossEntropy(target, **options), z)
+    return loss.data, grad(loss, z, np.ones(loss.shape))
+
+
+@given(z=hnp.arrays(np.float64, (4, 1), elements=dyadic), seed=seeds)
+def test_one_logit_is_two_classes_of_which_one_has_the_logit_0(z, seed):
+    labels = np.random.default_rng(seed).integers(0, 2, 4)
+    loss, slope = binary(z, labels[:, np.newaxis])
+    both, slopes = value_and_grad(np.hstack([np.zeros_like(z), z]), labels)
+    assert loss == pytest.approx(both, rel=1e-12)
+    np.testing.assert_allclose(slope, slopes[:, 1:], rtol=1e-9, atol=1e-15)
+
+
+def test_the_loss_of_one_logit_by_hand():
+    loss, slope = binary([3.0, -3.0, 0.0], [1.0, 0.0, 0.5], reduction="none")
+    np.testing.assert_allclose(loss, [np.log1p(np.exp(-3)), np.log1p(np.exp(-3)), np.log(2)], rtol=1e-14)
+    np.testing.assert_allclose(
+        slope, [1 / (1 + np.exp(-3)) - 1, 1 / (1 + np.exp(3)), 0], rtol=1e-12, atol=1e-16
+    )
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_an_extreme_logit_costs_itself_or_nothing_and_warns_of_nothing(target):
+    loss, slope = binary([1e4, -1e4], [target, target], reduction="none")
+    assert loss.tolist() == ([0, 1e4] if target else [1e4, 0])
+    assert slope.tolist() == ([0, -1] if target else [1, 0])
+    tiny, _ = binary([-40.0], [0.0])  # p is far below the last digit of 1
+    assert tiny == pytest.approx(np.exp(-40), rel=1e-12)
+
+
+def test_pos_weight_multiplies_the_positive_examples_and_weight_each_of_them():
+    plain, _ = binary([0.5, -1.0], [1.0, 0.0], reduction="none")
+    weighed, _ = binary([0.5, -1.0], [1.0, 0.0], reduction="none", pos_weight=3.0, weight=[2.0, 5.0])
+    np.testing.assert_allclose(weighed, plain * [6, 5], rtol=1e-14)
+
+
+def test_the_mean_divides_by_the_number_of_elements_and_the_dtype_stays():
+    z, target = np.float32([[1, 2], [3, 4]]), np.ones((2, 2))
+    total, mean = (apply(BinaryCrossEntropy(target, reduction=r), z) for r in ("sum", "mean"))
+    assert total.item() == pytest.approx(4 * mean.item(), rel=1e-6)
+    assert mean.dtype == np.float32

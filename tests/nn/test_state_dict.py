@@ -1,4 +1,4 @@
-"""State dicts as other code writes them: without counters, with a prefix, in another dict, fitting in part."""
+"""State dicts as other code writes them: without counters, with a prefix, in another dict, in part."""
 
 import numpy as np
 import pytest
