@@ -5,10 +5,12 @@ An archive is what ``np.load`` opens: an uncompressed zip of .npy files and text
 
 from __future__ import annotations
 
+import glob
 import io
 import itertools
 import math
 import os
+import platform
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from numpy.lib import format as npy
 from minidl.engine.checks import check_instance, require
 
 KINDS = "fiubcU"  # of dtypes: numbers, bools and texts
+HOST = platform.node().replace("/", "_") or "here"
 _numbers = itertools.count()
 
 
@@ -36,9 +39,10 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write into, which is at ``path`` after the block; after an error nothing there has changed.
 
     It is written under another name in the same folder, synchronised to the disk and moved. Only a killed
-    process leaves that other file behind, ``NAME.PID-NUMBER.part``.
+    process leaves that other file behind, ``NAME.HOST-PID-NUMBER.part``; the next one to write removes it.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{next(_numbers)}.part")
+    remove_leftovers(path)
+    partial = path.with_name(f"{path.name}.{HOST}-{os.getpid()}-{next(_numbers)}.part")
     try:
         with open(partial, "wb") as file:
             yield file
@@ -47,6 +51,27 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes of this computer left of ``path``. What a running one writes stays."""
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.{glob.escape(HOST)}-*-*.part"):
+        pid = partial.name.split("-")[-2]
+        if pid.isdigit() and not is_running(int(pid)):
+            partial.unlink(missing_ok=True)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number; True where the system cannot be asked without harm."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def write_archive(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.files import parse_array, read_archive, write_archive
-from minidl.engine.checks import check_int
+from minidl.engine.checks import check_instance, check_int, require, shown
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.optim import Optimizer
@@ -57,35 +57,31 @@ def save(
 
     See ``written_whole`` for how. Raises OSError where it cannot be written.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
+    path = path_of(path)
+    check_instance("model", model, Module)
+    check_instance("optimizer", optimizer, Optimizer, optional=True)
     if dataclasses.is_dataclass(history) and not isinstance(history, type):
         history = dataclasses.asdict(history)
-    if history is not None and not isinstance(history, dict):
-        raise TypeError(f"history must be a dataclass or a dict, got {history!r}")
     problems = [] if best is None else model.state_problems(best)
-    if problems:
-        raise ValueError("best is no state of the model:\n  " + "\n  ".join(problems))
-    arrays = {f"model/{key}": value for key, value in model.state_dict().items()}
-    arrays.update({f"best/{key}": value for key, value in (best or {}).items()})
-    optimizer_state = optimizer.state_dict() if optimizer is not None else None
-    for i, values in optimizer_state["state"].items() if optimizer_state else ():
-        arrays.update({f"optimizer/{i}/{name}": np.asarray(value) for name, value in values.items()})
+    require(not problems, "\n  ".join(["best is no state of the model:", *problems]))
+    optimizer_state = None if optimizer is None else optimizer.state_dict()
     meta = {
         "format": FORMAT,
         "step": check_int("step", step, 0),
-        "settings": settings,
-        "history": history,
+        "settings": named("settings", settings),
+        "history": named("history", history),
         "optimizer": optimizer_state and {key: optimizer_state[key] for key in ("kind", "param_groups")},
-        "generators": rng and {name: g.bit_generator.state for name, g in generators(model, rng).items()},
+        "generators": rng_states(model, rng),
     }
     try:
         text = json.dumps(meta, default=np.ndarray.tolist)  # some generators' states hold arrays
     except (TypeError, ValueError) as error:
         raise TypeError(f"history and settings must hold plain JSON values: {error}") from error
-    write_archive(Path(path), {"meta.json": text}, arrays)
+    arrays = {f"model/{key}": value for key, value in model.state_dict().items()}
+    arrays.update({f"best/{key}": np.asarray(value) for key, value in (best or {}).items()})
+    for i, values in optimizer_state["state"].items() if optimizer_state else ():
+        arrays.update({f"optimizer/{i}/{name}": np.asarray(value) for name, value in values.items()})
+    write_archive(path, {"meta.json": text}, arrays)
 
 
 def load(
@@ -101,7 +97,10 @@ def load(
     Raises ValueError for a file that is damaged, foreign or does not fit what is given; then nothing has been
     changed. Memory is taken in proportion to the file's true size, whatever it claims.
     """
-    checkpoint = unpack(path, *read(Path(path)))
+    path = path_of(path)
+    check_instance("model", model, Module, optional=True)
+    check_instance("optimizer", optimizer, Optimizer, optional=True)
+    checkpoint = unpack(path, *read(path))
     problems = [] if model is None else model.state_problems(checkpoint.model)
     if model is not None and checkpoint.best is not None:
         problems += model.state_problems(checkpoint.best)
@@ -115,9 +114,7 @@ def load(
             type(generator.bit_generator)(0).state = (checkpoint.generators or {})[name]
         except Exception as error:  # NumPy's setters raise whatever the wrong key or value leads to
             problems.append(f"it holds no state for the generator {name!r}: {error!r}")
-    if problems:
-        raise ValueError(f"{path} does not fit:\n  " + "\n  ".join(problems))
-
+    require(not problems, "\n  ".join([f"{path} does not fit:", *problems]))
     if model is not None:
         model.load_state_dict(checkpoint.model)
     if optimizer is not None:
@@ -134,6 +131,23 @@ def generators(model: Module | None, rng: np.random.Generator) -> dict[str, np.r
         if isinstance(getattr(module, "rng", None), np.random.Generator):
             named[f"model.{path}"] = module.rng
     return named
+
+
+def rng_states(model: Module, rng: np.random.Generator | None) -> dict[str, Any] | None:
+    """The states of everything that training may draw from, by name."""
+    found = {} if rng is None else generators(model, rng)
+    return {name: generator.bit_generator.state for name, generator in found.items()} or None
+
+
+def named(name: str, values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Values by name. JSON would turn other keys into texts, so that others would come back."""
+    is_named = values is None or (isinstance(values, dict) and all(isinstance(key, str) for key in values))
+    require(is_named, f"{name} must be a dict of values by name, got {shown(values)}", TypeError)
+    return values
+
+
+def path_of(path: str | Path) -> Path:
+    return Path(check_instance("path", path, (str, Path)))
 
 
 def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint:
@@ -164,9 +178,11 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     with open(path, "rb") as file:
         try:
             contents = read_archive(file)
+            known = "meta.json" in contents
+            require(known, "another program wrote it; for PyTorch's, give torch.load(...) to load_state_dict")
             meta = json.loads(contents.pop("meta.json"))
-            if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-                raise ValueError(f"it is not of the format {FORMAT!r}")
+            is_ours = isinstance(meta, dict) and meta.get("format") == FORMAT
+            require(is_ours, f"it is not of the format {FORMAT!r}")
             return meta, {name.removesuffix(".npy"): parse_array(data) for name, data in contents.items()}
         except Exception as error:  # zipfile, json and npy raise nearly anything on damaged input
             raise ValueError(f"{path} is not a whole minidl checkpoint: {error!r}") from error

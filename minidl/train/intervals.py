@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.engine.checks import check_array, check_number, check_same_length, require
+
 
 class Interval(NamedTuple):
     """An estimate and the interval that covers the true value with the confidence asked for.
@@ -49,10 +51,9 @@ def t_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
     """
     from scipy.special import stdtrit
 
-    x = _sample(values, "values")
-    confidence = _checked_confidence(confidence)
+    x, quantile = _sample("values", values), _quantile(confidence)
     n, mean = len(x), float(x.mean())
-    half = float(stdtrit(n - 1, (1 + confidence) / 2) * x.std(ddof=1) / math.sqrt(n))
+    half = float(stdtrit(n - 1, quantile) * x.std(ddof=1) / math.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -61,9 +62,8 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) ->
 
     a, b: (n,), n >= 2. "a beats b" is ``paired_difference(a, b).low > 0``.
     """
-    x, y = _sample(a, "a"), _sample(b, "b")
-    if len(x) != len(y):
-        raise ValueError(f"a and b must be pairs, one value per seed each; got {len(x)} and {len(y)} values")
+    x, y = _sample("a", a), _sample("b", b)
+    check_same_length(a=x, b=y)
     return t_interval(x - y, confidence)
 
 
@@ -78,14 +78,15 @@ def wilson_interval(successes: int | np.ndarray, n: int | np.ndarray, confidence
     """
     from scipy.special import ndtri
 
-    k, total = _counts(successes, "successes"), _counts(n, "n")
+    k = check_array("successes", successes, kind="integer", empty=True).astype(np.int64)
+    total = check_array("n", n, kind="integer", empty=True).astype(np.int64)
     try:
         k, total = np.broadcast_arrays(k, total)
     except ValueError:
         raise ValueError(f"successes {k.shape} and n {total.shape} must have matching shapes") from None
-    if np.any(k < 0) or np.any(k > total):
-        raise ValueError(f"must be 0 <= successes <= n, got successes = {successes} and n = {n}")
-    z = float(ndtri((1 + _checked_confidence(confidence)) / 2))
+    in_range = np.all((k >= 0) & (k <= total))
+    require(in_range, f"must be 0 <= successes <= n, got successes = {successes} and n = {n}")
+    z = float(ndtri(_quantile(confidence)))
 
     trials = np.maximum(total, 1)
     p = k / trials
@@ -101,27 +102,14 @@ def wilson_interval(successes: int | np.ndarray, n: int | np.ndarray, confidence
     return Interval(mean, low, high, total.copy())
 
 
-def _sample(values: np.ndarray, name: str) -> np.ndarray:
-    x = np.asarray(values)
-    if x.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be real numbers, got {x.dtype}")
-    if x.ndim != 1:
-        raise ValueError(f"{name} must have shape (n,), got {x.shape}")
-    if len(x) < 2:
-        raise ValueError(f"{name} needs at least two values to estimate their spread, got {len(x)}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got {x[~np.isfinite(x)][0]}")
-    return x.astype(np.float64)
+def _sample(name: str, values: np.ndarray) -> np.ndarray:
+    x = check_array(name, values, "n").astype(np.float64)
+    require(len(x) > 1, f"{name} needs at least two values to estimate their spread, got {len(x)}")
+    return x
 
 
-def _counts(values: int | np.ndarray, name: str) -> np.ndarray:
-    x = np.asarray(values)
-    if x.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {x.dtype}")
-    return x.astype(np.int64)
-
-
-def _checked_confidence(confidence: float) -> float:
-    if not isinstance(confidence, float | np.floating) or not 0 < confidence < 1:
-        raise ValueError(f"confidence must be a float between 0 and 1, got {confidence!r}")
-    return float(confidence)
+def _quantile(confidence: float) -> float:
+    """(1 + confidence) / 2: below it lies all but the upper one of the two tails."""
+    inside = 0 < check_number("confidence", confidence) < 1
+    require(inside, f"confidence must be between 0 and 1, got {confidence}")
+    return (1 + confidence) / 2

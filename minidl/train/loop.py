@@ -15,6 +15,7 @@ from minidl.engine.checks import (
     check_flag,
     check_function,
     check_instance,
+    check_number,
     positive_int,
     positive_number,
     require,
@@ -82,6 +83,7 @@ def fit(
     training, Ctrl-C included, holds the finished epochs as its ``history``. In any case the model is back in
     its mode, and the best one if that was to be kept.
     """
+    check_instance("checkpoint", checkpoint, (str, Path), optional=True)
     check_options(epochs, schedule, loss, step, metric, max_grad_norm, patience, keep_best, progress, test)
     train, test = float_pair("train", train), None if test is None else float_pair("test", test)
     optimizer = optimizer_for(model, optimizer)
@@ -173,6 +175,9 @@ class Training:
         """What a step gave: its loss, which must be finite, and its numbers, which keep their names."""
         value, numbers = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
         check_loss(value)
+        check_instance("a step's numbers", numbers, dict)
+        for name, number in numbers.items():
+            check_number(f"the step's number {name!r}", number, finite=False)
         if not np.isfinite(value.data):
             raise FloatingPointError(
                 f"the loss is {value.item()} at step {step} with lr {self.optimizer.lr:g}; this step was not "

@@ -126,7 +126,7 @@ class Optimizer:
 
         What CPU tensors of PyTorch hold is taken as well, unless it was made by a setting that changes its
         steps and is unknown here, such as amsgrad. Where it holds no "initial_lr", the groups keep the
-        proportions of its lr. Raises one ValueError that lists what does not fit; then nothing has been loaded.
+        proportions of its lr. Raises one ValueError that lists what does not fit, and then loads nothing.
         """
         problems = self.state_problems(state_dict)
         require(not problems, "\n  ".join(["the state does not fit the optimizer:", *problems]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from minidl.engine.checks import check_int, check_number, positive_int
+from minidl.engine.checks import check_function, check_int, check_number, positive_int, positive_number
 
 Schedule = Callable[[int], float]
 
@@ -52,8 +52,7 @@ def cosine(start: float, end: float, steps: int) -> Schedule:
 def exponential(start: float, end: float, steps: int) -> Schedule:
     """start (end / start)^(t / steps), then end: the same factor at each step. Both ends are above 0."""
     start, end, steps = check_ends(start, end, steps)
-    if min(start, end) <= 0:
-        raise ValueError(f"start and end must be above 0 for a constant factor, got {start} and {end}")
+    positive_number("start", start), positive_number("end", end)
 
     def schedule(step: int) -> float:
         x = share_done(step, steps)
@@ -79,8 +78,7 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
     """The schedule, after W steps that rise evenly to its first value: ``warmed_up`` has the formula."""
-    if not callable(schedule):
-        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
+    check_function("schedule", schedule, "the step")
     W = check_step(warmup_steps, "warmup_steps")
     return lambda step: warmed_up(schedule, W, check_step(step))
 

@@ -241,3 +241,13 @@ def test_a_bad_argument_of_adversarial_training_is_named(options, error, message
 def test_a_bad_sigma_is_named():
     with pytest.raises(ValueError, match="sigma must be finite and within"):
         noise_training(network(1), TRAIN, sigma=-0.1, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "train", [partial(adversarial_training, eps=0.1), partial(noise_training, sigma=0.1)]
+)
+def test_a_small_last_batch_can_be_dropped_and_integer_images_are_refused(train):
+    assert train(network(1), TRAIN, epochs=1, batch_size=8, drop_last=True).steps == 2
+    assert train(network(1), TRAIN, epochs=1, batch_size=8).steps == 3
+    with pytest.raises(TypeError, match="must be floats, got uint8: divide pixels"):
+        train(network(1), (np.zeros((20, 2, 4, 4), np.uint8), TRAIN[1]), epochs=1)

@@ -97,7 +97,7 @@ def test_a_schedule_remembers_nothing():
         (lambda: linear(1.0, None, 3), TypeError, "end must be a number"),
         (lambda: linear(1.0, 0.0, 0), ValueError, "steps must be at least 1"),
         (lambda: cosine(1.0, 0.0, 2.5), TypeError, "steps must be an integer, got 2.5"),
-        (lambda: exponential(1.0, 0.0, 5), ValueError, "start and end must be above 0"),
+        (lambda: exponential(1.0, 0.0, 5), ValueError, "end must be above 0"),
         (lambda: step_decay(1.0, -0.5, 5), ValueError, "factor must be finite and at least 0"),
         (lambda: step_decay(1.0, 0.5, 0), ValueError, "every must be at least 1"),
         (lambda: step_decay(1.0, 10.0, 1)(400), ValueError, r"1 times 10\^400 is too large"),

@@ -613,6 +613,28 @@ def test_distill_says_what_is_wrong(change, error, message):
         distill(**{**given_, **change})
 
 
+@pytest.mark.parametrize("augment", [None, jitter])
+def test_a_wrong_label_of_the_last_batch_shows_before_the_first_step(augment):
+    student, labels = network(1), clouds()[1].copy()
+    labels[-1] = 3
+    before = everything(student)
+    with pytest.raises(ValueError, match="labels must be in 0 ... 2"):
+        options = {"epochs": 1, "batch_size": 8, "augment": augment}
+        distill(network(0), student, (clouds()[0], labels), loss=SOFT, **options)
+    assert everything(student) == before
+
+
+def test_integer_images_and_a_left_over_batch_of_one_are_refused_with_their_mends():
+    pixels = np.full((48, 2), 255, np.uint8)
+    for train in ((pixels, clouds()[1]), (pixels, None)):
+        with pytest.raises(TypeError, match="images of train must be floats, got uint8: divide pixels"):
+            distill(network(0), network(1), train, loss=SOFT, epochs=1)
+    options = {"loss": SOFT, "epochs": 1, "batch_size": 47}
+    with pytest.raises(ValueError, match="drop_last=True"):
+        distill(network(0), teacher_with_state(1), clouds(), **options)
+    assert distill(network(0), teacher_with_state(1), clouds(), drop_last=True, **options).steps == 1
+
+
 # ---- what the teacher takes for similar
 
 
