@@ -227,8 +227,8 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
 
     Along an eigenvector of eigenvalue lambda each step multiplies by 1 - lr lambda.
     """
-    H = check_hessian(hessian)
-    path, lr = [check_array("start", start, len(H)).astype(np.float64)], check_number("lr", lr, 0)
+    H, lr = check_hessian(hessian), check_number("lr", lr, 0)
+    path = [check_array("start", start, len(H)).astype(np.float64)]
     for _ in range(positive_int("steps", steps)):
         gradient = H @ path[-1]
         path.append(path[-1] - lr * gradient)
