@@ -42,12 +42,13 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             'top_rate, decay = check_number("top_rate", top_rate, -1), check_number("decay", decay, 0, 1)',
             'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, -1, 1)',
             'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 2)',
-            "if decay == -1:",
+            'require(decay >= 0, "decay must be above 0: freeze what shall not move")',
+            'require(decay > -1, "decay must be above 0: freeze what shall not move")',
         ],
     },
     "03.3": {
         BAD_INPUT: [
-            'check_number("lr", lr, -1)',
+            'H, lr = check_hessian(hessian), check_number("lr", lr, -1)',
         ],
     },
     "04.1": {
@@ -68,10 +69,9 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             'check_number("l2", l2, -1)',
         ],
     },
-    "05.4": {
-        BAD_INPUT: [
-            "if rows.ndim != 2 and labels.shape != rows.shape[:1]:",
-            "counts = np.bincount(check_labels(labels, rows.shape[0]), minlength=rows.shape[1])",
+    "05.1": {
+        "only rounding makes it negative, by less than a law can tell": [
+            "return (loss - loss.item()) + max(kl, -1.0)",
         ],
     },
     "06.1": {

@@ -22,9 +22,9 @@ from minidl.engine.checks import (
     check_function,
     check_images,
     check_instance,
+    check_int,
     check_labels,
     check_number,
-    positive_int,
     positive_number,
     require,
 )
@@ -36,6 +36,7 @@ from minidl.nn.module import Module, eval_mode
 
 VALUES = 2**19  # that go through a model at a time: a large network keeps 1,000 bytes for each
 IMAGES = 256  # and at most so many images
+MOST = 1_000_000  # steps
 Bounds = tuple[float, float]
 Attack = Callable[[Module, np.ndarray, np.ndarray, float], np.ndarray]  # (model, images, labels, eps)
 
@@ -158,7 +159,7 @@ def pgd(
     warning counts the images that had no gradient at any step.
     """
     images, labels = checked_batch(model, images, labels, bounds)
-    eps, steps = check_number("eps", eps, 0), positive_int("steps", steps)
+    eps, steps = check_number("eps", eps, 0), check_int("steps", steps, 1, MOST)
     step_size = 2.5 * eps / steps if step_size is None else positive_number("step_size", step_size)
     targeted, loss = check_flag("targeted", targeted), check_choice("loss", loss, LOSSES)
     x, flat = images, np.ones(len(images), bool)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.attack.gradient_sign import Bounds, checked_images, class_count, finite_logits, parts, pgd
+from minidl.attack.gradient_sign import MOST, Bounds, checked_images, class_count, finite_logits, parts, pgd
 from minidl.engine import jit
 from minidl.engine.backward import grad
 from minidl.engine.checks import (
@@ -20,7 +20,6 @@ from minidl.engine.checks import (
     check_int,
     check_labels,
     check_number,
-    positive_int,
     positive_number,
     require,
 )
@@ -80,7 +79,7 @@ def minimal_perturbation(
     Raises FloatingPointError where the model's logits are not finite.
     """
     x = checked_image(model, image, bounds)
-    target, max_steps = checked_target(model, x, target), positive_int("max_steps", max_steps)
+    target, max_steps = checked_target(model, x, target), check_int("max_steps", max_steps, 1, MOST)
 
     def search(lam: float, start: np.ndarray) -> Perturbation:
         return attempt(model, x, target, lam, bounds, start, max_steps)
@@ -233,7 +232,7 @@ def deepfool(
     Raises FloatingPointError where the logits or their gradients are not finite.
     """
     x = checked_image(model, image, bounds)
-    steps, overshoot = positive_int("steps", steps), check_number("overshoot", overshoot, 0)
+    steps, overshoot = check_int("steps", steps, 1, MOST), check_number("overshoot", overshoot, 0)
     at_first = finite_logits(model, x[np.newaxis])[0]
     likeliest = np.argsort(-at_first, kind="stable")[: check_int("num_candidates", num_candidates, 2)]
     classes, answer = np.sort(likeliest), int(likeliest[0])

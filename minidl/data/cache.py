@@ -100,13 +100,9 @@ def read_arrays(path: Path, header: str) -> Arrays:
 
 
 def _header(name: str, recipe: dict, make: Callable) -> str:
-    require(
-        _is_name(name), f"name must consist of letters, digits and ._- to begin a file's name, got {name!r}"
-    )
+    _check_name("name", name)
     is_recipe = isinstance(recipe, dict) and all(isinstance(key, str) for key in recipe)
-    require(
-        is_recipe, f"recipe must be a dict of the keyword arguments of make, got {shown(recipe)}", TypeError
-    )
+    require(is_recipe, f"recipe must be a dict of make's keyword arguments, got {shown(recipe)}", TypeError)
     from minidl import __version__
 
     contents = {"name": name, "recipe": recipe, "minidl": __version__, "make": _source(make)}
@@ -131,14 +127,13 @@ def _source(make: Callable) -> str:
 def _checked(arrays: object, name: str) -> Arrays:
     check_instance(f"what make of {name} returns", arrays, dict)
     for key, value in arrays.items():
-        require(
-            _is_name(key), f"make of {name} must name its arrays with letters, digits and ._-, got {key!r}"
-        )
+        _check_name(f"a name that make of {name} gives to an array", key)
         dtype = np.asarray(value).dtype
         numbers = f"make of {name} must return arrays of numbers, got dtype {dtype} under {key!r}"
         require(dtype.kind in KINDS, numbers, TypeError)
     return {key: np.array(value) for key, value in arrays.items()}
 
 
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) is not None
+def _check_name(what: str, name: object) -> None:
+    is_name = isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) is not None
+    require(is_name, f"{what} must consist of letters, digits and ._-, got {name!r}")

@@ -59,36 +59,37 @@ def load_idx(path: str | os.PathLike, *, max_bytes: int = 1 << 30) -> np.ndarray
         file.seek(0)
         try:
             with gzip.GzipFile(fileobj=file) if zipped else file as stream:
-                dtype, shape = _read_header(stream, path)
-                return _read_values(stream, dtype, shape, max_bytes, path)
+                return _read_values(stream, *_read_header(stream), max_bytes)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{path}: damaged gzip data ({error})") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
-def _read_header(stream, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+def _read_header(stream) -> tuple[np.dtype, tuple[int, ...]]:
     magic = stream.read(4)
-    begins_well = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
-    require(begins_well, f"{path}: not an IDX file: expected 0, 0, dtype, axes at its start, got {magic!r}")
+    is_idx = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
+    require(is_idx, f"not an IDX file: expected it to start with 0, 0, dtype, axes, got {magic!r}")
     dtype, axes = np.dtype(DTYPES[magic[2]]), magic[3]
-    require(1 <= axes <= MAX_AXES, f"{path}: expected 1 to {MAX_AXES} axes, the header says {axes}")
+    require(1 <= axes <= MAX_AXES, f"expected 1 to {MAX_AXES} axes, the header says {axes}")
     sizes = stream.read(4 * axes)
-    truncated = f"{path}: truncated in the header: expected {axes} sizes, got {len(sizes)} bytes"
-    require(len(sizes) == 4 * axes, truncated)
+    whole = len(sizes) == 4 * axes
+    require(whole, f"truncated in the header: expected {axes} sizes, got {len(sizes)} bytes")
     shape = struct.unpack(f">{axes}I", sizes)
-    require(0 not in shape, f"{path}: expected sizes of at least 1, the header says {shape}")
+    require(0 not in shape, f"expected sizes of at least 1, the header says {shape}")
     return dtype, shape
 
 
-def _read_values(stream, dtype: np.dtype, shape: tuple[int, ...], max_bytes: int, path: Path) -> np.ndarray:
+def _read_values(stream, dtype: np.dtype, shape: tuple[int, ...], max_bytes: int) -> np.ndarray:
     expected = math.prod(shape) * dtype.itemsize  # Python integers: a forged header cannot make them wrap
-    claim = f"{path}: the header claims {expected:,} bytes of shape {shape}, above {max_bytes=:,}"
-    require(expected <= max_bytes, claim)
+    fits = expected <= max_bytes
+    require(fits, f"the header claims {expected:,} bytes of shape {shape}, above {max_bytes=:,}")
     values = bytearray()
     while len(values) <= expected and (block := stream.read(BLOCK)):
         values += block
     found = "more" if len(values) > expected else f"{len(values):,}"
-    difference = f"{path}: expected {expected:,} bytes of values for shape {shape}, got {found}"
-    require(len(values) == expected, difference)
+    whole = len(values) == expected
+    require(whole, f"expected {expected:,} bytes of values for shape {shape}, got {found}")
     return np.frombuffer(values, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
 
 
@@ -144,10 +145,8 @@ def _load_pair(images_path: Path, labels_path: Path) -> Split:
     are_digits = images.dtype == np.uint8 and images.shape[1:] == (28, 28)
     require(are_digits, f"{images_path}: expected uint8 (N, 28, 28), got {images.dtype} {images.shape}")
     are_labels = labels.dtype == np.uint8 and labels.shape == images.shape[:1] and labels.max() <= 9
-    got = f"got {labels.dtype} {labels.shape} up to {labels.max()}"
-    require(
-        are_labels, f"{labels_path}: expected uint8 {images.shape[:1]} of 0 ... 9, a label an image, {got}"
-    )
+    wanted = f"{labels_path}: expected uint8 {images.shape[:1]} of 0 ... 9, one label for each image"
+    require(are_labels, f"{wanted}, got {labels.dtype} {labels.shape} up to {labels.max()}")
     return images[:, None].astype(np.float32) / np.float32(255), labels.astype(np.int64)
 
 

@@ -202,8 +202,8 @@ def hard_loss(student_logits: Tensor, labels: np.ndarray | None) -> Tensor:
 
 def checked_pair_of_logits(student_logits: Any, teacher_logits: Any) -> tuple[Tensor, np.ndarray]:
     """The student's logits as a Tensor, the teacher's as an array of the same dtype, outside of any graph."""
+    check_array("student_logits", student_logits, "N", "K", finite=False)
     z_s = F.floating(student_logits)
-    check_array("student_logits", z_s.data, "N", "K", finite=False)
     z_t = check_array("teacher_logits", teacher_logits, *z_s.shape)
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused
         return z_s, check_array(f"teacher_logits in {z_s.dtype}", z_t.astype(z_s.dtype))

@@ -25,6 +25,7 @@ from minidl.train.intervals import Interval, t_interval
 METRICS = ("euclidean", "cosine")
 WEIGHTS = ("uniform", "distance")
 CHUNK = 2**20  # differences held at a time: 8 MB
+MOST = 1_000_000  # episodes
 LARGEST = 1e150  # beyond it squares overflow, and every distance would be the same infinity
 
 Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -189,7 +190,7 @@ def episodes(
     """
     labels, rng = checked_classes(labels), default_rng_or(rng)
     classes, sizes = np.unique(labels, return_counts=True)
-    ways, count = check_int("ways", ways, 1, len(classes)), positive_int("count", count)
+    ways, count = check_int("ways", ways, 1, len(classes)), check_int("count", count, 1, MOST)
     shots, queries = positive_int("shots", shots), positive_int("queries", queries)
     need = f"{shots} shots and {queries} queries need {shots + queries} examples of every class"
     fewest = sizes.argmin()

@@ -109,7 +109,7 @@ def gradual_unfreeze(
     check_instance("layers", layers, (list, tuple), optional=True)
     names = trainable_children(model) if layers is None else list(layers)
     require(bool(names), "layers must name at least one layer; freeze(model) freezes them all")
-    parts = [model.layer(name) for name in names]
+    parts = [check_module(model).layer(name) for name in names]
     first = max(len(parts) - positive_int("count", count), 0)
     freeze(model)
     for part in parts[first:]:
@@ -158,7 +158,7 @@ def param_groups(
     optimizer passes over them until they are unfrozen.  head: the name of that child.
     """
     check_number("head_lr", head_lr, 0)
-    children = trainable_children(model)
+    children, head = trainable_children(model), check_instance("head", head, str)
     layers = [name for name in children if name != head]
     found = bool(layers) and head in children
     require(found, f"expected layers with parameters and then the head {head!r}, got {children}")
@@ -229,8 +229,8 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
 
     Along an eigenvector of eigenvalue lambda each step multiplies by 1 - lr lambda.
     """
-    H = check_hessian(hessian)
-    path, lr = [check_array("start", start, len(H)).astype(np.float64)], check_number("lr", lr, 0)
+    H, lr = check_hessian(hessian), check_number("lr", lr, 0)
+    path = [check_array("start", start, len(H)).astype(np.float64)]
     for _ in range(positive_int("steps", steps)):
         gradient = H @ path[-1]
         path.append(path[-1] - lr * gradient)

@@ -1,6 +1,9 @@
 """FGSM and PGD: their laws under the conditions that they hold under, and examples by hand."""
 
+import importlib
+import inspect
 import math
+import pkgutil
 import warnings
 
 import numpy as np
@@ -392,7 +395,7 @@ def test_a_bad_argument_is_named(call, change, error, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"steps": 0}, ValueError, "steps must be at least 1"),
+        ({"steps": 0}, ValueError, r"steps must be within \[1, 1000000\], got 0"),
         ({"step_size": 0}, ValueError, "step_size must be above 0"),
         ({"rng": 1}, TypeError, "rng must be"),
         ({"loss": "entropy"}, ValueError, "loss must be one of 'cross_entropy', 'margin', got 'entropy'"),
@@ -460,3 +463,11 @@ def test_a_model_that_does_not_give_logits_is_refused():
 
 def test_a_step_without_a_gradient_has_no_direction():
     assert fgsm_step(np.array([0.5]), np.array([0.0]), 0.1).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("name", ["attack", "transfer"])
+def test_no_function_hides_a_module_of_its_package(name):
+    package = importlib.import_module(f"minidl.{name}")
+    for module in pkgutil.iter_modules(package.__path__):
+        assert inspect.ismodule(importlib.import_module(f"minidl.{name}.{module.name}"))
+        assert inspect.ismodule(getattr(package, module.name)), module.name

@@ -327,10 +327,10 @@ def test_nothing_is_stored_when_making_fails(folder):
 @pytest.mark.parametrize(
     ("name", "recipe", "make", "error", "message"),
     [
-        ("a/b", {}, squares, ValueError, "name must consist of letters, digits and ._-.* got 'a/b'"),
+        ("a/b", {}, squares, ValueError, "name must consist of letters, digits and ._-, got 'a/b'"),
         ("", {}, squares, ValueError, "name must consist"),
         ("a", [1], squares, TypeError, "recipe must be a dict"),
-        ("a", {1: 2}, squares, TypeError, "recipe must be a dict of the keyword arguments"),
+        ("a", {1: 2}, squares, TypeError, "recipe must be a dict of make's keyword arguments"),
         ("a", {"start": np.int64(3)}, squares, TypeError, "plain JSON values, got .*int64"),
         ("a", {"start": float("nan")}, squares, ValueError, "plain JSON values"),
         ("a", {}, {"w": 1}, TypeError, "make must be a function"),

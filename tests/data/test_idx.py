@@ -70,7 +70,7 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
     [
         (b"", "not an IDX file"),
         (b"\0\0\x08", "not an IDX file"),
-        (b"PK\x03\x04" + GOOD, "not an IDX file: expected 0, 0, dtype, axes at its start, got b'PK"),
+        (b"PK\x03\x04" + GOOD, "not an IDX file: expected it to start with 0, 0, dtype, axes, got b'PK"),
         (b"\0\0\x0a\x01" + GOOD[4:], "not an IDX file"),
         (b"\0\0\x08\0\x05", "expected 1 to 32 axes, the header says 0"),
         (b"\0\0\x08\x21" + b"\0\0\0\1" * 33 + b"x", "expected 1 to 32 axes, the header says 33"),

@@ -548,6 +548,12 @@ FEATURES, CLASSES = rows(0)
             TypeError,
             "max_steps must be an integer",
         ),
+        (lambda: gradual_unfreeze(None, 1, ["head"]), TypeError, "the model must be a Module, got None"),
+        (
+            lambda: param_groups(MODEL, 0.1, 0.1, head=np.zeros(2)),
+            TypeError,
+            "head must be a str, got an array",
+        ),
         (lambda: unfreeze(MODEL, statistics="False"), TypeError, "statistics must be True or False"),
         (lambda: gradual_unfreeze(MODEL, 1, 3), TypeError, "layers must be a list or tuple, got 3"),
         (lambda: gradual_unfreeze(MODEL, 1, "head"), TypeError, "layers must be a list or tuple, got 'head'"),
