@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_instance, positive_int, require
+from minidl.engine.checks import check_instance, check_int, require
 from minidl.figures.style import (
     BLACK,
     BLUE,
@@ -40,6 +40,7 @@ def distributions(
 
     probabilities: (N, K) within [0, 1], N <= 6.  class_names: K of them.  titles: N of them.
     """
+    title = check_instance("title", title, str)
     p = float_array("probabilities", probabilities, "N", "K", low=0, high=1 + 1e-6)
     require(len(p) <= MAX_PANELS, f"probabilities must be at most {MAX_PANELS} rows, got {len(p)}")
     names = text_list("class_names", class_names, p.shape[1], "classes")
@@ -64,7 +65,7 @@ def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, 
     confidences: label -> (N,), each answer's largest probability; up to three of them.
     """
     looks = ((BLUE, "-"), (VERMILLION, "--"), (BLACK, ":"))
-    confidences, bins = by_title("confidences", confidences, len(looks)), positive_int("bins", bins)
+    confidences, bins = by_title("confidences", confidences, len(looks)), check_int("bins", bins, 1, 10_000)
     for label, values in confidences.items():
         name = f"confidences of {label!r}"
         confidences[label] = float_array(name, values, "N", low=0, high=1 + 1e-6)
@@ -88,6 +89,7 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
     Where a bar ends on the dashed diagonal, answers are as often right as sure; below it they are
     overconfident. The black lines are Wilson's 95% intervals. Bins without answers have neither.
     """
+    title = check_instance("title", title, str)
     for label, table in by_title("tables", tables, MAX_PANELS).items():
         check_instance(f"table {label!r}", table, Reliability)
     with style():

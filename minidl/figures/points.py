@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_int, check_labels, require
+from minidl.engine.checks import check_instance, check_int, check_labels, require
 from minidl.figures.panels import MAX_PANELS, default_columns, show_values
 from minidl.figures.style import (
     LINE_COLOURS,
@@ -46,6 +46,7 @@ def heat_map(
         float_array("values", values, "R", "C", finite=False),
         check_int("decimals", decimals, 0),
     )
+    title = check_instance("title", title, str)
     has_numbers = not np.isinf(table).any() and not np.isnan(table).all()
     require(has_numbers, "values must be finite numbers, some of them perhaps NaN")
     rows = text_list("rows", rows, table.shape[0], "rows")

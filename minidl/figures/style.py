@@ -116,7 +116,7 @@ def text_list(name: str, texts: Sequence[Any] | None, count: int | None, things:
     """``texts`` as strings, one for each of ``count`` things; empty strings for None."""
     if texts is None and count is not None:
         return [""] * count
-    is_list = hasattr(texts, "__len__") and not isinstance(texts, str)
+    is_list = np.iterable(texts) and hasattr(texts, "__len__") and not isinstance(texts, str)
     require(
         is_list,
         f"{name} must be a list of texts, one for each of the {things}, got {shown(texts)}",
