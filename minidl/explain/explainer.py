@@ -120,7 +120,7 @@ def patch_groups(height: int, width: int, size: int) -> np.ndarray:
     is ``values[:, patch_groups(...)]``, (rows, height, width).
     """
     height, width = positive_int("height", height), positive_int("width", width)
-    size = positive_int("size", size)
+    size = min(positive_int("size", size), max(height, width))
     across = -(-width // size)
     return np.arange(height)[:, np.newaxis] // size * across + np.arange(width) // size
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine.backward import grad
-from minidl.engine.checks import check_choice, check_number, positive_int, require
+from minidl.engine.checks import check_choice, check_int, check_number, positive_int, require
 from minidl.engine.elementwise import ReluRule, backprop_rule, relu_rule
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
@@ -101,6 +101,7 @@ def integrated_gradients(
     """
     images, goal = images_and_target(model, images, target)
     b = baseline_images(images, baseline, rng)
+    steps, nodes = check_int("steps", steps, 1, 10**4), check_choice("nodes", nodes, ("gauss", "midpoint"))
     alphas, weights = path_nodes(steps, nodes)
     average = np.zeros_like(images)
     pairs = list(zip(alphas.tolist(), weights.tolist(), strict=True))
@@ -139,7 +140,7 @@ def smoothgrad(
     target: None is the class predicted for x itself. ``rng`` draws the noise.
     """
     images, goal = images_and_target(model, images, target)
-    sigma, samples = check_number("sigma", sigma, 0), positive_int("samples", samples)
+    sigma, samples = check_number("sigma", sigma, 0), check_int("samples", samples, 1, 10**7)
     total, rng = np.zeros_like(images), default_rng_or(rng)
     for _ in with_bar(range(samples), "smoothgrad", "sample"):
         noise = rng.standard_normal(images.shape, dtype=images.dtype.type)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.engine.checks import check_array, check_function, check_instance, positive_int, require
+from minidl.engine.checks import check_array, check_function, check_instance, check_int, require
 from minidl.engine.random import default_rng_or
 from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.occlusion import scores
@@ -117,7 +117,7 @@ def pixel_curve(
     """f on the way from the images to their baseline, or with ``insert`` back, best pixels first."""
     images, goal = images_and_target(model, images, target, maps=True, probability=probability)
     maps = check_array("maps", as_numbers(maps), len(images), *images.shape[2:])
-    steps, rng = positive_int("steps", steps), default_rng_or(rng)
+    steps, rng = check_int("steps", steps, 1, 10**6), default_rng_or(rng)
     order = importance_order(maps.astype(np.float64), rng)  # unsigned ones have no negative
     cover = baseline_images(images, baseline, rng)
     start, end = (cover, images) if insert else (images, cover)

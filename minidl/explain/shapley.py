@@ -25,6 +25,7 @@ from minidl.explain.target import as_numbers
 
 Value = np.ndarray | Callable[[np.ndarray], np.ndarray]
 MAX_PLAYERS = 20  # of whom all coalitions are listed: a million
+MOST_SAMPLES = 10**7
 MAX_WORTH = 1e150  # what float64 can square
 
 
@@ -66,8 +67,9 @@ def shapley_paths(
     The standard error is that of the mean over pairs, or over single orders: s / sqrt(how many), ddof 1.
     samples: at least 2 orders, or 2 pairs and then an even number. The values sum to v(all) - v(nobody).
     """
-    n, rng = positive_int("n", n), default_rng_or(rng)
-    samples = check_int("samples", samples, 4 if check_flag("antithetic", antithetic) else 2)
+    n, rng = check_int("n", n, 1, 10**5), default_rng_or(rng)
+    least = 4 if check_flag("antithetic", antithetic) else 2
+    samples = check_int("samples", samples, least, MOST_SAMPLES)
     is_even = samples % 2 == 0
     require(is_even or not antithetic, f"samples must be even, an order and its reverse, got {samples}")
     orders = random_orders(n, samples, rng, antithetic)
@@ -110,8 +112,8 @@ def kernel_estimate(value: Value, n: int, samples: int, rng: np.random.Generator
     where a is z without its last entry, less that entry (see ``kernel_solve``).
     Nothing is regularised and no player is left out: ValueError where the coalitions do not determine phi.
     """
-    n, rng = positive_int("n", n), default_rng_or(rng)
-    samples = check_int("samples", samples, 2)
+    n, rng = check_int("n", n, 1, 10**5), default_rng_or(rng)
+    samples = check_int("samples", samples, 2, MOST_SAMPLES)
     require(samples % 2 == 0, f"samples must be even, a coalition and its complement, got {samples}")
     listed, smallest = listed_coalitions(n, samples)
     drawn = drawn_coalitions(n, samples - len(listed), rng, smallest)
@@ -296,7 +298,7 @@ def worths_of(value: Value, n: int, coalitions: np.ndarray) -> np.ndarray:
     if not callable(value):
         is_few = f"a table of worths is for at most {MAX_PLAYERS} players, got n = {n}"
         require(n <= MAX_PLAYERS, is_few)
-        return worth_array("the worths", value, 2**n)[coalitions @ (1 << np.arange(n))]
+        return worth_array("value, a table of worths,", value, 2**n)[coalitions @ (1 << np.arange(n))]
     if len(coalitions) == 0:
         return np.zeros(0)
     packed = np.packbits(coalitions, axis=1)

@@ -9,14 +9,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from minidl.engine.checks import check_instance, check_int, require
 from minidl.figures.style import (
     BLACK,
     BLUE,
     SKY_BLUE,
     SMALL,
     VERMILLION,
+    by_title,
+    float_array,
     new_figure,
-    number_array,
     style,
     text_list,
     text_width,
@@ -38,13 +40,11 @@ def distributions(
 
     probabilities: (N, K) within [0, 1], N <= 6.  class_names: K of them.  titles: N of them.
     """
-    p = number_array(probabilities, "probabilities")
-    if p.ndim != 2 or p.size == 0 or len(p) > MAX_PANELS:
-        raise ValueError(f"probabilities must have shape (N, K), 1 <= N <= {MAX_PANELS}, got {p.shape}")
-    if not np.all((p >= 0) & (p <= 1 + 1e-6)):
-        raise ValueError(f"probabilities must lie within [0, 1], got {p.min():g} ... {p.max():g}")
-    names = text_list(class_names, p.shape[1], "class_names", "classes")
-    titles = text_list(titles, len(p), "titles", "distributions")
+    title = check_instance("title", title, str)
+    p = float_array("probabilities", probabilities, "N", "K", low=0, high=1 + 1e-6)
+    require(len(p) <= MAX_PANELS, f"probabilities must be at most {MAX_PANELS} rows, got {len(p)}")
+    names = text_list("class_names", class_names, p.shape[1], "classes")
+    titles = text_list("titles", titles, len(p), "distributions")
     width = max(1.6, p.shape[1] * (0.08 + max(map(text_width, names))), *map(text_width, titles))
     with style():
         figure = new_figure(0.7 + (width + 0.2) * len(p), 2.6, constrained=True)
@@ -65,15 +65,14 @@ def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, 
     confidences: label -> (N,), each answer's largest probability; up to three of them.
     """
     looks = ((BLUE, "-"), (VERMILLION, "--"), (BLACK, ":"))
-    if not isinstance(confidences, Mapping) or not 1 <= len(confidences) <= 3:
-        raise ValueError("confidences must be a dict of one to three: label: values")
+    confidences, bins = by_title("confidences", confidences, len(looks)), check_int("bins", bins, 1, 10_000)
+    for label, values in confidences.items():
+        name = f"confidences of {label!r}"
+        confidences[label] = float_array(name, values, "N", low=0, high=1 + 1e-6)
     with style():
         figure = new_figure(7.5, 3.4, constrained=True)
         axes = figure.add_subplot()
         for (label, values), (colour, line) in zip(confidences.items(), looks, strict=False):
-            values = number_array(values, f"confidences of {label!r}")
-            if values.ndim != 1 or len(values) == 0 or not np.all((values >= 0) & (values <= 1 + 1e-6)):
-                raise ValueError(f"confidences of {label!r} must be (N,) within [0, 1], got {values.shape}")
             counts, edges = np.histogram(np.minimum(values, 1), bins, range=(0, 1))
             axes.stairs(counts / len(values), edges, label=label, linestyle=line, linewidth=1.8, color=colour)
             axes.axvline(values.mean(), color=colour, linestyle=line, linewidth=0.9)
@@ -90,11 +89,9 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
     Where a bar ends on the dashed diagonal, answers are as often right as sure; below it they are
     overconfident. The black lines are Wilson's 95% intervals. Bins without answers have neither.
     """
-    if not isinstance(tables, Mapping) or not 1 <= len(tables) <= MAX_PANELS:
-        raise ValueError(f"tables must be a dict of one to {MAX_PANELS}: label: Reliability")
-    for label, table in tables.items():
-        if not isinstance(table, Reliability):
-            raise TypeError(f"table {label!r} must be a Reliability, got {type(table).__name__}")
+    title = check_instance("title", title, str)
+    for label, table in by_title("tables", tables, MAX_PANELS).items():
+        check_instance(f"table {label!r}", table, Reliability)
     with style():
         width = max(2.9, *map(text_width, tables))
         figure = new_figure(0.8 + (width + 0.2) * len(tables), 4.2, constrained=True)

@@ -15,8 +15,8 @@ from minidl.figures.panels import show_values
 from minidl.figures.style import (
     MAGNITUDE_MAP,
     SMALL,
+    float_array,
     new_figure,
-    number_array,
     style,
     text_list,
     text_width,
@@ -32,12 +32,8 @@ def confusion_picture(matrix: np.ndarray, class_names: Sequence[Any], *, title: 
     all numbers of more than 30 classes left out. The colours follow the square root of the share, so that an
     error of 1% can be seen. The row of a class without examples is hatched.
     """
-    counts = number_array(matrix, "matrix")
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
-        raise ValueError(f"matrix must have shape (K, K), got {counts.shape}")
-    if not np.isfinite(counts).all() or np.any(counts < 0):
-        raise ValueError("matrix must be finite and nowhere negative")
-    names = text_list(class_names, len(counts), "class_names", "classes")
+    counts = float_array("matrix", matrix, "K", "K", low=0)
+    names = text_list("class_names", class_names, len(counts), "classes")
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, counts / np.where(totals > 0, totals, 1), np.nan)
     texts = _cell_texts(counts)

@@ -8,14 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from minidl.engine.checks import check_flag, require
 from minidl.figures.style import (
     BLACK,
     BLUE,
     MAX_CURVES,
     SKY_BLUE,
     SMALL,
+    by_title,
+    float_array,
     new_figure,
-    number_array,
     style,
     text_list,
     text_width,
@@ -42,8 +44,12 @@ def curves_with_bands(
     Up to 8 values of x are themselves the ticks of a logarithmic axis.
     Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
     """
-    x = _checked_x(x, log_x)
-    runs = _checked_curves(curves, len(x), log_y)
+    x, log_x, log_y = float_array("x", x, "steps"), check_flag("log_x", log_x), check_flag("log_y", log_y)
+    require((np.diff(x) > 0).all(), "x must be increasing")
+    require(x[0] > 0 or not log_x, f"a logarithmic x axis needs x > 0, got {x[0]:g}")
+    runs = {}
+    for label, values in by_title("curves", curves, MAX_CURVES).items():
+        runs[label] = _runs_of(f"curve {label!r}", values, len(x), log_y)
     with style():
         figure = new_figure(7.5, 4.0, constrained=True)
         axes = figure.add_subplot()
@@ -85,32 +91,13 @@ def _band(values: np.ndarray) -> tuple[list[float], list[float]]:
     return [interval.low for interval in intervals], [interval.high for interval in intervals]
 
 
-def _checked_x(x: np.ndarray, log_x: bool) -> np.ndarray:
-    x = number_array(x, "x")
-    if x.ndim != 1 or len(x) == 0:
-        raise ValueError(f"x must have shape (steps,) with at least one step, got {x.shape}")
-    if not np.isfinite(x).all() or np.any(np.diff(x) <= 0):
-        raise ValueError("x must be finite and increasing")
-    if log_x and x[0] <= 0:
-        raise ValueError(f"a logarithmic x axis needs x > 0, got {x[0]:g}")
-    return x
-
-
-def _checked_curves(curves: Mapping[str, np.ndarray], steps: int, log_y: bool) -> dict[str, np.ndarray]:
-    if not isinstance(curves, Mapping):
-        raise TypeError(f"curves must be a dict of label: values, got {type(curves).__name__}")
-    if not 1 <= len(curves) <= MAX_CURVES:
-        raise ValueError(f"between 1 and {MAX_CURVES} curves can be told apart, got {len(curves)}")
-    runs = {}
-    for label, values in curves.items():
-        values = number_array(values, f"curve {label!r}")
-        if values.ndim not in (1, 2) or values.shape[-1] != steps or values.size == 0:
-            raise ValueError(f"curve {label!r} must have shape (seeds, {steps}) to fit x, got {values.shape}")
-        if log_y and np.any(values <= 0):
-            raise ValueError(
-                f"a logarithmic y axis needs values > 0, curve {label!r} has {np.nanmin(values):g}"
-            )
-        runs[str(label)] = np.atleast_2d(values)
+def _runs_of(name: str, values: np.ndarray, steps: int, log_y: bool) -> np.ndarray:
+    """The runs of a curve, (seeds, steps)."""
+    runs = np.atleast_2d(float_array(name, values, finite=False))
+    fits = runs.ndim == 2 and runs.shape[1] == steps
+    require(fits, f"{name} must have shape (seeds, {steps}) to fit x, got {runs.shape}")
+    lowest = np.nanmin(runs, initial=np.inf)
+    require(lowest > 0 or not log_y, f"a logarithmic y axis needs values > 0, {name} has {lowest:g}")
     return runs
 
 
@@ -131,8 +118,15 @@ def bars_with_intervals(
     zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
     there are points instead.
     """
-    means, lows, highs = _checked_intervals(means, lows, highs)
-    labels = text_list(labels, len(means), "labels", "means")
+    means = float_array("means", means, "K", finite=False)
+    lows, highs = float_array("lows", lows, len(means)), float_array("highs", highs, len(means))
+    require(not np.isinf(means).any(), "means must be finite or NaN")
+    # NaN compares false, so a mean that is not known cannot lie outside.
+    outside = (lows > highs) | (means < lows) | (means > highs)
+    i = int(outside.argmax())
+    order = f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}"
+    require(not outside.any(), order)
+    labels, zoom = text_list("labels", labels, len(means), "means"), check_flag("zoom", zoom)
     rows = np.arange(len(means))
     with style():
         width = max(text_width(label) for label in labels)
@@ -157,21 +151,3 @@ def _figures(means: np.ndarray) -> list[str]:
     largest = np.nanmax(np.abs(means)) if not np.isnan(means).all() else 0
     decimals = int(np.clip(3 - np.ceil(np.log10(largest)), 0, 9)) if largest > 0 else 0
     return ["no data" if np.isnan(mean) else f"{mean:.{decimals}f}" for mean in means]
-
-
-def _checked_intervals(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    names = ("means", "lows", "highs")
-    means, lows, highs = (number_array(a, name) for a, name in zip(arrays, names, strict=True))
-    if means.ndim != 1 or len(means) == 0 or not means.shape == lows.shape == highs.shape:
-        raise ValueError(
-            "means, lows and highs must be of one shape (K,), "
-            f"got {means.shape}, {lows.shape} and {highs.shape}"
-        )
-    if np.isinf(means).any() or not (np.isfinite(lows).all() and np.isfinite(highs).all()):
-        raise ValueError("means, lows and highs must be finite; only a mean may be NaN")
-    # NaN compares false, so a mean that is not known cannot lie outside.
-    wrong = np.flatnonzero((lows > highs) | (means < lows) | (means > highs))
-    if len(wrong):
-        i = wrong[0]
-        raise ValueError(f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}")
-    return means, lows, highs

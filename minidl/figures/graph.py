@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
 from matplotlib.path import Path
 
+from minidl.engine.checks import check_instance, require
 from minidl.engine.tensor import Tensor
 from minidl.engine.trace import Node, graph
 from minidl.figures.layout import Layout, place
@@ -29,27 +32,43 @@ def draw_graph(tensor: Tensor) -> Figure:
     is a single number, and such a number's ``.grad`` where backward has left one. Edges enter a box from left
     to right in the order of its operands. Raises ValueError for a graph of more than 80 nodes.
     """
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"draw_graph needs a Tensor, got {type(tensor).__name__}")
-    nodes = graph(tensor)
-    if len(nodes) > MAX_NODES:
-        raise ValueError(
-            f"the graph has {len(nodes)} nodes, a picture of more than {MAX_NODES} cannot be read: "
-            "draw a part of it, such as one layer on a detached input, or go through trace.graph(tensor)"
-        )
-    texts = [_text(node) for node in nodes]
-    sizes = [_box_size(text, len(node.inputs)) for text, node in zip(texts, nodes, strict=True)]
-    layout = place([node.inputs for node in nodes], [width for width, _ in sizes], GAP)
+    nodes = graph(check_instance("tensor", tensor, Tensor))
+    part = "draw a part of it, such as one layer on a detached input, or go through trace.graph(tensor)"
+    too_many = f"the graph has {len(nodes)} nodes, a picture of more than {MAX_NODES} cannot be read: {part}"
+    require(len(nodes) <= MAX_NODES, too_many)
+    inputs, texts = [node.inputs for node in nodes], [_text(node) for node in nodes]
+    sizes = [_box_size(text, len(sources)) for text, sources in zip(texts, inputs, strict=True)]
     with style():
-        kinds = [kind for kind in _FILL if kind in map(_kind, nodes)]
-        axes, rows = canvas(layout, sizes, _legend_width(kinds))
-        for n, node in enumerate(nodes):
-            for slot, source in enumerate(node.inputs):
-                draw_edge(axes, edge_points(layout, rows, sizes, source, n, slot, len(node.inputs)))
-        for node, text, size, x, layer in zip(nodes, texts, sizes, layout.x, layout.layer, strict=True):
-            _draw_box(axes, x, sum(rows[layer]) / 2, size, text, _kind(node))
-        _draw_legend(axes, kinds)
-    return axes.figure
+        kinds = [_kind(node) for node in nodes]
+        return boxes_and_edges(inputs, texts, kinds, sizes, _draw_box, list(_FILL)).figure
+
+
+def boxes_and_edges(
+    inputs: Sequence[Sequence[int]],
+    texts: list[str],
+    kinds: list[str],
+    sizes: list[tuple[float, float]],
+    draw_box: Callable[..., None],
+    known_kinds: list[str],
+) -> Axes:
+    """A box for each node, with an edge from each of its ``inputs``, and a legend of the kinds above them.
+
+    sizes: width and height of each box in inches.  draw_box: of axes, x, y, size, text, kind.
+    """
+    layout = place(inputs, [width for width, _ in sizes], GAP)
+    shown = [kind for kind in known_kinds if kind in kinds]
+    axes, rows = canvas(layout, sizes, sum(map(_legend_width, shown)))
+    for node, sources in enumerate(inputs):
+        for slot, source in enumerate(sources):
+            draw_edge(axes, edge_points(layout, rows, sizes, source, node, slot, len(sources)))
+    for text, kind, size, x, layer in zip(texts, kinds, sizes, layout.x, layout.layer, strict=True):
+        draw_box(axes, x, sum(rows[layer]) / 2, size, text, kind)
+    x = min(axes.get_xlim()) + MARGIN
+    for kind in shown:
+        draw_box(axes, x + 0.15, LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
+        axes.text(x + 0.38, LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
+        x += _legend_width(kind)
+    return axes
 
 
 def _kind(node: Node) -> str:
@@ -147,13 +166,5 @@ def _draw_box(axes: Axes, x: float, y: float, size: tuple[float, float], text: s
     axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=BLACK, zorder=3)
 
 
-def _draw_legend(axes: Axes, kinds: list[str]) -> None:
-    x = min(axes.get_xlim()) + MARGIN
-    for kind in kinds:
-        _draw_box(axes, x + 0.15, LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
-        axes.text(x + 0.38, LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
-        x += _legend_width([kind])
-
-
-def _legend_width(kinds: list[str]) -> float:
-    return sum(0.38 + text_width(kind) + 0.25 for kind in kinds)
+def _legend_width(kind: str) -> float:
+    return 0.38 + text_width(kind) + 0.25

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from minidl.engine.checks import check_array, check_flag, check_number, positive_int, positive_number, require
 from minidl.figures.panels import colour_bar, default_columns, frame, not_finite_note, panels, show_values
-from minidl.figures.style import BLUE, HEAT_MAP, SIGNED_MAP, VERMILLION, number_array, style, text_list
+from minidl.figures.style import HEAT_MAP, RIGHT_OR_WRONG, SIGNED_MAP, float_array, style, text_list
 
 _EACH_ITS_OWN = "each on a scale of its own"
 _SHOWS_IMAGE = "colours fade to the grey image at 0"
@@ -38,13 +39,14 @@ def image_grid(
     NaN and Inf are hatched, and counted below. Raises ValueError for values outside of [0, 1] where no scale
     is given.
     """
-    pixels = _channels_last(images)
-    titles = text_list(titles, len(pixels), "titles", "images")
-    columns = _checked_columns(columns, len(pixels))
+    pixels = channels_last("images", images)
+    titles, columns = text_list("titles", titles, len(pixels), "images"), column_count(columns, len(pixels))
+    if right is not None:
+        right = check_array("right", right, len(pixels), kind="bool")
     limits = _grid_limits(pixels, vmin, vmax, scale_each)
     bar = not scale_each and (vmin is not None or vmax is not None)
     frames = "frame: thin blue = right, thick orange = wrong" if right is not None else ""
-    note = _joined(frames, _EACH_ITS_OWN * scale_each, not_finite_note(pixels))
+    note = _together(frames, _EACH_ITS_OWN * scale_each, not_finite_note(pixels))
     with style():
         figure, axes, place = panels(
             columns, pixels.shape[1:3], titles=titles, title=title, note=note, bar=bar
@@ -53,50 +55,44 @@ def image_grid(
             show_values(panel, image, Normalize(low, high), "gray")
         if bar:
             colour_bar(place, Normalize(*limits[0]), "gray", _extend(pixels, *limits[0]))
-        if right is not None:
-            _frame_answers(axes, right)
+        for panel, is_right in zip(axes, [] if right is None else right, strict=False):
+            frame(panel, *RIGHT_OR_WRONG[bool(is_right)])
     return figure
 
 
-def _channels_last(images: np.ndarray) -> np.ndarray:
+def channels_last(name: str, images: np.ndarray) -> np.ndarray:
     """(N, H, W) of grey images, (N, H, W, 3) of colour ones."""
-    pixels = number_array(images, "images")
+    pixels = float_array(name, images, finite=False)
     channels = pixels.shape[1] if pixels.ndim == 4 else 1
-    if pixels.ndim not in (3, 4) or channels not in (1, 3) or pixels.size == 0:
-        raise ValueError(
-            "images must have shape (N, H, W), (N, 1, H, W) or (N, 3, H, W) and not be empty, "
-            f"got {pixels.shape}"
-        )
+    shapes = "(N, H, W), (N, 1, H, W) or (N, 3, H, W)"
+    fits = pixels.ndim in (3, 4) and channels in (1, 3)
+    require(fits, f"{name} must have shape {shapes}, got {pixels.shape}")
     if channels == 3:
         return pixels.transpose(0, 2, 3, 1)
     return pixels.reshape(len(pixels), *pixels.shape[-2:])
 
 
-def _checked_columns(columns: int | None, count: int) -> int:
-    if columns is None:
-        return default_columns(count)
-    if not isinstance(columns, int | np.integer) or columns < 1:
-        raise ValueError(f"columns must be an integer >= 1, got {columns!r}")
-    return min(int(columns), count)
+def column_count(columns: int | None, count: int) -> int:
+    """How many of ``count`` panels stand in a row."""
+    return default_columns(count) if columns is None else min(positive_int("columns", columns), count)
 
 
 def _grid_limits(
     pixels: np.ndarray, vmin: float | None, vmax: float | None, scale_each: bool
 ) -> list[tuple[float, float]]:
     """For each image the values that are drawn black and white."""
-    if scale_each:
-        if vmin is not None or vmax is not None:
-            raise ValueError("scale_each gives each image its own scale, so vmin and vmax have no meaning")
+    if check_flag("scale_each", scale_each):
+        is_free = vmin is None and vmax is None
+        require(is_free, "scale_each gives each image its own scale, so vmin and vmax have no meaning")
         return [_range(image) for image in pixels]
     low, high = _range(pixels)
     if vmin is None and vmax is None:
-        _check_unit_range(
-            pixels, "give vmin and vmax, or scale_each=True, or draw signed values with signed_map"
-        )
+        advice = "give vmin and vmax, or scale_each=True, or draw signed values with signed_map"
+        check_unit_range("images", pixels, advice)
         low, high = 0.0, 1.0
-    low, high = low if vmin is None else float(vmin), high if vmax is None else float(vmax)
-    if not -np.inf < low < high < np.inf:
-        raise ValueError(f"vmin must be below vmax, both finite, got {low:g} and {high:g}")
+    low = low if vmin is None else check_number("vmin", vmin)
+    high = high if vmax is None else check_number("vmax", vmax)
+    require(low < high, f"vmin must be below vmax, got {low:g} and {high:g}")
     return [(low, high)] * len(pixels)
 
 
@@ -107,12 +103,11 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _check_unit_range(pixels: np.ndarray, advice: str) -> None:
+def check_unit_range(name: str, pixels: np.ndarray, advice: str = "undo the normalisation first") -> None:
     finite = pixels[np.isfinite(pixels)]
-    if np.any(finite < -1e-6) or np.any(finite > 1 + 1e-6):
-        raise ValueError(
-            f"images must lie in [0, 1], these in [{finite.min():.4g}, {finite.max():.4g}]: {advice}"
-        )
+    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
+    fits = low >= -1e-6 and high <= 1 + 1e-6
+    require(fits, f"{name} must lie in [0, 1], these in [{low:.4g}, {high:.4g}]: {advice}")
 
 
 def _extend(values: np.ndarray, low: float, high: float) -> str:
@@ -122,14 +117,6 @@ def _extend(values: np.ndarray, low: float, high: float) -> str:
     if below and above:
         return "both"
     return "min" if below else "max" if above else "neither"
-
-
-def _frame_answers(axes: list[Axes], right: Sequence[bool]) -> None:
-    right = np.asarray(right)
-    if right.dtype != np.bool_ or right.shape != (len(axes),):
-        raise ValueError(f"right must be one bool for each of {len(axes)} images, got {right!r}")
-    for panel, is_right in zip(axes, right, strict=True):
-        frame(panel, *((BLUE, 1.5) if is_right else (VERMILLION, 3.5)))
 
 
 def signed_map(
@@ -149,23 +136,19 @@ def signed_map(
     The scale runs from -vmax to vmax, by default the largest magnitude of all maps; with ``scale_each`` each
     map has its own. NaN and Inf are hatched, and counted below.
     """
-    values = number_array(maps, "maps")
-    if values.ndim not in (2, 3, 4) or values.size == 0:
-        raise ValueError(
-            "maps must have shape (H, W), (N, H, W) or (rows, columns, H, W) and not be empty, "
-            f"got {values.shape}"
-        )
+    values = float_array("maps", maps, finite=False)
+    shapes = "(H, W), (N, H, W) or (rows, columns, H, W)"
+    require(values.ndim in (2, 3, 4), f"maps must have shape {shapes}, got {values.shape}")
     if values.ndim == 4:
-        if columns is not None:
-            raise ValueError(f"maps of shape {values.shape} have {values.shape[1]} columns already")
-        rows, columns = values.shape[:2]
-        titles = text_list(titles, columns, "titles", "columns") + [""] * (columns * (rows - 1))
-        row_titles = text_list(row_titles, rows, "row_titles", "rows")
-    elif row_titles is not None:
-        raise ValueError(f"row_titles need maps of shape (rows, columns, H, W), got {values.shape}")
+        rows, across = values.shape[:2]
+        require(columns is None, f"maps of shape {values.shape} have {across} columns already")
+        columns = across
+        titles = text_list("titles", titles, columns, "columns") + [""] * (columns * (rows - 1))
+        row_titles = text_list("row_titles", row_titles, rows, "rows")
+    needs = f"row_titles need maps of shape (rows, columns, H, W), got {values.shape}"
+    require(values.ndim == 4 or row_titles is None, needs)
     flat = values.reshape(-1, *values.shape[-2:])
-    titles = text_list(titles, len(flat), "titles", "maps")
-    columns = _checked_columns(columns, len(flat))
+    titles, columns = text_list("titles", titles, len(flat), "maps"), column_count(columns, len(flat))
     norms = _norms(flat, vmax, scale_each, signed=True)
     with style():
         figure, axes, place = panels(
@@ -174,7 +157,7 @@ def signed_map(
             titles=titles,
             row_titles=row_titles or (),
             title=title,
-            note=_joined(_EACH_ITS_OWN * scale_each, not_finite_note(flat)),
+            note=_together(_EACH_ITS_OWN * scale_each, not_finite_note(flat)),
             bar=not scale_each,
         )
         for panel, one, norm in zip(axes, flat, norms, strict=True):
@@ -186,14 +169,11 @@ def signed_map(
 
 def _norms(maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool) -> list[Normalize]:
     """For each map (H, W) the scale that ends at the strongest colour, and begins at 0 or at its negative."""
-    if vmax is not None:
-        if scale_each:
-            raise ValueError("scale_each gives each map its own scale, so vmax has no meaning")
-        if not 0 < vmax < np.inf:
-            raise ValueError(f"vmax must be positive and finite, got {vmax!r}")
+    is_free = not check_flag("scale_each", scale_each) or vmax is None
+    require(is_free, "scale_each gives each map its own scale, so vmax has no meaning")
     largest = np.abs(np.where(np.isfinite(maps), maps, 0.0)).max(axis=(1, 2))
     if not scale_each:
-        largest[:] = largest.max() if vmax is None else vmax
+        largest[:] = largest.max() if vmax is None else positive_number("vmax", vmax)
     largest[largest == 0] = 1.0  # a map of zeros has no scale of its own
     return [Normalize(-limit if signed else 0.0, limit) for limit in largest]
 
@@ -217,11 +197,11 @@ def overlay(
     scale, which ends at the largest magnitude; with ``scale_each``, for maps in different units, each has its
     own. NaN and Inf are hatched, and counted below.
     """
-    pixels, values = _checked_overlay(images, maps, signed)
+    pixels, values = images_and_maps(images, maps, signed)
     count, methods = values.shape[:2]
-    titles = text_list(titles, methods, "titles", "maps of an image")
+    titles = text_list("titles", titles, methods, "maps of an image")
     titles = ["image" if any(titles) else "", *titles] + [""] * ((methods + 1) * (count - 1))
-    row_titles = text_list(row_titles, count, "row_titles", "images")
+    row_titles = text_list("row_titles", row_titles, count, "images")
     norms = _norms(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
     cmap = SIGNED_MAP if signed else HEAT_MAP
     with style():
@@ -231,7 +211,7 @@ def overlay(
             titles=titles,
             row_titles=row_titles,
             title=title,
-            note=_joined(_EACH_ITS_OWN if scale_each else _SHOWS_IMAGE, not_finite_note(values)),
+            note=_together(_EACH_ITS_OWN if scale_each else _SHOWS_IMAGE, not_finite_note(values)),
             bar=not scale_each,
         )
         for n in range(count):
@@ -244,30 +224,24 @@ def overlay(
     return figure
 
 
-def _checked_overlay(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
     """images as (N, H, W) or (N, H, W, 3), maps as (N, M, H, W)."""
-    values, pixels = number_array(maps, "maps"), number_array(images, "images")
-    if values.ndim not in (2, 3, 4) or values.size == 0:
-        raise ValueError(
-            f"maps must have shape (H, W), (N, H, W) or (N, M, H, W) and not be empty, got {values.shape}"
-        )
+    values, pixels = float_array("maps", maps, finite=False), float_array("images", images, finite=False)
+    shapes = "(H, W), (N, H, W) or (N, M, H, W)"
+    require(values.ndim in (2, 3, 4), f"maps must have shape {shapes}, got {values.shape}")
     if values.ndim == 2:
         values, pixels = values[None], pixels[None]
     if values.ndim == 3:
         values = values[:, None]
-    pixels = _channels_last(pixels)
-    if pixels.shape[:3] != (len(values), *values.shape[2:]):
-        raise ValueError(
-            f"images {np.shape(images)} and maps {np.shape(maps)} must agree in number, height and width: "
-            "enlarge a smaller map to the image's size first"
-        )
-    _check_unit_range(pixels, "undo the normalisation first")
+    pixels = channels_last("images", pixels)
+    alike = f"images {np.shape(images)} and maps {np.shape(maps)} must agree in number, height and width"
+    fits = pixels.shape[:3] == (len(values), *values.shape[2:])
+    require(fits, f"{alike}: enlarge a smaller map to the image's size first")
+    check_unit_range("images", pixels)
     lowest = values.min(where=np.isfinite(values), initial=0.0)
-    if not signed and lowest < 0:
-        raise ValueError(
-            f"the maps are negative in places, down to {lowest:.4g}: "
-            "say signed=True, or draw what is positive, np.maximum(maps, 0)"
-        )
+    mend = "say signed=True, or draw what is positive, np.maximum(maps, 0)"
+    is_right = check_flag("signed", signed) or lowest >= 0
+    require(is_right, f"the maps are negative in places, down to {lowest:.4g}: {mend}")
     return pixels, values
 
 
@@ -280,5 +254,5 @@ def _lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normaliz
     show_values(panel, values, norm, cmap, alpha=0.9 * np.minimum(1, 1.5 * strength))
 
 
-def _joined(*notes: str) -> str:
+def _together(*notes: str) -> str:
     return "; ".join(note for note in notes if note)

@@ -9,8 +9,8 @@ from matplotlib.patches import FancyBboxPatch
 
 from minidl.compress.flow import INPUT, Step, cost, flow, launches
 from minidl.compress.fused import ConvInto, ConvReLU2d
-from minidl.figures.graph import GAP, LEGEND, MARGIN, canvas, draw_edge, edge_points
-from minidl.figures.layout import place
+from minidl.engine.checks import require
+from minidl.figures.graph import boxes_and_edges
 from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, style, text_height, text_width
 from minidl.nn.layers import (
     AdaptiveAvgPool2d,
@@ -42,24 +42,14 @@ def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> 
     """
     costs = cost(model, input_shape)
     steps = flow(model, np.zeros((1, *input_shape), np.float32))
-    if len(steps) >= MAX_BOXES:
-        raise ValueError(
-            f"a picture of more than {MAX_BOXES} boxes cannot be read, there are {len(steps)}: draw a part"
-        )
+    too_many = f"a picture of more than {MAX_BOXES} boxes cannot be read, there are {len(steps)}: draw a part"
+    require(len(steps) < MAX_BOXES, too_many)
     inputs = [()] + [tuple(source - INPUT for source in step.sources) for step in steps]  # 0 is the input
     texts = ["input\n" + _shape((1, *input_shape))] + [_text(step) for step in steps]
     kinds = [FREE] + [_kind(step.module) for step in steps]
     sizes = [(max(text_width(text) + 0.3, 0.9), text_height(text) + 0.16) for text in texts]
-    layout = place(inputs, [width for width, _ in sizes], GAP)
-    shown = [kind for kind in _LOOK if kind in kinds]
     with style():
-        axes, rows = canvas(layout, sizes, sum(map(_legend_width, shown)))
-        for node, sources in enumerate(inputs):
-            for slot, source in enumerate(sources):
-                draw_edge(axes, edge_points(layout, rows, sizes, source, node, slot, len(sources)))
-        for text, kind, size, x, layer in zip(texts, kinds, sizes, layout.x, layout.layer, strict=True):
-            _draw_box(axes, x, sum(rows[layer]) / 2, size, text, kind)
-        _draw_legend(axes, shown)
+        axes = boxes_and_edges(inputs, texts, kinds, sizes, _draw_box, list(_LOOK))
         numbers = f"{costs.launches} launches, {costs.bytes / 1024:,.0f} KB of activations moved"
         numbers += f", {costs.multiply_adds / 1e6:.2f} million multiply-adds"
         axes.set_title(f"{title}\n{numbers}" if title else numbers)
@@ -106,15 +96,3 @@ def _draw_box(axes: Axes, x: float, y: float, size: tuple[float, float], text: s
     look = {"edgecolor": "0.2", "linewidth": 1.0, "zorder": 2, **_LOOK[kind]}
     axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, **look))
     axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=BLACK, zorder=3)
-
-
-def _draw_legend(axes: Axes, kinds: list[str]) -> None:
-    x = min(axes.get_xlim()) + MARGIN
-    for kind in kinds:
-        _draw_box(axes, x + 0.15, LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
-        axes.text(x + 0.38, LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
-        x += _legend_width(kind)
-
-
-def _legend_width(kind: str) -> float:
-    return 0.38 + text_width(kind) + 0.25

@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from minidl.engine.checks import check_instance, require
 from minidl.figures.style import SMALL, new_figure, text_height, text_width
 
 MAX_PANELS = 200
@@ -39,9 +40,9 @@ def panels(
     row_titles: one a row, to its left.  note: stands below all.  bar: whether to make room for a colour bar.
     Returns the figure, its panels, and the axes for ``colour_bar`` to draw in.
     """
-    count = len(titles)
-    if count > MAX_PANELS:
-        raise ValueError(f"a figure of {count} panels cannot be read, the most is {MAX_PANELS}: choose some")
+    count, title = len(titles), check_instance("title", title, str)
+    is_few = f"a figure of {count} panels cannot be read, the most is {MAX_PANELS}: choose some"
+    require(count <= MAX_PANELS, is_few)
     panel_width, panel_height = _panel_size(shape, columns)
     cell_width = max(panel_width, *map(text_width, titles)) + _GAP
     left = max(map(text_width, row_titles), default=0) + 0.1

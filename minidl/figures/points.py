@@ -10,13 +10,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from minidl.figures.panels import default_columns, show_values
+from minidl.engine.checks import check_instance, check_int, check_labels, require
+from minidl.figures.panels import MAX_PANELS, default_columns, show_values
 from minidl.figures.style import (
     LINE_COLOURS,
     MAGNITUDE_MAP,
     SMALL,
+    by_title,
+    float_array,
     new_figure,
-    number_array,
     style,
     text_list,
     text_width,
@@ -40,11 +42,15 @@ def heat_map(
 
     rows, columns: their R and C names.  label: what the numbers are, at the colour bar. NaN is hatched.
     """
-    table = number_array(values, "values")
-    if table.ndim != 2 or table.size == 0 or np.isinf(table).any() or np.isnan(table).all():
-        raise ValueError(f"values must be a table (R, C) of finite numbers or NaN, got {table.shape}")
-    rows = text_list(rows, table.shape[0], "rows", "rows")
-    columns = text_list(columns, table.shape[1], "columns", "columns")
+    table, decimals = (
+        float_array("values", values, "R", "C", finite=False),
+        check_int("decimals", decimals, 0),
+    )
+    title = check_instance("title", title, str)
+    has_numbers = not np.isinf(table).any() and not np.isnan(table).all()
+    require(has_numbers, "values must be finite numbers, some of them perhaps NaN")
+    rows = text_list("rows", rows, table.shape[0], "rows")
+    columns = text_list("columns", columns, table.shape[1], "columns")
     texts = [["" if np.isnan(x) else f"{x:.{decimals}f}" for x in row] for row in table]
     cell = max(0.5, *(text_width(text) + 0.25 for text in [*columns, *np.ravel(texts)]))
     low, high = float(np.nanmin(table)), float(np.nanmax(table))
@@ -78,17 +84,12 @@ def scatter_by_class(
 
     labels: (N,) classes 0 ... K-1, the same for each cloud.  class_names: K of them, at most 7.
     """
-    classes = np.asarray(labels)
-    if not isinstance(clouds, Mapping) or not clouds:
-        raise TypeError(f"clouds must be a dict of title: points, not empty, got {type(clouds).__name__}")
-    names = text_list(class_names, len(class_names), "class_names", "classes")
-    if not 1 <= len(names) <= len(MARKERS):
-        raise ValueError(f"between 1 and {len(MARKERS)} classes can be told apart, got {len(names)}")
-    if classes.ndim != 1 or classes.dtype.kind not in "iu" or len(classes) == 0:
-        raise ValueError(f"labels must be integers (N,), not empty, got {classes.dtype} {classes.shape}")
-    if classes.min() < 0 or classes.max() >= len(names):
-        raise ValueError(f"labels must be 0 ... {len(names) - 1}, got {classes.min()} ... {classes.max()}")
-    points = {name: _checked_points(cloud, name, len(classes)) for name, cloud in clouds.items()}
+    names = text_list("class_names", class_names, None, "classes")
+    is_few = 1 <= len(names) <= len(MARKERS)
+    require(is_few, f"between 1 and {len(MARKERS)} classes can be told apart, got {len(names)}")
+    classes, points = check_labels("labels", labels, None, len(names)), {}
+    for name, cloud in by_title("clouds", clouds, MAX_PANELS).items():
+        points[name] = float_array(f"cloud {name!r}", cloud, len(classes), 2)
     columns = min(default_columns(len(points)), 3)
     rows = -(-len(points) // columns)
     with style():
@@ -105,10 +106,3 @@ def scatter_by_class(
         figure.legend(handles, names, loc="outside right upper")
         figure.suptitle(title)
     return figure
-
-
-def _checked_points(cloud: np.ndarray, name: str, count: int) -> np.ndarray:
-    points = number_array(cloud, f"cloud {name!r}")
-    if points.shape != (count, 2) or not np.isfinite(points).all():
-        raise ValueError(f"cloud {name!r} must be finite points ({count}, 2), got {points.shape}")
-    return points

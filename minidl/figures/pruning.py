@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from minidl.figures.style import BLACK, BLUE, GREEN, SMALL, VERMILLION, new_figure, number_array, style
+from minidl.engine.checks import check_int, check_number, require
+from minidl.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    SMALL,
+    VERMILLION,
+    by_title,
+    float_array,
+    new_figure,
+    style,
+)
 
 MAX_LAYERS = 6
 
@@ -19,18 +30,14 @@ def norm_histograms(
 
     norms: layer -> (O,), up to six layers.  s: up to three; the legend says how many filters lie at or below.
     """
-    if not isinstance(norms, Mapping) or not 1 <= len(norms) <= MAX_LAYERS:
-        raise ValueError(f"norms must be a dict of 1 to {MAX_LAYERS} layers: norms")
-    if len(s) > 3:
-        raise ValueError(f"at most three thresholds can be told apart, got {len(s)}")
+    norms, s = by_title("norms", norms, MAX_LAYERS), float_array("s", s, "k", empty=True)
     looks = ((VERMILLION, "--"), (GREEN, ":"), (BLACK, "-."))
+    require(len(s) <= len(looks), f"at most three thresholds can be told apart, got {len(s)}")
+    norms = {layer: float_array(f"norms of {layer}", values, "O") for layer, values in norms.items()}
     with style():
         figure = new_figure(3.1 * len(norms), 3.4, constrained=True)
         panels = figure.subplots(1, len(norms), squeeze=False)[0]
         for panel, (layer, values) in zip(panels, norms.items(), strict=True):
-            values = number_array(values, f"norms of {layer}")
-            if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-                raise ValueError(f"norms of {layer} must be finite and (O,), got shape {values.shape}")
             panel.hist(values, bins=min(12, len(values)), color=BLUE, edgecolor="white", linewidth=0.5)
             for factor, (colour, line) in zip(s, looks, strict=False):
                 threshold = values.mean() + factor * values.std()
@@ -55,31 +62,22 @@ def pruning_loop(
 
     losses, sparsities, accuracies: (steps + 1,), the unpruned network first.  accepted: see ``PruneResult``.
     """
-    rows = [
-        number_array(values, "losses, sparsities and accuracies")
-        for values in (losses, accuracies, sparsities)
-    ]
-    if len({row.shape for row in rows}) != 1 or rows[0].ndim != 1 or not 0 <= accepted < len(rows[0]):
-        shapes = [row.shape for row in rows]
-        raise ValueError(f"expected three rows of one length above accepted = {accepted}, got {shapes}")
-    steps = np.arange(len(rows[0]))
+    losses = float_array("losses", losses, "steps + 1", finite=False)
+    accuracies = float_array("accuracies", accuracies, len(losses), finite=False)
+    sparsities = float_array("sparsities", sparsities, len(losses), finite=False)
+    accepted = check_int("accepted", accepted, 0, len(losses) - 1)
+    max_allowed_loss = check_number("max_allowed_loss", max_allowed_loss)
+    rows, steps = (losses, accuracies, sparsities), np.arange(len(losses))
     with style():
         figure = new_figure(7.0, 5.4, constrained=True)
         panels = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
         for panel, values, name in zip(panels, rows, ("loss", "accuracy", "zeros"), strict=True):
-            kept = panel.plot(
-                steps[: accepted + 1], values[: accepted + 1], "o-", color=BLUE, label="accepted"
-            )
+            upto = slice(accepted + 1)
+            kept = panel.plot(steps[upto], values[upto], "o-", color=BLUE, label="accepted")
             if accepted + 1 < len(steps):
                 panel.plot(steps[accepted:], values[accepted:], ":", color=VERMILLION, linewidth=1.2)
-                back = panel.plot(
-                    steps[accepted + 1 :],
-                    values[accepted + 1 :],
-                    "X",
-                    color=VERMILLION,
-                    markersize=9,
-                    label="rolled back",
-                )
+                look = {"color": VERMILLION, "markersize": 9, "label": "rolled back"}
+                back = panel.plot(steps[accepted + 1 :], values[accepted + 1 :], "X", **look)
             panel.set_ylabel(name)
             panel.margins(y=0.2)
             panel.grid(True)

@@ -10,8 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from minidl.engine.checks import positive_number
-from minidl.figures.style import BLACK, BLUE, SKY_BLUE, SMALL, VERMILLION, new_figure, number_array, style
+from minidl.engine.checks import check_same_length, positive_number, require, shown
+from minidl.figures.style import (
+    BLACK,
+    BLUE,
+    SKY_BLUE,
+    SMALL,
+    VERMILLION,
+    by_title,
+    float_array,
+    new_figure,
+    style,
+)
 
 MAX_LEVELS = 64  # more cannot be told apart
 MAX_PANELS = 6
@@ -24,18 +34,16 @@ def number_lines(reals: Any, mappings: Mapping[str, tuple[Any, Any, Any]]) -> Fi
     integers (k,) stands for, and chosen (n,), the integer that each of the reals becomes.
     A real that is clipped, more than half a step beyond the outermost levels, has an arrow of another colour.
     """
-    reals = number_array(reals, "reals")
-    if reals.ndim != 1 or not 1 <= len(reals) <= 32 or not np.isfinite(reals).all():
-        raise ValueError(f"reals must be 1 to 32 finite numbers (n,), got shape {reals.shape}")
-    checked = {
-        title: _checked_mapping(title, mapping, len(reals)) for title, mapping in _few(mappings).items()
-    }
-    ends = np.concatenate([reals, *(levels for levels, _, _ in checked.values())])
+    reals = float_array("reals", reals, "n")
+    require(len(reals) <= 32, f"reals must be 1 to 32 finite numbers (n,), got {len(reals)}")
+    rows = by_title("mappings", mappings, MAX_PANELS)
+    rows = {title: _levels_of(title, mapping, len(reals)) for title, mapping in rows.items()}
+    ends = np.concatenate([reals, *(levels for levels, _, _ in rows.values())])
     margin = 0.03 * max(np.ptp(ends), 1e-6)
     with style():
-        figure = new_figure(9.6, 1.9 * len(checked) + 0.4, constrained=True)
-        panels = figure.subplots(len(checked), 1, sharex=True, squeeze=False)[:, 0]
-        for panel, (title, (levels, integers, chosen)) in zip(panels, checked.items(), strict=True):
+        figure = new_figure(9.6, 1.9 * len(rows) + 0.4, constrained=True)
+        panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, (title, (levels, integers, chosen)) in zip(panels, rows.items(), strict=True):
             _draw_lines(panel, reals, levels, integers, chosen)
             panel.set(title=title, xlim=(ends.min() - margin, ends.max() + margin), ylim=(-0.45, 1.25))
             panel.set_yticks([0, 1], ["integer Q", "real r"])
@@ -77,16 +85,13 @@ def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "w
 
     values: any shape.  levels: up to six titles -> (k,); where there are more than 64 they are a band.
     """
-    values = number_array(values, "values").ravel()
-    if len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(f"values must be finite, at least one, got {len(values)}")
-    checked = {title: number_array(row, f"levels of {title}").ravel() for title, row in _few(levels).items()}
+    values = float_array("values", values).ravel()
+    levels = by_title("levels", levels, MAX_PANELS)
+    levels = {title: float_array(f"levels of {title}", row).ravel() for title, row in levels.items()}
     with style():
-        figure = new_figure(3.1 * len(checked), 2.9, constrained=True)
-        panels = figure.subplots(1, len(checked), sharey=True, sharex=True, squeeze=False)[0]
-        for panel, (title, row) in zip(panels, checked.items(), strict=True):
-            if len(row) == 0 or not np.isfinite(row).all():
-                raise ValueError(f"levels of {title} must be finite, at least one, got {len(row)}")
+        figure = new_figure(3.1 * len(levels), 2.9, constrained=True)
+        panels = figure.subplots(1, len(levels), sharey=True, sharex=True, squeeze=False)[0]
+        for panel, (title, row) in zip(panels, levels.items(), strict=True):
             panel.hist(values, bins=60, color=SKY_BLUE, linewidth=0)
             if len(row) > MAX_LEVELS:
                 panel.axvspan(row.min(), row.max(), color=VERMILLION, alpha=0.15, linewidth=0)
@@ -104,13 +109,8 @@ def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> 
 
     reals, errors: (n,), finite.  step: S > 0. The bars are S / 8 wide, or more where there would be hundreds.
     """
-    reals, errors = number_array(reals, "reals").ravel(), number_array(errors, "errors").ravel()
-    if len(reals) != len(errors) or len(reals) == 0:
-        raise ValueError(
-            f"reals and errors must be as long as each other, got {len(reals)} and {len(errors)}"
-        )
-    if not (np.isfinite(reals).all() and np.isfinite(errors).all()):
-        raise ValueError("reals and errors must be finite")
+    reals, errors = float_array("reals", reals).ravel(), float_array("errors", errors).ravel()
+    check_same_length(reals=reals, errors=errors)
     step = positive_number("step", step)
     with style():
         figure = new_figure(8.0, 3.2, constrained=True)
@@ -136,26 +136,15 @@ def _bins(errors: np.ndarray, step: float) -> np.ndarray:
     return -step / 2 + width * np.arange(low, max(high, low + 1) + 1)
 
 
-def _checked_mapping(title: str, mapping: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not isinstance(mapping, tuple) or len(mapping) != 3:
-        raise TypeError(f"{title} must be a tuple (levels, integers, chosen), got {type(mapping).__name__}")
-    levels, integers, chosen = (
-        number_array(row, f"{title}'s {name}")
-        for row, name in zip(mapping, ("levels", "integers", "chosen"), strict=True)
-    )
-    if levels.shape != integers.shape or levels.ndim != 1 or not 2 <= len(levels) <= MAX_LEVELS:
-        raise ValueError(
-            f"{title} needs 2 to {MAX_LEVELS} levels and as many integers, "
-            f"got {levels.shape} and {integers.shape}"
-        )
-    if chosen.shape != (count,) or not np.isin(chosen, integers).all():
-        raise ValueError(f"{title}'s chosen must be one of its integers for each of {count} reals")
+def _levels_of(title: str, mapping: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    is_triple = isinstance(mapping, tuple) and len(mapping) == 3
+    triple = f"{title} must be a tuple (levels, integers, chosen), got {shown(mapping)}"
+    require(is_triple, triple, TypeError)
+    levels = float_array(f"{title}'s levels", mapping[0], "k")
+    integers = float_array(f"{title}'s integers", mapping[1], len(levels))
+    chosen = float_array(f"{title}'s chosen", mapping[2], count)
+    is_few = 2 <= len(levels) <= MAX_LEVELS
+    require(is_few, f"{title} needs 2 to {MAX_LEVELS} levels and as many integers, got {len(levels)}")
+    known = np.isin(chosen, integers).all()
+    require(known, f"{title}'s chosen must be one of its integers for each of {count} reals")
     return levels, integers.astype(int), chosen.astype(int)
-
-
-def _few(panels: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(panels, Mapping):
-        raise TypeError(f"expected a dict with a title for each panel, got {type(panels).__name__}")
-    if not 1 <= len(panels) <= MAX_PANELS:
-        raise ValueError(f"between 1 and {MAX_PANELS} panels fit, got {len(panels)}")
-    return {str(title): value for title, value in panels.items()}

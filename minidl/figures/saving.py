@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from minidl.data.files import written_whole
+from minidl.engine.checks import check_instance, require
 from minidl.figures.style import in_notebook, png_bytes
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
@@ -24,10 +25,9 @@ def save(figure: Figure, name: str) -> Path:
     In an interactive session (a notebook, or after ``plt.ion()``) the figure is shown as well; elsewhere
     pyplot, if it knows the figure, closes it.
     """
-    if not isinstance(figure, Figure):
-        raise TypeError(f"figure must be a Matplotlib Figure, got {type(figure).__name__}")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"name must be like '02_convolution/filters', a path below out/, got {name!r}")
+    check_instance("figure", figure, Figure)
+    is_below_out = _NAME.fullmatch(check_instance("name", name, str)) is not None
+    require(is_below_out, f"name must be like '02_convolution/filters', a path below out/, got {name!r}")
     path = Path("out", name if name.endswith(".png") else name + ".png")
     png = png_bytes(figure)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from minidl.engine.checks import check_int, check_number
+from minidl.engine.checks import check_int, check_number, require
 from minidl.figures.style import (
     BLACK,
     BLUE,
@@ -18,8 +18,9 @@ from minidl.figures.style import (
     MAGNITUDE_MAP,
     SMALL,
     VERMILLION,
+    by_title,
+    float_array,
     new_figure,
-    number_array,
     style,
     text_list,
     text_width,
@@ -42,13 +43,11 @@ def waterfall(
     data: (F,) the row, whose numbers stand beside the names. The largest bar is at the top, where the
     prediction is; beyond ``max_shown`` the smallest are one bar together.
     """
-    values, names = _checked_values(values, names, 1)
+    values = float_array("values", values, "F")
+    names = text_list("names", names, len(values), "features")
     base_value, max_shown = check_number("base_value", base_value), check_int("max_shown", max_shown, 2)
     if data is not None:
-        data = number_array(data, "data")
-        if data.shape != values.shape or not np.isfinite(data).all():
-            shapes = f"{data.shape} for {values.shape}"
-            raise ValueError(f"data must be one finite number for each value, got {shapes}")
+        data = float_array("data", data, len(values))
         names = [f"{name} = {number:.4g}" for name, number in zip(names, data, strict=True)]
     order = np.argsort(np.abs(values), kind="stable")  # smallest first, from the bottom
     shown, labels = values[order], [names[i] for i in order]
@@ -101,10 +100,11 @@ def shap_summary(
     largest at the top; at most ``max_shown``. The colour runs from a feature's lowest number in ``data`` to
     its highest, so whether colour follows place tells a rising from a falling effect.
     """
-    values, names = _checked_values(values, names, 2)
-    data = number_array(data, "data")
-    if data.shape != values.shape or not np.isfinite(data).all():
-        raise ValueError(f"data must be finite and have the values' shape {values.shape}, got {data.shape}")
+    values = float_array("values", values, "rows", "F")
+    names, data = (
+        text_list("names", names, values.shape[1], "features"),
+        float_array("data", data, *values.shape),
+    )
     size = np.abs(values).mean(axis=0)
     order = np.argsort(-size, kind="stable")[: check_int("max_shown", max_shown, 1)]
     reach = np.abs(values).max() or 1.0
@@ -155,19 +155,17 @@ def convergence(
     of the runs' mean square, beside it the line C / sqrt(samples) that fits it best, whose slope is -1/2.
     xlabel: what samples count; the key says C / sqrt(xlabel).
     """
-    samples = number_array(samples, "samples")
-    increase = samples.ndim == 1 and len(samples) >= 2 and (np.diff(samples, prepend=0.0) > 0).all()
-    if not increase or samples[-1] == np.inf:
-        raise ValueError(f"samples must be two or more positive numbers that increase, got {samples}")
-    if not isinstance(errors, Mapping) or not 1 <= len(errors) <= len(LINE_COLOURS):
-        raise ValueError(f"errors must be a dict of 1 to {len(LINE_COLOURS)} methods: errors")
+    samples = float_array("samples", samples, "K")
+    increase = len(samples) > 1 and (np.diff(samples, prepend=0.0) > 0).all()
+    require(increase, f"samples must be two or more positive numbers that increase, got {samples}")
+    errors = by_title("errors", errors, len(LINE_COLOURS))
+    errors = {way: _root_mean_square(f"errors of {way}", runs, len(samples)) for way, runs in errors.items()}
     with style():
         figure = new_figure(7.0, 4.2, constrained=True)
         axes = figure.add_subplot()
-        for (method, runs), colour, marker in zip(errors.items(), LINE_COLOURS, "os^Dv<>", strict=False):
-            error = _root_mean_square(runs, method, len(samples))
+        for (method, error), colour, marker in zip(errors.items(), LINE_COLOURS, "os^Dv<>", strict=False):
             C = np.exp(np.mean(np.log(error * np.sqrt(samples))))
-            axes.plot(samples, error, marker, color=colour, markersize=6, label=str(method))
+            axes.plot(samples, error, marker, color=colour, markersize=6, label=method)
             axes.plot(samples, C / np.sqrt(samples), ":", color=colour, linewidth=1.4)
         axes.plot([], [], ":", color="0.3", linewidth=1.4, label=f"C / sqrt({xlabel})")
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log", yscale="log")
@@ -179,19 +177,10 @@ def convergence(
     return figure
 
 
-def _root_mean_square(runs: np.ndarray, method: str, count: int) -> np.ndarray:
-    runs = number_array(runs, f"errors of {method}")
-    if runs.ndim not in (1, 2) or runs.shape[-1] != count or runs.size == 0:
-        raise ValueError(f"errors of {method} must be (runs, {count}), got {runs.shape}")
-    error = np.sqrt(np.mean(np.atleast_2d(runs) ** 2, axis=0))
-    if not (np.isfinite(error) & (error > 0)).all():
-        raise ValueError(f"errors of {method} must be finite and not all 0, for a logarithmic axis")
+def _root_mean_square(name: str, runs: np.ndarray, count: int) -> np.ndarray:
+    runs = np.atleast_2d(float_array(name, runs))
+    fits = runs.ndim == 2 and runs.shape[1] == count
+    require(fits, f"{name} must be (runs, {count}), got {runs.shape}")
+    error = np.sqrt(np.mean(runs**2, axis=0))
+    require((error > 0).all(), f"{name} must not all be 0, for a logarithmic axis")
     return error
-
-
-def _checked_values(values: np.ndarray, names: Sequence[Any], dims: int) -> tuple[np.ndarray, list[str]]:
-    values = number_array(values, "values")
-    if values.ndim != dims or values.size == 0 or not np.isfinite(values).all():
-        shape = "(F,)" if dims == 1 else "(rows, F)"
-        raise ValueError(f"values must be finite and {shape}, got shape {values.shape}")
-    return values, text_list(names, values.shape[-1], "names", "features")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from minidl.engine.checks import check_array, require, shown
+
 # Okabe & Ito (2008): told apart by readers with any kind of colour vision. Its yellow is too pale for a line.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY_BLUE, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
@@ -24,6 +26,7 @@ LINE_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY_BLUE, ORANGE, BLACK)
 MAGNITUDE_MAP = "viridis"  # perceptually uniform: equal steps of the value look equally large
 HEAT_MAP = "plasma"  # so is this, and no part of it is grey, like the image under it
 SIGNED_MAP = "RdBu_r"  # blue below zero, white at zero, red above
+RIGHT_OR_WRONG = {True: (BLUE, 1.5), False: (VERMILLION, 3.5)}  # colour and width of a frame, in points
 SMALL = 9  # points, the smallest text of any figure
 
 _SETTINGS = {
@@ -102,25 +105,31 @@ def text_height(text: str, size: float = SMALL) -> float:
     return 1.2 * size / 72 * (text.count("\n") + 1) if text else 0.0
 
 
-def number_array(values: Any, name: str) -> np.ndarray:
-    """``values`` as a float64 array; TypeError unless they are real numbers of one shape."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array, its rows are of different lengths") from error
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be real numbers, got {array.dtype}")
-    return array.astype(np.float64)
+def float_array(name: str, values: Any, *shape: int | str | None, **limits: Any) -> np.ndarray:
+    """``check_array`` as float64, in which an array of bools counts as 0 and 1."""
+    is_bool = isinstance(values, np.ndarray) and values.dtype == bool
+    values = values.astype(np.float64) if is_bool else values
+    return check_array(name, values, *shape, **limits).astype(np.float64)
 
 
-def text_list(texts: Sequence[Any] | None, count: int, name: str, things: str) -> list[str]:
+def text_list(name: str, texts: Sequence[Any] | None, count: int | None, things: str) -> list[str]:
     """``texts`` as strings, one for each of ``count`` things; empty strings for None."""
-    if texts is None:
+    if texts is None and count is not None:
         return [""] * count
-    if isinstance(texts, str):
-        raise TypeError(
-            f"{name} must be a list of texts, one for each of the {count} {things}, got {texts!r}"
-        )
-    if len(texts) != count:
-        raise ValueError(f"{name} must be one for each of the {count} {things}, got {len(texts)}")
+    is_list = np.iterable(texts) and hasattr(texts, "__len__") and not isinstance(texts, str)
+    require(
+        is_list,
+        f"{name} must be a list of texts, one for each of the {things}, got {shown(texts)}",
+        TypeError,
+    )
+    fits = count in (None, len(texts))
+    require(fits, f"{name} must be one for each of the {count} {things}, got {len(texts)}")
     return [str(text) for text in texts]
+
+
+def by_title(name: str, values: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """A dict of 1 to ``most`` titles: values, the titles as strings."""
+    is_dict = isinstance(values, Mapping)
+    require(is_dict, f"{name} must be a dict of title: values, got {shown(values)}", TypeError)
+    require(1 <= len(values) <= most, f"{name} must have 1 to {most} entries, got {len(values)}")
+    return {str(title): value for title, value in values.items()}

@@ -9,7 +9,17 @@ from matplotlib.figure import Figure
 
 from minidl.compress.calibrate import Histogram, kl_curve
 from minidl.compress.quantize import quantize, symmetric_params
-from minidl.figures.style import BLUE, LINE_COLOURS, SKY_BLUE, VERMILLION, new_figure, number_array, style
+from minidl.engine.checks import check_instance, positive_number
+from minidl.figures.style import (
+    BLUE,
+    LINE_COLOURS,
+    SKY_BLUE,
+    VERMILLION,
+    by_title,
+    float_array,
+    new_figure,
+    style,
+)
 
 BARS = 128  # of a histogram with more bins, several make one
 
@@ -22,8 +32,8 @@ def threshold_panels(
     Both counts and divergence are on logarithmic axes: a heavy tail is a few numbers far out. The cross
     marks the candidate that ``entropy_threshold`` takes at ``bits``. thresholds: name -> T, up to six.
     """
-    if not isinstance(thresholds, Mapping) or not 1 <= len(thresholds) <= 6:
-        raise ValueError("thresholds must be a dict of 1 to 6 names: T")
+    check_instance("histogram", histogram, Histogram)
+    thresholds = _positive_by_title(thresholds, 6)
     candidates, divergences = kl_curve(histogram, bits)
     best = int(np.argmin(divergences))
     merged = max(histogram.bins // BARS, 1)
@@ -38,9 +48,8 @@ def threshold_panels(
         above.set(yscale="log", ylabel="numbers", xlim=(0, 1.03 * histogram.max))
         above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         below.plot(candidates, divergences, ".", color=BLUE, markersize=3, label="finite candidates")
-        below.plot(
-            candidates[best], divergences[best], "X", color=VERMILLION, markersize=9, label="the smallest"
-        )
+        cross = {"color": VERMILLION, "markersize": 9, "label": "the smallest"}
+        below.plot(candidates[best], divergences[best], "X", **cross)
         below.set(xlabel=f"{xlabel}, or the candidate T", ylabel=f"KL(P || Q), {bits} bits")
         if (divergences > 0).any():
             below.set_yscale("log")
@@ -55,11 +64,7 @@ def integer_panels(values: np.ndarray, thresholds: Mapping[str, float], bits: in
     The title says how many of the integers are used, and how much saturates. Values without negatives show
     the integers from 0 up. thresholds: name -> T, up to four.
     """
-    values = number_array(values, "values").ravel()
-    if not isinstance(thresholds, Mapping) or not 1 <= len(thresholds) <= 4:
-        raise ValueError("thresholds must be a dict of 1 to 4 names: T")
-    if not values.size:
-        raise ValueError("values must not be empty")
+    values, thresholds = float_array("values", values).ravel(), _positive_by_title(thresholds, 4)
     with style():
         figure = new_figure(7.5, 0.6 + 1.9 * len(thresholds), constrained=True)
         panels = figure.subplots(len(thresholds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -75,3 +80,8 @@ def integer_panels(values: np.ndarray, thresholds: Mapping[str, float], bits: in
             panel.set_title(f"{name}: T = {T:.3g}, {used}, {beyond:.2%} saturates")
         panels[-1].set_xlabel(f"integer of {bits} bits")
     return figure
+
+
+def _positive_by_title(thresholds: Mapping[str, float], most: int) -> dict[str, float]:
+    named = by_title("thresholds", thresholds, most).items()
+    return {name: positive_number(f"threshold {name!r}", T) for name, T in named}

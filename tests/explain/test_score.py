@@ -264,7 +264,7 @@ def test_a_negative_map_has_no_mass():
         ({"maps": MAPS * np.inf}, ValueError, "maps must be finite"),
         ({"maps": MAPS.astype(str)}, TypeError, "maps must be real numbers"),
         ({"images": np.ones((2, 5))}, ValueError, r"images must be \(N, C, H, W\), got \(2, 5\)"),
-        ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
+        ({"steps": 0}, ValueError, r"steps must be within \[1, 1000000\], got 0"),
         ({"target": 3}, ValueError, r"target class must be within \[0, 2\], got 3"),
         ({"target": ("conv", 0, 1, 1)}, ValueError, "a unit has no probability"),
         ({"baseline": "dark"}, ValueError, "baseline must be one of 'mean', 'noise'"),

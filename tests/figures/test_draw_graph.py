@@ -156,5 +156,5 @@ def test_a_graph_of_80_nodes_is_drawn_and_one_of_82_refused_with_its_size():
 
 
 def test_only_a_tensor_has_a_graph():
-    with pytest.raises(TypeError, match="needs a Tensor, got float"):
+    with pytest.raises(TypeError, match="tensor must be a Tensor, got 1.0"):
         draw_graph(1.0)

@@ -92,9 +92,9 @@ def test_the_integers_that_come_out_are_counted():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="1 to 6 names"):
+    with pytest.raises(ValueError, match="thresholds must have 1 to 6 entries"):
         threshold_panels(Histogram().add(values), {})
-    with pytest.raises(ValueError, match="1 to 4 names"):
+    with pytest.raises(ValueError, match="thresholds must have 1 to 4 entries"):
         integer_panels(values, {})
     with pytest.raises(ValueError, match="must not be empty"):
         integer_panels(np.zeros(0), {"one": 1.0})

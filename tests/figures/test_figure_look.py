@@ -97,7 +97,7 @@ def test_the_users_settings_are_neither_changed_nor_used(make):
 
 def test_settings_are_restored_when_drawing_fails():
     before = dict(matplotlib.rcParams.copy())
-    with pytest.raises(ValueError, match="right must be"):
+    with pytest.raises(ValueError, match="right must have shape"):
         image_grid(np.zeros((2, 2, 2)), right=[True])
     assert dict(matplotlib.rcParams.copy()) == before
 

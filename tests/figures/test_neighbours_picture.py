@@ -33,17 +33,21 @@ def test_a_row_holds_the_query_and_its_neighbours_in_each_space_framed_by_class(
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"queries": 2 * QUERIES}, ValueError, r"images must lie in \[0, 1\]"),
-        ({"neighbours": {}}, ValueError, "must name the same spaces"),
-        ({"same_class": {"pixels": SAME["pixels"]}}, ValueError, "must name the same spaces"),
-        ({"neighbours": {**NEAR, "features": NEAR["features"][:, :1]}}, ValueError, r"expected \(2, k\)"),
+        ({"queries": 2 * QUERIES}, ValueError, r"queries must lie in \[0, 1\]"),
+        ({"neighbours": {}}, ValueError, "neighbours must have 1 to 9 entries"),
+        ({"same_class": {"pixels": SAME["pixels"]}}, ValueError, "same_class must name the spaces"),
+        (
+            {"neighbours": {**NEAR, "features": NEAR["features"][:, :1]}},
+            ValueError,
+            r"by 'features' must have shape \(2, 2\)",
+        ),
         (
             {"neighbours": {**NEAR, "features": NEAR["features"] + 1}},
             ValueError,
-            "rows of a support of 5 images",
+            "by .features. must be within \[0, 4\], got 5",
         ),
         ({"neighbours": SAME}, TypeError, "must be integers"),
-        ({"same_class": NEAR}, TypeError, "same_class bools"),
+        ({"same_class": NEAR}, TypeError, "same_class by .pixels. must be bools"),
         ({"row_titles": ["arrow"]}, ValueError, "row_titles must be one for each of the 2 queries"),
     ],
 )

@@ -76,19 +76,31 @@ def test_an_error_of_half_a_step_counts_as_inside():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: number_lines([], {"a": (LEVELS, INTEGERS, [])}), ValueError, "1 to 32 finite numbers"),
-        (lambda: number_lines([np.nan], {"a": (LEVELS, INTEGERS, [1])}), ValueError, "finite numbers"),
+        (lambda: number_lines([], {"a": (LEVELS, INTEGERS, [])}), ValueError, "reals must not be empty"),
+        (
+            lambda: number_lines([np.nan], {"a": (LEVELS, INTEGERS, [1])}),
+            ValueError,
+            "reals must be finite, got nan",
+        ),
         (lambda: number_lines([0.0], {"a": LEVELS}), TypeError, r"\(levels, integers, chosen\)"),
-        (lambda: number_lines([0.0], {"a": (LEVELS, [1, 2], [1])}), ValueError, "as many integers"),
+        (
+            lambda: number_lines([0.0], {"a": (LEVELS, [1, 2], [1])}),
+            ValueError,
+            r"integers must have shape \(3,\), got \(2,\)",
+        ),
         (lambda: number_lines([0.0], {"a": (LEVELS, INTEGERS, [7])}), ValueError, "chosen must be one of"),
-        (lambda: number_lines([0.0], {}), ValueError, "between 1 and 6 panels"),
-        (lambda: levels_histogram([], {"a": LEVELS}), ValueError, "at least one, got 0"),
-        (lambda: levels_histogram([1.0], [LEVELS]), TypeError, "a dict with a title for each panel"),
-        (lambda: levels_histogram([1.0], {"a": []}), ValueError, "levels of a must be finite, at least one"),
-        (lambda: rounding_error([1.0], [1.0, 2.0], 1.0), ValueError, "as long as each other, got 1 and 2"),
+        (lambda: number_lines([0.0], {}), ValueError, "mappings must have 1 to 6 entries"),
+        (lambda: levels_histogram([], {"a": LEVELS}), ValueError, "values must not be empty"),
+        (lambda: levels_histogram([1.0], [LEVELS]), TypeError, "levels must be a dict of title"),
+        (lambda: levels_histogram([1.0], {"a": []}), ValueError, "levels of a must not be empty"),
+        (
+            lambda: rounding_error([1.0], [1.0, 2.0], 1.0),
+            ValueError,
+            "must have the same length, got reals 1, errors 2",
+        ),
         (lambda: rounding_error([1.0], [1.0], 0.0), ValueError, "step must be above 0"),
         (lambda: rounding_error([1.0], [1.0], "1"), TypeError, "step must be a number, got '1'"),
-        (lambda: rounding_error([1.0], [np.inf], 1.0), ValueError, "reals and errors must be finite"),
+        (lambda: rounding_error([1.0], [np.inf], 1.0), ValueError, "errors must be finite, got inf"),
     ],
 )
 def test_bad_input_is_refused(call, error, message):
