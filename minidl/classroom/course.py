@@ -89,11 +89,8 @@ class Course:
     def started_file(self, lesson: str) -> Path:
         """The learner's file; FileNotFoundError when ``start`` has not been called."""
         path = self.work_file(lesson)
-        require(
-            path.exists(),
-            f"{self.shown(path)} is not there yet: start {lesson} writes it",
-            FileNotFoundError,
-        )
+        message = f"{self.shown(path)} is not there yet: start {lesson} writes it"
+        require(path.exists(), message, FileNotFoundError)
         return path
 
     def started(self) -> list[Lesson]:

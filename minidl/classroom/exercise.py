@@ -104,34 +104,24 @@ class Exercise:
         kind: str = "function",
         writes: tuple[str, ...] = (),
     ) -> None:
-        check_instance("number", number, str)
-        require(
-            re.fullmatch(r"\d\d\.\d", number) is not None,
-            f"number must be lesson and place, such as '09.1', got {number!r}",
-        )
+        place = re.fullmatch(r"\d\d\.\d", check_instance("number", number, str))
+        require(bool(place), f"number must be lesson and place, such as '09.1', got {number!r}")
         check_choice("kind", kind, KINDS)
         positive_int("points", points)
-        require(
-            isinstance(hints, tuple | list)
-            and len(hints) > 0
-            and all(isinstance(h, str) and h for h in hints),
-            f"hints must be a tuple of at least one text, got {hints!r}",
-        )
-        require(
-            isinstance(writes, tuple | list) and bool(writes) == (kind == "kernel"),
-            f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}",
-        )
-        check_function("target", plain_function(target))
-        parameters = list(inspect.signature(plain_function(target)).parameters) if writes else []
+        texts = isinstance(hints, tuple | list) and all(isinstance(h, str) and h for h in hints)
+        require(texts and len(hints) > 0, f"hints must be a tuple of at least one text, got {hints!r}")
+        fits = isinstance(writes, tuple | list) and bool(writes) == (kind == "kernel")
+        require(fits, f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}")
+        function = check_function("target", plain_function(target))
+        parameters = list(inspect.signature(function).parameters) if writes else []
         for name in writes:
-            require(
-                name in parameters, f"writes names {name!r}, but the kernel takes {', '.join(parameters)}"
-            )
+            listed = ", ".join(parameters)
+            require(name in parameters, f"writes names {name!r}, but the kernel takes {listed}")
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
         self.written = tuple(parameters.index(name) for name in writes)
-        self.name = plain_function(target).__name__
+        self.name = function.__name__
         self.laws: list[Law] = []
         self.mistakes: list[Mistake] = []
 
