@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minidl.engine.checks import require
+from minidl.engine.checks import check_instance, require
 
 if TYPE_CHECKING:
     from minidl.classroom.exercise import Exercise
@@ -49,6 +49,10 @@ class Course:
 
     folder: Path
     package: str = "lessons.exercises"
+
+    def __post_init__(self) -> None:
+        check_instance("folder", self.folder, Path)
+        check_instance("package", self.package, str)
 
     @property
     def root(self) -> Path:

@@ -130,9 +130,11 @@ class Exercise:
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
         """Decorator: the function takes an implementation (and a case by ``@given``), raises if it is bad."""
+        check_instance("text", text, str)
         require(all(law.text != text for law in self.laws), f"{self.number} has a law {text!r} already")
 
         def declare(function: Callable) -> Callable:
+            check_function("function", function, "an implementation")
             law = Law(text, function)
             if not law.is_example:
                 same_for_everybody(function)
@@ -153,6 +155,7 @@ class Exercise:
         return declare
 
     def find_law(self, text: str) -> Law:
+        check_instance("text", text, str)
         for law in self.laws:
             if law.text == text:
                 return law
@@ -190,6 +193,7 @@ class Exercise:
     def try_case(self, text: str, implementation: Callable | type, case: dict[str, object]) -> Result:
         """Try one law on one case, ``{}`` for a worked example."""
         law, implementation = self.find_law(text), self.adapt(implementation)
+        check_instance("case", case, dict)
         return result_of(law, implementation, case, lambda: law.run(implementation, case))
 
 
