@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from minidl.classroom.compare import short
+from minidl.engine.checks import check_flag, check_instance
 
 
 class ClaimError(AssertionError):
@@ -23,8 +24,9 @@ def claim(text: str, condition: bool, numbers: str | dict[str, object] = "") -> 
     lesson goes on; with MINIDL_STRICT=1 in the environment it raises ClaimError. What mathematics promises is
     an assert. Raises TypeError when condition is not a bool: an array or a number would be silently true.
     """
-    if not isinstance(condition, bool | np.bool_):
-        raise TypeError(f"condition must be a bool, got {type(condition).__name__} {short(condition)}")
+    check_instance("text", text, str)
+    check_flag("condition", condition)
+    check_instance("numbers", numbers, (str, dict))
     verdict = "HOLDS" if condition else "DOES NOT HOLD HERE"
     line = f"{verdict:<18}   {text}   {_listed(numbers)}".rstrip()
     print(line, flush=True)
@@ -35,8 +37,6 @@ def claim(text: str, condition: bool, numbers: str | dict[str, object] = "") -> 
 def _listed(numbers: str | dict[str, object]) -> str:
     if isinstance(numbers, str):
         return numbers
-    if not isinstance(numbers, dict):
-        raise TypeError(f"numbers must be text or a dict of names and values, got {type(numbers).__name__}")
     return ", ".join(f"{name} = {_figure(value)}" for name, value in numbers.items())
 
 

@@ -40,47 +40,53 @@ def main(arguments: list[str], course: Course) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="python -m lessons", description="Without a verb: the lessons, what is done, and what is next."
-    )
+    about = "Without a verb: the lessons, what is done, and what is next."
+    top = argparse.ArgumentParser(prog="python -m lessons", description=about)
     top.set_defaults(do=do_list)
     verbs = top.add_subparsers(metavar="VERB")
+    lesson = {"metavar": "NN", "type": lesson_number}
+    exercise = {"metavar": "NN.k", "type": exercise_number}
+    time = {
+        "metavar": "S",
+        "type": limit,
+        "default": SECONDS,
+        "help": "seconds that a law may take, %(default)g",
+    }
 
-    def verb(name: str, do, text: str) -> argparse.ArgumentParser:
+    def verb(name: str, do, text: str, **arguments: dict) -> None:
+        """One more verb: arguments named number or numbers stand alone, others follow their --name."""
         one = verbs.add_parser(name, help=text, description=text)
         one.set_defaults(do=do)
-        return one
+        for argument, settings in arguments.items():
+            dashes = "" if argument.startswith("number") else "--"
+            one.add_argument(dashes + argument, **settings)
 
-    run = verb("run", do_run, "run lessons, each in a process of its own")
-    run.add_argument("numbers", nargs="*", metavar="NN", help="lesson numbers; all lessons without one")
-    run.add_argument("--mine", action="store_true", help="on your own functions, as far as they pass")
-    begin = verb("start", do_start, "write the stubs of a lesson's exercises into work/")
-    begin.add_argument("number", metavar="NN", type=lesson_number)
-    begin.add_argument(
-        "--reset", action="store_true", help="keep the old file in work/backup/ and write anew"
-    )
-    check = verb("check", do_check, "check what you wrote against the laws")
-    check.add_argument(
-        "numbers", nargs="*", metavar="NN[.k]", type=number_of_either, help="all that was started without one"
-    )
-    check.add_argument("--traceback", action="store_true", help="show where the error came from, all frames")
-    hint = verb("hint", do_hint, "one more hint each time")
-    hint.add_argument("number", metavar="NN.k", type=exercise_number)
-    debug = verb("debug", do_debug, "step into the smallest case that fails")
-    debug.add_argument("number", metavar="NN.k", type=exercise_number)
-    watch = verb("watch", do_watch, "check each time that you save, until Ctrl-C")
-    watch.add_argument("number", nargs="?", metavar="NN", type=lesson_number, help="the lesson to begin with")
-    for one in (check, debug, watch):
-        one.add_argument(
-            "--limit",
-            type=limit,
-            default=SECONDS,
-            metavar="S",
-            help="seconds that a law may take, %(default)g",
-        )
-    solution = verb("solution", do_solution, "the library's own text, once yours passes")
-    solution.add_argument("number", metavar="NN.k", type=exercise_number)
-    solution.add_argument("--anyway", action="store_true", help="also when yours does not pass yet")
+    def switch(text: str) -> dict:
+        return {"action": "store_true", "help": text}
+
+    verb(
+        "run", do_run, "run lessons, each in a process of its own",
+        numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; all lessons without one"},
+        mine=switch("on your own functions, as far as they pass"),
+    )  # fmt: skip
+    verb(
+        "start", do_start, "write the stubs of a lesson's exercises into work/",
+        number=lesson, reset=switch("keep the old file in work/backup/ and write anew"),
+    )  # fmt: skip
+    either = {"nargs": "*", "metavar": "NN[.k]", "type": number_of_either}
+    verb(
+        "check", do_check, "check what you wrote against the laws",
+        numbers={**either, "help": "all that was started without one"},
+        traceback=switch("show where the error came from, all frames"), limit=time,
+    )  # fmt: skip
+    verb("hint", do_hint, "one more hint each time", number=exercise)
+    verb("debug", do_debug, "step into the smallest case that fails", number=exercise, limit=time)
+    watched = {**lesson, "nargs": "?", "help": "the lesson to begin with"}
+    verb("watch", do_watch, "check each time that you save, until Ctrl-C", number=watched, limit=time)
+    verb(
+        "solution", do_solution, "the library's own text, once yours passes",
+        number=exercise, anyway=switch("also when yours does not pass yet"),
+    )  # fmt: skip
     return top
 
 
@@ -111,14 +117,13 @@ def limit(text: str) -> float:
 
 
 def do_run(course: Course, asked: argparse.Namespace) -> int:
+    chosen = [course.lesson(number.zfill(2)) for number in asked.numbers] or course.lessons()
     if not asked.mine:
-        return run_lessons(course.lessons(), asked.numbers)
+        return run_lessons(chosen)
     from minidl.classroom.run_mine import prepared  # NumPy and Hypothesis again
 
-    for number in asked.numbers:
-        course.lesson(number.zfill(2))
     with prepared(course) as (through, settings):
-        return run_lessons(course.lessons(), asked.numbers, through, settings)
+        return run_lessons(chosen, through, settings)
 
 
 def do_list(course: Course, asked: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from minidl.engine.checks import check_number, shown
+
 NUMERIC_KINDS = "biufc"  # bool, int, unsigned, float, complex
 SHOWN = 24  # elements of an array that a message prints before it gives only shape and range
 
@@ -19,6 +21,8 @@ def assert_close(actual, expected, rtol: float = 1e-6, atol: float = 1e-9) -> No
     as in ``assert_close(p.sum(axis=-1), 1.0)``. NaN equals NaN, and an infinity equals itself.
     Raises AssertionError for a wrong ``actual``, TypeError for an ``expected`` that is not made of numbers.
     """
+    check_number("rtol", rtol, 0)
+    check_number("atol", atol, 0)
     yours = _numbers(actual)
     wanted = _expected_numbers(expected, yours)
     wide_yours, wide_wanted = _widened(yours), _widened(wanted)
@@ -52,8 +56,12 @@ def assert_equal(actual, expected) -> None:
 def assert_dtype(actual, dtype) -> None:
     """The array (or NumPy scalar) has this dtype."""
     yours = _numbers(actual)
-    if yours.dtype != np.dtype(dtype):
-        raise AssertionError(f"yours has dtype {yours.dtype}, expected {np.dtype(dtype)}")
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype must be one that NumPy knows, got {shown(dtype)}") from error
+    if yours.dtype != wanted:
+        raise AssertionError(f"yours has dtype {yours.dtype}, expected {wanted}")
 
 
 def assert_gradients(

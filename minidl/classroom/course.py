@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minidl.engine.checks import require
+from minidl.engine.checks import check_instance, require
 
 if TYPE_CHECKING:
     from minidl.classroom.exercise import Exercise
@@ -50,6 +50,10 @@ class Course:
     folder: Path
     package: str = "lessons.exercises"
 
+    def __post_init__(self) -> None:
+        check_instance("folder", self.folder, Path)
+        check_instance("package", self.package, str)
+
     @property
     def root(self) -> Path:
         return self.folder.resolve().parent
@@ -89,11 +93,8 @@ class Course:
     def started_file(self, lesson: str) -> Path:
         """The learner's file; FileNotFoundError when ``start`` has not been called."""
         path = self.work_file(lesson)
-        require(
-            path.exists(),
-            f"{self.shown(path)} is not there yet: start {lesson} writes it",
-            FileNotFoundError,
-        )
+        message = f"{self.shown(path)} is not there yet: start {lesson} writes it"
+        require(path.exists(), message, FileNotFoundError)
         return path
 
     def started(self) -> list[Lesson]:

@@ -104,34 +104,24 @@ class Exercise:
         kind: str = "function",
         writes: tuple[str, ...] = (),
     ) -> None:
-        check_instance("number", number, str)
-        require(
-            re.fullmatch(r"\d\d\.\d", number) is not None,
-            f"number must be lesson and place, such as '09.1', got {number!r}",
-        )
+        place = re.fullmatch(r"\d\d\.\d", check_instance("number", number, str))
+        require(bool(place), f"number must be lesson and place, such as '09.1', got {number!r}")
         check_choice("kind", kind, KINDS)
         positive_int("points", points)
-        require(
-            isinstance(hints, tuple | list)
-            and len(hints) > 0
-            and all(isinstance(h, str) and h for h in hints),
-            f"hints must be a tuple of at least one text, got {hints!r}",
-        )
-        require(
-            isinstance(writes, tuple | list) and bool(writes) == (kind == "kernel"),
-            f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}",
-        )
-        check_function("target", plain_function(target))
-        parameters = list(inspect.signature(plain_function(target)).parameters) if writes else []
+        texts = isinstance(hints, tuple | list) and all(isinstance(h, str) and h for h in hints)
+        require(texts and len(hints) > 0, f"hints must be a tuple of at least one text, got {hints!r}")
+        fits = isinstance(writes, tuple | list) and bool(writes) == (kind == "kernel")
+        require(fits, f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}")
+        function = check_function("target", plain_function(target))
+        parameters = list(inspect.signature(function).parameters) if writes else []
         for name in writes:
-            require(
-                name in parameters, f"writes names {name!r}, but the kernel takes {', '.join(parameters)}"
-            )
+            listed = ", ".join(parameters)
+            require(name in parameters, f"writes names {name!r}, but the kernel takes {listed}")
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
         self.written = tuple(parameters.index(name) for name in writes)
-        self.name = plain_function(target).__name__
+        self.name = function.__name__
         self.laws: list[Law] = []
         self.mistakes: list[Mistake] = []
 
@@ -140,9 +130,11 @@ class Exercise:
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
         """Decorator: the function takes an implementation (and a case by ``@given``), raises if it is bad."""
+        check_instance("text", text, str)
         require(all(law.text != text for law in self.laws), f"{self.number} has a law {text!r} already")
 
         def declare(function: Callable) -> Callable:
+            check_function("function", function, "an implementation")
             law = Law(text, function)
             if not law.is_example:
                 same_for_everybody(function)
@@ -163,6 +155,7 @@ class Exercise:
         return declare
 
     def find_law(self, text: str) -> Law:
+        check_instance("text", text, str)
         for law in self.laws:
             if law.text == text:
                 return law
@@ -200,6 +193,7 @@ class Exercise:
     def try_case(self, text: str, implementation: Callable | type, case: dict[str, object]) -> Result:
         """Try one law on one case, ``{}`` for a worked example."""
         law, implementation = self.find_law(text), self.adapt(implementation)
+        check_instance("case", case, dict)
         return result_of(law, implementation, case, lambda: law.run(implementation, case))
 
 

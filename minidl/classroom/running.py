@@ -15,26 +15,12 @@ from minidl.classroom.course import Lesson
 
 
 def run_lessons(
-    lessons: list[Lesson],
-    numbers: list[str],
-    through: Sequence[str] = (),
-    settings: Mapping[str, str] | None = None,
+    chosen: list[Lesson], through: Sequence[str] = (), settings: Mapping[str, str] | None = None
 ) -> int:
-    """Run the lessons of these numbers (all for none) in this order; 1 if any fails, 2 for an unknown one.
+    """Run the lessons in this order; 1 if any fails.
 
     through: the interpreter's arguments before the script, such as ``-m MODULE``. settings: environment.
     """
-    known = {lesson.number: lesson for lesson in lessons}
-    wanted = [number.zfill(2) for number in numbers]
-    unknown = [number for number in wanted if number not in known]
-    if unknown:
-        print(
-            f"there is no lesson {', '.join(unknown)}; there are {', '.join(known) or 'none'}",
-            file=sys.stderr,
-        )
-        return 2
-
-    chosen = [known[number] for number in wanted] or lessons
     failed = []
     # disable=None: no bar where the output is not a terminal.
     with tqdm(total=len(chosen), unit="lesson", disable=None if len(chosen) > 1 else True) as bar:

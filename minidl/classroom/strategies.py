@@ -12,25 +12,33 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from minidl.engine.checks import check_instance, check_int, check_number, positive_int
+
 
 def quarters(low: float = -2, high: float = 2) -> SearchStrategy[float]:
     """Multiples of 1/4 in [low, high], shrinking to 0 (or to the end nearest to it)."""
+    check_number("low", low)
+    check_number("high", high, low)
     return st.integers(round(4 * low), round(4 * high)).map(lambda n: n / 4)
 
 
 def shapes(min_dims: int = 1, max_dims: int = 3, max_side: int = 4) -> SearchStrategy[tuple[int, ...]]:
     """Shapes of non-empty arrays."""
+    check_int("min_dims", min_dims, 0)
+    check_int("max_dims", max_dims, min_dims)
+    positive_int("max_side", max_side)
     return st.lists(st.integers(1, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
 
 
 @st.composite
 def arrays(draw, shape=None, low: float = -2, high: float = 2) -> np.ndarray:
     """A float64 array of quarters in [low, high]; shape is a tuple, a strategy of tuples or shapes()."""
+    check_instance("shape", shape, (tuple, SearchStrategy), optional=True)
+    check_number("low", low)
+    check_number("high", high, low, low + 63.75)
     if not isinstance(shape, tuple):
         shape = draw(shapes() if shape is None else shape)
     values = sorted(np.arange(round(4 * low), round(4 * high) + 1) / 4, key=lambda v: (abs(v), v < 0))
-    if len(values) > 256:
-        raise ValueError(f"low and high must be at most 63 apart, got {low} and {high}")
     # All elements in one draw, a byte each: ten times faster than a draw each, and as good to shrink.
     size = math.prod(shape)
     numbers = np.frombuffer(draw(st.binary(min_size=size, max_size=size)), np.uint8)
@@ -39,6 +47,8 @@ def arrays(draw, shape=None, low: float = -2, high: float = 2) -> np.ndarray:
 
 def logits(max_rows: int = 3, max_classes: int = 4) -> SearchStrategy[np.ndarray]:
     """Rows of logits (N, K), N >= 1, K >= 1."""
+    positive_int("max_rows", max_rows)
+    positive_int("max_classes", max_classes)
     return arrays(st.tuples(st.integers(1, max_rows), st.integers(1, max_classes)))
 
 
@@ -49,6 +59,8 @@ def temperatures() -> SearchStrategy[float]:
 
 def labels(rows: int, classes: int) -> SearchStrategy[np.ndarray]:
     """Class numbers (rows,) in 0 ... classes-1, int64."""
+    check_int("rows", rows, 0)
+    positive_int("classes", classes)
     numbers = st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows)
     return numbers.map(lambda classes_drawn: np.array(classes_drawn, dtype=np.int64))
 
@@ -62,6 +74,8 @@ def logits_and_labels(draw, max_rows: int = 3, max_classes: int = 4) -> tuple[np
 
 def images(max_batch: int = 2, max_channels: int = 2, max_side: int = 4) -> SearchStrategy[np.ndarray]:
     """Images (N, C, H, W) in [0, 1], float64."""
+    for name, value in {"max_batch": max_batch, "max_channels": max_channels, "max_side": max_side}.items():
+        positive_int(name, value)
     sides = st.integers(1, max_side)
     shape = st.tuples(st.integers(1, max_batch), st.integers(1, max_channels), sides, sides)
     return arrays(shape, 0, 1)
@@ -103,6 +117,10 @@ class ConvCase(NamedTuple):
 @st.composite
 def conv_cases(draw, max_stride: int = 2, max_padding: int = 1, max_dilation: int = 2, max_groups: int = 2):
     """A ``ConvCase``, each axis with its own kernel, stride, padding and dilation."""
+    positive_int("max_stride", max_stride)
+    check_int("max_padding", max_padding, 0)
+    positive_int("max_dilation", max_dilation)
+    positive_int("max_groups", max_groups)
 
     def per_axis(low: int, high: int) -> tuple[int, int]:
         return draw(st.tuples(st.integers(low, high), st.integers(low, high)))

@@ -10,6 +10,9 @@ import sys
 import tokenize
 from collections.abc import Callable, Iterator
 from importlib.util import resolve_name
+from types import FunctionType
+
+from minidl.engine.checks import check_instance, require, shown
 
 BODY = "raise NotImplementedError"
 
@@ -17,11 +20,13 @@ BODY = "raise NotImplementedError"
 def source(target: Callable | type) -> str:
     """The library's own text of a function or class defined at the top of its module, decorators included."""
     target = plain_function(target)
-    if not (inspect.isfunction(target) or inspect.isclass(target)):
-        raise TypeError(f"target must be a function or a class, got {type(target).__name__}")
-    if target.__qualname__ != target.__name__ or target.__name__ == "<lambda>":
-        raise ValueError(f"target must be defined at the top of its module, got {target.__qualname__}")
-    return inspect.getsource(target)
+    check_instance("target", target, (FunctionType, type))
+    at_the_top = target.__qualname__ == target.__name__ != "<lambda>"
+    require(at_the_top, f"target must be defined at the top of its module, got {target.__qualname__}")
+    try:
+        return inspect.getsource(target)
+    except (TypeError, OSError) as error:
+        raise ValueError(f"target must be defined in a file of Python, got {shown(target)}") from error
 
 
 def source_hash(target: Callable | type) -> str:
@@ -47,9 +52,9 @@ def imports(target: Callable | type) -> str:
 
     What the module itself defines is imported from it, private helpers only where the stub's text names them.
     """
-    target = plain_function(target)
+    target, text = plain_function(target), source(target)
     module = sys.modules[target.__module__]
-    used = _names(source(target)) - {target.__name__}
+    used = _names(text) - {target.__name__}
     kept = _names(stub(target))
 
     lines, here = [], set()

@@ -33,7 +33,7 @@ def test_a_claim_that_fails_raises_when_strict_and_is_printed_first(capsys, monk
 
 @pytest.mark.parametrize("condition", [1, 0.5, None, "yes", np.array(True), np.ones(2) > 0])
 def test_a_condition_that_is_no_bool_is_refused(condition):
-    with pytest.raises(TypeError, match="condition must be a bool, got"):
+    with pytest.raises(TypeError, match="condition must be True or False, got"):
         claim("sure", condition)
 
 
@@ -47,5 +47,10 @@ def test_numbers_of_every_kind_are_legible(capsys):
 
 
 def test_numbers_are_text_or_a_dict():
-    with pytest.raises(TypeError, match="numbers must be text or a dict of names and values, got float"):
+    with pytest.raises(TypeError, match="numbers must be a str or dict, got 0.5"):
         claim("sure", True, 0.5)
+
+
+def test_a_claim_is_text():
+    with pytest.raises(TypeError, match="text must be a str, got None"):
+        claim(None, True)
