@@ -49,15 +49,15 @@ def check_images(x: np.ndarray) -> None:
         raise TypeError(f"expected images of float32 or float64, got {x.dtype}")
 
 
-CACHED = 2**16  # numbers of the columns of one product, few enough to stay in the processor's cache
+CACHED = 2**17  # numbers of the columns of one product, few enough to stay in the processor's cache
 FEW_PLACES = 128  # in a sample's output: fewer than this are worth a product of several samples together
 MANY_WEIGHTS = 2**16  # so many that a gradient of them for each part of the batch costs more than it saves
 
 
 def most_cuts(channels: int, most: int) -> int:
-    """Into how many equal shares, at most ``most``, some channels fall if each is to keep 8 of them."""
+    """Into how many equal shares, at most ``most``, some channels fall if each is to keep 32 of them."""
     return max(
-        cuts for cuts in range(1, most + 1) if channels % cuts == 0 and (cuts == 1 or channels >= 8 * cuts)
+        cuts for cuts in range(1, most + 1) if channels % cuts == 0 and (cuts == 1 or channels >= 32 * cuts)
     )
 
 
@@ -156,8 +156,9 @@ class Conv2d(Op):
             weight = np.ascontiguousarray(self.taps(self.weight).T)
             return products(grad, weight, np.zeros(channels, grad.dtype), grad_x)
         share = channels // self.groups
-        together = 1 if grad[0, 0].size >= FEW_PLACES else max(1, -(-samples // 2))
-        cuts = most_cuts(share, 4 if samples == 1 else 1)
+        together, *_ = self.block(grad, grad.shape[1] // self.groups)
+        together = -(-together // 2)  # so that two threads have work
+        cuts = most_cuts(share, 4) if samples == 1 else 1
         count = -(-samples // together) * self.groups * cuts
         call = kernels.conv2d_grad_x, count, self.geometry, (together, grad.shape[2], cuts)
         return *call, grad, self.by_group(self.weight), grad_x
@@ -170,8 +171,8 @@ class Conv2d(Op):
             call = depthwise_kernels.depthwise_grad_weight, out, self.geometry
             return (*call, self.x, grad, parts[0]), parts
         share = self.weight.shape[1]
-        samples, rows, _ = self.block(grad, 0)
-        cuts = most_cuts(share, jit.PARTS) if self.weight.size >= MANY_WEIGHTS else 1
+        samples, rows, _ = self.block(grad, out // self.groups)
+        cuts = most_cuts(share, 4) if self.weight.size >= MANY_WEIGHTS else 1
         blocks = -(-len(grad) // samples) * -(-grad.shape[2] // rows)
         shape = (
             1 if cuts > 1 else min(blocks, jit.PARTS),
@@ -189,12 +190,9 @@ class Conv2d(Op):
         patch = self.weight[0].size
         if outputs >= samples * out_h * out_w:  # the weights are more than the columns: read them once
             return samples, out_h, most_cuts(outputs, 4)
-        places = max(1, CACHED // patch)
         shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1  # work for all threads
-        rows = max(1, min(out_h, places // out_w, -(-out_h // shares)))
-        rows = -(-out_h // -(-out_h // rows))  # all bands alike
-        together = places // (out_h * out_w) if rows == out_h else 1
-        return max(1, min(together, -(-samples // jit.PARTS))), rows, 1
+        rows = max(1, min(-(-out_h // shares), CACHED // (patch * out_w)))
+        return 1, -(-out_h // -(-out_h // rows)), 1  # all bands alike
 
     def taps(self, weight):
         """(O, C/groups, kh, kw) -> (O, C/groups kh kw)"""

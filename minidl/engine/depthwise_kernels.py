@@ -97,11 +97,11 @@ def spread(plane, geometry, phases):
         for b in range(phases.shape[1]):
             row, left, step = part_of_row(phases, y, b, geometry)
             if step == 1:  # the same loop, in a form that compiles to a copy of the row
-                for x in range(plane.shape[1]):
-                    row[x] = plane[y, x]
+                for i in range(plane.shape[1]):
+                    row[i] = plane[y, i]
             else:
-                for x in range(left, plane.shape[1], step):
-                    row[x // step] = plane[y, x]
+                for i in range(-(-(plane.shape[1] - left) // step)):
+                    row[i] = plane[y, left + i * step]
 
 
 def collect(phases, geometry, plane):
@@ -109,12 +109,16 @@ def collect(phases, geometry, plane):
     for y in range(len(plane)):
         for b in range(phases.shape[1]):
             row, left, step = part_of_row(phases, y, b, geometry)
-            for x in range(left, plane.shape[1], step):
-                plane[y, x] = row[x // step]
+            if step == 1:
+                for i in range(plane.shape[1]):
+                    plane[y, i] = row[i]
+            else:
+                for i in range(-(-(plane.shape[1] - left) // step)):
+                    plane[y, left + i * step] = row[i]
 
 
 def part_of_row(phases, y, b, geometry):
-    """Where the pixels x = left, left + step ... of a plane's row y lie in phase b: x at row[x // step]."""
+    """(row, left, step): the pixels left + i step of a plane's row y lie in phase b at row[i]."""
     _, stride, padding, _ = geometry
     _, _, rows, columns = phases.shape
     left = (b - padding[1]) % stride[1]

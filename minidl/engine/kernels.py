@@ -133,9 +133,10 @@ def conv2d(first, last, geometry, block, x, weight, bias, y):
                 out = g * group_out + o
                 for n in range(batch, min(batch + samples, len(x))):
                     for r in range(min(rows, y.shape[2] - band)):
-                        place = ((n - batch) * rows + r) * y.shape[3]
+                        source = product[o - start][((n - batch) * rows + r) * y.shape[3] :]
+                        target = y[n, out, band + r]
                         for s in range(y.shape[3]):
-                            y[n, out, band + r, s] = product[o - start, place + s] + bias[out]
+                            target[s] = source[s] + bias[out]
 
 
 def band_of(x, channels, geometry, rows):
@@ -176,15 +177,26 @@ def conv2d_grad_x(first, last, geometry, block, grad, weight, grad_x):
         batch, g, cut = unit // cuts // groups * samples, unit // cuts % groups, unit % cuts
         start, end = share * cut // cuts, share * (cut + 1) // cuts
         padded = np.empty((end - start, height + 2 * padding[0], width + 2 * padding[1]), grad.dtype)
+        columns = np.empty(((end - start) * area, size), grad.dtype)
+        product = columns if samples == 1 else np.empty((len(columns), samples * size), grad.dtype)
         load_grads(grad, batch, 0, g * group_out, grad.shape[2], grads)
-        product = np.dot(weight[g][:, start * area : end * area].copy().T, grads)
-        columns = np.empty((len(product), size), grad.dtype)
+        if cuts == 1:
+            np.dot(weight[g].T, grads, product)
+        else:
+            np.dot(weight[g][:, start * area : end * area].copy().T, grads, product)
         for n in range(batch, min(batch + samples, len(grad))):
-            for k in range(len(product)):
-                for p in range(size):
-                    columns[k, p] = product[k, (n - batch) * size + p]
+            if samples > 1:
+                take_out(product, n - batch, columns)
             col2im(columns, kernel_size, stride, dilation, padded)
             crop(padded, padding, grad_x[n][g * share + start : g * share + end])
+
+
+def take_out(beside, i, columns):
+    """The adjoint of ``lay_beside``: the columns of the i-th sample."""
+    for k in range(len(columns)):
+        source = beside[k][i * columns.shape[1] :]
+        for p in range(columns.shape[1]):
+            columns[k, p] = source[p]
 
 
 def load_grads(grad, batch, band, out, rows, grads):
@@ -197,9 +209,13 @@ def load_grads(grad, batch, band, out, rows, grads):
     for o in range(len(grads)):
         for i in range(samples):
             for r in range(rows):
-                place, exists = (i * rows + r) * width, batch + i < len(grad) and band + r < grad.shape[2]
-                for s in range(width):
-                    grads[o, place + s] = grad[batch + i, out + o, band + r, s] if exists else 0
+                target = grads[o][(i * rows + r) * width :]
+                if batch + i < len(grad) and band + r < grad.shape[2]:
+                    source = grad[batch + i, out + o, band + r]
+                    for s in range(width):
+                        target[s] = source[s]
+                else:
+                    target[:width] = 0
 
 
 def conv2d_grad_weight(first, last, geometry, block, x, grad, grad_weight):
