@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine import jit, kernels
+from minidl.engine import depthwise_kernels, jit, kernels
 from minidl.engine.checks import int_pair
 from minidl.engine.op import Op
+from minidl.engine.reduce import sum_by_channel
 
 IntOrPair = int | tuple[int, int]
 
@@ -40,18 +41,39 @@ def check_images(x: np.ndarray) -> None:
         raise TypeError(f"expected images of float32 or float64, got {x.dtype}")
 
 
+CACHED = 2**17  # numbers of the columns of one product, few enough to stay in the processor's cache
+FEW_PLACES = 128  # in a sample's output: fewer than this are worth a product of several samples together
+MANY_WEIGHTS = 2**16  # so many that a gradient of them for each part of the batch costs more than it saves
+
+
+def most_cuts(channels: int, most: int) -> int:
+    """Into how many equal shares, at most ``most``, some channels fall if each is to keep 32 of them."""
+    return max(
+        cuts for cuts in range(1, most + 1) if channels % cuts == 0 and (cuts == 1 or channels >= 32 * cuts)
+    )
+
+
+def products(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> tuple:
+    """The call y[n] = weight @ x[n] + bias for ``jit.run``; a single sample is shared out by its outputs."""
+    samples, cuts = len(x), most_cuts(len(weight), 4) if len(x) < 4 else 1
+    out, places = len(weight), y[0, 0].size
+    arrays = x.reshape(samples, -1, places), weight.reshape(cuts, -1, weight.shape[1]), bias.reshape(cuts, -1)
+    return kernels.pointwise, samples * cuts, *arrays, y.reshape(samples, cuts, out // cuts, places)
+
+
 class Conv2d(Op):
     """y[n, o, r, s] = bias[o] + sum over c, i, j of
                     weight[o, c, i, j] x[n, c, r stride + i dilation, s stride + j dilation]
 
     Shapes: x (N, C, H, W), padded with zeros; weight (O, C/groups, kh, kw); bias (O,) or absent; y (N, O, OH,
-    OW). The outputs of a group see its own C/groups channels. The patches of a sample become the columns of
-    a matrix, so that all its sums are one product:
+    OW). The outputs of a group see its own C/groups channels. Patches become the columns of a matrix, so
+    that many sums are one product:
 
         y[n] = weight @ im2col(x[n]) + bias
         grad_x[n] = col2im(weight.T @ grad[n])      grad_weight = sum over n of grad[n] @ im2col(x[n]).T
 
-    Columns take kh kw times the memory of x: backward makes them again instead of keeping them.
+    Columns take kh kw times the memory of x: a block of them is made at a time, and again in backward. Two
+    kinds need none: a kernel of 1 x 1 (``pointwise``), and groups of one channel (``depthwise``).
     """
 
     def __init__(
@@ -74,43 +96,103 @@ class Conv2d(Op):
         # A multiply-add takes 1/60 nanosecond, a number copied into the columns 1/4, a sample 500 besides.
         per_output = weight[0].size * (1 / 60 + self.groups / (4 * len(weight)))
         self.nanoseconds = y.size * per_output + 500 * len(x)
-        bias = np.zeros(len(weight), x.dtype) if bias is None else bias
-        weight_and_bias = np.append(self.by_group(weight), bias.reshape(self.groups, -1, 1), axis=2)
-        jit.run(
-            self.nanoseconds,
-            (kernels.conv2d, len(x), *self.geometry, self.x, weight_and_bias, self.by_sample(y)),
-        )
+        bias = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
+        if self.depthwise:
+            call = depthwise_kernels.depthwise, y.shape[0] * y.shape[1], self.geometry, self.x
+            jit.run(self.nanoseconds, (*call, self.taps(weight), bias, y))
+        elif self.is_pointwise(out_h * out_w):
+            jit.run(self.nanoseconds, products(self.x, self.taps(weight), bias, y))
+        else:
+            block = self.block(y, y.shape[1] // self.groups)
+            count = -(-len(x) // block[0]) * -(-out_h // block[1]) * block[2]
+            call = kernels.conv2d, count, self.geometry, block, self.x
+            jit.run(self.nanoseconds, (*call, self.by_group(weight), bias, y))
         return y
 
     def backward(self, grad):
-        need_x, *need_others = self.needs or (True, True)
-        samples, grad = len(grad), self.by_sample(grad)
-        calls, grad_x, parts = [], None, None
+        need_x, need_weight, *need_bias = self.needs if self.has_bias else (*self.needs[:2], False)
+        grad, calls, grad_x, parts = np.ascontiguousarray(grad), [], None, None
         if need_x:
             grad_x = np.empty_like(self.x)
-            arrays = grad, self.by_group(self.weight), grad_x
-            calls.append((kernels.conv2d_grad_x, samples, *self.geometry, *arrays))
-        if any(need_others):
-            _, rows, out = self.by_group(self.weight).swapaxes(1, 2).shape
-            parts = np.empty((min(samples, jit.PARTS), self.groups, rows + 1, out), grad.dtype)
-            calls.append((kernels.conv2d_grad_weight, len(parts), *self.geometry, self.x, grad, parts))
+            calls.append(self.call_for_x(grad, grad_x))
+        if need_weight:
+            call, parts = self.call_for_weight(grad)
+            calls.append(call)
         jit.run(len(calls) * self.nanoseconds, *calls)
-        grad_weight, grad_bias = (None, None) if parts is None else self.sum_of(parts)
-        return (grad_x, grad_weight, grad_bias) if self.has_bias else (grad_x, grad_weight)
+        grad_weight = self.sum_of(parts) if need_weight else None
+        if not self.has_bias:
+            return grad_x, grad_weight
+        return grad_x, grad_weight, sum_by_channel(grad) if any(need_bias) else None
 
     def sum_of(self, parts):
-        """(parts, groups, C/groups kh kw + 1, O/groups) -> the gradients of weight and bias"""
-        total = parts.sum(axis=0).swapaxes(1, 2)
-        return total[:, :, :-1].reshape(self.weight.shape), total[:, :, -1].ravel()
+        """(parts, O, kh kw) or (parts, groups, C/groups kh kw, O/groups) -> the gradient of weight"""
+        total = parts[0] if len(parts) == 1 else parts.sum(axis=0)
+        return (total if self.depthwise else total.swapaxes(1, 2)).reshape(self.weight.shape)
+
+    @property
+    def depthwise(self):
+        return self.weight.shape[1] == 1 < self.groups
+
+    def is_pointwise(self, places):
+        """Whether products with the weights alone do it, a sample having so many places."""
+        plain = self.geometry == ((1, 1), (1, 1), (0, 0), (1, 1)) and self.groups == 1
+        return plain and (len(self.x) == 1 or places >= FEW_PLACES)
+
+    def call_for_x(self, grad, grad_x):
+        """What computes ``grad_x``, for ``jit.run``."""
+        samples, channels = grad_x.shape[:2]
+        if self.depthwise:
+            call = depthwise_kernels.depthwise_grad_x, samples * channels, self.geometry
+            return *call, grad, self.taps(self.weight), grad_x
+        if self.is_pointwise(grad[0, 0].size):
+            weight = np.ascontiguousarray(self.taps(self.weight).T)
+            return products(grad, weight, np.zeros(channels, grad.dtype), grad_x)
+        share = channels // self.groups
+        together, *_ = self.block(grad, grad.shape[1] // self.groups)
+        together = -(-together // 2)  # so that two threads have work
+        cuts = most_cuts(share, 4) if samples == 1 else 1
+        count = -(-samples // together) * self.groups * cuts
+        call = kernels.conv2d_grad_x, count, self.geometry, (together, grad.shape[2], cuts)
+        return *call, grad, self.by_group(self.weight), grad_x
+
+    def call_for_weight(self, grad):
+        """What computes the parts whose sum is the gradient of ``weight``, for ``jit.run``, and the parts."""
+        out = grad.shape[1]
+        if self.depthwise:
+            parts = np.empty((1, out, self.weight[0].size), grad.dtype)
+            call = depthwise_kernels.depthwise_grad_weight, out, self.geometry
+            return (*call, self.x, grad, parts[0]), parts
+        share = self.weight.shape[1]
+        samples, rows, _ = self.block(grad, out // self.groups)
+        cuts = most_cuts(share, 4) if self.weight.size >= MANY_WEIGHTS else 1
+        blocks = -(-len(grad) // samples) * -(-grad.shape[2] // rows)
+        shape = (
+            1 if cuts > 1 else min(blocks, jit.PARTS),
+            self.groups,
+            self.weight[0].size,
+            out // self.groups,
+        )
+        parts = np.empty(shape, grad.dtype)
+        call = kernels.conv2d_grad_weight, shape[0] * self.groups * cuts, self.geometry, (samples, rows, cuts)
+        return (*call, self.x, grad, parts), parts
+
+    def block(self, y, outputs):
+        """(samples, rows, cuts) that one product takes: see ``kernels.conv2d``."""
+        samples, _, out_h, out_w = y.shape
+        patch = self.weight[0].size
+        if outputs >= samples * out_h * out_w:  # the weights are more than the columns: read them once
+            return samples, out_h, most_cuts(outputs, 4)
+        shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1  # work for all threads
+        rows = max(1, min(-(-out_h // shares), CACHED // (patch * out_w)))
+        return 1, -(-out_h // -(-out_h // rows)), 1  # all bands alike
+
+    def taps(self, weight):
+        """(O, C/groups, kh, kw) -> (O, C/groups kh kw)"""
+        return np.ascontiguousarray(weight).reshape(len(weight), -1)
 
     def by_group(self, weight):
         """(O, C/groups, kh, kw) -> (groups, O/groups, C/groups kh kw)"""
         return np.ascontiguousarray(weight).reshape(self.groups, -1, weight[0].size)
-
-    def by_sample(self, y):
-        """(N, O, OH, OW) -> (N, groups, O/groups, OH OW)"""
-        samples, _, out_h, out_w = y.shape
-        return np.ascontiguousarray(y).reshape(samples, self.groups, -1, out_h * out_w)
 
     def output_size(self, x, weight, bias):
         """(OH, OW), or the error that says what does not fit together."""

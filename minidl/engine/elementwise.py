@@ -324,9 +324,13 @@ class Clip(Op):
         require(self.low <= self.high, f"clip needs low <= high, got {low!r} and {high!r}")
 
     def forward(self, x):
-        low, high = x.dtype.type(self.low), x.dtype.type(self.high)
-        self.inside = (x >= low) & (x <= high)
-        return np.clip(x, low, high)
+        self.x, self.limits = x, (x.dtype.type(self.low), x.dtype.type(self.high))
+        if jit.pays_to_compile(x):
+            return jit.elementwise(kernels.clip, x, numbers=self.limits)
+        return np.clip(x, *self.limits)
 
     def backward(self, grad):
-        return where_kept(self.inside, grad)
+        low, high = self.limits
+        if jit.pays_to_compile(grad):
+            return jit.elementwise(kernels.clip_backward, grad, self.x, numbers=self.limits)
+        return where_kept((self.x >= low) & (self.x <= high), grad)

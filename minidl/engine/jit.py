@@ -110,11 +110,11 @@ def run(nanoseconds: float, *calls: tuple) -> None:
         _share(nanoseconds, compiled_calls)
 
 
-def elementwise(kernel: FunctionType, *arrays: np.ndarray) -> np.ndarray:
-    """What ``kernel(first, last, *rows, result)`` makes of arrays of one shape, each as rows (N, numbers)."""
+def elementwise(kernel: FunctionType, *arrays: np.ndarray, numbers: tuple = ()) -> np.ndarray:
+    """What ``kernel(first, last, *arrays, result, *numbers)`` makes of arrays of one shape, laid flat."""
     result = np.empty(arrays[0].shape, arrays[0].dtype)
-    rows = [np.ascontiguousarray(array).reshape(len(array), -1) for array in (*arrays, result)]
-    run(0.4 * result.size, (kernel, len(result), *rows))
+    flat = [np.ascontiguousarray(array).reshape(-1) for array in (*arrays, result)]
+    run(0.4 * result.size, (kernel, result.size, *flat, *numbers))
     return result
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.engine import jit, kernels
 from minidl.engine.checks import require
 from minidl.engine.op import Op
+from minidl.engine.reduce import sum_by_channel
 
 
 class BatchNorm(Op):
@@ -29,33 +31,45 @@ class BatchNorm(Op):
     def forward(self, x, gamma, beta):
         fits = x.ndim >= 2 and gamma.shape == beta.shape == x.shape[1:2]
         require(fits, "expected x (N, C, ...), gamma (C,) and beta (C,)")
-        self.axes = (0, *range(2, x.ndim))  # all but the channels
         self.per_channel = (1, -1) + (1,) * (x.ndim - 2)  # a channel's number laid beside x
         self.n = x.size // x.shape[1] if x.size else 0
         if self.uses_batch:
             require(self.n > 1, "batch statistics need more than 1 value per channel")
-            self.mean = x.mean(axis=self.axes)
+            self.mean = sum_by_channel(x) / x.dtype.type(self.n)
             centred = x - self.mean.reshape(self.per_channel)
-            self.var = (centred**2).mean(axis=self.axes)
-        else:
-            centred = x - self.mean.astype(x.dtype).reshape(self.per_channel)
-        self.gamma = gamma
+            self.var = sum_by_channel(centred**2) / x.dtype.type(self.n)
+        self.gamma, self.x, self.mean_of_x = gamma, x, self.mean.astype(x.dtype)
         self.inv_std = 1 / np.sqrt(self.var.astype(x.dtype) + x.dtype.type(self.eps))
-        self.x_hat = np.multiply(centred, self.inv_std.reshape(self.per_channel), out=centred)
-        y = self.x_hat * gamma.reshape(self.per_channel)
-        y += beta.reshape(self.per_channel)
+        return self.scaled(x, self.mean_of_x, gamma * self.inv_std, beta)
+
+    def scaled(self, x, mean, scale, beta):
+        """(x - mean) scale + beta, of each channel its own."""
+        if not jit.pays_to_compile(x):
+            y = x - mean.reshape(self.per_channel)
+            y *= scale.reshape(self.per_channel)
+            y += beta.reshape(self.per_channel)
+            return y
+        y = np.empty(x.shape, x.dtype)
+        planes = [np.ascontiguousarray(array).reshape(-1, x[0, 0].size) for array in (x, y)]
+        channels = [np.ascontiguousarray(array) for array in (mean, scale, beta)]
+        jit.run(0.4 * x.size, (kernels.normalize, len(planes[0]), planes[0], *channels, planes[1]))
         return y
 
     def backward(self, grad):
         need_x, need_gamma, need_beta = self.needs
         through_batch = need_x and self.uses_batch  # then both sums are part of grad_x as well
-        grad_beta = grad.sum(axis=self.axes) if need_beta or through_batch else None
-        grad_gamma = (grad * self.x_hat).sum(axis=self.axes) if need_gamma or through_batch else None
+        grad_beta = sum_by_channel(grad) if need_beta or through_batch else None
+        zero, scale = np.zeros_like(self.gamma), self.gamma * self.inv_std
+        grad_gamma = None
+        if need_gamma or through_batch:
+            x_hat = self.scaled(self.x, self.mean_of_x, self.inv_std, zero)
+            grad_gamma = sum_by_channel(grad * x_hat)
         if not need_x:
             return None, grad_gamma, grad_beta
-        grad_x = grad
         if self.uses_batch:
-            mean_g = (grad_beta / grad.dtype.type(self.n)).reshape(self.per_channel)
-            mean_g_x_hat = (grad_gamma / grad.dtype.type(self.n)).reshape(self.per_channel)
-            grad_x = grad - mean_g - self.x_hat * mean_g_x_hat
-        return grad_x * (self.gamma * self.inv_std).reshape(self.per_channel), grad_gamma, grad_beta
+            n = grad.dtype.type(self.n)
+            x_hat *= (grad_gamma / n).reshape(self.per_channel)
+            grad_x = self.scaled(np.subtract(grad, x_hat, out=x_hat), grad_beta / n, scale, zero)
+        else:
+            grad_x = self.scaled(grad, zero, scale, zero)
+        return grad_x, grad_gamma, grad_beta

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import minidl
 from minidl.engine import jit, kernels
 from minidl.engine.conv import AvgPool2d, Conv2d, MaxPool2d
-from minidl.engine.elementwise import ReLU
+from minidl.engine.elementwise import Clip, ReLU
 
 ROOT = Path(minidl.__file__).parent.parent
 
@@ -164,9 +164,17 @@ def every_operation():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((97, 8, 24, 24), dtype=np.float32)
     weight, bias = rng.standard_normal((16, 4, 3, 3), dtype=np.float32), np.ones(16, np.float32)
+    one = rng.standard_normal((1, 64, 48, 48), dtype=np.float32)  # shared out by outputs, channels or rows
+    deep = rng.standard_normal((3, 256, 5, 5), dtype=np.float32)  # more weights than places
     results = []
     for op, inputs in (
         (Conv2d(padding=1, groups=2), (x, weight, bias)),
+        (Conv2d(padding=1, groups=8), (x, weight[:, :1], bias)),
+        (Conv2d(2, 2, groups=64), (one, rng.standard_normal((64, 1, 5, 5), dtype=np.float32))),
+        (Conv2d(), (one, rng.standard_normal((96, 64, 1, 1), dtype=np.float32))),
+        (Conv2d(padding=1), (one, rng.standard_normal((64, 64, 3, 3), dtype=np.float32))),
+        (Conv2d(padding=1), (deep, rng.standard_normal((256, 256, 3, 3), dtype=np.float32))),
+        (Clip(-1, 1), (x,)),
         (MaxPool2d(2), (x,)),
         (MaxPool2d(3, 2, 1), (x,)),
         (AvgPool2d(2), (x,)),
@@ -187,11 +195,52 @@ def test_any_number_of_threads_gives_the_same_bits(compiling):
             jit.set_num_threads(count)
             shared.clear()
             results.append(every_operation())
-            assert len(shared) == 10 * (count - 1)  # forward and backward of all five
+            assert len(shared) == 22 * (count - 1)  # forward and backward of all eleven
     finally:
         jit._workers.submit = original
     for other in results[1:]:
         assert all(a.tobytes() == b.tobytes() for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(1, 1, 0), (3, 1, 1), (3, 2, 1), (1, 2, 0), (5, 2, 0)]
+)
+@pytest.mark.parametrize("shape", [(1, 4, 40, 5), (2, 4, 15, 16), (1, 64, 5, 5), (5, 64, 5, 6)])
+def test_convolution_is_its_definition_where_it_is_shared_out(
+    compiling, shape, kernel, stride, padding, groups
+):
+    jit.set_num_threads(8)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+    weight = rng.standard_normal((64, shape[1] // groups, kernel, kernel))
+    bias, run = rng.standard_normal(64), jit.run
+    op = Conv2d(stride, padding, groups=groups)
+    jit.run = lambda nanoseconds, *calls: run(1e9, *calls)  # always by all threads
+    try:
+        y = op.forward(x, weight, bias)
+        grad = rng.standard_normal(y.shape)
+        grad_x, grad_weight, grad_bias = op.backward(grad)
+    finally:
+        jit.run = run
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    define = jit.compiled(kernels.conv2d_loops)
+    expected = define(padded, weight, (stride, stride), (1, 1), groups)
+    np.testing.assert_allclose(y, expected + bias[:, None, None], rtol=1e-10, atol=1e-10)
+    other_x, other_weight = rng.standard_normal(padded.shape), rng.standard_normal(weight.shape)
+    inside = (
+        slice(None),
+        slice(None),
+        slice(padding, padding + shape[2]),
+        slice(padding, padding + shape[3]),
+    )
+    only_inside = np.zeros_like(other_x)
+    only_inside[inside] = other_x[inside]
+    by_x = define(only_inside, weight, (stride, stride), (1, 1), groups)
+    by_weight = define(padded, other_weight, (stride, stride), (1, 1), groups)
+    assert (by_x * grad).sum() == pytest.approx((other_x[inside] * grad_x).sum(), abs=1e-7)
+    assert (by_weight * grad).sum() == pytest.approx((other_weight * grad_weight).sum(), abs=1e-7)
+    np.testing.assert_allclose(grad_bias, grad.sum(axis=(0, 2, 3)), rtol=1e-10, atol=1e-10)
 
 
 @given(
