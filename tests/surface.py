@@ -624,7 +624,7 @@ CALLS: dict[str, Call] = {
         "model": network(),
         "train": data_set(),
         "validation": data_set(),
-        "max_allowed_loss": 0.5,
+        "max_allowed_loss": 5.0,
         "step": 0.5,
         "finetune_epochs": 1,
         "lr": 0.001,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidl.nn.containers import Sequential
 from minidl.nn.layers import Dropout, Identity
-from minidl.nn.module import Module, join
+from minidl.nn.module import Module, dotted
 
 
 def runs_as(module: Module, *kinds: type) -> type | None:
@@ -19,6 +19,6 @@ def chain(module: Module, path: str = "") -> list[tuple[str, Module]]:
     """The modules that run one after the other, with their paths: a Sequential is what it consists of, any
     other module stands alone, with the path that was given. Identity and Dropout do nothing in evaluation."""
     if runs_as(module, Sequential):
-        inside = [chain(child, join(path, name)) for name, child in module.named_children()]
+        inside = [chain(child, dotted(path, name)) for name, child in module.named_children()]
         return [step for steps in inside for step in steps]
     return [] if runs_as(module, Identity, Dropout) else [(path, module)]

@@ -35,7 +35,7 @@ from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
 from minidl.nn.containers import Concat, Residual, Sequential
-from minidl.nn.module import Module, join
+from minidl.nn.module import Module, dotted
 
 
 def quantize_model(
@@ -173,7 +173,7 @@ def integer_layer(
     require(has_twin, f"{name_of(path, 'network')}: {kind} has no counterpart that computes with integers")
     branches = {}
     for name, branch in module.named_children():
-        inner = join(path, name)
+        inner = dotted(path, name)
         branches[name] = integer_layers(inner, chain(branch, inner), params, steps)
     return integer_sum_or_concat(module, branches, y_params)
 
