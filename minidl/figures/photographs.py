@@ -21,7 +21,7 @@ from minidl.engine.checks import (
     require,
 )
 from minidl.figures.maps import channels_last, check_unit_range, image_norms, images_and_maps, lay_over
-from minidl.figures.panels import MAX_PANELS, frame, show_values
+from minidl.figures.panels import MAX_PANELS, empty_panel, frame, show_values
 from minidl.figures.style import (
     BLUE,
     HEAT_MAP,
@@ -230,12 +230,8 @@ def _titled_figure(height: float, title: str) -> Figure:
 
 def _panel(figure: Figure, x: float, y: float, width: float, height: float, caption: str = "") -> Axes:
     """An empty panel whose upper left corner is x inches from the left and y inches from the top."""
-    total = figure.get_figheight()
-    panel = figure.add_axes((x / WIDTH, 1 - (y + height) / total, width / WIDTH, height / total))
-    panel.set(xticks=[], yticks=[])
-    frame(panel, "0.6", 0.6)
-    panel.set_title(caption, fontsize=TEXT, pad=3)
-    return panel
+    bottom = figure.get_figheight() - y - height
+    return empty_panel(figure, (x, bottom, width, height), caption, TEXT)
 
 
 def _shortened(text: str, longest: int) -> str:
