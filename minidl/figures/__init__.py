@@ -11,6 +11,13 @@ from minidl.figures.maps import image_grid, overlay, signed_map
 from minidl.figures.model import draw_model
 from minidl.figures.neighbours import neighbours_picture
 from minidl.figures.network import answers_picture
+from minidl.figures.photographs import (
+    patches_beside_patterns,
+    perturbation_triple,
+    photograph_strip,
+    photograph_with_map,
+    prediction_bars,
+)
 from minidl.figures.points import heat_map, scatter_by_class
 from minidl.figures.saving import save
 from minidl.figures.shapley import convergence, shap_summary, waterfall
@@ -29,6 +36,11 @@ __all__ = [
     "image_grid",
     "neighbours_picture",
     "overlay",
+    "patches_beside_patterns",
+    "perturbation_triple",
+    "photograph_strip",
+    "photograph_with_map",
+    "prediction_bars",
     "reliability_diagram",
     "save",
     "scatter_by_class",

@@ -149,7 +149,7 @@ def signed_map(
     require(values.ndim == 4 or row_titles is None, needs)
     flat = values.reshape(-1, *values.shape[-2:])
     titles, columns = text_list("titles", titles, len(flat), "maps"), column_count(columns, len(flat))
-    norms = _norms(flat, vmax, scale_each, signed=True)
+    norms = image_norms(flat, vmax, scale_each, signed=True)
     with style():
         figure, axes, place = panels(
             columns,
@@ -167,7 +167,7 @@ def signed_map(
     return figure
 
 
-def _norms(maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool) -> list[Normalize]:
+def image_norms(maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool) -> list[Normalize]:
     """For each map (H, W) the scale that ends at the strongest colour, and begins at 0 or at its negative."""
     is_free = not check_flag("scale_each", scale_each) or vmax is None
     require(is_free, "scale_each gives each map its own scale, so vmax has no meaning")
@@ -202,7 +202,7 @@ def overlay(
     titles = text_list("titles", titles, methods, "maps of an image")
     titles = ["image" if any(titles) else "", *titles] + [""] * ((methods + 1) * (count - 1))
     row_titles = text_list("row_titles", row_titles, count, "images")
-    norms = _norms(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
+    norms = image_norms(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
     cmap = SIGNED_MAP if signed else HEAT_MAP
     with style():
         figure, axes, place = panels(
@@ -218,7 +218,7 @@ def overlay(
             first, *others = axes[n * (methods + 1) : (n + 1) * (methods + 1)]
             show_values(first, pixels[n], Normalize(0, 1), "gray")
             for m, panel in enumerate(others):
-                _lay_over(panel, pixels[n], values[n, m], norms[n * methods + m], cmap)
+                lay_over(panel, pixels[n], values[n, m], norms[n * methods + m], cmap)
         if not scale_each:
             colour_bar(place, norms[0], cmap)
     return figure
@@ -245,7 +245,7 @@ def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple
     return pixels, values
 
 
-def _lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize, cmap: str) -> None:
+def lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize, cmap: str) -> None:
     """The map over its image, the more opaque the larger its magnitude."""
     grey = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
     dimmed = np.where(np.isfinite(values), 0.15 + 0.6 * grey, np.nan)

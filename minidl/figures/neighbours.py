@@ -33,17 +33,7 @@ def neighbours_picture(
     shown, pool = channels_last("queries", queries), channels_last("support", support)
     check_unit_range("queries", shown)
     check_unit_range("support", pool)
-    neighbours, same_class = by_title("neighbours", neighbours, 9), by_title("same_class", same_class, 9)
-    named_alike = list(neighbours) == list(same_class)
-    require(named_alike, f"same_class must name the spaces {list(neighbours)}, got {list(same_class)}")
-    shape = (len(shown), "k")
-    index, same = [], []
-    for name, rows in neighbours.items():
-        limits = {"kind": "integer", "low": 0, "high": len(pool) - 1}
-        index.append(check_array(f"neighbours by {name!r}", rows, *shape, **limits))
-        shape = index[0].shape  # as many of them in every space
-        same.append(check_array(f"same_class by {name!r}", same_class[name], *shape, kind="bool"))
-    index, same = np.stack(index), np.stack(same)  # (spaces, M, k)
+    index, same = numbers_and_classes(neighbours, same_class, len(shown), len(pool))
     row_titles = text_list("row_titles", row_titles, len(shown), "queries")
     k = index.shape[-1]
     header = [f"{name}\n{_ordinal(rank)}" for name in neighbours for rank in range(1, k + 1)]
@@ -69,3 +59,20 @@ def neighbours_picture(
 
 def _ordinal(rank: int) -> str:
     return "nearest" if rank == 1 else {2: "2nd", 3: "3rd"}.get(rank, f"{rank}th")
+
+
+def numbers_and_classes(
+    neighbours: Mapping[str, np.ndarray], same_class: Mapping[str, np.ndarray], count: int, pool: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers below ``pool`` and bools for ``count`` queries, both (spaces, M, k)."""
+    neighbours, same_class = by_title("neighbours", neighbours, 9), by_title("same_class", same_class, 9)
+    named_alike = list(neighbours) == list(same_class)
+    require(named_alike, f"same_class must name the spaces {list(neighbours)}, got {list(same_class)}")
+    shape = (count, "k")
+    index, same = [], []
+    for name, rows in neighbours.items():
+        limits = {"kind": "integer", "low": 0, "high": pool - 1}
+        index.append(check_array(f"neighbours by {name!r}", rows, *shape, **limits))
+        shape = index[0].shape  # as many of them in every space
+        same.append(check_array(f"same_class by {name!r}", same_class[name], *shape, kind="bool"))
+    return np.stack(index), np.stack(same)

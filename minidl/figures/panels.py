@@ -41,8 +41,8 @@ def panels(
     Returns the figure, its panels, and the axes for ``colour_bar`` to draw in.
     """
     count, title = len(titles), check_instance("title", title, str)
-    is_few = f"a figure of {count} panels cannot be read, the most is {MAX_PANELS}: choose some"
-    require(count <= MAX_PANELS, is_few)
+    too_many = f"a figure of {count} panels cannot be read, the most is {MAX_PANELS}: choose some"
+    require(count <= MAX_PANELS, too_many)
     panel_width, panel_height = _panel_size(shape, columns)
     cell_width = max(panel_width, *map(text_width, titles)) + _GAP
     left = max(map(text_width, row_titles), default=0) + 0.1
@@ -59,11 +59,7 @@ def panels(
     for i, text in enumerate(titles):
         x = left + (i % columns) * cell_width + (cell_width - panel_width) / 2
         y = height - bottoms[i // columns] + _GAP
-        panel = figure.add_axes((x / width, y / height, panel_width / width, panel_height / height))
-        panel.set(xticks=[], yticks=[])
-        frame(panel, "0.6", 0.6)
-        panel.set_title(text, fontsize=SMALL, pad=3)
-        axes.append(panel)
+        axes.append(empty_panel(figure, (x, y, panel_width, panel_height), text))
     for panel, text in zip(axes[::columns], row_titles, strict=False):
         panel.set_ylabel(text, fontsize=SMALL, rotation=0, ha="right", va="center", labelpad=5)
     figure.text(0.05 / width, 1 - 0.04 / height, title, va="top", fontsize=11)
@@ -74,6 +70,20 @@ def panels(
     bar_height = bottoms[-1] - bottoms[0] + panel_height
     place = figure.add_axes((x / width, y / height, 0.13 / width, bar_height / height))
     return figure, axes, place
+
+
+def empty_panel(
+    figure: Figure, place: tuple[float, float, float, float], caption: str, size: float = SMALL
+) -> Axes:
+    """Axes for an image at ``place``: left, bottom, width and height in inches; the caption stands above."""
+    x, y, width, height = place
+    total_width, total_height = figure.get_size_inches()
+    place = (x / total_width, y / total_height, width / total_width, height / total_height)
+    panel = figure.add_axes(place)
+    panel.set(xticks=[], yticks=[])
+    frame(panel, "0.6", 0.6)
+    panel.set_title(caption, fontsize=size, pad=3)
+    return panel
 
 
 def _panel_size(shape: tuple[int, int], columns: int) -> tuple[float, float]:

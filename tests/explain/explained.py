@@ -1,6 +1,4 @@
-"""Small networks that the tests of explanations draw, and what must be the same before and after."""
-
-from contextlib import contextmanager
+"""Small networks that the tests of explanations draw."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -44,54 +42,9 @@ class FunctionalReLU(Module):
         return self.head(F.relu(self.conv2(F.relu(self.conv(x)))).flatten(1))
 
 
-class Trips(Module):
-    """Raises in its forward number ``at``, counted from 1."""
-
-    def __init__(self, at):
-        self.at, self.runs = at, 0
-
-    def forward(self, x):
-        self.runs += 1
-        if self.runs == self.at:
-            raise RuntimeError("tripped")
-        return x
-
-
 def linear_model(weight, bias=None):
     """f(x) = weight (K, features) @ the flattened image + bias."""
     head = nn.Linear(weight.shape[1], len(weight))
     head.weight.data = weight
     head.bias.data = np.zeros(len(weight)) if bias is None else bias
     return Sequential({"flatten": nn.Flatten(), "head": head})
-
-
-def snapshot(model):
-    """Everything of a model that an explanation must leave as it was."""
-    return {
-        "state": model.state_dict(),
-        "grads": [None if p.grad is None else p.grad.copy() for p in model.parameters()],
-        "wanted": [(p.requires_grad, p.version) for p in model.parameters()],
-        "modes": [module.training for module in model.modules()],
-        "hooks": [module._hooks for module in model.modules()],
-    }
-
-
-@contextmanager
-def left_untouched(model):
-    """The block, whatever happens in it, must leave the model as it was."""
-    before = snapshot(model)
-    try:
-        yield
-    finally:
-        np.testing.assert_equal(snapshot(model), before)
-
-
-def disturbed(model):
-    """The model in a state that is easily lost: mixed modes, a hook, a gradient, a frozen parameter."""
-    model.train()
-    model.children()[0].eval()
-    model.children()[1].register_forward_hook(lambda module, inputs, output: None)
-    first, second, *_ = model.parameters()
-    first.grad = np.ones(first.shape, np.float32)
-    second.requires_grad_(False)
-    return model

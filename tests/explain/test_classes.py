@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from explained import disturbed, left_untouched
 from hypothesis import given
 from hypothesis import strategies as st
+from untouched import disturbed, left_untouched
 
 import minidl.nn as nn
 from minidl.explain import easy_and_hard, hardest_examples, most_confident_mistakes

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from explained import Trips, classes, disturbed, images_of, left_untouched, network, seeds
+from explained import classes, images_of, network, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import zoom
+from untouched import Trips, disturbed, left_untouched
 
 import minidl.nn as nn
 from minidl import Tensor, no_grad

@@ -2,19 +2,10 @@
 
 import numpy as np
 import pytest
-from explained import (
-    FunctionalReLU,
-    Trips,
-    classes,
-    disturbed,
-    images_of,
-    left_untouched,
-    linear_model,
-    network,
-    seeds,
-)
+from explained import FunctionalReLU, classes, images_of, linear_model, network, seeds
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from untouched import Trips, disturbed, left_untouched
 
 import minidl.nn as nn
 from minidl import Tensor, grad, no_grad, relu_rule

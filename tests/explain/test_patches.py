@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from explained import disturbed, left_untouched
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from untouched import disturbed, left_untouched
 
 import minidl.nn as nn
 import minidl.nn.functional as F

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from explained import Trips, disturbed, images_of, left_untouched, linear_model, network, seeds
+from explained import images_of, linear_model, network, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from untouched import Trips, disturbed, left_untouched
 
 from minidl.engine.reduce import stable_softmax
 from minidl.explain import (
