@@ -190,13 +190,8 @@ def do_watch(course: Course, asked: argparse.Namespace) -> int:
     for lesson in lessons:
         course.started_file(lesson)
     record = Record(course)
-    record.complete()
-    undone = [
-        lesson
-        for lesson in lessons
-        if not all(record.of(e.number)["passed"] for e in course.exercises(lesson))
-    ]
-    watch(course, [*undone, *lessons][0], asked.limit)
+    done = {n for n in lessons if all(record.of(one.number)["passed"] for one in course.exercises(n))}
+    watch(course, min(lessons, key=lambda number: number in done), asked.limit)
     return 0
 
 
@@ -208,9 +203,7 @@ def do_solution(course: Course, asked: argparse.Namespace) -> int:
     if not asked.anyway and path.exists() and record.of(number)["file"] != digest(path):
         record.note(check_exercise(course, number))
     if not (asked.anyway or record.passes(number)):
-        print(
-            f"{exercise.number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr
-        )
+        print(f"{number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr)
         return 1
     print(source(exercise.target), end="")
     return 0

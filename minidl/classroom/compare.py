@@ -126,9 +126,8 @@ def short(value) -> str:
 
 def _short_array(x: np.ndarray) -> str:
     if x.size <= SHOWN or x.dtype.kind not in NUMERIC_KINDS:
-        text = np.array2string(
-            x, separator=", ", precision=6, threshold=SHOWN, edgeitems=2, suppress_small=True
-        )
+        settings = {"precision": 6, "threshold": SHOWN, "edgeitems": 2, "suppress_small": True}
+        text = np.array2string(x, separator=", ", **settings)
         return " ".join(text.split()).replace("[ ", "[")
     kind = f"{_shape_text(x.shape)} {x.dtype}"
     finite = x[np.isfinite(x)]
@@ -188,9 +187,8 @@ def _fail(yours: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, error: np.nd
     # argmax takes NaN for the largest, and rightly: nothing is further off.
     worst = np.unravel_index(np.argmax(np.where(wrong, error, -1)), wrong.shape)
     place = f" at [{', '.join(map(str, worst))}]" if worst else ""
-    where = (
-        f"{wrong.sum()} of {wrong.size} elements differ, most{place}" if wrong.size > 1 else f"differs{place}"
-    )
+    many = f"{wrong.sum()} of {wrong.size} elements differ, most{place}"
+    where = many if wrong.size > 1 else f"differs{place}"
     first = f"{where}: yours {_digits(yours[worst])}, expected {_digits(wanted[worst])}"
     both = f"\n  yours    = {short(yours)}\n  expected = {short(wanted)}"
     raise AssertionError(first + both * (wrong.size > 1))

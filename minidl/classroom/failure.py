@@ -34,9 +34,8 @@ class Failure:
     def describe(self, result: Result) -> None:
         """Where a named mistake is recognised, the law that it is known to break is told instead."""
         exercise, implementation, outcome = self.exercise, self.implementation, self.outcome
-        outcome.written = not (
-            isinstance(result.error, NotImplementedError) and result.error is implementation.raised
-        )
+        own = result.error is implementation.raised
+        outcome.written = not (isinstance(result.error, NotImplementedError) and own)
         self.tell(result)
         if not outcome.written or not result.error or isinstance(result.error, KeyboardInterrupt | Flaky):
             return

@@ -91,10 +91,8 @@ def hints_text(exercise: Exercise, record: Record) -> str:
     """The hints up to one more than last time."""
     count = len(exercise.hints)
     shown = record.one_more_hint(exercise.number, count)
-    lines = [
-        paint(f"{i} of {count}  {text}", "bold" if i == shown else "dim")
-        for i, text in enumerate(exercise.hints[:shown], 1)
-    ]
+    lines = [f"{i} of {count}  {text}" for i, text in enumerate(exercise.hints[:shown], 1)]
+    lines = [*(paint(line, "dim") for line in lines[:-1]), paint(lines[-1], "bold")]
     if shown == count:
         lines.append(f"That is all. The smallest case that fails: python -m lessons debug {exercise.number}")
     return "\n".join(lines)
@@ -108,9 +106,8 @@ def lessons_text(course: Course, record: Record) -> str:
         done = sum(record.of(exercise.number)["passed"] for exercise in exercises)
         count = len(lesson.figures())
         figures = f"   [{counted(count, 'figure')}]" if count else ""
-        lines.append(
-            f"{bar(done, len(exercises))} {paint(f'{lesson.number}  {lesson.title}', 'bold')}{figures}"
-        )
+        title = paint(f"{lesson.number}  {lesson.title}", "bold")
+        lines.append(f"{bar(done, len(exercises))} {title}{figures}")
         for exercise in exercises:
             lines.append(f"            {exercise.number}  {exercise.name}{state(record, exercise.number)}")
     return "\n".join([*lines, "", f"next: {next_thing(course, record, by_lesson)}"])

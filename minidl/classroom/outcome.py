@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-END = (
-    b"\0"  # what the worker prints, among the prints of the learner's file, when it is done with an exercise
-)
+END = b"\0"  # printed by the worker, among the prints of the learner's file, at the end of an exercise
 
 
 @dataclass

@@ -46,22 +46,20 @@ sys.path.insert(0, str(work.parent))
 try_again("{number}", {name}, "{package}", law={law!r}, case={case})
 '''
 ALWAYS = ("import numpy as np", "from minidl.classroom.replay import implementation_of, try_again")
-RESERVED = {
-    *(
-        "np",
-        "os",
-        "sys",
-        "Path",
-        "work",
-        "implementation_of",
-        "try_again",
-        "answer",
-        "Tensor",
-        "op",
-        "y",
-        "grads",
-    )
-}
+RESERVED = [
+    "np",
+    "os",
+    "sys",
+    "Path",
+    "work",
+    "implementation_of",
+    "try_again",
+    "answer",
+    "Tensor",
+    "op",
+    "y",
+    "grads",
+]
 
 
 # ---- what the written file calls
@@ -171,30 +169,25 @@ def call_text(exercise: Exercise, raw: Callable | type, call: Call, imports: set
     names = [n + "_" * (n in RESERVED or n == function) for n in argument_names(raw, kind, call)]
     lines = [f"np.seterr(**{call.errstate})"] * (call.errstate != np.geterr())
     lines += [f"{n} = {literal(value, imports)}" for n, value in zip(names, call.arguments, strict=True)]
-    differentiated = kind in ("op", "tensor")
-    grad = call.params.get("grad") if differentiated else None
-    params = [
-        f"{key}={literal(value, imports)}"
-        for key, value in call.params.items()
-        if not (differentiated and key == "grad")
-    ]
+    params = dict(call.params)
+    grad = params.pop("grad", None) if kind in ("op", "tensor") else None
+    given = [f"{key}={literal(value, imports)}" for key, value in params.items()]
     if kind == "tensor":
         imports.add("from minidl import Tensor")
         floats = [n for n, value in zip(names, call.arguments, strict=True) if is_floating(value)]
         lines += [f"{n} = Tensor({n}, requires_grad=True)" for n in floats]
     if kind == "op":
-        lines.append(f"op = {function}({', '.join(params)})")
+        lines.append(f"op = {function}({', '.join(given)})")
         lines.append(f"op.needs = {tuple(map(is_floating, call.arguments))}")
-        function, params = "op.forward", []
+        function, given = "op.forward", []
     lines.append("breakpoint()")
     answer = {"function": "answer = ", "kernel": ""}.get(kind, "y = ")
-    lines.append(f"{answer}{function}({', '.join([*names, *params])})")
+    lines.append(f"{answer}{function}({', '.join([*names, *given])})")
     lines += {"function": ['print("yours:", answer)'], "tensor": ['print("yours:", y.data)']}.get(kind, [])
     if grad is not None:
         backward = f"backward({literal(grad, imports)})"
-        lines += (
-            [f"grads = op.{backward}", 'print("yours:", y, grads)'] if kind == "op" else [f"y.{backward}"]
-        )
+        lines.append(f"grads = op.{backward}" if kind == "op" else f"y.{backward}")
+        lines += ['print("yours:", y, grads)'] * (kind == "op")
     return "\n".join([*lines, ""])
 
 
@@ -213,9 +206,8 @@ def stopping(exercise: Exercise, why: str) -> str:
     """Where a call cannot be written down, the law makes it, and each call stops."""
     if exercise.kind == "op":
         return f"breakpoint()  # {why}"
-    told = f"{why}: each call of the law stops, c goes on to the next"
     return (
-        f"print({told!r})\n"
+        f"print({why + ': each call of the law stops, c goes on to the next'!r})\n"
         f"written = {exercise.name}\n\n\n"
         f"def {exercise.name}(*arguments, **params):  # {why}\n"
         "    breakpoint()\n"
@@ -233,9 +225,8 @@ def literal(value: object, imports: set[str]) -> str:
         inside = ", ".join(literal(v, imports) for v in value)
         return f"[{inside}]" if type(value) is list else f"({inside}{',' * (len(value) == 1)})"
     if type(value) is dict:
-        return (
-            "{" + ", ".join(f"{literal(k, imports)}: {literal(v, imports)}" for k, v in value.items()) + "}"
-        )
+        items = [f"{literal(key, imports)}: {literal(v, imports)}" for key, v in value.items()]
+        return f"{{{', '.join(items)}}}"
     if isinstance(value, np.dtype):
         return f"np.dtype({str(value)!r})"
     if isinstance(value, np.random.Generator):

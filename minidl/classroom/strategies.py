@@ -84,16 +84,9 @@ def images(max_batch: int = 2, max_channels: int = 2, max_side: int = 4) -> Sear
 # The same shape, an axis stretched in one array or one in each, axes missing on the left.
 # They are few, so that a law meets most of them.
 BROADCASTS = [
-    *[((2,), (2,)), ((2,), ()), ((), (2,)), ((1,), (3,)), ((3,), (1,)), ((2, 1), (1, 3))],
-    *[
-        ((1, 3), (2, 1)),
-        ((2, 3), (3,)),
-        ((3,), (2, 3)),
-        ((2, 3), (2, 1)),
-        ((1,), (2, 2)),
-        ((2, 1, 2), (3, 1)),
-    ],
-]
+    ((2,), (2,)), ((2,), ()), ((), (2,)), ((1,), (3,)), ((3,), (1,)), ((2, 1), (1, 3)),
+    ((1, 3), (2, 1)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 3), (2, 1)), ((1,), (2, 2)), ((2, 1, 2), (3, 1)),
+]  # fmt: skip
 
 
 @st.composite

@@ -18,6 +18,7 @@ from minidl.classroom.course import Course, Lesson
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.files import put_aside
 from minidl.classroom.stubs import imports, plain_function, source_hash, stub
+from minidl.engine.checks import require
 
 MARK = re.compile(r"^# (\d\d\.\d) \w+, .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
 
@@ -35,8 +36,7 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     Returns what was done, in words. Raises ValueError for a lesson without exercises, FileExistsError.
     """
     lesson, exercises = course.lesson(number), course.exercises(number)
-    if not exercises:
-        raise ValueError(f"lesson {number} has no exercises")
+    require(len(exercises) > 0, f"lesson {number} has no exercises")
     path, done = course.work_file(number), []
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not reset:
@@ -152,9 +152,7 @@ def function_of(module: ModuleType, exercise: Exercise) -> Callable | type:
     """The learner's function or class. Raises FileProblem when it is missing, or the library's own."""
     name = exercise.name
     if name not in vars(module):
-        defined = [
-            n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
-        ]
+        defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
         near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
         found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
         raise FileProblem(f"the file has no {name}: {found}")

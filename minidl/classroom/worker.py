@@ -65,9 +65,8 @@ class FileCheck:
             if isinstance(error, KeyboardInterrupt):
                 too_long = f"importing it takes more than {self.seconds:g} s ({MORE_TIME})"
                 message = self.stopped(error, ran_out, too_long)
-            self.emit_outcome(
-                Outcome("", self.path.name, message=message, traceback=failure.long_text(error))
-            )
+            trace = failure.long_text(error)
+            self.emit_outcome(Outcome("", self.path.name, message=message, traceback=trace))
             return
         for exercise in self.exercises:
             if exercise.number in numbers or not numbers:

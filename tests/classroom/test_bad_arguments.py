@@ -55,9 +55,7 @@ def test_a_bad_value_is_refused_by_the_arguments_name(name, bad):
         CALLS[name](bad)
 
 
-@pytest.mark.parametrize(
-    "bad", [None, "text", b"x", float("nan"), float("inf"), [], 1j], ids=repr
-)
+@pytest.mark.parametrize("bad", [None, "text", b"x", float("nan"), float("inf"), [], 1j], ids=repr)
 def test_a_bound_must_be_a_finite_number(bad):
     with pytest.raises((TypeError, ValueError), match="low"):
         draw(strategies.quarters(low=bad))
