@@ -34,15 +34,7 @@ from minidl.engine.holding import array_of
 from minidl.engine.linalg import MatMul
 from minidl.engine.op import Op
 from minidl.engine.reduce import LogSoftmax, LogSumExp, Max, Mean, Min, Softmax, Sum, Var
-from minidl.engine.shape import (
-    BroadcastTo,
-    ExpandDims,
-    GetItem,
-    Reshape,
-    Squeeze,
-    Transpose,
-    one_tuple,
-)
+from minidl.engine.shape import BroadcastTo, ExpandDims, GetItem, Reshape, Squeeze, Transpose, one_tuple
 from minidl.engine.value import Value
 
 Axis = int | tuple[int, ...] | None
@@ -245,10 +237,7 @@ class Tensor(Value):
         if result.requires_grad:
             return result
         if result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
-            raise ValueError(
-                f"{result.dtype} {result.shape} does not fit into {self.dtype} {self.shape} in place: "
-                "write x = x + y for a new tensor"
-            )
+            raise ValueError(f"{result!r} does not fit into {self!r} in place: write x = x + y instead")
         new = result._data if self.mask is None else np.where(self.mask, result._data, 0)
         if self._data.flags.writeable:
             self._data[...] = new  # also the array of the caller, if it is shared
