@@ -46,7 +46,7 @@ Call = Callable[[], dict[str, Any]]
 
 
 def public() -> dict[str, Callable[..., Any]]:
-    """Every public function and class by its dotted name: what ``__all__`` lists, or what a module defines."""
+    """Every public function and class, by its dotted name."""
     found: dict[str, Callable[..., Any]] = {}
     seen: set[int] = set()
     for path in ("", *PACKAGES, *MODULES):
@@ -664,7 +664,7 @@ CALLS: dict[str, Call] = {
     "compress.integer.save_quantized": lambda: {"path": "network.npz", "model": integer_network()},
     "compress.integer.load_quantized": saved_network,
     "compress.qat.prepare_qat": quantized,
-    "compress.qat.convert": lambda: {"model": qat_model()},
+    "compress.integer.convert": lambda: {"model": qat_model()},
     "compress.quantize.symmetric_params": lambda: {"absmax": 1.0, "bits": 8, "axis": None},
     "compress.quantize.affine_params": lambda: {
         "rmin": -1.0,

@@ -30,7 +30,7 @@ _numbers = itertools.count()
 def check_path(name: str, path: str | os.PathLike) -> Path:
     """The path, which must be a text or a Path without a zero byte in it."""
     check_instance(name, path, (str, os.PathLike))
-    require("\0" not in str(path), f"{name} must be a path, got {path!r}")
+    require("\0" not in str(path) and str(path) != "", f"{name} must be a path, got {path!r}")
     return Path(path)
 
 

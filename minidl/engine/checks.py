@@ -70,8 +70,9 @@ def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]
     pair = value if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in pair):
         raise TypeError(f"{name} must be an integer or a pair of integers, got {shown(value)}")
-    if min(pair) < low:
-        raise ValueError(f"{name} must be at least {low}, got {shown(value)}")
+    if min(pair) < low or max(pair) >= 2**31:
+        limit = f"at least {low}" if min(pair) < low else "below 2**31"
+        raise ValueError(f"{name} must be {limit}, got {shown(value)}")
     return int(pair[0]), int(pair[1])
 
 

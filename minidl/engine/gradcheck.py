@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_function, check_instance, positive_number, require
+from minidl.engine.checks import check_function, check_instance, check_number, positive_number, require
+from minidl.engine.holding import array_of
 from minidl.engine.tensor import Tensor
 
 
@@ -36,8 +37,12 @@ def gradcheck(
     Returns the largest |expected - got| / max(|expected|, |got|, 1). Raises GradcheckError that says where.
     """
     name = getattr(check_function("function", function), "__name__", type(function).__name__)
-    positive_number("eps", eps)
-    plain = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]
+    eps, rtol, atol = (
+        positive_number("eps", eps),
+        check_number("rtol", rtol, 0),
+        check_number("atol", atol, 0),
+    )
+    plain = [array_of(x.data if isinstance(x, Tensor) else x).copy() for x in inputs]
     checked = [i for i, x in enumerate(plain) if x.dtype.kind == "f"]
     require(len(checked) > 0, "gradcheck needs at least one floating input")
     for i in checked:

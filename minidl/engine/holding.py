@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.engine.checks import shown
+
 
 def array_of(data: Any, dtype: Any = None) -> np.ndarray:
     """The array that a Tensor of ``data`` holds.
@@ -20,7 +22,10 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray:
     if dtype is None:
         from_python = not isinstance(data, np.ndarray | np.generic) and array.dtype.kind != "b"
         dtype = np.float32 if from_python or array.dtype == np.float16 else array.dtype
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype must be a NumPy dtype, such as np.float32, got {shown(dtype)}") from error
     fits = dtype.kind in "iub" or dtype in (np.float32, np.float64)
     if not fits or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"a Tensor holds float32/64, integers or bools, not {array.dtype} as {dtype}")

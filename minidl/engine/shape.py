@@ -80,7 +80,7 @@ class ExpandDims(Move):
 
     def __init__(self, axis: int | tuple[int, ...]) -> None:
         axes = axis if isinstance(axis, tuple) else (axis,)
-        self.axis = tuple(check_int("axis", i) for i in axes)
+        self.axis = tuple(check_int("axis", i, -64, 63) for i in axes)
 
     def forward(self, x):
         self.x_shape = x.shape
@@ -132,7 +132,7 @@ class Concatenate(Op):
     """y is the inputs one after another along an axis that exists"""
 
     def __init__(self, axis: int = 0) -> None:
-        self.axis = check_int("axis", axis)
+        self.axis = check_int("axis", axis, -64, 63)
 
     def forward(self, *arrays):
         axis = self.axis
@@ -147,7 +147,7 @@ class Stack(Op):
     """y is the inputs, all of one shape, laid along a new axis"""
 
     def __init__(self, axis: int = 0) -> None:
-        self.axis = check_int("axis", axis)
+        self.axis = check_int("axis", axis, -64, 63)
 
     def forward(self, *arrays):
         return np.stack(arrays, self.axis)

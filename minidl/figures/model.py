@@ -9,7 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from minidl.compress.flow import INPUT, Step, cost, flow, launches
 from minidl.compress.fused import ConvInto, ConvReLU2d
-from minidl.engine.checks import require
+from minidl.engine.checks import check_instance, require
 from minidl.figures.graph import boxes_and_edges
 from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, style, text_height, text_width
 from minidl.nn.layers import (
@@ -40,6 +40,7 @@ def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> 
     bytes and multiply-adds of ``compress.fuse.cost``. input_shape: of one image, (C, H, W).
     Raises ValueError for more than 80 boxes.
     """
+    check_instance("title", title, str)
     costs = cost(model, input_shape)
     steps = flow(model, np.zeros((1, *input_shape), np.float32))
     too_many = f"a picture of more than {MAX_BOXES} boxes cannot be read, there are {len(steps)}: draw a part"

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from minidl.engine.checks import check_array, check_same_length, positive_int
-from minidl.figures.maps import _lay_over
+from minidl.figures.maps import lay_over
 from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure, text_width
 
 SIZE = 13  # points: legible where the whole figure is 400 pixels wide
@@ -54,7 +54,7 @@ def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None
         panel.imshow(pixels, aspect="auto")
     else:
         heat = check_array("maps", heat, *image.shape[1:], low=0)
-        _lay_over(panel, pixels, heat, Normalize(0, max(heat.max(), 1e-12)), HEAT_MAP)
+        lay_over(panel, pixels, heat, Normalize(0, max(heat.max(), 1e-12)), HEAT_MAP)
     panel.set(xticks=[], yticks=[])
     panel.set_title(title, fontsize=SIZE, pad=4)
     for spine in panel.spines.values():

@@ -44,7 +44,7 @@ def heat_map(
     """
     table, decimals = (
         float_array("values", values, "R", "C", finite=False),
-        check_int("decimals", decimals, 0),
+        check_int("decimals", decimals, 0, 20),
     )
     title = check_instance("title", title, str)
     has_numbers = not np.isinf(table).any() and not np.isnan(table).all()

@@ -29,7 +29,7 @@ def gain(nonlinearity: str, a: float = 0.0) -> float:
 def uniform_(tensor: Tensor, low: float, high: float, *, rng: np.random.Generator | None = None) -> Tensor:
     """U(low, high)"""
     check_number("low", low, high=check_number("high", high))
-    leaf(tensor).data = default_rng_or(rng).uniform(low, high, tensor.shape)
+    tensor.data = default_rng_or(rng).uniform(low, high, leaf(tensor).shape)
     return tensor
 
 
@@ -70,7 +70,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: np.random.Generat
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    leaf(tensor).data = np.zeros(tensor.shape)
+    tensor.data = np.zeros(leaf(tensor).shape)
     return tensor
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minidl.engine.checks import check_int, check_sequence, positive_int, require
+from minidl.engine.checks import check_int, check_number, check_sequence, positive_int, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.efficientnet import efficientnet_lite0, imagenet_names, imagenet_network
@@ -48,7 +48,7 @@ def mlp(
     rng: Rng = None,
 ) -> Sequential:
     """flatten, then fc1, relu1, (dropout1,) fc2, ... and head. ``hidden``: units of each layer between."""
-    rng = default_rng_or(rng)
+    rng, dropout = default_rng_or(rng), check_number("dropout", dropout, 0, 1)
     model = Sequential({"flatten": Flatten()})
     for i, units in enumerate(sizes("hidden", hidden), start=1):
         model.add_module(f"fc{i}", Linear(in_features, units, rng=rng))

@@ -105,7 +105,7 @@ def measure(
         )
     found = {"accuracy": accuracy(logits, labels)} if has_accuracy(logits, labels) else {}
     with no_grad():
-        found["loss"] = loss(Tensor(logits), labels).item()
+        found["loss"] = check_instance("what loss returns", loss(Tensor(logits), labels), Tensor).item()
     if metric is not None:
         found["metric"] = check_number("the metric's value", metric(logits, labels), finite=False)
     return found

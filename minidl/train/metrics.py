@@ -10,6 +10,7 @@ import numpy as np
 from minidl.engine.checks import (
     check_array,
     check_instance,
+    check_int,
     check_number,
     check_pair,
     check_same_length,
@@ -117,7 +118,7 @@ def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
 
     probabilities: >= 0, with sum 1 over the axis; otherwise ValueError.
     """
-    p = checked_probabilities(probabilities, axis)
+    p = checked_probabilities(probabilities, check_int("axis", axis, -64, 63))
     logs = np.log(np.where(p > 0, p, 1))
     return -(p * logs).sum(axis=axis) + 0.0  # + 0.0 turns -0 into 0
 
@@ -256,7 +257,7 @@ def predicted_and_actual(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Predicted and actual classes (N,), and K."""
     predictions = check_array("predictions", predictions, finite=False)
-    labels = np.asarray(labels)
+    labels = check_array("labels", labels, finite=False)
     if predictions.ndim == 0 or predictions.shape[:1] != labels.shape[:1]:
         raise ValueError(
             f"predictions (N, K) or (N,) need labels (N,), got {predictions.shape} and {labels.shape}"

@@ -317,7 +317,9 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     that it was. Pruned weights (False in ``Parameter.mask``) do not count, since no step moves them.
     FloatingPointError, and nothing scaled, if the norm is not finite (Pascanu et al. 2013)."""
     positive_number("max_norm", max_norm)
-    parameters = [p for p in several(parameters) if p.grad is not None]
+    parameters = [
+        p for p in several(parameters) if check_instance("each parameter", p, Tensor).grad is not None
+    ]
     grads = [p.grad for p in parameters]
     masks = [True if getattr(p, "mask", None) is None else p.mask for p in parameters]
     squares = [
@@ -337,6 +339,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 def several(parameters: Iterable) -> list:
     """The parameters as a list. A lone Tensor would go through as its rows."""
-    if isinstance(parameters, Tensor | dict) or not isinstance(parameters, Iterable):
+    if isinstance(parameters, Tensor | dict | str | bytes | np.ndarray) or not isinstance(
+        parameters, Iterable
+    ):
         raise TypeError(f"expected parameters, such as model.parameters(), got {type(parameters).__name__}")
     return list(parameters)

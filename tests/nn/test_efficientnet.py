@@ -7,8 +7,8 @@ import pytest
 
 import minidl.nn as nn
 from minidl.data import lesson_pictures, load_picture
-from minidl.nn.calls import modules
 from minidl.nn import efficientnet
+from minidl.nn.calls import modules
 from minidl.nn.efficientnet import Preprocess, SamePad2d
 from minidl.nn.models import efficientnet_lite0, imagenet_names, imagenet_network
 from minidl.train import predict
