@@ -19,58 +19,19 @@ from minidl.compress.masks import (
     EmptyLayerError,
     Masks,
     apply_masks,
-    dense_bytes,
     filter_mask,
     global_magnitude_masks,
-    joint_magnitude_masks,
-    magnitude_mask,
-    sparse_bytes,
     sparsity,
-    threshold_mask,
-    zero_masks,
 )
-from minidl.compress.removal import remove_filters, remove_masked_filters
 from minidl.compress.scores import (
-    ablation_scores,
-    filter_layers,
-    filter_masks,
     filter_norms,
     makers,
-    random_scores,
-    taylor_scores,
 )
-from minidl.engine.checks import check_int, check_number
+from minidl.engine.checks import check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.loop import Evaluation, Pair, check_pair, evaluate, fit
 from minidl.train.optim import Adam
-
-__all__ = [
-    "EmptyLayerError",
-    "PruneResult",
-    "PruneStep",
-    "ablation_scores",
-    "accepted_steps",
-    "apply_masks",
-    "dense_bytes",
-    "filter_layers",
-    "filter_mask",
-    "filter_masks",
-    "filter_norms",
-    "global_magnitude_masks",
-    "iterative_prune",
-    "joint_magnitude_masks",
-    "magnitude_mask",
-    "random_scores",
-    "remove_filters",
-    "remove_masked_filters",
-    "sensitivity",
-    "sparse_bytes",
-    "sparsity",
-    "taylor_scores",
-    "threshold_mask",
-    "zero_masks",
-]
 
 
 class PruneStep(NamedTuple):
@@ -120,26 +81,25 @@ def iterative_prune(
     """
     train, validation = check_pair("train", train), check_pair("validation", validation)
     check_number("max_allowed_loss", max_allowed_loss)
-    if not 1e-6 <= check_number("step", step, 0, 1) < 1:
-        raise ValueError(f"step must be at least 1e-6 and below 1, or no round prunes anything, got {step}")
+    is_step = 1e-6 <= check_number("step", step, 0, 1) < 1
+    require(is_step, f"step must be at least 1e-6 and below 1, or no round prunes anything, got {step}")
     check_int("finetune_epochs", finetune_epochs, 0)
     check_number("lr", lr, 0)
     rng = default_rng_or(rng)
-    if not callable(criterion):
-        raise TypeError(f"criterion must be a function of (model, amount), got {criterion!r}")
+    check_function("criterion", criterion, "(model, amount)")
 
     model = copy.deepcopy(model)
     loss = evaluate(model, *validation)
     history = [PruneStep(0.0, sparsity(model), loss.loss, loss.accuracy)]
-    if not history[0].loss < max_allowed_loss:
-        raise ValueError(f"the model's loss {loss.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
+    within = loss.loss < max_allowed_loss
+    require(within, f"the model's loss {loss.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
     for k in range(1, math.ceil(1 / step)):
         amount = k * step
         candidate = copy.deepcopy(model)
         try:
             masks = criterion(candidate, amount)
-            if masks == {}:
-                raise ValueError(f"criterion found nothing to prune: it gave no masks at amount {amount:.4g}")
+            found = masks != {}
+            require(found, f"criterion found nothing to prune: it gave no masks at amount {amount:.4g}")
             apply_masks(candidate, masks, train[0][:1])
         except EmptyLayerError:
             break
@@ -188,8 +148,8 @@ def sensitivity(
     The other layers stay whole, so the curve says how much this one bears. The model is left as it was.
     """
     images, labels = check_pair("images and labels", (images, labels))
-    if np.ndim(amounts) != 1:
-        raise TypeError(f"amounts must be a sequence of amounts, got {amounts!r}")
+    is_sequence = np.ndim(amounts) == 1
+    require(is_sequence, f"amounts must be a sequence of amounts, got {amounts!r}", TypeError)
     makers(model, layer, images)  # says why if filters of this layer cannot be masked
     norms = filter_norms(model.layer(layer))
     results = []

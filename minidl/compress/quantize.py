@@ -213,6 +213,7 @@ def quantize_layer(
 
     bits: 2 … 8. Where |q_bias| would pass 2^30, S_w is raised to |bias| / (2^30 S_x).
     """
+    check_instance("x_params", x_params, QuantParams)
     check_int("bits", bits, 2, 8)
     axis = 0 if check_flag("per_channel", per_channel) else None
     absmax, qmax = channel_absmax(weight, axis).astype(np.float64), 2 ** (bits - 1) - 1

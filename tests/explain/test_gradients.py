@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import minidl.nn as nn
 from minidl import Tensor, grad, no_grad, relu_rule
-from minidl.compress.fuse import ConvReLU2d, fuse
+from minidl.compress.fuse import fuse
+from minidl.compress.fused import ConvReLU2d
 from minidl.engine.elementwise import backprop_rule
 from minidl.explain import (
     deconvnet,
