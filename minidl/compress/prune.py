@@ -95,12 +95,8 @@ def iterative_prune(
     require(within, f"the model's loss {loss.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
     for k in range(1, math.ceil(1 / step)):
         amount = k * step
-        candidate = copy.deepcopy(model)
         try:
-            masks = criterion(candidate, amount)
-            found = masks != {}
-            require(found, f"criterion found nothing to prune: it gave no masks at amount {amount:.4g}")
-            apply_masks(candidate, masks, train[0][:1])
+            candidate = masked_copy(model, criterion, amount, train[0][:1])
         except EmptyLayerError:
             break
         after = finetune(candidate, train, validation, finetune_epochs, lr, rng)
@@ -109,6 +105,17 @@ def iterative_prune(
             break
         model = candidate
     return PruneResult(model, history, accepted_steps([row.loss for row in history], max_allowed_loss))
+
+
+def masked_copy(
+    model: Module, criterion: Callable[[Module, float], Masks], amount: float, x: np.ndarray
+) -> Module:
+    """A copy of the model with the masks that the criterion gives at the amount."""
+    candidate = copy.deepcopy(model)
+    masks = criterion(candidate, amount)
+    found = masks != {}
+    require(found, f"criterion found nothing to prune: it gave no masks at amount {amount:.4g}")
+    return apply_masks(candidate, masks, x)
 
 
 def finetune(

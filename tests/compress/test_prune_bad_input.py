@@ -144,12 +144,12 @@ def test_norms_are_of_filters_and_of_order_1_or_2():
         filter_norms(np.ones((2, 2)), order=3)
     with pytest.raises(ValueError, match=r"a weight \(O, ...\), got shape \(3,\)"):
         filter_norms(np.ones(3))
-    with pytest.raises(ValueError, match=r"a weight \(O, ...\), got shape \(2, 0\)"):
+    with pytest.raises(ValueError, match=r"conv must not be empty, got shape \(2, 0\)"):
         filter_norms(np.ones((2, 0)))
     for module, name in ((nn.ReLU(), "ReLU"), (nn.BatchNorm2d(3), "BatchNorm2d"), (network(), "Sequential")):
-        with pytest.raises(TypeError, match=f"conv must be a Conv2d, a Linear or a weight .* got {name}"):
+        with pytest.raises(TypeError, match=f"conv must be a Conv2d or Linear, got {name}"):
             filter_norms(module)
-    with pytest.raises(ValueError, match="order must be 1 or 2"):
+    with pytest.raises(ValueError, match="order must be one of 1, 2"):
         filter_masks(network(), 0.5, order=0)
     with pytest.raises(TypeError, match="rng must be"):
         random_scores(np.ones((2, 2)), rng=0)
