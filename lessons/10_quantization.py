@@ -21,7 +21,15 @@ import numpy as np
 from minidl import Tensor, no_grad
 from minidl.classroom.claims import claim
 from minidl.compress.fuse import fuse
-from minidl.compress.integer import compare_layers, convert, model_bytes, quantize_model
+from minidl.compress.integer import (
+    compare_layers,
+    convert,
+    fixed_point_multiplier,
+    fixed_point_multiply,
+    model_bytes,
+    quantize_model,
+    requantize,
+)
 from minidl.compress.qat import prepare_qat
 from minidl.compress.quantize import (
     affine_params,
@@ -273,7 +281,7 @@ for i, name in enumerate(SETTINGS):
 # with one multiplication by a float, M, for each output. ReLU costs nothing: it is the clip at Z_y = qmin.
 
 # %%
-integer = quantize_model(networks[0], train[0][:256], calibration="mse")
+integer = quantize_model(networks[0], train[0][:256])
 print(integer.report())
 agree = (integer(test[0]).data.argmax(axis=1) == networks[0](test[0]).data.argmax(axis=1)).mean()
 print(
@@ -285,6 +293,21 @@ stored = model_bytes(integer)
 formula = packed_bytes(count, 8, channels)
 print(f"stored: {stored:,} bytes instead of {model_bytes(folded):,}; by the formula {formula:,}")
 assert stored <= formula + 1024
+
+# %% [markdown]
+# A processor without floats holds M as an integer m and a shift, M ≈ m 2^(shift - 31). Its library, gemmlowp,
+# rounds twice: a half goes up first, and away from zero then. ONNX rounds the float once, half to even. The
+# two seldom differ, and by one step at most.
+
+# %%
+M, grid = 1 / 300, symmetric_params(127.0)  # S = 1
+sums = np.arange(-30_000, 30_001)
+m, shift = fixed_point_multiplier(M)
+fixed, real = fixed_point_multiply(sums, m, shift), requantize(sums, M, grid)
+print(f"M = {M:.5f}: m = {m}, shift = {shift}; {(fixed != real).mean():.2%} of {len(sums):,} outputs differ")
+odd, half = [-3, -1, 1, 3], fixed_point_multiplier(0.5)
+print(f"{odd} / 2: gemmlowp {fixed_point_multiply(odd, *half)}, ONNX {requantize(odd, 0.5, grid)}")
+assert np.abs(fixed - real).max() <= 1
 
 # %% [markdown]
 # The network retrained above becomes integers too. Does it compute what it was trained to? Layer by layer, on

@@ -18,6 +18,7 @@ import numpy as np
 
 from minidl import no_grad
 from minidl.classroom.claims import claim
+from minidl.compress.branches import merge_parallel_convs
 from minidl.compress.calibrate import (
     Histogram,
     entropy_threshold,
@@ -27,7 +28,9 @@ from minidl.compress.calibrate import (
     mse_threshold,
     percentile_threshold,
 )
-from minidl.compress.fuse import ConvReLU2d, cost, folded, fuse, merge_parallel_convs
+from minidl.compress.flow import cost
+from minidl.compress.fuse import folded, fuse
+from minidl.compress.fused import ConvReLU2d
 from minidl.compress.quantize import affine_params, dynamic_range_table, fake_quantize, sqnr, symmetric_params
 from minidl.data import cached_runs
 from minidl.figures import curves_with_bands, draw_model, image_grid, save

@@ -21,25 +21,26 @@ import numpy as np
 import minidl.nn as nn
 from minidl import no_grad
 from minidl.classroom.claims import claim
-from minidl.compress.prune import (
-    ablation_scores,
+from minidl.compress.masks import (
     apply_masks,
     dense_bytes,
-    filter_layers,
     filter_mask,
-    filter_masks,
-    filter_norms,
     global_magnitude_masks,
-    iterative_prune,
     magnitude_mask,
-    random_scores,
-    remove_masked_filters,
-    sensitivity,
     sparse_bytes,
     sparsity,
+)
+from minidl.compress.prune import iterative_prune, sensitivity
+from minidl.compress.quantize import channel_absmax, dequantize, quantize, symmetric_params
+from minidl.compress.removal import remove_masked_filters
+from minidl.compress.scores import (
+    ablation_scores,
+    filter_layers,
+    filter_masks,
+    filter_norms,
+    random_scores,
     taylor_scores,
 )
-from minidl.compress.quantize import channel_absmax, dequantize, quantize, symmetric_params
 from minidl.data import cached_runs, random_rotation
 from minidl.figures import curves_with_bands, image_grid, save, signed_map
 from minidl.figures.pruning import norm_histograms, pruning_loop

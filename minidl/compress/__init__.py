@@ -1,24 +1,17 @@
 """Networks made smaller."""
 
-from minidl.compress.prune import (
-    PruneResult,
-    ablation_scores,
+from minidl.compress.masks import (
     apply_masks,
     filter_mask,
-    filter_masks,
-    filter_norms,
     global_magnitude_masks,
-    iterative_prune,
     magnitude_mask,
-    random_scores,
-    remove_filters,
-    remove_masked_filters,
-    sensitivity,
     sparse_bytes,
     sparsity,
-    taylor_scores,
     threshold_mask,
 )
+from minidl.compress.prune import PruneResult, iterative_prune, sensitivity
+from minidl.compress.removal import remove_filters, remove_masked_filters
+from minidl.compress.scores import ablation_scores, filter_masks, filter_norms, random_scores, taylor_scores
 
 __all__ = [
     "PruneResult",

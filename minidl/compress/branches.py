@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress.channels import known_kind
-from minidl.compress.fused import ConvInto, ConvReLU2d, Join, recast
+from minidl.compress.fused import CommonOutput, ConvInto, ConvReLU2d, recast
+from minidl.compress.kinds import in_order, runs_as
+from minidl.engine.checks import check_instance, require
 from minidl.engine.tensor import Tensor
-from minidl.nn.containers import Concat, Container, Sequential
+from minidl.nn.containers import Concat, Container
 from minidl.nn.functional import floating
-from minidl.nn.layers import Conv2d, Identity
+from minidl.nn.layers import Conv2d
 from minidl.nn.module import Module, Parameter
 
 
@@ -26,39 +27,32 @@ def merge_parallel_convs(model: Module) -> Module:
     which some branch does not end in a convolution stays as it is, so ``fuse`` comes first; so does one with
     forward hooks, on itself or within. The result is for inference. Raises ValueError in training mode.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    if any(module.training for module in model.modules()):
-        raise ValueError("only a model in evaluation mode can be fused: call model.eval()")
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(check_in_evaluation(model))
     for path, module in list(model.named_modules())[::-1]:  # what is within comes first
-        if type(module).forward is Concat.forward:
-            new = in_place(module)
-            if new is not None and path:
-                parent, _, name = path.rpartition(".")
-                setattr(model.layer(parent), name, new)
-            elif new is not None:
-                model = new
+        new = in_place(module) if runs_as(module, Concat) else None
+        if new is not None and path:
+            model.set_submodule(path, new)
+        elif new is not None:
+            model = new
     return model.eval()
 
 
+def check_in_evaluation(model: Module) -> Module:
+    training = any(module.training for module in check_instance("model", model, Module).modules())
+    require(not training, "only a model in evaluation mode can be fused: call model.eval()")
+    return model
+
+
 def in_place(concat: Concat) -> InPlaceConcat | None:
-    chains = {name: chain_of(branch) for name, branch in concat.named_children()}
+    chains = {name: [part for _, part in in_order(branch)] for name, branch in concat.named_children()}
     hooked = any(module._hooks for module in concat.modules())
-    if hooked or not all(chain and is_conv(chain[-1]) for chain in chains.values()):
+    if hooked or not all(parts and is_conv(parts[-1]) for parts in chains.values()):
         return None
     return InPlaceConcat(chains)
 
 
-def chain_of(branch: Module) -> list[Module]:
-    """The modules of a branch in the order in which they run, Sequentials within it resolved."""
-    if type(branch).forward is not Sequential.forward:
-        return [] if known_kind(branch) is Identity else [branch]
-    return [module for child in branch.children() for module in chain_of(child)]
-
-
 def is_conv(module: Module) -> bool:
-    return type(module).forward in (Conv2d.forward, ConvReLU2d.forward)
+    return runs_as(module, Conv2d, ConvReLU2d) is not None
 
 
 def geometry(module: Conv2d) -> tuple:
@@ -139,16 +133,16 @@ class InPlaceConcat(Module):
 
     def forward(self, x: Any) -> Tensor:
         x = floating(x)
-        if x.requires_grad:
-            raise ValueError("outputs written in place have no gradients: use the model before merging")
-        join, begun = Join(self.channels), {}
+        has_no_graph = not x.requires_grad
+        require(has_no_graph, "outputs written in place have no gradients: use the model before merging")
+        common, begun = CommonOutput(self.channels), {}
         for conv, names in zip(self.merged, self.beginners, strict=True):
-            begun |= dict.fromkeys(names, conv(x, join))
+            begun |= dict.fromkeys(names, conv(x, common))
         for name, chain in self.branches.named_children():
             y = begun.get(name, x)
             for module in chain:
-                y = module(y, join) if isinstance(module, ConvInto) else module(y)
-        return Tensor(join.array)
+                y = module(y, common) if isinstance(module, ConvInto) else module(y)
+        return Tensor(common.array)
 
 
 def merged(layers: list[Conv2d], rows: np.ndarray) -> ConvInto:
@@ -157,7 +151,15 @@ def merged(layers: list[Conv2d], rows: np.ndarray) -> ConvInto:
     new = into(layers[0], None, rows[order])
     new.out_channels = len(weight)
     new.weight, new.bias = Parameter(weight), Parameter(bias)
+    masks = [kept(layer.weight, layer.weight.shape) for layer in layers]
+    new.weight.mask = np.concatenate(masks)[order]
     return new
+
+
+def kept(parameter: Parameter | None, shape: int | tuple[int, ...]) -> np.ndarray:
+    """The parameter's mask; everything, where there is none."""
+    no_mask = parameter is None or parameter.mask is None
+    return np.ones(shape, bool) if no_mask else parameter.mask
 
 
 def into(layer: Conv2d, source: int | None, rows: np.ndarray) -> ConvInto:

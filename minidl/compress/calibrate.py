@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_int, check_number, number_array
+from minidl.engine.checks import check_array, check_instance, check_int, check_number, require
 
 SMALLEST_EXPONENT = -900  # below it a bin's width would not be a normal float64
 
@@ -32,8 +32,8 @@ class Histogram:
 
     def __init__(self, bins: int = 2048) -> None:
         self.bins = check_int("bins", bins, 2)
-        if self.bins & (self.bins - 1):
-            raise ValueError(f"bins must be a power of two, which a growing range can halve, got {bins}")
+        is_power = self.bins & (self.bins - 1) == 0
+        require(is_power, f"bins must be a power of two, which a growing range can halve, got {bins}")
         self.counts = np.zeros(self.bins, np.int64)
         self.exponent = SMALLEST_EXPONENT  # bins w = 2^exponent
         self.max = 0.0
@@ -50,11 +50,9 @@ class Histogram:
 
     def add(self, values: Any) -> Histogram:
         """Count more numbers, of any shape. Returns the histogram itself."""
-        r = number_array("values", values)
+        largest = float(np.finfo(np.float32).max)  # larger ones have no square
+        r = check_array("values", values, empty=True, low=-largest, high=largest)
         r = np.abs(r.astype(np.float64).ravel())
-        beyond = ~(r <= np.finfo(np.float32).max)  # NaN too; larger ones have no square
-        if beyond.any():
-            raise ValueError(f"values must be finite and fit float32, got {r[beyond][0]}")
         if r.size:
             self.grow_to(float(r.max()))
             above = np.ceil(r / self.width).astype(np.int64)  # exact: w is a power of two
@@ -64,10 +62,8 @@ class Histogram:
 
     def merge(self, other: Histogram) -> Histogram:
         """Count also what ``other`` has counted, with as many bins. Returns the histogram itself."""
-        if not isinstance(other, Histogram):
-            raise TypeError(f"other must be a Histogram, got {type(other).__name__}")
-        if other.bins != self.bins:
-            raise ValueError(f"only histograms of as many bins can be merged: {self.bins} and {other.bins}")
+        bins = check_instance("other", other, Histogram).bins
+        require(bins == self.bins, f"only histograms of as many bins can be merged: {self.bins} and {bins}")
         self.grow_to(other.max)
         self.counts = self.counts + coarser(other.counts, self.exponent - other.exponent)
         self.zeros += other.zeros
@@ -96,13 +92,13 @@ def coarser(counts: np.ndarray, halvings: int) -> np.ndarray:
 
 def max_threshold(histogram: Histogram) -> float:
     """T = max |r|: nothing saturates."""
-    return checked(histogram).max
+    return check_filled(histogram).max
 
 
 def percentile_threshold(histogram: Histogram, percentile: float = 99.9) -> float:
     """The upper edge of the bin up to which ``percentile`` percent of all |r| lie, at most max |r|."""
     percentile = check_number("percentile", percentile, 0, 100)
-    return min(bins_holding(checked(histogram).counts, percentile) * histogram.width, histogram.max)
+    return min(bins_holding(check_filled(histogram).counts, percentile) * histogram.width, histogram.max)
 
 
 def bins_holding(counts: np.ndarray, percentile: float) -> int:
@@ -131,7 +127,7 @@ def mse_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarr
 
     The candidates are the upper edges of the bins; the last is max |r|.
     """
-    counts, qmax = nonzero_counts(histogram), 2 ** (checked_bits(bits) - 1) - 1
+    counts, qmax = nonzero_counts(histogram), 2 ** (check_bits(bits) - 1) - 1
     middles = (np.arange(len(counts)) + 0.5) * histogram.width
     thresholds = edges(histogram, first=1)
     errors = np.empty(len(thresholds))
@@ -155,7 +151,7 @@ def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarra
     every level equally many bins, and divides Q by its own sum; then a T that leaves of discrete values,
     such as pixels, only the smallest has divergence 0.
     """
-    counts, levels = nonzero_counts(histogram), 2 ** (checked_bits(bits) - 1)
+    counts, levels = nonzero_counts(histogram), 2 ** (check_bits(bits) - 1)
     thresholds = edges(histogram, first=min(levels, len(counts)))
     tails = counts.sum() - np.cumsum(counts)
     first = len(counts) - len(thresholds) + 1
@@ -195,20 +191,17 @@ def edges(histogram: Histogram, first: int) -> np.ndarray:
 
 def nonzero_counts(histogram: Histogram) -> np.ndarray:
     """The counts of the used bins without the numbers that are exactly 0."""
-    counts = checked(histogram).counts[: histogram.used].copy()
+    counts = check_filled(histogram).counts[: histogram.used].copy()
     counts[0] -= histogram.zeros
     return counts
 
 
-def checked(histogram: Histogram) -> Histogram:
-    if not isinstance(histogram, Histogram):
-        raise TypeError(f"expected a Histogram, got {type(histogram).__name__}")
-    if not histogram.total():
-        raise ValueError("the histogram is empty: add values to it first")
+def check_filled(histogram: Histogram) -> Histogram:
+    total = check_instance("histogram", histogram, Histogram).total()
+    require(total > 0, "the histogram is empty: add values to it first")
     return histogram
 
 
-def checked_bits(bits: int) -> int:
-    if not 2 <= check_int("bits", bits, 2) <= 17:
-        raise ValueError(f"bits must be within 2 ... 16 (17 for unsigned ones of 16), got {bits}")
-    return bits
+def check_bits(bits: int) -> int:
+    """Of signed integers; 17 for unsigned ones of 16."""
+    return check_int("bits", bits, 2, 17)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.kinds import runs_as
+from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.layers import (
@@ -45,9 +46,8 @@ class Channels:
 
     def __init__(self, model: Module, x: Any = None) -> None:
         zeros = example(model) if x is None else None
-        x = np.asarray(x) if zeros is None else zeros
-        if x.ndim < 2 or len(x) == 0:
-            raise ValueError(f"x must be a batch (N, C, ...) that the model takes, got shape {x.shape}")
+        x = check_array("x", x, finite=False) if zeros is None else zeros
+        require(x.ndim >= 2, f"x must be a batch (N, C, ...) that the model takes, got shape {x.shape}")
         self.makes: dict[str, np.ndarray] = {}
         self.reads: dict[str, np.ndarray] = {}
         self.norms: dict[str, np.ndarray] = {}
@@ -198,16 +198,15 @@ class Channels:
 
         ValueError where they cannot be removed, saying why.
         """
-        if layer not in self.makes:
-            names = ", ".join(path for path in self.makes if self.removable(path))
-            raise ValueError(
-                f"{layer!r} is no Linear on rows and no Conv2d of one group that the model runs; "
-                f"filters can be removed of: {names or 'none'}"
-            )
+        names = ", ".join(path for path in self.makes if self.removable(path))
+        require(
+            layer in self.makes,
+            f"{layer!r} is no Linear on rows and no Conv2d of one group that the model runs; "
+            f"filters can be removed of: {names or 'none'}",
+        )
         channels = self.makes[layer][chosen]
-        for channel in channels.tolist():
-            if channel in self.fixed:
-                raise ValueError(f"filters of {layer} cannot be removed: {self.fixed[channel]}")
+        reason = next((self.fixed[c] for c in channels.tolist() if c in self.fixed), "")
+        require(not reason, f"filters of {layer} cannot be removed: {reason}")
         return channels
 
 
@@ -218,13 +217,8 @@ def known_kind(module: Module) -> type | None:
 
 def example(model: Module) -> np.ndarray:
     """Zeros that a model of images of any size takes: (1, C, 16, 16); without a Conv2d, (1, F)."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    parts = list(model.modules())
-    for part in parts:
-        if isinstance(part, Conv2d):
-            return np.zeros((1, part.in_channels, 16, 16), np.float32)
-    for part in parts:
-        if isinstance(part, Linear):
-            return np.zeros((1, part.in_features), np.float32)
-    raise ValueError("the model has no Conv2d and no Linear: there are no filters")
+    parts = list(check_instance("model", model, Module).modules())
+    sizes = [(part.in_channels, 16, 16) for part in parts if isinstance(part, Conv2d)]
+    sizes += [(part.in_features,) for part in parts if isinstance(part, Linear)]
+    require(len(sizes) > 0, "the model has no Conv2d and no Linear: there are no filters")
+    return np.zeros((1, *sizes[0]), np.float32)

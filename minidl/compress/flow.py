@@ -12,7 +12,7 @@ import numpy as np
 from minidl.compress.branches import InPlaceConcat
 from minidl.compress.fused import ConvInto
 from minidl.compress.kinds import runs_as
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import check_instance, positive_int, require
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential
@@ -131,18 +131,17 @@ def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
     the bytes, and multiply-adds for convolutions and Linear alone: ValueError for a module that computes with
     matrices in another way, as those of rounded and of integer networks do.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    if not isinstance(input_shape, tuple | list):
-        raise TypeError(f"input_shape must be a tuple such as (C, H, W), got {input_shape!r}")
+    check_instance("model", model, Module)
+    check_instance("input_shape", input_shape, (tuple, list))
     shape = (1, *(positive_int("each of input_shape", n) for n in input_shape))
     steps = flow(model, np.zeros(shape, np.float32))
     for step in steps:
-        if not isinstance(step.module, Conv2d | Linear) and holds_matrices(step, steps):
-            raise ValueError(
-                f"{step.path or 'the model'}: what a {type(step.module).__name__} does with its weights "
-                "cannot be counted, only Conv2d and Linear of a float network"
-            )
+        name, kind = step.path or "the model", type(step.module).__name__
+        require(
+            isinstance(step.module, Conv2d | Linear) or not holds_matrices(step, steps),
+            f"{name}: what a {kind} does with its weights cannot be counted, only Conv2d and Linear of a "
+            "float network",
+        )
     counted = [step for step in steps if launches(step.module)]
     moved = sum(numbers_moved(step, steps, shape) for step in counted)
     return Cost(len(counted), 4 * moved, sum(multiply_adds(step) for step in counted))

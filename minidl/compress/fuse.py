@@ -1,7 +1,7 @@
 """Fusion: fewer kernels and less memory traffic for the same function, as TensorRT does it.
 
-Vertical, ``fuse``: convolution, BatchNorm and ReLU become one module. Horizontal, ``merge_parallel_convs``:
-convolutions on one input become one, and a Concat is written in place. ``cost`` counts what is saved.
+Vertical, here: convolution, BatchNorm and ReLU become one module. Horizontal, in branches.py: convolutions on
+one input become one, and a Concat is written in place. ``cost``, in flow.py, counts what is saved.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress.branches import merge_parallel_convs
+from minidl.compress.branches import check_in_evaluation, kept
 from minidl.compress.channels import example, known_kind
-from minidl.compress.flow import INPUT, Cost, Step, cost, flow, is_transparent
-from minidl.compress.fused import ConvReLU2d, with_relu
-from minidl.engine.checks import check_number, number_array, shown
+from minidl.compress.flow import INPUT, Step, flow, is_transparent
+from minidl.compress.fused import with_relu
+from minidl.compress.kinds import runs_as
+from minidl.engine.checks import check_array, check_instance, check_number, require
 from minidl.nn.containers import Sequential
 from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU
 from minidl.nn.module import Module, Parameter
-
-__all__ = ["ConvReLU2d", "Cost", "cost", "fold_batchnorm", "folded", "fuse", "merge_parallel_convs"]
 
 # ---- the arithmetic
 
@@ -52,42 +51,40 @@ def folded(
 
 
 def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta: Any, eps: float) -> None:
-    if not isinstance(weight, np.ndarray) or weight.dtype.kind != "f" or weight.ndim == 0:
-        raise TypeError(f"weight must be an array of floats (O, ...), got {shown(weight)}")
-    rows = {"bias": bias, "mean": mean, "var": var, "gamma": gamma, "beta": beta}
-    for name, row in rows.items():
-        optional = row is None and name not in ("mean", "var")
-        if not optional and number_array(name, row).shape != (len(weight),):
-            raise ValueError(
-                f"weight has {len(weight)} channels, so {name} must be ({len(weight)},), got {np.shape(row)}"
-            )
-    if not (np.asarray(var) + check_number("eps", eps, 0) > 0).all():
-        raise ValueError(f"var + eps must be above 0, got var {var} and eps {eps}")
+    check_array("weight", check_instance("weight", weight, np.ndarray), kind="float", finite=False)
+    require(weight.ndim > 0, "weight must have an axis of channels, got a single number")
+    for name, row in {"mean": mean, "var": var, "bias": bias, "gamma": gamma, "beta": beta}.items():
+        if row is not None or name in ("mean", "var"):
+            check_array(name, row, len(weight), finite=False)
+    lowest = np.min(var) + check_number("eps", eps, 0)
+    require(lowest > 0, f"var + eps must be above 0, got {lowest}")
 
 
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     """A new layer that does what ``layer`` and then ``bn`` do in evaluation mode; see ``folded``.
 
+    What pruning masked in the layer or in bn stays masked.
     Raises ValueError where bn uses the statistics of the batch (training), or is of another width.
     """
-    kind = known_kind(layer) if isinstance(layer, Module) else None
-    if kind not in (Conv2d, Linear) or not isinstance(bn, BatchNorm):
-        raise TypeError(f"expected a Conv2d or Linear and a BatchNorm, got {layer!r} and {bn!r}")
-    if bn.training and not bn.frozen:
-        raise ValueError(
-            "in training BatchNorm uses each batch's statistics, which no weight holds: call eval()"
-        )
+    kind = runs_as(check_instance("layer", layer, Module), Conv2d, Linear)
+    require(kind is not None, f"layer must be a Conv2d or Linear, got {type(layer).__name__}", TypeError)
+    check_instance("bn", bn, BatchNorm)
+    is_fixed = bn.frozen or not bn.training
+    require(is_fixed, "in training BatchNorm uses the batch's statistics, which no weight holds: call eval()")
     width = len(layer.weight.data)
-    if bn.num_features != width:
-        raise ValueError(
-            f"the BatchNorm is for {bn.num_features} channels, the layer before it gives {width}"
-        )
+    fits = bn.num_features == width
+    require(fits, f"the BatchNorm is for {bn.num_features} channels, the layer before it gives {width}")
     gamma, beta = (None, None) if bn.weight is None else (bn.weight.data, bn.bias.data)
     bias = None if layer.bias is None else layer.bias.data
     weight, bias = folded(layer.weight.data, bias, bn.running_mean, bn.running_var, gamma, beta, bn.eps)
     new = copy.deepcopy(layer)
     trains = layer.weight.requires_grad
     new.weight, new.bias = Parameter(weight, trains), Parameter(bias, trains)
+    rows = kept(bn.weight, width)
+    new.weight.mask = kept(layer.weight, weight.shape) & rows.reshape(-1, *[1] * (weight.ndim - 1))
+    new.bias.mask = rows | kept(bn.bias, width)
+    for parameter in (new.weight, new.bias):
+        parameter.mask = None if parameter.mask.all() else parameter.mask
     return new
 
 
@@ -103,11 +100,8 @@ def fuse(model: Module, x: Any = None) -> Module:
     between them, which might. x: a batch that the model runs on, hooks being silent; by default zeros
     (1, C, 16, 16). Raises ValueError in training mode.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    x = example(model) if x is None else x
-    if any(module.training for module in model.modules()):
-        raise ValueError("only a model in evaluation mode can be fused: call model.eval()")
+    check_in_evaluation(model)
+    x = example(model) if x is None else check_array("x", x)
     model = copy.deepcopy(model)
     while pair := fusable(model, flow(model, x)):
         layer, after = pair
@@ -154,7 +148,7 @@ def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
 def remove(model: Module, path: str) -> None:
     """Out of a Sequential; elsewhere an Identity takes the place, since the parent calls it by its name."""
     parent, _, name = path.rpartition(".")
-    if type(model.layer(parent)).forward is Sequential.forward:
+    if runs_as(model.layer(parent), Sequential):
         delattr(model.layer(parent), name)
     else:
         model.set_submodule(path, Identity().eval())

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress import fused_kernels
+from minidl.compress import kernels
 from minidl.engine import conv, jit
+from minidl.engine.checks import require
 from minidl.engine.elementwise import backprop_rule, rule_in_force, where_kept
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn.functional import floating, without_none
@@ -39,7 +40,7 @@ def convolve(op, x, source, weight, bias, least, rows, y, rest):
     flat = [np.ascontiguousarray(a).reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (y, rest)]
     nanoseconds = work(len(x), weight, op.groups, flat[0].shape[2])
     arrays = x, source, op.by_group(weight), bias, x.dtype.type(least), rows, *flat
-    jit.run(nanoseconds, (fused_kernels.conv2d_clamped, len(x), *geometry, *arrays))
+    jit.run(nanoseconds, (kernels.conv2d_clamped, len(x), *geometry, *arrays))
 
 
 def work(samples: int, weight: np.ndarray, groups: int, places: int) -> float:
@@ -70,7 +71,7 @@ def recast(layer: Conv2d, kind: type) -> Any:
     return new
 
 
-class Join:
+class CommonOutput:
     """The output (N, channels, H, W) that several convolutions write, made when the first knows H and W."""
 
     def __init__(self, channels: int) -> None:
@@ -81,8 +82,8 @@ class Join:
         shape = samples, self.channels, height, width
         if self.array is None:
             self.array = np.empty(shape, dtype)
-        if self.array.shape != shape:
-            raise ValueError(f"the branches differ in height or width: {self.array.shape} and {shape}")
+        have = self.array.shape
+        require(have == shape, f"the branches differ in height or width: {have} and {shape}")
         return self.array
 
 
@@ -90,15 +91,15 @@ class ConvInto(Conv2d):
     """A convolution that reads channels of a larger array and writes into the outputs' common one.
 
     It reads in_channels channels from ``source`` on; if that is None there must be no others. Output channel
-    o becomes channel rows[o] of the join, or, where rows[o] is negative, channel -1 - rows[o] of a result of
-    its own. For inference alone.
+    o becomes channel rows[o] of the common output, or, where rows[o] is negative, channel -1 - rows[o] of a
+    result of its own. For inference alone.
     """
 
     source: int | None
     rows: np.ndarray
     least: float  # 0 with a ReLU, else -inf
 
-    def forward(self, x: Any, join: Join) -> Tensor:
+    def forward(self, x: Any, common: CommonOutput) -> Tensor:
         x = np.ascontiguousarray(floating(x).data)
         weight = self.weight.data.astype(x.dtype, copy=False)
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
@@ -108,6 +109,6 @@ class ConvInto(Conv2d):
         out_h, out_w = op.output_size(own, weight, bias)
         apart = int(np.sum(self.rows < 0))
         rest = np.empty((len(x), apart, out_h, out_w), x.dtype)
-        y = rest[:, :0] if apart == len(self.rows) else join.sized(len(x), out_h, out_w, x.dtype)
+        y = rest[:, :0] if apart == len(self.rows) else common.sized(len(x), out_h, out_w, x.dtype)
         convolve(op, x, first, weight, bias, self.least, self.rows, y, rest)
         return Tensor(rest if apart else y[:, self.rows.min() : self.rows.max() + 1])

@@ -15,10 +15,10 @@ def runs_as(module: Module, *kinds: type) -> type | None:
     return None
 
 
-def chain(module: Module, path: str = "") -> list[tuple[str, Module]]:
+def in_order(module: Module, path: str = "") -> list[tuple[str, Module]]:
     """The modules that run one after the other, with their paths: a Sequential is what it consists of, any
     other module stands alone, with the path that was given. Identity and Dropout do nothing in evaluation."""
     if runs_as(module, Sequential):
-        inside = [chain(child, dotted(path, name)) for name, child in module.named_children()]
+        inside = [in_order(child, dotted(path, name)) for name, child in module.named_children()]
         return [step for steps in inside for step in steps]
     return [] if runs_as(module, Identity, Dropout) else [(path, module)]

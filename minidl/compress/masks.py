@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.channels import Channels
-from minidl.engine.checks import check_number
+from minidl.engine.checks import (
+    check_array,
+    check_instance,
+    check_int,
+    check_number,
+    number_array,
+    require,
+)
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter, dotted
 
@@ -33,16 +40,15 @@ def filter_mask(scores: Any, amount: float | int | None = None, s: float | None 
     filters score lowest, so they are among the next mask's. 0.5 rounds to even, as Python's round does.
     Returns bools (O,). EmptyLayerError, a ValueError, where no filter would be kept.
     """
-    scores = checked_scores(scores)
-    if (amount is None) == (s is None):
-        raise ValueError(f"give either amount or s, got amount={amount!r} and s={s!r}")
+    scores = check_array("scores", scores, "O").astype(np.float64)
+    require((amount is None) != (s is None), f"give either amount or s, got amount={amount!r} and s={s!r}")
     if s is None:
         keep = np.ones(len(scores), bool)
         keep[np.argsort(scores, kind="stable")[: pruned_count(amount, len(scores))]] = False
     else:
         keep = scores > scores.mean() + check_number("s", s) * scores.std()
-    if not keep.any():
-        raise EmptyLayerError(f"nothing of {len(scores)} would be kept at amount={amount}, s={s}")
+    left = f"nothing of {len(scores)} would be kept at amount={amount}, s={s}"
+    require(keep.any(), left, EmptyLayerError)
     return keep
 
 
@@ -61,18 +67,16 @@ def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Ma
 
     amount: the share of the sum of their sizes, or a number.  EmptyLayerError where one would be all zero.
     """
-    if not isinstance(weights, Mapping):
-        raise TypeError(f"weights must be a dict of at least one array, got {type(weights).__name__}")
-    if not weights:
-        raise ValueError("weights must be a dict of at least one array, got an empty one")
+    check_instance("weights", weights, Mapping)
+    require(len(weights) > 0, "weights must be a dict of at least one array, got an empty one")
     shapes = {name: np.shape(weight) for name, weight in weights.items()}
     keep = filter_mask(np.concatenate([magnitudes(weight) for weight in weights.values()]), amount=amount)
     ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
     parts = np.split(keep, ends)
     masks = {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
     for name, mask in masks.items():
-        if not mask.any():
-            raise EmptyLayerError(f"amount={amount} of all weights would leave nothing of {name}")
+        empty = f"amount={amount} of all weights would leave nothing of {name}"
+        require(mask.any(), empty, EmptyLayerError)
     return masks
 
 
@@ -97,20 +101,19 @@ def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Modul
     x: see ``remove_filters``. Raises ValueError, and masks nothing, for unknown paths, shapes that do not
     fit, filters that cannot be masked so, and masks that leave a layer empty. Returns the model.
     """
-    parameters = checked_parameters(model)
-    if not isinstance(masks, Mapping):
-        raise TypeError(f"masks must be a dict of paths and bools, got {type(masks).__name__}")
+    parameters = parameters_of(model)
+    check_instance("masks", masks, Mapping)
     single = {path: mask for path, mask in masks.items() if path in parameters}
     filters = {path: mask for path, mask in masks.items() if path not in parameters}
     for path, mask in single.items():
-        single[path] = checked_mask(path, mask, parameters[path].shape)
+        single[path] = check_mask(path, mask, parameters[path].shape)
     for path, mask in (parameter_masks(model, filters, x) if filters else {}).items():
         single[path] = single[path] & mask if path in single else mask
     for path, mask in single.items():
         if parameters[path].mask is not None:
             single[path] = mask = mask & parameters[path].mask
-        if parameters[path].ndim > 1 and not mask.any():
-            raise EmptyLayerError(f"nothing of {path} would be kept")
+        is_left = parameters[path].ndim <= 1 or mask.any()
+        require(is_left, f"nothing of {path} would be kept", EmptyLayerError)
     for path, mask in single.items():
         parameters[path].mask = np.array(mask)
         parameters[path].data = np.where(mask, parameters[path].data, 0)
@@ -124,15 +127,15 @@ def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) ->
     for layer, mask in filters.items():
         model.layer(layer)  # names the nearest layers if there is none
         channels.made_by(layer, slice(0, 0))  # says which layers have filters if this one has none
-        keep = checked_mask(layer, mask, channels.makes[layer].shape)
+        keep = check_mask(layer, mask, channels.makes[layer].shape)
         dead = np.append(dead, channels.made_by(layer, ~keep))
     masks = {}
     for path, numbers in [*channels.makes.items(), *channels.norms.items()]:
         keep, module = ~np.isin(numbers, dead), model.layer(path)
         if keep.all():
             continue
-        if path in channels.makes and not keep.any():
-            raise EmptyLayerError(f"no filter of {path} would be kept")
+        is_left = path not in channels.makes or keep.any()
+        require(is_left, f"no filter of {path} would be kept", EmptyLayerError)
         for name in ("weight", "bias"):
             if (parameter := getattr(module, name)) is not None:
                 rows = keep.reshape(-1, *[1] * (parameter.ndim - 1))
@@ -147,8 +150,7 @@ def zero_masks(model: Module) -> Masks:
     A layer whose weights are all 0 is left out: no mask leaves a layer empty, so it was initialised to zero.
     """
     masks = {}
-    checked_parameters(model)
-    for path, module in model.named_modules():
+    for path, module in check_instance("model", model, Module).named_modules():
         weight, bias = (vars(module).get(name) for name in ("weight", "bias"))
         if not isinstance(weight, Parameter) or not weight.data.any():
             continue
@@ -167,8 +169,7 @@ def sparsity(model: Module) -> float:
 
 def dense_bytes(model: Module) -> int:
     """Bytes of all parameters and buffers."""
-    checked_parameters(model)
-    return sum(array.nbytes for array in model.state_dict().values())
+    return sum(array.nbytes for array in check_instance("model", model, Module).state_dict().values())
 
 
 def sparse_bytes(model: Module) -> int:
@@ -193,51 +194,26 @@ def sparse_bytes(model: Module) -> int:
 def pruned_count(amount: float | int | None, total: int) -> int:
     """How many of ``total`` an amount is: round(share · total) of a share in [0, 1], an int itself."""
     if isinstance(amount, int | np.integer) and not isinstance(amount, bool):
-        if not 0 <= amount <= total:
-            raise ValueError(f"amount must be 0 ... {total} as a number of them, got {amount}")
-        return int(amount)
+        return check_int("amount", amount, 0, total)
     return round(check_number("amount", amount, 0, 1) * total)
 
 
 def magnitudes(weight: Any) -> np.ndarray:
-    weight = np.asarray(weight)
-    if weight.dtype.kind not in "fiu":
-        raise TypeError(f"weight must be an array of numbers, got {weight.dtype}")
-    return np.abs(weight.astype(np.float64)).ravel()
+    return np.abs(number_array("weight", weight).astype(np.float64)).ravel()
 
 
-def checked_scores(scores: Any) -> np.ndarray:
-    scores = np.asarray(scores)
-    if scores.dtype.kind not in "fiu":
-        raise TypeError(f"scores must be numbers, got {scores.dtype}")
-    if scores.ndim != 1 or len(scores) == 0:
-        raise ValueError(f"scores must be (O,), O > 0, got shape {scores.shape}")
-    if not np.isfinite(scores).all():
-        first = int(np.argmin(np.isfinite(scores)))
-        raise ValueError(f"scores must be finite, got {scores[first]} at {first}")
-    return scores.astype(np.float64)
+def check_mask(path: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return check_array(f"the mask of {path}", mask, *shape, kind="bool", empty=True)
 
 
-def checked_mask(path: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.asarray(mask)
-    if mask.dtype != np.bool_:
-        raise TypeError(f"the mask of {path} must be bools, True for what stays, got {mask.dtype}")
-    if mask.shape != shape:
-        raise ValueError(f"the mask of {path} must have shape {shape}, got {mask.shape}")
-    return mask
-
-
-def checked_parameters(model: Module) -> dict[str, Parameter]:
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    return dict(model.named_parameters())
+def parameters_of(model: Module) -> dict[str, Parameter]:
+    return dict(check_instance("model", model, Module).named_parameters())
 
 
 def prunable_weights(model: Module) -> dict[str, Parameter]:
     """The weights of all Conv2d and Linear by their paths, shared ones once."""
-    parameters = checked_parameters(model)
+    parameters = parameters_of(model)
     owners = [dotted(p, "weight") for p, m in model.named_modules() if isinstance(m, Conv2d | Linear)]
     found = {path: parameters[path] for path in owners if path in parameters}
-    if not found:
-        raise ValueError("the model has no Conv2d and no Linear: there are no weights to prune")
+    require(len(found) > 0, "the model has no Conv2d and no Linear: there are no weights to prune")
     return found

@@ -19,60 +19,21 @@ from minidl.compress.masks import (
     EmptyLayerError,
     Masks,
     apply_masks,
-    dense_bytes,
     filter_mask,
     global_magnitude_masks,
-    joint_magnitude_masks,
-    magnitude_mask,
-    sparse_bytes,
     sparsity,
-    threshold_mask,
-    zero_masks,
 )
-from minidl.compress.removal import remove_filters, remove_masked_filters
 from minidl.compress.scores import (
-    ablation_scores,
-    filter_layers,
-    filter_masks,
     filter_norms,
     makers,
-    random_scores,
-    taylor_scores,
 )
 from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_int, check_number
+from minidl.engine.checks import check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.evaluation import Evaluation, evaluate
 from minidl.train.loop import fit
 from minidl.train.optim import Adam
-
-__all__ = [
-    "EmptyLayerError",
-    "PruneResult",
-    "PruneStep",
-    "ablation_scores",
-    "accepted_steps",
-    "apply_masks",
-    "dense_bytes",
-    "filter_layers",
-    "filter_mask",
-    "filter_masks",
-    "filter_norms",
-    "global_magnitude_masks",
-    "iterative_prune",
-    "joint_magnitude_masks",
-    "magnitude_mask",
-    "random_scores",
-    "remove_filters",
-    "remove_masked_filters",
-    "sensitivity",
-    "sparse_bytes",
-    "sparsity",
-    "taylor_scores",
-    "threshold_mask",
-    "zero_masks",
-]
 
 
 class PruneStep(NamedTuple):
@@ -122,27 +83,22 @@ def iterative_prune(
     """
     train, validation = check_pair("train", train), check_pair("validation", validation)
     check_number("max_allowed_loss", max_allowed_loss)
-    if not 1e-6 <= check_number("step", step, 0, 1) < 1:
-        raise ValueError(f"step must be at least 1e-6 and below 1, or no round prunes anything, got {step}")
+    is_step = 1e-6 <= check_number("step", step, 0, 1) < 1
+    require(is_step, f"step must be at least 1e-6 and below 1, or no round prunes anything, got {step}")
     check_int("finetune_epochs", finetune_epochs, 0)
     check_number("lr", lr, 0)
     rng = default_rng_or(rng)
-    if not callable(criterion):
-        raise TypeError(f"criterion must be a function of (model, amount), got {criterion!r}")
+    check_function("criterion", criterion, "(model, amount)")
 
     model = copy.deepcopy(model)
     loss = evaluate(model, *validation)
     history = [PruneStep(0.0, sparsity(model), loss.loss, loss.accuracy)]
-    if not history[0].loss < max_allowed_loss:
-        raise ValueError(f"the model's loss {loss.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
+    within = loss.loss < max_allowed_loss
+    require(within, f"the model's loss {loss.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
     for k in range(1, math.ceil(1 / step)):
         amount = k * step
-        candidate = copy.deepcopy(model)
         try:
-            masks = criterion(candidate, amount)
-            if masks == {}:
-                raise ValueError(f"criterion found nothing to prune: it gave no masks at amount {amount:.4g}")
-            apply_masks(candidate, masks, train[0][:1])
+            candidate = masked_copy(model, criterion, amount, train[0][:1])
         except EmptyLayerError:
             break
         after = finetune(candidate, train, validation, finetune_epochs, lr, rng)
@@ -151,6 +107,17 @@ def iterative_prune(
             break
         model = candidate
     return PruneResult(model, history, accepted_steps([row.loss for row in history], max_allowed_loss))
+
+
+def masked_copy(
+    model: Module, criterion: Callable[[Module, float], Masks], amount: float, x: np.ndarray
+) -> Module:
+    """A copy of the model with the masks that the criterion gives at the amount."""
+    candidate = copy.deepcopy(model)
+    masks = criterion(candidate, amount)
+    found = masks != {}
+    require(found, f"criterion found nothing to prune: it gave no masks at amount {amount:.4g}")
+    return apply_masks(candidate, masks, x)
 
 
 def finetune(
@@ -190,8 +157,8 @@ def sensitivity(
     The other layers stay whole, so the curve says how much this one bears. The model is left as it was.
     """
     images, labels = check_pair("images and labels", (images, labels))
-    if np.ndim(amounts) != 1:
-        raise TypeError(f"amounts must be a sequence of amounts, got {amounts!r}")
+    is_sequence = np.ndim(amounts) == 1
+    require(is_sequence, f"amounts must be a sequence of amounts, got {amounts!r}", TypeError)
     makers(model, layer, images)  # says why if filters of this layer cannot be masked
     norms = filter_norms(model.layer(layer))
     results = []

@@ -20,7 +20,8 @@ from minidl.compress.calibrate import (
     percentile_threshold,
 )
 from minidl.compress.flow import INPUT, Step, flow, observe
-from minidl.compress.fuse import ConvReLU2d, fuse
+from minidl.compress.fuse import fuse
+from minidl.compress.fused import ConvReLU2d
 from minidl.compress.kinds import runs_as
 from minidl.compress.quantize import (
     LARGEST_BIAS,

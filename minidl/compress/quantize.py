@@ -213,6 +213,7 @@ def quantize_layer(
 
     bits: 2 … 8. Where |q_bias| would pass 2^30, S_w is raised to |bias| / (2^30 S_x).
     """
+    check_instance("x_params", x_params, QuantParams)
     check_int("bits", bits, 2, 8)
     axis = 0 if check_flag("per_channel", per_channel) else None
     absmax, qmax = channel_absmax(weight, axis).astype(np.float64), 2 ** (bits - 1) - 1
@@ -245,7 +246,7 @@ class FakeQuantize(Op):
         return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
 
     def backward(self, grad):
-        return grad * self.inside
+        return np.where(self.inside, grad, 0)  # selected: 0 times an infinite gradient would be NaN
 
 
 def fake_quantize(x: Any, params: QuantParams) -> Any:

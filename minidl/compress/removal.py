@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.channels import Channels
+from minidl.engine.checks import check_array, require
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
 
@@ -28,7 +29,7 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
     channels = Channels(model, x)
     model.layer(layer)  # names the nearest layers if there is none
     channels.made_by(layer, slice(0, 0))  # says which layers have filters if this one has none
-    doomed = channels.made_by(layer, checked_indices(indices, len(channels.makes[layer])))
+    doomed = channels.made_by(layer, check_indices(indices, len(channels.makes[layer])))
     return without_channels(model, channels, doomed)
 
 
@@ -53,8 +54,7 @@ def without_channels(model: Module, channels: Channels, doomed: np.ndarray) -> M
     slim = copy.deepcopy(model)
     for path, made in channels.makes.items():
         keep = ~np.isin(made, doomed)
-        if not keep.any():
-            raise ValueError(f"{path} would have no filter left")
+        require(keep.any(), f"{path} would have no filter left")
         take_outputs(slim.layer(path), keep)
     for path, read in channels.reads.items():
         take_inputs(slim.layer(path), ~np.isin(read, doomed))
@@ -87,14 +87,10 @@ def taken(parameter: Parameter, keep: np.ndarray, axis: int = 0) -> Parameter:
     return new
 
 
-def checked_indices(indices: Sequence[int], count: int) -> np.ndarray:
-    numbers = np.asarray(indices)
-    if numbers.size == 0:
+def check_indices(indices: Sequence[int], count: int) -> np.ndarray:
+    if np.size(indices) == 0:
         return np.zeros(0, np.int64)
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-        raise TypeError(f"indices must be numbers of filters, got {indices!r}")
-    if numbers.min() < 0 or numbers.max() >= count:
-        raise ValueError(f"indices must lie in 0 ... {count - 1}, got {indices!r}")
-    if len(np.unique(numbers)) == count:
-        raise ValueError(f"all {count} filters would be removed: nothing would be left")
+    numbers = check_array("indices", indices, "N", kind="integer", low=0, high=count - 1)
+    is_left = len(np.unique(numbers)) < count
+    require(is_left, f"all {count} filters would be removed: nothing would be left")
     return numbers

@@ -10,6 +10,7 @@ from minidl.compress.channels import Channels
 from minidl.compress.masks import Masks, filter_mask, parameter_masks
 from minidl.data.loader import check_pair
 from minidl.engine.backward import grad
+from minidl.engine.checks import check_array, check_choice, check_instance, require
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -25,13 +26,12 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 
     conv: a layer, or its weight (O, ...). Returns float64 (O,).  Li et al. 2017, arXiv:1608.08710.
     """
-    if isinstance(conv, Module) and not isinstance(conv, Conv2d | Linear):
-        raise TypeError(f"conv must be a Conv2d, a Linear or a weight (O, ...), got {type(conv).__name__}")
-    weight = conv.weight.data if isinstance(conv, Module) else np.asarray(conv)
-    if weight.ndim < 2 or weight.size == 0 or weight.dtype.kind not in "fiu":
-        raise ValueError(f"conv must be a Conv2d, a Linear or a weight (O, ...), got shape {weight.shape}")
-    if order not in (1, 2):
-        raise ValueError(f"order must be 1 or 2, got {order!r}")
+    if isinstance(conv, Module):
+        conv = check_instance("conv", conv, (Conv2d, Linear)).weight.data
+    weight = check_array("conv", conv, finite=False)
+    is_weight = weight.ndim >= 2
+    require(is_weight, f"conv must be a Conv2d, a Linear or a weight (O, ...), got shape {weight.shape}")
+    check_choice("order", order, (1, 2))
     rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64))  # (O, weights of a filter)
     return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
 
@@ -122,11 +122,10 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
                 for path, slope in zip(summands, grad(loss, gates), strict=True):
                     same = channels.makes[path][:, np.newaxis] == made  # (its filters, the layer's)
                     scores += slope @ same * (len(batch[0]) / len(images))
-                if not (np.isfinite(loss.data) and np.isfinite(scores).all()):
-                    raise FloatingPointError(
-                        f"the loss on images {i} ... {i + len(batch[0]) - 1} or its gradient is not finite: "
-                        "minidl.detect_anomaly() finds the cause"
-                    )
+                is_finite = np.isfinite(loss.data) and np.isfinite(scores).all()
+                these = f"the loss on images {i} ... {i + len(batch[0]) - 1} or its gradient"
+                hint = "is not finite: minidl.detect_anomaly() finds the cause"
+                require(is_finite, f"{these} {hint}", FloatingPointError)
     finally:
         for hook in hooks:
             hook.remove()

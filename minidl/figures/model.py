@@ -37,7 +37,7 @@ def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> 
 
     Each box is a module that computes something, or the join of several branches, with the shape of its
     output; what moves no memory is dashed (Flatten, a Concat written in place). Above it stand the launches,
-    bytes and multiply-adds of ``compress.fuse.cost``. input_shape: of one image, (C, H, W).
+    bytes and multiply-adds of ``compress.flow.cost``. input_shape: of one image, (C, H, W).
     Raises ValueError for more than 80 boxes.
     """
     check_instance("title", title, str)

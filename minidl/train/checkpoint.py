@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.files import parse_array, read_archive, write_archive
+from minidl.data.files import check_path, parse_array, read_archive, write_archive
 from minidl.engine.checks import check_instance, check_int, require, shown
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
@@ -147,7 +147,7 @@ def named(name: str, values: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def path_of(path: str | Path) -> Path:
-    return Path(check_instance("path", path, (str, Path)))
+    return check_path("path", path)
 
 
 def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_function, check_number
+from minidl.engine.checks import check_function, check_instance, check_number
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn.module import Module

@@ -12,7 +12,9 @@ import time
 import numpy as np
 
 from minidl import no_grad
-from minidl.compress.fuse import cost, fuse, merge_parallel_convs
+from minidl.compress.branches import merge_parallel_convs
+from minidl.compress.flow import cost
+from minidl.compress.fuse import fuse
 from minidl.nn.models import inception_block, small_cnn, tiny_resnet
 
 ROUNDS, TARGET = 5, 1.3

@@ -13,7 +13,9 @@ import time
 import numpy as np
 
 from minidl import no_grad
-from minidl.compress.prune import apply_masks, filter_masks, remove_masked_filters
+from minidl.compress.masks import apply_masks
+from minidl.compress.removal import remove_masked_filters
+from minidl.compress.scores import filter_masks
 from minidl.nn import functional as F
 from minidl.nn.models import small_cnn
 from minidl.train.optim import SGD

@@ -227,7 +227,7 @@ def test_a_heavy_tail_is_cut_at_few_bits_and_not_at_many():
 def test_bad_input_is_refused():
     h = histogram([1.0])
     for bad in (np.nan, np.inf, 1e39):
-        with pytest.raises(ValueError, match="finite"):
+        with pytest.raises(ValueError, match=r"values must be (finite|within .*e\+38\]), got"):
             h.add([1.0, bad])
     with pytest.raises(TypeError, match="real numbers"):
         h.add(["1"])
@@ -237,12 +237,12 @@ def test_bad_input_is_refused():
         Histogram(8.0)
     with pytest.raises(ValueError, match="as many bins can be merged: 64 and 32"):
         h.merge(Histogram(32))
-    with pytest.raises(TypeError, match="Histogram, got list"):
+    with pytest.raises(TypeError, match=r"must be a Histogram, got \[1.0\]"):
         h.merge([1.0])
     for threshold in THRESHOLDS.values():
         with pytest.raises(ValueError, match="empty"):
             threshold(Histogram(), 8)
-        with pytest.raises(TypeError, match="expected a Histogram, got ndarray"):
+        with pytest.raises(TypeError, match="must be a Histogram, got an array"):
             threshold(np.ones(3), 8)
     for wrong in (1, 18):
         for curve in (kl_curve, mse_curve):

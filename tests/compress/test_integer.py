@@ -488,3 +488,41 @@ def test_sums_that_might_leave_32_bits_are_refused():
 def test_other_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+Y = symmetric_params(1.0)
+WIDE = symmetric_params(1.0, bits=16)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: requantize([1, 2], np.nan, Y), ValueError, "M must be finite"),
+        (lambda: requantize([1, 2], None, Y), TypeError, "M must be real numbers, got None"),
+        (lambda: requantize([1, 2], -0.5, Y), ValueError, "M must be above 0"),
+        (lambda: requantize([1, 2], [0.5, 0.0], Y), ValueError, "M must be above 0"),
+        (lambda: requantize([1, 2], 1e39, Y), ValueError, "M must be above 0 and finite as a float32"),
+        (lambda: requantize([1, 2], True, Y), TypeError, "M must be real numbers"),
+        (lambda: requantize(["a"], 0.5, Y), TypeError, "sums must be real numbers"),
+        (lambda: requantize([[1], [1, 2]], 0.5, Y), ValueError, "sums must be an array, its rows"),
+        (lambda: requantize([1.0, np.nan], 0.5, Y), ValueError, "sums must be finite"),
+        (lambda: requantize([1, 2], 0.5, None), TypeError, "y_params must be a QuantParams, got None"),
+        (lambda: requantize([1, 2], 0.5, WIDE), ValueError, "y_params must be of at most 8 bits, got 16"),
+        (lambda: quantized_add(QX, X, QX, None, X), TypeError, "b_params must be a QuantParams"),
+        (lambda: quantized_add(QX.tolist(), X, QX, X, X), TypeError, "qa must be an array of int8"),
+        (lambda: integer_avg_pool2d(QX, None, X, 2), TypeError, "x_params must be a QuantParams"),
+        (lambda: integer_avg_pool2d(QX, X, 0.5, 2), TypeError, "y_params must be a QuantParams, got 0.5"),
+        (lambda: integer_max_pool2d([[1]], 2), TypeError, "int8 or uint8, got list"),
+        (lambda: fixed_point_multiplier(True), TypeError, "M must be a number, got True"),
+        (lambda: fixed_point_multiplier(np.nan), ValueError, "M must be finite"),
+        (lambda: fixed_point_multiply([1], True, 0), TypeError, "m must be an integer, got True"),
+        (lambda: fixed_point_multiply([[1], [1, 2]], 1, 0), ValueError, "sums must be an array, its rows"),
+        (lambda: fixed_point_multiply(None, 1, 0), TypeError, "sums must be integers"),
+        (lambda: quantize_layer(QW / 2, None, X, per_channel="no"), TypeError, "per_channel must be True or"),
+        (lambda: quantize_layer(QW / 2, None, None), TypeError, "x_params must be a QuantParams"),
+        (lambda: affine_params(-1.0, 1.0, signed="False"), TypeError, "signed must be True or False"),
+    ],
+)
+def test_what_means_something_else_is_refused_by_name(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl import nn
+from minidl import compress, nn
 from minidl.compress import prune
 from minidl.compress.masks import EmptyLayerError, apply_masks, global_magnitude_masks, sparsity, zero_masks
 from minidl.compress.prune import accepted_steps, iterative_prune, sensitivity
@@ -328,5 +328,5 @@ def test_data_and_criterion_of_the_loop_are_checked():
         sensitivity(network(), "block1.conv", [1.0], *data())
 
 
-def test_every_name_of_the_module_is_there():
-    assert all(hasattr(prune, name) for name in prune.__all__)
+def test_every_name_of_the_package_is_there():
+    assert all(hasattr(compress, name) for name in compress.__all__)

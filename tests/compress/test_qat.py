@@ -354,12 +354,20 @@ class Twice(nn.Module):
         ({"model": None}, TypeError, "model must be a Module, got None"),
         ({"model": hooked("cnn", "block1.bn")}, ValueError, "remove those of block1.bn"),
         ({"model": Twice().eval()}, ValueError, "runs twice in one forward"),
+        ({"per_channel": "False"}, TypeError, "per_channel must be True or False, got 'False'"),
+        ({"weight_bits": True}, TypeError, "weight_bits must be an integer, got True"),
+        ({"calibration": ["mse"]}, ValueError, "calibration must be one of"),
+        ({"calibration_images": None}, TypeError, "calibration_images must be real numbers, got None"),
+        ({"calibration_images": [[1.0], [1.0, 2.0]]}, ValueError, "calibration_images must be an array"),
+        ({"calibration_images": images() * np.nan}, ValueError, "calibration_images must be finite"),
     ],
 )
 def test_prepare_qat_refuses_bad_input(options, error, message):
     arguments = {"model": network("cnn"), "calibration_images": images(), **options}
     with pytest.raises(error, match=message):
         prepare_qat(**arguments)
+    with pytest.raises(error, match=message.replace("16]", "8]")):
+        quantize_model(**arguments)
 
 
 def test_convert_refuses_what_is_no_integer_yet():

@@ -274,6 +274,12 @@ def test_what_rounds_into_the_range_counts_as_inside():
     assert x.grad.tolist() == [0, 1, 0, 1, 0]
 
 
+def test_an_infinite_gradient_does_not_pass_where_the_integer_was_clipped():
+    x = Tensor(np.float32([0.4, 9.0, -9.0]), requires_grad=True)
+    fake_quantize(x, symmetric_params(7.0, bits=4)).backward(np.float32([np.inf, np.inf, np.nan]))
+    assert x.grad.tolist() == [np.inf, 0, 0] and x.grad.dtype == np.float32
+
+
 def test_the_gradient_of_what_comes_before_and_after_is_untouched():
     params = symmetric_params(4.0, bits=3, axis=None)
     x = Tensor(np.array([0.4, -1.2, 2.6]), requires_grad=True)

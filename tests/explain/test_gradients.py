@@ -9,7 +9,8 @@ from untouched import Trips, disturbed, left_untouched
 
 import minidl.nn as nn
 from minidl import Tensor, grad, no_grad, relu_rule
-from minidl.compress.fuse import ConvReLU2d, fuse
+from minidl.compress.fuse import fuse
+from minidl.compress.fused import ConvReLU2d
 from minidl.engine.elementwise import backprop_rule
 from minidl.explain import (
     deconvnet,

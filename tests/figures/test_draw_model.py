@@ -3,8 +3,9 @@ import pytest
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 import minidl.nn as nn
+from minidl.compress.branches import merge_parallel_convs
 from minidl.compress.calibrate import Histogram, kl_curve
-from minidl.compress.fuse import fuse, merge_parallel_convs
+from minidl.compress.fuse import fuse
 from minidl.figures.model import draw_model
 from minidl.figures.thresholds import integer_panels, threshold_panels
 from minidl.nn.models import inception_block, tiny_resnet

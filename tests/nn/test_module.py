@@ -280,6 +280,18 @@ def test_a_layer_is_found_by_its_path(model):
     assert model.layer("") is model
 
 
+def test_a_module_takes_the_place_of_another_by_its_path():
+    model = nn.Sequential(nn.Sequential({"conv": nn.Conv2d(1, 2, 3), "relu": nn.ReLU()}), nn.Flatten())
+    model.set_submodule("0.relu", nn.Tanh())
+    assert isinstance(model.layer("0.relu"), nn.Tanh)
+    assert [name for name, _ in model[0].named_children()] == ["conv", "relu"]
+    with pytest.raises(ValueError, match="no layer '0.rel' .* nearest: 0.relu"):
+        model.set_submodule("0.rel", nn.ReLU())
+    for path, module, error in (("", nn.ReLU(), ValueError), ("1", None, TypeError)):
+        with pytest.raises(error):
+            model.set_submodule(path, module)
+
+
 def test_an_unknown_layer_is_refused_with_the_nearest_names(model):
     with pytest.raises(ValueError, match=r"no layer 'block1\.cnv' in this Sequential; nearest: block1\.conv"):
         model.layer("block1.cnv")

@@ -125,7 +125,7 @@ def integer_max_pool2d(
     qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
 ) -> np.ndarray:
     """The largest integer of each window, which is the largest real too, since S > 0. Padding never wins."""
-    y, geometry = pooled(qx, kernel_size, stride, padding, qx.dtype)
+    y, geometry = pooled(qx, kernel_size, stride, padding)
     planes = [np.ascontiguousarray(a).reshape(-1, *a.shape[2:]) for a in (qx, y)]
     jit.run(3 * qx.size, (kernels.int_max_pool2d, len(planes[0]), *geometry, *planes))
     return y
@@ -286,13 +286,13 @@ def check_integers(name: str, q: Any, params: QuantParams, axes: int | None = No
 
 
 def pooled(
-    qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair, dtype: Any
+    qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair, dtype: Any = None
 ) -> tuple[np.ndarray, tuple]:
-    """An array for what pooling gives, and (kernel_size, stride, padding)."""
+    """An array of dtype or qx's for what pooling gives, and (kernel_size, stride, padding)."""
     kind = getattr(qx, "dtype", type(qx).__name__)
     require(kind in (np.int8, np.uint8), f"qx must be an array of int8 or uint8, got {kind}", TypeError)
     is_images = qx.ndim == 4 and qx.size > 0
     require(is_images, f"expected images (N, C, H, W), none of the four 0, got {qx.shape}")
     geometry = Pool2d(kernel_size, stride, padding).geometry
     sizes = [conv_output_size(*axis) for axis in zip(qx.shape[2:], *geometry, strict=True)]
-    return np.empty((*qx.shape[:2], *sizes), dtype), geometry
+    return np.empty((*qx.shape[:2], *sizes), dtype or qx.dtype), geometry

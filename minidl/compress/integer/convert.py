@@ -27,7 +27,7 @@ from minidl.compress.integer.model import (
     reals_of,
     scale_of_sums,
 )
-from minidl.compress.kinds import chain, runs_as
+from minidl.compress.kinds import in_order, runs_as
 from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
 from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
 from minidl.engine.checks import check_instance, check_int, require
@@ -99,7 +99,7 @@ def convert(model: Module) -> IntegerModel:
 def converted(model: Module) -> tuple[IntegerModel, list[IntegerStep]]:
     params = check_rounded(model)
     steps = [IntegerStep("input", Sequential(), params, "input")]
-    layers, _ = integer_layers("network", chain(model.network, "network"), params, steps)
+    layers, _ = integer_layers("network", in_order(model.network, "network"), params, steps)
     return IntegerModel(params, layers, layer_reports(steps)), steps
 
 
@@ -174,7 +174,7 @@ def integer_layer(
     branches = {}
     for name, branch in module.named_children():
         inner = dotted(path, name)
-        branches[name] = integer_layers(inner, chain(branch, inner), params, steps)
+        branches[name] = integer_layers(inner, in_order(branch, inner), params, steps)
     return integer_sum_or_concat(module, branches, y_params)
 
 
@@ -217,8 +217,8 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
     check_instance("integer", integer, IntegerModel)
     params, rows = integer.x_params, []
     q = quantize(images, params)
-    layers = dict(chain(integer.body))
-    groups = with_relu_behind(chain(rounded.network, "network"))
+    layers = dict(in_order(integer.body))
+    groups = with_relu_behind(in_order(rounded.network, "network"))
     paths = [name_of(group[0][0], "network") for group in groups]
     require(paths == list(layers), "the two are not the same network: their layers have other paths")
     for path, group in zip(paths, groups, strict=True):

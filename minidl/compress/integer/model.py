@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.compress.kinds import chain
+from minidl.compress.kinds import in_order
 from minidl.compress.quantize import QuantParams, dequantize, quantize
 from minidl.engine.checks import check_instance, require
 from minidl.engine.tensor import Tensor
@@ -53,7 +53,7 @@ class IntegerModel(Module):
 
     def reals(self, q: np.ndarray) -> np.ndarray:
         """What the integers that the body gives stand for: S (q - Z), or S_x S_w q of sums."""
-        makers = [layer for _, layer in chain(self.body) if hasattr(layer, "y_params")]
+        makers = [layer for _, layer in in_order(self.body) if hasattr(layer, "y_params")]
         if not makers:
             return dequantize(q, self.x_params)
         return reals_of(q, makers[-1], makers[-1].y_params)
