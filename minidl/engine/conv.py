@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from minidl.engine import depthwise_kernels, jit, kernels
+from minidl.engine import depthwise_kernels, jit, kernels, pool_kernels
 from minidl.engine.op import Op
 from minidl.engine.reduce import sum_by_channel
 
@@ -263,15 +263,15 @@ class MaxPool2d(Pool2d):
         self.switches = np.empty(y.shape, np.int32)
         arrays = planes(x), planes(y), planes(self.switches)
         if self.geometry == ((2, 2), (2, 2), (0, 0)):
-            jit.run(0.8 * x.size, (kernels.max_pool_2x2, len(arrays[0]), *arrays))
+            jit.run(0.8 * x.size, (pool_kernels.max_pool_2x2, len(arrays[0]), *arrays))
         else:
-            jit.run(3 * x.size, (kernels.max_pool2d, len(arrays[0]), *self.geometry, *arrays))
+            jit.run(3 * x.size, (pool_kernels.max_pool2d, len(arrays[0]), *self.geometry, *arrays))
         return y
 
     def backward(self, grad):
         grad_x = np.empty(self.x_shape, grad.dtype)
         arrays = [planes(a).reshape(len(grad) * grad.shape[1], -1) for a in (grad, self.switches, grad_x)]
-        jit.run(0.4 * grad_x.size, (kernels.max_pool2d_backward, len(arrays[0]), *arrays))
+        jit.run(0.4 * grad_x.size, (pool_kernels.max_pool2d_backward, len(arrays[0]), *arrays))
         return grad_x
 
 
@@ -282,11 +282,11 @@ class AvgPool2d(Pool2d):
         self.x_shape = x.shape
         y = np.empty(self.output_shape(x), x.dtype)
         arrays = planes(x), planes(y)
-        jit.run(2 * x.size, (kernels.avg_pool2d, len(arrays[0]), *self.geometry, *arrays))
+        jit.run(2 * x.size, (pool_kernels.avg_pool2d, len(arrays[0]), *self.geometry, *arrays))
         return y
 
     def backward(self, grad):
         grad_x = np.empty(self.x_shape, grad.dtype)
         arrays = planes(grad), planes(grad_x)
-        jit.run(2 * grad_x.size, (kernels.avg_pool2d_backward, len(arrays[0]), *self.geometry, *arrays))
+        jit.run(2 * grad_x.size, (pool_kernels.avg_pool2d_backward, len(arrays[0]), *self.geometry, *arrays))
         return grad_x

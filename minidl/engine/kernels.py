@@ -1,4 +1,4 @@
-"""The loops behind convolution and pooling: plain functions, compiled by ``jit.run`` and ``jit.compiled``.
+"""The loops behind convolution and large arrays: plain functions, compiled by ``jit.run``, ``jit.compiled``.
 
 Every function here is compiled as it stands, so it may use loops, NumPy arrays and the other functions of
 this file. Compiled code checks no index: callers (conv.py) refuse bad shapes first. Kernels that share out
@@ -173,17 +173,17 @@ def conv2d_grad_x(first, last, geometry, block, grad, weight, grad_x):
     groups, group_out, patch = weight.shape
     share, area, size = channels // groups, patch // (channels // groups), grad.shape[2] * grad.shape[3]
     grads = np.zeros((group_out, samples * size), grad.dtype)
+    batches, part, weights = -(-len(grad) // samples), -1, weight[0]
     for unit in range(first, last):
-        batch, g, cut = unit // cuts // groups * samples, unit // cuts % groups, unit % cuts
+        batch, g, cut = unit % batches * samples, unit // batches // cuts, unit // batches % cuts
         start, end = share * cut // cuts, share * (cut + 1) // cuts
+        if part != unit // batches:
+            part, weights = unit // batches, weight[g][:, start * area : end * area].copy()
         padded = np.empty((end - start, height + 2 * padding[0], width + 2 * padding[1]), grad.dtype)
-        columns = np.empty(((end - start) * area, size), grad.dtype)
+        columns = np.empty((weights.shape[1], size), grad.dtype)
         product = columns if samples == 1 else np.empty((len(columns), samples * size), grad.dtype)
         load_grads(grad, batch, 0, g * group_out, grad.shape[2], grads)
-        if cuts == 1:
-            np.dot(weight[g].T, grads, product)
-        else:
-            np.dot(weight[g][:, start * area : end * area].copy().T, grads, product)
+        np.dot(weights.T, grads, product)
         for n in range(batch, min(batch + samples, len(grad))):
             if samples > 1:
                 take_out(product, n - batch, columns)
@@ -303,88 +303,3 @@ def normalize(first, last, x, mean, scale, beta, y):
         c = plane % len(mean)
         for i in range(x.shape[1]):
             y[plane, i] = (x[plane, i] - mean[c]) * scale[c] + beta[c]
-
-
-def max_pool2d(first, last, kernel_size, stride, padding, x, y, switches):
-    """y = the largest value in each window, switches = its place in the plane, row W + column.
-
-    x (planes, H, W); y and switches (planes, OH, OW).
-    """
-    _, height, width = x.shape
-    _, out_h, out_w = y.shape
-    for plane in range(first, last):
-        for r in range(out_h):
-            top, bottom = r * stride[0] - padding[0], r * stride[0] - padding[0] + kernel_size[0]
-            for s in range(out_w):
-                left, right = s * stride[1] - padding[1], s * stride[1] - padding[1] + kernel_size[1]
-                largest, winner = -np.inf, max(top, 0) * width + max(left, 0)
-                for i in range(max(top, 0), min(bottom, height)):
-                    for j in range(max(left, 0), min(right, width)):
-                        largest, winner = larger(x[plane, i, j], i * width + j, largest, winner)
-                y[plane, r, s] = largest
-                switches[plane, r, s] = winner
-
-
-def max_pool_2x2(first, last, x, y, switches):
-    """max_pool2d for windows of 2 x 2 side by side: written out, it is four times as fast."""
-    _, _, width = x.shape
-    _, out_h, out_w = y.shape
-    for plane in range(first, last):
-        for r in range(out_h):
-            for s in range(out_w):
-                place = 2 * r * width + 2 * s
-                largest, winner = x[plane, 2 * r, 2 * s], place
-                largest, winner = larger(x[plane, 2 * r, 2 * s + 1], place + 1, largest, winner)
-                largest, winner = larger(x[plane, 2 * r + 1, 2 * s], place + width, largest, winner)
-                largest, winner = larger(x[plane, 2 * r + 1, 2 * s + 1], place + width + 1, largest, winner)
-                y[plane, r, s] = largest
-                switches[plane, r, s] = winner
-
-
-def larger(value, place, largest, winner):
-    """(value, place) or (largest, winner): the larger value; of equals the earlier, and NaN beats everything.
-
-    ``|`` and not ``or``: a branch here is guessed wrong every second time, and costs more than all the rest.
-    """
-    wins = (value > largest) | (value != value)
-    return (value, place) if wins else (largest, winner)
-
-
-def max_pool2d_backward(first, last, grad, switches, grad_x):
-    """Each value of grad (planes, OH OW) goes to the pixel of grad_x (planes, H W) that won its window."""
-    for plane in range(first, last):
-        grad_x[plane] = 0
-        for p in range(grad.shape[1]):
-            grad_x[plane, switches[plane, p]] += grad[plane, p]
-
-
-def avg_pool2d(first, last, kernel_size, stride, padding, x, y):
-    """y = the sum of each window / (kh kw), the margin counting as zeros."""
-    _, height, width = x.shape
-    _, out_h, out_w = y.shape
-    for plane in range(first, last):
-        for r in range(out_h):
-            top = r * stride[0] - padding[0]
-            for s in range(out_w):
-                left = s * stride[1] - padding[1]
-                total = 0.0
-                for i in range(max(top, 0), min(top + kernel_size[0], height)):
-                    for j in range(max(left, 0), min(left + kernel_size[1], width)):
-                        total += x[plane, i, j]
-                y[plane, r, s] = total / (kernel_size[0] * kernel_size[1])
-
-
-def avg_pool2d_backward(first, last, kernel_size, stride, padding, grad, grad_x):
-    """Each pixel of a window receives 1 / (kh kw) of the window's gradient."""
-    _, height, width = grad_x.shape
-    _, out_h, out_w = grad.shape
-    for plane in range(first, last):
-        grad_x[plane] = 0
-        for r in range(out_h):
-            top = r * stride[0] - padding[0]
-            for s in range(out_w):
-                left = s * stride[1] - padding[1]
-                share = grad[plane, r, s] / (kernel_size[0] * kernel_size[1])
-                for i in range(max(top, 0), min(top + kernel_size[0], height)):
-                    for j in range(max(left, 0), min(left + kernel_size[1], width)):
-                        grad_x[plane, i, j] += share
