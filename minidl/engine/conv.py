@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine import depthwise_kernels, jit, kernels
+from minidl.engine import depthwise_kernels, jit, kernels, pool_kernels
 from minidl.engine.checks import int_pair
 from minidl.engine.op import Op
 from minidl.engine.reduce import sum_by_channel
@@ -43,7 +43,6 @@ def check_images(x: np.ndarray) -> None:
 
 CACHED = 2**17  # numbers of the columns of one product, few enough to stay in the processor's cache
 FEW_PLACES = 128  # in a sample's output: fewer than this are worth a product of several samples together
-MANY_WEIGHTS = 2**16  # so many that a gradient of them for each part of the batch costs more than it saves
 
 
 def most_cuts(channels: int, most: int) -> int:
@@ -102,24 +101,36 @@ class Conv2d(Op):
             jit.run(self.nanoseconds, (*call, self.taps(weight), bias, y))
         elif self.is_pointwise(out_h * out_w):
             jit.run(self.nanoseconds, products(self.x, self.taps(weight), bias, y))
+        elif self.is_deep(y):
+            product = jit.matmul(self.taps(weight), self.all_columns(out_h * out_w)) + bias[:, np.newaxis]
+            y[:] = product.reshape(len(weight), len(x), out_h, out_w).swapaxes(0, 1)
         else:
-            block = self.block(y, y.shape[1] // self.groups)
-            count = -(-len(x) // block[0]) * -(-out_h // block[1]) * block[2]
-            call = kernels.conv2d, count, self.geometry, block, self.x
-            jit.run(self.nanoseconds, (*call, self.by_group(weight), bias, y))
+            rows = self.rows(y)
+            call = kernels.conv2d, len(x) * -(-out_h // rows), self.geometry, rows, self.x
+            jit.run(
+                self.nanoseconds,
+                (*call, self.by_group(weight), bias.reshape(self.groups, -1), self.by_sample(y)),
+            )
         return y
 
     def backward(self, grad):
         need_x, need_weight, *need_bias = self.needs if self.has_bias else (*self.needs[:2], False)
-        grad, calls, grad_x, parts = np.ascontiguousarray(grad), [], None, None
-        if need_x:
+        grad, calls, grad_x, grad_weight, parts = np.ascontiguousarray(grad), [], None, None, None
+        deep = self.is_deep(grad)
+        if need_x and (deep or len(grad) == 1 == self.groups and not self.is_pointwise(grad[0, 0].size)):
+            grad_x = self.collect(jit.matmul(self.taps(self.weight).T, self.by_output(grad)))
+        elif need_x:
             grad_x = np.empty_like(self.x)
             calls.append(self.call_for_x(grad, grad_x))
-        if need_weight:
+        if need_weight and deep:
+            grad_weight = jit.matmul(self.by_output(grad), self.all_columns(grad[0, 0].size).T).reshape(
+                self.weight.shape
+            )
+        elif need_weight:
             call, parts = self.call_for_weight(grad)
             calls.append(call)
         jit.run(len(calls) * self.nanoseconds, *calls)
-        grad_weight = self.sum_of(parts) if need_weight else None
+        grad_weight = grad_weight if parts is None else self.sum_of(parts)
         if not self.has_bias:
             return grad_x, grad_weight
         return grad_x, grad_weight, sum_by_channel(grad) if any(need_bias) else None
@@ -147,13 +158,8 @@ class Conv2d(Op):
         if self.is_pointwise(grad[0, 0].size):
             weight = np.ascontiguousarray(self.taps(self.weight).T)
             return products(grad, weight, np.zeros(channels, grad.dtype), grad_x)
-        share = channels // self.groups
-        together, *_ = self.block(grad, grad.shape[1] // self.groups)
-        together = -(-together // 2)  # so that two threads have work
-        cuts = most_cuts(share, 4) if samples == 1 else 1
-        count = -(-samples // together) * self.groups * cuts
-        call = kernels.conv2d_grad_x, count, self.geometry, (together, grad.shape[2], cuts)
-        return *call, grad, self.by_group(self.weight), grad_x
+        call = kernels.conv2d_grad_x, samples, self.geometry
+        return *call, self.by_sample(grad), self.by_group(self.weight), grad_x
 
     def call_for_weight(self, grad):
         """What computes the parts whose sum is the gradient of ``weight``, for ``jit.run``, and the parts."""
@@ -162,29 +168,49 @@ class Conv2d(Op):
             parts = np.empty((1, out, self.weight[0].size), grad.dtype)
             call = depthwise_kernels.depthwise_grad_weight, out, self.geometry
             return (*call, self.x, grad, parts[0]), parts
-        share = self.weight.shape[1]
-        samples, rows, _ = self.block(grad, out // self.groups)
-        cuts = most_cuts(share, 4) if self.weight.size >= MANY_WEIGHTS else 1
-        blocks = -(-len(grad) // samples) * -(-grad.shape[2] // rows)
-        shape = (
-            1 if cuts > 1 else min(blocks, jit.PARTS),
-            self.groups,
-            self.weight[0].size,
-            out // self.groups,
-        )
-        parts = np.empty(shape, grad.dtype)
-        call = kernels.conv2d_grad_weight, shape[0] * self.groups * cuts, self.geometry, (samples, rows, cuts)
-        return (*call, self.x, grad, parts), parts
+        rows = self.rows(grad)
+        count = min(len(grad) * -(-grad.shape[2] // rows), jit.PARTS)
+        parts = np.empty((count, self.groups, self.weight[0].size, out // self.groups), grad.dtype)
+        call = kernels.conv2d_grad_weight, count, self.geometry, rows
+        return (*call, self.x, self.by_sample(grad), parts), parts
 
-    def block(self, y, outputs):
-        """(samples, rows, cuts) that one product takes: see ``kernels.conv2d``."""
+    def rows(self, y):
+        """How many rows of an output are a band: few enough for the cache and to share out one sample."""
         samples, _, out_h, out_w = y.shape
-        patch = self.weight[0].size
-        if outputs >= samples * out_h * out_w:  # the weights are more than the columns: read them once
-            return samples, out_h, most_cuts(outputs, 4)
-        shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1  # work for all threads
-        rows = max(1, min(-(-out_h // shares), CACHED // (patch * out_w)))
-        return 1, -(-out_h // -(-out_h // rows)), 1  # all bands alike
+        shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1
+        rows = max(1, min(-(-out_h // shares), CACHED // (self.weight[0].size * out_w)))
+        return -(-out_h // -(-out_h // rows))  # all bands alike
+
+    def is_deep(self, y):
+        """Whether weights outnumber columns: then one product of the whole batch, which reads them once."""
+        return self.groups == 1 and not self.is_pointwise(y[0, 0].size) and y.shape[1] >= y[:, 0].size
+
+    def all_columns(self, places):
+        """The columns (C kh kw, N OH OW) of the whole batch."""
+        (top, left), im2col = self.padding, jit.compiled(kernels.im2col)
+        padded = np.pad(self.x, ((0, 0), (0, 0), (top, top), (left, left)))
+        columns = np.empty((len(self.x), self.weight[0].size, places), self.x.dtype)
+        for n in range(len(self.x)):
+            im2col(padded[n], self.geometry[0], self.stride, self.dilation, columns[n])
+        return columns.swapaxes(0, 1).reshape(self.weight[0].size, -1)
+
+    def collect(self, columns):
+        """The adjoint of ``all_columns``."""
+        samples, channels, height, width = self.x.shape
+        (top, left), col2im = self.padding, jit.compiled(kernels.col2im)
+        by_sample = np.ascontiguousarray(columns.reshape(len(columns), samples, -1).swapaxes(0, 1))
+        padded = np.empty((samples, channels, height + 2 * top, width + 2 * left), columns.dtype)
+        for n in range(samples):
+            col2im(by_sample[n], self.geometry[0], self.stride, self.dilation, padded[n])
+        return np.ascontiguousarray(padded[:, :, top : top + height, left : left + width])
+
+    def by_output(self, y):
+        """(N, O, OH, OW) -> (O, N OH OW)"""
+        return y.swapaxes(0, 1).reshape(y.shape[1], -1)
+
+    def by_sample(self, y):
+        """(N, O, OH, OW) -> (N, groups, O/groups, OH OW)"""
+        return y.reshape(len(y), self.groups, -1, y[0, 0].size)
 
     def taps(self, weight):
         """(O, C/groups, kh, kw) -> (O, C/groups kh kw)"""
@@ -255,15 +281,15 @@ class MaxPool2d(Pool2d):
         self.switches = np.empty(y.shape, np.int32)
         arrays = planes(x), planes(y), planes(self.switches)
         if self.geometry == ((2, 2), (2, 2), (0, 0)):
-            jit.run(0.8 * x.size, (kernels.max_pool_2x2, len(arrays[0]), *arrays))
+            jit.run(0.8 * x.size, (pool_kernels.max_pool_2x2, len(arrays[0]), *arrays))
         else:
-            jit.run(3 * x.size, (kernels.max_pool2d, len(arrays[0]), *self.geometry, *arrays))
+            jit.run(3 * x.size, (pool_kernels.max_pool2d, len(arrays[0]), *self.geometry, *arrays))
         return y
 
     def backward(self, grad):
         grad_x = np.empty(self.x_shape, grad.dtype)
         arrays = [planes(a).reshape(len(grad) * grad.shape[1], -1) for a in (grad, self.switches, grad_x)]
-        jit.run(0.4 * grad_x.size, (kernels.max_pool2d_backward, len(arrays[0]), *arrays))
+        jit.run(0.4 * grad_x.size, (pool_kernels.max_pool2d_backward, len(arrays[0]), *arrays))
         return grad_x
 
 
@@ -274,11 +300,11 @@ class AvgPool2d(Pool2d):
         self.x_shape = x.shape
         y = np.empty(self.output_shape(x), x.dtype)
         arrays = planes(x), planes(y)
-        jit.run(2 * x.size, (kernels.avg_pool2d, len(arrays[0]), *self.geometry, *arrays))
+        jit.run(2 * x.size, (pool_kernels.avg_pool2d, len(arrays[0]), *self.geometry, *arrays))
         return y
 
     def backward(self, grad):
         grad_x = np.empty(self.x_shape, grad.dtype)
         arrays = planes(grad), planes(grad_x)
-        jit.run(2 * grad_x.size, (kernels.avg_pool2d_backward, len(arrays[0]), *self.geometry, *arrays))
+        jit.run(2 * grad_x.size, (pool_kernels.avg_pool2d_backward, len(arrays[0]), *self.geometry, *arrays))
         return grad_x

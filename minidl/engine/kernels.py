@@ -1,4 +1,4 @@
-"""The loops behind convolution and pooling: plain functions, compiled by ``jit.run`` and ``jit.compiled``.
+"""The loops behind convolution and large arrays: plain functions, compiled by ``jit.run``, ``jit.compiled``.
 
 Every function here is compiled as it stands, so it may use loops, NumPy arrays and the other functions of
 this file. Compiled code checks no index: callers (conv.py) refuse bad shapes first. Kernels that share out
@@ -104,155 +104,96 @@ def col2im(columns, kernel_size, stride, dilation, image):
                             image[c, row, column] += patches[c, i, j, y, x]
 
 
-def conv2d(first, last, geometry, block, x, weight, bias, y):
-    """y[n] = weight[g] @ columns + bias, those of x[n] in group g, for the blocks of y from first to last.
+def conv2d(first, last, geometry, rows, x, weight, bias, y):
+    """y[n, g] = weight[g] @ columns + bias[g], those of x[n] in group g, for the bands from first to last.
 
-    x (N, C, H, W); weight (groups, O/groups, C/groups kh kw); bias (O,); y (N, O, OH, OW). A block is
-    ``samples`` samples, ``rows`` of their rows and one of ``cuts`` shares of each group's outputs: its
-    columns stay in the processor's cache for the product, and so does the product for the bias.
+    x (N, C, H, W); weight (groups, O/groups, C/groups kh kw); bias (groups, O/groups); y (N, groups,
+    O/groups, OH OW). A band is ``rows`` rows of a sample's output: its columns stay in the processor's cache
+    for the product, and the product for the bias.
     """
     kernel_size, stride, padding, dilation = geometry
-    samples, rows, cuts = block
     groups, group_out, patch = weight.shape
-    share, bands = x.shape[1] // groups, -(-y.shape[2] // rows)
-    padded = band_of(x, share, geometry, rows)
-    columns = np.zeros((patch, rows * y.shape[3]), x.dtype)
-    beside = columns if samples == 1 else np.zeros((patch, samples * rows * y.shape[3]), x.dtype)
+    share, padded, width = x.shape[1] // groups, band_of(x, groups, geometry, rows), width_of(x, geometry)
+    bands, size = -(-y.shape[3] // (rows * width)), rows * width
+    columns, product = np.empty((patch, size), x.dtype), np.empty((group_out, size), x.dtype)
     for unit in range(first, last):
-        batch, band, cut = unit // cuts // bands * samples, unit // cuts % bands * rows, unit % cuts
-        start, end = group_out * cut // cuts, group_out * (cut + 1) // cuts
-        product = np.empty((end - start, beside.shape[1]), x.dtype)
+        n, band = unit // bands, unit % bands
         for g in range(groups):
-            for n in range(batch, min(batch + samples, len(x))):
-                load_band(x[n][g * share : (g + 1) * share], band * stride[0], padding, padded)
-                im2col(padded, kernel_size, stride, dilation, columns)
-                if samples > 1:
-                    lay_beside(columns, n - batch, beside)
-            np.dot(weight[g][start:end], beside, product)
-            for o in range(start, end):
-                out = g * group_out + o
-                for n in range(batch, min(batch + samples, len(x))):
-                    for r in range(min(rows, y.shape[2] - band)):
-                        source = product[o - start][((n - batch) * rows + r) * y.shape[3] :]
-                        target = y[n, out, band + r]
-                        for s in range(y.shape[3]):
-                            target[s] = source[s] + bias[out]
+            load_band(x[n, g * share : (g + 1) * share], band * rows * stride[0], padding, padded)
+            im2col(padded, kernel_size, stride, dilation, columns)
+            np.dot(weight[g], columns, product)
+            for o in range(group_out):
+                target = y[n, g, o, band * size :]
+                for p in range(min(size, len(target))):
+                    target[p] = product[o, p] + bias[g, o]
 
 
-def band_of(x, channels, geometry, rows):
-    """Zeros with room for what ``rows`` rows of an output see of a padded image of x."""
+def width_of(x, geometry):
+    """OW of a convolution of x."""
+    (_, kernel_w), stride, padding, dilation = geometry
+    return (x.shape[3] + 2 * padding[1] - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
+
+
+def band_of(x, groups, geometry, rows):
+    """Zeros with room for what ``rows`` rows of an output see of a group of a padded image of x."""
     (kernel_h, _), stride, padding, dilation = geometry
     height = (rows - 1) * stride[0] + dilation[0] * (kernel_h - 1) + 1
-    return np.zeros((channels, height, x.shape[3] + 2 * padding[1]), x.dtype)
+    return np.zeros((x.shape[1] // groups, height, x.shape[3] + 2 * padding[1]), x.dtype)
 
 
 def load_band(image, first_row, padding, padded):
     """What ``padded`` has room for of a padded ``image`` (C, H, W), from its row ``first_row`` on."""
-    if len(padded[0]) < image.shape[1] + 2 * padding[0]:
+    if padded.shape[1] < image.shape[1] + 2 * padding[0]:
         padded[:] = 0
     pad(image, (padding[0] - first_row, padding[1]), padded)
 
 
-def lay_beside(columns, i, beside):
-    """The columns of the i-th of several samples, which one product takes together."""
-    for k in range(len(columns)):
-        target = beside[k][i * columns.shape[1] :]
-        for p in range(columns.shape[1]):
-            target[p] = columns[k, p]
+def conv2d_grad_x(first, last, geometry, grad, weight, grad_x):
+    """grad_x[n] = col2im(weight.T @ grad[n]) in each group, for the samples n from first to last.
 
-
-def conv2d_grad_x(first, last, geometry, block, grad, weight, grad_x):
-    """grad_x[n] = col2im(weight.T @ grad[n]) in each group, for the blocks of grad_x from first to last.
-
-    grad (N, O, OH, OW); weight (groups, O/groups, C/groups kh kw); grad_x (N, C, H, W). A block is
-    ``samples`` samples and one of ``cuts`` shares of the channels of a group.
+    grad (N, groups, O/groups, OH OW); weight (groups, O/groups, C/groups kh kw); grad_x (N, C, H, W).
     """
     kernel_size, stride, padding, dilation = geometry
-    samples, _, cuts = block
     _, channels, height, width = grad_x.shape
-    groups, group_out, patch = weight.shape
-    share, area, size = channels // groups, patch // (channels // groups), grad.shape[2] * grad.shape[3]
-    grads = np.zeros((group_out, samples * size), grad.dtype)
-    for unit in range(first, last):
-        batch, g, cut = unit // cuts // groups * samples, unit // cuts % groups, unit % cuts
-        start, end = share * cut // cuts, share * (cut + 1) // cuts
-        padded = np.empty((end - start, height + 2 * padding[0], width + 2 * padding[1]), grad.dtype)
-        columns = np.empty(((end - start) * area, size), grad.dtype)
-        product = columns if samples == 1 else np.empty((len(columns), samples * size), grad.dtype)
-        load_grads(grad, batch, 0, g * group_out, grad.shape[2], grads)
-        if cuts == 1:
-            np.dot(weight[g].T, grads, product)
-        else:
-            np.dot(weight[g][:, start * area : end * area].copy().T, grads, product)
-        for n in range(batch, min(batch + samples, len(grad))):
-            if samples > 1:
-                take_out(product, n - batch, columns)
-            col2im(columns, kernel_size, stride, dilation, padded)
-            crop(padded, padding, grad_x[n][g * share + start : g * share + end])
+    groups, _, patch = weight.shape
+    share = channels // groups
+    padded = np.empty((channels, height + 2 * padding[0], width + 2 * padding[1]), grad.dtype)
+    columns = np.empty((patch, grad.shape[3]), grad.dtype)
+    for n in range(first, last):
+        for g in range(groups):
+            np.dot(weight[g].T, grad[n, g], columns)
+            col2im(columns, kernel_size, stride, dilation, padded[g * share : (g + 1) * share])
+        crop(padded, padding, grad_x[n])
 
 
-def take_out(beside, i, columns):
-    """The adjoint of ``lay_beside``: the columns of the i-th sample."""
-    for k in range(len(columns)):
-        source = beside[k][i * columns.shape[1] :]
-        for p in range(columns.shape[1]):
-            columns[k, p] = source[p]
+def conv2d_grad_weight(first, last, geometry, rows, x, grad, grad_weight):
+    """grad_weight[part, g] = sum of columns @ grad[n, g].T over the bands of a part, from first to last.
 
-
-def load_grads(grad, batch, band, out, rows, grads):
-    """``rows`` rows from ``band`` on of outputs ``out`` on, of samples from ``batch`` on, beside each other.
-
-    grad (N, O, OH, OW); grads (outputs, samples rows OW), 0 where grad has no more samples or rows.
-    """
-    width = grad.shape[3]
-    samples = grads.shape[1] // (rows * width)
-    for o in range(len(grads)):
-        for i in range(samples):
-            for r in range(rows):
-                target = grads[o][(i * rows + r) * width :]
-                if batch + i < len(grad) and band + r < grad.shape[2]:
-                    source = grad[batch + i, out + o, band + r]
-                    for s in range(width):
-                        target[s] = source[s]
-                else:
-                    target[:width] = 0
-
-
-def conv2d_grad_weight(first, last, geometry, block, x, grad, grad_weight):
-    """grad_weight[part, g] = sum of columns @ grad[n].T over the blocks of a part, as in ``conv2d``.
-
-    grad_weight (parts, groups, C/groups kh kw, O/groups); from first to last, (part, group, share of the
-    group's channels). How the batch falls into parts does not depend on the number of threads, so neither
-    does the rounding of the sum.
+    grad_weight (parts, groups, C/groups kh kw, O/groups); the rest as in ``conv2d``. How the bands fall into
+    parts does not depend on the number of threads, so neither does the rounding of the sum.
     """
     kernel_size, stride, padding, dilation = geometry
-    samples, rows, cuts = block
     parts, groups, patch, group_out = grad_weight.shape
-    share, area, bands = x.shape[1] // groups, kernel_size[0] * kernel_size[1], -(-grad.shape[2] // rows)
-    blocks = -(-len(x) // samples) * bands
-    size = rows * grad.shape[3]
-    grads = np.zeros((group_out, samples * size), x.dtype)
-    for unit in range(first, last):
-        part, g, cut = unit // cuts // groups, unit // cuts % groups, unit % cuts
-        start, end = share * cut // cuts, share * (cut + 1) // cuts
-        padded = band_of(x, end - start, geometry, rows)
-        columns = np.zeros(((end - start) * area, size), x.dtype)
-        beside = columns if samples == 1 else np.zeros((len(columns), samples * size), x.dtype)
-        total = grad_weight[part, g, start * area : end * area]
-        product = np.empty(total.shape, x.dtype)
-        total[:] = 0
-        for i in range(part * blocks // parts, (part + 1) * blocks // parts):
-            batch, band = i // bands * samples, i % bands * rows
-            for n in range(batch, min(batch + samples, len(x))):
-                load_band(x[n][g * share + start : g * share + end], band * stride[0], padding, padded)
+    share, padded, width = x.shape[1] // groups, band_of(x, groups, geometry, rows), width_of(x, geometry)
+    bands, size = -(-grad.shape[3] // (rows * width)), rows * width
+    columns, grads = np.empty((patch, size), x.dtype), np.empty((group_out, size), x.dtype)
+    product = np.empty((patch, group_out), x.dtype)
+    for part in range(first, last):
+        grad_weight[part] = 0
+        for i in range(part * len(x) * bands // parts, (part + 1) * len(x) * bands // parts):
+            n, band = i // bands, i % bands
+            for g in range(groups):
+                load_band(x[n, g * share : (g + 1) * share], band * rows * stride[0], padding, padded)
                 im2col(padded, kernel_size, stride, dilation, columns)
-                if samples > 1:
-                    lay_beside(columns, n - batch, beside)
-            load_grads(grad, batch, band, g * group_out, rows, grads)
-            np.dot(beside, grads.T, product)
-            for row in range(len(total)):
+                grads[:] = 0  # the last band may have fewer rows
                 for o in range(group_out):
-                    total[row, o] += product[row, o]
+                    source = grad[n, g, o, band * size :]
+                    for p in range(min(size, len(source))):
+                        grads[o, p] = source[p]
+                np.dot(columns, grads.T, product)
+                for row in range(patch):
+                    for o in range(group_out):
+                        grad_weight[part, g, row, o] += product[row, o]
 
 
 def pointwise(first, last, x, weight, bias, y):
@@ -303,88 +244,3 @@ def normalize(first, last, x, mean, scale, beta, y):
         c = plane % len(mean)
         for i in range(x.shape[1]):
             y[plane, i] = (x[plane, i] - mean[c]) * scale[c] + beta[c]
-
-
-def max_pool2d(first, last, kernel_size, stride, padding, x, y, switches):
-    """y = the largest value in each window, switches = its place in the plane, row W + column.
-
-    x (planes, H, W); y and switches (planes, OH, OW).
-    """
-    _, height, width = x.shape
-    _, out_h, out_w = y.shape
-    for plane in range(first, last):
-        for r in range(out_h):
-            top, bottom = r * stride[0] - padding[0], r * stride[0] - padding[0] + kernel_size[0]
-            for s in range(out_w):
-                left, right = s * stride[1] - padding[1], s * stride[1] - padding[1] + kernel_size[1]
-                largest, winner = -np.inf, max(top, 0) * width + max(left, 0)
-                for i in range(max(top, 0), min(bottom, height)):
-                    for j in range(max(left, 0), min(right, width)):
-                        largest, winner = larger(x[plane, i, j], i * width + j, largest, winner)
-                y[plane, r, s] = largest
-                switches[plane, r, s] = winner
-
-
-def max_pool_2x2(first, last, x, y, switches):
-    """max_pool2d for windows of 2 x 2 side by side: written out, it is four times as fast."""
-    _, _, width = x.shape
-    _, out_h, out_w = y.shape
-    for plane in range(first, last):
-        for r in range(out_h):
-            for s in range(out_w):
-                place = 2 * r * width + 2 * s
-                largest, winner = x[plane, 2 * r, 2 * s], place
-                largest, winner = larger(x[plane, 2 * r, 2 * s + 1], place + 1, largest, winner)
-                largest, winner = larger(x[plane, 2 * r + 1, 2 * s], place + width, largest, winner)
-                largest, winner = larger(x[plane, 2 * r + 1, 2 * s + 1], place + width + 1, largest, winner)
-                y[plane, r, s] = largest
-                switches[plane, r, s] = winner
-
-
-def larger(value, place, largest, winner):
-    """(value, place) or (largest, winner): the larger value; of equals the earlier, and NaN beats everything.
-
-    ``|`` and not ``or``: a branch here is guessed wrong every second time, and costs more than all the rest.
-    """
-    wins = (value > largest) | (value != value)
-    return (value, place) if wins else (largest, winner)
-
-
-def max_pool2d_backward(first, last, grad, switches, grad_x):
-    """Each value of grad (planes, OH OW) goes to the pixel of grad_x (planes, H W) that won its window."""
-    for plane in range(first, last):
-        grad_x[plane] = 0
-        for p in range(grad.shape[1]):
-            grad_x[plane, switches[plane, p]] += grad[plane, p]
-
-
-def avg_pool2d(first, last, kernel_size, stride, padding, x, y):
-    """y = the sum of each window / (kh kw), the margin counting as zeros."""
-    _, height, width = x.shape
-    _, out_h, out_w = y.shape
-    for plane in range(first, last):
-        for r in range(out_h):
-            top = r * stride[0] - padding[0]
-            for s in range(out_w):
-                left = s * stride[1] - padding[1]
-                total = 0.0
-                for i in range(max(top, 0), min(top + kernel_size[0], height)):
-                    for j in range(max(left, 0), min(left + kernel_size[1], width)):
-                        total += x[plane, i, j]
-                y[plane, r, s] = total / (kernel_size[0] * kernel_size[1])
-
-
-def avg_pool2d_backward(first, last, kernel_size, stride, padding, grad, grad_x):
-    """Each pixel of a window receives 1 / (kh kw) of the window's gradient."""
-    _, height, width = grad_x.shape
-    _, out_h, out_w = grad.shape
-    for plane in range(first, last):
-        grad_x[plane] = 0
-        for r in range(out_h):
-            top = r * stride[0] - padding[0]
-            for s in range(out_w):
-                left = s * stride[1] - padding[1]
-                share = grad[plane, r, s] / (kernel_size[0] * kernel_size[1])
-                for i in range(max(top, 0), min(top + kernel_size[0], height)):
-                    for j in range(max(left, 0), min(left + kernel_size[1], width)):
-                        grad_x[plane, i, j] += share
