@@ -122,7 +122,7 @@ def test_the_model_is_left_alone_and_evaluated(function):
     "images, labels, error, message",
     [
         (LOGITS, LABELS[:3], ValueError, r"got \(5, 3\) and \(3,\)"),
-        (LOGITS, LABELS + 1, ValueError, "labels must be in 0 ... 2 for 3 classes, got 3"),
+        (LOGITS, LABELS + 1, ValueError, "labels must be in 0 ... 2, got 3"),
         (LOGITS, LABELS / 2, TypeError, "must be integers"),
         (LOGITS, LABELS[:, np.newaxis], ValueError, r"labels must be classes \(N,\), got \(5, 1\)"),
         (LOGITS[:0], LABELS[:0], ValueError, "no images"),
