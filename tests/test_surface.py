@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from surface import CALLS
+import pytest
+from surface import CALLS, PACKAGES, public
 
 import minidl
 from minidl import Tensor, nn
@@ -200,3 +201,58 @@ def faults(name: str, argument: str, bad: str) -> str | None:
             ):
                 return f"the argument {key} was changed"
     return None
+
+
+def tried(name: str, argument: str) -> list[str]:
+    """The bad values for an argument: a module is no bad function, whatever its forward takes."""
+    given = CALLS[name]()[argument]
+    takes_function = (
+        callable(given) and not isinstance(given, nn.Module) or argument in ("augment", "schedule")
+    )
+    return [bad for bad in BAD if not (bad == "wrong model" and takes_function)]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_bad_argument_is_refused_in_words(name):
+    called(found(name), CALLS[name]())  # the valid call
+    faulty = {
+        f"{argument}={bad}": fault
+        for argument in CALLS[name]()
+        if argument != "self"
+        for bad in tried(name, argument)
+        if (fault := faults(name, argument, bad))
+    }
+    assert not faulty
+
+
+def test_every_public_name_has_a_valid_call_or_a_reason():
+    listed = {name for name in public() if name.rpartition(".")[0] in ("", *PACKAGES)}
+    assert listed - set(CALLS) - set(NO_CALL) == set()
+    assert set(NO_CALL) <= set(public())
+
+
+def divides(x):
+    return np.float64(x) / np.float64(x)
+
+
+def writes(x, y):
+    x[:] = 0
+
+
+@pytest.mark.parametrize(
+    "function, arguments, fault",
+    [
+        (len, {"*": [1.0]}, "TypeError: object of type 'int' has no len"),
+        (divides, {"x": 1.0}, "NaN out of finite input"),
+        (writes, {"y": 1.0, "x": np.ones(2)}, "the argument x was changed"),
+    ],
+)
+def test_a_fault_is_seen(monkeypatch, function, arguments, fault):
+    monkeypatch.setattr("test_surface.found", lambda name: function)
+    monkeypatch.setitem(CALLS, "one", lambda: dict(arguments))
+    assert fault in faults("one", next(iter(arguments)), "zero")

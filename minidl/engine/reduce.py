@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_flag, check_int, positive_number, require
+from minidl.engine.checks import check_flag, check_int, check_number, require
 from minidl.engine.elementwise import where_kept
 from minidl.engine.op import Op
 
@@ -157,11 +157,10 @@ def floats(z: np.ndarray) -> np.ndarray:
 
 def check_temperature(temperature: float) -> float:
     """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
-    require(
-        positive_number("temperature", temperature) >= np.finfo(np.float32).tiny,
-        f"temperature must be above 0 also in float32, got {temperature!r}",
-    )
-    return float(temperature)
+    T = check_number("temperature", temperature, finite=False)
+    fits = np.finfo(np.float32).tiny <= T < np.inf
+    require(fits, f"temperature must be a finite number > 0, got {temperature!r}")
+    return T
 
 
 class Softmax(Reduction):

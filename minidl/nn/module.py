@@ -155,7 +155,8 @@ class Module:
 
     def layer(self, path: str) -> Module:
         """The module at a dotted path such as "features.3"; if there is none, ValueError with the nearest."""
-        check_instance("path (of a layer, such as 'block1.conv')", path, str)
+        fits = isinstance(path, str)
+        require(fits, f"a layer is named by its dotted path, such as 'block1.conv', got {path!r}", TypeError)
         module: Any = self
         for name in path.split(".") if path else ():
             module = vars(module).get(name)
@@ -233,7 +234,9 @@ class Module:
         """What keeps ``state`` from being loaded, a line each; empty if nothing does."""
         check_flag("strict", strict)
         expected = {key: getattr(module, name) for key, module, name in self._state()}
-        wrapped = _wrapped(check_instance("state", state, Mapping), expected)
+        fits = isinstance(state, Mapping)
+        require(fits, f"a state is a dict from names to arrays, got {type(state).__name__}", TypeError)
+        wrapped = _wrapped(state, expected)
         if wrapped:
             return [wrapped]
         needed = [key for key in expected if strict and not key.endswith("num_batches_tracked")]

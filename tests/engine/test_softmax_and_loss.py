@@ -294,7 +294,7 @@ def test_the_pure_functions_take_integers_and_refuse_impossible_settings():
     assert np.allclose(np.exp(stable_log_softmax([[0, 0]], temperature=0.5)), 0.5)
     assert np.allclose(smooth_labels(np.array([[0, 1]]), 0.1), [[0.05, 0.95]])
     for temperature in (0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="temperature must be (above 0|finite)"):
+        with pytest.raises(ValueError, match="temperature must be a"):
             stable_softmax(np.zeros((1, 2)), temperature=temperature)
     with pytest.raises(ValueError, match=r"label_smoothing must be finite and within \[0, 1\]"):
         smooth_labels(np.array([[0, 1.0]]), 2)
