@@ -40,7 +40,7 @@ def two_views(
     gets a copy each time.
     """
     check_function("augment", augment, "images and rng")
-    images, rng = np.asarray(images), default_rng_or(rng)
+    images, rng = float_images("images", images), default_rng_or(rng)
     views = augment(images.copy(), rng), augment(images.copy(), rng)
     for view in views:
         if not isinstance(view, np.ndarray):
