@@ -76,5 +76,5 @@ def check_pair(name: str, pair: Pair) -> Pair:
     for array in (images, labels):
         require(array.dtype.kind in "fiub", f"{name} must be numbers, got {array.dtype}", TypeError)
     fits = images.ndim > 0 and labels.ndim > 0 and len(images) == len(labels) > 0
-    require(fits, f"{name} must be as long as each other, not empty: got {images.shape}, {labels.shape}")
+    require(fits, f"{name} must be as long as each other, not empty: got {images.shape} and {labels.shape}")
     return images, labels

@@ -105,7 +105,13 @@ def measure(
         )
     found = {"accuracy": accuracy(logits, labels)} if has_accuracy(logits, labels) else {}
     with no_grad():
+<<<<<<< HEAD
         found["loss"] = check_instance("what loss returns", loss(Tensor(logits), labels), Tensor).item()
+=======
+        value = loss(Tensor(logits), labels)
+    check_loss(value)
+    found["loss"] = value.item()
+>>>>>>> room-C1
     if metric is not None:
         found["metric"] = check_number("the metric's value", metric(logits, labels), finite=False)
     return found
@@ -128,3 +134,8 @@ def float_pair(name: str, pair: Pair) -> Pair:
     """(images, labels) as arrays of one length that is not 0, the images floats."""
     images, labels = check_pair(name, pair)
     return float_images(f"the images of {name}", images), labels
+
+
+def check_loss(value: Tensor) -> None:
+    if not isinstance(value, Tensor) or value.size != 1:
+        raise ValueError(f"loss must give a Tensor of one number for a batch, got {value!r}")

@@ -30,6 +30,7 @@ from minidl.train.evaluation import (
     Loss,
     Metric,
     best_epoch,
+    check_loss,
     float_pair,
     measure,
     out_of_patience,
@@ -278,11 +279,6 @@ def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
     if counts_accuracy:
         accuracy(zeros, labels)
     return counts_accuracy
-
-
-def check_loss(value: Tensor) -> None:
-    if not isinstance(value, Tensor) or value.size != 1:
-        raise ValueError(f"loss must give a Tensor of one number for a batch, got {value!r}")
 
 
 @contextmanager

@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.data.loader import check_pair
 from minidl.engine.checks import (
     check_array,
+    check_bounds,
     check_instance,
     check_int,
+<<<<<<< HEAD
     check_number,
     check_pair,
+=======
+>>>>>>> room-C1
     check_same_length,
     positive_int,
     require,
@@ -36,7 +41,8 @@ def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndar
 
 def float_images(name: str, images: Any) -> np.ndarray:
     """The images (N, ...), which must be floats: integers are most often pixels 0 ... 255."""
-    array = check_array(name, images, finite=False)
+    array = check_array(name, images, finite=False, empty=True)
+    require(array.size > 0, f"{name} hold no images, got shape {array.shape}")
     mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
     require(array.dtype.kind == "f", f"{name} must be floats, got {array.dtype}: {mend}", TypeError)
     require(array.ndim > 0, f"{name} must be an array (N, ...), got one number")
@@ -175,7 +181,7 @@ def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray
 
 def bin_numbers(confidence: np.ndarray, bins: int) -> np.ndarray:
     """For each confidence (N,) the number 0 ... bins-1 of its bin, the last of which includes 1."""
-    edges = np.linspace(0, 1, positive_int("bins", bins) + 1)
+    edges = np.linspace(0, 1, check_int("bins", bins, 1, 10**6) + 1)
     return np.searchsorted(edges[1:-1], confidence, side="right")
 
 
@@ -208,6 +214,8 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
 
 def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
     """The mean over the rows of -log softmax(z / T)[label], for logits (N, K) and classes (N,)."""
+    z = check_array("z", z, "N", "K")
+    labels = check_labels(check_array("labels", labels, len(z), kind="integer"), z.shape[1])
     log_p = stable_log_softmax(z, temperature=temperature)
     return -float(log_p[np.arange(len(z)), labels].mean())
 
@@ -229,6 +237,8 @@ def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
 def checked_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
     """The same as float64, if they are probabilities."""
     p = check_array("probabilities", probabilities, finite=False).astype(np.float64)
+    require(p.ndim > 0, "probabilities must be an array, got one number")
+    check_int("axis", axis, -p.ndim, p.ndim - 1)
     sums = p.sum(axis=axis)
     if not np.all(p >= 0) or not np.allclose(sums, 1, atol=1e-3):
         raise ValueError(
@@ -246,8 +256,8 @@ def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
-    low, high = (check_number("each of bounds", T) for T in check_pair("bounds", bounds, "of temperatures"))
-    fits = 0 < low <= 1 <= high and low < high
+    low, high = check_bounds("bounds", bounds)
+    fits = 0 < low <= 1 <= high < np.inf
     require(fits, f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
     return low, high
 
@@ -256,12 +266,16 @@ def predicted_and_actual(
     predictions: Any, labels: Any, num_classes: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Predicted and actual classes (N,), and K."""
+<<<<<<< HEAD
     predictions = check_array("predictions", predictions, finite=False)
     labels = check_array("labels", labels, finite=False)
     if predictions.ndim == 0 or predictions.shape[:1] != labels.shape[:1]:
         raise ValueError(
             f"predictions (N, K) or (N,) need labels (N,), got {predictions.shape} and {labels.shape}"
         )
+=======
+    predictions, labels = check_pair("predictions and labels", (predictions, labels))
+>>>>>>> room-C1
     if predictions.ndim == 1 and predictions.dtype.kind == "f":
         predictions = predictions[:, None]
     one_logit = predictions.shape[1:] == (1,)

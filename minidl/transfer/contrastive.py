@@ -40,7 +40,11 @@ def two_views(
     gets a copy each time.
     """
     check_function("augment", augment, "images and rng")
+<<<<<<< HEAD
     images, rng = check_array("images", images, finite=False), default_rng_or(rng)
+=======
+    images, rng = float_images("images", images), default_rng_or(rng)
+>>>>>>> room-C1
     views = augment(images.copy(), rng), augment(images.copy(), rng)
     for view in views:
         if not isinstance(view, np.ndarray):

@@ -168,7 +168,9 @@ def test_deepfool_succeeds_in_the_box_where_pixels_lie_on_its_faces(seed):
     assert found.image.min() >= 0 and found.image.max() <= 1 and found.lam is None
     changed = predict(model, found.image[np.newaxis]).argmax() != predict(model, images[:1]).argmax()
     assert found.success == changed
-    everywhere = np.random.default_rng(0).integers(0, 2, (200, *images[0].shape))  # corners of the box
+    everywhere = (
+        np.random.default_rng(0).integers(0, 2, (200, *images[0].shape)).astype(np.float32)
+    )  # box corners
     if len(np.unique(predict(model, everywhere).argmax(axis=1))) > 1:
         assert found.success
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from minidl.engine.reduce import stable_softmax
 from minidl.train import accuracy, expected_calibration_error, fit_temperature, reliability
 from minidl.train.intervals import wilson_interval
-from minidl.train.metrics import entropy
+from minidl.train.metrics import entropy, mean_loss
 
 seeds = st.integers(0, 2**32 - 1)
 bins = st.integers(1, 20)
@@ -202,14 +202,19 @@ def test_huge_logits_are_fitted_without_overflow():
         (lambda: entropy([0.5, 0.2]), ValueError, r"sums in \[0.7, 0.7\]"),
         (lambda: entropy([np.nan, 1.0]), ValueError, "probabilities must be >= 0"),
         (lambda: entropy([]), ValueError, r"must not be empty, got shape \(0,\)"),
+        (lambda: entropy(0.5), ValueError, "probabilities must be an array, got one number"),
+        (lambda: entropy([0.5, 0.5], axis=1), ValueError, r"axis must be within \[-1, 0\], got 1"),
+        (lambda: entropy([0.5, 0.5], axis=True), TypeError, "axis must be an integer, got True"),
+        (lambda: mean_loss(P, Y[:2], 1.0), ValueError, r"labels must have shape \(4,\), got \(2,\)"),
+        (lambda: mean_loss(None, Y, 1.0), TypeError, "z must be real numbers, got None"),
         (lambda: entropy(["a"]), TypeError, "probabilities must be real numbers"),
         (lambda: expected_calibration_error(P[0], [0]), ValueError, r"must have shape \(N, K\), got \(2,\)"),
         (lambda: expected_calibration_error(P * 4, Y), ValueError, "logits go through softmax first"),
         (lambda: expected_calibration_error(P, Y[:3]), ValueError, r"got \(4, 2\) and \(3,\)"),
         (lambda: expected_calibration_error(P, [0, 1, 2, 1]), ValueError, "got 2 at index 2"),
-        (lambda: expected_calibration_error(P, Y, bins=0), ValueError, "bins must be at least 1, got 0"),
+        (lambda: expected_calibration_error(P, Y, bins=0), ValueError, "bins must be within .*, got 0"),
         (lambda: expected_calibration_error(P, Y, bins=2.0), TypeError, "bins must be an integer"),
-        (lambda: reliability(P, Y, bins=-1), ValueError, "bins must be at least 1, got -1"),
+        (lambda: reliability(P, Y, bins=-1), ValueError, "bins must be within .*, got -1"),
         (lambda: reliability(P[:0], Y[:0]), ValueError, r"got shape \(0, 2\)"),
         (lambda: fit_temperature(P[0], [0]), ValueError, r"logits must have shape \(N, K\), got \(2,\)"),
         (lambda: fit_temperature(P, Y[:2]), ValueError, r"got \(4, 2\) and \(2,\)"),
@@ -218,7 +223,7 @@ def test_huge_logits_are_fitted_without_overflow():
         (lambda: fit_temperature(P, Y, bounds=(0, 20)), ValueError, "0 < low <= 1 <= high"),
         (lambda: fit_temperature(P, Y, bounds=(2, 20)), ValueError, "got 2 and 20"),
         (lambda: fit_temperature(P * 1e200, Y), ValueError, "logits must be below 1e150 in size"),
-        (lambda: fit_temperature(P, Y, bounds=5), TypeError, "bounds must be a pair of temperatures, got 5"),
+        (lambda: fit_temperature(P, Y, bounds=5), TypeError, r"bounds must be a pair \(low, high\), got 5"),
     ],
 )
 def test_bad_input_is_refused_in_words(attempt, error, message):

@@ -397,7 +397,7 @@ def run(**settings):
         (
             lambda path: run(train=(blobs()[0], [1, 2])),
             ValueError,
-            r"train must be as long .* got \(60, 2\), \(2,\)",
+            r"train must be as long .* got \(60, 2\) and \(2,\)",
         ),
         (lambda path: run(train=(blobs()[0][:0], [])), ValueError, "train must be .* not empty"),
         (lambda path: run(test=(1, 2)), ValueError, "test must be"),

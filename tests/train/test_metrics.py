@@ -81,7 +81,7 @@ def test_predict_restores_the_mode_when_the_model_raises():
     "attempt, error, message",
     [
         (lambda: accuracy(LOGITS, LABELS[:3]), ValueError, r"got \(4, 3\) and \(3,\)"),
-        (lambda: accuracy([], []), ValueError, "predictions must not be empty"),
+        (lambda: accuracy([], []), ValueError, "predictions and labels must be .* not empty"),
         (lambda: accuracy(LOGITS, [0, 1, 3, 0]), ValueError, "0 ... 2 for 3 classes, got 3 at index 2"),
         (lambda: accuracy(LOGITS, [0, 1, -1, 0]), ValueError, "got -1 at index 2"),
         (
@@ -92,7 +92,8 @@ def test_predict_restores_the_mode_when_the_model_raises():
         (lambda: accuracy(LOGITS * np.nan, LABELS), ValueError, "predictions hold NaN"),
         (lambda: accuracy(LOGITS[None], LABELS[None]), ValueError, r"predictions must have shape \(N, K\)"),
         (lambda: accuracy(1, 1), ValueError, r"\(\)"),
-        (lambda: accuracy(["a"], [0]), TypeError, "predictions must be real numbers"),
+        (lambda: accuracy(LOGITS, [[0], [1, 2], [1], [0]]), ValueError, "rows are of different lengths"),
+        (lambda: accuracy(["a"], [0]), TypeError, "predictions and labels must be numbers"),
         (lambda: confusion_matrix(LOGITS, LABELS, num_classes=4), ValueError, r"not clear: \[3, 4\]"),
         (lambda: confusion_matrix([2], [0], num_classes=2), ValueError, "got 2 at index 0"),
         (lambda: confusion_matrix([0], [0], num_classes=0), ValueError, "num_classes must be at least 1"),
@@ -100,7 +101,7 @@ def test_predict_restores_the_mode_when_the_model_raises():
         (
             lambda: predict(nn.Identity(), np.zeros((0, 2))),
             ValueError,
-            r"images must not be empty, got shape \(0, 2\)",
+            r"images hold no images, got shape \(0, 2\)",
         ),
         (
             lambda: predict(nn.Identity(), np.float32(3)),

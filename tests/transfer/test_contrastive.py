@@ -269,6 +269,8 @@ def test_an_augmentation_that_is_no_function_or_changes_the_shape_is_refused():
         two_views(images, lambda x, rng: x[:, :, :2])
     with pytest.raises(TypeError, match="augment must return an array of images, got list"):
         two_views(images, lambda x, rng: x.tolist())
+    with pytest.raises(TypeError, match="images must be floats, got uint8: divide pixels"):
+        two_views(images.astype(np.uint8), gaussian_noise(0.1))
     with pytest.raises(TypeError, match="rng must be a np.random.Generator"):
         two_views(images, gaussian_noise(0.1), 3)
 
