@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_function, check_instance, check_number
+from minidl.engine.checks import check_function, check_number
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn.module import Module
@@ -105,13 +105,9 @@ def measure(
         )
     found = {"accuracy": accuracy(logits, labels)} if has_accuracy(logits, labels) else {}
     with no_grad():
-<<<<<<< HEAD
-        found["loss"] = check_instance("what loss returns", loss(Tensor(logits), labels), Tensor).item()
-=======
         value = loss(Tensor(logits), labels)
     check_loss(value)
     found["loss"] = value.item()
->>>>>>> room-C1
     if metric is not None:
         found["metric"] = check_number("the metric's value", metric(logits, labels), finite=False)
     return found

@@ -13,11 +13,6 @@ from minidl.engine.checks import (
     check_bounds,
     check_instance,
     check_int,
-<<<<<<< HEAD
-    check_number,
-    check_pair,
-=======
->>>>>>> room-C1
     check_same_length,
     positive_int,
     require,
@@ -266,16 +261,7 @@ def predicted_and_actual(
     predictions: Any, labels: Any, num_classes: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Predicted and actual classes (N,), and K."""
-<<<<<<< HEAD
-    predictions = check_array("predictions", predictions, finite=False)
-    labels = check_array("labels", labels, finite=False)
-    if predictions.ndim == 0 or predictions.shape[:1] != labels.shape[:1]:
-        raise ValueError(
-            f"predictions (N, K) or (N,) need labels (N,), got {predictions.shape} and {labels.shape}"
-        )
-=======
     predictions, labels = check_pair("predictions and labels", (predictions, labels))
->>>>>>> room-C1
     if predictions.ndim == 1 and predictions.dtype.kind == "f":
         predictions = predictions[:, None]
     one_logit = predictions.shape[1:] == (1,)

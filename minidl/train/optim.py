@@ -317,14 +317,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     that it was. Pruned weights (False in ``Parameter.mask``) do not count, since no step moves them.
     FloatingPointError, and nothing scaled, if the norm is not finite (Pascanu et al. 2013)."""
     positive_number("max_norm", max_norm)
-<<<<<<< HEAD
-    parameters = [
-        p for p in several(parameters) if check_instance("each parameter", p, Tensor).grad is not None
-    ]
-=======
     parameters = [check_instance("each parameter", p, Tensor) for p in several(parameters)]
     parameters = [p for p in parameters if p.grad is not None]
->>>>>>> room-C1
     grads = [p.grad for p in parameters]
     masks = [True if getattr(p, "mask", None) is None else p.mask for p in parameters]
     squares = [

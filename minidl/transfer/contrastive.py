@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.augment import Augment
-from minidl.engine.checks import check_array, check_function, check_instance, check_int, require
+from minidl.engine.checks import check_function, check_instance, check_int, require
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
@@ -40,11 +40,7 @@ def two_views(
     gets a copy each time.
     """
     check_function("augment", augment, "images and rng")
-<<<<<<< HEAD
-    images, rng = check_array("images", images, finite=False), default_rng_or(rng)
-=======
     images, rng = float_images("images", images), default_rng_or(rng)
->>>>>>> room-C1
     views = augment(images.copy(), rng), augment(images.copy(), rng)
     for view in views:
         if not isinstance(view, np.ndarray):
