@@ -283,6 +283,6 @@ def class_count(model: Module, images: np.ndarray) -> int:
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:
     """Float64 stays, everything else is float32."""
     array, (low, high) = check_array("images", images), check_bounds("bounds", bounds)
-    mend = "images must be floats: divide pixels of 0 ... 255 by 255, or write images.astype(np.float32)"
-    require(array.dtype.kind == "f", mend, TypeError)
+    mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
+    require(array.dtype.kind == "f", f"images must be floats, got {array.dtype}: {mend}", TypeError)
     return check_images("images", array, low, high)

@@ -517,7 +517,11 @@ FEATURES, CLASSES = rows(0)
         (lambda: descend_quadratic(np.eye(1), [1.0], -0.1, 1), ValueError, "lr must be finite"),
         (lambda: descend_quadratic(np.eye(1), [1.0], 0.1, 0), ValueError, "steps must be at least 1"),
         (lambda: extract_features(MODEL, IMAGES, "flaten"), ValueError, "nearest: flatten"),
-        (lambda: extract_features(MODEL, IMAGES[:0], "flatten"), ValueError, "no images"),
+        (
+            lambda: extract_features(MODEL, IMAGES[:0], "flatten"),
+            ValueError,
+            "no images|images must not be empty",
+        ),
         (lambda: extract_features(MODEL, IMAGES, "flatten", 0), ValueError, "batch_size must be at least 1"),
         (lambda: linear_probe(FEATURES, CLASSES, 0), ValueError, "l2 must be above 0"),
         (
