@@ -51,38 +51,40 @@ def gradcheck(
     leaves = [Tensor(x.copy(), requires_grad=i in checked) for i, x in enumerate(plain)]
     output = function(*leaves)
     check_instance(f"what {name} returns", output, Tensor)
-    if not np.isfinite(output.data).all():
-        raise GradcheckError(f"{name} is not finite at these inputs")
+    require(np.isfinite(output.data).all(), f"{name} is not finite at these inputs", GradcheckError)
     weights = np.random.default_rng(0).uniform(0.5, 1.5, output.shape)
 
     def weighted(arrays: list[np.ndarray]) -> float:
         return float((function(*[Tensor(x.copy()) for x in arrays]).data * weights).sum())
 
     value = float((output.data * weights).sum())
-    if weighted(plain) != value:
-        raise GradcheckError(
-            f"{name} gives another value on the same inputs: fix its seed inside the function"
-        )
+    same = weighted(plain) == value
+    require(same, f"{name} gives another value on the same inputs: fix its seed inside it", GradcheckError)
     _run_backward(name, output, weights)
     for i, leaf in enumerate(leaves):
-        if not np.array_equal(leaf.data, plain[i]):
-            raise GradcheckError(f"{name} changed its input {i} in place")
+        require(np.array_equal(leaf.data, plain[i]), f"{name} changed its input {i} in place", GradcheckError)
 
     worst = 0.0
     for i in checked:
         for index in np.ndindex(plain[i].shape):
             expected = _central_difference(weighted, plain, i, index, eps)
             got = 0.0 if leaves[i].grad is None else float(leaves[i].grad[index])
-            difference, size = abs(expected - got), max(abs(expected), abs(got))
-            if not (difference <= rtol * size + atol * max(1.0, abs(value)) and size < np.inf):
-                relative = difference / size if size > 0 else difference
-                raise GradcheckError(
-                    f"{name}, input {i}, index {index}: expected {expected:.8g} by finite differences, "
-                    f"got {got:.8g} from backward: a relative error of {relative:.2g}"
-                )
-            worst = max(worst, difference / max(size, 1.0))
+            where = f"{name}, input {i}, index {index}"
+            worst = max(worst, _difference(where, expected, got, rtol, atol * max(1.0, abs(value))))
     _run_in_float32(name, function, plain, checked)
     return worst
+
+
+def _difference(where: str, expected: float, got: float, rtol: float, atol: float) -> float:
+    """|expected - got| over the larger of both and 1, or an error if they are not close."""
+    difference, size = abs(expected - got), max(abs(expected), abs(got))
+    if not (difference <= rtol * size + atol and size < np.inf):
+        relative = difference / size if size > 0 else difference
+        raise GradcheckError(
+            f"{where}: expected {expected:.8g} by finite differences, "
+            f"got {got:.8g} from backward: a relative error of {relative:.2g}"
+        )
+    return difference / max(size, 1.0)
 
 
 def _central_difference(weighted, plain, i, index, eps) -> float:
@@ -103,10 +105,9 @@ def _run_backward(name, output, weights) -> None:
     if output.op is not None:
         given = weights.copy()
         output.op.backward(given)
-        if not np.array_equal(given, weights):
-            raise GradcheckError(
-                f"{name}: {type(output.op).__name__}.backward changed the gradient given to it"
-            )
+        kind = type(output.op).__name__
+        same = np.array_equal(given, weights)
+        require(same, f"{name}: {kind}.backward changed the gradient given to it", GradcheckError)
 
 
 def _run_in_float32(name, function, plain, checked) -> None:
@@ -115,7 +116,7 @@ def _run_in_float32(name, function, plain, checked) -> None:
         for i, x in enumerate(plain)
     ]
     output = function(*leaves)
-    if output.dtype != np.float32:
-        raise GradcheckError(f"{name} turned float32 inputs into {output.dtype}")
+    stays = output.dtype == np.float32
+    require(stays, f"{name} turned float32 inputs into {output.dtype}", GradcheckError)
     if output.requires_grad:
         output.backward(np.ones(output.shape))  # which itself refuses another dtype

@@ -10,6 +10,10 @@ ACCEPTED = [
     (checks.check_choice, ("max", ("max", "mse")), {}, "max"),
     (checks.check_int, (3, 1, 5), {}, 3),
     (checks.check_pair, ([1, 2],), {}, (1, 2)),
+    (checks.int_pair, (3, 1), {}, (3, 3)),
+    (checks.int_pair, ([1, np.int64(2)], 0), {}, (1, 2)),
+    (checks.check_sequence, ([1, 2],), {}, [1, 2]),
+    (checks.check_number, (-(10**400),), {"finite": False}, -float("inf")),
     (checks.check_bounds, ((0, float("inf")),), {}, (0.0, float("inf"))),
 ]
 
@@ -38,6 +42,13 @@ REFUSED = [
     (checks.check_labels, (np.array([2**63], np.uint64),), {}, ValueError, "got 9223372036854775808"),
     (checks.check_images, ([1.0],), {}, ValueError, r"\(N, C, H, W\)"),
     (checks.check_pair, ((1, 2, 3),), {}, TypeError, "a pair"),
+    (checks.int_pair, (True, 1), {}, TypeError, "an integer or a pair of integers, got True"),
+    (checks.int_pair, ((1, 2, 3), 1), {}, TypeError, "a pair of integers"),
+    (checks.int_pair, ((0, 1), 1), {}, ValueError, "at least 1"),
+    (checks.check_sequence, (3,), {}, TypeError, "a tuple or list, got 3"),
+    (checks.check_number, (10**400,), {}, ValueError, "must be finite"),
+    (checks.check_number, (3, -np.inf, 2), {}, ValueError, "at most 2"),
+    (checks.positive_int, (2**31,), {}, ValueError, "below"),
     (checks.check_bounds, ((1, 0),), {}, ValueError, "low < high"),
 ]
 

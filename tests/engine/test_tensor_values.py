@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor
+from minidl.engine import functions, value
 
 X = np.array([[1.0, -2.0], [3.0, 4.0]], np.float32)
 
@@ -209,3 +210,9 @@ def test_numpys_questions_about_an_array_are_answered():
     t = Tensor(np.ones((2, 3), np.float32))
     assert (np.shape(t), np.ndim(t), np.size(t)) == ((2, 3), 2, 6)
     assert np.allclose(t, 1) and np.array_equal(np.ones((2, 3)), t) and np.isclose(t, 1).all()
+
+
+def test_the_advice_knows_the_functions_of_several_tensors():
+    home = functions.__name__
+    own = {name for name, f in vars(functions).items() if getattr(f, "__module__", "") == home}
+    assert own == set(value._FUNCTIONS)
