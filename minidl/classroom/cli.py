@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import re
 import sys
+from collections.abc import Callable
 
 from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
 from minidl.classroom.course import Course
@@ -53,17 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "help": "seconds that a law may take, %(default)g",
     }
 
-    def verb(name: str, do, text: str, **arguments: dict) -> None:
-        """One more verb: arguments named number or numbers stand alone, others follow their --name."""
-        one = verbs.add_parser(name, help=text, description=text)
-        one.set_defaults(do=do)
-        for argument, settings in arguments.items():
-            dashes = "" if argument.startswith("number") else "--"
-            one.add_argument(dashes + argument, **settings)
-
-    def switch(text: str) -> dict:
-        return {"action": "store_true", "help": text}
-
+    verb = functools.partial(add_verb, verbs)
     verb(
         "run", do_run, "run lessons, each in a process of its own",
         numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; all lessons without one"},
@@ -88,6 +80,19 @@ def parser() -> argparse.ArgumentParser:
         number=exercise, anyway=switch("also when yours does not pass yet"),
     )  # fmt: skip
     return top
+
+
+def add_verb(verbs, name: str, do: Callable[..., int], text: str, **arguments: dict) -> None:
+    """One more verb: arguments named number or numbers stand alone, others follow their --name."""
+    one = verbs.add_parser(name, help=text, description=text)
+    one.set_defaults(do=do)
+    for argument, settings in arguments.items():
+        dashes = "" if argument.startswith("number") else "--"
+        one.add_argument(dashes + argument, **settings)
+
+
+def switch(text: str) -> dict:
+    return {"action": "store_true", "help": text}
 
 
 def lesson_number(text: str) -> str:

@@ -39,11 +39,8 @@ def prepared(course: Course) -> Iterator[tuple[list[str], dict[str, str]]]:
     print("yours: " + listed(passing))
     if others:
         print("the library's, since yours does not pass: " + listed(others))
-    print(
-        "(networks that are kept already are read; those that are trained anew, which may take minutes, ",
-        end="",
-    )
-    print("are not kept)\n", flush=True)
+    print("(networks that are kept already are read;")
+    print("those that are trained anew, which may take minutes, are not kept)\n", flush=True)
     numbers = ",".join(exercise.number for exercise in passing)
     with copy_of_the_cache() as folder:
         through = ["-m", "minidl.classroom.run_mine", str(course.folder.resolve()), course.package, numbers]
