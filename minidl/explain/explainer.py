@@ -65,7 +65,8 @@ class Explainer:
         """The Shapley values of each row: (rows, players).
 
         method: "exact", for up to 20 players; "paths", from ``samples`` antithetic orders a row; "kernel",
-        from ``samples`` coalitions a row, or from all of them where it is None.
+        from at most ``samples`` coalitions a row, or from all of them where it is None. What ``samples``
+        limits has standard errors.
         It costs coalitions · background rows predictions a row: 2**players when exact.
         """
         rows = check_array("rows", as_numbers(rows), "rows", *self.background.shape[1:]).copy()
