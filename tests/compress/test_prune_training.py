@@ -314,7 +314,7 @@ def test_settings_of_the_loop_are_checked(changed, error, message):
 def test_data_and_criterion_of_the_loop_are_checked():
     with pytest.raises(TypeError, match=r"train must be a pair"):
         iterative_prune(network(), data()[0], data(1), **GOOD)
-    with pytest.raises(TypeError, match="masks must be a dict"):
+    with pytest.raises(TypeError, match="masks must be a Mapping"):
         iterative_prune(network(), data(), data(1), **GOOD, criterion=lambda model, amount: None)
     with pytest.raises(ValueError, match="criterion found nothing to prune: it gave no masks at amount 0.5"):
         iterative_prune(network(), data(), data(1), **GOOD, criterion=lambda model, amount: {})
