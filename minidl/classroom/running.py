@@ -13,12 +13,11 @@ from tqdm import tqdm
 
 from minidl.classroom.course import Lesson
 
-
-AFTER_THE_FIRST = (
-    "The first lesson is done: look at its pictures. The others train networks and keep them. They take some\n"
-    "twenty minutes on two cores the first time, and less than two after that. Ctrl-C stops, and what is done\n"
-    "stays; python -m lessons run 02 runs one of them.\n"
-)
+AFTER_THE_FIRST = """\
+The first lesson is done: look at its pictures. The others train networks and keep them. They take some
+twenty minutes on two cores the first time, and less than two after that. Ctrl-C stops, and what is done
+stays; python -m lessons run 02 runs one of them.
+"""
 
 
 def run_lessons(
