@@ -35,6 +35,13 @@ def test_every_link_leads_to_a_file():
     assert not missing
 
 
+def test_the_page_opens_with_a_picture_that_is_small_and_described():
+    (description, path), *_ = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", README)
+    assert README.index(path) < README.index("## Set up")
+    assert len(description) > 100
+    assert (ROOT / path).stat().st_size <= 200_000
+
+
 def test_the_set_up_commands_stand_there_for_both_systems():
     lines = [line.strip() for line in README.splitlines()]
     for ending in ("-m lessons run", "-m pytest"):

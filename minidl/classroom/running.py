@@ -13,6 +13,12 @@ from tqdm import tqdm
 
 from minidl.classroom.course import Lesson
 
+AFTER_THE_FIRST = """\
+The first lesson is done: look at its pictures. The others train networks and keep them. They take some
+twenty minutes on two cores the first time, and less than two after that. Ctrl-C stops, and what is done
+stays; python -m lessons run 02 runs one of them.
+"""
+
 
 def run_lessons(
     chosen: list[Lesson], through: Sequence[str] = (), settings: Mapping[str, str] | None = None
@@ -28,6 +34,8 @@ def run_lessons(
             bar.clear()  # the lesson writes to the terminal itself
             print(f"== {lesson.number}  {lesson.title}", flush=True)
             code = run_lesson(lesson, through, settings)
+            if lesson.number == "00" and len(chosen) > 1:
+                print(AFTER_THE_FIRST, flush=True)
             if code:
                 failed.append(f"{lesson.path.name} (exit code {code})")
             bar.update()

@@ -122,7 +122,7 @@ def test_unknown_numbers_and_lessons_not_begun_are_refused(course):
         FileNotFoundError, match="work/09_temperature.py is not there yet: start 09 writes it"
     ):
         check_exercise(course, "09.1")
-    with pytest.raises(ValueError, match="there is no lesson 99; there are 01, "):
+    with pytest.raises(ValueError, match="there is no lesson 99; there are 00, 01, "):
         check_exercise(course, "99.1")
     write_work(course, "09", "")
     with pytest.raises(

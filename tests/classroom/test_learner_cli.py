@@ -187,12 +187,12 @@ def test_the_solution_is_shown_for_what_passes_whatever_was_kept_of_it(course, l
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["start", "99"], "there is no lesson 99; there are 01, "),
-        (["check", "99"], "there is no lesson 99; there are 01, "),
+        (["start", "99"], "there is no lesson 99; there are 00, 01, "),
+        (["check", "99"], "there is no lesson 99; there are 00, 01, "),
         (["check", "09"], "work/09_temperature.py is not there yet: start 09 writes it"),
         (["debug", "09.1"], "work/09_temperature.py is not there yet: start 09 writes it"),
         (["hint", "09.8"], "there is no exercise 09.8; lesson 09 has 09.1 stable_softmax, 09.2 entropy"),
-        (["solution", "98.1"], "there is no lesson 98; there are 01, "),
+        (["solution", "98.1"], "there is no lesson 98; there are 00, 01, "),
     ],
 )
 def test_what_is_not_there_is_named_beside_what_is(lessons, arguments, message):

@@ -235,4 +235,4 @@ def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):
 def test_an_unknown_lesson_is_named_before_anything_is_checked(course, capfd):
     write_work(course, "09", RIGHT)
     assert cli.main(["run", "99", "--mine"], course) == 2
-    assert capfd.readouterr().err.startswith("there is no lesson 99; there are 01, ")
+    assert capfd.readouterr().err.startswith("there is no lesson 99; there are 00, 01, ")

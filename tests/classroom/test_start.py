@@ -89,7 +89,7 @@ def test_reset_with_nothing_to_keep_only_writes(course):
 
 def test_an_unknown_lesson_and_one_without_exercises_are_refused(course):
     (course.folder / "98_nothing.py").write_text('"""98 Nothing"""')
-    with pytest.raises(ValueError, match="there is no lesson 99; there are 01, "):
+    with pytest.raises(ValueError, match="there is no lesson 99; there are 00, 01, "):
         start(course, "99")
     with pytest.raises(ValueError, match="lesson 98 has no exercises"):
         start(course, "98")

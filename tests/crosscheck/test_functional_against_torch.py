@@ -126,6 +126,7 @@ def test_activations_and_pad():
     x = normal((2, 3, 4), 0)
     for ours, theirs in [
         (F.relu, TF.relu),
+        (lambda x: F.relu6(6 * x), lambda x: TF.relu6(6 * x)),
         (F.leaky_relu, TF.leaky_relu),
         (F.gelu, TF.gelu),
         (F.tanh, torch.tanh),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minidl
-from minidl import Tensor
+from minidl import Tensor, apply
+from minidl.engine.elementwise import ReLU6
 
 seeds = st.integers(0, 2**32 - 1)
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, max_side=4)
@@ -32,6 +33,11 @@ UNARY = {
     "tanh": (Tensor.tanh, torch.tanh, halves),
     "sigmoid": (Tensor.sigmoid, torch.sigmoid, lambda shape, seed: 300 * halves(shape, seed)),
     "relu": (Tensor.relu, torch.relu, halves),
+    "relu6": (
+        lambda x: apply(ReLU6(), x),
+        torch.nn.functional.relu6,
+        lambda shape, seed: 6 * halves(shape, seed),
+    ),
     "leaky_relu": (
         lambda x: x.leaky_relu(0.1),
         lambda x: torch.nn.functional.leaky_relu(x, 0.1),

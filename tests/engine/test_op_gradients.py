@@ -21,6 +21,7 @@ UNARY = {
     "Tanh": (Tensor.tanh, spread),
     "Sigmoid": (Tensor.sigmoid, spread),
     "ReLU": (Tensor.relu, spread),
+    "ReLU6": (lambda x: apply(elementwise.ReLU6(), 5 * x), spread),  # some are below 0, some above 6
     "LeakyReLU": (lambda x: x.leaky_relu(0.2), spread),
     "GELU": (Tensor.gelu, spread),
     "Clip": (lambda x: x.clip(-0.6, 0.9), spread),
