@@ -59,7 +59,7 @@ def compiled(kernel: FunctionType) -> Callable:
 
 def pays_to_compile(array: np.ndarray) -> bool:
     """Whether a kernel is worth having where NumPy would do: for a large array, and not while debugging."""
-    return array.size > 200_000 and not _debugging.get()
+    return array.size > 20_000 and not _debugging.get()
 
 
 @cache
