@@ -82,7 +82,7 @@ def test_predict_restores_the_mode_when_the_model_raises():
     [
         (lambda: accuracy(LOGITS, LABELS[:3]), ValueError, r"got \(4, 3\) and \(3,\)"),
         (lambda: accuracy([], []), ValueError, "predictions and labels must be .* not empty"),
-        (lambda: accuracy(LOGITS, [0, 1, 3, 0]), ValueError, "0 ... 2 for 3 classes, got 3 at index 2"),
+        (lambda: accuracy(LOGITS, [0, 1, 3, 0]), ValueError, "0 ... 2, got 3 at index 2"),
         (lambda: accuracy(LOGITS, [0, 1, -1, 0]), ValueError, "got -1 at index 2"),
         (
             lambda: accuracy(LOGITS, [0.0, 1.0, 1.0, 0.0]),
