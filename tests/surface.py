@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import minidl
 from minidl import Tensor, nn
@@ -238,6 +240,25 @@ def saved_checkpoint() -> dict[str, Any]:
     return {"path": "state.npz", "model": network(), "optimizer": None, "rng": None}
 
 
+def photographs(n: int) -> np.ndarray:
+    return rng().random((n, 3, 8, 8)).astype(np.float32)
+
+
+def a_picture() -> Path:
+    """A picture in the folder of its class, both in the folder ``pictures``."""
+    path = Path("pictures/cats/one.png")
+    if not path.exists():
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), 100, np.uint8)).save(path)
+    return path
+
+
+def a_table() -> Path:
+    """The table of what the pictures of a folder show."""
+    (a_picture().parents[1] / "classes.csv").write_text("file,classes\ncats/one.png,tabby cat\n")
+    return a_picture().parents[1] / "classes.csv"
+
+
 # One valid call of each function: its arguments by name. "*" holds what a function takes as *args.
 CALLS: dict[str, Call] = {
     "Tensor": lambda: {"data": numbers(2, 3), "requires_grad": True, "dtype": np.float32, "name": "x"},
@@ -369,7 +390,17 @@ CALLS: dict[str, Call] = {
         "reduce": 2,
         "rng": rng(),
     },
+    "nn.Skip": lambda: {"*": [nn.ReLU(), nn.Identity()]},
+    "nn.ZeroPad2d": lambda: {"padding": (1, 1, 0, 2)},
     # train
+    "train.supervised": lambda: {"loss": F.cross_entropy, "counts_accuracy": True},
+    "train.reestimate_statistics": lambda: {"model": network(), "images": images(), "batch_size": 3},
+    "train.match_statistics": lambda: {
+        "model": network(),
+        "float_model": network(),
+        "images": images(),
+        "batch_size": 3,
+    },
     "train.SGD": lambda: {
         "parameters": parameters(),
         "lr": 0.1,
@@ -502,6 +533,15 @@ CALLS: dict[str, Call] = {
     "data.random_rotation": lambda: {"degrees": 5.0, "fill": 0.0},
     "data.random_shift": lambda: {"pixels": 1, "fill": 0.0},
     "data.salt_and_pepper": lambda: {"p": 0.1},
+    "data.load_picture": lambda: {"path": a_picture(), "size": 8, "background": (0.5, 0.5, 0.5), "fill": 0.9},
+    "data.load_folder": lambda: {
+        "root": a_picture().parents[1],
+        "size": 8,
+        "background": (0.5, 0.5, 0.5),
+        "fill": 0.9,
+    },
+    "data.picture_files": lambda: {"root": a_picture().parents[1]},
+    "data.picture_classes": lambda: {"root": a_table().parent},
     # transfer
     "transfer.ProjectionHead": lambda: {"in_features": 4, "hidden": 4, "out_features": 2, "rng": rng()},
     "transfer.class_similarity": lambda: {
@@ -650,9 +690,9 @@ CALLS: dict[str, Call] = {
     "compress.calibrate.entropy_threshold": lambda: {"histogram": histogram(), "bits": 4},
     "compress.calibrate.mse_curve": lambda: {"histogram": histogram(), "bits": 4},
     "compress.calibrate.kl_curve": lambda: {"histogram": histogram(), "bits": 4},
-    "compress.fuse.cost": lambda: {"model": network(), "input_shape": (1, 8, 8)},
+    "compress.flow.cost": lambda: {"model": network(), "input_shape": (1, 8, 8)},
     "compress.fuse.fuse": lambda: {"model": network(), "x": images(1)},
-    "compress.fuse.merge_parallel_convs": lambda: {"model": network()},
+    "compress.branches.merge_parallel_convs": lambda: {"model": network()},
     "compress.integer.quantize_model": quantized,
     "compress.integer.model_bytes": lambda: {"model": network()},
     "compress.integer.requantize": lambda: {
@@ -705,6 +745,7 @@ CALLS: dict[str, Call] = {
     "explain.most_confident_mistakes": lambda: attacked(k=2),
     "explain.per_coalition": lambda: {"worth": lambda players: float(len(players))},
     "explain.kernel_shap": lambda: {"value": worth, "n": 4, "samples": 10, "rng": rng()},
+    "explain.kernel_estimate": lambda: {"value": worth, "n": 4, "samples": 10, "rng": rng()},
     "explain.kernel_weights": lambda: {"n": 4},
     "explain.shapley_values": lambda: {"value": worth, "n": 4},
     "explain.shapley_paths": lambda: {"value": worth, "n": 4, "samples": 4, "rng": rng(), "antithetic": True},
@@ -802,7 +843,7 @@ CALLS: dict[str, Call] = {
     "figures.overlay": lambda: {
         "images": images(2),
         "maps": numbers(2, 8, 8),
-        "titles": ["a", "b"],
+        "titles": ["a"],
         "signed": True,
         "scale_each": False,
     },
@@ -843,6 +884,48 @@ CALLS: dict[str, Call] = {
         "max_shown": 2,
     },
     "figures.save": lambda: {"figure": figure(), "name": "surface/figure"},
+    "figures.answers_picture": lambda: {
+        "images": photographs(2),
+        "titles": ["x", "y"],
+        "answers": [[("a", 0.7), ("b", 0.2)]] * 2,
+        "maps": rng().random((2, 8, 8)),
+        "columns": 2,
+    },
+    "figures.patches_beside_patterns": lambda: {
+        "patches": [[photographs(1)[0]] * 2],
+        "patterns": [[photographs(1)[0]] * 2],
+        "names": ["a"],
+        "title": "t",
+    },
+    "figures.perturbation_triple": lambda: {
+        "image": photographs(2)[0],
+        "changed": np.clip(photographs(2)[0] + 0.01, 0, 1),
+        "eps": 0.01,
+        "before": ("a", 0.7),
+        "after": ("b", 0.9),
+        "title": "t",
+    },
+    "figures.photograph_strip": lambda: {
+        "images": photographs(2),
+        "names": ["a", "b"],
+        "right": [True, False],
+        "columns": 2,
+        "title": "t",
+    },
+    "figures.photograph_with_map": lambda: {
+        "image": photographs(1)[0],
+        "heat": rng().random((8, 8)),
+        "signed": False,
+        "title": "t",
+        "caption": "c",
+    },
+    "figures.prediction_bars": lambda: {
+        "image": photographs(1)[0],
+        "probabilities": np.array([0.7, 0.2, 0.1]),
+        "names": ["a", "b", "c"],
+        "k": 2,
+        "title": "t",
+    },
     # methods of Tensor
     "Tensor.broadcast_to": lambda: {"self": tensor(1, 3), "*": [2, 3]},
     "Tensor.clip": lambda: {"self": tensor(2, 3), "low": -1.0, "high": 1.0},

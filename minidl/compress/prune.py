@@ -28,7 +28,7 @@ from minidl.compress.scores import (
     makers,
 )
 from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_function, check_int, check_number, require
+from minidl.engine.checks import check_array, check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.evaluation import Evaluation, evaluate
@@ -157,8 +157,7 @@ def sensitivity(
     The other layers stay whole, so the curve says how much this one bears. The model is left as it was.
     """
     images, labels = check_pair("images and labels", (images, labels))
-    is_sequence = np.ndim(amounts) == 1
-    require(is_sequence, f"amounts must be a sequence of amounts, got {amounts!r}", TypeError)
+    amounts = check_array("amounts", amounts, "N").tolist()
     makers(model, layer, images)  # says why if filters of this layer cannot be masked
     norms = filter_norms(model.layer(layer))
     results = []

@@ -289,7 +289,7 @@ def packed_bytes(weights: int, bits: int, channels: int = 0) -> int:
     32 bits are the floats themselves: 4 bytes each, and 4 for a channel's bias.
     """
     weights, channels = check_int("weights", weights, 0), check_int("channels", channels, 0)
-    if bits == 32:
+    if check_int("bits", bits) == 32:
         return 4 * weights + 4 * channels
     integer_range(bits)
     return -(-weights * bits // 8) + 8 * channels

@@ -76,7 +76,7 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
     Negative where the network is better off without. O + 1 evaluations; the model is left as it was.
     """
     images, labels = check_pair("images and labels", (images, labels))
-    parameters = dict(model.named_parameters())
+    parameters = dict(check_instance("model", model, Module).named_parameters())
     count = len(makers(model, layer, images).makes[layer])
     before, scores = evaluate(model, images, labels).loss, np.zeros(count)
     for o in range(count):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.data.files import check_path
 from minidl.engine.checks import check_array, check_number, positive_int, require
 
 LIGHT_GREY = (200 / 255, 205 / 255, 210 / 255)
@@ -66,7 +67,7 @@ def load_folder(
 
 def picture_files(root: str | os.PathLike) -> list[Path]:
     """The files in the folders of ``root``, by name of folder and file, without hidden ones."""
-    root = Path(root)
+    root = check_path("root", root)
     require(root.is_dir(), f"there is no folder {root}", FileNotFoundError)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     files = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
@@ -92,7 +93,7 @@ def picture_classes(root: str | os.PathLike) -> dict[str, tuple[str, ...]]:
     The names are ``nn.efficientnet.imagenet_names()``. Several may be right; with none, the picture shows
     nothing of the 1,000 classes.
     """
-    with open(Path(root) / "classes.csv", encoding="utf-8", newline="") as file:
+    with open(check_path("root", root) / "classes.csv", encoding="utf-8", newline="") as file:
         return {row["file"]: tuple(filter(None, row["classes"].split("; "))) for row in csv.DictReader(file)}
 
 
@@ -110,7 +111,7 @@ def _opened(path: str | os.PathLike) -> Any:
     from PIL import Image
 
     try:
-        picture = Image.open(path)
+        picture = Image.open(check_path("path", path))
         picture.load()
         return picture
     except (FileNotFoundError, IsADirectoryError, PermissionError):

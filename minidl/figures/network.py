@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_array, check_same_length, positive_int
+from minidl.engine.checks import check_array, check_pair, check_same_length, check_sequence, positive_int
 from minidl.figures.maps import lay_over
-from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure, text_width
+from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure, text_list, text_width
 
 SIZE = 13  # points: legible where the whole figure is 400 pixels wide
 Answers = Sequence[tuple[str, float]]
@@ -29,7 +29,13 @@ def answers_picture(
     over it as heat, or None.  columns: pictures in a row.
     """
     images = check_array("images", images, "N", 3, "H", "W", low=0, high=1)
-    maps = [None] * len(images) if maps is None else maps
+    titles = text_list("titles", titles, len(images), "pictures")
+    for pairs in check_sequence("answers", answers):
+        for pair in check_sequence("each of answers", pairs):
+            check_pair("each answer", pair, "(name, probability)")
+    if isinstance(maps, np.ndarray):
+        maps = list(check_array("maps", maps, "N", *images.shape[2:], low=0))
+    maps = [None] * len(images) if maps is None else check_sequence("maps", maps)
     check_same_length(images=images, titles=titles, answers=answers, maps=maps)
     columns = min(positive_int("columns", columns), len(images))
     rows, lines = -(-len(images) // columns), max(map(len, answers), default=0)

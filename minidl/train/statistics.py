@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_array, check_instance, positive_int, require
+from minidl.engine.checks import check_images, check_instance, positive_int, require
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.calls import Call, modules
 from minidl.nn.layers import BatchNorm, Conv2d, Linear
@@ -110,7 +110,7 @@ def _fold(layer: Module, now: Moments, wanted: Moments) -> None:
 
 def _calls(model: Module, images: np.ndarray) -> list[Call]:
     check_instance("model", model, Module)
-    return modules(model, check_array("images", images)[:1].astype(np.float32))
+    return modules(model, check_images("images", images)[:1].astype(np.float32))
 
 
 def _matched_calls(calls: list[Call]) -> list[Call]:

@@ -18,7 +18,7 @@ import numpy as np
 from minidl.compress.integer import layers as integer_layers
 from minidl.compress.integer.model import IntegerModel, LayerReport
 from minidl.compress.quantize import QuantParams
-from minidl.data.files import parse_array, read_archive, write_archive
+from minidl.data.files import check_path, parse_array, read_archive, write_archive
 from minidl.engine.checks import check_instance, require
 from minidl.nn.containers import Sequential
 from minidl.nn.module import Module
@@ -44,13 +44,13 @@ def save_quantized(path: str | Path, model: IntegerModel) -> None:
     }
     text = json.dumps(meta, separators=(",", ":"))
     flat = {dtype: np.concatenate([a.ravel() for a in same]) for dtype, same in arrays.items()}
-    write_archive(Path(path), {"meta.json": text}, flat)
+    write_archive(check_path("path", path), {"meta.json": text}, flat)
 
 
 def load_quantized(path: str | Path) -> IntegerModel:
     """The model that ``save_quantized`` wrote. OSError if the file cannot be opened, ValueError if it is
     damaged or anything else."""
-    with open(path, "rb") as file:
+    with open(check_path("path", path), "rb") as file:
         try:
             contents = read_archive(file)
             meta = json.loads(contents.pop("meta.json"))
