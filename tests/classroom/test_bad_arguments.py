@@ -48,7 +48,7 @@ KINDS_ONLY = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: type(bad).__name__ + repr(bad)[:6])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_bad_value_is_refused_by_the_arguments_name(name, bad):
     with pytest.raises((TypeError, ValueError), match=name):

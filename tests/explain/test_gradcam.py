@@ -246,7 +246,7 @@ def test_a_model_whose_weights_are_all_frozen_is_explained_alike():
 @pytest.mark.parametrize(
     "target, layer, error, message",
     [
-        (3, "act2", ValueError, "target class must be within \[0, 2\], got 3"),
+        (3, "act2", ValueError, r"target class must be within \[0, 2\], got 3"),
         (0, "act3", ValueError, "no layer 'act3' in this Sequential; nearest: act"),
         (0, 4, TypeError, "a layer is named by its dotted path, such as 'block1.conv', got 4"),
         (0, "head", ValueError, r"layer 'head' has no maps \(N, K, h, w\): its output is \(N, 3"),

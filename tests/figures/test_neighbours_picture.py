@@ -44,7 +44,7 @@ def test_a_row_holds_the_query_and_its_neighbours_in_each_space_framed_by_class(
         (
             {"neighbours": {**NEAR, "features": NEAR["features"] + 1}},
             ValueError,
-            "by .features. must be within \[0, 4\], got 5",
+            r"by .features. must be within \[0, 4\], got 5",
         ),
         ({"neighbours": SAME}, TypeError, "must be integers"),
         ({"same_class": NEAR}, TypeError, "same_class by .pixels. must be bools"),
