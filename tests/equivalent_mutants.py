@@ -144,16 +144,10 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
         ],
     },
     "12.1": {
-        "laws give arrays, not layers": [
-            "if isinstance(conv, Module) and  isinstance(conv, Conv2d | Linear):",
-            "if isinstance(conv, Module) and not isinstance(conv, Conv2d & Linear):",
-        ],
         BAD_INPUT: [
-            'if weight.ndim < 0 or weight.size == 0 or weight.dtype.kind not in "fiu":',
-            'if weight.ndim < 1 or weight.size == 0 or weight.dtype.kind not in "fiu":',
-            'if weight.ndim < 2 and weight.size == 0 or weight.dtype.kind not in "fiu":',
-            'if weight.ndim < 2 or weight.size == -1 or weight.dtype.kind not in "fiu":',
-            'if weight.ndim < 2 or weight.size == 0 and weight.dtype.kind not in "fiu":',
+            'weight = check_array("conv", conv, finite=True)',
+            "is_weight = weight.ndim >= 0",
+            "is_weight = weight.ndim >= 1",
         ],
         RESHAPE: [
             "rows = np.abs(weight.reshape(len(weight), -2).astype(np.float64))",

@@ -130,7 +130,7 @@ class Worker:
                 continue
             outcome = Outcome(**line["outcome"])
             with suppress(queue.Empty):
-                self.ends.get(timeout=1)
+                self.ends.get(timeout=GRACE)
             outcome.printed = self.prints()
             self.printed.clear()
             at = {"begin": None}
@@ -138,6 +138,8 @@ class Worker:
         if at["begin"] is not None:
             late = f"no answer after {self.seconds + GRACE:g} s: a loop without end?"
             message = self.death() if line is None else late
+            if line is None:
+                self.listener.join(GRACE)  # what a dead process printed may still be on its way
             name = names.get(at["begin"], self.path.name)
             yield Outcome(at["begin"], name, law=at["law"], message=message, printed=self.prints())
 

@@ -157,7 +157,7 @@ def sensitivity(
     The other layers stay whole, so the curve says how much this one bears. The model is left as it was.
     """
     images, labels = check_pair("images and labels", (images, labels))
-    amounts = check_array("amounts", amounts, "N").tolist()
+    check_array("amounts", amounts, "N")
     makers(model, layer, images)  # says why if filters of this layer cannot be masked
     norms = filter_norms(model.layer(layer))
     results = []

@@ -144,7 +144,7 @@ def prepare_qat(
     it shows what rounding alone costs. ``convert`` makes integers of it.
     """
     for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
-        if check_int(name, bits, 2, FLOAT) != FLOAT:
+        if check_int(name, bits) != FLOAT:
             check_int(name, bits, 2, 16)
     check_instance("model", model, Module)
     check_flag("per_channel", per_channel)

@@ -320,7 +320,7 @@ def test_data_and_criterion_of_the_loop_are_checked():
         iterative_prune(network(), data(), data(1), **GOOD, criterion=lambda model, amount: {})
     with pytest.raises(ValueError, match="'block1.bn' is no Linear on rows and no Conv2d"):
         sensitivity(network(), "block1.bn", [0.5], *data())
-    with pytest.raises(TypeError, match="amounts must be a sequence of amounts, got 0.5"):
+    with pytest.raises(ValueError, match=r"amounts must have shape \(N,\), got \(\)"):
         sensitivity(network(), "block1.conv", 0.5, *data())
     with pytest.raises(ValueError, match="no layer 'nowhere'"):
         sensitivity(network(), "nowhere", [0.5], *data())
