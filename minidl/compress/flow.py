@@ -39,9 +39,10 @@ class Step:
 def flow(model: Module, x: Any) -> list[Step]:
     """The steps of one run of ``model`` on ``x`` in evaluation mode, each after those it reads.
 
-    A Sequential is the steps within it, and a Skip those and the sum; what hands its input on (Identity, Dropout) is no step. A module
-    with children and a forward of its own is a step too unless a child made its output: it reads what was
-    left over within it. What such a forward does besides calling modules cannot be seen.
+    A Sequential is the steps within it, a Skip those and then the sum; what hands its input on (Identity,
+    Dropout) is no step. A module with children and a forward of its own is a step too unless a child made its
+    output: it reads what was left over within it. What such a forward does besides calling modules cannot be
+    seen.
     """
     calls = modules(model, x)
     steps: list[Step] = []
