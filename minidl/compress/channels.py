@@ -9,7 +9,7 @@ import numpy as np
 from minidl.compress.kinds import runs_as
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn.calls import Call, modules
-from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.layers import (
     GELU,
     AdaptiveAvgPool2d,
@@ -23,13 +23,18 @@ from minidl.nn.layers import (
     Linear,
     MaxPool2d,
     ReLU,
+    ReLU6,
     Tanh,
+    ZeroPad2d,
 )
 from minidl.nn.module import Module, Parameter
 
 # Of these each output channel comes from the same input channel alone, and is zero where that is zero.
-CHANNELWISE = AdaptiveAvgPool2d, AvgPool2d, Dropout, GELU, Identity, LeakyReLU, MaxPool2d, ReLU, Tanh
-KNOWN = *CHANNELWISE, BatchNorm, Concat, Conv2d, Flatten, Linear, Residual, Sequential
+CHANNELWISE = (
+    *(AdaptiveAvgPool2d, AvgPool2d, Dropout, GELU, Identity, LeakyReLU),
+    *(MaxPool2d, ReLU, ReLU6, Tanh, ZeroPad2d),
+)
+KNOWN = *CHANNELWISE, BatchNorm, Concat, Conv2d, Flatten, Linear, Residual, Sequential, Skip
 
 
 class Channels:
@@ -39,9 +44,11 @@ class Channels:
     reads: path of a Conv2d or Linear -> (in,), the channel that each slice of its weight reads.
     norms: path of a BatchNorm -> (features,), the channel that each of its features is.
     fixed: channel -> why it cannot be removed.
+    passed: the paths of layers whose channels only a depthwise convolution reads.
 
     A residual sum adds channel to channel: what one summand loses the other must lose too, so both bear one
-    number. A channel that something unknown reads or makes is fixed.
+    number. So do what a filter of a depthwise convolution reads and what it makes. A channel that something
+    unknown reads or makes is fixed.
     """
 
     def __init__(self, model: Module, x: Any = None) -> None:
@@ -52,6 +59,7 @@ class Channels:
         self.reads: dict[str, np.ndarray] = {}
         self.norms: dict[str, np.ndarray] = {}
         self.fixed: dict[int, str] = {}
+        self.passed: set[str] = set()
         self.count = 0
         self.tensors: dict[int, np.ndarray] = {}  # number of a tensor in the trace -> its channels
         self.output_of: dict[Module, int] = {}  # the tensor that a module gave last
@@ -82,6 +90,8 @@ class Channels:
         """Note what the call reads and makes; the channels of its output."""
         module, path = call.module, call.path
         kind = known_kind(module)
+        if is_depthwise(module):
+            return self.visit_depthwise(call)
         grouped = kind is Conv2d and module.groups > 1
         along_last_axis = kind is Linear and len(call.output_shape) != 2
         if kind is None or grouped or along_last_axis:
@@ -92,6 +102,10 @@ class Channels:
             body, shortcut = (self.tensors[self.output_of[part]] for part in (module.body, module.shortcut))
             self.merge(body, shortcut)
             return body
+        if kind is Skip:
+            last = self.output_of[module[-1]] if len(module) else call.inputs[0]
+            self.merge(self.tensors[last], self.read(call, len(self.tensors[last])))
+            return self.tensors[last]
         if kind is Concat:
             return np.concatenate([self.tensors[self.output_of[branch]] for branch in module])
         if kind in (Conv2d, Linear):
@@ -105,6 +119,14 @@ class Channels:
             self.visit_norm(call, channels)
         if kind is Flatten:  # (C, H, W) gives C·H·W features, H·W for each channel
             return np.repeat(channels, call.output_shape[1] // len(channels))
+        return channels
+
+    def visit_depthwise(self, call: Call) -> np.ndarray:
+        channels = self.read(call, call.module.out_channels)
+        readers = [c for c in self.calls if call.inputs[0] in c.inputs and known_kind(c.module) != Sequential]
+        if readers == [call]:
+            self.passed |= {path for path, made in self.makes.items() if np.isin(made, channels).any()}
+        self.note(self.makes, call.path, channels)
         return channels
 
     def visit_norm(self, call: Call, channels: np.ndarray) -> None:
@@ -201,7 +223,7 @@ class Channels:
         names = ", ".join(path for path in self.makes if self.removable(path))
         require(
             layer in self.makes,
-            f"{layer!r} is no Linear on rows and no Conv2d of one group that the model runs; "
+            f"{layer!r} is no Linear on rows and no Conv2d of one group or depthwise that the model runs; "
             f"filters can be removed of: {names or 'none'}",
         )
         channels = self.makes[layer][chosen]
@@ -213,6 +235,12 @@ class Channels:
 def known_kind(module: Module) -> type | None:
     """The class of KNOWN that the module runs as."""
     return runs_as(module, *KNOWN)
+
+
+def is_depthwise(module: Module) -> bool:
+    """Whether the module is a convolution with a filter of its own for each channel."""
+    is_conv = known_kind(module) is Conv2d
+    return is_conv and module.groups == module.in_channels == module.out_channels > 1
 
 
 def example(model: Module) -> np.ndarray:

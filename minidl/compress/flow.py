@@ -15,7 +15,7 @@ from minidl.compress.kinds import runs_as
 from minidl.engine.checks import check_instance, positive_int, require
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.calls import Call, modules
-from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.layers import Conv2d, Flatten, Linear
 from minidl.nn.module import Module
 
@@ -24,7 +24,7 @@ INPUT = -1
 
 @dataclass(frozen=True)
 class Step:
-    """One module that computes something, or a join (Concat, Residual) of what its branches computed.
+    """One module that computes something, or a join (Concat, Residual, Skip) of what its branches computed.
 
     ``sources`` number the steps whose outputs it reads, INPUT being the model's input. ``shape``: of its
     output, the batch included.
@@ -39,9 +39,10 @@ class Step:
 def flow(model: Module, x: Any) -> list[Step]:
     """The steps of one run of ``model`` on ``x`` in evaluation mode, each after those it reads.
 
-    A Sequential is the steps within it; what hands its input on (Identity, Dropout) is no step. A module
-    with children and a forward of its own is a step too unless a child made its output: it reads what was
-    left over within it. What such a forward does besides calling modules cannot be seen.
+    A Sequential is the steps within it, a Skip those and then the sum; what hands its input on (Identity,
+    Dropout) is no step. A module with children and a forward of its own is a step too unless a child made its
+    output: it reads what was left over within it. What such a forward does besides calling modules cannot be
+    seen.
     """
     calls = modules(model, x)
     steps: list[Step] = []
@@ -59,6 +60,9 @@ def flow(model: Module, x: Any) -> list[Step]:
 def _sources(call: Call, maker: dict, latest: dict, steps: list[Step]) -> tuple[int, ...]:
     if is_join(call.module):
         return tuple(maker[latest[branch].output] for branch in call.module.children())
+    if runs_as(call.module, Skip) and len(call.module):
+        ends = latest[call.module[-1]].output, call.inputs[0]
+        return tuple(maker[number] for number in ends if number in maker)
     inside = f"{call.path}." if call.path else ""
     within = [i for i, step in enumerate(steps) if step.path.startswith(inside)]
     if isinstance(call.module, InPlaceConcat):
@@ -87,7 +91,7 @@ def is_join(module: Module) -> bool:
 
 def is_transparent(module: Module) -> bool:
     """Whether nothing but its output leaves the module, which computes nothing hidden itself."""
-    return runs_as(module, Concat, Residual, Sequential) is not None
+    return runs_as(module, Concat, Residual, Sequential, Skip) is not None
 
 
 def observe(

@@ -18,7 +18,7 @@ from minidl.compress.flow import INPUT, Step, flow, is_transparent
 from minidl.compress.fused import with_relu
 from minidl.compress.kinds import runs_as
 from minidl.engine.checks import check_array, check_instance, check_number, require
-from minidl.nn.containers import Sequential
+from minidl.nn.containers import Sequential, Skip
 from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU
 from minidl.nn.module import Module, Parameter
 
@@ -148,7 +148,7 @@ def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
 def remove(model: Module, path: str) -> None:
     """Out of a Sequential; elsewhere an Identity takes the place, since the parent calls it by its name."""
     parent, _, name = path.rpartition(".")
-    if runs_as(model.layer(parent), Sequential):
+    if runs_as(model.layer(parent), Sequential, Skip):
         delattr(model.layer(parent), name)
     else:
         model.set_submodule(path, Identity().eval())

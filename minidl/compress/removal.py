@@ -18,13 +18,14 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
     """A smaller copy of the model, without the filters ``indices`` of the Conv2d or Linear ``layer``.
 
     With a filter goes its bias, its feature of the BatchNorm that follows, and the slice of each weight that
-    reads its channel; where a residual sum adds channels up, the filters that make the other summand too.
+    reads its channel; where a residual sum adds channels up, the filters that make the other summand too. A
+    filter of a depthwise convolution and the one that makes its channel go together.
     The copy computes what the model computes with those filters masked (``apply_masks``).
 
     indices: numbers of filters, not all of them.  x: a batch that the model takes, for one run that shows how
     its modules hang together; None suits models of images of any size.
     ValueError where no smaller model is defined: filters that make the output, channels that a module of the
-    user's own or a grouped convolution reads.  Li et al. 2017, arXiv:1608.08710.
+    user's own reads, or a convolution of groups that is not depthwise.  Li et al. 2017, arXiv:1608.08710.
     """
     channels = Channels(model, x)
     model.layer(layer)  # names the nearest layers if there is none
@@ -68,10 +69,13 @@ def without_channels(model: Module, channels: Channels, doomed: np.ndarray) -> M
 
 
 def take_outputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:
+    is_depthwise = isinstance(layer, Conv2d) and layer.groups > 1  # others of groups make none to take
     layer.weight = taken(layer.weight, keep)  # (out, in, ...)
     if layer.bias is not None:
         layer.bias = taken(layer.bias, keep)
     setattr(layer, "out_channels" if isinstance(layer, Conv2d) else "out_features", int(keep.sum()))
+    if is_depthwise:
+        layer.in_channels = layer.groups = layer.out_channels
 
 
 def take_inputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:

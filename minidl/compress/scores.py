@@ -107,7 +107,8 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
     channels = makers(model, layer, images)
     made = channels.makes[layer]
     scores = np.zeros(len(made))
-    summands = [paths for paths in channels.makes if np.isin(channels.makes[paths], made).any()]
+    summands = [path for path in channels.makes if np.isin(channels.makes[path], made).any()]
+    summands = [path for path in summands if path not in channels.passed]  # the depthwise one is the last
     gates, hooks = [], []
     for path in summands:
         gate = Tensor(np.ones(len(channels.makes[path]), np.float32), requires_grad=True)  # m, all ones

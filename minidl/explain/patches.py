@@ -11,13 +11,15 @@ from minidl.engine.checks import check_instance, check_int, positive_int, requir
 from minidl.explain.target import batches, float_images, layer_output, with_bar
 from minidl.nn import layers
 from minidl.nn.calls import Call, modules
-from minidl.nn.containers import Concat, Residual
+from minidl.nn.containers import Concat, Residual, Skip
+from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module
 
 POINTWISE = (
-    *(layers.ReLU, layers.LeakyReLU, layers.GELU, layers.Tanh, layers.Sigmoid),
-    *(layers.BatchNorm, layers.Dropout, layers.Identity),
+    *(layers.ReLU, layers.ReLU6, layers.LeakyReLU, layers.GELU, layers.Tanh, layers.Sigmoid),
+    *(layers.BatchNorm, layers.Dropout, layers.Identity, Preprocess),
 )
+JOINS = (Residual, Concat, Skip)
 # What has no place of its own in the image.
 WHOLE_IMAGE = (layers.AdaptiveAvgPool2d, layers.Flatten, layers.Linear)
 
@@ -62,27 +64,29 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
 
     layer: a path for ``model.layer``, such as "block2.relu"; of a container, what it returns.
     input_shape: (C, H, W) of an image that the model takes, by default the channels of its first convolution
-    at 32x32. The answer does not depend on it.
+    at 32x32. The answer depends on it only through SamePad2d, which lays its zeros as the size demands.
     Raises ValueError for a layer that does not run once, and for one behind a block whose own forward
     computes with something other than modules: what that does to the box cannot be seen. The error names the
     block by its path.
     """
     wanted = check_instance("model", model, Module).layer(layer)
-    calls = _calls(model, input_shape)
+    shape = _shape(model, input_shape)
+    calls = _calls(model, shape)
     runs = sum(call.module is wanted for call in calls)
     require(runs == 1, f"layer {layer!r} ran {runs} times in a pass, it must run once")
 
     fields = {0: ReceptiveField(ONE_PIXEL, ONE_PIXEL)}  # number of a tensor -> what its units see
+    sizes = {0: shape[1:], **{call.output: call.output_shape[2:] for call in calls}}
     hidden: dict[int, str] = {}  # number of a tensor -> why that cannot be told
     latest: dict[Module, int] = {}  # a module -> the number of its latest output
     for call in calls:
         latest[call.module] = call.output
         if call.output not in fields:  # else a module within has made it, or it is the input handed on
-            field = _field_after(call, fields, latest)
+            field = _field_after(call, fields, latest, sizes)
             if field is not None:
                 fields[call.output] = field
             else:
-                hidden.setdefault(call.output, _why_hidden(call, model, fields, hidden))
+                hidden.setdefault(call.output, _why_hidden(call, model, fields, hidden, latest))
         if call.module is wanted:
             break
     reason = hidden.get(call.output, "")
@@ -90,9 +94,21 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
     return fields[call.output]
 
 
-def _why_hidden(call: Call, model: Module, fields: dict, hidden: dict[int, str]) -> str:
+def _read(call: Call, latest: dict[Module, int]) -> tuple[int, ...]:
+    """The numbers of the tensors that the call's output is made of; of a join those of its branches."""
+    module = call.module
+    if isinstance(module, Skip):
+        return (*(latest[child] for child in module.children()[-1:]), *call.inputs)
+    if isinstance(module, JOINS):
+        return tuple(latest[branch] for branch in module.children())
+    return call.inputs
+
+
+def _why_hidden(
+    call: Call, model: Module, fields: dict, hidden: dict[int, str], latest: dict[Module, int]
+) -> str:
     """Which layer keeps what the call's output sees from being told, by its path, and why."""
-    read = [n for n in call.inputs if n not in fields]
+    read = [n for n in _read(call, latest) if n not in fields]
     if not read and call.module.children():
         return f"{_named(call.path, model)} computes in a forward of its own what it returns"
     if not read:
@@ -108,18 +124,22 @@ def _named(path: str, model: Module) -> str:
 
 
 def _field_after(
-    call: Call, fields: dict[int, ReceptiveField], latest: dict[Module, int]
+    call: Call, fields: dict[int, ReceptiveField], latest: dict[Module, int], sizes: dict[int, tuple]
 ) -> ReceptiveField | None:
-    """What the units of the call's output see; None if that cannot be told."""
+    """What the units of the call's output see; None if that cannot be told. sizes: of the tensors' maps."""
     module = call.module
-    if isinstance(module, Residual | Concat):
-        branches = [fields.get(latest[branch]) for branch in module.children()]
+    if isinstance(module, JOINS):
+        branches = [fields.get(number) for number in _read(call, latest)]
         return None if None in branches else box_around(branches)
     field = fields.get(call.inputs[0])
     if field is None or isinstance(module, POINTWISE):
         return field
     if isinstance(module, WHOLE_IMAGE):
         return ReceptiveField(EVERYTHING, EVERYTHING)
+    if isinstance(module, layers.ZeroPad2d):
+        left, _, top, _ = module.sides(*sizes[call.inputs[0]])
+        zeros = zip(field, (top, left), strict=True)
+        return ReceptiveField(*(through_window(span, 1, 1, before) for span, before in zeros))
     if isinstance(module, layers.Conv2d | layers.MaxPool2d):
         windows = zip(
             *(module.kernel_size, module.stride, module.padding, getattr(module, "dilation", (1, 1))),
@@ -154,14 +174,17 @@ def _span_around(spans: tuple[Span, ...]) -> Span:
     return Span(max(span.start + span.size for span in spans) - start, steps.pop(), start)
 
 
-def _calls(model: Module, input_shape: tuple[int, ...] | None) -> list[Call]:
+def _shape(model: Module, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
     if input_shape is None:
         channels = [module.in_channels for module in model.modules() if isinstance(module, layers.Conv2d)]
         require(channels != [], "the model has no convolution that tells what it takes: give input_shape")
         input_shape = (channels[0], 32, 32)
     is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
     require(is_shape, f"input_shape must be a tuple (C, H, W), got {shown(input_shape)}", TypeError)
-    shape = tuple(positive_int("each of input_shape", n) for n in input_shape)
+    return tuple(positive_int("each of input_shape", n) for n in input_shape)
+
+
+def _calls(model: Module, shape: tuple[int, ...]) -> list[Call]:
     try:
         return modules(model, np.zeros((1, *shape), np.float32))
     except ValueError as error:

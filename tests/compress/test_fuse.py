@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from lite import tiny_lite
 
 import minidl
 import minidl.nn as nn
@@ -16,7 +17,7 @@ from minidl.compress.integer import quantize_model
 from minidl.compress.qat import prepare_qat
 from minidl.nn import functional as F
 from minidl.nn.containers import Container
-from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
+from minidl.nn.models import imagenet_network, inception_block, lenet, mlp, small_cnn, tiny_resnet
 
 MODELS = {
     "small_cnn": (lambda rng: small_cnn(4, 2, (4, 6), rng=rng), (2, 8, 8)),
@@ -30,6 +31,7 @@ MODELS = {
     ),
     "lenet": (lambda rng: lenet(4, image_size=12, rng=rng), (1, 12, 12)),
     "mlp": (lambda rng: mlp(6, (5, 4), 3, dropout=0.5, rng=rng), (6,)),
+    "lite": (lambda rng: tiny_lite(4, rng), (3, 9, 10)),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -150,6 +152,29 @@ def test_what_is_fused_away_leaves_its_sequential():
     assert names == ["conv", "pool"]
     residual = fuse(made("tiny_resnet")[0]).layer("stage2.block1.residual")
     assert kinds(residual) == ["ConvReLU2d", "Conv2d", "Conv2d"]
+
+
+def test_batchnorms_around_which_the_input_is_added_are_folded():
+    model, x = made("lite")
+    assert isinstance(model.layer("_blocks.1"), nn.Skip)
+    names = [name for name, _ in fuse(model, x).layer("_blocks.1").named_children()]
+    assert names == ["_expand_conv", "_relu0", "_depthwise_conv", "_relu1", "_project_conv"]
+
+
+def test_a_convolution_whose_output_is_added_too_keeps_its_batchnorm():
+    rng = np.random.default_rng(0)
+    inside = nn.Skip(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1, rng=rng))
+    model = settled(nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng), inside, nn.BatchNorm2d(2)), rng)
+    assert kinds(fuse(model)) == kinds(model)
+    steps = flow(model, np.zeros((1, 1, 5, 5), np.float32))
+    assert [step.sources for step in steps] == [(INPUT,), (0,), (1,), (2, 0), (3,)]
+
+
+def test_all_batchnorms_of_the_network_for_photographs_are_folded():
+    model, x = imagenet_network(), np.random.default_rng(0).random((1, 3, 96, 96), dtype=np.float32)
+    fused = fuse(model, x)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+    np.testing.assert_allclose(output(fused, x), output(model, x), rtol=0, atol=1e-4)
 
 
 def test_pairs_across_sequentials_are_fused():

@@ -192,6 +192,8 @@ def test_a_model_without_filters_to_prune_is_refused_with_the_reason():
     ):
         filter_masks(nn.Sequential(nn.Linear(4, 3)), 0.5)
     with pytest.raises(ValueError, match="no filters of the model can be pruned: it has none"):
+        filter_masks(nn.Sequential(nn.Conv2d(4, 2, 3, groups=2)), 0.5)
+    with pytest.raises(ValueError, match="not those of 0: it is the model's input"):
         filter_masks(nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)), 0.5)
 
 

@@ -9,9 +9,10 @@ from minidl import nn
 from minidl.compress.channels import Channels
 from minidl.compress.masks import EmptyLayerError, apply_masks
 from minidl.compress.removal import remove_filters, remove_masked_filters
-from minidl.compress.scores import filter_layers
-from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
-from minidl.train import fit, predict
+from minidl.compress.scores import filter_layers, taylor_scores
+from minidl.nn.efficientnet import SamePad2d, block
+from minidl.nn.models import imagenet_network, inception_block, lenet, mlp, small_cnn, tiny_resnet
+from minidl.train import evaluate, fit, predict
 
 EXPECTED = {
     "cnn": ["block1.conv", "block2.conv", "block3.conv"],
@@ -28,6 +29,7 @@ EXPECTED = {
     "inception": ["0.branch1x1.conv", "0.branch3x3.reduce.conv", "0.branch3x3.expand.conv"]
     + ["0.branch5x5.reduce.conv", "0.branch5x5.expand.conv", "0.branch_pool.project.conv", "1"],
     "shared": ["0", "1"],
+    "lite": ["1", "5._expand_conv", "5._project_conv", "6._expand_conv"],
 }
 
 
@@ -48,6 +50,12 @@ def network(kind, seed=0):
         model.append(nn.GELU()).append(nn.AvgPool2d(2)).append(nn.Flatten()).append(
             nn.Linear(196, 3, rng=rng)
         )
+    elif kind == "lite":
+        model = nn.Sequential(SamePad2d(3, 2), nn.Conv2d(1, 4, 3, 2, rng=rng), nn.BatchNorm2d(4), nn.ReLU6())
+        model.append(block(4, 4, 3, 1, 1, rng)).append(block(4, 5, 3, 2, 2, rng)).append(
+            block(5, 5, 5, 1, 3, rng)
+        )
+        model.append(nn.AdaptiveAvgPool2d()).append(nn.Flatten()).append(nn.Linear(5, 3, rng=rng))
     else:  # one layer that runs twice, so what it reads is what it makes
         again = nn.Conv2d(4, 4, 3, padding=1, rng=rng)
         model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=rng), again, nn.Tanh(), again)
@@ -143,6 +151,48 @@ def test_residual_partners_lose_the_same_filter():
     assert slim.layer("stage2.block1.residual.shortcut.conv").in_channels == 3
 
 
+def test_a_depthwise_filter_and_its_expansion_go_together():
+    model, inside = network("lite"), "6._expand_conv"
+    slim = remove_filters(model, "6._depthwise_conv", [1, 2])
+    assert slim.layer(inside).weight.shape == (13, 5, 1, 1) and slim.layer("6._bn0").num_features == 13
+    depthwise = slim.layer("6._depthwise_conv")
+    assert (depthwise.in_channels, depthwise.out_channels, depthwise.groups) == (13, 13, 13)
+    assert slim.layer("6._project_conv").weight.shape == (5, 13, 1, 1)
+    apply_masks(model, {inside: np.arange(15) > 1})
+    assert not model.layer("6._depthwise_conv").weight.data[:2].any()
+    alone = remove_filters(network("lite"), "6._depthwise_conv", list(range(14)))
+    assert predict(alone, batch()).shape == (3, 3)
+
+
+def test_the_slope_of_a_depthwise_channel_counts_once():
+    """Masking an expansion's filter is masking what the depthwise one gives, which is all that is read."""
+    model, images, labels = network("lite"), batch(), np.array([0, 2, 1])
+    scores = taylor_scores(model, "6._expand_conv", images, labels)
+    np.testing.assert_array_equal(scores, taylor_scores(model, "6._depthwise_conv", images, labels))
+    norm, losses = model.layer("6._bn1"), []
+    for step in (1.01, 0.99):
+        before = [parameter.data for parameter in norm.parameters()]
+        for parameter in norm.parameters():
+            parameter.data = np.where(np.arange(15) == 4, parameter.data * step, parameter.data)
+        losses.append(evaluate(model, images, labels).loss)
+        for parameter, data in zip(norm.parameters(), before, strict=True):
+            parameter.data = data
+    assert scores[4] == pytest.approx(abs(losses[0] - losses[1]) / 0.02, rel=0.02)
+
+
+def test_filters_of_the_network_for_photographs_are_masked_and_removed():
+    model, images = imagenet_network(), np.random.default_rng(0).random((1, 3, 96, 96), dtype=np.float32)
+    found = filter_layers(model)
+    assert found[0] == "_conv_stem" and len(found) == 1 + 15 + 7 + 1  # the stem, expansions, sums, the head
+    slim = remove_filters(model, "_blocks.6._expand_conv", [0, 5, 70])
+    slim = remove_filters(slim, "_blocks.5._project_conv", [3])
+    apply_masks(model, {"_blocks.6._depthwise_conv": ~np.isin(np.arange(480), [0, 5, 70])})
+    apply_masks(model, {"_blocks.5._project_conv": np.arange(80) != 3})
+    np.testing.assert_allclose(predict(slim, images), predict(model, images), rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="filters of _fc cannot be removed: it is the model's output"):
+        remove_filters(model, "_fc", [0])
+
+
 def test_a_slim_network_trains_and_keeps_its_masks_and_frozen_layers():
     model = network("cnn")
     apply_masks(model, {"block1.conv": np.arange(4) != 1})
@@ -214,7 +264,7 @@ REFUSED = {
     "what 0 (Doubled) does with it is not known": (lambda: sequential(Doubled()), "0.conv"),
     "what 1 (Sigmoid) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), nn.Sigmoid()), "0"),
     "what 1 (Conv2d) does with it is not known": (
-        lambda: sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 1, groups=3)),
+        lambda: sequential(nn.Conv2d(1, 6, 1), nn.Conv2d(6, 3, 1, groups=3)),
         "0",
     ),
     "what 1 (Raised) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), Raised()), "0"),

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lite import tiny_lite
 from untouched import disturbed, left_untouched
 
 import minidl.nn as nn
 import minidl.nn.functional as F
+from minidl import Tensor
 from minidl.explain import receptive_field, top_patches
 from minidl.explain.patches import (
     EVERYTHING,
@@ -22,7 +24,7 @@ from minidl.explain.patches import (
 )
 from minidl.explain.target import layer_output
 from minidl.nn import Module, Sequential
-from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
+from minidl.nn.models import imagenet_network, inception_block, lenet, mlp, small_cnn, tiny_resnet
 
 few = settings(max_examples=30)
 
@@ -228,6 +230,59 @@ def test_a_join_whose_branches_reach_to_unlike_sides_sees_both():
     assert box_around(fields) == ReceptiveField(Span(9, 1, -4), Span(2, 1, -1))
     both = box_around([fields[0], ReceptiveField(EVERYTHING, ONE_PIXEL)])
     assert both == ReceptiveField(EVERYTHING, ONE_PIXEL)
+
+
+LITE = [
+    "_relu0",
+    "_blocks.0._depthwise_conv",
+    "_blocks.1",
+    "_blocks.2._relu1",
+    "_blocks.2",
+    "_relu1",
+]
+
+
+@few
+@given(layer=st.sampled_from(LITE), height=st.integers(17, 24), width=st.integers(17, 24), data=st.data())
+def test_padding_that_goes_by_the_size_shifts_the_field_of_a_lite_network(layer, height, width, data):
+    """What the gradient of one unit reaches is its box: ReLU6 cuts nothing off, and no weight cancels."""
+    model = tiny_lite().eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = np.full_like(module.weight.data, 0.5 / module.weight.data[0].size)
+    images = Tensor(np.ones((1, 3, height, width), np.float32), requires_grad=True)
+    seen = {}
+    handle = model.layer(layer).register_forward_hook(lambda module, inputs, y: seen.update(y=y))
+    model(images)
+    handle.remove()
+    p, q = (data.draw(st.integers(0, side - 1)) for side in seen["y"].shape[2:])
+    seen["y"][0, :, p, q].sum().backward()
+    rows, columns = (np.flatnonzero(images.grad[0].any(axis=(0, axis))) for axis in (2, 1))
+    box = receptive_field(model, layer, (3, height, width)).box(p, q, (height, width))
+    assert (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) == box
+
+
+def test_a_skip_sees_what_its_children_and_its_input_see():
+    assert receptive_field(Sequential(nn.Skip(nn.Conv2d(1, 1, 3, padding=1))), "0").rows == Span(3, 1, -1)
+    ahead = nn.Skip(nn.ZeroPad2d((0, 2, 0, 2)), nn.Conv2d(2, 2, 3))
+    padded = Sequential(nn.ZeroPad2d((3, 0, 1, 0)), nn.Conv2d(2, 2, 1), ahead)
+    assert receptive_field(padded, "2") == ReceptiveField(Span(3, 1, -1), Span(3, 1, -3))
+    functional = Sequential(nn.Skip(Own(), nn.ZeroPad2d((0, 4, 0, 4)), nn.Conv2d(2, 2, 1)))
+    with pytest.raises(ValueError, match="layer '0.0', a Own, is of no known kind"):
+        receptive_field(functional, "0", (2, 8, 8))
+
+
+def test_the_network_for_photographs_has_fields_and_patches():
+    """By hand: the stem sees 3 pixels in steps of 2; the first depthwise convolution 2 (3 - 1) more."""
+    model, images = imagenet_network(), np.random.default_rng(0).random((2, 3, 96, 112), dtype=np.float32)
+    assert receptive_field(model, "_relu0").rows == Span(3, 2, 0)
+    assert receptive_field(model, "_blocks.0").rows == Span(7, 2, -2)
+    assert receptive_field(model, "_relu1", (3, 224, 224)).rows.step == 32
+    assert receptive_field(model, "_fc").rows == EVERYTHING
+    patches = top_patches(model, "_blocks.2", images, 2)
+    span = receptive_field(model, "_blocks.2", (3, 96, 112)).rows
+    assert patches.values.shape == (24, 2) and span == Span(19, 4, -6)
+    assert all(max(patch.shape) <= 19 for patch in patches.crops(images, 0))
 
 
 def test_boxes_are_cut_at_the_image_and_may_be_empty():
