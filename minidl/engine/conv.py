@@ -187,8 +187,8 @@ class Conv2d(Op):
         """How many rows of an output are a band: few enough for the cache and to share out one sample."""
         samples, _, out_h, out_w = y.shape
         shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1
-        rows = max(1, min(-(-out_h // shares), CACHED // (self.weight[0].size * out_w)))
-        return -(-out_h // -(-out_h // rows))  # all bands alike
+        most = max(1, min(-(-out_h // shares), CACHED // (self.weight[0].size * out_w)))
+        return min(range(most, most // 2, -1), key=lambda rows: -out_h % rows)  # with a full last band
 
     def is_deep(self, y):
         """Whether weights outnumber columns: then one product of the whole batch, which reads them once."""
