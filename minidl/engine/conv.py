@@ -107,15 +107,16 @@ class Conv2d(Op):
         else:
             rows = self.rows(y)
             call = kernels.conv2d, len(x) * -(-out_h // rows), self.geometry, rows, self.x
-            jit.run(
-                self.nanoseconds,
-                (*call, self.by_group(weight), bias.reshape(self.groups, -1), self.by_sample(y)),
-            )
+            weight = self.by_group(weight)
+            if self.has_bias:
+                weight = np.append(weight, bias.reshape(self.groups, -1, 1), axis=2)
+            jit.run(self.nanoseconds, (*call, weight, self.by_sample(y)))
         return y
 
     def backward(self, grad):
         need_x, need_weight, *need_bias = self.needs if self.has_bias else (*self.needs[:2], False)
-        grad, calls, grad_x, grad_weight, parts = np.ascontiguousarray(grad), [], None, None, None
+        grad, calls, grad_x, grad_weight, grad_bias = np.ascontiguousarray(grad), [], None, None, None
+        parts = None
         deep = self.is_deep(grad)
         if need_x and (deep or len(grad) == 1 == self.groups and not self.is_pointwise(grad[0, 0].size)):
             grad_x = self.collect(jit.matmul(self.taps(self.weight).T, self.by_output(grad)))
@@ -127,18 +128,22 @@ class Conv2d(Op):
                 self.weight.shape
             )
         elif need_weight:
-            call, parts = self.call_for_weight(grad)
+            call, parts = self.call_for_weight(grad, any(need_bias))
             calls.append(call)
         jit.run(len(calls) * self.nanoseconds, *calls)
-        grad_weight = grad_weight if parts is None else self.sum_of(parts)
-        if not self.has_bias:
-            return grad_x, grad_weight
-        return grad_x, grad_weight, sum_by_channel(grad) if any(need_bias) else None
+        if parts is not None:
+            grad_weight, grad_bias = self.sums_of(parts)
+        if any(need_bias) and grad_bias is None:
+            grad_bias = sum_by_channel(grad)
+        return (grad_x, grad_weight, grad_bias) if self.has_bias else (grad_x, grad_weight)
 
-    def sum_of(self, parts):
-        """(parts, O, kh kw) or (parts, groups, C/groups kh kw, O/groups) -> the gradient of weight"""
-        total = parts[0] if len(parts) == 1 else parts.sum(axis=0)
-        return (total if self.depthwise else total.swapaxes(1, 2)).reshape(self.weight.shape)
+    def sums_of(self, parts):
+        """The parts from ``call_for_weight`` -> the gradients of weight and, if it is among them, of bias."""
+        total, patch = parts[0] if len(parts) == 1 else parts.sum(axis=0), self.weight[0].size
+        if self.depthwise:
+            return total.reshape(self.weight.shape), None
+        grad_weight = total[:, :patch].swapaxes(1, 2).reshape(self.weight.shape)
+        return grad_weight, total[:, patch].ravel() if total.shape[1] > patch else None
 
     @property
     def depthwise(self):
@@ -161,8 +166,11 @@ class Conv2d(Op):
         call = kernels.conv2d_grad_x, samples, self.geometry
         return *call, self.by_sample(grad), self.by_group(self.weight), grad_x
 
-    def call_for_weight(self, grad):
-        """What computes the parts whose sum is the gradient of ``weight``, for ``jit.run``, and the parts."""
+    def call_for_weight(self, grad, with_bias):
+        """What computes the parts whose sum is the gradient of ``weight``, for ``jit.run``, and the parts.
+
+        These are (1, O, kh kw) or (parts, groups, C/groups kh kw, O/groups), here with a row for the bias.
+        """
         out = grad.shape[1]
         if self.depthwise:
             parts = np.empty((1, out, self.weight[0].size), grad.dtype)
@@ -170,7 +178,8 @@ class Conv2d(Op):
             return (*call, self.x, grad, parts[0]), parts
         rows = self.rows(grad)
         count = min(len(grad) * -(-grad.shape[2] // rows), jit.PARTS)
-        parts = np.empty((count, self.groups, self.weight[0].size, out // self.groups), grad.dtype)
+        height = self.weight[0].size + with_bias
+        parts = np.empty((count, self.groups, height, out // self.groups), grad.dtype)
         call = kernels.conv2d_grad_weight, count, self.geometry, rows
         return (*call, self.x, self.by_sample(grad), parts), parts
 
@@ -178,8 +187,8 @@ class Conv2d(Op):
         """How many rows of an output are a band: few enough for the cache and to share out one sample."""
         samples, _, out_h, out_w = y.shape
         shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1
-        rows = max(1, min(-(-out_h // shares), CACHED // (self.weight[0].size * out_w)))
-        return -(-out_h // -(-out_h // rows))  # all bands alike
+        most = max(1, min(-(-out_h // shares), CACHED // (self.weight[0].size * out_w)))
+        return min(range(most, most // 2, -1), key=lambda rows: -out_h % rows)  # with a full last band
 
     def is_deep(self, y):
         """Whether weights outnumber columns: then one product of the whole batch, which reads them once."""

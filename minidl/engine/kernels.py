@@ -104,28 +104,31 @@ def col2im(columns, kernel_size, stride, dilation, image):
                             image[c, row, column] += patches[c, i, j, y, x]
 
 
-def conv2d(first, last, geometry, rows, x, weight, bias, y):
-    """y[n, g] = weight[g] @ columns + bias[g], those of x[n] in group g, for the bands from first to last.
+def conv2d(first, last, geometry, rows, x, weight, y):
+    """y[n, g] = weight[g] @ columns, those of x[n] in group g, for the bands from first to last.
 
-    x (N, C, H, W); weight (groups, O/groups, C/groups kh kw); bias (groups, O/groups); y (N, groups,
-    O/groups, OH OW). A band is ``rows`` rows of a sample's output: its columns stay in the processor's cache
-    for the product, and the product for the bias.
+    x (N, C, H, W); weight (groups, O/groups, C/groups kh kw), where there is a bias with one more column for
+    it, which meets a row of ones; y (N, groups, O/groups, OH OW). A band is ``rows`` rows of a sample's
+    output: its columns stay in the processor's cache for the product.
     """
     kernel_size, stride, padding, dilation = geometry
-    groups, group_out, patch = weight.shape
+    groups, group_out, height = weight.shape
     share, padded, width = x.shape[1] // groups, band_of(x, groups, geometry, rows), width_of(x, geometry)
     bands, size = -(-y.shape[3] // (rows * width)), rows * width
-    columns, product = np.empty((patch, size), x.dtype), np.empty((group_out, size), x.dtype)
+    columns, part = np.ones((height, size), x.dtype), np.empty((group_out, size), x.dtype)
+    patch = share * kernel_size[0] * kernel_size[1]
     for unit in range(first, last):
         n, band = unit // bands, unit % bands
         for g in range(groups):
             load_band(x[n, g * share : (g + 1) * share], band * rows * stride[0], padding, padded)
-            im2col(padded, kernel_size, stride, dilation, columns)
+            im2col(padded, kernel_size, stride, dilation, columns[:patch])
+            product = y[n, g] if bands == 1 else part
             np.dot(weight[g], columns, product)
-            for o in range(group_out):
-                target = y[n, g, o, band * size :]
-                for p in range(min(size, len(target))):
-                    target[p] = product[o, p] + bias[g, o]
+            if bands > 1:
+                for o in range(group_out):
+                    target = y[n, g, o, band * size :]
+                    for p in range(min(size, len(target))):
+                        target[p] = product[o, p]
 
 
 def width_of(x, geometry):
@@ -169,31 +172,38 @@ def conv2d_grad_x(first, last, geometry, grad, weight, grad_x):
 def conv2d_grad_weight(first, last, geometry, rows, x, grad, grad_weight):
     """grad_weight[part, g] = sum of columns @ grad[n, g].T over the bands of a part, from first to last.
 
-    grad_weight (parts, groups, C/groups kh kw, O/groups); the rest as in ``conv2d``. How the bands fall into
-    parts does not depend on the number of threads, so neither does the rounding of the sum.
+    grad_weight (parts, groups, C/groups kh kw, O/groups), with one more row for a bias; the rest as in
+    ``conv2d``. How the bands fall into parts does not depend on the number of threads, so neither does the
+    rounding of the sum.
     """
     kernel_size, stride, padding, dilation = geometry
-    parts, groups, patch, group_out = grad_weight.shape
+    parts, groups, height, group_out = grad_weight.shape
     share, padded, width = x.shape[1] // groups, band_of(x, groups, geometry, rows), width_of(x, geometry)
     bands, size = -(-grad.shape[3] // (rows * width)), rows * width
-    columns, grads = np.empty((patch, size), x.dtype), np.empty((group_out, size), x.dtype)
-    product = np.empty((patch, group_out), x.dtype)
+    columns, part_of_grad = np.ones((height, size), x.dtype), np.empty((group_out, size), x.dtype)
+    patch, product = share * kernel_size[0] * kernel_size[1], np.empty((height, group_out), x.dtype)
     for part in range(first, last):
         grad_weight[part] = 0
         for i in range(part * len(x) * bands // parts, (part + 1) * len(x) * bands // parts):
             n, band = i // bands, i % bands
             for g in range(groups):
                 load_band(x[n, g * share : (g + 1) * share], band * rows * stride[0], padding, padded)
-                im2col(padded, kernel_size, stride, dilation, columns)
-                grads[:] = 0  # the last band may have fewer rows
-                for o in range(group_out):
-                    source = grad[n, g, o, band * size :]
-                    for p in range(min(size, len(source))):
-                        grads[o, p] = source[p]
-                np.dot(columns, grads.T, product)
-                for row in range(patch):
+                im2col(padded, kernel_size, stride, dilation, columns[:patch])
+                if bands > 1:
+                    take_band(grad[n, g], band * size, part_of_grad)
+                np.dot(columns, (grad[n, g] if bands == 1 else part_of_grad).T, product)
+                for row in range(height):
                     for o in range(group_out):
                         grad_weight[part, g, row, o] += product[row, o]
+
+
+def take_band(y, start, band):
+    """Copy the columns of ``y`` from ``start`` on into ``band``, and zeros where there are too few."""
+    band[:] = 0
+    for o in range(len(y)):
+        source = y[o, start:]
+        for p in range(min(band.shape[1], len(source))):
+            band[o, p] = source[p]
 
 
 def pointwise(first, last, x, weight, bias, y):
@@ -214,27 +224,31 @@ def pointwise(first, last, x, weight, bias, y):
 
 def relu(first, last, x, y):
     """y = max(x, 0); both flat."""
-    for i in range(first, last):
+    x, y = x[first:last], y[first:last]  # loops from 0 on compile to vector instructions
+    for i in range(len(x)):
         y[i] = np.maximum(x[i], 0)
 
 
 def relu_backward(first, last, grad, x, grad_x):
     """grad_x = grad where x > 0, otherwise 0; all three flat."""
     zero = grad.dtype.type(0)
-    for i in range(first, last):
+    grad, x, grad_x = grad[first:last], x[first:last], grad_x[first:last]
+    for i in range(len(x)):
         grad_x[i] = grad[i] if x[i] > 0 else zero
 
 
 def clip(first, last, x, y, low, high):
     """y = x kept within [low, high]; both flat."""
-    for i in range(first, last):
+    x, y = x[first:last], y[first:last]
+    for i in range(len(x)):
         y[i] = np.minimum(np.maximum(x[i], low), high)
 
 
 def clip_backward(first, last, grad, x, grad_x, low, high):
     """grad_x = grad where low <= x <= high, otherwise 0; all three flat."""
     zero = grad.dtype.type(0)
-    for i in range(first, last):
+    grad, x, grad_x = grad[first:last], x[first:last], grad_x[first:last]
+    for i in range(len(x)):
         grad_x[i] = grad[i] if (x[i] >= low) & (x[i] <= high) else zero
 
 
