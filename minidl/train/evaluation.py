@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_function, check_number
+from minidl.engine.checks import check_function, check_number, float_images
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn.module import Module
-from minidl.train.metrics import accuracy, float_images, has_accuracy, predict
+from minidl.train.metrics import accuracy, has_accuracy, predict
 
 Loss = Callable[[Tensor, np.ndarray], Tensor]
 Metric = Callable[[np.ndarray, np.ndarray], float]

@@ -14,6 +14,7 @@ from minidl.engine.checks import (
     check_instance,
     check_int,
     check_same_length,
+    float_images,
     positive_int,
     require,
     shown,
@@ -32,16 +33,6 @@ def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndar
         parts = [model(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
     check_instance("the model's output", parts[0], Tensor)
     return np.concatenate([part.data for part in parts])
-
-
-def float_images(name: str, images: Any) -> np.ndarray:
-    """The images (N, ...), which must be floats: integers are most often pixels 0 ... 255."""
-    array = check_array(name, images, finite=False, empty=True)
-    require(array.size > 0, f"{name} hold no images, got shape {array.shape}")
-    mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
-    require(array.dtype.kind == "f", f"{name} must be floats, got {array.dtype}: {mend}", TypeError)
-    require(array.ndim > 0, f"{name} must be an array (N, ...), got one number")
-    return array
 
 
 def accuracy(predictions: Any, labels: Any) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.augment import Augment
-from minidl.engine.checks import check_function, check_instance, check_int, require
+from minidl.engine.checks import check_function, check_instance, check_int, float_images, require
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
@@ -23,7 +23,6 @@ from minidl.nn.layers import Linear, ReLU
 from minidl.nn.module import Module
 from minidl.train.evaluation import History
 from minidl.train.loop import check_trainable, fit, optimizer_for
-from minidl.train.metrics import float_images
 from minidl.train.optim import Optimizer
 from minidl.train.schedules import Schedule
 from minidl.transfer.features import checked_features

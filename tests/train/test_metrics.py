@@ -101,7 +101,7 @@ def test_predict_restores_the_mode_when_the_model_raises():
         (
             lambda: predict(nn.Identity(), np.zeros((0, 2))),
             ValueError,
-            r"images hold no images, got shape \(0, 2\)",
+            r"images must not be empty, got shape \(0, 2\)",
         ),
         (
             lambda: predict(nn.Identity(), np.float32(3)),
