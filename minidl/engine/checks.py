@@ -181,7 +181,7 @@ def check_images(name: str, images: Any, low: float = -math.inf, high: float = m
 
 
 def float_images(name: str, images: Any) -> np.ndarray:
-    """Images (N, ...) of floats, finite or not. Integers are refused: they are most often pixels 0 ... 255."""
+    """Images (N, ...) of floats, finite or not. Integers, most often pixels 0 ... 255, are refused."""
     array = check_array(name, images, finite=False)
     mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
     require(array.dtype.kind == "f", f"{name} must be floats, got {array.dtype}: {mend}", TypeError)
