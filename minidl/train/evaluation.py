@@ -133,7 +133,7 @@ def loss_value(loss: Loss, logits: np.ndarray, labels: np.ndarray) -> float:
         return check_loss(loss(Tensor(logits), labels)).item()
 
 
-def check_loss(value: Tensor) -> Tensor:
+def check_loss(value: Tensor, part: str = "") -> Tensor:
     is_loss = isinstance(value, Tensor) and value.size == 1
-    require(is_loss, f"loss must give a Tensor of one number for a batch, got {shown(value)}")
+    require(is_loss, f"loss must give a Tensor of one number for a batch, got {shown(value)}{part}")
     return value

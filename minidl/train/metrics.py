@@ -96,13 +96,7 @@ def roc_auc(scores: Any, positive: Any) -> float:
 
     scores: (M,), no NaN.  positive: bools (M,), both kinds among them.   (Hanley and McNeil 1982)
     """
-    scores = check_array(
-        "scores", scores, "M", finite=False
-    )  # in its own dtype, in which none tie that differ
-    positive = check_array("positive", positive, len(scores), kind="bool")
-    both = 0 < positive.sum() < len(positive)
-    require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
-    require(not np.isnan(scores).any(), "scores hold NaN: it is neither above nor below")
+    scores, positive = checked_scores(scores, positive)
     above, below = scores[positive], np.sort(scores[~positive])
     lower = np.searchsorted(below, above, side="left")  # (P,): how many negatives each positive is above
     not_higher = np.searchsorted(below, above, side="right")
@@ -191,11 +185,8 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     """
     from scipy.optimize import minimize_scalar
 
-    z = check_array("logits", logits, "N", "K", low=-LARGEST, high=LARGEST).astype(np.float64)
-    _, labels, _ = predicted_and_actual(z, labels)
-    low, high = check_bounds("bounds", bounds)
-    fits = 0 < low <= 1 <= high < np.inf
-    require(fits, f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
+    z, labels = checked_logits(logits, labels)
+    low, high = checked_bounds(bounds)
     log_bounds = (np.log(low), np.log(high))
     found = minimize_scalar(
         lambda log_T: mean_loss(z, labels, np.exp(log_T)), bounds=log_bounds, method="bounded"
@@ -217,6 +208,29 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 
 
 # ---- what arguments are
+
+
+def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (M,) in their own dtype, in which none tie that differ, and bools (M,), both kinds of them."""
+    scores = check_array("scores", scores, "M", finite=False)
+    positive = check_array("positive", positive, len(scores), kind="bool")
+    both = 0 < positive.sum() < len(positive)
+    require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
+    require(not np.isnan(scores).any(), "scores hold NaN: it is neither above nor below")
+    return scores, positive
+
+
+def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, K) as float64, and the labels as classes (N,)."""
+    z = check_array("logits", logits, "N", "K", low=-LARGEST, high=LARGEST).astype(np.float64)
+    return z, predicted_and_actual(z, labels)[1]
+
+
+def checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = check_bounds("bounds", bounds)
+    fits = 0 < low <= 1 <= high < np.inf
+    require(fits, f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
+    return low, high
 
 
 def as_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
