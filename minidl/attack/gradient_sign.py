@@ -25,6 +25,7 @@ from minidl.engine.checks import (
     check_int,
     check_labels,
     check_number,
+    float_images,
     positive_number,
     require,
 )
@@ -281,8 +282,5 @@ def class_count(model: Module, images: np.ndarray) -> int:
 
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:
-    """Float64 stays, everything else is float32."""
-    array, (low, high) = check_array("images", images), check_bounds("bounds", bounds)
-    mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
-    require(array.dtype.kind == "f", f"images must be floats, got {array.dtype}: {mend}", TypeError)
-    return check_images("images", array, low, high)
+    """Finite floats in the box. Float64 stays, everything else is float32."""
+    return check_images("images", float_images("images", images), *check_bounds("bounds", bounds))

@@ -140,8 +140,9 @@ def check_array(
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)].flat[0]}")
-    outside = ~((array >= low) & (array <= high)) & ~np.isnan(array) if _bounded(low, high) else None
-    if outside is not None and outside.any():
+    with np.errstate(over="ignore"):  # a bound that the array's dtype cannot hold is infinite in it
+        outside = ((array < low) | (array > high)) if _bounded(low, high) else np.False_
+    if outside.any():
         limits = f"at least {low:g}" if high == math.inf else f"within [{low:g}, {high:g}]"
         raise ValueError(f"{name} must be {limits}, got {array[outside].flat[0]}")
     return array
@@ -177,6 +178,15 @@ def check_images(name: str, images: Any, low: float = -math.inf, high: float = m
     if array.ndim < 2:
         raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
+
+
+def float_images(name: str, images: Any) -> np.ndarray:
+    """Images (N, ...) of floats, finite or not. Integers, most often pixels 0 ... 255, are refused."""
+    array = check_array(name, images, finite=False)
+    mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
+    require(array.dtype.kind == "f", f"{name} must be floats, got {array.dtype}: {mend}", TypeError)
+    require(array.ndim > 0, f"{name} must be an array (N, ...), got one number")
+    return array
 
 
 def check_sequence(name: str, value: Sequence) -> Sequence:

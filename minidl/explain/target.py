@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from minidl.engine import checks
 from minidl.engine.checks import check_array, check_flag, check_images, check_instance, require, shown
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.module import Module, eval_mode
@@ -84,9 +85,7 @@ def float_images(images: Any, *, maps: bool = False) -> np.ndarray:
 
     Integers are refused: a model that was trained on [0, 1] says nothing true about 0 ... 255.
     """
-    floats = check_images("images", images)
-    mend = "images must be floats on the scale of the training images, got integers: divide 0 ... 255 by 255"
-    require(np.asarray(images).dtype.kind == "f", mend, TypeError)
+    floats = check_images("images", checks.float_images("images", images))
     require(floats.ndim == 4 or not maps, f"images must be (N, C, H, W), got {floats.shape}")
     return floats
 

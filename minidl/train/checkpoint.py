@@ -57,7 +57,7 @@ def save(
 
     See ``written_whole`` for how. Raises OSError where it cannot be written.
     """
-    path = path_of(path)
+    path, step = check_path("path", path), check_int("step", step, 0)
     check_instance("model", model, Module)
     check_instance("optimizer", optimizer, Optimizer, optional=True)
     if dataclasses.is_dataclass(history) and not isinstance(history, type):
@@ -67,7 +67,7 @@ def save(
     optimizer_state = None if optimizer is None else optimizer.state_dict()
     meta = {
         "format": FORMAT,
-        "step": check_int("step", step, 0),
+        "step": step,
         "settings": named("settings", settings),
         "history": named("history", history),
         "optimizer": optimizer_state and {key: optimizer_state[key] for key in ("kind", "param_groups")},
@@ -97,7 +97,7 @@ def load(
     Raises ValueError for a file that is damaged, foreign or does not fit what is given; then nothing has been
     changed. Memory is taken in proportion to the file's true size, whatever it claims.
     """
-    path = path_of(path)
+    path = check_path("path", path)
     check_instance("model", model, Module, optional=True)
     check_instance("optimizer", optimizer, Optimizer, optional=True)
     checkpoint = unpack(path, *read(path))
@@ -146,10 +146,6 @@ def named(name: str, values: dict[str, Any] | None) -> dict[str, Any] | None:
     return values
 
 
-def path_of(path: str | Path) -> Path:
-    return check_path("path", path)
-
-
 def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint:
     """The Checkpoint that ``save`` made these of. ValueError if it did not."""
     parts: dict[str, dict] = {"model": {}, "best": {}, "optimizer": {}}
@@ -175,6 +171,7 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     """The meta data and arrays. OSError if the file cannot be opened; ValueError if it is anything else."""
+    require(path.is_file(), f"path must be a file, there is none at {path}", FileNotFoundError)
     with open(path, "rb") as file:
         try:
             contents = read_archive(file)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_function, check_number
+from minidl.engine.checks import check_function, check_number, float_images, require, shown
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn.module import Module
-from minidl.train.metrics import accuracy, float_images, has_accuracy, predict
+from minidl.train.metrics import accuracy, has_accuracy, predict
 
 Loss = Callable[[Tensor, np.ndarray], Tensor]
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -99,15 +99,10 @@ def measure(
 ) -> dict[str, float]:
     """The mean loss by the name "loss", "accuracy" where there is one, and "metric" if it is given."""
     logits = predict(model, images, batch_size)
-    if not np.isfinite(logits).all():
-        raise FloatingPointError(
-            "the model's logits are not finite: it has diverged, or its input is not finite"
-        )
+    why = "the model's logits are not finite: it has diverged, or its input is not finite"
+    require(bool(np.isfinite(logits).all()), why, FloatingPointError)
     found = {"accuracy": accuracy(logits, labels)} if has_accuracy(logits, labels) else {}
-    with no_grad():
-        value = loss(Tensor(logits), labels)
-    check_loss(value)
-    found["loss"] = value.item()
+    found["loss"] = loss_value(loss, logits, labels)
     if metric is not None:
         found["metric"] = check_number("the metric's value", metric(logits, labels), finite=False)
     return found
@@ -132,6 +127,13 @@ def float_pair(name: str, pair: Pair) -> Pair:
     return float_images(f"the images of {name}", images), labels
 
 
-def check_loss(value: Tensor) -> None:
-    if not isinstance(value, Tensor) or value.size != 1:
-        raise ValueError(f"loss must give a Tensor of one number for a batch, got {value!r}")
+def loss_value(loss: Loss, logits: np.ndarray, labels: np.ndarray) -> float:
+    """The loss of these logits, without a graph."""
+    with no_grad():
+        return check_loss(loss(Tensor(logits), labels)).item()
+
+
+def check_loss(value: Tensor, part: str = "") -> Tensor:
+    is_loss = isinstance(value, Tensor) and value.size == 1
+    require(is_loss, f"loss must give a Tensor of one number for a batch, got {shown(value)}{part}")
+    return value

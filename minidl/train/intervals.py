@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import check_array, check_number, check_same_length, require
+from minidl.engine.checks import check_array, check_number, require
 
 
 class Interval(NamedTuple):
@@ -62,8 +62,8 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) ->
 
     a, b: (n,), n >= 2. "a beats b" is ``paired_difference(a, b).low > 0``.
     """
-    x, y = _sample("a", a), _sample("b", b)
-    check_same_length(a=x, b=y)
+    x = _sample("a", a)
+    y = _sample("b", b, len(x))
     return t_interval(x - y, confidence)
 
 
@@ -102,14 +102,16 @@ def wilson_interval(successes: int | np.ndarray, n: int | np.ndarray, confidence
     return Interval(mean, low, high, total.copy())
 
 
-def _sample(name: str, values: np.ndarray) -> np.ndarray:
-    x = check_array(name, values, "n").astype(np.float64)
+def _sample(name: str, values: np.ndarray, count: int | str = "n") -> np.ndarray:
+    x = check_array(name, values, count).astype(np.float64)
     require(len(x) > 1, f"{name} needs at least two values to estimate their spread, got {len(x)}")
     return x
 
 
 def _quantile(confidence: float) -> float:
     """(1 + confidence) / 2: below it lies all but the upper one of the two tails."""
-    inside = 0 < check_number("confidence", confidence) < 1
-    require(inside, f"confidence must be between 0 and 1, got {confidence}")
+    require(
+        0 < check_number("confidence", confidence) < 1,
+        f"confidence must be between 0 and 1, got {confidence}",
+    )
     return (1 + confidence) / 2

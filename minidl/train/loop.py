@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.data.files import check_path
 from minidl.data.loader import Augment, Pair, batches
 from minidl.engine.checks import (
     check_flag,
@@ -20,7 +21,7 @@ from minidl.engine.checks import (
     positive_number,
     require,
 )
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.layers import BatchNorm
 from minidl.nn.module import Module, same_mode_after
@@ -32,6 +33,7 @@ from minidl.train.evaluation import (
     best_epoch,
     check_loss,
     float_pair,
+    loss_value,
     measure,
     out_of_patience,
 )
@@ -84,21 +86,26 @@ def fit(
     training, Ctrl-C included, holds the finished epochs as its ``history``. In any case the model is back in
     its mode, and the best one if that was to be kept.
     """
-    check_instance("checkpoint", checkpoint, (str, Path), optional=True)
-    check_options(epochs, schedule, loss, step, metric, max_grad_norm, patience, keep_best, progress, test)
+    positive_int("epochs", epochs), check_flag("keep_best", keep_best), check_flag("progress", progress)
+    checkpoint = None if checkpoint is None else check_path("checkpoint", checkpoint)
+    patience = None if patience is None else positive_int("patience", patience)
+    needs_test = patience is not None or keep_best or metric is not None
+    require(
+        test is not None or not needs_test, "patience, keep_best and metric go by the test: give a test set"
+    )
     train, test = float_pair("train", train), None if test is None else float_pair("test", test)
     optimizer = optimizer_for(model, optimizer)
     loader = batches(*train, batch_size, rng=rng, augment=augment, drop_last=drop_last)
     training = Training(model, loader, test, optimizer, schedule, loss, step, metric, max_grad_norm)
     training.rehearse()
     if checkpoint is not None:
-        training.resume(Path(checkpoint))
+        training.resume(checkpoint)
     history = training.history
     with progress_bar(epochs * len(loader), history.steps, progress) as bar, training.ends_well(keep_best):
         while len(history) < epochs and not out_of_patience(history, patience):
             training.epoch(bar)
             if checkpoint is not None:
-                training.save(Path(checkpoint))
+                training.save(checkpoint)
     return history
 
 
@@ -135,6 +142,14 @@ class Training:
     max_grad_norm: float | None
     history: History = field(default_factory=History)
     best: dict[str, np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        check_function("schedule", self.schedule, "the step", optional=True)
+        check_function("loss", self.loss, "logits and labels")
+        check_function("step", self.step, "model, images and labels", optional=True)
+        check_function("metric", self.metric, "logits and labels", optional=True)
+        if self.max_grad_norm is not None:
+            self.max_grad_norm = positive_number("max_grad_norm", self.max_grad_norm)
 
     def rehearse(self) -> None:
         """Try one image and all labels, so that what is wrong with them shows before the first step."""
@@ -179,14 +194,14 @@ class Training:
         check_instance("a step's numbers", numbers, dict)
         for name, number in numbers.items():
             check_number(f"the step's number {name!r}", number, finite=False)
-        if not np.isfinite(value.data):
-            raise FloatingPointError(
-                f"the loss is {value.item()} at step {step} with lr {self.optimizer.lr:g}; this step was not "
-                "made. Try a lower lr, warmup or max_grad_norm; minidl.detect_anomaly() names the operation."
-            )
+        why = (
+            f"the loss is {value.item()} at step {step} with lr {self.optimizer.lr:g}; this step was not made"
+        )
+        mend = "Try a lower lr, warmup or max_grad_norm; minidl.detect_anomaly() names the operation."
+        require(bool(np.isfinite(value.data)), f"{why}. {mend}", FloatingPointError)
         before = [name for name in sums if name != "loss"] if sums else self.history.names()
-        if before is not None and set(numbers) != set(before):
-            raise ValueError(f"a step must give the same numbers each time, got {[*numbers]} after {before}")
+        same = before is None or set(numbers) == set(before)
+        require(same, f"a step must give the same numbers each time, got {[*numbers]} after {before}")
         return value, numbers
 
     @contextmanager
@@ -212,7 +227,7 @@ class Training:
             "test images": 0 if self.test is None else len(self.test[0]),
             "batch_size": self.loader.batch_size,
             "drop_last": self.loader.drop_last,
-            "max_grad_norm": None if self.max_grad_norm is None else float(self.max_grad_norm),
+            "max_grad_norm": self.max_grad_norm,
             "metric": None if self.metric is None else getattr(self.metric, "__name__", "given"),
         }
 
@@ -227,9 +242,8 @@ class Training:
         ValueError if it was begun with other settings: with them it would go on to other bits.
         """
         if not path.exists():
-            if not path.parent.is_dir():
-                raise FileNotFoundError(f"there is no folder {path.parent} for the checkpoint {path}")
-            return
+            there_is_none = f"there is no folder {path.parent} for the checkpoint {path}"
+            return require(path.parent.is_dir(), there_is_none, FileNotFoundError)
         saved = load(path)
         try:
             history = History(**saved.history)
@@ -274,8 +288,7 @@ def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
     """Raise what is wrong with the labels, given one image's logits. Whether the labels have an accuracy."""
     zeros = np.zeros((len(labels), *logits.shape[1:]), np.float32)
     counts_accuracy = has_accuracy(zeros, labels)
-    with no_grad():
-        check_loss(loss(Tensor(zeros), labels))
+    loss_value(loss, zeros, labels)
     if counts_accuracy:
         accuracy(zeros, labels)
     return counts_accuracy
@@ -285,12 +298,11 @@ def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
 def refused_batch_of_one(model: Module) -> Iterator[None]:
     """Refuse one image that a BatchNorm of the model sees in the block as one value a channel."""
 
+    why = "the last batch of an epoch is 1 image, of which BatchNorm cannot take a deviation"
+
     def refuse(module: BatchNorm, inputs: tuple, output: Tensor) -> None:
-        if not module.frozen and np.size(inputs[0]) == module.num_features:
-            raise ValueError(
-                "the last batch of an epoch is 1 image, of which BatchNorm cannot take a deviation: "
-                "give drop_last=True or another batch_size"
-            )
+        several = module.frozen or np.size(inputs[0]) != module.num_features
+        require(several, f"{why}: give drop_last=True or another batch_size")
 
     layers = [module for module in model.modules() if isinstance(module, BatchNorm)]
     hooks = [layer.register_forward_hook(refuse) for layer in layers]
@@ -312,26 +324,6 @@ def optimizer_for(model: Module, optimizer: Optimizer | None) -> Optimizer:
 
 def check_trainable(model: Module, optimizer: Optimizer) -> None:
     trainable = {p for p in model.parameters() if p.requires_grad}
-    if not trainable & set(optimizer.parameters()):
-        raise ValueError(
-            f"the optimizer holds none of the model's {len(trainable)} trainable parameters, so that nothing "
-            "would be learned: make it of this model's parameters()"
-        )
-
-
-def check_options(
-    epochs, schedule, loss, step, metric, max_grad_norm, patience, keep_best, progress, test
-) -> None:
-    positive_int("epochs", epochs)
-    check_function("schedule", schedule, "the step", optional=True)
-    check_function("loss", loss, "logits and labels")
-    check_function("step", step, "model, images and labels", optional=True)
-    check_function("metric", metric, "logits and labels", optional=True)
-    if max_grad_norm is not None:
-        positive_number("max_grad_norm", max_grad_norm)
-    if patience is not None:
-        positive_int("patience", patience)
-    check_flag("keep_best", keep_best), check_flag("progress", progress)
-    if test is None:
-        require(patience is None and not keep_best, "patience and keep_best go by the test: give a test set")
-        require(metric is None, "metric is of the test set: give one")
+    none = f"the optimizer holds none of the model's {len(trainable)} trainable parameters, so that nothing "
+    mend = "would be learned: make it of this model's parameters()"
+    require(bool(trainable & set(optimizer.parameters())), none + mend)

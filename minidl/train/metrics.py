@@ -13,16 +13,18 @@ from minidl.engine.checks import (
     check_bounds,
     check_instance,
     check_int,
-    check_same_length,
+    check_labels,
+    float_images,
     positive_int,
     require,
     shown,
 )
-from minidl.engine.loss import check_labels
 from minidl.engine.reduce import stable_log_softmax
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.module import Module, eval_mode
 from minidl.train.intervals import Interval, wilson_interval
+
+LARGEST = 1e150  # logit, whose square is still a number
 
 
 def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
@@ -32,16 +34,6 @@ def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndar
         parts = [model(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
     check_instance("the model's output", parts[0], Tensor)
     return np.concatenate([part.data for part in parts])
-
-
-def float_images(name: str, images: Any) -> np.ndarray:
-    """The images (N, ...), which must be floats: integers are most often pixels 0 ... 255."""
-    array = check_array(name, images, finite=False, empty=True)
-    require(array.size > 0, f"{name} hold no images, got shape {array.shape}")
-    mend = "divide pixels 0 ... 255 by 255, as in images.astype(np.float32) / 255"
-    require(array.dtype.kind == "f", f"{name} must be floats, got {array.dtype}: {mend}", TypeError)
-    require(array.ndim > 0, f"{name} must be an array (N, ...), got one number")
-    return array
 
 
 def accuracy(predictions: Any, labels: Any) -> float:
@@ -119,7 +111,7 @@ def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
 
     probabilities: >= 0, with sum 1 over the axis; otherwise ValueError.
     """
-    p = checked_probabilities(probabilities, check_int("axis", axis, -64, 63))
+    p = as_probabilities(probabilities, axis)
     logs = np.log(np.where(p > 0, p, 1))
     return -(p * logs).sum(axis=axis) + 0.0  # + 0.0 turns -0 into 0
 
@@ -168,7 +160,7 @@ def reliability(probabilities: Any, labels: Any, bins: int = 15) -> Reliability:
 
 def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Of each row the largest probability, and whether it is the label's: (N,) and bools (N,)."""
-    p = checked_probabilities(check_array("probabilities", probabilities, "N", "K"))
+    p = as_probabilities(check_array("probabilities", probabilities, "N", "K"))
     require(p.shape[1] > 1, "probabilities must be rows (N, K) of two classes at least, got one column")
     predicted, actual, _ = predicted_and_actual(p, labels)
     return p.max(axis=1), predicted == actual
@@ -210,7 +202,7 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
 def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
     """The mean over the rows of -log softmax(z / T)[label], for logits (N, K) and classes (N,)."""
     z = check_array("z", z, "N", "K")
-    labels = check_labels(check_array("labels", labels, len(z), kind="integer"), z.shape[1])
+    labels = check_labels("labels", labels, *z.shape)
     log_p = stable_log_softmax(z, temperature=temperature)
     return -float(log_p[np.arange(len(z)), labels].mean())
 
@@ -221,32 +213,16 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
     """Scores (M,) in their own dtype, in which none tie that differ, and bools (M,), both kinds of them."""
     scores = check_array("scores", scores, "M", finite=False)
-    positive = check_array("positive", positive, "M", kind="bool")
-    check_same_length(scores=scores, positive=positive)
+    positive = check_array("positive", positive, len(scores), kind="bool")
     both = 0 < positive.sum() < len(positive)
     require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
     require(not np.isnan(scores).any(), "scores hold NaN: it is neither above nor below")
     return scores, positive
 
 
-def checked_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
-    """The same as float64, if they are probabilities."""
-    p = check_array("probabilities", probabilities, finite=False).astype(np.float64)
-    require(p.ndim > 0, "probabilities must be an array, got one number")
-    check_int("axis", axis, -p.ndim, p.ndim - 1)
-    sums = p.sum(axis=axis)
-    if not np.all(p >= 0) or not np.allclose(sums, 1, atol=1e-3):
-        raise ValueError(
-            f"probabilities must be >= 0 with sum 1, these are in [{p.min():.4g}, {p.max():.4g}] "
-            f"with sums in [{sums.min():.4g}, {sums.max():.4g}]: logits go through softmax first"
-        )
-    return p
-
-
 def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, K) as float64, and the labels as classes (N,)."""
-    z = check_array("logits", logits, "N", "K").astype(np.float64)
-    require(float(np.abs(z).max()) <= 1e150, "logits must be below 1e150 in size")
+    z = check_array("logits", logits, "N", "K", low=-LARGEST, high=LARGEST).astype(np.float64)
     return z, predicted_and_actual(z, labels)[1]
 
 
@@ -255,6 +231,16 @@ def checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
     fits = 0 < low <= 1 <= high < np.inf
     require(fits, f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
     return low, high
+
+
+def as_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
+    """The same as float64, if they are probabilities."""
+    p = check_array("probabilities", probabilities, "...", "K", finite=False).astype(np.float64)
+    sums = p.sum(axis=check_int("axis", axis, -p.ndim, p.ndim - 1))
+    found = f"these are in [{p.min():.4g}, {p.max():.4g}] with sums in [{sums.min():.4g}, {sums.max():.4g}]"
+    fits = bool(np.all(p >= 0)) and np.allclose(sums, 1, atol=1e-3)
+    require(fits, f"probabilities must be >= 0 with sum 1, {found}: logits go through softmax first")
+    return p
 
 
 def predicted_and_actual(
@@ -275,7 +261,8 @@ def predicted_and_actual(
         columns.add(positive_int("num_classes", num_classes))
     require(len(columns) < 2, f"the number of classes is not clear: {sorted(columns)}")
     classes = columns.pop() if columns else int(max(predicted.max(), actual.max())) + 1
-    return check_labels(predicted, classes), check_labels(actual, classes), classes
+    predicted, actual = (check_labels("labels", given, None, classes) for given in (predicted, actual))
+    return predicted, actual, classes
 
 
 def classes_of(name: str, array: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from minidl.data.cache import cached
 from minidl.data.digits import load_digits
 from minidl.data.loader import Augment
 from minidl.data.shapes import make_shapes
+from minidl.engine.checks import check_choice
 from minidl.nn.containers import Sequential
 from minidl.nn.models import small_cnn, tiny_resnet
 from minidl.train.loop import fit
@@ -76,11 +77,9 @@ def train_on_shapes(
 
 
 def untrained(architecture: str, rng: np.random.Generator | None = None) -> Sequential:
-    if architecture == "plain":
+    if check_choice("architecture", architecture, ("plain", "residual")) == "plain":
         return small_cnn(len(EXPLAINED_SHAPES), 3, rng=rng)
-    if architecture == "residual":
-        return tiny_resnet(len(EXPLAINED_SHAPES), 3, widths=(16, 32), blocks=1, rng=rng)
-    raise ValueError(f'architecture must be "plain" or "residual", got {architecture!r}')
+    return tiny_resnet(len(EXPLAINED_SHAPES), 3, widths=(16, 32), blocks=1, rng=rng)
 
 
 def trained(

@@ -52,8 +52,7 @@ class Optimizer:
         params = [group["params"]] if isinstance(group["params"], Tensor) else several(group["params"])
         known = set(self.parameters())
         for p in params:
-            check_instance("each parameter to optimize", p, Tensor)
-            is_leaf = p.op is None and p.dtype.kind == "f"
+            is_leaf = check_instance("each of parameters", p, Tensor).op is None and p.dtype.kind == "f"
             require(is_leaf, f"only floating leaves can be optimized, got {p!r}")
             require(p not in known, f"{p!r} is given twice: each step would move it twice")
             known.add(p)
@@ -268,8 +267,8 @@ class Adam(Optimizer):
         super().check_settings(group)
         positive_number("eps", group["eps"])  # or a gradient of 0 would give 0 / 0
         for beta in check_pair("betas", group["betas"], "of numbers"):
-            below_1 = check_number("each of betas", beta, 0, 1) < 1
-            require(below_1, "each of betas must be below 1, or nothing is ever averaged in")
+            averages = check_number("each of betas", beta, 0, 1) < 1
+            require(averages, "each of betas must be below 1, or nothing is ever averaged in")
 
     def update(self, p, grad, state, group):
         if group["weight_decay"]:
@@ -326,10 +325,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
         for grad, mask in zip(grads, masks, strict=True)
     ]
     norm = math.sqrt(sum(squares))
-    if not math.isfinite(norm):
-        raise FloatingPointError(
-            f"the norm of the gradients is {norm}: minidl.detect_anomaly() finds the cause"
-        )
+    why = f"the norm of the gradients is {norm}: minidl.detect_anomaly() finds the cause"
+    require(math.isfinite(norm), why, FloatingPointError)
     if norm > max_norm:
         for grad in grads:
             grad *= max_norm / norm
@@ -338,8 +335,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 def several(parameters: Iterable) -> list:
     """The parameters as a list. A lone Tensor would go through as its rows."""
-    if isinstance(parameters, Tensor | dict | str | bytes | np.ndarray) or not isinstance(
-        parameters, Iterable
-    ):
-        raise TypeError(f"expected parameters, such as model.parameters(), got {type(parameters).__name__}")
+    lone = isinstance(parameters, Tensor | dict | str | bytes | np.ndarray)
+    wanted = "parameters must be Tensors or groups of them, such as model.parameters()"
+    require(not lone and isinstance(parameters, Iterable), f"{wanted}, got {shown(parameters)}", TypeError)
     return list(parameters)

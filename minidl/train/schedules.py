@@ -21,7 +21,7 @@ def constant(value: float) -> Schedule:
     value = check_number("value", value)
 
     def schedule(step: int) -> float:
-        check_step(step)
+        check_int("step", step, 0)
         return value
 
     return schedule
@@ -67,7 +67,7 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
     every = positive_int("every", every)
 
     def schedule(step: int) -> float:
-        decays = check_step(step) // every
+        decays = check_int("step", step, 0) // every
         try:
             return value * factor**decays
         except OverflowError:
@@ -79,8 +79,8 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
     """The schedule, after W steps that rise evenly to its first value: ``warmed_up`` has the formula."""
     check_function("schedule", schedule, "the step")
-    W = check_step(warmup_steps, "warmup_steps")
-    return lambda step: warmed_up(schedule, W, check_step(step))
+    W = check_int("warmup_steps", warmup_steps, 0)
+    return lambda step: warmed_up(schedule, W, check_int("step", step, 0))
 
 
 def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
@@ -94,7 +94,7 @@ def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
 
 def share_done(step: int, steps: int) -> float:
     """How much of the way is done, from 0 to 1."""
-    return min(check_step(step) / steps, 1.0)
+    return min(check_int("step", step, 0) / steps, 1.0)
 
 
 def with_exact_ends(start: float, end: float, x: float, value: float) -> float:
@@ -106,7 +106,3 @@ def with_exact_ends(start: float, end: float, x: float, value: float) -> float:
 
 def check_ends(start: float, end: float, steps: int) -> tuple[float, float, int]:
     return check_number("start", start), check_number("end", end), positive_int("steps", steps)
-
-
-def check_step(step: int, name: str = "step") -> int:
-    return check_int(name, step, 0)

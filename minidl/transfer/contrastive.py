@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.augment import Augment
-from minidl.engine.checks import check_function, check_instance, check_int, require
+from minidl.engine.checks import check_array, check_function, check_instance, check_int, float_images, require
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
@@ -23,7 +23,6 @@ from minidl.nn.layers import Linear, ReLU
 from minidl.nn.module import Module
 from minidl.train.evaluation import History
 from minidl.train.loop import check_trainable, fit, optimizer_for
-from minidl.train.metrics import float_images
 from minidl.train.optim import Optimizer
 from minidl.train.schedules import Schedule
 from minidl.transfer.features import checked_features
@@ -43,10 +42,8 @@ def two_views(
     images, rng = float_images("images", images), default_rng_or(rng)
     views = augment(images.copy(), rng), augment(images.copy(), rng)
     for view in views:
-        if not isinstance(view, np.ndarray):
-            raise TypeError(f"augment must return an array of images, got {type(view).__name__}")
-        kept = view.shape == images.shape
-        require(kept, f"augment must keep the shape {images.shape} of the images, got {view.shape}")
+        check_instance("what augment returns", view, np.ndarray)
+        check_array("what augment returns", view, *images.shape, finite=False)
     return views
 
 
@@ -150,8 +147,7 @@ def train_simclr(
     """
     images = float_images("images", images)
     require(images.ndim > 1 and len(images) > 1, f"images must be (M, ...), two at least, got {images.shape}")
-    check_temperature(temperature)
-    check_function("augment", augment, "images and rng")
+    check_temperature(temperature), check_function("augment", augment, "images and rng")
     batch_size, rng = min(check_int("batch_size", batch_size, 2), len(images)), default_rng_or(rng)
     check_instance("encoder", encoder, Module), check_instance("head", head, Module)
     model = Sequential({"encoder": encoder, "head": head})
@@ -193,16 +189,15 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
 
 def check_embeddings(z1: Any, z2: Any) -> tuple[Tensor, Tensor]:
     z1, z2 = F.floating(z1), F.floating(z2)
-    fits = z1.ndim == 2 and z1.size > 0
-    require(fits, f"embeddings must be rows (N, D), not empty, got {z1.shape}")
     check_pair_of_views(z1.data, z2.data)
     return z1, z2
 
 
 def check_pair_of_views(a: np.ndarray, b: np.ndarray) -> None:
-    same = a.shape == b.shape
-    require(same, f"the two views must be rows of one shape (N, D), got {a.shape} and {b.shape}")
+    shape = check_array("the first view", a, "N", "D", finite=False).shape
+    check_array("the second view", b, *shape, finite=False)
     for name, rows in (("first", a), ("second", b)):
-        zeros = np.flatnonzero(~rows.any(axis=1))
-        if zeros.size:
-            raise ValueError(f"row {zeros[0]} of the {name} view is all zeros, which has no direction")
+        some = rows.any(axis=1)
+        require(
+            bool(some.all()), f"row {some.argmin()} of the {name} view is all zeros, which has no direction"
+        )

@@ -11,8 +11,8 @@ from minidl.engine.checks import check_function, check_instance, require
 from minidl.engine.loss import check_labels
 from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module
-from minidl.train.evaluation import History, float_pair
-from minidl.train.loop import fit
+from minidl.train.evaluation import History, check_loss, float_pair
+from minidl.train.loop import fit, optimizer_for
 from minidl.train.metrics import predict
 from minidl.train.optim import Optimizer
 from minidl.train.schedules import Schedule
@@ -54,7 +54,12 @@ def distill(
     The teacher works in evaluation mode and without a graph; nothing of it changes. ValueError if the student
     or its optimizer has parameters of the teacher.
     """
-    check_networks(teacher, student, optimizer)
+    for name, network in (("teacher", teacher), ("student", student)):
+        check_instance(name, network, Module)
+    optimizer = optimizer_for(student, optimizer)
+    shared = len({*student.parameters(), *optimizer.parameters()} & {*teacher.parameters()})
+    message = f"the student or its optimizer has {shared} parameters of the teacher, which must not move"
+    require(shared == 0, message)
     check_function("loss", loss, "student_logits, teacher_logits and labels")
     images, labels = transfer_set(train)
     known = predict(teacher, images) if augment is None else None  # the teacher's logits of all images
@@ -85,17 +90,4 @@ def terms_of(given: Tensor | Terms) -> Terms:
     """What a loss gave, as terms by name: Tensors of one number."""
     terms = given if isinstance(given, dict) else {"loss": given}
     require(len(terms) > 0, "loss must give at least one term")
-    for name, term in terms.items():
-        if not isinstance(term, Tensor) or term.size != 1:
-            raise ValueError(f"loss must give a Tensor of one number for a batch, got {name!r}: {term!r}")
-    return terms
-
-
-def check_networks(teacher: Module, student: Module, optimizer: Optimizer | None) -> None:
-    check_instance("teacher", teacher, Module)
-    check_instance("student", student, Module)
-    check_instance("optimizer", optimizer, Optimizer, optional=True)
-    moving = {*student.parameters(), *(optimizer.parameters() if optimizer else ())}
-    shared = len(moving & set(teacher.parameters()))
-    message = f"the student or its optimizer has {shared} parameters of the teacher, which must not move"
-    require(shared == 0, message)
+    return {name: check_loss(term, f" for {name!r}") for name, term in terms.items()}

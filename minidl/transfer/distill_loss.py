@@ -94,14 +94,13 @@ def distillation_terms(
 
     A term of weight 0 is left out.
     """
-    z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
     alpha, beta = check_number("alpha", alpha, 0), check_number("beta", beta, 0)
     require(alpha > 0 or beta > 0, "alpha and beta are both 0: there is nothing to learn")
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
-    soft_term = soft_cross_entropy(z_s, z_t, **options)  # of any weight, so that its settings are checked
+    soft_term = soft_cross_entropy(student_logits, teacher_logits, **options)  # whose checks any weight needs
     terms = {}
     if alpha > 0:
-        terms["hard"] = alpha * hard_loss(z_s, labels)
+        terms["hard"] = alpha * hard_loss(student_logits, labels)
     if beta > 0:
         weight = beta * temperature**2 if check_flag("scale_by_tau_squared", scale_by_tau_squared) else beta
         terms["soft"] = weight * soft_term
@@ -139,13 +138,13 @@ def logit_matching_terms(
 
     A term of weight 0 is left out.
     """
-    z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
     check_number("alpha", alpha, 0, 1)
+    distance = logit_distance(student_logits, teacher_logits)  # whose checks any weight needs
     terms = {}
     if alpha > 0:
-        terms["hard"] = alpha * hard_loss(z_s, labels)
+        terms["hard"] = alpha * hard_loss(student_logits, labels)
     if alpha < 1:
-        terms["soft"] = (1 - alpha) * logit_distance(z_s, z_t)
+        terms["soft"] = (1 - alpha) * distance
     return terms
 
 
@@ -195,7 +194,7 @@ def total(terms: Terms) -> Tensor:
     return sum(others, first)
 
 
-def hard_loss(student_logits: Tensor, labels: np.ndarray | None) -> Tensor:
+def hard_loss(student_logits: Any, labels: np.ndarray | None) -> Tensor:
     require(labels is not None, "labels are needed where alpha is above 0")
     return F.cross_entropy(student_logits, labels)
 

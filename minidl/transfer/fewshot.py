@@ -14,8 +14,10 @@ from minidl.engine.checks import (
     check_array,
     check_choice,
     check_function,
+    check_instance,
     check_int,
     check_labels,
+    check_sequence,
     positive_int,
     require,
 )
@@ -213,19 +215,18 @@ def evaluate_episodes(
     more. For other settings pass ``functools.partial(knn_predict, k=5)``. The interval is Student's over
     episodes: it speaks of further episodes from these same images and features, not of other networks.
     """
-    labels = checked_classes(labels)
-    features = check_array("features", features, finite=False)
-    require(features.ndim > 1, f"features must be rows (N, ...), got {features.shape}")
-    check_array("features", features, len(labels), *features.shape[1:], finite=False)
-    episodes = checked_episodes(episodes, len(labels))
+    features = check_array("features", features, "...", "N", "D", finite=False)
+    labels = checked_classes(labels, len(features))
     check_function("predict", predict, "support, support labels and queries")
+    for i, episode in enumerate(check_sequence("episodes", episodes)):
+        check_episode(f"episode {i}", episode, len(labels))
+    require(len(episodes) > 1, f"episodes must be two at least, to give an interval, got {len(episodes)}")
     accuracies = np.empty(len(episodes))
     for i, episode in enumerate(episodes):
         truth = labels[episode.queries]
         answers = predict(features[episode.support], labels[episode.support], features[episode.queries])
-        accuracies[i] = np.mean(
-            check_array("what predict returns", answers, len(truth), kind="integer") == truth
-        )
+        answers = check_array("what predict returns", answers, len(truth), kind="integer")
+        accuracies[i] = np.mean(answers == truth)
     return Scores(accuracies, t_interval(accuracies))
 
 
@@ -240,8 +241,7 @@ def checked_support(support, labels, queries) -> tuple[np.ndarray, np.ndarray, n
 
 
 def checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
-    rows = check_array(name, rows, low=-LARGEST, high=LARGEST)
-    require(rows.ndim > 1, f"{name} must be rows (N, ...), got {rows.shape}")
+    rows = check_array(name, rows, "...", "N", "D", low=-LARGEST, high=LARGEST)
     return rows.reshape(len(rows), -1).astype(np.float64)
 
 
@@ -250,17 +250,11 @@ def checked_classes(labels: np.ndarray, count: int | str = "N") -> np.ndarray:
     return check_array("labels", labels, count, kind="integer", high=np.iinfo(np.int64).max).astype(np.int64)
 
 
-def checked_episodes(episodes: Sequence[Episode], count: int) -> Sequence[Episode]:
-    """Two Episodes or more of ``count`` rows."""
-    of = isinstance(episodes, list | tuple) and all(isinstance(episode, Episode) for episode in episodes)
-    require(of, "episodes must be a list of Episodes, as made by episodes()", TypeError)
-    require(len(episodes) > 1, f"an interval needs at least two episodes, got {len(episodes)}")
-    for i, episode in enumerate(episodes):
-        check_labels(f"support of episode {i}", episode.support, num_classes=count)
-        check_labels(f"queries of episode {i}", episode.queries, num_classes=count)
-        apart = not np.intersect1d(episode.support, episode.queries).size
-        require(apart, f"episode {i} asks for rows that are in its support")
-    return episodes
+def check_episode(name: str, episode: Episode, count: int) -> None:
+    """An Episode of row numbers below ``count``."""
+    support = check_labels(f"support of {name}", check_instance(name, episode, Episode).support, None, count)
+    queries = check_labels(f"queries of {name}", episode.queries, None, count)
+    require(not np.isin(queries, support).any(), f"{name} asks for rows that are in its support")
 
 
 def _by_metric(rows: np.ndarray, metric: str) -> np.ndarray:

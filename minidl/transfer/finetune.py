@@ -39,7 +39,7 @@ def freeze(module: Module) -> Module:
     they compute in evaluation. (Dropout, which has no state, goes on by the mode.) A copy of each value stays
     for ``frozen_report``. ``load_state_dict`` still writes. Returns the module.
     """
-    for part in check_module(module).modules():
+    for part in check_instance("module", module, Module).modules():
         for parameter in own_parameters(part):
             parameter.requires_grad_(False)
             parameter.zero_grad()
@@ -56,7 +56,7 @@ def unfreeze(module: Module, *, statistics: bool = True) -> Module:
     noise: False has it keep to the running ones, frozen like all buffers, while its weight and bias learn.
     """
     statistics = check_flag("statistics", statistics)
-    for part in check_module(module).modules():
+    for part in check_instance("module", module, Module).modules():
         for parameter in own_parameters(part):
             parameter.requires_grad_(True)
         kept = {} if statistics else {name: np.array(getattr(part, name)) for name in part._buffer_names}
@@ -72,7 +72,7 @@ def frozen_report(model: Module) -> dict[str, bool]:
     ``any(frozen_report(model).values())`` is False where freezing did what it promises.
     """
     report = {}
-    for path, part in check_module(model).named_modules():
+    for path, part in check_instance("model", model, Module).named_modules():
         before = frozen_state(part)
         changed = changed_arrays(before, {name: np.asarray(getattr(part, name)) for name in before})
         report.update({dotted(path, name): name in changed for name in before})
@@ -109,7 +109,7 @@ def gradual_unfreeze(
     check_instance("layers", layers, (list, tuple), optional=True)
     names = trainable_children(model) if layers is None else list(layers)
     require(bool(names), "layers must name at least one layer; freeze(model) freezes them all")
-    parts = [check_module(model).layer(name) for name in names]
+    parts = [check_instance("model", model, Module).layer(name) for name in names]
     first = max(len(parts) - positive_int("count", count), 0)
     freeze(model)
     for part in parts[first:]:
@@ -128,7 +128,7 @@ def replace_head(
     head: its dotted path. What comes before it stays as it is, so the features do too. An optimizer made
     earlier holds the old head. TypeError where that is no Linear.
     """
-    old = check_module(model).layer(head)
+    old = check_instance("model", model, Module).layer(head)
     check_instance(f"the head {head!r}", old, Linear)
     parent, _, name = head.rpartition(".")
     new = Linear(old.in_features, num_classes, bias=old.bias is not None, rng=default_rng_or(rng))
@@ -191,7 +191,7 @@ def lr_sweep(
     makes one: ``optimizer(parameters, lr=lr)``. A run whose numbers ceased to be finite gives accuracy NaN
     and loss inf. ``test`` should be a validation set if a rate is to be chosen.
     """
-    start, seed = check_module(model).state_dict(), default_rng_or(rng).integers(2**63)
+    start, seed = check_instance("model", model, Module).state_dict(), default_rng_or(rng).integers(2**63)
     rates = check_array("lrs", lrs, "L", low=0).astype(np.float64).tolist()
     check_function("optimizer", optimizer, "parameters and lr")
     for name, pair in (("train", train), ("test", test)):
@@ -245,7 +245,7 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
 
     The model is left as it was. ValueError for an unknown layer, or one that does not run just once.
     """
-    part, outputs = check_module(model).layer(layer), []
+    part, outputs = check_instance("model", model, Module).layer(layer), []
     batch_size = positive_int("batch_size", batch_size)
     hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
@@ -296,8 +296,8 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
     newton = {"method": "trust-ncg", "jac": True, "hessp": curvature, "options": options}
     with jit.numpy_blas, jit.scipy_blas:  # two pools that take turns at small products slow each other down
         found = minimize(loss_and_gradient, np.zeros(classes * dims + classes), **newton)
-    if found.status == 1:  # out of steps
-        raise RuntimeError(f"no minimum within {max_steps} steps: standardise the features or raise l2")
+    ended = found.status != 1  # which is out of steps
+    require(ended, f"no minimum within {max_steps} steps: standardise the features or raise l2", RuntimeError)
     probe = Linear(dims, classes, rng=np.random.default_rng(0))  # its own draws are written over
     weight, bias = unpacked(found.x)
     probe.weight.data, probe.bias.data = weight, bias - weight @ mean
@@ -305,10 +305,6 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
 
 
 # ---- what arguments are, and what modules hold
-
-
-def check_module(module: Module) -> Module:
-    return check_instance("the model", module, Module)
 
 
 def own_parameters(module: Module) -> list[Parameter]:
@@ -329,7 +325,7 @@ def frozen_state(module: Module) -> dict[str, np.ndarray]:
 
 def trainable_children(model: Module) -> list[str]:
     """The names of the children that have parameters, from the input to the output."""
-    children = check_module(model).named_children()
+    children = check_instance("model", model, Module).named_children()
     outside = "the model holds parameters outside its children: name the layers, or put them in one"
     require(not own_parameters(model), outside)
     return [name for name, child in children if next(child.parameters(), None) is not None]

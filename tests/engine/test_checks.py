@@ -41,6 +41,8 @@ REFUSED = [
     (checks.check_labels, ([0, 1], 3, 2), {}, ValueError, r"\(3,\)"),
     (checks.check_labels, (np.array([2**63], np.uint64),), {}, ValueError, "got 9223372036854775808"),
     (checks.check_images, ([1.0],), {}, ValueError, r"\(N, C, H, W\)"),
+    (checks.float_images, ([[1, 2]],), {}, TypeError, "divide pixels 0 ... 255 by 255"),
+    (checks.float_images, (1.0,), {}, ValueError, "one number"),
     (checks.check_pair, ((1, 2, 3),), {}, TypeError, "a pair"),
     (checks.int_pair, (True, 1), {}, TypeError, "an integer or a pair of integers, got True"),
     (checks.int_pair, ((1, 2, 3), 1), {}, TypeError, "a pair of integers"),

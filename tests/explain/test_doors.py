@@ -62,7 +62,7 @@ of_images = pytest.mark.parametrize("explain", OF_IMAGES.values(), ids=OF_IMAGES
 def test_integer_images_are_refused_with_the_mend(explain, dtype):
     images = (255 * images_of(0)).astype(dtype)
     explain(network(0), images / 255)
-    with pytest.raises(TypeError, match="images must be floats.* got integers: divide 0 ... 255 by 255"):
+    with pytest.raises(TypeError, match="images must be floats, got .*: divide pixels 0 ... 255 by 255"):
         explain(network(0), images)
 
 

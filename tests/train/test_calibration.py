@@ -202,7 +202,7 @@ def test_huge_logits_are_fitted_without_overflow():
         (lambda: entropy([0.5, 0.2]), ValueError, r"sums in \[0.7, 0.7\]"),
         (lambda: entropy([np.nan, 1.0]), ValueError, "probabilities must be >= 0"),
         (lambda: entropy([]), ValueError, r"must not be empty, got shape \(0,\)"),
-        (lambda: entropy(0.5), ValueError, "probabilities must be an array, got one number"),
+        (lambda: entropy(0.5), ValueError, r"probabilities must have shape \(..., K\), got \(\)"),
         (lambda: entropy([0.5, 0.5], axis=1), ValueError, r"axis must be within \[-1, 0\], got 1"),
         (lambda: entropy([0.5, 0.5], axis=True), TypeError, "axis must be an integer, got True"),
         (lambda: mean_loss(P, Y[:2], 1.0), ValueError, r"labels must have shape \(4,\), got \(2,\)"),
@@ -222,7 +222,7 @@ def test_huge_logits_are_fitted_without_overflow():
         (lambda: fit_temperature(np.array([[np.inf, 0]]), [0]), ValueError, "logits must be finite"),
         (lambda: fit_temperature(P, Y, bounds=(0, 20)), ValueError, "0 < low <= 1 <= high"),
         (lambda: fit_temperature(P, Y, bounds=(2, 20)), ValueError, "got 2 and 20"),
-        (lambda: fit_temperature(P * 1e200, Y), ValueError, "logits must be below 1e150 in size"),
+        (lambda: fit_temperature(P * 1e200, Y), ValueError, "logits must be within .*1e.150"),
         (lambda: fit_temperature(P, Y, bounds=5), TypeError, r"bounds must be a pair \(low, high\), got 5"),
     ],
 )

@@ -101,7 +101,7 @@ def test_predict_restores_the_mode_when_the_model_raises():
         (
             lambda: predict(nn.Identity(), np.zeros((0, 2))),
             ValueError,
-            r"images hold no images, got shape \(0, 2\)",
+            r"images must not be empty, got shape \(0, 2\)",
         ),
         (
             lambda: predict(nn.Identity(), np.float32(3)),
@@ -161,7 +161,7 @@ def test_auc_tells_large_integers_apart_that_no_float_does():
 @pytest.mark.parametrize(
     "scores, positive, error, message",
     [
-        ([0.1, 0.2], [True], ValueError, "must have the same length, got scores 2, positive 1"),
+        ([0.1, 0.2], [True], ValueError, r"positive must have shape \(2,\), got \(1,\)"),
         ([], [], ValueError, r"scores must not be empty, got shape \(0,\)"),
         ([[0.1, 0.2]], [[True, False]], ValueError, r"scores must have shape \(M,\), got \(1, 2\)"),
         ([0.1, 0.2], [1, 0], TypeError, "positive must be bools, got .* of int64"),

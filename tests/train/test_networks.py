@@ -77,5 +77,5 @@ def test_images_of_a_marked_set_carry_marks_and_others_none():
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(ValueError, match='"plain" or "residual", got \'deep\''):
+    with pytest.raises(ValueError, match="architecture must be one of 'plain', 'residual', got 'deep'"):
         shapes_network(architecture="deep")

@@ -490,9 +490,9 @@ FEATURES, CLASSES = rows(0)
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: freeze("block1"), TypeError, "the model must be a Module, got 'block1'"),
-        (lambda: unfreeze(None), TypeError, "the model must be a Module, got None"),
-        (lambda: frozen_report({}), TypeError, "the model must be a Module, got {}"),
+        (lambda: freeze("block1"), TypeError, "(model|module) must be a Module, got 'block1'"),
+        (lambda: unfreeze(None), TypeError, "(model|module) must be a Module, got None"),
+        (lambda: frozen_report({}), TypeError, "(model|module) must be a Module, got {}"),
         (lambda: gradual_unfreeze(MODEL, 0), ValueError, "count must be at least 1, got 0"),
         (lambda: gradual_unfreeze(MODEL, 1, []), ValueError, "layers must name at least one layer"),
         (lambda: gradual_unfreeze(MODEL, 1, ["blok1"]), ValueError, "no layer 'blok1'.*nearest: block1"),
@@ -552,7 +552,7 @@ FEATURES, CLASSES = rows(0)
             TypeError,
             "max_steps must be an integer",
         ),
-        (lambda: gradual_unfreeze(None, 1, ["head"]), TypeError, "the model must be a Module, got None"),
+        (lambda: gradual_unfreeze(None, 1, ["head"]), TypeError, "(model|module) must be a Module, got None"),
         (
             lambda: param_groups(MODEL, 0.1, 0.1, head=np.zeros(2)),
             TypeError,
