@@ -113,7 +113,7 @@ class RoundedWeights(Module):
         if isinstance(layer, nn.Linear):
             return F.linear(x, weight, bias)
         y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return F.relu(y) if isinstance(layer, ConvReLU2d) else y
+        return layer.relu(y) if isinstance(layer, ConvReLU2d) else y
 
     def extra_repr(self) -> str:
         return f"{self.bits} bits, per {'channel' if self.per_channel else 'tensor'}"
