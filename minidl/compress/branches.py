@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import numpy as np
 
-from minidl.compress.fused import CommonOutput, ConvInto, ConvReLU2d, recast
+from minidl.compress.fused import CommonOutput, ConvInto, ConvReLU2d, limits, recast
 from minidl.compress.kinds import in_order, runs_as
 from minidl.engine.checks import check_instance, require
 from minidl.engine.tensor import Tensor
@@ -58,7 +57,7 @@ def is_conv(module: Module) -> bool:
 def geometry(module: Conv2d) -> tuple:
     """What two convolutions on one input must agree in to be one."""
     settings = module.weight.shape[1:], module.stride, module.padding, module.dilation, module.groups
-    return (*settings, isinstance(module, ConvReLU2d))
+    return (*settings, limits(module))
 
 
 def merged_filters(layers: list[Conv2d]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -166,5 +165,5 @@ def into(layer: Conv2d, source: int | None, rows: np.ndarray) -> ConvInto:
     """The layer, reading from channel ``source`` on, or all channels, and writing to ``rows``."""
     new = recast(layer, ConvInto)
     new.source, new.rows = source, rows
-    new.least = 0.0 if isinstance(layer, ConvReLU2d) else -math.inf
+    new.limits = limits(layer)
     return new

@@ -15,12 +15,14 @@ import numpy as np
 from minidl.compress.branches import check_in_evaluation, kept
 from minidl.compress.channels import example, known_kind
 from minidl.compress.flow import INPUT, Step, flow, is_transparent
-from minidl.compress.fused import with_relu
+from minidl.compress.fused import ConvReLU2d, ConvReLU6, with_relu
 from minidl.compress.kinds import runs_as
 from minidl.engine.checks import check_array, check_instance, check_number, require
 from minidl.nn.containers import Sequential, Skip
-from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU
+from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU, ReLU6
 from minidl.nn.module import Module, Parameter
+
+RELUS = {ReLU: ConvReLU2d, ReLU6: ConvReLU6}
 
 # ---- the arithmetic
 
@@ -93,7 +95,7 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
 
 def fuse(model: Module, x: Any = None) -> Module:
     """A copy in which each BatchNorm is folded into the convolution (or Linear) that it alone reads, and
-    each ReLU that alone reads a convolution is done by it: ConvReLU2d.
+    each ReLU or ReLU6 that alone reads a convolution is done by it: ConvReLU2d, ConvReLU6.
 
     What is fused away leaves its Sequential. A pair is left as it is where somebody else reads between the
     two, where one of them runs twice, or where a module with a forward of its own, or a forward hook, lies
@@ -108,7 +110,7 @@ def fuse(model: Module, x: Any = None) -> Module:
         if isinstance(after.module, BatchNorm):
             new = fold_batchnorm(layer.module, after.module)
         else:
-            new = with_relu(layer.module)
+            new = with_relu(layer.module, RELUS[known_kind(after.module)])
         model.set_submodule(layer.path, new.eval())
         remove(model, after.path)
     return model
@@ -127,7 +129,7 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
             continue
         kind, kind_after = known_kind(layer.module), known_kind(after.module)
         on_rows = len(layer.shape) == 2
-        fits = (kind is Conv2d and kind_after in (BatchNorm, ReLU)) or (
+        fits = (kind is Conv2d and kind_after in (BatchNorm, *RELUS)) or (
             kind is Linear and kind_after is BatchNorm and on_rows
         )
         if fits and nothing_hidden_between(model, layer.path, after.path):

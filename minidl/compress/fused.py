@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,17 @@ from minidl.engine import conv, jit
 from minidl.engine.checks import require
 from minidl.engine.elementwise import backprop_rule, rule_in_force, where_kept
 from minidl.engine.tensor import Tensor, apply
-from minidl.nn.functional import floating, without_none
+from minidl.nn.functional import floating, relu, relu6, without_none
 from minidl.nn.layers import Conv2d
 
 
 class ConvReLU(conv.Conv2d):
-    """y = max(conv(x), 0).  y > 0 exactly where conv(x) > 0, so that backward needs nothing but y."""
+    """y = clip(conv(x), 0, most).  y > 0 exactly where conv(x) > 0, and y < most where conv(x) < most, so
+    that backward needs nothing but y."""
+
+    def __init__(self, *geometry: Any, most: float) -> None:
+        super().__init__(*geometry)
+        self.most = most
 
     def forward(self, x, weight, bias=None):
         out_h, out_w = self.output_size(x, weight, bias)
@@ -26,20 +32,20 @@ class ConvReLU(conv.Conv2d):
         self.nanoseconds = work(len(x), weight, self.groups, out_h * out_w)
         self.y = np.empty((len(x), len(weight), out_h, out_w), x.dtype)
         everywhere = np.arange(len(weight))
-        convolve(self, self.x, 0, weight, bias, 0.0, everywhere, self.y, self.y[:, :0])
+        convolve(self, self.x, 0, weight, bias, (0.0, self.most), everywhere, self.y, self.y[:, :0])
         return self.y
 
     def backward(self, grad):
-        return super().backward(where_kept(self.y > 0, grad))
+        return super().backward(where_kept((self.y > 0) & (self.y < self.most), grad))
 
 
-def convolve(op, x, source, weight, bias, least, rows, y, rest):
-    """max(conv(x) + bias, least), output channel by output channel into y or rest: see ``conv2d_clamped``."""
+def convolve(op, x, source, weight, bias, limits, rows, y, rest):
+    """clip(conv(x) + bias, *limits), channel by channel into y or rest: see ``conv2d_clamped``."""
     bias = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
     geometry = weight.shape[2:], op.stride, op.padding, op.dilation
     flat = [np.ascontiguousarray(a).reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (y, rest)]
     nanoseconds = work(len(x), weight, op.groups, flat[0].shape[2])
-    arrays = x, source, op.by_group(weight), bias, x.dtype.type(least), rows, *flat
+    arrays = x, source, op.by_group(weight), bias, tuple(map(x.dtype.type, limits)), rows, *flat
     jit.run(nanoseconds, (kernels.conv2d_clamped, len(x), *geometry, *arrays))
 
 
@@ -52,16 +58,29 @@ def work(samples: int, weight: np.ndarray, groups: int, places: int) -> float:
 class ConvReLU2d(Conv2d):
     """relu(conv(x)) in one pass over the output, or in two where ``relu_rule`` asks for the ReLU's input."""
 
+    relu, most = staticmethod(relu), math.inf
+
     def forward(self, x: Any) -> Tensor:
         if rule_in_force() is not backprop_rule:
-            return super().forward(x).relu()
-        op = ConvReLU(self.stride, self.padding, self.dilation, self.groups)
+            return self.relu(super().forward(x))
+        op = ConvReLU(self.stride, self.padding, self.dilation, self.groups, most=self.most)
         return apply(op, *without_none(x, self.weight, self.bias))
 
 
-def with_relu(layer: Conv2d) -> ConvReLU2d:
-    """A new ConvReLU2d with copies of ``layer``'s parameters."""
-    return recast(layer, ConvReLU2d)
+class ConvReLU6(ConvReLU2d):
+    """relu6(conv(x)) in the same way."""
+
+    relu, most = staticmethod(relu6), 6.0
+
+
+def limits(layer: Conv2d) -> tuple[float, float]:
+    """What the layer clamps its output to."""
+    return (0.0, layer.most) if isinstance(layer, ConvReLU2d) else (-math.inf, math.inf)
+
+
+def with_relu(layer: Conv2d, kind: type = ConvReLU2d) -> ConvReLU2d:
+    """A new ConvReLU2d, or ConvReLU6, with copies of ``layer``'s parameters."""
+    return recast(layer, kind)
 
 
 def recast(layer: Conv2d, kind: type) -> Any:
@@ -97,7 +116,7 @@ class ConvInto(Conv2d):
 
     source: int | None
     rows: np.ndarray
-    least: float  # 0 with a ReLU, else -inf
+    limits: tuple[float, float]  # 0 and inf with a ReLU, 0 and 6 with a ReLU6, else -inf and inf
 
     def forward(self, x: Any, common: CommonOutput) -> Tensor:
         x = np.ascontiguousarray(floating(x).data)
@@ -110,5 +129,5 @@ class ConvInto(Conv2d):
         apart = int(np.sum(self.rows < 0))
         rest = np.empty((len(x), apart, out_h, out_w), x.dtype)
         y = rest[:, :0] if apart == len(self.rows) else common.sized(len(x), out_h, out_w, x.dtype)
-        convolve(op, x, first, weight, bias, self.least, self.rows, y, rest)
+        convolve(op, x, first, weight, bias, self.limits, self.rows, y, rest)
         return Tensor(rest if apart else y[:, self.rows.min() : self.rows.max() + 1])

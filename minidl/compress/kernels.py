@@ -14,15 +14,16 @@ from minidl.engine.kernels import im2col, pad
 
 
 def conv2d_clamped(
-    first, last, kernel_size, stride, padding, dilation, x, source, weight, bias, least, rows, y, rest
+    first, last, kernel_size, stride, padding, dilation, x, source, weight, bias, limits, rows, y, rest
 ):
-    """max(weight[g] @ columns + bias, least) for the samples from first to last, laid where it is wanted.
+    """clip(weight[g] @ columns + bias, least, most) for the samples from first to last, laid where wanted.
 
     x (N, C, H, W), read from channel ``source`` on; weight (groups, O/groups, C/groups kh kw); bias (O,).
     Output channel o becomes channel rows[o] of y (N, channels, OH OW) or, where rows[o] is negative, channel
     -1 - rows[o] of rest (N, channels, OH OW). ``product`` stays in the processor's cache, so that the bias,
     the clamp and the place cost no traffic of their own; a 1 x 1 kernel reads x as its columns, uncopied.
     """
+    least, most = limits
     _, _, height, width = x.shape
     groups, group_out, columns_rows = weight.shape
     share = columns_rows // (kernel_size[0] * kernel_size[1])
@@ -48,7 +49,7 @@ def conv2d_clamped(
                 row = rows[g * group_out + o]
                 target = y[n, row] if row >= 0 else rest[n, -1 - row]
                 for p in range(y.shape[2]):
-                    target[p] = np.maximum(product[o, p] + bias[g * group_out + o], least)
+                    target[p] = np.minimum(np.maximum(product[o, p] + bias[g * group_out + o], least), most)
 
 
 # ---- integers

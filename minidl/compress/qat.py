@@ -38,6 +38,7 @@ from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
 from minidl.nn.containers import Sequential
+from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module
 
 FLOAT = 32  # so many bits are float32: nothing is rounded
@@ -113,7 +114,7 @@ class RoundedWeights(Module):
         if isinstance(layer, nn.Linear):
             return F.linear(x, weight, bias)
         y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return F.relu(y) if isinstance(layer, ConvReLU2d) else y
+        return layer.relu(y) if isinstance(layer, ConvReLU2d) else y
 
     def extra_repr(self) -> str:
         return f"{self.bits} bits, per {'channel' if self.per_channel else 'tensor'}"
@@ -136,7 +137,8 @@ def prepare_qat(
     BatchNorm is folded into the layer before it with its statistics as they are, and ReLU done by that layer
     (``fuse``). Weights are symmetric, with S = max |w| / qmax of the moment, for each output channel or for
     all. Activations are affine, in ranges that the calibration images (N, ...) fix: "max" spans all that
-    occurs, "percentile", "mse" and "entropy" clip (see ``calibrate``). The ranges stay, as a part of
+    occurs, "percentile", "mse" and "entropy" clip (see ``calibrate``); before and after a Preprocess they are
+    those of images in [0, 1], and what an image has beyond is clipped. The ranges stay, as a part of
     ``state_dict``, and so do the masks of pruned weights. Rounded are the input and all that is computed,
     after the ReLU where one follows; but not what a last Conv2d or Linear gives, the logits.
 
@@ -163,6 +165,8 @@ def prepare_qat(
     if activation_bits != FLOAT:
         paths = ["input", *rounded_paths(steps)]
         roundings = calibrated(network, images, paths, activation_bits, calibration)
+        known = known_ranges(runs).items()
+        roundings |= {path: Rounding(affine_params(*ends, activation_bits)) for path, ends in known}
     put_roundings(network, steps, roundings, weight_bits, per_channel)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm):
@@ -192,7 +196,7 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
     paths, on_grid = [], {INPUT}
     for i, (path, step) in enumerate(steps.items()):
         kept = keeps_grid(step.module) and step.sources[0] in on_grid
-        only_relu = i in readers and all(runs_as(reader, nn.ReLU) for reader in readers[i])
+        only_relu = i in readers and all(runs_as(reader, nn.ReLU, nn.ReLU6) for reader in readers[i])
         is_logits = i == len(steps) - 1 and runs_as(step.module, nn.Conv2d, nn.Linear)
         if not kept and not is_logits and not only_relu:
             paths.append(path)
@@ -201,9 +205,19 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
     return paths
 
 
+def known_ranges(steps: list[Step]) -> dict[str, tuple[float, float]]:
+    """Of images in [0, 1] and of what Preprocess makes of them: 8 bits hold all 256 levels of a pixel."""
+    known = {}
+    for step in steps:
+        if runs_as(step.module, Preprocess) and step.sources == (INPUT,):
+            mean, std = step.module.mean, step.module.std
+            known |= {"input": (0.0, 1.0), step.path: (-mean / std, (1 - mean) / std)}
+    return known
+
+
 def keeps_grid(module: Module) -> bool:
     """Whether its outputs are among its inputs, or 0."""
-    return runs_as(module, nn.Flatten, nn.MaxPool2d, nn.ReLU)
+    return runs_as(module, nn.Flatten, nn.MaxPool2d, nn.ReLU, nn.ZeroPad2d)
 
 
 def calibrated(

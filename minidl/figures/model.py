@@ -74,7 +74,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _name(module: Module) -> str:
     if isinstance(module, Conv2d):
-        relu = isinstance(module, ConvReLU2d) or (isinstance(module, ConvInto) and module.least == 0)
+        relu = isinstance(module, ConvReLU2d) or (isinstance(module, ConvInto) and module.limits[0] == 0)
         return f"{_window(module, 'conv')}{' + ReLU' if relu else ''}"
     if isinstance(module, MaxPool2d):
         return _window(module, "mean pool" if isinstance(module, AvgPool2d) else "max pool")

@@ -12,10 +12,11 @@ from minidl import Tensor, no_grad
 from minidl.compress.branches import merge_parallel_convs
 from minidl.compress.flow import INPUT, cost, flow
 from minidl.compress.fuse import fold_batchnorm, folded, fuse
-from minidl.compress.fused import ConvReLU2d
+from minidl.compress.fused import ConvReLU2d, ConvReLU6
 from minidl.compress.integer import quantize_model
 from minidl.compress.qat import prepare_qat
-from minidl.nn import functional as F
+from minidl.engine.elementwise import relu_rule
+from minidl.explain.gradients import guided_rule
 from minidl.nn.containers import Container
 from minidl.nn.models import imagenet_network, inception_block, lenet, mlp, small_cnn, tiny_resnet
 
@@ -158,7 +159,8 @@ def test_batchnorms_around_which_the_input_is_added_are_folded():
     model, x = made("lite")
     assert isinstance(model.layer("_blocks.1"), nn.Skip)
     names = [name for name, _ in fuse(model, x).layer("_blocks.1").named_children()]
-    assert names == ["_expand_conv", "_relu0", "_depthwise_conv", "_relu1", "_project_conv"]
+    assert names == ["_expand_conv", "_depthwise_conv", "_project_conv"]
+    assert kinds(fuse(model, x).layer("_blocks.1")) == ["ConvReLU6", "ConvReLU6", "Conv2d"]
 
 
 def test_a_convolution_whose_output_is_added_too_keeps_its_batchnorm():
@@ -232,10 +234,10 @@ def test_training_mode_is_refused():
 # ---- the fused module
 
 
-def conv_relu(rng, kernel_size=(3, 2), **settings):
+def conv_relu(rng, kernel_size=(3, 2), relu=nn.ReLU, **settings):
     conv = nn.Conv2d(4, 6, kernel_size, rng=rng, **settings)
-    fused = fuse(nn.Sequential(conv, nn.ReLU()).eval(), np.zeros((1, 4, 8, 8), np.float32))[0]
-    assert type(fused) is ConvReLU2d
+    fused = fuse(nn.Sequential(conv, relu()).eval(), np.zeros((1, 4, 8, 8), np.float32))[0]
+    assert type(fused) is {nn.ReLU: ConvReLU2d, nn.ReLU6: ConvReLU6}[relu]
     return conv, fused
 
 
@@ -251,15 +253,22 @@ geometries = st.fixed_dictionaries(
 )
 
 
-@example(settings={"kernel_size": 1, "padding": (0, 1)}, seed=0, double=False)  # a copy of x is not enough
-@example(settings={"kernel_size": 1, "stride": (1, 2)}, seed=0, double=False)
-@given(settings=geometries, seed=st.integers(0, 99), double=st.booleans())
-def test_one_pass_computes_what_convolution_and_relu_do_and_so_do_its_gradients(settings, seed, double):
+@example(
+    settings={"kernel_size": 1, "padding": (0, 1)}, seed=0, double=False, relu=nn.ReLU
+)  # a copy of x is not enough
+@example(settings={"kernel_size": 1, "stride": (1, 2)}, seed=0, double=False, relu=nn.ReLU6)
+@given(
+    settings=geometries,
+    seed=st.integers(0, 99),
+    double=st.booleans(),
+    relu=st.sampled_from([nn.ReLU, nn.ReLU6]),
+)
+def test_one_pass_computes_what_convolution_and_relu_do_and_so_do_its_gradients(settings, seed, double, relu):
     rng = np.random.default_rng(seed)
-    conv, fused = conv_relu(rng, **settings)
-    x = rng.normal(size=(3, 4, 8, 8)).astype(np.float64 if double else np.float32)
+    conv, fused = conv_relu(rng, relu=relu, **settings)
+    x = 9 * rng.normal(size=(3, 4, 8, 8)).astype(np.float64 if double else np.float32)
     results = []
-    for module in (lambda x: F.relu(conv(x)), fused):
+    for module in (lambda x: relu()(conv(x)), fused):
         inputs = [Tensor(x, requires_grad=True)]
         inputs += (conv if module is not fused else fused).parameters()
         y = module(inputs[0])
@@ -271,8 +280,34 @@ def test_one_pass_computes_what_convolution_and_relu_do_and_so_do_its_gradients(
 
 
 def test_a_nan_is_not_clamped_away():
-    _, fused = conv_relu(np.random.default_rng(0))
-    assert np.isnan(output(fused, np.full((1, 4, 8, 8), np.nan, np.float32))).all()
+    for relu in (nn.ReLU, nn.ReLU6):
+        _, fused = conv_relu(np.random.default_rng(0), relu=relu)
+        assert np.isnan(output(fused, np.full((1, 4, 8, 8), np.nan, np.float32))).all()
+
+
+def test_merged_branches_keep_their_clamps_apart():
+    """A ReLU and a ReLU6 on one input are not one convolution; two ReLU6 are."""
+    rng = np.random.default_rng(0)
+
+    def branch(relu):
+        return nn.Sequential(nn.Conv2d(2, 3, 1, rng=rng), relu())
+
+    model = nn.Concat(branch(nn.ReLU), branch(nn.ReLU6), branch(nn.ReLU6)).eval()
+    x = 20 * rng.normal(size=(2, 2, 4, 4)).astype(np.float32)
+    merged = merge_parallel_convs(fuse(model, x))
+    assert_same(output(merged, x), output(model, x))
+    assert [conv.limits for conv in merged.merged] == [(0, 6)]
+
+
+def test_a_rule_for_relu_reaches_the_fused_relu6():
+    conv, fused = conv_relu(np.random.default_rng(0), relu=nn.ReLU6)
+    x = 9 * np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)
+    gradients = []
+    with relu_rule(guided_rule):
+        for module in (nn.Sequential(conv, nn.ReLU6()), fused):
+            inputs = Tensor(x, requires_grad=True)
+            gradients.append(minidl.grad(module(inputs).sum() - module(inputs)[:, 1].sum() * 2, inputs))
+    np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_a_debugger_steps_into_the_same_numbers():

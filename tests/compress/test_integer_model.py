@@ -7,12 +7,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lite import tiny_lite
 
 from minidl import nn, no_grad
 from minidl.compress.fuse import fuse
-from minidl.compress.integer import IntegerModel, load_quantized, model_bytes, quantize_model, save_quantized
+from minidl.compress.integer import (
+    IntegerModel,
+    compare_layers,
+    convert,
+    load_quantized,
+    model_bytes,
+    quantize_model,
+    save_quantized,
+)
+from minidl.compress.kinds import in_order
+from minidl.compress.qat import prepare_qat
 from minidl.compress.quantize import dequantize, quantize
-from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
+from minidl.nn.efficientnet import Preprocess, SamePad2d
+from minidl.nn.models import imagenet_network, inception_block, lenet, mlp, small_cnn, tiny_resnet
 from minidl.train import accuracy, predict
 from minidl.train.networks import digits_network, digits_split
 
@@ -44,6 +56,8 @@ def network(name):
             nn.Linear(22 * 16, 4, rng=rng),
         )
         return nn.Sequential(*layers), images_of(40, 3, 8, 8)
+    if name == "lite":
+        return tiny_lite(4, rng), images_of(40, 3, 17, 16)
     make = {"small_cnn": small_cnn, "tiny_resnet": tiny_resnet}[name]
     return make(4, 3, rng=rng), images_of(40, 3, 8, 8)
 
@@ -54,7 +68,7 @@ def resnet():
     return quantize_model(model.eval(), images, calibration="max")
 
 
-NETWORKS = ["mlp", "lenet", "small_cnn", "tiny_resnet", "inception"]
+NETWORKS = ["mlp", "lenet", "small_cnn", "tiny_resnet", "inception", "lite"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -82,6 +96,52 @@ def test_nothing_but_integers_passes_between_layers(name):
     assert {array.dtype for array in seen} == {np.dtype(np.int8), np.dtype(np.int32)}
     assert seen[-1].dtype == np.int32  # the head's sums alone
     assert sum(array.dtype == np.int32 for array in seen) <= 2
+
+
+def test_the_levels_of_a_pixel_pass_through_preprocess_as_they_are():
+    """q = 255 x - 128 stands for x at 1/255 and Z = -128, and for (255 x - 127) / 128 at 1/128 and Z = -1."""
+    pixels = np.arange(256, dtype=np.uint8)
+    model = nn.Sequential(Preprocess(), SamePad2d(3, 2), nn.Conv2d(3, 2, 3, 2)).eval()
+    integer = quantize_model(model, images_of(4, 3, 8, 8) / 3 + 0.2)
+    preprocess, pad = integer.body[0], integer.body[1]
+    x_params, y_params = preprocess.x_params, preprocess.y_params
+    assert (x_params.scale, x_params.zero_point) == (np.float32(1 / 255), -128)
+    assert (y_params.scale, y_params.zero_point) == (1 / 128, -1)
+    images = np.broadcast_to(pixels.reshape(16, 16), (1, 3, 16, 16)) / np.float32(255)
+    q = quantize(images, x_params)
+    np.testing.assert_array_equal(q[0, 0].ravel(), pixels.astype(int) - 128)
+    np.testing.assert_array_equal(preprocess(q), q)
+    padded = pad(q)
+    assert padded.shape == (1, 3, 17, 17) and (padded[:, :, -1] == -1).all() and (padded[..., -1] == -1).all()
+    np.testing.assert_array_equal(padded[..., :-1, :-1], q)
+
+
+def test_padding_of_its_own_and_relu6_where_no_layer_can_do_them():
+    """ReLU6 behind a pooling, a sum and a Linear, and at the beginning; padding with four sides."""
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.ReLU6(), nn.ZeroPad2d((1, 0, 2, 0)), nn.MaxPool2d(2), nn.ReLU6())
+    for layer in (nn.Skip(nn.Conv2d(2, 2, 1, rng=rng)), nn.ReLU6(), nn.Flatten(), nn.Linear(24, 9, rng=rng)):
+        model.append(layer)
+    model.append(nn.ReLU6()).append(nn.Linear(9, 2, rng=rng))
+    images = 5 * rng.normal(size=(50, 2, 6, 5)).astype(np.float32)
+    floats, integer = model.eval()(images).data, quantize_model(model, images, calibration="max")
+    assert 10 * np.log10(np.var(floats) / np.mean((integer(images).data - floats) ** 2)) > 25
+    kinds = [type(layer).__name__ for _, layer in in_order(integer.body)]
+    assert kinds[:4] == ["QuantizedRescale", "IntegerZeroPad2d", "IntegerMaxPool2d", "QuantizedRescale"]
+    assert kinds[4:] == ["QuantizedResidual", "IntegerFlatten", "QuantizedLinear", "QuantizedLinear"]
+
+
+def test_the_network_for_photographs_computes_with_integers():
+    model, images = imagenet_network(), images_of(2, 3, 96, 96)
+    rounded = prepare_qat(model, images, calibration="max")
+    integer = convert(rounded)
+    differences = compare_layers(rounded, integer, images[:1])
+    assert max(row.largest for row in differences[:-1]) <= 1
+    assert sum(row.differ for row in differences) < 0.001 * sum(row.outputs for row in differences)
+    with no_grad():
+        floats = model(images).data
+    assert 10 * np.log10(np.var(floats) / np.mean((integer(images).data - floats) ** 2)) > 5
+    assert model_bytes(integer) < 4_800_000
 
 
 def test_each_layer_reads_what_the_one_before_it_gives():

@@ -14,10 +14,12 @@ from minidl.compress.qat import Rounding, activation_params, prepare_qat
 from minidl.compress.quantize import fake_quantize, quantize, symmetric_params
 from minidl.data import load_digits
 from minidl.nn import functional as F
+from minidl.nn.efficientnet import SamePad2d, block
 from minidl.nn.models import inception_block, mlp, small_cnn, tiny_resnet
 from minidl.train import Adam, evaluate, fit
 
 KINDS = (
+    "lite",
     *("cnn", "resnet", "mlp", "inception", "average", "relu within", "pool first"),
     *("logits with a place", "one relu twice", "bare branches"),
 )
@@ -44,6 +46,12 @@ def network(kind, seed=0):
             nn.Conv2d(2, 3, 3, padding=1, rng=rng),
             nn.Residual(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1, rng=rng))),
             nn.AdaptiveAvgPool2d(),
+        ),
+        "lite": lambda: nn.Sequential(
+            SamePad2d(3, 2),
+            *(nn.Conv2d(2, 3, 3, 2, bias=False, rng=rng), nn.BatchNorm2d(3), nn.ReLU6()),
+            *(block(3, 3, 3, 1, 2, rng), nn.ReLU6(), block(3, 4, 5, 2, 3, rng)),
+            *(nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear(4, 3, rng=rng)),
         ),
         "pool first": lambda: nn.Sequential(
             nn.MaxPool2d(2), nn.Conv2d(2, 3, 3, rng=rng), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()

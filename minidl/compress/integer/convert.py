@@ -12,9 +12,11 @@ from minidl.compress.integer.layers import (
     IntegerConcat,
     IntegerFlatten,
     IntegerMaxPool2d,
+    IntegerZeroPad2d,
     QuantizedAvgPool2d,
     QuantizedConv2d,
     QuantizedLinear,
+    QuantizedPreprocess,
     QuantizedReLU,
     QuantizedRescale,
     QuantizedResidual,
@@ -34,7 +36,8 @@ from minidl.engine.checks import check_instance, check_int, require
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
-from minidl.nn.containers import Concat, Residual, Sequential
+from minidl.nn.containers import Concat, Residual, Sequential, Skip
+from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module, dotted
 
 
@@ -52,8 +55,9 @@ def quantize_model(
     See ``prepare_qat`` for the arguments and for how the ranges of the activations are found. The report has
     the SQNR of each layer's output against the float network's, on the calibration images.
 
-    model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, max and average pooling, Flatten, Identity,
-    Dropout in Sequential, Residual and Concat. ValueError for others.  bits: 2 … 8.
+    model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, ZeroPad2d, max and average pooling,
+    Flatten, Identity, Dropout and Preprocess in Sequential, Residual, Skip and Concat. ValueError for others.
+    What runs within a Skip is found in its ``body``.  bits: 2 … 8.
     """
     check_int("weight_bits", weight_bits, 2, 8)
     check_int("activation_bits", activation_bits, 2, 8)
@@ -164,13 +168,23 @@ def integer_layer(
         return IntegerMaxPool2d(module.kernel_size, module.stride, module.padding)
     if runs_as(module, nn.ReLU):
         return QuantizedReLU(params)
+    if runs_as(module, nn.ReLU6):  # what it gives is rounded in [0, 6] at most, to which rescaling clips
+        return QuantizedRescale(params, y_params)
+    if runs_as(module, nn.ZeroPad2d):
+        return IntegerZeroPad2d.from_float(module, params)
+    if runs_as(module, Preprocess):
+        return QuantizedPreprocess(params, y_params, module.mean, module.std)
     if runs_as(module, nn.AdaptiveAvgPool2d):
         return QuantizedAvgPool2d(params, y_params)
     if runs_as(module, nn.AvgPool2d):
         return QuantizedAvgPool2d(params, y_params, module.kernel_size, module.stride, module.padding)
     kind = type(module).__name__
-    has_twin = runs_as(module, Residual, Concat) is not None
+    has_twin = runs_as(module, Residual, Concat, Skip) is not None
     require(has_twin, f"{name_of(path, 'network')}: {kind} has no counterpart that computes with integers")
+    if runs_as(module, Skip):
+        inside = [in_order(child, dotted(path, name)) for name, child in module.named_children()]
+        layers, end = integer_layers(path, sum(inside, []), params, steps)
+        return QuantizedResidual(nested(layers), Sequential(), end, params, y_params)
     branches = {}
     for name, branch in module.named_children():
         inner = dotted(path, name)

@@ -20,9 +20,10 @@ from minidl.compress.integer.arithmetic import (
     quantized_linear,
     to_integers,
 )
-from minidl.compress.quantize import QuantParams, quantize_layer
+from minidl.compress.quantize import QuantParams, dequantize, quantize, quantize_layer
 from minidl.nn.containers import Container
-from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.efficientnet import SamePad2d
+from minidl.nn.layers import Conv2d, Linear, ZeroPad2d
 from minidl.nn.module import Module
 
 
@@ -140,6 +141,42 @@ class QuantizedAvgPool2d(Module):
     def forward(self, qx: np.ndarray) -> np.ndarray:
         window = (self.kernel_size or qx.shape[2:], self.stride, self.padding)
         return integer_avg_pool2d(qx, self.x_params, self.y_params, *window)
+
+
+@dataclass(eq=False, repr=False)
+class IntegerZeroPad2d(Module):
+    """Images with Z around them, which stands for 0: as many as the float layer lays."""
+
+    x_params: QuantParams
+    padding: tuple[int, ...] = ()  # left, right, top, bottom; none where the size decides
+    kernel_size: int = 1
+    stride: int = 1
+
+    @classmethod
+    def from_float(cls, layer: ZeroPad2d, x_params: QuantParams) -> IntegerZeroPad2d:
+        if isinstance(layer, SamePad2d):
+            return cls(x_params, (), layer.kernel_size, layer.stride)
+        return cls(x_params, layer.padding)
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        pad = ZeroPad2d(self.padding) if self.padding else SamePad2d(self.kernel_size, self.stride)
+        left, right, top, bottom = pad.sides(*qx.shape[2:])
+        sides = (0, 0), (0, 0), (top, bottom), (left, right)
+        return np.pad(qx, sides, constant_values=self.x_params.zero_point)
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedPreprocess(Module):
+    """(x - mean) / std, as a shift and a scale of the integers; in 8 bits each stays as it is."""
+
+    x_params: QuantParams
+    y_params: QuantParams
+    mean: float
+    std: float
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        x = dequantize(qx, self.x_params)
+        return quantize((x - np.float32(self.mean)) / np.float32(self.std), self.y_params)
 
 
 class IntegerFlatten(Module):
