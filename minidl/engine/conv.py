@@ -106,7 +106,7 @@ class Conv2d(Op):
             y[:] = product.reshape(len(weight), len(x), out_h, out_w).swapaxes(0, 1)
         else:
             rows = self.rows(y)
-            call = kernels.conv2d, len(x) * -(-out_h // rows), self.geometry, rows, self.x
+            call = kernels.conv2d, len(x) * -(-out_h // rows), self.geometry, (rows, out_w), self.x
             weight = self.by_group(weight)
             if self.has_bias:
                 weight = np.append(weight, bias.reshape(self.groups, -1, 1), axis=2)
@@ -180,7 +180,7 @@ class Conv2d(Op):
         count = min(len(grad) * -(-grad.shape[2] // rows), jit.PARTS)
         height = self.weight[0].size + with_bias
         parts = np.empty((count, self.groups, height, out // self.groups), grad.dtype)
-        call = kernels.conv2d_grad_weight, count, self.geometry, rows
+        call = kernels.conv2d_grad_weight, count, self.geometry, (rows, grad.shape[3])
         return (*call, self.x, self.by_sample(grad), parts), parts
 
     def rows(self, y):

@@ -35,16 +35,22 @@ def conv2d_loops(x, weight, stride, dilation, groups):
 
 
 def pad(image, padding, padded):
-    """Copy ``image`` (C, H, W) into the middle of ``padded``, whose margin stays as it is.
+    """Copy ``image`` (C, H, W) into ``padded``, after ``padding`` (rows, columns); rows beside it become 0.
 
-    A ``padding`` below 0 leaves out the image's first rows; last ones that find no room are left out too.
+    Rows below 0 leave out the image's first ones, and ``padded`` may end before the image does. The margins
+    to the left and right of the image stay as they are.
     """
     channels, height, width = image.shape
     top, left = padding
     for c in range(channels):
-        for y in range(max(0, -top), min(height, padded.shape[1] - top)):
-            for x in range(width):
-                padded[c, top + y, left + x] = image[c, y, x]
+        for row in range(padded.shape[1]):
+            y = row - top
+            if 0 <= y < height:
+                for x in range(width):
+                    padded[c, row, left + x] = image[c, y, x]
+            else:
+                for x in range(padded.shape[2]):
+                    padded[c, row, x] = 0
 
 
 def crop(padded, padding, image):
@@ -57,19 +63,13 @@ def crop(padded, padding, image):
                 image[c, y, x] = padded[c, top + y, left + x]
 
 
-def as_patches(columns, image, kernel_size, stride, dilation):
-    """``columns`` (C kh kw, OH OW) of a padded ``image`` (C, H, W), seen as (C, kh, kw, OH, OW)."""
+def im2col(image, kernel_size, stride, dilation, columns):
+    """Lay each patch of a padded ``image`` (C, H, W) into a column of ``columns`` (C kh kw, OH OW)."""
     channels, height, width = image.shape
     kernel_h, kernel_w = kernel_size
     out_h = (height - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1
     out_w = (width - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
-    return columns.reshape(channels, kernel_h, kernel_w, out_h, out_w)
-
-
-def im2col(image, kernel_size, stride, dilation, columns):
-    """Lay each patch of a padded ``image`` (C, H, W) into a column of ``columns`` (C kh kw, OH OW)."""
-    patches = as_patches(columns, image, kernel_size, stride, dilation)
-    channels, kernel_h, kernel_w, out_h, out_w = patches.shape
+    patches = columns.reshape(channels, kernel_h, kernel_w, out_h, out_w)
     dense = stride[0] == stride[1] == 1
     for c in range(channels):
         for i in range(kernel_h):
@@ -87,8 +87,11 @@ def im2col(image, kernel_size, stride, dilation, columns):
 
 def col2im(columns, kernel_size, stride, dilation, image):
     """The adjoint of ``im2col``: each pixel of ``image`` becomes the sum of its copies in ``columns``."""
-    patches = as_patches(columns, image, kernel_size, stride, dilation)
-    channels, kernel_h, kernel_w, out_h, out_w = patches.shape
+    channels, height, width = image.shape
+    kernel_h, kernel_w = kernel_size
+    out_h = (height - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1
+    out_w = (width - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
+    patches = columns.reshape(channels, kernel_h, kernel_w, out_h, out_w)
     dense = stride[0] == stride[1] == dilation[0] == dilation[1] == 1
     image[:] = 0
     for c in range(channels):
@@ -104,23 +107,25 @@ def col2im(columns, kernel_size, stride, dilation, image):
                             image[c, row, column] += patches[c, i, j, y, x]
 
 
-def conv2d(first, last, geometry, rows, x, weight, y):
+def conv2d(first, last, geometry, shape, x, weight, y):
     """y[n, g] = weight[g] @ columns, those of x[n] in group g, for the bands from first to last.
 
     x (N, C, H, W); weight (groups, O/groups, C/groups kh kw), where there is a bias with one more column for
-    it, which meets a row of ones; y (N, groups, O/groups, OH OW). A band is ``rows`` rows of a sample's
-    output: its columns stay in the processor's cache for the product.
+    it, which meets a row of ones; y (N, groups, O/groups, OH OW). A band is some rows of a sample's
+    output, its ``shape`` (rows, OW): the columns stay in the processor's cache for the product.
     """
     kernel_size, stride, padding, dilation = geometry
     groups, group_out, height = weight.shape
-    share, padded, width = x.shape[1] // groups, band_of(x, groups, geometry, rows), width_of(x, geometry)
-    bands, size = -(-y.shape[3] // (rows * width)), rows * width
+    (rows, width), share = shape, x.shape[1] // groups
+    padded, size = band_of(x, geometry, groups, rows), rows * width
+    bands = -(-y.shape[3] // size)
     columns, part = np.ones((height, size), x.dtype), np.empty((group_out, size), x.dtype)
     patch = share * kernel_size[0] * kernel_size[1]
     for unit in range(first, last):
         n, band = unit // bands, unit % bands
         for g in range(groups):
-            load_band(x[n, g * share : (g + 1) * share], band * rows * stride[0], padding, padded)
+            first_row = band * rows * stride[0] - padding[0]
+            pad(x[n, g * share : (g + 1) * share], (-first_row, padding[1]), padded)
             im2col(padded, kernel_size, stride, dilation, columns[:patch])
             product = y[n, g] if bands == 1 else part
             np.dot(weight[g], columns, product)
@@ -131,24 +136,11 @@ def conv2d(first, last, geometry, rows, x, weight, y):
                         target[p] = product[o, p]
 
 
-def width_of(x, geometry):
-    """OW of a convolution of x."""
-    (_, kernel_w), stride, padding, dilation = geometry
-    return (x.shape[3] + 2 * padding[1] - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
-
-
-def band_of(x, groups, geometry, rows):
+def band_of(x, geometry, groups, rows):
     """Zeros with room for what ``rows`` rows of an output see of a group of a padded image of x."""
     (kernel_h, _), stride, padding, dilation = geometry
     height = (rows - 1) * stride[0] + dilation[0] * (kernel_h - 1) + 1
     return np.zeros((x.shape[1] // groups, height, x.shape[3] + 2 * padding[1]), x.dtype)
-
-
-def load_band(image, first_row, padding, padded):
-    """What ``padded`` has room for of a padded ``image`` (C, H, W), from its row ``first_row`` on."""
-    if padded.shape[1] < image.shape[1] + 2 * padding[0]:
-        padded[:] = 0
-    pad(image, (padding[0] - first_row, padding[1]), padded)
 
 
 def conv2d_grad_x(first, last, geometry, grad, weight, grad_x):
@@ -169,7 +161,7 @@ def conv2d_grad_x(first, last, geometry, grad, weight, grad_x):
         crop(padded, padding, grad_x[n])
 
 
-def conv2d_grad_weight(first, last, geometry, rows, x, grad, grad_weight):
+def conv2d_grad_weight(first, last, geometry, shape, x, grad, grad_weight):
     """grad_weight[part, g] = sum of columns @ grad[n, g].T over the bands of a part, from first to last.
 
     grad_weight (parts, groups, C/groups kh kw, O/groups), with one more row for a bias; the rest as in
@@ -178,8 +170,9 @@ def conv2d_grad_weight(first, last, geometry, rows, x, grad, grad_weight):
     """
     kernel_size, stride, padding, dilation = geometry
     parts, groups, height, group_out = grad_weight.shape
-    share, padded, width = x.shape[1] // groups, band_of(x, groups, geometry, rows), width_of(x, geometry)
-    bands, size = -(-grad.shape[3] // (rows * width)), rows * width
+    (rows, width), share = shape, x.shape[1] // groups
+    padded, size = band_of(x, geometry, groups, rows), rows * width
+    bands = -(-grad.shape[3] // size)
     columns, part_of_grad = np.ones((height, size), x.dtype), np.empty((group_out, size), x.dtype)
     patch, product = share * kernel_size[0] * kernel_size[1], np.empty((height, group_out), x.dtype)
     for part in range(first, last):
@@ -187,7 +180,11 @@ def conv2d_grad_weight(first, last, geometry, rows, x, grad, grad_weight):
         for i in range(part * len(x) * bands // parts, (part + 1) * len(x) * bands // parts):
             n, band = i // bands, i % bands
             for g in range(groups):
-                load_band(x[n, g * share : (g + 1) * share], band * rows * stride[0], padding, padded)
+                pad(
+                    x[n, g * share : (g + 1) * share],
+                    (padding[0] - band * rows * stride[0], padding[1]),
+                    padded,
+                )
                 im2col(padded, kernel_size, stride, dilation, columns[:patch])
                 if bands > 1:
                     take_band(grad[n, g], band * size, part_of_grad)

@@ -25,6 +25,8 @@ def normalize_axis(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def sum_by_channel(x: np.ndarray) -> np.ndarray:
     """The sum of each channel of x (N, C, ...); NumPy is slow on many short sums, so long ones go first."""
+    if x.ndim == 2:
+        return x.sum(axis=0)
     flat = x.reshape(*x.shape[:2], -1)
     first = 2 if flat.shape[2] >= 32 else 0
     return flat.sum(axis=first).sum(axis=1 if first == 0 else 0)
