@@ -38,7 +38,7 @@ class batches:
         augment: Augment | None = None,
         drop_last: bool = False,
     ) -> None:
-        self.images, self.labels = check_pair("the arguments", (images, labels))
+        self.images, self.labels = check_pair("images and labels", (images, labels))
         self.batch_size, self.rng = positive_int("batch_size", batch_size), default_rng_or(rng)
         self.shuffle, self.drop_last = check_flag("shuffle", shuffle), check_flag("drop_last", drop_last)
         self.augment = check_function("augment", augment, "images and rng", optional=True)
