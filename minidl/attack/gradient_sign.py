@@ -61,9 +61,7 @@ def loss_gradient(
         for part in parts(images):
             x = Tensor(images[part], requires_grad=True)
             gradients[part] = grad(LOSSES[loss](model(x), labels[part]), x)
-    if not np.isfinite(gradients).all():
-        raise FloatingPointError("the loss's gradient is not finite: has the model diverged?")
-    return gradients
+    return finite("the loss's gradient is not finite: has the model diverged?", gradients)
 
 
 def cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
@@ -249,9 +247,7 @@ def attack_batch(
     returned = attack(model, images.copy(), labels.copy(), eps)
     check_instance("what attack returns", returned, np.ndarray)
     attacked = check_array("what attack returns", returned, *images.shape, finite=False)
-    if not np.isfinite(attacked).all():
-        raise FloatingPointError("the images that the attack returned are not finite")
-    return attacked
+    return finite("the images that the attack returned are not finite", attacked)
 
 
 def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
@@ -260,9 +256,13 @@ def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
         outputs = [model(Tensor(images[part])) for part in parts(images)]
     check_instance("the model's output", outputs[0], Tensor)
     logits = np.concatenate([output.data for output in outputs])
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("the model's logits are not finite: has it diverged?")
-    return logits
+    return finite("the model's logits are not finite: has it diverged?", logits)
+
+
+def finite(message: str, values: np.ndarray) -> np.ndarray:
+    """The values; FloatingPointError with the message where one of them is not finite."""
+    require(bool(np.isfinite(values).all()), message, FloatingPointError)
+    return values
 
 
 # ---- what arguments are

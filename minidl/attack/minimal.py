@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.attack.gradient_sign import MOST, Bounds, checked_images, class_count, finite_logits, parts, pgd
+from minidl.attack.gradient_sign import (
+    MOST,
+    Bounds,
+    checked_images,
+    class_count,
+    finite,
+    finite_logits,
+    parts,
+    pgd,
+)
 from minidl.engine import jit
 from minidl.engine.backward import grad
 from minidl.engine.checks import (
@@ -279,8 +288,7 @@ def logits_and_gradients(model: Module, x: np.ndarray, classes: np.ndarray) -> t
             some = Tensor(copies[part].copy(), requires_grad=True)
             logits = model(some)  # (C, K)
             gradients[part] = grad(logits[np.arange(len(some.data)), classes[part]].sum(), some)
-    if not np.isfinite(gradients).all():
-        raise FloatingPointError("the gradients of the logits are not finite: has the model diverged?")
+    finite("the gradients of the logits are not finite: has the model diverged?", gradients)
     return logits.data[0].astype(np.float64), gradients
 
 

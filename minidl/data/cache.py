@@ -52,7 +52,7 @@ def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
         warnings.warn(f"the stored result {name} is of no use and is made anew: {error!r}", stacklevel=2)
 
     state = default_rng_or(None).bit_generator.state
-    arrays = _checked(make(**recipe), name)
+    arrays = _copied(make(**recipe), name)
     default_rng_or(None).bit_generator.state = state
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,20 +118,20 @@ def _source(make: Callable) -> str:
             return inspect.getsource(make)
     except OSError:  # it was typed at a prompt, or made by exec
         pass
-    raise TypeError(
-        f"make must be a function whose text can be read (def, in a file or notebook), got {make!r}: "
-        "its settings belong into the recipe, not into a partial or an object"
-    )
+    wanted = "make must be a function whose text can be read (def, in a file or notebook)"
+    why = "its settings belong into the recipe, not into a partial or an object"
+    raise TypeError(f"{wanted}, got {make!r}: {why}")
 
 
-def _checked(arrays: object, name: str) -> Arrays:
-    check_instance(f"what make of {name} returns", arrays, dict)
-    for key, value in arrays.items():
+def _copied(arrays: object, name: str) -> Arrays:
+    """What ``make`` returned, as arrays by name."""
+    copies = {}
+    for key, value in check_instance(f"what make of {name} returns", arrays, dict).items():
         _check_name(f"a name that make of {name} gives to an array", key)
-        dtype = np.asarray(value).dtype
-        numbers = f"make of {name} must return arrays of numbers, got dtype {dtype} under {key!r}"
-        require(dtype.kind in KINDS, numbers, TypeError)
-    return {key: np.array(value) for key, value in arrays.items()}
+        copies[key] = np.array(value)
+        numbers = f"make of {name} must return arrays of numbers, got dtype {copies[key].dtype} under {key!r}"
+        require(copies[key].dtype.kind in KINDS, numbers, TypeError)
+    return copies
 
 
 def _check_name(what: str, name: object) -> None:

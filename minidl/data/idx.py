@@ -122,11 +122,9 @@ def _load_splits(
 ) -> tuple[Split, Split]:
     root = check_path("root", cache_folder() / data_set if root is None else root)
     paths = [_find(root, name) for name in NAMES]
-    if not check_flag("download", download) and not all(paths):
-        missing = ", ".join(NAMES[k] + ".gz" for k in range(4) if paths[k] is None)
-        raise FileNotFoundError(
-            f"{root} lacks {missing}: put the files there, or pass download=True to fetch them from {url}"
-        )
+    missing = ", ".join(NAMES[k] + ".gz" for k in range(4) if paths[k] is None)
+    lacks = f"{root} lacks {missing}: put the files there, or pass download=True to fetch them from {url}"
+    require(check_flag("download", download) or not missing, lacks, FileNotFoundError)
     for k, name in enumerate(NAMES):
         if paths[k] is None:
             paths[k] = root / (name + ".gz")
@@ -174,6 +172,5 @@ def fetch(url: str, md5: str, path: Path) -> None:
             got = digest.hexdigest()
             require(got == md5, f"{url}: expected a file of MD5 {md5}, got {got}; nothing was kept")
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(
-            f"could not download {url}: {error}. Without a network, bring the file to {path.parent} yourself"
-        ) from error
+        advice = f"Without a network, bring the file to {path.parent} yourself"
+        raise ConnectionError(f"could not download {url}: {error}. {advice}") from error

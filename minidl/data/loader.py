@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minidl.engine.checks import check_flag, check_function, positive_int, require
+from minidl.engine import checks
+from minidl.engine.checks import check_flag, check_function, positive_int, require, shown
 from minidl.engine.random import default_rng_or
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -37,7 +38,7 @@ class batches:
         augment: Augment | None = None,
         drop_last: bool = False,
     ) -> None:
-        self.images, self.labels = check_pair("the arguments", (images, labels))
+        self.images, self.labels = check_pair("images and labels", (images, labels))
         self.batch_size, self.rng = positive_int("batch_size", batch_size), default_rng_or(rng)
         self.shuffle, self.drop_last = check_flag("shuffle", shuffle), check_flag("drop_last", drop_last)
         self.augment = check_function("augment", augment, "images and rng", optional=True)
@@ -58,19 +59,16 @@ class batches:
             images = self.images[rows]
             if self.augment is not None:
                 images = self.augment(images, self.rng)
-                if not isinstance(images, np.ndarray) or len(images) != len(rows):
-                    raise ValueError(
-                        f"augment must return an array of {len(rows)} images, got {np.shape(images)}"
-                    )
+                kept = isinstance(images, np.ndarray) and images.shape[:1] == rows.shape
+                require(kept, f"augment must return an array of {len(rows)} images, got {shown(images)}")
             yield images, self.labels[rows]
 
 
 def check_pair(name: str, pair: Pair) -> Pair:
     """(images, labels) as arrays of one length that is not 0."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise TypeError(f"{name} must be a pair (images, labels), got {type(pair).__name__}")
+    pair = checks.check_pair(name, pair, "(images, labels)")
     try:
-        images, labels = np.asarray(pair[0]), np.asarray(pair[1])
+        images, labels = map(np.asarray, pair)
     except ValueError as error:
         raise ValueError(f"{name} must be arrays, their rows are of different lengths") from error
     for array in (images, labels):

@@ -78,13 +78,10 @@ def picture_files(root: str | os.PathLike) -> list[Path]:
 def lesson_pictures() -> Path:
     """The folder ``lessons/pictures`` of the clone. FileNotFoundError where there is none."""
     places = [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]]
-    for place in places:
-        if (place / "lessons" / "pictures").is_dir():
-            return place / "lessons" / "pictures"
-    raise FileNotFoundError(
-        "lessons/pictures comes with a clone of the project and not with the installed package; "
-        f"looked for it from {places[0]} upwards"
-    )
+    found = [place / "lessons" / "pictures" for place in places if (place / "lessons" / "pictures").is_dir()]
+    why = "lessons/pictures comes with a clone of the project and not with the installed package"
+    require(bool(found), f"{why}; looked for it from {places[0]} upwards", FileNotFoundError)
+    return found[0]
 
 
 def picture_classes(root: str | os.PathLike) -> dict[str, tuple[str, ...]]:
@@ -100,10 +97,9 @@ def picture_classes(root: str | os.PathLike) -> dict[str, tuple[str, ...]]:
 def _background(background: Any, size: int) -> np.ndarray:
     """(3, 1, 1) or (3, size, size)"""
     array = check_array("background", background, low=0, high=1).astype(np.float32)
-    require(
-        array.shape in ((), (3,), (3, size, size)),
-        f"background must be a number, a colour (3,) or an image (3, {size}, {size}), got {array.shape}",
-    )
+    wanted = f"a number, a colour (3,) or an image (3, {size}, {size})"
+    fits = array.shape in ((), (3,), (3, size, size))
+    require(fits, f"background must be {wanted}, got {array.shape}")
     return array if array.ndim == 3 else np.broadcast_to(array, 3)[:, np.newaxis, np.newaxis]
 
 

@@ -110,8 +110,6 @@ def _sample(name: str, values: np.ndarray, count: int | str = "n") -> np.ndarray
 
 def _quantile(confidence: float) -> float:
     """(1 + confidence) / 2: below it lies all but the upper one of the two tails."""
-    require(
-        0 < check_number("confidence", confidence) < 1,
-        f"confidence must be between 0 and 1, got {confidence}",
-    )
+    inside = 0 < check_number("confidence", confidence) < 1
+    require(inside, f"confidence must be between 0 and 1, got {confidence}")
     return (1 + confidence) / 2

@@ -90,14 +90,11 @@ def fit(
     checkpoint = None if checkpoint is None else check_path("checkpoint", checkpoint)
     patience = None if patience is None else positive_int("patience", patience)
     needs_test = patience is not None or keep_best or metric is not None
-    require(
-        test is not None or not needs_test, "patience, keep_best and metric go by the test: give a test set"
-    )
+    require(test is not None or not needs_test, "patience, keep_best and metric need a test set: give a test")
     train, test = float_pair("train", train), None if test is None else float_pair("test", test)
     optimizer = optimizer_for(model, optimizer)
     loader = batches(*train, batch_size, rng=rng, augment=augment, drop_last=drop_last)
     training = Training(model, loader, test, optimizer, schedule, loss, step, metric, max_grad_norm)
-    training.rehearse()
     if checkpoint is not None:
         training.resume(checkpoint)
     history = training.history
@@ -150,6 +147,7 @@ class Training:
         check_function("metric", self.metric, "logits and labels", optional=True)
         if self.max_grad_norm is not None:
             self.max_grad_norm = positive_number("max_grad_norm", self.max_grad_norm)
+        self.rehearse()
 
     def rehearse(self) -> None:
         """Try one image and all labels, so that what is wrong with them shows before the first step."""

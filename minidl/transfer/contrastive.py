@@ -198,6 +198,4 @@ def check_pair_of_views(a: np.ndarray, b: np.ndarray) -> None:
     check_array("the second view", b, *shape, finite=False)
     for name, rows in (("first", a), ("second", b)):
         some = rows.any(axis=1)
-        require(
-            bool(some.all()), f"row {some.argmin()} of the {name} view is all zeros, which has no direction"
-        )
+        require(some.all(), f"row {some.argmin()} of the {name} view is all zeros, which has no direction")

@@ -392,7 +392,7 @@ def run(**settings):
         (
             lambda path: run(train=blobs()[0]),
             TypeError,
-            r"train must be a pair \(images, labels\), got ndarray",
+            r"train must be a pair \(images, labels\), got an array",
         ),
         (
             lambda path: run(train=(blobs()[0], [1, 2])),
@@ -427,8 +427,8 @@ def run(**settings):
             "holds none of the model's 4 trainable parameters",
         ),
         (lambda path: run(max_grad_norm=0), ValueError, "max_grad_norm must be above 0"),
-        (lambda path: run(patience=2), ValueError, "go by the test: give a test set"),
-        (lambda path: run(keep_best=True), ValueError, "go by the test: give a test set"),
+        (lambda path: run(patience=2), ValueError, "need a test set: give a test"),
+        (lambda path: run(keep_best=True), ValueError, "need a test set: give a test"),
         (lambda path: run(patience=0, test=blobs()), ValueError, "patience must be at least 1"),
         (lambda path: run(rng=0), TypeError, "rng must be a np.random.Generator"),
         (

@@ -245,7 +245,7 @@ def test_integer_images_are_refused_with_the_mend(dtype):
             TypeError,
             "metric must be a function of logits and labels",
         ),
-        ({"metric": accuracy}, ValueError, "metric go by the test: give a test set"),
+        ({"metric": accuracy}, ValueError, "metric need a test set: give a test"),
         ({"metric": lambda z, y: None, "test": line(8)}, TypeError, "the metric's value must be a number"),
         ({"checkpoint": 3}, TypeError, "checkpoint must be a str or PathLike, got 3"),
         ({"train": ([[1.0], [1.0, 2.0]], [0, 1])}, ValueError, "train must be arrays, .* different lengths"),
