@@ -107,10 +107,10 @@ class Conv2d(Op):
         else:
             rows = self.rows(y)
             call = kernels.conv2d, len(x) * -(-out_h // rows), self.geometry, (rows, out_w), self.x
-            weight = self.by_group(weight)
+            matrices = self.by_group(weight)
             if self.has_bias:
-                weight = np.append(weight, bias.reshape(self.groups, -1, 1), axis=2)
-            jit.run(self.nanoseconds, (*call, weight, self.by_sample(y)))
+                matrices = np.append(matrices, bias.reshape(self.groups, -1, 1), axis=2)
+            jit.run(self.nanoseconds, (*call, matrices, self.by_sample(y)))
         return y
 
     def backward(self, grad):
