@@ -33,7 +33,15 @@ from minidl.compress.quantize import (
     quantize_layer,
     symmetric_params,
 )
-from minidl.engine.checks import check_choice, check_flag, check_images, check_instance, check_int, require
+from minidl.engine.checks import (
+    check_choice,
+    check_flag,
+    check_images,
+    check_instance,
+    check_int,
+    float_images,
+    require,
+)
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
@@ -151,7 +159,11 @@ def prepare_qat(
     check_instance("model", model, Module)
     check_flag("per_channel", per_channel)
     check_choice("calibration", calibration, CALIBRATIONS)
-    images = check_images("calibration_images", calibration_images).astype(np.float32, copy=False)
+    floats = float_images("calibration_images", calibration_images)
+    images = check_images("calibration_images", floats).astype(np.float32, copy=False)
+    require(
+        not hasattr(model, "x_params"), "model is quantized already: give the network that it was made of"
+    )
     hooked = [path or "the model" for path, module in model.named_modules() if module._hooks]
     require(
         not hooked, f"forward hooks have no place in a rounded network: remove those of {', '.join(hooked)}"

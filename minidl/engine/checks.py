@@ -140,8 +140,10 @@ def check_array(
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)].flat[0]}")
-    with np.errstate(over="ignore"):  # a bound that the array's dtype cannot hold is infinite in it
-        outside = ((array < low) | (array > high)) if _bounded(low, high) else np.False_
+    if array.dtype.kind == "f":  # a bound that the array's dtype cannot hold is its largest number
+        most = float(np.finfo(array.dtype).max)
+        low, high = max(low, -most) if low > -math.inf else low, min(high, most) if high < math.inf else high
+    outside = ((array < low) | (array > high)) if _bounded(low, high) else np.False_
     if outside.any():
         limits = f"at least {low:g}" if high == math.inf else f"within [{low:g}, {high:g}]"
         raise ValueError(f"{name} must be {limits}, got {array[outside].flat[0]}")

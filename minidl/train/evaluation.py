@@ -101,7 +101,8 @@ def measure(
     logits = predict(model, images, batch_size)
     why = "the model's logits are not finite: it has diverged, or its input is not finite"
     require(bool(np.isfinite(logits).all()), why, FloatingPointError)
-    found = {"accuracy": accuracy(logits, labels)} if has_accuracy(logits, labels) else {}
+    counts = loss is not F.mse_loss and has_accuracy(logits, labels)  # regression on 0 and 1 has none
+    found = {"accuracy": accuracy(logits, labels)} if counts else {}
     found["loss"] = loss_value(loss, logits, labels)
     if metric is not None:
         found["metric"] = check_number("the metric's value", metric(logits, labels), finite=False)
@@ -129,6 +130,9 @@ def float_pair(name: str, pair: Pair) -> Pair:
 
 def loss_value(loss: Loss, logits: np.ndarray, labels: np.ndarray) -> float:
     """The loss of these logits, without a graph."""
+    one_column = loss is F.cross_entropy and logits.shape[1:] == (1,)
+    mend = "a softmax of one logit is always 1: give loss=F.binary_cross_entropy_with_logits"
+    require(not one_column, f"the model gives one logit, and {mend}")
     with no_grad():
         return check_loss(loss(Tensor(logits), labels)).item()
 

@@ -414,3 +414,15 @@ def test_compare_layers_refuses_what_it_cannot_compare():
 def test_a_tensor_is_taken_as_input_and_gives_a_tensor():
     rounded = prepare_qat(network("cnn"), images())
     assert (rounded(Tensor(images())).data == rounded(images()).data).all()
+
+
+def test_pixels_of_0_to_255_and_networks_of_integers_are_refused():
+    model, images = small_cnn(3, 1, (4, 4)).eval(), np.random.default_rng(0).random((6, 1, 8, 8), np.float32)
+    pixels = (255 * images).astype(np.uint8)
+    with pytest.raises(TypeError, match="calibration_images must be floats, got uint8: divide"):
+        quantize_model(model, pixels)
+    integer = quantize_model(model, images)
+    with pytest.raises(TypeError, match="images must be floats, got uint8: divide"):
+        integer(pixels)
+    with pytest.raises(ValueError, match="model is quantized already"):
+        quantize_model(integer, images)

@@ -314,3 +314,21 @@ def test_a_step_may_give_the_loss_alone_and_is_told_what_else_would_be_wrong():
         run(lambda model, x, y: (F.cross_entropy(model(x), y), {"a": Tensor([1.0])}))
     with pytest.raises(TypeError, match="a step's numbers must be a dict"):
         run(lambda model, x, y: (F.cross_entropy(model(x), y), 0.5))
+
+
+def test_regression_on_zeros_and_ones_has_no_accuracy():
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    y = (x[:, :1] > 0).astype(np.float32)
+    model = nn.Sequential(nn.Linear(4, 1))
+    history = fit(model, (x, y), (x, y), epochs=1, loss=F.mse_loss)
+    assert history.train_accuracy == history.test_accuracy == []
+    assert evaluate(model, x, y, loss=F.mse_loss).accuracy is None
+
+
+@pytest.mark.parametrize("labels", [np.zeros(8, int), np.array([0, 1] * 4), np.ones((8, 1))])
+def test_one_column_of_logits_is_no_matter_for_cross_entropy(labels):
+    x, model = np.ones((8, 4), np.float32), nn.Sequential(nn.Linear(4, 1))
+    with pytest.raises(ValueError, match="binary_cross_entropy_with_logits"):
+        fit(model, (x, labels), epochs=1)
+    with pytest.raises(ValueError, match="binary_cross_entropy_with_logits"):
+        evaluate(model, x, labels)

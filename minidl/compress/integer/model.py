@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.compress.kinds import in_order
 from minidl.compress.quantize import QuantParams, dequantize, quantize
-from minidl.engine.checks import check_instance, require
+from minidl.engine.checks import check_instance, float_images, require
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
 from minidl.nn.module import Module
@@ -48,7 +48,8 @@ class IntegerModel(Module):
         self.eval()
 
     def forward(self, images: Any) -> Tensor:
-        q = quantize(images.data if isinstance(images, Tensor) else images, self.x_params)
+        images = images.data if isinstance(images, Tensor) else images
+        q = quantize(float_images("images", images), self.x_params)
         return Tensor(self.reals(self.body(q)))
 
     def reals(self, q: np.ndarray) -> np.ndarray:
