@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import minidl.nn as nn
 import minidl.nn.functional as F
 from minidl.engine.random import default_rng_or
-from minidl.nn.models import mlp, small_cnn, tiny_resnet
+from minidl.nn.models import small_cnn, tiny_resnet
 from minidl.train import SGD, Adam, AdamW, fit, predict
 from minidl.transfer.finetune import (
     changed_arrays,
@@ -315,6 +315,7 @@ def test_a_sweep_gives_what_training_at_each_rate_gives_and_leaves_the_model_as_
 def test_a_diverging_rate_is_reported_and_the_sweep_goes_on():
     # Without a ReLU, which could die and hide it, the logits of the second step overflow.
     model, train = nn.Sequential({"head": nn.Linear(16, 3, rng=np.random.default_rng(0))}), examples()
+    train = 100 * train[0], train[1]
     with np.errstate(all="ignore"):
         swept = lr_sweep(model, train, train, [1e38, 0.1], epochs=8, batch_size=4, optimizer=SGD)
     assert np.isnan(swept[0].accuracy) and swept[0].loss == np.inf
