@@ -314,7 +314,10 @@ def test_a_sweep_gives_what_training_at_each_rate_gives_and_leaves_the_model_as_
 
 def test_a_diverging_rate_is_reported_and_the_sweep_goes_on():
     # Without a ReLU, which could die and hide it, the logits of the second step overflow.
-    model, train = nn.Sequential({"head": nn.Linear(16, 3, rng=np.random.default_rng(0))}), examples()
+    model, train = (
+        nn.Sequential({"flatten": nn.Flatten(), "head": nn.Linear(16, 3, rng=np.random.default_rng(0))}),
+        examples(),
+    )
     train = 100 * train[0], train[1]
     with np.errstate(all="ignore"):
         swept = lr_sweep(model, train, train, [1e38, 0.1], epochs=8, batch_size=4, optimizer=SGD)
