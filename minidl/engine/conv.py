@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine import depthwise_kernels, jit, kernels, pool_kernels
-from minidl.engine.checks import int_pair
+from minidl.engine.checks import int_pair, positive_int
 from minidl.engine.op import Op
 from minidl.engine.reduce import sum_by_channel
 
@@ -81,11 +81,7 @@ class Conv2d(Op):
         self.stride = pair("stride", stride, 1)
         self.padding = pair("padding", padding, 0)
         self.dilation = pair("dilation", dilation, 1)
-        if not isinstance(groups, int | np.integer):
-            raise TypeError(f"groups must be an integer, got {groups!r}")
-        if groups < 1:
-            raise ValueError(f"groups must be at least 1, got {groups}")
-        self.groups = groups
+        self.groups = positive_int("groups", groups)
 
     def forward(self, x, weight, bias=None):
         out_h, out_w = self.output_size(x, weight, bias)
