@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, broadcastable_pairs, shapes
 from minidl.engine import backward, elementwise, op
@@ -64,6 +64,15 @@ def scales(mul, pair):
     y, (grad_a, grad_b) = mul(a, b, grad=g)
     assert_close((a * grad_a).sum(), (y * g).sum(), atol=1e-12)
     assert_close((b * grad_b).sum(), (y * g).sum(), atol=1e-12)
+
+
+@mul.law("float32 stays float32, the product and both gradients")
+@given(pair=broadcastable_pairs())
+def product_keeps_float32(mul, pair):
+    a, b = (x.astype(np.float32) for x in pair)
+    y, grads = mul(a, b, grad=np.ones(np.broadcast_shapes(a.shape, b.shape), np.float32))
+    for value in (y, *grads):
+        assert_dtype(value, np.float32)
 
 
 @mul.mistake("each input got its own value instead of the other's", breaks=mul.laws[0].text)
@@ -219,6 +228,13 @@ def is_the_adjoint(unbroadcast, pair):
 @given(grad=arrays(shapes(min_dims=0)))
 def is_the_identity(unbroadcast, grad):
     assert_close(unbroadcast(grad, grad.shape), grad)
+
+
+@unbroadcast.law("float32 stays float32")
+def sum_keeps_float32(unbroadcast):
+    grad = np.ones((2, 3), np.float32)
+    for shape in ((2, 3), (3,), (2, 1), ()):
+        assert_dtype(unbroadcast(grad, shape), np.float32)
 
 
 @unbroadcast.mistake("took the mean instead of the sum", breaks=unbroadcast.laws[0].text)

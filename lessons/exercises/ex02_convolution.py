@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close
+from minidl.classroom.compare import assert_close, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.engine import conv, kernels
@@ -76,6 +76,14 @@ def refuses_large_kernels(output_size, size, excess, padding):
     )
 
 
+@output_size.law("the answer is an int, exact for large sizes too")
+def is_an_int(output_size):
+    for size in (8, 2**60 + 1):
+        places = output_size(size, 1)
+        assert type(places) is int, f"yours is {type(places).__name__} {places!r}, expected an int"
+        assert_equal(places, size)
+
+
 @output_size.mistake("forgot that the last position counts too", breaks=output_size.laws[0].text)
 def without_the_last(size, kernel, stride=1, padding=0, dilation=1):
     return conv.conv_output_size(size, kernel, stride, padding, dilation) - 1
@@ -92,7 +100,7 @@ def rounds_up(size, kernel, stride=1, padding=0, dilation=1):
     return -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
 
 
-@output_size.mistake("no error, but zero or less", breaks=output_size.laws[3].text)
+@output_size.mistake("no error, but zero or less", breaks=output_size.laws[4].text)
 def never_refuses(size, kernel, stride=1, padding=0, dilation=1):
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 from minidl.transfer import finetune
@@ -194,6 +194,13 @@ def can_be_continued(descend_quadratic, bowl, lr):
     first = descend_quadratic(hessian, start, lr, 2)
     second = descend_quadratic(hessian, np.array(first[-1]), lr, 3)
     assert_close(np.concatenate([first, second[1:]]), np.array(whole))
+
+
+@descent.law("the path is in float64, also from a float32 start")
+def path_is_float64(descent):
+    path = descent(np.eye(2, dtype=np.float32), np.ones(2, np.float32), 0.1, 3)
+    assert_dtype(path, np.float64)
+    assert_close(path[:, 0], 0.9 ** np.arange(4))
 
 
 @descent.mistake("walks uphill", breaks=descent.laws[0].text)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, labels, quarters
 from minidl.transfer import features as reference
@@ -55,6 +55,17 @@ def rows_are_independent(standardise, features, other):
     together = np.array(standardise(table, other))
     for row in range(3):
         assert_close(standardise(table, other[row : row + 1]), together[row : row + 1])
+
+
+@scale.law("a column of 0.1, 0.1, 0.1 is constant, although its deviation is rounded to a little above 0")
+def constant_up_to_rounding(scale):
+    reference = np.full((3, 1), 0.1)
+    assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
+
+
+@scale.law("the answer is in float64")
+def standardised_in_float64(scale):
+    assert_dtype(scale(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)), np.float64)
 
 
 @scale.mistake("uses the features' own mean and deviation: the test set leaks", breaks=scale.laws[0].text)
@@ -141,6 +152,13 @@ def refuses_too_few(pca_projection, features):
         except ValueError:
             continue
         raise AssertionError(f"{dims} dimensions of {points.shape} gave {answer}, no ValueError")
+
+
+@pca.law("(3, -1, -1, -1.5) is the direction of a line: its largest component is positive, its sum is not")
+def sign_of_the_largest(pca):
+    direction = np.array([3, -1, -1, -1.5])
+    coordinates = pca(np.outer([0.0, 1.0, 2.0], direction), dims=1)
+    assert_close(coordinates[:, 0], np.array([-1, 0, 1]) * np.sqrt(direction @ direction))
 
 
 @pca.mistake("forgot to subtract the mean", breaks=pca.laws[0].text)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.nn.functional as F
-from minidl.classroom.compare import assert_close, assert_gradients
+from minidl.classroom.compare import assert_close, assert_dtype, assert_gradients
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, temperatures
 from minidl.engine.reduce import stable_softmax
@@ -165,6 +165,18 @@ def matches_logits_when_hot(gradient, case):
     difference = student - teacher
     limit = (difference - difference.mean(axis=1, keepdims=True)) / k
     assert_close(1e8 * n * gradient(student, teacher, 1e4), limit, rtol=0.0, atol=1e-3)
+
+
+@gradient.law("logits of ±1000 give numbers")
+def gradient_of_large_logits(gradient):
+    student, teacher = np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]])
+    assert_close(gradient(student, teacher, 1.0), [[1, -1]])
+
+
+@gradient.law("float32 stays float32")
+def gradient_keeps_float32(gradient):
+    z = np.array([[1, 2]], np.float32)
+    assert_dtype(gradient(z, -z, 2.0), np.float32)
 
 
 @gradient.mistake("1 / tau forgotten", breaks=gradient.laws[0].text)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal, assert_gradients
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_gradients
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters, temperatures
 from minidl.engine.functions import concatenate, where
@@ -80,6 +80,14 @@ def longer_row(unit, z):
     longer, (grad_longer,) = unit(3 * z, grad=g)
     assert_close(longer, u)
     assert_close(3 * grad_longer, grad_z)
+
+
+@unit.law("float32 stays float32")
+def rows_keep_float32(unit):
+    z = np.array([[3, 4]], np.float32)
+    u, grads = unit(z, grad=np.ones_like(z))
+    assert_dtype(u, np.float32)
+    assert_dtype(grads[0], np.float32)
 
 
 @unit.mistake("divided by the squared length", breaks=unit.laws[0].text)
@@ -328,6 +336,12 @@ def mirrored(roc_auc, case):
     mine = roc_auc(scores, positive)
     assert_close(roc_auc(scores, ~positive), 1 - mine)
     assert_close(roc_auc(-scores, positive), 1 - mine)
+
+
+@auc.law("scores that differ by 1e-12 are no tie")
+def nearly_tied(auc):
+    scores, positive = np.array([0.5, 0.5 + 1e-12, 0.5]), np.array([True, False, False])
+    assert_close(auc(scores, positive), 0.25)
 
 
 @auc.mistake("a tie counts as lost", breaks="equal scores say nothing: 1/2")

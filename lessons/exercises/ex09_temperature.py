@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, logits, quarters, temperatures
 from minidl.engine import reduce
@@ -61,6 +61,20 @@ def is_stable(softmax):
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         p = softmax(z, temperature=1e-3)
     assert_close(p, [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+
+
+@softmax.law("a temperature of 0, below 0, infinite or NaN is refused with a ValueError")
+def refuses_a_temperature(softmax):
+    for temperature in (0.0, -1.0, np.inf, np.nan):
+        assert_refuses(f"temperature {temperature}", softmax, np.array([[1.0, 2.0]]), temperature=temperature)
+
+
+@softmax.law("logits of 1e36 in float32 do not overflow at T = 1/1000, and float32 stays float32")
+def float32_does_not_overflow(softmax):
+    with np.errstate(over="ignore"):
+        p = softmax(np.array([[1e36, 0, 1e36]], np.float32), temperature=0.001)
+    assert_equal(p, np.array([[0.5, 0, 0.5]]))
+    assert_dtype(p, np.float32)
 
 
 @softmax.mistake("summed over everything instead of the row", breaks="each row sums to 1")
@@ -141,6 +155,19 @@ def entropy_along_the_axis(entropy, p):
 def rises_with_temperature(entropy, z, temperature):
     cold, warm = (entropy(reduce.stable_softmax(z, temperature=T)) for T in (temperature, 2 * temperature))
     assert np.all(np.asarray(cold) <= np.asarray(warm) + 1e-12), f"{cold} at T, {warm} at 2T"
+
+
+@entropy.law("numbers that are no probabilities are refused with a ValueError")
+def refuses_what_is_no_distribution(entropy):
+    for p in ([0.5, 0.6], [1.5, -0.5], [0.0, 0.0]):
+        assert_refuses(f"{p}", entropy, np.array(p))
+
+
+@entropy.law("a probability of 1e-9 counts: it brings 1e-9 · log 1e9 and a little")
+def counts_small_probabilities(entropy):
+    small = 1e-9
+    wanted = -small * np.log(small) - (1 - small) * np.log1p(-small)
+    assert_close(entropy(np.array([small, 1 - small])), wanted, rtol=1e-6, atol=0)
 
 
 @entropy.mistake("0 log 0 became NaN", breaks=entropy.laws[0].text)
@@ -225,6 +252,13 @@ def all_wrong(ece):
 def fifteen_bins(ece):
     p = np.array([[0.61, 0.39], [0.66, 0.34]])  # the first right, the second wrong
     assert_close(ece(p, np.array([0, 1])), 0.635 - 0.5)
+
+
+@ece.law("a confidence of exactly 1/2 is in the upper one of two bins")
+def lower_end_belongs_to_the_bin(ece):
+    # one bin: accuracy 1/2, confidence 5/8. With 1/2 in a bin of its own it would be 1/4 + 3/8
+    probabilities, labels = np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([1, 0])
+    assert_close(ece(probabilities, labels, bins=2), 1 / 8)
 
 
 @ece.mistake("every bin counts the same, however few answers it has", breaks=ece.laws[0].text)
@@ -320,6 +354,16 @@ def is_the_best(fit, z, answer, other):
 @fit.law("where all temperatures are as good it stays 1")
 def stays_one(fit):
     assert_close(quietly(fit, np.zeros((2, 2)), np.array([0, 1])), 1.0)
+
+
+@fit.law("where the loss has no minimum the bound is the answer, with a RuntimeWarning")
+def warns_at_the_bound(fit):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0, 1]), (0.5, 4.0))
+    assert_close(T, 0.5)
+    told = [w for w in said if issubclass(w.category, RuntimeWarning)]
+    assert told, "T is the lower bound, and no RuntimeWarning says so"
 
 
 @fit.mistake("1/T instead of T", breaks=fit.laws[0].text)

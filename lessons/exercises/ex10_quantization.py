@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 from minidl.compress import quantize
@@ -84,6 +84,14 @@ def never_zero(affine_scale, limits):
     assert_close(Z, limits[0])
 
 
+@scale.law("S is in float32 and Z in int32")
+def kinds_of_numbers(scale):
+    for ends in ((-1.0, 2.0), (np.array([-1.0, 0.0]), np.array([2.0, 3.0]))):
+        S, Z = scale(*ends, 0, 255)
+        assert_dtype(S, np.float32)
+        assert_dtype(Z, np.int32)
+
+
 @scale.mistake("divided by the number of levels instead of the steps between them", breaks=scale.laws[0].text)
 def counts_levels(rmin, rmax, qmin, qmax):
     return quantize.affine_scale(rmin, rmax, qmin, qmax + 1)
@@ -160,6 +168,17 @@ def each_row_alone(round_to_integers, r, first, second, Z):
         assert_close(q[row], np.array(round_to_integers(r[row], S, Z, -8, 7)))
 
 
+@rounding.law("r / S is one division: 0.375 / 0.03 is 12.5 in float32, 0.375 · (1 / 0.03) is more")
+def divides(rounding):
+    assert_equal(rounding(np.array([0.375], np.float32), np.float32(0.03), 0, -128, 127), [12.0])
+
+
+@rounding.law("the whole numbers are in float32, also from a float64 r")
+def whole_numbers_in_float32(rounding):
+    assert_dtype(rounding(np.array([0.3]), np.float32(0.1), 0, -8, 7), np.float32)
+    assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
+
+
 @rounding.mistake("cut off instead of rounding", breaks=rounding.laws[0].text)
 def cuts(r, S, Z, qmin, qmax):
     return np.clip(np.trunc(r / S) + Z, qmin, qmax)
@@ -175,7 +194,7 @@ def away_from_zero(r, S, Z, qmin, qmax):
     return np.clip(np.sign(r) * np.floor(np.abs(r) / S + 0.5) + Z, qmin, qmax)
 
 
-@rounding.mistake("let integers wrap around instead of clipping", breaks=rounding.laws[3].text)
+@rounding.mistake("let integers wrap around instead of clipping", breaks=rounding.laws[5].text)
 def wraps(r, S, Z, qmin, qmax):
     return (np.rint(r / S) + Z - qmin) % (qmax - qmin + 1) + qmin
 
@@ -261,6 +280,15 @@ class Straight(Op):
 
     def backward(self, grad):
         return grad * ((self.steps >= self.qmin) & (self.steps <= self.qmax))
+
+
+@straight.law("float32 stays float32, and float64 float64")
+def keeps_the_dtype(straight):
+    for dtype in (np.float32, np.float64):
+        x = np.array([0.3, 9.0], dtype)
+        y, grads = straight(x, grad=np.ones_like(x), S=1.0, Z=0, qmin=-7, qmax=7)
+        assert_dtype(y, dtype)
+        assert_dtype(grads[0], dtype)
 
 
 @straight.mistake("let the gradient through where it was clipped", breaks=straight.laws[0].text)

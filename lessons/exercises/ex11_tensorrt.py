@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.compress import calibrate, fuse
@@ -325,6 +325,14 @@ def any_shape(folded, weight, mean):
     assert_close(new_weight, np.stack([weight[0], weight[1] / 2]))
 
 
+@fold.law("both come back in the weight's dtype")
+def folded_in_the_weights_dtype(fold):
+    for dtype in (np.float32, np.float64):
+        weight, ones = np.ones((2, 3), dtype), np.ones(2)
+        for value in fold(weight, ones, ones, ones, ones, ones):
+            assert_dtype(value, dtype)
+
+
 @fold.mistake("took the variance for the deviation", breaks=fold.laws[0].text)
 def no_root(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     return fuse.folded(weight, bias, mean, (var + eps) ** 2, gamma, beta, 0.0)
@@ -336,12 +344,12 @@ def bias_as_it_was(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     return new_weight, new_bias + (0.0 if bias is None else bias)
 
 
-@fold.mistake("left eps out", breaks=fold.laws[1].text)
+@fold.mistake("left eps out", breaks=fold.laws[2].text)
 def no_eps(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     return fuse.folded(weight, bias, mean, var, gamma, beta, 0.0)
 
 
-@fold.mistake("scaled the inputs' axis", breaks=fold.laws[3].text)
+@fold.mistake("scaled the inputs' axis", breaks=fold.laws[4].text)
 def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     _, new_bias = fuse.folded(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.compress import masks, prune, scores
@@ -58,13 +58,22 @@ def triangle(filter_norms, weight, order, seed):
     assert_close(np.maximum(excess, 0), np.zeros(len(weight)))
 
 
+@norms.law("a float32 filter is summed in float64: 1 and 10,000 times 1e-8 make 1.0001")
+def summed_in_float64(norms):
+    weight = np.full((1, 10_001), 1e-8, np.float32)
+    weight[0, 0] = 1
+    for order in (1, 2):
+        assert_dtype(norms(weight, order), np.float64)
+    assert_close(norms(weight, 1), [1.0001], rtol=1e-7)
+
+
 @norms.mistake("forgot the absolute value", breaks=norms.laws[0].text)
 def signed(conv, order=1):
     rows = conv.reshape(len(conv), -1)
     return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
 
 
-@norms.mistake("summed over the filters instead of within each", breaks=norms.laws[1].text)
+@norms.mistake("summed over the filters instead of within each", breaks=norms.laws[2].text)
 def by_input(conv, order=1):
     return scores.filter_norms(conv.swapaxes(0, 1), order)
 

@@ -70,6 +70,14 @@ def nested(confident_mistakes, case):
     assert_equal(confident_mistakes(p, labels, k), confident_mistakes(p, labels, k + 1)[:k])
 
 
+@mistakes.law("of forty mistakes, sure in three degrees, those of one degree stay in order")
+def many_ties(mistakes):
+    confidence = np.array([0.5, 0.75, 0.625, 0.75, 0.625] * 8)
+    found = mistakes(np.stack([confidence, 1 - confidence], axis=1), np.ones(40, int), 30)
+    numbers = range(40)
+    assert_equal(found, sorted(numbers, key=lambda i: (-confidence[i], i))[:30])
+
+
 @mistakes.mistake("took the lowest probability of the label", breaks=mistakes.laws[0].text)
 def highest_loss(probabilities, labels, k):
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
@@ -77,13 +85,13 @@ def highest_loss(probabilities, labels, k):
     return wrong[np.argsort(-own, kind="stable")][:k]
 
 
-@mistakes.mistake("took the surest k and then dropped the right ones", breaks=mistakes.laws[1].text)
+@mistakes.mistake("took the surest k and then dropped the right ones", breaks=mistakes.laws[2].text)
 def drops_after(probabilities, labels, k):
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")[:k]
     return surest[probabilities.argmax(axis=1)[surest] != labels[surest]]
 
 
-@mistakes.mistake("reversed a rising sort, and with it the ties", breaks=mistakes.laws[3].text)
+@mistakes.mistake("reversed a rising sort, and with it the ties", breaks=mistakes.laws[4].text)
 def reversed_ties(probabilities, labels, k):
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(probabilities.max(axis=1)[wrong], kind="stable")][::-1][:k]
@@ -150,7 +158,14 @@ def each_once(cue_counts, case):
     assert_equal(by_shape + by_texture, np.array([(shapes[either] == k).sum() for k in range(classes)]))
 
 
-@counts.mistake("counted texture answers by the texture's class", breaks=counts.laws[2].text)
+@counts.law("an image whose shape and texture are of one class counts for both")
+def cues_that_agree(counts):
+    by_shape, by_texture = counts(np.array([1]), np.array([1]), np.array([1]), 2)
+    assert_equal(by_shape, np.array([0, 1]))
+    assert_equal(by_texture, np.array([0, 1]))
+
+
+@counts.mistake("counted texture answers by the texture's class", breaks=counts.laws[3].text)
 def by_own_class(predicted, shape_labels, texture_labels, classes):
     by_shape, _ = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
     return by_shape, np.bincount(texture_labels[predicted == texture_labels], minlength=classes)

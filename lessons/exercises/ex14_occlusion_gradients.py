@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import gradients as by_gradients
@@ -234,6 +234,21 @@ def bounds(reduce_channels, gradients):
     above = np.maximum(norm - np.sqrt(gradients.shape[1]) * largest, 0)
     assert_close(below, np.zeros_like(largest))
     assert_close(above, np.zeros_like(largest))
+
+
+@reduced.law("the channels are axis 1, whatever comes after, and float32 stays float32")
+@given(
+    gradients=st.sampled_from([(2, 3), (2, 3, 5), (2, 3, 5, 4)]).flatmap(arrays),
+    reduce=st.sampled_from(["max", "l2"]),
+)
+def over_axis_1(reduced, gradients, reduce):
+    found = reduced(gradients, reduce)
+    channels = [np.abs(gradients[:, c]) for c in range(3)]
+    if reduce == "max":
+        assert_close(found, np.maximum(np.maximum(channels[0], channels[1]), channels[2]))
+    else:
+        assert_close(found**2, channels[0] ** 2 + channels[1] ** 2 + channels[2] ** 2)
+    assert_dtype(reduced(gradients.astype(np.float32), reduce), np.float32)
 
 
 @reduced.mistake("took the largest before the magnitude", breaks=reduced.laws[0].text)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.engine import elementwise
@@ -63,12 +63,19 @@ def linear_in_the_gradient(backprop_rule, case):
     assert_close(backprop_rule(-2 * grad, x), -2 * backprop_rule(grad, x))
 
 
+@backprop.law("an input of 1e-30 is positive, and float32 stays float32")
+def barely_positive(backprop):
+    passed = backprop(np.array([2, 3], np.float32), np.array([1e-30, -1e-30], np.float32))
+    assert_equal(passed, [2, 0])
+    assert_dtype(passed, np.float32)
+
+
 @backprop.mistake("let it pass at 0", breaks="at 0 nothing passes")
 def passes_at_zero(grad, x):
     return grad * (x >= 0)
 
 
-@backprop.mistake("rectified the gradient as well", breaks=backprop.laws[3].text)
+@backprop.mistake("rectified the gradient as well", breaks=backprop.laws[4].text)
 def also_rectifies(grad, x):
     return grad * (x > 0) * (grad > 0)
 
@@ -115,6 +122,13 @@ def is_relu(deconvnet_rule, case):
 def keeps_the_dtype(deconvnet_rule, case):
     grad, x = (array.astype(np.float32) for array in case)
     assert_dtype(deconvnet_rule(grad, x), np.float32)
+
+
+@deconv.law("a gradient of 1e-30 is positive, and float32 stays float32")
+def barely_positive_gradient(deconv):
+    passed = deconv(np.array([1e-30, -1e-30], np.float32), np.array([1, 1], np.float32))
+    assert_equal(passed, np.array([1e-30, 0], np.float32))
+    assert_dtype(passed, np.float32)
 
 
 @deconv.mistake("looked at the input instead of the gradient", breaks=deconv.laws[0].text)
@@ -175,12 +189,19 @@ def else_nothing(guided_rule, case):
     assert_close(np.minimum(passed, 0), np.zeros_like(grad))
 
 
+@guided.law("1e-30 is positive, as input and as gradient, and float32 stays float32")
+def barely_positive_both(guided):
+    grad, x = np.array([1e-30, 2, -1e-30], np.float32), np.array([1, 1e-30, 1], np.float32)
+    assert_equal(guided(grad, x), np.array([1e-30, 2, 0], np.float32))
+    assert_dtype(guided(grad, x), np.float32)
+
+
 @guided.mistake("one condition is enough", breaks=guided.laws[0].text)
 def either(grad, x):
     return grad * ((x > 0) | (grad > 0))
 
 
-@guided.mistake("asked that the product be positive", breaks=guided.laws[3].text)
+@guided.mistake("asked that the product be positive", breaks=guided.laws[4].text)
 def of_the_product(grad, x):
     return grad * (grad * x > 0)
 

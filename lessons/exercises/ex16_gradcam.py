@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close
+from minidl.classroom.compare import assert_close, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import score
@@ -232,6 +232,19 @@ def share_of(maps, masks, total):
     return (maps * masks).sum(axis=(1, 2)) / np.where(total > 0, total, 1)
 
 
+@mass.law("one negative pixel is refused with a ValueError, although the sum is positive")
+def one_negative_pixel(mass):
+    maps = np.array([[[4.0, -0.25], [1.0, 2.0]]])
+    assert_refuses(f"maps {maps.tolist()}", mass, maps, np.ones((1, 2, 2), bool))
+
+
+@mass.law("a map of 1e-12 is shared out as one of 1 is")
+def faint_maps(mass):
+    maps, masks = np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])
+    for size in (1, 1e-12):
+        assert_close(mass(size * maps, masks), [0.75])
+
+
 @mass.mistake("a map of zeros scores 0", breaks=mass.laws[0].text)
 def zero_scores_zero(maps, masks):
     score.mass_inside(maps, masks)
@@ -244,7 +257,7 @@ def of_all_images(maps, masks):
     return np.where(total > 0, share_of(maps, masks, total), score.mass_inside(maps, masks))
 
 
-@mass.mistake("let what is negative cancel", breaks=mass.laws[4].text)
+@mass.mistake("let what is negative cancel", breaks=mass.laws[6].text)
 def cancels(maps, masks):
     total = maps.sum(axis=(1, 2))
     return np.where(total > 0, share_of(maps, masks, total), masks.mean(axis=(1, 2)))

@@ -82,6 +82,16 @@ def additivity(shapley_values, game, seed):
     assert_close(shapley_values(2 * v - w, n), 2 * shapley_values(v, n) - shapley_values(w, n))
 
 
+@values.law("the worths may come as a function of rows of bools, one coalition a row")
+def worths_from_a_function(values):
+    taxi = np.array([0.0, 1.0, 2.0, 5.0])  # nobody, the first, the second, both
+
+    def worth(coalitions):
+        return taxi[coalitions @ np.array([1, 2])]
+
+    assert_close(values(worth, 2), [2, 3])
+
+
 @values.mistake("all coalitions weigh the same", breaks=values.laws[0].text)
 def banzhaf(value, n):
     v = np.asarray(value)

@@ -83,6 +83,15 @@ def in_the_box(fgsm_step, case, eps, targeted):
     assert_close(wide, np.clip(wide, x - eps, x + eps))  # a narrower box would take pixels further
 
 
+@step.law("a gradient of 1e-30 moves a pixel as far as one of 1, and float32 stays float32")
+def faint_gradients(step):
+    images = np.full((1, 1, 1, 2), 0.5, np.float32)
+    gradient = np.array([1e-30, -1.0], np.float32).reshape(images.shape)
+    moved = step(images, gradient, 0.25)
+    assert_close(moved.ravel(), [0.75, 0.25])
+    assert_dtype(moved, np.float32)
+
+
 @step.mistake("followed the gradient itself, not its sign", breaks=step.laws[0].text)
 def by_the_gradient(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     return np.clip(images + (-eps if targeted else eps) * gradient, *bounds)
@@ -234,6 +243,12 @@ def shift_of_logits(penalised_loss, z, r, target, lam):
 @given(z=arrays((3,)), r=arrays((2, 2)), target=targets, lam=lams)
 def finite_differences(penalised_loss, z, r, target, lam):
     assert_gradients(penalised_loss, z, r, target=target, lam=lam)
+
+
+@penalised.law("logits 2000 apart: the loss is 2000, not infinite")
+def far_apart(penalised):
+    loss, _ = penalised(np.array([1000.0, -1000.0]), np.zeros(2), target=1, lam=1.0)
+    assert_close(loss, 2000.0)
 
 
 @penalised.mistake("penalised the norm, not its square", breaks=penalised.laws[0].text)

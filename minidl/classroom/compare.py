@@ -64,6 +64,18 @@ def assert_dtype(actual, dtype) -> None:
         raise AssertionError(f"yours has dtype {yours.dtype}, expected {wanted}")
 
 
+def assert_refuses(what: str, implementation: Callable, *arguments, **params) -> None:
+    """``implementation(*arguments, **params)`` raises ValueError; ``what`` names the bad input.
+
+    Any other error is the implementation's own and passes through.
+    """
+    try:
+        answer = implementation(*arguments, **params)
+    except ValueError:
+        return
+    raise AssertionError(f"{what} gave {short(answer)}, no ValueError")
+
+
 def assert_gradients(
     implementation: Callable, *inputs: np.ndarray, rtol: float = 1e-5, atol: float = 1e-7, **params
 ) -> None:

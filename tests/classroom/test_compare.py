@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_gradients, short
+from minidl.classroom.compare import (
+    assert_close,
+    assert_dtype,
+    assert_equal,
+    assert_gradients,
+    assert_refuses,
+    short,
+)
 from minidl.engine.tensor import Tensor
 
 
@@ -233,3 +240,11 @@ def test_what_has_no_text_of_its_own_is_shown_without_its_address():
     assert short(lambda: 0) == "a function" and short(assert_close) == "the function assert_close"
     assert short(np.random.default_rng(0)) == "Generator(PCG64)"
     assert short(object()) == "<object object>"
+
+
+def test_refused_means_a_value_error_and_nothing_else():
+    assert_refuses("'a'", int, "a")
+    with pytest.raises(AssertionError, match="'11' in base 2 gave 3, no ValueError"):
+        assert_refuses("'11' in base 2", int, "11", base=2)
+    with pytest.raises(TypeError):
+        assert_refuses("None", int, None)

@@ -10,6 +10,7 @@ import lessons.exercises
 from lessons.exercises import all_exercises, find
 from minidl.classroom.stubs import imports, plain_function, source, stub
 from tests.classroom.learner import check_here, empty_course, replayed, write_work
+from tests.lessons.wrong_answers import WRONG
 
 EXERCISES = all_exercises()
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"{e.number} {e.name}")
@@ -46,6 +47,13 @@ def test_the_stub_fails_every_law(exercise):
         result = exercise.try_law(law.text, stubbed)
         assert not result.passed
         assert result.message == f"{exercise.name} is not written yet: it raises NotImplementedError"
+
+
+@pytest.mark.parametrize("number, text, answer", [pytest.param(*w, id=f"{w[0]} {w[1]}") for w in WRONG])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the wrong answers' own making
+def test_a_wrong_answer_that_looks_right_fails_with_a_reason(number, text, answer):
+    *_, last = find(number).check(answer)
+    assert not last.passed and last.message
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,7 @@ def test_a_named_mistake_is_recognised_fails_the_law_that_it_names_and_so_does_a
 
 @every_exercise
 def test_an_exercise_has_a_few_laws_a_worked_example_and_a_mistake(exercise):
-    assert 3 <= len(exercise.laws) <= 6
+    assert 3 <= len(exercise.laws) <= 8
     assert any(law.is_example for law in exercise.laws)
     assert exercise.mistakes
 
