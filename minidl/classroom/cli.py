@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable
 
 from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
+from minidl.classroom.claims import ClaimError
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest
 from minidl.classroom.messages import hints_text, lessons_text, outcome_text
 from minidl.classroom.record import Record
 from minidl.classroom.running import run_lessons
+from minidl.engine.checks import require
 
 
 def main(arguments: list[str], course: Course) -> int:
@@ -33,6 +35,8 @@ def main(arguments: list[str], course: Course) -> int:
     except OSError as error:
         print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         return 2
+    except ClaimError:  # printed where it failed
+        return 1
     except (ValueError, CheckError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -78,6 +82,12 @@ def parser() -> argparse.ArgumentParser:
     verb(
         "solution", do_solution, "the library's own text, once yours passes",
         number=exercise, anyway=switch("also when yours does not pass yet"),
+    )  # fmt: skip
+    verb(
+        "study", do_study, "measure over seeds what lessons quote, and keep the numbers",
+        numbers={"nargs": "*", "metavar": "NN", "type": lesson_number, "help": "all studies without one"},
+        check=switch("measure two seeds anew, and compare with the numbers that are kept"),
+        all=switch("with --check: all seeds"),
     )  # fmt: skip
     return top
 
@@ -212,3 +222,17 @@ def do_solution(course: Course, asked: argparse.Namespace) -> int:
         return 1
     print(source(exercise.target), end="")
     return 0
+
+
+def do_study(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.studies import choose, run_check, run_study
+
+    require(asked.check or not asked.all, "--all goes with --check")
+    chosen, failed = choose(course.folder / "studies", asked.numbers), False
+    for study in chosen:
+        print(f"== {study.shown}", flush=True)
+        if asked.check:
+            failed |= not run_check(study, asked.all)
+        else:
+            run_study(study)
+    return 1 if failed else 0

@@ -1,0 +1,1 @@
+"""The measurements over seeds that lessons quote: ``python -m lessons study``."""
