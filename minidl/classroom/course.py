@@ -25,13 +25,26 @@ class Lesson:
         return self.path.stem[:2]
 
     @property
+    def head(self) -> list[str]:
+        """The lines of the first text cell without their marks; in an older script, those of the docstring.
+
+        The first is the number and the title. SyntaxError or ValueError for a script that does not parse.
+        """
+        source = self.path.read_bytes()
+        text = ast.get_docstring(ast.parse(source))
+        if text is None:
+            cells = source.decode("utf-8").split("# %%")
+            text = cells[1].removeprefix(" [markdown]") if len(cells) > 1 else ""
+            text = "\n".join(line.removeprefix("#").strip() for line in text.strip().splitlines())
+        return text.removeprefix("# ").splitlines() or ["(no title)"]
+
+    @property
     def title(self) -> str:
-        """The first line of the script's docstring, without the number."""
+        """The script's first heading, without the number."""
         try:
-            text = ast.get_docstring(ast.parse(self.path.read_bytes()))
+            return self.head[0].removeprefix(self.number).strip()
         except (SyntaxError, ValueError) as error:  # somebody is editing it
             return f"(does not parse: {error})"
-        return (text or "(no title)").splitlines()[0].removeprefix(self.number).strip()
 
     @property
     def root(self) -> Path:

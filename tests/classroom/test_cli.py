@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from minidl.classroom import cli, running
-from minidl.classroom.course import Course
+from minidl.classroom.course import Course, Lesson
 from minidl.classroom.exercise import Exercise
 from minidl.engine.reduce import stable_softmax
 
@@ -71,6 +71,14 @@ def test_the_list_counts_figures_and_survives_a_lesson_being_edited(folder, capf
     assert lines[1] == "02  Second   [1 figure]"
     assert lines[2].startswith("03  (does not parse: '(' was never closed")
     assert lines[3] == "04  (no title)"
+
+
+def test_the_title_is_the_first_heading_where_there_is_no_docstring(folder):
+    text = "# %% [markdown]\n# # 03 Third: as text\n# Why?\n#\n# Exercises: 03.1 mul.\n\n# %%\nprint(3)\n"
+    path = folder / "03_third.py"
+    path.write_text(text)
+    assert Lesson(path).title == "Third: as text"
+    assert Lesson(path).head == ["03 Third: as text", "Why?", "", "Exercises: 03.1 mul."]
 
 
 def test_run_without_a_number_runs_all_lessons_in_order(folder, capfd):
