@@ -100,6 +100,7 @@ NO_CALL = {
     "data.lesson_pictures": "takes no argument",
     "data.load_mnist": "takes no argument",
     "data.mnist": "reads files that not every machine has: the tests of IDX files",
+    "transfer.photograph_features": "takes no argument",
     "transfer.pretrained_shapes": "trains for a minute: the tests of backbones",
     "compress.PruneResult": "a record that functions return",
     "explain.Explanation": "a record that functions return",

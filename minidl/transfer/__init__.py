@@ -8,7 +8,7 @@ from minidl.transfer.distill_loss import (
     logit_matching_loss,
     soft_targets,
 )
-from minidl.transfer.features import pca_projection, standardise
+from minidl.transfer.features import pca_projection, photograph_features, standardise
 from minidl.transfer.finetune import (
     extract_features,
     freeze,
@@ -37,6 +37,7 @@ __all__ = [
     "nt_xent",
     "param_groups",
     "pca_projection",
+    "photograph_features",
     "pretrained_shapes",
     "replace_head",
     "same_or_not",

@@ -1,5 +1,7 @@
 """Features as points: scale, projection, and the probe's loss."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,17 @@ from hypothesis import strategies as st
 import minidl.nn.functional as F
 from minidl import Tensor
 from minidl.classroom.strategies import arrays, quarters
-from minidl.transfer.features import pca_projection, probe_curvature, probe_loss, standardise
+from minidl.data import lesson_pictures, load_picture
+from minidl.nn.efficientnet import imagenet_names, imagenet_network
+from minidl.train import predict
+from minidl.transfer import features as features_module
+from minidl.transfer.features import (
+    pca_projection,
+    photograph_features,
+    probe_curvature,
+    probe_loss,
+    standardise,
+)
 
 few = settings(max_examples=25)
 tables = arrays(st.tuples(st.integers(2, 6), st.integers(2, 4)))
@@ -144,3 +156,26 @@ def test_loss_by_hand_where_nothing_is_known_and_where_logits_are_huge():
 def test_bad_input_is_refused_in_words(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_photographs_features_are_the_networks_and_are_computed_once(tmp_path, monkeypatch):
+    for file in ("fruit/pineapple.webp", "mammals/zebra.webp", "photos/coffee.webp"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        shutil.copy(lesson_pictures() / file, tmp_path / file)
+    monkeypatch.setattr(features_module, "lesson_pictures", lambda: tmp_path)
+    found = photograph_features()
+    assert [path.name for path in found.files] == ["pineapple.webp", "zebra.webp", "coffee.webp"]
+    assert [found.groups[label] for label in found.labels] == ["fruit", "mammals", "photos"]
+    names = imagenet_names()
+    assert [names[k] for k in found.logits.argmax(axis=1)] == ["pineapple", "zebra", "espresso"]
+
+    network = imagenet_network()
+    images = np.stack([load_picture(path)[0] for path in found.files])
+    np.testing.assert_allclose(found.logits, predict(network, images), atol=1e-3)
+    head = network.layer("_fc")
+    by_hand = found.features @ head.weight.data.T + head.bias.data
+    np.testing.assert_allclose(found.logits, by_hand, atol=1e-4)
+
+    monkeypatch.setattr(features_module, "imagenet_network", None)  # a second computation would call it
+    again = photograph_features()
+    assert np.array_equal(again.features, found.features) and np.array_equal(again.logits, found.logits)
