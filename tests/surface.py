@@ -791,6 +791,13 @@ CALLS: dict[str, Call] = {
     ),
     "attack.noise_training": lambda: with_optimizer(training(sigma=0.1, schedule=None, augment=None)),
     # figures
+    "figures.answers_by_temperature": lambda: {
+        "image": images()[0],
+        "probabilities": probabilities()[:2],
+        "names": ["a", "b", "c"],
+        "temperatures": [1.0, 2.0],
+        "title": "t",
+    },
     "figures.bars_with_intervals": lambda: {
         "labels": ["a", "b"],
         "means": np.array([0.2, 0.5]),
@@ -799,6 +806,13 @@ CALLS: dict[str, Call] = {
         "xlabel": "x",
         "title": "t",
         "zoom": True,
+    },
+    "figures.block_diagram": lambda: {
+        "boxes": {"x": (0, 0, "data"), "net": (1, 0, "trained"), "loss": (2, 0.5, "loss")},
+        "arrows": [("x", "net"), ("net", "loss", "logits")],
+        "dashed": [("loss", "net")],
+        "pictures": {"x": images()[0]},
+        "title": "t",
     },
     "figures.confidence_histogram": lambda: {"confidences": {"a": rng().random(9)}, "bins": 5, "title": "t"},
     "figures.confusion_picture": lambda: {
@@ -853,6 +867,13 @@ CALLS: dict[str, Call] = {
         "columns": 2,
         "vmax": 1.0,
         "scale_each": False,
+    },
+    "figures.similarity_matrix": lambda: {
+        "values": numbers(3, 3),
+        "groups": {"one": 1, "two": 2},
+        "names": ["a", "b", "c"],
+        "label": "cosine",
+        "title": "t",
     },
     "figures.reliability_diagram": lambda: {
         "tables": {"a": reliability(probabilities(), LABELS, 5)},

@@ -6,6 +6,7 @@ Every function returns a Matplotlib Figure that pyplot does not hold; ``save`` w
 from minidl.figures.calibration import confidence_histogram, distributions, reliability_diagram
 from minidl.figures.confusion import confusion_picture
 from minidl.figures.curves import bars_with_intervals, curves_with_bands
+from minidl.figures.diagram import block_diagram
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
 from minidl.figures.model import draw_model
@@ -21,10 +22,13 @@ from minidl.figures.photographs import (
 from minidl.figures.points import heat_map, scatter_by_class
 from minidl.figures.saving import save
 from minidl.figures.shapley import convergence, shap_summary, waterfall
+from minidl.figures.similarity import answers_by_temperature, similarity_matrix
 
 __all__ = [
+    "answers_by_temperature",
     "answers_picture",
     "bars_with_intervals",
+    "block_diagram",
     "confidence_histogram",
     "confusion_picture",
     "convergence",
@@ -46,5 +50,6 @@ __all__ = [
     "scatter_by_class",
     "shap_summary",
     "signed_map",
+    "similarity_matrix",
     "waterfall",
 ]

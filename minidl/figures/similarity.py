@@ -1,0 +1,127 @@
+"""Similarity of things as a matrix, and the soft targets of a photograph at several temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from minidl.engine.checks import check_array, check_instance, positive_int, positive_number, require
+from minidl.figures.panels import empty_panel, frame, show_values
+from minidl.figures.photographs import photograph
+from minidl.figures.style import (
+    BLUE,
+    SIGNED_MAP,
+    float_array,
+    new_figure,
+    style,
+    text_height,
+    text_list,
+    text_width,
+)
+
+TEXT = 11  # points
+WIDTH = 5.0  # inches, of the answers at several temperatures
+
+
+def similarity_matrix(
+    values: np.ndarray,
+    groups: Mapping[str, int],
+    names: Sequence[Any] | None = None,
+    *,
+    label: str = "cosine",
+    title: str = "",
+) -> Figure:
+    """A table (N, N) of similarities as colours: blue below zero, white at zero, red above.
+
+    groups: name of a group -> how many rows it has, in the order of the rows; black lines part the groups.
+    names: N of them, beside the rows and below the columns; None to name the groups alone.  label: what the
+    numbers are. The diagonal, where a thing meets itself, is grey and does not count for the scale.
+    """
+    table, title = float_array("values", values, "N", "N"), check_instance("title", title, str)
+    count = len(table)
+    require(count > 1, "values must compare two things at least")
+    sizes = {}
+    for name, size in check_instance("groups", groups, Mapping).items():
+        sizes[str(name)] = positive_int(f"the size of group {name!r}", size)
+    total = sum(sizes.values())
+    require(total == count, f"groups must have {count} rows together, one a thing, got {total}")
+    names = None if names is None else text_list("names", names, count, "rows")
+    away = np.abs(table[~np.eye(count, dtype=bool)]).max()
+    norm = Normalize(-away if away > 0 else -1, away if away > 0 else 1)
+    side = 4.2 if names is None else max(4.2, 0.24 * count)
+    with style():
+        widest = max(map(text_width, sizes if names is None else names))
+        figure = new_figure(side + widest + 1.3, side + widest + 0.8, constrained=True)
+        axes = figure.add_subplot()
+        axes.set_facecolor("0.6")
+        axes.imshow(np.ma.masked_where(np.eye(count, dtype=bool), table), norm=norm, cmap=SIGNED_MAP)
+        ends = list(accumulate(sizes.values()))
+        for end in ends[:-1]:
+            axes.axhline(end - 0.5, color="black", linewidth=1)
+            axes.axvline(end - 0.5, color="black", linewidth=1)
+        middles = [end - size / 2 - 0.5 for end, size in zip(ends, sizes.values(), strict=True)]
+        ticks, texts = (middles, list(sizes)) if names is None else (range(count), names)
+        axes.set_xticks(ticks, texts, rotation=90, fontsize=TEXT - 1)
+        axes.set_yticks(ticks, texts, fontsize=TEXT - 1)
+        axes.tick_params(length=0)
+        if names is not None:
+            top = axes.secondary_xaxis("top")
+            top.set_xticks(middles, list(sizes), fontsize=TEXT)
+            top.tick_params(length=0)
+        frame(axes, "black", 1)
+        figure.colorbar(ScalarMappable(norm, SIGNED_MAP), ax=axes, label=label, shrink=0.6)
+        figure.suptitle(title or None)
+    return figure
+
+
+def answers_by_temperature(
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[Any],
+    temperatures: Sequence[float],
+    *,
+    title: str = "",
+) -> Figure:
+    """The photograph, and below it its soft targets: a panel for each temperature, a bar for each name.
+
+    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (T, K), a row a temperature, T <= 6.
+    names: K of them, in the order in which they stand.  temperatures: T numbers above 0.
+    """
+    pixels, title = photograph("image", image), check_instance("title", title, str)
+    p = float_array("probabilities", probabilities, "T", "K", low=0, high=1 + 1e-6)
+    require(len(p) <= 6, f"probabilities must have at most 6 rows, one a temperature, got {len(p)}")
+    warmth = check_array("temperatures", temperatures, len(p))
+    for value in warmth.tolist():
+        positive_number("each of temperatures", value)
+    names = text_list("names", names, p.shape[1], "classes")
+    left, row, photo = max(text_width(name, TEXT) for name in names) + 0.2, 0.26, 1.5
+    wide = photo * pixels.shape[1] / pixels.shape[0]
+    step, top = (WIDTH - left) / len(p), text_height(title, TEXT) + 0.12
+    height = top + photo + 0.35 + row * len(names) + 0.1
+    with style():
+        figure = new_figure(WIDTH, height)
+        figure.text(0.02, 1 - 0.05 / height, title, va="top", fontsize=TEXT)
+        panel = empty_panel(figure, (left, height - top - photo, wide, photo), "")
+        show_values(panel, pixels, Normalize(0, 1), "gray")
+        for i, (values, T) in enumerate(zip(p, warmth.tolist(), strict=True)):
+            place = (left + i * step, 0.1, step - 0.12, row * len(names))
+            axes = empty_panel(figure, place, f"T = {T:g}", TEXT)
+            frame(axes, "white", 0)
+            axes.barh(range(len(names)), values, height=0.7, color=BLUE)
+            for k, value in enumerate(values):
+                inside = value > 0.55  # no room to the right of the bar
+                look = {"ha": "right", "color": "white"} if inside else {"ha": "left", "color": "black"}
+                x = value - 0.04 if inside else value + 0.04
+                axes.text(x, k, f"{value:.0%}", va="center", fontsize=TEXT - 1, **look)
+            axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
+            axes.axvline(0, color="0.2", linewidth=0.8)
+            if i == 0:
+                axes.set_yticks(range(len(names)), names, fontsize=TEXT)
+                axes.tick_params(length=0)
+    return figure
