@@ -19,9 +19,9 @@ import inspect
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from unittest import mock
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
@@ -43,12 +43,16 @@ class Law:
     def is_example(self) -> bool:
         return not hasattr(self.function, "hypothesis")
 
+    @property
+    def test(self) -> Callable[..., None]:
+        """The function itself, which takes a case as keyword arguments where it has ``@given``."""
+        return self.function if self.is_example else self.function.hypothesis.inner_test
+
     def run(self, implementation: Callable, case: dict[str, object]) -> None:
         """Try one case, which is empty for a worked example; raises what the law raises."""
-        function = self.function if self.is_example else self.function.hypothesis.inner_test
         with warnings.catch_warnings():  # assume() may be called in it, and would rather be inside @given
             warnings.simplefilter("ignore", HypothesisDeprecationWarning)
-            function(implementation, **copy.deepcopy(case))
+            self.test(implementation, **copy.deepcopy(case))
 
 
 @dataclass(frozen=True)
@@ -178,17 +182,14 @@ class Exercise:
                 break
         return results
 
-    def try_law(
-        self, text: str, implementation: Callable | type, case: dict[str, object] | None = None
-    ) -> Result:
-        """Try one law. One that never calls the implementation cannot pass; an error of its own is raised.
-
-        ``case`` is filled with the latest case tried, for those whom a Ctrl-C leaves without a Result.
-        """
+    def try_law(self, text: str, implementation: Callable | type) -> Result:
+        """Try one law. One that never calls the implementation cannot pass; an error of its own is raised."""
         law, implementation = self.find_law(text), self.adapt(implementation)
-        case = {} if case is None else case
-        with recorded(law.function, implementation, case):
-            return result_of(law, implementation, case, lambda: law.function(implementation))
+        run = functools.partial(law.function, implementation)
+        if law.is_example:
+            return result_of(law, implementation, {}, run)
+        with mock.patch.object(law.function.hypothesis, "inner_test", noting(law.test, implementation)):
+            return result_of(law, implementation, {}, run)
 
     def try_case(self, text: str, implementation: Callable | type, case: dict[str, object]) -> Result:
         """Try one law on one case, ``{}`` for a worked example."""
@@ -201,18 +202,19 @@ def result_of(
     law: Law, implementation: Implementation, case: dict[str, object], run: Callable[[], None]
 ) -> Result:
     before = implementation.calls
-    implementation.first_calls, implementation.first_failure = [], None
+    implementation.case, implementation.first_calls, implementation.first_failure = case, [], None
+    error = None
     try:
         run()
-    except Exception as error:
-        calls = implementation.calls - before
-        if calls == 0:
-            raise  # the law's own fault, which nobody's answer should bear
-        return Result(law.text, False, calls, explained(error, implementation), case, error)
+    except Exception as raised:
+        error = raised
     calls = implementation.calls - before
-    if calls == 0:
-        return Result(law.text, False, 0, f"0 calls: the law never called {implementation.name}")
-    return Result(law.text, True, calls)
+    if calls > 0:
+        message = explained(error, implementation) if error else ""
+        return Result(law.text, not error, calls, message, implementation.case if error else {}, error)
+    if error:
+        raise error  # the law's own fault, which nobody's answer should bear
+    return Result(law.text, False, 0, f"0 calls: the law never called {implementation.name}")
 
 
 def same_for_everybody(function: Callable) -> None:
@@ -230,33 +232,25 @@ def same_for_everybody(function: Callable) -> None:
     )(function)
 
 
-@contextmanager
-def recorded(function: Callable, implementation: Implementation, case: dict[str, object]) -> Iterator[None]:
-    """Keep in ``case`` a copy of what Hypothesis drew for the latest run; in the end, the shrunk failure.
+def noting(test: Callable[..., None], implementation: Implementation) -> Callable[..., None]:
+    """The test, which leaves at the implementation a copy of its latest case: in the end, the shrunk failure.
 
-    ``implementation`` keeps the call at the end of the first run that failed, before it was shrunk.
+    The implementation also keeps the call at the end of the first run that failed, before it was shrunk.
     """
-    if not hasattr(function, "hypothesis"):
-        yield
-        return
-    law = function.hypothesis.inner_test
-    name_of_it = next(iter(inspect.signature(law).parameters))
 
-    @functools.wraps(law)
-    def record(*args, **drawn):
-        case.update({name: copy.deepcopy(x) for name, x in drawn.items() if name != name_of_it})
+    @functools.wraps(test)
+    def run(**drawn):
+        case = {name: x for name, x in drawn.items() if x is not implementation}
+        implementation.case = copy.deepcopy(case)
         try:
-            law(*args, **drawn)
-        except Exception as error:
-            if implementation.first_failure is None and not isinstance(error, HypothesisException):
-                implementation.first_failure = implementation.last_call
+            test(**drawn)
+        except HypothesisException:
+            raise
+        except Exception:
+            implementation.first_failure = implementation.first_failure or implementation.last_call
             raise
 
-    function.hypothesis.inner_test = record
-    try:
-        yield
-    finally:
-        function.hypothesis.inner_test = law
+    return run
 
 
 def explained(error: Exception, implementation: Implementation) -> str:

@@ -56,6 +56,7 @@ class Implementation:
         self.name = getattr(raw, "__name__", type(raw).__name__)
         self.calls = 0
         self.last_call = Call((), {})
+        self.case: dict[str, object] = {}  # the latest of the law that is being tried
         self.first_calls: list[Call] = []  # of the law that is being tried
         self.first_failure: Call | None = None  # the last call of that law's first run that failed
         self.raised: BaseException | None = None  # by the raw function itself, in its latest call

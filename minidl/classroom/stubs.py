@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-import io
+import re
 import sys
-import tokenize
 from collections.abc import Callable, Iterator
 from importlib.util import resolve_name
 from types import FunctionType
@@ -15,6 +14,7 @@ from types import FunctionType
 from minidl.engine.checks import check_instance, require, shown
 
 BODY = "raise NotImplementedError"
+_COMMENTS = re.compile(r"(?<=:)\s*(#.*\n\s*)*\Z")  # behind the colon that ends a signature
 
 
 def source(target: Callable | type) -> str:
@@ -47,25 +47,27 @@ def stub(target: Callable | type) -> str:
     return _function_stub(text, node)
 
 
-def imports(target: Callable | type) -> str:
-    """The imports a stub needs, from the target's module: the names that its source uses, never its own.
+def imports(*targets: Callable | type) -> str:
+    """The imports that stubs need, from their targets' modules: the names that the sources use, each once.
 
-    What the module itself defines is imported from it, private helpers only where the stub's text names them.
+    No target is imported. What a module itself defines is imported from it, private helpers only where the
+    stub's text names them.
     """
-    target, text = plain_function(target), source(target)
-    module = sys.modules[target.__module__]
-    used = _names(text) - {target.__name__}
-    kept = _names(stub(target))
-
-    lines, here = [], set()
-    for node in _top_level(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            lines += _used_part(node, used, module.__package__ or "")
-        else:
-            here |= {name for name in _defined(node) & used if name in kept or not name.startswith("_")}
-    if here:
-        lines.append(f"from {target.__module__} import {', '.join(sorted(here))}")
+    own = {plain_function(target).__name__ for target in targets}
+    names_of: dict[str, set[str]] = {}
+    for target in targets:
+        for module, name in _used_imports(plain_function(target), own):
+            names_of.setdefault(module, set()).add(name)
+    lines = [f"import {name}" for name in names_of.pop("", ())]
+    lines += [import_line(module, sorted(names)) for module, names in names_of.items()]
+    lines.sort(key=lambda line: (_place_of_import(line.split()[1]), line))
     return "\n".join(["from __future__ import annotations", "", *lines]).rstrip() + "\n"
+
+
+def import_line(module: str, names: list[str]) -> str:
+    """``from module import names``, over several lines where one would be long."""
+    line = f"from {module} import {', '.join(names)}"
+    return line if len(line) <= 100 else f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
 
 
 def plain_function(target: Callable | type) -> Callable | type:
@@ -86,28 +88,15 @@ def _class_stub(text: str, node: ast.ClassDef) -> str:
 
 def _function_stub(text: str, node: ast.FunctionDef) -> str:
     """Decorators, the text up to the colon that ends the signature, the docstring, and one line of body."""
-    lines = text.splitlines(keepends=True)
-    decorators = "".join(lines[_first_line(node) - 1 : node.lineno - 1])
-    signature = _up_to_colon("".join(lines[node.lineno - 1 :]))
+    lines, first = text.splitlines(keepends=True), node.body[0]
+    beside = lines[first.lineno - 1].encode()[: first.col_offset].decode()  # columns are counted in bytes
+    signature = "".join(lines[_first_line(node) - 1 : first.lineno - 1]) + beside
+    signature = _COMMENTS.sub("", signature).rstrip()
     indent = " " * (node.col_offset + 4)
     doc = ""
     if ast.get_docstring(node, clean=False) is not None:
-        doc = indent + ast.get_source_segment(text, node.body[0]) + "\n"
-    return f"{decorators}{signature}\n{doc}{indent}{BODY}\n"
-
-
-def _up_to_colon(text: str) -> str:
-    """The beginning of a function's text through the colon outside all brackets."""
-    depth = 0
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type != tokenize.OP:
-            continue
-        depth += (token.string in "([{") - (token.string in ")]}")
-        if token.string == ":" and depth == 0:
-            row, column = token.end
-            lines = text.splitlines(keepends=True)
-            return "".join(lines[: row - 1]) + lines[row - 1][:column]
-    raise ValueError("a function's signature must end with a colon")
+        doc = indent + ast.get_source_segment(text, first) + "\n"
+    return f"{signature}\n{doc}{indent}{BODY}\n"
 
 
 def _first_line(node: ast.FunctionDef) -> int:
@@ -133,15 +122,24 @@ def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
             yield node
 
 
-def _used_part(node: ast.Import | ast.ImportFrom, used: set[str], package: str) -> list[str]:
-    """The import statement with only the names in ``used``, absolute; none for what is not used."""
-    names = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in used]
-    if not names or getattr(node, "module", "") == "__future__":
-        return []
-    if isinstance(node, ast.Import):
-        return [ast.unparse(ast.Import(names))]
-    module = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
-    return [ast.unparse(ast.ImportFrom(module, names, 0))]
+def _used_imports(target: Callable | type, own: set[str]) -> Iterator[tuple[str, str]]:
+    """(module, name) for each import that a stub needs; the module is empty for ``import name``."""
+    module, used, kept = sys.modules[target.__module__], _names(source(target)) - own, _names(stub(target))
+    for node in _top_level(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            relative = "." * getattr(node, "level", 0) + (getattr(node, "module", None) or "")
+            origin = resolve_name(relative, module.__package__ or "")
+            names = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in used]
+            yield from ((origin, ast.unparse(alias)) for alias in names if origin != "__future__")
+        else:
+            here = _defined(node) & used
+            yield from ((module.__name__, name) for name in here if name in kept or name[0] != "_")
+
+
+def _place_of_import(module: str) -> int:
+    """Python's own first, the library last."""
+    top = module.split(".")[0]
+    return 0 if top in sys.stdlib_module_names else 2 if top == "minidl" else 1
 
 
 def _defined(node: ast.stmt) -> set[str]:

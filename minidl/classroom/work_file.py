@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import inspect
 import re
@@ -60,43 +59,13 @@ def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
         f"    python -m lessons hint {exercises[0].number}     a hint, one more each time\n"
         f"    python -m lessons debug {exercises[0].number}    step into the case that fails\n\n"
         "While one function is checked, the library's stand in for the others of this file.\n"
-        '"""\n\n' + merged_imports(exercises)
+        '"""\n\n' + imports(*(exercise.target for exercise in exercises))
     ]
     for exercise in exercises:
         points = f"{exercise.points} point{'s' if exercise.points > 1 else ''}"
         version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"
         parts.append(f"# {exercise.number} {exercise.name}, {points}, {version}\n" + stub(exercise.target))
     return "\n\n".join(parts)
-
-
-def merged_imports(exercises: list[Exercise]) -> str:
-    """What the stubs import, each name once, and none that the file itself is to define."""
-    own = {exercise.name for exercise in exercises}
-    whole, parts = set(), {}
-    for exercise in exercises:
-        for node in ast.parse(imports(exercise.target)).body:
-            if isinstance(node, ast.Import):
-                whole.add(ast.unparse(node))
-            else:
-                names = [alias for alias in node.names if (alias.asname or alias.name) not in own]
-                parts.setdefault(node.module, set()).update(
-                    ast.unparse(ast.alias(n.name, n.asname)) for n in names
-                )
-    future = parts.pop("__future__", ())
-    lines = [*whole, *(import_line(module, sorted(names)) for module, names in parts.items() if names)]
-    lines.sort(key=lambda line: (place_of_import(line.split()[1]), line))
-    return "\n".join([*["from __future__ import annotations\n"] * bool(future), *lines]).rstrip() + "\n"
-
-
-def import_line(module: str, names: list[str]) -> str:
-    line = f"from {module} import {', '.join(names)}"
-    return line if len(line) <= 100 else f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
-
-
-def place_of_import(module: str) -> int:
-    """Python's own first, the library last."""
-    top = module.split(".")[0]
-    return 0 if top in sys.stdlib_module_names else 2 if top == "minidl" else 1
 
 
 def stale(text: str, exercise: Exercise) -> str:

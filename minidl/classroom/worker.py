@@ -109,18 +109,17 @@ class FileCheck:
 
     def try_law(self, exercise: Exercise, text: str, implementation: Implementation) -> Result:
         """The law's Result, also where it has none of its own."""
-        case: dict[str, object] = {}
         ran_out: list[bool] = []
         try:
             with patience(self.seconds, ran_out):
-                return exercise.try_law(text, implementation, case)
+                return exercise.try_law(text, implementation)
         except KeyboardInterrupt as error:
             too_long = f"still running after {self.seconds:g} s: a loop without end? ({MORE_TIME})"
             message = self.stopped(error, ran_out, too_long)
-            return Result(text, False, implementation.calls, message, case, error)
+            return Result(text, False, implementation.calls, message, implementation.case, error)
         except Exception as error:
             message = f"the law itself fails, which is no fault of yours: {type(error).__name__}: {error}"
-            return Result(text, False, 0, message, case, error)
+            return Result(text, False, 0, message, implementation.case, error)
 
     def stopped(self, error: KeyboardInterrupt, ran_out: list[bool], too_long: str) -> str:
         where = work_file.place(error, self.path)

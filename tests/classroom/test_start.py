@@ -5,8 +5,8 @@ import ast
 import pytest
 from learner import REAL, check_here, empty_course
 
-from minidl.classroom.stubs import source
-from minidl.classroom.work_file import FileProblem, import_line, load, start
+from minidl.classroom.stubs import import_line, source
+from minidl.classroom.work_file import FileProblem, load, start
 
 EXERCISES = {lesson.number: REAL.exercises(lesson.number) for lesson in REAL.lessons()}
 every_lesson = pytest.mark.parametrize("lesson", [number for number, there in EXERCISES.items() if there])

@@ -155,8 +155,8 @@ def test_a_class_keeps_all_but_its_methods_bodies():
 def test_imports_are_what_the_target_uses_from_its_module():
     here = __name__
     assert imports(several_lines) == (
-        "from __future__ import annotations\n\nimport numpy as np\nfrom fractions import Fraction\n"
-        f"from {here} import LIMIT, helper\n"
+        "from __future__ import annotations\n\nfrom fractions import Fraction\n"
+        f"from {here} import LIMIT, helper\nimport numpy as np\n"
     )
     assert imports(Scale) == (
         "from __future__ import annotations\n\nfrom minidl.engine.op import Op, unbroadcast\n"
