@@ -353,4 +353,4 @@ def no_eps(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
 def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     _, new_bias = fuse.folded(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
-    return weight * np.resize(factor, weight.shape[-1]), new_bias
+    return (weight * np.resize(factor, weight.shape[-1])).astype(weight.dtype), new_bias

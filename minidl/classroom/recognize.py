@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType, FrameType
@@ -17,28 +18,43 @@ from minidl.classroom.stubs import plain_function
 def mistakes_like(
     exercise: Exercise, law: Law, implementation: Implementation, case: dict[str, object]
 ) -> list[Mistake]:
-    """The named mistakes that answer as ``implementation`` did, the likeliest first; at most two.
+    """The named mistakes that answer as ``implementation`` did, at most two.
 
-    They are given the calls of the law's first cases. One that differs there, but does the same in the whole
-    of the failing case, still comes in question. The other laws' calls tell apart those that are left.
+    A mistake must give the same values in the failing case and in the law's first cases. A worked example has
+    no further cases; there the first calls of the other laws take their place. Nothing is named where the
+    library's own function gives these values and dtypes too: the difference is then a rounding.
     """
     early = list(implementation.first_calls)
     failing = calls_of(law, exercise.adapt(implementation.raw), case)
-    everywhere, here = [], []
-    for mistake in exercise.mistakes:
-        if does_all(mistake, exercise, failing):
-            (everywhere if does_all(mistake, exercise, early) else here).append(mistake)
-    likely = everywhere or here
-    for other_law in exercise.laws if len(likely) > 1 else ():
+    likely = [m for m in exercise.mistakes if does_all(m.implementation, exercise, failing + early)]
+    if likely and does_all(exercise.target, exercise, failing):  # then only a dtype can be recognised
+        target_too = same_dtypes(exercise.target, exercise, failing)
+        likely = [m for m in likely if not target_too and same_dtypes(m.implementation, exercise, failing)]
+    for other_law in exercise.laws if len(likely) > 1 or (law.is_example and likely) else ():
         probe = exercise.adapt(implementation.raw)
         exercise.try_law(other_law.text, probe)
-        likely = [m for m in likely if does_all(m, exercise, probe.first_calls)] or likely
+        same = [m for m in likely if does_all(m.implementation, exercise, probe.first_calls)]
+        likely = same if law.is_example and not other_law.is_example else same or likely
     return likely[:2]
 
 
-def does_all(mistake: Mistake, exercise: Exercise, calls: list[Call]) -> bool:
-    other = exercise.adapt(mistake.implementation)
-    return all(does_the_same(call, other) for call in calls)
+def does_all(one: Callable | type, exercise: Exercise, calls: list[Call]) -> bool:
+    other = exercise.adapt(one)
+    with warnings.catch_warnings():  # those of a mistake are not the learner's
+        warnings.simplefilter("ignore")
+        return all(does_the_same(call, other) for call in calls)
+
+
+def same_dtypes(one: Callable | type, exercise: Exercise, calls: list[Call]) -> bool:
+    other = exercise.adapt(one)
+    answers = [(call.answer, call.again(other)) for call in calls if call.raised is None]
+    return all(dtypes(answer) == dtypes(again) for answer, again in answers)
+
+
+def dtypes(answer: object) -> list:
+    if isinstance(answer, tuple | list):
+        return [dtypes(part) for part in answer]
+    return [getattr(answer, "dtype", None)]
 
 
 def calls_of(law: Law, implementation: Implementation, case: dict[str, object]) -> list[Call]:

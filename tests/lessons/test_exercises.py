@@ -8,9 +8,10 @@ import pytest
 
 import lessons.exercises
 from lessons.exercises import all_exercises, find
+from minidl.classroom.recognize import mistakes_like
 from minidl.classroom.stubs import imports, plain_function, source, stub
 from tests.classroom.learner import check_here, empty_course, replayed, write_work
-from tests.lessons.wrong_answers import WRONG
+from tests.lessons.wrong_answers import ALIKE, WRONG
 
 EXERCISES = all_exercises()
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"{e.number} {e.name}")
@@ -52,8 +53,12 @@ def test_the_stub_fails_every_law(exercise):
 @pytest.mark.parametrize("number, text, answer", [pytest.param(*w, id=f"{w[0]} {w[1]}") for w in WRONG])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the wrong answers' own making
 def test_a_wrong_answer_that_looks_right_fails_with_a_reason(number, text, answer):
-    *_, last = find(number).check(answer)
+    exercise = find(number)
+    implementation = exercise.adapt(answer)
+    *_, last = exercise.check(implementation)
     assert not last.passed and last.message
+    named = mistakes_like(exercise, exercise.find_law(last.law), implementation, last.case)
+    assert [mistake.text for mistake in named] == ALIKE.get(text, [])
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,12 @@ from minidl.engine.op import Op, unbroadcast
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
+ALIKE = {  # those that do the same as a named mistake
+    "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
+        "no error, but zero or less"
+    ]
+}
+
 
 def wrong(number: str, text: str):
     def declare(answer):
