@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +27,16 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """The first line of the script's docstring, without the number."""
+        """The script's first heading, ``# # NN Title``, or its docstring's first line; without the number."""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        heading = re.search(r"^# # (.+)$", text, re.MULTILINE)
+        if heading:
+            return heading[1].removeprefix(self.number).strip()
         try:
-            text = ast.get_docstring(ast.parse(self.path.read_bytes()))
+            docstring = ast.get_docstring(ast.parse(text))
         except (SyntaxError, ValueError) as error:  # somebody is editing it
             return f"(does not parse: {error})"
-        return (text or "(no title)").splitlines()[0].removeprefix(self.number).strip()
+        return (docstring or "(no title)").splitlines()[0].removeprefix(self.number).strip()
 
     @property
     def root(self) -> Path:
