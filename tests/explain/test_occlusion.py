@@ -271,4 +271,4 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("stream, hidden", [(io.StringIO, True), (Terminal, False)])
 def test_a_bar_is_shown_on_a_terminal_only(monkeypatch, stream, hidden):
     monkeypatch.setattr(sys, "stderr", stream())
-    assert with_bar([1, 2], "occlusion").disable == hidden
+    assert bool(with_bar([1, 2], "occlusion").disable) == hidden
