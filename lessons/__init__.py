@@ -1,4 +1,4 @@
-"""The lessons: scripts to read from top to bottom, and the exercises set on them (``python -m lessons``)."""
+"""The lessons: scripts to read, their exercises and studies (``python -m lessons``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PICTURES = _FOLDER / "pictures"
 
 
 def study(topic: str, name: str) -> Interval:
-    """Mean and 95% interval over seeds of a number that a study measured; prints where it comes from.
+    """Mean and 95% interval over seeds of a study's number; prints its source.
 
         study("05_distillation", "soft targets, 5 labels")
 

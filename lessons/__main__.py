@@ -1,4 +1,4 @@
-"""``python -m lessons``: the lessons and what one can do with them. ``-h`` says more."""
+"""``python -m lessons``: the lessons, and what they offer. ``-h`` says more."""
 
 import sys
 from pathlib import Path

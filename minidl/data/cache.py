@@ -72,7 +72,8 @@ def cached_runs(name: str, recipes: Iterable[dict], make: Callable[..., Arrays])
     from tqdm import tqdm
 
     check_instance("recipes", recipes, Iterable)
-    return [cached(name, recipe, make) for recipe in tqdm(list(recipes), desc=name, delay=1, leave=False)]
+    bar = tqdm(list(recipes), desc=name, delay=1, leave=False, disable=None)
+    return [cached(name, recipe, make) for recipe in bar]
 
 
 def cache_folder() -> Path:

@@ -67,8 +67,8 @@ def batches(images: np.ndarray) -> list[slice]:
 
 
 def with_bar(items: Iterable, what: str, unit: str = "batch") -> Iterable:
-    """The items, with a progress bar if they take longer than two seconds."""
-    return tqdm(items, desc=what, unit=unit, delay=2, leave=False)
+    """The items, with a progress bar on a terminal if they take longer than two seconds."""
+    return tqdm(items, desc=what, unit=unit, delay=2, leave=False, disable=None)
 
 
 # ---- what arguments are

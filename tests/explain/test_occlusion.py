@@ -1,5 +1,8 @@
 """Explanation by occlusion: its laws, windows by hand, and what it refuses."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 from explained import classes, images_of, linear_model, network, seeds
@@ -11,6 +14,7 @@ import minidl.nn as nn
 from minidl import Tensor, no_grad
 from minidl.explain import occlusion_map
 from minidl.explain.occlusion import average_over_windows, window_starts
+from minidl.explain.target import with_bar
 from minidl.nn import Sequential
 from minidl.train import predict
 
@@ -257,3 +261,14 @@ def test_a_map_that_would_not_be_finite_is_refused(probability):
 def test_rows_of_a_table_have_no_windows():
     with pytest.raises(ValueError, match=r"images must be \(N, C, H, W\), got \(2, 5\)"):
         occlusion_map(Sequential(nn.Linear(5, 3)), np.zeros((2, 5)), 0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream, hidden", [(io.StringIO, True), (Terminal, False)])
+def test_a_bar_is_shown_on_a_terminal_only(monkeypatch, stream, hidden):
+    monkeypatch.setattr(sys, "stderr", stream())
+    assert bool(with_bar([1, 2], "occlusion").disable) == hidden

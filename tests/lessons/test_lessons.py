@@ -35,6 +35,11 @@ def has_docstring(path):
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is not None
 
 
+# The lessons of the new form: the second half of this file. lessons/ruff.toml names the others.
+NEW = ["00_first_look"]
+every_new_lesson = pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in NEW], ids=NEW)
+
+
 def test_there_are_lessons_and_each_has_its_own_number():
     numbers = [path.name[:2] for path in LESSONS]
     assert numbers and numbers == sorted(set(numbers))
@@ -128,3 +133,99 @@ def test_the_list_shows_every_lesson_with_its_title_and_exercises(capsys):
         assert f"{number}  {title}" in out
     for exercise in all_exercises():
         assert f"{exercise.number}  {exercise.name}" in out
+
+
+# ---- the new form: a lesson is short, opens with its picture and ends with what to remember
+
+
+def cells_with(path, header):
+    return [body for found, _, body in cells_of(path.read_text(encoding="utf-8")) if found == header]
+
+
+def code_lines(cell):
+    """The lines of code: neither blank nor a comment."""
+    return [line for line in cell.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def calls_of(text, name):
+    """The calls of a function by its plain name."""
+    nodes = ast.walk(ast.parse(text))
+    return [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
+
+
+def last_text(path):
+    return path.read_text(encoding="utf-8").partition("# ## What to remember")[2]
+
+
+@every_new_lesson
+def test_a_lesson_opens_with_its_title_and_its_question(path):
+    header, _, body = cells_of(path.read_text(encoding="utf-8"))[1]
+    assert header == TEXT
+    assert re.match(rf"# # {path.name[:2]} \w.+\n# [^#\n]", body), "a line  # # NN Title, then a text"
+    assert "?" in body, "the question of the lecture"
+
+
+@every_new_lesson
+def test_a_lesson_opens_with_a_figure(path):
+    assert any(calls_of(cell, "save") for cell in cells_with(path, CODE)[:2])
+
+
+@every_new_lesson
+def test_a_lesson_has_at_most_200_lines_of_code_and_25_a_cell(path):
+    lengths = [len(code_lines(cell)) for cell in cells_with(path, CODE)]
+    assert max(lengths) <= 25, lengths
+    assert sum(lengths) <= 200
+
+
+@every_new_lesson
+def test_a_lesson_has_88_columns(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not [number for number, line in enumerate(lines, 1) if len(line) > 88]
+
+
+@every_new_lesson
+def test_a_lesson_is_written_in_plain_statements(path):
+    text = path.read_text(encoding="utf-8")
+    assert "cached_runs" not in text, "a lesson computes no grid: a study does"
+    comprehensions = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+    for node in ast.walk(ast.parse(text)):
+        inside = [other for other in ast.walk(node) if other is not node]
+        if isinstance(node, comprehensions):
+            nested = any(isinstance(other, comprehensions) for other in inside)
+            assert not nested, f"line {node.lineno}: a comprehension inside a comprehension"
+        if isinstance(node, ast.Dict):
+            assert not any(isinstance(value, ast.Lambda) for value in node.values), f"line {node.lineno}"
+        if isinstance(node, ast.FunctionDef):
+            parts = node.args
+            count = len(parts.args) + len(parts.kwonlyargs) + bool(parts.vararg) + bool(parts.kwarg)
+            assert count <= 4, f"line {node.lineno}: {node.name} takes {count} arguments"
+
+
+@every_new_lesson
+def test_each_figure_has_a_name_of_the_lesson_and_a_text_for_who_does_not_see_it(path):
+    calls = calls_of(path.read_text(encoding="utf-8"), "save")
+    for call in calls:
+        name, alt = call.args[1], {word.arg: word.value for word in call.keywords}.get("alt")
+        assert isinstance(name, ast.Constant), f"line {call.lineno}: the name is not written out"
+        assert name.value.startswith(f"{path.stem}/"), f"line {call.lineno}: {name.value}"
+        assert alt is not None, f"line {call.lineno}: alt is missing"
+        assert not isinstance(alt, ast.Constant) or len(alt.value) >= 20, f"line {call.lineno}: {alt.value!r}"
+    names = [call.args[1].value for call in calls]
+    assert len(set(names)) == len(names), "each figure has a file of its own"
+
+
+@every_new_lesson
+def test_a_lesson_ends_with_what_to_remember_what_to_try_and_the_exercises(path):
+    end = last_text(path)
+    assert re.search(r"^# ## Try it$", end, re.MULTILINE), "What to remember, then Try it"
+    assert CODE not in [header for header, _, _ in cells_of(end)], "no code after What to remember"
+    for exercise in all_exercises(path.name[:2]):
+        named = rf"{re.escape(exercise.number)}\W+{exercise.name}\b"
+        assert re.search(named, end), f"{exercise.number} {exercise.name} is not named at the end"
+
+
+def test_a_lesson_keeps_the_new_rules_or_stands_among_the_old_in_the_settings_of_ruff():
+    text = (FOLDER / "ruff.toml").read_text(encoding="utf-8")
+    unformatted = set(re.findall(r'^    "(\w+)\.py",$', text, re.MULTILINE))
+    unlinted = set(re.findall(r'^"(\w+)\.py" = ', text, re.MULTILINE))
+    assert unformatted == unlinted == {path.stem for path in LESSONS} - set(NEW)
