@@ -3,6 +3,8 @@
 # What does a real network see in a photograph? Why, and how surely? What does it take
 # to break it?
 #
+# Exercises: none, they begin with lesson 01.
+#
 # The network is EfficientNet-Lite0. It was trained on more than a million photographs
 # of 1,000 kinds of things. It takes images in [0, 1] and gives one number for each
 # kind, a logit. The softmax turns the logits into probabilities (see

@@ -839,6 +839,14 @@ CALLS: dict[str, Call] = {
     },
     "figures.draw_graph": lambda: {"tensor": (tensor(2) * tensor(2)).sum()},
     "figures.draw_model": lambda: {"model": network(), "input_shape": (1, 8, 8), "title": "t"},
+    "figures.filters_and_maps": lambda: {
+        "filters": numbers(2, 3, 3, 3),
+        "maps": numbers(2, 8, 8),
+        "titles": ["a", "b"],
+        "columns": 2,
+        "image": photographs(1)[0],
+        "title": "t",
+    },
     "figures.heat_map": lambda: {
         "values": numbers(2, 3),
         "rows": ["a", "b"],

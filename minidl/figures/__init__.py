@@ -7,6 +7,7 @@ from minidl.figures.calibration import confidence_histogram, distributions, reli
 from minidl.figures.confusion import confusion_picture
 from minidl.figures.curves import bars_with_intervals, curves_with_bands
 from minidl.figures.diagram import block_diagram
+from minidl.figures.filters import filters_and_maps
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
 from minidl.figures.model import draw_model
@@ -36,6 +37,7 @@ __all__ = [
     "distributions",
     "draw_graph",
     "draw_model",
+    "filters_and_maps",
     "heat_map",
     "image_grid",
     "neighbours_picture",
