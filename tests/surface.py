@@ -934,6 +934,19 @@ CALLS: dict[str, Call] = {
         "after": ("b", 0.9),
         "title": "t",
     },
+    "figures.layers_diagram": lambda: {
+        "layers": ["stem", "head"],
+        "rows": {"the head alone": ["head"]},
+        "image": photographs(1)[0],
+        "title": "t",
+    },
+    "figures.photograph_map": lambda: {
+        "images": photographs(3),
+        "clouds": {"features": numbers(3, 2)},
+        "masks": np.ones((3, 8, 8), bool),
+        "side": 0.5,
+        "title": "t",
+    },
     "figures.photograph_strip": lambda: {
         "images": photographs(2),
         "names": ["a", "b"],

@@ -21,6 +21,7 @@ from minidl.figures.photographs import (
     prediction_bars,
 )
 from minidl.figures.points import heat_map, scatter_by_class
+from minidl.figures.reuse import layers_diagram, photograph_map
 from minidl.figures.saving import save
 from minidl.figures.shapley import convergence, shap_summary, waterfall
 from minidl.figures.similarity import answers_by_temperature, similarity_matrix
@@ -40,10 +41,12 @@ __all__ = [
     "filters_and_maps",
     "heat_map",
     "image_grid",
+    "layers_diagram",
     "neighbours_picture",
     "overlay",
     "patches_beside_patterns",
     "perturbation_triple",
+    "photograph_map",
     "photograph_strip",
     "photograph_with_map",
     "prediction_bars",
