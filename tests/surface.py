@@ -14,7 +14,7 @@ from PIL import Image
 import minidl
 from minidl import Tensor, nn
 from minidl.attack import fgsm
-from minidl.compress import calibrate, qat, quantize
+from minidl.compress import calibrate, packed, qat, quantize
 from minidl.compress.integer import quantize_model, save_quantized
 from minidl.explain import saliency
 from minidl.nn import functional as F
@@ -704,6 +704,16 @@ CALLS: dict[str, Call] = {
     "compress.integer.save_quantized": lambda: {"path": "network.npz", "model": integer_network()},
     "compress.integer.load_quantized": saved_network,
     "compress.qat.prepare_qat": quantized,
+    "compress.correct.correct_biases": lambda: {
+        "model": qat_model(),
+        "float_model": network(),
+        "images": images(),
+    },
+    "compress.packed.pack": lambda: {"q": np.array([1, -2, 3]), "bits": 4},
+    "compress.packed.unpack": lambda: {"packed": np.array([241, 3], np.uint8), "bits": 4, "count": 3},
+    "compress.packed.quantize_groups": lambda: {"weight": numbers(3, 40), "bits": 4, "group_size": 32},
+    "compress.packed.dequantize_groups": lambda: {"grouped": packed.quantize_groups(numbers(3, 40))},
+    "compress.packed.pack_weights": lambda: {"model": network(), "bits": 4, "group_size": 32},
     "compress.integer.convert": lambda: {"model": qat_model()},
     "compress.quantize.symmetric_params": lambda: {"absmax": 1.0, "bits": 8, "axis": None},
     "compress.quantize.affine_params": lambda: {
@@ -718,7 +728,12 @@ CALLS: dict[str, Call] = {
     "compress.quantize.dequantize": lambda: {"q": np.array([1, 2], np.int8), "params": params()},
     "compress.quantize.fake_quantize": lambda: {"x": tensor(3, 4), "params": params()},
     "compress.quantize.sqnr": lambda: {"r": numbers(3, 4), "params": params()},
-    "compress.quantize.packed_bytes": lambda: {"weights": 10, "bits": 4, "channels": 2},
+    "compress.quantize.packed_bytes": lambda: {
+        "weights": 10,
+        "bits": 4,
+        "channels": 2,
+        "group_size": 32,
+    },
     # explain
     "explain.Explainer": lambda: {
         "predict": classifier,

@@ -41,14 +41,14 @@ class Channels:
     """The channels of a model, numbered, as one run on ``x`` shows them.
 
     makes: path of a Conv2d or Linear -> (out,), the channel that each of its filters makes.
-    reads: path of a Conv2d or Linear -> (in,), the channel that each slice of its weight reads.
+    reads: path of a Conv2d or Linear -> (in/groups,), the channel that each slice of its weight reads.
     norms: path of a BatchNorm -> (features,), the channel that each of its features is.
     fixed: channel -> why it cannot be removed.
-    passed: the paths of layers whose channels only a depthwise convolution reads.
+    passed: the paths of layers whose channels only a convolution that loses whole groups reads.
 
     A residual sum adds channel to channel: what one summand loses the other must lose too, so both bear one
-    number. So do what a filter of a depthwise convolution reads and what it makes. A channel that something
-    unknown reads or makes is fixed.
+    number. So do the channels that a convolution of groups can lose together alone: see ``visit_groups``. A
+    channel that something unknown reads or makes is fixed.
     """
 
     def __init__(self, model: Module, x: Any = None) -> None:
@@ -90,12 +90,11 @@ class Channels:
         """Note what the call reads and makes; the channels of its output."""
         module, path = call.module, call.path
         kind = known_kind(module)
-        if is_depthwise(module):
-            return self.visit_depthwise(call)
-        grouped = kind is Conv2d and module.groups > 1
         along_last_axis = kind is Linear and len(call.output_shape) != 2
-        if kind is None or grouped or along_last_axis:
+        if kind is None or along_last_axis:
             return self.visit_unknown(call)
+        if kind is Conv2d and module.groups > 1:
+            return self.visit_groups(call)
         if kind is Sequential:
             return self.tensors[call.output] if len(module) else self.read(call, call.output_shape[1])
         if kind is Residual:
@@ -121,13 +120,27 @@ class Channels:
             return np.repeat(channels, call.output_shape[1] // len(channels))
         return channels
 
-    def visit_depthwise(self, call: Call) -> np.ndarray:
-        channels = self.read(call, call.module.out_channels)
+    def visit_groups(self, call: Call) -> np.ndarray:
+        """A convolution of groups loses whole groups, all that they read and make, where one reads or makes a
+        single channel, as in a depthwise one. Otherwise every group loses the same of its channels, so that
+        all stay of one size."""
+        module = call.module
+        by_group = self.read(call, module.in_channels).reshape(module.groups, -1)
+        out = module.out_channels // module.groups
+        if not loses_groups(module):
+            for group in by_group[1:]:
+                self.merge(by_group[0], group)
+            self.note(self.reads, call.path, by_group[0].copy())
+            if call.path not in self.makes:
+                self.makes[call.path] = np.tile(self.new(out), module.groups)
+            return self.makes[call.path]
+        for place in by_group.T[1:]:
+            self.merge(by_group[:, 0], place)
         readers = [c for c in self.calls if call.inputs[0] in c.inputs and known_kind(c.module) != Sequential]
         if readers == [call]:
-            self.passed |= {path for path, made in self.makes.items() if np.isin(made, channels).any()}
-        self.note(self.makes, call.path, channels)
-        return channels
+            self.passed |= {path for path, made in self.makes.items() if np.isin(made, by_group).any()}
+        self.note(self.makes, call.path, np.repeat(by_group[:, 0], out))
+        return self.makes[call.path]
 
     def visit_norm(self, call: Call, channels: np.ndarray) -> None:
         self.note(self.norms, call.path, channels)
@@ -209,10 +222,10 @@ class Channels:
 
     def partners(self) -> list[list[str]]:
         """The paths of removable layers; those that make the same channels are one list."""
-        groups: dict[tuple, list[str]] = {}
+        groups: dict[frozenset, list[str]] = {}
         for path, made in self.makes.items():
             if self.removable(path):
-                groups.setdefault(tuple(made.tolist()), []).append(path)
+                groups.setdefault(frozenset(made.tolist()), []).append(path)
         return list(groups.values())
 
     def made_by(self, layer: str, chosen: np.ndarray | slice) -> np.ndarray:
@@ -223,7 +236,7 @@ class Channels:
         names = ", ".join(path for path in self.makes if self.removable(path))
         require(
             layer in self.makes,
-            f"{layer!r} is no Linear on rows and no Conv2d of one group or depthwise that the model runs; "
+            f"{layer!r} is no Linear on rows and no Conv2d that the model runs; "
             f"filters can be removed of: {names or 'none'}",
         )
         channels = self.makes[layer][chosen]
@@ -237,10 +250,10 @@ def known_kind(module: Module) -> type | None:
     return runs_as(module, *KNOWN)
 
 
-def is_depthwise(module: Module) -> bool:
-    """Whether the module is a convolution with a filter of its own for each channel."""
-    is_conv = known_kind(module) is Conv2d
-    return is_conv and module.groups == module.in_channels == module.out_channels > 1
+def loses_groups(layer: Module) -> bool:
+    """Whether a convolution of groups loses whole groups: each reads one channel or makes one."""
+    groups = layer.groups if isinstance(layer, Conv2d) else 1
+    return groups > 1 and groups in (layer.in_channels, layer.out_channels)
 
 
 def example(model: Module) -> np.ndarray:

@@ -94,7 +94,7 @@ def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Modul
     masks: the path of a Conv2d or Linear -> bools (out,), True for filters to keep; or the path of a
     parameter -> bools of its shape. A masked filter's channel is zero: its weight, its bias and its weight
     and bias in BatchNorms that follow, and where a residual sum adds up channels the same of its partners; so
-    are a filter of a depthwise convolution and the one that makes the channel that it reads.
+    are the filters that a convolution of groups can lose together alone (see ``remove_filters``).
 
     Each Parameter holds its ``mask``; a step masks its gradient, so that momentum forgets, and the result.
     What was masked before stays so. State dicts and checkpoints hold the zeros but not the masks: after

@@ -19,14 +19,10 @@ from minidl.compress.masks import (
     EmptyLayerError,
     Masks,
     apply_masks,
-    filter_mask,
     global_magnitude_masks,
     sparsity,
 )
-from minidl.compress.scores import (
-    filter_norms,
-    makers,
-)
+from minidl.compress.scores import makers, mask_by_norm
 from minidl.data.loader import Pair, check_pair
 from minidl.engine.checks import check_array, check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
@@ -158,10 +154,10 @@ def sensitivity(
     """
     images, labels = check_pair("images and labels", (images, labels))
     check_array("amounts", amounts, "N")
-    makers(model, layer, images)  # says why if filters of this layer cannot be masked
-    norms = filter_norms(model.layer(layer))
+    channels = makers(model, layer, images)  # says why if filters of this layer cannot be masked
     results = []
     for amount in amounts:
-        masked = apply_masks(copy.deepcopy(model), {layer: filter_mask(norms, amount=amount)}, images[:1])
+        masks = {layer: mask_by_norm(model, channels, [layer], amount)}
+        masked = apply_masks(copy.deepcopy(model), masks, images[:1])
         results.append(evaluate(masked, images, labels))
     return results

@@ -87,8 +87,28 @@ class Rounded(Module):
         return self.output(self.module(x))
 
 
-class RoundedWeights(Module):
-    """``module``, a Conv2d, ConvReLU2d or Linear, computed with its weight rounded.
+class Reweighted(Module):
+    """``module``, a Conv2d, ConvReLU2d or Linear, computed with what ``weights`` makes of its parameters."""
+
+    module: nn.Conv2d | nn.Linear
+
+    def weights(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias."""
+        raise NotImplementedError(f"{type(self).__name__}.weights")
+
+    def before_relu(self, x: Any) -> Tensor:
+        layer, (weight, bias) = self.module, self.weights()
+        if isinstance(layer, nn.Linear):
+            return F.linear(x, weight, bias)
+        return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def forward(self, x: Any) -> Tensor:
+        y = self.before_relu(x)
+        return self.module.relu(y) if isinstance(self.module, ConvReLU2d) else y
+
+
+class RoundedWeights(Reweighted):
+    """``module`` with its weight rounded.
 
     Where ``x_grid`` says which integers of at most 8 bits its input stands for, it is rounded by
     ``quantize_layer``, and the bias too, to multiples of S_x S_w.
@@ -101,8 +121,7 @@ class RoundedWeights(Module):
         fits = x_grid is not None and max(bits, x_grid.params.bits) <= 8
         self.x_grid = x_grid if fits else None
 
-    def rounded(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias."""
+    def weights(self) -> tuple[Tensor, Tensor | None]:
         weight, bias = self.module.weight, self.module.bias
         if self.bits == FLOAT:
             return weight, bias
@@ -116,13 +135,6 @@ class RoundedWeights(Module):
             step = x_params.scale * params.scale
             bias = apply(FakeQuantize(step, 0, -LARGEST_BIAS, LARGEST_BIAS), bias)
         return fake_quantize(weight, params), bias
-
-    def forward(self, x: Any) -> Tensor:
-        layer, (weight, bias) = self.module, self.rounded()
-        if isinstance(layer, nn.Linear):
-            return F.linear(x, weight, bias)
-        y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return layer.relu(y) if isinstance(layer, ConvReLU2d) else y
 
     def extra_repr(self) -> str:
         return f"{self.bits} bits, per {'channel' if self.per_channel else 'tensor'}"

@@ -19,6 +19,7 @@ from minidl.engine.checks import (
     check_instance,
     check_int,
     number_array,
+    positive_int,
     require,
     shown,
 )
@@ -283,16 +284,20 @@ def noise_ratio(r: np.ndarray, approximation: np.ndarray) -> float:
     return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
-def packed_bytes(weights: int, bits: int, channels: int = 0) -> int:
+def packed_bytes(weights: int, bits: int, channels: int = 0, group_size: int | None = None) -> int:
     """Bytes of so many weights at ``bits`` bits each, packed, and 8 bytes (scale, bias) for each channel.
 
+    With ``group_size`` the scales are 2 bytes for each group of so many weights, and a channel's bias 4.
     32 bits are the floats themselves: 4 bytes each, and 4 for a channel's bias.
     """
     weights, channels = check_int("weights", weights, 0), check_int("channels", channels, 0)
     if check_int("bits", bits) == 32:
         return 4 * weights + 4 * channels
     integer_range(bits)
-    return -(-weights * bits // 8) + 8 * channels
+    packed = -(-weights * bits // 8)
+    if group_size is None:
+        return packed + 8 * channels
+    return packed + 2 * -(-weights // positive_int("group_size", group_size)) + 4 * channels
 
 
 class DynamicRange(NamedTuple):

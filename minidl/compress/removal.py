@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress.channels import Channels
+from minidl.compress.channels import Channels, loses_groups
 from minidl.engine.checks import check_array, require
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
@@ -19,13 +19,14 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
 
     With a filter goes its bias, its feature of the BatchNorm that follows, and the slice of each weight that
     reads its channel; where a residual sum adds channels up, the filters that make the other summand too. A
-    filter of a depthwise convolution and the one that makes its channel go together.
+    filter of a depthwise convolution and the one that makes its channel go together; another convolution of
+    groups loses the same filters of each group, so that all stay of one size.
     The copy computes what the model computes with those filters masked (``apply_masks``).
 
     indices: numbers of filters, not all of them.  x: a batch that the model takes, for one run that shows how
     its modules hang together; None suits models of images of any size.
-    ValueError where no smaller model is defined: filters that make the output, channels that a module of the
-    user's own reads, or a convolution of groups that is not depthwise.  Li et al. 2017, arXiv:1608.08710.
+    ValueError where no smaller model is defined: filters that make the output, or channels that a module of
+    the user's own reads.  Li et al. 2017, arXiv:1608.08710.
     """
     channels = Channels(model, x)
     model.layer(layer)  # names the nearest layers if there is none
@@ -69,18 +70,22 @@ def without_channels(model: Module, channels: Channels, doomed: np.ndarray) -> M
 
 
 def take_outputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:
-    is_depthwise = isinstance(layer, Conv2d) and layer.groups > 1  # others of groups make none to take
-    layer.weight = taken(layer.weight, keep)  # (out, in, ...)
+    whole_groups = loses_groups(layer)
+    layer.weight = taken(layer.weight, keep)  # (out, in/groups, ...)
     if layer.bias is not None:
         layer.bias = taken(layer.bias, keep)
+    if whole_groups:
+        layer.groups = layer.groups * int(keep.sum()) // layer.out_channels
+        layer.in_channels = layer.groups * layer.weight.shape[1]
     setattr(layer, "out_channels" if isinstance(layer, Conv2d) else "out_features", int(keep.sum()))
-    if is_depthwise:
-        layer.in_channels = layer.groups = layer.out_channels
 
 
 def take_inputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:
     layer.weight = taken(layer.weight, keep, axis=1)
-    setattr(layer, "in_channels" if isinstance(layer, Conv2d) else "in_features", int(keep.sum()))
+    if isinstance(layer, Conv2d):
+        layer.in_channels = layer.groups * int(keep.sum())
+    else:
+        layer.in_features = int(keep.sum())
 
 
 def taken(parameter: Parameter, keep: np.ndarray, axis: int = 0) -> Parameter:

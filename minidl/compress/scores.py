@@ -39,7 +39,8 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = None) -> Masks:
     """{layer: bools (out,)} that prune ``amount`` of the filters of each of ``filter_layers``, by norm.
 
-    A channel that residual partners make together has the sum of their norms.  order: 1 or 2.
+    A channel that several filters make together, in a residual sum or in groups, has the sum of their norms.
+    An amount that is a number counts channels that can go alone.  order: 1 or 2.
     x: see ``remove_filters``.  ValueError, saying why, where no filter of the model can be pruned.
     """
     channels, masks = Channels(model, x), {}
@@ -50,9 +51,21 @@ def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = No
             reasons.append(f"not those of {path}: {reason}")
         raise ValueError(f"no filters of the model can be pruned: {'; '.join(reasons) or 'it has none'}")
     for paths in channels.partners():
-        norms = sum(filter_norms(model.layer(path), order) for path in paths)
-        masks[paths[0]] = filter_mask(norms, amount=amount)
+        masks[paths[0]] = mask_by_norm(model, channels, paths, amount, order)
     return masks
+
+
+def mask_by_norm(
+    model: Module, channels: Channels, paths: list[str], amount: float | int, order: int = 1
+) -> np.ndarray:
+    """The mask of the filters of paths[0], by the norms of all filters at ``paths`` that make a channel."""
+    made = channels.makes[paths[0]].tolist()
+    place = {channel: i for i, channel in enumerate(dict.fromkeys(made))}
+    norms = np.zeros(len(place))
+    for path in paths:
+        each = [place[channel] for channel in channels.makes[path].tolist()]
+        np.add.at(norms, each, filter_norms(model.layer(path), order))
+    return filter_mask(norms, amount=amount)[[place[channel] for channel in made]]
 
 
 def filter_layers(model: Module, x: Any = None) -> list[str]:

@@ -263,10 +263,6 @@ REFUSED = {
     ),
     "what 0 (Doubled) does with it is not known": (lambda: sequential(Doubled()), "0.conv"),
     "what 1 (Sigmoid) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), nn.Sigmoid()), "0"),
-    "what 1 (Conv2d) does with it is not known": (
-        lambda: sequential(nn.Conv2d(1, 6, 1), nn.Conv2d(6, 3, 1, groups=3)),
-        "0",
-    ),
     "what 1 (Raised) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), Raised()), "0"),
     "1 has no weight and bias": (
         lambda: sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3, affine=False)),

@@ -21,8 +21,13 @@ from minidl.train import Adam, evaluate, fit
 KINDS = (
     "lite",
     *("cnn", "resnet", "mlp", "inception", "average", "relu within", "pool first"),
-    *("logits with a place", "one relu twice", "bare branches"),
+    *("logits with a place", "one relu twice", "bare branches", "activations"),
 )
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return x * 2
 
 
 def with_one_relu(first, second, relu, pool):
@@ -67,11 +72,16 @@ def network(kind, seed=0):
             nn.Concat(nn.Conv2d(2, 3, 1, rng=rng), nn.MaxPool2d(1), nn.Identity()),
             nn.AdaptiveAvgPool2d(),
         ),
+        "activations": lambda: nn.Sequential(
+            *(nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3, rng=rng), nn.LeakyReLU(0.2), nn.BatchNorm2d(4)),
+            *(nn.Residual(nn.Sequential(nn.Conv2d(4, 4, 1, rng=rng), nn.GELU())), nn.Sigmoid()),
+            *(nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3, rng=rng), nn.Tanh()),
+        ),
     }[kind]()
     if kind == "logits with a place":
         model[2].weight.data *= np.float32([1, 10, 100, 1000]).reshape(4, 1, 1, 1)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             count = module.num_features
             module.running_mean = rng.normal(size=count).astype(np.float32) / 4
             module.running_var = rng.uniform(0.5, 2, count).astype(np.float32)
@@ -395,8 +405,8 @@ def test_convert_refuses_what_is_no_integer_yet():
         convert(prepare_qat(network("cnn"), x, weight_bits=32))
     with pytest.raises(ValueError, match=r"bits must be within \[2, 8\], got 9"):
         convert(prepare_qat(network("cnn"), x, weight_bits=9))
-    with pytest.raises(ValueError, match="2: Tanh has no counterpart that computes with integers"):
-        convert(prepare_qat(nn.Sequential(nn.Flatten(), nn.Linear(128, 2), nn.Tanh()).eval(), x))
+    with pytest.raises(ValueError, match="2: Doubled has no counterpart that computes with integers"):
+        convert(prepare_qat(nn.Sequential(nn.Flatten(), nn.Linear(128, 2), Doubled()).eval(), x))
 
 
 def test_compare_layers_refuses_what_it_cannot_compare():

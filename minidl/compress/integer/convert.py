@@ -16,6 +16,7 @@ from minidl.compress.integer.layers import (
     QuantizedAvgPool2d,
     QuantizedConv2d,
     QuantizedLinear,
+    QuantizedLookup,
     QuantizedPreprocess,
     QuantizedReLU,
     QuantizedRescale,
@@ -40,6 +41,9 @@ from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module, dotted
 
+# What each of these makes of an element depends on that element alone, in BatchNorm on its channel too.
+LOOKED_UP = nn.BatchNorm, nn.GELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh
+
 
 def quantize_model(
     model: Module,
@@ -55,9 +59,9 @@ def quantize_model(
     See ``prepare_qat`` for the arguments and for how the ranges of the activations are found. The report has
     the SQNR of each layer's output against the float network's, on the calibration images.
 
-    model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, ZeroPad2d, max and average pooling,
-    Flatten, Identity, Dropout and Preprocess in Sequential, Residual, Skip and Concat. ValueError for others.
-    What runs within a Skip is found in its ``body``.  bits: 2 … 8.
+    model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, LeakyReLU, GELU, Sigmoid, Tanh,
+    ZeroPad2d, max and average pooling, Flatten, Identity, Dropout and Preprocess in Sequential, Residual,
+    Skip and Concat. ValueError for others. What runs within a Skip is found in its ``body``.  bits: 2 … 8.
     """
     check_int("weight_bits", weight_bits, 2, 8)
     check_int("activation_bits", activation_bits, 2, 8)
@@ -172,6 +176,8 @@ def integer_layer(
         return QuantizedRescale(params, y_params)
     if runs_as(module, nn.ZeroPad2d):
         return IntegerZeroPad2d.from_float(module, params)
+    if runs_as(module, *LOOKED_UP):
+        return QuantizedLookup.from_float(module, params, y_params)
     if runs_as(module, Preprocess):
         return QuantizedPreprocess(params, y_params, module.mean, module.std)
     if runs_as(module, nn.AdaptiveAvgPool2d):

@@ -21,9 +21,10 @@ from minidl.compress.integer.arithmetic import (
     to_integers,
 )
 from minidl.compress.quantize import QuantParams, dequantize, quantize, quantize_layer
+from minidl.engine.tensor import no_grad
 from minidl.nn.containers import Container
 from minidl.nn.efficientnet import SamePad2d
-from minidl.nn.layers import Conv2d, Linear, ZeroPad2d
+from minidl.nn.layers import BatchNorm, Conv2d, Linear, ZeroPad2d
 from minidl.nn.module import Module
 
 
@@ -158,9 +159,13 @@ class IntegerZeroPad2d(Module):
             return cls(x_params, (), layer.kernel_size, layer.stride)
         return cls(x_params, layer.padding)
 
-    def forward(self, qx: np.ndarray) -> np.ndarray:
+    def sides(self, height: int, width: int) -> tuple[int, ...]:
+        """(left, right, top, bottom) for an image of that size."""
         pad = ZeroPad2d(self.padding) if self.padding else SamePad2d(self.kernel_size, self.stride)
-        left, right, top, bottom = pad.sides(*qx.shape[2:])
+        return pad.sides(height, width)
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        left, right, top, bottom = self.sides(*qx.shape[2:])
         sides = (0, 0), (0, 0), (top, bottom), (left, right)
         return np.pad(qx, sides, constant_values=self.x_params.zero_point)
 
@@ -177,6 +182,33 @@ class QuantizedPreprocess(Module):
     def forward(self, qx: np.ndarray) -> np.ndarray:
         x = dequantize(qx, self.x_params)
         return quantize((x - np.float32(self.mean)) / np.float32(self.std), self.y_params)
+
+
+@dataclass(eq=False, repr=False)
+class QuantizedLookup(Module):
+    """What any function of one element makes of each of the 2^b integers that it may read, looked up.
+
+    table: integers of y_params, a row for all channels or one for each (1 or C, 2^b), from that of qmin on.
+    """
+
+    x_params: QuantParams
+    y_params: QuantParams
+    table: np.ndarray
+
+    @classmethod
+    def from_float(cls, module: Module, x_params: QuantParams, y_params: QuantParams) -> QuantizedLookup:
+        """Of an activation, or of a BatchNorm in evaluation mode, which has a function for each channel."""
+        codes = np.arange(x_params.qmin, x_params.qmax + 1)
+        is_norm = isinstance(module, BatchNorm)
+        axes = module.dims[0] if is_norm else 2
+        x = dequantize(codes, x_params).reshape(-1, *[1] * (axes - 1))
+        with no_grad():
+            y = module(np.repeat(x, module.num_features if is_norm else 1, axis=1)).data
+        return cls(x_params, y_params, quantize(y.reshape(len(codes), -1).T, y_params))
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        rows = np.arange(len(self.table)).reshape(-1, *[1] * (qx.ndim - 2))
+        return self.table[rows, qx.astype(np.intp) - self.x_params.qmin]
 
 
 class IntegerFlatten(Module):

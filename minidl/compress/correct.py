@@ -1,0 +1,98 @@
+"""Rounded networks repaired without training: the mean of what each layer gives is moved back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.fused import ConvReLU2d
+from minidl.compress.qat import FLOAT, Reweighted, RoundedWeights, prepare_qat
+from minidl.engine.checks import check_images, check_instance, float_images, require
+from minidl.engine.tensor import Tensor, no_grad
+from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.module import Module, Parameter, eval_mode
+
+
+def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
+    """A copy of ``model``, a rounded network, in which each layer's mean output is the float network's again.
+
+        b <- b + mean(y_float - y)      for each output channel, over all images and places
+
+    Rounding a weight moves the mean of what a channel gives, and every later layer reads the moved numbers.
+    The means are those before a ReLU. The layers are corrected in the order in which they run, each behind
+    the corrected ones. A layer without a bias gets one. Nagel et al. 2019, arXiv:1906.04721, section 4.2.
+
+    model: what ``prepare_qat`` or ``pack_weights`` made, or a copy of the float network with other weights.
+    float_model: the network that it was made of.  images (N, ...): 24 to 48 of the kind that will be
+    classified, which run as one batch.  ValueError where the two are not the same network.
+    """
+    check_instance("float_model", float_model, Module)
+    floats = check_images("images", float_images("images", images))
+    model = copy.deepcopy(check_instance("model", model, Module))
+    if any(isinstance(module, RoundedWeights) for module in model.modules()):
+        float_model = prepare_qat(float_model, floats[:1], weight_bits=FLOAT, activation_bits=FLOAT)
+    layers, originals = layers_of(model), layers_of(float_model)
+    same = len(layers) == len(originals) > 0
+    counts = f"{len(layers)} and {len(originals)} layers, Conv2d or Linear, in floats"
+    require(same, f"model and float_model must be the same network: they have {counts}")
+    means: dict[Module, np.ndarray] = {}
+
+    def note(layer: Module, x: Any) -> None:
+        require(layer not in means, "a layer that runs twice has two means and one bias")
+        means[layer] = mean_output(layer, x)
+
+    def correct(layer: Module, x: Any) -> Tensor:
+        expected, mean = means.pop(twins[layer], np.zeros(0)), mean_output(layer, x)
+        fits = len(expected) == len(mean)
+        require(fits, "model and float_model must be the same network: they run other layers")
+        add_to_bias(layer, expected - mean)
+        return layer.forward(x)
+
+    twins = dict(zip(layers, originals, strict=True))
+    run_with(note, float_model, originals, floats)
+    run_with(correct, model, layers, floats)
+    return model
+
+
+def layers_of(model: Module) -> list[Module]:
+    """The layers with weights, whatever the form of these is."""
+    inner = {module.module for module in model.modules() if isinstance(module, Reweighted)}
+    kinds = Conv2d | Linear | Reweighted
+    return [module for module in model.modules() if isinstance(module, kinds) and module not in inner]
+
+
+def run_with(visit: Callable[[Module, Any], Any], model: Module, layers: list[Module], images: Any) -> None:
+    """Run the model on the images; ``visit(layer, x)`` after each layer, x being what it reads."""
+    hooks = [layer.register_forward_hook(lambda layer, x, y: visit(layer, *x)) for layer in layers]
+    try:
+        with eval_mode(model), no_grad():
+            model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def mean_output(layer: Module, x: Any) -> np.ndarray:
+    """The mean of each output channel, over images and places, before a ReLU: float64 (channels,)."""
+    if isinstance(layer, Reweighted):
+        y = layer.before_relu(x).data
+    else:
+        y = (Conv2d.forward if isinstance(layer, ConvReLU2d) else type(layer).forward)(layer, x).data
+    axis = 1 if isinstance(owner(layer), Conv2d) else y.ndim - 1
+    return y.mean(axis=tuple(i for i in range(y.ndim) if i != axis), dtype=np.float64)
+
+
+def add_to_bias(layer: Module, shift: np.ndarray) -> None:
+    layer = owner(layer)
+    if layer.bias is None:
+        layer.bias = Parameter(shift.astype(np.float32))
+    else:
+        layer.bias.data = (layer.bias.data + shift).astype(layer.bias.dtype)
+
+
+def owner(layer: Module) -> Conv2d | Linear:
+    """The layer that has the bias."""
+    return layer.module if isinstance(layer, Reweighted) else layer
