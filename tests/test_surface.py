@@ -102,6 +102,7 @@ NO_CALL = {
     "data.mnist": "reads files that not every machine has: the tests of IDX files",
     "transfer.pretrained_shapes": "trains for a minute: the tests of backbones",
     "compress.PruneResult": "a record that functions return",
+    "export.to_onnx": "needs the package onnx; where it is installed, there is a call",
     "explain.Explanation": "a record that functions return",
     "attack.Perturbation": "a record that functions return",
     "attack.Robustness": "a record that functions return",

@@ -158,9 +158,13 @@ class IntegerZeroPad2d(Module):
             return cls(x_params, (), layer.kernel_size, layer.stride)
         return cls(x_params, layer.padding)
 
-    def forward(self, qx: np.ndarray) -> np.ndarray:
+    def sides(self, height: int, width: int) -> tuple[int, ...]:
+        """(left, right, top, bottom) for an image of that size."""
         pad = ZeroPad2d(self.padding) if self.padding else SamePad2d(self.kernel_size, self.stride)
-        left, right, top, bottom = pad.sides(*qx.shape[2:])
+        return pad.sides(height, width)
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        left, right, top, bottom = self.sides(*qx.shape[2:])
         sides = (0, 0), (0, 0), (top, bottom), (left, right)
         return np.pad(qx, sides, constant_values=self.x_params.zero_point)
 
