@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ import minidl
 from minidl import Tensor, nn
 from minidl.attack import fgsm
 from minidl.compress import calibrate, packed, qat, quantize
-from minidl.compress.integer import quantize_model, save_quantized
 from minidl.explain import saliency
 from minidl.nn import functional as F
 from minidl.nn import models
 from minidl.train import SGD, checkpoint, reliability
 from minidl.transfer import distillation_loss, fewshot
 
-PACKAGES = ("nn", "train", "data", "transfer", "compress", "explain", "attack", "figures")
+PACKAGES = ("nn", "train", "data", "transfer", "compress", "explain", "attack", "export", "figures")
 MODULES = (
     "nn.functional",
     "nn.init",
@@ -224,15 +224,6 @@ def distillation(student: Tensor, teacher: Tensor, labels: np.ndarray | None) ->
 
 def conv() -> dict[str, Any]:
     return {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
-
-
-def integer_network() -> nn.Module:
-    return quantize_model(**quantized())
-
-
-def saved_network() -> dict[str, Any]:
-    save_quantized("network.npz", integer_network())
-    return {"path": "network.npz"}
 
 
 def saved_checkpoint() -> dict[str, Any]:
@@ -701,8 +692,6 @@ CALLS: dict[str, Call] = {
         "y_params": params(),
     },
     "compress.integer.fixed_point_multiplier": lambda: {"M": 0.25},
-    "compress.integer.save_quantized": lambda: {"path": "network.npz", "model": integer_network()},
-    "compress.integer.load_quantized": saved_network,
     "compress.qat.prepare_qat": quantized,
     "compress.correct.correct_biases": lambda: {
         "model": qat_model(),
@@ -1003,3 +992,11 @@ CALLS: dict[str, Call] = {
     "Tensor.requires_grad_": lambda: {"self": tensor(2, 3), "requires_grad": True},
     "Tensor.backward": lambda: {"self": tensor(2, 3) * 2, "grad": numbers(2, 3)},
 }
+if find_spec("onnx"):
+    CALLS["export.to_onnx"] = lambda: {
+        "model": network(),
+        "example": images(1),
+        "path": "network.onnx",
+        "class_names": ["one", "two", "three"],
+        "format": "qdq",
+    }

@@ -103,6 +103,7 @@ NO_CALL = {
     "transfer.photograph_features": "takes no argument",
     "transfer.pretrained_shapes": "trains for a minute: the tests of backbones",
     "compress.PruneResult": "a record that functions return",
+    "export.to_onnx": "needs the package onnx; where it is installed, there is a call",
     "explain.Explanation": "a record that functions return",
     "attack.Perturbation": "a record that functions return",
     "attack.Robustness": "a record that functions return",

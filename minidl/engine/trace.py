@@ -36,7 +36,7 @@ def detect_anomaly() -> Iterator[None]:
 
 def _report_not_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], direction: str) -> None:
     if direction == "forward":
-        op.line, op.layer = _user_line(), _layer_path()
+        op.line, op.layer = _user_line(), layer_path()
     if result.dtype.kind != "f" or np.isfinite(result).all():
         return
     kind = "NaN" if np.isnan(result).any() else "Inf"
@@ -62,7 +62,7 @@ def _user_line() -> str:
     return f"{filename}:{number}: {linecache.getline(filename, number).strip()}"
 
 
-def _layer_path() -> str:
+def layer_path() -> str:
     """The path of the innermost module that is running within the outermost one, "" outside of modules."""
     frame, running = sys._getframe(1), []
     while frame:

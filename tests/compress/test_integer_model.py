@@ -1,7 +1,4 @@
-"""A whole network of integers: built, reported, counted, saved; every layer on what the one before gave."""
-
-import os
-import zipfile
+"""A whole network of integers: built, reported, counted; every layer on what the one before gave."""
 
 import numpy as np
 import pytest
@@ -15,10 +12,8 @@ from minidl.compress.integer import (
     IntegerModel,
     compare_layers,
     convert,
-    load_quantized,
     model_bytes,
     quantize_model,
-    save_quantized,
 )
 from minidl.compress.kinds import in_order
 from minidl.compress.qat import prepare_qat
@@ -242,55 +237,6 @@ def test_a_branch_that_is_one_module_has_the_path_of_the_branch():
     assert [row.path for row in integer.rows] == ["input", "0.0", "0.1.body", "0.1", "0"]
     alone = quantize_model(nn.Linear(3, 2).eval(), images_of(4, 3))
     assert [row.path for row in alone.rows] == ["input", "model"]
-
-
-# ---- files
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("per_channel", [True, False])
-def test_a_model_comes_back_from_its_file_with_all_its_bits(tmp_path, name, per_channel):
-    model, images = network(name)
-    integer = quantize_model(model.eval(), images, per_channel=per_channel)
-    save_quantized(tmp_path / "model.npz", integer)
-    again = load_quantized(tmp_path / "model.npz")
-    np.testing.assert_array_equal(again(images).data, integer(images).data)
-    assert again.report() == integer.report()
-    assert model_bytes(again) == model_bytes(integer)
-    size = os.path.getsize(tmp_path / "model.npz")
-    assert size <= model_bytes(integer) + 1024 + 420 * len(integer.rows)
-
-
-def test_the_file_of_a_digits_network_is_a_quarter_of_its_floats(tmp_path):
-    train, *_ = digits_split()
-    save_quantized(tmp_path / "model.npz", quantize_model(digits_network(), train[0][:64]))
-    assert os.path.getsize(tmp_path / "model.npz") < 0.3 * model_bytes(digits_network())
-    with np.load(tmp_path / "model.npz", allow_pickle=False) as archive:
-        assert archive["int8"].dtype == np.int8
-
-
-def test_damaged_and_foreign_files_are_refused(tmp_path):
-    model, images = network("mlp")
-    path = tmp_path / "model.npz"
-    save_quantized(path, quantize_model(model.eval(), images))
-    whole = path.read_bytes()
-    for damaged in (
-        b"",
-        whole[:-40],
-        whole[:200],
-        whole.replace(b"minidl integer model 1", b"minidl integer model 9"),
-    ):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="not a whole minidl integer model"):
-            load_quantized(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("meta.json", '{"format": "minidl integer model 1", "layers": {}, "rows": []}')
-    with pytest.raises(ValueError, match="not a whole minidl integer model"):
-        load_quantized(path)
-    with pytest.raises(OSError):
-        load_quantized(tmp_path / "absent.npz")
-    with pytest.raises(TypeError, match="IntegerModel"):
-        save_quantized(path, model)
 
 
 # ---- bad input

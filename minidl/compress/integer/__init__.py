@@ -1,4 +1,4 @@
-"""Inference with integers: arithmetic, layers, models, how they are made of float networks, and files."""
+"""Inference with integers: arithmetic, layers, models, and how they are made of float networks."""
 
 from minidl.compress.integer.arithmetic import (
     fixed_point_multiplier,
@@ -8,7 +8,6 @@ from minidl.compress.integer.arithmetic import (
     requantize,
 )
 from minidl.compress.integer.convert import compare_layers, convert, quantize_model
-from minidl.compress.integer.files import load_quantized, save_quantized
 from minidl.compress.integer.layers import QuantizedConv2d, QuantizedLinear
 from minidl.compress.integer.model import IntegerModel, model_bytes
 
@@ -20,11 +19,9 @@ __all__ = [
     "convert",
     "fixed_point_multiplier",
     "fixed_point_multiply",
-    "load_quantized",
     "model_bytes",
     "quantize_model",
     "quantized_conv2d",
     "quantized_linear",
     "requantize",
-    "save_quantized",
 ]

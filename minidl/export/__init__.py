@@ -1,0 +1,5 @@
+"""Networks as files that other programs run."""
+
+from minidl.export.onnx import to_onnx
+
+__all__ = ["to_onnx"]

@@ -1,0 +1,101 @@
+"""The graph of a float network: the operations that its gradient would be carried back through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.backward import anomaly_check
+from minidl.engine.checks import require
+from minidl.engine.op import Op
+from minidl.engine.tensor import Tensor
+from minidl.engine.trace import Node, graph, layer_path
+from minidl.export.graph import INPUT, Graph
+from minidl.export.operations import OPERATIONS, Step
+from minidl.nn.module import Module, eval_mode
+
+
+def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, ...]]:
+    """The graph of ``model`` and the shape of its output, in which -1 is the batch.
+
+    The model runs twice: on the example, and on random numbers in [0, 1), one image more. All that differs
+    between the two runs, apart from the length of the batch, cannot be part of a graph that stays the same:
+    ValueError.
+    """
+    others = np.random.default_rng(0).random((len(example) + 1, *example.shape[1:]), np.float32)
+    inputs = [Tensor(images, requires_grad=True) for images in (example, others)]
+    runs = [traced(model, x) for x in inputs]
+    first, second = ([(node.op, node.inputs, node.tensor.ndim) for node in run] for run in runs)
+    is_fixed = first == second
+    require(
+        is_fixed, "the model runs other operations, or on other shapes, for other images than the example"
+    )
+    result, twin = (written(model, x, runs) for x in inputs)
+    changed = result.difference(twin)
+    require(
+        changed is None,
+        f"{changed} would be a constant in ONNX, and is another one for other images: it is made by chance, "
+        "or of the images outside of Tensor's operations, as in x.data, x.detach() or len(x)",
+    )
+    return result, shape_of(runs, -1)
+
+
+def traced(model: Module, x: Tensor) -> list[Node]:
+    """All that the logits of ``x`` are computed from; each operation has the path of its ``layer``."""
+    with eval_mode(model), noting_layers():
+        y = model(x)
+    require(isinstance(y, Tensor), f"the model must give one Tensor, got {type(y).__name__}", TypeError)
+    nodes = graph(y)
+    is_connected = y is not x and any(node.tensor is x for node in nodes)
+    require(is_connected, "no operation leads from the input to the logits; is there a no_grad around them?")
+    return nodes
+
+
+@contextmanager
+def noting_layers() -> Iterator[None]:
+    """Within the block each operation is given the path of the innermost module that runs it."""
+
+    def note(op: Op, *results: Any) -> None:
+        op.layer = layer_path()
+
+    token = anomaly_check.set(note)
+    try:
+        yield
+    finally:
+        anomaly_check.reset(token)
+
+
+def written(model: Module, x: Tensor, runs: list[list[Node]]) -> Graph:
+    """The operations of the run on ``x`` in ONNX's terms."""
+    (run,) = (run for run in runs if any(node.tensor is x for node in run))
+    result, names = Graph(), {}
+    state = {id(p): result.array(key, p.data.astype(np.float32)) for key, p in model.named_parameters()}
+    state |= {id(buffer): result.array(key, buffer) for key, buffer in model.named_buffers()}
+    for i, (tensor, op) in enumerate((node.tensor, node.tensor.op) for node in run):
+        if tensor is x:
+            names[i] = INPUT
+        if op is None:  # a leaf, which is named after its first reader if it is no part of the state
+            continue
+        for number in run[i].inputs:
+            if number not in names:
+                leaf = run[number].tensor
+                known = state.get(id(leaf)) or state.get(id(leaf.data))
+                constant = f"{op.layer}/constant" if op.layer else "constant"
+                names[number] = known or result.array(constant, leaf.data.astype(np.float32))
+        inputs = tuple(names[number] for number in run[i].inputs)
+        shapes = tuple(shape_of(runs, number) for number in run[i].inputs)
+        step = Step(result, op.layer, state, inputs, shapes, shape_of(runs, i))
+        if type(op) not in OPERATIONS:
+            step.refuse(f"{type(op).__name__} has no counterpart in ONNX, or none that is known here")
+        names[i] = OPERATIONS[type(op)](step, op)
+    return result
+
+
+def shape_of(runs: list[list[Node]], number: int) -> tuple[int, ...]:
+    """The shape of a tensor, with -1 where the runs differ: only the length of the batch does."""
+    return tuple(
+        m if m == n else -1 for m, n in zip(*(run[number].tensor.shape for run in runs), strict=True)
+    )

@@ -1,0 +1,233 @@
+"""The graph of an ``IntegerModel``: each of its layers in floats between two roundings, or in integers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.compress.integer import layers as integer
+from minidl.compress.integer.model import IntegerModel
+from minidl.compress.kinds import runs_as
+from minidl.compress.quantize import QuantParams, quantize
+from minidl.export.graph import INPUT, Graph
+from minidl.export.operations import window
+from minidl.nn.containers import Sequential
+from minidl.nn.module import Module, dotted
+
+ONE = np.float32(1)
+FLOAT = 1  # onnx.TensorProto.FLOAT
+
+
+class Grid(NamedTuple):
+    """Which reals some integers stand for, and the names of the arrays that say it."""
+
+    params: QuantParams
+    scale: str
+    zero_point: str
+
+
+class Integers(NamedTuple):
+    """What a layer gives: the name of the value, its grid (None for floats), its integers for the example."""
+
+    name: str
+    grid: Grid | None
+    values: np.ndarray
+
+
+def integer_graph(model: IntegerModel, example: np.ndarray, format: str) -> tuple[Graph, tuple[int, ...]]:
+    """The graph of ``model`` and the shape of its output, in which -1 is the batch."""
+    write = Writer(Graph(), in_integers=format == "qoperator")
+    grid = write.grid(INPUT, model.x_params)
+    q = Integers(write.rounded(INPUT, INPUT, grid), grid, quantize(example, model.x_params))
+    end = write.layer("", model.body, q)
+    if end.grid is not None:
+        write.reals("", end)
+    return write.graph, (-1, *end.values.shape[1:])
+
+
+@dataclass
+class Writer:
+    """Writes layers into ``graph``. A method for a kind takes the layer's path, the layer, what it reads and
+    the grid of what it gives, and returns the name of the value.
+
+    in_integers: as ONNX's layers of integers. What ONNX has only in floats then reads and gives whole
+    numbers, so that it computes as minidl does, bit by bit.
+    """
+
+    graph: Graph
+    in_integers: bool
+
+    def layer(self, path: str, module: Module, q: Integers) -> Integers:
+        if runs_as(module, Sequential):
+            for name, child in module.named_children():
+                q = self.layer(dotted(path, name), child, q)
+            return q
+        if type(module) not in LAYERS:
+            raise ValueError(f"layer {path!r}: {type(module).__name__} has no counterpart in ONNX")
+        y_params = getattr(module, "y_params", q.grid.params)
+        grid = q.grid if y_params is q.grid.params else self.grid(path, y_params)
+        return Integers(LAYERS[type(module)](self, path, module, q, grid), grid, module(q.values))
+
+    def grid(self, path: str, params: QuantParams | None) -> Grid | None:
+        if params is None:
+            return None
+        zero_point = params.dtype.type(params.zero_point)
+        names = (
+            self.graph.array(f"{path}.scale", params.scale),
+            self.graph.array(f"{path}.zero_point", zero_point),
+        )
+        return Grid(params, *names)
+
+    # ---- between floats and integers
+
+    def rounded(self, path: str, x: str, grid: Grid, scale: Any = None) -> str:
+        """clip(round(x / S) + Z) of floats; ``scale`` may take the place of S."""
+        S = grid.scale if scale is None else scale
+        return self.clipped(path, self.graph.node(path, "QuantizeLinear", x, S, grid.zero_point), grid)
+
+    def clipped(self, path: str, q: str, grid: Grid) -> str:
+        """Within qmin and qmax, to which ONNX's operations clip only where they are the ends of 8 bits."""
+        ends = np.array([grid.params.qmin, grid.params.qmax], grid.params.dtype)
+        return q if np.ptp(ends.astype(int)) == 255 else self.graph.node(path, "Clip", q, *ends)
+
+    def reals(self, path: str, q: Integers, scale: Any = None) -> str:
+        """S (q - Z); ``scale`` may take the place of S."""
+        S = q.grid.scale if scale is None else scale
+        return self.graph.node(path, "DequantizeLinear", q.name, S, q.grid.zero_point)
+
+    # ---- layers with weights
+
+    def weighted(self, path: str, module: Module, q: Integers, grid: Grid | None) -> str:
+        """A QuantizedConv2d or QuantizedLinear."""
+        arrays = {"weight": module.weight, "bias": module.bias, "weight_scale": module.w_params.scale}
+        arrays["weight_zero_point"] = np.zeros(np.shape(module.w_params.scale), np.int8)
+        names = {name: self.graph.array(f"{path}.{name}", array) for name, array in arrays.items()}
+        write = self.in_whole_numbers if self.in_integers else self.in_floats
+        return write(path, module, q, grid, **names)
+
+    def in_floats(self, path, module, q, grid, weight, bias, weight_scale, weight_zero_point) -> str:
+        S = self.graph.array(f"{path}.bias_scale", module.x_params.scale * module.w_params.scale)
+        x = self.reals(path, q)
+        w = self.graph.node(path, "DequantizeLinear", weight, weight_scale, weight_zero_point, axis=0)
+        b = self.graph.node(path, "DequantizeLinear", bias, S, axis=0)
+        if isinstance(module, integer.QuantizedLinear):
+            y = self.graph.node(path, "Gemm", x, w, b, transB=1)
+        else:
+            y = self.graph.node(path, "Conv", x, w, b, **geometry(module))
+        return y if grid is None else self.rounded(path, y, grid)
+
+    def in_whole_numbers(self, path, module, q, grid, weight, bias, weight_scale, weight_zero_point) -> str:
+        is_linear = isinstance(module, integer.QuantizedLinear)
+        if grid and not is_linear:
+            x, y = (q.name, q.grid.scale, q.grid.zero_point), (grid.scale, grid.zero_point)
+            w = weight, weight_scale, weight_zero_point
+            return self.clipped(
+                path, self.graph.node(path, "QLinearConv", *x, *w, *y, bias, **geometry(module)), grid
+            )
+        if is_linear:
+            columns = self.graph.node(path, "Transpose", weight, perm=(1, 0))
+            sums = self.graph.node(path, "MatMulInteger", q.name, columns, q.grid.zero_point)
+        else:
+            sums = self.graph.node(path, "ConvInteger", q.name, weight, q.grid.zero_point, **geometry(module))
+            bias = self.graph.node(path, "Unsqueeze", bias, np.array([1, 2]))
+        M = module.x_params.scale * module.w_params.scale  # S_x S_w, and S_x S_w / S_y where it is rounded
+        M = M if grid is None else M / grid.params.scale
+        M = self.graph.array(f"{path}.M", M if is_linear or M.ndim == 0 else M[:, np.newaxis, np.newaxis])
+        sums = self.graph.node(path, "Cast", self.graph.node(path, "Add", sums, bias), to=FLOAT)
+        y = self.graph.node(path, "Mul", sums, M)
+        return y if grid is None else self.rounded(path, y, grid, ONE)
+
+    # ---- layers without
+
+    def moved(self, path: str, q: Integers, grid: Grid, op_type: str, *inputs: Any, **attributes: Any) -> str:
+        """What gives some of the integers that it reads, in integers or in floats between two roundings."""
+        if self.in_integers:
+            return self.graph.node(path, op_type, q.name, *inputs, **attributes)
+        y = self.graph.node(path, op_type, self.reals(path, q), *inputs, **attributes)
+        return self.rounded(path, y, grid)
+
+    def relu(self, path: str, module: integer.QuantizedReLU, q: Integers, grid: Grid) -> str:
+        return self.moved(path, q, grid, *(("Max", grid.zero_point) if self.in_integers else ("Relu",)))
+
+    def flatten(self, path: str, module: integer.IntegerFlatten, q: Integers, grid: Grid) -> str:
+        return self.moved(path, q, grid, "Flatten", axis=1)
+
+    def max_pool(self, path: str, module: integer.IntegerMaxPool2d, q: Integers, grid: Grid) -> str:
+        attributes = window(module.kernel_size, module.stride, module.padding)
+        return self.moved(path, q, grid, "MaxPool", **attributes)
+
+    def zero_pad(self, path: str, module: integer.IntegerZeroPad2d, q: Integers, grid: Grid) -> str:
+        left, right, top, bottom = module.sides(*q.values.shape[2:])
+        value = grid.zero_point if self.in_integers else np.float32(0)
+        return self.moved(path, q, grid, "Pad", np.array([0, 0, top, left, 0, 0, bottom, right]), value)
+
+    def avg_pool(self, path: str, module: integer.QuantizedAvgPool2d, q: Integers, grid: Grid) -> str:
+        """In integers: a convolution with ones, to a grid n times as wide, n being the pixels of a window."""
+        kernel_size = module.kernel_size or q.values.shape[2:]
+        place = window(kernel_size, module.stride or kernel_size, module.padding)
+        if self.in_integers:
+            channels = q.values.shape[1]
+            ones = np.ones((channels, 1, *kernel_size), np.int8)
+            S_y = np.float32(math.prod(kernel_size)) * grid.params.scale
+            arrays = (
+                (q.name, q.grid.scale, q.grid.zero_point),
+                (ones, ONE, np.int8(0)),
+                (S_y, grid.zero_point),
+            )
+            y = self.graph.node(path, "QLinearConv", *sum(arrays, ()), **place, group=channels)
+            return self.clipped(path, y, grid)
+        x = self.reals(path, q)
+        if module.kernel_size:
+            y = self.graph.node(path, "AveragePool", x, **place, count_include_pad=1)
+        else:
+            y = self.graph.node(path, "GlobalAveragePool", x)
+        return self.rounded(path, y, grid)
+
+    def preprocess(self, path: str, module: integer.QuantizedPreprocess, q: Integers, grid: Grid) -> str:
+        centred = self.graph.node(path, "Sub", self.reals(path, q), np.float32(module.mean))
+        return self.rounded(path, self.graph.node(path, "Div", centred, np.float32(module.std)), grid)
+
+    def rescale(self, path: str, module: integer.QuantizedRescale, q: Integers, grid: Grid) -> str:
+        return self.summed(path, [q], grid)
+
+    def residual(self, path: str, module: integer.QuantizedResidual, q: Integers, grid: Grid) -> str:
+        branches = [self.layer(dotted(path, name), getattr(module, name), q) for name in ("body", "shortcut")]
+        return self.summed(path, branches, grid)
+
+    def summed(self, path: str, terms: list[Integers], grid: Grid) -> str:
+        """The sum of what the terms stand for; in integers, in steps of S_y from the beginning."""
+        step = grid.params.scale
+        scales = [q.grid.params.scale / step if self.in_integers else None for q in terms]
+        reals = [self.reals(path, q, scale) for q, scale in zip(terms, scales, strict=True)]
+        y = reals[0] if len(reals) == 1 else self.graph.node(path, "Add", *reals)
+        return self.rounded(path, y, grid, ONE if self.in_integers else None)
+
+    def concat(self, path: str, module: integer.IntegerConcat, q: Integers, grid: Grid) -> str:
+        branches = [self.layer(dotted(path, name), child, q) for name, child in module.named_children()]
+        if self.in_integers:
+            return self.graph.node(path, "Concat", *(branch.name for branch in branches), axis=1)
+        reals = [self.reals(path, branch) for branch in branches]
+        return self.rounded(path, self.graph.node(path, "Concat", *reals, axis=1), grid)
+
+
+def geometry(module: integer.QuantizedConv2d) -> dict[str, Any]:
+    kernel_size = module.weight.shape[2:]
+    return window(kernel_size, module.stride, module.padding, module.dilation) | {"group": module.groups}
+
+
+LAYERS = {
+    integer.IntegerConcat: Writer.concat,
+    integer.IntegerFlatten: Writer.flatten,
+    integer.IntegerMaxPool2d: Writer.max_pool,
+    integer.IntegerZeroPad2d: Writer.zero_pad,
+    integer.QuantizedAvgPool2d: Writer.avg_pool,
+    integer.QuantizedConv2d: Writer.weighted,
+    integer.QuantizedLinear: Writer.weighted,
+    integer.QuantizedPreprocess: Writer.preprocess,
+    integer.QuantizedReLU: Writer.relu,
+    integer.QuantizedRescale: Writer.rescale,
+    integer.QuantizedResidual: Writer.residual,
+}

@@ -1,0 +1,79 @@
+"""A network as an ONNX file, which ONNX Runtime, TensorRT and Netron read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.integer.model import IntegerModel
+from minidl.data.files import check_path, written_whole
+from minidl.engine.checks import (
+    check_choice,
+    check_images,
+    check_instance,
+    check_sequence,
+    float_images,
+    require,
+)
+from minidl.engine.tensor import Tensor
+from minidl.export.floats import float_graph
+from minidl.export.integers import integer_graph
+from minidl.nn.module import Module
+
+FORMATS = ("qdq", "qoperator")
+
+
+def to_onnx(
+    model: Module,
+    example: Any,
+    path: str | os.PathLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    format: str = "qdq",
+) -> None:
+    """Write ``model`` to ``path`` as an ONNX file of opset 17, with ``input``, ``logits`` and a free batch.
+
+        to_onnx(model, images[:1], "digits.onnx", class_names=names)
+        session = onnxruntime.InferenceSession("digits.onnx")
+        (logits,) = session.run(None, {"input": images})
+
+    A float network, fused or not, becomes the operations that it runs in evaluation mode, whether they stand
+    in layers, in functions or between them. The arrays have the keys of ``state_dict``. The metadata hold the
+    class names as a JSON list, "class_names".
+
+    An ``IntegerModel`` becomes a network of the same integers. ``format="qdq"`` writes each layer in floats,
+    between a DequantizeLinear and a QuantizeLinear; runtimes make integer layers of their own out of these
+    three. ``format="qoperator"`` writes integer layers (QLinearConv, MatMulInteger), which compute just as
+    minidl does. A runtime gives another integer only where it rounds a number close to a half otherwise.
+    TensorRT takes "qdq" alone, and zero points of 0 alone, which affine ranges seldom have.
+
+    model: it gives one Tensor.  example: floats (N, ...), on which the model is run. In the file N is free,
+    and the other lengths are the example's.  class_names: one text for each logit.
+    Raises ValueError with the path of the layer for what ONNX cannot say, and ImportError without the package
+    onnx; no file is written then.
+    """
+    check_instance("model", model, Module)
+    example = example.data if isinstance(example, Tensor) else example
+    example = check_images("example", float_images("example", example)).astype(np.float32, copy=False)
+    path = check_path("path", path)
+    names = None if class_names is None else list(check_sequence("class_names", class_names))
+    are_texts = names is None or all(isinstance(name, str) for name in names)
+    require(are_texts, f"class_names must be texts, got {names!r:.80}", TypeError)
+    check_choice("format", format, FORMATS)
+    require(find_spec("onnx") is not None, "to_onnx needs onnx: pip install 'minidl[onnx]'", ImportError)
+
+    if isinstance(model, IntegerModel):
+        graph, shape = integer_graph(model, example, format)
+    else:
+        graph, shape = float_graph(model, example)
+    fits = names is None or shape[-1:] == (len(names),)
+    require(fits, f"class_names must be one for each logit, got {len(names or ())} for logits {shape}")
+    metadata = {} if names is None else {"class_names": json.dumps(names, ensure_ascii=False)}
+    content = graph.model(example.shape, shape, metadata).SerializeToString()
+    with written_whole(path) as file:
+        file.write(content)

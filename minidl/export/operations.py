@@ -1,0 +1,248 @@
+"""What each operation of the engine is in ONNX: one line of ``OPERATIONS`` for each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl.compress.fused import ConvReLU
+from minidl.engine import conv, elementwise, linalg, normalize, reduce, shape
+from minidl.engine.op import Op
+from minidl.export.graph import Graph
+
+LAST = np.iinfo(np.int64).max  # the end of an axis, however long
+
+
+@dataclass
+class Step:
+    """One operation of a network: the names and shapes of what it reads, and the shape of what it gives.
+
+    -1 in a shape is the length of the batch. ``state`` holds the keys of a model's arrays by their ``id``.
+    """
+
+    graph: Graph
+    layer: str
+    state: Mapping[int, str]
+    inputs: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    shape: tuple[int, ...]
+
+    def node(self, op_type: str, *inputs: Any, **attributes: Any) -> str:
+        """Append a node of ONNX and return its name. An input is a name, a number, or an array."""
+        floats = [np.float32(x) if isinstance(x, float) else x for x in inputs]
+        named = [x if isinstance(x, str) else self.state.get(id(x), x) for x in floats]
+        return self.graph.node(self.layer, op_type, *named, **attributes)
+
+    def refuse(self, what: str) -> None:
+        raise ValueError(f"{f'layer {self.layer!r}: ' if self.layer else ''}{what}")
+
+
+# ---- layers
+
+
+def window(kernel_size, stride, padding, dilation=None) -> dict[str, Any]:
+    """The attributes that ONNX's convolutions and poolings share."""
+    attributes = {"kernel_shape": kernel_size, "strides": stride, "pads": (*padding, *padding)}
+    return attributes | ({"dilations": dilation} if dilation else {})
+
+
+def conv2d(step: Step, op: conv.Conv2d) -> str:
+    return step.node("Conv", *step.inputs, **window(*op.geometry), group=op.groups)
+
+
+def conv_relu(step: Step, op: ConvReLU) -> str:
+    y = conv2d(step, op)
+    return step.node("Relu", y) if op.most == math.inf else step.node("Clip", y, 0.0, op.most)
+
+
+def linear(step: Step, op: linalg.Linear) -> str:
+    x, weight, *bias = step.inputs
+    if len(step.shape) == 2:
+        return step.node("Gemm", x, weight, *bias, transB=1)
+    y = step.node("MatMul", x, step.node("Transpose", weight, perm=(1, 0)))
+    return step.node("Add", y, *bias) if bias else y
+
+
+def batch_norm(step: Step, op: normalize.BatchNorm) -> str:
+    if op.uses_batch:
+        step.refuse("in ONNX a network is in evaluation mode, and this BatchNorm uses the batch's statistics")
+    return step.node("BatchNormalization", *step.inputs, op.mean, op.var, epsilon=op.eps)
+
+
+def gelu(step: Step, op: elementwise.GELU) -> str:
+    """x (1 + erf(x / sqrt 2)) / 2, since ONNX has a Gelu only from opset 20 on."""
+    (x,) = step.inputs
+    twice_phi = step.node("Add", step.node("Erf", step.node("Div", x, math.sqrt(2))), 1.0)
+    return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
+
+
+# ---- over axes
+
+
+def reduced(op_type: str) -> Callable[[Step, Any], str]:
+    """A reduction whose axes are an attribute, as those of all but ReduceSum are before opset 18."""
+
+    def nodes(step: Step, op: reduce.Reduction) -> str:
+        if not op.axes:  # which would stand for all
+            return step.node("Identity", *step.inputs)
+        return step.node(op_type, *step.inputs, axes=op.axes, keepdims=op.keepdims)
+
+    return nodes
+
+
+def sums(step: Step, op: reduce.Sum) -> str:
+    axes = np.array(op.axes, np.int64)
+    return step.node("ReduceSum", *step.inputs, axes, keepdims=op.keepdims, noop_with_empty_axes=1)
+
+
+def mean(step: Step, op: reduce.Mean) -> str:
+    if op.axes == (2, 3) and op.keepdims and len(step.shape) == 4:
+        return step.node("GlobalAveragePool", *step.inputs)
+    return reduced("ReduceMean")(step, op)
+
+
+def var(step: Step, op: reduce.Var) -> str:
+    (x,) = step.inputs
+    centred = step.node("Sub", x, step.node("ReduceMean", x, axes=op.axes, keepdims=1))
+    squares = step.node("ReduceMean", step.node("Mul", centred, centred), axes=op.axes, keepdims=op.keepdims)
+    return step.node("Mul", squares, op.count / float(op.n)) if op.ddof else squares
+
+
+def softmax(op_type: str) -> Callable[[Step, Any], str]:
+    def nodes(step: Step, op: reduce.Softmax | reduce.LogSoftmax) -> str:
+        if len(op.axes) != 1:
+            step.refuse(f"ONNX has a softmax over one axis, this one is over {op.axes}")
+        z = step.inputs[0] if op.temperature == 1 else step.node("Div", *step.inputs, op.temperature)
+        return step.node(op_type, z, axis=op.axes[0])
+
+    return nodes
+
+
+# ---- shape
+
+
+def reshape(step: Step, op: Op) -> str:
+    """To the shape of the result, in which the length of the batch follows from the others."""
+    if step.shape.count(-1) > 1:
+        step.refuse(f"in ONNX one length of a shape may follow the batch, not several as in {step.shape}")
+    if len(step.shape) == 2 and step.shape[0] == step.shapes[0][0] == -1:
+        return step.node("Flatten", *step.inputs, axis=1)
+    return step.node("Reshape", *step.inputs, np.array(step.shape, np.int64))
+
+
+def broadcast(step: Step, op: shape.BroadcastTo) -> str:
+    new, old = step.shape, (1,) * (len(step.shape) - len(step.shapes[0])) + step.shapes[0]
+    if any(wide == -1 != narrow for wide, narrow in zip(new, old, strict=True)):
+        step.refuse("an array cannot be repeated as often as the batch is long: +, * and the like do that")
+    return step.node("Expand", *step.inputs, np.array([max(n, 1) for n in new], np.int64))
+
+
+def squeeze(step: Step, op: shape.Squeeze) -> str:
+    ones = [i for i, n in enumerate(step.shapes[0]) if n == 1]
+    axes = ones if op.axis is None else reduce.normalize_axis(op.axis, len(step.shapes[0]))
+    return step.node("Squeeze", *step.inputs, np.array(axes, np.int64))
+
+
+def stack(step: Step, op: shape.Stack) -> str:
+    axis = np.array([op.axis], np.int64)
+    return step.node("Concat", *(step.node("Unsqueeze", x, axis) for x in step.inputs), axis=op.axis)
+
+
+def pad(step: Step, op: shape.Pad) -> str:
+    before, after = zip(*op.pad_width, strict=True)
+    return step.node("Pad", *step.inputs, np.array([*before, *after], np.int64), op.value)
+
+
+def get_item(step: Step, op: shape.GetItem) -> str:
+    """A Slice, without the axes that a number picked, with those that None made."""
+    index = op.index if isinstance(op.index, tuple) else (op.index,)
+    is_simple = all(part is None or part is ... or type(part) in (int, slice) for part in index)
+    if not is_simple:
+        step.refuse("an index of arrays cannot be exported, only one of numbers, slices, ... and None")
+    place = index.index(...) if ... in index else len(index)
+    named = sum(type(part) in (int, slice) for part in index)
+    index = (*index[:place], *[slice(None)] * (len(step.shapes[0]) - named), *index[place + 1 :])
+
+    (y,) = step.inputs
+    read = [part for part in index if part is not None]  # one for each axis of x
+    cut = {axis: part for axis, part in enumerate(read) if part != slice(None)}
+    if cut:
+        starts, ends, steps = (np.array(row) for row in zip(*map(limits, cut.values()), strict=True))
+        y = step.node("Slice", y, starts, ends, np.array(list(cut)), steps)
+    picked = [axis for axis, part in cut.items() if isinstance(part, int)]
+    y = step.node("Squeeze", y, np.array(picked)) if picked else y
+    given = [part for part in index if not isinstance(part, int)]  # one for each axis of y
+    new = [axis for axis, part in enumerate(given) if part is None]
+    y = step.node("Unsqueeze", y, np.array(new)) if new else y
+    return y if cut or new else step.node("Identity", y)
+
+
+def limits(part: int | slice) -> tuple[int, int, int]:
+    """Where a slice starts, ends, and by which step: of a number the one place."""
+    if isinstance(part, int):
+        return part, part + 1 or LAST, 1
+    step = 1 if part.step is None else part.step
+    first, last = (0, LAST) if step > 0 else (LAST, -LAST)
+    return first if part.start is None else part.start, last if part.stop is None else part.stop, step
+
+
+# ---- the table
+
+
+def same(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
+    """The operation of ONNX that reads the same and gives the same."""
+    return lambda step, op: step.node(op_type, *step.inputs, **attributes)
+
+
+OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
+    elementwise.Abs: same("Abs"),
+    elementwise.Add: same("Add"),
+    elementwise.Clip: lambda step, op: step.node("Clip", *step.inputs, op.low, op.high),
+    elementwise.Div: same("Div"),
+    elementwise.Exp: same("Exp"),
+    elementwise.GELU: gelu,
+    elementwise.LeakyReLU: lambda step, op: step.node("LeakyRelu", *step.inputs, alpha=op.negative_slope),
+    elementwise.Log: same("Log"),
+    elementwise.Maximum: same("Max"),
+    elementwise.Minimum: same("Min"),
+    elementwise.Mul: same("Mul"),
+    elementwise.Neg: same("Neg"),
+    elementwise.Pow: same("Pow"),
+    elementwise.ReLU: same("Relu"),
+    elementwise.ReLU6: lambda step, op: step.node("Clip", *step.inputs, 0.0, 6.0),
+    elementwise.Sigmoid: same("Sigmoid"),
+    elementwise.Sqrt: same("Sqrt"),
+    elementwise.Sub: same("Sub"),
+    elementwise.Tanh: same("Tanh"),
+    elementwise.Where: lambda step, op: step.node("Where", op.condition, *step.inputs),
+    conv.AvgPool2d: lambda step, op: step.node(
+        "AveragePool", *step.inputs, **window(*op.geometry), count_include_pad=1
+    ),
+    conv.Conv2d: conv2d,
+    ConvReLU: conv_relu,
+    conv.MaxPool2d: lambda step, op: step.node("MaxPool", *step.inputs, **window(*op.geometry)),
+    linalg.Linear: linear,
+    linalg.MatMul: same("MatMul"),
+    normalize.BatchNorm: batch_norm,
+    reduce.LogSoftmax: softmax("LogSoftmax"),
+    reduce.LogSumExp: reduced("ReduceLogSumExp"),
+    reduce.Max: reduced("ReduceMax"),
+    reduce.Mean: mean,
+    reduce.Min: reduced("ReduceMin"),
+    reduce.Softmax: softmax("Softmax"),
+    reduce.Sum: sums,
+    reduce.Var: var,
+    shape.BroadcastTo: broadcast,
+    shape.Concatenate: lambda step, op: step.node("Concat", *step.inputs, axis=op.axis),
+    shape.ExpandDims: lambda step, op: step.node("Unsqueeze", *step.inputs, np.array(op.axis)),
+    shape.GetItem: get_item,
+    shape.Pad: pad,
+    shape.Reshape: reshape,
+    shape.Squeeze: squeeze,
+    shape.Stack: stack,
+    shape.Transpose: lambda step, op: step.node("Transpose", *step.inputs, perm=op.axes),
+}
