@@ -6,7 +6,11 @@ import numpy as np
 
 
 def nearest_places(size: int, out: int, step: float) -> np.ndarray:
-    """Which of ``size`` pixels each of ``out`` pixels copies: floor(i step), in float32 as PyTorch has it."""
+    """Which of ``size`` pixels each of ``out`` pixels copies: floor(i step), in float32 as PyTorch has it.
+
+    The same size, or twice the size, counts as that, whatever factor was rounded to it.
+    """
+    step = size / out if out in (size, 2 * size) else step
     places = np.floor(np.arange(out, dtype=np.float32) * np.float32(step)).astype(np.int64)
     return np.minimum(places, size - 1)
 
@@ -15,9 +19,9 @@ def linear_matrix(size: int, out: int, step: float, align_corners: bool = False)
     """The weights (out, size) of linear interpolation between the two pixels around each place.
 
     Pixel i lies at (i + 1/2) step - 1/2, not below 0; with ``align_corners`` at i (size - 1) / (out - 1), so
-    that the outermost pixels keep their places.
+    that the outermost pixels keep their places. A factor that was rounded to the same size changes nothing.
     """
-    i = np.arange(out)
+    i, step = np.arange(out), 1.0 if out == size else step
     place = i * ((size - 1) / max(out - 1, 1)) if align_corners else np.maximum((i + 0.5) * step - 0.5, 0)
     lower = np.minimum(place.astype(np.int64), size - 1)
     upper = np.minimum(lower + 1, size - 1)
