@@ -1,11 +1,12 @@
 """minidl: deep learning from scratch, to read, to step through and to set as exercises."""
 
 import importlib
-from types import ModuleType
+import inspect
+from typing import Any
 
 from minidl.engine.backward import grad
 from minidl.engine.elementwise import relu_rule
-from minidl.engine.functions import concatenate, maximum, minimum, pad, stack, where
+from minidl.engine.functions import concatenate, einsum, maximum, minimum, pad, stack, where
 from minidl.engine.gradcheck import gradcheck
 from minidl.engine.jit import debug
 from minidl.engine.op import Op
@@ -21,6 +22,7 @@ __all__ = [
     "concatenate",
     "debug",
     "detect_anomaly",
+    "einsum",
     "grad",
     "gradcheck",
     "manual_seed",
@@ -38,11 +40,32 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> ModuleType:
-    """``minidl.data`` after ``import minidl`` alone: a package is imported when it is first asked for."""
+_INSTEAD = {  # names of PyTorch, and what says the same here
+    "tensor": "minidl.Tensor(data), and NumPy arrays of integers for labels",
+    **dict.fromkeys(("from_numpy", "as_tensor", "FloatTensor"), "minidl.Tensor(array)"),
+    **{name: f"minidl.Tensor(np.{name}(...))" for name in ("zeros", "ones", "arange", "linspace", "eye")},
+    **dict.fromkeys(("randn", "rand"), "minidl.Tensor(rng.normal(size=...)), with a np.random.Generator"),
+    "cat": "minidl.concatenate",
+    "optim": "minidl.train",
+    **{
+        name: f"t.{name}(axis=...), and np.arg{name}(t.data, axis=...) for the places"
+        for name in ("max", "min")
+    },
+    **{name: f"np.{name}" for name in ("float32", "float64", "int64")},
+    **dict.fromkeys(("device", "cuda"), "nothing: there is one device"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A package, imported when first asked for: ``minidl.data`` after ``import minidl`` alone; or a method of
+    Tensor as a function: ``minidl.exp(x)`` is ``x.exp()``."""
     if name in _ROOMS:
         return importlib.import_module(f"minidl.{name}")
-    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+    method = inspect.getattr_static(Tensor, name, None)
+    if inspect.isfunction(method) and name[0] != "_" and name not in _INSTEAD:
+        return method
+    mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}{mend}")
 
 
 def __dir__() -> list[str]:

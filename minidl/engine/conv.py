@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine import depthwise_kernels, jit, kernels, pool_kernels
-from minidl.engine.checks import int_pair, positive_int
+from minidl.engine.checks import check_flag, int_pair, positive_int
 from minidl.engine.op import Op
 from minidl.engine.reduce import sum_by_channel
 
@@ -250,22 +250,42 @@ class Conv2d(Op):
 
 
 class Pool2d(Op):
-    """What both poolings share: windows of ``kernel_size``, side by side unless ``stride`` says otherwise."""
+    """What both poolings share: windows of ``kernel_size``, side by side unless ``stride`` says otherwise.
+
+    ceil_mode: a last window that reaches beyond the padded image counts too, if it begins before its right or
+    lower margin.
+    """
 
     def __init__(
-        self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        ceil_mode: bool = False,
     ) -> None:
         kernel_size = pair("kernel_size", kernel_size, 1)
         stride = kernel_size if stride is None else pair("stride", stride, 1)
         padding = pair("padding", padding, 0)
         if 2 * padding[0] > kernel_size[0] or 2 * padding[1] > kernel_size[1]:
             raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
-        self.geometry = kernel_size, stride, padding
+        self.geometry, self.ceil_mode = (kernel_size, stride, padding), check_flag("ceil_mode", ceil_mode)
 
     def output_shape(self, x):
         check_images(x)
-        sizes = [conv_output_size(*axis) for axis in zip(x.shape[2:], *self.geometry, strict=True)]
+        sizes = [self.places(*axis) for axis in zip(x.shape[2:], *self.geometry, strict=True)]
         return (*x.shape[:2], *sizes)
+
+    def places(self, size, kernel, stride, padding):
+        count = conv_output_size(size, kernel, stride, padding)
+        reached = (count - 1) * stride + kernel  # of the padded image
+        begins_inside = count * stride < size + padding
+        return count + (self.ceil_mode and reached < size + 2 * padding and begins_inside)
+
+    def window_sizes(self, size, kernel, stride, padding, with_padding):
+        """How many pixels of the image, or of the padded image, each window sees along one axis."""
+        start = np.arange(self.places(size, kernel, stride, padding)) * stride - padding
+        low, high = (-padding, size + padding) if with_padding else (0, size)
+        return np.minimum(start + kernel, high) - np.maximum(start, low)
 
 
 def planes(x: np.ndarray) -> np.ndarray:
@@ -285,7 +305,7 @@ class MaxPool2d(Pool2d):
         y = np.empty(self.output_shape(x), x.dtype)
         self.switches = np.empty(y.shape, np.int32)
         arrays = planes(x), planes(y), planes(self.switches)
-        if self.geometry == ((2, 2), (2, 2), (0, 0)):
+        if self.geometry == ((2, 2), (2, 2), (0, 0)) and not self.ceil_mode:
             jit.run(0.8 * x.size, (pool_kernels.max_pool_2x2, len(arrays[0]), *arrays))
         else:
             jit.run(3 * x.size, (pool_kernels.max_pool2d, len(arrays[0]), *self.geometry, *arrays))
@@ -299,7 +319,7 @@ class MaxPool2d(Pool2d):
 
 
 class AvgPool2d(Pool2d):
-    """y = the mean of each window of x (N, C, H, W); the margin of ``padding`` counts as zeros."""
+    """y = the sum of each window of x (N, C, H, W) / (kh kw); what a window sees beside x counts as zeros."""
 
     def forward(self, x):
         self.x_shape = x.shape

@@ -146,6 +146,35 @@ class Sqrt(Op):
         return grad / (2 * self.y)
 
 
+class Root(Sqrt):
+    """y = x^(1/2);  dy/dx = 1 / (2 y), taken as 0 where x = 0: the slope of a norm and of a deviation"""
+
+    def backward(self, grad):
+        return where_kept(self.y != 0, grad / (2 * np.where(self.y == 0, 1, self.y)))
+
+
+class Sin(Op):
+    """y = sin x;  dy/dx = cos x"""
+
+    def forward(self, x):
+        self.x = x
+        return np.sin(x)
+
+    def backward(self, grad):
+        return grad * np.cos(self.x)
+
+
+class Cos(Op):
+    """y = cos x;  dy/dx = -sin x"""
+
+    def forward(self, x):
+        self.x = x
+        return np.cos(x)
+
+    def backward(self, grad):
+        return -grad * np.sin(self.x)
+
+
 class Tanh(Op):
     """y = tanh x;  dy/dx = 1 - y^2"""
 
@@ -246,35 +275,6 @@ class ReLU6(ReLU):
 
     def backward(self, grad):
         return super().backward(where_kept(self.x < 6, grad))
-
-
-class LeakyReLU(Op):
-    """y = x where x > 0, otherwise negative_slope x;  at 0 the slope is negative_slope"""
-
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = check_number("negative_slope", negative_slope)
-
-    def forward(self, x):
-        self.slope = np.where(x > 0, 1, self.negative_slope).astype(x.dtype)
-        return x * self.slope if self.negative_slope else np.maximum(x, 0)
-
-    def backward(self, grad):
-        with np.errstate(invalid="ignore"):  # an infinite gradient times 0, which is not selected
-            return where_kept(self.slope != 0, grad * self.slope)
-
-
-class GELU(Op):
-    """y = x Phi(x), Phi the normal distribution function;  dy/dx = Phi(x) + x phi(x).  Exact, by erf."""
-
-    def forward(self, x):
-        from scipy.special import erf
-
-        self.x, self.Phi = x, (1 + erf(x / np.sqrt(2).astype(x.dtype))) / 2
-        return x * self.Phi
-
-    def backward(self, grad):
-        phi = np.exp(-(self.x**2) / 2) / np.sqrt(2 * np.pi).astype(self.x.dtype)
-        return grad * (self.Phi + self.x * phi)
 
 
 class Maximum(Op):

@@ -7,6 +7,8 @@ from typing import Any
 
 from minidl.engine.checks import check_sequence
 from minidl.engine.elementwise import Maximum, Minimum, Where
+from minidl.engine.linalg import Einsum
+from minidl.engine.methods import takes_dim
 from minidl.engine.shape import Concatenate, Pad, Stack
 from minidl.engine.tensor import Tensor, apply
 
@@ -26,11 +28,13 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     return apply(Where(condition), a, b)
 
 
+@takes_dim
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors one after another along an axis that they have."""
     return apply(Concatenate(axis), *check_sequence("tensors", tensors))
 
 
+@takes_dim
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors, all of one shape, laid along a new axis."""
     return apply(Stack(axis), *check_sequence("tensors", tensors))
@@ -39,3 +43,12 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 def pad(x: Any, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
     """x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i."""
     return apply(Pad(pad_width, value), x)
+
+
+def einsum(equation: str, *tensors: Any) -> Tensor:
+    """The sum of products that the equation says: ``einsum("ij,jk->ik", a, b)`` is a @ b.
+
+    Each input has a letter for each of its axes; letters that the output lacks are summed over. No letter
+    may stand twice in one term.
+    """
+    return apply(Einsum(equation), *tensors)

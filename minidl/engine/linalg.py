@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import require
+from minidl.engine.checks import check_instance, require
 from minidl.engine.jit import matmul
 from minidl.engine.op import Op, unbroadcast
 
@@ -59,3 +59,47 @@ class Linear(Op):
         if not self.has_bias:
             return grad_x, grad_weight
         return grad_x, grad_weight, rows.sum(axis=0) if self.needs[2] else None
+
+
+class Einsum(Op):
+    """y = sum of the products of all inputs over the letters that the output lacks, as in "ij,jk->ik"
+
+    The gradient of an input is the same kind of sum: of the products of grad with the other inputs, over the
+    letters that the input lacks. Along a letter that only this input has the gradient is repeated.
+    """
+
+    def __init__(self, equation: str) -> None:
+        text = check_instance("equation", equation, str).replace(" ", "")
+        left, arrow, self.result = text.partition("->")
+        self.terms = left.split(",")
+        letters = "".join(self.terms)
+        if not arrow:
+            self.result = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        is_plain = all((part.isascii() and part.isalpha()) or not part for part in (*self.terms, self.result))
+        require(is_plain, f"equation must be letters, commas and one ->, as in 'ij,jk->ik', got {equation!r}")
+        for part in (*self.terms, self.result):
+            require(len(set(part)) == len(part), f"{part!r} of {equation!r} names an axis twice")
+        unknown = set(self.result) - set(letters)
+        require(not unknown, f"the output of {equation!r} names {sorted(unknown)}, which no input has")
+
+    def forward(self, *arrays):
+        shapes = [a.shape for a in arrays]
+        fits = len(arrays) == len(self.terms)
+        fits = fits and all(len(s) == len(t) for s, t in zip(shapes, self.terms, strict=True))
+        sizes = {c: n for t, s in zip(self.terms, shapes, strict=False) for c, n in zip(t, s, strict=False)}
+        fits = fits and all(tuple(sizes[c] for c in t) == s for t, s in zip(self.terms, shapes, strict=True))
+        require(fits, f"the shapes do not fit the equation {','.join(self.terms)}->{self.result}")
+        self.arrays = arrays
+        return np.einsum(f"{','.join(self.terms)}->{self.result}", *arrays, optimize=True)
+
+    def backward(self, grad):
+        return tuple(self.gradient(i, grad) if need else None for i, need in enumerate(self.needs))
+
+    def gradient(self, i, grad):
+        terms, arrays = [*self.terms], [*self.arrays]
+        term, x = terms.pop(i), arrays.pop(i)
+        known = set(self.result).union(*terms)
+        kept = "".join(c for c in term if c in known)
+        grad_x = np.einsum(f"{','.join([self.result, *terms])}->{kept}", grad, *arrays, optimize=True)
+        alone = tuple(axis for axis, c in enumerate(term) if c not in known)
+        return np.broadcast_to(np.expand_dims(grad_x, alone), x.shape)

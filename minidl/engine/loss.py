@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine import checks
-from minidl.engine.checks import check_array, check_choice, check_number, number_array, require
+from minidl.engine.checks import check_array, check_choice, check_int, check_number, number_array, require
 from minidl.engine.op import Op
 from minidl.engine.reduce import check_temperature, stable_log_softmax
 
@@ -48,7 +48,8 @@ class CrossEntropy(Op):
 
     ``labels`` are integers (N,) or rows of probabilities (N, K). M is 1 for reduction "sum"; for "mean" it is
     N, or with class weights w and integer labels the sum of w over the labels (PyTorch's convention). "none"
-    keeps the N losses. The target is a constant to the gradient:
+    keeps the N losses. Rows whose label is ``ignore_index`` are left out. The target is a constant to the
+    gradient:
 
         dloss_n/dz = (p sum_c w_c t_c - w t) / T,    which is (p - t) / T without weights
     """
@@ -60,7 +61,9 @@ class CrossEntropy(Op):
         reduction: str = "mean",
         label_smoothing: float = 0.0,
         temperature: float = 1.0,
+        ignore_index: int = -100,
     ) -> None:
+        self.ignore_index = check_int("ignore_index", ignore_index)
         self.labels, self.weight = number_array("labels", labels), weight
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
@@ -70,6 +73,8 @@ class CrossEntropy(Op):
         target = self.target_rows(z)
         w = self.class_weights(z)
         self.wt = w * smooth_labels(target, self.label_smoothing)  # (N, K)
+        if not self.kept.all():
+            self.wt, target = (np.where(self.kept[:, np.newaxis], rows, 0) for rows in (self.wt, target))
         log_p = stable_log_softmax(z, temperature=self.temperature)
         self.p = np.exp(log_p)
         # A class ruled out by a logit of -inf costs nothing where its target is 0: 0 log 0 = 0.
@@ -78,7 +83,7 @@ class CrossEntropy(Op):
             self.M = z.dtype.type(1)
             return losses
         by_weight = self.weight is not None and self.labels.ndim == 1
-        mean_over = (target @ w).sum() if by_weight else len(z)
+        mean_over = (target @ w).sum() if by_weight else self.kept.sum()
         self.M = z.dtype.type(1 if self.reduction == "sum" else mean_over)
         require(self.M != 0, "weight is 0 for all labels of the batch: the mean is undefined")
         return losses.sum() / self.M
@@ -89,6 +94,7 @@ class CrossEntropy(Op):
 
     def target_rows(self, z: np.ndarray) -> np.ndarray:
         check_array("logits", z, "N", "K", finite=False)
+        self.kept = np.ones(len(z), bool)
         if self.labels.ndim == 2:
             rows = check_array("labels, as rows of probabilities,", self.labels, *z.shape, low=0)
             require(np.allclose(rows.sum(axis=1), 1, atol=1e-3), "labels must be rows of sum 1, or classes")
@@ -97,7 +103,8 @@ class CrossEntropy(Op):
             self.labels.shape == z.shape[:1],
             f"labels must be {z.shape[:1]} classes or rows {z.shape}, got shape {self.labels.shape}",
         )
-        return one_hot(self.labels, z.shape[1], z.dtype)
+        self.kept = self.labels != self.ignore_index
+        return one_hot(np.where(self.kept, self.labels, 0), z.shape[1], z.dtype)
 
     def class_weights(self, z: np.ndarray) -> np.ndarray:
         if self.weight is None:

@@ -76,6 +76,41 @@ class Mean(Reduction):
         return np.broadcast_to(self.beside(grad) / grad.dtype.type(self.count), self.x_shape)
 
 
+class Prod(Reduction):
+    """y = product of x over the axes;  dy/dx_i = product of all others, right also where some are 0"""
+
+    needs_elements = False
+
+    def forward(self, x):
+        self.setup(x)
+        self.x = x
+        return x.prod(axis=self.axes, keepdims=self.keepdims)
+
+    def backward(self, grad):
+        last = tuple(range(-len(self.axes), 0))
+        rows = np.moveaxis(self.x, self.axes, last)
+        flat = rows.reshape(*rows.shape[: rows.ndim - len(last)], self.count)  # (..., n)
+        ones = np.ones_like(flat[..., :1])
+        before = np.cumprod(np.concatenate([ones, flat[..., :-1]], axis=-1), axis=-1)
+        after = np.cumprod(np.concatenate([ones, flat[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
+        others = np.moveaxis((before * after).reshape(rows.shape), last, self.axes)
+        return self.beside(grad) * others
+
+
+class CumSum(Op):
+    """y_i = x_0 + ... + x_i along the axis;  dL/dx_i = g_i + g_i+1 + ...: the sum from the other end"""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = check_int("axis", axis, -64, 63)
+
+    def forward(self, x):
+        (self.axis,) = normalize_axis(self.axis, x.ndim)
+        return x.cumsum(self.axis)
+
+    def backward(self, grad):
+        return np.flip(np.flip(grad, self.axis).cumsum(self.axis), self.axis)
+
+
 class Var(Reduction):
     """y = (1/(n - ddof)) sum of (x - mean)^2;  dy/dx = 2 (x - mean) / (n - ddof)"""
 

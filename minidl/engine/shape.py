@@ -40,6 +40,21 @@ class Reshape(Move):
         return grad.reshape(self.x_shape)
 
 
+class AsType(Move):
+    """y is x in another floating dtype;  the gradient is cast back"""
+
+    changes_dtype = True
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+
+    def forward(self, x):
+        return x.astype(self.dtype)
+
+    def backward(self, grad):
+        return grad  # in the dtype of y; what takes the gradient casts it
+
+
 class Transpose(Move):
     """y[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...];  None reverses all axes"""
 
@@ -49,7 +64,7 @@ class Transpose(Move):
     def forward(self, x):
         axes = range(x.ndim)[::-1] if self.axes is None else self.axes
         is_whole = len(normalize_axis(tuple(axes), x.ndim)) == x.ndim
-        require(is_whole, f"transpose needs all {x.ndim} axes, got {self.axes}")
+        require(is_whole, f"transpose needs all {x.ndim} axes, got {self.axes}; swapaxes takes two")
         self.axes = tuple(i % x.ndim for i in axes)
         return x.transpose(self.axes)
 

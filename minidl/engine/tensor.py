@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -10,32 +10,43 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import backward as backward_pass
+from minidl.engine.activations import GELU, LeakyReLU
 from minidl.engine.backward import anomaly_check
-from minidl.engine.checks import check_flag, check_int, require
+from minidl.engine.checks import check_int, require
 from minidl.engine.elementwise import (
-    GELU,
     Abs,
     Add,
     Clip,
+    Cos,
     Div,
     Exp,
-    LeakyReLU,
     Log,
     Mul,
     Neg,
     Pow,
     ReLU,
+    Root,
     Sigmoid,
+    Sin,
     Sqrt,
     Sub,
     Tanh,
 )
 from minidl.engine.holding import array_of
 from minidl.engine.linalg import MatMul
+from minidl.engine.methods import Methods, refuse_dim, takes_dim
 from minidl.engine.op import Op
-from minidl.engine.reduce import LogSoftmax, LogSumExp, Max, Mean, Min, Softmax, Sum, Var
-from minidl.engine.shape import BroadcastTo, ExpandDims, GetItem, Reshape, Squeeze, Transpose, one_tuple
-from minidl.engine.value import Value
+from minidl.engine.reduce import CumSum, LogSoftmax, LogSumExp, Max, Mean, Min, Prod, Softmax, Sum, Var
+from minidl.engine.shape import (
+    AsType,
+    BroadcastTo,
+    ExpandDims,
+    GetItem,
+    Reshape,
+    Squeeze,
+    Transpose,
+    one_tuple,
+)
 
 Axis = int | tuple[int, ...] | None
 _records_graph: ContextVar[bool] = ContextVar("records_graph", default=True)
@@ -82,7 +93,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         shapes = " and ".join(str(array.shape) for array in arrays) or "none"
         kind = next(k for k in (ValueError, TypeError, IndexError) if isinstance(error, k))
         raise kind(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
-    if dtype is not None and y.dtype != dtype:
+    if dtype is not None and y.dtype != dtype and not op.changes_dtype:
         if y.ndim > 0:
             raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
         y = y.astype(dtype)  # before version 2 NumPy takes a float32 without axes times 2 to float64
@@ -97,7 +108,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     return result
 
 
-class Tensor(Value):
+class Tensor(Methods):
     """An array ``data`` and, if a gradient is wanted, the Op and the parents that it was computed from.
 
     Python numbers and lists become float32; a NumPy array keeps its dtype and is shared, not copied. ``grad``
@@ -105,49 +116,6 @@ class Tensor(Value):
     makes a new version, and ``backward`` through a graph that was built from the old one is refused. Writing
     into its elements, ``t.data[0] = 1``, goes unnoticed: do that before the forward pass.
     """
-
-    requires_grad = False
-    grad: np.ndarray | None = None
-    op: Op | None = None
-    parents: tuple[Tensor, ...] = ()
-    parent_versions: Sequence[int] = ()
-    version = 0
-    mask: np.ndarray | None = None  # bools; False where a change in place or an optimizer's step leaves 0
-    retains_grad = False
-    name: str | None = None
-
-    def __init__(
-        self, data: Any, requires_grad: bool = False, *, dtype: Any = None, name: str | None = None
-    ) -> None:
-        if isinstance(data, Tensor):
-            raise TypeError("data is a Tensor already: use it as it is, or data.detach() to leave its graph")
-        if isinstance(data, list | tuple) and any(isinstance(x, Tensor) for x in data):
-            raise TypeError("Tensors in a list would leave the graph: use minidl.stack or concatenate")
-        self._data = array_of(data, dtype)
-        self.name = name
-        if check_flag("requires_grad", requires_grad):
-            self.requires_grad_()
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for this leaf's gradient, or no longer."""
-        wanted = check_flag("requires_grad", requires_grad)
-        if wanted and self._data.dtype.kind != "f":
-            raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
-        if self.op is not None and not wanted:
-            raise ValueError("a computed tensor requires what its inputs require: use t.detach() instead")
-        self.requires_grad = wanted
-        return self
-
-    @property
-    def data(self) -> np.ndarray:
-        return self._data
-
-    @data.setter
-    def data(self, value: np.ndarray) -> None:
-        value = array_of(value, self.dtype)
-        require(value.shape == self.shape, f"data has shape {self.shape} and must keep it, got {value.shape}")
-        self._data = value
-        self.version += 1
 
     # ---- gradients
 
@@ -158,16 +126,6 @@ class Tensor(Value):
         ``retain_grad()`` asked for it. An error on the way leaves every ``.grad`` as it was.
         """
         backward_pass.backward(self, grad)
-
-    def retain_grad(self) -> Tensor:
-        """Have ``backward`` write the ``.grad`` of this tensor although it was computed."""
-        if not self.requires_grad:
-            raise ValueError(f"{self!r} requires no gradient: there is none to retain")
-        self.retains_grad = True
-        return self
-
-    def zero_grad(self) -> None:
-        self.grad = None
 
     def detach(self) -> Tensor:
         """The same array, not copied, as a tensor outside the graph."""
@@ -264,6 +222,16 @@ class Tensor(Value):
     def sqrt(self) -> Tensor:
         return apply(Sqrt(), self)
 
+    def root(self) -> Tensor:
+        """The square root, with slope 0 at 0."""
+        return apply(Root(), self)
+
+    def sin(self) -> Tensor:
+        return apply(Sin(), self)
+
+    def cos(self) -> Tensor:
+        return apply(Cos(), self)
+
     def tanh(self) -> Tensor:
         return apply(Tanh(), self)
 
@@ -279,32 +247,54 @@ class Tensor(Value):
     def gelu(self) -> Tensor:
         return apply(GELU(), self)
 
+    def astype(self, dtype: Any) -> Tensor:
+        """In another dtype. The gradient passes from one floating dtype to another, and to no other."""
+        array = array_of(self._data, dtype)
+        is_float = array.dtype.kind == self.dtype.kind == "f"
+        return apply(AsType(array.dtype), self) if is_float else Tensor(array)
+
     def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
         return apply(Clip(low, high), self)
 
     # ---- over axes
 
+    @takes_dim
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return apply(Sum(axis, keepdims), self)
 
+    @takes_dim
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return apply(Mean(axis, keepdims), self)
 
+    @takes_dim
     def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         return apply(Var(axis, ddof, keepdims), self)
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    @takes_dim
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return apply(Prod(axis, keepdims), self)
+
+    @takes_dim
+    def cumsum(self, axis: int) -> Tensor:
+        return apply(CumSum(axis), self)
+
+    def max(self, axis: Axis = None, keepdims: bool = False, *, dim: None = None) -> Tensor:
+        refuse_dim("max", dim)
         return apply(Max(axis, keepdims), self)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def min(self, axis: Axis = None, keepdims: bool = False, *, dim: None = None) -> Tensor:
+        refuse_dim("min", dim)
         return apply(Min(axis, keepdims), self)
 
+    @takes_dim
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return apply(LogSumExp(axis, keepdims), self)
 
+    @takes_dim
     def softmax(self, axis: Axis = -1, *, temperature: float = 1.0) -> Tensor:
         return apply(Softmax(axis, temperature), self)
 
+    @takes_dim
     def log_softmax(self, axis: Axis = -1, *, temperature: float = 1.0) -> Tensor:
         return apply(LogSoftmax(axis, temperature), self)
 
@@ -314,22 +304,33 @@ class Tensor(Value):
         return apply(Reshape(one_tuple(shape)), self)
 
     def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
-        """With the axes in the given order; without arguments, reversed (NumPy's transpose)."""
+        """With the axes in the given order; without arguments, reversed (NumPy's transpose).
+
+        PyTorch's transpose(i, j) is ``swapaxes``. A call that would mean another thing there is refused.
+        """
+        is_unchanged = self.ndim == 2 and str(axes) in ("(0, 1)", "(0, -1)", "(-2, 1)", "(-2, -1)")
+        why = "would leave a matrix as it is; PyTorch swaps: write swapaxes(0, 1), or transpose((0, 1))"
+        require(not is_unchanged, f"transpose{axes} {why}")
         return apply(Transpose(one_tuple(axes) or None), self)
 
     @property
     def T(self) -> Tensor:
         return apply(Transpose(), self)
 
-    def flatten(self, start_dim: int = 0) -> Tensor:
-        """All axes from ``start_dim`` on as one; ``flatten(1)`` keeps the batch."""
-        check_int("start_dim", start_dim, -self.ndim, max(self.ndim, 1) - 1)
-        kept = self.shape[: start_dim % self.ndim] if self.ndim else ()
-        return apply(Reshape((*kept, int(np.prod(self.shape[len(kept) :])))), self)
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The axes from ``start_dim`` to ``end_dim`` as one; ``flatten(1)`` keeps the batch."""
+        ndim = max(self.ndim, 1)  # a number counts as one row
+        start = check_int("start_dim", start_dim, -self.ndim, ndim - 1) % ndim
+        end = check_int("end_dim", end_dim, -ndim, ndim - 1) % ndim + 1
+        require(start < end, f"end_dim must not lie before start_dim, got {start_dim} and {end_dim}")
+        merged = int(np.prod(self.shape[start:end]))
+        return apply(Reshape((*self.shape[:start], merged, *self.shape[end:])), self)
 
+    @takes_dim
     def squeeze(self, axis: Axis = None) -> Tensor:
         return apply(Squeeze(axis), self)
 
+    @takes_dim
     def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor:
         return apply(ExpandDims(axis), self)
 

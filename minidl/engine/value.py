@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_FUNCTIONS = ("concatenate", "maximum", "minimum", "pad", "stack", "where")  # those of functions.py
+_FUNCTIONS = ("concatenate", "einsum", "maximum", "minimum", "pad", "stack", "where")  # those of functions.py
 _REFLECTED = {
     "add": "__radd__",
     "subtract": "__rsub__",

@@ -1,7 +1,8 @@
 """Layers and models: ``import minidl.nn as nn``, ``import minidl.nn.functional as F``."""
 
 from minidl.nn import functional, init, models
-from minidl.nn.containers import Concat, Residual, Sequential, Skip
+from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, LogSoftmax, SiLU, Softmax, Softplus
+from minidl.nn.containers import Concat, ModuleList, Residual, Sequential, Skip
 from minidl.nn.layers import (
     GELU,
     AdaptiveAvgPool2d,
@@ -10,6 +11,7 @@ from minidl.nn.layers import (
     BatchNorm2d,
     Conv2d,
     Dropout,
+    Dropout2d,
     Flatten,
     Identity,
     LeakyReLU,
@@ -21,33 +23,54 @@ from minidl.nn.layers import (
     Tanh,
     ZeroPad2d,
 )
+from minidl.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from minidl.nn.module import Hook, Module, Parameter, eval_mode
+from minidl.nn.norms import GroupNorm, LayerNorm
+from minidl.nn.resize import Upsample
 from minidl.nn.table import summary
 
 __all__ = [
+    "ELU",
     "GELU",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "Concat",
     "Conv2d",
+    "CrossEntropyLoss",
     "Dropout",
+    "Dropout2d",
     "Flatten",
+    "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
     "Hook",
     "Identity",
+    "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
+    "MSELoss",
     "MaxPool2d",
     "Module",
+    "ModuleList",
+    "NLLLoss",
     "Parameter",
     "ReLU",
     "ReLU6",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Skip",
+    "SmoothL1Loss",
+    "Softmax",
+    "Softplus",
     "Tanh",
+    "Upsample",
     "ZeroPad2d",
     "eval_mode",
     "functional",

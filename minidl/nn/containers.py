@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_int, require
+from minidl.engine.checks import check_int, require, shown
 from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Identity
@@ -57,6 +57,15 @@ class Sequential(Container):
         for module in self.children():
             x = module(x)
         return x
+
+
+class ModuleList(Container):
+    """Modules in a list that ``parameters()`` sees. What runs when is up to the forward that uses it."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        is_list = isinstance(modules, Iterable) and not isinstance(modules, np.ndarray)
+        require(is_list, f"modules must be a list, got {shown(modules)}", TypeError)
+        super().__init__(*([modules] if isinstance(modules, Mapping) else modules))
 
 
 class Concat(Container):

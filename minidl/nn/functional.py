@@ -1,6 +1,6 @@
 """The layers' mathematics as functions of tensors, under PyTorch's names: ``minidl.nn.functional as F``.
 
-Inputs are Tensors or NumPy arrays, images (N, C, H, W).
+Inputs are Tensors or NumPy arrays, images (N, C, H, W). ``inplace`` is taken as in PyTorch and has no effect.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine import conv, elementwise, linalg, loss, normalize, reduce, shape
+from minidl.engine import activations, conv, elementwise, linalg, loss, normalize, shape
 from minidl.engine.checks import (
     check_array,
     check_choice,
@@ -23,30 +23,85 @@ from minidl.engine.checks import (
 )
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, apply
+from minidl.nn.activations import elu, hardsigmoid, hardswish, log_softmax, silu, softmax, softplus
+from minidl.nn.inputs import floating, floating_images
+from minidl.nn.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+from minidl.nn.norms import group_norm, layer_norm
+from minidl.nn.resize import adaptive_avg_pool2d, interpolate
 
+__all__ = [
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy_with_logits",
+    "conv2d",
+    "cross_entropy",
+    "dropout",
+    "dropout2d",
+    "elu",
+    "gelu",
+    "group_norm",
+    "hardsigmoid",
+    "hardswish",
+    "interpolate",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "pad",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]
 IntOrPair = int | tuple[int, int]
 
 # ---- activations
 
 
-def relu(x: Any) -> Tensor:
+def relu(x: Any, inplace: bool = False) -> Tensor:
     """max(x, 0), with gradient 0 at 0."""
+    check_flag("inplace", inplace)
     return apply(elementwise.ReLU(), x)
 
 
-def relu6(x: Any) -> Tensor:
+def relu6(x: Any, inplace: bool = False) -> Tensor:
     """min(max(x, 0), 6), with gradient 0 at 0 and at 6."""
+    check_flag("inplace", inplace)
     return apply(elementwise.ReLU6(), x)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
-    return apply(elementwise.LeakyReLU(negative_slope), x)
+    check_flag("inplace", inplace)
+    return apply(activations.LeakyReLU(negative_slope), x)
 
 
-def gelu(x: Any) -> Tensor:
-    """x Phi(x) with the normal distribution function Phi, exact (Hendrycks and Gimpel 2016)."""
-    return apply(elementwise.GELU(), x)
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel 2016).
+
+    Exact, or approximately by ``"tanh"``: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+    """
+    if check_choice("approximate", approximate, ("none", "tanh")) == "none":
+        return apply(activations.GELU(), x)
+    x = floating(x)
+    return x * (1 + (np.sqrt(2 / np.pi).item() * (x + 0.044715 * x**3)).tanh()) / 2
 
 
 def tanh(x: Any) -> Tensor:
@@ -56,16 +111,6 @@ def tanh(x: Any) -> Tensor:
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + e^-x)"""
     return apply(elementwise.Sigmoid(), x)
-
-
-def softmax(x: Any, axis: int = -1, *, temperature: float = 1.0) -> Tensor:
-    """p = e^(x/T) / sum e^(x/T) over the axis. T > 1 flattens p, T < 1 sharpens it; T must be above 0."""
-    return apply(reduce.Softmax(axis, temperature), x)
-
-
-def log_softmax(x: Any, axis: int = -1, *, temperature: float = 1.0) -> Tensor:
-    """log softmax(x / T), exact where the probability itself would underflow to 0."""
-    return apply(reduce.LogSoftmax(axis, temperature), x)
 
 
 # ---- layers
@@ -81,38 +126,56 @@ def conv2d(
     weight: Any,
     bias: Any = None,
     stride: IntOrPair = 1,
-    padding: IntOrPair = 0,
+    padding: IntOrPair | str = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation of x (N, C, H, W) with weight (O, C/groups, kh, kw), plus bias (O,).
 
     The output is (N, O, OH, OW) with OH = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1. An
-    integer stands for (height, width) alike. ValueError where the kernel is larger than the padded image.
+    integer stands for (height, width) alike. padding "same" keeps height and width, "valid" is 0. ValueError
+    where the kernel is larger than the padded image.
     """
+    if isinstance(padding, str):
+        padding = padding_of(padding, np.shape(weight)[2:], stride, dilation)
     return apply(conv.Conv2d(stride, padding, dilation, groups), *without_none(x, weight, bias))
 
 
 def max_pool2d(
-    x: Any, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
+    x: Any,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    *,
+    ceil_mode: bool = False,
 ) -> Tensor:
-    """The largest value of each window, which are side by side if ``stride`` is None. Padding never wins."""
-    return apply(conv.MaxPool2d(kernel_size, stride, padding), x)
+    """The largest value of each window, which are side by side if ``stride`` is None. Padding never wins.
+
+    ceil_mode: the image's last pixels get a window too that reaches beyond them.
+    """
+    return apply(conv.MaxPool2d(kernel_size, stride, padding, ceil_mode), x)
 
 
 def avg_pool2d(
-    x: Any, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
+    x: Any,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window, which are side by side if ``stride`` is None. Padding counts as zeros."""
-    return apply(conv.AvgPool2d(kernel_size, stride, padding), x)
+    """The mean of each window, which are side by side if ``stride`` is None. Padding counts as zeros.
 
-
-def adaptive_avg_pool2d(x: Any, output_size: IntOrPair = 1) -> Tensor:
-    """The mean of each channel of x (N, C, H, W), as (N, C, 1, 1). No other output size is provided."""
-    check_output_size(output_size)
-    x = floating(x)
-    require(x.ndim == 4, f"expected images (N, C, H, W), got {x.shape}")
-    return apply(reduce.Mean((2, 3), keepdims=True), x)
+    ceil_mode: the image's last pixels get a window too that reaches beyond them. What lies beyond the padding
+    never counts; without ``count_include_pad`` the padding does not either.
+    """
+    op = conv.AvgPool2d(kernel_size, stride, padding, ceil_mode)
+    y = apply(op, x)
+    if check_flag("count_include_pad", count_include_pad) and not ceil_mode:
+        return y
+    axes = zip(np.shape(x)[2:], *op.geometry, strict=True)
+    rows, columns = (axis[1] / op.window_sizes(*axis, count_include_pad) for axis in axes)
+    return y * (rows[:, np.newaxis] * columns)  # the Op divided by the whole window
 
 
 def batch_norm(
@@ -158,16 +221,44 @@ def batch_norm(
     return y
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None) -> Tensor:
+def dropout(
+    x: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    rng: np.random.Generator | None = None,
+) -> Tensor:
     """In training each value is 0 with probability p and otherwise divided by 1 - p, which keeps the mean.
 
     Without ``training``, x itself. ``rng`` draws the mask (Srivastava et al. 2014).
     """
-    check_number("p", p, 0, 1)
+    check_flag("inplace", inplace)
     x = floating(x)
+    return dropped(x, x.shape, p, training, rng)
+
+
+def dropout2d(
+    x: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    rng: np.random.Generator | None = None,
+) -> Tensor:
+    """``dropout`` of whole channels of x (N, C, H, W), whose pixels are alike (Tompson et al. 2015)."""
+    check_flag("inplace", inplace)
+    x = floating_images(x)
+    return dropped(x, (*x.shape[:2], 1, 1), p, training, rng)
+
+
+def dropped(
+    x: Tensor, mask_shape: tuple[int, ...], p: float, training: bool, rng: np.random.Generator | None
+) -> Tensor:
+    check_number("p", p, 0, 1)
     if not check_flag("training", training) or p == 0:
         return x
-    keep = default_rng_or(rng).random(x.shape, np.float32) >= p  # nowhere for p = 1
+    keep = default_rng_or(rng).random(mask_shape, np.float32) >= p  # nowhere for p = 1
     scale = 1 / x.dtype.type(1 - p if p < 1 else 1)
     return apply(elementwise.Where(keep), x * scale, 0)
 
@@ -186,49 +277,7 @@ def pad(x: Any, pad: tuple[int, ...], *, value: float = 0.0) -> Tensor:
     return apply(shape.Pad((*untouched, *pairs[::-1]), value), x)
 
 
-# ---- losses
-
-
-def cross_entropy(
-    logits: Any,
-    labels: Any,
-    weight: Any = None,
-    *,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-    temperature: float = 1.0,
-) -> Tensor:
-    """-sum_c w_c t_c log softmax(z / T)_c of each row of logits z (N, K), and its mean or sum over the rows.
-
-    labels: classes (N,), or rows of probabilities (N, K). weight: one number per class. The target t is
-    (1 - label_smoothing) onehot + label_smoothing / K. With weights and classes, "mean" divides by the sum of
-    the labels' weights; "none" gives N losses. ValueError for labels out of range and T <= 0.
-    """
-    op = loss.CrossEntropy(labels, weight, reduction, label_smoothing, temperature)
-    return apply(op, logits)
-
-
-def binary_cross_entropy_with_logits(
-    logits: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
-) -> Tensor:
-    """-w (pos_weight t log p + (1 - t) log (1 - p)) with p = sigmoid(z), for logits z and targets t.
-
-    Both have one shape. t is 0 or 1, or a probability between them. weight and pos_weight are broadcast
-    against z; pos_weight makes the positive examples count more. The loss is computed from z, so it is exact
-    where p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
-    """
-    return apply(loss.BinaryCrossEntropy(target, weight, reduction, pos_weight), logits)
-
-
-def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """(prediction - target)^2, its mean or sum over all elements. Nothing is broadcast."""
-    prediction, target = floating(prediction), floating(target)
-    fits = prediction.shape == target.shape
-    require(fits, f"prediction {prediction.shape} and target {target.shape} differ in shape")
-    check_choice("reduction", reduction, loss.REDUCTIONS)
-    difference = prediction - target
-    squares = difference * difference
-    return squares if reduction == "none" else squares.mean() if reduction == "mean" else squares.sum()
+# ---- labels
 
 
 def one_hot(labels: Any, num_classes: int) -> np.ndarray:
@@ -239,17 +288,20 @@ def one_hot(labels: Any, num_classes: int) -> np.ndarray:
 # ---- what arguments are
 
 
-def floating(x: Any) -> Tensor:
-    """x as a Tensor of floats. Only a Tensor keeps float64: arrays, integers and bools become float32."""
-    if isinstance(x, Tensor) and x.dtype.kind == "f":
-        return x
-    return Tensor(x.data if isinstance(x, Tensor) else x, dtype=np.float32)
-
-
-def check_output_size(output_size: Any) -> tuple[int, int]:
-    is_1 = int_pair("output_size", output_size, 1) == (1, 1)
-    require(is_1, f"only output_size 1 is provided, the mean of each channel, got {output_size!r}")
-    return (1, 1)
+def padding_of(
+    padding: IntOrPair | str, kernel_size: tuple[int, int], stride: IntOrPair, dilation: IntOrPair
+) -> tuple[int, int]:
+    """(rows, columns) of zeros on each side. "same" needs stride 1 and an even dilation (kernel - 1)."""
+    if not isinstance(padding, str):
+        return int_pair("padding", padding, 0)
+    if check_choice("padding", padding, ("same", "valid")) == "valid":
+        return (0, 0)
+    require(int_pair("stride", stride, 1) == (1, 1), f"padding 'same' needs stride 1, got {stride!r}")
+    dilation = int_pair("dilation", dilation, 1)
+    rows, columns = (dilated * (size - 1) for size, dilated in zip(kernel_size, dilation, strict=True))
+    mend = f"put nn.ZeroPad2d(({columns // 2}, {-(-columns // 2)}, {rows // 2}, {-(-rows // 2)})) before"
+    require(rows % 2 == columns % 2 == 0, f"padding 'same' is uneven for kernel_size {kernel_size}: {mend}")
+    return rows // 2, columns // 2
 
 
 def without_none(x: Any, weight: Any, bias: Any) -> tuple:

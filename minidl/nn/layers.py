@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import conv
-from minidl.engine.checks import check_flag, check_int, check_number, int_pair, positive_int, require
+from minidl.engine.checks import (
+    check_choice,
+    check_flag,
+    check_int,
+    check_number,
+    int_pair,
+    positive_int,
+    require,
+)
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn import init
+from minidl.nn.activations import Activation
 from minidl.nn.functional import IntOrPair
 from minidl.nn.module import Module, Parameter
 
@@ -42,8 +51,8 @@ class Linear(Module):
 class Conv2d(Module):
     """Cross-correlation of images (N, in, H, W) with weight (out, in/groups, kh, kw), plus bias (out,).
 
-    An integer stands for (height, width) alike. Both start from U(-1, 1) / sqrt(fan_in), where fan_in is
-    in/groups kh kw.
+    An integer stands for (height, width) alike; padding "same" keeps height and width. Both start from
+    U(-1, 1) / sqrt(fan_in), where fan_in is in/groups kh kw.
     """
 
     def __init__(
@@ -52,7 +61,7 @@ class Conv2d(Module):
         out_channels: int,
         kernel_size: IntOrPair,
         stride: IntOrPair = 1,
-        padding: IntOrPair = 0,
+        padding: IntOrPair | str = 0,
         dilation: IntOrPair = 1,
         groups: int = 1,
         bias: bool = True,
@@ -63,8 +72,8 @@ class Conv2d(Module):
         self.out_channels = positive_int("out_channels", out_channels)
         self.kernel_size = int_pair("kernel_size", kernel_size, 1)
         self.stride = int_pair("stride", stride, 1)
-        self.padding = int_pair("padding", padding, 0)
         self.dilation = int_pair("dilation", dilation, 1)
+        self.padding = F.padding_of(padding, self.kernel_size, stride, dilation)
         self.groups = positive_int("groups", groups)
         divides = in_channels % groups == out_channels % groups == 0
         require(divides, f"{groups=} must divide {in_channels=} and {out_channels=}")
@@ -141,35 +150,46 @@ class BatchNorm2d(BatchNorm):
 class Dropout(Module):
     """In training each value is 0 with probability p, otherwise divided by 1 - p (Srivastava et al. 2014)."""
 
-    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, *, rng: np.random.Generator | None = None
+    ) -> None:
+        check_flag("inplace", inplace)
         self.p = check_number("p", p, 0, 1)
         self.rng = rng if rng is None else default_rng_or(rng)
 
     def forward(self, x: Any) -> Tensor:
-        return F.dropout(x, self.p, self.training, self.rng)
+        return F.dropout(x, self.p, self.training, rng=self.rng)
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"
 
 
-class ReLU(Module):
+class Dropout2d(Dropout):
+    """Dropout of whole channels of images (N, C, H, W), whose pixels are alike (Tompson et al. 2015)."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.dropout2d(x, self.p, self.training, rng=self.rng)
+
+
+class ReLU(Activation):
     """max(x, 0)"""
 
     def forward(self, x: Any) -> Tensor:
         return F.relu(x)
 
 
-class ReLU6(Module):
+class ReLU6(Activation):
     """min(max(x, 0), 6): its output fits a range that is known beforehand (Sandler et al. 2018)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.relu6(x)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Activation):
     """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.negative_slope = check_number("negative_slope", negative_slope)
 
     def forward(self, x: Any) -> Tensor:
@@ -180,10 +200,16 @@ class LeakyReLU(Module):
 
 
 class GELU(Module):
-    """x Phi(x), exact (Hendrycks and Gimpel 2016)."""
+    """x Phi(x), exact (Hendrycks and Gimpel 2016), or by ``approximate="tanh"``."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = check_choice("approximate", approximate, ("none", "tanh"))
 
     def forward(self, x: Any) -> Tensor:
-        return F.gelu(x)
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        return "" if self.approximate == "none" else "approximate='tanh'"
 
 
 class Tanh(Module):
@@ -202,36 +228,58 @@ class MaxPool2d(Module):
     """The largest value of each window; the windows are side by side if ``stride`` is None."""
 
     def __init__(
-        self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        *,
+        ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size, self.stride, self.padding = conv.Pool2d(kernel_size, stride, padding).geometry
+        op = conv.Pool2d(kernel_size, stride, padding, ceil_mode)
+        (self.kernel_size, self.stride, self.padding), self.ceil_mode = op.geometry, op.ceil_mode
 
     def forward(self, x: Any) -> Tensor:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
     def extra_repr(self) -> str:
         padding = f", padding={short(self.padding)}" if self.padding != (0, 0) else ""
-        return f"{short(self.kernel_size)}, stride={short(self.stride)}{padding}"
+        ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
+        return f"{short(self.kernel_size)}, stride={short(self.stride)}{padding}{ceil_mode}"
 
 
 class AvgPool2d(MaxPool2d):
-    """The mean of each window, zeros of the padding included."""
+    """The mean of each window, zeros of the padding included unless ``count_include_pad`` is False."""
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
+        self.count_include_pad = check_flag("count_include_pad", count_include_pad)
 
     def forward(self, x: Any) -> Tensor:
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+        window = self.kernel_size, self.stride, self.padding
+        return F.avg_pool2d(x, *window, self.ceil_mode, self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
 
 
 class AdaptiveAvgPool2d(Module):
-    """The mean of each channel: (N, C, H, W) gives (N, C, 1, 1). No output size but 1 is provided."""
+    """Means over windows that cover the image: (N, C, H, W) gives (N, C, *output_size)."""
 
     def __init__(self, output_size: IntOrPair = 1) -> None:
-        self.output_size = F.check_output_size(output_size)
+        self.output_size = int_pair("output_size", output_size, 1)
 
     def forward(self, x: Any) -> Tensor:
         return F.adaptive_avg_pool2d(x, self.output_size)
 
     def extra_repr(self) -> str:
-        return "1"
+        return short(self.output_size)
 
 
 class ZeroPad2d(Module):
@@ -255,10 +303,13 @@ class ZeroPad2d(Module):
 
 
 class Flatten(Module):
-    """All axes but the batch as one: (N, C, H, W) gives (N, C H W)."""
+    """The axes from ``start_dim`` to ``end_dim`` as one: by default (N, C, H, W) gives (N, C H W)."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = check_int("start_dim", start_dim), check_int("end_dim", end_dim)
 
     def forward(self, x: Any) -> Tensor:
-        return F.floating(x).flatten(1)
+        return F.floating(x).flatten(self.start_dim, self.end_dim)
 
 
 class Identity(Module):

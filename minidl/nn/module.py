@@ -97,8 +97,8 @@ class Module:
         elif isinstance(value, list | tuple | dict):
             parts = value.values() if isinstance(value, dict) else value
             if any(isinstance(part, Module | Parameter) for part in parts):
-                kind = type(value).__name__
-                raise TypeError(f"parameters() would not see what lies in the {kind} {name}: use Sequential")
+                kind, mend = type(value).__name__, "use Sequential or ModuleList"
+                raise TypeError(f"parameters() would not see what lies in the {kind} {name}: {mend}")
         super().__setattr__(name, value)
 
     def register_buffer(self, name: str, array: np.ndarray) -> None:

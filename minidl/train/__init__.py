@@ -14,6 +14,7 @@ from minidl.train.metrics import (
     roc_auc,
 )
 from minidl.train.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from minidl.train.rmsprop import RMSprop
 from minidl.train.statistics import match_statistics, reestimate_statistics
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluation",
     "History",
     "Optimizer",
+    "RMSprop",
     "accuracy",
     "checkpoint",
     "clip_grad_norm",

@@ -187,7 +187,7 @@ class Optimizer:
             shape = () if key == "step" else p.shape
             if value.shape != shape or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
                 problems.append(f"{key} must be finite {shape}, got {value.dtype} {value.shape}")
-            elif key in ("step", "exp_avg_sq") and value.min(initial=0) < 0:
+            elif key in ("step", "exp_avg_sq", "square_avg") and value.min(initial=0) < 0:
                 problems.append(f"{key} must be at least 0, got {value.min()}")
         return problems
 

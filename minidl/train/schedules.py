@@ -9,9 +9,18 @@ Each function here returns a function of the step, an integer from 0. Its two en
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
-from minidl.engine.checks import check_function, check_int, check_number, positive_int, positive_number
+from minidl.engine.checks import (
+    check_array,
+    check_function,
+    check_int,
+    check_number,
+    check_sequence,
+    positive_int,
+    positive_number,
+)
 
 Schedule = Callable[[int], float]
 
@@ -76,6 +85,63 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
     return schedule
 
 
+def multi_step(value: float, factor: float, milestones: Sequence[int]) -> Schedule:
+    """value factor^n after n of the milestones: at each of these steps the value is multiplied by factor."""
+    value, factor = check_number("value", value), check_number("factor", factor, 0)
+    places = sorted(check_int("each of milestones", n, 0) for n in check_sequence("milestones", milestones))
+    return lambda step: value * factor ** bisect_right(places, check_int("step", step, 0))
+
+
+def one_cycle(
+    highest: float,
+    steps: int,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Schedule:
+    """From highest / div_factor up to highest and down to highest / (div_factor final_div_factor).
+
+    Both ways are cosines. The first ends at step pct_start steps - 1, the second at steps - 1 (Smith 2018).
+    """
+    highest, steps = check_number("highest", highest), positive_int("steps", steps)
+    start = highest / positive_number("div_factor", div_factor)
+    end = start / positive_number("final_div_factor", final_div_factor)
+    top = check_number("pct_start", pct_start, 0, 1) * steps - 1
+
+    def schedule(step: int) -> float:
+        t = min(check_int("step", step, 0), steps - 1)
+        if t < top:
+            before, after, x = start, highest, t / top
+        else:
+            before, after, x = highest, end, (t - top) / ((steps - 1 - top) or 1)
+        return after + (before - after) * (1 + math.cos(math.pi * x)) / 2
+
+    return schedule
+
+
+def plateau(
+    value: float, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4
+) -> Callable[[Sequence[float]], float]:
+    """A function of the losses so far: value factor^n where n times they did not fall for too long.
+
+    Too long is more than ``patience`` losses in a row of which none is below the best (1 - threshold); then
+    the count starts again. ``optimizer.lr = schedule(history.test_loss)`` after each epoch.
+    """
+    value, factor = check_number("value", value), check_number("factor", factor, 0, 1)
+    patience, threshold = check_int("patience", patience, 0), check_number("threshold", threshold, 0, 1)
+
+    def schedule(losses: Sequence[float]) -> float:
+        best, waited, cuts = math.inf, 0, 0
+        for loss in check_array("losses", losses, "N", empty=True).tolist():
+            waited = 0 if loss < best * (1 - threshold) else waited + 1
+            best = loss if waited == 0 else best
+            if waited > patience:
+                waited, cuts = 0, cuts + 1
+        return value * factor**cuts
+
+    return schedule
+
+
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
     """The schedule, after W steps that rise evenly to its first value: ``warmed_up`` has the formula."""
     check_function("schedule", schedule, "the step")
@@ -106,3 +172,19 @@ def with_exact_ends(start: float, end: float, x: float, value: float) -> float:
 
 def check_ends(start: float, end: float, steps: int) -> tuple[float, float, int]:
     return check_number("start", start), check_number("end", end), positive_int("steps", steps)
+
+
+_INSTEAD = {  # schedulers of PyTorch, and the function that gives the same values
+    "StepLR": "step_decay(lr, gamma, step_size)",
+    "MultiStepLR": "multi_step(lr, gamma, milestones)",
+    "ExponentialLR": "exponential(lr, last_lr, steps)",
+    "CosineAnnealingLR": "cosine(lr, eta_min, T_max)",
+    "LinearLR": "linear(lr start_factor, lr, total_iters)",
+    "OneCycleLR": "one_cycle(max_lr, total_steps)",
+    "ReduceLROnPlateau": "plateau(lr, factor, patience) of the losses so far",
+}
+
+
+def __getattr__(name: str) -> None:
+    mend = f": write optimizer.lr = schedule(step), with {_INSTEAD[name]}" if name in _INSTEAD else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{mend}")

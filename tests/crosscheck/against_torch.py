@@ -10,16 +10,16 @@ torch.set_num_threads(1)  # or its threads spin while ours work
 TOLERANCE = 1e-10
 
 
-def agree(ours, theirs, *arrays, seed=0):
+def agree(ours, theirs, *arrays, seed=0, tolerance=TOLERANCE):
     """Both functions give the same values, and for one random upstream gradient the same gradients."""
     tensors = [Tensor(np.array(a, np.float64), requires_grad=True) for a in arrays]
     twins = [torch.tensor(np.array(a, np.float64), requires_grad=True) for a in arrays]
     y, twin = ours(*tensors), theirs(*twins)
-    close(y.data, twin)
+    close(y.data, twin, tolerance)
     upstream = np.random.default_rng(seed).normal(size=y.shape)
     twin.backward(torch.tensor(upstream))
     for found, expected in zip(grad(y, tensors, upstream), twins, strict=True):
-        close(found, expected.grad)
+        close(found, expected.grad, tolerance)
 
 
 def close(found, expected, tolerance=TOLERANCE):

@@ -10,10 +10,11 @@ import minidl.nn as nn
 import minidl.nn.functional as F
 from minidl import Tensor, no_grad
 from minidl.nn.models import small_cnn, tiny_resnet
-from minidl.train import schedules
+from minidl.train import RMSprop, schedules
 from minidl.train.optim import SGD, Adam, AdamW
 
 SGD_PAIR, ADAM_PAIR, ADAMW_PAIR = (SGD, torch.optim.SGD), (Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)
+RMSPROP_PAIR = RMSprop, torch.optim.RMSprop
 OPTIMIZERS = {
     "SGD": (SGD_PAIR, {"lr": 0.1}),
     "SGD with decay": (SGD_PAIR, {"lr": 0.1, "weight_decay": 0.05}),
@@ -29,6 +30,13 @@ OPTIMIZERS = {
     "Adam": (ADAM_PAIR, {"lr": 0.03}),
     "Adam with decay": (ADAM_PAIR, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
     "AdamW": (ADAMW_PAIR, {"lr": 0.03}),
+    "RMSprop": (RMSPROP_PAIR, {"lr": 0.01}),
+    "RMSprop with momentum": (RMSPROP_PAIR, {"lr": 0.01, "alpha": 0.9, "momentum": 0.9, "weight_decay": 0.1}),
+    "RMSprop, centered": (RMSPROP_PAIR, {"lr": 0.01, "centered": True, "eps": 1e-3}),
+    "RMSprop with everything, climbing": (
+        RMSPROP_PAIR,
+        {"lr": 0.01, "centered": True, "momentum": 0.5, "weight_decay": 0.1, "maximize": True},
+    ),
     "AdamW with decay": (ADAMW_PAIR, {"lr": 0.03, "betas": (0.7, 0.9), "weight_decay": 0.3}),
 }
 
@@ -134,8 +142,12 @@ def test_an_optimizers_state_from_pytorch_is_taken_over(name):
             schedules.step_decay(0.3, factor=0.5, every=6),
             lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, step_size=6, gamma=0.5),
         ),
+        (
+            schedules.multi_step(0.3, factor=0.5, milestones=[7, 2, 2, 19]),
+            lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [7, 2, 2, 19], gamma=0.5),
+        ),
     ],
-    ids=["cosine", "linear", "exponential", "step"],
+    ids=["cosine", "linear", "exponential", "step", "multi-step"],
 )
 def test_schedules_run_as_pytorchs(schedule, twin):
     parameter = torch.zeros(1, requires_grad=True)
@@ -145,6 +157,33 @@ def test_schedules_run_as_pytorchs(schedule, twin):
         assert schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
         optimizer.step()
         scheduler.step()
+
+
+@pytest.mark.parametrize(("steps", "pct_start"), [(21, 0.3), (10, 0.25), (7, 0.5), (3, 0.9), (5, 0.0)])
+def test_one_cycle_runs_as_pytorchs(steps, pct_start):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    settings = {"pct_start": pct_start, "div_factor": 10.0, "final_div_factor": 100.0}
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=steps, **settings)
+    schedule = schedules.one_cycle(0.5, steps, **settings)
+    for step in range(steps):
+        assert schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        if step < steps - 1:
+            optimizer.step()
+            scheduler.step()
+    assert schedule(steps + 5) == schedule(steps - 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_plateau_is_left_as_in_pytorch(seed):
+    rng = np.random.default_rng(seed)
+    losses = np.abs(1 / np.arange(1, 41) + rng.normal(0, 0.1, 40))
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0.01)
+    schedule = schedules.plateau(0.5, factor=0.5, patience=2, threshold=0.01)
+    for epoch, loss in enumerate(losses):
+        scheduler.step(loss)
+        assert schedule(losses[: epoch + 1]) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+    assert schedule(losses) < 0.5
 
 
 # ---- weights there and back

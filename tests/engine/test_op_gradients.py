@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 import minidl
 from minidl import Tensor, apply, gradcheck
-from minidl.engine import conv, elementwise, linalg, loss, normalize, reduce, shape
+from minidl.engine import activations, conv, elementwise, linalg, loss, normalize, reduce, shape
 from minidl.engine.op import Op, unbroadcast
 
 UNARY = {
@@ -18,12 +18,18 @@ UNARY = {
     "Exp": (Tensor.exp, spread),
     "Log": (Tensor.log, positive),
     "Sqrt": (Tensor.sqrt, positive),
+    "Root": (Tensor.root, positive),
+    "Sin": (Tensor.sin, spread),
+    "Cos": (Tensor.cos, spread),
     "Tanh": (Tensor.tanh, spread),
     "Sigmoid": (Tensor.sigmoid, spread),
     "ReLU": (Tensor.relu, spread),
     "ReLU6": (lambda x: apply(elementwise.ReLU6(), 5 * x), spread),  # some are below 0, some above 6
     "LeakyReLU": (lambda x: x.leaky_relu(0.2), spread),
     "GELU": (Tensor.gelu, spread),
+    "ELU": (lambda x: apply(activations.ELU(0.7), x), spread),
+    "Softplus": (lambda x: apply(activations.Softplus(2.0), x), spread),
+    "Hardsigmoid": (lambda x: apply(activations.Hardsigmoid(), 5 * x), spread),  # some beyond -3 and 3
     "Clip": (lambda x: x.clip(-0.6, 0.9), spread),
 }
 
@@ -40,6 +46,7 @@ BINARY = {
 REDUCTIONS = {
     "Sum": Tensor.sum,
     "Mean": Tensor.mean,
+    "Prod": Tensor.prod,
     "Max": Tensor.max,
     "Min": Tensor.min,
     "LogSumExp": Tensor.logsumexp,
@@ -98,6 +105,24 @@ def test_the_gradient_of_softmax_over_any_axes(function, data, shape, seed, temp
     gradcheck(lambda x: function(x, axis, temperature=temperature), spread(shape, seed))
 
 
+@given(data=st.data(), shape=shapes.filter(len), seed=seeds)
+def test_the_gradient_of_cumsum_along_any_axis(data, shape, seed):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    gradcheck(lambda x: x.cumsum(axis), spread(shape, seed))
+
+
+@given(
+    shape=hnp.array_shapes(max_dims=2, max_side=4),
+    seed=seeds,
+    zeros=st.integers(0, 3),
+    axis=st.sampled_from([None, 0]),
+)
+def test_the_gradient_of_a_product_with_zeros_in_it(shape, seed, zeros, axis):
+    x = spread(shape, seed)
+    x.flat[:zeros] = 0
+    gradcheck(lambda x: x.prod(axis), x)
+
+
 # ---- moving elements about
 
 
@@ -108,7 +133,7 @@ def test_the_gradients_of_reshape_flatten_transpose_and_T(data, shape, seed):
     signed = [i - len(shape) if data.draw(st.booleans()) else i for i in order]
     gradcheck(lambda x: x.reshape(-1), x)
     gradcheck(lambda x: x.reshape(shape[::-1]), x)
-    gradcheck(lambda x: x.transpose(*signed), x)
+    gradcheck(lambda x: x.transpose(tuple(signed)), x)
     gradcheck(lambda x: x.T, x)
     if shape:
         start = data.draw(st.integers(-len(shape), len(shape) - 1))
@@ -213,6 +238,28 @@ def test_the_gradients_of_matmul_of_vectors_matrices_and_batches(both, seed):
     gradcheck(lambda a, b: a @ b, spread(a_shape, seed), spread(b_shape, seed + 1))
 
 
+@pytest.mark.parametrize(
+    "equation",
+    ["ij,jk->ik", "ij,jk", "bij,bkj->bik", "i,j->ij", "ij->", "ij->j", "i,i,i->", "ab,bc,cd->ad", ",i->i"],
+)
+@given(seed=seeds)
+def test_the_gradients_of_einsum(equation, seed):
+    rng = np.random.default_rng(seed)
+    sizes = {letter: int(rng.integers(1, 4)) for letter in "abcdijk"}
+    terms = equation.split("->")[0].split(",")
+    arrays = [spread([sizes[letter] for letter in term], seed + i) for i, term in enumerate(terms)]
+    gradcheck(lambda *inputs: minidl.einsum(equation, *inputs), *arrays)
+
+
+@given(shape=shapes, seed=seeds)
+def test_the_gradient_of_a_cast_is_cast_back(shape, seed):
+    x = Tensor(spread(shape, seed), requires_grad=True)
+    y = x.astype(np.float32)
+    assert y.dtype == np.float32 and np.array_equal(y.data, x.data.astype(np.float32))
+    y.backward(np.full(shape, 0.5))
+    assert x.grad.dtype == np.float64 and np.array_equal(x.grad, np.full(shape, 0.5))
+
+
 @given(batch=hnp.array_shapes(min_dims=0, max_dims=2, max_side=3), seed=seeds, has_bias=st.booleans())
 def test_the_gradients_of_linear(batch, seed, has_bias):
     bias = [spread((2,), seed)] if has_bias else []
@@ -285,9 +332,9 @@ def test_no_op_of_the_engine_is_left_out_here():
         "MatMul",
         "Linear",
     }
-    here |= {"CrossEntropy", "BinaryCrossEntropy", "BatchNorm"}
+    here |= {"CrossEntropy", "BinaryCrossEntropy", "BatchNorm", "CumSum", "Einsum", "AsType"}
     every = set()
-    for module in (elementwise, reduce, shape, linalg, loss, normalize, conv):
+    for module in (activations, elementwise, reduce, shape, linalg, loss, normalize, conv):
         every |= {name for name, op in vars(module).items() if isinstance(op, type) and issubclass(op, Op)}
     assert every - {"Op"} - bases - elsewhere == here
 

@@ -48,7 +48,8 @@ def test_an_array_on_the_left_is_met_as_a_whole_not_element_by_element():
         (lambda t: np.sum(t), r"np.sum would leave the graph: use t.sum\(...\)"),
         (lambda t: np.where(t > 0, t, 0), r"use minidl.where\(...\)"),
         (lambda t: np.concatenate([t, t]), r"use minidl.concatenate\(...\)"),
-        (lambda t: np.linalg.norm(t), "use what Tensor and minidl offer"),
+        (lambda t: np.linalg.norm(t), r"use t.norm\(...\)"),
+        (lambda t: np.linalg.det(t), "use what Tensor and minidl offer"),
     ],
 )
 def test_numpys_functions_refuse_a_tensor_with_advice(function, advice):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import minidl.nn as nn
 from minidl import Tensor
-from minidl.train import SGD, Adam, AdamW, clip_grad_norm
+from minidl.train import SGD, Adam, AdamW, RMSprop, clip_grad_norm
 
 EVERY = {
     "SGD": lambda params: SGD(params, 0.1),
@@ -17,6 +17,8 @@ EVERY = {
     "Nesterov": lambda params: SGD(params, 0.1, momentum=0.9, nesterov=True),
     "Adam": lambda params: Adam(params, 0.1, weight_decay=0.1),
     "AdamW": lambda params: AdamW(params, 0.1),
+    "RMSprop": lambda params: RMSprop(params, 0.1),
+    "RMSprop centered": lambda params: RMSprop(params, 0.1, momentum=0.9, centered=True),
 }
 every_optimizer = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
 
@@ -65,6 +67,19 @@ def test_adam_by_hand():
     assert np.allclose(steps(adam, p, [1.0]), 1 - 0.1 / 1.5)
     # t = 2: m = 0.9*0.1 - 0.1 = -0.01, m_hat = -0.01/0.19; v_hat = 1
     assert np.allclose(steps(adam, p, [-1.0]), 1 - 0.1 / 1.5 + 0.1 * (0.01 / 0.19) / 1.5)
+
+
+def test_rmsprop_by_hand():
+    p = parameter(1.0)
+    rmsprop = RMSprop([p], 0.1, alpha=0.75, eps=0.5)
+    # v = 0.25 * 4; a step of 0.1 * 2 / (1 + 0.5)
+    assert np.allclose(steps(rmsprop, p, [2.0]), 1 - 0.2 / 1.5)
+    # v = 0.75 * 1 + 0.25 * 13 = 4
+    assert np.allclose(steps(rmsprop, p, [-(13**0.5)]), 1 - 0.2 / 1.5 + 0.1 * 13**0.5 / 2.5)
+    p = parameter(1.0)
+    centered = RMSprop([p], 0.1, alpha=0.5, eps=0.5, momentum=0.5, centered=True)
+    # v = 2, m = 1, v - m^2 = 1: b = 2 / 1.5; then v = 1, m = 1/2: b = b/2 + 0
+    assert np.allclose(steps(centered, p, [2.0], [0.0]), 1 - 0.1 * (2 / 1.5) * 1.5)
 
 
 def test_adams_weight_decay_is_part_of_the_gradient_and_adamws_is_not():
@@ -357,6 +372,10 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
         ),
         (lambda p: SGD([p], 0.1, maximize="False"), TypeError, "maximize must be True or False, got 'False'"),
         (lambda p: Adam([p], maximize=1), TypeError, "maximize must be True or False, got 1"),
+        (lambda p: RMSprop([p], alpha=1.5), ValueError, r"alpha must be finite and within \[0, 1\], got 1.5"),
+        (lambda p: RMSprop([p], eps=0), ValueError, "eps must be above 0, got 0"),
+        (lambda p: RMSprop([p], momentum=-1), ValueError, "momentum must be finite and at least 0"),
+        (lambda p: RMSprop([p], centered=1), TypeError, "centered must be True or False, got 1"),
         (lambda p: SGD([p], True), TypeError, "lr must be a number, got True"),
         (lambda p: SGD([p], 0.1, dampening=None), TypeError, "dampening must be a number, got None"),
         (lambda p: SGD([{"params": 3}], 0.1), TypeError, "parameters must be .* got 3"),

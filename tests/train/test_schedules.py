@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.train.schedules import constant, cosine, exponential, linear, step_decay, with_warmup
+from minidl.train import schedules
+from minidl.train.schedules import (
+    constant,
+    cosine,
+    exponential,
+    linear,
+    multi_step,
+    one_cycle,
+    plateau,
+    step_decay,
+    with_warmup,
+)
 
 values = st.floats(1e-4, 1e4)
 steps = st.integers(1, 60)
@@ -46,6 +57,32 @@ def test_the_middle_of_each_by_hand():
     assert math.isclose(exponential(1.0, 16.0, 4)(1), 2.0)
     assert constant(0.3)(12345) == 0.3
     assert points(step_decay(8.0, 0.5, 2), 5) == [8, 8, 4, 4, 2]
+
+
+def test_the_schedules_with_bends_by_hand():
+    assert points(multi_step(8.0, 0.5, [1, 3]), 5) == [8, 4, 4, 2, 2]
+    way = points(one_cycle(1.0, 11, pct_start=5 / 11, div_factor=10, final_div_factor=10), 13)
+    assert [way[0], way[4], way[10], way[12]] == pytest.approx([0.1, 1.0, 0.01, 0.01])  # up, top, end
+    assert [way[2], way[7]] == pytest.approx([0.55, 0.505])  # half way
+
+
+def test_a_plateau_is_counted_from_the_last_cut():
+    schedule = plateau(1.0, factor=0.5, patience=1)
+    assert schedule([]) == 1
+    assert schedule([3.0, 2.0, 2.0]) == 1  # one loss that did not fall: patience lasts
+    assert schedule([3.0, 2.0, 2.0, 2.5]) == 0.5
+    assert schedule([3.0, 2.0, 2.0, 2.5, 2.0]) == 0.5
+    assert schedule([3.0, 2.0, 2.0, 2.5, 2.0, 2.0]) == 0.25
+    assert schedule([3.0, 2.0, 2.0, 1.0, 2.0, 0.5]) == 1
+    assert plateau(1.0, 0.5, 0, threshold=0.1)([1.0, 0.95]) == 0.5  # fell by less than a tenth
+
+
+@given(n=steps, highest=values)
+def test_one_cycle_rises_to_the_top_and_falls(n, highest):
+    way = points(one_cycle(highest, 10 * n), 10 * n)
+    top = 3 * n - 1
+    assert way[: top + 1] == sorted(way[: top + 1]) and way[top:] == sorted(way[top:], reverse=True)
+    assert max(way) == pytest.approx(highest)
 
 
 @given(start=values, end=values, n=steps)
@@ -101,6 +138,20 @@ def test_a_schedule_remembers_nothing():
         (lambda: step_decay(1.0, -0.5, 5), ValueError, "factor must be finite and at least 0"),
         (lambda: step_decay(1.0, 0.5, 0), ValueError, "every must be at least 1"),
         (lambda: step_decay(1.0, 10.0, 1)(400), ValueError, r"1 times 10\^400 is too large"),
+        (lambda: multi_step(0.1, 0.5, 3), TypeError, "milestones must be a tuple or list, got 3"),
+        (lambda: multi_step(0.1, 0.5, [-1]), ValueError, "each of milestones must be at least 0, got -1"),
+        (lambda: multi_step(0.1, -1, [1]), ValueError, "factor must be finite and at least 0"),
+        (lambda: multi_step(0.1, 0.5, [1])(-1), ValueError, "step must be at least 0"),
+        (lambda: one_cycle(0.1, 0), ValueError, "steps must be at least 1"),
+        (lambda: one_cycle(0.1, 9, pct_start=1.5), ValueError, r"pct_start must be .* within \[0, 1\]"),
+        (lambda: one_cycle(0.1, 9, div_factor=0), ValueError, "div_factor must be above 0"),
+        (lambda: one_cycle(0.1, 9)(-1), ValueError, "step must be at least 0"),
+        (lambda: plateau(0.1, factor=2), ValueError, r"factor must be finite and within \[0, 1\], got 2"),
+        (lambda: plateau(0.1, patience=-1), ValueError, "patience must be at least 0"),
+        (lambda: plateau(0.1)([float("nan")]), ValueError, "losses must be finite, got nan"),
+        (lambda: plateau(0.1)(0.5), ValueError, r"losses must have shape \(N,\)"),
+        (lambda: schedules.StepLR, AttributeError, r"write optimizer.lr = schedule\(step\), with step_decay"),
+        (lambda: schedules.nothing, AttributeError, "has no attribute 'nothing'$"),
         (lambda: with_warmup(0.1, 5), TypeError, "schedule must be a function of the step, got 0.1"),
         (lambda: with_warmup(constant(0.1), -1), ValueError, "warmup_steps must be at least 0, got -1"),
         (lambda: with_warmup(constant(0.1), 1.5), TypeError, "warmup_steps must be an integer"),

@@ -1,0 +1,203 @@
+"""What a Tensor does without an Op of its own: its data, methods made of others, PyTorch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from minidl.engine.checks import check_choice, check_flag, check_int, check_number, positive_int, require
+from minidl.engine.holding import array_of
+from minidl.engine.reduce import normalize_axis
+from minidl.engine.shape import one_tuple
+from minidl.engine.value import Value
+
+if TYPE_CHECKING:
+    from minidl.engine.tensor import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_TORCH = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "correction": "ddof", "unbiased": "ddof"}
+_INSTEAD = {  # methods of PyTorch's tensors, and what says the same here
+    **dict.fromkeys(("float", "to", "type"), "t.astype(np.float32)"),
+    "double": "t.astype(np.float64)",
+    "long": "t.astype(np.int64)",
+    **dict.fromkeys(("cpu", "cuda", "contiguous"), "t itself, since there is one device"),
+    "clone": "t + 0",
+    "numel": "t.size",
+    "dim": "t.ndim",
+    "t": "t.T",
+    "tolist": "t.data.tolist()",
+    "amax": "t.max(axis=...)",
+    "amin": "t.min(axis=...)",
+    "repeat": "t.tile(...)",
+    "expand": "t.broadcast_to(...)",
+    "pow": "t ** exponent",
+    **dict.fromkeys(("mm", "bmm", "dot"), "t @ other"),
+    **dict.fromkeys(("eq", "equal"), "t.data == other"),
+}
+
+
+def takes_dim(function: Function) -> Function:
+    """The function, which may now be given PyTorch's ``dim``, ``keepdim`` and ``correction`` as well.
+
+    They stand for ``axis``, ``keepdims`` and ``ddof``. A debugger sees one frame more.
+    """
+
+    @wraps(function)
+    def with_dim(*arguments: Any, **named: Any) -> Any:
+        numpys = {_TORCH.get(name, name): value for name, value in named.items()}
+        if len(numpys) < len(named):
+            raise TypeError(f"{function.__name__} got one argument under two names: {', '.join(named)}")
+        return function(*arguments, **numpys)
+
+    return with_dim  # type: ignore[return-value]
+
+
+def refuse_dim(name: str, dim: Any) -> None:
+    mend = f"write t.{name}(axis=...), and np.arg{name}(t.data, axis=...) for the places"
+    require(dim is None, f"{name}(dim=...) gives values and places in PyTorch: {mend}", TypeError)
+
+
+class Methods(Value):
+    """What a Tensor does without an Op of its own: it holds data, and computes by its other methods."""
+
+    requires_grad = False
+    grad: np.ndarray | None = None
+    op: Any = None
+    parents: tuple[Any, ...] = ()
+    parent_versions: Sequence[int] = ()
+    version = 0
+    mask: np.ndarray | None = None  # bools; False where a change in place or an optimizer's step leaves 0
+    retains_grad = False
+    name: str | None = None
+
+    def __init__(
+        self, data: Any, requires_grad: bool = False, *, dtype: Any = None, name: str | None = None
+    ) -> None:
+        if isinstance(data, Value):
+            raise TypeError("data is a Tensor already: use it as it is, or data.detach() to leave its graph")
+        if isinstance(data, list | tuple) and any(isinstance(x, Value) for x in data):
+            raise TypeError("Tensors in a list would leave the graph: use minidl.stack or concatenate")
+        self._data = array_of(data, dtype)
+        self.name = name
+        if check_flag("requires_grad", requires_grad):
+            self.requires_grad_()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Ask for this leaf's gradient, or no longer."""
+        wanted = check_flag("requires_grad", requires_grad)
+        if wanted and self._data.dtype.kind != "f":
+            raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
+        if self.op is not None and not wanted:
+            raise ValueError("a computed tensor requires what its inputs require: use t.detach() instead")
+        self.requires_grad = wanted
+        return self
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, value: np.ndarray) -> None:
+        value = array_of(value, self.dtype)
+        require(value.shape == self.shape, f"data has shape {self.shape} and must keep it, got {value.shape}")
+        self._data = value
+        self.version += 1
+
+    def retain_grad(self) -> Any:
+        """Have ``backward`` write the ``.grad`` of this tensor although it was computed."""
+        if not self.requires_grad:
+            raise ValueError(f"{self!r} requires no gradient: there is none to retain")
+        self.retains_grad = True
+        return self
+
+    def zero_grad(self) -> None:
+        self.grad = None
+
+    # ---- numbers
+
+    def __pos__(self: Tensor) -> Tensor:
+        return self
+
+    @takes_dim
+    def norm(self: Tensor, p: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """(sum |x|^p)^(1/p) for p = 1 or 2, max |x| for p = inf; the slope is 0 where the norm is 0."""
+        check_choice("p", check_number("p", p, finite=False), (1.0, 2.0, np.inf))
+        if p == 2:
+            return (self * self).sum(axis, keepdims).root()
+        return abs(self).sum(axis, keepdims) if p == 1 else abs(self).max(axis, keepdims)
+
+    @takes_dim
+    def std(self: Tensor, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The root of ``var``, with slope 0 where it is 0. PyTorch's has ddof 1 unless told otherwise."""
+        return self.var(axis, ddof, keepdims).root()
+
+    @takes_dim
+    def argmax(self: Tensor, axis: int | None = None, keepdims: bool = False) -> np.ndarray:
+        """Where the largest value stands along the axis, or in the flat tensor: an array of integers."""
+        require(self.size > 0, f"argmax of nothing: the shape is {self.shape}")
+        if axis is not None:
+            (axis,) = normalize_axis(check_int("axis", axis), self.ndim)
+        return np.argmax(self.data, axis, keepdims=check_flag("keepdims", keepdims))
+
+    # ---- shape
+
+    def swapaxes(self: Tensor, axis1: int, axis2: int) -> Tensor:
+        """With two axes exchanged: PyTorch's transpose(axis1, axis2)."""
+        order = list(range(self.ndim))
+        (i,), (j,) = (normalize_axis(check_int("axis", axis), self.ndim) for axis in (axis1, axis2))
+        order[i], order[j] = j, i
+        return self.transpose(order)
+
+    @takes_dim
+    def flip(self: Tensor, axis: Any = None) -> Tensor:
+        """In reverse order along the axes, or along all of them."""
+        turned = normalize_axis(axis, self.ndim)
+        return self[tuple(slice(None, None, -1 if i in turned else 1) for i in range(self.ndim))]
+
+    @takes_dim
+    def chunk(self: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
+        """At most ``chunks`` pieces along the axis, ceil(length / chunks) long; the last may be shorter."""
+        (axis,) = normalize_axis(check_int("axis", axis), self.ndim)
+        length = self.shape[axis]
+        size = max(1, -(-length // positive_int("chunks", chunks)))
+        before = (slice(None),) * axis
+        return [self[(*before, slice(start, start + size))] for start in range(0, max(length, 1), size)]
+
+    def tile(self: Tensor, *reps: int | tuple[int, ...]) -> Tensor:
+        """Repeated ``reps[i]`` times along each axis i; of fewer reps than axes, the last axes are meant."""
+        times = [check_int("each of reps", n, 0, 2**31) for n in one_tuple(reps)]
+        ndim = max(len(times), self.ndim)
+        times = [1] * (ndim - len(times)) + times
+        shape = [1] * (ndim - self.ndim) + list(self.shape)
+        apart = self.reshape([n for length in shape for n in (1, length)])
+        repeated = apart.broadcast_to([n for both in zip(times, shape, strict=True) for n in both])
+        return repeated.reshape([n * length for n, length in zip(times, shape, strict=True)])
+
+    # ---- PyTorch's names
+
+    def view(self: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
+        """``reshape``"""
+        return self.reshape(*shape)
+
+    def permute(self: Tensor, *dims: int | tuple[int, ...]) -> Tensor:
+        """With the axes in the given order, NumPy's ``transpose``."""
+        return self.transpose(one_tuple(dims))
+
+    def unsqueeze(self: Tensor, dim: int) -> Tensor:
+        """``expand_dims``"""
+        return self.expand_dims(dim)
+
+    def clamp(self: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+        """``clip``"""
+        return self.clip(min, max)
+
+    def matmul(self: Tensor, other: Any) -> Tensor:
+        """``self @ other``"""
+        return self @ other
+
+    def __getattr__(self, name: str) -> Any:
+        mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")

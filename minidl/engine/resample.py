@@ -1,0 +1,44 @@
+"""Images in another size: each axis is resampled by a matrix, y = rows @ x @ columns.T."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def nearest_places(size: int, out: int, step: float) -> np.ndarray:
+    """Which of ``size`` pixels each of ``out`` pixels copies: floor(i step), in float32 as PyTorch has it.
+
+    The same size, or twice the size, counts as that, whatever factor was rounded to it.
+    """
+    step = size / out if out in (size, 2 * size) else step
+    places = np.floor(np.arange(out, dtype=np.float32) * np.float32(step)).astype(np.int64)
+    return np.minimum(places, size - 1)
+
+
+def linear_matrix(size: int, out: int, step: float, align_corners: bool = False) -> np.ndarray:
+    """The weights (out, size) of linear interpolation between the two pixels around each place.
+
+    Pixel i lies at (i + 1/2) step - 1/2, not below 0; with ``align_corners`` at i (size - 1) / (out - 1), so
+    that the outermost pixels keep their places. A factor that was rounded to the same size changes nothing.
+    """
+    i, step = np.arange(out), 1.0 if out == size else step
+    place = i * ((size - 1) / max(out - 1, 1)) if align_corners else np.maximum((i + 0.5) * step - 0.5, 0)
+    lower = np.minimum(place.astype(np.int64), size - 1)
+    upper = np.minimum(lower + 1, size - 1)
+    share = place - lower  # of the upper pixel
+    weights = np.zeros((out, size))
+    np.add.at(weights, (i, lower), 1 - share)
+    np.add.at(weights, (i, upper), share)
+    return weights
+
+
+def mean_matrix(size: int, out: int) -> np.ndarray:
+    """The weights (out, size) of means over ``out`` windows that cover ``size`` pixels.
+
+    Window i is from floor(i size / out) up to ceil((i + 1) size / out); neighbours may overlap by a pixel.
+    """
+    weights = np.zeros((out, size))
+    for i in range(out):
+        start, end = i * size // out, -(-(i + 1) * size // out)
+        weights[i, start:end] = 1 / (end - start)
+    return weights

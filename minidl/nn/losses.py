@@ -1,0 +1,183 @@
+"""Losses, as functions (``F.cross_entropy``) and as modules (``nn.CrossEntropyLoss``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.engine import loss
+from minidl.engine.checks import check_array, check_choice, check_int, check_number, number_array, require
+from minidl.engine.functions import where
+from minidl.engine.tensor import Tensor, apply
+from minidl.nn.inputs import floating
+from minidl.nn.module import Module
+
+
+def cross_entropy(
+    logits: Any,
+    labels: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """-sum_c w_c t_c log softmax(z / T)_c of each row of logits z (N, K), and its mean or sum over the rows.
+
+    labels: classes (N,), or rows of probabilities (N, K). weight: one number per class. The target t is
+    (1 - label_smoothing) onehot + label_smoothing / K. With weights and classes, "mean" divides by the sum of
+    the labels' weights; "none" gives N losses. A row whose label is ``ignore_index`` has loss 0 and does not
+    count. ValueError for other labels out of range and T <= 0.
+    """
+    op = loss.CrossEntropy(labels, weight, reduction, label_smoothing, temperature, ignore_index)
+    return apply(op, logits)
+
+
+def nll_loss(
+    log_probabilities: Any,
+    labels: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-w_c log p_c of each row (N, K) for its label c: ``cross_entropy`` of what ``log_softmax`` gave.
+
+    weight, "mean" and ``ignore_index`` are as in ``cross_entropy``.
+    """
+    log_p, labels = floating(log_probabilities), number_array("labels", labels)
+    check_choice("reduction", reduction, loss.REDUCTIONS)
+    check_array("log_probabilities", log_p.data, "N", "K", finite=False)
+    kept = labels != check_int("ignore_index", ignore_index)
+    labels = loss.check_labels(np.where(kept, labels, 0), log_p.shape[1])
+    require(len(labels) == len(log_p), f"expected {len(log_p)} labels, got {len(labels)}")
+    w = np.ones(log_p.shape[1]) if weight is None else check_array("weight", weight, log_p.shape[1], low=0)
+    w = np.where(kept, w[labels], 0).astype(log_p.dtype)
+    losses = where(kept, -log_p[np.arange(len(labels)), labels] * w, 0)
+    if reduction == "mean":
+        require(w.sum() > 0, "weight is 0 for all labels of the batch: the mean is undefined")
+        return losses.sum() / w.sum()
+    return reduced(losses, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """-w (pos_weight t log p + (1 - t) log (1 - p)) with p = sigmoid(z), for logits z and targets t.
+
+    Both have one shape. t is 0 or 1, or a probability between them. weight and pos_weight are broadcast
+    against z; pos_weight makes the positive examples count more. The loss is computed from z, so it is exact
+    where p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
+    """
+    return apply(loss.BinaryCrossEntropy(target, weight, reduction, pos_weight), logits)
+
+
+def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
+    """(prediction - target)^2, its mean or sum over all elements. Nothing is broadcast."""
+    difference = difference_of(prediction, target)
+    return reduced(difference * difference, reduction)
+
+
+def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
+    """|prediction - target|, its mean or sum over all elements. Nothing is broadcast."""
+    return reduced(abs(difference_of(prediction, target)), reduction)
+
+
+def smooth_l1_loss(prediction: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |prediction - target| < beta, otherwise d - beta / 2 (Girshick 2015)."""
+    d = abs(difference_of(prediction, target))
+    if check_number("beta", beta, 0) == 0:
+        return reduced(d, reduction)
+    near = d.clip(high=beta)
+    return reduced(near * near / (2 * beta) + (d - near), reduction)
+
+
+def difference_of(prediction: Any, target: Any) -> Tensor:
+    prediction, target = floating(prediction), floating(target)
+    fits = prediction.shape == target.shape
+    require(fits, f"prediction {prediction.shape} and target {target.shape} differ in shape")
+    return prediction - target
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The losses themselves, their mean or their sum."""
+    check_choice("reduction", reduction, loss.REDUCTIONS)
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+# ---- modules
+
+
+class CrossEntropyLoss(Module):
+    """``F.cross_entropy`` with its settings kept."""
+
+    def __init__(
+        self,
+        weight: Any = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.weight = None if weight is None else check_array("weight", weight, "K", low=0)
+        self.ignore_index = check_int("ignore_index", ignore_index)
+        self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
+
+    def forward(self, logits: Any, labels: Any) -> Tensor:
+        settings = {"ignore_index": self.ignore_index, "reduction": self.reduction}
+        return cross_entropy(logits, labels, self.weight, **settings, label_smoothing=self.label_smoothing)
+
+
+class NLLLoss(CrossEntropyLoss):
+    """``F.nll_loss`` with its settings kept."""
+
+    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
+
+    def forward(self, log_probabilities: Any, labels: Any) -> Tensor:
+        settings = {"ignore_index": self.ignore_index, "reduction": self.reduction}
+        return nll_loss(log_probabilities, labels, self.weight, **settings)
+
+
+class BCEWithLogitsLoss(Module):
+    """``F.binary_cross_entropy_with_logits`` with its settings kept."""
+
+    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
+        self.weight = None if weight is None else check_array("weight", weight)
+        self.pos_weight = None if pos_weight is None else check_array("pos_weight", pos_weight, low=0)
+        self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
+
+    def forward(self, logits: Any, target: Any) -> Tensor:
+        settings = {"reduction": self.reduction, "pos_weight": self.pos_weight}
+        return binary_cross_entropy_with_logits(logits, target, self.weight, **settings)
+
+
+class MSELoss(Module):
+    """``F.mse_loss``"""
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
+
+    def forward(self, prediction: Any, target: Any) -> Tensor:
+        return mse_loss(prediction, target, reduction=self.reduction)
+
+
+class L1Loss(MSELoss):
+    """``F.l1_loss``"""
+
+    def forward(self, prediction: Any, target: Any) -> Tensor:
+        return l1_loss(prediction, target, reduction=self.reduction)
+
+
+class SmoothL1Loss(MSELoss):
+    """``F.smooth_l1_loss``"""
+
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        self.beta = check_number("beta", beta, 0)
+
+    def forward(self, prediction: Any, target: Any) -> Tensor:
+        return smooth_l1_loss(prediction, target, reduction=self.reduction, beta=self.beta)

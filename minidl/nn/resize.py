@@ -1,0 +1,90 @@
+"""Images in another size, as functions (``F.interpolate``) and as modules (``nn.Upsample``)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minidl.engine import reduce, resample
+from minidl.engine.checks import check_choice, check_flag, check_number, int_pair, require
+from minidl.engine.tensor import Tensor, apply
+from minidl.nn.inputs import floating_images
+from minidl.nn.module import Module
+
+IntOrPair = int | tuple[int, int]
+Factor = float | tuple[float, float]
+
+
+def adaptive_avg_pool2d(x: Any, output_size: IntOrPair = 1) -> Tensor:
+    """The means of output_size windows of x (N, C, H, W) that cover the image: of all of it for size 1."""
+    x, out = floating_images(x), int_pair("output_size", output_size, 1)
+    if out == (1, 1):
+        return apply(reduce.Mean((2, 3), keepdims=True), x)
+    rows, columns = (resample.mean_matrix(*sizes) for sizes in zip(x.shape[2:], out, strict=True))
+    return rows @ x @ columns.T
+
+
+def interpolate(
+    x: Any,
+    size: IntOrPair | None = None,
+    scale_factor: Factor | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Images (N, C, H, W) in another size: that of ``size``, or H and W times ``scale_factor``, rounded down.
+
+    "nearest" copies pixels, "bilinear" weighs the four around each place. align_corners is for "bilinear":
+    the outermost pixels keep their places.
+    """
+    x = floating_images(x)
+    size, scale_factor = check_target(size, scale_factor)
+    align_corners = check_mode(mode, align_corners)
+    if size is None:
+        size = [math.floor(n * factor) for n, factor in zip(x.shape[2:], scale_factor, strict=True)]
+        require(min(size) > 0, f"scale_factor {scale_factor} leaves nothing of {x.shape}")
+        steps = [1 / factor for factor in scale_factor]
+    else:
+        steps = [n / new for n, new in zip(x.shape[2:], size, strict=True)]
+    axes = list(zip(x.shape[2:], size, steps, strict=True))
+    if mode == "nearest":
+        rows, columns = (resample.nearest_places(*axis) for axis in axes)
+        return x[:, :, rows[:, None], columns]
+    rows, columns = (resample.linear_matrix(*axis, align_corners) for axis in axes)
+    return rows @ x @ columns.T
+
+
+def check_target(size: Any, scale_factor: Any) -> tuple[Any, Any]:
+    """Both as pairs, of which one must be None."""
+    require((size is None) != (scale_factor is None), "give size or scale_factor, and not both")
+    if size is not None:
+        return int_pair("size", size, 1), None
+    pair = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
+    require(len(pair) == 2, f"scale_factor must be a number or a pair, got {scale_factor!r}")
+    return None, tuple(check_number("scale_factor", factor, 0, 2**16) for factor in pair)
+
+
+def check_mode(mode: str, align_corners: bool | None) -> bool:
+    is_nearest = check_choice("mode", mode, ("nearest", "bilinear")) == "nearest"
+    require(not is_nearest or align_corners is None, "align_corners is for mode 'bilinear'")
+    return align_corners is not None and check_flag("align_corners", align_corners)
+
+
+class Upsample(Module):
+    """``F.interpolate`` with its settings kept."""
+
+    def __init__(
+        self,
+        size: IntOrPair | None = None,
+        scale_factor: Factor | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+    ) -> None:
+        self.size, self.scale_factor = check_target(size, scale_factor)
+        check_mode(mode, align_corners)
+        self.mode, self.align_corners = mode, align_corners
+
+    def forward(self, x: Any) -> Tensor:
+        return interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, scale_factor={self.scale_factor}, mode={self.mode!r}"

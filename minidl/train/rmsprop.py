@@ -1,0 +1,65 @@
+"""RMSprop: each parameter's step is divided by the root of its gradients' mean square."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.checks import check_flag, check_number, positive_number
+from minidl.train.optim import Optimizer, Parameters
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton 2012), with weight decay lambda and momentum mu as PyTorch defines them:
+
+    g = grad + lambda p        v = alpha v + (1 - alpha) g^2        d = g / (sqrt(v) + eps)
+    p -= lr d,    with momentum  b = mu b + d,  p -= lr b
+
+    centered: m = alpha m + (1 - alpha) g is kept too, and sqrt(v - m^2), the deviation, stands for sqrt(v).
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        settings = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(parameters, {**settings, "centered": centered, "maximize": maximize})
+        groups = self.param_groups  # PyTorch keeps no state that no group uses
+        self.state_names = (
+            *("step", "square_avg"),
+            *["momentum_buffer"] * any(group["momentum"] for group in groups),
+            *["grad_avg"] * any(group["centered"] for group in groups),
+        )
+
+    def check_settings(self, group: dict[str, Any]) -> None:
+        super().check_settings(group)
+        check_number("alpha", group["alpha"], 0, 1)
+        positive_number("eps", group["eps"])  # or a gradient of 0 would give 0 / 0
+        check_number("momentum", group["momentum"], 0)
+        check_flag("centered", group["centered"])
+
+    def update(self, p, grad, state, group):
+        alpha = group["alpha"]
+        if not state:
+            zeros = {name: np.zeros_like(p.data) for name in self.state_names if name != "step"}
+            state.update(step=0, **zeros)
+        state["step"] += 1
+        g = grad + group["weight_decay"] * p.data if group["weight_decay"] else grad
+        v = state["square_avg"] = alpha * state["square_avg"] + (1 - alpha) * g * g
+        if group["centered"]:
+            m = state["grad_avg"] = alpha * state["grad_avg"] + (1 - alpha) * g
+            v = np.maximum(v - m * m, 0)  # which rounding may take below 0
+        d = g / (np.sqrt(v) + group["eps"])
+        if group["momentum"] == 0:
+            return group["lr"] * d
+        state["momentum_buffer"] = group["momentum"] * state["momentum_buffer"] + d
+        return group["lr"] * state["momentum_buffer"]
