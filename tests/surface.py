@@ -891,7 +891,7 @@ CALLS: dict[str, Call] = {
         "data": numbers(3),
         "max_shown": 2,
     },
-    "figures.save": lambda: {"figure": figure(), "name": "surface/figure"},
+    "figures.save": lambda: {"figure": figure(), "name": "surface/figure", "alt": "a square"},
     "figures.answers_picture": lambda: {
         "images": photographs(2),
         "titles": ["x", "y"],

@@ -8,41 +8,57 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from PIL import Image
 
-from minidl.data.files import written_whole
+from minidl.data.files import check_path, written_whole
 from minidl.engine.checks import check_instance, require
 from minidl.figures.style import in_notebook, png_bytes
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
-def save(figure: Figure, name: str) -> Path:
-    """Write the figure to ``out/<name>.png`` in the current folder and print that path, which is returned.
+def save(figure: Figure, name: str, *, alt: str = "") -> None:
+    """Write the figure to ``out/<name>.png`` in the current folder and print that path.
 
     name: the lesson and the figure's own name, such as ``"02_convolution/filters"``: parts of letters,
     digits, ``_``, ``-`` and ``.``, joined by ``/``; anything else, which could lie outside of ``out/``,
     raises ValueError. A file of that name is replaced in one step, so nobody sees it half written.
+    alt: what the figure shows, in a sentence, for readers who do not see it. The file, the page of figures
+    and the book keep this text; without one they take the figure's title.
     In an interactive session (a notebook, or after ``plt.ion()``) the figure is shown as well; elsewhere
     pyplot, if it knows the figure, closes it.
     """
     check_instance("figure", figure, Figure)
     is_below_out = _NAME.fullmatch(check_instance("name", name, str)) is not None
     require(is_below_out, f"name must be like '02_convolution/filters', a path below out/, got {name!r}")
+    text = check_instance("alt", alt, str) or title_of(figure) or name
     path = Path("out", name if name.endswith(".png") else name + ".png")
-    png = png_bytes(figure)
+    png = png_bytes(figure, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as file:
         file.write(png)
     print(f"figure: {path.as_posix()}")
-    _show_or_close(figure, png)
-    return path
+    _show_or_close(figure, png, text)
 
 
-def _show_or_close(figure: Figure, png: bytes) -> None:
+def title_of(figure: Figure) -> str:
+    """The texts that stand on the whole figure, or else the titles of its panels, in one line."""
+    on_figure = [text.get_text() for text in figure.texts if len(text.get_text()) > 2]  # no + and no =
+    titles = on_figure or [panel.get_title() for panel in figure.axes]
+    return ", ".join(" ".join(title.split()) for title in titles if title)
+
+
+def alt_text(path: str | Path) -> str:
+    """The text that ``save`` kept in a PNG file; empty for a file without one."""
+    with Image.open(check_path("path", path)) as picture:
+        return str(picture.info.get("Description", ""))
+
+
+def _show_or_close(figure: Figure, png: bytes, alt: str) -> None:
     if in_notebook():
-        from IPython.display import Image, display
+        from IPython import display
 
-        display(Image(png))
+        display.display(display.Image(png, alt=alt))
     elif matplotlib.is_interactive() and figure.canvas.manager is not None:
         figure.show(warn=False)  # a backend without windows shows nothing, then the file has to do
     elif "matplotlib.pyplot" in sys.modules:

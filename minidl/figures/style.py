@@ -78,10 +78,11 @@ def new_figure(width: float, height: float, *, constrained: bool = False) -> Fig
     return Picture(figsize=size, layout=layout)
 
 
-def png_bytes(figure: Figure) -> bytes:
+def png_bytes(figure: Figure, description: str = "") -> bytes:
+    """The figure as a PNG file, which keeps the description as PNG's standard says."""
     buffer = io.BytesIO()
     with style():
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", metadata={"Description": description} if description else None)
     return buffer.getvalue()
 
 

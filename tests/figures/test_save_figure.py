@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from minidl.figures import image_grid, save
+from minidl.figures.saving import alt_text
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -31,8 +33,8 @@ def files(folder):
 
 
 def test_a_figure_is_saved_under_out_and_its_path_printed(folder, figure, capsys):
-    path = save(figure, "02_convolution/filters")
-    assert path == Path("out/02_convolution/filters.png")
+    assert save(figure, "02_convolution/filters") is None, "a notebook would echo it"
+    path = Path("out/02_convolution/filters.png")
     assert capsys.readouterr().out == "figure: out/02_convolution/filters.png\n"
     assert path.read_bytes().startswith(PNG) and imread(path).ndim == 3
     assert files(folder) == ["out/02_convolution/filters.png"]
@@ -48,7 +50,7 @@ def test_a_figure_is_saved_under_out_and_its_path_printed(folder, figure, capsys
     ],
 )
 def test_a_name_may_end_in_png_and_hold_dots(folder, figure, name, file):
-    assert save(figure, name) == Path("out", file)
+    save(figure, name)
     assert files(folder) == [f"out/{file}"]
 
 
@@ -61,6 +63,20 @@ def test_a_name_that_could_lie_elsewhere_is_refused_and_nothing_written(folder, 
     with pytest.raises(error, match=message):
         save(figure, name)
     assert files(folder) == []
+
+
+def test_the_file_keeps_what_the_figure_shows(folder):
+    figure = image_grid(np.zeros((2, 2, 2)), ["a cat", "a cup\nof coffee"])
+    save(figure, "a", alt="A cat: Egyptian cat, 38 %. Ein Känguru.")
+    assert alt_text("out/a.png") == "A cat: Egyptian cat, 38 %. Ein Känguru."
+    save(figure, "a")
+    assert alt_text("out/a.png") == "a cat, a cup of coffee", "the titles of the panels"
+    save(image_grid(np.zeros((2, 2, 2)), ["a", "b"], title="Two"), "a")
+    assert alt_text("out/a.png") == "Two", "the title of the figure"
+    save(image_grid(np.zeros((2, 2, 2))), "a")
+    assert alt_text("out/a.png") == "a", "or else its name"
+    with pytest.raises(TypeError, match="alt must be a str"):
+        save(figure, "a", alt=3)
 
 
 def test_only_a_figure_can_be_saved(folder):
@@ -124,17 +140,13 @@ def test_an_interactive_session_shows_the_figure_and_keeps_it_open(folder, monke
 def test_a_notebook_gets_the_picture_itself_once(folder, figure, monkeypatch):
     displayed = []
 
-    class IPython:
-        Image = staticmethod(lambda png: png)
-        display = staticmethod(displayed.append)
-        get_ipython = staticmethod(lambda: type("Shell", (), {"kernel": None}))
-
-    monkeypatch.setitem(sys.modules, "IPython", IPython)
-    monkeypatch.setitem(sys.modules, "IPython.display", IPython)
+    display = SimpleNamespace(Image=lambda png, alt: (png, alt), display=displayed.append)
+    shell = SimpleNamespace(kernel=None)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=display, get_ipython=lambda: shell))
     with matplotlib.rc_context({"interactive": True}):
         in_notebook = image_grid(np.zeros((2, 2, 2)))
-        path = save(in_notebook, "a")
-    assert displayed == [path.read_bytes()]
+        save(in_notebook, "a", alt="two grey squares")
+    assert displayed == [(Path("out/a.png").read_bytes(), "two grey squares")]
     assert in_notebook.canvas.manager is None  # or pyplot would show it again at the end of the cell
     assert in_notebook._repr_png_().startswith(PNG)
 
