@@ -70,7 +70,7 @@ def test_the_pdb_command_stops_inside_the_uncompiled_kernel(tmp_path):
         env={**environment, "PYTHONIOENCODING": "utf-8"},
     )
     assert "kernels.py" in session.stdout and "im2col()" in session.stdout
-    assert "((1, 8, 8), (3, 3))" in session.stdout
+    assert re.search(r"\(\(3, \d+, 225\), \(3, 3\)\)", session.stdout), "rows of the padded photograph"
 
 
 def test_the_run_through_of_an_exercise_prints_what_the_page_shows(tmp_path, monkeypatch, capfd):

@@ -27,9 +27,9 @@ def gradcheck(
     input.
 
     ``function`` takes Tensors and returns one. ``inputs`` are arrays or Tensors; floating ones are checked,
-    in float64, the others passed as they are. With f the output weighted by fixed random numbers, |expected -
-    got| must be at most rtol max(|expected|, |got|) + atol max(1, |f|). Stay away from kinks: there both are
-    right.
+    in float64, the others passed as they are. f is the output where that is a single number, else the sum of
+    its elements weighted by fixed random numbers. |expected - got| must be at most
+    rtol max(|expected|, |got|) + atol max(1, |f|). Stay away from kinks: there both are right.
 
     It is also checked that the function gives the same twice, keeps float32, and that neither it nor the
     backward of its last Op writes into what it is given.
@@ -53,6 +53,7 @@ def gradcheck(
     check_instance(f"what {name} returns", output, Tensor)
     require(np.isfinite(output.data).all(), f"{name} is not finite at these inputs", GradcheckError)
     weights = np.random.default_rng(0).uniform(0.5, 1.5, output.shape)
+    unit = weights.item() if output.size == 1 else 1.0  # a message shows slopes of f itself
 
     def weighted(arrays: list[np.ndarray]) -> float:
         return float((function(*[Tensor(x.copy()) for x in arrays]).data * weights).sum())
@@ -67,10 +68,10 @@ def gradcheck(
     worst = 0.0
     for i in checked:
         for index in np.ndindex(plain[i].shape):
-            expected = _central_difference(weighted, plain, i, index, eps)
-            got = 0.0 if leaves[i].grad is None else float(leaves[i].grad[index])
+            expected = _central_difference(weighted, plain, i, index, eps) / unit
+            got = 0.0 if leaves[i].grad is None else float(leaves[i].grad[index]) / unit
             where = f"{name}, input {i}, index {index}"
-            worst = max(worst, _difference(where, expected, got, rtol, atol * max(1.0, abs(value))))
+            worst = max(worst, _difference(where, expected, got, rtol, atol * max(1.0, abs(value) / unit)))
     _run_in_float32(name, function, plain, checked)
     return worst
 

@@ -60,6 +60,31 @@ def test_a_wrong_gradient_is_named_by_function_input_index_expected_and_got():
     assert "a relative error of 0.0099" in message
 
 
+def test_the_numbers_for_a_single_output_are_the_slopes_of_the_formula():
+    class Cube(Op):
+        """y = x^3, whose derivative 3 x^2 is given as 2 x^2"""
+
+        def forward(self, x):
+            self.x = x
+            return x**3
+
+        def backward(self, grad):
+            return grad * 2 * self.x**2
+
+    for x in (1.0, np.ones(1), np.ones((1, 1))):
+        with pytest.raises(GradcheckError, match=r"expected (3|3\.00000\d+|2\.99999\d+) by .*, got 2 from"):
+            gradcheck(named("cube", Cube), x)
+
+
+def test_a_backward_that_forgets_the_gradient_from_above_is_caught_for_a_single_output():
+    class Forgets(Square):
+        def backward(self, grad):
+            return 2 * self.x
+
+    with pytest.raises(GradcheckError, match="expected (6|6.0000|5.9999)"):
+        gradcheck(named("forgets", Forgets), 3.0)
+
+
 @pytest.mark.parametrize("slip", [0.0, -1.0, 0.9, 1 + 1e-4, np.nan, np.inf])
 def test_any_slip_above_the_tolerance_is_caught(slip):
     with pytest.raises(GradcheckError, match=r"square, input 1, index \(1, 0\)"):
