@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import IO
 
 from minidl.classroom.course import Course
-from minidl.classroom.outcome import END, Outcome
 from minidl.classroom.running import environment
 
 SECONDS = 5.0  # that a law may take, a hundred times what one does
@@ -22,6 +22,34 @@ STARTING = 60.0  # seconds until the worker, on a slow machine, has imported the
 GRACE = 3.0  # seconds beyond a law's, after which the worker is taken to be stuck in compiled code
 TICK = 0.1  # seconds of one wait: on Windows, Ctrl-C is noticed only between two
 KEPT = 2000  # bytes of what the learner's file printed
+END = b"\0end of an exercise\0"  # printed by the worker, among the prints of the learner's file
+
+
+@dataclass
+class Outcome:
+    """One exercise's check; or, with an empty number, why a file could not be checked at all."""
+
+    number: str
+    name: str  # of the function, or of the file
+    passed: bool = False  # every law holds, and the function is not the library's
+    written: bool = True  # not the stub any more
+    file: str = ""  # the digest of what was checked
+    line: int = 0  # of the file, where the function begins
+    laws: int = 0
+    held: int = 0
+    calls: int = 0
+    law: str = ""  # that failed
+    message: str = ""
+    case: list[list[str]] = field(default_factory=list)  # [name, value], shrunk
+    call: str = ""  # the last one of the law
+    answer: str = ""  # what it gave
+    looks_like: list[str] = field(default_factory=list)
+    picture: str = ""
+    replay: str = ""
+    library_calls: int = 0  # of the library's own function by the learner's, which is no answer then
+    note: str = ""
+    printed: str = ""  # the end of what the learner's file printed
+    traceback: str = ""
 
 
 class CheckError(Exception):
@@ -78,11 +106,9 @@ class Worker:
             env={**environment(course.root), "MINIDL_DEBUG": "1", "MPLBACKEND": "Agg"},  # nothing to compile
         )
         self.lines: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
-        self.printed = bytearray()
-        self.ends: queue.SimpleQueue[None] = queue.SimpleQueue()  # of what was printed for one exercise
+        self.prints: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # for an exercise each, and last the rest
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
-        self.listener = threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True)
-        self.listener.start()
+        threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True).start()
 
     def __enter__(self) -> Worker:
         return self
@@ -97,20 +123,27 @@ class Worker:
         self.lines.put(None)
 
     def read_prints(self, pipe: IO[bytes]) -> None:
-        """Keep the end, however much there is. The worker marks the end of an exercise by a zero byte."""
+        """Keep the end of what is printed for each exercise, however much there is."""
+        rest = b""
         while part := pipe.read1(65536):
-            self.printed += part
-            del self.printed[:-KEPT]
-            for _ in range(part.count(END)):
-                self.ends.put(None)
+            *whole, rest = (rest + part).split(END)
+            for printed in whole:
+                self.prints.put(printed[-KEPT:])
+            rest = rest[-KEPT:]
+        self.prints.put(rest)
+
+    def printed(self) -> str:
+        """What the learner's file printed, up to the next end."""
+        with suppress(queue.Empty):
+            return self.prints.get(timeout=GRACE).decode(errors="replace").strip()
+        return ""
 
     def exercises(self) -> dict[str, str]:
         """The names of the lesson's exercises by their numbers."""
         first = self.next_line(STARTING)
         if not isinstance(first, dict):
             self.__exit__()
-            self.listener.join(1)
-            raise CheckError(f"the checker did not start:\n{self.prints()}")
+            raise CheckError(f"the checker did not start:\n{self.printed()}")
         return dict(first["exercises"])
 
     def next_line(self, seconds: float) -> dict | str | None:
@@ -128,27 +161,17 @@ class Worker:
             if "begin" in line:
                 at = line
                 continue
-            outcome = Outcome(**line["outcome"])
-            with suppress(queue.Empty):
-                self.ends.get(timeout=GRACE)
-            outcome.printed = self.prints()
-            self.printed.clear()
             at = {"begin": None}
-            yield outcome
+            yield Outcome(**{**line["outcome"], "printed": self.printed()})
         if at["begin"] is not None:
             late = f"no answer after {self.seconds + GRACE:g} s: a loop without end?"
             message = self.death() if line is None else late
-            if line is None:
-                self.listener.join(GRACE)  # what a dead process printed may still be on its way
+            self.__exit__()  # what is printed has an end then
             name = names.get(at["begin"], self.path.name)
-            yield Outcome(at["begin"], name, law=at["law"], message=message, printed=self.prints())
-
-    def prints(self) -> str:
-        return self.printed.replace(END, b"").decode(errors="replace").strip()
+            yield Outcome(at["begin"], name, law=at["law"], message=message, printed=self.printed())
 
     def death(self) -> str:
         """How the process ended, in words."""
-        self.listener.join(1)
         code = self.process.wait()
         if code >= 0:
             return f"it ended the whole process (exit code {code})"

@@ -158,14 +158,8 @@ def _is_numeric(value) -> bool:
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in NUMERIC_KINDS
     if type(value) in (tuple, list):
-        return len(value) > 0 and all(map(_is_numeric, value)) and len(set(map(_shape, value))) == 1
+        return len(value) > 0 and all(map(_is_numeric, value)) and len(set(map(np.shape, value))) == 1
     return type(value) in (bool, int, float, complex)
-
-
-def _shape(value) -> tuple[int, ...]:
-    if type(value) in (tuple, list):
-        return (len(value), *_shape(value[0]))
-    return np.shape(value)
 
 
 def _numbers(value) -> np.ndarray:

@@ -182,20 +182,20 @@ class Exercise:
                 break
         return results
 
-    def try_law(self, text: str, implementation: Callable | type) -> Result:
-        """Try one law. One that never calls the implementation cannot pass; an error of its own is raised."""
-        law, implementation = self.find_law(text), self.adapt(implementation)
-        run = functools.partial(law.function, implementation)
-        if law.is_example:
-            return result_of(law, implementation, {}, run)
-        with mock.patch.object(law.function.hypothesis, "inner_test", noting(law.test, implementation)):
-            return result_of(law, implementation, {}, run)
+    def try_law(
+        self, text: str, implementation: Callable | type, case: dict[str, object] | None = None
+    ) -> Result:
+        """Try one law, or a single case of it. An error of the law's own is raised.
 
-    def try_case(self, text: str, implementation: Callable | type, case: dict[str, object]) -> Result:
-        """Try one law on one case, ``{}`` for a worked example."""
+        A law that never calls the implementation cannot pass.
+        """
         law, implementation = self.find_law(text), self.adapt(implementation)
-        check_instance("case", case, dict)
-        return result_of(law, implementation, case, lambda: law.run(implementation, case))
+        check_instance("case", case, dict, optional=True)
+        if case is not None or law.is_example:
+            given = case or {}
+            return result_of(law, implementation, given, lambda: law.run(implementation, given))
+        with mock.patch.object(law.function.hypothesis, "inner_test", noting(law.test, implementation)):
+            return result_of(law, implementation, {}, lambda: law.function(implementation))
 
 
 def result_of(

@@ -12,11 +12,11 @@ import numpy as np
 from hypothesis.errors import Flaky
 
 from minidl.classroom import replay
+from minidl.classroom.check import Outcome
 from minidl.classroom.compare import SHOWN, short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result, different_answers
 from minidl.classroom.implementation import Call, Implementation
-from minidl.classroom.outcome import Outcome
 from minidl.classroom.recognize import alike, does_the_same, mistakes_like
 from minidl.classroom.work_file import changed_signature
 

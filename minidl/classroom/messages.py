@@ -6,8 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from minidl.classroom.check import Outcome
 from minidl.classroom.course import Course
-from minidl.classroom.outcome import Outcome
 from minidl.classroom.record import Record
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def hints_text(exercise: Exercise, record: Record) -> str:
 
 def lessons_text(course: Course, record: Record) -> str:
     """Every lesson with its exercises, a bar for what is done, and what to do next."""
-    lines, by_lesson = [], exercises_by_lesson(course)
+    lines = []
     for lesson in course.lessons():
-        exercises = by_lesson.get(lesson.number, [])
+        exercises = course.exercises(lesson.number)
         done = sum(record.of(exercise.number)["passed"] for exercise in exercises)
         count = len(lesson.figures())
         figures = f"   [{counted(count, 'figure')}]" if count else ""
@@ -110,15 +110,7 @@ def lessons_text(course: Course, record: Record) -> str:
         lines.append(f"{bar(done, len(exercises))} {title}{figures}")
         for exercise in exercises:
             lines.append(f"            {exercise.number}  {exercise.name}{state(record, exercise.number)}")
-    return "\n".join([*lines, "", f"next: {next_thing(course, record, by_lesson)}"])
-
-
-def exercises_by_lesson(course: Course) -> dict[str, list]:
-    """The exercises of each lesson."""
-    by_lesson: dict[str, list] = {}
-    for exercise in course.exercises():
-        by_lesson.setdefault(exercise.number[:2], []).append(exercise)
-    return by_lesson
+    return "\n".join([*lines, "", f"next: {next_thing(course, record)}"])
 
 
 def bar(done: int, count: int) -> str:
@@ -135,17 +127,18 @@ def state(record: Record, number: str) -> str:
     return f"   {entry['held']} of {entry['laws']} laws" if entry["laws"] else ""
 
 
-def next_thing(course: Course, record: Record, by_lesson: dict[str, list], first: str = "") -> str:
+def next_thing(course: Course, record: Record, first: str = "") -> str:
     """The next exercise that is begun and not done, of lesson ``first`` if it has one; or the next lesson."""
     started = {lesson.number for lesson in course.started()}
     for number in sorted(started, key=lambda number: (number != first, number)):
-        for exercise in by_lesson.get(number, []):
+        for exercise in course.exercises(number):
             if not record.of(exercise.number)["passed"]:
                 path = course.shown(course.work_file(number))
                 return (
                     f"write {exercise.name} in {path}, then  python -m lessons check {exercise.number}  "
                     f"(stuck? hint {exercise.number})"
                 )
-    for number in sorted(set(by_lesson) - started):
+    waiting = [lesson.number for lesson in course.lessons() if lesson.number not in started]
+    for number in filter(course.exercises, waiting):
         return f"python -m lessons run {number}  to read the lesson, then  python -m lessons start {number}"
     return "everything is done"

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minidl.classroom.check import check_lesson
+from minidl.classroom.check import Outcome, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest, put_aside, write_text
-from minidl.classroom.outcome import Outcome
 
 EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of one exercise
 PATIENCE = 5.0  # seconds after which a lock is taken to be left by a process that was killed

@@ -22,9 +22,9 @@ from minidl.classroom.files import write_text
 from minidl.classroom.implementation import Call, Implementation, is_floating
 from minidl.classroom.work_file import function_of, load, standing_in
 
-FILE = '''"""{number} {name} fails the law "{law}".
+FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".
 
-    python -m lessons debug {number}    writes this file anew and runs it in pdb
+    python -m lessons debug {exercise.number}    writes this file anew and runs it in pdb
     VS Code: open it and start "this lesson, kernels uncompiled"
 
 In pdb: s steps into the call, n goes to the next line, p NAME prints, c runs on, q quits.
@@ -40,26 +40,16 @@ sys.path.insert(0, str(work.parent))
 
 {imports}
 
-{name} = implementation_of("{number}", work / "{file}", "{package}")
+{exercise.name} = implementation_of("{exercise.number}", work / "{path.name}", "{course.package}")
 
 {call}
-try_again("{number}", {name}, "{package}", law={law!r}, case={case})
+try_again("{exercise.number}", {exercise.name}, "{course.package}", law={result.law!r}, case={case})
 '''
 ALWAYS = ("import numpy as np", "from minidl.classroom.replay import implementation_of, try_again")
-RESERVED = [
-    "np",
-    "os",
-    "sys",
-    "Path",
-    "work",
-    "implementation_of",
-    "try_again",
-    "answer",
-    "Tensor",
-    "op",
-    "y",
-    "grads",
-]
+RESERVED = (
+    "np", "os", "sys", "Path", "work", "implementation_of", "try_again", "answer", "Tensor", "op",
+    "y", "grads",
+)  # fmt: skip
 
 
 # ---- what the written file calls
@@ -80,7 +70,7 @@ def try_again(number: str, raw: Callable | type, package: str, law: str, case: d
     exercise = next(e for e in _exercises(number, package) if e.number == number)
     stepped = SteppedInto(raw, exercise.kind, exercise.written)
     try:
-        result = exercise.try_law(law, stepped) if case is None else exercise.try_case(law, stepped, case)
+        result = exercise.try_law(law, stepped, case)
     except KeyboardInterrupt:
         sys.exit(1)
     if isinstance(result.error, bdb.BdbQuit):  # in the law's own lines
@@ -148,16 +138,9 @@ def write(
         case = literal(result.case, imports)
     except NotInlined as why:
         case = f"None  # {why}"
-    text = FILE.format(
-        number=exercise.number,
-        name=exercise.name,
-        law=result.law,
-        imports="\n".join(sorted(imports, key=lambda line: (not line.startswith("import"), line))),
-        file=path.name,
-        package=course.package,
-        call=call,
-        case=case,
-    )
+    lines = sorted(imports, key=lambda line: (not line.startswith("import"), line))
+    told = {"exercise": exercise, "result": result, "course": course, "path": path}
+    text = FILE.format(**told, imports="\n".join(lines), call=call, case=case)
     replay = path.parent / "replay" / f"{exercise.number.replace('.', '_')}.py"
     write_text(replay, text)
     return replay

@@ -6,7 +6,6 @@ Numbers are quarters, so a failing case can be followed by hand and is exact in 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
@@ -72,15 +71,6 @@ def logits_and_labels(draw, max_rows: int = 3, max_classes: int = 4) -> tuple[np
     return z, draw(labels(*z.shape))
 
 
-def images(max_batch: int = 2, max_channels: int = 2, max_side: int = 4) -> SearchStrategy[np.ndarray]:
-    """Images (N, C, H, W) in [0, 1], float64."""
-    for name, value in {"max_batch": max_batch, "max_channels": max_channels, "max_side": max_side}.items():
-        positive_int(name, value)
-    sides = st.integers(1, max_side)
-    shape = st.tuples(st.integers(1, max_batch), st.integers(1, max_channels), sides, sides)
-    return arrays(shape, 0, 1)
-
-
 # The same shape, an axis stretched in one array or one in each, axes missing on the left.
 # They are few, so that a law meets most of them.
 BROADCASTS = [
@@ -94,37 +84,3 @@ def broadcastable_pairs(draw, low: float = -2, high: float = 2) -> tuple[np.ndar
     """Two arrays whose shapes NumPy broadcasts together, in every way that it does."""
     first, second = draw(st.sampled_from(BROADCASTS))
     return draw(arrays(first, low, high)), draw(arrays(second, low, high))
-
-
-class ConvCase(NamedTuple):
-    """Inputs of a convolution whose kernel, dilated, fits the padded image."""
-
-    images: np.ndarray  # (N, C, H, W)
-    weight: np.ndarray  # (O, C / groups, kh, kw)
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-
-
-@st.composite
-def conv_cases(draw, max_stride: int = 2, max_padding: int = 1, max_dilation: int = 2, max_groups: int = 2):
-    """A ``ConvCase``, each axis with its own kernel, stride, padding and dilation."""
-    positive_int("max_stride", max_stride)
-    check_int("max_padding", max_padding, 0)
-    positive_int("max_dilation", max_dilation)
-    positive_int("max_groups", max_groups)
-
-    def per_axis(low: int, high: int) -> tuple[int, int]:
-        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
-
-    kernel, stride = per_axis(1, 3), per_axis(1, max_stride)
-    padding, dilation = per_axis(0, max_padding), per_axis(1, max_dilation)
-    groups = draw(st.integers(1, max_groups))
-    batch, channels, filters = (draw(st.integers(1, 2)) for _ in range(3))
-
-    smallest = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]
-    size = tuple(draw(st.integers(n, n + 2)) for n in smallest)
-    x = draw(arrays((batch, channels * groups, *size)))
-    weight = draw(arrays((filters * groups, channels, *kernel)))
-    return ConvCase(x, weight, stride, padding, dilation, groups)

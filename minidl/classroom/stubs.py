@@ -53,7 +53,7 @@ def imports(*targets: Callable | type) -> str:
     No target is imported. What a module itself defines is imported from it, private helpers only where the
     stub's text names them.
     """
-    own = {plain_function(target).__name__ for target in targets}
+    own = {ast.parse(source(target)).body[0].name for target in targets}
     names_of: dict[str, set[str]] = {}
     for target in targets:
         for module, name in _used_imports(plain_function(target), own):

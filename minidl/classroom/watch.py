@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minidl.classroom.check import CheckError, check_lesson
 from minidl.classroom.course import Course
-from minidl.classroom.messages import exercises_by_lesson, next_thing, outcome_text, paint
+from minidl.classroom.messages import next_thing, outcome_text, paint
 from minidl.classroom.record import Record
 
 TICK = 0.1  # seconds between two looks at the files
@@ -45,7 +45,7 @@ def check_file(course: Course, path: Path, seconds: float) -> None:
     except (CheckError, OSError) as error:  # such as a file that is gone since the latest look
         print(error, flush=True)
         return
-    print(f"next: {next_thing(course, Record(course), exercises_by_lesson(course), lesson)}", flush=True)
+    print(f"next: {next_thing(course, Record(course), lesson)}", flush=True)
 
 
 def look(course: Course, seen: dict[Path, Stamp]) -> dict[Path, Stamp]:

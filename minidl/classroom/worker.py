@@ -22,11 +22,11 @@ from types import ModuleType
 from typing import TextIO
 
 from minidl.classroom import failure, work_file
+from minidl.classroom.check import END, Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.files import digest
 from minidl.classroom.implementation import Implementation
-from minidl.classroom.outcome import END, Outcome
 from minidl.classroom.recognize import code_of, library_calls
 
 MORE_TIME = "if it is only slow: check --limit 60"

@@ -13,8 +13,8 @@ import numpy as np
 
 import lessons
 from minidl.classroom import worker
+from minidl.classroom.check import Outcome
 from minidl.classroom.course import Course
-from minidl.classroom.outcome import Outcome
 from minidl.classroom.work_file import lesson_stubs
 
 ENOUGH = 500.0  # seconds for a law that ends, on a machine with much else to do

@@ -35,7 +35,6 @@ CALLS = {
     "min_dims": lambda bad: draw(strategies.shapes(min_dims=bad)),
     "max_side": lambda bad: draw(strategies.shapes(max_side=bad)),
     "max_rows": lambda bad: draw(strategies.logits(max_rows=bad)),
-    "max_channels": lambda bad: draw(strategies.images(max_channels=bad)),
     "classes": lambda bad: draw(strategies.labels(2, bad)),
     "points": lambda bad: Exercise(**{**SOFTMAX, "points": bad}),
     "hints": lambda bad: Exercise(**{**SOFTMAX, "hints": bad}),

@@ -7,8 +7,8 @@ import pytest
 from learner import write_work
 
 from minidl.classroom import record as record_module
+from minidl.classroom.check import Outcome
 from minidl.classroom.files import digest
-from minidl.classroom.outcome import Outcome
 from minidl.classroom.record import Record
 
 ENTROPY = (

@@ -14,9 +14,9 @@ from learner import check_here, replayed, write_work
 
 from minidl.classroom.compare import assert_equal
 from minidl.classroom.replay import NotInlined, literal, write
-from minidl.classroom.strategies import ConvCase
 from minidl.classroom.work_file import function_of, load
 from minidl.engine.op import unbroadcast
+from minidl.train.intervals import Interval
 
 WRONG_SOFTMAX = (
     "def stable_softmax(z, axis=-1, temperature=1.0):\n"
@@ -66,9 +66,8 @@ def test_a_generator_goes_on_where_it_was():
 
 
 def test_records_functions_of_modules_and_methods_of_values_are_written_by_name():
-    case = ConvCase(np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1)), (1, 1), (0, 0), (1, 1), 1)
-    again = made_again(case)
-    assert type(again) is ConvCase and again.stride == (1, 1)
+    again = made_again(Interval(np.float64(0.5), 0.25, 0.75, 3))
+    assert type(again) is Interval and again.low == 0.25
     assert made_again(unbroadcast) is unbroadcast
     assert made_again({"x": [1]}.__getitem__)("x") == [1]
     assert made_again(np.dtype("float32")) == np.float32

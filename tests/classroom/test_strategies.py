@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given, settings
 
 from minidl.classroom import strategies
 from minidl.classroom.exercise import EXAMPLES
@@ -14,12 +14,6 @@ def is_quarters(x, low=-2.0, high=2.0):
 
 def simplest(strategy, condition=lambda value: True):
     return find(strategy, condition, settings=settings(max_examples=200))
-
-
-def can_draw(strategy, condition):
-    """Without shrinking, which only costs time here; ``find`` raises if nothing fits."""
-    find(strategy, condition, settings=settings(max_examples=1000, phases=[Phase.generate]))
-    return True
 
 
 @given(x=strategies.quarters(), y=strategies.quarters(0.5, 1))
@@ -52,7 +46,6 @@ def test_arrays_have_the_shape_and_elements_asked_for(x):
     [
         (strategies.arrays(), (1,)),
         (strategies.logits(), (1, 1)),
-        (strategies.images(), (1, 1, 1, 1)),
     ],
 )
 def test_arrays_shrink_to_one_zero(strategy, shape):
@@ -75,12 +68,6 @@ def test_logits_have_a_few_rows_and_classes_and_a_label_for_each_row(z, case):
     assert np.all((labels >= 0) & (labels < z.shape[1]))
 
 
-@given(x=strategies.images(2, 3, 4))
-def test_images_lie_between_0_and_1(x):
-    assert x.ndim == 4 and is_quarters(x, 0, 1)
-    assert x.shape[0] <= 2 and x.shape[1] <= 3 and max(x.shape[2:]) <= 4
-
-
 def test_pairs_broadcast_in_every_way_within_the_cases_of_a_law():
     shapes = []
 
@@ -97,26 +84,3 @@ def test_pairs_broadcast_in_every_way_within_the_cases_of_a_law():
     assert any(a == b != () for a, b in shapes)
     assert any(len(a) == len(b) and np.broadcast_shapes(a, b) not in (a, b) for a, b in shapes)
     assert any(() in pair for pair in shapes)
-
-
-@given(case=strategies.conv_cases())
-def test_a_convolutions_kernel_fits_and_its_channels_agree(case):
-    channels, size = case.images.shape[1], case.images.shape[2:]
-    filters, channels_each, *kernel = case.weight.shape
-    assert channels == channels_each * case.groups and filters % case.groups == 0
-    for n, k, p, d in zip(size, kernel, case.padding, case.dilation, strict=True):
-        assert n + 2 * p >= d * (k - 1) + 1
-
-
-@pytest.mark.parametrize(
-    "condition",
-    [
-        lambda c: c.stride[0] != c.stride[1],
-        lambda c: c.padding == (1, 0),
-        lambda c: c.dilation == (2, 1) and c.weight.shape[2] == 3,
-        lambda c: c.groups == 2 and c.weight.shape[0] == 4,
-    ],
-    ids=["stride per axis", "padding per axis", "dilation felt", "two filters a group"],
-)
-def test_convolutions_vary_in_every_way(condition):
-    assert can_draw(strategies.conv_cases(), condition)

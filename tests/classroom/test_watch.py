@@ -10,7 +10,7 @@ from learner import write_work
 from terminal import Terminal
 
 from minidl.classroom import cli, watch
-from minidl.classroom.outcome import Outcome
+from minidl.classroom.check import Outcome
 from minidl.classroom.record import Record
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
