@@ -126,6 +126,8 @@ class Exercise:
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
         self.written = tuple(parameters.index(name) for name in writes)
         self.name = function.__name__
+        annotation = None if kind != "function" else inspect.signature(function).return_annotation
+        self.returns = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
         self.laws: list[Law] = []
         self.mistakes: list[Mistake] = []
 
@@ -170,7 +172,7 @@ class Exercise:
         """The implementation as laws call it (see the kinds); one already adapted comes back as it is."""
         if isinstance(implementation, Implementation):
             return implementation
-        return Implementation(implementation, self.kind, self.written)
+        return Implementation(implementation, self.kind, self.written, self.returns)
 
     def check(self, implementation: Callable | type) -> list[Result]:
         """Try the laws, worked examples first, up to and including the first that fails."""

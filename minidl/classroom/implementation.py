@@ -46,13 +46,15 @@ class Implementation:
     A kernel is called uncompiled: there an index out of range raises, where compiled code overwrites memory.
     """
 
-    def __init__(self, raw: Callable | type, kind: str = "function", written: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, raw: Callable | type, kind: str = "function", written: tuple[int, ...] = (), returns: str = ""
+    ) -> None:
         raw = plain_function(raw)
         if kind == "op" and not (inspect.isclass(raw) and issubclass(raw, Op)):
             raise TypeError(f"expected a subclass of Op with forward and backward, got {short(raw)}")
         if not callable(raw):
             raise TypeError(f"expected a function, got {short(raw)}")
-        self.raw, self.kind, self.written = raw, kind, written
+        self.raw, self.kind, self.written, self.returns = raw, kind, written, returns
         self.name = getattr(raw, "__name__", type(raw).__name__)
         self.calls = 0
         self.last_call = Call((), {})
@@ -102,12 +104,15 @@ class Implementation:
             return self._answer_of_tensors(arguments, **params)
         if self.kind == "kernel":
             return self._written_by_kernel(*arguments, **params)
-        return self._plain(self.raw(*arguments, **params))
+        answer = self._plain(self.raw(*arguments, **params))
+        check_kind(answer, self.returns, self.name)
+        return answer
 
     def _answer_of_op(self, arrays: tuple, grad=None, **params):
         op = self.raw(**params)
         op.needs = tuple(is_floating(x) for x in arrays)
         y = self._plain(op.forward(*arrays))
+        check_kind(y, "np.ndarray", f"{self.name}.forward")
         if grad is None:
             return y, ()
         grads = op.backward(grad)
@@ -142,6 +147,24 @@ class Implementation:
         if value is None:
             raise WrongAnswer(f"{self.name} returned None: is a return missing?")
         return plain_value(value, self.name)
+
+
+def check_kind(answer, returns: str, name: str) -> None:
+    """An array, a list and a tuple do not stand for one another: the signature's annotation decides.
+
+    A number may stand for an array; its shape is a law's business. Other annotations are not looked at.
+    """
+    said = f"its signature says {returns}"
+    if returns.startswith("tuple["):
+        kinds = returns[len("tuple[") : -1].split(", ")
+        if not isinstance(answer, tuple) or len(answer) != len(kinds):
+            raise WrongAnswer(f"{name} returned {short(answer)}: {said}")
+        for i, (part, kind) in enumerate(zip(answer, kinds, strict=True)):
+            check_kind(part, kind, f"{name}, part {i} of the tuple,")
+    elif returns in ("np.ndarray", "float", "int") and isinstance(answer, list | tuple):
+        raise WrongAnswer(f"{name} returned a {type(answer).__name__} {short(answer)}: {said}")
+    elif returns.startswith("list") and not isinstance(answer, list):
+        raise WrongAnswer(f"{name} returned {short(answer)}: {said}")
 
 
 def plain_value(value, name: str):

@@ -4,6 +4,7 @@ import ast
 import inspect
 import sys
 
+import numpy as np
 import pytest
 
 import lessons.exercises
@@ -59,6 +60,24 @@ def test_a_wrong_answer_that_looks_right_fails_with_a_reason(number, text, answe
     assert not last.passed and last.message
     named = mistakes_like(exercise, exercise.find_law(last.law), implementation, last.case)
     assert [mistake.text for mistake in named] == ALIKE.get(text, [])
+
+
+def in_lists(answer):
+    if isinstance(answer, np.ndarray):
+        return answer.tolist() if answer.ndim else [answer.item()]
+    return tuple(map(in_lists, answer)) if isinstance(answer, tuple) else answer
+
+
+@pytest.mark.parametrize(
+    "exercise", [e for e in EXERCISES if "np.ndarray" in e.returns], ids=lambda e: f"{e.number} {e.name}"
+)
+def test_lists_in_place_of_arrays_are_refused_by_one_rule_everywhere(exercise):
+    implementation = exercise.adapt(exercise.target)
+    raw = implementation.raw
+    implementation.raw = lambda *arguments, **params: in_lists(raw(*arguments, **params))
+    result = exercise.try_law(exercise.laws[0].text, implementation)
+    assert "returned a list" in result.message
+    assert "its signature says np.ndarray" in result.message
 
 
 @pytest.mark.parametrize(
