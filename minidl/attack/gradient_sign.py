@@ -60,8 +60,15 @@ def loss_gradient(
     with eval_mode(model):
         for part in parts(images):
             x = Tensor(images[part], requires_grad=True)
-            gradients[part] = grad(LOSSES[loss](model(x), labels[part]), x)
+            gradients[part] = gradient_at(x, LOSSES[loss](model(x), labels[part]))
     return finite("the loss's gradient is not finite: has the model diverged?", gradients)
+
+
+def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
+    """dvalue/dx; ValueError where the model passes no gradient on."""
+    integers = "a network of integers passes none on: attack the float network it was made from"
+    require(value.requires_grad, f"no gradient reaches the images; {integers}, and outside no_grad()")
+    return grad(value, x)
 
 
 def cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
@@ -115,10 +122,11 @@ def fgsm(
     labels: (N,), the true classes; with ``targeted`` the classes wanted instead, and the sign is turned.
     loss J: "cross_entropy", or "margin", the largest other logit less the label's. The cross-entropy has no
     gradient where the model is so sure that p rounds to 1: a warning counts such images.
-    Raises TypeError and ValueError for what is no such batch, images outside of ``bounds`` and eps < 0.
+    Raises TypeError and ValueError for what is no such batch, images outside of ``bounds``, eps < 0, and an
+    eps above the width of ``bounds``, which is often one that counts in pixels 0 ... 255.
     """
     images, labels = checked_batch(model, images, labels, bounds)
-    eps, targeted = check_number("eps", eps, 0), check_flag("targeted", targeted)
+    eps, targeted = checked_eps(eps, bounds), check_flag("targeted", targeted)
     gradient = loss_gradient(model, images, labels, check_choice("loss", loss, LOSSES))
     warn_of_images_without_gradient(is_flat(gradient), loss)
     return fgsm_step(images, gradient, eps, targeted=targeted, bounds=bounds)
@@ -158,7 +166,7 @@ def pgd(
     warning counts the images that had no gradient at any step.
     """
     images, labels = checked_batch(model, images, labels, bounds)
-    eps, steps = check_number("eps", eps, 0), check_int("steps", steps, 1, MOST)
+    eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)
     step_size = 2.5 * eps / steps if step_size is None else positive_number("step_size", step_size)
     targeted, loss = check_flag("targeted", targeted), check_choice("loss", loss, LOSSES)
     x, flat = images, np.ones(len(images), bool)
@@ -198,7 +206,7 @@ def random_signs(
     """clip(x ± ε), each sign by a coin: as large as FGSM's step, blind to the model. An attack's control."""
     images, labels = checked_batch(model, images, labels, bounds)
     coins = default_rng_or(rng).integers(0, 2, images.shape).astype(images.dtype)
-    return fgsm_step(images, 2 * coins - 1, check_number("eps", eps, 0), bounds=bounds)
+    return fgsm_step(images, 2 * coins - 1, checked_eps(eps, bounds), bounds=bounds)
 
 
 class Robustness(NamedTuple):
@@ -279,6 +287,14 @@ def class_count(model: Module, images: np.ndarray) -> int:
     logits = finite_logits(check_instance("model", model, Module), images[:1])
     require(logits.ndim == 2, f"the model must give logits (N, K), got {logits.shape} for one image")
     return logits.shape[1]
+
+
+def checked_eps(eps: float, bounds: Bounds) -> float:
+    """ε as a float from 0 to the width of the box, in which a larger one would bound nothing."""
+    (low, high), eps = bounds, check_number("eps", eps, 0)
+    mend = "it counts in the images' unit, so divide one of 0 ... 255 by 255"
+    require(eps <= high - low, f"eps must be at most {high - low:g}, the box's width, got {eps:g}: {mend}")
+    return eps
 
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:

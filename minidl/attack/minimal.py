@@ -19,11 +19,11 @@ from minidl.attack.gradient_sign import (
     class_count,
     finite,
     finite_logits,
+    gradient_at,
     parts,
     pgd,
 )
 from minidl.engine import jit
-from minidl.engine.backward import grad
 from minidl.engine.checks import (
     check_array,
     check_int,
@@ -125,7 +125,7 @@ def attempt(
     def loss_and_gradient(values):
         r = Tensor((w * values).reshape(x.shape).astype(x.dtype), requires_grad=True)  # (C, H, W)
         loss = penalised_loss(merged(model((r + x).reshape(1, *x.shape))[0], target), r, 0, lam)
-        return loss.item(), w * grad(loss, r).ravel().astype(np.float64)
+        return loss.item(), w * gradient_at(r, loss).ravel().astype(np.float64)
 
     w, (low, high) = width(bounds), bounds
     box = np.stack([low - x.ravel(), high - x.ravel()], axis=1).astype(np.float64) / w
@@ -287,7 +287,7 @@ def logits_and_gradients(model: Module, x: np.ndarray, classes: np.ndarray) -> t
         for part in parts(copies):
             some = Tensor(copies[part].copy(), requires_grad=True)
             logits = model(some)  # (C, K)
-            gradients[part] = grad(logits[np.arange(len(some.data)), classes[part]].sum(), some)
+            gradients[part] = gradient_at(some, logits[np.arange(len(some.data)), classes[part]].sum())
     finite("the gradients of the logits are not finite: has the model diverged?", gradients)
     return logits.data[0].astype(np.float64), gradients
 

@@ -28,18 +28,14 @@ def colours_wanted() -> bool:
 
 def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False) -> str:
     """What a check found, on one line where all is well."""
-    lines = [headline(outcome, place)]
-    if not outcome.passed and outcome.written:
-        lines += findings(outcome)
-    if outcome.note:
-        lines.append(row("note", paint(outcome.note, "yellow")))
-    if not outcome.passed and outcome.written:
-        if outcome.printed:
-            lines.append(row("printed", "\n".join(outcome.printed.splitlines()[-5:])))
-        if with_traceback and outcome.traceback:
-            lines += ["", outcome.traceback.rstrip(), ""]
-        if outcome.replay:
-            lines.append(row("step into it", f"python -m lessons debug {outcome.number}"))
+    note = ("note", paint(outcome.note, "yellow"))
+    if outcome.passed or not outcome.written:
+        return "\n".join([headline(outcome, place), *rows(note)])
+    lines = [headline(outcome, place), *findings(outcome)]
+    lines += rows(note, ("printed", "\n".join(outcome.printed.splitlines()[-5:])))
+    if with_traceback and outcome.traceback:
+        lines += ["", outcome.traceback.rstrip(), ""]
+    lines += rows(("step into it", outcome.replay and f"python -m lessons debug {outcome.number}"))
     return "\n".join(lines)
 
 
@@ -62,29 +58,25 @@ def headline(outcome: Outcome, place: str) -> str:
 def findings(outcome: Outcome) -> list[str]:
     """The case, the call and its answer, why that is wrong, what it looks like."""
     if outcome.library_calls:
-        return [row("", f"all laws hold, but it calls the library's own {outcome.name}: write it yourself")]
-    lines = [row(name, value) for name, value in outcome.case]
-    if outcome.call:
-        lines.append(row("call", outcome.call))
-    if outcome.answer and outcome.answer not in outcome.message:
-        lines.append(row("yours", outcome.answer))
-    lines.append(row("", outcome.message))
-    if outcome.looks_like:
-        lines.append(row("looks like", paint(", or ".join(outcome.looks_like), "yellow")))
-    if outcome.picture:
-        lines.append(row("picture", f"yours, the library's and the difference in {outcome.picture}"))
-    return lines
+        return rows(("", f"all laws hold, but it calls the library's own {outcome.name}: write it yourself"))
+    return rows(
+        *outcome.case,
+        ("call", outcome.call),
+        ("yours", outcome.answer if outcome.answer not in outcome.message else ""),
+        ("", outcome.message),
+        ("looks like", paint(", or ".join(outcome.looks_like), "yellow")),
+        ("picture", outcome.picture and f"yours, the library's and the difference in {outcome.picture}"),
+    )
 
 
 def counted(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def row(name: str, text: str) -> str:
-    """A name and what belongs to it, further lines below the first."""
-    first, *others = text.splitlines() or [""]
-    start = f"  {name:<12} = " if name else "  "
-    return "\n".join([start + first, *("    " + line for line in others)])
+def rows(*pairs: tuple[str, str]) -> list[str]:
+    """A name and what belongs to it, further lines below the first; none where nothing belongs to it."""
+    texts = [(f"  {name:<12} = " if name else "  ") + text for name, text in pairs if text]
+    return [text.replace("\n", "\n    ") for text in texts]
 
 
 def hints_text(exercise: Exercise, record: Record) -> str:

@@ -8,7 +8,9 @@ that an argument stands in the wrong place.
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
@@ -102,10 +104,28 @@ def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, option
 
 
 def check_function(name: str, value: T, takes: str = "", *, optional: bool = False) -> T:
-    """The value, which must be callable, or None if that is allowed. ``takes`` names its arguments."""
-    if not callable(value) and not (optional and value is None):
-        of = f" of {takes}" if takes else ""
+    """The value, which must be callable, or None if that is allowed.
+
+    takes: the arguments that it is called with, such as "images and rng" or "(grad, x)"; "lr=lr" is one
+    that is given by name. A function that cannot be called so is refused.
+    """
+    if optional and value is None:
+        return value
+    of = f" of {takes}" if takes else ""
+    if not callable(value):
         raise TypeError(f"{name} must be a function{of}, got {shown(value)}")
+    if not takes:
+        return value
+    given = re.split(", | and ", takes.strip("()"))
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # of some functions that are written in C nothing is known
+        return value
+    try:
+        signature.bind(*(x for x in given if "=" not in x), **dict(x.split("=") for x in given if "=" in x))
+    except TypeError as error:
+        own = f"{getattr(value, '__name__', shown(value))}({', '.join(signature.parameters)})"
+        raise TypeError(f"{name} must be a function{of}, got {own}: {error}") from None
     return value
 
 

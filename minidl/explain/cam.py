@@ -69,7 +69,6 @@ def maps_and_gradients(
         x = Tensor(images[part], requires_grad=True)  # so that there is a graph where all weights are frozen
         with outputs_of(model, layer) as outputs:
             y = target_scores(model, x, goal.part(part))  # (n,), each of its own image alone
-        require(y.requires_grad, "the target has no gradient here: call Grad-CAM outside no_grad()")
         maps[part] = outputs[0].data
         try:
             gradients[part] = grad(y.sum(), outputs[0])

@@ -16,6 +16,10 @@ from minidl.nn.module import Module, eval_mode
 
 VALUES = 2**19  # of images that go through a model at a time: a large network's graph is 1,000 bytes for each
 IMAGES = 128  # and at most so many images
+NO_GRADIENT = (
+    "no gradient reaches the images: a network of integers passes none on, so explain the float network that "
+    "it was made from; and inside no_grad() there is none"
+)
 Unit = tuple  # (layer, index, ...): ("block2.relu", channel, p, q), or ("fc1", unit)
 TargetLike = int | Sequence[int] | np.ndarray | Unit | None
 
@@ -57,6 +61,7 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
     is_finite = np.isfinite(scores.data)
     first = scores.data[np.argmin(is_finite)]  # that is not finite, if there is one
     require(bool(is_finite.all()), f"the target is {first} for some of the inputs, it must be finite")
+    require(scores.requires_grad or not x.requires_grad, NO_GRADIENT)
     return scores
 
 

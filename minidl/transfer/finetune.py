@@ -193,7 +193,7 @@ def lr_sweep(
     """
     start, seed = check_instance("model", model, Module).state_dict(), default_rng_or(rng).integers(2**63)
     rates = check_array("lrs", lrs, "L", low=0).astype(np.float64).tolist()
-    check_function("optimizer", optimizer, "parameters and lr")
+    check_function("optimizer", optimizer, "parameters and lr=lr")
     for name, pair in (("train", train), ("test", test)):
         evaluate(model, *check_pair(name, pair))  # raises for data that no rate could learn from
     results = []

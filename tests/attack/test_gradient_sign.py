@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from untouched import Trips, disturbed, left_untouched
 
 import minidl.nn as nn
-from minidl.attack import fgsm, pgd, random_signs, robust_accuracy
+from minidl.attack import deepfool, fgsm, minimal_perturbation, pgd, random_signs, robust_accuracy
 from minidl.attack.gradient_sign import fgsm_step, finite_logits, loss_gradient, project
+from minidl.compress.integer import quantize_model
 from minidl.nn import Sequential
+from minidl.nn.models import small_cnn
 
 few = settings(max_examples=25)
 
@@ -473,3 +475,26 @@ def test_no_function_hides_a_module_of_its_package(name):
     for module in pkgutil.iter_modules(package.__path__):
         assert inspect.ismodule(importlib.import_module(f"minidl.{name}.{module.name}"))
         assert inspect.ismodule(getattr(package, module.name)), module.name
+
+
+@every_attack
+@pytest.mark.parametrize("bounds, eps", [((0, 1), 8), ((-1, 1), 2.5)])
+def test_an_eps_in_pixels_is_refused_with_the_mend(attack, bounds, eps):
+    images, labels = batch_of(0)
+    with pytest.raises(ValueError, match=f"eps must be at most {bounds[1] - bounds[0]}, .* divide .* by 255"):
+        attack(network(0), images, labels, eps, bounds=bounds)
+    assert np.isfinite(attack(network(0), images, labels, eps, bounds=(-math.inf, math.inf))).all()
+
+
+def test_an_integer_network_has_no_gradient_to_follow_and_says_so():
+    images, labels = batch_of(0)
+    integers = quantize_model(small_cnn(3, 2, (4, 4)).eval(), images)
+    attacks = [
+        lambda: fgsm(integers, images, labels, 0.1),
+        lambda: pgd(integers, images, labels, 0.1),
+        lambda: deepfool(integers, images[0]),
+        lambda: minimal_perturbation(integers, images[0], 1),
+    ]
+    for attack in attacks:
+        with pytest.raises(ValueError, match="no gradient .* integers .* attack the float network"):
+            attack()

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.data import batches
+from minidl.data import batches, gaussian_noise
 
 
 def numbered(n):
@@ -148,3 +148,9 @@ def test_a_seed_in_place_of_a_generator_is_refused():
 def test_an_augmentation_that_loses_images_is_named():
     with pytest.raises(ValueError, match=r"augment must return an array of 2 images, got .*\(1, 1, 1, 1\)"):
         next(iter(batches(*numbered(2), 2, augment=lambda images, rng: images[:1])))
+
+
+def test_an_augmentation_that_was_not_made_by_its_call_is_refused_by_name():
+    message = r"augment must be a function of images and rng, got gaussian_noise\(sigma, clip\): too many"
+    with pytest.raises(TypeError, match=message):
+        batches(np.zeros((4, 1, 2, 2)), np.zeros(4), 2, augment=gaussian_noise)

@@ -5,6 +5,11 @@ import pytest
 
 from minidl.engine import checks
 
+
+def of_two(parameters, *more, lr, decay=0.0):
+    return parameters
+
+
 ACCEPTED = [
     (checks.check_flag, (True,), {}, True),
     (checks.check_choice, ("max", ("max", "mse")), {}, "max"),
@@ -13,6 +18,10 @@ ACCEPTED = [
     (checks.int_pair, (3, 1), {}, (3, 3)),
     (checks.int_pair, ([1, np.int64(2)], 0), {}, (1, 2)),
     (checks.check_sequence, ([1, 2],), {}, [1, 2]),
+    (checks.check_function, (max,), {}, max),
+    (checks.check_function, (max, "x and y"), {}, max),  # of which Python knows no signature
+    (checks.check_function, (None, "the step"), {"optional": True}, None),
+    (checks.check_function, (of_two, "parameters and lr=lr"), {}, of_two),
     (checks.check_number, (-(10**400),), {"finite": False}, -float("inf")),
     (checks.check_bounds, ((0, float("inf")),), {}, (0.0, float("inf"))),
 ]
@@ -27,6 +36,10 @@ REFUSED = [
     (checks.check_instance, (3, str), {}, TypeError, "a str, got 3"),
     (checks.check_instance, (3, (int.__class__, str)), {}, TypeError, "type or str"),
     (checks.check_function, (3, "the step"), {}, TypeError, "a function of the step"),
+    (checks.check_function, (len, "(grad, x)"), {}, TypeError, r"of \(grad, x\), got len\(obj\): too many"),
+    (checks.check_function, (lambda x: x, "x, y and rng"), {}, TypeError, r"x, y and rng, got <lambda>\(x\)"),
+    (checks.check_function, (lambda x, y: x, "the step"), {}, TypeError, "missing a required argument: 'y'"),
+    (checks.check_function, (lambda p, rate: p, "p and lr=lr"), {}, TypeError, "missing a required argument"),
     (checks.check_array, ([[1], [1, 2]],), {}, ValueError, "different lengths"),
     (checks.check_array, (["a"],), {}, TypeError, "real numbers"),
     (checks.check_array, ([1.5],), {"kind": "integer"}, TypeError, "integers"),

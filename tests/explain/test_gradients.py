@@ -11,6 +11,7 @@ import minidl.nn as nn
 from minidl import Tensor, grad, no_grad, relu_rule
 from minidl.compress.fuse import fuse
 from minidl.compress.fused import ConvReLU2d
+from minidl.compress.integer import quantize_model
 from minidl.engine.elementwise import backprop_rule
 from minidl.explain import (
     deconvnet,
@@ -23,7 +24,7 @@ from minidl.explain import (
 )
 from minidl.explain.gradients import deconvnet_rule, guided_rule, path_nodes, reduce_channels
 from minidl.nn import Module, Sequential
-from minidl.nn.models import mlp
+from minidl.nn.models import mlp, small_cnn
 from minidl.train import predict
 
 few = settings(max_examples=25)
@@ -531,3 +532,11 @@ def test_a_layer_that_runs_twice_is_no_target():
     model = Sequential({"one": act, "flatten": nn.Flatten(), "two": act})
     with left_untouched(model), pytest.raises(ValueError, match="layer 'one' ran 2 times in a pass"):
         saliency(model, np.ones((1, 2)), ("one", 0), reduce=None)
+
+
+@pytest.mark.parametrize("method", [saliency, input_gradient, integrated_gradients, guided_backprop])
+def test_an_integer_network_has_no_gradient_and_says_so(method):
+    images = np.random.default_rng(0).random((4, 1, 8, 8))
+    integers = quantize_model(small_cnn(3, 1, (4, 4)).eval(), images)
+    with pytest.raises(ValueError, match="network of integers passes none on, so explain the float network"):
+        method(integers, images, 0)
