@@ -39,6 +39,8 @@ from minidl.nn.norms import group_norm, layer_norm  # noqa: F401
 from minidl.nn.resize import adaptive_avg_pool2d, interpolate  # noqa: F401
 
 IntOrPair = int | tuple[int, int]
+Stride = IntOrPair | None
+Rng = np.random.Generator | None
 
 # ---- activations
 
@@ -112,7 +114,7 @@ def conv2d(
 def max_pool2d(
     x: Any,
     kernel_size: IntOrPair,
-    stride: IntOrPair | None = None,
+    stride: Stride = None,
     padding: IntOrPair = 0,
     *,
     ceil_mode: bool = False,
@@ -127,7 +129,7 @@ def max_pool2d(
 def avg_pool2d(
     x: Any,
     kernel_size: IntOrPair,
-    stride: IntOrPair | None = None,
+    stride: Stride = None,
     padding: IntOrPair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -190,12 +192,7 @@ def batch_norm(
 
 
 def dropout(
-    x: Any,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Rng = None
 ) -> Tensor:
     """In training each value is 0 with probability p and otherwise divided by 1 - p, which keeps the mean.
 
@@ -207,12 +204,7 @@ def dropout(
 
 
 def dropout2d(
-    x: Any,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Rng = None
 ) -> Tensor:
     """``dropout`` of whole channels of x (N, C, H, W), whose pixels are alike (Tompson et al. 2015)."""
     check_flag("inplace", inplace)
