@@ -201,7 +201,7 @@ REFUSED = {
     ),
     "the maximum as a function": (
         "_, predicted = torch.max(X, 1)",
-        r"write t.max\(axis=...\), and np.argmax",
+        r"write t.max\(axis=...\), and t.argmax",
     ),
     "zeros": ("result = torch.zeros(2, 3)", r"write minidl.Tensor\(np.zeros\(...\)\)"),
     "another device": ("device = torch.device('cpu')", "there is one device"),
