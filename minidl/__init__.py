@@ -1,7 +1,7 @@
 """minidl: deep learning from scratch, to read, to step through and to set as exercises."""
 
 import importlib
-import inspect
+from types import FunctionType
 from typing import Any
 
 from minidl.engine.backward import grad
@@ -47,10 +47,8 @@ _INSTEAD = {  # names of PyTorch, and what says the same here
     **dict.fromkeys(("randn", "rand"), "minidl.Tensor(rng.normal(size=...)), with a np.random.Generator"),
     "cat": "minidl.concatenate",
     "optim": "minidl.train",
-    **{
-        name: f"t.{name}(axis=...), and np.arg{name}(t.data, axis=...) for the places"
-        for name in ("max", "min")
-    },
+    "max": "t.max(axis=...), and t.argmax(axis=...) for the places",
+    "min": "t.min(axis=...), and np.argmin(t.data, axis=...) for the places",
     **{name: f"np.{name}" for name in ("float32", "float64", "int64")},
     **dict.fromkeys(("device", "cuda"), "nothing: there is one device"),
 }
@@ -61,8 +59,8 @@ def __getattr__(name: str) -> Any:
     Tensor as a function: ``minidl.exp(x)`` is ``x.exp()``."""
     if name in _ROOMS:
         return importlib.import_module(f"minidl.{name}")
-    method = inspect.getattr_static(Tensor, name, None)
-    if inspect.isfunction(method) and name[0] != "_" and name not in _INSTEAD:
+    method = getattr(Tensor, name, None)
+    if isinstance(method, FunctionType) and name[0] != "_" and name not in _INSTEAD:
         return method
     mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
     raise AttributeError(f"module 'minidl' has no attribute {name!r}{mend}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine import depthwise_kernels, jit, kernels, pool_kernels
-from minidl.engine.checks import check_flag, int_pair, positive_int
+from minidl.engine.checks import check_flag, int_pair, positive_int, require
 from minidl.engine.op import Op
 from minidl.engine.reduce import sum_by_channel
 
@@ -35,10 +35,10 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
 
 def check_images(x: np.ndarray) -> None:
     """Refuse what compiled loops would misread: they look at no bounds."""
-    if x.ndim != 4 or x.size == 0:
-        raise ValueError(f"expected images (N, C, H, W), none of the four 0, got {x.shape}")
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"expected images of float32 or float64, got {x.dtype}")
+    is_full = x.ndim == 4 and x.size > 0
+    require(is_full, f"expected images (N, C, H, W), none of the four 0, got {x.shape}")
+    is_float = x.dtype in (np.float32, np.float64)
+    require(is_float, f"expected images of float32 or float64, got {x.dtype}", TypeError)
 
 
 CACHED = 2**17  # numbers of the columns of one product, few enough to stay in the processor's cache
@@ -71,8 +71,12 @@ class Conv2d(Op):
         y[n] = weight @ im2col(x[n]) + bias
         grad_x[n] = col2im(weight.T @ grad[n])      grad_weight = sum over n of grad[n] @ im2col(x[n]).T
 
-    Columns take kh kw times the memory of x: a block of them is made at a time, and again in backward. Two
-    kinds need none: a kernel of 1 x 1 (``pointwise``), and groups of one channel (``depthwise``).
+    Columns take kh kw times the memory of x, so they are made again in backward. ``way`` chooses how:
+
+        "banded"     for a band of a sample's rows at a time, which stays in the cache
+        "deep"       for the whole batch, where weights outnumber columns: one product reads each weight once
+        "pointwise"  not at all, for a kernel of 1 x 1: a sample is its own columns
+        "depthwise"  not at all, for groups of one channel: their sums are too short for a product
     """
 
     def __init__(
@@ -92,83 +96,86 @@ class Conv2d(Op):
         per_output = weight[0].size * (1 / 60 + self.groups / (4 * len(weight)))
         self.nanoseconds = y.size * per_output + 500 * len(x)
         bias = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
-        if self.depthwise:
-            call = depthwise_kernels.depthwise, y.shape[0] * y.shape[1], self.geometry, self.x
-            jit.run(self.nanoseconds, (*call, self.taps(weight), bias, y))
-        elif self.is_pointwise(out_h * out_w):
-            jit.run(self.nanoseconds, products(self.x, self.taps(weight), bias, y))
-        elif self.is_deep(y):
+        way = self.way(y)
+        if way == "deep":
             product = jit.matmul(self.taps(weight), self.all_columns(out_h * out_w)) + bias[:, np.newaxis]
             y[:] = product.reshape(len(weight), len(x), out_h, out_w).swapaxes(0, 1)
         else:
-            rows = self.rows(y)
-            call = kernels.conv2d, len(x) * -(-out_h // rows), self.geometry, (rows, out_w), self.x
-            matrices = self.by_group(weight)
-            if self.has_bias:
-                matrices = np.append(matrices, bias.reshape(self.groups, -1, 1), axis=2)
-            jit.run(self.nanoseconds, (*call, matrices, self.by_sample(y)))
+            jit.run(self.nanoseconds, self.call_for_y(way, bias, y))
         return y
 
     def backward(self, grad):
         need_x, need_weight, *need_bias = self.needs if self.has_bias else (*self.needs[:2], False)
-        grad, calls, grad_x, grad_weight, grad_bias = np.ascontiguousarray(grad), [], None, None, None
-        parts = None
-        deep = self.is_deep(grad)
-        if need_x and (deep or len(grad) == 1 == self.groups and not self.is_pointwise(grad[0, 0].size)):
+        grad, way = np.ascontiguousarray(grad), self.way(grad)
+        grad_x = grad_weight = grad_bias = parts = None
+        calls = []
+        if need_x and (way == "deep" or (way == "banded" and len(grad) == self.groups == 1)):
             grad_x = self.collect(jit.matmul(self.taps(self.weight).T, self.by_output(grad)))
         elif need_x:
             grad_x = np.empty_like(self.x)
-            calls.append(self.call_for_x(grad, grad_x))
-        if need_weight and deep:
-            grad_weight = jit.matmul(self.by_output(grad), self.all_columns(grad[0, 0].size).T).reshape(
-                self.weight.shape
-            )
+            calls.append(self.call_for_x(way, grad, grad_x))
+        if need_weight and way == "deep":
+            product = jit.matmul(self.by_output(grad), self.all_columns(grad[0, 0].size).T)
+            grad_weight = product.reshape(self.weight.shape)
         elif need_weight:
-            call, parts = self.call_for_weight(grad, any(need_bias))
+            call, parts = self.call_for_weight(way, grad, any(need_bias))
             calls.append(call)
         jit.run(len(calls) * self.nanoseconds, *calls)
         if parts is not None:
-            grad_weight, grad_bias = self.sums_of(parts)
+            grad_weight, grad_bias = self.sums_of(way, parts)
         if any(need_bias) and grad_bias is None:
             grad_bias = sum_by_channel(grad)
         return (grad_x, grad_weight, grad_bias) if self.has_bias else (grad_x, grad_weight)
 
-    def sums_of(self, parts):
+    def way(self, y):
+        """How the sums of an output like ``y`` are made: see above."""
+        places = y[0, 0].size
+        if self.groups > 1:
+            return "depthwise" if self.weight.shape[1] == 1 else "banded"
+        if self.geometry == ((1, 1), (1, 1), (0, 0), (1, 1)) and (len(y) == 1 or places >= FEW_PLACES):
+            return "pointwise"
+        return "deep" if y.shape[1] >= len(y) * places else "banded"
+
+    def call_for_y(self, way, bias, y):
+        """What computes ``y``, for ``jit.run``."""
+        if way == "depthwise":
+            call = depthwise_kernels.depthwise, y.shape[0] * y.shape[1], self.geometry
+            return *call, self.x, self.taps(self.weight), bias, y
+        if way == "pointwise":
+            return products(self.x, self.taps(self.weight), bias, y)
+        matrices, rows = self.by_group(self.weight), self.rows(y)
+        if self.has_bias:
+            matrices = np.append(matrices, bias.reshape(self.groups, -1, 1), axis=2)
+        call = kernels.conv2d, len(y) * -(-y.shape[2] // rows), self.geometry, (rows, y.shape[3])
+        return *call, self.x, matrices, self.by_sample(y)
+
+    def sums_of(self, way, parts):
         """The parts from ``call_for_weight`` -> the gradients of weight and, if it is among them, of bias."""
         total, patch = parts[0] if len(parts) == 1 else parts.sum(axis=0), self.weight[0].size
-        if self.depthwise:
+        if way == "depthwise":
             return total.reshape(self.weight.shape), None
         grad_weight = total[:, :patch].swapaxes(1, 2).reshape(self.weight.shape)
         return grad_weight, total[:, patch].ravel() if total.shape[1] > patch else None
 
-    @property
-    def depthwise(self):
-        return self.weight.shape[1] == 1 < self.groups
-
-    def is_pointwise(self, places):
-        """Whether products with the weights alone do it, a sample having so many places."""
-        plain = self.geometry == ((1, 1), (1, 1), (0, 0), (1, 1)) and self.groups == 1
-        return plain and (len(self.x) == 1 or places >= FEW_PLACES)
-
-    def call_for_x(self, grad, grad_x):
+    def call_for_x(self, way, grad, grad_x):
         """What computes ``grad_x``, for ``jit.run``."""
         samples, channels = grad_x.shape[:2]
-        if self.depthwise:
+        if way == "depthwise":
             call = depthwise_kernels.depthwise_grad_x, samples * channels, self.geometry
             return *call, grad, self.taps(self.weight), grad_x
-        if self.is_pointwise(grad[0, 0].size):
+        if way == "pointwise":
             weight = np.ascontiguousarray(self.taps(self.weight).T)
             return products(grad, weight, np.zeros(channels, grad.dtype), grad_x)
         call = kernels.conv2d_grad_x, samples, self.geometry
         return *call, self.by_sample(grad), self.by_group(self.weight), grad_x
 
-    def call_for_weight(self, grad, with_bias):
+    def call_for_weight(self, way, grad, with_bias):
         """What computes the parts whose sum is the gradient of ``weight``, for ``jit.run``, and the parts.
 
         These are (1, O, kh kw) or (parts, groups, C/groups kh kw, O/groups), here with a row for the bias.
         """
         out = grad.shape[1]
-        if self.depthwise:
+        if way == "depthwise":
             parts = np.empty((1, out, self.weight[0].size), grad.dtype)
             call = depthwise_kernels.depthwise_grad_weight, out, self.geometry
             return (*call, self.x, grad, parts[0]), parts
@@ -185,10 +192,6 @@ class Conv2d(Op):
         shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1
         most = max(1, min(-(-out_h // shares), CACHED // (self.weight[0].size * out_w)))
         return min(range(most, most // 2, -1), key=lambda rows: -out_h % rows)  # with a full last band
-
-    def is_deep(self, y):
-        """Whether weights outnumber columns: then one product of the whole batch, which reads them once."""
-        return self.groups == 1 and not self.is_pointwise(y[0, 0].size) and y.shape[1] >= y[:, 0].size
 
     def all_columns(self, places):
         """The columns (C kh kw, N OH OW) of the whole batch."""
@@ -228,21 +231,18 @@ class Conv2d(Op):
     def output_size(self, x, weight, bias):
         """(OH, OW), or the error that says what does not fit together."""
         check_images(x)
-        if weight.ndim != 4 or weight.size == 0:
-            raise ValueError(f"expected weight (O, C/groups, kh, kw), none of the four 0, got {weight.shape}")
+        is_full = weight.ndim == 4 and weight.size > 0
+        require(is_full, f"expected weight (O, C/groups, kh, kw), none of the four 0, got {weight.shape}")
         for name, array in (("weight", weight), ("bias", x if bias is None else bias)):
-            if array.dtype != x.dtype:
-                raise TypeError(f"expected {name} of x's dtype {x.dtype}, got {array.dtype}")
-        channels, out_channels, groups = x.shape[1], weight.shape[0], self.groups
-        if channels % groups or out_channels % groups:
-            raise ValueError(f"{groups} groups must divide {channels} channels in and {out_channels} out")
-        if weight.shape[1] != channels // groups:
-            raise ValueError(
-                f"expected weight (O, {channels // groups}, kh, kw) for {channels} channels"
-                f" in {groups} groups, got {weight.shape}"
-            )
-        if bias is not None and bias.shape != (out_channels,):
-            raise ValueError(f"expected bias ({out_channels},), one number for each output, got {bias.shape}")
+            fits = array.dtype == x.dtype
+            require(fits, f"expected {name} of x's dtype {x.dtype}, got {array.dtype}", TypeError)
+        channels, out, groups = x.shape[1], weight.shape[0], self.groups
+        fits = channels % groups == out % groups == 0
+        require(fits, f"{groups} groups must divide {channels} channels in and {out} out")
+        wanted = f"(O, {channels // groups}, kh, kw) for {channels} channels in {groups} groups"
+        require(weight.shape[1] == channels // groups, f"expected weight {wanted}, got {weight.shape}")
+        fits = bias is None or bias.shape == (out,)
+        require(fits, f"expected bias ({out},), one number for each output, got {np.shape(bias)}")
         settings = self.stride, self.padding, self.dilation
         return [
             conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], *settings, strict=True)

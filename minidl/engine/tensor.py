@@ -308,7 +308,7 @@ class Tensor(Methods):
 
         PyTorch's transpose(i, j) is ``swapaxes``. A call that would mean another thing there is refused.
         """
-        is_unchanged = self.ndim == 2 and str(axes) in ("(0, 1)", "(0, -1)", "(-2, 1)", "(-2, -1)")
+        is_unchanged = self.ndim == 2 and [i % 2 for i in axes if isinstance(i, int | np.integer)] == [0, 1]
         why = "would leave a matrix as it is; PyTorch swaps: write swapaxes(0, 1), or transpose((0, 1))"
         require(not is_unchanged, f"transpose{axes} {why}")
         return apply(Transpose(one_tuple(axes) or None), self)

@@ -23,9 +23,11 @@ from minidl.engine.checks import (
 )
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, apply
-from minidl.nn.activations import elu, hardsigmoid, hardswish, log_softmax, silu, softmax, softplus
+
+# PyTorch's functional has these too: each of the files has a family of functions with their modules.
+from minidl.nn.activations import elu, hardsigmoid, hardswish, log_softmax, silu, softmax, softplus  # noqa: F401
 from minidl.nn.inputs import floating, floating_images
-from minidl.nn.losses import (
+from minidl.nn.losses import (  # noqa: F401
     binary_cross_entropy_with_logits,
     cross_entropy,
     l1_loss,
@@ -33,44 +35,12 @@ from minidl.nn.losses import (
     nll_loss,
     smooth_l1_loss,
 )
-from minidl.nn.norms import group_norm, layer_norm
-from minidl.nn.resize import adaptive_avg_pool2d, interpolate
+from minidl.nn.norms import group_norm, layer_norm  # noqa: F401
+from minidl.nn.resize import adaptive_avg_pool2d, interpolate  # noqa: F401
 
-__all__ = [
-    "adaptive_avg_pool2d",
-    "avg_pool2d",
-    "batch_norm",
-    "binary_cross_entropy_with_logits",
-    "conv2d",
-    "cross_entropy",
-    "dropout",
-    "dropout2d",
-    "elu",
-    "gelu",
-    "group_norm",
-    "hardsigmoid",
-    "hardswish",
-    "interpolate",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "max_pool2d",
-    "mse_loss",
-    "nll_loss",
-    "one_hot",
-    "pad",
-    "relu",
-    "relu6",
-    "sigmoid",
-    "silu",
-    "smooth_l1_loss",
-    "softmax",
-    "softplus",
-    "tanh",
-]
 IntOrPair = int | tuple[int, int]
+Stride = IntOrPair | None
+Rng = np.random.Generator | None
 
 # ---- activations
 
@@ -144,7 +114,7 @@ def conv2d(
 def max_pool2d(
     x: Any,
     kernel_size: IntOrPair,
-    stride: IntOrPair | None = None,
+    stride: Stride = None,
     padding: IntOrPair = 0,
     *,
     ceil_mode: bool = False,
@@ -159,7 +129,7 @@ def max_pool2d(
 def avg_pool2d(
     x: Any,
     kernel_size: IntOrPair,
-    stride: IntOrPair | None = None,
+    stride: Stride = None,
     padding: IntOrPair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -222,12 +192,7 @@ def batch_norm(
 
 
 def dropout(
-    x: Any,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Rng = None
 ) -> Tensor:
     """In training each value is 0 with probability p and otherwise divided by 1 - p, which keeps the mean.
 
@@ -239,12 +204,7 @@ def dropout(
 
 
 def dropout2d(
-    x: Any,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Rng = None
 ) -> Tensor:
     """``dropout`` of whole channels of x (N, C, H, W), whose pixels are alike (Tompson et al. 2015)."""
     check_flag("inplace", inplace)

@@ -22,21 +22,14 @@ from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.activations import Activation
-from minidl.nn.functional import IntOrPair
+from minidl.nn.functional import IntOrPair, Rng, Stride
 from minidl.nn.module import Module, Parameter
 
 
 class Linear(Module):
     """y = x @ weight.T + bias. weight (out, in) and bias (out,) start from U(-1, 1) / sqrt(in)."""
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        rng: np.random.Generator | None = None,
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: Rng = None) -> None:
         self.in_features = positive_int("in_features", in_features)
         self.out_features = positive_int("out_features", out_features)
         self.weight, self.bias = weight_and_bias((out_features, in_features), bias, rng)
@@ -66,7 +59,7 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
         *,
-        rng: np.random.Generator | None = None,
+        rng: Rng = None,
     ) -> None:
         self.in_channels = positive_int("in_channels", in_channels)
         self.out_channels = positive_int("out_channels", out_channels)
@@ -150,9 +143,7 @@ class BatchNorm2d(BatchNorm):
 class Dropout(Module):
     """In training each value is 0 with probability p, otherwise divided by 1 - p (Srivastava et al. 2014)."""
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, *, rng: np.random.Generator | None = None
-    ) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Rng = None) -> None:
         check_flag("inplace", inplace)
         self.p = check_number("p", p, 0, 1)
         self.rng = rng if rng is None else default_rng_or(rng)
@@ -230,7 +221,7 @@ class MaxPool2d(Module):
     def __init__(
         self,
         kernel_size: IntOrPair,
-        stride: IntOrPair | None = None,
+        stride: Stride = None,
         padding: IntOrPair = 0,
         *,
         ceil_mode: bool = False,
@@ -253,7 +244,7 @@ class AvgPool2d(MaxPool2d):
     def __init__(
         self,
         kernel_size: IntOrPair,
-        stride: IntOrPair | None = None,
+        stride: Stride = None,
         padding: IntOrPair = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,

@@ -1,0 +1,100 @@
+"""PyTorch code of a first course, run with PyTorch and with its names replaced as README says.
+
+Both give the same numbers, or minidl refuses and says what to write instead.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from against_torch import torch
+from snippets import AGREE, REFUSED
+
+import minidl
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+TABLE = README[README.index("| in PyTorch | here |") :].split("\n\n")[0]
+ROWS = [
+    [re.findall(r"`([\w.]+)`", cell) for cell in row.strip("| ").split(" | ")]
+    for row in TABLE.splitlines()[2:]
+]
+NAMES = [(old, here[0]) for theirs, here in ROWS for old in theirs]
+PREAMBLE = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n"
+rng = np.random.default_rng(0)
+X, IMAGES = rng.random((8, 6), np.float32), rng.random((8, 1, 8, 8), np.float32)
+Y, TARGETS = rng.integers(0, 3, 8), rng.random((8, 1), np.float32)
+
+
+def filled(model, tensor):
+    """The model with weights that depend on their shapes alone."""
+    state = {}
+    for key, value in model.state_dict().items():
+        drawn = np.random.default_rng(value.size if isinstance(value, np.ndarray) else value.numel())
+        new = drawn.uniform(0.1, 0.5, tuple(value.shape)) * drawn.choice([-1, 1], tuple(value.shape))
+        state[key] = value if "running" in key or "tracked" in key else tensor(new.astype(np.float32))
+    model.load_state_dict(state)
+    return model
+
+
+def with_torch(snippet):
+    given = {"X": X, "images": IMAGES, "y": Y, "targets": TARGETS}
+    names = {name: torch.tensor(array) for name, array in given.items()}
+    names["same"] = lambda model: filled(model, torch.tensor)
+    exec(PREAMBLE + snippet, names)
+    return names.get("result")
+
+
+def with_minidl(snippet):
+    names = {"X": minidl.Tensor(X.copy()), "images": minidl.Tensor(IMAGES.copy()), "y": Y.copy()}
+    names |= {"targets": minidl.Tensor(TARGETS.copy()), "same": lambda model: filled(model, np.asarray)}
+    code = PREAMBLE + snippet
+    for old, new in NAMES:
+        code = re.sub(rf"\b{re.escape(old)}\b", new, code)
+    exec(code, names)
+    return names.get("result")
+
+
+def arrays(result):
+    parts = result if isinstance(result, list | tuple) else [result]
+    return [np.asarray(part.detach() if hasattr(part, "detach") else part) for part in parts]
+
+
+def test_the_table_of_names_has_at_most_five_lines_and_there_are_forty_snippets():
+    assert len(TABLE.splitlines()) - 2 <= 5
+    assert dict(NAMES)["torch"] == "minidl" and NAMES[-1][0] == "torch"
+    assert len(AGREE) + len(REFUSED) >= 40
+
+
+@pytest.mark.parametrize("name", AGREE)
+def test_a_snippet_gives_pytorchs_numbers(name):
+    found, expected = arrays(with_minidl(AGREE[name])), arrays(with_torch(AGREE[name]))
+    assert len(found) == len(expected) > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_snippet_that_means_something_else_is_refused_with_the_mend(name):
+    snippet, mend = REFUSED[name]
+    with_torch(snippet)
+    with pytest.raises((ValueError, TypeError, AttributeError), match=mend):
+        with_minidl(snippet)
+
+
+@pytest.mark.parametrize(
+    ("call", "mend"),
+    [
+        ("X.std(dim=0)", "X.std(dim=0, correction=1)"),
+        ("X.var()", "X.var(correction=1)"),
+        ("X.size(0)", "X.shape[0]"),
+    ],
+)
+def test_a_call_in_the_table_of_differences_differs_and_its_mend_does_not(call, mend):
+    expected = arrays(with_torch(f"result = {call}"))[0]
+    try:
+        assert not np.allclose(arrays(with_minidl(f"result = {call}"))[0], expected)
+    except TypeError:  # a number is not called
+        assert call == "X.size(0)"
+    np.testing.assert_allclose(arrays(with_minidl(f"result = {mend}"))[0], expected, rtol=1e-6)
