@@ -82,7 +82,7 @@ def output_shape(call: Call) -> tuple[int, ...]:
 
 
 def writes_in_place(module: Module) -> bool:
-    return isinstance(module, ConvInto) and bool((module.rows >= 0).any())
+    return isinstance(module, ConvInto) and bool(module.ends)
 
 
 def is_join(module: Module) -> bool:
