@@ -7,20 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.compress.flow import observe
-from minidl.compress.integer.layers import (
-    IntegerConcat,
-    IntegerFlatten,
-    IntegerMaxPool2d,
-    IntegerZeroPad2d,
-    QuantizedAvgPool2d,
-    QuantizedConv2d,
-    QuantizedLinear,
-    QuantizedLookup,
-    QuantizedPreprocess,
-    QuantizedReLU,
-    QuantizedRescale,
-    QuantizedResidual,
-)
+from minidl.compress.integer import layers as twins
 from minidl.compress.integer.model import (
     IntegerModel,
     IntegerStep,
@@ -42,18 +29,18 @@ from minidl.nn.module import Module, dotted
 
 # The integer layer that does what a float module m does, reading integers of x and giving integers of y.
 TWINS = {
-    nn.Flatten: lambda m, x, y: IntegerFlatten(),
-    nn.MaxPool2d: lambda m, x, y: IntegerMaxPool2d(m.kernel_size, m.stride, m.padding),
-    nn.ReLU: lambda m, x, y: QuantizedReLU(x),
-    nn.ReLU6: lambda m, x, y: QuantizedRescale(x, y),  # y lies within [0, 6], to which rescaling clips
-    nn.ZeroPad2d: lambda m, x, y: IntegerZeroPad2d.from_float(m, x),
-    nn.AdaptiveAvgPool2d: lambda m, x, y: QuantizedAvgPool2d(x, y),
-    nn.AvgPool2d: lambda m, x, y: QuantizedAvgPool2d(x, y, m.kernel_size, m.stride, m.padding),
-    Preprocess: lambda m, x, y: QuantizedPreprocess(x, y, m.mean, m.std),
+    nn.Flatten: lambda m, x, y: twins.IntegerFlatten(),
+    nn.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(m.kernel_size, m.stride, m.padding),
+    nn.ReLU: lambda m, x, y: twins.QuantizedReLU(x),
+    nn.ReLU6: lambda m, x, y: twins.QuantizedRescale(x, y),  # y lies in [0, 6], to which rescaling clips
+    nn.ZeroPad2d: lambda m, x, y: twins.IntegerZeroPad2d.from_float(m, x),
+    nn.AdaptiveAvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y),
+    nn.AvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y, m.kernel_size, m.stride, m.padding),
+    Preprocess: lambda m, x, y: twins.QuantizedPreprocess(x, y, m.mean, m.std),
 }
 # What each of these makes of an element depends on that element alone, in BatchNorm on its channel too.
 LOOKED_UP = nn.BatchNorm, nn.GELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh
-TWINS |= dict.fromkeys(LOOKED_UP, QuantizedLookup.from_float)
+TWINS |= dict.fromkeys(LOOKED_UP, twins.QuantizedLookup.from_float)
 
 
 def quantize_model(
@@ -174,7 +161,7 @@ def integer_layer(
     if isinstance(module, RoundedWeights):
         has_integers = module.bits != FLOAT
         require(has_integers, f"{name} has float weights: prepare_qat with weight_bits of at most 8")
-        kind = QuantizedLinear if isinstance(module.module, nn.Linear) else QuantizedConv2d
+        kind = twins.QuantizedLinear if isinstance(module.module, nn.Linear) else twins.QuantizedConv2d
         bits = {"bits": module.bits, "per_channel": module.per_channel}
         return kind.from_float(module.module, params, y_params, **bits)
     if kind := runs_as(module, *TWINS):
@@ -191,12 +178,12 @@ def integer_layer(
     chains = {name: nested(layers) for name, (layers, _) in branches.items()}
     if kind is not Concat:
         ends = branches["body"][1], branches["shortcut"][1]
-        return QuantizedResidual(chains["body"], chains["shortcut"], *ends, y_params)
+        return twins.QuantizedResidual(chains["body"], chains["shortcut"], *ends, y_params)
     for name, layers in chains.items():
         is_free = "rescale" not in vars(layers)
         require(is_free, f"no module of a Concat's branch can be named 'rescale', as in branch {name!r}")
-        layers.add_module("rescale", QuantizedRescale(branches[name][1], y_params))
-    return IntegerConcat(chains)
+        layers.add_module("rescale", twins.QuantizedRescale(branches[name][1], y_params))
+    return twins.IntegerConcat(chains)
 
 
 # ---- rounded floats against integers
