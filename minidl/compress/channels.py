@@ -39,6 +39,7 @@ class Channels:
         zeros = example(model) if x is None else None
         x = check_array("x", x, finite=False) if zeros is None else zeros
         require(x.ndim >= 2, f"x must be a batch (N, C, ...) that the model takes, got shape {x.shape}")
+        self.model = model
         self.makes: dict[str, np.ndarray] = {}
         self.reads: dict[str, np.ndarray] = {}
         self.norms: dict[str, np.ndarray] = {}
@@ -53,11 +54,8 @@ class Channels:
         except ValueError as error:
             if zeros is None:
                 raise
-            raise ValueError(
-                f"the model does not run on zeros of {zeros.shape}: give x, a batch that the model "
-                f"takes ({error})"
-            ) from error
-
+            what = f"the model does not run on zeros of {zeros.shape}: give x, a batch that the model takes"
+            raise ValueError(f"{what} ({error})") from error
         self.tensors[0] = self.new(x.shape[1], fixed="it is the model's input")
         for call in self.calls:
             channels = self.visit(call)
@@ -212,18 +210,20 @@ class Channels:
                 groups.setdefault(frozenset(made.tolist()), []).append(path)
         return list(groups.values())
 
+    def made(self, layer: str) -> np.ndarray:
+        """(out,), the channels that ``layer`` makes. ValueError if it has no filters."""
+        self.model.layer(layer)  # names the nearest layers if there is none
+        names = ", ".join(path for path in self.makes if self.removable(path)) or "none"
+        what = "no Linear on rows and no Conv2d that the model runs; filters can be removed of"
+        require(layer in self.makes, f"{layer!r} is {what}: {names}")
+        return self.makes[layer]
+
     def made_by(self, layer: str, chosen: np.ndarray | slice) -> np.ndarray:
         """The channels that the filters ``chosen`` of ``layer``, by bools or numbers, make.
 
         ValueError where they cannot be removed, saying why.
         """
-        names = ", ".join(path for path in self.makes if self.removable(path))
-        require(
-            layer in self.makes,
-            f"{layer!r} is no Linear on rows and no Conv2d that the model runs; "
-            f"filters can be removed of: {names or 'none'}",
-        )
-        channels = self.makes[layer][chosen]
+        channels = self.made(layer)[chosen]
         reason = next((self.fixed[c] for c in channels.tolist() if c in self.fixed), "")
         require(not reason, f"filters of {layer} cannot be removed: {reason}")
         return channels
