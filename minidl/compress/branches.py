@@ -60,20 +60,6 @@ def geometry(module: Conv2d) -> tuple:
     return (*settings, limits(module))
 
 
-def merged_filters(layers: list[Conv2d]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """weight, bias and order of one convolution that computes what ``layers`` do.
-
-    Its output channel i is channel order[i] of the layers' outputs side by side. Without groups that is i;
-    with groups each group of the one has the filters of that group of all.
-    """
-    groups, counts = layers[0].groups, [len(layer.weight.data) for layer in layers]
-    numbers = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
-    order = np.concatenate([own.reshape(groups, -1) for own in numbers], axis=1).ravel()
-    weight = np.concatenate([layer.weight.data for layer in layers])
-    bias = np.concatenate([bias_of(layer) for layer in layers])
-    return weight[order], bias[order], order
-
-
 def bias_of(layer: Conv2d) -> np.ndarray:
     weight = layer.weight.data
     return np.zeros(len(weight), weight.dtype) if layer.bias is None else layer.bias.data
@@ -88,47 +74,34 @@ class InPlaceConcat(Module):
 
     def __init__(self, chains: dict[str, list[Module]]) -> None:
         widths = {name: chain[-1].out_channels for name, chain in chains.items()}
-        ends = np.cumsum(list(widths.values()))
-        self.channels = int(ends[-1])
-        self.place = {name: int(end) - widths[name] for name, end in zip(widths, ends, strict=True)}
+        ends = dict(zip(widths, np.cumsum(list(widths.values())).tolist(), strict=True))
+        self.channels = sum(widths.values())
         self.merged, self.beginners, self.branches = Container(), [], Container()
-        chains = {name: list(chain) for name, chain in chains.items()}
-        sources = self.merge(chains)
-        for name, chain in chains.items():
-            self.branches.add_module(name, self.written(name, chain, sources.get(name)))
-
-    def merge(self, chains: dict[str, list[Module]]) -> dict[str, int]:
-        """Make one of the first modules where they fit; where each branch then finds its input channels."""
-        groups: dict[tuple, list[str]] = {}
+        alike: dict[tuple, list[str]] = {}
         for name, chain in chains.items():
             if is_conv(chain[0]) and (len(chain) == 1 or is_conv(chain[1])):
-                groups.setdefault(geometry(chain[0]), []).append(name)
-        sources = {}
-        for names in groups.values():
-            if len(names) > 1:
-                layers = [chains[name].pop(0) for name in names]
-                widths = np.array([layer.out_channels for layer in layers])
-                apart = np.array([bool(chains[name]) for name in names])  # more modules follow
-                starts = np.cumsum(widths * apart) - widths * apart
-                rows = [
-                    -1 - (start + np.arange(width)) if more else self.place[name] + np.arange(width)
-                    for name, start, width, more in zip(names, starts, widths, apart, strict=True)
-                ]
-                sources |= dict(zip(names, map(int, starts), strict=True))
-                self.merged.append(merged(layers, np.concatenate(rows)))
-                self.beginners.append(names)
-        return sources
-
-    def written(self, branch: str, chain: list[Module], source: int | None) -> Container:
-        """The modules of a branch; the first reads from ``source`` on if what came before it was merged."""
-        modules = list(chain)
-        for i, module in enumerate(chain):
-            first = source if i == 0 else None
-            if i == len(chain) - 1:
-                modules[i] = into(module, first, self.place[branch] + np.arange(module.out_channels))
-            elif first is not None:
-                modules[i] = into(module, first, -1 - np.arange(module.out_channels))
-        return Container(*modules)
+                alike.setdefault(geometry(chain[0]), []).append(name)
+        sources: dict[str, int] = {}  # where a branch finds its channels of what was merged
+        place = {name: slice(ends[name] - width, ends[name]) for name, width in widths.items()}
+        for names in (names for names in alike.values() if len(names) > 1):
+            names.sort(key=lambda name: len(chains[name]))  # those that end here come first
+            layers = [chains[name][0] for name in names]
+            at, stop = {}, 0
+            for name, layer in zip(names, layers, strict=True):
+                at[name] = slice(stop, stop + layer.out_channels)
+                stop += layer.out_channels
+            final = tuple((at[name], place[name]) for name in names if len(chains[name]) == 1)
+            done = final[-1][0].stop if final else 0
+            sources |= {name: at[name].start - done for name in names}
+            self.merged.append(merged(layers, final))
+            self.beginners.append(names)
+        for name, chain in chains.items():
+            modules = list(chain[name in sources :])
+            if modules:
+                width = widths[name]
+                modules[0] = into(modules[0], source=sources[name]) if name in sources else modules[0]
+                modules[-1] = into(modules[-1], ends=((slice(0, width), place[name]),))
+            self.branches.add_module(name, Container(*modules))
 
     def forward(self, x: Any) -> Tensor:
         x = floating(x)
@@ -144,14 +117,24 @@ class InPlaceConcat(Module):
         return Tensor(common.array)
 
 
-def merged(layers: list[Conv2d], rows: np.ndarray) -> ConvInto:
-    """The convolution that computes what ``layers`` do, channel i of them side by side being rows[i]."""
-    weight, bias, order = merged_filters(layers)
-    new = into(layers[0], None, rows[order])
-    new.out_channels = len(weight)
-    new.weight, new.bias = Parameter(weight), Parameter(bias)
+def into(layer: Conv2d, **settings: Any) -> ConvInto:
+    return recast(layer, ConvInto, limits=limits(layer), **settings)
+
+
+def merged(layers: list[Conv2d], ends: tuple[tuple[slice, slice], ...]) -> ConvInto:
+    """The convolution whose output channels are those of all layers, side by side.
+
+    With groups each of its groups has the filters of that group of all, and ``order`` sorts the channels.
+    """
+    groups, counts = layers[0].groups, [len(layer.weight.data) for layer in layers]
+    numbers = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    rows = np.concatenate([own.reshape(groups, -1) for own in numbers], axis=1).ravel()
+    order = None if groups == 1 else np.argsort(rows)
+    new = into(layers[0], ends=ends, order=order, out_channels=len(rows))
+    new.weight = Parameter(np.concatenate([layer.weight.data for layer in layers])[rows])
+    new.bias = Parameter(np.concatenate([bias_of(layer) for layer in layers])[rows])
     masks = [kept(layer.weight, layer.weight.shape) for layer in layers]
-    new.weight.mask = np.concatenate(masks)[order]
+    new.weight.mask = np.concatenate(masks)[rows]
     return new
 
 
@@ -159,11 +142,3 @@ def kept(parameter: Parameter | None, shape: int | tuple[int, ...]) -> np.ndarra
     """The parameter's mask; everything, where there is none."""
     no_mask = parameter is None or parameter.mask is None
     return np.ones(shape, bool) if no_mask else parameter.mask
-
-
-def into(layer: Conv2d, source: int | None, rows: np.ndarray) -> ConvInto:
-    """The layer, reading from channel ``source`` on, or all channels, and writing to ``rows``."""
-    new = recast(layer, ConvInto)
-    new.source, new.rows = source, rows
-    new.limits = limits(layer)
-    return new

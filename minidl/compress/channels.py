@@ -8,33 +8,17 @@ import numpy as np
 
 from minidl.compress.kinds import runs_as
 from minidl.engine.checks import check_array, check_instance, require
+from minidl.nn import layers as nn
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
-from minidl.nn.layers import (
-    GELU,
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Identity,
-    LeakyReLU,
-    Linear,
-    MaxPool2d,
-    ReLU,
-    ReLU6,
-    Tanh,
-    ZeroPad2d,
-)
 from minidl.nn.module import Module, Parameter
 
 # Of these each output channel comes from the same input channel alone, and is zero where that is zero.
 CHANNELWISE = (
-    *(AdaptiveAvgPool2d, AvgPool2d, Dropout, GELU, Identity, LeakyReLU),
-    *(MaxPool2d, ReLU, ReLU6, Tanh, ZeroPad2d),
+    *(nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
+    *(nn.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, nn.ZeroPad2d),
 )
-KNOWN = *CHANNELWISE, BatchNorm, Concat, Conv2d, Flatten, Linear, Residual, Sequential, Skip
+KNOWN = *CHANNELWISE, nn.BatchNorm, nn.Conv2d, nn.Flatten, nn.Linear, Concat, Residual, Sequential, Skip
 
 
 class Channels:
@@ -55,6 +39,7 @@ class Channels:
         zeros = example(model) if x is None else None
         x = check_array("x", x, finite=False) if zeros is None else zeros
         require(x.ndim >= 2, f"x must be a batch (N, C, ...) that the model takes, got shape {x.shape}")
+        self.model = model
         self.makes: dict[str, np.ndarray] = {}
         self.reads: dict[str, np.ndarray] = {}
         self.norms: dict[str, np.ndarray] = {}
@@ -69,11 +54,8 @@ class Channels:
         except ValueError as error:
             if zeros is None:
                 raise
-            raise ValueError(
-                f"the model does not run on zeros of {zeros.shape}: give x, a batch that the model "
-                f"takes ({error})"
-            ) from error
-
+            what = f"the model does not run on zeros of {zeros.shape}: give x, a batch that the model takes"
+            raise ValueError(f"{what} ({error})") from error
         self.tensors[0] = self.new(x.shape[1], fixed="it is the model's input")
         for call in self.calls:
             channels = self.visit(call)
@@ -90,10 +72,10 @@ class Channels:
         """Note what the call reads and makes; the channels of its output."""
         module, path = call.module, call.path
         kind = known_kind(module)
-        along_last_axis = kind is Linear and len(call.output_shape) != 2
+        along_last_axis = kind is nn.Linear and len(call.output_shape) != 2
         if kind is None or along_last_axis:
             return self.visit_unknown(call)
-        if kind is Conv2d and module.groups > 1:
+        if kind is nn.Conv2d and module.groups > 1:
             return self.visit_groups(call)
         if kind is Sequential:
             return self.tensors[call.output] if len(module) else self.read(call, call.output_shape[1])
@@ -107,16 +89,16 @@ class Channels:
             return self.tensors[last]
         if kind is Concat:
             return np.concatenate([self.tensors[self.output_of[branch]] for branch in module])
-        if kind in (Conv2d, Linear):
+        if kind in (nn.Conv2d, nn.Linear):
             out, width = module.weight.shape[:2]
             self.note(self.reads, path, self.read(call, width))
             if path not in self.makes:
                 self.makes[path] = self.new(out)
             return self.makes[path]
-        channels = self.read(call, module.num_features if kind is BatchNorm else None)
-        if kind is BatchNorm:
+        channels = self.read(call, module.num_features if kind is nn.BatchNorm else None)
+        if kind is nn.BatchNorm:
             self.visit_norm(call, channels)
-        if kind is Flatten:  # (C, H, W) gives C·H·W features, H·W for each channel
+        if kind is nn.Flatten:  # (C, H, W) gives C·H·W features, H·W for each channel
             return np.repeat(channels, call.output_shape[1] // len(channels))
         return channels
 
@@ -228,18 +210,20 @@ class Channels:
                 groups.setdefault(frozenset(made.tolist()), []).append(path)
         return list(groups.values())
 
+    def made(self, layer: str) -> np.ndarray:
+        """(out,), the channels that ``layer`` makes. ValueError if it has no filters."""
+        self.model.layer(layer)  # names the nearest layers if there is none
+        names = ", ".join(path for path in self.makes if self.removable(path)) or "none"
+        what = "no Linear on rows and no Conv2d that the model runs; filters can be removed of"
+        require(layer in self.makes, f"{layer!r} is {what}: {names}")
+        return self.makes[layer]
+
     def made_by(self, layer: str, chosen: np.ndarray | slice) -> np.ndarray:
         """The channels that the filters ``chosen`` of ``layer``, by bools or numbers, make.
 
         ValueError where they cannot be removed, saying why.
         """
-        names = ", ".join(path for path in self.makes if self.removable(path))
-        require(
-            layer in self.makes,
-            f"{layer!r} is no Linear on rows and no Conv2d that the model runs; "
-            f"filters can be removed of: {names or 'none'}",
-        )
-        channels = self.makes[layer][chosen]
+        channels = self.made(layer)[chosen]
         reason = next((self.fixed[c] for c in channels.tolist() if c in self.fixed), "")
         require(not reason, f"filters of {layer} cannot be removed: {reason}")
         return channels
@@ -252,14 +236,14 @@ def known_kind(module: Module) -> type | None:
 
 def loses_groups(layer: Module) -> bool:
     """Whether a convolution of groups loses whole groups: each reads one channel or makes one."""
-    groups = layer.groups if isinstance(layer, Conv2d) else 1
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     return groups > 1 and groups in (layer.in_channels, layer.out_channels)
 
 
 def example(model: Module) -> np.ndarray:
     """Zeros that a model of images of any size takes: (1, C, 16, 16); without a Conv2d, (1, F)."""
     parts = list(check_instance("model", model, Module).modules())
-    sizes = [(part.in_channels, 16, 16) for part in parts if isinstance(part, Conv2d)]
-    sizes += [(part.in_features,) for part in parts if isinstance(part, Linear)]
+    sizes = [(part.in_channels, 16, 16) for part in parts if isinstance(part, nn.Conv2d)]
+    sizes += [(part.in_features,) for part in parts if isinstance(part, nn.Linear)]
     require(len(sizes) > 0, "the model has no Conv2d and no Linear: there are no filters")
     return np.zeros((1, *sizes[0]), np.float32)

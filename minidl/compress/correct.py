@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minidl.compress.flow import run_with
 from minidl.compress.fused import ConvReLU2d
 from minidl.compress.qat import FLOAT, Reweighted, RoundedWeights, prepare_qat
 from minidl.engine.checks import check_images, check_instance, float_images, require
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Conv2d, Linear
-from minidl.nn.module import Module, Parameter, eval_mode
+from minidl.nn.module import Module, Parameter
 
 
 def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
@@ -38,22 +38,21 @@ def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
     same = len(layers) == len(originals) > 0
     counts = f"{len(layers)} and {len(originals)} layers, Conv2d or Linear, in floats"
     require(same, f"model and float_model must be the same network: they have {counts}")
-    means: dict[Module, np.ndarray] = {}
+    means: dict[int, np.ndarray] = {}
 
-    def note(layer: Module, x: Any) -> None:
-        require(layer not in means, "a layer that runs twice has two means and one bias")
-        means[layer] = mean_output(layer, x)
+    def note(i: int, inputs: tuple, output: Any) -> None:
+        require(i not in means, "a layer that runs twice has two means and one bias")
+        means[i] = mean_output(originals[i], *inputs)
 
-    def correct(layer: Module, x: Any) -> Tensor:
-        expected, mean = means.pop(twins[layer], np.zeros(0)), mean_output(layer, x)
+    def correct(i: int, inputs: tuple, output: Any) -> Tensor:
+        expected, mean = means.pop(i, np.zeros(0)), mean_output(layers[i], *inputs)
         fits = len(expected) == len(mean)
         require(fits, "model and float_model must be the same network: they run other layers")
-        add_to_bias(layer, expected - mean)
-        return layer.forward(x)
+        add_to_bias(layers[i], expected - mean)
+        return layers[i].forward(*inputs)
 
-    twins = dict(zip(layers, originals, strict=True))
-    run_with(note, float_model, originals, floats)
-    run_with(correct, model, layers, floats)
+    run_with(note, float_model, floats, dict(enumerate(originals)))
+    run_with(correct, model, floats, dict(enumerate(layers)))
     return model
 
 
@@ -62,17 +61,6 @@ def layers_of(model: Module) -> list[Module]:
     inner = {module.module for module in model.modules() if isinstance(module, Reweighted)}
     kinds = Conv2d | Linear | Reweighted
     return [module for module in model.modules() if isinstance(module, kinds) and module not in inner]
-
-
-def run_with(visit: Callable[[Module, Any], Any], model: Module, layers: list[Module], images: Any) -> None:
-    """Run the model on the images; ``visit(layer, x)`` after each layer, x being what it reads."""
-    hooks = [layer.register_forward_hook(lambda layer, x, y: visit(layer, *x)) for layer in layers]
-    try:
-        with eval_mode(model), no_grad():
-            model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def mean_output(layer: Module, x: Any) -> np.ndarray:

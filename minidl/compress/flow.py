@@ -17,7 +17,7 @@ from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.layers import Conv2d, Flatten, Linear
-from minidl.nn.module import Module
+from minidl.nn.module import Module, eval_mode
 
 INPUT = -1
 
@@ -82,7 +82,7 @@ def output_shape(call: Call) -> tuple[int, ...]:
 
 
 def writes_in_place(module: Module) -> bool:
-    return isinstance(module, ConvInto) and bool((module.rows >= 0).any())
+    return isinstance(module, ConvInto) and bool(module.ends)
 
 
 def is_join(module: Module) -> bool:
@@ -94,25 +94,33 @@ def is_transparent(module: Module) -> bool:
     return runs_as(module, Concat, Residual, Sequential, Skip) is not None
 
 
+def run_with(
+    visit: Callable[[Any, tuple, Any], Any], model: Module, x: Any, modules: Mapping[Any, Module]
+) -> None:
+    """Run ``model(x)`` in evaluation mode; after each of the modules ``visit(its key, inputs, output)``, and
+    what that gives, if not None, takes the output's place."""
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, output, key=key: visit(key, inputs, output))
+        for key, module in modules.items()
+    ]
+    try:
+        with eval_mode(model), no_grad():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def observe(
     model: Module, x: Any, modules: Mapping[str, Module], look: Callable[[str, Any], Any]
 ) -> dict[str, Any]:
     """{name: look(name, output)} of what each of the modules gives while ``model(x)`` runs."""
     seen: dict[str, Any] = {}
 
-    def listener(name: str) -> Callable[[Module, tuple, Any], None]:
-        def hook(module: Module, inputs: tuple, output: Any) -> None:
-            seen[name] = look(name, output)
+    def note(name: str, inputs: tuple, output: Any) -> None:
+        seen[name] = look(name, output)
 
-        return hook
-
-    hooks = [module.register_forward_hook(listener(name)) for name, module in modules.items()]
-    try:
-        with no_grad():
-            model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_with(note, model, x, modules)
     return seen
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from minidl.compress.branches import check_in_evaluation, kept
 from minidl.compress.channels import example, known_kind
 from minidl.compress.flow import INPUT, Step, flow, is_transparent
-from minidl.compress.fused import ConvReLU2d, ConvReLU6, with_relu
+from minidl.compress.fused import ConvReLU2d, ConvReLU6, recast
 from minidl.compress.kinds import runs_as
 from minidl.engine.checks import check_array, check_instance, check_number, require
 from minidl.nn.containers import Sequential, Skip
@@ -110,7 +110,7 @@ def fuse(model: Module, x: Any = None) -> Module:
         if isinstance(after.module, BatchNorm):
             new = fold_batchnorm(layer.module, after.module)
         else:
-            new = with_relu(layer.module, RELUS[known_kind(after.module)])
+            new = recast(layer.module, RELUS[known_kind(after.module)])
         model.set_submodule(layer.path, new.eval())
         remove(model, after.path)
     return model

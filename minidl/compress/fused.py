@@ -1,4 +1,4 @@
-"""Convolutions that clamp their output, and lay it where it is wanted, before it leaves the cache."""
+"""Convolutions that clamp their output in place, or while they lay it where it is wanted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress import kernels
-from minidl.engine import conv, jit
+from minidl.engine import conv
 from minidl.engine.checks import require
 from minidl.engine.elementwise import backprop_rule, rule_in_force, where_kept
 from minidl.engine.tensor import Tensor, apply
@@ -19,44 +18,23 @@ from minidl.nn.layers import Conv2d
 
 class ConvReLU(conv.Conv2d):
     """y = clip(conv(x), 0, most).  y > 0 exactly where conv(x) > 0, and y < most where conv(x) < most, so
-    that backward needs nothing but y."""
+    that backward needs nothing but y, and the convolution's own output no memory."""
 
     def __init__(self, *geometry: Any, most: float) -> None:
         super().__init__(*geometry)
         self.most = most
 
     def forward(self, x, weight, bias=None):
-        out_h, out_w = self.output_size(x, weight, bias)
-        self.x, self.weight, self.has_bias = np.ascontiguousarray(x), weight, bias is not None
-        self.geometry = weight.shape[2:], self.stride, self.padding, self.dilation
-        self.nanoseconds = work(len(x), weight, self.groups, out_h * out_w)
-        self.y = np.empty((len(x), len(weight), out_h, out_w), x.dtype)
-        everywhere = np.arange(len(weight))
-        convolve(self, self.x, 0, weight, bias, (0.0, self.most), everywhere, self.y, self.y[:, :0])
+        y = super().forward(x, weight, bias)
+        self.y = np.clip(y, 0, self.most, out=y)
         return self.y
 
     def backward(self, grad):
         return super().backward(where_kept((self.y > 0) & (self.y < self.most), grad))
 
 
-def convolve(op, x, source, weight, bias, limits, rows, y, rest):
-    """clip(conv(x) + bias, *limits), channel by channel into y or rest: see ``conv2d_clamped``."""
-    bias = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
-    geometry = weight.shape[2:], op.stride, op.padding, op.dilation
-    flat = [np.ascontiguousarray(a).reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (y, rest)]
-    nanoseconds = work(len(x), weight, op.groups, flat[0].shape[2])
-    arrays = x, source, op.by_group(weight), bias, tuple(map(x.dtype.type, limits)), rows, *flat
-    jit.run(nanoseconds, (kernels.conv2d_clamped, len(x), *geometry, *arrays))
-
-
-def work(samples: int, weight: np.ndarray, groups: int, places: int) -> float:
-    """Nanoseconds that one thread needs, roughly, as conv.Conv2d counts them."""
-    outputs = samples * len(weight) * places
-    return outputs * weight[0].size * (1 / 60 + groups / (4 * len(weight))) + 500 * samples
-
-
 class ConvReLU2d(Conv2d):
-    """relu(conv(x)) in one pass over the output, or in two where ``relu_rule`` asks for the ReLU's input."""
+    """relu(conv(x)) as one module; in two steps where ``relu_rule`` asks for the ReLU's input."""
 
     relu, most = staticmethod(relu), math.inf
 
@@ -75,18 +53,15 @@ class ConvReLU6(ConvReLU2d):
 
 def limits(layer: Conv2d) -> tuple[float, float]:
     """What the layer clamps its output to."""
+    if isinstance(layer, ConvInto):
+        return layer.limits
     return (0.0, layer.most) if isinstance(layer, ConvReLU2d) else (-math.inf, math.inf)
 
 
-def with_relu(layer: Conv2d, kind: type = ConvReLU2d) -> ConvReLU2d:
-    """A new ConvReLU2d, or ConvReLU6, with copies of ``layer``'s parameters."""
-    return recast(layer, kind)
-
-
-def recast(layer: Conv2d, kind: type) -> Any:
+def recast(layer: Conv2d, kind: type, **settings: Any) -> Any:
     """A copy of ``layer`` as a subclass of Conv2d, past __init__, which would draw weights to throw away."""
     new = kind.__new__(kind)
-    vars(new).update(vars(copy.deepcopy(layer)))
+    vars(new).update(vars(copy.deepcopy(layer)), **settings)
     return new
 
 
@@ -97,37 +72,36 @@ class CommonOutput:
         self.channels = channels
         self.array: np.ndarray | None = None
 
-    def sized(self, samples: int, height: int, width: int, dtype: np.dtype) -> np.ndarray:
-        shape = samples, self.channels, height, width
+    def like(self, y: np.ndarray) -> np.ndarray:
+        shape = len(y), self.channels, *y.shape[2:]
         if self.array is None:
-            self.array = np.empty(shape, dtype)
+            self.array = np.empty(shape, y.dtype)
         have = self.array.shape
         require(have == shape, f"the branches differ in height or width: {have} and {shape}")
         return self.array
 
 
 class ConvInto(Conv2d):
-    """A convolution that reads channels of a larger array and writes into the outputs' common one.
+    """A convolution that lays its outputs, clamped to ``limits``, into the branches' common one.
 
-    It reads in_channels channels from ``source`` on; if that is None there must be no others. Output channel
-    o becomes channel rows[o] of the common output, or, where rows[o] is negative, channel -1 - rows[o] of a
-    result of its own. For inference alone.
+    It reads in_channels channels from ``source`` on; if that is None there must be no others. ``ends``: pairs
+    (channels of its output, their place in the common output), slices from the first channel on; what
+    channels are left it returns. ``order``, if not None, sorts its channels first. For inference alone.
     """
 
-    source: int | None
-    rows: np.ndarray
+    source: int | None = None
+    order: np.ndarray | None = None
+    ends: tuple[tuple[slice, slice], ...] = ()
     limits: tuple[float, float]  # 0 and inf with a ReLU, 0 and 6 with a ReLU6, else -inf and inf
 
     def forward(self, x: Any, common: CommonOutput) -> Tensor:
-        x = np.ascontiguousarray(floating(x).data)
-        weight = self.weight.data.astype(x.dtype, copy=False)
-        bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
-        op = conv.Conv2d(self.stride, self.padding, self.dilation, self.groups)
-        first = self.source or 0
-        own = x if self.source is None else x[:, first : first + self.in_channels]
-        out_h, out_w = op.output_size(own, weight, bias)
-        apart = int(np.sum(self.rows < 0))
-        rest = np.empty((len(x), apart, out_h, out_w), x.dtype)
-        y = rest[:, :0] if apart == len(self.rows) else common.sized(len(x), out_h, out_w, x.dtype)
-        convolve(op, x, first, weight, bias, self.limits, self.rows, y, rest)
-        return Tensor(rest if apart else y[:, self.rows.min() : self.rows.max() + 1])
+        x = floating(x).data
+        x = x if self.source is None else x[:, self.source : self.source + self.in_channels]
+        arrays = (None if p is None else p.data.astype(x.dtype, copy=False) for p in (self.weight, self.bias))
+        y = conv.Conv2d(self.stride, self.padding, self.dilation, self.groups).forward(x, *arrays)
+        y, done = y if self.order is None else y[:, self.order], 0
+        for own, place in self.ends:
+            np.clip(y[:, own], *self.limits, out=common.like(y)[:, place])
+            done = own.stop
+        left = y[:, done:]
+        return Tensor(np.clip(left, *self.limits) if left.size else common.array)

@@ -1,4 +1,4 @@
-"""The loops behind fused convolutions and behind inference with integers of 8 bits.
+"""The loops behind inference with integers of 8 bits.
 
 Plain functions, compiled as they stand by ``engine.jit``, as those of engine/kernels.py are. Whole numbers
 are exact in any order, so how a batch is cut, or how many threads there are, changes no integer.
@@ -7,52 +7,6 @@ are exact in any order, so how a batch is cut, or how many threads there are, ch
 from __future__ import annotations
 
 import numpy as np
-
-from minidl.engine.kernels import im2col, pad
-
-# ---- fused convolutions
-
-
-def conv2d_clamped(
-    first, last, kernel_size, stride, padding, dilation, x, source, weight, bias, limits, rows, y, rest
-):
-    """clip(weight[g] @ columns + bias, least, most) for the samples from first to last, laid where wanted.
-
-    x (N, C, H, W), read from channel ``source`` on; weight (groups, O/groups, C/groups kh kw); bias (O,).
-    Output channel o becomes channel rows[o] of y (N, channels, OH OW) or, where rows[o] is negative, channel
-    -1 - rows[o] of rest (N, channels, OH OW). ``product`` stays in the processor's cache, so that the bias,
-    the clamp and the place cost no traffic of their own; a 1 x 1 kernel reads x as its columns, uncopied.
-    """
-    least, most = limits
-    _, _, height, width = x.shape
-    groups, group_out, columns_rows = weight.shape
-    share = columns_rows // (kernel_size[0] * kernel_size[1])
-    pointwise = (
-        kernel_size[0] == kernel_size[1] == stride[0] == stride[1] == 1 and padding[0] == padding[1] == 0
-    )
-    margin = (0, 0) if pointwise else padding
-    padded = np.zeros((groups * share, height + 2 * margin[0], width + 2 * margin[1]), x.dtype)
-    patches = np.empty((columns_rows, y.shape[2]), x.dtype)
-    product = np.empty((group_out, y.shape[2]), x.dtype)
-    for n in range(first, last):
-        channels = x[n][source : source + groups * share]
-        if not pointwise:
-            pad(channels, padding, padded)
-        for g in range(groups):
-            columns = patches
-            if pointwise:
-                columns = channels[g * share : (g + 1) * share].reshape(share, height * width)
-            else:
-                im2col(padded[g * share : (g + 1) * share], kernel_size, stride, dilation, patches)
-            np.dot(weight[g], columns, product)
-            for o in range(group_out):
-                row = rows[g * group_out + o]
-                target = y[n, row] if row >= 0 else rest[n, -1 - row]
-                for p in range(y.shape[2]):
-                    target[p] = np.minimum(np.maximum(product[o, p] + bias[g * group_out + o], least), most)
-
-
-# ---- integers
 
 
 def int_conv2d(first, last, block, geometry, x, center, margin, weight, bias, output, y):
@@ -159,50 +113,3 @@ def unblock(sums, y):
     for n in range(samples):
         for i in range(run):
             y[n, i] = by_pixel[i, n]
-
-
-def int_max_pool2d(first, last, kernel_size, stride, padding, x, y):
-    """y = the largest integer in each window, of which padding is no part.
-
-    x (planes, H, W); y (planes, OH, OW). First down the columns of a window, many at once, and then
-    along the row that is left.
-    """
-    _, height, width = x.shape
-    _, out_h, out_w = y.shape
-    row = np.empty(width + 2 * padding[1], x.dtype)
-    for plane in range(first, last):
-        for r in range(out_h):
-            top = r * stride[0] - padding[0]
-            row[:] = np.iinfo(x.dtype).min
-            middle = row[padding[1] :]
-            for i in range(max(top, 0), min(top + kernel_size[0], height)):
-                for j in range(width):
-                    middle[j] = max(middle[j], x[plane, i, j])
-            for s in range(out_w):
-                largest = row[s * stride[1]]
-                for j in range(1, kernel_size[1]):
-                    largest = max(largest, row[s * stride[1] + j])
-                y[plane, r, s] = largest
-
-
-def int_sum_pool2d(first, last, kernel_size, stride, padding, x, zero, y):
-    """y = the sum of x - zero over each window, in int32; the margin counts as zero, so it adds nothing.
-
-    As int_max_pool2d, first down the columns of a window.
-    """
-    _, height, width = x.shape
-    _, out_h, out_w = y.shape
-    row = np.empty(width + 2 * padding[1], np.int32)
-    for plane in range(first, last):
-        for r in range(out_h):
-            top = r * stride[0] - padding[0]
-            row[:] = 0
-            middle = row[padding[1] :]
-            for i in range(max(top, 0), min(top + kernel_size[0], height)):
-                for j in range(width):
-                    middle[j] += np.int32(x[plane, i, j]) - zero
-            for s in range(out_w):
-                total = row[s * stride[1]]
-                for j in range(1, kernel_size[1]):
-                    total += row[s * stride[1] + j]
-                y[plane, r, s] = total

@@ -19,6 +19,11 @@ def in_order(module: Module, path: str = "") -> list[tuple[str, Module]]:
     """The modules that run one after the other, with their paths: a Sequential is what it consists of, any
     other module stands alone, with the path that was given. Identity and Dropout do nothing in evaluation."""
     if runs_as(module, Sequential):
-        inside = [in_order(child, dotted(path, name)) for name, child in module.named_children()]
-        return [step for steps in inside for step in steps]
+        return children_in_order(module, path)
     return [] if runs_as(module, Identity, Dropout) else [(path, module)]
+
+
+def children_in_order(module: Module, path: str) -> list[tuple[str, Module]]:
+    """What a Sequential, or a Skip before it adds its input, consists of."""
+    inside = (in_order(child, dotted(path, name)) for name, child in module.named_children())
+    return [step for steps in inside for step in steps]

@@ -103,19 +103,20 @@ def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Modul
     fit, filters that cannot be masked so, and masks that leave a layer empty. Returns the model.
     """
     parameters = parameters_of(model)
-    check_instance("masks", masks, Mapping)
-    single = {path: mask for path, mask in masks.items() if path in parameters}
-    filters = {path: mask for path, mask in masks.items() if path not in parameters}
-    for path, mask in single.items():
-        single[path] = check_mask(path, mask, parameters[path].shape)
+    filters = {
+        path: m for path, m in check_instance("masks", masks, Mapping).items() if path not in parameters
+    }
+    whole = {
+        path: check_mask(path, m, parameters[path].shape) for path, m in masks.items() if path in parameters
+    }
     for path, mask in (parameter_masks(model, filters, x) if filters else {}).items():
-        single[path] = single[path] & mask if path in single else mask
-    for path, mask in single.items():
-        if parameters[path].mask is not None:
-            single[path] = mask = mask & parameters[path].mask
-        is_left = parameters[path].ndim <= 1 or mask.any()
+        whole[path] = whole.get(path, True) & mask
+    for path, mask in whole.items():
+        before = parameters[path].mask
+        whole[path] = mask if before is None else mask & before
+        is_left = mask.ndim <= 1 or whole[path].any()
         require(is_left, f"nothing of {path} would be kept", EmptyLayerError)
-    for path, mask in single.items():
+    for path, mask in whole.items():
         parameters[path].mask = np.array(mask)
         parameters[path].data = np.where(mask, parameters[path].data, 0)
     return model
@@ -126,9 +127,7 @@ def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) ->
     channels = Channels(model, x)
     dead = np.zeros(0, np.int64)
     for layer, mask in filters.items():
-        model.layer(layer)  # names the nearest layers if there is none
-        channels.made_by(layer, slice(0, 0))  # says which layers have filters if this one has none
-        keep = check_mask(layer, mask, channels.makes[layer].shape)
+        keep = check_mask(layer, mask, channels.made(layer).shape)
         dead = np.append(dead, channels.made_by(layer, ~keep))
     masks = {}
     for path, numbers in [*channels.makes.items(), *channels.norms.items()]:

@@ -12,13 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress.calibrate import (
-    Histogram,
-    entropy_threshold,
-    max_threshold,
-    mse_threshold,
-    percentile_threshold,
-)
+from minidl.compress import calibrate
 from minidl.compress.flow import INPUT, Step, flow, observe
 from minidl.compress.fuse import fuse
 from minidl.compress.fused import ConvReLU2d
@@ -37,7 +31,6 @@ from minidl.engine.checks import (
     check_choice,
     check_flag,
     check_images,
-    check_instance,
     check_int,
     float_images,
     require,
@@ -51,10 +44,10 @@ from minidl.nn.module import Module
 
 FLOAT = 32  # so many bits are float32: nothing is rounded
 CALIBRATIONS = {
-    "max": lambda histogram, bits: max_threshold(histogram),
-    "percentile": lambda histogram, bits: percentile_threshold(histogram),
-    "mse": mse_threshold,
-    "entropy": entropy_threshold,
+    "max": lambda histogram, bits: calibrate.max_threshold(histogram),
+    "percentile": lambda histogram, bits: calibrate.percentile_threshold(histogram),
+    "mse": calibrate.mse_threshold,
+    "entropy": calibrate.entropy_threshold,
 }
 
 
@@ -168,30 +161,23 @@ def prepare_qat(
     for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
         if check_int(name, bits) != FLOAT:
             check_int(name, bits, 2, 16)
-    check_instance("model", model, Module)
     check_flag("per_channel", per_channel)
     check_choice("calibration", calibration, CALIBRATIONS)
-    floats = float_images("calibration_images", calibration_images)
-    images = check_images("calibration_images", floats).astype(np.float32, copy=False)
-    require(
-        not hasattr(model, "x_params"), "model is quantized already: give the network that it was made of"
-    )
-    hooked = [path or "the model" for path, module in model.named_modules() if module._hooks]
-    require(
-        not hooked, f"forward hooks have no place in a rounded network: remove those of {', '.join(hooked)}"
-    )
-    network = Sequential({"input": nn.Identity(), "network": fuse(model, images[:1])}).eval()
+    images = check_images("calibration_images", float_images("calibration_images", calibration_images))
+    images, is_integer = images.astype(np.float32, copy=False), hasattr(model, "x_params")
+    require(not is_integer, "model is quantized already: give the network that it was made of")
+    fused = fuse(model, images[:1])
+    hooked = ", ".join(path or "the model" for path, module in fused.named_modules() if module._hooks)
+    require(not hooked, f"forward hooks have no place in a rounded network: remove those of {hooked}")
+    network = Sequential({"input": nn.Identity(), "network": fused}).eval()
     give_each_path_its_own(network)
     runs = flow(network, images[:1])
     steps = {step.path: step for step in runs}
     require(len(steps) == len(runs), "a module that runs twice in one forward would need a grid for each run")
-    roundings: dict[str, Rounding] = {}
+    grids = {}
     if activation_bits != FLOAT:
-        paths = ["input", *rounded_paths(steps)]
-        roundings = calibrated(network, images, paths, activation_bits, calibration)
-        known = known_ranges(runs).items()
-        roundings |= {path: Rounding(affine_params(*ends, activation_bits)) for path, ends in known}
-    put_roundings(network, steps, roundings, weight_bits, per_channel)
+        grids = roundings(network, steps, images, activation_bits, calibration)
+    put_roundings(network, steps, grids, weight_bits, per_channel)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm):
             module.frozen = True  # one that could not be folded
@@ -229,10 +215,10 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
     return paths
 
 
-def known_ranges(steps: list[Step]) -> dict[str, tuple[float, float]]:
+def known_ranges(steps: dict[str, Step]) -> dict[str, tuple[float, float]]:
     """Of images in [0, 1] and of what Preprocess makes of them: 8 bits hold all 256 levels of a pixel."""
     known = {}
-    for step in steps:
+    for step in steps.values():
         if runs_as(step.module, Preprocess) and step.sources == (INPUT,):
             mean, std = step.module.mean, step.module.std
             known |= {"input": (0.0, 1.0), step.path: (-mean / std, (1 - mean) / std)}
@@ -244,41 +230,44 @@ def keeps_grid(module: Module) -> bool:
     return runs_as(module, nn.Flatten, nn.MaxPool2d, nn.ReLU, nn.ZeroPad2d)
 
 
-def calibrated(
-    network: Module, images: np.ndarray, paths: list[str], bits: int, calibration: str
+def roundings(
+    network: Module, steps: dict[str, Step], images: np.ndarray, bits: int, calibration: str
 ) -> dict[str, Rounding]:
-    """A Rounding for what each module at ``paths`` gives for the images."""
-    modules = {path: network.layer(path) for path in paths}
+    """A Rounding for the input and for each step whose output is rounded, in ranges known or measured."""
+    known = known_ranges(steps)
 
     def rounding(path: str, output: Tensor) -> Rounding:
+        if path in known:
+            return Rounding(affine_params(*known[path], bits))
         return Rounding(activation_params(output.data, bits, calibration))
 
-    return observe(network, images, modules, rounding)
+    paths = ["input", *rounded_paths(steps)]
+    return observe(network, images, {path: network.layer(path) for path in paths}, rounding)
 
 
 def activation_params(r: np.ndarray, bits: int, calibration: str) -> QuantParams:
     """Of the range of r, clipped at a threshold on both sides; reals of one sign have twice the levels."""
     low, high = min(float(r.min()), 0.0), max(float(r.max()), 0.0)
-    T = CALIBRATIONS[calibration](Histogram().add(r), bits + (low == 0 or high == 0))
+    T = CALIBRATIONS[calibration](calibrate.Histogram().add(r), bits + (low == 0 or high == 0))
     return affine_params(max(low, -T), min(high, T), bits)
 
 
 def put_roundings(
     network: Sequential,
     steps: dict[str, Step],
-    roundings: dict[str, Rounding],
+    grids: dict[str, Rounding],
     weight_bits: int,
     per_channel: bool,
 ) -> None:
     """Put each step's rounded form in its place."""
-    network.input = roundings.get("input", network.input)
-    grids = {INPUT: roundings.get("input")}  # number of a step -> the grid of what it gives
+    network.input = grids.get("input", network.input)
+    given = {INPUT: grids.get("input")}  # number of a step -> the grid of what it gives
     for i, (path, step) in enumerate(steps.items()):
-        new, x_grid = step.module, grids[step.sources[0]]
-        grids[i] = roundings.get(path, x_grid if keeps_grid(new) else None)
+        new, x_grid = step.module, given[step.sources[0]]
+        given[i] = grids.get(path, x_grid if keeps_grid(new) else None)
         if isinstance(new, nn.Conv2d | nn.Linear):
             new = RoundedWeights(new, weight_bits, per_channel, x_grid)
-        if path in roundings:
-            new = Rounded(new, roundings[path])
+        if path in grids:
+            new = Rounded(new, grids[path])
         if new is not step.module:
             network.set_submodule(path, new)

@@ -48,23 +48,21 @@ class QuantParams:
     def __post_init__(self) -> None:
         check_int("qmin", self.qmin, -(2**15), 2**16 - 2)
         check_int("qmax", self.qmax, self.qmin + 1, 2**15 - 1 if self.qmin < 0 else 2**16 - 1)
-        given = check_array("zero_point", self.zero_point, kind="integer", low=self.qmin, high=self.qmax)
-        scale, zero_point = number_array("scale", self.scale).astype(np.float32), given
-        positive = scale.size and np.isfinite(scale).all() and (scale > 0).all()
+        Z = check_array("zero_point", self.zero_point, kind="integer", low=self.qmin, high=self.qmax)
+        S = number_array("scale", self.scale).astype(np.float32)
+        positive = S.size and np.isfinite(S).all() and (S > 0).all()
         require(positive, f"scale must be finite and above 0, got {shown(self.scale)}")
-        if self.axis is None:
-            fits = scale.ndim == zero_point.ndim == 0
-        else:
-            fits = check_int("axis", self.axis, 0) >= 0 and scale.ndim == 1
-            fits = fits and zero_point.shape in ((), scale.shape)
-        require(
-            fits,
-            "scale and zero_point must be one number each; for an axis scale must be (channels,) and "
-            f"zero_point an int or as long: got {scale.shape} and {zero_point.shape} for axis {self.axis}",
-        )
-        zero_point = int(zero_point) if zero_point.ndim == 0 else zero_point.astype(np.int32)
-        object.__setattr__(self, "scale", scale[()])  # [()]: a number from an array of no axes
-        object.__setattr__(self, "zero_point", zero_point)
+        if self.axis is not None:
+            check_int("axis", self.axis, 0)
+        fits = S.ndim == (self.axis is not None) and Z.shape in ((), S.shape)
+        with np.errstate(over="ignore"):  # what float32 cannot span would come back as infinity
+            spans = np.isfinite(np.float32(self.qmax - self.qmin) * S).all()
+        require(spans, "the range is too wide for float32")
+        wanted = "one number each; for an axis scale must be (channels,) and zero_point an int or as long"
+        got = f"{S.shape} and {Z.shape} for axis {self.axis}"
+        require(fits, f"scale and zero_point must be {wanted}: got {got}")
+        object.__setattr__(self, "scale", S[()])  # [()]: a number from an array of no axes
+        object.__setattr__(self, "zero_point", Z.astype(np.int32) if Z.ndim else int(Z))
 
     @property
     def bits(self) -> int:
@@ -82,12 +80,10 @@ class QuantParams:
         """Scale and zero point so shaped that they broadcast against an array of ``shape``."""
         if self.axis is None:
             return self.scale, self.zero_point
-        channels = len(self.scale)
-        require(
-            self.axis < len(shape) and shape[self.axis] == channels,
-            f"the parameters are for arrays of {channels} channels along axis {self.axis}, got {shape}",
-        )
-        along = tuple(channels if i == self.axis else 1 for i in range(len(shape)))
+        expected = f"arrays of {len(self.scale)} channels along axis {self.axis}"
+        fits = shape[self.axis : self.axis + 1] == self.scale.shape
+        require(fits, f"the parameters are for {expected}, got {shape}")
+        along = [-1 if i == self.axis else 1 for i in range(len(shape))]
         one_zero = isinstance(self.zero_point, int)
         return self.scale.reshape(along), self.zero_point if one_zero else self.zero_point.reshape(along)
 
@@ -101,12 +97,6 @@ def integer_range(bits: int, signed: bool = True, *, restricted: bool = False) -
     if not signed:
         return 0, 2**bits - 1
     return -(2 ** (bits - 1)) + int(restricted), 2 ** (bits - 1) - 1
-
-
-def symmetric_scale(absmax: Any, qmax: int) -> np.ndarray:
-    """S = absmax / qmax, as float32;  1 where that is below the smallest normal float32."""
-    S = np.asarray(np.asarray(absmax, np.float64) / qmax, np.float32)
-    return np.where(S < TINY, np.float32(1), S)
 
 
 def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,9 +125,8 @@ def symmetric_params(absmax: Any, bits: int = 8, axis: int | None = None) -> Qua
     """
     qmin, qmax = integer_range(bits, restricted=True)
     absmax = check_ends("absmax", absmax, axis, low=0)
-    S = symmetric_scale(absmax, qmax)
-    check_width(S, qmin, qmax)
-    return QuantParams(S, 0, qmin, qmax, axis)
+    S = np.asarray(absmax / qmax, np.float32)
+    return QuantParams(np.where(S < TINY, np.float32(1), S), 0, qmin, qmax, axis)
 
 
 def affine_params(
@@ -156,13 +145,9 @@ def affine_params(
     qmin, qmax = integer_range(bits, check_flag("signed", signed))
     rmin, rmax = check_ends("rmin", rmin, axis), check_ends("rmax", rmax, axis)
     require(rmin.shape == rmax.shape, f"rmin {rmin.shape} and rmax {rmax.shape} must have one shape")
-    require(
-        (rmin <= rmax).all(),
-        f"rmin must be at most rmax, got {shown(rmin.tolist())} and {shown(rmax.tolist())}",
-    )
-    S, Z = affine_scale(rmin, rmax, qmin, qmax)
-    check_width(S, qmin, qmax)
-    return QuantParams(S, Z, qmin, qmax, axis)
+    got = f"{shown(rmin.tolist())} and {shown(rmax.tolist())}"
+    require((rmin <= rmax).all(), f"rmin must be at most rmax, got {got}")
+    return QuantParams(*affine_scale(rmin, rmax, qmin, qmax), qmin, qmax, axis)
 
 
 def channel_absmax(r: Any, axis: int | None = None) -> np.ndarray:
@@ -336,13 +321,5 @@ def check_ends(name: str, value: Any, axis: int | None, low: float = -math.inf) 
     """The ends of one range (), or with an axis of each channel's (channels,), as float64."""
     value = check_array(name, value, low=low)
     expected = "a number" if axis is None else f"an array (channels,) for axis {axis}"
-    fits = value.ndim == (0 if axis is None else 1)
-    require(fits, f"{name} must be {expected}, got shape {value.shape}")
+    require(value.ndim == (axis is not None), f"{name} must be {expected}, got shape {value.shape}")
     return value.astype(np.float64)
-
-
-def check_width(S: np.ndarray, qmin: int, qmax: int) -> None:
-    """A range that float32 cannot span would come back as infinity."""
-    with np.errstate(over="ignore"):
-        spans = np.isfinite(np.float32(qmax - qmin) * S).all()
-    require(spans, "the range is too wide for float32")

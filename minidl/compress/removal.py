@@ -29,9 +29,7 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
     the user's own reads.  Li et al. 2017, arXiv:1608.08710.
     """
     channels = Channels(model, x)
-    model.layer(layer)  # names the nearest layers if there is none
-    channels.made_by(layer, slice(0, 0))  # says which layers have filters if this one has none
-    doomed = channels.made_by(layer, check_indices(indices, len(channels.makes[layer])))
+    doomed = channels.made_by(layer, check_indices(indices, len(channels.made(layer))))
     return without_channels(model, channels, doomed)
 
 

@@ -158,6 +158,5 @@ def gated_by(gate: Tensor) -> Any:
 def makers(model: Module, layer: str, images: np.ndarray) -> Channels:
     """The channels of a model, if all that ``layer`` makes can be masked; ValueError otherwise."""
     channels = Channels(model, images[:1])
-    model.layer(layer)  # names the nearest layers if there is none
     channels.made_by(layer, slice(None))
     return channels

@@ -462,7 +462,7 @@ def test_sums_that_might_leave_32_bits_are_refused():
         (lambda: quantized_linear(QX[:, 0, 0], X, QW[:, :, 0, 0], W, None, X), ValueError, "does not fit"),
         (lambda: integer_max_pool2d(QX.astype(np.int32), 2), TypeError, "int8 or uint8"),
         (lambda: integer_max_pool2d(QX, 6), ValueError, "larger than the padded image"),
-        (lambda: integer_avg_pool2d(QX[0], X, X, 2), ValueError, "expected images"),
+        (lambda: integer_avg_pool2d(QX[0], X, X, 2), ValueError, "qx must have 4 axes"),
         (lambda: quantized_add(QX, X, QX[:1], X, X), ValueError, "one shape"),
         (lambda: fixed_point_multiplier(0.0), ValueError, "above 0"),
         (lambda: fixed_point_multiplier("1"), TypeError, "number"),

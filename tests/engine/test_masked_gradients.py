@@ -5,7 +5,7 @@ import pytest
 
 import minidl
 from minidl import Tensor
-from minidl.compress.fused import with_relu
+from minidl.compress.fused import ConvReLU2d, recast
 from minidl.engine.elementwise import backprop_rule
 from minidl.engine.gradcheck import GradcheckError, gradcheck
 from minidl.explain.gradients import deconvnet_rule, guided_rule
@@ -112,7 +112,7 @@ def test_a_convolution_with_its_relu_selects():
     layer = Conv2d(1, 1, 1, bias=False)
     layer.weight.data = np.ones((1, 1, 1, 1), np.float32)
     x = Tensor(np.float32([[[[-1.0, 4.0]]]]), requires_grad=True)
-    with_relu(layer)(x).backward(np.float32([[[[np.inf, 1.0]]]]))
+    recast(layer, ConvReLU2d)(x).backward(np.float32([[[[np.inf, 1.0]]]]))
     np.testing.assert_array_equal(x.grad, [[[[0.0, 1.0]]]])
 
 

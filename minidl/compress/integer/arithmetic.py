@@ -27,7 +27,7 @@ from minidl.engine.checks import (
     positive_number,
     require,
 )
-from minidl.engine.conv import IntOrPair, Pool2d, conv_output_size, pair
+from minidl.engine.conv import IntOrPair, MaxPool2d, Pool2d, conv_output_size, pair
 
 LONG_ENOUGH = 1024  # numbers in a row, from which on a loop's beginning and end no longer count
 
@@ -58,11 +58,12 @@ def quantized_conv2d(
     """
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
     dilation, groups = pair("dilation", dilation, 1), positive_int("groups", groups)
-    M, qbias = check_operands(qx, x_params, qw, w_params, qbias, y_params, axes=4)
-    channels, out_channels, kernel_size = qx.shape[1], len(qw), qw.shape[2:]
-    fits = not channels % groups and not out_channels % groups and qw.shape[1] == channels // groups
+    qbias = check_operands(qx, x_params, qw, w_params, qbias, axes=4)
+    fits = not qx.shape[1] % groups and not len(qw) % groups and qw.shape[1] == qx.shape[1] // groups
     require(fits, f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
-    return convolved(qx, x_params, qw, M, qbias, y_params, (kernel_size, stride, padding, dilation), groups)
+    M = multipliers(x_params, w_params, y_params, len(qw))
+    geometry = qw.shape[2:], stride, padding, dilation
+    return convolved(qx, x_params, qw, M, qbias, y_params, geometry, groups)
 
 
 def convolved(
@@ -114,21 +115,34 @@ def quantized_linear(
     qx (N, in), qw (out, in), qbias (out,) give (N, out); all else as in ``quantized_conv2d``, of which this
     is the case of one pixel.
     """
-    M, qbias = check_operands(qx, x_params, qw, w_params, qbias, y_params, axes=2)
+    qbias = check_operands(qx, x_params, qw, w_params, qbias, axes=2)
     require(qx.shape[1] == qw.shape[1], f"qw (out, in) {qw.shape} does not fit qx (N, in) {qx.shape}")
+    M = multipliers(x_params, w_params, y_params, len(qw))
     pixels, kernels = qx.reshape(*qx.shape, 1, 1), qw.reshape(*qw.shape, 1, 1)
     geometry = (1, 1), (1, 1), (0, 0), (1, 1)
     return convolved(pixels, x_params, kernels, M, qbias, y_params, geometry, 1)[:, :, 0, 0]
+
+
+def multipliers(
+    x_params: QuantParams, w_params: QuantParams, y_params: QuantParams | None, outputs: int
+) -> np.ndarray:
+    """M = S_x S_w / S_y in float32 (O,); empty without y_params."""
+    if y_params is None:
+        return np.zeros(0, np.float32)
+    check_params("y_params", y_params)
+    with np.errstate(over="ignore"):
+        M = np.full(outputs, x_params.scale * w_params.scale / y_params.scale, np.float32)
+    require(np.isfinite(M).all(), "S_x S_w / S_y is too large for float32")
+    return M
 
 
 def integer_max_pool2d(
     qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
 ) -> np.ndarray:
     """The largest integer of each window, which is the largest real too, since S > 0. Padding never wins."""
-    y, geometry = pooled(qx, kernel_size, stride, padding)
-    planes = [np.ascontiguousarray(a).reshape(-1, *a.shape[2:]) for a in (qx, y)]
-    jit.run(3 * qx.size, (kernels.int_max_pool2d, len(planes[0]), *geometry, *planes))
-    return y
+    kind = getattr(qx, "dtype", type(qx).__name__)
+    require(kind in (np.int8, np.uint8), f"qx must be an array of int8 or uint8, got {kind}", TypeError)
+    return MaxPool2d(kernel_size, stride, padding).forward(qx.astype(np.float32)).astype(kind)
 
 
 def integer_avg_pool2d(
@@ -141,15 +155,14 @@ def integer_avg_pool2d(
 ) -> np.ndarray:
     """The mean of each window of n pixels: requantize(sum (q_x - Z_x), M), M = S_x / (n S_y) in float32.
 
-    Padding holds Z_x, which stands for 0, and counts.
+    Padding holds Z_x, which stands for 0, and counts. The sums are a depthwise convolution's with ones.
     """
-    check_params("x_params", x_params)
+    channels = check_integers("qx", qx, check_params("x_params", x_params), axes=4).shape[1]
     check_params("y_params", y_params)
-    sums, geometry = pooled(qx, kernel_size, stride, padding, np.int32)
-    planes = np.ascontiguousarray(qx).reshape(-1, *qx.shape[2:]), sums.reshape(-1, *sums.shape[2:])
-    kernel, n = kernels.int_sum_pool2d, math.prod(geometry[0])
-    jit.run(2 * qx.size, (kernel, len(planes[0]), *geometry, planes[0], x_params.zero_point, planes[1]))
-    return to_integers(sums, x_params.scale / (np.float32(n) * y_params.scale), y_params)
+    geometry = *Pool2d(kernel_size, stride, padding).geometry, (1, 1)
+    ones, no_bias = np.ones((channels, 1, *geometry[0]), np.int8), np.zeros(channels, np.int32)
+    M = np.full(channels, x_params.scale / (np.float32(ones[0].size) * y_params.scale), np.float32)
+    return convolved(qx, x_params, ones, M, no_bias, y_params, geometry, channels)
 
 
 def quantized_add(
@@ -235,27 +248,19 @@ def accumulator_bound(
 # ---- checks
 
 
-def check_operands(
-    qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any, y_params: Any, axes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """M (O,), empty without y_params, and qbias (O,); or the error that says what does not fit."""
+def check_operands(qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any, axes: int) -> np.ndarray:
+    """qbias (O,), zeros for None."""
     check_integers("qx", qx, check_params("x_params", x_params), axes)
     outputs = len(qw) if isinstance(qw, np.ndarray) and qw.ndim else 1
     check_integers("qw", qw, check_params("w_params", w_params, channels=outputs), axes)
-    qbias = np.zeros(len(qw), np.int32) if qbias is None else check_instance("qbias", qbias, np.ndarray)
-    is_bias = qbias.dtype == np.int32 and qbias.shape == (len(qw),)
-    require(is_bias, f"qbias must be int32 ({len(qw)},), got {qbias.dtype} {qbias.shape}")
-    within = not np.any(w_params.zero_point) and qw.max() <= w_params.qmax
-    within = within and qw.min() >= max(w_params.qmin, -127)
+    qbias = np.zeros(outputs, np.int32) if qbias is None else check_instance("qbias", qbias, np.ndarray)
+    is_bias = qbias.dtype == np.int32 and qbias.shape == (outputs,)
+    require(is_bias, f"qbias must be int32 ({outputs},), got {qbias.dtype} {qbias.shape}")
+    within = qw.max() <= w_params.qmax and qw.min() >= max(w_params.qmin, -127)
+    within = within and not np.any(w_params.zero_point)
     require(within, "weights must be within [qmin, qmax] of w_params and -127 … 127, with zero point 0")
     check_sums(x_params, w_params, qw[0].size, qbias)
-    if y_params is None:
-        return np.zeros(0, np.float32), qbias
-    check_params("y_params", y_params)
-    with np.errstate(over="ignore"):
-        M = np.full(len(qw), x_params.scale * w_params.scale / y_params.scale, np.float32)
-    require(np.isfinite(M).all(), "S_x S_w / S_y is too large for float32")
-    return M, qbias
+    return qbias
 
 
 def check_sums(x_params: QuantParams, w_params: QuantParams, products: int, qbias: np.ndarray) -> None:
@@ -283,16 +288,3 @@ def check_integers(name: str, q: Any, params: QuantParams, axes: int | None = No
         fits = q.ndim == axes and q.size > 0
         require(fits, f"{name} must have {axes} axes, none of them 0, got {q.shape}")
     return q
-
-
-def pooled(
-    qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair, dtype: Any = None
-) -> tuple[np.ndarray, tuple]:
-    """An array of dtype or qx's for what pooling gives, and (kernel_size, stride, padding)."""
-    kind = getattr(qx, "dtype", type(qx).__name__)
-    require(kind in (np.int8, np.uint8), f"qx must be an array of int8 or uint8, got {kind}", TypeError)
-    is_images = qx.ndim == 4 and qx.size > 0
-    require(is_images, f"expected images (N, C, H, W), none of the four 0, got {qx.shape}")
-    geometry = Pool2d(kernel_size, stride, padding).geometry
-    sizes = [conv_output_size(*axis) for axis in zip(qx.shape[2:], *geometry, strict=True)]
-    return np.empty((*qx.shape[:2], *sizes), dtype or qx.dtype), geometry

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.compress.flow import observe
-from minidl.compress.integer.layers import (
-    IntegerConcat,
-    IntegerFlatten,
-    IntegerMaxPool2d,
-    IntegerZeroPad2d,
-    QuantizedAvgPool2d,
-    QuantizedConv2d,
-    QuantizedLinear,
-    QuantizedLookup,
-    QuantizedPreprocess,
-    QuantizedReLU,
-    QuantizedRescale,
-    QuantizedResidual,
-)
+from minidl.compress.integer import layers as twins
 from minidl.compress.integer.model import (
     IntegerModel,
     IntegerStep,
@@ -30,7 +16,7 @@ from minidl.compress.integer.model import (
     reals_of,
     scale_of_sums,
 )
-from minidl.compress.kinds import in_order, runs_as
+from minidl.compress.kinds import children_in_order, in_order, runs_as
 from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
 from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
 from minidl.engine.checks import check_instance, check_int, require
@@ -41,8 +27,20 @@ from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module, dotted
 
+# The integer layer that does what a float module m does, reading integers of x and giving integers of y.
+TWINS = {
+    nn.Flatten: lambda m, x, y: twins.IntegerFlatten(),
+    nn.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(m.kernel_size, m.stride, m.padding),
+    nn.ReLU: lambda m, x, y: twins.QuantizedReLU(x),
+    nn.ReLU6: lambda m, x, y: twins.QuantizedRescale(x, y),  # y lies in [0, 6], to which rescaling clips
+    nn.ZeroPad2d: lambda m, x, y: twins.IntegerZeroPad2d.from_float(m, x),
+    nn.AdaptiveAvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y),
+    nn.AvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y, m.kernel_size, m.stride, m.padding),
+    Preprocess: lambda m, x, y: twins.QuantizedPreprocess(x, y, m.mean, m.std),
+}
 # What each of these makes of an element depends on that element alone, in BatchNorm on its channel too.
 LOOKED_UP = nn.BatchNorm, nn.GELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh
+TWINS |= dict.fromkeys(LOOKED_UP, twins.QuantizedLookup.from_float)
 
 
 def quantize_model(
@@ -159,60 +157,33 @@ def integer_layer(
     path: str, module: Module, params: QuantParams, y_params: QuantParams | None, steps: list[IntegerStep]
 ) -> Module:
     """The integer layer that does what ``module`` does, reading integers of params and giving y_params'."""
+    name = name_of(path, "network")
     if isinstance(module, RoundedWeights):
         has_integers = module.bits != FLOAT
-        name = name_of(path, "network")
         require(has_integers, f"{name} has float weights: prepare_qat with weight_bits of at most 8")
-        kind = QuantizedLinear if isinstance(module.module, nn.Linear) else QuantizedConv2d
+        kind = twins.QuantizedLinear if isinstance(module.module, nn.Linear) else twins.QuantizedConv2d
         bits = {"bits": module.bits, "per_channel": module.per_channel}
         return kind.from_float(module.module, params, y_params, **bits)
-    if runs_as(module, nn.Flatten):
-        return IntegerFlatten()
-    if runs_as(module, nn.MaxPool2d):
-        return IntegerMaxPool2d(module.kernel_size, module.stride, module.padding)
-    if runs_as(module, nn.ReLU):
-        return QuantizedReLU(params)
-    if runs_as(module, nn.ReLU6):  # what it gives is rounded in [0, 6] at most, to which rescaling clips
-        return QuantizedRescale(params, y_params)
-    if runs_as(module, nn.ZeroPad2d):
-        return IntegerZeroPad2d.from_float(module, params)
-    if runs_as(module, *LOOKED_UP):
-        return QuantizedLookup.from_float(module, params, y_params)
-    if runs_as(module, Preprocess):
-        return QuantizedPreprocess(params, y_params, module.mean, module.std)
-    if runs_as(module, nn.AdaptiveAvgPool2d):
-        return QuantizedAvgPool2d(params, y_params)
-    if runs_as(module, nn.AvgPool2d):
-        return QuantizedAvgPool2d(params, y_params, module.kernel_size, module.stride, module.padding)
-    kind = type(module).__name__
-    has_twin = runs_as(module, Residual, Concat, Skip) is not None
-    require(has_twin, f"{name_of(path, 'network')}: {kind} has no counterpart that computes with integers")
-    if runs_as(module, Skip):
-        inside = [in_order(child, dotted(path, name)) for name, child in module.named_children()]
-        layers, end = integer_layers(path, sum(inside, []), params, steps)
-        return QuantizedResidual(nested(layers), Sequential(), end, params, y_params)
-    branches = {}
-    for name, branch in module.named_children():
-        inner = dotted(path, name)
-        branches[name] = integer_layers(inner, in_order(branch, inner), params, steps)
-    return integer_sum_or_concat(module, branches, y_params)
-
-
-def integer_sum_or_concat(
-    module: Module, branches: Mapping[str, tuple[dict, QuantParams]], y_params: QuantParams
-) -> Module:
-    """The sum or the concatenation of branches, each being (its layers, the
-    parameters of what they give)."""
+    if kind := runs_as(module, *TWINS):
+        return TWINS[kind](module, params, y_params)
+    kind = runs_as(module, Residual, Skip, Concat)
+    what = f"{type(module).__name__} has no counterpart that computes with integers"
+    require(kind is not None, f"{name}: {what}")
+    if kind is Skip:
+        parts = {"body": (path, children_in_order(module, path)), "shortcut": (path, [])}
+    else:
+        inner = {name: (dotted(path, name), branch) for name, branch in module.named_children()}
+        parts = {name: (around, in_order(branch, around)) for name, (around, branch) in inner.items()}
+    branches = {name: integer_layers(*part, params, steps) for name, part in parts.items()}
     chains = {name: nested(layers) for name, (layers, _) in branches.items()}
-    params = {name: end for name, (_, end) in branches.items()}
-    if isinstance(module, Residual):
-        ends = chains["body"], chains["shortcut"], params["body"], params["shortcut"]
-        return QuantizedResidual(*ends, y_params)
+    if kind is not Concat:
+        ends = branches["body"][1], branches["shortcut"][1]
+        return twins.QuantizedResidual(chains["body"], chains["shortcut"], *ends, y_params)
     for name, layers in chains.items():
         is_free = "rescale" not in vars(layers)
         require(is_free, f"no module of a Concat's branch can be named 'rescale', as in branch {name!r}")
-        layers.add_module("rescale", QuantizedRescale(params[name], y_params))
-    return IntegerConcat(chains)
+        layers.add_module("rescale", twins.QuantizedRescale(branches[name][1], y_params))
+    return twins.IntegerConcat(chains)
 
 
 # ---- rounded floats against integers

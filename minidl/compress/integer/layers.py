@@ -7,6 +7,7 @@ A layer's q stands for S (q - Z), with the parameters of the layer that made it;
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,10 +30,10 @@ from minidl.nn.module import Module
 
 
 @dataclass(eq=False, repr=False)
-class QuantizedLinear(Module):
-    """``quantized_linear`` with weight int8 (out, in) and bias int32 (out,).
+class Weighted(Module):
+    """What the two layers with weights share: weight int8 (out, ...), bias int32 (out,).
 
-    A ReLU behind it needs no work: where y_params stand for reals from 0 up, Z_y is qmin, and the clamp to
+    A ReLU behind one needs no work: where y_params stand for reals from 0 up, Z_y is qmin, and the clamp to
     qmin is the ReLU. Without y_params it gives its int32 sums, at the scale S_x S_w: a network's logits.
     """
 
@@ -45,55 +46,49 @@ class QuantizedLinear(Module):
     @classmethod
     def from_float(
         cls,
-        layer: Linear,
+        layer: Linear | Conv2d,
         x_params: QuantParams,
         y_params: QuantParams | None = None,
         *,
         bits: int = 8,
         per_channel: bool = True,
-    ) -> QuantizedLinear:
-        """Of a Linear (or, below, a Conv2d) whose BatchNorm has been folded into it; see ``quantize_layer``.
+    ) -> Any:
+        """Of a Linear, Conv2d or ConvReLU2d whose BatchNorm has been folded into it; see ``quantize_layer``.
 
         x_params and y_params say which reals the integers at its input and output, after a ReLU if one
         follows, stand for. After quantization-aware training they are those of its fake-quantizers.
         ValueError where sums might leave 32 bits.
         """
-        return cls(*integer_weights(layer, x_params, y_params, bits, per_channel), y_params)
+        check_params("x_params", x_params)
+        if y_params is not None:
+            check_params("y_params", y_params)
+        bias = None if layer.bias is None else layer.bias.data
+        weight, w_params, bias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
+        check_sums(x_params, w_params, weight[0].size, bias)
+        is_conv = isinstance(layer, Conv2d)
+        geometry = (layer.stride, layer.padding, layer.dilation, layer.groups) if is_conv else ()
+        return cls(weight, bias, x_params, w_params, y_params, *geometry)
+
+    def extra_repr(self) -> str:
+        scales = "per tensor" if self.w_params.axis is None else "per channel"
+        return f"weight {self.weight.shape}, {self.w_params.bits} bits {scales}"
+
+
+class QuantizedLinear(Weighted):
+    """``quantized_linear`` with weight int8 (out, in) and bias int32 (out,)."""
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         return quantized_linear(qx, self.x_params, self.weight, self.w_params, self.bias, self.y_params)
 
-    def extra_repr(self) -> str:
-        return f"{self.weight.shape[1]}, {self.weight.shape[0]}, {bits_of(self)}"
-
 
 @dataclass(eq=False, repr=False)
-class QuantizedConv2d(Module):
-    """``quantized_conv2d`` with weight int8 (O, C/groups, kh, kw), bias int32 (O,); see QuantizedLinear."""
+class QuantizedConv2d(Weighted):
+    """``quantized_conv2d`` with weight int8 (O, C/groups, kh, kw) and bias int32 (O,)."""
 
-    weight: np.ndarray
-    bias: np.ndarray
-    x_params: QuantParams
-    w_params: QuantParams
-    y_params: QuantParams | None = None
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-
-    @classmethod
-    def from_float(
-        cls,
-        layer: Conv2d,
-        x_params: QuantParams,
-        y_params: QuantParams | None = None,
-        *,
-        bits: int = 8,
-        per_channel: bool = True,
-    ) -> QuantizedConv2d:
-        """As ``QuantizedLinear.from_float``, of a Conv2d or ConvReLU2d."""
-        geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-        return cls(*integer_weights(layer, x_params, y_params, bits, per_channel), y_params, *geometry)
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         geometry = self.stride, self.padding, self.dilation, self.groups
@@ -101,10 +96,8 @@ class QuantizedConv2d(Module):
         return quantized_conv2d(qx, self.x_params, *weights, self.y_params, *geometry)
 
     def extra_repr(self) -> str:
-        outputs, share, *kernel_size = self.weight.shape
         geometry = f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
-        sizes = f"{share * self.groups}, {outputs}, kernel_size={tuple(kernel_size)}"
-        return f"{sizes}, {geometry}, groups={self.groups}, {bits_of(self)}"
+        return f"{super().extra_repr()}, {geometry}, groups={self.groups}"
 
 
 @dataclass(eq=False, repr=False)
@@ -255,25 +248,3 @@ class IntegerConcat(Container):
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         return np.concatenate([branch(qx) for branch in self.children()], axis=1)
-
-
-def integer_weights(
-    layer: Linear | Conv2d,
-    x_params: QuantParams,
-    y_params: QuantParams | None,
-    bits: int,
-    per_channel: bool,
-) -> tuple[np.ndarray, np.ndarray, QuantParams, QuantParams]:
-    """q_w, q_bias, x_params and w_params, or the error that says why no such layer could run."""
-    check_params("x_params", x_params)
-    if y_params is not None:
-        check_params("y_params", y_params)
-    bias = None if layer.bias is None else layer.bias.data
-    qw, w_params, qbias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
-    check_sums(x_params, w_params, qw[0].size, qbias)
-    return qw, qbias, x_params, w_params
-
-
-def bits_of(layer: QuantizedLinear | QuantizedConv2d) -> str:
-    channels = "per tensor" if layer.w_params.axis is None else "per channel"
-    return f"{layer.w_params.bits} bits {channels}"
