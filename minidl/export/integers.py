@@ -147,7 +147,7 @@ class Writer:
         if self.in_integers:
             return self.graph.node(path, op_type, q.name, *inputs, **attributes)
         y = self.graph.node(path, op_type, self.reals(path, q), *inputs, **attributes)
-        return self.rounded(path, y, grid)
+        return self.graph.node(path, "QuantizeLinear", y, grid.scale, grid.zero_point)
 
     def relu(self, path: str, module: integer.QuantizedReLU, q: Integers, grid: Grid) -> str:
         return self.moved(path, q, grid, *(("Max", grid.zero_point) if self.in_integers else ("Relu",)))
@@ -191,7 +191,14 @@ class Writer:
         return self.rounded(path, self.graph.node(path, "Div", centred, np.float32(module.std)), grid)
 
     def rescale(self, path: str, module: integer.QuantizedRescale, q: Integers, grid: Grid) -> str:
-        return self.summed(path, [q], grid)
+        """In floats with a Clip, which changes nothing, since runtimes make one of two roundings in a row."""
+        if self.in_integers:
+            return self.summed(path, [q], grid)
+        ends = np.array([grid.params.qmin, grid.params.qmax]) - grid.params.zero_point
+        x = self.reals(path, q)
+        return self.rounded(
+            path, self.graph.node(path, "Clip", x, *np.float32(ends * grid.params.scale)), grid
+        )
 
     def residual(self, path: str, module: integer.QuantizedResidual, q: Integers, grid: Grid) -> str:
         branches = [self.layer(dotted(path, name), getattr(module, name), q) for name in ("body", "shortcut")]
@@ -206,10 +213,11 @@ class Writer:
         return self.rounded(path, y, grid, ONE if self.in_integers else None)
 
     def concat(self, path: str, module: integer.IntegerConcat, q: Integers, grid: Grid) -> str:
-        branches = [self.layer(dotted(path, name), child, q) for name, child in module.named_children()]
+        """In floats the branches end before their rescale: all is rounded once, to the same grid."""
+        named = [(dotted(path, name), child) for name, child in module.named_children()]
         if self.in_integers:
-            return self.graph.node(path, "Concat", *(branch.name for branch in branches), axis=1)
-        reals = [self.reals(path, branch) for branch in branches]
+            return self.graph.node(path, "Concat", *(self.layer(*child, q).name for child in named), axis=1)
+        reals = [self.reals(path, self.layer(inner, child[:-1], q)) for inner, child in named]
         return self.rounded(path, self.graph.node(path, "Concat", *reals, axis=1), grid)
 
 
