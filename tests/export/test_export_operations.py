@@ -174,7 +174,7 @@ REFUSED = {
     ),
     "a squeeze of the batch": (
         lambda x: (x[:, 0, 0, 0] * 1).squeeze() * 2,
-        "layer 'two': other operations, or shapes",
+        "layer 'two': other operations, or other shapes",
     ),
     "no Tensor": (lambda x: (x, x), "must give one Tensor, got tuple"),
     "no operation": (lambda x: x, "no operation leads"),
