@@ -24,6 +24,7 @@ from minidl.nn import functional as F  # noqa: E402
 W = np.random.default_rng(5).normal(size=(6, 4, 3, 3)).astype(np.float32)
 B = np.random.default_rng(6).normal(size=6).astype(np.float32)
 L = W[:, 0].reshape(9, 6)[:6]
+RELU6 = ConvReLU6(4, 6, 3, padding=1, bias=False, rng=np.random.default_rng(0))
 MASK = W[0, :, :1, :1] > 0
 # For each operation functions of images (N, 4, 5, 6) in [-2, 2).
 CASES = {
@@ -54,7 +55,7 @@ CASES = {
     ],
     ConvReLU: [
         ConvReLU2d(4, 6, 3, padding=1, rng=np.random.default_rng(0)),
-        ConvReLU6(4, 6, 3, padding=1, bias=False, rng=np.random.default_rng(0)),
+        lambda x: RELU6(20 * x),
     ],
     conv.MaxPool2d: [lambda x: F.max_pool2d(x, 2), lambda x: F.max_pool2d(x, 3, (1, 2), (1, 0))],
     linalg.Linear: [
@@ -71,7 +72,13 @@ CASES = {
     reduce.LogSoftmax: [lambda x: F.log_softmax(x, 1, temperature=2.0)],
     reduce.LogSumExp: [lambda x: x.logsumexp(1), lambda x: x.logsumexp((2, 3), keepdims=True)],
     reduce.Max: [lambda x: x.max((2, 3)), lambda x: x.max(-1, keepdims=True)],
-    reduce.Mean: [lambda x: x.mean((2, 3)), F.adaptive_avg_pool2d, lambda x: x.mean(()), lambda x: x.mean(0)],
+    reduce.Mean: [
+        lambda x: x.mean((2, 3)),
+        lambda x: x.mean((1, 2), keepdims=True),
+        F.adaptive_avg_pool2d,
+        lambda x: x.mean(()),
+        lambda x: x.mean(0),
+    ],
     reduce.Min: [lambda x: x.min(1)],
     reduce.Softmax: [lambda x: F.softmax(x, 1, temperature=0.5), F.softmax],
     reduce.Sum: [lambda x: x.sum((1, 3)), lambda x: x.sum(()), lambda x: x.sum(-1, keepdims=True)],
