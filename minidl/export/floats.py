@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from minidl.compress.branches import InPlaceConcat
 from minidl.engine.backward import anomaly_check
 from minidl.engine.checks import require
 from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor
 from minidl.engine.trace import Node, graph, layer_path
 from minidl.export.graph import INPUT, Graph
-from minidl.export.operations import OPERATIONS, Step
+from minidl.export.operations import OPERATIONS, Step, at
 from minidl.nn.module import Module, eval_mode
 
 
@@ -25,22 +26,31 @@ def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, .
     between the two runs, apart from the length of the batch, cannot be part of a graph that stays the same:
     ValueError.
     """
+    for path, module in model.named_modules():
+        mend = "export the model before merge_parallel_convs; a runtime does that by itself"
+        require(not isinstance(module, InPlaceConcat), f"{at(path)}{mend}")
     others = np.random.default_rng(0).random((len(example) + 1, *example.shape[1:]), np.float32)
     inputs = [Tensor(images, requires_grad=True) for images in (example, others)]
     runs = [traced(model, x) for x in inputs]
-    first, second = ([(node.op, node.inputs, node.tensor.ndim) for node in run] for run in runs)
-    is_fixed = first == second
-    require(
-        is_fixed, "the model runs other operations, or on other shapes, for other images than the example"
-    )
+    check_same(*runs)
     result, twin = (written(model, x, runs) for x in inputs)
-    changed = result.difference(twin)
+    layer, _, changed = (result.difference(twin) or "").rpartition("/")
     require(
-        changed is None,
-        f"{changed} would be a constant in ONNX, and is another one for other images: it is made by chance, "
-        "or of the images outside of Tensor's operations, as in x.data, x.detach() or len(x)",
+        not changed,
+        f"{at(layer)}{changed} would be a constant in ONNX, and is another one for other images: it is made "
+        "by chance, or of the images outside of Tensor's operations, as in x.data, x.detach() or len(x)",
     )
     return result, shape_of(runs, -1)
+
+
+def check_same(run: list[Node], other: list[Node]) -> None:
+    """The runs take the same operations. If they do not, the error names the layer of the first other one."""
+    for one, two in zip(run, other, strict=False):
+        op = one.tensor.op or two.tensor.op
+        same = (one.op, one.inputs, one.tensor.ndim) == (two.op, two.inputs, two.tensor.ndim)
+        why = "other operations, or other shapes, for other images: in ONNX they are the same for all"
+        require(same, f"{at(op.layer) if op else ''}{why}")
+    require(len(run) == len(other), "more operations for some images: in ONNX they are the same for all")
 
 
 def traced(model: Module, x: Tensor) -> list[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,13 +50,12 @@ class Graph:
         return new
 
     def difference(self, other: Graph) -> str | None:
-        """The name of the first node or array that is another one there; None where the graphs are equal."""
-        for node, twin in zip(self.nodes, other.nodes, strict=True):
+        """The name of the first node or array that differs from the other graph's; None if there is none."""
+        for node, twin in zip_longest(self.nodes, other.nodes):
             if node != twin:
-                return node.name
+                return (node or twin).name
         for name, array in self.arrays.items():
-            twin = other.arrays[name]
-            if array.shape != twin.shape or not np.array_equal(array, twin, equal_nan=True):
+            if not np.array_equal(array, other.arrays[name], equal_nan=array.dtype.kind == "f"):
                 return name
         return None
 

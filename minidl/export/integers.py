@@ -53,8 +53,8 @@ class Writer:
     """Writes layers into ``graph``. A method for a kind takes the layer's path, the layer, what it reads and
     the grid of what it gives, and returns the name of the value.
 
-    in_integers: as ONNX's layers of integers. What ONNX has only in floats then reads and gives whole
-    numbers, so that it computes as minidl does, bit by bit.
+    in_integers: with ONNX's layers of integers. What ONNX has only in floats then gets scales with which it
+    computes as minidl does, bit by bit.
     """
 
     graph: Graph
@@ -89,7 +89,7 @@ class Writer:
         return self.clipped(path, self.graph.node(path, "QuantizeLinear", x, S, grid.zero_point), grid)
 
     def clipped(self, path: str, q: str, grid: Grid) -> str:
-        """Within qmin and qmax, to which ONNX's operations clip only where they are the ends of 8 bits."""
+        """Clipped to qmin and qmax. ONNX's operations clip by themselves to what 8 bits hold."""
         ends = np.array([grid.params.qmin, grid.params.qmax], grid.params.dtype)
         return q if np.ptp(ends.astype(int)) == 255 else self.graph.node(path, "Clip", q, *ends)
 
@@ -143,11 +143,11 @@ class Writer:
     # ---- layers without
 
     def moved(self, path: str, q: Integers, grid: Grid, op_type: str, *inputs: Any, **attributes: Any) -> str:
-        """What gives some of the integers that it reads, in integers or in floats between two roundings."""
+        """A layer that gives some of the integers that it reads."""
         if self.in_integers:
             return self.graph.node(path, op_type, q.name, *inputs, **attributes)
         y = self.graph.node(path, op_type, self.reals(path, q), *inputs, **attributes)
-        return self.rounded(path, y, grid)
+        return self.graph.node(path, "QuantizeLinear", y, grid.scale, grid.zero_point)
 
     def relu(self, path: str, module: integer.QuantizedReLU, q: Integers, grid: Grid) -> str:
         return self.moved(path, q, grid, *(("Max", grid.zero_point) if self.in_integers else ("Relu",)))
@@ -165,7 +165,7 @@ class Writer:
         return self.moved(path, q, grid, "Pad", np.array([0, 0, top, left, 0, 0, bottom, right]), value)
 
     def avg_pool(self, path: str, module: integer.QuantizedAvgPool2d, q: Integers, grid: Grid) -> str:
-        """In integers: a convolution with ones, to a grid n times as wide, n being the pixels of a window."""
+        """In integers a convolution with ones sums the n pixels of a window, in steps of n S_y."""
         kernel_size = module.kernel_size or q.values.shape[2:]
         place = window(kernel_size, module.stride or kernel_size, module.padding)
         if self.in_integers:
@@ -191,14 +191,22 @@ class Writer:
         return self.rounded(path, self.graph.node(path, "Div", centred, np.float32(module.std)), grid)
 
     def rescale(self, path: str, module: integer.QuantizedRescale, q: Integers, grid: Grid) -> str:
-        return self.summed(path, [q], grid)
+        """In floats a Clip stands between the two roundings. It changes nothing, but without it
+        ONNX Runtime would make one rounding of the two."""
+        if self.in_integers:
+            return self.summed(path, [q], grid)
+        ends = np.array([grid.params.qmin, grid.params.qmax]) - grid.params.zero_point
+        x = self.reals(path, q)
+        return self.rounded(
+            path, self.graph.node(path, "Clip", x, *np.float32(ends * grid.params.scale)), grid
+        )
 
     def residual(self, path: str, module: integer.QuantizedResidual, q: Integers, grid: Grid) -> str:
         branches = [self.layer(dotted(path, name), getattr(module, name), q) for name in ("body", "shortcut")]
         return self.summed(path, branches, grid)
 
     def summed(self, path: str, terms: list[Integers], grid: Grid) -> str:
-        """The sum of what the terms stand for; in integers, in steps of S_y from the beginning."""
+        """The sum of what the terms stand for. In integers all scales are divided by S_y beforehand."""
         step = grid.params.scale
         scales = [q.grid.params.scale / step if self.in_integers else None for q in terms]
         reals = [self.reals(path, q, scale) for q, scale in zip(terms, scales, strict=True)]
@@ -206,10 +214,11 @@ class Writer:
         return self.rounded(path, y, grid, ONE if self.in_integers else None)
 
     def concat(self, path: str, module: integer.IntegerConcat, q: Integers, grid: Grid) -> str:
-        branches = [self.layer(dotted(path, name), child, q) for name, child in module.named_children()]
+        """In floats the branches are joined before their rescale, which is then the rounding of them all."""
+        named = [(dotted(path, name), child) for name, child in module.named_children()]
         if self.in_integers:
-            return self.graph.node(path, "Concat", *(branch.name for branch in branches), axis=1)
-        reals = [self.reals(path, branch) for branch in branches]
+            return self.graph.node(path, "Concat", *(self.layer(*child, q).name for child in named), axis=1)
+        reals = [self.reals(path, self.layer(inner, child[:-1], q)) for inner, child in named]
         return self.rounded(path, self.graph.node(path, "Concat", *reals, axis=1), grid)
 
 

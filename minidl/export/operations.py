@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.fused import ConvReLU
+from minidl.compress.quantize import FakeQuantize
 from minidl.engine import conv, elementwise, linalg, normalize, reduce, shape
 from minidl.engine.op import Op
 from minidl.export.graph import Graph
@@ -37,8 +38,13 @@ class Step:
         named = [x if isinstance(x, str) else self.state.get(id(x), x) for x in floats]
         return self.graph.node(self.layer, op_type, *named, **attributes)
 
-    def refuse(self, what: str) -> None:
-        raise ValueError(f"{f'layer {self.layer!r}: ' if self.layer else ''}{what}")
+    def refuse(self, why: str) -> None:
+        raise ValueError(f"{at(self.layer)}{why}")
+
+
+def at(layer: str) -> str:
+    """How an error's message begins."""
+    return f"layer {layer!r}: " if layer else ""
 
 
 # ---- layers
@@ -129,7 +135,7 @@ def reshape(step: Step, op: Op) -> str:
     """To the shape of the result, in which the length of the batch follows from the others."""
     if step.shape.count(-1) > 1:
         step.refuse(f"in ONNX one length of a shape may follow the batch, not several as in {step.shape}")
-    if len(step.shape) == 2 and step.shape[0] == step.shapes[0][0] == -1:
+    if step.shape == (-1, math.prod(step.shapes[0][1:])):
         return step.node("Flatten", *step.inputs, axis=1)
     return step.node("Reshape", *step.inputs, np.array(step.shape, np.int64))
 
@@ -224,6 +230,9 @@ OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
     ),
     conv.Conv2d: conv2d,
     ConvReLU: conv_relu,
+    FakeQuantize: lambda step, op: step.refuse(
+        "rounded in floats: export what ``convert`` makes of the model"
+    ),
     conv.MaxPool2d: lambda step, op: step.node("MaxPool", *step.inputs, **window(*op.geometry)),
     linalg.Linear: linear,
     linalg.MatMul: same("MatMul"),
