@@ -24,6 +24,7 @@ BETWEEN_CHAPTERS: set[tuple[str, str]] = set()  # (from, to) where the mathemati
 RUNTIME = {"numpy", "numba", "scipy", "matplotlib", "hypothesis", "tqdm", "threadpoolctl", "PIL"}
 FIGURES_ONLY = {"matplotlib", "cycler", "IPython"}  # cycler comes with Matplotlib, a notebook brings IPython
 EXPORT_ONLY = {"onnx"}  # an extra, imported inside functions
+BOOK_ONLY = {"jupytext"}  # the extra "book"
 
 FILES = [*(ROOT / "minidl").rglob("*.py"), *(ROOT / "lessons").rglob("*.py")]
 
@@ -57,14 +58,14 @@ def imports_of(source: str):
                 yield node.module, node.lineno
 
 
-def wrong_arrows(room: str, source: str) -> list[str]:
+def wrong_arrows(room: str, source: str, is_book: bool = False) -> list[str]:
     wrong = []
     for module, line in imports_of(source):
         top = module.split(".")[0]
         if top not in ("minidl", "lessons"):
             if top in FIGURES_ONLY and room != "figures":
                 wrong.append(f"line {line}: only figures imports {top}")
-            elif top in EXPORT_ONLY and room == "export":
+            elif (top in EXPORT_ONLY and room == "export") or (top in BOOK_ONLY and is_book):
                 continue
             elif top not in RUNTIME | FIGURES_ONLY | sys.stdlib_module_names:
                 wrong.append(f"line {line}: {top} is no run-time dependency")
@@ -81,7 +82,7 @@ def test_imports_go_one_way(path):
     parts = path.relative_to(ROOT).with_suffix("").parts
     is_package_root = parts == ("minidl", "__init__")
     room = "engine" if is_package_root else room_of(".".join(parts))
-    assert wrong_arrows(room, path.read_text(encoding="utf-8")) == []
+    assert wrong_arrows(room, path.read_text(encoding="utf-8"), is_book="book" in parts) == []
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,7 @@ def test_imports_go_one_way(path):
         ("classroom", "import matplotlib.pyplot as plt"),
         ("nn", "import torch"),
         ("compress", "import onnx"),
+        ("classroom", "import jupytext"),
     ],
 )
 def test_an_import_the_other_way_is_seen(room, source):

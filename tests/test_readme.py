@@ -62,7 +62,7 @@ def test_every_lesson_stands_in_the_table():
 
 
 def test_the_pdb_command_stops_inside_the_uncompiled_kernel(tmp_path):
-    line = next(line for line in README.splitlines() if "-m pdb" in line)
+    line = next(line for line in README.splitlines() if "-m pdb" in line and "kernels" in line)
     setting, python, *arguments = shlex.split(line)
     name, value = setting.split("=")
     environment = {**os.environ, name: value, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
@@ -78,6 +78,26 @@ def test_the_pdb_command_stops_inside_the_uncompiled_kernel(tmp_path):
     )
     assert "kernels.py" in session.stdout and "im2col()" in session.stdout
     assert re.search(r"\(\(3, \d+, 225\), \(3, 3\)\)", session.stdout), "rows of the padded photograph"
+
+
+def test_the_pdb_command_stops_in_the_product_and_leads_back_to_the_lesson(tmp_path):
+    line = next(line for line in README.splitlines() if "break Mul.forward" in line)
+    python, *arguments = shlex.split(line)
+    assert python == "python"
+    session = subprocess.run(
+        [sys.executable, *arguments[:-1], ROOT / arguments[-1]],
+        input="p a, b\nup\nup\nup\nlist\nquit\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )
+    assert "elementwise.py" in session.stdout and "forward()" in session.stdout
+    assert "array(2., dtype=float32)" in session.stdout
+    assert "01_autograd.py" in session.stdout and "a * b" in session.stdout
+    launch = (ROOT / ".vscode" / "launch.json").read_text(encoding="utf-8")
+    assert " ".join(line.split()[1:-1]) in launch.replace('\\"', '"')
 
 
 def test_the_run_through_of_an_exercise_prints_what_the_page_shows(tmp_path, monkeypatch, capfd):

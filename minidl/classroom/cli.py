@@ -37,7 +37,7 @@ def main(arguments: list[str], course: Course) -> int:
         return 2
     except ClaimError:  # printed where it failed
         return 1
-    except (ValueError, CheckError) as error:
+    except (ValueError, CheckError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -88,6 +88,11 @@ def parser() -> argparse.ArgumentParser:
         numbers={"nargs": "*", "metavar": "NN", "type": lesson_number, "help": "all studies without one"},
         check=switch("measure two seeds anew, and compare with the numbers that are kept"),
         all=switch("with --check: all seeds"),
+    )  # fmt: skip
+    verb(
+        "book", do_book, "render lessons, studies, exercises and reference as a site in out/book",
+        numbers={"nargs": "*", "metavar": "NN", "type": lesson_number, "help": "all lessons without one"},
+        **{"no-run": switch("without running the lessons: pages without outputs and figures")},
     )  # fmt: skip
     return top
 
@@ -236,3 +241,10 @@ def do_study(course: Course, asked: argparse.Namespace) -> int:
         else:
             run_study(study)
     return 1 if failed else 0
+
+
+def do_book(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.book.build import build_book
+
+    chosen = [course.lesson(number) for number in asked.numbers] or course.lessons()
+    return build_book(course, chosen, run=not asked.no_run)

@@ -7,7 +7,6 @@ FOLDER holds the lessons, PACKAGE their exercises.
 
 from __future__ import annotations
 
-import runpy
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.files import digest
 from minidl.classroom.record import Record
+from minidl.classroom.script import run_script
 from minidl.classroom.substitute import Substitute, substituted
 from minidl.data.cache import cache_folder
 
@@ -85,13 +85,11 @@ def copy_of_the_cache() -> Iterator[Path]:
 def main(arguments: list[str]) -> None:
     folder, package, numbers, script = arguments
     course = Course(Path(folder), package)
-    sys.path[0] = str(Path(script).parent)  # as if the script had been started itself
     sys.path.append(str(course.work))  # for files that the learner's imports
-    sys.argv = [script]
     substitutes = load_substitutes(course, numbers.split(","))
     with substituted(substitutes):
         try:
-            runpy.run_path(script, run_name="__main__")
+            run_script(Path(script))
         finally:
             print("\n" + report(substitutes), flush=True)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minidl.classroom.course import Lesson
+from minidl.classroom.course import Course, Lesson
+from minidl.classroom.gallery import write_gallery
 
 AFTER_THE_FIRST = """\
 The first lesson is done: look at its pictures. The others train networks and keep them. They take some
@@ -26,6 +27,7 @@ def run_lessons(
     """Run the lessons in this order; 1 if any fails.
 
     through: the interpreter's arguments before the script, such as ``-m MODULE``. settings: environment.
+    The page out/index.html then shows all figures that are there.
     """
     failed = []
     # disable=None: no bar where the output is not a terminal.
@@ -39,16 +41,19 @@ def run_lessons(
             if code:
                 failed.append(f"{lesson.path.name} (exit code {code})")
             bar.update()
+    page = write_gallery(Course(chosen[0].path.parent).lessons())
+    if page:
+        print(f"all figures: {page.relative_to(chosen[0].root).as_posix()}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def run_lesson(lesson: Lesson, through: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> int:
-    """Run one lesson, its output going straight through; print the time and where its figures are."""
+    """Run one lesson, its output going straight through; print headings, time and where its figures are."""
     before, start = lesson.figures(), time.perf_counter()
     code = subprocess.run(
-        [sys.executable, "-u", *through, str(lesson.path)],
+        [sys.executable, "-u", *(through or ["-m", "minidl.classroom.script"]), str(lesson.path)],
         cwd=lesson.root,
         env={**environment(lesson.root), **(settings or {})},
     ).returncode

@@ -18,15 +18,15 @@ _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 def save(figure: Figure, name: str, *, alt: str = "") -> None:
-    """Write the figure to ``out/<name>.png`` in the current folder and print that path.
+    """Write the figure to ``out/<name>.png`` in the current folder, and print that path or show the figure.
 
     name: the lesson and the figure's own name, such as ``"02_convolution/filters"``: parts of letters,
     digits, ``_``, ``-`` and ``.``, joined by ``/``; anything else, which could lie outside of ``out/``,
     raises ValueError. A file of that name is replaced in one step, so nobody sees it half written.
     alt: what the figure shows, in a sentence, for readers who do not see it. The file, the page of figures
     and the book keep this text; without one they take the figure's title.
-    In an interactive session (a notebook, or after ``plt.ion()``) the figure is shown as well; elsewhere
-    pyplot, if it knows the figure, closes it.
+    A notebook shows the figure instead of its path. After ``plt.ion()`` a window shows the figure as well.
+    Elsewhere pyplot, if it knows the figure, closes it.
     """
     check_instance("figure", figure, Figure)
     is_below_out = _NAME.fullmatch(check_instance("name", name, str)) is not None
@@ -37,7 +37,8 @@ def save(figure: Figure, name: str, *, alt: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as file:
         file.write(png)
-    print(f"figure: {path.as_posix()}")
+    if not in_notebook():
+        print(f"figure: {path.as_posix()}")
     _show_or_close(figure, png, text)
 
 

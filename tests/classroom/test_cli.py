@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from minidl.classroom import cli, running
 from minidl.classroom.course import Course, Lesson
@@ -128,8 +130,83 @@ def test_figures_made_or_written_again_are_counted_and_others_not(folder, capfd)
         (out / name).write_text("before")
         os.utime(out / name, (1e9, 1e9))
     assert lessons(folder, "run", "03") == 0
-    last = capfd.readouterr().out.strip().splitlines()[-1]
+    *_, last, _, page = capfd.readouterr().out.strip().splitlines()
     assert last.endswith(f"s, 2 figures in {Path('out/03_draws')}")
+    assert page == "all figures: out/index.html"
+
+
+def test_a_page_shows_all_figures_with_their_texts(folder, capfd):
+    figures = folder.parent / "out" / "02_two"
+    (figures / "more").mkdir(parents=True)
+    for name, alt in (("a", 'A "black" square & more'), ("more/b", "")):
+        with Image.new("L", (2, 2)) as image:
+            info = PngInfo()
+            if alt:
+                info.add_text("Description", alt)
+            image.save(figures / f"{name}.png", pnginfo=info)
+    (figures / "c.png").write_text("no picture")
+    (figures / "d.txt").write_text("no picture")
+    assert lessons(folder, "run", "01") == 0
+    text = (folder.parent / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<h2>02 Second</h2>" in text and "<h2>01" not in text
+    assert '<img src="02_two/a.png" alt="A &quot;black&quot; square &amp; more">' in text
+    assert '<img src="02_two/more/b.png" alt="b">' in text and 'alt="c"' in text and "d.txt" not in text
+
+
+HEADED = """# %% [markdown]
+# # 01 Title
+# text
+
+# %%
+from dataclasses import dataclass
+
+# %% [markdown]
+# ## First
+
+# %%
+@dataclass
+class Place:
+    line: int
+
+
+print("in", __name__, Place.__module__)
+
+# %% [markdown]
+# ## Second
+# ### Its part
+
+# %%
+print(sys.argv[0][-9:], sys.path[0][-7:]) if "sys" in dir() else print("flat")
+
+# %% [markdown]
+# ## What to remember
+"""
+
+
+def test_a_run_prints_the_heading_of_each_section_before_its_output(folder, capfd):
+    (folder / "01_one.py").write_text(HEADED)
+    assert lessons(folder, "run", "01") == 0
+    lines = capfd.readouterr().out.splitlines()[:-2]
+    expected = [
+        "== 01  Title",
+        "",
+        "## First",
+        "in __main__ __main__",
+        "",
+        "## Second",
+        "",
+        "### Its part",
+        "flat",
+    ]
+    assert lines == expected
+
+
+def test_headings_move_no_line_of_a_traceback(folder, capfd):
+    (folder / "01_one.py").write_text(HEADED + "\n# %%\n1 / 0\n")
+    assert lessons(folder, "run", "01") == 1
+    out, err = capfd.readouterr()
+    assert f"line {len(HEADED.splitlines()) + 3}, in <module>" in err and "ZeroDivisionError" in err
+    assert "## What to remember" in out
 
 
 def test_a_claim_fails_the_lesson_when_strict(folder, capfd, monkeypatch):

@@ -137,7 +137,7 @@ def test_an_interactive_session_shows_the_figure_and_keeps_it_open(folder, monke
     plt.close(figure)
 
 
-def test_a_notebook_gets_the_picture_itself_once(folder, figure, monkeypatch):
+def test_a_notebook_gets_the_picture_itself_once(folder, figure, monkeypatch, capsys):
     displayed = []
 
     display = SimpleNamespace(Image=lambda png, alt: (png, alt), display=displayed.append)
@@ -147,6 +147,7 @@ def test_a_notebook_gets_the_picture_itself_once(folder, figure, monkeypatch):
         in_notebook = image_grid(np.zeros((2, 2, 2)))
         save(in_notebook, "a", alt="two grey squares")
     assert displayed == [(Path("out/a.png").read_bytes(), "two grey squares")]
+    assert capsys.readouterr().out == "", "the picture stands there, so its path would be noise"
     assert in_notebook.canvas.manager is None  # or pyplot would show it again at the end of the cell
     assert in_notebook._repr_png_().startswith(PNG)
 

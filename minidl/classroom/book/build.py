@@ -1,0 +1,48 @@
+"""Building the book: pages are written, Sphinx runs the lessons and renders them, the site is checked."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+
+from minidl.classroom.book.check import faults_of_site
+from minidl.classroom.course import Course, Lesson
+from minidl.classroom.running import environment
+from minidl.engine.checks import require
+
+NEEDED = ("sphinx", "sphinx_book_theme", "myst_nb", "jupytext", "sphinx-mathjax-offline")
+INSTALL = 'python -m pip install -e ".[book]"'
+
+
+def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
+    """Render the lessons chosen, with studies, exercises and reference, into out/book; 0 if all is well.
+
+    run: whether the lessons' cells are run; without it the pages have no outputs and no figures.
+    Raises ModuleNotFoundError with the command to call where the tools of the book are missing.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    message = f"the book needs {', '.join(missing)}: call  {INSTALL}"
+    require(not missing, message, ModuleNotFoundError)
+    from minidl.classroom.book.pages import write_pages
+
+    start, out = time.perf_counter(), course.root / "out"
+    work, site = out / "book-work", out / "book"
+    for folder in (work, site):
+        shutil.rmtree(folder, ignore_errors=True)
+    source = work / "pages"
+    shutil.copytree(course.folder / "book", source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(course.folder / "first_look.png", source)
+    write_pages(course, chosen, source)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", "-d", work / "doctrees"]
+    settings = {**environment(course.root), "MINIDL_BOOK_RUN": "force" if run else "off"}
+    code = subprocess.run([*command, source, site], cwd=course.root, env=settings).returncode
+    faults = faults_of_site(site, chosen if run else [])
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    pages = len(list(site.rglob("*.html")))
+    page = (site / "index.html").relative_to(course.root)
+    print(f"{pages} pages in {time.perf_counter() - start:.0f} s: open {page}")
+    return 1 if code or faults else 0

@@ -1,0 +1,47 @@
+"""A lesson's script, run with the heading of each section printed before the section's output.
+
+python -m minidl.classroom.script SCRIPT
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from minidl.classroom.messages import paint
+
+
+def run_script(path: Path) -> None:
+    """Run the script as Python runs a script, and print the headings of its text cells."""
+    sys.path[0] = str(path.parent)
+    sys.argv = [str(path)]
+    main = ModuleType("__main__")
+    main.__file__ = str(path)
+    sys.modules["__main__"] = main
+    tree = with_headings(path.read_text(encoding="utf-8"), str(path))
+    exec(compile(tree, str(path), "exec"), vars(main))
+
+
+def with_headings(text: str, name: str) -> ast.Module:
+    """The script's statements; before the first one that follows a line ``# ## heading`` stands a print."""
+    tree = ast.parse(text, name)
+    for number, line in reversed(list(enumerate(text.splitlines(), 1))):
+        heading = re.fullmatch(r"# (##+ .+)", line)
+        place = next((i for i, statement in enumerate(tree.body) if first_line(statement) > number), None)
+        if heading and place is not None:
+            shown = "\n" + paint(heading[1], "bold")
+            (printing,) = ast.parse(f"print({shown!r}, flush=True)").body
+            tree.body.insert(place, ast.increment_lineno(printing, number - 1))
+    return tree
+
+
+def first_line(statement: ast.stmt) -> int:
+    """The line of its first decorator, or its own."""
+    return min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", ()))])
+
+
+if __name__ == "__main__":
+    run_script(Path(sys.argv[1]))
