@@ -104,8 +104,10 @@ def draw(exercise: Exercise, mine: np.ndarray, theirs: np.ndarray) -> str:
     maps = np.stack([mine, theirs, mine - theirs])
     title = f"{exercise.number} {exercise.name}"
     figure = signed_map(maps, ["yours", "the library's", "difference"], columns=3, title=title)
+    name = f"check/{exercise.number.replace('.', '_')}"
     with redirect_stdout(io.StringIO()):
-        return save(figure, f"check/{exercise.number.replace('.', '_')}").as_posix()
+        save(figure, name)
+    return f"out/{name}.png"
 
 
 def arrays_in(value: object) -> list[np.ndarray]:
