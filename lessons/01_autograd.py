@@ -1,14 +1,18 @@
-"""01 Autograd: how a program knows the slope of a number that it has computed.
-
-Question: what must a framework remember while it computes, so that every gradient can be had afterwards?
-Measured: gradients by hand, by the engine and by differences; a curve learned with nothing but gradients.
-Exercises: 01.1 Mul, 01.2 Sigmoid, 01.3 unbroadcast, 01.4 topological_order.
-"""
-
 # %% [markdown]
+# # 01 Autograd
+# A network learns by moving each weight a little. In which direction must a weight move
+# to make the error smaller? The gradient gives the answer. What must a program remember
+# while it computes a number, so that it can find all gradients afterwards?
+#
+# Exercises: 01.1 Mul, 01.2 Sigmoid, 01.3 unbroadcast, 01.4 topological_order.
+#
 # ## A number that remembers
-# A `Tensor` is a NumPy array that remembers the operation it came from. Computing with tensors looks like
-# computing with numbers, and gives the same results.
+# A `Tensor` is a NumPy array that remembers the operation that made it, and the tensors
+# that went into this operation, its **parents**. All tensors together form a **graph**.
+# A tensor that no operation made is a **leaf**. The picture shows the graph of y = a ·
+# b + c, inputs above and the result below. Each box shows a value and a gradient
+# (grad). The gradient is the slope of y: when a grows by a small amount, y changes by
+# -3 times this amount.
 
 # %%
 import inspect
@@ -16,6 +20,7 @@ import inspect
 import numpy as np
 
 from minidl import Op, Tensor, apply, detect_anomaly, gradcheck
+from minidl.classroom.claims import claim
 from minidl.engine.backward import topological_order
 from minidl.engine.elementwise import Mul
 from minidl.engine.op import unbroadcast
@@ -26,61 +31,64 @@ b = Tensor(-3.0, requires_grad=True, name="b")
 c = Tensor(10.0, requires_grad=True, name="c")
 product = a * b
 y = product + c
-
-print(y)
-print("computed by", type(y.op).__name__, "from", y.parents)
-assert y.item() == 2.0 * -3.0 + 10.0
-
-# %% [markdown]
-# ## The memory is a graph
-# Each tensor points to its parents, so the last one holds the whole computation.
-
-# %%
-save(draw_graph(y), "01_autograd/graph")
+product.retain_grad()  # only the inputs keep their gradients unless we ask
+y.retain_grad()
+y.backward()
+save(draw_graph(y), "01_autograd/graph", alt="The graph of a times b plus c")
+print("y was computed by", type(y.op).__name__, "from", y.parents)
 
 # %% [markdown]
 # ## A gradient by hand
-# How much does y move when a moves a little? The chain rule multiplies the local slopes along the path, from
-# y back to a:
+# How much does y move when a moves a little? The **chain rule** multiplies the slopes
+# along the path from y back to a.
 #
-#     dy/dproduct = 1        dproduct/da = b        dy/da = dy/dproduct · dproduct/da = 1 · b = -3
+# $$\frac{\partial y}{\partial a} =
+# \frac{\partial y}{\partial\, \text{product}} \cdot
+# \frac{\partial\, \text{product}}{\partial a} = 1 \cdot b = -3$$
+#
+# The slope of a sum is 1. The slope of a product is the other factor. The last line
+# tries it out: it moves a by h and looks at y.
 
 # %%
 dy_dproduct = 1.0
 dproduct_da, dproduct_db = b.item(), a.item()
 by_hand = {"a": dy_dproduct * dproduct_da, "b": dy_dproduct * dproduct_db, "c": 1.0}
-
-y.backward()
 by_engine = {"a": a.grad.item(), "b": b.grad.item(), "c": c.grad.item()}
-
 print("by hand  ", by_hand)
 print("by engine", by_engine)
 assert by_hand == by_engine
 
+h = 0.001
+moved = (a.item() + h) * b.item() + c.item()
+print(f"by trying: {(moved - y.item()) / h:.3f}")
+
 # %% [markdown]
-# ## An operation knows two things
-# How to compute its result, and how to turn the gradient of its result into the gradients of its inputs. This
-# is all of the multiplication. (`needs` says which inputs somebody wants the gradient of; `unbroadcast` comes
-# below.)
+# ## What does an operation know?
+# An operation knows two things. `forward` computes its result. `backward` gets the
+# gradient of the result and returns the gradients of the inputs. `forward` saves what
+# `backward` needs, here a and b. This is the whole multiplication. (`needs` says which
+# inputs want a gradient. `unbroadcast` comes below.)
 
 # %%
 print(inspect.getsource(Mul))
 
 # %% [markdown]
-# ## The backward pass, spelled out
-# Start with dy/dy = 1. Walk from the result towards the leaves; at each tensor ask its operation for the
-# gradients of the parents, and add them to what the parents have collected so far.
+# ## The backward pass
+# Start at y with dy/dy = 1. Walk from the result to the inputs. At each tensor, ask its
+# operation for the gradients of its parents, and add them to what the parents have got
+# so far. This is the whole algorithm, **backpropagation**.
 
 
 # %%
 def backward_along(order):
+    """The gradients of order[0] with respect to all tensors in this order."""
     grads = {order[0]: np.ones_like(order[0].data)}
     for tensor in order:
         if tensor.op is None:
-            continue  # a leaf: nothing further back
+            continue  # an input: nothing comes before it
         grads_of_parents = tensor.op.backward(grads[tensor])
         for parent, grad in zip(tensor.parents, grads_of_parents, strict=True):
-            if grad is not None:  # None: a constant, whose gradient nobody wants
+            if grad is not None:  # None: a constant, which needs no gradient
                 grads[parent] = grads.get(parent, 0) + grad
     return grads
 
@@ -88,15 +96,16 @@ def backward_along(order):
 order = topological_order(y, lambda tensor: tensor.parents)
 grads = backward_along(order)
 for tensor in (a, b, c):
-    print(f"dy/d{tensor.name} = {grads[tensor]:+.0f}   the engine says {tensor.grad:+.0f}")
+    print(f"dy/d{tensor.name} = {grads[tensor]:+.0f}   the engine: {tensor.grad:+.0f}")
     assert grads[tensor] == tensor.grad
 
 # %% [markdown]
-# ## Why the order must be topological
-# A tensor may pass its gradient on only when *all* who used it have handed theirs in. The smallest case where
-# this can go wrong has a computed tensor that is used both at once and further away:
+# ## In which order?
+# A tensor may pass its gradient on only after *all* tensors that used it have given
+# theirs. Such an order is called **topological**. In the next graph, u is used twice:
+# by v and by w. The program must visit v before u.
 #
-#     u = 2x        v = 3u        w = u + v        so w = 8x and dw/dx = 8
+# $$u = 2x \qquad v = 3u \qquad w = u + v = 8x \qquad \frac{dw}{dx} = 8$$
 
 # %%
 x = Tensor(1.0, requires_grad=True, name="x")
@@ -104,19 +113,20 @@ u = x * 2
 v = u * 3
 w = u + v
 u.name, v.name, w.name = "u", "v", "w"
+save(draw_graph(w), "01_autograd/used_twice", alt="A graph in which u is used twice")
 
-too_early = backward_along([w, u, v, x])  # u passes on its 1 before v has handed in its 3
+too_early = backward_along([w, u, v, x])  # u passes on 1, before v has given it 3
 in_order = backward_along([w, v, u, x])
-
-print(f"u before v: dw/dx = {too_early[x]:.0f}      v before u: dw/dx = {in_order[x]:.0f}")
-in_topological_order = topological_order(w, lambda tensor: [p for p in tensor.parents if p.requires_grad])
-print("topological_order gives", " ".join(tensor.name for tensor in in_topological_order))
+print(f"u before v: dw/dx = {too_early[x]:.0f}, which is wrong")
+print(f"v before u: dw/dx = {in_order[x]:.0f}")
+found = topological_order(w, lambda tensor: tensor.parents)
+print("topological_order:", " ".join(tensor.name for tensor in found if tensor.name))
 assert too_early[x] == 2 and in_order[x] == 8
 
 # %% [markdown]
-# ## Used twice: gradients add up
-# In x·x + x the leaf x is reached on three ways, and d(x² + x)/dx = 2x + 1 is the sum of what comes along
-# them.
+# ## Used several times: gradients add up
+# In x · x + x the input x is used three times. Three paths lead from the result back to
+# x, and each path brings a gradient: x, x and 1. Their sum is 2x + 1.
 
 # %%
 x = Tensor(5.0, requires_grad=True)
@@ -126,28 +136,36 @@ assert x.grad == 2 * 5 + 1
 
 # %% [markdown]
 # ## Broadcasting, backwards
-# NumPy stretches a bias of shape (3,) over all rows of a (4, 3) array. Stretching is using one number four
-# times, so its gradient is the sum of four: the gradient is summed over the axes that were stretched.
+# NumPy adds a bias of shape (3,) to all rows of a (4, 3) array. So each number of the
+# bias is used four times, once in each row. Its gradient is the sum of four gradients.
+# `unbroadcast` sums over the axes that NumPy has stretched.
 
 # %%
 rows = Tensor(np.zeros((4, 3), np.float32))
 bias = Tensor([1.0, 2.0, 3.0], requires_grad=True)
-upstream = np.arange(12.0, dtype=np.float32).reshape(4, 3)
-(rows + bias).backward(upstream)
+grad = np.arange(12, dtype=np.float32).reshape(4, 3)  # what arrives at rows + bias
+(rows + bias).backward(grad)
 
-print("gradient that arrives, (4, 3):\n", upstream)
-print("gradient of the bias,  (3,):  ", bias.grad)
-assert np.array_equal(bias.grad, upstream.sum(axis=0))
-assert np.array_equal(bias.grad, unbroadcast(upstream, (3,)))
+print("the gradient that arrives, (4, 3):\n", grad)
+print("the gradient of the bias,  (3,):  ", bias.grad)
+assert np.array_equal(bias.grad, grad.sum(axis=0))
+assert np.array_equal(bias.grad, unbroadcast(grad, (3,)))
 
 # %% [markdown]
 # ## Is a gradient right? Ask the definition
-# `gradcheck` moves every input a little to both sides and compares the change with what `backward` claims.
-# Here is an operation of our own with a mistake in it: the derivative of x³ is 3x², not 2x².
+# The slope of f at x is the change of f over a small change of x.
+#
+# $$f'(x) \approx \frac{f(x + h) - f(x - h)}{2h}$$
+#
+# `gradcheck` computes this for every number of every input and compares it with
+# `backward`. Here is an operation of our own with a mistake: the derivative of x³ is
+# 3x², not 2x². At x = 1 the slope is 3, and `backward` says 2.
 
 
 # %%
 class Cube(Op):
+    """y = x³, with a mistake in backward"""
+
     def forward(self, x):
         self.x = x
         return x**3
@@ -156,75 +174,88 @@ class Cube(Op):
         return grad * 2 * self.x**2
 
 
-class RightCube(Cube):
-    def backward(self, grad):
-        return grad * 3 * self.x**2
-
-
 def cube(x):
     return apply(Cube(), x)
 
 
+h = 0.001
+print(f"by the definition: {((1 + h) ** 3 - (1 - h) ** 3) / (2 * h):.4f}")
+message = ""
 try:
-    gradcheck(cube, np.array([1.0, 2.0]))
-    found = False
+    gradcheck(cube, 1.0)
 except AssertionError as error:
-    found = True
-    print("wrong:", error)
-worst = gradcheck(lambda x: apply(RightCube(), x), np.array([1.0, 2.0]))
-print(f"right: largest relative difference {worst:.1e}")
-assert found and worst < 1e-6
+    message = str(error)
+print(message)
+assert "expected 3" in message and "got 2" in message
+
+# %% [markdown]
+# With the right derivative, `gradcheck` returns the largest relative error that it saw.
+# This error comes from rounding.
+
+
+# %%
+class RightCube(Cube):
+    """y = x³;  dy/dx = 3x²"""
+
+    def backward(self, grad):
+        return grad * 3 * self.x**2
+
+
+def right_cube(x):
+    return apply(RightCube(), x)
+
+
+worst = gradcheck(right_cube, np.array([1.0, 2.0, -0.5]))
+print(f"largest relative error: {worst:.1e}")
+assert worst < 1e-6
 
 # %% [markdown]
 # ## Gradients are enough to learn
-# Thirty-two tanh units shall follow a sine. The program never sees a formula for the answer: it computes the
-# error, asks for the gradient, and moves every weight a little against it. That loop is all of training.
+# A small network has to follow the curve sin 2x. It has 32 tanh units, and its weights
+# are random at first. The program repeats four steps: compute the prediction, compute
+# the error, ask for the gradients, and move every weight a little against its gradient.
+# Nobody tells the network what a sine is. All training of this course works in this
+# way.
+#
+# $$\hat y = \tanh(x W_1 + b_1)\, W_2 + b_2 \qquad
+# L = \frac{1}{N}\sum_n (\hat y_n - y_n)^2 \qquad
+# W \leftarrow W - \eta\, \frac{\partial L}{\partial W}$$
 
 # %%
 rng = np.random.default_rng(0)
-inputs = np.linspace(-3, 3, 64, dtype=np.float32).reshape(-1, 1)
-targets = np.sin(2 * inputs)
+x = np.linspace(-3, 3, 64, dtype=np.float32).reshape(-1, 1)  # (64, 1)
+y = np.sin(2 * x)
+W1 = Tensor(2 * rng.normal(size=(1, 32)).astype(np.float32), requires_grad=True)
+b1 = Tensor(2 * rng.normal(size=32).astype(np.float32), requires_grad=True)
+W2 = Tensor(rng.normal(size=(32, 1)).astype(np.float32) / 4, requires_grad=True)
+b2 = Tensor(np.zeros(1, np.float32), requires_grad=True)
 
-losses = []
-W1 = Tensor(2 * rng.normal(size=(1, 32)).astype(np.float32), requires_grad=True, name="W1")
-b1 = Tensor(2 * rng.normal(size=32).astype(np.float32), requires_grad=True, name="b1")
-W2 = Tensor(rng.normal(size=(32, 1)).astype(np.float32) / 4, requires_grad=True, name="W2")
-b2 = Tensor(np.zeros(1, np.float32), requires_grad=True, name="b2")
-
-for _step in range(5000):
-    hidden = (inputs @ W1 + b1).tanh()  # (64, 32)
-    prediction = hidden @ W2 + b2  # (64, 1)
-    loss = ((prediction - targets) ** 2).mean()
+learning_rate, curves, losses = 0.04, {"sin 2x": y.T}, []
+for step in range(5001):
+    prediction = (x @ W1 + b1).tanh() @ W2 + b2  # (64, 1)
+    loss = ((prediction - y) ** 2).mean()
+    losses.append(loss.item())
+    if step in (0, 200, 5000):
+        curves[f"after {step} steps"] = prediction.data.T
     loss.backward()
     for weight in (W1, b1, W2, b2):
-        weight.data -= 0.04 * weight.grad
-        weight.zero_grad()  # backward adds to .grad: without this, old gradients would stay in
-    losses.append(loss.item())
-
-print(f"mean squared error: {losses[0]:.3f} at first, {losses[-1]:.5f} after {len(losses)} steps")
-assert losses[-1] < 0.05 * losses[0]
+        weight.data -= learning_rate * weight.grad
+        weight.zero_grad()  # backward adds to what .grad holds
 
 # %%
-curves = {"sin 2x": targets.T, "32 tanh units": prediction.data.T}
-save(
-    curves_with_bands(
-        inputs[:, 0], curves, xlabel="x", ylabel="value", title="A sine learned from its values"
-    ),
-    "01_autograd/sine",
-)
-steps = np.arange(1, len(losses) + 1)
-save(
-    curves_with_bands(
-        steps, {"mean squared error": np.array([losses])}, xlabel="step", ylabel="loss", log_y=True
-    ),
-    "01_autograd/loss",
+figure = curves_with_bands(x[:, 0], curves, xlabel="x", ylabel="y")
+save(figure, "01_autograd/sine", alt="The curve that the network has learned")
+claim(
+    "the error falls below a twentieth",
+    losses[-1] < 0.05 * losses[0],
+    {"at first": losses[0], "at last": losses[-1]},
 )
 
 # %% [markdown]
 # ## A NaN, and where it was born
-# Dividing by a standard deviation is common, and fine as long as the values differ. When they are all equal,
-# forward still looks well: 0/(0 + 1) = 0. But the slope of the square root at 0 is infinite, and 0 · ∞ is not
-# a number.
+# A common formula divides by the standard deviation. When all values are equal, forward
+# still looks well: 0 / (0 + 1) = 0. But the slope of the square root at 0 is infinite,
+# and 0 times infinity is not a number, **NaN**.
 
 # %%
 values = Tensor([0.5, 0.5, 0.5], requires_grad=True)
@@ -238,12 +269,13 @@ def standardise(values):
 
 with np.errstate(all="ignore"):  # NumPy would warn, from deep inside
     standardise(values).sum().backward()
-print("gradient without looking:", values.grad)
+print("result:  ", standardise(values).data)
+print("gradient:", values.grad)
 assert np.isnan(values.grad).all()
 
 # %% [markdown]
-# By the time the NaN shows it has spread everywhere. Under `detect_anomaly` the first bad number stops the
-# program, and the message names the operation and the line that asked for it.
+# The gradient does not say which line is to blame. `detect_anomaly` stops at the first
+# bad number. Its message names the operation and the line of your code.
 
 # %%
 message = ""
@@ -252,11 +284,35 @@ try:
         standardise(values).sum().backward()
 except FloatingPointError as error:
     message = str(error)
-    print(message)
+print(message)
 assert "Sqrt" in message and "deviation = " in message
 
 # %% [markdown]
-# ## Step into it
-# Put a breakpoint on `product = a * b` and step in: three frames, `Tensor.__mul__`, `apply`, `Mul.forward`.
-# The saved `a` and `b` stand in the variable pane. Then break in `Mul.backward` and watch the gradient come
-# back.
+# ## What to remember
+# A tensor remembers its operation and its parents, and so a result holds the graph of
+# its whole computation. Each operation turns the gradient of its output into gradients
+# of its inputs. The backward pass visits the graph from the result to the inputs, in
+# topological order, and adds up what comes along different paths. Finite differences
+# show whether a gradient is right. Training is a loop: predict, measure the error, ask
+# for gradients, and move each weight a little against its gradient.
+
+# %% [markdown]
+# ## Try it
+# - Leave out `weight.zero_grad()`. What happens to the error, and why?
+# - Give the network 4 units instead of 32. Where does its curve leave the sine?
+# - Step into a multiplication with the debugger. A breakpoint in `Mul.forward` is
+#   quicker than stepping from `a * b`. Look at `self.a` and `self.b`, then break in
+#   `Mul.backward`:
+#
+#       python -m pdb -c "from minidl.engine.elementwise import Mul" \
+#           -c "break Mul.forward" -c continue lessons/01_autograd.py
+#
+# ## Exercises
+# `python -m lessons start 01` begins the exercises 01.1 Mul, 01.2 Sigmoid, 01.3
+# unbroadcast and 01.4 topological_order.
+#
+# ## Papers
+# - D. Rumelhart, G. Hinton, R. Williams (1986): Learning representations by
+#   back-propagating errors.
+# - A. Baydin, B. Pearlmutter, A. Radul, J. Siskind (2018): Automatic differentiation in
+#   machine learning: a survey.
