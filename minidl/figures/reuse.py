@@ -54,7 +54,8 @@ def layers_diagram(
     widths = [text_width(name, TEXT) + 0.25 for name in names]
     left = 0.1 if pixels is None else 0.1 + _PICTURE + _GAP
     tall = max(_BOX, _PICTURE if pixels is not None else 0)
-    width = max(left + sum(widths) + _GAP * (len(names) - 1) + 0.1, text_width(title, TEXT) + 0.2)
+    written = max(text_width(title, TEXT), *(1.15 * text_width(row, TEXT) for row in trained))  # bold
+    width = max(left + sum(widths) + _GAP * (len(names) - 1) + 0.1, written + 0.2)
     top = text_height(title, TEXT) + 0.1
     height = top + len(trained) * (_HEAD + tall + 0.12) + 0.4
     with style():

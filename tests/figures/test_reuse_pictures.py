@@ -43,7 +43,8 @@ def test_the_image_enters_every_row():
 
 @pytest.mark.parametrize("image", [None, IMAGES[0]])
 def test_no_text_of_the_diagram_leaves_the_figure_or_covers_another(image):
-    figure = layers_diagram(LAYERS, ROWS, image=image, title="Two ways to reuse a network")
+    rows = {**ROWS, "a way whose name is longer than the row of its three boxes is wide": []}
+    figure = layers_diagram(LAYERS, rows, image=image, title="Three ways to reuse a network")
     FigureCanvasAgg(figure).draw()
     texts = [*figure.axes[0].texts, *figure.axes[0].get_legend().get_texts()]
     boxes = [text.get_window_extent() for text in texts]
