@@ -30,7 +30,12 @@ from minidl.figures import (
 from minidl.nn.models import imagenet_network, small_cnn
 from minidl.train import Adam, fit, per_class_accuracy, predict
 from minidl.train.schedules import cosine
-from minidl.transfer import linear_probe, pca_projection, photograph_features, standardise
+from minidl.transfer import (
+    linear_probe,
+    pca_projection,
+    photograph_features,
+    standardise,
+)
 from minidl.transfer.features import probe_loss
 
 # %%
@@ -42,7 +47,7 @@ figure = layers_diagram(
     image=zebra,
     title="A frozen network computes features, a new head learns from them",
 )
-save(figure, "04_feature_extractor/diagram")
+save(figure, "04_feature_extractor/diagram", alt="Frozen layers and a new head")
 
 # %% [markdown]
 # ## 1,280 numbers for a photograph
@@ -85,7 +90,9 @@ features = photographs.features[rows]  # (194, 1280)
 files = [photographs.files[row] for row in rows]
 
 rng = np.random.default_rng(0)
-train = np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:8] for k in range(8)])
+train = np.concatenate(
+    [rng.permutation(np.flatnonzero(labels == k))[:8] for k in range(8)]
+)
 test = np.setdiff1d(np.arange(len(labels)), train)
 print("groups:", ", ".join(groups))
 print(len(train), "photographs to learn from,", len(test), "for the test")
@@ -106,7 +113,9 @@ print(len(train), "photographs to learn from,", len(test), "for the test")
 # at its two coordinates.
 
 # %%
-X = standardise(features[train], features[train])  # (64, 1280), the mean of each column is 0
+X = standardise(
+    features[train], features[train]
+)  # (64, 1280), the mean of each column is 0
 U, S, Vt = np.linalg.svd(X, full_matrices=False)
 coordinates = X @ Vt[:2].T  # (64, 2)
 in_library = pca_projection(X)
@@ -124,7 +133,7 @@ figure = photograph_map(
     masks,
     title="The training photographs, laid along the two widest directions",
 )
-save(figure, "04_feature_extractor/map")
+save(figure, "04_feature_extractor/map", alt="Photographs laid by features")
 
 # %% [markdown]
 # By the features, animals lie together, and so do hand tools, instruments, and plants.
@@ -165,7 +174,7 @@ figure = curves_with_bands(
     title="The head learns: one minimum, no layer below moves",
     log_y=True,
 )
-save(figure, "04_feature_extractor/descent")
+save(figure, "04_feature_extractor/descent", alt="The loss of the head falls")
 assert np.isclose(losses[0], np.log(8)) and lowest < losses[-1]
 
 # %% [markdown]
@@ -189,7 +198,7 @@ figure = photograph_strip(
     columns=4,
     title="Eight photographs and the head's wrong answers",
 )
-save(figure, "04_feature_extractor/wrong")
+save(figure, "04_feature_extractor/wrong", alt="Photographs answered wrong")
 
 # %% [markdown]
 # ## The same photographs from scratch
@@ -249,6 +258,7 @@ save(
         title="Eight training photographs a group",
     ),
     "04_feature_extractor/compared",
+    alt="Accuracy of the head on features against four other ways",
 )
 
 # %% [markdown]
@@ -279,6 +289,7 @@ save(
         title="A head after each of six blocks",
     ),
     "04_feature_extractor/depth",
+    alt="Accuracy of a head after each of six blocks",
 )
 
 # %% [markdown]
@@ -299,8 +310,9 @@ save(
 # - Sort the wrong answers by the largest probability. Which mistakes is the head sure
 #   of?
 #
-# The exercises 04.1 to 04.3 are the functions `standardise`, `pca_projection` and
-# `probe_loss` of this page: `python -m lessons start 04`.
+# ## Exercises
+# `python -m lessons start 04` begins 04.1 `standardise`, 04.2 `pca_projection` and 04.3
+# `probe_loss`.
 #
 # ## Papers
 # - Pearson 1901, On lines and planes of closest fit to systems of points in space.

@@ -3,6 +3,9 @@
 # A large network, the *teacher*, has learned a task. What can a small network, the
 # *student*, learn from the teacher's whole answer that it cannot learn from labels?
 #
+# Exercises: 05.1 soft_cross_entropy, 05.2 soft_gradient, 05.3 logit_distance, 05.4
+# class_means.
+#
 # The diagram shows the idea. Teacher and student see the same photograph. The student
 # gets two losses: one against the label, one against the teacher's answer. Only the
 # student is trained.

@@ -2,6 +2,8 @@
 # # 06 Few-shot learning
 # What can be done if there are only one to five labelled examples of each new class?
 #
+# Exercises: 06.1 squared_distances, 06.2 nearest, 06.3 vote, 06.4 prototypes.
+#
 # The lecture's answer: nearest neighbours on the features of a trained network. The
 # picture shows a query in each row, and its three nearest photographs: first by the
 # features of a real network, then by the pixels. A thin blue frame means "from the same

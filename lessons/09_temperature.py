@@ -12,7 +12,13 @@ import numpy as np
 import minidl.nn.functional as F
 from lessons import PICTURES, study
 from minidl.classroom.claims import claim
-from minidl.data import batches, gaussian_noise, load_digits, load_picture, picture_classes
+from minidl.data import (
+    batches,
+    gaussian_noise,
+    load_digits,
+    load_picture,
+    picture_classes,
+)
 from minidl.engine.reduce import stable_softmax
 from minidl.figures import answers_picture, curves_with_bands, reliability_diagram, save
 from minidl.nn.models import imagenet_names, mlp
@@ -51,7 +57,11 @@ for T in temperatures:
     answers.append([*pairs, ("996 others", float(1 - p[best].sum()))])
 cat, _ = load_picture(PICTURES / "photos" / "chelsea.webp")
 titles = [f"T = {T:g}" for T in temperatures]
-save(answers_picture(np.stack([cat] * 3), titles, answers), "09_temperature/cat")
+save(
+    answers_picture(np.stack([cat] * 3), titles, answers),
+    "09_temperature/cat",
+    alt="A cat, and the three likeliest names at three temperatures",
+)
 
 # %% [markdown]
 # The order of the names is the same at every temperature, because all logits are
@@ -65,7 +75,9 @@ save(answers_picture(np.stack([cat] * 3), titles, answers), "09_temperature/cat"
 
 # %%
 inside, outside = stable_softmax(z, temperature=2.0), stable_softmax(z) / 2.0
-print(f"softmax(z / 2) sums to {inside.sum():.2f}, softmax(z) / 2 to {outside.sum():.2f}")
+print(
+    f"softmax(z / 2) sums to {inside.sum():.2f}, softmax(z) / 2 to {outside.sum():.2f}"
+)
 assert np.allclose(stable_softmax(8 * z, temperature=8 * 2.0), inside)
 
 # %% [markdown]
@@ -112,7 +124,7 @@ figure = curves_with_bands(
     title="The entropy rises with the temperature, for every photograph",
     log_x=True,
 )
-save(figure, "09_temperature/entropy")
+save(figure, "09_temperature/entropy", alt="Entropy rises with the temperature")
 
 T, h = 1.0, 1e-4
 p = stable_softmax(z, temperature=T)
@@ -180,6 +192,7 @@ for temperature in (1.0, T):
 save(
     reliability_diagram(tables, title="The real network, 51 photographs"),
     "09_temperature/reliability",
+    alt="Confidence and accuracy before and after the temperature is fitted",
 )
 before = study("09_temperature", "real: ECE at T = 1")
 after = study("09_temperature", "real: ECE at the fitted T")
@@ -215,7 +228,10 @@ def train_digits(labelled, noise, epochs, lr):
             optimizer.step()
             step += 1
     parts = {"training images": train, "held-out images": held_out}
-    return {part: (predict(model, images[rows]), labels[rows]) for part, rows in parts.items()}
+    return {
+        part: (predict(model, images[rows]), labels[rows])
+        for part, rows in parts.items()
+    }
 
 
 # %%
@@ -232,7 +248,7 @@ figure = curves_with_bands(
     title="The loss has a valley only on held-out images",
     log_x=True,
 )
-save(figure, "09_temperature/loss_over_T")
+save(figure, "09_temperature/loss_over_T", alt="The loss over T has one minimum")
 print(f"T fitted on held-out images: {fit_temperature(*parts['held-out images']):.1f}")
 before = study("09_temperature", "digits: ECE at T = 1")
 after = study("09_temperature", "digits: ECE at the fitted T")
@@ -261,7 +277,7 @@ figure = curves_with_bands(
     ylabel="temperature T",
     title="Three ways from T = 4 down to 1",
 )
-save(figure, "09_temperature/annealing")
+save(figure, "09_temperature/annealing", alt="Confidence while T is annealed")
 
 # %% [markdown]
 # Does it help? The study trains on 200 digits, with $T$ from 4 to 1 along the line, and
@@ -298,9 +314,9 @@ long = study("09_temperature", "long: change of accuracy")
 #   permutation?
 # - Train the digits' network for 15 epochs instead of 150. Is its $T$ still above 1?
 #
-# The exercises 09.1 to 09.4 are the functions `stable_softmax`, `entropy`,
-# `expected_calibration_error` and `fit_temperature` of this page: `python -m lessons
-# start 09`.
+# ## Exercises
+# `python -m lessons start 09` begins 09.1 `stable_softmax`, 09.2 `entropy`, 09.3
+# `expected_calibration_error` and 09.4 `fit_temperature`.
 #
 # ## Papers
 # - Hinton, Vinyals and Dean 2015, Distilling the knowledge in a neural network.

@@ -58,7 +58,9 @@ BLOCKS = (0, 3, 6, 9, 12, 15)
 @cache
 def photographs(size):
     """Images (194, 3, size, size) and the group of each."""
-    files = [path for path in picture_files(lesson_pictures()) if path.parent.name in GROUPS]
+    files = [
+        path for path in picture_files(lesson_pictures()) if path.parent.name in GROUPS
+    ]
     labels = np.array([GROUPS.index(path.parent.name) for path in files])
     return np.stack([load_picture(path, size)[0] for path in files]), labels
 
@@ -96,13 +98,19 @@ def descriptions(trained):
 def split(labels, rng):
     """Rows to learn from, 8 of each group, and the others."""
     count = SETTINGS["photographs a group"]
-    train = np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:count] for k in range(8)])
+    train = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == k))[:count] for k in range(8)]
+    )
     return train, np.setdiff1d(np.arange(len(labels)), train)
 
 
 def head_accuracy(features, labels, train, test):
-    probe = linear_probe(standardise(features[train], features[train]), labels[train], SETTINGS["l2"])
-    logits = predict(probe, standardise(features[train], features[test]).astype(np.float32))
+    probe = linear_probe(
+        standardise(features[train], features[train]), labels[train], SETTINGS["l2"]
+    )
+    logits = predict(
+        probe, standardise(features[train], features[test]).astype(np.float32)
+    )
     return per_class_accuracy(logits, labels[test]).mean.mean()
 
 
@@ -133,8 +141,12 @@ def measure(seed):
     moved = compose(horizontal_flip(), random_shift(6))
     numbers = {
         "head on the features": head_accuracy(trained["features"], labels, train, test),
-        "head on pixels": head_accuracy(pixels.reshape(len(pixels), -1), labels, train, test),
-        "head on an untrained network": head_accuracy(untrained["features"], labels, train, test),
+        "head on pixels": head_accuracy(
+            pixels.reshape(len(pixels), -1), labels, train, test
+        ),
+        "head on an untrained network": head_accuracy(
+            untrained["features"], labels, train, test
+        ),
         "from scratch": scratch_accuracy(train, test, labels, short, None, rng),
         "from scratch, twice as long with flips and shifts": scratch_accuracy(
             train, test, labels, long, moved, rng
@@ -143,7 +155,9 @@ def measure(seed):
     for number in BLOCKS:
         layer = f"block {number}"
         numbers[f"head on {layer}"] = head_accuracy(trained[layer], labels, train, test)
-        numbers[f"head on {layer}, untrained"] = head_accuracy(untrained[layer], labels, train, test)
+        numbers[f"head on {layer}, untrained"] = head_accuracy(
+            untrained[layer], labels, train, test
+        )
     return numbers
 
 
@@ -155,7 +169,9 @@ def claims(results):
         gain.low > 0.25,
         {"gain": gain},
     )
-    gain = paired_difference(head, results["from scratch, twice as long with flips and shifts"])
+    gain = paired_difference(
+        head, results["from scratch, twice as long with flips and shifts"]
+    )
     claim("it beats the longer training by 0.2", gain.low > 0.2, {"gain": gain})
     gain = paired_difference(head, results["head on an untrained network"])
     claim(
@@ -164,6 +180,10 @@ def claims(results):
         {"gain": gain},
     )
     gain = paired_difference(results["head on block 15"], results["head on block 0"])
-    claim("the last block is better than the first by 0.3", gain.low > 0.3, {"gain": gain})
-    gain = paired_difference(results["head on block 15, untrained"], results["head on block 0, untrained"])
+    claim(
+        "the last block is better than the first by 0.3", gain.low > 0.3, {"gain": gain}
+    )
+    gain = paired_difference(
+        results["head on block 15, untrained"], results["head on block 0, untrained"]
+    )
     print("the same in the untrained network:", gain)

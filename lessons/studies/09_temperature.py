@@ -21,10 +21,22 @@ import numpy as np
 
 import minidl.nn.functional as F
 from minidl.classroom.claims import claim
-from minidl.data import batches, gaussian_noise, lesson_pictures, load_digits, picture_classes
+from minidl.data import (
+    batches,
+    gaussian_noise,
+    lesson_pictures,
+    load_digits,
+    picture_classes,
+)
 from minidl.engine.reduce import stable_softmax
 from minidl.nn.models import imagenet_names, mlp
-from minidl.train import Adam, accuracy, expected_calibration_error, fit_temperature, predict
+from minidl.train import (
+    Adam,
+    accuracy,
+    expected_calibration_error,
+    fit_temperature,
+    predict,
+)
 from minidl.train.intervals import paired_difference, t_interval
 from minidl.train.schedules import cosine, linear
 from minidl.transfer import photograph_features
@@ -35,7 +47,11 @@ SETTINGS = {"short": [60, 0.003], "long": [150, 0.03], "overconfident": [150, 0.
 
 def real_logits():
     """Logits (102, 1000) of photographs of a known class, and the right classes."""
-    photographs, table, names = photograph_features(), picture_classes(lesson_pictures()), imagenet_names()
+    photographs, table, names = (
+        photograph_features(),
+        picture_classes(lesson_pictures()),
+        imagenet_names(),
+    )
     rows, labels = [], []
     for row, path in enumerate(photographs.files):
         right = [names.index(name) for name in table[f"{path.parent.name}/{path.name}"]]
@@ -54,7 +70,9 @@ def train_digits(seed, labelled, noise, epochs, lr, first_temperature=1.0):
     """Logits and labels of the training, held-out and test images."""
     rng = np.random.default_rng(seed)
     (images, labels), (test_images, test_labels) = load_digits()
-    add_noise = gaussian_noise(noise)  # once, before training: the noise is part of the data
+    add_noise = gaussian_noise(
+        noise
+    )  # once, before training: the noise is part of the data
     images, test_images = add_noise(images, rng), add_noise(test_images, rng)
     order = rng.permutation(len(images))
     train, held_out = order[:labelled], order[-600:]
@@ -95,37 +113,58 @@ def measure(seed):
     numbers["digits: fitted T"] = found["held out"]
     numbers["digits: ECE at T = 1"] = error(*parts["test"])
     numbers["digits: ECE at the fitted T"] = error(*parts["test"], found["held out"])
-    numbers["digits: ECE at T fitted on training images"] = error(*parts["test"], found["train"])
+    numbers["digits: ECE at T fitted on training images"] = error(
+        *parts["test"], found["train"]
+    )
 
     for length in ("short", "long"):
         for name, first in (("T = 1", 1.0), ("T from 4 to 1", 4.0)):
-            logits, labels = train_digits(seed, 200, 0.0, *SETTINGS[length], first)["test"]
+            logits, labels = train_digits(seed, 200, 0.0, *SETTINGS[length], first)[
+                "test"
+            ]
             confidence = stable_softmax(logits.astype(np.float64)).max(axis=1).mean()
             numbers[f"{length}: accuracy, {name}"] = accuracy(logits, labels)
             numbers[f"{length}: confidence, {name}"] = confidence
             numbers[f"{length}: ECE, {name}"] = error(logits, labels)
         for what in ("accuracy", "confidence"):
             annealed = numbers[f"{length}: {what}, T from 4 to 1"]
-            numbers[f"{length}: change of {what}"] = annealed - numbers[f"{length}: {what}, T = 1"]
+            numbers[f"{length}: change of {what}"] = (
+                annealed - numbers[f"{length}: {what}, T = 1"]
+            )
     return numbers
 
 
 def claims(results):
     for which, least in (("real", 0.06), ("digits", 0.1)):
-        before, after = (results[f"{which}: ECE at {T}"] for T in ("T = 1", "the fitted T"))
+        before, after = (
+            results[f"{which}: ECE at {T}"] for T in ("T = 1", "the fitted T")
+        )
         gain = paired_difference(before, after)
-        claim(f"{which}: the fitted T lowers ECE by {least}", gain.low > least, {"by": gain})
+        claim(
+            f"{which}: the fitted T lowers ECE by {least}",
+            gain.low > least,
+            {"by": gain},
+        )
     T = t_interval(results["real: fitted T"])
     claim("the real network is underconfident: its T is below 1", T.high < 1, {"T": T})
     T = t_interval(results["digits: fitted T"])
     claim("the digits' network is overconfident: its T is above 1", T.low > 1, {"T": T})
     harm = paired_difference(
-        results["digits: ECE at T fitted on training images"], results["digits: ECE at T = 1"]
+        results["digits: ECE at T fitted on training images"],
+        results["digits: ECE at T = 1"],
     )
     claim("T fitted on the training images raises ECE", harm.low > 0, {"by": harm})
     change = t_interval(results["short: change of accuracy"])
-    claim("short training: annealing T costs accuracy", change.high < 0, {"change": change})
+    claim(
+        "short training: annealing T costs accuracy",
+        change.high < 0,
+        {"change": change},
+    )
     change = t_interval(results["short: change of confidence"])
     claim("short training: annealing T ends surer", change.low > 0, {"change": change})
     change = t_interval(results["long: change of accuracy"])
-    claim("long training at the best rate: no gain of 0.01", change.high < 0.01, {"change": change})
+    claim(
+        "long training at the best rate: no gain of 0.01",
+        change.high < 0.01,
+        {"change": change},
+    )

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.compress.fused import ConvReLU
 from minidl.compress.quantize import FakeQuantize
-from minidl.engine import conv, elementwise, linalg, normalize, reduce, shape
+from minidl.engine import activations, conv, elementwise, linalg, normalize, reduce, shape
 from minidl.engine.op import Op
 from minidl.export.graph import Graph
 
@@ -65,6 +65,21 @@ def conv_relu(step: Step, op: ConvReLU) -> str:
     return step.node("Relu", y) if op.most == math.inf else step.node("Clip", y, 0.0, op.most)
 
 
+def pooled(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
+    """A pooling. The windows that ``ceil_mode`` adds reach into a wider margin at the image's end."""
+
+    def nodes(step: Step, op: conv.Pool2d) -> str:
+        ends = []
+        for size, places, kernel, stride, padding in zip(
+            step.shapes[0][2:], step.shape[2:], *op.geometry, strict=True
+        ):
+            ends.append(max(padding, (places - 1) * stride + kernel - size - padding))
+        geometry = window(*op.geometry) | {"pads": (*op.geometry[2], *ends)}
+        return step.node(op_type, *step.inputs, **geometry, **attributes)
+
+    return nodes
+
+
 def linear(step: Step, op: linalg.Linear) -> str:
     x, weight, *bias = step.inputs
     if len(step.shape) == 2:
@@ -79,11 +94,22 @@ def batch_norm(step: Step, op: normalize.BatchNorm) -> str:
     return step.node("BatchNormalization", *step.inputs, op.mean, op.var, epsilon=op.eps)
 
 
-def gelu(step: Step, op: elementwise.GELU) -> str:
+def gelu(step: Step, op: activations.GELU) -> str:
     """x (1 + erf(x / sqrt 2)) / 2, since ONNX has a Gelu only from opset 20 on."""
     (x,) = step.inputs
     twice_phi = step.node("Add", step.node("Erf", step.node("Div", x, math.sqrt(2))), 1.0)
     return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
+
+
+def softplus(step: Step, op: activations.Softplus) -> str:
+    """log(1 + e^(beta x)) / beta. Above the threshold the library gives x, which is the same in float32."""
+    if op.threshold < 20:
+        step.refuse(
+            f"ONNX's Softplus has no threshold, this one is {op.threshold:g}; 20 and more change nothing"
+        )
+    scaled = step.inputs[0] if op.beta == 1 else step.node("Mul", *step.inputs, float(op.beta))
+    y = step.node("Softplus", scaled)
+    return y if op.beta == 1 else step.node("Div", y, float(op.beta))
 
 
 # ---- over axes
@@ -205,13 +231,17 @@ def same(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
 
 
 OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
+    activations.ELU: lambda step, op: step.node("Elu", *step.inputs, alpha=op.alpha),
+    activations.GELU: gelu,
+    activations.Hardsigmoid: same("HardSigmoid", alpha=1 / 6, beta=0.5),
+    activations.LeakyReLU: lambda step, op: step.node("LeakyRelu", *step.inputs, alpha=op.negative_slope),
+    activations.Softplus: softplus,
     elementwise.Abs: same("Abs"),
     elementwise.Add: same("Add"),
     elementwise.Clip: lambda step, op: step.node("Clip", *step.inputs, op.low, op.high),
+    elementwise.Cos: same("Cos"),
     elementwise.Div: same("Div"),
     elementwise.Exp: same("Exp"),
-    elementwise.GELU: gelu,
-    elementwise.LeakyReLU: lambda step, op: step.node("LeakyRelu", *step.inputs, alpha=op.negative_slope),
     elementwise.Log: same("Log"),
     elementwise.Maximum: same("Max"),
     elementwise.Minimum: same("Min"),
@@ -220,28 +250,33 @@ OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
     elementwise.Pow: same("Pow"),
     elementwise.ReLU: same("Relu"),
     elementwise.ReLU6: lambda step, op: step.node("Clip", *step.inputs, 0.0, 6.0),
+    elementwise.Root: same("Sqrt"),
     elementwise.Sigmoid: same("Sigmoid"),
+    elementwise.Sin: same("Sin"),
     elementwise.Sqrt: same("Sqrt"),
     elementwise.Sub: same("Sub"),
     elementwise.Tanh: same("Tanh"),
     elementwise.Where: lambda step, op: step.node("Where", op.condition, *step.inputs),
-    conv.AvgPool2d: lambda step, op: step.node(
-        "AveragePool", *step.inputs, **window(*op.geometry), count_include_pad=1
-    ),
+    conv.AvgPool2d: pooled("AveragePool", count_include_pad=1),
     conv.Conv2d: conv2d,
     ConvReLU: conv_relu,
     FakeQuantize: lambda step, op: step.refuse(
         "rounded in floats: export what ``convert`` makes of the model"
     ),
-    conv.MaxPool2d: lambda step, op: step.node("MaxPool", *step.inputs, **window(*op.geometry)),
+    conv.MaxPool2d: pooled("MaxPool"),
+    linalg.Einsum: lambda step, op: step.node(
+        "Einsum", *step.inputs, equation=f"{','.join(op.terms)}->{op.result}"
+    ),
     linalg.Linear: linear,
     linalg.MatMul: same("MatMul"),
     normalize.BatchNorm: batch_norm,
+    reduce.CumSum: lambda step, op: step.node("CumSum", *step.inputs, np.array(op.axis, np.int64)),
     reduce.LogSoftmax: softmax("LogSoftmax"),
     reduce.LogSumExp: reduced("ReduceLogSumExp"),
     reduce.Max: reduced("ReduceMax"),
     reduce.Mean: mean,
     reduce.Min: reduced("ReduceMin"),
+    reduce.Prod: reduced("ReduceProd"),
     reduce.Softmax: softmax("Softmax"),
     reduce.Sum: sums,
     reduce.Var: var,

@@ -16,7 +16,7 @@ from minidl.compress.fused import ConvReLU, ConvReLU2d, ConvReLU6  # noqa: E402
 from minidl.compress.integer import IntegerModel  # noqa: E402
 from minidl.compress.qat import prepare_qat  # noqa: E402
 from minidl.compress.quantize import FakeQuantize, symmetric_params  # noqa: E402
-from minidl.engine import conv, elementwise, linalg, normalize, reduce, shape  # noqa: E402
+from minidl.engine import activations, conv, elementwise, linalg, normalize, reduce, shape  # noqa: E402
 from minidl.export import to_onnx  # noqa: E402
 from minidl.export.operations import OPERATIONS  # noqa: E402
 from minidl.nn import functional as F  # noqa: E402
@@ -28,13 +28,17 @@ RELU6 = ConvReLU6(4, 6, 3, padding=1, bias=False, rng=np.random.default_rng(0))
 MASK = W[0, :, :1, :1] > 0
 # For each operation functions of images (N, 4, 5, 6) in [-2, 2).
 CASES = {
+    activations.ELU: [F.elu, lambda x: F.elu(3 * x, 0.5)],
+    activations.GELU: [F.gelu],
+    activations.Hardsigmoid: [lambda x: F.hardsigmoid(3 * x), lambda x: F.hardswish(3 * x)],
+    activations.LeakyReLU: [lambda x: F.leaky_relu(x, 0.2), lambda x: F.leaky_relu(x, 0)],
+    activations.Softplus: [F.softplus, lambda x: F.softplus(20 * x, 0.5, 30)],
     elementwise.Abs: [abs],
     elementwise.Add: [lambda x: x + x * 2, lambda x: 1 + x, lambda x: x + W[0, :, :1, :1]],
     elementwise.Clip: [lambda x: x.clip(-0.5, 1), lambda x: x.clip(0), lambda x: x.clip(None, 0.25)],
+    elementwise.Cos: [Tensor.cos],
     elementwise.Div: [lambda x: x / (x * x + 1), lambda x: 2 / (x + 3)],
     elementwise.Exp: [Tensor.exp],
-    elementwise.GELU: [F.gelu],
-    elementwise.LeakyReLU: [lambda x: F.leaky_relu(x, 0.2), lambda x: F.leaky_relu(x, 0)],
     elementwise.Log: [lambda x: (x + 3).log()],
     elementwise.Maximum: [lambda x: minidl.maximum(x, -x / 2), lambda x: minidl.maximum(0.5, x)],
     elementwise.Minimum: [lambda x: minidl.minimum(x, 0.5)],
@@ -43,12 +47,19 @@ CASES = {
     elementwise.Pow: [lambda x: x**2, lambda x: 2**x, lambda x: (x + 3) ** 0.5],
     elementwise.ReLU: [F.relu],
     elementwise.ReLU6: [lambda x: F.relu6(4 * x)],
-    elementwise.Sigmoid: [F.sigmoid],
+    elementwise.Sigmoid: [F.sigmoid, F.silu],
+    elementwise.Root: [lambda x: x.std((2, 3)), lambda x: x.norm(dim=1)],
+    elementwise.Sin: [Tensor.sin],
     elementwise.Sqrt: [lambda x: (x + 3).sqrt()],
     elementwise.Sub: [lambda x: x - 1, lambda x: 1 - x],
-    elementwise.Tanh: [F.tanh],
+    elementwise.Tanh: [F.tanh, lambda x: F.gelu(x, "tanh")],
     elementwise.Where: [lambda x: minidl.where(MASK, x, 0.0), lambda x: minidl.where(MASK, -x, x)],
-    conv.AvgPool2d: [lambda x: F.avg_pool2d(x, 2), lambda x: F.avg_pool2d(x, (3, 2), (1, 2), (1, 0))],
+    conv.AvgPool2d: [
+        lambda x: F.avg_pool2d(x, 2),
+        lambda x: F.avg_pool2d(x, (3, 2), (1, 2), (1, 0)),
+        lambda x: F.avg_pool2d(x, 2, ceil_mode=True),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    ],
     conv.Conv2d: [
         lambda x: F.conv2d(x, W, B, (1, 2), (2, 1), (1, 2)),
         lambda x: F.conv2d(x, W[:, :2], None, 2, 1, groups=2),
@@ -57,7 +68,13 @@ CASES = {
         ConvReLU2d(4, 6, 3, padding=1, rng=np.random.default_rng(0)),
         lambda x: RELU6(20 * x),
     ],
-    conv.MaxPool2d: [lambda x: F.max_pool2d(x, 2), lambda x: F.max_pool2d(x, 3, (1, 2), (1, 0))],
+    conv.MaxPool2d: [
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.max_pool2d(x, 3, (1, 2), (1, 0)),
+        lambda x: F.max_pool2d(x, 2, ceil_mode=True),
+        lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+    ],
+    linalg.Einsum: [lambda x: minidl.einsum("nchw,ck->nkh", x, L[:4])],
     linalg.Linear: [
         lambda x: F.linear(x, L),
         lambda x: F.linear(x, L, B),
@@ -69,8 +86,10 @@ CASES = {
         lambda x: x @ B,
     ],
     normalize.BatchNorm: [lambda x: F.batch_norm(x, B[:4], B[:4] ** 2, eps=0.01)],
+    reduce.CumSum: [lambda x: x.cumsum(2)],
     reduce.LogSoftmax: [lambda x: F.log_softmax(x, 1, temperature=2.0)],
     reduce.LogSumExp: [lambda x: x.logsumexp(1), lambda x: x.logsumexp((2, 3), keepdims=True)],
+    reduce.Prod: [lambda x: x.prod(1), lambda x: x.prod((2, 3), keepdims=True)],
     reduce.Max: [lambda x: x.max((2, 3)), lambda x: x.max(-1, keepdims=True)],
     reduce.Mean: [
         lambda x: x.mean((2, 3)),
