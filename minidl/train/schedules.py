@@ -38,34 +38,32 @@ def constant(value: float) -> Schedule:
 
 def linear(start: float, end: float, steps: int) -> Schedule:
     """start + (end - start) t / steps, then end from step ``steps`` on."""
-    start, end, steps = check_ends(start, end, steps)
-
-    def schedule(step: int) -> float:
-        x = share_done(step, steps)
-        return with_exact_ends(start, end, x, start + (end - start) * x)
-
-    return schedule
+    return between(start, end, steps, lambda start, end, x: start + (end - start) * x)
 
 
 def cosine(start: float, end: float, steps: int) -> Schedule:
     """end + (start - end) (1 + cos(pi t / steps)) / 2, then end (Loshchilov and Hutter 2017)."""
-    start, end, steps = check_ends(start, end, steps)
-
-    def schedule(step: int) -> float:
-        x = share_done(step, steps)
-        return with_exact_ends(start, end, x, end + (start - end) * (1 + math.cos(math.pi * x)) / 2)
-
-    return schedule
+    return between(
+        start, end, steps, lambda start, end, x: end + (start - end) * (1 + math.cos(math.pi * x)) / 2
+    )
 
 
 def exponential(start: float, end: float, steps: int) -> Schedule:
     """start (end / start)^(t / steps), then end: the same factor at each step. Both ends are above 0."""
-    start, end, steps = check_ends(start, end, steps)
     positive_number("start", start), positive_number("end", end)
+    return between(start, end, steps, lambda start, end, x: start ** (1 - x) * end**x)
+
+
+def between(start: float, end: float, steps: int, value: Callable[[float, float, float], float]) -> Schedule:
+    """value(start, end, x) with x = t / steps, which rounding takes nowhere beyond the ends; then the end."""
+    start, end = check_number("start", start), check_number("end", end)
+    steps = positive_int("steps", steps)
 
     def schedule(step: int) -> float:
-        x = share_done(step, steps)
-        return with_exact_ends(start, end, x, start ** (1 - x) * end**x)
+        x = check_int("step", step, 0) / steps
+        if x == 0 or x >= 1:  # the ends themselves, which rounding may miss
+            return start if x == 0 else end
+        return min(max(value(start, end, x), min(start, end)), max(start, end))
 
     return schedule
 
@@ -156,22 +154,6 @@ def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
     """
     t, W = step, warmup_steps
     return schedule(0) * ((t + 1) / W) if t < W else schedule(t - W)
-
-
-def share_done(step: int, steps: int) -> float:
-    """How much of the way is done, from 0 to 1."""
-    return min(check_int("step", step, 0) / steps, 1.0)
-
-
-def with_exact_ends(start: float, end: float, x: float, value: float) -> float:
-    """``value``, but the ends themselves at x = 0 and 1, which rounding may miss, and nothing beyond them."""
-    if x == 0 or x == 1:
-        return start if x == 0 else end
-    return min(max(value, min(start, end)), max(start, end))
-
-
-def check_ends(start: float, end: float, steps: int) -> tuple[float, float, int]:
-    return check_number("start", start), check_number("end", end), positive_int("steps", steps)
 
 
 _INSTEAD = {  # schedulers of PyTorch, and the function that gives the same values
