@@ -47,6 +47,7 @@ _INSTEAD = {  # names of PyTorch, and what says the same here
     **dict.fromkeys(("randn", "rand"), "minidl.Tensor(rng.normal(size=...)), with a np.random.Generator"),
     "cat": "minidl.concatenate",
     "optim": "minidl.train",
+    **dict.fromkeys(("save", "load"), "minidl.train.checkpoint, or np.savez(path, **model.state_dict())"),
     "max": "t.max(axis=...), and t.argmax(axis=...) for the places",
     "min": "t.min(axis=...), and np.argmin(t.data, axis=...) for the places",
     **{name: f"np.{name}" for name in ("float32", "float64", "int64")},

@@ -52,7 +52,7 @@ def takes_dim(function: Function) -> Function:
             raise TypeError(f"{function.__name__} got one argument under two names: {', '.join(named)}")
         return function(*arguments, **numpys)
 
-    return with_dim  # type: ignore[return-value]
+    return with_dim
 
 
 def refuse_dim(name: str, dim: Any) -> None:

@@ -124,3 +124,68 @@ def test_softmax_of_huge_logits_is_finite_and_sums_to_one(temperature):
     p = F.softmax(z, temperature=temperature).data
     assert np.isfinite(p).all() and np.isclose(p.sum(), 1)
     assert np.isfinite(F.cross_entropy(z, [1], temperature=temperature).item())
+
+
+rng = np.random.default_rng(5)
+IMAGES, ROWS, LABELS = rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(5, 4)), np.array([1, 0, -100, 3, 2])
+FAMILIES = {
+    "silu": (F.silu, ROWS),
+    "hardswish": (lambda x: F.hardswish(3 * x), ROWS),
+    "hardsigmoid": (lambda x: F.hardsigmoid(3 * x), ROWS),
+    "elu": (lambda x: F.elu(x, 0.5), ROWS),
+    "softplus": (lambda x: F.softplus(x, 3.0, 2.0), np.where(np.abs(ROWS - 2 / 3) < 0.01, 1.0, ROWS)),
+    "gelu by tanh": (lambda x: F.gelu(x, "tanh"), ROWS),
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, (5, 6), w, b), IMAGES, IMAGES[0, 0], IMAGES[0, 1]),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), IMAGES, ROWS[0], ROWS[1]),
+    "nearest": (lambda x: F.interpolate(x, (7, 4)), IMAGES),
+    "bilinear": (lambda x: F.interpolate(x, scale_factor=1.4, mode="bilinear"), IMAGES),
+    "bilinear to the corners": (
+        lambda x: F.interpolate(x, (3, 8), mode="bilinear", align_corners=True),
+        IMAGES,
+    ),
+    "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, (2, 4)), IMAGES),
+    "max_pool2d beyond the image": (lambda x: F.max_pool2d(x, 2, ceil_mode=True), IMAGES),
+    "avg_pool2d without padding": (lambda x: F.avg_pool2d(x, 3, 2, 1, True, False), IMAGES),
+    "conv2d of the same size": (lambda x: F.conv2d(x, IMAGES[:, :, :3, :3], padding="same"), IMAGES),
+    "dropout2d": (lambda x: F.dropout2d(x, 0.5, rng=np.random.default_rng(1)), IMAGES),
+    "cross_entropy, one ignored": (lambda z: F.cross_entropy(z, LABELS, label_smoothing=0.1), ROWS),
+    "nll_loss, one ignored": (lambda z: F.nll_loss(z, LABELS, [1.0, 2.0, 3.0, 4.0]), ROWS),
+    "l1_loss": (F.l1_loss, ROWS, ROWS[::-1] + 0.3),
+    "smooth_l1_loss": (
+        lambda a, b: F.smooth_l1_loss(a, b, beta=0.7, reduction="sum"),
+        ROWS,
+        ROWS[::-1] + 0.3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_finite_differences_agree_with_the_gradients_of(name):
+    function, *inputs = FAMILIES[name]
+    gradcheck(function, *inputs)
+
+
+def test_an_image_is_enlarged_by_hand():
+    image = np.array([[[[0.0, 4.0]]]])
+    assert F.interpolate(image, scale_factor=2).data.tolist() == [[[[0, 0, 4, 4], [0, 0, 4, 4]]]]
+    assert F.interpolate(image, (1, 4), mode="bilinear").data.tolist() == [[[[0, 1, 3, 4]]]]
+    corners = F.interpolate(image, (1, 5), mode="bilinear", align_corners=True)
+    assert corners.data.tolist() == [[[[0, 1, 2, 3, 4]]]]
+    assert F.adaptive_avg_pool2d(np.array([[[[1.0, 3.0, 8.0]]]]), (1, 2)).data.tolist() == [[[[2, 5.5]]]]
+
+
+def test_the_edge_of_an_image_counts_as_the_settings_say():
+    image = np.array([[[[1.0, 2.0, 9.0]]]])
+    assert F.max_pool2d(image, (1, 2)).data.tolist() == [[[[2]]]]
+    assert F.max_pool2d(image, (1, 2), ceil_mode=True).data.tolist() == [[[[2, 9]]]]
+    assert F.avg_pool2d(image, (1, 2), ceil_mode=True).data.tolist() == [[[[1.5, 9]]]]
+    assert F.avg_pool2d(image, (1, 2), 1, (0, 1)).data.tolist() == [[[[0.5, 1.5, 5.5, 4.5]]]]
+    kept = F.avg_pool2d(image, (1, 2), 1, (0, 1), count_include_pad=False)
+    assert kept.data.tolist() == [[[[1, 1.5, 5.5, 9]]]]
+
+
+def test_a_layer_norm_and_a_group_norm_by_hand():
+    assert F.layer_norm(np.array([[1.0, 3.0]]), 2, [2.0, 2.0], [1.0, 0.0], eps=0.0).data.tolist() == [[-1, 2]]
+    x = np.array([[[1.0], [3.0], [5.0], [5.5]]])
+    assert F.group_norm(x, 2, eps=0.0).data.ravel().tolist() == [-1, 1, -1, 1]
+    assert F.layer_norm(np.array([[4.0]]), 1).data.tolist() == [[0]]
