@@ -31,7 +31,7 @@ class Channels:
     passed: the paths of layers whose channels only a convolution that loses whole groups reads.
 
     A residual sum adds channel to channel: what one summand loses the other must lose too, so both bear one
-    number. So do the channels that a convolution of groups can lose together alone: see ``visit_groups``. A
+    number. So do the channels that a convolution of groups can lose together alone: see ``visit_layer``. A
     channel that something unknown reads or makes is fixed.
     """
 
@@ -70,13 +70,12 @@ class Channels:
 
     def visit(self, call: Call) -> np.ndarray:
         """Note what the call reads and makes; the channels of its output."""
-        module, path = call.module, call.path
-        kind = known_kind(module)
+        module, kind = call.module, known_kind(call.module)
         along_last_axis = kind is nn.Linear and len(call.output_shape) != 2
         if kind is None or along_last_axis:
             return self.visit_unknown(call)
-        if kind is nn.Conv2d and module.groups > 1:
-            return self.visit_groups(call)
+        if kind in (nn.Conv2d, nn.Linear):
+            return self.visit_layer(call)
         if kind is Sequential:
             return self.tensors[call.output] if len(module) else self.read(call, call.output_shape[1])
         if kind is Residual:
@@ -89,12 +88,6 @@ class Channels:
             return self.tensors[last]
         if kind is Concat:
             return np.concatenate([self.tensors[self.output_of[branch]] for branch in module])
-        if kind in (nn.Conv2d, nn.Linear):
-            out, width = module.weight.shape[:2]
-            self.note(self.reads, path, self.read(call, width))
-            if path not in self.makes:
-                self.makes[path] = self.new(out)
-            return self.makes[path]
         channels = self.read(call, module.num_features if kind is nn.BatchNorm else None)
         if kind is nn.BatchNorm:
             self.visit_norm(call, channels)
@@ -102,26 +95,26 @@ class Channels:
             return np.repeat(channels, call.output_shape[1] // len(channels))
         return channels
 
-    def visit_groups(self, call: Call) -> np.ndarray:
+    def visit_layer(self, call: Call) -> np.ndarray:
         """A convolution of groups loses whole groups, all that they read and make, where one reads or makes a
         single channel, as in a depthwise one. Otherwise every group loses the same of its channels, so that
         all stay of one size."""
-        module = call.module
-        by_group = self.read(call, module.in_channels).reshape(module.groups, -1)
-        out = module.out_channels // module.groups
-        if not loses_groups(module):
+        out, share = call.module.weight.shape[:2]
+        groups = getattr(call.module, "groups", 1)
+        by_group = self.read(call, groups * share).reshape(groups, share)
+        if not loses_groups(call.module):
             for group in by_group[1:]:
                 self.merge(by_group[0], group)
-            self.note(self.reads, call.path, by_group[0].copy())
+            self.note(self.reads, call.path, by_group[0])
             if call.path not in self.makes:
-                self.makes[call.path] = np.tile(self.new(out), module.groups)
+                self.makes[call.path] = np.tile(self.new(out // groups), groups)
             return self.makes[call.path]
         for place in by_group.T[1:]:
             self.merge(by_group[:, 0], place)
         readers = [c for c in self.calls if call.inputs[0] in c.inputs and known_kind(c.module) != Sequential]
         if readers == [call]:
             self.passed |= {path for path, made in self.makes.items() if np.isin(made, by_group).any()}
-        self.note(self.makes, call.path, np.repeat(by_group[:, 0], out))
+        self.note(self.makes, call.path, np.repeat(by_group[:, 0], out // groups))
         return self.makes[call.path]
 
     def visit_norm(self, call: Call, channels: np.ndarray) -> None:
@@ -157,7 +150,8 @@ class Channels:
         """Enter the channels; a layer that runs twice treats those of both runs alike."""
         if path in table:
             self.merge(table[path], channels)
-        table[path] = channels
+        else:
+            table[path] = channels
 
     # ---- numbers
 

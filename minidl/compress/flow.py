@@ -148,12 +148,9 @@ def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
     shape = (1, *(positive_int("each of input_shape", n) for n in input_shape))
     steps = flow(model, np.zeros(shape, np.float32))
     for step in steps:
-        name, kind = step.path or "the model", type(step.module).__name__
-        require(
-            isinstance(step.module, Conv2d | Linear) or not holds_matrices(step, steps),
-            f"{name}: what a {kind} does with its weights cannot be counted, only Conv2d and Linear of a "
-            "float network",
-        )
+        can_be = isinstance(step.module, Conv2d | Linear) or not holds_matrices(step, steps)
+        what = f"{step.path or 'the model'}: what a {type(step.module).__name__} does with its weights"
+        require(can_be, f"{what} cannot be counted, only Conv2d and Linear of a float network")
     counted = [step for step in steps if launches(step.module)]
     moved = sum(numbers_moved(step, steps, shape) for step in counted)
     return Cost(len(counted), 4 * moved, sum(multiply_adds(step) for step in counted))

@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.channels import Channels
-from minidl.engine.checks import (
-    check_array,
-    check_instance,
-    check_int,
-    check_number,
-    number_array,
-    require,
-)
+from minidl.engine.checks import check_array, check_instance, check_int, check_number, number_array, require
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter, dotted
 

@@ -15,13 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.compress.masks import (
-    EmptyLayerError,
-    Masks,
-    apply_masks,
-    global_magnitude_masks,
-    sparsity,
-)
+from minidl.compress.masks import EmptyLayerError, Masks, apply_masks, global_magnitude_masks, sparsity
 from minidl.compress.scores import makers, mask_by_norm
 from minidl.data.loader import Pair, check_pair
 from minidl.engine.checks import check_array, check_function, check_int, check_number, require

@@ -27,14 +27,7 @@ from minidl.compress.quantize import (
     quantize_layer,
     symmetric_params,
 )
-from minidl.engine.checks import (
-    check_choice,
-    check_flag,
-    check_images,
-    check_int,
-    float_images,
-    require,
-)
+from minidl.engine.checks import check_choice, check_flag, check_images, check_int, float_images, require
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn

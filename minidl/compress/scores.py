@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -89,19 +90,14 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
     Negative where the network is better off without. O + 1 evaluations; the model is left as it was.
     """
     images, labels = check_pair("images and labels", (images, labels))
-    parameters = dict(check_instance("model", model, Module).named_parameters())
     count = len(makers(model, layer, images).makes[layer])
     before, scores = evaluate(model, images, labels).loss, np.zeros(count)
     for o in range(count):
-        masks = parameter_masks(model, {layer: np.arange(count) != o}, images[:1])
-        kept = {path: parameters[path].data for path in masks}
-        try:
-            for path, mask in masks.items():
-                parameters[path].data = np.where(mask, kept[path], 0)
-            scores[o] = evaluate(model, images, labels).loss - before
-        finally:
-            for path, array in kept.items():
-                parameters[path].data = array
+        masked = copy.deepcopy(model)
+        parameters = dict(masked.named_parameters())
+        for path, mask in parameter_masks(model, {layer: np.arange(count) != o}, images[:1]).items():
+            parameters[path].data = np.where(mask, parameters[path].data, 0)
+        scores[o] = evaluate(masked, images, labels).loss - before
     return scores
 
 

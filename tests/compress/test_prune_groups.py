@@ -140,3 +140,17 @@ def test_filters_that_go_together_score_alike():
 def cross_entropies(model, labels):
     logits = predict(model, images()).astype(float)
     return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_a_convolution_of_groups_that_runs_twice_loses_the_same_both_times(groups):
+    rng = np.random.default_rng(0)
+    again = nn.Conv2d(4, 4, 3, padding=1, groups=groups, rng=rng)
+    model = nn.Sequential(
+        *(nn.Conv2d(2, 4, 3, padding=1, rng=rng), again, nn.Tanh(), again),
+        *(nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear(4, 3, rng=rng)),
+    ).eval()
+    slim = remove_filters(model, "0", [1])
+    apply_masks(model, {"0": np.arange(4) != 1})
+    np.testing.assert_allclose(predict(slim, images()), predict(model, images()), atol=1e-6)
+    assert slim[1] is slim[3] and slim[1].in_channels == (2 if groups == 2 else 3)

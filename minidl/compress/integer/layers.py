@@ -11,16 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress.integer.arithmetic import (
-    check_params,
-    check_sums,
-    integer_avg_pool2d,
-    integer_max_pool2d,
-    quantized_add,
-    quantized_conv2d,
-    quantized_linear,
-    to_integers,
-)
+from minidl.compress.integer import arithmetic
 from minidl.compress.quantize import QuantParams, dequantize, quantize, quantize_layer
 from minidl.engine.tensor import no_grad
 from minidl.nn.containers import Container
@@ -59,12 +50,12 @@ class Weighted(Module):
         follows, stand for. After quantization-aware training they are those of its fake-quantizers.
         ValueError where sums might leave 32 bits.
         """
-        check_params("x_params", x_params)
+        arithmetic.check_params("x_params", x_params)
         if y_params is not None:
-            check_params("y_params", y_params)
+            arithmetic.check_params("y_params", y_params)
         bias = None if layer.bias is None else layer.bias.data
         weight, w_params, bias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
-        check_sums(x_params, w_params, weight[0].size, bias)
+        arithmetic.check_sums(x_params, w_params, weight[0].size, bias)
         is_conv = isinstance(layer, Conv2d)
         geometry = (layer.stride, layer.padding, layer.dilation, layer.groups) if is_conv else ()
         return cls(weight, bias, x_params, w_params, y_params, *geometry)
@@ -78,7 +69,9 @@ class QuantizedLinear(Weighted):
     """``quantized_linear`` with weight int8 (out, in) and bias int32 (out,)."""
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
-        return quantized_linear(qx, self.x_params, self.weight, self.w_params, self.bias, self.y_params)
+        return arithmetic.quantized_linear(
+            qx, self.x_params, self.weight, self.w_params, self.bias, self.y_params
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -93,7 +86,7 @@ class QuantizedConv2d(Weighted):
     def forward(self, qx: np.ndarray) -> np.ndarray:
         geometry = self.stride, self.padding, self.dilation, self.groups
         weights = self.weight, self.w_params, self.bias
-        return quantized_conv2d(qx, self.x_params, *weights, self.y_params, *geometry)
+        return arithmetic.quantized_conv2d(qx, self.x_params, *weights, self.y_params, *geometry)
 
     def extra_repr(self) -> str:
         geometry = f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
@@ -119,7 +112,7 @@ class IntegerMaxPool2d(Module):
     padding: tuple[int, int] = (0, 0)
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
-        return integer_max_pool2d(qx, self.kernel_size, self.stride, self.padding)
+        return arithmetic.integer_max_pool2d(qx, self.kernel_size, self.stride, self.padding)
 
 
 @dataclass(eq=False, repr=False)
@@ -134,7 +127,7 @@ class QuantizedAvgPool2d(Module):
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         window = (self.kernel_size or qx.shape[2:], self.stride, self.padding)
-        return integer_avg_pool2d(qx, self.x_params, self.y_params, *window)
+        return arithmetic.integer_avg_pool2d(qx, self.x_params, self.y_params, *window)
 
 
 @dataclass(eq=False, repr=False)
@@ -220,7 +213,7 @@ class QuantizedRescale(Module):
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         steps = qx.astype(np.int32) - self.x_params.zero_point
-        return to_integers(steps, self.x_params.scale / self.y_params.scale, self.y_params)
+        return arithmetic.to_integers(steps, self.x_params.scale / self.y_params.scale, self.y_params)
 
 
 @dataclass(eq=False, repr=False)
@@ -235,7 +228,7 @@ class QuantizedResidual(Module):
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         branches = self.body(qx), self.body_params, self.shortcut(qx), self.shortcut_params
-        return quantized_add(*branches, self.y_params)
+        return arithmetic.quantized_add(*branches, self.y_params)
 
 
 class IntegerConcat(Container):
