@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime")
 from hypothesis import strategies as st  # noqa: E402
 from runs import NETWORKS, compared, distance, images_of, network, random_networks, run  # noqa: E402
 
+from minidl import nn  # noqa: E402
 from minidl.compress.integer import quantize_model  # noqa: E402
 from minidl.export import to_onnx  # noqa: E402
 from minidl.nn.models import imagenet_network  # noqa: E402
@@ -74,3 +75,10 @@ def test_random_networks_give_the_same_integers(file, drawn, weight_bits, activa
     model, images = drawn
     bits = {"weight_bits": weight_bits, "activation_bits": activation_bits}
     agrees(quantize_model(model, images, per_channel=per_channel, **bits), images, file)
+
+
+def test_a_convolution_at_the_end_gives_reals(file):
+    images = images_of(20, 3, 6, 6)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 2)).eval()
+    for per_channel in (True, False):
+        agrees(quantize_model(model, images, per_channel=per_channel), images, file)
