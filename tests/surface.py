@@ -423,7 +423,12 @@ CALLS: dict[str, Call] = {
         "inplace": False,
         "rng": rng(),
     },
-    "nn.functional.pad": lambda: {"x": tensor(1, 1, 3, 3), "pad": (1, 1, 1, 1), "value": 0.0},
+    "nn.functional.pad": lambda: {
+        "x": tensor(1, 1, 3, 3),
+        "pad": (1, 1, 1, 1),
+        "mode": "constant",
+        "value": 0.0,
+    },
     "nn.functional.cross_entropy": lambda: {
         "logits": tensor(6, 3),
         "labels": LABELS.copy(),

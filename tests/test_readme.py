@@ -8,10 +8,16 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import minidl.nn.functional as F
+import minidl.train
+from minidl import nn
 from minidl.classroom import cli
 from minidl.classroom.course import Course
+from minidl.train import schedules
 
 ROOT = Path(__file__).parents[1]
+ARGUMENTS = {'"same"', "ceil_mode", "count_include_pad", "inplace", "ignore_index", "label_smoothing"}
+ARGUMENTS |= {"dim", "keepdim", "axis", "keepdims"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 EXTRAS = ("sklearn", "torch", "safetensors", "onnx", "onnxruntime")
@@ -54,6 +60,19 @@ def test_the_set_up_commands_stand_there_for_both_systems():
     for ending in ("-m lessons run", "-m pytest"):
         assert sum(line.endswith(ending) and line.startswith("python3 -m venv") for line in lines) == 1
         assert sum(line.endswith(ending) and line.startswith("py -m venv") for line in lines) == 1
+
+
+def test_every_name_in_the_table_for_those_who_come_from_pytorch_is_there():
+    table = README[README.index("| kind | what there is") :].split("\n\n")[0]
+    homes = {"of a Tensor": (minidl.Tensor, minidl), "`F.`": (F,), "training": (minidl.train, schedules)}
+    found = 0
+    for row in table.splitlines()[2:]:
+        kind, names = row.strip("| ").split(" | ")
+        for name in " ".join(re.findall(r"`([^`]*)`", names)).replace("minidl.", "").split():
+            is_argument = name in ARGUMENTS
+            assert is_argument or any(hasattr(home, name) for home in homes.get(kind, (nn,))), (kind, name)
+            found += not is_argument
+    assert found > 90
 
 
 def test_every_lesson_stands_in_the_table():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine import depthwise_kernels, jit, kernels, pool_kernels
-from minidl.engine.checks import check_flag, int_pair, positive_int, require
+from minidl.engine.checks import check_flag, int_pair, positive_int
 from minidl.engine.op import Op
 from minidl.engine.reduce import sum_by_channel
 
@@ -35,10 +35,10 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
 
 def check_images(x: np.ndarray) -> None:
     """Refuse what compiled loops would misread: they look at no bounds."""
-    is_full = x.ndim == 4 and x.size > 0
-    require(is_full, f"expected images (N, C, H, W), none of the four 0, got {x.shape}")
-    is_float = x.dtype in (np.float32, np.float64)
-    require(is_float, f"expected images of float32 or float64, got {x.dtype}", TypeError)
+    if x.ndim != 4 or x.size == 0:
+        raise ValueError(f"expected images (N, C, H, W), none of the four 0, got {x.shape}")
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"expected images of float32 or float64, got {x.dtype}")
 
 
 CACHED = 2**17  # numbers of the columns of one product, few enough to stay in the processor's cache
@@ -231,18 +231,21 @@ class Conv2d(Op):
     def output_size(self, x, weight, bias):
         """(OH, OW), or the error that says what does not fit together."""
         check_images(x)
-        is_full = weight.ndim == 4 and weight.size > 0
-        require(is_full, f"expected weight (O, C/groups, kh, kw), none of the four 0, got {weight.shape}")
+        if weight.ndim != 4 or weight.size == 0:
+            raise ValueError(f"expected weight (O, C/groups, kh, kw), none of the four 0, got {weight.shape}")
         for name, array in (("weight", weight), ("bias", x if bias is None else bias)):
-            fits = array.dtype == x.dtype
-            require(fits, f"expected {name} of x's dtype {x.dtype}, got {array.dtype}", TypeError)
-        channels, out, groups = x.shape[1], weight.shape[0], self.groups
-        fits = channels % groups == out % groups == 0
-        require(fits, f"{groups} groups must divide {channels} channels in and {out} out")
-        wanted = f"(O, {channels // groups}, kh, kw) for {channels} channels in {groups} groups"
-        require(weight.shape[1] == channels // groups, f"expected weight {wanted}, got {weight.shape}")
-        fits = bias is None or bias.shape == (out,)
-        require(fits, f"expected bias ({out},), one number for each output, got {np.shape(bias)}")
+            if array.dtype != x.dtype:
+                raise TypeError(f"expected {name} of x's dtype {x.dtype}, got {array.dtype}")
+        channels, out_channels, groups = x.shape[1], weight.shape[0], self.groups
+        if channels % groups or out_channels % groups:
+            raise ValueError(f"{groups} groups must divide {channels} channels in and {out_channels} out")
+        if weight.shape[1] != channels // groups:
+            raise ValueError(
+                f"expected weight (O, {channels // groups}, kh, kw) for {channels} channels"
+                f" in {groups} groups, got {weight.shape}"
+            )
+        if bias is not None and bias.shape != (out_channels,):
+            raise ValueError(f"expected bias ({out_channels},), one number for each output, got {bias.shape}")
         settings = self.stride, self.padding, self.dilation
         return [
             conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], *settings, strict=True)

@@ -223,12 +223,13 @@ def dropped(
     return apply(elementwise.Where(keep), x * scale, 0)
 
 
-def pad(x: Any, pad: tuple[int, ...], *, value: float = 0.0) -> Tensor:
+def pad(x: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0) -> Tensor:
     """x with ``value`` around it.
 
     ``pad`` is (left, right) of the last axis, then (top, bottom) of the one before, and so on, as PyTorch
     counts; ``minidl.pad`` counts as NumPy does.
     """
+    check_choice("mode", mode, ("constant",))
     x, count = floating(x), len(check_sequence("pad", pad))
     fits = count % 2 == 0 and 0 < count <= 2 * x.ndim
     require(fits, f"pad must be up to {x.ndim} pairs in a row, for x {x.shape}, got {pad!r}")

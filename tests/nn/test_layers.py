@@ -266,3 +266,49 @@ def test_a_residual_adds_its_shortcut():
 def test_dropout_keeps_the_mean_over_many_values(p, seed):
     y = nn.Dropout(p, rng=rng(seed))(np.ones(20_000, np.float32)).data
     assert abs(y.mean() - 1) < 6 * math.sqrt(p / (1 - p) / 20_000) + 1e-6
+
+
+# ---- what PyTorch's code brings along
+
+
+def test_the_modules_in_a_list_are_found_under_their_numbers():
+    layers = nn.ModuleList([nn.Linear(2, 3), nn.ReLU()])
+    layers.append(nn.Linear(3, 1, bias=False))
+    assert list(layers.state_dict()) == ["0.weight", "0.bias", "2.weight"]
+    assert len(layers) == 3 and layers[-1] is list(layers)[2] and isinstance(layers[1:], nn.ModuleList)
+    assert list(layers[1:].state_dict()) == ["2.weight"]
+    assert len(nn.ModuleList(nn.Linear(2, 2) for _ in range(4))) == 4 and len(nn.ModuleList()) == 0
+
+
+def test_an_inplace_activation_leaves_its_input_as_it_is():
+    for kind in (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid):
+        x = Tensor([-1.0, 2.0])
+        assert np.array_equal(kind(inplace=True)(x).data, kind()(x).data)
+        assert x.data.tolist() == [-1, 2] and x.version == 0
+
+
+def test_layers_say_their_settings():
+    assert repr(nn.Conv2d(1, 2, 3, padding="same")) == "Conv2d(1, 2, kernel_size=3, padding=1)"
+    assert repr(nn.MaxPool2d(3, 2, ceil_mode=True)) == "MaxPool2d(3, stride=2, ceil_mode=True)"
+    assert repr(nn.AvgPool2d(2, count_include_pad=False)) == "AvgPool2d(2, stride=2, count_include_pad=False)"
+    assert repr(nn.AdaptiveAvgPool2d((2, 3))) == "AdaptiveAvgPool2d((2, 3))"
+    assert repr(nn.GroupNorm(2, 4)) == "GroupNorm(2, 4, eps=1e-05)"
+    assert repr(nn.LayerNorm(4)) == "LayerNorm((4,), eps=1e-05)"
+    assert repr(nn.GELU("tanh")) == "GELU(approximate='tanh')" and repr(nn.GELU()) == "GELU()"
+    assert repr(nn.Softmax(1)) == "Softmax(dim=1)" and repr(nn.ELU()) == "ELU(alpha=1)"
+
+
+@pytest.mark.parametrize(("start", "end", "shape"), [(1, -1, (2, 12)), (0, 1, (6, 4)), (-1, -1, (2, 3, 4))])
+def test_flatten_joins_the_axes_that_it_is_told(start, end, shape):
+    assert nn.Flatten(start, end)(np.zeros((2, 3, 4))).shape == shape
+
+
+def test_the_loss_modules_keep_their_settings():
+    z, labels = np.zeros((2, 2), np.float32), [0, 1]
+    assert nn.CrossEntropyLoss(reduction="sum")(z, labels).item() == pytest.approx(2 * math.log(2))
+    assert nn.CrossEntropyLoss([0.0, 3.0], ignore_index=0)(z, labels).item() == pytest.approx(math.log(2))
+    assert nn.NLLLoss([1.0, 3.0])(np.array([[-1.0, 0], [0, -2.0]]), labels).item() == 7 / 4
+    assert nn.BCEWithLogitsLoss(pos_weight=3.0)(np.zeros(1), [1.0]).item() == pytest.approx(3 * math.log(2))
+    assert nn.SmoothL1Loss(beta=2.0)([0.0, 0.0], [1.0, 3.0]).item() == (0.25 + 2) / 2
+    assert nn.L1Loss(reduction="none")([0.0], [3.0]).data.tolist() == [3]
+    assert nn.MSELoss()([0.0], [3.0]).item() == 9

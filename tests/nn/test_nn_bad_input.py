@@ -409,6 +409,11 @@ CASES = {
     "F.dropout": (lambda: F.dropout(ROWS, -0.1), ValueError, "p must be finite and within"),
     "F.pad: odd": (lambda: F.pad(ROWS, (1, 2, 3)), ValueError, "pad must be up to 2 pairs in a row"),
     "F.pad: many": (lambda: F.pad(ROWS, (1, 1) * 3), ValueError, r"for x \(2, 3\), got \(1, 1, 1, 1, 1, 1\)"),
+    "F.pad: mode": (
+        lambda: F.pad(ROWS, (1, 0), "reflect"),
+        ValueError,
+        "mode must be one of 'constant', got",
+    ),
     "F.pad: negative": (
         lambda: F.pad(ROWS, (-1, 0)),
         ValueError,
