@@ -23,14 +23,14 @@ from minidl.engine.checks import check_instance, check_int, require
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
-from minidl.nn.containers import Concat, Residual, Sequential, Skip
+from minidl.nn.containers import Concat, Residual, Skip
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module, dotted
 
 # The integer layer that does what a float module m does, reading integers of x and giving integers of y.
 TWINS = {
-    nn.Flatten: lambda m, x, y: twins.IntegerFlatten(),
-    nn.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(m.kernel_size, m.stride, m.padding),
+    nn.Flatten: lambda m, x, y: twins.IntegerFlatten(x),
+    nn.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(x, m.kernel_size, m.stride, m.padding),
     nn.ReLU: lambda m, x, y: twins.QuantizedReLU(x),
     nn.ReLU6: lambda m, x, y: twins.QuantizedRescale(x, y),  # y lies in [0, 6], to which rescaling clips
     nn.ZeroPad2d: lambda m, x, y: twins.IntegerZeroPad2d.from_float(m, x),
@@ -68,8 +68,7 @@ def quantize_model(
     integer, steps = converted(prepare_qat(model, calibration_images, **bits, **options))
     floats = prepare_qat(model, calibration_images, weight_bits=FLOAT, activation_bits=FLOAT)
     images = np.asarray(calibration_images, np.float32)
-    ratios = noise_of(integer, steps, floats, images)
-    integer.rows = tuple(row._replace(sqnr=ratios[row.path]) for row in integer.rows)
+    integer.rows = layer_reports(steps, noise_of(integer, steps, floats, images))
     return integer
 
 
@@ -80,11 +79,10 @@ def noise_of(
     q = quantize(images, integer.x_params)
     layers = {step.path: step.layer for step in steps[1:]}
     integers = {"input": q, **observe(integer.body, q, layers, lambda path, q: q)}
-    by_path = {step.path: step for step in steps}
+    by_path = {step.path: step.layer for step in steps}
 
     def ratio(path: str, reals: Tensor) -> float:
-        step = by_path[path]
-        return noise_ratio(reals.data, reals_of(integers[path], step.layer, step.params))
+        return noise_ratio(reals.data, reals_of(integers[path], by_path[path]))
 
     sources = {step.path: floats.layer(step.float_path) for step in steps}
     return observe(floats, F.floating(images), sources, ratio)
@@ -104,9 +102,9 @@ def convert(model: Module) -> IntegerModel:
 
 def converted(model: Module) -> tuple[IntegerModel, list[IntegerStep]]:
     params = check_rounded(model)
-    steps = [IntegerStep("input", Sequential(), params, "input")]
+    steps = [IntegerStep("input", twins.KeepsGrid(params), "input")]
     layers, _ = integer_layers("network", in_order(model.network, "network"), params, steps)
-    return IntegerModel(params, layers, layer_reports(steps)), steps
+    return IntegerModel(params, layers, layer_reports(steps, {})), steps
 
 
 def check_rounded(model: Module) -> QuantParams:
@@ -128,10 +126,9 @@ def integer_layers(
         (path, first), (last_path, last) = group[0], group[-1]
         module = first.module if isinstance(first, Rounded) else first
         y_params = last.output.params if isinstance(last, Rounded) else None
-        layer = integer_layer(path, module, params, y_params, steps)
-        params = params if keeps_grid(module) else y_params
-        steps.append(IntegerStep(name_of(path, "network"), layer, params, last_path))
-        layers[name_of(path, around)] = layer
+        layer = layers[name_of(path, around)] = integer_layer(path, module, params, y_params, steps)
+        params = layer.y_params
+        steps.append(IntegerStep(name_of(path, "network"), layer, last_path))
     return layers, params
 
 
@@ -218,13 +215,11 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
             for _, part in group:
                 reals = part(reals)
         layer = layers[path]
-        q = layer(q)
-        y_params = params if keeps_grid(group[0][1]) else getattr(layer, "y_params", None)
-        if y_params is None:
+        q, params = layer(q), layer.y_params
+        if params is None:
             expected = np.rint(reals.data / scale_of_sums(layer, q.ndim))
         else:
-            expected = quantize(reals.data, y_params)
+            expected = quantize(reals.data, params)
         steps = np.abs(expected.astype(np.int64) - q)
         rows.append(LayerDifference(path, q.size, int(np.sum(steps > 0)), int(steps.max())))
-        params = y_params
     return rows

@@ -94,18 +94,33 @@ class QuantizedConv2d(Weighted):
 
 
 @dataclass(eq=False, repr=False)
-class QuantizedReLU(Module):
-    """max(q, Z): Z stands for 0. Only where no layer before it can do it in its clamp."""
+class KeepsGrid(Module):
+    """A layer that gives integers with the parameters of those that it reads."""
 
     x_params: QuantParams
+
+    @property
+    def y_params(self) -> QuantParams:
+        return self.x_params
+
+
+class QuantizedReLU(KeepsGrid):
+    """max(q, Z): Z stands for 0. Only where no layer before it can do it in its clamp."""
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         return np.maximum(qx, qx.dtype.type(self.x_params.zero_point))
 
 
+class IntegerFlatten(KeepsGrid):
+    """(N, C, H, W) gives (N, C H W)."""
+
+    def forward(self, qx: np.ndarray) -> np.ndarray:
+        return qx.reshape(len(qx), -1)
+
+
 @dataclass(eq=False, repr=False)
-class IntegerMaxPool2d(Module):
-    """``integer_max_pool2d``; what it gives has the parameters of what it reads."""
+class IntegerMaxPool2d(KeepsGrid):
+    """``integer_max_pool2d``"""
 
     kernel_size: tuple[int, int]
     stride: tuple[int, int]
@@ -131,10 +146,9 @@ class QuantizedAvgPool2d(Module):
 
 
 @dataclass(eq=False, repr=False)
-class IntegerZeroPad2d(Module):
+class IntegerZeroPad2d(KeepsGrid):
     """Images with Z around them, which stands for 0: as many as the float layer lays."""
 
-    x_params: QuantParams
     padding: tuple[int, ...] = ()  # left, right, top, bottom; none where the size decides
     kernel_size: int = 1
     stride: int = 1
@@ -195,13 +209,6 @@ class QuantizedLookup(Module):
     def forward(self, qx: np.ndarray) -> np.ndarray:
         rows = np.arange(len(self.table)).reshape(-1, *[1] * (qx.ndim - 2))
         return self.table[rows, qx.astype(np.intp) - self.x_params.qmin]
-
-
-class IntegerFlatten(Module):
-    """(N, C, H, W) gives (N, C H W)."""
-
-    def forward(self, qx: np.ndarray) -> np.ndarray:
-        return qx.reshape(len(qx), -1)
 
 
 @dataclass(eq=False, repr=False)

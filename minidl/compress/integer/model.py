@@ -50,14 +50,8 @@ class IntegerModel(Module):
     def forward(self, images: Any) -> Tensor:
         images = images.data if isinstance(images, Tensor) else images
         q = quantize(float_images("images", images), self.x_params)
-        return Tensor(self.reals(self.body(q)))
-
-    def reals(self, q: np.ndarray) -> np.ndarray:
-        """What the integers that the body gives stand for: S (q - Z), or S_x S_w q of sums."""
-        makers = [layer for _, layer in in_order(self.body) if hasattr(layer, "y_params")]
-        if not makers:
-            return dequantize(q, self.x_params)
-        return reals_of(q, makers[-1], makers[-1].y_params)
+        _, last = in_order(self.body)[-1]
+        return Tensor(reals_of(self.body(q), last))
 
     def report(self) -> str:
         """A table of the layers: see ``LayerReport``; ``rows`` holds the numbers."""
@@ -87,32 +81,31 @@ def nested(layers: Mapping[str, Module]) -> Sequential:
 
 
 class IntegerStep(NamedTuple):
-    """A layer of an IntegerModel by its path in the float network, the parameters of what it gives (None for
-    sums), and the path of the float module whose outputs those integers stand for."""
+    """A layer of an IntegerModel by its path in the float network, and the path of the float module whose
+    outputs the layer's integers stand for."""
 
     path: str
     layer: Module
-    params: QuantParams | None
     float_path: str
 
 
-def layer_reports(steps: Iterable[IntegerStep]) -> list[LayerReport]:
-    """A row for each, without SQNR; what several layers share is stored for the first of them."""
+def layer_reports(steps: Iterable[IntegerStep], ratios: Mapping[str, float]) -> tuple[LayerReport, ...]:
+    """A row for each, with its SQNR if there is one; what several layers share is stored for the first."""
     rows, stored = [], {}
-    for path, layer, params, _ in steps:
-        known = sum(stored.values())
-        stored.update(stored_by(layer, params))
+    for path, layer, _ in steps:
+        known, y_params = sum(stored.values()), layer.y_params
+        stored.update(stored_by(layer))
         weights = float(np.max(layer.w_params.scale)) if hasattr(layer, "w_params") else None
-        S, Z = (None, None) if params is None else (float(params.scale), params.zero_point)
-        kind = "" if path == "input" else type(layer).__name__
-        rows.append(LayerReport(path, kind, weights, S, Z, math.nan, sum(stored.values()) - known))
-    return rows
+        S, Z = (None, None) if y_params is None else (float(y_params.scale), y_params.zero_point)
+        kind, ratio = "" if path == "input" else type(layer).__name__, ratios.get(path, math.nan)
+        rows.append(LayerReport(path, kind, weights, S, Z, ratio, sum(stored.values()) - known))
+    return tuple(rows)
 
 
-def reals_of(q: np.ndarray, layer: Module, params: QuantParams | None) -> np.ndarray:
-    """S (q - Z); without parameters S_x S_w q, as the layer's sums."""
-    if params is not None:
-        return dequantize(q, params)
+def reals_of(q: np.ndarray, layer: Module) -> np.ndarray:
+    """What the integers that a layer gives stand for: S (q - Z), or of sums S_x S_w q."""
+    if layer.y_params is not None:
+        return dequantize(q, layer.y_params)
     return q.astype(np.float32) * scale_of_sums(layer, q.ndim)
 
 
@@ -130,11 +123,11 @@ def model_bytes(model: Module) -> int:
     return sum(stored_by(check_instance("model", model, Module)).values())
 
 
-def stored_by(model: Module, *others: Any) -> dict[Any, int]:
+def stored_by(model: Module) -> dict[Any, int]:
     """Bytes of each array and each QuantParams in a model, each once, however many layers share it."""
     values = [value for module in model.modules() for value in vars(module).values()]
     stored: dict[Any, int] = {}
-    for value in (*values, *others):
+    for value in values:
         if isinstance(value, QuantParams) and value.axis is None:
             stored[float(value.scale), value.zero_point, value.qmin, value.qmax] = 8
         elif isinstance(value, QuantParams):
