@@ -190,14 +190,13 @@ def pad(step: Step, op: shape.Pad) -> str:
 
 
 def get_item(step: Step, op: shape.GetItem) -> str:
-    """A Slice, without the axes that a number picked, with those that None made."""
+    """A Slice, without the axes that a number picked, with those that None made; or Gather, for arrays."""
     index = op.index if isinstance(op.index, tuple) else (op.index,)
-    is_simple = all(part is None or part is ... or type(part) in (int, slice) for part in index)
-    if not is_simple:
-        step.refuse("an index of arrays cannot be exported, only one of numbers, slices, ... and None")
-    place = index.index(...) if ... in index else len(index)
-    named = sum(type(part) in (int, slice) for part in index)
+    place = next((i for i, part in enumerate(index) if part is ...), len(index))
+    named = sum(part is not None and part is not ... for part in index)
     index = (*index[:place], *[slice(None)] * (len(step.shapes[0]) - named), *index[place + 1 :])
+    if not all(part is None or type(part) in (int, slice) for part in index):
+        return gather(step, index)
 
     (y,) = step.inputs
     read = [part for part in index if part is not None]  # one for each axis of x
@@ -211,6 +210,22 @@ def get_item(step: Step, op: shape.GetItem) -> str:
     new = [axis for axis, part in enumerate(given) if part is None]
     y = step.node("Unsqueeze", y, np.array(new)) if new else y
     return y if cut or new else step.node("Identity", y)
+
+
+def gather(step: Step, index: tuple) -> str:
+    """Arrays that pick places of neighbouring axes, each array those of its own axis, as np.ix_ gives."""
+    arrays = {axis: np.asarray(part) for axis, part in enumerate(index) if not isinstance(part, slice | None)}
+    axes, (y,) = list(arrays), step.inputs
+    meshed = all(
+        array.dtype.kind in "iu" and array.shape == (array.size,) + (1,) * (axes[-1] - axis)
+        for axis, array in arrays.items()
+    )
+    only = all(part == slice(None) for axis, part in enumerate(index) if axis not in arrays)
+    if not (meshed and only and axes == list(range(axes[0], axes[-1] + 1))):
+        step.refuse("of arrays as indices only those can be exported that np.ix_ gives, beside whole axes")
+    for axis, array in arrays.items():
+        y = step.node("Gather", y, array.ravel().astype(np.int64), axis=axis)
+    return y
 
 
 def limits(part: int | slice) -> tuple[int, int, int]:

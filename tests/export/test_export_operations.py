@@ -112,6 +112,8 @@ CASES = {
         lambda x: x[..., 3:0:-2],
         lambda x: x[:, None, 1:9],
         lambda x: x[:],
+        lambda x: x[:, [2, 0, 0]],
+        lambda x: x[:, :, np.array([4, 0, 0])[:, None], np.array([5, -2])],
     ],
     shape.Pad: [lambda x: F.pad(x, (1, 0, 2, 1), value=0.5), lambda x: F.pad(x, (1, 2))],
     shape.Reshape: [
@@ -173,7 +175,10 @@ REFUSED = {
         "layer 'two': .*batch",
     ),
     "a softmax over two axes": (lambda x: F.softmax(x, (1, 2)), r"layer 'two': .*one axis.*\(1, 2\)"),
-    "an index of arrays": (lambda x: x[:, [2, 0]], "layer 'two': an index of arrays"),
+    "pairs of indices": (lambda x: x[:, [2, 0], [1, 1]], "layer 'two': of arrays"),
+    "a mask": (lambda x: x[:, MASK[:, 0, 0]], "layer 'two': of arrays"),
+    "a number beside an array": (lambda x: x[:, 1, [0, 2]], "layer 'two': of arrays"),
+    "arrays apart": (lambda x: x[:, [0], :, [2]], "layer 'two': of arrays"),
     "a shape with the batch twice": (
         lambda x: (x.reshape(-1, 4) @ x.reshape(-1, 4).T).reshape(x.shape[0], -1, 30 * x.shape[0]),
         "layer 'two': .*follow the batch",

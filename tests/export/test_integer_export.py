@@ -82,3 +82,9 @@ def test_a_convolution_at_the_end_gives_reals(file):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 2)).eval()
     for per_channel in (True, False):
         agrees(quantize_model(model, images, per_channel=per_channel), images, file)
+
+
+def test_activations_and_pooling_that_no_convolution_takes_in_give_the_same_integers(file):
+    images = 12 * images_of(20, 3, 9, 9) - 4
+    layers = nn.ReLU(), nn.AvgPool2d(3, 2, 1), nn.Conv2d(3, 4, 2), nn.MaxPool2d(2, 1), nn.ReLU6()
+    agrees(quantize_model(nn.Sequential(*layers, nn.Conv2d(4, 2, 1)).eval(), images), images, file)
