@@ -45,6 +45,7 @@ myst_heading_anchors = 3
 
 autosummary_generate = False
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as the source says them
 autodoc_typehints = "signature"
 autodoc_use_legacy_class_based = False
 maximum_signature_line_length = 88
@@ -71,6 +72,11 @@ def read_docstring(app, kind, name, value, options, lines):
     lines[:] = as_rst(lines)
 
 
+def read_signature(app, kind, name, value, options, signature, returned):
+    """A dataclass shows a default that a function makes as <factory>: no Python."""
+    return signature and signature.replace("<factory>", "..."), returned
+
+
 def copy_mathjax(app, error):
     if error is None:
         target = Path(app.outdir, "_static", mathjax_path)
@@ -80,4 +86,5 @@ def copy_mathjax(app, error):
 def setup(app):
     app.connect("doctree-read", describe_images)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("autodoc-process-signature", read_signature)
     app.connect("build-finished", copy_mathjax)

@@ -30,17 +30,12 @@ def with_headings(text: str, name: str) -> ast.Module:
     tree = ast.parse(text, name)
     for number, line in reversed(list(enumerate(text.splitlines(), 1))):
         heading = re.fullmatch(r"# (##+ .+)", line)
-        place = next((i for i, statement in enumerate(tree.body) if first_line(statement) > number), None)
+        place = next((i for i, statement in enumerate(tree.body) if statement.lineno > number), None)
         if heading and place is not None:
             shown = "\n" + paint(heading[1], "bold")
             (printing,) = ast.parse(f"print({shown!r}, flush=True)").body
             tree.body.insert(place, ast.increment_lineno(printing, number - 1))
     return tree
-
-
-def first_line(statement: ast.stmt) -> int:
-    """The line of its first decorator, or its own."""
-    return min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", ()))])
 
 
 if __name__ == "__main__":

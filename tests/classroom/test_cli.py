@@ -176,7 +176,9 @@ print("in", __name__, Place.__module__)
 # ### Its part
 
 # %%
-print(sys.argv[0][-9:], sys.path[0][-7:]) if "sys" in dir() else print("flat")
+import sys
+
+print(sys.argv[0][-9:], sys.path[0][-7:], sys.modules["__main__"].Place is Place)
 
 # %% [markdown]
 # ## What to remember
@@ -196,7 +198,7 @@ def test_a_run_prints_the_heading_of_each_section_before_its_output(folder, capf
         "## Second",
         "",
         "### Its part",
-        "flat",
+        "01_one.py lessons True",
     ]
     assert lines == expected
 
