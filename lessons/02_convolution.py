@@ -236,7 +236,9 @@ print(gathered[0, :4, :4].astype(int))
 # ## A network learns to read digits
 # MNIST has digits that people wrote: 28 × 28 pixels, 0 is black paper and 1 is white
 # ink. 5,000 digits are for training, 1,000 others for the test. LeNet (LeCun 1998) has
-# two layers of 5 × 5 filters and three linear layers.
+# two layers of 5 × 5 filters and three linear layers. The table shows them. The two
+# layers of filters hold 4% of the numbers that are trained, and do 86% of the
+# multiplications, since a filter is used in every place.
 
 # %%
 (train_images, train_labels), (test_images, test_labels) = load_mnist()
@@ -346,9 +348,10 @@ random_first = study("02_convolution", "accuracy, first layer random")
 
 # %% [markdown]
 # ## Try it
-# - Use another photograph, such as `PICTURES / "mammals" / "zebra.webp"`. Which maps of
-#   the first layer separate the stripes, and which maps are empty without colours?
-# - Set the learning rate of `Adam` and `cosine` to 0.03. Does the correlation with the
+# - Use another photograph, such as `PICTURES / "mammals" / "zebra.webp"`. Which maps
+#   separate the stripes? Print `maps.max(axis=(1, 2))` for both animals: which filters
+#   answer less to the zebra?
+# - Set the learning rate of `Adam` and `cosine` to 0.01. Does the correlation with the
 #   start fall, and does the accuracy?
 # - Train with `epochs = 2`. How many of the final points of accuracy are there already?
 #
