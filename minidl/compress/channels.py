@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compress.kinds import runs_as
+from minidl.compress.kinds import runs_as, unusual
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn import layers as nn
 from minidl.nn.calls import Call, modules
@@ -224,8 +224,9 @@ class Channels:
 
 
 def known_kind(module: Module) -> type | None:
-    """The class of KNOWN that the module runs as."""
-    return runs_as(module, *KNOWN)
+    """The class of KNOWN that the module runs as. A Flatten from another axis keeps channels elsewhere."""
+    kind = runs_as(module, *KNOWN)
+    return None if kind is nn.Flatten and unusual(module) else kind
 
 
 def loses_groups(layer: Module) -> bool:

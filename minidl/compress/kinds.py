@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidl.nn.containers import Sequential
-from minidl.nn.layers import Dropout, Identity
+from minidl.nn.layers import AdaptiveAvgPool2d, AvgPool2d, Dropout, Flatten, Identity, MaxPool2d
 from minidl.nn.module import Module, dotted
 
 
@@ -13,6 +13,17 @@ def runs_as(module: Module, *kinds: type) -> type | None:
         if isinstance(module, kind) and type(module).forward is kind.forward:
             return kind
     return None
+
+
+def unusual(module: Module) -> str:
+    """A setting of the layer that changes what its output means, in words; "" for the usual ones."""
+    if isinstance(module, AdaptiveAvgPool2d) and module.output_size != (1, 1):
+        return f"output_size={module.output_size}"
+    if isinstance(module, Flatten) and (module.start_dim, module.end_dim) != (1, -1):
+        return f"start_dim={module.start_dim}, end_dim={module.end_dim}"
+    if isinstance(module, AvgPool2d) and not module.count_include_pad:
+        return "count_include_pad=False"
+    return "ceil_mode=True" if isinstance(module, MaxPool2d) and module.ceil_mode else ""
 
 
 def in_order(module: Module, path: str = "") -> list[tuple[str, Module]]:

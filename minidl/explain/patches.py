@@ -134,6 +134,8 @@ def _field_after(
     field = fields.get(call.inputs[0])
     if field is None or isinstance(module, POINTWISE):
         return field
+    if isinstance(module, layers.AdaptiveAvgPool2d) and module.output_size != (1, 1):
+        return None  # its windows have different sizes
     if isinstance(module, WHOLE_IMAGE):
         return ReceptiveField(EVERYTHING, EVERYTHING)
     if isinstance(module, layers.ZeroPad2d):

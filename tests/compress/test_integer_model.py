@@ -1,5 +1,7 @@
 """A whole network of integers: built, reported, counted; every layer on what the one before gave."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -286,3 +288,19 @@ MODEL.eval()
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "layer, setting",
+    [
+        (nn.AdaptiveAvgPool2d(2), "output_size=(2, 2)"),
+        (nn.MaxPool2d(2, ceil_mode=True), "ceil_mode=True"),
+        (nn.AvgPool2d(2, padding=1, count_include_pad=False), "count_include_pad=False"),
+        (nn.Flatten(2), "start_dim=2"),
+    ],
+)
+def test_a_setting_that_integers_do_not_have_is_refused_by_name(layer, setting):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), layer).eval()
+    images = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
+    with pytest.raises(ValueError, match=re.escape(setting)):
+        quantize_model(model, images)

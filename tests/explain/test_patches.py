@@ -407,3 +407,9 @@ NANS.layer("0").weight.data = np.full((1, 1, 3, 3), np.nan, np.float32)
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_layer_behind_means_of_several_windows_is_refused():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(2), nn.ReLU())
+    with pytest.raises(ValueError, match="AdaptiveAvgPool2d"):
+        receptive_field(model, "2", (1, 8, 8))

@@ -16,7 +16,7 @@ from minidl.compress.integer.model import (
     reals_of,
     scale_of_sums,
 )
-from minidl.compress.kinds import children_in_order, in_order, runs_as
+from minidl.compress.kinds import children_in_order, in_order, runs_as, unusual
 from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
 from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
 from minidl.engine.checks import check_instance, check_int, require
@@ -162,6 +162,8 @@ def integer_layer(
         bits = {"bits": module.bits, "per_channel": module.per_channel}
         return kind.from_float(module.module, params, y_params, **bits)
     if kind := runs_as(module, *TWINS):
+        setting = unusual(module)
+        require(not setting, f"{name}: {kind.__name__} with {setting} has no counterpart of integers")
         return TWINS[kind](module, params, y_params)
     kind = runs_as(module, Residual, Skip, Concat)
     what = f"{type(module).__name__} has no counterpart that computes with integers"
