@@ -20,7 +20,13 @@ from minidl.data import load_picture
 from minidl.figures import curves_with_bands, heat_map, layers_diagram, save
 from minidl.nn.models import imagenet_names, imagenet_network
 from minidl.train import SGD, fit, per_class_accuracy, predict
-from minidl.transfer import freeze, linear_probe, photograph_features, replace_head, unfreeze
+from minidl.transfer import (
+    freeze,
+    linear_probe,
+    photograph_features,
+    replace_head,
+    unfreeze,
+)
 from minidl.transfer.finetune import (
     changed_arrays,
     descend_quadratic,
@@ -47,7 +53,7 @@ figure = layers_diagram(
     },
     title="Which layers learn the new task?",
 )
-save(figure, "03_finetuning/ways")
+save(figure, "03_finetuning/ways", alt="Which layers are frozen and which learn")
 
 # %% [markdown]
 # ## From scratch is long
@@ -127,18 +133,24 @@ images = np.stack([load_picture(photographs.files[row], 128)[0] for row in rows]
 # %%
 network = imagenet_network()
 blocks = network.layer("_blocks").children()
-bottom = [network.layer(n) for n in ("preprocess", "_pad", "_conv_stem", "_bn0", "_relu0")]
+bottom = [
+    network.layer(n) for n in ("preprocess", "_pad", "_conv_stem", "_bn0", "_relu0")
+]
 top = [network.layer(name) for name in ("_conv_head", "_bn1", "_relu1")]
 below = nn.Sequential(*bottom, *blocks[:15])
 above = nn.Sequential(blocks[15], *top, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 maps = predict(below, images, batch_size=16)  # (194, 192, 4, 4)
 
 rng = np.random.default_rng(0)
-train = np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:8] for k in range(8)])
+train = np.concatenate(
+    [rng.permutation(np.flatnonzero(labels == k))[:8] for k in range(8)]
+)
 test = np.setdiff1d(np.arange(len(labels)), train)
 features = predict(above, maps)  # (194, 1280)
 head = linear_probe(features[train], labels[train], l2=0.01)
-start_accuracy = per_class_accuracy(predict(head, features[test]), labels[test]).mean.mean()
+start_accuracy = per_class_accuracy(
+    predict(head, features[test]), labels[test]
+).mean.mean()
 print(f"the head alone: {start_accuracy:.2f}, the mean accuracy of the groups")
 
 # %% [markdown]
@@ -181,7 +193,7 @@ figure = curves_with_bands(
     title="Finetuning the last block of the real network",
     log_x=True,
 )
-save(figure, "03_finetuning/rates")
+save(figure, "03_finetuning/rates", alt="Accuracy against the learning rate")
 claim("a rate of 1 wrecks the network", new_task[-1] < 0.4, {"accuracy": new_task[-1]})
 
 # %% [markdown]
@@ -220,7 +232,7 @@ figure = curves_with_bands(
     title=f"Gradient descent in a bowl, 2/λmax = {limit:.2f}",
     log_y=True,
 )
-save(figure, "03_finetuning/bowl")
+save(figure, "03_finetuning/bowl", alt="Descent in a bowl at three rates")
 assert np.isclose(limit, 2 / np.linalg.eigvalsh(H).max())
 
 # %% [markdown]
@@ -240,11 +252,16 @@ for row, case in enumerate(("similar, few", "similar, many")):
 figure = heat_map(
     table,
     ["5 labels a class", "100 labels a class"],
-    ["small rate", "large rate,\nstatistics\nkept", "large rate,\nstatistics\nadapt", "scratch"],
+    [
+        "small rate",
+        "large rate,\nstatistics\nkept",
+        "large rate,\nstatistics\nadapt",
+        "scratch",
+    ],
     label="test accuracy",
     title="Four new shapes, all layers are trained",
 )
-save(figure, "03_finetuning/wrecked")
+save(figure, "03_finetuning/wrecked", alt="Accuracy at a small and a large rate")
 
 # %% [markdown]
 # Where the statistics are kept, the large rate wrecks the network: with 100 labels a
@@ -273,13 +290,18 @@ for row, case in enumerate(cases):
         table[row, column] = study("03_finetuning", f"{case}: {way}").mean
 figure = heat_map(
     table,
-    ["similar task, few labels", "similar task, many labels", "far task, few", "far task, many"],
+    [
+        "similar task, few labels",
+        "similar task, many labels",
+        "far task, few",
+        "far task, many",
+    ],
     ways,
     xlabel="what is trained",
     label="test accuracy",
     title="When is reuse worth it?",
 )
-save(figure, "03_finetuning/similar_or_far")
+save(figure, "03_finetuning/similar_or_far", alt="Which layers to train on which task")
 
 # %% [markdown]
 # - *Similar task, few labels*: reuse wins by far, and the head alone is nearly as good
@@ -323,9 +345,9 @@ assert np.allclose(rates_by_layer, [eta * d ** (n - 1 - layer) for layer in rang
 # - Change the bowl to `H = [[40, 1], [1, 1]]`. What happens to the largest stable rate,
 #   and how long does the flat direction take now?
 #
-# The exercises 03.1 to 03.4 are the functions `layer_rates`, `changed_arrays`,
-# `descend_quadratic` and `largest_stable_lr` of this page: `python -m lessons start
-# 03`.
+# ## Exercises
+# `python -m lessons start 03` begins 03.1 `layer_rates`, 03.2 `changed_arrays`, 03.3
+# `descend_quadratic` and 03.4 `largest_stable_lr`.
 #
 # ## Papers
 # - Yosinski et al. 2014, How transferable are features in deep neural networks?

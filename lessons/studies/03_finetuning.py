@@ -28,10 +28,24 @@ import numpy as np
 import minidl.nn.functional as F
 from minidl import nn
 from minidl.classroom.claims import claim
-from minidl.data import TEXTURES, lesson_pictures, load_picture, make_shapes, picture_files
+from minidl.data import (
+    TEXTURES,
+    lesson_pictures,
+    load_picture,
+    make_shapes,
+    picture_files,
+)
 from minidl.engine.tensor import no_grad
 from minidl.nn.models import imagenet_network
-from minidl.train import SGD, Adam, evaluate, fit, per_class_accuracy, predict, reestimate_statistics
+from minidl.train import (
+    SGD,
+    Adam,
+    evaluate,
+    fit,
+    per_class_accuracy,
+    predict,
+    reestimate_statistics,
+)
 from minidl.train.intervals import paired_difference
 from minidl.train.schedules import cosine
 from minidl.transfer import (
@@ -57,7 +71,16 @@ SETTINGS = {
     },
 }
 LABELS = {"few": 5, "many": 100}
-GROUPS = ("birds", "flowers", "fruit", "mammals", "music", "tools", "vegetables", "vehicles")
+GROUPS = (
+    "birds",
+    "flowers",
+    "fruit",
+    "mammals",
+    "music",
+    "tools",
+    "vegetables",
+    "vehicles",
+)
 
 
 # ---- the real network
@@ -67,16 +90,23 @@ GROUPS = ("birds", "flowers", "fruit", "mammals", "music", "tools", "vegetables"
 def real():
     """What block 14 gives, the photographs' groups, the layers above, the old head."""
     network = imagenet_network()
-    files = [path for path in picture_files(lesson_pictures()) if path.parent.name in GROUPS]
+    files = [
+        path for path in picture_files(lesson_pictures()) if path.parent.name in GROUPS
+    ]
     labels = np.array([GROUPS.index(path.parent.name) for path in files])
     images = np.stack([load_picture(path, 128)[0] for path in files])
     blocks = network.layer("_blocks").children()
-    first = [network.layer(name) for name in ("preprocess", "_pad", "_conv_stem", "_bn0", "_relu0")]
+    first = [
+        network.layer(name)
+        for name in ("preprocess", "_pad", "_conv_stem", "_bn0", "_relu0")
+    ]
     below = nn.Sequential(*first, *blocks[:15])
     after = [network.layer(name) for name in ("_conv_head", "_bn1", "_relu1")]
     above = nn.Sequential(blocks[15], *after, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with no_grad():
-        maps = np.concatenate([below.eval()(image[np.newaxis]).data for image in images])
+        maps = np.concatenate(
+            [below.eval()(image[np.newaxis]).data for image in images]
+        )
     return maps, labels, above.eval(), network.layer("_fc")
 
 
@@ -95,7 +125,12 @@ def finetune_real(seed, lr, statistics=False, again=False):
     if lr > 0:
         unfreeze(model, statistics=statistics)
         optimizer = SGD(model.parameters(), lr=lr, momentum=0.9)
-        options = {"batch_size": 16, "optimizer": optimizer, "rng": rng, "progress": False}
+        options = {
+            "batch_size": 16,
+            "optimizer": optimizer,
+            "rng": rng,
+            "progress": False,
+        }
         fit(model, (maps[train], labels[train]), epochs=6, **options)
     if again:
         reestimate_statistics(model, maps[train])
@@ -113,9 +148,14 @@ def task(name, count, rng):
     """Images and labels of one of the two tasks, four classes each."""
     if name == "similar":
         return make_shapes(count, size=16, shapes=TARGET_SHAPES, rng=rng)[:2]
-    return make_shapes(count, size=16, shapes=SOURCE_SHAPES, textures=TEXTURES[:4], label="texture", rng=rng)[
-        :2
-    ]
+    return make_shapes(
+        count,
+        size=16,
+        shapes=SOURCE_SHAPES,
+        textures=TEXTURES[:4],
+        label="texture",
+        rng=rng,
+    )[:2]
 
 
 def learn_made(seed, name, labels_per_class, start, lr=0.0, statistics=True):
@@ -127,7 +167,9 @@ def learn_made(seed, name, labels_per_class, start, lr=0.0, statistics=True):
         model = shapes_cnn(4, rng)
     else:
         model = pretrained_shapes(seed)
-        model.head = linear_probe(extract_features(model, images, "flatten"), labels, l2=1e-3)
+        model.head = linear_probe(
+            extract_features(model, images, "flatten"), labels, l2=1e-3
+        )
         unfreeze(model, statistics=statistics)
     rate = cosine(lr, 0.0, steps=120) if lr else None
     optimizer = Adam(model.parameters(), lr=lr or 1.0)
@@ -164,8 +206,12 @@ def measure(seed):
         name, amount = case.split(", ")
         made = (seed, name, LABELS[amount])
         numbers[f"{case}: head alone"], again = learn_made(*made, "pretrained")
-        numbers[f"{case}: all layers"] = learn_made(*made, "pretrained", *chosen["all layers"])[0]
-        numbers[f"{case}: from scratch"] = learn_made(*made, "scratch", *chosen["from scratch"])[0]
+        numbers[f"{case}: all layers"] = learn_made(
+            *made, "pretrained", *chosen["all layers"]
+        )[0]
+        numbers[f"{case}: from scratch"] = learn_made(
+            *made, "scratch", *chosen["from scratch"]
+        )[0]
         if name == "similar":
             numbers[f"{case}: head alone, re-estimated"] = again
             for statistics, how in ((False, "kept"), (True, "adapt")):
@@ -187,12 +233,22 @@ def claims(results):
     for lr in (0.001, 0.01, 0.1):
         change = gain(f"real: last block, rate {lr:g}", head)
         print(f"real: last block at {lr:g} over the head alone:", change)
-    loss = gain("real: old answers kept, rate 0.001", "real: old answers kept, rate 0.1")
-    claim("real: a rate of 0.1 loses a tenth of the old answers", loss.low > 0.1, {"loss": loss})
+    loss = gain(
+        "real: old answers kept, rate 0.001", "real: old answers kept, rate 0.1"
+    )
+    claim(
+        "real: a rate of 0.1 loses a tenth of the old answers",
+        loss.low > 0.1,
+        {"loss": loss},
+    )
 
     few, many = "similar, few", "similar, many"
     better = gain(f"{few}: all layers", f"{few}: from scratch")
-    claim("similar, few labels: reuse beats scratch by 0.3", better.low > 0.3, {"by": better})
+    claim(
+        "similar, few labels: reuse beats scratch by 0.3",
+        better.low > 0.3,
+        {"by": better},
+    )
     better = gain(f"{many}: all layers", f"{many}: from scratch")
     is_small = max(abs(better.low), abs(better.high)) < 0.02
     claim("similar, many labels: no difference of 0.02", is_small, {"by": better})
@@ -202,13 +258,25 @@ def claims(results):
     near = results[f"{many}: all layers"] - results[f"{many}: head alone"]
     far = results["far, many: all layers"] - results["far, many: head alone"]
     more = paired_difference(far, near)
-    claim("many labels: the far task gains 0.3 more from all layers", more.low > 0.3, {"more": more})
+    claim(
+        "many labels: the far task gains 0.3 more from all layers",
+        more.low > 0.3,
+        {"more": more},
+    )
 
     for case in (few, many):
         loss = gain(f"{case}: from scratch", f"{case}: large rate, statistics kept")
         print(f"{case}: scratch over the large rate with statistics kept:", loss)
-    claim("with many labels that is worse than scratch by 0.5", loss.low > 0.5, {"by": loss})
+    claim(
+        "with many labels that is worse than scratch by 0.5",
+        loss.low > 0.5,
+        {"by": loss},
+    )
     loss = gain(f"{few}: all layers", f"{few}: large rate, statistics adapt")
-    claim("with few labels it costs 0.15 where they adapt", loss.low > 0.15, {"loss": loss})
+    claim(
+        "with few labels it costs 0.15 where they adapt",
+        loss.low > 0.15,
+        {"loss": loss},
+    )
     loss = gain(f"{many}: all layers", f"{many}: large rate, statistics adapt")
     print("with many labels, statistics that adapt, it costs", loss)

@@ -1,20 +1,23 @@
 """What warmup, label smoothing and noise change, over eight seeds
 
-All networks read the 8×8 digits: 1,437 to train on, 360 others to test on, batches of 64, Adam.
+All networks read the 8×8 digits: 1,437 to train on, 360 others to test on, batches of
+64, Adam.
 
-Warmup. A network of two convolutions is trained for 270 steps. In "sorted" runs each of the first 40 batches
-holds one digit only; in "mixed" runs all batches are mixed. The learning rate is constant, after 100 steps of
-warmup or none.
+Warmup. A network of two convolutions is trained for 270 steps. In "sorted" runs each of
+the first 40 batches holds one digit only; in "mixed" runs all batches are mixed. The
+learning rate is constant, after 100 steps of warmup or none.
 
-Label smoothing. A network of 128 hidden units learns from 100 or 800 clean images, or from 400 images with
-noise of σ = 0.5; the test images then have the same noise. eps is 0 or 0.1. The rate falls from 0.003 to 0
-along a cosine. "margin" is the logit of the true class less the mean of the other logits, on the training
-images.
+Label smoothing. A network of 128 hidden units learns from 100 or 800 clean images, or
+from 400 images with noise of σ = 0.5; the test images then have the same noise. eps is
+0 or 0.1. The rate falls from 0.003 to 0 along a cosine. "margin" is the logit of the
+true class less the mean of the other logits, on the training images.
 
-Noise. The same network of 128 hidden units is trained for 40 epochs: on clean images, with fresh noise of
-σ = 0.2 on every batch, or with dropout of one half. "mark": each training image has one pixel of value 0.5 at
-its border that tells the class; the test images have the mark of their class or of another. "erased": 30% of
-the pixels of a test image are 0. "half of the units": half of the hidden units are 0, the others count twice.
+Noise. The same network of 128 hidden units is trained for 40 epochs: on clean images,
+with fresh noise of σ = 0.2 on every batch, or with dropout of one half. "mark": each
+training image has one pixel of value 0.5 at its border that tells the class; the test
+images have the mark of their class or of another. "erased": 30% of the pixels of a test
+image are 0. "half of the units": half of the hidden units are 0, the others count
+twice.
 """
 
 import numpy as np
@@ -32,7 +35,11 @@ from minidl.train.schedules import constant, cosine, with_warmup
 
 SEEDS = 8
 SETTINGS = {"bad_batches": 40, "warmup": 100, "eps": 0.1, "sigma": 0.2, "mark": 0.5}
-SITUATIONS = {"100 clean": (100, 0.0, 150), "800 clean": (800, 0.0, 60), "400 noisy": (400, 0.5, 150)}
+SITUATIONS = {
+    "100 clean": (100, 0.0, 150),
+    "800 clean": (800, 0.0, 60),
+    "400 noisy": (400, 0.5, 150),
+}
 
 
 # ---- warmup
@@ -54,11 +61,14 @@ def convolutions(rng):
 
 
 def after_bad_batches(seed, lr, warmup, bad_batches):
-    """Test accuracy, and the share of the second layer's filters that are 0 on every test image."""
+    """Test accuracy, and the share of the second layer's filters that are always 0."""
     rng = np.random.default_rng(seed)
     (images, labels), test = load_digits()
     model = convolutions(rng)
-    optimizer, schedule = Adam(model.parameters(), lr), with_warmup(constant(lr), warmup)
+    optimizer, schedule = (
+        Adam(model.parameters(), lr),
+        with_warmup(constant(lr), warmup),
+    )
     pairs = []
     for i in range(bad_batches):
         rows = rng.choice(np.flatnonzero(labels == i % 10), 64)
@@ -85,7 +95,9 @@ def measure_warmup(seed):
             if lr == 0.03:
                 numbers[f"dead filters, sorted, rate {lr:g}, {name}"] = dead
     for name, steps in (("no warmup", 0), ("warmup", warmup)):
-        numbers[f"accuracy, mixed, rate 0.03, {name}"] = after_bad_batches(seed, 0.03, steps, 0)[0]
+        numbers[f"accuracy, mixed, rate 0.03, {name}"] = after_bad_batches(
+            seed, 0.03, steps, 0
+        )[0]
     return numbers
 
 
@@ -101,7 +113,9 @@ def trained(model, images, labels, epochs, rng, label_smoothing=0.0, sigma=0.0):
         optimizer=Adam(model.parameters(), lr=3e-3),
         schedule=cosine(3e-3, 0.0, epochs * -(-len(images) // 64)),
         augment=gaussian_noise(sigma) if sigma else None,
-        loss=lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=label_smoothing),
+        loss=lambda logits, labels: F.cross_entropy(
+            logits, labels, label_smoothing=label_smoothing
+        ),
         rng=rng,
         progress=False,
     )
@@ -121,21 +135,36 @@ def measure_smoothing(seed):
         for eps in (0.0, SETTINGS["eps"]):
             rng = np.random.default_rng(seed)
             (images, labels), (test_images, test_labels) = load_digits()
-            images, test_images = gaussian_noise(noise)(images, rng), gaussian_noise(noise)(test_images, rng)
+            images, test_images = (
+                gaussian_noise(noise)(images, rng),
+                gaussian_noise(noise)(test_images, rng),
+            )
             rows = rng.permutation(len(images))[:count]
             images, labels = images[rows], labels[rows]
-            model = trained(mlp(64, 128, 10, rng=rng), images, labels, epochs, rng, label_smoothing=eps)
+            model = trained(
+                mlp(64, 128, 10, rng=rng),
+                images,
+                labels,
+                epochs,
+                rng,
+                label_smoothing=eps,
+            )
             logits = predict(model, test_images)
             p = stable_softmax(logits.astype(np.float64))
             right, name = accuracy(logits, test_labels), f"{situation}, eps {eps:g}"
             train_logits = predict(model, images)
             numbers[f"accuracy, {name}"] = right
-            numbers[f"training less test accuracy, {name}"] = accuracy(train_logits, labels) - right
+            numbers[f"training less test accuracy, {name}"] = (
+                accuracy(train_logits, labels) - right
+            )
             numbers[f"confidence, {name}"] = p.max(axis=1).mean()
             numbers[f"ECE, {name}"] = expected_calibration_error(p, test_labels)
             numbers[f"margin, {name}"] = margin(train_logits, labels)
         for what in ("accuracy", "training less test accuracy", "confidence", "ECE"):
-            hard, smooth = (numbers[f"{what}, {situation}, eps {eps:g}"] for eps in (0, SETTINGS["eps"]))
+            hard, smooth = (
+                numbers[f"{what}, {situation}, eps {eps:g}"]
+                for eps in (0, SETTINGS["eps"])
+            )
             numbers[f"change of {what}, {situation}"] = smooth - hard
     return numbers
 
@@ -144,7 +173,7 @@ def measure_smoothing(seed):
 
 
 def marked(images, labels, value):
-    """The images with one pixel at the left or the right border set, which tells the class."""
+    """The images with one pixel at a border set, which tells the class."""
     images = images.copy()
     for i, label in enumerate(labels):
         images[i, 0, 1 + label % 5, 0 if label < 5 else 7] = value
@@ -152,7 +181,7 @@ def marked(images, labels, value):
 
 
 def with_half_of_the_units(model, images, rng):
-    """Logits of an ``mlp`` of one hidden layer when half of the hidden units are 0, the others doubled."""
+    """Logits of an ``mlp`` with half of its hidden units 0 and the others doubled."""
     head = model.layer("head")
     hidden = predict(model[:3], images)  # (N, 128), after ReLU
     kept = 2 * hidden * (rng.random(hidden.shape) < 0.5)
@@ -177,11 +206,20 @@ def measure_noise(seed):
 
         def network(x, y, epochs, sigma=sigma, dropout=dropout):
             rng = np.random.default_rng(seed)
-            return trained(mlp(64, 128, 10, dropout=dropout, rng=rng), x, y, epochs, rng, sigma=sigma)
+            return trained(
+                mlp(64, 128, 10, dropout=dropout, rng=rng),
+                x,
+                y,
+                epochs,
+                rng,
+                sigma=sigma,
+            )
 
         model = network(images, labels, 40)
         attacked = fgsm(model.eval(), test_images, test_labels, 0.1)
-        half = with_half_of_the_units(mlp_without_dropout(model), test_images, np.random.default_rng(seed))
+        half = with_half_of_the_units(
+            mlp_without_dropout(model), test_images, np.random.default_rng(seed)
+        )
         small = network(images[few], labels[few], 150)
         shortcut = network(marked(images, labels, SETTINGS["mark"]), labels, 40)
         logits = {
@@ -195,16 +233,22 @@ def measure_noise(seed):
             "the wrong mark": predict(shortcut, wrong_mark),
         }
         for where, values in logits.items():
-            numbers[f"accuracy on {where}, trained with {name}"] = accuracy(values, test_labels)
+            numbers[f"accuracy on {where}, trained with {name}"] = accuracy(
+                values, test_labels
+            )
             if name != "clean images":
                 clean = numbers[f"accuracy on {where}, trained with clean images"]
-                numbers[f"gain on {where}, {name}"] = accuracy(values, test_labels) - clean
+                numbers[f"gain on {where}, {name}"] = (
+                    accuracy(values, test_labels) - clean
+                )
     return numbers
 
 
 def mlp_without_dropout(model):
     """flatten, fc1, relu1, head of the model: its dropout layer left out."""
-    return nn.Sequential({key: child for key, child in model.named_children() if "dropout" not in key})
+    return nn.Sequential(
+        {key: child for key, child in model.named_children() if "dropout" not in key}
+    )
 
 
 def measure(seed):
@@ -225,10 +269,18 @@ def claim_warmup(results):
     )
     gain, mixed_gain = paired_difference(rescued, bad), paired_difference(warmed, plain)
     slow = results["accuracy, sorted, rate 0.003, no warmup"]
-    claim("warmup rescues training from badly mixed first batches", gain.low > 0.4, {"gain": gain})
+    claim(
+        "warmup rescues training from badly mixed first batches",
+        gain.low > 0.4,
+        {"gain": gain},
+    )
     claim("with warmup no run failed", rescued.min() > 0.9, {"lowest": rescued.min()})
     claim("a low rate needs no rescue", slow.min() > 0.9, {"lowest": slow.min()})
-    claim("on mixed batches warmup gains less than 0.1", mixed_gain.high < 0.1, {"gain": mixed_gain})
+    claim(
+        "on mixed batches warmup gains less than 0.1",
+        mixed_gain.high < 0.1,
+        {"gain": mixed_gain},
+    )
 
 
 def claim_smoothing(results):
@@ -240,35 +292,84 @@ def claim_smoothing(results):
     for name in SITUATIONS:
         lower = change["confidence", name]
         margins = results[f"margin, {name}, eps 0.1"]
-        claim(f"{name}: smoothing lowers confidence", lower.high < -0.08, {"change": lower})
-        claim(f"{name}: the margin stops near 4.5", np.abs(margins - 4.51).max() < 0.5, {"margins": margins})
+        claim(
+            f"{name}: smoothing lowers confidence",
+            lower.high < -0.08,
+            {"change": lower},
+        )
+        claim(
+            f"{name}: the margin stops near 4.5",
+            np.abs(margins - 4.51).max() < 0.5,
+            {"margins": margins},
+        )
     better, worse = change["accuracy", "800 clean"], change["accuracy", "400 noisy"]
-    claim("smoothing raises accuracy with 800 clean images", better.low > 0, {"change": better})
+    claim(
+        "smoothing raises accuracy with 800 clean images",
+        better.low > 0,
+        {"change": better},
+    )
     claim("and lowers accuracy with 400 noisy ones", worse.high < 0, {"change": worse})
     open_ = change["accuracy", "100 clean"]
-    claim("with 100 images the change stays open", open_.low < 0 < open_.high, {"change": open_})
+    claim(
+        "with 100 images the change stays open",
+        open_.low < 0 < open_.high,
+        {"change": open_},
+    )
     calibrated = change["ECE", "400 noisy"]
-    claim("it calibrates the network that is too sure", calibrated.high < -0.1, {"change": calibrated})
+    claim(
+        "it calibrates the network that is too sure",
+        calibrated.high < -0.1,
+        {"change": calibrated},
+    )
     for name in ("100 clean", "800 clean"):
         worse = change["ECE", name]
-        claim(f"{name}: it makes the network less sure than it is right", worse.low > 0.06, {"change": worse})
+        claim(
+            f"{name}: it makes the network less sure than it is right",
+            worse.low > 0.06,
+            {"change": worse},
+        )
 
 
 def claim_noise(results):
-    gains = {name: t_interval(values) for name, values in results.items() if name.startswith("gain on")}
-    noisy, attacked = gains["gain on noise of 0.4, noise"], gains["gain on attacked images, noise"]
+    gains = {
+        name: t_interval(values)
+        for name, values in results.items()
+        if name.startswith("gain on")
+    }
+    noisy, attacked = (
+        gains["gain on noise of 0.4, noise"],
+        gains["gain on attacked images, noise"],
+    )
     claim("noise in training protects from noise", noisy.low > 0.05, {"gain": noisy})
     claim("and from an attack", attacked.low > 0.08, {"gain": attacked})
-    mark, mark_dropout = gains["gain on the wrong mark, noise"], gains["gain on the wrong mark, dropout"]
-    claim("it makes the network rely less on one pixel", mark.low > 0.022, {"gain": mark})
+    mark, mark_dropout = (
+        gains["gain on the wrong mark, noise"],
+        gains["gain on the wrong mark, dropout"],
+    )
+    claim(
+        "it makes the network rely less on one pixel", mark.low > 0.022, {"gain": mark}
+    )
     claim("dropout does the opposite", mark_dropout.high < 0, {"gain": mark_dropout})
-    erased, half = gains["gain on erased pixels, noise"], gains["gain on half of the units, noise"]
+    erased, half = (
+        gains["gain on erased pixels, noise"],
+        gains["gain on half of the units, noise"],
+    )
     dropout = gains["gain on half of the units, dropout"]
     claim("pixels may be missing, after noise", erased.low > 0, {"gain": erased})
-    claim("hidden units may be missing, after dropout", dropout.low > 0.03, {"gain": dropout})
-    claim("but after noise this does not show", half.low < 0 < half.high, {"gain": half})
+    claim(
+        "hidden units may be missing, after dropout",
+        dropout.low > 0.03,
+        {"gain": dropout},
+    )
+    claim(
+        "but after noise this does not show", half.low < 0 < half.high, {"gain": half}
+    )
     for name in ("clean images", "clean images, 100 labels"):
         gain = gains[f"gain on {name}, noise"]
         claim(f"no gain shows on {name}", gain.low < 0, {"gain": gain})
     clean = gains["gain on clean images, noise"]
-    claim("the cost on clean images is below one point", clean.low > -0.01, {"gain": clean})
+    claim(
+        "the cost on clean images is below one point",
+        clean.low > -0.01,
+        {"gain": clean},
+    )

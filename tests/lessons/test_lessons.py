@@ -40,9 +40,11 @@ NEW = [
     "00_first_look",
     "01_autograd",
     "02_convolution",
+    "03_finetuning",
     "04_feature_extractor",
     "05_distillation",
     "06_few_shot",
+    "08_warmup_smoothing_noise",
     "09_temperature",
 ]
 every_new_lesson = pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in NEW], ids=NEW)
