@@ -22,10 +22,8 @@ from minidl.compress.quantize import (
     FakeQuantize,
     QuantParams,
     affine_params,
-    channel_absmax,
     fake_quantize,
-    quantize_layer,
-    symmetric_params,
+    weight_params,
 )
 from minidl.engine.checks import check_choice, check_flag, check_images, check_int, float_images, require
 from minidl.engine.tensor import Tensor, apply
@@ -96,7 +94,7 @@ class Reweighted(Module):
 class RoundedWeights(Reweighted):
     """``module`` with its weight rounded.
 
-    Where ``x_grid`` says which integers of at most 8 bits its input stands for, it is rounded by
+    Where ``x_grid`` says which integers of at most 8 bits its input stands for, it is rounded as by
     ``quantize_layer``, and the bias too, to multiples of S_x S_w.
     """
 
@@ -111,13 +109,10 @@ class RoundedWeights(Reweighted):
         weight, bias = self.module.weight, self.module.bias
         if self.bits == FLOAT:
             return weight, bias
-        if self.x_grid is None:
-            axis = 0 if self.per_channel else None
-            params = symmetric_params(channel_absmax(weight.data, axis), self.bits, axis)
-            return fake_quantize(weight, params), bias
-        arrays, x_params = (weight.data, None if bias is None else bias.data), self.x_grid.params
-        _, params, _ = quantize_layer(*arrays, x_params, self.bits, self.per_channel)
-        if bias is not None:
+        x_params = None if self.x_grid is None else self.x_grid.params
+        data = None if bias is None else bias.data
+        params = weight_params(weight.data, data, x_params, self.bits, self.per_channel)
+        if bias is not None and x_params is not None:
             step = x_params.scale * params.scale
             bias = apply(FakeQuantize(step, 0, -LARGEST_BIAS, LARGEST_BIAS), bias)
         return fake_quantize(weight, params), bias

@@ -201,17 +201,25 @@ def quantize_layer(
     """
     check_instance("x_params", x_params, QuantParams)
     check_int("bits", bits, 2, 8)
-    axis = 0 if check_flag("per_channel", per_channel) else None
-    absmax, qmax = channel_absmax(weight, axis).astype(np.float64), 2 ** (bits - 1) - 1
-    if bias is not None:
-        least = qmax * np.abs(np.asarray(bias, np.float64)) / (LARGEST_BIAS * float(x_params.scale))
-        absmax = np.maximum(absmax, least if per_channel else least.max())
-    w_params = symmetric_params(absmax, bits, axis)
+    w_params = weight_params(weight, bias, x_params, bits, check_flag("per_channel", per_channel))
     qbias = np.zeros(len(weight), np.int32)
     if bias is not None:
         steps = np.asarray(bias, np.float64) / (np.float64(x_params.scale) * w_params.scale)
         qbias = np.clip(np.rint(steps), -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
     return quantize(weight, w_params), w_params, qbias
+
+
+def weight_params(
+    weight: np.ndarray, bias: np.ndarray | None, x_params: QuantParams | None, bits: int, per_channel: bool
+) -> QuantParams:
+    """S_w of ``quantize_layer``; without x_params the bias stays a float and asks for nothing."""
+    axis = 0 if per_channel else None
+    absmax = channel_absmax(weight, axis).astype(np.float64)
+    if bias is not None and x_params is not None:
+        qmax = 2 ** (bits - 1) - 1
+        least = qmax * np.abs(np.asarray(bias, np.float64)) / (LARGEST_BIAS * float(x_params.scale))
+        absmax = np.maximum(absmax, least if per_channel else least.max())
+    return symmetric_params(absmax, bits, axis)
 
 
 class FakeQuantize(Op):
