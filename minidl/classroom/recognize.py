@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 import numpy as np
 
 from minidl.classroom.exercise import Exercise, Law, Mistake
-from minidl.classroom.implementation import Call, Implementation
+from minidl.classroom.implementation import Call, Implementation, same
 from minidl.classroom.stubs import plain_function
 
 
@@ -24,11 +24,8 @@ def mistakes_like(
     """
     early = list(implementation.first_calls)
     failing = calls_of(law, exercise.adapt(implementation.raw), case)
-    everywhere, here = [], []
-    for mistake in exercise.mistakes:
-        if does_all(mistake, exercise, failing):
-            (everywhere if does_all(mistake, exercise, early) else here).append(mistake)
-    likely = everywhere or here
+    likely = [mistake for mistake in exercise.mistakes if does_all(mistake, exercise, failing)]
+    likely = [mistake for mistake in likely if does_all(mistake, exercise, early)] or likely
     for other_law in exercise.laws if len(likely) > 1 else ():
         probe = exercise.adapt(implementation.raw)
         exercise.try_law(other_law.text, probe)
@@ -58,18 +55,16 @@ def does_the_same(call: Call, other: Implementation) -> bool:
 
 def alike(one: object, other: object) -> bool:
     """Equal within rounding, in structure and shapes; NaN equals NaN."""
-    if type(one) in (tuple, list) or type(other) in (tuple, list):
-        same = type(one) is type(other) and len(one) == len(other)
-        return same and all(alike(a, b) for a, b in zip(one, other, strict=True))
-    if type(one) is dict or type(other) is dict:
-        same = type(one) is type(other) and one.keys() == other.keys()
-        return same and all(alike(one[key], other[key]) for key in one)
+    return same(one, other, close)
+
+
+def close(one: object, other: object) -> bool:
     if isinstance(one, str | None) or isinstance(other, str | None):
         return type(one) is type(other) and one == other
-    if np.shape(one) != np.shape(other):
-        return False
     with np.errstate(all="ignore"):
-        return bool(np.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True))
+        return np.shape(one) == np.shape(other) and bool(
+            np.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True)
+        )
 
 
 def library_calls(exercise: Exercise, raw: Callable | type) -> int:
