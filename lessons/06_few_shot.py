@@ -59,9 +59,9 @@ save(figure, "06_few_shot/neighbours", alt=alt)
 
 # %% [markdown]
 # By features a tiger is near another tiger, a violin near a cello, a fire engine near a
-# dustcart. By pixels a rooster is near a doe, because both fill the same places with
-# brown. Features make mistakes too: the green pepper is near a green apple, and the
-# clownfish is near a rose.
+# dustcart. By pixels a rooster is near a doe, perhaps because both fill the same places
+# with brown. Features make mistakes too: the green pepper is near a green apple, and
+# the clownfish is near a rose.
 #
 # The features are the 1,280 numbers that the network's last layer reads ([lesson
 # 04](04_feature_extractor.py)). The network learned them from more than a million
@@ -141,12 +141,11 @@ save(figure, "06_few_shot/shots", alt=alt)
 # A **prototype** is the mean of a class's examples (Snell et al. 2017). The query gets
 # the class of the nearest prototype:
 #
-# $$c_k = \frac{1}{K}\sum_{i=1}^{K} f_i, \qquad
-#   \text{answer} = \arg\min_k \lVert q - c_k \rVert$$
+# $$c_j = \frac{1}{K}\sum_{i=1}^{K} f_i, \qquad
+#   \text{answer} = \arg\min_j \lVert q - c_j \rVert$$
 #
 # In the study prototypes are a little better than the nearest example. Three votes are
-# not: with five examples a group, the second and third neighbour often come from
-# another group.
+# a little worse.
 
 # %%
 rng = np.random.default_rng(4)
@@ -242,9 +241,9 @@ for space, x in (("features", by_features), ("pixels", five)):
 
 # %% [markdown]
 # The study asks both questions in 1,000 such tasks. The features know the group and
-# have forgotten the background. The pixels know the background and hardly the group. So
-# features are not better as such. They keep what the network was trained to tell apart,
-# and lose the rest.
+# have forgotten the background: 0.26 is chance. The pixels know the background and
+# hardly the group. So features are not better as such. They keep what the network was
+# trained to tell apart, and lose the rest.
 
 # %%
 for question in ("which group?", "which background?"):
@@ -252,9 +251,9 @@ for question in ("which group?", "which background?"):
         study("06_few_shot", f"{question} by {space}")
 
 # %% [markdown]
-# For the same reason features can fail on a new task that looks similar. A network that
-# learned the digits 0 to 4 tells 5 to 9 worse than pixels do: it had no reason to keep
-# what tells the other five apart, and digits are centred and of one size, so that
+# Features can also fail on a new task that looks similar to the old one. A network that
+# learned the digits 0 to 4 tells 5 to 9 worse than pixels do. Perhaps it had no reason
+# to keep what tells the other five apart. And digits are centred and of one size, so
 # pixels are good already.
 
 # %%
@@ -268,7 +267,8 @@ print()
 #   network give a useful answer without any training.
 # - Compare directions (cosine). With several examples a class, their mean is a good
 #   representative.
-# - The training makes the features good, not the architecture.
+# - The training makes the features good. The same network with random weights is hardly
+#   better than chance.
 # - Features keep what the network was trained to tell apart. Try a few labelled
 #   examples to see whether that is what your task needs.
 #
