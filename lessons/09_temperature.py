@@ -299,8 +299,8 @@ long = study("09_temperature", "long: change of accuracy")
 # - Train the digits' network for 15 epochs instead of 150. Is its $T$ still above 1?
 #
 # The exercises 09.1 to 09.4 are the functions `stable_softmax`, `entropy`,
-# `expected_calibration_error` and `fit_temperature` of this page: `python -m lessons
-# start 09`.
+# `expected_calibration_error` and `fit_temperature` of this page:
+# `python -m lessons start 09`.
 #
 # ## Papers
 # - Hinton, Vinyals and Dean 2015, Distilling the knowledge in a neural network.
