@@ -128,7 +128,7 @@ figure = photograph_map(
     images,
     {
         "by the network's features": in_library,
-        "by the pixels": pca_projection(images.reshape(64, -1)),
+        "by the pixels": pca_projection(images.reshape(len(images), -1)),
     },
     masks,
     title="The training photographs, laid along the two widest directions",
@@ -218,7 +218,7 @@ fit(
     epochs=epochs,
     batch_size=16,
     optimizer=Adam(scratch.parameters(), lr=lr),
-    schedule=cosine(lr, 0.0, epochs * 4),
+    schedule=cosine(lr, 0.0, epochs * len(train) // 16),
     rng=rng,
     progress=False,
 )
@@ -263,12 +263,12 @@ save(
 
 # %% [markdown]
 # The new head is right on about 82 of 100 photographs, each network from scratch on
-# about 45. The features of a network with random weights are useless. So it is the
-# training on other photographs that helps, not the shape of the network.
+# about 45. The features of a network with random weights are nearly useless. So it is
+# the training on other photographs that helps, not the shape of the network.
 #
-# The comparison hides two costs. Others have paid for the training of the big network.
-# You pay for the features, once for each photograph. And the small network sees fewer
-# pixels.
+# The comparison is not quite fair. Others have paid for the training of the big
+# network. You pay for the features, once for each photograph. And the small network
+# sees fewer pixels, 64×64 instead of 224×224.
 #
 # ## How deep to look
 # Each block also gives a description of the photograph. The study puts the same head on
@@ -293,9 +293,9 @@ save(
 )
 
 # %% [markdown]
-# The first block knows hardly more than the pixels. From there on the accuracy rises
-# with depth and is flat from block 12 on. In the network with random weights depth
-# destroys what the pixels told.
+# The first block knows no more than the pixels. From there on the accuracy rises with
+# depth and is flat from block 12 on. In the network with random weights depth destroys
+# what the pixels told.
 #
 # ## What to remember
 # A trained network without its head is a fixed function from photographs to features.

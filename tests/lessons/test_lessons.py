@@ -45,6 +45,7 @@ NEW = [
     "04_feature_extractor",
     "05_distillation",
     "06_few_shot",
+    "07_contrastive",
     "08_warmup_smoothing_noise",
     "09_temperature",
 ]
