@@ -2,6 +2,8 @@
 # # 07 Contrastive learning
 # What if the new data has no labels at all, only images?
 #
+# Exercises: 07.1 UnitRows, 07.2 nt_xent, 07.3 same_or_not, 07.4 roc_auc.
+#
 # The lecture's answer has two parts: distort each image in two ways (augmentations),
 # and learn to predict whether two pictures are *the same image or not*. The diagram
 # shows SimCLR, a framework that does this. Both views go through the same encoder and
