@@ -22,11 +22,16 @@ FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
 class Grid(NamedTuple):
-    """Which reals some integers stand for, and the names of the arrays that say it."""
+    """Which reals some integers stand for, the names of the arrays that say it, and the type in the file.
+
+    shift: how much higher the file's integers are.
+    """
 
     params: QuantParams
     scale: str
     zero_point: str
+    shift: int
+    dtype: np.dtype
 
 
 class Integers(NamedTuple):
@@ -72,14 +77,15 @@ class Writer:
         return Integers(LAYERS[type(module)](self, path, module, q, grid), grid, module(q.values))
 
     def grid(self, path: str, params: QuantParams | None) -> Grid | None:
+        """Between floats all integers are from 0 to 255: on most processors ONNX Runtime makes integer layers
+        of those alone. Integers from -128 to 127 are 128 higher there, and so is Z."""
         if params is None:
             return None
-        zero_point = params.dtype.type(params.zero_point)
-        names = (
-            self.graph.array(f"{path}.scale", params.scale),
-            self.graph.array(f"{path}.zero_point", zero_point),
-        )
-        return Grid(params, *names)
+        shift = 128 if params.qmin < 0 and not self.in_integers else 0
+        dtype = np.dtype(np.uint8) if shift else params.dtype
+        scale = self.graph.array(f"{path}.scale", params.scale)
+        zero_point = self.graph.array(f"{path}.zero_point", dtype.type(params.zero_point + shift))
+        return Grid(params, scale, zero_point, shift, dtype)
 
     # ---- between floats and integers
 
@@ -90,8 +96,8 @@ class Writer:
 
     def clipped(self, path: str, q: str, grid: Grid) -> str:
         """Clipped to qmin and qmax. ONNX's operations clip by themselves to what 8 bits hold."""
-        ends = np.array([grid.params.qmin, grid.params.qmax], grid.params.dtype)
-        return q if np.ptp(ends.astype(int)) == 255 else self.graph.node(path, "Clip", q, *ends)
+        ends = np.array([grid.params.qmin, grid.params.qmax]) + grid.shift
+        return q if np.ptp(ends) == 255 else self.graph.node(path, "Clip", q, *ends.astype(grid.dtype))
 
     def reals(self, path: str, q: Integers, scale: Any = None) -> str:
         """S (q - Z); ``scale`` may take the place of S."""

@@ -46,11 +46,12 @@ def to_onnx(
     in layers, in functions or between them. The arrays have the keys of ``state_dict``. The metadata hold the
     class names as a JSON list, "class_names".
 
-    An ``IntegerModel`` becomes a network of the same integers. ``format="qdq"`` writes each layer in floats,
-    between a DequantizeLinear and a QuantizeLinear; runtimes make integer layers of their own out of these
-    three. ``format="qoperator"`` writes integer layers (QLinearConv, MatMulInteger), which compute just as
-    minidl does. A runtime gives another integer only where it rounds a number close to a half otherwise.
-    TensorRT takes "qdq" alone, and zero points of 0 alone, which affine ranges seldom have.
+    An ``IntegerModel`` becomes a network of the same integers. ``format="qoperator"`` writes integer layers
+    (QLinearConv, MatMulInteger), which compute just as minidl does. ``format="qdq"`` writes each layer in
+    floats, between a DequantizeLinear and a QuantizeLinear; runtimes make integer layers of their own out of
+    these three. Its activations are from 0 to 255, 128 higher than the model's. There a runtime gives another
+    integer where it rounds a number close to a half otherwise. TensorRT reads float networks alone: its
+    integers have no zero points.
 
     model: it gives one Tensor.  example: floats (N, ...), on which the model is run. In the file N is free,
     and the other lengths are the example's.  class_names: one text for each logit.

@@ -8,7 +8,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from hypothesis import strategies as st  # noqa: E402
-from runs import NETWORKS, compared, distance, images_of, network, random_networks, run  # noqa: E402
+from runs import NETWORKS, compared, distance, images_of, network, optimised, random_networks, run  # noqa: E402
 
 from minidl import nn  # noqa: E402
 from minidl.compress.integer import quantize_model  # noqa: E402
@@ -18,7 +18,7 @@ from minidl.train.networks import digits_network, digits_split  # noqa: E402
 
 FORMATS = ("qdq", "qoperator")
 NEAR = 1e-6  # of a half, relative to the number where that is above 1
-tallies = []  # of the whole file: (format, optimised, tally)
+tallies = []  # of the whole file: (format, tally)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,15 @@ def agrees(model, images, file):
     for format in FORMATS:
         to_onnx(model, images[:1], file, format=format)
         onnx.checker.check_model(str(file), full_check=True)
-        for optimised in (True, False):
-            tally = compared(model, file, images, optimised)
+        for fast in (True, False):
+            tally = compared(model, file, images, fast)
             tallies.append((format, tally))
             assert max(tally.from_half, default=0) <= NEAR
             if format == "qoperator":
                 assert not tally.from_half
-                np.testing.assert_array_equal(run(file, images, optimised)["logits"], expected)
+                np.testing.assert_array_equal(run(file, images, fast)["logits"], expected)
             elif not tally.from_half:
-                assert distance(run(file, images, optimised)["logits"], expected) < 1e-6
+                assert distance(run(file, images, fast)["logits"], expected) < 1e-6
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -88,3 +88,11 @@ def test_activations_and_pooling_that_no_convolution_takes_in_give_the_same_inte
     images = 12 * images_of(20, 3, 9, 9) - 4
     layers = nn.ReLU(), nn.AvgPool2d(3, 2, 1), nn.Conv2d(3, 4, 2), nn.MaxPool2d(2, 1), nn.ReLU6()
     agrees(quantize_model(nn.Sequential(*layers, nn.Conv2d(4, 2, 1)).eval(), images), images, file)
+
+
+@pytest.mark.parametrize("name", ["resnet", "inception", "digits"])
+def test_onnx_runtime_makes_integer_layers_of_floats_between_roundings(name, file):
+    model, images = network(name)
+    to_onnx(quantize_model(model, images), images[:1], file)
+    kinds = {node.op_type for node in optimised(file).graph.node}
+    assert "QLinearConv" in kinds and not kinds & {"Conv", "Gemm", "Add", "Concat", "GlobalAveragePool"}
