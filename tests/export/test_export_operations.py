@@ -262,3 +262,27 @@ def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.setattr("minidl.export.onnx.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="minidl\\[onnx\\]"):
         to_onnx(model, images, tmp_path / "model.onnx")
+
+
+LAYERS = {
+    "layer norm": nn.LayerNorm((5, 6)),
+    "group norm": nn.GroupNorm(2, 4),
+    "silu": nn.SiLU(),
+    "hardswish": nn.Hardswish(),
+    "softmax": nn.Softmax(1),
+    "dropout2d": nn.Sequential(nn.Dropout2d(), nn.ReLU()),
+    "same padding": nn.Conv2d(4, 2, (3, 5), padding="same"),
+    "pooling to 3 x 4": nn.AdaptiveAvgPool2d((3, 4)),
+    "nearest": nn.Upsample(scale_factor=(2, 1.5)),
+    "bilinear": nn.Upsample(size=(7, 3), mode="bilinear"),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_several_operations_gives_the_same_numbers(name, tmp_path):
+    images = 4 * images_of(5, 4, 5, 6) - 2
+    model = LAYERS[name].eval()
+    to_onnx(model, images[:1], tmp_path / "model.onnx")
+    for optimised in (True, False):
+        found = run(tmp_path / "model.onnx", images, optimised)["logits"]
+        assert distance(found, model(Tensor(images)).data) < 1e-6
