@@ -35,7 +35,9 @@ product.retain_grad()  # only the inputs keep their gradients unless we ask
 y.retain_grad()
 y.backward()
 save(draw_graph(y), "01_autograd/graph", alt="The graph of a times b plus c")
-print("y was computed by", type(y.op).__name__, "from", y.parents)
+print("y was computed by", type(y.op).__name__, "from")
+for parent in y.parents:
+    print("   ", parent)
 
 # %% [markdown]
 # ## A gradient by hand

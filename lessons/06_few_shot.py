@@ -149,6 +149,7 @@ save(figure, "06_few_shot/shots", alt=alt)
 # another group.
 
 # %%
+rng = np.random.default_rng(4)
 task = episodes(labels[large], ways=10, shots=5, queries=2, count=1, rng=rng)[0]
 support, queries = large[task.support], large[task.queries]
 s = unit_rows(features[support])

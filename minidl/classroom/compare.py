@@ -112,22 +112,18 @@ def assert_gradients(
 
 def short(value) -> str:
     """The value on one line: small arrays whole, larger ones as shape, dtype and range."""
-    if isinstance(value, bool | np.bool_ | str | bytes) or value is None:
-        return repr(value.item() if isinstance(value, np.bool_) else value)
-    if isinstance(value, float | np.floating):
-        return f"{value:.6g}"
-    if isinstance(value, np.integer):
-        return str(value)
     if isinstance(value, np.ndarray):
         return _short_array(value)
-    if type(value) in (tuple, list):
-        inside = ", ".join(short(v) for v in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
-        if type(value) is list:
-            return f"[{inside}]"
-        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    if isinstance(value, np.bool_ | np.integer | str | bytes):
+        return repr(value.item() if isinstance(value, np.generic) else value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):  # a NamedTuple
         inside = ", ".join(f"{name}={short(v)}" for name, v in zip(value._fields, value, strict=True))
         return f"{type(value).__name__}({inside})"
+    if type(value) in (tuple, list):
+        inside = ", ".join(short(v) for v in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
+        return f"[{inside}]" if type(value) is list else f"({inside}{',' * (len(value) == 1)})"
     if type(value) is dict:
         return "{" + ", ".join(f"{key!r}: {short(v)}" for key, v in value.items()) + "}"
     if inspect.isroutine(value):

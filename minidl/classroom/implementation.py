@@ -92,7 +92,7 @@ class Implementation:
         inputs = [(f"input {i}", x, given[i]) for i, x in enumerate(arguments) if i not in self.written]
         inputs += [(name, x, given_params[name]) for name, x in params.items()]
         for which, before, after in inputs:
-            if not unchanged(before, after):
+            if not same(before, after, unchanged):
                 raise WrongAnswer(f"{self.name} changed its {which} from {short(before)} to {short(after)}")
         return answer
 
@@ -183,17 +183,23 @@ def plain_value(value, name: str):
     raise WrongAnswer(f"{name} returned {kind}; must be numbers, arrays, or tuples, lists or dicts of them")
 
 
-def unchanged(before, after) -> bool:
-    if type(before) is not type(after):
+def same(one: object, other: object, equal: Callable[[object, object], bool]) -> bool:
+    """Whether tuples, lists and dicts have the same structure, and what they hold is ``equal``."""
+    if not isinstance(one, tuple | list | dict) and not isinstance(other, tuple | list | dict):
+        return equal(one, other)
+    if type(one) is not type(other) or len(one) != len(other):
         return False
-    if isinstance(before, np.ndarray):
-        same_kind = before.dtype == after.dtype and before.shape == after.shape
-        return same_kind and before.tobytes() == after.tobytes()
-    if isinstance(before, tuple | list):
-        return len(before) == len(after) and all(map(unchanged, before, after))
-    if isinstance(before, dict):
-        return before.keys() == after.keys() and all(unchanged(before[key], after[key]) for key in before)
-    return True  # numbers and text cannot change, and functions and generators are not compared
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key], equal) for key in one)
+    return all(same(a, b, equal) for a, b in zip(one, other, strict=True))
+
+
+def unchanged(before: object, after: object) -> bool:
+    """Bit by bit. Numbers and text cannot change, and functions and generators are not compared."""
+    if not isinstance(before, np.ndarray):
+        return type(before) is type(after)
+    alike = before.dtype == after.dtype and before.shape == after.shape
+    return alike and before.tobytes() == after.tobytes()
 
 
 def gradient_of(x) -> np.ndarray | None:

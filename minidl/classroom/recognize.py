@@ -11,7 +11,7 @@ from types import CodeType, FrameType
 import numpy as np
 
 from minidl.classroom.exercise import Exercise, Law, Mistake
-from minidl.classroom.implementation import Call, Implementation
+from minidl.classroom.implementation import Call, Implementation, same
 from minidl.classroom.stubs import plain_function
 
 
@@ -33,8 +33,8 @@ def mistakes_like(
     for other_law in exercise.laws if len(likely) > 1 or (law.is_example and likely) else ():
         probe = exercise.adapt(implementation.raw)
         exercise.try_law(other_law.text, probe)
-        same = [m for m in likely if does_all(m.implementation, exercise, probe.first_calls)]
-        likely = same if law.is_example and not other_law.is_example else same or likely
+        left = [m for m in likely if does_all(m.implementation, exercise, probe.first_calls)]
+        likely = left if law.is_example and not other_law.is_example else left or likely
     return likely[:2]
 
 
@@ -48,13 +48,11 @@ def does_all(one: Callable | type, exercise: Exercise, calls: list[Call]) -> boo
 def same_dtypes(one: Callable | type, exercise: Exercise, calls: list[Call]) -> bool:
     other = exercise.adapt(one)
     answers = [(call.answer, call.again(other)) for call in calls if call.raised is None]
-    return all(dtypes(answer) == dtypes(again) for answer, again in answers)
+    return all(same(answer, again, same_dtype) for answer, again in answers)
 
 
-def dtypes(answer: object) -> list:
-    if isinstance(answer, tuple | list):
-        return [dtypes(part) for part in answer]
-    return [getattr(answer, "dtype", None)]
+def same_dtype(one: object, other: object) -> bool:
+    return getattr(one, "dtype", None) == getattr(other, "dtype", None)
 
 
 def calls_of(law: Law, implementation: Implementation, case: dict[str, object]) -> list[Call]:
@@ -74,18 +72,16 @@ def does_the_same(call: Call, other: Implementation) -> bool:
 
 def alike(one: object, other: object) -> bool:
     """Equal within rounding, in structure and shapes; NaN equals NaN."""
-    if type(one) in (tuple, list) or type(other) in (tuple, list):
-        same = type(one) is type(other) and len(one) == len(other)
-        return same and all(alike(a, b) for a, b in zip(one, other, strict=True))
-    if type(one) is dict or type(other) is dict:
-        same = type(one) is type(other) and one.keys() == other.keys()
-        return same and all(alike(one[key], other[key]) for key in one)
+    return same(one, other, close)
+
+
+def close(one: object, other: object) -> bool:
     if isinstance(one, str | None) or isinstance(other, str | None):
         return type(one) is type(other) and one == other
-    if np.shape(one) != np.shape(other):
-        return False
     with np.errstate(all="ignore"):
-        return bool(np.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True))
+        return np.shape(one) == np.shape(other) and bool(
+            np.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True)
+        )
 
 
 def library_calls(exercise: Exercise, raw: Callable | type) -> int:

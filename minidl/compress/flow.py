@@ -58,7 +58,7 @@ def flow(model: Module, x: Any) -> list[Step]:
 
 
 def _sources(call: Call, maker: dict, latest: dict, steps: list[Step]) -> tuple[int, ...]:
-    if is_join(call.module):
+    if runs_as(call.module, Concat, Residual):
         return tuple(maker[latest[branch].output] for branch in call.module.children())
     if runs_as(call.module, Skip) and len(call.module):
         ends = latest[call.module[-1]].output, call.inputs[0]
@@ -66,7 +66,8 @@ def _sources(call: Call, maker: dict, latest: dict, steps: list[Step]) -> tuple[
     inside = f"{call.path}." if call.path else ""
     within = [i for i, step in enumerate(steps) if step.path.startswith(inside)]
     if isinstance(call.module, InPlaceConcat):
-        return tuple(i for i in within if writes_in_place(steps[i].module))
+        convs = [(i, steps[i].module) for i in within if isinstance(steps[i].module, ConvInto)]
+        return tuple(i for i, conv in convs if conv.ends)
     sources = [maker[number] for number in call.inputs if number in maker]
     if call.module.children():
         used = {source for step in steps for source in step.sources}
@@ -79,14 +80,6 @@ def output_shape(call: Call) -> tuple[int, ...]:
     if isinstance(call.module, ConvInto):
         return (call.output_shape[0], call.module.out_channels, *call.output_shape[2:])
     return call.output_shape
-
-
-def writes_in_place(module: Module) -> bool:
-    return isinstance(module, ConvInto) and bool(module.ends)
-
-
-def is_join(module: Module) -> bool:
-    return runs_as(module, Concat, Residual) is not None
 
 
 def is_transparent(module: Module) -> bool:

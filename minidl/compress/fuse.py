@@ -128,10 +128,8 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
         if hooked or reads[after.sources[0]] > 1 or runs[layer.path] > 1 or runs[after.path] > 1:
             continue
         kind, kind_after = known_kind(layer.module), known_kind(after.module)
-        on_rows = len(layer.shape) == 2
-        fits = (kind is Conv2d and kind_after in (BatchNorm, *RELUS)) or (
-            kind is Linear and kind_after is BatchNorm and on_rows
-        )
+        fits = kind is Conv2d and kind_after in (BatchNorm, *RELUS)
+        fits = fits or (kind is Linear and kind_after is BatchNorm and len(layer.shape) == 2)
         if fits and nothing_hidden_between(model, layer.path, after.path):
             return layer, after
     return None

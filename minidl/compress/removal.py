@@ -53,11 +53,17 @@ def without_channels(model: Module, channels: Channels, doomed: np.ndarray) -> M
     """A copy of the model without the channels ``doomed``."""
     slim = copy.deepcopy(model)
     for path, made in channels.makes.items():
-        keep = ~np.isin(made, doomed)
+        layer, keep = slim.layer(path), ~np.isin(made, doomed)
         require(keep.any(), f"{path} would have no filter left")
-        take_outputs(slim.layer(path), keep)
+        if loses_groups(layer):
+            layer.groups = layer.groups * int(keep.sum()) // len(keep)
+        layer.weight = taken(layer.weight, keep)  # (out, in/groups, ...)
+        layer.bias = None if layer.bias is None else taken(layer.bias, keep)
     for path, read in channels.reads.items():
-        take_inputs(slim.layer(path), ~np.isin(read, doomed))
+        layer = slim.layer(path)
+        layer.weight = taken(layer.weight, ~np.isin(read, doomed), axis=1)
+    for path in {**channels.makes, **channels.reads}:
+        say_sizes(slim.layer(path))
     for path, features in channels.norms.items():
         norm, keep = slim.layer(path), ~np.isin(features, doomed)
         norm.num_features = int(keep.sum())
@@ -67,23 +73,13 @@ def without_channels(model: Module, channels: Channels, doomed: np.ndarray) -> M
     return slim
 
 
-def take_outputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:
-    whole_groups = loses_groups(layer)
-    layer.weight = taken(layer.weight, keep)  # (out, in/groups, ...)
-    if layer.bias is not None:
-        layer.bias = taken(layer.bias, keep)
-    if whole_groups:
-        layer.groups = layer.groups * int(keep.sum()) // layer.out_channels
-        layer.in_channels = layer.groups * layer.weight.shape[1]
-    setattr(layer, "out_channels" if isinstance(layer, Conv2d) else "out_features", int(keep.sum()))
-
-
-def take_inputs(layer: Conv2d | Linear, keep: np.ndarray) -> None:
-    layer.weight = taken(layer.weight, keep, axis=1)
+def say_sizes(layer: Conv2d | Linear) -> None:
+    """Let the layer's sizes be those of its weight."""
+    out, share = layer.weight.shape[:2]
     if isinstance(layer, Conv2d):
-        layer.in_channels = layer.groups * int(keep.sum())
+        layer.out_channels, layer.in_channels = out, layer.groups * share
     else:
-        layer.in_features = int(keep.sum())
+        layer.out_features, layer.in_features = out, share
 
 
 def taken(parameter: Parameter, keep: np.ndarray, axis: int = 0) -> Parameter:

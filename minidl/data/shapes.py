@@ -243,10 +243,8 @@ def check_scenes(n, size, domain, shapes, textures, fixed_place) -> tuple[tuple[
 def check_names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(chosen) if isinstance(chosen, tuple | list) else ()
     allowed = len(names) > 0 and all(isinstance(name, str) and name in known for name in names)
-    require(
-        allowed and len(set(names)) == len(names),
-        f"{what} must be different names out of {known}, got {shown(chosen)}",
-    )
+    differ = allowed and len(set(names)) == len(names)
+    require(differ, f"{what} must be different names out of {known}, got {shown(chosen)}")
     return names
 
 

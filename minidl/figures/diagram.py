@@ -63,7 +63,7 @@ def block_diagram(
         images[name] = photograph(f"the picture of {name!r}", image)
     check_instance("title", title, str)
     sizes = {name: _size(name, images.get(name)) for name in places}
-    longest = max((text_width(text, TEXT - 2) for _, _, text in [*solid, *broken] if text), default=0)
+    longest = max((text_width(text, TEXT - 1) for _, _, text in [*solid, *broken] if text), default=0)
     centres, width, height = _centres(places, sizes, max(_GAP, longest + 0.5))
     head = text_height(title, TEXT) + 0.15
     kinds = [kind for kind in ("frozen", "trained") if kind in {kind for _, _, kind in places.values()}]
@@ -152,7 +152,7 @@ def _draw_arrow(axes: Axes, centres: dict, sizes: dict, ends: tuple[str, str], t
     middle = (points[0] + points[1]) / 2
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     if text:
-        axes.text(*middle, text, ha="center", va="center", fontsize=TEXT - 2, zorder=4, bbox=back)
+        axes.text(*middle, text, ha="center", va="center", fontsize=TEXT - 1, zorder=4, bbox=back)
 
 
 # ---- what arguments are

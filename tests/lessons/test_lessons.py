@@ -11,6 +11,7 @@ import lessons
 from lessons.exercises import all_exercises
 from minidl.classroom.cli import main
 from minidl.classroom.course import Course, Lesson
+from tests.cells_twice import differing_cells
 
 FOLDER = Path(lessons.__file__).parent
 LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
@@ -239,3 +240,15 @@ def test_a_lesson_keeps_the_new_rules_or_stands_among_the_old_in_the_settings_of
     unformatted = set(re.findall(r'^    "(\w+)\.py",$', text, re.MULTILINE))
     unlinted = set(re.findall(r'^"(\w+)\.py" = ', text, re.MULTILINE))
     assert unformatted == unlinted == {path.stem for path in LESSONS} - set(NEW)
+
+
+def test_a_cell_that_gives_something_else_the_second_time_is_seen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "01_made.py"
+    good = (
+        "# %%\nx = [1]\nprint(sum(x), 'in 0.1 s')\n# %% [markdown]\n# ## text\n# %%\ny = sum(x)\nprint(y)\n"
+    )
+    script.write_text(good)
+    assert differing_cells(script) == []
+    script.write_text(good + "# %%\nx.append(1)\nprint(len(x))\n")
+    assert differing_cells(script) == ["01_made.py, code cell 3: [('2', '3')]"]

@@ -58,7 +58,7 @@ def quantized_conv2d(
     """
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
     dilation, groups = pair("dilation", dilation, 1), positive_int("groups", groups)
-    qbias = check_operands(qx, x_params, qw, w_params, qbias, axes=4)
+    qbias = check_operands(qx, x_params, qw, w_params, qbias)
     fits = not qx.shape[1] % groups and not len(qw) % groups and qw.shape[1] == qx.shape[1] // groups
     require(fits, f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
     M = multipliers(x_params, w_params, y_params, len(qw))
@@ -115,12 +115,10 @@ def quantized_linear(
     qx (N, in), qw (out, in), qbias (out,) give (N, out); all else as in ``quantized_conv2d``, of which this
     is the case of one pixel.
     """
-    qbias = check_operands(qx, x_params, qw, w_params, qbias, axes=2)
-    require(qx.shape[1] == qw.shape[1], f"qw (out, in) {qw.shape} does not fit qx (N, in) {qx.shape}")
-    M = multipliers(x_params, w_params, y_params, len(qw))
-    pixels, kernels = qx.reshape(*qx.shape, 1, 1), qw.reshape(*qw.shape, 1, 1)
-    geometry = (1, 1), (1, 1), (0, 0), (1, 1)
-    return convolved(pixels, x_params, kernels, M, qbias, y_params, geometry, 1)[:, :, 0, 0]
+    for name, q in (("qx", qx), ("qw", qw)):
+        require(np.ndim(q) == 2, f"{name} must have 2 axes, got {np.shape(q)}")
+    pixels, weights = np.expand_dims(qx, (2, 3)), np.expand_dims(qw, (2, 3))
+    return quantized_conv2d(pixels, x_params, weights, w_params, qbias, y_params)[:, :, 0, 0]
 
 
 def multipliers(
@@ -248,11 +246,11 @@ def accumulator_bound(
 # ---- checks
 
 
-def check_operands(qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any, axes: int) -> np.ndarray:
+def check_operands(qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any) -> np.ndarray:
     """qbias (O,), zeros for None."""
-    check_integers("qx", qx, check_params("x_params", x_params), axes)
+    check_integers("qx", qx, check_params("x_params", x_params), axes=4)
     outputs = len(qw) if isinstance(qw, np.ndarray) and qw.ndim else 1
-    check_integers("qw", qw, check_params("w_params", w_params, channels=outputs), axes)
+    check_integers("qw", qw, check_params("w_params", w_params, channels=outputs), axes=4)
     qbias = np.zeros(outputs, np.int32) if qbias is None else check_instance("qbias", qbias, np.ndarray)
     is_bias = qbias.dtype == np.int32 and qbias.shape == (outputs,)
     require(is_bias, f"qbias must be int32 ({outputs},), got {qbias.dtype} {qbias.shape}")
