@@ -18,7 +18,7 @@ from minidl.nn.containers import Sequential
 from minidl.nn.module import Module, dotted
 
 ONE = np.float32(1)
-FLOAT = 1  # onnx.TensorProto.FLOAT
+FLOAT, INT64 = 1, 7  # as onnx.TensorProto numbers them
 
 
 class Grid(NamedTuple):
@@ -196,6 +196,15 @@ class Writer:
         centred = self.graph.node(path, "Sub", self.reals(path, q), np.float32(module.mean))
         return self.rounded(path, self.graph.node(path, "Div", centred, np.float32(module.std)), grid)
 
+    def lookup(self, path: str, module: integer.QuantizedLookup, q: Integers, grid: Grid) -> str:
+        """Row r of the table begins at its number r 2^b, with what qmin gives."""
+        rows, codes = module.table.shape
+        starts = np.arange(rows).reshape(-1, *[1] * (q.values.ndim - 2)) * codes
+        lowest = module.x_params.qmin + q.grid.shift
+        place = self.graph.node(path, "Add", self.graph.node(path, "Cast", q.name, to=INT64), starts - lowest)
+        table = (module.table.ravel().astype(int) + grid.shift).astype(grid.dtype)
+        return self.graph.node(path, "Gather", self.graph.array(f"{path}.table", table), place)
+
     def rescale(self, path: str, module: integer.QuantizedRescale, q: Integers, grid: Grid) -> str:
         """In floats a Clip stands between the two roundings. It changes nothing, but without it
         ONNX Runtime would make one rounding of the two."""
@@ -241,6 +250,7 @@ LAYERS = {
     integer.QuantizedAvgPool2d: Writer.avg_pool,
     integer.QuantizedConv2d: Writer.weighted,
     integer.QuantizedLinear: Writer.weighted,
+    integer.QuantizedLookup: Writer.lookup,
     integer.QuantizedPreprocess: Writer.preprocess,
     integer.QuantizedReLU: Writer.relu,
     integer.QuantizedRescale: Writer.rescale,

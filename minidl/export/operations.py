@@ -295,6 +295,7 @@ OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
     reduce.Softmax: softmax("Softmax"),
     reduce.Sum: sums,
     reduce.Var: var,
+    shape.AsType: same("Identity"),  # in the file all is float32
     shape.BroadcastTo: broadcast,
     shape.Concatenate: lambda step, op: step.node("Concat", *step.inputs, axis=op.axis),
     shape.ExpandDims: lambda step, op: step.node("Unsqueeze", *step.inputs, np.array(op.axis)),

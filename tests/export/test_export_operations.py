@@ -102,6 +102,7 @@ CASES = {
     reduce.Softmax: [lambda x: F.softmax(x, 1, temperature=0.5), F.softmax],
     reduce.Sum: [lambda x: x.sum((1, 3)), lambda x: x.sum(()), lambda x: x.sum(-1, keepdims=True)],
     reduce.Var: [lambda x: x.var((1, 2)), lambda x: x.var(-1, ddof=1, keepdims=True)],
+    shape.AsType: [lambda x: (x * 2).astype(np.float64) / 3],
     shape.BroadcastTo: [lambda x: x.sum(2, keepdims=True).broadcast_to(len(x.data), 4, 7, 6)],
     shape.Concatenate: [lambda x: minidl.concatenate([x, x * 2, x], -1)],
     shape.ExpandDims: [lambda x: x.expand_dims((1, -1))],
@@ -151,6 +152,15 @@ def test_an_operation_gives_the_same_numbers(kind, tmp_path):
         for optimised in (True, False):
             found = run(tmp_path / "model.onnx", images, optimised)["logits"]
             assert distance(found, expected) < 1e-6
+
+
+def test_every_operation_of_the_engine_but_the_losses_can_be_exported():
+    kinds = [Op]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    own = {kind for kind in kinds if kind.__module__.startswith("minidl.engine") and "forward" in vars(kind)}
+    left = {kind for kind in own - {Op} - set(OPERATIONS) if kind.__module__ != "minidl.engine.loss"}
+    assert left == set()
 
 
 def ancestors(tensor):
@@ -262,3 +272,27 @@ def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.setattr("minidl.export.onnx.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="minidl\\[onnx\\]"):
         to_onnx(model, images, tmp_path / "model.onnx")
+
+
+LAYERS = {
+    "layer norm": nn.LayerNorm((5, 6)),
+    "group norm": nn.GroupNorm(2, 4),
+    "silu": nn.SiLU(),
+    "hardswish": nn.Hardswish(),
+    "softmax": nn.Softmax(1),
+    "dropout2d": nn.Sequential(nn.Dropout2d(), nn.ReLU()),
+    "same padding": nn.Conv2d(4, 2, (3, 5), padding="same"),
+    "pooling to 3 x 4": nn.AdaptiveAvgPool2d((3, 4)),
+    "nearest": nn.Upsample(scale_factor=(2, 1.5)),
+    "bilinear": nn.Upsample(size=(7, 3), mode="bilinear"),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_several_operations_gives_the_same_numbers(name, tmp_path):
+    images = 4 * images_of(5, 4, 5, 6) - 2
+    model = LAYERS[name].eval()
+    to_onnx(model, images[:1], tmp_path / "model.onnx")
+    for optimised in (True, False):
+        found = run(tmp_path / "model.onnx", images, optimised)["logits"]
+        assert distance(found, model(Tensor(images)).data) < 1e-6

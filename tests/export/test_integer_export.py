@@ -8,7 +8,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from hypothesis import strategies as st  # noqa: E402
-from runs import NETWORKS, compared, distance, images_of, network, optimised, random_networks, run  # noqa: E402
+from runs import NETWORKS, compared, distance, images_of, network, optimised, random_networks, run, warmed  # noqa: E402
 
 from minidl import nn  # noqa: E402
 from minidl.compress.integer import quantize_model  # noqa: E402
@@ -69,8 +69,11 @@ def test_the_real_network_gives_the_same_integers(file):
     agrees(quantize_model(imagenet_network(), images, calibration="max"), images, file)
 
 
+LOOKED_UP = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.Sigmoid)
+
+
 @settings(max_examples=settings.default.max_examples // 2)
-@given(random_networks(), st.integers(2, 8), st.integers(2, 8), st.booleans())
+@given(random_networks(activations=LOOKED_UP), st.integers(2, 8), st.integers(2, 8), st.booleans())
 def test_random_networks_give_the_same_integers(file, drawn, weight_bits, activation_bits, per_channel):
     model, images = drawn
     bits = {"weight_bits": weight_bits, "activation_bits": activation_bits}
@@ -96,3 +99,9 @@ def test_onnx_runtime_makes_integer_layers_of_floats_between_roundings(name, fil
     to_onnx(quantize_model(model, images), images[:1], file)
     kinds = {node.op_type for node in optimised(file).graph.node}
     assert "QLinearConv" in kinds and not kinds & {"Conv", "Gemm", "Add", "Concat", "GlobalAveragePool"}
+
+
+def test_a_leading_batchnorm_has_a_row_of_its_table_for_each_channel(file):
+    images = images_of(20, 3, 6, 6)
+    layers = nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.GELU(), nn.Linear(64, 2)
+    agrees(quantize_model(warmed(nn.Sequential(*layers), images), images), images, file)
