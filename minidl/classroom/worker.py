@@ -95,10 +95,9 @@ class FileCheck:
             if not result.passed:
                 outcome.law, outcome.message = result.law, result.message
                 self.emit(begin=exercise.number, law=law.text)  # telling what it is takes time of its own
+                told = failure.Failure(self.course, self.path, exercise, implementation, outcome)
                 with suppress(KeyboardInterrupt), patience(self.seconds, []):
-                    failure.Failure(self.course, self.path, exercise, implementation, outcome).describe(
-                        result
-                    )
+                    told.describe(result)
                 return
             outcome.held += 1
         outcome.library_calls = library_calls(exercise, implementation.raw)
