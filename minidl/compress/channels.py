@@ -194,7 +194,11 @@ class Channels:
 
     def removable(self, path: str) -> bool:
         """Does the layer at ``path`` make channels that can be removed?"""
-        return path in self.makes and not any(int(c) in self.fixed for c in self.makes[path])
+        return path in self.makes and not self.reason(self.makes[path])
+
+    def reason(self, channels: np.ndarray) -> str:
+        """Why some of the channels cannot be removed; empty if all can."""
+        return next((self.fixed[c] for c in channels.tolist() if c in self.fixed), "")
 
     def partners(self) -> list[list[str]]:
         """The paths of removable layers; those that make the same channels are one list."""
@@ -218,7 +222,7 @@ class Channels:
         ValueError where they cannot be removed, saying why.
         """
         channels = self.made(layer)[chosen]
-        reason = next((self.fixed[c] for c in channels.tolist() if c in self.fixed), "")
+        reason = self.reason(channels)
         require(not reason, f"filters of {layer} cannot be removed: {reason}")
         return channels
 

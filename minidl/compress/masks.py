@@ -95,13 +95,12 @@ def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Modul
     x: see ``remove_filters``. Raises ValueError, and masks nothing, for unknown paths, shapes that do not
     fit, filters that cannot be masked so, and masks that leave a layer empty. Returns the model.
     """
-    parameters = parameters_of(model)
-    filters = {
-        path: m for path, m in check_instance("masks", masks, Mapping).items() if path not in parameters
-    }
-    whole = {
-        path: check_mask(path, m, parameters[path].shape) for path, m in masks.items() if path in parameters
-    }
+    parameters, whole, filters = parameters_of(model), {}, {}
+    for path, mask in check_instance("masks", masks, Mapping).items():
+        if path in parameters:
+            whole[path] = check_mask(path, mask, parameters[path].shape)
+        else:
+            filters[path] = mask
     for path, mask in (parameter_masks(model, filters, x) if filters else {}).items():
         whole[path] = whole.get(path, True) & mask
     for path, mask in whole.items():

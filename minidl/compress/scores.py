@@ -41,19 +41,15 @@ def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = No
     """{layer: bools (out,)} that prune ``amount`` of the filters of each of ``filter_layers``, by norm.
 
     A channel that several filters make together, in a residual sum or in groups, has the sum of their norms.
-    An amount that is a number counts channels that can go alone.  order: 1 or 2.
+    An int counts channels that can go without another.  order: 1 or 2.
     x: see ``remove_filters``.  ValueError, saying why, where no filter of the model can be pruned.
     """
-    channels, masks = Channels(model, x), {}
-    if not channels.partners():
-        reasons = []
-        for path, made in channels.makes.items():
-            reason = next(channels.fixed[c] for c in made.tolist() if c in channels.fixed)
-            reasons.append(f"not those of {path}: {reason}")
-        raise ValueError(f"no filters of the model can be pruned: {'; '.join(reasons) or 'it has none'}")
-    for paths in channels.partners():
-        masks[paths[0]] = mask_by_norm(model, channels, paths, amount, order)
-    return masks
+    channels = Channels(model, x)
+    partners = channels.partners()
+    reasons = (f"not those of {path}: {channels.reason(made)}" for path, made in channels.makes.items())
+    why = "; ".join(reasons) or "it has none"
+    require(len(partners) > 0, f"no filters of the model can be pruned: {why}")
+    return {paths[0]: mask_by_norm(model, channels, paths, amount, order) for paths in partners}
 
 
 def mask_by_norm(
