@@ -9,6 +9,7 @@ import numpy as np
 from minidl.compress.kinds import runs_as, unusual
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn import layers as nn
+from minidl.nn.activations import ELU, Hardswish, SiLU
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.module import Module, Parameter
@@ -16,7 +17,7 @@ from minidl.nn.module import Module, Parameter
 # Of these each output channel comes from the same input channel alone, and is zero where that is zero.
 CHANNELWISE = (
     *(nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
-    *(nn.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, nn.ZeroPad2d),
+    *(nn.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, nn.ZeroPad2d, ELU, Hardswish, SiLU),
 )
 KNOWN = *CHANNELWISE, nn.BatchNorm, nn.Conv2d, nn.Flatten, nn.Linear, Concat, Residual, Sequential, Skip
 

@@ -10,6 +10,7 @@ import numpy as np
 from minidl.engine.checks import check_instance, check_int, positive_int, require, shown
 from minidl.explain.target import batches, float_images, layer_output, with_bar
 from minidl.nn import layers
+from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, SiLU, Softplus
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Skip
 from minidl.nn.efficientnet import Preprocess
@@ -18,6 +19,7 @@ from minidl.nn.module import Module
 POINTWISE = (
     *(layers.ReLU, layers.ReLU6, layers.LeakyReLU, layers.GELU, layers.Tanh, layers.Sigmoid),
     *(layers.BatchNorm, layers.Dropout, layers.Identity, Preprocess),
+    *(ELU, Hardsigmoid, Hardswish, SiLU, Softplus),
 )
 JOINS = (Residual, Concat, Skip)
 # What has no place of its own in the image.

@@ -30,6 +30,11 @@ def test_a_table_of_two_bits_by_hand():
         (nn.GELU(), lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2),
         (nn.Sigmoid(), lambda x: 1 / (1 + math.exp(-x))),
         (nn.Tanh(), math.tanh),
+        (nn.ELU(0.5), lambda x: x if x > 0 else math.expm1(x) / 2),
+        (nn.SiLU(), lambda x: x / (1 + math.exp(-x))),
+        (nn.Softplus(), lambda x: math.log1p(math.exp(x))),
+        (nn.Hardsigmoid(), lambda x: min(max(x + 3, 0), 6) / 6),
+        (nn.Hardswish(), lambda x: x * min(max(x + 3, 0), 6) / 6),
     ],
 )
 def test_each_of_the_256_integers_is_the_one_next_to_the_functions_value(module, function):
@@ -51,6 +56,16 @@ def test_a_batchnorm_has_a_row_for_each_channel(axes):
     q = np.array([[4, 4], [-7, 100]], np.int8).reshape(2, 2, *[1] * (axes - 2))
     # channel 0: x - 1 + 0.5, so 2 -> 1.5 and -3.5 -> -4;   channel 1: -x
     np.testing.assert_array_equal(layer(q).reshape(2, 2), [[3, -4], [-8, -100]])
+
+
+def test_quantize_model_takes_every_one_of_them():
+    rng = np.random.default_rng(0)
+    images = rng.random((64, 3, 6, 6), np.float32)
+    for activation in (nn.ELU(), nn.SiLU(), nn.Softplus(), nn.Hardsigmoid(), nn.Hardswish()):
+        layers = nn.Conv2d(3, 8, 3, rng=rng), activation, nn.Flatten(), nn.Linear(128, 4, rng=rng)
+        model = nn.Sequential(*layers).eval()
+        wanted, found = model(images).data, quantize_model(model, images)(images).data
+        assert np.abs(wanted - found).max() < 0.05 * np.abs(wanted).max()
 
 
 def leading(seed=0):

@@ -23,6 +23,7 @@ from minidl.engine.checks import check_instance, check_int, require
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
+from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, SiLU, Softplus
 from minidl.nn.containers import Concat, Residual, Skip
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module, dotted
@@ -39,7 +40,10 @@ TWINS = {
     Preprocess: lambda m, x, y: twins.QuantizedPreprocess(x, y, m.mean, m.std),
 }
 # What each of these makes of an element depends on that element alone, in BatchNorm on its channel too.
-LOOKED_UP = nn.BatchNorm, nn.GELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh
+LOOKED_UP = (
+    *(nn.BatchNorm, nn.GELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh),
+    *(ELU, Hardsigmoid, Hardswish, SiLU, Softplus),
+)
 TWINS |= dict.fromkeys(LOOKED_UP, twins.QuantizedLookup.from_float)
 
 
@@ -57,7 +61,7 @@ def quantize_model(
     See ``prepare_qat`` for the arguments and for how the ranges of the activations are found. The report has
     the SQNR of each layer's output against the float network's, on the calibration images.
 
-    model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, LeakyReLU, GELU, Sigmoid, Tanh,
+    model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, ``LOOKED_UP``,
     ZeroPad2d, max and average pooling, Flatten, Identity, Dropout and Preprocess in Sequential, Residual,
     Skip and Concat. ValueError for others. What runs within a Skip is found in its ``body``.  bits: 2 … 8.
     """
