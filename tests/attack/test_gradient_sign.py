@@ -488,12 +488,13 @@ def test_an_eps_in_pixels_is_refused_with_the_mend(attack, bounds, eps):
 
 def test_an_integer_network_has_no_gradient_to_follow_and_says_so():
     images, labels = batch_of(0)
-    integers = quantize_model(small_cnn(3, 2, (4, 4)).eval(), images)
+    integers = quantize_model(small_cnn(3, 2, (4, 4), rng=np.random.default_rng(0)).eval(), images)
+    other = (finite_logits(integers, images[:1]).argmax() + 1) % 3  # than what it is taken for
     attacks = [
         lambda: fgsm(integers, images, labels, 0.1),
         lambda: pgd(integers, images, labels, 0.1),
         lambda: deepfool(integers, images[0]),
-        lambda: minimal_perturbation(integers, images[0], 1),
+        lambda: minimal_perturbation(integers, images[0], other),
     ]
     for attack in attacks:
         with pytest.raises(ValueError, match="no gradient .* integers .* attack the float network"):

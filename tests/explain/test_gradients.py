@@ -537,6 +537,6 @@ def test_a_layer_that_runs_twice_is_no_target():
 @pytest.mark.parametrize("method", [saliency, input_gradient, integrated_gradients, guided_backprop])
 def test_an_integer_network_has_no_gradient_and_says_so(method):
     images = np.random.default_rng(0).random((4, 1, 8, 8))
-    integers = quantize_model(small_cnn(3, 1, (4, 4)).eval(), images)
+    integers = quantize_model(small_cnn(3, 1, (4, 4), rng=np.random.default_rng(0)).eval(), images)
     with pytest.raises(ValueError, match="network of integers passes none on, so explain the float network"):
         method(integers, images, 0)
