@@ -33,7 +33,7 @@ exclude_patterns = ["notebooks"]
 
 # Cells are run in the order of the page, in a kernel of their own for each lesson.
 nb_execution_mode = os.environ.get("MINIDL_BOOK_RUN", "force")
-nb_execution_timeout = 600
+nb_execution_timeout = 1800  # seconds a cell, on a slow machine with an empty cache
 nb_execution_show_tb = (
     True  # a cell that fails is a warning, and a warning fails the book
 )

@@ -37,14 +37,14 @@ for i in range(2):
 print("the answer is", 6 * 7)
 """
 OLD = '"""02 More\n\nQuestion: why?\n"""\n\n# %% [markdown]\n# ## A section\n# text\n\n# %%\nx = 1\n'
-STUDY = '''"""01 What is measured
+STUDY = '''"""What is measured.
 
 A sentence about *it*.
 """
 from minidl.classroom.claims import claim
 
 SEEDS = 3
-SETTINGS = {"epochs": 40}
+SETTINGS = {"epochs": {"teacher": 40, "rates": [0.1, 2]}}
 
 
 def measure(seed):
@@ -127,8 +127,8 @@ def test_a_docstring_becomes_text(site):
 
 def test_a_study_is_a_page_with_its_numbers_settings_and_claims(site):
     text = page(site, "studies/01_made.html")
-    assert "01 What is measured" in text and "Seeds 0 to 2" in text
-    assert "<em>it</em>" in text and "epochs" in text and "40" in text
+    assert "<h1>01 What is measured<" in text and "Seeds 0 to 2" in text
+    assert "<em>it</em>" in text and "teacher: 40, rates: 0.1, 2" in text
     assert "a|b, t_1" in text and "2.0 ± 2.5" in text and "1, 2, 3" in text
     assert "HOLDS                it is positive" in text
 

@@ -115,14 +115,12 @@ def study_page(one: Study) -> str:
     title, _, about = module.__doc__.strip().partition("\n")
     versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
     seconds, seeds = stored["seconds"], f"{stored['seeds'][0]} to {stored['seeds'][-1]}"
-    parts = [f"# {title}", textwrap.dedent(about).strip()]
+    title = title.removeprefix(one.number).strip(" .")
+    parts = [f"# {one.number} {title}", textwrap.dedent(about).strip()]
     parts.append(f"Seeds {seeds}, measured on {stored['date']} in {seconds:.0f} s with {versions}.")
     if stored["settings"]:
-        parts.append(
-            table(
-                ["setting", "value"], [[as_words(str(x)) for x in row] for row in stored["settings"].items()]
-            )
-        )
+        rows = [[as_words(name), as_words(listed(value))] for name, value in stored["settings"].items()]
+        parts.append(table(["setting", "value"], rows))
     rows = []
     for name, values in one.results().items():
         each = ", ".join(f"{value:.4g}" for value in values)
@@ -132,6 +130,13 @@ def study_page(one: Study) -> str:
         failed_claims(module, one.results())
     parts += ["## Claims", f"```text\n{said.getvalue().strip() or 'none'}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def listed(value: object) -> str:
+    """A setting in words: a list or a dict without its brackets."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {listed(one)}" for name, one in value.items())
+    return ", ".join(map(listed, value)) if isinstance(value, list) else str(value)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
