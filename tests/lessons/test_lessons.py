@@ -43,6 +43,7 @@ NEW = [
     "04_feature_extractor",
     "05_distillation",
     "06_few_shot",
+    "08_warmup_smoothing_noise",
     "09_temperature",
 ]
 every_new_lesson = pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in NEW], ids=NEW)
