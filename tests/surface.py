@@ -1044,6 +1044,14 @@ CALLS: dict[str, Call] = {
         "maps": rng().random((2, 8, 8)),
         "columns": 2,
     },
+    "figures.evidence_by_class": lambda: {
+        "image": photographs(1)[0],
+        "guided": rng().normal(size=(2, 3, 8, 8)),
+        "maps": rng().random((2, 8, 8)),
+        "products": rng().normal(size=(2, 3, 8, 8)),
+        "names": ["a", "b"],
+        "title": "t",
+    },
     "figures.patches_beside_patterns": lambda: {
         "patches": [[photographs(1)[0]] * 2],
         "patterns": [[photographs(1)[0]] * 2],

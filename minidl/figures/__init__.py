@@ -7,6 +7,7 @@ from minidl.figures.calibration import confidence_histogram, distributions, reli
 from minidl.figures.confusion import confusion_picture
 from minidl.figures.curves import bars_with_intervals, curves_with_bands
 from minidl.figures.diagram import block_diagram
+from minidl.figures.evidence import evidence_by_class
 from minidl.figures.filters import filters_and_maps
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
@@ -38,6 +39,7 @@ __all__ = [
     "distributions",
     "draw_graph",
     "draw_model",
+    "evidence_by_class",
     "filters_and_maps",
     "heat_map",
     "image_grid",
