@@ -10,6 +10,7 @@ from minidl.figures.diagram import block_diagram
 from minidl.figures.filters import filters_and_maps
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
+from minidl.figures.matrices import matrix_steps
 from minidl.figures.model import draw_model
 from minidl.figures.neighbours import neighbours_picture
 from minidl.figures.network import answers_picture
@@ -42,6 +43,7 @@ __all__ = [
     "heat_map",
     "image_grid",
     "layers_diagram",
+    "matrix_steps",
     "neighbours_picture",
     "overlay",
     "patches_beside_patterns",
