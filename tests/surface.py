@@ -1000,6 +1000,14 @@ CALLS: dict[str, Call] = {
         "vmax": 1.0,
         "scale_each": False,
     },
+    "figures.matrix_steps": lambda: {
+        "names": ["a", "b"],
+        "left": numbers(2, 3, 3),
+        "right": numbers(2, 3, 3),
+        "forward": [True, False],
+        "titles": ("l", "l + 1"),
+        "title": "t",
+    },
     "figures.similarity_matrix": lambda: {
         "values": numbers(3, 3),
         "groups": {"one": 1, "two": 2},

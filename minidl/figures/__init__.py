@@ -11,6 +11,7 @@ from minidl.figures.evidence import evidence_by_class
 from minidl.figures.filters import filters_and_maps
 from minidl.figures.graph import draw_graph
 from minidl.figures.maps import image_grid, overlay, signed_map
+from minidl.figures.matrices import matrix_steps
 from minidl.figures.model import draw_model
 from minidl.figures.neighbours import neighbours_picture
 from minidl.figures.network import answers_picture
@@ -44,6 +45,7 @@ __all__ = [
     "heat_map",
     "image_grid",
     "layers_diagram",
+    "matrix_steps",
     "neighbours_picture",
     "overlay",
     "patches_beside_patterns",
