@@ -1,4 +1,4 @@
-"""Every snippet of the README runs, and every file it links to is there."""
+"""Every snippet of README and of the book's guide runs, and every file they link to is there."""
 
 import os
 import re
@@ -7,6 +7,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 import minidl.nn.functional as F
 import minidl.train
@@ -18,7 +20,12 @@ from minidl.train import schedules
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = {'"same"', "ceil_mode", "count_include_pad", "inplace", "ignore_index", "label_smoothing"}
 ARGUMENTS |= {"dim", "keepdim", "axis", "keepdims"}
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = ROOT / "lessons" / "book" / "guide"
+README, FROM_PYTORCH, SLIDES, EXERCISES = (
+    path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", GUIDE / "from_pytorch.md", GUIDE / "slides.md", GUIDE / "exercises.md")
+)
+PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
 
 EXTRAS = ("sklearn", "torch", "safetensors", "onnx", "onnxruntime")
 ABSENT = [name for name in EXTRAS if not find_spec(name)]
@@ -27,7 +34,8 @@ ABSENT = [name for name in EXTRAS if not find_spec(name)]
 def test_every_python_snippet_runs_in_the_order_of_the_page(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     names = {"__name__": "readme"}
-    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    snippets = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len(snippets) >= 5
     for snippet in snippets:
         if any(f"import {name}" in snippet or f"from {name}" in snippet for name in ABSENT):
@@ -41,11 +49,18 @@ def test_every_python_snippet_runs_in_the_order_of_the_page(capsys, monkeypatch)
     assert "def unbroadcast(grad: np.ndarray" in printed and "raise NotImplementedError" in printed
 
 
-def test_every_link_leads_to_a_file():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    missing = [link for link in links if not (ROOT / link).exists()]
-    assert links
-    assert not missing
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_every_section_that_the_page_of_slides_names_is_in_its_lesson():
+    rows = re.findall(r"\| \[\w+\]\(../../(\w+\.py)\) \| (.*) \|$", SLIDES, flags=re.MULTILINE)
+    assert len(rows) > 30 and len({name for name, _ in rows}) >= 18
+    for name, section in rows:
+        lesson = (ROOT / "lessons" / name).read_text(encoding="utf-8")
+        assert not section or f"# ## {section}\n" in lesson, (name, section)
 
 
 def test_the_page_opens_with_a_picture_that_is_small_and_described():
@@ -63,7 +78,7 @@ def test_the_set_up_commands_stand_there_for_both_systems():
 
 
 def test_every_name_in_the_table_for_those_who_come_from_pytorch_is_there():
-    table = README[README.index("| kind | what there is") :].split("\n\n")[0]
+    table = FROM_PYTORCH[FROM_PYTORCH.index("| kind | what there is") :].split("\n\n")[0]
     homes = {"of a Tensor": (minidl.Tensor, minidl), "`F.`": (F,), "training": (minidl.train, schedules)}
     found = 0
     for row in table.splitlines()[2:]:
@@ -120,7 +135,7 @@ def test_the_pdb_command_stops_in_the_product_and_leads_back_to_the_lesson(tmp_p
 
 
 def test_the_run_through_of_an_exercise_prints_what_the_page_shows(tmp_path, monkeypatch, capfd):
-    (block,) = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    (block,) = re.findall(r"```console\n(.*?)```", EXERCISES, flags=re.DOTALL)
     assert block.count("\n") <= 15
     (tmp_path / "course").mkdir()
     for lesson in (ROOT / "lessons").glob("[0-9][0-9]_*.py"):

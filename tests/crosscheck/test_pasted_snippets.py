@@ -1,4 +1,4 @@
-"""PyTorch code of a first course, run with PyTorch and with its names replaced as README says.
+"""PyTorch code of a first course, run with PyTorch and with the names that the guide gives in their place.
 
 Both give the same numbers, or minidl refuses and says what to write instead.
 """
@@ -13,8 +13,8 @@ from snippets import AGREE, REFUSED
 
 import minidl
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-TABLE = README[README.index("| in PyTorch | here |") :].split("\n\n")[0]
+PAGE = (Path(__file__).parents[2] / "lessons/book/guide/from_pytorch.md").read_text(encoding="utf-8")
+TABLE = PAGE[PAGE.index("| in PyTorch | here |") :].split("\n\n")[0]
 ROWS = [
     [re.findall(r"`([\w.]+)`", cell) for cell in row.strip("| ").split(" | ")]
     for row in TABLE.splitlines()[2:]

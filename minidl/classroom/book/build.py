@@ -34,6 +34,9 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     source = work / "pages"
     shutil.copytree(course.folder / "book", source, ignore=shutil.ignore_patterns("__pycache__"))
+    for page in (source / "guide").glob("*.md"):  # a lesson's page stands elsewhere than its script
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace("](../../", "](../lessons/"), encoding="utf-8")
     shutil.copy(course.folder / "first_look.png", source)
     write_pages(course, chosen, source)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", "-d", work / "doctrees"]
