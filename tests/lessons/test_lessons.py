@@ -48,6 +48,7 @@ NEW = [
     "07_contrastive",
     "08_warmup_smoothing_noise",
     "09_temperature",
+    "15_guided_backprop",
     "16_gradcam",
 ]
 every_new_lesson = pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in NEW], ids=NEW)
