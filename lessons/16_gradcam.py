@@ -51,7 +51,8 @@ save(
 
 # %% [markdown]
 # Selvaraju et al. (2017) show this figure for a dog and a cat, and the lecture repeats
-# it. The network is EfficientNet-Lite0. Each column asks it for one class.
+# it. Ours is made of two photographs side by side. Each column asks the same network,
+# EfficientNet-Lite0, for one class.
 #
 # - (b) Guided backprop (lesson 15) draws fine edges. Edges of both animals show in
 #   both columns.
