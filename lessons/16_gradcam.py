@@ -31,7 +31,7 @@ right, _ = load_picture(PICTURES / "mammals" / "dog.webp")
 both = np.concatenate([left, right], axis=2)[np.newaxis]  # (1, 3, 224, 448)
 
 # %%
-LAST = "_relu1"  # the output of the last convolution
+LAST = "_relu1"  # the last convolution, after its ReLU
 guided = [guided_backprop(network, both, k)[0] for k in (cat, dog)]
 cams = [gradcam(network, both, k, LAST)[0] for k in (cat, dog)]
 products = [pattern * cam for pattern, cam in zip(guided, cams, strict=True)]
@@ -51,11 +51,12 @@ save(
 
 # %% [markdown]
 # Selvaraju et al. (2017) show this figure for a dog and a cat, and the lecture repeats
-# it. The network is EfficientNet-Lite0. Each column asks it for one class.
+# it. Ours is made of two photographs side by side. Each column asks the same network,
+# EfficientNet-Lite0, for one class.
 #
 # - (b) Guided backprop (lesson 15) draws fine edges. Edges of both animals show in
 #   both columns.
-# - (c) Grad-CAM is coarse, but it lies on the right animal.
+# - (c) Grad-CAM is coarse, but most of it lies on the asked animal.
 # - (d) The product has the edges of (b) at the places of (c).
 #
 # The network accepts a photograph of double width, because its head reads the mean over
@@ -65,8 +66,8 @@ save(
 #
 # ## The formula
 # The last convolution gives 1,280 maps $A^k$ of 7×14 places. A map says *where* a
-# feature is. What the feature means for the class $c$ is told by the gradient of the
-# logit $y^c$. Its mean over the $Z$ places is one weight for each map:
+# feature is. The gradient of the logit $y^c$ says what the feature means for the class
+# $c$. The mean of this gradient over the $Z$ places is one weight for each map:
 #
 # $$\alpha_k^c = \frac{1}{Z} \sum_i \sum_j \frac{\partial y^c}{\partial A_{ij}^k},
 #   \qquad L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A^k\Big)$$
@@ -96,7 +97,7 @@ for c in (cat, dog):
 # %% [markdown]
 # ## What the ReLU takes away
 # Before the ReLU the sum has a sign. Red places speak for the class, blue places speak
-# against it.
+# against it. Grad-CAM asks what speaks for the class, so the ReLU keeps the red places.
 
 # %%
 figure = signed_map(
@@ -112,9 +113,11 @@ save(
 )
 
 # %% [markdown]
+# Most blue places lie in the half of the other animal.
+#
 # The grid is coarse: one place stands for 32×32 pixels. For a picture Grad-CAM enlarges
 # the 7×14 numbers to 224×448 pixels. Each pixel takes a mean of the nearest places
-# (bilinear interpolation). That makes the map smooth and not more exact.
+# (bilinear interpolation). The map becomes smooth, but not more exact.
 #
 # ## Where the formula is exact
 # After the last convolution comes only the mean over the places and a linear head with
@@ -161,9 +164,9 @@ save(
 )
 
 # %% [markdown]
-# Grad-CAM puts nine tenths of the map into the right half. The gradient and guided
-# backprop put not quite 60% there: they show what is visible, for whatever class. Times
-# Grad-CAM, guided backprop is as good as Grad-CAM, and it keeps its edges.
+# Grad-CAM puts nearly nine tenths of the map into the asked half. The gradient and
+# guided backprop put about six tenths there: they depend little on the asked class. The
+# product, guided Grad-CAM, is as good as Grad-CAM and keeps the edges.
 #
 # ## Which layer?
 # Grad-CAM can ask any layer with maps. Early layers have more places: block 4 has
@@ -264,11 +267,13 @@ save(
 # Both maps have their highest pixel on the zebra. But the contrast knows nothing of
 # zebras: it marks everything whose colour is unusual in the picture. Mass separates the
 # two. Only 0.13 of the contrast lies on the zebra, and 0.29 of Grad-CAM. The rest of
-# Grad-CAM lies beside the zebra, because one place of the 7×7 grid is 32 pixels wide.
+# Grad-CAM lies around the zebra: one place of the 7×7 grid is 32 pixels wide, and it
+# reads a larger part of the photograph.
 #
 # ## Controls decide what a score is worth
-# Is pointing hard? The study points at mammals in the middle of the picture, as
-# photographers do, and at mammals in a corner. One control says always "the middle".
+# Is pointing hard? The study takes mammals in the middle of the picture, where
+# photographers put them, and the same mammals in a corner. Only mammals count that the
+# network names right in both places. One control always points at the middle.
 
 # %%
 for place in ("centred", "off centre"):
@@ -276,7 +281,7 @@ for place in ("centred", "off centre"):
         study("16_gradcam", f"{place}, pointing: {name}")
 
 # %% [markdown]
-# On centred pictures the control that always says "the middle" is as good as Grad-CAM:
+# On centred pictures the control that points at the middle is as good as Grad-CAM:
 # both are right nine times in ten. Such a test cannot tell a good map from no map. Off
 # the centre the control fails, and Grad-CAM is right in six of ten cases.
 
@@ -326,10 +331,10 @@ save(
 # falls back to 0.14, little above chance, which is 0.09. So a method that wins in
 # pointing has not yet shown that it knows the network.
 #
-# Guided Grad-CAM has 0.62 of its mass on the mammal, and Grad-CAM only 0.33: its grid
-# is too coarse for small objects. Block 14 has the same grid and reaches 0.59. But
-# block 14 was worse for two animals. It finds an animal, and does not know which one.
-# So no map is the best for every question.
+# Guided Grad-CAM has 0.62 of its mass on the mammal, and Grad-CAM only 0.33. The coarse
+# grid is not the only reason: block 14 has the same grid and reaches 0.59. But block 14
+# was worse for two animals. It finds an animal well, and says less about which one it
+# is. So no map is the best for every question.
 #
 # Two more scores need no masks (Petsiuk et al. 2018). `deletion_curve` takes away the
 # pixels that a map calls important and watches the probability fall.
@@ -351,8 +356,8 @@ save(
 #   does the map lie, and how large is it? Its colours do not tell you.
 # - Leave out the mean: take `(dy_dA * A.data).sum(axis=1)`. Why does nothing change at
 #   the last convolution, and what changes at block 10?
-# - Put the zebra into the middle of the picture. Which score becomes easy for "the
-#   middle"?
+# - Draw other background colours with `default_rng(1)`. Does the network still say
+#   zebra, and is the highest pixel of each map still on the zebra?
 #
 # ## Exercises
 # `python -m lessons start 16` begins 16.1 `class_activation`, 16.2
