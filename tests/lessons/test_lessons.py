@@ -47,6 +47,7 @@ NEW = [
     "06_few_shot",
     "08_warmup_smoothing_noise",
     "09_temperature",
+    "18_adversarial",
 ]
 every_new_lesson = pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in NEW], ids=NEW)
 
