@@ -20,8 +20,8 @@ from minidl.figures import (
     answers_picture,
     bars_with_intervals,
     curves_with_bands,
-    image_grid,
     perturbation_triple,
+    photograph_strip,
     save,
 )
 from minidl.nn import functional as F
@@ -71,7 +71,8 @@ claim("FGSM turns the answer", after[0] != "ram" and after[1] > 0.9, {"p": after
 # %% [markdown]
 # A komondor is a dog with a coat of long white cords. The third picture looks like the
 # first. The middle picture shows the change, made so strong that we can see it.
-#
+
+# %% [markdown]
 # ## Why so small a step is enough
 # Near $x$ the loss is almost a straight line in the change $r$:
 #
@@ -113,7 +114,8 @@ claim("at 2/255 the gradient's signs cost more than coins", rise > 2, {"rise": r
 # %% [markdown]
 # The loss rises steeply for the first grey levels and then bends. The straight line
 # holds only near $x$. That is why a larger step is not always a better attack.
-#
+
+# %% [markdown]
 # ## How many photographs flip
 # One photograph is an example, not a measurement. The study attacks 64 photographs that
 # the network reads right.
@@ -139,7 +141,8 @@ save(
 # Half a grey level is enough for about a third of the photographs, two levels for about
 # seven of ten. Random signs of the same size turn three or five of a hundred. A step of
 # more than two levels does not gain more: the straight line no longer holds.
-#
+
+# %% [markdown]
 # ## Many small steps, towards a name we choose
 # One step follows a gradient that is soon out of date. Projected gradient descent (PGD,
 # Madry et al. 2018) takes smaller steps of size $\alpha$ and computes the gradient
@@ -193,7 +196,7 @@ reached = study("18_adversarial", "targeted: reached")
 # start from an elephant. (A tusker is an elephant with large tusks.)
 
 # %%
-elephant, _ = load_picture(PICTURES / "mammals" / "elephant.webp")
+elephant, mask = load_picture(PICTURES / "mammals" / "elephant.webp")
 wanted = names.index("ostrich")
 shown, titles, listed = [], [], []
 for lam in (100.0, 10.0, 1.0):
@@ -212,7 +215,9 @@ save(
 
 # %%
 before, after = answers(elephant)[0], answers(found.image)[0]
-largest = float(np.abs(found.r).max())
+size = np.abs(found.r)  # (3, 224, 224)
+largest, on, off = float(size.max()), size[:, mask].mean(), size[:, ~mask].mean()
+print(f"mean |r|: {on:.5f} on the elephant, {off:.5f} on the background")
 save(
     perturbation_triple(
         elephant, found.image, largest, before, after, title="λ = 1: the change found"
@@ -224,11 +229,12 @@ claim("at λ = 1 the answer is the ostrich", found.success, {"p": after[1]})
 
 # %% [markdown]
 # A high price keeps $r$ small, and the elephant stays. At a low price the search buys
-# the ostrich. The optimised change is no chessboard of equal steps. It is large where
-# the network looks, and almost 0 on the background. Between two such $\lambda$ lies
-# the smallest $r$ that arrives; `minimal_perturbation` without `lam` finds it by
+# the ostrich. Unlike the change by FGSM, the optimised one differs from pixel to pixel:
+# on the elephant it is twice as large as on the background. Between two such $\lambda$
+# lies the smallest $r$ that arrives. `minimal_perturbation` without `lam` finds it by
 # bisection, but that takes minutes on a network of this size.
-#
+
+# %% [markdown]
 # ## The nearest boundary
 # Any wrong answer is closer than an ostrich. Take the answer $a$, another class $k$,
 # and $f = z_k - z_a$, which is negative. On a straight line the two classes tie after
@@ -264,7 +270,8 @@ claim(
 # %% [markdown]
 # The two norms answer different questions. FGSM limits the largest change of a pixel
 # and moves all pixels by it. DeepFool limits the Euclidean length of the change.
-#
+
+# %% [markdown]
 # ## Does storing the photograph undo the attack?
 # The attacked image is an array of floats. A file holds whole grey levels, and JPEG
 # throws away fine detail. The study stores, blurs or disturbs the images that were
@@ -299,7 +306,8 @@ save(
 #
 # This is no protection. Our attacker did not know of the JPEG or the noise. One who
 # does puts them into the attack (Athalye et al. 2018).
-#
+
+# %% [markdown]
 # ## Training against the attack
 # The lecture hopes that noise in training makes a network safer. Adversarial training
 # goes further: it attacks each batch and trains on the attacked images.
@@ -318,16 +326,16 @@ attacked = pgd(reader, images, digits, eps, rng=np.random.default_rng(0))
 noisy = random_signs(reader, images, digits, eps, rng=np.random.default_rng(0))
 read = predict(reader, attacked).argmax(axis=1)
 was_right = predict(reader, images).argmax(axis=1) == digits
-flips = np.flatnonzero(was_right & (read != digits))[:6]
+flips = np.flatnonzero(was_right & (read != digits))[:4]
 by_coins = predict(reader, noisy).argmax(axis=1)
 titles = [f"a {digits[i]}" for i in flips]
 titles += [f"PGD: {read[i]}" for i in flips]
 titles += [f"random: {by_coins[i]}" for i in flips]
 shown = np.concatenate([images[flips], attacked[flips], noisy[flips]])
 save(
-    image_grid(shown, titles, 6),
+    photograph_strip(shown, titles, title="ε = 0.15, and what the network reads"),
     "18_adversarial/digits",
-    alt="Six digits, the same after PGD and after random signs, with the answers",
+    alt="Four digits, the same after PGD and after random signs, with the answers",
 )
 
 # %% [markdown]
@@ -362,7 +370,8 @@ save(
 # Look at the network trained on noise: FGSM leaves half of its answers right, PGD only
 # 30 of 100. A defence must be tried with a strong attack, or it looks better than it
 # is.
-#
+
+# %% [markdown]
 # ## What to remember
 # The gradient of the loss by the image shows how to change each pixel. A step of two
 # grey levels along its sign turns most answers, and a person sees no difference. Random

@@ -10,8 +10,8 @@ class drawn at random.
 What undoes it: the images attacked by FGSM at 2/255, and the targeted ones that reached
 their class, are stored in 8 bits, or as JPEG at quality 75, or blurred (deviation one
 pixel), or given noise of deviation 0.03. "right again" is the share of the fooled
-images whose answer is then right. "clean, still right" is the control: the same done to the
-photographs that nobody attacked.
+images whose answer is then right. "clean, still right" is the control: the same done
+to the photographs that nobody attacked.
 
 Digits, 8 x 8 pixels: networks trained for 8 epochs on clean images, on noise of
 deviation 0.2, on FGSM images, on images of PGD with three steps, all of eps 0.15. Each
