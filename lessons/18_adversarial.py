@@ -230,8 +230,8 @@ claim("at λ = 1 the answer is the ostrich", found.success, {"p": after[1]})
 # %% [markdown]
 # ## The nearest boundary
 # Some other answer is closer than one that we choose. Take the answer $a$, another
-# class $k$, and $f = z_k - z_a$, which is negative. If $f$ were a straight line, the two
-# classes would tie after the step
+# class $k$, and $f = z_k - z_a$, which is negative. If $f$ were a straight line, the
+# two classes would tie after the step
 #
 # $$r = \frac{|f|}{\|w\|^2} \, w, \qquad w = \nabla_x z_k - \nabla_x z_a$$
 #
