@@ -50,6 +50,7 @@ NEW = [
     "09_temperature",
     "15_guided_backprop",
     "16_gradcam",
+    "18_adversarial",
 ]
 every_new_lesson = pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in NEW], ids=NEW)
 
