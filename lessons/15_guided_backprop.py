@@ -61,8 +61,8 @@ alt = "A cat, the noisy gradient, a green grid, and a drawing of eyes and nose"
 save(figure, "15_guided_backprop/cat", alt=alt)
 
 # %% [markdown]
-# Guided backprop draws the eyes, the nose and the stripes. The deconvnet draws a green
-# grid. The rest of this page explains both.
+# Guided backprop draws the eyes and the nose. The deconvnet draws a green grid. The rest
+# of this page explains both.
 #
 # ## One ReLU, four matrices
 # All three ways use the same backward pass. They differ only at the ReLU (Springenberg
@@ -377,7 +377,8 @@ gradient_edges = study("15_guided_backprop", "gradient: edges")
 # - Take `no_pooling` and ask `guided_backprop` instead of `deconvnet`. Are the four
 #   pictures still the same?
 # - Write a rule of your own, `np.where((x > 0) & (grad < 0), grad, 0)`, which keeps
-#   what speaks against the cat. What does it draw?
+#   what speaks against the cat. Draw its map and take its `correlation` with
+#   `guided_map`. What do you learn from the sign?
 # - Ask for a unit instead of a class: `("_blocks.9", 5, 7, 7)` is channel 5 in the
 #   middle of block 9. How much of the photograph does its map cover?
 #
