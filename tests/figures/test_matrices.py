@@ -37,6 +37,8 @@ def test_zero_is_white_below_is_blue_and_above_is_red_on_one_scale():
     assert first[1, 1].min() < first[0, 0].min(), "4 is stronger than 1"
     lightness = third[1, 1].min(), first[0, 1].min()
     assert lightness[0] < lightness[1], "-4 is stronger than -2"
+    wider = np.asarray(matrices(drawn(left=10 * LEFT))[0].images[0].get_array())
+    assert wider[1, 1].min() < wider[0, 0].min(), "the scale ends at the largest of both sides"
 
 
 def test_the_arrow_leads_forward_or_back_between_the_matrices():
