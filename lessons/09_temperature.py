@@ -219,10 +219,10 @@ print(f"ECE of a calibrated network, 51 photographs: {np.mean(by_chance):.2f}")
 # intervals say little about other photographs.)
 #
 # ## An overconfident network
-# A small network learns 400 noisy digits by heart. On new digits it is much more often
-# sure than right. A temperature above 1 repairs most of that, but only if it is fitted
-# on images that were held out. On the training images every answer is right. There the
-# loss only falls as $T$ falls, and it has no valley.
+# A small network learns 400 noisy digits by heart. On held-out digits its confidence is
+# 0.84, but its accuracy only 0.59. A temperature above 1 repairs most of that, but only
+# if it is fitted on images that were held out. On the training images every answer is
+# right. There the loss only falls as $T$ falls, and it has no valley.
 
 
 # %%
