@@ -211,9 +211,9 @@ for rate in ("0.01", "0.1"):
 
 # %% [markdown]
 # ## A picture: steps that are too large
-# Why can a large rate destroy what was learned? A simple picture shows one reason. Near
-# a minimum a loss looks like a bowl, $\frac{1}{2} x \cdot H x$. The matrix $H$,
-# the Hessian, says how steep the bowl is. One step of gradient descent is
+# Why can a large rate destroy what was learned? A simple picture shows one possible
+# reason. Near a minimum a loss looks like a bowl, $\frac{1}{2} x \cdot H x$. The matrix
+# $H$, the Hessian, says how steep the bowl is. One step of gradient descent is
 #
 # $$x_{t+1} = x_t - \eta H x_t$$
 #

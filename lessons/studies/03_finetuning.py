@@ -282,7 +282,7 @@ def claims(results):
     )
     zeros = f"{many}: zeros after block 3"
     more = gain(f"{zeros}, statistics kept", f"{zeros}, statistics adapt")
-    claim("with kept statistics more units are dead", more.low > 0, {"more": more})
+    claim("with kept statistics more outputs are zero", more.low > 0, {"more": more})
     loss = gain(f"{few}: all layers", f"{few}: large rate, statistics adapt")
     claim(
         "with few labels it costs 0.15 where they adapt",
