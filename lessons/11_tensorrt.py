@@ -13,6 +13,9 @@ Exercises: 11.1 coarser, 11.2 bins_holding, 11.3 divergence, 11.4 folded.
 
 # %%
 import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -31,8 +34,15 @@ from minidl.compress.calibrate import (
 from minidl.compress.flow import cost
 from minidl.compress.fuse import folded, fuse
 from minidl.compress.fused import ConvReLU2d
-from minidl.compress.quantize import affine_params, dynamic_range_table, fake_quantize, sqnr, symmetric_params
+from minidl.compress.quantize import (
+    affine_params,
+    dynamic_range_table,
+    fake_quantize,
+    sqnr,
+    symmetric_params,
+)
 from minidl.data import cached_runs
+from minidl.export import to_onnx
 from minidl.figures import curves_with_bands, draw_model, image_grid, save
 from minidl.figures.thresholds import integer_panels, threshold_panels
 from minidl.nn.models import inception_block
@@ -62,15 +72,26 @@ def brighter(images, seed, share=0.004, factor=8):
 
 heavy_images = brighter(held_out[0], seed=100)
 hit = heavy_images.max(axis=(1, 2, 3)) > 2
-print(f"brightest pixel {held_out[0].max():.0f}, with the tail {heavy_images.max():.0f}")
+print(
+    f"brightest pixel {held_out[0].max():.0f}, with the tail {heavy_images.max():.0f}"
+)
 print(f"{hit.mean():.0%} of the images have a pixel above 2")
-save(image_grid(heavy_images[hit][:8, 0], columns=8, vmin=0.0, vmax=2.0), "11_tensorrt/hot_pixels")
+save(
+    image_grid(heavy_images[hit][:8, 0], columns=8, vmin=0.0, vmax=2.0),
+    "11_tensorrt/hot_pixels",
+)
 
-model = fuse(digits_network(0))  # BatchNorm and ReLU are within the convolutions now: below, how
+model = fuse(
+    digits_network(0)
+)  # BatchNorm and ReLU are within the convolutions now: below, how
 with no_grad():
-    activation = model.layer("block1.conv")(heavy_images).data  # (288, 16, 8, 8), after the ReLU
+    activation = model.layer("block1.conv")(
+        heavy_images
+    ).data  # (288, 16, 8, 8), after the ReLU
 histogram = Histogram().add(activation)
-print(f"activation: 99% are below {np.percentile(activation, 99):.2f}, the largest is {histogram.max:.2f}")
+print(
+    f"activation: 99% are below {np.percentile(activation, 99):.2f}, the largest is {histogram.max:.2f}"
+)
 
 # %% [markdown]
 # ## To saturate or not
@@ -95,14 +116,20 @@ print(f"{'8 bits':14}{'T':>8}{'step S':>10}{'saturates':>12}{'SQNR (dB)':>12}")
 for name, T in thresholds.items():
     params = symmetric_params(T, bits=8)
     beyond = np.mean(activation > T)
-    print(f"{name:14}{T:8.2f}{params.scale:10.4f}{beyond:12.3%}{sqnr(activation, params):12.1f}")
+    print(
+        f"{name:14}{T:8.2f}{params.scale:10.4f}{beyond:12.3%}{sqnr(activation, params):12.1f}"
+    )
 
 candidates, divergences = kl_curve(histogram, bits=8)
 _, errors = mse_curve(histogram, bits=8)
-assert divergences.min() <= divergences[-1] and errors.min() <= errors[-1]  # the last is |max|
+assert (
+    divergences.min() <= divergences[-1] and errors.min() <= errors[-1]
+)  # the last is |max|
 for bits in (8, 4, 3):
     T = entropy_threshold(histogram, bits)
-    print(f"{bits} bits: entropy takes T = {T:.2f}, the error T = {mse_threshold(histogram, bits):.2f}")
+    print(
+        f"{bits} bits: entropy takes T = {T:.2f}, the error T = {mse_threshold(histogram, bits):.2f}"
+    )
 
 # %% [markdown]
 # The fewer the levels, the more each is worth, and the lower T goes. There is no canonical number here:
@@ -116,7 +143,14 @@ for bits in (8, 4, 3):
 
 # %%
 BITS = (2, 3, 4, 8)
-WAYS = ("|max|", "percentile 99", "percentile 99.9", "error", "entropy", "|max| of clipped input")
+WAYS = (
+    "|max|",
+    "percentile 99",
+    "percentile 99.9",
+    "error",
+    "entropy",
+    "|max| of clipped input",
+)
 
 
 def threshold_by(way, histogram, bits):
@@ -145,9 +179,13 @@ def rounding(params):
 
 def histograms(model, images):
     """Of the input, under "", and of what each fused convolution gives."""
-    paths = [path for path, module in model.named_modules() if isinstance(module, ConvReLU2d)]
+    paths = [
+        path for path, module in model.named_modules() if isinstance(module, ConvReLU2d)
+    ]
     found = {"": Histogram().add(images)} | {path: Histogram() for path in paths}
-    hooks = [model.layer(path).register_forward_hook(counting(found[path])) for path in paths]
+    hooks = [
+        model.layer(path).register_forward_hook(counting(found[path])) for path in paths
+    ]
     with no_grad():
         model(images)
     for hook in hooks:
@@ -156,8 +194,15 @@ def histograms(model, images):
 
 
 def rounded_accuracy(model, thresholds, bits, images):
-    params = {path: affine_params(0.0, T, bits, signed=False) for path, T in thresholds.items()}
-    hooks = [model.layer(path).register_forward_hook(rounding(params[path])) for path in params if path]
+    params = {
+        path: affine_params(0.0, T, bits, signed=False)
+        for path, T in thresholds.items()
+    }
+    hooks = [
+        model.layer(path).register_forward_hook(rounding(params[path]))
+        for path in params
+        if path
+    ]
     accuracy = evaluate(model, fake_quantize(images, params[""]), test[1]).accuracy
     for hook in hooks:
         hook.remove()
@@ -169,34 +214,56 @@ def calibrator_grid(seed, heavy, bits, ways):
     model = fuse(digits_network(seed))
     seen, images = held_out[0], test[0]
     if heavy:
-        seen, images = brighter(seen, seed=100 + seed), brighter(images, seed=200 + seed)
+        seen, images = (
+            brighter(seen, seed=100 + seed),
+            brighter(images, seed=200 + seed),
+        )
     limit = np.float32(percentile_threshold(Histogram().add(seen), 99))
     clipped_seen, clipped = np.minimum(seen, limit), np.minimum(images, limit)
     floats = [evaluate(model, x, test[1]).accuracy for x in (images, clipped)]
     plain, after_clipping = histograms(model, seen), histograms(model, clipped_seen)
     accuracies = []
     for way in ways:
-        found, shown = (after_clipping, clipped) if "clipped" in way else (plain, images)
+        found, shown = (
+            (after_clipping, clipped) if "clipped" in way else (plain, images)
+        )
         for b in bits:
-            chosen = {path: threshold_by(way, counts, b + 1) for path, counts in found.items()}
+            chosen = {
+                path: threshold_by(way, counts, b + 1) for path, counts in found.items()
+            }
             accuracies.append(rounded_accuracy(model, chosen, b, shown))
-    return {"floats": np.array(floats), "rounded": np.array(accuracies).reshape(len(ways), len(bits))}
+    return {
+        "floats": np.array(floats),
+        "rounded": np.array(accuracies).reshape(len(ways), len(bits)),
+    }
 
 
 grids = {}
 for heavy in (False, True):
-    recipes = [{"seed": seed, "heavy": heavy, "bits": list(BITS), "ways": list(WAYS)} for seed in SEEDS]
+    recipes = [
+        {"seed": seed, "heavy": heavy, "bits": list(BITS), "ways": list(WAYS)}
+        for seed in SEEDS
+    ]
     grids[heavy] = cached_runs("11_calibrators", recipes, calibrator_grid)
-floats = {heavy: np.array([grid["floats"] for grid in grids[heavy]]) for heavy in grids}  # (seeds, 2)
-rounded = {heavy: np.array([grid["rounded"] for grid in grids[heavy]]) for heavy in grids}  # and ways, bits
+floats = {
+    heavy: np.array([grid["floats"] for grid in grids[heavy]]) for heavy in grids
+}  # (seeds, 2)
+rounded = {
+    heavy: np.array([grid["rounded"] for grid in grids[heavy]]) for heavy in grids
+}  # and ways, bits
 
 for heavy, name in ((False, "clean"), (True, "heavy-tailed")):
     print(f"\n{name}: accuracy in floats {t_interval(floats[heavy][:, 0])}")
     print(f"{'':24}" + "".join(f"{b:>6} bits" for b in BITS))
     for w, way in enumerate(WAYS):
-        print(f"{way:24}" + "".join(f"{value:11.3f}" for value in rounded[heavy][:, w].mean(axis=0)))
+        print(
+            f"{way:24}"
+            + "".join(f"{value:11.3f}" for value in rounded[heavy][:, w].mean(axis=0))
+        )
     curves = {way: rounded[heavy][:, w] for w, way in enumerate(WAYS)}
-    figure = curves_with_bands(np.array(BITS), curves, xlabel="bits", ylabel="test accuracy", title=name)
+    figure = curves_with_bands(
+        np.array(BITS), curves, xlabel="bits", ylabel="test accuracy", title=name
+    )
     save(figure, f"11_tensorrt/accuracy_{'heavy' if heavy else 'clean'}")
 
 # %% [markdown]
@@ -206,11 +273,19 @@ for heavy, name in ((False, "clean"), (True, "heavy-tailed")):
 # %%
 at = {b: BITS.index(b) for b in BITS}
 for w, way in enumerate(WAYS[1:5], start=1):
-    difference = paired_difference(rounded[False][:, w, at[8]], rounded[False][:, 0, at[8]])
+    difference = paired_difference(
+        rounded[False][:, w, at[8]], rounded[False][:, 0, at[8]]
+    )
     close = bool(difference.low > -0.01 and difference.high < 0.01)
-    claim(f"clean, 8 bits: {way} is within a point of |max|", close, {"difference": difference})
+    claim(
+        f"clean, 8 bits: {way} is within a point of |max|",
+        close,
+        {"difference": difference},
+    )
 for b in (4, 3, 2):
-    gain = paired_difference(rounded[True][:, WAYS.index("entropy"), at[b]], rounded[True][:, 0, at[b]])
+    gain = paired_difference(
+        rounded[True][:, WAYS.index("entropy"), at[b]], rounded[True][:, 0, at[b]]
+    )
     claim(f"heavy-tailed, {b} bits: entropy beats |max|", gain.low > 0, {"gain": gain})
 
 gain = paired_difference(rounded[True][:, 1, at[8]], rounded[True][:, 0, at[8]])
@@ -221,10 +296,18 @@ claim(
     bool(without_rounding.low > 0 and abs(without_rounding.mean - gain.mean) < 0.015),
     {"gain of clipping floats": without_rounding},
 )
-control = paired_difference(rounded[True][:, 5, at[4]], rounded[True][:, WAYS.index("entropy"), at[4]])
+control = paired_difference(
+    rounded[True][:, 5, at[4]], rounded[True][:, WAYS.index("entropy"), at[4]]
+)
 print(f"4 bits: |max| of clipped input less entropy {control}")
-lead = paired_difference(rounded[True][:, 1, at[8]], rounded[True][:, WAYS.index("error"), at[8]])
-claim("8 bits: percentile 99, of the lowest SQNR, beats the error's T", lead.low > 0, {"lead": lead})
+lead = paired_difference(
+    rounded[True][:, 1, at[8]], rounded[True][:, WAYS.index("error"), at[8]]
+)
+claim(
+    "8 bits: percentile 99, of the lowest SQNR, beats the error's T",
+    lead.low > 0,
+    {"lead": lead},
+)
 
 # %% [markdown]
 # So part of a calibrator's merit is the removal of outliers that hurt the floats as well: with clipped input
@@ -248,13 +331,24 @@ images = rng.normal(size=(64, 16, 16, 16)).astype(np.float32)
 
 conv, bn = block.layer("branch1x1.conv"), block.layer("branch1x1.bn")
 weight, bias = folded(
-    conv.weight.data, None, bn.running_mean, bn.running_var, bn.weight.data, bn.bias.data, bn.eps
+    conv.weight.data,
+    None,
+    bn.running_mean,
+    bn.running_var,
+    bn.weight.data,
+    bn.bias.data,
+    bn.eps,
 )
 pixel = images[0, :, 0, 0]  # (16,); a 1x1 convolution is a product with it
 with no_grad():
     three = block.layer("branch1x1")(images[:1]).data[0, :, 0, 0]
 one = np.maximum(weight[:, :, 0, 0] @ pixel + bias, 0)
-print("conv, BatchNorm, ReLU", np.round(three[:4], 4), "  one product and a clamp", np.round(one[:4], 4))
+print(
+    "conv, BatchNorm, ReLU",
+    np.round(three[:4], 4),
+    "  one product and a clamp",
+    np.round(one[:4], 4),
+)
 assert np.allclose(one, three, atol=1e-5)
 
 # %% [markdown]
@@ -268,14 +362,21 @@ fused = fuse(block)
 optimised = merge_parallel_convs(fused)
 stages = {"un-optimised": block, "vertical": fused, "and horizontal": optimised}
 for name, stage in stages.items():
-    save(draw_model(stage, (16, 16, 16), f"inception block, {name}"), f"11_tensorrt/{name.replace(' ', '_')}")
+    save(
+        draw_model(stage, (16, 16, 16), f"inception block, {name}"),
+        f"11_tensorrt/{name.replace(' ', '_')}",
+    )
 
 with no_grad():
     outputs = {name: stage(images).data for name, stage in stages.items()}
 for output in outputs.values():
     assert np.allclose(output, outputs["un-optimised"], atol=1e-5)
-largest = max(np.abs(output - outputs["un-optimised"]).max() for output in outputs.values())
-print(f"largest difference of an output {largest:.1e}, largest output {outputs['vertical'].max():.1f}")
+largest = max(
+    np.abs(output - outputs["un-optimised"]).max() for output in outputs.values()
+)
+print(
+    f"largest difference of an output {largest:.1e}, largest output {outputs['vertical'].max():.1f}"
+)
 
 
 def best_times(models, images, rounds=40):
@@ -291,11 +392,15 @@ def best_times(models, images, rounds=40):
 
 
 times = best_times(list(stages.values()), images)
-print(f"{'':16}{'launches':>10}{'KB moved':>10}{'multiply-adds':>15}{'ms for 64':>12}{'speed-up':>10}")
+print(
+    f"{'':16}{'launches':>10}{'KB moved':>10}{'multiply-adds':>15}{'ms for 64':>12}{'speed-up':>10}"
+)
 for (name, stage), seconds in zip(stages.items(), times, strict=True):
     launches, moved, products = cost(stage, (16, 16, 16))
     ratio = times[0] / seconds
-    print(f"{name:16}{launches:10}{moved / 1024:10.0f}{products:15,}{1000 * seconds:12.2f}{ratio:10.2f}")
+    print(
+        f"{name:16}{launches:10}{moved / 1024:10.0f}{products:15,}{1000 * seconds:12.2f}{ratio:10.2f}"
+    )
 assert len({cost(stage, (16, 16, 16)).multiply_adds for stage in stages.values()}) == 1
 
 # %% [markdown]
@@ -310,3 +415,37 @@ with no_grad():
 times = best_times([plain, fuse(plain)], images)
 print(f"digits, batch 256: {1000 * times[0]:.2f} ms, fused {1000 * times[1]:.2f} ms")
 print(f"speed-up {times[0] / times[1]:.2f}; a busy machine shows less")
+
+# %% [markdown]
+# ## The network as a file
+# TensorRT, ONNX Runtime and Netron read ONNX files. A node of the file is an operation: the fused network has a
+# Conv and a Relu where the plain one has Conv, BatchNormalization and Relu. The runtime fuses the file by itself
+# as it loads it. The extra `onnx` installs what this cell needs; without it the cell says so.
+
+# %%
+if find_spec("onnx") and find_spec("onnxruntime"):
+    import onnx
+    import onnxruntime
+
+    Path("out/11_tensorrt").mkdir(parents=True, exist_ok=True)
+    for name, network in {"plain": plain, "fused": fuse(plain)}.items():
+        path = Path("out/11_tensorrt") / f"{name}.onnx"
+        to_onnx(network, images[:1], path, class_names=list("0123456789"))
+        nodes = Counter(node.op_type for node in onnx.load(path).graph.node)
+        print(
+            f"{name}.onnx:",
+            ", ".join(f"{count} {kind}" for kind, count in nodes.items()),
+        )
+        session = onnxruntime.InferenceSession(path)
+        (logits,) = session.run(None, {"input": images})
+        with no_grad():
+            assert np.allclose(logits, network(images).data, atol=1e-3)
+    begin = time.perf_counter()
+    for _ in range(20):
+        session.run(None, {"input": images})
+    by_runtime = (time.perf_counter() - begin) / 20
+    print(
+        f"ONNX Runtime, batch 256: {1000 * by_runtime:.2f} ms; minidl, fused: {1000 * times[1]:.2f} ms"
+    )
+else:
+    print('not shown: this cell needs  python -m pip install -e ".[onnx]"')

@@ -23,7 +23,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 BETWEEN_CHAPTERS: set[tuple[str, str]] = set()  # (from, to) where the mathematics of one needs another's
 RUNTIME = {"numpy", "numba", "scipy", "matplotlib", "hypothesis", "tqdm", "threadpoolctl", "PIL"}
 FIGURES_ONLY = {"matplotlib", "cycler", "IPython"}  # cycler comes with Matplotlib, a notebook brings IPython
-EXPORT_ONLY = {"onnx"}  # an extra, imported inside functions
+EXPORT_ONLY = {"onnx", "onnxruntime"}  # an extra, imported inside functions
 BOOK_ONLY = {"jupytext"}  # the extra "book"
 
 FILES = [*(ROOT / "minidl").rglob("*.py"), *(ROOT / "lessons").rglob("*.py")]
@@ -65,7 +65,7 @@ def wrong_arrows(room: str, source: str, is_book: bool = False) -> list[str]:
         if top not in ("minidl", "lessons"):
             if top in FIGURES_ONLY and room != "figures":
                 wrong.append(f"line {line}: only figures imports {top}")
-            elif (top in EXPORT_ONLY and room == "export") or (top in BOOK_ONLY and is_book):
+            elif (top in EXPORT_ONLY and room in ("export", "lessons")) or (top in BOOK_ONLY and is_book):
                 continue
             elif top not in RUNTIME | FIGURES_ONLY | sys.stdlib_module_names:
                 wrong.append(f"line {line}: {top} is no run-time dependency")

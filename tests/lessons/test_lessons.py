@@ -130,7 +130,7 @@ def test_a_lesson_is_a_flat_script(path):
 
 @every_lesson
 def test_imports_of_a_lesson_are_the_library_and_what_it_needs(path):
-    allowed = {"minidl", "lessons", "numpy", "matplotlib", "scipy", "tqdm"}
+    allowed = {"minidl", "lessons", "numpy", "matplotlib", "scipy", "tqdm", "onnx", "onnxruntime"}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = (
