@@ -10,7 +10,10 @@ from learner import check_here, write_work
 from minidl.classroom import worker
 from minidl.classroom.implementation import Implementation
 
-SOFTMAX = "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+SOFTMAX = (
+    "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    if not 0 < temperature < np.inf:\n        raise ValueError(temperature)\n"
+)
 RIGHT = (
     SOFTMAX + "    p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)\n"
     "    return p / p.sum(axis=axis, keepdims=True)\n"
@@ -25,7 +28,7 @@ def checked(course, text, number="09.1"):
 
 def test_a_right_answer_passes_with_its_calls_counted(course):
     outcome = checked(course, RIGHT)
-    assert outcome.passed and outcome.held == outcome.laws == 5
+    assert outcome.passed and outcome.held == outcome.laws == 7
     assert outcome.calls > 100
     assert (outcome.message, outcome.replay, outcome.looks_like, outcome.note) == ("", "", [], "")
 
@@ -48,7 +51,7 @@ def test_a_failure_tells_law_case_call_answer_and_what_it_looks_like(course):
     assert outcome.answer == "[[0.5], [0.5]]"
     assert outcome.message.startswith("2 of 2 elements differ, most at [0]: yours 0.5, expected 1")
     assert outcome.looks_like == ["summed over everything instead of the row"]
-    assert course.work_file("09").read_text().splitlines()[outcome.line - 1] == SOFTMAX.strip()
+    assert course.work_file("09").read_text().splitlines()[outcome.line - 1] == SOFTMAX.splitlines()[0]
 
 
 def test_a_mistake_is_recognised_in_other_words(course):
@@ -69,7 +72,7 @@ def test_what_no_named_mistake_does_looks_like_nothing(course):
         ("exit()", "stable_softmax raised SystemExit instead of returning"),
         ("raise KeyboardInterrupt", "it raises KeyboardInterrupt\nat line {line}: raise KeyboardInterrupt"),
         ("return 'p'", "yours is str, expected numbers: 'p'"),
-        ("return [1.0]", "yours has shape (1,), expected (1, 3)"),
+        ("return np.array([1.0])", "yours has shape (1,), expected (1, 3)"),
         ("pass", "stable_softmax returned None: is a return missing?"),
         ("return z.astype(object)", "stable_softmax returned an array of object; must be numbers"),
         ("return z[:, :2]", "yours has shape (1, 2), expected (1, 3)"),
@@ -85,7 +88,7 @@ def test_what_no_named_mistake_does_looks_like_nothing(course):
 def test_a_call_that_goes_wrong_is_named_in_words(course, body, message):
     outcome = checked(course, SOFTMAX + f"    {body}\n")
     assert not outcome.passed
-    assert message.format(line=outcome.line + 1) in outcome.message
+    assert message.format(line=outcome.line + 3) in outcome.message
     assert not any(word in outcome.message for word in ("hypothesis", "Traceback", "implementation.py"))
     assert outcome.traceback.startswith("Traceback")
 

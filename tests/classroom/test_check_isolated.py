@@ -12,12 +12,14 @@ from minidl.classroom.course import Course
 
 RIGHT_ENTROPY = (
     "def entropy(probabilities, axis=-1):\n    p = np.asarray(probabilities, float)\n"
+    "    if p.min() < 0 or not np.allclose(p.sum(axis=axis), 1):\n        raise ValueError(p)\n"
     "    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)\n"
 )
 # The loop does not wait for its time to be over: it makes the timer ring that ends it.
 DISEASES = (
     "import os, threading, time\n"
     "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    if not 0 < temperature < np.inf:\n        raise ValueError(temperature)\n"
     "    print('counting')\n"
     "    next(t for t in threading.enumerate() if isinstance(t, threading.Timer)).function()\n"
     "    while True:\n        time.sleep(0.01)\n"

@@ -14,6 +14,7 @@ from minidl.engine.reduce import stable_softmax
 
 WRONG = (
     "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    if not 0 < temperature < np.inf:\n        raise ValueError(temperature)\n"
     "    p = np.exp((z - z.max()) / temperature)\n    return p / p.sum()\n"
 )
 RIGHT = WRONG.replace("z.max()", "z.max(axis=axis, keepdims=True)").replace(
@@ -69,7 +70,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
     write_work(course, "09", RIGHT)
     code, out, _ = lessons("check", "9.1")
     assert code == 0
-    assert re.fullmatch(r"09.1 stable_softmax   all 5 laws hold   \d+ calls\n", out)
+    assert re.fullmatch(r"09.1 stable_softmax   all 7 laws hold   \d+ calls\n", out)
     assert lessons("solution", "09.1")[:2] == (0, source(stable_softmax))
     assert "write entropy in work/09_temperature.py, then  python -m lessons check 09.2" in lessons()[1]
 
@@ -158,7 +159,7 @@ def test_the_list_shows_what_is_done_and_what_is_next(course, lessons):
     lessons("check", "9")
     out = lessons()[1]
     assert "[#---]   09  A title\n            09.1  stable_softmax   done\n" in out
-    assert "            09.2  entropy   0 of 5 laws\n" in out
+    assert "            09.2  entropy   0 of 7 laws\n" in out
     assert "[----]   01  A title\n" in out
     assert "next: write entropy in work/09_temperature.py" in out
 
@@ -229,7 +230,7 @@ def test_where_the_progress_cannot_be_kept_the_verdicts_stand(course, lessons, m
     monkeypatch.setattr(record, "write_text", refuse)
     write_work(course, "09", RIGHT)
     code, out, err = lessons("check", "09.1", "09.2")
-    assert code == 1 and "all 5 laws hold" in out and "09.2 entropy   not written yet" in out
+    assert code == 1 and "all 7 laws hold" in out and "09.2 entropy   not written yet" in out
     assert err.count("the progress could not be kept: [Errno 13] Permission denied") == 2
     code, out, err = lessons("hint", "09.1")
     assert (code, out) == (2, "") and err.endswith("progress.json: Permission denied\n")
@@ -283,7 +284,7 @@ def test_debug_steps_into_the_learners_function(course, number, text, shown):
 def test_there_is_nothing_to_debug_in_what_passes(course, lessons):
     write_work(course, "09", RIGHT)
     code, out, _ = lessons("debug", "09.1")
-    assert code == 0 and "all 5 laws hold" in out and "Pdb" not in out
+    assert code == 0 and "all 7 laws hold" in out and "Pdb" not in out
 
 
 def test_a_reader_who_stops_reading_is_no_error(course):

@@ -13,10 +13,11 @@ from minidl.classroom.record import Record
 
 ENTROPY = (
     "def entropy(probabilities, axis=-1):\n    p = np.asarray(probabilities, float)\n"
+    "    if p.min() < 0 or not np.allclose(p.sum(axis=axis), 1):\n        raise ValueError(p)\n"
     "    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)\n"
 )
 FILE = "0123456789ab"  # the digest of what was checked
-DONE = {"held": 5, "laws": 5, "passed": True, "hints": 0, "file": FILE}
+DONE = {"held": 7, "laws": 7, "passed": True, "hints": 0, "file": FILE}
 
 
 def noted(course):
@@ -37,7 +38,7 @@ def test_it_survives_a_restart_as_a_plain_file(course):
     noted(course)
     again = Record(course)
     assert again.of("09.2") == DONE
-    assert again.of("09.1") == {"held": 2, "laws": 5, "passed": False, "hints": 0, "file": FILE}
+    assert again.of("09.1") == {"held": 2, "laws": 7, "passed": False, "hints": 0, "file": FILE}
     text = (course.work / "progress.json").read_text(encoding="utf-8")
     assert json.loads(text)["09.2"] == DONE and text.count("\n") > 5
 
@@ -46,7 +47,7 @@ def test_a_later_check_counts_and_hints_stay(course):
     progress = noted(course)
     assert [progress.one_more_hint("09.2", 2) for _ in range(3)] == [1, 2, 2]
     progress.note(Outcome("09.2", "entropy", laws=5, held=1))
-    assert Record(course).of("09.2") == {"held": 1, "laws": 5, "passed": False, "hints": 2, "file": ""}
+    assert Record(course).of("09.2") == {"held": 1, "laws": 7, "passed": False, "hints": 2, "file": ""}
 
 
 def test_a_file_that_cannot_be_read_says_nothing_about_its_exercises(course):
@@ -59,7 +60,7 @@ def test_a_file_that_cannot_be_read_says_nothing_about_its_exercises(course):
     "damage",
     [
         *(b"", b"{", b"\xff\xfe", b"[]", b'{"09.2": 1}', b'{"09.2": {"passed": true}}'),
-        b'{"09.2": {"held": 5, "laws": 5, "passed": "yes", "hints": 0, "file": ""}}',
+        b'{"09.2": {"held": 7, "laws": 7, "passed": "yes", "hints": 0, "file": ""}}',
     ],
 )
 def test_damage_of_any_kind_is_told_and_kept_by_whoever_reads_it_first(course, capfd, damage):

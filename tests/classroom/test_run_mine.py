@@ -17,6 +17,7 @@ from minidl.engine.reduce import stable_softmax
 
 RIGHT = (
     "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    if not 0 < temperature < np.inf:\n        raise ValueError(temperature)\n"
     "    p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)\n"
     "    return p / p.sum(axis=axis, keepdims=True)\n"
 )
