@@ -60,11 +60,12 @@ titles = []
 for title, model in (("floats", folded), ("8 bits", eight), ("4 bits", four)):
     titles.append(f"{title}, {model_bytes(model) / 1e6:.1f} MB")
 figure = answers_picture(np.stack([koala] * 3), titles, answers)
-save(figure, "10_quantization/koala", alt="A koala and what three networks say")
+alt = "A koala, and what the network says of it with weights of 32, 8 and 4 bits"
+save(figure, "10_quantization/koala", alt=alt)
 
 # %% [markdown]
-# At 8 bits nothing changes. At 4 bits the koala is an ear of corn. The rest of this
-# page explains both, and brings the koala back.
+# At 8 bits hardly anything changes. At 4 bits the koala is an ear of corn. The rest of
+# this page explains both, and brings the koala back.
 
 # %% [markdown]
 # ## A real number as an integer
@@ -82,7 +83,8 @@ save(figure, "10_quantization/koala", alt="A koala and what three networks say")
 #   S = \frac{r_{max} - r_{min}}{q_{max} - q_{min}}, \qquad
 #   Z = \mathrm{round}\left(q_{min} - \frac{r_{min}}{S}\right)$$
 #
-# A number beyond the range is *clipped* to the last integer.
+# A number beyond the range is *clipped* to the last integer. In the library
+# `affine_scale` gives $S$ and $Z$, and `round_to_integers` gives $Q$.
 
 # %%
 r = np.float32([-1.3, -0.8, -0.33, 0, 0.12, 0.55, 1.1, 1.62, 2.0, 2.6])
@@ -136,7 +138,6 @@ assert np.abs(error[inside]).max() <= S / 2 + 1e-6
 # each group of 32 weights that an output reads. Files of language models use groups.
 # Here are the same 1,152 weights, with the grid that each choice gives.
 
-
 # %%
 k = np.arange(-7, 8)  # the integers of 4 bits
 S_tensor, S_channel = np.abs(w).max() / 7, np.abs(row).max() / 7
@@ -181,11 +182,17 @@ figure = bars(labels, kept, "The real network with rounded weights, nothing else
 save(figure, "10_quantization/kept", alt="Share of answers kept by bits")
 
 # %% [markdown]
-# One scale for a whole tensor is too coarse for this network, even at 8 bits. Its
-# *depthwise* convolutions are the reason: each of their filters reads one channel, and
+# One scale for a whole tensor is too coarse for this network, even at 8 bits. A likely
+# reason are its *depthwise* convolutions: each of their filters reads one channel, and
 # the filters differ widely in size. With a scale for each channel 8 bits are enough.
-# Groups of 32 do not rescue 4 bits here: a depthwise filter has only 9 or 25 weights,
-# so its one group is its channel.
+# Groups of 32 alone do not rescue 4 bits. In a depthwise convolution they cannot help:
+# a filter has only 9 or 25 weights, so its one group is its channel.
+
+# %%
+depthwise = folded.layer("_blocks.7._depthwise_conv").weight.data  # (480, 1, 3, 3)
+largest = np.abs(depthwise).max(axis=(1, 2, 3))  # (480,), of each filter
+print(f"largest weight of a filter: {np.median(largest):.1f} in the median filter,")
+print(f"{largest.max():.0f} in the largest one")
 
 # %% [markdown]
 # ## Rounding moves the mean
@@ -227,7 +234,8 @@ corrected = correct_biases(four, folded, images)
 answers = [likeliest(folded), likeliest(four), likeliest(corrected)]
 titles = ["floats", "4 bits", "4 bits, corrected"]
 figure = answers_picture(np.stack([koala] * 3), titles, answers)
-save(figure, "10_quantization/corrected", alt="The koala, in 4 bits, corrected")
+alt = "The koala in floats, in 4 bits, and in 4 bits with corrected biases"
+save(figure, "10_quantization/corrected", alt=alt)
 claim("the corrected network sees a koala", answers[2][0][0] == "koala")
 
 # %%
@@ -237,7 +245,8 @@ ways += ["4 bits, a channel", "4 bits, a channel, corrected"]
 ways += ["4 bits, groups of 32, corrected", "3 bits, groups of 32, corrected"]
 kept = [study("10_quantization", f"real: {way}") for way in ways]
 figure = bars(ways, kept, "The real network, before and after the biases are corrected")
-save(figure, "10_quantization/kept_corrected", alt="Answers kept, corrected or not")
+alt = "Share of answers kept at 8, 6, 4 and 3 bits, as rounded and corrected"
+save(figure, "10_quantization/kept_corrected", alt=alt)
 
 # %% [markdown]
 # The koala is back. Over the study's six draws, correction takes 4 bits from 0.13 to
@@ -246,9 +255,9 @@ save(figure, "10_quantization/kept_corrected", alt="Answers kept, corrected or n
 
 # %% [markdown]
 # ## What a language model takes
-# Large language models are the reason why everybody quantizes: their weights do not fit
-# into a graphics card, not even for one sentence. That is why files are offered as Q8,
-# Q6, Q4 … Q2. With groups of 32 a model of $n$ weights takes
+# The weights of a large language model often do not fit into a graphics card, not even
+# for a single input. So such models are published in several versions: Q8, Q6, Q4 … Q2,
+# by the bits of a weight. With groups of 32 a model of $n$ weights takes
 #
 # $$\mathrm{bytes} = n \left( \frac{\mathrm{bits}}{8} + \frac{2}{32} \right)$$
 #
@@ -273,7 +282,8 @@ figure = curves_with_bands(
     log_x=True,
     log_y=True,
 )
-save(figure, "10_quantization/memory", alt="Gigabytes of weights by bits")
+alt = "Gigabytes of 7 and 70 billion weights at 2 to 32 bits against two cards"
+save(figure, "10_quantization/memory", alt=alt)
 
 # %% [markdown]
 # 7 billion weights need 28 GB in floats and 3.9 GB at 4 bits. 70 billion fit into the
@@ -312,19 +322,23 @@ print(f"{model_bytes(integer):,} bytes instead of {model_bytes(fuse(digits)):,}"
 # A half is rounded to the even number by NumPy and away from 0 by the integer library
 # gemmlowp, so a few results differ, by one.
 #
-# What does hardware gain? Processors and graphics cards have instructions for the dot
-# product of 8-bit integers. One such instruction does four products where a float
-# instruction does one. The loops of this library do not reach these instructions: they
-# show the arithmetic, and gain memory but no time.
+# What does hardware gain? Many processors and graphics cards have an instruction for
+# the dot product of 8-bit integers. In the place of one float it multiplies four
+# integers and adds the products. The loops of this library do not use these
+# instructions. They show the arithmetic, and they save memory, not time.
 
 # %% [markdown]
 # ## Training with the rounding in it
-# The lecture's last line: after quantization the network often has to be trained
-# further. But rounding has the derivative 0 almost everywhere. The *straight-through
-# estimator* (Bengio et al. 2013) takes 1 instead, where nothing is clipped:
+# The lecture ends with this: after quantization the network often has to be trained
+# further, or its quality suffers. But the derivative of rounding is 0 almost
+# everywhere, so no gradient would pass. The *straight-through estimator* (Bengio et al.
+# 2013) takes 1 instead, where nothing is clipped:
 #
-# $$\frac{\partial Q}{\partial r} \approx \frac{1}{S} \ \text{inside the range}, \qquad
+# $$\hat r = S\,(Q - Z), \qquad
+#   \frac{\partial \hat r}{\partial r} \approx 1 \ \text{inside the range}, \quad
 #   0 \ \text{outside}$$
+#
+# The class `FakeQuantize` of the library does this.
 
 # %%
 r = Tensor(np.float32([0.4, -1.6, 7.4, 9.0]), requires_grad=True)
@@ -362,6 +376,7 @@ curves = {
     "trained in 2 bits": np.array(accuracies),
     "2 bits, biases corrected": np.full(epochs + 1, means.accuracy),
 }
+
 # %%
 figure = curves_with_bands(
     np.arange(epochs + 1),
