@@ -65,7 +65,7 @@ save(figure, "10_quantization/koala", alt=alt)
 
 # %% [markdown]
 # At 8 bits hardly anything changes. At 4 bits the koala is an ear of corn. The rest of
-# this page explains both, and brings the koala back.
+# this page explains why, and brings the koala back.
 
 # %% [markdown]
 # ## A real number as an integer
@@ -407,12 +407,12 @@ found = [study("10_quantization", f"digits: 2 bits, {way}") for way in ways]
 # multiplies integers.
 #
 # ## Try it
-# - Set `four` to 6 bits. Which name does the koala get, and is there still something to
-#   correct?
-# - Correct the biases with 2 of the twelve animals instead of all. Does the koala come
-#   back?
-# - Train with 3 bits instead of 2. After how many epochs is the network as good as in
-#   floats?
+# - Give `four` 6 bits. The koala stays a koala. What does the correction do to its
+#   probability then? Look at other animals too.
+# - Correct the biases with 2 of the twelve animals. How far does the probability of
+#   "koala" move? Why does one photograph not tell which choice is better?
+# - Train with 3 bits instead of 2. How close does the network come to the floats, and
+#   after how many epochs?
 #
 # ## Exercises
 # `python -m lessons start 10` begins 10.1 `affine_scale`, 10.2 `round_to_integers` and
