@@ -48,6 +48,7 @@ NEW = [
     "07_contrastive",
     "08_warmup_smoothing_noise",
     "09_temperature",
+    "14_occlusion_gradients",
     "15_guided_backprop",
     "16_gradcam",
 ]
