@@ -161,8 +161,10 @@ for name in ("cock", "hen", "partridge"):
 #
 # $$\left\| \frac{\partial \Phi_{\text{Last}}[y_0]}{\partial x} \right\|$$
 #
-# A pixel has three colours, and so its derivative has three numbers. The norm makes one
-# number of them: how strongly the logit answers to a small change of this pixel.
+# It is a logit and not a probability, because a logit does not rise only because other
+# classes fall. A pixel has three colours, and so its derivative has three numbers. The
+# norm makes one number of them: how strongly the logit answers to a small change of
+# this pixel. `saliency(network, koala, KOALA, reduce="l2")` gives the same map.
 
 # %%
 x = Tensor(koala, requires_grad=True)
@@ -194,7 +196,7 @@ for size in (0.0001, 0.001, 0.01):
 # A slope is not yet a share of the answer. Three methods start from the slope:
 #
 # - *SmoothGrad* (Smilkov et al. 2017) takes the mean gradient over several noisy copies
-#   of the photograph. Noise in the gradient cancels.
+#   of the photograph. This is meant to cancel the noise in the gradient.
 # - *Input × gradient* (Shrikumar et al. 2016) is $x_i \cdot \partial model / \partial
 #   x_i$. It would be the share of $x_i$ if the model were linear.
 # - *Integrated gradients* (Sundararajan et al. 2017) go in a straight line from an
@@ -223,9 +225,7 @@ grey = predict(network, np.full_like(koala, b))[0]
 photograph = predict(network, both)
 for n, k in enumerate(classes):
     change = photograph[n, k] - grey[k]
-    print(
-        f"{names[k]}: model(x) - model(b) = {change:.1f}, sum of IG {ig[n].sum():.1f}"
-    )
+    print(f"{names[k]}: change of the logit {change:.1f}, sum of IG {ig[n].sum():.1f}")
 
 
 # %%
@@ -266,10 +266,11 @@ print(f"occlusion takes at most {by_square.max():.2f} from the cat")
 #   photograph is as grey as $b$: look at the koala's leg. So the choice of $b$ is a
 #   part of the result.
 #
-# Five methods give five maps, because they answer five questions. A clear map is not
-# yet a right map. [Lesson 15](15_guided_backprop.py) shows a method with beautiful maps
-# that do not depend on the class. [Lesson 16](16_gradcam.py) scores maps against the
-# true place of an animal.
+# The panels show the strength of the shares and not their sign. Five methods give five
+# maps, because they answer five questions. A clear map is not yet a right map.
+# [Lesson 15](15_guided_backprop.py) shows a method with beautiful maps that do not
+# depend on the class. [Lesson 16](16_gradcam.py) scores maps against the true place of
+# an animal.
 
 # %% [markdown]
 # ## Is the integral exact?
@@ -282,10 +283,10 @@ print(f"occlusion takes at most {by_square.max():.2f} from the cat")
 small = shapes_network(0)
 images, labels, _ = shapes_images(50, rng=np.random.default_rng(100))
 black = np.zeros_like(images[:1])
-change = predict(small, images)[:, 2] - predict(small, black)[0, 2]  # class 2: a star
+change = predict(small, images)[:, 2] - predict(small, black)[0, 2]  # class 2: star
 for steps in (8, 64, 512):
-    ig = integrated_gradients(small, images, 2, baseline=0.0, steps=steps)
-    gap = np.abs(ig.sum(axis=(1, 2, 3)) - change)
+    parts = integrated_gradients(small, images, 2, baseline=0.0, steps=steps)
+    gap = np.abs(parts.sum(axis=(1, 2, 3)) - change)
     print(f"{steps:3} nodes: the sum misses by {np.median(gap):.4f} (median image)")
 print(f"the change itself is {np.median(np.abs(change)):.1f}")
 
