@@ -26,13 +26,8 @@ from minidl.explain import (
 )
 from minidl.explain.gradients import path_nodes, reduce_channels
 from minidl.explain.occlusion import average_over_windows, window_starts
-from minidl.figures import (
-    answers_picture,
-    bars_with_intervals,
-    image_grid,
-    overlay,
-    save,
-)
+from minidl.figures import answers_picture, image_grid, overlay, save
+from minidl.figures.curves import bars_with_intervals
 from minidl.nn.models import imagenet_names, imagenet_network
 from minidl.train import predict
 from minidl.train.networks import shapes_images, shapes_network
@@ -160,10 +155,10 @@ for name in ("cock", "hen", "partridge"):
 
 # %% [markdown]
 # ## Is the koala a good example?
-# It is: we chose it because the square works well on it. The study draws 36 photographs
-# that the network answers right, covers each of them at the same 25 places, and asks
-# whether there is a place where the probability $p$ falls below half, or rises by more
-# than 0.1.
+# It is: we chose it because the square works well on it. The study draws six times six
+# photographs that the network answers right and covers each of them at the same 25
+# places. Is there a place where the probability $p$ falls below half? Is there one
+# where $p$ rises by more than 0.1?
 
 # %%
 keys = ["halved by grey", "halved by noise", "raised by grey"]
@@ -181,8 +176,8 @@ save(figure, "14_occlusion_gradients/photographs", alt=alt)
 agreement = study("14_occlusion_gradients", "correlation of grey with noise")
 
 # %% [markdown]
-# One square halves $p$ on about two photographs of three. On the others the network
-# still knows the object from what is left. On about half of the photographs some square
+# One square halves $p$ on about two photographs of three. On the others no single
+# square is so important. On about half of the photographs some square
 # also raises $p$, so the rooster is no exception. The drops by grey and by noise
 # correlate by 0.74: the filling matters, and the place matters more.
 
