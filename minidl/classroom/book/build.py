@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +26,7 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     message = f"the book needs {', '.join(missing)}: call  {INSTALL}"
     require(not missing, message, ModuleNotFoundError)
-    from minidl.classroom.book.pages import write_pages
+    from minidl.classroom.book.pages import linked, write_pages
 
     start, out = time.perf_counter(), course.root / "out"
     work, site = out / "book-work", out / "book"
@@ -35,8 +34,10 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     source = work / "pages"
     shutil.copytree(course.folder / "book", source, ignore=shutil.ignore_patterns("__pycache__"))
+    stems = {lesson.path.stem for lesson in chosen}
     for page in (source / "guide").glob("*.md"):  # a lesson's page stands elsewhere than its script
-        page.write_text(with_links(page.read_text(encoding="utf-8"), chosen), encoding="utf-8")
+        text = linked(page.read_text(encoding="utf-8"), stems, "../../", "../lessons/")
+        page.write_text(text, encoding="utf-8")
     shutil.copy(course.folder / "first_look.png", source)
     write_pages(course, chosen, source)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", "-d", work / "doctrees"]
@@ -49,14 +50,3 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
     page = (site / "index.html").relative_to(course.root)
     print(f"{pages} pages in {time.perf_counter() - start:.0f} s: open {page}")
     return 1 if code or faults else 0
-
-
-def with_links(text: str, chosen: list[Lesson]) -> str:
-    """The guide's links to scripts as links to the lessons' pages, plain text for lessons without one."""
-    names = {lesson.path.name for lesson in chosen}
-
-    def link(match: re.Match) -> str:
-        words, name = match.groups()
-        return f"[{words}](../lessons/{name})" if name in names else words
-
-    return re.sub(r"\[([^\]]+)\]\(\.\./\.\./(\w+\.py)\)", link, text)

@@ -76,14 +76,17 @@ def notebook(text: str, chosen: Collection[str]) -> Any:
     return notebook
 
 
-def linked(text: str, chosen: Collection[str]) -> str:
-    """``[lesson 09](09_temperature.py)`` leads to that page if the book has it; else the words remain."""
+def linked(text: str, chosen: Collection[str], scripts: str = "", pages: str = "") -> str:
+    """``[lesson 09](09_temperature.py)`` leads to that page if the book has it; else the words remain.
+
+    scripts, pages: the way from the text to the folder of the scripts, and to that of the pages.
+    """
 
     def link(match: re.Match) -> str:
         words, stem = match[1], match[2]
-        return f"[{words}]({stem}.ipynb)" if stem in chosen else words
+        return f"[{words}]({pages}{stem}.ipynb)" if stem in chosen else words
 
-    return re.sub(r"\[([^\]]+)\]\((\d\d_\w+)\.py\)", link, text)
+    return re.sub(rf"\[([^\]]+)\]\({re.escape(scripts)}(\d\d_\w+)\.py\)", link, text)
 
 
 def write_lesson(
