@@ -22,8 +22,8 @@ DONE = {"held": 7, "laws": 7, "passed": True, "hints": 0, "file": FILE}
 
 def noted(course):
     progress = Record(course)
-    progress.note(Outcome("09.2", "entropy", passed=True, laws=5, held=5, file=FILE))
-    progress.note(Outcome("09.1", "stable_softmax", laws=5, held=2, file=FILE))
+    progress.note(Outcome("09.2", "entropy", passed=True, laws=7, held=7, file=FILE))
+    progress.note(Outcome("09.1", "stable_softmax", laws=7, held=2, file=FILE))
     return progress
 
 
@@ -46,7 +46,7 @@ def test_it_survives_a_restart_as_a_plain_file(course):
 def test_a_later_check_counts_and_hints_stay(course):
     progress = noted(course)
     assert [progress.one_more_hint("09.2", 2) for _ in range(3)] == [1, 2, 2]
-    progress.note(Outcome("09.2", "entropy", laws=5, held=1))
+    progress.note(Outcome("09.2", "entropy", laws=7, held=1))
     assert Record(course).of("09.2") == {"held": 1, "laws": 7, "passed": False, "hints": 2, "file": ""}
 
 
@@ -84,7 +84,7 @@ def test_what_a_damaged_or_lost_file_held_is_found_by_checking_also_after_anothe
     if not lost:
         (course.work / "progress.json").write_text("{broken", encoding="utf-8")
     progress = Record(course)
-    progress.note(Outcome("09.1", "stable_softmax", laws=5, held=2, file=FILE))
+    progress.note(Outcome("09.1", "stable_softmax", laws=7, held=2, file=FILE))
     progress.complete()
     assert Record(course).of("09.2") == {**DONE, "file": digest(course.work_file("09"))}
     assert Record(course).of("09.1")["held"] == 0
@@ -93,7 +93,7 @@ def test_what_a_damaged_or_lost_file_held_is_found_by_checking_also_after_anothe
 
 def test_two_who_read_before_either_wrote_lose_nothing_of_each_other(course):
     one, other = Record(course), Record(course)
-    one.note(Outcome("09.2", "entropy", passed=True, laws=5, held=5, file=FILE))
+    one.note(Outcome("09.2", "entropy", passed=True, laws=7, held=7, file=FILE))
     other.one_more_hint("09.1", 3)
     other.one_more_hint("09.2", 3)
     assert one.one_more_hint("09.2", 3) == 2
