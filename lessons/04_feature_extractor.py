@@ -263,9 +263,7 @@ labels_of_bars = [*keys[:2], "from scratch, longer", *keys[3:]]
 save(
     bars_with_intervals(
         labels_of_bars,
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="mean accuracy of eight groups, 5 draws, 95% t-interval",
         title="Eight training photographs a group",
     ),
@@ -295,9 +293,7 @@ found = [study("04_feature_extractor", f"head on {depth}") for depth in depths]
 save(
     bars_with_intervals(
         depths,
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="mean accuracy of eight groups, 5 draws, 95% t-interval",
         title="A head after one of the blocks",
     ),

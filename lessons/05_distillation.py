@@ -272,9 +272,8 @@ for tau in (1, 2, 5, 20):
 ways["equal rest, τ = 5"] = "equal rest at tau = 5, 5 a class"
 ways |= {"matched logits": "matched logits, 5 a class", "the teacher": "the teacher"}
 found = [study("05_distillation", number) for number in ways.values()]
-means, lows, highs, _ = np.array(found).T
 xlabel = "share of the test digits that is right; 8 seeds, 95% intervals"
-figure = bars_with_intervals(list(ways), means, lows, highs, xlabel=xlabel)
+figure = bars_with_intervals(list(ways), found, xlabel=xlabel)
 alt = "Accuracy of students with fifty images: low with labels alone and with an equal "
 alt += "rest, higher with soft targets of high tau, about as high with matched logits."
 save(figure, "05_distillation/fifty_images", alt=alt)
@@ -360,9 +359,8 @@ for way in ("labels", "tau = 1", "tau = 5"):
 for way in ("labels", "tau = 1", "tau = 5"):
     ways[f"{way.replace('tau', 'τ')}, bias set"] = f"unseen 3s, bias set, {way}"
 found = [study("05_distillation", number) for number in ways.values()]
-means, lows, highs, _ = np.array(found).T
 xlabel = "share of unseen 3s that are called a 3; 8 seeds, 95% intervals"
-figure = bars_with_intervals(list(ways), means, lows, highs, xlabel=xlabel)
+figure = bars_with_intervals(list(ways), found, xlabel=xlabel)
 alt = "Share of unseen 3s recognised: none with labels, most with soft targets."
 alt += " With the bias set, a fifth with labels and four fifths with soft targets."
 save(figure, "05_distillation/unseen_shares", alt=alt)

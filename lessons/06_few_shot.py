@@ -130,9 +130,8 @@ for space in ("features", "pixels"):
         examples = "1 example" if shots == 1 else f"{shots} examples"
         ways[f"{space}, {examples}"] = f"{space}, {shots} a group"
 results = [study("06_few_shot", number) for number in ways.values()]
-means, lows, highs, _ = np.array(results).T
 xlabel = "share right, ten groups (chance: 0.1); 5 seeds, 95% intervals"
-figure = bars_with_intervals(list(ways), means, lows, highs, xlabel=xlabel)
+figure = bars_with_intervals(list(ways), results, xlabel=xlabel)
 alt = "Share right with 1, 2 and 5 examples a group: about half to two thirds on "
 alt += "features, about a fifth to three tenths on pixels."
 save(figure, "06_few_shot/shots", alt=alt)
@@ -220,8 +219,7 @@ for network in ("trained", "random"):
     for layer in ("block 0", "block 6", "block 12", "last"):
         ways[f"{network}, {layer}"] = f"{network}, {layer}"
 results = [study("06_few_shot", number) for number in ways.values()]
-means, lows, highs, _ = np.array(results).T
-figure = bars_with_intervals(list(ways), means, lows, highs, xlabel=xlabel)
+figure = bars_with_intervals(list(ways), results, xlabel=xlabel)
 alt = "Share right by depth: rising from 0.2 to 0.5 in the trained network, falling "
 alt += "from 0.2 to 0.13 in the random one."
 save(figure, "06_few_shot/depth", alt=alt)

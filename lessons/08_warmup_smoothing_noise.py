@@ -135,10 +135,8 @@ claim("with warmup the network learns to read", right > 0.9, {"accuracy": right}
 def study_bars(keys, xlabel):
     """A bar with its interval for each of these numbers of the study."""
     found = [study("08_warmup_smoothing_noise", key) for key in keys]
-    means = [interval.mean for interval in found]
-    lows, highs = [i.low for i in found], [i.high for i in found]
     title = "mean over 8 seeds, 95% t-interval"
-    return bars_with_intervals(keys, means, lows, highs, xlabel=xlabel, title=title)
+    return bars_with_intervals(keys, found, xlabel=xlabel, title=title)
 
 
 keys = [f"gain by warmup, sorted, rate {rate}" for rate in (0.003, 0.01, 0.03)]

@@ -161,16 +161,8 @@ print(f"with a scale for each of its 36 groups: {(by_groups == 0).mean():.0%}")
 # The study draws 20 photographs of animals and counts how many of the network's answers
 # are still those of the floats. It does so six times.
 
-
 # %%
-def bars(labels, kept, title):
-    means = np.array([interval.mean for interval in kept])
-    lows = np.array([interval.low for interval in kept])
-    highs = np.array([interval.high for interval in kept])
-    labelled = {"xlabel": "share of answers kept", "title": title}
-    return bars_with_intervals(labels, means, lows, highs, **labelled)
-
-
+xlabel, title = "share of answers kept", "The real network, weights rounded only"
 kept = [study("10_quantization", "real: 8 bits, a tensor")]
 labels = ["8 bits, a tensor: 4.7 MB"]
 for bits in (8, 6, 4):
@@ -178,7 +170,7 @@ for bits in (8, 6, 4):
         kept.append(study("10_quantization", f"real: {bits} bits, {way}"))
         megabytes = model_bytes(pack_weights(folded, bits, size)) / 1e6
         labels.append(f"{bits} bits, {way}: {megabytes:.1f} MB")
-figure = bars(labels, kept, "The real network with rounded weights, nothing else done")
+figure = bars_with_intervals(labels, kept, xlabel=xlabel, title=title)
 save(figure, "10_quantization/kept", alt="Share of answers kept by bits")
 
 # %% [markdown]
@@ -244,7 +236,8 @@ ways += ["6 bits, a channel", "6 bits, a channel, corrected"]
 ways += ["4 bits, a channel", "4 bits, a channel, corrected"]
 ways += ["4 bits, groups of 32, corrected", "3 bits, groups of 32, corrected"]
 kept = [study("10_quantization", f"real: {way}") for way in ways]
-figure = bars(ways, kept, "The real network, before and after the biases are corrected")
+title = "The real network, before and after the biases are corrected"
+figure = bars_with_intervals(ways, kept, xlabel=xlabel, title=title)
 alt = "Share of answers kept at 8, 6, 4 and 3 bits, as rounded and corrected"
 save(figure, "10_quantization/kept_corrected", alt=alt)
 

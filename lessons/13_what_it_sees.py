@@ -87,9 +87,8 @@ for k, shape in enumerate(SHAPES[:8]):
 gain = paired_difference(with_texture.mean(axis=1), without.mean(axis=1))
 claim("a class without a texture of its own is the harder one", gain.low > 0.05, {"worth": gain})
 rows = [t_interval(with_texture[:, k] - without[:, k]) for k in range(8)]
-ends = [np.array(values) for values in list(zip(*rows, strict=True))[:3]]
 xlabel = "accuracy that a texture of its own is worth, 5 seeds"
-save(bars_with_intervals(SHAPES[:8], *ends, xlabel=xlabel), "13_what_it_sees/own_texture")
+save(bars_with_intervals(SHAPES[:8], rows, xlabel=xlabel), "13_what_it_sees/own_texture")
 
 # %% [markdown]
 # The remark holds in the mean. But what a texture is worth differs much from shape to shape: a ring is told
@@ -133,8 +132,7 @@ for name, (label, tied) in CUES.items():
     decided = np.mean([answer.decided for answer in answers])
     print(f"{name:14} accuracy {right}   shape bias {bias[name]}   decided {decided:.2f}")
     print("   per class of the shape", np.mean([answer.per_class for answer in answers], axis=0).round(2))
-ends = [np.array(values) for values in list(zip(*bias.values(), strict=True))[:3]]
-save(bars_with_intervals(list(bias), *ends, xlabel="shape bias, 5 networks"), "13_what_it_sees/shape_bias")
+save(bars_with_intervals(list(bias), list(bias.values()), xlabel="shape bias, 5 networks"), "13_what_it_sees/shape_bias")
 
 both, by_texture, by_shape = bias.values()
 claim("with both cues to choose from it learns the texture", both.high < 0.3, {"bias": both})

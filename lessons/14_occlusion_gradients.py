@@ -165,9 +165,7 @@ keys = ["halved by grey", "halved by noise", "raised by grey"]
 found = [study("14_occlusion_gradients", key) for key in keys]
 figure = bars_with_intervals(
     ["p halved, grey", "p halved, noise", "p raised, grey"],
-    [interval.mean for interval in found],
-    [interval.low for interval in found],
-    [interval.high for interval in found],
+    found,
     xlabel="share of photographs, 6 draws of 6",
     title="What one square does at one of 25 places, 95% t-interval",
 )

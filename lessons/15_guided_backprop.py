@@ -256,9 +256,7 @@ save(figure, "15_guided_backprop/depth", alt="The class is lost in the last bloc
 def study_bars(labels, keys, xlabel, title):
     """One bar for each number of the study, with its 95% interval."""
     found = [study("15_guided_backprop", key) for key in keys]
-    means = [interval.mean for interval in found]
-    lows, highs = [each.low for each in found], [each.high for each in found]
-    return bars_with_intervals(labels, means, lows, highs, xlabel=xlabel, title=title)
+    return bars_with_intervals(labels, found, xlabel=xlabel, title=title)
 
 
 bars = [f"{name}: {which} class" for name in rules for which in ("second", "random")]

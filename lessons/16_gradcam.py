@@ -153,9 +153,7 @@ found = [study("16_gradcam", f"asked half: {method}") for method in methods]
 save(
     bars_with_intervals(
         methods,
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="share of the map in the asked half; chance is 0.5",
         title="Two mammals side by side, 8 draws, 95% t-interval",
     ),
@@ -199,9 +197,7 @@ found = [study("16_gradcam", key) for key in [*keys, "asked half: Grad-CAM"]]
 save(
     bars_with_intervals(
         [*titles[:3], "last convolution"],
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="share of the map in the asked half; chance is 0.5",
         title="Grad-CAM by layer, 8 draws, 95% t-interval",
     ),
@@ -301,9 +297,7 @@ found = [study("16_gradcam", f"off centre, pointing: {name}") for name in method
 save(
     bars_with_intervals(
         labels,
-        [interval.mean for interval in found],
-        [max(interval.low, 0) for interval in found],
-        [min(interval.high, 1) for interval in found],
+        [i._replace(low=max(i.low, 0), high=min(i.high, 1)) for i in found],
         xlabel="share of mammals whose map is highest on the mammal",
         title="Pointing, off centre, 8 draws, 95% t-interval",
     ),
@@ -316,9 +310,7 @@ found = [study("16_gradcam", f"off centre, mass: {name}") for name in methods]
 save(
     bars_with_intervals(
         labels,
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="share of the map on the mammal",
         title="Mass, off centre, 8 draws, 95% t-interval",
     ),

@@ -123,9 +123,7 @@ found = [study("18_adversarial", f"{name}: flipped") for name in flipped]
 save(
     bars_with_intervals(
         flipped,
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="share of photographs, 8 seeds, 95% t-interval",
         title="Answers that one step turns wrong",
     ),
@@ -281,9 +279,7 @@ found = [study("18_adversarial", label) for label in labels]
 save(
     bars_with_intervals(
         labels,
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="share of images, 8 seeds, 95% t-interval",
         title="What happens to the image after the attack",
     ),
@@ -346,9 +342,7 @@ found = [study("18_adversarial", label) for label in labels]
 save(
     bars_with_intervals(
         labels,
-        [interval.mean for interval in found],
-        [interval.low for interval in found],
-        [interval.high for interval in found],
+        found,
         xlabel="accuracy on digits, 8 seeds, 95% t-interval",
         title="Four ways of training, each tried without attack, with FGSM and PGD",
     ),

@@ -20,6 +20,7 @@ from minidl.explain import saliency
 from minidl.nn import functional as F
 from minidl.nn import models
 from minidl.train import SGD, checkpoint, reliability
+from minidl.train.intervals import Interval
 from minidl.transfer import distillation_loss, fewshot
 
 PACKAGES = ("nn", "train", "data", "transfer", "compress", "explain", "attack", "export", "figures")
@@ -924,9 +925,7 @@ CALLS: dict[str, Call] = {
     },
     "figures.bars_with_intervals": lambda: {
         "labels": ["a", "b"],
-        "means": np.array([0.2, 0.5]),
-        "lows": np.array([0.1, 0.4]),
-        "highs": np.array([0.3, 0.6]),
+        "intervals": [Interval(0.2, 0.1, 0.3, 5), Interval(0.5, 0.4, 0.6, 5)],
         "xlabel": "x",
         "title": "t",
         "zoom": True,

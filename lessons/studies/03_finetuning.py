@@ -233,6 +233,12 @@ def claims(results):
     def gain(a, b):
         return paired_difference(results[a], results[b])
 
+    claim_the_real_network(gain)
+    claim_reuse_against_scratch(results, gain)
+    claim_a_large_rate(gain)
+
+
+def claim_the_real_network(gain):
     head = "real: head alone"
     loss = gain(head, "real: last block, rate 1")
     claim("real: a rate of 1 wrecks the network", loss.low > 0.5, {"loss": loss})
@@ -250,6 +256,8 @@ def claims(results):
         {"loss": loss},
     )
 
+
+def claim_reuse_against_scratch(results, gain):
     few, many = "similar, few", "similar, many"
     better = gain(f"{few}: all layers", f"{few}: from scratch")
     claim(
@@ -272,6 +280,9 @@ def claims(results):
         {"more": more},
     )
 
+
+def claim_a_large_rate(gain):
+    few, many = "similar, few", "similar, many"
     for case in (few, many):
         loss = gain(f"{case}: from scratch", f"{case}: large rate, statistics kept")
         print(f"{case}: scratch over the large rate with statistics kept:", loss)

@@ -216,6 +216,12 @@ def claims(results):
     def more(one, other):
         return paired_difference(results[one], results[other])
 
+    claim_few_images(more)
+    claim_all_images_and_teachers(more)
+    claim_the_unseen(results, more)
+
+
+def claim_few_images(more):
     gain = more("soft targets at tau = 5, 5 a class", "alone, 5 a class")
     claim(
         "with 5 images a class soft targets teach more than labels",
@@ -245,6 +251,9 @@ def claims(results):
         "alpha = 0.9 without tau squared, 5 a class",
     )
     claim("at alpha = 0.9 the factor tau squared pays", gain.low > 0.04, {"gain": gain})
+
+
+def claim_all_images_and_teachers(more):
     loss = more("soft targets, all images, no labels", "alone, all labels")
     claim(
         "with all images a teacher replaces the labels",
@@ -261,6 +270,8 @@ def claims(results):
     )
     claim("and the worse teacher", worse.high < -0.05, {"difference": worse})
 
+
+def claim_the_unseen(results, more):
     of_labels = results["unseen 3s, labels"].max()
     claim("with labels alone no student says 3", of_labels == 0, {"of 3s": of_labels})
     learned = t_interval(results["unseen 3s, tau = 5"])

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_flag, require
+from minidl.engine.checks import check_flag, check_instance, check_sequence, require
 from minidl.figures.style import (
     BLACK,
     BLUE,
@@ -22,6 +22,7 @@ from minidl.figures.style import (
     text_list,
     text_width,
 )
+from minidl.train.intervals import Interval
 
 
 def curves_with_bands(
@@ -103,9 +104,7 @@ def _runs_of(name: str, values: np.ndarray, steps: int, log_y: bool) -> np.ndarr
 
 def bars_with_intervals(
     labels: Sequence[str],
-    means: np.ndarray,
-    lows: np.ndarray,
-    highs: np.ndarray,
+    intervals: Interval | Sequence[Interval],
     *,
     xlabel: str = "",
     title: str = "",
@@ -113,11 +112,16 @@ def bars_with_intervals(
 ) -> Figure:
     """One horizontal bar a label, with its interval as a line from low to high and the mean in figures.
 
-    labels: K of them.  means, lows, highs: (K,), low <= mean <= high, such as accuracies with Wilson
-    intervals. A NaN mean (a class without examples) has no bar, only its interval.
+    labels: K of them.  intervals: K of them, or one that holds arrays (K,), with low <= mean <= high.
+    A NaN mean (a class without examples) has no bar, only its interval.
     zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
     there are points instead.
     """
+    one = isinstance(intervals, Interval)
+    for interval in () if one else check_sequence("intervals", intervals):
+        check_instance("an entry of intervals", interval, Interval)
+    require(one or len(intervals) > 0, "intervals must not be empty")
+    means, lows, highs, _ = intervals if one else zip(*intervals, strict=True)
     means = float_array("means", means, "K", finite=False)
     lows, highs = float_array("lows", lows, len(means)), float_array("highs", highs, len(means))
     require(not np.isinf(means).any(), "means must be finite or NaN")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from minidl.figures import bars_with_intervals, curves_with_bands
+from minidl.train.intervals import Interval
 
 X = np.array([1.0, 2.0, 3.0])
 THREE = np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 5.0], [3.0, 2.0, 10.0]])
@@ -114,11 +115,15 @@ def test_a_logarithmic_axis_refuses_zero():
         curves_with_bands(X, {"a": THREE - 2}, log_y=True)
 
 
+def of(means, lows, highs):
+    return Interval(means, lows, highs, 8)
+
+
 LABELS, MEANS, LOWS, HIGHS = ["cat", "dog"], [0.5, 0.8], [0.4, 0.7], [0.7, 0.95]
 
 
 def test_bars_start_at_zero_and_their_intervals_run_from_low_to_high():
-    axes = bars_with_intervals(LABELS, MEANS, LOWS, HIGHS, xlabel="accuracy").axes[0]
+    axes = bars_with_intervals(LABELS, of(MEANS, LOWS, HIGHS), xlabel="accuracy").axes[0]
     assert [(bar.get_x(), bar.get_width()) for bar in axes.patches] == [(0, 0.5), (0, 0.8)]
     segments = axes.collections[0].get_segments()
     assert [list(segment[:, 0]) for segment in segments] == [[0.4, 0.7], [0.7, 0.95]]
@@ -129,19 +134,19 @@ def test_bars_start_at_zero_and_their_intervals_run_from_low_to_high():
 
 
 def test_the_first_label_is_on_top():
-    axes = bars_with_intervals(LABELS, MEANS, LOWS, HIGHS).axes[0]
+    axes = bars_with_intervals(LABELS, of(MEANS, LOWS, HIGHS)).axes[0]
     bottom, top = axes.get_ylim()
     assert abs(axes.get_yticks()[0] - top) < abs(axes.get_yticks()[0] - bottom)
 
 
 def test_zoomed_in_there_are_points_and_no_bars_of_misleading_length():
-    axes = bars_with_intervals(LABELS, MEANS, LOWS, HIGHS, zoom=True).axes[0]
+    axes = bars_with_intervals(LABELS, of(MEANS, LOWS, HIGHS), zoom=True).axes[0]
     assert not axes.patches and axes.get_xlim()[0] > 0.3
     assert list(axes.lines[0].get_xdata()) == MEANS
 
 
 def test_a_class_without_examples_has_only_its_interval():
-    axes = bars_with_intervals(LABELS, [np.nan, 0.8], [0, 0.7], [1, 0.9]).axes[0]
+    axes = bars_with_intervals(LABELS, of([np.nan, 0.8], [0, 0.7], [1, 0.9])).axes[0]
     assert axes.texts[0].get_text() == "no data"
     assert list(axes.collections[0].get_segments()[0][:, 0]) == [0, 1]
 
@@ -150,7 +155,7 @@ def test_a_class_without_examples_has_only_its_interval():
     ("largest", "text"), [(0.9721, "0.972"), (1.0, "1.000"), (31.44, "31.4"), (1234.0, "1234"), (0.0, "0")]
 )
 def test_means_are_written_to_three_figures_of_the_largest(largest, text):
-    assert bars_with_intervals(["a"], [largest], [0], [2000]).axes[0].texts[0].get_text() == text
+    assert bars_with_intervals(["a"], of([largest], [0], [2000])).axes[0].texts[0].get_text() == text
 
 
 @pytest.mark.parametrize(
@@ -169,4 +174,14 @@ def test_means_are_written_to_three_figures_of_the_largest(largest, text):
 )
 def test_intervals_that_are_none_are_refused(arguments, kind, message):
     with pytest.raises(kind, match=message):
-        bars_with_intervals(*arguments)
+        bars_with_intervals(arguments[0], of(*arguments[1:]))
+
+
+def test_a_list_of_intervals_is_drawn_as_one_of_arrays_is():
+    rows = [Interval(*ends, 8) for ends in zip(MEANS, LOWS, HIGHS, strict=True)]
+    one, other = (bars_with_intervals(LABELS, x).axes[0] for x in (rows, of(MEANS, LOWS, HIGHS)))
+    for axes in (one, other):
+        assert [bar.get_width() for bar in axes.patches] == MEANS
+    assert np.array_equal(*(axes.collections[0].get_segments() for axes in (one, other)))
+    with pytest.raises(TypeError, match="an entry of intervals must be"):
+        bars_with_intervals(LABELS, MEANS)

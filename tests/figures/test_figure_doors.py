@@ -14,6 +14,7 @@ from minidl.figures import (
     signed_map,
     waterfall,
 )
+from minidl.train.intervals import Interval
 
 IMAGES = np.full((2, 4, 4), 0.5)
 SEEDS = {"a": np.ones((2, 2))}
@@ -28,7 +29,7 @@ SEEDS = {"a": np.ones((2, 2))}
         ("signed", lambda flag: overlay(IMAGES, IMAGES, signed=flag)),
         ("log_x", lambda flag: curves_with_bands([1, 2], SEEDS, log_x=flag)),
         ("log_y", lambda flag: curves_with_bands([1, 2], SEEDS, log_y=flag)),
-        ("zoom", lambda flag: bars_with_intervals(["a"], [0.5], [0.4], [0.6], zoom=flag)),
+        ("zoom", lambda flag: bars_with_intervals(["a"], Interval([0.5], [0.4], [0.6], 8), zoom=flag)),
     ],
 )
 def test_what_is_neither_true_nor_false_is_no_flag(name, call, flag):

@@ -20,6 +20,7 @@ from minidl.figures import (
     signed_map,
 )
 from minidl.figures.style import HEAT_MAP, LINE_COLOURS, MAGNITUDE_MAP, SIGNED_MAP, png_bytes, text_width
+from minidl.train.intervals import Interval
 from minidl.train.metrics import reliability
 
 RANDOM = np.random.default_rng(0).random
@@ -35,7 +36,9 @@ EXAMPLES = {
     "signed_map of a row": lambda: signed_map(RANDOM((1, 50)), [LONG * 4], title="short"),
     "overlay": lambda: overlay(RANDOM((2, 4, 4)), RANDOM((2, 4, 4)), [LONG], row_titles=["a", LONG]),
     "curves": lambda: curves_with_bands([1, 2], {LONG * 2: RANDOM((3, 2)), "b": [1, np.nan]}, title=LONG),
-    "bars": lambda: bars_with_intervals([LONG * 2, "b"], [1, 2], [0, 0], [3, 3], xlabel="x", title=LONG),
+    "bars": lambda: bars_with_intervals(
+        [LONG * 2, "b"], Interval([1, 2], [0, 0], [3, 3], 8), xlabel="x", title=LONG
+    ),
     "confidence": lambda: confidence_histogram({LONG: RANDOM(50), "b": [1.0]}, title=LONG),
     "distributions": lambda: distributions(np.eye(3), [LONG, "b", "c"], [LONG * 2, "d", "e"], title=LONG),
     "reliability": lambda: reliability_diagram({LONG * 2: TABLE, "b": TABLE, "c": TABLE}, title=LONG),

@@ -58,7 +58,8 @@ def test_titles_stand_above_the_first_row_and_names_beside_their_rows():
 
 
 def test_matrices_of_zeros_are_drawn():
-    drawn(left=np.zeros((2, 2, 2)), right=np.zeros((2, 2, 2)))
+    figure = drawn(left=np.zeros((2, 2, 2)), right=np.zeros((2, 2, 2)))
+    assert {text.get_text() for axes in matrices(figure) for text in axes.texts} == {"0"}
 
 
 @pytest.mark.parametrize(
