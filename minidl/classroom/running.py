@@ -16,7 +16,7 @@ from minidl.classroom.gallery import write_gallery
 
 AFTER_THE_FIRST = """\
 The first lesson is done: look at its pictures. The others train networks and keep them. They take some
-ten minutes on two cores the first time, and less after that. Ctrl-C stops, and what is done
+six minutes on two cores the first time, and less after that. Ctrl-C stops, and what is done
 stays; python -m lessons run 02 runs one of them.
 """
 

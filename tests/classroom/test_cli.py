@@ -94,7 +94,7 @@ def test_run_without_a_number_runs_all_lessons_in_order(folder, capfd):
 def test_after_the_first_lesson_the_run_says_how_long_the_others_take(folder, capfd):
     (folder / "00_look.py").write_text(PLAIN.format(number="00", title="A look"))
     assert lessons(folder, "run") == 0
-    before, after = capfd.readouterr().out.split("some\nten minutes on two cores")
+    before, after = capfd.readouterr().out.split("some\nsix minutes on two cores")
     assert "this is 00" in before and "this is 01" not in before and "this is 01" in after
     assert lessons(folder, "run", "00") == 0
     assert "minutes" not in capfd.readouterr().out
