@@ -92,6 +92,9 @@ class Exercise:
         op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
         tensor     the same for a function of Tensors: floating arrays become Tensors, params go to the call
         kernel     impl(*arguments) -> the array named by ``writes`` as the loops left it; a tuple of several
+        model      impl(*arguments, **params) -> values; a ``Built`` among them is built first, and its model
+                   must stay as it was. Tensors come back as arrays, a model as {"state", "requires_grad",
+                   "training"}. With ``writes`` (the models that it trains): (value, contents of each)
 
     Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
     it is copied like every argument, so the law's own stays as it was.
@@ -114,13 +117,14 @@ class Exercise:
         positive_int("points", points)
         texts = isinstance(hints, tuple | list) and all(isinstance(h, str) and h for h in hints)
         require(texts and len(hints) > 0, f"hints must be a tuple of at least one text, got {hints!r}")
-        fits = isinstance(writes, tuple | list) and bool(writes) == (kind == "kernel")
-        require(fits, f"writes is a tuple of the arrays that a kernel fills, got {writes!r} for a {kind}")
+        fits = isinstance(writes, tuple | list) and (kind == "model" or bool(writes) == (kind == "kernel"))
+        said = "a tuple of the arrays that a kernel fills, or the models that a function trains"
+        require(fits, f"writes is {said}, got {writes!r} for a {kind}")
         function = check_function("target", plain_function(target))
         parameters = list(inspect.signature(function).parameters) if writes else []
         for name in writes:
             listed = ", ".join(parameters)
-            require(name in parameters, f"writes names {name!r}, but the kernel takes {listed}")
+            require(name in parameters, f"writes names {name!r}, but {function.__name__} takes {listed}")
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)

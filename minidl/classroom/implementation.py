@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis.errors import HypothesisException
 
+from minidl.classroom.builders import Built, contents
 from minidl.classroom.compare import NUMERIC_KINDS, short
 from minidl.classroom.stubs import plain_function
 from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor
+from minidl.nn.module import Module
 
-KINDS = ("function", "op", "tensor", "kernel")
+KINDS = ("function", "op", "tensor", "kernel", "model")
 REMEMBERED = 60  # calls of a law, from its first, that are kept to tell what an answer looks like
 
 
@@ -104,6 +106,8 @@ class Implementation:
             return self._answer_of_tensors(arguments, **params)
         if self.kind == "kernel":
             return self._written_by_kernel(*arguments, **params)
+        if self.kind == "model":
+            return self._answer_with_models(arguments, params)
         answer = self._plain(self.raw(*arguments, **params))
         check_kind(answer, self.returns, self.name)
         return answer
@@ -143,10 +147,50 @@ class Implementation:
         written = tuple(arguments[i] for i in self.written)
         return written if len(written) > 1 else written[0]
 
+    def _answer_with_models(self, arguments: tuple, params: dict):
+        given = [built(x) for x in arguments]
+        named = {name: built(x) for name, x in params.items()}
+        trained = [given[i] for i in self.written]
+        kept = [x for x in [*given, *named.values()] if isinstance(x, Module) and x not in trained]
+        before = [contents(model) for model in kept]
+        answer = self.raw(*given, **named)
+        for model, was in zip(kept, before, strict=True):
+            changed = difference(was, contents(model)) if model is not answer else ""
+            if changed:
+                raise WrongAnswer(f"{self.name} changed its model: {changed}")
+        answer = contents_of_models(answer)
+        if not self.written:
+            return self._plain(answer)
+        return plain_value(answer, self.name), *map(contents, trained)
+
     def _plain(self, value):
         if value is None:
             raise WrongAnswer(f"{self.name} returned None: is a return missing?")
         return plain_value(value, self.name)
+
+
+def built(x: object) -> object:
+    return x.build() if isinstance(x, Built) else x
+
+
+def contents_of_models(value: object) -> object:
+    """The value with arrays for Tensors, and for models what a law sees of them."""
+    if isinstance(value, tuple | list):
+        return type(value)(contents_of_models(v) for v in value)
+    if isinstance(value, Module):
+        return contents(value)
+    return np.array(value.data) if isinstance(value, Tensor) else value
+
+
+def difference(before: dict, after: dict) -> str:
+    """The first thing that differs between the contents of a model before and after, or ""."""
+    for name in before["state"].keys() | after["state"].keys():
+        if not same(before["state"].get(name), after["state"].get(name), unchanged):
+            return f"{name} is not what it was"
+    for name in ("requires_grad", "training"):
+        if before[name] != after[name]:
+            return f"{name} was {before[name]}, is {after[name]}"
+    return ""
 
 
 def check_kind(answer, returns: str, name: str) -> None:

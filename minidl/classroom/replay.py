@@ -15,6 +15,7 @@ from types import TracebackType
 
 import numpy as np
 
+from minidl.classroom.builders import Built
 from minidl.classroom.compare import short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
@@ -163,10 +164,15 @@ def call_text(exercise: Exercise, raw: Callable | type, call: Call, imports: set
         lines.append(f"op = {function}({', '.join(given)})")
         lines.append(f"op.needs = {tuple(map(is_floating, call.arguments))}")
         function, given = "op.forward", []
+    if kind == "model":
+        models = [n for n, value in zip(names, call.arguments, strict=True) if isinstance(value, Built)]
+        lines += [f"{n} = {n}.build()" for n in models]
+        given = [text + ".build()" * isinstance(params[text.split("=")[0]], Built) for text in given]
     lines.append("breakpoint()")
-    answer = {"function": "answer = ", "kernel": ""}.get(kind, "y = ")
+    answer = {"function": "answer = ", "model": "answer = ", "kernel": ""}.get(kind, "y = ")
     lines.append(f"{answer}{function}({', '.join([*names, *given])})")
-    lines += {"function": ['print("yours:", answer)'], "tensor": ['print("yours:", y.data)']}.get(kind, [])
+    shown = {"function": "answer", "model": "answer", "tensor": "y.data"}
+    lines += [f'print("yours:", {shown[kind]})'] if kind in shown else []
     if grad is not None:
         backward = f"backward({literal(grad, imports)})"
         lines.append(f"grads = op.{backward}" if kind == "op" else f"y.{backward}")
@@ -217,6 +223,10 @@ def literal(value: object, imports: set[str]) -> str:
         return f"generator_at({literal(value.bit_generator.state, imports)})"
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return record_literal(value, value._fields, imports)
+    if isinstance(value, Built):
+        given = {"seed": value.seed, **value.settings}
+        settings = ", ".join(f"{name}={literal(v, imports)}" for name, v in given.items())
+        return f"{function_literal(Built, imports)}({value.builder!r}, {settings})"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return record_literal(value, [f.name for f in dataclasses.fields(value) if f.init], imports)
     return function_literal(value, imports)

@@ -148,6 +148,13 @@ class Module:
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
 
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Set ``requires_grad`` of every parameter. BatchNorm statistics go on moving: see ``freeze``."""
+        check_flag("requires_grad", requires_grad)
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
     def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
         for path, module in self.named_modules():
             for name in module._buffer_names:

@@ -449,13 +449,13 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
     "change, message",
     [
         ({"number": "9.1"}, "number must be lesson and place, such as '09.1', got '9.1'"),
-        ({"kind": "loop"}, "kind must be one of 'function', 'op', 'tensor', 'kernel', got 'loop'"),
+        ({"kind": "loop"}, "kind must be one of 'function', 'op', 'tensor', 'kernel', 'model', got 'loop'"),
         ({"points": 0}, "points must be at least 1, got 0"),
         ({"hints": ()}, "hints must be a tuple of at least one text"),
         ({"hints": "one"}, "hints must be a tuple of at least one text"),
-        ({"writes": ("x",)}, "writes is a tuple of the arrays that a kernel fills"),
-        ({"kind": "kernel"}, "writes is a tuple of the arrays that a kernel fills"),
-        ({"kind": "kernel", "writes": ("y",)}, "writes names 'y', but the kernel takes x, sums"),
+        ({"writes": ("x",)}, "writes is a tuple of the arrays that a kernel fills, or the models"),
+        ({"kind": "kernel"}, "writes is a tuple of the arrays that a kernel fills, or the models"),
+        ({"kind": "kernel", "writes": ("y",)}, "writes names 'y', but running_sum takes x, sums"),
     ],
 )
 def test_an_exercise_that_makes_no_sense_is_refused(change, message):

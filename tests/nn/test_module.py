@@ -382,3 +382,13 @@ def test_a_mask_holds_through_loading_and_is_copied_with_its_parameter():
     twin = copy.deepcopy(layer)
     twin.weight.mask[:] = True
     assert layer.weight.mask.tolist() == [[True, False]]
+
+
+def test_requires_grad_of_a_module_sets_that_of_every_parameter():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    assert model[0].requires_grad_(False) is model[0]
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
+    model.requires_grad_()
+    assert all(p.requires_grad for p in model.parameters())
+    with pytest.raises(TypeError, match="requires_grad must be True or False"):
+        model.requires_grad_("no")

@@ -1,0 +1,108 @@
+"""Exercises of kind model: what a law sees of a model, and what an implementation may do to it."""
+
+import numpy as np
+import pytest
+
+from minidl import no_grad
+from minidl.classroom import replay
+from minidl.classroom.builders import Built
+from minidl.classroom.exercise import Exercise
+from minidl.nn.layers import Linear
+
+MODEL = Built("small_cnn", seed=2, num_classes=3, widths=(4,), pool_after=())
+X = np.linspace(-1, 1, 2 * 64).reshape(2, 1, 8, 8)
+
+
+def logits(model, x):
+    """A model's outputs as an array."""
+    with no_grad():
+        return model(x)
+
+
+def new_head(model, classes, rng):
+    """The model with another last layer, the only one that learns."""
+    model.requires_grad_(False)
+    model.head = Linear(model.head.in_features, classes, rng=rng)
+    return model
+
+
+def smaller(model, factor=0.5):
+    """Every parameter times the factor, in place."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data * factor
+
+
+def exercise(function, **options):
+    return Exercise("91.1", function, kind="model", points=1, hints=("Look.",), **options)
+
+
+def test_a_built_model_is_given_and_a_tensor_comes_back_as_an_array():
+    answer = exercise(logits).adapt(logits)(MODEL, X)
+    assert type(answer) is np.ndarray and answer.dtype == np.float32
+    np.testing.assert_array_equal(answer, MODEL.build()(X).data)
+
+
+def test_a_returned_model_shows_its_state_and_what_learns():
+    found = exercise(new_head).adapt(new_head)(MODEL, 5, np.random.default_rng(0))
+    assert found["requires_grad"] == ["head.weight", "head.bias"] and found["training"] is False
+    assert found["state"]["head.weight"].shape == (5, 4)
+    before = MODEL.build().state_dict()
+    for name in ("block1.conv.weight", "block1.bn.running_var"):
+        np.testing.assert_array_equal(found["state"][name], before[name])
+
+
+def test_a_model_that_is_written_comes_back_beside_the_answer():
+    returned, after = exercise(smaller, writes=("model",)).adapt(smaller)(MODEL, factor=0.25)
+    assert returned is None
+    np.testing.assert_array_equal(after["state"]["head.bias"], MODEL.build().head.bias.data / 4)
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda model: smaller(model), "is not what it was"),
+        (lambda model: model.train(), "training was False, is True"),
+        (lambda model: model.head.requires_grad_(False), "requires_grad was"),
+    ],
+)
+def test_another_model_must_stay_as_it_was(change, says):
+    def careless(model, x):
+        change(model)
+        return x
+
+    task = exercise(logits)
+
+    @task.law("outputs")
+    def outputs(logits):
+        logits(MODEL, X)
+
+    assert task.check(logits)[0].passed
+    (result,) = task.check(careless)
+    assert not result.passed and result.message.startswith("careless changed its model: ")
+    assert says in result.message
+
+
+def test_a_case_names_the_builder_and_the_replay_builds_the_model():
+    task = exercise(logits)
+
+    @task.law("outputs are positive")
+    def positive(logits):
+        assert (logits(MODEL, x=X) > 0).all(), "an output is negative"
+
+    implementation = task.adapt(logits)
+    task.try_law("outputs are positive", implementation)
+    imports = set()
+    text = replay.call_text(task, logits, implementation.last_call, imports)
+    assert (
+        "model = Built('small_cnn', seed=2, num_classes=3, widths=(4,), pool_after=())\nmodel = model.build()"
+        in text
+    )
+    assert repr(MODEL) == "small_cnn(seed=2, num_classes=3, widths=(4,), pool_after=())"
+    names = {"logits": logits, "breakpoint": lambda: None}
+    exec("\n".join([*imports, "import numpy as np", text]), names)
+    np.testing.assert_array_equal(names["answer"].data, implementation.last_call.answer)
+
+
+def test_an_unknown_builder_is_refused():
+    with pytest.raises(ValueError, match="builder must be one of"):
+        Built("large_cnn")
