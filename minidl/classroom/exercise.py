@@ -29,7 +29,14 @@ from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisExc
 from minidl.classroom.compare import short
 from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
 from minidl.classroom.stubs import plain_function
-from minidl.engine.checks import check_choice, check_function, check_instance, positive_int, require
+from minidl.engine.checks import (
+    check_choice,
+    check_function,
+    check_instance,
+    check_int,
+    positive_int,
+    require,
+)
 
 EXAMPLES = 100  # cases that a law tries, the same ones for everybody
 
@@ -85,8 +92,8 @@ class Exercise:
     """A function, Op class or kernel of the library, to be written by the learner.
 
     number: "09.1", the lesson and the place in it.  target: the reference.  hints: from the law in words to
-    the line.  kind says how a law calls an implementation ``impl``, always with plain values (numbers,
-    arrays, text, tuples, lists, dicts):
+    the line.  level: the difficulty, 1 to 3.  minutes: what a learner needs.  kind says how a law calls an
+    implementation ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
 
         function   impl(*arguments, **params) -> values
         op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
@@ -98,7 +105,7 @@ class Exercise:
 
     Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
     it is copied like every argument, so the law's own stays as it was.
-    Raises ValueError for a number, kind, hints, points or writes that make no sense.
+    Raises ValueError for a number, kind, hints, points, level, minutes or writes that make no sense.
     """
 
     def __init__(
@@ -108,6 +115,8 @@ class Exercise:
         *,
         points: int,
         hints: tuple[str, ...],
+        level: int = 1,
+        minutes: int = 10,
         kind: str = "function",
         writes: tuple[str, ...] = (),
     ) -> None:
@@ -115,6 +124,8 @@ class Exercise:
         require(bool(place), f"number must be lesson and place, such as '09.1', got {number!r}")
         check_choice("kind", kind, KINDS)
         positive_int("points", points)
+        check_int("level", level, 1, 3)
+        positive_int("minutes", minutes)
         texts = isinstance(hints, tuple | list) and all(isinstance(h, str) and h for h in hints)
         require(texts and len(hints) > 0, f"hints must be a tuple of at least one text, got {hints!r}")
         fits = isinstance(writes, tuple | list) and (kind == "model" or bool(writes) == (kind == "kernel"))
@@ -128,6 +139,7 @@ class Exercise:
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
+        self.level, self.minutes = level, minutes
         self.written = tuple(parameters.index(name) for name in writes)
         self.name = function.__name__
         annotation = None if kind != "function" else inspect.signature(function).return_annotation

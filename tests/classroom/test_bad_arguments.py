@@ -37,6 +37,8 @@ CALLS = {
     "max_rows": lambda bad: draw(strategies.logits(max_rows=bad)),
     "classes": lambda bad: draw(strategies.labels(2, bad)),
     "points": lambda bad: Exercise(**{**SOFTMAX, "points": bad}),
+    "level": lambda bad: Exercise(**{**SOFTMAX, "level": bad}),
+    "minutes": lambda bad: Exercise(**{**SOFTMAX, "minutes": bad}),
     "hints": lambda bad: Exercise(**{**SOFTMAX, "hints": bad}),
     "kind": lambda bad: Exercise(**SOFTMAX, kind=bad),
 }

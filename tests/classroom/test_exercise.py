@@ -451,6 +451,8 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
         ({"number": "9.1"}, "number must be lesson and place, such as '09.1', got '9.1'"),
         ({"kind": "loop"}, "kind must be one of 'function', 'op', 'tensor', 'kernel', 'model', got 'loop'"),
         ({"points": 0}, "points must be at least 1, got 0"),
+        ({"level": 4}, "level must be within [1, 3], got 4"),
+        ({"minutes": 0}, "minutes must be at least 1, got 0"),
         ({"hints": ()}, "hints must be a tuple of at least one text"),
         ({"hints": "one"}, "hints must be a tuple of at least one text"),
         ({"writes": ("x",)}, "writes is a tuple of the arrays that a kernel fills, or the models"),
