@@ -240,7 +240,9 @@ save(figure, "17_shapley/one_flat", alt=alt)
 # more shows all 60 flats, a point for each:
 
 # %%
-figure = shap_summary(found.values, rows, NAMES, xlabel="rent", title="60 flats")
+figure = shap_summary(
+    found.values, rows, NAMES, xlabel="share of the rent", title="60 flats"
+)
 alt = "A row of points for each feature; the large areas stand on the right"
 save(figure, "17_shapley/all_flats", alt=alt)
 
@@ -274,17 +276,17 @@ far = [study("17_shapley", key) for key in keys]
 # In the formula, $30 \cdot floor \cdot (2 \cdot lift - 1)$ belongs to two features
 # together. The network has learned this: the floor gets -37 from it and -36 from the
 # formula. The linear model has one weight for the floor, with a lift and without, and
-# gives -1. The network has its own fault. It is smooth, so it makes too little of the
-# step at 60 decibels: the noise gets -41 instead of -60. In the study, over ten
-# networks and 60 flats, the shares in the network miss the truth by 12 (root mean
-# square), the shares in the linear model by 28.
+# gives -1. The network has a fault of its own: the noise gets -41 instead of -60. A
+# likely reason is the step at 60 decibels, which the network draws as a slope. In the
+# study, over ten networks and 60 flats, the shares in the network miss the truth by 12
+# (root mean square), the shares in the linear model by 28.
 #
 # ## Clever approximation
 # $n$ features form $2^n$ groups. For 8 features that is nothing. For 16 it is 65,536
-# runs of the model, for 30 a thousand million. There are two ways out.
+# runs of the model, for 30 more than $10^9$. There are two ways out.
 #
 # *Random orders* (Castro et al. 2009). Take the mean over some orders instead of all.
-# It helps to walk every order backwards as well.
+# It helps to walk every order backwards as well, and `shapley_paths` does so.
 #
 # *KernelSHAP* (Lundberg and Lee 2017). The Shapley values are also the solution of a
 # regression. Look for shares that simply add up and come near to the worth of all
@@ -476,12 +478,13 @@ noise = study("17_shapley", "correlation with noise")
 # - Shapley 1953, A value for n-person games.
 # - Castro, Gómez and Tejada 2009, Polynomial calculation of the Shapley value based on
 #   sampling.
-# - Lundberg and Lee 2017, A unified approach to interpreting model predictions, NeurIPS.
-#   It is the lecture's "SHAP original paper":
+# - Lundberg and Lee 2017, A unified approach to interpreting model predictions,
+#   NeurIPS. It is the lecture's "SHAP original paper":
 #   [tinyurl.com/shap-paper](https://tinyurl.com/shap-paper).
 #
 # The lecture also names two videos:
 # - "SHAP explained by paper author": Scott Lundberg, Explainable machine learning with
-#   Shapley values, H2O World 2019, [youtu.be/ngOBhhINWb8](https://youtu.be/ngOBhhINWb8).
+#   Shapley values, H2O World 2019,
+#   [youtu.be/ngOBhhINWb8](https://youtu.be/ngOBhhINWb8).
 # - "Shapley values in game theory": Vincent Knight, Cooperative games and the Shapley
 #   value, [youtu.be/w9O0fkfMkx0](https://youtu.be/w9O0fkfMkx0).
