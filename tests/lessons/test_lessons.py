@@ -52,6 +52,7 @@ NEW = [
     "14_occlusion_gradients",
     "15_guided_backprop",
     "16_gradcam",
+    "17_shapley",
     "18_adversarial",
 ]
 every_new_lesson = pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in NEW], ids=NEW)
