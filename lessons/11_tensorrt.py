@@ -53,16 +53,17 @@ T_99 = np.percentile(np.abs(r), 99)
 some = np.quantile(r, [0, 0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 0.999, 1])
 choices = {"no saturation, T = max |r|": T_max, "saturate, T = percentile 99": T_99}
 figure = saturation_lines(some, choices)
-save(figure, "11_tensorrt/saturate", alt="Arrows from reals to integers, twice")
+alt = "Arrows from real numbers to integers, without and with saturation"
+save(figure, "11_tensorrt/saturate", alt=alt)
 
 # %% [markdown]
 # The picture shows twelve activations, from the smallest to the largest, and the
 # integers that they become.
 #
-# Above, nothing is lost at the ends: the largest $|r|$ becomes 127. But the step
-# between two integers is 0.30. Below, a *threshold* $T = 17.4$ becomes 127, and the
-# step is 0.14. What lies beyond $T$ becomes 127 as well, whether it is 18 or 37. It
-# *saturates*. To choose $T$ is called *calibration*.
+# Above, nothing is cut off: the largest $|r|$ is 37.6 and becomes 127, with its sign.
+# But the step between two integers is 0.30. Below, a *threshold* $T = 17.4$ becomes
+# 127, and the step is 0.14. What lies beyond $T$ becomes 127 as well, whether it is 18
+# or 37: it *saturates*. To choose $T$ is called *calibration*.
 
 # %% [markdown]
 # ## What does each type span?
@@ -81,7 +82,8 @@ print(f"{x} in FP16: {x16.tolist()}")
 assert x16[0] == 65504 and np.isinf(x16[1]) and x16[2] == 2.0**-24 and x16[3] == 0
 
 # %% [markdown]
-# FP16 ends at 65,504, and beyond that is infinity. What is smaller than half of
+# This is the lecture's table, with the minus sign of -65504 that the slide has lost.
+# FP16 ends at 65504, and beyond that is infinity. What is smaller than half of
 # $5.96 \cdot 10^{-8}$ becomes 0. This is enough for most activations as they are. INT8
 # knows only 256 integers. So an integer $Q$ must stand for $S\,Q$, as in
 # [lesson 10](10_quantization.py), with the largest integer 127 for the threshold $T$:
@@ -100,9 +102,8 @@ assert x16[0] == 65504 and np.isinf(x16[1]) and x16[2] == 2.0**-24 and x16[3] ==
 # of the photograph. It has one colour, so thousands of places give the same number.
 
 # %%
-save(
-    integer_panels(r, choices), "11_tensorrt/integers", alt="Two histograms of integers"
-)
+figure = integer_panels(r, choices)
+save(figure, "11_tensorrt/integers", alt="Two histograms of the integers")
 
 # %% [markdown]
 # A number below $T$ is *rounded*. A number above $T$ is *clipped*. Both are errors, and
@@ -209,7 +210,7 @@ save(figure, "11_tensorrt/thresholds", alt="A histogram with five thresholds")
 # is twice the one for 4 bits. Below: the divergence of every candidate. It falls until
 # $T$ is about 40, and then it is flat. With 8 bits the entropy hardly saturates here.
 #
-# ## The photographs must be like the real ones
+# ## A background of one colour misleads
 # The same animals on light grey:
 
 # %%
@@ -225,9 +226,9 @@ save(figure, "11_tensorrt/thresholds_grey", alt=alt)
 
 # %% [markdown]
 # ## A whole network in 4 bits
-# We round what each of the 58 convolutions and sums gives. Two thirds of them end in a
-# ReLU6, whose output is never negative. They get unsigned integers, 0 to 255 with 8
-# bits. That is as good as one more bit. The weights stay floats.
+# We round what each of the 58 convolutions and sums gives. 33 of them end in a ReLU6,
+# whose output is never negative. They get unsigned integers, 0 to 255 with 8 bits. That
+# is as good as one more bit. The weights stay floats: lesson 10 rounds weights.
 
 
 # %%
@@ -249,10 +250,8 @@ answers, titles = [likeliest()], ["floats"]
 for bits, rule in ((8, "max"), (4, "max"), (4, "error")):
     hooks = []
     for path, module in places.items():
-        positive, T = (
-            isinstance(module, ConvReLU2d),
-            calibrate.max_threshold(histograms[path]),
-        )
+        positive = isinstance(module, ConvReLU2d)
+        T = calibrate.max_threshold(histograms[path])
         if rule == "error":
             T = calibrate.mse_threshold(histograms[path], bits + positive)
         hooks.append(module.register_forward_hook(rounding(T, bits, positive)))
@@ -264,6 +263,11 @@ figure = answers_picture(np.repeat(koala, 4, axis=0), titles, answers, columns=2
 save(figure, "11_tensorrt/koala", alt="A koala's answers in floats, 8 and 4 bits")
 
 # %% [markdown]
+# At 8 bits the koala stays a koala without saturation. At 4 bits the max rule loses it:
+# "indri", with 7%. The thresholds of the smallest error bring it back with 91%. That is
+# more than the floats have: rounding moves a probability up or down. One photograph
+# proves nothing, so we need many.
+#
 # ## Which rule keeps the answers?
 # The study draws 20 photographs for calibration and 20 others for a test, six times. It
 # counts how many of the network's answers are still those of the floats.
@@ -300,7 +304,7 @@ save(figure, "11_tensorrt/kept", alt="Share of answers kept by each calibrator")
 # Now the second way: fewer steps. Each module of a network starts at least one program
 # on the graphics card, a *kernel*. It reads its input from memory and writes its output
 # back. The lecture shows a block of GoogLeNet (Szegedy et al. 2015). Here is one with
-# random weights, and what TensorRT makes of it.
+# random weights, and what TensorRT would make of it.
 
 # %%
 size = (192, 28, 28)
@@ -373,13 +377,9 @@ assert np.allclose(one, three, atol=1e-4)
 
 # %%
 figure = draw_model(network.layer("_blocks.2"), (24, 56, 56), "un-optimised")
-save(
-    figure, "11_tensorrt/block", alt="A column of nine kernels, three are convolutions"
-)
+save(figure, "11_tensorrt/block", alt="Nine kernels, three are convolutions")
 figure = draw_model(fused.layer("_blocks.2"), (24, 56, 56), "fused")
-save(
-    figure, "11_tensorrt/block_fused", alt="Four kernels: three convolutions and a sum"
-)
+save(figure, "11_tensorrt/block_fused", alt="Three convolutions and a sum")
 
 # %% [markdown]
 # Only the sum with the input is left beside the convolutions. (The "ReLU" in the boxes
@@ -390,19 +390,18 @@ before, after = cost(network, (3, 224, 224)), cost(fused, (3, 224, 224))
 for name, model, c in (("plain", network, before), ("fused", fused, after)):
     start = perf_counter()
     logits = predict(model, koala)
-    milliseconds = 1000 * (perf_counter() - start)
-    print(
-        f"{name}: {c.launches} launches, {c.bytes / 1e6:.0f} MB, {milliseconds:.0f} ms"
-    )
+    ms = 1000 * (perf_counter() - start)
+    print(f"{name}: {c.launches} launches, {c.bytes / 1e6:.0f} MB, {ms:.0f} ms")
 difference = np.abs(predict(network, koala) - predict(fused, koala)).max()
 print(f"largest logit {logits.max():.1f}, largest difference {difference:.0e}")
 assert before.multiply_adds == after.multiply_adds and difference < 1e-3
 assert after.launches < before.launches / 2 and after.bytes < before.bytes / 2
 
 # %% [markdown]
-# Launches and bytes are counted, and so they are the same on every machine. The
-# milliseconds are not: they depend on the machine and on what else it does. Run the
-# cell several times before you believe them.
+# More than half of the launches and bytes are gone. They are counted, and so they are
+# the same on every machine: each module reads its inputs once and writes its output
+# once. The milliseconds are measured: they depend on the machine and on what else it
+# does. Run the cell several times before you believe them.
 
 # %% [markdown]
 # ## The network as a file
@@ -435,16 +434,16 @@ else:
 # %% [markdown]
 # ## What to remember
 # An INT8 number needs a threshold $T$: the real number that 127 stands for. A small $T$
-# clips more and rounds more finely. With 8 bits hardly anything needs to saturate in
-# this network, and with 4 bits the threshold decides. A calibrator needs a few
-# photographs, and they must look like those to come. Fusion changes no answer and saves
-# no multiplication. It saves launches and memory traffic.
+# clips more and rounds more finely. With 8 bits nothing needs to saturate in this
+# network, and with 4 bits the threshold decides. A calibrator needs a few photographs
+# and no labels; a background of one colour can mislead it. Fusion changes no answer and
+# saves no multiplication of a convolution. It saves launches and memory traffic.
 #
 # ## Try it
 # - Take another layer for the opening, such as `"_blocks.14._project_conv"`. How far is
 #   its largest number from its percentile 99?
-# - Calibrate the koala's network with `on_grey` and `entropy_threshold`, 8 bits. Is it
-#   still a koala?
+# - Calibrate all places with `on_grey` and `entropy_threshold`, 8 bits. How far does the
+#   probability of "koala" fall?
 # - Calibrate with one animal instead of eight. How much smaller is the largest number
 #   that the max rule sees?
 # - Put the block into training mode with `block.train()` and call `fuse`. Why does
