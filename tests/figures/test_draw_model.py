@@ -94,8 +94,8 @@ def test_each_real_has_an_arrow_to_its_integer_and_what_lies_beyond_saturates():
     assert narrow == [(-7, -3), (-1, -1), (0.4, 0), (3.5, 3)]  # S = 1: -7 and 3.5 lie beyond
     colours = [[dot.get_color() for dot in panel.lines if dot.get_marker() == "o"] for panel in figure.axes]
     assert colours == [[BLUE] * 4, [VERMILLION, BLUE, BLUE, VERMILLION]]
-    texts = [text.get_text() for text in figure.axes[1].texts if text.get_text()]
-    assert texts == ["-3", "0", "3", "-3", "0", "3"]
+    texts = [(text.get_position()[0], text.get_text()) for text in figure.axes[1].texts if text.get_text()]
+    assert texts == [(-3 / 7, "-3"), (0, "0"), (3 / 7, "3"), (-1, "-3"), (0, "0"), (1, "3")]
     assert figure.axes[1].get_title() == "narrow: step S = 3 / 3 = 1.0"
 
 
