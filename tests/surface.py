@@ -1107,6 +1107,11 @@ CALLS: dict[str, Call] = {
         "k": 2,
         "title": "t",
     },
+    "figures.thresholds.saturation_lines": lambda: {
+        "reals": np.array([-2.0, 0.3, 1.0]),
+        "thresholds": {"a": 1.0},
+        "bits": 8,
+    },
     # methods of Tensor
     "Tensor.broadcast_to": lambda: {"self": tensor(1, 3), "*": [2, 3]},
     "Tensor.clip": lambda: {"self": tensor(2, 3), "low": -1.0, "high": 1.0},

@@ -1,19 +1,24 @@
-"""Calibration: a histogram with its thresholds, the divergence at each, and the integers that come out."""
+"""Calibration: reals and integers as two lines, a histogram with its thresholds, the integers one gets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from minidl.compress.calibrate import Histogram, kl_curve
 from minidl.compress.quantize import quantize, symmetric_params
-from minidl.engine.checks import check_instance, positive_number
+from minidl.engine.checks import check_instance, positive_number, require
 from minidl.figures.style import (
+    BLACK,
     BLUE,
     LINE_COLOURS,
     SKY_BLUE,
+    SMALL,
     VERMILLION,
     by_title,
     float_array,
@@ -22,6 +27,52 @@ from minidl.figures.style import (
 )
 
 BARS = 128  # of a histogram with more bins, several make one
+
+
+def saturation_lines(reals: Any, thresholds: Mapping[str, float], bits: int = 8) -> Figure:
+    """For each threshold T the reals on a line above, all integers on a line of the same length below, and an
+    arrow from each real to its integer.
+
+        Q = clip(round(r / S), -qmax, qmax),  S = T / qmax,  qmax = 2^(bits-1) - 1
+
+    What lies beyond T saturates: its arrow has another colour and ends at -qmax or qmax. The ticks above are
+    at -T and T. reals: (n,), at most 32.  thresholds: title -> T, up to six (Migacz 2017).
+    """
+    reals, thresholds = float_array("reals", reals, "n"), _positive_by_title(thresholds, 6)
+    require(len(reals) <= 32, f"reals must be 1 to 32 finite numbers (n,), got {len(reals)}")
+    half = max(np.abs(reals).max(), *thresholds.values())
+    with style():
+        figure = new_figure(8.5, 1.9 * len(thresholds) + 0.4, constrained=True)
+        panels = figure.subplots(len(thresholds), 1, squeeze=False)[:, 0]
+        for panel, (name, T) in zip(panels, thresholds.items(), strict=True):
+            params = symmetric_params(T, bits)
+            _draw_saturation(panel, reals / half, quantize(reals, params) / params.qmax, T / half)
+            for x, text in ((-T, f"{-T:.3g}"), (0, "0"), (T, f"{T:.3g}")):
+                panel.text(x / half, 1.13, text, ha="center", va="bottom", fontsize=SMALL)
+            for x, text in ((-1, f"{-params.qmax}"), (0, "0"), (1, f"{params.qmax}")):
+                panel.text(x, -0.13, text, ha="center", va="top", fontsize=SMALL)
+            panel.set_title(f"{name}: step S = {T:.3g} / {params.qmax} = {T / params.qmax:#.2g}")
+        looks = ((BLUE, "rounded"), (VERMILLION, "saturates"))
+        handles = [Line2D([], [], color=colour, marker="o", label=label) for colour, label in looks]
+        figure.legend(handles=handles, loc="outside lower right", ncols=2)
+    return figure
+
+
+def _draw_saturation(panel: Axes, starts: np.ndarray, ends: np.ndarray, T: float) -> None:
+    """Two lines from -1 to 1 and an arrow from each start above to its end below."""
+    panel.plot([-1, 1], [1, 1], color="0.7", linewidth=1, zorder=1)
+    panel.plot([-1, 1], [0, 0], color="0.7", linewidth=1, zorder=1)
+    panel.vlines([-T, 0, T], 0.9, 1.1, color=BLACK, linewidth=1.2)
+    panel.vlines([-1, 0, 1], -0.1, 0.1, color=BLACK, linewidth=1.2)
+    for start, end in zip(starts, ends, strict=True):
+        colour = VERMILLION if abs(start) > T else BLUE
+        panel.annotate("", (end, 0.03), (start, 0.97), arrowprops={"arrowstyle": "->", "color": colour})
+        panel.plot(start, 1, "o", color=colour, markersize=5)
+    panel.set(xlim=(-1.05, 1.05), ylim=(-0.45, 1.5))
+    panel.set_xticks([])
+    panel.set_yticks([0, 1], ["integer Q", "real r"])
+    panel.spines[["left", "bottom", "top", "right"]].set_visible(False)
+    panel.tick_params(left=False)
 
 
 def threshold_panels(

@@ -7,7 +7,8 @@ from minidl.compress.branches import merge_parallel_convs
 from minidl.compress.calibrate import Histogram, kl_curve
 from minidl.compress.fuse import fuse
 from minidl.figures.model import draw_model
-from minidl.figures.thresholds import integer_panels, threshold_panels
+from minidl.figures.style import BLUE, VERMILLION
+from minidl.figures.thresholds import integer_panels, saturation_lines, threshold_panels
 from minidl.nn.models import inception_block, tiny_resnet
 
 
@@ -82,6 +83,22 @@ def test_the_thresholds_stand_above_the_divergence_of_every_candidate():
     assert below.lines[1].get_xdata() == [candidates[np.argmin(divergences)]]
 
 
+def test_each_real_has_an_arrow_to_its_integer_and_what_lies_beyond_saturates():
+    figure = saturation_lines([-7.0, -1.0, 0.4, 3.5], {"wide": 7.0, "narrow": 3.0}, bits=3)  # -3 ... 3
+    found = []
+    for panel in figure.axes:
+        arrows = [text for text in panel.texts if getattr(text, "arrow_patch", None)]
+        found.append([(round(7 * arrow.xyann[0], 6), round(3 * arrow.xy[0], 6)) for arrow in arrows])
+    wide, narrow = found
+    assert wide == [(-7, -3), (-1, 0), (0.4, 0), (3.5, 2)]  # S = 7/3: -0.43, 0.17 and 1.5, a tie
+    assert narrow == [(-7, -3), (-1, -1), (0.4, 0), (3.5, 3)]  # S = 1: -7 and 3.5 lie beyond
+    colours = [[dot.get_color() for dot in panel.lines if dot.get_marker() == "o"] for panel in figure.axes]
+    assert colours == [[BLUE] * 4, [VERMILLION, BLUE, BLUE, VERMILLION]]
+    texts = [(text.get_position()[0], text.get_text()) for text in figure.axes[1].texts if text.get_text()]
+    assert texts == [(-3 / 7, "-3"), (0, "0"), (3 / 7, "3"), (-1, "-3"), (0, "0"), (1, "3")]
+    assert figure.axes[1].get_title() == "narrow: step S = 3 / 3 = 1.0"
+
+
 def test_the_integers_that_come_out_are_counted():
     figure = integer_panels(np.array([0.0, 1.0, 1.0, 2.0, 9.0]), {"wide": 9.0, "narrow": 2.0}, bits=3)
     wide, narrow = ([bar.get_height() for bar in panel.patches] for panel in figure.axes)
@@ -95,6 +112,10 @@ def test_the_integers_that_come_out_are_counted():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="thresholds must have 1 to 6 entries"):
         threshold_panels(Histogram().add(values), {})
+    with pytest.raises(ValueError, match="reals must be 1 to 32 finite numbers"):
+        saturation_lines(np.zeros(33), {"one": 1.0})
+    with pytest.raises(ValueError, match="threshold 'none' must be above 0"):
+        saturation_lines([1.0], {"none": 0.0})
     with pytest.raises(ValueError, match="thresholds must have 1 to 4 entries"):
         integer_panels(values, {})
     with pytest.raises(ValueError, match="must not be empty"):
