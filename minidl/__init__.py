@@ -14,7 +14,7 @@ from minidl.engine.random import manual_seed
 from minidl.engine.tensor import Tensor, apply, no_grad
 from minidl.engine.trace import detect_anomaly
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Op",
     "Tensor",
