@@ -303,6 +303,8 @@ def claims(results):
     claim("last layer: ablation loses the 3s", change.low > 0.4, {"by": change})
     change = gain(f"{name}, ablation in 4 steps, {after}", f"{name}, ablation, {after}")
     claim("last layer: scores taken anew help", change.low > 0.05, {"by": change})
+    change = gain(f"{name}, ablation in 4 steps, {after}", f"{name}, random, {after}")
+    claim("last layer: so they beat random", change.low > 0, {"by": change})
 
     name = "digits: 70% of weights"
     change = gain(f"{name}, one threshold, {after}", f"{name}, same share, {after}")
