@@ -433,8 +433,9 @@ save(figure, "12_pruning/weights", alt="One threshold keeps most, random nothing
 # With one threshold 70% of the weights can go for about one point of accuracy: 0.97
 # instead of 0.98, without any learning. As masked it looks much worse, 0.80. The same
 # share of each layer keeps only 0.58. The norms above show why: a filter of block 1 has
-# 9 weights and a norm near 1.6, a filter of block 3 has 288 weights and a norm near 11.
-# So the weights of block 1 are about four times larger, and one threshold spares them.
+# 9 weights and a norm near 1.6, a filter of block 3 has 288 weights and a norm near
+# 11.5. So the weights of block 1 are about four times larger, and one threshold spares
+# them.
 #
 # ## What is saved?
 # A zero is a number like any other: the loops of this library multiply it too. So zeros
