@@ -50,6 +50,7 @@ NEW = [
     "09_temperature",
     "10_quantization",
     "11_tensorrt",
+    "12_pruning",
     "14_occlusion_gradients",
     "15_guided_backprop",
     "16_gradcam",
