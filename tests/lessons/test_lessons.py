@@ -49,6 +49,7 @@ NEW = [
     "08_warmup_smoothing_noise",
     "09_temperature",
     "10_quantization",
+    "13_what_it_sees",
     "14_occlusion_gradients",
     "15_guided_backprop",
     "16_gradcam",
