@@ -44,9 +44,10 @@ network, names = imagenet_network(), imagenet_names()
 # %%
 photographs = photograph_features()  # all 220, and what the network says of them
 p = stable_softmax(photographs.logits)  # (220, 1000)
+right_names = picture_classes(PICTURES)
 known, labels, p_right = [], [], []
 for i, file in enumerate(photographs.files):
-    right = picture_classes(PICTURES)[f"{file.parent.name}/{file.name}"]
+    right = right_names[f"{file.parent.name}/{file.name}"]
     if right:  # its names are among the 1,000; sometimes several are right
         numbers = [names.index(name) for name in right]
         known.append(i)
@@ -70,9 +71,8 @@ order = np.argsort(-p_right)
 figure = with_answers([*order[:3], *order[-3:]])
 alt = "Three easy photographs above three hard ones, with the answers of the network"
 save(figure, "13_what_it_sees/easy_and_hard", alt=alt)
-print(
-    f"{len(known)} photographs, {(p[known].argmax(axis=1) == labels).mean():.0%} right"
-)
+share = (p[known].argmax(axis=1) == labels).mean()
+print(f"{len(known)} photographs, {share:.0%} answered right")
 
 # %% [markdown]
 # ## Easy and hard cases
@@ -174,8 +174,7 @@ for recipe in ("light and dark", "half and half", "outline filled"):
     for cue in ("texture", "shape"):
         found.append(study("13_what_it_sees", f"{recipe}: {cue}"))
         bars.append(f"{recipe}: {cue}")
-title = "Whose name does the network say?"
-figure = bars_with_intervals(bars, found, xlabel="share of 16 pairs", title=title)
+figure = bars_with_intervals(bars, found, xlabel="share of the answers")
 alt = "Shares of answers by texture and by shape for three recipes"
 save(figure, "13_what_it_sees/recipes", alt=alt)
 
@@ -348,9 +347,8 @@ for key in (*layers, "any four"):
 # %%
 rng = np.random.default_rng(0)
 images, classes, _ = make_shapes(1200, **scenes, spurious=1.0, rng=rng)
-misled = trained(
-    small_cnn(4, 3, (12, 16, 32), rng=rng), (images, classes), 8, 3e-3, rng
-)
+misled = small_cnn(4, 3, (12, 16, 32), rng=rng)
+trained(misled, (images, classes), 8, 3e-3, rng)
 
 images, classes, _ = make_shapes(400, **scenes, rng=rng)
 marked, exchanged = add_marks(images, classes), add_marks(images, (classes + 1) % 4)

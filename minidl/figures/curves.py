@@ -168,10 +168,9 @@ def points_with_intervals(
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log_x else "linear")
         axes.margins(0.15)
         middle = np.sqrt(x.min() * x.max()) if log_x else (x.min() + x.max()) / 2
-        for i in np.flatnonzero(known):  # the label on the side where there is room
-            is_left = x[i] <= middle
-            offset, side = (8, "left") if is_left else (-8, "right")
-            place = {"xytext": (offset, 0), "textcoords": "offset points", "ha": side, "va": "center"}
+        for i in np.flatnonzero(known):  # below on the right, or above on the left, where there is room
+            offset, ha, va = ((6, -3), "left", "top") if x[i] <= middle else ((-6, 3), "right", "bottom")
+            place = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
             axes.annotate(labels[i], (x[i], means[i]), **place)
         axes.grid(True)
     return figure
