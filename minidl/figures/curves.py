@@ -161,17 +161,18 @@ def points_with_intervals(
     known = np.isfinite(means)
     require(known.any(), "means must not all be NaN")
     with style():
-        figure = new_figure(6.5, 4.0, constrained=True)
+        figure = new_figure(7.5, 4.0, constrained=True)
         axes = figure.add_subplot()
         axes.vlines(x[known], lows[known], highs[known], color=BLACK, linewidth=1.6)
         axes.plot(x[known], means[known], "o", color=BLUE, markersize=7)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log_x else "linear")
         axes.margins(0.15)
-        middle = np.sqrt(x.min() * x.max()) if log_x else (x.min() + x.max()) / 2
-        for i in np.flatnonzero(known):  # below on the right, or above on the left, where there is room
-            offset, ha, va = ((6, -3), "left", "top") if x[i] <= middle else ((-6, 3), "right", "bottom")
+        places = np.log(x) if log_x else x
+        far = places.min() + 0.7 * np.ptp(places)
+        for i in np.flatnonzero(known):  # below on the right, or above on the left near the right end
+            offset, ha, va = ((6, -3), "left", "top") if places[i] <= far else ((-6, 3), "right", "bottom")
             place = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
-            axes.annotate(labels[i], (x[i], means[i]), **place)
+            axes.annotate(labels[i], (x[i], means[i]), fontsize=SMALL, **place)
         axes.grid(True)
     return figure
 
