@@ -75,9 +75,9 @@ def named():
     ]
 
 
-def probabilities(image):
-    image = image[np.newaxis].astype(np.float32)
-    return stable_softmax(predict(imagenet_network(), image))[0]
+def probabilities(pictures):
+    images = np.stack(pictures).astype(np.float32)
+    return stable_softmax(predict(imagenet_network(), images))
 
 
 @cache
@@ -117,7 +117,10 @@ def skin(file):
 def skin_if_sure(file, *right):
     """The skin, if the network names it right with p > 0.5, else None."""
     texture = skin(file)
-    if texture is None or probabilities(texture)[list(right)].sum() <= SETTINGS["p"]:
+    if (
+        texture is None
+        or probabilities([texture])[0, list(right)].sum() <= SETTINGS["p"]
+    ):
         return None
     return texture
 
@@ -159,8 +162,9 @@ def conflicts(rng):
     counts = {}
     for texture, says_texture, file, says_shape in pairs:
         image, mask = load_picture(lesson_pictures() / file)
-        for recipe, picture in joined(texture, image, mask).items():
-            answer = probabilities(picture).argmax()
+        pictures = joined(texture, image, mask)
+        answers = probabilities(list(pictures.values())).argmax(axis=1)
+        for recipe, answer in zip(pictures, answers, strict=True):
             for cue, right in (("texture", says_texture), ("shape", says_shape)):
                 key = f"{recipe}: {cue}"
                 counts[key] = counts.get(key, 0) + (answer in right)
@@ -176,10 +180,11 @@ def backgrounds(rng):
     changed, still_right = [], []
     for i in rng.permutation(len(right_on_grey))[:12]:
         file, right = right_on_grey[i]
-        answers = []
+        pictures = []
         for colour in COLOURS.values():
             picture, _ = load_picture(lesson_pictures() / file, background=colour)
-            answers.append(probabilities(picture).argmax())
+            pictures.append(picture)
+        answers = probabilities(pictures).argmax(axis=1)
         changed.append(any(other != answer[file] for other in answers))
         still_right.append(np.mean([other in right for other in answers]))
     return {
