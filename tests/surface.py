@@ -930,6 +930,15 @@ CALLS: dict[str, Call] = {
         "title": "t",
         "zoom": True,
     },
+    "figures.points_with_intervals": lambda: {
+        "x": [1.0, 10.0],
+        "labels": ["a", "b"],
+        "intervals": [Interval(0.2, 0.1, 0.3, 5), Interval(0.5, 0.4, 0.6, 5)],
+        "xlabel": "x",
+        "ylabel": "y",
+        "title": "t",
+        "log_x": True,
+    },
     "figures.block_diagram": lambda: {
         "boxes": {"x": (0, 0, "data"), "net": (1, 0, "trained"), "loss": (2, 0.5, "loss")},
         "arrows": [("x", "net"), ("net", "loss", "logits")],

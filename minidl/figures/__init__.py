@@ -5,7 +5,7 @@ Every function returns a Matplotlib Figure that pyplot does not hold; ``save`` w
 
 from minidl.figures.calibration import confidence_histogram, distributions, reliability_diagram
 from minidl.figures.confusion import confusion_picture
-from minidl.figures.curves import bars_with_intervals, curves_with_bands
+from minidl.figures.curves import bars_with_intervals, curves_with_bands, points_with_intervals
 from minidl.figures.diagram import block_diagram
 from minidl.figures.evidence import evidence_by_class
 from minidl.figures.filters import filters_and_maps
@@ -53,6 +53,7 @@ __all__ = [
     "photograph_map",
     "photograph_strip",
     "photograph_with_map",
+    "points_with_intervals",
     "prediction_bars",
     "reliability_diagram",
     "save",

@@ -117,19 +117,7 @@ def bars_with_intervals(
     zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
     there are points instead.
     """
-    one = isinstance(intervals, Interval)
-    for interval in () if one else check_sequence("intervals", intervals):
-        check_instance("an entry of intervals", interval, Interval)
-    require(one or len(intervals) > 0, "intervals must not be empty")
-    means, lows, highs, _ = intervals if one else zip(*intervals, strict=True)
-    means = float_array("means", means, "K", finite=False)
-    lows, highs = float_array("lows", lows, len(means)), float_array("highs", highs, len(means))
-    require(not np.isinf(means).any(), "means must be finite or NaN")
-    # NaN compares false, so a mean that is not known cannot lie outside.
-    outside = (lows > highs) | (means < lows) | (means > highs)
-    i = int(outside.argmax())
-    order = f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}"
-    require(not outside.any(), order)
+    means, lows, highs = _means_and_ends(intervals)
     labels, zoom = text_list("labels", labels, len(means), "means"), check_flag("zoom", zoom)
     rows = np.arange(len(means))
     with style():
@@ -148,6 +136,65 @@ def bars_with_intervals(
         axes.grid(True, axis="x")
         axes.tick_params(axis="y", length=0)
     return figure
+
+
+def points_with_intervals(
+    x: np.ndarray,
+    labels: Sequence[str],
+    intervals: Interval | Sequence[Interval],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    log_x: bool = False,
+) -> Figure:
+    """Named points (x, mean), each with its interval as an upright line from low to high and its label.
+
+    x: (K,), where each point stands, such as a model's number of weights.  labels, intervals: K of them, as
+    ``bars_with_intervals`` takes them. A point whose mean is NaN is left out.
+    log_x: a logarithmic axis, for positive x.
+    """
+    means, lows, highs = _means_and_ends(intervals)
+    x, log_x = float_array("x", x, len(means)), check_flag("log_x", log_x)
+    require(x.min() > 0 or not log_x, f"a logarithmic x axis needs x > 0, got {x.min():g}")
+    labels = text_list("labels", labels, len(means), "means")
+    known = np.isfinite(means)
+    require(known.any(), "means must not all be NaN")
+    with style():
+        figure = new_figure(7.5, 4.0, constrained=True)
+        axes = figure.add_subplot()
+        axes.vlines(x[known], lows[known], highs[known], color=BLACK, linewidth=1.6)
+        axes.plot(x[known], means[known], "o", color=BLUE, markersize=7)
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log_x else "linear")
+        axes.margins(0.15)
+        places = np.log(x) if log_x else x
+        far = places.min() + 0.7 * np.ptp(places)
+        for i in np.flatnonzero(known):  # below on the right, or above on the left near the right end
+            offset, ha, va = ((6, -3), "left", "top") if places[i] <= far else ((-6, 3), "right", "bottom")
+            place = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
+            axes.annotate(labels[i], (x[i], means[i]), fontsize=SMALL, **place)
+        axes.grid(True)
+    return figure
+
+
+def _means_and_ends(
+    intervals: Interval | Sequence[Interval],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means, which may be NaN, and the ends of K intervals, or of one that holds arrays: each (K,)."""
+    one = isinstance(intervals, Interval)
+    for interval in () if one else check_sequence("intervals", intervals):
+        check_instance("an entry of intervals", interval, Interval)
+    require(one or len(intervals) > 0, "intervals must not be empty")
+    means, lows, highs, _ = intervals if one else zip(*intervals, strict=True)
+    means = float_array("means", means, "K", finite=False)
+    lows, highs = float_array("lows", lows, len(means)), float_array("highs", highs, len(means))
+    require(not np.isinf(means).any(), "means must be finite or NaN")
+    # NaN compares false, so a mean that is not known cannot lie outside.
+    outside = (lows > highs) | (means < lows) | (means > highs)
+    i = int(outside.argmax())
+    order = f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}"
+    require(not outside.any(), order)
+    return means, lows, highs
 
 
 def _figures(means: np.ndarray) -> list[str]:

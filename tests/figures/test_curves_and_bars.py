@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minidl.figures import bars_with_intervals, curves_with_bands
+from minidl.figures import bars_with_intervals, curves_with_bands, points_with_intervals
 from minidl.train.intervals import Interval
 
 X = np.array([1.0, 2.0, 3.0])
@@ -185,3 +185,26 @@ def test_a_list_of_intervals_is_drawn_as_one_of_arrays_is():
     assert np.array_equal(*(axes.collections[0].get_segments() for axes in (one, other)))
     with pytest.raises(TypeError, match="an entry of intervals must be"):
         bars_with_intervals(LABELS, MEANS)
+
+
+# ---- named points
+
+
+def test_each_point_stands_at_its_x_and_mean_with_its_interval_and_its_label():
+    three = Interval([0.2, 0.5, np.nan], [0.1, 0.4, 0], [0.4, 0.9, 1], 5)
+    figure = points_with_intervals([1, 100, 10], ["linear", "deep", "not known"], three, log_x=True)
+    axes = figure.axes[0]
+    assert axes.lines[0].get_xydata() == pytest.approx(np.array([[1, 0.2], [100, 0.5]]))
+    ends = [path.vertices for path in axes.collections[0].get_paths()]
+    assert np.array(ends) == pytest.approx(np.array([[[1, 0.1], [1, 0.4]], [[100, 0.4], [100, 0.9]]]))
+    labels = {text.get_text(): (text.xy, text.get_ha()) for text in axes.texts}
+    assert labels == {"linear": ((1, 0.2), "left"), "deep": ((100, 0.5), "right")}
+    assert axes.get_xscale() == "log"
+
+
+def test_points_that_cannot_be_drawn_are_refused():
+    two = Interval([0.2, 0.5], [0.1, 0.4], [0.4, 0.9], 5)
+    with pytest.raises(ValueError, match="logarithmic x axis needs x > 0, got 0"):
+        points_with_intervals([0, 1], ["a", "b"], two, log_x=True)
+    with pytest.raises(ValueError, match="means must not all be NaN"):
+        points_with_intervals([1], ["a"], Interval([np.nan], [0], [1], 5))

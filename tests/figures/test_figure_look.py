@@ -16,6 +16,7 @@ from minidl.figures import (
     draw_graph,
     image_grid,
     overlay,
+    points_with_intervals,
     reliability_diagram,
     signed_map,
 )
@@ -38,6 +39,9 @@ EXAMPLES = {
     "curves": lambda: curves_with_bands([1, 2], {LONG * 2: RANDOM((3, 2)), "b": [1, np.nan]}, title=LONG),
     "bars": lambda: bars_with_intervals(
         [LONG * 2, "b"], Interval([1, 2], [0, 0], [3, 3], 8), xlabel="x", title=LONG
+    ),
+    "points": lambda: points_with_intervals(
+        [1, 9], [LONG, "b"], Interval([1, 2], [0, 0], [3, 3], 8), xlabel="x", title=LONG
     ),
     "confidence": lambda: confidence_histogram({LONG: RANDOM(50), "b": [1.0]}, title=LONG),
     "distributions": lambda: distributions(np.eye(3), [LONG, "b", "c"], [LONG * 2, "d", "e"], title=LONG),

@@ -51,6 +51,7 @@ NEW = [
     "10_quantization",
     "11_tensorrt",
     "12_pruning",
+    "13_what_it_sees",
     "14_occlusion_gradients",
     "15_guided_backprop",
     "16_gradcam",
