@@ -26,7 +26,7 @@ class Lesson:
 
     @property
     def head(self) -> list[str]:
-        """The lines of the first text cell without their marks; in an older script, those of the docstring.
+        """The lines of the first text cell without their marks, or of the docstring if there is one.
 
         The first is the number and the title. SyntaxError or ValueError for a script that does not parse.
         """
