@@ -92,8 +92,9 @@ class Exercise:
     """A function, Op class or kernel of the library, to be written by the learner.
 
     number: "09.1", the lesson and the place in it.  target: the reference.  hints: from the law in words to
-    the line.  level: the difficulty, 1 to 3.  minutes: what a learner needs.  kind says how a law calls an
-    implementation ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
+    the line.  title: what is to be written, in words; without one the function's name says it.  level: the
+    difficulty, 1 to 3.  minutes: what a learner needs.  kind says how a law calls an implementation
+    ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
 
         function   impl(*arguments, **params) -> values
         op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
@@ -105,7 +106,7 @@ class Exercise:
 
     Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
     it is copied like every argument, so the law's own stays as it was.
-    Raises ValueError for a number, kind, hints, points, level, minutes or writes that make no sense.
+    Raises ValueError for a number, kind, hints, title, points, level, minutes or writes that make no sense.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Exercise:
         *,
         points: int,
         hints: tuple[str, ...],
+        title: str = "",
         level: int = 1,
         minutes: int = 10,
         kind: str = "function",
@@ -122,6 +124,8 @@ class Exercise:
     ) -> None:
         place = re.fullmatch(r"\d\d\.\d", check_instance("number", number, str))
         require(bool(place), f"number must be lesson and place, such as '09.1', got {number!r}")
+        one_line = len(check_instance("title", title, str).splitlines()) < 2
+        require(one_line, f"title must be one line, got {title!r}")
         check_choice("kind", kind, KINDS)
         positive_int("points", points)
         check_int("level", level, 1, 3)
@@ -139,7 +143,7 @@ class Exercise:
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
-        self.level, self.minutes = level, minutes
+        self.title, self.level, self.minutes = title, level, minutes
         self.written = tuple(parameters.index(name) for name in writes)
         self.name = function.__name__
         annotation = None if kind != "function" else inspect.signature(function).return_annotation
@@ -149,6 +153,17 @@ class Exercise:
 
     def __repr__(self) -> str:
         return f"Exercise({self.number} {self.name}, {self.kind}, {len(self.laws)} laws)"
+
+    @property
+    def heading(self) -> str:
+        """The number, the function's name and the title."""
+        return f"{self.number} {self.name}" + (f": {self.title}" if self.title else "")
+
+    @property
+    def effort(self) -> str:
+        """Points, difficulty and time, such as "2 points, ●●, 15 minutes"."""
+        points = f"{self.points} point{'s' if self.points > 1 else ''}"
+        return f"{points}, {'●' * self.level}, {self.minutes} minutes"
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
         """Decorator: the function takes an implementation (and a case by ``@given``), raises if it is bad."""

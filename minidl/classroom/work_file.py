@@ -19,7 +19,7 @@ from minidl.classroom.files import put_aside
 from minidl.classroom.stubs import imports, plain_function, source_hash, stub
 from minidl.engine.checks import require
 
-MARK = re.compile(r"^# (\d\d\.\d) \w+, .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
+MARK = re.compile(r"^# (\d\d\.\d) \w+[:,] .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
 
 
 class FileProblem(Exception):
@@ -62,9 +62,8 @@ def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
         '"""\n\n' + imports(*(exercise.target for exercise in exercises))
     ]
     for exercise in exercises:
-        points = f"{exercise.points} point{'s' if exercise.points > 1 else ''}"
         version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"
-        parts.append(f"# {exercise.number} {exercise.name}, {points}, {version}\n" + stub(exercise.target))
+        parts.append(f"# {exercise.heading}, {exercise.effort}, {version}\n" + stub(exercise.target))
     return "\n\n".join(parts)
 
 

@@ -452,6 +452,7 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
         ({"kind": "loop"}, "kind must be one of 'function', 'op', 'tensor', 'kernel', 'model', got 'loop'"),
         ({"points": 0}, "points must be at least 1, got 0"),
         ({"level": 4}, "level must be within [1, 3], got 4"),
+        ({"title": "two\nlines"}, "title must be one line, got 'two\\nlines'"),
         ({"minutes": 0}, "minutes must be at least 1, got 0"),
         ({"hints": ()}, "hints must be a tuple of at least one text"),
         ({"hints": "one"}, "hints must be a tuple of at least one text"),

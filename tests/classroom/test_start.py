@@ -1,12 +1,15 @@
 """``start``: what the written stubs hold, and that nothing of the learner's is lost."""
 
 import ast
+import re
 
 import pytest
 from learner import REAL, check_here, empty_course
 
+from minidl.classroom.exercise import Exercise
 from minidl.classroom.stubs import import_line, source
-from minidl.classroom.work_file import FileProblem, load, start
+from minidl.classroom.work_file import FileProblem, lesson_stubs, load, stale, start
+from minidl.engine.reduce import stable_softmax
 
 EXERCISES = {lesson.number: REAL.exercises(lesson.number) for lesson in REAL.lessons()}
 every_lesson = pytest.mark.parametrize("lesson", [number for number, there in EXERCISES.items() if there])
@@ -36,6 +39,14 @@ def test_the_stubs_import_keep_signature_and_docstring_word_for_word_and_no_line
 
 def functions_in(node):
     return [inner for inner in ast.walk(node) if isinstance(inner, ast.FunctionDef)]
+
+
+def test_a_stub_says_number_title_points_difficulty_and_minutes_and_is_recognised(course):
+    titled = Exercise("09.1", stable_softmax, title="by rows", points=2, level=3, minutes=25, hints=("a",))
+    text = lesson_stubs(course.lesson("09"), [titled])
+    assert "\n# 09.1 stable_softmax: by rows, 2 points, ●●●, 25 minutes, minidl " in text
+    assert stale(text, titled) == ""
+    assert stale(re.sub("reference .*", "reference 0123456789ab", text), titled) != ""
 
 
 @every_lesson
