@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from learner import REAL, check_here, empty_course
+from learner import REAL, check_here, empty_course, write_work
 
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.stubs import import_line, source
@@ -45,8 +45,8 @@ def test_a_stub_says_number_title_points_difficulty_and_minutes_and_is_recognise
     titled = Exercise("09.1", stable_softmax, title="by rows", points=2, level=3, minutes=25, hints=("a",))
     text = lesson_stubs(course.lesson("09"), [titled])
     assert "\n# 09.1 stable_softmax: by rows, 2 points, ●●●, 25 minutes, minidl " in text
-    assert stale(text, titled) == ""
-    assert stale(re.sub("reference .*", "reference 0123456789ab", text), titled) != ""
+    assert stale(text, titled, [titled]) == ""
+    assert stale(re.sub("reference .*", "reference 0123456789ab", text), titled, [titled]) != ""
 
 
 @every_lesson
@@ -91,6 +91,20 @@ def test_reset_keeps_every_old_file_and_begins_anew(course):
     assert done == "kept the old one as work/backup/09_temperature_2.py, wrote work/09_temperature.py"
     kept = {file.name: file.read_bytes() for file in (course.work / "backup").iterdir()}
     assert kept == {"09_temperature_1.py": b"first", "09_temperature_2.py": b"second \xff"}
+
+
+def test_a_file_of_an_older_minidl_with_other_exercises_is_set_aside_with_a_word(course):
+    write_work(course, "09", "def old(p):\n    return p\n")
+    path = course.work_file("09")
+    text = path.read_text(encoding="utf-8").replace("# 09.2 entropy,", "# 09.2 old,")
+    path.write_text(re.sub(r"minidl \S+, reference", "minidl 0.1.0, reference", text), encoding="utf-8")
+    _, entropy, *_ = check_here(course, "09")
+    assert (entropy.name, entropy.passed) == ("entropy", False)
+    assert entropy.note.startswith("your file is of minidl 0.1.0, whose exercises were others: start 09 ")
+    kept = "kept the old one, of minidl 0.1.0, as work/backup/09_temperature_1.py"
+    assert start(course, "09") == f"{kept}, wrote work/09_temperature.py"
+    with pytest.raises(FileExistsError):
+        start(course, "09")
 
 
 def test_reset_with_nothing_to_keep_only_writes(course):
