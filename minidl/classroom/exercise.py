@@ -17,6 +17,7 @@ import copy
 import functools
 import inspect
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -93,8 +94,9 @@ class Exercise:
 
     number: "09.1", the lesson and the place in it.  target: the reference.  hints: from the law in words to
     the line.  title: what is to be written, in words; without one the function's name says it.  level: the
-    difficulty, 1 to 3.  minutes: what a learner needs.  kind says how a law calls an implementation
-    ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
+    difficulty, 1 to 3.  minutes: what a learner needs.  helpers: functions of the reference's module that
+    its stub may import; without them it imports none of these (stubs.imports).  kind says how a law calls
+    an implementation ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
 
         function   impl(*arguments, **params) -> values
         op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
@@ -106,7 +108,8 @@ class Exercise:
 
     Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
     it is copied like every argument, so the law's own stays as it was.
-    Raises ValueError for a number, kind, hints, title, points, level, minutes or writes that make no sense.
+    Raises ValueError for a number, kind, hints, title, points, level, minutes, helpers or writes that
+    make no sense.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Exercise:
         title: str = "",
         level: int = 1,
         minutes: int = 10,
+        helpers: tuple[str, ...] = (),
         kind: str = "function",
         writes: tuple[str, ...] = (),
     ) -> None:
@@ -136,6 +140,9 @@ class Exercise:
         said = "a tuple of the arrays that a kernel fills, or the models that a function trains"
         require(fits, f"writes is {said}, got {writes!r} for a {kind}")
         function = check_function("target", plain_function(target))
+        for name in check_instance("helpers", helpers, tuple):
+            known = isinstance(name, str) and name in vars(sys.modules[function.__module__])
+            require(known, f"helpers names {name!r}, which {function.__module__} has not")
         parameters = list(inspect.signature(function).parameters) if writes else []
         for name in writes:
             listed = ", ".join(parameters)
@@ -143,7 +150,7 @@ class Exercise:
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
-        self.title, self.level, self.minutes = title, level, minutes
+        self.title, self.level, self.minutes, self.helpers = title, level, minutes, helpers
         self.written = tuple(parameters.index(name) for name in writes)
         self.name = function.__name__
         annotation = None if kind != "function" else inspect.signature(function).return_annotation

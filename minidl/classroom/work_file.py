@@ -56,14 +56,14 @@ def start(course: Course, number: str, reset: bool = False) -> str:
 
 def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
     """The text of work/NN_topic.py: the imports that the stubs need, and the stubs."""
-    number = lesson.number
+    number, helpers = lesson.number, [name for exercise in exercises for name in exercise.helpers]
     parts = [
         f'"""Exercises of lesson {number}. Replace each `raise NotImplementedError` by your own lines.\n\n'
         f"    python -m lessons check {number}      what holds, and the smallest case that does not\n"
         f"    python -m lessons hint {exercises[0].number}     a hint, one more each time\n"
         f"    python -m lessons debug {exercises[0].number}    step into the case that fails\n\n"
         "While one function is checked, the library's stand in for the others of this file.\n"
-        '"""\n\n' + imports(*(exercise.target for exercise in exercises))
+        '"""\n\n' + imports(*(exercise.target for exercise in exercises), helpers=helpers)
     ]
     for exercise in exercises:
         version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"

@@ -453,6 +453,7 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
         ({"points": 0}, "points must be at least 1, got 0"),
         ({"level": 4}, "level must be within [1, 3], got 4"),
         ({"title": "two\nlines"}, "title must be one line, got 'two\\nlines'"),
+        ({"helpers": ("squre",)}, "helpers names 'squre', which test_exercise has not"),
         ({"minutes": 0}, "minutes must be at least 1, got 0"),
         ({"hints": ()}, "hints must be a tuple of at least one text"),
         ({"hints": "one"}, "hints must be a tuple of at least one text"),

@@ -50,7 +50,7 @@ def test_a_stub_says_number_title_points_difficulty_and_minutes_and_is_recognise
 
 
 @every_lesson
-def test_no_stub_imports_a_function_that_the_file_is_to_define(lesson, tmp_path):
+def test_no_stub_imports_what_the_file_is_to_define_and_nothing_shadows_a_parameter(lesson, tmp_path):
     course = empty_course(tmp_path)
     start(course, lesson)
     tree = ast.parse(course.work_file(lesson).read_text(encoding="utf-8"))
@@ -60,8 +60,11 @@ def test_no_stub_imports_a_function_that_the_file_is_to_define(lesson, tmp_path)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     ]
-    assert len(imported) == len(set(imported))
-    assert not set(imported) & {exercise.name for exercise in EXERCISES[lesson]}
+    defined = {exercise.name for exercise in EXERCISES[lesson]}
+    assert len(imported) == len(set(imported)) and "np" in imported
+    assert not set(imported) & defined
+    parameters = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    assert not parameters & {*imported, *defined}
 
 
 def test_fresh_stubs_are_each_not_written_yet_and_not_stale(course):

@@ -19,12 +19,12 @@ every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"
 
 
 def reference_text(exercise):
-    """The library's own source, and imports of the private names that a stub does without."""
+    """The library's own source, and imports of the names of its module that a stub does without."""
     target = plain_function(exercise.target)
     module = sys.modules[target.__module__]
     names = {node.id for node in ast.walk(ast.parse(source(target))) if isinstance(node, ast.Name)}
-    private = sorted(name for name in names if name.startswith("_") and name in vars(module))
-    return "".join(f"from {module.__name__} import {name}\n" for name in private) + source(target)
+    there = sorted(name for name in names - {exercise.name} if name in vars(module))
+    return "".join(f"from {module.__name__} import {name}\n" for name in there) + source(target)
 
 
 @every_exercise
@@ -42,7 +42,14 @@ def test_the_librarys_source_in_the_learners_file_passes_every_law(exercise, tmp
 @every_exercise
 def test_the_stub_fails_every_law(exercise):
     namespace = {"__name__": "stub"}
-    exec(compile(imports(exercise.target) + "\n\n" + stub(exercise.target), "stub", "exec"), namespace)
+    exec(
+        compile(
+            imports(exercise.target, helpers=exercise.helpers) + "\n\n" + stub(exercise.target),
+            "stub",
+            "exec",
+        ),
+        namespace,
+    )
     stubbed = namespace[exercise.name]
     assert stubbed is not exercise.target
     for law in exercise.laws:
@@ -141,6 +148,22 @@ def test_what_is_to_be_written_is_short(exercise):
 @every_exercise
 def test_what_is_to_be_written_says_so_in_a_docstring(exercise):
     assert inspect.getdoc(plain_function(exercise.target))
+
+
+@every_exercise
+def test_a_parameter_that_is_a_pair_says_so(exercise):
+    implementation = exercise.adapt(exercise.target)
+    if exercise.kind == "op":
+        return  # its arguments are arrays
+    signature, doc = inspect.signature(implementation.raw), inspect.getdoc(implementation.raw)
+    for law in filter(lambda law: law.is_example, exercise.laws):
+        exercise.try_law(law.text, implementation)
+        for call in implementation.first_calls:
+            given = {k: v for k, v in call.params.items() if k in signature.parameters}
+            for name, value in signature.bind_partial(*call.arguments, **given).arguments.items():
+                if isinstance(value, tuple) and len(value) == 2 and not hasattr(value, "_fields"):
+                    said = f"{signature.parameters[name].annotation} {doc}"
+                    assert any(word in said for word in ("tuple", "pair", "Bounds")), name
 
 
 def test_exercises_are_found_by_number():
