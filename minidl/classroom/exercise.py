@@ -27,7 +27,7 @@ from unittest import mock
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
 
-from minidl.classroom.compare import short
+from minidl.classroom.compare import readable
 from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import (
@@ -84,7 +84,7 @@ class Result:
     def __str__(self) -> str:
         verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"
         lines = [f'law "{self.law}"   {verdict}   {self.calls} {calls}']
-        lines += [f"  {name} = {short(value)}" for name, value in self.case.items()]
+        lines += [f"  {name} = {readable(value)}" for name, value in self.case.items()]
         lines += [f"  {line}" for line in self.message.splitlines()]
         return "\n".join(lines)
 

@@ -184,7 +184,7 @@ def test_a_failure_carries_the_shrunk_case_and_says_what_differs():
     assert_equal(result.case["z"], np.zeros((1, 2)))  # one row, two classes: the smallest that shows it
     assert result.case["temperature"] == 1.0
     assert result.message.splitlines()[0] == "differs at [0]: yours 2, expected 1"
-    assert "z = [[0., 0.]]" in str(result)
+    assert "z = [[0., 0.]]   (1×2 float64)" in str(result)
 
 
 def test_every_check_tries_the_same_cases_and_prints_nothing(capsys):

@@ -49,7 +49,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
     assert code == 1
     assert re.fullmatch(
         r"""09.1 stable_softmax   law "each row sums to 1"   FAILS   work/09_temperature.py:\d+, \d+ calls
-  z            = \[\[0.\], \[0.\]\]
+  z            = \[\[0.\], \[0.\]\]   \(2×1 float64\)
   temperature  = 1
   call         = stable_softmax\(\[\[0.\], \[0.\]\], temperature=1\)
   yours        = \[\[0.5\], \[0.5\]\]
