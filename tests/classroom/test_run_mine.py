@@ -12,7 +12,7 @@ from minidl.classroom import cli
 from minidl.classroom.builders import Built
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.record import Record
-from minidl.classroom.run_mine import report
+from minidl.classroom.run_mine import culprit, report
 from minidl.classroom.substitute import Substitute, substituted
 from minidl.engine import jit, kernels
 from minidl.engine.elementwise import Mul
@@ -284,6 +284,28 @@ def test_only_this_lessons_functions_stand_in_and_what_a_study_gave_is_named(cou
         "\nall numbers and figures of this lesson are the library's: it called no function of yours\n" in out
     )
     assert f"\nthe library's measurement, not yours: study {topic}\n" in out
+
+
+def test_a_lesson_of_which_nothing_passes_runs_on_the_library_beside_one_that_does(course, run, capfd):
+    (course.folder / "08_warmup_smoothing_noise.py").write_text(
+        QUOTES.split("study(")[0].replace("from lessons import study", ""), encoding="utf-8"
+    )
+    write_work(course, "09", RIGHT)
+    assert cli.main(["run", "8", "9", "--mine"], course) == 0
+    eighth, ninth = capfd.readouterr().out.split("== 09  On yours")
+    assert "\nall numbers and figures of this lesson are the library's" in eighth
+    assert "09.1 stable_softmax: " not in eighth and "09.1 stable_softmax: 2 calls of yours" in ninth
+
+
+def test_of_several_the_function_that_was_called_last_is_named():
+    first, second = yours("09.2", len), yours("09.1", abs)
+    first.tick()
+    second.tick()
+    assert "after a call of your stable_softmax, in" in culprit(ValueError(), [first, second])
+    first.tick()
+    assert "after a call of your entropy, in" in culprit(ValueError(), [first, second])
+    unused = culprit(ValueError(), [yours("09.1", abs)])
+    assert unused == culprit(ValueError(), []) == "ValueError before any function of yours was called"
 
 
 def head_bias(model):
