@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import sys
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_the_hints_lead_from_words_to_the_line(exercise):
 
 
 # Lessons whose exercises do not meet the limits below yet. What a lesson meets must not stand here.
-OLD_FORM = {"01", "02", "03", "05", "09", "10", "12", "15", "16", "17", "18"}
+OLD_FORM = {"01", "02", "03", "05", "06", "09", "10", "12", "15", "16", "17", "18"}
 # The mission's topics, each of which has an exercise of level 3, which builds something.
 TOPICS = {"01", "02", "03", "05", "09", "10", "12", "15", "16", "17", "18"}
 
@@ -155,8 +156,17 @@ def lines_to_write(exercise):
     return count
 
 
+def withheld(exercise):
+    """The functions of the reference's module that a hint names, and the learner's file does not have."""
+    module = vars(sys.modules[plain_function(exercise.target).__module__])
+    there = {other.name for other in EXERCISES if other.number[:2] == exercise.number[:2]}
+    there.update(re.findall(r"\w+", imports(exercise.target, helpers=exercise.helpers)))
+    named = re.findall(r"\w+_\w+|\w+(?=\()", " ".join(exercise.hints))
+    return sorted({name for name in named if inspect.isfunction(module.get(name))} - there)
+
+
 def limits_broken(lesson):
-    """What the exercises of a lesson break: their number, order and lengths, and what a topic must have."""
+    """What the exercises of a lesson break: number, order, lengths, hints, and what a topic must have."""
     there = [exercise for exercise in EXERCISES if exercise.number[:2] == lesson]
     broken = [] if 3 <= len(there) <= 6 else [f"{len(there)} exercises, must be 3 to 6"]
     levels = [exercise.level for exercise in there]
@@ -168,6 +178,8 @@ def limits_broken(lesson):
         low, high = (10, 25) if exercise.level == 3 or exercise.kind == "model" else (1, 15)
         if not low <= count <= high:
             broken.append(f"{exercise.number} {exercise.name} has {count} lines, must have {low} to {high}")
+        for name in withheld(exercise):
+            broken.append(f"{exercise.number}: a hint names {name}: is it one of the helpers?")
     return broken
 
 
