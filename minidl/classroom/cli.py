@@ -140,10 +140,9 @@ def do_run(course: Course, asked: argparse.Namespace) -> int:
     chosen = [course.lesson(number.zfill(2)) for number in asked.numbers] or course.lessons()
     if not asked.mine:
         return run_lessons(chosen)
-    from minidl.classroom.run_mine import prepared  # NumPy and Hypothesis again
+    from minidl.classroom.run_mine import through_mine  # NumPy and Hypothesis again
 
-    with prepared(course) as (through, settings):
-        return run_lessons(chosen, through, settings)
+    return run_lessons(chosen, through_mine(course, chosen))
 
 
 def do_list(course: Course, asked: argparse.Namespace) -> int:

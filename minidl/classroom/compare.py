@@ -110,8 +110,21 @@ def assert_gradients(
             raise AssertionError(f"the gradient of input {number}: {error}") from None
 
 
+def readable(value) -> str:
+    """A value of a failing case: as ``short``, and small arrays with shape and dtype too."""
+    if isinstance(value, np.ndarray) and value.size <= SHOWN:
+        return f"{short(value)}   ({_shape_text(value.shape)} {value.dtype})"
+    return short(value)
+
+
 def short(value) -> str:
-    """The value on one line: small arrays whole, larger ones as shape, dtype and range."""
+    """The value on one line: small arrays whole, larger ones as shape, dtype and range.
+
+    A graph, which leads from each node to a list of others, reads "w → u, v; u → x; x".
+    """
+    if graph := _graph(value):
+        lines = (f"{node} → {', '.join(map(str, others))}" if others else str(node) for node, others in graph)
+        return "; ".join(lines)
     if isinstance(value, np.ndarray):
         return _short_array(value)
     if isinstance(value, float | np.floating):
@@ -124,12 +137,36 @@ def short(value) -> str:
     if type(value) in (tuple, list):
         inside = ", ".join(short(v) for v in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
         return f"[{inside}]" if type(value) is list else f"({inside}{',' * (len(value) == 1)})"
+    if type(value) is dict and value.keys() == {"state", "requires_grad", "training"}:  # builders.contents
+        learns = ", ".join(value["requires_grad"]) or "nothing"
+        mode = "training" if value["training"] else "evaluation"
+        return f"a model of {len(value['state'])} arrays in {mode} mode; {learns} requires grad"
     if type(value) is dict:
         return "{" + ", ".join(f"{key!r}: {short(v)}" for key, v in value.items()) + "}"
     if inspect.isroutine(value):
         return "a function" if "<" in value.__name__ else f"the function {value.__name__}"
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _graph(value) -> list[tuple[object, list]]:
+    """The nodes with those that they lead to; none where the value is no graph.
+
+    A graph is a dict from names to lists of its names, a list that leads from each number to lower ones, or
+    the __getitem__ of one.
+    """
+    if getattr(value, "__name__", "") == "__getitem__":
+        value = getattr(value, "__self__", None)
+    if type(value) not in (dict, list) or len(value) < 2:
+        return []
+    nodes = list(value.items() if type(value) is dict else enumerate(value))
+    if not all(isinstance(others, list | tuple) for _, others in nodes):
+        return []
+    for place, (_, others) in enumerate(nodes):
+        known = [name for name, _ in (nodes if type(value) is dict else nodes[:place])]
+        if not all(type(other) in (int, str) and other in known for other in others):
+            return []
+    return nodes if any(others for _, others in nodes) else []
 
 
 def _short_array(x: np.ndarray) -> str:

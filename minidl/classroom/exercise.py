@@ -17,6 +17,7 @@ import copy
 import functools
 import inspect
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from unittest import mock
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
 
-from minidl.classroom.compare import short
+from minidl.classroom.compare import readable
 from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import (
@@ -83,7 +84,7 @@ class Result:
     def __str__(self) -> str:
         verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"
         lines = [f'law "{self.law}"   {verdict}   {self.calls} {calls}']
-        lines += [f"  {name} = {short(value)}" for name, value in self.case.items()]
+        lines += [f"  {name} = {readable(value)}" for name, value in self.case.items()]
         lines += [f"  {line}" for line in self.message.splitlines()]
         return "\n".join(lines)
 
@@ -92,8 +93,10 @@ class Exercise:
     """A function, Op class or kernel of the library, to be written by the learner.
 
     number: "09.1", the lesson and the place in it.  target: the reference.  hints: from the law in words to
-    the line.  level: the difficulty, 1 to 3.  minutes: what a learner needs.  kind says how a law calls an
-    implementation ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
+    the line.  title: what is to be written, in words; without one the function's name says it.  level: the
+    difficulty, 1 to 3.  minutes: what a learner needs.  helpers: functions of the reference's module that
+    its stub may import; without them it imports none of these (stubs.imports).  kind says how a law calls
+    an implementation ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
 
         function   impl(*arguments, **params) -> values
         op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
@@ -105,7 +108,8 @@ class Exercise:
 
     Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
     it is copied like every argument, so the law's own stays as it was.
-    Raises ValueError for a number, kind, hints, points, level, minutes or writes that make no sense.
+    Raises ValueError for a number, kind, hints, title, points, level, minutes, helpers or writes that
+    make no sense.
     """
 
     def __init__(
@@ -115,13 +119,17 @@ class Exercise:
         *,
         points: int,
         hints: tuple[str, ...],
+        title: str = "",
         level: int = 1,
         minutes: int = 10,
+        helpers: tuple[str, ...] = (),
         kind: str = "function",
         writes: tuple[str, ...] = (),
     ) -> None:
         place = re.fullmatch(r"\d\d\.\d", check_instance("number", number, str))
         require(bool(place), f"number must be lesson and place, such as '09.1', got {number!r}")
+        one_line = len(check_instance("title", title, str).splitlines()) < 2
+        require(one_line, f"title must be one line, got {title!r}")
         check_choice("kind", kind, KINDS)
         positive_int("points", points)
         check_int("level", level, 1, 3)
@@ -132,6 +140,9 @@ class Exercise:
         said = "a tuple of the arrays that a kernel fills, or the models that a function trains"
         require(fits, f"writes is {said}, got {writes!r} for a {kind}")
         function = check_function("target", plain_function(target))
+        for name in check_instance("helpers", helpers, tuple):
+            known = isinstance(name, str) and name in vars(sys.modules[function.__module__])
+            require(known, f"helpers names {name!r}, which {function.__module__} has not")
         parameters = list(inspect.signature(function).parameters) if writes else []
         for name in writes:
             listed = ", ".join(parameters)
@@ -139,7 +150,7 @@ class Exercise:
 
         self.number, self.target, self.kind = number, target, kind
         self.points, self.hints, self.writes = points, tuple(hints), tuple(writes)
-        self.level, self.minutes = level, minutes
+        self.title, self.level, self.minutes, self.helpers = title, level, minutes, helpers
         self.written = tuple(parameters.index(name) for name in writes)
         self.name = function.__name__
         annotation = None if kind != "function" else inspect.signature(function).return_annotation
@@ -149,6 +160,17 @@ class Exercise:
 
     def __repr__(self) -> str:
         return f"Exercise({self.number} {self.name}, {self.kind}, {len(self.laws)} laws)"
+
+    @property
+    def heading(self) -> str:
+        """The number, the function's name and the title."""
+        return f"{self.number} {self.name}" + (f": {self.title}" if self.title else "")
+
+    @property
+    def effort(self) -> str:
+        """Points, difficulty and time, such as "2 points, ●●, 15 minutes"."""
+        points = f"{self.points} point{'s' if self.points > 1 else ''}"
+        return f"{points}, {'●' * self.level}, {self.minutes} minutes"
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
         """Decorator: the function takes an implementation (and a case by ``@given``), raises if it is bad."""

@@ -13,7 +13,7 @@ from hypothesis.errors import Flaky
 
 from minidl.classroom import replay
 from minidl.classroom.check import Outcome
-from minidl.classroom.compare import SHOWN, short
+from minidl.classroom.compare import SHOWN, readable, short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result, different_answers
 from minidl.classroom.implementation import Call, Implementation
@@ -61,7 +61,7 @@ class Failure:
         outcome.law, outcome.message, outcome.traceback = result.law, result.message, long_text(result.error)
         if not outcome.written or not result.error:
             return
-        outcome.case = [[name, short(value)] for name, value in result.case.items()]
+        outcome.case = [[name, readable(value)] for name, value in result.case.items()]
         outcome.call = call_text(self.implementation.name, call)
         outcome.answer = short(call.answer) if call.raised is None else ""
         try:

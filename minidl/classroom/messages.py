@@ -101,7 +101,8 @@ def lessons_text(course: Course, record: Record) -> str:
         title = paint(f"{lesson.number}  {lesson.title}", "bold")
         lines.append(f"{bar(done, len(exercises))} {title}{figures}")
         for exercise in exercises:
-            lines.append(f"            {exercise.number}  {exercise.name}{state(record, exercise.number)}")
+            known = state(record, exercise.number)
+            lines.append(f"            {exercise.heading}   {paint(exercise.effort, 'dim')}{known}")
     return "\n".join([*lines, "", f"next: {next_thing(course, record)}"])
 
 

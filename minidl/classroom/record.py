@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from minidl.classroom.check import Outcome, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest, put_aside, write_text
 
+KEY = re.compile(r"\d\d\.\d [A-Za-z_]\w*")  # of an entry: number and name, since numbers change their meaning
 EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of one exercise
 PATIENCE = 5.0  # seconds after which a lock is taken to be left by a process that was killed
 
@@ -33,8 +35,11 @@ class Record:
             with self.changing():
                 pass
 
+    def key(self, number: str) -> str:
+        return f"{number} {self.course.exercise(number).name}"
+
     def of(self, number: str) -> dict:
-        return {**EMPTY, **self.entries.get(number, {})}
+        return {**EMPTY, **self.entries.get(self.key(number), {})}
 
     def passes(self, number: str) -> bool:
         """Whether the exercise passed when the learner's file, and the library, were what they are now."""
@@ -47,7 +52,7 @@ class Record:
             found = {name: getattr(outcome, name) for name in EMPTY if name != "hints"}
             try:
                 with self.changing():
-                    self.entries[outcome.number] = {**self.of(outcome.number), **found}
+                    self.entries[self.key(outcome.number)] = {**self.of(outcome.number), **found}
             except OSError as error:  # the verdict stands
                 print(f"the progress could not be kept: {error}", file=sys.stderr)
 
@@ -55,34 +60,35 @@ class Record:
         """Nothing of this lesson is done; the hints that were shown stay shown."""
         with self.changing():
             for exercise in self.course.exercises(lesson):
-                self.entries[exercise.number] = {**EMPTY, "hints": self.of(exercise.number)["hints"]}
+                number = exercise.number
+                self.entries[self.key(number)] = {**EMPTY, "hints": self.of(number)["hints"]}
 
     def one_more_hint(self, number: str, there_are: int) -> int:
         """How many hints to show now: one more than last time, until there are no more."""
         with self.changing():
             entry = self.of(number)
             entry["hints"] = min(entry["hints"] + 1, there_are)
-            self.entries[number] = entry
+            self.entries[self.key(number)] = entry
         return entry["hints"]
 
     def complete(self) -> None:
         """Check the started lessons that the file does not know, as after damage or when it is lost."""
         for lesson in self.course.started():
             numbers = [exercise.number for exercise in self.course.exercises(lesson.number)]
-            if all(number in self.entries for number in numbers):
+            if all(self.key(number) in self.entries for number in numbers):
                 continue
             shown = self.course.shown(self.course.work_file(lesson.number))
             print(f"nothing is known yet about {shown}: checking it ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(self.course, lesson.number):
                 self.note(outcome)
             with self.changing():  # where the lesson's file cannot be read there was nothing to note
-                self.entries.update({number: self.of(number) for number in numbers})
+                self.entries.update({self.key(number): self.of(number) for number in numbers})
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """The entries as they are in the file by now, to be changed in the block and written at its end.
 
-        A file that is damaged is put aside.
+        A file that is damaged, or of an older minidl, is put aside.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with alone(self.path.with_suffix(".lock")):
@@ -91,7 +97,8 @@ class Record:
             except (ValueError, OSError) as error:
                 self.entries = {}
                 kept = self.course.shown(put_aside(self.path))
-                print(f"{self.course.shown(self.path)} is damaged ({error}): kept as {kept}", file=sys.stderr)
+                why = str(error) if isinstance(error, OlderNumbers) else f"is damaged ({error})"
+                print(f"{self.course.shown(self.path)} {why}: kept as {kept}", file=sys.stderr)
             yield
             write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
 
@@ -112,6 +119,10 @@ def alone(lock: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
+class OlderNumbers(ValueError):
+    """The entries are of a minidl that kept numbers without names."""
+
+
 def read_entries(path: Path) -> dict[str, dict]:
     """What ``Record`` has written, nothing where there is no file. Raises ValueError for anything else."""
     try:
@@ -120,8 +131,10 @@ def read_entries(path: Path) -> dict[str, dict]:
         return {}
     if not isinstance(read, dict):
         raise ValueError("it must be a table of exercises")
+    wanted = {name: type(value) for name, value in EMPTY.items()}
     for number, entry in read.items():
-        wanted = {name: type(value) for name, value in EMPTY.items()}
         if not isinstance(entry, dict) or {name: type(value) for name, value in entry.items()} != wanted:
             raise ValueError(f"its entry {number} must hold {', '.join(EMPTY)}")
+    if not all(map(KEY.fullmatch, read)):
+        raise OlderNumbers("is of an older minidl, whose exercises had other numbers")
     return read

@@ -7,55 +7,58 @@ FOLDER holds the lessons, PACKAGE their exercises.
 
 from __future__ import annotations
 
+import linecache
+import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
-from minidl.classroom import work_file
+from minidl.classroom import studies, work_file
 from minidl.classroom.check import check_lesson
-from minidl.classroom.course import Course
+from minidl.classroom.course import Course, Lesson
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.files import digest
+from minidl.classroom.recognize import code_of
 from minidl.classroom.record import Record
 from minidl.classroom.script import run_script
 from minidl.classroom.substitute import Substitute, substituted
+from minidl.data import cache
 from minidl.data.cache import cache_folder
 
-# ---- before the run: which functions, and what is kept
+# ---- before the run: which functions
 
 
-@contextmanager
-def prepared(course: Course) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """What ``run_lessons`` needs to run on the learner's functions: interpreter's arguments and environment.
+def through_mine(course: Course, chosen: list[Lesson]) -> list[str]:
+    """The interpreter's arguments with which ``run_lessons`` runs these lessons on the learner's functions.
 
     Only what passes is used; the rest is named. Raises ValueError where nothing does.
     """
-    passing, others = sorted_out(course)
+    passing, others = sorted_out(course, chosen)
     if not passing:
         raise ValueError("nothing of yours passes yet: python -m lessons check  says why")
     print("yours: " + listed(passing))
     if others:
         print("the library's, since yours does not pass: " + listed(others))
-    print("(networks that are kept already are read;")
+    print("(in a lesson its own exercises are yours; networks that are kept already are read;")
     print("those that are trained anew, which may take minutes, are not kept)\n", flush=True)
     numbers = ",".join(exercise.number for exercise in passing)
-    with copy_of_the_cache() as folder:
-        through = ["-m", "minidl.classroom.run_mine", str(course.folder.resolve()), course.package, numbers]
-        yield through, {"MINIDL_CACHE": str(folder)}
+    return ["-m", "minidl.classroom.run_mine", str(course.folder.resolve()), course.package, numbers]
 
 
 def listed(exercises: list[Exercise]) -> str:
     return ", ".join(f"{exercise.number} {exercise.name}" for exercise in exercises)
 
 
-def sorted_out(course: Course) -> tuple[list[Exercise], list[Exercise]]:
-    """The started exercises that pass, and the others. A file that has changed since is checked first."""
+def sorted_out(course: Course, chosen: list[Lesson]) -> tuple[list[Exercise], list[Exercise]]:
+    """The started exercises of these lessons that pass, and the others. A changed file is checked."""
     record = Record(course)
     passing, others = [], []
-    for lesson in course.started():
+    for lesson in filter(chosen.__contains__, course.started()):
         path, exercises = course.work_file(lesson.number), course.exercises(lesson.number)
         if any(record.of(exercise.number)["file"] != digest(path) for exercise in exercises):
             print(f"checking {course.shown(path)} ...", file=sys.stderr, flush=True)
@@ -66,9 +69,29 @@ def sorted_out(course: Course) -> tuple[list[Exercise], list[Exercise]]:
     return passing, others
 
 
+# ---- the run, in a process of its own
+
+
+def main(arguments: list[str]) -> None:
+    folder, package, numbers, script = arguments
+    course, lesson = Course(Path(folder), package), Path(script).name[:2]
+    sys.path.append(str(course.work))  # for files that the learner's imports
+    mine = load_substitutes(course, lesson, [n for n in numbers.split(",") if n[:2] == lesson])
+    lines: list[str] = []
+    with copy_of_the_cache(), the_librarys_numbers() as given, substituted(mine):
+        try:
+            run_script(Path(script))
+        except Exception as error:
+            lines.append(culprit(error, mine))
+            raise
+        finally:
+            lines += [report(mine), *(f"the library's measurement, not yours: {source}" for source in given)]
+            print("\n" + "\n".join(filter(None, lines)), flush=True)
+
+
 @contextmanager
 def copy_of_the_cache() -> Iterator[Path]:
-    """A cache folder with everything that is in the usual one. What is stored there does not last."""
+    """The cache folder becomes one with everything that is in the usual one. What is stored does not last."""
     with tempfile.TemporaryDirectory(prefix="minidl-mine-") as name:
         folder, usual = Path(name), cache_folder()
         for path in usual.iterdir() if usual.is_dir() else ():
@@ -76,48 +99,69 @@ def copy_of_the_cache() -> Iterator[Path]:
                 (folder / path.name).symlink_to(path.resolve())  # to store something replaces it
             except OSError:  # Windows allows links to few
                 shutil.copytree(path, folder / path.name) if path.is_dir() else shutil.copy(path, folder)
-        yield folder
+        with mock.patch.dict(os.environ, MINIDL_CACHE=str(folder)):
+            yield folder
 
 
-# ---- the run, in a process of its own
+@contextmanager
+def the_librarys_numbers() -> Iterator[dict[str, None]]:
+    """What the block takes from studies, and from the cache as it is now, each once."""
+    sources: dict[str, None] = {}
+    there, quoted, read_arrays = set(cache_folder().glob("*")), studies.quoted, cache.read_arrays
+
+    def quoting(folder: Path, study: str, name: str):
+        sources[f"study {study}"] = None
+        return quoted(folder, study, name)
+
+    def reading(path: Path, header: str):
+        if path in there:
+            sources[f"{path.stem.rsplit('-', 1)[0]}, kept in the cache"] = None
+        return read_arrays(path, header)
+
+    with mock.patch.object(studies, "quoted", quoting), mock.patch.object(cache, "read_arrays", reading):
+        yield sources
 
 
-def main(arguments: list[str]) -> None:
-    folder, package, numbers, script = arguments
-    course = Course(Path(folder), package)
-    sys.path.append(str(course.work))  # for files that the learner's imports
-    substitutes = load_substitutes(course, numbers.split(","))
-    with substituted(substitutes):
-        try:
-            run_script(Path(script))
-        finally:
-            print("\n" + report(substitutes), flush=True)
-
-
-def load_substitutes(course: Course, numbers: list[str]) -> list[Substitute]:
-    """The functions of these exercises. In the learner's files, the library's stand in for all others."""
-    substitutes = []
-    for lesson in sorted({number[:2] for number in numbers}):
-        module = work_file.load(course.work_file(lesson))
-        for exercise in course.exercises(lesson):
-            if exercise.number in numbers:
-                substitutes.append(Substitute(exercise, work_file.function_of(module, exercise)))
-            if exercise.number not in numbers or exercise.kind == "op":  # which gets the learner's methods
-                vars(module)[exercise.name] = exercise.target
+def load_substitutes(course: Course, lesson: str, numbers: list[str]) -> list[Substitute]:
+    """The functions of these exercises. In the learner's file, the library's stand in for all others."""
+    if not numbers:
+        return []
+    substitutes, module = [], work_file.load(course.work_file(lesson))
+    for exercise in course.exercises(lesson):
+        if exercise.number in numbers:
+            substitutes.append(Substitute(exercise, work_file.function_of(module, exercise)))
+        if exercise.number not in numbers or exercise.kind == "op":  # which gets the learner's methods
+            vars(module)[exercise.name] = exercise.target
     return substitutes
 
 
+def culprit(error: Exception, substitutes: list[Substitute]) -> str:
+    """Which function of the learner's the error came through; where through none, which was called last."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for one in substitutes:
+            if frame.f_code in code_of(one.implementation):
+                path = frame.f_code.co_filename
+                place = f"{Path(path).name}:{line}: {linecache.getline(path, line).strip()}"
+                return f"{type(error).__name__} in your {one.exercise.name}, {place}"
+    last = max(substitutes, key=lambda one: one.last, default=None)
+    if last is None or not last.calls:
+        return f"{type(error).__name__} before any function of yours was called"
+    return f"{type(error).__name__} after a call of your {last.exercise.name}, in none of your lines"
+
+
 def report(substitutes: list[Substitute]) -> str:
-    """How often each was called, and how; a line for all that were not."""
-    lines, idle = [], 0
+    """How often each was called, and how; what the lesson shows is the library's where yours was not."""
+    lines = []
     for one in substitutes:
-        kept = one.note.startswith("the library's is kept")
-        if one.calls or kept:
-            calls = f"{one.calls:,} call{'s' * (one.calls != 1)} of yours"
-            told = [calls] * (one.calls > 0) + [one.note] * bool(one.note)
-            lines.append(f"{one.exercise.number} {one.exercise.name}: {', '.join(told)}")
-        idle += not (one.calls or kept)
-    return "\n".join([*lines, *[f"not called here: {idle} of yours"] * bool(idle)])
+        calls = f"{one.calls:,} call{'s' * (one.calls != 1)} of yours" if one.calls else ""
+        used = bool(one.calls) or one.note.startswith("the library's is kept")
+        told = ", ".join(filter(None, [calls, one.note])) if used else "not called here"
+        lines.append(f"{one.exercise.number} {one.exercise.name}: {told}")
+    if not any(one.calls for one in substitutes):
+        lines.append(
+            "all numbers and figures of this lesson are the library's: it called no function of yours"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,12 +21,10 @@ stays; python -m lessons run 02 runs one of them.
 """
 
 
-def run_lessons(
-    chosen: list[Lesson], through: Sequence[str] = (), settings: Mapping[str, str] | None = None
-) -> int:
+def run_lessons(chosen: list[Lesson], through: Sequence[str] = ()) -> int:
     """Run the lessons in this order; 1 if any fails.
 
-    through: the interpreter's arguments before the script, such as ``-m MODULE``. settings: environment.
+    through: the interpreter's arguments before the script, such as ``-m MODULE``.
     The page out/index.html then shows all figures that are there.
     """
     failed = []
@@ -35,7 +33,7 @@ def run_lessons(
         for lesson in chosen:
             bar.clear()  # the lesson writes to the terminal itself
             print(f"== {lesson.number}  {lesson.title}", flush=True)
-            code = run_lesson(lesson, through, settings)
+            code = run_lesson(lesson, through)
             if lesson.number == "00" and len(chosen) > 1:
                 print(AFTER_THE_FIRST, flush=True)
             if code:
@@ -49,13 +47,13 @@ def run_lessons(
     return 1 if failed else 0
 
 
-def run_lesson(lesson: Lesson, through: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> int:
+def run_lesson(lesson: Lesson, through: Sequence[str] = ()) -> int:
     """Run one lesson, its output going straight through; print headings, time and where its figures are."""
     before, start = lesson.figures(), time.perf_counter()
     code = subprocess.run(
         [sys.executable, "-u", *(through or ["-m", "minidl.classroom.script"]), str(lesson.path)],
         cwd=lesson.root,
-        env={**environment(lesson.root), **(settings or {})},
+        env=environment(lesson.root),
     ).returncode
     written = [path for path, when in lesson.figures().items() if before.get(path) != when]
     figures = f", {len(written)} figures in {written[0].parent.relative_to(lesson.root)}" if written else ""

@@ -7,12 +7,13 @@ import hashlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import resolve_name
 from types import FunctionType
 
 from minidl.engine.checks import check_instance, require, shown
 
+CHECKS = "minidl.engine.checks"
 BODY = "raise NotImplementedError"
 _COMMENTS = re.compile(r"(?<=:)\s*(#.*\n\s*)*\Z")  # behind the colon that ends a signature
 
@@ -47,21 +48,23 @@ def stub(target: Callable | type) -> str:
     return _function_stub(text, node)
 
 
-def imports(*targets: Callable | type) -> str:
-    """The imports that stubs need, from their targets' modules: the names that the sources use, each once.
+def imports(*targets: Callable | type, helpers: Iterable[str] = ()) -> str:
+    """The imports that stubs need, from their targets' modules: NumPy, and the names that the sources use.
 
-    No target is imported. What a module itself defines is imported from it, private helpers only where the
-    stub's text names them.
+    No target is imported, and nothing that has a parameter's name. The checks of arguments and the functions
+    and private names of a target's own module give answers away: they are imported only where a stub's text
+    or ``helpers`` names them.
     """
     own = {ast.parse(source(target)).body[0].name for target in targets}
-    names_of: dict[str, set[str]] = {}
+    own |= {node.arg for target in targets for node in _nodes(stub(target), ast.arg)}
+    names_of: dict[str, set[str]] = {"": {"numpy as np"}}
     for target in targets:
-        for module, name in _used_imports(plain_function(target), own):
+        for module, name in _used_imports(plain_function(target), own, set(helpers)):
             names_of.setdefault(module, set()).add(name)
-    lines = [f"import {name}" for name in names_of.pop("", ())]
+    lines = [f"import {name}" for name in names_of.pop("")]
     lines += [import_line(module, sorted(names)) for module, names in names_of.items()]
     lines.sort(key=lambda line: (_place_of_import(line.split()[1]), line))
-    return "\n".join(["from __future__ import annotations", "", *lines]).rstrip() + "\n"
+    return "\n".join(["from __future__ import annotations", "", *lines]) + "\n"
 
 
 def import_line(module: str, names: list[str]) -> str:
@@ -109,8 +112,15 @@ def _is_comment_inside(line: str, column: int) -> bool:
     return code.startswith("#") and len(line) - len(code) > column
 
 
+def _nodes(text: str, kind: type[ast.AST]) -> list[ast.AST]:
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, kind)]
+
+
 def _names(text: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    """The names that the text reads and does not set itself."""
+    names = _nodes(text, ast.Name)
+    set_here = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return {node.id for node in names} - set_here
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
@@ -122,18 +132,21 @@ def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
             yield node
 
 
-def _used_imports(target: Callable | type, own: set[str]) -> Iterator[tuple[str, str]]:
+def _used_imports(target: Callable | type, own: set[str], helpers: set[str]) -> Iterator[tuple[str, str]]:
     """(module, name) for each import that a stub needs; the module is empty for ``import name``."""
-    module, used, kept = sys.modules[target.__module__], _names(source(target)) - own, _names(stub(target))
+    module, kept = sys.modules[target.__module__], _names(stub(target)) | helpers
+    used = (_names(source(target)) | helpers) - own
     for node in _top_level(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.Import | ast.ImportFrom):
             relative = "." * getattr(node, "level", 0) + (getattr(node, "module", None) or "")
             origin = resolve_name(relative, module.__package__ or "")
-            names = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in used]
-            yield from ((origin, ast.unparse(alias)) for alias in names if origin != "__future__")
+            names = {(alias.asname or alias.name.split(".")[0]): ast.unparse(alias) for alias in node.names}
+            wanted = used & kept if origin == CHECKS else used
+            yield from ((origin, names[name]) for name in names.keys() & wanted if origin != "__future__")
         else:
+            hidden = isinstance(node, ast.FunctionDef)
             here = _defined(node) & used
-            yield from ((module.__name__, name) for name in here if name in kept or name[0] != "_")
+            yield from ((module.__name__, n) for n in here if n in kept or not (hidden or n[0] == "_"))
 
 
 def _place_of_import(module: str) -> int:

@@ -11,6 +11,7 @@ import copy
 import functools
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,7 +31,7 @@ class Substitute:
 
     def __init__(self, exercise: Exercise, implementation: Callable | type) -> None:
         self.exercise, self.implementation = exercise, plain_function(implementation)
-        self.calls, self.lock = 0, threading.Lock()
+        self.calls, self.last, self.lock = 0, 0.0, threading.Lock()  # last: when it was called
         self.note = ""  # how a kernel runs, or why the library's is kept
 
     def __call__(self, *arguments, **params):
@@ -39,7 +40,7 @@ class Substitute:
 
     def tick(self) -> None:
         with self.lock:  # kernels are called by several threads
-            self.calls += 1
+            self.calls, self.last = self.calls + 1, time.perf_counter()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from minidl.classroom.files import put_aside
 from minidl.classroom.stubs import imports, plain_function, source_hash, stub
 from minidl.engine.checks import require
 
-MARK = re.compile(r"^# (\d\d\.\d) \w+, .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
+MARK = re.compile(r"^# (\d\d\.\d) (\w+)[:,] .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
 
 
 class FileProblem(Exception):
@@ -32,19 +32,23 @@ class FileProblem(Exception):
 def start(course: Course, number: str, reset: bool = False) -> str:
     """Write the lesson's stubs into work/; what is there already stays, or with ``reset`` is put aside first.
 
+    A file of an older minidl, whose exercises were others, is put aside in any case.
+
     Returns what was done, in words. Raises ValueError for a lesson without exercises, FileExistsError.
     """
     lesson, exercises = course.lesson(number), course.exercises(number)
     require(len(exercises) > 0, f"lesson {number} has no exercises")
     path, done = course.work_file(number), []
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not reset:
+    older = path.exists() and older_version(path.read_text(encoding="utf-8", errors="replace"), exercises)
+    if path.exists() and not (reset or older):
         raise FileExistsError(
             f"{course.shown(path)} is there already and stays as it is. "
             f"start {number} --reset keeps it in {course.shown(course.work / 'backup')} and begins anew"
         )
     if path.exists():
-        done.append(f"kept the old one as {course.shown(put_aside(path))}")
+        old_one = f"the old one, of minidl {older}," if older else "the old one"
+        done.append(f"kept {old_one} as {course.shown(put_aside(path))}")
     with open(path, "x", encoding="utf-8") as file:  # x: somebody else may have been quicker
         file.write(lesson_stubs(lesson, exercises))
     return ", ".join([*done, f"wrote {course.shown(path)}"])
@@ -52,29 +56,40 @@ def start(course: Course, number: str, reset: bool = False) -> str:
 
 def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
     """The text of work/NN_topic.py: the imports that the stubs need, and the stubs."""
-    number = lesson.number
+    number, helpers = lesson.number, [name for exercise in exercises for name in exercise.helpers]
     parts = [
         f'"""Exercises of lesson {number}. Replace each `raise NotImplementedError` by your own lines.\n\n'
         f"    python -m lessons check {number}      what holds, and the smallest case that does not\n"
         f"    python -m lessons hint {exercises[0].number}     a hint, one more each time\n"
         f"    python -m lessons debug {exercises[0].number}    step into the case that fails\n\n"
         "While one function is checked, the library's stand in for the others of this file.\n"
-        '"""\n\n' + imports(*(exercise.target for exercise in exercises))
+        '"""\n\n' + imports(*(exercise.target for exercise in exercises), helpers=helpers)
     ]
     for exercise in exercises:
-        points = f"{exercise.points} point{'s' if exercise.points > 1 else ''}"
         version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"
-        parts.append(f"# {exercise.number} {exercise.name}, {points}, {version}\n" + stub(exercise.target))
+        parts.append(f"# {exercise.heading}, {exercise.effort}, {version}\n" + stub(exercise.target))
     return "\n\n".join(parts)
 
 
-def stale(text: str, exercise: Exercise) -> str:
+def older_version(text: str, exercises: list[Exercise]) -> str:
+    """The minidl of which the file's stubs are, if they are of other exercises than these."""
+    there = {(exercise.number, exercise.name) for exercise in exercises}
+    others = [version for number, name, version, _ in MARK.findall(text) if (number, name) not in there]
+    return others[0] if others else ""
+
+
+def stale(text: str, exercise: Exercise, exercises: list[Exercise]) -> str:
     """What to tell a learner whose stub is of an older library; nothing where the reference is the same."""
-    for number, version, digest in MARK.findall(text):
-        if number == exercise.number and digest != source_hash(exercise.target):
+    begin = f"start {exercise.number[:2]}"
+    if older := older_version(text, exercises):
+        return (
+            f"your file is of minidl {older}, whose exercises were others: {begin} keeps it and begins anew"
+        )
+    for _, name, version, digest in MARK.findall(text):
+        if name == exercise.name and digest != source_hash(exercise.target):
             return (
-                f"the library's {exercise.name} has changed since minidl {version}, of which your stub is "
-                f"(now {minidl.__version__}): start {number[:2]} --reset keeps your file and begins anew"
+                f"the library's {name} has changed since minidl {version}, of which your stub is "
+                f"(now {minidl.__version__}): {begin} --reset keeps your file and begins anew"
             )
     return ""
 

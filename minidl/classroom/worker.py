@@ -75,7 +75,8 @@ class FileCheck:
 
     def outcome_of(self, module: ModuleType, exercise: Exercise) -> Outcome:
         outcome = Outcome(exercise.number, exercise.name, file=self.digest, laws=len(exercise.laws))
-        outcome.note = work_file.stale(self.path.read_text(encoding="utf-8", errors="replace"), exercise)
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        outcome.note = work_file.stale(text, exercise, self.exercises)
         try:
             implementation = exercise.adapt(work_file.function_of(module, exercise))
         except (work_file.FileProblem, TypeError) as error:

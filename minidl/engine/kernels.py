@@ -64,7 +64,10 @@ def crop(padded, padding, image):
 
 
 def im2col(image, kernel_size, stride, dilation, columns):
-    """Lay each patch of a padded ``image`` (C, H, W) into a column of ``columns`` (C kh kw, OH OW)."""
+    """Lay each patch of a padded ``image`` (C, H, W) into a column of ``columns`` (C kh kw, OH OW).
+
+    kernel_size, stride and dilation are pairs (height, width).
+    """
     channels, height, width = image.shape
     kernel_h, kernel_w = kernel_size
     out_h = (height - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1
@@ -86,7 +89,10 @@ def im2col(image, kernel_size, stride, dilation, columns):
 
 
 def col2im(columns, kernel_size, stride, dilation, image):
-    """The adjoint of ``im2col``: each pixel of ``image`` becomes the sum of its copies in ``columns``."""
+    """The adjoint of ``im2col``: each pixel of ``image`` becomes the sum of its copies in ``columns``.
+
+    kernel_size, stride and dilation are pairs (height, width).
+    """
     channels, height, width = image.shape
     kernel_h, kernel_w = kernel_size
     out_h = (height - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1

@@ -38,6 +38,7 @@ CALLS = {
     "classes": lambda bad: draw(strategies.labels(2, bad)),
     "points": lambda bad: Exercise(**{**SOFTMAX, "points": bad}),
     "level": lambda bad: Exercise(**{**SOFTMAX, "level": bad}),
+    "title": lambda bad: Exercise(**{**SOFTMAX, "title": "\n\n" if isinstance(bad, str) else bad}),
     "minutes": lambda bad: Exercise(**{**SOFTMAX, "minutes": bad}),
     "hints": lambda bad: Exercise(**{**SOFTMAX, "hints": bad}),
     "kind": lambda bad: Exercise(**SOFTMAX, kind=bad),

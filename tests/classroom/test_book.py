@@ -67,7 +67,7 @@ def course(tmp_path_factory):
     real = Path(lessons.__file__).parent
     shutil.copytree(real / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(real / "first_look.png", folder)
-    exercise = Exercise("01.1", stable_softmax, points=1, hints=("a",))
+    exercise = Exercise("01.1", stable_softmax, points=1, level=2, hints=("a",))
     exercise.law("each row sums to 1, and p_i * 2 <= 2")(lambda softmax: None)
     found = {"01": [exercise]}
     made = SimpleNamespace(all_exercises=lambda lesson=r"\d\d": found.get(lesson, []))
@@ -136,6 +136,7 @@ def test_a_study_is_a_page_with_its_numbers_settings_and_claims(site):
 def test_an_exercise_is_shown_as_a_learner_gets_it_with_its_laws_in_words(site):
     text = page(site, "exercises/01_made.html")
     assert "01.1 stable_softmax" in text and "NotImplementedError" in text
+    assert "<p>1 point, ●●, 10 minutes</p>" in text
     assert "each row sums to 1, and p_i * 2 &lt;= 2" in text
 
 

@@ -46,7 +46,7 @@ def test_a_failure_tells_law_case_call_answer_and_what_it_looks_like(course):
     text = SOFTMAX + "    p = np.exp((z - z.max()) / temperature)\n    return p / p.sum()\n"
     outcome = checked(course, text)
     assert outcome.law == "each row sums to 1"
-    assert outcome.case == [["z", "[[0.], [0.]]"], ["temperature", "1"]]
+    assert outcome.case == [["z", "[[0.], [0.]]   (2×1 float64)"], ["temperature", "1"]]
     assert outcome.call == "stable_softmax([[0.], [0.]], temperature=1)"
     assert outcome.answer == "[[0.5], [0.5]]"
     assert outcome.message.startswith("2 of 2 elements differ, most at [0]: yours 0.5, expected 1")

@@ -48,14 +48,17 @@ def command(folder, *arguments):
 
 
 def test_without_a_verb_lessons_and_their_exercises_are_listed(folder, capfd, monkeypatch):
-    exercises = [Exercise(number, stable_softmax, points=1, hints=("a",)) for number in ("01.1", "01.2")]
+    exercises = [
+        Exercise("01.1", stable_softmax, points=1, hints=("a",)),
+        Exercise("01.2", stable_softmax, title="by rows", points=2, level=3, minutes=25, hints=("a",)),
+    ]
     made = SimpleNamespace(all_exercises=lambda lesson: [e for e in exercises if e.number[:2] == lesson])
     monkeypatch.setitem(sys.modules, "made_for_this", made)
     assert cli.main([], Course(folder, "made_for_this")) == 0
     assert capfd.readouterr().out.splitlines() == [
         "[--]     01  First: a start",
-        "            01.1  stable_softmax",
-        "            01.2  stable_softmax",
+        "            01.1 stable_softmax   1 point, ●, 10 minutes",
+        "            01.2 stable_softmax: by rows   2 points, ●●●, 25 minutes",
         "         02  Second",
         "",
         "next: python -m lessons run 01  to read the lesson, then  python -m lessons start 01",

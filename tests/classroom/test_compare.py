@@ -13,6 +13,7 @@ from minidl.classroom.compare import (
     assert_equal,
     assert_gradients,
     assert_refuses,
+    readable,
     short,
 )
 from minidl.engine.tensor import Tensor
@@ -248,3 +249,47 @@ def test_refused_means_a_value_error_and_nothing_else():
         assert_refuses("'11' in base 2", int, "11", base=2)
     with pytest.raises(TypeError):
         assert_refuses("None", int, None)
+
+
+GRAPH = {"w": ["u", "v"], "v": ("u",), "u": []}
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (GRAPH, "w → u, v; v → u; u"),
+        (GRAPH.__getitem__, "w → u, v; v → u; u"),
+        ([[], [0], [0, 1]], "0; 1 → 0; 2 → 0, 1"),
+        ({"w": ["u"], "v": []}, "{'w': ['u'], 'v': []}"),  # leads to what is no node
+        ([[], [1]], "[[], [1]]"),
+        ([[], []], "[[], []]"),
+        ([[], np.zeros(1)], "[[], [0.]]"),
+        ({"a": 1, "b": 2}, "{'a': 1, 'b': 2}"),
+    ],
+)
+def test_a_graph_reads_as_arrows(value, text):
+    assert short(value) == readable(value) == text
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (np.zeros((1, 2), np.float32), "[[0., 0.]]   (1×2 float32)"),
+        (np.array(3), "3   (scalar int64)"),
+        (np.zeros((5, 5)), "<5×5 float64 in [0, 0]>"),
+        (2.0, "2"),
+    ],
+)
+def test_an_array_of_a_case_has_shape_and_dtype(value, text):
+    assert readable(value) == text
+
+
+def test_a_models_contents_are_not_listed():
+    contents = {
+        "state": {"head.weight": np.zeros((2, 2))},
+        "requires_grad": ["head.weight"],
+        "training": False,
+    }
+    assert short(contents) == "a model of 1 arrays in evaluation mode; head.weight requires grad"
+    frozen = contents | {"requires_grad": [], "training": True}
+    assert short(frozen) == "a model of 1 arrays in training mode; nothing requires grad"

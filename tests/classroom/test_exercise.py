@@ -184,7 +184,7 @@ def test_a_failure_carries_the_shrunk_case_and_says_what_differs():
     assert_equal(result.case["z"], np.zeros((1, 2)))  # one row, two classes: the smallest that shows it
     assert result.case["temperature"] == 1.0
     assert result.message.splitlines()[0] == "differs at [0]: yours 2, expected 1"
-    assert "z = [[0., 0.]]" in str(result)
+    assert "z = [[0., 0.]]   (1×2 float64)" in str(result)
 
 
 def test_every_check_tries_the_same_cases_and_prints_nothing(capsys):
@@ -452,6 +452,8 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
         ({"kind": "loop"}, "kind must be one of 'function', 'op', 'tensor', 'kernel', 'model', got 'loop'"),
         ({"points": 0}, "points must be at least 1, got 0"),
         ({"level": 4}, "level must be within [1, 3], got 4"),
+        ({"title": "two\nlines"}, "title must be one line, got 'two\\nlines'"),
+        ({"helpers": ("squre",)}, "helpers names 'squre', which test_exercise has not"),
         ({"minutes": 0}, "minutes must be at least 1, got 0"),
         ({"hints": ()}, "hints must be a tuple of at least one text"),
         ({"hints": "one"}, "hints must be a tuple of at least one text"),

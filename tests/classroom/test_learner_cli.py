@@ -49,7 +49,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
     assert code == 1
     assert re.fullmatch(
         r"""09.1 stable_softmax   law "each row sums to 1"   FAILS   work/09_temperature.py:\d+, \d+ calls
-  z            = \[\[0.\], \[0.\]\]
+  z            = \[\[0.\], \[0.\]\]   \(2×1 float64\)
   temperature  = 1
   call         = stable_softmax\(\[\[0.\], \[0.\]\], temperature=1\)
   yours        = \[\[0.5\], \[0.5\]\]
@@ -105,7 +105,11 @@ def test_a_file_that_is_not_python_is_told_once_and_costs_no_progress(course, le
     assert re.match(r"09_temperature.py   FAILS   work/09_temperature.py\n  line \d+ is not Python: ", out)
     assert out.count("FAILS") == 1
     listed = lessons()[1]
-    assert "[#---]   09 " in listed and "09.1  stable_softmax   done, changed since\n" in listed
+    assert (
+        "[#---]   09 " in listed
+        and "09.1 stable_softmax   2 points" in listed
+        and "minutes   done, changed since\n" in listed
+    )
 
 
 def test_after_a_reset_nothing_of_the_lesson_is_done(course, lessons):
@@ -114,7 +118,7 @@ def test_after_a_reset_nothing_of_the_lesson_is_done(course, lessons):
     lessons("hint", "9.1")
     lessons("start", "09", "--reset")
     listed = lessons()[1]
-    assert "[----]   09 " in listed and "09.1  stable_softmax\n" in listed
+    assert "[----]   09 " in listed and "09.1 stable_softmax   2 points, ●" in listed
     assert lessons("solution", "09.1")[0] == 1
     assert lessons("hint", "9.1")[1].startswith("1 of 3") and "2 of 3" in lessons("hint", "9.1")[1]
 
@@ -158,8 +162,9 @@ def test_the_list_shows_what_is_done_and_what_is_next(course, lessons):
     )
     lessons("check", "9")
     out = lessons()[1]
-    assert "[#---]   09  A title\n            09.1  stable_softmax   done\n" in out
-    assert "            09.2  entropy   0 of 7 laws\n" in out
+    effort = {exercise.number: exercise.effort for exercise in course.exercises("09")}
+    assert f"[#---]   09  A title\n            09.1 stable_softmax   {effort['09.1']}   done\n" in out
+    assert f"            09.2 entropy   {effort['09.2']}   0 of 7 laws\n" in out
     assert "[----]   01  A title\n" in out
     assert "next: write entropy in work/09_temperature.py" in out
 
@@ -169,7 +174,8 @@ def test_damaged_progress_is_made_anew_before_the_list_is_shown(course, lessons)
     (course.work / "progress.json").write_text("?")
     _, out, err = lessons()
     assert err.startswith("work/progress.json is damaged (")
-    assert "09.1  stable_softmax   done" in out
+    effort = course.exercise("09.1").effort
+    assert f"09.1 stable_softmax   {effort}   done" in out
 
 
 def test_the_solution_is_shown_for_what_passes_whatever_was_kept_of_it(course, lessons):

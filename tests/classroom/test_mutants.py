@@ -1,11 +1,14 @@
 """That the search for mutants finds what the laws let pass. All exercises:  python -m tests.mutants"""
 
+import numpy as np
 import pytest
 
 from lessons.exercises import find
+from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.engine import elementwise
+from minidl.engine.tensor import Tensor, no_grad
 from tests.equivalent_mutants import EQUIVALENT
 from tests.mutants import compiled, examine, mutants_of
 
@@ -141,3 +144,31 @@ def test_every_listed_line_is_a_mutant_of_its_exercise():
     for number, reasons in EQUIVALENT.items():
         lines = {line for listed in reasons.values() for line in listed}
         assert lines <= {mutant.line for mutant in mutants_of(find(number))}, number
+
+
+def scaled_logits(model, images, factor=2):
+    """factor times the model's logits, an array."""
+    with no_grad():
+        return factor * model(Tensor(images)).data
+
+
+def test_mutants_of_an_exercise_on_a_model_are_tried_on_built_models():
+    exercise = Exercise("99.1", scaled_logits, kind="model", points=1, hints=("a",))
+    model = Built("small_cnn", seed=1, num_classes=3, widths=(4,), pool_after=())
+    images = np.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
+
+    @exercise.law("a factor of 4 gives four times the logits")
+    def four_times(scaled):
+        assert_close(scaled(model, images, factor=4), 4 * model.build()(images).data)
+
+    report = examine(exercise, [])
+    assert [mutant.line for mutant in report.missed] == [
+        f"def scaled_logits(model, images, factor={other}):" for other in (0, 1, 3)
+    ]
+    assert report.counted == 4  # the law catches / for *
+
+    @exercise.law("the factor is 2 unless it is given")
+    def default(scaled):
+        assert_close(scaled(model, images), scaled(model, images, factor=2))
+
+    assert examine(exercise, []).missed == []

@@ -40,7 +40,7 @@ def test_it_survives_a_restart_as_a_plain_file(course):
     assert again.of("09.2") == DONE
     assert again.of("09.1") == {"held": 2, "laws": 7, "passed": False, "hints": 0, "file": FILE}
     text = (course.work / "progress.json").read_text(encoding="utf-8")
-    assert json.loads(text)["09.2"] == DONE and text.count("\n") > 5
+    assert json.loads(text)["09.2 entropy"] == DONE and text.count("\n") > 5
 
 
 def test_a_later_check_counts_and_hints_stay(course):
@@ -59,8 +59,8 @@ def test_a_file_that_cannot_be_read_says_nothing_about_its_exercises(course):
 @pytest.mark.parametrize(
     "damage",
     [
-        *(b"", b"{", b"\xff\xfe", b"[]", b'{"09.2": 1}', b'{"09.2": {"passed": true}}'),
-        b'{"09.2": {"held": 7, "laws": 7, "passed": "yes", "hints": 0, "file": ""}}',
+        *(b"", b"{", b"\xff\xfe", b"[]", b'{"09.2 entropy": 1}', b'{"09.2 entropy": {"passed": true}}'),
+        b'{"09.2 entropy": {"held": 7, "laws": 7, "passed": "yes", "hints": 0, "file": ""}}',
     ],
 )
 def test_damage_of_any_kind_is_told_and_kept_by_whoever_reads_it_first(course, capfd, damage):
@@ -73,6 +73,21 @@ def test_damage_of_any_kind_is_told_and_kept_by_whoever_reads_it_first(course, c
         assert err.startswith("work/progress.json is damaged (") and err.endswith(f"kept as work/{name}\n")
         assert (course.work / name).read_bytes() == damage
     assert Record(course).entries == {} and capfd.readouterr().err == ""
+
+
+def test_progress_of_an_older_minidl_is_set_aside_with_a_word_and_counts_for_nothing(course, capfd):
+    course.work.mkdir()
+    (course.work / "progress.json").write_text(json.dumps({"09.2": DONE}), encoding="utf-8")
+    assert not Record(course).of("09.2")["passed"]
+    said = "is of an older minidl, whose exercises had other numbers: kept as work/backup/progress_1.json\n"
+    assert capfd.readouterr().err == f"work/progress.json {said}"
+    assert Record(course).entries == {} and capfd.readouterr().err == ""
+
+
+def test_a_number_that_names_another_function_by_now_is_not_done(course):
+    course.work.mkdir()
+    (course.work / "progress.json").write_text(json.dumps({"09.2 old": DONE}), encoding="utf-8")
+    assert Record(course).entries == {"09.2 old": DONE} and not Record(course).of("09.2")["passed"]
 
 
 @pytest.mark.parametrize("lost", [True, False])
@@ -88,7 +103,9 @@ def test_what_a_damaged_or_lost_file_held_is_found_by_checking_also_after_anothe
     progress.complete()
     assert Record(course).of("09.2") == {**DONE, "file": digest(course.work_file("09"))}
     assert Record(course).of("09.1")["held"] == 0
-    assert Record(course).entries.keys() == {e.number for n in ("06", "09") for e in course.exercises(n)}
+    assert Record(course).entries.keys() == {
+        f"{e.number} {e.name}" for n in ("06", "09") for e in course.exercises(n)
+    }
 
 
 def test_two_who_read_before_either_wrote_lose_nothing_of_each_other(course):

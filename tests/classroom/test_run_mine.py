@@ -1,5 +1,7 @@
 """A lesson on the learner's functions: called wherever the library's were, and nothing else changes."""
 
+import json
+
 import numpy as np
 import pytest
 from learner import REAL, write_work
@@ -7,8 +9,10 @@ from learner import REAL, write_work
 import minidl.nn.functional as F
 from minidl import Tensor
 from minidl.classroom import cli
+from minidl.classroom.builders import Built
+from minidl.classroom.exercise import Exercise
 from minidl.classroom.record import Record
-from minidl.classroom.run_mine import report
+from minidl.classroom.run_mine import culprit, report
 from minidl.classroom.substitute import Substitute, substituted
 from minidl.engine import jit, kernels
 from minidl.engine.elementwise import Mul
@@ -20,6 +24,14 @@ RIGHT = (
     "    if not 0 < temperature < np.inf:\n        raise ValueError(temperature)\n"
     "    p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)\n"
     "    return p / p.sum(axis=axis, keepdims=True)\n"
+)
+
+
+SMOOTH = (
+    "def smooth_labels(target, label_smoothing):\n"
+    "    if not 0 <= label_smoothing <= 1:\n        raise ValueError(label_smoothing)\n"
+    "    target = np.asarray(target)\n"
+    "    return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]\n"
 )
 
 
@@ -203,6 +215,7 @@ def test_the_lesson_runs_on_what_passes_and_keeps_nothing_that_yours_made(course
     assert out.startswith(
         "yours: 09.1 stable_softmax\nthe library's, since yours does not pass: 09.2 entropy, 09.3 "
     )
+    assert "the library's measurement, not yours: mine, kept in the cache\n" in out
     assert "trained anew, which may take minutes" in out
     assert out.count("HOLDS") == 3 and "DOES NOT" not in out
     # size 2 was kept before, size 3 is made once by yours and gone with this run
@@ -231,6 +244,85 @@ def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):
     assert code == 1
     assert "ZeroDivisionError" in err and "work/09_temperature.py" in err.replace("\\", "/")
     assert "stable_softmax: 1 call of yours" in out
+    where = out.split("\nZeroDivisionError in your stable_softmax, 09_temperature.py:")[1]
+    assert "1 / (z.shape != (2,))" in where.splitlines()[0]
+
+
+def test_a_crash_in_none_of_your_lines_names_what_was_called_last(course, run):
+    write_work(course, "09", RIGHT)
+    (course.folder / "09_temperature.py").write_text(LESSON + "\n1 / 0\n", encoding="utf-8")
+    code, out, _ = run("--mine")
+    assert code == 1
+    assert "ZeroDivisionError after a call of your stable_softmax, in none of your lines\n" in out
+
+
+QUOTES = '''"""08 Not on yours"""
+from pathlib import Path
+
+from lessons import study
+from minidl.engine.reduce import stable_softmax
+
+stable_softmax(2.0)
+study({study!r}, {number!r})
+'''
+
+
+def test_only_this_lessons_functions_stand_in_and_what_a_study_gave_is_named(course, run, capfd):
+    topic = sorted((REAL.folder / "studies" / "results").glob("*.json"))[0].stem
+    number = next(
+        iter(json.loads((REAL.folder / "studies" / "results" / f"{topic}.json").read_text())["results"])
+    )
+    text = QUOTES.format(study=topic, number=number)
+    (course.folder / "08_warmup_smoothing_noise.py").write_text(text, encoding="utf-8")
+    write_work(course, "08", SMOOTH)
+    write_work(course, "09", RIGHT)
+    assert cli.main(["run", "8", "--mine"], course) == 0
+    out, err = capfd.readouterr()
+    assert "stable_softmax" not in out and "09_temperature" not in err
+    assert "\n08.2 smooth_labels: not called here\n" in out
+    assert (
+        "\nall numbers and figures of this lesson are the library's: it called no function of yours\n" in out
+    )
+    assert f"\nthe library's measurement, not yours: study {topic}\n" in out
+
+
+def test_a_lesson_of_which_nothing_passes_runs_on_the_library_beside_one_that_does(course, run, capfd):
+    (course.folder / "08_warmup_smoothing_noise.py").write_text(
+        QUOTES.split("study(")[0].replace("from lessons import study", ""), encoding="utf-8"
+    )
+    write_work(course, "09", RIGHT)
+    assert cli.main(["run", "8", "9", "--mine"], course) == 0
+    eighth, ninth = capfd.readouterr().out.split("== 09  On yours")
+    assert "\nall numbers and figures of this lesson are the library's" in eighth
+    assert "09.1 stable_softmax: " not in eighth and "09.1 stable_softmax: 2 calls of yours" in ninth
+
+
+def test_of_several_the_function_that_was_called_last_is_named():
+    first, second = yours("09.2", len), yours("09.1", abs)
+    first.tick()
+    second.tick()
+    assert "after a call of your stable_softmax, in" in culprit(ValueError(), [first, second])
+    first.tick()
+    assert "after a call of your entropy, in" in culprit(ValueError(), [first, second])
+    unused = culprit(ValueError(), [yours("09.1", abs)])
+    assert unused == culprit(ValueError(), []) == "ValueError before any function of yours was called"
+
+
+def head_bias(model):
+    """A function that takes a model, as an exercise of kind model sets."""
+    return model.head.bias.data
+
+
+def test_a_function_of_a_model_is_substituted_too():
+    def shifted(model):
+        return model.head.bias.data + 1
+
+    exercise = Exercise("91.1", head_bias, kind="model", points=1, hints=("Look.",))
+    one, model = Substitute(exercise, shifted), Built("small_cnn", num_classes=3).build()
+    with substituted([one]):
+        changed = head_bias(model)
+    np.testing.assert_array_equal(changed, head_bias(model) + 1)
+    assert one.calls == 1
 
 
 def test_an_unknown_lesson_is_named_before_anything_is_checked(course, capfd):

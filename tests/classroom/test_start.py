@@ -1,12 +1,15 @@
 """``start``: what the written stubs hold, and that nothing of the learner's is lost."""
 
 import ast
+import re
 
 import pytest
-from learner import REAL, check_here, empty_course
+from learner import REAL, check_here, empty_course, write_work
 
+from minidl.classroom.exercise import Exercise
 from minidl.classroom.stubs import import_line, source
-from minidl.classroom.work_file import FileProblem, load, start
+from minidl.classroom.work_file import FileProblem, lesson_stubs, load, stale, start
+from minidl.engine.reduce import stable_softmax
 
 EXERCISES = {lesson.number: REAL.exercises(lesson.number) for lesson in REAL.lessons()}
 every_lesson = pytest.mark.parametrize("lesson", [number for number, there in EXERCISES.items() if there])
@@ -38,8 +41,16 @@ def functions_in(node):
     return [inner for inner in ast.walk(node) if isinstance(inner, ast.FunctionDef)]
 
 
+def test_a_stub_says_number_title_points_difficulty_and_minutes_and_is_recognised(course):
+    titled = Exercise("09.1", stable_softmax, title="by rows", points=2, level=3, minutes=25, hints=("a",))
+    text = lesson_stubs(course.lesson("09"), [titled])
+    assert "\n# 09.1 stable_softmax: by rows, 2 points, ●●●, 25 minutes, minidl " in text
+    assert stale(text, titled, [titled]) == ""
+    assert stale(re.sub("reference .*", "reference 0123456789ab", text), titled, [titled]) != ""
+
+
 @every_lesson
-def test_no_stub_imports_a_function_that_the_file_is_to_define(lesson, tmp_path):
+def test_no_stub_imports_what_the_file_is_to_define_and_nothing_shadows_a_parameter(lesson, tmp_path):
     course = empty_course(tmp_path)
     start(course, lesson)
     tree = ast.parse(course.work_file(lesson).read_text(encoding="utf-8"))
@@ -49,8 +60,11 @@ def test_no_stub_imports_a_function_that_the_file_is_to_define(lesson, tmp_path)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     ]
-    assert len(imported) == len(set(imported))
-    assert not set(imported) & {exercise.name for exercise in EXERCISES[lesson]}
+    defined = {exercise.name for exercise in EXERCISES[lesson]}
+    assert len(imported) == len(set(imported)) and "np" in imported
+    assert not set(imported) & defined
+    parameters = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    assert not parameters & {*imported, *defined}
 
 
 def test_fresh_stubs_are_each_not_written_yet_and_not_stale(course):
@@ -80,6 +94,20 @@ def test_reset_keeps_every_old_file_and_begins_anew(course):
     assert done == "kept the old one as work/backup/09_temperature_2.py, wrote work/09_temperature.py"
     kept = {file.name: file.read_bytes() for file in (course.work / "backup").iterdir()}
     assert kept == {"09_temperature_1.py": b"first", "09_temperature_2.py": b"second \xff"}
+
+
+def test_a_file_of_an_older_minidl_with_other_exercises_is_set_aside_with_a_word(course):
+    write_work(course, "09", "def old(p):\n    return p\n")
+    path = course.work_file("09")
+    text = path.read_text(encoding="utf-8").replace("# 09.2 entropy,", "# 09.2 old,")
+    path.write_text(re.sub(r"minidl \S+, reference", "minidl 0.1.0, reference", text), encoding="utf-8")
+    _, entropy, *_ = check_here(course, "09")
+    assert (entropy.name, entropy.passed) == ("entropy", False)
+    assert entropy.note.startswith("your file is of minidl 0.1.0, whose exercises were others: start 09 ")
+    kept = "kept the old one, of minidl 0.1.0, as work/backup/09_temperature_1.py"
+    assert start(course, "09") == f"{kept}, wrote work/09_temperature.py"
+    with pytest.raises(FileExistsError):
+        start(course, "09")
 
 
 def test_reset_with_nothing_to_keep_only_writes(course):

@@ -15,6 +15,7 @@ import pytest
 
 import minidl.engine
 from minidl.classroom.stubs import imports, source, source_hash, stub
+from minidl.engine.loss import smooth_labels
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import Softmax, stable_softmax
 
@@ -156,18 +157,40 @@ def test_imports_are_what_the_target_uses_from_its_module():
     here = __name__
     assert imports(several_lines) == (
         "from __future__ import annotations\n\nfrom fractions import Fraction\n"
-        f"from {here} import LIMIT, helper\nimport numpy as np\n"
+        f"from {here} import LIMIT\nimport numpy as np\n"
     )
     assert imports(Scale) == (
-        "from __future__ import annotations\n\nfrom minidl.engine.op import Op, unbroadcast\n"
+        "from __future__ import annotations\n\n"
+        "import numpy as np\nfrom minidl.engine.op import Op, unbroadcast\n"
     )
-    assert imports(one_line) == "from __future__ import annotations\n"
+    assert imports(one_line) == "from __future__ import annotations\n\nimport numpy as np\n"
+
+
+def test_a_function_of_the_targets_module_and_a_check_are_imported_where_helpers_name_them():
+    assert "stable_softmax" not in imports(Softmax)
+    assert "import Axis, Reduction, stable_softmax\n" in imports(Softmax, helpers=("stable_softmax",))
+    assert "checks" not in imports(smooth_labels)
+    assert "from minidl.engine.checks import check_number\n" in imports(
+        smooth_labels, helpers=("check_number",)
+    )
+
+
+def test_nothing_is_imported_that_has_a_parameters_name_or_is_set_in_the_body(tmp_path, monkeypatch):
+    (tmp_path / "shadows.py").write_text(
+        "from math import e, pi, tau\n"
+        "def f(tau):\n    pi = tau\n    return pi + e\n"
+        "def g(e: int):\n    return e + tau\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("shadows")
+    assert "import e\n" in imports(module.f)
+    assert "math" not in imports(module.f, module.g)
 
 
 def test_a_stub_never_imports_its_reference():
-    assert imports(calls_itself) == "from __future__ import annotations\n"
+    assert imports(calls_itself) == "from __future__ import annotations\n\nimport numpy as np\n"
     text = imports(Softmax)
-    assert "import Axis, Reduction, check_temperature, stable_softmax\n" in text
+    assert "import Axis, Reduction\n" in text
     assert "Softmax\n" not in text and "Softmax," not in text
 
 
@@ -255,5 +278,6 @@ def test_relative_imports_become_absolute(tmp_path, monkeypatch):
     assert imports(module.f).splitlines()[2:] == [
         "import os.path as p",
         "from relative.one import g as h",
+        "import numpy as np",
     ]
     sys.modules.pop("relative.two")

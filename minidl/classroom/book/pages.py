@@ -156,10 +156,14 @@ def exercises_page(course: Course, lesson: Lesson) -> str:
     parts = [f"# {lesson.number} {lesson.title}"]
     parts.append(f"The exercises of [the lesson](../lessons/{lesson.path.stem}.ipynb).")
     for exercise in course.exercises(lesson.number):
-        needed = imports(exercise.target).replace("from __future__ import annotations", "").strip()
+        needed = (
+            imports(exercise.target, helpers=exercise.helpers)
+            .replace("from __future__ import annotations", "")
+            .strip()
+        )
         code = f"{needed}\n\n\n{stub(exercise.target)}".strip()
         laws = "\n".join(f"- {as_words(law.text)}" for law in exercise.laws)
-        parts += [f"## {exercise.number} {exercise.name}", f"```python\n{code}\n```"]
+        parts += [f"## {as_words(exercise.heading)}", exercise.effort, f"```python\n{code}\n```"]
         parts += ["What must hold:", laws]
     return "\n\n".join(parts) + "\n"
 
