@@ -109,9 +109,9 @@ def the_librarys_numbers() -> Iterator[dict[str, None]]:
     sources: dict[str, None] = {}
     there, quoted, read_arrays = set(cache_folder().glob("*")), studies.quoted, cache.read_arrays
 
-    def quoting(folder: Path, study: str, name: str):
+    def quoting(folder: Path, study: str, *names: str | None):
         sources[f"study {study}"] = None
-        return quoted(folder, study, name)
+        return quoted(folder, study, *names)
 
     def reading(path: Path, header: str):
         if path in there:
