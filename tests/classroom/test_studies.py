@@ -79,11 +79,23 @@ def test_a_number_is_quoted_with_its_interval_and_where_it_comes_from(course, ca
     assert f"{kept(course)['date']}, minidl {kept(course)['versions']['minidl']}]" in line
 
 
+def test_a_difference_is_quoted_seed_by_seed(course, capsys):
+    main(["study"], course)
+    capsys.readouterr()
+    interval = quoted(course.folder / "studies", "05_made", "a line", "one third")
+    # 1, 3, 5, 7 less 0.333333 each: the mean falls by a third, the spread stays
+    half, mean = 3.1824463 * math.sqrt(20 / 3) / 2, 4 - 0.333333
+    np.testing.assert_allclose(interval, (mean, mean - half, mean + half, 4), rtol=1e-6)
+    assert capsys.readouterr().out.startswith("a line, minus one third: 3.7 ± 4.1 (n = 4)   [")
+
+
 def test_unknown_names_are_refused_with_the_nearest(course):
     main(["study"], course)
     folder = course.folder / "studies"
     with pytest.raises(ValueError, match="no number 'a lime' in lessons/studies/05_made.py.* 'a line'"):
         quoted(folder, "05_made", "a lime")
+    with pytest.raises(ValueError, match="no number 'a lime'"):
+        quoted(folder, "05_made", "a line", "a lime")
     with pytest.raises(ValueError, match="no study '05_maid' in lessons/studies; the nearest: '05_made'"):
         quoted(folder, "05_maid", "a line")
     with pytest.raises(ValueError, match="no study 07; there are 05"):
