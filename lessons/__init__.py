@@ -17,7 +17,7 @@ def study(topic: str, name: str, *, minus: str | None = None) -> Interval:
 
         study("05_distillation", "soft targets, 5 labels")
 
-    minus: the name of a second number; then the interval is that of the difference, seed by seed.
+    minus: a second number; the interval is then that of the difference, by seed.
     Raises ValueError with the nearest names when the study has no such number.
     """
     from minidl.classroom.studies import quoted

@@ -128,7 +128,7 @@ def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Int
     """Mean and 95% t-interval over seeds of a committed number; prints the number and where it comes from.
 
     study: the file's name without ending, such as "05_distillation". name: the number's name in the study.
-    minus: the name of a second number; the interval is then that of the differences name - minus, seed by seed.
+    minus: the name of a second number; the interval is then that of name - minus, seed by seed.
     Raises ValueError with the nearest names for a study or a number that does not exist.
     """
     there = {one.path.stem: one for one in studies(check_instance("folder", folder, Path))}
@@ -139,7 +139,7 @@ def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Int
     values, shown, versions = results[name], name, stored["versions"]
     if minus is not None:
         _check_known("number", check_instance("minus", minus, str), results, f"in {one.shown}")
-        values, shown = values - results[minus], f"{name}, minus {minus}"
+        values, shown = values - results[minus], f"({name}) - ({minus})"
     interval = t_interval(values)
     print(f"{shown}: {interval}   [{one.shown}, {stored['date']}, minidl {versions['minidl']}]")
     return interval
