@@ -225,7 +225,7 @@ print(f"{groups[of_groups.argmin()]} are taken for", [groups[k] for k in taken_f
 pictures = [load_picture(files[row], 96)[0] for row in test[wrong]]
 names = [f"{groups[labels[test[i]]]}, not {groups[answers[i]]}" for i in wrong]
 figure = photograph_strip(
-    np.stack(pictures), names, columns=5, title="The right group, and the wrong answer"
+    np.stack(pictures), names, columns=4, title="The right group, and the wrong answer"
 )
 save(figure, "04_feature_extractor/wrong", alt="Photographs answered wrong")
 
