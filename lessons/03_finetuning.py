@@ -311,7 +311,7 @@ few = study("03_finetuning", "similar, few: zeros after block 3, statistics kept
 # the network whose head alone was trained, keeps most of its accuracy (0.97 before,
 # 0.91 after). So here the weights are harmed, not only the statistics.
 #
-# The last three lines show what happens to them. The study counts the zeros among the
+# The last four lines show what happens to them. The study counts the zeros among the
 # outputs of block 3. Half of the outputs are zero before finetuning, as usual for a
 # ReLU. At the large rate with kept statistics 99% are zero. If a channel is zero for
 # every image, its gradient is zero as well, so the channel stays zero. Statistics that
