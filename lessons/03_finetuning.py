@@ -253,7 +253,7 @@ assert np.isclose(limit, 2 / np.linalg.eigvalsh(H).max())
 # %% [markdown]
 # ## What a large rate wrecks, and what it does not
 # The result first: a large rate does most harm where BatchNorm keeps its old
-# statistics. Where the statistics adapt and labels are many, it does none.
+# statistics. Where the statistics adapt and labels are many, it does no harm.
 #
 # The study shows this on a small network and artificial images. The network knows eight
 # shapes. It learns four new shapes, and all its layers are trained. Five rates from

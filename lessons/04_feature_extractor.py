@@ -71,9 +71,8 @@ save(
 # lost on the way from 1,280 features to 1,000 logits.
 #
 # The network must be in **evaluation mode**. In training mode BatchNorm would use the
-# mean and the deviation of the other photographs in the batch, and dropout would set
-# random numbers to 0. The features of one photograph would then depend on its batch
-# and on chance.
+# mean and the deviation of the batch, and dropout would set random numbers to 0. The
+# features of one photograph would then depend on its batch and on chance.
 
 # %%
 network = imagenet_network()
@@ -337,12 +336,11 @@ gain = study(
 # ## When do fixed features fail?
 # Fixed features fail if the new task asks for something that the old task did not need:
 # a head cannot recover what the features have lost. [Lesson 03](03_finetuning.py) has
-# such a case. A small network learned to answer the shape of an object and to ignore
-# its colour and its pose. On the task "far", which asks for textures, the head alone
-# reaches 0.38 even with 100 labels a class. Finetuning changes the features and reaches
-# 0.97. With many labels this is the general picture: the fixed features become the
-# limit. With few labels a head is the safer choice: it has few numbers to learn, so it
-# overfits less.
+# such a case. A small network learned to tell shapes apart whatever their texture. On
+# the task "far", which asks for the texture, the head alone reaches only 0.38, even
+# with 100 labels a class. Finetuning changes the features and reaches 0.97. With many
+# labels this is the general picture: the fixed features become the limit. With few
+# labels a head is the safer choice: it has few numbers to learn, so it overfits less.
 
 # %%
 study("03_finetuning", "far, many: head alone")
