@@ -273,8 +273,9 @@ assert worst < 1e-6
 # `claim` prints HOLDS if a statement is true in this run.
 #
 # $$\hat y = \tanh(x W_1 + b_1)\, W_2 + b_2 \qquad
-# L = \frac{1}{N}\sum_n (\hat y_n - y_n)^2 \qquad
-# W \leftarrow W - \eta\, \frac{\partial L}{\partial W}$$
+# L = \frac{1}{N}\sum_n (\hat y_n - y_n)^2$$
+#
+# $$W \leftarrow W - \eta\, \frac{\partial L}{\partial W}$$
 
 # %%
 rng = np.random.default_rng(0)

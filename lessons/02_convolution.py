@@ -210,7 +210,8 @@ print("pixels with a gradient:", np.ptp(rows) + 1, "×", np.ptp(cols) + 1)
 # out what a deep map looks for.
 
 # %%
-print("1 × 1 weights in block 1:", network.layer("_blocks.1._expand_conv").weight.shape)
+one_by_one = network.layer("_blocks.1._expand_conv").weight
+print("1 × 1 weights in block 1:", one_by_one.shape)
 depths = {1: (51, 26), 3: (77, 83), 9: (335, 661), 12: (955, 78)}  # block: two maps
 maps_of = {}
 

@@ -205,7 +205,7 @@ u = unit_rows(features[order] - features[order].mean(axis=0))
 sizes = {groups[g]: int(np.sum(labels[order] == g)) for g in np.unique(labels[order])}
 figure = similarity_matrix(u @ u.T, sizes)
 alt = "Cosines between photographs, sorted by group: red blocks on the diagonal for "
-alt += "birds, mammals, flowers, fruit, tools and music."
+alt += "birds, flowers, tools and vehicles."
 save(figure, "06_few_shot/all_photographs", alt=alt)
 
 # %% [markdown]

@@ -139,7 +139,7 @@ def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Int
     values, shown, versions = results[name], name, stored["versions"]
     if minus is not None:
         _check_known("number", check_instance("minus", minus, str), results, f"in {one.shown}")
-        values, shown = values - results[minus], f"({name}) - ({minus})"
+        values, shown = values - results[minus], f"{name}\n    minus {minus}"
     interval = t_interval(values)
     print(f"{shown}: {interval}   [{one.shown}, {stored['date']}, minidl {versions['minidl']}]")
     return interval

@@ -86,7 +86,7 @@ def test_a_difference_is_quoted_seed_by_seed(course, capsys):
     # 1, 3, 5, 7 less 0.333333 each: the mean falls by a third, the spread stays
     half, mean = 3.1824463 * math.sqrt(20 / 3) / 2, 4 - 0.333333
     np.testing.assert_allclose(interval, (mean, mean - half, mean + half, 4), rtol=1e-6)
-    assert capsys.readouterr().out.startswith("(a line) - (one third): 3.7 ± 4.1 (n = 4)   [")
+    assert capsys.readouterr().out.startswith("a line\n    minus one third: 3.7 ± 4.1 (n = 4)   [")
 
 
 def test_unknown_names_are_refused_with_the_nearest(course):
