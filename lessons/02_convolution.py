@@ -273,6 +273,11 @@ assert np.allclose(by_product.reshape(8, side, side), by_loops, atol=1e-5)
 # The gradient of the columns is Wᵀ · G. `im2col` copied each pixel into several
 # columns: into up to nine of them for a 3 × 3 filter. A change of the pixel changes all
 # its copies. So `col2im` adds the gradients of the copies up.
+#
+# Both functions are linear, and `col2im` is the **adjoint** of `im2col`: for every
+# image x and every matrix g, ⟨im2col(x), g⟩ = ⟨x, col2im(g)⟩. The brackets stand for
+# the sum of all products of two arrays of one shape. The backward function of every
+# linear function has this property.
 
 # %%
 x = Tensor(image[np.newaxis], requires_grad=True)
@@ -286,6 +291,8 @@ grad_image = np.empty_like(image)
 kernels.col2im(grad_columns, (3, 3), (1, 1), (1, 1), grad_image)
 assert np.allclose(grad_w, weight.grad, atol=1e-4)
 assert np.allclose(grad_image, x.grad[0], atol=1e-4)
+left, right = np.sum(columns * grad_columns), np.sum(image * grad_image)
+assert np.isclose(left, right, rtol=1e-4)  # adjoint
 
 copies = np.empty_like(image)
 kernels.col2im(np.ones_like(columns), (3, 3), (1, 1), (1, 1), copies)
