@@ -9,14 +9,16 @@
 # The network was trained on more than a million photographs. Its first layer has 32
 # **filters**. A filter has 3 × 3 weights for each of the three colours: 27 numbers. The
 # filter is laid on the photograph, on every second pixel, and gives one number each
-# time. All numbers of one filter form a new image, the **feature map**. A map is bright
-# where the photograph fits the filter.
+# time. All numbers of one filter form a new image, the **feature map**. A map is
+# brightest where the photograph fits the filter best.
 #
 # The picture shows five filters, each in the corner of its map. Filter 23 is orange:
-# its map is bright on the orange breast. Filter 18 finds the green wing. Filter 7 is
-# violet (blue and red without green) and finds the blue head. The last two filters have
-# light weights beside dark ones. They find edges: filter 21 finds edges that run from
-# left to right, filter 15 finds edges that run from top to bottom.
+# its map is bright on the orange breast. Filter 18 is green, and its map is bright on
+# the green wing. Filter 7 has positive weights for blue and negative ones for green:
+# its map is bright on the blue head. The last two filters find edges. In filter 21
+# positive weights lie above negative ones, so it finds edges that run from left to
+# right. In filter 15 positive weights (light green) lie to the left of negative ones
+# (violet), so it finds edges that run from top to bottom.
 
 # %%
 import time
@@ -26,12 +28,12 @@ from tqdm import tqdm
 
 import minidl.nn.functional as F
 from lessons import PICTURES, study
-from minidl import nn, no_grad
+from minidl import Tensor, nn
 from minidl.classroom.claims import claim
 from minidl.data import batches, load_mnist, load_picture
 from minidl.engine import kernels
 from minidl.engine.conv import conv_output_size
-from minidl.figures import filters_and_maps, image_grid, save, signed_map
+from minidl.figures import filters_and_maps, image_grid, overlay, save, signed_map
 from minidl.nn.models import efficientnet_lite0, imagenet_network, lenet
 from minidl.train import Adam, evaluate, predict
 from minidl.train.schedules import cosine
@@ -50,7 +52,8 @@ save(figure, "02_convolution/five_filters", alt="A parrot and five maps of it")
 # %% [markdown]
 # ## All 32 filters
 # The first layer has filters for colours, for brightness and for edges. Four filters
-# are plain grey: all their weights are nearly 0.
+# are plain grey: all their weights are nearly 0. Each map has its own scale from black
+# to white, so the empty background can be black, grey or white.
 
 # %%
 figure = filters_and_maps(filters, maps, range(32), columns=8)
@@ -63,16 +66,21 @@ print("filters of weights near 0:", np.flatnonzero(largest_weight < 0.01))
 # The input x has channels c, here the three colours. y[o, r, s] is the value of map o
 # in row r, column s; i and j count the rows and columns inside the filter. The value is
 # a sum of products: the filter's weights are multiplied with the pixels that lie under
-# the filter. The **stride** is 2: the filter moves by two pixels.
+# the filter. The **stride** S is 2 here: the filter moves by two pixels. Many layers
+# add a number b[o], the **bias**; this layer has none.
 #
-# $$y[o, r, s] = \sum_{c}\sum_{i}\sum_{j} w[o, c, i, j] \; x[c,\, 2r + i,\, 2s + j]$$
+# $$y[o, r, s] = b[o] + \sum_{c}\sum_{i}\sum_{j}
+# w[o, c, i, j] \; x[c,\, Sr + i,\, Ss + j]$$
+#
+# A linear layer has a weight for each pair of an input and an output. A convolution
+# differs in two ways: each output reads only a small patch, and all places share the
+# same weights. So the number of weights does not depend on the size of the image: here
+# it is 32 · 3 · 3 · 3 = 864, and with biases it would be 32 more.
 #
 # The next cell computes one number of map 23 by hand, on the orange breast. Before the
 # convolution, `network[:2]` scales the pixels and adds a border of zeros, the
-# **padding**.
-#
-# The pictures above show the maps after the next two layers. Batch normalisation has
-# scaled and shifted each map. ReLU6 has cut off what lies below 0 or above 6.
+# **padding**. (The maps above come two layers later: batch normalisation has scaled and
+# shifted each map, and ReLU6 has cut off what lies below 0 or above 6.)
 
 # %%
 x = predict(network[:2], bird[np.newaxis])[0]  # (3, 225, 225)
@@ -83,8 +91,36 @@ y_by_hand = (w[o] * patch).sum()
 y = predict(network[:3], bird[np.newaxis])[0]  # (32, 112, 112)
 
 print(f"by hand {y_by_hand:.4f}   by the network {y[o, r, s]:.4f}")
-print("places along one side:", conv_output_size(225, kernel=3, stride=2))
+print(f"{w.size} weights, no bias")
 assert np.isclose(y_by_hand, y[o, r, s], rtol=1e-4)
+
+# %% [markdown]
+# ## How large is the output?
+# The input has N pixels along one side, the filter K, and P zeros are added at both
+# ends. The filter stands at 0, S, 2S, … as long as it fits. The number of places is
+#
+# $$R = \left\lfloor \frac{N + 2P - K}{S} \right\rfloor + 1$$
+#
+# The brackets round down. Our network adds one zero at one end only, so N + 2P is 225
+# here. The second line is the first layer of another known network, ResNet.
+
+# %%
+print("EfficientNet:", conv_output_size(225, kernel=3, stride=2))
+print("ResNet:      ", conv_output_size(224, kernel=7, stride=2, padding=3))
+
+# %% [markdown]
+# ## Is this the convolution of mathematics?
+# Not quite. The convolution of mathematics flips the filter first, from right to left
+# and from top to bottom. Libraries for networks leave the flip out; mathematics calls
+# their sum a **cross-correlation**. For training the difference does not matter: the
+# weights are learned, so the network can learn the flipped filter just as well. The
+# filter below is positive where the signal rises, and 0 where the signal is constant.
+# Flipped, it is positive where the signal falls.
+
+# %%
+signal, kernel = np.array([0, 0, 2, 5, 5, 5]), np.array([-1, 0, 1])
+print("as in networks:   ", np.correlate(signal, kernel, mode="valid"))
+print("as in mathematics:", np.convolve(signal, kernel, mode="valid"))
 
 # %% [markdown]
 # ## Were these filters there before training?
@@ -92,8 +128,8 @@ assert np.isclose(y_by_hand, y[o, r, s], rtol=1e-4)
 # picture of filters shows what was learned only if it differs from the start. Here are
 # 32 filters of the same layer before training, with their maps. Maps 4, 23, 25 and 29
 # are bright on the orange breast too. So a bright map does not show that its filter was
-# learned. The weights show it: here each weight has a colour of its own. No filter
-# stands for one colour, and no filter stands for an edge of all colours.
+# learned. The weights of the filter show it. In a random filter each weight has a
+# colour of its own. No random filter has one colour in all its weights.
 
 # %%
 untrained = efficientnet_lite0(rng=np.random.default_rng(0)).eval()
@@ -103,11 +139,12 @@ figure = filters_and_maps(random_filters, random_maps, range(32), columns=8)
 save(figure, "02_convolution/random_filters", alt="Random filters and their maps")
 
 # %% [markdown]
-# One number tells trained weights from random weights. In a trained edge filter the
-# three colours have one pattern. In a trained colour filter one colour has the opposite
-# pattern of another. In both cases the correlation of two colours is far from 0. Random
-# colours are independent. Nine random numbers still correlate a little with nine others
-# by chance. That is why the comparison takes 20 random starts.
+# One number separates trained weights from random weights: the correlation between two
+# colours of a filter. In the trained filter 21, red and green have the same pattern. In
+# the trained filter 23, blue is most negative where red is most positive. In both cases
+# the correlation is far from 0. The colours of a random filter are independent. Nine
+# random numbers still correlate a little with nine others by chance, so the comparison
+# takes 20 random starts.
 
 
 # %%
@@ -120,8 +157,11 @@ def likeness_of_colours(filters):
     return float(np.mean(found))
 
 
-alive = filters[largest_weight >= 0.01]
-trained_likeness = likeness_of_colours(alive)
+red, green, blue = filters[21].reshape(3, 9)
+print(f"filter 21, red and green: {np.corrcoef(red, green)[0, 1]:.2f}")
+red, green, blue = filters[23].reshape(3, 9)
+print(f"filter 23, red and blue: {np.corrcoef(red, blue)[0, 1]:.2f}")
+trained_likeness = likeness_of_colours(filters[largest_weight >= 0.01])
 random_likeness = []
 for seed in range(20):
     layer = nn.Conv2d(3, 32, 3, bias=False, rng=np.random.default_rng(seed))
@@ -134,22 +174,45 @@ claim(
 
 # %% [markdown]
 # ## What do deeper layers see?
-# Each layer convolves the maps of the layer before it. The maps get smaller, and there
-# are more of them. One place of a deep map sees a larger part of the photograph. Here
-# are two maps from each of four depths. In block 1 the maps show outlines and colours.
-# In block 3 one map is bright on head and wing, another at points of the outline. In
-# block 9 one map is bright along the back and another along the belly. In block 12
-# one map is bright at the head and another at the tail. Features like these help with
-# many tasks: lessons [03](03_finetuning.py) and [04](04_feature_extractor.py) use them
-# again. [Lesson 13](13_what_it_sees.py) finds out what a deep map looks for.
+# Each layer convolves the maps of the layer before it. The part of the photograph that
+# can change one number of a map is the **receptive field** of this number. After one
+# 3 × 3 convolution it is 3 × 3 pixels. Each further one with stride 1 adds one pixel on
+# every side: 5 × 5, then 7 × 7. A stride of 2 makes later layers add twice as much.
+#
+# Three 3 × 3 layers see as much as one 7 × 7 layer. With C channels everywhere they
+# have 3 · 9C² = 27C² weights, and the 7 × 7 layer has 49C². Between the three layers
+# there is also room for two more ReLUs. The next cell finds the receptive field by
+# gradients: pixels outside it have gradient 0.
 
 # %%
-depths = {
-    1: (51, 26),
-    3: (77, 83),
-    9: (335, 661),
-    12: (955, 78),
-}  # block: two of its maps
+rng = np.random.default_rng(0)
+pixels = Tensor(rng.normal(size=(1, 1, 11, 11)), requires_grad=True)
+result = pixels
+for _ in range(3):
+    result = F.conv2d(result, rng.normal(size=(1, 1, 3, 3)), padding=1)
+result[0, 0, 5, 5].backward()  # the number in the middle
+rows, cols = np.nonzero(pixels.grad[0, 0])
+print("pixels with a gradient:", np.ptp(rows) + 1, "×", np.ptp(cols) + 1)
+
+# %% [markdown]
+# Many layers have filters of **1 × 1**. Such a filter looks at one place only: it mixes
+# the channels there, and has one weight for each channel. So a 1 × 1 convolution
+# changes the number of maps cheaply. In block 1 it makes 96 maps out of 16.
+#
+# The picture lays two maps from each of four depths over the photograph: yellow is
+# large, no colour is 0. The maps get smaller with depth, and there are more of them. In
+# block 1 the maps show outlines and colours. In block 3 one map is large on head and
+# wing, another at points of the outline. In block 9 one map follows the back and
+# another the belly. In block 12 one map is large at the head and another at the tail.
+# The eight maps were chosen by hand; many maps are harder to describe. Features like
+# these help with other tasks: lessons [03](03_finetuning.py) and
+# [04](04_feature_extractor.py) use them again. [Lesson 13](13_what_it_sees.py) finds
+# out what a deep map looks for.
+
+# %%
+one_by_one = network.layer("_blocks.1._expand_conv").weight
+print("1 × 1 weights in block 1:", one_by_one.shape)
+depths = {1: (51, 26), 3: (77, 83), 9: (335, 661), 12: (955, 78)}  # block: two maps
 maps_of = {}
 
 
@@ -157,19 +220,19 @@ def keep(module, inputs, output):
     maps_of[module] = output.data[0]  # the maps of one image: (C, H, W)
 
 
-panels, titles = [], []
+overlays, titles = [], []
 for block, pair in depths.items():
     layer = network.layer(f"_blocks.{block}._relu1")
     hook = layer.register_forward_hook(keep)
     predict(network, bird[np.newaxis])
     hook.remove()
-    block_maps = maps_of[layer]
-    channels, height, width = block_maps.shape
-    print(f"block {block:2}: {channels:4} maps of {height} × {width}")
-    for k in pair:
-        panels.append(np.kron(block_maps[k], np.ones((56 // height, 56 // width))))
-        titles.append(f"block {block}, map {k}")
-figure = image_grid(np.stack(panels), titles, columns=4, scale_each=True)
+    chosen_maps = maps_of[layer][list(pair)]  # (2, H, W)
+    factor = 112 // chosen_maps.shape[1]
+    overlays.append(np.kron(chosen_maps, np.ones((1, factor, factor))))
+    count, height, width = maps_of[layer].shape
+    titles.append(f"block {block}\n{count} maps of {height} × {width}")
+birds = np.stack(4 * [bird[:, ::2, ::2]])
+figure = overlay(birds, np.stack(overlays), row_titles=titles, scale_each=True)
 save(figure, "02_convolution/deeper", alt="Two maps from each of four depths")
 
 # %% [markdown]
@@ -177,12 +240,8 @@ save(figure, "02_convolution/deeper", alt="Two maps from each of four depths")
 # The formula is a sum over many loops: images, output maps, rows, columns, channels and
 # the two sides of the filter. `im2col` copies each patch of the image into one column
 # of a matrix. Then one matrix product multiplies all filters with all patches. The
-# engine sums the same products in compiled loops.
-#
-# The next cells print three times. `by_loops` runs every loop in Python. `by_columns`
-# copies the patches in Python, but the matrix product has no loop in Python.
-# `by_engine` has no loop in Python at all. So the times show what loops in Python cost.
-# They do not compare a matrix product with compiled loops.
+# cell compares plain loops in Python with `im2col` (loops in Python as well) and a
+# matrix product. The engine itself sums the same products in compiled loops.
 
 # %%
 rng = np.random.default_rng(0)
@@ -190,65 +249,64 @@ image = rng.random((4, 10, 10), dtype=np.float32)  # (C, H, W), the padding is i
 w = rng.normal(size=(8, 4, 3, 3)).astype(np.float32)
 side = conv_output_size(10, kernel=3)  # 8
 
+begin = time.perf_counter()
+by_loops = kernels.conv2d_loops(image[np.newaxis], w, (1, 1), (1, 1), 1)[0]
+print(f"loops:  {1000 * (time.perf_counter() - begin):.1f} ms")
 
-def by_loops():
-    return kernels.conv2d_loops(image[np.newaxis], w, (1, 1), (1, 1), 1)[0]
-
-
-def by_columns():
-    columns = np.empty((4 * 3 * 3, side * side), np.float32)
-    kernels.im2col(image, (3, 3), (1, 1), (1, 1), columns)  # plain Python: step into it
-    return (w.reshape(8, 4 * 3 * 3) @ columns).reshape(8, side, side)
-
-
-def by_engine():
-    with no_grad():
-        return F.conv2d(image[np.newaxis], w).data[0]
-
-
-# %%
-by_engine()  # the first call compiles
-for way in (by_loops, by_columns, by_engine):
-    begin = time.perf_counter()
-    y = way()
-    print(f"{way.__name__:12} {1000 * (time.perf_counter() - begin):8.3f} ms")
-    assert np.allclose(y, by_loops(), atol=1e-5)
+begin = time.perf_counter()
+columns = np.empty((4 * 3 * 3, side * side), np.float32)
+kernels.im2col(image, (3, 3), (1, 1), (1, 1), columns)  # plain Python: step into it
+by_product = w.reshape(8, 4 * 3 * 3) @ columns  # (8, 64)
+print(f"im2col: {1000 * (time.perf_counter() - begin):.1f} ms")
+assert np.allclose(by_product.reshape(8, side, side), by_loops, atol=1e-5)
 
 # %% [markdown]
-# ## How does the gradient come back?
-# `im2col` copies a pixel into several columns: into up to nine of them for a 3 × 3
-# filter. Each copy has a gradient. The pixel's gradient is their sum, since a change of
-# the pixel changes all its copies. `col2im` adds the gradients of the copies up.
+# ## The gradients of a convolution
+# Let Y = W · columns be this matrix product, and let G be the gradient that arrives at
+# Y. [Lesson 01](01_autograd.py) gives the gradient of the weights: G · columnsᵀ. This
+# product is a sum over all places, since the same weight is used in every place. In the
+# letters of the formula above, with the images n of a batch:
 #
-# The two functions are **adjoint**. That means: for every image x and every matrix g
-# the two sides below are equal. The brackets stand for the sum of all products of two
-# arrays of one shape.
+# $$\frac{\partial L}{\partial w[o, c, i, j]} =
+# \sum_{n}\sum_{r}\sum_{s} G[n, o, r, s] \; x[n, c,\, Sr + i,\, Ss + j]$$
 #
-# $$\langle \text{im2col}(x),\, g \rangle = \langle x,\, \text{col2im}(g) \rangle$$
+# The gradient of the columns is Wᵀ · G. `im2col` copied each pixel into several
+# columns: into up to nine of them for a 3 × 3 filter. A change of the pixel changes all
+# its copies. So `col2im` adds the gradients of the copies up.
+#
+# Both functions are linear, and `col2im` is the **adjoint** of `im2col`: for every
+# image x and every matrix g, ⟨im2col(x), g⟩ = ⟨x, col2im(g)⟩. The brackets stand for
+# the sum of all products of two arrays of one shape. The backward function of every
+# linear function has this property.
 
 # %%
-rng = np.random.default_rng(1)
-x = rng.normal(size=(4, 10, 10))
-columns = np.empty((4 * 9, 64))
-kernels.im2col(x, (3, 3), (1, 1), (1, 1), columns)
-g = rng.normal(size=columns.shape)
-gathered = np.empty_like(x)
-kernels.col2im(g, (3, 3), (1, 1), (1, 1), gathered)
+x = Tensor(image[np.newaxis], requires_grad=True)
+weight = Tensor(w, requires_grad=True)
+G = rng.normal(size=(8, side * side)).astype(np.float32)
+F.conv2d(x, weight).backward(G.reshape(1, 8, side, side))
 
-left, right = np.sum(columns * g), np.sum(x * gathered)
-print(f"<im2col(x), g> = {left:.10f}   <x, col2im(g)> = {right:.10f}")
-assert np.isclose(left, right, rtol=1e-12)
+grad_w = (G @ columns.T).reshape(w.shape)
+grad_columns = w.reshape(8, 4 * 3 * 3).T @ G
+grad_image = np.empty_like(image)
+kernels.col2im(grad_columns, (3, 3), (1, 1), (1, 1), grad_image)
+assert np.allclose(grad_w, weight.grad, atol=1e-4)
+assert np.allclose(grad_image, x.grad[0], atol=1e-4)
+left, right = np.sum(columns * grad_columns), np.sum(image * grad_image)
+assert np.isclose(left, right, rtol=1e-4)  # adjoint
 
-kernels.col2im(np.ones_like(columns), (3, 3), (1, 1), (1, 1), gathered)
+copies = np.empty_like(image)
+kernels.col2im(np.ones_like(columns), (3, 3), (1, 1), (1, 1), copies)
 print("number of copies of each pixel in the upper left corner:")
-print(gathered[0, :4, :4].astype(int))
+print(copies[0, :4, :4].astype(int))
 
 # %% [markdown]
 # ## A network learns to read digits
 # MNIST has digits that people wrote: 28 × 28 pixels, 0 is black paper and 1 is white
 # ink. 5,000 digits are for training, 1,000 others for the test. LeNet (LeCun 1998) has
-# two layers of 5 × 5 filters and three linear layers. The table shows them. The two
-# layers of filters hold 4% of the numbers that are trained, and do 86% of the
+# two layers of 5 × 5 filters and three linear layers. The table shows them. `conv1` has
+# 6 filters of 25 weights and a bias each: 156 numbers. After each convolution `pool`
+# keeps the largest of 2 × 2 neighbouring numbers, which halves the sides of a map. The
+# two layers of filters hold 4% of the numbers that are trained, and do 86% of the
 # multiplications, since a filter is used in every place.
 
 # %%
@@ -291,15 +349,17 @@ for epoch in tqdm(range(epochs), desc="training", disable=None):
 claim("the network reads 95% of the new digits", result.accuracy > 0.95)
 
 # %% [markdown]
-# One run can be lucky, so a study trains the network from five random starts. It also
-# trains a network without convolution, with one hidden layer and as many weights. That
-# network makes more than twice as many mistakes.
+# One run depends on its random start, so a study trains the network from five starts.
+# It also trains a network without convolution, with one hidden layer and as many
+# weights. That network makes more than twice as many mistakes.
 #
 # Then the test digits move: two pixels to the right and two down. The network without
-# convolution reads only 36% of them, and LeNet 68%. A filter finds its pattern in every
-# place, and a hidden unit knows its pattern in one place only. But LeNet falls as well,
-# from 97% to 68%: the map moves with the digit, and the linear layers after the maps
-# still depend on the place.
+# convolution reads only 36% of them, and LeNet 68%. A convolution is **equivariant**:
+# if the image moves, its maps move by the same amount (but for borders and strides). A
+# hidden unit knows its pattern in one place only. But LeNet falls as well, from 97% to
+# 68%, since its answer is not **invariant**: invariant means that the answer stays the
+# same. The linear layers after the maps depend on the place. The mean over a whole map
+# is nearly invariant, and the network of the parrot ends with such a mean.
 
 # %%
 lenet_accuracy = study("02_convolution", "accuracy, lenet")
@@ -310,7 +370,7 @@ plain_moved = study("02_convolution", "accuracy on moved digits, no convolution"
 # %% [markdown]
 # ## What does the network get wrong?
 # These are the twelve test digits for which the network gave the true answer the
-# smallest probability. Some of them are hard for people too.
+# smallest probability.
 
 # %%
 probabilities = F.softmax(predict(model, test_images)).data  # (1000, 10)
@@ -325,11 +385,12 @@ print(f"{np.sum(answers != test_labels)} of {len(test_labels)} digits are read w
 # %% [markdown]
 # ## Did this network learn its first filters?
 # The first row shows the six filters of the first layer before training, the second row
-# after training, the third row the change. Red is positive, blue is negative. The noise
-# of the second row comes from the first row: it is the random start. What training adds
-# is smooth. Filter 2, for example, has learned an edge, red below and blue above. Here
-# the trained filter shows the edge too. In filters 3 and 4 the random start hides what
-# training added.
+# after training, the third row the change. Red is positive, blue is negative. The
+# second row looks irregular because the first row does: it is the random start. The
+# third row changes little from one weight to the next. In filter 2 training added an
+# edge, red below and blue above, and the trained filter shows this edge. In the other
+# filters it mostly added positive weights, and the trained filters still resemble
+# their start. So the second row alone does not show what was learned.
 
 # %%
 learned = model.layer("conv1").weight.data  # (6, 1, 5, 5)
@@ -345,29 +406,24 @@ print(f"mean correlation of a filter with its start: {np.mean(likeness):.2f}")
 # %% [markdown]
 # Does the network need to learn this layer at all? The study trains the same network
 # again, but its first layer keeps the random start. The accuracy falls by only 0.7
-# points: the next layers learn to work with random first filters, for each of the five
-# starts. On the moved digits the accuracy falls further, from 68% to 62% (5.5 ± 3.6
-# points).
-#
-# The second layer looks less like its start than the first one. This does not show that
-# the second layer has more to learn: its start weights are 2.4 times smaller, since
-# each filter sums 150 products instead of 25. Adam's steps are about as large in both
-# layers, so the same steps change small weights more.
+# points: the next layers learn to work with random first filters. On the moved digits
+# it falls by 5.5 points.
 
 # %%
-first_likeness = study("02_convolution", "likeness to the start, conv1")
-second_likeness = study("02_convolution", "likeness to the start, conv2")
-random_first = study("02_convolution", "accuracy, first layer random")
-random_moved = study("02_convolution", "accuracy on moved digits, first layer random")
+likeness_of_five = study("02_convolution", "likeness to the start, conv1")
+for test in ("accuracy", "accuracy on moved digits"):
+    fall = study(
+        "02_convolution", f"{test}, lenet", minus=f"{test}, first layer random"
+    )
 
 # %% [markdown]
 # ## What to remember
-# A convolution lays a small filter on every place of the image and sums products. The
-# result is a feature map, and it is bright where the image fits the filter. The first
-# layer of a network for photographs has learned filters for colours and edges. Before
-# you say what a filter has learned, compare it with its random start: the filters of a
-# small network for digits are mostly their start. `im2col` turns a convolution into one
-# matrix product, and `col2im` brings the gradient back.
+# A convolution lays a small filter on every place of the image and sums products. All
+# places share the same weights, so the map moves with the image, and a weight's
+# gradient is a sum over all places. The receptive field grows from layer to layer. The
+# first layer of a network for photographs has learned filters for colours and edges.
+# Before you say what a filter has learned, compare it with its random start: the first
+# filters of a small network for digits are mostly their start.
 
 # %% [markdown]
 # ## Try it

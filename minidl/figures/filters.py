@@ -45,7 +45,7 @@ def filters_and_maps(
         shown, titles = [photograph("image", image)], ["image", *titles]
     sizes = np.abs(weights.reshape(len(weights), -1)).max(axis=1)
     sizes = np.maximum(sizes, max(_FAINT * sizes.max(), np.finfo(float).tiny))
-    note = "corner: the filter's weights; grey = 0, a colour = positive weights for this colour"
+    note = "corner: weights; grey = 0; red, green, blue = positive; cyan, violet, yellow = negative"
     with style():
         figure, axes, _ = panels(columns, values.shape[1:], titles=titles, title=title, note=note)
         for pixels in shown:

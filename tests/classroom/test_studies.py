@@ -86,7 +86,7 @@ def test_a_difference_is_taken_seed_by_seed(course, capsys):
     # 1, 3, 5, 7 minus one third each: the mean moves, the spread does not
     half = 3.1824463 * math.sqrt(20 / 3) / 2
     np.testing.assert_allclose(interval, (4 - 1 / 3, 4 - 1 / 3 - half, 4 - 1 / 3 + half, 4), rtol=1e-5)
-    assert capsys.readouterr().out.startswith("a line, minus one third: 3.7 ± 4.1 (n = 4)   [")
+    assert capsys.readouterr().out.startswith("a line\n    minus one third: 3.7 ± 4.1 (n = 4)   [")
     same = quoted(course.folder / "studies", "05_made", "a line", minus="a line")
     assert (same.low, same.high) == (0, 0), "each seed is compared with itself"
     with pytest.raises(ValueError, match="no number 'one thirt' in .* 'one third'"):
@@ -100,6 +100,8 @@ def test_unknown_names_are_refused_with_the_nearest(course):
     folder = course.folder / "studies"
     with pytest.raises(ValueError, match="no number 'a lime' in lessons/studies/05_made.py.* 'a line'"):
         quoted(folder, "05_made", "a lime")
+    with pytest.raises(ValueError, match="no number 'a lime'"):
+        quoted(folder, "05_made", "a line", "a lime")
     with pytest.raises(ValueError, match="no study '05_maid' in lessons/studies; the nearest: '05_made'"):
         quoted(folder, "05_maid", "a line")
     with pytest.raises(ValueError, match="no study 07; there are 05"):
