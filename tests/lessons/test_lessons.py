@@ -119,10 +119,10 @@ def test_the_list_shows_every_lesson_with_its_title_and_exercises(capsys):
         number, title = Lesson(path).head[0].split(" ", 1)
         assert f"{number}  {title}" in out
     for exercise in all_exercises():
-        assert f"{exercise.number}  {exercise.name}" in out
+        assert f"{exercise.number} {exercise.name}" in out
 
 
-# ---- the new form: a lesson is short, opens with its picture and ends with what to remember
+# ---- a lesson is short, opens with its picture and ends with what to remember
 
 
 def cells_with(path, header):
