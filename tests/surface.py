@@ -929,6 +929,7 @@ CALLS: dict[str, Call] = {
         "xlabel": "x",
         "title": "t",
         "zoom": True,
+        "share": False,
     },
     "figures.block_diagram": lambda: {
         "boxes": {"x": (0, 0, "data"), "net": (1, 0, "trained"), "loss": (2, 0.5, "loss")},

@@ -109,6 +109,7 @@ def bars_with_intervals(
     xlabel: str = "",
     title: str = "",
     zoom: bool = False,
+    share: bool = False,
 ) -> Figure:
     """One horizontal bar a label, with its interval as a line from low to high and the mean in figures.
 
@@ -116,6 +117,7 @@ def bars_with_intervals(
     A NaN mean (a class without examples) has no bar, only its interval.
     zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
     there are points instead.
+    share: the values are shares. Intervals are cut off at 0 and 1; without zoom the axis runs from 0 to 1.
     """
     one = isinstance(intervals, Interval)
     for interval in () if one else check_sequence("intervals", intervals):
@@ -130,7 +132,11 @@ def bars_with_intervals(
     i = int(outside.argmax())
     order = f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}"
     require(not outside.any(), order)
-    labels, zoom = text_list("labels", labels, len(means), "means"), check_flag("zoom", zoom)
+    labels = text_list("labels", labels, len(means), "means")
+    zoom, share = check_flag("zoom", zoom), check_flag("share", share)
+    if share:
+        require(not ((means < 0) | (means > 1)).any(), "the mean of a share must lie between 0 and 1")
+        lows, highs = np.clip(lows, 0, 1), np.clip(highs, 0, 1)
     rows = np.arange(len(means))
     with style():
         width = max(text_width(label) for label in labels)
@@ -140,10 +146,12 @@ def bars_with_intervals(
             axes.barh(rows, means, height=0.65, color=SKY_BLUE)
             axes.axvline(0, color="0.2", linewidth=0.8)
         axes.hlines(rows, lows, highs, color=BLACK, linewidth=1.6)
-        axes.plot(means, rows, "o", color=BLUE, markersize=5)
+        axes.plot(means, rows, "o", color=BLUE, markersize=5, clip_on=False)
         for row, text in zip(rows, _figures(means), strict=True):
             axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
         axes.set(xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
+        if share and not zoom:
+            axes.set_xlim(0, 1)
         axes.set_yticks(rows, labels)
         axes.grid(True, axis="x")
         axes.tick_params(axis="y", length=0)

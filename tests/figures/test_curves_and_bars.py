@@ -145,6 +145,14 @@ def test_zoomed_in_there_are_points_and_no_bars_of_misleading_length():
     assert list(axes.lines[0].get_xdata()) == MEANS
 
 
+def test_the_interval_of_a_share_ends_at_0_and_1():
+    axes = bars_with_intervals(LABELS, of([0.1, 0.9], [-0.2, 0.7], [0.4, 1.1]), share=True).axes[0]
+    assert [list(segment[:, 0]) for segment in axes.collections[0].get_segments()] == [[0, 0.4], [0.7, 1]]
+    assert axes.get_xlim() == (0, 1)
+    with pytest.raises(ValueError, match="a share must lie between 0 and 1"):
+        bars_with_intervals(["a"], of([1.2], [1.1], [1.3]), share=True)
+
+
 def test_a_class_without_examples_has_only_its_interval():
     axes = bars_with_intervals(LABELS, of([np.nan, 0.8], [0, 0.7], [1, 0.9])).axes[0]
     assert axes.texts[0].get_text() == "no data"
