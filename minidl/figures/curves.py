@@ -63,6 +63,8 @@ def curves_with_bands(
         if log_x and len(x) <= 8:  # few values: the axis names them, not powers of ten
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.set_xticks([], minor=True)
+        elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: no ticks between them
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True)
         what = "mean over n seeds,\n95% t-interval" if has_bands else None
         figure.legend(loc="outside right upper", title=what, alignment="left")
@@ -77,7 +79,7 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> st
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
     # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
-    marker = "o" if finite.sum() <= 12 else None
+    marker = "o" if finite.sum() <= 20 else None
     (line,) = axes.plot(x, mean, label=label, marker=marker, markersize=4)
     if len(values) > 1:
         low[finite], high[finite] = _band(values[:, finite])
