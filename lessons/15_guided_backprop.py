@@ -242,9 +242,7 @@ for name, rule in rules.items():
     for_zebra, for_elephant = (gradients_by_layer(rule, k) for k in (ZEBRA, ELEPHANT))
     pairs = zip(for_zebra, for_elephant, strict=True)
     curves[name] = [correlation(*pair) for pair in pairs]
-    print(
-        f"{name}: {curves[name][0]:.2f}, two blocks further down {curves[name][2]:.2f}"
-    )
+    print(f"{name}: {curves[name][0]:.2f}, two blocks down {curves[name][2]:.2f}")
 figure = curves_with_bands(
     np.arange(19),
     curves,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from minidl.engine.checks import check_flag, check_instance, check_sequence, require
 from minidl.figures.style import (
@@ -42,7 +43,8 @@ def curves_with_bands(
     x: (steps,), increasing.  curves: label -> (seeds, steps); a single seed, (1, steps) or (steps,), has no
     band. Where a seed is not finite, the curve has a gap, and the figure says so.
     log_x, log_y: logarithmic axes, for positive values; a band that reaches to zero runs out of the picture.
-    Up to 8 values of x are themselves the ticks of a logarithmic axis.
+    Up to 8 values of x are themselves the ticks of a logarithmic axis. A single run
+    that is constant is drawn as a limit, dashed and without points.
     Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
     """
     x, log_x, log_y = float_array("x", x, "steps"), check_flag("log_x", log_x), check_flag("log_y", log_y)
@@ -65,6 +67,10 @@ def curves_with_bands(
             axes.set_xticks([], minor=True)
         elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: no ticks between them
             axes.xaxis.get_major_locator().set_params(integer=True)
+        if log_y:  # a power of ten alone is too coarse to read a value
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(True)
         what = "mean over n seeds,\n95% t-interval" if has_bands else None
         figure.legend(loc="outside right upper", title=what, alignment="left")
@@ -80,7 +86,10 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> st
     mean[finite] = values[:, finite].mean(axis=0)
     # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
     marker = "o" if finite.sum() <= 20 else None
-    (line,) = axes.plot(x, mean, label=label, marker=marker, markersize=4)
+    looks = {"marker": marker, "markersize": 4}
+    if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
+        looks = {"linestyle": "--"}
+    (line,) = axes.plot(x, mean, label=label, **looks)
     if len(values) > 1:
         low[finite], high[finite] = _band(values[:, finite])
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)

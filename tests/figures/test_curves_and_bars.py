@@ -119,6 +119,26 @@ def of(means, lows, highs):
     return Interval(means, lows, highs, 8)
 
 
+def test_whole_numbers_of_x_have_no_ticks_between_them():
+    axes = curves_with_bands(np.arange(4), {"a": np.arange(4.0)}).axes[0]
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+    axes = curves_with_bands([0, 0.5, 1], {"a": np.arange(3.0)}).axes[0]
+    assert not all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_a_constant_run_is_a_dashed_limit_without_points():
+    limit, curve = curves_with_bands([0, 1], {"card": [3.0, 3.0], "model": [1.0, 2.0]}).axes[0].lines
+    assert (limit.get_linestyle(), limit.get_marker()) == ("--", "None")
+    assert (curve.get_linestyle(), curve.get_marker()) == ("-", "o")
+
+
+def test_a_logarithmic_y_axis_names_1_2_and_5_of_each_decade():
+    figure = curves_with_bands([0, 1], {"a": [1.0, 60.0]}, log_y=True)
+    figure.canvas.draw()
+    shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert {"1", "2", "5", "10", "20", "50"} <= set(shown)
+
+
 LABELS, MEANS, LOWS, HIGHS = ["cat", "dog"], [0.5, 0.8], [0.4, 0.7], [0.7, 0.95]
 
 
