@@ -251,7 +251,7 @@ def lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize
     dimmed = np.where(np.isfinite(values), 0.15 + 0.6 * grey, np.nan)
     show_values(panel, dimmed, Normalize(0, 1), "gray")
     strength = np.abs(np.where(np.isfinite(values), values, 0.0)) / norm.vmax
-    show_values(panel, values, norm, cmap, alpha=0.9 * np.minimum(1, 1.5 * strength))
+    show_values(panel, values, norm, cmap, alpha=0.7 * np.minimum(1, 1.5 * strength))
 
 
 def _together(*notes: str) -> str:
