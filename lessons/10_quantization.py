@@ -65,8 +65,8 @@ save(figure, "10_quantization/koala", alt=alt)
 
 # %% [markdown]
 # At 8 bits hardly anything changes. At 4 bits the network takes the koala for an ear of
-# corn, a plant. The rest of this page explains why, and how the right answer comes
-# back.
+# corn. (An indri is a lemur, a drumstick a stick for drums.) The rest of this page
+# explains why, and how the right answer comes back.
 
 # %% [markdown]
 # ## A real number as an integer
@@ -81,8 +81,9 @@ save(figure, "10_quantization/koala", alt=alt)
 # are used:
 #
 # $$Q = \mathrm{round}\left(\frac{r}{S}\right) + Z, \qquad
-#   S = \frac{r_{max} - r_{min}}{q_{max} - q_{min}}, \qquad
-#   Z = \mathrm{round}\left(q_{min} - \frac{r_{min}}{S}\right)$$
+#   S = \frac{r_{max} - r_{min}}{q_{max} - q_{min}}$$
+#
+# $$Z = \mathrm{round}\left(q_{min} - \frac{r_{min}}{S}\right)$$
 #
 # A number beyond the range is *clipped* to the last integer. An integer of $b$ bits has
 # $2^b$ values: 256, 16 and 4 for 8, 4 and 2 bits. (The symmetric grid leaves one out.)

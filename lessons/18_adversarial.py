@@ -121,7 +121,8 @@ claim("at 2/255 the gradient's signs cost more", rise > 2, {"rise": rise})
 # %% [markdown]
 # The line is right for a step of 0.0001. At 0.007 it says 16 and the loss rises by 5.5,
 # because the loss bends before the first half grey level. That is still much. Random
-# signs do no harm: the loss of the ram even falls by about 0.3.
+# signs do no harm: the loss of the ram even falls, by about 0.3. That is more than
+# 0.09, so for random signs the line is wrong here as well.
 
 # %% [markdown]
 # ## How many photographs get a wrong answer?
