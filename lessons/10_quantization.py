@@ -6,8 +6,8 @@
 #
 # Exercises: 10.1 affine_scale, 10.2 round_to_integers, 10.3 FakeQuantize.
 #
-# The lecture takes its definition from [Hugging
-# Face](https://huggingface.co/docs/optimum/en/concept_guides/quantization).
+# The lecture takes its definition from
+# [Hugging Face](https://huggingface.co/docs/optimum/en/concept_guides/quantization).
 
 # %% [markdown]
 # ## One animal, three networks

@@ -260,8 +260,8 @@ save(figure, "15_guided_backprop/depth", alt="Correlation of R for two classes")
 # come out much the same, whatever we start from. In the gradient positive and negative
 # parts do cancel.
 #
-# The study takes 48 photographs, most with one object. It correlates the map of the
-# likeliest class with the map of a random class.
+# The study takes 48 photographs. It correlates the map of the likeliest class with the
+# map of a random class.
 
 # %%
 by_class = [study("15_guided_backprop", f"{n}: random class, signed") for n in rules]
@@ -351,8 +351,8 @@ gradient_edges = study("15_guided_backprop", "gradient: edges")
 # 0.69 with the head alone, as it does for another class. With all layers shuffled our
 # eye finds no zebra in the guided map, but the rank correlation is still 0.56. It
 # counts all pixels, also those where both maps are weak. Maps of different photographs
-# have 0.37, and 0.29 for the gradient. The gradient of the shuffled
-# network falls below that, to 0.15.
+# have 0.37, and 0.29 for the gradient. The gradient of the shuffled network falls below
+# that, to 0.15.
 #
 # What does guided backprop show, then? To a good part edges. The study takes the rank
 # correlation of each map with the differences between neighbouring pixels of the
