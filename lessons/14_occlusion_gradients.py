@@ -60,17 +60,17 @@ drops = (p_x - p).reshape(1, 5, 5)
 heat = np.maximum(average_over_windows(drops, (224, 224), (64, 64), (40, 40)), 0)
 worst, best = p.argmin(), p.argmax()
 shown = np.concatenate([koala, covered[[worst, best]], koala])
-titles = ["photograph", "the worst place", "the best place", "where p falls"]
+titles = ["photograph", "p is lowest", "p is highest", f"p falls by {heat.max():.2f}"]
 pairs = [*answers(shown[:3]), []]
 figure = answers_picture(shown, titles, pairs, maps=[None] * 3 + [heat[0]], columns=2)
 alt = "A koala, a grey square on it at two places, and a heat map over its head"
 save(figure, "14_occlusion_gradients/grey_square", alt=alt)
 
 # %% [markdown]
-# A grey square of 64×64 pixels moves over the photograph in steps of 40 pixels: 25
-# places. At each place the network answers. A square over the face takes "koala" from
-# 79% to 39%. A square over the back takes nothing away. The last panel shows where the
-# probability falls: the brighter, the more. The head speaks for the koala.
+# A grey square of 64×64 pixels moves over the photograph in steps of 40 pixels. At each
+# place the network answers. A square over the face takes "koala" from 79% to 39%. A
+# square over the leg even raises it to 85%. The last panel shows where the probability
+# falls: yellow means most. The answer rests on the head.
 
 # %% [markdown]
 # ## The formula
@@ -81,7 +81,8 @@ save(figure, "14_occlusion_gradients/grey_square", alt=alt)
 # $$d_i = \Phi(x)[y_0] - \Phi(x^{(i)})[y_0]$$
 #
 # Most pixels lie in several windows. The map gives each pixel the mean drop of all
-# windows that cover the pixel. Take one pixel of the face:
+# windows that cover the pixel. So the background above the head is as yellow as the
+# head: its windows cover the head too. Take one pixel of the face:
 
 # %%
 row, column = 50, 130
@@ -95,16 +96,20 @@ print(f"mean of the {count} windows: {drop_sum / count:.2f}")
 assert np.isclose(heat[0, row, column], drop_sum / count, atol=1e-5)
 
 # %% [markdown]
-# The colours of a heat map can deceive: the largest drop is yellow, however small it
-# is. So read a number as well.
+# How many passes does a map need? A window of $k$ pixels and a stride of $s$ have
+# $(224 - k)/s + 1$ places on a side, here $(224 - 64)/40 + 1 = 5$. So the map needs 25
+# forward passes, and one more for the whole photograph. With $k = 32$ and $s = 16$ it
+# needs $13^2 + 1 = 170$. A larger window hides whole parts: its drops are clearer and
+# fewer places are enough, but the map is coarser. A small window gives a finer map, but
+# may hide too little to change the answer.
 
 # %% [markdown]
 # ## Covered with what?
 # The square must have some colour, and the network sees the square too. The lecture
 # says: add noise to the inputs. `occlusion_map` does the work of our loop and covers
 # with a number (`0.5` is grey), with the mean colour of the photograph, or with noise.
-# Red places speak for the koala. Blue places speak against it: the probability rises
-# when they are covered.
+# At red places the probability falls. At blue places it rises: what was there spoke
+# against the koala, or for another class.
 
 # %%
 settings = {"window": 64, "stride": 40, "probability": True}
@@ -120,45 +125,65 @@ figure = overlay(
 )
 alt = "Two occlusion maps of a koala: the head is red in both"
 save(figure, "14_occlusion_gradients/fills", alt=alt)
-print(f"highest value: grey {by_grey.max():.2f}, noise {by_noise.max():.2f}")
+for name, values in (("grey", by_grey), ("noise", by_noise)):
+    print(f"{name}: from {values.min():+.2f} to {values.max():+.2f}")
 
 # %% [markdown]
 # Both maps mark the head, so here the main result does not depend on what covers it.
-# The weak parts of the maps do differ: noise on the body or the background raises the
-# probability a little. No colour means "nothing there". Try several before you trust a
-# map.
+# The weak parts differ. The network never saw such squares in training, and there is no
+# colour that it takes for "nothing". So try several before you trust a map.
+#
+# ## Two koalas hide each other
+# We put the koala twice into one photograph. Each head could be covered alone.
+
+# %%
+face = (slice(None), slice(None), slice(40, 104), slice(120, 184))
+blank = koala.copy()
+blank[face] = 0.5
+for name, left, right in (
+    ("two koalas", koala, koala),
+    ("one face covered", blank, koala),
+    ("both faces covered", blank, blank),
+):
+    pair = np.concatenate([left, right], axis=3)  # (1, 3, 224, 448)
+    print(f"{name}: p = {stable_softmax(predict(network, pair))[0, KOALA]:.2f}")
+
+# %% [markdown]
+# With one koala a covered face costs 0.41. With two, covering one face costs only 0.03,
+# because the other face is still there. Occlusion covers one place at a time, so both
+# faces look unimportant. Only covering both shows that they matter.
 #
 # ## Occlusion can surprise
 # A rooster's head has a red comb. Surely the network needs the head?
 
 # %%
 rooster = load_picture(PICTURES / "birds" / "rooster.webp")[0][np.newaxis]
-headless = rooster.copy()
-headless[:, :, :64, 120:184] = 0.5
-shown = np.concatenate([rooster, headless])
-titles = ["photograph", "head covered"]
-figure = answers_picture(shown, titles, answers(shown), columns=2)
-alt = "A rooster, and the same rooster with a grey square on its head"
+shown = np.repeat(rooster, 3, axis=0)
+shown[1, :, :64, 144:208] = 0.5
+shown[2, :, :64, 144:208] = np.random.default_rng(0).random((3, 64, 64))
+titles = ["photograph", "head in grey", "head in noise"]
+figure = answers_picture(shown, titles, answers(shown))
+alt = "A rooster, and the same rooster with its head under grey and under noise"
 save(figure, "14_occlusion_gradients/rooster", alt=alt)
 logits = predict(network, shown)
 for name in ("cock", "hen", "partridge"):
-    before, after = logits[:, names.index(name)]
-    print(f"logit of {name}: {before:.1f}, head covered {after:.1f}")
+    before, grey, noise = logits[:, names.index(name)]
+    print(f"logit of {name}: {before:.1f}, grey {grey:.1f}, noise {noise:.1f}")
 
 # %% [markdown]
-# Without its head the rooster is more of a "cock", 87% instead of 60%. Two things
-# happen. The logits of hen and partridge fall, and all probabilities share 100%: hiding
-# the evidence for another class raises this one. And the logit of the cock itself
-# rises from 8.7 to 10.0. Does the network not like this head, or does it like the
-# square? One map cannot tell. The drop is a true number about the network, but its
-# meaning needs more tests, such as other colours.
+# Without its head the rooster is more surely a "cock": 77% under a grey square and 84%
+# under noise, instead of 60%. Two things happen. The logits of hen and partridge fall.
+# And the logit of the cock itself rises, from 8.7 to 9.2 and 9.5. All probabilities
+# share 100%, so a probability can also rise only because other logits fall. A logit
+# belongs to one class. We do not know why the covered head helps. The drop is a true
+# number about the network, but it does not tell its reason.
 
 # %% [markdown]
-# ## Is the koala a good example?
-# It is: we chose it because the square works well on it. The study draws six times six
+# ## Is the koala typical?
+# We chose the koala because the square works well on it. The study draws six times six
 # photographs that the network answers right and covers each of them at the same 25
-# places. Is there a place where the probability $p$ falls below half? Is there one
-# where $p$ rises by more than 0.1?
+# places. Does $p$ fall to less than half of its value at some place? Does it rise by
+# more than 0.1 at some place?
 
 # %%
 keys = ["halved by grey", "halved by noise", "raised by grey"]
@@ -168,19 +193,21 @@ figure = bars_with_intervals(
     found,
     xlabel="share of photographs, 6 draws of 6",
     title="What one square does at one of 25 places, 95% t-interval",
+    share=True,
 )
 alt = "A square halves p on about two thirds of the photographs, raises it on half"
 save(figure, "14_occlusion_gradients/photographs", alt=alt)
 agreement = study("14_occlusion_gradients", "correlation of grey with noise")
 
 # %% [markdown]
-# One square halves $p$ on about two photographs of three. On the others no single
-# square is so important. On about half of the photographs some square
-# also raises $p$, so the rooster is no exception. The drops by grey and by noise
-# correlate by 0.74: the filling matters, and the place matters more.
+# One square halves $p$ on about two photographs of three (0.64 ± 0.20: with so few
+# photographs the share is not exact). On the others no single square is so important.
+# On about half of the photographs some square also raises $p$, so the rooster is no
+# exception. The drops by grey and by noise correlate by 0.74: the two maps agree in
+# most places, not in all.
 
 # %% [markdown]
-# ## The gradient asks all pixels at once
+# ## The gradient: all pixels at once
 # Occlusion needs one forward pass for each place. The derivative needs one forward pass
 # and one backward pass for all pixels together. The lecture takes the logit of the last
 # layer and the norm of its derivative (Simonyan et al. 2014, with a maximum where the
@@ -188,10 +215,9 @@ agreement = study("14_occlusion_gradients", "correlation of grey with noise")
 #
 # $$\left\| \frac{\partial \Phi_{\text{Last}}[y_0]}{\partial x} \right\|$$
 #
-# It is a logit and not a probability, because a logit does not rise only because other
-# classes fall. A pixel has three colours, and so its derivative has three numbers. The
-# norm makes one number of them: how strongly the logit answers to a small change of
-# this pixel. `saliency(network, koala, KOALA, reduce="l2")` gives the same map.
+# A pixel has three colours, and so its derivative has three numbers. The norm over the
+# three makes one number: how strongly the logit answers to a small change of this
+# pixel. `saliency(network, koala, KOALA, reduce="l2")` gives the same map.
 
 # %%
 x = Tensor(koala, requires_grad=True)
@@ -202,17 +228,28 @@ assert np.allclose(norm, reduce_channels(dphi_dx, "l2"), rtol=1e-5)
 
 for size in (0.0001, 0.001, 0.01):
     r = size * dphi_dx / np.abs(dphi_dx).max()  # no colour changes by more than size
-    promised = (dphi_dx * r).sum()
-    found = predict(network, koala + r)[0, KOALA] - phi.item()
-    print(f"largest change {size}: promised {promised:+.3f}, found {found:+.3f}")
+    predicted = (dphi_dx * r).sum()
+    measured = predict(network, koala + r)[0, KOALA] - phi.item()
+    print(f"change {size}: predicted {predicted:+.3f}, measured {measured:+.3f}")
 
 # %% [markdown]
 # The loop tests the derivative $g$. It changes all pixels a little in the direction of
 # $g$. For a small change $r$ the logit should rise by $\sum_i g_i r_i$. If no colour
-# changes by more than 0.0001, the promise holds to 5%. At 0.01, less than three of the
-# 255 steps of a screen, the logit gains about half of what was promised. So the
-# gradient tells what a *small change* does. It does not tell what happens if a part of
-# the photograph is missing. These are two different questions.
+# changes by more than 0.0001, this is right to 5%. At 0.01, less than three of 255 grey
+# levels, the logit gains about half of what was predicted. So the gradient tells what a
+# *small change* does, and not what happens if a part is missing. A function of one
+# number shows how far apart the two can be: $f(x) = 1 - \mathrm{ReLU}(1 - x)$ at
+# $x = 2$.
+
+# %%
+x = Tensor(2.0, requires_grad=True)
+f = 1 - (1 - x).relu()
+print(f"derivative {grad(f, x).item() + 0}, drop when x becomes 0: {f.item()}")
+
+# %% [markdown]
+# The derivative is 0, but without $x$ the value falls from 1 to 0. This problem is
+# called *saturation*: $f$ no longer rises with $x$, although $x$ is the reason of its
+# value.
 
 # %% [markdown]
 # ## Explanation by gradients
@@ -225,15 +262,20 @@ for size in (0.0001, 0.001, 0.01):
 # - *SmoothGrad* (Smilkov et al. 2017) takes the mean gradient over several noisy copies
 #   of the photograph. This is meant to cancel the noise in the gradient.
 # - *Input × gradient* (Shrikumar et al. 2016) is $x_i \cdot \partial model / \partial
-#   x_i$. It would be the share of $x_i$ if the model were linear.
+#   x_i$. For a linear model $w \cdot x$ the gradient is $w_i$ for every input, and
+#   setting $x_i$ to 0 costs $w_i x_i$. There, input × gradient is what occlusion gives.
 # - *Integrated gradients* (Sundararajan et al. 2017) go in a straight line from an
 #   empty picture $b$, the *baseline*, to $x$, and take the mean gradient on the way:
 #
 # $$IG_i = (x_i - b_i) \int_0^1 \frac{\partial\, model}{\partial x_i}
-#   \big(b + \alpha (x - b)\big)\, d\alpha, \qquad \sum_i IG_i = model(x) - model(b)$$
+#   \big(b + \alpha (x - b)\big)\, d\alpha$$
 #
-# The second equation is called completeness: the shares sum up to the whole change. On
-# a computer the integral is a sum over a few *nodes* $\alpha_k$ with weights $w_k$.
+# $$\sum_i IG_i = model(x) - model(b)$$
+#
+# The second equation is called completeness: the shares sum up to the whole change. The
+# way from $b$ to $x$ also passes the part where $f$ above still rises, so saturation
+# does not hide $x$. On a computer the integral is a sum over a few *nodes* $\alpha_k$
+# with weights $w_k$.
 
 # %%
 cat = load_picture(PICTURES / "photos" / "chelsea.webp")[0][np.newaxis]
@@ -272,21 +314,24 @@ squares = np.maximum(np.concatenate([by_square, by_grey]), 0)
 
 maps = [squares, gradient, reduce_channels(smooth, "l2"), *shares]
 panels = np.stack([both, *[bright(values) for values in maps]], axis=1)
-titles = ["photograph", "occlusion", "gradient norm", "SmoothGrad"]
-titles += ["input × gradient", "integrated gradients"]
-title = "Five explanations: bright pixels matter"
-figure = image_grid(panels.reshape(12, 3, 224, 224), titles * 2, 3, title=title)
+titles = []
+for animal in ("cat", "koala"):
+    titles += [f"{animal}: photograph", f"{animal}: occlusion"]
+    titles += [f"{animal}: gradient norm", f"{animal}: SmoothGrad"]
+    titles += [f"{animal}: input × gradient", f"{animal}: integrated gradients"]
+title = "Two photographs, each with five explanations: bright pixels matter"
+figure = image_grid(panels.reshape(12, 3, 224, 224), titles, 3, title=title)
 alt = "A cat and a koala, each with five maps, from squares to noise to fine lines"
 save(figure, "14_occlusion_gradients/gradients", alt=alt)
-print(f"occlusion takes at most {by_square.max():.2f} from the cat")
+p_cat = stable_softmax(photograph)[0, classes[0]]
+print(f"occlusion takes at most {by_square.max():.2f} from the cat's {p_cat:.2f}")
 
 # %% [markdown]
 # - **Occlusion** has large blocks. It finds the koala's head. For the cat no square
-#   matters much: even white is only 0.09. Each panel has a scale of its own.
+#   matters much: the white block is a drop of only 0.09. Each panel has its own scale.
 # - **The gradient norm** is noise on the cat. On the koala it lies on the animal, and
 #   not on its head in particular.
-# - **SmoothGrad** is a blurred shadow of the koala. On the cat the eyes become a little
-#   brighter than the rest.
+# - **SmoothGrad** shows where the koala is, without details.
 # - **Input × gradient** is 0 where the photograph is black, for any network: look at
 #   the rims of the cat's eyes.
 # - **Integrated gradients** show eyes and nose of the cat. But they are 0 where the
@@ -294,17 +339,15 @@ print(f"occlusion takes at most {by_square.max():.2f} from the cat")
 #   part of the result.
 #
 # The panels show the strength of the shares and not their sign. Five methods give five
-# maps, because they answer five questions. A clear map is not yet a right map.
-# [Lesson 15](15_guided_backprop.py) shows a method with beautiful maps that do not
-# depend on the class. [Lesson 16](16_gradcam.py) scores maps against the true place of
-# an animal.
+# maps, and a clear map is not yet a right map. [Lesson 15](15_guided_backprop.py) shows
+# a method with beautiful maps that do not depend on the class. [Lesson
+# 16](16_gradcam.py) scores maps against the true place of an animal.
 
 # %% [markdown]
 # ## Is the integral exact?
 # For both animals the sum of the shares is smaller than it should be: 6.4 instead of
-# 8.8 for the koala. Eight nodes are too few. The network has many ReLUs, so the
-# gradient jumps on the way from $b$ to $x$. A small network shows how many nodes
-# completeness needs. It knows four shapes on images of 16×16 pixels.
+# 8.8 for the koala. So do not trust these two maps in detail. Are eight nodes too few?
+# A small network, which knows four shapes on images of 16×16 pixels, lets us try many.
 
 # %%
 small = shapes_network(0)
@@ -318,8 +361,8 @@ for steps in (8, 64, 512):
 print(f"the change itself is {np.median(np.abs(change)):.1f}")
 
 # %% [markdown]
-# So always compare the sum with $model(x) - model(b)$, and take more nodes if the two
-# differ.
+# On the small network 64 nodes miss by 1% of the change. So always compare the sum with
+# $model(x) - model(b)$, and take more nodes if the two differ.
 #
 # ## What does each method cost?
 
@@ -330,25 +373,25 @@ forward = perf_counter() - start
 start = perf_counter()
 saliency(network, koala, KOALA, reduce="l2")
 backward = perf_counter() - start
-print(f"occlusion, 25 windows: 25 forward passes, {25 * forward:.1f} s")
-print(f"gradient: one pass forward and back, {backward:.1f} s")
-print(f"SmoothGrad, 8 copies: 8 passes forward and back, {8 * backward:.1f} s")
-print(f"integrated, 8 nodes: 8 passes forward and back, {8 * backward:.1f} s")
+print(f"measured: one pass forward {forward:.2f} s, forward and back {backward:.2f} s")
+print(f"so occlusion with 25 windows takes about {25 * forward:.1f} s,")
+print(f"SmoothGrad or integrated gradients with 8 passes {8 * backward:.1f} s")
 
 # %% [markdown]
 # The gradient is cheapest, and its cost does not grow with the number of pixels that it
-# explains. Occlusion pays for each window: half the stride means four times the
-# windows. On the other hand, occlusion needs no derivative. It also works for a model
-# that you can only ask, such as one on a server.
+# explains. Occlusion needs a pass for each window: half the stride means nearly four
+# times the windows. On the other hand, occlusion needs no derivative. It also works for
+# a model on a server, whose answers you see and whose weights you do not.
 
 # %% [markdown]
 # ## What to remember
 # Occlusion covers a part of the photograph and measures what the answer loses. What
-# covers the part is a choice, and a probability can also rise. The norm of
-# $\partial \Phi / \partial x$ tells how strongly a logit answers to a small change of
-# each pixel. It costs one pass forward and back. It does not tell what happens if the
-# pixel is missing. Integrated gradients share out the change from a baseline to the
-# photograph, and their sum tells whether the integral had enough nodes.
+# covers the part is a choice, a probability can also rise, and two equal parts hide
+# each other. The norm of $\partial \Phi / \partial x$ tells how strongly a logit
+# answers to a small change of each pixel. It costs one pass forward and back. It does
+# not tell what happens if the pixel is missing. Integrated gradients divide the change
+# from a baseline to the photograph among the pixels, and their sum tells whether the
+# nodes were enough.
 #
 # ## Try it
 # - Cover with white, `baseline=1.0`, or with `baseline="mean"`. Does the head of the
@@ -356,6 +399,7 @@ print(f"integrated, 8 nodes: 8 passes forward and back, {8 * backward:.1f} s")
 # - Take a window of 32 pixels with a stride of 32. Why do the drops become smaller?
 # - Ask for "indri" instead of "koala" in `occlusion_map`. Where is the map blue?
 # - Take `b = 0` in the integrated gradients. Which parts of the koala become dark now?
+#   Then take 64 nodes with `b = 0.5`. How near do the two sums come?
 #
 # ## Exercises
 # `python -m lessons start 14` begins 14.1 `window_starts`, 14.2 `average_over_windows`,

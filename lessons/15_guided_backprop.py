@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 15 Better grounding: backprop, deconvnet and guided backprop
-# The gradient of an answer with respect to the photograph looks like noise
-# ([lesson 14](14_occlusion_gradients.py)). Can a small change in the backward pass make
-# the picture sharper? And does the sharper picture still explain the network?
+# *Grounding* means: to say which pixels an answer rests on. The gradient of an answer
+# with respect to the photograph looks like noise ([lesson
+# 14](14_occlusion_gradients.py)). Can a small change in the backward pass make the
+# picture sharper? And does the sharper picture still explain the network?
 #
 # Exercises: 15.1 backprop_rule, 15.2 deconvnet_rule, 15.3 guided_rule.
 
@@ -33,8 +34,8 @@ from minidl.train.networks import EXPLAINED_SHAPES, shapes_images, shapes_networ
 # %% [markdown]
 # ## Three pictures of one cat
 # The real network says "Egyptian cat". Its logit for this class goes back to the
-# photograph in three ways. Grey means 0, brighter than grey is positive, darker is
-# negative, for each of the three colours by itself.
+# photograph in three ways. Each pixel gets three numbers, one for red, green and blue.
+# We draw 0 as middle grey, positive numbers brighter and negative ones darker.
 
 # %%
 network, names = imagenet_network(), imagenet_names()
@@ -43,7 +44,7 @@ CAT = names.index("Egyptian cat")
 
 
 def grey_at_zero(maps):
-    """0 becomes 0.5. All but the strongest 0.5% of the values fit into 0 to 1."""
+    """0 becomes 0.5. The strongest 0.5% of the values are cut off at 0 and 1."""
     largest = np.quantile(np.abs(maps), 0.995, axis=(1, 2, 3), keepdims=True)
     return np.clip(0.5 + maps / (2 * largest), 0, 1)
 
@@ -61,8 +62,8 @@ alt = "A cat, the noisy gradient, a green grid, and a drawing of eyes and nose"
 save(figure, "15_guided_backprop/cat", alt=alt)
 
 # %% [markdown]
-# Guided backprop draws the eyes and the nose. The deconvnet draws a green grid. The
-# rest of this page explains both.
+# The picture of guided backprop shows the eyes and the nose, that of the deconvnet a
+# green grid. The rest of this page explains both.
 #
 # ## One ReLU, four matrices
 # All three ways use the same backward pass. They differ only at the ReLU (Springenberg
@@ -99,15 +100,17 @@ assert np.array_equal(by_deconvnet, deconvnet_rule(R, f))
 assert np.array_equal(by_guided, guided_rule(R, f))
 
 # %% [markdown]
-# Backprop asks whether the neuron was on. The deconvnet of Zeiler and Fergus (2014)
-# asks whether the neuron speaks for the answer. It shows neurons that were off, such as
-# the 3 in the top row. Guided backprop asks both questions. The 6 and the 3 in the last
-# row of its matrix pass both.
+# Backprop keeps $R$ where the neuron was active, $f > 0$. The deconvnet of Zeiler and
+# Fergus (2014) keeps what is positive in $R$, also for neurons that were not active,
+# such as the 3 in the top row. Guided backprop needs both: 6 and 3 are left. So guided
+# backprop keeps only paths through active neurons with positive signals. What is
+# negative would cancel a part of the rest or look like noise, and becomes 0 at each
+# ReLU. This makes the picture cleaner. What speaks against the class is lost.
 #
 # ## Only the rule changes
 # Inside a `relu_rule` block each ReLU goes back by the given rule. The weights and the
-# answer stay the same. The result is no derivative any more, so no small step of the
-# photograph has the effect that the picture shows.
+# answer stay the same. The result is no derivative any more. So it does not tell how
+# the logit changes if a pixel changes a little.
 
 # %%
 with relu_rule(guided_rule):
@@ -121,14 +124,17 @@ print(f"logit of the cat: {f_out.item():.2f}, the same as without the rule")
 
 # %% [markdown]
 # ## A deconvnet needs switches
-# The rule of the deconvnet never asks for $f$. So how does it know the photograph? In
-# the network of Zeiler and Fergus it knows the photograph from max pooling. Each
-# pooling window remembers which of its values was the largest, its *switch*, and
-# sends the gradient back to that place.
+# The rule of the deconvnet does not contain $f$. So how can its picture depend on the
+# photograph? In the network of Zeiler and Fergus the reason is max pooling. Each
+# pooling window stores which of its values was the largest, its *switch*, and sends the
+# signal back to that place. Zeiler and Fergus looked for the patches of images that
+# excite a channel most, and sent its activation back to the pixels. Beside the patches
+# they saw edges and colours in the first layers, then textures, and parts of objects in
+# the last ([lesson 13](13_what_it_sees.py)).
 #
 # EfficientNet has no max pooling. It has ReLU6, a ReLU that ends at 6. Where $f$ is
-# above 6, nothing goes back. That is all that its deconvnet knows about the photograph.
-# The last row takes ReLU6 out and puts ReLU in its place.
+# above 6, nothing goes back, and only there its deconvnet depends on the photograph. We
+# also try a copy of the network with ReLU in the place of ReLU6.
 
 # %%
 lion = load_picture(PICTURES / "mammals" / "lion.webp")[0][np.newaxis]
@@ -144,16 +150,17 @@ with_cap = deconvnet(network, animals, CAT)
 without_cap = deconvnet(uncapped, animals, CAT)
 panels = [animals, grey_at_zero(with_cap), grey_at_zero(without_cap)]
 titles = ["photograph"] * 3 + ["deconvnet, ReLU6"] * 3 + ["deconvnet, ReLU"] * 3
-title = "Without switches: one green grid for all"
+title = "A deconvnet without switches: a green grid"
 figure = image_grid(np.concatenate(panels), titles, 3, title=title)
-alt = "Three animals, and under each of them the same green grid"
+alt = "Three animals; green grids with traces of them; the same green grid three times"
 save(figure, "15_guided_backprop/green_grid", alt=alt)
 tolerance = 1e-4 * np.abs(without_cap).max()
 assert np.allclose(without_cap, without_cap[:1], atol=tolerance)
 
 # %% [markdown]
-# Now a small network with max pooling, trained on coloured shapes. We give the same
-# weights to a second network that has no pooling.
+# With ReLU6 traces of the animals show, above all the stripes of the zebra. With ReLU
+# all three pictures are the same. Now a small network with max pooling, trained on
+# coloured shapes. We give the same weights to a second network that has no pooling.
 
 # %%
 pooling = shapes_network(0)
@@ -172,13 +179,13 @@ title = "A deconvnet with and without switches"
 figure = image_grid(np.concatenate(panels), titles, 4, title=title)
 alt = "Four shapes, their deconvnets with switches, and one picture for all without"
 save(figure, "15_guided_backprop/switches", alt=alt)
+print(f"with switches, circle and square: {correlation(*switched[:2]):.2f}")
 assert np.allclose(blind, blind[:1], atol=1e-6)
-assert not np.allclose(switched[0], switched[1], atol=1e-2)
 
 # %% [markdown]
 # Without pooling the deconvnet is a picture of the network, not of the image. With
-# switches it is noisy on these few pixels, but it differs from image to image. Guided
-# backprop needs no switches, because $f_i^l > 0$ tells it where each neuron was on.
+# switches the maps differ, though we cannot recognise the shapes in so few pixels.
+# Guided backprop needs no switches, because its rule contains $f_i^l > 0$.
 #
 # ## Which animal?
 # A zebra stands beside an elephant. An explanation of "zebra" should differ from an
@@ -194,16 +201,22 @@ for name, method in (("gradient", input_gradient), ("guided", guided_backprop)):
     pair = [method(network, both, k) for k in (ZEBRA, ELEPHANT)]
     found[name] = correlation(*pair)
     left = [np.abs(m[..., :224]).sum() / np.abs(m).sum() for m in pair]
-    print(f"{name}: on the zebra lie {left[0]:.2f} and {left[1]:.2f} of the maps")
+    print(f"{name}: share of the map on the zebra's half, asked for")
+    print(f"  the zebra {left[0]:.2f}, the elephant {left[1]:.2f}")
     panels += [both, *[grey_at_zero(m) for m in pair]]
     titles += ["photograph", f"{name}: zebra", f"{name}: elephant"]
-title = "Guided backprop draws both animals"
+title = "Guided backprop shows both animals for both classes"
 figure = image_grid(np.concatenate(panels), titles, 3, title=title)
 save(figure, "15_guided_backprop/two_animals", alt="Guided maps of two classes alike")
 claim("guided: the two maps are nearly one", found["guided"] > 0.8, found)
 
 # %% [markdown]
-# ## Where does the class get lost?
+# If we ask for the zebra, 0.39 of the guided map lies on the zebra's half, and if we
+# ask for the elephant 0.18. So there is a difference. But even of the map for the
+# zebra, more lies on the elephant.
+
+# %% [markdown]
+# ## Where do the classes become alike?
 # $R$ starts at the logit of one class and goes down layer by layer. We start it at the
 # zebra and at the elephant and correlate the two $R$ after each block. At 1 they are
 # the same, up to a factor.
@@ -229,14 +242,15 @@ for name, rule in rules.items():
     for_zebra, for_elephant = (gradients_by_layer(rule, k) for k in (ZEBRA, ELEPHANT))
     pairs = zip(for_zebra, for_elephant, strict=True)
     curves[name] = [correlation(*pair) for pair in pairs]
+    print(f"{name}: {curves[name][0]:.2f}, two blocks down {curves[name][2]:.2f}")
 figure = curves_with_bands(
     np.arange(19),
     curves,
-    xlabel="0 last convolution, 1 to 16 blocks, 17 stem, 18 photograph",
+    xlabel="steps down from the last convolution (18: the photograph)",
     ylabel="correlation, zebra with elephant",
-    title="On its way down, R forgets the class",
+    title="R for two classes: alike after two blocks, except in the gradient",
 )
-save(figure, "15_guided_backprop/depth", alt="The class is lost in the last blocks")
+save(figure, "15_guided_backprop/depth", alt="Correlation of R for two classes")
 
 # %% [markdown]
 # At the last convolution the two classes are hardly alike: 0.15. Two blocks further
@@ -246,43 +260,29 @@ save(figure, "15_guided_backprop/depth", alt="The class is lost in the last bloc
 # come out much the same, whatever we start from. In the gradient positive and negative
 # parts do cancel.
 #
-# The two guided maps above differ in one point. If we ask for the zebra, more of the
-# map lies on the zebra's half than if we ask for the elephant. A photograph with one
-# object does not even show that. The study compares the map of the likeliest class with
-# the maps of the second likeliest class and of a random class, on 48 photographs.
-
+# The study takes 48 photographs. It correlates the map of the likeliest class with the
+# map of a random class.
 
 # %%
-def study_bars(labels, keys, xlabel, title):
-    """One bar for each number of the study, with its 95% interval."""
-    found = [study("15_guided_backprop", key) for key in keys]
-    return bars_with_intervals(labels, found, xlabel=xlabel, title=title)
-
-
-bars = [f"{name}: {which} class" for name in rules for which in ("second", "random")]
-keys = [f"{bar}, signed" for bar in bars]
-xlabel = "correlation with the map of the likeliest class, 8 draws"
-figure = study_bars(bars, keys, xlabel, "Does the map know which class we ask for?")
-save(figure, "15_guided_backprop/classes", alt="Guided maps do not know the class")
-
+by_class = [study("15_guided_backprop", f"{n}: random class, signed") for n in rules]
 for_espresso = guided_backprop(network, cat, names.index("espresso"))
 r = correlation(guided_map, for_espresso)
-claim("the cat is drawn for espresso as well", r > 0.9, {"r": r})
+claim("the map of the cat and that for espresso are alike", r > 0.9, {"r": r})
 strength = study("15_guided_backprop", "gradient: random class, strength")
 
 # %% [markdown]
-# Guided backprop gives the same map for any class, up to a factor. So the drawing of
-# the cat is no answer to "why *Egyptian cat*?". It is the same drawing for "espresso".
-# In the gradient it is the signs that tell classes apart. Its strength, the norm over
-# the three colours, is similar for a random class too: the ranks correlate by 0.69.
+# Guided backprop gives nearly the same map for any class, up to a factor. So the
+# picture of the cat is no answer to "why *Egyptian cat*?". It is the same for
+# "espresso". In the gradient it is the signs that tell classes apart. The strength of
+# the gradient at a pixel, the norm over the three colours, is similar for a random
+# class: the ranks correlate by 0.69.
 #
-# ## Does the map know what the network learned?
+# ## Does the map depend on what the network learned?
 # Adebayo et al. (2018) destroy what the network learned and look whether the map
 # changes. We shuffle the values within each weight tensor, first in the head and then
-# in more and more layers below it. Then the signals no longer fit the later layers. So
-# `match_statistics` gives each channel the mean and the deviation that it has in the
-# trained network. What the map loses now, it loses because the weights have lost what
-# they learned.
+# in more and more layers below it. Shuffled weights also change the size of the
+# signals. `match_statistics` restores the mean and the deviation of each channel, so
+# only the pattern of the weights is destroyed.
 
 
 # %%
@@ -315,10 +315,11 @@ p = [stable_softmax(predict(m, zebra)[0])[ZEBRA] for m in models.values()]
 print("probability of a zebra:", np.round(p, 3))
 
 # %% [markdown]
-# Without its head and last block the network no longer knows a zebra. Guided backprop
-# draws the zebra all the same, even when half of the blocks are shuffled. The study
-# compares the maps pixel by pixel: the rank correlation of their strength with the
-# trained network's map. The floor is the map of another photograph.
+# Without its head and last block the network gives "zebra" a probability of 0. The
+# guided map still shows a zebra, even when half of the blocks are shuffled. The study
+# measures how alike the maps are: it computes the rank correlation between the
+# strengths of the shuffled and of the trained network's map. For comparison, it also
+# takes two maps of the trained network, of two different photographs.
 
 # %%
 stages = {
@@ -327,7 +328,7 @@ stages = {
     "+ blocks 8 to 14": "and blocks 8 to 14, matched",
     "+ blocks 1 to 7": "and blocks 1 to 7, matched",
     "all layers": "all layers, matched",
-    "floor": "another photograph",
+    "another photograph": "another photograph",
 }
 keys, labels_of_bars = [], []
 for name in ("gradient", "guided"):
@@ -335,8 +336,11 @@ for name in ("gradient", "guided"):
     labels_of_bars += [f"{name}: {stage}" for stage in stages]
 xlabel = "rank correlation with the trained network's map, 8 draws"
 title = "What is left of the map when weights are shuffled?"
-figure = study_bars(labels_of_bars, keys, xlabel, title)
+found = [study("15_guided_backprop", key) for key in keys]
+figure = bars_with_intervals(labels_of_bars, found, xlabel=xlabel, title=title)
 save(figure, "15_guided_backprop/weights", alt="Guided maps survive shuffled weights")
+
+# %%
 without = study("15_guided_backprop", "guided: and blocks 8 to 14, as shuffled")
 edges = study("15_guided_backprop", "guided: edges")
 gradient_edges = study("15_guided_backprop", "gradient: edges")
@@ -344,27 +348,30 @@ gradient_edges = study("15_guided_backprop", "gradient: edges")
 # %% [markdown]
 # With head and last block shuffled the guided map stays at 0.99, with half of the
 # blocks at 0.89. (Without `match_statistics` the latter is 0.74.) The gradient falls to
-# 0.69 with the head alone, as it does for another class. With all layers shuffled, the
-# guided map is still nearer to the trained one than the map of another photograph.
+# 0.69 with the head alone, as it does for another class. With all layers shuffled our
+# eye finds no zebra in the guided map, but the rank correlation is still 0.56. It
+# counts all pixels, also those where both maps are weak. Maps of different photographs
+# have 0.37, and 0.29 for the gradient. The gradient of the shuffled network falls below
+# that, to 0.15.
 #
-# What does guided backprop draw, then? Above all edges. The study correlates each map
-# with the differences between neighbouring pixels of the photograph: 0.59 for guided
-# backprop, 0.41 for the gradient. Nie et al. (2018) show for simple networks that
-# guided backprop partly recovers the image.
+# What does guided backprop show, then? To a good part edges. The study takes the rank
+# correlation of each map with the differences between neighbouring pixels of the
+# photograph: 0.59 for guided backprop, 0.41 for the gradient. Nie et al. (2018) show
+# for simple networks that guided backprop partly recovers the image.
 #
 # So a sharp picture is not yet a good explanation. Two uses remain. Guided backprop
 # shows the pattern that excites a single unit ([lesson 13](13_what_it_sees.py)). And
-# Grad-CAM knows the class but is coarse. The product of both is sharp and knows the
-# class ([lesson 16](16_gradcam.py)).
+# Grad-CAM depends on the class but is coarse. The product of both is sharp and depends
+# on the class ([lesson 16](16_gradcam.py)).
 #
 # ## What to remember
 # Backprop, deconvnet and guided backprop differ only in the rule at the ReLU. Backprop
-# asks whether the neuron was on, the deconvnet whether it speaks for the answer, guided
-# backprop asks both. A deconvnet knows the image from the switches of max pooling, and
-# a network without switches gives the same picture for all images. Guided backprop
-# draws sharply, but it draws nearly the same for every class, and for a network with
-# half of its blocks shuffled. Before you trust an explanation, ask for another class
-# and shuffle the weights.
+# uses the sign of the forward input, the deconvnet the sign of the signal that comes
+# back, guided backprop both. A deconvnet depends on the image through the switches of
+# max pooling; with ReLU and without switches it gives the same picture for all images.
+# Maps of guided backprop are sharp, but nearly the same for every class, and for a
+# network with half of its blocks shuffled. Before you trust an explanation, ask for
+# another class and shuffle the weights.
 #
 # ## Try it
 # - Take `no_pooling` and ask `guided_backprop` instead of `deconvnet`. Are the four

@@ -14,8 +14,10 @@ from minidl.data import load_picture
 from minidl.explain import gradcam, guided_gradcam, mass_inside, pointing_game
 from minidl.explain.cam import class_activation, upsample_maps
 from minidl.explain.gradients import guided_backprop
+from minidl.explain.score import deletion_curve
 from minidl.figures import (
     bars_with_intervals,
+    curves_with_bands,
     evidence_by_class,
     overlay,
     save,
@@ -41,7 +43,7 @@ figure = evidence_by_class(
     np.stack(cams),
     np.stack(products),
     [names[cat], names[dog]],
-    title="One photograph, and the same network is asked for two classes",
+    title="One photograph, and explanations for two classes",
 )
 save(
     figure,
@@ -51,18 +53,17 @@ save(
 
 # %% [markdown]
 # Selvaraju et al. (2017) show this figure for a dog and a cat, and the lecture repeats
-# it. Ours is made of two photographs side by side. Each column asks the same network,
-# EfficientNet-Lite0, for one class.
+# it. Ours is made of two photographs side by side. Each column explains one class. The
+# network, EfficientNet-Lite0, is the same.
 #
-# - (b) Guided backprop (lesson 15) draws fine edges. Edges of both animals show in
-#   both columns.
-# - (c) Grad-CAM is coarse, but most of it lies on the asked animal.
+# - (b) Guided backprop ([lesson 15](15_guided_backprop.py)) shows fine edges. Edges of
+#   both animals appear in both columns.
+# - (c) Grad-CAM is coarse, but most of it lies on the animal of the class. (A small
+#   part of the map for the cat lies on the dog's belly.)
 # - (d) The product has the edges of (b) at the places of (c).
 #
 # The network accepts a photograph of double width, because its head reads the mean over
-# all places. Two letters of the paper are missing here. Its (e) is the map by occlusion
-# of lesson 14. Its (f) is Grad-CAM of a ResNet. Nine of the sixteen blocks of our
-# network have the skip connection of a ResNet, so (c) is already of that kind.
+# all places.
 #
 # ## The formula
 # The last convolution gives 1,280 maps $A^k$ of 7×14 places. A map says *where* a
@@ -73,7 +74,10 @@ save(
 #   \qquad L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A^k\Big)$$
 #
 # A *hook* is a function that a layer calls after each forward pass. Here the hook
-# stores the output of the last convolution.
+# stores the output of the last convolution. Grad-CAM needs this output and its
+# gradient, so it needs access to the inside of the model. It does not change or train
+# the model, and it costs one forward pass and one backward pass, which can end at that
+# layer.
 
 # %%
 outputs = []
@@ -85,11 +89,11 @@ hook.remove()
 A = outputs[0]  # (1, 1280, 7, 14)
 Z = A.shape[2] * A.shape[3]
 
-sums = {}
+alpha, sums = {}, {}
 for c in (cat, dog):
     dy_dA = grad(y[0, c], A)  # (1, 1280, 7, 14)
-    alpha = dy_dA.sum(axis=(2, 3), keepdims=True) / Z  # (1, 1280, 1, 1)
-    sums[c] = (alpha * A.data).sum(axis=1)  # (1, 7, 14)
+    alpha[c] = dy_dA.sum(axis=(2, 3), keepdims=True) / Z  # (1, 1280, 1, 1)
+    sums[c] = (alpha[c] * A.data).sum(axis=1)  # (1, 7, 14)
     L = np.maximum(sums[c], 0)
     assert np.allclose(sums[c], class_activation(A.data, dy_dA), atol=1e-6)
     assert np.allclose(L, gradcam(network, both, c, LAST, upsample=False), atol=1e-5)
@@ -97,23 +101,34 @@ for c in (cat, dog):
 # %% [markdown]
 # ## What the ReLU takes away
 # Before the ReLU the sum has a sign. Red places speak for the class, blue places speak
-# against it. Grad-CAM asks what speaks for the class, so the ReLU keeps the red places.
+# against it. We want to know what speaks for the class, so the ReLU keeps the red
+# places.
 
 # %%
 figure = signed_map(
     np.concatenate([sums[cat], sums[dog]]),
-    [f"{names[cat]}?", f"{names[dog]}?"],
+    [f"{names[k]}? (cat left, dog right)" for k in (cat, dog)],
     columns=2,
     title="The 7×14 places before the ReLU: red for the class, blue against it",
 )
 save(
     figure,
     "16_gradcam/signed",
-    alt="Maps of 7 by 14 places, red for the asked class and blue against it",
+    alt="Maps of 7 by 14 places, red for the class and blue against it",
 )
+for c, other in ((cat, slice(7, 14)), (dog, slice(0, 7))):
+    blue = np.maximum(-sums[c], 0)
+    share = blue[:, :, other].sum() / blue.sum()
+    print(f"{names[c]}: {share:.2f} of the blue lies on the other animal's half")
+absent = gradcam(network, both, names.index("zebra"), LAST, upsample=False)
+print(f"largest value: cat {sums[cat].max():.2f}, zebra {absent.max():.2f}")
 
 # %% [markdown]
-# Most blue places lie in the half of the other animal.
+# All blue places lie in the half of the other animal.
+#
+# A class that is not in the photograph gets a map too. The largest value of the map for
+# "zebra" is 0.02, and 0.19 for the cat. But each map is drawn with a scale of its own,
+# so both would look equally bright.
 #
 # The grid is coarse: one place stands for 32×32 pixels. For a picture Grad-CAM enlarges
 # the 7×14 numbers to 224×448 pixels. Each pixel takes a mean of the nearest places
@@ -126,15 +141,15 @@ save(
 # $$y^c = b^c + \sum_k w_k^c \, \frac{1}{Z} \sum_i \sum_j A_{ij}^k$$
 #
 # Then the derivative is the same at every place, $w_k^c / Z$, and so is its mean
-# $\alpha_k^c$. Before the ReLU the map shares out the logit, without the bias, among
-# the places. For such a head Zhou et al. (2016) had given the map before, as CAM: class
+# $\alpha_k^c$. Before the ReLU the map divides the logit, without the bias, among the
+# places. For such a head Zhou et al. (2016) had given the map before, as CAM: class
 # activation mapping. Grad-CAM extends it to every layer and every head.
 
 # %%
 w, b = network.layer("_fc").weight.data[dog], network.layer("_fc").bias.data[dog]
 total, logit = sums[dog].sum(), y.data[0, dog] - b
 print(f"sum of the map: {total:.3f}, logit without its bias: {logit:.3f}")
-assert np.allclose(Z * alpha[0, :, 0, 0], w, rtol=1e-3, atol=1e-5)
+assert np.allclose(Z * alpha[dog][0, :, 0, 0], w, rtol=1e-3, atol=1e-5)
 assert np.isclose(total, logit, rtol=1e-3)
 enlarged = upsample_maps(L, (224, 448))
 assert np.allclose(enlarged, gradcam(network, both, dog, LAST), atol=1e-5)
@@ -142,10 +157,13 @@ product = guided_gradcam(network, both, dog, LAST)[0]
 assert np.allclose(product, products[1], atol=1e-5)
 
 # %% [markdown]
-# ## Does a map find the asked animal?
-# One photograph can deceive. The study lays mammals side by side in 32 pairs and asks
-# for each of the two. It measures which share of a map lies in the half of the asked
-# mammal. A map that knows nothing gets 0.5.
+# ## Does a map find the right animal?
+# One photograph is not a measurement. The study puts mammals side by side in 32 pairs
+# and makes maps for each of the two. It measures which share of a map lies in the half
+# of the mammal of that class ("asked half"). Chance is 0.5. The study needs one number
+# $\ge 0$ for each pixel: of a gradient, of guided backprop and of guided Grad-CAM it
+# takes the norm over the three colours, of integrated gradients the positive part of
+# their sum.
 
 # %%
 methods = ["gradient", "guided backprop", "Grad-CAM", "guided Grad-CAM"]
@@ -154,20 +172,23 @@ save(
     bars_with_intervals(
         methods,
         found,
-        xlabel="share of the map in the asked half; chance is 0.5",
+        xlabel="share of the map in the mammal's own half; chance is 0.5",
         title="Two mammals side by side, 8 draws, 95% t-interval",
+        share=True,
     ),
     "16_gradcam/asked_half",
-    alt="The share of four kinds of maps in the half of the asked mammal",
+    alt="The share of four kinds of maps in the mammal's own half",
 )
 
 # %% [markdown]
-# Grad-CAM puts nearly nine tenths of the map into the asked half. The gradient and
-# guided backprop put about six tenths there: they depend little on the asked class. The
-# product, guided Grad-CAM, is as good as Grad-CAM and keeps the edges.
+# Grad-CAM puts nearly nine tenths of the map into that half. The gradient and
+# guided backprop put about six tenths there: the places that they mark depend little on
+# the class. (The gradient does differ between the classes, but in its signs: lesson 15.
+# The norm drops the signs.) The product, guided Grad-CAM, is a little better than
+# Grad-CAM and keeps the edges.
 #
 # ## Which layer?
-# Grad-CAM can ask any layer with maps. Early layers have more places: block 4 has
+# Grad-CAM works for any layer with maps. Early layers have more places: block 4 has
 # 28×56, block 10 has 14×28, block 14 and the last convolution have 7×14. Each map has a
 # scale of its own, because the gradients of the layers differ in size.
 
@@ -198,19 +219,20 @@ save(
     bars_with_intervals(
         [*titles[:3], "last convolution"],
         found,
-        xlabel="share of the map in the asked half; chance is 0.5",
+        xlabel="share of the map in the mammal's own half; chance is 0.5",
         title="Grad-CAM by layer, 8 draws, 95% t-interval",
+        share=True,
     ),
     "16_gradcam/asked_half_by_layer",
-    alt="The share of Grad-CAM in the asked half for four layers",
+    alt="The share of Grad-CAM in the mammal's own half for four layers",
 )
 
 # %% [markdown]
 # Blocks 4 and 10 do not separate the classes: their share is near one half. In this
 # photograph block 14 is highest on the dog's head for both classes. Only the last
 # convolution is right for both. An early layer has many places, but its features belong
-# to no class yet. The last layer separates the classes, but has few places. For the
-# question "which class?" take the last layer with maps.
+# to no class yet. The last layer separates the classes, but has few places. To tell two
+# classes apart, take the last layer with maps.
 #
 # ## Scores against the truth
 # Our cut-outs come with a mask $M$: the pixels where the animal is. Two scores compare
@@ -219,9 +241,10 @@ save(
 #
 # $$\text{mass} = \frac{\sum_{p \in M} L_p}{\sum_p L_p}$$
 #
-# Chance is the animal's share of the area in both. We put a small zebra into a corner,
-# before a background of smooth colours. A *control* is a map that asks no network. Ours
-# is the contrast: how far a pixel's colour is from the mean colour of the picture.
+# A random map gets, in both scores, the share of the area that the animal covers. We
+# put a small zebra into a corner, before a background of smooth colours. A *control* is
+# a map that does not use the network. Ours is the contrast: how far a pixel's colour is
+# from the mean colour of the picture.
 
 # %%
 zebra, rng = names.index("zebra"), np.random.default_rng(0)
@@ -238,9 +261,10 @@ maps = {
     "Grad-CAM": gradcam(network, picture, zebra, LAST)[0],
     "contrast": np.sqrt((difference**2).sum(axis=0)),
 }
+titles = []
 for name, L in maps.items():
     pointing, mass = L[mask].max() == L.max(), L[mask].sum() / L.sum()
-    print(f"{name:9} pointing {pointing:d}, mass {mass:.2f}")
+    titles.append(f"{name}: pointing {pointing:d}, mass {mass:.2f}")
     assert np.isclose(mass, mass_inside(L[np.newaxis], M)[0], rtol=1e-4)
     assert pointing == pointing_game(L[np.newaxis], M)[0]
 print(f"chance: {mask.mean():.2f}")
@@ -249,7 +273,7 @@ print(f"chance: {mask.mean():.2f}")
 figure = overlay(
     picture,
     np.stack(list(maps.values()))[np.newaxis],
-    list(maps),
+    titles,
     scale_each=True,
     title="A zebra off the centre, Grad-CAM and a control",
 )
@@ -260,16 +284,15 @@ save(
 )
 
 # %% [markdown]
-# Both maps have their highest pixel on the zebra. But the contrast knows nothing of
-# zebras: it marks everything whose colour is unusual in the picture. Mass separates the
-# two. Only 0.13 of the contrast lies on the zebra, and 0.29 of Grad-CAM. The rest of
-# Grad-CAM lies around the zebra: one place of the 7×7 grid is 32 pixels wide, and it
-# reads a larger part of the photograph.
+# Both maps have their highest pixel on the zebra. But the contrast does not depend on
+# the class: it marks everything whose colour is unusual in the picture. Mass separates
+# the two. Only 0.13 of the contrast lies on the zebra, and 0.29 of Grad-CAM. The rest
+# of Grad-CAM lies around the zebra: one place of the 7×7 grid is 32 pixels wide.
 #
-# ## Controls decide what a score is worth
-# Is pointing hard? The study takes mammals in the middle of the picture, where
-# photographers put them, and the same mammals in a corner. Only mammals count that the
-# network names right in both places. One control always points at the middle.
+# ## Is the test hard enough?
+# The study puts each mammal once into the middle of the picture and once into a corner.
+# Only mammals count that the network names right in both places. One control always
+# points at the middle.
 
 # %%
 for place in ("centred", "off centre"):
@@ -278,74 +301,80 @@ for place in ("centred", "off centre"):
 
 # %% [markdown]
 # On centred pictures the control that points at the middle is as good as Grad-CAM:
-# both are right nine times in ten. Such a test cannot tell a good map from no map. Off
+# both are right nine times in ten. Such a test does not tell whether a map is good. Off
 # the centre the control fails, and Grad-CAM is right in six of ten cases.
 
 # %%
-methods = [
-    "gradient",
-    "integrated gradients",
-    "guided backprop",
-    "Grad-CAM",
-    "Grad-CAM, block 14",
-    "guided Grad-CAM",
-    "the contrast",
-    "random numbers",
-]
+methods = ["gradient", "integrated gradients", "guided backprop", "Grad-CAM"]
+methods += ["Grad-CAM, block 14", "guided Grad-CAM", "the contrast", "random numbers"]
 labels = [*methods[:6], "control: contrast", "control: random"]
 found = [study("16_gradcam", f"off centre, pointing: {name}") for name in methods]
-save(
-    bars_with_intervals(
-        labels,
-        [i._replace(low=max(i.low, 0), high=min(i.high, 1)) for i in found],
-        xlabel="share of mammals whose map is highest on the mammal",
-        title="Pointing, off centre, 8 draws, 95% t-interval",
-    ),
-    "16_gradcam/pointing",
-    alt="Pointing off centre: six maps of the network and two controls",
-)
+xlabel = "share of mammals whose map is highest on the mammal"
+title = "Pointing, off centre, 8 draws, 95% t-interval"
+figure = bars_with_intervals(labels, found, xlabel=xlabel, title=title, share=True)
+alt = "Pointing off centre: six maps of the network and two controls"
+save(figure, "16_gradcam/pointing", alt=alt)
 
 # %%
 found = [study("16_gradcam", f"off centre, mass: {name}") for name in methods]
-save(
-    bars_with_intervals(
-        labels,
-        found,
-        xlabel="share of the map on the mammal",
-        title="Mass, off centre, 8 draws, 95% t-interval",
-    ),
-    "16_gradcam/mass",
-    alt="Mass off centre: six maps of the network and two controls",
-)
+xlabel = "share of the map on the mammal"
+title = "Mass, off centre, 8 draws, 95% t-interval"
+figure = bars_with_intervals(labels, found, xlabel=xlabel, title=title, share=True)
+alt = "Mass off centre: six maps of the network and two controls"
+save(figure, "16_gradcam/mass", alt=alt)
 
 # %% [markdown]
-# In pointing the best bar is a control: the contrast is right every time. In mass it
-# falls back to 0.14, little above chance, which is 0.09. So a method that wins in
-# pointing has not yet shown that it knows the network.
+# In pointing the best bar is a control: the contrast is right every time. The mammal
+# has unusual colours before our smooth background, so pointing is too easy here. In
+# mass the contrast has 0.14, little above the random map with 0.09. So a high score in
+# pointing does not show that a map depends on the network.
 #
 # Guided Grad-CAM has 0.62 of its mass on the mammal, and Grad-CAM only 0.33. The coarse
-# grid is not the only reason: block 14 has the same grid and reaches 0.59. But block 14
-# was worse for two animals. It finds an animal well, and says less about which one it
-# is. So no map is the best for every question.
+# grid alone does not explain this: block 14 has the same grid and reaches 0.59. (The
+# study does not show what else plays a part.) But block 14 was worse for two animals.
+# It finds an animal well, and says less about which one it is. So no map is the best
+# for every question.
 #
-# Two more scores need no masks (Petsiuk et al. 2018). `deletion_curve` takes away the
-# pixels that a map calls important and watches the probability fall.
-# `insertion_curve` gives these pixels first and watches it rise. And lesson 15
-# shuffles the weights of the network. A map that does not change then has shown the
-# photograph, not the network.
+# ## A score without a mask
+# Petsiuk et al. (2018) take away pixels, the most important of the map first, and look
+# how fast the probability falls. (`insertion_curve` goes the other way, from an empty
+# picture to the whole.)
+
+# %%
+maps["random numbers"] = np.random.default_rng(1).random((224, 224))
+curves = {}
+for name, L in maps.items():
+    order = {"steps": 8, "rng": np.random.default_rng(0)}
+    curves[name] = deletion_curve(network, picture, zebra, L[np.newaxis], **order)[0]
+    print(f"{name}: {curves[name][1]:.2f} without the first eighth of the pixels")
+figure = curves_with_bands(
+    np.arange(9) / 8,
+    curves,
+    xlabel="share of the pixels that are gone",
+    ylabel="probability of the zebra",
+    title="Take away the most important pixels first",
+)
+save(figure, "16_gradcam/deletion", alt="The probability falls fastest for Grad-CAM")
+
+# %% [markdown]
+# Here Grad-CAM beats both controls: without its first eighth of the pixels the zebra is
+# gone. This is one photograph, and the pictures with holes are unlike any in training
+# ([lesson 14](14_occlusion_gradients.py)).
 
 # %% [markdown]
 # ## What to remember
-# Grad-CAM weights the maps of a layer by the mean gradient of the asked logit, adds
-# them, and keeps the positive part. If only a mean and a linear head follow the layer,
-# the map before the ReLU shares out the logit exactly. Grad-CAM of the last convolution
-# finds the asked animal, but only on a coarse grid. Guided backprop is fine and hardly
-# depends on the class, and the product is both fine and about the asked class. A score
-# of a map means nothing without a control that does not use the network.
+# Grad-CAM weights the maps of a layer by the mean gradient of the logit of a class,
+# adds them, and keeps the positive part. If only a mean and a linear head follow the
+# layer, the map before the ReLU divides the logit exactly. Grad-CAM of the last
+# convolution finds which of two animals belongs to the class, but its coarse grid often
+# misses a small animal. The ReLU hides what speaks against the class, and the colours
+# do not tell how large a map is. Guided backprop shows details but hardly the class;
+# the product shows both. A score of a map means nothing without a control that does not
+# use the network.
 #
 # ## Try it
-# - Ask for a class that is not in the photograph, such as `names.index("zebra")`. Where
-#   does the map lie, and how large is it? Its colours do not tell you.
+# - Draw `gradcam` of "espresso" for the photograph of cat and dog. Where does the map
+#   lie, and how large is it?
 # - Leave out the mean: take `(dy_dA * A.data).sum(axis=1)`. Why does nothing change at
 #   the last convolution, and what changes at block 10?
 # - Draw other background colours with `default_rng(1)`. Does the network still say

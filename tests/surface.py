@@ -929,6 +929,7 @@ CALLS: dict[str, Call] = {
         "xlabel": "x",
         "title": "t",
         "zoom": True,
+        "share": False,
     },
     "figures.points_with_intervals": lambda: {
         "x": [1.0, 10.0],

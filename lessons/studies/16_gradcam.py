@@ -172,6 +172,7 @@ def claims(results):
     for score, first, second, least in (
         ("asked half", "Grad-CAM", "guided backprop", 0.2),
         ("asked half", "guided Grad-CAM", "guided backprop", 0.2),
+        ("asked half", "guided Grad-CAM", "Grad-CAM", 0),
         ("asked half", "Grad-CAM", "Grad-CAM, block 14", 0.1),
         ("off centre, mass", "guided Grad-CAM", "the contrast", 0.3),
         ("off centre, mass", "guided Grad-CAM", "guided backprop", 0),

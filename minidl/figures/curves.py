@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from minidl.engine.checks import check_flag, check_instance, check_sequence, require
 from minidl.figures.style import (
@@ -42,7 +43,8 @@ def curves_with_bands(
     x: (steps,), increasing.  curves: label -> (seeds, steps); a single seed, (1, steps) or (steps,), has no
     band. Where a seed is not finite, the curve has a gap, and the figure says so.
     log_x, log_y: logarithmic axes, for positive values; a band that reaches to zero runs out of the picture.
-    Up to 8 values of x are themselves the ticks of a logarithmic axis.
+    Up to 8 values of x are themselves the ticks of a logarithmic axis. A single run
+    that is constant is drawn as a limit, dashed and without points.
     Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
     """
     x, log_x, log_y = float_array("x", x, "steps"), check_flag("log_x", log_x), check_flag("log_y", log_y)
@@ -63,6 +65,12 @@ def curves_with_bands(
         if log_x and len(x) <= 8:  # few values: the axis names them, not powers of ten
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.set_xticks([], minor=True)
+        elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: no ticks between them
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        if log_y:  # a power of ten alone is too coarse to read a value
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(True)
         what = "mean over n seeds,\n95% t-interval" if has_bands else None
         figure.legend(loc="outside right upper", title=what, alignment="left")
@@ -77,8 +85,11 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> st
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
     # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
-    marker = "o" if finite.sum() <= 12 else None
-    (line,) = axes.plot(x, mean, label=label, marker=marker, markersize=4)
+    marker = "o" if finite.sum() <= 20 else None
+    looks = {"marker": marker, "markersize": 4}
+    if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
+        looks = {"linestyle": "--"}
+    (line,) = axes.plot(x, mean, label=label, **looks)
     if len(values) > 1:
         low[finite], high[finite] = _band(values[:, finite])
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
@@ -109,6 +120,7 @@ def bars_with_intervals(
     xlabel: str = "",
     title: str = "",
     zoom: bool = False,
+    share: bool = False,
 ) -> Figure:
     """One horizontal bar a label, with its interval as a line from low to high and the mean in figures.
 
@@ -116,9 +128,14 @@ def bars_with_intervals(
     A NaN mean (a class without examples) has no bar, only its interval.
     zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
     there are points instead.
+    share: the values are shares. Intervals are cut off at 0 and 1; without zoom the axis runs from 0 to 1.
     """
     means, lows, highs = _means_and_ends(intervals)
-    labels, zoom = text_list("labels", labels, len(means), "means"), check_flag("zoom", zoom)
+    labels = text_list("labels", labels, len(means), "means")
+    zoom, share = check_flag("zoom", zoom), check_flag("share", share)
+    if share:
+        require(not ((means < 0) | (means > 1)).any(), "the mean of a share must lie between 0 and 1")
+        lows, highs = np.clip(lows, 0, 1), np.clip(highs, 0, 1)
     rows = np.arange(len(means))
     with style():
         width = max(text_width(label) for label in labels)
@@ -128,10 +145,12 @@ def bars_with_intervals(
             axes.barh(rows, means, height=0.65, color=SKY_BLUE)
             axes.axvline(0, color="0.2", linewidth=0.8)
         axes.hlines(rows, lows, highs, color=BLACK, linewidth=1.6)
-        axes.plot(means, rows, "o", color=BLUE, markersize=5)
+        axes.plot(means, rows, "o", color=BLUE, markersize=5, clip_on=False)
         for row, text in zip(rows, _figures(means), strict=True):
             axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
         axes.set(xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
+        if share and not zoom:
+            axes.set_xlim(0, 1)
         axes.set_yticks(rows, labels)
         axes.grid(True, axis="x")
         axes.tick_params(axis="y", length=0)

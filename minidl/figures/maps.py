@@ -246,12 +246,16 @@ def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple
 
 
 def lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize, cmap: str) -> None:
-    """The map over its image, the more opaque the larger its magnitude."""
+    """The map over its image, the more opaque the larger its magnitude.
+
+    Small values of a signed map are pale, so they are more opaque than those of a map >= 0.
+    """
     grey = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
     dimmed = np.where(np.isfinite(values), 0.15 + 0.6 * grey, np.nan)
     show_values(panel, dimmed, Normalize(0, 1), "gray")
     strength = np.abs(np.where(np.isfinite(values), values, 0.0)) / norm.vmax
-    show_values(panel, values, norm, cmap, alpha=0.9 * np.minimum(1, 1.5 * strength))
+    opaque = np.sqrt(strength) if norm.vmin < 0 else np.minimum(1, 1.5 * strength)
+    show_values(panel, values, norm, cmap, alpha=0.7 * np.minimum(1, opaque))
 
 
 def _together(*notes: str) -> str:

@@ -68,9 +68,13 @@ def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None
 
 
 def _draw_answers(panel: Axes, pairs: Answers, lines: int) -> None:
-    """One line an answer: its bar, the name on it, smaller if it is long, and the probability at the end."""
+    """One line an answer: its bar, the name on it, smaller if it is long, and the probability at the end.
+
+    A probability of 1 has a bar that ends where the room of its text begins.
+    """
+    longest = 0.98 - text_width("100%", SIZE) / _SIDE
     for i, (name, probability) in enumerate(pairs):
-        panel.barh(i, probability, height=0.84, color=SKY_BLUE, alpha=0.55)
+        panel.barh(i, longest * probability, height=0.84, color=SKY_BLUE, alpha=0.55)
         room = (_SIDE * 0.96 - text_width("100%", SIZE)) / max(text_width(name, SIZE), 1e-6)
         panel.text(0.02, i, name, va="center", fontsize=SIZE * min(1, room))
         panel.text(1, i, f"{probability:.0%}", va="center", ha="right", fontsize=SIZE)

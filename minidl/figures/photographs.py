@@ -116,7 +116,7 @@ def perturbation_triple(
         confidence = check_number(f"{argument}'s probability", confidence, 0, 1 + 1e-6)
         captions.append(f"{_wrapped(str(name), side)}\n{confidence:.1%}")
     direction = np.clip(0.5 + 0.5 * (x_new - x) / eps, 0, 1)
-    captions.insert(1, f"the change,\n{_step(eps)} a pixel")
+    captions.insert(1, f"the change, at most\n{_step(eps)} a pixel")
     tall = side * x.shape[0] / x.shape[1]
     below = max(text_height(caption, TEXT) for caption in captions)
     top = text_height(title, TEXT) + _GAP

@@ -92,14 +92,13 @@ def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "w
         figure = new_figure(3.1 * len(levels), 2.9, constrained=True)
         panels = figure.subplots(1, len(levels), sharey=True, sharex=True, squeeze=False)[0]
         for panel, (title, row) in zip(panels, levels.items(), strict=True):
-            panel.hist(values, bins=60, color=SKY_BLUE, linewidth=0)
+            panel.hist(values, bins=60, color=SKY_BLUE, linewidth=0, zorder=2)
             if len(row) > MAX_LEVELS:
                 panel.axvspan(row.min(), row.max(), color=VERMILLION, alpha=0.15, linewidth=0)
             else:
-                panel.vlines(
-                    row, 0, 1, transform=panel.get_xaxis_transform(), color=VERMILLION, linewidth=0.9
-                )
-            panel.set(title=f"{title}: {len(row)} levels", xlabel=xlabel)
+                lines = {"transform": panel.get_xaxis_transform(), "color": VERMILLION, "linewidth": 0.9}
+                panel.vlines(row, 0, 1, zorder=1, **lines)  # behind the bars
+            panel.set(title=f"{title} ({len(row)} levels)", xlabel=xlabel)
         panels[0].set_ylabel("how many")
     return figure
 
@@ -123,7 +122,7 @@ def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> 
         inner = errors - 1e-6 * step * np.sign(errors)  # what float32 rounds to S/2 or just above is inside
         share.hist(inner, bins=_bins(inner, step), orientation="horizontal", color=BLUE, linewidth=0)
         saw.set(xlabel="real r", ylabel="error r - S (Q - Z)", title=title)
-        share.set(xlabel="how many", title="of each size")
+        share.set(xlabel="count", title="how often")
     return figure
 
 

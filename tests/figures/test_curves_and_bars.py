@@ -119,6 +119,26 @@ def of(means, lows, highs):
     return Interval(means, lows, highs, 8)
 
 
+def test_whole_numbers_of_x_have_no_ticks_between_them():
+    axes = curves_with_bands(np.arange(4), {"a": np.arange(4.0)}).axes[0]
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+    axes = curves_with_bands([0, 0.5, 1], {"a": np.arange(3.0)}).axes[0]
+    assert not all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_a_constant_run_is_a_dashed_limit_without_points():
+    limit, curve = curves_with_bands([0, 1], {"card": [3.0, 3.0], "model": [1.0, 2.0]}).axes[0].lines
+    assert (limit.get_linestyle(), limit.get_marker()) == ("--", "None")
+    assert (curve.get_linestyle(), curve.get_marker()) == ("-", "o")
+
+
+def test_a_logarithmic_y_axis_names_1_2_and_5_of_each_decade():
+    figure = curves_with_bands([0, 1], {"a": [1.0, 60.0]}, log_y=True)
+    figure.canvas.draw()
+    shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert {"1", "2", "5", "10", "20", "50"} <= set(shown)
+
+
 LABELS, MEANS, LOWS, HIGHS = ["cat", "dog"], [0.5, 0.8], [0.4, 0.7], [0.7, 0.95]
 
 
@@ -143,6 +163,14 @@ def test_zoomed_in_there_are_points_and_no_bars_of_misleading_length():
     axes = bars_with_intervals(LABELS, of(MEANS, LOWS, HIGHS), zoom=True).axes[0]
     assert not axes.patches and axes.get_xlim()[0] > 0.3
     assert list(axes.lines[0].get_xdata()) == MEANS
+
+
+def test_the_interval_of_a_share_ends_at_0_and_1():
+    axes = bars_with_intervals(LABELS, of([0.1, 0.9], [-0.2, 0.7], [0.4, 1.1]), share=True).axes[0]
+    assert [list(segment[:, 0]) for segment in axes.collections[0].get_segments()] == [[0, 0.4], [0.7, 1]]
+    assert axes.get_xlim() == (0, 1)
+    with pytest.raises(ValueError, match="a share must lie between 0 and 1"):
+        bars_with_intervals(["a"], of([1.2], [1.1], [1.3]), share=True)
 
 
 def test_a_class_without_examples_has_only_its_interval():

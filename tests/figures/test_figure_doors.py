@@ -30,6 +30,7 @@ SEEDS = {"a": np.ones((2, 2))}
         ("log_x", lambda flag: curves_with_bands([1, 2], SEEDS, log_x=flag)),
         ("log_y", lambda flag: curves_with_bands([1, 2], SEEDS, log_y=flag)),
         ("zoom", lambda flag: bars_with_intervals(["a"], Interval([0.5], [0.4], [0.6], 8), zoom=flag)),
+        ("share", lambda flag: bars_with_intervals(["a"], Interval([0.5], [0.4], [0.6], 8), share=flag)),
     ],
 )
 def test_what_is_neither_true_nor_false_is_no_flag(name, call, flag):

@@ -209,7 +209,7 @@ def test_an_overlay_takes_one_image_or_many(images, maps, panels):
 def test_an_overlay_is_transparent_at_zero_and_strongest_at_the_maximum():
     alpha = overlay(IMAGES[0], HEAT[0, 0]).axes[1].images[1].get_alpha()
     assert alpha[0, 0] == 0
-    assert np.all(np.diff(alpha.ravel()) >= 0) and alpha[-1, -1] == pytest.approx(0.9)
+    assert np.all(np.diff(alpha.ravel()) >= 0) and alpha[-1, -1] == pytest.approx(0.7)
 
 
 def test_a_signed_overlay_is_centred_on_zero():

@@ -39,7 +39,8 @@ def test_no_text_leaves_the_figure_or_touches_another():
 def test_bars_are_as_long_as_their_probabilities():
     figure = answers_picture(IMAGES, TITLES, ANSWERS)
     widths = [bar.get_width() for axes in figure.axes for bar in axes.patches]
-    assert widths == [0.5, 0.25, 1.0, 0.0]
+    assert 0.5 < widths[2] < 0.9, "the longest bar leaves room for its percentage"
+    np.testing.assert_allclose(np.array(widths) / widths[2], [0.5, 0.25, 1.0, 0.0])
 
 
 def test_a_map_is_laid_over_its_picture_alone():

@@ -35,7 +35,7 @@ def test_a_histogram_counts_all_values_and_shows_the_levels_as_lines_or_a_band()
     values = np.linspace(-1, 1, 100)
     figure = levels_histogram(values, {"Q2": LEVELS, "Q8": np.linspace(-1, 1, 255)})
     first, second = figure.axes
-    assert first.get_title() == "Q2: 3 levels" and second.get_title() == "Q8: 255 levels"
+    assert first.get_title() == "Q2 (3 levels)" and second.get_title() == "Q8 (255 levels)"
     assert sum(bar.get_height() for bar in first.patches) == 100
     assert [segment[0][0] for segment in first.collections[0].get_segments()] == LEVELS.tolist()
     assert not second.collections and len(second.patches) == len(first.patches) + 1
