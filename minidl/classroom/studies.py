@@ -34,7 +34,7 @@ import minidl
 from minidl.classroom.claims import ClaimError
 from minidl.classroom.files import write_text
 from minidl.engine.checks import check_flag, check_function, check_instance, check_int, check_number, require
-from minidl.train.intervals import Interval, t_interval
+from minidl.train.intervals import Interval, paired_difference, t_interval
 
 DIGITS = 6  # significant digits that are kept of a number
 CHECKED = 2  # seeds that a check measures anew
@@ -124,10 +124,12 @@ def choose(folder: Path, numbers: Sequence[str]) -> list[Study]:
     return [known[number] for number in numbers] if numbers else list(known.values())
 
 
-def quoted(folder: Path, study: str, name: str) -> Interval:
+def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Interval:
     """Mean and 95% t-interval over seeds of a committed number; prints the number and where it comes from.
 
     study: the file's name without ending, such as "05_distillation". name: the number's name in the study.
+    minus: another number of the study. Then the difference ``name`` - ``minus`` is taken for each seed, and
+    the interval is that of the differences (``paired_difference``).
     Raises ValueError with the nearest names for a study or a number that does not exist.
     """
     there = {one.path.stem: one for one in studies(check_instance("folder", folder, Path))}
@@ -135,8 +137,12 @@ def quoted(folder: Path, study: str, name: str) -> Interval:
     one = there[study]
     results, stored = one.results(), one.stored()
     _check_known("number", check_instance("name", name, str), results, f"in {one.shown}")
-    interval, versions = t_interval(results[name]), stored["versions"]
-    print(f"{name}: {interval}   [{one.shown}, {stored['date']}, minidl {versions['minidl']}]")
+    if minus is None:
+        text, interval = name, t_interval(results[name])
+    else:
+        _check_known("number", check_instance("minus", minus, str), results, f"in {one.shown}")
+        text, interval = f"{name}, minus {minus}", paired_difference(results[name], results[minus])
+    print(f"{text}: {interval}   [{one.shown}, {stored['date']}, minidl {stored['versions']['minidl']}]")
     return interval
 
 

@@ -79,6 +79,22 @@ def test_a_number_is_quoted_with_its_interval_and_where_it_comes_from(course, ca
     assert f"{kept(course)['date']}, minidl {kept(course)['versions']['minidl']}]" in line
 
 
+def test_a_difference_is_taken_seed_by_seed(course, capsys):
+    main(["study"], course)
+    capsys.readouterr()
+    interval = quoted(course.folder / "studies", "05_made", "a line", minus="one third")
+    # 1, 3, 5, 7 minus one third each: the mean moves, the spread does not
+    half = 3.1824463 * math.sqrt(20 / 3) / 2
+    np.testing.assert_allclose(interval, (4 - 1 / 3, 4 - 1 / 3 - half, 4 - 1 / 3 + half, 4), rtol=1e-5)
+    assert capsys.readouterr().out.startswith("a line, minus one third: 3.7 ± 4.1 (n = 4)   [")
+    same = quoted(course.folder / "studies", "05_made", "a line", minus="a line")
+    assert (same.low, same.high) == (0, 0), "each seed is compared with itself"
+    with pytest.raises(ValueError, match="no number 'one thirt' in .* 'one third'"):
+        quoted(course.folder / "studies", "05_made", "a line", minus="one thirt")
+    with pytest.raises(TypeError, match="minus must be"):
+        quoted(course.folder / "studies", "05_made", "a line", minus=3)
+
+
 def test_unknown_names_are_refused_with_the_nearest(course):
     main(["study"], course)
     folder = course.folder / "studies"
