@@ -329,7 +329,8 @@ save(figure, "08_warmup_smoothing_noise/noise", alt=alt)
 #
 # The noise is switched on only in training: fresh noise for each batch, none in
 # prediction. (For a linear model it acts like weight decay: Bishop 1995.) How strong
-# may it be?
+# may the noise be? If it is too strong, it hides the digits, and the network learns
+# less:
 
 # %%
 for sigma in (0.0, 0.2, 1.0, 3.0):
@@ -341,8 +342,6 @@ for sigma in (0.0, 0.2, 1.0, 3.0):
     print(f"σ = {sigma}: accuracy on clean test images {right:.2f}")
 
 # %% [markdown]
-# Noise that is too strong hides the digits, and the network learns less.
-#
 # ## Four reasons for noise, tested
 # The lecture gives four reasons to train with noise. The study tests each of them on
 # digits, with fresh noise of σ = 0.2 on every batch, over eight seeds. Dropout, which
