@@ -70,9 +70,9 @@ save(figure, "05_distillation/teacher_and_student", alt=alt)
 #
 # The figure shows ten names, chosen by hand. Its softmax is over these ten logits only,
 # as if the teacher knew ten classes. At $T = 1$ nearly all of the probability lies on
-# two names. At $T = 2$ we can read what else the picture might be: a tiger cat, a
-# jaguar, and a zebra, which has stripes too. Cars and a lemon get 1% each. At $T = 10$
-# all ten names have between 7% and 17%.
+# two names, and the others count little in a loss. At $T = 2$ we can read what else the
+# picture might be: a tiger cat, a jaguar, and a zebra, which has stripes too. Cars and
+# a lemon get 1% each. At $T = 10$ all ten names have between 7% and 17%.
 
 # %%
 teacher, names = imagenet_network(), imagenet_names()
@@ -296,16 +296,16 @@ for factor in ("without", "with"):
 
 # %% [markdown]
 # Soft targets teach more than labels: at $\tau = 5$ the gain is 0.129 ± 0.018. At
-# $\tau = 1$ most of the probability lies on one class, and the gain is only
-# 0.037 ± 0.017. Matched logits do nearly as well as $\tau = 5$.
+# $\tau = 1$ the gain is only 0.037 ± 0.017. Matched logits do nearly as well as
+# $\tau = 5$.
 #
 # The difference between an equal rest and labels, 0.025 ± 0.028, is within the noise.
 # Soft targets are better than an equal rest by 0.105 ± 0.031. So most of the gain comes
 # from knowing which classes are similar.
 #
-# The last two numbers use both terms, with $\alpha = 0.9$, $\beta = 0.1$ and $\tau =
-# 5$. The factor $\tau^2 = 25$ helps: 0.77 against 0.70. But soft targets alone reach
-# 0.785. So perhaps the factor helps only because the soft term weighs more.
+# The last two numbers use both terms at $\tau = 5$, with $\alpha = 0.9$ and
+# $\beta = 0.1$. The factor $\tau^2 = 25$ helps: 0.77 against 0.70. But soft targets
+# alone reach 0.785. So perhaps the factor helps only because the soft term weighs more.
 #
 # When does distillation **not** help? The study finds two cases. With all 5,000 images
 # soft targets ($\tau = 5$) nearly replace the labels, but they bring no gain. And a
