@@ -141,7 +141,7 @@ def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Int
         text, interval = name, t_interval(results[name])
     else:
         _check_known("number", check_instance("minus", minus, str), results, f"in {one.shown}")
-        text, interval = f"{name}\n    minus {minus}", paired_difference(results[name], results[minus])
+        text, interval = f"{name}\n  minus {minus}", paired_difference(results[name], results[minus])
     print(f"{text}: {interval}   [{one.shown}, {stored['date']}, minidl {stored['versions']['minidl']}]")
     return interval
 

@@ -86,8 +86,9 @@ def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, 
 def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -> Figure:
     """Accuracy against confidence for each table, and below it how many answers have that confidence.
 
-    Where a bar ends on the dashed diagonal, answers are as often right as sure; below it they are
-    overconfident. The black lines are Wilson's 95% intervals. Bins without answers have neither.
+    A dot stands at the mean confidence and the accuracy of a bin. On the dashed diagonal the two are equal;
+    below it answers are overconfident. The black lines are Wilson's 95% intervals of the accuracy. Bins
+    without answers have neither.
     """
     title = check_instance("title", title, str)
     for label, table in by_title("tables", tables, MAX_PANELS).items():
@@ -108,7 +109,8 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("share of\nanswers")
         figure.suptitle(title or None)
-        note = "dashed: as often right as sure\nblack: Wilson's 95% intervals"
+        note = "dot: mean confidence and accuracy of a bin, with its 95% interval (few answers: a long one)\n"
+        note += "dashed: accuracy = confidence"
         figure.supxlabel(note, fontsize=SMALL)
     return figure
 
@@ -120,4 +122,5 @@ def _draw_accuracy(axes: Axes, table: Reliability) -> None:
     axes.bar(left, mean, width, align="edge", color=SKY_BLUE, edgecolor="white", linewidth=0.8)
     axes.vlines(table.confidence[seen], low, high, color=BLACK, linewidth=1.4)
     axes.plot([0, 1], [0, 1], color=VERMILLION, linestyle="--", linewidth=1.4)
+    axes.plot(table.confidence[seen], mean, "o", color=BLACK, markersize=5)
     axes.grid(True)

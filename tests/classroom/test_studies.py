@@ -86,7 +86,7 @@ def test_a_difference_is_taken_seed_by_seed(course, capsys):
     # 1, 3, 5, 7 minus one third each: the mean moves, the spread does not
     half = 3.1824463 * math.sqrt(20 / 3) / 2
     np.testing.assert_allclose(interval, (4 - 1 / 3, 4 - 1 / 3 - half, 4 - 1 / 3 + half, 4), rtol=1e-5)
-    assert capsys.readouterr().out.startswith("a line\n    minus one third: 3.7 ± 4.1 (n = 4)   [")
+    assert capsys.readouterr().out.startswith("a line\n  minus one third: 3.7 ± 4.1 (n = 4)   [")
     same = quoted(course.folder / "studies", "05_made", "a line", minus="a line")
     assert (same.low, same.high) == (0, 0), "each seed is compared with itself"
     with pytest.raises(ValueError, match="no number 'one thirt' in .* 'one third'"):

@@ -20,6 +20,7 @@ def test_a_reliability_diagram_shows_accuracy_intervals_and_shares_of_the_bins_w
         [s[:, 1] for s in segments], np.transpose([TABLE.accuracy.low[2:], TABLE.accuracy.high[2:]])
     )
     assert upper.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+    np.testing.assert_allclose(upper.lines[1].get_xydata(), [(0.6, 1), (2.8 / 3, 2 / 3)])
     np.testing.assert_allclose(lower.patches[0].get_data().values, [0, 0, 0.25, 0.75])
 
 

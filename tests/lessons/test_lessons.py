@@ -189,6 +189,15 @@ def test_a_lesson_is_written_in_plain_statements(path):
 
 
 @every_lesson
+def test_a_cell_does_not_end_with_a_number_of_a_study(path):
+    """A notebook shows the value of a cell's last line: an Interval would stand in the output once more."""
+    for cell in cells_with(path, CODE):
+        last = ast.parse(cell).body[-1]
+        shown = isinstance(last, ast.Expr) and ast.unparse(last).startswith("study(")
+        assert not shown, f"{ast.unparse(last)} shows its Interval: give it a name"
+
+
+@every_lesson
 def test_each_figure_has_a_name_of_the_lesson_and_a_text_for_who_does_not_see_it(path):
     calls = calls_of(path.read_text(encoding="utf-8"), "save")
     for call in calls:
