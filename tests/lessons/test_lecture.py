@@ -24,7 +24,7 @@ PICTURES = {
     "SimCLR": ("07_contrastive/simclr", "block_diagram", "two views"),
     "same or not": ("07_contrastive/same_or_not", "photograph_strip", "two views different"),
     "warmup": ("08_warmup_smoothing_noise/warmup", "curves_with_bands", "rises cosine"),
-    "softmax at three temperatures": ("09_temperature/cat", "answers_picture", "three temperatures"),
+    "softmax at three temperatures": ("09_temperature/cat", "answers_by_temperature", "three temperatures"),
     "number lines": ("10_quantization/number_lines", "number_line", "integers"),
     "weights with their grid": ("10_quantization/levels", "levels_histogram", "three grids"),
     "Q8 to Q2 against accuracy": ("10_quantization/kept", "bars_with_intervals", "answers kept"),
