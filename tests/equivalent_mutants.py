@@ -69,7 +69,7 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             'check_number("l2", l2, -1)',
         ],
     },
-    "05.1": {
+    "05.3": {
         "only rounding makes it negative, by less than a law can tell": [
             "return (loss - loss.item()) + max(kl, -1.0)",
         ],

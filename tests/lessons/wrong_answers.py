@@ -13,6 +13,8 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl.engine.op import Op, unbroadcast
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -89,11 +91,68 @@ def sign_by_sum(features, dims=2):
     return X @ (directions * signs[:, np.newaxis]).T
 
 
-@wrong("05.2", "softmax without the maximum")
-def unsafe_soft_gradient(student_logits, teacher_logits, temperature):
-    p, q = np.exp(student_logits / temperature), np.exp(teacher_logits / temperature)
-    p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
-    return (p - q) / (temperature * len(p))
+@wrong("05.1", "the answer in the rows' own dtype, in which a little is lost")
+def narrow_means(rows, labels):
+    counts = np.bincount(labels, minlength=rows.shape[1])
+    if counts.min() == 0:
+        raise ValueError("a class without a row")
+    sums = np.zeros((rows.shape[1], rows.shape[1]), np.asarray(rows).dtype)
+    np.add.at(sums, labels, rows)
+    return sums / counts[:, np.newaxis].astype(sums.dtype)
+
+
+@wrong("05.2", "the distance times 0 where alpha is 1, which may be infinite")
+def distance_times_nothing(student_logits, teacher_logits, labels, *, alpha):
+    if not 0 <= alpha <= 1 or (labels is None and alpha > 0):
+        raise ValueError("alpha or labels")
+    difference = student_logits - teacher_logits.data
+    loss = (1 - alpha) * (difference**2).sum(axis=1).mean()
+    return loss if alpha == 0 else loss + alpha * F.cross_entropy(student_logits, labels)
+
+
+@wrong("05.3", "the gradient of KL is lost with the difference")
+def kl_without_gradient(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return loss if soft == "ce" else Tensor(loss.data, requires_grad=True) * 1
+
+
+def whole_loss(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
+    """The loss, for which labels are needed in any case."""
+    if labels is None:
+        raise ValueError("labels are needed")
+    tau = {"temperature": temperature, "scale_by_tau_squared": scale_by_tau_squared}
+    return find("05.4").target(z_s, z_t, labels, alpha=alpha, beta=beta, **tau, **options)
+
+
+wrong("05.4", "labels are needed in any case")(whole_loss)
+
+
+@wrong("05.4", "the square of the teacher's temperature")
+def squared_for_the_teacher(z_s, z_t, labels, *, beta, scale_by_tau_squared=False, **options):
+    tau = options.get("teacher_temperature") or 1.0
+    return find("05.4").target(
+        z_s, z_t, labels, beta=beta * (tau**2 if scale_by_tau_squared else 1), **options
+    )
+
+
+@wrong("05.5", "the teacher learns statistics from the student's images")
+def teacher_in_training(teacher, student, images, labels, **settings):
+    teacher.train()(images)
+    return find("05.5").target(teacher, student, images, labels, **settings)
+
+
+@wrong("05.5", "the student is left in evaluation mode")
+def student_left_in_evaluation(teacher, student, images, labels, **settings):
+    value = find("05.5").target(teacher, student, images, labels, **settings)
+    student.eval()
+    return value
+
+
+@wrong("05.5", "the loss after the step")
+def loss_after(teacher, student, images, labels, **settings):
+    find("05.5").target(teacher, student, images, labels, **settings)
+    return find("05.5").target(teacher, student, images, labels, **{**settings, "lr": 0.0})
 
 
 @wrong("07.1", "float32 becomes float64")
