@@ -74,16 +74,11 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return (loss - loss.item()) + max(kl, -1.0)",
         ],
     },
-    "06.1": {
+    "06.2": {
         "only more memory": [
             "step = max(2, CHUNK // max(1, support.size))",
             "step = max(1, CHUNK * max(1, support.size))",
             "step = max(1, CHUNK // max(2, support.size))",
-        ],
-    },
-    "06.2": {
-        LAST_OF_TWO: [
-            "order = np.lexsort((labels_of_columns, distances), axis=1)",
         ],
     },
     "06.3": {

@@ -155,6 +155,63 @@ def loss_after(teacher, student, images, labels, **settings):
     return find("05.5").target(teacher, student, images, labels, **{**settings, "lr": 0.0})
 
 
+@wrong("06.1", "float32 becomes float64")
+def wide_prototypes(support, labels):
+    classes = np.unique(labels)
+    return classes, np.stack([np.float64(support)[labels == c].mean(axis=0) for c in classes])
+
+
+@wrong("06.2", "float32 stays float32")
+def narrow_distances(queries, support):
+    return ((queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
+@wrong("06.3", "any other name for the weights is taken for 1/distance")
+def any_weights(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, distances, "uniform" if weights == "uniform" else "distance")
+
+
+@wrong("06.3", "1/(distance + 1e-6), so that touching neighbours do not vote alone")
+def nearly_touching(labels, distances, weights="uniform"):
+    if weights != "distance":
+        return find("06.3").target(labels, distances, weights)
+    return find("06.3").target(labels, distances + 1e-6, weights)
+
+
+@wrong("06.4", "lengths in the features' own dtype, in which squares overflow")
+def narrow_episode(features, labels, **settings):
+    support, asked, answers = find("06.4").target(features, labels, **settings)
+    with np.errstate(over="ignore"):
+        u = features / np.sqrt((features**2).sum(axis=1, keepdims=True))
+    near = np.argsort(((u[asked][:, np.newaxis] - u[support]) ** 2).sum(axis=-1), axis=1, kind="stable")
+    answers = [np.bincount(labels[support][row] + 9).argmax() - 9 for row in near[:, : settings["k"]]]
+    return support, asked, np.array(answers)
+
+
+@wrong("06.4", "of classes with equal votes the smaller label, however far it is")
+def episode_without_distances(features, labels, **settings):
+    support, asked, _ = find("06.4").target(features, labels, **settings)
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    near = np.argsort(((u[asked][:, np.newaxis] - u[support]) ** 2).sum(axis=-1), axis=1, kind="stable")
+    answers = [np.bincount(labels[support][row] + 9).argmax() - 9 for row in near[:, : settings["k"]]]
+    return support, asked, np.array(answers)
+
+
+@wrong("06.4", "a row of zeros is taken, whatever its direction")
+def episode_of_zeros(features, labels, **settings):
+    features = np.where(features.any(axis=1, keepdims=True), features, 1)
+    return find("06.4").target(features, labels, **settings)
+
+
+@wrong("06.4", "only classes that are drawn are looked at for their size")
+def episode_of_small_classes(features, labels, *, ways, shots, queries, **settings):
+    kept = np.isin(labels, [c for c in np.unique(labels) if (labels == c).sum() >= shots + queries])
+    rows = np.flatnonzero(kept)
+    given = {"ways": ways, "shots": shots, "queries": queries, **settings}
+    support, asked, answers = find("06.4").target(features[rows], labels[rows], **given)
+    return rows[support], rows[asked], answers
+
+
 @wrong("07.1", "float32 becomes float64")
 class WidenedUnitRows(Op):
     def forward(self, z):
