@@ -89,7 +89,12 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "best_first = np.lexsort((mean_distance, -votes), axis=1)",
         ],
     },
-    "07.2": {
+    "06.4": {
+        "then no k is within 1 ... 0": [
+            'check_int("ways", ways, 0, len(classes))',
+        ],
+    },
+    "07.4": {
         "-1 is the side that fits": [
             "S = (u @ u.T)[others].reshape(2 * n, 0 * n - 1)",
         ],

@@ -37,6 +37,15 @@ def one_hot(y, classes):
     return np.array([[float(c == k) for k in range(classes)] for c in y])
 
 
+def nt_xent(z: np.ndarray, temperature: float) -> float:
+    """SimCLR's loss of 2N rows, the second half of which are the partners of the first, in their order."""
+    u = z / np.sqrt((z**2).sum(axis=1, keepdims=True))
+    cosines = u @ u.T
+    np.fill_diagonal(cosines, -np.inf)
+    log_p, n = log_softmax(cosines, temperature), len(z) // 2
+    return float(-np.mean([log_p[i, (i + n) % (2 * n)] for i in range(2 * n)]))
+
+
 def wide(state: State) -> State:
     return {name: np.asarray(value, np.float64) for name, value in state.items()}
 

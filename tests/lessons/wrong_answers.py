@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
+from minidl.engine.functions import concatenate
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -212,7 +214,7 @@ def episode_of_small_classes(features, labels, *, ways, shots, queries, **settin
     return rows[support], rows[asked], answers
 
 
-@wrong("07.1", "float32 becomes float64")
+@wrong("07.3", "float32 becomes float64")
 class WidenedUnitRows(Op):
     def forward(self, z):
         z = z.astype(np.float64)
@@ -226,12 +228,76 @@ class WidenedUnitRows(Op):
         return ((grad - self.u * along) / self.length,)
 
 
-@wrong("07.4", "scores that nearly agree count as ties")
+@wrong("07.1", "float32 scores for float32 rows")
+def narrow_scores(features_a, features_b):
+    scores, same = find("07.1").target(features_a, features_b)
+    return scores.astype(np.result_type(features_a, features_b)), same
+
+
+@wrong("07.1", "one image alone is taken")
+def one_image_too(features_a, features_b):
+    if len(features_a) > 1:
+        return find("07.1").target(features_a, features_b)
+    return np.ones(1), np.ones(1, bool)
+
+
+@wrong("07.2", "scores that nearly agree count as ties")
 def auc_by_isclose(scores, positive):
     scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    if np.isnan(scores).any() or positive.all() or not positive.any():
+        raise ValueError("NaN, or one kind alone")
     above, below = scores[positive][:, np.newaxis], scores[~positive]
     tied = np.isclose(above, below)
     return float((np.where(tied, 0.5, above > below)).mean())
+
+
+@wrong("07.2", "NaN is below everything")
+def auc_of_nan(scores, positive):
+    return find("07.2").target(np.where(np.isnan(scores), -np.inf, scores), positive)
+
+
+@wrong("07.3", "squares overflow")
+class OverflowingRows(Op):
+    def forward(self, z):
+        self.length = np.sqrt((z**2).sum(axis=1, keepdims=True))
+        self.u = z / self.length
+        return self.u
+
+    def backward(self, grad):
+        return (grad - self.u * (self.u * grad).sum(axis=1, keepdims=True)) / self.length
+
+
+@wrong("07.4", "1e-8 added to the lengths, which the shortest rows feel")
+def nt_xent_of_softened_rows(z1, z2, temperature):
+    n, z = len(z1), concatenate([z1, z2])
+    find("07.4").target(z1, z2, temperature)
+    u = z / ((z * z).sum(axis=1, keepdims=True).sqrt() + 1e-8)
+    S = (u @ u.T)[~np.eye(2 * n, dtype=bool)].reshape(2 * n, 2 * n - 1)
+    partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])
+    return F.cross_entropy(S, partner, temperature=temperature)
+
+
+@wrong("07.5", "the loss after each step")
+def losses_after(model, images, augment, *, steps, lr, temperature, rng):
+    losses = find("07.5").target(
+        model, images, augment, steps=steps, lr=lr, temperature=temperature, rng=copy.deepcopy(rng)
+    )
+    views = [model(augment(images.copy(), rng)) for _ in range(2)]
+    return np.append(losses[1:], find("07.4").target(*views, temperature).item())
+
+
+@wrong("07.5", "left in evaluation mode")
+def left_in_evaluation(model, *arguments, **settings):
+    losses = find("07.5").target(model, *arguments, **settings)
+    model.eval()
+    return losses
+
+
+@wrong("07.5", "one image alone is taken")
+def steps_of_one_image(model, images, augment, **settings):
+    if len(images) == 1:
+        return np.zeros(settings["steps"])
+    return find("07.5").target(model, images, augment, **settings)
 
 
 @wrong("09.1", "divided by T before the maximum is subtracted")
