@@ -99,12 +99,6 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "S = (u @ u.T)[others].reshape(2 * n, 0 * n - 1)",
         ],
     },
-    "08.2": {
-        BAD_INPUT: [
-            'eps, K = check_number("label_smoothing", label_smoothing, -1, 1), np.shape(target)[-1]',
-            'eps, K = check_number("label_smoothing", label_smoothing, 0, 2), np.shape(target)[-1]',
-        ],
-    },
     "09.2": {
         "0 times any logarithm is 0": [
             "logs = np.log(np.where(p > 0, p, 2))",

@@ -300,6 +300,41 @@ def steps_of_one_image(model, images, augment, **settings):
     return find("07.5").target(model, images, augment, **settings)
 
 
+@wrong("08.1", "a rate that is rounded to five places")
+def rounded_warmup(schedule, warmup_steps, step):
+    return round(find("08.1").target(schedule, warmup_steps, step), 5)
+
+
+@wrong("08.2", "float32 becomes float64")
+def wide_smoothing(target, label_smoothing):
+    return find("08.2").target(np.asarray(target, np.float64), label_smoothing)
+
+
+@wrong("08.2", "any share is taken")
+def any_share(target, label_smoothing):
+    return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
+
+
+@wrong("08.3", "float32 becomes float64")
+def wide_gradient(p, target, temperature=1.0):
+    return find("08.3").target(np.float64(p), np.float64(target), temperature)
+
+
+@wrong("08.4", "the warmup takes one step more")
+def longer_warmup(model, images, labels, *, warmup_steps, **settings):
+    more = warmup_steps + (warmup_steps > 0)
+    return find("08.4").target(model, images, labels, warmup_steps=more, **settings)
+
+
+@wrong("08.4", "the share is spread over the other classes only")
+def smoothed_over_others(model, images, labels, *, label_smoothing, **settings):
+    classes = len(list(model.parameters())[-1].data)
+    share = label_smoothing * classes / max(classes - 1, 1)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError("a share is within 0 ... 1")
+    return find("08.4").target(model, images, labels, label_smoothing=min(share, 1.0), **settings)
+
+
 @wrong("09.1", "divided by T before the maximum is subtracted")
 def divided_first(z, axis=-1, temperature=1.0):
     if not (np.isfinite(temperature) and temperature > 0):
