@@ -20,10 +20,12 @@ softmax = Exercise(
     "09.1",
     reduce.stable_softmax,
     points=2,
+    level=1,
+    minutes=15,
     hints=(
         "Each row is a probability distribution: e^(z/T), divided by its own sum along the axis.",
         "e^1000 overflows. A common shift changes nothing: subtract the row's maximum, then divide by T.",
-        "exponent = (z - z.max(axis=axis, keepdims=True)) / temperature; keepdims in the sum as well.",
+        "z - z.max(axis=axis, keepdims=True) is at most 0; keepdims in the sum as well.",
     ),
 )
 
@@ -105,6 +107,8 @@ entropy = Exercise(
     "09.2",
     metrics.entropy,
     points=1,
+    level=1,
+    minutes=10,
     hints=(
         "H = -sum p log p along the axis, with the natural logarithm.",
         "log 0 is -inf, and 0 · -inf is NaN; but p log p tends to 0 as p does.",
@@ -163,11 +167,12 @@ def refuses_what_is_no_distribution(entropy):
         assert_refuses(f"{p}", entropy, np.array(p))
 
 
-@entropy.law("a probability of 1e-9 counts: it brings 1e-9 · log 1e9 and a little")
+@entropy.law("a probability of 1e-9 counts: it brings 1e-9 · log 1e9 and a little, in float64")
 def counts_small_probabilities(entropy):
     small = 1e-9
     wanted = -small * np.log(small) - (1 - small) * np.log1p(-small)
     assert_close(entropy(np.array([small, 1 - small])), wanted, rtol=1e-6, atol=0)
+    assert_dtype(entropy(np.full((3, 2, 20), 0.05, np.float32)), np.float64)
 
 
 @entropy.mistake("0 log 0 became NaN", breaks=entropy.laws[0].text)
@@ -192,6 +197,8 @@ ece = Exercise(
     "09.3",
     metrics.expected_calibration_error,
     points=3,
+    level=2,
+    minutes=25,
     hints=(
         "Confidence is a row's largest probability; the answer is right where that stands at the label.",
         "Sort answers into bins by confidence; each bin's |accuracy - confidence| counts by its share.",
@@ -203,7 +210,7 @@ ece = Exercise(
 @st.composite
 def answers(draw):
     """Probabilities (N, 3) and labels (N,)."""
-    n = draw(st.integers(1, 6))
+    n = draw(st.integers(1, 24))
     p = draw(arrays((n, 3), 0.25, 2))
     return p / p.sum(axis=1, keepdims=True), np.array(
         draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
@@ -261,6 +268,14 @@ def lower_end_belongs_to_the_bin(ece):
     assert_close(ece(probabilities, labels, bins=2), 1 / 8)
 
 
+@ece.law("rows that are no probabilities, a label that is no class, no bin: ValueError")
+def ece_refuses(ece):
+    p, labels = np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])
+    assert_refuses("rows of sum 2", ece, 2 * p, labels)
+    assert_refuses("a label 2 of two classes", ece, p, labels + 1)
+    assert_refuses("bins = 0", ece, p, labels, bins=0)
+
+
 @ece.mistake("every bin counts the same, however few answers it has", breaks=ece.laws[0].text)
 def unweighted(probabilities, labels, bins=15):
     confidence, right = metrics.confidences(probabilities, labels)
@@ -301,11 +316,16 @@ def bin_middle(probabilities, labels, bins=15):
 fit = Exercise(
     "09.4",
     metrics.fit_temperature,
-    points=3,
+    points=4,
+    level=3,
+    minutes=35,
     hints=(
-        "The best T makes mean_loss(z, labels, T), the held-out cross-entropy, as small as possible.",
-        "T is positive and its ratios matter: let scipy.optimize.minimize_scalar search over log T.",
-        "Compare what it finds with T = 1 and with both bounds, and return the best of the four.",
+        "Two parts: how surprised the network is by the labels at a temperature, and a search for the T at "
+        "which it is least so.",
+        "The first is the mean over the rows of -log of what the label has, from a log-softmax, which does "
+        "not underflow. T is positive and its ratios matter: search over log T, within the bounds.",
+        "scipy.optimize.minimize_scalar(..., bounds=(log low, log high), method='bounded') comes near an end "
+        "but never tries it: compare what it finds with T = 1 and with both bounds.",
     ),
 )
 
@@ -330,6 +350,37 @@ def worked_fit(fit):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         assert_close(fit(z, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
+
+
+@fit.law("200 answers right by 2 and one wrong by 20: T = 2 / log 19, though its label has e^-29 there")
+def fits_far_labels(fit):
+    z = np.array([[2.0, 0.0]] * 200 + [[0.0, 20.0]])
+    # the loss stands still where 200 · 2 / (1 + e^(2/T)) = 20 / (1 + e^(-20/T)), which is 20
+    assert_close(fit(z, np.zeros(201, int)), 2 / np.log(19), rtol=1e-3)
+    z = np.array([[30000.0, 29000.0, 0.0]] * 4)  # right in 3 of 4: e^(1000/T) = 3
+    assert_close(fit(z, np.array([0, 0, 1, 0]), (1e-3, 1e4)), 1000 / np.log(3), rtol=1e-3)
+
+
+@fit.law("a larger T is found for logits that are all twice as large, and float32 logits give the same T")
+@given(z=arrays((6, 3)), answer=st.integers(0, 728))
+def scales_with_logits(fit, z, answer):
+    labels = np.array([answer // 3**i % 3 for i in range(6)])
+    z = z + 2.0 * np.eye(3)[labels] * (np.arange(6) % 2)[:, np.newaxis]
+    once, narrow = (quietly(fit, x, labels, bounds=(0.01, 100.0)) for x in (z, z.astype(np.float32)))
+    assert type(once) is float, f"T is a {type(once).__name__}, must be a float"
+    assert_close(narrow, once, rtol=1e-4)
+    if 0.05 < once < 20 and once != 1:
+        assert_close(quietly(fit, 2 * z, labels, bounds=(0.01, 100.0)), 2 * once, rtol=1e-2)
+
+
+@fit.law("logits that are not finite, labels that are no classes, bounds without 1 in them: ValueError")
+def fit_refuses(fit):
+    z, labels = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 3.0]]), np.array([0, 0, 1])
+    for bad in (np.inf, np.nan):
+        assert_refuses(f"a logit of {bad}", fit, np.where(z == 2, bad, z), labels)
+    assert_refuses("a label 2 of two classes", fit, z, labels + 1)
+    for bounds in ((0.0, 20.0), (2.0, 20.0), (0.05, 0.5), (1.0, 1.0), (20.0, 0.05)):
+        assert_refuses(f"bounds {bounds}", fit, z, labels, bounds=bounds)
 
 
 @fit.law("afterwards confidence is accuracy, where all rows are as sure")
@@ -377,6 +428,12 @@ def inverse(logits, labels, bounds=(0.05, 20.0)):
 )
 def only_above_one(logits, labels, bounds=(0.05, 20.0)):
     return metrics.fit_temperature(logits, labels, (1.0, bounds[1]))
+
+
+@fit.mistake("the loss of the answers given, not of the labels", breaks=fit.laws[0].text)
+def by_own_answers(logits, labels, bounds=(0.05, 20.0)):
+    metrics.mean_loss(logits, labels, 1.0)  # what it refuses
+    return quietly(metrics.fit_temperature, logits, np.asarray(logits).argmax(axis=1), bounds=bounds)
 
 
 @fit.mistake("a coarse grid of temperatures", breaks=fit.laws[1].text)

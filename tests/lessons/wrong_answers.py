@@ -394,6 +394,38 @@ def silent_fit(logits, labels, bounds=(0.05, 20.0)):
         return find("09.4").target(logits, labels, bounds)
 
 
+@wrong("09.3", "a label that is no class counts as a mistake")
+def ece_of_any_label(probabilities, labels, bins=15):
+    p, labels = np.asarray(probabilities), np.asarray(labels)
+    target = find("09.3").target
+    known = np.where(labels < p.shape[1], labels, (p.argmax(axis=1) + 1) % p.shape[1])
+    return target(p, known, bins)
+
+
+@wrong("09.4", "1e-12 added inside the logarithm, which the farthest labels feel")
+def fit_with_a_little_more(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)  # refuses what it should
+    z, rows = np.float64(logits), np.arange(len(labels))
+
+    def loss(log_T):
+        p = np.exp((z - z.max(axis=1, keepdims=True)) / np.exp(log_T))
+        return -np.log(p[rows, labels] / p.sum(axis=1) + 1e-12).mean()
+
+    grid = np.append(np.linspace(*np.log(bounds), 20001), 0.0)
+    return float(np.exp(min(grid, key=loss)))
+
+
+@wrong("09.4", "in the logits' own dtype, and T as float32")
+def narrow_fit(logits, labels, bounds=(0.05, 20.0)):
+    return np.float32(find("09.4").target(logits, labels, bounds))
+
+
+@wrong("09.4", "a search that stops at T = 1 from below")
+def only_below_one(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)
+    return silent_fit(logits, labels, (bounds[0], 1.0)) if bounds[0] < 1 else 1.0
+
+
 @wrong("10.1", "S as a float64")
 def wide_scale(rmin, rmax, qmin, qmax):
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
@@ -524,6 +556,7 @@ def log_of_softmax(logits, r, target, lam):
 
 @wrong("09.4", "T by a search without its bounds among the candidates")
 def inner_minimum(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)  # refuses what it should
     z, labels = np.asarray(logits, np.float64), np.asarray(labels)
 
     def loss(log_T):
