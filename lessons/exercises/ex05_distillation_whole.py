@@ -6,7 +6,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-import minidl.nn.functional as F
 from lessons.exercises.by_hand import (
     NEAR,
     assert_state,
@@ -21,10 +20,12 @@ from lessons.exercises.ex05_distillation import TEN, labelled_pairs, pairs
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.strategies import arrays, labels, temperatures
+from minidl.classroom.strategies import arrays, temperatures
+from minidl.classroom.strategies import labels as label_arrays
 from minidl.engine.checks import check_number
 from minidl.engine.reduce import stable_softmax
 from minidl.engine.tensor import no_grad
+from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
 from minidl.transfer import distill_loss
 
@@ -32,7 +33,7 @@ weights = st.sampled_from([0.25, 0.5, 1.0, 2.0])
 
 # ---- 05.4 distillation_loss
 
-loss = Exercise(
+whole = Exercise(
     "05.4",
     distill_loss.distillation_loss,
     points=4,
@@ -50,7 +51,7 @@ loss = Exercise(
 SOFT_ONLY = {"alpha": 0.0, "beta": 1.0}
 
 
-@loss.law("z_s = 0, z_t = log (1, 9), label 0, tau = 2: log 2 from the label, log 2 softly, times 4 by tau²")
+@whole.law("z_s = 0, z_t = log (1, 9), label 0, tau = 2: log 2 from the label, log 2 softly, times 4 by tau²")
 def worked_loss(loss):
     student, teacher, y = np.zeros((1, 2)), np.log(np.array([[1.0, 9.0]])), np.array([0])
     options = {"alpha": 0.25, "beta": 3.0, "temperature": 2.0}
@@ -59,7 +60,7 @@ def worked_loss(loss):
     assert_close(scaled, np.array(12.25 * np.log(2)))
 
 
-@loss.law("alpha weighs the answer at T = 1 against the labels, beta the answers at tau")
+@whole.law("alpha weighs the answer at T = 1 against the labels, beta the answers at tau")
 @given(case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), tau_t=temperatures())
 def both_terms(loss, case, alpha, beta, tau, tau_t):
     student, teacher, y = case
@@ -69,7 +70,7 @@ def both_terms(loss, case, alpha, beta, tau, tau_t):
     assert_close(loss(student, teacher, y, **options)[0], np.array(alpha * hard + beta * softly))
 
 
-@loss.law("the gradient is alpha (p_1 - y) / N + beta tau (p - q) / N with tau², for the teacher 0")
+@whole.law("the gradient is alpha (p_1 - y) / N + beta tau (p - q) / N with tau², for the teacher 0")
 @given(
     case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), kind=st.sampled_from(["ce", "kl"])
 )
@@ -83,7 +84,7 @@ def gradient_of_loss(loss, case, alpha, beta, tau, kind):
     assert_close(grads[1], 0.0)
 
 
-@loss.law("with tau² the soft gradient has a limit as tau grows: the difference of centred logits over K N")
+@whole.law("with tau² the soft gradient has a limit as tau grows: the difference of centred logits over K N")
 @given(case=pairs)
 def keeps_its_size(loss, case):
     student, teacher = case
@@ -94,7 +95,7 @@ def keeps_its_size(loss, case):
     assert_close(grads[0], limit, rtol=0.0, atol=1e-3)
 
 
-@loss.law("a term of weight 0 is left out: alpha = 0 needs no labels, and beta = 0 has no infinite soft term")
+@whole.law("a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 has no infinite soft term")
 def leaves_out(loss):
     student, teacher = np.array([[0.0, -np.inf]]), np.zeros((1, 2))
     y, _ = loss(student, teacher, np.array([0]), alpha=2.0, beta=0.0, temperature=2.0)
@@ -103,7 +104,7 @@ def leaves_out(loss):
     assert_close(y, np.array(2 * np.log(2)))
 
 
-@loss.law("rows of probabilities serve as labels, and float32 stays float32")
+@whole.law("rows of probabilities serve as labels, and float32 stays float32")
 def rows_in_float32(loss):
     options = {"alpha": 0.5, "beta": 0.5, "temperature": 2.0, "scale_by_tau_squared": True}
     y, grads = loss(TEN, np.zeros((1, 2)), np.array([[0.5, 0.5]]), grad=np.array(1, np.float32), **options)
@@ -113,7 +114,7 @@ def rows_in_float32(loss):
     assert_close(y, np.array(0.5 * hard + 2.0 * softly), rtol=1e-5)
 
 
-@loss.law("a weight below 0, both weights 0, no labels where alpha is above 0: ValueError")
+@whole.law("a weight below 0, both weights 0, no labels where alpha is above 0: ValueError")
 def loss_refuses(loss):
     z, y = np.zeros((2, 2)), np.array([0, 1])
     for alpha, beta in ((-0.25, 1.0), (1.0, -0.25), (0.0, 0.0), (np.nan, 1.0)):
@@ -137,15 +138,15 @@ def loss_of(weights):
 
 
 def wrong_loss(text, breaks, weights):
-    loss.mistake(text, breaks=breaks)(loss_of(weights))
+    whole.mistake(text, breaks=breaks)(loss_of(weights))
 
 
 wrong_loss(
-    "tau² multiplies the label's term too", loss.laws[0].text, lambda a, b, s, t: (a * s**2, b * s**2, 1)
+    "tau² multiplies the label's term too", whole.laws[0].text, lambda a, b, s, t: (a * s**2, b * s**2, 1)
 )
-wrong_loss("tau instead of tau²", loss.laws[0].text, lambda a, b, s, t: (a, b * s, 1))
-wrong_loss("1 - alpha instead of beta", loss.laws[0].text, lambda a, b, s, t: (a, (1 - a) * s**2, 1))
-wrong_loss("tau² whether it is asked for or not", loss.laws[0].text, lambda a, b, s, t: (a, b * t**2, 1))
+wrong_loss("tau instead of tau²", whole.laws[0].text, lambda a, b, s, t: (a, b * s, 1))
+wrong_loss("1 - alpha instead of beta", whole.laws[0].text, lambda a, b, s, t: (a, (1 - a) * s**2, 1))
+wrong_loss("tau² whether it is asked for or not", whole.laws[0].text, lambda a, b, s, t: (a, b * t**2, 1))
 wrong_loss(
     "the label's term at temperature tau too",
     "alpha weighs the answer at T = 1 against the labels, beta the answers at tau",
@@ -153,7 +154,7 @@ wrong_loss(
 )
 wrong_loss(
     "a term of weight 0 is computed all the same, and 0 times infinity is no number",
-    "a term of weight 0 is left out: alpha = 0 needs no labels, and beta = 0 has no infinite soft term",
+    "a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 has no infinite soft term",
     lambda a, b, s, t: (a, b * s**2, 1),
 )
 
@@ -224,7 +225,8 @@ def lessons_given(draw):
     )
     settings = {"alpha": draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])), "temperature": draw(temperatures())}
     settings["lr"] = draw(st.sampled_from([0.25, 1.0, 0.5]))
-    return (teacher, student, draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(labels(n, k))), settings
+    images = draw(arrays((n, 1, 2, 2))).astype(np.float32)
+    return (teacher, student, images, draw(label_arrays(n, k))), settings
 
 
 def whole_loss(z_s, z_t, y, alpha, temperature):

@@ -10,7 +10,8 @@ from lessons.exercises import by_hand
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.strategies import arrays, labels
+from minidl.classroom.strategies import arrays
+from minidl.classroom.strategies import labels as label_arrays
 from minidl.engine.checks import check_int, check_number, positive_int
 from minidl.nn import functional as F
 from minidl.nn.module import Module
@@ -148,7 +149,7 @@ def trainings(draw):
         "label_smoothing": draw(st.sampled_from([0.0, 0.25, 0.1, 1.0])),
         "sigma": draw(st.sampled_from([0.0, 0.25, 1.0])),
     }
-    return model, draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(labels(n, k)), settings
+    return model, draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k)), settings
 
 
 @careful.law("all three together: the losses before the steps, and the parameters after them")
