@@ -3,8 +3,8 @@
 # A large network, the *teacher*, has learned a task. What can a small network, the
 # *student*, learn from the teacher's whole answer that it cannot learn from labels?
 #
-# Exercises: 05.1 soft_cross_entropy, 05.2 soft_gradient, 05.3 logit_distance, 05.4
-# class_means.
+# Exercises: 05.1 class_means, 05.2 logit_matching_loss, 05.3 soft_cross_entropy, 05.4
+# distillation_loss, 05.5 distill_step.
 #
 # The diagram shows the idea. Teacher and student see the same photograph. The student
 # gets two losses: the soft loss compares its answer with the teacher's answer, and the
@@ -418,8 +418,8 @@ for way in ("labels", "tau = 5", "bias set, labels", "bias set, tau = 5"):
 # - Take away the 7s instead of the 3s. Look at column 7 first: do you expect more or
 #   fewer to be found?
 #
-# Exercises: 05.1 soft_cross_entropy, 05.2 soft_gradient, 05.3 logit_distance,
-# 05.4 class_means.
+# Exercises: 05.1 class_means, 05.2 logit_matching_loss, 05.3 soft_cross_entropy, 05.4
+# distillation_loss, 05.5 distill_step.
 #
 # ## Papers
 # - Jimmy Ba and Rich Caruana (2014), Do deep nets really need to be deep?

@@ -2,7 +2,7 @@
 # # 06 Few-shot learning
 # What can be done if there are only one to five labelled examples of each new class?
 #
-# Exercises: 06.1 squared_distances, 06.2 nearest, 06.3 vote, 06.4 prototypes.
+# Exercises: 06.1 prototypes, 06.2 squared_distances, 06.3 vote, 06.4 knn_episode.
 #
 # Ordinary training is a problem here: a network has far more weights than examples, so
 # it learns the examples by heart and fails on other images (**overfitting**). The
@@ -320,8 +320,8 @@ for space in ("features", "pixels"):
 # - Put the owl on the hammer's background. Which of the two answers changes?
 #
 # ## Exercises
-# `python -m lessons start 06` begins 06.1 `squared_distances`, 06.2 `nearest`, 06.3
-# `vote` and 06.4 `prototypes`.
+# `python -m lessons start 06` begins 06.1 `prototypes`, 06.2 `squared_distances`, 06.3
+# `vote` and 06.4 `knn_episode`.
 #
 # ## Papers
 # - Cover and Hart 1967, Nearest neighbor pattern classification.

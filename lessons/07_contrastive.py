@@ -2,7 +2,8 @@
 # # 07 Contrastive learning
 # What can we learn if there are only images, no labels?
 #
-# Exercises: 07.1 UnitRows, 07.2 nt_xent, 07.3 same_or_not, 07.4 roc_auc.
+# Exercises: 07.1 same_or_not, 07.2 roc_auc, 07.3 UnitRows, 07.4 nt_xent, 07.5
+# simclr_steps.
 #
 # The lecture's answer has two parts: distort each image in two ways (augmentations),
 # and learn to predict whether two pictures are *the same image or not*. The diagram
@@ -355,7 +356,8 @@ save(figure, "07_contrastive/ablation", alt=alt)
 #   `data.random_resized_crop(0.1)`. Look at the views first: could you still find the
 #   partners?
 #
-# Exercises: 07.1 UnitRows, 07.2 nt_xent, 07.3 same_or_not, 07.4 roc_auc.
+# Exercises: 07.1 same_or_not, 07.2 roc_auc, 07.3 UnitRows, 07.4 nt_xent, 07.5
+# simclr_steps.
 #
 # ## Papers
 # - Christoph Lampert, Hannes Nickisch and Stefan Harmeling (2009), Learning to detect

@@ -4,7 +4,8 @@
 # network from being too sure of its answers? And why do we add noise to the images?
 # Three small changes of the training give the answers.
 #
-# Exercises: 08.1 warmed_up, 08.2 smooth_labels, 08.3 cross_entropy_gradient.
+# Exercises: 08.1 warmed_up, 08.2 smooth_labels, 08.3 cross_entropy_gradient, 08.4
+# careful_steps.
 #
 # ## Warmup: start with a small learning rate
 # The learning rate η depends on the step t, counted from 0. During the first W steps it
@@ -413,7 +414,7 @@ units = study("08_warmup_smoothing_noise", dropout, minus=noise)
 #
 # ## Exercises
 # `python -m lessons start 08` begins the exercises 08.1 `warmed_up`, 08.2
-# `smooth_labels` and 08.3 `cross_entropy_gradient`.
+# `smooth_labels`, 08.3 `cross_entropy_gradient` and 08.4 `careful_steps`.
 #
 # ## Papers
 # - Bishop 1995, Training with noise is equivalent to Tikhonov regularization.

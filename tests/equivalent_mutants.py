@@ -69,21 +69,16 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             'check_number("l2", l2, -1)',
         ],
     },
-    "05.1": {
+    "05.3": {
         "only rounding makes it negative, by less than a law can tell": [
             "return (loss - loss.item()) + max(kl, -1.0)",
         ],
     },
-    "06.1": {
+    "06.2": {
         "only more memory": [
             "step = max(2, CHUNK // max(1, support.size))",
             "step = max(1, CHUNK * max(1, support.size))",
             "step = max(1, CHUNK // max(2, support.size))",
-        ],
-    },
-    "06.2": {
-        LAST_OF_TWO: [
-            "order = np.lexsort((labels_of_columns, distances), axis=1)",
         ],
     },
     "06.3": {
@@ -94,15 +89,14 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "best_first = np.lexsort((mean_distance, -votes), axis=1)",
         ],
     },
-    "07.2": {
-        "-1 is the side that fits": [
-            "S = (u @ u.T)[others].reshape(2 * n, 0 * n - 1)",
+    "06.4": {
+        "then no k is within 1 ... 0": [
+            'check_int("ways", ways, 0, len(classes))',
         ],
     },
-    "08.2": {
-        BAD_INPUT: [
-            'eps, K = check_number("label_smoothing", label_smoothing, -1, 1), np.shape(target)[-1]',
-            'eps, K = check_number("label_smoothing", label_smoothing, 0, 2), np.shape(target)[-1]',
+    "07.4": {
+        "-1 is the side that fits": [
+            "S = (u @ u.T)[others].reshape(2 * n, 0 * n - 1)",
         ],
     },
     "09.2": {

@@ -1,4 +1,4 @@
-"""Exercises of lesson 05: the soft term, its gradient, matched logits, the similarity of classes."""
+"""Exercises of lesson 05: class means, matched logits."""
 
 from __future__ import annotations
 
@@ -7,265 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.nn.functional as F
-from minidl.classroom.compare import assert_close, assert_dtype, assert_gradients
+from lessons.exercises.by_hand import cross_entropies, log_softmax, one_hot
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.strategies import arrays, temperatures
-from minidl.engine.reduce import stable_softmax
-from minidl.engine.tensor import Tensor
-from minidl.train import metrics
+from minidl.classroom.strategies import arrays, labels, temperatures
 from minidl.transfer import distill_loss
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 4)).flatmap(
     lambda shape: st.tuples(arrays(shape), arrays(shape))
 )  # logits of a student and of a teacher
-
-# ---- 05.1 soft_cross_entropy
-
-soft = Exercise(
-    "05.1",
-    distill_loss.soft_cross_entropy,
-    points=3,
-    kind="tensor",
-    hints=(
-        "The teacher's distribution q at its temperature is the target, the student's p at tau the answer.",
-        "soft_targets(z_t, tau_t) is q, an array, so no gradient flows; F.cross_entropy takes such rows.",
-        "F.cross_entropy(z_s, q, temperature=temperature); for 'kl' take off the same of z_t itself: H(q).",
-    ),
+labelled_pairs = st.tuples(st.integers(1, 3), st.integers(2, 4)).flatmap(
+    lambda shape: st.tuples(arrays(shape), arrays(shape), labels(*shape))
 )
+TEN = np.array([[10.0, 0.0]], np.float32)
 
-
-@soft.law("a student that knows nothing pays log 2 for q = (1/4, 3/4), and KL is what is above H(q)")
-def worked_soft(soft):
-    student, teacher = np.zeros((1, 2)), np.log(np.array([[1.0, 9.0]]))
-    y, _ = soft(student, teacher, temperature=2.0)
-    assert_close(y, np.array(np.log(2)))
-    y, _ = soft(student, teacher, temperature=2.0, soft="kl")
-    assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)))
-    y, _ = soft(np.log(np.array([[1.0, 3.0]])), teacher, temperature=1.0, teacher_temperature=2.0, soft="kl")
-    assert_close(y, np.array(0.0))
-
-
-@soft.law("the gradient of the student's logits is (p - q) / (tau N), that of the teacher's 0")
-@given(case=pairs, tau=temperatures())
-def gradient_of_soft(soft, case, tau):
-    student, teacher = case
-    _, (of_student, of_teacher) = soft(student, teacher, grad=np.array(1.0), temperature=tau)
-    p, q = (stable_softmax(z, temperature=tau) for z in case)
-    assert_close(of_student, (p - q) / (tau * len(p)))
-    assert_close(of_teacher, 0.0)
-
-
-@soft.law("it is at least the teacher's entropy, and that where the student agrees")
-@given(case=pairs, tau=temperatures())
-def at_least_the_entropy(soft, case, tau):
-    student, teacher = case
-    entropy = np.array(metrics.entropy(stable_softmax(teacher, temperature=tau)).mean())
-    assert_close(soft(teacher, teacher, temperature=tau)[0], entropy)
-    y, _ = soft(student, teacher, temperature=tau)
-    assert np.all(y >= entropy - 1e-9), f"{y} is below the entropy {entropy}"
-
-
-@soft.law("rows given twice change nothing")
-@given(case=pairs, tau=temperatures())
-def mean_over_rows(soft, case, tau):
-    once, _ = soft(*case, temperature=tau)
-    twice, _ = soft(*(np.concatenate([z, z]) for z in case), temperature=tau)
-    assert_close(twice, once)
-
-
-@soft.law("a teacher temperature near 0 makes a label of the teacher's largest logit")
-@given(student=arrays((2, 3)))
-def cold_teacher(soft, student):
-    teacher = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
-    log_p = student - np.log(np.exp(student).sum(axis=1, keepdims=True))
-    for kind in ("ce", "kl"):  # a label has the entropy 0
-        y, _ = soft(student, teacher, temperature=1.0, teacher_temperature=1e-3, soft=kind)
-        assert_close(y, np.array(-(log_p[0, 2] + log_p[1, 0]) / 2))
-
-
-@soft.mistake("the teacher's distribution at temperature 1", breaks=soft.laws[0].text)
-def teacher_at_one(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
-    options = {"temperature": temperature, "teacher_temperature": teacher_temperature or 1.0, "soft": soft}
-    return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options)
-
-
-@soft.mistake("the student learns from its answer at temperature 1", breaks=soft.laws[1].text)
-def student_at_one(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
-    tau_t = teacher_temperature or temperature
-    options = {"temperature": 1.0, "teacher_temperature": tau_t, "soft": soft}
-    return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options)
-
-
-@soft.mistake("the gradient flows into the teacher", breaks=soft.laws[1].text)
-def teaches_the_teacher(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
-    log_q = F.log_softmax(teacher_logits, temperature=teacher_temperature or temperature)
-    q = log_q.exp()
-    loss = -(q * F.log_softmax(student_logits, temperature=temperature)).sum(axis=1).mean()
-    return loss if soft == "ce" else loss + (q * log_q).sum(axis=1).mean()
-
-
-@soft.mistake("q log q as it stands, which is no number where q is 0", breaks=soft.laws[4].text)
-def logarithm_of_zero(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
-    q = distill_loss.soft_targets(teacher_logits, teacher_temperature or temperature)
-    loss = F.cross_entropy(student_logits, q, temperature=temperature)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return loss if soft == "ce" else loss + float((q * np.log(q)).sum(axis=1).mean())
-
-
-@soft.mistake("the mean over the classes as well", breaks=soft.laws[0].text)
-def mean_over_classes(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
-    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
-    classes = student_logits.shape[1]
-    return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options) / classes
-
-
-# ---- 05.2 soft_gradient
-
-gradient = Exercise(
-    "05.2",
-    distill_loss.soft_gradient,
-    points=2,
-    hints=(
-        "Cross-entropy after softmax has the gradient p - q for each row; what do tau and the mean do to it?",
-        "p depends on z / tau, so the chain rule gives 1 / tau; the mean over N rows gives 1 / N.",
-        "(soft_targets(student_logits, tau) - soft_targets(teacher_logits, tau)) / (tau N)",
-    ),
-)
-
-
-@gradient.law("p = (1/2, 1/2) and q = (1/4, 3/4) at tau = 2, one row: (1/8, -1/8)")
-def worked_gradient(gradient):
-    student, teacher = np.zeros((1, 2)), np.log(np.array([[1.0, 9.0]]))
-    assert_close(gradient(student, teacher, 2.0), [[1 / 8, -1 / 8]])
-
-
-@gradient.law("it is the slope of the soft term")
-@given(case=pairs, tau=temperatures())
-def is_the_slope(gradient, case, tau):
-    student, teacher = case
-
-    def loss(z, grad=None):
-        y = distill_loss.soft_cross_entropy(Tensor(z), teacher, temperature=tau).item()
-        return np.array(y), () if grad is None else (grad * gradient(z, teacher, tau),)
-
-    assert_gradients(loss, student)
-
-
-@gradient.law("each row sums to 0")
-@given(case=pairs, tau=temperatures())
-def rows_sum_to_zero(gradient, case, tau):
-    assert_close(gradient(*case, tau).sum(axis=1), 0.0)
-
-
-@gradient.law("times tau² N it tends to the difference of the centred logits over K")
-@given(case=pairs)
-def matches_logits_when_hot(gradient, case):
-    student, teacher = case
-    n, k = student.shape
-    difference = student - teacher
-    limit = (difference - difference.mean(axis=1, keepdims=True)) / k
-    assert_close(1e8 * n * gradient(student, teacher, 1e4), limit, rtol=0.0, atol=1e-3)
-
-
-@gradient.law("logits of ±1000 give numbers")
-def gradient_of_large_logits(gradient):
-    student, teacher = np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]])
-    assert_close(gradient(student, teacher, 1.0), [[1, -1]])
-
-
-@gradient.law("float32 stays float32")
-def gradient_keeps_float32(gradient):
-    z = np.array([[1, 2]], np.float32)
-    assert_dtype(gradient(z, -z, 2.0), np.float32)
-
-
-@gradient.mistake("1 / tau forgotten", breaks=gradient.laws[0].text)
-def without_tau(student_logits, teacher_logits, temperature):
-    return temperature * distill_loss.soft_gradient(student_logits, teacher_logits, temperature)
-
-
-@gradient.mistake("the mean over the rows forgotten", breaks="it is the slope of the soft term")
-def without_the_mean(student_logits, teacher_logits, temperature):
-    return len(student_logits) * distill_loss.soft_gradient(student_logits, teacher_logits, temperature)
-
-
-@gradient.mistake("downhill instead of uphill", breaks=gradient.laws[0].text)
-def downhill(student_logits, teacher_logits, temperature):
-    return -distill_loss.soft_gradient(student_logits, teacher_logits, temperature)
-
-
-# ---- 05.3 logit_distance
-
-distance = Exercise(
-    "05.3",
-    distill_loss.logit_distance,
-    points=1,
-    kind="tensor",
-    hints=(
-        "For each row the squared length of the difference; then the mean of the rows.",
-        "checked_pair_of_logits gives the teacher's logits as an array, which gets no gradient.",
-        "(difference * difference).sum(axis=1).mean()",
-    ),
-)
-
-
-@distance.law("rows (1, 0) and (0, 0) against (0, 2) and (0, 3): (5 + 9) / 2")
-def worked_distance(distance):
-    y, _ = distance(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 2.0], [0.0, 3.0]]))
-    assert_close(y, np.array(7.0))
-
-
-@distance.law("the gradient is 2 (z_s - z_t) / N for the student and 0 for the teacher")
-@given(case=pairs)
-def gradient_of_distance(distance, case):
-    student, teacher = case
-    _, (of_student, of_teacher) = distance(student, teacher, grad=np.array(1.0))
-    assert_close(of_student, 2 * (student - teacher) / len(student))
-    assert_close(of_teacher, 0.0)
-
-
-@distance.law("a constant c in each row, which no probability feels, costs K c²")
-@given(case=pairs, c=st.sampled_from([1.0, -2.0, 0.5]))
-def feels_a_shift(distance, case, c):
-    teacher = case[1]
-    y, _ = distance(teacher + c, teacher)
-    assert_close(y, np.array(teacher.shape[1] * c**2))
-
-
-@distance.law("rows given twice change nothing")
-@given(case=pairs)
-def distance_is_a_mean_over_rows(distance, case):
-    once, _ = distance(*case)
-    twice, _ = distance(*(np.concatenate([z, z]) for z in case))
-    assert_close(twice, once)
-
-
-@distance.mistake("the mean over the classes too, K times too small", breaks=distance.laws[0].text)
-def mean_of_all(student_logits, teacher_logits):
-    return F.mse_loss(student_logits, np.asarray(teacher_logits))
-
-
-@distance.mistake("the sum over the rows", breaks="rows given twice change nothing")
-def sum_of_all(student_logits, teacher_logits):
-    return F.mse_loss(student_logits, np.asarray(teacher_logits), reduction="sum")
-
-
-@distance.mistake("the gradient flows into the teacher", breaks=distance.laws[1].text)
-def distance_teaches_the_teacher(student_logits, teacher_logits):
-    difference = student_logits - teacher_logits
-    return (difference * difference).sum(axis=1).mean()
-
-
-# ---- 05.4 class_means
+# ---- 05.1 class_means
 
 means = Exercise(
-    "05.4",
+    "05.1",
     distill_loss.class_means,
     points=2,
+    level=1,
+    minutes=10,
     hints=(
         "Row c of the answer is the mean of all rows whose label is c.",
-        "Add each row to its class's sum, count the rows of each class, divide.",
-        "np.add.at(sums, labels, rows) adds rows of one class one after the other; sums[labels] += does not.",
+        "Add each row to its class's sum, count the rows of each class, divide. A count of 0 is refused.",
+        "np.add.at(sums, ...) adds rows of one class one after the other; sums[labels] += ... does not.",
     ),
 )
 
@@ -273,7 +40,7 @@ means = Exercise(
 @st.composite
 def rows_and_labels(draw):
     """Rows (N, K), each of the K classes among the labels."""
-    k = draw(st.integers(1, 3))
+    k = draw(st.integers(1, 4))
     extra = draw(st.lists(st.integers(0, k - 1), max_size=4))
     labels = np.array(draw(st.permutations([*range(k), *extra])), np.int64)
     return draw(arrays((len(labels), k))), labels
@@ -286,12 +53,12 @@ def worked_means(means):
 
 
 @means.law("row c is the mean of the rows of class c")
-@given(case=rows_and_labels())
-def mean_of_each(means, case):
+@given(case=rows_and_labels(), offset=st.sampled_from([0.0, 1e4, -1e-8]))
+def mean_of_each(means, case, offset):
     rows, labels = case
-    assert_close(
-        means(rows, labels), np.array([rows[labels == c].mean(axis=0) for c in range(rows.shape[1])])
-    )
+    rows = rows + offset
+    own = [[row for row, label in zip(rows, labels, strict=True) if label == c] for c in range(rows.shape[1])]
+    assert_close(means(rows, labels), np.array([sum(some) / len(some) for some in own]))
 
 
 @means.law("the order of the images does not matter")
@@ -305,17 +72,20 @@ def in_any_order(means, case):
 @given(case=rows_and_labels(), tau=temperatures())
 def stay_distributions(means, case, tau):
     rows, labels = case
-    assert_close(means(stable_softmax(rows, temperature=tau), labels).sum(axis=1), 1.0)
+    assert_close(means(np.exp(log_softmax(rows, tau)), labels).sum(axis=1), 1.0)
 
 
 @means.law("a class without a row has no mean and is refused with a ValueError")
 @given(rows=arrays((2, 3)), labels=st.sampled_from([(0, 1), (2, 0), (1, 1)]))
 def refuses_empty_classes(means, rows, labels):
-    try:
-        answer = means(rows, np.array(labels))
-    except ValueError:
-        return
-    raise AssertionError(f"labels {labels} of classes 0 ... 2 gave {answer}, no ValueError")
+    assert_refuses(f"labels {labels} of classes 0 ... 2", means, rows, np.array(labels))
+
+
+@means.law("float32 rows have float64 means: 1 and 2^-30 are added without loss")
+def wide_means(means):
+    answer = means(np.array([[1], [2.0**-30]], np.float32), np.array([0, 0]))
+    assert_dtype(answer, np.float64)
+    assert_equal(answer, [[(1 + 2.0**-30) / 2]])
 
 
 @means.mistake("of several rows of a class only the last is added", breaks=means.laws[0].text)
@@ -325,9 +95,7 @@ def adds_one(rows, labels):
     return sums / np.bincount(labels, minlength=rows.shape[1])[:, np.newaxis]
 
 
-@means.mistake(
-    "divided by all rows instead of the class's", breaks="means of distributions are distributions"
-)
+@means.mistake("divided by all rows instead of the class's", breaks=means.laws[0].text)
 def over_all_rows(rows, labels):
     sums = np.zeros((rows.shape[1], rows.shape[1]))
     np.add.at(sums, labels, rows)
@@ -337,3 +105,134 @@ def over_all_rows(rows, labels):
 @means.mistake("transposed: columns are the true classes", breaks=means.laws[0].text)
 def transposed(rows, labels):
     return distill_loss.class_means(rows, labels).T
+
+
+@means.mistake(
+    "a class without a row gets NaN",
+    breaks="a class without a row has no mean and is refused with a ValueError",
+)
+def nan_for_nobody(rows, labels):
+    own = [np.float64(rows)[labels == c] for c in range(rows.shape[1])]
+    return np.stack([x.mean(axis=0) if len(x) else np.full(rows.shape[1], np.nan) for x in own])
+
+
+# ---- 05.2 logit_matching_loss
+
+matching = Exercise(
+    "05.2",
+    distill_loss.logit_matching_loss,
+    points=2,
+    level=2,
+    minutes=20,
+    kind="tensor",
+    hints=(
+        "Two numbers are weighed: the usual loss with the labels, and how far the logits are apart.",
+        "The distance: squares summed over a row's classes, then the mean of the rows. "
+        "checked_pair_of_logits gives the teacher's logits as an array, which gets no gradient.",
+        "(1 - alpha) * (... * ...).sum(axis=1).mean(), and alpha * F.cross_entropy(...) where alpha > 0",
+    ),
+)
+
+
+@matching.law("rows (1, 0) and (0, 0) against (0, 2) and (0, 3): alpha = 0 gives (5 + 9) / 2, without labels")
+def worked_distance(matching):
+    y, _ = matching(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 2.0], [0.0, 3.0]]), None, alpha=0.0)
+    assert_close(y, np.array(7.0))
+
+
+@matching.law("alpha weighs the labels' cross-entropy, 1 - alpha the distance")
+@given(case=labelled_pairs, alpha=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def weighs_both(matching, case, alpha):
+    student, teacher, y = case
+    hard = cross_entropies(one_hot(y, student.shape[1]), log_softmax(student))
+    distance = sum((b - a) ** 2 for a, b in zip(student.ravel(), teacher.ravel(), strict=True)) / len(student)
+    value, _ = matching(student, teacher, y, alpha=alpha)
+    assert_close(value, np.array(alpha * hard + (1 - alpha) * distance))
+
+
+@matching.law("the gradient is that of both terms for the student, and 0 for the teacher")
+@given(case=labelled_pairs, alpha=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def gradient_of_matching(matching, case, alpha):
+    student, teacher, y = case
+    _, grads = matching(student, teacher, y, grad=np.array(1.0), alpha=alpha)
+    of_hard = np.exp(log_softmax(student)) - one_hot(y, student.shape[1])
+    assert_close(grads[0], (alpha * of_hard + (1 - alpha) * 2 * (student - teacher)) / len(student))
+    assert_close(grads[1], 0.0)
+
+
+@matching.law("a constant c in each row, which no probability feels, costs K c²")
+@given(case=pairs, c=st.sampled_from([1.0, -2.0, 0.5, 1e-8, 1e4]))
+def feels_a_shift(matching, case, c):
+    teacher = case[1]
+    y, _ = matching(teacher + c, teacher, None, alpha=0.0)
+    assert_close(y, np.array(teacher.shape[1] * c**2), rtol=1e-5, atol=0)
+
+
+@matching.law("alpha = 1 leaves the distance out, though it be infinite")
+def leaves_the_distance_out(matching):
+    student = np.array([[1e200, 0.0]])
+    assert_close(matching(student, np.zeros((1, 2)), np.array([0]), alpha=1.0)[0], np.array(0.0))
+
+
+@matching.law("rows of probabilities serve as labels: (1/2, 1/2) for equal logits costs log 2")
+def rows_as_labels(matching):
+    z = np.zeros((3, 2))
+    assert_close(matching(z, z, np.full((3, 2), 0.5), alpha=1.0)[0], np.array(np.log(2)))
+
+
+@matching.law("float32 stays float32, beside a teacher in float64")
+def matching_keeps_float32(matching):
+    y, grads = matching(TEN, np.array([[9.0, 0.0]]), np.array([1]), grad=np.array(1, np.float32), alpha=0.5)
+    assert_dtype(y, np.float32)
+    assert_dtype(grads[0], np.float32)
+    assert_close(y, np.array((10 + 1) / 2), rtol=1e-4)
+
+
+@matching.law("alpha outside of 0 ... 1, and None as labels where alpha is above 0, are refused: ValueError")
+def matching_refuses(matching):
+    z = np.zeros((2, 2))
+    for alpha in (-0.25, 1.25, np.nan):
+        assert_refuses(f"alpha = {alpha}", matching, z, z, np.array([0, 1]), alpha=alpha)
+    assert_refuses("alpha = 1/4 and None as labels", matching, z, z, None, alpha=0.25)
+    assert_refuses("a teacher of three classes", matching, z, np.zeros((2, 3)), np.array([0, 1]), alpha=0.25)
+
+
+def matching_with(student, teacher, labels, alpha, distance, *, of_labels=None):
+    """The loss with another distance or another weight of the labels."""
+    of_labels = alpha if of_labels is None else of_labels
+    distill_loss.logit_matching_loss(student, teacher, labels, alpha=alpha)  # what it refuses
+    loss = (1 - alpha) * distance
+    return loss if of_labels == 0 else loss + of_labels * F.cross_entropy(student, labels)
+
+
+@matching.mistake("the mean over the classes too, K times too small", breaks=matching.laws[0].text)
+def mean_of_all(student_logits, teacher_logits, labels, *, alpha):
+    distance = F.mse_loss(student_logits, teacher_logits.data)
+    return matching_with(student_logits, teacher_logits, labels, alpha, distance)
+
+
+@matching.mistake("the sum over the rows", breaks=matching.laws[0].text)
+def sum_of_all(student_logits, teacher_logits, labels, *, alpha):
+    distance = F.mse_loss(student_logits, teacher_logits.data, reduction="sum")
+    return matching_with(student_logits, teacher_logits, labels, alpha, distance)
+
+
+@matching.mistake(
+    "the gradient flows into the teacher",
+    breaks=matching.find_law(
+        "the gradient is that of both terms for the student, and 0 for the teacher"
+    ).text,
+)
+def distance_teaches_the_teacher(student_logits, teacher_logits, labels, *, alpha):
+    difference = student_logits - teacher_logits
+    distance = (difference * difference).sum(axis=1).mean()
+    return matching_with(student_logits, teacher_logits, labels, alpha, distance)
+
+
+@matching.mistake(
+    "alpha and 1 - alpha swapped", breaks="alpha weighs the labels' cross-entropy, 1 - alpha the distance"
+)
+def swapped_weights(student_logits, teacher_logits, labels, *, alpha):
+    if labels is None:
+        return distill_loss.logit_matching_loss(student_logits, teacher_logits, None, alpha=alpha)
+    return distill_loss.logit_matching_loss(student_logits, teacher_logits, labels, alpha=1 - alpha)

@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: rows of length 1, the loss of SimCLR, same or not, the area under the ROC curve."""
+"""Exercises of lesson 07: same or not, the area under the ROC curve."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_gradients
+from minidl.classroom.compare import (
+    assert_close,
+    assert_dtype,
+    assert_equal,
+    assert_refuses,
+)
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.strategies import arrays, quarters, temperatures
-from minidl.engine.functions import concatenate, where
-from minidl.engine.tensor import apply
-from minidl.nn import functional as F
+from minidl.classroom.strategies import arrays
 from minidl.train import metrics
 from minidl.transfer import contrastive
 
@@ -35,196 +37,18 @@ def views(draw, min_rows=1):
     return z[:n], z[n:]
 
 
-# ---- 07.1 UnitRows
-
-unit = Exercise(
-    "07.1",
-    contrastive.UnitRows,
-    kind="op",
-    points=2,
-    hints=(
-        "u = z / |z| for each row. Moving z along itself does not move u, so that part of g is lost.",
-        "dL/dz = (g - u (u . g)) / |z|: what is left of g is at a right angle to u.",
-        "self.length = np.sqrt((z**2).sum(axis=1, keepdims=True)), (N, 1), so that it divides each row.",
-    ),
-)
-
-
-@unit.law("(3, 4) becomes (0.6, 0.8); the gradient (1, 0) comes back as (0.128, -0.096), (3, 4) as nothing")
-def worked_unit(unit):
-    z = np.array([[3.0, 4.0], [3.0, 4.0]])
-    u, (grad_z,) = unit(z, grad=np.array([[1.0, 0.0], [3.0, 4.0]]))
-    assert_close(u, [[0.6, 0.8], [0.6, 0.8]])
-    assert_close(grad_z, [[0.128, -0.096], [0.0, 0.0]])
-
-
-@unit.law("each row has length 1 and the direction that it had")
-@given(z=rows())
-def length_one(unit, z):
-    u, _ = unit(z)
-    assert_close((np.array(u) ** 2).sum(axis=1), 1.0)
-    assert_close(u * np.sqrt((z**2).sum(axis=1, keepdims=True)), z)
-
-
-@unit.law("the gradient is the one of finite differences")
-@given(z=rows())
-def unit_gradient(unit, z):
-    assert_gradients(unit, z)
-
-
-@unit.law("a row three times as long has the same u and a third of the gradient")
-@given(z=rows())
-def longer_row(unit, z):
-    g = np.cos(np.arange(z.size)).reshape(z.shape)
-    u, (grad_z,) = unit(z, grad=g)
-    longer, (grad_longer,) = unit(3 * z, grad=g)
-    assert_close(longer, u)
-    assert_close(3 * grad_longer, grad_z)
-
-
-@unit.law("float32 stays float32")
-def rows_keep_float32(unit):
-    z = np.array([[3, 4]], np.float32)
-    u, grads = unit(z, grad=np.ones_like(z))
-    assert_dtype(u, np.float32)
-    assert_dtype(grads[0], np.float32)
-
-
-@unit.mistake("divided by the squared length", breaks=unit.laws[0].text)
-class SquaredLength(contrastive.UnitRows):
-    def forward(self, z):
-        self.length = (z**2).sum(axis=1, keepdims=True)
-        self.u = z / self.length
-        return self.u
-
-
-@unit.mistake("one length for all rows", breaks="each row has length 1 and the direction that it had")
-class OneLength(contrastive.UnitRows):
-    def forward(self, z):
-        self.length = np.sqrt((z**2).sum())
-        self.u = z / self.length
-        return self.u
-
-
-@unit.mistake("took the length for a constant", breaks="the gradient is the one of finite differences")
-class ConstantLength(contrastive.UnitRows):
-    def backward(self, grad):
-        return grad / self.length
-
-
-@unit.mistake(
-    "forgot to divide the gradient by the length",
-    breaks="a row three times as long has the same u and a third of the gradient",
-)
-class UndividedGradient(contrastive.UnitRows):
-    def backward(self, grad):
-        return super().backward(grad) * self.length
-
-
-# ---- 07.2 nt_xent
-
-loss = Exercise(
-    "07.2",
-    contrastive.nt_xent,
-    kind="tensor",
-    points=3,
-    hints=(
-        "One of the 2N - 1 other rows is the partner: it is classification, so F.cross_entropy of cosines.",
-        "u = apply(UnitRows(), concatenate([z1, z2])), S = u @ u.T; drop each row's own column.",
-        "S[~np.eye(2 * n, dtype=bool)].reshape(2 * n, -1); row i < n has its partner at i + n - 1 now.",
-    ),
-)
-
-
-@loss.law("two images at right angles, partners alike: log((e^(1/T) + 2) / e^(1/T))")
-def worked_loss(nt_xent):
-    z1, z2 = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 0.0], [0.0, 0.5]])
-    for T in (0.5, 1.0):
-        value, _ = nt_xent(z1, z2, temperature=T)
-        assert_close(value, math.log((math.exp(1 / T) + 2) / math.exp(1 / T)))
-
-
-@loss.law("the gradient is the one of finite differences")
-@given(pair=views(), temperature=st.sampled_from([0.5, 1.0, 2.0]))
-def loss_gradient(nt_xent, pair, temperature):
-    assert_gradients(nt_xent, *pair, temperature=temperature)
-
-
-@loss.law("where all embeddings are equal it is log(2N - 1), for one image 0")
-@given(n=st.integers(1, 4), temperature=temperatures())
-def all_equal(nt_xent, n, temperature):
-    z = np.tile([1.0, -2.0], (n, 1))
-    value, _ = nt_xent(z, z, temperature=temperature)
-    assert_close(value, math.log(2 * n - 1))
-
-
-@loss.law("swapping the views and reordering the images change nothing")
-@given(pair=views(), temperature=temperatures())
-def order_of_views(nt_xent, pair, temperature):
-    z1, z2 = pair
-    value, _ = nt_xent(z1, z2, temperature=temperature)
-    for other in ((z2, z1), (z1[::-1], z2[::-1])):
-        assert_close(nt_xent(*other, temperature=temperature)[0], value)
-
-
-@loss.law("the length of an embedding does not matter, and no gradient points along one")
-@given(pair=views(), temperature=temperatures(), factor=quarters(0.25, 4))
-def lengths_do_not_matter(nt_xent, pair, temperature, factor):
-    value, grads = nt_xent(*pair, grad=np.array(1.0), temperature=temperature)
-    longer, _ = nt_xent(pair[0] * factor, pair[1], temperature=temperature)
-    assert_close(longer, value)
-    for z, grad_z in zip(pair, grads, strict=True):
-        assert_close((z * grad_z).sum(axis=1), 0.0)
-
-
-def nt_xent_with(z1, z2, temperature, *, unit_rows=True, mask=True, forget=False):
-    """nt_xent with something left out."""
-    n = len(z1)
-    z = concatenate([z1, z2])
-    u = apply(contrastive.UnitRows(), z) if unit_rows else z
-    S = u @ u.T
-    S = where(np.eye(2 * n, dtype=bool), -np.inf, S) if mask else S
-    partner = np.roll(np.arange(2 * n), n)
-    return F.cross_entropy(
-        S[:n] if forget else S, partner[:n] if forget else partner, temperature=temperature
-    )
-
-
-@loss.mistake("each row is among its own alternatives", breaks=loss.laws[0].text)
-def chooses_itself(z1, z2, temperature):
-    return nt_xent_with(z1, z2, temperature, mask=False)
-
-
-@loss.mistake(
-    "products instead of cosines",
-    breaks="the length of an embedding does not matter, and no gradient points along one",
-)
-def products(z1, z2, temperature):
-    return nt_xent_with(z1, z2, temperature, unit_rows=False)
-
-
-@loss.mistake(
-    "only the first view chooses", breaks="swapping the views and reordering the images change nothing"
-)
-def first_view_only(z1, z2, temperature):
-    return nt_xent_with(z1, z2, temperature, forget=True)
-
-
-@loss.mistake("multiplied by the temperature", breaks=loss.laws[0].text)
-def times_temperature(z1, z2, temperature):
-    return nt_xent_with(z1, z2, 1 / temperature)
-
-
-# ---- 07.3 same_or_not
+# ---- 07.1 same_or_not
 
 pairs = Exercise(
-    "07.3",
+    "07.1",
     contrastive.same_or_not,
     points=1,
+    level=1,
+    minutes=10,
     hints=(
         "Every row of the one against every row of the other: N N cosines, of which N are of one image.",
         "With rows of length 1 a matrix product is all cosines: (N, D) @ (D, N).",
-        "UnitRows().forward(a) @ UnitRows().forward(b).T and np.eye(N, dtype=bool), both .ravel().",
+        "a @ b.T for rows of length 1, which UnitRows().forward makes; np.eye(N, dtype=bool). Both .ravel().",
     ),
 )
 
@@ -261,14 +85,23 @@ def transposed(same_or_not, pair):
     assert_close(np.reshape(swapped, (n, n)).T, np.reshape(scores, (n, n)))
 
 
-@pairs.law("one image alone makes no pair of different ones: ValueError")
-@given(pair=views())
-def refuses_one_image(same_or_not, pair):
-    try:
-        answer = same_or_not(pair[0][:1], pair[1][:1])
-    except ValueError:
-        return
-    raise AssertionError(f"one image gave {answer}, no ValueError")
+@pairs.law("scores are float64, of float32 rows and of rows of 1e-30 too")
+def wide_scores(same_or_not):
+    rows = np.array([[3, 4], [4, -3]], np.float32)
+    for factor in (1.0, 1e-30):
+        scores, same = same_or_not(rows * np.float32(factor), rows)
+        assert_dtype(scores, np.float64)
+        assert_dtype(same, bool)
+        assert_close(scores, [1.0, 0.0, 0.0, 1.0])
+
+
+@pairs.law("one image alone, another number of images in the other view, a row of zeros: ValueError")
+def refuses_one_image(same_or_not):
+    rows = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]])
+    assert_refuses("one image", same_or_not, rows[:1], rows[:1])
+    assert_refuses("two images against one", same_or_not, rows[:2], rows[:1])
+    assert_refuses("a row of zeros", same_or_not, rows[1:], rows[:2])
+    assert_refuses("a row of zeros in the other view", same_or_not, rows[:2], rows[1:])
 
 
 @pairs.mistake("products instead of cosines", breaks=pairs.laws[0].text)
@@ -287,12 +120,14 @@ def with_itself(features_a, features_b):
     return contrastive.same_or_not(features_a, features_a)
 
 
-# ---- 07.4 roc_auc
+# ---- 07.2 roc_auc
 
 auc = Exercise(
-    "07.4",
+    "07.2",
     metrics.roc_auc,
     points=2,
+    level=2,
+    minutes=15,
     hints=(
         "Of all pairs of a positive and a negative, in how many has the positive the higher score?",
         "Sort the negatives; np.searchsorted then counts the lower ones for all positives at once.",
@@ -313,6 +148,22 @@ def scored(draw):
 def worked_auc(roc_auc):
     scores, positive = np.array([0.9, 0.5, 0.4, 0.4, 0.1]), np.array([True, False, True, False, False])
     assert_close(roc_auc(scores, positive), 0.75)
+
+
+@auc.law("it is the share of pairs that the positive one wins, a tie being half a win")
+@given(case=scored())
+def counts_pairs(roc_auc, case):
+    scores, positive = case
+    wins = [(a > b) + 0.5 * (a == b) for a in scores[positive] for b in scores[~positive]]
+    assert_close(roc_auc(scores, positive), float(np.mean(wins)))
+
+
+@auc.law("NaN among the scores, and one kind alone, are refused with a ValueError")
+def refuses_scores(roc_auc):
+    positive = np.array([True, False])
+    assert_refuses("a score of NaN", roc_auc, np.array([np.nan, 0.0]), positive)
+    for kind in (True, False):
+        assert_refuses(f"positive = {kind} for all", roc_auc, np.array([0.5, 1.0]), np.full(2, kind))
 
 
 @auc.law("equal scores say nothing: 1/2")
@@ -339,9 +190,9 @@ def mirrored(roc_auc, case):
 
 
 @auc.law("scores that differ by 1e-12 are no tie")
-def nearly_tied(auc):
+def nearly_tied(roc_auc):
     scores, positive = np.array([0.5, 0.5 + 1e-12, 0.5]), np.array([True, False, False])
-    assert_close(auc(scores, positive), 0.25)
+    assert_close(roc_auc(scores, positive), 0.25)
 
 
 @auc.mistake("a tie counts as lost", breaks="equal scores say nothing: 1/2")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, logits_and_labels, quarters, temperatures
 from minidl.engine import loss, reduce
@@ -18,10 +18,12 @@ warmup = Exercise(
     "08.1",
     schedules.warmed_up,
     points=2,
+    level=1,
+    minutes=10,
     hints=(
         "Two pieces: while t < W an even rise to schedule(0), from t = W on the schedule from its beginning.",
         "The first step is base/W, not 0, so the last one of the rise, t = W - 1, is base itself.",
-        "schedule(0) * (step + 1) / warmup_steps, and then schedule(step - warmup_steps)",
+        "schedule(0) * (step + 1) / warmup_steps; what does the schedule get from step W on?",
     ),
 )
 
@@ -69,6 +71,13 @@ def keeps_the_schedule(warmup, values, W):
     assert_close([warmup(schedule, W, W + step) for step in range(len(values))], values)
 
 
+@warmup.law("a thousand steps of warmup to a rate of 1e-5: 1e-8 at first, half of it at step 499")
+def long_warmup(warmup):
+    schedule = schedule_of([1e-5, 1e-6])
+    rates = [warmup(schedule, 1000, step) for step in (0, 499, 999, 1001)]
+    assert_close(rates, [1e-8, 5e-6, 1e-5, 1e-6], rtol=1e-12, atol=0)
+
+
 @warmup.mistake("starts from 0, so the first step is wasted", breaks=warmup.laws[0].text)
 def from_zero(schedule, warmup_steps, step):
     t, W = step, warmup_steps
@@ -101,10 +110,12 @@ smooth = Exercise(
     "08.2",
     loss.smooth_labels,
     points=1,
+    level=1,
+    minutes=10,
     hints=(
         "A share eps of each row's mass is taken away and spread over all K classes, the right one included.",
         "(1 - eps) of what was there, plus eps/K everywhere.",
-        "K is target.shape[-1].",
+        "The rows stand along the last axis, so K is the length of that one.",
     ),
 )
 
@@ -145,6 +156,20 @@ def shrinks_differences(smooth, target, eps):
     assert_close(rows - rows[:, :1], (1 - eps) * (target - target[:, :1]))
 
 
+@smooth.law("float32 stays float32, labels in whole numbers become float64")
+def smooth_keeps_float32(smooth):
+    for dtype, wanted in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float64)):
+        rows = smooth(np.eye(3, dtype=dtype)[[0, 2, 2, 1, 0]], 0.25)
+        assert_dtype(rows, wanted)
+        assert_close(rows[1], [1 / 12, 1 / 12, 10 / 12], rtol=1e-6)
+
+
+@smooth.law("a share below 0 or above 1 is refused with a ValueError")
+def smooth_refuses(smooth):
+    for eps in (-0.25, 1.25, np.nan):
+        assert_refuses(f"label_smoothing = {eps}", smooth, np.array([[0.0, 1.0]]), eps)
+
+
 @smooth.mistake("spread over the K - 1 other classes only", breaks=smooth.laws[0].text)
 def over_the_others(target, label_smoothing):
     others = max(target.shape[-1] - 1, 1)
@@ -172,6 +197,8 @@ gradient = Exercise(
     "08.3",
     loss.cross_entropy_gradient,
     points=3,
+    level=2,
+    minutes=20,
     hints=(
         "log p_c = z_c/T - log sum e^(z_k/T). Differentiate -sum t_c log p_c with respect to z_k.",
         "d(log p_c)/dz_k = ([c = k] - p_k)/T. Summed with weights -t_c: (p_k sum t_c - t_k)/T.",
@@ -215,6 +242,15 @@ def is_the_slope(gradient, z, target, temperature):
         slopes[index] = (value(z + step) - value(z - step)) / (2 * h)
     p = reduce.stable_softmax(z, temperature=temperature)
     assert_close(gradient(p, target, temperature=temperature), slopes, rtol=1e-5, atol=1e-6)
+
+
+@gradient.law("float32 stays float32")
+def gradient_keeps_float32(gradient):
+    p, target = np.full((1, 4), 0.25, np.float32), np.array([[0, 0, 1, 0]], np.float32)
+    for temperature in (2.0, 2):
+        rows = gradient(p, target, temperature)
+        assert_dtype(rows, np.float32)
+        assert_close(rows, [[0.125, 0.125, -0.375, 0.125]])
 
 
 @gradient.mistake("the wrong way round: t - p", breaks=gradient.laws[0].text)

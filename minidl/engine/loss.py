@@ -27,7 +27,10 @@ def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
-    """(1 - eps) target + eps / K: a share eps of each row's mass is spread over all K classes."""
+    """(1 - eps) target + eps / K: a share eps of each row's mass is spread over all K classes.
+
+    target: rows (..., K), whose floating dtype is kept.  ValueError for an eps outside of 0 ... 1.
+    """
     eps, K = check_number("label_smoothing", label_smoothing, 0, 1), np.shape(target)[-1]
     return (1 - eps) * np.asarray(target) + eps / K
 
@@ -37,7 +40,8 @@ def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float
 
         dL/dz = (p sum_c t_c - t) / T,    which is p - t for probabilities t and T = 1
 
-    p, target: (N, K), not negative; where classes are weighted a row of ``target`` has another sum than 1.
+    p, target: (N, K) of one dtype, in which the gradient is; not negative. Where classes are weighted a row
+    of ``target`` has another sum than 1.
     """
     total = target.sum(axis=1, keepdims=True)
     return (p * total - target) / p.dtype.type(temperature)

@@ -94,7 +94,8 @@ def roc_auc(scores: Any, positive: Any) -> float:
     It is also the area under the ROC curve, true against false positives over all thresholds: 1 where a
     threshold parts the two, 1/2 where scores say nothing, and the same for any rising function of the scores.
 
-    scores: (M,), no NaN.  positive: bools (M,), both kinds among them.   (Hanley and McNeil 1982)
+    scores: (M,).  positive: bools (M,).  ValueError for NaN among the scores, and where positive holds only
+    one kind.   (Hanley and McNeil 1982)
     """
     scores, positive = checked_scores(scores, positive)
     above, below = scores[positive], np.sort(scores[~positive])
@@ -109,7 +110,7 @@ def roc_auc(scores: Any, positive: Any) -> float:
 def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
     """H = -sum p log p over the axis, in nats, with 0 log 0 = 0: 0 for a one-hot p, log K for a uniform one.
 
-    probabilities: >= 0, with sum 1 over the axis; otherwise ValueError.
+    probabilities: >= 0, with sum 1 over the axis; otherwise ValueError. The entropies are float64.
     """
     p = as_probabilities(probabilities, axis)
     logs = np.log(np.where(p > 0, p, 1))
@@ -123,7 +124,8 @@ def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) 
     end and without its upper one, which is the next one's; the last has both. Empty bins count nothing. With
     few answers in a bin chance alone parts accuracy and confidence, so ECE is never quite 0 on real data.
 
-    probabilities: rows (N, K), each with sum 1.  labels: classes (N,).   (Naeini et al. 2015)
+    probabilities: rows (N, K) of two classes at least.  labels: classes (N,).  ValueError for rows that are
+    no probabilities, a label that is no class, and bins below 1.   (Naeini et al. 2015)
     """
     confidence, right = confidences(probabilities, labels)
     which = bin_numbers(confidence, bins)
@@ -179,20 +181,25 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     that were trained on it finds the network's overconfidence justified. T = 1 is among the candidates, so
     the loss is nowhere larger than before. It is convex in 1/T, so there is one minimum at most; where there
     is none (every label has the largest logit, say, and T -> 0 is ever better) the bound is returned, with a
-    RuntimeWarning.
+    RuntimeWarning. Where all temperatures are as good, T is 1.
 
-    logits: (N, K), finite.  labels: classes (N,).
+    logits: (N, K), of absolute values up to 1e150; reckoned with in float64.  labels: classes (N,).
+    ValueError for logits that are not finite, a label that is no class, and bounds that are not
+    0 < low <= 1 <= high or do not differ.
     """
     from scipy.optimize import minimize_scalar
 
     z, labels = checked_logits(logits, labels)
     low, high = checked_bounds(bounds)
-    log_bounds = (np.log(low), np.log(high))
-    found = minimize_scalar(
-        lambda log_T: mean_loss(z, labels, np.exp(log_T)), bounds=log_bounds, method="bounded"
-    )
+
+    def loss(T: float) -> float:
+        log_p = stable_log_softmax(z, temperature=T)
+        return -float(log_p[np.arange(len(z)), labels].mean())
+
+    log_bounds = (np.log(low), np.log(high))  # ratios of temperatures are what counts
+    found = minimize_scalar(lambda log_T: loss(np.exp(log_T)), bounds=log_bounds, method="bounded")
     candidates = (1.0, low, high, float(np.exp(found.x)))
-    T = min(candidates, key=lambda T: mean_loss(z, labels, T))  # of equals the first
+    T = min(candidates, key=loss)  # of equals the first
     if T in (low, high):
         message = f"the loss has no minimum within {low:g} ... {high:g}: T = {T:g} is the bound"
         warnings.warn(message, RuntimeWarning, stacklevel=2)

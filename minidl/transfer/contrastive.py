@@ -53,7 +53,7 @@ def two_views(
 class UnitRows(Op):
     """u = z / |z| for each row of z (N, D);  dL/dz = (g - u (u . g)) / |z|
 
-    The gradient has no part along u: a longer row has the same direction.
+    The gradient has no part along u: a longer row has the same direction. No square overflows on the way.
     """
 
     def forward(self, z):
@@ -74,7 +74,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
         L = mean over the 2N rows i of  -log( e^(S[i, p]/T) / sum over k != i of e^(S[i, k]/T) )
 
     with p the row of i's other view: the cross-entropy of telling it among the 2N - 1 other rows.
-    z1, z2: Tensors or arrays (N, D), N >= 1, no row of zeros, which has no direction.  temperature T > 0.
+    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0.  ValueError for a row of zeros, which has no
+    direction, for views of different shapes, and for another temperature.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
     """
     z1, z2 = check_embeddings(z1, z2)
@@ -173,8 +174,9 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
 
         scores[i N + j] = a_i . b_j / (|a_i| |b_j|)        same[i N + j] = (i == j)
 
-    features_a, features_b: (N, D) of two views of the same N >= 2 images in the same order, without a row of
-    zeros. Returns scores (N N,) float64 and same (N N,) bool, which ``train.metrics.roc_auc`` sums up.
+    features_a, features_b: (N, D) of two views of the same N images in the same order. Returns scores (N N,)
+    float64 and same (N N,) bool, which ``train.metrics.roc_auc`` sums up. ValueError for less than two
+    images, views of different shapes, and a row of zeros, which has no direction.
     """
     a, b = checked_features(features_a, "features_a"), checked_features(features_b, "features_b")
     check_pair_of_views(a, b)

@@ -43,6 +43,7 @@ def soft_cross_entropy(
     teacher_temperature: tau_t, None for tau.  soft: "ce", or "kl" for KL(q || p) = H(q, p) - H(q), which has
     the same gradient and is 0 where q = p. Near there little is left of that difference in float32, so that
     the value is the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
+    ValueError for temperatures that are not above 0, and for another name for ``soft``.
     """
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
     tau_t = temperature if teacher_temperature is None else teacher_temperature
@@ -73,9 +74,81 @@ def logit_distance(student_logits: Any, teacher_logits: Any) -> Tensor:
 
     A constant added to a row's logits changes no probability, but it changes this (Ba and Caruana 2014).
     """
+    return logit_matching_loss(student_logits, teacher_logits, None, alpha=0.0)
+
+
+def logit_matching_loss(
+    student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
+) -> Tensor:
+    """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², squares summed over classes, mean over the rows.
+
+    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
+    labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  A term of weight 0 is left out.
+    ValueError for an alpha outside of 0 ... 1, and for None as labels where alpha is above 0.
+    """
+    check_number("alpha", alpha, 0, 1)
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
-    difference = z_s - z_t
-    return (difference * difference).sum(axis=1).mean()
+    terms = []
+    if alpha > 0:
+        require(labels is not None, "labels are needed where alpha is above 0")
+        terms.append(alpha * F.cross_entropy(z_s, labels))
+    if alpha < 1:
+        difference = z_s - z_t
+        terms.append((1 - alpha) * (difference * difference).sum(axis=1).mean())
+    return sum(terms[1:], terms[0])
+
+
+def distillation_loss(
+    student_logits: Any,
+    teacher_logits: Any,
+    labels: np.ndarray | None,
+    *,
+    alpha: float,
+    beta: float,
+    temperature: float,
+    teacher_temperature: float | None = None,
+    scale_by_tau_squared: bool = False,
+    soft: str = "ce",
+) -> Tensor:
+    """L = alpha H(y, softmax(z_s)) + beta H(softmax(z_t / tau), softmax(z_s / tau)), the mean over the rows.
+
+    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
+    labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  alpha, beta >= 0, not both 0; a
+    term of weight 0 is left out.  temperature: tau.
+    scale_by_tau_squared: beta times tau², which keeps the soft gradient's size as tau moves, whatever alpha
+    is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
+    ValueError for weights below 0 or both 0, and for None as labels where alpha is above 0.
+    """
+    alpha, beta = checked_weights(alpha, beta)
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    soft_loss = soft_cross_entropy(student_logits, teacher_logits, **options)  # whose checks any weight needs
+    terms = []
+    if alpha > 0:
+        require(labels is not None, "labels are needed where alpha is above 0")
+        terms.append(alpha * F.cross_entropy(student_logits, labels))
+    if beta > 0:
+        scaled = check_flag("scale_by_tau_squared", scale_by_tau_squared)
+        terms.append((beta * temperature**2 if scaled else beta) * soft_loss)
+    return sum(terms[1:], terms[0])
+
+
+# ---- the same losses, term by term, as a training's history shows them
+
+
+def logit_matching_terms(
+    student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
+) -> Terms:
+    """{"hard": alpha CE, "soft": (1 - alpha) ||z_t - z_s||²}, whose sum is ``logit_matching_loss``.
+
+    A term of weight 0 is left out.
+    """
+    check_number("alpha", alpha, 0, 1)
+    terms = {}
+    if alpha > 0:
+        terms["hard"] = alpha * logit_matching_loss(student_logits, teacher_logits, labels, alpha=1.0)
+    if alpha < 1:
+        terms["soft"] = (1 - alpha) * logit_distance(student_logits, teacher_logits)
+    return terms
 
 
 def distillation_terms(
@@ -94,75 +167,22 @@ def distillation_terms(
 
     A term of weight 0 is left out.
     """
-    alpha, beta = check_number("alpha", alpha, 0), check_number("beta", beta, 0)
-    require(alpha > 0 or beta > 0, "alpha and beta are both 0: there is nothing to learn")
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
-    soft_term = soft_cross_entropy(student_logits, teacher_logits, **options)  # whose checks any weight needs
+    options |= {"scale_by_tau_squared": scale_by_tau_squared}
+    given, (alpha, beta) = (student_logits, teacher_logits, labels), checked_weights(alpha, beta)
     terms = {}
     if alpha > 0:
-        terms["hard"] = alpha * hard_loss(student_logits, labels)
+        terms["hard"] = distillation_loss(*given, alpha=alpha, beta=0.0, **options)
     if beta > 0:
-        weight = beta * temperature**2 if check_flag("scale_by_tau_squared", scale_by_tau_squared) else beta
-        terms["soft"] = weight * soft_term
+        terms["soft"] = distillation_loss(*given, alpha=0.0, beta=beta, **options)
     return terms
-
-
-def distillation_loss(
-    student_logits: Any,
-    teacher_logits: Any,
-    labels: np.ndarray | None,
-    *,
-    alpha: float,
-    beta: float,
-    temperature: float,
-    teacher_temperature: float | None = None,
-    scale_by_tau_squared: bool = False,
-    soft: str = "ce",
-) -> Tensor:
-    """L = alpha H(y, softmax(z_s)) + beta H(softmax(z_t / tau), softmax(z_s / tau)), the mean over the rows.
-
-    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
-    labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  alpha, beta >= 0, not both 0.
-    scale_by_tau_squared: beta times tau², which keeps the soft gradient's size as tau moves, whatever alpha
-    is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
-    """
-    options = {"alpha": alpha, "beta": beta, "temperature": temperature, "soft": soft}
-    options |= {"teacher_temperature": teacher_temperature, "scale_by_tau_squared": scale_by_tau_squared}
-    return total(distillation_terms(student_logits, teacher_logits, labels, **options))
-
-
-def logit_matching_terms(
-    student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
-) -> Terms:
-    """{"hard": alpha CE, "soft": (1 - alpha) ||z_t - z_s||²}, whose sum is ``logit_matching_loss``.
-
-    A term of weight 0 is left out.
-    """
-    check_number("alpha", alpha, 0, 1)
-    distance = logit_distance(student_logits, teacher_logits)  # whose checks any weight needs
-    terms = {}
-    if alpha > 0:
-        terms["hard"] = alpha * hard_loss(student_logits, labels)
-    if alpha < 1:
-        terms["soft"] = (1 - alpha) * distance
-    return terms
-
-
-def logit_matching_loss(
-    student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
-) -> Tensor:
-    """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², squares summed over classes, mean over the rows.
-
-    Shapes, labels and the teacher as in ``distillation_loss``; 0 <= alpha <= 1.
-    """
-    return total(logit_matching_terms(student_logits, teacher_logits, labels, alpha=alpha))
 
 
 # ---- what the teacher takes for similar
 
 
 def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For each class c the mean of the rows whose label is c. rows (N, K), labels (N,) give (K, K).
+    """For each class c the mean of the rows whose label is c: rows (N, K), labels (N,) give (K, K), float64.
 
     ValueError for a class without a row: it has no mean.
     """
@@ -194,9 +214,10 @@ def total(terms: Terms) -> Tensor:
     return sum(others, first)
 
 
-def hard_loss(student_logits: Any, labels: np.ndarray | None) -> Tensor:
-    require(labels is not None, "labels are needed where alpha is above 0")
-    return F.cross_entropy(student_logits, labels)
+def checked_weights(alpha: float, beta: float) -> tuple[float, float]:
+    alpha, beta = check_number("alpha", alpha, 0), check_number("beta", beta, 0)
+    require(alpha > 0 or beta > 0, "alpha and beta are both 0: there is nothing to learn")
+    return alpha, beta
 
 
 def checked_pair_of_logits(student_logits: Any, teacher_logits: Any) -> tuple[Tensor, np.ndarray]:

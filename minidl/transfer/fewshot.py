@@ -127,7 +127,8 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
         votes(c) = sum of w over the neighbours of class c,   w = 1 ("uniform") or 1/distance ("distance")
 
     Under "distance" the neighbours at distance 0, where there are any, are the only ones to vote, equally. A
-    tie goes to the class whose neighbours are nearer on average, then to the smaller label.
+    tie goes to the class whose neighbours are nearer on average, then to the smaller label. ValueError for
+    another name for the weights.
     """
     w = vote_weights(distances, weights)
     classes, column = np.unique(labels, return_inverse=True)  # (C,), sorted
@@ -152,7 +153,10 @@ def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
 
 
 def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The classes (C,), ascending, and the mean of each one's rows: (N, D), (N,) give (C, D)."""
+    """The classes (C,), ascending, and the mean of each one's rows: (N, D), (N,) give (C, D), floating.
+
+    Means of float32 rows are float32.
+    """
     classes = np.unique(labels)
     means = np.stack([support[labels == c].mean(axis=0) for c in classes])
     return classes, means

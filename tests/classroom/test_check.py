@@ -99,7 +99,11 @@ def test_another_parameter_list_is_said_beside_the_error(course):
 
 
 def test_with_parameters_of_other_names_nothing_passes(course):
-    renamed = "def smooth_labels(target, eps):\n    return (1 - eps) * target + eps / target.shape[-1]\n"
+    renamed = (
+        "def smooth_labels(target, eps):\n"
+        "    if not 0 <= eps <= 1:\n        raise ValueError('a share is within 0 ... 1')\n"
+        "    return (1 - eps) * target + eps / target.shape[-1]\n"
+    )
     outcome = checked(course, renamed, "08.2")
     assert not outcome.passed and outcome.held == outcome.laws
     assert outcome.message == (

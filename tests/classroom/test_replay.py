@@ -122,7 +122,7 @@ def test_where_the_law_makes_an_overflow_an_error_the_replayed_call_does_too(cou
             ["breakpoint()", "im2col(image, kernel_size, stride, dilation, columns)"],
         ),
         (
-            "07.2",
+            "07.4",
             "def nt_xent(z1, z2, temperature=0.5):\n    return (z1 * z2).sum() * temperature\n",
             ["z2 = Tensor(z2, requires_grad=True)", "breakpoint()"],
         ),

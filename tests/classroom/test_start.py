@@ -38,7 +38,9 @@ def test_the_stubs_import_keep_signature_and_docstring_word_for_word_and_no_line
 
 
 def functions_in(node):
-    return [inner for inner in ast.walk(node) if isinstance(inner, ast.FunctionDef)]
+    """The function itself, or a class's methods; what is defined inside of one is part of its body."""
+    inside = [node] if isinstance(node, ast.FunctionDef) else node.body
+    return [inner for inner in inside if isinstance(inner, ast.FunctionDef)]
 
 
 def test_a_stub_says_number_title_points_difficulty_and_minutes_and_is_recognised(course):

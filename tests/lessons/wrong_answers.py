@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 
@@ -12,7 +13,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
+from minidl.engine.functions import concatenate
 from minidl.engine.op import Op, unbroadcast
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -89,14 +93,128 @@ def sign_by_sum(features, dims=2):
     return X @ (directions * signs[:, np.newaxis]).T
 
 
-@wrong("05.2", "softmax without the maximum")
-def unsafe_soft_gradient(student_logits, teacher_logits, temperature):
-    p, q = np.exp(student_logits / temperature), np.exp(teacher_logits / temperature)
-    p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
-    return (p - q) / (temperature * len(p))
+@wrong("05.1", "the answer in the rows' own dtype, in which a little is lost")
+def narrow_means(rows, labels):
+    counts = np.bincount(labels, minlength=rows.shape[1])
+    if counts.min() == 0:
+        raise ValueError("a class without a row")
+    sums = np.zeros((rows.shape[1], rows.shape[1]), np.asarray(rows).dtype)
+    np.add.at(sums, labels, rows)
+    return sums / counts[:, np.newaxis].astype(sums.dtype)
 
 
-@wrong("07.1", "float32 becomes float64")
+@wrong("05.2", "the distance times 0 where alpha is 1, which may be infinite")
+def distance_times_nothing(student_logits, teacher_logits, labels, *, alpha):
+    if not 0 <= alpha <= 1 or (labels is None and alpha > 0):
+        raise ValueError("alpha or labels")
+    difference = student_logits - teacher_logits.data
+    loss = (1 - alpha) * (difference**2).sum(axis=1).mean()
+    return loss if alpha == 0 else loss + alpha * F.cross_entropy(student_logits, labels)
+
+
+@wrong("05.3", "the gradient of KL is lost with the difference")
+def kl_without_gradient(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return loss if soft == "ce" else Tensor(loss.data, requires_grad=True) * 1
+
+
+def whole_loss(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
+    """The loss, for which labels are needed in any case."""
+    if labels is None:
+        raise ValueError("labels are needed")
+    tau = {"temperature": temperature, "scale_by_tau_squared": scale_by_tau_squared}
+    return find("05.4").target(z_s, z_t, labels, alpha=alpha, beta=beta, **tau, **options)
+
+
+wrong("05.4", "labels are needed in any case")(whole_loss)
+
+
+@wrong("05.4", "the square of the teacher's temperature")
+def squared_for_the_teacher(z_s, z_t, labels, *, beta, scale_by_tau_squared=False, **options):
+    tau = options.get("teacher_temperature") or 1.0
+    return find("05.4").target(
+        z_s, z_t, labels, beta=beta * (tau**2 if scale_by_tau_squared else 1), **options
+    )
+
+
+@wrong("05.5", "the teacher learns statistics from the student's images")
+def teacher_in_training(teacher, student, images, labels, **settings):
+    teacher.train()(images)
+    return find("05.5").target(teacher, student, images, labels, **settings)
+
+
+@wrong("05.5", "the student is left in evaluation mode")
+def student_left_in_evaluation(teacher, student, images, labels, **settings):
+    value = find("05.5").target(teacher, student, images, labels, **settings)
+    student.eval()
+    return value
+
+
+@wrong("05.5", "the loss after the step")
+def loss_after(teacher, student, images, labels, **settings):
+    find("05.5").target(teacher, student, images, labels, **settings)
+    return find("05.5").target(teacher, student, images, labels, **{**settings, "lr": 0.0})
+
+
+@wrong("06.1", "float32 becomes float64")
+def wide_prototypes(support, labels):
+    classes = np.unique(labels)
+    return classes, np.stack([np.float64(support)[labels == c].mean(axis=0) for c in classes])
+
+
+@wrong("06.2", "float32 stays float32")
+def narrow_distances(queries, support):
+    return ((queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
+@wrong("06.3", "any other name for the weights is taken for 1/distance")
+def any_weights(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, distances, "uniform" if weights == "uniform" else "distance")
+
+
+@wrong("06.3", "1/(distance + 1e-6), so that touching neighbours do not vote alone")
+def nearly_touching(labels, distances, weights="uniform"):
+    if weights != "distance":
+        return find("06.3").target(labels, distances, weights)
+    return find("06.3").target(labels, distances + 1e-6, weights)
+
+
+@wrong("06.4", "lengths in the features' own dtype, in which squares overflow")
+def narrow_episode(features, labels, **settings):
+    support, asked, answers = find("06.4").target(features, labels, **settings)
+    with np.errstate(over="ignore"):
+        u = features / np.sqrt((features**2).sum(axis=1, keepdims=True))
+    near = np.argsort(((u[asked][:, np.newaxis] - u[support]) ** 2).sum(axis=-1), axis=1, kind="stable")
+    answers = [np.bincount(labels[support][row] + 9).argmax() - 9 for row in near[:, : settings["k"]]]
+    return support, asked, np.array(answers)
+
+
+@wrong("06.4", "of classes with equal votes the smaller label, however far it is")
+def episode_without_distances(features, labels, **settings):
+    support, asked, _ = find("06.4").target(features, labels, **settings)
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    near = np.argsort(((u[asked][:, np.newaxis] - u[support]) ** 2).sum(axis=-1), axis=1, kind="stable")
+    answers = [np.bincount(labels[support][row] + 9).argmax() - 9 for row in near[:, : settings["k"]]]
+    return support, asked, np.array(answers)
+
+
+@wrong("06.4", "a row of zeros is taken, whatever its direction")
+def episode_of_zeros(features, labels, **settings):
+    features = np.where(features.any(axis=1, keepdims=True), features, 1)
+    return find("06.4").target(features, labels, **settings)
+
+
+@wrong("06.4", "only classes that are drawn are looked at for their size")
+def episode_of_small_classes(features, labels, *, ways, shots, queries, **settings):
+    kept = np.isin(labels, [c for c in np.unique(labels) if (labels == c).sum() >= shots + queries])
+    rows = np.flatnonzero(kept)
+    given = {"ways": ways, "shots": shots, "queries": queries, **settings}
+    support, asked, answers = find("06.4").target(features[rows], labels[rows], **given)
+    return rows[support], rows[asked], answers
+
+
+@wrong("07.3", "float32 becomes float64")
 class WidenedUnitRows(Op):
     def forward(self, z):
         z = z.astype(np.float64)
@@ -110,12 +228,111 @@ class WidenedUnitRows(Op):
         return ((grad - self.u * along) / self.length,)
 
 
-@wrong("07.4", "scores that nearly agree count as ties")
+@wrong("07.1", "float32 scores for float32 rows")
+def narrow_scores(features_a, features_b):
+    scores, same = find("07.1").target(features_a, features_b)
+    return scores.astype(np.result_type(features_a, features_b)), same
+
+
+@wrong("07.1", "one image alone is taken")
+def one_image_too(features_a, features_b):
+    if len(features_a) > 1:
+        return find("07.1").target(features_a, features_b)
+    return np.ones(1), np.ones(1, bool)
+
+
+@wrong("07.2", "scores that nearly agree count as ties")
 def auc_by_isclose(scores, positive):
     scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    if np.isnan(scores).any() or positive.all() or not positive.any():
+        raise ValueError("NaN, or one kind alone")
     above, below = scores[positive][:, np.newaxis], scores[~positive]
     tied = np.isclose(above, below)
     return float((np.where(tied, 0.5, above > below)).mean())
+
+
+@wrong("07.2", "NaN is below everything")
+def auc_of_nan(scores, positive):
+    return find("07.2").target(np.where(np.isnan(scores), -np.inf, scores), positive)
+
+
+@wrong("07.3", "squares overflow")
+class OverflowingRows(Op):
+    def forward(self, z):
+        self.length = np.sqrt((z**2).sum(axis=1, keepdims=True))
+        self.u = z / self.length
+        return self.u
+
+    def backward(self, grad):
+        return (grad - self.u * (self.u * grad).sum(axis=1, keepdims=True)) / self.length
+
+
+@wrong("07.4", "1e-8 added to the lengths, which the shortest rows feel")
+def nt_xent_of_softened_rows(z1, z2, temperature):
+    n, z = len(z1), concatenate([z1, z2])
+    find("07.4").target(z1, z2, temperature)
+    u = z / ((z * z).sum(axis=1, keepdims=True).sqrt() + 1e-8)
+    S = (u @ u.T)[~np.eye(2 * n, dtype=bool)].reshape(2 * n, 2 * n - 1)
+    partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])
+    return F.cross_entropy(S, partner, temperature=temperature)
+
+
+@wrong("07.5", "the loss after each step")
+def losses_after(model, images, augment, *, steps, lr, temperature, rng):
+    losses = find("07.5").target(
+        model, images, augment, steps=steps, lr=lr, temperature=temperature, rng=copy.deepcopy(rng)
+    )
+    views = [model(augment(images.copy(), rng)) for _ in range(2)]
+    return np.append(losses[1:], find("07.4").target(*views, temperature).item())
+
+
+@wrong("07.5", "left in evaluation mode")
+def left_in_evaluation(model, *arguments, **settings):
+    losses = find("07.5").target(model, *arguments, **settings)
+    model.eval()
+    return losses
+
+
+@wrong("07.5", "one image alone is taken")
+def steps_of_one_image(model, images, augment, **settings):
+    if len(images) == 1:
+        return np.zeros(settings["steps"])
+    return find("07.5").target(model, images, augment, **settings)
+
+
+@wrong("08.1", "a rate that is rounded to five places")
+def rounded_warmup(schedule, warmup_steps, step):
+    return round(find("08.1").target(schedule, warmup_steps, step), 5)
+
+
+@wrong("08.2", "float32 becomes float64")
+def wide_smoothing(target, label_smoothing):
+    return find("08.2").target(np.asarray(target, np.float64), label_smoothing)
+
+
+@wrong("08.2", "any share is taken")
+def any_share(target, label_smoothing):
+    return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
+
+
+@wrong("08.3", "float32 becomes float64")
+def wide_gradient(p, target, temperature=1.0):
+    return find("08.3").target(np.float64(p), np.float64(target), temperature)
+
+
+@wrong("08.4", "the warmup takes one step more")
+def longer_warmup(model, images, labels, *, warmup_steps, **settings):
+    more = warmup_steps + (warmup_steps > 0)
+    return find("08.4").target(model, images, labels, warmup_steps=more, **settings)
+
+
+@wrong("08.4", "the share is spread over the other classes only")
+def smoothed_over_others(model, images, labels, *, label_smoothing, **settings):
+    classes = len(list(model.parameters())[-1].data)
+    share = label_smoothing * classes / max(classes - 1, 1)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError("a share is within 0 ... 1")
+    return find("08.4").target(model, images, labels, label_smoothing=min(share, 1.0), **settings)
 
 
 @wrong("09.1", "divided by T before the maximum is subtracted")
@@ -175,6 +392,38 @@ def silent_fit(logits, labels, bounds=(0.05, 20.0)):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return find("09.4").target(logits, labels, bounds)
+
+
+@wrong("09.3", "a label that is no class counts as a mistake")
+def ece_of_any_label(probabilities, labels, bins=15):
+    p, labels = np.asarray(probabilities), np.asarray(labels)
+    target = find("09.3").target
+    known = np.where(labels < p.shape[1], labels, (p.argmax(axis=1) + 1) % p.shape[1])
+    return target(p, known, bins)
+
+
+@wrong("09.4", "1e-12 added inside the logarithm, which the farthest labels feel")
+def fit_with_a_little_more(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)  # refuses what it should
+    z, rows = np.float64(logits), np.arange(len(labels))
+
+    def loss(log_T):
+        p = np.exp((z - z.max(axis=1, keepdims=True)) / np.exp(log_T))
+        return -np.log(p[rows, labels] / p.sum(axis=1) + 1e-12).mean()
+
+    grid = np.append(np.linspace(*np.log(bounds), 20001), 0.0)
+    return float(np.exp(min(grid, key=loss)))
+
+
+@wrong("09.4", "in the logits' own dtype, and T as float32")
+def narrow_fit(logits, labels, bounds=(0.05, 20.0)):
+    return np.float32(find("09.4").target(logits, labels, bounds))
+
+
+@wrong("09.4", "a search that stops at T = 1 from below")
+def only_below_one(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)
+    return silent_fit(logits, labels, (bounds[0], 1.0)) if bounds[0] < 1 else 1.0
 
 
 @wrong("10.1", "S as a float64")
@@ -307,6 +556,7 @@ def log_of_softmax(logits, r, target, lam):
 
 @wrong("09.4", "T by a search without its bounds among the candidates")
 def inner_minimum(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)  # refuses what it should
     z, labels = np.asarray(logits, np.float64), np.asarray(labels)
 
     def loss(log_T):

@@ -1,0 +1,81 @@
+"""What laws about trained models compare with: a network computed from its state alone, and its slopes.
+
+All of it in float64 and without the engine, so that nothing here can be wrong in the same way as an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minidl.classroom.compare import assert_close
+
+State = dict[str, np.ndarray]
+NEAR = {"rtol": 1e-3, "atol": 1e-5}  # what float32 leaves of a step
+
+
+def mlp_logits(state: State, images: np.ndarray) -> np.ndarray:
+    """The logits (N, K) of an ``mlp`` with one hidden layer."""
+    x = np.asarray(images, np.float64).reshape(len(images), -1)
+    hidden = np.maximum(x @ state["fc1.weight"].T + state["fc1.bias"], 0)
+    return hidden @ state["head.weight"].T + state["head.bias"]
+
+
+def log_softmax(z: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    z = (z - z.max(axis=1, keepdims=True)) / temperature
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def cross_entropies(q, log_p) -> float:
+    """The mean over the rows of -sum q log p, with 0 log 0 = 0."""
+    q, log_p = np.asarray(q), np.asarray(log_p)
+    return float(-np.where(q > 0, q * log_p, 0).sum(axis=1).mean())
+
+
+def one_hot(y, classes):
+    return np.array([[float(c == k) for k in range(classes)] for c in y])
+
+
+def nt_xent(z: np.ndarray, temperature: float) -> float:
+    """SimCLR's loss of 2N rows, the second half of which are the partners of the first, in their order."""
+    u = z / np.sqrt((z**2).sum(axis=1, keepdims=True))
+    cosines = u @ u.T
+    np.fill_diagonal(cosines, -np.inf)
+    log_p, n = log_softmax(cosines, temperature), len(z) // 2
+    return float(-np.mean([log_p[i, (i + n) % (2 * n)] for i in range(2 * n)]))
+
+
+def wide(state: State) -> State:
+    return {name: np.asarray(value, np.float64) for name, value in state.items()}
+
+
+def slopes(loss: Callable[[np.ndarray], float], z: np.ndarray) -> np.ndarray:
+    """The slope of the loss along each number of z, a central difference."""
+    found, h = np.zeros_like(z), 1e-6
+    for index in np.ndindex(z.shape):
+        step = np.zeros_like(z)
+        step[index] = h
+        found[index] = (loss(z + step) - loss(z - step)) / (2 * h)
+    return found
+
+
+def mlp_after(state: State, images: np.ndarray, of_logits: np.ndarray, lr: float) -> State:
+    """An ``mlp``'s state after one step of gradient descent, from the slopes of the loss along its logits."""
+    state = wide(state)
+    x = np.asarray(images, np.float64).reshape(len(images), -1)
+    before = x @ state["fc1.weight"].T + state["fc1.bias"]
+    of_hidden = (of_logits @ state["head.weight"]) * (before > 0)
+    gradients = {"fc1.weight": of_hidden.T @ x, "fc1.bias": of_hidden.sum(axis=0)}
+    gradients["head.weight"] = of_logits.T @ np.maximum(before, 0)
+    gradients["head.bias"] = of_logits.sum(axis=0)
+    return {name: value - lr * gradients[name] for name, value in state.items()}
+
+
+def assert_state(actual: State, expected: State) -> None:
+    """The parameters are these, named where they are not."""
+    for name, value in expected.items():
+        try:
+            assert_close(actual[name], value, **NEAR)
+        except AssertionError as error:
+            raise AssertionError(f"{name} after the step: {error}") from None

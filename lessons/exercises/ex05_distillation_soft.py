@@ -1,0 +1,159 @@
+"""Exercises of lesson 05: the soft term."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl.nn.functional as F
+from lessons.exercises.by_hand import cross_entropies, log_softmax
+from lessons.exercises.ex05_distillation import pairs
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, temperatures
+from minidl.transfer import distill_loss
+
+# ---- 05.3 soft_cross_entropy
+
+soft = Exercise(
+    "05.3",
+    distill_loss.soft_cross_entropy,
+    points=3,
+    level=2,
+    minutes=25,
+    kind="tensor",
+    hints=(
+        "The teacher's distribution q at its temperature is the target, the student's p at tau the answer.",
+        "soft_targets(z_t, tau_t) is q, an array, so no gradient flows; F.cross_entropy takes such rows. For "
+        "'kl' keep that gradient, and compute the value beside it, in float64, from two log-softmaxes.",
+        "loss - loss.item() is 0 and has the gradient of the loss: add the other value to it.",
+    ),
+)
+
+
+@soft.law("a student that knows nothing pays log 2 for q = (1/4, 3/4), and KL is what is above H(q)")
+def worked_soft(soft):
+    student, teacher = np.zeros((1, 2)), np.log(np.array([[1.0, 9.0]]))
+    y, _ = soft(student, teacher, temperature=2.0)
+    assert_close(y, np.array(np.log(2)))
+    y, _ = soft(student, teacher, temperature=2.0, soft="kl")
+    assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)))
+    y, _ = soft(np.log(np.array([[1.0, 3.0]])), teacher, temperature=1.0, teacher_temperature=2.0, soft="kl")
+    assert_close(y, np.array(0.0))
+
+
+OF_THE_LOGITS = "the gradient of the student's logits is (p - q) / (tau N), that of the teacher's 0"
+
+
+@soft.law(OF_THE_LOGITS)
+@given(case=pairs, tau=temperatures(), kind=st.sampled_from(["ce", "kl"]))
+def gradient_of_soft(soft, case, tau, kind):
+    _, (of_student, of_teacher) = soft(*case, grad=np.array(1.0), temperature=tau, soft=kind)
+    p, q = (np.exp(log_softmax(z, tau)) for z in case)
+    assert_close(of_student, (p - q) / (tau * len(p)))
+    assert_close(of_teacher, 0.0)
+
+
+@soft.law("it is at least the teacher's entropy, and that where the student agrees")
+@given(case=pairs, tau=temperatures())
+def at_least_the_entropy(soft, case, tau):
+    student, teacher = case
+    log_q = log_softmax(teacher, tau)
+    entropy = np.array(cross_entropies(np.exp(log_q), log_q))
+    assert_close(soft(teacher, teacher, temperature=tau)[0], entropy)
+    y, _ = soft(student, teacher, temperature=tau)
+    assert np.all(y >= entropy - 1e-9), f"{y} is below the entropy {entropy}"
+
+
+@soft.law("rows given twice change nothing")
+@given(case=pairs, tau=temperatures())
+def mean_over_rows(soft, case, tau):
+    once, _ = soft(*case, temperature=tau)
+    twice, _ = soft(*(np.concatenate([z, z]) for z in case), temperature=tau)
+    assert_close(twice, once)
+
+
+@soft.law("a teacher temperature near 0 makes a label of the teacher's largest logit")
+@given(student=arrays((2, 3)))
+def cold_teacher(soft, student):
+    teacher = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
+    log_p = log_softmax(student)
+    for kind in ("ce", "kl"):  # a label has the entropy 0
+        y, _ = soft(student, teacher, temperature=1.0, teacher_temperature=1e-3, soft=kind)
+        assert_close(y, np.array(-(log_p[0, 2] + log_p[1, 0]) / 2))
+
+
+@soft.law("logits of ±1000 give numbers: a student that is sure of the other class pays 2000")
+def soft_of_large_logits(soft):
+    student, teacher = np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]])
+    for kind in ("ce", "kl"):
+        y, grads = soft(student, teacher, grad=np.array(1.0), temperature=1.0, soft=kind)
+        assert_close(y, np.array(2000.0))
+        assert_close(grads[0], [[1.0, -1.0]])
+
+
+@soft.law("float32 stays float32, and a KL of 1e-7 is right there to a thousandth")
+def small_kl(soft):
+    teacher = np.array([[0.5, 1.25, -0.75]], np.float32)
+    student = teacher + np.array([[1e-3, 0, 0]], np.float32)
+    y, grads = soft(student, teacher, grad=np.array(1, np.float32), temperature=1.0, soft="kl")
+    assert_dtype(y, np.float32)
+    assert_dtype(grads[0], np.float32)
+    log_p, log_q = (log_softmax(z.astype(np.float64)) for z in (student, teacher))
+    assert_close(y, np.array((np.exp(log_q) * (log_q - log_p)).sum()), rtol=1e-3, atol=0)
+
+
+@soft.law("a temperature that is not above 0, and another name than 'ce' and 'kl', are refused: ValueError")
+def soft_refuses(soft):
+    z = np.zeros((1, 2))
+    for tau in (0.0, -1.0):
+        assert_refuses(f"temperature {tau}", soft, z, z, temperature=tau)
+        assert_refuses(f"teacher_temperature {tau}", soft, z, z, temperature=1.0, teacher_temperature=tau)
+    assert_refuses("soft = 'mse'", soft, z, z, temperature=1.0, soft="mse")
+
+
+@soft.mistake("the teacher's distribution at temperature 1", breaks=soft.laws[0].text)
+def teacher_at_one(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature or 1.0, "soft": soft}
+    return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options)
+
+
+@soft.mistake("the student learns from its answer at temperature 1", breaks=OF_THE_LOGITS)
+def student_at_one(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    tau_t = teacher_temperature or temperature
+    options = {"temperature": 1.0, "teacher_temperature": tau_t, "soft": soft}
+    return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options)
+
+
+@soft.mistake("the gradient flows into the teacher", breaks=OF_THE_LOGITS)
+def teaches_the_teacher(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    log_q = F.log_softmax(teacher_logits, temperature=teacher_temperature or temperature)
+    q = log_q.exp()
+    loss = -(q * F.log_softmax(student_logits, temperature=temperature)).sum(axis=1).mean()
+    return loss if soft == "ce" else loss + (q * log_q).sum(axis=1).mean()
+
+
+@soft.mistake("q log q as it stands, which is no number where q is 0", breaks=soft.laws[1].text)
+def logarithm_of_zero(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    q = distill_loss.soft_targets(teacher_logits, teacher_temperature or temperature)
+    loss = F.cross_entropy(student_logits, q, temperature=temperature)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return loss if soft == "ce" else loss + float((q * np.log(q)).sum(axis=1).mean())
+
+
+@soft.mistake("the mean over the classes as well", breaks=soft.laws[0].text)
+def mean_over_classes(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    classes = student_logits.shape[1]
+    return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options) / classes
+
+
+@soft.mistake("KL as a difference in float32, which is noise where the two agree", breaks=soft.laws[2].text)
+def narrow_difference(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature}
+    loss = distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options)
+    if soft != "kl":
+        return loss
+    q = distill_loss.soft_targets(teacher_logits, teacher_temperature or temperature)
+    return loss - F.cross_entropy(np.log(np.maximum(q, 1e-300)), q).item()

@@ -1,0 +1,337 @@
+"""Exercises of lesson 05, the whole: the loss of distillation, and a step of a student."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons.exercises.by_hand import (
+    NEAR,
+    assert_state,
+    cross_entropies,
+    log_softmax,
+    mlp_after,
+    mlp_logits,
+    one_hot,
+    wide,
+)
+from lessons.exercises.ex05_distillation import TEN, labelled_pairs, pairs
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, temperatures
+from minidl.classroom.strategies import labels as label_arrays
+from minidl.engine.checks import check_number
+from minidl.engine.reduce import stable_softmax
+from minidl.engine.tensor import no_grad
+from minidl.nn import functional as F
+from minidl.nn.module import Module, eval_mode
+from minidl.transfer import distill_loss
+
+weights = st.sampled_from([0.25, 0.5, 1.0, 2.0])
+
+# ---- 05.4 distillation_loss
+
+whole = Exercise(
+    "05.4",
+    distill_loss.distillation_loss,
+    points=4,
+    level=3,
+    minutes=30,
+    kind="tensor",
+    hints=(
+        "Two teachers, the labels and the network: one cross-entropy with each, and a weight for each. Only "
+        "the network's answers are softened.",
+        "soft_cross_entropy is the second one. tau² belongs to its weight. Leave out a term of weight 0: "
+        "then its labels may be missing, and an infinite loss times 0 is no number.",
+        "beta * temperature**2 where scale_by_tau_squared; the hard term is F.cross_entropy(...) at T = 1",
+    ),
+)
+SOFT_ONLY = {"alpha": 0.0, "beta": 1.0}
+
+
+@whole.law("z_s = 0, z_t = log (1, 9), label 0, tau = 2: log 2 from the label, log 2 softly, times 4 by tau²")
+def worked_loss(loss):
+    student, teacher, y = np.zeros((1, 2)), np.log(np.array([[1.0, 9.0]])), np.array([0])
+    options = {"alpha": 0.25, "beta": 3.0, "temperature": 2.0}
+    assert_close(loss(student, teacher, y, **options)[0], np.array(3.25 * np.log(2)))
+    scaled, _ = loss(student, teacher, y, **options, scale_by_tau_squared=True)
+    assert_close(scaled, np.array(12.25 * np.log(2)))
+
+
+@whole.law("alpha weighs the answer at T = 1 against the labels, beta the answers at tau")
+@given(case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), tau_t=temperatures())
+def both_terms(loss, case, alpha, beta, tau, tau_t):
+    student, teacher, y = case
+    hard = cross_entropies(one_hot(y, student.shape[1]), log_softmax(student))
+    softly = cross_entropies(np.exp(log_softmax(teacher, tau_t)), log_softmax(student, tau))
+    options = {"alpha": alpha, "beta": beta, "temperature": tau, "teacher_temperature": tau_t}
+    assert_close(loss(student, teacher, y, **options)[0], np.array(alpha * hard + beta * softly))
+
+
+@whole.law("the gradient is alpha (p_1 - y) / N + beta tau (p - q) / N with tau², for the teacher 0")
+@given(
+    case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), kind=st.sampled_from(["ce", "kl"])
+)
+def gradient_of_loss(loss, case, alpha, beta, tau, kind):
+    student, teacher, y = case
+    options = {"alpha": alpha, "beta": beta, "temperature": tau, "soft": kind, "scale_by_tau_squared": True}
+    _, grads = loss(student, teacher, y, grad=np.array(1.0), **options)
+    of_hard = np.exp(log_softmax(student)) - one_hot(y, student.shape[1])
+    of_soft = tau * (np.exp(log_softmax(student, tau)) - np.exp(log_softmax(teacher, tau)))
+    assert_close(grads[0], (alpha * of_hard + beta * of_soft) / len(student))
+    assert_close(grads[1], 0.0)
+
+
+@whole.law("with tau² the soft gradient has a limit as tau grows: the difference of centred logits over K N")
+@given(case=pairs)
+def keeps_its_size(loss, case):
+    student, teacher = case
+    options = {**SOFT_ONLY, "temperature": 1e4, "scale_by_tau_squared": True}
+    _, grads = loss(student, teacher, None, grad=np.array(1.0), **options)
+    difference = student - teacher
+    limit = (difference - difference.mean(axis=1, keepdims=True)) / difference.size
+    assert_close(grads[0], limit, rtol=0.0, atol=1e-3)
+
+
+@whole.law("a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 has no infinite soft term")
+def leaves_out(loss):
+    student, teacher = np.array([[0.0, -np.inf]]), np.zeros((1, 2))
+    y, _ = loss(student, teacher, np.array([0]), alpha=2.0, beta=0.0, temperature=2.0)
+    assert_close(y, np.array(0.0))
+    y, _ = loss(np.zeros((1, 2)), teacher, None, alpha=0.0, beta=2.0, temperature=5.0)
+    assert_close(y, np.array(2 * np.log(2)))
+
+
+@whole.law("rows of probabilities serve as labels, and float32 stays float32")
+def rows_in_float32(loss):
+    options = {"alpha": 0.5, "beta": 0.5, "temperature": 2.0, "scale_by_tau_squared": True}
+    y, grads = loss(TEN, np.zeros((1, 2)), np.array([[0.5, 0.5]]), grad=np.array(1, np.float32), **options)
+    assert_dtype(y, np.float32)
+    assert_dtype(grads[0], np.float32)
+    hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 2))
+    assert_close(y, np.array(0.5 * hard + 2.0 * softly), rtol=1e-5)
+
+
+@whole.law("a weight below 0, both weights 0, no labels where alpha is above 0: ValueError")
+def loss_refuses(loss):
+    z, y = np.zeros((2, 2)), np.array([0, 1])
+    for alpha, beta in ((-0.25, 1.0), (1.0, -0.25), (0.0, 0.0), (np.nan, 1.0)):
+        which = f"alpha = {alpha} with beta = {beta}"
+        assert_refuses(which, loss, z, z, y, alpha=alpha, beta=beta, temperature=2.0)
+    assert_refuses("alpha = 1/4 and None as labels", loss, z, z, None, alpha=0.25, beta=1.0, temperature=2.0)
+    assert_refuses("a teacher of three classes", loss, z, np.zeros((2, 3)), y, **SOFT_ONLY, temperature=2.0)
+
+
+def loss_of(weights):
+    """The loss with the weights of the two terms and the label's temperature as another function has them."""
+
+    def wrong(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
+        given = {"temperature": temperature, **options}
+        distill_loss.distillation_loss(z_s, z_t, labels, alpha=alpha, beta=beta, **given)  # what it refuses
+        a, b, hard_at = weights(alpha, beta, temperature if scale_by_tau_squared else 1.0, temperature)
+        softly = b * distill_loss.soft_cross_entropy(z_s, z_t, **given)
+        return softly if a == 0 else a * F.cross_entropy(z_s, labels, temperature=hard_at) + softly
+
+    return wrong
+
+
+def wrong_loss(text, breaks, weights):
+    whole.mistake(text, breaks=breaks)(loss_of(weights))
+
+
+wrong_loss(
+    "tau² multiplies the label's term too", whole.laws[0].text, lambda a, b, s, t: (a * s**2, b * s**2, 1)
+)
+wrong_loss("tau instead of tau²", whole.laws[0].text, lambda a, b, s, t: (a, b * s, 1))
+wrong_loss("1 - alpha instead of beta", whole.laws[0].text, lambda a, b, s, t: (a, (1 - a) * s**2, 1))
+wrong_loss("tau² whether it is asked for or not", whole.laws[0].text, lambda a, b, s, t: (a, b * t**2, 1))
+wrong_loss(
+    "the label's term at temperature tau too",
+    "alpha weighs the answer at T = 1 against the labels, beta the answers at tau",
+    lambda a, b, s, t: (a, b * s**2, t),
+)
+wrong_loss(
+    "a term of weight 0 is computed all the same, and 0 times infinity is no number",
+    "a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 has no infinite soft term",
+    lambda a, b, s, t: (a, b * s**2, 1),
+)
+
+
+# ---- 05.5 distill_step
+
+
+def distill_step(
+    teacher: Module,
+    student: Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    alpha: float,
+    temperature: float,
+    lr: float,
+) -> float:
+    """One step of plain gradient descent of the student; returns the loss that it went down on.
+
+        L = alpha H(y, p at T = 1) + (1 - alpha) tau² H(q, p at tau),  with q the teacher's answer at tau
+
+    Both are means over the rows. teacher, student: networks that give logits (N, K) of images (N, ...);
+    labels y: classes (N,).  temperature: tau > 0.  lr: the learning rate. The teacher answers in evaluation
+    mode and stays as it was. The student answers in training mode, in which it is left; those of its
+    parameters that require grad move, by lr times the gradient of this loss, in their own dtype.
+    ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, a label that is no class.
+    """
+    check_number("alpha", alpha, 0, 1)
+    with eval_mode(teacher), no_grad():
+        q = stable_softmax(teacher(images).data, temperature=temperature)
+    student.train()
+    z_s = student(images)
+    hard = F.cross_entropy(z_s, labels)
+    soft = F.cross_entropy(z_s, q, temperature=temperature)
+    loss = alpha * hard + (1 - alpha) * temperature**2 * soft
+    student.zero_grad()
+    loss.backward()
+    for parameter in student.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data - lr * parameter.grad
+    return loss.item()
+
+
+step = Exercise(
+    "05.5",
+    distill_step,
+    points=4,
+    level=3,
+    minutes=40,
+    kind="model",
+    writes=("student",),
+    hints=(
+        "Ask the teacher first, as somebody who only answers: no graph, no training. Then it is an ordinary "
+        "training step, whose loss has two targets.",
+        "eval_mode(teacher), no_grad(); student.train(); the loss of one pass through the student; old "
+        "gradients away, backward, and each parameter against its gradient.",
+        "parameter.data = parameter.data - ...; the soft term's weight is (1 - alpha) * temperature**2",
+    ),
+)
+
+
+@st.composite
+def lessons_given(draw):
+    """A teacher and a student that are mlps, images, labels and settings."""
+    n, k = draw(st.integers(1, 4)), draw(st.integers(2, 3))
+    teacher, student = (
+        Built("mlp", draw(st.integers(0, 9)), in_features=4, hidden=h, num_classes=k) for h in (4, 3)
+    )
+    settings = {"alpha": draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])), "temperature": draw(temperatures())}
+    settings["lr"] = draw(st.sampled_from([0.25, 1.0, 0.5]))
+    images = draw(arrays((n, 1, 2, 2))).astype(np.float32)
+    return (teacher, student, images, draw(label_arrays(n, k))), settings
+
+
+def whole_loss(z_s, z_t, y, alpha, temperature):
+    hard = cross_entropies(one_hot(y, z_s.shape[1]), log_softmax(z_s))
+    softly = cross_entropies(np.exp(log_softmax(z_t, temperature)), log_softmax(z_s, temperature))
+    return alpha * hard + (1 - alpha) * temperature**2 * softly
+
+
+CNN = [Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=()) for seed in (1, 2)]
+PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
+
+
+@step.law("a student that agrees with its teacher, alpha = 0: tau² times the entropy, and nothing moves")
+def worked_step(step):
+    model = Built("mlp", 0, in_features=1, hidden=2, num_classes=2)
+    images, y = np.array([[-1], [0], [1], [2]], np.float32), np.array([0, 0, 0, 1])
+    value, after = step(model, model, images, y, alpha=0.0, temperature=2.0, lr=0.5)
+    state = model.build().state_dict()
+    log_q = log_softmax(mlp_logits(wide(state), images), 2.0)
+    assert_close(value, 4 * cross_entropies(np.exp(log_q), log_q), **NEAR)
+    assert_state(after["state"], state)
+
+
+@step.law("the value is the loss before the step")
+@given(case=lessons_given())
+def value_before(step, case):
+    (teacher, student, images, y), settings = case
+    value, _ = step(teacher, student, images, y, **settings)
+    z_t, z_s = (mlp_logits(wide(model.build().state_dict()), images) for model in (teacher, student))
+    assert_close(value, whole_loss(z_s, z_t, y, settings["alpha"], settings["temperature"]), **NEAR)
+
+
+@step.law("each of the student's parameters goes down its slope, lr times as far")
+@given(case=lessons_given())
+def goes_down(step, case):
+    (teacher, student, images, y), settings = case
+    alpha, tau, lr = settings.values()
+    _, after = step(teacher, student, images, y, **settings)
+    before = student.build().state_dict()
+    z_t, z_s = mlp_logits(wide(teacher.build().state_dict()), images), mlp_logits(wide(before), images)
+    of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, z_s.shape[1]))
+    of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
+    assert_state(after["state"], mlp_after(before, images, of_logits / len(y), lr))
+
+
+@step.law(
+    "the student trains: its BatchNorm goes by the batch, and moves its statistics; it stays in training"
+)
+def student_trains(step):
+    y = np.array([0, 1, 2, 0])
+    value, after = step(*CNN, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
+    teacher, student = (model.build() for model in CNN)
+    z_t, z_s = teacher(PHOTOS).data, student.train()(PHOTOS).data
+    assert_close(value, whole_loss(z_s.astype(float), z_t.astype(float), y, 0.5, 2.0), **NEAR)
+    assert_equal(after["training"], True)
+    moved = student.state_dict()["block1.bn.running_mean"]
+    assert_close(after["state"]["block1.bn.running_mean"], moved, **NEAR)
+
+
+@step.law("parameters stay float32")
+def parameters_keep_float32(step):
+    _, after = step(*CNN, PHOTOS, np.array([0, 1, 2, 0]), alpha=0.5, temperature=2.0, lr=0.1)
+    for name, value in after["state"].items():
+        if name.endswith(("weight", "bias")):
+            assert_dtype(value, np.float32)
+
+
+@step.law("an alpha outside of 0 ... 1, a temperature of 0, a label that is no class: ValueError")
+def step_refuses(step):
+    for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), (0.5, 2.0, 3)):
+        which = f"alpha = {alpha}, temperature = {tau}, a label {label} of three classes,"
+        assert_refuses(which, step, *CNN, PHOTOS, np.full(4, label), alpha=alpha, temperature=tau, lr=0.1)
+
+
+def step_with(teacher, student, images, labels, alpha, temperature, lr, *, weight, train=True, p_at=None):
+    """The step with another weight of the soft term, in evaluation mode, or with p at another temperature."""
+    check_number("alpha", alpha, 0, 1)
+    with no_grad():
+        q = stable_softmax(teacher(images).data, temperature=temperature)
+    z_s = student.train(train)(images)
+    loss = weight * F.cross_entropy(z_s, q, temperature=p_at or temperature)
+    loss = alpha * F.cross_entropy(z_s, labels) + loss
+    loss.backward()
+    for parameter in student.parameters():
+        parameter.data = parameter.data - lr * parameter.grad
+    return loss.item()
+
+
+@step.mistake("tau² forgotten", breaks=step.laws[0].text)
+def without_tau_squared(teacher, student, images, labels, *, alpha, temperature, lr):
+    return step_with(teacher, student, images, labels, alpha, temperature, lr, weight=1 - alpha)
+
+
+@step.mistake("the student's soft answer at T = 1", breaks=step.laws[0].text)
+def student_not_softened(teacher, student, images, labels, *, alpha, temperature, lr):
+    weight = (1 - alpha) * temperature**2
+    return step_with(teacher, student, images, labels, alpha, temperature, lr, weight=weight, p_at=1.0)
+
+
+@step.mistake("the student answers in evaluation mode", breaks=step.laws[1].text)
+def student_in_evaluation(teacher, student, images, labels, *, alpha, temperature, lr):
+    weight = (1 - alpha) * temperature**2
+    return step_with(teacher, student, images, labels, alpha, temperature, lr, weight=weight, train=False)
+
+
+@step.mistake("uphill", breaks="each of the student's parameters goes down its slope, lr times as far")
+def uphill(teacher, student, images, labels, *, alpha, temperature, lr):
+    return distill_step(teacher, student, images, labels, alpha=alpha, temperature=temperature, lr=-lr)

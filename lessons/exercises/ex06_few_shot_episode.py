@@ -1,0 +1,234 @@
+"""Exercises of lesson 06: an episode, drawn and answered by nearest neighbours."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.engine.checks import check_int, positive_int, require
+from minidl.transfer.fewshot import nearest, squared_distances, vote
+
+# ---- 06.4 knn_episode
+
+
+def knn_episode(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    ways: int,
+    shots: int,
+    queries: int,
+    k: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw one task of few examples and answer it by nearest neighbours: (support, asked, answers).
+
+    features (N, D), labels (N,): of the data set, labels any integers.  ways: how many of its classes are
+    drawn.  shots, queries: how many rows of each of these classes go into the support, and how many others
+    are asked about. All draws are without replacement, from ``rng`` alone, and all choices equally likely.
+
+    support (ways shots,), asked (ways queries,): numbers of rows, class by class, classes ascending.
+    answers (ways queries,): the class of each row asked about. Its k nearest rows of the support vote, by
+    Euclidean distance between rows divided by their length, in float64. Which of equally near rows counts,
+    and who wins an equal vote, is as in ``nearest`` and ``vote``.
+    ValueError for more ways than classes, a class of less than shots + queries rows, a k beyond
+    1 ... ways shots, and a row of zeros, which has no direction.
+    """
+    classes, sizes = np.unique(labels, return_counts=True)
+    check_int("ways", ways, 1, len(classes))
+    check_int("k", k, 1, ways * shots)
+    each = positive_int("shots", shots) + positive_int("queries", queries)
+    require(sizes.min() >= each, f"each class needs {each} rows, one has {sizes.min()}")
+    length = np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1, keepdims=True))
+    require(length.all(), "a row of zeros has no direction")
+
+    chosen = np.sort(rng.choice(classes, ways, replace=False))
+    rows = np.stack([rng.choice(np.flatnonzero(labels == c), each, replace=False) for c in chosen])
+    support, asked = rows[:, :shots].ravel(), rows[:, shots:].ravel()
+    u = features / length
+    distances = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(distances, labels[support], k)
+    answers = vote(labels[support][near], np.take_along_axis(distances, near, axis=1))
+    return support, asked, answers
+
+
+episode = Exercise(
+    "06.4",
+    knn_episode,
+    points=4,
+    level=3,
+    minutes=40,
+    hints=(
+        "First who takes part: classes, then rows of each, of which the first few are the support. Then each "
+        "row asked about looks for its neighbours there, and they vote.",
+        "One draw of shots + queries rows a class keeps the two apart. With rows of length 1 the lesson's "
+        "three steps follow: squared_distances, nearest, vote.",
+        "rng.choice(np.flatnonzero(labels == c), shots + queries, replace=False); near holds columns of the "
+        "support, so their labels are labels[support][near]",
+    ),
+)
+DIRECTIONS = [(5, 0), (4, 3), (3, 4), (0, 5), (-12, 5)]  # of whole lengths, none equally far from two others
+
+
+@st.composite
+def tasks(draw):
+    """A data set of a few directions, and the settings of an episode."""
+    ways, shots, queries = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    each = shots + queries
+    classes = draw(st.lists(st.integers(-3, 9), min_size=ways, max_size=4, unique=True))
+    labels = np.repeat(np.array(classes), each)[draw(st.permutations(range(each * len(classes))))]
+    places = draw(st.lists(st.sampled_from(DIRECTIONS), min_size=len(labels), max_size=len(labels)))
+    longer = draw(st.lists(st.sampled_from([1.0, 4.0, 0.5]), min_size=len(labels), max_size=len(labels)))
+    features = np.array(places) * np.array(longer)[:, np.newaxis]
+    settings = {"ways": ways, "shots": shots, "queries": queries, "k": draw(st.integers(1, ways * shots))}
+    return features, labels, settings, draw(st.integers(0, 99))
+
+
+def neighbours_answer(row, features, labels, support, k):
+    """The class that the k nearest give a row, counted one by one."""
+    ranked = []
+    for place, other in enumerate(support):
+        a, b = (x / math.hypot(*x) for x in (features[row], features[other]))
+        ranked.append((math.hypot(*(a - b)), labels[other], place))
+    voters = sorted(ranked)[:k]
+    standing = []
+    for c in {label for _, label, _ in voters}:
+        own = [distance for distance, label, _ in voters if label == c]
+        standing.append((-len(own), sum(own) / len(own), c))
+    return min(standing)[2]
+
+
+CORNERS = np.array([[2.0, 0.0], [0.0, 1.0], [4.0, 1.0], [0.25, 3.0], [8.0, 1.0], [0.0, 7.0]])
+SEVENS_AND_THREES = np.array([7, 3, 7, 3, 7, 3])
+
+
+@episode.law("two classes in two directions: one example of each, and the two others of each are told apart")
+def worked_episode(knn_episode):
+    options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(0)}
+    support, asked, answers = knn_episode(CORNERS, SEVENS_AND_THREES, **options)
+    assert_equal(SEVENS_AND_THREES[np.asarray(support)], np.array([3, 7]))
+    assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
+    assert_equal(SEVENS_AND_THREES[np.asarray(asked)], np.array([3, 3, 7, 7]))
+
+
+@episode.law("class by class, classes ascending, and no row is in it twice")
+@given(case=tasks())
+def is_in_order(knn_episode, case):
+    features, labels, settings, seed = case
+    support, asked, answers = knn_episode(features, labels, **settings, rng=np.random.default_rng(seed))
+    ways, shots, queries = (settings[name] for name in ("ways", "shots", "queries"))
+    assert_equal(np.shape(support), (ways * shots,))
+    assert_equal(np.shape(answers), (ways * queries,))
+    drawn = np.unique(labels[np.asarray(support)])
+    assert_equal(len(drawn), ways)
+    assert_equal(labels[np.asarray(support)], np.repeat(drawn, shots))
+    assert_equal(labels[np.asarray(asked)], np.repeat(drawn, queries))
+    twice = len(support) + len(asked) - len({*map(int, support), *map(int, asked)})
+    assert twice == 0, f"{twice} rows stand twice in support {support} and asked {asked}"
+
+
+@episode.law("each answer is the vote of the k nearest by angle")
+@given(case=tasks())
+def answers_by_neighbours(knn_episode, case):
+    features, labels, settings, seed = case
+    support, asked, answers = knn_episode(features, labels, **settings, rng=np.random.default_rng(seed))
+    wanted = [neighbours_answer(row, features, labels, support, settings["k"]) for row in asked]
+    assert_equal(np.asarray(answers), np.array(wanted))
+
+
+@episode.law("in 60 episodes each row was an example and was asked about, and each class was left out")
+def draws_all(knn_episode):
+    labels, examples, questions, pairs = np.repeat([0, 1, 2], 3), set(), set(), set()
+    for seed in range(60):
+        options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
+        support, asked, _ = knn_episode(np.ones((9, 2)), labels, **options)
+        examples |= set(map(int, support))
+        questions |= set(map(int, asked))
+        pairs.add(tuple(labels[np.asarray(support)].tolist()))
+    assert len(examples) == 9, f"of nine rows only {sorted(examples)} were ever in the support"
+    assert len(questions) == 9, f"of nine rows only {sorted(questions)} were ever asked about"
+    assert len(pairs) == 3, f"of three classes only {sorted(pairs)} were ever drawn together"
+
+
+@episode.law("float32 rows of 1e30 have a direction too, and so have whole numbers")
+def far_in_float32(knn_episode):
+    for features in ((CORNERS * 1e30).astype(np.float32), (CORNERS * 4).astype(np.int64)):
+        options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
+        _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
+        assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
+
+
+@episode.law("too many ways, too few rows of a class, a k beyond the support, a row of zeros: ValueError")
+def refuses_an_episode(knn_episode):
+    options = {"ways": 2, "shots": 1, "queries": 2, "k": 2}
+    for change in ({"ways": 3}, {"ways": 0}, {"shots": 2}, {"queries": 3}, {"k": 3}, {"k": 0}):
+        given, rng = {**options, **change}, np.random.default_rng(0)
+        which = f"{change} with two classes of three rows"
+        assert_refuses(which, knn_episode, CORNERS, SEVENS_AND_THREES, **given, rng=rng)
+    unequal, rng = np.array([7, 3, 7, 3, 7, 7]), np.random.default_rng(0)
+    given = {**options, "ways": 1, "k": 1, "rng": rng}
+    assert_refuses("a class of two rows beside one of four", knn_episode, CORNERS, unequal, **given)
+    zeros = CORNERS * (np.arange(6) != 4)[:, np.newaxis]
+    rng = np.random.default_rng(0)
+    assert_refuses("a row of zeros", knn_episode, zeros, SEVENS_AND_THREES, **options, rng=rng)
+
+
+BY_ANGLE = "each answer is the vote of the k nearest by angle"
+
+
+def answered(features, labels, support, asked, k, *, by_angle=True, neighbours=nearest):
+    """The episode of these rows, perhaps by plain distances or by other neighbours."""
+    rows = np.asarray(features, np.float64)
+    if by_angle:
+        rows = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    d = np.sqrt(squared_distances(rows[asked], rows[support]))
+    near = neighbours(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+@episode.mistake("distances between the rows as they are", breaks=BY_ANGLE)
+def lengths_matter(features, labels, *, k, **options):
+    support, asked, _ = knn_episode(features, labels, k=k, **options)
+    return answered(features, labels, support, asked, k, by_angle=False)
+
+
+@episode.mistake("the nearest alone answers", breaks=BY_ANGLE)
+def one_neighbour(features, labels, *, k, **options):
+    support, asked, _ = knn_episode(features, labels, k=k, **options)
+    return answered(features, labels, support, asked, 1)
+
+
+@episode.mistake("the columns of the support taken for rows of the data set", breaks=BY_ANGLE)
+def columns_for_rows(features, labels, *, k, **options):
+    support, asked, answers = knn_episode(features, labels, k=k, **options)
+    unit = features / np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1, keepdims=True))
+    d = np.sqrt(squared_distances(unit[asked], unit[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[near], np.take_along_axis(d, near, axis=1))
+
+
+@episode.mistake(
+    "rows are asked about that may be in the support",
+    breaks="class by class, classes ascending, and no row is in it twice",
+)
+def asked_from_all(features, labels, *, queries, k, rng, **options):
+    support, _, _ = knn_episode(features, labels, queries=queries, k=k, rng=rng, **options)
+    own = [np.flatnonzero(labels == c) for c in np.unique(labels[support])]
+    asked = np.concatenate([rng.choice(rows, queries, replace=False) for rows in own])
+    return answered(features, labels, support, asked, k)
+
+
+@episode.mistake(
+    "the first rows of each class, not drawn ones",
+    breaks="in 60 episodes each row was an example and was asked about, and each class was left out",
+)
+def first_rows(features, labels, *, ways, shots, queries, k, rng):
+    knn_episode(features, labels, ways=ways, shots=shots, queries=queries, k=k, rng=rng)  # what it refuses
+    chosen = np.unique(labels)[:ways]
+    rows = np.stack([np.flatnonzero(labels == c)[: shots + queries] for c in chosen])
+    return answered(features, labels, rows[:, :shots].ravel(), rows[:, shots:].ravel(), k)

@@ -1,0 +1,239 @@
+"""Exercises of lesson 07: rows of length 1, and the loss of SimCLR."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons.exercises import by_hand
+from lessons.exercises.ex07_contrastive import rows, views
+from minidl.classroom.compare import (
+    assert_close,
+    assert_dtype,
+    assert_gradients,
+    assert_refuses,
+)
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import temperatures
+from minidl.engine.functions import concatenate, where
+from minidl.engine.tensor import apply
+from minidl.nn import functional as F
+from minidl.transfer import contrastive
+
+# ---- 07.3 UnitRows
+
+unit = Exercise(
+    "07.3",
+    contrastive.UnitRows,
+    kind="op",
+    points=3,
+    level=2,
+    minutes=20,
+    hints=(
+        "u = z / |z| for each row. Moving z along itself does not move u, so that part of g is lost.",
+        "dL/dz = (g - u (u . g)) / |z|: what is left of g is at a right angle to u.",
+        "keepdims=True makes lengths (N, 1), which divide rows. Divide by the row's largest number first.",
+    ),
+)
+
+
+@unit.law("(3, 4) becomes (0.6, 0.8); the gradient (1, 0) comes back as (0.128, -0.096), (3, 4) as nothing")
+def worked_unit(unit):
+    z = np.array([[3.0, 4.0], [3.0, 4.0]])
+    u, (grad_z,) = unit(z, grad=np.array([[1.0, 0.0], [3.0, 4.0]]))
+    assert_close(u, [[0.6, 0.8], [0.6, 0.8]])
+    assert_close(grad_z, [[0.128, -0.096], [0.0, 0.0]])
+
+
+@unit.law("each row has length 1 and the direction that it had")
+@given(z=rows())
+def length_one(unit, z):
+    u, _ = unit(z)
+    assert_close((np.array(u) ** 2).sum(axis=1), 1.0)
+    assert_close(u * np.sqrt((z**2).sum(axis=1, keepdims=True)), z)
+
+
+@unit.law("the gradient is the one of finite differences")
+@given(z=rows())
+def unit_gradient(unit, z):
+    assert_gradients(unit, z)
+
+
+@unit.law("a row three times as long has the same u and a third of the gradient")
+@given(z=rows())
+def longer_row(unit, z):
+    g = np.cos(np.arange(z.size)).reshape(z.shape)
+    u, (grad_z,) = unit(z, grad=g)
+    longer, (grad_longer,) = unit(3 * z, grad=g)
+    assert_close(longer, u)
+    assert_close(3 * grad_longer, grad_z)
+
+
+@unit.law("float32 stays float32")
+def rows_keep_float32(unit):
+    z = np.array([[3, 4]], np.float32)
+    u, grads = unit(z, grad=np.ones_like(z))
+    assert_dtype(u, np.float32)
+    assert_dtype(grads[0], np.float32)
+
+
+@unit.law("rows of 1e30 and 1e-30 in float32, whose squares it cannot hold, have a direction too")
+def far_rows(unit):
+    for size in (1e30, 1e-30):
+        z = np.array([[3, 4, 0], [0, 0, -5]], np.float32) * np.float32(size)
+        u, (grad_z,) = unit(z, grad=np.array([[1, 0, 0], [0, 1, 0]], np.float32))
+        assert_close(u, [[0.6, 0.8, 0.0], [0.0, 0.0, -1.0]])
+        assert_close(grad_z * np.float64(size), [[0.128, -0.096, 0.0], [0.0, 0.2, 0.0]], rtol=1e-5)
+
+
+@unit.mistake("divided by the squared length", breaks=unit.laws[0].text)
+class SquaredLength(contrastive.UnitRows):
+    def forward(self, z):
+        self.length = (z**2).sum(axis=1, keepdims=True)
+        self.u = z / self.length
+        return self.u
+
+
+@unit.mistake("one length for all rows", breaks="each row has length 1 and the direction that it had")
+class OneLength(contrastive.UnitRows):
+    def forward(self, z):
+        self.length = np.sqrt((z**2).sum())
+        self.u = z / self.length
+        return self.u
+
+
+@unit.mistake("took the length for a constant", breaks="the gradient is the one of finite differences")
+class ConstantLength(contrastive.UnitRows):
+    def backward(self, grad):
+        return grad / self.length
+
+
+@unit.mistake(
+    "forgot to divide the gradient by the length",
+    breaks="a row three times as long has the same u and a third of the gradient",
+)
+class UndividedGradient(contrastive.UnitRows):
+    def backward(self, grad):
+        return super().backward(grad) * self.length
+
+
+# ---- 07.4 nt_xent
+
+loss = Exercise(
+    "07.4",
+    contrastive.nt_xent,
+    kind="tensor",
+    points=3,
+    level=2,
+    minutes=25,
+    hints=(
+        "One of the 2N - 1 other rows is the partner: it is classification, so F.cross_entropy of cosines.",
+        "u = apply(UnitRows(), concatenate([z1, z2])), S = u @ u.T; drop each row's own column.",
+        "S[~np.eye(2 * n, dtype=bool)].reshape(2 * n, -1); where has row i its partner now?",
+    ),
+)
+
+
+@loss.law("two images at right angles, partners alike: log((e^(1/T) + 2) / e^(1/T))")
+def worked_loss(nt_xent):
+    z1, z2 = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 0.0], [0.0, 0.5]])
+    for T in (0.5, 1.0):
+        value, _ = nt_xent(z1, z2, temperature=T)
+        assert_close(value, math.log((math.exp(1 / T) + 2) / math.exp(1 / T)))
+
+
+@loss.law("it is the mean of -log of the share that the partner has among the 2N - 1 others")
+@given(pair=views(), temperature=temperatures())
+def shares(nt_xent, pair, temperature):
+    value, _ = nt_xent(*pair, temperature=temperature)
+    assert_close(value, by_hand.nt_xent(np.concatenate(pair), temperature))
+
+
+@loss.law("float32 stays float32")
+def loss_keeps_float32(nt_xent):
+    z = np.array([[3, 4, 0], [0, 1, 0]], np.float32)
+    value, grads = nt_xent(z, z[::-1], grad=np.array(1, np.float32), temperature=0.5)
+    for answer in (value, *grads):
+        assert_dtype(answer, np.float32)
+
+
+@loss.law("a row of zeros, views of another shape and a temperature of 0 are refused with a ValueError")
+def loss_refuses(nt_xent):
+    z, zeros = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [0.0, 0.0]])
+    assert_refuses("a row of zeros", nt_xent, z, zeros, temperature=1.0)
+    assert_refuses("two rows and one", nt_xent, z, z[:1], temperature=1.0)
+    assert_refuses("a temperature of 0", nt_xent, z, z, temperature=0.0)
+
+
+@loss.law("the gradient is the one of finite differences")
+@given(pair=views(), temperature=st.sampled_from([0.5, 1.0, 2.0]))
+def loss_gradient(nt_xent, pair, temperature):
+    assert_gradients(nt_xent, *pair, temperature=temperature)
+
+
+@loss.law("where all embeddings are equal it is log(2N - 1), for one image 0")
+@given(n=st.integers(1, 4), temperature=temperatures())
+def all_equal(nt_xent, n, temperature):
+    z = np.tile([1.0, -2.0], (n, 1))
+    value, _ = nt_xent(z, z, temperature=temperature)
+    assert_close(value, math.log(2 * n - 1))
+
+
+@loss.law("swapping the views and reordering the images change nothing")
+@given(pair=views(), temperature=temperatures())
+def order_of_views(nt_xent, pair, temperature):
+    z1, z2 = pair
+    value, _ = nt_xent(z1, z2, temperature=temperature)
+    for other in ((z2, z1), (z1[::-1], z2[::-1])):
+        assert_close(nt_xent(*other, temperature=temperature)[0], value)
+
+
+@loss.law("the length of an embedding does not matter, and no gradient points along one")
+@given(pair=views(), temperature=temperatures(), factor=st.sampled_from([0.25, 3.0, 1e4, 1e-8]))
+def lengths_do_not_matter(nt_xent, pair, temperature, factor):
+    value, grads = nt_xent(*pair, grad=np.array(1.0), temperature=temperature)
+    longer, _ = nt_xent(pair[0] * factor, pair[1], temperature=temperature)
+    assert_close(longer, value)
+    for z, grad_z in zip(pair, grads, strict=True):
+        assert_close((z * grad_z).sum(axis=1), 0.0)
+
+
+def nt_xent_with(z1, z2, temperature, *, unit_rows=True, mask=True, forget=False):
+    """nt_xent with something left out."""
+    n = len(z1)
+    z = concatenate([z1, z2])
+    u = apply(contrastive.UnitRows(), z) if unit_rows else z
+    S = u @ u.T
+    S = where(np.eye(2 * n, dtype=bool), -np.inf, S) if mask else S
+    partner = np.roll(np.arange(2 * n), n)
+    return F.cross_entropy(
+        S[:n] if forget else S, partner[:n] if forget else partner, temperature=temperature
+    )
+
+
+@loss.mistake("each row is among its own alternatives", breaks=loss.laws[0].text)
+def chooses_itself(z1, z2, temperature):
+    return nt_xent_with(z1, z2, temperature, mask=False)
+
+
+@loss.mistake(
+    "products instead of cosines",
+    breaks="the length of an embedding does not matter, and no gradient points along one",
+)
+def products(z1, z2, temperature):
+    return nt_xent_with(z1, z2, temperature, unit_rows=False)
+
+
+@loss.mistake(
+    "only the first view chooses", breaks="swapping the views and reordering the images change nothing"
+)
+def first_view_only(z1, z2, temperature):
+    return nt_xent_with(z1, z2, temperature, forget=True)
+
+
+@loss.mistake("multiplied by the temperature", breaks=loss.laws[0].text)
+def times_temperature(z1, z2, temperature):
+    return nt_xent_with(z1, z2, 1 / temperature)

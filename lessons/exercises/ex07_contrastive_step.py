@@ -1,0 +1,258 @@
+"""Exercises of lesson 07: steps of SimCLR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons.exercises import by_hand
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.engine.checks import positive_int, require
+from minidl.nn.module import Module
+from minidl.transfer.contrastive import nt_xent
+
+# ---- 07.5 simclr_steps
+
+
+def simclr_steps(
+    model: Module,
+    images: np.ndarray,
+    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    *,
+    steps: int,
+    lr: float,
+    temperature: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Steps of plain gradient descent on SimCLR's loss, all with these images; the loss before each of them.
+
+    In each step every image is seen in two views that are drawn for this step, first all first views, then
+    all second ones, and the model gives embeddings (N, D) of each of the two batches, in training mode. The
+    loss is ``nt_xent`` at ``temperature``; each parameter that requires grad goes down its slope, lr times as
+    far, in its own dtype.
+
+    images: (N, ...), which stay as they are.  augment: ``augment(images, rng)`` gives images of the same
+    shape, and may write into those that it is given. Nothing else draws from ``rng``. Returns losses (steps,)
+    in float64; the model is left in training mode.
+    ValueError for less than two images, less than one step, and a temperature that is not above 0.
+    """
+    require(len(images) > 1, "one image alone has no strangers: give two at least")
+    model.train()
+    losses = np.empty(positive_int("steps", steps))
+    for i in range(steps):
+        first = augment(images.copy(), rng)
+        second = augment(images.copy(), rng)
+        loss = nt_xent(model(first), model(second), temperature)
+        model.zero_grad()
+        loss.backward()
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data - lr * parameter.grad
+        losses[i] = loss.item()
+    return losses
+
+
+simclr = Exercise(
+    "07.5",
+    simclr_steps,
+    points=4,
+    level=3,
+    minutes=40,
+    kind="model",
+    writes=("model",),
+    hints=(
+        "A training step without labels: what takes their place is that two views show the same image.",
+        "In each step: two draws, two passes through the model, one loss; old gradients away, backward, and "
+        "each parameter against its gradient. The augmentation gets a copy each time.",
+        "loss = nt_xent(model(augment(images.copy(), rng)), ..., temperature)",
+    ),
+)
+
+
+def noisy(images, rng):
+    """Images with noise."""
+    return images + rng.normal(0, 0.5, images.shape).astype(images.dtype)
+
+
+def as_they_are(images, rng):
+    """The images themselves."""
+    return images
+
+
+def brighter_in_place(images, rng):
+    """Images times a number, written where they stood."""
+    images *= images.dtype.type(rng.uniform(1, 3))
+    images += images.dtype.type(rng.uniform(0, 1))
+    return images
+
+
+@st.composite
+def batches(draw):
+    """An mlp that gives embeddings, and images."""
+    n, d = draw(st.integers(2, 4)), draw(st.integers(2, 3))
+    model = Built("mlp", draw(st.integers(0, 9)), in_features=4, hidden=5, num_classes=d)
+    return model, draw(arrays((n, 1, 2, 2))).astype(np.float32)
+
+
+def stepped(model, images, augment, seed, steps, lr, temperature):
+    """The losses and the state of an mlp, by hand."""
+    rng, losses, state = np.random.default_rng(seed), [], by_hand.wide(model.build().state_dict())
+    for _ in range(steps):
+        views = np.concatenate([augment(images.copy(), rng) for _ in range(2)])
+        z = by_hand.mlp_logits(state, views)
+        losses.append(by_hand.nt_xent(z, temperature))
+        of_z = by_hand.slopes(lambda z: by_hand.nt_xent(z, temperature), z)
+        state = by_hand.mlp_after(state, views, of_z, lr)
+    return np.array(losses), state
+
+
+MLP = Built("mlp", 3, in_features=4, hidden=5, num_classes=2)
+FOUR = (np.arange(3 * 4).reshape(3, 1, 2, 2) % 5 / 4).astype(np.float32)
+CNN = Built("small_cnn", 1, num_classes=2, widths=(2,), pool_after=())
+PHOTOS = (np.arange(3 * 16).reshape(3, 1, 4, 4) % 7 / 4).astype(np.float32)
+SETTINGS = {"steps": 1, "lr": 0.25, "temperature": 0.5}
+
+
+def with_rng(**changed):
+    return {**SETTINGS, "rng": np.random.default_rng(5), **changed}
+
+
+@simclr.law("views that are the images themselves and lr = 0: three times the same loss, and nothing moves")
+def worked_simclr(simclr_steps):
+    losses, after = simclr_steps(MLP, FOUR, as_they_are, **with_rng(steps=3, lr=0.0))
+    state = MLP.build().state_dict()
+    z = by_hand.mlp_logits(by_hand.wide(state), FOUR)
+    assert_close(losses, np.full(3, by_hand.nt_xent(np.concatenate([z, z]), 0.5)), **by_hand.NEAR)
+    assert_dtype(losses, np.float64)
+    by_hand.assert_state(after["state"], state)
+
+
+ONE_STEP = "one step: the loss before it, and each parameter down its slope"
+
+
+@simclr.law(ONE_STEP)
+@given(batch=batches(), seed=st.integers(0, 9), temperature=st.sampled_from([0.5, 1.0, 2.0]))
+def one_step(simclr_steps, batch, seed, temperature):
+    model, images = batch
+    settings = {"steps": 1, "lr": 0.25, "temperature": temperature}
+    losses, state = stepped(model, images, noisy, seed, **settings)
+    found, after = simclr_steps(model, images, noisy, **settings, rng=np.random.default_rng(seed))
+    assert_close(found, losses, **by_hand.NEAR)
+    by_hand.assert_state(after["state"], state)
+
+
+@simclr.law("three steps: fresh views for each, and the gradient of each alone")
+def three_steps(simclr_steps):
+    losses, state = stepped(MLP, FOUR, noisy, 5, 3, 0.25, 0.5)
+    found, after = simclr_steps(MLP, FOUR, noisy, **with_rng(steps=3))
+    assert_close(found, losses, **by_hand.NEAR)
+    by_hand.assert_state(after["state"], state)
+
+
+@simclr.law("an augmentation that writes into its images: the second view begins with the images, too")
+def writes_in_place(simclr_steps):
+    losses, _ = stepped(MLP, FOUR, brighter_in_place, 5, 2, 0.25, 0.5)
+    found, _ = simclr_steps(MLP, FOUR, brighter_in_place, **with_rng(steps=2))
+    assert_close(found, losses, **by_hand.NEAR)
+
+
+@simclr.law("BatchNorm goes by each of the two batches and moves its statistics; training mode is left on")
+def batches_of_their_own(simclr_steps):
+    found, after = simclr_steps(CNN, PHOTOS, noisy, **with_rng())
+    model, rng = CNN.build().train(), np.random.default_rng(5)
+    z = [model(noisy(PHOTOS, rng)).data.astype(np.float64) for _ in range(2)]
+    assert_close(found, np.array([by_hand.nt_xent(np.concatenate(z), 0.5)]), **by_hand.NEAR)
+    for name in ("block1.bn.running_mean", "block1.bn.running_var"):
+        assert_close(after["state"][name], model.state_dict()[name], **by_hand.NEAR)
+    assert_equal(after["training"], True)
+
+
+@simclr.law("parameters stay float32")
+def parameters_keep_float32(simclr_steps):
+    _, after = simclr_steps(CNN, PHOTOS, noisy, **with_rng())
+    for name, value in after["state"].items():
+        if name.endswith(("weight", "bias")):
+            assert_dtype(value, np.float32)
+
+
+@simclr.law("one image alone, no step, a temperature of 0: ValueError")
+def refuses_steps(simclr_steps):
+    assert_refuses("one image", simclr_steps, MLP, FOUR[:1], noisy, **with_rng())
+    assert_refuses("steps = 0", simclr_steps, MLP, FOUR, noisy, **with_rng(steps=0))
+    assert_refuses("a temperature of 0", simclr_steps, MLP, FOUR, noisy, **with_rng(temperature=0.0))
+
+
+def steps_with(model, images, views, steps, lr, temperature, *, keep=False, train=True):
+    """Steps whose views come from a function, perhaps on gradients that pile up, perhaps without training."""
+    require(len(images) > 1 and steps > 0, "too little")
+    model.train(train)
+    losses = []
+    for _ in range(steps):
+        loss = nt_xent(*views(), temperature)
+        if not keep:
+            model.zero_grad()
+        loss.backward()
+        for parameter in model.parameters():
+            parameter.data = parameter.data - lr * parameter.grad
+        losses.append(loss.item())
+    return np.array(losses)
+
+
+@simclr.mistake("both views from one draw", breaks=ONE_STEP)
+def one_draw(model, images, augment, *, steps, lr, temperature, rng):
+    def views():
+        view = augment(images.copy(), rng)
+        return model(view), model(view)
+
+    return steps_with(model, images, views, steps, lr, temperature)
+
+
+@simclr.mistake("the gradients of all steps added up", breaks=simclr.laws[1].text)
+def piled_up(model, images, augment, *, steps, lr, temperature, rng):
+    def views():
+        return [model(augment(images.copy(), rng)) for _ in range(2)]
+
+    return steps_with(model, images, views, steps, lr, temperature, keep=True)
+
+
+@simclr.mistake("the same two views in every step", breaks=simclr.laws[1].text)
+def drawn_once(model, images, augment, *, steps, lr, temperature, rng):
+    drawn = [augment(images.copy(), rng) for _ in range(2)]
+    return steps_with(model, images, lambda: map(model, drawn), steps, lr, temperature)
+
+
+@simclr.mistake("the second view is a view of the first", breaks=simclr.laws[2].text)
+def view_of_a_view(model, images, augment, *, steps, lr, temperature, rng):
+    def views():
+        given = images.copy()
+        return [model(augment(given, rng)) for _ in range(2)]
+
+    return steps_with(model, images, views, steps, lr, temperature)
+
+
+@simclr.mistake("both views as one batch", breaks=simclr.laws[3].text)
+def one_batch(model, images, augment, *, steps, lr, temperature, rng):
+    def views():
+        z = model(np.concatenate([augment(images.copy(), rng) for _ in range(2)]))
+        return z[: len(images)], z[len(images) :]
+
+    return steps_with(model, images, views, steps, lr, temperature)
+
+
+@simclr.mistake("in evaluation mode", breaks=simclr.laws[3].text)
+def in_evaluation(model, images, augment, *, steps, lr, temperature, rng):
+    def views():
+        return [model(augment(images.copy(), rng)) for _ in range(2)]
+
+    return steps_with(model, images, views, steps, lr, temperature, train=False)
+
+
+@simclr.mistake("uphill", breaks=ONE_STEP)
+def uphill(model, images, augment, *, lr, **settings):
+    return simclr_steps(model, images, augment, lr=-lr, **settings)

@@ -1,0 +1,251 @@
+"""Exercises of lesson 08: steps of a training with warmup, smoothed labels and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons.exercises import by_hand
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.classroom.strategies import labels as label_arrays
+from minidl.engine.checks import check_int, check_number, positive_int
+from minidl.nn import functional as F
+from minidl.nn.module import Module
+from minidl.train.schedules import warmed_up
+
+# ---- 08.4 careful_steps
+
+
+def careful_steps(
+    model: Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    steps: int,
+    lr: float,
+    warmup_steps: int,
+    label_smoothing: float,
+    sigma: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Steps of plain gradient descent, each on all images, with the lesson's three changes; their losses.
+
+    Warmup: the rate rises evenly over the first ``warmup_steps`` steps, the last of which has lr itself, as
+    in ``warmed_up``; then it stays lr. Smoothing: a share ``label_smoothing`` of each label goes to all
+    classes alike. Noise: each step sees the images with noise of its own, sigma n for n drawn by
+    ``rng.standard_normal`` in the images' shape, from which nothing else is drawn.
+
+    model: gives logits (N, K) of images (N, ...), in training mode, in which it is left; its parameters that
+    require grad move, in their own dtype.  labels: classes (N,). Returns for each step the loss, the mean
+    cross-entropy with the smoothed labels, before the step: (steps,) in float64.
+    ValueError for less than one step, a warmup or a sigma below 0, a share outside of 0 ... 1, and a label
+    that is no class.
+    """
+    check_int("warmup_steps", warmup_steps, 0), check_number("sigma", sigma, 0)
+    model.train()
+    losses = np.empty(positive_int("steps", steps))
+    for t in range(steps):
+        noise = sigma * rng.standard_normal(images.shape)
+        logits = model((images + noise).astype(images.dtype))
+        loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        model.zero_grad()
+        loss.backward()
+        rate = warmed_up(lambda _: lr, warmup_steps, t)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data - rate * parameter.grad
+        losses[t] = loss.item()
+    return losses
+
+
+careful = Exercise(
+    "08.4",
+    careful_steps,
+    points=4,
+    level=3,
+    minutes=40,
+    kind="model",
+    writes=("model",),
+    hints=(
+        "It is the usual step, with another rate, another target and other images each time.",
+        "In each step: noise on the images as they were given, the loss with softened labels, old gradients "
+        "away, backward, and the rate of this step. F.cross_entropy can smooth, or take rows.",
+        "noise = sigma * rng.standard_normal(images.shape), in the loop; the sum in the images' dtype",
+    ),
+)
+
+MLP = Built("mlp", 4, in_features=4, hidden=5, num_classes=3)
+FOUR = (np.arange(4 * 4).reshape(4, 1, 2, 2) % 5 / 4).astype(np.float32)
+CNN = Built("small_cnn", 1, num_classes=3, widths=(2,), pool_after=())
+PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
+LABELS = np.array([0, 2, 1, 2])
+PLAIN = {"steps": 3, "lr": 0.5, "warmup_steps": 0, "label_smoothing": 0.0, "sigma": 0.0}
+
+
+def with_rng(**changed):
+    return {**PLAIN, "rng": np.random.default_rng(5), **changed}
+
+
+def stepped(model, images, labels, *, steps, lr, warmup_steps, label_smoothing, sigma, rng):
+    """The losses and the state of an mlp, by hand."""
+    losses, state = [], by_hand.wide(model.build().state_dict())
+    for t in range(steps):
+        noisy = images + sigma * rng.standard_normal(images.shape)
+        z = by_hand.mlp_logits(state, noisy)
+        target, log_p = by_hand.one_hot(labels, z.shape[1]), by_hand.log_softmax(z)
+        target = target + label_smoothing * (1 / z.shape[1] - target)
+        losses.append(by_hand.cross_entropies(target, log_p))
+        rate = lr * min(1.0, (t + 1) / max(warmup_steps, 1))
+        state = by_hand.mlp_after(state, noisy, (np.exp(log_p) - target) / len(labels), rate)
+    return np.array(losses), state
+
+
+def assert_stepped(careful_steps, model, images, labels, settings, seed=5):
+    """The losses and the state after the steps are those by hand."""
+    losses, state = stepped(model, images, labels, **settings, rng=np.random.default_rng(seed))
+    found, after = careful_steps(model, images, labels, **settings, rng=np.random.default_rng(seed))
+    assert_close(found, losses, **by_hand.NEAR)
+    by_hand.assert_state(after["state"], state)
+
+
+@careful.law("lr = 0 and eps = 1: the mean of -log p over all classes, twice, and nothing moves")
+def worked_careful(careful_steps):
+    losses, after = careful_steps(MLP, FOUR, LABELS, **with_rng(steps=2, lr=0.0, label_smoothing=1.0))
+    state = MLP.build().state_dict()
+    mean = -by_hand.log_softmax(by_hand.mlp_logits(by_hand.wide(state), FOUR)).mean()
+    assert_close(losses, np.full(2, mean), **by_hand.NEAR)
+    assert_dtype(losses, np.float64)
+    by_hand.assert_state(after["state"], state)
+
+
+@careful.law("without any of the three: three steps of plain descent, with the gradient of each alone")
+def plain_steps(careful_steps):
+    assert_stepped(careful_steps, MLP, FOUR, LABELS, PLAIN)
+
+
+@careful.law("two steps of warmup: half of lr, lr, and from then on lr")
+def warms_up(careful_steps):
+    assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "steps": 4, "warmup_steps": 2})
+
+
+@careful.law("noise is drawn anew for each step and put on the images as they were")
+def fresh_noise(careful_steps):
+    assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "sigma": 0.5})
+
+
+@st.composite
+def trainings(draw):
+    """An mlp, images, labels and settings."""
+    n, k = draw(st.integers(1, 4)), draw(st.integers(2, 4))
+    model = Built("mlp", draw(st.integers(0, 9)), in_features=4, hidden=5, num_classes=k)
+    settings = {
+        "steps": draw(st.integers(1, 3)),
+        "lr": draw(st.sampled_from([0.25, 0.5])),
+        "warmup_steps": draw(st.integers(0, 4)),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.25, 0.1, 1.0])),
+        "sigma": draw(st.sampled_from([0.0, 0.25, 1.0])),
+    }
+    return model, draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k)), settings
+
+
+@careful.law("all three together: the losses before the steps, and the parameters after them")
+@given(case=trainings(), seed=st.integers(0, 9))
+def all_together(careful_steps, case, seed):
+    assert_stepped(careful_steps, *case, seed=seed)
+
+
+@careful.law(
+    "the model trains: its BatchNorm goes by the batch and moves its statistics; float32 stays float32"
+)
+def careful_trains(careful_steps):
+    losses, after = careful_steps(CNN, PHOTOS, LABELS, **with_rng(steps=1))
+    model = CNN.build().train()
+    log_p = by_hand.log_softmax(model(PHOTOS).data.astype(np.float64))
+    assert_close(
+        losses, np.array([by_hand.cross_entropies(by_hand.one_hot(LABELS, 3), log_p)]), **by_hand.NEAR
+    )
+    assert_equal(after["training"], True)
+    for name, value in model.state_dict().items():
+        if "running" in name:
+            assert_close(after["state"][name], value, **by_hand.NEAR)
+        assert_dtype(after["state"][name], value.dtype)
+
+
+@careful.law(
+    "no step, a warmup or a sigma below 0, a share outside of 0 ... 1, a label that is no class: ValueError"
+)
+def careful_refuses(careful_steps):
+    for change in (
+        {"steps": 0},
+        {"warmup_steps": -1},
+        {"sigma": -0.25},
+        {"label_smoothing": -0.25},
+        {"label_smoothing": 1.25},
+    ):
+        assert_refuses(f"{change}", careful_steps, MLP, FOUR, LABELS, **with_rng(**change))
+    assert_refuses("a label 3 of three classes", careful_steps, MLP, FOUR, LABELS + 1, **with_rng())
+
+
+def steps_with(model, images, labels, *, lr, warmup_steps, rng, steps, sigma, **options):
+    """Steps with the rates, the noise and the loss as given by functions, or the library's."""
+    noise = options.pop("noise", lambda t: sigma * rng.standard_normal(images.shape))
+    rate = options.pop("rate", lambda t: warmed_up(lambda _: lr, warmup_steps, t))
+    keep, smooth = options.pop("keep", False), options["label_smoothing"]
+    check_int("warmup_steps", warmup_steps, 0), check_number("sigma", sigma, 0), positive_int("steps", steps)
+    losses = []
+    for t in range(steps):
+        logits = model.train(options.get("train", True))((images + noise(t)).astype(images.dtype))
+        loss = F.cross_entropy(logits, labels, label_smoothing=smooth)
+        if not keep:
+            model.zero_grad()
+        loss.backward()
+        for parameter in model.parameters():
+            parameter.data = parameter.data - rate(t) * parameter.grad
+        losses.append(loss.item())
+    return np.array(losses)
+
+
+@careful.mistake("the warmup begins with a rate of 0", breaks=careful.laws[2].text)
+def from_zero(model, images, labels, *, lr, warmup_steps, **options):
+    def rate(t):
+        return lr * min(1.0, t / max(warmup_steps, 1)) if warmup_steps else lr
+
+    return steps_with(model, images, labels, lr=lr, warmup_steps=warmup_steps, rate=rate, **options)
+
+
+@careful.mistake("one noise for all steps", breaks=careful.laws[3].text)
+def one_noise(model, images, labels, *, sigma, rng, **options):
+    check_number("sigma", sigma, 0)
+    drawn = sigma * rng.standard_normal(images.shape)
+    return steps_with(model, images, labels, sigma=sigma, rng=rng, noise=lambda t: drawn, **options)
+
+
+@careful.mistake("noise upon noise", breaks=careful.laws[3].text)
+def noise_upon_noise(model, images, labels, *, sigma, rng, **options):
+    drawn = [np.zeros(images.shape)]
+
+    def noise(t):
+        drawn.append(drawn[-1] + sigma * rng.standard_normal(images.shape))
+        return drawn[-1]
+
+    return steps_with(model, images, labels, sigma=sigma, rng=rng, noise=noise, **options)
+
+
+@careful.mistake("the gradients of all steps added up", breaks=careful.laws[1].text)
+def piled_up(model, images, labels, **options):
+    return steps_with(model, images, labels, keep=True, **options)
+
+
+@careful.mistake("in evaluation mode", breaks=careful.laws[4].text)
+def in_evaluation(model, images, labels, **options):
+    return steps_with(model, images, labels, train=False, **options)
+
+
+@careful.mistake("labels as hard as they were", breaks=careful.laws[0].text)
+def hard_labels(model, images, labels, *, label_smoothing, **options):
+    check_number("label_smoothing", label_smoothing, 0, 1)
+    return steps_with(model, images, labels, label_smoothing=0.0, **options)
