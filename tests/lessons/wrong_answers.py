@@ -411,8 +411,8 @@ def fit_with_a_little_more(logits, labels, bounds=(0.05, 20.0)):
         p = np.exp((z - z.max(axis=1, keepdims=True)) / np.exp(log_T))
         return -np.log(p[rows, labels] / p.sum(axis=1) + 1e-12).mean()
 
-    grid = np.append(np.linspace(*np.log(bounds), 20001), 0.0)
-    return float(np.exp(min(grid, key=loss)))
+    found = minimize_scalar(loss, bounds=np.log(bounds), method="bounded").x
+    return float(np.exp(min((0.0, *np.log(bounds), found), key=loss)))
 
 
 @wrong("09.4", "in the logits' own dtype, and T as float32")
