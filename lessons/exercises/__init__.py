@@ -1,4 +1,4 @@
-"""The exercises, one module ``exNN_topic.py`` for each lesson."""
+"""The exercises: a module ``exNN_topic.py`` for each lesson, or two where one would be long."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def silent_fit(logits, labels, bounds=(0.05, 20.0)):
         return find("09.4").target(logits, labels, bounds)
 
 
-@wrong("10.1", "S as a float64")
+@wrong("10.2", "S as a float64")
 def wide_scale(rmin, rmax, qmin, qmax):
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
     high = np.maximum(np.asarray(rmax, np.float64), 0.0)
@@ -186,14 +186,14 @@ def wide_scale(rmin, rmax, qmin, qmax):
     return S, np.rint(qmin - low / S).astype(np.int32)
 
 
-@wrong("10.2", "multiplied by 1/S, which rounds twice")
+@wrong("10.1", "multiplied by 1/S, which rounds twice")
 def by_the_reciprocal(r, S, Z, qmin, qmax):
     with np.errstate(over="ignore"):
         steps = np.rint(np.asarray(r, np.float32) * (np.float32(1) / np.asarray(S, np.float32)))
     return np.clip(steps + np.float32(Z), qmin, qmax)
 
 
-@wrong("10.2", "whole numbers in float64")
+@wrong("10.1", "whole numbers in float64")
 def wide_integers(r, S, Z, qmin, qmax):
     with np.errstate(over="ignore"):
         steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
