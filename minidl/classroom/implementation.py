@@ -175,8 +175,10 @@ def built(x: object) -> object:
 
 def contents_of_models(value: object) -> object:
     """The value with arrays for Tensors, and for models what a law sees of them."""
-    if isinstance(value, tuple | list):
-        return type(value)(contents_of_models(v) for v in value)
+    if isinstance(value, list):
+        return [contents_of_models(v) for v in value]
+    if isinstance(value, tuple):  # also a record, which could not be made of an iterator
+        return tuple(contents_of_models(v) for v in value)
     if isinstance(value, Module):
         return contents(value)
     return np.array(value.data) if isinstance(value, Tensor) else value
