@@ -130,7 +130,7 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "counts = np.append(counts.reshape(-2, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))",
         ],
     },
-    "11.3": {
+    "11.4": {
         "with as many bins as levels both are each bin its own": [
             "level = bins * levels // len(counts) if len(counts) >= levels else bins",
         ],
@@ -138,7 +138,7 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 2))",
         ],
     },
-    "11.4": {
+    "11.2": {
         RESHAPE: [
             "new_weight = weight * factor.reshape(-2, *[1] * (weight.ndim - 1))",
         ],

@@ -19,8 +19,8 @@ linear = Exercise(
     hints=(
         "Write y = w x + b with the four formulas. Both scales of the sum can be drawn out of it, so the sum "
         "itself has only integers; dividing by S_y leaves one real number for each output.",
-        "8 bits hold neither a difference to Z_x nor a product: widen first. Sum, add the bias, and check that "
-        "32 bits hold it. Then float32, times M, np.rint, add Z_y, clip, cast: in this order.",
+        "8 bits hold neither a difference to Z_x nor a product: widen first. Sum, add the bias, and check "
+        "against 32 bits. Then float32, times M, np.rint, add Z_y, clip, cast: in this order.",
         "M = np.float32(S_x) * np.asarray(S_w, np.float32) / ...; then (N, O) times (O,)",
     ),
 )

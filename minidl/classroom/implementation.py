@@ -158,7 +158,11 @@ class Implementation:
             changed = difference(was, contents(model)) if model is not answer else ""
             if changed:
                 raise WrongAnswer(f"{self.name} changed its model: {changed}")
+        is_given = any(answer is model for model in kept)
+        is_model = isinstance(answer, Module)
         answer = contents_of_models(answer)
+        if is_model:
+            answer["given"] = is_given  # the model itself, and not a new one
         if not self.written:
             return self._plain(answer)
         return plain_value(answer, self.name), *map(contents, trained)

@@ -41,8 +41,9 @@ def folded(
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
 
-    weight: floats (O, ...); all others (O,), var + eps above 0; without bias 0, without gamma 1, without beta
-    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2).
+    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta
+    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
+    var + eps is not above 0, which ``check_foldable`` finds.
     """
     check_foldable(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
@@ -68,7 +69,7 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     It is a copy of ``layer`` with other numbers: a weight and a bias as Parameters of the layer's dtype. Both
     require grad where the layer's weight does. A layer need not have a bias, nor bn a weight and a bias.
     What pruning masked in the layer or in bn stays masked (``keep_masks``). Both modules stay as they were.
-    Raises ValueError where bn uses the statistics of the batch (training, not frozen), or is of another width.
+    ValueError where bn uses the statistics of the batch (in training, not frozen), or is of another width.
     """
     kind = runs_as(check_instance("layer", layer, Module), Conv2d, Linear)
     require(kind is not None, f"layer must be a Conv2d or Linear, got {type(layer).__name__}", TypeError)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 
@@ -212,12 +213,41 @@ class WidenedFakeQuantize(Op):
         return (self.inner.backward(grad),)
 
 
-@wrong("11.4", "the answer is in float64 for a float32 weight")
+@wrong("11.2", "the answer is in float64 for a float32 weight")
 def wide_fold(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
     shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
     new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     return new_weight, factor * shift + (0.0 if beta is None else beta)
+
+
+@wrong("11.3", "the variance taken for the deviation, eps left out")
+def no_root_of_the_layers(layer, bn):
+    root = copy.deepcopy(bn)
+    root.running_var[:], root.eps = bn.running_var**2, 0.0
+    return find("11.3").target(layer, root)
+
+
+@wrong("10.4", "one scale for all outputs: the mean of theirs")
+def mean_scale(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    return find("10.4").target(qx, S_x, Z_x, qw, np.mean(S_w), qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "computed in float64 to the end, where the definition has float32")
+def wide_products(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = (qx.astype(np.float64) - Z_x) @ qw.astype(np.float64).T + qbias
+    if np.any(sums >= 2**31) or np.any(sums < -(2**31)):
+        raise ValueError("32 bits")
+    q = np.rint(sums * S_x * np.asarray(S_w, np.float64) / S_y) + Z_y
+    return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "int32 sums, which wrap around without a word")
+def wrapping_sums(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    with np.errstate(over="ignore"):
+        sums = (qx.astype(np.int32) - np.int32(Z_x)) @ qw.astype(np.int32).T + qbias
+    q = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.float32(S_w) / np.float32(S_y))) + Z_y
+    return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
 
 
 @wrong("12.1", "summed in float32")
