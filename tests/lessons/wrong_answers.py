@@ -14,6 +14,8 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl.engine.op import Op, unbroadcast
+from minidl.train.evaluation import evaluate
+from minidl.train.loop import fit
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -256,6 +258,57 @@ def narrow_norms(conv, order=1):
     if order not in (1, 2):
         raise ValueError("order is 1 or 2")
     return np.linalg.norm(weight, ord=order, axis=1)
+
+
+@wrong("12.4", "the BatchNorm keeps its shift: the filter's weight and bias alone are masked")
+def shift_is_left(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)  # what it refuses
+    whole = evaluate(model, images, labels).loss
+    for o in range(len(found)):
+        masked = copy.deepcopy(model)
+        masked.layer(layer).weight.data[o] = 0
+        if masked.layer(layer).bias is not None:
+            masked.layer(layer).bias.data[o] = 0
+        found[o] = evaluate(masked, images, labels).loss - whole
+    return found
+
+
+@wrong("12.4", "the first 256 images alone")
+def first_batch(model, layer, images, labels):
+    return find("12.4").target(model, layer, images[:256], labels[:256])
+
+
+@wrong("12.4", "how large the rise is, without its sign")
+def without_a_sign(model, layer, images, labels):
+    return np.abs(find("12.4").target(model, layer, images, labels))
+
+
+@wrong("12.5", "the history without the round that broke the budget")
+def without_the_last_row(model, *given, **params):
+    model, history, accepted = find("12.5").target(model, *given, **params)
+    return model, history[: accepted + 1], accepted
+
+
+@wrong("12.5", "accepted counts the unpruned network too")
+def counts_the_whole_network(model, *given, **params):
+    model, history, accepted = find("12.5").target(model, *given, **params)
+    return model, history, accepted + 1
+
+
+@wrong("12.5", "the whole network comes back where the budget was broken")
+def all_or_nothing(model, *given, **params):
+    pruned, history, accepted = find("12.5").target(model, *given, **params)
+    return (pruned if accepted == len(history) - 1 else copy.deepcopy(model)), history, accepted
+
+
+@wrong("12.5", "the masks are forgotten: zeros learn again")
+def without_masks(model, train, validation, **params):
+    pruned, history, accepted = find("12.5").target(model, train, validation, **params)
+    for parameter in pruned.parameters():
+        parameter.mask = None
+    if params["finetune_epochs"]:
+        fit(pruned, train, epochs=1, progress=False)
+    return pruned, history, accepted
 
 
 @wrong("13.1", "ties in any order")
