@@ -11,6 +11,7 @@ RESHAPE = "NumPy takes any negative side for the one that fits"
 LAST_OF_TWO = "the array has two axes"
 ZERO = "at 0 both give 0"
 SLOWER = "only slower"
+ANY_BATCH = "any batch that the model runs on will do"
 WHEREVER = "where a warning points is no part of the exercise"
 
 EQUIVALENT: dict[str, dict[str, list[str]]] = {
@@ -156,6 +157,20 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     "12.3": {
         "there are as many parts as shapes": [
             "masks = {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=False)}",
+        ],
+        "NumPy refuses to concatenate nothing, with a ValueError too": [
+            'require(len(weights) >= 0, "weights must be a dict of at least one array, got an empty one")',
+            'require(len(weights) > -1, "weights must be a dict of at least one array, got an empty one")',
+        ],
+    },
+    "12.4": {
+        ANY_BATCH: [
+            "for path, mask in parameter_masks(model, {layer: np.arange(count) != o}, images[:2]).items():",
+        ],
+    },
+    "12.5": {
+        ANY_BATCH: [
+            "candidate = masked_copy(model, criterion, k * step, train[0][:2])",
         ],
     },
     "15.2": {

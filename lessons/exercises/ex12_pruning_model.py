@@ -291,6 +291,14 @@ def learns(iterative_prune):
     assert_close(mean_loss(logits_of(state, VALIDATION[0]), VALIDATION[1]), losses[accepted], **NEAR)
 
 
+@loop.law("the learning rate is 1e-3 if none is given")
+def usual_rate(iterative_prune):
+    built, given = Built("mlp", seed=3, **SMALL), settings(finetune_epochs=1)
+    expected = iterative_prune(built, **{**given, "lr": 1e-3})[1]
+    del given["lr"]
+    assert_close([row[2] for row in iterative_prune(built, **given)[1]], [row[2] for row in expected])
+
+
 @loop.law("learning that diverges gives a row of NaN, which breaks the budget")
 def diverges(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)

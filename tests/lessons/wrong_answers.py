@@ -14,7 +14,6 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl.engine.op import Op, unbroadcast
-from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
@@ -258,19 +257,6 @@ def narrow_norms(conv, order=1):
     if order not in (1, 2):
         raise ValueError("order is 1 or 2")
     return np.linalg.norm(weight, ord=order, axis=1)
-
-
-@wrong("12.4", "the BatchNorm keeps its shift: the filter's weight and bias alone are masked")
-def shift_is_left(model, layer, images, labels):
-    found = find("12.4").target(model, layer, images, labels)  # what it refuses
-    whole = evaluate(model, images, labels).loss
-    for o in range(len(found)):
-        masked = copy.deepcopy(model)
-        masked.layer(layer).weight.data[o] = 0
-        if masked.layer(layer).bias is not None:
-            masked.layer(layer).bias.data[o] = 0
-        found[o] = evaluate(masked, images, labels).loss - whole
-    return found
 
 
 @wrong("12.4", "the first 256 images alone")
