@@ -316,6 +316,13 @@ def refuses_an_empty_layer(joint_magnitude_masks, a):
     raise AssertionError(f"the faint layer kept {int(found['faint'].sum())} of {a.size} and no ValueError")
 
 
+@joint.law("one array is masked alone, and an empty dict is refused with a ValueError")
+def one_and_none(joint_magnitude_masks):
+    found = joint_magnitude_masks({"a": np.array([3.0, 1.0, -2.0])}, 2)
+    assert_equal(found["a"], np.array([True, False, False]))
+    assert_refuses("an empty dict", joint_magnitude_masks, {}, 0.5)
+
+
 @joint.mistake(
     "a threshold for each layer",
     breaks="no pruned weight of any layer is larger than a kept one of any other",
