@@ -1,4 +1,4 @@
-"""The exercises: a module ``exNN_topic.py`` for each lesson, or two where one would be long."""
+"""The exercises: a module ``exNN_topic.py`` for each lesson, or several where one would be long."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Exercises of lesson 10: rounding to integers, scale and zero point, a gradient through rounding.
-
-The layer in integers stands in another module.
-"""
+"""Exercises of lesson 10: rounding to integers, scale and zero point, a gradient through rounding."""
 
 import numpy as np
 from hypothesis import given

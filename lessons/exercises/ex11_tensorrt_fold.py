@@ -220,6 +220,15 @@ def a_new_layer(fold_batchnorm):
     assert not found["given"], "the answer is the layer that was given, with other numbers"
 
 
+@layered.law("a frozen layer stays frozen, and what pruning masked stays masked")
+def frozen_and_masked(fold_batchnorm):
+    numbers = {"weight": ((0.0, 0.0), (2.0, 4.0)), "mask": ((False, False), (True, True))}
+    norm = Built("batch_norm", mean=(3.0, 3.0), var=(4.0, 4.0))
+    found = fold_batchnorm(Built("linear", requires_grad=False, **numbers), norm)
+    assert_equal((found["requires_grad"], list(found["masks"])), ([], ["weight"]))
+    assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
+
+
 @layered.law("a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen")
 def refuses_training(fold_batchnorm):
     layer = Built("linear", weight=((2.0,),), bias=(1.0,))

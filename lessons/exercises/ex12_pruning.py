@@ -1,6 +1,6 @@
 """Exercises of lesson 12: norms of filters, masks by share or threshold, all layers at once.
 
-What needs a model stands in another module: ablation, and the loop of pruning and learning.
+What needs a model stands in other modules: ablation, and the loop of pruning and learning.
 """
 
 import statistics

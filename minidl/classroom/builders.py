@@ -19,10 +19,12 @@ from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
 
-def linear(weight: Any, bias: Any = None) -> Linear:
-    """A Linear of these numbers, weight (out, in) and bias (out,)."""
+def linear(weight: Any, bias: Any = None, mask: Any = None) -> Linear:
+    """A Linear of these numbers, weight (out, in) and bias (out,), and the mask of its weight."""
     weight = np.array(weight, np.float32)
-    return with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias)
+    layer = with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias)
+    layer.weight.mask = None if mask is None else np.array(mask, bool)
+    return layer
 
 
 def conv2d(weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, groups: int = 1) -> Conv2d:
@@ -54,7 +56,8 @@ LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, 
 class Built:
     """The description of a model of ``MODELS``, or of one of the ``LAYERS``: its settings, and a seed.
 
-    Evaluation mode, unless ``training`` is among the settings. A layer gets the numbers that it is given.
+    Among the settings may be training=True and requires_grad=False, for all that is in the model.
+    A layer gets the numbers that it is given.
     """
 
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
@@ -73,14 +76,14 @@ class Built:
     def build(self) -> Module:
         """The model. Its BatchNorm statistics are drawn, so all differ; those of a layer are given."""
         settings, rng = dict(self.settings), np.random.default_rng(self.seed)
-        training = settings.pop("training", False)
+        training, requires_grad = settings.pop("training", False), settings.pop("requires_grad", True)
         if self.builder in LAYERS:
-            return LAYERS[self.builder](**settings).train(training)
+            return LAYERS[self.builder](**settings).train(training).requires_grad_(requires_grad)
         model = MODELS[self.builder](**settings, rng=rng)
         for module in model.modules():
             if isinstance(module, BatchNorm2d):
                 draw_statistics(module, rng)
-        return model.train(training)
+        return model.train(training).requires_grad_(requires_grad)
 
 
 def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
@@ -91,10 +94,11 @@ def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """What a law sees of a model: its state, what requires grad, its mode, and its layers as text."""
+    """What a law sees of a model: its state, what requires grad, its mode, its layers as text, its masks."""
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],
         "training": model.training,
         "layers": repr(model),
+        "masks": {name: np.array(p.mask) for name, p in model.named_parameters() if p.mask is not None},
     }

@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl.engine.op import Op, unbroadcast
+from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
@@ -229,6 +230,18 @@ def no_root_of_the_layers(layer, bn):
     return find("11.3").target(layer, root)
 
 
+@wrong("11.3", "the masks are lost")
+def unmasked_layer(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.mask = new.bias.mask = None
+    return new
+
+
+@wrong("11.3", "a frozen layer learns again")
+def thawed_layer(layer, bn):
+    return find("11.3").target(layer, bn).requires_grad_(True)
+
+
 @wrong("10.4", "one scale for all outputs: the mean of theirs")
 def mean_scale(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     return find("10.4").target(qx, S_x, Z_x, qw, np.mean(S_w), qbias, S_y, Z_y, qmin, qmax)
@@ -259,6 +272,20 @@ def narrow_norms(conv, order=1):
     return np.linalg.norm(weight, ord=order, axis=1)
 
 
+@wrong("12.4", "the partners of a residual sum are forgotten")
+def without_partners(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)  # what it refuses
+    whole = evaluate(model, images, labels).loss
+    for o in range(len(found)):
+        masked = copy.deepcopy(model)
+        for path in dict.fromkeys((layer, layer.replace("conv", "bn"))):
+            for parameter in (masked.layer(path).weight, masked.layer(path).bias):
+                if parameter is not None:
+                    parameter.data[o] = 0
+        found[o] = evaluate(masked, images, labels).loss - whole
+    return found
+
+
 @wrong("12.4", "the first 256 images alone")
 def first_batch(model, layer, images, labels):
     return find("12.4").target(model, layer, images[:256], labels[:256])
@@ -267,6 +294,11 @@ def first_batch(model, layer, images, labels):
 @wrong("12.4", "how large the rise is, without its sign")
 def without_a_sign(model, layer, images, labels):
     return np.abs(find("12.4").target(model, layer, images, labels))
+
+
+@wrong("12.5", "learns on the validation images")
+def learns_what_it_is_asked(model, train, validation, **params):
+    return find("12.5").target(model, validation, validation, **params)
 
 
 @wrong("12.5", "the history without the round that broke the budget")

@@ -1,4 +1,4 @@
-"""Exercises of lesson 12 that take a model: ablation, and the loop of pruning and learning."""
+"""Exercise of lesson 12 that takes a model: the loop of pruning and learning."""
 
 import copy
 
@@ -6,174 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.ex12_pruning_ablation import NEAR, mean_loss, pictures
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.compare import assert_close, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.compress import masks, prune, scores
 from minidl.train.evaluation import evaluate
-
-NEAR = {"rtol": 1e-3, "atol": 2e-6}
-
-
-def pictures(count, seed, shape=(1, 4, 4), classes=3):
-    """Images of random numbers with random labels."""
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(count, *shape)).astype(np.float32), rng.integers(0, classes, count)
-
-
-def mean_loss(logits, labels):
-    """The mean cross-entropy, row by row in float64."""
-    total = 0.0
-    for z, label in zip(np.asarray(logits, np.float64), labels.tolist(), strict=True):
-        total += np.log(np.exp(z - z.max()).sum()) + z.max() - z[label]
-    return total / len(labels)
-
-
-# ---- 12.4 ablation_scores
-
-ablation = Exercise(
-    "12.4",
-    scores.ablation_scores,
-    kind="model",
-    points=3,
-    level=3,
-    minutes=25,
-    hints=(
-        "The network with one filter masked is another network: evaluate it, compare it with the whole one. "
-        "The next filter starts from the whole one again.",
-        "makers(model, layer, images).makes[layer] has an entry for each filter, and refuses a layer whose "
-        "filters cannot be masked. A deepcopy for each filter; parameter_masks says which parameters a mask "
-        "of filters means, the BatchNorm's too. The mask of one filter: np.arange(O) != o.",
-        "parameters[path].data = np.where(mask, ...) for each path of parameter_masks(model, {layer: ...})",
-    ),
-)
-
-TWO_BLOCKS = Built("small_cnn", seed=3, num_classes=3, widths=(3, 2), pool_after=())
-
-
-def by_hand(built, conv, norm, images, labels):
-    """Each filter's rows set to 0 in a network of its own, with those of the BatchNorm if there is one."""
-    layer = built.build().layer(conv)
-    rises = np.zeros(len(layer.weight.data))
-    whole = mean_loss(built.build()(images).data, labels)
-    for o in range(len(rises)):
-        model = built.build()
-        for module in (model.layer(conv), *([model.layer(norm)] if norm else [])):
-            for parameter in (module.weight, module.bias):
-                if parameter is not None:
-                    parameter.data[o] = 0
-        rises[o] = mean_loss(model(images).data, labels) - whole
-    return rises
-
-
-@ablation.law("three filters: the loss without one of them, less the loss of the whole network")
-def worked_ablation(ablation_scores):
-    images, labels = pictures(6, seed=0)
-    found = ablation_scores(TWO_BLOCKS, "block1.conv", images, labels)
-    assert_close(found, by_hand(TWO_BLOCKS, "block1.conv", "block1.bn", images, labels), **NEAR)
-
-
-@ablation.law("the same for other layers, networks and numbers of images")
-@given(
-    block=st.sampled_from([1, 2]),
-    widths=st.sampled_from([(2, 4), (5, 2)]),
-    count=st.sampled_from([1, 20, 300]),
-)
-def other_networks(ablation_scores, block, widths, count):
-    built = Built("small_cnn", seed=4, num_classes=3, widths=widths, pool_after=())
-    images, labels = pictures(count, seed=count)
-    found = ablation_scores(built, f"block{block}.conv", images, labels)
-    assert_close(found, by_hand(built, f"block{block}.conv", f"block{block}.bn", images, labels), **NEAR)
-
-
-@ablation.law("the units of a Linear are masked with their bias")
-def units_of_a_linear(ablation_scores):
-    built, (images, labels) = (
-        Built("mlp", seed=3, in_features=16, hidden=4, num_classes=3),
-        pictures(9, seed=1),
-    )
-    found = ablation_scores(built, "fc1", images, labels)
-    assert_close(found, by_hand(built, "fc1", "", images, labels), **NEAR)
-
-
-@ablation.law("a layer whose filters cannot be masked is refused with a ValueError")
-def refuses_layers(ablation_scores):
-    for layer in ("head", "block1.relu", "block7.conv"):
-        assert_refuses(f"the layer {layer!r}", ablation_scores, TWO_BLOCKS, layer, *pictures(2, seed=0))
-
-
-@ablation.law("one number of float64 for each filter")
-def wide_scores(ablation_scores):
-    found = ablation_scores(TWO_BLOCKS, "block2.conv", *pictures(2, seed=0))
-    assert_equal(np.shape(found), (2,))
-    assert_dtype(found, np.float64)
-
-
-def rises(model, layer, images, labels, mask, *, kept=False, measure=lambda found: found.loss):
-    """What mistakes start from: ``mask(copy, o)`` masks filter o; ``kept`` goes on with the masked one."""
-    count = len(scores.makers(model, layer, images).makes[layer])
-    before = measure(evaluate(model, images, labels))
-    found, masked = np.zeros(count), copy.deepcopy(model)
-    for o in range(count):
-        masked = masked if kept else copy.deepcopy(model)
-        mask(masked, o)
-        found[o] = measure(evaluate(masked, images, labels)) - before
-    return found
-
-
-def zero(model, layer, mask):
-    """Set to 0 what ``mask`` of filters leaves out, as the library does."""
-    parameters = dict(model.named_parameters())
-    for path, keep in masks.parameter_masks(model, {layer: mask}).items():
-        parameters[path].data = np.where(keep, parameters[path].data, 0)
-
-
-@ablation.mistake(
-    "masked the weights alone: the BatchNorm still adds its shift", breaks=ablation.laws[0].text
-)
-def weights_alone(model, layer, images, labels):
-    def mask(masked, o):
-        masked.layer(layer).weight.data[o] = 0
-
-    return rises(model, layer, images, labels, mask)
-
-
-@ablation.mistake("did not put the filters back: each score is of all so far", breaks=ablation.laws[0].text)
-def one_after_the_other(model, layer, images, labels):
-    def mask(masked, o):
-        for path in (layer, layer.replace("conv", "bn")):
-            for parameter in (masked.layer(path).weight, masked.layer(path).bias):
-                if parameter is not None:
-                    parameter.data[o] = 0
-
-    return rises(model, layer, images, labels, mask, kept=True)
-
-
-@ablation.mistake("turned the sign: how much better the whole network is", breaks=ablation.laws[0].text)
-def turned(model, layer, images, labels):
-    return -scores.ablation_scores(model, layer, images, labels)
-
-
-@ablation.mistake("took the accuracy for the loss", breaks=ablation.laws[0].text)
-def by_accuracy(model, layer, images, labels):
-    def mask(masked, o):
-        zero(masked, layer, np.arange(len(model.layer(layer).weight.data)) != o)
-
-    return rises(model, layer, images, labels, mask, measure=lambda found: -found.accuracy)
-
-
-@ablation.mistake("the loss without the filter, not how much it rises", breaks=ablation.laws[0].text)
-def not_the_rise(model, layer, images, labels):
-    return scores.ablation_scores(model, layer, images, labels) + evaluate(model, images, labels).loss
-
-
-@ablation.mistake("kept one filter and masked all others", breaks=ablation.laws[0].text)
-def the_others(model, layer, images, labels):
-    def mask(masked, o):
-        zero(masked, layer, np.arange(len(model.layer(layer).weight.data)) == o)
-
-    return rises(model, layer, images, labels, mask)
-
 
 # ---- 12.5 iterative_prune
 
@@ -244,6 +82,8 @@ def is_right(found, rows, budget, step):
     expected = losses[: broken[0] + 1] if broken else losses
     assert_close([row[2] for row in history], expected, **NEAR)
     assert_close([row[0] for row in history], [k * step for k in range(len(expected))])
+    right = [logits_of(state, VALIDATION[0]).argmax(axis=1) == VALIDATION[1] for _, state in rows]
+    assert_close([row[3] for row in history], [row.mean() for row in right[: len(expected)]])
     assert_equal(accepted, broken[0] - 1 if broken else len(losses) - 1)
     for name in ("fc1.weight", "head.weight"):
         assert_close(model["state"][name], rows[accepted][1][name], **NEAR)
@@ -285,6 +125,9 @@ def learns(iterative_prune):
     assert losses[1] < still[1][2], f"the first round ends at {losses[1]}, without learning {still[1][2]}"
     four = f"round 1 ends at {losses[1]}, round 6, which has learned six times as long, at {losses[6]}"
     assert losses[6] < losses[1] - 0.05, four
+    others = TRAIN[0], (TRAIN[1] + 1) % 3
+    misled = iterative_prune(built, **settings(finetune_epochs=3, train=others, **rates))[1]
+    assert misled[3][2] > still[3][2], "other labels of the training images do not matter"
     state = model["state"]
     zeros = sum(int((state[name] == 0).sum()) for name in ("fc1.weight", "head.weight"))
     assert_close(zeros / 35, history[accepted][1])
