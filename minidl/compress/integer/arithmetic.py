@@ -156,10 +156,12 @@ def integer_linear(
     sums = steps @ qw.astype(np.float64).T + qbias
     fits = np.all((sums >= -(2**31)) & (sums < 2**31))
     require(bool(fits), "a sum of products does not fit in 32 bits")
-    M = np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
+    S_w = np.asarray(S_w, np.float32)
+    M = np.float32(S_x) * S_w / np.float32(S_y)
     rounded = np.rint(sums.astype(np.float32) * M)
-    q = np.clip(rounded, qmin - Z_y, qmax - Z_y) + Z_y
-    return q.astype(np.uint8 if qmin >= 0 else np.int8)
+    q = np.clip(rounded + Z_y, qmin, qmax)
+    kind = np.uint8 if qmin >= 0 else np.int8
+    return q.astype(kind)
 
 
 def multipliers(
