@@ -29,7 +29,7 @@ norms = Exercise(
     hints=(
         "One number for each filter: all the weights that it reads with, whatever their sign.",
         "Make each filter a row with reshape(O, -1), in float64, take absolute values, sum along the row.",
-        "rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64)); return ... if order == 1 else ...",
+        "rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64)); the rest differs by order",
     ),
 )
 
