@@ -60,14 +60,17 @@ def iterative_prune(
 ) -> PruneResult:
     """The loop:  while loss < max_allowed_loss: prune a step; finetune.  The last network within is returned.
 
-    loss: on ``validation``, after finetuning.  step: the share that each round prunes more, of all there is:
-    round k asks ``criterion(model, k · step)`` for masks. ``global_magnitude_masks`` prunes single weights,
+    train, validation: pairs (images, labels).  The loss is that on ``validation``, after finetuning.
+    step: the share that each round prunes more, of all there is: round k asks ``criterion(model, k · step)``
+    for masks of the network of the round before. ``global_magnitude_masks`` prunes single weights,
     ``filter_masks`` filters, and any function with these arguments will do. For a model of images of one size
     alone it is ``functools.partial(filter_masks, x=train[0][:1])``.
     finetune_epochs: by Adam at ``lr``, 0 for none.
 
     It ends after at most 1 / step rounds: a round that breaks the budget or diverges (its loss and accuracy
     are NaN then), a criterion that finds nothing left to prune (EmptyLayerError) or an amount of 1.
+    Returns the network, a row (amount, sparsity, loss, accuracy) for the unpruned network and for each round,
+    the one that broke the budget too, and how many rounds are accepted.
     ``model`` stays as it is; copies are pruned.
     ValueError if ``model`` itself is not within the budget, or the criterion gives no masks at all.
     """
