@@ -4,7 +4,8 @@
 # as an integer of few bits, which takes less memory and less work. How few bits are
 # enough, and what can be done when the answers suffer?
 #
-# Exercises: 10.1 affine_scale, 10.2 round_to_integers, 10.3 FakeQuantize.
+# Exercises: 10.1 round_to_integers, 10.2 affine_scale, 10.3 FakeQuantize,
+# 10.4 integer_linear.
 #
 # The lecture takes its definition from
 # [Hugging Face](https://huggingface.co/docs/optimum/en/concept_guides/quantization).
@@ -424,8 +425,8 @@ found = [study("10_quantization", f"digits: {way}") for way in ways]
 #   after how many epochs?
 #
 # ## Exercises
-# `python -m lessons start 10` begins 10.1 `affine_scale`, 10.2 `round_to_integers` and
-# 10.3 `FakeQuantize`.
+# `python -m lessons start 10` begins 10.1 `round_to_integers`, 10.2 `affine_scale`,
+# 10.3 `FakeQuantize` and 10.4 `integer_linear`.
 #
 # ## Papers
 # - Bengio, Leonard and Courville 2013, Estimating or propagating gradients through

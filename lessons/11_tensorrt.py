@@ -5,7 +5,7 @@
 # fewer steps for the same result. Which real number should the largest integer stand
 # for? And which steps can be merged without changing the answers?
 #
-# Exercises: 11.1 coarser, 11.2 bins_holding, 11.3 divergence, 11.4 folded.
+# Exercises: 11.1 coarser, 11.2 folded, 11.3 fold_batchnorm, 11.4 divergence.
 
 # %%
 from importlib.util import find_spec
@@ -452,8 +452,8 @@ else:
 #   `fuse` refuse it?
 #
 # ## Exercises
-# `python -m lessons start 11` begins 11.1 `coarser`, 11.2 `bins_holding`,
-# 11.3 `divergence` and 11.4 `folded`.
+# `python -m lessons start 11` begins 11.1 `coarser`, 11.2 `folded`,
+# 11.3 `fold_batchnorm` and 11.4 `divergence`.
 #
 # ## Papers
 # - Jacob et al. 2018, Quantization and training of neural networks for efficient

@@ -4,7 +4,7 @@
 # how many, and how do we find them? And what is saved: bytes, time, or nothing?
 #
 # Exercises: 12.1 filter_norms, 12.2 filter_mask, 12.3 joint_magnitude_masks,
-# 12.4 accepted_steps.
+# 12.4 ablation_scores, 12.5 iterative_prune.
 
 # %%
 import copy
@@ -485,7 +485,7 @@ print(f"the loop's network: test accuracy {evaluate(slim, *test).accuracy:.2f}")
 #
 # ## Exercises
 # `python -m lessons start 12` begins 12.1 `filter_norms`, 12.2 `filter_mask`, 12.3
-# `joint_magnitude_masks` and 12.4 `accepted_steps`.
+# `joint_magnitude_masks`, 12.4 `ablation_scores` and 12.5 `iterative_prune`.
 #
 # ## Papers
 # - Li et al. 2017, Pruning filters for efficient convnets.

@@ -11,6 +11,7 @@ RESHAPE = "NumPy takes any negative side for the one that fits"
 LAST_OF_TWO = "the array has two axes"
 ZERO = "at 0 both give 0"
 SLOWER = "only slower"
+ANY_BATCH = "any batch that the model runs on will do"
 WHEREVER = "where a warning points is no part of the exercise"
 
 EQUIVALENT: dict[str, dict[str, list[str]]] = {
@@ -124,7 +125,7 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "counts = np.append(counts.reshape(-2, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))",
         ],
     },
-    "11.3": {
+    "11.4": {
         "with as many bins as levels both are each bin its own": [
             "level = bins * levels // len(counts) if len(counts) >= levels else bins",
         ],
@@ -132,7 +133,7 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 2))",
         ],
     },
-    "11.4": {
+    "11.2": {
         RESHAPE: [
             "new_weight = weight * factor.reshape(-2, *[1] * (weight.ndim - 1))",
         ],
@@ -150,6 +151,20 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     "12.3": {
         "there are as many parts as shapes": [
             "masks = {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=False)}",
+        ],
+        "NumPy refuses to concatenate nothing, with a ValueError too": [
+            'require(len(weights) >= 0, "weights must be a dict of at least one array, got an empty one")',
+            'require(len(weights) > -1, "weights must be a dict of at least one array, got an empty one")',
+        ],
+    },
+    "12.4": {
+        ANY_BATCH: [
+            "for path, mask in parameter_masks(model, {layer: np.arange(count) != o}, images[:2]).items():",
+        ],
+    },
+    "12.5": {
+        ANY_BATCH: [
+            "candidate = masked_copy(model, criterion, k * step, train[0][:2])",
         ],
     },
     "15.2": {

@@ -1,4 +1,4 @@
-"""Exercises of lesson 10: scale and zero point, rounding to integers, a gradient through rounding."""
+"""Exercises of lesson 10: rounding to integers, scale and zero point, a gradient through rounding."""
 
 import numpy as np
 from hypothesis import given
@@ -10,16 +10,116 @@ from minidl.classroom.strategies import arrays, quarters
 from minidl.compress import quantize
 from minidl.engine.op import Op
 
-# ---- 10.1 affine_scale
+# ---- 10.1 round_to_integers
+
+rounding = Exercise(
+    "10.1",
+    quantize.round_to_integers,
+    points=2,
+    level=1,
+    minutes=10,
+    hints=(
+        "Count the steps from 0 to r, take the nearest whole number, move by Z, and keep it in the range.",
+        "np.rint rounds halves to even. Z comes after rounding, clipping last. What overflows is clipped; "
+        "np.errstate(over='ignore') keeps NumPy quiet about it.",
+        "with np.errstate(over='ignore'): steps = np.rint(np.asarray(r, np.float32) / ...)",
+    ),
+)
+
+steps_of = st.sampled_from([0.25, 0.5, 1.0, 2.0])
+zeros = st.integers(-7, 7)
+
+
+@rounding.law("with S = 0.5, Z = 3 on 0 ... 15 the reals -2, 0, 0.9, 1.5 and 20 become 0, 3, 5, 6 and 15")
+def worked_rounding(round_to_integers):
+    r = np.array([-2.0, 0.0, 0.9, 1.5, 20.0])
+    assert_close(round_to_integers(r, 0.5, 3, 0, 15), [0, 3, 5, 6, 15])
+
+
+@rounding.law("halves go to the even number of steps, before Z is added")
+def worked_ties(round_to_integers):
+    r = np.array([0.5, 1.5, 2.5, -0.5, -1.5])
+    assert_close(round_to_integers(r, 1.0, 0, -8, 7), [0, 2, 2, 0, -2])
+    assert_close(round_to_integers(r, 1.0, 1, -8, 7), [1, 3, 3, 1, -1])
+
+
+@rounding.law("what comes back, S (Q - Z), is off by at most S / 2 unless it was clipped")
+@given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
+def half_a_step(round_to_integers, r, S, Z):
+    back = S * (round_to_integers(r, S, Z, -128, 127) - Z)
+    assert_close(np.maximum(np.abs(back - r) - S / 2, 0), np.zeros(r.shape))
+
+
+@rounding.law("nothing leaves [qmin, qmax], and what was beyond sits at the end")
+@given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
+def saturates(round_to_integers, r, S, Z):
+    q = round_to_integers(100 * r, S, Z, -8, 7)
+    beyond = np.abs(100 * r / S) > 20
+    assert_close(q[beyond], np.where(r[beyond] > 0, 7.0, -8.0))
+
+
+@rounding.law("a scale for each row: each row as it would be alone")
+@given(r=arrays((2, 3)), first=steps_of, second=steps_of, Z=zeros)
+def each_row_alone(round_to_integers, r, first, second, Z):
+    q = round_to_integers(r, np.array([[first], [second]]), Z, -8, 7)
+    for row, S in enumerate((first, second)):
+        assert_close(q[row], np.array(round_to_integers(r[row], S, Z, -8, 7)))
+
+
+@rounding.law("infinities, and steps that float32 does not hold, sit at the ends, without a warning")
+def far_beyond(rounding):
+    r = np.array([np.inf, -np.inf, 1e38, -1e38], np.float32)
+    with np.errstate(over="raise"):
+        assert_equal(rounding(r, np.float32(1e-3), 2, -8, 7), [7.0, -8.0, 7.0, -8.0])
+
+
+@rounding.law("r / S is one division: 0.375 / 0.03 is 12.5 in float32, 0.375 · (1 / 0.03) is more")
+def divides(rounding):
+    assert_equal(rounding(np.array([0.375], np.float32), np.float32(0.03), 0, -128, 127), [12.0])
+
+
+@rounding.law("the whole numbers are in float32, also from a float64 r")
+def whole_numbers_in_float32(rounding):
+    assert_dtype(rounding(np.array([0.3]), np.float32(0.1), 0, -8, 7), np.float32)
+    assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
+
+
+@rounding.mistake("cut off instead of rounding", breaks=rounding.laws[0].text)
+def cuts(r, S, Z, qmin, qmax):
+    return np.clip(np.trunc(r / S) + Z, qmin, qmax)
+
+
+@rounding.mistake("added Z before rounding", breaks=rounding.laws[1].text)
+def adds_first(r, S, Z, qmin, qmax):
+    return np.clip(np.rint(r / S + Z), qmin, qmax)
+
+
+@rounding.mistake("rounded halves away from 0", breaks=rounding.laws[1].text)
+def away_from_zero(r, S, Z, qmin, qmax):
+    return np.clip(np.sign(r) * np.floor(np.abs(r) / S + 0.5) + Z, qmin, qmax)
+
+
+@rounding.mistake(
+    "let integers wrap around instead of clipping",
+    breaks="nothing leaves [qmin, qmax], and what was beyond sits at the end",
+)
+def wraps(r, S, Z, qmin, qmax):
+    return (np.rint(r / S) + Z - qmin) % (qmax - qmin + 1) + qmin
+
+
+# ---- 10.2 affine_scale
 
 scale = Exercise(
-    "10.1",
+    "10.2",
     quantize.affine_scale,
     points=2,
+    level=2,
+    minutes=15,
     hints=(
         "rmin goes to qmin, rmax to qmax, and 0 must be one of the levels: first widen the range to it.",
-        "S = (rmax - rmin) / (qmax - qmin) as a float32, or 1 where that is too small; Z is where 0 goes.",
-        "low = np.minimum(rmin, 0); high = np.maximum(rmax, 0); Z = np.rint(qmin - low / S).astype(np.int32)",
+        "S is the widened range over the number of steps, as a float32, or 1 where that is too small; Z is "
+        "where 0 goes. np.minimum, np.maximum and np.where do it for numbers and arrays alike.",
+        "low = np.minimum(np.asarray(rmin, np.float64), 0.0); high = ...; S = np.where(S < TINY, ...)",
     ),
 )
 
@@ -56,8 +156,9 @@ def contains_zero(affine_scale, ends, limits):
 
 
 @scale.law("the ends of the range lie within half a step of the outermost levels")
-@given(ends=ranges, limits=integers)
-def spans_the_range(affine_scale, ends, limits):
+@given(ends=ranges, limits=integers, size=st.sampled_from([1.0, 1e-6, 1e4]))
+def spans_the_range(affine_scale, ends, limits, size):
+    ends = ends[0] * size, ends[1] * size
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     S, Z = (float(value) for value in affine_scale(*ends, *limits))
     outermost = S * (limits[0] - Z), S * (limits[1] - Z)
@@ -109,94 +210,10 @@ def turned(rmin, rmax, qmin, qmax):
     return S, qmin + qmin - Z
 
 
-@scale.mistake("a scale of 0", breaks=scale.laws[-1].text)
+@scale.mistake("a scale of 0", breaks="where nothing but 0 occurs S is 1, not 0")
 def zero_scale(rmin, rmax, qmin, qmax):
     S, Z = quantize.affine_scale(rmin, rmax, qmin, qmax)
     return np.where(np.equal(rmin, rmax) & np.equal(rmin, 0), np.float32(0), S), Z
-
-
-# ---- 10.2 round_to_integers
-
-rounding = Exercise(
-    "10.2",
-    quantize.round_to_integers,
-    points=2,
-    hints=(
-        "Count the steps from 0 to r, take the nearest whole number, move by Z, and keep it in the range.",
-        "np.rint rounds halves to even. Z comes after rounding, clipping last.",
-        "np.clip(np.rint(r / S) + Z, qmin, qmax)",
-    ),
-)
-
-steps_of = st.sampled_from([0.25, 0.5, 1.0, 2.0])
-zeros = st.integers(-7, 7)
-
-
-@rounding.law("with S = 0.5, Z = 3 on 0 ... 15 the reals -2, 0, 0.9, 1.5 and 20 become 0, 3, 5, 6 and 15")
-def worked_rounding(round_to_integers):
-    r = np.array([-2.0, 0.0, 0.9, 1.5, 20.0])
-    assert_close(round_to_integers(r, 0.5, 3, 0, 15), [0, 3, 5, 6, 15])
-
-
-@rounding.law("halves go to the even number of steps, before Z is added")
-def worked_ties(round_to_integers):
-    r = np.array([0.5, 1.5, 2.5, -0.5, -1.5])
-    assert_close(round_to_integers(r, 1.0, 0, -8, 7), [0, 2, 2, 0, -2])
-    assert_close(round_to_integers(r, 1.0, 1, -8, 7), [1, 3, 3, 1, -1])
-
-
-@rounding.law("what comes back, S (Q - Z), is off by at most S / 2 unless it was clipped")
-@given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
-def half_a_step(round_to_integers, r, S, Z):
-    back = S * (round_to_integers(r, S, Z, -128, 127) - Z)
-    assert_close(np.maximum(np.abs(back - r) - S / 2, 0), np.zeros(r.shape))
-
-
-@rounding.law("nothing leaves [qmin, qmax], and what was beyond sits at the end")
-@given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
-def saturates(round_to_integers, r, S, Z):
-    q = round_to_integers(100 * r, S, Z, -8, 7)
-    beyond = np.abs(100 * r / S) > 20
-    assert_close(q[beyond], np.where(r[beyond] > 0, 7.0, -8.0))
-
-
-@rounding.law("a scale for each row: each row as it would be alone")
-@given(r=arrays((2, 3)), first=steps_of, second=steps_of, Z=zeros)
-def each_row_alone(round_to_integers, r, first, second, Z):
-    q = round_to_integers(r, np.array([[first], [second]]), Z, -8, 7)
-    for row, S in enumerate((first, second)):
-        assert_close(q[row], np.array(round_to_integers(r[row], S, Z, -8, 7)))
-
-
-@rounding.law("r / S is one division: 0.375 / 0.03 is 12.5 in float32, 0.375 · (1 / 0.03) is more")
-def divides(rounding):
-    assert_equal(rounding(np.array([0.375], np.float32), np.float32(0.03), 0, -128, 127), [12.0])
-
-
-@rounding.law("the whole numbers are in float32, also from a float64 r")
-def whole_numbers_in_float32(rounding):
-    assert_dtype(rounding(np.array([0.3]), np.float32(0.1), 0, -8, 7), np.float32)
-    assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
-
-
-@rounding.mistake("cut off instead of rounding", breaks=rounding.laws[0].text)
-def cuts(r, S, Z, qmin, qmax):
-    return np.clip(np.trunc(r / S) + Z, qmin, qmax)
-
-
-@rounding.mistake("added Z before rounding", breaks=rounding.laws[1].text)
-def adds_first(r, S, Z, qmin, qmax):
-    return np.clip(np.rint(r / S + Z), qmin, qmax)
-
-
-@rounding.mistake("rounded halves away from 0", breaks=rounding.laws[1].text)
-def away_from_zero(r, S, Z, qmin, qmax):
-    return np.clip(np.sign(r) * np.floor(np.abs(r) / S + 0.5) + Z, qmin, qmax)
-
-
-@rounding.mistake("let integers wrap around instead of clipping", breaks=rounding.laws[5].text)
-def wraps(r, S, Z, qmin, qmax):
-    return (np.rint(r / S) + Z - qmin) % (qmax - qmin + 1) + qmin
 
 
 # ---- 10.3 FakeQuantize
@@ -206,10 +223,12 @@ straight = Exercise(
     quantize.FakeQuantize,
     kind="op",
     points=3,
+    level=2,
+    minutes=20,
     hints=(
         "Forward rounds and comes straight back to floats; backward pretends that nothing was rounded.",
         "Keep in forward which of round(x / S) + Z lay within [qmin, qmax]: only there the gradient passes.",
-        "self.inside = (steps >= qmin) & (steps <= qmax); y = S (clip(steps) - Z); grad * self.inside",
+        "self.inside = (steps >= self.qmin) & ...; backward selects with np.where(self.inside, ...)",
     ),
 )
 
@@ -266,6 +285,16 @@ def whole_or_nothing(fake_quantize, x, S):
     outside = (x < -8.75 * S) | (x > 7.75 * S)
     assert_close(grad[inside], g[inside])
     assert_close(grad[outside], np.zeros(int(outside.sum())))
+
+
+@straight.law("a scale for each row: each row as it would be alone")
+@given(x=arrays((2, 3), low=-8, high=8), first=steps_of, second=steps_of)
+def row_by_row(fake_quantize, x, first, second):
+    y, (grad,) = fake_quantize(x, grad=np.ones((2, 3)), S=np.array([[first], [second]]), Z=1, qmin=-4, qmax=3)
+    for row, S in enumerate((first, second)):
+        alone, (grad_alone,) = fake_quantize(x[row], grad=np.ones(3), S=S, Z=1, qmin=-4, qmax=3)
+        assert_close(y[row], alone)
+        assert_close(grad[row], grad_alone)
 
 
 class Straight(Op):

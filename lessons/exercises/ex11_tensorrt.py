@@ -1,4 +1,4 @@
-"""Exercises of lesson 11: a histogram made coarser, a percentile of it, what a threshold loses, a fold."""
+"""Exercises of lesson 11: a histogram made coarser, and what a threshold loses. The folds stand elsewhere."""
 
 import math
 
@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.strategies import arrays
-from minidl.compress import calibrate, fuse
+from minidl.compress import calibrate
 
 numbers = st.integers(0, 9)
 
@@ -27,10 +26,12 @@ coarse = Exercise(
     "11.1",
     calibrate.coarser,
     points=1,
+    level=1,
+    minutes=10,
     hints=(
         "Bins twice as wide: the first two become the first, the next two the second; the upper half is new.",
-        "counts.reshape(-1, 2).sum(axis=1) adds the pairs; as many zeros again follow. Repeat.",
-        "counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))",
+        "reshape(-1, 2) puts the pairs into rows, and the sums of the rows fill the lower half. Repeat.",
+        "counts = np.append(..., np.zeros(len(counts) // 2, np.int64))",
     ),
 )
 
@@ -69,6 +70,13 @@ def as_if_counted_again(coarser, places):
     assert_equal(coarser(counts, 1), again)
 
 
+@coarse.law("counts are whole numbers: int64 stays int64")
+def stays_whole(coarser):
+    counts = np.array([1, 2, 3, 4], np.int64)
+    for halvings in range(4):
+        assert_dtype(coarser(counts, halvings), np.int64)
+
+
 @coarse.mistake("added each bin to the one half the range away", breaks=coarse.laws[0].text)
 def folded_over(counts, halvings):
     for _ in range(halvings):
@@ -77,10 +85,17 @@ def folded_over(counts, halvings):
     return counts
 
 
-@coarse.mistake("forgot the room above", breaks=coarse.laws[1].text)
+@coarse.mistake("forgot the room above", breaks=coarse.laws[0].text)
 def shrinks(counts, halvings):
     for _ in range(halvings):
         counts = counts.reshape(-1, 2).sum(axis=1) if len(counts) > 1 else counts
+    return counts
+
+
+@coarse.mistake("the new bins are floats", breaks="counts are whole numbers: int64 stays int64")
+def floats_above(counts, halvings):
+    for _ in range(halvings):
+        counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2))
     return counts
 
 
@@ -91,103 +106,19 @@ def skips(counts, halvings):
     return counts
 
 
-# ---- 11.2 bins_holding
-
-percentiles = Exercise(
-    "11.2",
-    calibrate.bins_holding,
-    points=1,
-    hints=(
-        "Count from below until enough is reached; a histogram has no need to be sorted.",
-        "np.cumsum(counts) says how many lie in the first 1, 2, 3, ... bins.",
-        "np.searchsorted(cumulative, needed) + 1; needed = percentile * cumulative[-1] / 100 rounded up, but "
-        "not the float: Fraction(str(percentile)) * int(cumulative[-1]) / 100 is exact.",
-    ),
-)
-
-filled_counts = any_counts.map(lambda counts: counts + (np.arange(len(counts)) == 0))
-percents = st.sampled_from([0, 12.5, 25, 50, 75, 90, 99, 100])
-
-
-@percentiles.law("of 1, 2, 0, 1 one bin holds 25%, two 75%, and all four more; 100% of 999, 1 need both")
-def worked_percentiles(bins_holding):
-    counts = np.array([1, 2, 0, 1])
-    for percentile, bins in ((25, 1), (26, 2), (75, 2), (76, 4), (100, 4)):
-        assert_equal(int(bins_holding(counts, percentile)), bins)
-    assert_equal(int(bins_holding(np.array([999, 1]), 100)), 2)
-
-
-@percentiles.law("so many bins hold the percentage, and one less does not")
-@given(counts=filled_counts, percentile=percents)
-def enough_and_no_more(bins_holding, counts, percentile):
-    n = int(bins_holding(counts, percentile))
-    wanted = percentile * counts.sum() / 100
-    assert_equal(1 <= n <= len(counts), True)
-    assert_equal(
-        (bool(counts[:n].sum() >= wanted), bool(n == 1 or counts[: n - 1].sum() < wanted)), (True, True)
-    )
-
-
-@percentiles.law("a higher percentile never needs fewer bins")
-@given(counts=filled_counts, both=st.tuples(percents, percents))
-def monotone(bins_holding, counts, both):
-    low, high = sorted(both)
-    assert_equal(bool(bins_holding(counts, low) <= bins_holding(counts, high)), True)
-
-
-@percentiles.law("everything counted twice needs as many bins")
-@given(counts=filled_counts, percentile=percents)
-def twice(bins_holding, counts, percentile):
-    assert_equal(int(bins_holding(2 * counts, percentile)), int(bins_holding(counts, percentile)))
-
-
-@percentiles.law("of 1000 equal bins 161 hold 16.1%, though 16.1 * 1000 / 100 is more in floats")
-def worked_decimals(bins_holding):
-    for tenths in (161, 163, 999):
-        assert_equal(int(bins_holding(np.ones(1000, np.int64), tenths / 10)), tenths)
-
-
-@percentiles.mistake(
-    "counted the percentage in floats",
-    breaks="of 1000 equal bins 161 hold 16.1%, though 16.1 * 1000 / 100 is more in floats",
-)
-def in_floats(counts, percentile):
-    cumulative = np.cumsum(counts)
-    return np.searchsorted(cumulative, percentile * cumulative[-1] / 100) + 1
-
-
-@percentiles.mistake(
-    "went on to the next bin where the share was reached exactly", breaks=percentiles.laws[0].text
-)
-def beyond(counts, percentile):
-    cumulative = np.cumsum(counts)
-    return min(
-        int(np.searchsorted(cumulative, percentile * cumulative[-1] / 100, side="right")) + 1, len(counts)
-    )
-
-
-@percentiles.mistake("took the percentage of the bins, not of the counts", breaks=percentiles.laws[0].text)
-def of_the_bins(counts, percentile):
-    return max(math.ceil(percentile * len(counts) / 100), 1)
-
-
-@percentiles.mistake("the number of the last bin, not how many", breaks=percentiles.laws[0].text)
-def from_zero(counts, percentile):
-    return calibrate.bins_holding(counts, percentile) - 1
-
-
-# ---- 11.3 divergence
+# ---- 11.4 divergence
 
 kl = Exercise(
-    "11.3",
+    "11.4",
     calibrate.divergence,
     points=3,
+    level=3,
+    minutes=30,
     hints=(
         "P is the counts with the tail in the last bin. Q has lost two things: the tail, and the differences "
         "within a level.",
         "np.bincount(level, counts) sums the levels, np.bincount(level, counts > 0) counts their full bins.",
-        "Q = occupied * (sums / np.maximum(shares, 1))[level]; inf where P > 0 and Q == 0; else the sum of "
-        "P log(P / Q) over the occupied bins, / P.sum()",
+        "sums[level] gives each bin the sum of its level: Q = occupied * (sums / np.maximum(...))[level]",
     ),
 )
 
@@ -204,6 +135,30 @@ def worked_levels(divergence):
 def worked_tail(divergence):
     assert_close(divergence(np.array([1, 3]), 4, 2), 7 / 8 * math.log(7 / 3))
     assert_equal(divergence(np.array([1, 0]), 4, 2), math.inf)
+
+
+def by_loops(counts, tail, levels):
+    """One bin after the other."""
+    bins, divergence = len(counts), 0.0
+    level = [i * levels // bins if bins > levels else i for i in range(bins)]
+    for i in range(bins):
+        full = [counts[j] for j in range(bins) if level[j] == level[i] and counts[j] > 0]
+        P = counts[i] + (tail if i == bins - 1 else 0)
+        Q = sum(full) / len(full) if counts[i] > 0 else 0.0
+        if P > 0:
+            divergence += P * math.log(P / Q) if Q > 0 else math.inf
+    return divergence / max(counts.sum() + tail, 1)
+
+
+@kl.law("it is what a loop over the bins gives, also for numbers of bins that the levels do not divide")
+@given(counts=any_counts, levels=levels_of, tail=numbers)
+def as_by_loops(divergence, counts, levels, tail):
+    assert_close(divergence(counts, tail, levels), by_loops(counts, tail, levels))
+
+
+@kl.law("without any numbers it is 0")
+def no_numbers(divergence):
+    assert_equal(divergence(np.zeros(4, np.int64), 0, 2), 0.0)
 
 
 @kl.law("nothing is lost without a tail where every bin is a level of its own")
@@ -258,99 +213,3 @@ def reversed_order(counts, tail, levels):
     if np.any((P > 0) & (Q == 0)):
         return math.inf
     return float(np.sum(Q[there] * np.log(Q[there] / P[there])) / max(P.sum(), 1))
-
-
-# ---- 11.4 folded
-
-fold = Exercise(
-    "11.4",
-    fuse.folded,
-    points=2,
-    hints=(
-        "BatchNorm in evaluation is a line for each channel, and a line of a line is a line.",
-        "f = gamma / sqrt(var + eps) is one number for each output channel: it scales all its weights.",
-        "weight * f.reshape(-1, 1, ...), f * (bias - mean) + beta",
-    ),
-)
-
-layers = st.tuples(st.integers(1, 3), st.integers(1, 3)).flatmap(
-    lambda shape: st.tuples(
-        arrays(shape),
-        *[arrays((shape[0],))] * 2,
-        arrays((shape[0],), low=0.25, high=4),
-        *[arrays((shape[0],))] * 2,
-        arrays((2, shape[1])),
-    )
-)
-
-
-def batchnorm(y, mean, var, gamma, beta, eps):
-    return gamma * (y - mean) / np.sqrt(var + eps) + beta
-
-
-@fold.law("2 x + 1 with mean 3, var 4, gamma 6, beta 5 is 6 x - 1")
-def worked_fold(folded):
-    weight, bias = folded(*(np.array(a) for a in ([[2.0]], [1.0], [3.0], [4.0], [6.0], [5.0])), 0.0)
-    assert_close(weight, np.array([[6.0]]))
-    assert_close(bias, np.array([-1.0]))
-
-
-@fold.law("one layer does what the two did")
-@given(layer=layers, eps=st.sampled_from([0.0, 0.25]))
-def same_function(folded, layer, eps):
-    weight, bias, mean, var, gamma, beta, x = layer
-    new_weight, new_bias = folded(weight, bias, mean, var, gamma, beta, eps)
-    assert_close(
-        x @ new_weight.T + new_bias,
-        batchnorm(x @ weight.T + bias, mean, var, gamma, beta, eps),
-        rtol=1e-9,
-        atol=1e-9,
-    )
-
-
-@fold.law("without bias, gamma and beta they are 0, 1 and 0")
-@given(layer=layers)
-def defaults(folded, layer):
-    weight, _, mean, var, _, _, x = layer
-    new_weight, new_bias = folded(weight, None, mean, var)
-    expected = batchnorm(x @ weight.T, mean, var, 1.0, 0.0, 1e-5)
-    assert_close(x @ new_weight.T + new_bias, expected, rtol=1e-9, atol=1e-9)
-
-
-@fold.law("filters of any shape keep it")
-@given(weight=arrays((2, 3, 2, 1)), mean=arrays((2,)))
-def any_shape(folded, weight, mean):
-    new_weight, new_bias = folded(weight, None, mean, np.array([1.0, 4.0]), eps=0.0)
-    assert_equal((new_weight.shape, new_bias.shape), ((2, 3, 2, 1), (2,)))
-    assert_close(new_weight, np.stack([weight[0], weight[1] / 2]))
-
-
-@fold.law("both come back in the weight's dtype")
-def folded_in_the_weights_dtype(fold):
-    for dtype in (np.float32, np.float64):
-        weight, ones = np.ones((2, 3), dtype), np.ones(2)
-        for value in fold(weight, ones, ones, ones, ones, ones):
-            assert_dtype(value, dtype)
-
-
-@fold.mistake("took the variance for the deviation", breaks=fold.laws[0].text)
-def no_root(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
-    return fuse.folded(weight, bias, mean, (var + eps) ** 2, gamma, beta, 0.0)
-
-
-@fold.mistake("did not scale the bias", breaks=fold.laws[0].text)
-def bias_as_it_was(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
-    new_weight, new_bias = fuse.folded(weight, None, mean, var, gamma, beta, eps)
-    return new_weight, new_bias + (0.0 if bias is None else bias)
-
-
-@fold.mistake("left eps out", breaks=fold.laws[2].text)
-def no_eps(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
-    return fuse.folded(weight, bias, mean, var, gamma, beta, 0.0)
-
-
-@fold.mistake("scaled the inputs' axis", breaks=fold.laws[4].text)
-def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
-    _, new_bias = fuse.folded(weight, bias, mean, var, gamma, beta, eps)
-    factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
-    return (weight * np.resize(factor, weight.shape[-1])).astype(weight.dtype), new_bias

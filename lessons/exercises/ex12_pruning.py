@@ -1,13 +1,18 @@
-"""Exercises of lesson 12: norms of filters, masks by share or threshold, all layers at once, the budget."""
+"""Exercises of lesson 12: norms of filters, masks by share or threshold, all layers at once.
+
+What needs a model stands in other modules: ablation, and the loop of pruning and learning.
+"""
+
+import statistics
 
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
-from minidl.compress import masks, prune, scores
+from minidl.compress import masks, scores
 
 weights = arrays(st.tuples(st.integers(2, 4), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2)))
 orders = st.sampled_from([1, 2])
@@ -19,10 +24,12 @@ norms = Exercise(
     "12.1",
     scores.filter_norms,
     points=1,
+    level=1,
+    minutes=10,
     hints=(
         "One number for each filter: all the weights that it reads with, whatever their sign.",
-        "Make each filter a row with reshape(O, -1), take absolute values, and sum along the row.",
-        "order 1: np.abs(rows).sum(axis=1); order 2: the square root of the sum of squares",
+        "Make each filter a row with reshape(O, -1), in float64, take absolute values, sum along the row.",
+        "rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64)); the rest differs by order",
     ),
 )
 
@@ -67,13 +74,20 @@ def summed_in_float64(norms):
     assert_close(norms(weight, 1), [1.0001], rtol=1e-7)
 
 
+@norms.law("an order that is neither 1 nor 2 is refused with a ValueError")
+def refuses_another_order(filter_norms):
+    for order in (0, 3):
+        assert_refuses(f"order {order}", filter_norms, np.ones((2, 3)), order=order)
+
+
 @norms.mistake("forgot the absolute value", breaks=norms.laws[0].text)
 def signed(conv, order=1):
+    scores.filter_norms(conv, order)  # what it refuses
     rows = conv.reshape(len(conv), -1)
     return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
 
 
-@norms.mistake("summed over the filters instead of within each", breaks=norms.laws[2].text)
+@norms.mistake("summed over the filters instead of within each", breaks=norms.laws[0].text)
 def by_input(conv, order=1):
     return scores.filter_norms(conv.swapaxes(0, 1), order)
 
@@ -89,10 +103,12 @@ mask = Exercise(
     "12.2",
     masks.filter_mask,
     points=2,
+    level=1,
+    minutes=15,
     hints=(
         "True for what stays. By amount: how many are the lowest, and which? By s: which stand out?",
-        "np.argsort(scores, kind='stable') lists the lowest first; the threshold is mean + s · std.",
-        "keep = ones; keep[order[: round(amount * O)]] = False; or scores > scores.mean() + s * scores.std()",
+        "np.argsort(scores, kind='stable') lists the lowest first. pruned_count says how many an amount is.",
+        "keep = np.ones(len(scores), bool); keep[np.argsort(...)[: ...]] = False",
     ),
 )
 
@@ -105,6 +121,10 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(scores, amount=0.5), np.array([True, False, False, True]))
     assert_equal(filter_mask(scores, s=1.0), np.array([False, False, False, True]))
     assert_equal(filter_mask(scores, s=-1.0), np.array([True, False, True, True]))
+    assert_equal(filter_mask(scores, amount=1), np.array([True, False, True, True]))  # one filter
+    assert_equal(filter_mask(np.array([1.0, 3.0]), s=-1.0), np.array([False, True]))  # 1 is not above 1
+    assert_dtype(filter_mask(scores, amount=0.5), bool)
+    assert_dtype(filter_mask(scores, s=1.0), bool)
 
 
 @mask.law("round(amount · O) filters are pruned, and none of them scores above one that is kept")
@@ -115,6 +135,21 @@ def prunes_the_lowest(filter_mask, scores, amount):
     assert_equal(int(np.sum(~keep)), round(amount * len(scores)))
     highest_pruned = scores[~keep].max(initial=-1.0)
     assert_equal(bool(np.all(scores[keep] >= highest_pruned)), True)
+
+
+@mask.law("by s a filter stays where its score is above mean + s · std, the std of all scores (ddof = 0)")
+@given(scores=score_rows, s=st.sampled_from([-1.5, -0.5, 0.0, 0.5]))
+def above_the_threshold(filter_mask, scores, s):
+    numbers = scores.tolist()
+    threshold = statistics.fmean(numbers) + s * statistics.pstdev(numbers)
+    assume(max(numbers) > threshold and min(abs(score - threshold) for score in numbers) > 1e-9)
+    assert_equal(filter_mask(scores, s=s), np.array([score > threshold for score in numbers]))
+
+
+@mask.law("neither amount nor s, and both at once, are refused with a ValueError")
+def refuses_none_and_both(filter_mask):
+    assert_refuses("neither amount nor s", filter_mask, np.array([1.0, 2.0]))
+    assert_refuses("both amount and s", filter_mask, np.array([1.0, 2.0]), amount=0.5, s=0.0)
 
 
 @mask.law("of equal scores the first are pruned")
@@ -154,8 +189,8 @@ def upside_down(scores, amount=None, s=None):
     breaks="round(amount · O) filters are pruned, and none of them scores above one that is kept",
 )
 def rounds_down(scores, amount=None, s=None):
-    if s is not None:
-        return masks.filter_mask(scores, s=s)
+    if s is not None or amount is None or isinstance(amount, int):
+        return masks.filter_mask(scores, amount, s)
     return masks.filter_mask(scores, amount=int(amount * len(scores)))
 
 
@@ -164,13 +199,26 @@ def rounds_down(scores, amount=None, s=None):
 )
 def by_quantile(scores, amount=None, s=None):
     if s is not None:
-        return masks.filter_mask(scores, s=s)
+        return masks.filter_mask(scores, amount, s)
     keep = masks.filter_mask(scores, amount=amount)
     return scores > scores[~keep].max(initial=-1.0)
 
 
-@mask.mistake("emptied the layer", breaks=mask.laws[4].text)
+@mask.mistake(
+    "the deviation of a sample, with ddof = 1",
+    breaks="by s a filter stays where its score is above mean + s · std, the std of all scores (ddof = 0)",
+)
+def of_a_sample(scores, amount=None, s=None):
+    n = len(scores)
+    return masks.filter_mask(scores, amount, None if s is None else s * (n / (n - 1)) ** 0.5)
+
+
+@mask.mistake("emptied the layer", breaks="a mask that would keep nothing is refused with a ValueError")
 def empties(scores, amount=None, s=None):
+    if (amount is None) == (s is None):
+        raise ValueError("give either amount or s")
+    if s is None and isinstance(amount, int):
+        return masks.filter_mask(scores, amount)
     if s is None:
         keep = np.ones(len(scores), bool)
         keep[np.argsort(scores, kind="stable")[: round(amount * len(scores))]] = False
@@ -183,11 +231,14 @@ def empties(scores, amount=None, s=None):
 joint = Exercise(
     "12.3",
     masks.joint_magnitude_masks,
-    points=2,
+    points=3,
+    level=2,
+    minutes=20,
     hints=(
         "One threshold for all layers: a weight competes with every other weight, not with its own layer's.",
-        "Concatenate the magnitudes of all arrays, make one mask, and cut it into the arrays' shapes again.",
-        "keep = filter_mask(np.concatenate([abs(w).ravel() ...]), amount); np.split at np.cumsum(sizes)[:-1]",
+        "Concatenate the magnitudes of all arrays, let filter_mask make one mask, and cut it into the "
+        "arrays' shapes again. Then look whether a layer lost everything.",
+        "parts = np.split(keep, np.cumsum(...)[:-1]); part.reshape(...)",
     ),
 )
 
@@ -199,6 +250,21 @@ def worked_joint(joint_magnitude_masks):
     assert_equal(found["a"], np.array([[False, True]]))
     assert_equal(found["b"], np.array([False, True]))
     assert_equal(found["c"], np.array([True, False]))
+    assert_dtype(found["a"], bool)
+    found = joint_magnitude_masks({"a": a, "b": b}, 1)  # one weight
+    assert_equal(found["b"], np.array([False, True]))
+    assert_equal(found["a"], np.array([[True, True]]))
+
+
+@joint.law("small differences count, and of equal weights the first go, in the order of the arrays")
+def worked_ties(joint_magnitude_masks):
+    a, b = np.array([4e-8, 1e-8]), np.array([-3e-8, 2e-8])
+    found = joint_magnitude_masks({"a": a, "b": b}, 0.5)
+    assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, False], [True, False]))
+    ones = {"b": np.ones((2, 2)), "a": np.ones(40)}
+    found = joint_magnitude_masks(ones, 3)
+    assert_equal(found["b"], np.array([[False, False], [False, True]]))
+    assert_equal(found["a"], np.ones(40, bool))
 
 
 def possible(joint_magnitude_masks, arrays_of, amount):
@@ -250,7 +316,17 @@ def refuses_an_empty_layer(joint_magnitude_masks, a):
     raise AssertionError(f"the faint layer kept {int(found['faint'].sum())} of {a.size} and no ValueError")
 
 
-@joint.mistake("a threshold for each layer", breaks=joint.laws[2].text)
+@joint.law("one array is masked alone, and an empty dict is refused with a ValueError")
+def one_and_none(joint_magnitude_masks):
+    found = joint_magnitude_masks({"a": np.array([3.0, 1.0, -2.0])}, 2)
+    assert_equal(found["a"], np.array([True, False, False]))
+    assert_refuses("an empty dict", joint_magnitude_masks, {}, 0.5)
+
+
+@joint.mistake(
+    "a threshold for each layer",
+    breaks="no pruned weight of any layer is larger than a kept one of any other",
+)
 def each_layer(weights, amount):
     return {name: masks.magnitude_mask(weight, amount) for name, weight in weights.items()}
 
@@ -261,88 +337,12 @@ def signed_weights(weights, amount):
     return masks.joint_magnitude_masks({name: w - lowest for name, w in weights.items()}, amount)
 
 
-@joint.mistake("took the share of what is left", breaks=joint.laws[3].text)
+@joint.mistake(
+    "took the share of what is left",
+    breaks="pruning what is pruned by the same amount again prunes nothing more: the share is of all weights",
+)
 def of_the_rest(weights, amount):
     zeros = sum(int(np.sum(weight == 0)) for weight in weights.values())
     total = sum(weight.size for weight in weights.values())
     count = zeros + round(amount * (total - zeros))
     return masks.joint_magnitude_masks(weights, min(count, total))
-
-
-# ---- 12.4 accepted_steps
-
-budget = Exercise(
-    "12.4",
-    prune.accepted_steps,
-    points=1,
-    hints=(
-        "The loop goes on while loss < max_allowed_loss; the network before the one that broke it counts.",
-        "Walk along the losses, the unpruned network's first, and stop at the first that is not below.",
-        "count what comes before the first `not loss < max_allowed_loss`, less one for the unpruned network",
-    ),
-)
-
-losses_of = st.lists(st.integers(0, 8).map(lambda n: n / 4), max_size=5).map(lambda rest: [0.0, *rest])
-limits = st.integers(1, 8).map(lambda n: n / 4)
-
-
-@budget.law("losses 0.1, 0.2, 0.9 under a budget of 0.5: one step is accepted")
-def worked_budget(accepted_steps):
-    assert_equal(accepted_steps([0.1, 0.2, 0.9], 0.5), 1)
-    assert_equal(accepted_steps([0.1, 0.2, 0.3], 0.5), 2)
-    assert_equal(accepted_steps([0.1, 0.9], 0.5), 0)
-
-
-@budget.law("all accepted networks are below the budget, and the next one, if there is one, is not")
-@given(losses=losses_of, limit=limits)
-def keeps_the_budget(accepted_steps, losses, limit):
-    accepted = accepted_steps(losses, limit)
-    assert_equal(
-        [loss < limit for loss in losses[: accepted + 2]],
-        [True] * (accepted + 1) + [False] * (accepted + 1 < len(losses)),
-    )
-
-
-@budget.law("what comes after the first broken step changes nothing, however good")
-@given(losses=losses_of, limit=limits)
-def stops_at_the_first(accepted_steps, losses, limit):
-    assert_equal(accepted_steps([*losses, 9.0, 0.0, 0.0], limit), accepted_steps([*losses, 9.0], limit))
-
-
-@budget.law("a loss that is not a number breaks the budget")
-@given(losses=losses_of, limit=limits)
-def nan_breaks(accepted_steps, losses, limit):
-    assert_equal(
-        accepted_steps([*losses, float("nan"), 0.0], limit), accepted_steps([*losses, 9.0, 0.0], limit)
-    )
-
-
-@budget.law("an unpruned network that is not below the budget is refused with a ValueError")
-@given(limit=limits, excess=st.integers(0, 3))
-def refuses_a_bad_start(accepted_steps, limit, excess):
-    try:
-        accepted = accepted_steps([limit + excess, 0.0], limit)
-    except ValueError:
-        return
-    raise AssertionError(f"the unpruned network's loss is {limit + excess}, the budget {limit}: {accepted}")
-
-
-@budget.mistake("returned the step that broke the budget", breaks=budget.laws[0].text)
-def one_too_many(losses, max_allowed_loss):
-    accepted = prune.accepted_steps(losses, max_allowed_loss)
-    return min(accepted + 1, len(losses) - 1)
-
-
-@budget.mistake("counted the good steps after a broken one too", breaks=budget.laws[2].text)
-def counts_later_ones(losses, max_allowed_loss):
-    prune.accepted_steps(losses, max_allowed_loss)
-    return sum(loss < max_allowed_loss for loss in losses) - 1
-
-
-@budget.mistake("asked for loss > budget, which NaN is not", breaks=budget.laws[3].text)
-def lets_nan_pass(losses, max_allowed_loss):
-    prune.accepted_steps(losses, max_allowed_loss)
-    for k, loss in enumerate(losses):
-        if loss >= max_allowed_loss:
-            return k - 1
-    return len(losses) - 1

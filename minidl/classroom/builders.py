@@ -14,22 +14,58 @@ from typing import Any
 import numpy as np
 
 from minidl.engine.checks import check_choice
-from minidl.nn.layers import BatchNorm2d
+from minidl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
-from minidl.nn.module import Module
+from minidl.nn.module import Module, Parameter
 
-BUILDERS: dict[str, Callable[..., Module]] = {"mlp": mlp, "small_cnn": small_cnn, "tiny_resnet": tiny_resnet}
+
+def linear(weight: Any, bias: Any = None, mask: Any = None) -> Linear:
+    """A Linear of these numbers, weight (out, in) and bias (out,), and the mask of its weight."""
+    weight = np.array(weight, np.float32)
+    layer = with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias)
+    layer.weight.mask = None if mask is None else np.array(mask, bool)
+    return layer
+
+
+def conv2d(weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, groups: int = 1) -> Conv2d:
+    """A Conv2d of these numbers, weight (out, in/groups, kh, kw) and bias (out,)."""
+    weight = np.array(weight, np.float32)
+    sizes = weight.shape[1] * groups, len(weight), weight.shape[2:], stride, padding
+    return with_numbers(Conv2d(*sizes, groups=groups, bias=bias is not None), weight, bias)
+
+
+def batch_norm(
+    mean: Any, var: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, frozen: bool = False
+) -> BatchNorm1d:
+    """A BatchNorm1d of these numbers, (channels,) each; without weight and bias it is not affine."""
+    norm = BatchNorm1d(len(mean), eps, affine=weight is not None)
+    norm.running_mean[:], norm.running_var[:], norm.frozen = mean, var, frozen
+    return norm if weight is None else with_numbers(norm, np.array(weight, np.float32), bias)
+
+
+def with_numbers(layer: Module, weight: np.ndarray, bias: Any) -> Any:
+    layer.weight = Parameter(weight)
+    layer.bias = None if bias is None else Parameter(np.array(bias, np.float32))
+    return layer
+
+
+MODELS: dict[str, Callable[..., Module]] = {"mlp": mlp, "small_cnn": small_cnn, "tiny_resnet": tiny_resnet}
+LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
 
 
 class Built:
-    """The description of a model: a builder named in ``BUILDERS``, a seed, and its settings."""
+    """The description of a model of ``MODELS``, or of one of the ``LAYERS``: its settings, and a seed.
+
+    Among the settings may be training=True and requires_grad=False, for all that is in the model.
+    A layer gets the numbers that it is given.
+    """
 
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
-        check_choice("builder", builder, tuple(BUILDERS))
+        check_choice("builder", builder, (*MODELS, *LAYERS))
         self.builder, self.seed, self.settings = builder, seed, settings
 
     def __repr__(self) -> str:
-        given = {"seed": self.seed, **self.settings}
+        given = self.settings if self.builder in LAYERS else {"seed": self.seed, **self.settings}
         return f"{self.builder}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def __eq__(self, other: object) -> bool:
@@ -38,13 +74,16 @@ class Built:
     __hash__ = None
 
     def build(self) -> Module:
-        """The model in evaluation mode. Its BatchNorm statistics are drawn, so all differ."""
-        rng = np.random.default_rng(self.seed)
-        model = BUILDERS[self.builder](**self.settings, rng=rng)
+        """The model. Its BatchNorm statistics are drawn, so all differ; those of a layer are given."""
+        settings, rng = dict(self.settings), np.random.default_rng(self.seed)
+        training, requires_grad = settings.pop("training", False), settings.pop("requires_grad", True)
+        if self.builder in LAYERS:
+            return LAYERS[self.builder](**settings).train(training).requires_grad_(requires_grad)
+        model = MODELS[self.builder](**settings, rng=rng)
         for module in model.modules():
             if isinstance(module, BatchNorm2d):
                 draw_statistics(module, rng)
-        return model.eval()
+        return model.train(training).requires_grad_(requires_grad)
 
 
 def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
@@ -55,9 +94,11 @@ def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """What a law sees of a model: its state, the names of the parameters that require grad, its mode."""
+    """What a law sees of a model: its state, what requires grad, its mode, its layers as text, its masks."""
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],
         "training": model.training,
+        "layers": repr(model),
+        "masks": {name: np.array(p.mask) for name, p in model.named_parameters() if p.mask is not None},
     }

@@ -158,7 +158,11 @@ class Implementation:
             changed = difference(was, contents(model)) if model is not answer else ""
             if changed:
                 raise WrongAnswer(f"{self.name} changed its model: {changed}")
+        is_given = any(answer is model for model in kept)
+        is_model = isinstance(answer, Module)
         answer = contents_of_models(answer)
+        if is_model:
+            answer["given"] = is_given  # the model itself, and not a new one
         if not self.written:
             return self._plain(answer)
         return plain_value(answer, self.name), *map(contents, trained)
@@ -175,8 +179,10 @@ def built(x: object) -> object:
 
 def contents_of_models(value: object) -> object:
     """The value with arrays for Tensors, and for models what a law sees of them."""
-    if isinstance(value, tuple | list):
-        return type(value)(contents_of_models(v) for v in value)
+    if isinstance(value, list):
+        return [contents_of_models(v) for v in value]
+    if isinstance(value, tuple):  # also a record, which could not be made of an iterator
+        return tuple(contents_of_models(v) for v in value)
     if isinstance(value, Module):
         return contents(value)
     return np.array(value.data) if isinstance(value, Tensor) else value

@@ -41,8 +41,9 @@ def folded(
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
 
-    weight: floats (O, ...); all others (O,), var + eps above 0; without bias 0, without gamma 1, without beta
-    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2).
+    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta
+    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
+    var + eps is not above 0, which ``check_foldable`` finds.
     """
     check_foldable(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
@@ -65,29 +66,33 @@ def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     """A new layer that does what ``layer`` and then ``bn`` do in evaluation mode; see ``folded``.
 
-    What pruning masked in the layer or in bn stays masked.
-    Raises ValueError where bn uses the statistics of the batch (training), or is of another width.
+    It is a copy of ``layer`` with other numbers: a weight and a bias as Parameters of the layer's dtype. Both
+    require grad where the layer's weight does. A layer need not have a bias, nor bn a weight and a bias.
+    What pruning masked in the layer or in bn stays masked (``keep_masks``). Both modules stay as they were.
+    ValueError where bn uses the statistics of the batch (in training, not frozen), or is of another width.
     """
     kind = runs_as(check_instance("layer", layer, Module), Conv2d, Linear)
     require(kind is not None, f"layer must be a Conv2d or Linear, got {type(layer).__name__}", TypeError)
-    check_instance("bn", bn, BatchNorm)
-    is_fixed = bn.frozen or not bn.training
+    is_fixed = check_instance("bn", bn, BatchNorm).frozen or not bn.training
     require(is_fixed, "in training BatchNorm uses the batch's statistics, which no weight holds: call eval()")
     width = len(layer.weight.data)
     fits = bn.num_features == width
     require(fits, f"the BatchNorm is for {bn.num_features} channels, the layer before it gives {width}")
-    gamma, beta = (None, None) if bn.weight is None else (bn.weight.data, bn.bias.data)
-    bias = None if layer.bias is None else layer.bias.data
+    bias, gamma, beta = (None if p is None else p.data for p in (layer.bias, bn.weight, bn.bias))
     weight, bias = folded(layer.weight.data, bias, bn.running_mean, bn.running_var, gamma, beta, bn.eps)
-    new = copy.deepcopy(layer)
-    trains = layer.weight.requires_grad
+    new, trains = copy.deepcopy(layer), layer.weight.requires_grad
     new.weight, new.bias = Parameter(weight, trains), Parameter(bias, trains)
-    rows = kept(bn.weight, width)
-    new.weight.mask = kept(layer.weight, weight.shape) & rows.reshape(-1, *[1] * (weight.ndim - 1))
-    new.bias.mask = rows | kept(bn.bias, width)
+    keep_masks(new, layer, bn)
+    return new
+
+
+def keep_masks(new: Conv2d | Linear, layer: Conv2d | Linear, bn: BatchNorm) -> None:
+    """Mask in the new layer what pruning masked in the layer or in the BatchNorm."""
+    rows = kept(bn.weight, len(layer.weight.data))
+    new.weight.mask = kept(layer.weight, layer.weight.shape) & rows.reshape(-1, *[1] * (new.weight.ndim - 1))
+    new.bias.mask = rows | kept(bn.bias, len(rows))
     for parameter in (new.weight, new.bias):
         parameter.mask = None if parameter.mask.all() else parameter.mask
-    return new
 
 
 # ---- a whole model

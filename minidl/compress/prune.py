@@ -60,43 +60,47 @@ def iterative_prune(
 ) -> PruneResult:
     """The loop:  while loss < max_allowed_loss: prune a step; finetune.  The last network within is returned.
 
-    loss: on ``validation``, after finetuning.  step: the share that each round prunes more, of all there is:
-    round k asks ``criterion(model, k · step)`` for masks. ``global_magnitude_masks`` prunes single weights,
+    train, validation: pairs (images, labels).  The loss is that on ``validation``, after finetuning.
+    step: the share that each round prunes more, of all there is: round k asks ``criterion(model, k · step)``
+    for masks of the network of the round before. ``global_magnitude_masks`` prunes single weights,
     ``filter_masks`` filters, and any function with these arguments will do. For a model of images of one size
     alone it is ``functools.partial(filter_masks, x=train[0][:1])``.
     finetune_epochs: by Adam at ``lr``, 0 for none.
 
     It ends after at most 1 / step rounds: a round that breaks the budget or diverges (its loss and accuracy
     are NaN then), a criterion that finds nothing left to prune (EmptyLayerError) or an amount of 1.
+    Returns the network, a row (amount, sparsity, loss, accuracy) for the unpruned network and for each round,
+    the one that broke the budget too, and how many rounds are accepted.
     ``model`` stays as it is; copies are pruned.
     ValueError if ``model`` itself is not within the budget, or the criterion gives no masks at all.
     """
     train, validation = check_pair("train", train), check_pair("validation", validation)
+    check_settings(max_allowed_loss, step, finetune_epochs, lr, criterion)
+    rng = default_rng_or(rng)
+    candidate, found = copy.deepcopy(model), evaluate(model, *validation)
+    history = [PruneStep(0.0, sparsity(model), found.loss, found.accuracy)]
+    within = found.loss < max_allowed_loss
+    require(within, f"the model's loss {found.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
+    while found.loss < max_allowed_loss:
+        model, accepted, k = candidate, len(history) - 1, len(history)
+        if k == math.ceil(1 / step):  # all would go
+            break
+        try:
+            candidate = masked_copy(model, criterion, k * step, train[0][:1])
+        except EmptyLayerError:
+            break
+        found = finetune(candidate, train, validation, finetune_epochs, lr, rng)
+        history.append(PruneStep(k * step, sparsity(candidate), found.loss, found.accuracy))
+    return PruneResult(model, history, accepted)
+
+
+def check_settings(max_allowed_loss: float, step: float, epochs: int, lr: float, criterion: Callable) -> None:
     check_number("max_allowed_loss", max_allowed_loss)
     is_step = 1e-6 <= check_number("step", step, 0, 1) < 1
     require(is_step, f"step must be at least 1e-6 and below 1, or no round prunes anything, got {step}")
-    check_int("finetune_epochs", finetune_epochs, 0)
+    check_int("finetune_epochs", epochs, 0)
     check_number("lr", lr, 0)
-    rng = default_rng_or(rng)
     check_function("criterion", criterion, "(model, amount)")
-
-    model = copy.deepcopy(model)
-    loss = evaluate(model, *validation)
-    history = [PruneStep(0.0, sparsity(model), loss.loss, loss.accuracy)]
-    within = loss.loss < max_allowed_loss
-    require(within, f"the model's loss {loss.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")
-    for k in range(1, math.ceil(1 / step)):
-        amount = k * step
-        try:
-            candidate = masked_copy(model, criterion, amount, train[0][:1])
-        except EmptyLayerError:
-            break
-        after = finetune(candidate, train, validation, finetune_epochs, lr, rng)
-        history.append(PruneStep(amount, sparsity(candidate), after.loss, after.accuracy))
-        if accepted_steps([row.loss for row in history], max_allowed_loss) < k:
-            break
-        model = candidate
-    return PruneResult(model, history, accepted_steps([row.loss for row in history], max_allowed_loss))
 
 
 def masked_copy(

@@ -1,5 +1,8 @@
 """Exercises of kind model: what a law sees of a model, and what an implementation may do to it."""
 
+import copy
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -49,6 +52,36 @@ def test_a_returned_model_shows_its_state_and_what_learns():
     before = MODEL.build().state_dict()
     for name in ("block1.conv.weight", "block1.bn.running_var"):
         np.testing.assert_array_equal(found["state"][name], before[name])
+
+
+def test_a_law_sees_whether_a_model_came_back_changed_or_a_new_one_and_what_its_layers_are():
+    found = exercise(new_head).adapt(new_head)(MODEL, 5, np.random.default_rng(0))
+    assert found["given"] is True and "(head): Linear(4, 5)" in found["layers"]
+    found = exercise(new_head).adapt(lambda model, *rest: new_head(copy.deepcopy(model), *rest))(
+        MODEL, 5, None
+    )
+    assert found["given"] is False
+
+
+def test_a_single_layer_has_the_numbers_that_it_is_given():
+    layer = Built("conv2d", weight=((((2.0, 4.0),),),), bias=(1.0,), stride=2)
+    assert layer.build().weight.shape == (1, 1, 1, 2) and layer.build().stride == (2, 2)
+    assert repr(layer) == "conv2d(weight=((((2.0, 4.0),),),), bias=(1.0,), stride=2)"
+    norm = Built("batch_norm", mean=(3.0,), var=(4.0,), weight=(6.0,), bias=(5.0,), eps=0.0)
+    np.testing.assert_array_equal(norm.build()(np.array([[5.0]], np.float32)).data, [[11.0]])
+    assert not norm.build().training
+    plain = Built("batch_norm", mean=(3.0,), var=(4.0,), training=True, frozen=True).build()
+    assert plain.training and plain.frozen and plain.weight is None
+    assert Built("linear", weight=((2.0,),)).build().bias is None
+
+
+def test_a_record_of_a_model_and_numbers_comes_back_as_a_tuple():
+    class Record(NamedTuple):
+        model: object
+        losses: list
+
+    found = exercise(logits).adapt(lambda model, x: Record(copy.deepcopy(model), [1.0]))(MODEL, X)
+    assert type(found) is tuple and found[1] == [1.0] and found[0]["training"] is False
 
 
 def test_a_model_that_is_written_comes_back_beside_the_answer():

@@ -17,6 +17,8 @@ from minidl.engine.functions import concatenate
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.train.evaluation import evaluate
+from minidl.train.loop import fit
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -426,7 +428,7 @@ def only_below_one(logits, labels, bounds=(0.05, 20.0)):
     return silent_fit(logits, labels, (bounds[0], 1.0)) if bounds[0] < 1 else 1.0
 
 
-@wrong("10.1", "S as a float64")
+@wrong("10.2", "S as a float64")
 def wide_scale(rmin, rmax, qmin, qmax):
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
     high = np.maximum(np.asarray(rmax, np.float64), 0.0)
@@ -435,14 +437,14 @@ def wide_scale(rmin, rmax, qmin, qmax):
     return S, np.rint(qmin - low / S).astype(np.int32)
 
 
-@wrong("10.2", "multiplied by 1/S, which rounds twice")
+@wrong("10.1", "multiplied by 1/S, which rounds twice")
 def by_the_reciprocal(r, S, Z, qmin, qmax):
     with np.errstate(over="ignore"):
         steps = np.rint(np.asarray(r, np.float32) * (np.float32(1) / np.asarray(S, np.float32)))
     return np.clip(steps + np.float32(Z), qmin, qmax)
 
 
-@wrong("10.2", "whole numbers in float64")
+@wrong("10.1", "whole numbers in float64")
 def wide_integers(r, S, Z, qmin, qmax):
     with np.errstate(over="ignore"):
         steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
@@ -461,12 +463,53 @@ class WidenedFakeQuantize(Op):
         return (self.inner.backward(grad),)
 
 
-@wrong("11.4", "the answer is in float64 for a float32 weight")
+@wrong("11.2", "the answer is in float64 for a float32 weight")
 def wide_fold(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
     shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
     new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     return new_weight, factor * shift + (0.0 if beta is None else beta)
+
+
+@wrong("11.3", "the variance taken for the deviation, eps left out")
+def no_root_of_the_layers(layer, bn):
+    root = copy.deepcopy(bn)
+    root.running_var[:], root.eps = bn.running_var**2, 0.0
+    return find("11.3").target(layer, root)
+
+
+@wrong("11.3", "the masks are lost")
+def unmasked_layer(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.mask = new.bias.mask = None
+    return new
+
+
+@wrong("11.3", "a frozen layer learns again")
+def thawed_layer(layer, bn):
+    return find("11.3").target(layer, bn).requires_grad_(True)
+
+
+@wrong("10.4", "one scale for all outputs: the mean of theirs")
+def mean_scale(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    return find("10.4").target(qx, S_x, Z_x, qw, np.mean(S_w), qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "computed in float64 to the end, where the definition has float32")
+def wide_products(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = (qx.astype(np.float64) - Z_x) @ qw.astype(np.float64).T + qbias
+    if np.any(sums >= 2**31) or np.any(sums < -(2**31)):
+        raise ValueError("32 bits")
+    q = np.rint(sums * S_x * np.asarray(S_w, np.float64) / S_y) + Z_y
+    return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "int32 sums, which wrap around without a word")
+def wrapping_sums(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    with np.errstate(over="ignore"):
+        sums = (qx.astype(np.int32) - np.int32(Z_x)) @ qw.astype(np.int32).T + qbias
+    q = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.float32(S_w) / np.float32(S_y))) + Z_y
+    return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
 
 
 @wrong("12.1", "summed in float32")
@@ -475,6 +518,63 @@ def narrow_norms(conv, order=1):
     if order not in (1, 2):
         raise ValueError("order is 1 or 2")
     return np.linalg.norm(weight, ord=order, axis=1)
+
+
+@wrong("12.4", "the partners of a residual sum are forgotten")
+def without_partners(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)  # what it refuses
+    whole = evaluate(model, images, labels).loss
+    for o in range(len(found)):
+        masked = copy.deepcopy(model)
+        for path in dict.fromkeys((layer, layer.replace("conv", "bn"))):
+            for parameter in (masked.layer(path).weight, masked.layer(path).bias):
+                if parameter is not None:
+                    parameter.data[o] = 0
+        found[o] = evaluate(masked, images, labels).loss - whole
+    return found
+
+
+@wrong("12.4", "the first 256 images alone")
+def first_batch(model, layer, images, labels):
+    return find("12.4").target(model, layer, images[:256], labels[:256])
+
+
+@wrong("12.4", "how large the rise is, without its sign")
+def without_a_sign(model, layer, images, labels):
+    return np.abs(find("12.4").target(model, layer, images, labels))
+
+
+@wrong("12.5", "learns on the validation images")
+def learns_what_it_is_asked(model, train, validation, **params):
+    return find("12.5").target(model, validation, validation, **params)
+
+
+@wrong("12.5", "the history without the round that broke the budget")
+def without_the_last_row(model, *given, **params):
+    model, history, accepted = find("12.5").target(model, *given, **params)
+    return model, history[: accepted + 1], accepted
+
+
+@wrong("12.5", "accepted counts the unpruned network too")
+def counts_the_whole_network(model, *given, **params):
+    model, history, accepted = find("12.5").target(model, *given, **params)
+    return model, history, accepted + 1
+
+
+@wrong("12.5", "the whole network comes back where the budget was broken")
+def all_or_nothing(model, *given, **params):
+    pruned, history, accepted = find("12.5").target(model, *given, **params)
+    return (pruned if accepted == len(history) - 1 else copy.deepcopy(model)), history, accepted
+
+
+@wrong("12.5", "the masks are forgotten: zeros learn again")
+def without_masks(model, train, validation, **params):
+    pruned, history, accepted = find("12.5").target(model, train, validation, **params)
+    for parameter in pruned.parameters():
+        parameter.mask = None
+    if params["finetune_epochs"]:
+        fit(pruned, train, epochs=1, progress=False)
+    return pruned, history, accepted
 
 
 @wrong("13.1", "ties in any order")

@@ -118,7 +118,50 @@ def quantized_linear(
     for name, q in (("qx", qx), ("qw", qw)):
         require(np.ndim(q) == 2, f"{name} must have 2 axes, got {np.shape(q)}")
     pixels, weights = np.expand_dims(qx, (2, 3)), np.expand_dims(qw, (2, 3))
-    return quantized_conv2d(pixels, x_params, weights, w_params, qbias, y_params)[:, :, 0, 0]
+    if y_params is None:
+        return quantized_conv2d(pixels, x_params, weights, w_params, qbias, None)[:, :, 0, 0]
+    qbias = check_operands(pixels, x_params, weights, w_params, qbias)
+    require(qw.shape[1] == qx.shape[1], f"qw {qw.shape} does not fit qx {qx.shape}")
+    multipliers(x_params, w_params, y_params, len(qw))
+    x, y = (x_params.scale, x_params.zero_point), (y_params.scale, y_params.zero_point)
+    return integer_linear(qx, *x, qw, w_params.scale, qbias, *y, y_params.qmin, y_params.qmax)
+
+
+def integer_linear(
+    qx: np.ndarray,
+    S_x: float,
+    Z_x: int,
+    qw: np.ndarray,
+    S_w: Any,
+    qbias: np.ndarray,
+    S_y: float,
+    Z_y: int,
+    qmin: int,
+    qmax: int,
+) -> np.ndarray:
+    """A linear layer in integers. Its input, weights and output stand for the real numbers
+
+        x = S_x (q_x - Z_x)      w[o] = S_w[o] q_w[o]      b[o] = S_x S_w[o] q_b[o]      y = S_y (q_y - Z_y)
+
+    and y is nearly w x + b. Sums of products are exact integers. Each sum is then made a float32 and meets
+    one real number, M[o] = S_x S_w[o] / S_y in float32. The product is rounded half to even.
+
+    qx: (N, in), qw: (O, in), both int8 or uint8.  S_w: above 0, (O,) with one scale for each output, or one
+    number for all.  qbias: int32 (O,).  Z_x, Z_y, qmin, qmax: integers. What leaves qmin ... qmax is clipped.
+    Returns q_y (N, O): uint8 where qmin is at least 0, else int8.
+    ValueError where a sum does not fit in 32 bits.  Jacob et al. 2018, arXiv:1712.05877, section 2.2.
+    """
+    # float64 holds whole numbers up to 2^53 exactly, and NumPy multiplies floats faster than integers
+    steps = qx.astype(np.float64) - Z_x
+    sums = steps @ qw.astype(np.float64).T + qbias
+    fits = np.all((sums >= -(2**31)) & (sums < 2**31))
+    require(bool(fits), "a sum of products does not fit in 32 bits")
+    S_w = np.asarray(S_w, np.float32)
+    M = np.float32(S_x) * S_w / np.float32(S_y)
+    rounded = np.rint(sums.astype(np.float32) * M)
+    q = np.clip(rounded + Z_y, qmin, qmax)
+    kind = np.uint8 if qmin >= 0 else np.int8
+    return q.astype(kind)
 
 
 def multipliers(

@@ -1,0 +1,209 @@
+"""Exercise of lesson 10: a linear layer in integers, with a scale for each output."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.compress.integer import arithmetic
+
+# ---- 10.4 integer_linear
+
+linear = Exercise(
+    "10.4",
+    arithmetic.integer_linear,
+    points=4,
+    level=3,
+    minutes=35,
+    hints=(
+        "Write y = w x + b with the four formulas. Both scales of the sum can be drawn out of it, so the sum "
+        "itself has only integers; dividing by S_y leaves one real number for each output.",
+        "8 bits hold neither a difference to Z_x nor a product: widen first. Sum, add the bias, and check "
+        "against 32 bits. Then float32, times M, np.rint, add Z_y, clip, cast: in this order.",
+        "M = np.float32(S_x) * np.asarray(S_w, np.float32) / ...; then (N, O) times (O,)",
+    ),
+)
+
+
+def grid(S, Z, signed):
+    return (S, Z, -128, 127) if signed else (S, Z, 0, 255)
+
+
+def by_loops(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    """One number after the other, the sums in Python's integers."""
+    y = np.zeros((len(qx), len(qw)), np.uint8 if qmin >= 0 else np.int8)
+    scales = np.broadcast_to(np.float32(S_w), len(qw))
+    for n, row in enumerate(qx.tolist()):
+        for o, weights in enumerate(qw.tolist()):
+            total = int(qbias[o]) + sum((q - Z_x) * w for q, w in zip(row, weights, strict=True))
+            M = np.float32(S_x) * scales[o] / np.float32(S_y)
+            y[n, o] = min(max(round(float(np.float32(total) * M)) + Z_y, qmin), qmax)
+    return y
+
+
+sides = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3))
+steps = st.sampled_from([0.25, 0.5, 0.1, 0.03])
+
+
+@st.composite
+def layers(draw):
+    """Arguments of a layer (N, in), (O, in) with small integers."""
+    samples, inputs, outputs = draw(sides)
+    is_signed = draw(st.booleans())
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    low, high = (-128, 127) if is_signed else (0, 255)
+    qx = rng.integers(low, high + 1, (samples, inputs)).astype(np.int8 if is_signed else np.uint8)
+    qw = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
+    qbias = rng.integers(-2000, 2000, outputs).astype(np.int32)
+    S_w = np.array([draw(steps) for _ in range(outputs)], np.float32)
+    S_y, Z_y, qmin, qmax = grid(draw(st.sampled_from([0.5, 20.0, 100.0])), draw(st.integers(0, 9)), is_signed)
+    Z_x = draw(st.integers(0, 9))
+    return {
+        "qx": qx,
+        "S_x": draw(steps),
+        "Z_x": Z_x,
+        "qw": qw,
+        "S_w": S_w,
+        "qbias": qbias,
+        "S_y": S_y,
+        "Z_y": Z_y,
+        "qmin": qmin,
+        "qmax": qmax,
+    }
+
+
+@linear.law("steps (2, -2) with weights (4, 1) and (1, 3) and biases 2 and -1: sums 8 and -5, q_y = 3 and -1")
+def worked_layer(integer_linear):
+    qx, qw = np.array([[5, 1]], np.int8), np.array([[4, 1], [1, 3]], np.int8)  # Z_x = 3
+    qbias, S_w = np.array([2, -1], np.int32), np.array([0.25, 0.5], np.float32)
+    # M = 1/2 · (1/4, 1/2) / (1/2) = (1/4, 1/2): 8/4 = 2 and -5/2 = -2.5, to even -2; Z_y = 1 is added
+    assert_equal(integer_linear(qx, 0.5, 3, qw, S_w, qbias, 0.5, 1, -128, 127), [[3, -1]])
+
+
+@linear.law("8-bit numbers do not wrap: three steps of 255 with weights of 127 sum to 97,155")
+def worked_widths(integer_linear):
+    qx, qw = np.full((1, 3), 255, np.uint8), np.full((1, 3), 127, np.int8)
+    answer = integer_linear(qx, 1.0, 0, qw, 1.0, np.array([0], np.int32), 1000.0, 0, 0, 255)
+    assert_equal(answer, [[97]])
+    lowest = integer_linear(
+        np.zeros((1, 3), np.uint8), 1.0, 255, qw, 1.0, np.array([0], np.int32), 1e3, 98, 0, 255
+    )
+    assert_equal(lowest, [[1]])
+
+
+@linear.law("what a loop over samples, outputs and inputs gives, one sum after the other")
+@given(layer=layers())
+def as_by_loops(integer_linear, layer):
+    assert_equal(integer_linear(**layer), by_loops(**layer))
+
+
+@linear.law("the reals behind q_y are w x + b, to half a step, unless they are clipped")
+@given(layer=layers())
+def stands_for_the_reals(integer_linear, layer):
+    q = integer_linear(**layer).astype(np.float64)
+    S_w, S_y = layer["S_w"].astype(np.float64), layer["S_y"]
+    x = layer["S_x"] * (layer["qx"].astype(np.float64) - layer["Z_x"])
+    w, b = S_w[:, np.newaxis] * layer["qw"], layer["S_x"] * S_w * layer["qbias"]
+    y, ends = x @ w.T + b, S_y * (np.array([layer["qmin"], layer["qmax"]]) - layer["Z_y"])
+    error = np.abs(S_y * (q - layer["Z_y"]) - np.clip(y, *ends))
+    too_much = np.maximum(error - 0.5001 * S_y, 0)
+    assert_equal(too_much, np.zeros(q.shape))
+
+
+@linear.law("one S_w for all outputs is as good as S_w for each of them")
+@given(layer=layers())
+def one_scale(integer_linear, layer):
+    one = {**layer, "S_w": 0.25}
+    each = {**layer, "S_w": np.full(len(layer["qw"]), 0.25, np.float32)}
+    assert_equal(integer_linear(**one), integer_linear(**each))
+
+
+@linear.law("the sum is exact, then a float32: 64.5 · 2^18 + 1 is 64.5 · 2^18 there, and 64.5 goes to 64")
+def sum_in_float32(integer_linear):
+    qx, qw = np.array([[1]], np.int8), np.array([[1]], np.int8)
+    qbias = np.array([129 * 2**17], np.int32)
+    answer = integer_linear(qx, 1.0, 0, qw, 2.0**-18, qbias, 1.0, 0, -128, 127)
+    assert_equal(answer, [[64]])
+
+
+@linear.law("integers of 8 bits come back: uint8 where qmin is at least 0, else int8")
+def kinds_of_integers(integer_linear):
+    qx, qw, qbias = np.ones((2, 3), np.int8), np.ones((2, 3), np.int8), np.zeros(2, np.int32)
+    for qmin, qmax, dtype in ((0, 255, np.uint8), (0, 15, np.uint8), (-128, 127, np.int8), (-1, 1, np.int8)):
+        assert_dtype(integer_linear(qx, 1.0, 0, qw, 0.5, qbias, 1.0, 1, qmin, qmax), dtype)
+
+
+@linear.law("a sum that 32 bits do not hold is refused with a ValueError")
+def refuses_a_large_sum(integer_linear):
+    for bias, weight in ((2**31 - 1, 1), (-(2**31), -1)):
+        qx, qw, qbias = np.array([[1]], np.int8), np.array([[weight]], np.int8), np.array([bias], np.int32)
+        what = f"a sum of {bias:,} and {weight}"
+        assert_refuses(what, integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
+    for bias, q in ((2**31 - 1, 1), (-(2**31), -1)):  # the last that 32 bits hold
+        qbias, zero = np.array([bias], np.int32), np.array([[0]], np.int8)
+        assert_equal(integer_linear(qx, 1.0, 0, zero, 1.0, qbias, 2.0**31, 0, -128, 127), [[q]])
+
+
+def sums_of(qx, Z_x, qw, qbias):
+    sums = (qx.astype(np.int64) - Z_x) @ qw.astype(np.int64).T + qbias
+    if (sums >= 2**31).any() or (sums < -(2**31)).any():
+        raise ValueError("a sum does not fit in 32 bits")
+    return sums
+
+
+def eight_bits(q, qmin, qmax):
+    return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+def multipliers_of(S_x, S_w, S_y):
+    return np.float32(S_x) * np.float32(S_w) / np.float32(S_y)
+
+
+@linear.mistake("forgot the zero point of x", breaks=linear.laws[0].text)
+def no_zero_point(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    return arithmetic.integer_linear(qx, S_x, 0, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@linear.mistake("multiplied and summed in 8 bits, which wrap around", breaks=linear.laws[1].text)
+def wraps(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums_of(qx, Z_x, qw, qbias)
+    steps = (qx.astype(np.int64) - Z_x).astype(np.int8)
+    sums = (steps @ qw.T).astype(np.int64) + qbias
+    return eight_bits(np.rint(sums.astype(np.float32) * multipliers_of(S_x, S_w, S_y)) + Z_y, qmin, qmax)
+
+
+@linear.mistake("the first output's scale for all outputs", breaks=linear.laws[0].text)
+def first_scale(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    one = np.ravel(S_w)[0]
+    return arithmetic.integer_linear(qx, S_x, Z_x, qw, one, qbias, S_y, Z_y, qmin, qmax)
+
+
+@linear.mistake("added the bias after the sum was scaled", breaks=linear.laws[0].text)
+def bias_at_the_end(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums_of(qx, Z_x, qw, qbias)
+    sums = sums_of(qx, Z_x, qw, 0).astype(np.float32)
+    q = np.rint(sums * multipliers_of(S_x, S_w, S_y)) + qbias + Z_y
+    return eight_bits(q, qmin, qmax)
+
+
+@linear.mistake("cut off instead of rounding", breaks=linear.laws[0].text)
+def cuts(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = sums_of(qx, Z_x, qw, qbias).astype(np.float32)
+    return eight_bits(np.floor(sums * multipliers_of(S_x, S_w, S_y)) + Z_y, qmin, qmax)
+
+
+@linear.mistake("added Z_y before rounding, so halves go another way", breaks=linear.laws[0].text)
+def zero_point_before_rounding(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = sums_of(qx, Z_x, qw, qbias).astype(np.float32)
+    return eight_bits(np.rint(sums * multipliers_of(S_x, S_w, S_y) + Z_y), qmin, qmax)
+
+
+@linear.mistake(
+    "clipped before Z_y was added, and then it wraps around",
+    breaks="what a loop over samples, outputs and inputs gives, one sum after the other",
+)
+def clips_first(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = sums_of(qx, Z_x, qw, qbias).astype(np.float32)
+    q = np.clip(np.rint(sums * multipliers_of(S_x, S_w, S_y)), qmin, qmax).astype(np.int64) + Z_y
+    return q.astype(np.uint8 if qmin >= 0 else np.int8)

@@ -1,0 +1,314 @@
+"""Exercises of lesson 11: BatchNorm folded into a layer, by arithmetic and from the layers themselves."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.compress import fuse
+from minidl.nn.layers import Conv2d, Linear
+from minidl.nn.module import Parameter
+
+# ---- 11.2 folded
+
+fold = Exercise(
+    "11.2",
+    fuse.folded,
+    points=2,
+    level=1,
+    minutes=15,
+    hints=(
+        "BatchNorm in evaluation is a line for each channel, and a line of a line is a line.",
+        "f is one number for each output channel: it scales all that the channel reads, of any number of "
+        "axes. Compute in float64 and cast at the end.",
+        "factor.reshape(-1, *[1] * (weight.ndim - 1)) broadcasts along the first axis",
+    ),
+)
+
+layers = st.tuples(st.integers(1, 3), st.integers(1, 3)).flatmap(
+    lambda shape: st.tuples(
+        arrays(shape),
+        *[arrays((shape[0],))] * 2,
+        arrays((shape[0],), low=0.25, high=4),
+        *[arrays((shape[0],))] * 2,
+        arrays((2, shape[1])),
+    )
+)
+
+
+def batchnorm(y, mean, var, gamma, beta, eps):
+    return gamma * (y - mean) / np.sqrt(var + eps) + beta
+
+
+@fold.law("2 x + 1 with mean 3, var 4, gamma 6, beta 5 is 6 x - 1")
+def worked_fold(folded):
+    weight, bias = folded(*(np.array(a) for a in ([[2.0]], [1.0], [3.0], [4.0], [6.0], [5.0])), 0.0)
+    assert_close(weight, np.array([[6.0]]))
+    assert_close(bias, np.array([-1.0]))
+
+
+@fold.law("one layer does what the two did")
+@given(layer=layers, eps=st.sampled_from([0.0, 0.25]))
+def same_function(folded, layer, eps):
+    weight, bias, mean, var, gamma, beta, x = layer
+    new_weight, new_bias = folded(weight, bias, mean, var, gamma, beta, eps)
+    assert_close(
+        x @ new_weight.T + new_bias,
+        batchnorm(x @ weight.T + bias, mean, var, gamma, beta, eps),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+@fold.law("without bias, gamma and beta they are 0, 1 and 0")
+@given(layer=layers)
+def defaults(folded, layer):
+    weight, _, mean, var, _, _, x = layer
+    new_weight, new_bias = folded(weight, None, mean, var)
+    expected = batchnorm(x @ weight.T, mean, var, 1.0, 0.0, 1e-5)
+    assert_close(x @ new_weight.T + new_bias, expected, rtol=1e-9, atol=1e-9)
+
+
+@fold.law("filters of any shape keep it")
+@given(weight=arrays((2, 3, 2, 1)), mean=arrays((2,)))
+def any_shape(folded, weight, mean):
+    new_weight, new_bias = folded(weight, None, mean, np.array([1.0, 4.0]), eps=0.0)
+    assert_equal((new_weight.shape, new_bias.shape), ((2, 3, 2, 1), (2,)))
+    assert_close(new_weight, np.stack([weight[0], weight[1] / 2]))
+
+
+@fold.law("both come back in the weight's dtype")
+def folded_in_the_weights_dtype(fold):
+    for dtype in (np.float32, np.float64):
+        weight, ones = np.ones((2, 3), dtype), np.ones(2)
+        for value in fold(weight, ones, ones, ones, ones, ones):
+            assert_dtype(value, dtype)
+
+
+@fold.law("the differences are taken in float64: 2^24 + 1 - 2^24 is 1, and in float32 it would be 0")
+def differences_in_float64(fold):
+    weight, large = np.ones((1, 1), np.float32), np.array([2.0**24], np.float32)
+    _, bias = fold(weight, np.array([2.0**24 + 1]), large, np.ones(1, np.float32), eps=0.0)
+    assert_equal(bias, [1.0])
+
+
+@fold.law("var + eps that is not above 0 is refused with a ValueError")
+def refuses_no_deviation(fold):
+    one = np.ones(2)
+    for var in ((0.0, 1.0), (1.0, -1.0)):
+        assert_refuses(f"var = {var}", fold, np.ones((2, 3)), None, one, np.array(var), one, one, 0.0)
+
+
+@fold.mistake("took the variance for the deviation", breaks=fold.laws[0].text)
+def no_root(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    return fuse.folded(weight, bias, mean, (var + eps) ** 2, gamma, beta, 0.0)
+
+
+@fold.mistake("did not scale the bias", breaks=fold.laws[0].text)
+def bias_as_it_was(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, new_bias = fuse.folded(weight, None, mean, var, gamma, beta, eps)
+    return new_weight, new_bias + (0.0 if bias is None else bias)
+
+
+@fold.mistake("left eps out", breaks="without bias, gamma and beta they are 0, 1 and 0")
+def no_eps(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    return fuse.folded(weight, bias, mean, var, gamma, beta, 0.0)
+
+
+@fold.mistake("scaled the inputs' axis", breaks="one layer does what the two did")
+def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    _, new_bias = fuse.folded(weight, bias, mean, var, gamma, beta, eps)
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
+    return (weight * np.resize(factor, weight.shape[-1])).astype(weight.dtype), new_bias
+
+
+# ---- 11.3 fold_batchnorm
+
+layered = Exercise(
+    "11.3",
+    fuse.fold_batchnorm,
+    kind="model",
+    points=3,
+    level=2,
+    minutes=25,
+    hints=(
+        "Everything that folded asks for lies in the two modules: look at their attributes weight, bias, "
+        "running_mean, running_var and eps. weight and bias may be None.",
+        "First refuse what cannot be folded. Then make a copy of the layer, with all its settings, and give "
+        "the copy a new weight and a new bias: assigning a Parameter to an attribute is enough.",
+        "new = copy.deepcopy(layer); new.weight = Parameter(weight, layer.weight.requires_grad)",
+    ),
+)
+
+NEAR = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def rows(array):
+    """Nested tuples, which stand in a description."""
+    return tuple(map(rows, array)) if isinstance(array, np.ndarray) and array.ndim else float(array)
+
+
+@st.composite
+def pairs_of_layers(draw):
+    """A layer and the BatchNorm behind it, either with its bias or without."""
+    outputs, inputs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    shape = draw(st.sampled_from([(outputs, inputs), (outputs, inputs, 1, 2), (outputs, inputs, 2, 2)]))
+    row = arrays((outputs,)).map(rows)
+    bias = draw(st.one_of(st.none(), row))
+    settings = {"weight": rows(draw(arrays(shape))), "bias": bias}
+    if len(shape) == 4:
+        settings |= draw(st.sampled_from([{}, {"stride": 2}, {"padding": 1}]))
+    layer = Built("linear" if len(shape) == 2 else "conv2d", **settings)
+    norm = {"mean": draw(row), "var": rows(draw(arrays((outputs,), low=0.25, high=4)))}
+    norm |= {"weight": draw(row), "bias": draw(row)} if draw(st.booleans()) else {}
+    return layer, Built("batch_norm", eps=draw(st.sampled_from([1e-5, 0.5])), **norm)
+
+
+@layered.law("2 x + 1 with mean 3, variance 4, weight 6, bias 5 is 6 x - 1")
+def worked_layers(fold_batchnorm):
+    layer = Built("linear", weight=((2.0,),), bias=(1.0,))
+    norm = Built("batch_norm", mean=(3.0,), var=(4.0,), weight=(6.0,), bias=(5.0,), eps=0.0)
+    state = fold_batchnorm(layer, norm)["state"]
+    assert_close(state["weight"], [[6.0]], **NEAR)
+    assert_close(state["bias"], [-1.0], **NEAR)
+
+
+@layered.law("a layer without bias gets one, and a BatchNorm without weight and bias scales by 1 and adds 0")
+def worked_none(fold_batchnorm):
+    layer = Built("linear", weight=((2.0, 4.0),))
+    state = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,), eps=0.0))["state"]
+    assert_close(state["weight"], [[1.0, 2.0]], **NEAR)
+    assert_close(state["bias"], [-1.5], **NEAR)
+
+
+@layered.law("each filter and its bias become what the formula says, filter by filter")
+@given(pair=pairs_of_layers())
+def filter_by_filter(fold_batchnorm, pair):
+    state = fold_batchnorm(*pair)["state"]
+    layer, norm = (built.settings for built in pair)
+    for o, weight in enumerate(np.array(layer["weight"])):
+        bias = layer["bias"][o] if layer["bias"] else 0.0
+        gamma, beta = (
+            norm[name][o] if name in norm else other for name, other in (("weight", 1), ("bias", 0))
+        )
+        deviation = (norm["var"][o] + norm["eps"]) ** 0.5
+        assert_close(state["weight"][o], gamma / deviation * weight, **NEAR)
+        assert_close(state["bias"][o], gamma / deviation * (bias - norm["mean"][o]) + beta, **NEAR)
+
+
+@layered.law("it is the same layer but for the numbers: stride, padding, groups, mode, float32")
+@given(pair=pairs_of_layers(), groups=st.sampled_from([1, 2]))
+def same_settings(fold_batchnorm, pair, groups):
+    layer, norm = pair
+    if groups == 2:
+        layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, stride=2)
+        norm = Built("batch_norm", mean=(1.0, 2.0), var=(1.0, 1.0))
+    found, twin = fold_batchnorm(layer, norm), layer.build()
+    assert_equal(found["layers"], repr(twin).replace(", bias=False", ""))
+    assert_equal((found["training"], found["requires_grad"]), (False, ["weight", "bias"]))
+    for name in ("weight", "bias"):
+        assert_dtype(found["state"][name], np.float32)
+
+
+@layered.law("a new layer comes back: the one that was given stays as it was")
+def a_new_layer(fold_batchnorm):
+    layer = Built("linear", weight=((2.0,),), bias=(1.0,))
+    found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
+    assert not found["given"], "the answer is the layer that was given, with other numbers"
+
+
+@layered.law("a frozen layer stays frozen, and what pruning masked stays masked")
+def frozen_and_masked(fold_batchnorm):
+    numbers = {"weight": ((0.0, 0.0), (2.0, 4.0)), "mask": ((False, False), (True, True))}
+    norm = Built("batch_norm", mean=(3.0, 3.0), var=(4.0, 4.0))
+    found = fold_batchnorm(Built("linear", requires_grad=False, **numbers), norm)
+    assert_equal((found["requires_grad"], list(found["masks"])), ([], ["weight"]))
+    assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
+
+
+@layered.law("a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen")
+def refuses_training(fold_batchnorm):
+    layer = Built("linear", weight=((2.0,),), bias=(1.0,))
+    norm = {"mean": (3.0,), "var": (4.0,), "eps": 0.0, "training": True}
+    assert_refuses("a BatchNorm in training", fold_batchnorm, layer, Built("batch_norm", **norm))
+    frozen = fold_batchnorm(layer, Built("batch_norm", frozen=True, **norm))
+    assert_close(frozen["state"]["bias"], [-1.0], **NEAR)
+
+
+@layered.law("a BatchNorm of another width is refused with a ValueError")
+def refuses_another_width(fold_batchnorm):
+    norm = Built("batch_norm", mean=(3.0,), var=(4.0,))
+    for outputs in (2, 3):
+        layer = Built("linear", weight=((2.0,),) * outputs, bias=(1.0,) * outputs)
+        assert_refuses(f"{outputs} outputs and 1 feature", fold_batchnorm, layer, norm)
+
+
+@layered.mistake("left out the layer's own bias", breaks=layered.laws[0].text)
+def no_own_bias(layer, bn):
+    new = fuse.fold_batchnorm(layer, bn)
+    if layer.bias is not None:
+        other = fuse.folded(
+            np.zeros((len(layer.bias.data), 1)),
+            layer.bias.data,
+            0 * bn.running_mean,
+            bn.running_var,
+            None if bn.weight is None else bn.weight.data,
+            None,
+            bn.eps,
+        )[1]
+        new.bias = Parameter((new.bias.data - other).astype(np.float32))
+    return new
+
+
+@layered.mistake(
+    "folded in place: the layer that was given is changed",
+    breaks="a new layer comes back: the one that was given stays as it was",
+)
+def in_place(layer, bn):
+    new = fuse.fold_batchnorm(layer, bn)
+    layer.weight, layer.bias = new.weight, new.bias
+    return layer
+
+
+@layered.mistake(
+    "a new layer with the usual stride and padding",
+    breaks="it is the same layer but for the numbers: stride, padding, groups, mode, float32",
+)
+def usual_settings(layer, bn):
+    folded = fuse.fold_batchnorm(layer, bn)
+    if isinstance(layer, Linear):
+        return folded
+    new = Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, groups=layer.groups).eval()
+    new.weight, new.bias = folded.weight, folded.bias
+    return new
+
+
+@layered.mistake(
+    "folded a BatchNorm in training, whose statistics change with every batch",
+    breaks="a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen",
+)
+def folds_training(layer, bn):
+    return fuse.fold_batchnorm(layer, bn.eval())
+
+
+@layered.mistake(
+    "refused a frozen BatchNorm too",
+    breaks="a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen",
+)
+def refuses_frozen(layer, bn):
+    if bn.training:
+        raise ValueError("in training")
+    return fuse.fold_batchnorm(layer, bn)
+
+
+@layered.mistake(
+    "let one number of the BatchNorm stand for all filters",
+    breaks="a BatchNorm of another width is refused with a ValueError",
+)
+def one_for_all(layer, bn):
+    if bn.num_features == 1 < len(layer.weight.data):
+        return layer
+    return fuse.fold_batchnorm(layer, bn)

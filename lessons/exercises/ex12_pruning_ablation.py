@@ -1,0 +1,183 @@
+"""Exercise of lesson 12 that takes a model: ablation, filter by filter."""
+
+import copy
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.compress import masks, scores
+from minidl.train.evaluation import evaluate
+
+NEAR = {"rtol": 1e-3, "atol": 2e-6}
+
+
+def pictures(count, seed, shape=(1, 4, 4), classes=3):
+    """Images of random numbers with random labels."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, *shape)).astype(np.float32), rng.integers(0, classes, count)
+
+
+def mean_loss(logits, labels):
+    """The mean cross-entropy, row by row in float64."""
+    total = 0.0
+    for z, label in zip(np.asarray(logits, np.float64), labels.tolist(), strict=True):
+        total += np.log(np.exp(z - z.max()).sum()) + z.max() - z[label]
+    return total / len(labels)
+
+
+# ---- 12.4 ablation_scores
+
+ablation = Exercise(
+    "12.4",
+    scores.ablation_scores,
+    kind="model",
+    points=3,
+    level=3,
+    minutes=25,
+    hints=(
+        "The network with one filter masked is another network: evaluate it, compare it with the whole one. "
+        "The next filter starts from the whole one again.",
+        "makers(model, layer, images).makes[layer] has an entry for each filter, and refuses a layer whose "
+        "filters cannot be masked. A deepcopy for each filter; parameter_masks says which parameters a mask "
+        "of filters means, the BatchNorm's too. The mask of one filter: np.arange(O) != o.",
+        "parameters[path].data = np.where(mask, ...) for each path of parameter_masks(model, {layer: ...})",
+    ),
+)
+
+TWO_BLOCKS = Built("small_cnn", seed=3, num_classes=3, widths=(3, 2), pool_after=())
+
+
+def by_hand(built, layers, images, labels):
+    """Filter by filter, in a network of its own: its weights and biases in all ``layers`` set to 0."""
+    rises = np.zeros(len(built.build().layer(layers[0]).weight.data))
+    whole = mean_loss(built.build()(images).data, labels)
+    for o in range(len(rises)):
+        model = built.build()
+        for path in layers:
+            for parameter in (model.layer(path).weight, model.layer(path).bias):
+                if parameter is not None:
+                    parameter.data[o] = 0
+        rises[o] = mean_loss(model(images).data, labels) - whole
+    return rises
+
+
+@ablation.law("three filters: the loss without one of them, less the loss of the whole network")
+def worked_ablation(ablation_scores):
+    images, labels = pictures(6, seed=0)
+    found = ablation_scores(TWO_BLOCKS, "block1.conv", images, labels)
+    assert_close(found, by_hand(TWO_BLOCKS, ["block1.conv", "block1.bn"], images, labels), **NEAR)
+
+
+@ablation.law("the same for other layers, networks and numbers of images")
+@given(
+    block=st.sampled_from([1, 2]),
+    widths=st.sampled_from([(2, 4), (5, 2)]),
+    count=st.sampled_from([1, 20, 300]),
+)
+def other_networks(ablation_scores, block, widths, count):
+    built = Built("small_cnn", seed=4, num_classes=3, widths=widths, pool_after=())
+    images, labels = pictures(count, seed=count)
+    found = ablation_scores(built, f"block{block}.conv", images, labels)
+    assert_close(found, by_hand(built, [f"block{block}.conv", f"block{block}.bn"], images, labels), **NEAR)
+
+
+@ablation.law("the units of a Linear are masked with their bias")
+def units_of_a_linear(ablation_scores):
+    built, (images, labels) = (
+        Built("mlp", seed=3, in_features=16, hidden=4, num_classes=3),
+        pictures(9, seed=1),
+    )
+    found = ablation_scores(built, "fc1", images, labels)
+    assert_close(found, by_hand(built, ["fc1"], images, labels), **NEAR)
+
+
+@ablation.law("in a residual network a channel is a sum: all that make it are masked together")
+def residual_partners(ablation_scores):
+    built = Built("tiny_resnet", seed=2, num_classes=3, widths=(3,))
+    images, labels = pictures(6, seed=2)
+    found = ablation_scores(built, "stem.conv", images, labels)
+    layers = ["stem.conv", "stem.bn", *(f"stage1.block1.residual.body.{name}2" for name in ("conv", "bn"))]
+    assert_close(found, by_hand(built, layers, images, labels), **NEAR)
+
+
+@ablation.law("a layer whose filters cannot be masked is refused with a ValueError")
+def refuses_layers(ablation_scores):
+    for layer in ("head", "block1.relu", "block7.conv"):
+        assert_refuses(f"the layer {layer!r}", ablation_scores, TWO_BLOCKS, layer, *pictures(2, seed=0))
+
+
+@ablation.law("one number of float64 for each filter")
+def wide_scores(ablation_scores):
+    found = ablation_scores(TWO_BLOCKS, "block2.conv", *pictures(2, seed=0))
+    assert_equal(np.shape(found), (2,))
+    assert_dtype(found, np.float64)
+
+
+def rises(model, layer, images, labels, mask, *, kept=False, measure=lambda found: found.loss):
+    """What mistakes start from: ``mask(copy, o)`` masks filter o; ``kept`` goes on with the masked one."""
+    count = len(scores.makers(model, layer, images).makes[layer])
+    before = measure(evaluate(model, images, labels))
+    found, masked = np.zeros(count), copy.deepcopy(model)
+    for o in range(count):
+        masked = masked if kept else copy.deepcopy(model)
+        mask(masked, o)
+        found[o] = measure(evaluate(masked, images, labels)) - before
+    return found
+
+
+def zero(model, layer, mask):
+    """Set to 0 what ``mask`` of filters leaves out, as the library does."""
+    parameters = dict(model.named_parameters())
+    for path, keep in masks.parameter_masks(model, {layer: mask}).items():
+        parameters[path].data = np.where(keep, parameters[path].data, 0)
+
+
+@ablation.mistake(
+    "masked the weights alone: the BatchNorm still adds its shift", breaks=ablation.laws[0].text
+)
+def weights_alone(model, layer, images, labels):
+    def mask(masked, o):
+        masked.layer(layer).weight.data[o] = 0
+
+    return rises(model, layer, images, labels, mask)
+
+
+@ablation.mistake("did not put the filters back: each score is of all so far", breaks=ablation.laws[0].text)
+def one_after_the_other(model, layer, images, labels):
+    def mask(masked, o):
+        for path in (layer, layer.replace("conv", "bn")):
+            for parameter in (masked.layer(path).weight, masked.layer(path).bias):
+                if parameter is not None:
+                    parameter.data[o] = 0
+
+    return rises(model, layer, images, labels, mask, kept=True)
+
+
+@ablation.mistake("turned the sign: how much better the whole network is", breaks=ablation.laws[0].text)
+def turned(model, layer, images, labels):
+    return -scores.ablation_scores(model, layer, images, labels)
+
+
+@ablation.mistake("took the accuracy for the loss", breaks=ablation.laws[0].text)
+def by_accuracy(model, layer, images, labels):
+    def mask(masked, o):
+        zero(masked, layer, np.arange(len(model.layer(layer).weight.data)) != o)
+
+    return rises(model, layer, images, labels, mask, measure=lambda found: -found.accuracy)
+
+
+@ablation.mistake("the loss without the filter, not how much it rises", breaks=ablation.laws[0].text)
+def not_the_rise(model, layer, images, labels):
+    return scores.ablation_scores(model, layer, images, labels) + evaluate(model, images, labels).loss
+
+
+@ablation.mistake("kept one filter and masked all others", breaks=ablation.laws[0].text)
+def the_others(model, layer, images, labels):
+    def mask(masked, o):
+        zero(masked, layer, np.arange(len(model.layer(layer).weight.data)) == o)
+
+    return rises(model, layer, images, labels, mask)

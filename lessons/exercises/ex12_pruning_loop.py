@@ -1,0 +1,274 @@
+"""Exercise of lesson 12 that takes a model: the loop of pruning and learning."""
+
+import copy
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons.exercises.ex12_pruning_ablation import NEAR, mean_loss, pictures
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.compress import masks, prune, scores
+from minidl.train.evaluation import evaluate
+
+# ---- 12.5 iterative_prune
+
+loop = Exercise(
+    "12.5",
+    prune.iterative_prune,
+    kind="model",
+    points=4,
+    level=3,
+    minutes=40,
+    hints=(
+        "It is the lecture's loop: while the loss is below the budget, prune a step more, learn, measure. "
+        "When the loop ends, the last network is too bad. So keep the one before it.",
+        "A round begins by remembering its network and how many rounds are accepted. Then masked_copy gives "
+        "the next candidate at k · step, finetune trains it and measures it, and the history gets a row. An "
+        "EmptyLayerError ends the loop, and so does an amount of 1. NaN is not below anything.",
+        "while found.loss < max_allowed_loss: model, accepted, k = candidate, len(history) - 1, ...",
+    ),
+)
+
+KEEPS = "the first loss that is not below the budget ends the loop, and the network before it comes back"
+LEARNS = "each round learns on the training images, from where the last one ended, and zeros stay zeros"
+SMALL = {"in_features": 4, "hidden": 5, "num_classes": 3}  # 20 and 15 weights
+
+
+def data(count, seed):
+    """Rows of four numbers; the label says which of the first three is the largest."""
+    x = np.random.default_rng(seed).normal(size=(count, 4)).astype(np.float32)
+    return x, x[:, :3].argmax(axis=1)
+
+
+TRAIN, VALIDATION = data(24, 0), data(16, 1)
+
+
+def settings(seed=0, **given):
+    """Arguments of the loop but for the model; more of the same kind replace them."""
+    usual = {"train": TRAIN, "validation": VALIDATION, "max_allowed_loss": 9.0, "step": 0.25}
+    return {**usual, "finetune_epochs": 0, "lr": 0.01, "rng": np.random.default_rng(seed), **given}
+
+
+def logits_of(state, x):
+    """Of an ``mlp`` with one hidden layer, from its state alone."""
+    hidden = np.maximum(np.float64(x) @ state["fc1.weight"].T + state["fc1.bias"], 0)
+    return hidden @ state["head.weight"].T + state["head.bias"]
+
+
+def rows_without_learning(built, step, validation=VALIDATION):
+    """(loss, weights) of each round, in float64: the smallest weights of both layers go, k · step of all."""
+    state = {name: np.float64(value) for name, value in built.build().state_dict().items()}
+    order = np.sort(np.abs(np.concatenate([state["fc1.weight"].ravel(), state["head.weight"].ravel()])))
+    rows, k = [], 0
+    while k * step < 1:
+        count = round(k * step * len(order))
+        limit = order[count - 1] if count else -1.0
+        pruned = {name: np.where(np.abs(w) > limit, w, 0) if w.ndim == 2 else w for name, w in state.items()}
+        if not (pruned["fc1.weight"].any() and pruned["head.weight"].any()):
+            break
+        rows.append((mean_loss(logits_of(pruned, validation[0]), validation[1]), pruned))
+        k += 1
+    return rows
+
+
+def is_right(found, rows, budget, step):
+    """The answer of the loop without learning is what the rows say: its network, history and count."""
+    model, history, accepted = found
+    losses = [loss for loss, _ in rows]
+    broken = [k for k, loss in enumerate(losses) if loss >= budget]
+    expected = losses[: broken[0] + 1] if broken else losses
+    assert_close([row[2] for row in history], expected, **NEAR)
+    assert_close([row[0] for row in history], [k * step for k in range(len(expected))])
+    right = [logits_of(state, VALIDATION[0]).argmax(axis=1) == VALIDATION[1] for _, state in rows]
+    assert_close([row[3] for row in history], [row.mean() for row in right[: len(expected)]])
+    assert_equal(accepted, broken[0] - 1 if broken else len(losses) - 1)
+    for name in ("fc1.weight", "head.weight"):
+        assert_close(model["state"][name], rows[accepted][1][name], **NEAR)
+
+
+@loop.law("without learning and with a large budget: a quarter, a half and three quarters of 35 weights go")
+def worked_loop(iterative_prune):
+    built = Built("mlp", seed=3, **SMALL)
+    found = iterative_prune(built, **settings())
+    is_right(found, rows_without_learning(built, 0.25), 9.0, 0.25)
+    assert_close([row[1] for row in found[1]], [0, 9 / 35, 18 / 35, 26 / 35])  # round(8.75), ...
+
+
+@loop.law(KEEPS)
+@given(seed=st.sampled_from([0, 1, 2]), step=st.sampled_from([0.25, 0.125, 0.3]), allowed=st.integers(0, 2))
+def keeps_the_budget(iterative_prune, seed, step, allowed):
+    built = Built("mlp", seed=seed, **SMALL)
+    rows = rows_without_learning(built, step)
+    losses = [loss for loss, _ in rows]
+    budget = max(losses[: allowed + 1]) + 1e-3
+    is_right(iterative_prune(built, **settings(max_allowed_loss=budget, step=step)), rows, budget, step)
+
+
+@loop.law("a loss that equals the budget is not below it")
+def equal_is_not_below(iterative_prune):
+    built = Built("mlp", seed=3, **SMALL)
+    losses = [row[2] for row in iterative_prune(built, **settings())[1]]
+    first = next(k for k, loss in enumerate(losses) if loss > losses[0])
+    found = iterative_prune(built, **settings(max_allowed_loss=max(losses[: first + 1])))
+    assert_equal((found[2], len(found[1])), (first - 1, first + 1))
+
+
+@loop.law(LEARNS)
+def learns(iterative_prune):
+    built, rates = Built("mlp", seed=3, **SMALL), {"step": 1 / 16, "lr": 0.02}
+    still = iterative_prune(built, **settings(**rates))[1]
+    model, history, accepted = iterative_prune(built, **settings(finetune_epochs=3, **rates))
+    losses = [row[2] for row in history]
+    assert losses[1] < still[1][2], f"the first round ends at {losses[1]}, without learning {still[1][2]}"
+    four = f"round 1 ends at {losses[1]}, round 6, which has learned six times as long, at {losses[6]}"
+    assert losses[6] < losses[1] - 0.05, four
+    others = TRAIN[0], (TRAIN[1] + 1) % 3
+    misled = iterative_prune(built, **settings(finetune_epochs=3, train=others, **rates))[1]
+    assert misled[3][2] > still[3][2], "other labels of the training images do not matter"
+    state = model["state"]
+    zeros = sum(int((state[name] == 0).sum()) for name in ("fc1.weight", "head.weight"))
+    assert_close(zeros / 35, history[accepted][1])
+    assert_close(mean_loss(logits_of(state, VALIDATION[0]), VALIDATION[1]), losses[accepted], **NEAR)
+
+
+@loop.law("the learning rate is 1e-3 if none is given")
+def usual_rate(iterative_prune):
+    built, given = Built("mlp", seed=3, **SMALL), settings(finetune_epochs=1)
+    expected = iterative_prune(built, **{**given, "lr": 1e-3})[1]
+    del given["lr"]
+    assert_close([row[2] for row in iterative_prune(built, **given)[1]], [row[2] for row in expected])
+
+
+@loop.law("learning that diverges gives a row of NaN, which breaks the budget")
+def diverges(iterative_prune):
+    built = Built("mlp", seed=3, **SMALL)
+    with np.errstate(all="ignore"):
+        model, history, accepted = iterative_prune(built, **settings(finetune_epochs=3, lr=1e30))
+    assert_equal((accepted, len(history), bool(np.isnan(history[1][2]))), (0, 2, True))
+    assert_close(model["state"]["head.weight"], built.build().head.weight.data)
+
+
+@loop.law("filters by criterion: of four 1, 2 and 3 go; and a layer that would be emptied ends the loop")
+def by_filters(iterative_prune):
+    built = Built("small_cnn", seed=3, num_classes=3, widths=(4,), pool_after=())
+    given = settings(train=pictures(4, 0), validation=pictures(5, 1), criterion=scores.filter_masks)
+    model, history, accepted = iterative_prune(built, **given)
+    weight = model["state"]["block1.conv.weight"]
+    assert_equal((int(weight.any(axis=(1, 2, 3)).sum()), accepted, len(history)), (1, 3, 4))
+    model, history, accepted = iterative_prune(
+        built, **{**given, "step": 0.45}
+    )  # 2 of 4, then round(3.6) = 4
+    assert_equal((accepted, len(history)), (1, 2))
+
+
+@loop.law("a network that is not below the budget itself, and a criterion without masks: ValueError")
+def refuses(iterative_prune):
+    built = Built("mlp", seed=3, **SMALL)
+    loss = iterative_prune(built, **settings())[1][0][2]
+    for budget in (loss, loss / 2):
+        what = f"a network with the loss {loss} and the budget {budget}"
+        assert_refuses(what, iterative_prune, built, **settings(max_allowed_loss=budget))
+    assert_refuses("a criterion that gives no masks", iterative_prune, built, **settings(criterion=no_masks))
+
+
+def no_masks(model, amount):
+    return {}
+
+
+def rounds(
+    model,
+    train,
+    validation,
+    max_allowed_loss,
+    step,
+    finetune_epochs,
+    criterion=masks.global_magnitude_masks,
+    lr=1e-3,
+    rng=None,
+    *,
+    prunes=lambda whole, last, k: (last, k),
+    breaks=lambda loss, budget: not loss < budget,
+    measured_on=None,
+):
+    """What the mistakes start from. prunes: the network that a round masks, and how many steps of it.
+
+    Returns the networks, the history, and how many rounds are accepted.
+    """
+    prune.iterative_prune(
+        model,
+        train,
+        validation,
+        max_allowed_loss=max_allowed_loss,
+        step=0.9,
+        finetune_epochs=0,
+        criterion=criterion,
+    )  # what it refuses
+    measured_on = measured_on or validation
+    networks, found = [copy.deepcopy(model)], evaluate(model, *measured_on)
+    history, accepted = [(0.0, masks.sparsity(model), *found[::-1])], 0
+    for k in range(1, int(np.ceil(1 / step))):
+        if breaks(history[-1][2], max_allowed_loss):
+            break
+        accepted = k - 1
+        base, steps = prunes(model, networks[-1], k)
+        try:
+            networks.append(prune.masked_copy(base, criterion, steps * step, train[0][:1]))
+        except masks.EmptyLayerError:
+            break
+        found = prune.finetune(networks[-1], train, measured_on, finetune_epochs, lr, rng)
+        history.append((k * step, masks.sparsity(networks[-1]), *found[::-1]))
+    if not breaks(history[-1][2], max_allowed_loss):
+        accepted = len(history) - 1
+    return networks, history, accepted
+
+
+@loop.mistake("returned the network that broke the budget", breaks=KEEPS)
+def the_broken_one(*given, **params):
+    networks, history, accepted = rounds(*given, **params)
+    return networks[len(history) - 1], history, accepted
+
+
+@loop.mistake("each round masks the whole network anew: what the others learned is lost", breaks=LEARNS)
+def always_from_the_whole(*given, **params):
+    networks, history, accepted = rounds(*given, **params, prunes=lambda whole, last, k: (whole, k))
+    return networks[accepted], history, accepted
+
+
+@loop.mistake(
+    "the same share in every round: what is pruned already is the lowest again", breaks=loop.laws[0].text
+)
+def same_share(*given, **params):
+    networks, history, accepted = rounds(*given, **params, prunes=lambda whole, last, k: (last, 1))
+    return networks[accepted], history, accepted
+
+
+@loop.mistake("the loss of the training images", breaks=loop.laws[0].text)
+def on_training_images(model, train, validation, **params):
+    networks, history, accepted = rounds(model, train, validation, **params, measured_on=train)
+    return networks[accepted], history, accepted
+
+
+@loop.mistake("never learned", breaks=LEARNS)
+def never_learns(*given, **params):
+    networks, history, accepted = rounds(*given, **{**params, "finetune_epochs": 0})
+    return networks[accepted], history, accepted
+
+
+@loop.mistake(
+    "went on where the loss equals the budget", breaks="a loss that equals the budget is not below it"
+)
+def at_most(*given, **params):
+    networks, history, accepted = rounds(*given, **params, breaks=lambda loss, budget: not loss <= budget)
+    return networks[accepted], history, accepted
+
+
+@loop.mistake(
+    "stopped at loss >= max_allowed_loss, which NaN is not",
+    breaks="learning that diverges gives a row of NaN, which breaks the budget",
+)
+def nan_goes_on(*given, **params):
+    networks, history, accepted = rounds(*given, **params, breaks=lambda loss, budget: loss >= budget)
+    return networks[accepted], history, accepted
