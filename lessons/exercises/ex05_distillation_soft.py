@@ -19,6 +19,7 @@ from minidl.transfer import distill_loss
 soft = Exercise(
     "05.3",
     distill_loss.soft_cross_entropy,
+    helpers=("soft_targets",),
     points=3,
     level=2,
     minutes=25,

@@ -201,6 +201,7 @@ def expanded(queries, support):
 voting = Exercise(
     "06.3",
     fewshot.vote,
+    helpers=("vote_weights",),
     points=3,
     level=2,
     minutes=25,

@@ -19,6 +19,10 @@ from minidl.train import metrics
 ece = Exercise(
     "09.3",
     metrics.expected_calibration_error,
+    helpers=(
+        "bin_numbers",
+        "confidences",
+    ),
     points=3,
     level=2,
     minutes=25,

@@ -102,6 +102,7 @@ def squared(conv, order=1):
 mask = Exercise(
     "12.2",
     masks.filter_mask,
+    helpers=("pruned_count",),
     points=2,
     level=1,
     minutes=15,

@@ -18,6 +18,7 @@ from minidl.train.evaluation import evaluate
 loop = Exercise(
     "12.5",
     prune.iterative_prune,
+    helpers=("masked_copy",),
     kind="model",
     points=4,
     level=3,
