@@ -123,6 +123,7 @@ def learns(iterative_prune):
     model, history, accepted = iterative_prune(built, **settings(finetune_epochs=3, **rates))
     losses = [row[2] for row in history]
     assert losses[1] < still[1][2], f"the first round ends at {losses[1]}, without learning {still[1][2]}"
+    assert_close([row[1] for row in history], [round(35 * k / 16) / 35 for k in range(len(history))])
     four = f"round 1 ends at {losses[1]}, round 6, which has learned six times as long, at {losses[6]}"
     assert losses[6] < losses[1] - 0.05, four
     others = TRAIN[0], (TRAIN[1] + 1) % 3
