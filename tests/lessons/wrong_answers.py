@@ -13,7 +13,6 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
-from minidl.compress import masks, prune
 from minidl.engine.op import Op, unbroadcast
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
@@ -328,27 +327,6 @@ def without_masks(model, train, validation, **params):
     if params["finetune_epochs"]:
         fit(pruned, train, epochs=1, progress=False)
     return pruned, history, accepted
-
-
-@wrong("12.5", "sets weights to 0 without a mask, so they learn again")
-def zeros_without_masks(model, train, validation, *, max_allowed_loss, step, finetune_epochs, **params):
-    settings = {"max_allowed_loss": max_allowed_loss, "step": step, "finetune_epochs": 0, **params}
-    if finetune_epochs == 0:
-        return find("12.5").target(model, train, validation, **settings)
-    networks, history = (
-        [copy.deepcopy(model)],
-        list(find("12.5").target(model, train, validation, **settings)[1]),
-    )
-    for k in range(1, len(history)):
-        networks.append(prune.masked_copy(networks[-1], masks.global_magnitude_masks, k * step, train[0][:1]))
-        for parameter in networks[-1].parameters():
-            parameter.mask = None
-        rest = params.get("lr", 1e-3), params["rng"]
-        found = prune.finetune(networks[-1], train, validation, finetune_epochs, *rest)
-        history[k] = (k * step, masks.sparsity(networks[-1]), found.loss, found.accuracy)
-        if not found.loss < max_allowed_loss:
-            return networks[k - 1], history[: k + 1], k - 1
-    return networks[-1], history, len(history) - 1
 
 
 @wrong("13.1", "ties in any order")
