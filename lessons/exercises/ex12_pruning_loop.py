@@ -124,6 +124,7 @@ def learns(iterative_prune):
     model, history, accepted = iterative_prune(built, **settings(finetune_epochs=3, **rates))
     losses = [row[2] for row in history]
     assert losses[1] < still[1][2], f"the first round ends at {losses[1]}, without learning {still[1][2]}"
+    assert_close([row[1] for row in history], [round(35 * k / 16) / 35 for k in range(len(history))])
     four = f"round 1 ends at {losses[1]}, round 6, which has learned six times as long, at {losses[6]}"
     assert losses[6] < losses[1] - 0.05, four
     others = TRAIN[0], (TRAIN[1] + 1) % 3
@@ -193,6 +194,7 @@ def rounds(
     prunes=lambda whole, last, k: (last, k),
     breaks=lambda loss, budget: not loss < budget,
     measured_on=None,
+    keeps_masks=True,
 ):
     """What the mistakes start from. prunes: the network that a round masks, and how many steps of it.
 
@@ -219,6 +221,8 @@ def rounds(
             networks.append(prune.masked_copy(base, criterion, steps * step, train[0][:1]))
         except masks.EmptyLayerError:
             break
+        for parameter in () if keeps_masks else networks[-1].parameters():
+            parameter.mask = None
         found = prune.finetune(networks[-1], train, measured_on, finetune_epochs, lr, rng)
         history.append((k * step, masks.sparsity(networks[-1]), *found[::-1]))
     if not breaks(history[-1][2], max_allowed_loss):
@@ -249,6 +253,12 @@ def same_share(*given, **params):
 @loop.mistake("the loss of the training images", breaks=loop.laws[0].text)
 def on_training_images(model, train, validation, **params):
     networks, history, accepted = rounds(model, train, validation, **params, measured_on=train)
+    return networks[accepted], history, accepted
+
+
+@loop.mistake("set weights to 0 without a mask, so they learn again", breaks=LEARNS)
+def zeros_learn(*given, **params):
+    networks, history, accepted = rounds(*given, **params, keeps_masks=False)
     return networks[accepted], history, accepted
 
 
