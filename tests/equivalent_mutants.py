@@ -168,6 +168,14 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return np.where((x > 0) & (grad >= 0), grad, 0)",
         ],
     },
+    "16.4": {
+        "rows of a table have no layer of maps, and are refused for that": [
+            "images, goal = images_and_target(model, images, target, maps=False)",
+        ],
+        "no model that a law builds has all of its weights frozen": [
+            "x = Tensor(images[part], requires_grad=False)",
+        ],
+    },
     "17.1": {
         RESHAPE: [
             "by_bit = v.reshape(-2, 2, 2**i)",

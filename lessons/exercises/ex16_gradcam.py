@@ -1,14 +1,16 @@
-"""Exercises of lesson 16: a layer's maps weighted by what they mean, enlarged, and scored."""
+"""Exercises of lesson 16: maps scored, a layer's maps weighted and enlarged, and Grad-CAM from a model."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_refuses
+from minidl import Tensor, grad
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import score
-from minidl.explain.cam import class_activation, upsampling_weights
+from minidl.explain.cam import class_activation, gradcam, upsample_maps, upsampling_weights
 
 
 @st.composite
@@ -18,166 +20,17 @@ def maps_and_gradients(draw):
     return draw(arrays(shape)), draw(arrays(shape))
 
 
-# ---- 16.1 class_activation
-
-activation = Exercise(
-    "16.1",
-    class_activation,
-    points=1,
-    hints=(
-        "Each channel gets one number of each image, what it means for the class; then the maps are added.",
-        "That number is the gradient's mean over height and width; the sum goes over the channels, axis 1.",
-        "alpha = gradients.mean(axis=(2, 3), keepdims=True); (alpha * activations).sum(axis=1)",
-    ),
-)
-
-A = np.array([[[[1.0, 3.0]], [[2.0, 0.0]]]])  # (1, 2, 1, 2)
-G = np.array([[[[1.0, -3.0]], [[4.0, 2.0]]]])
-
-
-@activation.law("A = [1 3], [2 0] with gradients [1 -3], [4 2], of means -1 and 3, gives [5 -3]")
-def worked_activation(class_activation):
-    assert_close(class_activation(A, G), np.array([[[5.0, -3.0]]]))
-
-
-@activation.law("under a mean over positions and weights w it sums to w · the means of A")
-@given(case=maps_and_gradients())
-def sums_to_the_logit(class_activation, case):
-    activations, gradients = case
-    w = gradients[:, :, :1, :1]
-    same_everywhere = np.broadcast_to(w / activations[0, 0].size, activations.shape).copy()
-    logit = (w[:, :, 0, 0] * activations.mean(axis=(2, 3))).sum(axis=1)
-    assert_close(class_activation(activations, same_everywhere).sum(axis=(1, 2)), logit)
-
-
-@activation.law("where in a channel the gradient is does not matter")
-@given(case=maps_and_gradients())
-def places_do_not_matter(class_activation, case):
-    activations, gradients = case
-    turned = gradients[:, :, ::-1, ::-1].copy()
-    assert_close(class_activation(activations, turned), class_activation(activations, gradients))
-
-
-@activation.law("what speaks against stays negative: of -dy/dA the map is minus the map")
-@given(case=maps_and_gradients())
-def keeps_the_sign(class_activation, case):
-    activations, gradients = case
-    assert_close(class_activation(activations, -gradients), -class_activation(activations, gradients))
-
-
-@activation.law("each image has weights of its own")
-@given(case=maps_and_gradients())
-def each_by_itself(class_activation, case):
-    activations, gradients = case
-    two = np.concatenate([activations, activations]), np.concatenate([gradients, 0 * gradients])
-    alone = class_activation(activations, gradients)
-    assert_close(class_activation(*two), np.concatenate([alone, 0 * alone]))
-
-
-@activation.mistake("multiplied gradient and maps place by place", breaks=activation.laws[0].text)
-def place_by_place(activations, gradients):
-    return (gradients * activations).sum(axis=1)
-
-
-@activation.mistake("summed the gradient over positions", breaks=activation.laws[0].text)
-def summed(activations, gradients):
-    return (gradients.sum(axis=(2, 3), keepdims=True) * activations).sum(axis=1)
-
-
-@activation.mistake("took one weight for all images", breaks=activation.laws[4].text)
-def one_for_all(activations, gradients):
-    return (gradients.mean(axis=(0, 2, 3))[:, np.newaxis, np.newaxis] * activations).sum(axis=1)
-
-
-@activation.mistake("rectified the sum", breaks=activation.laws[0].text)
-def rectified(activations, gradients):
-    return np.maximum((gradients.mean(axis=(2, 3), keepdims=True) * activations).sum(axis=1), 0)
-
-
-# ---- 16.2 upsampling_weights
-
-enlarge = Exercise(
-    "16.2",
-    upsampling_weights,
-    points=2,
-    hints=(
-        "Lay old and new pixels over the same length. Where, in old pixels, is the middle of new pixel i?",
-        "s = (i + 1/2) old / new - 1/2, not beyond 0 or old - 1. An old pixel j gives 1 - |s - j|, if > 0.",
-        "s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1); "
-        "np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))",
-    ),
-)
-sides = st.integers(1, 6)
-
-
-@enlarge.law("2 pixels made 4: rows 1 0, 3/4 1/4, 1/4 3/4, 0 1")
-def worked_weights(upsampling_weights):
-    assert_close(upsampling_weights(2, 4), np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]))
-
-
-@enlarge.law("each new pixel is a mean: no weight is negative, and a row sums to 1")
-@given(old=sides, new=sides)
-def rows_are_means(upsampling_weights, old, new):
-    weights = upsampling_weights(old, new)
-    assert_close(weights, np.abs(weights))
-    assert_close(weights.sum(axis=1), np.ones(new))
-
-
-@enlarge.law("a ramp stays a ramp between the outermost middles")
-@given(old=sides, new=sides)
-def keeps_ramps(upsampling_weights, old, new):
-    ramp = (np.arange(old) + 0.5) / old  # each pixel's middle, on a length of 1
-    middles = (np.arange(new) + 0.5) / new
-    assert_close(upsampling_weights(old, new) @ ramp, np.clip(middles, ramp[0], ramp[-1]))
-
-
-@enlarge.law("left and right are alike")
-@given(old=sides, new=sides)
-def is_symmetric(upsampling_weights, old, new):
-    weights = upsampling_weights(old, new)
-    assert_close(weights, weights[::-1, ::-1])
-
-
-@enlarge.law("as many pixels as before stay as they are")
-@given(old=sides)
-def same_size(upsampling_weights, old):
-    assert_close(upsampling_weights(old, old), np.eye(old))
-
-
-@enlarge.mistake("laid the first middles on each other, and the last", breaks=enlarge.laws[0].text)
-def aligned_corners(old, new):
-    s = np.linspace(0, old - 1, new)
-    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
-
-
-@enlarge.mistake("forgot the half pixels", breaks=enlarge.laws[0].text)
-def without_halves(old, new):
-    s = np.clip(np.arange(new) * old / new, 0, old - 1)
-    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
-
-
-@enlarge.mistake("let the outermost pixels fade out", breaks=enlarge.laws[0].text)
-def fades(old, new):
-    s = (np.arange(new) + 0.5) * old / new - 0.5
-    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
-
-
-@enlarge.mistake("took the nearest alone", breaks=enlarge.laws[0].text)
-def nearest(old, new):
-    return np.eye(old)[((np.arange(new) + 0.5) * old / new).astype(int)]
-
-
-# ---- 16.3 mass_inside
+# ---- 16.1 mass_inside
 
 mass = Exercise(
-    "16.3",
+    "16.1",
     score.mass_inside,
     points=1,
+    minutes=10,
     hints=(
         "Of everything that a map holds, how much lies on the object? Each image by itself.",
         "The sum over the mask / the sum over all, axes (1, 2); where that is 0 the map is constant.",
-        "np.divide((maps * masks).sum(axis=(1, 2)), total, out=masks.mean(axis=(1, 2)), where=total > 0), "
-        "and a ValueError for a negative map",
+        "np.divide(..., total, out=masks.mean(axis=(1, 2)), where=total > 0); what is refused before?",
     ),
 )
 
@@ -268,3 +121,358 @@ def by_zero(maps, masks):
     score.mass_inside(maps, masks)
     with np.errstate(invalid="ignore"):
         return (maps * masks).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
+
+
+# ---- 16.2 class_activation
+
+activation = Exercise(
+    "16.2",
+    class_activation,
+    points=1,
+    minutes=10,
+    hints=(
+        "Each channel gets one number of each image, what it means for the class; then the maps are added.",
+        "That number is the gradient's mean over height and width; the sum goes over the channels, axis 1.",
+        "alpha = gradients.mean(axis=(2, 3), keepdims=True) is (N, K, 1, 1), and fits A",
+    ),
+)
+
+A = np.array([[[[1.0, 3.0]], [[2.0, 0.0]]]])  # (1, 2, 1, 2)
+G = np.array([[[[1.0, -3.0]], [[4.0, 2.0]]]])
+
+
+@activation.law("A = [1 3], [2 0] with gradients [1 -3], [4 2], of means -1 and 3, gives [5 -3]")
+def worked_activation(class_activation):
+    assert_close(class_activation(A, G), np.array([[[5.0, -3.0]]]))
+
+
+@activation.law("under a mean over positions and weights w it sums to w · the means of A")
+@given(case=maps_and_gradients())
+def sums_to_the_logit(class_activation, case):
+    activations, gradients = case
+    w = gradients[:, :, :1, :1]
+    same_everywhere = np.broadcast_to(w / activations[0, 0].size, activations.shape).copy()
+    logit = (w[:, :, 0, 0] * activations.mean(axis=(2, 3))).sum(axis=1)
+    assert_close(class_activation(activations, same_everywhere).sum(axis=(1, 2)), logit)
+
+
+@activation.law("where in a channel the gradient is does not matter")
+@given(case=maps_and_gradients())
+def places_do_not_matter(class_activation, case):
+    activations, gradients = case
+    turned = gradients[:, :, ::-1, ::-1].copy()
+    assert_close(class_activation(activations, turned), class_activation(activations, gradients))
+
+
+@activation.law("what speaks against stays negative: of -dy/dA the map is minus the map")
+@given(case=maps_and_gradients())
+def keeps_the_sign(class_activation, case):
+    activations, gradients = case
+    assert_close(class_activation(activations, -gradients), -class_activation(activations, gradients))
+
+
+@activation.law("each image has weights of its own")
+@given(case=maps_and_gradients())
+def each_by_itself(class_activation, case):
+    activations, gradients = case
+    two = np.concatenate([activations, activations]), np.concatenate([gradients, 0 * gradients])
+    alone = class_activation(activations, gradients)
+    assert_close(class_activation(*two), np.concatenate([alone, 0 * alone]))
+
+
+@activation.law("float32 stays float32, for many maps as well")
+def keeps_float32(class_activation):
+    ones = np.ones((2, 20, 3, 5), np.float32)
+    maps = class_activation(ones / 8, ones * 2)
+    assert_dtype(maps, np.float32)
+    assert_close(maps, np.full((2, 3, 5), 5.0))
+
+
+@activation.mistake("multiplied gradient and maps place by place", breaks=activation.laws[0].text)
+def place_by_place(activations, gradients):
+    return (gradients * activations).sum(axis=1)
+
+
+@activation.mistake("summed the gradient over positions", breaks=activation.laws[0].text)
+def summed(activations, gradients):
+    return (gradients.sum(axis=(2, 3), keepdims=True) * activations).sum(axis=1)
+
+
+@activation.mistake("took one weight for all images", breaks="each image has weights of its own")
+def one_for_all(activations, gradients):
+    return (gradients.mean(axis=(0, 2, 3))[:, np.newaxis, np.newaxis] * activations).sum(axis=1)
+
+
+@activation.mistake("rectified the sum", breaks=activation.laws[0].text)
+def rectified(activations, gradients):
+    return np.maximum((gradients.mean(axis=(2, 3), keepdims=True) * activations).sum(axis=1), 0)
+
+
+# ---- 16.3 upsampling_weights
+
+enlarge = Exercise(
+    "16.3",
+    upsampling_weights,
+    points=2,
+    level=2,
+    minutes=20,
+    hints=(
+        "Lay old and new pixels over the same length. Where, in old pixels, is the middle of new pixel i?",
+        "s = (i + 1/2) old / new - 1/2, not beyond 0 or old - 1. An old pixel j gives 1 - |s - j|, if > 0.",
+        "s = np.clip(..., 0, old - 1) is (new,), and s[:, np.newaxis] - np.arange(old) is (new, old)",
+    ),
+)
+sides = st.integers(1, 6)
+
+
+@enlarge.law("2 pixels made 4: rows 1 0, 3/4 1/4, 1/4 3/4, 0 1")
+def worked_weights(upsampling_weights):
+    assert_close(upsampling_weights(2, 4), np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]))
+
+
+@enlarge.law("each new pixel is a mean: no weight is negative, and a row sums to 1")
+@given(old=sides, new=sides)
+def rows_are_means(upsampling_weights, old, new):
+    weights = upsampling_weights(old, new)
+    assert_close(weights, np.abs(weights))
+    assert_close(weights.sum(axis=1), np.ones(new))
+
+
+@enlarge.law("a ramp stays a ramp between the outermost middles")
+@given(old=sides, new=sides)
+def keeps_ramps(upsampling_weights, old, new):
+    ramp = (np.arange(old) + 0.5) / old  # each pixel's middle, on a length of 1
+    middles = (np.arange(new) + 0.5) / new
+    assert_close(upsampling_weights(old, new) @ ramp, np.clip(middles, ramp[0], ramp[-1]))
+
+
+@enlarge.law("left and right are alike")
+@given(old=sides, new=sides)
+def is_symmetric(upsampling_weights, old, new):
+    weights = upsampling_weights(old, new)
+    assert_close(weights, weights[::-1, ::-1])
+
+
+@enlarge.law("as many pixels as before stay as they are")
+@given(old=sides)
+def same_size(upsampling_weights, old):
+    assert_close(upsampling_weights(old, old), np.eye(old))
+
+
+@enlarge.law("no pixels, old or new, are refused with a ValueError")
+@given(side=sides)
+def refuses_no_pixels(upsampling_weights, side):
+    assert_refuses("a new size of 0", upsampling_weights, side, 0)
+    assert_refuses("an old size of 0", upsampling_weights, 0, side)
+
+
+@enlarge.mistake("laid the first middles on each other, and the last", breaks=enlarge.laws[0].text)
+def aligned_corners(old, new):
+    s = np.linspace(0, old - 1, new)
+    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
+
+
+@enlarge.mistake("forgot the half pixels", breaks=enlarge.laws[0].text)
+def without_halves(old, new):
+    s = np.clip(np.arange(new) * old / new, 0, old - 1)
+    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
+
+
+@enlarge.mistake("let the outermost pixels fade out", breaks=enlarge.laws[0].text)
+def fades(old, new):
+    s = (np.arange(new) + 0.5) * old / new - 0.5
+    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
+
+
+@enlarge.mistake("took the nearest alone", breaks=enlarge.laws[0].text)
+def nearest(old, new):
+    return np.eye(old)[((np.arange(new) + 0.5) * old / new).astype(int)]
+
+
+# ---- 16.4 gradcam
+
+cam = Exercise(
+    "16.4",
+    gradcam,
+    kind="model",
+    points=3,
+    level=3,
+    minutes=30,
+    hints=(
+        "One pass forward keeps the layer's maps A. One way back tells what the asked logit says to them.",
+        "A hook, or outputs_of(model, layer), gives A as a Tensor; grad(number, A) is dy/dA. The images' "
+        "logits of their classes may be summed first, since each depends on its own image alone.",
+        "y = target_scores(model, x, goal) inside of `with outputs_of(model, layer) as outputs:`; "
+        "then grad(y.sum(), outputs[0])",
+    ),
+)
+
+# Two blocks of a convolution and a ReLU, then the mean over the places and a linear head.
+SMALL = {"num_classes": 3, "in_channels": 1, "pool_after": ()}
+ONE_BLOCK, TWO_BLOCKS = {**SMALL, "widths": (2,)}, {**SMALL, "widths": (3, 2)}
+
+
+@st.composite
+def asked(draw, layers=2):
+    """A network, two images (2, 1, 3, 4) and a class for each."""
+    settings = ONE_BLOCK if layers == 1 else TWO_BLOCKS
+    model = Built("small_cnn", seed=draw(st.integers(0, 9)), **settings)
+    target = [draw(st.integers(0, 2)), draw(st.integers(0, 2))]
+    return model, 4 * draw(arrays((2, 1, 3, 4))), np.array(target)
+
+
+def by_differences(model, images, target):
+    """The maps of block1, and the mean over places of dy/dA_k from a shift of the whole map A_k."""
+    A = model.block1(Tensor(images)).data  # (N, K, h, w)
+    alpha, step, own = np.zeros(A.shape[:2]), 1e-6, np.arange(len(images))
+    for k in range(A.shape[1]):
+        up, down = A.copy(), A.copy()
+        up[:, k] += step
+        down[:, k] -= step
+        rise = model[1:](Tensor(up)).data[own, target] - model[1:](Tensor(down)).data[own, target]
+        alpha[:, k] = rise / (2 * step) / A[0, 0].size
+    return A, alpha
+
+
+@cam.law("before a mean and a linear head it is ReLU(w · A) / Z: the head's weights of the class say all")
+def as_class_activation_mapping(gradcam):
+    model, images = Built("small_cnn", seed=6, **ONE_BLOCK), np.arange(12.0).reshape(1, 1, 3, 4) - 4
+    net = model.build()
+    A = net.block1(Tensor(images)).data
+    for target in range(3):
+        w = net.head.weight.data[target]
+        signed = (w[0] * A[:, 0] + w[1] * A[:, 1]) / 12
+        maps = gradcam(model, images, target, "block1.relu")
+        assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+
+
+@cam.law("alpha_k is what the logit gains, by central differences, when all of A_k is raised, divided by Z")
+@given(case=asked())
+def by_slopes(gradcam, case):
+    model, images, target = case
+    A, alpha = by_differences(model.build(), images, target)
+    signed = np.einsum("nk,nkhw->nhw", alpha, A)
+    maps = gradcam(model, images, target, "block1.relu", upsample=False)
+    assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+
+
+@cam.law("each image is asked for its own class, and its map is the one that it has alone")
+@given(case=asked())
+def each_image_alone(gradcam, case):
+    model, images, target = case
+    both = gradcam(model, images, target, "block2.relu")
+    alone = gradcam(model, images[1:], int(target[1]), "block2.relu")
+    assert_close(both[1:], alone, rtol=1e-4, atol=1e-7)
+
+
+@cam.law("a target of None is the class with the largest logit, and a unit of a later layer is one as well")
+@given(case=asked())
+def other_targets(gradcam, case):
+    model, images, _ = case
+    net = model.build()
+    A = net[:2](Tensor(images)).data  # (2, 2, 3, 4), the maps of block2
+    w = net.head.weight.data[net(Tensor(images)).data.argmax(axis=1)]  # (2, 2)
+    signed = np.einsum("nk,nkhw->nhw", w, A) / 12
+    maps = gradcam(model, images, None, "block2.relu")
+    assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+    # The unit's convolution sees the place itself and its neighbours: alpha_k is the sum of its weights / Z.
+    norm, kernel = net.block2.bn, net.block2.conv.weight.data[1].astype(np.float64)  # (3, 3, 3)
+    scale = norm.weight.data[1] / np.sqrt(norm.running_var[1] + norm.eps)
+    alpha = scale * kernel.sum(axis=(1, 2)) / 12
+    signed = np.einsum("k,nkhw->nhw", alpha, net.block1(Tensor(images)).data)
+    maps = gradcam(model, images, ("block2.bn", 1, 1, 2), "block1.relu", upsample=False)
+    assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+
+
+@cam.law("it is enlarged to the images' height and width, unless upsample=False, and keeps their dtype")
+@given(case=asked(), dtype=st.sampled_from([np.float32, np.float64]))
+def size_and_dtype(gradcam, case, dtype):
+    model, images, target = case
+    model = Built("small_cnn", seed=model.seed, **{**TWO_BLOCKS, "pool_after": (1,)})
+    images = np.repeat(images, 2, axis=2).astype(dtype)  # (2, 1, 6, 4)
+    small = gradcam(model, images, target, "block2.relu", upsample=False)
+    assert_close(np.array(small.shape), np.array([2, 3, 2]))
+    large = gradcam(model, images, target, "block2.relu")
+    rows, columns = (linear_weights(old, 2 * old) for old in (3, 2))
+    assert_close(large, rows @ small @ columns.T, rtol=1e-4, atol=1e-6)
+    assert_dtype(small, dtype)
+    assert_dtype(large, dtype)
+
+
+def linear_weights(old, new):
+    """By np.interp: what each of the old pixels gives to each of the new ones."""
+    middles = (np.arange(new) + 0.5) * old / new - 0.5
+    return np.stack([np.interp(middles, np.arange(old), row) for row in np.eye(old)], axis=1)
+
+
+@cam.law("a layer without maps, and a unit that lies before the layer, are refused with a ValueError")
+@given(seed=st.integers(0, 3))
+def refuses(gradcam, seed):
+    model, images = Built("small_cnn", seed=seed, **TWO_BLOCKS), np.ones((1, 1, 3, 4))
+    assert_refuses("the layer 'flatten', whose output is (N, K),", gradcam, model, images, 0, "flatten")
+    unit = ("block1.relu", 0, 1, 1)
+    assert_refuses(
+        "a unit of block1 for the layer 'block2.relu'", gradcam, model, images, unit, "block2.relu"
+    )
+
+
+def weighted(model, images, target, layer, score=None, weights=None, signed=False, upsample=True):
+    """Grad-CAM with another score, other weights, or without the ReLU."""
+    target = model(Tensor(images)).data.argmax(axis=1) if target is None else target
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    logits = model(Tensor(images, requires_grad=True))
+    hook.remove()
+    own = (np.arange(len(images)), target)
+    slope = grad((logits[own] if score is None else score(logits, own)).sum(), outputs[0])
+    alpha = slope.mean(axis=(2, 3), keepdims=True) if weights is None else weights(slope)
+    maps = (alpha * outputs[0].data).sum(axis=1)
+    maps = maps if signed else np.maximum(maps, 0)
+    return upsample_maps(maps, images.shape[2:]) if upsample else maps
+
+
+@cam.mistake("left out the ReLU", breaks=cam.laws[0].text)
+def without_relu(model, images, target, layer, *, upsample=True):
+    return weighted(model, images, target, layer, signed=True, upsample=upsample)
+
+
+@cam.mistake("took the gradient of the class's probability, not of its logit", breaks=cam.laws[0].text)
+def of_probabilities(model, images, target, layer, *, upsample=True):
+    def probability(logits, own):
+        return logits.softmax(axis=1)[own]
+
+    return weighted(model, images, target, layer, score=probability, upsample=upsample)
+
+
+@cam.mistake("took the gradient of all logits together", breaks=cam.laws[0].text)
+def of_all_logits(model, images, target, layer, *, upsample=True):
+    return weighted(model, images, target, layer, score=lambda logits, own: logits, upsample=upsample)
+
+
+@cam.mistake("summed the gradient over the places", breaks=cam.laws[0].text)
+def summed_gradient(model, images, target, layer, *, upsample=True):
+    def total(slope):
+        return slope.sum(axis=(2, 3), keepdims=True)
+
+    return weighted(model, images, target, layer, weights=total, upsample=upsample)
+
+
+@cam.mistake("kept only the channels that speak for the class", breaks=cam.laws[0].text)
+def positive_channels(model, images, target, layer, *, upsample=True):
+    def positive(slope):
+        return np.maximum(slope.mean(axis=(2, 3), keepdims=True), 0)
+
+    return weighted(model, images, target, layer, weights=positive, upsample=upsample)
+
+
+@cam.mistake("scaled each map to a maximum of 1", breaks=cam.laws[0].text)
+def scaled_to_one(model, images, target, layer, *, upsample=True):
+    maps = weighted(model, images, target, layer, upsample=upsample)
+    return maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
+
+
+@cam.mistake("enlarged by repeating each place", breaks=cam.laws[4].text)
+def repeated(model, images, target, layer, *, upsample=True):
+    maps = weighted(model, images, target, layer, upsample=False)
+    sides = [size // old for size, old in zip(images.shape[2:], maps.shape[1:], strict=True)]
+    return maps.repeat(sides[0], axis=1).repeat(sides[1], axis=2) if upsample else maps

@@ -12,7 +12,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
+from minidl import Tensor, grad
 from minidl.engine.op import Op, unbroadcast
+from minidl.explain.cam import upsample_maps
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -260,7 +262,7 @@ def guided_from_a_little(grad, x):
     return np.where((x > 0) & (grad > 1e-6), grad, 0)
 
 
-@wrong("16.3", "refuses a map only where its sum is negative")
+@wrong("16.1", "refuses a map only where its sum is negative")
 def negative_sums_refused(maps, masks):
     maps = np.asarray(maps, np.float64)
     total = maps.sum(axis=(1, 2))
@@ -270,7 +272,7 @@ def negative_sums_refused(maps, masks):
     return np.divide(inside, total, out=chance, where=total > 0)
 
 
-@wrong("16.3", "1e-12 added to the sum")
+@wrong("16.1", "1e-12 added to the sum")
 def sum_and_a_little(maps, masks):
     maps, masks = np.asarray(maps, np.float64), np.asarray(masks)
     if maps.min() < 0:
@@ -278,6 +280,45 @@ def sum_and_a_little(maps, masks):
     total = maps.sum(axis=(1, 2))
     share = (maps * masks).sum(axis=(1, 2)) / (total + 1e-12)
     return np.where(total == 0, masks.mean(axis=(1, 2)), share)
+
+
+def cam_of(model, images, layer, score, alpha_of, upsample):
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    logits = model(Tensor(images, requires_grad=True))
+    hook.remove()
+    alpha = alpha_of(grad(score(logits).sum(), outputs[0]))
+    maps = np.maximum((alpha * outputs[0].data).sum(axis=1), 0)
+    return upsample_maps(maps, images.shape[2:]) if upsample else maps
+
+
+def mean_over_places(slope):
+    return slope.mean(axis=(2, 3), keepdims=True)
+
+
+@wrong("16.4", "one weight of each channel for all images")
+def cam_of_a_mean_image(model, images, target, layer, *, upsample=True):
+    def over_images(slope):
+        return slope.mean(axis=(0, 2, 3))[:, np.newaxis, np.newaxis]
+
+    own = (np.arange(len(images)), target)
+    return cam_of(model, images, layer, lambda logits: logits[own], over_images, upsample)
+
+
+@wrong("16.4", "the first image's class for all images")
+def cam_of_the_first_class(model, images, target, layer, *, upsample=True):
+    first = np.ravel(target)[0]
+    return cam_of(model, images, layer, lambda logits: logits[:, first], mean_over_places, upsample)
+
+
+@wrong("16.4", "the largest logit, whatever class is asked for")
+def cam_of_the_answer(model, images, target, layer, *, upsample=True):
+    return cam_of(model, images, layer, lambda logits: logits.max(axis=1), mean_over_places, upsample)
+
+
+@wrong("16.4", "the answer is in float64 for float32 images")
+def cam_in_float64(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model, images.astype(np.float64), target, layer, upsample=upsample)
 
 
 @wrong("17.1", "takes an array of worths only, no function")
