@@ -178,18 +178,18 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     },
     "17.1": {
         RESHAPE: [
+            "worths = worths_of(value, n, there.reshape(-2, n)).reshape(paths, n + 1)",
+        ],
+    },
+    "17.2": {
+        RESHAPE: [
             "by_bit = v.reshape(-2, 2, 2**i)",
             "phi[i] = weights @ gains.reshape(-2)",
         ],
     },
-    "17.3": {
+    "17.4": {
         SLOWER: [
             "if len(gram) and np.linalg.matrix_rank(gram, hermitian=False) < len(gram):",
-        ],
-    },
-    "17.4": {
-        RESHAPE: [
-            "return mixed.reshape(-2, *row.shape)",
         ],
     },
     "18.4": {

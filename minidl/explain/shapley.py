@@ -73,8 +73,7 @@ def shapley_paths(
     is_even = samples % 2 == 0
     require(is_even or not antithetic, f"samples must be even, an order and its reverse, got {samples}")
     orders = random_orders(n, samples, rng, antithetic)
-    worths = worths_of(value, n, path_coalitions(orders).reshape(-1, n)).reshape(samples, n + 1)
-    gains = path_contributions(orders, worths)  # (samples, n)
+    gains = path_contributions(value, orders)  # (samples, n)
     if antithetic:
         gains = gains.reshape(samples // 2, 2, n).mean(axis=1)  # one row a pair
     return Estimate(gains.mean(axis=0), gains.std(axis=0, ddof=1) / np.sqrt(len(gains)))
@@ -184,20 +183,19 @@ def random_orders(n: int, samples: int, rng: np.random.Generator, antithetic: bo
     return np.stack([drawn, drawn[:, ::-1]], axis=1).reshape(-1, n) if antithetic else drawn
 
 
-def path_coalitions(orders: np.ndarray) -> np.ndarray:
-    """Who is in after 0, 1, ... n players have come: orders (P, n) give (P, n + 1, n) bool."""
-    place = np.argsort(orders, axis=1)  # (P, n): when player i comes
-    return place[:, np.newaxis, :] < np.arange(orders.shape[1] + 1)[:, np.newaxis]
+def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
+    """What each player of a game adds on coming in, one order a row: (P, n) float64.
 
-
-def path_contributions(orders: np.ndarray, worths: np.ndarray) -> np.ndarray:
-    """What each player adds on coming in: (P, n), in which column i belongs to player i.
-
-    gain of the player orders[p, k]  =  worths[p, k + 1] - worths[p, k]
-
-    orders: (P, n), rows of players as they come.  worths: (P, n + 1), v of the first 0, 1, ... n of them.
+    The player who comes k-th adds the worth of the first k less the worth of the k - 1 before.
+    value: either form of a game; a function is asked once, for all coalitions of all orders.
+    orders: (P, n), each row the players 0 ... n-1 as they come.
+    Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """
-    gains = np.empty(orders.shape)
+    paths, n = orders.shape
+    place = np.argsort(orders, axis=1)  # (P, n): when player i comes
+    there = place[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]  # (P, n + 1, n): after 0, 1, ... n came
+    worths = worths_of(value, n, there.reshape(-1, n)).reshape(paths, n + 1)
+    gains = np.empty((paths, n))
     np.put_along_axis(gains, orders, np.diff(worths, axis=1), axis=1)
     return gains
 

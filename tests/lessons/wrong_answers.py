@@ -15,6 +15,8 @@ from lessons.exercises import find
 from minidl import Tensor, grad
 from minidl.engine.op import Op, unbroadcast
 from minidl.explain.cam import upsample_maps
+from minidl.explain.shapley import worths_of
+from minidl.train import predict
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -321,7 +323,7 @@ def cam_in_float64(model, images, target, layer, *, upsample=True):
     return find("16.4").target(model, images.astype(np.float64), target, layer, upsample=upsample)
 
 
-@wrong("17.1", "takes an array of worths only, no function")
+@wrong("17.2", "takes an array of worths only, no function")
 def arrays_only(value, n):
     v = np.asarray(value, np.float64)
     phi = np.zeros(n)
@@ -332,6 +334,55 @@ def arrays_only(value, n):
                 share = math.factorial(s) * math.factorial(n - s - 1) / math.factorial(n)
                 phi[i] += share * (v[mask | 1 << i] - v[mask])
     return phi
+
+
+@wrong("17.1", "each player's gain from nobody, whoever is there already")
+def gains_over_nobody(value, orders):
+    n = orders.shape[1]
+    nobody, *alone = worths_of(value, n, np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)]))
+    gains = np.tile(np.array(alone) - nobody, (len(orders), 1))
+    rows = np.arange(len(orders))
+    gains[rows, orders[:, -1]] += worths_of(value, n, np.ones((1, n), bool))[0] - nobody - gains.sum(axis=1)
+    return gains
+
+
+def answers_along(model, row, rows, order, target):
+    yield predict(model, rows)[:, target].mean(dtype=np.float64)
+    for i in order:
+        rows[:, i] = row[i]
+        yield predict(model, rows)[:, target].mean(dtype=np.float64)
+
+
+@wrong("17.3", "always the first logit")
+def first_logit(model, row, background, orders, target=0):
+    return find("17.3").target(model, row, background, orders)
+
+
+@wrong("17.3", "integers stay integers, so the row's values are cut off")
+def cut_off(model, row, background, orders, target=0):
+    gains = np.zeros(orders.shape)
+    for p, order in enumerate(orders):
+        if sorted(order) != list(range(len(row))):
+            raise ValueError("not an order")
+        rows = background.copy()
+        if rows.dtype.kind == "i":
+            row = row.astype(int)
+        gains[p, order] = np.diff([*answers_along(model, row, rows.astype(np.float32), order, target)])
+    return gains
+
+
+@wrong("17.3", "the first background row alone")
+def one_background_row(model, row, background, orders, target=0):
+    return find("17.3").target(model, row, background[:1], orders, target)
+
+
+@wrong("17.3", "any order is taken")
+def any_order(model, row, background, orders, target=0):
+    gains = np.zeros(orders.shape)
+    for p, order in enumerate(orders):
+        rows = background.astype(np.float32)
+        gains[p, order] = np.diff([*answers_along(model, row, rows, order, target)])
+    return gains
 
 
 @wrong("18.1", "the gradient divided by its size and a little more, which is no sign of a small gradient")
