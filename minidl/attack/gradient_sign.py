@@ -53,8 +53,10 @@ def loss_gradient(
 ) -> np.ndarray:
     """∇_x J with J the sum of the images' losses, so that each image has the gradient of its own.
 
-    In eval mode; the model, its ``.grad`` and its mode stay as they are. Raises FloatingPointError where the
-    gradient is not finite.
+    images: (N, C, H, W), or rows (N, D), of floats.  labels: (N,).  loss: "cross_entropy" or "margin", a name
+    in ``LOSSES``, which are functions of logits and labels.
+    Returns: an array of the images' shape and dtype. In eval mode; the model, its ``.grad`` and its mode stay
+    as they are. Raises FloatingPointError where the gradient is not finite.
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
@@ -99,7 +101,8 @@ def fgsm_step(
 ) -> np.ndarray:
     """clip(x + ε sign(g)), or with a target's gradient clip(x - ε sign(g)): down its loss instead of up.
 
-    sign(0) = 0: a pixel that the loss does not depend on stays. images, gradient: of one shape.
+    sign(0) = 0: a pixel that the loss does not depend on stays. images, gradient: of one shape and dtype,
+    which the answer has too.
     """
     direction = -np.sign(gradient) if targeted else np.sign(gradient)
     return np.clip(images + eps * direction, *bounds)
@@ -162,8 +165,9 @@ def pgd(
         x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
 
     step_size: 2.5 ε / steps if None, so that steps which agree cross the ball, 2 ε wide, from any start.
-    random_start: without it x_0 = a, and one step of at least ε is FGSM.  The rest is as in ``fgsm``; the
-    warning counts the images that had no gradient at any step.
+    random_start: without it x_0 = a, and one step of at least ε is FGSM.
+    The rest is as in ``fgsm``, what is refused as well; the warning counts the images that had no gradient at
+    any step.
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)

@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl import Tensor, grad
+from minidl.attack.gradient_sign import LOSSES
 from minidl.engine.op import Op, unbroadcast
 from minidl.explain.cam import upsample_maps
 from minidl.explain.shapley import worths_of
@@ -389,6 +390,69 @@ def any_order(model, row, background, orders, target=0):
 def nearly_sign(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     direction = gradient / (np.abs(gradient) + 1e-12)
     return np.clip(images + eps * (-direction if targeted else direction), *bounds)
+
+
+@wrong("18.2", "float32 becomes float64")
+def wide_gradient(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, images.astype(np.float64), labels, loss)
+
+
+@wrong("18.2", "a gradient that is not finite is given back")
+def any_gradient(model, images, labels, loss="cross_entropy"):
+    x = Tensor(images, requires_grad=True)
+    return grad(LOSSES[loss](model(x), labels), x)
+
+
+@wrong("18.2", "the mean of the images' gradients, the same for all")
+def one_direction(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    return np.broadcast_to(gradient.mean(axis=0), images.shape).copy()
+
+
+@wrong("18.5", "the softmax's logarithm, which is -inf far away")
+def unstable_objective(model, image, r, target, lam):
+    change = Tensor(r.astype(image.dtype), requires_grad=True)
+    p = model((change + image).reshape(1, *image.shape)).softmax(axis=1)[0]
+    loss = lam * (change * change).sum() - p[target].sum().log()
+    return loss.item(), grad(loss, change)
+
+
+@wrong("18.5", "λ times ‖r‖, not its square")
+def norm_in_the_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    norm = max(float(np.sqrt((r**2).sum())), 1e-12)
+    bend = lam * r * (1 / norm - 2)
+    return loss - float(lam * (r**2).sum()) + lam * norm, slope + bend.astype(image.dtype)
+
+
+@wrong("18.5", "maximised instead of minimised")
+def turned_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return -loss, -slope
+
+
+@wrong("18.6", "one start for all values")
+def one_start(model, images, labels, eps, *, random_start=True, rng=None, **params):
+    start = images + rng.uniform(-eps, eps) if random_start else images
+    low, high = params.get("bounds", (0, 1))
+    start = np.clip(start, low, high).astype(images.dtype)
+    ends = find("18.6").target(model, start, labels, eps, random_start=False, **params)
+    return np.clip(ends, images - eps, images + eps)
+
+
+@wrong("18.6", "the last step is not brought back")
+def last_step_outside(model, images, labels, eps, *, steps=10, step_size=None, **params):
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    ends = find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
+    bounds = params.get("bounds", (0, 1))
+    return np.clip(ends + 0.5 * step_size * np.sign(ends - images), *bounds).astype(images.dtype)
+
+
+@wrong("18.6", "no word of images without a gradient")
+def silent_descent(*arguments, **params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return find("18.6").target(*arguments, **params)
 
 
 @wrong("18.3", "the logarithm of a softmax, which is -inf where the softmax is 0")
