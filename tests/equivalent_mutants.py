@@ -201,4 +201,14 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "scale = distances[k] / norms[k] if norms[k] > 0 else 1.0",
         ],
     },
+    "18.5": {
+        "there is one image, the first and the last": [
+            "logits = model((change + image).reshape(1, *image.shape))[-1]",
+        ],
+    },
+    "18.6": {
+        "a start is as likely as its opposite": [
+            "x = project(images - start, images, eps, bounds)",
+        ],
+    },
 }

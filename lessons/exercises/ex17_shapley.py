@@ -204,6 +204,15 @@ def worths_from_a_function(values):
     assert_close(values(worth, 2), [2, 3])
 
 
+@values.law("worths that are not finite, or not 2 to the n, are refused with a ValueError")
+@given(game=games(2, 3))
+def refuses_worths(shapley_values, game):
+    v, n = game
+    assert_refuses(f"{len(v) - 1} worths for n = {n}", shapley_values, v[:-1], n)
+    v[1] = np.nan
+    assert_refuses("a worth of NaN", shapley_values, v, n)
+
+
 @values.mistake("all coalitions weigh the same", breaks=values.laws[0].text)
 def banzhaf(value, n):
     v = np.asarray(value)
@@ -422,6 +431,17 @@ def is_shapley(kernel_solve, game):
     v, n = game
     found = kernel_solve(inner(n)[0], v[1:-1], inner(n)[1], v[0], v[-1])
     assert_close(found, mean_over_orders(v, n), atol=1e-8)
+
+
+@solve.law("coalitions that leave the values undetermined are refused with a ValueError")
+@given(worths=arrays((2,)), weight=st.sampled_from([1.0, 0.3]))
+def refuses_too_few(kernel_solve, worths, weight):
+    # Of three players only the first is ever apart from the other two.
+    coalitions, weights = np.array([[True, False, False], [False, True, True]]), np.array([weight, weight])
+    assert_refuses(
+        "two coalitions of three players, one the others' rest,",
+        kernel_solve, coalitions, worths, weights, 0.0, 1.0,
+    )  # fmt: skip
 
 
 @solve.mistake("left the sum free", breaks=solve.laws[0].text)

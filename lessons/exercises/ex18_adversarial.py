@@ -604,7 +604,7 @@ def quietly(pgd, *arguments, **params):
 def climbs(draw):
     """The arguments of a few steps without a random start."""
     model, images, labels, loss = draw(attacked())
-    eps, step_size = draw(st.sampled_from([0.25, 0.5])), draw(st.sampled_from([0.125, 0.25]))
+    eps, step_size = draw(st.sampled_from([0.25, 0.5])), draw(st.sampled_from([0.125, 0.25, None]))
     steps, targeted = draw(st.integers(1, 4)), draw(st.booleans())
     params = {"steps": steps, "step_size": step_size, "targeted": targeted, "loss": loss}
     return model, images, labels, eps, params
@@ -612,11 +612,11 @@ def climbs(draw):
 
 def climbed(model, images, labels, eps, params):
     """Where these steps arrive, by the slopes of central differences."""
-    x, net = images, model.build()
+    x, net, step = images, model.build(), params["step_size"] or 2.5 * eps / params["steps"]
     for _ in range(params["steps"]):
         slopes = differences(net, x, labels, params["loss"])
         assume(not ((slopes != 0) & (np.abs(slopes) < 1e-6)).any())  # its sign is a matter of rounding
-        x = x + (-1 if params["targeted"] else 1) * params["step_size"] * np.sign(slopes)
+        x = x + (-step if params["targeted"] else step) * np.sign(slopes)
         x = np.clip(np.clip(x, images - eps, images + eps), 0, 1)
     return x
 
@@ -632,6 +632,8 @@ def worked_way(pgd):
     assert_close(pgd(TWO, images, labels, 0.25, **given), expected, rtol=1e-5)
     expected = np.clip(images - 0.25 * ways, 0, 1)
     assert_close(pgd(TWO, images, labels, 0.25, targeted=True, **given), expected, rtol=1e-5)
+    ten_steps = pgd(TWO, images, labels, 0.5, step_size=1 / 128, random_start=False)
+    assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
 
 
 @descent.law("each step follows the sign of the loss's slope where the image is then, by central differences")
