@@ -165,9 +165,11 @@ def pgd(
         x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
 
     step_size: 2.5 ε / steps if None, so that steps which agree cross the ball, 2 ε wide, from any start.
-    random_start: without it x_0 = a, and one step of at least ε is FGSM.
-    The rest is as in ``fgsm``, what is refused as well; the warning counts the images that had no gradient at
-    any step.
+    images a: (N, C, H, W), or rows (N, D), in the box ``bounds``.  labels y: (N,), the true classes; with
+    ``targeted`` the classes wanted instead, whose loss the steps go down.  loss J: a name in ``LOSSES``.
+    random_start: x_0 is drawn by ``rng``; without it x_0 = a, and one step of at least ε is FGSM.
+    Returns: images within ε of a and in the box, of their dtype. A warning counts those that had no gradient
+    at any step.  Raises what ``fgsm`` does, and ValueError for a step or a step size that is not above 0.
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)

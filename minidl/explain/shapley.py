@@ -44,7 +44,10 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
     n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
     """
     v = all_worths(value, n)
-    weights = order_shares(n)[coalition_sizes(n - 1)]  # (2**(n-1),) one for each S without i
+    shares = np.array(
+        [1 / (n * comb(n - 1, s)) for s in range(n)]
+    )  # of all orders, in which S comes before i
+    weights = shares[coalition_sizes(n - 1)]  # (2**(n-1),) one for each S without i
     phi = np.empty(n)
     for i in range(n):
         by_bit = v.reshape(-1, 2, 2**i)  # (higher bits, bit i, lower bits)
@@ -167,14 +170,6 @@ def coalition_sizes(n: int) -> np.ndarray:
     for _ in range(n):
         sizes = np.concatenate([sizes, sizes + 1])  # without the next player, and with it
     return sizes
-
-
-def order_shares(n: int) -> np.ndarray:
-    """The share of all n! orders in which exactly S, of s = 0 ... n-1 players, comes in before player i.
-
-    s! (n - s - 1)! / n!  =  1 / (n · C(n-1, s))
-    """
-    return np.array([1 / (n * comb(n - 1, s)) for s in range(n)])
 
 
 def random_orders(n: int, samples: int, rng: np.random.Generator, antithetic: bool) -> np.ndarray:
