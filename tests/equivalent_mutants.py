@@ -187,7 +187,7 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "phi[i] = weights @ gains.reshape(-2)",
         ],
     },
-    "17.4": {
+    "17.3": {
         SLOWER: [
             "if len(gram) and np.linalg.matrix_rank(gram, hermitian=False) < len(gram):",
         ],

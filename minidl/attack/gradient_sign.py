@@ -62,8 +62,12 @@ def loss_gradient(
     with eval_mode(model):
         for part in parts(images):
             x = Tensor(images[part], requires_grad=True)
-            gradients[part] = gradient_at(x, LOSSES[loss](model(x), labels[part]))
-    return finite("the loss's gradient is not finite: has the model diverged?", gradients)
+            logits = model(x)  # (n, K)
+            total = LOSSES[loss](logits, labels[part])  # so each image has the gradient of its own part
+            gradients[part] = gradient_at(x, total)
+    is_finite = bool(np.isfinite(gradients).all())
+    require(is_finite, "the loss's gradient is not finite: has the model diverged?", FloatingPointError)
+    return gradients
 
 
 def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:

@@ -150,10 +150,13 @@ def perturbation_loss(
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     with eval_mode(model):
         logits = model((change + image).reshape(1, *image.shape))[0]  # (K,)
-    others = np.setdiff1d(np.arange(len(logits.data)), target)
-    joint = concatenate([logits[target].logsumexp(keepdims=True), logits[others]])  # log Σ e^z of the target
+    classes = np.arange(len(logits.data))
+    others = logits[np.setdiff1d(classes, target)]
+    wanted = logits[target].logsumexp(keepdims=True)  # (1,), log Σ e^z: one logit for all target classes
+    joint = concatenate([wanted, others])
     loss = penalised_loss(joint, change, 0, lam)
-    return loss.item(), gradient_at(change, loss)
+    slope = gradient_at(change, loss)
+    return loss.item(), slope
 
 
 def reached_by_pgd(model: Module, x: np.ndarray, target: np.ndarray, bounds: Bounds) -> Perturbation:

@@ -354,12 +354,12 @@ def answers_along(model, row, rows, order, target):
         yield predict(model, rows)[:, target].mean(dtype=np.float64)
 
 
-@wrong("17.3", "always the first logit")
+@wrong("17.4", "always the first logit")
 def first_logit(model, row, background, orders, target=0):
-    return find("17.3").target(model, row, background, orders)
+    return find("17.4").target(model, row, background, orders)
 
 
-@wrong("17.3", "integers stay integers, so the row's values are cut off")
+@wrong("17.4", "integers stay integers, so the row's values are cut off")
 def cut_off(model, row, background, orders, target=0):
     gains = np.zeros(orders.shape)
     for p, order in enumerate(orders):
@@ -372,12 +372,12 @@ def cut_off(model, row, background, orders, target=0):
     return gains
 
 
-@wrong("17.3", "the first background row alone")
+@wrong("17.4", "the first background row alone")
 def one_background_row(model, row, background, orders, target=0):
-    return find("17.3").target(model, row, background[:1], orders, target)
+    return find("17.4").target(model, row, background[:1], orders, target)
 
 
-@wrong("17.3", "any order is taken")
+@wrong("17.4", "any order is taken")
 def any_order(model, row, background, orders, target=0):
     gains = np.zeros(orders.shape)
     for p, order in enumerate(orders):
