@@ -12,9 +12,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
-from minidl import Tensor, grad
 from minidl.attack.gradient_sign import LOSSES
+from minidl.engine.backward import grad
 from minidl.engine.op import Op, unbroadcast
+from minidl.engine.tensor import Tensor
 from minidl.explain.cam import upsample_maps
 from minidl.explain.shapley import worths_of
 from minidl.train import predict
@@ -393,7 +394,7 @@ def nearly_sign(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
 
 
 @wrong("18.2", "float32 becomes float64")
-def wide_gradient(model, images, labels, loss="cross_entropy"):
+def wide_slopes(model, images, labels, loss="cross_entropy"):
     return find("18.2").target(model, images.astype(np.float64), labels, loss)
 
 
