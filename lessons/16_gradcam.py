@@ -3,7 +3,8 @@
 # A cat and a dog stand in one photograph. Which places make the network say "cat", and
 # which make it say "dog"? And how do we find out whether a map of such places is right?
 #
-# Exercises: 16.1 class_activation, 16.2 upsampling_weights, 16.3 mass_inside.
+# Exercises: 16.1 mass_inside, 16.2 class_activation, 16.3 upsampling_weights,
+# 16.4 gradcam.
 
 # %%
 import numpy as np
@@ -381,8 +382,8 @@ save(figure, "16_gradcam/deletion", alt="The probability falls fastest for Grad-
 #   zebra, and is the highest pixel of each map still on the zebra?
 #
 # ## Exercises
-# `python -m lessons start 16` begins 16.1 `class_activation`, 16.2
-# `upsampling_weights` and 16.3 `mass_inside`.
+# `python -m lessons start 16` begins 16.1 `mass_inside`, 16.2 `class_activation`, 16.3
+# `upsampling_weights` and 16.4 `gradcam`.
 #
 # ## Papers
 # - Selvaraju et al. 2017, Grad-CAM: Visual explanations from deep networks via

@@ -4,8 +4,8 @@
 # one answer to many features. How much of the answer belongs to each feature? Game
 # theory has one answer to both questions, and SHAP brings it to networks.
 #
-# Exercises: 17.1 shapley_values, 17.2 path_contributions, 17.3 kernel_solve,
-# 17.4 mixed_rows.
+# Exercises: 17.1 path_contributions, 17.2 shapley_values, 17.3 kernel_solve,
+# 17.4 model_paths.
 
 # %% [markdown]
 # ## The same old table
@@ -471,8 +471,8 @@ noise = study("17_shapley", "correlation with noise")
 # - Ask for "indri" instead of "koala". Where is the map blue?
 #
 # ## Exercises
-# `python -m lessons start 17` begins 17.1 `shapley_values`, 17.2 `path_contributions`,
-# 17.3 `kernel_solve` and 17.4 `mixed_rows`.
+# `python -m lessons start 17` begins 17.1 `path_contributions`, 17.2 `shapley_values`,
+# 17.3 `kernel_solve` and 17.4 `model_paths`.
 #
 # ## Papers
 # - Shapley 1953, A value for n-person games.

@@ -4,7 +4,8 @@
 # answers wrong, although a person sees nothing that matters. How small a change is
 # enough, and what helps against it?
 #
-# Exercises: 18.1 fgsm_step, 18.2 project, 18.3 penalised_loss, 18.4 boundary_step.
+# Exercises: 18.1 fgsm_step, 18.2 loss_gradient, 18.3 penalised_loss,
+# 18.4 boundary_step, 18.5 perturbation_loss, 18.6 pgd.
 
 # %%
 import numpy as np
@@ -415,8 +416,8 @@ save(
 #   0.03 change the answer?
 #
 # ## Exercises
-# `python -m lessons start 18` begins 18.1 `fgsm_step`, 18.2 `project`, 18.3
-# `penalised_loss` and 18.4 `boundary_step`.
+# `python -m lessons start 18` begins 18.1 `fgsm_step`, 18.2 `loss_gradient`, 18.3
+# `penalised_loss`, 18.4 `boundary_step`, 18.5 `perturbation_loss` and 18.6 `pgd`.
 #
 # ## Papers
 # - Szegedy et al. 2014, Intriguing properties of neural networks.

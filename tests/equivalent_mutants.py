@@ -177,7 +177,20 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return np.where((x > 0) & (grad >= 0), grad, 0)",
         ],
     },
+    "16.4": {
+        "rows of a table have no layer of maps, and are refused for that": [
+            "images, goal = images_and_target(model, images, target, maps=False)",
+        ],
+        "no model that a law builds has all of its weights frozen": [
+            "x = Tensor(images[part], requires_grad=False)",
+        ],
+    },
     "17.1": {
+        RESHAPE: [
+            "worths = worths_of(value, n, there.reshape(-2, n)).reshape(paths, n + 1)",
+        ],
+    },
+    "17.2": {
         RESHAPE: [
             "by_bit = v.reshape(-2, 2, 2**i)",
             "phi[i] = weights @ gains.reshape(-2)",
@@ -188,11 +201,6 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "if len(gram) and np.linalg.matrix_rank(gram, hermitian=False) < len(gram):",
         ],
     },
-    "17.4": {
-        RESHAPE: [
-            "return mixed.reshape(-2, *row.shape)",
-        ],
-    },
     "18.4": {
         RESHAPE: [
             "w = (gradients - gradients[answer]).reshape(len(logits), -2)",
@@ -200,6 +208,16 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
         "w[k] is 0 there, whatever multiplies it": [
             "scale = distances[k] / norms[k] if norms[k] > 0 else -1.0",
             "scale = distances[k] / norms[k] if norms[k] > 0 else 1.0",
+        ],
+    },
+    "18.5": {
+        "there is one image, the first and the last": [
+            "logits = model((change + image).reshape(1, *image.shape))[-1]",
+        ],
+    },
+    "18.6": {
+        "a start is as likely as its opposite": [
+            "x = project(images - start, images, eps, bounds)",
         ],
     },
 }

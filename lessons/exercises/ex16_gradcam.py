@@ -1,10 +1,10 @@
-"""Exercises of lesson 16: a layer's maps weighted by what they mean, enlarged, and scored."""
+"""Exercises of lesson 16: maps scored, a layer's maps weighted, and enlarged."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import score
@@ -18,166 +18,17 @@ def maps_and_gradients(draw):
     return draw(arrays(shape)), draw(arrays(shape))
 
 
-# ---- 16.1 class_activation
-
-activation = Exercise(
-    "16.1",
-    class_activation,
-    points=1,
-    hints=(
-        "Each channel gets one number of each image, what it means for the class; then the maps are added.",
-        "That number is the gradient's mean over height and width; the sum goes over the channels, axis 1.",
-        "alpha = gradients.mean(axis=(2, 3), keepdims=True); (alpha * activations).sum(axis=1)",
-    ),
-)
-
-A = np.array([[[[1.0, 3.0]], [[2.0, 0.0]]]])  # (1, 2, 1, 2)
-G = np.array([[[[1.0, -3.0]], [[4.0, 2.0]]]])
-
-
-@activation.law("A = [1 3], [2 0] with gradients [1 -3], [4 2], of means -1 and 3, gives [5 -3]")
-def worked_activation(class_activation):
-    assert_close(class_activation(A, G), np.array([[[5.0, -3.0]]]))
-
-
-@activation.law("under a mean over positions and weights w it sums to w · the means of A")
-@given(case=maps_and_gradients())
-def sums_to_the_logit(class_activation, case):
-    activations, gradients = case
-    w = gradients[:, :, :1, :1]
-    same_everywhere = np.broadcast_to(w / activations[0, 0].size, activations.shape).copy()
-    logit = (w[:, :, 0, 0] * activations.mean(axis=(2, 3))).sum(axis=1)
-    assert_close(class_activation(activations, same_everywhere).sum(axis=(1, 2)), logit)
-
-
-@activation.law("where in a channel the gradient is does not matter")
-@given(case=maps_and_gradients())
-def places_do_not_matter(class_activation, case):
-    activations, gradients = case
-    turned = gradients[:, :, ::-1, ::-1].copy()
-    assert_close(class_activation(activations, turned), class_activation(activations, gradients))
-
-
-@activation.law("what speaks against stays negative: of -dy/dA the map is minus the map")
-@given(case=maps_and_gradients())
-def keeps_the_sign(class_activation, case):
-    activations, gradients = case
-    assert_close(class_activation(activations, -gradients), -class_activation(activations, gradients))
-
-
-@activation.law("each image has weights of its own")
-@given(case=maps_and_gradients())
-def each_by_itself(class_activation, case):
-    activations, gradients = case
-    two = np.concatenate([activations, activations]), np.concatenate([gradients, 0 * gradients])
-    alone = class_activation(activations, gradients)
-    assert_close(class_activation(*two), np.concatenate([alone, 0 * alone]))
-
-
-@activation.mistake("multiplied gradient and maps place by place", breaks=activation.laws[0].text)
-def place_by_place(activations, gradients):
-    return (gradients * activations).sum(axis=1)
-
-
-@activation.mistake("summed the gradient over positions", breaks=activation.laws[0].text)
-def summed(activations, gradients):
-    return (gradients.sum(axis=(2, 3), keepdims=True) * activations).sum(axis=1)
-
-
-@activation.mistake("took one weight for all images", breaks=activation.laws[4].text)
-def one_for_all(activations, gradients):
-    return (gradients.mean(axis=(0, 2, 3))[:, np.newaxis, np.newaxis] * activations).sum(axis=1)
-
-
-@activation.mistake("rectified the sum", breaks=activation.laws[0].text)
-def rectified(activations, gradients):
-    return np.maximum((gradients.mean(axis=(2, 3), keepdims=True) * activations).sum(axis=1), 0)
-
-
-# ---- 16.2 upsampling_weights
-
-enlarge = Exercise(
-    "16.2",
-    upsampling_weights,
-    points=2,
-    hints=(
-        "Lay old and new pixels over the same length. Where, in old pixels, is the middle of new pixel i?",
-        "s = (i + 1/2) old / new - 1/2, not beyond 0 or old - 1. An old pixel j gives 1 - |s - j|, if > 0.",
-        "s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1); "
-        "np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))",
-    ),
-)
-sides = st.integers(1, 6)
-
-
-@enlarge.law("2 pixels made 4: rows 1 0, 3/4 1/4, 1/4 3/4, 0 1")
-def worked_weights(upsampling_weights):
-    assert_close(upsampling_weights(2, 4), np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]))
-
-
-@enlarge.law("each new pixel is a mean: no weight is negative, and a row sums to 1")
-@given(old=sides, new=sides)
-def rows_are_means(upsampling_weights, old, new):
-    weights = upsampling_weights(old, new)
-    assert_close(weights, np.abs(weights))
-    assert_close(weights.sum(axis=1), np.ones(new))
-
-
-@enlarge.law("a ramp stays a ramp between the outermost middles")
-@given(old=sides, new=sides)
-def keeps_ramps(upsampling_weights, old, new):
-    ramp = (np.arange(old) + 0.5) / old  # each pixel's middle, on a length of 1
-    middles = (np.arange(new) + 0.5) / new
-    assert_close(upsampling_weights(old, new) @ ramp, np.clip(middles, ramp[0], ramp[-1]))
-
-
-@enlarge.law("left and right are alike")
-@given(old=sides, new=sides)
-def is_symmetric(upsampling_weights, old, new):
-    weights = upsampling_weights(old, new)
-    assert_close(weights, weights[::-1, ::-1])
-
-
-@enlarge.law("as many pixels as before stay as they are")
-@given(old=sides)
-def same_size(upsampling_weights, old):
-    assert_close(upsampling_weights(old, old), np.eye(old))
-
-
-@enlarge.mistake("laid the first middles on each other, and the last", breaks=enlarge.laws[0].text)
-def aligned_corners(old, new):
-    s = np.linspace(0, old - 1, new)
-    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
-
-
-@enlarge.mistake("forgot the half pixels", breaks=enlarge.laws[0].text)
-def without_halves(old, new):
-    s = np.clip(np.arange(new) * old / new, 0, old - 1)
-    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
-
-
-@enlarge.mistake("let the outermost pixels fade out", breaks=enlarge.laws[0].text)
-def fades(old, new):
-    s = (np.arange(new) + 0.5) * old / new - 0.5
-    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
-
-
-@enlarge.mistake("took the nearest alone", breaks=enlarge.laws[0].text)
-def nearest(old, new):
-    return np.eye(old)[((np.arange(new) + 0.5) * old / new).astype(int)]
-
-
-# ---- 16.3 mass_inside
+# ---- 16.1 mass_inside
 
 mass = Exercise(
-    "16.3",
+    "16.1",
     score.mass_inside,
     points=1,
+    minutes=10,
     hints=(
         "Of everything that a map holds, how much lies on the object? Each image by itself.",
         "The sum over the mask / the sum over all, axes (1, 2); where that is 0 the map is constant.",
-        "np.divide((maps * masks).sum(axis=(1, 2)), total, out=masks.mean(axis=(1, 2)), where=total > 0), "
-        "and a ValueError for a negative map",
+        "np.divide(..., total, out=masks.mean(axis=(1, 2)), where=total > 0); what is refused before?",
     ),
 )
 
@@ -268,3 +119,169 @@ def by_zero(maps, masks):
     score.mass_inside(maps, masks)
     with np.errstate(invalid="ignore"):
         return (maps * masks).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
+
+
+# ---- 16.2 class_activation
+
+activation = Exercise(
+    "16.2",
+    class_activation,
+    points=1,
+    minutes=10,
+    hints=(
+        "Each channel gets one number of each image, what it means for the class; then the maps are added.",
+        "That number is the gradient's mean over height and width; the sum goes over the channels, axis 1.",
+        "alpha = gradients.mean(axis=(2, 3), keepdims=True) is (N, K, 1, 1), and fits A",
+    ),
+)
+
+A = np.array([[[[1.0, 3.0]], [[2.0, 0.0]]]])  # (1, 2, 1, 2)
+G = np.array([[[[1.0, -3.0]], [[4.0, 2.0]]]])
+
+
+@activation.law("A = [1 3], [2 0] with gradients [1 -3], [4 2], of means -1 and 3, gives [5 -3]")
+def worked_activation(class_activation):
+    assert_close(class_activation(A, G), np.array([[[5.0, -3.0]]]))
+
+
+@activation.law("under a mean over positions and weights w it sums to w · the means of A")
+@given(case=maps_and_gradients())
+def sums_to_the_logit(class_activation, case):
+    activations, gradients = case
+    w = gradients[:, :, :1, :1]
+    same_everywhere = np.broadcast_to(w / activations[0, 0].size, activations.shape).copy()
+    logit = (w[:, :, 0, 0] * activations.mean(axis=(2, 3))).sum(axis=1)
+    assert_close(class_activation(activations, same_everywhere).sum(axis=(1, 2)), logit)
+
+
+@activation.law("where in a channel the gradient is does not matter")
+@given(case=maps_and_gradients())
+def places_do_not_matter(class_activation, case):
+    activations, gradients = case
+    turned = gradients[:, :, ::-1, ::-1].copy()
+    assert_close(class_activation(activations, turned), class_activation(activations, gradients))
+
+
+@activation.law("what speaks against stays negative: of -dy/dA the map is minus the map")
+@given(case=maps_and_gradients())
+def keeps_the_sign(class_activation, case):
+    activations, gradients = case
+    assert_close(class_activation(activations, -gradients), -class_activation(activations, gradients))
+
+
+@activation.law("each image has weights of its own")
+@given(case=maps_and_gradients())
+def each_by_itself(class_activation, case):
+    activations, gradients = case
+    two = np.concatenate([activations, activations]), np.concatenate([gradients, 0 * gradients])
+    alone = class_activation(activations, gradients)
+    assert_close(class_activation(*two), np.concatenate([alone, 0 * alone]))
+
+
+@activation.law("float32 stays float32, for many maps as well")
+def keeps_float32(class_activation):
+    ones = np.ones((2, 20, 3, 5), np.float32)
+    maps = class_activation(ones / 8, ones * 2)
+    assert_dtype(maps, np.float32)
+    assert_close(maps, np.full((2, 3, 5), 5.0))
+
+
+@activation.mistake("multiplied gradient and maps place by place", breaks=activation.laws[0].text)
+def place_by_place(activations, gradients):
+    return (gradients * activations).sum(axis=1)
+
+
+@activation.mistake("summed the gradient over positions", breaks=activation.laws[0].text)
+def summed(activations, gradients):
+    return (gradients.sum(axis=(2, 3), keepdims=True) * activations).sum(axis=1)
+
+
+@activation.mistake("took one weight for all images", breaks="each image has weights of its own")
+def one_for_all(activations, gradients):
+    return (gradients.mean(axis=(0, 2, 3))[:, np.newaxis, np.newaxis] * activations).sum(axis=1)
+
+
+@activation.mistake("rectified the sum", breaks=activation.laws[0].text)
+def rectified(activations, gradients):
+    return np.maximum((gradients.mean(axis=(2, 3), keepdims=True) * activations).sum(axis=1), 0)
+
+
+# ---- 16.3 upsampling_weights
+
+enlarge = Exercise(
+    "16.3",
+    upsampling_weights,
+    points=2,
+    level=2,
+    minutes=20,
+    hints=(
+        "Lay old and new pixels over the same length. Where, in old pixels, is the middle of new pixel i?",
+        "s = (i + 1/2) old / new - 1/2, not beyond 0 or old - 1. An old pixel j gives 1 - |s - j|, if > 0.",
+        "s = np.clip(..., 0, old - 1) is (new,), and s[:, np.newaxis] - np.arange(old) is (new, old)",
+    ),
+)
+sides = st.integers(1, 6)
+
+
+@enlarge.law("2 pixels made 4: rows 1 0, 3/4 1/4, 1/4 3/4, 0 1")
+def worked_weights(upsampling_weights):
+    assert_close(upsampling_weights(2, 4), np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]))
+
+
+@enlarge.law("each new pixel is a mean: no weight is negative, and a row sums to 1")
+@given(old=sides, new=sides)
+def rows_are_means(upsampling_weights, old, new):
+    weights = upsampling_weights(old, new)
+    assert_close(weights, np.abs(weights))
+    assert_close(weights.sum(axis=1), np.ones(new))
+
+
+@enlarge.law("a ramp stays a ramp between the outermost middles")
+@given(old=sides, new=sides)
+def keeps_ramps(upsampling_weights, old, new):
+    ramp = (np.arange(old) + 0.5) / old  # each pixel's middle, on a length of 1
+    middles = (np.arange(new) + 0.5) / new
+    assert_close(upsampling_weights(old, new) @ ramp, np.clip(middles, ramp[0], ramp[-1]))
+
+
+@enlarge.law("left and right are alike")
+@given(old=sides, new=sides)
+def is_symmetric(upsampling_weights, old, new):
+    weights = upsampling_weights(old, new)
+    assert_close(weights, weights[::-1, ::-1])
+
+
+@enlarge.law("as many pixels as before stay as they are")
+@given(old=sides)
+def same_size(upsampling_weights, old):
+    assert_close(upsampling_weights(old, old), np.eye(old))
+
+
+@enlarge.law("no pixels, old or new, are refused with a ValueError")
+@given(side=sides)
+def refuses_no_pixels(upsampling_weights, side):
+    assert_refuses("a new size of 0", upsampling_weights, side, 0)
+    assert_refuses("an old size of 0", upsampling_weights, 0, side)
+
+
+@enlarge.mistake("laid the first middles on each other, and the last", breaks=enlarge.laws[0].text)
+def aligned_corners(old, new):
+    s = np.linspace(0, old - 1, new)
+    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
+
+
+@enlarge.mistake("forgot the half pixels", breaks=enlarge.laws[0].text)
+def without_halves(old, new):
+    s = np.clip(np.arange(new) * old / new, 0, old - 1)
+    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
+
+
+@enlarge.mistake("let the outermost pixels fade out", breaks=enlarge.laws[0].text)
+def fades(old, new):
+    s = (np.arange(new) + 0.5) * old / new - 0.5
+    return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
+
+
+@enlarge.mistake("took the nearest alone", breaks=enlarge.laws[0].text)
+def nearest(old, new):
+    return np.eye(old)[((np.arange(new) + 0.5) * old / new).astype(int)]

@@ -1,10 +1,10 @@
-"""Exercises of lesson 18: the step by the sign, the way back into the ball, a penalised loss, a boundary."""
+"""Exercises of lesson 18: a step by the sign, a penalised loss, the nearest boundary."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.attack.gradient_sign import fgsm_step, project
+from minidl.attack.gradient_sign import fgsm_step
 from minidl.attack.minimal import boundary_step, penalised_loss
 from minidl.classroom.compare import assert_close, assert_dtype, assert_gradients
 from minidl.classroom.exercise import Exercise
@@ -30,10 +30,11 @@ step = Exercise(
     "18.1",
     fgsm_step,
     points=1,
+    minutes=10,
     hints=(
         "Every pixel moves by eps, in the direction in which the loss grows: that is the gradient's sign.",
         "Towards a target the loss should fall: the other direction. np.clip keeps the pixels in the box.",
-        "np.clip(images + eps * np.sign(gradient), *bounds), and with a minus if targeted",
+        "np.clip(images + eps * ..., *bounds); what does np.sign make of 0?",
     ),
 )
 
@@ -114,96 +115,19 @@ def fixed_box(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     return moved if np.isinf(bounds[1]) else np.clip(moved, 0, 1)
 
 
-# ---- 18.2 project
-
-projection = Exercise(
-    "18.2",
-    project,
-    points=1,
-    hints=(
-        "Two conditions on each value: at most eps from where it came from, and in the box.",
-        "Together they are one interval: from max(a - eps, low) to min(a + eps, high).",
-        "np.clip(images, np.maximum(around - eps, low), np.minimum(around + eps, high))",
-    ),
-)
-
-
-@st.composite
-def strays(draw):
-    """Values anywhere and, of the same shape, the images in [0, 1] that they came from."""
-    shape = draw(st.sampled_from([(4,), (2, 3), (2, 1, 2, 2)]))
-    return draw(arrays(shape, -1, 2)), draw(arrays(shape, 0, 1))
-
-
-@projection.law("(0.75, 0.25, 1.5, -0.5) around (0.5, 0.5, 0.875, 0.125) with eps 0.25")
-def worked_projection(project):
-    x, around = np.array([0.75, 0.125, 1.5, -0.5]), np.array([0.5, 0.5, 0.875, 0.125])
-    assert_close(project(x, around, 0.25), [0.75, 0.25, 1.0, 0.0])
-
-
-@projection.law("it lies within eps of the images, and in the box")
-@given(case=strays(), eps=eps_values)
-def within_both(project, case, eps):
-    x, around = case
-    there = project(x, around, eps)
-    assert_close(there - around, np.clip(there - around, -eps, eps))
-    assert_close(there, np.clip(there, 0, 1))
-
-
-@projection.law("what lies within both already stays: projecting twice is projecting once")
-@given(case=strays(), eps=eps_values)
-def idempotent(project, case, eps):
-    x, around = case
-    inside = np.clip(np.clip(x, around - eps, around + eps), 0, 1)
-    assert_close(project(inside, around, eps), inside)
-
-
-@projection.law("nothing else within both is nearer")
-@given(case=strays(), eps=eps_values, share=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
-def nearest(project, case, eps, share):
-    x, around = case
-    low, high = np.maximum(around - eps, 0), np.minimum(around + eps, 1)
-    other, there = low + share * (high - low), project(x, around, eps)
-    gained = np.abs(there - x) - np.abs(other - x)
-    assert_close(np.maximum(gained, 0), np.zeros_like(x))
-
-
-@projection.law("other bounds hold as well")
-@given(case=strays(), eps=eps_values)
-def other_bounds(project, case, eps):
-    x, around = case
-    scaled = project(4 * x - 2, 4 * around - 2, 4 * eps, bounds=(-2, 2))
-    assert_close(scaled, 4 * np.clip(np.clip(x, around - eps, around + eps), 0, 1) - 2)
-
-
-@projection.mistake("kept in the box only", breaks=projection.laws[0].text)
-def box_only(images, around, eps, bounds=(0, 1)):
-    return np.clip(images, *bounds)
-
-
-@projection.mistake("kept within eps only", breaks=projection.laws[0].text)
-def ball_only(images, around, eps, bounds=(0, 1)):
-    return np.clip(images, around - eps, around + eps)
-
-
-@projection.mistake("shrank the change as a whole, as for the Euclidean norm", breaks=projection.laws[0].text)
-def scaled_change(images, around, eps, bounds=(0, 1)):
-    change = images - around
-    largest = np.abs(change).max(initial=1e-12)
-    return np.clip(around + change * min(1.0, eps / largest), *bounds)
-
-
 # ---- 18.3 penalised_loss
 
 penalised = Exercise(
     "18.3",
     penalised_loss,
     points=2,
+    level=2,
+    minutes=15,
     kind="tensor",
     hints=(
         "Two wishes in one number: the target should be probable, and the change small.",
         "-Φ is the cross-entropy of the target, from logits: F.log_softmax. ‖r‖² is the sum of r's squares.",
-        "lam * (r * r).sum() - F.log_softmax(logits)[target]",
+        "lam * (r * r).sum() less the target's log-probability, of a log_softmax and not of a softmax's log",
     ),
 )
 targets = st.integers(0, 2)
@@ -271,11 +195,13 @@ def wrong_sign(logits, r, target, lam):
 boundary = Exercise(
     "18.4",
     boundary_step,
-    points=3,
+    points=2,
+    level=2,
+    minutes=25,
     hints=(
         "On the plane f_k + w_k · r = 0 class k ties with the answer. The shortest r onto it is along w_k.",
         "Its length is |f_k| / ‖w_k‖; take the class for which that is smallest. w_k = 0 has no plane.",
-        "r = distances[k] / norms[k] * w[k], in the shape of one gradient",
+        "norms = np.sqrt((w**2).sum(axis=1)) of w (K, D); distances only where norms > 0; r along w[k]",
     ),
 )
 

@@ -53,15 +53,21 @@ def loss_gradient(
 ) -> np.ndarray:
     """∇_x J with J the sum of the images' losses, so that each image has the gradient of its own.
 
-    In eval mode; the model, its ``.grad`` and its mode stay as they are. Raises FloatingPointError where the
-    gradient is not finite.
+    images: (N, C, H, W), or rows (N, D), of floats.  labels: (N,).  loss: "cross_entropy" or "margin", a name
+    in ``LOSSES``, which are functions of logits and labels.
+    Returns: an array of the images' shape and dtype. In eval mode; the model, its ``.grad`` and its mode stay
+    as they are. Raises FloatingPointError where the gradient is not finite.
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
         for part in parts(images):
             x = Tensor(images[part], requires_grad=True)
-            gradients[part] = gradient_at(x, LOSSES[loss](model(x), labels[part]))
-    return finite("the loss's gradient is not finite: has the model diverged?", gradients)
+            logits = model(x)  # (n, K)
+            total = LOSSES[loss](logits, labels[part])  # so each image has the gradient of its own part
+            gradients[part] = gradient_at(x, total)
+    is_finite = bool(np.isfinite(gradients).all())
+    require(is_finite, "the loss's gradient is not finite: has the model diverged?", FloatingPointError)
+    return gradients
 
 
 def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
@@ -99,7 +105,8 @@ def fgsm_step(
 ) -> np.ndarray:
     """clip(x + ε sign(g)), or with a target's gradient clip(x - ε sign(g)): down its loss instead of up.
 
-    sign(0) = 0: a pixel that the loss does not depend on stays. images, gradient: of one shape.
+    sign(0) = 0: a pixel that the loss does not depend on stays. images, gradient: of one shape and dtype,
+    which the answer has too.
     """
     direction = -np.sign(gradient) if targeted else np.sign(gradient)
     return np.clip(images + eps * direction, *bounds)
@@ -162,8 +169,11 @@ def pgd(
         x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
 
     step_size: 2.5 ε / steps if None, so that steps which agree cross the ball, 2 ε wide, from any start.
-    random_start: without it x_0 = a, and one step of at least ε is FGSM.  The rest is as in ``fgsm``; the
-    warning counts the images that had no gradient at any step.
+    images a: (N, C, H, W), or rows (N, D), in the box ``bounds``.  labels y: (N,), the true classes; with
+    ``targeted`` the classes wanted instead, whose loss the steps go down.  loss J: a name in ``LOSSES``.
+    random_start: x_0 is drawn by ``rng``; without it x_0 = a, and one step of at least ε is FGSM.
+    Returns: images within ε of a and in the box, of their dtype. A warning counts those that had no gradient
+    at any step.  Raises what ``fgsm`` does, and ValueError for a step or a step size that is not above 0.
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)

@@ -116,35 +116,47 @@ def attempt(
     start: np.ndarray,
     max_steps: int,
 ) -> Perturbation:
-    """The r, sought from ``start``, that minimises ``penalised_loss`` for this λ.
+    """The r, sought from ``start``, that minimises ``perturbation_loss`` for this λ.
 
     L-BFGS-B is given r / w, whose size does not depend on the pixel's unit.
     """
     from scipy.optimize import minimize
 
     def loss_and_gradient(values):
-        r = Tensor((w * values).reshape(x.shape).astype(x.dtype), requires_grad=True)  # (C, H, W)
-        loss = penalised_loss(merged(model((r + x).reshape(1, *x.shape))[0], target), r, 0, lam)
-        return loss.item(), w * gradient_at(r, loss).ravel().astype(np.float64)
+        loss, slope = perturbation_loss(model, x, (w * values).reshape(x.shape), target, lam)
+        return loss, w * slope.ravel().astype(np.float64)
 
     w, (low, high) = width(bounds), bounds
     box = np.stack([low - x.ravel(), high - x.ravel()], axis=1).astype(np.float64) / w
     options = {"ftol": 1e-7, "gtol": 1e-5, "maxiter": max_steps}
     # Two pools of threads that take turns at small products would slow each other down.
-    with eval_mode(model), jit.numpy_blas, jit.scipy_blas:
+    with jit.numpy_blas, jit.scipy_blas:
         found = minimize(
             loss_and_gradient, start.ravel() / w, method="L-BFGS-B", jac=True, bounds=box, options=options
         )
     return perturbed(model, x, w * found.x.reshape(x.shape), bounds, lam, target)
 
 
-def merged(logits: Tensor, target: np.ndarray) -> Tensor:
-    """One logit for all classes of ``target``, log Σ e^z, of their joint probability; then the others.
+def perturbation_loss(
+    model: Module, image: np.ndarray, r: np.ndarray, target: np.ndarray, lam: float
+) -> tuple[float, np.ndarray]:
+    """What L-BFGS-B minimises, λ ‖r‖² - log p(target | x + r), and its gradient by r.
 
-    logits: (K,).  target: (T,), different classes. The result has K - T + 1 logits.
+    Of several target classes any will do: then p is the sum of theirs, as if they were one class.
+    image x: (C, H, W), or a row (D,), of floats.  r: of its shape.  target: (T,) different classes.
+    Returns: a float, and an array of the image's shape and dtype, in which all is computed.
+    In eval mode; the model stays as it is.
     """
-    others = np.setdiff1d(np.arange(len(logits.data)), target)
-    return concatenate([logits[target].logsumexp(keepdims=True), logits[others]])
+    change = Tensor(r.astype(image.dtype), requires_grad=True)
+    with eval_mode(model):
+        logits = model((change + image).reshape(1, *image.shape))[0]  # (K,)
+    classes = np.arange(len(logits.data))
+    others = logits[np.setdiff1d(classes, target)]
+    wanted = logits[target].logsumexp(keepdims=True)  # (1,), log Σ e^z: one logit for all target classes
+    joint = concatenate([wanted, others])
+    loss = penalised_loss(joint, change, 0, lam)
+    slope = gradient_at(change, loss)
+    return loss.item(), slope
 
 
 def reached_by_pgd(model: Module, x: np.ndarray, target: np.ndarray, bounds: Bounds) -> Perturbation:

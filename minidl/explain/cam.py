@@ -7,13 +7,12 @@ import numpy as np
 from minidl.engine.backward import grad
 from minidl.engine.checks import check_array, check_flag, check_pair, positive_int, require
 from minidl.engine.tensor import Tensor
-from minidl.explain.gradients import gradient_by_rule, guided_rule
+from minidl.explain.gradients import guided_backprop
 from minidl.explain.target import (
-    Target,
     TargetLike,
     batches,
     images_and_target,
-    layer_output,
+    only_output,
     outputs_of,
     target_scores,
     with_bar,
@@ -31,11 +30,28 @@ def gradcam(
     images: (N, C, H, W).  target: see ``target_of``; a unit must lie at the layer or behind it.
     layer: the path of one with maps (N, K, h, w), usually the last of them.
     Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). In units of y, not
-    scaled for display; where nothing speaks for y, zeros.
+    scaled for display, and of the images' dtype; where nothing speaks for y, zeros.
+    Raises ValueError for a layer without maps, a target that does not depend on it, and maps that are not
+    finite. The model stays as it is.
     """
     images, goal = images_and_target(model, images, target, maps=True)
-    upsample = check_flag("upsample", upsample)
-    maps = rectified_cams(model, images, goal, layer)
+    upsample, parts = check_flag("upsample", upsample), []
+    for part in with_bar(batches(images), "Grad-CAM"):
+        x = Tensor(images[part], requires_grad=True)  # so that there is a graph where all weights are frozen
+        with outputs_of(model, layer) as outputs:
+            y = target_scores(model, x, goal.part(part))  # (n,), each of its own image alone
+        A = only_output(outputs, layer, len(y))
+        output = f"(N, {str(A.shape[1:])[1:]}"
+        require(A.ndim == 4, f"layer {layer!r} has no maps (N, K, h, w): its output is {output}")
+        try:
+            dy_dA = grad(y.sum(), A)
+        except ValueError as error:
+            raise ValueError(f"the target does not depend on layer {layer!r}: {error}") from error
+        parts.append(class_activation(A.data, dy_dA))
+    signed = np.concatenate(parts)  # (N, h, w)
+    is_finite = bool(np.isfinite(signed).all())
+    require(is_finite, f"the map is not finite: layer {layer!r} or the target's slope is too large there")
+    maps = np.maximum(signed, 0)
     return upsample_maps(maps, images.shape[2:]) if upsample else maps
 
 
@@ -44,43 +60,14 @@ def guided_gradcam(model: Module, images: np.ndarray, target: TargetLike, layer:
 
     The first draws edges of whatever class, the second says roughly where the asked one is.
     """
-    images, goal = images_and_target(model, images, target, maps=True)
-    cams = upsample_maps(rectified_cams(model, images, goal, layer), images.shape[2:])
-    return gradient_by_rule(model, images, goal, guided_rule) * cams[:, np.newaxis]
-
-
-def rectified_cams(model: Module, images: np.ndarray, goal: Target, layer: str) -> np.ndarray:
-    cams = class_activation(*maps_and_gradients(model, images, goal, layer))
-    is_finite = bool(np.isfinite(cams).all())
-    require(is_finite, f"the map is not finite: layer {layer!r} or the target's slope is too large there")
-    return np.maximum(cams, 0)
-
-
-def maps_and_gradients(
-    model: Module, images: np.ndarray, goal: Target, layer: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """A and dy/dA of ``layer``, both (N, K, h, w), of checked images and target."""
-    shape = layer_output(model, images[:1], layer).shape
-    output = f"(N, {str(shape[1:])[1:]}"
-    require(len(shape) == 4, f"layer {layer!r} has no maps (N, K, h, w): its output is {output}")
-    maps = np.empty((len(images), *shape[1:]), images.dtype)
-    gradients = np.empty_like(maps)
-    for part in with_bar(batches(images), "Grad-CAM"):
-        x = Tensor(images[part], requires_grad=True)  # so that there is a graph where all weights are frozen
-        with outputs_of(model, layer) as outputs:
-            y = target_scores(model, x, goal.part(part))  # (n,), each of its own image alone
-        maps[part] = outputs[0].data
-        try:
-            gradients[part] = grad(y.sum(), outputs[0])
-        except ValueError as error:
-            raise ValueError(f"the target does not depend on layer {layer!r}: {error}") from error
-    return maps, gradients
+    cams = gradcam(model, images, target, layer)
+    return guided_backprop(model, images, target) * cams[:, np.newaxis]
 
 
 def class_activation(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     """sum_k alpha_k A_k with alpha_k = mean over positions of dy/dA_k: signed maps (N, h, w).
 
-    activations A, gradients dy/dA: (N, K, h, w).
+    activations A, gradients dy/dA: (N, K, h, w). The maps are of their dtype.
     """
     alpha = gradients.mean(axis=(2, 3), keepdims=True)  # (N, K, 1, 1)
     return (alpha * activations).sum(axis=1)
@@ -106,7 +93,7 @@ def upsampling_weights(old: int, new: int) -> np.ndarray:
 
     The middle of new pixel i lies at s = (i + 1/2) old / new - 1/2, counted in old pixels, and takes from the
     two whose middles are nearest, in proportion to their nearness; beyond the outermost middles, from the
-    outermost alone. Each row sums to 1.
+    outermost alone. Each row sums to 1. Raises ValueError for a size below 1.
     """
     old, new = positive_int("old", old), positive_int("new", new)
     s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)

@@ -11,6 +11,8 @@ from minidl.engine.checks import check_array, check_choice, check_function, posi
 from minidl.engine.random import default_rng_or
 from minidl.explain.shapley import kernel_estimate, kernel_shap, shapley_paths, shapley_values, worth_array
 from minidl.explain.target import as_numbers
+from minidl.nn.module import Module
+from minidl.train.metrics import predict
 
 METHODS = ("exact", "paths", "kernel")
 CHUNK = 2**19  # numbers in the inputs that are predicted at once: 2 MB, so that they stay in the cache
@@ -112,6 +114,40 @@ def mixed_rows(row: np.ndarray, background: np.ndarray, known: np.ndarray) -> np
     """
     mixed = np.where(known[:, np.newaxis], row, background)  # (m, B, ...)
     return mixed.reshape(-1, *row.shape)
+
+
+def model_paths(
+    model: Module, row: np.ndarray, background: np.ndarray, orders: np.ndarray, target: int = 0
+) -> np.ndarray:
+    """What each feature of a row adds to a network's answer as it becomes known: one order a row, (P, n).
+
+    A path begins with the background, in which nothing of the row is known, and ends with the row. In
+    between, a feature that is known has the row's value in every background row. What counts is the mean
+    answer over these rows, as in ``Explainer``; what a feature adds is how far it moves this mean.
+
+    model: gives logits (m, K) for rows (m, n); it stays as it is.  row: (n,), background: (B, n), of floats
+    or integers, which are computed with as float32.  orders: (P, n), each row the features 0 ... n-1 as they
+    become known.  target: which of the K logits is the answer.
+    Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
+    f(background); over all orders the rows average to the Shapley values.
+    Raises ValueError for an order that does not name each feature once.
+    """
+    background = check_array("background", background, "B", "n").astype(np.float32)
+    row = check_array("row", row, background.shape[1])
+    orders = check_array("orders", orders, "P", len(row), kind="integer")
+    has_each = (np.sort(orders, axis=1) == np.arange(len(row))).all(axis=1)
+    wrong = orders[has_each.argmin()].tolist()  # the first, if there is one
+    require(bool(has_each.all()), f"an order must name each of {len(row)} features once, got {wrong}")
+    gains = np.empty(orders.shape)
+    for p, order in enumerate(orders):
+        rows = background.copy()
+        before = predict(model, rows)[:, target].mean(dtype=np.float64)
+        for i in order:
+            rows[:, i] = row[i]
+            after = predict(model, rows)[:, target].mean(dtype=np.float64)
+            gains[p, i] = after - before
+            before = after
+    return gains
 
 
 def patch_groups(height: int, width: int, size: int) -> np.ndarray:

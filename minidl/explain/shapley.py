@@ -44,7 +44,10 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
     n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
     """
     v = all_worths(value, n)
-    weights = order_shares(n)[coalition_sizes(n - 1)]  # (2**(n-1),) one for each S without i
+    shares = np.array(
+        [1 / (n * comb(n - 1, s)) for s in range(n)]
+    )  # of all orders, in which S comes before i
+    weights = shares[coalition_sizes(n - 1)]  # (2**(n-1),) one for each S without i
     phi = np.empty(n)
     for i in range(n):
         by_bit = v.reshape(-1, 2, 2**i)  # (higher bits, bit i, lower bits)
@@ -73,8 +76,7 @@ def shapley_paths(
     is_even = samples % 2 == 0
     require(is_even or not antithetic, f"samples must be even, an order and its reverse, got {samples}")
     orders = random_orders(n, samples, rng, antithetic)
-    worths = worths_of(value, n, path_coalitions(orders).reshape(-1, n)).reshape(samples, n + 1)
-    gains = path_contributions(orders, worths)  # (samples, n)
+    gains = path_contributions(value, orders)  # (samples, n)
     if antithetic:
         gains = gains.reshape(samples // 2, 2, n).mean(axis=1)  # one row a pair
     return Estimate(gains.mean(axis=0), gains.std(axis=0, ddof=1) / np.sqrt(len(gains)))
@@ -170,34 +172,25 @@ def coalition_sizes(n: int) -> np.ndarray:
     return sizes
 
 
-def order_shares(n: int) -> np.ndarray:
-    """The share of all n! orders in which exactly S, of s = 0 ... n-1 players, comes in before player i.
-
-    s! (n - s - 1)! / n!  =  1 / (n · C(n-1, s))
-    """
-    return np.array([1 / (n * comb(n - 1, s)) for s in range(n)])
-
-
 def random_orders(n: int, samples: int, rng: np.random.Generator, antithetic: bool) -> np.ndarray:
     """Orders of the players, (samples, n); antithetic: rows 2k and 2k + 1 are one order and its reverse."""
     drawn = rng.permuted(np.tile(np.arange(n), (samples // 2 if antithetic else samples, 1)), axis=1)
     return np.stack([drawn, drawn[:, ::-1]], axis=1).reshape(-1, n) if antithetic else drawn
 
 
-def path_coalitions(orders: np.ndarray) -> np.ndarray:
-    """Who is in after 0, 1, ... n players have come: orders (P, n) give (P, n + 1, n) bool."""
-    place = np.argsort(orders, axis=1)  # (P, n): when player i comes
-    return place[:, np.newaxis, :] < np.arange(orders.shape[1] + 1)[:, np.newaxis]
+def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
+    """What each player of a game adds on coming in, one order a row: (P, n) float64.
 
-
-def path_contributions(orders: np.ndarray, worths: np.ndarray) -> np.ndarray:
-    """What each player adds on coming in: (P, n), in which column i belongs to player i.
-
-    gain of the player orders[p, k]  =  worths[p, k + 1] - worths[p, k]
-
-    orders: (P, n), rows of players as they come.  worths: (P, n + 1), v of the first 0, 1, ... n of them.
+    The player who comes k-th adds the worth of the first k less the worth of the k - 1 before.
+    value: either form of a game; a function is asked once, for all coalitions of all orders.
+    orders: (P, n), each row the players 0 ... n-1 as they come.
+    Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """
-    gains = np.empty(orders.shape)
+    paths, n = orders.shape
+    place = np.argsort(orders, axis=1)  # (P, n): when player i comes
+    there = place[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]  # (P, n + 1, n): after 0, 1, ... n came
+    worths = worths_of(value, n, there.reshape(-1, n)).reshape(paths, n + 1)
+    gains = np.empty((paths, n))
     np.put_along_axis(gains, orders, np.diff(worths, axis=1), axis=1)
     return gains
 

@@ -17,8 +17,8 @@ from minidl.attack.minimal import (
     attempt,
     boundary_step,
     logits_and_gradients,
-    merged,
     penalised_loss,
+    perturbation_loss,
     perturbed,
     reached_by_pgd,
     shortest,
@@ -375,9 +375,12 @@ def test_any_class_of_a_group_will_do_as_a_target():
 
 
 def test_the_logit_of_a_group_has_the_sum_of_its_probabilities_by_hand():
-    logits = Tensor(np.log([1.0, 2.0, 3.0, 4.0]))
-    np.testing.assert_allclose(merged(logits, np.array([1, 3])).data, np.log([6.0, 1.0, 3.0]), rtol=1e-12)
-    np.testing.assert_allclose(merged(logits, np.arange(4)).data, np.log([10.0]), rtol=1e-12)
+    # logits log 1 ... log 4 in each of which the row weighs nothing: p = 1/10 ... 4/10
+    model = affine(np.zeros((4, 2)), np.log([1.0, 2.0, 3.0, 4.0]))
+    for target, p in ([1, 3], 0.6), ([0, 1, 2, 3], 1.0), ([2], 0.3):
+        loss, slope = perturbation_loss(model, np.zeros(2), np.array([3.0, 4.0]), np.array(target), 0.5)
+        np.testing.assert_allclose(loss, 12.5 - np.log(p), rtol=1e-6)
+        np.testing.assert_allclose(slope, [3, 4])
 
 
 def test_float64_images_are_judged_in_float64():

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.classroom.strategies import arrays
-from minidl.explain.explainer import Explainer, mixed_rows, patch_groups
+from minidl.explain.explainer import Explainer, mixed_rows, model_paths, patch_groups
+from minidl.explain.shapley import path_contributions
+from minidl.nn.models import mlp
+from minidl.train import predict
 
 METHODS = [("exact", None), ("paths", 8), ("kernel", None)]
 every_method = pytest.mark.parametrize("method, samples", METHODS)
@@ -116,6 +119,24 @@ def test_patches_are_numbered_row_by_row_and_the_last_may_be_ragged():
 def test_each_coalition_meets_every_background_row():
     background, known = np.array([[1, 2], [3, 4]]), np.array([[True, False], [False, False]])
     assert mixed_rows(np.array([8, 9]), background, known).tolist() == [[8, 2], [8, 4], [1, 2], [3, 4]]
+
+
+def test_a_networks_paths_are_those_of_its_game():
+    rng = np.random.default_rng(3)
+    model = mlp(3, (8,), 2, rng=rng)
+    row, background = rng.normal(size=3), rng.normal(size=(5, 3))
+    orders = np.array(list(itertools.permutations(range(3))))
+    paths = model_paths(model, row, background, orders, target=1)
+    explainer = Explainer(lambda rows: predict(model, rows)[:, 1], background)
+    expected = path_contributions(explainer.game(row), orders)
+    np.testing.assert_allclose(paths, expected, atol=1e-6)
+    exact = explainer.explain(row[np.newaxis]).values[0]
+    np.testing.assert_allclose(paths.mean(axis=0), exact, atol=1e-6)
+
+
+def test_an_order_that_lacks_a_feature_is_refused():
+    with pytest.raises(ValueError, match=r"name each of 2 features once, got \[1, 1\]"):
+        model_paths(mlp(2, (), 1), np.zeros(2), np.zeros((1, 2)), np.array([[0, 1], [1, 1]]))
 
 
 def test_without_groups_every_position_of_an_image_is_a_player():

@@ -9,10 +9,9 @@ from scipy.ndimage import zoom
 from untouched import Trips, disturbed, left_untouched
 
 import minidl.nn as nn
-from minidl import Tensor, no_grad
+from minidl import Tensor, grad, no_grad
 from minidl.explain import gradcam, guided_backprop, guided_gradcam
-from minidl.explain.cam import class_activation, maps_and_gradients, upsample_maps, upsampling_weights
-from minidl.explain.target import target_of
+from minidl.explain.cam import class_activation, upsample_maps, upsampling_weights
 from minidl.nn import Sequential
 from minidl.nn.models import tiny_resnet
 from minidl.train import predict
@@ -41,8 +40,12 @@ def pooled_network(seed):
 
 
 def by_layer(model, images, target, layer):
-    """A and dy/dA."""
-    return maps_and_gradients(model, images, target_of(model, images, target), layer)
+    """A and dy/dA, of the logit of a class."""
+    outputs, x = [], Tensor(images, requires_grad=True)
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    y = model(x)[:, target].sum()
+    hook.remove()
+    return outputs[0].data, grad(y, outputs[0])
 
 
 # ---- laws
@@ -224,7 +227,7 @@ def test_the_model_is_the_same_before_and_after(method, target):
 
 
 @pytest.mark.parametrize("method", [gradcam, guided_gradcam])
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, 2])
 def test_the_model_is_the_same_after_an_exception_too(method, at):
     model = disturbed(Sequential({**dict(network(7).named_children()), "trips": Trips(at)}))
     with left_untouched(model), pytest.raises(RuntimeError, match="tripped"):

@@ -13,10 +13,15 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
+from minidl.attack.gradient_sign import LOSSES
+from minidl.engine.backward import grad
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.tensor import Tensor
+from minidl.explain.cam import upsample_maps
+from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
+from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
 
@@ -609,7 +614,7 @@ def guided_from_a_little(grad, x):
     return np.where((x > 0) & (grad > 1e-6), grad, 0)
 
 
-@wrong("16.3", "refuses a map only where its sum is negative")
+@wrong("16.1", "refuses a map only where its sum is negative")
 def negative_sums_refused(maps, masks):
     maps = np.asarray(maps, np.float64)
     total = maps.sum(axis=(1, 2))
@@ -619,7 +624,7 @@ def negative_sums_refused(maps, masks):
     return np.divide(inside, total, out=chance, where=total > 0)
 
 
-@wrong("16.3", "1e-12 added to the sum")
+@wrong("16.1", "1e-12 added to the sum")
 def sum_and_a_little(maps, masks):
     maps, masks = np.asarray(maps, np.float64), np.asarray(masks)
     if maps.min() < 0:
@@ -629,7 +634,46 @@ def sum_and_a_little(maps, masks):
     return np.where(total == 0, masks.mean(axis=(1, 2)), share)
 
 
-@wrong("17.1", "takes an array of worths only, no function")
+def cam_of(model, images, layer, score, alpha_of, upsample):
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    logits = model(Tensor(images, requires_grad=True))
+    hook.remove()
+    alpha = alpha_of(grad(score(logits).sum(), outputs[0]))
+    maps = np.maximum((alpha * outputs[0].data).sum(axis=1), 0)
+    return upsample_maps(maps, images.shape[2:]) if upsample else maps
+
+
+def mean_over_places(slope):
+    return slope.mean(axis=(2, 3), keepdims=True)
+
+
+@wrong("16.4", "one weight of each channel for all images")
+def cam_of_a_mean_image(model, images, target, layer, *, upsample=True):
+    def over_images(slope):
+        return slope.mean(axis=(0, 2, 3))[:, np.newaxis, np.newaxis]
+
+    own = (np.arange(len(images)), target)
+    return cam_of(model, images, layer, lambda logits: logits[own], over_images, upsample)
+
+
+@wrong("16.4", "the first image's class for all images")
+def cam_of_the_first_class(model, images, target, layer, *, upsample=True):
+    first = np.ravel(target)[0]
+    return cam_of(model, images, layer, lambda logits: logits[:, first], mean_over_places, upsample)
+
+
+@wrong("16.4", "the largest logit, whatever class is asked for")
+def cam_of_the_answer(model, images, target, layer, *, upsample=True):
+    return cam_of(model, images, layer, lambda logits: logits.max(axis=1), mean_over_places, upsample)
+
+
+@wrong("16.4", "the answer is in float64 for float32 images")
+def cam_in_float64(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model, images.astype(np.float64), target, layer, upsample=upsample)
+
+
+@wrong("17.2", "takes an array of worths only, no function")
 def arrays_only(value, n):
     v = np.asarray(value, np.float64)
     phi = np.zeros(n)
@@ -642,10 +686,122 @@ def arrays_only(value, n):
     return phi
 
 
+@wrong("17.1", "each player's gain from nobody, whoever is there already")
+def gains_over_nobody(value, orders):
+    n = orders.shape[1]
+    nobody, *alone = worths_of(value, n, np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)]))
+    gains = np.tile(np.array(alone) - nobody, (len(orders), 1))
+    rows = np.arange(len(orders))
+    gains[rows, orders[:, -1]] += worths_of(value, n, np.ones((1, n), bool))[0] - nobody - gains.sum(axis=1)
+    return gains
+
+
+def answers_along(model, row, rows, order, target):
+    yield predict(model, rows)[:, target].mean(dtype=np.float64)
+    for i in order:
+        rows[:, i] = row[i]
+        yield predict(model, rows)[:, target].mean(dtype=np.float64)
+
+
+@wrong("17.4", "always the first logit")
+def first_logit(model, row, background, orders, target=0):
+    return find("17.4").target(model, row, background, orders)
+
+
+@wrong("17.4", "integers stay integers, so the row's values are cut off")
+def cut_off(model, row, background, orders, target=0):
+    gains = np.zeros(orders.shape)
+    for p, order in enumerate(orders):
+        if sorted(order) != list(range(len(row))):
+            raise ValueError("not an order")
+        rows = background.copy()
+        if rows.dtype.kind == "i":
+            row = row.astype(int)
+        gains[p, order] = np.diff([*answers_along(model, row, rows.astype(np.float32), order, target)])
+    return gains
+
+
+@wrong("17.4", "the first background row alone")
+def one_background_row(model, row, background, orders, target=0):
+    return find("17.4").target(model, row, background[:1], orders, target)
+
+
+@wrong("17.4", "any order is taken")
+def any_order(model, row, background, orders, target=0):
+    gains = np.zeros(orders.shape)
+    for p, order in enumerate(orders):
+        rows = background.astype(np.float32)
+        gains[p, order] = np.diff([*answers_along(model, row, rows, order, target)])
+    return gains
+
+
 @wrong("18.1", "the gradient divided by its size and a little more, which is no sign of a small gradient")
 def nearly_sign(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     direction = gradient / (np.abs(gradient) + 1e-12)
     return np.clip(images + eps * (-direction if targeted else direction), *bounds)
+
+
+@wrong("18.2", "float32 becomes float64")
+def wide_slopes(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, images.astype(np.float64), labels, loss)
+
+
+@wrong("18.2", "a gradient that is not finite is given back")
+def any_gradient(model, images, labels, loss="cross_entropy"):
+    x = Tensor(images, requires_grad=True)
+    return grad(LOSSES[loss](model(x), labels), x)
+
+
+@wrong("18.2", "the mean of the images' gradients, the same for all")
+def one_direction(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    return np.broadcast_to(gradient.mean(axis=0), images.shape).copy()
+
+
+@wrong("18.5", "the softmax's logarithm, which is -inf far away")
+def unstable_objective(model, image, r, target, lam):
+    change = Tensor(r.astype(image.dtype), requires_grad=True)
+    p = model((change + image).reshape(1, *image.shape)).softmax(axis=1)[0]
+    loss = lam * (change * change).sum() - p[target].sum().log()
+    return loss.item(), grad(loss, change)
+
+
+@wrong("18.5", "λ times ‖r‖, not its square")
+def norm_in_the_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    norm = max(float(np.sqrt((r**2).sum())), 1e-12)
+    bend = lam * r * (1 / norm - 2)
+    return loss - float(lam * (r**2).sum()) + lam * norm, slope + bend.astype(image.dtype)
+
+
+@wrong("18.5", "maximised instead of minimised")
+def turned_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return -loss, -slope
+
+
+@wrong("18.6", "one start for all values")
+def one_start(model, images, labels, eps, *, random_start=True, rng=None, **params):
+    start = images + rng.uniform(-eps, eps) if random_start else images
+    low, high = params.get("bounds", (0, 1))
+    start = np.clip(start, low, high).astype(images.dtype)
+    ends = find("18.6").target(model, start, labels, eps, random_start=False, **params)
+    return np.clip(ends, images - eps, images + eps)
+
+
+@wrong("18.6", "the last step is not brought back")
+def last_step_outside(model, images, labels, eps, *, steps=10, step_size=None, **params):
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    ends = find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
+    bounds = params.get("bounds", (0, 1))
+    return np.clip(ends + 0.5 * step_size * np.sign(ends - images), *bounds).astype(images.dtype)
+
+
+@wrong("18.6", "no word of images without a gradient")
+def silent_descent(*arguments, **params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return find("18.6").target(*arguments, **params)
 
 
 @wrong("18.3", "the logarithm of a softmax, which is -inf where the softmax is 0")

@@ -1,0 +1,200 @@
+"""Exercises of lesson 16, continued: Grad-CAM from a network and a layer."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import Tensor, grad
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.explain.cam import gradcam, upsample_maps
+
+# ---- 16.4 gradcam
+
+cam = Exercise(
+    "16.4",
+    gradcam,
+    kind="model",
+    points=3,
+    level=3,
+    minutes=30,
+    hints=(
+        "One pass forward keeps the layer's maps A. One way back tells what the asked logit says to them.",
+        "A hook, or outputs_of(model, layer), gives A as a Tensor; grad(number, A) is dy/dA. The images' "
+        "logits of their classes may be summed first, since each depends on its own image alone.",
+        "y = target_scores(model, x, goal) inside of `with outputs_of(model, layer) as outputs:`; "
+        "then grad(y.sum(), outputs[0])",
+    ),
+)
+
+# Two blocks of a convolution and a ReLU, then the mean over the places and a linear head.
+SMALL = {"num_classes": 3, "in_channels": 1, "pool_after": ()}
+ONE_BLOCK, TWO_BLOCKS = {**SMALL, "widths": (2,)}, {**SMALL, "widths": (3, 2)}
+
+
+@st.composite
+def asked(draw, layers=2):
+    """A network, two images (2, 1, 3, 4) and a class for each."""
+    settings = ONE_BLOCK if layers == 1 else TWO_BLOCKS
+    model = Built("small_cnn", seed=draw(st.integers(0, 9)), **settings)
+    target = [draw(st.integers(0, 2)), draw(st.integers(0, 2))]
+    return model, 4 * draw(arrays((2, 1, 3, 4))), np.array(target)
+
+
+def by_differences(model, images, target):
+    """The maps of block1, and the mean over places of dy/dA_k from a shift of the whole map A_k."""
+    A = model.block1(Tensor(images)).data  # (N, K, h, w)
+    alpha, step, own = np.zeros(A.shape[:2]), 1e-6, np.arange(len(images))
+    for k in range(A.shape[1]):
+        up, down = A.copy(), A.copy()
+        up[:, k] += step
+        down[:, k] -= step
+        rise = model[1:](Tensor(up)).data[own, target] - model[1:](Tensor(down)).data[own, target]
+        alpha[:, k] = rise / (2 * step) / A[0, 0].size
+    return A, alpha
+
+
+@cam.law("before a mean and a linear head it is ReLU(w · A) / Z: the head's weights of the class say all")
+def as_class_activation_mapping(gradcam):
+    model, images = Built("small_cnn", seed=6, **ONE_BLOCK), np.arange(12.0).reshape(1, 1, 3, 4) - 4
+    net = model.build()
+    A = net.block1(Tensor(images)).data
+    for target in range(3):
+        w = net.head.weight.data[target]
+        signed = (w[0] * A[:, 0] + w[1] * A[:, 1]) / 12
+        maps = gradcam(model, images, target, "block1.relu")
+        assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+
+
+@cam.law("alpha_k is what the logit gains, by central differences, when all of A_k is raised, divided by Z")
+@given(case=asked())
+def by_slopes(gradcam, case):
+    model, images, target = case
+    A, alpha = by_differences(model.build(), images, target)
+    signed = np.einsum("nk,nkhw->nhw", alpha, A)
+    maps = gradcam(model, images, target, "block1.relu", upsample=False)
+    assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+
+
+@cam.law("each image is asked for its own class, and its map is the one that it has alone")
+@given(case=asked())
+def each_image_alone(gradcam, case):
+    model, images, target = case
+    both = gradcam(model, images, target, "block2.relu")
+    alone = gradcam(model, images[1:], int(target[1]), "block2.relu")
+    assert_close(both[1:], alone, rtol=1e-4, atol=1e-7)
+
+
+@cam.law("a target of None is the class with the largest logit, and a unit of a later layer is one as well")
+@given(case=asked())
+def other_targets(gradcam, case):
+    model, images, _ = case
+    net = model.build()
+    A = net[:2](Tensor(images)).data  # (2, 2, 3, 4), the maps of block2
+    w = net.head.weight.data[net(Tensor(images)).data.argmax(axis=1)]  # (2, 2)
+    signed = np.einsum("nk,nkhw->nhw", w, A) / 12
+    maps = gradcam(model, images, None, "block2.relu")
+    assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+    # The unit's convolution sees the place itself and its neighbours: alpha_k is the sum of its weights / Z.
+    norm, kernel = net.block2.bn, net.block2.conv.weight.data[1].astype(np.float64)  # (3, 3, 3)
+    scale = norm.weight.data[1] / np.sqrt(norm.running_var[1] + norm.eps)
+    alpha = scale * kernel.sum(axis=(1, 2)) / 12
+    signed = np.einsum("k,nkhw->nhw", alpha, net.block1(Tensor(images)).data)
+    maps = gradcam(model, images, ("block2.bn", 1, 1, 2), "block1.relu", upsample=False)
+    assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
+
+
+@cam.law("it is enlarged to the images' height and width, unless upsample=False, and keeps their dtype")
+@given(case=asked(), dtype=st.sampled_from([np.float32, np.float64]))
+def size_and_dtype(gradcam, case, dtype):
+    model, images, target = case
+    model = Built("small_cnn", seed=model.seed, **{**TWO_BLOCKS, "pool_after": (1,)})
+    images = np.repeat(images, 2, axis=2).astype(dtype)  # (2, 1, 6, 4)
+    small = gradcam(model, images, target, "block2.relu", upsample=False)
+    assert_close(np.array(small.shape), np.array([2, 3, 2]))
+    large = gradcam(model, images, target, "block2.relu")
+    rows, columns = (linear_weights(old, 2 * old) for old in (3, 2))
+    assert_close(large, rows @ small @ columns.T, rtol=1e-4, atol=1e-6)
+    assert_dtype(small, dtype)
+    assert_dtype(large, dtype)
+
+
+def linear_weights(old, new):
+    """By np.interp: what each of the old pixels gives to each of the new ones."""
+    middles = (np.arange(new) + 0.5) * old / new - 0.5
+    return np.stack([np.interp(middles, np.arange(old), row) for row in np.eye(old)], axis=1)
+
+
+@cam.law("a layer without maps, and a unit that lies before the layer, are refused with a ValueError")
+@given(seed=st.integers(0, 3))
+def refuses(gradcam, seed):
+    model, images = Built("small_cnn", seed=seed, **TWO_BLOCKS), np.ones((1, 1, 3, 4))
+    assert_refuses("the layer 'flatten', whose output is (N, K),", gradcam, model, images, 0, "flatten")
+    unit = ("block1.relu", 0, 1, 1)
+    assert_refuses(
+        "a unit of block1 for the layer 'block2.relu'", gradcam, model, images, unit, "block2.relu"
+    )
+
+
+def weighted(model, images, target, layer, score=None, weights=None, signed=False, upsample=True):
+    """Grad-CAM with another score, other weights, or without the ReLU."""
+    target = model(Tensor(images)).data.argmax(axis=1) if target is None else target
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    logits = model(Tensor(images, requires_grad=True))
+    hook.remove()
+    own = (np.arange(len(images)), target)
+    slope = grad((logits[own] if score is None else score(logits, own)).sum(), outputs[0])
+    alpha = slope.mean(axis=(2, 3), keepdims=True) if weights is None else weights(slope)
+    maps = (alpha * outputs[0].data).sum(axis=1)
+    maps = maps if signed else np.maximum(maps, 0)
+    return upsample_maps(maps, images.shape[2:]) if upsample else maps
+
+
+@cam.mistake("left out the ReLU", breaks=cam.laws[0].text)
+def without_relu(model, images, target, layer, *, upsample=True):
+    return weighted(model, images, target, layer, signed=True, upsample=upsample)
+
+
+@cam.mistake("took the gradient of the class's probability, not of its logit", breaks=cam.laws[0].text)
+def of_probabilities(model, images, target, layer, *, upsample=True):
+    def probability(logits, own):
+        return logits.softmax(axis=1)[own]
+
+    return weighted(model, images, target, layer, score=probability, upsample=upsample)
+
+
+@cam.mistake("took the gradient of all logits together", breaks=cam.laws[0].text)
+def of_all_logits(model, images, target, layer, *, upsample=True):
+    return weighted(model, images, target, layer, score=lambda logits, own: logits, upsample=upsample)
+
+
+@cam.mistake("summed the gradient over the places", breaks=cam.laws[0].text)
+def summed_gradient(model, images, target, layer, *, upsample=True):
+    def total(slope):
+        return slope.sum(axis=(2, 3), keepdims=True)
+
+    return weighted(model, images, target, layer, weights=total, upsample=upsample)
+
+
+@cam.mistake("kept only the channels that speak for the class", breaks=cam.laws[0].text)
+def positive_channels(model, images, target, layer, *, upsample=True):
+    def positive(slope):
+        return np.maximum(slope.mean(axis=(2, 3), keepdims=True), 0)
+
+    return weighted(model, images, target, layer, weights=positive, upsample=upsample)
+
+
+@cam.mistake("scaled each map to a maximum of 1", breaks=cam.laws[0].text)
+def scaled_to_one(model, images, target, layer, *, upsample=True):
+    maps = weighted(model, images, target, layer, upsample=upsample)
+    return maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
+
+
+@cam.mistake("enlarged by repeating each place", breaks=cam.laws[4].text)
+def repeated(model, images, target, layer, *, upsample=True):
+    maps = weighted(model, images, target, layer, upsample=False)
+    sides = [size // old for size, old in zip(images.shape[2:], maps.shape[1:], strict=True)]
+    return maps.repeat(sides[0], axis=1).repeat(sides[1], axis=2) if upsample else maps

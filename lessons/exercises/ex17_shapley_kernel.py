@@ -1,0 +1,104 @@
+"""Exercises of lesson 17, continued: Shapley values by regression."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons.exercises.ex17_shapley import games, mean_over_orders
+from minidl.classroom.compare import assert_close, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, quarters
+from minidl.explain import shapley
+
+# ---- 17.3 kernel_solve
+
+solve = Exercise(
+    "17.3",
+    shapley.kernel_solve,
+    points=2,
+    level=2,
+    minutes=30,
+    hints=(
+        "Find phi with worth ≈ nobody + sum of phi over the coalition, and with a sum that is known exactly.",
+        "Put phi_n = total - the others into it: (z_i - z_n) phi_i, i < n, ≈ worth - nobody - z_n · total.",
+        "A = z[:, :-1] - z[:, -1:]; the normal equations have A.T @ (weights[:, np.newaxis] * A) on the left",
+    ),
+)
+
+
+def inner(n):
+    """All coalitions but the two ends (2**n - 2, n), and their kernel weights."""
+    coalitions = shapley.all_coalitions(n)[1:-1]
+    return coalitions, shapley.kernel_weights(n)[coalitions.sum(axis=1)]
+
+
+@solve.law("two players, alone worth 1 and 3, nobody 0, both 10: 4 and 6")
+def worked_solve(kernel_solve):
+    # phi_B = 10 - phi_A: (phi_A - 1)² + (10 - phi_A - 3)² is least at phi_A = 4
+    coalitions = np.array([[True, False], [False, True]])
+    found = kernel_solve(coalitions, np.array([1.0, 3.0]), np.array([0.5, 0.5]), 0.0, 10.0)
+    assert_close(found, [4, 6])
+
+
+@solve.law("the values sum to everybody's worth less nobody's")
+@given(game=games(2, 4), skew=st.integers(1, 5))
+def sums_to_total(kernel_solve, game, skew):
+    v, n = game
+    coalitions, weights = inner(n)
+    found = kernel_solve(coalitions, v[1:-1], weights + np.arange(len(weights)) / skew, v[0], v[-1])
+    assert_close(np.sum(found), float(v[-1] - v[0]), atol=1e-8)
+
+
+@solve.law("an additive game gives back its weights, whatever the coalitions weigh")
+@given(alone=arrays((3,)), nobody=quarters(), skew=st.integers(1, 5))
+def additive(kernel_solve, alone, nobody, skew):
+    coalitions, _ = inner(3)
+    worths = nobody + coalitions @ alone
+    weights = 1 + np.arange(6) / skew
+    assert_close(kernel_solve(coalitions, worths, weights, nobody, nobody + alone.sum()), alone, atol=1e-8)
+
+
+@solve.law("over all coalitions, with the kernel's weights, it gives the Shapley values")
+@given(game=games(2, 4))
+def is_shapley(kernel_solve, game):
+    v, n = game
+    found = kernel_solve(inner(n)[0], v[1:-1], inner(n)[1], v[0], v[-1])
+    assert_close(found, mean_over_orders(v, n), atol=1e-8)
+
+
+@solve.law("coalitions that leave the values undetermined are refused with a ValueError")
+@given(worths=arrays((2,)), weight=st.sampled_from([1.0, 0.3]))
+def refuses_too_few(kernel_solve, worths, weight):
+    # Of three players only the first is ever apart from the other two.
+    coalitions, weights = np.array([[True, False, False], [False, True, True]]), np.array([weight, weight])
+    assert_refuses(
+        "two coalitions of three players, one the others' rest,",
+        kernel_solve, coalitions, worths, weights, 0.0, 1.0,
+    )  # fmt: skip
+
+
+@solve.mistake("left the sum free", breaks=solve.laws[0].text)
+def unconstrained(coalitions, worths, weights, nobody, everybody):
+    root = np.sqrt(weights)
+    return np.linalg.lstsq(root[:, None] * coalitions, root * (worths - nobody), rcond=None)[0]
+
+
+@solve.mistake("took nobody's worth for 0", breaks="the values sum to everybody's worth less nobody's")
+def from_zero(coalitions, worths, weights, nobody, everybody):
+    return shapley.kernel_solve(coalitions, worths, weights, 0.0, everybody)
+
+
+@solve.mistake(
+    "ignored the weights",
+    breaks="over all coalitions, with the kernel's weights, it gives the Shapley values",
+)
+def unweighted(coalitions, worths, weights, nobody, everybody):
+    return shapley.kernel_solve(coalitions, worths, np.ones(len(worths)), nobody, everybody)
+
+
+@solve.mistake(
+    "gave lstsq the weights and not their square roots",
+    breaks="over all coalitions, with the kernel's weights, it gives the Shapley values",
+)
+def squared_weights(coalitions, worths, weights, nobody, everybody):
+    return shapley.kernel_solve(coalitions, worths, weights**2, nobody, everybody)

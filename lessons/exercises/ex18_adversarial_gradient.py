@@ -1,0 +1,148 @@
+"""Exercises of lesson 18, continued: the gradient of the loss, from a network."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import Tensor, grad
+from minidl.attack.gradient_sign import LOSSES, loss_gradient
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+
+# ---- 18.2 loss_gradient
+
+slope = Exercise(
+    "18.2",
+    loss_gradient,
+    kind="model",
+    points=2,
+    level=2,
+    minutes=20,
+    hints=(
+        "An attack asks how the loss depends on the image, so it is the image that must require a gradient.",
+        "x = Tensor(images, requires_grad=True), the loss of model(x), and grad(loss, x). In a mean over the "
+        "images each gradient would be N times too small.",
+        "with eval_mode(model): grad(LOSSES[loss](model(x), labels), x); what if it is not finite?",
+    ),
+)
+LINEAR = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=3)
+
+
+def linear(images):
+    """W (3, 3), and the logits W x + b and probabilities of each image by ``LINEAR``."""
+    head = LINEAR.build().head
+    W = head.weight.data.astype(np.float64)
+    z = images @ W.T + head.bias.data
+    return W, z, np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
+
+
+@st.composite
+def attacked(draw, classes=3):
+    """A network of 3 pixels, two images in [0, 1], their labels, and a loss."""
+    model = Built("mlp", seed=draw(st.integers(0, 9)), in_features=3, hidden=(4,), num_classes=classes)
+    labels = [draw(st.integers(0, classes - 1)) for _ in range(2)]
+    return model, draw(arrays((2, 3), 0, 1)), np.array(labels), draw(st.sampled_from(tuple(LOSSES)))
+
+
+def losses(net, images, labels, loss):
+    """J of each image (N,), in float64."""
+    z, own = net(Tensor(images)).data, (np.arange(len(labels)), labels)
+    if loss == "margin":
+        others = z.copy()
+        others[own] = -np.inf
+        return others.max(axis=1) - z[own]
+    return np.log(np.exp(z).sum(axis=1)) - z[own]
+
+
+def differences(net, images, labels, loss="cross_entropy"):
+    """The gradient of each image's loss by central differences, value by value."""
+    slopes, h = np.zeros(images.shape), 1e-6
+    for i in range(images.shape[1]):
+        step = h * (np.arange(images.shape[1]) == i)
+        rise = losses(net, images + step, labels, loss) - losses(net, images - step, labels, loss)
+        slopes[:, i] = rise / (2 * h)
+    return slopes
+
+
+@slope.law("of a linear network z = W x + b the cross-entropy's gradient is Wᵀ (p - 1 at the label)")
+def worked_linear(loss_gradient):
+    images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
+    W, _, p = linear(images)
+    expected = (p - np.eye(3)[labels]) @ W
+    assert_close(loss_gradient(LINEAR, images, labels), expected, rtol=1e-4, atol=1e-6)
+
+
+@slope.law("of this network the margin's gradient is w_k - w_label, k the likeliest other class")
+def worked_margin(loss_gradient):
+    images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
+    W, z, _ = linear(images)
+    z[[0, 1], labels] = -np.inf
+    expected = W[z.argmax(axis=1)] - W[labels]
+    assert_close(loss_gradient(LINEAR, images, labels, "margin"), expected, rtol=1e-4, atol=1e-6)
+
+
+@slope.law("each value is the slope of its own image's loss, by central differences")
+@given(case=attacked())
+def by_slopes(loss_gradient, case):
+    model, images, labels, loss = case
+    expected = differences(model.build(), images, labels, loss)
+    assert_close(loss_gradient(model, images, labels, loss), expected, rtol=1e-4, atol=1e-6)
+
+
+@slope.law("an image among 20 has the gradient that it has alone, and float32 stays float32")
+@given(seed=st.integers(0, 5), n=st.sampled_from([0, 7, 19]))
+def each_image_alone(loss_gradient, seed, n):
+    model = Built("small_cnn", seed=seed, num_classes=3, in_channels=2, widths=(3,), pool_after=(1,))
+    images = np.random.default_rng(seed).random((20, 2, 4, 6)).astype(np.float32)
+    labels = np.arange(20) % 3
+    together = loss_gradient(model, images, labels)
+    assert_dtype(together, np.float32)
+    alone = loss_gradient(model, images[n : n + 1], labels[n : n + 1])
+    assert_close(together[n : n + 1], alone, rtol=1e-3, atol=1e-6)
+    assert_dtype(loss_gradient(model, images[:1].astype(np.float64), labels[:1]), np.float64)
+
+
+@slope.law("a gradient that is not finite raises FloatingPointError")
+@given(label=st.integers(0, 2))
+def not_finite(loss_gradient, label):
+    images = np.full((1, 3), 3e38, np.float32)  # the logits overflow
+    try:
+        with np.errstate(all="ignore"):
+            gradient = loss_gradient(LINEAR, 4 * images / 4, np.array([label]))
+    except FloatingPointError:
+        return
+    raise AssertionError(f"images of 3e38 gave {gradient.tolist()}, no FloatingPointError")
+
+
+def gradient_of_number(model, images, number):
+    """The gradient of what ``number`` makes of the logits, checked as the exercise asks."""
+    x = Tensor(images, requires_grad=True)
+    gradient = grad(number(model(x)), x)
+    if not np.isfinite(gradient).all():
+        raise FloatingPointError("not finite")
+    return gradient
+
+
+@slope.mistake(
+    "took the mean over the images, so each gradient is N times too small", breaks=slope.laws[0].text
+)
+def mean_loss(model, images, labels, loss="cross_entropy"):
+    return loss_gradient(model, images, labels, loss) / len(images)
+
+
+@slope.mistake("took the slope of the label's logit, not of the loss", breaks=slope.laws[0].text)
+def of_the_logit(model, images, labels, loss="cross_entropy"):
+    own = (np.arange(len(labels)), labels)
+    return gradient_of_number(model, images, lambda logits: -logits[own].sum())
+
+
+@slope.mistake("went down the loss", breaks=slope.laws[0].text)
+def downhill(model, images, labels, loss="cross_entropy"):
+    return -loss_gradient(model, images, labels, loss)
+
+
+@slope.mistake("the cross-entropy, whatever loss is asked for", breaks=slope.laws[1].text)
+def one_loss(model, images, labels, loss="cross_entropy"):
+    return loss_gradient(model, images, labels)

@@ -1,0 +1,154 @@
+"""Exercises of lesson 18, continued: the smallest change's objective, from a network."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons.exercises.ex18_adversarial import lams
+from lessons.exercises.ex18_adversarial_gradient import LINEAR, linear
+from minidl import Tensor, grad
+from minidl.attack.minimal import perturbation_loss
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+
+# ---- 18.5 perturbation_loss
+
+objective = Exercise(
+    "18.5",
+    perturbation_loss,
+    kind="model",
+    points=3,
+    level=3,
+    minutes=25,
+    hints=(
+        "It is r that changes, so r is the Tensor that requires a gradient; the network sees image + r.",
+        "The loss is that of penalised_loss. Classes of which any will do have the joint probability Σ p, "
+        "that is log Σ e^z over them less log Σ e^z over all.",
+        "change = Tensor(r.astype(image.dtype), requires_grad=True); logits = model((change + image)...)[0]; "
+        "logits[target].logsumexp() is the target's part",
+    ),
+)
+
+
+@st.composite
+def wishes(draw):
+    """A network of 3 pixels and 3 classes, an image, r, a target of one class or two, and λ."""
+    model = Built("mlp", seed=draw(st.integers(0, 9)), in_features=3, hidden=(4,), num_classes=3)
+    image, r = draw(arrays((3,), 0, 1)), draw(arrays((3,), -0.5, 0.5))
+    target = draw(st.sampled_from([[0], [1], [2], [0, 2], [1, 2]]))
+    return model, image, r, np.array(target), draw(lams)
+
+
+def wanted(net, image, r, target, lam):
+    """The loss from the probabilities themselves."""
+    z = net(Tensor((image + r)[np.newaxis])).data[0].astype(np.float64)
+    p = np.exp(z - z.max())
+    return lam * (r**2).sum() - np.log(p[target].sum() / p.sum())
+
+
+@objective.law("z = W x + b: λ‖r‖² - log p, and the gradient 2 λ r + Wᵀ (p - 1 at the target)")
+def worked_objective(perturbation_loss):
+    image, r = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5])
+    W, _, p = linear(image + r)
+    loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.0)
+    assert_close(loss, float(4 * 0.3125 - np.log(p[2])), rtol=1e-4)
+    assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), rtol=1e-4, atol=1e-6)
+
+
+@objective.law("the loss is λ‖r‖² - log of the sum of the target classes' probabilities")
+@given(case=wishes())
+def value_of_loss(perturbation_loss, case):
+    model, *rest = case
+    loss, _ = perturbation_loss(model, *rest)
+    assert isinstance(loss, float), f"the loss must be a float, got {type(loss).__name__}"
+    assert_close(loss, float(wanted(model.build(), *rest)), rtol=1e-4, atol=1e-6)
+
+
+@objective.law("its gradient by r is that of central differences")
+@given(case=wishes())
+def slope_of_loss(perturbation_loss, case):
+    model, image, r, target, lam = case
+    net, expected = model.build(), np.zeros(3)
+    for i in range(3):
+        step = 1e-6 * (np.arange(3) == i)
+        rise = wanted(net, image, r + step, target, lam) - wanted(net, image, r - step, target, lam)
+        expected[i] = rise / 2e-6
+    assert_close(perturbation_loss(*case)[1], expected, rtol=1e-4, atol=1e-5)
+
+
+@objective.law("where every class will do only the penalty is left: λ‖r‖² and 2 λ r")
+@given(case=wishes())
+def any_class(perturbation_loss, case):
+    model, image, r, _, lam = case
+    loss, slope = perturbation_loss(model, image, r, np.array([0, 1, 2]), lam)
+    assert_close(loss, float(lam * (r**2).sum()), rtol=1e-4, atol=1e-6)
+    assert_close(slope, 2 * lam * r, rtol=1e-4, atol=1e-6)
+
+
+@objective.law("an image of channels has a gradient of its shape, and float32 stays float32")
+@given(seed=st.integers(0, 5), dtype=st.sampled_from([np.float32, np.float64]))
+def like_the_image(perturbation_loss, seed, dtype):
+    model = Built("small_cnn", seed=seed, num_classes=3, in_channels=2, widths=(3,), pool_after=())
+    image = np.random.default_rng(seed).random((2, 3, 4)).astype(dtype)
+    _, slope = perturbation_loss(model, image, np.zeros(image.shape), np.array([1]), 1.0)
+    assert_dtype(slope, dtype)
+    assert_close(np.array(slope.shape), np.array([2, 3, 4]))
+
+
+@objective.law("a target that is sure to be missed costs its distance in logits, and is not infinite")
+@given(target=st.integers(0, 2))
+def far_away(perturbation_loss, target):
+    image = np.full(3, 4096.0)
+    _, z, _ = linear(image)
+    loss, _ = perturbation_loss(LINEAR, image, np.zeros(3), np.array([target]), 1.0)
+    assert_close(loss, float(z.max() - z[target]), rtol=1e-3, atol=1e-3)
+
+
+def changed(model, image, r, number):
+    """The loss and its gradient, from what ``number`` makes of logits (K,) and the change."""
+    change = Tensor(r.astype(image.dtype), requires_grad=True)
+    loss = number(model((change + image).reshape(1, *image.shape))[0], change)
+    return loss.item(), grad(loss, change)
+
+
+@objective.mistake("showed the network the change alone", breaks=objective.laws[0].text)
+def change_alone(model, image, r, target, lam):
+    _, by_change = perturbation_loss(model, 0 * image, r, target, lam)
+    return perturbation_loss(model, 0 * image, r, target, lam)[0], by_change
+
+
+@objective.mistake("left the penalty out of the gradient", breaks=objective.laws[0].text)
+def free_change(model, image, r, target, lam):
+    loss, by_change = perturbation_loss(model, image, r, target, lam)
+    return loss, by_change - (2 * lam * r).astype(image.dtype)
+
+
+@objective.mistake("penalised the whole image, x + r", breaks=objective.laws[0].text)
+def penalised_image(model, image, r, target, lam):
+    loss, by_change = perturbation_loss(model, image, r, target, lam)
+    whole, more = (image + r).astype(np.float64), (2 * lam * image).astype(image.dtype)
+    return loss + float(lam * ((whole**2).sum() - (r**2).sum())), by_change + more
+
+
+@objective.mistake(
+    "added up the classes' losses, as if each of them had to be the answer",
+    breaks="the loss is λ‖r‖² - log of the sum of the target classes' probabilities",
+)
+def every_class(model, image, r, target, lam):
+    def number(logits, change):
+        return lam * (change * change).sum() - (logits - logits.logsumexp())[target].sum()
+
+    return changed(model, image, r, number)
+
+
+@objective.mistake(
+    "took only the likeliest of the target classes",
+    breaks="the loss is λ‖r‖² - log of the sum of the target classes' probabilities",
+)
+def likeliest_of_target(model, image, r, target, lam):
+    def number(logits, change):
+        return lam * (change * change).sum() - (logits[target].max() - logits.logsumexp())
+
+    return changed(model, image, r, number)

@@ -1,0 +1,234 @@
+"""Exercises of lesson 18, continued: the loop of PGD, with a network."""
+
+import warnings
+
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lessons.exercises.ex18_adversarial import FREE
+from lessons.exercises.ex18_adversarial_gradient import attacked, differences
+from minidl.attack.gradient_sign import loss_gradient, pgd, project
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+
+# ---- 18.6 pgd
+
+descent = Exercise(
+    "18.6",
+    pgd,
+    kind="model",
+    points=3,
+    level=3,
+    minutes=30,
+    hints=(
+        "Each round takes the gradient where the image is now, steps by its sign, goes back into the ball.",
+        "The ball lies around the images that were given, not around the last step. The random start lies in "
+        "it as well, and in the box.",
+        "for each step: gradient = loss_gradient(model, x, labels, loss); x = fgsm_step(...); "
+        "x = project(x, images, eps, bounds)",
+    ),
+)
+TWO = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=2)  # one direction, wherever the image is
+DEAD = Built("mlp", seed=20, in_features=2, hidden=(1,), num_classes=2)  # the only ReLU is off in the box
+
+
+def direction(label):
+    """The sign of the loss's gradient by ``TWO``, everywhere: where the other logit gains on the label's."""
+    W = TWO.build().head.weight.data
+    return np.sign(W[1 - label] - W[label])
+
+
+def same_draws():
+    return np.random.default_rng(0)
+
+
+def quietly(pgd, *arguments, **params):
+    """The answer without the warning of images that have no gradient."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return pgd(*arguments, **params)
+
+
+@st.composite
+def climbs(draw):
+    """The arguments of a few steps without a random start."""
+    model, images, labels, loss = draw(attacked())
+    eps, step_size = draw(st.sampled_from([0.25, 0.5])), draw(st.sampled_from([0.125, 0.25, None]))
+    steps, targeted = draw(st.integers(1, 4)), draw(st.booleans())
+    params = {"steps": steps, "step_size": step_size, "targeted": targeted, "loss": loss}
+    return model, images, labels, eps, params
+
+
+def climbed(model, images, labels, eps, params):
+    """Where these steps arrive, by the slopes of central differences."""
+    x, net, step = images, model.build(), params["step_size"] or 2.5 * eps / params["steps"]
+    for _ in range(params["steps"]):
+        slopes = differences(net, x, labels, params["loss"])
+        assume(not ((slopes != 0) & (np.abs(slopes) < 1e-6)).any())  # its sign is a matter of rounding
+        x = x + (-step if params["targeted"] else step) * np.sign(slopes)
+        x = np.clip(np.clip(x, images - eps, images + eps), 0, 1)
+    return x
+
+
+@descent.law(
+    "a linear network of two classes: three steps of 0.125 go 0.25 one way, as far as eps and the box let"
+)
+def worked_way(pgd):
+    images, labels = np.array([[0.5, 0.875, 0.125]] * 2), np.array([0, 1])
+    ways = np.array([direction(0), direction(1)])
+    given = {"steps": 3, "step_size": 0.125, "random_start": False}
+    expected = np.clip(images + 0.25 * ways, 0, 1)
+    assert_close(pgd(TWO, images, labels, 0.25, **given), expected, rtol=1e-5)
+    expected = np.clip(images - 0.25 * ways, 0, 1)
+    assert_close(pgd(TWO, images, labels, 0.25, targeted=True, **given), expected, rtol=1e-5)
+    ten_steps = pgd(TWO, images, labels, 0.5, step_size=1 / 128, random_start=False)
+    assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
+
+
+@descent.law("each step follows the sign of the loss's slope where the image is then, by central differences")
+@given(case=climbs())
+def step_by_step(pgd, case):
+    *arguments, params = case
+    expected = climbed(*case)
+    found = quietly(pgd, *arguments, random_start=False, **params)
+    assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@descent.law("with the usual step size a path crosses the ball, from wherever in it the start is")
+@given(label=st.integers(0, 1), seed=st.integers(0, 9), steps=st.integers(1, 10))
+def crosses(pgd, label, seed, steps):
+    images, rng = np.array([[0.5, 0.75, 0.25]]), np.random.default_rng(seed)
+    found = pgd(TWO, images, np.array([label]), 0.25, steps=steps, rng=rng)
+    assert_close(found, images + 0.25 * direction(label), rtol=1e-4)
+
+
+@descent.law("the start is drawn by rng all over the ball; where there is no gradient the image stays at it")
+@given(seed=st.integers(0, 9), steps=st.integers(1, 3))
+def random_starts(pgd, seed, steps):
+    images, labels = np.full((50, 2), 0.5), np.zeros(50, int)
+    first, again, other = (
+        quietly(pgd, DEAD, images, labels, 0.25, steps=steps, rng=np.random.default_rng(s))
+        for s in (seed, seed, seed + 1)
+    )
+    assert_close(again, first)
+    moves = first - images
+    assert np.abs(moves).max() <= 0.25 + 1e-6, "an image has left the ball"
+    assert moves.max() > 0.2 and moves.min() < -0.2, "the starts do not reach all over the ball"
+    assert len(np.unique(moves)) > 90, "the images' values do not start each at a place of its own"
+    assert np.abs(other - first).max() > 0.1, "another rng draws the same start"
+
+
+@descent.law("the box is the one that is given, or none, and float32 stays float32")
+@given(images=arrays((2, 3)), label=st.integers(0, 1), dtype=st.sampled_from([np.float32, np.float64]))
+def in_a_box(pgd, images, label, dtype):
+    images, labels = images.astype(dtype), np.array([label, label])
+    for low, high in ((-2.0, 2.0), FREE):
+        found = pgd(TWO, images, labels, 3.0, steps=2, bounds=(low, high), rng=same_draws())
+        assert_close(found, np.clip(images + 3 * direction(label), low, high), rtol=1e-5, atol=1e-5)
+        assert_dtype(found, dtype)
+
+
+@descent.law("an image that has no gradient at any step is warned of")
+@given(random_start=st.booleans())
+def warns(pgd, random_start):
+    images, labels = np.full((2, 2), 0.5), np.array([0, 1])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pgd(DEAD, images, labels, 0.25, steps=2, random_start=random_start, rng=same_draws())
+        assert caught, "no warning, although no pixel matters to this network"
+        caught.clear()
+        pgd(TWO, np.full((1, 3), 0.5), labels[:1], 0.25, steps=2, random_start=random_start, rng=same_draws())
+        assert not caught, f"a warning without a reason: {caught[0].message}"
+
+
+@descent.law("an eps below 0 or wider than the box, no step, and images outside of the box are a ValueError")
+@given(label=st.integers(0, 1))
+def refuses(pgd, label):
+    images, labels = np.full((1, 3), 0.5), np.array([label])
+    assert_refuses("eps = -0.25", pgd, TWO, images, labels, -0.25)
+    assert_refuses("eps = 8 in a box of width 1", pgd, TWO, images, labels, 8.0)
+    assert_refuses("steps = 0", pgd, TWO, images, labels, 0.25, steps=0)
+    assert_refuses("step_size = 0", pgd, TWO, images, labels, 0.25, step_size=0.0)
+    assert_refuses("a pixel of 1.5", pgd, TWO, 3 * images, labels, 0.25)
+
+
+def another_pgd(update):
+    """PGD whose step is made by ``update(x, images, gradient, step, eps, bounds, first)``."""
+
+    def walk(
+        model, images, labels, eps, *, steps=10, step_size=None, random_start=True, targeted=False,
+        bounds=(0, 1), loss="cross_entropy", rng=None,
+    ):  # fmt: skip
+        low, high = bounds
+        if images.min() < low or images.max() > high or not 0 <= eps <= high - low or steps < 1:
+            raise ValueError("refused")
+        step = 2.5 * eps / steps if step_size is None else step_size
+        if step <= 0 < eps:
+            raise ValueError("refused")
+        x, flat = images, np.ones(len(images), bool)
+        if random_start:
+            x = project(images + rng.uniform(-eps, eps, images.shape), images, eps, bounds)
+        x = first_x = x.astype(images.dtype)
+        for _ in range(steps):
+            gradient, at_first = (loss_gradient(model, at, labels, loss) for at in (x, first_x))
+            flat &= ~gradient.any(axis=1)
+            x = update(x, images, gradient, -step if targeted else step, eps, bounds, at_first)
+            x = x.astype(images.dtype)
+        if flat.any():
+            warnings.warn("no gradient", stacklevel=2)
+        return x
+
+    return walk
+
+
+@descent.mistake("followed one gradient in all steps, that at the start", breaks=descent.laws[1].text)
+def one_gradient(model, images, labels, eps, **params):
+    def update(x, images, gradient, step, eps, bounds, at_first):
+        return project(x + step * np.sign(at_first), images, eps, bounds)
+
+    return another_pgd(update)(model, images, labels, eps, **params)
+
+
+@descent.mistake(
+    "kept each step within eps of the last, so that the steps add up", breaks=descent.laws[0].text
+)
+def around_the_last(model, images, labels, eps, **params):
+    def update(x, images, gradient, step, eps, bounds, at_first):
+        return project(x + step * np.sign(gradient), x, eps, bounds)
+
+    return another_pgd(update)(model, images, labels, eps, **params)
+
+
+@descent.mistake("began at the images themselves, not at random", breaks=descent.laws[3].text)
+def without_a_start(model, images, labels, eps, **params):
+    return pgd(model, images, labels, eps, **{**params, "random_start": False})
+
+
+@descent.mistake("stepped from the images again each time", breaks=descent.laws[0].text)
+def never_leaves(model, images, labels, eps, **params):
+    def update(x, images, gradient, step, eps, bounds, at_first):
+        return project(images + step * np.sign(gradient), images, eps, bounds)
+
+    return another_pgd(update)(model, images, labels, eps, **params)
+
+
+@descent.mistake("went up the loss of the class that is wanted", breaks=descent.laws[0].text)
+def away_from_the_target(model, images, labels, eps, **params):
+    return pgd(model, images, labels, eps, **{**params, "targeted": False})
+
+
+@descent.mistake("forgot the box", breaks=descent.laws[0].text)
+def without_a_box(model, images, labels, eps, **params):
+    def update(x, images, gradient, step, eps, bounds, at_first):
+        return np.clip(x + step * np.sign(gradient), images - eps, images + eps)
+
+    return another_pgd(update)(model, images, labels, eps, **params)
+
+
+@descent.mistake("steps of eps / steps, too short to cross the ball", breaks=descent.laws[2].text)
+def short_steps(model, images, labels, eps, *, steps=10, step_size=None, **params):
+    step_size = eps / steps if step_size is None else step_size
+    return pgd(model, images, labels, eps, steps=steps, step_size=step_size, **params)
