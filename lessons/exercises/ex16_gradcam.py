@@ -25,6 +25,8 @@ mass = Exercise(
     score.mass_inside,
     points=1,
     minutes=10,
+    title="the share of a map that lies on the object",
+    helpers=("maps_and_masks",),
     hints=(
         "Of everything that a map holds, how much lies on the object? Each image by itself.",
         "The sum over the mask / the sum over all, axes (1, 2); where that is 0 the map is constant.",
@@ -128,6 +130,7 @@ activation = Exercise(
     class_activation,
     points=1,
     minutes=10,
+    title="maps weighted by their mean gradients",
     hints=(
         "Each channel gets one number of each image, what it means for the class; then the maps are added.",
         "That number is the gradient's mean over height and width; the sum goes over the channels, axis 1.",
@@ -214,6 +217,7 @@ enlarge = Exercise(
     points=2,
     level=2,
     minutes=20,
+    title="bilinear enlargement as a matrix",
     hints=(
         "Lay old and new pixels over the same length. Where, in old pixels, is the middle of new pixel i?",
         "s = (i + 1/2) old / new - 1/2, not beyond 0 or old - 1. An old pixel j gives 1 - |s - j|, if > 0.",

@@ -20,6 +20,8 @@ cam = Exercise(
     points=3,
     level=3,
     minutes=30,
+    title="Grad-CAM from a network and a layer",
+    helpers=("upsample_maps",),
     hints=(
         "One pass forward keeps the layer's maps A. One way back tells what the asked logit says to them.",
         "A hook, or outputs_of(model, layer), gives A as a Tensor; grad(number, A) is dy/dA. The images' "

@@ -41,6 +41,8 @@ contributions = Exercise(
     points=2,
     level=1,
     minutes=15,
+    title="what players add along given orders",
+    helpers=("worths_of",),
     hints=(
         "Walk each order as the lesson does: a player adds the worth with them less the worth before.",
         "Who is there after k have come? In bitmask order the worth of coalition c is v[c], and i joins as "
@@ -148,6 +150,8 @@ values = Exercise(
     points=2,
     level=2,
     minutes=20,
+    title="Shapley values from all coalitions",
+    helpers=("all_worths",),
     hints=(
         "Player i's value is a weighted sum of v(S + i) - v(S) over all coalitions S without i.",
         "v[c] is the worth of those whose bits are set in c; where bit i of c is 0, c | 1 << i is S + i.",

@@ -18,6 +18,7 @@ solve = Exercise(
     points=2,
     level=2,
     minutes=30,
+    title="Shapley values by a weighted regression",
     hints=(
         "Find phi with worth ≈ nobody + sum of phi over the coalition, and with a sum that is known exactly.",
         "Put phi_n = total - the others into it: (z_i - z_n) phi_i, i < n, ≈ worth - nobody - z_n · total.",

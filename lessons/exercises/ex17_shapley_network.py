@@ -23,6 +23,7 @@ paths = Exercise(
     points=3,
     level=3,
     minutes=30,
+    title="Shapley by paths for a network",
     hints=(
         "A path is a walk from the background to the row. After each step look at the network's mean answer.",
         "Begin each order with a copy of the background rows. When feature i becomes known, its whole column "

@@ -31,6 +31,7 @@ step = Exercise(
     fgsm_step,
     points=1,
     minutes=10,
+    title="a step by the sign of the gradient",
     hints=(
         "Every pixel moves by eps, in the direction in which the loss grows: that is the gradient's sign.",
         "Towards a target the loss should fall: the other direction. np.clip keeps the pixels in the box.",
@@ -124,6 +125,7 @@ penalised = Exercise(
     level=2,
     minutes=15,
     kind="tensor",
+    title="a target and a price for the change",
     hints=(
         "Two wishes in one number: the target should be probable, and the change small.",
         "-Φ is the cross-entropy of the target, from logits: F.log_softmax. ‖r‖² is the sum of r's squares.",
@@ -198,6 +200,7 @@ boundary = Exercise(
     points=2,
     level=2,
     minutes=25,
+    title="the shortest step to a boundary",
     hints=(
         "On the plane f_k + w_k · r = 0 class k ties with the answer. The shortest r onto it is along w_k.",
         "Its length is |f_k| / ‖w_k‖; take the class for which that is smallest. w_k = 0 has no plane.",

@@ -20,6 +20,8 @@ slope = Exercise(
     points=2,
     level=2,
     minutes=20,
+    title="the gradient of the loss by the image",
+    helpers=("grad", "parts"),
     hints=(
         "An attack asks how the loss depends on the image, so it is the image that must require a gradient.",
         "x = Tensor(images, requires_grad=True), the loss of model(x), and grad(loss, x). In a mean over the "

@@ -22,6 +22,7 @@ objective = Exercise(
     points=3,
     level=3,
     minutes=25,
+    title="the objective of the smallest change",
     hints=(
         "It is r that changes, so r is the Tensor that requires a gradient; the network sees image + r.",
         "The loss is that of penalised_loss. Classes of which any will do have the joint probability Σ p, "

@@ -23,6 +23,8 @@ descent = Exercise(
     points=3,
     level=3,
     minutes=30,
+    title="the loop of PGD",
+    helpers=("checked_batch", "checked_eps", "is_flat", "project", "warn_of_images_without_gradient"),
     hints=(
         "Each round takes the gradient where the image is now, steps by its sign, goes back into the ball.",
         "The ball lies around the images that were given, not around the last step. The random start lies in "
