@@ -130,6 +130,7 @@ def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
 layered = Exercise(
     "11.3",
     fuse.fold_batchnorm,
+    helpers=("keep_masks",),
     kind="model",
     points=3,
     level=2,
@@ -138,7 +139,7 @@ layered = Exercise(
         "Everything that folded asks for lies in the two modules: look at their attributes weight, bias, "
         "running_mean, running_var and eps. weight and bias may be None.",
         "First refuse what cannot be folded. Then make a copy of the layer, with all its settings, and give "
-        "the copy a new weight and a new bias: assigning a Parameter to an attribute is enough.",
+        "the copy a new weight and a new bias: assign a Parameter to each. keep_masks does the rest.",
         "new = copy.deepcopy(layer); new.weight = Parameter(weight, layer.weight.requires_grad)",
     ),
 )

@@ -18,7 +18,7 @@ from minidl.train.evaluation import evaluate
 loop = Exercise(
     "12.5",
     prune.iterative_prune,
-    helpers=("masked_copy",),
+    helpers=("masked_copy", "finetune"),
     kind="model",
     points=4,
     level=3,
