@@ -5,8 +5,8 @@
 # answer with respect to each pixel. What does each of the two tell, and what does it
 # cost?
 #
-# Exercises: 14.1 window_starts, 14.2 average_over_windows, 14.3 reduce_channels,
-# 14.4 path_nodes.
+# Exercises: 14.1 reduce_channels, 14.2 average_over_windows, 14.3 path_nodes,
+# 14.4 occlusion_map, 14.5 integrated_gradients.
 
 # %%
 from time import perf_counter
@@ -358,8 +358,9 @@ print(f"integrated, 8 nodes: 8 passes forward and back, {8 * backward:.1f} s")
 # - Take `b = 0` in the integrated gradients. Which parts of the koala become dark now?
 #
 # ## Exercises
-# `python -m lessons start 14` begins 14.1 `window_starts`, 14.2 `average_over_windows`,
-# 14.3 `reduce_channels` and 14.4 `path_nodes`.
+# `python -m lessons start 14` begins 14.1 `reduce_channels`,
+# 14.2 `average_over_windows`, 14.3 `path_nodes`, 14.4 `occlusion_map` and
+# 14.5 `integrated_gradients`.
 #
 # ## Papers
 # - Zeiler and Fergus 2014, Visualizing and understanding convolutional networks.

@@ -241,7 +241,7 @@ def texture_after_shape(predicted, shape_labels, texture_labels, classes):
     return by_shape, np.bincount(shape_labels[texture], minlength=classes)
 
 
-@wrong("14.3", "always the last axis but two, which is the channels' for images alone")
+@wrong("14.1", "always the last axis but two, which is the channels' for images alone")
 def channels_from_behind(gradients, reduce):
     if reduce == "max":
         return np.abs(gradients).max(axis=-3 if gradients.ndim > 3 else -1)
