@@ -158,17 +158,17 @@ def smoothgrad(
 
 
 def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(R > 0) R, with R the incoming gradient: only what speaks for f goes back, whatever the ReLU's input x.
+    """Of the incoming gradient only what speaks for f goes back, whatever the ReLU's input x; the rest is 0.
 
-    Zeiler and Fergus 2014. At R = 0 it is 0.
+    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad.
     """
     return np.where(grad > 0, grad, 0)
 
 
 def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(x > 0) (R > 0) R: what speaks for f, through ReLUs that were on (Springenberg et al. 2015).
+    """What speaks for f goes back, through ReLUs that were on; the rest is 0 (Springenberg et al. 2015).
 
-    x is the ReLU's input, R the incoming gradient.
+    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad.
     """
     return np.where((x > 0) & (grad > 0), grad, 0)
 

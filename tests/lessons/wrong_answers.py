@@ -12,7 +12,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
+from minidl import Tensor, grad, nn, relu_rule
 from minidl.engine.op import Op, unbroadcast
+from minidl.explain import guided_backprop, input_gradient
+from minidl.explain.gradients import guided_rule
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -258,6 +261,26 @@ def positive_from_a_little(grad, x):
 @wrong("15.3", "a gradient counts as positive from 1e-6 on")
 def guided_from_a_little(grad, x):
     return np.where((x > 0) & (grad > 1e-6), grad, 0)
+
+
+@wrong("15.4", "leaves its hooks in the model")
+def hooks_left(model, images, classes, layers):
+    parts = [part for path in layers for part in model.layer(path).modules()]
+
+    def run(module, inputs, output):
+        with relu_rule(guided_rule):
+            return module.forward(*inputs)
+
+    for part in parts:
+        if isinstance(part, nn.ReLU):
+            part.register_forward_hook(run)
+    x = Tensor(images, requires_grad=True)
+    return grad(model(x)[np.arange(len(images)), classes].sum(), x)
+
+
+@wrong("15.4", "the map of guided backprop where any layer is named, else the gradient")
+def all_or_nothing(model, images, classes, layers):
+    return (guided_backprop if layers else input_gradient)(model, images, classes)
 
 
 @wrong("16.3", "refuses a map only where its sum is negative")
