@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import classes as by_class
@@ -16,10 +16,11 @@ mistakes = Exercise(
     "13.1",
     by_class.confident_mistakes,
     points=1,
+    minutes=10,
     hints=(
         "First which rows are wrong, then which of those are the surest. The right ones never come in.",
         "The answer is the row's argmax, its confidence the row's max. Sort the numbers of the wrong rows.",
-        'wrong = np.flatnonzero(...); wrong[np.argsort(-confidence[wrong], kind="stable")][:k]',
+        'np.argsort(-confidence[wrong], kind="stable") counts within the wrong ones: wrong[...] are the rows',
     ),
 )
 
@@ -103,6 +104,7 @@ counts = Exercise(
     "13.2",
     cues.cue_counts,
     points=1,
+    minutes=10,
     hints=(
         "An answer agrees with the shape, with the texture, or with neither. Count the first two.",
         "Both counts go by the class of the shape: which shape was shown, and what won there.",
@@ -183,16 +185,100 @@ def too_short(predicted, shape_labels, texture_labels, classes):
     return by_shape[by_shape > 0], by_texture[by_texture > 0]
 
 
-# ---- 13.3 through_window
+# ---- 13.3 strongest_units
+
+strongest = Exercise(
+    "13.3",
+    patches.strongest_units,
+    points=2,
+    level=2,
+    minutes=15,
+    hints=(
+        "For each image and channel there is one map. Where is it largest?",
+        "argmax over a flattened map gives one number: divided by the width the row, the rest the column.",
+        "flat = activations.reshape(n, c, -1), and np.divmod(flat.argmax(axis=2), ...) are rows and columns",
+    ),
+)
+
+maps = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)))
+
+
+@strongest.law("[[1, 5, 2], [0, 4, 3]] is largest at (0, 1), and a map below zero has a largest value too")
+def worked_strongest(strongest_units):
+    activations = np.array([[[[1.0, 5.0, 2.0], [0.0, 4.0, 3.0]], [[-3.0, -2.0, -9.0], [-1.0, -4.0, -5.0]]]])
+    values, places = strongest_units(activations)
+    assert_close(values, [[5.0, -1.0]])
+    assert_equal(places, np.array([[[0, 1], [1, 0]]]))
+
+
+@strongest.law("the value is at the place, and nothing in the map is above it")
+@given(activations=maps)
+def is_the_largest(strongest_units, activations):
+    values, places = strongest_units(activations)
+    for n, t in np.ndindex(activations.shape[:2]):
+        p, q = places[n][t]
+        assert_equal(float(activations[n, t, p, q]), float(activations[n, t].max()))
+        assert_equal(float(values[n][t]), float(activations[n, t].max()))
+
+
+@strongest.law("of equals the first is taken, in reading order")
+@given(activations=maps)
+def first_of_equals(strongest_units, activations):
+    _, places = strongest_units(np.round(activations / 2))
+    for n, t in np.ndindex(activations.shape[:2]):
+        one = np.round(activations[n, t] / 2)
+        assert_equal(tuple(map(int, places[n][t])), tuple(map(int, np.argwhere(one == one.max())[0])))
+
+
+@strongest.law("each image and channel has its own: shapes (N, C) and (N, C, 2)")
+@given(activations=maps)
+def one_for_each(strongest_units, activations):
+    values, places = strongest_units(activations)
+    assert_equal(np.shape(values), activations.shape[:2])
+    assert_equal(np.shape(places), (*activations.shape[:2], 2))
+
+
+@strongest.law("float32 values stay float32, places are integers, and -1e4, 1e-8 and 0 are told apart")
+def dtypes_of_maxima(strongest_units):
+    activations = np.array([[[[-1e4, 0.0, 1e-8], [-1.0, 0.0, -1e-8]]]], np.float32)
+    values, places = strongest_units(activations)
+    assert_equal(values, np.array([[1e-8]], np.float32))
+    assert_dtype(values, np.float32)
+    assert_equal(places, np.array([[[0, 2]]]))
+    assert places.dtype.kind == "i", f"places are {places.dtype}, not integers"
+
+
+@strongest.mistake("divided by the height", breaks=strongest.laws[0].text)
+def by_height(activations):
+    n, c, height, width = activations.shape
+    flat = activations.reshape(n, c, height * width)
+    return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), height), axis=2)
+
+
+@strongest.mistake("column before row", breaks=strongest.laws[0].text)
+def column_first(activations):
+    values, places = patches.strongest_units(activations)
+    return values, places[:, :, ::-1]
+
+
+@strongest.mistake("took the largest magnitude", breaks=strongest.laws[0].text)
+def by_magnitude(activations):
+    values, places = patches.strongest_units(np.abs(activations))
+    return values, places
+
+
+# ---- 13.4 through_window
 
 seen = Exercise(
-    "13.3",
+    "13.4",
     patches.through_window,
     points=2,
+    level=2,
+    minutes=20,
     hints=(
         "A window's last unit lies dilation (kernel - 1) units after its first. How many pixels are that?",
         "Units are ``step`` pixels apart: the window reaches so many steps further; padding begins earlier.",
-        "Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)",
+        "size + dilation * (kernel - 1) * step is the new size: what are step and start, in pixels?",
     ),
 )
 
@@ -264,73 +350,3 @@ def forgot_dilation(span, kernel, stride, padding, dilation=1):
 def one_too_far(span, kernel, stride, padding, dilation=1):
     size, step, start = span
     return patches.Span(size + dilation * kernel * step, stride * step, start - padding * step)
-
-
-# ---- 13.4 strongest_units
-
-strongest = Exercise(
-    "13.4",
-    patches.strongest_units,
-    points=2,
-    hints=(
-        "For each image and channel there is one map. Where is it largest?",
-        "argmax over a flattened map gives one number: divided by the width the row, the rest the column.",
-        "flat = a.reshape(n, c, -1); np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)",
-    ),
-)
-
-maps = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)))
-
-
-@strongest.law("[[1, 5, 2], [0, 4, 3]] is largest at (0, 1), and a map below zero has a largest value too")
-def worked_strongest(strongest_units):
-    activations = np.array([[[[1.0, 5.0, 2.0], [0.0, 4.0, 3.0]], [[-3.0, -2.0, -9.0], [-1.0, -4.0, -5.0]]]])
-    values, places = strongest_units(activations)
-    assert_close(values, [[5.0, -1.0]])
-    assert_equal(places, np.array([[[0, 1], [1, 0]]]))
-
-
-@strongest.law("the value is at the place, and nothing in the map is above it")
-@given(activations=maps)
-def is_the_largest(strongest_units, activations):
-    values, places = strongest_units(activations)
-    for n, t in np.ndindex(activations.shape[:2]):
-        p, q = places[n][t]
-        assert_equal(float(activations[n, t, p, q]), float(activations[n, t].max()))
-        assert_equal(float(values[n][t]), float(activations[n, t].max()))
-
-
-@strongest.law("of equals the first is taken, in reading order")
-@given(activations=maps)
-def first_of_equals(strongest_units, activations):
-    _, places = strongest_units(np.round(activations / 2))
-    for n, t in np.ndindex(activations.shape[:2]):
-        one = np.round(activations[n, t] / 2)
-        assert_equal(tuple(map(int, places[n][t])), tuple(map(int, np.argwhere(one == one.max())[0])))
-
-
-@strongest.law("each image and channel has its own: shapes (N, C) and (N, C, 2)")
-@given(activations=maps)
-def one_for_each(strongest_units, activations):
-    values, places = strongest_units(activations)
-    assert_equal(np.shape(values), activations.shape[:2])
-    assert_equal(np.shape(places), (*activations.shape[:2], 2))
-
-
-@strongest.mistake("divided by the height", breaks=strongest.laws[0].text)
-def by_height(activations):
-    n, c, height, width = activations.shape
-    flat = activations.reshape(n, c, height * width)
-    return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), height), axis=2)
-
-
-@strongest.mistake("column before row", breaks=strongest.laws[0].text)
-def column_first(activations):
-    values, places = patches.strongest_units(activations)
-    return values, places[:, :, ::-1]
-
-
-@strongest.mistake("took the largest magnitude", breaks=strongest.laws[0].text)
-def by_magnitude(activations):
-    values, places = patches.strongest_units(np.abs(activations))
-    return values, places
