@@ -1,4 +1,4 @@
-"""Exercises of lesson 13: the patches that excite each channel of a layer most."""
+"""Exercises of lesson 13: what a unit sees, and the patches that excite each channel of a layer most."""
 
 import numpy as np
 from hypothesis import given
@@ -9,8 +9,94 @@ from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
+from minidl.explain import patches
 from minidl.explain.patches import TopPatches, receptive_field, top_patches
 from minidl.explain.target import layer_output
+
+# ---- 13.4 through_window
+
+seen = Exercise(
+    "13.4",
+    patches.through_window,
+    points=2,
+    level=2,
+    minutes=20,
+    hints=(
+        "A window's last unit lies dilation (kernel - 1) units after its first. How many pixels are that?",
+        "Units are ``step`` pixels apart: the window reaches so many steps further; padding begins earlier.",
+        "size + dilation * (kernel - 1) * step is the new size: what are step and start, in pixels?",
+    ),
+)
+
+spans = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(-6, 2))
+window_layers = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3))
+
+
+@seen.law("3x3 padded by 1, then pooling by 2, then 3x3 padded by 1: (3, 1, -1), (4, 2, -1), (8, 2, -3)")
+def worked_spans(through_window):
+    first = through_window(patches.ONE_PIXEL, 3, 1, 1)
+    assert_equal(tuple(first), (3, 1, -1))
+    pooled = through_window(patches.Span(3, 1, -1), 2, 2, 0)
+    assert_equal(tuple(pooled), (4, 2, -1))
+    assert_equal(tuple(through_window(patches.Span(4, 2, -1), 3, 1, 1)), (8, 2, -3))
+
+
+@seen.law("window p begins where the first of its units begins, p stride - padding")
+@given(span=spans, layer=window_layers, p=st.integers(0, 4))
+def begins_with_the_first(through_window, span, layer, p):
+    _, stride, padding, _ = layer
+    _, step, start = through_window(patches.Span(*span), *layer)
+    assert_equal(start + p * step, span[2] + (p * stride - padding) * span[1])
+
+
+@seen.law("it ends where the last of its units ends")
+@given(span=spans, layer=window_layers, p=st.integers(0, 4))
+def ends_with_the_last(through_window, span, layer, p):
+    kernel, stride, padding, dilation = layer
+    size, step, start = through_window(patches.Span(*span), *layer)
+    last = p * stride - padding + dilation * (kernel - 1)  # of the units in the window
+    assert_equal(start + p * step + size, span[2] + last * span[1] + span[0])
+
+
+@seen.law("a window of one unit, unpadded, in steps of one, sees what the unit sees")
+@given(span=spans, dilation=st.integers(1, 3))
+def one_unit(through_window, span, dilation):
+    assert_equal(tuple(through_window(patches.Span(*span), 1, 1, 0, dilation)), span)
+
+
+@seen.law("two windows of 3 are one of 5, three are one of 7")
+@given(span=spans)
+def stacked(through_window, span):
+    two = through_window(through_window(patches.Span(*span), 3, 1, 1), 3, 1, 1)
+    assert_equal(tuple(two), tuple(through_window(patches.Span(*span), 5, 1, 2)))
+    three = through_window(patches.Span(*two), 3, 1, 1)
+    assert_equal(tuple(three), tuple(through_window(patches.Span(*span), 7, 1, 3)))
+
+
+@seen.mistake("counted the window in pixels, not in steps", breaks=seen.laws[0].text)
+def forgot_the_step(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(size + dilation * (kernel - 1), stride * step, start - padding * step)
+
+
+@seen.mistake("multiplied by the stride of this layer already", breaks=seen.laws[0].text)
+def stride_too_early(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(
+        size + dilation * (kernel - 1) * stride * step, stride * step, start - padding * stride * step
+    )
+
+
+@seen.mistake("forgot the dilation", breaks=seen.laws[2].text)
+def forgot_dilation(span, kernel, stride, padding, dilation=1):
+    return patches.through_window(span, kernel, stride, padding)
+
+
+@seen.mistake("took the kernel for its reach", breaks=seen.laws[0].text)
+def one_too_far(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(size + dilation * kernel * step, stride * step, start - padding * step)
+
 
 # ---- 13.5 top_patches
 
@@ -115,12 +201,17 @@ def boxes_by_windows(top_patches):
         assert_equal(boxes, np.array(expected))
 
 
-@top.law("where all units are alike the first images come first, and of each the first unit in reading order")
+@top.law("of equal values the first image comes first, and of equal units the first in reading order")
 def first_of_equals(top_patches):
     model = Built("small_cnn", seed=4, **ONE_BLOCK)
     _, numbers, places, _ = top_patches(model, "block1.bn", np.zeros((20, 1, 3, 4)), 18)
     assert_equal(numbers, np.array([np.arange(18)] * 2))
     assert_equal(places, np.zeros((2, 18, 2), int))
+    bright = np.array([1.0, 2.0, 1.0, 4.0, 2.0] * 8)  # one pixel of each image
+    images = np.zeros((40, 1, 3, 4))
+    images[:, 0, 1, 1] = bright
+    _, numbers, _, _ = top_patches(model, "block1.conv", images, 30)
+    assert_equal(numbers, np.array([sorted(range(40), key=lambda i: (-bright[i], i))[:30]] * 2))
 
 
 @top.law("a unit of a layer of rows has the place 0, 0 and sees the whole image")
@@ -138,10 +229,11 @@ def of_rows(top_patches):
 def many_images(top_patches):
     model, rng = Built("small_cnn", seed=6, **TWO_BLOCKS), np.random.default_rng(1)
     images = rng.integers(-8, 9, (150, 1, 4, 4)) / 4
+    images[140:] *= 2
     largest = model.build().block2(model.build().block1(Tensor(images))).data.max(axis=(2, 3))
     for dtype in (np.float64, np.float32):
         values, numbers, places, boxes = top_patches(model, "block2", images.astype(dtype), 4)
-        assert_equal(numbers[0], np.argsort(-largest[:, 0])[:4])
+        assert_equal(numbers, np.argsort(-largest, axis=0)[:4].T.copy())
         assert_close(values, np.sort(largest, axis=0)[::-1][:4].T.copy(), rtol=1e-4, atol=1e-5)
         assert_dtype(values, dtype)
         for found, shape in ((numbers, (3, 4)), (places, (3, 4, 2)), (boxes, (3, 4, 4))):

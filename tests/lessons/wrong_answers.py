@@ -14,7 +14,14 @@ from scipy.optimize import minimize_scalar
 from lessons.exercises import find
 from minidl import Tensor, grad, nn, relu_rule
 from minidl.engine.op import Op, unbroadcast
-from minidl.explain import guided_backprop, input_gradient
+from minidl.explain import (
+    guided_backprop,
+    input_gradient,
+    integrated_gradients,
+    occlusion_map,
+    receptive_field,
+    top_patches,
+)
 from minidl.explain.gradients import guided_rule
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
@@ -251,6 +258,63 @@ def channels_from_behind(gradients, reduce):
     if reduce == "l2":
         return np.sqrt((gradients**2).sum(axis=-3 if gradients.ndim > 3 else -1))
     return np.abs(gradients)
+
+
+@wrong("13.5", "counts the images within a batch of 128")
+def within_a_batch(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return found._replace(images=found.images % 128)
+
+
+@wrong("13.5", "the box lies around the unit's place in the layer, not in the image")
+def around_the_place(model, layer, images, k):
+    found, field = top_patches(model, layer, images, k), receptive_field(model, layer, images.shape[1:])
+    one_step = [span._replace(step=min(span.step, 1)) for span in field]
+    boxes = [[field._make(one_step).box(p, q, images.shape[2:]) for p, q in row] for row in found.places]
+    return found._replace(boxes=np.array(boxes))
+
+
+@wrong("13.5", "of equal images the last comes first")
+def last_of_equals(model, layer, images, k):
+    top_patches(model, layer, images, k)
+    found = top_patches(model, layer, images, len(images))
+    order = np.lexsort((-found.images, -found.values), axis=1)[:, :k]
+    channels = np.arange(len(order))[:, np.newaxis]
+    return tuple(part[channels, order] for part in found)
+
+
+@wrong("14.4", "all images are asked for the class of the first")
+def first_class_for_all(model, images, target=None, **options):
+    target = int(np.ravel(target)[0]) if isinstance(target, np.ndarray) else target
+    return occlusion_map(model, images, target, **options)
+
+
+@wrong("14.4", "a map above 0 only")
+def only_losses(model, images, target=None, **options):
+    return np.maximum(occlusion_map(model, images, target, **options), 0)
+
+
+@wrong("14.4", "float32 becomes float64")
+def wide_map(model, images, target=None, **options):
+    return occlusion_map(model, images, target, **options).astype(np.float64)
+
+
+@wrong("14.5", "always middles of equal parts")
+def always_middles(model, images, target=None, *, nodes="gauss", **options):
+    integrated_gradients(model, images, target, nodes=nodes, **options)
+    return integrated_gradients(model, images, target, nodes="midpoint", **options)
+
+
+@wrong("14.5", "magnitudes")
+def no_sign(model, images, target=None, **options):
+    return np.abs(integrated_gradients(model, images, target, **options))
+
+
+@wrong("14.5", "the baseline of noise is drawn anew")
+def drawn_again(model, images, target=None, *, rng=None, **options):
+    if rng is not None:
+        rng.random(images.shape)
+    return integrated_gradients(model, images, target, rng=rng, **options)
 
 
 @wrong("15.1", "an input counts as positive from 1e-12 on")
