@@ -123,7 +123,7 @@ RESIDUAL = {"num_classes": 2, "in_channels": 1, "widths": (2, 3)}
 CONV, POOL = (3, 1, 1), (2, 2, 0)  # kernel, stride, padding
 
 
-def seen(p, length, windows):
+def pixels_seen(p, length, windows):
     """The first pixel that unit p sees and the one behind the last, through one window after the other."""
     first = last = p
     for kernel, stride, padding in reversed(windows):
@@ -132,7 +132,7 @@ def seen(p, length, windows):
 
 
 def box_of(p, q, size, windows):
-    return [*seen(p, size[0], windows), *seen(q, size[1], windows)]
+    return [*pixels_seen(p, size[0], windows), *pixels_seen(q, size[1], windows)]
 
 
 def maps_by_loops(images, weight):
