@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl import Tensor, grad, nn, relu_rule
+from minidl import Tensor, nn, relu_rule
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
+from minidl.engine.backward import grad
 from minidl.engine.checks import check_labels
 from minidl.explain.gradients import deconvnet_rule, guided_rule
 from minidl.nn.containers import Residual, Sequential
@@ -34,16 +35,11 @@ def guided_within(
     Returns: maps of the images' shape and dtype.
     ValueError for a path that the model does not have, and for classes that are not one of its own an image.
     """
-
-    def run_guided(module, inputs, output):
-        with relu_rule(guided_rule):
-            return module.forward(*inputs)
-
     parts = [part for path in layers for part in model.layer(path).modules()]
     hooks, x = [], Tensor(images, requires_grad=True)
     try:
         for relu in {part for part in parts if isinstance(part, nn.ReLU)}:
-            hooks.append(relu.register_forward_hook(run_guided))
+            hooks.append(relu.register_forward_hook(_run_guided))
         with eval_mode(model):
             logits = model(x)
     finally:
@@ -52,6 +48,12 @@ def guided_within(
     labels = check_labels("classes", classes, len(images), logits.shape[1])
     f = logits[np.arange(len(images)), labels]  # (N,), each of its own image alone
     return grad(f.sum(), x)
+
+
+def _run_guided(module: Module, inputs: tuple, output: Tensor) -> Tensor:
+    """A forward hook: the output once more, computed where the guided rule is in force."""
+    with relu_rule(guided_rule):
+        return module.forward(*inputs)
 
 
 guided_in = Exercise(
@@ -63,7 +65,7 @@ guided_in = Exercise(
     minutes=45,
     hints=(
         "A ReLU keeps the rule that is in force when it runs forward. So only the chosen ReLUs may run "
-        "inside a relu_rule block, and the backward pass needs none.",
+        "inside a block of minidl.relu_rule, and the backward pass needs none.",
         "A forward hook may replace a module's output. model.layer(path).modules() gives a layer and all "
         "within it, some of which are nn.ReLU. Take every hook off again, also after an error.",
         "The hook computes the output anew, with relu_rule(guided_rule): return module.forward(...); then "
