@@ -3,8 +3,8 @@
 # A network that is right may be right for a wrong reason. What does a network look at,
 # when is it right, and can we trust what it has learned?
 #
-# Exercises: 13.1 confident_mistakes, 13.2 cue_counts, 13.3 through_window,
-# 13.4 strongest_units.
+# Exercises: 13.1 confident_mistakes, 13.2 cue_counts, 13.3 strongest_units,
+# 13.4 through_window, 13.5 top_patches.
 
 # %% [markdown]
 # ## Three questions
@@ -485,7 +485,7 @@ save(figure, "13_what_it_sees/weights", alt=alt)
 #
 # ## Exercises
 # `python -m lessons start 13` begins 13.1 `confident_mistakes`, 13.2 `cue_counts`,
-# 13.3 `through_window` and 13.4 `strongest_units`.
+# 13.3 `strongest_units`, 13.4 `through_window` and 13.5 `top_patches`.
 #
 # ## Papers
 # - Zeiler and Fergus 2014, Visualizing and understanding convolutional networks.

@@ -5,8 +5,8 @@
 # answer with respect to each pixel. What does each of the two tell, and what does it
 # cost?
 #
-# Exercises: 14.1 window_starts, 14.2 average_over_windows, 14.3 reduce_channels,
-# 14.4 path_nodes.
+# Exercises: 14.1 reduce_channels, 14.2 average_over_windows, 14.3 path_nodes,
+# 14.4 occlusion_map, 14.5 integrated_gradients.
 
 # %%
 from time import perf_counter
@@ -402,8 +402,9 @@ print(f"SmoothGrad or integrated gradients with 8 passes {8 * backward:.1f} s")
 #   Then take 64 nodes with `b = 0.5`. How near do the two sums come?
 #
 # ## Exercises
-# `python -m lessons start 14` begins 14.1 `window_starts`, 14.2 `average_over_windows`,
-# 14.3 `reduce_channels` and 14.4 `path_nodes`.
+# `python -m lessons start 14` begins 14.1 `reduce_channels`,
+# 14.2 `average_over_windows`, 14.3 `path_nodes`, 14.4 `occlusion_map` and
+# 14.5 `integrated_gradients`.
 #
 # ## Papers
 # - Zeiler and Fergus 2014, Visualizing and understanding convolutional networks.

@@ -5,7 +5,8 @@
 # 14](14_occlusion_gradients.py)). Can a small change in the backward pass make the
 # picture sharper? And does the sharper picture still explain the network?
 #
-# Exercises: 15.1 backprop_rule, 15.2 deconvnet_rule, 15.3 guided_rule.
+# Exercises: 15.1 backprop_rule, 15.2 deconvnet_rule, 15.3 guided_rule,
+# 15.4 guided_within.
 
 # %%
 import copy
@@ -383,8 +384,8 @@ gradient_edges = study("15_guided_backprop", "gradient: edges")
 #   middle of block 9. How much of the photograph does its map cover?
 #
 # ## Exercises
-# `python -m lessons start 15` begins 15.1 `backprop_rule`, 15.2 `deconvnet_rule` and
-# 15.3 `guided_rule`.
+# `python -m lessons start 15` begins 15.1 `backprop_rule`, 15.2 `deconvnet_rule`,
+# 15.3 `guided_rule` and 15.4 `guided_within`.
 #
 # ## Papers
 # - Zeiler and Fergus 2014, Visualizing and understanding convolutional networks.

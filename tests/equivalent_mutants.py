@@ -12,6 +12,7 @@ LAST_OF_TWO = "the array has two axes"
 ZERO = "at 0 both give 0"
 SLOWER = "only slower"
 ANY_BATCH = "any batch that the model runs on will do"
+ELSEWHERE = "a function that is called refuses it as well"
 WHEREVER = "where a warning points is no part of the exercise"
 
 EQUIVALENT: dict[str, dict[str, list[str]]] = {
@@ -165,6 +166,30 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     "12.5": {
         ANY_BATCH: [
             "candidate = masked_copy(model, criterion, k * step, train[0][:2])",
+        ],
+    },
+    "14.4": {
+        ELSEWHERE: [
+            "images, goal = images_and_target(model, images, target, maps=False, probability=probability)",
+            'windows, strides = pair("window", window, 0), pair("stride", stride, 1)',
+            'windows, strides = pair("window", window, 1), pair("stride", stride, 0)',
+        ],
+        "each of the three is of height and width": [
+            "rows, columns = (window_starts(*sides) for sides in zip(size, windows, strides, strict=False))",
+        ],
+    },
+    "14.5": {
+        ELSEWHERE: [
+            'steps = check_int("steps", steps, 0, 10**4)',
+        ],
+        "nobody waits for so many nodes": [
+            'steps = check_int("steps", steps, 1, 11**4)',
+            'steps = check_int("steps", steps, 1, 9**4)',
+            'steps = check_int("steps", steps, 1, 10**3)',
+            'steps = check_int("steps", steps, 1, 10**5)',
+        ],
+        "each node has its weight": [
+            "pairs = list(zip(alphas.tolist(), weights.tolist(), strict=False))",
         ],
     },
     "15.2": {

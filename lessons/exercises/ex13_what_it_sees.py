@@ -1,10 +1,10 @@
-"""Exercises of lesson 13: sure and wrong, shape or texture, what a unit sees, and what excites it."""
+"""Exercises of lesson 13: sure and wrong, shape or texture, and the strongest unit of a map."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import classes as by_class
@@ -16,10 +16,11 @@ mistakes = Exercise(
     "13.1",
     by_class.confident_mistakes,
     points=1,
+    minutes=10,
     hints=(
         "First which rows are wrong, then which of those are the surest. The right ones never come in.",
         "The answer is the row's argmax, its confidence the row's max. Sort the numbers of the wrong rows.",
-        'wrong = np.flatnonzero(...); wrong[np.argsort(-confidence[wrong], kind="stable")][:k]',
+        'np.argsort(-confidence[wrong], kind="stable") counts within the wrong ones: wrong[...] are the rows',
     ),
 )
 
@@ -78,6 +79,14 @@ def many_ties(mistakes):
     assert_equal(found, sorted(numbers, key=lambda i: (-confidence[i], i))[:30])
 
 
+@mistakes.law("0.5 + 1e-9 is surer than 0.5, and of two equal probabilities the first class is the answer")
+def nearly_equal(confident_mistakes):
+    rows = np.array([[0.5 - 1e-9, 0.5 + 1e-9], [0.5, 0.5], [0.5, 0.5], [0.5 + 1e-9, 0.5 - 1e-9]])
+    found = confident_mistakes(rows, np.array([0, 0, 1, 1]), 4)
+    assert_equal(found, np.array([0, 3, 2]))
+    assert np.asarray(found).dtype.kind == "i", f"numbers of rows are integers, not {np.asarray(found).dtype}"
+
+
 @mistakes.mistake("took the lowest probability of the label", breaks=mistakes.laws[0].text)
 def highest_loss(probabilities, labels, k):
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
@@ -85,13 +94,19 @@ def highest_loss(probabilities, labels, k):
     return wrong[np.argsort(-own, kind="stable")][:k]
 
 
-@mistakes.mistake("took the surest k and then dropped the right ones", breaks=mistakes.laws[2].text)
+@mistakes.mistake(
+    "took the surest k and then dropped the right ones",
+    breaks="only wrong answers are chosen, and as many as there are, up to k",
+)
 def drops_after(probabilities, labels, k):
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")[:k]
     return surest[probabilities.argmax(axis=1)[surest] != labels[surest]]
 
 
-@mistakes.mistake("reversed a rising sort, and with it the ties", breaks=mistakes.laws[4].text)
+@mistakes.mistake(
+    "reversed a rising sort, and with it the ties",
+    breaks="of equally sure ones the first comes first, so k are the first of k + 1",
+)
 def reversed_ties(probabilities, labels, k):
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(probabilities.max(axis=1)[wrong], kind="stable")][::-1][:k]
@@ -103,10 +118,11 @@ counts = Exercise(
     "13.2",
     cues.cue_counts,
     points=1,
+    minutes=10,
     hints=(
         "An answer agrees with the shape, with the texture, or with neither. Count the first two.",
         "Both counts go by the class of the shape: which shape was shown, and what won there.",
-        "np.bincount(shape_labels[predicted == texture_labels], minlength=classes), and the same for shape",
+        "np.bincount(shape_labels[...], minlength=classes) counts images of each shape: which, for each cue?",
     ),
 )
 
@@ -165,7 +181,23 @@ def cues_that_agree(counts):
     assert_equal(by_texture, np.array([0, 1]))
 
 
-@counts.mistake("counted texture answers by the texture's class", breaks=counts.laws[3].text)
+@counts.law("60 images of nine classes, of which some are never shown, are counted one by one, in integers")
+def many_conflicts(cue_counts):
+    numbers = np.arange(60)
+    shapes, textures, predicted = numbers % 5, (numbers * 7 + 1) % 8, (numbers * numbers) % 9
+    found = cue_counts(predicted, shapes, textures, 9)
+    for counted, labels in zip(found, (shapes, textures), strict=True):
+        one_by_one = [0] * 9
+        for answer, shape, label in zip(predicted, shapes, labels, strict=True):
+            one_by_one[shape] += int(answer == label)
+        assert_equal(counted, np.array(one_by_one))
+        assert counted.dtype.kind == "i", f"counts are integers, not {counted.dtype}"
+
+
+@counts.mistake(
+    "counted texture answers by the texture's class",
+    breaks="who always answers the texture is counted by the shape that was shown all the same",
+)
 def by_own_class(predicted, shape_labels, texture_labels, classes):
     by_shape, _ = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
     return by_shape, np.bincount(texture_labels[predicted == texture_labels], minlength=classes)
@@ -183,99 +215,18 @@ def too_short(predicted, shape_labels, texture_labels, classes):
     return by_shape[by_shape > 0], by_texture[by_texture > 0]
 
 
-# ---- 13.3 through_window
-
-seen = Exercise(
-    "13.3",
-    patches.through_window,
-    points=2,
-    hints=(
-        "A window's last unit lies dilation (kernel - 1) units after its first. How many pixels are that?",
-        "Units are ``step`` pixels apart: the window reaches so many steps further; padding begins earlier.",
-        "Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)",
-    ),
-)
-
-spans = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(-6, 2))
-window_layers = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3))
-
-
-@seen.law("3x3 padded by 1, then pooling by 2, then 3x3 padded by 1: (3, 1, -1), (4, 2, -1), (8, 2, -3)")
-def worked_spans(through_window):
-    first = through_window(patches.ONE_PIXEL, 3, 1, 1)
-    assert_equal(tuple(first), (3, 1, -1))
-    pooled = through_window(patches.Span(3, 1, -1), 2, 2, 0)
-    assert_equal(tuple(pooled), (4, 2, -1))
-    assert_equal(tuple(through_window(patches.Span(4, 2, -1), 3, 1, 1)), (8, 2, -3))
-
-
-@seen.law("window p begins where the first of its units begins, p stride - padding")
-@given(span=spans, layer=window_layers, p=st.integers(0, 4))
-def begins_with_the_first(through_window, span, layer, p):
-    _, stride, padding, _ = layer
-    _, step, start = through_window(patches.Span(*span), *layer)
-    assert_equal(start + p * step, span[2] + (p * stride - padding) * span[1])
-
-
-@seen.law("it ends where the last of its units ends")
-@given(span=spans, layer=window_layers, p=st.integers(0, 4))
-def ends_with_the_last(through_window, span, layer, p):
-    kernel, stride, padding, dilation = layer
-    size, step, start = through_window(patches.Span(*span), *layer)
-    last = p * stride - padding + dilation * (kernel - 1)  # of the units in the window
-    assert_equal(start + p * step + size, span[2] + last * span[1] + span[0])
-
-
-@seen.law("a window of one unit, unpadded, in steps of one, sees what the unit sees")
-@given(span=spans, dilation=st.integers(1, 3))
-def one_unit(through_window, span, dilation):
-    assert_equal(tuple(through_window(patches.Span(*span), 1, 1, 0, dilation)), span)
-
-
-@seen.law("two windows of 3 are one of 5, three are one of 7")
-@given(span=spans)
-def stacked(through_window, span):
-    two = through_window(through_window(patches.Span(*span), 3, 1, 1), 3, 1, 1)
-    assert_equal(tuple(two), tuple(through_window(patches.Span(*span), 5, 1, 2)))
-    three = through_window(patches.Span(*two), 3, 1, 1)
-    assert_equal(tuple(three), tuple(through_window(patches.Span(*span), 7, 1, 3)))
-
-
-@seen.mistake("counted the window in pixels, not in steps", breaks=seen.laws[0].text)
-def forgot_the_step(span, kernel, stride, padding, dilation=1):
-    size, step, start = span
-    return patches.Span(size + dilation * (kernel - 1), stride * step, start - padding * step)
-
-
-@seen.mistake("multiplied by the stride of this layer already", breaks=seen.laws[0].text)
-def stride_too_early(span, kernel, stride, padding, dilation=1):
-    size, step, start = span
-    return patches.Span(
-        size + dilation * (kernel - 1) * stride * step, stride * step, start - padding * stride * step
-    )
-
-
-@seen.mistake("forgot the dilation", breaks=seen.laws[2].text)
-def forgot_dilation(span, kernel, stride, padding, dilation=1):
-    return patches.through_window(span, kernel, stride, padding)
-
-
-@seen.mistake("took the kernel for its reach", breaks=seen.laws[0].text)
-def one_too_far(span, kernel, stride, padding, dilation=1):
-    size, step, start = span
-    return patches.Span(size + dilation * kernel * step, stride * step, start - padding * step)
-
-
-# ---- 13.4 strongest_units
+# ---- 13.3 strongest_units
 
 strongest = Exercise(
-    "13.4",
+    "13.3",
     patches.strongest_units,
     points=2,
+    level=2,
+    minutes=15,
     hints=(
         "For each image and channel there is one map. Where is it largest?",
         "argmax over a flattened map gives one number: divided by the width the row, the rest the column.",
-        "flat = a.reshape(n, c, -1); np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)",
+        "flat = activations.reshape(n, c, -1), and np.divmod(flat.argmax(axis=2), ...) are rows and columns",
     ),
 )
 
@@ -315,6 +266,16 @@ def one_for_each(strongest_units, activations):
     values, places = strongest_units(activations)
     assert_equal(np.shape(values), activations.shape[:2])
     assert_equal(np.shape(places), (*activations.shape[:2], 2))
+
+
+@strongest.law("float32 values stay float32, places are integers, and -1e4, 1e-8 and 0 are told apart")
+def dtypes_of_maxima(strongest_units):
+    activations = np.array([[[[-1e4, 0.0, 1e-8], [-1.0, 0.0, -1e-8]]]], np.float32)
+    values, places = strongest_units(activations)
+    assert_equal(values, np.array([[1e-8]], np.float32))
+    assert_dtype(values, np.float32)
+    assert_equal(places, np.array([[[0, 2]]]))
+    assert places.dtype.kind == "i", f"places are {places.dtype}, not integers"
 
 
 @strongest.mistake("divided by the height", breaks=strongest.laws[0].text)

@@ -1,10 +1,10 @@
-"""Exercises of lesson 14: windows over an image, channels made one, and nodes on the way from a baseline."""
+"""Exercises of lesson 14: channels made one, windows over an image, and nodes on the way from a baseline."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain import gradients as by_gradients
@@ -19,186 +19,17 @@ def lines(draw):
     return size, window, draw(st.integers(1, window))
 
 
-# ---- 14.1 window_starts
-
-starts = Exercise(
-    "14.1",
-    occlusion.window_starts,
-    points=1,
-    hints=(
-        "The next window begins a stride further, until one has reached the last pixel. Then stop.",
-        "A window that begins at s reaches the end if s + window >= size. How far may the last one begin?",
-        "list(range(0, size - window + stride, stride)), and a ValueError unless stride <= window <= size",
-    ),
-)
-
-
-@starts.law(
-    "8 pixels, windows of 4 in steps of 2: 0, 2, 4; windows of 3 in steps of 3: 0, 3, 6, the last cut"
-)
-def worked_starts(window_starts):
-    assert_equal(window_starts(8, 4, 2), [0, 2, 4])
-    assert_equal(window_starts(8, 3, 3), [0, 3, 6])
-    assert_equal(window_starts(5, 5, 1), [0])
-
-
-@starts.law("every pixel is covered")
-@given(case=lines())
-def covers_all(window_starts, case):
-    size, window, _ = case
-    covered = np.zeros(size, bool)
-    for start in window_starts(*case):
-        covered[start : start + window] = True
-    assert_equal(covered, np.ones(size, bool))
-
-
-@starts.law("only the last window reaches the end: none is superfluous")
-@given(case=lines())
-def no_more_than_needed(window_starts, case):
-    size, window, _ = case
-    found = window_starts(*case)
-    reaches = [start + window >= size for start in found]
-    assert_equal(reaches, [False] * (len(found) - 1) + [True])
-
-
-@starts.law("windows begin in steps of the stride, from 0 on")
-@given(case=lines())
-def steps(window_starts, case):
-    found = window_starts(*case)
-    assert_equal(list(found), [i * case[2] for i in range(len(found))])
-
-
-@starts.law(
-    "a stride that would skip pixels, or a window larger than the image, is refused with a ValueError"
-)
-@given(case=lines(), excess=st.integers(1, 3), wide=st.booleans())
-def refuses_gaps(window_starts, case, excess, wide):
-    size, window, _ = case
-    wrong = (size, size + excess, 1) if wide else (size, window, window + excess)
-    try:
-        found = window_starts(*wrong)
-    except ValueError:
-        return
-    raise AssertionError(f"size, window, stride = {wrong} gave {found} and no ValueError")
-
-
-@starts.mistake("lost the window that hangs over the end", breaks="every pixel is covered")
-def only_whole_windows(size, window, stride):
-    occlusion.window_starts(size, window, stride)
-    return list(range(0, size - window + 1, stride))
-
-
-@starts.mistake("began windows as long as there are pixels", breaks=starts.laws[2].text)
-def too_many(size, window, stride):
-    occlusion.window_starts(size, window, stride)
-    return list(range(0, size, stride))
-
-
-@starts.mistake("let the stride skip pixels", breaks=starts.laws[4].text)
-def skips(size, window, stride):
-    return list(range(0, size - window + stride, stride))
-
-
-# ---- 14.2 average_over_windows
-
-average = Exercise(
-    "14.2",
-    occlusion.average_over_windows,
-    points=2,
-    hints=(
-        "Each window gives its drop to all pixels that it covers; a pixel takes the mean of what it got.",
-        "Two arrays: the total of the drops (N, height, width) and the count of windows (height, width).",
-        "total[:, top:top+h, left:left+w] += drops[:, i, j, None, None]; count[...] += 1; total / count",
-    ),
-)
-
-
-@st.composite
-def drops_of(draw):
-    """(drops, size, window, stride) that fit together."""
-    (height, h, down), (width, w, right) = draw(lines()), draw(lines())
-    rows, columns = (len(occlusion.window_starts(*line)) for line in ((height, h, down), (width, w, right)))
-    drops = draw(arrays((draw(st.integers(1, 2)), rows, columns)))
-    return drops, (height, width), (h, w), (down, right)
-
-
-@average.law("windows of 2 on 4 pixels that lose 1, 3 and 8 give 1, 2, 5.5, 8")
-def worked_average(average_over_windows):
-    drops = np.array([[[1.0, 3.0, 8.0]]])
-    assert_close(average_over_windows(drops, (1, 4), (1, 2), (1, 1)), [[[1.0, 2.0, 5.5, 8.0]]])
-
-
-@average.law("if all windows lose the same, so does every pixel")
-@given(case=drops_of(), loss=st.integers(-4, 4))
-def keeps_constants(average_over_windows, case, loss):
-    drops, size, window, stride = case
-    maps = average_over_windows(np.full(drops.shape, loss / 4), size, window, stride)
-    assert_close(maps, np.full((len(drops), *size), loss / 4))
-
-
-@average.law("each pixel has the mean of the windows that cover it")
-@given(case=drops_of(), place=st.tuples(st.integers(0, 11), st.integers(0, 11)))
-def mean_of_covering(average_over_windows, case, place):
-    drops, size, window, stride = case
-    y, x = place[0] % size[0], place[1] % size[1]
-    rows = [i for i in range(drops.shape[1]) if i * stride[0] <= y < i * stride[0] + window[0]]
-    columns = [j for j in range(drops.shape[2]) if j * stride[1] <= x < j * stride[1] + window[1]]
-    expected = drops[:, rows][:, :, columns].mean(axis=(1, 2))
-    assert_close(average_over_windows(drops, size, window, stride)[:, y, x], expected)
-
-
-@average.law("it is linear: the map of 2a - b is twice the map of a less that of b")
-@given(case=drops_of())
-def is_linear(average_over_windows, case):
-    a, *sizes = case
-    b = np.cos(np.arange(a.size)).reshape(a.shape)
-    both = average_over_windows(2 * a - b, *sizes)
-    assert_close(both, 2 * average_over_windows(a, *sizes) - average_over_windows(b, *sizes))
-
-
-@average.mistake("summed instead of averaging", breaks=average.laws[0].text)
-def sums(drops, size, window, stride):
-    ones = np.ones((1, *drops.shape[1:]))
-    share = occlusion.average_over_windows(ones, size, window, stride)
-    total = np.zeros((len(drops), *size))
-    for i in range(drops.shape[1]):
-        for j in range(drops.shape[2]):
-            top, left = i * stride[0], j * stride[1]
-            total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
-    return total * share
-
-
-@average.mistake("let the later window overwrite", breaks=average.laws[0].text)
-def overwrites(drops, size, window, stride):
-    maps = np.zeros((len(drops), *size))
-    for i in range(drops.shape[1]):
-        for j in range(drops.shape[2]):
-            top, left = i * stride[0], j * stride[1]
-            maps[:, top : top + window[0], left : left + window[1]] = drops[:, i, j, None, None]
-    return maps
-
-
-@average.mistake("divided by the most windows that cover any pixel", breaks=average.laws[1].text)
-def divides_by_the_most(drops, size, window, stride):
-    total, count = np.zeros((len(drops), *size)), np.zeros(size)
-    for i in range(drops.shape[1]):
-        for j in range(drops.shape[2]):
-            top, left = i * stride[0], j * stride[1]
-            total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
-            count[top : top + window[0], left : left + window[1]] += 1
-    return total / count.max()
-
-
-# ---- 14.3 reduce_channels
+# ---- 14.1 reduce_channels
 
 reduced = Exercise(
-    "14.3",
+    "14.1",
     by_gradients.reduce_channels,
     points=1,
+    minutes=10,
     hints=(
         "A pixel has a gradient for each channel; how strong it is says the largest, or their length.",
         "Channels are axis 1. The sign goes first: -4 is stronger than 3.",
-        "np.abs(g).max(axis=1); np.sqrt((g**2).sum(axis=1)); np.abs(g)",
+        "np.abs(g) is what all three begin with; then .max(axis=...), or the root of a sum of squares",
     ),
 )
 
@@ -248,7 +79,8 @@ def over_axis_1(reduced, gradients, reduce):
         assert_close(found, np.maximum(np.maximum(channels[0], channels[1]), channels[2]))
     else:
         assert_close(found**2, channels[0] ** 2 + channels[1] ** 2 + channels[2] ** 2)
-    assert_dtype(reduced(gradients.astype(np.float32), reduce), np.float32)
+    for way in (reduce, None):
+        assert_dtype(reduced(gradients.astype(np.float32), way), np.float32)
 
 
 @reduced.mistake("took the largest before the magnitude", breaks=reduced.laws[0].text)
@@ -268,16 +100,121 @@ def one_norm(gradients, reduce):
     return np.full_like(maps, np.sqrt((gradients**2).sum())) if reduce == "l2" else maps
 
 
-# ---- 14.4 path_nodes
+# ---- 14.2 average_over_windows
+
+average = Exercise(
+    "14.2",
+    occlusion.average_over_windows,
+    points=2,
+    level=2,
+    minutes=20,
+    hints=(
+        "Each window gives its drop to all pixels that it covers; a pixel takes the mean of what it got.",
+        "Two arrays: the total of the drops (N, height, width) and the count of windows (height, width).",
+        "total[:, top:top+h, left:left+w] += drops[:, i, j, None, None]: and what must the count do there?",
+    ),
+)
+
+
+@st.composite
+def drops_of(draw):
+    """(drops, size, window, stride) that fit together."""
+    (height, h, down), (width, w, right) = draw(lines()), draw(lines())
+    rows, columns = (len(occlusion.window_starts(*line)) for line in ((height, h, down), (width, w, right)))
+    drops = draw(arrays((draw(st.integers(1, 2)), rows, columns)))
+    return drops, (height, width), (h, w), (down, right)
+
+
+@average.law("windows of 2 on 4 pixels that lose 1, 3 and 8 give 1, 2, 5.5, 8")
+def worked_average(average_over_windows):
+    drops = np.array([[[1.0, 3.0, 8.0]]])
+    assert_close(average_over_windows(drops, (1, 4), (1, 2), (1, 1)), [[[1.0, 2.0, 5.5, 8.0]]])
+
+
+@average.law("if all windows lose the same, so does every pixel")
+@given(case=drops_of(), loss=st.integers(-4, 4))
+def keeps_constants(average_over_windows, case, loss):
+    drops, size, window, stride = case
+    maps = average_over_windows(np.full(drops.shape, loss / 4), size, window, stride)
+    assert_close(maps, np.full((len(drops), *size), loss / 4))
+
+
+@average.law("each pixel has the mean of the windows that cover it")
+@given(case=drops_of(), place=st.tuples(st.integers(0, 11), st.integers(0, 11)))
+def mean_of_covering(average_over_windows, case, place):
+    drops, size, window, stride = case
+    y, x = place[0] % size[0], place[1] % size[1]
+    rows = [i for i in range(drops.shape[1]) if i * stride[0] <= y < i * stride[0] + window[0]]
+    columns = [j for j in range(drops.shape[2]) if j * stride[1] <= x < j * stride[1] + window[1]]
+    expected = drops[:, rows][:, :, columns].mean(axis=(1, 2))
+    assert_close(average_over_windows(drops, size, window, stride)[:, y, x], expected)
+
+
+@average.law("it is linear: the map of 2a - b is twice the map of a less that of b")
+@given(case=drops_of())
+def is_linear(average_over_windows, case):
+    a, *sizes = case
+    b = np.cos(np.arange(a.size)).reshape(a.shape)
+    both = average_over_windows(2 * a - b, *sizes)
+    assert_close(both, 2 * average_over_windows(a, *sizes) - average_over_windows(b, *sizes))
+
+
+@average.law("float32 drops give a map of float32, also of a window and a stride that are not square")
+def narrow_drops(average_over_windows):
+    drops = np.array([[[4.0], [-2.0]], [[1e-8], [1e4]]], np.float32)  # two images, two rows of one window
+    maps = average_over_windows(drops, (3, 2), (2, 2), (1, 1))
+    assert_close(maps, [[[4, 4], [1, 1], [-2, -2]], [[1e-8, 1e-8], [5e3, 5e3], [1e4, 1e4]]])
+    assert_dtype(maps, np.float32)
+
+
+@average.mistake("summed instead of averaging", breaks=average.laws[0].text)
+def sums(drops, size, window, stride):
+    ones = np.ones((1, *drops.shape[1:]))
+    share = occlusion.average_over_windows(ones, size, window, stride)
+    total = np.zeros((len(drops), *size))
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = i * stride[0], j * stride[1]
+            total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+    return total * share
+
+
+@average.mistake("let the later window overwrite", breaks=average.laws[0].text)
+def overwrites(drops, size, window, stride):
+    maps = np.zeros((len(drops), *size))
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = i * stride[0], j * stride[1]
+            maps[:, top : top + window[0], left : left + window[1]] = drops[:, i, j, None, None]
+    return maps
+
+
+@average.mistake(
+    "divided by the most windows that cover any pixel",
+    breaks="if all windows lose the same, so does every pixel",
+)
+def divides_by_the_most(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size)), np.zeros(size)
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = i * stride[0], j * stride[1]
+            total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+            count[top : top + window[0], left : left + window[1]] += 1
+    return total / count.max()
+
+
+# ---- 14.3 path_nodes
 
 nodes_of_path = Exercise(
-    "14.4",
+    "14.3",
     by_gradients.path_nodes,
     points=2,
+    level=2,
+    minutes=20,
     hints=(
         "An integral from 0 to 1 becomes a weighted mean of values at a few points within.",
         "Middles of equal parts are (k + 1/2) / steps. Gauss's nodes come from NumPy, but for -1 ... 1.",
-        'np.polynomial.legendre.leggauss(steps) for "gauss": (points + 1) / 2 and weights / 2',
+        "np.polynomial.legendre.leggauss(steps) gives points and weights. Their weights sum to 2, not to 1.",
     ),
 )
 
@@ -317,13 +254,36 @@ def exact_for_polynomials(path_nodes, steps, degree):
     assert_close(np.sum(weights * alphas**degree), 1 / (degree + 1))
 
 
-@nodes_of_path.mistake("left ends of the parts, the baseline among them", breaks=nodes_of_path.laws[1].text)
+@nodes_of_path.law("no nodes, and nodes of another kind, are refused with a ValueError")
+def refuses_nodes(path_nodes):
+    for steps in (0, -1):
+        assert_refuses(f"steps = {steps}", path_nodes, steps)
+        assert_refuses(f"steps = {steps} of midpoints", path_nodes, steps, "midpoint")
+    assert_refuses('nodes = "simpson"', path_nodes, 4, "simpson")
+
+
+@nodes_of_path.law("Gauss's nodes are the default, and points and weights are arrays of float64")
+def default_nodes(path_nodes):
+    for found, wanted in zip(path_nodes(3), path_nodes(3, "gauss"), strict=True):
+        assert_close(found, wanted)
+    for nodes in ("gauss", "midpoint"):
+        for found in path_nodes(5, nodes):
+            assert_equal(np.shape(found), (5,))
+            assert_dtype(found, np.float64)
+
+
+@nodes_of_path.mistake(
+    "left ends of the parts, the baseline among them", breaks="no node is 0, the baseline, or 1, the image"
+)
 def left_ends(steps, nodes="gauss"):
     alphas, weights = by_gradients.path_nodes(steps, nodes)
     return (np.arange(steps) / steps, weights) if nodes == "midpoint" else (alphas, weights)
 
 
-@nodes_of_path.mistake("kept the weights of -1 ... 1", breaks=nodes_of_path.laws[2].text)
+@nodes_of_path.mistake(
+    "kept the weights of -1 ... 1",
+    breaks="linear functions are integrated exactly: the mean of c + α is c + 1/2",
+)
 def double_weights(steps, nodes="gauss"):
     alphas, weights = by_gradients.path_nodes(steps, nodes)
     return alphas, 2 * weights if nodes == "gauss" else weights
@@ -335,7 +295,9 @@ def nodes_around_zero(steps, nodes="gauss"):
     return (2 * alphas - 1, weights) if nodes == "gauss" else (alphas, weights)
 
 
-@nodes_of_path.mistake("gave Gauss's nodes equal weights", breaks=nodes_of_path.laws[3].text)
+@nodes_of_path.mistake(
+    "gave Gauss's nodes equal weights", breaks="Gauss's nodes integrate α^d exactly for d up to 2 steps - 1"
+)
 def equal_weights(steps, nodes="gauss"):
     alphas, _ = by_gradients.path_nodes(steps, nodes)
     return alphas, np.full(steps, 1 / steps)

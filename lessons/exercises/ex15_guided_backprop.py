@@ -28,10 +28,11 @@ backprop = Exercise(
     "15.1",
     elementwise.backprop_rule,
     points=1,
+    minutes=10,
     hints=(
         "Where the ReLU was on it passed its input on, so the gradient passes; elsewhere it answered 0.",
         "Compare the input x, not the gradient, with 0; at 0 itself nothing passes.",
-        "np.where(x > 0, grad, 0) selects. A product with the mask would turn an infinite gradient into NaN.",
+        "np.where(..., grad, 0) selects. A product with the mask would turn an infinite gradient into NaN.",
     ),
 )
 
@@ -91,10 +92,11 @@ deconv = Exercise(
     "15.2",
     gradients.deconvnet_rule,
     points=1,
+    minutes=10,
     hints=(
         "On its way back the gradient goes through a ReLU of its own. What the input was does not matter.",
         "What is negative becomes 0; x is there only because every rule is called so.",
-        "np.where(grad > 0, grad, 0)",
+        "np.where(..., grad, 0), or np.maximum with 0",
     ),
 )
 
@@ -152,10 +154,11 @@ guided = Exercise(
     "15.3",
     gradients.guided_rule,
     points=1,
+    minutes=10,
     hints=(
         "Both conditions at once: the neuron was on, and what comes back speaks for the answer.",
         "A mask for the input and a mask for the gradient, both > 0.",
-        "np.where((x > 0) & (grad > 0), grad, 0)",
+        "np.where(... & ..., grad, 0): each comparison in brackets, since & binds more tightly than >",
     ),
 )
 

@@ -18,6 +18,7 @@ from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module
 
 KINDS = ("function", "op", "tensor", "kernel", "model")
+OTHER_PARTS = "a layer, a layer's mode or a forward hook is not as it was"
 REMEMBERED = 60  # calls of a law, from its first, that are kept to tell what an answer looks like
 
 
@@ -152,10 +153,13 @@ class Implementation:
         named = {name: built(x) for name, x in params.items()}
         trained = [given[i] for i in self.written]
         kept = [x for x in [*given, *named.values()] if isinstance(x, Module) and x not in trained]
-        before = [contents(model) for model in kept]
+        before = [(contents(model), parts_of(model)) for model in kept]
         answer = self.raw(*given, **named)
-        for model, was in zip(kept, before, strict=True):
-            changed = difference(was, contents(model)) if model is not answer else ""
+        for model, (was, parts) in zip(kept, before, strict=True):
+            if model is answer:
+                continue
+            changed = difference(was, contents(model))
+            changed = changed or ("" if parts == parts_of(model) else OTHER_PARTS)
             if changed:
                 raise WrongAnswer(f"{self.name} changed its model: {changed}")
         is_given = any(answer is model for model in kept)
@@ -186,6 +190,11 @@ def contents_of_models(value: object) -> object:
     if isinstance(value, Module):
         return contents(value)
     return np.array(value.data) if isinstance(value, Tensor) else value
+
+
+def parts_of(model: Module) -> list[tuple]:
+    """Each module of the model with its mode and its forward hooks."""
+    return [(module, module.training, module._hooks) for module in model.modules()]
 
 
 def difference(before: dict, after: dict) -> str:

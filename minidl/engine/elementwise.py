@@ -199,7 +199,7 @@ class Sigmoid(Op):
 
 
 def backprop_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The derivative of ReLU: the gradient passes where the input was positive (and not at 0)."""
+    """The derivative of ReLU: the gradient passes where the input was positive, and not at 0."""
     return np.where(x > 0, grad, 0)
 
 

@@ -64,7 +64,10 @@ def saliency(
 
 
 def reduce_channels(gradients: np.ndarray, reduce: str | None) -> np.ndarray:
-    """Of gradients g (N, C, ...) "max": max_c |g_c|; "l2": (sum_c g_c^2)^(1/2), both (N, ...); None: |g|."""
+    """How strong gradients (N, C, ...) are: one number for all channels of a place (N, ...), of their dtype.
+
+    reduce: "max" takes the largest magnitude, "l2" the Euclidean norm. None keeps all channels' magnitudes.
+    """
     if reduce == "max":
         return np.abs(gradients).max(axis=1)
     if reduce == "l2":
@@ -98,11 +101,13 @@ def integrated_gradients(
     target: None is the class predicted for x, all along the way.  baseline: see ``baseline_images``.
     nodes: "gauss" or "midpoint", ``steps`` of them (see ``path_nodes``). Where f has kinks, as with ReLUs,
     neither is exact: compare the sum with f(x) - f(b).
+    Returns: maps of the images' shape and dtype. Raises ValueError for less than one step, other nodes, a
+    target that the model does not have, a baseline that does not fit.
     """
     images, goal = images_and_target(model, images, target)
     b = baseline_images(images, baseline, rng)
-    steps, nodes = check_int("steps", steps, 1, 10**4), check_choice("nodes", nodes, ("gauss", "midpoint"))
-    alphas, weights = path_nodes(steps, nodes)
+    steps = check_int("steps", steps, 1, 10**4)
+    alphas, weights = path_nodes(steps, check_choice("nodes", nodes, ("gauss", "midpoint")))
     average = np.zeros_like(images)
     pairs = list(zip(alphas.tolist(), weights.tolist(), strict=True))
     for alpha, weight in with_bar(pairs, "integrated gradients", "node"):
@@ -113,8 +118,9 @@ def integrated_gradients(
 def path_nodes(steps: int, nodes: str = "gauss") -> tuple[np.ndarray, np.ndarray]:
     """Points α (steps,) within (0, 1) and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
 
-    "midpoint": α_k = (k + 1/2) / steps, all weights 1 / steps; exact for linear g.
+    "midpoint": the middles of ``steps`` equal parts, all weights equal; exact for linear g.
     "gauss": Gauss and Legendre's nodes, exact for polynomials up to degree 2 steps - 1.
+    Raises ValueError for less than one step, and for other nodes.
     """
     steps = positive_int("steps", steps)
     if nodes == "midpoint":
@@ -152,17 +158,17 @@ def smoothgrad(
 
 
 def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(R > 0) R, with R the incoming gradient: only what speaks for f goes back, whatever the ReLU's input x.
+    """Of the incoming gradient only what speaks for f goes back, whatever the ReLU's input x; the rest is 0.
 
-    Zeiler and Fergus 2014. At R = 0 it is 0.
+    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad.
     """
     return np.where(grad > 0, grad, 0)
 
 
 def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(x > 0) (R > 0) R: what speaks for f, through ReLUs that were on (Springenberg et al. 2015).
+    """What speaks for f goes back, through ReLUs that were on; the rest is 0 (Springenberg et al. 2015).
 
-    x is the ReLU's input, R the incoming gradient.
+    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad.
     """
     return np.where((x > 0) & (grad > 0), grad, 0)
 

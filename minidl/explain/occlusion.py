@@ -37,9 +37,10 @@ def occlusion_map(
     images: (N, C, H, W).  target: see ``target_of``.  window, stride: pixels, or (height, width).
     baseline: what covers the window, in all channels, see ``baseline_images``; f changes with it.
     probability: f is the softmax of the class and not its logit.
-    Returns: maps (N, H, W), at each pixel the mean over the windows that cover it; positive where the image
-    speaks for the target.  Raises ValueError for a window larger than the image or a stride larger than the
-    window, which would leave pixels uncovered.
+    Returns: maps (N, H, W) of the images' dtype, at each pixel the mean over the windows that cover it;
+    positive where the image speaks for the target.
+    Raises ValueError for rows, a window larger than the image, a stride larger than the window, which would
+    leave pixels uncovered, a target that the model does not have, and the probability of a unit.
     """
     images, goal = images_and_target(model, images, target, maps=True, probability=probability)
     size = images.shape[2:]
@@ -91,7 +92,7 @@ def average_over_windows(
     """At each pixel the mean of the drops of all windows that cover it.
 
     drops: (N, rows, columns), one for each pair of ``window_starts``.  size, window, stride: (height, width).
-    Returns: (N, height, width).
+    Returns: (N, height, width), of the drops' dtype.
     """
     total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
     for i, top in enumerate(window_starts(size[0], window[0], stride[0])):

@@ -156,9 +156,8 @@ def _field_after(
 def through_window(span: Span, kernel: int, stride: int, padding: int, dilation: int = 1) -> Span:
     """What a unit sees after a layer whose window takes ``kernel`` units that see ``span`` each.
 
-    size'  = size + dilation (kernel - 1) step      the window's last unit sees that much further
-    step'  = stride · step
-    start' = start - padding · step
+    The units of a window lie ``dilation`` units apart, and two windows ``stride`` units. The first window
+    begins ``padding`` units before unit 0. A Span counts pixels, and units lie ``span.step`` pixels apart.
     """
     size, step, start = span
     return Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)
@@ -220,7 +219,8 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
         argmax over images x of  max over p, q of  Phi(x)[t, p, q]
 
     So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
-    images: (N, C, H, W), N >= k.  Raises ValueError for a layer that ``receptive_field`` refuses.
+    images: (N, C, H, W), N >= k >= 1.  The values have their dtype.
+    Raises ValueError for another k, a layer that ``receptive_field`` refuses, and outputs not all finite.
     """
     images = float_images(images, maps=True)
     k = check_int("k, with an image for each patch,", k, 1, len(images))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from minidl import no_grad
+from minidl import Tensor, no_grad
 from minidl.classroom import replay
 from minidl.classroom.builders import Built
 from minidl.classroom.exercise import Exercise
@@ -33,6 +33,16 @@ def smaller(model, factor=0.5):
     """Every parameter times the factor, in place."""
     for parameter in model.parameters():
         parameter.data = parameter.data * factor
+
+
+class Outputs(NamedTuple):
+    logits: Tensor
+    best: np.ndarray
+
+
+def pair_of_outputs(model, x):
+    """A model's outputs and the class of each."""
+    return Outputs(model(x), model(x).data.argmax(axis=1))
 
 
 def exercise(function, **options):
@@ -96,6 +106,8 @@ def test_a_model_that_is_written_comes_back_beside_the_answer():
         (lambda model: smaller(model), "is not what it was"),
         (lambda model: model.train(), "training was False, is True"),
         (lambda model: model.head.requires_grad_(False), "requires_grad was"),
+        (lambda model: model.head.train(), "a layer's mode or a forward hook is not as it was"),
+        (lambda model: model.head.register_forward_hook(str), "a forward hook is not as it was"),
     ],
 )
 def test_another_model_must_stay_as_it_was(change, says):
@@ -113,6 +125,11 @@ def test_another_model_must_stay_as_it_was(change, says):
     (result,) = task.check(careless)
     assert not result.passed and result.message.startswith("careless changed its model: ")
     assert says in result.message
+
+
+def test_a_named_tuple_comes_back_as_a_tuple():
+    answer = exercise(pair_of_outputs).adapt(pair_of_outputs)(MODEL, X)
+    assert type(answer) is tuple and [part.shape for part in answer] == [(2, 3), (2,)]
 
 
 def test_a_case_names_the_builder_and_the_replay_builds_the_model():

@@ -13,12 +13,22 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
+from minidl import nn, relu_rule
 from minidl.attack.gradient_sign import LOSSES
 from minidl.engine.backward import grad
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.tensor import Tensor
+from minidl.explain import (
+    guided_backprop,
+    input_gradient,
+    integrated_gradients,
+    occlusion_map,
+    receptive_field,
+    top_patches,
+)
 from minidl.explain.cam import upsample_maps
+from minidl.explain.gradients import guided_rule
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
 from minidl.train import predict
@@ -595,13 +605,70 @@ def texture_after_shape(predicted, shape_labels, texture_labels, classes):
     return by_shape, np.bincount(shape_labels[texture], minlength=classes)
 
 
-@wrong("14.3", "always the last axis but two, which is the channels' for images alone")
+@wrong("14.1", "always the last axis but two, which is the channels' for images alone")
 def channels_from_behind(gradients, reduce):
     if reduce == "max":
         return np.abs(gradients).max(axis=-3 if gradients.ndim > 3 else -1)
     if reduce == "l2":
         return np.sqrt((gradients**2).sum(axis=-3 if gradients.ndim > 3 else -1))
     return np.abs(gradients)
+
+
+@wrong("13.5", "counts the images within a batch of 128")
+def within_a_batch(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return found._replace(images=found.images % 128)
+
+
+@wrong("13.5", "the box lies around the unit's place in the layer, not in the image")
+def around_the_place(model, layer, images, k):
+    found, field = top_patches(model, layer, images, k), receptive_field(model, layer, images.shape[1:])
+    one_step = [span._replace(step=min(span.step, 1)) for span in field]
+    boxes = [[field._make(one_step).box(p, q, images.shape[2:]) for p, q in row] for row in found.places]
+    return found._replace(boxes=np.array(boxes))
+
+
+@wrong("13.5", "of equal images the last comes first")
+def last_of_equals(model, layer, images, k):
+    top_patches(model, layer, images, k)
+    found = top_patches(model, layer, images, len(images))
+    order = np.lexsort((-found.images, -found.values), axis=1)[:, :k]
+    channels = np.arange(len(order))[:, np.newaxis]
+    return tuple(part[channels, order] for part in found)
+
+
+@wrong("14.4", "all images are asked for the class of the first")
+def first_class_for_all(model, images, target=None, **options):
+    target = int(np.ravel(target)[0]) if isinstance(target, np.ndarray) else target
+    return occlusion_map(model, images, target, **options)
+
+
+@wrong("14.4", "a map above 0 only")
+def only_losses(model, images, target=None, **options):
+    return np.maximum(occlusion_map(model, images, target, **options), 0)
+
+
+@wrong("14.4", "float32 becomes float64")
+def wide_map(model, images, target=None, **options):
+    return occlusion_map(model, images, target, **options).astype(np.float64)
+
+
+@wrong("14.5", "always middles of equal parts")
+def always_middles(model, images, target=None, *, nodes="gauss", **options):
+    integrated_gradients(model, images, target, nodes=nodes, **options)
+    return integrated_gradients(model, images, target, nodes="midpoint", **options)
+
+
+@wrong("14.5", "magnitudes")
+def no_sign(model, images, target=None, **options):
+    return np.abs(integrated_gradients(model, images, target, **options))
+
+
+@wrong("14.5", "the baseline of noise is drawn anew")
+def drawn_again(model, images, target=None, *, rng=None, **options):
+    if rng is not None:
+        rng.random(images.shape)
+    return integrated_gradients(model, images, target, rng=rng, **options)
 
 
 @wrong("15.1", "an input counts as positive from 1e-12 on")
@@ -612,6 +679,26 @@ def positive_from_a_little(grad, x):
 @wrong("15.3", "a gradient counts as positive from 1e-6 on")
 def guided_from_a_little(grad, x):
     return np.where((x > 0) & (grad > 1e-6), grad, 0)
+
+
+@wrong("15.4", "leaves its hooks in the model")
+def hooks_left(model, images, classes, layers):
+    parts = [part for path in layers for part in model.layer(path).modules()]
+
+    def run(module, inputs, output):
+        with relu_rule(guided_rule):
+            return module.forward(*inputs)
+
+    for part in parts:
+        if isinstance(part, nn.ReLU):
+            part.register_forward_hook(run)
+    x = Tensor(images, requires_grad=True)
+    return grad(model(x)[np.arange(len(images)), classes].sum(), x)
+
+
+@wrong("15.4", "the map of guided backprop where any layer is named, else the gradient")
+def all_or_nothing(model, images, classes, layers):
+    return (guided_backprop if layers else input_gradient)(model, images, classes)
 
 
 @wrong("16.1", "refuses a map only where its sum is negative")

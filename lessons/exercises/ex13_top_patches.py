@@ -1,0 +1,310 @@
+"""Exercises of lesson 13: what a unit sees, and the patches that excite each channel of a layer most."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import Tensor
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.explain import patches
+from minidl.explain.patches import TopPatches, receptive_field, top_patches
+from minidl.explain.target import layer_output
+
+# ---- 13.4 through_window
+
+seen = Exercise(
+    "13.4",
+    patches.through_window,
+    points=2,
+    level=2,
+    minutes=20,
+    hints=(
+        "A window's last unit lies dilation (kernel - 1) units after its first. How many pixels are that?",
+        "Units are ``step`` pixels apart: the window reaches so many steps further; padding begins earlier.",
+        "size + dilation * (kernel - 1) * step is the new size: what are step and start, in pixels?",
+    ),
+)
+
+spans = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(-6, 2))
+window_layers = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3))
+
+
+@seen.law("3x3 padded by 1, then pooling by 2, then 3x3 padded by 1: (3, 1, -1), (4, 2, -1), (8, 2, -3)")
+def worked_spans(through_window):
+    first = through_window(patches.ONE_PIXEL, 3, 1, 1)
+    assert_equal(tuple(first), (3, 1, -1))
+    pooled = through_window(patches.Span(3, 1, -1), 2, 2, 0)
+    assert_equal(tuple(pooled), (4, 2, -1))
+    assert_equal(tuple(through_window(patches.Span(4, 2, -1), 3, 1, 1)), (8, 2, -3))
+
+
+@seen.law("window p begins where the first of its units begins, p stride - padding")
+@given(span=spans, layer=window_layers, p=st.integers(0, 4))
+def begins_with_the_first(through_window, span, layer, p):
+    _, stride, padding, _ = layer
+    _, step, start = through_window(patches.Span(*span), *layer)
+    assert_equal(start + p * step, span[2] + (p * stride - padding) * span[1])
+
+
+@seen.law("it ends where the last of its units ends")
+@given(span=spans, layer=window_layers, p=st.integers(0, 4))
+def ends_with_the_last(through_window, span, layer, p):
+    kernel, stride, padding, dilation = layer
+    size, step, start = through_window(patches.Span(*span), *layer)
+    last = p * stride - padding + dilation * (kernel - 1)  # of the units in the window
+    assert_equal(start + p * step + size, span[2] + last * span[1] + span[0])
+
+
+@seen.law("a window of one unit, unpadded, in steps of one, sees what the unit sees")
+@given(span=spans, dilation=st.integers(1, 3))
+def one_unit(through_window, span, dilation):
+    assert_equal(tuple(through_window(patches.Span(*span), 1, 1, 0, dilation)), span)
+
+
+@seen.law("two windows of 3 are one of 5, three are one of 7")
+@given(span=spans)
+def stacked(through_window, span):
+    two = through_window(through_window(patches.Span(*span), 3, 1, 1), 3, 1, 1)
+    assert_equal(tuple(two), tuple(through_window(patches.Span(*span), 5, 1, 2)))
+    three = through_window(patches.Span(*two), 3, 1, 1)
+    assert_equal(tuple(three), tuple(through_window(patches.Span(*span), 7, 1, 3)))
+
+
+@seen.mistake("counted the window in pixels, not in steps", breaks=seen.laws[0].text)
+def forgot_the_step(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(size + dilation * (kernel - 1), stride * step, start - padding * step)
+
+
+@seen.mistake("multiplied by the stride of this layer already", breaks=seen.laws[0].text)
+def stride_too_early(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(
+        size + dilation * (kernel - 1) * stride * step, stride * step, start - padding * stride * step
+    )
+
+
+@seen.mistake("forgot the dilation", breaks=seen.laws[2].text)
+def forgot_dilation(span, kernel, stride, padding, dilation=1):
+    return patches.through_window(span, kernel, stride, padding)
+
+
+@seen.mistake("took the kernel for its reach", breaks=seen.laws[0].text)
+def one_too_far(span, kernel, stride, padding, dilation=1):
+    size, step, start = span
+    return patches.Span(size + dilation * kernel * step, stride * step, start - padding * step)
+
+
+# ---- 13.5 top_patches
+
+top = Exercise(
+    "13.5",
+    top_patches,
+    kind="model",
+    points=4,
+    level=3,
+    minutes=45,
+    hints=(
+        "Each image has one strongest unit a channel. Collect the value and the place of that unit for all "
+        "images, then rank the images, each channel by itself. What the unit sees is its patch.",
+        "layer_output runs a batch up to the layer, strongest_units takes the maxima of its maps. A stable "
+        "sort along the images gives the k best. receptive_field(...).box(p, q, size) is what a unit sees.",
+        'best = np.argsort(-values, axis=0, kind="stable")[:k].T is (C, k); values[best, channels] needs '
+        "channels of shape (C, 1), and so do the places",
+    ),
+)
+NEAR = {"rtol": 1e-4, "atol": 1e-6}
+ONE_BLOCK = {"num_classes": 2, "in_channels": 1, "widths": (2,), "pool_after": ()}
+TWO_BLOCKS = {"num_classes": 2, "in_channels": 1, "widths": (2, 3), "pool_after": (1,)}
+RESIDUAL = {"num_classes": 2, "in_channels": 1, "widths": (2, 3)}
+CONV, POOL = (3, 1, 1), (2, 2, 0)  # kernel, stride, padding
+
+
+def pixels_seen(p, length, windows):
+    """The first pixel that unit p sees and the one behind the last, through one window after the other."""
+    first = last = p
+    for kernel, stride, padding in reversed(windows):
+        first, last = first * stride - padding, last * stride - padding + kernel - 1
+    return max(first, 0), min(last + 1, length)
+
+
+def box_of(p, q, size, windows):
+    return [*pixels_seen(p, size[0], windows), *pixels_seen(q, size[1], windows)]
+
+
+def maps_by_loops(images, weight):
+    """A 3x3 convolution with zeros around the images (N, 1, H, W): maps (N, C, H, W)."""
+    n, _, height, width = images.shape
+    padded, maps = np.zeros((n, height + 2, width + 2)), np.zeros((n, len(weight), height, width))
+    padded[:, 1:-1, 1:-1] = images[:, 0]
+    for i, c, p, q in np.ndindex(maps.shape):
+        maps[i, c, p, q] = (padded[i, p : p + 3, q : q + 3] * weight[c, 0]).sum()
+    return maps
+
+
+@st.composite
+def searched(draw):
+    """A network of one convolution block, images (N, 1, 3, 4), and k."""
+    images = draw(arrays(st.tuples(st.integers(1, 4), st.just(1), st.just(3), st.just(4))))
+    return (
+        Built("small_cnn", seed=draw(st.integers(0, 9)), **ONE_BLOCK),
+        images,
+        draw(st.integers(1, len(images))),
+    )
+
+
+@top.law("before a 3x3 convolution: of three images the two strongest, where they are, and the 3x3 around it")
+def worked_patches(top_patches):
+    model = Built("small_cnn", seed=1, **ONE_BLOCK)
+    images = np.array([3, 1, 2]).reshape(3, 1, 1, 1) * (np.arange(36.0).reshape(3, 1, 3, 4) % 7 - 3) / 4
+    maps = maps_by_loops(images, model.build().block1.conv.weight.data.astype(np.float64))
+    values, numbers, places, boxes = top_patches(model, "block1.conv", images, 2)
+    for c in range(2):
+        best = sorted(range(3), key=lambda i: -maps[i, c].max())[:2]
+        units = [np.unravel_index(maps[i, c].argmax(), (3, 4)) for i in best]
+        assert_equal(numbers[c], np.array(best))
+        assert_close(values[c], np.array([maps[i, c].max() for i in best]), **NEAR)
+        assert_equal(places[c], np.array(units))
+        assert_equal(boxes[c], np.array([box_of(p, q, (3, 4), [CONV]) for p, q in units]))
+
+
+@top.law(
+    "each value is the largest of its image's map, no image is there twice, and none left out is stronger"
+)
+@given(case=searched())
+def the_strongest(top_patches, case):
+    model, images, k = case
+    maps = model.build().block1(Tensor(images)).data
+    values, numbers, places, _ = top_patches(model, "block1", images, k)
+    for c in range(2):
+        at_places = [maps[i, c, p, q] for i, (p, q) in zip(numbers[c], places[c], strict=True)]
+        assert_close(values[c], np.array(at_places), **NEAR)
+        assert_close(values[c], np.sort(maps[:, c].max(axis=(1, 2)))[::-1][:k].copy(), **NEAR)
+        assert_equal(len(set(numbers[c].tolist())), k)
+
+
+@top.law("the box is what the unit sees, window by window, cut at the image: past pooling and a shortcut too")
+def boxes_by_windows(top_patches):
+    images = np.random.default_rng(0).integers(-4, 5, (3, 1, 8, 10)) / 4
+    to_stage2 = [CONV, CONV, CONV, (3, 2, 1), CONV]
+    for model, layer, windows in (
+        (Built("small_cnn", seed=2, **TWO_BLOCKS), "block1", [CONV, POOL]),
+        (Built("small_cnn", seed=2, **TWO_BLOCKS), "block2.bn", [CONV, POOL, CONV]),
+        (Built("tiny_resnet", seed=3, **RESIDUAL), "stage1", [CONV, CONV, CONV]),
+        (Built("tiny_resnet", seed=3, **RESIDUAL), "stage2", to_stage2),
+    ):
+        _, _, places, boxes = top_patches(model, layer, images, 3)
+        expected = [[box_of(p, q, (8, 10), windows) for p, q in row] for row in places]
+        assert_equal(boxes, np.array(expected))
+
+
+@top.law("of equal values the first image comes first, and of equal units the first in reading order")
+def first_of_equals(top_patches):
+    model = Built("small_cnn", seed=4, **ONE_BLOCK)
+    _, numbers, places, _ = top_patches(model, "block1.bn", np.zeros((20, 1, 3, 4)), 18)
+    assert_equal(numbers, np.array([np.arange(18)] * 2))
+    assert_equal(places, np.zeros((2, 18, 2), int))
+    bright = np.array([1.0, 2.0, 1.0, 4.0, 2.0] * 8)  # one pixel of each image
+    images = np.zeros((40, 1, 3, 4))
+    images[:, 0, 1, 1] = bright
+    _, numbers, _, _ = top_patches(model, "block1.conv", images, 30)
+    assert_equal(numbers, np.array([sorted(range(40), key=lambda i: (-bright[i], i))[:30]] * 2))
+
+
+@top.law("a unit of a layer of rows has the place 0, 0 and sees the whole image")
+def of_rows(top_patches):
+    model, images = Built("small_cnn", seed=5, **TWO_BLOCKS), np.arange(72.0).reshape(3, 1, 4, 6) % 11 / 4
+    logits = model.build()(Tensor(images)).data
+    values, numbers, places, boxes = top_patches(model, "head", images, 2)
+    assert_equal(numbers, np.argsort(-logits, axis=0)[:2].T.copy())
+    assert_close(values, np.sort(logits, axis=0)[::-1][:2].T.copy(), **NEAR)
+    assert_equal(places, np.zeros((2, 2, 2), int))
+    assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 2))
+
+
+@top.law("of 150 images all are searched; the values have the images' dtype, all else are integers")
+def many_images(top_patches):
+    model, rng = Built("small_cnn", seed=6, **TWO_BLOCKS), np.random.default_rng(1)
+    images = rng.integers(-8, 9, (150, 1, 4, 4)) / 4
+    images[140:] *= 2
+    largest = model.build().block2(model.build().block1(Tensor(images))).data.max(axis=(2, 3))
+    for dtype in (np.float64, np.float32):
+        values, numbers, places, boxes = top_patches(model, "block2", images.astype(dtype), 4)
+        assert_equal(numbers, np.argsort(-largest, axis=0)[:4].T.copy())
+        assert_close(values, np.sort(largest, axis=0)[::-1][:4].T.copy(), rtol=1e-4, atol=1e-5)
+        assert_dtype(values, dtype)
+        for found, shape in ((numbers, (3, 4)), (places, (3, 4, 2)), (boxes, (3, 4, 4))):
+            assert_equal(found.shape, shape)
+            assert found.dtype.kind == "i", f"{found.dtype} in place of integers"
+
+
+@top.law(
+    "a k beyond 1 ... N, an unknown layer, images without channels, and NaN are refused with a ValueError"
+)
+def refuses(top_patches):
+    model, images = Built("small_cnn", seed=0, **ONE_BLOCK), np.ones((3, 1, 3, 4))
+    for k in (0, -1, 4):
+        assert_refuses(f"k = {k} of 3 images", top_patches, model, "block1", images, k)
+    assert_refuses("the layer 'block2'", top_patches, model, "block2", images, 1)
+    assert_refuses("images (3, 3, 4)", top_patches, model, "block1", images[:, 0], 1)
+    assert_refuses("images of NaN", top_patches, model, "block1", np.nan * images, 1)
+
+
+def with_boxes(model, layer, images, found, box):
+    """The same patches with boxes made in another way from field, p and q."""
+    field = receptive_field(model, layer, images.shape[1:])
+    boxes = [[box(field, p, q) for p, q in row] for row in found.places]
+    return found._replace(boxes=np.array(boxes))
+
+
+@top.mistake(
+    "took the strongest units of all images together, so an image may come twice", breaks=top.laws[0].text
+)
+def units_of_all(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    outputs = layer_output(model, images, layer)
+    if outputs.ndim == 2:
+        return found
+    flat = outputs.transpose(1, 0, 2, 3).reshape(outputs.shape[1], -1)
+    best = np.argsort(-flat, axis=1, kind="stable")[:, :k]
+    numbers, p, q = np.unravel_index(best, (len(images), *outputs.shape[2:]))
+    other = TopPatches(np.take_along_axis(flat, best, axis=1), numbers, np.stack([p, q], axis=2), found.boxes)
+    return with_boxes(model, layer, images, other, lambda field, p, q: field.box(p, q, images.shape[2:]))
+
+
+@top.mistake("column before row", breaks=top.laws[0].text)
+def column_first(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return found._replace(places=found.places[:, :, ::-1])
+
+
+@top.mistake("forgot that the first unit begins in the padding", breaks=top.laws[0].text)
+def without_padding(model, layer, images, k):
+    def box(field, p, q):
+        rows, columns = field.rows._replace(start=0), field.columns._replace(start=0)
+        return field._replace(rows=rows, columns=columns).box(p, q, images.shape[2:])
+
+    found = top_patches(model, layer, images, k)
+    return (
+        found if found.boxes.max() == 0 or layer == "head" else with_boxes(model, layer, images, found, box)
+    )
+
+
+@top.mistake("did not cut the box at the image", breaks=top.laws[0].text)
+def uncut(model, layer, images, k):
+    def box(field, p, q):
+        first = [span.start + place * span.step for span, place in zip(field, (p, q), strict=True)]
+        return first[0], first[0] + field.rows.size, first[1], first[1] + field.columns.size
+
+    found = top_patches(model, layer, images, k)
+    return found if layer == "head" else with_boxes(model, layer, images, found, box)
+
+
+@top.mistake("sorted the values upwards", breaks=top.laws[0].text)
+def weakest_first(model, layer, images, k):
+    found = top_patches(model, layer, images, len(images))
+    top_patches(model, layer, images, k)
+    return TopPatches(*(part[:, ::-1][:, :k] for part in found))

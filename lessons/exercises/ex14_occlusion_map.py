@@ -1,0 +1,249 @@
+"""Exercises of lesson 14: an occlusion map, from a model and images on."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import Tensor
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.engine.conv import pair
+from minidl.explain.baseline import baseline_images
+from minidl.explain.occlusion import average_over_windows, occlusion_map, scores, window_starts
+from minidl.explain.target import images_and_target
+
+# ---- 14.4 occlusion_map
+
+occlusion = Exercise(
+    "14.4",
+    occlusion_map,
+    kind="model",
+    points=3,
+    level=3,
+    minutes=40,
+    hints=(
+        "Two loops over the windows. In each, a fresh copy of the images loses one window to the baseline, "
+        "and the drop of f is noted. In the end each pixel takes the mean of its windows.",
+        "images_and_target says once what f is, and scores gives f of any images. window_starts says where "
+        "windows begin, average_over_windows makes a map of the drops (N, rows, columns).",
+        "covered[:, :, down, across] = cover[:, :, down, across], with cover = baseline_images(...), then "
+        "drops[:, i, j] = scores(...) - ...: in which order?",
+    ),
+)
+NEAR = {"rtol": 1e-4, "atol": 1e-6}
+NETWORK = {"num_classes": 3, "in_channels": 2, "widths": (3,), "pool_after": ()}
+IMAGE = np.arange(40.0).reshape(1, 2, 4, 5) % 7 / 4 - 0.5  # an image of two channels and 4 x 5 pixels
+IMAGE[:, 1] += 1.5  # the second channel is much brighter
+
+
+def linear(seed, pixels, classes=2):
+    """A model that is one linear layer."""
+    return Built("mlp", seed=seed, in_features=pixels, hidden=(), num_classes=classes)
+
+
+def network(seed):
+    """A convolution, a BatchNorm, a ReLU, a mean over the places and a linear layer, for two channels."""
+    return Built("small_cnn", seed=seed, **NETWORK)
+
+
+def begins(size, window, stride):
+    """Where windows begin: in steps of the stride, until one has reached the end."""
+    found = [0]
+    while found[-1] + window < size:
+        found.append(found[-1] + stride)
+    return found
+
+
+def map_by_loops(f, images, cover, window, stride):
+    """At each pixel the mean, over the windows that cover it, of what f loses there."""
+    n, _, height, width = images.shape
+    total, count = np.zeros((n, height, width)), np.zeros((height, width))
+    for top in begins(height, window[0], stride[0]):
+        for left in begins(width, window[1], stride[1]):
+            inside = np.zeros((height, width), bool)
+            inside[top : top + window[0], left : left + window[1]] = True
+            lost = f(images) - f(np.where(inside, cover, images))
+            total += lost[:, np.newaxis, np.newaxis] * inside
+            count += inside
+    return total / count
+
+
+def probabilities(z):
+    powers = np.exp(z - z.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@st.composite
+def asked(draw):
+    """Two images (2, 1, H, W) for a linear model, a class for each, sizes of windows, what covers them."""
+    height, width = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    window = draw(st.integers(1, height)), draw(st.integers(1, width))
+    stride = draw(st.integers(1, window[0])), draw(st.integers(1, window[1]))
+    model = linear(draw(st.integers(0, 9)), height * width)
+    target = np.array([draw(st.integers(0, 1)), draw(st.integers(0, 1))])
+    cover = draw(arrays((1, height, width)))
+    return model, draw(arrays((2, 1, height, width))), target, window, stride, cover
+
+
+@occlusion.law(
+    "three pixels before a linear layer, windows of two: the middle one has the mean of two losses"
+)
+def worked_map(occlusion_map):
+    model, x = linear(0, 3), np.array([[[[1.0, -2.0, 3.0]]]])
+    w = model.build().head.weight.data[1].astype(np.float64)
+    maps = occlusion_map(model, x, 1, window=(1, 2), stride=(1, 1), baseline=0.5)
+    left, right = 0.5 * w[0] - 2.5 * w[1], -2.5 * w[1] + 2.5 * w[2]  # w · (x - 0.5) of a window
+    assert_close(maps, [[[left, (left + right) / 2, right]]], **NEAR)
+
+
+@occlusion.law("before a linear layer a window loses w · (x - cover), each image for its own class")
+@given(case=asked())
+def of_a_linear_model(occlusion_map, case):
+    model, images, target, window, stride, cover = case
+    w = model.build().head.weight.data.astype(np.float64)[target].reshape(images.shape)
+    expected = map_by_loops(lambda x: (w * x).sum(axis=(1, 2, 3)), images, cover, window, stride)
+    maps = occlusion_map(model, images, target, window=window, stride=stride, baseline=cover)
+    assert_close(maps, expected, **NEAR)
+
+
+@occlusion.law("of a network with a ReLU f is the logit, or the probability, or what a unit answers")
+def of_a_network(occlusion_map):
+    model = network(3)
+    net, images = model.build(), np.concatenate([IMAGE, -2 * IMAGE[:, :, ::-1]])
+    options = {"window": (3, 2), "stride": (2, 1), "baseline": 0.25}
+
+    def logit(x):
+        return net(Tensor(x)).data[:, 2]
+
+    def probability(x):
+        return probabilities(net(Tensor(x)).data)[:, 2]
+
+    def unit(x):
+        return net.block1(Tensor(x)).data[:, 1, 0, 3]
+
+    for f, target, asks in ((logit, 2, False), (probability, 2, True), (unit, ("block1", 1, 0, 3), False)):
+        expected = map_by_loops(f, images, 0.25, (3, 2), (2, 1))
+        assert_close(occlusion_map(model, images, target, probability=asks, **options), expected, **NEAR)
+
+
+@occlusion.law("a target of None is the class of the whole image, also where a window changes the answer")
+def class_of_the_whole(occlusion_map):
+    model, images = linear(1, 4, 3), np.array([[[[2.0, 0.0], [0.0, -1.0]]], [[[-2.0, 0.5], [1.0, 0.0]]]])
+    net = model.build()
+    first = net(Tensor(images)).data.argmax(axis=1)
+    w = net.head.weight.data.astype(np.float64)[first].reshape(images.shape)
+    expected = map_by_loops(lambda x: (w * x).sum(axis=(1, 2, 3)), images, -1.0, (1, 2), (1, 1))
+    assert_close(occlusion_map(model, images, window=(1, 2), stride=1, baseline=-1.0), expected, **NEAR)
+
+
+@occlusion.law('what covers: "mean" of each channel of each image, an image, or "noise", drawn once for all')
+def covers(occlusion_map):
+    model, images = network(5), np.concatenate([IMAGE, IMAGE[:, ::-1] ** 2]).astype(np.float32)
+    means = np.array([[[[image[c].mean()]] for c in range(2)] for image in images])
+    noise = np.random.default_rng(4).random(images.shape).astype(np.float32)
+    for word, same in (("mean", np.broadcast_to(means, images.shape)), ("noise", noise)):
+        rng = np.random.default_rng(4)
+        maps = occlusion_map(model, images, 0, window=3, baseline=word, rng=rng)
+        net = model.build()
+        expected = map_by_loops(lambda x: net(Tensor(x)).data[:, 0], images, same, (3, 3), (2, 2))  # noqa: B023
+        assert_close(maps, expected, rtol=1e-3, atol=1e-5)
+
+
+@occlusion.law("windows of 4 in steps of 2, the channels' means and the logit if nothing is said; dtype kept")
+def defaults(occlusion_map):
+    model, images = network(2), np.concatenate([IMAGE, IMAGE, IMAGE[:, ::-1]], axis=2)  # (1, 2, 12, 5)
+    maps = occlusion_map(model, images, 1)
+    said = {"window": (4, 4), "stride": (2, 2), "baseline": "mean", "probability": False}
+    assert_close(maps, occlusion_map(model, images, 1, **said), **NEAR)
+    net, means = model.build(), images.mean(axis=(2, 3), keepdims=True)
+    expected = map_by_loops(lambda x: net(Tensor(x)).data[:, 1], images, means, (4, 4), (2, 2))
+    assert_close(maps, expected, **NEAR)
+    assert_dtype(maps, np.float64)
+    assert_dtype(occlusion_map(model, images.astype(np.float32), 1), np.float32)
+
+
+@occlusion.law("windows beyond the image, strides beyond the window, rows, classes and words are refused")
+def refuses(occlusion_map):
+    model, images = network(0), IMAGE  # 4 x 5 pixels
+    for sizes in ({"window": 5}, {"window": (4, 6)}, {"window": 2, "stride": 3}, {"window": 2, "stride": 0}):
+        assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
+    assert_refuses("class 3 of three", occlusion_map, model, images, 3)
+    assert_refuses("rows (2, 4)", occlusion_map, linear(0, 4), np.ones((2, 4)), 0, window=1, stride=1)
+    unit = ("block1", 0, 1, 1)
+    assert_refuses(f"the probability of unit {unit}", occlusion_map, model, images, unit, probability=True)
+    assert_refuses("the baseline 'median'", occlusion_map, model, images, 0, baseline="median")
+    assert_refuses("a baseline (3, 3)", occlusion_map, model, images, 0, baseline=np.zeros((3, 3)))
+
+
+def occluded(model, images, target, window, stride, cover, probability, *, each=False, pile=False):
+    """The map as the library makes it; ``each``: of each covered image's class, ``pile``: never uncovered."""
+    images, goal = images_and_target(model, images, target, maps=True, probability=probability)
+    size, windows, strides = images.shape[2:], pair("window", window, 1), pair("stride", stride, 1)
+    rows, columns = (window_starts(*sides) for sides in zip(size, windows, strides, strict=True))
+    drops, covered = np.empty((len(images), len(rows), len(columns)), images.dtype), images.copy()
+    for i, top in enumerate(rows):
+        for j, left in enumerate(columns):
+            covered = covered if pile else images.copy()
+            place = np.s_[:, :, top : top + windows[0], left : left + windows[1]]
+            covered[place] = cover[place]
+            one = images_and_target(model, covered, None)[1] if each and target is None else goal
+            drops[:, i, j] = scores(model, images, goal, probability)
+            drops[:, i, j] -= scores(model, covered, one, probability)
+    return average_over_windows(drops, size, windows, strides)
+
+
+OPTIONS = {"window": 4, "stride": 2, "baseline": "mean", "probability": False, "rng": None}
+
+
+def changed(model, images, target, given_options, **changes):
+    """``occluded`` with the options of a call."""
+    one = {**OPTIONS, **given_options}
+    cover = baseline_images(images, one["baseline"], one["rng"])
+    sizes = one["window"], one["stride"]
+    return occluded(model, images, target, *sizes, cover, one["probability"], **changes)
+
+
+@occlusion.mistake("f of the covered image less f of the whole one", breaks=occlusion.laws[0].text)
+def the_other_way(model, images, target=None, **options):
+    return -occlusion_map(model, images, target, **options)
+
+
+@occlusion.mistake("left the earlier windows covered", breaks=occlusion.laws[0].text)
+def piled_up(model, images, target=None, **options):
+    return changed(model, images, target, options, pile=True)
+
+
+@occlusion.mistake(
+    "asked each covered image for its own class",
+    breaks="a target of None is the class of the whole image, also where a window changes the answer",
+)
+def own_classes(model, images, target=None, **options):
+    return changed(model, images, target, options, each=True)
+
+
+@occlusion.mistake(
+    "took the logit where the probability was asked for",
+    breaks="of a network with a ReLU f is the logit, or the probability, or what a unit answers",
+)
+def always_logits(model, images, target=None, *, probability=False, **options):
+    images_and_target(model, images, target, maps=True, probability=probability)
+    return occlusion_map(model, images, target, **options)
+
+
+@occlusion.mistake("took the width of a window for its height", breaks=occlusion.laws[0].text)
+def sides_swapped(model, images, target=None, *, window=4, stride=2, **options):
+    images_and_target(model, images, target, maps=True)
+    window, stride = pair("window", window, 1), pair("stride", stride, 1)
+    return occlusion_map(model, images, target, window=window[::-1], stride=stride[::-1], **options)
+
+
+@occlusion.mistake(
+    "covered all channels with the mean of the whole image",
+    breaks='what covers: "mean" of each channel of each image, an image, or "noise", drawn once for all',
+)
+def one_mean(model, images, target=None, *, baseline="mean", **options):
+    if isinstance(baseline, str) and baseline == "mean":
+        baseline = images.mean(axis=(1, 2, 3), keepdims=True)
+    return occlusion_map(model, images, target, baseline=baseline, **options)

@@ -1,0 +1,233 @@
+"""Exercises of lesson 14: integrated gradients, from a model and images on."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import Tensor
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.explain.baseline import baseline_images
+from minidl.explain.gradients import gradient_by_rule, integrated_gradients, path_nodes
+from minidl.explain.target import images_and_target
+
+# ---- 14.5 integrated_gradients
+
+path = Exercise(
+    "14.5",
+    integrated_gradients,
+    kind="model",
+    points=3,
+    level=3,
+    minutes=40,
+    hints=(
+        "Walk in a straight line from the baseline b to the image x. At some points of the way take the "
+        "gradient of f, average it with the weights of the points, and multiply by the whole way x - b.",
+        "images_and_target says once what f is; baseline_images makes b. path_nodes gives the shares α of "
+        "the way and their weights. gradient_by_rule(model, images, goal) is df/dx at any images.",
+        "The point at α is b + α (x - b). average += weight * gradient_by_rule(model, ..., goal), and what "
+        "comes after the loop?",
+    ),
+)
+NEAR = {"rtol": 1e-4, "atol": 1e-6}
+CLASSES = 3
+PHOTO = np.arange(32.0).reshape(1, 2, 4, 4) % 5 / 4 - 0.25  # an image of two channels and 4 x 4 pixels
+PHOTO[:, 1] *= 2
+
+
+def layers(seed, *hidden, pixels=4):
+    """Linear layers with ReLUs between them."""
+    return Built("mlp", seed=seed, in_features=pixels, hidden=hidden, num_classes=CLASSES)
+
+
+def cnn(seed):
+    """A convolution, a BatchNorm, a ReLU, a mean over the places and a linear layer, for two channels."""
+    settings = {"num_classes": CLASSES, "in_channels": 2, "widths": (3,), "pool_after": ()}
+    return Built("small_cnn", seed=seed, **settings)
+
+
+def slope_by_hand(net, x, k):
+    """df/dx of logit k of a network with one hidden layer: only units that are on pass something on."""
+    first = net.fc1.weight.data.astype(np.float64), net.fc1.bias.data.astype(np.float64)
+    slope = np.zeros(x.size)
+    for j, (w, c) in enumerate(zip(*first, strict=True)):
+        if w @ x.ravel() + c > 0:
+            slope += float(net.head.weight.data[k, j]) * w
+    return slope.reshape(x.shape)
+
+
+def points_of(steps, nodes):
+    """(α, weight) of each point: middles of equal parts, or Gauss's points between 0 and 1."""
+    if nodes == "midpoint":
+        return [((2 * k + 1) / (2 * steps), 1 / steps) for k in range(steps)]
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    return [((1 + p) / 2, w / 2) for p, w in zip(points, weights, strict=True)]
+
+
+def way_by_hand(net, images, classes, b, points):
+    """Integrated gradients of a network with one hidden layer, point by point."""
+    found = np.zeros(images.shape)
+    for n, k in enumerate(classes):
+        way = images[n] - b[n]
+        for alpha, weight in points:
+            found[n] += weight * slope_by_hand(net, b[n] + alpha * way, k) * way
+    return found
+
+
+@st.composite
+def asked(draw):
+    """A network with one hidden layer, two images (2, 1, 2, 2), a class for each, a baseline, and nodes."""
+    model = layers(draw(st.integers(0, 9)), draw(st.integers(1, 4)))
+    target = np.array([draw(st.integers(0, CLASSES - 1)), draw(st.integers(0, CLASSES - 1))])
+    images, baseline = draw(arrays((2, 1, 2, 2))), draw(arrays((1, 2, 2)))
+    return (
+        model,
+        images,
+        target,
+        baseline,
+        draw(st.integers(1, 6)),
+        draw(st.sampled_from(["gauss", "midpoint"])),
+    )
+
+
+@path.law("before one linear layer it is w · (x - b), pixel by pixel, with any number of nodes")
+def of_one_layer(integrated_gradients):
+    model, x, b = layers(0), np.array([[[[1.0, -2.0], [0.5, 3.0]]]]), np.array([[[0.5, 0.5], [0.5, -1.0]]])
+    w = model.build().head.weight.data.astype(np.float64)
+    for k in range(CLASSES):
+        expected = w[k].reshape(1, 1, 2, 2) * (x - b)
+        for options in ({"steps": 1}, {"steps": 4, "nodes": "midpoint"}, {}):
+            assert_close(integrated_gradients(model, x, k, baseline=b, **options), expected, **NEAR)
+
+
+@path.law("a hidden unit counts at those points of the way at which it is on, each image for its own class")
+@given(case=asked())
+def point_by_point(integrated_gradients, case):
+    model, images, target, baseline, steps, nodes = case
+    b = np.broadcast_to(baseline, images.shape)
+    expected = way_by_hand(model.build(), images, target, b, points_of(steps, nodes))
+    options = {"baseline": baseline, "steps": steps, "nodes": nodes}
+    assert_close(integrated_gradients(model, images, target, **options), expected, **NEAR)
+
+
+@path.law("64 nodes of Gauss's if nothing is said, and maps of the images' shape and dtype")
+def defaults(integrated_gradients):
+    model, images = layers(5, 4), np.array([[[[2.0, -1.0], [0.25, 1.0]]]])
+    expected = way_by_hand(model.build(), images, [1], 0 * images, points_of(64, "gauss"))
+    maps = integrated_gradients(model, images, 1)
+    assert_close(maps, expected, rtol=1e-6, atol=1e-8)
+    assert_dtype(maps, np.float64)
+    maps = integrated_gradients(model, images.astype(np.float32), 1)
+    assert_close(maps, expected, rtol=1e-3, atol=1e-5)
+    assert_dtype(maps, np.float32)
+
+
+@path.law("a target of None is the class predicted for x itself, at all points of the way")
+def class_of_the_image(integrated_gradients):
+    model, images = layers(2, 4), np.array([[[[2.0, -1.0], [0.25, 1.0]]], [[[-2.0, 1.0], [1.0, -2.0]]]])
+    net = model.build()
+    b = np.broadcast_to(np.array([[[-3.0, 2.0], [1.0, -2.0]]]), images.shape)
+    expected = way_by_hand(net, images, net(Tensor(images)).data.argmax(axis=1), b, points_of(8, "gauss"))
+    assert_close(integrated_gradients(model, images, baseline=b[0], steps=8), expected, **NEAR)
+
+
+@path.law(
+    'b is 0 if nothing is said, else a number, an image, "mean" of each channel, or "noise", drawn once'
+)
+def baselines(integrated_gradients):
+    model, images, shape = cnn(2), np.concatenate([PHOTO, PHOTO[:, ::-1] ** 2]), (2, 2, 4, 4)
+    means = np.array([[np.full((4, 4), image[c].mean()) for c in range(2)] for image in images])
+    noise = np.random.default_rng(4).random(shape)
+    for said, same in (({}, np.zeros(shape)), ({"baseline": 0.25}, np.full(shape, 0.25))):
+        expected = integrated_gradients(model, images, 1, baseline=same, steps=5)
+        assert_close(integrated_gradients(model, images, 1, steps=5, **said), expected, **NEAR)
+    for word, same in (("mean", means), ("noise", noise)):
+        expected = integrated_gradients(model, images, 1, baseline=same, steps=5)
+        maps = integrated_gradients(model, images, 1, steps=5, baseline=word, rng=np.random.default_rng(4))
+        assert_close(maps, expected, **NEAR)
+
+
+@path.law("all pixels together are f(x) - f(b), also of a convolution, of a table's rows and of a unit")
+def complete(integrated_gradients):
+    model, images = cnn(1), np.concatenate([PHOTO, -PHOTO[:, ::-1]])
+    net = model.build()
+    maps = integrated_gradients(model, images, 2, baseline=0.5, steps=100, nodes="midpoint")
+    change = net(Tensor(images)).data[:, 2] - net(Tensor(0 * images + 0.5)).data[:, 2]
+    assert_close(maps.sum(axis=(1, 2, 3)), change, rtol=1e-2, atol=1e-2)
+    rows, model = np.array([[1.0, -2.0, 0.5, 3.0]]), layers(4, 3)
+    unit = model.build()[:3](Tensor(rows)).data[0] - model.build()[:3](Tensor(0 * rows)).data[0]
+    for j in range(3):  # each has one kink on the way at most
+        maps = integrated_gradients(model, rows, ("relu1", j), steps=100, nodes="midpoint")
+        assert_close(maps.sum(), float(unit[j]), rtol=2e-2, atol=2e-2)
+
+
+@path.law("no steps, other nodes, a class or a baseline that there is not, NaN: ValueError")
+def refuses(integrated_gradients):
+    model, images = layers(0, 2), np.ones((2, 1, 2, 2))
+    for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}):
+        assert_refuses(str(options), integrated_gradients, model, images, 0, **options)
+    assert_refuses(f"class {CLASSES} of {CLASSES}", integrated_gradients, model, images, CLASSES)
+    assert_refuses("a baseline (3,)", integrated_gradients, model, images, 0, baseline=np.zeros(3))
+    assert_refuses("an image of NaN", integrated_gradients, model, np.nan * images, 0)
+
+
+def walked(model, images, target=None, *, baseline=0.0, steps=64, nodes="gauss", rng=None, **changes):
+    """Integrated gradients with one thing changed: the points, the weights, the class, or the factor."""
+    images, goal = images_and_target(model, images, target)
+    b = baseline_images(images, baseline, rng)
+    alphas, weights = path_nodes(steps, nodes)
+    average = np.zeros_like(images)
+    for alpha, weight in zip(alphas.tolist(), weights.tolist(), strict=True):
+        point = b + alpha * (images - b) if "point" not in changes else changes["point"](images, b, alpha)
+        one = images_and_target(model, point, target)[1] if changes.get("each") else goal
+        average += changes.get("weight", weight) * gradient_by_rule(model, point, one)
+    return changes["factor"](images, b) * average if "factor" in changes else (images - b) * average
+
+
+@path.mistake("left out the factor x - b: the mean gradient alone", breaks=path.laws[0].text)
+def mean_gradient(model, images, target=None, **options):
+    return walked(model, images, target, factor=lambda x, b: 1, **options)
+
+
+@path.mistake("multiplied by x in place of x - b", breaks=path.laws[0].text)
+def times_the_image(model, images, target=None, **options):
+    return walked(model, images, target, factor=lambda x, b: x, **options)
+
+
+@path.mistake(
+    "took the gradient at the image alone",
+    breaks="64 nodes of Gauss's if nothing is said, and maps of the images' shape and dtype",
+)
+def at_the_image(model, images, target=None, **options):
+    return walked(model, images, target, point=lambda x, b, alpha: x, **options)
+
+
+@path.mistake(
+    "walked from 0 in place of the baseline",
+    breaks="a target of None is the class predicted for x itself, at all points of the way",
+)
+def from_zero(model, images, target=None, **options):
+    return walked(model, images, target, point=lambda x, b, alpha: alpha * x, **options)
+
+
+@path.mistake(
+    "asked each point of the way for its own class",
+    breaks="a target of None is the class predicted for x itself, at all points of the way",
+)
+def own_classes(model, images, target=None, **options):
+    return walked(model, images, target, each=True, **options)
+
+
+@path.mistake("summed over the points without their weights", breaks=path.laws[0].text)
+def no_weights(model, images, target=None, **options):
+    return walked(model, images, target, weight=1.0, **options)
+
+
+@path.mistake(
+    "gave all points the same weight",
+    breaks="64 nodes of Gauss's if nothing is said, and maps of the images' shape and dtype",
+)
+def same_weights(model, images, target=None, *, steps=64, **options):
+    return walked(model, images, target, steps=steps, weight=1 / steps, **options)

@@ -1,0 +1,229 @@
+"""Exercises of lesson 15: the guided rule in some layers of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import Tensor, nn, relu_rule
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.engine.backward import grad
+from minidl.engine.checks import check_labels
+from minidl.explain.gradients import deconvnet_rule, guided_rule
+from minidl.nn.containers import Residual, Sequential
+from minidl.nn.module import Module, eval_mode
+
+# ---- 15.4 guided_within
+
+
+def guided_within(
+    model: Module, images: np.ndarray, classes: np.ndarray, layers: tuple[str, ...]
+) -> np.ndarray:
+    """df/dx by a model in which some layers go back by the guided rule, and all others by backprop.
+
+    With it one can ask in which layers guided backprop loses the class: all layers guided are guided
+    backprop, none is the gradient.
+
+    model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards it is as
+    before, with all its modes and without a hook or a layer more.
+    images: (N, C, H, W), floating.  classes: (N,) integers; f of an image is the logit of its class.
+    layers: paths as in ``model.layer``. In each of these layers all ReLUs are guided; "" is the whole model.
+    Returns: maps of the images' shape and dtype.
+    ValueError for a path that the model does not have, and for classes that are not one of its own an image.
+    """
+    parts = [part for path in layers for part in model.layer(path).modules()]
+    hooks, x = [], Tensor(images, requires_grad=True)
+    try:
+        for relu in {part for part in parts if isinstance(part, nn.ReLU)}:
+            hooks.append(relu.register_forward_hook(_run_guided))
+        with eval_mode(model):
+            logits = model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    labels = check_labels("classes", classes, len(images), logits.shape[1])
+    f = logits[np.arange(len(images)), labels]  # (N,), each of its own image alone
+    return grad(f.sum(), x)
+
+
+def _run_guided(module: Module, inputs: tuple, output: Tensor) -> Tensor:
+    """A forward hook: the output once more, computed where the guided rule is in force."""
+    with relu_rule(guided_rule):
+        return module.forward(*inputs)
+
+
+guided_in = Exercise(
+    "15.4",
+    guided_within,
+    kind="model",
+    points=4,
+    level=3,
+    minutes=45,
+    hints=(
+        "A ReLU keeps the rule that is in force when it runs forward. So only the chosen ReLUs may run "
+        "inside a block of minidl.relu_rule, and the backward pass needs none.",
+        "A forward hook may replace a module's output. model.layer(path).modules() gives a layer and all "
+        "within it, some of which are nn.ReLU. Take every hook off again, also after an error.",
+        "The hook computes the output anew, with relu_rule(guided_rule): return module.forward(...); then "
+        "grad of the sum of the asked logits, by x",
+    ),
+)
+NEAR = {"rtol": 1e-4, "atol": 1e-6}
+CLASSES = 3
+
+
+def two_hidden(seed):
+    """Two hidden layers of three units: relu1 and relu2."""
+    return Built("mlp", seed=seed, in_features=4, hidden=(3, 3), num_classes=CLASSES)
+
+
+def back(module: Module, x: np.ndarray, R: np.ndarray, guided: set[Module]) -> np.ndarray:
+    """R behind the module, taken to its input x: through ReLUs by hand, through linear parts by backprop."""
+    if isinstance(module, nn.ReLU):
+        is_open = (x > 0) & (R > 0) if module in guided else x > 0
+        return np.where(is_open, R, 0)
+    if isinstance(module, Residual):
+        body, *shortcut = module.children()
+        beside = back(shortcut[0], x, R, guided) if shortcut else R
+        return back(body, x, R, guided) + beside
+    if not isinstance(module, Sequential):
+        inputs = Tensor(x, requires_grad=True)
+        return grad((module(inputs) * R).sum(), inputs)
+    inputs = [x]
+    for part in module.children():
+        inputs.append(part(Tensor(inputs[-1])).data)
+    for part, given_to_it in zip(module.children()[::-1], inputs[-2::-1], strict=True):
+        R = back(part, given_to_it, R, guided)
+    return R
+
+
+def by_hand(model, images, classes, layers):
+    net = model.build()
+    chosen = {part for path in layers for part in net.layer(path).modules()}
+    R = np.zeros((len(images), CLASSES))
+    R[np.arange(len(images)), classes] = 1
+    return back(net, images, R, chosen)
+
+
+@st.composite
+def asked(draw):
+    """Two images (2, 1, 2, 2), a class for each, and layers of a network with two hidden ones."""
+    layers = draw(st.sampled_from([(), ("relu1",), ("relu2",), ("relu2", "relu1"), ("",), ("fc1", "relu1")]))
+    classes = np.array([draw(st.integers(0, CLASSES - 1)), draw(st.integers(0, CLASSES - 1))])
+    return two_hidden(draw(st.integers(0, 9))), draw(arrays((2, 1, 2, 2))), classes, layers
+
+
+@guided_in.law(
+    "of one hidden layer: guided, units count that are on and speak for the class; else all that are on"
+)
+def worked_guided_within(guided_within):
+    model = Built("mlp", seed=26, in_features=2, hidden=(4,), num_classes=CLASSES)
+    net, x = model.build(), np.array([[[[1.0, -0.5]]]])
+    W, v = net.fc1.weight.data.astype(np.float64), net.head.weight.data.astype(np.float64)
+    on = W @ x.ravel() + net.fc1.bias.data > 0
+    for k in range(CLASSES):
+        plain = sum(v[k, j] * W[j] for j in range(4) if on[j])
+        guided = sum((v[k, j] * W[j] for j in range(4) if on[j] and v[k, j] > 0), np.zeros(2))
+        assert_close(guided_within(model, x, np.array([k]), ()), plain.reshape(x.shape), **NEAR)
+        for layers in (("relu1",), ("",)):
+            assert_close(guided_within(model, x, np.array([k]), layers), guided.reshape(x.shape), **NEAR)
+
+
+@guided_in.law("R is worked out layer by layer, each image from its own class, by the rule of each layer")
+@given(case=asked())
+def layer_by_layer(guided_within, case):
+    model, images, classes, layers = case
+    expected = by_hand(model, images, classes, layers)
+    assert_close(guided_within(model, images, classes, layers), expected, **NEAR)
+
+
+@guided_in.law("a block is all its ReLUs, those of its inner blocks too, also past pooling and a shortcut")
+def blocks(guided_within):
+    images = np.random.default_rng(0).integers(-4, 5, (2, 1, 4, 6)) / 4
+    pooled = Built("small_cnn", seed=1, num_classes=CLASSES, widths=(3, 2), pool_after=(1,))
+    residual = Built("tiny_resnet", seed=2, num_classes=CLASSES, widths=(2, 3))
+    body = "stage1.block1.residual.body"
+    for model, some in (
+        (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("",)]),
+        (residual, [(), ("stem",), ("stage1",), (body,), (body, "stage2.block1.relu"), ("",)]),
+    ):
+        for layers in some:
+            expected = by_hand(model, images, [2, 0], layers)
+            found = guided_within(model, images, np.array([2, 0]), layers)
+            assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@guided_in.law("float64 images have maps of float64, float32 images of float32, and the values are the same")
+def dtypes(guided_within):
+    images, classes = np.array([[[[1.0, -0.5], [2.0, 0.25]]]]), np.array([1])
+    expected = by_hand(two_hidden(1), images, classes, ["relu2"])
+    for dtype in (np.float64, np.float32):
+        maps = guided_within(two_hidden(1), images.astype(dtype), classes, ("relu2",))
+        assert_close(maps, expected, rtol=1e-3, atol=1e-5)
+        assert_dtype(maps, dtype)
+
+
+@guided_in.law("a model in training mode is asked in evaluation mode, and is in training mode afterwards")
+def while_training(guided_within):
+    model = Built("small_cnn", seed=3, num_classes=CLASSES, widths=(3,), pool_after=())
+    images = np.arange(24.0).reshape(2, 1, 3, 4) % 5 / 4
+    maps = guided_within(model.build().train(), images, np.array([0, 1]), ("block1",))
+    assert_close(maps, by_hand(model, images, [0, 1], ["block1"]), **NEAR)
+
+
+@guided_in.law("an unknown layer, a class that there is not, and classes for other images are refused")
+def refuses(guided_within):
+    model, images = two_hidden(0), np.ones((2, 1, 2, 2))
+    assert_refuses("the layer 'relu3'", guided_within, model, images, np.array([0, 1]), ("relu1", "relu3"))
+    for classes in ([0, 3], [0, -1], [0], [0, 1, 2]):
+        which = f"classes {classes} for 2 images and 3 classes"
+        assert_refuses(which, guided_within, model, images, np.array(classes), ("relu1",))
+
+
+def changed(model, images, classes, layers, rule=guided_rule, inside=True, whole=False):
+    """The same with another rule, for the named layers alone, or of all logits."""
+    labels = check_labels("classes", classes, len(images), CLASSES)
+
+    def run(module, inputs, output):
+        with relu_rule(rule):
+            return module.forward(*inputs)
+
+    named = [model.layer(path) for path in layers]
+    parts = {part for layer in named for part in (layer.modules() if inside else [layer])}
+    hooks = [part.register_forward_hook(run) for part in parts if isinstance(part, nn.ReLU)]
+    x = Tensor(images, requires_grad=True)
+    with eval_mode(model):
+        logits = model(x)
+    for hook in hooks:
+        hook.remove()
+    return grad((logits if whole else logits[np.arange(len(images)), labels]).sum(), x)
+
+
+@guided_in.mistake("guided all ReLUs, whatever the layers", breaks=guided_in.laws[0].text)
+def guided_everywhere(model, images, classes, layers):
+    return changed(model, images, classes, (*layers, ""))
+
+
+@guided_in.mistake("put the deconvnet's rule in", breaks=guided_in.laws[0].text)
+def deconvnet_within(model, images, classes, layers):
+    return changed(model, images, classes, layers, rule=deconvnet_rule)
+
+
+@guided_in.mistake("took a path for one layer, not for all within it", breaks=guided_in.laws[0].text)
+def named_alone(model, images, classes, layers):
+    return changed(model, images, classes, layers, inside=False)
+
+
+@guided_in.mistake("took the gradient of all logits together", breaks=guided_in.laws[0].text)
+def of_all_logits(model, images, classes, layers):
+    return changed(model, images, classes, layers, whole=True)
+
+
+@guided_in.mistake("took what is negative out of the finished map", breaks=guided_in.laws[0].text)
+def rectified_map(model, images, classes, layers):
+    maps = changed(model, images, classes, ())
+    return np.maximum(maps, 0) if layers else maps
