@@ -15,6 +15,9 @@ from minidl.engine.op import Op
 mul = Exercise(
     "01.1",
     elementwise.Mul,
+    title="a product and its two gradients",
+    level=1,
+    minutes=10,
     kind="op",
     points=2,
     hints=(
@@ -107,6 +110,9 @@ class WithoutUpstream(OwnValue):
 sigmoid = Exercise(
     "01.2",
     elementwise.Sigmoid,
+    title="a sigmoid that does not overflow, and its slope",
+    level=1,
+    minutes=15,
     kind="op",
     points=2,
     hints=(
@@ -152,6 +158,13 @@ def is_stable(sigmoid):
     assert_close(grad_x, [0.0, 0.0], atol=0)
 
 
+@sigmoid.law("float32 stays float32, the value and the gradient")
+def sigmoid_keeps_float32(sigmoid):
+    y, (grad_x,) = sigmoid(np.array([[-1.0, 0.5]], np.float32), grad=np.ones((1, 2), np.float32))
+    assert_dtype(y, np.float32)
+    assert_dtype(grad_x, np.float32)
+
+
 @sigmoid.mistake(
     "the formula as it stands, which overflows", breaks="at ±10,000 it is exactly 1 and 0, without overflow"
 )
@@ -164,7 +177,7 @@ class Overflowing(Op):
         return grad * self.y * (1 - self.y)
 
 
-@sigmoid.mistake("the sign of the exponent is turned", breaks="ln(y / (1 - y)) = x")
+@sigmoid.mistake("the sign of the exponent is turned", breaks=sigmoid.laws[1].text)
 class Turned(elementwise.Sigmoid):
     def forward(self, x):
         return super().forward(-x)
@@ -185,6 +198,9 @@ class SlopeAtX(elementwise.Sigmoid):
 unbroadcast = Exercise(
     "01.3",
     op.unbroadcast,
+    title="broadcasting, backwards",
+    level=2,
+    minutes=20,
     points=3,
     hints=(
         "A number used n times collects n gradients: sum over every axis along which it was stretched.",
@@ -258,6 +274,9 @@ def drops_axes(grad, shape):
 order = Exercise(
     "01.4",
     backward.topological_order,
+    title="the order in which gradients flow",
+    level=2,
+    minutes=25,
     points=4,
     hints=(
         "A node comes after all nodes that it is a parent of. Depth-first search finishes parents first.",

@@ -50,6 +50,40 @@ def widened_unbroadcast(grad, shape):
     return summed.sum(axis=stretched, keepdims=True)
 
 
+@wrong("01.5", "float32 becomes float64")
+class WidenedMatMul(find("01.5").target):
+    def forward(self, a, b):
+        return super().forward(np.asarray(a, np.float64), np.asarray(b, np.float64))
+
+
+@wrong("01.5", "a fixed factor of whole numbers is asked for its gradient's dtype")
+class WholeGradients(find("01.5").target):
+    def backward(self, grad):
+        return tuple(g.astype(x.dtype) for g, x in zip(super().backward(grad), (self.b, self.a), strict=True))
+
+
+@wrong("01.6", "the gradient of the input's sum, not of the input, where it was stretched")
+def not_unbroadcast_tape(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [g.mean() + np.zeros(np.shape(x)) for g, x in zip(grads, inputs, strict=True)]
+
+
+@wrong("01.6", "an input that nothing reads is left out")
+def unread_left_out(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    read = {source for _, *sources in steps for source in sources}
+    return y, [g for i, g in enumerate(grads) if i in read]
+
+
+@wrong("01.6", "a negative number counts from behind")
+def numbers_from_behind(inputs, steps):
+    counted = [
+        (name, *(i % (len(inputs) + k) if i < 0 else i for i in sources))
+        for k, (name, *sources) in enumerate(steps)
+    ]
+    return find("01.6").target(inputs, counted)
+
+
 @wrong("02.1", "a quotient truncated towards 0 instead of floored, so 0 places instead of an error")
 def truncated_size(size, kernel, stride=1, padding=0, dilation=1):
     return int((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
