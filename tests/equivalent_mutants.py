@@ -39,15 +39,6 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     },
     "03.1": {
         BAD_INPUT: [
-            'top_rate, decay = check_number("top_rate", top_rate, -1), check_number("decay", decay, 0, 1)',
-            'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, -1, 1)',
-            'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 2)',
-            'require(decay >= 0, "decay must be above 0: freeze what shall not move")',
-            'require(decay > -1, "decay must be above 0: freeze what shall not move")',
-        ],
-    },
-    "03.3": {
-        BAD_INPUT: [
             'H, lr = check_hessian(hessian), check_number("lr", lr, -1)',
         ],
     },

@@ -14,6 +14,9 @@ from minidl.engine import conv, kernels
 output_size = Exercise(
     "02.1",
     conv.conv_output_size,
+    title="how many places a kernel has",
+    level=1,
+    minutes=10,
     points=1,
     hints=(
         "Count where the kernel's left edge can stand: in steps of the stride, while its right edge fits.",
@@ -94,7 +97,7 @@ def one_sided(size, kernel, stride=1, padding=0, dilation=1):
     return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-@output_size.mistake("rounded up", breaks="it counts the positions at which the kernel fits")
+@output_size.mistake("rounded up", breaks=output_size.laws[0].text)
 def rounds_up(size, kernel, stride=1, padding=0, dilation=1):
     conv.conv_output_size(size, kernel, stride, padding, dilation)
     return -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
@@ -110,6 +113,9 @@ def never_refuses(size, kernel, stride=1, padding=0, dilation=1):
 im2col = Exercise(
     "02.2",
     kernels.im2col,
+    title="patches into columns",
+    level=3,
+    minutes=25,
     kind="kernel",
     writes=("columns",),
     points=3,
@@ -212,6 +218,9 @@ def adds(image, kernel_size, stride, dilation, columns):
 col2im = Exercise(
     "02.3",
     kernels.col2im,
+    title="columns back into the image",
+    level=3,
+    minutes=25,
     kind="kernel",
     writes=("image",),
     points=3,

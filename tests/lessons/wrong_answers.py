@@ -96,12 +96,84 @@ def float_size(size, kernel, stride=1, padding=0, dilation=1):
     return float((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
 
 
-@wrong("03.3", "float32 stays float32")
+@wrong("02.4", "the columns in float64")
+class WideColumns(find("02.4").target):
+    def forward(self, x, weight):
+        y = super().forward(x, weight)
+        self.columns = self.columns.astype(np.float64)
+        return y
+
+
+@wrong("02.4", "height and width of the stride exchanged")
+class ExchangedStride(find("02.4").target):
+    def __init__(self, stride=(1, 1)):
+        super().__init__(stride[::-1])
+
+
+@wrong("02.4", "filters of one channel are stretched over all channels")
+class StretchedFilters(find("02.4").target):
+    def forward(self, x, weight):
+        filters = np.broadcast_to(weight, (len(weight), x.shape[1], *weight.shape[2:]))
+        return super().forward(x, np.ascontiguousarray(filters))
+
+
+@wrong("03.1", "float32 stays float32")
 def narrow_descent(hessian, start, lr, steps):
     path = [start]
     for _ in range(steps):
         path.append(path[-1] - lr * (hessian @ path[-1]))
     return np.array(path, dtype=np.asarray(start).dtype)
+
+
+@wrong("03.3", "the count of batches goes on, since only means and variances are kept")
+def counted_batches(model, images, labels, num_classes, *, steps, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, steps=steps, **options)
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer += steps
+    return losses
+
+
+@wrong("03.3", "the new head is drawn as the old one was, without rng")
+def drawn_without_rng(model, images, labels, num_classes, *, rng, **options):
+    seed = np.random.default_rng(0)
+    return find("03.3").target(model, images, labels, num_classes, rng=seed, **options)
+
+
+@wrong("03.3", "the losses after the steps")
+def losses_after(model, images, labels, num_classes, *, steps, **options):
+    start = find("03.3").target(model, images, labels, num_classes, steps=steps, **options)
+    logits = model(images).data
+    last = -(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[
+        np.arange(len(labels)), labels
+    ].mean()
+    return np.array([*start[1:], last], np.float64)
+
+
+@wrong("03.4", "only layers with a rate get new statistics")
+def statistics_of_trained_layers(model, images, labels, rates):
+    before = {name: x.copy() for name, x in model.named_buffers()}
+    loss = find("03.4").target(model, images, labels, rates)
+    for name, buffer in model.named_buffers():
+        if not any(name.startswith(f"{path}.") for path in rates):
+            buffer[...] = before[name]
+    return loss
+
+
+@wrong("03.4", "the statistics by momentum, as training has them")
+def statistics_by_momentum(model, images, labels, rates):
+    before = {name: x.copy() for name, x in model.named_buffers()}
+    loss = find("03.4").target(model, images, labels, rates)
+    for name, buffer in model.named_buffers():
+        if "running" in name:
+            buffer[...] = 0.9 * before[name] + 0.1 * buffer
+    return loss
+
+
+@wrong("03.4", "a rate below 0 is taken")
+def any_rate(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, {path: abs(rate) for path, rate in rates.items()})
+    return loss
 
 
 @wrong("04.1", "a constant column whose deviation is rounded above 0")
