@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl.engine.op import Op, unbroadcast
+from minidl.transfer.finetune import linear_probe
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -193,6 +194,34 @@ def sign_by_sum(features, dims=2):
     directions = np.linalg.svd(X, full_matrices=False)[2][:dims]
     signs = np.where(directions.sum(axis=1) < 0, -1, 1)
     return X @ (directions * signs[:, np.newaxis]).T
+
+
+@wrong("04.4", "the spatial mean of the maps")
+def mean_of_maps(model, images, labels, *, layer, l2):
+    kept = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: kept.append(y.data))
+    model(images)
+    hook.remove()
+    features = kept[0].astype(np.float64)
+    features = features.mean(axis=(2, 3)) if features.ndim == 4 else features
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation[deviation < 1e-12] = np.inf
+    probe = linear_probe((features - mean) / deviation, labels, l2)
+    weight = probe.weight.data / deviation
+    return weight, probe.bias.data - weight @ mean
+
+
+@wrong("04.4", "the deviation with n - 1")
+def sample_deviation(model, images, labels, *, layer, l2):
+    """Which is a smaller l2 on the features with n."""
+    n = len(images)
+    return find("04.4").target(model, images, labels, layer=layer, l2=l2 * n / (n - 1))
+
+
+@wrong("04.4", "float32 stays float32")
+def narrow_head(model, images, labels, *, layer, l2):
+    weight, bias = find("04.4").target(model, images, labels, layer=layer, l2=l2)
+    return weight.astype(np.float32), bias.astype(np.float32)
 
 
 @wrong("05.2", "softmax without the maximum")
