@@ -33,11 +33,11 @@ class ColumnConv2d(Op):
     def forward(self, x, weight):
         require(x.shape[1] == weight.shape[1], f"{x.shape[1]} channels, but {weight.shape[1]} in each filter")
         self.x, self.weight = x, weight
-        sides = zip(x.shape[2:], weight.shape[2:], self.stride, strict=True)
-        out_h, out_w = (conv_output_size(*side) for side in sides)
+        out_h = conv_output_size(x.shape[2], weight.shape[2], self.stride[0])
+        out_w = conv_output_size(x.shape[3], weight.shape[3], self.stride[1])
         self.columns = np.empty((len(x), weight[0].size, out_h * out_w), x.dtype)
-        for image, columns in zip(x, self.columns, strict=True):
-            im2col(image, weight.shape[2:], self.stride, (1, 1), columns)
+        for n in range(len(x)):
+            im2col(x[n], weight.shape[2:], self.stride, (1, 1), self.columns[n])
         y = weight.reshape(len(weight), -1) @ self.columns  # (N, O, OH OW)
         return y.reshape(len(x), len(weight), out_h, out_w)
 
@@ -46,8 +46,8 @@ class ColumnConv2d(Op):
         grad_weight = (grad @ self.columns.swapaxes(1, 2)).sum(axis=0)
         grad_columns = self.weight.reshape(len(self.weight), -1).T @ grad
         grad_x = np.empty_like(self.x)
-        for image, columns in zip(grad_x, grad_columns, strict=True):
-            col2im(columns, self.weight.shape[2:], self.stride, (1, 1), image)
+        for n in range(len(grad_x)):
+            col2im(grad_columns[n], self.weight.shape[2:], self.stride, (1, 1), grad_x[n])
         return grad_x, grad_weight.reshape(self.weight.shape)
 
 

@@ -9,6 +9,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.engine.tensor import no_grad
 from minidl.nn.module import Module, eval_mode
+from minidl.transfer.features import standardise
 from minidl.transfer.finetune import linear_probe
 
 # ---- 04.4 head_on_features
@@ -20,9 +21,9 @@ def head_on_features(
     """Train a head on the features of a network that stays as it is; its weight (K, D) and bias (K,).
 
     The features f of an image are what the layer of that dotted path gives in evaluation mode, as one row of
-    D numbers in the order of ``reshape``. They are brought to one scale: from each the mean over all images
-    is taken off, and the rest is divided by the standard deviation; a feature that is equal for all images
-    counts as 0. ``linear_probe`` finds the best head on the features so scaled, with the given l2.
+    D numbers in the order of ``reshape``. ``standardise`` brings them to one scale, that of these images;
+    a feature that is equal for all images becomes 0. ``linear_probe`` finds the best head on the features
+    so scaled, with the given l2.
 
     The answer is a head on the features as they are: weight @ f + bias are the logits that the best head
     gives for f scaled. A feature that is equal for all images has a weight of 0.
@@ -37,10 +38,9 @@ def head_on_features(
     hook.remove()
     features = kept[0].reshape(len(images), -1).astype(np.float64)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    constant = np.ptp(features, axis=0) == 0
-    scaled = np.where(constant, 0.0, (features - mean) / np.where(constant, 1.0, deviation))
-    head = linear_probe(scaled, labels, l2)
-    weight = np.where(constant, 0.0, head.weight.data / np.where(constant, 1.0, deviation))
+    deviation[np.ptp(features, axis=0) == 0] = 1.0  # scaled, such a feature is 0, and so is its weight
+    head = linear_probe(standardise(features, features), labels, l2)
+    weight = head.weight.data / deviation
     return weight, head.bias.data - weight @ mean
 
 
