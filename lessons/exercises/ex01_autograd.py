@@ -23,7 +23,7 @@ mul = Exercise(
     hints=(
         "When a moves by a little, a·b moves by b times as much, and the other way round.",
         "backward needs both inputs: keep them in forward. They may have been broadcast.",
-        "grad_a = unbroadcast(grad * self.b, self.a.shape), and likewise for b",
+        "for a: unbroadcast(grad * ..., self.a.shape)",
     ),
 )
 
@@ -118,7 +118,7 @@ sigmoid = Exercise(
     hints=(
         "e^-x overflows for x = -1000. Which of e^x and e^-x is always safe?",
         "With t = e^-|x|, which is in (0, 1]: y is 1/(1+t) for x >= 0 and t/(1+t) for x < 0.",
-        "backward: grad * self.y * (1 - self.y)",
+        "The slope is y times a number that y gives: at y = 1/2 it is 1/4, at 0 and 1 it is 0.",
     ),
 )
 
@@ -205,7 +205,7 @@ unbroadcast = Exercise(
     hints=(
         "A number used n times collects n gradients: sum over every axis along which it was stretched.",
         "Two kinds of stretched axes: those that the shape lacks on the left, and those where it has a 1.",
-        "grad.sum(axis=added + stretched, keepdims=True).reshape(shape)",
+        "added = tuple(range(grad.ndim - len(shape))); keep the axes, then drop the added by reshape.",
     ),
 )
 

@@ -196,7 +196,7 @@ def tape_gradients(inputs: list, steps: list) -> tuple[np.ndarray, list]:
 tape = Exercise(
     "01.6",
     tape_gradients,
-    title="a small autograd: forward along a tape, and back",
+    title="a small autograd, forward along a tape and back",
     points=5,
     level=3,
     minutes=45,

@@ -21,7 +21,7 @@ output_size = Exercise(
     hints=(
         "Count where the kernel's left edge can stand: in steps of the stride, while its right edge fits.",
         "A kernel with holes reaches over dilation·(kernel - 1) + 1 pixels; padding adds to both sides.",
-        "(size + 2 * padding - reach) // stride + 1, and a ValueError where the reach is too large",
+        "room = size + 2 * padding - reach is how far the left edge can go; below 0 nothing fits.",
     ),
 )
 
@@ -122,7 +122,7 @@ im2col = Exercise(
     hints=(
         "Row (c, i, j) holds, for every output position, the pixel under that element of the kernel.",
         "At position (y, x) element (i, j) lies on pixel (y·stride + i·dilation, x·stride + j·dilation).",
-        "columns[(c·kh + i)·kw + j, y·OW + x] = image[c, y·stride + i·dilation, x·stride + j·dilation]",
+        "patches = columns.reshape(C, kh, kw, OH, OW) is the same memory: patches[c, i, j, y, x] = ...",
     ),
 )
 
@@ -227,7 +227,7 @@ col2im = Exercise(
     hints=(
         "im2col copies a pixel into several places; backward, the pixel collects what those places received.",
         "The same loops as im2col with both sides exchanged, = turned into +=, and the image zeroed first.",
-        "image[c, y·stride[0] + i·dilation[0], x·stride[1] + j·dilation[1]] += x",
+        "image[:] = 0, and then image[c, ...] += patches[c, i, j, y, x] in the loops",
     ),
 )
 

@@ -21,7 +21,7 @@ descent = Exercise(
     hints=(
         "The gradient of x·Hx / 2 for a symmetric H is Hx.",
         "Keep every point: the first row of the path is the start, each following one a step further.",
-        "path.append(path[-1] - lr * (hessian @ path[-1]))",
+        "path = [start], and in each step path.append(path[-1] - ...)",
     ),
 )
 
@@ -104,7 +104,7 @@ stable = Exercise(
     hints=(
         "A step multiplies an eigenvector's component by 1 - lr·lambda. When is that below 1 in magnitude?",
         "-1 < 1 - lr·lambda means lr < 2/lambda. The steepest direction sets the limit for all.",
-        "2 / np.linalg.eigvalsh(hessian)[-1], and a ValueError where that eigenvalue is not positive",
+        "np.linalg.eigvalsh(hessian) gives them in rising order; what if the last is not positive?",
     ),
 )
 
