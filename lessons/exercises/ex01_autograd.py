@@ -1,13 +1,12 @@
-"""Exercises of lesson 01: an operation and its derivative, broadcasting backwards, the order of the walk."""
+"""Exercises of lesson 01: an operation and its derivative, and broadcasting backwards."""
 
 import numpy as np
 from hypothesis import given
-from hypothesis import strategies as st
 
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, broadcastable_pairs, shapes
-from minidl.engine import backward, elementwise, op
+from minidl.engine import elementwise, op
 from minidl.engine.op import Op
 
 # ---- 01.1 Mul
@@ -267,90 +266,3 @@ def only_added_axes(grad, shape):
 @unbroadcast.mistake("dropped the axes of length 1", breaks=unbroadcast.laws[0].text)
 def drops_axes(grad, shape):
     return np.squeeze(op.unbroadcast(grad, shape))
-
-
-# ---- 01.4 topological_order
-
-order = Exercise(
-    "01.4",
-    backward.topological_order,
-    title="the order in which gradients flow",
-    level=2,
-    minutes=25,
-    points=4,
-    hints=(
-        "A node comes after all nodes that it is a parent of. Depth-first search finishes parents first.",
-        "Finish a node when all of its parents are finished; reverse the order of finishing.",
-        "Recursion dies at a thousand: keep your own stack of (node, iterator over its parents).",
-    ),
-)
-
-
-@st.composite
-def graphs(draw):
-    """Parents of each node 0 ... n-1, all with smaller numbers, so that no circle is possible; the root is
-    n-1."""
-    n = draw(st.integers(1, 6))
-    return [sorted(draw(st.sets(st.integers(0, i - 1)))) if i else [] for i in range(n)]
-
-
-@order.law("in w = u + v, v = 3u, u = 2x the order is w, v, u, x")
-def worked_order(order):
-    parents = {"w": ["u", "v"], "v": ["u"], "u": ["x"], "x": []}
-    assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
-
-
-@order.law("each node that the root depends on stands there once, and no other")
-@given(parents=graphs())
-def is_complete(order, parents):
-    reachable, todo = set(), [len(parents) - 1]
-    while todo:
-        node = todo.pop()
-        if node not in reachable:
-            reachable.add(node)
-            todo += parents[node]
-    result = list(order(len(parents) - 1, parents.__getitem__))
-    assert_equal(sorted(result), sorted(reachable))
-
-
-@order.law("each node stands before all of its parents")
-@given(parents=graphs())
-def children_first(order, parents):
-    result = list(order(len(parents) - 1, parents.__getitem__))
-    too_late = [(node, p) for node in result for p in parents[node] if result.index(p) < result.index(node)]
-    assert_equal(too_late, [])
-
-
-@order.law("a chain of 20,000 nodes is no problem")
-def survives_a_long_chain(order):
-    result = list(order(20_000, lambda node: [node - 1] if node else []))
-    assert_equal(result, list(range(20_000, -1, -1)))
-
-
-@order.mistake("breadth first, each node when first seen", breaks=order.laws[0].text)
-def breadth_first(root, parents_of):
-    result, seen = [root], {root}
-    for node in result:
-        new = [parent for parent in parents_of(node) if parent not in seen]
-        result += new
-        seen.update(new)
-    return result
-
-
-@order.mistake("recursion, which a long chain overflows", breaks="a chain of 20,000 nodes is no problem")
-def recursive(root, parents_of):
-    finished = []
-
-    def visit(node):
-        if node not in finished:
-            for parent in parents_of(node):
-                visit(parent)
-            finished.append(node)
-
-    visit(root)
-    return finished[::-1]
-
-
-@order.mistake("the order of finishing, not reversed", breaks=order.laws[0].text)
-def parents_first(root, parents_of):
-    return backward.topological_order(root, parents_of)[::-1]
