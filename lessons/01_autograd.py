@@ -4,7 +4,8 @@
 # change to make the error smaller? The gradient gives the answer. What must a program
 # store while it computes a number, so that it can find all gradients afterwards?
 #
-# Exercises: 01.1 Mul, 01.2 Sigmoid, 01.3 unbroadcast, 01.4 topological_order.
+# Exercises: 01.1 Mul, 01.2 Sigmoid, 01.3 unbroadcast, 01.4 topological_order,
+# 01.5 MatMul, 01.6 tape_gradients.
 #
 # ## A number with its history
 # A `Tensor` is a NumPy array that stores the operation that made it, and the tensors
@@ -357,7 +358,8 @@ assert "Sqrt" in message and "deviation = " in message
 #
 # ## Exercises
 # `python -m lessons start 01` begins the exercises 01.1 Mul, 01.2 Sigmoid, 01.3
-# unbroadcast and 01.4 topological_order.
+# unbroadcast, 01.4 topological_order, 01.5 MatMul and 01.6 tape_gradients, a whole
+# small autograd.
 #
 # ## Papers
 # - D. Rumelhart, G. Hinton, R. Williams (1986): Learning representations by

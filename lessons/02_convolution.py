@@ -3,7 +3,7 @@
 # What does a network look for in a photograph, and how does a convolution find it? Does
 # training make the filters, or were they there before?
 #
-# Exercises: 02.1 conv_output_size, 02.2 im2col, 02.3 col2im.
+# Exercises: 02.1 conv_output_size, 02.2 im2col, 02.3 col2im, 02.4 ColumnConv2d.
 #
 # ## What does the first layer of a real network look for?
 # The network was trained on more than a million photographs. Its first layer has 32
@@ -435,8 +435,8 @@ for test in ("accuracy", "accuracy on moved digits"):
 # - Train with `epochs = 2`. How many of the final points of accuracy are there already?
 #
 # ## Exercises
-# `python -m lessons start 02` begins the exercises 02.1 conv_output_size, 02.2 im2col
-# and 02.3 col2im.
+# `python -m lessons start 02` begins the exercises 02.1 conv_output_size, 02.2 im2col,
+# 02.3 col2im and 02.4 ColumnConv2d.
 #
 # ## Papers
 # - Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998): Gradient-based learning applied

@@ -3,8 +3,8 @@
 # We have a network that is trained for one task. The new task is different but similar.
 # What do we keep, what do we train, and how fast?
 #
-# Exercises: 03.1 layer_rates, 03.2 changed_arrays, 03.3 descend_quadratic,
-# 03.4 largest_stable_lr.
+# Exercises: 03.1 descend_quadratic, 03.2 largest_stable_lr, 03.3 train_new_head,
+# 03.4 finetune_step.
 
 # %%
 import copy
@@ -406,8 +406,8 @@ assert np.allclose(rates_by_layer, [eta * d ** (n - 1 - layer) for layer in rang
 #   and how long does the flat direction take now?
 #
 # ## Exercises
-# `python -m lessons start 03` begins 03.1 `layer_rates`, 03.2 `changed_arrays`, 03.3
-# `descend_quadratic` and 03.4 `largest_stable_lr`.
+# `python -m lessons start 03` begins 03.1 `descend_quadratic`, 03.2
+# `largest_stable_lr`, 03.3 `train_new_head` and 03.4 `finetune_step`.
 #
 # ## Papers
 # - Yosinski et al. 2014, How transferable are features in deep neural networks?

@@ -4,7 +4,8 @@
 # and train only a new head. How good is that, and how does it compare with training a
 # network from scratch?
 #
-# Exercises: 04.1 standardise, 04.2 pca_projection, 04.3 probe_loss.
+# Exercises: 04.1 standardise, 04.2 pca_projection, 04.3 probe_loss,
+# 04.4 head_on_features.
 #
 # ## The network stays, a new head learns
 # EfficientNet-Lite0 was trained on more than a million photographs of 1,000 classes. We
@@ -364,8 +365,8 @@ far = study("03_finetuning", "far, many: all layers")
 #   head most sure?
 #
 # ## Exercises
-# `python -m lessons start 04` begins 04.1 `standardise`, 04.2 `pca_projection` and 04.3
-# `probe_loss`.
+# `python -m lessons start 04` begins 04.1 `standardise`, 04.2 `pca_projection`, 04.3
+# `probe_loss` and 04.4 `head_on_features`.
 #
 # ## Papers
 # - Pearson 1901, On lines and planes of closest fit to systems of points in space.

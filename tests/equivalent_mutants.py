@@ -29,6 +29,11 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return grad.sum(axis=added + stretched, keepdims=False).reshape(shape)",
         ],
     },
+    "01.6": {
+        "both have the same length": [
+            "for source, slope in zip(sources, slopes, strict=False):",
+        ],
+    },
     "02.2": {
         SLOWER: [
             "dense = stride[0] == stride[1] == 0",
@@ -39,18 +44,26 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "dense = stride[0] == stride[1] == dilation[0] == dilation[1] == 0",
         ],
     },
-    "03.1": {
-        BAD_INPUT: [
-            'top_rate, decay = check_number("top_rate", top_rate, -1), check_number("decay", decay, 0, 1)',
-            'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, -1, 1)',
-            'top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 2)',
-            'require(decay >= 0, "decay must be above 0: freeze what shall not move")',
-            'require(decay > -1, "decay must be above 0: freeze what shall not move")',
+    "02.4": {
+        RESHAPE: [
+            "y = weight.reshape(len(weight), -2) @ self.columns",
+            "grad = grad.reshape(*grad.shape[:2], -2)",
+            "grad_columns = self.weight.reshape(len(self.weight), -2).T @ grad",
+        ],
+        "all filters have the same size": [
+            "self.columns = np.empty((len(x), weight[-1].size, out_h * out_w), x.dtype)",
         ],
     },
-    "03.3": {
+    "03.1": {
         BAD_INPUT: [
             'H, lr = check_hessian(hessian), check_number("lr", lr, -1)',
+        ],
+    },
+    "03.4": {
+        "the layer has one input, and runs once": [
+            "lambda _, inputs, output, seen=seen: seen.append(inputs[-1].data)",
+            "norm.running_mean[:] = seen[-1].mean(axis=(0, 2, 3))",
+            "norm.running_var[:] = seen[-1].var(axis=(0, 2, 3))",
         ],
     },
     "04.1": {
@@ -69,6 +82,17 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     "04.3": {
         BAD_INPUT: [
             'check_number("l2", l2, -1)',
+        ],
+    },
+    "04.4": {
+        "the layer runs once": [
+            "features = kept[-1].reshape(len(images), -1).astype(np.float64)",
+        ],
+        RESHAPE: [
+            "features = kept[0].reshape(len(images), -2).astype(np.float64)",
+        ],
+        "whatever the weight of 0 is divided by, it stays 0": [
+            "deviation[np.ptp(features, axis=0) == 0] = 2.0",
         ],
     },
     "05.3": {

@@ -1,13 +1,12 @@
-"""Exercises of lesson 01: an operation and its derivative, broadcasting backwards, the order of the walk."""
+"""Exercises of lesson 01: an operation and its derivative, and broadcasting backwards."""
 
 import numpy as np
 from hypothesis import given
-from hypothesis import strategies as st
 
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, broadcastable_pairs, shapes
-from minidl.engine import backward, elementwise, op
+from minidl.engine import elementwise, op
 from minidl.engine.op import Op
 
 # ---- 01.1 Mul
@@ -15,12 +14,15 @@ from minidl.engine.op import Op
 mul = Exercise(
     "01.1",
     elementwise.Mul,
+    title="a product and its two gradients",
+    level=1,
+    minutes=10,
     kind="op",
     points=2,
     hints=(
         "When a moves by a little, a·b moves by b times as much, and the other way round.",
         "backward needs both inputs: keep them in forward. They may have been broadcast.",
-        "grad_a = unbroadcast(grad * self.b, self.a.shape), and likewise for b",
+        "for a: unbroadcast(grad * ..., self.a.shape)",
     ),
 )
 
@@ -107,12 +109,15 @@ class WithoutUpstream(OwnValue):
 sigmoid = Exercise(
     "01.2",
     elementwise.Sigmoid,
+    title="a sigmoid that does not overflow, and its slope",
+    level=1,
+    minutes=15,
     kind="op",
     points=2,
     hints=(
         "e^-x overflows for x = -1000. Which of e^x and e^-x is always safe?",
         "With t = e^-|x|, which is in (0, 1]: y is 1/(1+t) for x >= 0 and t/(1+t) for x < 0.",
-        "backward: grad * self.y * (1 - self.y)",
+        "The slope is y times a number that y gives: at y = 1/2 it is 1/4, at 0 and 1 it is 0.",
     ),
 )
 
@@ -152,6 +157,13 @@ def is_stable(sigmoid):
     assert_close(grad_x, [0.0, 0.0], atol=0)
 
 
+@sigmoid.law("float32 stays float32, the value and the gradient")
+def sigmoid_keeps_float32(sigmoid):
+    y, (grad_x,) = sigmoid(np.array([[-1.0, 0.5]], np.float32), grad=np.ones((1, 2), np.float32))
+    assert_dtype(y, np.float32)
+    assert_dtype(grad_x, np.float32)
+
+
 @sigmoid.mistake(
     "the formula as it stands, which overflows", breaks="at ±10,000 it is exactly 1 and 0, without overflow"
 )
@@ -164,7 +176,7 @@ class Overflowing(Op):
         return grad * self.y * (1 - self.y)
 
 
-@sigmoid.mistake("the sign of the exponent is turned", breaks="ln(y / (1 - y)) = x")
+@sigmoid.mistake("the sign of the exponent is turned", breaks=sigmoid.laws[1].text)
 class Turned(elementwise.Sigmoid):
     def forward(self, x):
         return super().forward(-x)
@@ -185,11 +197,14 @@ class SlopeAtX(elementwise.Sigmoid):
 unbroadcast = Exercise(
     "01.3",
     op.unbroadcast,
+    title="broadcasting, backwards",
+    level=2,
+    minutes=20,
     points=3,
     hints=(
         "A number used n times collects n gradients: sum over every axis along which it was stretched.",
         "Two kinds of stretched axes: those that the shape lacks on the left, and those where it has a 1.",
-        "grad.sum(axis=added + stretched, keepdims=True).reshape(shape)",
+        "added = tuple(range(grad.ndim - len(shape))); keep the axes, then drop the added by reshape.",
     ),
 )
 
@@ -251,87 +266,3 @@ def only_added_axes(grad, shape):
 @unbroadcast.mistake("dropped the axes of length 1", breaks=unbroadcast.laws[0].text)
 def drops_axes(grad, shape):
     return np.squeeze(op.unbroadcast(grad, shape))
-
-
-# ---- 01.4 topological_order
-
-order = Exercise(
-    "01.4",
-    backward.topological_order,
-    points=4,
-    hints=(
-        "A node comes after all nodes that it is a parent of. Depth-first search finishes parents first.",
-        "Finish a node when all of its parents are finished; reverse the order of finishing.",
-        "Recursion dies at a thousand: keep your own stack of (node, iterator over its parents).",
-    ),
-)
-
-
-@st.composite
-def graphs(draw):
-    """Parents of each node 0 ... n-1, all with smaller numbers, so that no circle is possible; the root is
-    n-1."""
-    n = draw(st.integers(1, 6))
-    return [sorted(draw(st.sets(st.integers(0, i - 1)))) if i else [] for i in range(n)]
-
-
-@order.law("in w = u + v, v = 3u, u = 2x the order is w, v, u, x")
-def worked_order(order):
-    parents = {"w": ["u", "v"], "v": ["u"], "u": ["x"], "x": []}
-    assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
-
-
-@order.law("each node that the root depends on stands there once, and no other")
-@given(parents=graphs())
-def is_complete(order, parents):
-    reachable, todo = set(), [len(parents) - 1]
-    while todo:
-        node = todo.pop()
-        if node not in reachable:
-            reachable.add(node)
-            todo += parents[node]
-    result = list(order(len(parents) - 1, parents.__getitem__))
-    assert_equal(sorted(result), sorted(reachable))
-
-
-@order.law("each node stands before all of its parents")
-@given(parents=graphs())
-def children_first(order, parents):
-    result = list(order(len(parents) - 1, parents.__getitem__))
-    too_late = [(node, p) for node in result for p in parents[node] if result.index(p) < result.index(node)]
-    assert_equal(too_late, [])
-
-
-@order.law("a chain of 20,000 nodes is no problem")
-def survives_a_long_chain(order):
-    result = list(order(20_000, lambda node: [node - 1] if node else []))
-    assert_equal(result, list(range(20_000, -1, -1)))
-
-
-@order.mistake("breadth first, each node when first seen", breaks=order.laws[0].text)
-def breadth_first(root, parents_of):
-    result, seen = [root], {root}
-    for node in result:
-        new = [parent for parent in parents_of(node) if parent not in seen]
-        result += new
-        seen.update(new)
-    return result
-
-
-@order.mistake("recursion, which a long chain overflows", breaks="a chain of 20,000 nodes is no problem")
-def recursive(root, parents_of):
-    finished = []
-
-    def visit(node):
-        if node not in finished:
-            for parent in parents_of(node):
-                visit(parent)
-            finished.append(node)
-
-    visit(root)
-    return finished[::-1]
-
-
-@order.mistake("the order of finishing, not reversed", breaks=order.laws[0].text)
-def parents_first(root, parents_of):
-    return backward.topological_order(root, parents_of)[::-1]

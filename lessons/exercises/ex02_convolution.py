@@ -14,11 +14,14 @@ from minidl.engine import conv, kernels
 output_size = Exercise(
     "02.1",
     conv.conv_output_size,
+    title="how many places a kernel has",
+    level=1,
+    minutes=10,
     points=1,
     hints=(
         "Count where the kernel's left edge can stand: in steps of the stride, while its right edge fits.",
         "A kernel with holes reaches over dilation·(kernel - 1) + 1 pixels; padding adds to both sides.",
-        "(size + 2 * padding - reach) // stride + 1, and a ValueError where the reach is too large",
+        "room = size + 2 * padding - reach is how far the left edge can go; below 0 nothing fits.",
     ),
 )
 
@@ -94,7 +97,7 @@ def one_sided(size, kernel, stride=1, padding=0, dilation=1):
     return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-@output_size.mistake("rounded up", breaks="it counts the positions at which the kernel fits")
+@output_size.mistake("rounded up", breaks=output_size.laws[0].text)
 def rounds_up(size, kernel, stride=1, padding=0, dilation=1):
     conv.conv_output_size(size, kernel, stride, padding, dilation)
     return -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
@@ -110,13 +113,16 @@ def never_refuses(size, kernel, stride=1, padding=0, dilation=1):
 im2col = Exercise(
     "02.2",
     kernels.im2col,
+    title="patches into columns",
+    level=3,
+    minutes=25,
     kind="kernel",
     writes=("columns",),
     points=3,
     hints=(
         "Row (c, i, j) holds, for every output position, the pixel under that element of the kernel.",
         "At position (y, x) element (i, j) lies on pixel (y·stride + i·dilation, x·stride + j·dilation).",
-        "columns[(c·kh + i)·kw + j, y·OW + x] = image[c, y·stride + i·dilation, x·stride + j·dilation]",
+        "patches = columns.reshape(C, kh, kw, OH, OW) is the same memory: patches[c, i, j, y, x] = ...",
     ),
 )
 
@@ -212,13 +218,16 @@ def adds(image, kernel_size, stride, dilation, columns):
 col2im = Exercise(
     "02.3",
     kernels.col2im,
+    title="columns back into the image",
+    level=3,
+    minutes=25,
     kind="kernel",
     writes=("image",),
     points=3,
     hints=(
         "im2col copies a pixel into several places; backward, the pixel collects what those places received.",
         "The same loops as im2col with both sides exchanged, = turned into +=, and the image zeroed first.",
-        "image[c, y·stride[0] + i·dilation[0], x·stride[1] + j·dilation[1]] += x",
+        "image[:] = 0, and then image[c, ...] += patches[c, i, j, y, x] in the loops",
     ),
 )
 

@@ -1,160 +1,27 @@
-"""Exercises of lesson 03: what froze and what did not, a rate for each layer, the rate that is too large."""
+"""Exercises of lesson 03: gradient descent in a bowl, and the rate that is too large."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 from minidl.transfer import finetune
 
-# ---- 03.1 layer_rates
-
-rates = Exercise(
-    "03.1",
-    finetune.layer_rates,
-    points=1,
-    hints=(
-        "The last layer has the top rate, and each one below it moves decay times as fast as the one above.",
-        "Layer l of 0 ... count - 1 is count - 1 - l layers below the top.",
-        "[top_rate * decay ** (count - 1 - layer) for layer in range(count)]",
-    ),
-)
-counts, decays = st.integers(1, 6), st.sampled_from([1.0, 0.5, 0.25, 0.1])
-
-
-@rates.law("three layers, 0.8 on top, decay 1/2: 0.2, 0.4, 0.8")
-def worked_rates(layer_rates):
-    assert_close(layer_rates(3, 0.8, 0.5), [0.2, 0.4, 0.8])
-
-
-@rates.law("the last layer has the top rate, and there is one rate a layer")
-@given(count=counts, top=quarters(0, 2), decay=decays)
-def ends_at_the_top(layer_rates, count, top, decay):
-    result = layer_rates(count, top, decay)
-    assert_equal(len(result), count)
-    assert_close(result[-1], top)
-
-
-@rates.law("each layer moves decay times as fast as the one above it")
-@given(count=st.integers(2, 6), top=quarters(0.25, 2), decay=decays)
-def decays_downwards(layer_rates, count, top, decay):
-    result = np.array(layer_rates(count, top, decay))
-    assert_close(result[:-1], decay * result[1:])
-
-
-@rates.law("one more layer below leaves the rates above as they are")
-@given(count=counts, top=quarters(0.25, 2), decay=decays)
-def is_counted_from_the_top(layer_rates, count, top, decay):
-    assert_close(layer_rates(count + 1, top, decay)[1:], layer_rates(count, top, decay))
-
-
-@rates.mistake("upside down: the first layer is the fastest", breaks=rates.laws[0].text)
-def upside_down(count, top_rate, decay):
-    return finetune.layer_rates(count, top_rate, decay)[::-1]
-
-
-@rates.mistake("the top layer is decayed already", breaks=rates.laws[0].text)
-def one_too_many(count, top_rate, decay):
-    return [decay * rate for rate in finetune.layer_rates(count, top_rate, decay)]
-
-
-@rates.mistake(
-    "in equal steps instead of by a factor", breaks="each layer moves decay times as fast as the one above it"
-)
-def in_equal_steps(count, top_rate, decay):
-    return [top_rate * (1 - (1 - decay) * (count - 1 - layer)) for layer in range(count)]
-
-
-# ---- 03.2 changed_arrays
-
-changed = Exercise(
-    "03.2",
-    finetune.changed_arrays,
-    points=2,
-    hints=(
-        "A name that stands in one of the two only has changed as well: start from those.",
-        "Bits, not values: NaN is not equal to itself, but its bytes are; 0 == -0, but one bit differs.",
-        "old.shape == new.shape and old.dtype == new.dtype and old.tobytes() == new.tobytes()",
-    ),
-)
-
-
-@st.composite
-def states(draw):
-    """A dict of arrays under names from a ... e."""
-    names = draw(st.sets(st.sampled_from("abcde"), max_size=4))
-    return {name: draw(arrays((2,))) for name in sorted(names)}
-
-
-@changed.law("a weight that moved in its last digit counts, one that stayed does not")
-def worked_change(changed_arrays):
-    before = {"conv.weight": np.array([1.0, 2.0]), "head.bias": np.array([0.5])}
-    after = {"conv.weight": np.array([1.0, 2.0 + 2**-50]), "head.bias": np.array([0.5])}
-    assert_equal(list(changed_arrays(before, after)), ["conv.weight"])
-
-
-@changed.law("NaN that stays NaN did not change, and 0 that becomes -0 did")
-def goes_by_bits(changed_arrays):
-    before = {"a": np.array([np.nan]), "b": np.array([0.0])}
-    assert_equal(list(changed_arrays(before, {"a": np.array([np.nan]), "b": np.array([-0.0])})), ["b"])
-
-
-@changed.law("other shapes and other dtypes are changes")
-def sees_shapes_and_dtypes(changed_arrays):
-    before = {"a": np.zeros(2), "b": np.zeros(4), "c": np.zeros(1)}
-    after = {"a": np.zeros(2, np.int64), "b": np.zeros((2, 2)), "c": np.zeros(1)}
-    assert_equal(list(changed_arrays(before, after)), ["a", "b"])
-
-
-@changed.law("nothing changes between a state and its copy")
-@given(state=states())
-def a_copy_is_the_same(changed_arrays, state):
-    assert_equal(list(changed_arrays(state, {name: x.copy() for name, x in state.items()})), [])
-
-
-@changed.law("what is there only once is named, in sorted order, whichever side lacks it")
-@given(before=states(), after=states())
-def names_what_comes_and_goes(changed_arrays, before, after):
-    result = list(changed_arrays(before, after))
-    assert_equal(result, sorted(result))
-    assert_equal(result, list(changed_arrays(after, before)))
-    missing = set(before) ^ set(after)
-    assert missing <= set(result), f"{sorted(missing)} are there only once, got {result}"
-
-
-@changed.mistake("close is good enough", breaks=changed.laws[0].text)
-def by_closeness(before, after):
-    common = set(before) & set(after)
-    moved = {name for name in common if not np.allclose(before[name], after[name], equal_nan=True)}
-    return sorted(moved | (set(before) ^ set(after)))
-
-
-@changed.mistake(
-    "compares values, where NaN is not equal to itself",
-    breaks="NaN that stays NaN did not change, and 0 that becomes -0 did",
-)
-def by_value(before, after):
-    common = set(before) & set(after)
-    return sorted({n for n in common if not np.array_equal(before[n], after[n])} | (set(before) ^ set(after)))
-
-
-@changed.mistake("looks only at what was there before", breaks=changed.laws[-1].text)
-def one_sided(before, after):
-    return [name for name in finetune.changed_arrays(before, after) if name in before]
-
-
-# ---- 03.3 descend_quadratic
+# ---- 03.1 descend_quadratic
 
 descent = Exercise(
-    "03.3",
+    "03.1",
     finetune.descend_quadratic,
+    title="gradient descent in a bowl",
     points=2,
+    level=1,
+    minutes=10,
     hints=(
         "The gradient of x·Hx / 2 for a symmetric H is Hx.",
         "Keep every point: the first row of the path is the start, each following one a step further.",
-        "path.append(path[-1] - lr * (hessian @ path[-1]))",
+        "path = [start], and in each step path.append(path[-1] - ...)",
     ),
 )
 
@@ -225,16 +92,19 @@ def only_the_diagonal(hessian, start, lr, steps):
     return finetune.descend_quadratic(np.diag(np.diag(hessian)), start, lr, steps)
 
 
-# ---- 03.4 largest_stable_lr
+# ---- 03.2 largest_stable_lr
 
 stable = Exercise(
-    "03.4",
+    "03.2",
     finetune.largest_stable_lr,
+    title="the rate beyond which a bowl is left",
     points=2,
+    level=2,
+    minutes=15,
     hints=(
         "A step multiplies an eigenvector's component by 1 - lr·lambda. When is that below 1 in magnitude?",
         "-1 < 1 - lr·lambda means lr < 2/lambda. The steepest direction sets the limit for all.",
-        "2 / np.linalg.eigvalsh(hessian)[-1], and a ValueError where that eigenvalue is not positive",
+        "np.linalg.eigvalsh(hessian) gives them in rising order; what if the last is not positive?",
     ),
 )
 

@@ -16,11 +16,14 @@ tables = arrays(st.tuples(st.integers(2, 4), st.integers(1, 3)))
 scale = Exercise(
     "04.1",
     reference.standardise,
+    title="features on one scale",
+    level=1,
+    minutes=15,
     points=2,
     hints=(
         "Both numbers, mean and deviation, come from the reference: the test set must not judge itself.",
         "A column that is constant in the reference has deviation 0: decide what it becomes before dividing.",
-        "np.where(constant, 0, (features - mean) / np.where(constant, 1, deviation))",
+        "constant = np.ptp(reference, axis=0) == 0, since rounding may leave a deviation a little above 0",
     ),
 )
 
@@ -95,6 +98,9 @@ def by_variance(reference_rows, features):
 pca = Exercise(
     "04.2",
     reference.pca_projection,
+    title="a cloud of features in two dimensions",
+    level=2,
+    minutes=25,
     points=3,
     hints=(
         "Move the cloud's mean to 0, then turn it so that the first axis is the direction of largest spread.",
@@ -161,6 +167,11 @@ def sign_of_the_largest(pca):
     assert_close(coordinates[:, 0], np.array([-1, 0, 1]) * np.sqrt(direction @ direction))
 
 
+@pca.law("the coordinates are float64, of float32 features too")
+def coordinates_in_float64(pca):
+    assert_dtype(pca(np.array([[0, 0], [3, 4], [6, 9]], np.float32)), np.float64)
+
+
 @pca.mistake("forgot to subtract the mean", breaks=pca.laws[0].text)
 def not_centred(features, dims=2):
     _, _, Vt = np.linalg.svd(features, full_matrices=False)
@@ -190,11 +201,14 @@ def whitened(features, dims=2):
 probe = Exercise(
     "04.3",
     reference.probe_loss,
+    title="the loss of a head, and its slopes",
+    level=2,
+    minutes=25,
     points=4,
     hints=(
         "Softmax and cross-entropy together have the simplest gradient there is: what you say minus what is.",
         "error = (P - Y) / N of shape (N, K). W meets the features, b meets 1; l2 adds l2·W to dL/dW.",
-        "loss + l2 / 2 * (W**2).sum(), error.T @ F + l2 * W, error.sum(axis=0)",
+        "stable_log_softmax(F @ W.T + b) gives log P; dL/dW = error.T @ F + ...",
     ),
 )
 
@@ -260,6 +274,13 @@ def is_stable(probe_loss):
         )
     assert_close(loss, 1e4)
     assert_close(grad_bias, [1.0, -1.0])
+
+
+@probe.law("both gradients are float64, of float32 weights and features too")
+def gradients_in_float64(probe_loss):
+    weight, bias, features = (np.ones(shape, np.float32) for shape in ((2, 3), (2,), (4, 3)))
+    for grad in probe_loss(weight, bias, features, np.array([0, 1, 1, 0]), 0.5)[1:]:
+        assert_dtype(grad, np.float64)
 
 
 @probe.mistake("summed over the examples", breaks=probe.laws[0].text)

@@ -103,6 +103,7 @@ def one_too_far(span, kernel, stride, padding, dilation=1):
 top = Exercise(
     "13.5",
     top_patches,
+    helpers=("receptive_field",),
     kind="model",
     points=4,
     level=3,

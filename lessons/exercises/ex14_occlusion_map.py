@@ -19,6 +19,10 @@ from minidl.explain.target import images_and_target
 occlusion = Exercise(
     "14.4",
     occlusion_map,
+    helpers=(
+        "scores",
+        "window_starts",
+    ),
     kind="model",
     points=3,
     level=3,

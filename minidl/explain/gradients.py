@@ -111,7 +111,8 @@ def integrated_gradients(
     average = np.zeros_like(images)
     pairs = list(zip(alphas.tolist(), weights.tolist(), strict=True))
     for alpha, weight in with_bar(pairs, "integrated gradients", "node"):
-        average += weight * gradient_by_rule(model, b + alpha * (images - b), goal)
+        point = b + alpha * (images - b)
+        average += weight * gradient_by_rule(model, point, goal)
     return (images - b) * average
 
 

@@ -84,7 +84,7 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
         X = features - mean        X = U S V^T        coordinates = X V[:, :dims] = U S[:dims]
 
     Of each direction, which is known up to its sign, the one whose largest component is positive is taken.
-    Raises ValueError for fewer than two points and dims > min(N, D).
+    The coordinates are float64. Raises ValueError for fewer than two points and dims > min(N, D).
     """
     X, dims = checked_features(features), positive_int("dims", dims)
     enough = max(dims, 2) <= len(X) and dims <= X.shape[1]
@@ -105,7 +105,7 @@ def probe_loss(
         P = softmax(F W^T + b)        L = -mean_i log P[i, y_i] + l2 / 2 ||W||^2
         dL/dW = (P - Y)^T F / N + l2 W        dL/db = mean over rows of (P - Y),   Y the labels one-hot
 
-    features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; the bias is not pulled to 0.
+    features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; the bias is not pulled to 0. All in float64.
     """
     W, b, F, labels = check_probe(weight, bias, features, labels)
     check_number("l2", l2, 0)

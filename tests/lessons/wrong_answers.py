@@ -34,6 +34,7 @@ from minidl.nn import functional as F
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
+from minidl.transfer.finetune import linear_probe
 
 WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 
@@ -71,6 +72,40 @@ def widened_unbroadcast(grad, shape):
     return summed.sum(axis=stretched, keepdims=True)
 
 
+@wrong("01.5", "float32 becomes float64")
+class WidenedMatMul(find("01.5").target):
+    def forward(self, a, b):
+        return super().forward(np.asarray(a, np.float64), np.asarray(b, np.float64))
+
+
+@wrong("01.5", "a fixed factor of whole numbers is asked for its gradient's dtype")
+class WholeGradients(find("01.5").target):
+    def backward(self, grad):
+        return tuple(g.astype(x.dtype) for g, x in zip(super().backward(grad), (self.b, self.a), strict=True))
+
+
+@wrong("01.6", "the gradient of the input's sum, not of the input, where it was stretched")
+def not_unbroadcast_tape(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [g.mean() + np.zeros(np.shape(x)) for g, x in zip(grads, inputs, strict=True)]
+
+
+@wrong("01.6", "an input that nothing reads is left out")
+def unread_left_out(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    read = {source for _, *sources in steps for source in sources}
+    return y, [g for i, g in enumerate(grads) if i in read]
+
+
+@wrong("01.6", "a negative number counts from behind")
+def numbers_from_behind(inputs, steps):
+    counted = [
+        (name, *(i % (len(inputs) + k) if i < 0 else i for i in sources))
+        for k, (name, *sources) in enumerate(steps)
+    ]
+    return find("01.6").target(inputs, counted)
+
+
 @wrong("02.1", "a quotient truncated towards 0 instead of floored, so 0 places instead of an error")
 def truncated_size(size, kernel, stride=1, padding=0, dilation=1):
     return int((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
@@ -83,12 +118,84 @@ def float_size(size, kernel, stride=1, padding=0, dilation=1):
     return float((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
 
 
-@wrong("03.3", "float32 stays float32")
+@wrong("02.4", "the columns in float64")
+class WideColumns(find("02.4").target):
+    def forward(self, x, weight):
+        y = super().forward(x, weight)
+        self.columns = self.columns.astype(np.float64)
+        return y
+
+
+@wrong("02.4", "height and width of the stride exchanged")
+class ExchangedStride(find("02.4").target):
+    def __init__(self, stride=(1, 1)):
+        super().__init__(stride[::-1])
+
+
+@wrong("02.4", "filters of one channel are stretched over all channels")
+class StretchedFilters(find("02.4").target):
+    def forward(self, x, weight):
+        filters = np.broadcast_to(weight, (len(weight), x.shape[1], *weight.shape[2:]))
+        return super().forward(x, np.ascontiguousarray(filters))
+
+
+@wrong("03.1", "float32 stays float32")
 def narrow_descent(hessian, start, lr, steps):
     path = [start]
     for _ in range(steps):
         path.append(path[-1] - lr * (hessian @ path[-1]))
     return np.array(path, dtype=np.asarray(start).dtype)
+
+
+@wrong("03.3", "the count of batches goes on, since only means and variances are kept")
+def counted_batches(model, images, labels, num_classes, *, steps, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, steps=steps, **options)
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer += steps
+    return losses
+
+
+@wrong("03.3", "the new head is drawn as the old one was, without rng")
+def drawn_without_rng(model, images, labels, num_classes, *, rng, **options):
+    seed = np.random.default_rng(0)
+    return find("03.3").target(model, images, labels, num_classes, rng=seed, **options)
+
+
+@wrong("03.3", "the losses after the steps")
+def later_losses(model, images, labels, num_classes, *, steps, **options):
+    start = find("03.3").target(model, images, labels, num_classes, steps=steps, **options)
+    logits = model(images).data
+    last = -(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[
+        np.arange(len(labels)), labels
+    ].mean()
+    return np.array([*start[1:], last], np.float64)
+
+
+@wrong("03.4", "only layers with a rate get new statistics")
+def statistics_of_trained_layers(model, images, labels, rates):
+    before = {name: x.copy() for name, x in model.named_buffers()}
+    loss = find("03.4").target(model, images, labels, rates)
+    for name, buffer in model.named_buffers():
+        if not any(name.startswith(f"{path}.") for path in rates):
+            buffer[...] = before[name]
+    return loss
+
+
+@wrong("03.4", "the statistics by momentum, as training has them")
+def statistics_by_momentum(model, images, labels, rates):
+    before = {name: x.copy() for name, x in model.named_buffers()}
+    loss = find("03.4").target(model, images, labels, rates)
+    for name, buffer in model.named_buffers():
+        if "running" in name:
+            buffer[...] = 0.9 * before[name] + 0.1 * buffer
+    return loss
+
+
+@wrong("03.4", "a rate below 0 is taken")
+def any_rate(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, {path: abs(rate) for path, rate in rates.items()})
+    return loss
 
 
 @wrong("04.1", "a constant column whose deviation is rounded above 0")
@@ -108,6 +215,34 @@ def sign_by_sum(features, dims=2):
     directions = np.linalg.svd(X, full_matrices=False)[2][:dims]
     signs = np.where(directions.sum(axis=1) < 0, -1, 1)
     return X @ (directions * signs[:, np.newaxis]).T
+
+
+@wrong("04.4", "the spatial mean of the maps")
+def mean_of_maps(model, images, labels, *, layer, l2):
+    kept = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: kept.append(y.data))
+    model(images)
+    hook.remove()
+    features = kept[0].astype(np.float64)
+    features = features.mean(axis=(2, 3)) if features.ndim == 4 else features
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation[deviation < 1e-12] = np.inf
+    probe = linear_probe((features - mean) / deviation, labels, l2)
+    weight = probe.weight.data / deviation
+    return weight, probe.bias.data - weight @ mean
+
+
+@wrong("04.4", "the deviation with n - 1")
+def sample_deviation(model, images, labels, *, layer, l2):
+    """Which is a smaller l2 on the features with n."""
+    n = len(images)
+    return find("04.4").target(model, images, labels, layer=layer, l2=l2 * n / (n - 1))
+
+
+@wrong("04.4", "float32 stays float32")
+def narrow_head(model, images, labels, *, layer, l2):
+    weight, bias = find("04.4").target(model, images, labels, layer=layer, l2=l2)
+    return weight.astype(np.float32), bias.astype(np.float32)
 
 
 @wrong("05.1", "the answer in the rows' own dtype, in which a little is lost")
@@ -697,7 +832,7 @@ def hooks_left(model, images, classes, layers):
 
 
 @wrong("15.4", "the map of guided backprop where any layer is named, else the gradient")
-def all_or_nothing(model, images, classes, layers):
+def any_layer_is_all(model, images, classes, layers):
     return (guided_backprop if layers else input_gradient)(model, images, classes)
 
 

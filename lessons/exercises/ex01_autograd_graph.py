@@ -1,0 +1,298 @@
+"""Exercises of lesson 01 on graphs: the order of the walk back, and a small autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import broadcastable_pairs
+from minidl.engine import backward
+from minidl.engine.checks import check_choice, check_int, require
+from minidl.engine.op import unbroadcast
+
+# ---- 01.4 topological_order
+
+order = Exercise(
+    "01.4",
+    backward.topological_order,
+    title="the order in which gradients flow",
+    level=2,
+    minutes=25,
+    points=4,
+    hints=(
+        "A node comes after all nodes that it is a parent of. Depth-first search finishes parents first.",
+        "Finish a node when all of its parents are finished; reverse the order of finishing.",
+        "Recursion dies at a thousand: keep your own stack of (node, iterator over its parents).",
+    ),
+)
+
+
+@st.composite
+def graphs(draw):
+    """Parents of each node 0 ... n-1, all with smaller numbers, so that no circle is possible; the root is
+    n-1."""
+    n = draw(st.integers(1, 6))
+    return [sorted(draw(st.sets(st.integers(0, i - 1)))) if i else [] for i in range(n)]
+
+
+@order.law("in w = u + v, v = 3u, u = 2x the order is w, v, u, x")
+def worked_order(order):
+    parents = {"w": ["u", "v"], "v": ["u"], "u": ["x"], "x": []}
+    assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
+
+
+@order.law("each node that the root depends on stands there once, and no other")
+@given(parents=graphs())
+def is_complete(order, parents):
+    reachable, todo = set(), [len(parents) - 1]
+    while todo:
+        node = todo.pop()
+        if node not in reachable:
+            reachable.add(node)
+            todo += parents[node]
+    result = list(order(len(parents) - 1, parents.__getitem__))
+    assert_equal(sorted(result), sorted(reachable))
+
+
+@order.law("each node stands before all of its parents")
+@given(parents=graphs())
+def children_first(order, parents):
+    result = list(order(len(parents) - 1, parents.__getitem__))
+    too_late = [(node, p) for node in result for p in parents[node] if result.index(p) < result.index(node)]
+    assert_equal(too_late, [])
+
+
+@order.law("a chain of 20,000 nodes is no problem")
+def survives_a_long_chain(order):
+    result = list(order(20_000, lambda node: [node - 1] if node else []))
+    assert_equal(result, list(range(20_000, -1, -1)))
+
+
+@order.mistake("breadth first, each node when first seen", breaks=order.laws[0].text)
+def breadth_first(root, parents_of):
+    result, seen = [root], {root}
+    for node in result:
+        new = [parent for parent in parents_of(node) if parent not in seen]
+        result += new
+        seen.update(new)
+    return result
+
+
+@order.mistake("recursion, which a long chain overflows", breaks="a chain of 20,000 nodes is no problem")
+def recursive(root, parents_of):
+    finished = []
+
+    def visit(node):
+        if node not in finished:
+            for parent in parents_of(node):
+                visit(parent)
+            finished.append(node)
+
+    visit(root)
+    return finished[::-1]
+
+
+@order.mistake("the order of finishing, not reversed", breaks=order.laws[0].text)
+def parents_first(root, parents_of):
+    return backward.topological_order(root, parents_of)[::-1]
+
+
+# ---- 01.6 tape_gradients
+
+
+def tape_gradients(inputs: list, steps: list) -> tuple[np.ndarray, list]:
+    """Compute what a tape says, and the gradients of its result: reverse-mode differentiation, all of it.
+
+    The values have numbers: 0, 1, ... are the ``inputs``, floating arrays of any shapes, and each step adds
+    the next one. A step is a tuple of its name and the numbers of one or two earlier values, which may be
+    the same one twice:
+
+        ("add", i, j)  ("mul", i, j)    element by element, stretched as NumPy does
+        ("exp", i)     ("sum", i)       of each element; of all elements together
+
+    Returns the last value y, and for each input the gradient of the sum of all elements of y, in the input's
+    shape and dtype; it is 0 where y does not depend on the input.
+    ValueError for no steps, another name, and a number that is not of an earlier value.
+    """
+    values = [np.asarray(x) for x in inputs]
+    require(len(steps) > 0, "a tape has at least one step")
+    compute = {"add": np.add, "mul": np.multiply, "exp": np.exp, "sum": np.sum}
+    for name, *sources in steps:
+        check_choice("a step's name", name, tuple(compute))
+        arguments = [values[check_int("a step's source", i, 0, len(values) - 1)] for i in sources]
+        values.append(np.asarray(compute[name](*arguments)))
+    grads = [np.zeros_like(value) for value in values]
+    grads[-1] = np.ones_like(values[-1])
+    for place in range(len(values) - 1, len(inputs) - 1, -1):
+        name, *sources = steps[place - len(inputs)]
+        grad, y, x = grads[place], values[place], values[sources[0]]
+        if name == "mul":
+            slopes = [grad * values[sources[1]], grad * x]
+        elif name == "sum":
+            slopes = [np.broadcast_to(grad, x.shape)]
+        else:
+            slopes = [grad * y] if name == "exp" else [grad, grad]
+        for source, slope in zip(sources, slopes, strict=True):
+            grads[source] = grads[source] + unbroadcast(slope, values[source].shape)
+    return values[-1], grads[: len(inputs)]
+
+
+tape = Exercise(
+    "01.6",
+    tape_gradients,
+    title="a small autograd, forward along a tape and back",
+    points=5,
+    level=3,
+    minutes=45,
+    hints=(
+        "Forward, write every value down. Back, from the last step to the first: each step turns the "
+        "gradient of its result into gradients of what it read.",
+        "One gradient for each value, all 0 but the last, which is 1. On a tape every value stands before "
+        "those who read it, so the reversed tape is an order that works. What arrives is added, never set.",
+        "grads[i] = grads[i] + unbroadcast(slope, values[i].shape), for i in the step's sources",
+    ),
+)
+
+
+@st.composite
+def tapes(draw):
+    """Inputs that broadcast together, and a tape of 1 ... 4 steps; one exp at most, among the first two."""
+    inputs = list(draw(broadcastable_pairs(-1, 1)))
+    steps, exps = [], 0
+    for place in range(2, 2 + draw(st.integers(1, 4))):
+        names = ["mul", "add", "sum"] + ["exp"] * (exps == 0 and place < 4)
+        name = draw(st.sampled_from(names))
+        exps += name == "exp"
+        count = 2 if name in ("mul", "add") else 1
+        steps.append((name, *(draw(st.integers(0, place - 1)) for _ in range(count))))
+    return inputs, steps
+
+
+@tape.law("u = 2x, v = 3u, w = u + v at x = 1: w = 8, and the gradients of x, 2 and 3 are 8, 4 and 2")
+def worked_tape(tape_gradients):
+    inputs = [np.array(1.0), np.array(2.0), np.array(3.0)]
+    y, grads = tape_gradients(inputs, [("mul", 0, 1), ("mul", 3, 2), ("add", 3, 4)])
+    assert_close(y, 8.0)
+    for found, expected in zip(grads, (8.0, 4.0, 2.0), strict=True):
+        assert_close(found, expected)
+        assert_equal(np.shape(found), ())
+
+
+@tape.law("x · x + x at 5 has the slope 11: all three uses count")
+def worked_three_uses(tape_gradients):
+    y, (grad,) = tape_gradients([np.array([5.0])], [("mul", 0, 0), ("add", 0, 1)])
+    assert_close(y, [30.0])
+    assert_close(grad, [11.0])
+
+
+@tape.law("a bias (3,) under rows (2, 3) collects a gradient from each row")
+def worked_bias(tape_gradients):
+    rows, bias, scale = np.zeros((2, 3)), np.array([1.0, 2.0, 3.0]), np.array([[1.0], [10.0]])
+    y, grads = tape_gradients([rows, bias, scale], [("add", 0, 1), ("mul", 3, 2), ("sum", 4)])
+    assert_close(y, 66.0)
+    assert_close(grads[0], [[1.0, 1.0, 1.0], [10.0, 10.0, 10.0]])
+    assert_close(grads[1], [11.0, 11.0, 11.0])
+    assert_close(grads[2], [[6.0], [6.0]])
+
+
+def last_value(inputs, steps):
+    values = list(inputs)
+    for name, *sources in steps:
+        a, b = values[sources[0]], values[sources[-1]]
+        values.append(np.exp(a) if name == "exp" else {"add": a + b, "mul": a * b, "sum": a.sum()}[name])
+    return values[-1]
+
+
+@tape.law("the gradients are the slopes of the sum of y, by central differences")
+@given(case=tapes())
+def tape_slopes(tape_gradients, case):
+    inputs, steps = case
+    y, grads = tape_gradients(inputs, steps)
+    assert_close(y, last_value(inputs, steps))
+    for i, x in enumerate(inputs):
+        assert_equal(np.shape(grads[i]), x.shape)
+        move = np.cos(np.arange(x.size)).reshape(x.shape)
+        up, down = (
+            last_value([*inputs[:i], x + h * move, *inputs[i + 1 :]], steps).sum() for h in (1e-5, -1e-5)
+        )
+        assert_close(np.sum(move * grads[i]), (up - down) / 2e-5, rtol=1e-5, atol=1e-4)
+
+
+@tape.law("float32 stays float32, and an input that no step reads has a gradient of zeros")
+def tape_keeps_float32(tape_gradients):
+    inputs = [np.full(2, 0.5, np.float32), np.ones((2, 2), np.float32)]
+    y, grads = tape_gradients(inputs, [("exp", 0), ("mul", 2, 2), ("sum", 3)])
+    assert_close(grads[0], np.full(2, 2 * np.e), rtol=1e-5)
+    assert_close(grads[1], np.zeros((2, 2)))
+    for value in (y, *grads):
+        assert_dtype(value, np.float32)
+
+
+@tape.law("a tape of 3,000 steps is no problem")
+def long_tape(tape_gradients):
+    steps = [("add", i, 0) for i in range(3000)]
+    y, (grad,) = tape_gradients([np.array([0.25])], steps)
+    assert_close(y, [750.25])
+    assert_close(grad, [3001.0])
+
+
+@tape.law("no steps, another name, and numbers of values that do not stand before the step: ValueError")
+def tape_refuses(tape_gradients):
+    for what in ([], [("tan", 0)], [("add", 0, 1)], [("exp", 1)], [("exp", -1)]):
+        assert_refuses(f"one input and the tape {what}", tape_gradients, [np.array([1.0])], what)
+
+
+def walked(inputs, steps, places=None, put=None, start=None):
+    """The reference with another order, another way to add up, or another start."""
+    tape_gradients(inputs, steps)
+    values = [np.asarray(x) for x in inputs]
+    for i in range(len(steps)):
+        values.append(np.asarray(last_value(inputs, steps[: i + 1])))
+    grads = [np.zeros_like(v) for v in values]
+    grads[-1] = np.ones_like(values[-1])
+    whole = range(len(inputs), len(values))
+    for place in reversed(whole) if places is None else places(whole):
+        name, *sources = steps[place - len(inputs)]
+        g, y, x = (start or (lambda g: g))(grads[place]), values[place], values[sources[0]]
+        pair = [g * values[sources[-1]], g * x]
+        slopes = {"add": [g, g], "mul": pair, "exp": [g * y], "sum": [np.zeros_like(x) + g]}[name]
+        for i, slope in zip(sources, slopes, strict=False):
+            slope = unbroadcast(slope, values[i].shape)
+            grads[i] = (put or (lambda old, new: old + new))(grads[i], slope)
+    return values[-1], grads[: len(inputs)]
+
+
+@tape.mistake("a gradient replaces what has arrived before", breaks=tape.laws[0].text)
+def replaces(inputs, steps):
+    return walked(inputs, steps, put=lambda old, new: new)
+
+
+@tape.mistake("walks the tape forward once more", breaks=tape.laws[0].text)
+def forward_again(inputs, steps):
+    return walked(inputs, steps, places=lambda whole: whole)
+
+
+@tape.mistake("each step starts from a gradient of 1", breaks=tape.laws[0].text)
+def starts_anew(inputs, steps):
+    return walked(inputs, steps, start=np.ones_like)
+
+
+@tape.mistake("one value read twice by a step counts once", breaks=tape.laws[1].text)
+def counts_once(inputs, steps):
+    tape_gradients(inputs, steps)
+    values = [np.asarray(x) for x in inputs]
+    for i in range(len(steps)):
+        values.append(np.asarray(last_value(inputs, steps[: i + 1])))
+    grads = [np.zeros_like(v) for v in values]
+    grads[-1] = np.ones_like(values[-1])
+    for place in range(len(values) - 1, len(inputs) - 1, -1):
+        name, *sources = steps[place - len(inputs)]
+        g, y, x = grads[place], values[place], values[sources[0]]
+        pair = [g * values[sources[-1]], g * x]
+        slopes = {"add": [g, g], "mul": pair, "exp": [g * y], "sum": [np.zeros_like(x) + g]}[name]
+        for i, slope in dict(zip(sources, slopes, strict=False)).items():
+            grads[i] = grads[i] + unbroadcast(slope, values[i].shape)
+    return values[-1], grads[: len(inputs)]

@@ -1,0 +1,147 @@
+"""The exercise of lesson 01 on the matrix product, with broadcasting and its two gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.engine import linalg
+from minidl.engine.op import Op, unbroadcast
+
+# ---- 01.5 MatMul
+
+product = Exercise(
+    "01.5",
+    linalg.MatMul,
+    title="a matrix product that broadcasts, and its two gradients",
+    kind="op",
+    points=4,
+    level=3,
+    minutes=40,
+    helpers=("swap_last",),
+    hints=(
+        "y[i, j] sums a[i, k] b[k, j] over k. So a[i, k] moves y[i, j] by b[k, j]: of a, the gradient is a "
+        "product of grad with b, over j. Which of the two has to be transposed?",
+        "Make every vector a matrix of one row or one column, in grad as well; multiply; sum over the axes "
+        "in front that were stretched; give each gradient the shape of its input.",
+        "for a: unbroadcast(grad @ swap_last(b), shape of a as a matrix), then reshape",
+    ),
+)
+
+# Matrices, those in a stack (and stacks that are stretched), vectors on either side and on both.
+PRODUCTS = [
+    ((2, 3), (3, 2)), ((1, 2), (2, 3)), ((3,), (3, 2)), ((2, 3), (3,)), ((3,), (3,)),
+    ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 1)), ((2, 1, 1, 2), (3, 2, 2)), ((2,), (3, 2, 2)), ((3, 2, 2), (2,)),
+]  # fmt: skip
+
+
+@st.composite
+def factors(draw):
+    """Two arrays that have a matrix product."""
+    first, second = draw(st.sampled_from(PRODUCTS))
+    return draw(arrays(first)), draw(arrays(second))
+
+
+@product.law("[1 2 / 3 4] by [5 / 6] is [17 / 39]; a gradient [1 / 10] brings [5 6 / 50 60] and [31 / 42]")
+def worked_matrices(matmul):
+    y, (grad_a, grad_b) = matmul(
+        np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]]), grad=np.array([[1.0], [10.0]])
+    )
+    assert_close(y, [[17.0], [39.0]])
+    assert_close(grad_a, [[5.0, 6.0], [50.0, 60.0]])
+    assert_close(grad_b, [[31.0], [42.0]])
+
+
+@product.law("two vectors make a number: (1, 2) · (3, 4) = 11; a gradient of 10 brings (30, 40), (10, 20)")
+def worked_vectors(matmul):
+    y, (grad_a, grad_b) = matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]), grad=np.array(10.0))
+    assert_close(y, 11.0)
+    assert_equal(np.shape(y), ())
+    assert_close(grad_a, [30.0, 40.0])
+    assert_close(grad_b, [10.0, 20.0])
+
+
+@product.law("each number of the result sums a row of a times a column of b; in front it broadcasts")
+@given(pair=factors())
+def sums_products(matmul, pair):
+    a, b = pair
+    rows, columns = (a[np.newaxis] if a.ndim == 1 else a), (b[:, np.newaxis] if b.ndim == 1 else b)
+    whole = (rows[..., :, :, np.newaxis] * columns[..., np.newaxis, :, :]).sum(axis=-2)
+    whole = whole[..., 0, :] if a.ndim == 1 else whole
+    assert_close(matmul(a, b)[0], whole[..., 0] if b.ndim == 1 else whole)
+
+
+@product.law("where a moves by da, g · y moves by da · (gradient of a), and the same holds for b")
+@given(pair=factors())
+def product_gradients(matmul, pair):
+    """Exactly so, without a small step: the product is linear in each factor."""
+    a, b = pair
+    y = matmul(a, b)[0]
+    g = np.cos(np.arange(y.size)).reshape(np.shape(y))
+    _, (grad_a, grad_b) = matmul(a, b, grad=g)
+    da, db = (np.cos(np.arange(x.size) + 1.0).reshape(x.shape) for x in pair)
+    assert_close(np.sum(da * grad_a), np.sum(g * matmul(da, b)[0]), atol=1e-9)
+    assert_close(np.sum(db * grad_b), np.sum(g * matmul(a, db)[0]), atol=1e-9)
+
+
+@product.law("float32 stays float32, the product and both gradients")
+@given(pair=factors())
+def product_keeps_float32(matmul, pair):
+    a, b = (x.astype(np.float32) for x in pair)
+    y, grads = matmul(a, b, grad=np.ones_like(np.matmul(a, b)))
+    for value in (y, *grads):
+        assert_dtype(value, np.float32)
+
+
+@product.law("a fixed factor of whole numbers needs no gradient; the other factor's is as ever")
+def worked_fixed_factor(matmul):
+    a, whole, g = np.array([[0.5, 0.25]]), np.array([[2], [4]]), np.array([[10.0]])
+    assert_close(matmul(a, whole, grad=g)[1][0], [[20.0, 40.0]])
+    assert_close(matmul(whole.T, a.T, grad=g)[1][1], [[20.0], [40.0]])
+
+
+class Reference(linalg.MatMul):
+    """The library's gradients, before a mistake gives them shapes."""
+
+    def gradients(self, grad):
+        grad = np.expand_dims(grad, -1) if len(self.b_shape) == 1 else grad
+        grad = np.expand_dims(grad, -2) if len(self.a_shape) == 1 else grad
+        return grad @ linalg.swap_last(self.b), linalg.swap_last(self.a) @ grad
+
+
+@product.mistake("the other factor as it stands, not transposed", breaks=product.laws[0].text)
+class NotTransposed(Op):
+    def forward(self, a, b):
+        self.a, self.b = a, b
+        return np.matmul(a, b)
+
+    def backward(self, grad):
+        return np.resize(grad * self.b, self.a.shape), np.resize(self.a @ grad, self.b.shape)
+
+
+@product.mistake("a vector's gradient keeps the axis that made it a matrix", breaks=product.laws[1].text)
+class KeepsTheAxis(Reference):
+    def backward(self, grad):
+        grad_a, grad_b = self.gradients(grad)
+        return unbroadcast(grad_a, self.a.shape), unbroadcast(grad_b, self.b.shape)
+
+
+@product.mistake("forgot to sum over a stretched stack", breaks=product.laws[4].text)
+class NotUnbroadcast(Reference):
+    def backward(self, grad):
+        vectors = [len(shape) == 1 for shape in (self.a_shape, self.b_shape)]
+        grad_a, grad_b = self.gradients(grad)
+        return grad_a[..., 0, :] if vectors[0] else grad_a, grad_b[..., 0] if vectors[1] else grad_b
+
+
+@product.mistake("a stretched stack is averaged instead of summed", breaks=product.laws[4].text)
+class Averaged(Reference):
+    def backward(self, grad):
+        of_a, of_b = self.gradients(grad)
+        grad_a, grad_b = unbroadcast(of_a, self.a.shape), unbroadcast(of_b, self.b.shape)
+        grad_a, grad_b = grad_a * (grad_a.size / of_a.size), grad_b * (grad_b.size / of_b.size)
+        return grad_a.reshape(self.a_shape), grad_b.reshape(self.b_shape)

@@ -1,0 +1,185 @@
+"""The exercise of lesson 02 that composes: a convolution as products of matrices, forward and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays
+from minidl.engine.checks import require
+from minidl.engine.conv import conv_output_size
+from minidl.engine.kernels import col2im, im2col
+from minidl.engine.op import Op
+
+# ---- 02.4 ColumnConv2d
+
+
+class ColumnConv2d(Op):
+    """A convolution, computed by products of matrices, and its two gradients.
+
+        y[n, o, r, s] = sum over c, i, j of weight[o, c, i, j] x[n, c, r stride + i, s stride + j]
+
+    Shapes: x (N, C, H, W), already padded; weight (O, C, kh, kw), all filters; y (N, O, OH, OW). stride is a
+    pair (height, width). Everything stays in x's dtype.
+    ValueError where x and weight have different numbers of channels, or a filter is larger than the image.
+    """
+
+    def __init__(self, stride=(1, 1)):
+        self.stride = stride
+
+    def forward(self, x, weight):
+        require(x.shape[1] == weight.shape[1], f"{x.shape[1]} channels, but {weight.shape[1]} in each filter")
+        self.x, self.weight = x, weight
+        out_h = conv_output_size(x.shape[2], weight.shape[2], self.stride[0])
+        out_w = conv_output_size(x.shape[3], weight.shape[3], self.stride[1])
+        self.columns = np.empty((len(x), weight[0].size, out_h * out_w), x.dtype)
+        for n in range(len(x)):
+            im2col(x[n], weight.shape[2:], self.stride, (1, 1), self.columns[n])
+        y = weight.reshape(len(weight), -1) @ self.columns  # (N, O, OH OW)
+        return y.reshape(len(x), len(weight), out_h, out_w)
+
+    def backward(self, grad):
+        grad = grad.reshape(*grad.shape[:2], -1)  # (N, O, OH OW)
+        grad_weight = (grad @ self.columns.swapaxes(1, 2)).sum(axis=0)
+        grad_columns = self.weight.reshape(len(self.weight), -1).T @ grad
+        grad_x = np.empty_like(self.x)
+        for n in range(len(grad_x)):
+            col2im(grad_columns[n], self.weight.shape[2:], self.stride, (1, 1), grad_x[n])
+        return grad_x, grad_weight.reshape(self.weight.shape)
+
+
+conv2d = Exercise(
+    "02.4",
+    ColumnConv2d,
+    title="a convolution by columns, forward and back",
+    kind="op",
+    points=5,
+    level=3,
+    minutes=45,
+    hints=(
+        "With the patches of an image as columns, and each filter as a row, all sums are one product. Of a "
+        "product the gradients are products again.",
+        "The weight meets every place of every image, so its gradient sums over both. The gradient of the "
+        "columns goes back to the pixels by the adjoint of what made the columns.",
+        "grad_columns = weight as (O, C kh kw), transposed, @ grad as (N, O, OH OW)",
+    ),
+)
+
+
+@st.composite
+def convolutions(draw):
+    """Images, filters and a stride: any sides, channels and strides, also unequal in height and width."""
+    sides = st.integers(1, 2)
+    kernel, stride = draw(st.tuples(sides, sides)), draw(st.tuples(sides, sides))
+    n, c, o = draw(sides), draw(sides), draw(sides)
+    size = [k + draw(st.integers(0, 2)) for k in kernel]
+    return draw(arrays((n, c, *size))), draw(arrays((o, c, *kernel))), stride
+
+
+NINE = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+CORNERS = np.array([[[[1.0, 0.0], [0.0, -1.0]]]])
+
+
+@conv2d.law("1 ... 9 under [1 0 / 0 -1] gives -4 everywhere; a gradient of 1 brings the counts and the sums")
+def worked_convolution(conv2d):
+    y, (grad_x, grad_weight) = conv2d(NINE, CORNERS, grad=np.ones((1, 1, 2, 2)))
+    assert_close(y, np.full((1, 1, 2, 2), -4.0))
+    assert_close(grad_x[0, 0], [[1.0, 1.0, 0.0], [1.0, 0.0, -1.0], [0.0, -1.0, -1.0]])
+    assert_close(grad_weight[0, 0], [[12.0, 16.0], [24.0, 28.0]])
+
+
+def by_loops(x, weight, stride):
+    """The formula, a patch at a time."""
+    (kh, kw), (height, width) = weight.shape[2:], x.shape[2:]
+    rows, columns = range(0, height - kh + 1, stride[0]), range(0, width - kw + 1, stride[1])
+    y = np.zeros((len(x), len(weight), len(rows), len(columns)))
+    for r, top in enumerate(rows):
+        for s, left in enumerate(columns):
+            patch = x[:, np.newaxis, :, top : top + kh, left : left + kw]
+            y[:, :, r, s] = (patch * weight).sum(axis=(2, 3, 4))
+    return y
+
+
+@conv2d.law("each number of y is the sum over one patch, for any stride, channels and filters")
+@given(case=convolutions())
+def convolves(conv2d, case):
+    x, weight, stride = case
+    assert_close(conv2d(x, weight, stride=stride)[0], by_loops(x, weight, stride))
+
+
+@conv2d.law("where x moves by dx, g · y moves by dx · (gradient of x), and the same holds for the weight")
+@given(case=convolutions())
+def convolution_gradients(conv2d, case):
+    """Exactly so, without a small step: y is linear in each of the two."""
+    x, weight, stride = case
+    dx, dw = (np.cos(np.arange(a.size) + 1.0).reshape(a.shape) for a in (x, weight))
+    by_x, by_weight = by_loops(dx, weight, stride), by_loops(x, dw, stride)
+    g = np.cos(np.arange(by_x.size)).reshape(by_x.shape)
+    _, (grad_x, grad_weight) = conv2d(x, weight, grad=g, stride=stride)
+    assert_close(np.sum(dx * grad_x), np.sum(g * by_x), atol=1e-9)
+    assert_close(np.sum(dw * grad_weight), np.sum(g * by_weight), atol=1e-9)
+
+
+@conv2d.law("of two images each has the gradient that it has alone, and the weight has the sum of both")
+def two_images(conv2d):
+    x = np.concatenate([NINE, NINE[:, :, ::-1] ** 2 / 4])
+    g = np.array([[[[1.0, 0.0], [0.0, 2.0]]], [[[0.0, -1.0], [0.5, 0.0]]]])
+    _, (grad_x, grad_weight) = conv2d(x, CORNERS, grad=g)
+    alone = [conv2d(x[i : i + 1], CORNERS, grad=g[i : i + 1])[1] for i in range(2)]
+    assert_close(grad_x, np.concatenate([alone[0][0], alone[1][0]]))
+    assert_close(grad_weight, alone[0][1] + alone[1][1])
+
+
+@conv2d.law("float32 stays float32, the result and both gradients")
+def convolution_keeps_float32(conv2d):
+    x, weight = NINE.astype(np.float32), CORNERS.astype(np.float32)
+    y, grads = conv2d(x, weight, grad=np.ones((1, 1, 2, 2), np.float32))
+    for value in (y, *grads):
+        assert_dtype(value, np.float32)
+
+
+@conv2d.law("filters of other channels than the image's, and filters larger than the image: ValueError")
+def convolution_refuses(conv2d):
+    two, one = np.ones((1, 2, 3, 3)), np.ones((1, 1, 3, 3))
+    assert_refuses("an image of 2 channels, filters of 1", conv2d, two, np.ones((1, 1, 2, 2)))
+    assert_refuses("an image of 1 channel, filters of 2", conv2d, one, np.ones((1, 2, 2, 2)))
+    assert_refuses("an image of 3 × 3, a filter of 4 × 2", conv2d, one, np.ones((1, 1, 4, 2)))
+    assert_refuses("an image of 3 × 3, a filter of 2 × 5", conv2d, one, np.ones((1, 1, 2, 5)))
+
+
+@conv2d.mistake("the filter turned around, as convolution in mathematics has it", breaks=conv2d.laws[0].text)
+class TurnedAround(ColumnConv2d):
+    def forward(self, x, weight):
+        return super().forward(x, weight[:, :, ::-1, ::-1])
+
+    def backward(self, grad):
+        grad_x, grad_weight = super().backward(grad)
+        return grad_x, grad_weight[:, :, ::-1, ::-1]
+
+
+@conv2d.mistake("the weight's gradient is a mean over the images", breaks=conv2d.laws[1].text)
+class MeanOverImages(ColumnConv2d):
+    def backward(self, grad):
+        grad_x, grad_weight = super().backward(grad)
+        return grad_x, grad_weight / len(grad_x)
+
+
+@conv2d.mistake("a pixel keeps the gradient of one of its copies", breaks=conv2d.laws[0].text)
+class OneCopy(ColumnConv2d):
+    def backward(self, grad):
+        grad_x, grad_weight = super().backward(grad)
+        taps = self.weight.reshape(len(self.weight), -1).T @ grad.reshape(*grad.shape[:2], -1)
+        places, where = np.zeros_like(self.columns[0]), np.arange(grad_x[0].size, dtype=grad.dtype)
+        im2col(where.reshape(grad_x[0].shape), self.weight.shape[2:], self.stride, (1, 1), places)
+        for image, columns in zip(grad_x, taps, strict=True):
+            image.reshape(-1)[places.astype(int).ravel()] = columns.ravel()
+        return grad_x, grad_weight
+
+
+@conv2d.mistake("the stride is left out", breaks=conv2d.laws[4].text)
+class WithoutStride(ColumnConv2d):
+    def __init__(self, stride=(1, 1)):
+        super().__init__()

@@ -1,0 +1,249 @@
+"""The exercise of lesson 03 that finetunes: a rate for each layer, and statistics estimated again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lessons.exercises.ex03_finetuning_steps import CNN, DEEP, LABELS, NEAR, PHOTOS, features_of, softmax_rows
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.engine.checks import check_number
+from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm
+from minidl.nn.module import Module, Parameter
+
+# ---- 03.4 finetune_step
+
+
+def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: dict[str, float]) -> float:
+    """One step of finetuning with a rate for each layer; then BatchNorm's statistics are estimated again.
+
+    The step is one of plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their
+    labels (N,), in evaluation mode: BatchNorm uses the running statistics that it has. The parameters of a
+    layer in ``rates``, which leads from dotted paths such as "block2" to rates of 0 or more, move at its
+    rate; no bit of the other parameters changes.
+
+    Then each BatchNorm, in the order of ``model.modules()``, in which they run, gets new running statistics:
+    mean and variance (divided by n) of each channel, over all images and places, of what comes into it. The
+    earlier ones use their new statistics by then. The count of batches stays.
+
+    The model stays in evaluation mode, and in float32. Returns the loss before the step.
+    ValueError for a rate below 0, a path that leads to no layer, and a label that is no class.
+    """
+    rates = {model.layer(path): check_number("a rate", rate, 0) for path, rate in rates.items()}
+    model.eval().zero_grad()
+    loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    for layer, rate in rates.items():
+        for parameter in layer.parameters():
+            parameter.data = parameter.data - rate * parameter.grad
+    for norm in model.modules():
+        if isinstance(norm, BatchNorm):
+            seen = []
+            hook = norm.register_forward_hook(
+                lambda _, inputs, output, seen=seen: seen.append(inputs[0].data)
+            )
+            model(images)
+            hook.remove()
+            norm.running_mean[:] = seen[0].mean(axis=(0, 2, 3))
+            norm.running_var[:] = seen[0].var(axis=(0, 2, 3))
+    return loss.item()
+
+
+step = Exercise(
+    "03.4",
+    finetune_step,
+    title="a step of finetuning, and statistics estimated again",
+    kind="model",
+    writes=("model",),
+    points=5,
+    level=3,
+    minutes=45,
+    hints=(
+        "Two parts. The step needs one backward pass and different rates. The statistics need the numbers "
+        "that come into each BatchNorm once the weights have moved.",
+        "All gradients first, then all moves. For the statistics a forward hook on one BatchNorm shows its "
+        "inputs while the model runs; set its statistics before you look at the next one.",
+        "hook = norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].data))",
+    ),
+)
+
+ALL = {"block1": 0.5, "block2": 0.25, "head": 1.0}
+
+
+def parameters_of(state):
+    return {name: x for name, x in state.items() if "running" not in name and "num_batches" not in name}
+
+
+def assert_statistics(model, state, images):
+    """In ``state`` every running mean and variance is that of what comes into its BatchNorm."""
+    net = model.build()
+    net.load_state_dict(state)
+    x = images
+    for name, block in net.named_children():
+        if not name.startswith("block"):
+            continue
+        came = block.conv(x).data.astype(np.float64)
+        rows = came.transpose(1, 0, 2, 3).reshape(came.shape[1], -1)  # (C, N h w)
+        assert_close(state[f"{name}.bn.running_mean"], rows.sum(axis=1) / rows.shape[1], **NEAR)
+        centred = rows - rows.mean(axis=1, keepdims=True)
+        assert_close(state[f"{name}.bn.running_var"], (centred**2).sum(axis=1) / rows.shape[1], **NEAR)
+        x = block(x)
+
+
+def loss_at(model, images, labels, move=None, h=0.0):
+    """The loss in float64, of the model as built, its parameters moved by h along ``move``."""
+    net = model.build()
+    for path, part in net.named_modules():
+        for name in ("weight", "bias"):
+            if isinstance(getattr(part, name, None), Parameter):  # old ones keep their dtype
+                wide = getattr(part, name).data.astype(np.float64)
+                setattr(part, name, Parameter(wide + (h * move[f"{path}.{name}"] if move else 0.0)))
+    p = softmax_rows(net(images.astype(np.float64)).data)
+    return -np.log(p[np.arange(len(p)), labels]).mean()
+
+
+def assert_steps(finetune_step, model, images, labels, rates):
+    """Along a direction the gradient, the move over the rate, is the loss's slope. Returns the state."""
+    loss, after = finetune_step(model, images, labels, rates)
+    assert_close(loss, loss_at(model, images, labels), **NEAR)
+    before = parameters_of(model.build().state_dict())
+    for layer, rate in rates.items():
+        move = {name: np.zeros(x.shape) for name, x in before.items()}
+        expected = 0.0
+        for name, x in before.items():
+            if name.startswith(f"{layer}."):
+                move[name] = np.cos(np.arange(x.size) + 1.0).reshape(x.shape)
+                expected += np.sum(move[name] * (x.astype(np.float64) - after["state"][name])) / rate
+        h = 1e-6
+        slope = (loss_at(model, images, labels, move, h) - loss_at(model, images, labels, move, -h)) / (2 * h)
+        said = f"{layer}: the move, divided by the rate {rate}, says a slope of {expected:.5g}"
+        assert np.isclose(expected, slope, rtol=1e-3, atol=1e-4), f"{said}; the loss has {slope:.5g}"
+    return after["state"]
+
+
+@step.law("without any layer in rates: no parameter moves, and the statistics are those of the images")
+def worked_statistics(finetune_step):
+    loss, after = finetune_step(CNN, PHOTOS, LABELS, {})
+    assert_close(loss, loss_at(CNN, PHOTOS, LABELS), **NEAR)
+    before = CNN.build().state_dict()
+    for name, x in parameters_of(before).items():
+        assert_equal(after["state"][name], x)
+    assert_equal(after["state"]["block1.bn.num_batches_tracked"], before["block1.bn.num_batches_tracked"])
+    assert_statistics(CNN, after["state"], PHOTOS)
+
+
+@step.law("the head alone, at a rate of 0.5: by the gradient of softmax regression on the old features")
+def worked_head_alone(finetune_step):
+    features, before = features_of(CNN, PHOTOS), CNN.build().state_dict()
+    p = softmax_rows(features @ before["head.weight"].T + before["head.bias"])
+    error = (p - np.eye(3)[LABELS]) / 4
+    _, after = finetune_step(CNN, PHOTOS, LABELS, {"head": 0.5})
+    assert_close(after["state"]["head.weight"], before["head.weight"] - 0.5 * error.T @ features, **NEAR)
+    assert_close(after["state"]["head.bias"], before["head.bias"] - 0.5 * error.sum(axis=0), **NEAR)
+    for name, x in parameters_of(before).items():
+        if not name.startswith("head"):
+            assert_equal(after["state"][name], x)
+
+
+@step.law("three layers at three rates: each moves by its rate times the slope of the loss")
+def three_rates(finetune_step):
+    assert_steps(finetune_step, DEEP, PHOTOS, LABELS, ALL)
+
+
+@step.law("a second BatchNorm gets the statistics of what comes through the first one's new statistics")
+def one_after_the_other(finetune_step):
+    _, after = finetune_step(DEEP, PHOTOS, LABELS, ALL)
+    assert_statistics(DEEP, after["state"], PHOTOS)
+
+
+@step.law("twelve other tasks: the loss before, the moves of one layer, and the statistics after them")
+def other_tasks(finetune_step):
+    for seed in range(12):
+        model = Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=())
+        rng, layer = np.random.default_rng(seed), ("head", "block1", "block1.conv")[seed % 3]
+        images = rng.integers(-8, 9, (1 + seed % 4, 1, 3, 4)).astype(np.float32) / 4
+        classes = rng.integers(0, 3, len(images))
+        state = assert_steps(finetune_step, model, images, classes, {layer: (0.5, 0.25)[seed % 2]})
+        assert_statistics(model, state, images)
+
+
+@step.law("the model stays in evaluation mode and in float32, and requires grad as before")
+def step_keeps(finetune_step):
+    _, after = finetune_step(DEEP, PHOTOS, LABELS, ALL)
+    net = DEEP.build()
+    assert_equal(after["training"], False)
+    assert_equal(after["requires_grad"], [name for name, _ in net.named_parameters()])
+    for name, x in net.state_dict().items():
+        assert_dtype(after["state"][name], x.dtype)
+
+
+@step.law("a rate below 0, a path that leads to no layer, a label that is no class: ValueError")
+def step_refuses(finetune_step):
+    assert_refuses("a rate of -0.25", finetune_step, CNN, PHOTOS, LABELS, {"head": -0.25})
+    assert_refuses("the layer 'block7'", finetune_step, CNN, PHOTOS, LABELS, {"block7": 0.5})
+    assert_refuses("a label 3 of three classes", finetune_step, CNN, PHOTOS, LABELS + 2, {"head": 0.5})
+
+
+def stepped(model, images, labels, rates, training=False, one_rate=None, early=False, at_once=False, ddof=0):
+    """The reference with another mode, another rate, or statistics at another time."""
+    layers = {model.layer(path): check_number("a rate", rate, 0) for path, rate in rates.items()}
+    norms = [part for part in model.modules() if isinstance(part, BatchNorm)]
+    state = model.state_dict()
+
+    def settle():
+        for group in [norms] if at_once else [[norm] for norm in norms]:
+            seen = []
+            hooks = [
+                n.register_forward_hook(lambda m, x, y, seen=seen: seen.append((m, x[0].data))) for n in group
+            ]
+            model.eval()(images)
+            for hook in hooks:
+                hook.remove()
+            for norm, x in seen:
+                norm.running_mean[:] = x.mean(axis=(0, 2, 3))
+                norm.running_var[:] = x.var(axis=(0, 2, 3), ddof=ddof)
+
+    if early:
+        settle()
+        kept = [(n.running_mean.copy(), n.running_var.copy()) for n in norms]
+        model.load_state_dict(state)
+    model.train(training).zero_grad()
+    loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    for layer, rate in layers.items():
+        for parameter in layer.parameters():
+            parameter.data = parameter.data - (one_rate(rates) if one_rate else rate) * parameter.grad
+    if early:
+        for norm, (mean, var) in zip(norms, kept, strict=True):
+            norm.running_mean[:], norm.running_var[:] = mean, var
+    else:
+        settle()
+    model.eval()
+    return loss.item()
+
+
+@step.mistake("the step by the batch's statistics, in training mode", breaks=step.laws[0].text)
+def in_training(model, images, labels, rates):
+    return stepped(model, images, labels, rates, training=True)
+
+
+@step.mistake("all layers at the rate of the last", breaks=step.laws[2].text)
+def at_one_rate(model, images, labels, rates):
+    return stepped(model, images, labels, rates, one_rate=lambda rates: list(rates.values())[-1])
+
+
+@step.mistake("statistics of the weights before the step", breaks=step.laws[3].text)
+def before_the_step(model, images, labels, rates):
+    return stepped(model, images, labels, rates, early=True)
+
+
+@step.mistake("all statistics in one pass, so the second go by the first one's old", breaks=step.laws[3].text)
+def in_one_pass(model, images, labels, rates):
+    return stepped(model, images, labels, rates, at_once=True)
+
+
+@step.mistake("the variance divided by n - 1", breaks=step.laws[0].text)
+def by_one_less(model, images, labels, rates):
+    return stepped(model, images, labels, rates, ddof=1)

@@ -1,0 +1,230 @@
+"""Exercises of lesson 03 on a model: a new head on a frozen network, and a step of finetuning."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.strategies import arrays, labels
+from minidl.engine.checks import positive_int
+from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm, Linear
+from minidl.nn.module import Module
+
+# ---- 03.3 train_new_head
+
+
+def train_new_head(
+    model: Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    steps: int,
+    lr: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Give the model a new head for a new task, freeze all else, and train the head; the losses.
+
+    The layer ``model.head``, a Linear, is replaced by another one of ``num_classes`` outputs, drawn by
+    ``rng``: ``Linear(..., rng=rng)`` draws all that is needed. Then come ``steps`` steps of plain gradient
+    descent at the rate lr, each on all images (N, C, H, W) with their labels (N,).
+
+    All that is not the head is frozen: no bit of it changes, neither a parameter nor BatchNorm's running
+    statistics, which the forward passes use; and of all parameters only the head's require grad afterwards.
+    The model is left in training mode. Returns the mean cross-entropy before each step: (steps,) in float64.
+    ValueError for less than one class, less than one step, and a label that is no class of the new task.
+    """
+    old = model.head
+    model.train().requires_grad_(False)
+    for part in model.modules():
+        if isinstance(part, BatchNorm):
+            part.frozen = True
+    model.head = Linear(old.in_features, num_classes, rng=rng)
+    losses = np.empty(positive_int("steps", steps))
+    for t in range(steps):
+        loss = F.cross_entropy(model(images), labels)
+        model.zero_grad()
+        loss.backward()
+        for parameter in model.head.parameters():
+            parameter.data = parameter.data - lr * parameter.grad
+        losses[t] = loss.item()
+    return losses
+
+
+head = Exercise(
+    "03.3",
+    train_new_head,
+    title="a new head on a frozen network, trained",
+    kind="model",
+    writes=("model",),
+    points=4,
+    level=3,
+    minutes=35,
+    hints=(
+        "What of the network changes in training although no gradient reaches it? Freeze that as well.",
+        "First all parameters off, then the new head, whose parameters require grad from the start. A "
+        "BatchNorm has an attribute that keeps it to its running statistics in training mode too.",
+        "for part in model.modules(): if isinstance(part, BatchNorm): part.frozen = ...",
+    ),
+)
+
+CNN = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=())
+DEEP = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,))
+PHOTOS = (np.arange(4 * 16) ** 2 % 23 / 4 - 3).reshape(4, 1, 4, 4).astype(np.float32)
+LABELS = np.array([0, 1, 1, 0])
+NEAR = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def features_of(model, images):
+    """What the head reads: (N, D) in float64, from the network in evaluation mode."""
+    return model.build()[:-1](images).data.astype(np.float64)
+
+
+def softmax_rows(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def head_by_hand(model, images, labels, num_classes, steps, lr, seed):
+    """Softmax regression on the features: losses, weight and bias."""
+    features = features_of(model, images)
+    fresh = Linear(features.shape[1], num_classes, rng=np.random.default_rng(seed))
+    W, b, losses = fresh.weight.data.astype(np.float64), fresh.bias.data.astype(np.float64), []
+    for _ in range(steps):
+        p = softmax_rows(features @ W.T + b)
+        losses.append(-np.log(p[np.arange(len(p)), labels]).mean())
+        error = (p - np.eye(num_classes)[labels]) / len(p)
+        W, b = W - lr * error.T @ features, b - lr * error.sum(axis=0)
+    return np.array(losses), W, b
+
+
+def others(state):
+    return {name: value for name, value in state.items() if not name.startswith("head.")}
+
+
+def assert_trained(train_new_head, model, images, labels, num_classes, steps=2, lr=0.5, seed=5):
+    losses, W, b = head_by_hand(model, images, labels, num_classes, steps, lr, seed)
+    found, after = train_new_head(
+        model, images, labels, num_classes, steps=steps, lr=lr, rng=np.random.default_rng(seed)
+    )
+    assert_close(found, losses, **NEAR)
+    assert_close(after["state"]["head.weight"], W, **NEAR)
+    assert_close(after["state"]["head.bias"], b, **NEAR)
+
+
+@head.law("lr = 0: the new head (5 classes of 3 features) is as rng draws it, and the losses stay")
+def worked_new_head(train_new_head):
+    assert_trained(train_new_head, CNN, PHOTOS, LABELS + 3, 5, lr=0.0)
+
+
+@head.law("two steps: losses and head are those of softmax regression on the features that do not move")
+def worked_head_steps(train_new_head):
+    assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2)
+
+
+@head.law("no bit of what is frozen changes: no parameter, no running mean or variance, no count of batches")
+def frozen_stays(train_new_head):
+    options = {"steps": 3, "lr": 0.5, "rng": np.random.default_rng(0)}
+    for model in (CNN, DEEP):
+        _, after = train_new_head(model, PHOTOS, LABELS, 2, **options)
+        before = others(model.build().state_dict())
+        assert_equal(sorted(others(after["state"])), sorted(before))
+        for name, value in before.items():
+            same = after["state"][name].tobytes() == value.tobytes()
+            assert same, f"{name} changed from {value} to {after['state'][name]}"
+
+
+@head.law("of all parameters only the head's require grad; the model is left in training mode")
+def only_the_head(train_new_head):
+    _, after = train_new_head(DEEP, PHOTOS, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
+    assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
+    assert_equal(after["training"], True)
+
+
+@st.composite
+def new_tasks(draw):
+    """A network, images (N, 1, 4, 4), labels and the number of classes."""
+    n, k = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    model = Built("small_cnn", draw(st.integers(0, 9)), num_classes=3, widths=(2,), pool_after=())
+    return model, draw(arrays((n, 1, 4, 4))).astype(np.float32), draw(labels(n, k)), k
+
+
+@head.law("for any task: the losses before the steps, and the head after them")
+@given(task=new_tasks(), lr=st.sampled_from([0.25, 0.5]), steps=st.integers(1, 3))
+def any_task(train_new_head, task, lr, steps):
+    assert_trained(train_new_head, *task, steps=steps, lr=lr)
+
+
+@head.law("the head is in float32 and the losses in float64")
+def head_dtypes(train_new_head):
+    losses, after = train_new_head(CNN, PHOTOS, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
+    assert_dtype(losses, np.float64)
+    for name in ("head.weight", "head.bias"):
+        assert_dtype(after["state"][name], np.float32)
+
+
+@head.law("no classes, no steps, a label that is no class: ValueError")
+def head_refuses(train_new_head):
+    given = {"steps": 1, "lr": 0.5}
+    for what, labels_, classes, change in (
+        ("no classes", LABELS, 0, {}),
+        ("no steps", LABELS, 2, {"steps": 0}),
+        ("a label 2 of two classes", LABELS + 1, 2, {}),
+    ):
+        options = {**given, **change, "rng": np.random.default_rng(0)}
+        assert_refuses(what, train_new_head, CNN, PHOTOS, labels_, classes, **options)
+
+
+def trained_with(model, images, labels, num_classes, *, steps, lr, rng, **how):
+    """The reference, but for what ``how`` leaves out or does in another way."""
+    old = model.head
+    model.train()
+    if how.get("freeze", True):
+        model.requires_grad_(False)
+    for part in model.modules():
+        if isinstance(part, BatchNorm):
+            part.frozen = how.get("statistics", True)
+    if how.get("replace", True):
+        model.head = Linear(old.in_features, num_classes, rng=rng)
+    losses = np.empty(positive_int("steps", steps))
+    for t in range(steps):
+        loss = F.cross_entropy(model(images), labels)
+        if how.get("forget", True):
+            model.zero_grad()
+        loss.backward()
+        for parameter in model.parameters() if how.get("all") else model.head.parameters():
+            parameter.data = parameter.data - lr * parameter.grad
+        losses[t] = loss.item()
+    return losses
+
+
+@head.mistake("BatchNorm went by the batch, and its statistics moved", breaks=head.laws[0].text)
+def statistics_move(model, *arguments, **options):
+    return trained_with(model, *arguments, **options, statistics=False)
+
+
+@head.mistake("all layers learn", breaks=head.laws[1].text)
+def all_learn(model, *arguments, **options):
+    return trained_with(model, *arguments, **options, freeze=False, all=True)
+
+
+@head.mistake("only the head gets steps, but nothing is frozen", breaks=head.laws[3].text)
+def nothing_frozen(model, *arguments, **options):
+    return trained_with(model, *arguments, **options, freeze=False)
+
+
+@head.mistake("the gradients of all steps added up", breaks=head.laws[1].text)
+def head_piled_up(model, *arguments, **options):
+    return trained_with(model, *arguments, **options, forget=False)
+
+
+@head.mistake("in evaluation mode, and left in it", breaks=head.laws[3].text)
+def left_in_evaluation(model, images, labels, num_classes, **options):
+    losses = trained_with(model, images, labels, num_classes, **options)
+    model.eval()
+    return losses

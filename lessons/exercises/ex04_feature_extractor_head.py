@@ -1,0 +1,198 @@
+"""The exercise of lesson 04 on a model: a head that is trained on the features of a frozen network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.classroom.builders import Built
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.exercise import Exercise
+from minidl.engine.tensor import no_grad
+from minidl.nn.module import Module, eval_mode
+from minidl.transfer.features import standardise
+from minidl.transfer.finetune import linear_probe
+
+# ---- 04.4 head_on_features
+
+
+def head_on_features(
+    model: Module, images: np.ndarray, labels: np.ndarray, *, layer: str, l2: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Train a head on the features of a network that stays as it is; its weight (K, D) and bias (K,).
+
+    The features f of an image are what the layer of that dotted path gives in evaluation mode, as one row of
+    D numbers in the order of ``reshape``. ``standardise`` brings them to one scale, that of these images;
+    a feature that is equal for all images becomes 0. ``linear_probe`` finds the best head on the features
+    so scaled, with the given l2.
+
+    The answer is a head on the features as they are: weight @ f + bias are the logits that the best head
+    gives for f scaled. A feature that is equal for all images has a weight of 0.
+
+    images: (N, C, H, W).  labels: (N,) of classes 0 ... K-1, each with an example.  Both arrays are float64.
+    ValueError for a layer that the model has not, an l2 of 0 or less, and a class without an example.
+    """
+    kept = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: kept.append(y.data))
+    with eval_mode(model), no_grad():
+        model(images)
+    hook.remove()
+    features = kept[0].reshape(len(images), -1).astype(np.float64)
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation[np.ptp(features, axis=0) == 0] = 1.0  # scaled, such a feature is 0, and so is its weight
+    head = linear_probe(standardise(features, features), labels, l2)
+    weight = head.weight.data / deviation
+    return weight, head.bias.data - weight @ mean
+
+
+head = Exercise(
+    "04.4",
+    head_on_features,
+    title="a head trained on the features of a network",
+    kind="model",
+    points=4,
+    level=3,
+    minutes=40,
+    hints=(
+        "Three parts: get the features out of the network, train on scaled ones, and take the scale into the "
+        "head, so that it can stand in the network.",
+        "A forward hook on the layer keeps its output while the model runs; eval_mode(model) gives the mode "
+        "back. W (f - m) / s + b is a linear function of f: what are its weight and its bias?",
+        "weight = head.weight.data / deviation, where the deviation is not 0",
+    ),
+)
+
+MLP = Built("mlp", 4, in_features=4, hidden=5, num_classes=3)
+CNN = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,))
+PHOTOS = (np.arange(6 * 16) ** 2 % 23 / 4 - 3).reshape(6, 1, 4, 4).astype(np.float32)
+LABELS = np.array([0, 1, 2, 1, 0, 2])
+
+
+def features_of(model, images, layer):
+    """The features in float64, from the first layers of a Sequential alone."""
+    net = model.build()
+    top, _, inner = layer.partition(".")
+    x = images
+    for name, child in net.named_children():
+        if name == top and inner:
+            for part, module in child.named_children():
+                x = module(x)
+                if part == inner:
+                    break
+        else:
+            x = child(x)
+        if name == top:
+            return x.data.reshape(len(images), -1).astype(np.float64)
+
+
+def assert_best(head_on_features, model, images, labels, layer, l2):
+    """On the scaled features both gradients of the loss are 0, which is so at its one minimum alone."""
+    weight, bias = head_on_features(model, images, labels, layer=layer, l2=l2)
+    features = features_of(model, images, layer)
+    shape = (labels.max() + 1, features.shape[1])
+    assert weight.shape == shape, f"layer {layer!r}: the weight has shape {weight.shape}, expected {shape}"
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    varies = np.ptp(features, axis=0) > 0
+    assert_close(weight[:, ~varies], 0.0)
+    X = (features - mean)[:, varies] / deviation[varies]
+    W = weight[:, varies] * deviation[varies]
+    e = np.exp(features @ weight.T + bias)
+    error = (e / e.sum(axis=1, keepdims=True) - np.eye(len(bias))[labels]) / len(labels)
+    at = f"layer {layer!r}, l2 = {l2}: here the loss still has a slope of"
+    for by, slope in (("weight", error.T @ X + l2 * W), ("bias", error.sum(axis=0))):
+        steepest = np.abs(slope).max()
+        assert steepest < 1e-4, f"{at} {steepest:.3g} by the {by}"
+
+
+@head.law("pixels 2 5 4 1 and 4 5 0 1, l2 = 2 / (1 + e²): weights 1/2, 0, -1/4, 0 and bias -1 for class 1")
+def worked_head(head_on_features):
+    """Scaled, the pixels that vary are 1 and -1, and at weights of 1/2 the slopes are 0."""
+    images = np.array([[2, 5, 4, 1], [4, 5, 0, 1]], np.float32).reshape(2, 1, 2, 2)
+    l2 = 2 / (1 + np.exp(2.0))
+    weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
+    assert_close(weight, [[-0.5, 0, 0.25, 0], [0.5, 0, -0.25, 0]], rtol=1e-4, atol=1e-5)
+    assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
+
+
+@head.law("it is the best head on the scaled features: there the loss has no slope, by weight or bias")
+def is_best(head_on_features):
+    for layer in ("flatten", "block2.relu"):
+        for l2 in (0.1, 1.0):
+            assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, l2)
+
+
+@head.law("maps (N, C, h, w) become rows in the order of reshape, of the layer's own output")
+def takes_the_layer(head_on_features):
+    for layer in ("block1", "block1.conv", "block2.bn"):
+        assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, 0.5)
+
+
+@head.law("six other tasks, with two to four classes: it is the best head on the scaled features")
+def other_tasks(head_on_features):
+    for seed in range(6):
+        model = Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=())
+        rng, classes = np.random.default_rng(seed), 2 + seed % 3
+        images = rng.integers(-8, 9, (9, 1, 3, 4)).astype(np.float32) / 4
+        assert_best(head_on_features, model, images, np.arange(9) % classes, "block1", 0.25)
+
+
+@head.law("weight and bias are float64")
+def head_dtypes(head_on_features):
+    for array in head_on_features(CNN, PHOTOS, LABELS, layer="flatten", l2=1.0):
+        assert_dtype(array, np.float64)
+
+
+@head.law("a layer that is not there, an l2 of 0, a class without an example: ValueError")
+def head_refuses(head_on_features):
+    for what, labels, layer, l2 in (
+        ("the layer 'block7'", LABELS, "block7", 1.0),
+        ("an l2 of 0", LABELS, "flatten", 0.0),
+        ("labels without a 1", np.array([0, 2, 2, 0, 2, 2]), "flatten", 1.0),
+    ):
+        assert_refuses(what, head_on_features, CNN, PHOTOS, labels, layer=layer, l2=l2)
+
+
+def features_and_scale(model, images, layer, training=False):
+    kept = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: kept.append(y.data))
+    state = model.state_dict()
+    with eval_mode(model), no_grad():
+        model.train(training)(images)
+        model.load_state_dict(state)
+    hook.remove()
+    features = kept[0].reshape(len(images), -1).astype(np.float64)
+    varies = np.ptp(features, axis=0) > 0
+    return features, features.mean(axis=0), np.where(varies, features.std(axis=0), 1.0), varies
+
+
+def folded(features, mean, deviation, varies, labels, l2):
+    probe = linear_probe((features - mean) / deviation, labels, l2)
+    weight = varies * probe.weight.data / deviation
+    return weight, probe.bias.data - weight @ mean
+
+
+@head.mistake("the head is one on the scaled features still", breaks=head.laws[0].text)
+def on_scaled(model, images, labels, *, layer, l2):
+    features, mean, deviation, varies = features_and_scale(model, images, layer)
+    probe = linear_probe(varies * (features - mean) / deviation, labels, l2)
+    return varies * probe.weight.data.astype(np.float64), probe.bias.data.astype(np.float64)
+
+
+@head.mistake("the mean is not taken into the bias", breaks=head.laws[0].text)
+def bias_as_it_was(model, images, labels, *, layer, l2):
+    scale = features_and_scale(model, images, layer)
+    weight, bias = folded(*scale, labels, l2)
+    return weight, bias + weight @ scale[1]
+
+
+@head.mistake(
+    "trained on the features as they are, where l2 weighs each in another way", breaks=head.laws[0].text
+)
+def unscaled(model, images, labels, *, layer, l2):
+    features, *_ = features_and_scale(model, images, layer)
+    probe = linear_probe(features, labels, l2)
+    return probe.weight.data.astype(np.float64), probe.bias.data.astype(np.float64)
+
+
+@head.mistake("features from training mode, where BatchNorm goes by the batch", breaks=head.laws[1].text)
+def from_training(model, images, labels, *, layer, l2):
+    return folded(*features_and_scale(model, images, layer, training=True), labels, l2)
