@@ -136,8 +136,6 @@ def test_the_hints_lead_from_words_to_the_line(exercise):
     assert len(set(exercise.hints)) == len(exercise.hints)
 
 
-# Lessons whose exercises do not meet the limits below yet. What a lesson meets must not stand here.
-OLD_FORM: set[str] = set()
 # The mission's topics, each of which has an exercise of level 3, which builds something.
 TOPICS = {"01", "02", "03", "05", "09", "10", "12", "15", "16", "17", "18"}
 
@@ -185,11 +183,7 @@ def limits_broken(lesson):
 
 @pytest.mark.parametrize("lesson", sorted({exercise.number[:2] for exercise in EXERCISES}))
 def test_a_lesson_has_three_to_six_exercises_by_difficulty_and_none_is_long(lesson):
-    broken = limits_broken(lesson)
-    if lesson in OLD_FORM:
-        assert broken, f"lesson {lesson} meets all limits: take it off the list OLD_FORM"
-    else:
-        assert broken == []
+    assert limits_broken(lesson) == []
 
 
 @every_exercise
