@@ -345,10 +345,10 @@ first = {answers[1][0][0], answers[3][0][0]}
 claim("both matched networks see a koala", first == {"koala"})
 
 # %% [markdown]
-# Both networks answer "koala" again, and no weight of a filter that stays has changed.
-# So the filters for a koala were still there, but their layers read numbers of another
-# mean and deviation. The study counts over six draws of other animals how many answers
-# stay.
+# Both networks answer "koala" again, although the repair only scales and shifts each
+# channel and sees no koala. So the filters for a koala were still there, but they read
+# numbers of another mean and deviation. The study counts over six draws of other
+# animals how many answers stay.
 
 # %%
 kinds = ("30% of block 1, norm", "30% of block 1, random", "30% of block 7, norm")
