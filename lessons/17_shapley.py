@@ -376,7 +376,7 @@ for row in p:
     top = np.argsort(-row)[:3]
     answers.append([(names[k], row[k]) for k in top])
 answers[1] = []
-titles = ["photograph", f"shares, grey 0 to yellow {phi.max():.1f}"]
+titles = ["photograph", f"shares, yellow is {phi.max():.1f}"]
 titles += ["the best three", "without the three"]
 maps = [None, np.maximum(phi, 0)[regions], None, None]
 figure = answers_picture(images, titles, answers, maps=maps, columns=2)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from minidl.compress.calibrate import Histogram, kl_curve
 from minidl.compress.quantize import quantize, symmetric_params
@@ -104,6 +105,10 @@ def threshold_panels(
         below.set(xlabel=f"{xlabel}, or the candidate T", ylabel=f"KL(P || Q), {bits} bits")
         if (divergences > 0).any():
             below.set_yscale("log")
+            if divergences.max() < 50 * divergences.min():  # too few powers of ten for labels
+                below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                below.yaxis.set_minor_formatter(NullFormatter())
         below.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         below.grid(True)
     return figure
