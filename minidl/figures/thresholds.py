@@ -105,7 +105,8 @@ def threshold_panels(
         below.set(xlabel=f"{xlabel}, or the candidate T", ylabel=f"KL(P || Q), {bits} bits")
         if (divergences > 0).any():
             below.set_yscale("log")
-            if divergences.max() < 50 * divergences.min():  # too few powers of ten for labels
+            highest = divergences[np.isfinite(divergences)].max()  # an infinite one is not drawn
+            if highest < 50 * divergences[best]:  # too few powers of ten for labels
                 below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 below.yaxis.set_minor_formatter(NullFormatter())
