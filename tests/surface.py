@@ -956,6 +956,7 @@ CALLS: dict[str, Call] = {
     "figures.convergence": lambda: {
         "samples": np.array([1, 10, 100]),
         "errors": {"a": np.array([1.0, 0.5, 0.1])},
+        "intervals": {"a": np.array([[0.5, 0.2, 0.05], [2.0, 0.8, 0.2]])},
         "title": "t",
     },
     "figures.curves_with_bands": lambda: {

@@ -159,10 +159,11 @@ def test_the_run_through_of_an_exercise_prints_what_the_page_shows(tmp_path, mon
 
 
 def edit(path, name, body):
-    """Give the function a body of one line, in the place of its last."""
+    """Give the function a body, in the place of its last line; ⏎ stands between two lines."""
     before, after = path.read_text(encoding="utf-8").split(f"def {name}(", 1)
+    lines = body.replace(" ⏎ ", "\n    ")
     docstring_and_body = re.sub(
-        r"\n    (raise NotImplementedError|return .*)\n", f"\n    {body}\n", after, count=1
+        r"\n    (raise NotImplementedError|return .*)\n", f"\n    {lines}\n", after, count=1
     )
     path.write_text(f"{before}def {name}({docstring_and_body}", encoding="utf-8")
 

@@ -51,7 +51,7 @@ def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> 
     sizes = [(max(text_width(text) + 0.3, 0.9), text_height(text) + 0.16) for text in texts]
     with style():
         axes = boxes_and_edges(inputs, texts, kinds, sizes, _draw_box, list(_LOOK))
-        numbers = f"{costs.launches} launches, {costs.bytes / 1024:,.0f} KB of activations moved"
+        numbers = f"{costs.launches} launches, {costs.bytes / 1000:,.0f} KB of activations moved"
         numbers += f", {costs.multiply_adds / 1e6:.2f} million multiply-adds"
         axes.set_title(f"{title}\n{numbers}" if title else numbers)
     return axes.figure

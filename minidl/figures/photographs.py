@@ -181,7 +181,7 @@ def patches_beside_patterns(
     """One row a unit: on the left the patches that excite it, on the right what in each of them does.
 
     patches, patterns: R rows of 1 to 4 images (3, h, w), (1, h, w) or (h, w) in [0, 1], as many patterns as
-    patches in a row; sizes may differ, as at a border.  names: R of them, each above its row.
+    patches in a row; sizes may differ, as at a border.  names: R of them, each above its patches.
     """
     left, right = images_by_row("patches", patches), images_by_row("patterns", patterns)
     rows = list(zip(left, right, strict=False))
@@ -196,7 +196,8 @@ def patches_beside_patterns(
         figure = _titled_figure(top + len(rows) * row_height, title)
         for r, (row, text) in enumerate(zip(rows, texts, strict=True)):
             y = top + r * row_height
-            figure.text(_GAP / WIDTH, 1 - y / figure.get_figheight(), text, va="top", fontsize=TEXT)
+            for x, words in ((_GAP, text), (_GAP + WIDTH / 2, "patterns")):
+                figure.text(x / WIDTH, 1 - y / figure.get_figheight(), words, va="top", fontsize=TEXT)
             for half, images in enumerate(row):
                 for i, image in enumerate(images):
                     x = _GAP + half * (WIDTH / 2) + i * (side + _GAP)

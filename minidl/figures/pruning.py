@@ -76,7 +76,7 @@ def pruning_loop(
             kept = panel.plot(steps[upto], values[upto], "o-", color=BLUE, label="accepted")
             if accepted + 1 < len(steps):
                 panel.plot(steps[accepted:], values[accepted:], ":", color=VERMILLION, linewidth=1.2)
-                look = {"color": VERMILLION, "markersize": 9, "label": "rolled back"}
+                look = {"color": VERMILLION, "markersize": 9, "label": "undone"}
                 back = panel.plot(steps[accepted + 1 :], values[accepted + 1 :], "X", **look)
             panel.set_ylabel(name)
             panel.margins(y=0.2)

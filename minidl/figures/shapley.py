@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from minidl.engine.checks import check_int, check_number, require
 from minidl.figures.style import (
@@ -39,6 +39,8 @@ def waterfall(
 ) -> Figure:
     """From the base value to one prediction, a bar for each feature: vermillion raises, blue lowers.
 
+    The arrow head in a bar shows its direction.
+
     values: (F,) Shapley values of one row.  base_value: where the bars begin, at the bottom.  names: F.
     data: (F,) the row, whose numbers stand beside the names. The largest bar is at the top, where the
     prediction is; beyond ``max_shown`` the smallest are one bar together.
@@ -59,7 +61,7 @@ def waterfall(
         width = max(text_width(label) for label in labels)
         figure = new_figure(6.0 + width, 1.4 + 0.36 * len(shown), constrained=True)
         axes = figure.add_subplot()
-        _draw_steps(axes, base_value, shown)
+        _draw_steps(axes, base_value, shown, xlabel)
         axes.set(xlabel=xlabel, title=title, ylim=(-0.6, len(shown) - 0.4))
         axes.set_yticks(range(len(shown)), labels)
         axes.tick_params(axis="y", length=0)
@@ -67,8 +69,8 @@ def waterfall(
     return figure
 
 
-def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray) -> None:
-    """Bars end to end from the base value, each with its number on its right, and both ends marked."""
+def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray, whole: str) -> None:
+    """Bars end to end from the base value, each with an arrow head and its number, and both ends marked."""
     ends = base_value + np.concatenate([[0.0], np.cumsum(shown)])
     rows = np.arange(len(shown))
     axes.barh(rows, shown, left=ends[:-1], height=0.7, color=np.where(shown >= 0, VERMILLION, BLUE).tolist())
@@ -79,8 +81,11 @@ def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray) -> None:
     for row, value in enumerate(shown):
         right = max(ends[row], ends[row + 1])
         axes.text(right + room, row, f"{value:+.3g}", va="center", fontsize=SMALL, bbox=behind)
+        if abs(value) > 4 * room:  # a white arrow head inside the bar, where it ends
+            head, sign = (">", 1) if value > 0 else ("<", -1)
+            axes.plot(ends[row + 1] - sign * 1.2 * room, row, head, color="white", markersize=7)
     axes.axvline(base_value, color="0.4", linestyle=":", label=f"base value {base_value:.4g}")
-    axes.axvline(ends[-1], color=BLACK, linestyle="--", linewidth=1.2, label=f"prediction {ends[-1]:.4g}")
+    axes.axvline(ends[-1], color=BLACK, linestyle="--", linewidth=1.2, label=f"{whole} {ends[-1]:.4g}")
     axes.set_xlim(low - 6 * room, high + 10 * room)
     axes.figure.legend(loc="outside lower center", ncols=2)
 
@@ -145,6 +150,7 @@ def convergence(
     samples: np.ndarray,
     errors: Mapping[str, np.ndarray],
     *,
+    intervals: Mapping[str, np.ndarray] | None = None,
     xlabel: str = "samples",
     ylabel: str = "root of the mean squared error",
     title: str = "",
@@ -153,6 +159,7 @@ def convergence(
 
     samples: (K,) increasing.  errors: method -> (runs, K) or (K,), the error of each run; a point is the root
     of the runs' mean square, beside it the line C / sqrt(samples) that fits it best, whose slope is -1/2.
+    intervals: method -> (2, K), the low and the high end of each point's interval, positive; drawn as a line.
     xlabel: what samples count; the key says C / sqrt(xlabel).
     """
     samples = float_array("samples", samples, "K")
@@ -160,6 +167,10 @@ def convergence(
     require(increase, f"samples must be two or more positive numbers that increase, got {samples}")
     errors = by_title("errors", errors, len(LINE_COLOURS))
     errors = {way: _root_mean_square(f"errors of {way}", runs, len(samples)) for way, runs in errors.items()}
+    ends = {} if intervals is None else by_title("intervals", intervals, len(LINE_COLOURS))
+    require(ends.keys() <= errors.keys(), f"intervals must be of {list(errors)}, got {list(ends)}")
+    ends = {way: float_array(f"intervals of {way}", both, 2, len(samples)) for way, both in ends.items()}
+    require(all((both > 0).all() for both in ends.values()), "intervals must be positive, for a log axis")
     with style():
         figure = new_figure(7.0, 4.2, constrained=True)
         axes = figure.add_subplot()
@@ -167,8 +178,13 @@ def convergence(
             C = np.exp(np.mean(np.log(error * np.sqrt(samples))))
             axes.plot(samples, error, marker, color=colour, markersize=6, label=method)
             axes.plot(samples, C / np.sqrt(samples), ":", color=colour, linewidth=1.4)
+            if method in ends:
+                axes.vlines(samples, *ends[method], color=colour, linewidth=1.6)
         axes.plot([], [], ":", color="0.3", linewidth=1.4, label=f"C / sqrt({xlabel})")
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log", yscale="log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5 and not 5 · 10^-1
+        axes.yaxis.set_minor_formatter(NullFormatter())
         if samples[-1] < 4 * samples[0]:  # some of the minor ticks would be labelled, over each other
             axes.set_xticks(samples[[0, -1]], [f"{s:g}" for s in samples[[0, -1]]])
             axes.xaxis.set_minor_formatter(NullFormatter())

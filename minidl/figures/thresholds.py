@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from minidl.compress.calibrate import Histogram, kl_curve
 from minidl.compress.quantize import quantize, symmetric_params
@@ -17,7 +18,6 @@ from minidl.figures.style import (
     BLACK,
     BLUE,
     LINE_COLOURS,
-    SKY_BLUE,
     SMALL,
     VERMILLION,
     by_title,
@@ -27,6 +27,7 @@ from minidl.figures.style import (
 )
 
 BARS = 128  # of a histogram with more bins, several make one
+_LINES = ("-", "--", ":", "-.", (0, (1, 1)), (0, (5, 1)))  # of the thresholds
 
 
 def saturation_lines(reals: Any, thresholds: Mapping[str, float], bits: int = 8) -> Figure:
@@ -93,17 +94,22 @@ def threshold_panels(
     with style():
         figure = new_figure(8.5, 5.2, constrained=True)
         above, below = figure.subplots(2, 1, sharex=True)
-        above.stairs(counts, edges, fill=True, color=SKY_BLUE)
-        for (name, T), colour in zip(thresholds.items(), LINE_COLOURS, strict=False):
-            above.axvline(T, color=colour, linestyle="--", label=f"{name}: T = {T:.3g}")
+        above.stairs(counts, edges, fill=True, color="0.8")
+        for (name, T), colour, line in zip(thresholds.items(), LINE_COLOURS, _LINES, strict=False):
+            above.axvline(T, color=colour, linestyle=line, label=f"{name}: T = {T:.3g}")
         above.set(yscale="log", ylabel="numbers", xlim=(0, 1.03 * histogram.max))
         above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
-        below.plot(candidates, divergences, ".", color=BLUE, markersize=3, label="finite candidates")
+        below.plot(candidates, divergences, ".", color=BLUE, markersize=3, label="candidates T")
         cross = {"color": VERMILLION, "markersize": 9, "label": "the smallest"}
         below.plot(candidates[best], divergences[best], "X", **cross)
         below.set(xlabel=f"{xlabel}, or the candidate T", ylabel=f"KL(P || Q), {bits} bits")
         if (divergences > 0).any():
             below.set_yscale("log")
+            highest = divergences[np.isfinite(divergences)].max()  # an infinite one is not drawn
+            if highest < 50 * divergences[best]:  # too few powers of ten for labels
+                below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                below.yaxis.set_minor_formatter(NullFormatter())
         below.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         below.grid(True)
     return figure

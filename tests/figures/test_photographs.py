@@ -82,6 +82,8 @@ def test_patches_stand_left_of_their_patterns():
     assert len(figure.axes) == 12
     first = figure.axes[:8]
     assert [axes.get_position().x0 < 0.5 for axes in first] == [True] * 4 + [False] * 4
+    heads = [(text.get_text(), text.get_position()[0] < 0.5) for text in figure.texts]
+    assert heads.count(("patterns", False)) == len(PATCHES)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_the_loop_shows_what_was_rolled_back_apart_from_what_was_accepted():
     assert [panel.get_ylabel() for panel in figure.axes] == ["loss", "accuracy", "zeros"]
     assert figure.axes[0].lines[3].get_ydata() == [0.5, 0.5]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["accepted", "rolled back", "budget"]
+    assert labels == ["accepted", "undone", "budget"]
 
 
 def test_a_loop_without_a_broken_step_rolls_nothing_back():

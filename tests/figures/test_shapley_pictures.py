@@ -69,6 +69,22 @@ def test_convergence_draws_the_root_mean_square_and_a_line_of_slope_minus_a_half
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["paths", "C / sqrt(worths)"]
 
 
+def test_convergence_draws_the_intervals_of_its_points():
+    ends = {"paths": [[0.5, 0.25], [2.0, 0.75]]}
+    figure = convergence([1, 4], {"kernel": [3.0, 2.0], "paths": [1.0, 0.5]}, intervals=ends)
+    (drawn,) = figure.axes[0].collections
+    segments = [[[1.0, 0.5], [1.0, 2.0]], [[4.0, 0.25], [4.0, 0.75]]]
+    np.testing.assert_allclose(drawn.get_segments(), segments)
+
+
+def test_a_waterfall_has_an_arrow_head_in_each_bar_and_names_the_whole():
+    figure = waterfall([3.0, -1.0, 0.0], 10.0, ["a", "b", "c"], xlabel="rent")
+    heads = [line for line in figure.axes[0].lines if line.get_marker() in "<>"]
+    assert [head.get_marker() for head in heads] == ["<", ">"]
+    assert 9 < heads[0].get_xdata()[0] < 9.2 and 11.8 < heads[1].get_xdata()[0] < 12
+    assert figure.legends[0].get_texts()[1].get_text() == "rent 12"
+
+
 def test_ticks_of_samples_that_hardly_grow_do_not_overlap():
     figure = convergence([200, 300, 500], {"paths": [3.0, 2.5, 2.0]})
     png_bytes(figure)
@@ -117,6 +133,21 @@ def test_all_three_draw_in_the_look():
         (lambda: convergence([2, 1], {"a": [1, 1]}), ValueError, "samples must be two or more"),
         (lambda: convergence([1, 2], {}), ValueError, "errors must have 1 to 7 entries"),
         (lambda: convergence([1, 2], {"a": [1, 2, 3]}), ValueError, r"\(runs, 2\), got \(1, 3\)"),
+        (
+            lambda: convergence([1, 2], {"a": [1, 1]}, intervals={"b": [[1, 1], [2, 2]]}),
+            ValueError,
+            "intervals must be of",
+        ),
+        (
+            lambda: convergence([1, 2], {"a": [1, 1]}, intervals={"a": [[0, 1], [2, 2]]}),
+            ValueError,
+            "intervals must be positive",
+        ),
+        (
+            lambda: convergence([1, 2], {"a": [1, 1]}, intervals={"a": [1, 2]}),
+            ValueError,
+            r"intervals of a must have shape \(2, 2\)",
+        ),
         (lambda: convergence([1, 2], {"a": [1, 0]}), ValueError, "errors of a must not all be 0"),
     ],
 )
