@@ -173,8 +173,8 @@ print(f"with a scale for each of its 36 groups: {(by_groups == 0).mean():.0%}")
 # ## How many answers stay?
 # The study draws 20 of our photographs of animals and counts how many of the network's
 # answers are still those of the floats, right or wrong. It does so six times; ± is the
-# 95% t-interval of the mean. (It does not use true names of the photographs, so it measures
-# what rounding changes and not the accuracy.)
+# 95% t-interval of the mean. (It does not use the true names of the photographs. So it
+# measures what rounding changes, and not the accuracy.)
 
 # %%
 xlabel, title = "share of answers kept", "The real network, weights rounded only"

@@ -51,7 +51,7 @@ def confusion_picture(matrix: np.ndarray, class_names: Sequence[Any], *, title: 
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         figure.colorbar(
-            ScalarMappable(norm, MAGNITUDE_MAP), ax=axes, label="share of the true class (square root scale)"
+            ScalarMappable(norm, MAGNITUDE_MAP), ax=axes, label="share of the true class\n(square root scale)"
         )
         _write_cells(axes, texts, shares)
         if np.any(totals == 0):
