@@ -109,7 +109,8 @@ assert np.isclose(heat[0, row, column], drop_sum / count, atol=1e-5)
 # says: add noise to the inputs. `occlusion_map` does the work of our loop and covers
 # with a number (`0.5` is grey), with the mean colour of the photograph, or with noise.
 # At red places the probability falls. At blue places it rises: what was there spoke
-# against the koala, or for another class.
+# against the koala, or for another class. Blue is pale here, because the largest rise
+# is 0.06 (grey) or 0.08 (noise) on a scale that goes to 0.4.
 
 # %%
 settings = {"window": 64, "stride": 40, "probability": True}
@@ -149,9 +150,11 @@ for name, left, right in (
     print(f"{name}: p = {stable_softmax(predict(network, pair))[0, KOALA]:.2f}")
 
 # %% [markdown]
-# With one koala a covered face costs 0.41. With two, covering one face costs only 0.03,
-# because the other face is still there. Occlusion covers one place at a time, so both
-# faces look unimportant. Only covering both shows that they matter.
+# With one koala a covered face takes $p$ from 0.79 to 0.39. With two, covering one face
+# takes it only from 0.36 to 0.34, because the other face is still there. Occlusion
+# covers one place at a time, so both faces look unimportant. Only covering both shows
+# that they matter. (Compare with 0.36 and not with 0.79. Two koalas are less surely a
+# koala than one; we did not look for the reason.)
 #
 # ## Occlusion can surprise
 # A rooster's head has a red comb. Surely the network needs the head?
@@ -210,14 +213,14 @@ agreement = study("14_occlusion_gradients", "correlation of grey with noise")
 # ## The gradient: all pixels at once
 # Occlusion needs one forward pass for each place. The derivative needs one forward pass
 # and one backward pass for all pixels together. The lecture takes the logit of the last
-# layer and the norm of its derivative (Simonyan et al. 2014, with a maximum where the
-# lecture has the norm):
+# layer and the norm of its derivative:
 #
 # $$\left\| \frac{\partial \Phi_{\text{Last}}[y_0]}{\partial x} \right\|$$
 #
 # A pixel has three colours, and so its derivative has three numbers. The norm over the
 # three makes one number: how strongly the logit answers to a small change of this
-# pixel. `saliency(network, koala, KOALA, reduce="l2")` gives the same map.
+# pixel. (Simonyan et al. 2014 take the largest absolute value of the three instead.)
+# `saliency(network, koala, KOALA, reduce="l2")` gives the same map.
 
 # %%
 x = Tensor(koala, requires_grad=True)
@@ -346,8 +349,10 @@ print(f"occlusion takes at most {by_square.max():.2f} from the cat's {p_cat:.2f}
 # %% [markdown]
 # ## Is the integral exact?
 # For both animals the sum of the shares is smaller than it should be: 6.4 instead of
-# 8.8 for the koala. So do not trust these two maps in detail. Are eight nodes too few?
-# A small network, which knows four shapes on images of 16×16 pixels, lets us try many.
+# 8.8 for the koala. So do not trust these two maps in detail. Eight nodes are too few:
+# with 64 midpoint nodes the sum for the koala is 8.8. (That run takes eight times as
+# long, so it is left to "Try it".) A small network, which knows four shapes on images
+# of 16×16 pixels, lets us try many nodes.
 
 # %%
 small = shapes_network(0)
@@ -379,9 +384,9 @@ print(f"SmoothGrad or integrated gradients with 8 passes {8 * backward:.1f} s")
 
 # %% [markdown]
 # The gradient is cheapest, and its cost does not grow with the number of pixels that it
-# explains. Occlusion needs a pass for each window: half the stride means nearly four
-# times the windows. On the other hand, occlusion needs no derivative. It also works for
-# a model on a server, whose answers you see and whose weights you do not.
+# explains. Occlusion needs a pass for each window: with a stride of 20 instead of 40 it
+# is 81 windows instead of 25. On the other hand, occlusion needs no derivative. It also
+# works for a model on a server, whose answers you see and whose weights you do not.
 
 # %% [markdown]
 # ## What to remember

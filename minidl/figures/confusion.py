@@ -50,7 +50,9 @@ def confusion_picture(matrix: np.ndarray, class_names: Sequence[Any], *, title: 
         axes.set_xticks(range(len(names)), names, rotation=90 if label_width > 0.9 * cell else 0)
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
-        figure.colorbar(ScalarMappable(norm, MAGNITUDE_MAP), ax=axes, label="share of the true class")
+        figure.colorbar(
+            ScalarMappable(norm, MAGNITUDE_MAP), ax=axes, label="share of the true class\n(square root scale)"
+        )
         _write_cells(axes, texts, shares)
         if np.any(totals == 0):
             figure.supxlabel("hatched: a class without examples", fontsize=SMALL)

@@ -16,7 +16,7 @@ from minidl.figures.layout import Layout, place
 from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, new_figure, style, text_height, text_width
 
 MAX_NODES = 80
-OPERATION, LEAF, CONSTANT = "operation", "leaf with gradient", "leaf without gradient"
+OPERATION, LEAF, CONSTANT = "result of an operation", "leaf with gradient", "leaf without gradient"
 _FILL = {OPERATION: SKY_BLUE, LEAF: ORANGE, CONSTANT: "0.85"}
 
 GAP = 0.3  # inches between boxes of a layer
@@ -79,7 +79,7 @@ def _kind(node: Node) -> str:
 
 def _text(node: Node) -> str:
     tensor, name = node.tensor, _shortened(node.tensor.name or "")
-    title = f"{name} = {node.op}" if name and node.op else name or node.op
+    title = f"{name}, from {node.op}" if name and node.op else name or node.op
     if tensor.size == 1:
         value = f"{tensor.item():.4g}"
         facts = f"{tensor.shape}  {value}" if tensor.ndim else value

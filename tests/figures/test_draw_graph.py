@@ -9,7 +9,7 @@ from matplotlib.transforms import Affine2D
 from minidl import Tensor, stack
 from minidl.figures import draw_graph
 
-LEGEND = {"operation", "leaf with gradient", "leaf without gradient"}
+LEGEND = {"result of an operation", "leaf with gradient", "leaf without gradient"}
 
 
 def texts(figure):
@@ -50,7 +50,7 @@ def test_a_box_shows_operation_name_shape_and_the_value_of_a_single_number():
     y = (x @ w).sum() + 2.5
     y.name = "y"
     assert node_texts(draw_graph(y)) == sorted(
-        ["x\n(2, 3)", "w\n(3, 1)", "MatMul\n(2, 1)", "Sum\n0", "2.5", "y = Add\n2.5"]
+        ["x\n(2, 3)", "w\n(3, 1)", "MatMul\n(2, 1)", "Sum\n0", "2.5", "y, from Add\n2.5"]
     )
 
 
