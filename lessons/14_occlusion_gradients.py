@@ -356,7 +356,7 @@ print(f"occlusion takes at most {by_square.max():.2f} from the cat's {p_cat:.2f}
 
 # %%
 small = shapes_network(0)
-images, labels, _ = shapes_images(50, rng=np.random.default_rng(100))
+images, labels, _ = shapes_images(20, rng=np.random.default_rng(100))
 black = np.zeros_like(images[:1])
 change = predict(small, images)[:, 2] - predict(small, black)[0, 2]  # class 2: star
 for steps in (8, 64, 512):
