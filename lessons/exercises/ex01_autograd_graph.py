@@ -198,12 +198,16 @@ def worked_bias(tape_gradients):
     assert_close(grads[2], [[6.0], [6.0]])
 
 
-def last_value(inputs, steps):
+def all_values(inputs, steps):
     values = list(inputs)
     for name, *sources in steps:
         a, b = values[sources[0]], values[sources[-1]]
         values.append(np.exp(a) if name == "exp" else {"add": a + b, "mul": a * b, "sum": a.sum()}[name])
-    return values[-1]
+    return [np.asarray(value) for value in values]
+
+
+def last_value(inputs, steps):
+    return all_values(inputs, steps)[-1]
 
 
 @tape.law("the gradients are the slopes of the sum of y, by central differences")
@@ -248,9 +252,7 @@ def tape_refuses(tape_gradients):
 def walked(inputs, steps, places=None, put=None, start=None):
     """The reference with another order, another way to add up, or another start."""
     tape_gradients(inputs, steps)
-    values = [np.asarray(x) for x in inputs]
-    for i in range(len(steps)):
-        values.append(np.asarray(last_value(inputs, steps[: i + 1])))
+    values = all_values(inputs, steps)
     grads = [np.zeros_like(v) for v in values]
     grads[-1] = np.ones_like(values[-1])
     whole = range(len(inputs), len(values))
@@ -283,9 +285,7 @@ def starts_anew(inputs, steps):
 @tape.mistake("one value read twice by a step counts once", breaks=tape.laws[1].text)
 def counts_once(inputs, steps):
     tape_gradients(inputs, steps)
-    values = [np.asarray(x) for x in inputs]
-    for i in range(len(steps)):
-        values.append(np.asarray(last_value(inputs, steps[: i + 1])))
+    values = all_values(inputs, steps)
     grads = [np.zeros_like(v) for v in values]
     grads[-1] = np.ones_like(values[-1])
     for place in range(len(values) - 1, len(inputs) - 1, -1):

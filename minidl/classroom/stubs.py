@@ -58,9 +58,12 @@ def imports(*targets: Callable | type, helpers: Iterable[str] = ()) -> str:
     own = {ast.parse(source(target)).body[0].name for target in targets}
     own |= {node.arg for target in targets for node in _nodes(stub(target), ast.arg)}
     names_of: dict[str, set[str]] = {"": {"numpy as np"}}
+    given: set[str] = set()
     for target in targets:
         for module, name in _used_imports(plain_function(target), own, set(helpers)):
-            names_of.setdefault(module, set()).add(name)
+            if name not in given or name in names_of.get(module, ()):  # one that two modules have comes once
+                names_of.setdefault(module, set()).add(name)
+                given.add(name)
     lines = [f"import {name}" for name in names_of.pop("")]
     lines += [import_line(module, sorted(names)) for module, names in names_of.items()]
     lines.sort(key=lambda line: (_place_of_import(line.split()[1]), line))

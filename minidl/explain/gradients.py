@@ -98,7 +98,8 @@ def integrated_gradients(
 
         IG = (x - b) ∫_0^1 df/dx (b + α (x - b)) dα,    sum of IG = f(x) - f(b)   (completeness)
 
-    target: None is the class predicted for x, all along the way.  baseline: see ``baseline_images``.
+    target: classes, or a pair of a layer and a unit; None is the class predicted for x, all along the way.
+    baseline: see ``baseline_images``.
     nodes: "gauss" or "midpoint", ``steps`` of them (see ``path_nodes``). Where f has kinks, as with ReLUs,
     neither is exact: compare the sum with f(x) - f(b).
     Returns: maps of the images' shape and dtype. Raises ValueError for less than one step, other nodes, a

@@ -166,7 +166,7 @@ def test_the_list_shows_what_is_done_and_what_is_next(course, lessons):
     effort = {exercise.number: exercise.effort for exercise in course.exercises("09")}
     assert f"[#---]   09  A title\n            09.1 stable_softmax   {effort['09.1']}   done\n" in out
     assert f"            09.2 entropy   {effort['09.2']}   0 of 7 laws\n" in out
-    assert "[----]   01  A title\n" in out
+    assert "[------] 01  A title\n" in out
     assert "next: write entropy in work/09_temperature.py" in out
 
 
