@@ -26,6 +26,7 @@ TEN = np.array([[10.0, 0.0]], np.float32)
 means = Exercise(
     "05.1",
     distill_loss.class_means,
+    title="the mean answer for each class",
     points=2,
     level=1,
     minutes=10,
@@ -121,6 +122,7 @@ def nan_for_nobody(rows, labels):
 matching = Exercise(
     "05.2",
     distill_loss.logit_matching_loss,
+    title="matched logits beside the labels",
     helpers=("checked_pair_of_logits",),
     points=2,
     level=2,

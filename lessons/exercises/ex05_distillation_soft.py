@@ -19,6 +19,7 @@ from minidl.transfer import distill_loss
 soft = Exercise(
     "05.3",
     distill_loss.soft_cross_entropy,
+    title="cross-entropy with soft targets",
     helpers=("soft_targets",),
     points=3,
     level=2,

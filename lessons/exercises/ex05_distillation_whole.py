@@ -36,6 +36,7 @@ weights = st.sampled_from([0.25, 0.5, 1.0, 2.0])
 whole = Exercise(
     "05.4",
     distill_loss.distillation_loss,
+    title="the whole loss of distillation",
     points=4,
     level=3,
     minutes=30,
@@ -201,6 +202,7 @@ def distill_step(
 step = Exercise(
     "05.5",
     distill_step,
+    title="a student's training step",
     points=4,
     level=3,
     minutes=40,

@@ -17,6 +17,7 @@ from minidl.transfer import fewshot
 prototypes = Exercise(
     "06.1",
     fewshot.prototypes,
+    title="a prototype for each class",
     points=2,
     level=1,
     minutes=10,
@@ -111,6 +112,7 @@ def counted_classes(support, labels):
 distances = Exercise(
     "06.2",
     fewshot.squared_distances,
+    title="all squared distances at once",
     points=2,
     level=1,
     minutes=15,
@@ -201,6 +203,7 @@ def expanded(queries, support):
 voting = Exercise(
     "06.3",
     fewshot.vote,
+    title="neighbours vote",
     helpers=("vote_weights",),
     points=3,
     level=2,

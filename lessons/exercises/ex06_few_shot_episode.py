@@ -60,6 +60,7 @@ def knn_episode(
 episode = Exercise(
     "06.4",
     knn_episode,
+    title="an episode by nearest neighbours",
     points=4,
     level=3,
     minutes=40,

@@ -42,6 +42,7 @@ def views(draw, min_rows=1):
 pairs = Exercise(
     "07.1",
     contrastive.same_or_not,
+    title="how similar two views are",
     points=1,
     level=1,
     minutes=10,
@@ -125,6 +126,7 @@ def with_itself(features_a, features_b):
 auc = Exercise(
     "07.2",
     metrics.roc_auc,
+    title="the area under the ROC curve",
     points=2,
     level=2,
     minutes=15,

@@ -28,6 +28,7 @@ from minidl.transfer import contrastive
 unit = Exercise(
     "07.3",
     contrastive.UnitRows,
+    title="rows of length 1, and their gradient",
     kind="op",
     points=3,
     level=2,
@@ -125,6 +126,7 @@ class UndividedGradient(contrastive.UnitRows):
 loss = Exercise(
     "07.4",
     contrastive.nt_xent,
+    title="the loss of SimCLR",
     kind="tensor",
     points=3,
     level=2,

@@ -61,6 +61,7 @@ def simclr_steps(
 simclr = Exercise(
     "07.5",
     simclr_steps,
+    title="training steps of SimCLR",
     points=4,
     level=3,
     minutes=40,

@@ -17,6 +17,7 @@ from minidl.train import schedules
 warmup = Exercise(
     "08.1",
     schedules.warmed_up,
+    title="warmup before a schedule",
     points=2,
     level=1,
     minutes=10,
@@ -109,6 +110,7 @@ def divides_by_zero(schedule, warmup_steps, step):
 smooth = Exercise(
     "08.2",
     loss.smooth_labels,
+    title="smoothed labels",
     points=1,
     level=1,
     minutes=10,
@@ -196,6 +198,7 @@ def by_rows(target, label_smoothing):
 gradient = Exercise(
     "08.3",
     loss.cross_entropy_gradient,
+    title="the gradient of cross-entropy",
     points=3,
     level=2,
     minutes=20,

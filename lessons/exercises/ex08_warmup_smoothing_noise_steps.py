@@ -65,6 +65,7 @@ def careful_steps(
 careful = Exercise(
     "08.4",
     careful_steps,
+    title="training with warmup, smoothing and noise",
     points=4,
     level=3,
     minutes=40,

@@ -17,6 +17,7 @@ from minidl.train import metrics
 softmax = Exercise(
     "09.1",
     reduce.stable_softmax,
+    title="softmax with a temperature",
     points=2,
     level=1,
     minutes=15,
@@ -104,6 +105,7 @@ def overflows(z, axis=-1, temperature=1.0):
 entropy = Exercise(
     "09.2",
     metrics.entropy,
+    title="entropy",
     points=1,
     level=1,
     minutes=10,

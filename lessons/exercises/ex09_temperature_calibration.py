@@ -19,6 +19,7 @@ from minidl.train import metrics
 ece = Exercise(
     "09.3",
     metrics.expected_calibration_error,
+    title="the expected calibration error",
     helpers=(
         "bin_numbers",
         "confidences",
@@ -143,6 +144,7 @@ def bin_middle(probabilities, labels, bins=15):
 fit = Exercise(
     "09.4",
     metrics.fit_temperature,
+    title="a temperature fitted to labels",
     points=4,
     level=3,
     minutes=35,

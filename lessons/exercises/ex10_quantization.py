@@ -15,6 +15,7 @@ from minidl.engine.op import Op
 rounding = Exercise(
     "10.1",
     quantize.round_to_integers,
+    title="real numbers to integers",
     points=2,
     level=1,
     minutes=10,
@@ -112,6 +113,7 @@ def wraps(r, S, Z, qmin, qmax):
 scale = Exercise(
     "10.2",
     quantize.affine_scale,
+    title="scale and zero-point",
     points=2,
     level=2,
     minutes=15,
@@ -221,6 +223,7 @@ def zero_scale(rmin, rmax, qmin, qmax):
 straight = Exercise(
     "10.3",
     quantize.FakeQuantize,
+    title="rounding inside the training",
     kind="op",
     points=3,
     level=2,

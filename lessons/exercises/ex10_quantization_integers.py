@@ -13,6 +13,7 @@ from minidl.compress.integer import arithmetic
 linear = Exercise(
     "10.4",
     arithmetic.integer_linear,
+    title="a linear layer in integers",
     points=4,
     level=3,
     minutes=35,

@@ -25,6 +25,7 @@ any_counts = st.integers(1, 8).flatmap(counts_of)
 coarse = Exercise(
     "11.1",
     calibrate.coarser,
+    title="a histogram with fewer bins",
     points=1,
     level=1,
     minutes=10,
@@ -111,6 +112,7 @@ def skips(counts, halvings):
 kl = Exercise(
     "11.4",
     calibrate.divergence,
+    title="the divergence of the entropy calibrator",
     points=3,
     level=3,
     minutes=30,

@@ -17,6 +17,7 @@ from minidl.nn.module import Parameter
 fold = Exercise(
     "11.2",
     fuse.folded,
+    title="BatchNorm folded into a weight and a bias",
     points=2,
     level=1,
     minutes=15,
@@ -130,6 +131,7 @@ def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
 layered = Exercise(
     "11.3",
     fuse.fold_batchnorm,
+    title="BatchNorm folded into the layer before",
     helpers=("keep_masks",),
     kind="model",
     points=3,

@@ -23,6 +23,7 @@ shares = st.sampled_from([0.0, 0.25, 0.3, 0.5, 0.7])
 norms = Exercise(
     "12.1",
     scores.filter_norms,
+    title="the norm of each filter",
     points=1,
     level=1,
     minutes=10,
@@ -102,6 +103,7 @@ def squared(conv, order=1):
 mask = Exercise(
     "12.2",
     masks.filter_mask,
+    title="which filters stay",
     helpers=("pruned_count",),
     points=2,
     level=1,
@@ -232,6 +234,7 @@ def empties(scores, amount=None, s=None):
 joint = Exercise(
     "12.3",
     masks.joint_magnitude_masks,
+    title="the smallest weights of all arrays together",
     points=3,
     level=2,
     minutes=20,

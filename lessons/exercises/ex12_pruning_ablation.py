@@ -34,6 +34,7 @@ def mean_loss(logits, labels):
 ablation = Exercise(
     "12.4",
     scores.ablation_scores,
+    title="how much the loss rises without a filter",
     helpers=("makers",),
     kind="model",
     points=3,

@@ -18,6 +18,7 @@ from minidl.train.evaluation import evaluate
 loop = Exercise(
     "12.5",
     prune.iterative_prune,
+    title="prune and learn while the loss allows",
     helpers=("masked_copy", "finetune"),
     kind="model",
     points=4,

@@ -18,6 +18,7 @@ from minidl.explain.target import layer_output
 seen = Exercise(
     "13.4",
     patches.through_window,
+    title="what a unit sees through one more layer",
     points=2,
     level=2,
     minutes=20,
@@ -103,6 +104,7 @@ def one_too_far(span, kernel, stride, padding, dilation=1):
 top = Exercise(
     "13.5",
     top_patches,
+    title="the patches that excite a layer most",
     helpers=("receptive_field",),
     kind="model",
     points=4,

@@ -15,6 +15,7 @@ from minidl.explain import cues, patches
 mistakes = Exercise(
     "13.1",
     by_class.confident_mistakes,
+    title="sure and wrong",
     points=1,
     minutes=10,
     hints=(
@@ -117,6 +118,7 @@ def reversed_ties(probabilities, labels, k):
 counts = Exercise(
     "13.2",
     cues.cue_counts,
+    title="texture or shape",
     points=1,
     minutes=10,
     hints=(
@@ -220,6 +222,7 @@ def too_short(predicted, shape_labels, texture_labels, classes):
 strongest = Exercise(
     "13.3",
     patches.strongest_units,
+    title="the strongest unit of each channel",
     points=2,
     level=2,
     minutes=15,

@@ -24,6 +24,7 @@ def lines(draw):
 reduced = Exercise(
     "14.1",
     by_gradients.reduce_channels,
+    title="one number for three colours",
     points=1,
     minutes=10,
     hints=(
@@ -105,6 +106,7 @@ def one_norm(gradients, reduce):
 average = Exercise(
     "14.2",
     occlusion.average_over_windows,
+    title="windows averaged into a map",
     points=2,
     level=2,
     minutes=20,
@@ -208,6 +210,7 @@ def divides_by_the_most(drops, size, window, stride):
 nodes_of_path = Exercise(
     "14.3",
     by_gradients.path_nodes,
+    title="points and weights on the way",
     points=2,
     level=2,
     minutes=20,

@@ -19,6 +19,7 @@ from minidl.explain.target import images_and_target
 occlusion = Exercise(
     "14.4",
     occlusion_map,
+    title="an occlusion map of a network",
     helpers=(
         "scores",
         "window_starts",

@@ -18,6 +18,7 @@ from minidl.explain.target import images_and_target
 path = Exercise(
     "14.5",
     integrated_gradients,
+    title="integrated gradients of a network",
     helpers=("gradient_by_rule",),
     kind="model",
     points=3,

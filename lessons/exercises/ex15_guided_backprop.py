@@ -27,6 +27,7 @@ def pairs(draw):
 backprop = Exercise(
     "15.1",
     elementwise.backprop_rule,
+    title="the gradient of a ReLU",
     points=1,
     minutes=10,
     hints=(
@@ -91,6 +92,7 @@ def times_the_answer(grad, x):
 deconv = Exercise(
     "15.2",
     gradients.deconvnet_rule,
+    title="the rule of the deconvnet",
     points=1,
     minutes=10,
     hints=(
@@ -153,6 +155,7 @@ def widened(grad, x):
 guided = Exercise(
     "15.3",
     gradients.guided_rule,
+    title="the guided rule",
     points=1,
     minutes=10,
     hints=(

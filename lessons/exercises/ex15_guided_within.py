@@ -59,6 +59,7 @@ def _run_guided(module: Module, inputs: tuple, output: Tensor) -> Tensor:
 guided_in = Exercise(
     "15.4",
     guided_within,
+    title="the guided rule in chosen layers",
     helpers=("relu_rule",),
     kind="model",
     points=4,

@@ -131,6 +131,11 @@ def test_an_exercise_has_a_few_laws_a_worked_example_and_a_mistake(exercise):
 
 
 @every_exercise
+def test_an_exercise_has_a_title_of_its_own(exercise):
+    assert exercise.title and [other.title for other in EXERCISES].count(exercise.title) == 1
+
+
+@every_exercise
 def test_the_hints_lead_from_words_to_the_line(exercise):
     assert len(exercise.hints) >= 2
     assert len(set(exercise.hints)) == len(exercise.hints)
