@@ -105,7 +105,7 @@ def overflows(z, axis=-1, temperature=1.0):
 entropy = Exercise(
     "09.2",
     metrics.entropy,
-    title="entropy",
+    title="how undecided an answer is",
     points=1,
     level=1,
     minutes=10,

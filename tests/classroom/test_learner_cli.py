@@ -108,7 +108,7 @@ def test_a_file_that_is_not_python_is_told_once_and_costs_no_progress(course, le
     listed = lessons()[1]
     assert (
         "[#---]   09 " in listed
-        and "09.1 stable_softmax   2 points" in listed
+        and "09.1 stable_softmax: softmax with a temperature   2 points" in listed
         and "minutes   done, changed since\n" in listed
     )
 
@@ -119,7 +119,7 @@ def test_after_a_reset_nothing_of_the_lesson_is_done(course, lessons):
     lessons("hint", "9.1")
     lessons("start", "09", "--reset")
     listed = lessons()[1]
-    assert "[----]   09 " in listed and "09.1 stable_softmax   2 points, ●" in listed
+    assert "[----]   09 " in listed and "09.1 stable_softmax: softmax with a temperature   2 points, ●" in listed
     assert lessons("solution", "09.1")[0] == 1
     assert lessons("hint", "9.1")[1].startswith("1 of 3") and "2 of 3" in lessons("hint", "9.1")[1]
 
@@ -164,8 +164,8 @@ def test_the_list_shows_what_is_done_and_what_is_next(course, lessons):
     lessons("check", "9")
     out = lessons()[1]
     effort = {exercise.number: exercise.effort for exercise in course.exercises("09")}
-    assert f"[#---]   09  A title\n            09.1 stable_softmax   {effort['09.1']}   done\n" in out
-    assert f"            09.2 entropy   {effort['09.2']}   0 of 7 laws\n" in out
+    assert f"[#---]   09  A title\n            09.1 stable_softmax: softmax with a temperature   {effort['09.1']}   done\n" in out
+    assert f"            09.2 entropy: how undecided an answer is   {effort['09.2']}   0 of 7 laws\n" in out
     assert "[------] 01  A title\n" in out
     assert "next: write entropy in work/09_temperature.py" in out
 
@@ -176,7 +176,7 @@ def test_damaged_progress_is_made_anew_before_the_list_is_shown(course, lessons)
     _, out, err = lessons()
     assert err.startswith("work/progress.json is damaged (")
     effort = course.exercise("09.1").effort
-    assert f"09.1 stable_softmax   {effort}   done" in out
+    assert f"09.1 stable_softmax: softmax with a temperature   {effort}   done" in out
 
 
 def test_the_solution_is_shown_for_what_passes_whatever_was_kept_of_it(course, lessons):

@@ -101,7 +101,7 @@ def test_reset_keeps_every_old_file_and_begins_anew(course):
 def test_a_file_of_an_older_minidl_with_other_exercises_is_set_aside_with_a_word(course):
     write_work(course, "09", "def old(p):\n    return p\n")
     path = course.work_file("09")
-    text = path.read_text(encoding="utf-8").replace("# 09.2 entropy,", "# 09.2 old,")
+    text = path.read_text(encoding="utf-8").replace("# 09.2 entropy:", "# 09.2 old:")
     path.write_text(re.sub(r"minidl \S+, reference", "minidl 0.1.0, reference", text), encoding="utf-8")
     _, entropy, *_ = check_here(course, "09")
     assert (entropy.name, entropy.passed) == ("entropy", False)
