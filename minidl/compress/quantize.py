@@ -104,7 +104,7 @@ def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray
 
         S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
 
-    S is a float32, and 1 where it would be below the smallest normal float32. Returns S, Z.
+    S is a float32, and 1 where it would be below the smallest normal float32. Z is an int32. Returns S, Z.
     """
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
     high = np.maximum(np.asarray(rmax, np.float64), 0.0)
