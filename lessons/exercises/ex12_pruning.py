@@ -161,6 +161,10 @@ def ties(filter_mask, count, amount):
     pruned = round(amount * count)
     assume(pruned < count)
     assert_equal(filter_mask(np.full(count, 0.5), amount=amount), np.arange(count) >= pruned)
+    if 2 * pruned <= count:  # every other score is 0: a sort that is not stable mixes these
+        expected = np.ones(count, bool)
+        expected[: 2 * pruned : 2] = False
+        assert_equal(filter_mask(np.arange(count) % 2 / 2, amount=amount), expected)
 
 
 @mask.law("what is pruned at an amount is pruned at any larger one")
@@ -269,6 +273,8 @@ def worked_ties(joint_magnitude_masks):
     found = joint_magnitude_masks(ones, 3)
     assert_equal(found["b"], np.array([[False, False], [False, True]]))
     assert_equal(found["a"], np.ones(40, bool))
+    (found,) = joint_magnitude_masks({"a": np.arange(40) % 2 + 1.0}, 10).values()
+    assert_equal(np.flatnonzero(~found), np.arange(0, 20, 2))
 
 
 def possible(joint_magnitude_masks, arrays_of, amount):

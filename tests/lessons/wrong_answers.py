@@ -670,6 +670,19 @@ def narrow_norms(conv, order=1):
     return np.linalg.norm(weight, ord=order, axis=1)
 
 
+@wrong("12.2", "of more than sixteen equal scores any go: the sort is not stable")
+def any_of_equal_scores(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount=amount, s=s)
+    if amount is not None:
+        keep[:] = True
+        keep[np.argsort(scores)[: count_of(scores, amount)]] = False
+    return keep
+
+
+def count_of(scores, amount):
+    return int((~find("12.2").target(scores, amount=amount)).sum())
+
+
 @wrong("12.4", "the partners of a residual sum are forgotten")
 def without_partners(model, layer, images, labels):
     found = find("12.4").target(model, layer, images, labels)  # what it refuses
