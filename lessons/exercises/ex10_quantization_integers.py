@@ -141,9 +141,12 @@ def refuses_a_large_sum(integer_linear):
         qx, qw, qbias = np.array([[1]], np.int8), np.array([[weight]], np.int8), np.array([bias], np.int32)
         what = f"a sum of {bias:,} and {weight}"
         assert_refuses(what, integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
+    qx, qw, Z_x = np.array([[0, 0]], np.int8), np.array([[127, 127]], np.int8), -(10**7)
+    what, qbias = "two products of 10,000,000 and 127", np.array([0], np.int32)
+    assert_refuses(what, integer_linear, qx, 1.0, Z_x, qw, 1.0, qbias, 1.0, 0, -128, 127)
     for bias, q in ((2**31 - 1, 1), (-(2**31), -1)):  # the last that 32 bits hold
         qbias, zero = np.array([bias], np.int32), np.array([[0]], np.int8)
-        assert_equal(integer_linear(qx, 1.0, 0, zero, 1.0, qbias, 2.0**31, 0, -128, 127), [[q]])
+        assert_equal(integer_linear(zero, 1.0, 0, zero, 1.0, qbias, 2.0**31, 0, -128, 127), [[q]])
 
 
 def sums_of(qx, Z_x, qw, qbias):

@@ -670,6 +670,17 @@ def narrow_norms(conv, order=1):
     return np.linalg.norm(weight, ord=order, axis=1)
 
 
+@wrong("10.4", "products wrap around in int32, the bias does not")
+def products_wrap(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    products = (qx.astype(np.int64) - Z_x).astype(np.int32) @ qw.T.astype(np.int32)
+    sums = products.astype(np.int64) + qbias
+    if (sums < -(2**31)).any() or (sums >= 2**31).any():
+        raise ValueError("a sum does not fit in 32 bits")
+    M = np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
+    q = np.clip(np.rint(sums.astype(np.float32) * M) + Z_y, qmin, qmax)
+    return q.astype(np.uint8 if qmin >= 0 else np.int8)
+
+
 @wrong("12.2", "of more than sixteen equal scores any go: the sort is not stable")
 def any_of_equal_scores(scores, amount=None, s=None):
     keep = find("12.2").target(scores, amount=amount, s=s)
