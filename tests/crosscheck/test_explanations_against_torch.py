@@ -75,7 +75,7 @@ def logits_of(labels):
     return lambda outputs: outputs[-1][torch.arange(len(labels)), torch.from_numpy(labels)]
 
 
-def same(found, expected):
+def assert_same(found, expected):
     assert found.shape == expected.shape
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
@@ -87,18 +87,18 @@ def same(found, expected):
 )
 def test_the_rules_are_backward_hooks_on_relu(seed, ours, hook):
     model, theirs, images, labels = pair(seed)
-    same(ours(model, images, labels), torch_gradient(theirs, images, logits_of(labels), hook))
+    assert_same(ours(model, images, labels), torch_gradient(theirs, images, logits_of(labels), hook))
     unit = torch_gradient(theirs, images, lambda outputs: outputs[BN2][:, 3, 1, 2], hook)
-    same(ours(model, images, ("block2.bn", 3, 1, 2)), unit)
+    assert_same(ours(model, images, ("block2.bn", 3, 1, 2)), unit)
 
 
 @seeds
 def test_saliency_is_the_gradients_magnitude(seed):
     model, theirs, images, labels = pair(seed)
     gradients = torch_gradient(theirs, images, logits_of(labels))
-    same(saliency(model, images, labels, reduce="max"), abs(gradients).max(axis=1))
-    same(saliency(model, images, labels, reduce="l2"), np.sqrt((gradients**2).sum(axis=1)))
-    same(input_x_gradient(model, images, labels), images * gradients)
+    assert_same(saliency(model, images, labels, reduce="max"), abs(gradients).max(axis=1))
+    assert_same(saliency(model, images, labels, reduce="l2"), np.sqrt((gradients**2).sum(axis=1)))
+    assert_same(input_x_gradient(model, images, labels), images * gradients)
 
 
 @seeds
@@ -107,7 +107,7 @@ def test_integrated_gradients_are_the_mean_over_the_middles(seed):
     total = np.zeros_like(images)
     for k in range(20):
         total += torch_gradient(theirs, (k + 0.5) / 20 * images, logits_of(labels)) / 20
-    same(integrated_gradients(model, images, labels, steps=20, nodes="midpoint"), images * total)
+    assert_same(integrated_gradients(model, images, labels, steps=20, nodes="midpoint"), images * total)
 
 
 @seeds
@@ -127,10 +127,10 @@ def test_gradcam_is_two_hooks_and_a_bilinear_interpolation(seed, layer, place):
     alpha = kept["gradients"].mean(dim=(2, 3), keepdim=True)
     small = torch.relu((alpha * kept["maps"]).sum(dim=1, keepdim=True)).detach()
     large = torch.nn.functional.interpolate(small, size=(8, 8), mode="bilinear", align_corners=False)
-    same(gradcam(model, images, labels, layer, upsample=False), small[:, 0].numpy())
-    same(gradcam(model, images, labels, layer), large[:, 0].numpy())
+    assert_same(gradcam(model, images, labels, layer, upsample=False), small[:, 0].numpy())
+    assert_same(gradcam(model, images, labels, layer), large[:, 0].numpy())
     guided = torch_gradient(theirs, images, logits_of(labels), by_guided)
-    same(guided_gradcam(model, images, labels, layer), guided * large.numpy())
+    assert_same(guided_gradcam(model, images, labels, layer), guided * large.numpy())
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_enlarging_is_interpolate_without_aligned_corners(old, new):
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(maps)[:, None], size=new, mode="bilinear", align_corners=False
     )
-    same(upsample_maps(maps, new), expected[:, 0].numpy())
+    assert_same(upsample_maps(maps, new), expected[:, 0].numpy())

@@ -167,7 +167,7 @@ def difference(found, expected):
     return ~np.isclose(found, np.asarray(expected.detach()), rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
-def compare(name, ours, theirs, *inputs):
+def assert_alike(name, ours, theirs, *inputs):
     _, value_may, gradient_may = EXPECTED.get(name, ("", lambda *x: NOWHERE, lambda *x: NOWHERE))
     for upstream in UPSTREAM:
         tensors = [Tensor(x.copy(), requires_grad=True) for x in inputs]
@@ -189,17 +189,17 @@ def compare(name, ours, theirs, *inputs):
 
 @pytest.mark.parametrize("name", UNARY)
 def test_a_function_of_each_element(name):
-    compare(name, *UNARY[name], SPECIAL)
+    assert_alike(name, *UNARY[name], SPECIAL)
 
 
 @pytest.mark.parametrize("name", BINARY)
 def test_a_function_of_two_tensors(name):
-    compare(name, *BINARY[name], *PAIRS)
+    assert_alike(name, *BINARY[name], *PAIRS)
 
 
 @pytest.mark.parametrize("name", OF_ROWS)
 def test_a_function_of_rows_or_images(name):
-    compare(name, *OF_ROWS[name], ROWS)
+    assert_alike(name, *OF_ROWS[name], ROWS)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -207,4 +207,4 @@ def test_an_expected_difference_is_still_there(name, monkeypatch):
     inputs = [SPECIAL] if name in UNARY else PAIRS if name in BINARY else [ROWS]
     monkeypatch.delitem(EXPECTED, name)
     with pytest.raises(AssertionError):
-        compare(name, *{**UNARY, **BINARY, **OF_ROWS}[name], *inputs)
+        assert_alike(name, *{**UNARY, **BINARY, **OF_ROWS}[name], *inputs)

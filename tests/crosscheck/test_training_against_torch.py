@@ -57,7 +57,7 @@ class Both:
     def groups(parameters):
         return [{"params": parameters[:2]}, {"params": parameters[2:], "lr": 0.01, "weight_decay": 0.2}]
 
-    def step(self, skip=None):
+    def step_and_compare(self, skip=None):
         for i, (p, twin) in enumerate(zip(self.ours, self.theirs, strict=True)):
             g = self.rng.normal(size=p.shape)
             p.grad, twin.grad = (None, None) if i == skip else (g, torch.tensor(g))
@@ -71,11 +71,13 @@ class Both:
 def test_an_optimizer_with_groups_agrees_step_by_step(name):
     both = Both(name)
     for step in range(20):
-        both.step(skip=1 if step in (0, 7) else None)  # a parameter without gradient keeps its own count
+        both.step_and_compare(
+            skip=1 if step in (0, 7) else None
+        )  # a parameter without gradient keeps its own count
     for group, twin in zip(both.optimizer.param_groups, both.twin.param_groups, strict=True):
         group["lr"] = twin["lr"] = group["lr"] / 3
     for _ in range(5):
-        both.step()
+        both.step_and_compare()
 
 
 def twin_state(make, **settings):
@@ -114,13 +116,13 @@ def test_the_proportions_of_the_groups_of_pytorch_survive_an_assignment_of_lr():
 def test_an_optimizers_state_from_pytorch_is_taken_over(name):
     both, fresh = Both(name), Both(name)
     for _ in range(5):
-        both.step()
+        both.step_and_compare()
     for p, q in zip(both.ours, fresh.ours, strict=True):
         q.data = p.data.copy()
     fresh.optimizer.load_state_dict(both.twin.state_dict())
     fresh.theirs, fresh.twin, fresh.rng = both.theirs, both.twin, both.rng
     for _ in range(5):
-        fresh.step()
+        fresh.step_and_compare()
 
 
 @pytest.mark.parametrize(
