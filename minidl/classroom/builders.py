@@ -8,12 +8,13 @@ A model crosses no border between processes: its description does, and arrays co
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_choice
+from minidl.engine.checks import check_choice, check_int, require
 from minidl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
@@ -57,12 +58,16 @@ class Built:
     """The description of a model of ``MODELS``, or of one of the ``LAYERS``: its settings, and a seed.
 
     Among the settings may be training=True and requires_grad=False, for all that is in the model.
-    A layer gets the numbers that it is given.
+    A layer gets the numbers that it is given. TypeError or ValueError for an unknown builder, a seed below 0
+    and an unknown setting: what is wrong in a law must not be blamed on the learner, who builds the model.
     """
 
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
         check_choice("builder", builder, (*MODELS, *LAYERS))
-        self.builder, self.seed, self.settings = builder, seed, settings
+        known = inspect.signature({**MODELS, **LAYERS}[builder]).parameters.keys() - {"rng"}
+        unknown = sorted(settings.keys() - known - {"training", "requires_grad"})
+        require(not unknown, f"{builder} has no setting {', '.join(unknown)}", TypeError)
+        self.builder, self.seed, self.settings = builder, check_int("seed", seed, 0), settings
 
     def __repr__(self) -> str:
         given = self.settings if self.builder in LAYERS else {"seed": self.seed, **self.settings}

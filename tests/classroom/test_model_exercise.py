@@ -156,3 +156,17 @@ def test_a_case_names_the_builder_and_the_replay_builds_the_model():
 def test_an_unknown_builder_is_refused():
     with pytest.raises(ValueError, match="builder must be one of"):
         Built("large_cnn")
+
+
+@pytest.mark.parametrize(
+    "seed, settings, error, says",
+    [
+        ("a", {}, TypeError, "seed must be"),
+        (-1, {}, ValueError, "seed must be at least 0"),
+        (0, {"widht": 3}, TypeError, "small_cnn has no setting widht"),
+        (0, {"rng": 3}, TypeError, "small_cnn has no setting rng"),
+    ],
+)
+def test_a_description_that_builds_nothing_is_refused_before_the_answer(seed, settings, error, says):
+    with pytest.raises(error, match=says):
+        Built("small_cnn", seed, **settings)
