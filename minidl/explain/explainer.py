@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import check_array, check_choice, check_function, positive_int, require
+from minidl.engine.checks import check_array, check_choice, check_function, check_int, positive_int, require
 from minidl.engine.random import default_rng_or
 from minidl.explain.shapley import kernel_estimate, kernel_shap, shapley_paths, shapley_values, worth_array
 from minidl.explain.target import as_numbers
@@ -130,7 +130,7 @@ def model_paths(
     become known.  target: which of the K logits is the answer.
     Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
     f(background); over all orders the rows average to the Shapley values.
-    Raises ValueError for an order that does not name each feature once.
+    Raises ValueError for an order that does not name each feature once, and for a logit that is not there.
     """
     background = check_array("background", background, "B", "n").astype(np.float32)
     row = check_array("row", row, background.shape[1])
@@ -138,6 +138,7 @@ def model_paths(
     has_each = (np.sort(orders, axis=1) == np.arange(len(row))).all(axis=1)
     wrong = orders[has_each.argmin()].tolist()  # the first, if there is one
     require(bool(has_each.all()), f"an order must name each of {len(row)} features once, got {wrong}")
+    check_int("target", target, 0, predict(model, background).shape[1] - 1)
     gains = np.empty(orders.shape)
     for p, order in enumerate(orders):
         rows = background.copy()

@@ -71,9 +71,8 @@ class Both:
 def test_an_optimizer_with_groups_agrees_step_by_step(name):
     both = Both(name)
     for step in range(20):
-        both.step_and_compare(
-            skip=1 if step in (0, 7) else None
-        )  # a parameter without gradient keeps its own count
+        # a parameter without gradient keeps its own count
+        both.step_and_compare(skip=1 if step in (0, 7) else None)
     for group, twin in zip(both.optimizer.param_groups, both.twin.param_groups, strict=True):
         group["lr"] = twin["lr"] = group["lr"] / 3
     for _ in range(5):

@@ -259,3 +259,10 @@ DATA = np.zeros((3, 4))
 def test_bad_input_of_an_explainer_is_refused_in_words(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("target", [-1, 3])
+def test_model_paths_refuse_a_logit_that_is_not_there(target):
+    model, orders = mlp(2, (), 3), np.array([[0, 1]])
+    with pytest.raises(ValueError, match=r"target must be within \[0, 2\]"):
+        model_paths(model, np.zeros(2), np.zeros((1, 2)), orders, target=target)
