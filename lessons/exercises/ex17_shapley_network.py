@@ -97,10 +97,15 @@ def integers(model_paths, case):
     assert_close(model_paths(model, row, whole, orders, target), expected, rtol=1e-4, atol=1e-5)
 
 
-@paths.law("an order that names a feature twice is refused with a ValueError")
+@paths.law(
+    "an order that names a feature twice is refused with a ValueError, as is a logit that is not there"
+)
 @given(case=questions(), twice=st.integers(0, 2))
 def refuses_orders(model_paths, case, twice):
     model, row, background, orders, _ = case
+    for target in (-1, model.settings["num_classes"]):
+        what = f"the logit {target}"
+        assert_refuses(what, model_paths, model, row, background, orders, target=target)
     orders[-1] = [twice, twice, 2]
     assert_refuses(f"the order {orders[-1].tolist()}", model_paths, model, row, background, orders)
 
