@@ -79,15 +79,21 @@ class Built:
     __hash__ = None
 
     def build(self) -> Module:
-        """The model. Its BatchNorm statistics are drawn, so all differ; those of a layer are given."""
+        """The model. Its BatchNorm statistics are drawn, so all differ; those of a layer are given.
+
+        Each parameter has a gradient already, as after a step that nobody cleared.
+        """
         settings, rng = dict(self.settings), np.random.default_rng(self.seed)
         training, requires_grad = settings.pop("training", False), settings.pop("requires_grad", True)
         if self.builder in LAYERS:
-            return LAYERS[self.builder](**settings).train(training).requires_grad_(requires_grad)
-        model = MODELS[self.builder](**settings, rng=rng)
-        for module in model.modules():
-            if isinstance(module, BatchNorm2d):
-                draw_statistics(module, rng)
+            model = LAYERS[self.builder](**settings)
+        else:
+            model = MODELS[self.builder](**settings, rng=rng)
+            for module in model.modules():
+                if isinstance(module, BatchNorm2d):
+                    draw_statistics(module, rng)
+        for parameter in model.parameters():
+            parameter.grad = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
         return model.train(training).requires_grad_(requires_grad)
 
 
@@ -99,11 +105,12 @@ def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """What a law sees of a model: its state, what requires grad, its mode, its layers as text, its masks."""
+    """What a law sees of a model: its state, what requires grad, its mode, its layers, masks, gradients."""
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],
         "training": model.training,
         "layers": repr(model),
         "masks": {name: np.array(p.mask) for name, p in model.named_parameters() if p.mask is not None},
+        "grads": {name: np.array(p.grad) for name, p in model.named_parameters() if p.grad is not None},
     }

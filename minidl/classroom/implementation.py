@@ -199,9 +199,10 @@ def parts_of(model: Module) -> list[tuple]:
 
 def difference(before: dict, after: dict) -> str:
     """The first thing that differs between the contents of a model before and after, or ""."""
-    for name in before["state"].keys() | after["state"].keys():
-        if not same(before["state"].get(name), after["state"].get(name), unchanged):
-            return f"{name} is not what it was"
+    for kind, ending in (("state", ""), ("grads", ".grad")):
+        for name in {**before[kind], **after[kind]}:
+            if not same(before[kind].get(name), after[kind].get(name), unchanged):
+                return f"{name}{ending} is not what it was"
     for name in ("requires_grad", "training"):
         if before[name] != after[name]:
             return f"{name} was {before[name]}, is {after[name]}"
