@@ -256,7 +256,7 @@ def same(one: object, other: object, equal: Callable[[object, object], bool]) ->
 
 def unchanged(before: object, after: object) -> bool:
     """Bit by bit. Numbers and text cannot change, and functions and generators are not compared."""
-    if not isinstance(before, np.ndarray):
+    if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
         return type(before) is type(after)
     alike = before.dtype == after.dtype and before.shape == after.shape
     return alike and before.tobytes() == after.tobytes()

@@ -107,7 +107,7 @@ def test_a_model_that_is_written_comes_back_beside_the_answer():
         (lambda model: model.train(), "training was False, is True"),
         (lambda model: model.head.requires_grad_(False), "requires_grad was"),
         (lambda model: model.zero_grad(), "weight.grad is not what it was"),
-        (lambda model: model(X).sum().backward(), "weight.grad is not what it was"),
+        (lambda model: model(Tensor(X)).sum().backward(), "weight.grad is not what it was"),
         (lambda model: model.head.train(), "a layer's mode or a forward hook is not as it was"),
         (lambda model: model.head.register_forward_hook(str), "a forward hook is not as it was"),
     ],
