@@ -55,7 +55,7 @@ def distributions(
             axes.grid(True, axis="y")
             axes.tick_params(axis="x", length=0)
         panels[0].set_ylabel("probability")
-        figure.suptitle(title or None)
+        figure.suptitle(title)
     return figure
 
 
@@ -104,11 +104,11 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
             lower.stairs(table.accuracy.n / table.accuracy.n.sum(), table.edges, fill=True, color=BLUE)
             upper.set(title=label, xlim=(0, 1), ylim=(0, 1))
             lower.set_xlabel("confidence")
-        figure.get_layout_engine().set(wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
+        figure.set_layout_engine("constrained", wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
         panels[1, 0].set_ylim(bottom=0)
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("share of\nanswers")
-        figure.suptitle(title or None)
+        figure.suptitle(title)
         note = "dot: mean confidence and accuracy of a bin, with its 95% interval (few answers: a long one)\n"
         note += "dashed: accuracy = confidence"
         figure.supxlabel(note, fontsize=SMALL)
@@ -117,7 +117,7 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
 
 def _draw_accuracy(axes: Axes, table: Reliability) -> None:
     seen = table.accuracy.n > 0
-    mean, low, high = (values[seen] for values in table.accuracy[:3])
+    mean, low, high = (np.compress(seen, values) for values in table.accuracy[:3])
     left, width = table.edges[:-1][seen], np.diff(table.edges)[seen]
     axes.bar(left, mean, width, align="edge", color=SKY_BLUE, edgecolor="white", linewidth=0.8)
     axes.vlines(table.confidence[seen], low, high, color=BLACK, linewidth=1.4)

@@ -16,6 +16,7 @@ from minidl.figures.style import (
     MAX_CURVES,
     SKY_BLUE,
     SMALL,
+    Look,
     by_title,
     float_array,
     new_figure,
@@ -66,7 +67,7 @@ def curves_with_bands(
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.set_xticks([], minor=True)
         elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: no ticks between them
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params("x", integer=True)
         if log_y:  # a power of ten alone is too coarse to read a value
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
@@ -86,21 +87,21 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> st
     mean[finite] = values[:, finite].mean(axis=0)
     # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
     marker = "o" if finite.sum() <= 20 else None
-    looks = {"marker": marker, "markersize": 4}
+    look: Look = {"marker": marker, "markersize": 4}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
-        looks = {"linestyle": "--"}
-    (line,) = axes.plot(x, mean, label=label, **looks)
+        look = {"linestyle": "--"}
+    (line,) = axes.plot(x, mean, label=label, **look)
     if len(values) > 1:
         low[finite], high[finite] = _band(values[:, finite])
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     return "" if finite.all() else f"gap: {label} is not finite at {(~finite).sum()} of {len(x)} points"
 
 
-def _band(values: np.ndarray) -> tuple[list[float], list[float]]:
+def _band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from minidl.train.intervals import t_interval
 
     intervals = [t_interval(values[:, step]) for step in range(values.shape[1])]
-    return [interval.low for interval in intervals], [interval.high for interval in intervals]
+    return np.array([one.low for one in intervals]), np.array([one.high for one in intervals])
 
 
 def _runs_of(name: str, values: np.ndarray, steps: int, log_y: bool) -> np.ndarray:
@@ -146,7 +147,7 @@ def bars_with_intervals(
             axes.axvline(0, color="0.2", linewidth=0.8)
         axes.hlines(rows, lows, highs, color=BLACK, linewidth=1.6)
         axes.plot(means, rows, "o", color=BLUE, markersize=5, clip_on=False)
-        for row, text in zip(rows, _figures(means), strict=True):
+        for row, text in enumerate(_figures(means)):
             axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
         axes.set(xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
         if share and not zoom:
@@ -190,7 +191,7 @@ def points_with_intervals(
         far = places.min() + 0.7 * np.ptp(places)
         for i in np.flatnonzero(known):  # below on the right, or above on the left near the right end
             offset, ha, va = ((6, -3), "left", "top") if places[i] <= far else ((-6, 3), "right", "bottom")
-            place = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
+            place: Look = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
             axes.annotate(labels[i], (x[i], means[i]), fontsize=SMALL, **place)
         axes.grid(True)
     return figure

@@ -23,7 +23,7 @@ def image_grid(
     titles: Sequence[Any] | None = None,
     columns: int | None = None,
     *,
-    right: Sequence[bool] | None = None,
+    right: Sequence[bool] | np.ndarray | None = None,
     vmin: float | None = None,
     vmax: float | None = None,
     scale_each: bool = False,
@@ -53,7 +53,7 @@ def image_grid(
         )
         for panel, image, (low, high) in zip(axes, pixels, limits, strict=True):
             show_values(panel, image, Normalize(low, high), "gray")
-        if bar:
+        if place is not None:
             colour_bar(place, Normalize(*limits[0]), "gray", _extend(pixels, *limits[0]))
         for panel, is_right in zip(axes, [] if right is None else right, strict=False):
             frame(panel, *RIGHT_OR_WRONG[bool(is_right)])
@@ -149,7 +149,7 @@ def signed_map(
     require(values.ndim == 4 or row_titles is None, needs)
     flat = values.reshape(-1, *values.shape[-2:])
     titles, columns = text_list("titles", titles, len(flat), "maps"), column_count(columns, len(flat))
-    norms = image_norms(flat, vmax, scale_each, signed=True)
+    limits = image_limits(flat, vmax, scale_each, signed=True)
     with style():
         figure, axes, place = panels(
             columns,
@@ -160,22 +160,24 @@ def signed_map(
             note=_together(_EACH_ITS_OWN * scale_each, not_finite_note(flat)),
             bar=not scale_each,
         )
-        for panel, one, norm in zip(axes, flat, norms, strict=True):
-            show_values(panel, one, norm, SIGNED_MAP)
-        if not scale_each:
-            colour_bar(place, norms[0], SIGNED_MAP, _extend(flat, norms[0].vmin, norms[0].vmax))
+        for panel, one, (low, high) in zip(axes, flat, limits, strict=True):
+            show_values(panel, one, Normalize(low, high), SIGNED_MAP)
+        if place is not None:
+            colour_bar(place, Normalize(*limits[0]), SIGNED_MAP, _extend(flat, *limits[0]))
     return figure
 
 
-def image_norms(maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool) -> list[Normalize]:
-    """For each map (H, W) the scale that ends at the strongest colour, and begins at 0 or at its negative."""
+def image_limits(
+    maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool
+) -> list[tuple[float, float]]:
+    """For each map (H, W) the ends of its scale: the value of the strongest colour, and 0 or its negative."""
     is_free = not check_flag("scale_each", scale_each) or vmax is None
     require(is_free, "scale_each gives each map its own scale, so vmax has no meaning")
     largest = np.abs(np.where(np.isfinite(maps), maps, 0.0)).max(axis=(1, 2))
     if not scale_each:
         largest[:] = largest.max() if vmax is None else positive_number("vmax", vmax)
     largest[largest == 0] = 1.0  # a map of zeros has no scale of its own
-    return [Normalize(-limit if signed else 0.0, limit) for limit in largest]
+    return [(-limit if signed else 0.0, limit) for limit in largest.tolist()]
 
 
 def overlay(
@@ -202,7 +204,7 @@ def overlay(
     titles = text_list("titles", titles, methods, "maps of an image")
     titles = ["image" if any(titles) else "", *titles] + [""] * ((methods + 1) * (count - 1))
     row_titles = text_list("row_titles", row_titles, count, "images")
-    norms = image_norms(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
+    limits = image_limits(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
     cmap = SIGNED_MAP if signed else HEAT_MAP
     with style():
         figure, axes, place = panels(
@@ -218,9 +220,9 @@ def overlay(
             first, *others = axes[n * (methods + 1) : (n + 1) * (methods + 1)]
             show_values(first, pixels[n], Normalize(0, 1), "gray")
             for m, panel in enumerate(others):
-                lay_over(panel, pixels[n], values[n, m], norms[n * methods + m], cmap)
-        if not scale_each:
-            colour_bar(place, norms[0], cmap)
+                lay_over(panel, pixels[n], values[n, m], limits[n * methods + m], cmap)
+        if place is not None:
+            colour_bar(place, Normalize(*limits[0]), cmap)
     return figure
 
 
@@ -245,17 +247,20 @@ def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple
     return pixels, values
 
 
-def lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize, cmap: str) -> None:
-    """The map over its image, the more opaque the larger its magnitude.
+def lay_over(
+    panel: Axes, image: np.ndarray, values: np.ndarray, limits: tuple[float, float], cmap: str
+) -> None:
+    """The map over its image, the more opaque the larger its magnitude. limits: the ends of its scale.
 
     Small values of a signed map are pale, so they are more opaque than those of a map >= 0.
     """
     grey = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
     dimmed = np.where(np.isfinite(values), 0.15 + 0.6 * grey, np.nan)
     show_values(panel, dimmed, Normalize(0, 1), "gray")
-    strength = np.abs(np.where(np.isfinite(values), values, 0.0)) / norm.vmax
-    opaque = np.sqrt(strength) if norm.vmin < 0 else np.minimum(1, 1.5 * strength)
-    show_values(panel, values, norm, cmap, alpha=0.7 * np.minimum(1, opaque))
+    low, high = limits
+    strength = np.abs(np.where(np.isfinite(values), values, 0.0)) / high
+    opaque = np.sqrt(strength) if low < 0 else np.minimum(1, 1.5 * strength)
+    show_values(panel, values, Normalize(low, high), cmap, alpha=0.7 * np.minimum(1, opaque))
 
 
 def _together(*notes: str) -> str:

@@ -31,9 +31,9 @@ def matrix_steps(
     names: Sequence[Any],
     left: np.ndarray,
     right: np.ndarray,
-    forward: Sequence[bool],
+    forward: Sequence[bool] | np.ndarray,
     *,
-    titles: tuple[str, str] = ("", ""),
+    titles: Sequence[Any] = ("", ""),
     title: str = "",
 ) -> Figure:
     """One row a step: its name, the matrix on the left, an arrow, and the matrix on the right.

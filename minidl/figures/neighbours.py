@@ -71,8 +71,8 @@ def numbers_and_classes(
     shape = (count, "k")
     index, same = [], []
     for name, rows in neighbours.items():
-        limits = {"kind": "integer", "low": 0, "high": pool - 1}
-        index.append(check_array(f"neighbours by {name!r}", rows, *shape, **limits))
+        title = f"neighbours by {name!r}"
+        index.append(check_array(title, rows, *shape, kind="integer", low=0, high=pool - 1))
         shape = index[0].shape  # as many of them in every space
         same.append(check_array(f"same_class by {name!r}", same_class[name], *shape, kind="bool"))
     return np.stack(index), np.stack(same)

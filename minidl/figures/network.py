@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from minidl.engine.checks import check_array, check_pair, check_same_length, check_sequence, positive_int
@@ -60,7 +59,7 @@ def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None
         panel.imshow(pixels, aspect="auto")
     else:
         heat = check_array("maps", heat, *image.shape[1:], low=0)
-        lay_over(panel, pixels, heat, Normalize(0, max(heat.max(), 1e-12)), HEAT_MAP)
+        lay_over(panel, pixels, heat, (0, max(heat.max(), 1e-12)), HEAT_MAP)
     panel.set(xticks=[], yticks=[])
     panel.set_title(title, fontsize=SIZE, pad=4)
     for spine in panel.spines.values():

@@ -20,7 +20,7 @@ from minidl.engine.checks import (
     positive_number,
     require,
 )
-from minidl.figures.maps import channels_last, check_unit_range, image_norms, images_and_maps, lay_over
+from minidl.figures.maps import channels_last, check_unit_range, image_limits, images_and_maps, lay_over
 from minidl.figures.panels import MAX_PANELS, empty_panel, frame, show_values
 from minidl.figures.style import (
     BLUE,
@@ -87,8 +87,8 @@ def photograph_with_map(
         left = _panel(figure, _GAP, top, side, tall)
         right = _panel(figure, 2 * _GAP + side, top, side, tall, caption)
         show_values(left, pixels[0], Normalize(0, 1), "gray")
-        (norm,) = image_norms(values[0], None, False, signed)
-        lay_over(right, pixels[0], values[0, 0], norm, SIGNED_MAP if signed else HEAT_MAP)
+        (limits,) = image_limits(values[0], None, False, signed)
+        lay_over(right, pixels[0], values[0, 0], limits, SIGNED_MAP if signed else HEAT_MAP)
     return figure
 
 
@@ -136,7 +136,7 @@ def perturbation_triple(
 def photograph_strip(
     images: np.ndarray,
     names: Sequence[Any],
-    right: Sequence[bool] | None = None,
+    right: Sequence[bool] | np.ndarray | None = None,
     columns: int = 4,
     *,
     title: str = "",

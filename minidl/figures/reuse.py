@@ -19,6 +19,7 @@ from minidl.figures.style import (
     BLACK,
     ORANGE,
     SKY_BLUE,
+    Look,
     by_title,
     float_array,
     new_figure,
@@ -30,8 +31,8 @@ from minidl.figures.style import (
 
 TEXT = 12  # points
 MAX_LAYERS, MAX_ROWS = 12, 8
-FROZEN = {"facecolor": SKY_BLUE, "hatch": "//"}
-TRAINED = {"facecolor": ORANGE}
+FROZEN: Look = {"facecolor": SKY_BLUE, "hatch": "//"}
+TRAINED: Look = {"facecolor": ORANGE}
 _BOX, _GAP, _HEAD, _PICTURE = 0.62, 0.26, 0.3, 1.1  # inches: height of a box, space between, a row's name
 
 

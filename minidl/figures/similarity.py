@@ -17,6 +17,7 @@ from minidl.figures.photographs import photograph
 from minidl.figures.style import (
     BLUE,
     SIGNED_MAP,
+    Look,
     float_array,
     new_figure,
     style,
@@ -76,7 +77,7 @@ def similarity_matrix(
             top.tick_params(length=0)
         frame(axes, "black", 1)
         figure.colorbar(ScalarMappable(norm, SIGNED_MAP), ax=axes, label=label, shrink=0.6)
-        figure.suptitle(title or None)
+        figure.suptitle(title)
     return figure
 
 
@@ -116,7 +117,7 @@ def answers_by_temperature(
             axes.barh(range(len(names)), values, height=0.7, color=BLUE)
             for k, value in enumerate(values):
                 inside = value > 0.55  # no room to the right of the bar
-                look = {"ha": "right", "color": "white"} if inside else {"ha": "left", "color": "black"}
+                look: Look = {"ha": "right", "color": "white"} if inside else {"ha": "left", "color": "black"}
                 x = value - 0.04 if inside else value + 0.04
                 axes.text(x, k, f"{value:.0%}", va="center", fontsize=TEXT - 1, **look)
             axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
