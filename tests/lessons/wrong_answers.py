@@ -64,12 +64,55 @@ class WidenedMul(Op):
         return unbroadcast(grad * self.b, self.a.shape), unbroadcast(grad * self.a, self.b.shape)
 
 
+@wrong("01.2", "1 - y for negative x, which loses the digits of a small y")
+class LostDigits(find("01.2").target):
+    def forward(self, x):
+        y = 1 / (1 + np.exp(-np.abs(x)))
+        self.y = np.where(x >= 0, y, 1 - y)
+        return self.y
+
+
 @wrong("01.3", "float32 becomes float64")
 def widened_unbroadcast(grad, shape):
     added = tuple(range(grad.ndim - len(shape)))
     summed = grad.astype(np.float64).sum(axis=added)
     stretched = tuple(i for i, n in enumerate(shape) if n == 1)
     return summed.sum(axis=stretched, keepdims=True)
+
+
+@wrong("01.4", "in the order in which nodes are first seen, depth first")
+def preorder(root, parents_of):
+    order, seen, stack = [], {root}, [root]
+    while stack:
+        order.append(stack.pop())
+        new = [parent for parent in parents_of(order[-1]) if parent not in seen]
+        seen.update(new)
+        stack += new
+    return order
+
+
+@wrong("01.4", "waits for a child less where a parent stands twice, as in x · x")
+def counted_twice(root, parents_of):
+    waiting, todo = {}, [root]
+    while todo:
+        for parent in set(parents_of(todo.pop())):
+            todo += [parent] if parent not in waiting else []
+            waiting[parent] = waiting.get(parent, 0) + 1
+    order, ready = [], [root]
+    while ready:
+        order.append(ready.pop())
+        for parent in parents_of(order[-1]):
+            waiting[parent] -= 1
+            ready += [parent] if waiting[parent] == 0 else []
+    return order
+
+
+@wrong("01.4", "walks every path, of which there are too many")
+def every_path(root, parents_of):
+    found = [root]
+    for node in found:
+        found += parents_of(node)
+    return list(dict.fromkeys(found[::-1]))[::-1]
 
 
 @wrong("01.5", "float32 becomes float64")
@@ -106,6 +149,18 @@ def numbers_from_behind(inputs, steps):
     return find("01.6").target(inputs, counted)
 
 
+@wrong("01.6", "all gradients in the dtype that the inputs have together")
+def gradients_of_one_dtype(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [g.astype(y.dtype) for g in grads]
+
+
+@wrong("01.6", "only the first step's name is looked at")
+def names_after_the_first(inputs, steps):
+    known = [(name if name in ("add", "mul", "exp", "sum") else "sum", *rest) for name, *rest in steps[1:]]
+    return find("01.6").target(inputs, [*steps[:1], *known])
+
+
 @wrong("02.1", "a quotient truncated towards 0 instead of floored, so 0 places instead of an error")
 def truncated_size(size, kernel, stride=1, padding=0, dilation=1):
     return int((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
@@ -116,6 +171,21 @@ def float_size(size, kernel, stride=1, padding=0, dilation=1):
     if dilation * (kernel - 1) + 1 > size + 2 * padding:
         raise ValueError("the kernel is larger than the image")
     return float((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
+
+
+@wrong("02.1", "only the kernel's size is compared with the image, not its reach")
+def size_for_reach(size, kernel, stride=1, padding=0, dilation=1):
+    if kernel > size + 2 * padding:
+        raise ValueError("the kernel is larger than the image")
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@wrong("02.3", "pixels that no patch reaches keep what stood there")
+def unreached_pixels(columns, kernel_size, stride, dilation, image):
+    before, reached = image.copy(), np.zeros_like(image)
+    find("02.3").target(np.ones_like(columns), kernel_size, stride, dilation, reached)
+    find("02.3").target(columns, kernel_size, stride, dilation, image)
+    image[reached == 0] = before[reached == 0]
 
 
 @wrong("02.4", "the columns in float64")
