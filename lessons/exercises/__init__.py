@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import re
+import sys
 
+from minidl.classroom.course import exercises_in
 from minidl.classroom.exercise import Exercise
 
 
 def all_exercises(lesson: str = r"\d\d") -> list[Exercise]:
-    """Every Exercise that a module ``exNN_topic`` of this package names, by number; of one lesson if given.
-
-    Raises ValueError for two of the same number and for one that stands in another lesson's module.
-    """
-    found: dict[str, Exercise] = {}
-    for module in pkgutil.iter_modules(__path__):
-        if not re.match(rf"ex{lesson}_", module.name):
-            continue
-        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
-            if not isinstance(value, Exercise):
-                continue
-            if value.number[:2] != module.name[2:4]:
-                raise ValueError(f"exercise {value.number} stands in {module.name}")
-            if found.setdefault(value.number, value) is not value:
-                raise ValueError(f"two exercises have the number {value.number}, in {module.name}")
-    return [found[number] for number in sorted(found)]
+    """Every Exercise of this package by number; of one lesson if given."""
+    return exercises_in(sys.modules[__name__], lesson)
 
 
 def find(number: str) -> Exercise:

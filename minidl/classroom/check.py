@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import IO
 
 from minidl.classroom.course import Course
@@ -50,6 +51,33 @@ class Outcome:
     note: str = ""
     printed: str = ""  # the end of what the learner's file printed
     traceback: str = ""
+    ended: str = ""  # why no more laws were tried: "timeout", "crashed", "missing" or "library"
+    tried: list[list] = field(default_factory=list)  # [law, whether it holds], as far as they were tried
+    flags: list[str] = field(default_factory=list)  # what a teacher may want to look at
+    seconds: float = 0.0  # that the exercise took
+
+    @property
+    def status(self) -> str:
+        """In one word: passed, missing, library, timeout, crashed or failed."""
+        if self.passed:
+            return "passed"
+        if not self.written:
+            return "missing"
+        return self.ended or ("library" if self.library_calls else "failed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What differs from the usual check of a file in work/."""
+
+    file: str = ""  # another file, for which no replay is written
+    seed: int | None = None  # the laws draw other cases
+    laws: str = ""  # a Python file that adds laws to exercises
+    all_laws: bool = False  # also those after the first that fails
+    pictures: str = ""  # what the names of pictures in out/check/ begin with
+
+
+USUAL = Options()
 
 
 class CheckError(Exception):
@@ -63,7 +91,11 @@ def check_exercise(course: Course, number: str, seconds: float = SECONDS) -> Out
 
 
 def check_lesson(
-    course: Course, lesson: str, numbers: list[str] | None = None, seconds: float = SECONDS
+    course: Course,
+    lesson: str,
+    numbers: list[str] | None = None,
+    seconds: float = SECONDS,
+    options: Options = USUAL,
 ) -> Iterator[Outcome]:
     """An Outcome for each exercise of the learner's file as soon as it is known; of these numbers if given.
 
@@ -71,11 +103,12 @@ def check_lesson(
     To close the iterator ends the check, whatever the learner's file is doing.
     Raises ValueError for an unknown lesson or number, FileNotFoundError when ``start`` has not been called.
     """
-    course.started_file(lesson)
+    if not options.file:
+        course.started_file(lesson)
     done: set[str] = set()
     todo = numbers
     while todo is None or todo:
-        with Worker(course, lesson, todo or [], seconds) as worker:
+        with Worker(course, lesson, todo or [], seconds, options) as worker:
             names = worker.exercises()
             todo = list(names) if todo is None else todo
             unknown = sorted(set(todo) - names.keys())
@@ -92,14 +125,13 @@ def check_lesson(
 class Worker:
     """The process of worker.py, and threads that read what it writes: its lines, and the file's prints."""
 
-    def __init__(self, course: Course, lesson: str, numbers: list[str], seconds: float) -> None:
-        self.seconds, self.path = seconds, course.work_file(lesson)
+    def __init__(
+        self, course: Course, lesson: str, numbers: list[str], seconds: float, options: Options = USUAL
+    ) -> None:
+        self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
         self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-u", "-m", "minidl.classroom.worker"),
-                *(str(course.folder.resolve()), course.package, lesson, str(seconds), *numbers),
-            ],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-u", "-m", "minidl.classroom.worker"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=course.root,
@@ -107,6 +139,10 @@ class Worker:
         )
         self.lines: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
         self.prints: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # for an exercise each, and last the rest
+        where = {"folder": str(course.folder.resolve()), "package": course.package, "command": course.command}
+        request = {"course": where, "lesson": lesson, "numbers": numbers, "seconds": seconds}
+        with suppress(BrokenPipeError), self.process.stdin as pipe:  # not as arguments, which others can see
+            pipe.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
         threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True).start()
 
@@ -156,19 +192,26 @@ class Worker:
 
     def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
         """What the worker finds, and last, if it does not come to its end, why."""
-        at = {"begin": "", "law": ""}
+        at, begun = {"begin": "", "law": ""}, time.monotonic()
         while isinstance(line := self.next_line(self.seconds + GRACE), dict):
             if "begin" in line:
                 at = line
                 continue
             at = {"begin": None}
-            yield Outcome(**{**line["outcome"], "printed": self.printed()})
+            now = time.monotonic()
+            took, begun = now - begun, now
+            yield Outcome(**{**line["outcome"], "printed": self.printed(), "seconds": round(took, 2)})
         if at["begin"] is not None:
             late = f"no answer after {self.seconds + GRACE:g} s: a loop without end?"
             message = self.death() if line is None else late
             self.__exit__()  # what is printed has an end then
             name = names.get(at["begin"], self.path.name)
-            yield Outcome(at["begin"], name, law=at["law"], message=message, printed=self.printed())
+            outcome = Outcome(at["begin"], name, law=at["law"], message=message, printed=self.printed())
+            outcome.laws, outcome.tried = at.get("laws", 0), at.get("tried", [])
+            outcome.held = sum(held for _, held in outcome.tried)
+            outcome.ended = "crashed" if line is None else "timeout"
+            outcome.seconds = round(time.monotonic() - begun, 2)
+            yield outcome
 
     def death(self) -> str:
         """How the process ended, in words."""

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
 from minidl.classroom.claims import ClaimError
@@ -26,6 +27,7 @@ def main(arguments: list[str], course: Course) -> int:
             stream.reconfigure(errors="replace")  # a console without "±" shows "?" instead of stopping
     asked = parser().parse_args(arguments)
     try:
+        course = Course.of_ones_own(asked.course) if asked.course else course
         code = asked.do(course, asked)
         sys.stdout.flush()
         return code
@@ -49,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     about = "Without a verb: the lessons, what is done, and what is next."
     top = argparse.ArgumentParser(prog="python -m lessons", description=about)
     top.set_defaults(do=do_list)
+    own = {"metavar": "DIR", "type": Path, "help": "a folder of lessons and exercises of your own"}
+    top.add_argument("--course", **own, default=None)
     verbs = top.add_subparsers(metavar="VERB")
     lesson = {"metavar": "NN", "type": lesson_number}
     exercise = {"metavar": "NN.k", "type": exercise_number}
@@ -59,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
         "help": "seconds that a law may take, %(default)g",
     }
 
-    verb = functools.partial(add_verb, verbs)
+    # A verb's default would replace what stands before the verb.
+    verb = functools.partial(add_verb, verbs, course={**own, "default": argparse.SUPPRESS})
     verb(
         "run", do_run, "run lessons, each in a process of its own",
         numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; all lessons without one"},
@@ -69,11 +74,18 @@ def parser() -> argparse.ArgumentParser:
         "start", do_start, "write the stubs of a lesson's exercises into work/",
         number=lesson, reset=switch("keep the old file in work/backup/ and write anew"),
     )  # fmt: skip
-    either = {"nargs": "*", "metavar": "NN[.k]", "type": number_of_either}
+    either = {"nargs": "*", "metavar": "NN[.k]|FILE", "type": number_or_file}
+    graded = {
+        "lesson": {**lesson, "help": "the lesson of the files, where they do not say it"},
+        "laws": {"metavar": "FILE", "type": Path, "help": "a Python file with further laws, and POINTS"},
+        "seed": {"metavar": "S", "type": seed, "help": "the laws draw the cases of this number"},
+        "partial": switch("the share of the laws that hold counts, instead of all or nothing"),
+    }
     verb(
-        "check", do_check, "check what you wrote against the laws",
-        numbers={**either, "help": "all that was started without one"},
+        "check", do_check, "check what you wrote, or files anywhere, against the laws",
+        numbers={**either, "help": "all that was started without one; with files, only these exercises"},
         traceback=switch("show where the error came from, all frames"), limit=time,
+        json=switch("print the verdicts and points as JSON"), **graded,
     )  # fmt: skip
     verb("hint", do_hint, "one more hint each time", number=exercise)
     verb("debug", do_debug, "step into the smallest case that fails", number=exercise, limit=time)
@@ -122,8 +134,17 @@ def exercise_number(text: str) -> str:
     return text.zfill(4)
 
 
-def number_of_either(text: str) -> str:
+def number_or_file(text: str) -> str | Path:
+    path = Path(text)
+    if path.suffix == ".py" or len(path.parts) > 1 or path.is_file():
+        return path
     return exercise_number(text) if "." in text else lesson_number(text)
+
+
+def seed(text: str) -> int:
+    if not re.fullmatch(r"\d{1,20}", text):
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, got {text!r}")
+    return int(text)
 
 
 def limit(text: str) -> float:
@@ -158,17 +179,22 @@ def do_start(course: Course, asked: argparse.Namespace) -> int:
     print(start(course, asked.number, asked.reset))
     Record(course).begin(asked.number)
     first = course.exercises(asked.number)[0]
-    print(f"next: write {first.name} there, then  python -m lessons check {first.number}")
+    print(f"next: write {first.name} there, then  {course.command} check {first.number}")
     return 0
 
 
 def do_check(course: Course, asked: argparse.Namespace) -> int:
+    extras = asked.json, asked.lesson, asked.laws, asked.seed is not None, asked.partial
+    if any(extras) or any(isinstance(one, Path) for one in asked.numbers):
+        from minidl.classroom.verdicts import check_files
+
+        return check_files(course, asked)
     record, wanted = Record(course), by_lesson(course, asked.numbers)
     all_passed = True
     for lesson, numbers in wanted.items():
         path = course.shown(course.work_file(lesson))
         for outcome in check_lesson(course, lesson, numbers or None, asked.limit):
-            print(outcome_text(outcome, path, asked.traceback), flush=True)
+            print(outcome_text(outcome, path, asked.traceback, course.command), flush=True)
             record.note(outcome)
             all_passed &= outcome.passed
     return 0 if all_passed else 1
@@ -182,7 +208,7 @@ def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
         if number[:2] not in numbers:
             wanted[number[:2]].append(number)
     if not wanted:
-        raise ValueError("nothing was started yet: python -m lessons start NN writes a lesson's stubs")
+        raise ValueError(f"nothing was started yet: {course.command} start NN writes a lesson's stubs")
     return wanted
 
 
@@ -193,7 +219,8 @@ def do_hint(course: Course, asked: argparse.Namespace) -> int:
 
 def do_debug(course: Course, asked: argparse.Namespace) -> int:
     outcome = check_exercise(course, asked.number, asked.limit)
-    print(outcome_text(outcome, course.shown(course.work_file(asked.number[:2]))), flush=True)
+    path = course.shown(course.work_file(asked.number[:2]))
+    print(outcome_text(outcome, path, command=course.command), flush=True)
     Record(course).note(outcome)
     if not outcome.replay:
         return 0 if outcome.passed else 1

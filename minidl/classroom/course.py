@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
+import pkgutil
+import re
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minidl.engine.checks import check_instance, require
 
 if TYPE_CHECKING:
     from minidl.classroom.exercise import Exercise
+
+COMMAND = "python -m lessons"
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,40 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Course:
-    """A folder of lessons and the package that defines their exercises by ``all_exercises(lesson)``."""
+    """A folder of lessons, and the package whose modules ``exNN_topic`` define their exercises."""
 
     folder: Path
     package: str = "lessons.exercises"
+    command: str = COMMAND  # what stands before a verb in a message
 
     def __post_init__(self) -> None:
         check_instance("folder", self.folder, Path)
         check_instance("package", self.package, str)
+        check_instance("command", self.command, str)
+
+    @classmethod
+    def of_ones_own(cls, folder: Path) -> Course:
+        """The course in any folder, with its exercises in ``exercises/``. Python can import them afterwards.
+
+        Raises FileNotFoundError for a folder that is not there or has no lessons, and ValueError for a
+        folder's name that Python cannot import.
+        """
+        full = folder.resolve()
+        found = (full / "exercises").is_dir() and any(full.glob("[0-9][0-9]_*.py"))
+        said = f"{folder} is no course: a course has lessons NN_topic.py and a folder exercises"
+        require(found, said, FileNotFoundError)
+        name = full.name
+        said = f"a course's folder has a name that Python can import, such as my_course, got {name!r}"
+        require(name.isidentifier(), said)
+        for other in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
+            del sys.modules[other]  # of another folder of this name, such as the library's own lessons
+        sys.path.insert(0, str(full.parent))
+        importlib.invalidate_caches()
+        spec = importlib.util.find_spec(name)
+        is_it = spec is not None and str(full) in (spec.submodule_search_locations or ())
+        said = f"Python has another package {name}: give {folder} an __init__.py or another name"
+        require(is_it, said)
+        return cls(folder, f"{name}.exercises", f"{COMMAND} --course {shlex.quote(str(folder))}")
 
     @property
     def root(self) -> Path:
@@ -83,12 +117,16 @@ class Course:
         """The lesson "NN"; ValueError with the known numbers if there is none."""
         known = {lesson.number: lesson for lesson in self.lessons()}
         if number not in known:
-            raise ValueError(f"there is no lesson {number}; there are {', '.join(known) or 'none'}")
+            there = f"there is no lesson {number}{self.named}"
+            raise ValueError(f"{there}; there are {', '.join(known) or 'none'}")
         return known[number]
 
     def exercises(self, lesson: str = r"\d\d") -> list[Exercise]:
         """The exercises of one lesson, or of all. Only that lesson's module is imported."""
-        return importlib.import_module(self.package).all_exercises(lesson)
+        package = importlib.import_module(self.package)
+        if hasattr(package, "all_exercises"):
+            return package.all_exercises(lesson)
+        return exercises_in(package, lesson)
 
     def exercise(self, number: str) -> Exercise:
         """The exercise "NN.k"; ValueError with the lesson's if there is none."""
@@ -97,7 +135,7 @@ class Course:
             if exercise.number == number:
                 return exercise
         known = ", ".join(f"{exercise.number} {exercise.name}" for exercise in there) or "none yet"
-        raise ValueError(f"there is no exercise {number}; lesson {number[:2]} has {known}")
+        raise ValueError(f"there is no exercise {number}{self.named}; lesson {number[:2]} has {known}")
 
     def work_file(self, lesson: str) -> Path:
         """The learner's file for a lesson, whether it is there or not."""
@@ -106,7 +144,7 @@ class Course:
     def started_file(self, lesson: str) -> Path:
         """The learner's file; FileNotFoundError when ``start`` has not been called."""
         path = self.work_file(lesson)
-        message = f"{self.shown(path)} is not there yet: start {lesson} writes it"
+        message = f"{self.shown(path)} is not there yet: {self.short}start {lesson} writes it"
         require(path.exists(), message, FileNotFoundError)
         return path
 
@@ -114,6 +152,38 @@ class Course:
         return [lesson for lesson in self.lessons() if (self.work / lesson.path.name).exists()]
 
     def shown(self, path: Path) -> str:
-        """A path as the learner writes it, from the folder that holds the lessons."""
+        """A path as the learner writes it, from the folder that holds the lessons; in full elsewhere."""
         path = path.resolve()
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        near = path.is_relative_to(self.root) and not self.named
+        return path.relative_to(self.root).as_posix() if near else str(path)
+
+    @property
+    def named(self) -> str:
+        """in my_course: for messages about a course of one's own."""
+        return "" if self.command == COMMAND else f" in {self.folder}"
+
+    @property
+    def short(self) -> str:
+        """What stands before a verb where a course of one's own has to be named."""
+        return f"{self.command} " if self.named else ""
+
+
+def exercises_in(package: ModuleType, lesson: str = r"\d\d") -> list[Exercise]:
+    """Every Exercise that a module ``exNN_topic`` of the package names, by number; of one lesson if given.
+
+    Raises ValueError for two of the same number and for one that stands in another lesson's module.
+    """
+    from minidl.classroom.exercise import Exercise  # NumPy and Hypothesis
+
+    found: dict[str, Exercise] = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        if not re.match(rf"ex{lesson}_", module.name):
+            continue
+        for value in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
+            if not isinstance(value, Exercise):
+                continue
+            if value.number[:2] != module.name[2:4]:
+                raise ValueError(f"exercise {value.number} stands in {module.name}")
+            if found.setdefault(value.number, value) is not value:
+                raise ValueError(f"two exercises have the number {value.number}, in {module.name}")
+    return [found[number] for number in sorted(found)]

@@ -80,6 +80,7 @@ class Result:
     message: str = ""
     case: dict[str, object] = field(default_factory=dict)
     error: BaseException | None = None
+    out_of_time: bool = False
 
     def __str__(self) -> str:
         verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"

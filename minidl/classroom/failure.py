@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis.errors import Flaky
 
 from minidl.classroom import replay
-from minidl.classroom.check import Outcome
+from minidl.classroom.check import USUAL, Options, Outcome
 from minidl.classroom.compare import SHOWN, readable, short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result, different_answers
@@ -30,6 +30,7 @@ class Failure:
     exercise: Exercise
     implementation: Implementation
     outcome: Outcome
+    options: Options = USUAL
 
     def describe(self, result: Result) -> None:
         """Where a named mistake is recognised, the law that it is known to break is told instead."""
@@ -51,7 +52,8 @@ class Failure:
             if not other.passed:
                 self.tell(other)
         try:
-            outcome.picture = picture(exercise, implementation.first_failure or implementation.last_call)
+            call = implementation.first_failure or implementation.last_call
+            outcome.picture = picture(exercise, call, self.options.pictures)
         except OSError as error:
             self.add_note(f"the picture could not be kept: {error}")
 
@@ -64,6 +66,8 @@ class Failure:
         outcome.case = [[name, readable(value)] for name, value in result.case.items()]
         outcome.call = call_text(self.implementation.name, call)
         outcome.answer = short(call.answer) if call.raised is None else ""
+        if self.options.file:
+            return
         try:
             written = replay.write(self.course, self.path, self.exercise, self.implementation, result)
             outcome.replay = self.course.shown(written)
@@ -84,7 +88,7 @@ def call_text(name: str, call: Call) -> str:
     return f"{name}({', '.join(given)})"
 
 
-def picture(exercise: Exercise, call: Call) -> str:
+def picture(exercise: Exercise, call: Call, prefix: str = "") -> str:
     """Where the picture of yours, the library's and the difference is, if they are too large to be read."""
     if call.raised is not None or not any(array.size > SHOWN for array in arrays_in(call.answer)):
         return ""
@@ -94,17 +98,17 @@ def picture(exercise: Exercise, call: Call) -> str:
         return ""
     for mine, theirs in zip(arrays_in(call.answer), arrays_in(expected), strict=False):
         if mine.size > SHOWN and mine.shape == theirs.shape and not alike(mine, theirs):
-            return draw(exercise, as_image(mine), as_image(theirs))
+            return draw(exercise, as_image(mine), as_image(theirs), prefix)
     return ""
 
 
-def draw(exercise: Exercise, mine: np.ndarray, theirs: np.ndarray) -> str:
+def draw(exercise: Exercise, mine: np.ndarray, theirs: np.ndarray, prefix: str) -> str:
     from minidl.figures import save, signed_map  # Matplotlib takes most of a second
 
     maps = np.stack([mine, theirs, mine - theirs])
     title = f"{exercise.number} {exercise.name}"
     figure = signed_map(maps, ["yours", "the library's", "difference"], columns=3, title=title)
-    name = f"check/{exercise.number.replace('.', '_')}"
+    name = f"check/{prefix}{exercise.number.replace('.', '_')}"
     with redirect_stdout(io.StringIO()):
         save(figure, name)
     return f"out/{name}.png"

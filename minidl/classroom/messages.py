@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from minidl.classroom.check import Outcome
-from minidl.classroom.course import Course
+from minidl.classroom.course import COMMAND, Course
 from minidl.classroom.record import Record
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def colours_wanted() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False) -> str:
+def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, command: str = COMMAND) -> str:
     """What a check found, on one line where all is well."""
     note = ("note", paint(outcome.note, "yellow"))
     if outcome.passed or not outcome.written:
@@ -35,7 +35,7 @@ def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False) -> 
     lines += rows(note, ("printed", "\n".join(outcome.printed.splitlines()[-5:])))
     if with_traceback and outcome.traceback:
         lines += ["", outcome.traceback.rstrip(), ""]
-    lines += rows(("step into it", outcome.replay and f"python -m lessons debug {outcome.number}"))
+    lines += rows(("step into it", outcome.replay and f"{command} debug {outcome.number}"))
     return "\n".join(lines)
 
 
@@ -86,7 +86,9 @@ def hints_text(exercise: Exercise, record: Record) -> str:
     lines = [f"{i} of {count}  {text}" for i, text in enumerate(exercise.hints[:shown], 1)]
     lines = [*(paint(line, "dim") for line in lines[:-1]), paint(lines[-1], "bold")]
     if shown == count:
-        lines.append(f"That is all. The smallest case that fails: python -m lessons debug {exercise.number}")
+        lines.append(
+            f"That is all. The smallest case that fails: {record.course.command} debug {exercise.number}"
+        )
     return "\n".join(lines)
 
 
@@ -128,10 +130,10 @@ def next_thing(course: Course, record: Record, first: str = "") -> str:
             if not record.of(exercise.number)["passed"]:
                 path = course.shown(course.work_file(number))
                 return (
-                    f"write {exercise.name} in {path}, then  python -m lessons check {exercise.number}  "
+                    f"write {exercise.name} in {path}, then  {course.command} check {exercise.number}  "
                     f"(stuck? hint {exercise.number})"
                 )
     waiting = [lesson.number for lesson in course.lessons() if lesson.number not in started]
     for number in filter(course.exercises, waiting):
-        return f"python -m lessons run {number}  to read the lesson, then  python -m lessons start {number}"
+        return f"{course.command} run {number}  to read the lesson, then  {course.command} start {number}"
     return "everything is done"

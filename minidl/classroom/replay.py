@@ -25,7 +25,7 @@ from minidl.classroom.work_file import function_of, load, standing_in
 
 FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".
 
-    python -m lessons debug {exercise.number}    writes this file anew and runs it in pdb
+    {course.command} debug {exercise.number}    writes this file anew and runs it in pdb
     VS Code: open it and start "this lesson, kernels uncompiled"
 
 In pdb: s steps into the call, n goes to the next line, p NAME prints, c runs on, q quits.

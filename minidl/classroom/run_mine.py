@@ -40,7 +40,7 @@ def through_mine(course: Course, chosen: list[Lesson]) -> list[str]:
     """
     passing, others = sorted_out(course, chosen)
     if not passing:
-        raise ValueError("nothing of yours passes yet: python -m lessons check  says why")
+        raise ValueError(f"nothing of yours passes yet: {course.command} check  says why")
     print("yours: " + listed(passing))
     if others:
         print("the library's, since yours does not pass: " + listed(others))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import minidl
 from minidl.classroom.course import Course, Lesson
 from minidl.classroom.gallery import write_gallery
 
@@ -64,7 +65,8 @@ def run_lesson(lesson: Lesson, through: Sequence[str] = ()) -> int:
 def environment(root: Path) -> dict[str, str]:
     """The child's: the checkout's minidl is importable, and figures need no window unless somebody looks."""
     env = dict(os.environ)
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), env.get("PYTHONPATH")]))
+    places = [str(root), env.get("PYTHONPATH"), str(Path(minidl.__file__).parents[1])]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     env.setdefault("PYTHONIOENCODING", "utf-8")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         env.setdefault("MPLBACKEND", "Agg")

@@ -38,7 +38,7 @@ def check_file(course: Course, path: Path, seconds: float) -> None:
     print("\n" + paint(f"checking {place} ...", "dim"), flush=True)
     try:
         for outcome in check_lesson(course, lesson, seconds=seconds):
-            print(outcome_text(outcome, place), flush=True)
+            print(outcome_text(outcome, place, command=course.command), flush=True)
             Record(course).note(outcome)
             if stamp(path) != begun:
                 return

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import minidl
-from minidl.classroom.course import Course, Lesson
+from minidl.classroom.course import COMMAND, Course, Lesson
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.files import put_aside
 from minidl.classroom.stubs import imports, plain_function, source_hash, stub
@@ -23,7 +23,11 @@ MARK = re.compile(r"^# (\d\d\.\d) (\w+)[:,] .*minidl (\S+), reference ([0-9a-f]{
 
 
 class FileProblem(Exception):
-    """Why nothing in a file can be checked, in words; ``traceback`` for those who ask."""
+    """Why nothing in a file, or no exercise of that file, can be checked, in words."""
+
+    def __init__(self, message: str, ended: str = "") -> None:
+        super().__init__(message)
+        self.ended = ended  # see Outcome
 
 
 # ---- writing
@@ -50,18 +54,18 @@ def start(course: Course, number: str, reset: bool = False) -> str:
         old_one = f"the old one, of minidl {older}," if older else "the old one"
         done.append(f"kept {old_one} as {course.shown(put_aside(path))}")
     with open(path, "x", encoding="utf-8") as file:  # x: somebody else may have been quicker
-        file.write(lesson_stubs(lesson, exercises))
+        file.write(lesson_stubs(lesson, exercises, course.command))
     return ", ".join([*done, f"wrote {course.shown(path)}"])
 
 
-def lesson_stubs(lesson: Lesson, exercises: list[Exercise]) -> str:
+def lesson_stubs(lesson: Lesson, exercises: list[Exercise], command: str = COMMAND) -> str:
     """The text of work/NN_topic.py: the imports that the stubs need, and the stubs."""
     number, helpers = lesson.number, [name for exercise in exercises for name in exercise.helpers]
     parts = [
         f'"""Exercises of lesson {number}. Replace each `raise NotImplementedError` by your own lines.\n\n'
-        f"    python -m lessons check {number}      what holds, and the smallest case that does not\n"
-        f"    python -m lessons hint {exercises[0].number}     a hint, one more each time\n"
-        f"    python -m lessons debug {exercises[0].number}    step into the case that fails\n\n"
+        f"    {command} check {number}      what holds, and the smallest case that does not\n"
+        f"    {command} hint {exercises[0].number}     a hint, one more each time\n"
+        f"    {command} debug {exercises[0].number}    step into the case that fails\n\n"
         "While one function is checked, the library's stand in for the others of this file.\n"
         '"""\n\n' + imports(*(exercise.target for exercise in exercises), helpers=helpers)
     ]
@@ -139,10 +143,10 @@ def function_of(module: ModuleType, exercise: Exercise) -> Callable | type:
         defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
         near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
         found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
-        raise FileProblem(f"the file has no {name}: {found}")
+        raise FileProblem(f"the file has no {name}: {found}", "missing")
     value = vars(module)[name]
     if plain_function(value) is plain_function(exercise.target):
-        raise FileProblem(f"this is the library's own {name}, imported: write it yourself")
+        raise FileProblem(f"this is the library's own {name}, imported: write it yourself", "library")
     return value
 
 

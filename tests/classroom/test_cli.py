@@ -230,7 +230,8 @@ def test_a_lesson_runs_beside_its_own_library_and_without_a_window(folder, monke
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     env = running.environment(folder.parent)
     assert env["MPLBACKEND"] == "Agg"
-    assert env["PYTHONPATH"] == f"{folder.parent}{os.pathsep}elsewhere"
+    library = str(Path(running.__file__).parents[2])
+    assert env["PYTHONPATH"] == os.pathsep.join([str(folder.parent), "elsewhere", library])
     monkeypatch.setenv("MPLBACKEND", "svg")
     assert running.environment(folder.parent)["MPLBACKEND"] == "svg"
 

@@ -1,0 +1,66 @@
+"""Laws and points that a teacher adds to exercises, in a file beside the course: ``--laws my_laws.py``.
+
+    from minidl.classroom.compare import assert_close
+    import numpy as np
+
+    POINTS = {"09.1": 3}                      # instead of the exercise's own; numbers written out
+
+    @find("09.1").law("equal logits share")   # find is there already
+    def equal_logits_share(softmax):
+        assert_close(softmax(np.zeros((1, 4))), 0.25)
+
+Learners do not get the file. Where such a law fails, its text and its case stand in the report.
+"""
+
+from __future__ import annotations
+
+import ast
+import runpy
+from pathlib import Path
+
+import hypothesis
+
+from minidl.classroom.check import Options
+from minidl.classroom.course import Course
+from minidl.classroom.exercise import Exercise
+from minidl.engine.checks import require
+
+
+def further_laws(course: Course, exercises: list[Exercise], options: Options) -> None:
+    """Add the laws of the file to the exercises, and have all laws draw the cases of the seed."""
+    if options.laws:
+        runpy.run_path(options.laws, {"find": course.exercise})
+    if options.seed is not None:
+        for law in [law for exercise in exercises for law in exercise.laws if not law.is_example]:
+            hypothesis.seed(options.seed)(law.function)
+
+
+def points_of(exercises: list[Exercise], laws: Path | None) -> dict[str, float]:
+    """The points of each exercise by its number. The file of laws is read, not run.
+
+    Raises ValueError for a file that is not Python, and for POINTS that are no numbers from 0 on by exercise.
+    """
+    points: dict[str, float] = {exercise.number: exercise.points for exercise in exercises}
+    if laws is None:
+        return points
+    try:
+        body = ast.parse(laws.read_bytes()).body
+    except SyntaxError as error:
+        raise ValueError(f"{laws} is not Python: line {error.lineno}: {error.msg}") from error
+    for line in body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "POINTS":
+            given = written_out(line.value)
+            fits = isinstance(given, dict) and all(
+                isinstance(key, str) and type(value) in (int, float) and 0 <= value < float("inf")
+                for key, value in given.items()
+            )
+            require(fits, f"POINTS in {laws} must be like {{'09.1': 3}}, written out")
+            points |= {number: value for number, value in given.items() if number in points}
+    return points
+
+
+def written_out(value: ast.expr) -> object:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        return None

@@ -1,0 +1,161 @@
+"""What a check of files finds, in the form that services read: ``python -m lessons check FILE ... --json``.
+
+    {"version": 1,                    of this form
+     "minidl": "0.2.0",
+     "seed": null,                    of the cases that the laws drew; null for those that everybody gets
+     "submissions": [{
+        "file": "smith.py",           as it was named
+        "lesson": "09",
+        "points": 2, "max_points": 10,
+        "flags": [...],               what a teacher may want to look at, in words; no points are lost by it
+        "exercises": [{
+            "number": "09.1", "name": "stable_softmax",
+            "points": 2, "max_points": 2,
+            "status": "passed",   or "failed", "missing" (not written yet), "crashed", "timeout", "library"
+            "laws": 7, "held": 7,     how many there are, how many hold
+            "tried": [["each row sums to 1", true], ...],    each law, and whether it holds; some stay untried
+            "law": "", "message": "", "case": [["z", "[[0.]]"], ...], "call": "", "answer": "",  what fails
+            "line": 12,               of the file, where the function begins; 0 where it is not known
+            "looks_like": [...],      the mistakes that are recognised
+            "note": "", "picture": "", "seconds": 0.61}]}]}
+
+An exercise has all of its points or none. With ``partial`` it has the share of its laws that hold; a function
+that calls the library's own has none. A file that cannot be imported is "crashed", or "timeout", in all of
+its exercises, and the message says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import minidl
+from minidl.classroom.check import Options, Outcome, check_lesson
+from minidl.classroom.course import Course
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.further import points_of
+from minidl.classroom.messages import outcome_text, paint
+from minidl.classroom.work_file import MARK
+
+TOLD = (
+    *("tried", "law", "message", "case", "call", "answer", "line"),
+    *("looks_like", "note", "picture", "seconds"),
+)
+
+
+def check_files(course: Course, asked: argparse.Namespace) -> int:
+    """``check`` of files anywhere, or with JSON: print what holds; 1 where something fails."""
+    numbers = [one for one in asked.numbers if isinstance(one, str)]
+    files = [one for one in asked.numbers if isinstance(one, Path)]
+    everything = asked.json or asked.partial
+    options = Options(seed=asked.seed, laws=full_path(asked.laws), all_laws=everything)
+    found = []
+    for path, lesson in chosen_files(course, files, numbers, asked.lesson):
+        todo = chosen_exercises(course, lesson, numbers)
+        this = replace(options, file=full_path(path), pictures=picture_prefix(path) if files else "")
+        points, outcomes = points_of(course.exercises(lesson), asked.laws), []
+        if not asked.json and len(files) > 1:
+            print(paint(f"{path}", "bold"))
+        for outcome in check_lesson(course, lesson, [one.number for one in todo], asked.limit, this):
+            outcomes.append(outcome)
+            if not asked.json:
+                print(outcome_text(outcome, str(path), asked.traceback, course.command), flush=True)
+        found.append(submission(str(path), lesson, todo, points, outcomes, asked.partial))
+        if asked.partial and not asked.json:
+            print(f"{found[-1]['points']:g} of {found[-1]['max_points']:g} points")
+    if asked.json:
+        print(json.dumps(document(found, asked.seed), indent=1))
+    return int(any(row["status"] != "passed" for one in found for row in one["exercises"]))
+
+
+def chosen_files(
+    course: Course, files: list[Path], numbers: list[str], lesson: str | None
+) -> list[tuple[Path, str]]:
+    """Each file with its lesson; without files those in work/, of the lessons that the numbers name."""
+    if files:
+        return [(path, course.lesson(lesson or lesson_of(course, path)).number) for path in files]
+    lessons = [lesson] if lesson else [number[:2] for number in numbers]
+    lessons = list(dict.fromkeys(lessons)) or [one.number for one in course.started()]
+    return [(Path(course.shown(course.started_file(number))), number) for number in lessons]
+
+
+def chosen_exercises(course: Course, lesson: str, numbers: list[str]) -> list[Exercise]:
+    """Those of the lesson that the numbers NN or NN.k name, all without numbers of it."""
+    of_it = [course.exercise(number).number for number in numbers if number.startswith(f"{lesson}.")]
+    if lesson in numbers or not of_it:
+        return course.exercises(lesson)
+    return [one for one in course.exercises(lesson) if one.number in of_it]
+
+
+def full_path(path: Path | None) -> str:
+    """The path for a process in another folder. Raises OSError for a file that cannot be read."""
+    if path is None:
+        return ""
+    with path.open("rb"):
+        return str(path.resolve())
+
+
+def picture_prefix(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)[:60] + "_"
+
+
+def lesson_of(course: Course, path: Path) -> str:
+    """The lesson that a file is of, by the marks of its stubs or else by its name.
+
+    Raises ValueError if neither says it, OSError for a file that cannot be read.
+    """
+    text, known = path.read_text(encoding="utf-8", errors="replace"), course.lessons()
+    numbers = Counter(number[:2] for number, *_ in MARK.findall(text))
+    marked = [number for number, _ in numbers.most_common() if number in [one.number for one in known]]
+    if marked:
+        return marked[0]
+    topics = [one.number for one in known if one.path.stem[3:].lower() in path.stem.lower()]
+    named = [one.number for one in known if re.search(rf"(?<!\d){one.number}(?!\d)", path.stem)]
+    for found in (topics, named):
+        if len(found) == 1:
+            return found[0]
+    raise ValueError(f"{path}: its text and its name do not say the lesson; --lesson NN does")
+
+
+def submission(
+    file: str, lesson: str, exercises: list[Exercise], points: dict[str, float], outcomes: Iterable[Outcome],
+    partial: bool = False,
+) -> dict:  # fmt: skip
+    """One of the "submissions" above; ``exercises`` are those that were to be checked."""
+    found = {outcome.number: outcome for outcome in outcomes}
+    flags: list[str] = []
+    for outcome in found.values():
+        flags += [flag for flag in outcome.flags if flag not in flags]
+    rows = [exercise_row(one, found.get(one.number) or of_the_file(one, found), points[one.number], partial)
+            for one in exercises]  # fmt: skip
+    total, most = (round(sum(row[key] for row in rows), 2) for key in ("points", "max_points"))
+    head = {"file": file, "lesson": lesson, "points": total, "max_points": most, "flags": flags}
+    return {**head, "exercises": rows}
+
+
+def of_the_file(exercise: Exercise, found: dict[str, Outcome]) -> Outcome:
+    """What is said of an exercise whose file could not be checked."""
+    file = found.get("")
+    message, ended = (file.message, file.ended) if file else ("it was not checked", "crashed")
+    return Outcome(exercise.number, exercise.name, message=message, ended=ended, laws=len(exercise.laws))
+
+
+def exercise_row(exercise: Exercise, outcome: Outcome, points: float, partial: bool) -> dict:
+    laws = outcome.laws or len(exercise.laws)
+    share = float(outcome.passed)
+    if partial and outcome.status != "library":
+        share = min(outcome.held, laws - (not outcome.passed)) / max(laws, 1)
+    row = {"number": exercise.number, "name": exercise.name}
+    got = points if share == 1 else round(points * share, 2) or 0
+    row |= {"points": got, "max_points": points}
+    row |= {"status": outcome.status, "laws": laws, "held": outcome.held}
+    return row | {name: getattr(outcome, name) for name in TOLD}
+
+
+def document(submissions: list[dict], seed: int | None = None) -> dict:
+    return {"version": 1, "minidl": minidl.__version__, "seed": seed, "submissions": submissions}
