@@ -194,7 +194,7 @@ def pgd(
 
 def is_flat(gradient: np.ndarray) -> np.ndarray:
     """(N,) bool: the images whose gradient is 0 in every pixel."""
-    return ~gradient.reshape(len(gradient), -1).any(axis=1)
+    return (gradient.reshape(len(gradient), -1) == 0).all(axis=1)
 
 
 def warn_of_images_without_gradient(flat: np.ndarray, loss: str) -> None:
@@ -235,7 +235,11 @@ class Robustness(NamedTuple):
 
 
 def robust_accuracy(
-    model: Module, attack: Attack, images: np.ndarray, labels: np.ndarray, eps_list: Sequence[float]
+    model: Module,
+    attack: Attack,
+    images: np.ndarray,
+    labels: np.ndarray,
+    eps_list: Sequence[float] | np.ndarray,
 ) -> Robustness:
     """How many images are read right after ``attack(model, images, labels, eps)``, for each ε.
 
