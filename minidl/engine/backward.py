@@ -143,7 +143,7 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
     if len(grads) != len(needs):
         raise ValueError(f"{name}.backward gave {len(grads)} gradients for {len(needs)} inputs")
 
-    wanted = []
+    wanted: list[np.ndarray | None] = []
     for parent, need, grad_parent in zip(tensor.parents, needs, grads, strict=True):
         if not need:
             wanted.append(None)
@@ -155,7 +155,7 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
                 f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}, "
                 f"expected {parent.shape} and {tensor.dtype}, for {parent!r}"
             )
-        if anomaly_check.get():
-            anomaly_check.get()(op, grad_parent, [grad], "backward")
+        if check := anomaly_check.get():
+            check(op, grad_parent, [grad], "backward")
         wanted.append(np.asarray(grad_parent, parent.dtype))
     return wanted

@@ -211,7 +211,7 @@ def float_images(name: str, images: Any) -> np.ndarray:
     return array
 
 
-def check_sequence(name: str, value: Sequence) -> Sequence:
+def check_sequence(name: str, value: Any) -> Sequence:
     """The value, which must be a tuple or a list."""
     return check_instance(name, value, (tuple, list))
 
@@ -241,8 +241,8 @@ def check_same_length(**arrays: Sequence) -> int:
     return next(iter(lengths.values()))
 
 
-def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
-    """Raise the error with the message unless the condition holds: for a rule that has no word of its own.
+def require(condition: object, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise the error with the message unless the condition is true: for a rule that has no word of its own.
 
     The message is made before the condition is known, so it must be cheap and must not fail.
     """

@@ -67,9 +67,10 @@ def gradcheck(
 
     worst = 0.0
     for i in checked:
+        grad = leaves[i].grad
         for index in np.ndindex(plain[i].shape):
             expected = _central_difference(weighted, plain, i, index, eps) / unit
-            got = 0.0 if leaves[i].grad is None else float(leaves[i].grad[index]) / unit
+            got = 0.0 if grad is None else float(grad[index]) / unit
             where = f"{name}, input {i}, index {index}"
             worst = max(worst, _difference(where, expected, got, rtol, atol * max(1.0, abs(value) / unit)))
     _run_in_float32(name, function, plain, checked)

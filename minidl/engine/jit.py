@@ -258,6 +258,11 @@ def _set_blas_threads(library: Any, count: int) -> None:
         library.clear_controlling_thread()  # or threadpoolctl would ignore every other thread from now on
 
 
+_workers: _Workers
+numpy_blas: OneBlasThread
+scipy_blas: OneBlasThread
+
+
 def _start_anew() -> None:
     """Also in a forked child, which has this module's objects but none of its threads."""
     global _workers, numpy_blas, scipy_blas

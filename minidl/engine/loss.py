@@ -12,7 +12,7 @@ from minidl.engine.reduce import check_temperature, stable_log_softmax
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def one_hot(labels: np.ndarray, num_classes: int, dtype: np.dtype = np.float32) -> np.ndarray:
+def one_hot(labels: np.ndarray, num_classes: int, dtype: type | np.dtype = np.float32) -> np.ndarray:
     """Labels (N,) in 0 ... K-1 as rows (N, K) with a single 1."""
     labels = check_labels(labels, num_classes)
     rows = np.zeros((len(labels), num_classes), dtype)

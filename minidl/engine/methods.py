@@ -11,13 +11,14 @@ import numpy as np
 from minidl.engine.checks import check_choice, check_flag, check_int, check_number, positive_int, require
 from minidl.engine.holding import array_of
 from minidl.engine.reduce import normalize_axis
-from minidl.engine.shape import one_tuple
+from minidl.engine.shape import Ints, one_tuple
 from minidl.engine.value import Value
 
 if TYPE_CHECKING:
     from minidl.engine.tensor import Tensor
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
+Self = TypeVar("Self", bound="Methods")
 _TORCH = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "correction": "ddof", "unbiased": "ddof"}
 _INSTEAD = {  # methods of PyTorch's tensors, and what says the same here
     **dict.fromkeys(("float", "to", "type"), "t.astype(np.float32)"),
@@ -39,7 +40,7 @@ _INSTEAD = {  # methods of PyTorch's tensors, and what says the same here
 }
 
 
-def takes_dim(function: Function) -> Function:
+def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
     """The function, which may now be given PyTorch's ``dim``, ``keepdim`` and ``correction`` as well.
 
     They stand for ``axis``, ``keepdims`` and ``ddof``. A debugger sees one frame more.
@@ -72,6 +73,18 @@ class Methods(Value):
     mask: np.ndarray | None = None  # bools; False where a change in place or an optimizer's step leaves 0
     retains_grad = False
     name: str | None = None
+
+    __abs__: Callable[..., Tensor]  # these are Tensor's, by Ops of their own
+    __matmul__: Callable[..., Tensor]
+    __mul__: Callable[..., Tensor]
+    broadcast_to: Callable[..., Tensor]
+    clip: Callable[..., Tensor]
+    expand_dims: Callable[..., Tensor]
+    max: Callable[..., Tensor]
+    reshape: Callable[..., Tensor]
+    sum: Callable[..., Tensor]
+    transpose: Callable[..., Tensor]
+    var: Callable[..., Tensor]
 
     def __init__(
         self, data: Any, requires_grad: bool = False, *, dtype: Any = None, name: str | None = None
@@ -118,11 +131,11 @@ class Methods(Value):
 
     # ---- numbers
 
-    def __pos__(self: Tensor) -> Tensor:
+    def __pos__(self: Self) -> Self:
         return self
 
     @takes_dim
-    def norm(self: Tensor, p: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
+    def norm(self, p: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
         """(sum |x|^p)^(1/p) for p = 1 or 2, max |x| for p = inf; the slope is 0 where the norm is 0."""
         check_choice("p", check_number("p", p, finite=False), (1.0, 2.0, np.inf))
         if p == 2:
@@ -130,12 +143,12 @@ class Methods(Value):
         return abs(self).sum(axis, keepdims) if p == 1 else abs(self).max(axis, keepdims)
 
     @takes_dim
-    def std(self: Tensor, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         """The root of ``var``, with slope 0 where it is 0. PyTorch's has ddof 1 unless told otherwise."""
         return self.var(axis, ddof, keepdims).root()
 
     @takes_dim
-    def argmax(self: Tensor, axis: int | None = None, keepdims: bool = False) -> np.ndarray:
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> np.ndarray:
         """Where the largest value stands along the axis, or in the flat tensor: an array of integers."""
         require(self.size > 0, f"argmax of nothing: the shape is {self.shape}")
         if axis is not None:
@@ -144,7 +157,7 @@ class Methods(Value):
 
     # ---- shape
 
-    def swapaxes(self: Tensor, axis1: int, axis2: int) -> Tensor:
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         """With two axes exchanged: PyTorch's transpose(axis1, axis2)."""
         order = list(range(self.ndim))
         (i,), (j,) = (normalize_axis(check_int("axis", axis), self.ndim) for axis in (axis1, axis2))
@@ -152,13 +165,13 @@ class Methods(Value):
         return self.transpose(order)
 
     @takes_dim
-    def flip(self: Tensor, axis: Any = None) -> Tensor:
+    def flip(self, axis: Any = None) -> Tensor:
         """In reverse order along the axes, or along all of them."""
         turned = normalize_axis(axis, self.ndim)
         return self[tuple(slice(None, None, -1 if i in turned else 1) for i in range(self.ndim))]
 
     @takes_dim
-    def chunk(self: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
+    def chunk(self, chunks: int, axis: int = 0) -> list[Tensor]:
         """At most ``chunks`` pieces along the axis, ceil(length / chunks) long; the last may be shorter."""
         (axis,) = normalize_axis(check_int("axis", axis), self.ndim)
         length = self.shape[axis]
@@ -166,7 +179,7 @@ class Methods(Value):
         before = (slice(None),) * axis
         return [self[(*before, slice(start, start + size))] for start in range(0, max(length, 1), size)]
 
-    def tile(self: Tensor, *reps: int | tuple[int, ...]) -> Tensor:
+    def tile(self, *reps: Ints) -> Tensor:
         """Repeated ``reps[i]`` times along each axis i; of fewer reps than axes, the last axes are meant."""
         times = [check_int("each of reps", n, 0, 2**31) for n in one_tuple(reps)]
         ndim = max(len(times), self.ndim)
@@ -178,26 +191,28 @@ class Methods(Value):
 
     # ---- PyTorch's names
 
-    def view(self: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
+    def view(self, *shape: Ints) -> Tensor:
         """``reshape``"""
         return self.reshape(*shape)
 
-    def permute(self: Tensor, *dims: int | tuple[int, ...]) -> Tensor:
+    def permute(self, *dims: Ints) -> Tensor:
         """With the axes in the given order, NumPy's ``transpose``."""
         return self.transpose(one_tuple(dims))
 
-    def unsqueeze(self: Tensor, dim: int) -> Tensor:
+    def unsqueeze(self, dim: int) -> Tensor:
         """``expand_dims``"""
         return self.expand_dims(dim)
 
-    def clamp(self: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+    def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:
         """``clip``"""
         return self.clip(min, max)
 
-    def matmul(self: Tensor, other: Any) -> Tensor:
+    def matmul(self, other: Any) -> Tensor:
         """``self @ other``"""
         return self @ other
 
-    def __getattr__(self, name: str) -> Any:
-        mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")
+    if not TYPE_CHECKING:  # to a type checker it would mean that a Tensor has attributes of every name
+
+        def __getattr__(self, name: str) -> Any:
+            mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")

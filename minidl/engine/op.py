@@ -17,6 +17,8 @@ class Op:
     needs: tuple[bool, ...] = (True, True, True)  # per input: does anybody want its gradient?  Set by apply.
     only_moves = False  # True for what moves elements without computing: integers may then stay integers
     changes_dtype = False  # True for a cast: its result has another dtype than its inputs, its gradient too
+    line: str  # of the caller's code that ran it, and the path of the layer: detect_anomaly writes both
+    layer: str
 
     def forward(self, *arrays: np.ndarray) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__}.forward")

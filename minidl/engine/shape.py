@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import EllipsisType
 
 import numpy as np
@@ -10,8 +11,10 @@ from minidl.engine.checks import check_int, check_number, check_pair, check_sequ
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import normalize_axis
 
+Ints = int | tuple[int, ...] | list[int]  # each argument of f(2, 3) or of f((2, 3))
 
-def one_tuple(arguments: tuple) -> tuple:
+
+def one_tuple(arguments: tuple[Ints, ...]) -> tuple:
     """(2, 3) from f(2, 3) as well as from f((2, 3))."""
     return (
         tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
@@ -174,7 +177,7 @@ class Stack(Op):
 class Pad(Op):
     """y is x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i"""
 
-    def __init__(self, pad_width: tuple[tuple[int, int], ...], value: float = 0.0) -> None:
+    def __init__(self, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> None:
         rows = pad_width.tolist() if isinstance(pad_width, np.ndarray) else pad_width
         pairs = [
             check_pair("each of pad_width", p, "(before, after)") for p in check_sequence("pad_width", rows)

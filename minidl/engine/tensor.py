@@ -42,6 +42,7 @@ from minidl.engine.shape import (
     BroadcastTo,
     ExpandDims,
     GetItem,
+    Ints,
     Reshape,
     Squeeze,
     Transpose,
@@ -97,8 +98,8 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         if y.ndim > 0:
             raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
         y = y.astype(dtype)  # before version 2 NumPy takes a float32 without axes times 2 to float64
-    if anomaly_check.get():
-        anomaly_check.get()(op, y, arrays, "forward")
+    if check := anomaly_check.get():
+        check(op, y, arrays, "forward")
 
     result = Tensor.__new__(Tensor)  # past __init__, which is for data from outside
     result._data = y
@@ -300,10 +301,10 @@ class Tensor(Methods):
 
     # ---- shape
 
-    def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+    def reshape(self, *shape: Ints) -> Tensor:
         return apply(Reshape(one_tuple(shape)), self)
 
-    def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
+    def transpose(self, *axes: Ints) -> Tensor:
         """With the axes in the given order; without arguments, reversed (NumPy's transpose).
 
         PyTorch's transpose(i, j) is ``swapaxes``. A call that would mean another thing there is refused.
@@ -334,7 +335,7 @@ class Tensor(Methods):
     def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor:
         return apply(ExpandDims(axis), self)
 
-    def broadcast_to(self, *shape: int | tuple[int, ...]) -> Tensor:
+    def broadcast_to(self, *shape: Ints) -> Tensor:
         return apply(BroadcastTo(one_tuple(shape)), self)
 
     def __getitem__(self, index: Any) -> Tensor:

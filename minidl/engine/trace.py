@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +66,8 @@ def _user_line() -> str:
 
 def layer_path() -> str:
     """The path of the innermost module that is running within the outermost one, "" outside of modules."""
-    frame, running = sys._getframe(1), []
+    frame: FrameType | None = sys._getframe(1)
+    running: list[Any] = []
     while frame:
         module = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
         running += [module] if hasattr(module, "named_modules") else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ _REFLECTED = {
     "greater_equal": "__le__",
 }
 
+Self = TypeVar("Self", bound="Value")
+
 
 class Value:
     """What a Tensor answers about its ``data``: shape, comparison, conversion, printing.
@@ -37,10 +39,21 @@ class Value:
     requires_grad: bool
     __getitem__: Any
 
-    shape = property(lambda self: self._data.shape)
-    ndim = property(lambda self: self._data.ndim)
-    size = property(lambda self: self._data.size)
-    dtype = property(lambda self: self._data.dtype)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
 
     def numpy(self) -> np.ndarray:
         return self._data
@@ -108,7 +121,7 @@ class Value:
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
-    def __deepcopy__(self, memo: dict) -> Value:
+    def __deepcopy__(self: Self, memo: dict) -> Self:
         if self.op is not None:
             raise ValueError("a computed tensor is not copied with its graph: copy t.detach()")
         copy = type(self).__new__(type(self))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -13,13 +13,15 @@ from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Identity
 from minidl.nn.module import Module
 
+Self = TypeVar("Self", bound="Container")
+
 
 class Container(Module):
     """Children in a row, named "0", "1", ... or, from an OrderedDict or another dict, by its keys."""
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
         if len(modules) == 1 and isinstance(modules[0], Mapping):
-            named = list(modules[0].items())
+            named: list[tuple[str, Any]] = list(modules[0].items())
         else:
             named = [(str(i), module) for i, module in enumerate(modules)]
         for name, module in named:
@@ -31,7 +33,13 @@ class Container(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.children())
 
-    def __getitem__(self, index: int | slice) -> Module:
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    @overload
+    def __getitem__(self: Self, index: slice) -> Self: ...
+
+    def __getitem__(self: Self, index: int | slice) -> Module | Self:
         """The child of that number; a slice gives a container of the same modules, not copies, and names."""
         named = self.named_children()
         if isinstance(index, slice):
@@ -41,7 +49,7 @@ class Container(Module):
             raise IndexError(f"no child {index} in a {type(self).__name__} of {len(named)}")
         return named[index][1]
 
-    def append(self, module: Module) -> Module:
+    def append(self: Self, module: Module) -> Self:
         """Add a child at the end, named by its number, or the next that no child has, as after a slice."""
         number = len(self)
         while str(number) in vars(self):
@@ -81,6 +89,9 @@ class Concat(Container):
 
 class Residual(Module):
     """body(x) + shortcut(x); without a shortcut, body(x) + x (He et al. 2016)."""
+
+    body: Module
+    shortcut: Module
 
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:
         self.add_module("body", body)

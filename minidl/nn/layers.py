@@ -29,6 +29,9 @@ from minidl.nn.module import Module, Parameter
 class Linear(Module):
     """y = x @ weight.T + bias. weight (out, in) and bias (out,) start from U(-1, 1) / sqrt(in)."""
 
+    weight: Parameter
+    bias: Parameter | None
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: Rng = None) -> None:
         self.in_features = positive_int("in_features", in_features)
         self.out_features = positive_int("out_features", out_features)
@@ -47,6 +50,9 @@ class Conv2d(Module):
     An integer stands for (height, width) alike; padding "same" keeps height and width. Both start from
     U(-1, 1) / sqrt(fan_in), where fan_in is in/groups kh kw.
     """
+
+    weight: Parameter
+    bias: Parameter | None
 
     def __init__(
         self,
@@ -95,6 +101,11 @@ class BatchNorm(Module):
 
     dims: tuple[int, ...] = ()
     frozen = False
+    weight: Parameter | None  # None without ``affine``, as bias
+    bias: Parameter | None
+    running_mean: np.ndarray
+    running_var: np.ndarray
+    num_batches_tracked: np.ndarray
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True

@@ -127,8 +127,14 @@ class CrossEntropyLoss(Module):
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, logits: Any, labels: Any) -> Tensor:
-        settings = {"ignore_index": self.ignore_index, "reduction": self.reduction}
-        return cross_entropy(logits, labels, self.weight, **settings, label_smoothing=self.label_smoothing)
+        return cross_entropy(
+            logits,
+            labels,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
 
 
 class NLLLoss(CrossEntropyLoss):
@@ -138,8 +144,13 @@ class NLLLoss(CrossEntropyLoss):
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
 
     def forward(self, log_probabilities: Any, labels: Any) -> Tensor:
-        settings = {"ignore_index": self.ignore_index, "reduction": self.reduction}
-        return nll_loss(log_probabilities, labels, self.weight, **settings)
+        return nll_loss(
+            log_probabilities,
+            labels,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
 
 
 class BCEWithLogitsLoss(Module):
@@ -151,8 +162,9 @@ class BCEWithLogitsLoss(Module):
         self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
 
     def forward(self, logits: Any, target: Any) -> Tensor:
-        settings = {"reduction": self.reduction, "pos_weight": self.pos_weight}
-        return binary_cross_entropy_with_logits(logits, target, self.weight, **settings)
+        return binary_cross_entropy_with_logits(
+            logits, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+        )
 
 
 class MSELoss(Module):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from minidl.engine.checks import check_flag, check_function, check_instance, require
 from minidl.engine.tensor import Tensor
+
+Self = TypeVar("Self", bound="Module")
 
 
 class LoadedKeys(NamedTuple):
@@ -88,7 +90,7 @@ class Module:
         elif isinstance(value, Module):
             for path, parameter in value.named_parameters():
                 # The outermost container knows the whole path; a slice of it made later does not.
-                parameter.name = max(parameter.name, f"{name}.{path}", key=len)
+                parameter.name = max(parameter.name or "", f"{name}.{path}", key=len)
         elif isinstance(old, Parameter) and value is not None:
             raise TypeError(
                 f"{name} is a Parameter and cannot become {type(value).__name__}: "
@@ -148,7 +150,7 @@ class Module:
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
 
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Set ``requires_grad`` of every parameter. BatchNorm statistics go on moving: see ``freeze``."""
         check_flag("requires_grad", requires_grad)
         for parameter in self.parameters():
@@ -184,14 +186,14 @@ class Module:
 
     # ---- mode and gradients
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self: Self, mode: bool = True) -> Self:
         """Put this module and all within it into training mode, or into evaluation mode by ``mode=False``."""
         check_flag("mode", mode)
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self: Self) -> Self:
         return self.train(False)
 
     def zero_grad(self) -> None:

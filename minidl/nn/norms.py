@@ -56,8 +56,9 @@ def scaled(y: Tensor, weight: Any, bias: Any, shape: tuple[int, ...], beside: tu
 
 
 def sizes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    is_one = isinstance(normalized_shape, int | np.integer)
-    given = (normalized_shape,) if is_one else check_sequence("normalized_shape", normalized_shape)
+    if isinstance(normalized_shape, int | np.integer):
+        normalized_shape = (normalized_shape,)
+    given = check_sequence("normalized_shape", normalized_shape)
     require(len(given) > 0, "normalized_shape must name at least one axis")
     return tuple(positive_int("each of normalized_shape", n) for n in given)
 

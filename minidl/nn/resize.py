@@ -37,15 +37,15 @@ def interpolate(
     the outermost pixels keep their places.
     """
     x = floating_images(x)
-    size, scale_factor = check_target(size, scale_factor)
+    sizes, factors = check_target(size, scale_factor)
     align_corners = check_mode(mode, align_corners)
-    if size is None:
-        size = [math.floor(n * factor) for n, factor in zip(x.shape[2:], scale_factor, strict=True)]
-        require(min(size) > 0, f"scale_factor {scale_factor} leaves nothing of {x.shape}")
-        steps = [1 / factor for factor in scale_factor]
+    if sizes is None:
+        sizes = [math.floor(n * factor) for n, factor in zip(x.shape[2:], factors, strict=True)]
+        require(min(sizes) > 0, f"scale_factor {factors} leaves nothing of {x.shape}")
+        steps = [1 / factor for factor in factors]
     else:
-        steps = [n / new for n, new in zip(x.shape[2:], size, strict=True)]
-    axes = list(zip(x.shape[2:], size, steps, strict=True))
+        steps = [n / new for n, new in zip(x.shape[2:], sizes, strict=True)]
+    axes = list(zip(x.shape[2:], sizes, steps, strict=True))
     if mode == "nearest":
         rows, columns = (resample.nearest_places(*axis) for axis in axes)
         return x[:, :, rows[:, None], columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +20,8 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
     for Conv2d and Linear. The parameters of a layer that runs twice are listed at its first run.
     """
     shape = tuple(positive_int("each of input_shape", n) for n in check_sequence("input_shape", input_shape))
-    rows, counted = [], set()
+    rows: list[tuple[str, str, tuple[int, ...], int, int]] = []
+    counted: set[int] = set()
     for call in modules(model, np.zeros((1, *shape), np.float32)):
         own = [p for p in vars(call.module).values() if isinstance(p, Parameter) and id(p) not in counted]
         counted.update(map(id, own))
@@ -44,7 +46,7 @@ def multiply_adds(call: Call) -> int:
     return 0
 
 
-def aligned(table: list[tuple[str, ...]]) -> str:
+def aligned(table: Sequence[tuple[str, ...]]) -> str:
     """Rows of texts as lines: words to the left, numbers (the last two columns) to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
