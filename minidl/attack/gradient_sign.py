@@ -74,7 +74,8 @@ def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
     """dvalue/dx; ValueError where the model passes no gradient on."""
     integers = "a network of integers passes none on: attack the float network it was made from"
     require(value.requires_grad, f"no gradient reaches the images; {integers}, and outside no_grad()")
-    return grad(value, x)
+    (slope,) = grad(value, [x])
+    return slope
 
 
 def cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
