@@ -74,7 +74,8 @@ def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
     """dvalue/dx; ValueError where the model passes no gradient on."""
     integers = "a network of integers passes none on: attack the float network it was made from"
     require(value.requires_grad, f"no gradient reaches the images; {integers}, and outside no_grad()")
-    return grad(value, x)
+    (slope,) = grad(value, [x])
+    return slope
 
 
 def cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
@@ -194,7 +195,7 @@ def pgd(
 
 def is_flat(gradient: np.ndarray) -> np.ndarray:
     """(N,) bool: the images whose gradient is 0 in every pixel."""
-    return ~gradient.reshape(len(gradient), -1).any(axis=1)
+    return (gradient.reshape(len(gradient), -1) == 0).all(axis=1)
 
 
 def warn_of_images_without_gradient(flat: np.ndarray, loss: str) -> None:
@@ -235,7 +236,11 @@ class Robustness(NamedTuple):
 
 
 def robust_accuracy(
-    model: Module, attack: Attack, images: np.ndarray, labels: np.ndarray, eps_list: Sequence[float]
+    model: Module,
+    attack: Attack,
+    images: np.ndarray,
+    labels: np.ndarray,
+    eps_list: Sequence[float] | np.ndarray,
 ) -> Robustness:
     """How many images are read right after ``attack(model, images, labels, eps)``, for each ε.
 

@@ -45,14 +45,24 @@ def adversarial_training(
     check_function("attack", attack, "model, images, labels and eps")
     plain_step = supervised(F.cross_entropy)
 
-    def step(model: Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+    def step(model: Module, images: np.ndarray, labels: np.ndarray) -> Tensor | tuple[Tensor, dict]:
         attacked = attack_batch(attack, model, images, labels, eps)
         model.train()
         return plain_step(model, attacked, labels)
 
-    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
-    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
-    return fit(model, train, step=step, **options)
+    return fit(
+        model,
+        train,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        step=step,
+        drop_last=drop_last,
+        rng=rng,
+        progress=progress,
+    )
 
 
 def noise_training(
@@ -77,6 +87,15 @@ def noise_training(
     noise, train = gaussian_noise(sigma, clip=True), check_pair("train", train)
     checked_images(train[0], (0, 1))
     augment = noise if augment is None else compose(augment, noise)
-    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
-    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
-    return fit(model, train, **options)
+    return fit(
+        model,
+        train,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        drop_last=drop_last,
+        rng=rng,
+        progress=progress,
+    )

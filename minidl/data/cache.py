@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def _source(make: Callable) -> str:
     raise TypeError(f"{wanted}, got {make!r}: {why}")
 
 
-def _copied(arrays: object, name: str) -> Arrays:
+def _copied(arrays: Any, name: str) -> Arrays:
     """What ``make`` returned, as arrays by name."""
     copies = {}
     for key, value in check_instance(f"what make of {name} returns", arrays, dict).items():

@@ -125,11 +125,13 @@ def _load_splits(
     missing = ", ".join(NAMES[k] + ".gz" for k in range(4) if paths[k] is None)
     lacks = f"{root} lacks {missing}: put the files there, or pass download=True to fetch them from {url}"
     require(check_flag("download", download) or not missing, lacks, FileNotFoundError)
-    for k, name in enumerate(NAMES):
-        if paths[k] is None:
-            paths[k] = root / (name + ".gz")
-            fetch(url + name + ".gz", checksums[k], paths[k])
-    return _load_pair(paths[0], paths[1]), _load_pair(paths[2], paths[3])
+    found = []
+    for name, path, checksum in zip(NAMES, paths, checksums, strict=True):
+        if path is None:
+            path = root / (name + ".gz")
+            fetch(url + name + ".gz", checksum, path)
+        found.append(path)
+    return _load_pair(found[0], found[1]), _load_pair(found[2], found[3])
 
 
 def _find(root: Path, name: str) -> Path | None:

@@ -35,7 +35,7 @@ def load_picture(
 
     with _opened(path) as file:
         picture = ImageOps.exif_transpose(file).convert("RGBA")
-    is_cut_out = picture.getextrema()[3][0] < 255
+    is_cut_out = np.asarray(picture)[..., 3].min() < 255
     if is_cut_out:
         ratio = fill * size / max(picture.size)
         width, height = (max(round(ratio * side), 1) for side in picture.size)

@@ -44,7 +44,7 @@ def gradcam(
         output = f"(N, {str(A.shape[1:])[1:]}"
         require(A.ndim == 4, f"layer {layer!r} has no maps (N, K, h, w): its output is {output}")
         try:
-            dy_dA = grad(y.sum(), A)
+            (dy_dA,) = grad(y.sum(), [A])
         except ValueError as error:
             raise ValueError(f"the target does not depend on layer {layer!r}: {error}") from error
         parts.append(class_activation(A.data, dy_dA))

@@ -31,7 +31,7 @@ class Examples(NamedTuple):
     """Images by their number ``index`` (k,), the first the most so: the class ``predicted`` for each, its
     probability ``confidence``, and the ``loss`` -log p[label], each (k,)."""
 
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
     predicted: np.ndarray
     confidence: np.ndarray
     loss: np.ndarray
@@ -40,9 +40,10 @@ class Examples(NamedTuple):
 def easy_and_hard(model: Module, images: np.ndarray, labels: np.ndarray) -> EasyAndHard:
     """Accuracy by class, and what is taken for what. images (N, ...), labels (N,)."""
     logits, labels = _logits_and_labels(model, images, labels)
-    accuracy = per_class_accuracy(logits, labels)
-    order = np.argsort(-accuracy.mean, kind="stable")  # NaN, a class without images, comes last
-    return EasyAndHard(order[accuracy.n[order] > 0], accuracy, confusion_matrix(logits, labels))
+    accuracy, confusion = per_class_accuracy(logits, labels), confusion_matrix(logits, labels)
+    order = np.argsort(-accuracy.mean, kind="stable")
+    has_images = confusion.sum(axis=1) > 0
+    return EasyAndHard(order[has_images[order]], accuracy, confusion)
 
 
 def hardest_examples(model: Module, images: np.ndarray, labels: np.ndarray, k: int = 8) -> Examples:

@@ -80,7 +80,7 @@ class Explainer:
         values, errors = np.empty((len(rows), n)), np.empty((len(rows), n))
         for r, row in enumerate(rows):
             game = self.game(row)
-            if not is_drawn:
+            if samples is None:
                 values[r] = shapley_values(game, n) if method == "exact" else kernel_shap(game, n)
             else:
                 estimate = shapley_paths if method == "paths" else kernel_estimate

@@ -67,7 +67,7 @@ def scores(model: Module, images: np.ndarray, target: Target, probability: bool)
         if probability:
             p = stable_softmax(layer_output(model, images[part], ""))
             require(not np.isnan(p).any(), "probabilities need finite logits")
-            values.append(p[(np.arange(len(p)), *one.index)])
+            values.append(p[(np.arange(len(p)), *one.indices)])
         else:
             with no_grad():
                 values.append(target_scores(model, Tensor(images[part]), one).data)
