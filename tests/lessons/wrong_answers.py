@@ -41,7 +41,8 @@ WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 ALIKE = {  # those that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "no error, but zero or less"
-    ]
+    ],
+    "the step in the mode that the model has": ["the step by the batch's statistics, in training mode"],
 }
 
 
@@ -217,6 +218,85 @@ def narrow_descent(hessian, start, lr, steps):
     return np.array(path, dtype=np.asarray(start).dtype)
 
 
+@wrong("03.1", "computed in float32")
+def descent_in_float32(hessian, start, lr, steps):
+    H, path = np.asarray(hessian, np.float32), [np.asarray(start, np.float32)]
+    for _ in range(steps):
+        path.append(path[-1] - np.float32(lr) * (H @ path[-1]))
+    return np.array(path, np.float64)
+
+
+@wrong("03.1", "a start of whole numbers makes whole numbers of the path")
+def whole_path(hessian, start, lr, steps):
+    path = np.empty((steps + 1, len(start)), start.dtype)
+    path[0] = start
+    for t in range(steps):
+        path[t + 1] = path[t] - lr * (hessian @ path[t])
+    return path.astype(np.float64)
+
+
+@wrong("03.2", "a curvature of 1e-12 is taken for 0")
+def steep_enough(hessian):
+    largest = find("03.2").target(hessian)
+    if largest > 2e12:
+        raise ValueError("nothing curves upwards")
+    return largest
+
+
+@wrong("03.2", "a matrix that is not symmetric is taken")
+def any_matrix(hessian):
+    largest = np.linalg.eigvals(hessian).real.max()
+    if largest <= 0:
+        raise ValueError("nothing curves upwards")
+    return float(2 / largest)
+
+
+def head_steps(model, images, labels, num_classes, *, steps, lr, rng, cross_entropy, frozen=True):
+    """What 03.3 asks for, but for the loss, and for ``frozen``, without which the steps are in evaluation."""
+    width = model.head.in_features
+    model.requires_grad_(False)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.frozen = frozen
+    if num_classes < 1 or steps < 1 or max(labels) >= num_classes:
+        raise ValueError("classes, steps or labels")
+    model.head = nn.Linear(width, num_classes, rng=rng)
+    losses = []
+    for _ in range(steps):
+        model.train(frozen).zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        for parameter in model.head.parameters():
+            parameter.data = parameter.data - lr * parameter.grad
+        losses.append(loss.item())
+    model.train()
+    return np.array(losses, np.float64)
+
+
+def indexed_loss(logits, labels):
+    return -(logits.softmax(axis=1).log()[np.arange(len(labels)), labels]).mean()
+
+
+@wrong("03.3", "a label of -1 is the last class")
+def last_class(model, *given, **options):
+    return head_steps(model, *given, **options, cross_entropy=indexed_loss)
+
+
+@wrong("03.3", "a label of -100 is left out")
+def left_out(model, *given, **options):
+    def loss(logits, labels):
+        if ((labels < 0) & (labels != -100)).any():
+            raise ValueError("a label is no class")
+        return F.cross_entropy(logits, labels)
+
+    return head_steps(model, *given, **options, cross_entropy=loss)
+
+
+@wrong("03.3", "the steps in evaluation mode, so that BatchNorm learns as soon as it can")
+def batch_norm_thawed(model, *given, **options):
+    return head_steps(model, *given, **options, cross_entropy=F.cross_entropy, frozen=False)
+
+
 @wrong("03.3", "the count of batches goes on, since only means and variances are kept")
 def counted_batches(model, images, labels, num_classes, *, steps, **options):
     losses = find("03.3").target(model, images, labels, num_classes, steps=steps, **options)
@@ -265,6 +345,77 @@ def statistics_by_momentum(model, images, labels, rates):
 @wrong("03.4", "a rate below 0 is taken")
 def any_rate(model, images, labels, rates):
     loss = find("03.4").target(model, images, labels, {path: abs(rate) for path, rate in rates.items()})
+    return loss
+
+
+def finetuned(model, images, labels, rates, *, before="eval", cross_entropy=F.cross_entropy, after="eval"):
+    """What 03.4 asks for, but for the loss, and for what is done to the model before and after."""
+    layers = {model.layer(path): rate for path, rate in rates.items()}
+    was = model.training
+    model.train(was and "eval" not in before)
+    if "zero" in before:
+        model.zero_grad()
+    loss = cross_entropy(model(images), labels)
+    loss.backward()
+    for layer, rate in layers.items():
+        for parameter in layer.parameters():
+            parameter.data = parameter.data - rate * parameter.grad
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            seen = []
+            hook = norm.register_forward_hook(lambda _, x, y, seen=seen: seen.append(x[0].data))
+            model.eval()(images)
+            hook.remove()
+            norm.running_mean[:], norm.running_var[:] = (
+                seen[0].mean(axis=(0, 2, 3)),
+                seen[0].var(axis=(0, 2, 3)),
+            )
+    model.train(was and after != "eval")
+    return loss.item()
+
+
+def rates_refused(rates):
+    if min(rates.values(), default=0) < 0:
+        raise ValueError("a rate below 0")
+
+
+@wrong("03.4", "what stood in grad already counts")
+def stale_step(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates)
+
+
+@wrong("03.4", "the step in the mode that the model has")
+def step_in_its_mode(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero")
+
+
+@wrong("03.4", "the mode is given back")
+def mode_given_back(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero, eval", after="as before")
+
+
+@wrong("03.4", "a label of -100 is left out")
+def step_without_some(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero, eval")
+
+
+@wrong("03.4", "a rate of 0 is refused")
+def some_rate(model, images, labels, rates):
+    if min(rates.values(), default=1) <= 0:
+        raise ValueError("a rate of 0 or less")
+    return find("03.4").target(model, images, labels, rates)
+
+
+@wrong("03.4", "layers without a rate are frozen for good")
+def frozen_for_good(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    model.requires_grad_(False)
+    for path in rates:
+        model.layer(path).requires_grad_(True)
     return loss
 
 
