@@ -41,8 +41,8 @@ def folded(
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
 
-    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta
-    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
+    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta 0, each by itself.
+    Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
     var + eps is not above 0, which ``check_foldable`` finds.
     """
     check_foldable(weight, bias, mean, var, gamma, beta, eps)
@@ -66,8 +66,9 @@ def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     """A new layer that does what ``layer`` and then ``bn`` do in evaluation mode; see ``folded``.
 
-    It is a copy of ``layer`` with other numbers: a weight and a bias as Parameters of the layer's dtype. Both
-    require grad where the layer's weight does. A layer need not have a bias, nor bn a weight and a bias.
+    It is a copy of ``layer``, also of its mode, with other numbers: a weight and a bias as new Parameters of
+    the layer's dtype, without a gradient. Both require grad where the layer's weight does, whatever bn's do.
+    A layer need not have a bias, nor bn a weight and a bias.
     What pruning masked in the layer or in bn stays masked (``keep_masks``). Both modules stay as they were.
     ValueError where bn uses the statistics of the batch (in training, not frozen), or is of another width.
     """
