@@ -32,7 +32,7 @@ class PruneStep(NamedTuple):
     amount: float
     sparsity: float
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 class PruneResult(NamedTuple):
@@ -155,7 +155,7 @@ def sensitivity(
     channels = makers(model, layer, images)  # says why if filters of this layer cannot be masked
     results = []
     for amount in amounts:
-        masks = {layer: mask_by_norm(model, channels, [layer], amount)}
+        masks = {layer: mask_by_norm(channels, [layer], amount)}
         masked = apply_masks(copy.deepcopy(model), masks, images[:1])
         results.append(evaluate(masked, images, labels))
     return results

@@ -80,12 +80,12 @@ class QuantParams:
         """Scale and zero point so shaped that they broadcast against an array of ``shape``."""
         if self.axis is None:
             return self.scale, self.zero_point
-        expected = f"arrays of {len(self.scale)} channels along axis {self.axis}"
+        expected = f"arrays of {np.size(self.scale)} channels along axis {self.axis}"
         fits = shape[self.axis : self.axis + 1] == self.scale.shape
         require(fits, f"the parameters are for {expected}, got {shape}")
         along = [-1 if i == self.axis else 1 for i in range(len(shape))]
-        one_zero = isinstance(self.zero_point, int)
-        return self.scale.reshape(along), self.zero_point if one_zero else self.zero_point.reshape(along)
+        Z = self.zero_point if isinstance(self.zero_point, int) else self.zero_point.reshape(along)
+        return self.scale.reshape(along), Z
 
 
 # ---- choosing S and Z
@@ -308,8 +308,8 @@ def dynamic_range_table() -> list[DynamicRange]:
     for name, dtype in (("FP32", np.float32), ("FP16", np.float16)):
         info = np.finfo(dtype)
         rows.append(DynamicRange(name, float(info.min), float(info.max), float(info.smallest_subnormal)))
-    info = np.iinfo(np.int8)
-    return [*rows, DynamicRange("INT8", info.min, info.max, 1)]
+    integers = np.iinfo(np.int8)
+    return [*rows, DynamicRange("INT8", integers.min, integers.max, 1)]
 
 
 # ---- checks

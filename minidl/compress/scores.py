@@ -50,19 +50,17 @@ def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = No
     reasons = (f"not those of {path}: {channels.reason(made)}" for path, made in channels.makes.items())
     why = "; ".join(reasons) or "it has none"
     require(len(partners) > 0, f"no filters of the model can be pruned: {why}")
-    return {paths[0]: mask_by_norm(model, channels, paths, amount, order) for paths in partners}
+    return {paths[0]: mask_by_norm(channels, paths, amount, order) for paths in partners}
 
 
-def mask_by_norm(
-    model: Module, channels: Channels, paths: list[str], amount: float | int, order: int = 1
-) -> np.ndarray:
+def mask_by_norm(channels: Channels, paths: list[str], amount: float | int, order: int = 1) -> np.ndarray:
     """The mask of the filters of paths[0], by the norms of all filters at ``paths`` that make a channel."""
     made = channels.makes[paths[0]].tolist()
     place = {channel: i for i, channel in enumerate(dict.fromkeys(made))}
     norms = np.zeros(len(place))
     for path in paths:
         each = [place[channel] for channel in channels.makes[path].tolist()]
-        np.add.at(norms, each, filter_norms(model.layer(path), order))
+        np.add.at(norms, each, filter_norms(channels.layers[path], order))
     return filter_mask(norms, amount=amount)[[place[channel] for channel in made]]
 
 

@@ -25,7 +25,7 @@ _PLURALS = {"number": "real numbers", "integer": "integers", "float": "floats", 
 
 
 def check_number(
-    name: str, value: float, low: float = -math.inf, high: float = math.inf, *, finite: bool = True
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, finite: bool = True
 ) -> float:
     """The value as a float. It must lie within [low, high] and be finite, unless ``finite`` is False."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
@@ -44,14 +44,14 @@ def check_number(
     return number
 
 
-def positive_number(name: str, value: float) -> float:
+def positive_number(name: str, value: Any) -> float:
     """The value as a float. It must be finite and above 0."""
     if check_number(name, value) <= 0:
         raise ValueError(f"{name} must be above 0, got {value!r}")
     return float(value)
 
 
-def check_int(name: str, value: int, low: float = -math.inf, high: float = math.inf) -> int:
+def check_int(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> int:
     """The value as an int. It must be an integer within [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
@@ -61,13 +61,13 @@ def check_int(name: str, value: int, low: float = -math.inf, high: float = math.
     return int(value)
 
 
-def positive_int(name: str, value: int) -> int:
+def positive_int(name: str, value: Any) -> int:
     """The value as an int. It must be an integer of at least 1, and no larger than a count can be."""
     require(check_int(name, value, 1) < 2**31, f"{name} must be below 2**31, got {shown(value)}")
     return int(value)
 
 
-def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]:
+def int_pair(name: str, value: Any, low: int) -> tuple[int, int]:
     """(height, width) from a pair of integers of at least ``low``, or from one integer for both."""
     pair = value if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in pair):
@@ -78,7 +78,7 @@ def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]
     return int(pair[0]), int(pair[1])
 
 
-def check_flag(name: str, value: bool) -> bool:
+def check_flag(name: str, value: Any) -> bool:
     """The value, which must be True or False and nothing else."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
@@ -216,14 +216,14 @@ def check_sequence(name: str, value: Any) -> Sequence:
     return check_instance(name, value, (tuple, list))
 
 
-def check_pair(name: str, value: Sequence, of: str = "two values") -> tuple:
+def check_pair(name: str, value: Any, of: str = "two values") -> tuple:
     """The value as a tuple of two. ``of`` says what they are, as in "(low, high)"."""
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise TypeError(f"{name} must be a pair {of}, got {shown(value)}")
     return tuple(value)
 
 
-def check_bounds(name: str, value: Sequence) -> tuple[float, float]:
+def check_bounds(name: str, value: Any) -> tuple[float, float]:
     """The value as (low, high), two numbers with low < high, which may be infinite."""
     low, high = check_pair(name, value, "(low, high)")
     low, high = check_number(name, low, finite=False), check_number(name, high, finite=False)

@@ -287,7 +287,7 @@ class AdaptiveAvgPool2d(Module):
 class ZeroPad2d(Module):
     """Images (N, C, H, W) with zeros around them. ``padding``: one number, or (left, right, top, bottom)."""
 
-    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
+    def __init__(self, padding: int | tuple[int, ...]) -> None:
         numbers = padding if isinstance(padding, tuple | list) else (padding,) * 4
         require(len(numbers) == 4, f"padding must be a number or (left, right, top, bottom), got {padding!r}")
         self.padding = tuple(check_int("padding", number, 0) for number in numbers)

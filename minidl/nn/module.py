@@ -60,10 +60,10 @@ class Module:
     _buffer_names: tuple[str, ...] = ()
     _hooks: tuple[Hook, ...] = ()
 
-    def forward(self, *inputs: Any) -> Tensor:
+    def forward(self, *inputs: Any) -> Any:  # in most modules a Tensor
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> Any:
         try:
             output = self.forward(*inputs)
         except Exception as error:

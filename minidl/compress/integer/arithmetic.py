@@ -123,7 +123,8 @@ def quantized_linear(
     qbias = check_operands(pixels, x_params, weights, w_params, qbias)
     require(qw.shape[1] == qx.shape[1], f"qw {qw.shape} does not fit qx {qx.shape}")
     multipliers(x_params, w_params, y_params, len(qw))
-    x, y = (x_params.scale, x_params.zero_point), (y_params.scale, y_params.zero_point)
+    x = float(x_params.scale), int(x_params.zero_point)
+    y = float(y_params.scale), int(y_params.zero_point)
     return integer_linear(qx, *x, qw, w_params.scale, qbias, *y, y_params.qmin, y_params.qmax)
 
 
@@ -282,7 +283,8 @@ def accumulator_bound(
     A sum has C/groups kh kw products. q_x is taken to be any integer of its dtype.
     """
     lowest = 0 if x_params.dtype.kind == "u" else -128
-    reach = max(lowest + 255 - x_params.zero_point, x_params.zero_point - lowest)
+    Z = int(x_params.zero_point)
+    reach = max(lowest + 255 - Z, Z - lowest)
     return products * reach * max(w_params.qmax, -w_params.qmin) + largest_bias
 
 
