@@ -132,6 +132,11 @@ def fgsm(
     gradient where the model is so sure that p rounds to 1: a warning counts such images.
     Raises TypeError and ValueError for what is no such batch, images outside of ``bounds``, eps < 0, and an
     eps above the width of ``bounds``, which is often one that counts in pixels 0 ... 255.
+
+    >>> from minidl import attack, nn
+    >>> model = nn.Identity()  # the logits are the image
+    >>> print(attack.fgsm(model, np.array([[0.7, 0.5]]), [0], eps=0.1))
+    [[0.6 0.6]]
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, targeted = checked_eps(eps, bounds), check_flag("targeted", targeted)
@@ -175,6 +180,11 @@ def pgd(
     random_start: x_0 is drawn by ``rng``; without it x_0 = a, and one step of at least ε is FGSM.
     Returns: images within ε of a and in the box, of their dtype. A warning counts those that had no gradient
     at any step.  Raises what ``fgsm`` does, and ValueError for a step or a step size that is not above 0.
+
+    >>> from minidl import attack, nn
+    >>> model = nn.Identity()  # the logits are the image
+    >>> print(attack.pgd(model, np.array([[0.7, 0.5]]), [0], eps=0.1, random_start=False))
+    [[0.6 0.6]]
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)
@@ -214,7 +224,13 @@ def random_signs(
     bounds: Bounds = (0, 1),
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """clip(x ± ε), each sign by a coin: as large as FGSM's step, blind to the model. An attack's control."""
+    """clip(x ± ε), each sign by a coin: as large as FGSM's step, blind to the model. An attack's control.
+
+    >>> from minidl import attack, nn
+    >>> changed = attack.random_signs(nn.Identity(), np.array([[0.7, 0.5]]), [0], eps=0.1)
+    >>> print(np.abs(changed - [0.7, 0.5]).round(3))
+    [[0.1 0.1]]
+    """
     images, labels = checked_batch(model, images, labels, bounds)
     coins = default_rng_or(rng).integers(0, 2, images.shape).astype(images.dtype)
     return fgsm_step(images, 2 * coins - 1, checked_eps(eps, bounds), bounds=bounds)
@@ -248,6 +264,12 @@ def robust_accuracy(
     labels: (N,), the true classes.  eps_list: rising, from 0. The attack's own ε is not checked but measured:
     see ``linf`` and ``l2``. Without gradients to follow a model only seems robust (Athalye et al. 2018).
     Raises FloatingPointError where what the attack returns, or what the model says of it, is not finite.
+
+    >>> from minidl import attack, nn
+    >>> images, labels = np.array([[0.6, 0.4], [0.9, 0.1]]), [0, 0]
+    >>> result = attack.robust_accuracy(nn.Identity(), attack.fgsm, images, labels, [0, 0.2])
+    >>> print(result.accuracy)
+    [1.  0.5]
     """
     images, labels = checked_batch(model, images, labels, (-math.inf, math.inf))
     check_function("attack", attack, "model, images, labels and eps")

@@ -86,6 +86,11 @@ def minimal_perturbation(
     λ has the unit 1 / pixel²: in a box of width w, where it is finite, the search goes by λ w² instead.
     max_steps: of L-BFGS-B for one λ; a search tries some 20, or twice as many.
     Raises FloatingPointError where the model's logits are not finite.
+
+    >>> from minidl import attack, nn
+    >>> found = attack.minimal_perturbation(nn.Identity(), np.array([0.6, 0.4]), target=1)
+    >>> print(found.success, round(found.norm, 2))  # 0.2 / sqrt(2)
+    True 0.14
     """
     x = checked_image(model, image, bounds)
     classes, max_steps = checked_target(model, x, target), check_int("max_steps", max_steps, 1, MOST)
@@ -209,8 +214,7 @@ def smallest(
 def bracket(
     attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray, unit: float
 ) -> tuple[float, Perturbation, float, Perturbation]:
-    """By factors of ten from λ = unit: the λ that reaches the target, its neighbour that does not, and what
-    came of each."""
+    """By tens from λ = unit: a λ that reaches the target and its r, the next λ, which does not, and its r."""
     low = high = unit
     reached = failed = attempt_with(unit, nothing)
     power = 0
@@ -258,6 +262,11 @@ def deepfool(
     num_candidates: only boundaries with the classes that are likeliest at first count, the answer among them;
     each costs a gradient in each step.
     Raises FloatingPointError where the logits or their gradients are not finite.
+
+    >>> from minidl import attack, nn
+    >>> found = attack.deepfool(nn.Identity(), np.array([0.6, 0.4]))  # 1.02 · 0.2 / sqrt(2)
+    >>> print(found.success, round(found.norm, 3))
+    True 0.144
     """
     x = checked_image(model, image, bounds)
     steps, overshoot = check_int("steps", steps, 1, MOST), check_number("overshoot", overshoot, 0)

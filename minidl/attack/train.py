@@ -40,6 +40,12 @@ def adversarial_training(
     ``lambda *args: pgd(*args, steps=4, rng=rng)`` four. It sees the model in eval mode, and the images
     after ``augment``; whatever mode it leaves the model in, the step is made in training mode.
     The rest is as in ``train.fit``; the history's accuracy is that on attacked images.
+
+    >>> from minidl import attack, nn
+    >>> images, labels = np.eye(4).reshape(4, 1, 2, 2), np.array([0, 0, 1, 1])
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> len(attack.adversarial_training(model, (images, labels), eps=0.1, epochs=3))
+    3
     """
     eps = check_number("eps", eps, 0)
     check_function("attack", attack, "model, images, labels and eps")
@@ -83,6 +89,12 @@ def noise_training(
 
     It teaches to withstand an average direction, where an attack takes the worst. The noise comes after
     ``augment``. Raises ValueError for images outside of [0, 1].
+
+    >>> from minidl import attack, nn
+    >>> images, labels = np.eye(4).reshape(4, 1, 2, 2), np.array([0, 0, 1, 1])
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> len(attack.noise_training(model, (images, labels), sigma=0.1, epochs=3))
+    3
     """
     noise, train = gaussian_noise(sigma, clip=True), check_pair("train", train)
     checked_images(train[0], (0, 1))

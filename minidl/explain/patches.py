@@ -70,6 +70,11 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
     Raises ValueError for a layer that does not run once, and for one behind a block whose own forward
     computes with something other than modules: what that does to the box cannot be seen. The error names the
     block by its path.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3))
+    >>> explain.receptive_field(model, "2").rows.size
+    5
     """
     wanted = check_instance("model", model, Module).layer(layer)
     shape = _shape(model, input_shape)
@@ -222,6 +227,12 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
     So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
     images: (N, C, H, W), N >= k >= 1.  The values have their dtype.
     Raises ValueError for another k, a layer that ``receptive_field`` refuses, and outputs not all finite.
+
+    >>> from minidl import explain, nn
+    >>> images = np.float32([[[[0, 1]]], [[[5, 2]]]])
+    >>> top = explain.top_patches(nn.Sequential(nn.ReLU()), "0", images, k=1)
+    >>> print(top.images[0], top.values[0])
+    [1] [5.]
     """
     images = float_images(images, maps=True)
     k = check_int("k, with an image for each patch,", k, 1, len(images))

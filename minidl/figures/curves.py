@@ -47,6 +47,12 @@ def curves_with_bands(
     Up to 8 values of x are themselves the ticks of a logarithmic axis. A single run
     that is constant is drawn as a limit, dashed and without points.
     Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
+
+    >>> from minidl import figures
+    >>> losses = [[0.9, 0.5, 0.3], [1.0, 0.6, 0.2]]  # of two seeds
+    >>> figure = figures.curves_with_bands([1, 2, 3], {"Adam": losses}, ylabel="loss")
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['Adam (n = 2)']
     """
     x, log_x, log_y = float_array("x", x, "steps"), check_flag("log_x", log_x), check_flag("log_y", log_y)
     require((np.diff(x) > 0).all(), "x must be increasing")
@@ -130,6 +136,13 @@ def bars_with_intervals(
     zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
     there are points instead.
     share: the values are shares. Intervals are cut off at 0 and 1; without zoom the axis runs from 0 to 1.
+
+    >>> from minidl import figures
+    >>> from minidl.train.intervals import wilson_interval
+    >>> intervals = wilson_interval([8, 9], [10, 10])
+    >>> figure = figures.bars_with_intervals(["5 labels", "20 labels"], intervals, share=True)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.800', '0.900']
     """
     means, lows, highs = _means_and_ends(intervals)
     labels = text_list("labels", labels, len(means), "means")
@@ -173,6 +186,13 @@ def points_with_intervals(
     x: (K,), where each point stands, such as a model's number of weights.  labels, intervals: K of them, as
     ``bars_with_intervals`` takes them. A point whose mean is NaN is left out.
     log_x: a logarithmic axis, for positive x.
+
+    >>> from minidl import figures
+    >>> from minidl.train.intervals import wilson_interval
+    >>> intervals = wilson_interval([8, 9], [10, 10])
+    >>> figure = figures.points_with_intervals([1e4, 1e6], ["small", "large"], intervals, log_x=True)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['small', 'large']
     """
     means, lows, highs = _means_and_ends(intervals)
     x, log_x = float_array("x", x, len(means)), check_flag("log_x", log_x)

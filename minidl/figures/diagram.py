@@ -44,15 +44,18 @@ def block_diagram(
 ) -> Figure:
     """Draw boxes with text and the arrows between them.
 
-        boxes = {"image": (0, 0, "data"), "network": (1, 0, "trained"), "loss": (2, 0, "loss")}
-        block_diagram(boxes, [("image", "network"), ("network", "loss", "logits")])
-
     boxes: text -> (column, row, kind). Rows count downwards; half a column or row is allowed. The kinds are
     "data" (white), "frozen" (blue, hatched), "trained" (orange) and "loss" (grey); a legend names frozen and
     trained parts.
     arrows: (from, to) or (from, to, text), by the texts of the boxes.  dashed: further arrows, drawn dashed,
     such as the way of a gradient.  pictures: text of a box -> image (3, H, W), (1, H, W) or (H, W) in [0, 1]
     that stands in the box's place, with the text below it.
+
+    >>> from minidl import figures
+    >>> boxes = {"image": (0, 0, "data"), "network": (1, 0, "trained"), "loss": (2, 0, "loss")}
+    >>> figure = figures.block_diagram(boxes, [("image", "network"), ("network", "loss", "logits")])
+    >>> len(figure.axes[0].patches)  # 3 boxes and 2 arrows
+    5
     """
     places = checked_boxes(boxes)
     solid = checked_arrows("arrows", arrows, places)

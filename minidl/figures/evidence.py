@@ -34,6 +34,12 @@ def evidence_by_class(
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  guided: (K, C, H, W) of ``guided_backprop``.
     maps: (K, H, W) of ``gradcam``.  products: (K, C, H, W) of ``guided_gradcam``.  names: the K
     classes, 1 or 2.  Patterns are grey at 0. Each panel has a scale of its own.
+
+    >>> from minidl import figures
+    >>> image, pattern, cam = np.ones((8, 8)), np.ones((1, 1, 8, 8)), np.ones((1, 8, 8))
+    >>> figure = figures.evidence_by_class(image, pattern, cam, pattern * cam, ["cat"])
+    >>> len(figure.axes)  # the photograph, and three panels for each class
+    4
     """
     pixels, title = photograph("image", image), check_instance("title", title, str)
     maps = float_array("maps", maps, "K", "H", "W", finite=False)

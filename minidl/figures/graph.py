@@ -41,6 +41,12 @@ def draw_graph(tensor: Tensor) -> Figure:
     Each box is a tensor: the operation that computed it or the name of a leaf, its shape, the value where it
     is a single number, and such a number's ``.grad`` where backward has left one. Edges enter a box from left
     to right in the order of its operands. Raises ValueError for a graph of more than 80 nodes.
+
+    >>> from minidl import Tensor, figures
+    >>> a, b = Tensor(2.0, requires_grad=True, name="a"), Tensor(3.0, name="b")
+    >>> figure = figures.draw_graph(a * b)
+    >>> len(figure.axes)
+    1
     """
     nodes = graph(check_instance("tensor", tensor, Tensor))
     part = "draw a part of it, such as one layer on a detached input, or go through trace.graph(tensor)"

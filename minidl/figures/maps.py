@@ -38,6 +38,11 @@ def image_grid(
     colour bar shows, or ``scale_each`` to stretch each image from its own minimum to its own maximum.
     NaN and Inf are hatched, and counted below. Raises ValueError for values outside of [0, 1] where no scale
     is given.
+
+    >>> from minidl import figures
+    >>> figure = figures.image_grid(np.zeros((2, 8, 8)), ["cat", "dog"])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['cat', 'dog']
     """
     pixels = channels_last("images", images)
     titles, columns = text_list("titles", titles, len(pixels), "images"), column_count(columns, len(pixels))
@@ -135,6 +140,11 @@ def signed_map(
     the filters (O, I, kh, kw) of a layer, with a title for each column and ``row_titles`` for the rows.
     The scale runs from -vmax to vmax, by default the largest magnitude of all maps; with ``scale_each`` each
     map has its own. NaN and Inf are hatched, and counted below.
+
+    >>> from minidl import figures
+    >>> figure = figures.signed_map([[1.0, -1.0], [0.5, 0.0]])
+    >>> len(figure.axes)  # the map, and its colour bar
+    2
     """
     values = float_array("maps", maps, finite=False)
     shapes = "(H, W), (N, H, W) or (rows, columns, H, W)"
@@ -198,6 +208,11 @@ def overlay(
     Zero is transparent, so a map is >= 0; with ``signed`` it may be negative, in blue. All maps share one
     scale, which ends at the largest magnitude; with ``scale_each``, for maps in different units, each has its
     own. NaN and Inf are hatched, and counted below.
+
+    >>> from minidl import figures
+    >>> figure = figures.overlay(np.zeros((8, 8)), np.eye(8), ["saliency"])
+    >>> len(figure.axes)  # the image, the map over it, and the colour bar
+    3
     """
     pixels, values = images_and_maps(images, maps, signed)
     count, methods = values.shape[:2]

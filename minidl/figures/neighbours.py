@@ -29,6 +29,12 @@ def neighbours_picture(
     queries, support: images (M, ...) and (N, ...) in [0, 1], as ``image_grid`` takes them.
     neighbours: name of a space -> row numbers (M, k) of the support.  same_class: the same names -> bools
     (M, k); a thin blue frame around a neighbour of the query's class, a thick orange one around another.
+
+    >>> from minidl import figures
+    >>> images, nearest, same = np.zeros((3, 8, 8)), {"pixels": [[2, 0]]}, {"pixels": [[True, False]]}
+    >>> figure = figures.neighbours_picture(images[:1], images, nearest, same)
+    >>> len(figure.axes)  # the query, and two neighbours
+    3
     """
     shown, pool = channels_last("queries", queries), channels_last("support", support)
     check_unit_range("queries", shown)

@@ -26,6 +26,12 @@ def answers_picture(
     images: (N, 3, H, W) in [0, 1].  answers: for each picture pairs (name, probability), likeliest first; as
     many lines are left for all as the longest needs.  maps: for each picture a map (H, W), >= 0, that is laid
     over it as heat, or None.  columns: pictures in a row.
+
+    >>> from minidl import figures
+    >>> answers = [[("cat", 0.9), ("dog", 0.1)]]
+    >>> figure = figures.answers_picture(np.zeros((1, 3, 8, 8)), ["a photograph"], answers)
+    >>> len(figure.axes)  # the picture, and its bars
+    2
     """
     images = check_array("images", images, "N", 3, "H", "W", low=0, high=1)
     titles = text_list("titles", titles, len(images), "pictures")
