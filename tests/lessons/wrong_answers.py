@@ -815,6 +815,20 @@ def by_the_reciprocal(r, S, Z, qmin, qmax):
     return np.clip(steps + np.float32(Z), qmin, qmax)
 
 
+@wrong("10.1", "the first row's Z for all rows")
+def first_zero_point(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, S, np.ravel(Z)[0], qmin, qmax)
+
+
+@wrong("10.2", "the range in float32, which does not hold the widest")
+def narrow_range(rmin, rmax, qmin, qmax):
+    low, high = np.minimum(np.float32(rmin), 0), np.maximum(np.float32(rmax), 0)
+    with np.errstate(over="ignore"):
+        S = np.float32((high - low) / np.float32(qmax - qmin))
+    S = np.where(np.finfo(np.float32).tiny > S, np.float32(1), S)
+    return S, np.rint(qmin - low / S).astype(np.int32)
+
+
 @wrong("10.1", "whole numbers in float64")
 def wide_integers(r, S, Z, qmin, qmax):
     with np.errstate(over="ignore"):
@@ -832,6 +846,31 @@ class WidenedFakeQuantize(Op):
 
     def backward(self, grad):
         return (self.inner.backward(grad),)
+
+
+@wrong("10.3", "the mask leaves out Z")
+class MaskWithoutZ(find("10.3").target):
+    def forward(self, x):
+        y = super().forward(x)
+        steps = np.rint(x / self.S)
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return y
+
+
+@wrong("10.3", "0 times an infinite gradient, which is NaN")
+class MaskTimesGradient(find("10.3").target):
+    def backward(self, grad):
+        return grad * self.inside
+
+
+@wrong("10.3", "the steps as int32, where large ones wrap around")
+class WrappedSteps(find("10.3").target):
+    def forward(self, x):
+        super().forward(x)
+        with np.errstate(all="ignore"):
+            steps = np.rint(x / self.S).astype(np.int32) + np.int32(self.Z)
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
 
 
 @wrong("11.2", "the answer is in float64 for a float32 weight")
@@ -873,6 +912,32 @@ def wide_products(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
         raise ValueError("32 bits")
     q = np.rint(sums * S_x * np.asarray(S_w, np.float64) / S_y) + Z_y
     return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+def rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, kind):
+    sums = (qx.astype(np.int64) - Z_x) @ qw.astype(np.int64).T + qbias
+    if (sums >= 2**31).any() or (sums < -(2**31)).any():
+        raise ValueError("a sum does not fit in 32 bits")
+    with np.errstate(all="ignore"):
+        q = np.rint(sums.astype(np.float32) * M).astype(kind)
+    return np.clip(q + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "the rounded product becomes an int32 before it is clipped")
+def clipped_too_late(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    M = np.float32(S_x) * np.float32(S_w) / np.float32(S_y)
+    return rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, np.int32)
+
+
+@wrong("10.4", "M stays in float64")
+def wide_multiplier(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    M = S_x * np.asarray(S_w, np.float64) / S_y
+    return rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, np.float64)
+
+
+@wrong("10.4", "weights of 200 are taken for int8")
+def signed_weights(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    return find("10.4").target(qx, S_x, Z_x, qw.astype(np.int8), S_w, qbias, S_y, Z_y, qmin, qmax)
 
 
 @wrong("10.4", "int32 sums, which wrap around without a word")
