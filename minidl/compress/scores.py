@@ -25,7 +25,7 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 
         order 1:  ||w_o||_1 = sum |w|        order 2:  ||w_o||_2 = sqrt(sum w²)
 
-    conv: a layer, or its weight (O, ...). Returns float64 (O,), summed in float64.  ValueError for another
+    conv: a layer, or its weight (O, ...). Returns float64 (O,), computed in float64.  ValueError for another
     order.  Li et al. 2017, arXiv:1608.08710.
     """
     if isinstance(conv, Module):
@@ -84,8 +84,9 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
 
     Masked is what makes the filter's channel, as ``apply_masks`` masks it: its weights and its bias, and the
     weight and bias of a BatchNorm that follows. One filter at a time; the others are whole.
-    Negative where the network is better off without. O + 1 evaluations; the model is left as it was.
-    Returns float64 (O,).  ValueError for a layer whose filters cannot be masked, such as the last one.
+    Negative where the network is better off without. O + 1 evaluations are enough. They are made in
+    evaluation mode, whatever mode the model is in; the model, its mode and its ``.grad`` are left as they
+    were. Returns float64 (O,).  ValueError for a layer whose filters cannot be masked, such as the last one.
     """
     images, labels = check_pair("images and labels", (images, labels))
     count = len(makers(model, layer, images).makes[layer])

@@ -15,6 +15,8 @@ from scipy.optimize import minimize_scalar
 from lessons.exercises import find
 from minidl import nn, relu_rule
 from minidl.attack.gradient_sign import LOSSES
+from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks
+from minidl.compress.prune import masked_copy
 from minidl.engine.backward import grad
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op, unbroadcast
@@ -881,6 +883,40 @@ def wide_fold(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     return new_weight, factor * shift + (0.0 if beta is None else beta)
 
 
+def folded_in(weight, bias, mean, var, gamma, beta, eps):
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
+    shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
+    new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    new_bias = factor * shift + (0.0 if beta is None else beta)
+    return new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
+
+
+@wrong("11.2", "the deviation in the variance's own dtype")
+def narrow_deviation(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if not np.min(var) + eps > 0:
+        raise ValueError("var + eps")
+    return folded_in(weight, bias, mean, var, gamma, beta, eps)
+
+
+@wrong("11.2", "without gamma no beta either")
+def both_or_none(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    return find("11.2").target(weight, bias, mean, var, gamma, None if gamma is None else beta, eps)
+
+
+@wrong("11.2", "a variance of NaN is taken")
+def variance_of_nan(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if (np.asarray(var) + eps <= 0).any():
+        raise ValueError("var + eps")
+    return folded_in(weight, bias, mean, np.asarray(var, np.float64), gamma, beta, eps)
+
+
+@wrong("11.2", "a variance of 0 is refused, whatever eps is")
+def refuses_no_variance(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if not np.min(var) > 0:
+        raise ValueError("var")
+    return find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+
+
 @wrong("11.3", "the variance taken for the deviation, eps left out")
 def no_root_of_the_layers(layer, bn):
     root = copy.deepcopy(bn)
@@ -898,6 +934,29 @@ def unmasked_layer(layer, bn):
 @wrong("11.3", "a frozen layer learns again")
 def thawed_layer(layer, bn):
     return find("11.3").target(layer, bn).requires_grad_(True)
+
+
+@wrong("11.3", "the new layer is in evaluation mode, whatever the given one is in")
+def evaluating_layer(layer, bn):
+    return find("11.3").target(layer, bn).eval()
+
+
+@wrong("11.3", "the given layer is left in evaluation mode")
+def left_evaluating(layer, bn):
+    return find("11.3").target(layer.eval(), bn)
+
+
+@wrong("11.3", "the gradients of the old numbers are kept")
+def old_gradients(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.grad = layer.weight.grad.copy()
+    return new
+
+
+@wrong("11.3", "it learns only where bn learns too")
+def learns_with_bn(layer, bn):
+    new = find("11.3").target(layer, bn)
+    return new.requires_grad_(False) if bn.weight is not None and not bn.weight.requires_grad else new
 
 
 @wrong("10.4", "one scale for all outputs: the mean of theirs")
@@ -956,6 +1015,22 @@ def narrow_norms(conv, order=1):
     return np.linalg.norm(weight, ord=order, axis=1)
 
 
+@wrong("12.1", "summed in float32 and widened afterwards")
+def widened_sums(conv, order=1):
+    if order not in (1, 2):
+        raise ValueError("order is 1 or 2")
+    rows = np.abs(conv.reshape(len(conv), -1))
+    return (rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))).astype(np.float64)
+
+
+@wrong("12.1", "the axes of a convolution, whatever the shape")
+def axes_of_a_convolution(conv, order=1):
+    if order not in (1, 2):
+        raise ValueError("order is 1 or 2")
+    magnitudes, axes = np.abs(conv.astype(np.float64)), (1, 2, 3) if conv.ndim == 4 else -1
+    return magnitudes.sum(axis=axes) if order == 1 else np.sqrt((magnitudes**2).sum(axis=axes))
+
+
 @wrong("10.4", "products wrap around in int32, the bias does not")
 def products_wrap(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     products = (qx.astype(np.int64) - Z_x).astype(np.int32) @ qw.T.astype(np.int32)
@@ -974,6 +1049,39 @@ def any_of_equal_scores(scores, amount=None, s=None):
         keep[:] = True
         keep[np.argsort(scores)[: count_of(scores, amount)]] = False
     return keep
+
+
+@wrong("12.2", "a ValueError that does not say that a layer was emptied")
+def plain_error(scores, amount=None, s=None):
+    try:
+        return find("12.2").target(scores, amount=amount, s=s)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+
+
+@wrong("12.2", "a number that takes all filters leaves one")
+def one_is_left(scores, amount=None, s=None):
+    if isinstance(amount, int):
+        amount = min(amount, len(scores) - 1)
+    return find("12.2").target(scores, amount=amount, s=s)
+
+
+@wrong("12.3", "compared in float32")
+def narrow_magnitudes(weights, amount):
+    return find("12.3").target({name: np.float32(w) for name, w in weights.items()}, amount)
+
+
+@wrong("12.3", "compared by squares, which vanish")
+def squared_magnitudes(weights, amount):
+    return find("12.3").target({name: w**2 for name, w in weights.items()}, amount)
+
+
+@wrong("12.3", "a ValueError that does not say that a layer was emptied")
+def plain_error_of_layers(weights, amount):
+    try:
+        return find("12.3").target(weights, amount)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
 
 
 def count_of(scores, amount):
@@ -1002,6 +1110,34 @@ def first_batch(model, layer, images, labels):
 @wrong("12.4", "how large the rise is, without its sign")
 def without_a_sign(model, layer, images, labels):
     return np.abs(find("12.4").target(model, layer, images, labels))
+
+
+@wrong("12.4", "by the batch's statistics where the network is in training mode")
+def ablation_in_training(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+
+    def loss_of(one):
+        return F.cross_entropy(copy.deepcopy(one)(images), labels).item()
+
+    for o in range(len(found) if model.training else 0):
+        masked, keep = copy.deepcopy(model), {layer: np.arange(len(found)) != o}
+        for path, mask in parameter_masks(model, keep, images[:1]).items():
+            parameter = dict(masked.named_parameters())[path]
+            parameter.data = np.where(mask, parameter.data, 0)
+        found[o] = loss_of(masked) - loss_of(model)
+    return found
+
+
+@wrong("12.4", "the network is left in evaluation mode")
+def ablation_left_evaluating(model, layer, images, labels):
+    return find("12.4").target(model.eval(), layer, images, labels)
+
+
+@wrong("12.4", "frozen for the while, and thawed, although it was frozen before")
+def ablation_thaws(model, layer, images, labels):
+    found = find("12.4").target(model.requires_grad_(False), layer, images, labels)
+    model.requires_grad_(True)
+    return found
 
 
 @wrong("12.5", "learns on the validation images")
@@ -1035,6 +1171,53 @@ def without_masks(model, train, validation, **params):
     if params["finetune_epochs"]:
         fit(pruned, train, epochs=1, progress=False)
     return pruned, history, accepted
+
+
+@wrong("12.5", "rng is ignored")
+def loop_without_rng(*given, rng=None, **params):
+    return find("12.5").target(*given, **params, rng=np.random.default_rng(0))
+
+
+@wrong("12.5", "one epoch at most")
+def one_epoch(*given, finetune_epochs, **params):
+    return find("12.5").target(*given, **params, finetune_epochs=min(finetune_epochs, 1))
+
+
+@wrong("12.5", "the sparsity of the network that was given counts as 0")
+def dense_at_first(*given, **params):
+    model, history, accepted = find("12.5").target(*given, **params)
+    return model, [history[0]._replace(sparsity=0.0), *history[1:]], accepted
+
+
+@wrong("12.5", "the criterion is asked for an amount of 1 too")
+def asks_for_all(model, train, validation, **params):
+    found, history, accepted = find("12.5").target(model, train, validation, **params)
+    criterion, step = params.get("criterion", global_magnitude_masks), params["step"]
+    last = len(history) == math.ceil(1 / step) and accepted == len(history) - 1
+    try:
+        candidate = masked_copy(found, criterion, 1.0, train[0][:1]) if last else None
+    except EmptyLayerError:
+        candidate = None
+    if candidate is None:
+        return found, history, accepted
+    row = evaluate(candidate, *validation)
+    return candidate, [*history, history[-1]._replace(amount=1.0, loss=row.loss)], accepted + 1
+
+
+@wrong("12.5", "a budget of NaN allows anything")
+def budget_of_nan(*given, max_allowed_loss, **params):
+    budget = 99.0 if np.isnan(max_allowed_loss) else max_allowed_loss
+    return find("12.5").target(*given, **params, max_allowed_loss=budget)
+
+
+@wrong("12.5", "the network is left in evaluation mode")
+def loop_left_evaluating(model, *given, **params):
+    return find("12.5").target(model.eval(), *given, **params)
+
+
+@wrong("12.5", "the network is thawed")
+def loop_thaws(model, *given, **params):
+    return find("12.5").target(model.requires_grad_(True), *given, **params)
 
 
 @wrong("13.1", "ties in any order")
@@ -1354,3 +1537,30 @@ def inner_minimum(logits, labels, bounds=(0.05, 20.0)):
         return -logs[np.arange(len(z)), labels].mean()
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(bounds), method="bounded").x))
+
+
+@wrong("11.1", "pairs are added as floats, which round counts above 2^53")
+def float_pairs(counts, halvings):
+    for _ in range(halvings):
+        n = len(counts)
+        counts = np.bincount(np.arange(n) // 2, counts, minlength=n).astype(np.int64)
+    return counts
+
+
+@wrong("11.1", "a shift by halvings, which wraps around at 64")
+def wrapping_shift(counts, halvings):
+    wider = np.zeros_like(counts)
+    np.add.at(wider, np.arange(len(counts)) >> (halvings % 64), counts)
+    return wider
+
+
+@wrong("11.1", "two halvings at most")
+def two_halvings(counts, halvings):
+    return find("11.1").target(counts, min(halvings, 2))
+
+
+@wrong("11.4", "shares below 1e-12 count as 0")
+def faint_shares(counts, tail, levels):
+    P = counts.astype(np.float64)
+    P[-1] += tail
+    return find("11.4").target(counts, tail * (P[-1] > 1e-12 * P.sum()), levels)
