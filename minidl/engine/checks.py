@@ -1,9 +1,9 @@
-"""The one vocabulary of checks. A public function states at its door, one line an argument, what it takes.
+"""The checks of arguments. A public function starts with them: one line for each argument.
 
 Every function takes the argument's name first, then its value. Each returns the value in the form that the
-code behind the door uses. A wrong kind raises TypeError; a wrong size, shape or range raises ValueError. The
-message says what was expected and what came. True and False are never taken for numbers: they usually mean
-that an argument stands in the wrong place.
+code after it uses. A wrong kind raises TypeError; a wrong size, shape or range raises ValueError. The
+message says what was expected and what was given. True and False do not count as numbers: usually they mean
+that an argument is in the wrong position.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_number(
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         number = float(value)
-    except OverflowError:  # an integer of more than 308 digits
+    except OverflowError:  # float() cannot hold an integer of more than 308 digits
         number = math.inf if value > 0 else -math.inf
     if not low <= number <= high or (finite and not math.isfinite(number)):
         limits = ["finite"] if finite else []
@@ -62,7 +62,7 @@ def check_int(name: str, value: Any, low: float = -math.inf, high: float = math.
 
 
 def positive_int(name: str, value: Any) -> int:
-    """The value as an int. It must be an integer of at least 1, and no larger than a count can be."""
+    """The value as an int. It must be an integer of at least 1 and below 2**31."""
     require(check_int(name, value, 1) < 2**31, f"{name} must be below 2**31, got {shown(value)}")
     return int(value)
 
@@ -106,8 +106,8 @@ def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, option
 def check_function(name: str, value: T, takes: str = "", *, optional: bool = False) -> T:
     """The value, which must be callable, or None if that is allowed.
 
-    takes: the arguments that it is called with, such as "images and rng" or "(grad, x)"; "lr=lr" is one
-    that is given by name. A function that cannot be called so is refused.
+    takes: the arguments of the later call, such as "images and rng" or "(grad, x)"; "lr=lr" is an argument
+    given by name. A function that does not accept these arguments is refused.
     """
     if optional and value is None:
         return value
@@ -119,7 +119,7 @@ def check_function(name: str, value: T, takes: str = "", *, optional: bool = Fal
     given = re.split(", | and ", takes.strip("()"))
     try:
         signature = inspect.signature(value)
-    except (TypeError, ValueError):  # of some functions that are written in C nothing is known
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return value
     try:
         signature.bind(*(x for x in given if "=" not in x), **dict(x.split("=") for x in given if "=" in x))
@@ -144,14 +144,15 @@ def check_array(
 ) -> np.ndarray:
     """The value as an array.
 
-    shape: one entry an axis, a number or the letter of a free size; ``"..."`` first stands for any axes in
-    front; no entries take any shape.  kind: "number" (floats and integers), "integer", "float" or "bool".
+    shape: one entry for each axis: a number, or a letter for any size. A first entry ``"..."`` stands for any
+    number of axes. Without entries any shape is right.  kind: "number" (floats and integers), "integer",
+    "float" or "bool".
     finite: no NaN and no Inf.  empty: a size of 0 is allowed.  low, high: bounds of every element.
     """
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} must be an array, its rows are of different lengths") from error
+        raise ValueError(f"{name} must be an array, but its rows are of different lengths") from error
     if array.dtype.kind not in _KINDS[kind]:
         raise TypeError(f"{name} must be {_PLURALS[kind]}, got {shown(value)} of {array.dtype}")
     if shape and not _fits(array.shape, shape):
@@ -160,7 +161,7 @@ def check_array(
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)].flat[0]}")
-    if array.dtype.kind == "f":  # a bound that the array's dtype cannot hold is its largest number
+    if array.dtype.kind == "f":  # a bound beyond the dtype's range becomes its largest number
         most = float(np.finfo(array.dtype).max)
         low, high = max(low, -most) if low > -math.inf else low, min(high, most) if high < math.inf else high
     outside = ((array < low) | (array > high)) if _bounded(low, high) else np.False_
@@ -185,7 +186,7 @@ def check_floats(name: str, value: Any, *shape: int | str | None, **limits: Any)
 def check_labels(
     name: str, labels: Any, count: int | None = None, num_classes: int | None = None, *, empty: bool = False
 ) -> np.ndarray:
-    """The labels as int64 (N,), of which there must be ``count``, each in 0 ... num_classes - 1."""
+    """The labels as int64 (N,). There must be ``count`` labels, each in 0 ... num_classes - 1."""
     array = check_array(name, labels, "N" if count is None else count, kind="integer", empty=empty)
     limit = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
     wrong = np.flatnonzero((array < 0) | (array > limit))
@@ -195,7 +196,7 @@ def check_labels(
 
 
 def check_images(name: str, images: Any, low: float = -math.inf, high: float = math.inf) -> np.ndarray:
-    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, everything else is float32."""
+    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, other dtypes become float32."""
     array = check_array(name, images, low=low, high=high)
     if array.ndim < 2:
         raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
@@ -217,7 +218,7 @@ def check_sequence(name: str, value: Any) -> Sequence:
 
 
 def check_pair(name: str, value: Any, of: str = "two values") -> tuple:
-    """The value as a tuple of two. ``of`` says what they are, as in "(low, high)"."""
+    """The value as a tuple of two. ``of`` names the two, as in "(low, high)"."""
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise TypeError(f"{name} must be a pair {of}, got {shown(value)}")
     return tuple(value)
@@ -242,9 +243,9 @@ def check_same_length(**arrays: Sequence) -> int:
 
 
 def require(condition: object, message: str, error: type[Exception] = ValueError) -> None:
-    """Raise the error with the message unless the condition is true: for a rule that has no word of its own.
+    """Raise the error with the message unless the condition holds.
 
-    The message is made before the condition is known, so it must be cheap and must not fail.
+    Python builds the message even if the condition holds. So the message must be cheap and must not fail.
     """
     if not condition:
         raise error(message)

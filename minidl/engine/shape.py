@@ -1,4 +1,4 @@
-"""Operations that move elements about without computing: reshape, transpose, index, join, pad."""
+"""Operations that only move elements: reshape, transpose, index, join, pad."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def one_tuple(arguments: tuple[Ints, ...]) -> tuple:
 
 
 class Move(Op):
-    """What the operations of one input share: integers and bools stay what they are."""
+    """The common part of the operations with one input: integers and bools keep their dtype."""
 
     only_moves = True
 
@@ -55,7 +55,7 @@ class AsType(Move):
         return x.astype(self.dtype)
 
     def backward(self, grad):
-        return grad  # in the dtype of y; what takes the gradient casts it
+        return grad  # in the dtype of y; backward_one casts it
 
 
 class Transpose(Move):
@@ -94,7 +94,7 @@ class Squeeze(Move):
 
 
 class ExpandDims(Move):
-    """y is x with new axes of length 1 at the named places of the result"""
+    """y is x with new axes of length 1 at the given positions of the result"""
 
     def __init__(self, axis: int | tuple[int, ...]) -> None:
         axes = axis if isinstance(axis, tuple) else (axis,)
@@ -123,7 +123,7 @@ class BroadcastTo(Move):
 
 
 class GetItem(Move):
-    """y = x[index];  an element that the index names several times collects all of their gradients"""
+    """y = x[index];  an element that occurs several times in the index sums all of its gradients"""
 
     def __init__(self, index) -> None:
         self.index = index
@@ -142,12 +142,12 @@ class GetItem(Move):
         ):
             grad_x[self.index] = grad  # no element twice
         else:
-            np.add.at(grad_x, self.index, grad)  # unlike grad_x[index] += grad, this adds repeats up
+            np.add.at(grad_x, self.index, grad)  # grad_x[index] += grad would count a repeated element once
         return grad_x
 
 
 class Concatenate(Op):
-    """y is the inputs one after another along an axis that exists"""
+    """y is the inputs, joined along an existing axis"""
 
     def __init__(self, axis: int = 0) -> None:
         self.axis = check_int("axis", axis, -64, 63)
@@ -162,7 +162,7 @@ class Concatenate(Op):
 
 
 class Stack(Op):
-    """y is the inputs, all of one shape, laid along a new axis"""
+    """y is the inputs, all of one shape, joined along a new axis"""
 
     def __init__(self, axis: int = 0) -> None:
         self.axis = check_int("axis", axis, -64, 63)

@@ -1,4 +1,4 @@
-"""What weights are drawn from before training. A trailing underscore: the tensor itself is changed."""
+"""Random starting weights. A name that ends with an underscore changes its tensor in place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T", bound=Tensor)  # a Parameter stays a Parameter
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(fan_in, fan_out): how many inputs an output of a weight (out, in, ...) sums, and the reverse."""
+    """(fan_in, fan_out) of a weight (out, in, ...): inputs per output, and outputs per input."""
     fits = len(shape) >= 2 and 0 not in shape
     require(fits, f"fan_in and fan_out need a weight (out, in, ...), not empty, got shape {shape}")
     kernel = math.prod(shape[2:])
@@ -23,7 +23,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def gain(nonlinearity: str, a: float = 0.0) -> float:
-    """The factor that keeps a signal's variance through the nonlinearity; ``a`` is leaky_relu's slope."""
+    """The factor that keeps a signal's variance after the nonlinearity. ``a`` is the slope of leaky_relu."""
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
     gains["leaky_relu"] = math.sqrt(2 / (1 + check_number("a", a) ** 2))
     return gains[check_choice("nonlinearity", nonlinearity, gains)]
@@ -83,8 +83,8 @@ def chosen_fan(tensor: Tensor, mode: str) -> int:
 
 
 def leaf(tensor: _T) -> _T:
-    """The tensor, which must be one that can be filled."""
+    """The tensor. It must be a leaf of floats, so that it can be filled."""
     check_instance("tensor", tensor, Tensor)
     fits = tensor.op is None and tensor.dtype.kind == "f"
-    require(fits, f"tensor must be a floating leaf, so that it can be filled, got {tensor!r}")
+    require(fits, f"tensor must be a leaf of floats, so that it can be filled, got {tensor!r}")
     return tensor

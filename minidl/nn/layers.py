@@ -47,7 +47,7 @@ class Linear(Module):
 class Conv2d(Module):
     """Cross-correlation of images (N, in, H, W) with weight (out, in/groups, kh, kw), plus bias (out,).
 
-    An integer stands for (height, width) alike; padding "same" keeps height and width. Both start from
+    An integer counts for height and width; padding "same" keeps height and width. Weight and bias start from
     U(-1, 1) / sqrt(fan_in), where fan_in is in/groups kh kw.
     """
 
@@ -94,9 +94,9 @@ class Conv2d(Module):
 class BatchNorm(Module):
     """y = weight (x - mean) / sqrt(var + eps) + bias, per channel (Ioffe and Szegedy 2015).
 
-    In training the batch's mean and variance are used, and the running ones follow them by ``momentum``; in
-    evaluation the running ones are used. ``frozen = True`` keeps to the running ones in training too, for a
-    pretrained network whose statistics a few new images should not disturb.
+    In training, mean and var are those of the batch, and the running statistics follow them by ``momentum``.
+    In evaluation, mean and var are the running statistics. ``frozen = True`` uses these in training, too. It
+    is for a pretrained network: a few new images should not change its statistics.
     """
 
     dims: tuple[int, ...] = ()
@@ -167,7 +167,7 @@ class Dropout(Module):
 
 
 class Dropout2d(Dropout):
-    """Dropout of whole channels of images (N, C, H, W), whose pixels are alike (Tompson et al. 2015)."""
+    """Dropout of whole channels of images (N, C, H, W): nearby pixels are similar (Tompson et al. 2015)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.dropout2d(x, self.p, self.training, rng=self.rng)
@@ -181,7 +181,7 @@ class ReLU(Activation):
 
 
 class ReLU6(Activation):
-    """min(max(x, 0), 6): its output fits a range that is known beforehand (Sandler et al. 2018)."""
+    """min(max(x, 0), 6). The range of its output is known in advance (Sandler et al. 2018)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.relu6(x)
@@ -250,7 +250,7 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(MaxPool2d):
-    """The mean of each window, zeros of the padding included unless ``count_include_pad`` is False."""
+    """The mean of each window. Padding counts as zeros unless ``count_include_pad`` is False."""
 
     def __init__(
         self,
@@ -324,7 +324,7 @@ class Identity(Module):
 def weight_and_bias(
     shape: tuple[int, ...], bias: bool, rng: np.random.Generator | None
 ) -> tuple[Parameter, Parameter | None]:
-    """Both from U(-1, 1) / sqrt(fan_in), which is Kaiming's with a = sqrt(5): PyTorch's distributions."""
+    """Weight and bias from U(-1, 1) / sqrt(fan_in), as in PyTorch: Kaiming's with a = sqrt(5)."""
     check_flag("bias", bias)
     rng, fan_in = default_rng_or(rng), init.fans(shape)[0]
     weight = init.kaiming_uniform_(Parameter(np.empty(shape, np.float32)), a=math.sqrt(5), rng=rng)

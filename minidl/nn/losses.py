@@ -43,7 +43,7 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """-w_c log p_c of each row (N, K) for its label c: ``cross_entropy`` of what ``log_softmax`` gave.
+    """-w_c log p_c of each row (N, K) for its label c: it is ``cross_entropy`` after ``log_softmax``.
 
     weight, "mean" and ``ignore_index`` are as in ``cross_entropy``.
     """
@@ -67,21 +67,21 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """-w (pos_weight t log p + (1 - t) log (1 - p)) with p = sigmoid(z), for logits z and targets t.
 
-    Both have one shape. t is 0 or 1, or a probability between them. weight and pos_weight are broadcast
-    against z; pos_weight makes the positive examples count more. The loss is computed from z, so it is exact
-    where p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
+    z and t have the same shape. t is 0 or 1, or a probability. weight and pos_weight broadcast
+    against z; pos_weight above 1 makes positive examples count more. The loss is computed from z, so it is
+    exact even if p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
     """
     return apply(loss.BinaryCrossEntropy(target, weight, reduction, pos_weight), logits)
 
 
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """(prediction - target)^2, its mean or sum over all elements. Nothing is broadcast."""
+    """The mean or sum of (prediction - target)^2 over all elements. The two shapes must be equal."""
     difference = difference_of(prediction, target)
     return reduced(difference * difference, reduction)
 
 
 def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """|prediction - target|, its mean or sum over all elements. Nothing is broadcast."""
+    """The mean or sum of |prediction - target| over all elements. The two shapes must be equal."""
     return reduced(abs(difference_of(prediction, target)), reduction)
 
 
@@ -111,7 +111,7 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 class CrossEntropyLoss(Module):
-    """``F.cross_entropy`` with its settings kept."""
+    """``F.cross_entropy`` as a module."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class CrossEntropyLoss(Module):
 
 
 class NLLLoss(CrossEntropyLoss):
-    """``F.nll_loss`` with its settings kept."""
+    """``F.nll_loss`` as a module."""
 
     def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
@@ -154,7 +154,7 @@ class NLLLoss(CrossEntropyLoss):
 
 
 class BCEWithLogitsLoss(Module):
-    """``F.binary_cross_entropy_with_logits`` with its settings kept."""
+    """``F.binary_cross_entropy_with_logits`` as a module."""
 
     def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
         self.weight = None if weight is None else check_array("weight", weight)
