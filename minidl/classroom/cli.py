@@ -87,6 +87,15 @@ def parser() -> argparse.ArgumentParser:
         traceback=switch("show where the error came from, all frames"), limit=time,
         json=switch("print the verdicts and points as JSON"), **graded,
     )  # fmt: skip
+    verb(
+        "grade", do_grade, "check many submissions, and write tables and pages of the results",
+        folder={"metavar": "DIR", "type": Path, "help": "files, folders and zip archives, one a student"},
+        jobs={"type": job_count, "metavar": "N", "default": 1, "help": "at the same time, %(default)s"},
+        roster={"metavar": "CSV", "type": Path, "help": "the students, in a column name"},
+        pattern={"metavar": "REGEX", "type": pattern, "help": "what of an entry's name is the student's"},
+        out={"metavar": "DIR", "type": Path, "help": "the results; out/grade/... without it"},
+        limit=time, **graded,
+    )  # fmt: skip
     verb("hint", do_hint, "one more hint each time", number=exercise)
     verb("debug", do_debug, "step into the smallest case that fails", number=exercise, limit=time)
     watched = {**lesson, "nargs": "?", "help": "the lesson to begin with"}
@@ -110,12 +119,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_verb(verbs, name: str, do: Callable[..., int], text: str, **arguments: dict) -> None:
-    """One more verb: arguments named number or numbers stand alone, others follow their --name."""
+    """One more verb: arguments named number, numbers or folder stand alone, others follow their --name."""
     one = verbs.add_parser(name, help=text, description=text)
     one.set_defaults(do=do)
     for argument, settings in arguments.items():
-        dashes = "" if argument.startswith("number") else "--"
-        one.add_argument(dashes + argument, **settings)
+        dashes = "" if argument.startswith(("number", "folder")) else "--"
+        names = ["-j"] if argument == "jobs" else []
+        one.add_argument(*names, dashes + argument, **settings)
 
 
 def switch(text: str) -> dict:
@@ -145,6 +155,20 @@ def seed(text: str) -> int:
     if not re.fullmatch(r"\d{1,20}", text):
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, got {text!r}")
     return int(text)
+
+
+def job_count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,2}", text):
+        raise argparse.ArgumentTypeError(f"-j takes a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def limit(text: str) -> float:
@@ -210,6 +234,12 @@ def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
     if not wanted:
         raise ValueError(f"nothing was started yet: {course.command} start NN writes a lesson's stubs")
     return wanted
+
+
+def do_grade(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.grade import grade
+
+    return grade(course, asked)
 
 
 def do_hint(course: Course, asked: argparse.Namespace) -> int:

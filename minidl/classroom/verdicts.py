@@ -41,6 +41,7 @@ from minidl.classroom.exercise import Exercise
 from minidl.classroom.further import points_of
 from minidl.classroom.messages import outcome_text, paint
 from minidl.classroom.work_file import MARK
+from minidl.engine.checks import require
 
 TOLD = (
     *("tried", "law", "message", "case", "call", "answer", "line"),
@@ -109,17 +110,21 @@ def lesson_of(course: Course, path: Path) -> str:
 
     Raises ValueError if neither says it, OSError for a file that cannot be read.
     """
-    text, known = path.read_text(encoding="utf-8", errors="replace"), course.lessons()
+    found = lesson_in(course, path.read_text(encoding="utf-8", errors="replace"), path.stem)
+    require(bool(found), f"{path}: its text and its name do not say the lesson; --lesson NN does")
+    return found
+
+
+def lesson_in(course: Course, text: str, name: str) -> str:
+    """The lesson that a file's text or name says; nothing where neither says one."""
+    known = course.lessons()
     numbers = Counter(number[:2] for number, *_ in MARK.findall(text))
     marked = [number for number, _ in numbers.most_common() if number in [one.number for one in known]]
     if marked:
         return marked[0]
-    topics = [one.number for one in known if one.path.stem[3:].lower() in path.stem.lower()]
-    named = [one.number for one in known if re.search(rf"(?<!\d){one.number}(?!\d)", path.stem)]
-    for found in (topics, named):
-        if len(found) == 1:
-            return found[0]
-    raise ValueError(f"{path}: its text and its name do not say the lesson; --lesson NN does")
+    topics = [one.number for one in known if one.path.stem[3:].lower() in name.lower()]
+    named = [one.number for one in known if re.search(rf"(?<!\d){one.number}(?!\d)", name)]
+    return next((found[0] for found in (topics, named) if len(found) == 1), "")
 
 
 def submission(

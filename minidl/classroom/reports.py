@@ -1,0 +1,134 @@
+"""The results of ``grade`` as files: tables, JUnit, JSON, a page for each student and one for the teacher."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import minidl
+from minidl.classroom.files import write_text
+from minidl.classroom.pages import overview_page, student_page
+from minidl.classroom.similar import near_identical
+from minidl.classroom.submissions import Submission
+from minidl.classroom.work_file import lesson_stubs
+from minidl.data.files import written_whole
+
+if TYPE_CHECKING:
+    from minidl.classroom.grade import Run
+
+UNPRINTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # no XML holds these
+
+
+def write_reports(run: Run, submissions: list[Submission], rows: list[dict], ignored: list[str]) -> Path:
+    """Write everything into ``run.out``, each file whole; the path of the overview."""
+    stubs = lesson_stubs(run.course.lesson(run.lesson), run.exercises, run.course.command).encode()
+    similar = near_identical({one.key: one.text for one in submissions if one.chosen}, [stubs])
+    named = {one.key: one for one in submissions}
+    pairs = [(named[a], named[b], share) for a, b, share in similar]
+    graded = []
+    for one, row in zip(submissions, rows, strict=True):
+        flags = list(dict.fromkeys([*one.flags, *row["flags"]]))
+        flags += [f"nearly the same as {other.name} ({share:.0%})" for a, b, share in pairs
+                  for other in [b if one is a else a] if one in (a, b)]  # fmt: skip
+        graded.append({"name": one.name, "source": one.source, **row, "flags": flags})
+    write_tables(run, graded)
+    write_text(run.out / "junit.xml", junit(run, graded))
+    whole = {"version": 1, "minidl": minidl.__version__, **run.settings, "submissions": graded}
+    whole |= {"similar": [[a.name, b.name, share] for a, b, share in pairs], "ignored": ignored}
+    write_text(run.out / "results.json", json.dumps(whole, indent=1))
+    for row in graded:
+        write_text(run.out / "students" / f"{row['slug']}.html", student_page(run, row))
+    summary = {
+        "laws": failing_laws(graded),
+        "mistakes": recognised(graded),
+        "similar": pairs,
+        "ignored": ignored,
+    }
+    write_text(run.out / "index.html", overview_page(run, graded, summary))
+    return run.out / "index.html"
+
+
+# ---- tables
+
+
+def write_tables(run: Run, graded: list[dict]) -> None:
+    """grades.csv has a line for each student, laws.csv one for each law of each student."""
+    numbers = [one.number for one in run.exercises]
+    head = ["name", "source", "points", "max_points", *numbers, *(f"{n} status" for n in numbers), "flags"]
+    lines = [
+        [row["name"], row["source"], row["points"], row["max_points"],
+         *(one["points"] for one in row["exercises"]), *(one["status"] for one in row["exercises"]),
+         "; ".join(row["flags"])]
+        for row in graded
+    ]  # fmt: skip
+    write_csv(run.out / "grades.csv", head, lines)
+    laws = [
+        [row["name"], one["number"], one["name"], one["status"], law, "yes" if holds else "no"]
+        for row in graded for one in row["exercises"] for law, holds in one["tried"]
+    ]  # fmt: skip
+    write_csv(run.out / "laws.csv", ["name", "exercise", "function", "status", "law", "holds"], laws)
+
+
+def write_csv(path: Path, head: list[str], lines: list[list]) -> None:
+    """No cell begins as a formula of a spreadsheet: names and messages are others' texts."""
+    import io
+
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(head)
+    for line in lines:
+        table.writerow([f"'{x}" if isinstance(x, str) and x[:1] in "=+-@\t\r" and x else x for x in line])
+    with written_whole(path) as file:
+        file.write(text.getvalue().encode("utf-8", "replace"))
+
+
+def junit(run: Run, graded: list[dict]) -> str:
+    """A suite for each student, a case for each exercise."""
+    top = ElementTree.Element("testsuites", name=f"lesson {run.lesson}")
+    for row in graded:
+        suite = ElementTree.SubElement(top, "testsuite", name=clean(row["name"]))
+        for one in row["exercises"]:
+            name = f"{one['number']} {one['name']}"
+            case = ElementTree.SubElement(suite, "testcase", name=name, classname=clean(row["name"]))
+            case.set("time", f"{one['seconds']:.2f}")
+            if one["status"] != "passed":
+                told = ElementTree.SubElement(case, "failure", type=one["status"], message=clean(one["law"]))
+                told.text = clean("\n".join([one["message"], one["again"]]))
+        failed = sum(one["status"] != "passed" for one in row["exercises"])
+        suite.attrib |= {"tests": str(len(row["exercises"])), "failures": str(failed)}
+    ElementTree.indent(top)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(top, encoding="unicode") + "\n"
+
+
+def clean(text: str) -> str:
+    return UNPRINTED.sub("?", text)
+
+
+# ---- what the class has in common
+
+
+def failing_laws(graded: list[dict]) -> list[tuple[str, str, int, int]]:
+    """(exercise, law, how many break it, how many were tried), the most broken first."""
+    tried: Counter[tuple[str, str]] = Counter()
+    broken: Counter[tuple[str, str]] = Counter()
+    for one in [one for row in graded for one in row["exercises"]]:
+        for law, holds in one["tried"]:
+            if one["status"] != "missing":
+                tried[one["number"], law] += 1
+                broken[one["number"], law] += not holds
+    return [(*law, count, tried[law]) for law, count in broken.most_common() if count]
+
+
+def recognised(graded: list[dict]) -> list[tuple[str, str, list[str]]]:
+    """(exercise, mistake, whose), the most frequent first. An answer that looks like two counts for both."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in graded:
+        for one in row["exercises"]:
+            for mistake in one["looks_like"]:
+                found.setdefault((one["number"], mistake), []).append(row["name"])
+    return sorted(((*key, names) for key, names in found.items()), key=lambda entry: -len(entry[2]))

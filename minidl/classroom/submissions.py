@@ -1,0 +1,274 @@
+"""Submissions in a folder: files, folders and zip archives, read into memory and never unpacked by name.
+
+What a submission could use against the grader is left alone and said: links, archives that name files outside
+of themselves, files and archives that are too large.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from minidl.classroom.course import Course
+from minidl.classroom.verdicts import lesson_in
+from minidl.engine.checks import require
+
+LARGEST = 2**20  # bytes of a Python file; the longest lesson's stubs have 2% of it
+LARGEST_ARCHIVE = 50 * LARGEST  # and what is read of one submission
+MOST_FILES = 2000  # in one folder or archive
+NOT_SUBMITTED = re.compile(r"[._].*|__MACOSX|Thumbs\.db", re.IGNORECASE)  # systems leave these behind
+
+
+@dataclass
+class Submission:
+    """What somebody handed in."""
+
+    source: str  # of the folder's entry, by which a second call knows it again
+    name: str  # the student's, as far as the entry's name says it
+    files: dict[str, bytes] = field(default_factory=dict)  # the Python files by their names
+    flags: list[str] = field(default_factory=list)  # what a teacher may want to look at
+    chosen: str = ""  # the file that is graded; without one, ``problem`` says why
+    problem: str = ""
+    slug: str = ""  # the name as that of a file, different for each
+
+    @property
+    def text(self) -> bytes:
+        return self.files.get(self.chosen, b"")
+
+    @property
+    def digest(self) -> str:
+        """What changes when the submission has to be checked anew."""
+        what = "\0".join([self.slug, self.chosen, self.problem]).encode(errors="replace")
+        return hashlib.sha256(what + b"\0" + self.text).hexdigest()[:16]
+
+    @property
+    def key(self) -> str:
+        return f"{self.source}|{self.name}"
+
+
+# ---- reading
+
+
+def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
+    """One for each Python file, folder and zip archive in the folder, by name; and the entries that are none.
+
+    The folder may itself be a zip archive, as services give it: its folders, or files, are the submissions.
+    Raises OSError for a folder that cannot be read, ValueError for an archive that is none.
+    """
+    if folder.is_file():
+        return in_one_archive(folder)
+    found, ignored = [], []
+    for path in sorted(folder.iterdir()):
+        kind = path.lstat().st_mode
+        is_python, is_zip = path.suffix.lower() == ".py", path.suffix.lower() == ".zip"
+        if NOT_SUBMITTED.fullmatch(path.name) and not is_python:
+            continue
+        one = Submission(shown(path.name), shown(path.stem if is_python or is_zip else path.name))
+        if stat.S_ISLNK(kind):
+            one.problem = "it is a link, which is not followed"
+        elif stat.S_ISDIR(kind):
+            read_folder(path, one)
+        elif not stat.S_ISREG(kind) or not (is_python or is_zip):
+            ignored.append(shown(path.name))
+            continue
+        elif is_zip:
+            read_archive(path.read_bytes() if path.stat().st_size < LARGEST_ARCHIVE else b"", one)
+        else:
+            add_file(one, path.name, path.stat().st_size, path.open("rb"))
+        found.append(one)
+    return found, ignored
+
+
+def in_one_archive(path: Path) -> tuple[list[Submission], list[str]]:
+    """The archive's first folders, or its files where they stand in none, as submissions."""
+    whole = Submission(path.name, path.stem)
+    read_archive(path.read_bytes(), whole)
+    require(not whole.problem or bool(whole.files), f"{path}: {whole.problem}")
+    found: dict[str, Submission] = {}
+    for name, text in whole.files.items():
+        first, *rest = PurePosixPath(name).parts
+        stem = first if rest else PurePosixPath(first).stem
+        found.setdefault(first, Submission(first, stem)).files["/".join(rest) or first] = text
+    return list(found.values()), whole.flags
+
+
+def read_folder(folder: Path, one: Submission) -> None:
+    """The Python files below a folder, and those of the zip archives in it."""
+    for count, path in enumerate(walk(folder)):
+        if count >= MOST_FILES:
+            one.flags.append(f"more than {MOST_FILES} files: the rest was not looked at")
+            break
+        name, kind = path.relative_to(folder).as_posix(), path.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            one.flags.append(f"{shown(name)} is a link, which is not followed")
+        elif not stat.S_ISREG(kind):
+            continue
+        elif path.suffix.lower() == ".py":
+            add_file(one, name, path.stat().st_size, path.open("rb"))
+        elif path.suffix.lower() == ".zip" and path.stat().st_size < LARGEST_ARCHIVE:
+            read_archive(path.read_bytes(), one)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """What lies below a folder, links not followed."""
+    for path in sorted(folder.iterdir()):
+        if NOT_SUBMITTED.fullmatch(path.name) and path.suffix != ".py":
+            continue
+        if stat.S_ISDIR(path.lstat().st_mode):
+            yield from walk(path)
+        else:
+            yield path
+
+
+def read_archive(data: bytes, one: Submission, within: str = "") -> None:
+    """The Python files of a zip archive, and of the archives in it, whatever it says about them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len(members) > MOST_FILES:
+                one.flags.append(f"more than {MOST_FILES} files in the archive: the rest was not looked at")
+            for member in members[:MOST_FILES]:
+                read_member(archive, member, one, within)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, ValueError,
+            EOFError) as error:  # fmt: skip
+        one.problem = f"its archive cannot be read: {error}"
+
+
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, one: Submission, within: str) -> None:
+    name = member.filename.replace("\\", "/")
+    parts = PurePosixPath(name).parts
+    if ".." in parts or name.startswith("/") or re.match("[A-Za-z]:", name):
+        one.flags.append(f"its archive names a file outside of itself: {shown(name)}")
+        return
+    skipped = any(NOT_SUBMITTED.fullmatch(part) for part in parts[:-1])
+    if member.is_dir() or not name.lower().endswith((".py", ".zip")) or skipped:
+        return
+    if stat.S_ISLNK(member.external_attr >> 16):
+        one.flags.append(f"{shown(name)} is a link, which is not followed")
+    elif name.lower().endswith(".py"):
+        add_file(one, within + name, member.file_size, archive.open(member))
+    elif not within:  # an archive in an archive, and no deeper
+        with archive.open(member) as file:
+            read_archive(file.read(LARGEST_ARCHIVE), one, f"{name}/")
+
+
+def add_file(one: Submission, name: str, size: int, file: io.BufferedIOBase | zipfile.ZipExtFile) -> None:
+    """Read one file; its size is not believed."""
+    name = shown(name)
+    with file:
+        text = file.read(size) if size <= LARGEST else b""
+    if size > LARGEST or len(text) + sum(map(len, one.files.values())) > LARGEST_ARCHIVE:
+        one.flags.append(f"{name} is larger than {LARGEST // 2**10} KB and was not read")
+        return
+    if name in one.files:
+        one.flags.append(f"there are two files {name}: the first is taken")
+    one.files.setdefault(name, text)
+
+
+def shown(name: str) -> str:
+    """A name as text that can be written anywhere."""
+    name = name.encode("utf-8", "replace").decode()
+    return "".join(char if char.isprintable() else "?" for char in name)
+
+
+# ---- whose, and which file
+
+
+def lesson_of_all(course: Course, submissions: list[Submission]) -> str:
+    """The lesson that most files say they are of. ValueError if none says it."""
+    said = Counter(
+        lesson_in(course, text.decode(errors="replace"), PurePosixPath(name).stem)
+        for one in submissions
+        for name, text in one.files.items()
+    )
+    said.pop("", None)
+    require(bool(said), "no file says which lesson it is of: --lesson NN does")
+    return said.most_common(1)[0][0]
+
+
+def choose_file(course: Course, lesson: str, one: Submission) -> None:
+    """The file of the lesson among a submission's; the only one there is, whatever it says."""
+    if one.problem:
+        return
+    said = {name: lesson_in(course, text.decode(errors="replace"), PurePosixPath(name).stem)
+            for name, text in one.files.items()}  # fmt: skip
+    of_it = [name for name in said if said[name] == lesson] or (list(said) if len(said) == 1 else [])
+    if not of_it:
+        one.problem = "there is no Python file"
+        if said:
+            one.problem = f"none of its files says that it is of lesson {lesson}: {', '.join(said)}"
+        return
+    one.chosen = min(of_it, key=lambda name: (name.count("/"), name))
+    others = ", ".join(name for name in of_it if name != one.chosen)
+    if others:
+        one.flags.append(f"several files of lesson {lesson}: {one.chosen} is graded, not {others}")
+    if said[one.chosen] not in (lesson, ""):
+        one.flags.append(f"it says that it is of lesson {said[one.chosen]}")
+
+
+def name_all(submissions: list[Submission], pattern: str | None, roster: list[dict] | None) -> None:
+    """Give each submission the student's name and a file name of its own; further ones of a name are flagged.
+
+    pattern: a regular expression; its first group, or all that it matches, is the name in the entry's name.
+    roster: a submission is of the student whose name, id, login, email or file stands in its name. Students
+    of the roster without a submission are added.
+    """
+    by_name: dict[str, list[Submission]] = {}
+    for one in submissions:
+        found = re.search(pattern, one.source) if pattern else None
+        if found:
+            one.name = found[1] if found.re.groups and found[1] else found[0]
+        elif pattern:
+            one.flags.append(f"the pattern does not match {one.source}")
+        if roster is not None:
+            students = [row["name"] for row in roster if stands_in(row, one.name)]
+            if len(students) != 1:
+                who = " and ".join(students) if students else "nobody"
+                one.flags.append(f"by the roster it is of {who}")
+            else:
+                one.name = students[0]
+        by_name.setdefault(one.name, []).append(one)
+    for several in [several for several in by_name.values() if len(several) > 1]:
+        for one in several:
+            others = ", ".join(other.source for other in several if other is not one)
+            one.flags.append(f"{one.name} handed in more than once: also {others}")
+    for row in roster or []:
+        if row["name"] not in by_name:
+            submissions.append(Submission("", row["name"], problem="nothing was handed in"))
+    taken: set[str] = set()
+    for one in submissions:
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", one.name)[:60].strip("_") or "unnamed"
+        free = (f"{plain}_{i}" if i > 1 else plain for i in range(1, len(submissions) + 1))
+        one.slug = next(slug for slug in free if slug.lower() not in taken)
+        taken.add(one.slug.lower())
+
+
+def stands_in(row: dict[str, str], name: str) -> bool:
+    """Whether one of these cells of the roster's row stands in the name, in whole words."""
+    cells = [words(row.get(column) or "") for column in ("name", "id", "login", "email", "file")]
+    return any(cell.strip() and cell in words(name) for cell in cells)
+
+
+def words(text: str) -> str:
+    """The text's words with a space before and behind each; ``_``, ``-`` and ``.`` part them."""
+    return f" {' '.join(filter(None, re.split(r'[^a-z0-9äöüß]+', text.lower())))} "
+
+
+def read_roster(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header and a column ``name``. Raises ValueError for another, OSError."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [{str(key).strip().lower(): (value or "").strip() if isinstance(value, str) else ""
+                 for key, value in row.items()} for row in csv.DictReader(file)]  # fmt: skip
+    require(bool(rows) and "name" in rows[0], f"{path} must have a header with a column name, and a row")
+    require(all(row["name"] for row in rows), f"{path} has a row without a name")
+    twice = [name for name, count in Counter(row["name"] for row in rows).items() if count > 1]
+    require(not twice, f"{path} has {', '.join(twice)} twice")
+    return rows
