@@ -51,9 +51,7 @@ def chosen(submitted: Path, lesson: str) -> Path:
             return among[0]
     names = ", ".join(path.relative_to(submitted).as_posix() for path in files[:10])
     if not files:
-        raise SubmissionProblem(
-            f"there is no file that ends in .py or .ipynb: submit the file of lesson {lesson}"
-        )
+        raise SubmissionProblem(f"no file ends in .py or .ipynb: submit the file of lesson {lesson}")
     raise SubmissionProblem(f"there are several files, and only one can be the answer: {names}")
 
 
