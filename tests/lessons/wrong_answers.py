@@ -31,6 +31,7 @@ from minidl.explain import (
 )
 from minidl.explain.cam import upsample_maps
 from minidl.explain.gradients import guided_rule
+from minidl.explain.patches import strongest_units
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
 from minidl.train import predict
@@ -940,11 +941,43 @@ def unstable_order(probabilities, labels, k):
     return mistakes[np.argsort(-probabilities.max(axis=1)[mistakes])][:k]
 
 
+@wrong("13.1", "the lead over the second for the confidence")
+def by_the_lead(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    first_two = np.sort(probabilities[mistakes], axis=1)[:, -2:]
+    return mistakes[np.argsort(first_two[:, 0] - first_two[:, 1], kind="stable")][:k]
+
+
 @wrong("13.2", "the texture counts only where the shape was missed")
 def texture_after_shape(predicted, shape_labels, texture_labels, classes):
     by_shape = np.bincount(shape_labels[predicted == shape_labels], minlength=classes)
     texture = (predicted == texture_labels) & (predicted != shape_labels)
     return by_shape, np.bincount(shape_labels[texture], minlength=classes)
+
+
+@wrong("13.2", "in int8, which ends at 127")
+def narrow_counts(predicted, shape_labels, texture_labels, classes):
+    found = find("13.2").target(predicted, shape_labels, texture_labels, classes)
+    return tuple(counted.astype(np.int8) for counted in found)
+
+
+@wrong("13.3", "float64 becomes float32")
+def narrow_maxima(activations):
+    values, places = find("13.3").target(activations)
+    return values.astype(np.float32), places
+
+
+@wrong("13.3", "units that nearly agree count as ties")
+def nearly_equal_units(activations):
+    flat = activations.reshape(*activations.shape[:2], -1)
+    first = np.isclose(flat, flat.max(axis=2, keepdims=True), atol=1e-9).argmax(axis=2)
+    return flat.max(axis=2), np.stack(np.divmod(first, activations.shape[3]), axis=2)
+
+
+@wrong("13.4", "what sees everything begins to see pixels again")
+def everything_ends(span, kernel, stride, padding, dilation=1):
+    found = find("13.4").target(span, kernel, stride, padding, dilation)
+    return found._replace(step=max(found.step, 1))
 
 
 @wrong("14.1", "always the last axis but two, which is the channels' for images alone")
@@ -977,6 +1010,46 @@ def last_of_equals(model, layer, images, k):
     order = np.lexsort((-found.images, -found.values), axis=1)[:, :k]
     channels = np.arange(len(order))[:, np.newaxis]
     return tuple(part[channels, order] for part in found)
+
+
+def run_up_to(model, layer, images):
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    model(Tensor(images))
+    hook.remove()
+    return outputs[0].data
+
+
+@wrong("13.5", "by the batch's statistics where the model is in training mode")
+def patches_in_training(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    if not model.training:
+        return found
+    outputs = run_up_to(copy.deepcopy(model), layer, images)
+    values, places = strongest_units(outputs.reshape(*outputs.shape[:2], *(outputs.shape[2:] or (1, 1))))
+    best = np.argsort(-values, axis=0, kind="stable")[:k].T
+    channels = np.arange(len(best))[:, np.newaxis]
+    return found._replace(values=values[best, channels], images=best, places=places[best, channels])
+
+
+@wrong("13.5", "the model is left in evaluation mode")
+def patches_left_evaluating(model, layer, images, k):
+    return top_patches(model.eval(), layer, images, k)
+
+
+@wrong("13.5", "the model is thawed")
+def patches_thaw(model, layer, images, k):
+    return top_patches(model.requires_grad_(True), layer, images, k)
+
+
+@wrong("13.5", "outputs are not looked at for infinities")
+def patches_of_infinities(model, layer, images, k):
+    try:
+        return top_patches(model, layer, images, k)
+    except ValueError:
+        if not np.isfinite(images).all() or not 1 <= k <= len(images) or images.ndim != 4:
+            raise
+        return top_patches(model, layer, images / 4, k)
 
 
 @wrong("14.4", "all images are asked for the class of the first")
