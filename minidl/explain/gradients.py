@@ -102,8 +102,9 @@ def integrated_gradients(
     baseline: see ``baseline_images``.
     nodes: "gauss" or "midpoint", ``steps`` of them (see ``path_nodes``). Where f has kinks, as with ReLUs,
     neither is exact: compare the sum with f(x) - f(b).
-    Returns: maps of the images' shape and dtype. Raises ValueError for less than one step, other nodes, a
-    target that the model does not have, a baseline that does not fit.
+    Returns: maps of the images' shape and dtype, in which all is computed. In evaluation mode; the model, its
+    mode and its ``.grad`` stay as they are. Raises ValueError for less than one step, other nodes, a target
+    that the model does not have, a baseline that does not fit.
     """
     images, goal = images_and_target(model, images, target)
     b = baseline_images(images, baseline, rng)
@@ -118,7 +119,7 @@ def integrated_gradients(
 
 
 def path_nodes(steps: int, nodes: str = "gauss") -> tuple[np.ndarray, np.ndarray]:
-    """Points α (steps,) within (0, 1) and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
+    """Points α (steps,) within (0, 1), rising, and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
 
     "midpoint": the middles of ``steps`` equal parts, all weights equal; exact for linear g.
     "gauss": Gauss and Legendre's nodes, exact for polynomials up to degree 2 steps - 1.

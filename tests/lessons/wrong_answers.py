@@ -989,6 +989,27 @@ def channels_from_behind(gradients, reduce):
     return np.abs(gradients)
 
 
+@wrong("14.2", "windows counted in int8, which ends at 127")
+def narrow_count_of_windows(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, np.int8)
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+        with np.errstate(over="ignore"):
+            count[top : top + window[0], left : left + window[1]] += 1
+    return (total / count).astype(drops.dtype)
+
+
+@wrong("14.3", "64 nodes at most")
+def few_nodes(steps, nodes="gauss"):
+    return find("14.3").target(min(steps, 64), nodes)
+
+
+@wrong("14.3", "in float32 on the way")
+def narrow_nodes(steps, nodes="gauss"):
+    return tuple(np.float64(np.float32(part)) for part in find("14.3").target(steps, nodes))
+
+
 @wrong("13.5", "counts the images within a batch of 128")
 def within_a_batch(model, layer, images, k):
     found = top_patches(model, layer, images, k)
@@ -1068,6 +1089,21 @@ def wide_map(model, images, target=None, **options):
     return occlusion_map(model, images, target, **options).astype(np.float64)
 
 
+@wrong("14.4", "the model is left in evaluation mode")
+def occlusion_left_evaluating(model, images, target=None, **options):
+    return occlusion_map(model.eval(), images, target, **options)
+
+
+@wrong("14.4", "the model is thawed")
+def occlusion_thaws(model, images, target=None, **options):
+    return occlusion_map(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.4", "float64 images are computed with in float32")
+def narrow_occlusion(model, images, target=None, **options):
+    return occlusion_map(model, np.float32(images), target, **options).astype(images.dtype)
+
+
 @wrong("14.5", "always middles of equal parts")
 def always_middles(model, images, target=None, *, nodes="gauss", **options):
     integrated_gradients(model, images, target, nodes=nodes, **options)
@@ -1084,6 +1120,33 @@ def drawn_again(model, images, target=None, *, rng=None, **options):
     if rng is not None:
         rng.random(images.shape)
     return integrated_gradients(model, images, target, rng=rng, **options)
+
+
+@wrong("14.5", "64 nodes at most")
+def path_of_few_nodes(model, images, target=None, *, steps=64, **options):
+    return integrated_gradients(model, images, target, steps=min(steps, 64), **options)
+
+
+@wrong("14.5", "the model is left in evaluation mode")
+def path_left_evaluating(model, images, target=None, **options):
+    return integrated_gradients(model.eval(), images, target, **options)
+
+
+@wrong("14.5", "the model is thawed")
+def path_thaws(model, images, target=None, **options):
+    return integrated_gradients(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.5", "the gradients of the parameters grow")
+def path_by_backward(model, images, target=None, **options):
+    x = Tensor(images, requires_grad=True)
+    model(x).sum().backward()
+    return integrated_gradients(model, images, target, **options)
+
+
+@wrong("14.5", "float64 images are computed with in float32")
+def narrow_path(model, images, target=None, **options):
+    return integrated_gradients(model, np.float32(images), target, **options).astype(images.dtype)
 
 
 @wrong("15.1", "an input counts as positive from 1e-12 on")
