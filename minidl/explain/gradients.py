@@ -163,7 +163,8 @@ def smoothgrad(
 def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Of the incoming gradient only what speaks for f goes back, whatever the ReLU's input x; the rest is 0.
 
-    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad.
+    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad. What is infinite, grad
+    or x, is no exception.
     """
     return np.where(grad > 0, grad, 0)
 
@@ -171,7 +172,8 @@ def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
 def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """What speaks for f goes back, through ReLUs that were on; the rest is 0 (Springenberg et al. 2015).
 
-    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad.
+    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad. What is
+    infinite, grad or x, is no exception.
     """
     return np.where((x > 0) & (grad > 0), grad, 0)
 

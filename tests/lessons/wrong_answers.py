@@ -1154,9 +1154,39 @@ def positive_from_a_little(grad, x):
     return np.where(x > 1e-12, grad, 0)
 
 
+@wrong("15.1", "a product with the mask: an infinite gradient becomes NaN")
+def product_with_the_mask(grad, x):
+    return grad * (x > 0)
+
+
+@wrong("15.1", "the dtype of the input where that is wider")
+def dtype_of_the_input(grad, x):
+    return np.where(x > 0, grad, x * 0)
+
+
+@wrong("15.2", "a product with the mask: an infinite gradient becomes NaN")
+def product_of_signs(grad, x):
+    return grad * (grad > 0)
+
+
+@wrong("15.2", "float64 becomes float32")
+def narrow_deconvnet(grad, x):
+    return np.maximum(grad, 0).astype(np.float32)
+
+
 @wrong("15.3", "a gradient counts as positive from 1e-6 on")
 def guided_from_a_little(grad, x):
     return np.where((x > 0) & (grad > 1e-6), grad, 0)
+
+
+@wrong("15.3", "a product with both masks: an infinite gradient becomes NaN")
+def product_with_both(grad, x):
+    return grad * (grad > 0) * (x > 0)
+
+
+@wrong("15.3", "the dtype of the input")
+def guided_like_the_input(grad, x):
+    return np.where((x > 0) & (grad > 0), grad, 0).astype(x.dtype)
 
 
 @wrong("15.4", "leaves its hooks in the model")
@@ -1177,6 +1207,17 @@ def hooks_left(model, images, classes, layers):
 @wrong("15.4", "the map of guided backprop where any layer is named, else the gradient")
 def any_layer_is_all(model, images, classes, layers):
     return (guided_backprop if layers else input_gradient)(model, images, classes)
+
+
+@wrong("15.4", "the model is thawed")
+def guided_thaws(model, images, classes, layers):
+    return find("15.4").target(model.requires_grad_(True), images, classes, layers)
+
+
+@wrong("15.4", "all layers whose path begins as a given one does")
+def paths_that_begin_so(model, images, classes, layers):
+    named = [name for name, _ in model.named_modules() if any(name.startswith(path) for path in layers)]
+    return find("15.4").target(model, images, classes, (*layers, *named))
 
 
 @wrong("16.1", "refuses a map only where its sum is negative")
