@@ -78,9 +78,9 @@ NEAR = {"rtol": 1e-4, "atol": 1e-6}
 CLASSES = 3
 
 
-def two_hidden(seed):
+def two_hidden(seed, **how):
     """Two hidden layers of three units: relu1 and relu2."""
-    return Built("mlp", seed=seed, in_features=4, hidden=(3, 3), num_classes=CLASSES)
+    return Built("mlp", seed=seed, in_features=4, hidden=(3, 3), num_classes=CLASSES, **how)
 
 
 def back(module: Module, x: np.ndarray, R: np.ndarray, guided: set[Module]) -> np.ndarray:
@@ -157,16 +157,20 @@ def blocks(guided_within):
             expected = by_hand(model, images, [2, 0], layers)
             found = guided_within(model, images, np.array([2, 0]), layers)
             assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    deep = Built("mlp", seed=0, in_features=24, hidden=(6, *[4] * 9), num_classes=CLASSES)
+    found = guided_within(deep, images, np.array([2, 0]), ("relu1",))  # which is not relu10
+    assert_close(found, by_hand(deep, images, [2, 0], ("relu1",)), rtol=1e-4, atol=1e-7)
 
 
-@guided_in.law("float64 images have maps of float64, float32 images of float32, and the values are the same")
+@guided_in.law("float64 images have maps of float64, float32 images of float32, of a frozen model too")
 def dtypes(guided_within):
     images, classes = np.array([[[[1.0, -0.5], [2.0, 0.25]]]]), np.array([1])
     expected = by_hand(two_hidden(1), images, classes, ["relu2"])
     for dtype in (np.float64, np.float32):
-        maps = guided_within(two_hidden(1), images.astype(dtype), classes, ("relu2",))
-        assert_close(maps, expected, rtol=1e-3, atol=1e-5)
-        assert_dtype(maps, dtype)
+        for model in (two_hidden(1), two_hidden(1, requires_grad=False)):
+            maps = guided_within(model, images.astype(dtype), classes, ("relu2",))
+            assert_close(maps, expected, rtol=1e-3, atol=1e-5)
+            assert_dtype(maps, dtype)
 
 
 @guided_in.law("a model in training mode is asked in evaluation mode, and is in training mode afterwards")

@@ -121,8 +121,9 @@ def integrated_gradients(
     baseline: see ``baseline_images``.
     nodes: "gauss" or "midpoint", ``steps`` of them (see ``path_nodes``). Where f has kinks, as with ReLUs,
     neither is exact: compare the sum with f(x) - f(b).
-    Returns: maps of the images' shape and dtype. Raises ValueError for less than one step, other nodes, a
-    target that the model does not have, a baseline that does not fit.
+    Returns: maps of the images' shape and dtype, in which all is computed. In evaluation mode; the model, its
+    mode and its ``.grad`` stay as they are. Raises ValueError for less than one step, other nodes, a target
+    that the model does not have, a baseline that does not fit.
 
     >>> from minidl import explain, nn
     >>> model = nn.Linear(2, 1, bias=False)
@@ -143,7 +144,7 @@ def integrated_gradients(
 
 
 def path_nodes(steps: int, nodes: str = "gauss") -> tuple[np.ndarray, np.ndarray]:
-    """Points α (steps,) within (0, 1) and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
+    """Points α (steps,) within (0, 1), rising, and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
 
     "midpoint": the middles of ``steps`` equal parts, all weights equal; exact for linear g.
     "gauss": Gauss and Legendre's nodes, exact for polynomials up to degree 2 steps - 1.
@@ -193,7 +194,8 @@ def smoothgrad(
 def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Of the incoming gradient only what speaks for f goes back, whatever the ReLU's input x; the rest is 0.
 
-    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad.
+    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad. What is infinite, grad
+    or x, is no exception.
     """
     return np.where(grad > 0, grad, 0)
 
@@ -201,7 +203,8 @@ def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
 def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """What speaks for f goes back, through ReLUs that were on; the rest is 0 (Springenberg et al. 2015).
 
-    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad.
+    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad. What is
+    infinite, grad or x, is no exception.
     """
     return np.where((x > 0) & (grad > 0), grad, 0)
 

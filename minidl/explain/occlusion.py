@@ -37,8 +37,9 @@ def occlusion_map(
     images: (N, C, H, W).  target: see ``target_of``.  window, stride: pixels, or (height, width).
     baseline: what covers the window, in all channels, see ``baseline_images``; f changes with it.
     probability: f is the softmax of the class and not its logit.
-    Returns: maps (N, H, W) of the images' dtype, at each pixel the mean over the windows that cover it;
-    positive where the image speaks for the target.
+    Returns: maps (N, H, W) of the images' dtype, in which all is computed, at each pixel the mean over the
+    windows that cover it; positive where the image speaks for the target. In evaluation mode; the model, its
+    mode and its ``.grad`` stay as they are.
     Raises ValueError for rows, a window larger than the image, a stride larger than the window, which would
     leave pixels uncovered, a target that the model does not have, and the probability of a unit.
 

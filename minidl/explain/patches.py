@@ -164,6 +164,7 @@ def through_window(span: Span, kernel: int, stride: int, padding: int, dilation:
 
     The units of a window lie ``dilation`` units apart, and two windows ``stride`` units. The first window
     begins ``padding`` units before unit 0. A Span counts pixels, and units lie ``span.step`` pixels apart.
+    What sees everything, (inf, 0, -inf), goes on seeing everything.
     """
     size, step, start = span
     return Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)
@@ -225,7 +226,8 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
         argmax over images x of  max over p, q of  Phi(x)[t, p, q]
 
     So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
-    images: (N, C, H, W), N >= k >= 1.  The values have their dtype.
+    images: (N, C, H, W), N >= k >= 1.  The values have their dtype.  In evaluation mode; the model, its mode
+    and its ``.grad`` stay as they are.
     Raises ValueError for another k, a layer that ``receptive_field`` refuses, and outputs not all finite.
 
     >>> from minidl import explain, nn

@@ -31,6 +31,7 @@ from minidl.explain import (
 )
 from minidl.explain.cam import upsample_maps
 from minidl.explain.gradients import guided_rule
+from minidl.explain.patches import strongest_units
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
 from minidl.train import predict
@@ -1226,11 +1227,43 @@ def unstable_order(probabilities, labels, k):
     return mistakes[np.argsort(-probabilities.max(axis=1)[mistakes])][:k]
 
 
+@wrong("13.1", "the lead over the second for the confidence")
+def by_the_lead(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    first_two = np.sort(probabilities[mistakes], axis=1)[:, -2:]
+    return mistakes[np.argsort(first_two[:, 0] - first_two[:, 1], kind="stable")][:k]
+
+
 @wrong("13.2", "the texture counts only where the shape was missed")
 def texture_after_shape(predicted, shape_labels, texture_labels, classes):
     by_shape = np.bincount(shape_labels[predicted == shape_labels], minlength=classes)
     texture = (predicted == texture_labels) & (predicted != shape_labels)
     return by_shape, np.bincount(shape_labels[texture], minlength=classes)
+
+
+@wrong("13.2", "in int8, which ends at 127")
+def narrow_counts(predicted, shape_labels, texture_labels, classes):
+    found = find("13.2").target(predicted, shape_labels, texture_labels, classes)
+    return tuple(counted.astype(np.int8) for counted in found)
+
+
+@wrong("13.3", "float64 becomes float32")
+def narrow_maxima(activations):
+    values, places = find("13.3").target(activations)
+    return values.astype(np.float32), places
+
+
+@wrong("13.3", "units that nearly agree count as ties")
+def nearly_equal_units(activations):
+    flat = activations.reshape(*activations.shape[:2], -1)
+    first = np.isclose(flat, flat.max(axis=2, keepdims=True), atol=1e-9).argmax(axis=2)
+    return flat.max(axis=2), np.stack(np.divmod(first, activations.shape[3]), axis=2)
+
+
+@wrong("13.4", "what sees everything begins to see pixels again")
+def everything_ends(span, kernel, stride, padding, dilation=1):
+    found = find("13.4").target(span, kernel, stride, padding, dilation)
+    return found._replace(step=max(found.step, 1))
 
 
 @wrong("14.1", "always the last axis but two, which is the channels' for images alone")
@@ -1240,6 +1273,27 @@ def channels_from_behind(gradients, reduce):
     if reduce == "l2":
         return np.sqrt((gradients**2).sum(axis=-3 if gradients.ndim > 3 else -1))
     return np.abs(gradients)
+
+
+@wrong("14.2", "windows counted in int8, which ends at 127")
+def narrow_count_of_windows(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, np.int8)
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+        with np.errstate(over="ignore"):
+            count[top : top + window[0], left : left + window[1]] += 1
+    return (total / count).astype(drops.dtype)
+
+
+@wrong("14.3", "64 nodes at most")
+def few_nodes(steps, nodes="gauss"):
+    return find("14.3").target(min(steps, 64), nodes)
+
+
+@wrong("14.3", "in float32 on the way")
+def narrow_nodes(steps, nodes="gauss"):
+    return tuple(np.float64(np.float32(part)) for part in find("14.3").target(steps, nodes))
 
 
 @wrong("13.5", "counts the images within a batch of 128")
@@ -1265,6 +1319,46 @@ def last_of_equals(model, layer, images, k):
     return tuple(part[channels, order] for part in found)
 
 
+def run_up_to(model, layer, images):
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    model(Tensor(images))
+    hook.remove()
+    return outputs[0].data
+
+
+@wrong("13.5", "by the batch's statistics where the model is in training mode")
+def patches_in_training(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    if not model.training:
+        return found
+    outputs = run_up_to(copy.deepcopy(model), layer, images)
+    values, places = strongest_units(outputs.reshape(*outputs.shape[:2], *(outputs.shape[2:] or (1, 1))))
+    best = np.argsort(-values, axis=0, kind="stable")[:k].T
+    channels = np.arange(len(best))[:, np.newaxis]
+    return found._replace(values=values[best, channels], images=best, places=places[best, channels])
+
+
+@wrong("13.5", "the model is left in evaluation mode")
+def patches_left_evaluating(model, layer, images, k):
+    return top_patches(model.eval(), layer, images, k)
+
+
+@wrong("13.5", "the model is thawed")
+def patches_thaw(model, layer, images, k):
+    return top_patches(model.requires_grad_(True), layer, images, k)
+
+
+@wrong("13.5", "outputs are not looked at for infinities")
+def patches_of_infinities(model, layer, images, k):
+    try:
+        return top_patches(model, layer, images, k)
+    except ValueError:
+        if not np.isfinite(images).all() or not 1 <= k <= len(images) or images.ndim != 4:
+            raise
+        return top_patches(model, layer, images / 4, k)
+
+
 @wrong("14.4", "all images are asked for the class of the first")
 def first_class_for_all(model, images, target=None, **options):
     target = int(np.ravel(target)[0]) if isinstance(target, np.ndarray) else target
@@ -1279,6 +1373,21 @@ def only_losses(model, images, target=None, **options):
 @wrong("14.4", "float32 becomes float64")
 def wide_map(model, images, target=None, **options):
     return occlusion_map(model, images, target, **options).astype(np.float64)
+
+
+@wrong("14.4", "the model is left in evaluation mode")
+def occlusion_left_evaluating(model, images, target=None, **options):
+    return occlusion_map(model.eval(), images, target, **options)
+
+
+@wrong("14.4", "the model is thawed")
+def occlusion_thaws(model, images, target=None, **options):
+    return occlusion_map(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.4", "float64 images are computed with in float32")
+def narrow_occlusion(model, images, target=None, **options):
+    return occlusion_map(model, np.float32(images), target, **options).astype(images.dtype)
 
 
 @wrong("14.5", "always middles of equal parts")
@@ -1299,14 +1408,71 @@ def drawn_again(model, images, target=None, *, rng=None, **options):
     return integrated_gradients(model, images, target, rng=rng, **options)
 
 
+@wrong("14.5", "64 nodes at most")
+def path_of_few_nodes(model, images, target=None, *, steps=64, **options):
+    return integrated_gradients(model, images, target, steps=min(steps, 64), **options)
+
+
+@wrong("14.5", "the model is left in evaluation mode")
+def path_left_evaluating(model, images, target=None, **options):
+    return integrated_gradients(model.eval(), images, target, **options)
+
+
+@wrong("14.5", "the model is thawed")
+def path_thaws(model, images, target=None, **options):
+    return integrated_gradients(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.5", "the gradients of the parameters grow")
+def path_by_backward(model, images, target=None, **options):
+    x = Tensor(images, requires_grad=True)
+    model(x).sum().backward()
+    return integrated_gradients(model, images, target, **options)
+
+
+@wrong("14.5", "float64 images are computed with in float32")
+def narrow_path(model, images, target=None, **options):
+    return integrated_gradients(model, np.float32(images), target, **options).astype(images.dtype)
+
+
 @wrong("15.1", "an input counts as positive from 1e-12 on")
 def positive_from_a_little(grad, x):
     return np.where(x > 1e-12, grad, 0)
 
 
+@wrong("15.1", "a product with the mask: an infinite gradient becomes NaN")
+def product_with_the_mask(grad, x):
+    return grad * (x > 0)
+
+
+@wrong("15.1", "the dtype of the input where that is wider")
+def dtype_of_the_input(grad, x):
+    return np.where(x > 0, grad, x * 0)
+
+
+@wrong("15.2", "a product with the mask: an infinite gradient becomes NaN")
+def product_of_signs(grad, x):
+    return grad * (grad > 0)
+
+
+@wrong("15.2", "float64 becomes float32")
+def narrow_deconvnet(grad, x):
+    return np.maximum(grad, 0).astype(np.float32)
+
+
 @wrong("15.3", "a gradient counts as positive from 1e-6 on")
 def guided_from_a_little(grad, x):
     return np.where((x > 0) & (grad > 1e-6), grad, 0)
+
+
+@wrong("15.3", "a product with both masks: an infinite gradient becomes NaN")
+def product_with_both(grad, x):
+    return grad * (grad > 0) * (x > 0)
+
+
+@wrong("15.3", "the dtype of the input")
+def guided_like_the_input(grad, x):
+    return np.where((x > 0) & (grad > 0), grad, 0).astype(x.dtype)
 
 
 @wrong("15.4", "leaves its hooks in the model")
@@ -1327,6 +1493,17 @@ def hooks_left(model, images, classes, layers):
 @wrong("15.4", "the map of guided backprop where any layer is named, else the gradient")
 def any_layer_is_all(model, images, classes, layers):
     return (guided_backprop if layers else input_gradient)(model, images, classes)
+
+
+@wrong("15.4", "the model is thawed")
+def guided_thaws(model, images, classes, layers):
+    return find("15.4").target(model.requires_grad_(True), images, classes, layers)
+
+
+@wrong("15.4", "all layers whose path begins as a given one does")
+def paths_that_begin_so(model, images, classes, layers):
+    named = [name for name, _ in model.named_modules() if any(name.startswith(path) for path in layers)]
+    return find("15.4").target(model, images, classes, (*layers, *named))
 
 
 @wrong("16.1", "refuses a map only where its sum is negative")
