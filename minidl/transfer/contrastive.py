@@ -161,9 +161,18 @@ def train_simclr(
         z1, z2 = map(model, two_views(batch, augment, rng))
         return nt_xent(z1, z2, temperature), {"accuracy": partners_found(z1.data, z2.data)}
 
-    options = {"optimizer": optimizer, "schedule": schedule, "drop_last": True, "rng": rng}
-    options |= {"epochs": epochs, "batch_size": batch_size, "progress": progress}
-    return fit(model, (images, np.zeros(len(images))), step=step, **options)
+    return fit(
+        model,
+        (images, np.zeros(len(images))),
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        step=step,
+        drop_last=True,
+        rng=rng,
+        progress=progress,
+    )
 
 
 # ---- the lecture's question

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -74,12 +75,23 @@ def distill(
         same = student_logits.data.argmax(axis=1) == teacher_logits.argmax(axis=1)
         return total(terms), {**numbers, "agreement": float(same.mean())}
 
-    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
-    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
-    return fit(student, (images, np.arange(len(images))), test, step=step, **options)
+    return fit(
+        student,
+        (images, np.arange(len(images))),
+        test,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        step=step,
+        drop_last=drop_last,
+        rng=rng,
+        progress=progress,
+    )
 
 
-def transfer_set(train: tuple[np.ndarray, np.ndarray | None]) -> tuple[np.ndarray, np.ndarray | None]:
+def transfer_set(train: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """(images, labels); labels may be None."""
     if isinstance(train, tuple | list) and len(train) == 2 and train[1] is None:
         return float_pair("train", (train[0], train[0]))[0], None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,13 @@ def distillation_loss(
     ValueError for weights below 0 or both 0, and for None as labels where alpha is above 0.
     """
     alpha, beta = checked_weights(alpha, beta)
-    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
-    soft_loss = soft_cross_entropy(student_logits, teacher_logits, **options)  # whose checks any weight needs
+    soft_loss = soft_cross_entropy(  # whose checks any weight needs
+        student_logits,
+        teacher_logits,
+        temperature=temperature,
+        teacher_temperature=teacher_temperature,
+        soft=soft,
+    )
     terms = []
     if alpha > 0:
         require(labels is not None, "labels are needed where alpha is above 0")
@@ -167,14 +173,22 @@ def distillation_terms(
 
     A term of weight 0 is left out.
     """
-    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
-    options |= {"scale_by_tau_squared": scale_by_tau_squared}
-    given, (alpha, beta) = (student_logits, teacher_logits, labels), checked_weights(alpha, beta)
+    alpha, beta = checked_weights(alpha, beta)
+    loss = functools.partial(
+        distillation_loss,
+        student_logits,
+        teacher_logits,
+        labels,
+        temperature=temperature,
+        teacher_temperature=teacher_temperature,
+        scale_by_tau_squared=scale_by_tau_squared,
+        soft=soft,
+    )
     terms = {}
     if alpha > 0:
-        terms["hard"] = distillation_loss(*given, alpha=alpha, beta=0.0, **options)
+        terms["hard"] = loss(alpha=alpha, beta=0.0)
     if beta > 0:
-        terms["soft"] = distillation_loss(*given, alpha=0.0, beta=beta, **options)
+        terms["soft"] = loss(alpha=0.0, beta=beta)
     return terms
 
 

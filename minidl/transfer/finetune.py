@@ -129,7 +129,7 @@ def replace_head(
     earlier holds the old head. TypeError where that is no Linear.
     """
     old = check_instance("model", model, Module).layer(head)
-    check_instance(f"the head {head!r}", old, Linear)
+    old = check_instance(f"the head {head!r}", old, Linear)
     parent, _, name = head.rpartition(".")
     new = Linear(old.in_features, num_classes, bias=old.bias is not None, rng=default_rng_or(rng))
     setattr(model.layer(parent), name, new.train(old.training))
@@ -201,9 +201,16 @@ def lr_sweep(
         for lr in rates:
             model.load_state_dict(start)
             chosen, same_batches = optimizer(model.parameters(), lr=lr), np.random.default_rng(seed)
-            options = {"epochs": epochs, "batch_size": batch_size, "optimizer": chosen, "rng": same_batches}
             try:
-                fit(model, train, progress=False, **options)
+                fit(
+                    model,
+                    train,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    optimizer=chosen,
+                    rng=same_batches,
+                    progress=False,
+                )
                 results.append(evaluate(model, *test))
             except FloatingPointError:
                 results.append(Evaluation(float("nan"), float("inf")))
@@ -300,7 +307,7 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
     require(ended, f"no minimum within {max_steps} steps: standardise the features or raise l2", RuntimeError)
     probe = Linear(dims, classes, rng=np.random.default_rng(0))  # its own draws are written over
     weight, bias = unpacked(found.x)
-    probe.weight.data, probe.bias.data = weight, bias - weight @ mean
+    probe.load_state_dict({"weight": weight, "bias": bias - weight @ mean})
     return probe
 
 
