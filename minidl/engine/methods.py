@@ -98,7 +98,7 @@ class Methods(Value):
         if check_flag("requires_grad", requires_grad):
             self.requires_grad_()
 
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Ask for this leaf's gradient, or no longer."""
         wanted = check_flag("requires_grad", requires_grad)
         if wanted and self._data.dtype.kind != "f":
@@ -119,7 +119,7 @@ class Methods(Value):
         self._data = value
         self.version += 1
 
-    def retain_grad(self) -> Any:
+    def retain_grad(self: Self) -> Self:
         """Have ``backward`` write the ``.grad`` of this tensor although it was computed."""
         if not self.requires_grad:
             raise ValueError(f"{self!r} requires no gradient: there is none to retain")
