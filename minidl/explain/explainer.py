@@ -163,9 +163,8 @@ def patch_groups(height: int, width: int, size: int) -> np.ndarray:
     is ``values[:, patch_groups(...)]``, (rows, height, width).
 
     >>> from minidl import explain
-    >>> print(explain.patch_groups(2, 6, size=2))
-    [[0 0 1 1 2 2]
-     [0 0 1 1 2 2]]
+    >>> explain.patch_groups(2, 4, size=2).tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
     height, width = positive_int("height", height), positive_int("width", width)
     size = min(positive_int("size", size), max(height, width))

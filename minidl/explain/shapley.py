@@ -44,7 +44,7 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
     n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(explain.shapley_values(gloves, 3).round(3))
     [0.667 0.167 0.167]
     """
@@ -76,7 +76,7 @@ def shapley_paths(
     samples: at least 2 orders, or 2 pairs and then an even number. The values sum to v(all) - v(nobody).
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(round(explain.shapley_paths(gloves, 3, samples=100).values.sum(), 3))  # v(all) - v(nobody)
     1.0
     """
@@ -105,7 +105,7 @@ def kernel_shap(
     which also says how far the values may be off.
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(explain.kernel_shap(gloves, 3).round(3))
     [0.667 0.167 0.167]
     """
@@ -130,7 +130,7 @@ def kernel_estimate(value: Value, n: int, samples: int, rng: np.random.Generator
     Nothing is regularised and no player is left out: ValueError where the coalitions do not determine phi.
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(explain.kernel_estimate(gloves, 3, samples=6).values.round(3))  # 6 are all but the two ends
     [0.667 0.167 0.167]
     """
@@ -171,9 +171,9 @@ def per_coalition(worth: Callable[[tuple[int, ...]], float]) -> Callable[[np.nda
     """A game as this file takes it, from a function of one coalition: a tuple of players, ascending.
 
     >>> from minidl import explain
-    >>> game = explain.per_coalition(lambda players: len(players) ** 2)
+    >>> game = explain.per_coalition(lambda players: max(players, default=0))
     >>> print(explain.shapley_values(game, 3).round(3))
-    [3. 3. 3.]
+    [0.  0.5 1.5]
     """
     check_function("worth", worth, "a tuple of players")
 

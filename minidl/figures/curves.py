@@ -139,8 +139,7 @@ def bars_with_intervals(
 
     >>> from minidl import figures
     >>> from minidl.train.intervals import wilson_interval
-    >>> intervals = wilson_interval([8, 9], [10, 10])
-    >>> figure = figures.bars_with_intervals(["5 labels", "20 labels"], intervals, share=True)
+    >>> figure = figures.bars_with_intervals(["5 labels", "20 labels"], wilson_interval([8, 9], 10))
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.800', '0.900']
     """
@@ -189,8 +188,7 @@ def points_with_intervals(
 
     >>> from minidl import figures
     >>> from minidl.train.intervals import wilson_interval
-    >>> intervals = wilson_interval([8, 9], [10, 10])
-    >>> figure = figures.points_with_intervals([1e4, 1e6], ["small", "large"], intervals, log_x=True)
+    >>> figure = figures.points_with_intervals([1e4, 1e6], ["small", "large"], wilson_interval([8, 9], 10))
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['small', 'large']
     """

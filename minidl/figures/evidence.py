@@ -37,7 +37,7 @@ def evidence_by_class(
 
     >>> from minidl import figures
     >>> image, pattern, cam = np.ones((8, 8)), np.ones((1, 1, 8, 8)), np.ones((1, 8, 8))
-    >>> figure = figures.evidence_by_class(image, pattern, cam, pattern * cam, ["cat"])
+    >>> figure = figures.evidence_by_class(image, pattern, cam, pattern, ["cat"])
     >>> len(figure.axes)  # the photograph, and three panels for each class
     4
     """

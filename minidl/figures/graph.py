@@ -44,7 +44,7 @@ def draw_graph(tensor: Tensor) -> Figure:
 
     >>> from minidl import Tensor, figures
     >>> a, b = Tensor(2.0, requires_grad=True, name="a"), Tensor(3.0, name="b")
-    >>> figure = figures.draw_graph(a * b)
+    >>> figure = figures.draw_graph(a + b)
     >>> len(figure.axes)
     1
     """

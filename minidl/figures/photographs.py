@@ -205,10 +205,10 @@ def patches_beside_patterns(
     patches in a row; sizes may differ, as at a border.  names: R of them, each above its patches.
 
     >>> from minidl import figures
-    >>> patches, patterns = [[np.zeros((8, 8))] * 2], [[np.ones((8, 8))] * 2]
+    >>> patches, patterns = [[np.zeros((8, 8))]], [[np.ones((8, 8))]]
     >>> figure = figures.patches_beside_patterns(patches, patterns, ["channel 3"])
     >>> len(figure.axes)
-    4
+    2
     """
     left, right = images_by_row("patches", patches), images_by_row("patterns", patterns)
     rows = list(zip(left, right, strict=False))

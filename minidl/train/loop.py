@@ -314,7 +314,7 @@ def refused_batch_of_one(model: Module) -> Iterator[None]:
 
     why = "the last batch of an epoch is 1 image, of which BatchNorm cannot take a deviation"
 
-    def refuse(module: BatchNorm, inputs: tuple, output: Tensor) -> None:
+    def refuse(module: Any, inputs: tuple, output: Tensor) -> None:
         several = module.frozen or np.size(inputs[0]) != module.num_features
         require(several, f"{why}: give drop_last=True or another batch_size")
 
