@@ -310,7 +310,8 @@ def step_with(teacher, student, images, labels, alpha, temperature, lr, *, weigh
         q = stable_softmax(teacher(images).data, temperature=temperature)
     z_s = student.train(train)(images)
     loss = weight * F.cross_entropy(z_s, q, temperature=p_at or temperature)
-    loss = alpha * F.cross_entropy(z_s, labels) + loss
+    loss = alpha * F.cross_entropy(z_s, check_labels("labels", labels, len(z_s), z_s.shape[1])) + loss
+    student.zero_grad()
     loss.backward()
     for parameter in student.parameters():
         parameter.data = parameter.data - lr * parameter.grad

@@ -427,6 +427,47 @@ def standardise_by_deviation(reference, features):
     return np.where(deviation > 0, (features - mean) / safe, 0)
 
 
+@wrong("04.1", "1e-8 added to the deviation")
+def softened_deviation(reference, features):
+    reference, features = np.asarray(reference, np.float64), np.asarray(features, np.float64)
+    deviation = reference.std(axis=0) + 1e-8
+    return np.where(np.ptp(reference, axis=0) == 0, 0, (features - reference.mean(axis=0)) / deviation)
+
+
+@wrong("04.1", "the mean of squares less the square of the mean, which cancel")
+def cancelling_deviation(reference, features):
+    reference, features = np.asarray(reference, np.float64), np.asarray(features, np.float64)
+    mean = reference.mean(axis=0)
+    variance = np.maximum((reference**2).mean(axis=0) - mean**2, 0)
+    safe = np.sqrt(np.where(variance > 0, variance, 1))
+    return np.where(np.ptp(reference, axis=0) == 0, 0, (features - mean) / safe)
+
+
+@wrong("04.1", "computed in the features' own dtype")
+def narrow_scale(reference, features):
+    constant = np.ptp(reference, axis=0) == 0
+    deviation = np.where(constant, 1, reference.std(axis=0))
+    return np.where(constant, 0, (features - reference.mean(axis=0)) / deviation).astype(np.float64)
+
+
+@wrong("04.2", "only the first direction's sign is looked at")
+def first_sign(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    X = np.float64(features) - np.mean(features, axis=0, dtype=np.float64)
+    as_they_come = X @ np.linalg.svd(X, full_matrices=False)[2][:dims].T
+    return np.concatenate([coordinates[:, :1], as_they_come[:, 1:]], axis=1)
+
+
+@wrong("04.3", "l2 ‖W‖² with its own slope, 2 l2 W")
+def twice_the_decay(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, 2 * l2)
+
+
+@wrong("04.3", "a label of -1 is the last class")
+def probe_of_any_label(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, np.where(labels == -1, len(weight) - 1, labels), l2)
+
+
 @wrong("04.2", "the sign by the column's sum")
 def sign_by_sum(features, dims=2):
     X = np.asarray(features, np.float64)
@@ -451,6 +492,19 @@ def mean_of_maps(model, images, labels, *, layer, l2):
     probe = linear_probe((features - mean) / deviation, labels, l2)
     weight = probe.weight.data / deviation
     return weight, probe.bias.data - weight @ mean
+
+
+@wrong("04.4", "the features in the mode that the model has")
+def features_in_its_mode(model, images, labels, *, layer, l2):
+    copied = copy.deepcopy(model)
+    for part in copied.modules():
+        part.eval = lambda: None
+    return find("04.4").target(copied, images, labels, layer=layer, l2=l2)
+
+
+@wrong("04.4", "left in evaluation mode, whatever it was in")
+def model_left_in_evaluation(model, images, labels, *, layer, l2):
+    return find("04.4").target(model.eval(), images, labels, layer=layer, l2=l2)
 
 
 @wrong("04.4", "the deviation with n - 1")
