@@ -530,6 +530,21 @@ def narrow_means(rows, labels):
     return sums / counts[:, np.newaxis].astype(sums.dtype)
 
 
+@wrong("05.1", "rows of another label are passed over")
+def means_of_known_labels(rows, labels):
+    own = [np.float64(rows)[labels == c] for c in range(rows.shape[1])]
+    if min(map(len, own)) == 0:
+        raise ValueError("a class without a row")
+    return np.stack([some.mean(axis=0) for some in own])
+
+
+@wrong("05.2", "a label of -1 is the last class")
+def matching_the_last(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None and np.ndim(labels) == 1:
+        labels = np.where(np.array(labels) == -1, student_logits.shape[1] - 1, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
 @wrong("05.2", "the distance times 0 where alpha is 1, which may be infinite")
 def distance_times_nothing(student_logits, teacher_logits, labels, *, alpha):
     if not 0 <= alpha <= 1 or (labels is None and alpha > 0):
@@ -544,6 +559,23 @@ def kl_without_gradient(student_logits, teacher_logits, *, temperature, teacher_
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
     loss = find("05.3").target(student_logits, teacher_logits, **options)
     return loss if soft == "ce" else Tensor(loss.data, requires_grad=True) * 1
+
+
+@wrong("05.3", "the gradient forgets the teacher's own temperature")
+def gradient_at_one_temperature(
+    student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"
+):
+    options = {"temperature": temperature, "soft": soft}
+    value = find("05.3").target(
+        student_logits, teacher_logits, teacher_temperature=teacher_temperature, **options
+    )
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return (loss - loss.item()) + value.item()
+
+
+@wrong("05.4", "soft is not handed on")
+def always_cross_entropy(z_s, z_t, labels, *, soft="ce", **options):
+    return find("05.4").target(z_s, z_t, labels, **options)
 
 
 def whole_loss(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
@@ -569,6 +601,24 @@ def squared_for_the_teacher(z_s, z_t, labels, *, beta, scale_by_tau_squared=Fals
 def teacher_in_training(teacher, student, images, labels, **settings):
     teacher.train()(images)
     return find("05.5").target(teacher, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher answers in the mode that it has")
+def teacher_in_its_mode(teacher, student, images, labels, **settings):
+    copied = copy.deepcopy(teacher)
+    for part in copied.modules():
+        part.eval = lambda: None
+    return find("05.5").target(copied, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher is left in evaluation mode, whatever it was in")
+def teacher_left_in_evaluation(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher.eval(), student, images, labels, **settings)
+
+
+@wrong("05.5", "a label of -100 is the first class")
+def first_class_for_none(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher, student, images, np.where(labels == -100, 0, labels), **settings)
 
 
 @wrong("05.5", "the student is left in evaluation mode")
