@@ -111,6 +111,10 @@ def worked_head(head_on_features):
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
     assert_close(weight, [[-0.5, 0, 0.25, 0], [0.5, 0, -0.25, 0]], rtol=1e-4, atol=1e-5)
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
+    images[:, 0, 0, 0] *= np.float32(2.0**-30)  # which is no constant
+    weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
+    assert_close(weight[:, 0], [-0.5 * 2.0**30, 0.5 * 2.0**30], rtol=1e-4)
+    assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
 
 
 @head.law("it is the best head on the scaled features: there the loss has no slope, by weight or bias")
@@ -133,6 +137,17 @@ def other_tasks(head_on_features):
         rng, classes = np.random.default_rng(seed), 2 + seed % 3
         images = rng.integers(-8, 9, (9, 1, 3, 4)).astype(np.float32) / 4
         assert_best(head_on_features, model, images, np.arange(9) % classes, "block1", 0.25)
+
+
+@head.law("a model in training mode: the features are those in evaluation mode; then its mode is as before")
+def head_of_training(head_on_features):
+    for learns in (True, False):
+        settings = {"training": True, "requires_grad": learns}
+        model = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,), **settings)
+        found = head_on_features(model, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
+        evaluated = head_on_features(CNN, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
+        for array, expected in zip(found, evaluated, strict=True):
+            assert_close(array, expected, rtol=1e-4, atol=1e-5)
 
 
 @head.law("weight and bias are float64")

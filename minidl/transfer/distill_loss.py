@@ -44,7 +44,8 @@ def soft_cross_entropy(
     teacher_temperature: tau_t, None for tau.  soft: "ce", or "kl" for KL(q || p) = H(q, p) - H(q), which has
     the same gradient and is 0 where q = p. Near there little is left of that difference in float32, so that
     the value is the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
-    ValueError for temperatures that are not above 0, and for another name for ``soft``.
+    ValueError for temperatures that are not above 0, for another name for ``soft``, and for logits of other
+    rows or classes than the teacher's.
     """
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
     tau_t = temperature if teacher_temperature is None else teacher_temperature
@@ -85,7 +86,8 @@ def logit_matching_loss(
 
     student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
     labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  A term of weight 0 is left out.
-    ValueError for an alpha outside of 0 ... 1, and for None as labels where alpha is above 0.
+    ValueError for an alpha outside of 0 ... 1, for None as labels where alpha is above 0, for a label that is
+    no class, such as -1 or K, and for logits of other rows or classes than the teacher's.
     """
     check_number("alpha", alpha, 0, 1)
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
@@ -118,7 +120,8 @@ def distillation_loss(
     term of weight 0 is left out.  temperature: tau.
     scale_by_tau_squared: beta times tau², which keeps the soft gradient's size as tau moves, whatever alpha
     is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
-    ValueError for weights below 0 or both 0, and for None as labels where alpha is above 0.
+    ValueError for weights below 0 or both 0, for None as labels where alpha is above 0, for a label that is
+    no class, such as -1 or K, and for what ``soft_cross_entropy`` refuses where beta is above 0.
     """
     alpha, beta = checked_weights(alpha, beta)
     soft_loss = soft_cross_entropy(  # whose checks any weight needs
@@ -198,7 +201,7 @@ def distillation_terms(
 def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """For each class c the mean of the rows whose label is c: rows (N, K), labels (N,) give (K, K), float64.
 
-    ValueError for a class without a row: it has no mean.
+    ValueError for a class without a row: it has no mean; and for a label that is no class.
     """
     rows = check_array("rows", rows, "N", "K")
     labels = check_labels("labels", labels, *rows.shape)

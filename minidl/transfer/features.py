@@ -69,7 +69,7 @@ def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
     """(features - m) / s with the mean m and deviation s of each column of ``reference``. (N, D) float64.
 
     ``reference`` are the training features, whatever is to be transformed: a test set's own mean would tell
-    of the test set. A column that is constant there (s = 0) says nothing and becomes 0.
+    of the test set. A column whose numbers are all equal there says nothing and becomes 0.
     """
     reference = checked_features(reference, "reference")
     features = checked_features(features, columns=reference.shape[1])
@@ -106,6 +106,7 @@ def probe_loss(
         dL/dW = (P - Y)^T F / N + l2 W        dL/db = mean over rows of (P - Y),   Y the labels one-hot
 
     features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; the bias is not pulled to 0. All in float64.
+    ValueError for a label that is no class, and for an l2 below 0.
     """
     W, b, F, labels = check_probe(weight, bias, features, labels)
     check_number("l2", l2, 0)

@@ -430,6 +430,47 @@ def standardise_by_deviation(reference, features):
     return np.where(deviation > 0, (features - mean) / safe, 0)
 
 
+@wrong("04.1", "1e-8 added to the deviation")
+def softened_deviation(reference, features):
+    reference, features = np.asarray(reference, np.float64), np.asarray(features, np.float64)
+    deviation = reference.std(axis=0) + 1e-8
+    return np.where(np.ptp(reference, axis=0) == 0, 0, (features - reference.mean(axis=0)) / deviation)
+
+
+@wrong("04.1", "the mean of squares less the square of the mean, which cancel")
+def cancelling_deviation(reference, features):
+    reference, features = np.asarray(reference, np.float64), np.asarray(features, np.float64)
+    mean = reference.mean(axis=0)
+    variance = np.maximum((reference**2).mean(axis=0) - mean**2, 0)
+    safe = np.sqrt(np.where(variance > 0, variance, 1))
+    return np.where(np.ptp(reference, axis=0) == 0, 0, (features - mean) / safe)
+
+
+@wrong("04.1", "computed in the features' own dtype")
+def narrow_scale(reference, features):
+    constant = np.ptp(reference, axis=0) == 0
+    deviation = np.where(constant, 1, reference.std(axis=0))
+    return np.where(constant, 0, (features - reference.mean(axis=0)) / deviation).astype(np.float64)
+
+
+@wrong("04.2", "only the first direction's sign is looked at")
+def first_sign(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    X = np.float64(features) - np.mean(features, axis=0, dtype=np.float64)
+    as_they_come = X @ np.linalg.svd(X, full_matrices=False)[2][:dims].T
+    return np.concatenate([coordinates[:, :1], as_they_come[:, 1:]], axis=1)
+
+
+@wrong("04.3", "l2 ‖W‖² with its own slope, 2 l2 W")
+def twice_the_decay(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, 2 * l2)
+
+
+@wrong("04.3", "a label of -1 is the last class")
+def probe_of_any_label(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, np.where(labels == -1, len(weight) - 1, labels), l2)
+
+
 @wrong("04.2", "the sign by the column's sum")
 def sign_by_sum(features, dims=2):
     X = np.asarray(features, np.float64)
@@ -456,6 +497,19 @@ def mean_of_maps(model, images, labels, *, layer, l2):
     return weight, probe.bias.data - weight @ mean
 
 
+@wrong("04.4", "the features in the mode that the model has")
+def features_in_its_mode(model, images, labels, *, layer, l2):
+    copied = copy.deepcopy(model)
+    for part in copied.modules():
+        part.eval = lambda: None
+    return find("04.4").target(copied, images, labels, layer=layer, l2=l2)
+
+
+@wrong("04.4", "left in evaluation mode, whatever it was in")
+def model_left_in_evaluation(model, images, labels, *, layer, l2):
+    return find("04.4").target(model.eval(), images, labels, layer=layer, l2=l2)
+
+
 @wrong("04.4", "the deviation with n - 1")
 def sample_deviation(model, images, labels, *, layer, l2):
     """Which is a smaller l2 on the features with n."""
@@ -479,6 +533,21 @@ def narrow_means(rows, labels):
     return sums / counts[:, np.newaxis].astype(sums.dtype)
 
 
+@wrong("05.1", "rows of another label are passed over")
+def means_of_known_labels(rows, labels):
+    own = [np.float64(rows)[labels == c] for c in range(rows.shape[1])]
+    if min(map(len, own)) == 0:
+        raise ValueError("a class without a row")
+    return np.stack([some.mean(axis=0) for some in own])
+
+
+@wrong("05.2", "a label of -1 is the last class")
+def matching_the_last(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None and np.ndim(labels) == 1:
+        labels = np.where(np.array(labels) == -1, student_logits.shape[1] - 1, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
 @wrong("05.2", "the distance times 0 where alpha is 1, which may be infinite")
 def distance_times_nothing(student_logits, teacher_logits, labels, *, alpha):
     if not 0 <= alpha <= 1 or (labels is None and alpha > 0):
@@ -493,6 +562,23 @@ def kl_without_gradient(student_logits, teacher_logits, *, temperature, teacher_
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
     loss = find("05.3").target(student_logits, teacher_logits, **options)
     return loss if soft == "ce" else Tensor(loss.data, requires_grad=True) * 1
+
+
+@wrong("05.3", "the gradient forgets the teacher's own temperature")
+def gradient_at_one_temperature(
+    student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"
+):
+    options = {"temperature": temperature, "soft": soft}
+    value = find("05.3").target(
+        student_logits, teacher_logits, teacher_temperature=teacher_temperature, **options
+    )
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return (loss - loss.item()) + value.item()
+
+
+@wrong("05.4", "soft is not handed on")
+def always_cross_entropy(z_s, z_t, labels, *, soft="ce", **options):
+    return find("05.4").target(z_s, z_t, labels, **options)
 
 
 def whole_loss(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
@@ -518,6 +604,24 @@ def squared_for_the_teacher(z_s, z_t, labels, *, beta, scale_by_tau_squared=Fals
 def teacher_in_training(teacher, student, images, labels, **settings):
     teacher.train()(images)
     return find("05.5").target(teacher, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher answers in the mode that it has")
+def teacher_in_its_mode(teacher, student, images, labels, **settings):
+    copied = copy.deepcopy(teacher)
+    for part in copied.modules():
+        part.eval = lambda: None
+    return find("05.5").target(copied, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher is left in evaluation mode, whatever it was in")
+def teacher_left_in_evaluation(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher.eval(), student, images, labels, **settings)
+
+
+@wrong("05.5", "a label of -100 is the first class")
+def first_class_for_none(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher, student, images, np.where(labels == -100, 0, labels), **settings)
 
 
 @wrong("05.5", "the student is left in evaluation mode")
