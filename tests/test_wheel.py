@@ -11,6 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DATA = (
+    "classroom/exports/Dockerfile",
+    "classroom/exports/run_autograder",
+    "classroom/exports/setup.sh",
+    "classroom/exports/classroom.yml",
     "data/digits.npz",
     "data/mnist.npz",
     "data/NOTICE.txt",

@@ -149,6 +149,13 @@ def has_its_slope(sigmoid, x, g):
     assert_close(grad_x, g * y * (1 - y))
 
 
+@sigmoid.law("small values keep all their digits: at -40 it is e^-40")
+def keeps_small_values(sigmoid):
+    y, (grad_x,) = sigmoid(np.array([-40.0, -5.0]), grad=np.ones(2))
+    assert_close(y, [np.exp(-40), 1 / (1 + np.exp(5))], rtol=1e-9, atol=0)
+    assert_close(grad_x, [np.exp(-40), np.exp(5) / (1 + np.exp(5)) ** 2], rtol=1e-9, atol=0)
+
+
 @sigmoid.law("at ±10,000 it is exactly 1 and 0, without overflow")
 def is_stable(sigmoid):
     with np.errstate(over="raise", invalid="raise"):

@@ -32,35 +32,41 @@ order = Exercise(
 
 @st.composite
 def graphs(draw):
-    """Parents of each node 0 ... n-1, all with smaller numbers, so that no circle is possible; the root is
-    n-1."""
-    n = draw(st.integers(1, 6))
-    return [sorted(draw(st.sets(st.integers(0, i - 1)))) if i else [] for i in range(n)]
+    """A root, and the parents of each node 0 ... n-1, which lie behind it in an order that is drawn."""
+    line = draw(st.permutations(range(draw(st.integers(1, 6)))))
+    parents = {}
+    for place, node in enumerate(line):  # a parent may stand there twice, as in x · x
+        parents[node] = draw(st.lists(st.sampled_from(line[:place]), max_size=3)) if place else []
+    return line[-1], {node: parents[node] for node in sorted(parents)}
 
 
 @order.law("in w = u + v, v = 3u, u = 2x the order is w, v, u, x")
 def worked_order(order):
     parents = {"w": ["u", "v"], "v": ["u"], "u": ["x"], "x": []}
     assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
+    parents = {"w": ["v", "u"], "v": ["u", "u"], "u": ["x"], "x": []}  # v = u · u
+    assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
 
 
 @order.law("each node that the root depends on stands there once, and no other")
-@given(parents=graphs())
-def is_complete(order, parents):
-    reachable, todo = set(), [len(parents) - 1]
+@given(graph=graphs())
+def is_complete(order, graph):
+    root, parents = graph
+    reachable, todo = set(), [root]
     while todo:
         node = todo.pop()
         if node not in reachable:
             reachable.add(node)
             todo += parents[node]
-    result = list(order(len(parents) - 1, parents.__getitem__))
+    result = list(order(root, parents.__getitem__))
     assert_equal(sorted(result), sorted(reachable))
 
 
 @order.law("each node stands before all of its parents")
-@given(parents=graphs())
-def children_first(order, parents):
-    result = list(order(len(parents) - 1, parents.__getitem__))
+@given(graph=graphs())
+def children_first(order, graph):
+    root, parents = graph
+    result = list(order(root, parents.__getitem__))
     too_late = [(node, p) for node in result for p in parents[node] if result.index(p) < result.index(node)]
     assert_equal(too_late, [])
 
@@ -69,6 +75,18 @@ def children_first(order, parents):
 def survives_a_long_chain(order):
     result = list(order(20_000, lambda node: [node - 1] if node else []))
     assert_equal(result, list(range(20_000, -1, -1)))
+
+
+@order.law("2,000 nodes with more paths than can be walked are no problem")
+def survives_many_paths(order):
+    asked = []
+
+    def parents_of(node):
+        asked.append(node)
+        assert len(asked) <= 10_000, "2,001 nodes are asked for their parents 10,000 times"
+        return iter([max(node - 1, 0), max(node - 2, 0)] if node else [])
+
+    assert_equal(list(order(2000, parents_of)), list(range(2000, -1, -1)))
 
 
 @order.mistake("breadth first, each node when first seen", breaks=order.laws[0].text)
@@ -136,7 +154,8 @@ def tape_gradients(inputs: list, steps: list) -> tuple[np.ndarray, list]:
         else:
             slopes = [grad * y] if name == "exp" else [grad, grad]
         for source, slope in zip(sources, slopes, strict=True):
-            grads[source] = grads[source] + unbroadcast(slope, values[source].shape)
+            slope = unbroadcast(slope, values[source].shape)
+            grads[source] = (grads[source] + slope).astype(values[source].dtype)
     return values[-1], grads[: len(inputs)]
 
 
@@ -235,6 +254,16 @@ def tape_keeps_float32(tape_gradients):
         assert_dtype(value, np.float32)
 
 
+@tape.law("of a float32 and a float64 input each gradient has the dtype of its own")
+def tape_keeps_each_dtype(tape_gradients):
+    half, ones = np.full(2, 0.5, np.float32), np.ones((2, 2))
+    for inputs, expected in (([half, ones], (4.0, 0.5)), ([ones, half], (1.5, 2.0))):
+        _, grads = tape_gradients(inputs, [("mul", 0, 1), ("add", 2, 0)])
+        for x, gradient, number in zip(inputs, grads, expected, strict=True):
+            assert_close(gradient, np.full(x.shape, number))
+            assert_dtype(gradient, x.dtype)
+
+
 @tape.law("a tape of 3,000 steps is no problem")
 def long_tape(tape_gradients):
     steps = [("add", i, 0) for i in range(3000)]
@@ -245,7 +274,8 @@ def long_tape(tape_gradients):
 
 @tape.law("no steps, another name, and numbers of values that do not stand before the step: ValueError")
 def tape_refuses(tape_gradients):
-    for what in ([], [("tan", 0)], [("add", 0, 1)], [("exp", 1)], [("exp", -1)]):
+    late = [("add", 0, 0), ("tan", 1)], [("add", 0, 0), ("exp", 2)], [("add", 0, 0), ("mul", 1, -1)]
+    for what in ([], [("tan", 0)], [("add", 0, 1)], [("exp", 1)], [("exp", -1)], *late):
         assert_refuses(f"one input and the tape {what}", tape_gradients, [np.array([1.0])], what)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal
+from minidl.classroom.compare import assert_close, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.engine import conv, kernels
@@ -79,6 +79,13 @@ def refuses_large_kernels(output_size, size, excess, padding):
     )
 
 
+@output_size.law("a kernel that is larger by its dilation is refused with a ValueError")
+def refuses_large_reach(output_size):
+    for size, kernel, stride, padding, dilation in ((4, 3, 1, 0, 2), (3, 2, 2, 1, 6), (8, 5, 3, 0, 3)):
+        what = f"size {size}, kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation}"
+        assert_refuses(what, output_size, size, kernel, stride, padding, dilation)
+
+
 @output_size.law("the answer is an int, exact for large sizes too")
 def is_an_int(output_size):
     for size in (8, 2**60 + 1):
@@ -103,7 +110,10 @@ def rounds_up(size, kernel, stride=1, padding=0, dilation=1):
     return -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
 
 
-@output_size.mistake("no error, but zero or less", breaks=output_size.laws[4].text)
+@output_size.mistake(
+    "no error, but zero or less",
+    breaks="a kernel that is larger by its dilation is refused with a ValueError",
+)
 def never_refuses(size, kernel, stride=1, padding=0, dilation=1):
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
@@ -130,10 +140,10 @@ im2col = Exercise(
 @st.composite
 def patches(draw):
     """An image (C, H, W), kernel size, stride and dilation (height, width each), and the output's size."""
-    kernel, stride, dilation = (draw(st.tuples(st.integers(1, n), st.integers(1, n))) for n in (3, 2, 2))
+    kernel, stride, dilation = (draw(st.tuples(st.integers(1, n), st.integers(1, n))) for n in (3, 3, 2))
     least = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [draw(st.integers(n, n + 2)) for n in least]
-    image = draw(arrays((draw(st.integers(1, 2)), *size)))
+    image = draw(arrays((draw(st.integers(1, 3)), *size)))
     out = [(n - m) // s + 1 for n, m, s in zip(size, least, stride, strict=True)]
     return image, kernel, stride, dilation, tuple(out)
 
@@ -245,7 +255,7 @@ def is_the_adjoint(col2im, case):
     columns = empty_columns(image, kernel, out)
     kernels.im2col(image, kernel, stride, dilation, columns)
     g = np.cos(np.arange(columns.size)).reshape(columns.shape)
-    back = col2im(g, kernel, stride, dilation, np.zeros_like(image))
+    back = col2im(g, kernel, stride, dilation, np.full_like(image, -99.0))
     assert_close(np.sum(columns * g), np.sum(image * back), atol=1e-12)
 
 

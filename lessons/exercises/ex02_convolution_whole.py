@@ -23,7 +23,7 @@ class ColumnConv2d(Op):
         y[n, o, r, s] = sum over c, i, j of weight[o, c, i, j] x[n, c, r stride + i, s stride + j]
 
     Shapes: x (N, C, H, W), already padded; weight (O, C, kh, kw), all filters; y (N, O, OH, OW). stride is a
-    pair (height, width). Everything stays in x's dtype.
+    pair (height, width). x and weight have one dtype, and everything stays in it.
     ValueError where x and weight have different numbers of channels, or a filter is larger than the image.
     """
 
@@ -72,7 +72,7 @@ conv2d = Exercise(
 @st.composite
 def convolutions(draw):
     """Images, filters and a stride: any sides, channels and strides, also unequal in height and width."""
-    sides = st.integers(1, 2)
+    sides = st.integers(1, 3)
     kernel, stride = draw(st.tuples(sides, sides)), draw(st.tuples(sides, sides))
     n, c, o = draw(sides), draw(sides), draw(sides)
     size = [k + draw(st.integers(0, 2)) for k in kernel]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 from minidl.transfer import finetune
@@ -67,7 +67,13 @@ def can_be_continued(descend_quadratic, bowl, lr):
 def path_is_float64(descent):
     path = descent(np.eye(2, dtype=np.float32), np.ones(2, np.float32), 0.1, 3)
     assert_dtype(path, np.float64)
-    assert_close(path[:, 0], 0.9 ** np.arange(4))
+    assert_close(path[:, 0], 0.9 ** np.arange(4), rtol=1e-12)
+
+
+@descent.law("three directions, a start of whole numbers: (1, 2, 3) goes to (0.9, 1.6, 2.1) in float64")
+def worked_whole_numbers(descend_quadratic):
+    path = descend_quadratic(np.diag([1, 2, 3]), np.array([1, 2, 3]), 0.1, 1)
+    assert_close(path, [[1, 2, 3], [0.9, 1.6, 2.1]], rtol=1e-12)
 
 
 @descent.mistake("walks uphill", breaks=descent.laws[0].text)
@@ -154,6 +160,16 @@ def refuses_hills(largest_stable_lr, depth):
     except ValueError:
         return
     raise AssertionError(f"curvatures {-depth} and -1 gave {answer}, no ValueError")
+
+
+@stable.law("a largest curvature of 1e-14 is above 0 too: it allows 2e14")
+def worked_flat(largest_stable_lr):
+    assert_close(largest_stable_lr(np.diag([1e-14, 0.0])), 2e14)
+
+
+@stable.law("a hessian that is not symmetric is none: ValueError")
+def refuses_asymmetry(largest_stable_lr):
+    assert_refuses("[[2, 1], [0, 2]]", largest_stable_lr, np.array([[2.0, 1.0], [0.0, 2.0]]))
 
 
 @stable.mistake("1 / lambda, which is the fastest rate, not the largest", breaks=stable.laws[0].text)

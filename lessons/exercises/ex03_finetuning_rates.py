@@ -8,7 +8,7 @@ from lessons.exercises.ex03_finetuning_steps import CNN, DEEP, LABELS, NEAR, PHO
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
-from minidl.engine.checks import check_number
+from minidl.engine.checks import check_labels, check_number
 from minidl.nn import functional as F
 from minidl.nn.layers import BatchNorm
 from minidl.nn.module import Module, Parameter
@@ -22,18 +22,22 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     The step is one of plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their
     labels (N,), in evaluation mode: BatchNorm uses the running statistics that it has. The parameters of a
     layer in ``rates``, which leads from dotted paths such as "block2" to rates of 0 or more, move at its
-    rate; no bit of the other parameters changes.
+    rate; no bit of the other parameters changes. All parameters require grad, no layer in ``rates`` lies
+    within another one, and what stands in ``grad`` already, from an earlier step, counts for nothing.
 
     Then each BatchNorm, in the order of ``model.modules()``, in which they run, gets new running statistics:
     mean and variance (divided by n) of each channel, over all images and places, of what comes into it. The
     earlier ones use their new statistics by then. The count of batches stays.
 
-    The model stays in evaluation mode, and in float32. Returns the loss before the step.
-    ValueError for a rate below 0, a path that leads to no layer, and a label that is no class.
+    The model is left in evaluation mode and in float32; its layers are otherwise as they were, and all its
+    parameters require grad. Returns the loss before the step.
+    ValueError for a rate below 0, a path that leads to no layer, and a label that is no class: also for -100,
+    which ``F.cross_entropy`` leaves out.
     """
     rates = {model.layer(path): check_number("a rate", rate, 0) for path, rate in rates.items()}
     model.eval().zero_grad()
-    loss = F.cross_entropy(model(images), labels)
+    logits = model(images)
+    loss = F.cross_entropy(logits, check_labels("labels", labels, len(images), logits.shape[1]))
     loss.backward()
     for layer, rate in rates.items():
         for parameter in layer.parameters():
@@ -169,12 +173,25 @@ def other_tasks(finetune_step):
         assert_statistics(model, state, images)
 
 
-@step.law("the model stays in evaluation mode and in float32, and requires grad as before")
+@step.law("a model in training mode: the same step in evaluation mode, in which it is left")
+def step_in_evaluation(finetune_step):
+    model = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), training=True)
+    loss, after = finetune_step(model, PHOTOS, LABELS, {"head": 0.5})
+    assert_close(loss, loss_at(CNN, PHOTOS, LABELS), **NEAR)
+    assert_equal(after["training"], False)
+    assert_statistics(CNN, after["state"], PHOTOS)
+
+
+@step.law("it is left in evaluation mode and in float32, its layers as before, and all of it requires grad")
 def step_keeps(finetune_step):
-    _, after = finetune_step(DEEP, PHOTOS, LABELS, ALL)
+    _, after = finetune_step(DEEP, PHOTOS, LABELS, {"head": 0.5, "block1": 0.0})
     net = DEEP.build()
     assert_equal(after["training"], False)
+    assert_equal(after["layers"], repr(net))
     assert_equal(after["requires_grad"], [name for name, _ in net.named_parameters()])
+    for name, x in parameters_of(net.state_dict()).items():
+        moved = name.startswith("head.")
+        assert moved or after["state"][name].tobytes() == x.tobytes(), f"{name} moved, at a rate of 0 or none"
     for name, x in net.state_dict().items():
         assert_dtype(after["state"][name], x.dtype)
 
@@ -183,7 +200,12 @@ def step_keeps(finetune_step):
 def step_refuses(finetune_step):
     assert_refuses("a rate of -0.25", finetune_step, CNN, PHOTOS, LABELS, {"head": -0.25})
     assert_refuses("the layer 'block7'", finetune_step, CNN, PHOTOS, LABELS, {"block7": 0.5})
-    assert_refuses("a label 3 of three classes", finetune_step, CNN, PHOTOS, LABELS + 2, {"head": 0.5})
+    for what, labels in (
+        ("a label 3 of three classes", LABELS + 2),
+        ("a label of -1", LABELS - 1),
+        ("a label of -100", np.array([0, 1, -100, 0])),
+    ):
+        assert_refuses(what, finetune_step, CNN, PHOTOS, labels, {"head": 0.5})
 
 
 def stepped(model, images, labels, rates, training=False, one_rate=None, early=False, at_once=False, ddof=0):
@@ -210,7 +232,8 @@ def stepped(model, images, labels, rates, training=False, one_rate=None, early=F
         kept = [(n.running_mean.copy(), n.running_var.copy()) for n in norms]
         model.load_state_dict(state)
     model.train(training).zero_grad()
-    loss = F.cross_entropy(model(images), labels)
+    logits = model(images)
+    loss = F.cross_entropy(logits, check_labels("labels", labels, len(images), logits.shape[1]))
     loss.backward()
     for layer, rate in layers.items():
         for parameter in layer.parameters():

@@ -10,7 +10,7 @@ from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, labels
-from minidl.engine.checks import positive_int
+from minidl.engine.checks import check_labels, positive_int
 from minidl.nn import functional as F
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module
@@ -36,9 +36,12 @@ def train_new_head(
 
     All that is not the head is frozen: no bit of it changes, neither a parameter nor BatchNorm's running
     statistics, which the forward passes use; and of all parameters only the head's require grad afterwards.
-    The model is left in training mode. Returns the mean cross-entropy before each step: (steps,) in float64.
-    ValueError for less than one class, less than one step, and a label that is no class of the new task.
+    The model is left in training mode, and each BatchNorm ``frozen``, so that no later forward pass moves its
+    statistics. Returns the mean cross-entropy before each step: (steps,) in float64.
+    ValueError for less than one class, less than one step, and a label that is no class of the new task: also
+    for -100, which ``F.cross_entropy`` leaves out.
     """
+    labels = check_labels("labels", labels, len(images), positive_int("num_classes", num_classes))
     old = model.head
     model.train().requires_grad_(False)
     for part in model.modules():
@@ -139,11 +142,16 @@ def frozen_stays(train_new_head):
             assert same, f"{name} changed from {value} to {after['state'][name]}"
 
 
-@head.law("of all parameters only the head's require grad; the model is left in training mode")
+@head.law("only the head's parameters require grad; the model is left in training mode, BatchNorm frozen")
 def only_the_head(train_new_head):
     _, after = train_new_head(DEEP, PHOTOS, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
     assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
     assert_equal(after["training"], True)
+    norms = [line.strip() for line in after["layers"].splitlines() if "BatchNorm" in line]
+    not_frozen = [line for line in norms if not line.endswith(", frozen)")]
+    assert not not_frozen, (
+        f"the next forward pass moves the statistics of {not_frozen[0]}, which is not frozen"
+    )
 
 
 @st.composite
@@ -175,6 +183,8 @@ def head_refuses(train_new_head):
         ("no classes", LABELS, 0, {}),
         ("no steps", LABELS, 2, {"steps": 0}),
         ("a label 2 of two classes", LABELS + 1, 2, {}),
+        ("a label of -1", LABELS - 1, 2, {}),
+        ("a label of -100", np.array([0, 1, -100, 0]), 2, {}),
     ):
         options = {**given, **change, "rng": np.random.default_rng(0)}
         assert_refuses(what, train_new_head, CNN, PHOTOS, labels_, classes, **options)

@@ -59,12 +59,13 @@ def saturates(round_to_integers, r, S, Z):
     assert_close(q[beyond], np.where(r[beyond] > 0, 7.0, -8.0))
 
 
-@rounding.law("a scale for each row: each row as it would be alone")
-@given(r=arrays((2, 3)), first=steps_of, second=steps_of, Z=zeros)
-def each_row_alone(round_to_integers, r, first, second, Z):
-    q = round_to_integers(r, np.array([[first], [second]]), Z, -8, 7)
-    for row, S in enumerate((first, second)):
-        assert_close(q[row], np.array(round_to_integers(r[row], S, Z, -8, 7)))
+@rounding.law("a scale and a zero point for each row: each row as it would be alone")
+@given(r=arrays((2, 3)), first=st.tuples(steps_of, zeros), second=st.tuples(steps_of, zeros))
+def each_row_alone(round_to_integers, r, first, second):
+    S, Z = np.array([first, second]).T[..., np.newaxis]
+    q = round_to_integers(r, S, Z, -8, 7)
+    for row, alone in enumerate((first, second)):
+        assert_close(q[row], np.array(round_to_integers(r[row], *alone, -8, 7)))
 
 
 @rounding.law("infinities, and steps that float32 does not hold, sit at the ends, without a warning")
@@ -139,11 +140,15 @@ def worked_scale(affine_scale):
     assert_close(Z, -3)
 
 
-@scale.law("S may be the smallest normal float32, and is 1 where it would be below")
+@scale.law("S may be the smallest normal float32, is 1 below, and belongs to the widest range too")
 def worked_smallest(affine_scale):
     tiny = 2.0**-126
     assert_close(affine_scale(0.0, 15 * tiny, 0, 15)[0], np.float32(tiny), atol=0)
     assert_close(affine_scale(0.0, 14 * tiny, 0, 15)[0], 1.0)
+    largest = np.finfo(np.float32).max
+    S, Z = affine_scale(np.array([-largest]), np.array([largest]), -128, 127)  # the range: twice the largest
+    assert_close(S, np.array([2 * float(largest) / 255]))
+    assert_equal(abs(Z + 0.5), [0.5])  # -1/2, rounded to either side
 
 
 @scale.law("a range that does not contain 0 is widened to it")
@@ -253,12 +258,29 @@ def worked_straight(fake_quantize):
     assert_close(grad, [10.0, 20.0, 0.0])
 
 
-@straight.law("7.25 rounds to the last level, 7: the integer is inside, so the gradient passes")
+@straight.law(
+    "7.25 rounds to the last level, 7: the integer is inside, so the gradient passes; so with Z = 5"
+)
 def worked_edge(fake_quantize):
     _, (grad,) = fake_quantize(
         np.array([7.25, 7.75, -7.25]), grad=np.array([1.0, 2.0, 3.0]), S=1.0, Z=0, qmin=-7, qmax=7
     )
     assert_close(grad, [1.0, 0.0, 3.0])
+    _, (grad,) = fake_quantize(
+        np.array([2.25, 2.75, -12.25, -12.75]), grad=np.ones(4), S=1.0, Z=5, qmin=-7, qmax=7
+    )
+    assert_close(grad, [1.0, 0.0, 1.0, 0.0])
+
+
+@straight.law("infinities and 1e38 are clipped without a warning, and an infinite gradient there becomes 0")
+def worked_infinities(fake_quantize):
+    x, g = np.array([np.inf, -np.inf, 1e38, -1e38], np.float32), np.full(4, np.inf, np.float32)
+    with np.errstate(over="raise", invalid="raise"):
+        y, (grad,) = fake_quantize(x, grad=g, S=0.5, Z=3, qmin=0, qmax=15)
+        fine, _ = fake_quantize(x, S=1e-3, Z=3, qmin=0, qmax=15)
+    assert_close(y, [6.0, -1.5, 6.0, -1.5])
+    assert_close(fine, [0.012, -0.003, 0.012, -0.003])
+    assert_close(grad, np.zeros(4))
 
 
 @straight.law("doing it twice changes nothing more")
@@ -290,12 +312,13 @@ def whole_or_nothing(fake_quantize, x, S):
     assert_close(grad[outside], np.zeros(int(outside.sum())))
 
 
-@straight.law("a scale for each row: each row as it would be alone")
-@given(x=arrays((2, 3), low=-8, high=8), first=steps_of, second=steps_of)
+@straight.law("a scale and a zero point for each row: each row as it would be alone")
+@given(x=arrays((2, 3), low=-8, high=8), first=st.tuples(steps_of, zeros), second=st.tuples(steps_of, zeros))
 def row_by_row(fake_quantize, x, first, second):
-    y, (grad,) = fake_quantize(x, grad=np.ones((2, 3)), S=np.array([[first], [second]]), Z=1, qmin=-4, qmax=3)
-    for row, S in enumerate((first, second)):
-        alone, (grad_alone,) = fake_quantize(x[row], grad=np.ones(3), S=S, Z=1, qmin=-4, qmax=3)
+    S, Z = np.array([first, second]).T[..., np.newaxis]
+    y, (grad,) = fake_quantize(x, grad=np.ones((2, 3)), S=S, Z=Z, qmin=-4, qmax=3)
+    for row, (S, Z) in enumerate((first, second)):
+        alone, (grad_alone,) = fake_quantize(x[row], grad=np.ones(3), S=S, Z=Z, qmin=-4, qmax=3)
         assert_close(y[row], alone)
         assert_close(grad[row], grad_alone)
 

@@ -82,7 +82,7 @@ def worked_layer(integer_linear):
     assert_equal(integer_linear(qx, 0.5, 3, qw, S_w, qbias, 0.5, 1, -128, 127), [[3, -1]])
 
 
-@linear.law("8-bit numbers do not wrap: three steps of 255 with weights of 127 sum to 97,155")
+@linear.law("no number wraps around: 3 · 255 · 127 is 97,155, and 2^30 times 2^40 is clipped")
 def worked_widths(integer_linear):
     qx, qw = np.full((1, 3), 255, np.uint8), np.full((1, 3), 127, np.int8)
     answer = integer_linear(qx, 1.0, 0, qw, 1.0, np.array([0], np.int32), 1000.0, 0, 0, 255)
@@ -91,6 +91,14 @@ def worked_widths(integer_linear):
         np.zeros((1, 3), np.uint8), 1.0, 255, qw, 1.0, np.array([0], np.int32), 1e3, 98, 0, 255
     )
     assert_equal(lowest, [[1]])
+    large = integer_linear(
+        qx, 1.0, 0, np.full((1, 3), 200, np.uint8), 1.0, np.array([0], np.int32), 1e3, 0, 0, 255
+    )
+    assert_equal(large, [[153]])
+    for scale in (2.0**-5, 2.0**-40):
+        bias, zero = np.array([2**30, -(2**30)], np.int32), np.zeros((2, 1), np.int8)
+        answer = integer_linear(zero[:1], 1.0, 0, zero, 1.0, bias, scale, 1, -128, 127)
+        assert_equal(answer, [[127, -128]])
 
 
 @linear.law("what a loop over samples, outputs and inputs gives, one sum after the other")
@@ -120,12 +128,15 @@ def one_scale(integer_linear, layer):
     assert_equal(integer_linear(**one), integer_linear(**each))
 
 
-@linear.law("the sum is exact, then a float32: 64.5 · 2^18 + 1 is 64.5 · 2^18 there, and 64.5 goes to 64")
+@linear.law("sum, M and product are float32: 64.5 · 2^18 + 1 is 64.5 · 2^18 there, and 5 · 0.7 is 3.5, to 4")
 def sum_in_float32(integer_linear):
     qx, qw = np.array([[1]], np.int8), np.array([[1]], np.int8)
     qbias = np.array([129 * 2**17], np.int32)
     answer = integer_linear(qx, 1.0, 0, qw, 2.0**-18, qbias, 1.0, 0, -128, 127)
     assert_equal(answer, [[64]])
+    qx, S = np.array([[5]], np.int8), np.array([0.7], np.float32)  # in float64, 5 times this S is below 3.5
+    answer = integer_linear(qx, 0.1, 0, qw, S, np.array([0], np.int32), 0.1, 0, -128, 127)
+    assert_equal(answer, [[4]])
 
 
 @linear.law("integers of 8 bits come back: uint8 where qmin is at least 0, else int8")
@@ -144,6 +155,9 @@ def refuses_a_large_sum(integer_linear):
     qx, qw, Z_x = np.array([[0, 0]], np.int8), np.array([[127, 127]], np.int8), -(10**7)
     what, qbias = "two products of 10,000,000 and 127", np.array([0], np.int32)
     assert_refuses(what, integer_linear, qx, 1.0, Z_x, qw, 1.0, qbias, 1.0, 0, -128, 127)
+    qx, qw, qbias = np.array([[127]], np.int8), np.array([[1]], np.int8), np.array([-200], np.int32)
+    within = integer_linear(qx, 1.0, 127 - 2**31, qw, 1.0, qbias, 2.0**31, 0, -128, 127)
+    assert_equal(within, [[1]])  # 2^31 - 200: the product alone would not fit
     for bias, q in ((2**31 - 1, 1), (-(2**31), -1)):  # the last that 32 bits hold
         qbias, zero = np.array([bias], np.int32), np.array([[0]], np.int8)
         assert_equal(integer_linear(zero, 1.0, 0, zero, 1.0, qbias, 2.0**31, 0, -128, 127), [[q]])

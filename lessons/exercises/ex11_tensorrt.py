@@ -42,6 +42,7 @@ def worked_pairs(coarser):
     counts = np.array([1, 2, 3, 4])
     assert_equal(coarser(counts, 1), np.array([3, 7, 0, 0]))
     assert_equal(coarser(counts, 2), np.array([10, 0, 0, 0]))
+    assert_equal(coarser(np.arange(1, 9), 3), np.array([36, 0, 0, 0, 0, 0, 0, 0]))
 
 
 @coarse.law("the number of bins stays, and nothing gets lost")
@@ -71,11 +72,18 @@ def as_if_counted_again(coarser, places):
     assert_equal(coarser(counts, 1), again)
 
 
-@coarse.law("counts are whole numbers: int64 stays int64")
+@coarse.law("counts are whole numbers: int64 stays int64, and 2^53 + 1 and 2 make 2^53 + 3")
 def stays_whole(coarser):
     counts = np.array([1, 2, 3, 4], np.int64)
     for halvings in range(4):
         assert_dtype(coarser(counts, halvings), np.int64)
+    assert_equal(coarser(np.array([2**53 + 1, 2]), 1), np.array([2**53 + 3, 0]))
+
+
+@coarse.law("the range may grow 2^900 times: then all lies in the first bin")
+def grows_far(coarser):
+    for halvings in (63, 64, 900):
+        assert_equal(coarser(np.array([1, 2, 3, 4]), halvings), np.array([10, 0, 0, 0]))
 
 
 @coarse.mistake("added each bin to the one half the range away", breaks=coarse.laws[0].text)
@@ -93,7 +101,10 @@ def shrinks(counts, halvings):
     return counts
 
 
-@coarse.mistake("the new bins are floats", breaks="counts are whole numbers: int64 stays int64")
+@coarse.mistake(
+    "the new bins are floats",
+    breaks="counts are whole numbers: int64 stays int64, and 2^53 + 1 and 2 make 2^53 + 3",
+)
 def floats_above(counts, halvings):
     for _ in range(halvings):
         counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2))
@@ -133,10 +144,11 @@ def worked_levels(divergence):
     assert_close(divergence(np.array([2, 4, 6, 0]), 0, 2), expected)
 
 
-@kl.law("1, 3 with a tail of 4 is P = 1/8, 7/8 against Q = 1/8, 3/8; 1, 0 with a tail is infinite")
+@kl.law("1, 3 with a tail of 4 is P = 1/8, 7/8 against Q = 1/8, 3/8; 1, 0 with any tail is infinite")
 def worked_tail(divergence):
     assert_close(divergence(np.array([1, 3]), 4, 2), 7 / 8 * math.log(7 / 3))
     assert_equal(divergence(np.array([1, 0]), 4, 2), math.inf)
+    assert_equal(divergence(np.array([10**14, 0]), 1, 2), math.inf)  # however small the tail is
 
 
 def by_loops(counts, tail, levels):

@@ -65,11 +65,13 @@ def same_function(folded, layer, eps):
 
 
 @fold.law("without bias, gamma and beta they are 0, 1 and 0")
-@given(layer=layers)
-def defaults(folded, layer):
-    weight, _, mean, var, _, _, x = layer
-    new_weight, new_bias = folded(weight, None, mean, var)
-    expected = batchnorm(x @ weight.T, mean, var, 1.0, 0.0, 1e-5)
+@given(layer=layers, has_gamma=st.booleans(), has_beta=st.booleans())
+def defaults(folded, layer, has_gamma, has_beta):
+    weight, _, mean, var, gamma, beta, x = layer
+    given_rows = {**({"gamma": gamma} if has_gamma else {}), **({"beta": beta} if has_beta else {})}
+    new_weight, new_bias = folded(weight, None, mean, var, **given_rows)
+    gamma, beta = given_rows.get("gamma", 1.0), given_rows.get("beta", 0.0)
+    expected = batchnorm(x @ weight.T, mean, var, gamma, beta, 1e-5)
     assert_close(x @ new_weight.T + new_bias, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -96,11 +98,23 @@ def differences_in_float64(fold):
     assert_equal(bias, [1.0])
 
 
-@fold.law("var + eps that is not above 0 is refused with a ValueError")
+@fold.law("so is the deviation: a variance that comes in float32 is no reason to compute in float32")
+def deviation_in_float64(fold):
+    narrow = [np.array([value], np.float32) for value in (0.3, 0.7, 1.3, 0.1)]
+    mean, var, gamma, beta = narrow
+    weight, bias = fold(np.array([[1.7]]), None, *narrow, eps=1e-3)
+    factor = float(gamma[0]) / (float(var[0]) + 1e-3) ** 0.5
+    assert_close(weight, [[1.7 * factor]], rtol=1e-12)
+    assert_close(bias, [float(beta[0]) - factor * float(mean[0])], rtol=1e-12)
+
+
+@fold.law("var + eps that is not above 0 is refused with a ValueError, but a var of 0 is not")
 def refuses_no_deviation(fold):
     one = np.ones(2)
-    for var in ((0.0, 1.0), (1.0, -1.0)):
+    for var in ((0.0, 1.0), (1.0, -1.0), (1.0, np.nan)):
         assert_refuses(f"var = {var}", fold, np.ones((2, 3)), None, one, np.array(var), one, one, 0.0)
+    weight, _ = fold(np.ones((2, 1)), None, one, np.array([0.0, 0.75]), one, one, 0.25)
+    assert_close(weight, [[2.0], [1.0]])
 
 
 @fold.mistake("took the variance for the deviation", breaks=fold.laws[0].text)
@@ -122,7 +136,7 @@ def no_eps(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
 @fold.mistake("scaled the inputs' axis", breaks="one layer does what the two did")
 def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     _, new_bias = fuse.folded(weight, bias, mean, var, gamma, beta, eps)
-    factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
     return (weight * np.resize(factor, weight.shape[-1])).astype(weight.dtype), new_bias
 
 
@@ -216,20 +230,28 @@ def same_settings(fold_batchnorm, pair, groups):
         assert_dtype(found["state"][name], np.float32)
 
 
-@layered.law("a new layer comes back: the one that was given stays as it was")
+@layered.law(
+    "a new layer comes back, in the mode of the given one, which stays as it was; no gradient is kept"
+)
 def a_new_layer(fold_batchnorm):
-    layer = Built("linear", weight=((2.0,),), bias=(1.0,))
-    found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
-    assert not found["given"], "the answer is the layer that was given, with other numbers"
+    for training in (False, True):
+        layer = Built("linear", weight=((2.0,),), bias=(1.0,), training=training)
+        found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
+        assert not found["given"], "the answer is the layer that was given, with other numbers"
+        assert_equal(found["training"], training)
+        assert not found["grads"], "a gradient of the old numbers is left in the new layer"
 
 
-@layered.law("a frozen layer stays frozen, and what pruning masked stays masked")
+@layered.law("it learns where the given layer learns, whatever bn does; what pruning masked stays masked")
 def frozen_and_masked(fold_batchnorm):
     numbers = {"weight": ((0.0, 0.0), (2.0, 4.0)), "mask": ((False, False), (True, True))}
-    norm = Built("batch_norm", mean=(3.0, 3.0), var=(4.0, 4.0))
-    found = fold_batchnorm(Built("linear", requires_grad=False, **numbers), norm)
-    assert_equal((found["requires_grad"], list(found["masks"])), ([], ["weight"]))
-    assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
+    norm = {"mean": (3.0, 3.0), "var": (4.0, 4.0), "weight": (1.0, 2.0), "bias": (0.0, 1.0)}
+    for learns in (False, True):
+        layer = Built("linear", requires_grad=learns, **numbers)
+        found = fold_batchnorm(layer, Built("batch_norm", requires_grad=not learns, **norm))
+        names = ["weight", "bias"] if learns else []
+        assert_equal((found["requires_grad"], list(found["masks"])), (names, ["weight"]))
+        assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
 
 
 @layered.law("a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen")
@@ -268,7 +290,7 @@ def no_own_bias(layer, bn):
 
 @layered.mistake(
     "folded in place: the layer that was given is changed",
-    breaks="a new layer comes back: the one that was given stays as it was",
+    breaks="a new layer comes back, in the mode of the given one, which stays as it was; no gradient is kept",
 )
 def in_place(layer, bn):
     new = fuse.fold_batchnorm(layer, bn)

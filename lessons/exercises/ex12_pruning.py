@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses, short
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.compress import masks, scores
@@ -41,6 +41,7 @@ def worked_norms(filter_norms):
     assert_close(filter_norms(weight), [7.0, 1.0])
     assert_close(filter_norms(weight, order=2), [5.0, 1.0])
     assert_close(filter_norms(weight.reshape(2, 2)), [7.0, 1.0])
+    assert_close(filter_norms(weight.reshape(2, 1, 2), 2), [5.0, 1.0])
 
 
 @norms.law("there is one norm for each filter, and it depends on that filter alone")
@@ -66,13 +67,15 @@ def triangle(filter_norms, weight, order, seed):
     assert_close(np.maximum(excess, 0), np.zeros(len(weight)))
 
 
-@norms.law("a float32 filter is summed in float64: 1 and 10,000 times 1e-8 make 1.0001")
+@norms.law(
+    "a float32 filter is summed in float64: 2^24 + 1 is 16777217, and the root of 2^24 + 1 is not 4096"
+)
 def summed_in_float64(norms):
-    weight = np.full((1, 10_001), 1e-8, np.float32)
-    weight[0, 0] = 1
-    for order in (1, 2):
-        assert_dtype(norms(weight, order), np.float64)
-    assert_close(norms(weight, 1), [1.0001], rtol=1e-7)
+    for order, large in ((1, 2.0**24), (2, 2.0**12)):
+        found = norms(np.array([[large, 1.0]], np.float32), order)
+        assert_dtype(found, np.float64)
+        assert_close(found, [(2.0**24 + 1) ** (1 / order)], rtol=1e-12)
+    assert_close(norms(np.array([[3e30, 4e30]], np.float32), 2), [5e30], rtol=1e-6)
 
 
 @norms.law("an order that is neither 1 nor 2 is refused with a ValueError")
@@ -176,14 +179,22 @@ def nested(filter_mask, scores, amounts):
     assert_equal(back, np.zeros(len(scores), bool))
 
 
-@mask.law("a mask that would keep nothing is refused with a ValueError")
-@given(scores=score_rows, by_amount=st.booleans())
-def refuses_to_empty(filter_mask, scores, by_amount):
+@mask.law("a mask that would keep nothing is refused with an EmptyLayerError")
+@given(scores=score_rows, way=st.sampled_from(["share", "number", "s"]))
+def refuses_to_empty(filter_mask, scores, way):
+    asked = {"share": {"amount": 1.0}, "number": {"amount": len(scores)}, "s": {"s": 10.0}}[way]
+    refuses_all(f"{len(scores)} filters, {asked},", filter_mask, scores, **asked)
+
+
+def refuses_all(what, prune, *arguments, **options):
+    """EmptyLayerError, by which the loop of pruning knows that nothing is left."""
     try:
-        keep = filter_mask(scores, amount=1.0) if by_amount else filter_mask(scores, s=10.0)
-    except ValueError:
+        found = prune(*arguments, **options)
+    except masks.EmptyLayerError:
         return
-    raise AssertionError(f"all of {len(scores)} filters pruned: the answer {keep} and no ValueError")
+    except ValueError as error:
+        raise AssertionError(f"{what} raised {type(error).__name__}, not an EmptyLayerError") from error
+    raise AssertionError(f"{what} gave {short(found)}, no EmptyLayerError")
 
 
 @mask.mistake("kept the lowest", breaks=mask.laws[0].text)
@@ -220,15 +231,14 @@ def of_a_sample(scores, amount=None, s=None):
     return masks.filter_mask(scores, amount, None if s is None else s * (n / (n - 1)) ** 0.5)
 
 
-@mask.mistake("emptied the layer", breaks="a mask that would keep nothing is refused with a ValueError")
+@mask.mistake("emptied the layer", breaks="a mask that would keep nothing is refused with an EmptyLayerError")
 def empties(scores, amount=None, s=None):
     if (amount is None) == (s is None):
         raise ValueError("give either amount or s")
-    if s is None and isinstance(amount, int):
-        return masks.filter_mask(scores, amount)
     if s is None:
+        count = amount if isinstance(amount, int) else round(amount * len(scores))
         keep = np.ones(len(scores), bool)
-        keep[np.argsort(scores, kind="stable")[: round(amount * len(scores))]] = False
+        keep[np.argsort(scores, kind="stable")[:count]] = False
         return keep
     return scores > scores.mean() + s * scores.std()
 
@@ -275,6 +285,11 @@ def worked_ties(joint_magnitude_masks):
     assert_equal(found["a"], np.ones(40, bool))
     (found,) = joint_magnitude_masks({"a": np.arange(40) % 2 + 1.0}, 10).values()
     assert_equal(np.flatnonzero(~found), np.arange(0, 20, 2))
+    near = {"a": np.array([1.0 + 1e-12, 1.0]), "b": np.array([2e-200, 1e-200])}  # squares would be 0
+    found = joint_magnitude_masks(near, 1)
+    assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, True], [True, False]))
+    (found,) = joint_magnitude_masks({"a": near["a"]}, 1).values()
+    assert_equal(found, np.array([True, False]))
 
 
 def possible(joint_magnitude_masks, arrays_of, amount):
@@ -315,15 +330,12 @@ def idempotent(joint_magnitude_masks, a, b, amount):
     assert_equal(again["b"], first["b"])
 
 
-@joint.law("a layer that would lose all its weights is refused with a ValueError")
+@joint.law("a layer that would lose all its weights is refused with an EmptyLayerError")
 @given(a=weights)
 def refuses_an_empty_layer(joint_magnitude_masks, a):
     faint = {"strong": np.abs(a) + 1, "faint": np.full(a.shape, 0.125)}
-    try:
-        found = joint_magnitude_masks(faint, 0.5)
-    except ValueError:
-        return
-    raise AssertionError(f"the faint layer kept {int(found['faint'].sum())} of {a.size} and no ValueError")
+    refuses_all("half of a strong and a faint layer", joint_magnitude_masks, faint, 0.5)
+    refuses_all("all of one layer", joint_magnitude_masks, {"strong": faint["strong"]}, 1.0)
 
 
 @joint.law("one array is masked alone, and an empty dict is refused with a ValueError")

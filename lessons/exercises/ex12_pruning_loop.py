@@ -12,6 +12,8 @@ from minidl.classroom.compare import assert_close, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.compress import masks, prune, scores
 from minidl.train.evaluation import evaluate
+from minidl.train.loop import fit
+from minidl.train.optim import Adam
 
 # ---- 12.5 iterative_prune
 
@@ -97,6 +99,9 @@ def worked_loop(iterative_prune):
     found = iterative_prune(built, **settings())
     is_right(found, rows_without_learning(built, 0.25), 9.0, 0.25)
     assert_close([row[1] for row in found[1]], [0, 9 / 35, 18 / 35, 26 / 35])  # round(8.75), ...
+    single = Built("linear", weight=((0.1, 0.0, 0.2, 0.3), (0.0, -0.4, 0.0, 0.5), (0.6, 0.7, 0.8, -0.9)))
+    sparse = iterative_prune(single, **settings())[1]
+    assert_close([row[1] for row in sparse[:2]], [3 / 12, 3 / 12])  # three are 0 before
 
 
 @loop.law(KEEPS)
@@ -137,12 +142,42 @@ def learns(iterative_prune):
     assert_close(mean_loss(logits_of(state, VALIDATION[0]), VALIDATION[1]), losses[accepted], **NEAR)
 
 
-@loop.law("the learning rate is 1e-3 if none is given")
-def usual_rate(iterative_prune):
-    built, given = Built("mlp", seed=3, **SMALL), settings(finetune_epochs=1)
-    expected = iterative_prune(built, **{**given, "lr": 1e-3})[1]
-    del given["lr"]
-    assert_close([row[2] for row in iterative_prune(built, **given)[1]], [row[2] for row in expected])
+def losses_with_learning(built, train, step, epochs, lr, rng):
+    """The loss after each round: the smallest weights get a mask, then come epochs of Adam by ``fit``."""
+    model, losses = built.build(), []
+    for k in range(1, 4):
+        parts = [model.fc1.weight, model.head.weight]
+        together = np.sort(np.abs(np.concatenate([p.data.ravel() for p in parts])).astype(np.float64))
+        limit = together[round(k * step * len(together)) - 1]
+        for p in parts:
+            p.mask = np.abs(p.data) > limit
+            p.data = np.where(p.mask, p.data, 0)
+        if epochs:
+            fit(
+                model,
+                train,
+                epochs=epochs,
+                optimizer=Adam(model.parameters(), lr=lr),
+                rng=rng,
+                progress=False,
+            )
+        losses.append(mean_loss(logits_of(model.state_dict(), VALIDATION[0]), VALIDATION[1]))
+    return losses
+
+
+@loop.law(
+    "learning is finetune_epochs of Adam at lr, 1e-3 if none is given, and rng goes from round to round"
+)
+def as_fit_learns(iterative_prune):
+    built, train = Built("mlp", seed=3, **SMALL), data(80, 2)  # two batches of 64, so that rng matters
+    for epochs, lr, seed in ((1, 0.05, 0), (3, 0.05, 1), (2, None, 0)):
+        rng = np.random.default_rng(seed)
+        expected = losses_with_learning(built, train, 0.125, epochs, lr or 1e-3, rng)
+        given = settings(seed, train=train, step=0.125, finetune_epochs=epochs, lr=lr)
+        if lr is None:
+            del given["lr"]
+        found = [row[2] for row in iterative_prune(built, **given)[1]]
+        assert_close(found[1:4], expected, rtol=1e-4, atol=1e-6)
 
 
 @loop.law("learning that diverges gives a row of NaN, which breaks the budget")
@@ -154,24 +189,37 @@ def diverges(iterative_prune):
     assert_close(model["state"]["head.weight"], built.build().head.weight.data)
 
 
-@loop.law("filters by criterion: of four 1, 2 and 3 go; and a layer that would be emptied ends the loop")
+@loop.law("filters by criterion: of four 1, 2 and 3 go; an emptied layer or an amount of 1 ends the loop")
 def by_filters(iterative_prune):
-    built = Built("small_cnn", seed=3, num_classes=3, widths=(4,), pool_after=())
+    settings_of_cnn = {"seed": 3, "num_classes": 3, "widths": (4,), "pool_after": ()}
     given = settings(train=pictures(4, 0), validation=pictures(5, 1), criterion=scores.filter_masks)
-    model, history, accepted = iterative_prune(built, **given)
-    weight = model["state"]["block1.conv.weight"]
-    assert_equal((int(weight.any(axis=(1, 2, 3)).sum()), accepted, len(history)), (1, 3, 4))
+    for how in ({}, {"training": True, "requires_grad": False}):
+        built = Built("small_cnn", **settings_of_cnn, **how)
+        model, history, accepted = iterative_prune(built, **given)
+        weight = model["state"]["block1.conv.weight"]
+        assert_equal((int(weight.any(axis=(1, 2, 3)).sum()), accepted, len(history)), (1, 3, 4))
+        x, labels = given["validation"]
+        assert_close(history[0][2], mean_loss(built.build().eval()(x).data, labels), **NEAR)
     model, history, accepted = iterative_prune(
         built, **{**given, "step": 0.45}
     )  # 2 of 4, then round(3.6) = 4
     assert_equal((accepted, len(history)), (1, 2))
+    for step, amounts in ((0.25, [0, 0.25, 0.5, 0.75]), (0.3, [0, 0.3, 0.6, 0.9])):
+        unending = settings(step=step, criterion=first_unit)
+        history = iterative_prune(Built("mlp", seed=3, **SMALL), **unending)[1]
+        assert_close([row[0] for row in history], amounts)
+
+
+def first_unit(model, amount):
+    """A criterion that never finds a layer empty: the first unit goes, whatever the amount."""
+    return {"fc1": np.arange(SMALL["hidden"]) > 0}
 
 
 @loop.law("a network that is not below the budget itself, and a criterion without masks: ValueError")
 def refuses(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)
     loss = iterative_prune(built, **settings())[1][0][2]
-    for budget in (loss, loss / 2):
+    for budget in (loss, loss / 2, np.nan):
         what = f"a network with the loss {loss} and the budget {budget}"
         assert_refuses(what, iterative_prune, built, **settings(max_allowed_loss=budget))
     assert_refuses("a criterion that gives no masks", iterative_prune, built, **settings(criterion=no_masks))

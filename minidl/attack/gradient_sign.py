@@ -74,7 +74,8 @@ def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
     """dvalue/dx; ValueError where the model passes no gradient on."""
     integers = "a network of integers passes none on: attack the float network it was made from"
     require(value.requires_grad, f"no gradient reaches the images; {integers}, and outside no_grad()")
-    return grad(value, x)
+    (slope,) = grad(value, [x])
+    return slope
 
 
 def cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
@@ -131,6 +132,11 @@ def fgsm(
     gradient where the model is so sure that p rounds to 1: a warning counts such images.
     Raises TypeError and ValueError for what is no such batch, images outside of ``bounds``, eps < 0, and an
     eps above the width of ``bounds``, which is often one that counts in pixels 0 ... 255.
+
+    >>> from minidl import attack, nn
+    >>> model = nn.Identity()  # the logits are the image
+    >>> print(attack.fgsm(model, np.array([[0.7, 0.5]]), [0], eps=0.1))
+    [[0.6 0.6]]
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, targeted = checked_eps(eps, bounds), check_flag("targeted", targeted)
@@ -174,6 +180,11 @@ def pgd(
     random_start: x_0 is drawn by ``rng``; without it x_0 = a, and one step of at least ε is FGSM.
     Returns: images within ε of a and in the box, of their dtype. A warning counts those that had no gradient
     at any step.  Raises what ``fgsm`` does, and ValueError for a step or a step size that is not above 0.
+
+    >>> from minidl import attack, nn
+    >>> model = nn.Identity()  # the logits are the image
+    >>> print(attack.pgd(model, np.array([[0.7, 0.5]]), [0], eps=0.1, random_start=False))
+    [[0.6 0.6]]
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)
@@ -194,7 +205,7 @@ def pgd(
 
 def is_flat(gradient: np.ndarray) -> np.ndarray:
     """(N,) bool: the images whose gradient is 0 in every pixel."""
-    return ~gradient.reshape(len(gradient), -1).any(axis=1)
+    return (gradient.reshape(len(gradient), -1) == 0).all(axis=1)
 
 
 def warn_of_images_without_gradient(flat: np.ndarray, loss: str) -> None:
@@ -213,7 +224,13 @@ def random_signs(
     bounds: Bounds = (0, 1),
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """clip(x ± ε), each sign by a coin: as large as FGSM's step, blind to the model. An attack's control."""
+    """clip(x ± ε), each sign by a coin: as large as FGSM's step, blind to the model. An attack's control.
+
+    >>> from minidl import attack, nn
+    >>> changed = attack.random_signs(nn.Identity(), np.array([[0.7, 0.5]]), [0], eps=0.1)
+    >>> print(np.abs(changed - [0.7, 0.5]).round(3))
+    [[0.1 0.1]]
+    """
     images, labels = checked_batch(model, images, labels, bounds)
     coins = default_rng_or(rng).integers(0, 2, images.shape).astype(images.dtype)
     return fgsm_step(images, 2 * coins - 1, checked_eps(eps, bounds), bounds=bounds)
@@ -235,7 +252,11 @@ class Robustness(NamedTuple):
 
 
 def robust_accuracy(
-    model: Module, attack: Attack, images: np.ndarray, labels: np.ndarray, eps_list: Sequence[float]
+    model: Module,
+    attack: Attack,
+    images: np.ndarray,
+    labels: np.ndarray,
+    eps_list: Sequence[float] | np.ndarray,
 ) -> Robustness:
     """How many images are read right after ``attack(model, images, labels, eps)``, for each ε.
 
@@ -243,6 +264,12 @@ def robust_accuracy(
     labels: (N,), the true classes.  eps_list: rising, from 0. The attack's own ε is not checked but measured:
     see ``linf`` and ``l2``. Without gradients to follow a model only seems robust (Athalye et al. 2018).
     Raises FloatingPointError where what the attack returns, or what the model says of it, is not finite.
+
+    >>> from minidl import attack, nn
+    >>> images, labels = np.array([[0.6, 0.4], [0.9, 0.1]]), [0, 0]
+    >>> result = attack.robust_accuracy(nn.Identity(), attack.fgsm, images, labels, [0, 0.2])
+    >>> print(result.accuracy)
+    [1.  0.5]
     """
     images, labels = checked_batch(model, images, labels, (-math.inf, math.inf))
     check_function("attack", attack, "model, images, labels and eps")

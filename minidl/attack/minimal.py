@@ -86,25 +86,30 @@ def minimal_perturbation(
     λ has the unit 1 / pixel²: in a box of width w, where it is finite, the search goes by λ w² instead.
     max_steps: of L-BFGS-B for one λ; a search tries some 20, or twice as many.
     Raises FloatingPointError where the model's logits are not finite.
+
+    >>> from minidl import attack, nn
+    >>> found = attack.minimal_perturbation(nn.Identity(), np.array([0.6, 0.4]), target=1)
+    >>> print(found.success, round(found.norm, 2))  # 0.2 / sqrt(2)
+    True 0.14
     """
     x = checked_image(model, image, bounds)
-    target, max_steps = checked_target(model, x, target), check_int("max_steps", max_steps, 1, MOST)
+    classes, max_steps = checked_target(model, x, target), check_int("max_steps", max_steps, 1, MOST)
 
     def search(lam: float, start: np.ndarray) -> Perturbation:
-        return attempt(model, x, target, lam, bounds, start, max_steps)
+        return attempt(model, x, classes, lam, bounds, start, max_steps)
 
     nothing = np.zeros(x.shape)
     if lam is not None:
         return search(positive_number("lam", lam), nothing)
-    found = perturbed(model, x, nothing, bounds, math.inf, target)
+    found = perturbed(model, x, nothing, bounds, math.inf, classes)
     if found.success:
         return found
     found = smallest(search, nothing, 1 / width(bounds) ** 2)
     if not found.success:
-        start = reached_by_pgd(model, x, target, bounds)
+        start = reached_by_pgd(model, x, classes, bounds)
         again = smallest(lambda lam, _: search(lam, start.r), start.r, 1 / width(bounds) ** 2)
         found = shortest(found, again, start)
-    return shortened(model, x, found, bounds, target) if found.success else found
+    return shortened(model, x, found, bounds, classes) if found.success else found
 
 
 def attempt(
@@ -166,10 +171,11 @@ def reached_by_pgd(model: Module, x: np.ndarray, target: np.ndarray, bounds: Bou
     """
     likeliest = target[finite_logits(model, x[np.newaxis])[0, target].argmax()]
     copies, labels = np.repeat(x[np.newaxis], STARTS, axis=0), np.full(STARTS, likeliest)
-    options = {"targeted": True, "bounds": bounds, "loss": "margin", "rng": np.random.default_rng(0)}
     highest = 0 if math.isfinite(bounds[1] - bounds[0]) else HIGHEST_POWER  # 2^0 w crosses the box
+    rng = np.random.default_rng(0)
     for power in range(LOWEST_EPS, highest + 1):
-        ends = pgd(model, copies, labels, width(bounds) * 2.0**power, steps=20, **options)
+        eps = width(bounds) * 2.0**power
+        ends = pgd(model, copies, labels, eps, steps=20, targeted=True, bounds=bounds, loss="margin", rng=rng)
         found = shortest(*(perturbed(model, x, end - x, bounds, None, target) for end in ends))
         if found.success:
             break
@@ -194,33 +200,38 @@ def smallest(
 
     Each attempt starts where a neighbour ended.
     """
-    best, failed = bracket(attempt_with, nothing, unit)
-    low, high = best.lam, failed.lam
+    low, best, high, failed = bracket(attempt_with, nothing, unit)
     while best.success and not failed.success and high / low > LAM_RATIO:
-        middle = attempt_with(math.sqrt(low * high), best.r)
+        lam = math.sqrt(low * high)
+        middle = attempt_with(lam, best.r)
         if middle.success:
-            low, best = middle.lam, min(best, middle, key=lambda found: found.norm)
+            low, best = lam, min(best, middle, key=lambda found: found.norm)
         else:
-            high = middle.lam
+            high = lam
     return best
 
 
 def bracket(
     attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray, unit: float
-) -> tuple[Perturbation, Perturbation]:
-    """By factors of ten from λ = unit: the one that reaches the target, and its neighbour that does not."""
+) -> tuple[float, Perturbation, float, Perturbation]:
+    """By tens from λ = unit: a λ that reaches the target and its r, the next λ, which does not, and its r."""
+    low = high = unit
     reached = failed = attempt_with(unit, nothing)
     power = 0
     while failed.success and power < HIGHEST_POWER:
         power += 1
-        reached, failed = failed, attempt_with(unit * 10.0**power, failed.r)
+        low, high = high, unit * 10.0**power
+        reached, failed = failed, attempt_with(high, failed.r)
     while not reached.success and power > LOWEST_POWER:
         power -= 1
-        failed, reached = reached, attempt_with(unit * 10.0**power, reached.r)
-    return reached, failed
+        low, high = unit * 10.0**power, low
+        failed, reached = reached, attempt_with(low, reached.r)
+    return low, reached, high, failed
 
 
-def shortened(model: Module, x: np.ndarray, found: Perturbation, bounds: Bounds, target: int) -> Perturbation:
+def shortened(
+    model: Module, x: np.ndarray, found: Perturbation, bounds: Bounds, target: np.ndarray
+) -> Perturbation:
     """The first share of r, by bisection, for which the model still answers ``target``."""
     r, low, high = found.r.astype(np.float64), 0.0, 1.0
     while high - low > SHARE:
@@ -251,6 +262,11 @@ def deepfool(
     num_candidates: only boundaries with the classes that are likeliest at first count, the answer among them;
     each costs a gradient in each step.
     Raises FloatingPointError where the logits or their gradients are not finite.
+
+    >>> from minidl import attack, nn
+    >>> found = attack.deepfool(nn.Identity(), np.array([0.6, 0.4]))  # 1.02 · 0.2 / sqrt(2)
+    >>> print(found.success, round(found.norm, 3))
+    True 0.144
     """
     x = checked_image(model, image, bounds)
     steps, overshoot = check_int("steps", steps, 1, MOST), check_number("overshoot", overshoot, 0)
@@ -310,7 +326,7 @@ def perturbed(
     r: np.ndarray,
     bounds: Bounds,
     lam: float | None = None,
-    target: np.ndarray | int | None = None,
+    target: np.ndarray | None = None,
 ) -> Perturbation:
     """x + r in x's dtype and in the box, and all that is said of it measured on just that."""
     image = np.clip((x + r).astype(x.dtype), *bounds)

@@ -40,19 +40,35 @@ def adversarial_training(
     ``lambda *args: pgd(*args, steps=4, rng=rng)`` four. It sees the model in eval mode, and the images
     after ``augment``; whatever mode it leaves the model in, the step is made in training mode.
     The rest is as in ``train.fit``; the history's accuracy is that on attacked images.
+
+    >>> from minidl import attack, nn
+    >>> images, labels = np.eye(4).reshape(4, 1, 2, 2), np.array([0, 0, 1, 1])
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> len(attack.adversarial_training(model, (images, labels), eps=0.1, epochs=3))
+    3
     """
     eps = check_number("eps", eps, 0)
     check_function("attack", attack, "model, images, labels and eps")
     plain_step = supervised(F.cross_entropy)
 
-    def step(model: Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+    def step(model: Module, images: np.ndarray, labels: np.ndarray) -> Tensor | tuple[Tensor, dict]:
         attacked = attack_batch(attack, model, images, labels, eps)
         model.train()
         return plain_step(model, attacked, labels)
 
-    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
-    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
-    return fit(model, train, step=step, **options)
+    return fit(
+        model,
+        train,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        step=step,
+        drop_last=drop_last,
+        rng=rng,
+        progress=progress,
+    )
 
 
 def noise_training(
@@ -73,10 +89,25 @@ def noise_training(
 
     It teaches to withstand an average direction, where an attack takes the worst. The noise comes after
     ``augment``. Raises ValueError for images outside of [0, 1].
+
+    >>> from minidl import attack, nn
+    >>> images, labels = np.eye(4).reshape(4, 1, 2, 2), np.array([0, 0, 1, 1])
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> len(attack.noise_training(model, (images, labels), sigma=0.1, epochs=3))
+    3
     """
     noise, train = gaussian_noise(sigma, clip=True), check_pair("train", train)
     checked_images(train[0], (0, 1))
     augment = noise if augment is None else compose(augment, noise)
-    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
-    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
-    return fit(model, train, **options)
+    return fit(
+        model,
+        train,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        drop_last=drop_last,
+        rng=rng,
+        progress=progress,
+    )

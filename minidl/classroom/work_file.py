@@ -69,10 +69,14 @@ def lesson_stubs(lesson: Lesson, exercises: list[Exercise], command: str = COMMA
         "While one function is checked, the library's stand in for the others of this file.\n"
         '"""\n\n' + imports(*(exercise.target for exercise in exercises), helpers=helpers)
     ]
-    for exercise in exercises:
-        version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"
-        parts.append(f"# {exercise.heading}, {exercise.effort}, {version}\n" + stub(exercise.target))
+    parts += [f"{mark(exercise)}\n{stub(exercise.target)}" for exercise in exercises]
     return "\n\n".join(parts)
+
+
+def mark(exercise: Exercise) -> str:
+    """The line above a stub: whose it is, and of which text of the library."""
+    version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"
+    return f"# {exercise.heading}, {exercise.effort}, {version}"
 
 
 def older_version(text: str, exercises: list[Exercise]) -> str:

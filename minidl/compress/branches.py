@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -45,13 +45,14 @@ def check_in_evaluation(model: Module) -> Module:
 def in_place(concat: Concat) -> InPlaceConcat | None:
     chains = {name: [part for _, part in in_order(branch)] for name, branch in concat.named_children()}
     hooked = any(module._hooks for module in concat.modules())
-    if hooked or not all(parts and is_conv(parts[-1]) for parts in chains.values()):
+    ends = {name: parts[-1] for name, parts in chains.items() if parts and is_conv(parts[-1])}
+    if hooked or len(ends) < len(chains):
         return None
-    return InPlaceConcat(chains)
+    return InPlaceConcat(chains, ends)
 
 
-def is_conv(module: Module) -> bool:
-    return runs_as(module, Conv2d, ConvReLU2d) is not None
+def is_conv(module: Module) -> TypeGuard[Conv2d]:
+    return runs_as(module, Conv2d, ConvReLU2d)
 
 
 def geometry(module: Conv2d) -> tuple:
@@ -72,20 +73,22 @@ class InPlaceConcat(Module):
     ``branches``: by their names, what is left of each.
     """
 
-    def __init__(self, chains: dict[str, list[Module]]) -> None:
-        widths = {name: chain[-1].out_channels for name, chain in chains.items()}
+    def __init__(self, chains: dict[str, list[Module]], lasts: dict[str, Conv2d]) -> None:
+        widths = {name: last.out_channels for name, last in lasts.items()}
         ends = dict(zip(widths, np.cumsum(list(widths.values())).tolist(), strict=True))
         self.channels = sum(widths.values())
         self.merged, self.beginners, self.branches = Container(), [], Container()
+        firsts: dict[str, Conv2d] = {}
         alike: dict[tuple, list[str]] = {}
         for name, chain in chains.items():
             if is_conv(chain[0]) and (len(chain) == 1 or is_conv(chain[1])):
+                firsts[name] = chain[0]
                 alike.setdefault(geometry(chain[0]), []).append(name)
         sources: dict[str, int] = {}  # where a branch finds its channels of what was merged
         place = {name: slice(ends[name] - width, ends[name]) for name, width in widths.items()}
         for names in (names for names in alike.values() if len(names) > 1):
             names.sort(key=lambda name: len(chains[name]))  # those that end here come first
-            layers = [chains[name][0] for name in names]
+            layers = [firsts[name] for name in names]
             at, stop = {}, 0
             for name, layer in zip(names, layers, strict=True):
                 at[name] = slice(stop, stop + layer.out_channels)
@@ -107,17 +110,19 @@ class InPlaceConcat(Module):
         x = floating(x)
         has_no_graph = not x.requires_grad
         require(has_no_graph, "outputs written in place have no gradients: use the model before merging")
-        common, begun = CommonOutput(self.channels), {}
+        common = CommonOutput(self.channels)
+        begun: dict[str, Tensor] = {}
         for conv, names in zip(self.merged, self.beginners, strict=True):
             begun |= dict.fromkeys(names, conv(x, common))
         for name, chain in self.branches.named_children():
             y = begun.get(name, x)
-            for module in chain:
+            for module in chain.children():
                 y = module(y, common) if isinstance(module, ConvInto) else module(y)
         return Tensor(common.array)
 
 
-def into(layer: Conv2d, **settings: Any) -> ConvInto:
+def into(layer: Module, **settings: Any) -> ConvInto:
+    """A copy of ``layer``, a Conv2d, that clamps as the layer does and lays its outputs where they belong."""
     return recast(layer, ConvInto, limits=limits(layer), **settings)
 
 
@@ -140,5 +145,6 @@ def merged(layers: list[Conv2d], ends: tuple[tuple[slice, slice], ...]) -> ConvI
 
 def kept(parameter: Parameter | None, shape: int | tuple[int, ...]) -> np.ndarray:
     """The parameter's mask; everything, where there is none."""
-    no_mask = parameter is None or parameter.mask is None
-    return np.ones(shape, bool) if no_mask else parameter.mask
+    if parameter is None or parameter.mask is None:
+        return np.ones(shape, bool)
+    return parameter.mask

@@ -81,7 +81,10 @@ class Histogram:
 
 
 def coarser(counts: np.ndarray, halvings: int) -> np.ndarray:
-    """The int64 counts (bins,) over a range 2^halvings times as wide, in as many bins: pairs become one."""
+    """The int64 counts (bins,) over a range 2^halvings times as wide, in as many bins: pairs become one.
+
+    bins: a power of two.  halvings: 0 or more, also 900. Nothing is rounded: the answer is in int64 as well.
+    """
     for _ in range(min(halvings, len(counts).bit_length())):
         counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))
     return counts

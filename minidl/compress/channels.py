@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from minidl.compress.kinds import runs_as, unusual
+from minidl.compress.kinds import kind_of, unusual
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn import layers as nn
 from minidl.nn.activations import ELU, Hardswish, SiLU
@@ -28,6 +28,7 @@ class Channels:
     makes: path of a Conv2d or Linear -> (out,), the channel that each of its filters makes.
     reads: path of a Conv2d or Linear -> (in/groups,), the channel that each slice of its weight reads.
     norms: path of a BatchNorm -> (features,), the channel that each of its features is.
+    layers, batch_norms: path -> the module itself, of all those paths.
     fixed: channel -> why it cannot be removed.
     passed: the paths of layers whose channels only a convolution that loses whole groups reads.
 
@@ -44,6 +45,8 @@ class Channels:
         self.makes: dict[str, np.ndarray] = {}
         self.reads: dict[str, np.ndarray] = {}
         self.norms: dict[str, np.ndarray] = {}
+        self.layers: dict[str, nn.Conv2d | nn.Linear] = {}
+        self.batch_norms: dict[str, nn.BatchNorm] = {}
         self.fixed: dict[int, str] = {}
         self.passed: set[str] = set()
         self.count = 0
@@ -71,39 +74,40 @@ class Channels:
 
     def visit(self, call: Call) -> np.ndarray:
         """Note what the call reads and makes; the channels of its output."""
-        module, kind = call.module, known_kind(call.module)
-        along_last_axis = kind is nn.Linear and len(call.output_shape) != 2
-        if kind is None or along_last_axis:
+        module = call.module
+        along_last_axis = isinstance(module, nn.Linear) and len(call.output_shape) != 2
+        if known_kind(module) is None or along_last_axis:
             return self.visit_unknown(call)
-        if kind in (nn.Conv2d, nn.Linear):
-            return self.visit_layer(call)
-        if kind is Sequential:
-            return self.tensors[call.output] if len(module) else self.read(call, call.output_shape[1])
-        if kind is Residual:
-            body, shortcut = (self.tensors[self.output_of[part]] for part in (module.body, module.shortcut))
-            self.merge(body, shortcut)
-            return body
-        if kind is Skip:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            return self.visit_layer(call, module)
+        if isinstance(module, Skip):
             last = self.output_of[module[-1]] if len(module) else call.inputs[0]
             self.merge(self.tensors[last], self.read(call, len(self.tensors[last])))
             return self.tensors[last]
-        if kind is Concat:
+        if isinstance(module, Sequential):
+            return self.tensors[call.output] if len(module) else self.read(call, call.output_shape[1])
+        if isinstance(module, Residual):
+            body, shortcut = (self.tensors[self.output_of[part]] for part in (module.body, module.shortcut))
+            self.merge(body, shortcut)
+            return body
+        if isinstance(module, Concat):
             return np.concatenate([self.tensors[self.output_of[branch]] for branch in module])
-        channels = self.read(call, module.num_features if kind is nn.BatchNorm else None)
-        if kind is nn.BatchNorm:
-            self.visit_norm(call, channels)
-        if kind is nn.Flatten:  # (C, H, W) gives C·H·W features, H·W for each channel
+        if isinstance(module, nn.BatchNorm):
+            return self.visit_norm(call, module)
+        channels = self.read(call, None)
+        if isinstance(module, nn.Flatten):  # (C, H, W) gives C·H·W features, H·W for each channel
             return np.repeat(channels, call.output_shape[1] // len(channels))
         return channels
 
-    def visit_layer(self, call: Call) -> np.ndarray:
+    def visit_layer(self, call: Call, layer: nn.Conv2d | nn.Linear) -> np.ndarray:
         """A convolution of groups loses whole groups, all that they read and make, where one reads or makes a
         single channel, as in a depthwise one. Otherwise every group loses the same of its channels, so that
         all stay of one size."""
-        out, share = call.module.weight.shape[:2]
-        groups = getattr(call.module, "groups", 1)
+        self.layers[call.path] = layer
+        out, share = layer.weight.shape[:2]
+        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
         by_group = self.read(call, groups * share).reshape(groups, share)
-        if not loses_groups(call.module):
+        if not loses_groups(layer):
             for group in by_group[1:]:
                 self.merge(by_group[0], group)
             self.note(self.reads, call.path, by_group[0])
@@ -118,13 +122,16 @@ class Channels:
         self.note(self.makes, call.path, np.repeat(by_group[:, 0], out // groups))
         return self.makes[call.path]
 
-    def visit_norm(self, call: Call, channels: np.ndarray) -> None:
+    def visit_norm(self, call: Call, norm: nn.BatchNorm) -> np.ndarray:
+        self.batch_norms[call.path] = norm
+        channels = self.read(call, norm.num_features)
         self.note(self.norms, call.path, channels)
-        if not call.module.affine:
+        if not norm.affine:
             self.fix(channels, f"{call.path} has no weight and bias: it makes of a zero what is not zero")
         for before in self.calls:
             if before.output == call.inputs[0] and before.path in self.makes:
                 self.norm_after[before.path] = call.path
+        return channels
 
     def visit_unknown(self, call: Call) -> np.ndarray:
         """Whatever goes in, comes out or is computed within may be tied together in any way."""
@@ -183,9 +190,8 @@ class Channels:
     def fix_shared_parameters(self) -> None:
         """Two layers with one weight cannot lose different slices of it."""
         owners: dict[Parameter, str] = {}
-        paths = {call.path: call.module for call in self.calls}
-        for path in {**self.makes, **self.norms}:
-            weight = paths[path].weight
+        for path, module in {**self.layers, **self.batch_norms}.items():
+            weight = module.weight
             if weight is not None and owners.setdefault(weight, path) != path:
                 for one in (path, owners[weight]):
                     for table in (self.makes, self.reads, self.norms):
@@ -228,22 +234,25 @@ class Channels:
         return channels
 
 
-def known_kind(module: Module) -> type | None:
+def known_kind(module: Module) -> type[Module] | None:
     """The class of KNOWN that the module runs as. A Flatten from another axis keeps channels elsewhere."""
-    kind = runs_as(module, *KNOWN)
+    kind = kind_of(module, *KNOWN)
     return None if kind is nn.Flatten and unusual(module) else kind
 
 
-def loses_groups(layer: Module) -> bool:
+def loses_groups(layer: Module) -> TypeGuard[nn.Conv2d]:
     """Whether a convolution of groups loses whole groups: each reads one channel or makes one."""
-    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-    return groups > 1 and groups in (layer.in_channels, layer.out_channels)
+    if not isinstance(layer, nn.Conv2d):
+        return False
+    return layer.groups > 1 and layer.groups in (layer.in_channels, layer.out_channels)
 
 
 def example(model: Module) -> np.ndarray:
     """Zeros that a model of images of any size takes: (1, C, 16, 16); without a Conv2d, (1, F)."""
     parts = list(check_instance("model", model, Module).modules())
-    sizes = [(part.in_channels, 16, 16) for part in parts if isinstance(part, nn.Conv2d)]
+    sizes: list[tuple[int, ...]] = [
+        (part.in_channels, 16, 16) for part in parts if isinstance(part, nn.Conv2d)
+    ]
     sizes += [(part.in_features,) for part in parts if isinstance(part, nn.Linear)]
     require(len(sizes) > 0, "the model has no Conv2d and no Linear: there are no filters")
     return np.zeros((1, *sizes[0]), np.float32)

@@ -15,6 +15,8 @@ from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
 
+Layer = Conv2d | Linear | Reweighted  # what has weights, whatever their form
+
 
 def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
     """A copy of ``model``, a rounded network, in which each layer's mean output is the float network's again.
@@ -56,31 +58,30 @@ def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
     return model
 
 
-def layers_of(model: Module) -> list[Module]:
+def layers_of(model: Module) -> list[Layer]:
     """The layers with weights, whatever the form of these is."""
     inner = {module.module for module in model.modules() if isinstance(module, Reweighted)}
-    kinds = Conv2d | Linear | Reweighted
-    return [module for module in model.modules() if isinstance(module, kinds) and module not in inner]
+    return [module for module in model.modules() if isinstance(module, Layer) and module not in inner]
 
 
-def mean_output(layer: Module, x: Any) -> np.ndarray:
+def mean_output(layer: Layer, x: Any) -> np.ndarray:
     """The mean of each output channel, over images and places, before a ReLU: float64 (channels,)."""
     if isinstance(layer, Reweighted):
         y = layer.before_relu(x).data
     else:
-        y = (Conv2d.forward if isinstance(layer, ConvReLU2d) else type(layer).forward)(layer, x).data
+        y = (Conv2d.forward(layer, x) if isinstance(layer, ConvReLU2d) else layer.forward(x)).data
     axis = 1 if isinstance(owner(layer), Conv2d) else y.ndim - 1
     return y.mean(axis=tuple(i for i in range(y.ndim) if i != axis), dtype=np.float64)
 
 
-def add_to_bias(layer: Module, shift: np.ndarray) -> None:
-    layer = owner(layer)
-    if layer.bias is None:
-        layer.bias = Parameter(shift.astype(np.float32))
+def add_to_bias(layer: Layer, shift: np.ndarray) -> None:
+    plain = owner(layer)
+    if plain.bias is None:
+        plain.bias = Parameter(shift.astype(np.float32))
     else:
-        layer.bias.data = (layer.bias.data + shift).astype(layer.bias.dtype)
+        plain.bias.data = (plain.bias.data + shift).astype(plain.bias.dtype)
 
 
-def owner(layer: Module) -> Conv2d | Linear:
+def owner(layer: Layer) -> Conv2d | Linear:
     """The layer that has the bias."""
     return layer.module if isinstance(layer, Reweighted) else layer

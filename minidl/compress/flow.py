@@ -66,7 +66,7 @@ def _sources(call: Call, maker: dict, latest: dict, steps: list[Step]) -> tuple[
     inside = f"{call.path}." if call.path else ""
     within = [i for i, step in enumerate(steps) if step.path.startswith(inside)]
     if isinstance(call.module, InPlaceConcat):
-        convs = [(i, steps[i].module) for i in within if isinstance(steps[i].module, ConvInto)]
+        convs = [(i, module) for i in within if isinstance(module := steps[i].module, ConvInto)]
         return tuple(i for i, conv in convs if conv.ends)
     sources = [maker[number] for number in call.inputs if number in maker]
     if call.module.children():
@@ -84,7 +84,7 @@ def output_shape(call: Call) -> tuple[int, ...]:
 
 def is_transparent(module: Module) -> bool:
     """Whether nothing but its output leaves the module, which computes nothing hidden itself."""
-    return runs_as(module, Concat, Residual, Sequential, Skip) is not None
+    return runs_as(module, Concat, Residual, Sequential, Skip)
 
 
 def run_with(
@@ -92,10 +92,11 @@ def run_with(
 ) -> None:
     """Run ``model(x)`` in evaluation mode; after each of the modules ``visit(its key, inputs, output)``, and
     what that gives, if not None, takes the output's place."""
-    hooks = [
-        module.register_forward_hook(lambda _, inputs, output, key=key: visit(key, inputs, output))
-        for key, module in modules.items()
-    ]
+
+    def hook_of(key: Any) -> Callable[[Module, tuple, Any], Any]:
+        return lambda module, inputs, output: visit(key, inputs, output)
+
+    hooks = [module.register_forward_hook(hook_of(key)) for key, module in modules.items()]
     try:
         with eval_mode(model), no_grad():
             model(x)

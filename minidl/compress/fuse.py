@@ -22,8 +22,6 @@ from minidl.nn.containers import Sequential, Skip
 from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU, ReLU6
 from minidl.nn.module import Module, Parameter
 
-RELUS = {ReLU: ConvReLU2d, ReLU6: ConvReLU6}
-
 # ---- the arithmetic
 
 
@@ -41,8 +39,8 @@ def folded(
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
 
-    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta
-    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
+    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta 0, each by itself.
+    Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
     var + eps is not above 0, which ``check_foldable`` finds.
     """
     check_foldable(weight, bias, mean, var, gamma, beta, eps)
@@ -66,13 +64,14 @@ def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     """A new layer that does what ``layer`` and then ``bn`` do in evaluation mode; see ``folded``.
 
-    It is a copy of ``layer`` with other numbers: a weight and a bias as Parameters of the layer's dtype. Both
-    require grad where the layer's weight does. A layer need not have a bias, nor bn a weight and a bias.
+    It is a copy of ``layer``, also of its mode, with other numbers: a weight and a bias as new Parameters of
+    the layer's dtype, without a gradient. Both require grad where the layer's weight does, whatever bn's do.
+    A layer need not have a bias, nor bn a weight and a bias.
     What pruning masked in the layer or in bn stays masked (``keep_masks``). Both modules stay as they were.
     ValueError where bn uses the statistics of the batch (in training, not frozen), or is of another width.
     """
-    kind = runs_as(check_instance("layer", layer, Module), Conv2d, Linear)
-    require(kind is not None, f"layer must be a Conv2d or Linear, got {type(layer).__name__}", TypeError)
+    fits = runs_as(check_instance("layer", layer, Module), Conv2d, Linear)
+    require(fits, f"layer must be a Conv2d or Linear, got {type(layer).__name__}", TypeError)
     is_fixed = check_instance("bn", bn, BatchNorm).frozen or not bn.training
     require(is_fixed, "in training BatchNorm uses the batch's statistics, which no weight holds: call eval()")
     width = len(layer.weight.data)
@@ -89,10 +88,13 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
 def keep_masks(new: Conv2d | Linear, layer: Conv2d | Linear, bn: BatchNorm) -> None:
     """Mask in the new layer what pruning masked in the layer or in the BatchNorm."""
     rows = kept(bn.weight, len(layer.weight.data))
-    new.weight.mask = kept(layer.weight, layer.weight.shape) & rows.reshape(-1, *[1] * (new.weight.ndim - 1))
-    new.bias.mask = rows | kept(bn.bias, len(rows))
-    for parameter in (new.weight, new.bias):
-        parameter.mask = None if parameter.mask.all() else parameter.mask
+    by_weight = kept(layer.weight, layer.weight.shape)
+    masks = {
+        "weight": by_weight & rows.reshape(-1, *[1] * (by_weight.ndim - 1)),
+        "bias": rows | kept(bn.bias, len(rows)),
+    }
+    for name, mask in masks.items():
+        vars(new)[name].mask = None if mask.all() else mask
 
 
 # ---- a whole model
@@ -112,10 +114,11 @@ def fuse(model: Module, x: Any = None) -> Module:
     model = copy.deepcopy(model)
     while pair := fusable(model, flow(model, x)):
         layer, after = pair
-        if isinstance(after.module, BatchNorm):
-            new = fold_batchnorm(layer.module, after.module)
+        one, other = layer.module, after.module
+        if isinstance(one, Conv2d | Linear) and isinstance(other, BatchNorm):
+            new = fold_batchnorm(one, other)
         else:
-            new = recast(layer.module, RELUS[known_kind(after.module)])
+            new = recast(one, ConvReLU6 if isinstance(other, ReLU6) else ConvReLU2d)
         model.set_submodule(layer.path, new.eval())
         remove(model, after.path)
     return model
@@ -133,7 +136,7 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
         if hooked or reads[after.sources[0]] > 1 or runs[layer.path] > 1 or runs[after.path] > 1:
             continue
         kind, kind_after = known_kind(layer.module), known_kind(after.module)
-        fits = kind is Conv2d and kind_after in (BatchNorm, *RELUS)
+        fits = kind is Conv2d and kind_after in (BatchNorm, ReLU, ReLU6)
         fits = fits or (kind is Linear and kind_after is BatchNorm and len(layer.shape) == 2)
         if fits and nothing_hidden_between(model, layer.path, after.path):
             return layer, after

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from minidl.engine.elementwise import backprop_rule, rule_in_force, where_kept
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn.functional import floating, relu, relu6, without_none
 from minidl.nn.layers import Conv2d
+from minidl.nn.module import Module
+
+_Conv = TypeVar("_Conv", bound=Conv2d)
 
 
 class ConvReLU(conv.Conv2d):
@@ -51,15 +54,15 @@ class ConvReLU6(ConvReLU2d):
     relu, most = staticmethod(relu6), 6.0
 
 
-def limits(layer: Conv2d) -> tuple[float, float]:
+def limits(layer: Module) -> tuple[float, float]:
     """What the layer clamps its output to."""
     if isinstance(layer, ConvInto):
         return layer.limits
     return (0.0, layer.most) if isinstance(layer, ConvReLU2d) else (-math.inf, math.inf)
 
 
-def recast(layer: Conv2d, kind: type, **settings: Any) -> Any:
-    """A copy of ``layer`` as a subclass of Conv2d, past __init__, which would draw weights to throw away."""
+def recast(layer: Module, kind: type[_Conv], **settings: Any) -> _Conv:
+    """A copy of ``layer``, a Conv2d, as another kind of Conv2d, past __init__, which would draw weights."""
     new = kind.__new__(kind)
     vars(new).update(vars(copy.deepcopy(layer)), **settings)
     return new
@@ -94,7 +97,9 @@ class ConvInto(Conv2d):
     ends: tuple[tuple[slice, slice], ...] = ()
     limits: tuple[float, float]  # 0 and inf with a ReLU, 0 and 6 with a ReLU6, else -inf and inf
 
-    def forward(self, x: Any, common: CommonOutput) -> Tensor:
+    def forward(  # type: ignore[override]  # only an InPlaceConcat calls it, and gives it the common output
+        self, x: Any, common: CommonOutput
+    ) -> Tensor:
         x = floating(x).data
         x = x if self.source is None else x[:, self.source : self.source + self.in_channels]
         arrays = (None if p is None else p.data.astype(x.dtype, copy=False) for p in (self.weight, self.bias))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard, TypeVar
+
 from minidl.nn.containers import Sequential
 from minidl.nn.layers import AdaptiveAvgPool2d, AvgPool2d, Dropout, Flatten, Identity, MaxPool2d
 from minidl.nn.module import Module, dotted
 
+_Kind = TypeVar("_Kind", bound=Module)
 
-def runs_as(module: Module, *kinds: type) -> type | None:
+
+def kind_of(module: Module, *kinds: type[_Kind]) -> type[_Kind] | None:
     """The kind whose forward the module runs; None for others, subclasses with their own forward too."""
     for kind in kinds:
         if isinstance(module, kind) and type(module).forward is kind.forward:
             return kind
     return None
+
+
+def runs_as(module: Module, *kinds: type[_Kind]) -> TypeGuard[_Kind]:
+    """Whether the module runs the forward of one of the kinds."""
+    return kind_of(module, *kinds) is not None
 
 
 def unusual(module: Module) -> str:

@@ -58,8 +58,8 @@ def threshold_mask(weight: Any, s: float) -> np.ndarray:
 def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Masks:
     """One mask for each array, the smallest |w| of all of them together pruned, of equal ones the first.
 
-    amount: the share of the sum of their sizes, or a number.  EmptyLayerError, a ValueError, where one would
-    be all zero; ValueError for no arrays.
+    amount: the share of the sum of their sizes, or a number. |w| are compared as float64.  EmptyLayerError, a
+    ValueError, where one would be all zero; ValueError for no arrays.
     """
     check_instance("weights", weights, Mapping)
     require(len(weights) > 0, "weights must be a dict of at least one array, got an empty one")

@@ -121,10 +121,13 @@ def dequantize_groups(grouped: GroupedWeight) -> np.ndarray:
 class PackedWeights(Reweighted):
     """``module`` without its weight, which is stored as a GroupedWeight and made floats in each forward."""
 
+    packed: np.ndarray
+    scales: np.ndarray
+
     def __init__(self, module: nn.Conv2d | nn.Linear, bits: int, group_size: int) -> None:
         grouped = quantize_groups(module.weight.data, bits, group_size)
         self.module = copy.deepcopy(module)
-        self.module.weight = None
+        self.module.weight = None  # type: ignore[assignment]  # of the layer only bias and settings are left
         self.shape, self.bits, self.group_size = grouped.shape, bits, grouped.group_size
         self.register_buffer("packed", grouped.packed)
         self.register_buffer("scales", grouped.scales)
@@ -148,7 +151,7 @@ def pack_weights(model: Module, bits: int = 4, group_size: int = 32) -> Module:
     packed: dict[Module, PackedWeights] = {}
     for path, layer in list(whole.named_modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            is_plain = runs_as(layer, nn.Conv2d, ConvReLU2d, nn.Linear) is not None and not layer._hooks
+            is_plain = runs_as(layer, nn.Conv2d, ConvReLU2d, nn.Linear) and not layer._hooks
             name = path.removeprefix("model.")
             require(is_plain, f"{name}: a hook or a forward of its own would not see packed weights")
             packed[layer] = PackedWeights(layer, bits, group_size)
@@ -157,4 +160,4 @@ def pack_weights(model: Module, bits: int = 4, group_size: int = 32) -> Module:
         for name, child in parent.named_children():
             if child in packed and not isinstance(parent, PackedWeights):
                 setattr(parent, name, packed[child])
-    return whole.model
+    return whole.layer("model")

@@ -32,7 +32,7 @@ class PruneStep(NamedTuple):
     amount: float
     sparsity: float
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 class PruneResult(NamedTuple):
@@ -65,14 +65,15 @@ def iterative_prune(
     for masks of the network of the round before. ``global_magnitude_masks`` prunes single weights,
     ``filter_masks`` filters, and any function with these arguments will do. For a model of images of one size
     alone it is ``functools.partial(filter_masks, x=train[0][:1])``.
-    finetune_epochs: by Adam at ``lr``, 0 for none.
+    finetune_epochs: of ``finetune`` in each round, by Adam at ``lr``, 0 for none. ``rng`` draws the batches
+    of all rounds, one after the other.
 
     It ends after at most 1 / step rounds: a round that breaks the budget or diverges (its loss and accuracy
     are NaN then), a criterion that finds nothing left to prune (EmptyLayerError) or an amount of 1.
     Returns the network, a row (amount, sparsity, loss, accuracy) for the unpruned network and for each round,
     the one that broke the budget too, and how many rounds are accepted.
-    ``model`` stays as it is; copies are pruned.
-    ValueError if ``model`` itself is not within the budget, or the criterion gives no masks at all.
+    Losses are measured in evaluation mode. ``model``, its mode and its ``.grad`` stay as they are; copies are
+    pruned.  ValueError if ``model`` itself is not within the budget, or the criterion gives no masks at all.
     """
     train, validation = check_pair("train", train), check_pair("validation", validation)
     check_settings(max_allowed_loss, step, finetune_epochs, lr, criterion)
@@ -155,7 +156,7 @@ def sensitivity(
     channels = makers(model, layer, images)  # says why if filters of this layer cannot be masked
     results = []
     for amount in amounts:
-        masks = {layer: mask_by_norm(model, channels, [layer], amount)}
+        masks = {layer: mask_by_norm(channels, [layer], amount)}
         masked = apply_masks(copy.deepcopy(model), masks, images[:1])
         results.append(evaluate(masked, images, labels))
     return results

@@ -45,6 +45,9 @@ CALIBRATIONS = {
 class Rounding(Module):
     """x on the grid of ``params``, with a straight-through gradient. S and Z are buffers."""
 
+    scale: np.ndarray
+    zero_point: np.ndarray
+
     def __init__(self, params: QuantParams) -> None:
         self.qmin, self.qmax = params.qmin, params.qmax
         self.register_buffer("scale", np.array(params.scale))
@@ -106,7 +109,8 @@ class RoundedWeights(Reweighted):
         self.x_grid = x_grid if fits else None
 
     def weights(self) -> tuple[Tensor, Tensor | None]:
-        weight, bias = self.module.weight, self.module.bias
+        weight = self.module.weight
+        bias: Tensor | None = self.module.bias
         if self.bits == FLOAT:
             return weight, bias
         x_params = None if self.x_grid is None else self.x_grid.params
@@ -205,7 +209,7 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
 
 def known_ranges(steps: dict[str, Step]) -> dict[str, tuple[float, float]]:
     """Of images in [0, 1] and of what Preprocess makes of them: 8 bits hold all 256 levels of a pixel."""
-    known = {}
+    known: dict[str, tuple[float, float]] = {}
     for step in steps.values():
         if runs_as(step.module, Preprocess) and step.sources == (INPUT,):
             mean, std = step.module.mean, step.module.std
@@ -248,7 +252,8 @@ def put_roundings(
     per_channel: bool,
 ) -> None:
     """Put each step's rounded form in its place."""
-    network.input = grids.get("input", network.input)
+    if "input" in grids:
+        network.set_submodule("input", grids["input"])
     given = {INPUT: grids.get("input")}  # number of a step -> the grid of what it gives
     for i, (path, step) in enumerate(steps.items()):
         new, x_grid = step.module, given[step.sources[0]]

@@ -80,12 +80,12 @@ class QuantParams:
         """Scale and zero point so shaped that they broadcast against an array of ``shape``."""
         if self.axis is None:
             return self.scale, self.zero_point
-        expected = f"arrays of {len(self.scale)} channels along axis {self.axis}"
+        expected = f"arrays of {np.size(self.scale)} channels along axis {self.axis}"
         fits = shape[self.axis : self.axis + 1] == self.scale.shape
         require(fits, f"the parameters are for {expected}, got {shape}")
         along = [-1 if i == self.axis else 1 for i in range(len(shape))]
-        one_zero = isinstance(self.zero_point, int)
-        return self.scale.reshape(along), self.zero_point if one_zero else self.zero_point.reshape(along)
+        Z = self.zero_point if isinstance(self.zero_point, int) else self.zero_point.reshape(along)
+        return self.scale.reshape(along), Z
 
 
 # ---- choosing S and Z
@@ -105,6 +105,7 @@ def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray
         S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
 
     S is a float32, and 1 where it would be below the smallest normal float32. Z is an int32. Returns S, Z.
+    rmax - rmin may be more than float32 holds. Arrays give an S and a Z for each of their numbers.
     """
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
     high = np.maximum(np.asarray(rmax, np.float64), 0.0)
@@ -163,7 +164,11 @@ def channel_absmax(r: Any, axis: int | None = None) -> np.ndarray:
 
 
 def round_to_integers(r: np.ndarray, S: Any, Z: Any, qmin: int, qmax: int) -> np.ndarray:
-    """Q = clip(round(r / S) + Z, qmin, qmax), half to even, as whole numbers in float32."""
+    """Q = clip(round(r / S) + Z, qmin, qmax), half to even, as whole numbers in float32.
+
+    S and Z are numbers, or arrays that stretch to r's shape. r and S are taken as float32, and so is their
+    quotient. An infinite r, and a quotient that float32 does not hold, are clipped too, without a warning.
+    """
     with np.errstate(over="ignore"):  # what overflows is out of range in any case
         steps = np.rint(np.asarray(r, np.float32) / S)
     return np.clip(steps + np.float32(Z), qmin, qmax)
@@ -228,6 +233,8 @@ class FakeQuantize(Op):
     dy/dx is 0 almost everywhere, and nothing would be learned. The straight-through estimator takes rounding
     for the identity: 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it was clipped (Bengio et al.
     2013, arXiv:1308.3432). The integer decides, not x: what rounds into the range counts as inside.
+    S and Z are numbers, or arrays that stretch to x's shape. An infinite x, and a quotient that float32 does
+    not hold, are clipped, without a warning; where x was clipped, an infinite gradient becomes 0 as well.
     """
 
     def __init__(self, S: Any, Z: Any, qmin: int, qmax: int) -> None:
@@ -308,8 +315,8 @@ def dynamic_range_table() -> list[DynamicRange]:
     for name, dtype in (("FP32", np.float32), ("FP16", np.float16)):
         info = np.finfo(dtype)
         rows.append(DynamicRange(name, float(info.min), float(info.max), float(info.smallest_subnormal)))
-    info = np.iinfo(np.int8)
-    return [*rows, DynamicRange("INT8", info.min, info.max, 1)]
+    integers = np.iinfo(np.int8)
+    return [*rows, DynamicRange("INT8", integers.min, integers.max, 1)]
 
 
 # ---- checks

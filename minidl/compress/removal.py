@@ -30,7 +30,7 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
     """
     channels = Channels(model, x)
     doomed = channels.made_by(layer, check_indices(indices, len(channels.made(layer))))
-    return without_channels(model, channels, doomed)
+    return without_channels(channels, doomed)
 
 
 def remove_masked_filters(model: Module, x: Any = None) -> Module:
@@ -40,37 +40,35 @@ def remove_masked_filters(model: Module, x: Any = None) -> Module:
     channels = Channels(model, x)
     alive = set(channels.fixed)
     for path, numbers in [*channels.makes.items(), *channels.norms.items()]:
-        layer = model.layer(path)
-        for parameter in (layer.weight, layer.bias):
+        module = channels.layers[path] if path in channels.layers else channels.batch_norms[path]
+        for parameter in (module.weight, module.bias):
             if parameter is not None:
                 rows = parameter.data.reshape(len(numbers), -1).any(axis=1)
                 alive |= set(numbers[rows].tolist())
     made = np.concatenate([*channels.makes.values(), np.zeros(0, np.int64)])
-    return without_channels(model, channels, np.setdiff1d(made, np.array(sorted(alive), np.int64)))
+    return without_channels(channels, np.setdiff1d(made, np.array(sorted(alive), np.int64)))
 
 
-def without_channels(model: Module, channels: Channels, doomed: np.ndarray) -> Module:
-    """A copy of the model without the channels ``doomed``."""
-    slim = copy.deepcopy(model)
-    for path, made in channels.makes.items():
-        layer, keep = slim.layer(path), ~np.isin(made, doomed)
+def without_channels(channels: Channels, doomed: np.ndarray) -> Module:
+    """A copy of the model, whose channels these are, without the channels ``doomed``."""
+    slim = copy.deepcopy(channels)  # with its model, whose layers are those of ``slim.layers``
+    for path, layer in slim.layers.items():
+        keep = ~np.isin(slim.makes[path], doomed)
         require(keep.any(), f"{path} would have no filter left")
         if loses_groups(layer):
             layer.groups = layer.groups * int(keep.sum()) // len(keep)
         layer.weight = taken(layer.weight, keep)  # (out, in/groups, ...)
         layer.bias = None if layer.bias is None else taken(layer.bias, keep)
-    for path, read in channels.reads.items():
-        layer = slim.layer(path)
-        layer.weight = taken(layer.weight, ~np.isin(read, doomed), axis=1)
-    for path in {**channels.makes, **channels.reads}:
-        say_sizes(slim.layer(path))
-    for path, features in channels.norms.items():
-        norm, keep = slim.layer(path), ~np.isin(features, doomed)
+        if path in slim.reads:
+            layer.weight = taken(layer.weight, ~np.isin(slim.reads[path], doomed), axis=1)
+        say_sizes(layer)
+    for path, norm in slim.batch_norms.items():
+        keep = ~np.isin(slim.norms[path], doomed)
         norm.num_features = int(keep.sum())
         norm.running_mean, norm.running_var = norm.running_mean[keep], norm.running_var[keep]
-        if norm.affine:
-            norm.weight, norm.bias = taken(norm.weight, keep), taken(norm.bias, keep)
-    return slim
+        norm.weight = None if norm.weight is None else taken(norm.weight, keep)
+        norm.bias = None if norm.bias is None else taken(norm.bias, keep)
+    return slim.model
 
 
 def say_sizes(layer: Conv2d | Linear) -> None:

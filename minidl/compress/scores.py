@@ -25,7 +25,7 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 
         order 1:  ||w_o||_1 = sum |w|        order 2:  ||w_o||_2 = sqrt(sum w²)
 
-    conv: a layer, or its weight (O, ...). Returns float64 (O,), summed in float64.  ValueError for another
+    conv: a layer, or its weight (O, ...). Returns float64 (O,), computed in float64.  ValueError for another
     order.  Li et al. 2017, arXiv:1608.08710.
     """
     if isinstance(conv, Module):
@@ -50,19 +50,17 @@ def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = No
     reasons = (f"not those of {path}: {channels.reason(made)}" for path, made in channels.makes.items())
     why = "; ".join(reasons) or "it has none"
     require(len(partners) > 0, f"no filters of the model can be pruned: {why}")
-    return {paths[0]: mask_by_norm(model, channels, paths, amount, order) for paths in partners}
+    return {paths[0]: mask_by_norm(channels, paths, amount, order) for paths in partners}
 
 
-def mask_by_norm(
-    model: Module, channels: Channels, paths: list[str], amount: float | int, order: int = 1
-) -> np.ndarray:
+def mask_by_norm(channels: Channels, paths: list[str], amount: float | int, order: int = 1) -> np.ndarray:
     """The mask of the filters of paths[0], by the norms of all filters at ``paths`` that make a channel."""
     made = channels.makes[paths[0]].tolist()
     place = {channel: i for i, channel in enumerate(dict.fromkeys(made))}
     norms = np.zeros(len(place))
     for path in paths:
         each = [place[channel] for channel in channels.makes[path].tolist()]
-        np.add.at(norms, each, filter_norms(model.layer(path), order))
+        np.add.at(norms, each, filter_norms(channels.layers[path], order))
     return filter_mask(norms, amount=amount)[[place[channel] for channel in made]]
 
 
@@ -86,8 +84,9 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
 
     Masked is what makes the filter's channel, as ``apply_masks`` masks it: its weights and its bias, and the
     weight and bias of a BatchNorm that follows. One filter at a time; the others are whole.
-    Negative where the network is better off without. O + 1 evaluations; the model is left as it was.
-    Returns float64 (O,).  ValueError for a layer whose filters cannot be masked, such as the last one.
+    Negative where the network is better off without. O + 1 evaluations are enough. They are made in
+    evaluation mode, whatever mode the model is in; the model, its mode and its ``.grad`` are left as they
+    were. Returns float64 (O,).  ValueError for a layer whose filters cannot be masked, such as the last one.
     """
     images, labels = check_pair("images and labels", (images, labels))
     count = len(makers(model, layer, images).makes[layer])

@@ -1,4 +1,4 @@
-"""Data sets, which are pairs (images, labels), and what is done with them before a network sees them."""
+"""Data sets, which are pairs (images, labels), and their preparation for a network."""
 
 from minidl.data.augment import (
     brightness,

@@ -1,10 +1,10 @@
-"""Noise and distortions that a network should not mind: each function here returns ``augment(images, rng)``.
+"""Augmentation: random noise and distortions. Each function here returns ``augment(images, rng)``.
 
-``images`` is (N, C, H, W) floating, each image distorted by its own draw; the result is a new array of the
-same dtype and never the input itself. Augment in training, not in evaluation.
+``images`` is (N, C, H, W) floating, each image is distorted by its own draw. The result is always a new array
+of the same dtype. Augment in training, not in evaluation.
 
-``clip=True`` brings the result back into [0, 1], as a picture must be. It biases the mean (black only gets
-brighter, white only darker) and lowers the noise's variance, so it is off unless asked for.
+``clip=True`` clips the result to [0, 1], the range of pictures. Clipping biases the mean (black only gets
+brighter, white only darker) and lowers the noise's variance, so the default is False.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from minidl.engine.checks import check_array, check_flag, check_function, check_
 from minidl.engine.random import default_rng_or
 
 Augment = Callable[..., np.ndarray]  # augment(images, rng=None) -> images
-LARGEST = 1e30  # value that float32 images can still be mixed with
+LARGEST = 1e30  # bound of ``fill``: float32 images can still be mixed with this value
 FARTHEST = 10_000  # pixels
 
 
 def _augment(distort: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Augment:
-    """``distort`` of floating images (N, C, H, W) and a generator, the default one where none is given."""
+    """An ``augment`` that calls ``distort`` with checked images and with ``rng`` or the default generator."""
 
     @functools.wraps(distort)
     def augment(images, rng=None):
@@ -34,7 +34,7 @@ def _augment(distort: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -
 
 
 def compose(*augments: Augment) -> Augment:
-    """One after the other, the first one first; ``compose()`` of none is the identity."""
+    """Apply the augmentations in the given order; ``compose()`` without any is the identity."""
 
     for augment in augments:
         check_function("each of augments", augment, "images and rng")
@@ -50,7 +50,10 @@ def compose(*augments: Augment) -> Augment:
 
 
 def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
-    """x + σ·n with n ~ N(0, 1) for each value: unclipped, the mean stays and the variance grows by σ²."""
+    """x + σ·n with n ~ N(0, 1) for each value.
+
+    Without clipping, the mean stays and the variance grows by σ².
+    """
     sigma, clip = check_number("sigma", sigma, 0, LARGEST), check_flag("clip", clip)
 
     @_augment
@@ -62,7 +65,7 @@ def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
 
 
 def salt_and_pepper(p: float) -> Augment:
-    """Each pixel, all channels of it, becomes 0 with probability p/2 and 1 with probability p/2."""
+    """Each pixel (in all channels) becomes 0 with probability p/2, and 1 with probability p/2."""
     check_number("p", p, 0, 1)
 
     @_augment
@@ -75,7 +78,9 @@ def salt_and_pepper(p: float) -> Augment:
 
 
 def cutout(size: int, *, fill: float = 0.0) -> Augment:
-    """A square of size × size pixels becomes ``fill``. Its centre is any pixel, so it may hang over the edge.
+    """A square of size × size pixels becomes ``fill``.
+
+    Its centre is a random pixel, so a part may lie outside.
 
     Source: DeVries and Taylor 2017, arXiv:1708.04552.
     """
@@ -95,7 +100,7 @@ def cutout(size: int, *, fill: float = 0.0) -> Augment:
 
 
 def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
-    """Moved by whole pixels, −pixels ... pixels each way, all as likely; ``fill`` comes in at the edges."""
+    """Shift by −pixels ... pixels, uniform whole numbers for each axis; the border becomes ``fill``."""
     pixels, fill = check_int("pixels", pixels, 0, FARTHEST), check_number("fill", fill, -LARGEST, LARGEST)
 
     @_augment
@@ -112,14 +117,14 @@ def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
 
 
 def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
-    """Turned counter-clockwise about the middle by an angle uniform in ±degrees, sampled bilinearly."""
+    """Rotate counter-clockwise about the centre by an angle uniform in ±degrees, with bilinear sampling."""
     degrees, fill = check_number("degrees", degrees, 0, 180), check_number("fill", fill, -LARGEST, LARGEST)
 
     @_augment
     def rotate(images, rng):
         angle = np.deg2rad(rng.uniform(-degrees, degrees, size=(len(images), 1, 1)))
         y, x = _centred_grid(images.shape)
-        # where the output's pixel (y, x) comes from; y points down
+        # the input position of the output's pixel (y, x); y points down
         return _sample(
             images, np.cos(angle) * y + np.sin(angle) * x, np.cos(angle) * x - np.sin(angle) * y, fill
         )
@@ -128,16 +133,19 @@ def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
 
 
 def random_resized_crop(min_area: float) -> Augment:
-    """A crop of the image's proportions, its area a share uniform in [min_area, 1], enlarged to full size."""
+    """Crop and resize to full size.
+
+    The crop keeps height : width; its part of the area is uniform in [min_area, 1].
+    """
     min_area = check_number("min_area", min_area, 0, 1)
-    require(min_area > 0, "min_area must be above 0: a crop of no area has no pixels")
+    require(min_area > 0, "min_area must be above 0: a crop without area has no pixels")
 
     @_augment
     def crop(images, rng):
         n, _, height, width = images.shape
         scale = np.sqrt(rng.uniform(min_area, 1, size=(n, 1, 1)))
         y, x = _centred_grid(images.shape)
-        # the crop's middle may move as far as the crop stays inside the image
+        # the crop's centre moves only so far that the crop stays inside the image
         shift_y = rng.uniform(-0.5, 0.5, size=(n, 1, 1)) * (1 - scale) * (height - 1)
         shift_x = rng.uniform(-0.5, 0.5, size=(n, 1, 1)) * (1 - scale) * (width - 1)
         return _sample(images, scale * y + shift_y, scale * x + shift_x, fill=0.0)
@@ -146,7 +154,7 @@ def random_resized_crop(min_area: float) -> Augment:
 
 
 def horizontal_flip(p: float = 0.5) -> Augment:
-    """Left and right exchanged with probability p. Not for digits: a mirrored 2 is no digit."""
+    """Exchange left and right with probability p. Do not use it for digits: a mirrored 2 is no digit."""
     check_number("p", p, 0, 1)
 
     @_augment
@@ -158,7 +166,7 @@ def horizontal_flip(p: float = 0.5) -> Augment:
 
 
 def brightness(amount: float, *, clip: bool = False) -> Augment:
-    """x·f with f uniform in [1 − amount, 1 + amount], one for each image."""
+    """x·f, with one f for each image, uniform in [1 − amount, 1 + amount]."""
     amount, clip = check_number("amount", amount, 0, 1), check_flag("clip", clip)
 
     @_augment
@@ -177,13 +185,13 @@ def color_jitter(
     *,
     clip: bool = False,
 ) -> Augment:
-    """Other light, the same thing: for each image one b, c, s in 1 ± amount and one angle θ in ±hue·360°.
+    """Change the light, not the object: each image draws b, c, s in 1 ± amount and an angle θ in ±hue·360°.
 
         x ← b·x,    x ← m + c·(x − m) with m the image's mean,    x ← g + s·R(θ)(x − g)
 
-    with g the pixel's grey (the mean of its red, green and blue) and R(θ) the turn about the axis of greys:
-    hue 0.5 allows any hue, and grey stays grey. The amounts are torchvision's; its hue and grey are defined
-    otherwise.
+    with g the pixel's grey (the mean of its red, green and blue) and R(θ) the rotation about the axis of
+    greys: hue 0.5 allows any hue, and grey stays grey. The amounts are as in torchvision, but torchvision
+    defines hue and grey differently.
     """
     for name, amount in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
         check_number(name, amount, 0, 1)
@@ -218,7 +226,7 @@ def _centred_grid(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sample(images: np.ndarray, y: np.ndarray, x: np.ndarray, fill: float) -> np.ndarray:
-    """Bilinear values of images (N, C, H, W) at centred rows y, columns x (N, H, W); ``fill`` around."""
+    """Bilinear values of images (N, C, H, W) at centred rows y, columns x (N, H, W); outside is ``fill``."""
     n, channels, height, width = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=fill)
     pixels = padded.transpose(0, 2, 3, 1).reshape(-1, channels)
@@ -226,7 +234,7 @@ def _sample(images: np.ndarray, y: np.ndarray, x: np.ndarray, fill: float) -> np
     x = np.clip(x + (width - 1) / 2 + 1, 0, width + 1)
     top, left = np.minimum(y.astype(int), height), np.minimum(x.astype(int), width)
     down, right = (y - top)[..., None].astype(images.dtype), (x - left)[..., None].astype(images.dtype)
-    step = width + 2  # from one row of the padded image to the next
+    step = width + 2  # distance between two rows of the flattened padded image
     corner = (
         np.arange(n)[:, None, None] * (height + 2) + top
     ) * step + left  # (N, H, W); the sums below are (N, H, W, C)

@@ -1,4 +1,4 @@
-"""Results worth keeping (a pretrained network, a grid over seeds), stored under a hash of their recipe."""
+"""A cache of slow results (a pretrained network, a grid over seeds) under a hash of their recipe."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 
@@ -25,31 +26,31 @@ RECIPE, NAMES = "recipe.json", "arrays.json"  # an entry's first members; <name>
 
 
 def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
-    """What ``make(**recipe)`` returns: read from the cache folder if made before, else made and stored.
+    """The result of ``make(**recipe)``, read from the cache folder; if it is not there, made and stored.
 
         weights = cached("03_backbone", {"seed": 0, "epochs": 15}, pretrain)
 
-    The recipe is all that ``make`` is told, so that no setting can be left out of it; the seed belongs in it
-    too. ``make`` is a plain function, not a partial, a method or another object. The entry's key is a hash of
-    the name, the recipe, minidl's version and the text of ``make``: change one and the result is made anew.
-    A change in what ``make`` calls or finds outside itself goes unnoticed: delete the entry, or let
-    ``MINIDL_CACHE`` name a fresh folder. The default generator's state is put back after ``make``, so that
-    what follows draws the same numbers cold and warm.
+    ``make`` gets only the recipe, so the recipe holds every setting and also the seed. ``make`` is a plain
+    function, not a partial, a method or another object. The entry's key is a hash of the name, the recipe,
+    minidl's version and the text of ``make``: if one changes, the result is made again. A change in other
+    code that ``make`` uses is not noticed: then delete the entry, or set ``MINIDL_CACHE`` to a new folder.
+    After ``make`` the default generator gets its old state back, so that later draws do not depend on the
+    cache.
 
-    name: how the file's name begins: letters, digits and ``._-``, which the arrays' names are made of too.
+    name: the start of the file's name. It has letters, digits and ``._-``, as the names of the arrays.
     recipe: keyword arguments, plain JSON values.  make: returns a dict of arrays, say ``model.state_dict()``.
 
-    An entry that is damaged or not what its name says is made anew, and a folder that cannot be written costs
-    only the next run's time; both with a warning. Raises: TypeError or ValueError for a recipe that is not
-    JSON or a result that is not a dict of arrays, and what ``make`` raises; then nothing is stored.
+    A damaged or wrong entry is made again, with a warning. If the folder cannot be written, the result is
+    returned but not stored, also with a warning. Raises: TypeError or ValueError for a recipe that is not
+    JSON or a result that is not a dict of arrays, and the errors of ``make``; then nothing is stored.
     """
     header = _header(name, recipe, make)
     path = cache_folder() / f"{name}-{hashlib.sha256(header.encode()).hexdigest()[:20]}.npz"
     try:
         if path.exists():
             return read_arrays(path, header)
-    except Exception as error:  # a damaged archive can raise nearly anything
-        warnings.warn(f"the stored result {name} is of no use and is made anew: {error!r}", stacklevel=2)
+    except Exception as error:  # a damaged archive can raise almost any error
+        warnings.warn(f"the stored result {name} is of no use and is made again: {error!r}", stacklevel=2)
 
     state = default_rng_or(None).bit_generator.state
     arrays = _copied(make(**recipe), name)
@@ -65,9 +66,9 @@ def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
 
 
 def cached_runs(name: str, recipes: Iterable[dict], make: Callable[..., Arrays]) -> list[Arrays]:
-    """``cached`` for each recipe, such as one for each seed, with a bar once there is something to wait for.
+    """``cached`` for each recipe, such as one for each seed, with a progress bar if some must be made.
 
-    Every run is stored as soon as it is made: after an interruption the rest is made, not all.
+    Every run is stored as soon as it is made, so after an interruption only the rest is made.
     """
     from tqdm import tqdm
 
@@ -77,12 +78,12 @@ def cached_runs(name: str, recipes: Iterable[dict], make: Callable[..., Arrays])
 
 
 def cache_folder() -> Path:
-    """``MINIDL_CACHE`` where set, else the folder for caches of this system's user. It need not exist."""
+    """``MINIDL_CACHE`` if it is set, otherwise the user's cache folder. The folder need not exist."""
     if folder := os.environ.get("MINIDL_CACHE"):
         return Path(folder)
     try:
         home = Path.home()
-    except RuntimeError:  # a user without a home, as in some containers
+    except RuntimeError:  # the user has no home folder, as in some containers
         home = Path(tempfile.gettempdir())
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "minidl" / "Cache"
@@ -93,7 +94,7 @@ def cache_folder() -> Path:
 
 
 def read_arrays(path: Path, header: str) -> Arrays:
-    """The arrays stored at ``path`` with this ``header``; a file of any other kind raises an exception."""
+    """The arrays stored at ``path`` with this ``header``; any other file raises an exception."""
     with open(path, "rb") as file:
         contents = read_archive(file)
     require(contents[RECIPE].decode() == header, f"{path}: was made by another recipe")
@@ -117,15 +118,15 @@ def _source(make: Callable) -> str:
     try:
         if isinstance(make, FunctionType):
             return inspect.getsource(make)
-    except OSError:  # it was typed at a prompt, or made by exec
+    except OSError:  # the function was typed at a prompt, or made by exec
         pass
     wanted = "make must be a function whose text can be read (def, in a file or notebook)"
     why = "its settings belong into the recipe, not into a partial or an object"
     raise TypeError(f"{wanted}, got {make!r}: {why}")
 
 
-def _copied(arrays: object, name: str) -> Arrays:
-    """What ``make`` returned, as arrays by name."""
+def _copied(arrays: Any, name: str) -> Arrays:
+    """The result of ``make``, as arrays by name."""
     copies = {}
     for key, value in check_instance(f"what make of {name} returns", arrays, dict).items():
         _check_name(f"a name that make of {name} gives to an array", key)

@@ -1,4 +1,4 @@
-"""Real handwritten digits that come with the package, of 8×8 pixels and of 28×28: no network, no waiting."""
+"""Real handwritten digits of 8×8 and of 28×28 pixels. They come with the package, without a download."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ def load_digits(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """1,797 handwritten digits of 8×8 pixels, as ``(train, test)``, each a pair ``(images, labels)``.
 
-    ``images`` is (N, 1, 8, 8) float32, sixteenths in [0, 1], 1 being ink; ``labels`` is (N,) int64, 0 to 9.
+    ``images`` is (N, 1, 8, 8) float32, multiples of 1/16 in [0, 1], 1 is ink; ``labels`` is (N,) int64, 0 to
+    9.
 
-    split: "stratified": 36 of each class are test images, always the same ones (their indices are stored
-    beside the images).  "file-order": the last 360 images are, presumably by writers who are not in the
-    training set: the harder question. Both leave 1,437 for training.
+    split: "stratified": 36 images of each class are test images, always the same ones (a file holds their
+    indices).  "file-order": the last 360 images are test images. Their writers are probably not in the
+    training set, so this split is harder. Both splits have 1,437 training images.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-    Repository (1998), https://doi.org/10.24432/C50P49, CC BY 4.0: the 1,797 images of its test file, as
-    distributed with scikit-learn, whose order they keep; the counts 0 ... 16 are stored as they are.
+    Repository (1998), https://doi.org/10.24432/C50P49, CC BY 4.0: the 1,797 images of its test file, in
+    the order of scikit-learn. The file holds the original counts 0 ... 16.
     """
     check_choice("split", split, ("stratified", "file-order"))
     counts, labels, stratified_test = _stored("digits.npz", "images", "labels", "stratified_test")
@@ -35,11 +36,11 @@ def load_digits(
 def load_mnist() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """6,000 handwritten digits of 28×28 pixels, as ``(train, test)``, each a pair ``(images, labels)``.
 
-    ``images`` is (N, 1, 28, 28) float32 in [0, 1], 1 being ink; ``labels`` is (N,) int64, 0 to 9. 500 of each
-    digit are for training, 100 others for tests. ``mnist`` loads the whole of MNIST from its own files.
+    ``images`` is (N, 1, 28, 28) float32 in [0, 1], 1 is ink; ``labels`` is (N,) int64, 0 to 9. Of each digit,
+    500 images are for training and 100 others for tests. ``mnist`` loads all of MNIST from its own files.
 
     Source: Y. LeCun and C. Cortes, "The MNIST database of handwritten digits" (1998), CC BY-SA 3.0: the first
-    600 of each digit in its test set, in their order.
+    600 images of each digit in the test set, in their order.
     """
     pixels, labels, test = _stored("mnist.npz", "images", "labels", "test")
     return _split(pixels[:, None].astype(np.float32) / np.float32(255), labels, test)

@@ -1,6 +1,7 @@
-"""Files that are there whole or not at all, and archives of arrays that no damage turns into something else.
+"""Safe files: a file is complete or does not exist, and a damaged archive of arrays is never read as other
+data.
 
-An archive is what ``np.load`` opens: an uncompressed zip of .npy files and texts, without pickle.
+An archive is an uncompressed zip of .npy files and texts, without pickle; ``np.load`` opens it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from numpy.lib import format as npy
 
 from minidl.engine.checks import check_instance, require
 
-KINDS = "fiubcU"  # of dtypes: numbers, bools and texts
+KINDS = "fiubcU"  # the allowed kinds of dtypes: numbers, bools and texts
 HOST = platform.node().replace("/", "_") or "here"
 _numbers = itertools.count()
 
 
 def check_path(name: str, path: str | os.PathLike) -> Path:
-    """The path, which must be a text or a Path without a zero byte in it."""
+    """The path. It must be a text or a Path, without a zero byte."""
     check_instance(name, path, (str, os.PathLike))
     require("\0" not in str(path) and str(path) != "", f"{name} must be a path, got {path!r}")
     return Path(path)
@@ -36,10 +37,11 @@ def check_path(name: str, path: str | os.PathLike) -> Path:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into, which is at ``path`` after the block; after an error nothing there has changed.
+    """A file to write into. After the block it is at ``path``; after an error, ``path`` is unchanged.
 
-    It is written under another name in the same folder, synchronised to the disk and moved. Only a killed
-    process leaves that other file behind, ``NAME.HOST-PID-NUMBER.part``; the next one to write removes it.
+    The file is written under another name in the same folder, synchronised to the disk, and renamed. Only a
+    killed process leaves this other file, ``NAME.HOST-PID-NUMBER.part``. The next write of ``path`` removes
+    it.
     """
     remove_leftovers(path)
     partial = path.with_name(f"{path.name}.{HOST}-{os.getpid()}-{next(_numbers)}.part")
@@ -54,7 +56,10 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes of this computer left of ``path``. What a running one writes stays."""
+    """Remove the ``.part`` files of ``path`` from killed processes of this computer.
+
+    Running processes keep theirs.
+    """
     for partial in path.parent.glob(f"{glob.escape(path.name)}.{glob.escape(HOST)}-*-*.part"):
         pid = partial.name.split("-")[-2]
         if pid.isdigit() and not is_running(int(pid)):
@@ -62,7 +67,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of this number; True where the system cannot be asked without harm."""
+    """Whether a process with this number exists; True if the system offers no safe way to ask."""
     if os.name != "posix":
         return True
     try:
@@ -75,7 +80,10 @@ def is_running(pid: int) -> bool:
 
 
 def write_archive(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
-    """An archive of ``NAME`` for each text and ``NAME.npy`` for each array; always the same bytes."""
+    """An archive with ``NAME`` for each text and ``NAME.npy`` for each array.
+
+    Equal contents give equal bytes.
+    """
     with written_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, text in texts.items():
             archive.writestr(zipfile.ZipInfo(name), text)
@@ -85,9 +93,11 @@ def write_archive(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.
 
 
 def read_archive(file: BinaryIO) -> dict[str, bytes]:
-    """The contents of the archive's members, whose checksums are right. A damaged one raises nearly anything.
+    """The contents of the archive's members, after a check of their checksums.
 
-    Memory is taken in proportion to the file's true size, whatever it claims.
+    A damaged archive raises an error.
+
+    The memory in use depends on the true size of the file, not on the size in its header.
     """
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
@@ -99,7 +109,7 @@ def read_archive(file: BinaryIO) -> dict[str, bytes]:
 
 
 def parse_array(data: bytes) -> np.ndarray:
-    """The array of an .npy file's bytes; nothing is allocated that the bytes do not fill."""
+    """The array of an .npy file's bytes. It allocates no more memory than the bytes fill."""
     stream = io.BytesIO(data)
     headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     shape, fortran_order, dtype = headers[npy.read_magic(stream)](stream)

@@ -1,4 +1,4 @@
-"""The IDX format of MNIST's files, and the two data sets that people keep in it."""
+"""The IDX format of MNIST's files, and two data sets in this format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minidl.data.files import check_path, written_whole
 from minidl.engine.checks import check_flag, positive_int, require
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_AXES = 32  # what every supported NumPy can hold
+MAX_AXES = 32  # every supported NumPy allows as many axes
 BLOCK = 1 << 20
 NAMES = (
     "train-images-idx3-ubyte",
@@ -25,7 +25,7 @@ NAMES = (
     "t10k-labels-idx1-ubyte",
 )
 
-# The MD5 that the publishers give for NAMES + ".gz": it tells a damaged download, which is all it is for.
+# The publishers' MD5 of NAMES + ".gz". It only detects damaged downloads.
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_MD5 = (
     "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -45,15 +45,15 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 def load_idx(path: str | os.PathLike, *, max_bytes: int = 1 << 30) -> np.ndarray:
-    """The array in an IDX file, plain or gzipped (told by content, not by name), in the machine's byte order.
+    """The array in an IDX file, in the machine's byte order. The content shows whether the file is gzipped.
 
         bytes 0, 0, dtype, number of axes d | d sizes, 4 bytes each | the values      (all big-endian)
 
-    Memory grows with the bytes that are there, not with what the header claims; ``max_bytes`` bounds both.
-    Raises: FileNotFoundError, and ValueError for anything that is not one whole IDX array and nothing more.
+    The memory in use depends on the true size of the file, not on the size in its header; ``max_bytes``
+    bounds both. Raises: FileNotFoundError, and ValueError if the file is not exactly one complete IDX array.
     """
     path, max_bytes = check_path("path", path), positive_int("max_bytes", max_bytes)
-    require(not path.is_dir(), f"path must be a file, {path} is a folder")
+    require(not path.is_dir(), f"path must be a file, but {path} is a folder")
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -71,17 +71,17 @@ def _read_header(stream) -> tuple[np.dtype, tuple[int, ...]]:
     is_idx = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
     require(is_idx, f"not an IDX file: expected it to start with 0, 0, dtype, axes, got {magic!r}")
     dtype, axes = np.dtype(DTYPES[magic[2]]), magic[3]
-    require(1 <= axes <= MAX_AXES, f"expected 1 to {MAX_AXES} axes, the header says {axes}")
+    require(1 <= axes <= MAX_AXES, f"expected 1 to {MAX_AXES} axes, but the header says {axes}")
     sizes = stream.read(4 * axes)
     whole = len(sizes) == 4 * axes
     require(whole, f"truncated in the header: expected {axes} sizes, got {len(sizes)} bytes")
     shape = struct.unpack(f">{axes}I", sizes)
-    require(0 not in shape, f"expected sizes of at least 1, the header says {shape}")
+    require(0 not in shape, f"expected sizes of at least 1, but the header says {shape}")
     return dtype, shape
 
 
 def _read_values(stream, dtype: np.dtype, shape: tuple[int, ...], max_bytes: int) -> np.ndarray:
-    expected = math.prod(shape) * dtype.itemsize  # Python integers: a forged header cannot make them wrap
+    expected = math.prod(shape) * dtype.itemsize  # Python integers do not overflow, even with a forged header
     fits = expected <= max_bytes
     require(fits, f"the header claims {expected:,} bytes of shape {shape}, above {max_bytes=:,}")
     values = bytearray()
@@ -99,17 +99,19 @@ def mnist(root: str | os.PathLike | None = None, *, download: bool = False) -> t
     Each is a pair of images (N, 1, 28, 28) float32 in [0, 1] and labels (N,) int64.
 
     root: the folder with the four files ``train-images-idx3-ubyte`` and so on, each with or without ``.gz``
-    (also spelled ``train-images.idx3-ubyte``); by default ``mnist`` in the cache folder.  download: fetch
-    the missing ones (12 MB) into it; their checksums are verified.
+    (also spelled ``train-images.idx3-ubyte``); by default ``mnist`` in the cache folder.  download: download
+    missing files (12 MB) into the folder and check their checksums.
     Source: LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
-    Raises: FileNotFoundError where files are missing, ConnectionError where they cannot be fetched,
-    ValueError where they are damaged.
+    Raises: FileNotFoundError for missing files, ConnectionError for a failed download, ValueError for damaged
+    files.
     """
     return _load_splits(root, "mnist", download, MNIST_URL, MNIST_MD5)
 
 
 def fashion_mnist(root: str | os.PathLike | None = None, *, download: bool = False) -> tuple[Split, Split]:
-    """Fashion-MNIST, 60,000 + 10,000 pictures of clothes in MNIST's format; all else as in ``mnist`` (30 MB).
+    """Fashion-MNIST, 60,000 + 10,000 pictures of clothes in MNIST's format.
+
+    The rest is as in ``mnist`` (30 MB).
 
     Classes: T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
     Source: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747, MIT licence.
@@ -125,11 +127,13 @@ def _load_splits(
     missing = ", ".join(NAMES[k] + ".gz" for k in range(4) if paths[k] is None)
     lacks = f"{root} lacks {missing}: put the files there, or pass download=True to fetch them from {url}"
     require(check_flag("download", download) or not missing, lacks, FileNotFoundError)
-    for k, name in enumerate(NAMES):
-        if paths[k] is None:
-            paths[k] = root / (name + ".gz")
-            fetch(url + name + ".gz", checksums[k], paths[k])
-    return _load_pair(paths[0], paths[1]), _load_pair(paths[2], paths[3])
+    found = []
+    for name, path, checksum in zip(NAMES, paths, checksums, strict=True):
+        if path is None:
+            path = root / (name + ".gz")
+            fetch(url + name + ".gz", checksum, path)
+        found.append(path)
+    return _load_pair(found[0], found[1]), _load_pair(found[2], found[3])
 
 
 def _find(root: Path, name: str) -> Path | None:
@@ -149,9 +153,11 @@ def _load_pair(images_path: Path, labels_path: Path) -> Split:
 
 
 def fetch(url: str, md5: str, path: Path) -> None:
-    """Download ``url`` to ``path`` with a progress bar; ``path`` appears whole and verified, or not at all.
+    """Download ``url`` to ``path`` with a progress bar.
 
-    Raises: ConnectionError with advice where the network fails, ValueError where the checksum differs.
+    ``path`` appears only when it is complete and verified.
+
+    Raises: ConnectionError with advice if the network fails, ValueError if the checksum differs.
     """
     import hashlib
     import http.client
@@ -170,7 +176,7 @@ def fetch(url: str, md5: str, path: Path) -> None:
                     file.write(block)
                     bar.update(len(block))
             got = digest.hexdigest()
-            require(got == md5, f"{url}: expected a file of MD5 {md5}, got {got}; nothing was kept")
+            require(got == md5, f"{url}: expected a file with MD5 {md5}, got {got}; the file was not kept")
     except (OSError, http.client.HTTPException) as error:
         advice = f"Without a network, bring the file to {path.parent} yourself"
         raise ConnectionError(f"could not download {url}: {error}. {advice}") from error

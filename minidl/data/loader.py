@@ -1,4 +1,4 @@
-"""A data set, a minibatch at a time."""
+"""The batches of a data set."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Pair = tuple[np.ndarray, np.ndarray]
 class batches:
     """Pairs (images, labels) of ``batch_size`` rows that cover the data set once; the last may be smaller.
 
-    Each ``iter()`` is one epoch. Its order is one permutation, drawn from ``rng`` at ``iter()`` and not
-    later, so a run that is resumed at an epoch's start with the generator's saved state sees the same
-    batches. ``len()`` is the number of batches in an epoch. ``augment(images, rng)`` is applied to each batch
-    as it is asked for. Batches are copies: changing one does no harm to the data set.
+    Each ``iter()`` is one epoch. ``iter()`` draws its order from ``rng``, as one permutation. So
+    a run that resumes at the start of an epoch with the saved state of ``rng`` gets the same batches.
+    ``len()`` is the number of batches in an epoch. ``augment(images, rng)`` is applied to each batch when the
+    batch is made. Batches are copies: a change of a batch does not change the data set.
 
     images: (N, ...).  labels: (N, ...), a row for each image: classes, probabilities, or a teacher's logits.
-    drop_last: leave out a last smaller batch, for layers such as BatchNorm that fare badly on a few images.
-    Raises ValueError for no images, unequal lengths, batch_size < 1, or no batch left by drop_last.
+    drop_last: skip the last batch if it is smaller: layers such as BatchNorm do not work well on a few
+    images. Raises ValueError for no images, unequal lengths, batch_size < 1, or no batch left by drop_last.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ def check_pair(name: str, pair: Pair) -> Pair:
     try:
         images, labels = map(np.asarray, pair)
     except ValueError as error:
-        raise ValueError(f"{name} must be arrays, their rows are of different lengths") from error
+        raise ValueError(f"{name} must be arrays, but their rows are of different lengths") from error
     for array in (images, labels):
         require(array.dtype.kind in "fiub", f"{name} must be numbers, got {array.dtype}", TypeError)
     fits = images.ndim > 0 and labels.ndim > 0 and len(images) == len(labels) > 0
-    require(fits, f"{name} must be as long as each other, not empty: got {images.shape} and {labels.shape}")
+    require(fits, f"{name} must have the same length and not be empty, got {images.shape} and {labels.shape}")
     return images, labels

@@ -1,8 +1,8 @@
-"""The twelve outlines and eight textures that made images are composed of: pure functions of coordinates.
+"""The twelve outlines and eight textures of generated images, as functions of coordinates.
 
-An outline maps (u, v) to True inside the object. u points right and v points up, in units in which every
-object fits into the circle of radius 1, upright. A texture maps pixel coordinates (x, y), in units of its
-period, to True where the second colour shows. Both take arrays of any one shape.
+An outline maps (u, v) to True inside the object. u points right and v points up. Every object fits into the
+circle of radius 1 and stands upright. A texture maps pixel coordinates (x, y), in units of its period, to
+True where the second colour shows. Both take arrays of any shape, the same for both coordinates.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Points at radius 1, notches at 0.4: the plane is folded into half of one point, and cut by a line."""
+    """A star with points at radius 1 and notches at 0.4. By symmetry, one line cuts half of one point."""
     radius, from_top = np.hypot(u, v), np.arctan2(u, v)
     tenth = np.pi / 5
-    angle = abs((from_top + tenth) % (2 * tenth) - tenth)  # 0 at a point, tenth at a notch
+    angle = abs((from_top + tenth) % (2 * tenth) - tenth)  # 0 at a point, ``tenth`` at a notch
     along, across = radius * np.cos(angle), radius * np.sin(angle)
     notch_along, notch_across = 0.4 * np.cos(tenth), 0.4 * np.sin(tenth)
     return across * (1 - notch_along) <= notch_across * (1 - along)

@@ -1,4 +1,4 @@
-"""Photographs from files: one picture, or a folder of them with a folder inside it for each class."""
+"""Photographs from files: one picture, or a folder that holds a folder of pictures for each class."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def load_picture(
 
     image: (3, size, size) float32 in [0, 1].  mask: (size, size) bool, True where the object is.
 
-    A picture with transparent parts is a cut-out: it is scaled until its longer side is ``fill`` times
-    ``size``, and laid in the middle of ``background``, which is one number, a colour (3,), or an image
-    (3, size, size), all in [0, 1]. Of a picture without them the middle square is scaled to ``size``, and the
-    mask is True everywhere.
+    A picture with transparent parts is scaled so that its longer side is ``fill`` times ``size``. Then it is
+    put in the middle of ``background``: one number, a colour (3,), or an image (3, size, size), all in [0,
+    1]. For a picture without transparent parts, the middle square is scaled to ``size``, and the mask is True
+    everywhere.
 
     Raises ValueError for a file that is no picture.
     """
@@ -35,7 +35,7 @@ def load_picture(
 
     with _opened(path) as file:
         picture = ImageOps.exif_transpose(file).convert("RGBA")
-    is_cut_out = picture.getextrema()[3][0] < 255
+    is_cut_out = np.asarray(picture)[..., 3].min() < 255
     if is_cut_out:
         ratio = fill * size / max(picture.size)
         width, height = (max(round(ratio * side), 1) for side in picture.size)
@@ -55,8 +55,8 @@ def load_folder(
     """All pictures of a folder that holds a folder for each class, as ``(images, labels, names, masks)``.
 
     images: (N, 3, size, size) float32 in [0, 1].  labels: (N,) int64.  names: the classes, which are the
-    folders' names.  masks: (N, size, size) bool. Each picture is read as by ``load_picture``; their order is
-    that of ``picture_files``. Raises ValueError for a file in a class's folder that is no picture.
+    folders' names.  masks: (N, size, size) bool. ``load_picture`` reads each picture; the order is the order
+    of ``picture_files``. Raises ValueError if a file in a class's folder is no picture.
     """
     files = picture_files(root)
     names = tuple(dict.fromkeys(path.parent.name for path in files))
@@ -71,12 +71,12 @@ def picture_files(root: str | os.PathLike) -> list[Path]:
     require(root.is_dir(), f"there is no folder {root}", FileNotFoundError)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     files = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    require(bool(files), f"{root} needs a folder for each class, with pictures in it; there is none")
+    require(bool(files), f"{root} needs a folder with pictures for each class, but it holds no folder")
     return files
 
 
 def lesson_pictures() -> Path:
-    """The folder ``lessons/pictures`` of the clone. FileNotFoundError where there is none."""
+    """The folder ``lessons/pictures`` of the clone. FileNotFoundError if the folder does not exist."""
     places = [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]]
     found = [place / "lessons" / "pictures" for place in places if (place / "lessons" / "pictures").is_dir()]
     why = "lessons/pictures comes with a clone of the project and not with the installed package"
@@ -85,10 +85,11 @@ def lesson_pictures() -> Path:
 
 
 def picture_classes(root: str | os.PathLike) -> dict[str, tuple[str, ...]]:
-    """What each picture shows, by the table ``classes.csv`` in ``root``: "mammals/zebra.webp" -> ("zebra",).
+    """The object in each picture, by the table ``classes.csv`` in ``root``: "mammals/zebra.webp" ->
+    ("zebra",).
 
-    The names are ``nn.efficientnet.imagenet_names()``. Several may be right; with none, the picture shows
-    nothing of the 1,000 classes.
+    The names are ``nn.efficientnet.imagenet_names()``. A picture may have several right names. Without a
+    name, the picture shows none of the 1,000 classes.
     """
     with open(check_path("root", root) / "classes.csv", encoding="utf-8", newline="") as file:
         return {row["file"]: tuple(filter(None, row["classes"].split("; "))) for row in csv.DictReader(file)}
@@ -113,4 +114,4 @@ def _opened(path: str | os.PathLike) -> Any:
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is no picture that can be read: {error}") from error
+        raise ValueError(f"{path} is not a readable picture: {error}") from error

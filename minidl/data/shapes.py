@@ -1,4 +1,4 @@
-"""Made images whose truth is known: what is in them, of which texture, and where."""
+"""Generated images with known truth: the shape, its texture, and its position."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SHAPES = tuple(outlines.OUTLINES)
 TEXTURES = tuple(outlines.TEXTURES)
 DOMAINS = ("clean", "noisy", "inverted", "rotated")
 MARKS = 12  # 4 corners × 3 colours
-MARK_COLOURS = np.array([(1, 0, 1), (1, 1, 0), (0, 1, 1)])  # they show on dark and on white
+MARK_COLOURS = np.array([(1, 0, 1), (1, 1, 0), (0, 1, 1)])  # visible on dark and on white
 
-CANVAS = 32  # everything is drawn at 32×32; smaller images are averages
+CANVAS = 32  # all images are drawn at 32×32; smaller images are averages
 NOISE = {"clean": 0.08, "noisy": 0.3, "inverted": 0.08, "rotated": 0.08}
-CHUNK = 512  # images drawn at a time, which bounds the memory
-MOST = 10_000_000  # images, which no memory holds
+CHUNK = 512  # the number of images drawn at a time; this bounds the memory
+MOST = 10_000_000  # more images than any memory holds
 
 
 def make_shapes(
@@ -47,21 +47,22 @@ def make_shapes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images of one textured shape on a dark noisy background, their labels, and the masks of the shapes.
 
-    Colours, place, size and a tilt of up to 15° are random and tell nothing of the class.
+    Colours, position, size and a tilt of up to 15° are random and do not depend on the class.
 
-    size: 32, or 16: averages of 2×2 pixels, where the mask is True if at least two of the four are.
-    domain: "clean"; "noisy" (σ = 0.3 instead of 0.08); "inverted" (1 − image, so bright around dark);
-    "rotated" (the outline turned by any angle, the texture as before). One seed gives the same scenes in
-    every domain and size.
-    spurious: the share of images that carry ``add_marks``'s mark of their class, painted last.
+    size: 32, or 16: averages of 2×2 pixels. A pixel of the mask is True if at least two of its four are True.
+    domain: "clean"; "noisy" (σ = 0.3 instead of 0.08); "inverted" (1 − image, so dark objects on bright
+    ground); "rotated" (the outline turned by any angle, the texture as before). One seed gives the same
+    scenes in every domain and size.
+    spurious: the part of the images, 0 to 1, that get the mark of their class by ``add_marks``, painted last.
     shapes, textures: the names to choose from, by default all of SHAPES and TEXTURES.
     label: "shape" or "texture", the cue that labels count: class k is ``shapes[k]`` or ``textures[k]``.
-    tied: how often the other cue is the same class's too; otherwise it is any. At 0 only the labelled cue
-    predicts, at 1 both do. A sequence gives each class its own share: some have a texture, some lack one.
-    fixed_place: in the middle, of one size, and upright unless the domain is "rotated".
+    tied: the part of the images, 0 to 1, where the other cue belongs to the same class; in the rest it is
+    random. At 0 only the labelled cue predicts the class, at 1 both do. A sequence gives one number for each
+    class.
+    fixed_place: objects are in the middle, of one size, and upright unless the domain is "rotated".
 
-    Returns: images (n, 3, size, size) float32 in [0, 1]; labels (n,) int64, every class as often as another
-    to within one, in random order; masks (n, size, size) bool, the object's pixels, which no mark covers.
+    Returns: images (n, 3, size, size) float32 in [0, 1]; labels (n,) int64, all classes equally often (up
+    to one image), in random order; masks (n, size, size) bool: the object's pixels, which no mark covers.
     """
     shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
     by_shape = check_choice("label", label, ("shape", "texture")) == "shape"
@@ -93,15 +94,17 @@ def make_cue_conflict(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images with the shape of one class and the texture of another: class k is shapes[k], textures[k].
 
-    The arguments are those of ``make_shapes``, which makes the images without conflict if ``tied=1``.
-    Returns: images (n, 3, size, size), shape_labels (n,), texture_labels (n,), unequal everywhere, each pair
-    of them as often as another to within one.
+    The arguments are those of ``make_shapes``, which makes images without conflict if ``tied=1``.
+    Returns: images (n, 3, size, size), shape_labels (n,), texture_labels (n,), always different, all pairs
+    equally often (up to one image).
     Source: after Geirhos et al. 2019, arXiv:1811.12231, who transfer the style of photographs.
     """
     shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
     got = f"got {len(shapes)} shapes and {len(textures)} textures"
     as_many = len(shapes) == len(textures) >= 2
-    require(as_many, f"shapes and textures must be as many, one of each for a class, and at least 2: {got}")
+    require(
+        as_many, f"shapes and textures must be equally many, one of each for a class, and at least 2: {got}"
+    )
     rng = default_rng_or(rng)
     pairs = _balanced(n, len(shapes) * (len(shapes) - 1), rng)
     shape_labels = pairs % len(shapes)
@@ -114,8 +117,8 @@ def add_marks(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Copies of images (N, 3, size, size) with the marks of ``classes`` (N,): small squares in a corner.
 
     Class k has corner k % 4 (top left, top right, bottom left, bottom right) and colour k // 4 (magenta,
-    yellow, cyan), so there are 12. A mark's side is an eighth of the image's, 1.6% of the area. Marks of
-    random classes, which mean nothing, are the control.
+    yellow, cyan), so there are 12 marks. The side of a mark is 1/8 of the image's side, its area 1.6%. Marks
+    of random classes carry no information and are the control.
     """
     classes = check_labels("classes", classes, num_classes=MARKS)
     images = check_array("images", images, len(classes), 3, "size", "size", kind="float", finite=False)
@@ -124,7 +127,7 @@ def add_marks(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def mark_masks(classes: np.ndarray, size: int) -> np.ndarray:
-    """(N, size, size) bool: the pixels that ``add_marks`` paints, to score an explanation with."""
+    """(N, size, size) bool: the pixels that ``add_marks`` paints. They serve to score explanations."""
     classes = check_labels("classes", classes, num_classes=MARKS)
     size = check_int("size", size, 8, 10_000)
     side = size // 8
@@ -135,7 +138,7 @@ def mark_masks(classes: np.ndarray, size: int) -> np.ndarray:
 
 
 class Pose(NamedTuple):
-    """Where the objects are: pixels, and radians counter-clockwise; each (n, 1, 1)."""
+    """Position, size and tilt of the objects: pixels, and radians counter-clockwise; each (n, 1, 1)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -160,11 +163,11 @@ def _draw(shapes, shape_index, textures, texture_index, size, domain, fixed_plac
 
 def _draw_poses(count: int, domain: str, fixed_place: bool, rng: np.random.Generator) -> Pose:
     right, down, larger, turn = rng.uniform(-1, 1, size=(4, count, 1, 1)).astype(np.float32)
-    if fixed_place:  # drawn all the same, so that the draws that follow are the same
+    if fixed_place:  # draw in both cases, so that the later draws are the same
         right, down, larger = 0 * right, 0 * down, 0 * larger
         turn = turn if domain == "rotated" else 0 * turn
     radius = 12 + 2 * larger
-    room = CANVAS / 2 - 1 - radius  # so that no object reaches the edge, nor a mark in a corner
+    room = CANVAS / 2 - 1 - radius  # so that no object reaches the edge or a mark in a corner
     widest = np.float32(np.pi if domain == "rotated" else np.pi / 12)
     return Pose(CANVAS / 2 + room * right, CANVAS / 2 + room * down, radius, widest * turn)
 
@@ -194,7 +197,7 @@ def _paint_textures(textures, index, rng: np.random.Generator) -> np.ndarray:
 
 
 def _colour(mask: np.ndarray, second: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """(n, 3, 32, 32): two bright colours of unlike hue on the object, a dark one around it, noise on all."""
+    """(n, 3, 32, 32): two bright colours of different hue on the object, a dark one around it, and noise."""
     n = len(mask)
     hue, turn, value, dark = rng.random((4, n), dtype=np.float32)
     first_colour = _hsv(hue, 0.75, 0.8 + 0.2 * value)
@@ -226,7 +229,7 @@ def _shrink(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray,
 
 
 def _balanced(n: int, classes: int, rng: np.random.Generator) -> np.ndarray:
-    """n labels, every class as often as another to within one; which classes get one more is random."""
+    """n labels, all classes equally often up to one label; the classes with one label more are random."""
     return rng.permutation(classes)[rng.permutation(n) % classes].astype(np.int64)
 
 
@@ -234,7 +237,7 @@ def _balanced(n: int, classes: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def check_scenes(n, size, domain, shapes, textures, fixed_place) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the shapes and of the textures, where all that a drawing is told is in order."""
+    """Check the arguments of a drawing, and return the names of the shapes and of the textures."""
     check_int("n", n, 1, MOST), check_choice("size", check_int("size", size), (16, 32))
     check_choice("domain", domain, DOMAINS), check_flag("fixed_place", fixed_place)
     return check_names("shapes", shapes, SHAPES), check_names("textures", textures, TEXTURES)
@@ -244,14 +247,14 @@ def check_names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tup
     names = tuple(chosen) if isinstance(chosen, tuple | list) else ()
     allowed = len(names) > 0 and all(isinstance(name, str) and name in known for name in names)
     differ = allowed and len(set(names)) == len(names)
-    require(differ, f"{what} must be different names out of {known}, got {shown(chosen)}")
+    require(differ, f"{what} must be different names from {known}, got {shown(chosen)}")
     return names
 
 
 def _shares_tied(tied: float | Sequence[float], classes: int, others: int) -> np.ndarray:
     shares = check_array("tied", tied, low=0, high=1).astype(float)
     fits = shares.shape in ((), (classes,))
-    require(fits, f"tied must be a share, or one for each of {classes} classes, got shape {shares.shape}")
+    require(fits, f"tied must be one number, or one for each of {classes} classes, got shape {shares.shape}")
     shares = np.broadcast_to(shares, (classes,))
     own = f"tied needs a cue of its own for each class: {classes} classes, {others} of the other cue"
     require(not shares[others:].any(), own)

@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: the operations, the kernels, and the graph that differentiates them."""
+"""The engine: the operations on arrays, their kernels, and the graph that differentiates them."""

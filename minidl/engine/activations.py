@@ -20,7 +20,7 @@ class LeakyReLU(Op):
         return x * self.slope if self.negative_slope else np.maximum(x, 0)
 
     def backward(self, grad):
-        with np.errstate(invalid="ignore"):  # an infinite gradient times 0, which is not selected
+        with np.errstate(invalid="ignore"):  # infinity * 0 is NaN; where_kept drops it
             return where_kept(self.slope != 0, grad * self.slope)
 
 

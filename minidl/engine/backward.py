@@ -1,4 +1,4 @@
-"""The backward pass: gradients carried from an output to everything that it was computed from."""
+"""The backward pass: it carries gradients from an output back to all tensors that the output depends on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from minidl.engine.op import Op
     from minidl.engine.tensor import Tensor
 
-# detect_anomaly (trace.py) puts a function check(op, result, what it was computed from, "forward" or
-# "backward") here.
+# detect_anomaly (trace.py) puts a function check(op, result, inputs, direction) here; direction is "forward"
+# or "backward".
 anomaly_check: ContextVar[Callable[[Op, np.ndarray, list[np.ndarray], str], None] | None]
 anomaly_check = ContextVar("anomaly_check", default=None)
 
@@ -24,8 +24,8 @@ anomaly_check = ContextVar("anomaly_check", default=None)
 def topological_order(root: Hashable, parents_of: Callable[[Any], Iterable]) -> list:
     """Every node that can be reached from ``root``, each before all of its parents.
 
-    Depth-first with a stack of our own, since Python's is too short for a long chain: a node is finished when
-    all of its parents are, and the order is the reverse of finishing.
+    The search is depth-first. It uses a list as its stack, because Python's recursion limit is too low for a
+    long chain. A node is finished when all of its parents are; the result is the reverse of that order.
     """
     finished, seen = [], {root}
     stack = [(root, iter(parents_of(root)))]
@@ -50,7 +50,7 @@ def backward(output: Tensor, grad_output: Any = None) -> None:
     """Add d(output . grad_output) / d(leaf) to the ``.grad`` of every leaf that requires one."""
     order = topological_order(output, differentiable_parents)
     keep = {t for t in order if t.op is None or t.retains_grad}
-    # Written only now, so that an error on the way leaves every .grad as it was.
+    # Write .grad last, so that an error above leaves every .grad as it was.
     for tensor, grad in gradients(order, first_gradient(output, grad_output), set(order), keep).items():
         if tensor.grad is None:
             tensor.grad = np.array(grad)
@@ -63,8 +63,9 @@ def grad(
 ) -> np.ndarray | tuple[np.ndarray, ...]:
     """d(output . grad_output) / d(input) for any tensors of the graph; no ``.grad`` is touched.
 
-    Returns an array for a Tensor, a tuple of arrays for a sequence of them. Only what lies between the inputs
-    and the output is computed. Raises ValueError for an input that the output does not depend on.
+    Returns an array for a Tensor, a tuple of arrays for a sequence of them. Only gradients
+    between the inputs and the output are computed. Raises ValueError if the output does not depend on an
+    input.
     """
     wanted = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
     for tensor in (output, *wanted):
@@ -83,7 +84,7 @@ def grad(
 
 
 def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
-    """What the pass starts from: the given gradient, or 1 for an output of one element."""
+    """The gradient that the backward pass starts with: the given one, or 1 for an output of one element."""
     if not output.requires_grad:
         raise ValueError(
             f"{output!r} depends on nothing that requires a gradient; set requires_grad=True on an input, "
@@ -105,10 +106,10 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
 def gradients(
     order: list[Tensor], first: np.ndarray, along: set[Tensor], keep: set[Tensor]
 ) -> dict[Tensor, np.ndarray]:
-    """Walk the ``order``, whose first tensor starts with gradient ``first``; return those of ``keep``.
+    """Walk along ``order`` and return the gradients of the tensors in ``keep``.
 
-    Only tensors in ``along`` get a gradient. One that is neither kept nor still to be walked is dropped at
-    once.
+    The first tensor starts with the gradient ``first``. Only tensors in ``along`` get a gradient. A gradient
+    that is not kept is dropped as soon as the walk has used it.
     """
     grads = {order[0]: first}
     for tensor in order:
@@ -119,13 +120,13 @@ def gradients(
             continue
         for parent, grad_parent in zip(tensor.parents, backward_one(tensor, grad, along), strict=True):
             if grad_parent is not None:
-                # A new array, never +=: the Op may have returned one array for several parents.
+                # Make a new array, never use +=: the Op may return the same array for several parents.
                 grads[parent] = grads[parent] + grad_parent if parent in grads else grad_parent
     return {tensor: grads[tensor] for tensor in keep if tensor in grads}
 
 
 def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[np.ndarray | None]:
-    """Run one Op backward and check what it returned: the one place that looks at shapes and dtypes."""
+    """Run one Op backward, and check the shapes and dtypes of the gradients that it returned."""
     op, name = tensor.op, type(tensor.op).__name__
     if tensor.version > 0:
         raise ValueError(f"the result of {name} was changed after the forward pass, {tensor!r}: run it again")
@@ -137,25 +138,25 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
                 f"input {i} of {name} was changed after the forward pass, {parent!r}: run it again"
             )
     op.needs = tuple(needs)
-    grad = np.asarray(grad)  # of arrays without axes NumPy makes numbers
+    grad = np.asarray(grad)  # NumPy turns arrays of shape () into plain numbers
     grads = op.backward(grad)
     grads = grads if isinstance(grads, tuple | list) else (grads,)
     if len(grads) != len(needs):
         raise ValueError(f"{name}.backward gave {len(grads)} gradients for {len(needs)} inputs")
 
-    wanted = []
+    wanted: list[np.ndarray | None] = []
     for parent, need, grad_parent in zip(tensor.parents, needs, grads, strict=True):
         if not need:
             wanted.append(None)
             continue
         shape, dtype = getattr(grad_parent, "shape", None), getattr(grad_parent, "dtype", None)
-        # Without axes any dtype will do: before version 2 NumPy takes such a float32 times 2 to float64.
+        # Shape () may have any dtype: before version 2, NumPy turns such a float32 times 2 into float64.
         if shape != parent.shape or (shape and dtype != tensor.dtype):
             raise ValueError(
                 f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}, "
                 f"expected {parent.shape} and {tensor.dtype}, for {parent!r}"
             )
-        if anomaly_check.get():
-            anomaly_check.get()(op, grad_parent, [grad], "backward")
+        if check := anomaly_check.get():
+            check(op, grad_parent, [grad], "backward")
         wanted.append(np.asarray(grad_parent, parent.dtype))
     return wanted

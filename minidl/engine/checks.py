@@ -1,9 +1,9 @@
-"""The one vocabulary of checks. A public function states at its door, one line an argument, what it takes.
+"""The checks of arguments. A public function starts with them: one line for each argument.
 
 Every function takes the argument's name first, then its value. Each returns the value in the form that the
-code behind the door uses. A wrong kind raises TypeError; a wrong size, shape or range raises ValueError. The
-message says what was expected and what came. True and False are never taken for numbers: they usually mean
-that an argument stands in the wrong place.
+code after it uses. A wrong kind raises TypeError; a wrong size, shape or range raises ValueError. The
+message says what was expected and what was given. True and False do not count as numbers: usually they mean
+that an argument is in the wrong position.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _PLURALS = {"number": "real numbers", "integer": "integers", "float": "floats", 
 
 
 def check_number(
-    name: str, value: float, low: float = -math.inf, high: float = math.inf, *, finite: bool = True
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, finite: bool = True
 ) -> float:
     """The value as a float. It must lie within [low, high] and be finite, unless ``finite`` is False."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         number = float(value)
-    except OverflowError:  # an integer of more than 308 digits
+    except OverflowError:  # float() cannot hold an integer of more than 308 digits
         number = math.inf if value > 0 else -math.inf
     if not low <= number <= high or (finite and not math.isfinite(number)):
         limits = ["finite"] if finite else []
@@ -44,14 +44,14 @@ def check_number(
     return number
 
 
-def positive_number(name: str, value: float) -> float:
+def positive_number(name: str, value: Any) -> float:
     """The value as a float. It must be finite and above 0."""
     if check_number(name, value) <= 0:
         raise ValueError(f"{name} must be above 0, got {value!r}")
     return float(value)
 
 
-def check_int(name: str, value: int, low: float = -math.inf, high: float = math.inf) -> int:
+def check_int(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> int:
     """The value as an int. It must be an integer within [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
@@ -61,13 +61,13 @@ def check_int(name: str, value: int, low: float = -math.inf, high: float = math.
     return int(value)
 
 
-def positive_int(name: str, value: int) -> int:
-    """The value as an int. It must be an integer of at least 1, and no larger than a count can be."""
+def positive_int(name: str, value: Any) -> int:
+    """The value as an int. It must be an integer of at least 1 and below 2**31."""
     require(check_int(name, value, 1) < 2**31, f"{name} must be below 2**31, got {shown(value)}")
     return int(value)
 
 
-def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]:
+def int_pair(name: str, value: Any, low: int) -> tuple[int, int]:
     """(height, width) from a pair of integers of at least ``low``, or from one integer for both."""
     pair = value if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in pair):
@@ -78,7 +78,7 @@ def int_pair(name: str, value: int | Sequence[int], low: int) -> tuple[int, int]
     return int(pair[0]), int(pair[1])
 
 
-def check_flag(name: str, value: bool) -> bool:
+def check_flag(name: str, value: Any) -> bool:
     """The value, which must be True or False and nothing else."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
@@ -106,8 +106,8 @@ def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, option
 def check_function(name: str, value: T, takes: str = "", *, optional: bool = False) -> T:
     """The value, which must be callable, or None if that is allowed.
 
-    takes: the arguments that it is called with, such as "images and rng" or "(grad, x)"; "lr=lr" is one
-    that is given by name. A function that cannot be called so is refused.
+    takes: the arguments of the later call, such as "images and rng" or "(grad, x)"; "lr=lr" is an argument
+    given by name. A function that does not accept these arguments is refused.
     """
     if optional and value is None:
         return value
@@ -119,7 +119,7 @@ def check_function(name: str, value: T, takes: str = "", *, optional: bool = Fal
     given = re.split(", | and ", takes.strip("()"))
     try:
         signature = inspect.signature(value)
-    except (TypeError, ValueError):  # of some functions that are written in C nothing is known
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return value
     try:
         signature.bind(*(x for x in given if "=" not in x), **dict(x.split("=") for x in given if "=" in x))
@@ -144,14 +144,15 @@ def check_array(
 ) -> np.ndarray:
     """The value as an array.
 
-    shape: one entry an axis, a number or the letter of a free size; ``"..."`` first stands for any axes in
-    front; no entries take any shape.  kind: "number" (floats and integers), "integer", "float" or "bool".
+    shape: one entry for each axis: a number, or a letter for any size. A first entry ``"..."`` stands for any
+    number of axes. Without entries any shape is right.  kind: "number" (floats and integers), "integer",
+    "float" or "bool".
     finite: no NaN and no Inf.  empty: a size of 0 is allowed.  low, high: bounds of every element.
     """
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} must be an array, its rows are of different lengths") from error
+        raise ValueError(f"{name} must be an array, but its rows are of different lengths") from error
     if array.dtype.kind not in _KINDS[kind]:
         raise TypeError(f"{name} must be {_PLURALS[kind]}, got {shown(value)} of {array.dtype}")
     if shape and not _fits(array.shape, shape):
@@ -160,7 +161,7 @@ def check_array(
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)].flat[0]}")
-    if array.dtype.kind == "f":  # a bound that the array's dtype cannot hold is its largest number
+    if array.dtype.kind == "f":  # a bound beyond the dtype's range becomes its largest number
         most = float(np.finfo(array.dtype).max)
         low, high = max(low, -most) if low > -math.inf else low, min(high, most) if high < math.inf else high
     outside = ((array < low) | (array > high)) if _bounded(low, high) else np.False_
@@ -185,7 +186,7 @@ def check_floats(name: str, value: Any, *shape: int | str | None, **limits: Any)
 def check_labels(
     name: str, labels: Any, count: int | None = None, num_classes: int | None = None, *, empty: bool = False
 ) -> np.ndarray:
-    """The labels as int64 (N,), of which there must be ``count``, each in 0 ... num_classes - 1."""
+    """The labels as int64 (N,). There must be ``count`` labels, each in 0 ... num_classes - 1."""
     array = check_array(name, labels, "N" if count is None else count, kind="integer", empty=empty)
     limit = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
     wrong = np.flatnonzero((array < 0) | (array > limit))
@@ -195,7 +196,7 @@ def check_labels(
 
 
 def check_images(name: str, images: Any, low: float = -math.inf, high: float = math.inf) -> np.ndarray:
-    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, everything else is float32."""
+    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, other dtypes become float32."""
     array = check_array(name, images, low=low, high=high)
     if array.ndim < 2:
         raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
@@ -211,19 +212,19 @@ def float_images(name: str, images: Any) -> np.ndarray:
     return array
 
 
-def check_sequence(name: str, value: Sequence) -> Sequence:
+def check_sequence(name: str, value: Any) -> Sequence:
     """The value, which must be a tuple or a list."""
     return check_instance(name, value, (tuple, list))
 
 
-def check_pair(name: str, value: Sequence, of: str = "two values") -> tuple:
-    """The value as a tuple of two. ``of`` says what they are, as in "(low, high)"."""
+def check_pair(name: str, value: Any, of: str = "two values") -> tuple:
+    """The value as a tuple of two. ``of`` names the two, as in "(low, high)"."""
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise TypeError(f"{name} must be a pair {of}, got {shown(value)}")
     return tuple(value)
 
 
-def check_bounds(name: str, value: Sequence) -> tuple[float, float]:
+def check_bounds(name: str, value: Any) -> tuple[float, float]:
     """The value as (low, high), two numbers with low < high, which may be infinite."""
     low, high = check_pair(name, value, "(low, high)")
     low, high = check_number(name, low, finite=False), check_number(name, high, finite=False)
@@ -241,10 +242,10 @@ def check_same_length(**arrays: Sequence) -> int:
     return next(iter(lengths.values()))
 
 
-def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
-    """Raise the error with the message unless the condition holds: for a rule that has no word of its own.
+def require(condition: object, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise the error with the message unless the condition holds.
 
-    The message is made before the condition is known, so it must be cheap and must not fail.
+    Python builds the message even if the condition holds. So the message must be cheap and must not fail.
     """
     if not condition:
         raise error(message)

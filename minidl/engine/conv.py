@@ -13,16 +13,19 @@ IntOrPair = int | tuple[int, int]
 
 
 def pair(name: str, value: IntOrPair, least: int) -> tuple[int, int]:
-    """(height, width) from a pair or from one number for both; ValueError where one is below ``least``."""
+    """(height, width) from a pair, or from one number for both.
+
+    Raises ValueError for a number below ``least``.
+    """
     return int_pair(name, value, least)
 
 
 def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """How many places a kernel has along one axis:
+    """The number of positions of a kernel along one axis:
 
         floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
 
-    Raises ValueError where it has none, being larger than the padded image.
+    Raises ValueError if the kernel is larger than the padded image.
     """
     padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
     if reach > padded:
@@ -34,26 +37,26 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
 
 
 def check_images(x: np.ndarray) -> None:
-    """Refuse what compiled loops would misread: they look at no bounds."""
+    """Refuse bad shapes and dtypes here, because the compiled loops check no bounds."""
     if x.ndim != 4 or x.size == 0:
-        raise ValueError(f"expected images (N, C, H, W), none of the four 0, got {x.shape}")
+        raise ValueError(f"expected images (N, C, H, W), all at least 1, got {x.shape}")
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(f"expected images of float32 or float64, got {x.dtype}")
 
 
-CACHED = 2**17  # numbers of the columns of one product, few enough to stay in the processor's cache
-FEW_PLACES = 128  # in a sample's output: fewer than this are worth a product of several samples together
+CACHED = 2**17  # size of the columns of one product, small enough for the processor's cache
+FEW_PLACES = 128  # with fewer pixels in its output, a sample is multiplied together with others
 
 
 def most_cuts(channels: int, most: int) -> int:
-    """Into how many equal shares, at most ``most``, some channels fall if each is to keep 32 of them."""
+    """The number of equal parts for ``channels``: at most ``most``, each part with 32 channels or more."""
     return max(
         cuts for cuts in range(1, most + 1) if channels % cuts == 0 and (cuts == 1 or channels >= 32 * cuts)
     )
 
 
 def products(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> tuple:
-    """The call y[n] = weight @ x[n] + bias for ``jit.run``; a single sample is shared out by its outputs."""
+    """The call y[n] = weight @ x[n] + bias for ``jit.run``. Less than 4 samples are also split by outputs."""
     samples, cuts = len(x), most_cuts(len(weight), 4) if len(x) < 4 else 1
     out, places = len(weight), y[0, 0].size
     arrays = x.reshape(samples, -1, places), weight.reshape(cuts, -1, weight.shape[1]), bias.reshape(cuts, -1)
@@ -65,18 +68,18 @@ class Conv2d(Op):
                     weight[o, c, i, j] x[n, c, r stride + i dilation, s stride + j dilation]
 
     Shapes: x (N, C, H, W), padded with zeros; weight (O, C/groups, kh, kw); bias (O,) or absent; y (N, O, OH,
-    OW). The outputs of a group see its own C/groups channels. Patches become the columns of a matrix, so
-    that many sums are one product:
+    OW). The outputs of a group read only the C/groups channels of that group. Patches become the columns of
+    a matrix, so that one product computes many sums:
 
         y[n] = weight @ im2col(x[n]) + bias
         grad_x[n] = col2im(weight.T @ grad[n])      grad_weight = sum over n of grad[n] @ im2col(x[n]).T
 
-    Columns take kh kw times the memory of x, so they are made again in backward. ``way`` chooses how:
+    The columns take kh kw times the memory of x, so backward makes them again. ``way`` chooses how:
 
-        "banded"     for a band of a sample's rows at a time, which stays in the cache
-        "deep"       for the whole batch, where weights outnumber columns: one product reads each weight once
-        "pointwise"  not at all, for a kernel of 1 x 1: a sample is its own columns
-        "depthwise"  not at all, for groups of one channel: their sums are too short for a product
+        "banded"     a band of a sample's rows at a time, which stays in the cache
+        "deep"       the whole batch at once, if weights outnumber columns: one product reads each weight once
+        "pointwise"  no columns, for a kernel of 1 x 1: a sample is its own columns
+        "depthwise"  no columns, for groups of one channel: their sums are too short for a product
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class Conv2d(Op):
         self.x, self.weight, self.has_bias = np.ascontiguousarray(x), weight, bias is not None
         self.geometry = weight.shape[2:], self.stride, self.padding, self.dilation
         y = np.empty((len(x), len(weight), out_h, out_w), x.dtype)
-        # A multiply-add takes 1/60 nanosecond, a number copied into the columns 1/4, a sample 500 besides.
+        # Nanoseconds: 1/60 for a multiply-add, 1/4 for a number copied into the columns, 500 for a sample.
         per_output = weight[0].size * (1 / 60 + self.groups / (4 * len(weight)))
         self.nanoseconds = y.size * per_output + 500 * len(x)
         bias = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
@@ -128,7 +131,7 @@ class Conv2d(Op):
         return (grad_x, grad_weight, grad_bias) if self.has_bias else (grad_x, grad_weight)
 
     def way(self, y):
-        """How the sums of an output like ``y`` are made: see above."""
+        """How the sums of an output like ``y`` are computed: one of the four names of the class docstring."""
         places = y[0, 0].size
         if self.groups > 1:
             return "depthwise" if self.weight.shape[1] == 1 else "banded"
@@ -137,7 +140,7 @@ class Conv2d(Op):
         return "deep" if y.shape[1] >= len(y) * places else "banded"
 
     def call_for_y(self, way, bias, y):
-        """What computes ``y``, for ``jit.run``."""
+        """The call that computes ``y``, for ``jit.run``."""
         if way == "depthwise":
             call = depthwise_kernels.depthwise, y.shape[0] * y.shape[1], self.geometry
             return *call, self.x, self.taps(self.weight), bias, y
@@ -150,7 +153,7 @@ class Conv2d(Op):
         return *call, self.x, matrices, self.by_sample(y)
 
     def sums_of(self, way, parts):
-        """The parts from ``call_for_weight`` -> the gradients of weight and, if it is among them, of bias."""
+        """Sum the parts of ``call_for_weight``: the gradient of weight, and of bias if the parts hold it."""
         total, patch = parts[0] if len(parts) == 1 else parts.sum(axis=0), self.weight[0].size
         if way == "depthwise":
             return total.reshape(self.weight.shape), None
@@ -158,7 +161,7 @@ class Conv2d(Op):
         return grad_weight, total[:, patch].ravel() if total.shape[1] > patch else None
 
     def call_for_x(self, way, grad, grad_x):
-        """What computes ``grad_x``, for ``jit.run``."""
+        """The call that computes ``grad_x``, for ``jit.run``."""
         samples, channels = grad_x.shape[:2]
         if way == "depthwise":
             call = depthwise_kernels.depthwise_grad_x, samples * channels, self.geometry
@@ -170,9 +173,9 @@ class Conv2d(Op):
         return *call, self.by_sample(grad), self.by_group(self.weight), grad_x
 
     def call_for_weight(self, way, grad, with_bias):
-        """What computes the parts whose sum is the gradient of ``weight``, for ``jit.run``, and the parts.
+        """The call for ``jit.run``, and the parts that it computes. Their sum is the gradient of ``weight``.
 
-        These are (1, O, kh kw) or (parts, groups, C/groups kh kw, O/groups), here with a row for the bias.
+        The parts are (1, O, kh kw) or (parts, groups, C/groups kh kw + with_bias, O/groups).
         """
         out = grad.shape[1]
         if way == "depthwise":
@@ -187,7 +190,7 @@ class Conv2d(Op):
         return (*call, self.x, self.by_sample(grad), parts), parts
 
     def rows(self, y):
-        """How many rows of an output are a band: few enough for the cache and to share out one sample."""
+        """The number of rows in a band: few, so that a band fits the cache and threads can share a sample."""
         samples, _, out_h, out_w = y.shape
         shares = 4 if samples < 4 and out_h * out_w >= FEW_PLACES else 1
         most = max(1, min(-(-out_h // shares), CACHED // (self.weight[0].size * out_w)))
@@ -229,10 +232,10 @@ class Conv2d(Op):
         return np.ascontiguousarray(weight).reshape(self.groups, -1, weight[0].size)
 
     def output_size(self, x, weight, bias):
-        """(OH, OW), or the error that says what does not fit together."""
+        """(OH, OW), or an error that says which shapes do not fit."""
         check_images(x)
         if weight.ndim != 4 or weight.size == 0:
-            raise ValueError(f"expected weight (O, C/groups, kh, kw), none of the four 0, got {weight.shape}")
+            raise ValueError(f"expected weight (O, C/groups, kh, kw), all at least 1, got {weight.shape}")
         for name, array in (("weight", weight), ("bias", x if bias is None else bias)):
             if array.dtype != x.dtype:
                 raise TypeError(f"expected {name} of x's dtype {x.dtype}, got {array.dtype}")
@@ -253,9 +256,9 @@ class Conv2d(Op):
 
 
 class Pool2d(Op):
-    """What both poolings share: windows of ``kernel_size``, side by side unless ``stride`` says otherwise.
+    """The part that both poolings share: windows of ``kernel_size``, side by side unless ``stride`` is given.
 
-    ceil_mode: a last window that reaches beyond the padded image counts too, if it begins before its right or
+    ceil_mode: the last window may reach beyond the padded image, if the window begins before the right or
     lower margin.
     """
 
@@ -285,7 +288,7 @@ class Pool2d(Op):
         return count + (self.ceil_mode and reached < size + 2 * padding and begins_inside)
 
     def window_sizes(self, size, kernel, stride, padding, with_padding):
-        """How many pixels of the image, or of the padded image, each window sees along one axis."""
+        """The number of pixels in each window along one axis, of the image or of the padded image."""
         start = np.arange(self.places(size, kernel, stride, padding)) * stride - padding
         low, high = (-padding, size + padding) if with_padding else (0, size)
         return np.minimum(start + kernel, high) - np.maximum(start, low)
@@ -299,8 +302,8 @@ def planes(x: np.ndarray) -> np.ndarray:
 class MaxPool2d(Pool2d):
     """y = the largest value in each window of x (N, C, H, W); the margin of ``padding`` never wins.
 
-    ``switches`` (N, C, OH, OW) keep where in its plane each was found, as row W + column: the first of
-    equals, the last of NaNs, as in PyTorch. The gradient goes there.
+    ``switches`` (N, C, OH, OW) hold the position of each value in its plane, as row W + column. The gradient
+    goes there. Among equal values the first wins, among NaNs the last, as in PyTorch.
     """
 
     def forward(self, x):
@@ -322,7 +325,7 @@ class MaxPool2d(Pool2d):
 
 
 class AvgPool2d(Pool2d):
-    """y = the sum of each window of x (N, C, H, W) / (kh kw); what a window sees beside x counts as zeros."""
+    """y = the sum of each window of x (N, C, H, W) / (kh kw); outside of x a window sees zeros."""
 
     def forward(self, x):
         self.x_shape = x.shape

@@ -1,9 +1,9 @@
-"""Convolution of each channel by itself: direct loops, as its sums are too short for products of matrices.
+"""Convolution of each channel by itself, as direct loops: the sums are too short for matrix products.
 
-Strides and dilations go first. ``spread`` deals the pixels of a padded plane out into phases, one for each
-remainder of row and column by the stride: pixel (y, x) becomes number (y // s0, x // s1) of phase (y % s0,
-x % s1). There every tap of the kernel meets a shifted phase, and a phase shifted is its numbers shifted in
-one long row, whose loop is fast. Numbers of the row beyond the output's width are computed in vain.
+``spread`` first removes the stride. It sorts the pixels of a padded plane into phases, one for each remainder
+of row and column by the stride: pixel (y, x) goes to place (y // s0, x // s1) of phase (y % s0, x % s1).
+Then each tap (one weight of the kernel) reads a shifted phase. A phase is stored as one long row, so the
+shift is an offset, and the loop is fast. The numbers beyond the output's width are computed but not used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 def depthwise(first, last, geometry, x, weight, bias, y):
     """y[n, o] = bias[o] + sum over the taps t of weight[o, t] x[n, o // multiplier] shifted by t.
 
-    x (N, C, H, W); weight (O, kh kw); bias (O,); y (N, O, OH, OW); n O + o goes from first to last.
+    x (N, C, H, W); weight (O, kh kw); bias (O,); y (N, O, OH, OW); n O + o runs from first to last.
     """
     _, out_channels, out_h, out_w = y.shape
     phases, places = phases_of(x, geometry), tap_places(x, geometry)
@@ -31,9 +31,9 @@ def depthwise(first, last, geometry, x, weight, bias, y):
 
 
 def depthwise_grad_x(first, last, geometry, grad, weight, grad_x):
-    """Each pixel of a phase collects weight[o, t] grad[n, o] from where tap t met it.
+    """Each pixel of a phase sums weight[o, t] grad[n, o] over the outputs whose tap t read it.
 
-    grad (N, O, OH, OW); weight (O, kh kw); grad_x (N, C, H, W); n C + c goes from first to last.
+    grad (N, O, OH, OW); weight (O, kh kw); grad_x (N, C, H, W); n C + c runs from first to last.
     """
     channels, multiplier = grad_x.shape[1], grad.shape[1] // grad_x.shape[1]
     phases, places = phases_of(grad_x, geometry), tap_places(grad_x, geometry)
@@ -72,14 +72,14 @@ def depthwise_grad_weight(first, last, geometry, x, grad, grad_weight):
 
 
 def phases_of(x, geometry):
-    """Zeros with room for the phases (s0, s1, rows, columns) of a padded plane of x."""
+    """Zeros in the shape of the phases (s0, s1, rows, columns) of a padded plane of x."""
     _, stride, padding, _ = geometry
     rows = -(-(x.shape[2] + 2 * padding[0]) // stride[0])
     return np.zeros((stride[0], stride[1], rows, -(-(x.shape[3] + 2 * padding[1]) // stride[1])), x.dtype)
 
 
 def tap_places(x, geometry):
-    """Which number of the phases, laid in one row, each tap of the kernel (kh kw) meets first."""
+    """The first index in the phases, flattened to one row, that each tap of the kernel (kh kw) reads."""
     (kernel_h, kernel_w), stride, _, dilation = geometry
     _, _, rows, columns = phases_of(x, geometry).shape
     places = np.empty(kernel_h * kernel_w, np.int64)
@@ -92,11 +92,11 @@ def tap_places(x, geometry):
 
 
 def spread(plane, geometry, phases):
-    """Deal a plane (H, W) out into its ``phases``, whose margin stays as it is."""
+    """Copy a plane (H, W) into its ``phases``; the margin of the phases stays as it is."""
     for y in range(len(plane)):
         for b in range(phases.shape[1]):
             row, left, step = part_of_row(phases, y, b, geometry)
-            if step == 1:  # the same loop, in a form that compiles to a copy of the row
+            if step == 1:  # the same loop, but the compiler turns it into a copy of the row
                 for i in range(plane.shape[1]):
                     row[i] = plane[y, i]
             else:
@@ -105,7 +105,7 @@ def spread(plane, geometry, phases):
 
 
 def collect(phases, geometry, plane):
-    """The adjoint of ``spread``: the plane (H, W) that lies in the ``phases``."""
+    """The adjoint of ``spread``: copy the plane (H, W) back from its ``phases``."""
     for y in range(len(plane)):
         for b in range(phases.shape[1]):
             row, left, step = part_of_row(phases, y, b, geometry)
@@ -118,7 +118,7 @@ def collect(phases, geometry, plane):
 
 
 def part_of_row(phases, y, b, geometry):
-    """(row, left, step): the pixels left + i step of a plane's row y lie in phase b at row[i]."""
+    """(row, left, step): row[i] of phase b holds the pixel left + i step of row y of the plane."""
     _, stride, padding, _ = geometry
     _, _, rows, columns = phases.shape
     left = (b - padding[1]) % stride[1]
@@ -128,7 +128,7 @@ def part_of_row(phases, y, b, geometry):
 
 
 def in_phase(grad, width, row):
-    """Lay ``grad`` (OH, OW) into ``row`` as rows of ``width`` numbers; what lies between them stays."""
+    """Copy ``grad`` (OH, OW) into ``row`` as rows of ``width`` numbers; the numbers in between stay."""
     for r in range(len(grad)):
         for s in range(grad.shape[1]):
             row[r * width + s] = grad[r, s]
@@ -137,7 +137,7 @@ def in_phase(grad, width, row):
 def add_taps(taps, places, numbers, row):
     """row[p] += sum over k of taps[k] numbers[places[k] + p].
 
-    Five, three or one tap at a time, since each time the row is read and written anew.
+    Each loop adds five, three or one tap, because every loop reads and writes the whole row.
     """
     k, count = 0, len(taps)
     while k < count:

@@ -1,4 +1,4 @@
-"""Operations that act on each element by itself, with NumPy's broadcasting where there are two inputs."""
+"""Operations that act on each element by itself. Two inputs follow NumPy's broadcasting rules."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ class Pow(Op):
         a, b = self.a, self.b
         grad_a = grad_b = None
         if self.needs[0]:
-            with np.errstate(invalid="ignore"):  # an infinite gradient times 0, which is not selected
+            with np.errstate(invalid="ignore"):  # infinity * 0 is NaN; where_kept drops it
                 grad_a = where_kept(b != 0, grad * (b * a ** np.where(b == 0, 1, b - 1)))
             grad_a = unbroadcast(grad_a, a.shape)
         if self.needs[1]:
             has_slope = (a != 0) | (b < 0)
-            with np.errstate(divide="ignore", invalid="ignore"):  # ln 0 = -inf is right where b < 0
+            with np.errstate(divide="ignore", invalid="ignore"):  # for b < 0, ln 0 = -inf is the right slope
                 grad_b = where_kept(has_slope, grad * self.y * np.log(np.where(has_slope, a, 1)))
             grad_b = unbroadcast(grad_b, b.shape)
         return grad_a, grad_b
@@ -190,7 +190,7 @@ class Sigmoid(Op):
     """y = 1 / (1 + e^-x);  dy/dx = y (1 - y)"""
 
     def forward(self, x):
-        decay = np.exp(-np.abs(x))  # in (0, 1], so it never overflows
+        decay = np.exp(-np.abs(x))  # decay lies in (0, 1], so it never overflows
         self.y = np.where(x >= 0, 1, decay) / (1 + decay)
         return self.y
 
@@ -220,11 +220,11 @@ _block: ContextVar[_Block] = ContextVar("relu_rule", default=_no_block)
 
 @contextmanager
 def relu_rule(rule: ReluRule) -> Iterator[None]:
-    """Within the block every ReLU that runs forward will run backward by ``rule(grad, x)``.
+    """In this block, each ReLU that runs forward gets ``rule(grad, x)`` as its backward.
 
     ``grad`` is the incoming gradient and ``x`` the ReLU's input. Deconvnet and guided backpropagation are
-    such rules; the model itself is not touched. Graphs built before or after the block keep their own rule,
-    and a block in which a ReLU runs backward but none ran forward raises ValueError.
+    such rules. The model does not change. Graphs built outside of the block keep their own rule. The block
+    raises ValueError if a ReLU runs backward in it and no ReLU ran forward in it.
     """
     token = _block.set(_Block(check_function("rule", rule, "(grad, x)")))
     try:
@@ -241,7 +241,10 @@ def rule_in_force() -> ReluRule:
 
 
 def refuse_late_block(rule: ReluRule) -> None:
-    """Raise in a block that holds backward alone: a ReLU runs back by ``rule``, which it has from outside."""
+    """Raise an error if the block holds only the backward pass.
+
+    ``rule`` is the ReLU's own rule from outside.
+    """
     block = _block.get()
     if not block.ran_forward and block.rule is not rule:
         raise ValueError(
@@ -251,7 +254,7 @@ def refuse_late_block(rule: ReluRule) -> None:
 
 
 class ReLU(Op):
-    """y = max(x, 0), backward by the rule that is in force (see ``relu_rule``) when forward runs"""
+    """y = max(x, 0), backward by the rule of ``relu_rule`` that is active when forward runs"""
 
     def forward(self, x):
         self.x, self.rule = x, rule_in_force()
@@ -267,7 +270,7 @@ class ReLU(Op):
 
 
 class ReLU6(ReLU):
-    """y = min(max(x, 0), 6), backward by the rule in force, to which no gradient comes where x >= 6"""
+    """y = min(max(x, 0), 6), backward by the active rule;  the gradient is 0 where x >= 6"""
 
     def forward(self, x):
         self.x, self.rule = x, rule_in_force()
@@ -278,7 +281,7 @@ class ReLU6(ReLU):
 
 
 class Maximum(Op):
-    """y = max(a, b);  where a = b each gets half of the gradient, and NaN wins wherever it stands"""
+    """y = max(a, b);  where a = b, each gets half of the gradient;  a NaN in a or b always wins"""
 
     def forward(self, a, b):
         self.a, self.b, self.y = a, b, np.maximum(a, b)
@@ -292,7 +295,7 @@ class Maximum(Op):
 
 
 class Minimum(Maximum):
-    """y = min(a, b);  where a = b each gets half of the gradient, and NaN wins wherever it stands"""
+    """y = min(a, b);  where a = b, each gets half of the gradient;  a NaN in a or b always wins"""
 
     def forward(self, a, b):
         self.a, self.b, self.y = a, b, np.minimum(a, b)

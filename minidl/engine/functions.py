@@ -14,12 +14,12 @@ from minidl.engine.tensor import Tensor, apply
 
 
 def maximum(a: Any, b: Any) -> Tensor:
-    """The larger of a and b, element by element; where equal, each gets half of the gradient."""
+    """The larger of a and b, element by element. Where a = b, each gets half of the gradient."""
     return apply(Maximum(), a, b)
 
 
 def minimum(a: Any, b: Any) -> Tensor:
-    """The smaller of a and b, element by element; where equal, each gets half of the gradient."""
+    """The smaller of a and b, element by element. Where a = b, each gets half of the gradient."""
     return apply(Minimum(), a, b)
 
 
@@ -30,13 +30,13 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 @takes_dim
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
-    """The tensors one after another along an axis that they have."""
+    """The tensors, joined along an existing axis."""
     return apply(Concatenate(axis), *check_sequence("tensors", tensors))
 
 
 @takes_dim
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
-    """The tensors, all of one shape, laid along a new axis."""
+    """The tensors, all of one shape, joined along a new axis."""
     return apply(Stack(axis), *check_sequence("tensors", tensors))
 
 
@@ -46,9 +46,9 @@ def pad(x: Any, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Ten
 
 
 def einsum(equation: str, *tensors: Any) -> Tensor:
-    """The sum of products that the equation says: ``einsum("ij,jk->ik", a, b)`` is a @ b.
+    """The sum of products by the equation: ``einsum("ij,jk->ik", a, b)`` is a @ b.
 
-    Each input has a letter for each of its axes; letters that the output lacks are summed over. No letter
-    may stand twice in one term.
+    Each axis of an input has a letter. The sum runs over the letters that are missing in the output. A letter
+    may appear only once in each term.
     """
     return apply(Einsum(equation), *tensors)

@@ -1,4 +1,4 @@
-"""Finite differences against backward: the test that every gradient here has to pass."""
+"""The test for every gradient of minidl: finite differences against backward."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minidl.engine.tensor import Tensor
 
 
 class GradcheckError(AssertionError):
-    """A gradient, a dtype or an input is not what it has to be."""
+    """A function failed ``gradcheck``: a gradient or a dtype is wrong, or an input was changed."""
 
 
 def gradcheck(
@@ -26,15 +26,16 @@ def gradcheck(
     """Compare backward with central differences, (f(x + h) - f(x - h)) / 2h, for every element of every
     input.
 
-    ``function`` takes Tensors and returns one. ``inputs`` are arrays or Tensors; floating ones are checked,
-    in float64, the others passed as they are. f is the output where that is a single number, else the sum of
-    its elements weighted by fixed random numbers. |expected - got| must be at most
-    rtol max(|expected|, |got|) + atol max(1, |f|). Stay away from kinks: there both are right.
+    ``function`` takes Tensors and returns one. ``inputs`` are arrays or Tensors; floating inputs are
+    checked in float64, the others are passed on unchanged. f is the output if the output is one number.
+    Otherwise f is the sum of the output's elements, weighted by fixed random numbers. |expected - got| must
+    be at most rtol max(|expected|, |got|) + atol max(1, |f|). Avoid kinks: there both slopes are right.
 
-    It is also checked that the function gives the same twice, keeps float32, and that neither it nor the
-    backward of its last Op writes into what it is given.
+    Three more checks: the function returns the same values twice, it keeps float32, and neither the function
+    nor the backward of its last Op changes its inputs in place.
 
-    Returns the largest |expected - got| / max(|expected|, |got|, 1). Raises GradcheckError that says where.
+    Returns the largest |expected - got| / max(|expected|, |got|, 1). Raises GradcheckError, which
+    names the failed check.
     """
     name = getattr(check_function("function", function), "__name__", type(function).__name__)
     eps, rtol, atol = (
@@ -53,23 +54,28 @@ def gradcheck(
     check_instance(f"what {name} returns", output, Tensor)
     require(np.isfinite(output.data).all(), f"{name} is not finite at these inputs", GradcheckError)
     weights = np.random.default_rng(0).uniform(0.5, 1.5, output.shape)
-    unit = weights.item() if output.size == 1 else 1.0  # a message shows slopes of f itself
+    unit = weights.item() if output.size == 1 else 1.0  # so that the message shows slopes of f itself
 
     def weighted(arrays: list[np.ndarray]) -> float:
         return float((function(*[Tensor(x.copy()) for x in arrays]).data * weights).sum())
 
     value = float((output.data * weights).sum())
     same = weighted(plain) == value
-    require(same, f"{name} gives another value on the same inputs: fix its seed inside it", GradcheckError)
+    require(
+        same,
+        f"{name} gives another value on the same inputs: fix the seed inside the function",
+        GradcheckError,
+    )
     _run_backward(name, output, weights)
     for i, leaf in enumerate(leaves):
         require(np.array_equal(leaf.data, plain[i]), f"{name} changed its input {i} in place", GradcheckError)
 
     worst = 0.0
     for i in checked:
+        grad = leaves[i].grad
         for index in np.ndindex(plain[i].shape):
             expected = _central_difference(weighted, plain, i, index, eps) / unit
-            got = 0.0 if leaves[i].grad is None else float(leaves[i].grad[index]) / unit
+            got = 0.0 if grad is None else float(grad[index]) / unit
             where = f"{name}, input {i}, index {index}"
             worst = max(worst, _difference(where, expected, got, rtol, atol * max(1.0, abs(value) / unit)))
     _run_in_float32(name, function, plain, checked)
@@ -77,7 +83,7 @@ def gradcheck(
 
 
 def _difference(where: str, expected: float, got: float, rtol: float, atol: float) -> float:
-    """|expected - got| over the larger of both and 1, or an error if they are not close."""
+    """|expected - got| / max(|expected|, |got|, 1), or an error if the two are not close."""
     difference, size = abs(expected - got), max(abs(expected), abs(got))
     if not (difference <= rtol * size + atol and size < np.inf):
         relative = difference / size if size > 0 else difference
@@ -100,7 +106,7 @@ def _central_difference(weighted, plain, i, index, eps) -> float:
 
 
 def _run_backward(name, output, weights) -> None:
-    """Run backward, if the function left a graph, and see that its last Op leaves the gradient alone."""
+    """Run backward if there is a graph, and check that the last Op does not change the gradient in place."""
     if output.requires_grad:
         output.backward(weights)
     if output.op is not None:
@@ -120,4 +126,4 @@ def _run_in_float32(name, function, plain, checked) -> None:
     stays = output.dtype == np.float32
     require(stays, f"{name} turned float32 inputs into {output.dtype}", GradcheckError)
     if output.requires_grad:
-        output.backward(np.ones(output.shape))  # which itself refuses another dtype
+        output.backward(np.ones(output.shape))  # backward itself refuses another dtype

@@ -1,4 +1,4 @@
-"""What a Tensor holds: float32, float64, integers or bools, and no number that the dtype would change."""
+"""The array of a Tensor: float32, float64, integers or bools. A number that does not fit is refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from minidl.engine.checks import shown
 def array_of(data: Any, dtype: Any = None) -> np.ndarray:
     """The array that a Tensor of ``data`` holds.
 
-    Python's numbers and lists become float32, as float16 does. An array keeps its dtype and is shared, not
-    copied. A number that the dtype cannot hold is refused: NumPy would turn it into another one.
+    Python's numbers, lists and float16 arrays become float32. Other arrays keep their dtype and are shared,
+    not copied. A number that the dtype cannot hold is refused, because NumPy would change its value.
     """
     try:
         array = np.asarray(data)
@@ -54,6 +54,6 @@ def _refuse_rounded(array: np.ndarray, dtype: np.dtype) -> None:
 
 def _refuse_outside(array: np.ndarray, dtype: np.dtype) -> None:
     info = np.iinfo(dtype)
-    outside = ~((array >= info.min) & (array < float(info.max + 1)))  # NaN is outside of every range
+    outside = ~((array >= info.min) & (array < float(info.max + 1)))  # NaN counts as outside
     if outside.any():
         raise ValueError(f"{dtype} holds {info.min} ... {info.max}, got {array[outside].flat[0]}")

@@ -1,12 +1,12 @@
-"""The one switch between compiled kernels and plain Python, and the one place that decides on threads.
+"""This module runs the kernels: compiled or as plain Python, and on one or several threads.
 
-Kernels are plain functions (kernels.py). ``run`` shares a batch out among a few threads, each calling the
-compiled kernel on its range; compiled code does not hold the interpreter's lock, and the threads sleep when
-there is nothing to do. BLAS keeps to one thread per call meanwhile: its own would fight ours for the cores,
-and they spin for tens of milliseconds after a product, which halves the speed of whatever runs next.
+Kernels are plain functions (kernels.py). ``run`` divides a batch among a few threads. Each thread calls the
+compiled kernel on its range. Compiled code does not hold the interpreter's lock, and idle threads sleep.
+Meanwhile BLAS uses one thread per call. With more threads, BLAS and ``run`` would compete for the cores, and
+BLAS threads stay busy for tens of milliseconds after a product, which halves the speed of the next step.
 
-MINIDL_DEBUG=1 (or NUMBA_DISABLE_JIT=1), or ``with minidl.debug():`` for the calls inside it, leaves the
-kernels plain Python in one thread: a breakpoint inside them works, and Numba is not imported.
+With MINIDL_DEBUG=1 (or NUMBA_DISABLE_JIT=1) the kernels stay plain Python in one thread: breakpoints inside
+them work, and Numba is not imported. ``with minidl.debug():`` does the same for the calls inside the block.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 
-PARTS = 8  # a sum over a batch is split into this many parts on any number of threads, so its bits stay
+PARTS = (
+    8  # sums over a batch always have this many parts, so the result does not depend on the number of threads
+)
 WAKING = 50_000  # nanoseconds until a sleeping thread begins to work
-WORTH_A_THREAD = 3 * WAKING  # nanoseconds of work, below which waking a thread costs more than it saves
+WORTH_A_THREAD = 3 * WAKING  # nanoseconds of work; with less work, waking a thread costs more than it saves
 
 
 # ---- compiled or plain
@@ -53,18 +55,18 @@ def debug() -> Iterator[None]:
 
 
 def compiled(kernel: FunctionType) -> Callable:
-    """The compiled twin of a function of kernels.py; the function itself while debugging."""
+    """The compiled copy of a function of kernels.py; in debug mode the function itself."""
     return kernel if _debugging.get() else _twins(kernel.__module__)[kernel.__name__]
 
 
 def pays_to_compile(array: np.ndarray) -> bool:
-    """Whether a kernel is worth having where NumPy would do: for a large array, and not while debugging."""
+    """Whether a compiled kernel beats NumPy: for large arrays, and not in debug mode."""
     return array.size > 20_000 and not _debugging.get()
 
 
 @cache
 def _twins(module: str) -> dict[str, Callable]:
-    """The module's functions, each compiled at its first call and calling the others' compiled twins."""
+    """Compiled copies of the module's functions, which call each other. Each compiles at its first call."""
     import numba
 
     _keep_freed_memory()
@@ -73,19 +75,19 @@ def _twins(module: str) -> dict[str, Callable]:
         if isinstance(function, FunctionType):
             twin = FunctionType(function.__code__, twins, name, function.__defaults__)
             twins[name] = numba.njit(nogil=True)(twin)
-            with suppress(RuntimeError):  # nowhere to keep a cache: each process compiles for itself
+            with suppress(RuntimeError):  # no place for a cache: each process compiles again
                 twins[name].enable_caching()
     return twins
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep up to 512 MB of freed memory for the next arrays.
+    """Tell glibc to keep up to 512 MB of freed memory for the next arrays.
 
-    Otherwise it goes back to the system at the end of each training step, and the next step pays one page
-    fault per 4 KB for it: in a virtual machine, as long as the convolutions take.
+    Otherwise glibc returns the memory to the system after each training step. Then the next step has one page
+    fault per 4 KB. In a virtual machine this takes as long as the convolutions.
     """
     trim_threshold, mmap_threshold = -1, -3  # mallopt's names for them
-    with suppress(OSError, AttributeError, TypeError):  # another C library, with its own ways
+    with suppress(OSError, AttributeError, TypeError):  # another C library has no mallopt
         libc = ctypes.CDLL(None)
         libc.mallopt(trim_threshold, 512 * 2**20)
         libc.mallopt(mmap_threshold, 32 * 2**20)  # the largest it takes
@@ -95,10 +97,10 @@ def _keep_freed_memory() -> None:
 
 
 def run(nanoseconds: float, *calls: tuple) -> None:
-    """Do each call (kernel, count, *arguments): kernel(first, last, *arguments) over 0 ... count.
+    """Run each call (kernel, count, *arguments) as kernel(first, last, *arguments) over 0 ... count.
 
-    Every thread takes one range of each call, so no call may need what another one computes. Kernels write
-    into arrays among their arguments. ``nanoseconds``: how long one thread would take for all, roughly.
+    Every thread takes one range of each call, so no call may need the result of another call. Kernels write
+    into arrays among their arguments. ``nanoseconds``: a rough time of all calls on one thread.
     """
     if _debugging.get():
         for kernel, count, *arguments in calls:
@@ -111,7 +113,10 @@ def run(nanoseconds: float, *calls: tuple) -> None:
 
 
 def elementwise(kernel: FunctionType, *arrays: np.ndarray, numbers: tuple = ()) -> np.ndarray:
-    """What ``kernel(first, last, *arrays, result, *numbers)`` makes of arrays of one shape, laid flat."""
+    """The result of ``kernel(first, last, *arrays, result, *numbers)``.
+
+    The arrays have one shape and are flattened.
+    """
     result = np.empty(arrays[0].shape, arrays[0].dtype)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in (*arrays, result)]
     run(0.4 * result.size, (kernel, result.size, *flat, *numbers))
@@ -119,9 +124,12 @@ def elementwise(kernel: FunctionType, *arrays: np.ndarray, numbers: tuple = ()) 
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``a @ b``, its rows shared out among our threads where BLAS would have used its own."""
+    """``a @ b``.
+
+    For large products the rows are divided among the threads of this module, not those of BLAS.
+    """
     multiply_adds = a.size * b.shape[-1] if b.ndim > 1 else 0
-    if multiply_adds < 2**18 or _debugging.get():  # OpenBLAS too takes one thread below this
+    if multiply_adds < 2**18 or _debugging.get():  # below this, OpenBLAS uses one thread, too
         return a @ b
     with numpy_blas:
         if a.ndim != 2 or b.ndim != 2:
@@ -152,12 +160,12 @@ _threads = _default_threads()
 
 
 def num_threads() -> int:
-    """How many threads share a batch: MINIDL_NUM_THREADS, OMP_NUM_THREADS or one per core, at most 8."""
+    """The number of threads for a batch: MINIDL_NUM_THREADS, OMP_NUM_THREADS or one per core, at most 8."""
     return _threads
 
 
 def set_num_threads(count: int) -> None:
-    """Share a batch among ``count`` threads from now on, at most 8. Raises ValueError below 1."""
+    """Divide each batch among ``count`` threads from now on, at most 8. Raises ValueError below 1."""
     global _threads
     if count < 1:
         raise ValueError(f"the number of threads must be at least 1, got {count}")
@@ -165,7 +173,10 @@ def set_num_threads(count: int) -> None:
 
 
 def _share(nanoseconds: float, calls: list[tuple]) -> None:
-    """Do a share of every call here, the larger one as it starts first, and the others on the workers."""
+    """Divide every call among this thread and the workers.
+
+    This thread starts first, so its part is larger.
+    """
     threads = _threads if nanoseconds > WORTH_A_THREAD else 1
     if threads == 1:
         for function, count, *arguments in calls:
@@ -189,12 +200,12 @@ def _do(finished: SimpleQueue, start: float, end: float, calls: list[tuple]) -> 
             function(round(count * start), round(count * end), *arguments)
     except BaseException as error:
         finished.put(error)
-    else:  # outside of the try: a Ctrl-C that lands here is no second entry
+    else:  # not in the try block: a Ctrl-C here must not put a second entry
         finished.put(None)
 
 
 class _Workers:
-    """Threads that wait on one queue, started when first needed."""
+    """Threads that wait on one queue. They start when the first task comes."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -210,14 +221,15 @@ class _Workers:
 
     def work(self) -> None:
         while True:
-            _do(*self.queue.get())  # without a name, which would keep the last task's arrays alive
+            _do(*self.queue.get())  # no variable for the task: it would keep the task's arrays alive
 
 
 class OneBlasThread:
-    """``with numpy_blas:`` keeps NumPy's BLAS to one thread per call, ``scipy_blas`` that of compiled code.
+    """``with numpy_blas:`` limits NumPy's BLAS to one thread per call; ``with scipy_blas:`` limits SciPy's
+    BLAS.
 
-    Usually they are two copies; where they are not told apart, both are limited. Blocks may overlap in time
-    across threads: the first to enter sets the limit and the last to leave lifts it.
+    Compiled code calls SciPy's BLAS. If the two copies of BLAS cannot be told apart, both are limited. Blocks
+    of several threads may overlap in time: the first block sets the limit, and the last block removes it.
     """
 
     def __init__(self, owner: str) -> None:
@@ -245,7 +257,7 @@ class OneBlasThread:
 def _blas_of(owner: str) -> list:
     from threadpoolctl import ThreadpoolController
 
-    importlib.import_module(f"{owner}.linalg")  # which loads its BLAS, if it has not been loaded yet
+    importlib.import_module(f"{owner}.linalg")  # this import loads the BLAS of the owner
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
     folders = [Path(library.filepath).parts[-3:-1] for library in libraries]  # numpy.libs or numpy/.dylibs
     own = [library for library, parts in zip(libraries, folders, strict=True) if owner in " ".join(parts)]
@@ -255,11 +267,16 @@ def _blas_of(owner: str) -> list:
 def _set_blas_threads(library: Any, count: int) -> None:
     library.set_num_threads(count)
     if hasattr(library, "clear_controlling_thread"):
-        library.clear_controlling_thread()  # or threadpoolctl would ignore every other thread from now on
+        library.clear_controlling_thread()  # otherwise threadpoolctl ignores all other threads from now on
+
+
+_workers: _Workers
+numpy_blas: OneBlasThread
+scipy_blas: OneBlasThread
 
 
 def _start_anew() -> None:
-    """Also in a forked child, which has this module's objects but none of its threads."""
+    """Create the workers. A forked child also needs this: it inherits the objects but not the threads."""
     global _workers, numpy_blas, scipy_blas
     _workers, numpy_blas, scipy_blas = _Workers(), OneBlasThread("numpy"), OneBlasThread("scipy")
 

@@ -1,8 +1,8 @@
-"""The loops behind convolution and large arrays: plain functions, compiled by ``jit.run``, ``jit.compiled``.
+"""The loops of convolution and of large arrays: plain functions, which ``jit.py`` compiles.
 
-Every function here is compiled as it stands, so it may use loops, NumPy arrays and the other functions of
-this file. Compiled code checks no index: callers (conv.py) refuse bad shapes first. Kernels that share out
-a batch take ``first, last``, the range to work on, and write into arrays that the caller made.
+The functions may use only loops, NumPy arrays and other functions of this file, because Numba compiles them.
+Compiled code checks no index, so callers (conv.py) must refuse bad shapes first. Kernels for a batch take
+``first, last``, the range of their work, and write into arrays of the caller.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def conv2d_loops(x, weight, stride, dilation, groups):
 
 
 def pad(image, padding, padded):
-    """Copy ``image`` (C, H, W) into ``padded``, after ``padding`` (rows, columns); rows beside it become 0.
+    """Copy ``image`` (C, H, W) into ``padded``, behind ``padding`` (rows, columns); other rows become 0.
 
-    Rows below 0 leave out the image's first ones, and ``padded`` may end before the image does. The margins
-    to the left and right of the image stay as they are.
+    A negative padding skips the image's first rows, and ``padded`` may have too few rows for the whole image.
+    The margins to the left and right of the image do not change.
     """
     channels, height, width = image.shape
     top, left = padding
@@ -78,7 +78,7 @@ def im2col(image, kernel_size, stride, dilation, columns):
         for i in range(kernel_h):
             for j in range(kernel_w):
                 for y in range(out_h):
-                    if dense:  # the same loop, in a form that compiles to copies of whole rows
+                    if dense:  # the same loop, but the compiler turns it into copies of rows
                         row = image[c, y + i * dilation[0], j * dilation[1] :]
                         for x in range(out_w):
                             patches[c, i, j, y, x] = row[x]
@@ -114,11 +114,11 @@ def col2im(columns, kernel_size, stride, dilation, image):
 
 
 def conv2d(first, last, geometry, shape, x, weight, y):
-    """y[n, g] = weight[g] @ columns, those of x[n] in group g, for the bands from first to last.
+    """y[n, g] = weight[g] @ columns of x[n] in group g, for the bands from first to last.
 
-    x (N, C, H, W); weight (groups, O/groups, C/groups kh kw), where there is a bias with one more column for
-    it, which meets a row of ones; y (N, groups, O/groups, OH OW). A band is some rows of a sample's
-    output, its ``shape`` (rows, OW): the columns stay in the processor's cache for the product.
+    x (N, C, H, W); weight (groups, O/groups, C/groups kh kw); y (N, groups, O/groups, OH OW). A bias is one
+    more column of weight, which is multiplied with a row of ones. A band is some rows of a sample's output,
+    of ``shape`` (rows, OW), so that its columns stay in the processor's cache.
     """
     kernel_size, stride, padding, dilation = geometry
     groups, group_out, height = weight.shape
@@ -143,7 +143,7 @@ def conv2d(first, last, geometry, shape, x, weight, y):
 
 
 def band_of(x, geometry, groups, rows):
-    """Zeros with room for what ``rows`` rows of an output see of a group of a padded image of x."""
+    """Zeros in the shape of the input of ``rows`` output rows: one group of a padded image of x."""
     (kernel_h, _), stride, padding, dilation = geometry
     height = (rows - 1) * stride[0] + dilation[0] * (kernel_h - 1) + 1
     return np.zeros((x.shape[1] // groups, height, x.shape[3] + 2 * padding[1]), x.dtype)
@@ -168,11 +168,10 @@ def conv2d_grad_x(first, last, geometry, grad, weight, grad_x):
 
 
 def conv2d_grad_weight(first, last, geometry, shape, x, grad, grad_weight):
-    """grad_weight[part, g] = sum of columns @ grad[n, g].T over the bands of a part, from first to last.
+    """grad_weight[part, g] = sum of columns @ grad[n, g].T over a part's bands, for parts from first to last.
 
-    grad_weight (parts, groups, C/groups kh kw, O/groups), with one more row for a bias; the rest as in
-    ``conv2d``. How the bands fall into parts does not depend on the number of threads, so neither does the
-    rounding of the sum.
+    grad_weight (parts, groups, C/groups kh kw, O/groups), with one more row for a bias. The other arrays are
+    as in ``conv2d``. Neither the parts nor the rounding of the sum depend on the number of threads.
     """
     kernel_size, stride, padding, dilation = geometry
     parts, groups, height, group_out = grad_weight.shape
@@ -201,7 +200,7 @@ def conv2d_grad_weight(first, last, geometry, shape, x, grad, grad_weight):
 
 
 def take_band(y, start, band):
-    """Copy the columns of ``y`` from ``start`` on into ``band``, and zeros where there are too few."""
+    """Copy the columns of ``y`` from ``start`` on into ``band``, and fill the rest with zeros."""
     band[:] = 0
     for o in range(len(y)):
         source = y[o, start:]
@@ -212,8 +211,8 @@ def take_band(y, start, band):
 def pointwise(first, last, x, weight, bias, y):
     """y[n, cut] = weight[cut] @ x[n] + bias[cut], a kernel of 1 x 1: x is its own columns.
 
-    x (N, C, H W); weight (cuts, O/cuts, C); bias (cuts, O/cuts); y (N, cuts, O/cuts, H W); n cuts + cut goes
-    from first to last.
+    x (N, C, H W); weight (cuts, O/cuts, C); bias (cuts, O/cuts); y (N, cuts, O/cuts, H W); n cuts + cut
+    runs from first to last.
     """
     cuts, rows, _ = weight.shape
     for unit in range(first, last):
@@ -227,7 +226,7 @@ def pointwise(first, last, x, weight, bias, y):
 
 def relu(first, last, x, y):
     """y = max(x, 0); both flat."""
-    x, y = x[first:last], y[first:last]  # loops from 0 on compile to vector instructions
+    x, y = x[first:last], y[first:last]  # a loop that starts at 0 compiles to vector instructions
     for i in range(len(x)):
         y[i] = np.maximum(x[i], 0)
 
@@ -256,7 +255,7 @@ def clip_backward(first, last, grad, x, grad_x, low, high):
 
 
 def normalize(first, last, x, mean, scale, beta, y):
-    """y = (x - mean) scale + beta, of each plane the channel's own: x and y (N C, numbers), the rest (C,)."""
+    """y = (x - mean) scale + beta for each channel: x and y (N C, numbers), mean, scale and beta (C,)."""
     for plane in range(first, last):
         c = plane % len(mean)
         for i in range(x.shape[1]):

@@ -62,10 +62,10 @@ class Linear(Op):
 
 
 class Einsum(Op):
-    """y = sum of the products of all inputs over the letters that the output lacks, as in "ij,jk->ik"
+    """y = sum of the products of all inputs over the letters that are not in the output, as in "ij,jk->ik"
 
-    The gradient of an input is the same kind of sum: of the products of grad with the other inputs, over the
-    letters that the input lacks. Along a letter that only this input has the gradient is repeated.
+    The gradient of an input is also such a sum: it multiplies grad with the other inputs, and sums over the
+    letters that are not in the input. A letter that only this input has repeats the gradient along its axis.
     """
 
     def __init__(self, equation: str) -> None:

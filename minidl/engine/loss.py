@@ -1,4 +1,4 @@
-"""Cross-entropy: the loss of classification, from logits of several classes or of one."""
+"""Cross-entropy, the loss of classification: from logits of several classes, or from one logit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minidl.engine.reduce import check_temperature, stable_log_softmax
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def one_hot(labels: np.ndarray, num_classes: int, dtype: np.dtype = np.float32) -> np.ndarray:
+def one_hot(labels: np.ndarray, num_classes: int, dtype: type | np.dtype = np.float32) -> np.ndarray:
     """Labels (N,) in 0 ... K-1 as rows (N, K) with a single 1."""
     labels = check_labels(labels, num_classes)
     rows = np.zeros((len(labels), num_classes), dtype)
@@ -21,15 +21,14 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: np.dtype = np.float32) 
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """The labels as an integer array (N,), all within 0 ... num_classes-1; otherwise an error that names
-    one."""
+    """The labels as an integer array (N,), all within 0 ... num_classes-1; the error names a wrong label."""
     return checks.check_labels("labels", labels, None, num_classes, empty=True)
 
 
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
-    """(1 - eps) target + eps / K: a share eps of each row's mass is spread over all K classes.
+    """(1 - eps) target + eps / K: each row spreads a part eps of its sum evenly over all K classes.
 
-    target: rows (..., K), whose floating dtype is kept.  ValueError for an eps outside of 0 ... 1.
+    target: floating rows (..., K); the result has their dtype.  ValueError for an eps outside of 0 ... 1.
     """
     eps, K = check_number("label_smoothing", label_smoothing, 0, 1), np.shape(target)[-1]
     return (1 - eps) * np.asarray(target) + eps / K
@@ -40,8 +39,8 @@ def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float
 
         dL/dz = (p sum_c t_c - t) / T,    which is p - t for probabilities t and T = 1
 
-    p, target: (N, K) of one dtype, in which the gradient is; not negative. Where classes are weighted a row
-    of ``target`` has another sum than 1.
+    p, target: (N, K) of one dtype, not negative. The gradient has the same dtype. With class weights the sum
+    of a row of ``target`` can differ from 1.
     """
     total = target.sum(axis=1, keepdims=True)
     return (p * total - target) / p.dtype.type(temperature)
@@ -50,10 +49,10 @@ def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float
 class CrossEntropy(Op):
     """loss = -(1/M) sum_n sum_c w_c t_nc log softmax(z_n / T)_c, with t the smoothed target
 
-    ``labels`` are integers (N,) or rows of probabilities (N, K). M is 1 for reduction "sum"; for "mean" it is
-    N, or with class weights w and integer labels the sum of w over the labels (PyTorch's convention). "none"
-    keeps the N losses. Rows whose label is ``ignore_index`` are left out. The target is a constant to the
-    gradient:
+    ``labels`` are integers (N,) or rows of probabilities (N, K). M is 1 for reduction "sum". For "mean", M is
+    N; with class weights w and integer labels, M is the sum of w over the labels (PyTorch's convention).
+    "none" keeps the N losses. Rows with the label ``ignore_index`` do not count. The gradient treats the
+    target as a constant:
 
         dloss_n/dz = (p sum_c w_c t_c - w t) / T,    which is (p - t) / T without weights
     """
@@ -81,7 +80,7 @@ class CrossEntropy(Op):
             self.wt, target = (np.where(self.kept[:, np.newaxis], rows, 0) for rows in (self.wt, target))
         log_p = stable_log_softmax(z, temperature=self.temperature)
         self.p = np.exp(log_p)
-        # A class ruled out by a logit of -inf costs nothing where its target is 0: 0 log 0 = 0.
+        # A logit of -inf gives p = 0. The loss counts as 0 if the target is 0, too: 0 log 0 = 0.
         losses = -(self.wt * np.where(self.wt == 0, 0, log_p)).sum(axis=1)
         if self.reduction == "none":
             self.M = z.dtype.type(1)
@@ -119,7 +118,8 @@ class CrossEntropy(Op):
 class BinaryCrossEntropy(Op):
     """loss = -w (pos_weight t log p + (1 - t) log (1 - p)) with p = 1 / (1 + e^-z), mean or sum over all
 
-    No logarithm is taken of a rounded p: with softplus(-z) = log(1 + e^-z) = max(-z, 0) + log(1 + e^-|z|)
+    The code takes no logarithm of a rounded p. With softplus(-z) = log(1 + e^-z) = max(-z, 0) + log(1 +
+    e^-|z|)
 
         loss = w ((1 - t) z + (1 + (pos_weight - 1) t) softplus(-z))
         dloss/dz = w ((1 - t) - (1 + (pos_weight - 1) t) (1 - p))
@@ -143,7 +143,7 @@ class BinaryCrossEntropy(Op):
         )
         t, self.weight = self.target.astype(z.dtype), self.weight.astype(z.dtype)
         self.off, self.on = 1 - t, 1 + (self.pos_weight.astype(z.dtype) - 1) * t
-        decay = np.exp(-np.abs(z))  # in (0, 1], so nothing overflows
+        decay = np.exp(-np.abs(z))  # the value lies in (0, 1], so nothing overflows
         self.not_p = np.where(z >= 0, decay, 1) / (1 + decay)  # 1 - p
         softplus = np.maximum(-z, 0) + np.log1p(decay)
         losses = self.weight * (self.off * z + self.on * softplus)

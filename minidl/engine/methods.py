@@ -1,4 +1,4 @@
-"""What a Tensor does without an Op of its own: its data, methods made of others, PyTorch's names."""
+"""Methods of a Tensor without an Op of their own: access to data, combined methods, PyTorch's names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 from minidl.engine.checks import check_choice, check_flag, check_int, check_number, positive_int, require
 from minidl.engine.holding import array_of
 from minidl.engine.reduce import normalize_axis
-from minidl.engine.shape import one_tuple
+from minidl.engine.shape import Ints, one_tuple
 from minidl.engine.value import Value
 
 if TYPE_CHECKING:
     from minidl.engine.tensor import Tensor
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
+Self = TypeVar("Self", bound="Methods")
 _TORCH = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "correction": "ddof", "unbiased": "ddof"}
-_INSTEAD = {  # methods of PyTorch's tensors, and what says the same here
+_INSTEAD = {  # methods of PyTorch's tensors, and their replacement in minidl
     **dict.fromkeys(("float", "to", "type"), "t.astype(np.float32)"),
     "double": "t.astype(np.float64)",
     "long": "t.astype(np.int64)",
@@ -39,10 +40,10 @@ _INSTEAD = {  # methods of PyTorch's tensors, and what says the same here
 }
 
 
-def takes_dim(function: Function) -> Function:
-    """The function, which may now be given PyTorch's ``dim``, ``keepdim`` and ``correction`` as well.
+def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Let the function also accept PyTorch's ``dim``, ``keepdim`` and ``correction``.
 
-    They stand for ``axis``, ``keepdims`` and ``ddof``. A debugger sees one frame more.
+    They mean ``axis``, ``keepdims`` and ``ddof``. A debugger shows one more frame.
     """
 
     @wraps(function)
@@ -61,7 +62,7 @@ def refuse_dim(name: str, dim: Any) -> None:
 
 
 class Methods(Value):
-    """What a Tensor does without an Op of its own: it holds data, and computes by its other methods."""
+    """The part of a Tensor without Ops of its own: it holds the data, and its methods call other methods."""
 
     requires_grad = False
     grad: np.ndarray | None = None
@@ -69,15 +70,27 @@ class Methods(Value):
     parents: tuple[Any, ...] = ()
     parent_versions: Sequence[int] = ()
     version = 0
-    mask: np.ndarray | None = None  # bools; False where a change in place or an optimizer's step leaves 0
+    mask: np.ndarray | None = None  # bools; where False, a change in place or an optimizer's step keeps 0
     retains_grad = False
     name: str | None = None
+
+    __abs__: Callable[..., Tensor]  # these are Tensor's, by Ops of their own
+    __matmul__: Callable[..., Tensor]
+    __mul__: Callable[..., Tensor]
+    broadcast_to: Callable[..., Tensor]
+    clip: Callable[..., Tensor]
+    expand_dims: Callable[..., Tensor]
+    max: Callable[..., Tensor]
+    reshape: Callable[..., Tensor]
+    sum: Callable[..., Tensor]
+    transpose: Callable[..., Tensor]
+    var: Callable[..., Tensor]
 
     def __init__(
         self, data: Any, requires_grad: bool = False, *, dtype: Any = None, name: str | None = None
     ) -> None:
         if isinstance(data, Value):
-            raise TypeError("data is a Tensor already: use it as it is, or data.detach() to leave its graph")
+            raise TypeError("data is a Tensor already: use it unchanged, or data.detach() to leave its graph")
         if isinstance(data, list | tuple) and any(isinstance(x, Value) for x in data):
             raise TypeError("Tensors in a list would leave the graph: use minidl.stack or concatenate")
         self._data = array_of(data, dtype)
@@ -86,12 +99,12 @@ class Methods(Value):
             self.requires_grad_()
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
-        """Ask for this leaf's gradient, or no longer."""
+        """Set whether this leaf requires a gradient."""
         wanted = check_flag("requires_grad", requires_grad)
         if wanted and self._data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
         if self.op is not None and not wanted:
-            raise ValueError("a computed tensor requires what its inputs require: use t.detach() instead")
+            raise ValueError("a computed tensor requires a gradient if its inputs do: use t.detach() instead")
         self.requires_grad = wanted
         return self
 
@@ -107,9 +120,9 @@ class Methods(Value):
         self.version += 1
 
     def retain_grad(self) -> Any:
-        """Have ``backward`` write the ``.grad`` of this tensor although it was computed."""
+        """Make ``backward`` write the ``.grad`` of this computed tensor, as for a leaf."""
         if not self.requires_grad:
-            raise ValueError(f"{self!r} requires no gradient: there is none to retain")
+            raise ValueError(f"{self!r} requires no gradient, so there is no gradient to retain")
         self.retains_grad = True
         return self
 
@@ -118,56 +131,56 @@ class Methods(Value):
 
     # ---- numbers
 
-    def __pos__(self: Tensor) -> Tensor:
+    def __pos__(self: Self) -> Self:
         return self
 
     @takes_dim
-    def norm(self: Tensor, p: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """(sum |x|^p)^(1/p) for p = 1 or 2, max |x| for p = inf; the slope is 0 where the norm is 0."""
+    def norm(self, p: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """(sum |x|^p)^(1/p) for p = 1 or 2, max |x| for p = inf; the slope is 0 if the norm is 0."""
         check_choice("p", check_number("p", p, finite=False), (1.0, 2.0, np.inf))
         if p == 2:
             return (self * self).sum(axis, keepdims).root()
         return abs(self).sum(axis, keepdims) if p == 1 else abs(self).max(axis, keepdims)
 
     @takes_dim
-    def std(self: Tensor, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """The root of ``var``, with slope 0 where it is 0. PyTorch's has ddof 1 unless told otherwise."""
+    def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The square root of ``var``, with slope 0 where var is 0. PyTorch's default is ddof 1."""
         return self.var(axis, ddof, keepdims).root()
 
     @takes_dim
-    def argmax(self: Tensor, axis: int | None = None, keepdims: bool = False) -> np.ndarray:
-        """Where the largest value stands along the axis, or in the flat tensor: an array of integers."""
-        require(self.size > 0, f"argmax of nothing: the shape is {self.shape}")
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> np.ndarray:
+        """The index of the largest value along the axis, or in the flat tensor: an array of integers."""
+        require(self.size > 0, f"argmax needs elements: the shape is {self.shape}")
         if axis is not None:
             (axis,) = normalize_axis(check_int("axis", axis), self.ndim)
         return np.argmax(self.data, axis, keepdims=check_flag("keepdims", keepdims))
 
     # ---- shape
 
-    def swapaxes(self: Tensor, axis1: int, axis2: int) -> Tensor:
-        """With two axes exchanged: PyTorch's transpose(axis1, axis2)."""
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """The tensor with two axes exchanged: PyTorch's transpose(axis1, axis2)."""
         order = list(range(self.ndim))
         (i,), (j,) = (normalize_axis(check_int("axis", axis), self.ndim) for axis in (axis1, axis2))
         order[i], order[j] = j, i
         return self.transpose(order)
 
     @takes_dim
-    def flip(self: Tensor, axis: Any = None) -> Tensor:
-        """In reverse order along the axes, or along all of them."""
+    def flip(self, axis: Any = None) -> Tensor:
+        """The tensor in reverse order along the axes, or along all axes."""
         turned = normalize_axis(axis, self.ndim)
         return self[tuple(slice(None, None, -1 if i in turned else 1) for i in range(self.ndim))]
 
     @takes_dim
-    def chunk(self: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
-        """At most ``chunks`` pieces along the axis, ceil(length / chunks) long; the last may be shorter."""
+    def chunk(self, chunks: int, axis: int = 0) -> list[Tensor]:
+        """Split the axis into at most ``chunks`` pieces of ceil(length / chunks); the last may be shorter."""
         (axis,) = normalize_axis(check_int("axis", axis), self.ndim)
         length = self.shape[axis]
         size = max(1, -(-length // positive_int("chunks", chunks)))
         before = (slice(None),) * axis
         return [self[(*before, slice(start, start + size))] for start in range(0, max(length, 1), size)]
 
-    def tile(self: Tensor, *reps: int | tuple[int, ...]) -> Tensor:
-        """Repeated ``reps[i]`` times along each axis i; of fewer reps than axes, the last axes are meant."""
+    def tile(self, *reps: Ints) -> Tensor:
+        """The tensor, repeated ``reps[i]`` times along axis i. Fewer reps than axes repeat the last axes."""
         times = [check_int("each of reps", n, 0, 2**31) for n in one_tuple(reps)]
         ndim = max(len(times), self.ndim)
         times = [1] * (ndim - len(times)) + times
@@ -178,26 +191,28 @@ class Methods(Value):
 
     # ---- PyTorch's names
 
-    def view(self: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
+    def view(self, *shape: Ints) -> Tensor:
         """``reshape``"""
         return self.reshape(*shape)
 
-    def permute(self: Tensor, *dims: int | tuple[int, ...]) -> Tensor:
-        """With the axes in the given order, NumPy's ``transpose``."""
+    def permute(self, *dims: Ints) -> Tensor:
+        """The tensor with its axes in the given order, NumPy's ``transpose``."""
         return self.transpose(one_tuple(dims))
 
-    def unsqueeze(self: Tensor, dim: int) -> Tensor:
+    def unsqueeze(self, dim: int) -> Tensor:
         """``expand_dims``"""
         return self.expand_dims(dim)
 
-    def clamp(self: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+    def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:
         """``clip``"""
         return self.clip(min, max)
 
-    def matmul(self: Tensor, other: Any) -> Tensor:
+    def matmul(self, other: Any) -> Tensor:
         """``self @ other``"""
         return self @ other
 
-    def __getattr__(self, name: str) -> Any:
-        mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")
+    if not TYPE_CHECKING:  # to a type checker it would mean that a Tensor has attributes of every name
+
+        def __getattr__(self, name: str) -> Any:
+            mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")

@@ -13,9 +13,9 @@ from minidl.engine.reduce import sum_by_channel
 class BatchNorm(Op):
     """y = gamma (x - mean) / sqrt(var + eps) + beta, per channel of x (N, C) or (N, C, H, W)
 
-    ``mean`` and ``var`` (divided by n) are those of the batch, or those given to ``__init__`` (evaluation),
-    which are constants to the gradient. With x_hat the normalised input and n values per channel, on batch
-    statistics
+    ``mean`` and ``var`` (divided by n) come from the batch, or from ``__init__`` in evaluation mode. The
+    latter are constants for the gradient. For batch statistics, with x_hat the normalised input, and mean
+    over the values of a channel:
 
         dL/dx = gamma / sqrt(var + eps) * (g - mean(g) - x_hat mean(g x_hat))
 
@@ -31,7 +31,7 @@ class BatchNorm(Op):
     def forward(self, x, gamma, beta):
         fits = x.ndim >= 2 and gamma.shape == beta.shape == x.shape[1:2]
         require(fits, "expected x (N, C, ...), gamma (C,) and beta (C,)")
-        self.per_channel = (1, -1) + (1,) * (x.ndim - 2)  # a channel's number laid beside x
+        self.per_channel = (1, -1) + (1,) * (x.ndim - 2)  # reshapes (C,) so that it broadcasts against x
         self.n = x.size // x.shape[1] if x.size else 0
         if self.uses_batch:
             require(self.n > 1, "batch statistics need more than 1 value per channel")
@@ -43,7 +43,7 @@ class BatchNorm(Op):
         return self.scaled(x, self.mean_of_x, gamma * self.inv_std, beta)
 
     def scaled(self, x, mean, scale, beta):
-        """(x - mean) scale + beta, of each channel its own."""
+        """(x - mean) scale + beta for each channel."""
         if not jit.pays_to_compile(x):
             y = x - mean.reshape(self.per_channel)
             y *= scale.reshape(self.per_channel)
@@ -57,7 +57,7 @@ class BatchNorm(Op):
 
     def backward(self, grad):
         need_x, need_gamma, need_beta = self.needs
-        through_batch = need_x and self.uses_batch  # then both sums are part of grad_x as well
+        through_batch = need_x and self.uses_batch  # then grad_x also needs both sums
         grad_beta = sum_by_channel(grad) if need_beta or through_batch else None
         zero, scale = np.zeros_like(self.gamma), self.gamma * self.inv_std
         grad_gamma = None

@@ -1,4 +1,4 @@
-"""Op: one operation, knowing arrays and nothing of the graph."""
+"""Op: one operation on arrays. It does not know the graph."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import numpy as np
 
 
 class Op:
-    """One differentiable operation ``y = op.forward(*arrays)``; an instance is its own context, used once.
+    """One differentiable operation ``y = op.forward(*arrays)``.
 
-    A subclass takes what is not differentiated (axes, strides, labels) in ``__init__``, saves in ``forward``
-    what ``backward`` needs, under the names of the formula, and returns from ``backward`` one gradient per
-    input: a tuple, or the bare array of an operation with one input. ``None`` may stand where ``needs`` is
-    False. Neither writes into the arrays that it is given: others hold them too.
+    An instance is its own context and is used once.
+
+    A subclass takes constants (axes, strides, labels) in ``__init__``. ``forward`` saves the values for
+    ``backward`` under the names of the formula. ``backward`` returns one gradient per input: a tuple, or the
+    array alone if there is one input. A gradient may be ``None`` where ``needs`` is False. Neither method may
+    change its arguments in place, because other objects hold these arrays, too.
     """
 
-    needs: tuple[bool, ...] = (True, True, True)  # per input: does anybody want its gradient?  Set by apply.
-    only_moves = False  # True for what moves elements without computing: integers may then stay integers
-    changes_dtype = False  # True for a cast: its result has another dtype than its inputs, its gradient too
+    needs: tuple[bool, ...] = (True, True, True)  # for each input: is its gradient needed?  Set by apply.
+    only_moves = False  # True if the Op only moves elements: then integers may stay integers
+    changes_dtype = False  # True for a cast: result and gradient may have another dtype than the inputs
+    line: str  # of the caller's code that ran the Op, and the path of the layer: detect_anomaly writes both
+    layer: str
 
     def forward(self, *arrays: np.ndarray) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -26,7 +30,7 @@ class Op:
 
 
 def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Sum ``grad`` over the axes along which an array of ``shape`` was broadcast: broadcasting's adjoint."""
+    """The adjoint of broadcasting: sum ``grad`` over the axes along which ``shape`` was broadcast."""
     if grad.shape == shape:
         return grad
     added = tuple(range(grad.ndim - len(shape)))

@@ -1,4 +1,4 @@
-"""The loops behind pooling; compiled as they stand by ``jit``, as those of kernels.py are."""
+"""The loops of pooling; ``jit.py`` compiles them like those of kernels.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 
 def max_pool2d(first, last, kernel_size, stride, padding, x, y, switches):
-    """y = the largest value in each window, switches = its place in the plane, row W + column.
+    """y = the largest value in each window; switches = the position of this value in the plane, row W +
+    column.
 
     x (planes, H, W); y and switches (planes, OH, OW).
     """
@@ -26,7 +27,7 @@ def max_pool2d(first, last, kernel_size, stride, padding, x, y, switches):
 
 
 def max_pool_2x2(first, last, x, y, switches):
-    """max_pool2d for windows of 2 x 2 side by side: written out, it is four times as fast."""
+    """max_pool2d for windows of 2 x 2 side by side: without the inner loops it is four times as fast."""
     _, _, width = x.shape
     _, out_h, out_w = y.shape
     for plane in range(first, last):
@@ -42,9 +43,12 @@ def max_pool_2x2(first, last, x, y, switches):
 
 
 def larger(value, place, largest, winner):
-    """(value, place) or (largest, winner): the larger value; of equals the earlier, and NaN beats everything.
+    """The pair with the larger value: (value, place) or (largest, winner).
 
-    ``|`` and not ``or``: a branch here is guessed wrong every second time, and costs more than all the rest.
+    On a tie the first one wins; NaN always wins.
+
+    The code uses ``|``, not ``or``. ``or`` is a branch, which the processor mispredicts half of the time.
+    That would cost more than all other work here.
     """
     wins = (value > largest) | (value != value)
     return (value, place) if wins else (largest, winner)
@@ -59,7 +63,7 @@ def max_pool2d_backward(first, last, grad, switches, grad_x):
 
 
 def avg_pool2d(first, last, kernel_size, stride, padding, x, y):
-    """y = the sum of each window / (kh kw), the margin counting as zeros."""
+    """y = the sum of each window / (kh kw), the margin counts as zeros."""
     _, height, width = x.shape
     _, out_h, out_w = y.shape
     for plane in range(first, last):

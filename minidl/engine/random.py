@@ -1,4 +1,4 @@
-"""The generator that every drawing function falls back on when it is given no ``rng``."""
+"""The default random generator, for functions that are called without ``rng``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _default = np.random.default_rng(0)
 def manual_seed(seed: int) -> np.random.Generator:
     """Restart the default generator from ``seed`` and return it; the same seed gives the same draws.
 
-    It stays the same object, so that what holds on to it, such as a Dropout layer, starts anew as well.
+    The object stays the same, so its other users, such as a Dropout layer, also restart.
     """
     _default.bit_generator.state = np.random.default_rng(check_int("seed", seed, 0)).bit_generator.state
     return _default

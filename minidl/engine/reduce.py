@@ -24,7 +24,7 @@ def normalize_axis(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 
 def sum_by_channel(x: np.ndarray) -> np.ndarray:
-    """The sum of each channel of x (N, C, ...); NumPy is slow on many short sums, so long ones go first."""
+    """The sum of each channel of x (N, C, ...); NumPy is slow on many short sums, so long sums go first."""
     if x.ndim == 2:
         return x.sum(axis=0)
     flat = x.reshape(*x.shape[:2], -1)
@@ -33,9 +33,9 @@ def sum_by_channel(x: np.ndarray) -> np.ndarray:
 
 
 class Reduction(Op):
-    """What the reductions share: which axes, and how a reduced array is laid beside the input again."""
+    """The common part of all reductions: the axes, and the broadcast of a reduced array against the input."""
 
-    needs_elements = True  # a mean, a variance or an extremum of nothing has no value
+    needs_elements = True  # no elements have no mean, variance or extremum
 
     def __init__(self, axis: Axis = None, keepdims: bool = False) -> None:
         self.axis, self.keepdims = axis, check_flag("keepdims", keepdims)
@@ -77,7 +77,7 @@ class Mean(Reduction):
 
 
 class Prod(Reduction):
-    """y = product of x over the axes;  dy/dx_i = product of all others, right also where some are 0"""
+    """y = product of x over the axes;  dy/dx_i = product of all others, also right if some are 0"""
 
     needs_elements = False
 
@@ -141,7 +141,7 @@ class Max(Reduction):
         return self.y
 
     def backward(self, grad):
-        winners = (self.x == self.beside(self.y)) | np.isnan(self.x)  # NaN is the maximum wherever it stands
+        winners = (self.x == self.beside(self.y)) | np.isnan(self.x)  # a NaN is always the maximum
         ties = winners.sum(axis=self.axes, keepdims=True, dtype=grad.dtype)
         return where_kept(winners, self.beside(grad) / ties)
 
@@ -169,7 +169,7 @@ class LogSumExp(Reduction):
         return self.y if self.keepdims else self.y.squeeze(self.axes)
 
     def backward(self, grad):
-        y = np.where(np.isneginf(self.y), 0, self.y)  # where all x are -inf, e^(x-0) makes the gradient 0
+        y = np.where(np.isneginf(self.y), 0, self.y)  # if all x are -inf, e^(x-0) gives the gradient 0
         return self.beside(grad) * np.exp(self.x - y)
 
 

@@ -1,4 +1,4 @@
-"""Images in another size: each axis is resampled by a matrix, y = rows @ x @ columns.T."""
+"""Resize images: one matrix resamples each axis, y = rows @ x @ columns.T."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 
 
 def nearest_places(size: int, out: int, step: float) -> np.ndarray:
-    """Which of ``size`` pixels each of ``out`` pixels copies: floor(i step), in float32 as PyTorch has it.
+    """The index of the pixel (of ``size``) that each of ``out`` pixels copies: floor(i step), in float32 as
+    in PyTorch.
 
-    The same size, or twice the size, counts as that, whatever factor was rounded to it.
+    If out is size or 2 size, the step is exactly 1 or 1/2, even if the given factor was slightly different.
     """
     step = size / out if out in (size, 2 * size) else step
     places = np.floor(np.arange(out, dtype=np.float32) * np.float32(step)).astype(np.int64)
@@ -18,8 +19,9 @@ def nearest_places(size: int, out: int, step: float) -> np.ndarray:
 def linear_matrix(size: int, out: int, step: float, align_corners: bool = False) -> np.ndarray:
     """The weights (out, size) of linear interpolation between the two pixels around each place.
 
-    Pixel i lies at (i + 1/2) step - 1/2, not below 0; with ``align_corners`` at i (size - 1) / (out - 1), so
-    that the outermost pixels keep their places. A factor that was rounded to the same size changes nothing.
+    Pixel i lies at (i + 1/2) step - 1/2, not below 0. With ``align_corners`` pixel i lies at
+    i (size - 1) / (out - 1), so that the outermost pixels keep their positions. If out is size, nothing
+    changes.
     """
     i, step = np.arange(out), 1.0 if out == size else step
     place = i * ((size - 1) / max(out - 1, 1)) if align_corners else np.maximum((i + 0.5) * step - 0.5, 0)
@@ -35,7 +37,7 @@ def linear_matrix(size: int, out: int, step: float, align_corners: bool = False)
 def mean_matrix(size: int, out: int) -> np.ndarray:
     """The weights (out, size) of means over ``out`` windows that cover ``size`` pixels.
 
-    Window i is from floor(i size / out) up to ceil((i + 1) size / out); neighbours may overlap by a pixel.
+    Window i goes from floor(i size / out) up to ceil((i + 1) size / out); neighbours may overlap by a pixel.
     """
     weights = np.zeros((out, size))
     for i in range(out):

@@ -1,7 +1,8 @@
-"""Operations that move elements about without computing: reshape, transpose, index, join, pad."""
+"""Operations that only move elements: reshape, transpose, index, join, pad."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import EllipsisType
 
 import numpy as np
@@ -10,8 +11,10 @@ from minidl.engine.checks import check_int, check_number, check_pair, check_sequ
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import normalize_axis
 
+Ints = int | tuple[int, ...] | list[int]  # each argument of f(2, 3) or of f((2, 3))
 
-def one_tuple(arguments: tuple) -> tuple:
+
+def one_tuple(arguments: tuple[Ints, ...]) -> tuple:
     """(2, 3) from f(2, 3) as well as from f((2, 3))."""
     return (
         tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
@@ -19,7 +22,7 @@ def one_tuple(arguments: tuple) -> tuple:
 
 
 class Move(Op):
-    """What the operations of one input share: integers and bools stay what they are."""
+    """The common part of the operations with one input: integers and bools keep their dtype."""
 
     only_moves = True
 
@@ -52,7 +55,7 @@ class AsType(Move):
         return x.astype(self.dtype)
 
     def backward(self, grad):
-        return grad  # in the dtype of y; what takes the gradient casts it
+        return grad  # in the dtype of y; backward_one casts it
 
 
 class Transpose(Move):
@@ -91,7 +94,7 @@ class Squeeze(Move):
 
 
 class ExpandDims(Move):
-    """y is x with new axes of length 1 at the named places of the result"""
+    """y is x with new axes of length 1 at the given positions of the result"""
 
     def __init__(self, axis: int | tuple[int, ...]) -> None:
         axes = axis if isinstance(axis, tuple) else (axis,)
@@ -120,7 +123,7 @@ class BroadcastTo(Move):
 
 
 class GetItem(Move):
-    """y = x[index];  an element that the index names several times collects all of their gradients"""
+    """y = x[index];  an element that occurs several times in the index sums all of its gradients"""
 
     def __init__(self, index) -> None:
         self.index = index
@@ -139,12 +142,12 @@ class GetItem(Move):
         ):
             grad_x[self.index] = grad  # no element twice
         else:
-            np.add.at(grad_x, self.index, grad)  # unlike grad_x[index] += grad, this adds repeats up
+            np.add.at(grad_x, self.index, grad)  # grad_x[index] += grad would count a repeated element once
         return grad_x
 
 
 class Concatenate(Op):
-    """y is the inputs one after another along an axis that exists"""
+    """y is the inputs, joined along an existing axis"""
 
     def __init__(self, axis: int = 0) -> None:
         self.axis = check_int("axis", axis, -64, 63)
@@ -159,7 +162,7 @@ class Concatenate(Op):
 
 
 class Stack(Op):
-    """y is the inputs, all of one shape, laid along a new axis"""
+    """y is the inputs, all of one shape, joined along a new axis"""
 
     def __init__(self, axis: int = 0) -> None:
         self.axis = check_int("axis", axis, -64, 63)
@@ -174,7 +177,7 @@ class Stack(Op):
 class Pad(Op):
     """y is x with ``pad_width[i] = (before, after)`` elements of ``value`` added along each axis i"""
 
-    def __init__(self, pad_width: tuple[tuple[int, int], ...], value: float = 0.0) -> None:
+    def __init__(self, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> None:
         rows = pad_width.tolist() if isinstance(pad_width, np.ndarray) else pad_width
         pairs = [
             check_pair("each of pad_width", p, "(before, after)") for p in check_sequence("pad_width", rows)

@@ -42,6 +42,7 @@ from minidl.engine.shape import (
     BroadcastTo,
     ExpandDims,
     GetItem,
+    Ints,
     Reshape,
     Squeeze,
     Transpose,
@@ -65,11 +66,11 @@ def no_grad() -> Iterator[None]:
 def apply(op: Op, *inputs: Any) -> Tensor:
     """Run ``op.forward`` on the inputs' arrays; if a gradient is wanted, record the result in the graph.
 
-    Everything that is not a floating Tensor (numbers, arrays, integer and bool Tensors) is cast to the dtype
-    of the floating Tensors among the inputs: float64 if one of them is, otherwise float32.
+    All other inputs (numbers, arrays, integer and bool Tensors) are cast to the dtype of the floating
+    Tensors: float64 if one of the floating Tensors is float64, otherwise float32.
     """
     if not isinstance(op, Op) or "needs" in op.__dict__:
-        raise TypeError(f"an Op is its own context: apply needs an instance not used before, got {op!r}")
+        raise TypeError(f"an Op is its own context: apply needs an unused instance, got {op!r}")
     dtype = None
     for x in inputs:
         if isinstance(x, Tensor) and x._data.dtype.kind == "f" and dtype != np.float64:
@@ -89,18 +90,18 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     op.needs = tuple(needs)
     try:
         y = np.asarray(op.forward(*arrays))
-    except (ValueError, TypeError, IndexError) as error:  # NumPy's words name neither operation nor inputs
+    except (ValueError, TypeError, IndexError) as error:  # NumPy's message names neither operation nor inputs
         shapes = " and ".join(str(array.shape) for array in arrays) or "none"
         kind = next(k for k in (ValueError, TypeError, IndexError) if isinstance(error, k))
         raise kind(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
     if dtype is not None and y.dtype != dtype and not op.changes_dtype:
         if y.ndim > 0:
             raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
-        y = y.astype(dtype)  # before version 2 NumPy takes a float32 without axes times 2 to float64
-    if anomaly_check.get():
-        anomaly_check.get()(op, y, arrays, "forward")
+        y = y.astype(dtype)  # before version 2, NumPy turns float32 of shape () times 2 into float64
+    if check := anomaly_check.get():
+        check(op, y, arrays, "forward")
 
-    result = Tensor.__new__(Tensor)  # past __init__, which is for data from outside
+    result = Tensor.__new__(Tensor)  # not by __init__, which checks data of the user
     result._data = y
     if True in needs:
         result.requires_grad = True
@@ -109,12 +110,12 @@ def apply(op: Op, *inputs: Any) -> Tensor:
 
 
 class Tensor(Methods):
-    """An array ``data`` and, if a gradient is wanted, the Op and the parents that it was computed from.
+    """An array ``data`` and, if a gradient is wanted, the Op and the parents that computed it.
 
     Python numbers and lists become float32; a NumPy array keeps its dtype and is shared, not copied. ``grad``
     is a NumPy array, or None before the first ``backward``. Assigning ``data`` (so also ``t.data -= step``)
-    makes a new version, and ``backward`` through a graph that was built from the old one is refused. Writing
-    into its elements, ``t.data[0] = 1``, goes unnoticed: do that before the forward pass.
+    makes a new version, and ``backward`` refuses a graph that was built from the old version. A change of
+    single elements, ``t.data[0] = 1``, is not noticed: do that before the forward pass.
     """
 
     # ---- gradients
@@ -123,7 +124,7 @@ class Tensor(Methods):
         """Add d(self . grad) / d(leaf) to the ``.grad`` of every leaf that requires one.
 
         Without ``grad``, a tensor of one element starts from 1. Computed tensors keep no gradient unless
-        ``retain_grad()`` asked for it. An error on the way leaves every ``.grad`` as it was.
+        ``retain_grad()`` asked for it. After an error every ``.grad`` is as before.
         """
         backward_pass.backward(self, grad)
 
@@ -185,7 +186,7 @@ class Tensor(Methods):
         return self._in_place(Pow(), other)
 
     def _in_place(self, op: Op, other: Any) -> Tensor:
-        """``x += y``: x + y as a new tensor where a graph is recorded, otherwise x changed in place."""
+        """``x += y``: a new tensor x + y if a graph is recorded, otherwise a change of x in place."""
         if _records_graph.get() and self.requires_grad and self.op is None:
             raise ValueError(
                 f"{self!r} is a leaf that requires a gradient: change it inside ``with no_grad():``, "
@@ -198,7 +199,7 @@ class Tensor(Methods):
             raise ValueError(f"{result!r} does not fit into {self!r} in place: write x = x + y instead")
         new = result._data if self.mask is None else np.where(self.mask, result._data, 0)
         if self._data.flags.writeable:
-            self._data[...] = new  # also the array of the caller, if it is shared
+            self._data[...] = new  # this also changes a shared array of the caller
         else:
             self._data = new.astype(self.dtype)
         self.version += 1
@@ -248,7 +249,7 @@ class Tensor(Methods):
         return apply(GELU(), self)
 
     def astype(self, dtype: Any) -> Tensor:
-        """In another dtype. The gradient passes from one floating dtype to another, and to no other."""
+        """The tensor in another dtype. The gradient passes only between floating dtypes."""
         array = array_of(self._data, dtype)
         is_float = array.dtype.kind == self.dtype.kind == "f"
         return apply(AsType(array.dtype), self) if is_float else Tensor(array)
@@ -300,13 +301,13 @@ class Tensor(Methods):
 
     # ---- shape
 
-    def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+    def reshape(self, *shape: Ints) -> Tensor:
         return apply(Reshape(one_tuple(shape)), self)
 
-    def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
-        """With the axes in the given order; without arguments, reversed (NumPy's transpose).
+    def transpose(self, *axes: Ints) -> Tensor:
+        """The tensor with its axes in the given order, or reversed without arguments (NumPy's transpose).
 
-        PyTorch's transpose(i, j) is ``swapaxes``. A call that would mean another thing there is refused.
+        PyTorch's transpose(i, j) is ``swapaxes``. A call that means something else in PyTorch is refused.
         """
         is_unchanged = self.ndim == 2 and [i % 2 for i in axes if isinstance(i, int | np.integer)] == [0, 1]
         why = "would leave a matrix as it is; PyTorch swaps: write swapaxes(0, 1), or transpose((0, 1))"
@@ -334,7 +335,7 @@ class Tensor(Methods):
     def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor:
         return apply(ExpandDims(axis), self)
 
-    def broadcast_to(self, *shape: int | tuple[int, ...]) -> Tensor:
+    def broadcast_to(self, *shape: Ints) -> Tensor:
         return apply(BroadcastTo(one_tuple(shape)), self)
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -344,6 +345,6 @@ class Tensor(Methods):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
-            "a Tensor is not written into, since a graph may still need its old values: make a new one with "
+            "elements of a Tensor cannot be set: a graph may need the old values. Make a new tensor with "
             "minidl.where(mask, value, t), or outside any graph change the array with t.data[index] = value"
         )

@@ -1,4 +1,4 @@
-"""Looking at a computation: where a NaN was born, and the graph of a tensor."""
+"""Tools to look at a computation: find the operation that made a NaN, and list the graph of a tensor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +24,10 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 @contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Within the block the first NaN or Inf, forward or backward, raises FloatingPointError.
+    """In this block, the first NaN or Inf, forward or backward, raises FloatingPointError.
 
     The error names the operation and the line of the caller's code that ran it forward, and says if the
-    operation was handed the NaN by its inputs. Every result is looked at, so use it to search, not to train.
+    NaN was already in the inputs. The block checks every result, so use it to search, not to train.
     """
     token = anomaly_check.set(_report_not_finite)
     try:
@@ -43,7 +45,9 @@ def _report_not_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], di
     index = tuple(map(int, np.argwhere(~np.isfinite(result))[0]))
     handed = [i for i, x in enumerate(sources) if x.dtype.kind == "f" and not np.isfinite(x).all()]
     source = f"its input {handed[0]}" if handed and direction == "forward" else "the gradient it was given"
-    layer = getattr(op, "layer", "") if direction == "backward" else ""  # forward, the model itself says it
+    layer = (
+        getattr(op, "layer", "") if direction == "backward" else ""
+    )  # the model's own error names the layer in forward
     origin = f"; {source} was not finite to begin with" if handed else ""
     raise FloatingPointError(
         f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}"
@@ -54,7 +58,7 @@ def _report_not_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], di
 
 
 def _user_line() -> str:
-    """The innermost line of code that is not minidl's own."""
+    """The innermost line of code outside of minidl."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
@@ -63,8 +67,9 @@ def _user_line() -> str:
 
 
 def layer_path() -> str:
-    """The path of the innermost module that is running within the outermost one, "" outside of modules."""
-    frame, running = sys._getframe(1), []
+    """The path of the innermost running module, from the outermost one; "" if no module runs."""
+    frame: FrameType | None = sys._getframe(1)
+    running: list[Any] = []
     while frame:
         module = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
         running += [module] if hasattr(module, "named_modules") else []
@@ -75,8 +80,8 @@ def layer_path() -> str:
 
 @dataclass(frozen=True)
 class Node:
-    """A tensor of a graph: ``op`` is the name of what computed it, "" for a leaf; ``inputs`` are node
-    numbers."""
+    """A tensor of a graph: ``op`` is the name of its operation, "" for a leaf; ``inputs`` are numbers
+    of nodes."""
 
     tensor: Tensor
     op: str
@@ -84,7 +89,10 @@ class Node:
 
 
 def graph(tensor: Tensor) -> list[Node]:
-    """All that ``tensor`` was computed from, as nodes that come after their inputs; it is the last one."""
+    """The graph of ``tensor`` as a list of nodes.
+
+    Each node comes after its inputs; ``tensor`` is the last one.
+    """
     order = topological_order(check_instance("tensor", tensor, Tensor), lambda node: node.parents)[::-1]
     number = {node: i for i, node in enumerate(order)}
     return [

@@ -1,9 +1,9 @@
-"""Value: how a Tensor behaves as an array of numbers, outside of any graph."""
+"""Value: the part of a Tensor that is an array of numbers and knows no graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,25 +22,38 @@ _REFLECTED = {
     "greater_equal": "__le__",
 }
 
+Self = TypeVar("Self", bound="Value")
+
 
 class Value:
-    """What a Tensor answers about its ``data``: shape, comparison, conversion, printing.
+    """The methods of a Tensor that read its ``data``: shape, comparison, conversion, printing.
 
-    Comparisons give bool arrays; ``==`` and hashing are those of the object, so that tensors can be keys:
-    ``t.data == array`` compares the elements.
+    ``<``, ``<=``, ``>`` and ``>=`` give bool arrays. ``==`` and ``hash`` compare the objects, so that tensors
+    can be keys of a dict. ``t.data == array`` compares the elements.
     """
 
-    _data: np.ndarray  # these six are Tensor's; this module imports nothing of the package
+    _data: np.ndarray  # Tensor sets these six attributes; this module may not import Tensor
     op: Any
     name: str | None
     grad: np.ndarray | None
     requires_grad: bool
     __getitem__: Any
 
-    shape = property(lambda self: self._data.shape)
-    ndim = property(lambda self: self._data.ndim)
-    size = property(lambda self: self._data.size)
-    dtype = property(lambda self: self._data.dtype)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
 
     def numpy(self) -> np.ndarray:
         return self._data
@@ -56,17 +69,17 @@ class Value:
         return array.copy() if copy else array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """``array * t`` arrives here and becomes ``t.__rmul__(array)``; other ufuncs are refused."""
+        """NumPy calls this for ``array * t``. It becomes ``t.__rmul__(array)``; other ufuncs are refused."""
         reflected = _REFLECTED.get(ufunc.__name__)
         if method == "__call__" and not kwargs and not isinstance(inputs[0], Value):
             if reflected:
                 return getattr(self, reflected)(inputs[0])
-            if ufunc in (np.equal, np.not_equal):  # of an array and a Tensor, which are two objects
+            if ufunc in (np.equal, np.not_equal):  # an array and a Tensor are two different objects
                 return ufunc is np.not_equal
         raise TypeError(self._would_leave_the_graph(ufunc.__name__))
 
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
-        """NumPy's questions about an array are answered; ``np.where(t > 0, t, 0)`` and such are refused."""
+        """Allow NumPy functions that only ask about an array; refuse others, as ``np.where(t > 0, t, 0)``."""
         if function not in (np.shape, np.ndim, np.size, np.allclose, np.isclose, np.array_equal):
             raise TypeError(self._would_leave_the_graph(function.__name__))
         return function(*[x._data if isinstance(x, Value) else x for x in args], **kwargs)
@@ -108,7 +121,7 @@ class Value:
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
-    def __deepcopy__(self, memo: dict) -> Value:
+    def __deepcopy__(self: Self, memo: dict) -> Self:
         if self.op is not None:
             raise ValueError("a computed tensor is not copied with its graph: copy t.detach()")
         copy = type(self).__new__(type(self))
@@ -116,7 +129,7 @@ class Value:
         return copy
 
     def __repr__(self) -> str:
-        """The values of a small tensor as NumPy writes them; of a larger one shape and least ... largest."""
+        """A small tensor shows its values; a larger one shows its shape and its least and largest value."""
         start = f"Tensor({self.name!r}, " if self.name else "Tensor("
         origin = f", from {type(self.op).__name__}" if self.op else ""
         end = f", {self.dtype}{origin}{', grad' * self.requires_grad})"
@@ -128,7 +141,7 @@ class Value:
 
 
 def _range(array: np.ndarray) -> str:
-    """The least and the largest value, of a sample where the array is large."""
+    """The least and the largest value; for a large array, of a sample of its elements."""
     sample = array.flat[:: max(1, array.size // 10_000)]
     about = "about " if sample.size < array.size else ""
     if not np.isfinite(sample).all():

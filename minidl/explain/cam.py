@@ -33,6 +33,11 @@ def gradcam(
     scaled for display, and of the images' dtype; where nothing speaks for y, zeros.
     Raises ValueError for a layer without maps, a target that does not depend on it, and maps that are not
     finite. The model stays as it is.
+
+    >>> from minidl import explain, nn
+    >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
+    >>> explain.gradcam(model, images, 3, "block2.relu").shape
+    (2, 8, 8)
     """
     images, goal = images_and_target(model, images, target, maps=True)
     upsample, parts = check_flag("upsample", upsample), []
@@ -44,7 +49,7 @@ def gradcam(
         output = f"(N, {str(A.shape[1:])[1:]}"
         require(A.ndim == 4, f"layer {layer!r} has no maps (N, K, h, w): its output is {output}")
         try:
-            dy_dA = grad(y.sum(), A)
+            (dy_dA,) = grad(y.sum(), [A])
         except ValueError as error:
             raise ValueError(f"the target does not depend on layer {layer!r}: {error}") from error
         parts.append(class_activation(A.data, dy_dA))
@@ -59,6 +64,11 @@ def guided_gradcam(model: Module, images: np.ndarray, target: TargetLike, layer:
     """``guided_backprop`` times ``gradcam`` (N, 1, H, W), signed, of the images' shape.
 
     The first draws edges of whatever class, the second says roughly where the asked one is.
+
+    >>> from minidl import explain, nn
+    >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
+    >>> explain.guided_gradcam(model, images, 3, "block2.relu").shape
+    (2, 1, 8, 8)
     """
     cams = gradcam(model, images, target, layer)
     return guided_backprop(model, images, target) * cams[:, np.newaxis]

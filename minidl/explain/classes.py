@@ -31,28 +31,47 @@ class Examples(NamedTuple):
     """Images by their number ``index`` (k,), the first the most so: the class ``predicted`` for each, its
     probability ``confidence``, and the ``loss`` -log p[label], each (k,)."""
 
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
     predicted: np.ndarray
     confidence: np.ndarray
     loss: np.ndarray
 
 
 def easy_and_hard(model: Module, images: np.ndarray, labels: np.ndarray) -> EasyAndHard:
-    """Accuracy by class, and what is taken for what. images (N, ...), labels (N,)."""
+    """Accuracy by class, and what is taken for what. images (N, ...), labels (N,).
+
+    >>> from minidl import explain, nn
+    >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])  # nn.Identity gives them as they are
+    >>> print(explain.easy_and_hard(nn.Identity(), logits, [0, 1, 1]).accuracy.mean)
+    [1.  0.5]
+    """
     logits, labels = _logits_and_labels(model, images, labels)
-    accuracy = per_class_accuracy(logits, labels)
-    order = np.argsort(-accuracy.mean, kind="stable")  # NaN, a class without images, comes last
-    return EasyAndHard(order[accuracy.n[order] > 0], accuracy, confusion_matrix(logits, labels))
+    accuracy, confusion = per_class_accuracy(logits, labels), confusion_matrix(logits, labels)
+    order = np.argsort(-accuracy.mean, kind="stable")
+    has_images = confusion.sum(axis=1) > 0
+    return EasyAndHard(order[has_images[order]], accuracy, confusion)
 
 
 def hardest_examples(model: Module, images: np.ndarray, labels: np.ndarray, k: int = 8) -> Examples:
-    """The k images with the highest loss -log p[label], right or wrong; all of them where there are fewer."""
+    """The k images with the highest loss -log p[label], right or wrong; all of them where there are fewer.
+
+    >>> from minidl import explain, nn
+    >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])  # nn.Identity gives them as they are
+    >>> print(explain.hardest_examples(nn.Identity(), logits, [0, 1, 1], k=2).index)
+    [2 1]
+    """
     log_p, labels = _log_probabilities(model, images, labels)
     return _examples(log_p, labels, highest_losses(log_p, labels, positive_int("k", k)))
 
 
 def most_confident_mistakes(model: Module, images: np.ndarray, labels: np.ndarray, k: int = 8) -> Examples:
-    """The k wrong answers that the model was surest of; all mistakes, perhaps none, where there are fewer."""
+    """The k wrong answers that the model was surest of; all mistakes, perhaps none, where there are fewer.
+
+    >>> from minidl import explain, nn
+    >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])  # nn.Identity gives them as they are
+    >>> print(explain.most_confident_mistakes(nn.Identity(), logits, [0, 1, 1]).index)
+    [2]
+    """
     log_p, labels = _log_probabilities(model, images, labels)
     return _examples(log_p, labels, confident_mistakes(np.exp(log_p), labels, positive_int("k", k)))
 

@@ -33,6 +33,10 @@ def shape_bias(predictions: Any, shape_labels: np.ndarray, texture_labels: np.nd
 
     predictions: logits (N, K) or classes (N,).  shape_labels, texture_labels: classes (N,), as those of
     ``data.make_cue_conflict``.  Raises ValueError where the cues agree, and where no answer is either's.
+
+    >>> from minidl import explain
+    >>> round(explain.shape_bias([0, 0, 1, 2], [0, 0, 0, 0], [1, 1, 1, 1]).mean, 3)
+    0.667
     """
     answers = check_array("predictions", predictions, finite=False)
     require(not np.isnan(answers).any(), "predictions hold NaN: no class is the largest")

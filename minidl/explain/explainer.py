@@ -38,6 +38,11 @@ class Explainer:
     predict: rows (m, ...) to one number each (m,), such as the logit of a class.  background: rows (B, ...).
     groups: integers of the shape of a row, or that broadcast to it: positions of one number, 0 ... G-1, are
     one player, as the pixels of a patch. None makes every position a player.
+
+    >>> from minidl import explain
+    >>> explainer = explain.Explainer(lambda rows: rows @ [2, 1], background=np.zeros((1, 2)))
+    >>> print(explainer.explain([[3, 1]]).values)
+    [[6. 1.]]
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class Explainer:
         values, errors = np.empty((len(rows), n)), np.empty((len(rows), n))
         for r, row in enumerate(rows):
             game = self.game(row)
-            if not is_drawn:
+            if samples is None:
                 values[r] = shapley_values(game, n) if method == "exact" else kernel_shap(game, n)
             else:
                 estimate = shapley_paths if method == "paths" else kernel_estimate
@@ -156,6 +161,11 @@ def patch_groups(height: int, width: int, size: int) -> np.ndarray:
 
     Patches at the right and bottom are smaller where ``size`` does not divide the side. A map of the values
     is ``values[:, patch_groups(...)]``, (rows, height, width).
+
+    >>> from minidl import explain
+    >>> print(explain.patch_groups(2, 6, size=2))
+    [[0 0 1 1 2 2]
+     [0 0 1 1 2 2]]
     """
     height, width = positive_int("height", height), positive_int("width", width)
     size = min(positive_int("size", size), max(height, width))

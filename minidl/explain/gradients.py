@@ -43,7 +43,14 @@ def gradient_by_rule(
 
 
 def input_gradient(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
-    """df/dx, signed, of the images' shape: what f would do if a value changed a little."""
+    """df/dx, signed, of the images' shape: what f would do if a value changed a little.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> model.weight.data = np.float32([[1, -2]])
+    >>> print(explain.input_gradient(model, np.float32([[3, 1]]), target=0))
+    [[ 1. -2.]]
+    """
     images, goal = images_and_target(model, images, target)
     return gradient_by_rule(model, images, goal)
 
@@ -55,6 +62,12 @@ def saliency(
 
     reduce: over the channels, "max" of |df/dx| or "l2", the norm of df/dx, give maps (N, H, W). None keeps
     the images' shape, and is the one for rows.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> model.weight.data = np.float32([[1, -2]])
+    >>> print(explain.saliency(model, np.float32([[3, 1]]), target=0, reduce=None))
+    [[1. 2.]]
     """
     reduce = check_choice("reduce", reduce, ("max", "l2", None))
     images, goal = images_and_target(model, images, target)
@@ -79,6 +92,12 @@ def input_x_gradient(model: Module, images: np.ndarray, target: TargetLike = Non
     """x df/dx, signed: what each value contributes to f if f is linear (Shrikumar et al. 2016).
 
     In a network of ReLUs and max pooling without biases the values of an image sum to f exactly.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> model.weight.data = np.float32([[1, -2]])
+    >>> print(explain.input_x_gradient(model, np.float32([[3, 1]]), target=0))
+    [[ 3. -2.]]
     """
     images, goal = images_and_target(model, images, target)
     return images * gradient_by_rule(model, images, goal)
@@ -104,6 +123,12 @@ def integrated_gradients(
     neither is exact: compare the sum with f(x) - f(b).
     Returns: maps of the images' shape and dtype. Raises ValueError for less than one step, other nodes, a
     target that the model does not have, a baseline that does not fit.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> model.weight.data = np.float32([[1, -2]])
+    >>> print(explain.integrated_gradients(model, np.float32([[3, 1]]), target=0).round(3))
+    [[ 3. -2.]]
     """
     images, goal = images_and_target(model, images, target)
     b = baseline_images(images, baseline, rng)
@@ -146,6 +171,12 @@ def smoothgrad(
 
     It estimates the gradient of f blurred by that noise.  sigma: in the images' units; 0 gives df/dx at x.
     target: None is the class predicted for x itself. ``rng`` draws the noise.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> model.weight.data = np.float32([[1, -2]])
+    >>> print(explain.smoothgrad(model, np.float32([[3, 1]]), target=0).round(3))
+    [[ 1. -2.]]
     """
     images, goal = images_and_target(model, images, target)
     sigma, samples = check_number("sigma", sigma, 0), check_int("samples", samples, 1, 10**7)
@@ -180,12 +211,25 @@ def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> n
 
     Max pooling sends back to its switches, and all else is the gradient. Without pooling the image plays no
     part but for a target of None.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Sequential(nn.ReLU(), nn.Linear(3, 1, bias=False))
+    >>> model[1].weight.data = np.float32([[1, 2, -3]])
+    >>> print(explain.deconvnet(model, np.float32([[1, -1, 1]]), target=0))
+    [[1. 2. 0.]]
     """
     images, goal = images_and_target(model, images, target)
     return gradient_by_rule(model, images, goal, deconvnet_rule)
 
 
 def guided_backprop(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
-    """df/dx with ``guided_rule`` in place of ReLU's derivative, signed. Without ReLUs, the gradient."""
+    """df/dx with ``guided_rule`` in place of ReLU's derivative, signed. Without ReLUs, the gradient.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Sequential(nn.ReLU(), nn.Linear(3, 1, bias=False))
+    >>> model[1].weight.data = np.float32([[1, 2, -3]])
+    >>> print(explain.guided_backprop(model, np.float32([[1, -1, 1]]), target=0))
+    [[1. 0. 0.]]
+    """
     images, goal = images_and_target(model, images, target)
     return gradient_by_rule(model, images, goal, guided_rule)

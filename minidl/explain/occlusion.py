@@ -41,6 +41,11 @@ def occlusion_map(
     positive where the image speaks for the target.
     Raises ValueError for rows, a window larger than the image, a stride larger than the window, which would
     leave pixels uncovered, a target that the model does not have, and the probability of a unit.
+
+    >>> from minidl import explain, nn
+    >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
+    >>> explain.occlusion_map(model, images, target=3, window=4, stride=2).shape
+    (2, 8, 8)
     """
     images, goal = images_and_target(model, images, target, maps=True, probability=probability)
     size = images.shape[2:]
@@ -67,7 +72,7 @@ def scores(model: Module, images: np.ndarray, target: Target, probability: bool)
         if probability:
             p = stable_softmax(layer_output(model, images[part], ""))
             require(not np.isnan(p).any(), "probabilities need finite logits")
-            values.append(p[(np.arange(len(p)), *one.index)])
+            values.append(p[(np.arange(len(p)), *one.indices)])
         else:
             with no_grad():
                 values.append(target_scores(model, Tensor(images[part]), one).data)

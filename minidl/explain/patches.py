@@ -40,8 +40,8 @@ class Span(NamedTuple):
         """Where what unit p sees begins and ends (exclusive), cut to an image of ``length`` pixels."""
         if self.size == math.inf:
             return 0, length
-        first = self.start + p * self.step
-        return min(max(first, 0), length), max(min(first + self.size, length), 0)
+        first, size = int(self.start + p * self.step), int(self.size)
+        return min(max(first, 0), length), max(min(first + size, length), 0)
 
 
 ONE_PIXEL, EVERYTHING = Span(1, 1, 0), Span(math.inf, 0, -math.inf)
@@ -70,6 +70,11 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
     Raises ValueError for a layer that does not run once, and for one behind a block whose own forward
     computes with something other than modules: what that does to the box cannot be seen. The error names the
     block by its path.
+
+    >>> from minidl import explain, nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3))
+    >>> explain.receptive_field(model, "2").rows.size
+    5
     """
     wanted = check_instance("model", model, Module).layer(layer)
     shape = _shape(model, input_shape)
@@ -131,8 +136,9 @@ def _field_after(
     """What the units of the call's output see; None if that cannot be told. sizes: of the tensors' maps."""
     module = call.module
     if isinstance(module, JOINS):
-        branches = [fields.get(number) for number in _read(call, latest)]
-        return None if None in branches else box_around(branches)
+        read = _read(call, latest)
+        branches = [fields[number] for number in read if number in fields]
+        return box_around(branches) if len(branches) == len(read) else None
     field = fields.get(call.inputs[0])
     if field is None or isinstance(module, POINTWISE):
         return field
@@ -221,21 +227,25 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
     So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
     images: (N, C, H, W), N >= k >= 1.  The values have their dtype.
     Raises ValueError for another k, a layer that ``receptive_field`` refuses, and outputs not all finite.
+
+    >>> from minidl import explain, nn
+    >>> images = np.float32([[[[0, 1]]], [[[5, 2]]]])
+    >>> top = explain.top_patches(nn.Sequential(nn.ReLU()), "0", images, k=1)
+    >>> print(top.images[0], top.values[0])
+    [1] [5.]
     """
     images = float_images(images, maps=True)
     k = check_int("k, with an image for each patch,", k, 1, len(images))
     field = receptive_field(model, layer, images.shape[1:])
-    values, places = [], []
+    strongest = []
     for part in with_bar(batches(images), "patches"):
         activations = layer_output(model, images[part], layer)
         if activations.ndim == 2:
             activations = activations[:, :, np.newaxis, np.newaxis]
         is_finite = bool(np.isfinite(activations).all())
         require(is_finite, f"the output of layer {layer!r} is not finite: it has no order")
-        maxima = strongest_units(activations)
-        values.append(maxima[0])
-        places.append(maxima[1])
-    values, places = np.concatenate(values), np.concatenate(places)  # (N, C), (N, C, 2)
+        strongest.append(strongest_units(activations))
+    values, places = (np.concatenate(some) for some in zip(*strongest, strict=True))  # (N, C), (N, C, 2)
 
     top = np.argsort(-values, axis=0, kind="stable")[:k].T  # (C, k)
     channels = np.arange(len(top))[:, np.newaxis]

@@ -25,6 +25,10 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
     maps, masks: (N, H, W).  Chance is the masks' share of the area: what a random map scores on average, and
     a constant one exactly. Source: Zhang et al. 2018, arXiv:1608.00507, without their tolerance of 15 pixels.
+
+    >>> from minidl import explain
+    >>> print(explain.pointing_game([[[1, 3], [0, 0]]], [[[False, True], [False, True]]]))
+    [1.]
     """
     maps, masks = maps_and_masks(maps, masks)
     peaks = maps == maps.max(axis=(1, 2), keepdims=True)
@@ -36,6 +40,10 @@ def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
     maps: (N, H, W) >= 0.  masks: (N, H, W) bool.  Chance is the masks' share of the area, which is also what
     a map of zeros gets, as any constant map. Raises ValueError for a negative map: say which part counts.
+
+    >>> from minidl import explain
+    >>> print(explain.mass_inside([[[1, 3], [0, 0]]], [[[True, False], [True, False]]]))
+    [0.25]
     """
     maps, masks = maps_and_masks(maps, masks)
     if maps.min() < 0:
@@ -80,6 +88,11 @@ def deletion_curve(
     target: see ``target_of``.  baseline: see ``baseline_images``: f on images that no training has seen
     depends on it.  probability: f is the softmax of the class and not its logit.
     Source: Petsiuk et al. 2018, arXiv:1806.07421.
+
+    >>> from minidl import explain, nn
+    >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
+    >>> explain.deletion_curve(model, images, 3, explain.saliency(model, images, 3), steps=4).shape
+    (2, 5)
     """
     return pixel_curve(model, images, target, maps, steps, baseline, probability, rng, insert=False)
 
@@ -99,6 +112,11 @@ def insertion_curve(
 
     As ``deletion_curve``, the other way: column 0 is the baseline, the last one the image, and a good map
     makes f rise early.
+
+    >>> from minidl import explain, nn
+    >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
+    >>> explain.insertion_curve(model, images, 3, explain.saliency(model, images, 3), steps=4).shape
+    (2, 5)
     """
     return pixel_curve(model, images, target, maps, steps, baseline, probability, rng, insert=True)
 
@@ -142,7 +160,12 @@ def importance_order(maps: np.ndarray, rng: np.random.Generator | None = None) -
 
 
 def area_under(curves: np.ndarray) -> np.ndarray:
-    """Of curves (N, steps + 1) over 0 ... 1 the area under each, by trapezoids (N,): the mean height."""
+    """Of curves (N, steps + 1) over 0 ... 1 the area under each, by trapezoids (N,): the mean height.
+
+    >>> from minidl import explain
+    >>> print(explain.area_under([[1, 0.5, 0]]))
+    [0.5]
+    """
     curves = check_array("curves", curves, "N", "steps + 1").astype(np.float64)
     require(curves.shape[1] > 1, f"curves must be (N, steps + 1) with at least one step, got {curves.shape}")
     return (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
@@ -159,6 +182,11 @@ def randomisation_check(
     method: (model, images) to maps (N, ...).  A method that explains the model comes near 0, which is chance;
     one near 1 shows the image, whatever the model has learned. A constant map has no order: it counts as 0.
     Source: Adebayo et al. 2018, arXiv:1810.03292.
+
+    >>> from minidl import explain, nn
+    >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
+    >>> explain.randomisation_check(model, explain.saliency, images).shape
+    (2,)
     """
     check_instance("model", model, Module)
     check_function("method", method, "a model and images")

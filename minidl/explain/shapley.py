@@ -42,6 +42,11 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
         phi_i = sum over S without i of  |S|! (n - |S| - 1)! / n! · (v(S + i) - v(S))
 
     n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
+
+    >>> from minidl import explain
+    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> print(explain.shapley_values(gloves, 3).round(3))
+    [0.667 0.167 0.167]
     """
     v = all_worths(value, n)
     shares = np.array(
@@ -69,6 +74,11 @@ def shapley_paths(
     alone or in twos; what errs are interactions of three or more.
     The standard error is that of the mean over pairs, or over single orders: s / sqrt(how many), ddof 1.
     samples: at least 2 orders, or 2 pairs and then an even number. The values sum to v(all) - v(nobody).
+
+    >>> from minidl import explain
+    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> print(round(explain.shapley_paths(gloves, 3, samples=100).values.sum(), 3))  # v(all) - v(nobody)
+    1.0
     """
     n, rng = check_int("n", n, 1, 10**5), default_rng_or(rng)
     least = 4 if check_flag("antithetic", antithetic) else 2
@@ -93,6 +103,11 @@ def kernel_shap(
     samples: None takes all coalitions but the two ends, and the answer is the exact one; n is then at most
     20. Otherwise the worths of at most so many coalitions are asked, an even number: see ``kernel_estimate``,
     which also says how far the values may be off.
+
+    >>> from minidl import explain
+    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> print(explain.kernel_shap(gloves, 3).round(3))
+    [0.667 0.167 0.167]
     """
     if samples is not None:
         return kernel_estimate(value, n, samples, rng).values
@@ -113,6 +128,11 @@ def kernel_estimate(value: Value, n: int, samples: int, rng: np.random.Generator
         covariance of phi = G⁻¹ · (sum over p of u_p u_pᵀ) · G⁻¹,  G = sum over all coalitions of w · a aᵀ
     where a is z without its last entry, less that entry (see ``kernel_solve``).
     Nothing is regularised and no player is left out: ValueError where the coalitions do not determine phi.
+
+    >>> from minidl import explain
+    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> print(explain.kernel_estimate(gloves, 3, samples=6).values.round(3))  # 6 are all but the two ends
+    [0.667 0.167 0.167]
     """
     n, rng = check_int("n", n, 1, 10**5), default_rng_or(rng)
     samples = check_int("samples", samples, 2, MOST_SAMPLES)
@@ -137,6 +157,10 @@ def kernel_weights(n: int) -> np.ndarray:
         w(s) = (n - 1) / (C(n, s) · s · (n - s)),      infinite at s = 0 and s = n
 
     An infinite weight is a constraint: the two ends are fitted exactly (see ``kernel_solve``).
+
+    >>> from minidl import explain
+    >>> explain.kernel_weights(4).tolist()
+    [inf, 0.25, 0.125, 0.25, inf]
     """
     n = positive_int("n", n)
     inner = [(n - 1) / (comb(n, s) * s * (n - s)) for s in range(1, n)]
@@ -144,7 +168,13 @@ def kernel_weights(n: int) -> np.ndarray:
 
 
 def per_coalition(worth: Callable[[tuple[int, ...]], float]) -> Callable[[np.ndarray], np.ndarray]:
-    """A game as this file takes it, from a function of one coalition: a tuple of players, ascending."""
+    """A game as this file takes it, from a function of one coalition: a tuple of players, ascending.
+
+    >>> from minidl import explain
+    >>> game = explain.per_coalition(lambda players: len(players) ** 2)
+    >>> print(explain.shapley_values(game, 3).round(3))
+    [3. 3. 3.]
+    """
     check_function("worth", worth, "a tuple of players")
 
     def value(coalitions: np.ndarray) -> np.ndarray:

@@ -25,16 +25,16 @@ TargetLike = int | Sequence[int] | np.ndarray | Unit | None
 
 
 class Target(NamedTuple):
-    """One number f of each image: ``output[n, index[0][n], index[1][n], ...]`` of the layer at this path.
+    """One number f of each image: ``output[n, indices[0][n], indices[1][n], ...]`` of the layer at this path.
 
     The layer "" is the whole model, whose output is the logits: there the index is the class.
     """
 
     layer: str
-    index: tuple[np.ndarray, ...]  # each (N,)
+    indices: tuple[np.ndarray, ...]  # each (N,)
 
     def part(self, images: slice) -> Target:
-        return Target(self.layer, tuple(numbers[images] for numbers in self.index))
+        return Target(self.layer, tuple(numbers[images] for numbers in self.indices))
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
     """f of each image of the batch x: (N,), with the graph if x requires a gradient."""
     with outputs_of(model, target.layer) as outputs:
         model(x)
-    scores = only_output(outputs, target.layer, len(x))[(np.arange(len(x)), *target.index)]
+    scores = only_output(outputs, target.layer, len(x))[(np.arange(len(x)), *target.indices)]
     is_finite = np.isfinite(scores.data)
     first = scores.data[np.argmin(is_finite)]  # that is not finite, if there is one
     require(bool(is_finite.all()), f"the target is {first} for some of the inputs, it must be finite")
@@ -122,15 +122,17 @@ def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
         logits = np.concatenate([layer_output(model, images[part], "") for part in batches(images)])
         logits = check_array("the logits, for a target of None,", logits, "N", "K")
         return Target("", (logits.argmax(axis=1),))
-    is_unit = isinstance(target, tuple) and len(target) > 0 and isinstance(target[0], str)
-    layer, *numbers = target if is_unit else ("", target)
+    if isinstance(target, tuple) and len(target) > 0 and isinstance(target[0], str):
+        layer, *numbers = target
+        what = f"unit {shown(target)} has {len(numbers)} indices"
+        words = [f"index {i} of the unit" for i in range(len(numbers))]
+    else:
+        layer, numbers, what, words = "", [target], "target is a class", ["target class"]
     shape = layer_output(model, images[:1], layer).shape[1:]
-    what = f"unit {shown(target)} has {len(numbers)} indices" if is_unit else "target is a class"
     output = f"the output of {layer or 'the model'} is (N, {str(shape)[1:]}"
     require(len(shape) == len(numbers), f"{what}, but {output}")
-    words = [f"index {i} of the unit" if is_unit else "target class" for i in range(len(numbers))]
-    index = map(one_per_image, words, numbers, shape, [len(images)] * len(shape))
-    return Target(layer, tuple(index))
+    indices = map(one_per_image, words, numbers, shape, [len(images)] * len(shape))
+    return Target(layer, tuple(indices))
 
 
 def one_per_image(name: str, number: Any, size: int, count: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from minidl.compress.integer import layers as integer
 from minidl.compress.integer.model import IntegerModel
-from minidl.compress.kinds import runs_as
+from minidl.compress.kinds import in_order, runs_as
 from minidl.compress.quantize import QuantParams, quantize
 from minidl.export.graph import INPUT, Graph
 from minidl.export.operations import window
@@ -35,10 +36,10 @@ class Grid(NamedTuple):
 
 
 class Integers(NamedTuple):
-    """What a layer gives: the name of the value, its grid (None for floats), its integers for the example."""
+    """What a layer gives: the name of the value, its grid, its integers for the example."""
 
     name: str
-    grid: Grid | None
+    grid: Grid
     values: np.ndarray
 
 
@@ -47,10 +48,14 @@ def integer_graph(model: IntegerModel, example: np.ndarray, format: str) -> tupl
     write = Writer(Graph(), in_integers=format == "qoperator")
     grid = write.grid(INPUT, model.x_params)
     q = Integers(write.rounded(INPUT, INPUT, grid), grid, quantize(example, model.x_params))
-    end = write.layer("", model.body, q)
-    if end.grid is not None:
-        write.reals("", end)
-    return write.graph, (-1, *end.values.shape[1:])
+    *inner, (end, last) = in_order(model.body)
+    q = write.chain(inner, q)
+    shape = last(q.values).shape[1:]
+    if getattr(last, "y_params", q.grid.params) is None:  # a layer that gives floats
+        write.node(end, last, q, None)
+    else:
+        write.reals("", write.layer(end, last, q))
+    return write.graph, (-1, *shape)
 
 
 @dataclass
@@ -65,22 +70,28 @@ class Writer:
     graph: Graph
     in_integers: bool
 
+    def chain(self, layers: list[tuple[str, Module]], q: Integers) -> Integers:
+        """Layers that run one after the other, with their paths."""
+        for path, module in layers:
+            q = self.layer(path, module, q)
+        return q
+
     def layer(self, path: str, module: Module, q: Integers) -> Integers:
         if runs_as(module, Sequential):
-            for name, child in module.named_children():
-                q = self.layer(dotted(path, name), child, q)
-            return q
-        if type(module) not in LAYERS:
-            raise ValueError(f"layer {path!r}: {type(module).__name__} has no counterpart in ONNX")
+            return self.chain(in_order(module, path), q)
         y_params = getattr(module, "y_params", q.grid.params)
         grid = q.grid if y_params is q.grid.params else self.grid(path, y_params)
-        return Integers(LAYERS[type(module)](self, path, module, q, grid), grid, module(q.values))
+        return Integers(self.node(path, module, q, grid), grid, module(q.values))
 
-    def grid(self, path: str, params: QuantParams | None) -> Grid | None:
+    def node(self, path: str, module: Module, q: Integers, grid: Grid | None) -> str:
+        """Write a layer that gives integers of a grid, or floats for None."""
+        if type(module) not in LAYERS:
+            raise ValueError(f"layer {path!r}: {type(module).__name__} has no counterpart in ONNX")
+        return LAYERS[type(module)](self, path, module, q, grid)
+
+    def grid(self, path: str, params: QuantParams) -> Grid:
         """Between floats all integers are from 0 to 255: on most processors ONNX Runtime makes integer layers
         of those alone. Integers from -128 to 127 are 128 higher there, and so is Z."""
-        if params is None:
-            return None
         shift = 128 if params.qmin < 0 and not self.in_integers else 0
         dtype = np.dtype(np.uint8) if shift else params.dtype
         scale = self.graph.array(f"{path}.scale", params.scale)
@@ -106,7 +117,7 @@ class Writer:
 
     # ---- layers with weights
 
-    def weighted(self, path: str, module: Module, q: Integers, grid: Grid | None) -> str:
+    def weighted(self, path: str, module: integer.Weighted, q: Integers, grid: Grid | None) -> str:
         """A QuantizedConv2d or QuantizedLinear."""
         arrays = {"weight": module.weight, "bias": module.bias, "weight_scale": module.w_params.scale}
         arrays["weight_zero_point"] = np.zeros(np.shape(module.w_params.scale), np.int8)
@@ -128,11 +139,10 @@ class Writer:
     def in_whole_numbers(self, path, module, q, grid, weight, bias, weight_scale, weight_zero_point) -> str:
         is_linear = isinstance(module, integer.QuantizedLinear)
         if grid and not is_linear:
-            x, y = (q.name, q.grid.scale, q.grid.zero_point), (grid.scale, grid.zero_point)
-            w = weight, weight_scale, weight_zero_point
-            return self.clipped(
-                path, self.graph.node(path, "QLinearConv", *x, *w, *y, bias, **geometry(module)), grid
-            )
+            x, w = (q.name, q.grid.scale, q.grid.zero_point), (weight, weight_scale, weight_zero_point)
+            inputs = *x, *w, grid.scale, grid.zero_point, bias
+            y = self.graph.node(path, "QLinearConv", *inputs, **geometry(module))
+            return self.clipped(path, y, grid)
         if is_linear:
             columns = self.graph.node(path, "Transpose", weight, perm=(1, 0))
             sums = self.graph.node(path, "MatMulInteger", q.name, columns, q.grid.zero_point)
@@ -213,7 +223,7 @@ class Writer:
         ends = np.array([grid.params.qmin, grid.params.qmax]) - grid.params.zero_point
         x = self.reals(path, q)
         return self.rounded(
-            path, self.graph.node(path, "Clip", x, *np.float32(ends * grid.params.scale)), grid
+            path, self.graph.node(path, "Clip", x, *(ends * grid.params.scale).astype(np.float32)), grid
         )
 
     def residual(self, path: str, module: integer.QuantizedResidual, q: Integers, grid: Grid) -> str:
@@ -233,7 +243,8 @@ class Writer:
         named = [(dotted(path, name), child) for name, child in module.named_children()]
         if self.in_integers:
             return self.graph.node(path, "Concat", *(self.layer(*child, q).name for child in named), axis=1)
-        reals = [self.reals(path, self.layer(inner, child[:-1], q)) for inner, child in named]
+        branches = [self.chain(in_order(child, inner)[:-1], q) for inner, child in named]
+        reals = [self.reals(path, branch) for branch in branches]
         return self.rounded(path, self.graph.node(path, "Concat", *reals, axis=1), grid)
 
 
@@ -242,7 +253,7 @@ def geometry(module: integer.QuantizedConv2d) -> dict[str, Any]:
     return window(kernel_size, module.stride, module.padding, module.dilation) | {"group": module.groups}
 
 
-LAYERS = {
+LAYERS: dict[type[Module], Callable[..., str]] = {
     integer.IntegerConcat: Writer.concat,
     integer.IntegerFlatten: Writer.flatten,
     integer.IntegerMaxPool2d: Writer.max_pool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Step:
         named = [x if isinstance(x, str) else self.state.get(id(x), x) for x in floats]
         return self.graph.node(self.layer, op_type, *named, **attributes)
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, why: str) -> NoReturn:
         raise ValueError(f"{at(self.layer)}{why}")
 
 

@@ -39,6 +39,11 @@ def distributions(
     """Distributions over K classes side by side, each as bars on the same scale from 0 to 1.
 
     probabilities: (N, K) within [0, 1], N <= 6.  class_names: K of them.  titles: N of them.
+
+    >>> from minidl import figures
+    >>> figure = figures.distributions([[0.9, 0.1], [0.7, 0.3]], ["cat", "dog"], ["T = 1", "T = 2"])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['T = 1', 'T = 2']
     """
     title = check_instance("title", title, str)
     p = float_array("probabilities", probabilities, "N", "K", low=0, high=1 + 1e-6)
@@ -55,7 +60,7 @@ def distributions(
             axes.grid(True, axis="y")
             axes.tick_params(axis="x", length=0)
         panels[0].set_ylabel("probability")
-        figure.suptitle(title or None)
+        figure.suptitle(title)
     return figure
 
 
@@ -63,6 +68,11 @@ def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, 
     """How sure several networks are: the share of their answers at each confidence, and the mean.
 
     confidences: label -> (N,), each answer's largest probability; up to three of them.
+
+    >>> from minidl import figures
+    >>> figure = figures.confidence_histogram({"before": [0.6, 0.9], "after": [0.8, 0.9]})
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['before', 'after']
     """
     looks = ((BLUE, "-"), (VERMILLION, "--"), (BLACK, ":"))
     confidences, bins = by_title("confidences", confidences, len(looks)), check_int("bins", bins, 1, 10_000)
@@ -89,6 +99,12 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
     A dot stands at the mean confidence and the accuracy of a bin. On the dashed diagonal the two are equal;
     below it answers are overconfident. The black lines are Wilson's 95% intervals of the accuracy. Bins
     without answers have neither.
+
+    >>> from minidl import figures
+    >>> from minidl.train import reliability
+    >>> table = reliability([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> len(figures.reliability_diagram({"network": table}).axes)  # accuracy, and the number of answers
+    2
     """
     title = check_instance("title", title, str)
     for label, table in by_title("tables", tables, MAX_PANELS).items():
@@ -104,11 +120,11 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
             lower.stairs(table.accuracy.n / table.accuracy.n.sum(), table.edges, fill=True, color=BLUE)
             upper.set(title=label, xlim=(0, 1), ylim=(0, 1))
             lower.set_xlabel("confidence")
-        figure.get_layout_engine().set(wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
+        figure.set_layout_engine("constrained", wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
         panels[1, 0].set_ylim(bottom=0)
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("share of\nanswers")
-        figure.suptitle(title or None)
+        figure.suptitle(title)
         note = "dot: mean confidence and accuracy of a bin, with its 95% interval (few answers: a long one)\n"
         note += "dashed: accuracy = confidence"
         figure.supxlabel(note, fontsize=SMALL)
@@ -117,7 +133,7 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
 
 def _draw_accuracy(axes: Axes, table: Reliability) -> None:
     seen = table.accuracy.n > 0
-    mean, low, high = (values[seen] for values in table.accuracy[:3])
+    mean, low, high = (np.compress(seen, values) for values in table.accuracy[:3])
     left, width = table.edges[:-1][seen], np.diff(table.edges)[seen]
     axes.bar(left, mean, width, align="edge", color=SKY_BLUE, edgecolor="white", linewidth=0.8)
     axes.vlines(table.confidence[seen], low, high, color=BLACK, linewidth=1.4)

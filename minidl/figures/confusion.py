@@ -31,6 +31,11 @@ def confusion_picture(matrix: np.ndarray, class_names: Sequence[Any], *, title: 
     matrix: (K, K), finite and >= 0: counts of examples, or shares. Its numbers stand in the cells, zeros and
     all numbers of more than 30 classes left out. The colours follow the square root of the share, so that an
     error of 1% can be seen. The row of a class without examples is hatched.
+
+    >>> from minidl import figures
+    >>> figure = figures.confusion_picture([[8, 2], [1, 9]], ["cat", "dog"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['8', '2', '1', '9']
     """
     counts = float_array("matrix", matrix, "K", "K", low=0)
     names = text_list("class_names", class_names, len(counts), "classes")

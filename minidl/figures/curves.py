@@ -16,6 +16,7 @@ from minidl.figures.style import (
     MAX_CURVES,
     SKY_BLUE,
     SMALL,
+    Look,
     by_title,
     float_array,
     new_figure,
@@ -46,6 +47,12 @@ def curves_with_bands(
     Up to 8 values of x are themselves the ticks of a logarithmic axis. A single run
     that is constant is drawn as a limit, dashed and without points.
     Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
+
+    >>> from minidl import figures
+    >>> losses = [[0.9, 0.5, 0.3], [1.0, 0.6, 0.2]]  # of two seeds
+    >>> figure = figures.curves_with_bands([1, 2, 3], {"Adam": losses}, ylabel="loss")
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['Adam (n = 2)']
     """
     x, log_x, log_y = float_array("x", x, "steps"), check_flag("log_x", log_x), check_flag("log_y", log_y)
     require((np.diff(x) > 0).all(), "x must be increasing")
@@ -66,7 +73,7 @@ def curves_with_bands(
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.set_xticks([], minor=True)
         elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: no ticks between them
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params("x", integer=True)
         if log_y:  # a power of ten alone is too coarse to read a value
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
@@ -86,21 +93,21 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> st
     mean[finite] = values[:, finite].mean(axis=0)
     # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
     marker = "o" if finite.sum() <= 20 else None
-    looks = {"marker": marker, "markersize": 4}
+    look: Look = {"marker": marker, "markersize": 4}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
-        looks = {"linestyle": "--"}
-    (line,) = axes.plot(x, mean, label=label, **looks)
+        look = {"linestyle": "--"}
+    (line,) = axes.plot(x, mean, label=label, **look)
     if len(values) > 1:
         low[finite], high[finite] = _band(values[:, finite])
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     return "" if finite.all() else f"gap: {label} is not finite at {(~finite).sum()} of {len(x)} points"
 
 
-def _band(values: np.ndarray) -> tuple[list[float], list[float]]:
+def _band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from minidl.train.intervals import t_interval
 
     intervals = [t_interval(values[:, step]) for step in range(values.shape[1])]
-    return [interval.low for interval in intervals], [interval.high for interval in intervals]
+    return np.array([one.low for one in intervals]), np.array([one.high for one in intervals])
 
 
 def _runs_of(name: str, values: np.ndarray, steps: int, log_y: bool) -> np.ndarray:
@@ -129,6 +136,13 @@ def bars_with_intervals(
     zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
     there are points instead.
     share: the values are shares. Intervals are cut off at 0 and 1; without zoom the axis runs from 0 to 1.
+
+    >>> from minidl import figures
+    >>> from minidl.train.intervals import wilson_interval
+    >>> intervals = wilson_interval([8, 9], [10, 10])
+    >>> figure = figures.bars_with_intervals(["5 labels", "20 labels"], intervals, share=True)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.800', '0.900']
     """
     means, lows, highs = _means_and_ends(intervals)
     labels = text_list("labels", labels, len(means), "means")
@@ -146,7 +160,7 @@ def bars_with_intervals(
             axes.axvline(0, color="0.2", linewidth=0.8)
         axes.hlines(rows, lows, highs, color=BLACK, linewidth=1.6)
         axes.plot(means, rows, "o", color=BLUE, markersize=5, clip_on=False)
-        for row, text in zip(rows, _figures(means), strict=True):
+        for row, text in enumerate(_figures(means)):
             axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
         axes.set(xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
         if share and not zoom:
@@ -172,6 +186,13 @@ def points_with_intervals(
     x: (K,), where each point stands, such as a model's number of weights.  labels, intervals: K of them, as
     ``bars_with_intervals`` takes them. A point whose mean is NaN is left out.
     log_x: a logarithmic axis, for positive x.
+
+    >>> from minidl import figures
+    >>> from minidl.train.intervals import wilson_interval
+    >>> intervals = wilson_interval([8, 9], [10, 10])
+    >>> figure = figures.points_with_intervals([1e4, 1e6], ["small", "large"], intervals, log_x=True)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['small', 'large']
     """
     means, lows, highs = _means_and_ends(intervals)
     x, log_x = float_array("x", x, len(means)), check_flag("log_x", log_x)
@@ -190,7 +211,7 @@ def points_with_intervals(
         far = places.min() + 0.7 * np.ptp(places)
         for i in np.flatnonzero(known):  # below on the right, or above on the left near the right end
             offset, ha, va = ((6, -3), "left", "top") if places[i] <= far else ((-6, 3), "right", "bottom")
-            place = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
+            place: Look = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
             axes.annotate(labels[i], (x[i], means[i]), fontsize=SMALL, **place)
         axes.grid(True)
     return figure

@@ -21,11 +21,11 @@ from minidl.engine.checks import (
 )
 from minidl.figures.panels import frame, show_values
 from minidl.figures.photographs import photograph
-from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, new_figure, style, text_height, text_width
+from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, Look, new_figure, style, text_height, text_width
 
 TEXT = 12  # points: legible where the figure is 400 pixels wide
 MAX_BOXES, FARTHEST = 40, 20
-LOOKS = {
+LOOKS: dict[str, Look] = {
     "data": {"facecolor": "white"},
     "frozen": {"facecolor": SKY_BLUE, "hatch": "//"},
     "trained": {"facecolor": ORANGE},
@@ -44,15 +44,18 @@ def block_diagram(
 ) -> Figure:
     """Draw boxes with text and the arrows between them.
 
-        boxes = {"image": (0, 0, "data"), "network": (1, 0, "trained"), "loss": (2, 0, "loss")}
-        block_diagram(boxes, [("image", "network"), ("network", "loss", "logits")])
-
     boxes: text -> (column, row, kind). Rows count downwards; half a column or row is allowed. The kinds are
     "data" (white), "frozen" (blue, hatched), "trained" (orange) and "loss" (grey); a legend names frozen and
     trained parts.
     arrows: (from, to) or (from, to, text), by the texts of the boxes.  dashed: further arrows, drawn dashed,
     such as the way of a gradient.  pictures: text of a box -> image (3, H, W), (1, H, W) or (H, W) in [0, 1]
     that stands in the box's place, with the text below it.
+
+    >>> from minidl import figures
+    >>> boxes = {"image": (0, 0, "data"), "network": (1, 0, "trained"), "loss": (2, 0, "loss")}
+    >>> figure = figures.block_diagram(boxes, [("image", "network"), ("network", "loss", "logits")])
+    >>> len(figure.axes[0].patches)  # 3 boxes and 2 arrows
+    5
     """
     places = checked_boxes(boxes)
     solid = checked_arrows("arrows", arrows, places)
@@ -115,13 +118,13 @@ def _draw_box(
     centre: tuple[float, float],
     size: tuple[float, float],
     text: str,
-    look: dict[str, str],
+    look: Look,
     image: np.ndarray | None,
 ) -> None:
     (x, y), (width, height) = centre, size
     if image is None:
         corner = x - width / 2, y - height / 2
-        outline = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": "0.2", "zorder": 2}
+        outline: Look = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": "0.2", "zorder": 2}
         axes.add_patch(FancyBboxPatch(corner, width, height, **outline, **look))
         back = {"facecolor": look["facecolor"], "edgecolor": "none", "pad": 1.5}
         axes.text(x, y, text, ha="center", va="center", fontsize=TEXT, color=BLACK, zorder=3, bbox=back)
@@ -147,12 +150,12 @@ def _draw_arrow(axes: Axes, centres: dict, sizes: dict, ends: tuple[str, str], t
         half = np.array(sizes[here]) / 2 + 0.04
         reach = min(half[i] / abs(direction[i]) for i in (0, 1) if direction[i] != 0)
         points.append(centre + min(reach, 0.5) * direction)
-    look = {"arrowstyle": "-|>", "mutation_scale": 14, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+    look: Look = {"arrowstyle": "-|>", "mutation_scale": 14, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
     axes.add_patch(FancyArrowPatch(*points, color="0.2", linestyle=line, zorder=1, **look))
-    middle = (points[0] + points[1]) / 2
+    x, y = (points[0] + points[1]) / 2
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     if text:
-        axes.text(*middle, text, ha="center", va="center", fontsize=TEXT - 1, zorder=4, bbox=back)
+        axes.text(x, y, text, ha="center", va="center", fontsize=TEXT - 1, zorder=4, bbox=back)
 
 
 # ---- what arguments are
@@ -161,7 +164,7 @@ def _draw_arrow(axes: Axes, centres: dict, sizes: dict, ends: tuple[str, str], t
 def checked_boxes(boxes: Mapping[str, tuple[float, float, str]]) -> dict[str, tuple[float, float, str]]:
     check_instance("boxes", boxes, Mapping)
     require(1 <= len(boxes) <= MAX_BOXES, f"boxes must be 1 to {MAX_BOXES}, got {len(boxes)}")
-    places = {}
+    places: dict[str, tuple[float, float, str]] = {}
     for name, place in boxes.items():
         check_instance("the text of a box", name, str)
         is_place = isinstance(place, tuple | list) and len(place) == 3

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from minidl.engine.checks import check_instance, require
-from minidl.figures.maps import channels_last, image_norms, images_and_maps, lay_over
+from minidl.figures.maps import channels_last, image_limits, images_and_maps, lay_over
 from minidl.figures.panels import empty_panel, show_values
 from minidl.figures.photographs import photograph
 from minidl.figures.style import HEAT_MAP, float_array, new_figure, style, text_height, text_list
@@ -34,6 +34,12 @@ def evidence_by_class(
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  guided: (K, C, H, W) of ``guided_backprop``.
     maps: (K, H, W) of ``gradcam``.  products: (K, C, H, W) of ``guided_gradcam``.  names: the K
     classes, 1 or 2.  Patterns are grey at 0. Each panel has a scale of its own.
+
+    >>> from minidl import figures
+    >>> image, pattern, cam = np.ones((8, 8)), np.ones((1, 1, 8, 8)), np.ones((1, 8, 8))
+    >>> figure = figures.evidence_by_class(image, pattern, cam, pattern * cam, ["cat"])
+    >>> len(figure.axes)  # the photograph, and three panels for each class
+    4
     """
     pixels, title = photograph("image", image), check_instance("title", title, str)
     maps = float_array("maps", maps, "K", "H", "W", finite=False)
@@ -41,7 +47,7 @@ def evidence_by_class(
     greyed, heats = images_and_maps(np.stack([np.asarray(image)] * len(maps)), maps, signed=False)
     names = text_list("names", names, len(maps), "classes")
     patterns = pattern_colours("guided", guided, maps), pattern_colours("products", products, maps)
-    norms = image_norms(heats[:, 0], None, True, signed=False)
+    limits = image_limits(heats[:, 0], None, True, signed=False)
 
     wide = (_WIDTH - 3 * _GAP) / 2
     tall, head = wide * maps.shape[1] / maps.shape[2], text_height("(b)", _TEXT) + 0.06
@@ -58,7 +64,7 @@ def evidence_by_class(
         show_values(panel(0, 0.5, "(a) photograph"), pixels, Normalize(0, 1), "gray")
         for k, name in enumerate(names):
             show_values(panel(1, k, f"(b) guided backprop: {name}"), patterns[0][k], Normalize(0, 1), "gray")
-            lay_over(panel(2, k, f"(c) Grad-CAM: {name}"), greyed[k], heats[k, 0], norms[k], HEAT_MAP)
+            lay_over(panel(2, k, f"(c) Grad-CAM: {name}"), greyed[k], heats[k, 0], limits[k], HEAT_MAP)
             show_values(panel(3, k, f"(d) guided Grad-CAM: {name}"), patterns[1][k], Normalize(0, 1), "gray")
     return figure
 

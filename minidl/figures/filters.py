@@ -35,6 +35,11 @@ def filters_and_maps(
     A weight of 0 is grey. A positive weight of the red channel is redder than grey, a negative one less red;
     so with green and blue. Each filter is scaled by its largest weight; one whose weights are all below 1% of
     the layer's largest is grey. Each map runs from black at its smallest value to white at its largest.
+
+    >>> from minidl import figures
+    >>> figure = figures.filters_and_maps(np.ones((2, 3, 3, 3)), np.zeros((2, 8, 8)), ["edge", "spot"])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['edge', 'spot']
     """
     weights, values = channels_last("filters", filters), float_array("maps", maps, "N", "H", "W")
     alike = len(weights) == len(values)

@@ -13,7 +13,17 @@ from minidl.engine.checks import check_instance, require
 from minidl.engine.tensor import Tensor
 from minidl.engine.trace import Node, graph
 from minidl.figures.layout import Layout, place
-from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, new_figure, style, text_height, text_width
+from minidl.figures.style import (
+    BLACK,
+    ORANGE,
+    SKY_BLUE,
+    SMALL,
+    Look,
+    new_figure,
+    style,
+    text_height,
+    text_width,
+)
 
 MAX_NODES = 80
 OPERATION, LEAF, CONSTANT = "result of an operation", "leaf with gradient", "leaf without gradient"
@@ -31,6 +41,12 @@ def draw_graph(tensor: Tensor) -> Figure:
     Each box is a tensor: the operation that computed it or the name of a leaf, its shape, the value where it
     is a single number, and such a number's ``.grad`` where backward has left one. Edges enter a box from left
     to right in the order of its operands. Raises ValueError for a graph of more than 80 nodes.
+
+    >>> from minidl import Tensor, figures
+    >>> a, b = Tensor(2.0, requires_grad=True, name="a"), Tensor(3.0, name="b")
+    >>> figure = figures.draw_graph(a * b)
+    >>> len(figure.axes)
+    1
     """
     nodes = graph(check_instance("tensor", tensor, Tensor))
     part = "draw a part of it, such as one layer on a detached input, or go through trace.graph(tensor)"
@@ -40,7 +56,8 @@ def draw_graph(tensor: Tensor) -> Figure:
     sizes = [_box_size(text, len(sources)) for text, sources in zip(texts, inputs, strict=True)]
     with style():
         kinds = [_kind(node) for node in nodes]
-        return boxes_and_edges(inputs, texts, kinds, sizes, _draw_box, list(_FILL)).figure
+        figure, _ = boxes_and_edges(inputs, texts, kinds, sizes, _draw_box, list(_FILL))
+    return figure
 
 
 def boxes_and_edges(
@@ -50,14 +67,14 @@ def boxes_and_edges(
     sizes: list[tuple[float, float]],
     draw_box: Callable[..., None],
     known_kinds: list[str],
-) -> Axes:
+) -> tuple[Figure, Axes]:
     """A box for each node, with an edge from each of its ``inputs``, and a legend of the kinds above them.
 
     sizes: width and height of each box in inches.  draw_box: of axes, x, y, size, text, kind.
     """
     layout = place(inputs, [width for width, _ in sizes], GAP)
     shown = [kind for kind in known_kinds if kind in kinds]
-    axes, rows = canvas(layout, sizes, sum(map(_legend_width, shown)))
+    figure, axes, rows = canvas(layout, sizes, sum(map(_legend_width, shown)))
     for node, sources in enumerate(inputs):
         for slot, source in enumerate(sources):
             draw_edge(axes, edge_points(layout, rows, sizes, source, node, slot, len(sources)))
@@ -68,7 +85,7 @@ def boxes_and_edges(
         draw_box(axes, x + 0.15, LEGEND / 2 - 0.05, (0.3, 0.18), "", kind)
         axes.text(x + 0.38, LEGEND / 2 - 0.05, kind, ha="left", va="center", fontsize=SMALL)
         x += _legend_width(kind)
-    return axes
+    return figure, axes
 
 
 def _kind(node: Node) -> str:
@@ -101,8 +118,8 @@ def _box_size(text: str, operands: int) -> tuple[float, float]:
 
 def canvas(
     layout: Layout, sizes: list[tuple[float, float]], legend_width: float
-) -> tuple[Axes, list[tuple[float, float]]]:
-    """Axes measured in inches, y downward, and the y of the top and the bottom of each layer."""
+) -> tuple[Figure, Axes, list[tuple[float, float]]]:
+    """A figure, its axes measured in inches, y downward, and the y of each layer's top and bottom."""
     rows, top = [], LEGEND
     for layer in range(max(layout.layer) + 1):
         height = max(size[1] for size, own in zip(sizes, layout.layer, strict=True) if own == layer)
@@ -112,10 +129,11 @@ def canvas(
     right_edges += [x for points in layout.bends.values() for _, x in points]
     width, height = max(right_edges) + 2 * MARGIN, rows[-1][1] + MARGIN
     spare = max(0.0, legend_width - width)
-    axes = new_figure(width + spare, height).add_axes((0, 0, 1, 1))
+    figure = new_figure(width + spare, height)
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-MARGIN - spare / 2, width - MARGIN + spare / 2), ylim=(height, 0))
     axes.axis("off")
-    return axes, rows
+    return figure, axes, rows
 
 
 def edge_points(
@@ -154,7 +172,7 @@ def draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
 def _draw_box(axes: Axes, x: float, y: float, size: tuple[float, float], text: str, kind: str) -> None:
     """Rectangle, rounded box or hexagon: the kind can be told without its colour."""
     width, height = size
-    look = {"facecolor": _FILL[kind], "edgecolor": "0.2", "linewidth": 1.0, "zorder": 2}
+    look: Look = {"facecolor": _FILL[kind], "edgecolor": "0.2", "linewidth": 1.0, "zorder": 2}
     left, right, top, bottom = x - width / 2, x + width / 2, y - height / 2, y + height / 2
     if kind == CONSTANT:
         x1, x2 = left + 0.1, right - 0.1

@@ -107,7 +107,7 @@ def _ordered(rows: list[list[int]], links: _Links) -> list[list[int]]:
     return best
 
 
-def _places(row: list[int]) -> dict[int, int]:
+def _places(row: Sequence[int]) -> dict[int, int]:
     return {node: i for i, node in enumerate(row)}
 
 

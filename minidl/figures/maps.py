@@ -23,7 +23,7 @@ def image_grid(
     titles: Sequence[Any] | None = None,
     columns: int | None = None,
     *,
-    right: Sequence[bool] | None = None,
+    right: Sequence[bool] | np.ndarray | None = None,
     vmin: float | None = None,
     vmax: float | None = None,
     scale_each: bool = False,
@@ -38,6 +38,11 @@ def image_grid(
     colour bar shows, or ``scale_each`` to stretch each image from its own minimum to its own maximum.
     NaN and Inf are hatched, and counted below. Raises ValueError for values outside of [0, 1] where no scale
     is given.
+
+    >>> from minidl import figures
+    >>> figure = figures.image_grid(np.zeros((2, 8, 8)), ["cat", "dog"])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['cat', 'dog']
     """
     pixels = channels_last("images", images)
     titles, columns = text_list("titles", titles, len(pixels), "images"), column_count(columns, len(pixels))
@@ -53,7 +58,7 @@ def image_grid(
         )
         for panel, image, (low, high) in zip(axes, pixels, limits, strict=True):
             show_values(panel, image, Normalize(low, high), "gray")
-        if bar:
+        if place is not None:
             colour_bar(place, Normalize(*limits[0]), "gray", _extend(pixels, *limits[0]))
         for panel, is_right in zip(axes, [] if right is None else right, strict=False):
             frame(panel, *RIGHT_OR_WRONG[bool(is_right)])
@@ -135,6 +140,11 @@ def signed_map(
     the filters (O, I, kh, kw) of a layer, with a title for each column and ``row_titles`` for the rows.
     The scale runs from -vmax to vmax, by default the largest magnitude of all maps; with ``scale_each`` each
     map has its own. NaN and Inf are hatched, and counted below.
+
+    >>> from minidl import figures
+    >>> figure = figures.signed_map([[1.0, -1.0], [0.5, 0.0]])
+    >>> len(figure.axes)  # the map, and its colour bar
+    2
     """
     values = float_array("maps", maps, finite=False)
     shapes = "(H, W), (N, H, W) or (rows, columns, H, W)"
@@ -149,7 +159,7 @@ def signed_map(
     require(values.ndim == 4 or row_titles is None, needs)
     flat = values.reshape(-1, *values.shape[-2:])
     titles, columns = text_list("titles", titles, len(flat), "maps"), column_count(columns, len(flat))
-    norms = image_norms(flat, vmax, scale_each, signed=True)
+    limits = image_limits(flat, vmax, scale_each, signed=True)
     with style():
         figure, axes, place = panels(
             columns,
@@ -160,22 +170,24 @@ def signed_map(
             note=_together(_EACH_ITS_OWN * scale_each, not_finite_note(flat)),
             bar=not scale_each,
         )
-        for panel, one, norm in zip(axes, flat, norms, strict=True):
-            show_values(panel, one, norm, SIGNED_MAP)
-        if not scale_each:
-            colour_bar(place, norms[0], SIGNED_MAP, _extend(flat, norms[0].vmin, norms[0].vmax))
+        for panel, one, (low, high) in zip(axes, flat, limits, strict=True):
+            show_values(panel, one, Normalize(low, high), SIGNED_MAP)
+        if place is not None:
+            colour_bar(place, Normalize(*limits[0]), SIGNED_MAP, _extend(flat, *limits[0]))
     return figure
 
 
-def image_norms(maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool) -> list[Normalize]:
-    """For each map (H, W) the scale that ends at the strongest colour, and begins at 0 or at its negative."""
+def image_limits(
+    maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool
+) -> list[tuple[float, float]]:
+    """For each map (H, W) the ends of its scale: the value of the strongest colour, and 0 or its negative."""
     is_free = not check_flag("scale_each", scale_each) or vmax is None
     require(is_free, "scale_each gives each map its own scale, so vmax has no meaning")
     largest = np.abs(np.where(np.isfinite(maps), maps, 0.0)).max(axis=(1, 2))
     if not scale_each:
         largest[:] = largest.max() if vmax is None else positive_number("vmax", vmax)
     largest[largest == 0] = 1.0  # a map of zeros has no scale of its own
-    return [Normalize(-limit if signed else 0.0, limit) for limit in largest]
+    return [(-limit if signed else 0.0, limit) for limit in largest.tolist()]
 
 
 def overlay(
@@ -196,13 +208,18 @@ def overlay(
     Zero is transparent, so a map is >= 0; with ``signed`` it may be negative, in blue. All maps share one
     scale, which ends at the largest magnitude; with ``scale_each``, for maps in different units, each has its
     own. NaN and Inf are hatched, and counted below.
+
+    >>> from minidl import figures
+    >>> figure = figures.overlay(np.zeros((8, 8)), np.eye(8), ["saliency"])
+    >>> len(figure.axes)  # the image, the map over it, and the colour bar
+    3
     """
     pixels, values = images_and_maps(images, maps, signed)
     count, methods = values.shape[:2]
     titles = text_list("titles", titles, methods, "maps of an image")
     titles = ["image" if any(titles) else "", *titles] + [""] * ((methods + 1) * (count - 1))
     row_titles = text_list("row_titles", row_titles, count, "images")
-    norms = image_norms(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
+    limits = image_limits(values.reshape(-1, *values.shape[2:]), None, scale_each, signed)
     cmap = SIGNED_MAP if signed else HEAT_MAP
     with style():
         figure, axes, place = panels(
@@ -218,9 +235,9 @@ def overlay(
             first, *others = axes[n * (methods + 1) : (n + 1) * (methods + 1)]
             show_values(first, pixels[n], Normalize(0, 1), "gray")
             for m, panel in enumerate(others):
-                lay_over(panel, pixels[n], values[n, m], norms[n * methods + m], cmap)
-        if not scale_each:
-            colour_bar(place, norms[0], cmap)
+                lay_over(panel, pixels[n], values[n, m], limits[n * methods + m], cmap)
+        if place is not None:
+            colour_bar(place, Normalize(*limits[0]), cmap)
     return figure
 
 
@@ -245,17 +262,20 @@ def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple
     return pixels, values
 
 
-def lay_over(panel: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize, cmap: str) -> None:
-    """The map over its image, the more opaque the larger its magnitude.
+def lay_over(
+    panel: Axes, image: np.ndarray, values: np.ndarray, limits: tuple[float, float], cmap: str
+) -> None:
+    """The map over its image, the more opaque the larger its magnitude. limits: the ends of its scale.
 
     Small values of a signed map are pale, so they are more opaque than those of a map >= 0.
     """
     grey = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
     dimmed = np.where(np.isfinite(values), 0.15 + 0.6 * grey, np.nan)
     show_values(panel, dimmed, Normalize(0, 1), "gray")
-    strength = np.abs(np.where(np.isfinite(values), values, 0.0)) / norm.vmax
-    opaque = np.sqrt(strength) if norm.vmin < 0 else np.minimum(1, 1.5 * strength)
-    show_values(panel, values, norm, cmap, alpha=0.7 * np.minimum(1, opaque))
+    low, high = limits
+    strength = np.abs(np.where(np.isfinite(values), values, 0.0)) / high
+    opaque = np.sqrt(strength) if low < 0 else np.minimum(1, 1.5 * strength)
+    show_values(panel, values, Normalize(low, high), cmap, alpha=0.7 * np.minimum(1, opaque))
 
 
 def _together(*notes: str) -> str:

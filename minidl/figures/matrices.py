@@ -31,9 +31,9 @@ def matrix_steps(
     names: Sequence[Any],
     left: np.ndarray,
     right: np.ndarray,
-    forward: Sequence[bool],
+    forward: Sequence[bool] | np.ndarray,
     *,
-    titles: tuple[str, str] = ("", ""),
+    titles: Sequence[Any] = ("", ""),
     title: str = "",
 ) -> Figure:
     """One row a step: its name, the matrix on the left, an arrow, and the matrix on the right.
@@ -41,6 +41,12 @@ def matrix_steps(
     names: K of them, lines parted by "\\n".  left, right: (K, h, w), 1 <= h, w <= 8.  forward: K bools; the
     arrow leads from left to right, or where False from right to left.  titles: above the two columns.
     Blue is below zero, white is zero, red is above; all matrices share one scale.
+
+    >>> from minidl import figures
+    >>> before = np.array([[[1, -2], [3, 4]]])
+    >>> figure = figures.matrix_steps(["ReLU"], before, np.maximum(before, 0), [True])
+    >>> [text.get_text() for text in figure.axes[1].texts]  # the numbers on the right
+    ['1', '0', '3', '4']
     """
     first = float_array("left", left, "K", "h", "w")
     second = float_array("right", right, *first.shape)

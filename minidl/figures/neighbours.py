@@ -29,6 +29,12 @@ def neighbours_picture(
     queries, support: images (M, ...) and (N, ...) in [0, 1], as ``image_grid`` takes them.
     neighbours: name of a space -> row numbers (M, k) of the support.  same_class: the same names -> bools
     (M, k); a thin blue frame around a neighbour of the query's class, a thick orange one around another.
+
+    >>> from minidl import figures
+    >>> images, nearest, same = np.zeros((3, 8, 8)), {"pixels": [[2, 0]]}, {"pixels": [[True, False]]}
+    >>> figure = figures.neighbours_picture(images[:1], images, nearest, same)
+    >>> len(figure.axes)  # the query, and two neighbours
+    3
     """
     shown, pool = channels_last("queries", queries), channels_last("support", support)
     check_unit_range("queries", shown)
@@ -71,8 +77,8 @@ def numbers_and_classes(
     shape = (count, "k")
     index, same = [], []
     for name, rows in neighbours.items():
-        limits = {"kind": "integer", "low": 0, "high": pool - 1}
-        index.append(check_array(f"neighbours by {name!r}", rows, *shape, **limits))
+        title = f"neighbours by {name!r}"
+        index.append(check_array(title, rows, *shape, kind="integer", low=0, high=pool - 1))
         shape = index[0].shape  # as many of them in every space
         same.append(check_array(f"same_class by {name!r}", same_class[name], *shape, kind="bool"))
     return np.stack(index), np.stack(same)

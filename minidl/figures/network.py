@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from minidl.engine.checks import check_array, check_pair, check_same_length, check_sequence, positive_int
@@ -27,6 +26,12 @@ def answers_picture(
     images: (N, 3, H, W) in [0, 1].  answers: for each picture pairs (name, probability), likeliest first; as
     many lines are left for all as the longest needs.  maps: for each picture a map (H, W), >= 0, that is laid
     over it as heat, or None.  columns: pictures in a row.
+
+    >>> from minidl import figures
+    >>> answers = [[("cat", 0.9), ("dog", 0.1)]]
+    >>> figure = figures.answers_picture(np.zeros((1, 3, 8, 8)), ["a photograph"], answers)
+    >>> len(figure.axes)  # the picture, and its bars
+    2
     """
     images = check_array("images", images, "N", 3, "H", "W", low=0, high=1)
     titles = text_list("titles", titles, len(images), "pictures")
@@ -60,7 +65,7 @@ def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None
         panel.imshow(pixels, aspect="auto")
     else:
         heat = check_array("maps", heat, *image.shape[1:], low=0)
-        lay_over(panel, pixels, heat, Normalize(0, max(heat.max(), 1e-12)), HEAT_MAP)
+        lay_over(panel, pixels, heat, (0, max(heat.max(), 1e-12)), HEAT_MAP)
     panel.set(xticks=[], yticks=[])
     panel.set_title(title, fontsize=SIZE, pad=4)
     for spine in panel.spines.values():

@@ -100,7 +100,7 @@ def frame(panel: Axes, colour: str, width: float) -> None:
 
 def colour_bar(place: Axes, norm: Normalize, cmap: str, extend: str = "neither") -> None:
     """The scale that all panels share; a short bar has room for the numbers at its ends alone."""
-    height = place.get_position().height * place.figure.get_figheight()
+    height = place.bbox.height / place.figure.dpi  # inches
     ends = [norm.vmin, norm.vmax] if height < 0.8 else None
     place.figure.colorbar(ScalarMappable(norm, cmap), cax=place, extend=extend, ticks=ends)
 
@@ -114,7 +114,7 @@ def show_values(
         panel.patch.set(facecolor="white", edgecolor="0.3", hatch="//////", linewidth=0)
     if values.ndim == 3:
         opaque = finite.all(axis=-1, keepdims=True)
-        scaled = np.clip(norm(np.where(opaque, values, norm.vmin)), 0, 1)
+        scaled = np.clip(norm(np.where(opaque, values, 0)), 0, 1)
         panel.imshow(np.concatenate([scaled, opaque], axis=-1), aspect="auto")
     else:
         panel.imshow(np.ma.masked_where(~finite, values), norm=norm, cmap=cmap, alpha=alpha, aspect="auto")

@@ -20,7 +20,7 @@ from minidl.engine.checks import (
     positive_number,
     require,
 )
-from minidl.figures.maps import channels_last, check_unit_range, image_norms, images_and_maps, lay_over
+from minidl.figures.maps import channels_last, check_unit_range, image_limits, images_and_maps, lay_over
 from minidl.figures.panels import MAX_PANELS, empty_panel, frame, show_values
 from minidl.figures.style import (
     BLUE,
@@ -45,6 +45,11 @@ def prediction_bars(
     """The photograph, and beside it the k likeliest classes with names and probabilities, likeliest first.
 
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (K,).  names: K of them.
+
+    >>> from minidl import figures
+    >>> figure = figures.prediction_bars(np.zeros((8, 8)), [0.7, 0.1, 0.2], ["cat", "dog", "fox"], k=2)
+    >>> [text.get_text() for text in figure.axes[1].texts]
+    ['cat', '70.0%', 'fox', '20.0%']
     """
     pixels, title = photograph("image", image), check_instance("title", title, str)
     p = float_array("probabilities", probabilities, "K", low=0, high=1 + 1e-6)
@@ -75,6 +80,11 @@ def photograph_with_map(
 
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  heat: (H, W), >= 0 unless ``signed``; colours end at
     its largest magnitude.  caption: stands above the map, such as the method and the class.
+
+    >>> from minidl import figures
+    >>> figure = figures.photograph_with_map(np.zeros((8, 8)), np.eye(8), caption="Grad-CAM: cat")
+    >>> len(figure.axes)  # the photograph, and the map over it
+    2
     """
     heat, title = float_array("heat", heat, "H", "W", finite=False), check_instance("title", title, str)
     pixels, values = images_and_maps(image, heat, signed)
@@ -87,8 +97,8 @@ def photograph_with_map(
         left = _panel(figure, _GAP, top, side, tall)
         right = _panel(figure, 2 * _GAP + side, top, side, tall, caption)
         show_values(left, pixels[0], Normalize(0, 1), "gray")
-        (norm,) = image_norms(values[0], None, False, signed)
-        lay_over(right, pixels[0], values[0, 0], norm, SIGNED_MAP if signed else HEAT_MAP)
+        (limits,) = image_limits(values[0], None, False, signed)
+        lay_over(right, pixels[0], values[0, 0], limits, SIGNED_MAP if signed else HEAT_MAP)
     return figure
 
 
@@ -106,6 +116,12 @@ def perturbation_triple(
     image, changed: of one shape, as ``prediction_bars`` takes them.  eps: the largest change of a pixel.
     before, after: the name and the probability that the network gives for each.
     Grey in the middle is no change, the brightest a change by ε and the darkest one by -ε.
+
+    >>> from minidl import figures
+    >>> image = np.full((8, 8), 0.5)
+    >>> figure = figures.perturbation_triple(image, image + 0.01, 0.01, ("cat", 0.9), ("dog", 0.8))
+    >>> len(figure.axes)
+    3
     """
     x, x_new = photograph("image", image), photograph("changed", changed)
     require(x.shape == x_new.shape, f"changed must have the image's shape {x.shape}, got {x_new.shape}")
@@ -136,7 +152,7 @@ def perturbation_triple(
 def photograph_strip(
     images: np.ndarray,
     names: Sequence[Any],
-    right: Sequence[bool] | None = None,
+    right: Sequence[bool] | np.ndarray | None = None,
     columns: int = 4,
     *,
     title: str = "",
@@ -145,6 +161,11 @@ def photograph_strip(
 
     images: (N, 3, H, W), (N, 1, H, W) or (N, H, W) in [0, 1].  names: N of them, such as what the network
     says.  right: N bools; a thin blue frame is right, a thick orange one is wrong.
+
+    >>> from minidl import figures
+    >>> figure = figures.photograph_strip(np.zeros((2, 8, 8)), ["cat", "dog"], right=[True, False])
+    >>> len(figure.axes)
+    2
     """
     pixels, title = channels_last("images", images), check_instance("title", title, str)
     check_unit_range("images", pixels)
@@ -182,6 +203,12 @@ def patches_beside_patterns(
 
     patches, patterns: R rows of 1 to 4 images (3, h, w), (1, h, w) or (h, w) in [0, 1], as many patterns as
     patches in a row; sizes may differ, as at a border.  names: R of them, each above its patches.
+
+    >>> from minidl import figures
+    >>> patches, patterns = [[np.zeros((8, 8))] * 2], [[np.ones((8, 8))] * 2]
+    >>> figure = figures.patches_beside_patterns(patches, patterns, ["channel 3"])
+    >>> len(figure.axes)
+    4
     """
     left, right = images_by_row("patches", patches), images_by_row("patterns", patterns)
     rows = list(zip(left, right, strict=False))

@@ -41,6 +41,11 @@ def heat_map(
     """A table (R, C) with its numbers in coloured cells, from the smallest number to the largest.
 
     rows, columns: their R and C names.  label: what the numbers are, at the colour bar. NaN is hatched.
+
+    >>> from minidl import figures
+    >>> figure = figures.heat_map([[0.5, 0.25]], ["accuracy"], ["8 bits", "2 bits"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.50', '0.25']
     """
     table, decimals = (
         float_array("values", values, "R", "C", finite=False),
@@ -83,6 +88,12 @@ def scatter_by_class(
     """Clouds of points side by side, title -> (N, 2), with one colour and marker for each class.
 
     labels: (N,) classes 0 ... K-1, the same for each cloud.  class_names: K of them, at most 7.
+
+    >>> from minidl import figures
+    >>> features = {"before": [[0, 1], [2, 3]], "after": [[0, 0], [1, 1]]}
+    >>> figure = figures.scatter_by_class(features, [0, 1], ["cat", "dog"])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['before', 'after']
     """
     names = text_list("class_names", class_names, None, "classes")
     is_few = 1 <= len(names) <= len(MARKERS)

@@ -24,7 +24,10 @@ MAX_LAYERS = 6
 
 
 def norm_histograms(
-    norms: Mapping[str, np.ndarray], s: Sequence[float] = (), *, xlabel: str = "L1 norm of a filter"
+    norms: Mapping[str, np.ndarray],
+    s: Sequence[float] | np.ndarray = (),
+    *,
+    xlabel: str = "L1 norm of a filter",
 ) -> Figure:
     """A histogram of each layer's norms, with a line at mean + s · std for each of ``s``.
 
@@ -44,7 +47,7 @@ def norm_histograms(
                 label = f"mean {factor:+g} std: {np.sum(values <= threshold)} of {len(values)}"
                 panel.axvline(threshold, color=colour, linestyle=line, label=label)
             panel.set(xlabel=xlabel, title=layer)
-            panel.yaxis.get_major_locator().set_params(integer=True)
+            panel.locator_params("y", integer=True)
             if len(s):
                 panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=SMALL)
         panels[0].set_ylabel("filters")
@@ -52,9 +55,9 @@ def norm_histograms(
 
 
 def pruning_loop(
-    losses: Sequence[float],
-    sparsities: Sequence[float],
-    accuracies: Sequence[float],
+    losses: Sequence[float] | np.ndarray,
+    sparsities: Sequence[float] | np.ndarray,
+    accuracies: Sequence[float] | np.ndarray,
     accepted: int,
     max_allowed_loss: float,
 ) -> Figure:

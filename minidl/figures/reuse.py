@@ -19,6 +19,7 @@ from minidl.figures.style import (
     BLACK,
     ORANGE,
     SKY_BLUE,
+    Look,
     by_title,
     float_array,
     new_figure,
@@ -30,8 +31,8 @@ from minidl.figures.style import (
 
 TEXT = 12  # points
 MAX_LAYERS, MAX_ROWS = 12, 8
-FROZEN = {"facecolor": SKY_BLUE, "hatch": "//"}
-TRAINED = {"facecolor": ORANGE}
+FROZEN: Look = {"facecolor": SKY_BLUE, "hatch": "//"}
+TRAINED: Look = {"facecolor": ORANGE}
 _BOX, _GAP, _HEAD, _PICTURE = 0.62, 0.26, 0.3, 1.1  # inches: height of a box, space between, a row's name
 
 
@@ -44,10 +45,14 @@ def layers_diagram(
 ) -> Figure:
     """One row a way to reuse a network: its layers as boxes from left to right, frozen or trained.
 
-        layers_diagram(["stem", "blocks", "head"], {"head alone": ["head"], "no stem": ["blocks", "head"]})
-
     layers: the names of 1 to 12 layers, input first.  rows: name -> those of the layers that are trained; the
     others are frozen (blue, hatched).  image: (3, H, W), (1, H, W) or (H, W) in [0, 1], what enters each row.
+
+    >>> from minidl import figures
+    >>> rows = {"head alone": ["head"], "all but the stem": ["blocks", "head"]}
+    >>> figure = figures.layers_diagram(["stem", "blocks", "head"], rows)
+    >>> len(figure.axes[0].patches)  # in each row 3 boxes and 2 arrows
+    10
     """
     names, trained = _names_and_trained(layers, rows)
     pixels, title = None if image is None else photograph("image", image), check_instance("title", title, str)
@@ -127,6 +132,11 @@ def photograph_map(
     (N, 2), such as the first two directions of ``pca_projection``; a panel shows the whole of its cloud.
     masks: (N, H, W) bool, where the object is: the rest of a photograph is left out, so that less is hidden.
     side: of a photograph, in inches.
+
+    >>> from minidl import figures
+    >>> figure = figures.photograph_map(np.zeros((2, 8, 8)), {"features": [[0, 0], [3, 1]]})
+    >>> figure.axes[0].get_title(loc="left")
+    'features'
     """
     pixels, title = channels_last("images", images), check_instance("title", title, str)
     check_unit_range("images", pixels)

@@ -27,6 +27,11 @@ def save(figure: Figure, name: str, *, alt: str = "") -> None:
     and the book keep this text; without one they take the figure's title.
     A notebook shows the figure instead of its path. After ``plt.ion()`` a window shows the figure as well.
     Elsewhere pyplot, if it knows the figure, closes it.
+
+    >>> from minidl import figures
+    >>> figure = figures.image_grid([[[0.0, 1.0]]])
+    >>> figures.save(figure, "lesson/image", alt="a black and a white pixel")  # doctest: +SKIP
+    out/lesson/image.png
     """
     check_instance("figure", figure, Figure)
     is_below_out = _NAME.fullmatch(check_instance("name", name, str)) is not None

@@ -44,6 +44,11 @@ def waterfall(
     values: (F,) Shapley values of one row.  base_value: where the bars begin, at the bottom.  names: F.
     data: (F,) the row, whose numbers stand beside the names. The largest bar is at the top, where the
     prediction is; beyond ``max_shown`` the smallest are one bar together.
+
+    >>> from minidl import figures
+    >>> figure = figures.waterfall([0.5, -0.2], 0.1, ["age", "height"], data=[30, 1.8])
+    >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    ['height = 1.8', 'age = 30']
     """
     values = float_array("values", values, "F")
     names = text_list("names", names, len(values), "features")
@@ -104,6 +109,12 @@ def shap_summary(
     values, data: (rows, F).  names: F. Features stand by their mean |value|, which is beside them, the
     largest at the top; at most ``max_shown``. The colour runs from a feature's lowest number in ``data`` to
     its highest, so whether colour follows place tells a rising from a falling effect.
+
+    >>> from minidl import figures
+    >>> values, data = [[0.5, -0.1], [-0.5, 0.1]], [[30, 1.8], [60, 1.7]]
+    >>> figure = figures.shap_summary(values, data, ["age", "height"])
+    >>> len(figure.axes)  # the points, and the colour bar
+    2
     """
     values = float_array("values", values, "rows", "F")
     names, data = (
@@ -161,6 +172,11 @@ def convergence(
     of the runs' mean square, beside it the line C / sqrt(samples) that fits it best, whose slope is -1/2.
     intervals: method -> (2, K), the low and the high end of each point's interval, positive; drawn as a line.
     xlabel: what samples count; the key says C / sqrt(xlabel).
+
+    >>> from minidl import figures
+    >>> figure = figures.convergence([10, 100, 1000], {"random orders": [0.3, 0.1, 0.03]})
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['random orders', 'C / sqrt(samples)']
     """
     samples = float_array("samples", samples, "K")
     increase = len(samples) > 1 and (np.diff(samples, prepend=0.0) > 0).all()

@@ -17,6 +17,7 @@ from minidl.figures.photographs import photograph
 from minidl.figures.style import (
     BLUE,
     SIGNED_MAP,
+    Look,
     float_array,
     new_figure,
     style,
@@ -42,6 +43,11 @@ def similarity_matrix(
     groups: name of a group -> how many rows it has, in the order of the rows; black lines part the groups.
     names: N of them, beside the rows and below the columns; None to name the groups alone.  label: what the
     numbers are. The diagonal, where a thing meets itself, is grey and does not count for the scale.
+
+    >>> from minidl import figures
+    >>> figure = figures.similarity_matrix(np.eye(3), {"animals": 2, "vehicles": 1})
+    >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    ['animals', 'vehicles']
     """
     table, title = float_array("values", values, "N", "N"), check_instance("title", title, str)
     count = len(table)
@@ -76,7 +82,7 @@ def similarity_matrix(
             top.tick_params(length=0)
         frame(axes, "black", 1)
         figure.colorbar(ScalarMappable(norm, SIGNED_MAP), ax=axes, label=label, shrink=0.6)
-        figure.suptitle(title or None)
+        figure.suptitle(title)
     return figure
 
 
@@ -92,6 +98,12 @@ def answers_by_temperature(
 
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (T, K), a row a temperature, T <= 6.
     names: K of them, in the order in which they stand.  temperatures: T numbers above 0.
+
+    >>> from minidl import figures
+    >>> p = [[0.9, 0.1], [0.7, 0.3]]
+    >>> figure = figures.answers_by_temperature(np.zeros((8, 8)), p, ["cat", "dog"], [1, 2])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['', 'T = 1', 'T = 2']
     """
     pixels, title = photograph("image", image), check_instance("title", title, str)
     p = float_array("probabilities", probabilities, "T", "K", low=0, high=1 + 1e-6)
@@ -116,7 +128,7 @@ def answers_by_temperature(
             axes.barh(range(len(names)), values, height=0.7, color=BLUE)
             for k, value in enumerate(values):
                 inside = value > 0.55  # no room to the right of the bar
-                look = {"ha": "right", "color": "white"} if inside else {"ha": "left", "color": "black"}
+                look: Look = {"ha": "right", "color": "white"} if inside else {"ha": "left", "color": "black"}
                 x = value - 0.04 if inside else value + 0.04
                 axes.text(x, k, f"{value:.0%}", va="center", fontsize=TEXT - 1, **look)
             axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))

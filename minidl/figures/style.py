@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.style
@@ -28,6 +28,7 @@ HEAT_MAP = "plasma"  # so is this, and no part of it is grey, like the image und
 SIGNED_MAP = "RdBu_r"  # blue below zero, white at zero, red above
 RIGHT_OR_WRONG = {True: (BLUE, 1.5), False: (VERMILLION, 3.5)}  # colour and width of a frame, in points
 SMALL = 9  # points, the smallest text of any figure
+Look = dict[str, Any]  # what Matplotlib takes by name: colours, widths, alignment
 
 _SETTINGS = {
     "font.size": 10,
@@ -70,7 +71,8 @@ class Picture(Figure):
 
 def new_figure(width: float, height: float, *, constrained: bool = False) -> Figure:
     """An empty figure of width x height inches, known to pyplot only where a window shall show it."""
-    size, layout = (width, height), "constrained" if constrained else None
+    size = (width, height)
+    layout: Literal["constrained"] | None = "constrained" if constrained else None
     if matplotlib.is_interactive() and not in_notebook():
         import matplotlib.pyplot as plt
 
@@ -113,7 +115,7 @@ def float_array(name: str, values: Any, *shape: int | str | None, **limits: Any)
     return check_array(name, values, *shape, **limits).astype(np.float64)
 
 
-def text_list(name: str, texts: Sequence[Any] | None, count: int | None, things: str) -> list[str]:
+def text_list(name: str, texts: Any, count: int | None, things: str) -> list[str]:
     """``texts`` as strings, one for each of ``count`` things; empty strings for None."""
     if texts is None and count is not None:
         return [""] * count

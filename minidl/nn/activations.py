@@ -1,6 +1,7 @@
 """Activations besides ReLU, sigmoid and tanh, as functions (``F.silu``) and as modules (``nn.SiLU``).
 
-``inplace`` is taken as in PyTorch and has no effect: no Tensor of a graph is changed in place here.
+Functions accept ``inplace`` as in PyTorch, but it has no effect: minidl changes no Tensor of a graph in
+place.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta, and x itself where beta x is above the threshold, as PyTorch has it."""
+    """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold, as in PyTorch."""
     return apply(activations.Softplus(beta, threshold), x)
 
 
@@ -58,7 +59,7 @@ def log_softmax(x: Any, dim: int = -1, *, temperature: float = 1.0) -> Tensor:
 
 
 class Activation(Module):
-    """What the activations without settings share: ``inplace``, which has no effect."""
+    """The base of the activations without settings. ``inplace`` has no effect."""
 
     def __init__(self, inplace: bool = False) -> None:
         check_flag("inplace", inplace)

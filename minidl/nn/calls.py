@@ -1,4 +1,4 @@
-"""Which module of a model was called on what, as a list that other code can walk."""
+"""The list of a model's calls: each module with its input and output tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minidl.nn.module import Module
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module: ``inputs`` and ``output`` number the tensors, 0 being the model's own input."""
+    """One call of a module: ``inputs`` and ``output`` are numbers of tensors; 0 is the model's own input."""
 
     path: str
     module: Module
@@ -24,13 +24,13 @@ class Call:
 def modules(model: Module, x: Any) -> list[Call]:
     """Run ``model`` on ``x`` once, in eval mode and without a graph, and list the calls of its modules.
 
-    They stand in the order in which they ended, so a container comes after what it contains and the model
-    itself is last, with path "". Equal numbers are the same tensor: a module whose input is another's output
-    consumes it. Forward hooks of the model are silent meanwhile.
+    The calls are in the order of their ends. So a container comes after its children, and the model itself is
+    last, with path "". Equal numbers mean the same tensor: if an input of module B has the number of the
+    output of module A, then B reads that output. During this run the forward hooks of the model are off.
     """
     check_instance("model", model, Module)
     x = x if isinstance(x, Tensor) else Tensor(x)
-    seen, calls = [x], []  # holding the tensors keeps their identities from being used again
+    seen, calls = [x], []  # the list keeps the tensors alive, so that no id is used twice
 
     def number(tensor: Tensor) -> int:
         for i, known in enumerate(seen):

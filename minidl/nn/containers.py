@@ -1,9 +1,9 @@
-"""Modules made of modules: one after the other, side by side, and around a shortcut."""
+"""Containers: modules that run other modules in sequence, in parallel, or with a shortcut."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -13,13 +13,15 @@ from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Identity
 from minidl.nn.module import Module
 
+Self = TypeVar("Self", bound="Container")
+
 
 class Container(Module):
-    """Children in a row, named "0", "1", ... or, from an OrderedDict or another dict, by its keys."""
+    """Children in order, named "0", "1", ... or by the keys of a dict."""
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
         if len(modules) == 1 and isinstance(modules[0], Mapping):
-            named = list(modules[0].items())
+            named: list[tuple[str, Any]] = list(modules[0].items())
         else:
             named = [(str(i), module) for i, module in enumerate(modules)]
         for name, module in named:
@@ -31,8 +33,17 @@ class Container(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.children())
 
-    def __getitem__(self, index: int | slice) -> Module:
-        """The child of that number; a slice gives a container of the same modules, not copies, and names."""
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    @overload
+    def __getitem__(self: Self, index: slice) -> Self: ...
+
+    def __getitem__(self: Self, index: int | slice) -> Module | Self:
+        """The child of that number.
+
+        A slice gives a container with the same modules (not copies) and names.
+        """
         named = self.named_children()
         if isinstance(index, slice):
             return type(self)(dict(named[index]))
@@ -41,8 +52,8 @@ class Container(Module):
             raise IndexError(f"no child {index} in a {type(self).__name__} of {len(named)}")
         return named[index][1]
 
-    def append(self, module: Module) -> Module:
-        """Add a child at the end, named by its number, or the next that no child has, as after a slice."""
+    def append(self: Self, module: Module) -> Self:
+        """Add a child at the end. Its name is its number, or, as after a slice, the next free number."""
         number = len(self)
         while str(number) in vars(self):
             number += 1
@@ -60,7 +71,10 @@ class Sequential(Container):
 
 
 class ModuleList(Container):
-    """Modules in a list that ``parameters()`` sees. What runs when is up to the forward that uses it."""
+    """A list of modules whose parameters ``parameters()`` finds.
+
+    The ``forward`` of its owner calls the modules.
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         is_list = isinstance(modules, Iterable) and not isinstance(modules, np.ndarray)
@@ -82,6 +96,9 @@ class Concat(Container):
 class Residual(Module):
     """body(x) + shortcut(x); without a shortcut, body(x) + x (He et al. 2016)."""
 
+    body: Module
+    shortcut: Module
+
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:
         self.add_module("body", body)
         self.add_module("shortcut", Identity() if shortcut is None else shortcut)
@@ -93,7 +110,7 @@ class Residual(Module):
 
 
 class Skip(Sequential):
-    """f_n(... f_1(x)) + x, the children in a row: a Residual whose body has no name of its own."""
+    """f_n(... f_1(x)) + x: the children are the body, in order. It is a Residual without the name "body"."""
 
     def forward(self, x: Any) -> Tensor:
         y = super().forward(x)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, a real network for photographs, and its weights: they come with the package.
+"""EfficientNet-Lite0, a real network for photographs. Its weights come with the package.
 
 The network (Tan and Le 2019; the Lite variant of 2020 has ReLU6 and no squeeze-and-excite) knows the 1,000
 classes of ImageNet. Its layers have the names of the PyTorch checkpoint, whose state dict loads unchanged.
@@ -32,9 +32,9 @@ from minidl.nn.layers import (
 )
 from minidl.nn.module import Module
 
-STEM, HEAD = 32, 1280  # channels out of the first and of the last convolution
+STEM, HEAD = 32, 1280  # output channels of the first and of the last convolution
 BLOCKS = (
-    # repeats, kernel, stride (of the first of the repeats), expansion, channels in, channels out
+    # repeats, kernel, stride (of the first repeat only), expansion, input channels, output channels
     (1, 3, 1, 1, 32, 16),
     (2, 3, 2, 6, 16, 24),
     (2, 5, 2, 6, 24, 40),
@@ -43,27 +43,27 @@ BLOCKS = (
     (4, 5, 2, 6, 112, 192),
     (1, 3, 1, 6, 192, 320),
 )
-ROUNDED = ".scale"  # the key that holds the scales of a tensor that is stored as integers
+ROUNDED = ".scale"  # for a tensor stored as integers, NAME.scale is the key of its scales
 
 
 class EfficientNet(Sequential):
     """A network for images (N, 3, H, W) in [0, 1], 224 pixels high and wide or another size from 96 up.
 
-    The first child, ``preprocess``, brings the images into the range that the network was trained on.
-    ``gradcam_layer`` names the last layer that still has places: 7 x 7 of them, at 224 pixels.
+    The first child, ``preprocess``, maps the images to the range of the training images.
+    ``gradcam_layer`` names the last layer whose output has height and width: 7 x 7 for 224 pixels.
     """
 
     gradcam_layer = "_relu1"
 
     def features(self, images: Any) -> Tensor:
-        """The 1,280 numbers that the last layer reads, (N, 1280): each is the mean of a feature's map."""
+        """The input of the last layer, (N, 1280): the mean of each feature map."""
         for module in self.children()[:-1]:
             images = module(images)
         return images
 
 
 class Preprocess(Module):
-    """(x - mean) / std, which is (v - 127) / 128 for pixels v = 255 x in 0 ... 255."""
+    """(x - mean) / std: for pixels v = 255 x in 0 ... 255 this is (v - 127) / 128."""
 
     mean, std = 127 / 255, 128 / 255
 
@@ -79,9 +79,9 @@ class Preprocess(Module):
 
 
 class SamePad2d(ZeroPad2d):
-    """TensorFlow's "same" padding: a convolution with ``stride`` then gives ceil(size / stride) places.
+    """TensorFlow's "same" padding: a convolution with ``stride`` then gives ceil(size / stride) pixels.
 
-    An odd number of zeros is uneven: the right and the bottom get one more than the left and the top.
+    If the number of zeros is odd, the right and the bottom get one zero more than the left and the top.
     """
 
     def __init__(self, kernel_size: int, stride: int) -> None:
@@ -91,7 +91,7 @@ class SamePad2d(ZeroPad2d):
     def sides(self, height: int, width: int) -> tuple[int, ...]:
         sides: list[int] = []
         for size in (width, height):
-            last = (size - 1) // self.stride * self.stride  # where the last window begins, unpadded
+            last = (size - 1) // self.stride * self.stride  # the start of the last window, without padding
             total = max(last + self.kernel_size - size, 0)
             sides += [total // 2, total - total // 2]
         return tuple(sides)
@@ -129,9 +129,9 @@ def efficientnet_lite0(num_classes: int = 1000, *, rng: np.random.Generator | No
 def block(
     channels: int, out: int, kernel: int, stride: int, expansion: int, rng: np.random.Generator
 ) -> Sequential:
-    """Expand the channels, look around in each of them by itself (depthwise), project to fewer channels.
+    """Expand the channels, convolve each channel by itself (depthwise), project to fewer channels.
 
-    Where the shape stays, the block's input is added to its output (Sandler et al. 2018).
+    If input and output have the same shape, the block adds its input to its output (Sandler et al. 2018).
     """
     wide = channels * expansion
     layers: dict[str, Module] = {}
@@ -160,11 +160,11 @@ def batch_norm(channels: int) -> BatchNorm2d:
 
 
 def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
-    """EfficientNet-Lite0 trained on ImageNet, ready to use: in evaluation mode, its parameters frozen.
+    """EfficientNet-Lite0 trained on ImageNet, in evaluation mode and with frozen parameters.
 
     It takes images (N, 3, H, W) in [0, 1] and gives 1,000 logits, whose names are ``imagenet_names()``.
-    weights: an ``.npz`` file of the network's state; by default the file of the package, whose numbers are
-    rounded to 16 bits and to 8. ValueError for a file whose arrays are not the network's.
+    weights: an ``.npz`` file of the network's state. The default is the file of the package; its numbers are
+    rounded to 16 or 8 bits. ValueError for a file with other arrays.
     """
     model = efficientnet_lite0(rng=np.random.default_rng(0))
     if weights is None:
@@ -178,12 +178,15 @@ def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
 
 
 def read_weights(file: Any) -> dict[str, np.ndarray]:
-    """The state in an ``.npz`` file. A tensor of integers is multiplied by its scales, one a filter."""
+    """The state in an ``.npz`` file.
+
+    A tensor of integers is multiplied by its scales, one for each filter.
+    """
     try:
         with np.load(file, allow_pickle=False) as stored:
             state = {key: stored[key] for key in stored.files}
     except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{file} is no whole .npz file of arrays: {error}") from error
+        raise ValueError(f"{file} is no complete .npz file of arrays: {error}") from error
     scales = {key.removesuffix(ROUNDED): state.pop(key) for key in list(state) if key.endswith(ROUNDED)}
     for key, scale in scales.items():
         state[key] = state[key] * scale.reshape(-1, *[1] * (state[key].ndim - 1))

@@ -1,6 +1,6 @@
 """The layers' mathematics as functions of tensors, under PyTorch's names: ``minidl.nn.functional as F``.
 
-Inputs are Tensors or NumPy arrays, images (N, C, H, W). ``inplace`` is taken as in PyTorch and has no effect.
+Inputs are Tensors or NumPy arrays, images (N, C, H, W). ``inplace`` is accepted, but it has no effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minidl.engine.checks import (
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, apply
 
-# PyTorch's functional has these too: each of the files has a family of functions with their modules.
+# PyTorch's functional has these too. Each of these files holds related functions and their modules.
 from minidl.nn.activations import elu, hardsigmoid, hardswish, log_softmax, silu, softmax, softplus  # noqa: F401
 from minidl.nn.inputs import floating, floating_images
 from minidl.nn.losses import (  # noqa: F401
@@ -66,7 +66,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> T
 def gelu(x: Any, approximate: str = "none") -> Tensor:
     """x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel 2016).
 
-    Exact, or approximately by ``"tanh"``: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+    Exact, or with ``"tanh"`` approximately: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
     """
     if check_choice("approximate", approximate, ("none", "tanh")) == "none":
         return apply(activations.GELU(), x)
@@ -103,8 +103,8 @@ def conv2d(
     """Cross-correlation of x (N, C, H, W) with weight (O, C/groups, kh, kw), plus bias (O,).
 
     The output is (N, O, OH, OW) with OH = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1. An
-    integer stands for (height, width) alike. padding "same" keeps height and width, "valid" is 0. ValueError
-    where the kernel is larger than the padded image.
+    integer counts for height and width. padding "same" keeps height and width, "valid" is 0. ValueError
+    if the kernel is larger than the padded image.
     """
     if isinstance(padding, str):
         padding = padding_of(padding, np.shape(weight)[2:], stride, dilation)
@@ -119,9 +119,9 @@ def max_pool2d(
     *,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """The largest value of each window, which are side by side if ``stride`` is None. Padding never wins.
+    """The largest value of each window. If ``stride`` is None, windows are side by side. Padding never wins.
 
-    ceil_mode: the image's last pixels get a window too that reaches beyond them.
+    ceil_mode: a last window may reach beyond the image, so that it covers the last pixels.
     """
     return apply(conv.MaxPool2d(kernel_size, stride, padding, ceil_mode), x)
 
@@ -134,10 +134,10 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window, which are side by side if ``stride`` is None. Padding counts as zeros.
+    """The mean of each window. If ``stride`` is None, windows are side by side. Padding counts as zeros.
 
-    ceil_mode: the image's last pixels get a window too that reaches beyond them. What lies beyond the padding
-    never counts; without ``count_include_pad`` the padding does not either.
+    ceil_mode: a last window may reach beyond the image, so that it covers the last pixels. The mean ignores
+    the part of a window beyond the padding. With ``count_include_pad=False`` it ignores the padding, too.
     """
     op = conv.AvgPool2d(kernel_size, stride, padding, ceil_mode)
     y = apply(op, x)
@@ -145,7 +145,7 @@ def avg_pool2d(
         return y
     axes = zip(np.shape(x)[2:], *op.geometry, strict=True)
     rows, columns = (axis[1] / op.window_sizes(*axis, count_include_pad) for axis in axes)
-    return y * (rows[:, np.newaxis] * columns)  # the Op divided by the whole window
+    return y * (rows[:, np.newaxis] * columns)  # correct it: the Op divided by the size of the whole window
 
 
 def batch_norm(
@@ -160,12 +160,12 @@ def batch_norm(
 ) -> Tensor:
     """weight (x - mean) / sqrt(var + eps) + bias per channel of x (N, C, ...) (Ioffe and Szegedy 2015).
 
-    In training mean and var are the batch's (var divided by n), and the running arrays, unless None, move in
-    place:
+    In training, mean and var are those of the batch (var divided by n). If the running arrays are given, they
+    change in place:
 
         running = (1 - momentum) running + momentum batch,    with the unbiased variance, n / (n - 1) var
 
-    Otherwise the running ones are used. ValueError in training on one value per channel.
+    Otherwise mean and var are the running arrays. ValueError in training with one value per channel.
     """
     x = floating(x)
     require(x.ndim >= 2, f"expected x (N, C, ...), got {x.shape}")
@@ -174,7 +174,7 @@ def batch_norm(
     check_number("eps", eps, 0)
     for name, running in (("running_mean", running_mean), ("running_var", running_var)):
         require(running is not None or training, f"{name} is needed where training is False")
-        if running is not None:  # changed in place, so a list will not do
+        if running is not None:  # these change in place, so they must be arrays
             check_array(
                 name, check_instance(name, running, np.ndarray), x.shape[1], kind="float", finite=False
             )
@@ -194,9 +194,9 @@ def batch_norm(
 def dropout(
     x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Rng = None
 ) -> Tensor:
-    """In training each value is 0 with probability p and otherwise divided by 1 - p, which keeps the mean.
+    """In training each value becomes 0 with probability p, otherwise it is divided by 1 - p. The mean stays.
 
-    Without ``training``, x itself. ``rng`` draws the mask (Srivastava et al. 2014).
+    Without ``training``, the result is x. ``rng`` draws the mask (Srivastava et al. 2014).
     """
     check_flag("inplace", inplace)
     x = floating(x)
@@ -206,7 +206,7 @@ def dropout(
 def dropout2d(
     x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Rng = None
 ) -> Tensor:
-    """``dropout`` of whole channels of x (N, C, H, W), whose pixels are alike (Tompson et al. 2015)."""
+    """``dropout`` of whole channels of x (N, C, H, W): nearby pixels are similar (Tompson et al. 2015)."""
     check_flag("inplace", inplace)
     x = floating_images(x)
     return dropped(x, (*x.shape[:2], 1, 1), p, training, rng)
@@ -226,8 +226,8 @@ def dropped(
 def pad(x: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0) -> Tensor:
     """x with ``value`` around it.
 
-    ``pad`` is (left, right) of the last axis, then (top, bottom) of the one before, and so on, as PyTorch
-    counts; ``minidl.pad`` counts as NumPy does.
+    ``pad`` is (left, right) of the last axis, then (top, bottom) of the axis before, and so on: PyTorch's
+    order. ``minidl.pad`` has NumPy's order.
     """
     check_choice("mode", mode, ("constant",))
     x, count = floating(x), len(check_sequence("pad", pad))

@@ -1,8 +1,9 @@
-"""What weights are drawn from before training. A trailing underscore: the tensor itself is changed."""
+"""Random starting weights. A name that ends with an underscore changes its tensor in place."""
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from minidl.engine.checks import check_choice, check_instance, check_number, req
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 
+_T = TypeVar("_T", bound=Tensor)  # a Parameter stays a Parameter
+
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(fan_in, fan_out): how many inputs an output of a weight (out, in, ...) sums, and the reverse."""
+    """(fan_in, fan_out) of a weight (out, in, ...): inputs per output, and outputs per input."""
     fits = len(shape) >= 2 and 0 not in shape
     require(fits, f"fan_in and fan_out need a weight (out, in, ...), not empty, got shape {shape}")
     kernel = math.prod(shape[2:])
@@ -20,13 +23,13 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def gain(nonlinearity: str, a: float = 0.0) -> float:
-    """The factor that keeps a signal's variance through the nonlinearity; ``a`` is leaky_relu's slope."""
+    """The factor that keeps a signal's variance after the nonlinearity. ``a`` is the slope of leaky_relu."""
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
     gains["leaky_relu"] = math.sqrt(2 / (1 + check_number("a", a) ** 2))
     return gains[check_choice("nonlinearity", nonlinearity, gains)]
 
 
-def uniform_(tensor: Tensor, low: float, high: float, *, rng: np.random.Generator | None = None) -> Tensor:
+def uniform_(tensor: _T, low: float, high: float, *, rng: np.random.Generator | None = None) -> _T:
     """U(low, high)"""
     check_number("low", low, high=check_number("high", high))
     tensor.data = default_rng_or(rng).uniform(low, high, leaf(tensor).shape)
@@ -34,13 +37,13 @@ def uniform_(tensor: Tensor, low: float, high: float, *, rng: np.random.Generato
 
 
 def kaiming_uniform_(
-    tensor: Tensor,
+    tensor: _T,
     a: float = 0.0,
     *,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     rng: np.random.Generator | None = None,
-) -> Tensor:
+) -> _T:
     """U(-b, b) with b = gain sqrt(3 / fan): the variance is gain^2 / fan (He et al. 2015).
 
     With a = sqrt(5), the default of Linear and Conv2d, b is 1 / sqrt(fan_in).
@@ -50,26 +53,26 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor,
+    tensor: _T,
     a: float = 0.0,
     *,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     rng: np.random.Generator | None = None,
-) -> Tensor:
+) -> _T:
     """N(0, gain^2 / fan) (He et al. 2015)."""
     std = gain(nonlinearity, a) / math.sqrt(chosen_fan(tensor, mode))
     tensor.data = default_rng_or(rng).normal(0, std, tensor.shape)
     return tensor
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> Tensor:
+def xavier_uniform_(tensor: _T, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> _T:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
     bound = check_number("gain", gain, 0) * math.sqrt(6 / sum(fans(leaf(tensor).shape)))
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
-def zeros_(tensor: Tensor) -> Tensor:
+def zeros_(tensor: _T) -> _T:
     tensor.data = np.zeros(leaf(tensor).shape)
     return tensor
 
@@ -79,9 +82,9 @@ def chosen_fan(tensor: Tensor, mode: str) -> int:
     return fans(leaf(tensor).shape)[mode == "fan_out"]
 
 
-def leaf(tensor: Tensor) -> Tensor:
-    """The tensor, which must be one that can be filled."""
+def leaf(tensor: _T) -> _T:
+    """The tensor. It must be a leaf of floats, so that it can be filled."""
     check_instance("tensor", tensor, Tensor)
     fits = tensor.op is None and tensor.dtype.kind == "f"
-    require(fits, f"tensor must be a floating leaf, so that it can be filled, got {tensor!r}")
+    require(fits, f"tensor must be a leaf of floats, so that it can be filled, got {tensor!r}")
     return tensor

@@ -1,4 +1,4 @@
-"""What the functions of this room take: anything that makes a Tensor of floats."""
+"""The inputs of the functions in minidl.nn: anything that converts to a Tensor of floats."""
 
 from __future__ import annotations
 

@@ -29,6 +29,9 @@ from minidl.nn.module import Module, Parameter
 class Linear(Module):
     """y = x @ weight.T + bias. weight (out, in) and bias (out,) start from U(-1, 1) / sqrt(in)."""
 
+    weight: Parameter
+    bias: Parameter | None
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: Rng = None) -> None:
         self.in_features = positive_int("in_features", in_features)
         self.out_features = positive_int("out_features", out_features)
@@ -44,9 +47,12 @@ class Linear(Module):
 class Conv2d(Module):
     """Cross-correlation of images (N, in, H, W) with weight (out, in/groups, kh, kw), plus bias (out,).
 
-    An integer stands for (height, width) alike; padding "same" keeps height and width. Both start from
+    An integer counts for height and width; padding "same" keeps height and width. Weight and bias start from
     U(-1, 1) / sqrt(fan_in), where fan_in is in/groups kh kw.
     """
+
+    weight: Parameter
+    bias: Parameter | None
 
     def __init__(
         self,
@@ -88,13 +94,18 @@ class Conv2d(Module):
 class BatchNorm(Module):
     """y = weight (x - mean) / sqrt(var + eps) + bias, per channel (Ioffe and Szegedy 2015).
 
-    In training the batch's mean and variance are used, and the running ones follow them by ``momentum``; in
-    evaluation the running ones are used. ``frozen = True`` keeps to the running ones in training too, for a
-    pretrained network whose statistics a few new images should not disturb.
+    In training, mean and var are those of the batch, and the running statistics follow them by ``momentum``.
+    In evaluation, mean and var are the running statistics. ``frozen = True`` uses these in training, too. It
+    is for a pretrained network: a few new images should not change its statistics.
     """
 
     dims: tuple[int, ...] = ()
     frozen = False
+    weight: Parameter | None  # None without ``affine``, as bias
+    bias: Parameter | None
+    running_mean: np.ndarray
+    running_var: np.ndarray
+    num_batches_tracked: np.ndarray
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
@@ -156,7 +167,7 @@ class Dropout(Module):
 
 
 class Dropout2d(Dropout):
-    """Dropout of whole channels of images (N, C, H, W), whose pixels are alike (Tompson et al. 2015)."""
+    """Dropout of whole channels of images (N, C, H, W): nearby pixels are similar (Tompson et al. 2015)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.dropout2d(x, self.p, self.training, rng=self.rng)
@@ -170,7 +181,7 @@ class ReLU(Activation):
 
 
 class ReLU6(Activation):
-    """min(max(x, 0), 6): its output fits a range that is known beforehand (Sandler et al. 2018)."""
+    """min(max(x, 0), 6). The range of its output is known in advance (Sandler et al. 2018)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.relu6(x)
@@ -239,7 +250,7 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(MaxPool2d):
-    """The mean of each window, zeros of the padding included unless ``count_include_pad`` is False."""
+    """The mean of each window. Padding counts as zeros unless ``count_include_pad`` is False."""
 
     def __init__(
         self,
@@ -276,7 +287,7 @@ class AdaptiveAvgPool2d(Module):
 class ZeroPad2d(Module):
     """Images (N, C, H, W) with zeros around them. ``padding``: one number, or (left, right, top, bottom)."""
 
-    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
+    def __init__(self, padding: int | tuple[int, ...]) -> None:
         numbers = padding if isinstance(padding, tuple | list) else (padding,) * 4
         require(len(numbers) == 4, f"padding must be a number or (left, right, top, bottom), got {padding!r}")
         self.padding = tuple(check_int("padding", number, 0) for number in numbers)
@@ -313,7 +324,7 @@ class Identity(Module):
 def weight_and_bias(
     shape: tuple[int, ...], bias: bool, rng: np.random.Generator | None
 ) -> tuple[Parameter, Parameter | None]:
-    """Both from U(-1, 1) / sqrt(fan_in), which is Kaiming's with a = sqrt(5): PyTorch's distributions."""
+    """Weight and bias from U(-1, 1) / sqrt(fan_in), as in PyTorch: Kaiming's with a = sqrt(5)."""
     check_flag("bias", bias)
     rng, fan_in = default_rng_or(rng), init.fans(shape)[0]
     weight = init.kaiming_uniform_(Parameter(np.empty(shape, np.float32)), a=math.sqrt(5), rng=rng)

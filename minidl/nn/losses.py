@@ -43,7 +43,7 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """-w_c log p_c of each row (N, K) for its label c: ``cross_entropy`` of what ``log_softmax`` gave.
+    """-w_c log p_c of each row (N, K) for its label c: it is ``cross_entropy`` after ``log_softmax``.
 
     weight, "mean" and ``ignore_index`` are as in ``cross_entropy``.
     """
@@ -67,21 +67,21 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """-w (pos_weight t log p + (1 - t) log (1 - p)) with p = sigmoid(z), for logits z and targets t.
 
-    Both have one shape. t is 0 or 1, or a probability between them. weight and pos_weight are broadcast
-    against z; pos_weight makes the positive examples count more. The loss is computed from z, so it is exact
-    where p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
+    z and t have the same shape. t is 0 or 1, or a probability. weight and pos_weight broadcast
+    against z; pos_weight above 1 makes positive examples count more. The loss is computed from z, so it is
+    exact even if p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
     """
     return apply(loss.BinaryCrossEntropy(target, weight, reduction, pos_weight), logits)
 
 
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """(prediction - target)^2, its mean or sum over all elements. Nothing is broadcast."""
+    """The mean or sum of (prediction - target)^2 over all elements. The two shapes must be equal."""
     difference = difference_of(prediction, target)
     return reduced(difference * difference, reduction)
 
 
 def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """|prediction - target|, its mean or sum over all elements. Nothing is broadcast."""
+    """The mean or sum of |prediction - target| over all elements. The two shapes must be equal."""
     return reduced(abs(difference_of(prediction, target)), reduction)
 
 
@@ -111,7 +111,7 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 class CrossEntropyLoss(Module):
-    """``F.cross_entropy`` with its settings kept."""
+    """``F.cross_entropy`` as a module."""
 
     def __init__(
         self,
@@ -127,23 +127,34 @@ class CrossEntropyLoss(Module):
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, logits: Any, labels: Any) -> Tensor:
-        settings = {"ignore_index": self.ignore_index, "reduction": self.reduction}
-        return cross_entropy(logits, labels, self.weight, **settings, label_smoothing=self.label_smoothing)
+        return cross_entropy(
+            logits,
+            labels,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
 
 
 class NLLLoss(CrossEntropyLoss):
-    """``F.nll_loss`` with its settings kept."""
+    """``F.nll_loss`` as a module."""
 
     def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
 
     def forward(self, log_probabilities: Any, labels: Any) -> Tensor:
-        settings = {"ignore_index": self.ignore_index, "reduction": self.reduction}
-        return nll_loss(log_probabilities, labels, self.weight, **settings)
+        return nll_loss(
+            log_probabilities,
+            labels,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
 
 
 class BCEWithLogitsLoss(Module):
-    """``F.binary_cross_entropy_with_logits`` with its settings kept."""
+    """``F.binary_cross_entropy_with_logits`` as a module."""
 
     def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
         self.weight = None if weight is None else check_array("weight", weight)
@@ -151,8 +162,9 @@ class BCEWithLogitsLoss(Module):
         self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
 
     def forward(self, logits: Any, target: Any) -> Tensor:
-        settings = {"reduction": self.reduction, "pos_weight": self.pos_weight}
-        return binary_cross_entropy_with_logits(logits, target, self.weight, **settings)
+        return binary_cross_entropy_with_logits(
+            logits, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+        )
 
 
 class MSELoss(Module):

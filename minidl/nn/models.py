@@ -1,6 +1,6 @@
-"""Small networks with named layers, made of modules alone, so that their graph can be read and rebuilt.
+"""Small networks with named layers. They consist only of modules, so that other code can read their graph.
 
-``model.layer("block1.conv")`` is a layer of ``small_cnn``, ``model[:-1]`` all but the head.
+``model.layer("block1.conv")`` is a layer of ``small_cnn``; ``model[:-1]`` is the network without the head.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ def mlp(
     dropout: float = 0.0,
     rng: Rng = None,
 ) -> Sequential:
-    """flatten, then fc1, relu1, (dropout1,) fc2, ... and head. ``hidden``: units of each layer between."""
+    """flatten, then fc1, relu1, (dropout1,) fc2, ... and head.
+
+    ``hidden``: the number of units of each hidden layer.
+    """
     rng, dropout = default_rng_or(rng), check_number("dropout", dropout, 0, 1)
     model = Sequential({"flatten": Flatten()})
     for i, units in enumerate(sizes("hidden", hidden), start=1):
@@ -96,8 +99,8 @@ def small_cnn(
     """block1, block2, ..., then pool (the mean of each channel), flatten and head.
 
     A block is conv (3x3), bn, relu and, if its number is in ``pool_after``, pool (the maximum of 2x2). Images
-    may have any size that the pooling leaves a pixel of. The defaults suit 8 pixels; pool_after (1, 2) suits
-    16 to 32.
+    may have any size, if at least one pixel remains after pooling. The defaults are for 8 pixels; for 16 to
+    32 pixels use pool_after (1, 2).
     """
     rng, widths, pool_after = default_rng_or(rng), sizes("widths", widths), sizes("pool_after", pool_after)
     require(len(widths) > 0, "widths must hold at least one width")
@@ -125,7 +128,7 @@ def tiny_resnet(
     """stem, then stage1, stage2, ... of ``blocks`` residual blocks each, then pool, flatten and head.
 
     Each stage after the first halves height and width. A block is ``residual`` (body: conv1, bn1, relu1,
-    conv2, bn2; shortcut: the identity, or conv and bn where the shape changes) and ``relu`` (He et al. 2016).
+    conv2, bn2; shortcut: the identity, or conv and bn if the shape changes) and ``relu`` (He et al. 2016).
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
     require(len(widths) > 0, "widths must hold at least one width")
@@ -162,9 +165,9 @@ def residual_block(in_channels: int, out_channels: int, stride: int = 1, rng: Rn
 def inception_block(
     in_channels: int, widths: Sequence[int] = (16, 16, 16, 16), *, reduce: int = 8, rng: Rng = None
 ) -> Concat:
-    """Four branches on one input, joined on the channels: 1x1; 1x1 then 3x3; 1x1 then 5x5; pooled then 1x1.
+    """Four branches on one input, joined along the channels: 1x1; 1x1, 3x3; 1x1, 5x5; pooling, 1x1.
 
-    Height and width stay. ``widths``: channels out of each branch; ``reduce``: channels between the two
+    Height and width stay. ``widths``: output channels of each branch; ``reduce``: channels between the two
     convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al. 2015; BatchNorm from 2016).
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
@@ -195,7 +198,7 @@ def inception_block(
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, padding: int = 0, rng: Rng = None
 ) -> Sequential:
-    """conv (without a bias, which bn would take away again), bn, relu."""
+    """conv, bn, relu. conv has no bias, because bn would subtract it again."""
     conv = Conv2d(in_channels, out_channels, kernel_size, padding=padding, bias=False, rng=rng)
     return Sequential({"conv": conv, "bn": BatchNorm2d(out_channels), "relu": ReLU()})
 
@@ -212,7 +215,7 @@ def add_head(model: Sequential, channels: int, num_classes: int, rng: Rng) -> Se
 
 
 def sizes(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
-    """One positive integer or several, as a tuple."""
+    """One or several positive integers, as a tuple."""
     several = value.tolist() if isinstance(value, np.ndarray) else value
     values = (value,) if isinstance(value, int | np.integer) else check_sequence(name, several)
     return tuple(positive_int(f"each of {name}", n) for n in values)

@@ -1,29 +1,31 @@
-"""Module: a function with parameters, made of smaller ones."""
+"""Module: a function with parameters. It can contain other modules."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from minidl.engine.checks import check_flag, check_function, check_instance, require
 from minidl.engine.tensor import Tensor
 
+Self = TypeVar("Self", bound="Module")
+
 
 class LoadedKeys(NamedTuple):
-    """What ``load_state_dict`` left alone: keys of the model that the state lacks, and the reverse."""
+    """The keys that ``load_state_dict`` skipped: missing in the state, or unknown to the model."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
 class Parameter(Tensor):
-    """A leaf that training moves, with a copy of ``data``. Its ``name`` is its dotted path in the model.
+    """A trainable leaf with a copy of ``data``. Its ``name`` is its dotted path in the model.
 
-    ``mask``, bools of its shape, is False where an optimizer's step shall leave 0 (pruning sets it).
+    ``mask``, bools of its shape, is False where an optimizer's step must keep 0 (pruning sets it).
     """
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
@@ -37,7 +39,7 @@ class Parameter(Tensor):
 
 
 class Hook:
-    """What ``register_forward_hook`` returns: ``remove()`` takes the hook off its module again."""
+    """The result of ``register_forward_hook``: ``remove()`` removes the hook from its module."""
 
     def __init__(self, module: Module, function: Callable[[Module, tuple, Any], Any]) -> None:
         self.module, self.function = module, function
@@ -49,19 +51,19 @@ class Hook:
 class Module:
     """A function with state: assign Parameters and Modules to attributes, and write ``forward``.
 
-    Whatever is a plain attribute is found by looking through ``vars(module)``, so there is no
-    ``super().__init__()`` to forget. ``training`` tells layers such as BatchNorm and Dropout what to do.
-    Arrays that belong to the state without being trained are registered as buffers.
+    Parameters and children are found in ``vars(module)``, so a subclass needs no ``super().__init__()``.
+    ``training`` is the mode of layers such as BatchNorm and Dropout. Arrays that belong to the state but are
+    not trained are registered as buffers.
     """
 
     training = True
     _buffer_names: tuple[str, ...] = ()
     _hooks: tuple[Hook, ...] = ()
 
-    def forward(self, *inputs: Any) -> Tensor:
+    def forward(self, *inputs: Any) -> Any:  # in most modules a Tensor
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> Any:
         try:
             output = self.forward(*inputs)
         except Exception as error:
@@ -73,8 +75,8 @@ class Module:
         return output
 
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Hook:
-        """Have ``hook(module, inputs, output)`` called after each forward; what it returns, if not None,
-        replaces the output. ``inputs`` is a tuple."""
+        """Call ``hook(module, inputs, output)`` after each forward. A result other than None replaces the
+        output. ``inputs`` is a tuple."""
         handle = Hook(self, check_function("hook", hook, "(module, inputs, output)"))
         self._hooks = (*self._hooks, handle)
         return handle
@@ -87,8 +89,8 @@ class Module:
             value.name = old.name if isinstance(old, Parameter) else name
         elif isinstance(value, Module):
             for path, parameter in value.named_parameters():
-                # The outermost container knows the whole path; a slice of it made later does not.
-                parameter.name = max(parameter.name, f"{name}.{path}", key=len)
+                # Keep the longest path: the outermost container knows it, a slice made later does not.
+                parameter.name = max(parameter.name or "", f"{name}.{path}", key=len)
         elif isinstance(old, Parameter) and value is not None:
             raise TypeError(
                 f"{name} is a Parameter and cannot become {type(value).__name__}: "
@@ -98,7 +100,7 @@ class Module:
             parts = value.values() if isinstance(value, dict) else value
             if any(isinstance(part, Module | Parameter) for part in parts):
                 kind, mend = type(value).__name__, "use Sequential or ModuleList"
-                raise TypeError(f"parameters() would not see what lies in the {kind} {name}: {mend}")
+                raise TypeError(f"parameters() would not find the modules in the {kind} {name}: {mend}")
         super().__setattr__(name, value)
 
     def register_buffer(self, name: str, array: np.ndarray) -> None:
@@ -110,7 +112,7 @@ class Module:
         setattr(self, name, array)
 
     def add_module(self, name: str, module: Module) -> None:
-        """Make ``module`` a child under a name that need not be an identifier, such as "0"."""
+        """Add ``module`` as a child. Its name may be any text without dots, such as "0"."""
         check_instance(f"child {name!r}", module, Module)
         check_attribute_name(self, name)
         setattr(self, name, module)
@@ -122,7 +124,10 @@ class Module:
         return [child for child in vars(self).values() if isinstance(child, Module)]
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module, with path "", and all within it, each once, a parent before its children."""
+        """This module, with path "", and all modules inside it.
+
+        Each comes once, a parent before its children.
+        """
         seen: set[int] = set()
         stack = [("", self)]
         while stack:
@@ -137,7 +142,7 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their dotted paths; one that is used in several places comes once."""
+        """All parameters with their dotted paths. A parameter that is used in several places comes once."""
         seen: set[int] = set()
         for path, module in self.named_modules():
             for name, value in list(vars(module).items()):
@@ -148,8 +153,8 @@ class Module:
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
 
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
-        """Set ``requires_grad`` of every parameter. BatchNorm statistics go on moving: see ``freeze``."""
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        """Set ``requires_grad`` of every parameter. BatchNorm statistics still change: see ``freeze``."""
         check_flag("requires_grad", requires_grad)
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
@@ -161,7 +166,10 @@ class Module:
                 yield dotted(path, name), getattr(module, name)
 
     def layer(self, path: str) -> Module:
-        """The module at a dotted path such as "features.3"; if there is none, ValueError with the nearest."""
+        """The module at a dotted path such as "features.3".
+
+        A wrong path raises ValueError with similar paths.
+        """
         fits = isinstance(path, str)
         require(fits, f"a layer is named by its dotted path, such as 'block1.conv', got {path!r}", TypeError)
         module: Any = self
@@ -177,21 +185,21 @@ class Module:
         return module
 
     def set_submodule(self, path: str, module: Module) -> None:
-        """Put ``module`` in the place of the one at a dotted path such as "features.3"."""
-        self.layer(path)  # names the nearest layers if there is none
+        """Replace the module at a dotted path such as "features.3" by ``module``."""
+        self.layer(path)  # for a wrong path, this raises an error with similar paths
         parent, _, name = path.rpartition(".")
         self.layer(parent).add_module(name, module)
 
     # ---- mode and gradients
 
-    def train(self, mode: bool = True) -> Module:
-        """Put this module and all within it into training mode, or into evaluation mode by ``mode=False``."""
+    def train(self: Self, mode: bool = True) -> Self:
+        """Set training mode here and in all modules inside; ``mode=False`` sets evaluation mode."""
         check_flag("mode", mode)
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self: Self) -> Self:
         return self.train(False)
 
     def zero_grad(self) -> None:
@@ -201,7 +209,10 @@ class Module:
     # ---- state
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Module, str]]:
-        """(key, module, attribute) of parameters and buffers in PyTorch's order, shared ones at each path."""
+        """(key, module, attribute) of parameters and buffers in PyTorch's order.
+
+        Shared ones come at each path.
+        """
         parameters = [name for name, value in vars(self).items() if isinstance(value, Parameter)]
         for name in [*parameters, *self._buffer_names]:
             yield prefix + name, self, name
@@ -213,12 +224,11 @@ class Module:
         return {key: np.array(getattr(module, name)) for key, module, name in self._state()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
-        """Copy the values of ``state`` in: arrays with the keys and shapes of ``state_dict()``.
+        """Copy the values of ``state`` into the model: arrays with the keys and shapes of ``state_dict()``.
 
-        What CPU tensors of PyTorch hold is taken as well; where a parameter has a mask, 0 stays. Raises one
-        ValueError that lists everything that does not fit; then nothing has been loaded. Missing and
-        unexpected keys are no error with ``strict=False``; the result names them. ``num_batches_tracked``
-        may always be missing, since old files lack it.
+        CPU tensors of PyTorch are accepted, too. Where a parameter has a mask, 0 stays. If something does not
+        fit, one ValueError lists all problems, and nothing is loaded. With ``strict=False``, missing and
+        unexpected keys are only named in the result. ``num_batches_tracked`` may be missing, as in old files.
         """
         problems = self.state_problems(state, strict)
         if problems:
@@ -238,7 +248,7 @@ class Module:
         return LoadedKeys(missing, list(unexpected))
 
     def state_problems(self, state: Mapping[str, Any], strict: bool = True) -> list[str]:
-        """What keeps ``state`` from being loaded, a line each; empty if nothing does."""
+        """The reasons why ``state`` cannot be loaded, one line each; empty if it can."""
         check_flag("strict", strict)
         expected = {key: getattr(module, name) for key, module, name in self._state()}
         fits = isinstance(state, Mapping)
@@ -255,7 +265,7 @@ class Module:
     # ---- printing
 
     def extra_repr(self) -> str:
-        """What a layer's own line says of its settings."""
+        """The settings in the layer's line of the printed model."""
         return ""
 
     def __repr__(self) -> str:
@@ -266,7 +276,7 @@ class Module:
 
 
 def _wrapped(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """How to unwrap a state whose keys have a prefix, or that lies in a larger dict; "" for any other."""
+    """Advice for a state whose keys have a prefix, or that is inside a larger dict; "" for others."""
     for key, value in state.items():
         if isinstance(value, Mapping) and key not in expected:
             return f"the values lie in state[{key!r}]: load_state_dict(state[{key!r}])"
@@ -283,7 +293,7 @@ def _misfit(key: str, value: Any, old: Any) -> str:
     """Why the value cannot replace the old array; "" if it can."""
     try:
         new = np.asarray(value)
-    except Exception:  # such as a tensor of PyTorch with a dtype that NumPy lacks
+    except Exception:  # for example a PyTorch tensor of a dtype that NumPy does not have
         new = np.asarray(None)
     if new.dtype.kind not in "fiub":
         kind = getattr(value, "dtype", type(value).__name__)
@@ -298,7 +308,7 @@ def _misfit(key: str, value: Any, old: Any) -> str:
 def _name_layer(error: Exception, module: Module) -> None:
     """Put the path of the layer in front of the error's message.
 
-    The error passes each module around the layer on its way up. Each of them knows a longer path.
+    Each module around the layer catches the error and raises it again. Each of them knows a longer path.
     """
     if len(error.args) != 1 or not isinstance(error.args[0], str):
         return
@@ -310,7 +320,7 @@ def _name_layer(error: Exception, module: Module) -> None:
 
 @contextmanager
 def same_mode_after(model: Module) -> Iterator[None]:
-    """The block may change the mode of the model; after it each of its modules is back in its own."""
+    """The block may change the mode of the model. After the block, each module has its old mode again."""
     check_instance("model", model, Module)
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -322,7 +332,7 @@ def same_mode_after(model: Module) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(model: Module) -> Iterator[None]:
-    """Within the block ``model`` is in evaluation mode; after it each of its modules is back in its own."""
+    """In this block, ``model`` is in evaluation mode. After the block, each module has its old mode again."""
     with same_mode_after(model):
         model.eval()
         yield
@@ -337,5 +347,6 @@ def check_attribute_name(module: Module, name: str) -> None:
     require(fits, f"name must be a text without dots, got {name!r}")
     kind = type(module)
     require(
-        not hasattr(kind, name), f"the name {name!r} is taken: {kind.__name__} has an attribute of that name"
+        not hasattr(kind, name),
+        f"the name {name!r} is taken: {kind.__name__} already has an attribute of that name",
     )

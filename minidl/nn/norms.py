@@ -19,7 +19,7 @@ def layer_norm(
 ) -> Tensor:
     """weight (x - mean) / sqrt(var + eps) + bias over the last axes, which are ``normalized_shape``.
 
-    weight and bias have that shape too (Ba et al. 2016).
+    weight and bias have the same shape (Ba et al. 2016).
     """
     x, shape = floating(x), sizes(normalized_shape)
     require(x.shape[-len(shape) :] == shape, f"expected x (..., {str(shape)[1:-1]}), got {x.shape}")
@@ -29,7 +29,7 @@ def layer_norm(
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
     """weight (x - mean) / sqrt(var + eps) + bias over each group of channels of x (N, C, ...).
 
-    weight and bias have one number a channel (Wu and He 2018).
+    weight and bias have one number for each channel (Wu and He 2018).
     """
     x, groups = floating(x), positive_int("num_groups", num_groups)
     fits = x.ndim >= 2 and x.shape[1] % groups == 0
@@ -46,7 +46,10 @@ def normalized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 
 
 def scaled(y: Tensor, weight: Any, bias: Any, shape: tuple[int, ...], beside: tuple[int, ...]) -> Tensor:
-    """weight y + bias, both of ``shape`` and laid ``beside`` y; either may be None."""
+    """weight y + bias.
+
+    Both have ``shape`` and are reshaped to ``beside``, so that they broadcast; either may be None.
+    """
     for name, given, op in (("weight", weight, Mul), ("bias", bias, Add)):
         if given is not None:
             parameter = given if isinstance(given, Tensor) else Tensor(given, dtype=y.dtype)
@@ -56,14 +59,15 @@ def scaled(y: Tensor, weight: Any, bias: Any, shape: tuple[int, ...], beside: tu
 
 
 def sizes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    is_one = isinstance(normalized_shape, int | np.integer)
-    given = (normalized_shape,) if is_one else check_sequence("normalized_shape", normalized_shape)
+    if isinstance(normalized_shape, int | np.integer):
+        normalized_shape = (normalized_shape,)
+    given = check_sequence("normalized_shape", normalized_shape)
     require(len(given) > 0, "normalized_shape must name at least one axis")
     return tuple(positive_int("each of normalized_shape", n) for n in given)
 
 
 class LayerNorm(Module):
-    """``F.layer_norm`` with weight and bias of ``normalized_shape``, which start from 1 and 0."""
+    """``F.layer_norm`` with weight and bias of ``normalized_shape``. They start as 1 and 0."""
 
     def __init__(
         self,
@@ -87,7 +91,7 @@ class LayerNorm(Module):
 
 
 class GroupNorm(Module):
-    """``F.group_norm`` with weight and bias of one number a channel, which start from 1 and 0."""
+    """``F.group_norm`` with one weight and bias for each channel. They start as 1 and 0."""
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         self.num_groups = positive_int("num_groups", num_groups)

@@ -1,4 +1,4 @@
-"""Images in another size, as functions (``F.interpolate``) and as modules (``nn.Upsample``)."""
+"""Resize images, as functions (``F.interpolate``) and as modules (``nn.Upsample``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Factor = float | tuple[float, float]
 
 
 def adaptive_avg_pool2d(x: Any, output_size: IntOrPair = 1) -> Tensor:
-    """The means of output_size windows of x (N, C, H, W) that cover the image: of all of it for size 1."""
+    """The means of x (N, C, H, W) over output_size windows that cover the image.
+
+    Size 1 gives the overall mean.
+    """
     x, out = floating_images(x), int_pair("output_size", output_size, 1)
     if out == (1, 1):
         return apply(reduce.Mean((2, 3), keepdims=True), x)
@@ -31,21 +34,21 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """Images (N, C, H, W) in another size: that of ``size``, or H and W times ``scale_factor``, rounded down.
+    """Resize images (N, C, H, W) to ``size``, or to H and W times ``scale_factor``, rounded down.
 
-    "nearest" copies pixels, "bilinear" weighs the four around each place. align_corners is for "bilinear":
-    the outermost pixels keep their places.
+    "nearest" copies pixels, "bilinear" weighs the four neighbours of each point. align_corners is for
+    "bilinear": the outermost pixels keep their positions.
     """
     x = floating_images(x)
-    size, scale_factor = check_target(size, scale_factor)
+    sizes, factors = check_target(size, scale_factor)
     align_corners = check_mode(mode, align_corners)
-    if size is None:
-        size = [math.floor(n * factor) for n, factor in zip(x.shape[2:], scale_factor, strict=True)]
-        require(min(size) > 0, f"scale_factor {scale_factor} leaves nothing of {x.shape}")
-        steps = [1 / factor for factor in scale_factor]
+    if sizes is None:
+        sizes = [math.floor(n * factor) for n, factor in zip(x.shape[2:], factors, strict=True)]
+        require(min(size) > 0, f"scale_factor {scale_factor} leaves no pixel of {x.shape}")
+        steps = [1 / factor for factor in factors]
     else:
-        steps = [n / new for n, new in zip(x.shape[2:], size, strict=True)]
-    axes = list(zip(x.shape[2:], size, steps, strict=True))
+        steps = [n / new for n, new in zip(x.shape[2:], sizes, strict=True)]
+    axes = list(zip(x.shape[2:], sizes, steps, strict=True))
     if mode == "nearest":
         rows, columns = (resample.nearest_places(*axis) for axis in axes)
         return x[:, :, rows[:, None], columns]
@@ -54,7 +57,7 @@ def interpolate(
 
 
 def check_target(size: Any, scale_factor: Any) -> tuple[Any, Any]:
-    """Both as pairs, of which one must be None."""
+    """``size`` and ``scale_factor`` as pairs. Exactly one of them must be None."""
     require((size is None) != (scale_factor is None), "give size or scale_factor, and not both")
     if size is not None:
         return int_pair("size", size, 1), None
@@ -70,7 +73,7 @@ def check_mode(mode: str, align_corners: bool | None) -> bool:
 
 
 class Upsample(Module):
-    """``F.interpolate`` with its settings kept."""
+    """``F.interpolate`` as a module."""
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
-"""What a model consists of and costs, as a table."""
+"""A table of a model's layers and their costs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,11 +16,12 @@ from minidl.nn.module import Module, Parameter
 def summary(model: Module, input_shape: tuple[int, ...]) -> str:
     """A table of the layers in the order in which they run: output shape, parameters, multiply-adds.
 
-    ``input_shape`` is that of one image, (C, H, W); the table is of one image too. Multiply-adds are counted
-    for Conv2d and Linear. The parameters of a layer that runs twice are listed at its first run.
+    ``input_shape`` is the shape of one image, (C, H, W); the costs are for one image, too. Multiply-adds are
+    counted for Conv2d and Linear. A layer that runs twice lists its parameters at the first run.
     """
     shape = tuple(positive_int("each of input_shape", n) for n in check_sequence("input_shape", input_shape))
-    rows, counted = [], set()
+    rows: list[tuple[str, str, tuple[int, ...], int, int]] = []
+    counted: set[int] = set()
     for call in modules(model, np.zeros((1, *shape), np.float32)):
         own = [p for p in vars(call.module).values() if isinstance(p, Parameter) and id(p) not in counted]
         counted.update(map(id, own))
@@ -38,14 +40,14 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
 
 
 def multiply_adds(call: Call) -> int:
-    """Products that are summed in one call on one image: outputs times inputs per output."""
+    """The number of products in one call on one image: outputs times inputs per output."""
     if isinstance(call.module, Conv2d | Linear):
         return math.prod(call.output_shape[1:]) * math.prod(call.module.weight.shape[1:])
     return 0
 
 
-def aligned(table: list[tuple[str, ...]]) -> str:
-    """Rows of texts as lines: words to the left, numbers (the last two columns) to the right."""
+def aligned(table: Sequence[tuple[str, ...]]) -> str:
+    """Rows of texts as aligned lines: words to the left, numbers (the last two columns) to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for row in table:

@@ -104,23 +104,23 @@ def load(
     problems = [] if model is None else model.state_problems(checkpoint.model)
     if model is not None and checkpoint.best is not None:
         problems += model.state_problems(checkpoint.best)
-    if optimizer is not None and checkpoint.optimizer is None:
-        problems.append("it holds no optimizer's state")
-    elif optimizer is not None:
-        problems += optimizer.state_problems(checkpoint.optimizer)
+    optimizer_state, states = checkpoint.optimizer or {}, checkpoint.generators or {}
+    if optimizer is not None:
+        none = ["it holds no optimizer's state"]
+        problems += optimizer.state_problems(optimizer_state) if optimizer_state else none
     wanted = {} if rng is None else generators(model, rng)
     for name, generator in wanted.items():
         try:
-            type(generator.bit_generator)(0).state = (checkpoint.generators or {})[name]
+            type(generator.bit_generator)(0).state = states[name]
         except Exception as error:  # NumPy's setters raise whatever the wrong key or value leads to
             problems.append(f"it holds no state for the generator {name!r}: {error!r}")
     require(not problems, "\n  ".join([f"{path} does not fit:", *problems]))
     if model is not None:
         model.load_state_dict(checkpoint.model)
     if optimizer is not None:
-        optimizer.load_state_dict(checkpoint.optimizer)
+        optimizer.load_state_dict(optimizer_state)
     for name, generator in wanted.items():
-        generator.bit_generator.state = checkpoint.generators[name]
+        generator.bit_generator.state = states[name]
     return checkpoint
 
 
@@ -128,8 +128,9 @@ def generators(model: Module | None, rng: np.random.Generator) -> dict[str, np.r
     """Everything that training may draw from, by name."""
     named = {"rng": default_rng_or(rng), "default": default_rng_or(None)}
     for path, module in model.named_modules() if model is not None else ():
-        if isinstance(getattr(module, "rng", None), np.random.Generator):
-            named[f"model.{path}"] = module.rng
+        own = getattr(module, "rng", None)
+        if isinstance(own, np.random.Generator):
+            named[f"model.{path}"] = own
     return named
 
 

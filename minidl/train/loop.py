@@ -125,7 +125,8 @@ def supervised(loss: Loss = F.cross_entropy, *, counts_accuracy: bool = True) ->
 class Training:
     """What one call of ``fit`` trains and measures, and how far it has come.
 
-    best: the model's state after the best epoch so far, None without a test set.
+    best: the model's state after the best epoch so far, None without a test set.  step: the given one, if
+    any; batch_step: that one, or else ``supervised(loss)``.
     """
 
     model: Module
@@ -139,6 +140,7 @@ class Training:
     max_grad_norm: float | None
     history: History = field(default_factory=History)
     best: dict[str, np.ndarray] | None = None
+    batch_step: Step = field(init=False)
 
     def __post_init__(self) -> None:
         check_function("schedule", self.schedule, "the step", optional=True)
@@ -156,18 +158,21 @@ class Training:
             logits = predict(self.model, self.loader.images[:1])
         if self.step is None:
             counts_accuracy = rehearse(logits, self.loader.labels, self.loss)
-            self.step = supervised(self.loss, counts_accuracy=counts_accuracy)
+            self.batch_step = supervised(self.loss, counts_accuracy=counts_accuracy)
+        else:
+            self.batch_step = self.step
         if self.test is not None:
             rehearse(predict(self.model, self.test[0][:1]), self.test[1], self.loss)
 
     def epoch(self, bar: Any) -> None:
         """Train on each batch once, measure on the test set, and write both into the history."""
         self.model.train()
-        sums, seen, first = {}, 0, self.history.steps
+        sums: dict[str, float] = {}
+        seen, first = 0, self.history.steps
         for step, (images, labels) in enumerate(self.loader, first):
             if self.schedule is not None:
                 self.optimizer.lr = self.schedule(step)
-            value, numbers = self.loss_and_numbers(self.step(self.model, images, labels), sums, step)
+            value, numbers = self.loss_and_numbers(self.batch_step(self.model, images, labels), sums, step)
             self.optimizer.zero_grad()
             value.backward()
             if self.max_grad_norm is not None:
@@ -210,7 +215,7 @@ class Training:
                 yield
             except BaseException as error:
                 self.history.drop_unfinished()
-                error.history = self.history
+                vars(error)["history"] = self.history
                 raise
             finally:
                 if keep_best and self.best is not None:
@@ -231,8 +236,16 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write the state after an epoch."""
-        state = {"optimizer": self.optimizer, "rng": self.loader.rng, "history": self.history}
-        save(path, self.model, step=self.history.steps, settings=self.settings(), best=self.best, **state)
+        save(
+            path,
+            self.model,
+            optimizer=self.optimizer,
+            rng=self.loader.rng,
+            history=self.history,
+            step=self.history.steps,
+            best=self.best,
+            settings=self.settings(),
+        )
 
     def resume(self, path: Path) -> None:
         """Go on from what ``save`` left at ``path``, if anything.
@@ -243,11 +256,14 @@ class Training:
             there_is_none = f"there is no folder {path.parent} for the checkpoint {path}"
             return require(path.parent.is_dir(), there_is_none, FileNotFoundError)
         saved = load(path)
+        foreign = f"{path} is a checkpoint, but not one of fit: it holds no History"
+        if saved.history is None or saved.settings is None or saved.optimizer is None:
+            raise ValueError(foreign)
         try:
             history = History(**saved.history)
             before = {**saved.settings, **optimizer_settings(saved.optimizer)}
         except (TypeError, KeyError) as error:
-            raise ValueError(f"{path} is a checkpoint, but not one of fit: it holds no History") from error
+            raise ValueError(foreign) from error
         now = {**self.settings(), **optimizer_settings(self.optimizer.state_dict())}
         differences = [
             f"{name}: {before.get(name)!r} before, {now.get(name)!r} now"

@@ -94,6 +94,15 @@ def trained(
     """The model after so many epochs of Adam with a cosine schedule from ``lr`` to 0, batches of 64."""
     optimizer = Adam(model.parameters(), lr=lr)
     schedule = cosine(lr, 0.0, epochs * -(-len(train[0]) // 64))
-    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment}
-    fit(model, train, epochs=epochs, batch_size=64, rng=rng, progress=False, **options)
+    fit(
+        model,
+        train,
+        epochs=epochs,
+        batch_size=64,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        rng=rng,
+        progress=False,
+    )
     return model

@@ -316,15 +316,13 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     that it was. Pruned weights (False in ``Parameter.mask``) do not count, since no step moves them.
     FloatingPointError, and nothing scaled, if the norm is not finite (Pascanu et al. 2013)."""
     positive_number("max_norm", max_norm)
-    parameters = [check_instance("each parameter", p, Tensor) for p in several(parameters)]
-    parameters = [p for p in parameters if p.grad is not None]
-    grads = [p.grad for p in parameters]
-    masks = [True if getattr(p, "mask", None) is None else p.mask for p in parameters]
-    squares = [
-        float(np.square(grad, dtype=np.float64).sum(where=mask))
-        for grad, mask in zip(grads, masks, strict=True)
-    ]
-    norm = math.sqrt(sum(squares))
+    grads, squares = [], 0.0
+    for p in several(parameters):
+        grad, mask = check_instance("each parameter", p, Tensor).grad, getattr(p, "mask", None)
+        if grad is not None:
+            squares += float(np.square(grad, dtype=np.float64).sum(where=True if mask is None else mask))
+            grads.append(grad)
+    norm = math.sqrt(squares)
     why = f"the norm of the gradients is {norm}: minidl.detect_anomaly() finds the cause"
     require(math.isfinite(norm), why, FloatingPointError)
     if norm > max_norm:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.calls import Call, modules
 from minidl.nn.layers import BatchNorm, Conv2d, Linear
 from minidl.nn.module import Module, Parameter, eval_mode
+
+Layer = TypeVar("Layer", bound=Module)
+Scaled = BatchNorm | Conv2d | Linear  # a weight and a bias move its channels
 
 
 class Moments:
@@ -57,7 +60,7 @@ def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int 
     """
     norms = [call.module for call in _calls(model, images) if isinstance(call.module, BatchNorm)]
 
-    def settle(norm: Module, moments: Moments) -> None:
+    def settle(norm: BatchNorm, moments: Moments) -> None:
         norm.running_mean = moments.mean.astype(norm.running_mean.dtype)
         norm.running_var = moments.var.astype(norm.running_var.dtype)
 
@@ -79,7 +82,7 @@ def match_statistics(
     24 of the kind to be classified.  batch_size: as in ``reestimate_statistics``.
     Raises ValueError for a layer that runs twice or that ``float_model`` lacks.
     """
-    layers = {call.path: call.module for call in _matched_calls(_calls(model, images))}
+    layers = _matched_layers(_calls(model, images))
     theirs = {call.path: call.module for call in _calls(float_model, images)}
     lacking = [path for path in layers if path not in theirs]
     require(not lacking, f"float_model lacks the layers {', '.join(lacking)}")
@@ -89,23 +92,25 @@ def match_statistics(
     def note(twin: Module, moments: Moments) -> None:
         wanted[id(twins[twin])] = moments
 
-    def settle(layer: Module, moments: Moments) -> None:
+    def settle(layer: Scaled, moments: Moments) -> None:
         _fold(layer, moments, wanted[id(layer)])
 
     _in_order(float_model, images, list(twins), batch_size, lambda inputs, output: output, note)
     _in_order(model, images, list(layers.values()), batch_size, lambda inputs, output: output, settle)
 
 
-def _fold(layer: Module, now: Moments, wanted: Moments) -> None:
+def _fold(layer: Scaled, now: Moments, wanted: Moments) -> None:
     """y <- scale y + shift, by the layer's own weight and bias."""
     moves = now.var > (1e-6 * now.mean) ** 2  # below, the deviation is rounding and no signal
     scale = np.where(moves, np.sqrt(wanted.var / np.where(moves, now.var, 1)), 1)
     shift = np.where(moves, wanted.mean - scale * now.mean, 0)
-    weight = layer.weight.data
-    if layer.bias is None:
-        layer.bias = Parameter(np.zeros(len(weight), weight.dtype), layer.weight.requires_grad)
-    layer.weight.data = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
-    layer.bias.data = (layer.bias.data * scale + shift).astype(weight.dtype)
+    own = dict(layer.named_parameters())
+    weight, bias = own["weight"], own.get("bias")
+    if bias is None:
+        bias = Parameter(np.zeros(len(weight), weight.dtype), weight.requires_grad)
+        layer.bias = bias
+    weight.data = (weight.data * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
+    bias.data = (bias.data * scale + shift).astype(weight.dtype)
 
 
 def _calls(model: Module, images: np.ndarray) -> list[Call]:
@@ -113,15 +118,20 @@ def _calls(model: Module, images: np.ndarray) -> list[Call]:
     return modules(model, check_images("images", images)[:1].astype(np.float32))
 
 
-def _matched_calls(calls: list[Call]) -> list[Call]:
-    """The calls of layers whose channels a weight and a bias move, and that no BatchNorm moves after them."""
+def _matched_layers(calls: list[Call]) -> dict[str, Scaled]:
+    """By path the layers whose channels a weight and a bias move, and that no BatchNorm moves after them."""
     normed = {call.inputs[0] for call in calls if isinstance(call.module, BatchNorm)}
-    chosen = []
+    chosen: dict[str, Scaled] = {}
     for call in calls:
-        forward = type(call.module).forward
-        is_plain = forward in (Conv2d.forward, Linear.forward) and call.output not in normed
-        if is_plain or (forward is BatchNorm.forward and call.module.affine):
-            chosen.append(call)
+        module, forward = call.module, type(call.module).forward
+        if isinstance(module, Conv2d | Linear):
+            is_last = forward in (Conv2d.forward, Linear.forward) and call.output not in normed
+        elif isinstance(module, BatchNorm):
+            is_last = forward is BatchNorm.forward and module.affine
+        else:
+            continue
+        if is_last:
+            chosen[call.path] = module
     return chosen
 
 
@@ -132,10 +142,10 @@ class _Enough(BaseException):
 def _in_order(
     model: Module,
     images: np.ndarray,
-    layers: list[Module],
+    layers: list[Layer],
     batch_size: int | None,
     seen: Callable[[tuple, Tensor], Any],
-    settle: Callable[[Module, Moments], None],
+    settle: Callable[[Layer, Moments], None],
 ) -> None:
     """Call ``settle(layer, moments of seen(inputs, output))`` for each layer, in the order in which they run.
 
@@ -153,8 +163,7 @@ def _in_order(
         moments.add(np.asarray(seen(inputs, output)))
         if moments.images < len(images):
             raise _Enough
-        settle(layer, moments)
-        waiting.pop(0)
+        settle(waiting.pop(0), moments)
         moments = Moments()
         return layer.forward(*inputs)
 

@@ -216,7 +216,8 @@ def lr_sweep(
 def largest_stable_lr(hessian: np.ndarray) -> float:
     """2 / lambda_max: gradient descent on x.Hx / 2 diverges above it and converges below.
 
-    hessian: (n, n), symmetric, with a positive largest eigenvalue lambda_max (ValueError otherwise).
+    hessian: (n, n). ValueError where it is not symmetric, and where its largest eigenvalue lambda_max is not
+    above 0, by however little.
     """
     H = check_hessian(hessian)
     largest = np.linalg.eigvalsh(H)[-1]

@@ -225,7 +225,7 @@ def test_pgd_draws_its_starts_from_the_rng_it_is_given():
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"attack": 3}, TypeError, "attack must be a function"),
         ({"augment": 3}, TypeError, "augment must be a function"),
-        ({"train": (TRAIN[0], TRAIN[1][:3])}, ValueError, "as long as each other"),
+        ({"train": (TRAIN[0], TRAIN[1][:3])}, ValueError, "the same length"),
         ({"train": TRAIN[0]}, TypeError, "train must be a pair"),
         ({"model": 1}, TypeError, "model must be a Module"),
         ({"optimizer": Adam(network(5).parameters())}, ValueError, "none of the model's"),

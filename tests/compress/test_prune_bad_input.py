@@ -162,9 +162,9 @@ def test_scores_by_data_check_layer_images_and_labels(score):
         score(network(), "block1.cnov", images, labels)
     with pytest.raises(ValueError, match="it is the model's output"):
         score(network(), "head", images, labels)
-    with pytest.raises(ValueError, match="as long as each other"):
+    with pytest.raises(ValueError, match="the same length"):
         score(network(), "block1.conv", images, labels[:1])
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="not be empty"):
         score(network(), "block1.conv", images[:0], labels[:0])
 
 

@@ -364,7 +364,11 @@ RAGGED = [[1], [1, 2]]
         (lambda: QuantParams("a", 0, -1, 1), TypeError, "scale must be real numbers, got 'a'"),
         (lambda: QuantParams(RAGGED, 0, -1, 1), ValueError, "scale .* rows are of different lengths"),
         (lambda: QuantParams(1.0, RAGGED, -1, 1), ValueError, "zero_point .* rows are of different lengths"),
-        (lambda: quantize(RAGGED, P), ValueError, "r must be an array, its rows are of different lengths"),
+        (
+            lambda: quantize(RAGGED, P),
+            ValueError,
+            "r must be an array, but its rows are of different lengths",
+        ),
         (lambda: dequantize(RAGGED, P), ValueError, "q must be an array, its rows"),
         (lambda: symmetric_params(RAGGED, axis=0), ValueError, "absmax must be an array, its rows"),
         (lambda: sqnr([np.inf], P), ValueError, "r must be finite"),

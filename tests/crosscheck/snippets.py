@@ -210,7 +210,7 @@ REFUSED = {
         "loss = F.cross_entropy(X[:2, :3], torch.tensor([0, 2]))",
         "labels must be integers, got an array .* of float32",
     ),
-    "writing into a tensor": ("X[0] = 1.0", "make a new one with minidl.where"),
+    "writing into a tensor": ("X[0] = 1.0", "Make a new tensor with minidl.where"),
     "modules in a list": (
         "net = nn.Module()\nnet.layers = [nn.Linear(2, 2)]",
         "use Sequential or ModuleList",

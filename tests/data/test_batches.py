@@ -93,9 +93,9 @@ def test_changing_a_batch_does_not_change_the_data_set():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.zeros((3, 1)), np.zeros(2), 1), r"as long as each other, not empty: got \(3, 1\) and \(2,\)"),
-        ((np.zeros((0, 1)), np.zeros(0), 1), "not empty"),
-        ((np.float32(1), np.zeros(1), 1), "as long as each other"),
+        ((np.zeros((3, 1)), np.zeros(2), 1), r"the same length and not be empty, got \(3, 1\) and \(2,\)"),
+        ((np.zeros((0, 1)), np.zeros(0), 1), "not be empty"),
+        ((np.float32(1), np.zeros(1), 1), "the same length"),
         ((np.zeros((3, 1)), np.zeros(3), 0), "batch_size must be at least 1, got 0"),
     ],
 )

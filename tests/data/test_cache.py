@@ -171,7 +171,7 @@ def test_an_entry_with_any_byte_changed_gives_the_right_result_or_is_made_anew_w
             warnings.simplefilter("always")
             assert_squares(cached("squares", {}, squares))
         messages = [str(warning.message) for warning in caught]
-        assert all("stored result squares is of no use and is made anew" in message for message in messages)
+        assert all("stored result squares is of no use and is made again" in message for message in messages)
         rebuilt += len(messages)
     assert len(calls) == 1 + rebuilt and rebuilt > len(content) / 2  # time stamps and the like do no harm
 
@@ -189,7 +189,7 @@ def test_a_truncated_entry_is_made_anew_with_a_warning_and_whole_after_that(fold
     cached("squares", {}, squares)
     (path,) = folder.iterdir()
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.warns(UserWarning, match="squares is of no use and is made anew"):
+    with pytest.warns(UserWarning, match="squares is of no use and is made again"):
         assert_squares(cached("squares", {}, squares))
     assert_squares(cached("squares", {}, squares))
     assert len(calls) == 2
@@ -219,7 +219,7 @@ def test_an_entry_with_pickled_objects_is_never_unpickled(folder, capsys):
         archive.writestr("arrays.json", '["layer.weight"]')
         with archive.open("layer.weight.npy", "w") as entry:
             np.lib.format.write_array(entry, np.array([Bomb()], dtype=object), allow_pickle=True)
-    with pytest.warns(UserWarning, match="made anew: ValueError.*an array of object"):
+    with pytest.warns(UserWarning, match="made again: ValueError.*an array of object"):
         assert_squares(cached("squares", {}, squares))
     assert "unpickled" not in capsys.readouterr().out
 

@@ -72,10 +72,10 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
         (b"\0\0\x08", "not an IDX file"),
         (b"PK\x03\x04" + GOOD, "not an IDX file: expected it to start with 0, 0, dtype, axes, got b'PK"),
         (b"\0\0\x0a\x01" + GOOD[4:], "not an IDX file"),
-        (b"\0\0\x08\0\x05", "expected 1 to 32 axes, the header says 0"),
-        (b"\0\0\x08\x21" + b"\0\0\0\1" * 33 + b"x", "expected 1 to 32 axes, the header says 33"),
+        (b"\0\0\x08\0\x05", "expected 1 to 32 axes, but the header says 0"),
+        (b"\0\0\x08\x21" + b"\0\0\0\1" * 33 + b"x", "expected 1 to 32 axes, but the header says 33"),
         (GOOD[:7], "truncated in the header: expected 2 sizes, got 3 bytes"),
-        (GOOD[:4] + b"\0\0\0\0" + GOOD[8:], r"sizes of at least 1, the header says \(0, 3\)"),
+        (GOOD[:4] + b"\0\0\0\0" + GOOD[8:], r"sizes of at least 1, but the header says \(0, 3\)"),
         (GOOD[:-1], r"expected 6 bytes of values for shape \(2, 3\), got 5"),
         (GOOD + b"\0", r"expected 6 bytes of values for shape \(2, 3\), got more"),
         (
@@ -217,7 +217,7 @@ def test_without_a_root_the_files_are_looked_for_in_the_cache_folder(tmp_path, m
         (lambda: load_idx(3), TypeError, "path must be a str or PathLike, got 3"),
         (lambda: load_idx(None), TypeError, "path must be a str or PathLike, got None"),
         (lambda: load_idx("a\0b"), ValueError, r"path must be a path, got 'a\\x00b'"),
-        (lambda: load_idx("."), ValueError, "path must be a file, . is a folder"),
+        (lambda: load_idx("."), ValueError, "path must be a file, but . is a folder"),
         (lambda: load_idx("a", max_bytes=0), ValueError, "max_bytes must be at least 1"),
         (lambda: load_idx("a", max_bytes="1"), TypeError, "max_bytes must be an integer"),
         (lambda: mnist(3), TypeError, "root must be a str or PathLike, got 3"),
@@ -288,7 +288,7 @@ def test_a_download_of_wrong_checksum_is_refused_and_nothing_is_kept(tmp_path, p
     damaged = publisher / "train-labels-idx1-ubyte.gz"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     with pytest.raises(
-        ValueError, match="train-labels-idx1-ubyte.gz: expected a file of MD5 .*nothing was kept"
+        ValueError, match="train-labels-idx1-ubyte.gz: expected a file with MD5 .*was not kept"
     ):
         mnist(tmp_path / "root", download=True)
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["train-images-idx3-ubyte.gz"]

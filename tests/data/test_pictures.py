@@ -91,11 +91,11 @@ def test_a_turned_photograph_stands_upright(tmp_path):
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("not a picture")
-    with pytest.raises(ValueError, match=r"notes\.txt is no picture"):
+    with pytest.raises(ValueError, match=r"notes\.txt is not a readable picture"):
         load_picture(tmp_path / "notes.txt")
     colours(64, 64).save(tmp_path / "whole.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:80])
-    with pytest.raises(ValueError, match=r"half\.png is no picture"):
+    with pytest.raises(ValueError, match=r"half\.png is not a readable picture"):
         load_picture(tmp_path / "half.png")
     with pytest.raises(FileNotFoundError):
         load_picture(tmp_path / "absent.png")
@@ -138,14 +138,14 @@ def test_a_folder_a_class(tmp_path):
 def test_a_folder_with_a_file_that_is_no_picture_names_the_file(tmp_path):
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "notes.txt").write_text("no")
-    with pytest.raises(ValueError, match=re.escape("notes.txt is no picture")):
+    with pytest.raises(ValueError, match=re.escape("notes.txt is not a readable picture")):
         load_folder(tmp_path, 12)
 
 
 def test_an_absent_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         load_folder(tmp_path / "absent")
-    with pytest.raises(ValueError, match="a folder for each class"):
+    with pytest.raises(ValueError, match="pictures for each class"):
         load_folder(tmp_path)
 
 

@@ -235,14 +235,14 @@ def test_spurious_is_the_share_of_images_with_the_mark_of_their_class_and_change
         ({"spurious": 1.1}, r"spurious must be finite and within \[0, 1\], got 1.1"),
         ({"spurious": np.nan}, "spurious must be"),
         ({"label": "colour"}, "label must be one of 'shape', 'texture', got 'colour'"),
-        ({"shapes": ()}, "shapes must be different names out of"),
+        ({"shapes": ()}, "shapes must be different names from"),
         ({"shapes": "circle"}, "shapes must be different names"),
         ({"shapes": ("circle", "circle")}, "shapes must be different names"),
-        ({"textures": ("velvet",)}, "textures must be different names out of .*'zigzag'.*, got .*velvet"),
+        ({"textures": ("velvet",)}, "textures must be different names from .*'zigzag'.*, got .*velvet"),
         ({"tied": -0.1}, r"tied must be within \[0, 1\], got -0.1"),
         ({"tied": (0.5, 0.5)}, "one for each of 12 classes"),
         ({"tied": 1.0}, "12 classes, 8 of the other cue"),
-        ({"tied": [0.5, [0.5]]}, "tied must be an array, its rows are of different lengths"),
+        ({"tied": [0.5, [0.5]]}, "tied must be an array, but its rows are of different lengths"),
         ({"tied": np.nan}, "tied must be finite"),
         ({"shapes": 3}, "shapes must be different names"),
         ({"shapes": ["circle", ["square"]]}, "shapes must be different names"),
@@ -277,7 +277,7 @@ def test_a_size_from_an_array_will_do():
 
 
 def test_bad_arguments_of_the_conflict_and_of_marks_are_refused():
-    with pytest.raises(ValueError, match="as many, .* got 3 shapes and 8 textures"):
+    with pytest.raises(ValueError, match="equally many, .* got 3 shapes and 8 textures"):
         make_cue_conflict(4, shapes=SHAPES[:3])
     with pytest.raises(ValueError, match="at least 2: got 1 shapes and 1 textures"):
         make_cue_conflict(4, shapes=SHAPES[:1], textures=TEXTURES[:1])

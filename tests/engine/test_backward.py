@@ -402,5 +402,5 @@ def test_an_error_in_the_middle_of_backward_leaves_every_grad_as_it_was():
 def test_an_op_serves_once():
     op = Counted()
     apply(op, leaf([1.0]))
-    with pytest.raises(TypeError, match="an Op is its own context: apply needs an instance not used before"):
+    with pytest.raises(TypeError, match="an Op is its own context: apply needs an unused instance"):
         apply(op, leaf([2.0]))

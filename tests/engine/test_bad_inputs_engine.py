@@ -48,12 +48,12 @@ TENSOR = [
     (lambda: T.item(), ValueError, r"only a tensor of one element .* has shape \(2, 3\)"),
     (lambda: bool(T), ValueError, "only a tensor of one element"),
     (lambda: len(NUMBER), TypeError, "without axes has no len"),
-    (lambda: T.__setitem__(0, 1), TypeError, "make a new one with minidl.where"),
+    (lambda: T.__setitem__(0, 1), TypeError, "Make a new tensor with minidl.where"),
     (lambda: T.__lt__(np.zeros(4)), ValueError, r"cannot compare shape \(2, 3\) with shape \(4,\)"),
 ]
 
 GRAPH = [
-    (lambda: apply(Mul, T, T), TypeError, "apply needs an instance not used before, got <class .*Mul"),
+    (lambda: apply(Mul, T, T), TypeError, "apply needs an unused instance, got <class .*Mul"),
     (lambda: apply(np.multiply, T, T), TypeError, "an Op is its own context"),
     (lambda: apply(Op(), T), NotImplementedError, "Op.forward"),
     (
@@ -63,7 +63,7 @@ GRAPH = [
     ),
     (lambda: (LEAF * 2).backward(), ValueError, r"backward from shape \(2, 3\) needs a gradient .*\.sum\(\)"),
     (lambda: (LEAF * 2).backward(np.ones(3)), ValueError, r"gradient has shape \(3,\), the tensor \(2, 3\)"),
-    (lambda: T.retain_grad(), ValueError, "requires no gradient: there is none to retain"),
+    (lambda: T.retain_grad(), ValueError, "requires no gradient, so there is no gradient to retain"),
     (lambda: grad(1.0, LEAF), TypeError, "grad takes Tensors, got float"),
     (lambda: grad(LEAF.sum(), np.ones(3)), TypeError, "grad takes Tensors, got ndarray"),
     (lambda: grad(LEAF.sum(), [LEAF, "w"]), TypeError, "grad takes Tensors, got str"),

@@ -15,6 +15,8 @@ from scipy.optimize import minimize_scalar
 from lessons.exercises import find
 from minidl import nn, relu_rule
 from minidl.attack.gradient_sign import LOSSES
+from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks
+from minidl.compress.prune import masked_copy
 from minidl.engine.backward import grad
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op, unbroadcast
@@ -41,7 +43,8 @@ WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
 ALIKE = {  # those that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "no error, but zero or less"
-    ]
+    ],
+    "the step in the mode that the model has": ["the step by the batch's statistics, in training mode"],
 }
 
 
@@ -64,12 +67,55 @@ class WidenedMul(Op):
         return unbroadcast(grad * self.b, self.a.shape), unbroadcast(grad * self.a, self.b.shape)
 
 
+@wrong("01.2", "1 - y for negative x, which loses the digits of a small y")
+class LostDigits(find("01.2").target):
+    def forward(self, x):
+        y = 1 / (1 + np.exp(-np.abs(x)))
+        self.y = np.where(x >= 0, y, 1 - y)
+        return self.y
+
+
 @wrong("01.3", "float32 becomes float64")
 def widened_unbroadcast(grad, shape):
     added = tuple(range(grad.ndim - len(shape)))
     summed = grad.astype(np.float64).sum(axis=added)
     stretched = tuple(i for i, n in enumerate(shape) if n == 1)
     return summed.sum(axis=stretched, keepdims=True)
+
+
+@wrong("01.4", "in the order in which nodes are first seen, depth first")
+def preorder(root, parents_of):
+    order, seen, stack = [], {root}, [root]
+    while stack:
+        order.append(stack.pop())
+        new = [parent for parent in parents_of(order[-1]) if parent not in seen]
+        seen.update(new)
+        stack += new
+    return order
+
+
+@wrong("01.4", "waits for a child less where a parent stands twice, as in x · x")
+def counted_twice(root, parents_of):
+    waiting, todo = {}, [root]
+    while todo:
+        for parent in set(parents_of(todo.pop())):
+            todo += [parent] if parent not in waiting else []
+            waiting[parent] = waiting.get(parent, 0) + 1
+    order, ready = [], [root]
+    while ready:
+        order.append(ready.pop())
+        for parent in parents_of(order[-1]):
+            waiting[parent] -= 1
+            ready += [parent] if waiting[parent] == 0 else []
+    return order
+
+
+@wrong("01.4", "walks every path, of which there are too many")
+def every_path(root, parents_of):
+    found = [root]
+    for node in found:
+        found += parents_of(node)
+    return list(dict.fromkeys(found[::-1]))[::-1]
 
 
 @wrong("01.5", "float32 becomes float64")
@@ -106,6 +152,18 @@ def numbers_from_behind(inputs, steps):
     return find("01.6").target(inputs, counted)
 
 
+@wrong("01.6", "all gradients in the dtype that the inputs have together")
+def gradients_of_one_dtype(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [g.astype(y.dtype) for g in grads]
+
+
+@wrong("01.6", "only the first step's name is looked at")
+def names_after_the_first(inputs, steps):
+    known = [(name if name in ("add", "mul", "exp", "sum") else "sum", *rest) for name, *rest in steps[1:]]
+    return find("01.6").target(inputs, [*steps[:1], *known])
+
+
 @wrong("02.1", "a quotient truncated towards 0 instead of floored, so 0 places instead of an error")
 def truncated_size(size, kernel, stride=1, padding=0, dilation=1):
     return int((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
@@ -116,6 +174,21 @@ def float_size(size, kernel, stride=1, padding=0, dilation=1):
     if dilation * (kernel - 1) + 1 > size + 2 * padding:
         raise ValueError("the kernel is larger than the image")
     return float((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
+
+
+@wrong("02.1", "only the kernel's size is compared with the image, not its reach")
+def size_for_reach(size, kernel, stride=1, padding=0, dilation=1):
+    if kernel > size + 2 * padding:
+        raise ValueError("the kernel is larger than the image")
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@wrong("02.3", "pixels that no patch reaches keep what stood there")
+def unreached_pixels(columns, kernel_size, stride, dilation, image):
+    before, reached = image.copy(), np.zeros_like(image)
+    find("02.3").target(np.ones_like(columns), kernel_size, stride, dilation, reached)
+    find("02.3").target(columns, kernel_size, stride, dilation, image)
+    image[reached == 0] = before[reached == 0]
 
 
 @wrong("02.4", "the columns in float64")
@@ -145,6 +218,85 @@ def narrow_descent(hessian, start, lr, steps):
     for _ in range(steps):
         path.append(path[-1] - lr * (hessian @ path[-1]))
     return np.array(path, dtype=np.asarray(start).dtype)
+
+
+@wrong("03.1", "computed in float32")
+def descent_in_float32(hessian, start, lr, steps):
+    H, path = np.asarray(hessian, np.float32), [np.asarray(start, np.float32)]
+    for _ in range(steps):
+        path.append(path[-1] - np.float32(lr) * (H @ path[-1]))
+    return np.array(path, np.float64)
+
+
+@wrong("03.1", "a start of whole numbers makes whole numbers of the path")
+def whole_path(hessian, start, lr, steps):
+    path = np.empty((steps + 1, len(start)), start.dtype)
+    path[0] = start
+    for t in range(steps):
+        path[t + 1] = path[t] - lr * (hessian @ path[t])
+    return path.astype(np.float64)
+
+
+@wrong("03.2", "a curvature of 1e-12 is taken for 0")
+def steep_enough(hessian):
+    largest = find("03.2").target(hessian)
+    if largest > 2e12:
+        raise ValueError("nothing curves upwards")
+    return largest
+
+
+@wrong("03.2", "a matrix that is not symmetric is taken")
+def any_matrix(hessian):
+    largest = np.linalg.eigvals(hessian).real.max()
+    if largest <= 0:
+        raise ValueError("nothing curves upwards")
+    return float(2 / largest)
+
+
+def head_steps(model, images, labels, num_classes, *, steps, lr, rng, cross_entropy, frozen=True):
+    """What 03.3 asks for, but for the loss, and for ``frozen``, without which the steps are in evaluation."""
+    width = model.head.in_features
+    model.requires_grad_(False)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.frozen = frozen
+    if num_classes < 1 or steps < 1 or max(labels) >= num_classes:
+        raise ValueError("classes, steps or labels")
+    model.head = nn.Linear(width, num_classes, rng=rng)
+    losses = []
+    for _ in range(steps):
+        model.train(frozen).zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        for parameter in model.head.parameters():
+            parameter.data = parameter.data - lr * parameter.grad
+        losses.append(loss.item())
+    model.train()
+    return np.array(losses, np.float64)
+
+
+def indexed_loss(logits, labels):
+    return -(logits.softmax(axis=1).log()[np.arange(len(labels)), labels]).mean()
+
+
+@wrong("03.3", "a label of -1 is the last class")
+def last_class(model, *given, **options):
+    return head_steps(model, *given, **options, cross_entropy=indexed_loss)
+
+
+@wrong("03.3", "a label of -100 is left out")
+def left_out(model, *given, **options):
+    def loss(logits, labels):
+        if ((labels < 0) & (labels != -100)).any():
+            raise ValueError("a label is no class")
+        return F.cross_entropy(logits, labels)
+
+    return head_steps(model, *given, **options, cross_entropy=loss)
+
+
+@wrong("03.3", "the steps in evaluation mode, so that BatchNorm learns as soon as it can")
+def batch_norm_thawed(model, *given, **options):
+    return head_steps(model, *given, **options, cross_entropy=F.cross_entropy, frozen=False)
 
 
 @wrong("03.3", "the count of batches goes on, since only means and variances are kept")
@@ -195,6 +347,77 @@ def statistics_by_momentum(model, images, labels, rates):
 @wrong("03.4", "a rate below 0 is taken")
 def any_rate(model, images, labels, rates):
     loss = find("03.4").target(model, images, labels, {path: abs(rate) for path, rate in rates.items()})
+    return loss
+
+
+def finetuned(model, images, labels, rates, *, before="eval", cross_entropy=F.cross_entropy, after="eval"):
+    """What 03.4 asks for, but for the loss, and for what is done to the model before and after."""
+    layers = {model.layer(path): rate for path, rate in rates.items()}
+    was = model.training
+    model.train(was and "eval" not in before)
+    if "zero" in before:
+        model.zero_grad()
+    loss = cross_entropy(model(images), labels)
+    loss.backward()
+    for layer, rate in layers.items():
+        for parameter in layer.parameters():
+            parameter.data = parameter.data - rate * parameter.grad
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            seen = []
+            hook = norm.register_forward_hook(lambda _, x, y, seen=seen: seen.append(x[0].data))
+            model.eval()(images)
+            hook.remove()
+            norm.running_mean[:], norm.running_var[:] = (
+                seen[0].mean(axis=(0, 2, 3)),
+                seen[0].var(axis=(0, 2, 3)),
+            )
+    model.train(was and after != "eval")
+    return loss.item()
+
+
+def rates_refused(rates):
+    if min(rates.values(), default=0) < 0:
+        raise ValueError("a rate below 0")
+
+
+@wrong("03.4", "what stood in grad already counts")
+def stale_step(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates)
+
+
+@wrong("03.4", "the step in the mode that the model has")
+def step_in_its_mode(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero")
+
+
+@wrong("03.4", "the mode is given back")
+def mode_given_back(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero, eval", after="as before")
+
+
+@wrong("03.4", "a label of -100 is left out")
+def step_without_some(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero, eval")
+
+
+@wrong("03.4", "a rate of 0 is refused")
+def some_rate(model, images, labels, rates):
+    if min(rates.values(), default=1) <= 0:
+        raise ValueError("a rate of 0 or less")
+    return find("03.4").target(model, images, labels, rates)
+
+
+@wrong("03.4", "layers without a rate are frozen for good")
+def frozen_for_good(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    model.requires_grad_(False)
+    for path in rates:
+        model.layer(path).requires_grad_(True)
     return loss
 
 
@@ -594,6 +817,20 @@ def by_the_reciprocal(r, S, Z, qmin, qmax):
     return np.clip(steps + np.float32(Z), qmin, qmax)
 
 
+@wrong("10.1", "the first row's Z for all rows")
+def first_zero_point(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, S, np.ravel(Z)[0], qmin, qmax)
+
+
+@wrong("10.2", "the range in float32, which does not hold the widest")
+def narrow_range(rmin, rmax, qmin, qmax):
+    low, high = np.minimum(np.float32(rmin), 0), np.maximum(np.float32(rmax), 0)
+    with np.errstate(over="ignore"):
+        S = np.float32((high - low) / np.float32(qmax - qmin))
+    S = np.where(np.finfo(np.float32).tiny > S, np.float32(1), S)
+    return S, np.rint(qmin - low / S).astype(np.int32)
+
+
 @wrong("10.1", "whole numbers in float64")
 def wide_integers(r, S, Z, qmin, qmax):
     with np.errstate(over="ignore"):
@@ -613,12 +850,71 @@ class WidenedFakeQuantize(Op):
         return (self.inner.backward(grad),)
 
 
+@wrong("10.3", "the mask leaves out Z")
+class MaskWithoutZ(find("10.3").target):
+    def forward(self, x):
+        y = super().forward(x)
+        steps = np.rint(x / self.S)
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return y
+
+
+@wrong("10.3", "0 times an infinite gradient, which is NaN")
+class MaskTimesGradient(find("10.3").target):
+    def backward(self, grad):
+        return grad * self.inside
+
+
+@wrong("10.3", "the steps as int32, where large ones wrap around")
+class WrappedSteps(find("10.3").target):
+    def forward(self, x):
+        super().forward(x)
+        with np.errstate(all="ignore"):
+            steps = np.rint(x / self.S).astype(np.int32) + np.int32(self.Z)
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+
+
 @wrong("11.2", "the answer is in float64 for a float32 weight")
 def wide_fold(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
     shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
     new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     return new_weight, factor * shift + (0.0 if beta is None else beta)
+
+
+def folded_in(weight, bias, mean, var, gamma, beta, eps):
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
+    shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
+    new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    new_bias = factor * shift + (0.0 if beta is None else beta)
+    return new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
+
+
+@wrong("11.2", "the deviation in the variance's own dtype")
+def narrow_deviation(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if not np.min(var) + eps > 0:
+        raise ValueError("var + eps")
+    return folded_in(weight, bias, mean, var, gamma, beta, eps)
+
+
+@wrong("11.2", "without gamma no beta either")
+def both_or_none(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    return find("11.2").target(weight, bias, mean, var, gamma, None if gamma is None else beta, eps)
+
+
+@wrong("11.2", "a variance of NaN is taken")
+def variance_of_nan(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if (np.asarray(var) + eps <= 0).any():
+        raise ValueError("var + eps")
+    return folded_in(weight, bias, mean, np.asarray(var, np.float64), gamma, beta, eps)
+
+
+@wrong("11.2", "a variance of 0 is refused, whatever eps is")
+def refuses_no_variance(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if not np.min(var) > 0:
+        raise ValueError("var")
+    return find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
 
 
 @wrong("11.3", "the variance taken for the deviation, eps left out")
@@ -640,6 +936,29 @@ def thawed_layer(layer, bn):
     return find("11.3").target(layer, bn).requires_grad_(True)
 
 
+@wrong("11.3", "the new layer is in evaluation mode, whatever the given one is in")
+def evaluating_layer(layer, bn):
+    return find("11.3").target(layer, bn).eval()
+
+
+@wrong("11.3", "the given layer is left in evaluation mode")
+def left_evaluating(layer, bn):
+    return find("11.3").target(layer.eval(), bn)
+
+
+@wrong("11.3", "the gradients of the old numbers are kept")
+def old_gradients(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.grad = layer.weight.grad.copy()
+    return new
+
+
+@wrong("11.3", "it learns only where bn learns too")
+def learns_with_bn(layer, bn):
+    new = find("11.3").target(layer, bn)
+    return new.requires_grad_(False) if bn.weight is not None and not bn.weight.requires_grad else new
+
+
 @wrong("10.4", "one scale for all outputs: the mean of theirs")
 def mean_scale(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     return find("10.4").target(qx, S_x, Z_x, qw, np.mean(S_w), qbias, S_y, Z_y, qmin, qmax)
@@ -652,6 +971,32 @@ def wide_products(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
         raise ValueError("32 bits")
     q = np.rint(sums * S_x * np.asarray(S_w, np.float64) / S_y) + Z_y
     return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+def rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, kind):
+    sums = (qx.astype(np.int64) - Z_x) @ qw.astype(np.int64).T + qbias
+    if (sums >= 2**31).any() or (sums < -(2**31)).any():
+        raise ValueError("a sum does not fit in 32 bits")
+    with np.errstate(all="ignore"):
+        q = np.rint(sums.astype(np.float32) * M).astype(kind)
+    return np.clip(q + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "the rounded product becomes an int32 before it is clipped")
+def clipped_too_late(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    M = np.float32(S_x) * np.float32(S_w) / np.float32(S_y)
+    return rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, np.int32)
+
+
+@wrong("10.4", "M stays in float64")
+def wide_multiplier(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    M = S_x * np.asarray(S_w, np.float64) / S_y
+    return rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, np.float64)
+
+
+@wrong("10.4", "weights of 200 are taken for int8")
+def signed_weights(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    return find("10.4").target(qx, S_x, Z_x, qw.astype(np.int8), S_w, qbias, S_y, Z_y, qmin, qmax)
 
 
 @wrong("10.4", "int32 sums, which wrap around without a word")
@@ -668,6 +1013,22 @@ def narrow_norms(conv, order=1):
     if order not in (1, 2):
         raise ValueError("order is 1 or 2")
     return np.linalg.norm(weight, ord=order, axis=1)
+
+
+@wrong("12.1", "summed in float32 and widened afterwards")
+def widened_sums(conv, order=1):
+    if order not in (1, 2):
+        raise ValueError("order is 1 or 2")
+    rows = np.abs(conv.reshape(len(conv), -1))
+    return (rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))).astype(np.float64)
+
+
+@wrong("12.1", "the axes of a convolution, whatever the shape")
+def axes_of_a_convolution(conv, order=1):
+    if order not in (1, 2):
+        raise ValueError("order is 1 or 2")
+    magnitudes, axes = np.abs(conv.astype(np.float64)), (1, 2, 3) if conv.ndim == 4 else -1
+    return magnitudes.sum(axis=axes) if order == 1 else np.sqrt((magnitudes**2).sum(axis=axes))
 
 
 @wrong("10.4", "products wrap around in int32, the bias does not")
@@ -688,6 +1049,39 @@ def any_of_equal_scores(scores, amount=None, s=None):
         keep[:] = True
         keep[np.argsort(scores)[: count_of(scores, amount)]] = False
     return keep
+
+
+@wrong("12.2", "a ValueError that does not say that a layer was emptied")
+def plain_error(scores, amount=None, s=None):
+    try:
+        return find("12.2").target(scores, amount=amount, s=s)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+
+
+@wrong("12.2", "a number that takes all filters leaves one")
+def one_is_left(scores, amount=None, s=None):
+    if isinstance(amount, int):
+        amount = min(amount, len(scores) - 1)
+    return find("12.2").target(scores, amount=amount, s=s)
+
+
+@wrong("12.3", "compared in float32")
+def narrow_magnitudes(weights, amount):
+    return find("12.3").target({name: np.float32(w) for name, w in weights.items()}, amount)
+
+
+@wrong("12.3", "compared by squares, which vanish")
+def squared_magnitudes(weights, amount):
+    return find("12.3").target({name: w**2 for name, w in weights.items()}, amount)
+
+
+@wrong("12.3", "a ValueError that does not say that a layer was emptied")
+def plain_error_of_layers(weights, amount):
+    try:
+        return find("12.3").target(weights, amount)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
 
 
 def count_of(scores, amount):
@@ -716,6 +1110,34 @@ def first_batch(model, layer, images, labels):
 @wrong("12.4", "how large the rise is, without its sign")
 def without_a_sign(model, layer, images, labels):
     return np.abs(find("12.4").target(model, layer, images, labels))
+
+
+@wrong("12.4", "by the batch's statistics where the network is in training mode")
+def ablation_in_training(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+
+    def loss_of(one):
+        return F.cross_entropy(copy.deepcopy(one)(images), labels).item()
+
+    for o in range(len(found) if model.training else 0):
+        masked, keep = copy.deepcopy(model), {layer: np.arange(len(found)) != o}
+        for path, mask in parameter_masks(model, keep, images[:1]).items():
+            parameter = dict(masked.named_parameters())[path]
+            parameter.data = np.where(mask, parameter.data, 0)
+        found[o] = loss_of(masked) - loss_of(model)
+    return found
+
+
+@wrong("12.4", "the network is left in evaluation mode")
+def ablation_left_evaluating(model, layer, images, labels):
+    return find("12.4").target(model.eval(), layer, images, labels)
+
+
+@wrong("12.4", "frozen for the while, and thawed, although it was frozen before")
+def ablation_thaws(model, layer, images, labels):
+    found = find("12.4").target(model.requires_grad_(False), layer, images, labels)
+    model.requires_grad_(True)
+    return found
 
 
 @wrong("12.5", "learns on the validation images")
@@ -749,6 +1171,53 @@ def without_masks(model, train, validation, **params):
     if params["finetune_epochs"]:
         fit(pruned, train, epochs=1, progress=False)
     return pruned, history, accepted
+
+
+@wrong("12.5", "rng is ignored")
+def loop_without_rng(*given, rng=None, **params):
+    return find("12.5").target(*given, **params, rng=np.random.default_rng(0))
+
+
+@wrong("12.5", "one epoch at most")
+def one_epoch(*given, finetune_epochs, **params):
+    return find("12.5").target(*given, **params, finetune_epochs=min(finetune_epochs, 1))
+
+
+@wrong("12.5", "the sparsity of the network that was given counts as 0")
+def dense_at_first(*given, **params):
+    model, history, accepted = find("12.5").target(*given, **params)
+    return model, [history[0]._replace(sparsity=0.0), *history[1:]], accepted
+
+
+@wrong("12.5", "the criterion is asked for an amount of 1 too")
+def asks_for_all(model, train, validation, **params):
+    found, history, accepted = find("12.5").target(model, train, validation, **params)
+    criterion, step = params.get("criterion", global_magnitude_masks), params["step"]
+    last = len(history) == math.ceil(1 / step) and accepted == len(history) - 1
+    try:
+        candidate = masked_copy(found, criterion, 1.0, train[0][:1]) if last else None
+    except EmptyLayerError:
+        candidate = None
+    if candidate is None:
+        return found, history, accepted
+    row = evaluate(candidate, *validation)
+    return candidate, [*history, history[-1]._replace(amount=1.0, loss=row.loss)], accepted + 1
+
+
+@wrong("12.5", "a budget of NaN allows anything")
+def budget_of_nan(*given, max_allowed_loss, **params):
+    budget = 99.0 if np.isnan(max_allowed_loss) else max_allowed_loss
+    return find("12.5").target(*given, **params, max_allowed_loss=budget)
+
+
+@wrong("12.5", "the network is left in evaluation mode")
+def loop_left_evaluating(model, *given, **params):
+    return find("12.5").target(model.eval(), *given, **params)
+
+
+@wrong("12.5", "the network is thawed")
+def loop_thaws(model, *given, **params):
+    return find("12.5").target(model.requires_grad_(True), *given, **params)
 
 
 @wrong("13.1", "ties in any order")
@@ -1068,3 +1537,30 @@ def inner_minimum(logits, labels, bounds=(0.05, 20.0)):
         return -logs[np.arange(len(z)), labels].mean()
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(bounds), method="bounded").x))
+
+
+@wrong("11.1", "pairs are added as floats, which round counts above 2^53")
+def float_pairs(counts, halvings):
+    for _ in range(halvings):
+        n = len(counts)
+        counts = np.bincount(np.arange(n) // 2, counts, minlength=n).astype(np.int64)
+    return counts
+
+
+@wrong("11.1", "a shift by halvings, which wraps around at 64")
+def wrapping_shift(counts, halvings):
+    wider = np.zeros_like(counts)
+    np.add.at(wider, np.arange(len(counts)) >> (halvings % 64), counts)
+    return wider
+
+
+@wrong("11.1", "two halvings at most")
+def two_halvings(counts, halvings):
+    return find("11.1").target(counts, min(halvings, 2))
+
+
+@wrong("11.4", "shares below 1e-12 count as 0")
+def faint_shares(counts, tail, levels):
+    P = counts.astype(np.float64)
+    P[-1] += tail
+    return find("11.4").target(counts, tail * (P[-1] > 1e-12 * P.sum()), levels)

@@ -333,7 +333,7 @@ CASES = {
     "F.interpolate: nothing left": (
         lambda: F.interpolate(IMAGES, scale_factor=0.1),
         ValueError,
-        r"scale_factor \(0.1, 0.1\) leaves nothing of \(2, 3, 8, 8\)",
+        r"scale_factor \(0.1, 0.1\) leaves no pixel of \(2, 3, 8, 8\)",
     ),
     "F.interpolate: triple": (
         lambda: F.interpolate(IMAGES, scale_factor=(1, 2, 3)),
@@ -533,7 +533,7 @@ CASES = {
     "init.zeros_": (
         lambda: init.zeros_(computed()),
         ValueError,
-        r"tensor must be a floating leaf,.*float32, from Mul, grad\)",
+        r"tensor must be a leaf of floats,.*float32, from Mul, grad\)",
     ),
     "init.uniform_": (
         lambda: init.uniform_(WEIGHT, 1, 0),

@@ -399,7 +399,7 @@ def run(**settings):
             ValueError,
             r"train must be as long .* got \(60, 2\) and \(2,\)",
         ),
-        (lambda path: run(train=(blobs()[0][:0], [])), ValueError, "train must be .* not empty"),
+        (lambda path: run(train=(blobs()[0][:0], [])), ValueError, "train must have .* not be empty"),
         (lambda path: run(test=(1, 2)), ValueError, "test must be"),
         (lambda path: run(train=(blobs()[0], blobs()[1] + 1)), ValueError, "labels must be in 0 ... 2"),
         (lambda path: run(epochs=0), ValueError, "epochs must be at least 1"),

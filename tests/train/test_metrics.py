@@ -81,7 +81,7 @@ def test_predict_restores_the_mode_when_the_model_raises():
     "attempt, error, message",
     [
         (lambda: accuracy(LOGITS, LABELS[:3]), ValueError, r"got \(4, 3\) and \(3,\)"),
-        (lambda: accuracy([], []), ValueError, "predictions and labels must be .* not empty"),
+        (lambda: accuracy([], []), ValueError, "predictions and labels must have .* not be empty"),
         (lambda: accuracy(LOGITS, [0, 1, 3, 0]), ValueError, "0 ... 2, got 3 at index 2"),
         (lambda: accuracy(LOGITS, [0, 1, -1, 0]), ValueError, "got -1 at index 2"),
         (

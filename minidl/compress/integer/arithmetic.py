@@ -123,7 +123,8 @@ def quantized_linear(
     qbias = check_operands(pixels, x_params, weights, w_params, qbias)
     require(qw.shape[1] == qx.shape[1], f"qw {qw.shape} does not fit qx {qx.shape}")
     multipliers(x_params, w_params, y_params, len(qw))
-    x, y = (x_params.scale, x_params.zero_point), (y_params.scale, y_params.zero_point)
+    x = float(x_params.scale), int(x_params.zero_point)
+    y = float(y_params.scale), int(y_params.zero_point)
     return integer_linear(qx, *x, qw, w_params.scale, qbias, *y, y_params.qmin, y_params.qmax)
 
 
@@ -144,12 +145,14 @@ def integer_linear(
         x = S_x (q_x - Z_x)      w[o] = S_w[o] q_w[o]      b[o] = S_x S_w[o] q_b[o]      y = S_y (q_y - Z_y)
 
     and y is nearly w x + b. Sums of products are exact integers. Each sum is then made a float32 and meets
-    one real number, M[o] = S_x S_w[o] / S_y in float32. The product is rounded half to even.
+    one real number, M[o] = S_x S_w[o] / S_y. M[o] is a float32, and so is its product with the sum, which is
+    rounded half to even: in float64 it would be another number, and might be rounded the other way.
 
     qx: (N, in), qw: (O, in), both int8 or uint8.  S_w: above 0, (O,) with one scale for each output, or one
-    number for all.  qbias: int32 (O,).  Z_x, Z_y, qmin, qmax: integers. What leaves qmin ... qmax is clipped.
-    Returns q_y (N, O): uint8 where qmin is at least 0, else int8.
-    ValueError where a sum does not fit in 32 bits.  Jacob et al. 2018, arXiv:1712.05877, section 2.2.
+    number for all.  qbias: int32 (O,).  Z_x, Z_y, qmin, qmax: integers. What leaves qmin ... qmax is clipped,
+    however large it is. Returns q_y (N, O): uint8 where qmin is at least 0, else int8.
+    ValueError where a sum, with its bias, does not fit in 32 bits.
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 2.2.
     """
     # float64 holds whole numbers up to 2^53 exactly, and NumPy multiplies floats faster than integers
     steps = qx.astype(np.float64) - Z_x
@@ -282,7 +285,8 @@ def accumulator_bound(
     A sum has C/groups kh kw products. q_x is taken to be any integer of its dtype.
     """
     lowest = 0 if x_params.dtype.kind == "u" else -128
-    reach = max(lowest + 255 - x_params.zero_point, x_params.zero_point - lowest)
+    Z = int(x_params.zero_point)
+    reach = max(lowest + 255 - Z, Z - lowest)
     return products * reach * max(w_params.qmax, -w_params.qmin) + largest_bias
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.compress.flow import observe
 from minidl.compress.integer import layers as twins
+from minidl.compress.integer.layers import IntegerLayer
 from minidl.compress.integer.model import (
     IntegerModel,
     IntegerStep,
+    integer_layers_of,
     layer_reports,
     nested,
     reals_of,
-    scale_of_sums,
 )
-from minidl.compress.kinds import children_in_order, in_order, runs_as, unusual
+from minidl.compress.kinds import children_in_order, in_order, kind_of, runs_as, unusual
 from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
 from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
 from minidl.engine.checks import check_instance, check_int, require
@@ -29,7 +31,7 @@ from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module, dotted
 
 # The integer layer that does what a float module m does, reading integers of x and giving integers of y.
-TWINS = {
+TWINS: dict[type[Module], Callable[[Any, Any, Any], IntegerLayer]] = {
     nn.Flatten: lambda m, x, y: twins.IntegerFlatten(x),
     nn.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(x, m.kernel_size, m.stride, m.padding),
     nn.ReLU: lambda m, x, y: twins.QuantizedReLU(x),
@@ -39,6 +41,9 @@ TWINS = {
     nn.AvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y, m.kernel_size, m.stride, m.padding),
     Preprocess: lambda m, x, y: twins.QuantizedPreprocess(x, y, m.mean, m.std),
 }
+# Parameters of what a layer gives: QuantParams, or None of sums. A last layer alone gives sums, so what reads
+# a layer's output finds QuantParams. Types cannot say that.
+Params = Any
 # What each of these makes of an element depends on that element alone, in BatchNorm on its channel too.
 LOOKED_UP = (
     *(nn.BatchNorm, nn.GELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh),
@@ -67,9 +72,15 @@ def quantize_model(
     """
     check_int("weight_bits", weight_bits, 2, 8)
     check_int("activation_bits", activation_bits, 2, 8)
-    bits = {"weight_bits": weight_bits, "activation_bits": activation_bits}
-    options = {"per_channel": per_channel, "calibration": calibration}
-    integer, steps = converted(prepare_qat(model, calibration_images, **bits, **options))
+    rounded = prepare_qat(
+        model,
+        calibration_images,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        per_channel=per_channel,
+        calibration=calibration,
+    )
+    integer, steps = converted(rounded)
     floats = prepare_qat(model, calibration_images, weight_bits=FLOAT, activation_bits=FLOAT)
     images = np.asarray(calibration_images, np.float32)
     integer.rows = layer_reports(steps, noise_of(integer, steps, floats, images))
@@ -107,7 +118,7 @@ def convert(model: Module) -> IntegerModel:
 def converted(model: Module) -> tuple[IntegerModel, list[IntegerStep]]:
     params = check_rounded(model)
     steps = [IntegerStep("input", twins.KeepsGrid(params), "input")]
-    layers, _ = integer_layers("network", in_order(model.network, "network"), params, steps)
+    layers, _ = integer_layers("network", in_order(model.layer("network"), "network"), params, steps)
     return IntegerModel(params, layers, layer_reports(steps, {})), steps
 
 
@@ -115,17 +126,17 @@ def check_rounded(model: Module) -> QuantParams:
     """The input's parameters of a model that ``prepare_qat`` made, if its activations can be integers of 8
     bits."""
     inputs = getattr(model, "input", None)
-    fits = isinstance(inputs, Rounding) and inputs.params.bits <= 8
-    require(fits, "convert takes what prepare_qat made, with activation_bits of at most 8")
+    if not isinstance(inputs, Rounding) or inputs.params.bits > 8:
+        raise ValueError("convert takes what prepare_qat made, with activation_bits of at most 8")
     return inputs.params
 
 
 def integer_layers(
-    around: str, modules: list[tuple[str, Module]], params: QuantParams, steps: list[IntegerStep]
-) -> tuple[dict[str, Module], QuantParams | None]:
+    around: str, modules: list[tuple[str, Module]], params: Params, steps: list[IntegerStep]
+) -> tuple[dict[str, IntegerLayer], Params]:
     """The modules as integer layers by their paths within the one at ``around``, and the parameters of what
     the last gives. Appends to ``steps``."""
-    layers: dict[str, Module] = {}
+    layers: dict[str, IntegerLayer] = {}
     for group in with_relu_behind(modules):
         (path, first), (last_path, last) = group[0], group[-1]
         module = first.module if isinstance(first, Rounded) else first
@@ -155,31 +166,31 @@ def with_relu_behind(modules: list[tuple[str, Module]]) -> list[list[tuple[str, 
 
 
 def integer_layer(
-    path: str, module: Module, params: QuantParams, y_params: QuantParams | None, steps: list[IntegerStep]
-) -> Module:
+    path: str, module: Module, params: Params, y_params: Params, steps: list[IntegerStep]
+) -> IntegerLayer:
     """The integer layer that does what ``module`` does, reading integers of params and giving y_params'."""
     name = name_of(path, "network")
     if isinstance(module, RoundedWeights):
         has_integers = module.bits != FLOAT
         require(has_integers, f"{name} has float weights: prepare_qat with weight_bits of at most 8")
-        kind = twins.QuantizedLinear if isinstance(module.module, nn.Linear) else twins.QuantizedConv2d
-        bits = {"bits": module.bits, "per_channel": module.per_channel}
-        return kind.from_float(module.module, params, y_params, **bits)
-    if kind := runs_as(module, *TWINS):
+        twin = twins.QuantizedLinear if isinstance(module.module, nn.Linear) else twins.QuantizedConv2d
+        return twin.from_float(
+            module.module, params, y_params, bits=module.bits, per_channel=module.per_channel
+        )
+    if kind := kind_of(module, *TWINS):
         setting = unusual(module)
         require(not setting, f"{name}: {kind.__name__} with {setting} has no counterpart of integers")
         return TWINS[kind](module, params, y_params)
-    kind = runs_as(module, Residual, Skip, Concat)
     what = f"{type(module).__name__} has no counterpart that computes with integers"
-    require(kind is not None, f"{name}: {what}")
-    if kind is Skip:
+    require(runs_as(module, Residual, Skip, Concat), f"{name}: {what}")
+    if isinstance(module, Skip):
         parts = {"body": (path, children_in_order(module, path)), "shortcut": (path, [])}
     else:
         inner = {name: (dotted(path, name), branch) for name, branch in module.named_children()}
         parts = {name: (around, in_order(branch, around)) for name, (around, branch) in inner.items()}
     branches = {name: integer_layers(*part, params, steps) for name, part in parts.items()}
     chains = {name: nested(layers) for name, (layers, _) in branches.items()}
-    if kind is not Concat:
+    if not isinstance(module, Concat):
         ends = branches["body"][1], branches["shortcut"][1]
         return twins.QuantizedResidual(chains["body"], chains["shortcut"], *ends, y_params)
     for name, layers in chains.items():
@@ -209,10 +220,11 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
     """
     check_rounded(rounded)
     check_instance("integer", integer, IntegerModel)
-    params, rows = integer.x_params, []
+    params: Params = integer.x_params
+    rows = []
     q = quantize(images, params)
-    layers = dict(in_order(integer.body))
-    groups = with_relu_behind(in_order(rounded.network, "network"))
+    layers = integer_layers_of(integer.body)
+    groups = with_relu_behind(in_order(rounded.layer("network"), "network"))
     paths = [name_of(group[0][0], "network") for group in groups]
     require(paths == list(layers), "the two are not the same network: their layers have other paths")
     for path, group in zip(paths, groups, strict=True):
@@ -223,7 +235,7 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
         layer = layers[path]
         q, params = layer(q), layer.y_params
         if params is None:
-            expected = np.rint(reals.data / scale_of_sums(layer, q.ndim))
+            expected = np.rint(reals.data / layer.scale_of_sums(q.ndim))
         else:
             expected = quantize(reals.data, params)
         steps = np.abs(expected.astype(np.int64) - q)

@@ -7,7 +7,7 @@ A layer's q stands for S (q - Z), with the parameters of the layer that made it;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,21 @@ from minidl.nn.layers import BatchNorm, Conv2d, Linear, ZeroPad2d
 from minidl.nn.module import Module
 
 
+class IntegerLayer(Module):
+    """A layer whose ``y_params`` are of the integers that it gives; None for sums."""
+
+    if TYPE_CHECKING:  # some have an attribute, others find it out
+
+        @property
+        def y_params(self) -> QuantParams | None: ...
+
+    def scale_of_sums(self, axes: int) -> np.ndarray:
+        """S_x S_w of each output channel, so shaped that it broadcasts against sums (N, O, ...)."""
+        raise NotImplementedError(f"{type(self).__name__}.scale_of_sums")
+
+
 @dataclass(eq=False, repr=False)
-class Weighted(Module):
+class Weighted(IntegerLayer):
     """What the two layers with weights share: weight int8 (out, ...), bias int32 (out,).
 
     A ReLU behind one needs no work: where y_params stand for reals from 0 up, Z_y is qmin, and the clamp to
@@ -56,9 +69,13 @@ class Weighted(Module):
         bias = None if layer.bias is None else layer.bias.data
         weight, w_params, bias = quantize_layer(layer.weight.data, bias, x_params, bits, per_channel)
         arithmetic.check_sums(x_params, w_params, weight[0].size, bias)
-        is_conv = isinstance(layer, Conv2d)
-        geometry = (layer.stride, layer.padding, layer.dilation, layer.groups) if is_conv else ()
+        geometry: tuple[Any, ...] = ()
+        if isinstance(layer, Conv2d):
+            geometry = layer.stride, layer.padding, layer.dilation, layer.groups
         return cls(weight, bias, x_params, w_params, y_params, *geometry)
+
+    def scale_of_sums(self, axes: int) -> np.ndarray:
+        return (self.x_params.scale * self.w_params.scale).reshape(-1, *[1] * (axes - 2))
 
     def extra_repr(self) -> str:
         scales = "per tensor" if self.w_params.axis is None else "per channel"
@@ -85,8 +102,9 @@ class QuantizedConv2d(Weighted):
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         geometry = self.stride, self.padding, self.dilation, self.groups
-        weights = self.weight, self.w_params, self.bias
-        return arithmetic.quantized_conv2d(qx, self.x_params, *weights, self.y_params, *geometry)
+        return arithmetic.quantized_conv2d(
+            qx, self.x_params, self.weight, self.w_params, self.bias, self.y_params, *geometry
+        )
 
     def extra_repr(self) -> str:
         geometry = f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
@@ -94,7 +112,7 @@ class QuantizedConv2d(Weighted):
 
 
 @dataclass(eq=False, repr=False)
-class KeepsGrid(Module):
+class KeepsGrid(IntegerLayer):
     """A layer that gives integers with the parameters of those that it reads."""
 
     x_params: QuantParams
@@ -131,7 +149,7 @@ class IntegerMaxPool2d(KeepsGrid):
 
 
 @dataclass(eq=False, repr=False)
-class QuantizedAvgPool2d(Module):
+class QuantizedAvgPool2d(IntegerLayer):
     """``integer_avg_pool2d``; without a kernel size the mean of the whole image, (N, C, 1, 1)."""
 
     x_params: QuantParams
@@ -171,7 +189,7 @@ class IntegerZeroPad2d(KeepsGrid):
 
 
 @dataclass(eq=False, repr=False)
-class QuantizedPreprocess(Module):
+class QuantizedPreprocess(IntegerLayer):
     """(x - mean) / std, as a shift and a scale of the integers; in 8 bits each stays as it is."""
 
     x_params: QuantParams
@@ -185,7 +203,7 @@ class QuantizedPreprocess(Module):
 
 
 @dataclass(eq=False, repr=False)
-class QuantizedLookup(Module):
+class QuantizedLookup(IntegerLayer):
     """What any function of one element makes of each of the 2^b integers that it may read, looked up.
 
     table: integers of y_params, a row for all channels or one for each (1 or C, 2^b), from that of qmin on.
@@ -199,11 +217,12 @@ class QuantizedLookup(Module):
     def from_float(cls, module: Module, x_params: QuantParams, y_params: QuantParams) -> QuantizedLookup:
         """Of an activation, or of a BatchNorm in evaluation mode, which has a function for each channel."""
         codes = np.arange(x_params.qmin, x_params.qmax + 1)
-        is_norm = isinstance(module, BatchNorm)
-        axes = module.dims[0] if is_norm else 2
+        axes, channels = 2, 1
+        if isinstance(module, BatchNorm):
+            axes, channels = module.dims[0], module.num_features
         x = dequantize(codes, x_params).reshape(-1, *[1] * (axes - 1))
         with no_grad():
-            y = module(np.repeat(x, module.num_features if is_norm else 1, axis=1)).data
+            y = module(np.repeat(x, channels, axis=1)).data
         return cls(x_params, y_params, quantize(y.reshape(len(codes), -1).T, y_params))
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
@@ -212,7 +231,7 @@ class QuantizedLookup(Module):
 
 
 @dataclass(eq=False, repr=False)
-class QuantizedRescale(Module):
+class QuantizedRescale(IntegerLayer):
     """The same reals with other parameters: requantize(q - Z_x, S_x / S_y)."""
 
     x_params: QuantParams
@@ -224,7 +243,7 @@ class QuantizedRescale(Module):
 
 
 @dataclass(eq=False, repr=False)
-class QuantizedResidual(Module):
+class QuantizedResidual(IntegerLayer):
     """``quantized_add`` of body(q) and shortcut(q); an empty Sequential is the identity."""
 
     body: Module
@@ -238,13 +257,14 @@ class QuantizedResidual(Module):
         return arithmetic.quantized_add(*branches, self.y_params)
 
 
-class IntegerConcat(Container):
+class IntegerConcat(Container, IntegerLayer):
     """Branches on one input, joined along the channels. Each ends with ``rescale``, a QuantizedRescale, which
     gives all of them the same parameters."""
 
     @property
     def y_params(self) -> QuantParams:
-        return self.children()[0].rescale.y_params
+        rescale: QuantizedRescale = vars(self.children()[0])["rescale"]
+        return rescale.y_params
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         return np.concatenate([branch(qx) for branch in self.children()], axis=1)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.compress.integer.layers import IntegerLayer, Weighted
 from minidl.compress.kinds import in_order
 from minidl.compress.quantize import QuantParams, dequantize, quantize
 from minidl.engine.checks import check_instance, float_images, require
@@ -50,12 +51,12 @@ class IntegerModel(Module):
     def forward(self, images: Any) -> Tensor:
         images = images.data if isinstance(images, Tensor) else images
         q = quantize(float_images("images", images), self.x_params)
-        _, last = in_order(self.body)[-1]
+        *_, last = integer_layers_of(self.body).values()
         return Tensor(reals_of(self.body(q), last))
 
     def report(self) -> str:
         """A table of the layers: see ``LayerReport``; ``rows`` holds the numbers."""
-        table = [("layer", "kind", "S of weights", "S", "Z", "SQNR dB", "bytes")]
+        table: list[tuple[str, ...]] = [("layer", "kind", "S of weights", "S", "Z", "SQNR dB", "bytes")]
         for row in self.rows:
             scales = ("" if S is None else f"{S:.3g}" for S in (row.weight_scale, row.scale))
             zero = "" if row.zero_point is None else str(row.zero_point)
@@ -77,6 +78,11 @@ def nested(layers: Mapping[str, Module]) -> Sequential:
     return whole
 
 
+def integer_layers_of(body: Module) -> dict[str, IntegerLayer]:
+    """What the body of an IntegerModel consists of, by paths, in order; joined branches are one layer."""
+    return {path: layer for path, layer in in_order(body) if isinstance(layer, IntegerLayer)}
+
+
 # ---- what it costs
 
 
@@ -85,33 +91,29 @@ class IntegerStep(NamedTuple):
     outputs the layer's integers stand for."""
 
     path: str
-    layer: Module
+    layer: IntegerLayer
     float_path: str
 
 
 def layer_reports(steps: Iterable[IntegerStep], ratios: Mapping[str, float]) -> tuple[LayerReport, ...]:
     """A row for each, with its SQNR if there is one; what several layers share is stored for the first."""
-    rows, stored = [], {}
+    rows: list[LayerReport] = []
+    stored: dict[Any, int] = {}
     for path, layer, _ in steps:
         known, y_params = sum(stored.values()), layer.y_params
         stored.update(stored_by(layer))
-        weights = float(np.max(layer.w_params.scale)) if hasattr(layer, "w_params") else None
-        S, Z = (None, None) if y_params is None else (float(y_params.scale), y_params.zero_point)
+        weights = float(np.max(layer.w_params.scale)) if isinstance(layer, Weighted) else None
+        S, Z = (None, None) if y_params is None else (float(y_params.scale), int(y_params.zero_point))
         kind, ratio = "" if path == "input" else type(layer).__name__, ratios.get(path, math.nan)
         rows.append(LayerReport(path, kind, weights, S, Z, ratio, sum(stored.values()) - known))
     return tuple(rows)
 
 
-def reals_of(q: np.ndarray, layer: Module) -> np.ndarray:
+def reals_of(q: np.ndarray, layer: IntegerLayer) -> np.ndarray:
     """What the integers that a layer gives stand for: S (q - Z), or of sums S_x S_w q."""
     if layer.y_params is not None:
         return dequantize(q, layer.y_params)
-    return q.astype(np.float32) * scale_of_sums(layer, q.ndim)
-
-
-def scale_of_sums(layer: Module, axes: int) -> np.ndarray:
-    """S_x S_w of each output channel, so shaped that it broadcasts against sums (N, O, ...)."""
-    return (layer.x_params.scale * layer.w_params.scale).reshape(-1, *[1] * (axes - 2))
+    return q.astype(np.float32) * layer.scale_of_sums(q.ndim)
 
 
 def model_bytes(model: Module) -> int:

@@ -1,0 +1,139 @@
+"""The verb ``export``: what a teacher uploads, tried before it is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from minidl.classroom.course import Course
+from minidl.classroom.exports.notebook import learner_notebook, nbgrader_notebook
+from minidl.classroom.exports.tried import (
+    INSIDE,
+    graded_by_classroom,
+    graded_by_gradescope,
+    try_both,
+    try_notebook,
+)
+from minidl.classroom.exports.wheel import write_wheel, write_zip
+from minidl.classroom.work_file import lesson_stubs
+from minidl.engine.checks import check_choice, require
+
+HERE = Path(__file__).parent
+RECIPE = ("Dockerfile", "in_container.sh", "setup.sh")
+LEFT_OUT = ("__pycache__", ".hypothesis", ".ipynb_checkpoints", ".git")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a teacher asks for.
+
+    partial: points for the share of the laws that hold. Without it a single law that fails costs all.
+    laws: a file of further laws and points (see further.py).
+    """
+
+    course: Course
+    lesson: str
+    partial: bool = False
+    laws: Path | None = None
+
+    @property
+    def settings(self) -> dict:
+        """What services.py reads, in the folder that grader_files makes."""
+        own = {"folder": self.course.folder.resolve().name, "package": self.course.package}
+        return {"lesson": self.lesson, "partial": self.partial, "laws": "laws.py" if self.laws else "", **own}
+
+
+def export(service: str, wish: Wish, out: Path) -> Path:
+    """Write what the service needs for the lesson into the folder ``out``; the path of it.
+
+    Raises ValueError for a lesson without exercises and for laws that learners could read there, and
+    ExportError if right answers do not get all points, or a wrong one gets its points.
+    """
+    check_choice("service", service, tuple(SERVICES))
+    require(len(wish.course.exercises(wish.lesson)) > 0, f"lesson {wish.lesson} has no exercises")
+    message = (
+        f"further laws go to gradescope or grade only: learners could read them in what {service} gives them"
+    )
+    require(wish.laws is None or service == "gradescope", message)
+    out.mkdir(parents=True, exist_ok=True)
+    return SERVICES[service](wish, out)
+
+
+def write_gradescope(wish: Wish, out: Path) -> Path:
+    files = grader_files(wish)
+    files["run_autograder"] = (HERE / "run_autograder").read_bytes()
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = Path(scratch) / "gradescope.zip"
+        write_zip(archive, files, executable=("run_autograder", *RECIPE[1:]))
+        exercises = wish.course.exercises(wish.lesson)
+        try_both(exercises, lambda text: graded_by_gradescope(archive, text))
+        return Path(shutil.move(archive, out / f"gradescope_{wish.lesson}.zip"))
+
+
+def write_classroom(wish: Wish, out: Path) -> Path:
+    """The folder of a template repository."""
+    lesson, exercises = wish.course.lesson(wish.lesson), wish.course.exercises(wish.lesson)
+    files = {f"{INSIDE}/{path}": content for path, content in grader_files(wish).items()}
+    files[f"{INSIDE}/run_classroom.sh"] = (HERE / "run_classroom.sh").read_bytes()
+    files[".github/workflows/classroom.yml"] = (HERE / "classroom.yml").read_bytes()
+    files[lesson.path.name] = lesson_stubs(lesson, exercises).encode()
+    with tempfile.TemporaryDirectory() as scratch:
+        repository = Path(scratch) / "repository"
+        write_files(repository, files)
+        try_both(exercises, lambda text: graded_by_classroom(repository, lesson.path.name, text))
+    folder = out / f"classroom_{wish.lesson}"
+    shutil.rmtree(folder / INSIDE, ignore_errors=True)  # an older wheel
+    write_files(folder, files)
+    return folder
+
+
+def write_nbgrader(wish: Wish, out: Path) -> Path:
+    notebook = nbgrader_notebook(wish.course, wish.lesson, wish.partial)
+    exercises = wish.course.exercises(wish.lesson)
+    try_notebook(wish.course, notebook, {exercise.number: exercise.points for exercise in exercises})
+    return write_notebook(notebook, out / f"nbgrader_{wish.lesson}.ipynb")
+
+
+def write_learner_notebook(wish: Wish, out: Path) -> Path:
+    notebook = learner_notebook(wish.course, wish.lesson)
+    exercises = wish.course.exercises(wish.lesson)
+    try_notebook(wish.course, notebook, {exercise.number: 0 for exercise in exercises})
+    return write_notebook(notebook, out / f"notebook_{wish.lesson}.ipynb")
+
+
+SERVICES = {
+    "gradescope": write_gradescope,
+    "classroom": write_classroom,
+    "nbgrader": write_nbgrader,
+    "notebook": write_learner_notebook,
+}
+
+
+def grader_files(wish: Wish) -> dict[str, bytes]:
+    """The folder that checks submissions: wheel, lessons, settings, and the recipe of the container."""
+    files = {"settings.json": json.dumps(wish.settings, indent=1).encode()}
+    if wish.laws:
+        files["laws.py"] = wish.laws.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = write_wheel(Path(folder))
+        files[wheel.name] = wheel.read_bytes()
+    course = wish.course.folder.resolve()
+    for path in sorted(course.rglob("*")):
+        if path.is_file() and not any(part in LEFT_OUT for part in path.parts):
+            files[path.relative_to(course.parent).as_posix()] = path.read_bytes()
+    return files | {name: (HERE / name).read_bytes() for name in RECIPE}
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def write_notebook(notebook: dict, path: Path) -> Path:
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

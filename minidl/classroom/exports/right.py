@@ -1,0 +1,54 @@
+"""Right answers to a lesson, made of the library's text: with them an export is tried first."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from types import FunctionType
+
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.stubs import BODY, imports, plain_function, source, stub
+from minidl.classroom.work_file import mark
+
+FUTURE = "from __future__ import annotations\n"
+
+
+def right_file(exercises: list[Exercise]) -> str:
+    """A file of which every answer is right."""
+    return file_of(exercises, [source(exercise.target) for exercise in exercises])
+
+
+def wrong_file(exercises: list[Exercise]) -> str:
+    """The same, but the first answer returns nothing."""
+    first = stub(exercises[0].target).replace(BODY, "return None")
+    return file_of(exercises, [first, *(source(exercise.target) for exercise in exercises[1:])])
+
+
+def file_of(exercises: list[Exercise], texts: list[str]) -> str:
+    imported = dict.fromkeys(needed(exercise.target) for exercise in exercises)
+    marked = [f"{mark(exercise)}\n{text}" for exercise, text in zip(exercises, texts, strict=True)]
+    return "\n\n".join([FUTURE, *imported, *marked])
+
+
+def needed(target: Callable | type) -> str:
+    """The imports that the target's text makes use of, and the text of helpers that only the course has."""
+    target = plain_function(target)
+    helpers = helpers_beside(target)
+    names = {name for one in (target, *helpers) for name in names_read(one)}
+    text = imports(target, *helpers, helpers=names).removeprefix(FUTURE).strip()
+    return "\n\n".join([text, *map(source, helpers)])
+
+
+def helpers_beside(target: Callable | type) -> list[FunctionType]:
+    """Functions of the target's module that its text calls, where that module is not the library's."""
+    if target.__module__.split(".")[0] == "minidl":
+        return []
+    module = vars(sys.modules[target.__module__])
+    found = [module.get(name) for name in sorted(names_read(target) - {target.__name__})]
+    return [one for one in found if isinstance(one, FunctionType) and one.__module__ == target.__module__]
+
+
+def names_read(target: Callable | type) -> set[str]:
+    names = [node for node in ast.walk(ast.parse(source(target))) if isinstance(node, ast.Name)]
+    return {node.id for node in names} - {node.id for node in names if isinstance(node.ctx, ast.Store)}

@@ -1,0 +1,160 @@
+"""What runs at a service: a submission is checked, and what is found is written in the service's own form.
+
+    python -m minidl.classroom.exports.services gradescope SUBMISSION RESULTS.json
+    python -m minidl.classroom.exports.services classroom SUBMISSION OUTPUT
+
+The folder it is started in holds the lessons and settings.json, as ``export`` writes them. SUBMISSION is a
+file or a folder with one. Gradescope reads RESULTS.json; for GitHub, OUTPUT gets a line result=BASE64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from pathlib import Path
+
+from minidl.classroom.check import Outcome
+from minidl.classroom.course import Course
+from minidl.classroom.exports.submitted import SubmissionProblem, answer_file, report_on
+from minidl.classroom.further import points_of
+from minidl.classroom.verdicts import submission
+
+LONGEST = 1000  # characters of a message: GitHub hands all of them over in one variable of 128 KB
+
+
+def main(arguments: list[str]) -> int:
+    """0 when the result was written, whatever it says."""
+    service, submitted, result = arguments
+    settings = json.loads(Path("settings.json").read_text(encoding="utf-8"))
+    course = Course(Path(settings["folder"]), settings["package"])
+    write = {"gradescope": write_gradescope, "classroom": write_classroom}[service]
+    write(course, settings, Path(submitted), Path(result))
+    return 0
+
+
+def checked(course: Course, settings: dict, submitted: Path) -> tuple[dict, str]:
+    """What ``check --json`` says of one submission, and why there is nothing to check if that is so."""
+    try:
+        with answer_file(submitted, settings["lesson"]) as file:
+            return report_on(course, settings, file), ""
+    except SubmissionProblem as problem:
+        return nothing_of(course, settings, submitted.name, str(problem)), str(problem)
+
+
+def nothing_of(course: Course, settings: dict, name: str, message: str) -> dict:
+    """What would be said of a file that holds nothing."""
+    exercises = course.exercises(settings["lesson"])
+    outcome = Outcome("", name, message=message, ended="missing")
+    points = points_of(exercises, Path(settings["laws"]) if settings["laws"] else None)
+    return submission(name, settings["lesson"], exercises, points, [outcome])
+
+
+def told(exercise: dict) -> str:
+    """What the learner reads: the law that fails, the smallest case, what is wrong, what it looks like."""
+    if exercise["status"] == "passed":
+        return f"all {exercise['laws']} laws hold"
+    lines = [f'law "{exercise["law"]}" fails'] if exercise["law"] else []
+    lines += [f"{name} = {value}" for name, value in exercise["case"]]
+    lines += [exercise["message"]] if exercise["message"] else []
+    lines += [f"looks like: {', or '.join(exercise['looks_like'])}"] if exercise["looks_like"] else []
+    lines += [f"{exercise['held']} of {exercise['laws']} laws hold"]
+    return visible("\n".join(lines))
+
+
+def visible(text: str) -> str:
+    """Control characters are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+# ---- Gradescope
+
+
+def write_gradescope(course: Course, settings: dict, submitted: Path, result: Path) -> None:
+    start = time.monotonic()
+    report, problem = checked(course, settings, submitted)
+    results = gradescope_results(report, problem, time.monotonic() - start)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+
+def gradescope_results(report: dict, problem: str, seconds: float) -> dict:
+    """results.json: a test an exercise. https://gradescope-autograders.readthedocs.io/en/latest/specs/"""
+    tests = [
+        {
+            "name": exercise["name"],
+            "number": exercise["number"],
+            "score": exercise["points"],
+            "max_score": exercise["max_points"],
+            "status": "passed" if exercise["status"] == "passed" else "failed",
+            "output": told(exercise),
+            "output_format": "text",
+            "visibility": "visible",
+        }
+        for exercise in report["exercises"]
+    ]
+    tests += [
+        {
+            "name": "for the teacher: worth a look",
+            "output": visible("\n".join(report["flags"])),
+            "output_format": "text",
+            "visibility": "hidden",
+        }
+    ] * bool(report["flags"])
+    return {
+        "output": visible(problem or f"{report['file']} was checked"),
+        "output_format": "text",
+        "execution_time": round(seconds, 2),
+        "stdout_visibility": "hidden",
+        "tests": tests,
+    }
+
+
+# ---- GitHub Classroom
+
+
+def write_classroom(course: Course, settings: dict, submitted: Path, result: Path) -> None:
+    report, _ = checked(course, settings, submitted)
+    for exercise in report["exercises"]:
+        exercise["all_laws"] = [law.text for law in course.exercise(exercise["number"]).laws]
+    found = classroom_result(report)
+    for test in found["tests"]:
+        print(f"{test['status']}  {test['name']}")
+    encoded = base64.b64encode(json.dumps(found).encode()).decode()
+    with open(result, "a", encoding="utf-8") as output:
+        output.write(f"result={encoded}\n")
+
+
+def classroom_result(report: dict) -> dict:
+    """The JSON that the reporter reads: a test a law, all of one weight, since it shows passed/total."""
+    tests = [test for exercise in report["exercises"] for test in tests_of(exercise, report["file"])]
+    passes = all(test["status"] == "pass" for test in tests)
+    return {"version": 1, "status": "pass" if passes else "fail", "max_score": len(tests), "tests": tests}
+
+
+def tests_of(exercise: dict, file: str) -> list[dict]:
+    """A test for each law. One that was not tried fails; all fail where the answer is the library's own."""
+    tried = dict(exercise["tried"])
+    tests = []
+    for law in exercise["all_laws"]:
+        passes = tried.get(law, False) and exercise["status"] != "library"
+        is_told = law == exercise["law"] or not exercise["law"]
+        message = told(exercise) if is_told else "does not hold" if law in tried else "was not tried"
+        tests.append(
+            {
+                "name": f"{exercise['number']} {exercise['name']}: {law}",
+                "status": "pass" if passes else "fail",
+                "score": 1 if passes else 0,
+                "message": "" if passes else message[:LONGEST],
+                "test_code": "\n".join(f"{name} = {value}" for name, value in exercise["case"])[:LONGEST],
+                "filename": file,
+                "line_no": exercise["line"],
+                "duration": round(exercise["seconds"] / len(exercise["all_laws"]), 3),
+            }
+        )
+    return tests
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,124 @@
+"""An export is tried before it is written, with this environment in the place of what setup.sh installs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from minidl.classroom.course import Course
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.exports.right import right_file, wrong_file
+from minidl.classroom.running import environment
+
+INSIDE = ".github/minidl"  # what GitHub Classroom's repositories hold of ours
+CELLS = """
+import json, re, sys
+cells, In, given = json.load(sys.stdin), [], {}
+for cell in cells:
+    In.append(cell)
+    call = re.match(r'check(?:[.]points)?[(]"(.*)"[)]$', cell)
+    try:
+        if call:
+            given[call[1]] = check.points(call[1])
+        else:
+            exec(compile(cell, "cell", "exec"))
+    except AssertionError:
+        given[call[1]] = 0
+print(json.dumps(given))
+"""
+
+
+class ExportError(Exception):
+    """What was about to be written does not grade as it must."""
+
+
+def try_both(exercises: list[Exercise], graded: Callable[[str], dict[str, bool]]) -> None:
+    """ExportError unless the library's text passes, and all but the first exercise where that one is wrong.
+
+    graded: whether each exercise, by its number, gets all points for the text of a file.
+    """
+    first, *others = (exercise.number for exercise in exercises)
+    for text, passes in ((right_file(exercises), True), (wrong_file(exercises), False)):
+        given, wanted = graded(text), {first: passes, **dict.fromkeys(others, True)}
+        if given != wanted:
+            raise ExportError(f"of an answer that passes {wanted} the service would say {given}")
+
+
+def graded_by_gradescope(archive: Path, text: str) -> dict[str, bool]:
+    """Lay the archive and a submission out as Gradescope does, and call what it calls."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        with zipfile.ZipFile(archive) as unpacked:
+            unpacked.extractall(root / "source")
+        shutil.copy(root / "source" / "run_autograder", root)
+        (root / "submission").mkdir()
+        (root / "submission" / "my answer.py").write_text(text, encoding="utf-8")
+        run(["bash", root / "run_autograder"], root / "source", root)
+        results = json.loads((root / "results" / "results.json").read_text(encoding="utf-8"))
+        tests = [test for test in results["tests"] if "number" in test]
+        return {test["number"]: test["score"] == test["max_score"] for test in tests}
+
+
+def graded_by_classroom(repository: Path, name: str, text: str) -> dict[str, bool]:
+    """Call in the repository what the workflow calls in its container."""
+    (repository / name).write_text(text, encoding="utf-8")
+    output, grader = repository.parent / "output", repository / INSIDE
+    output.unlink(missing_ok=True)
+    run(
+        [sys.executable, "-m", "minidl.classroom.exports.services", "classroom", repository, output],
+        grader,
+        grader,
+    )
+    found = json.loads(base64.b64decode(output.read_text(encoding="utf-8").removeprefix("result=")))
+    passes: dict[str, bool] = {}
+    for test in found["tests"]:
+        number = test["name"].split()[0]
+        passes[number] = passes.get(number, True) and test["status"] == "pass"
+    return passes
+
+
+def run(command: list, grader: Path, cwd: Path) -> None:
+    """Call it where the grader's own wheel is what Python imports."""
+    site = grader.parent / "site"
+    if not site.exists():
+        (wheel,) = grader.glob("minidl-*.whl")
+        with zipfile.ZipFile(wheel) as unpacked:
+            unpacked.extractall(site)
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(site),
+        "MINIDL_PYTHON": sys.executable,
+        "PYTHONIOENCODING": "utf-8",
+    }
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, encoding="utf-8"
+    )
+    if done.returncode:
+        raise ExportError(f"{command[-1]} failed:\n{done.stdout}{done.stderr}")
+
+
+def try_notebook(course: Course, notebook: dict, wanted: dict[str, float]) -> None:
+    """Run the notebook's cells in their order; ExportError unless the exercises get these points."""
+    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    done = subprocess.run(
+        [sys.executable, "-c", CELLS],
+        input=json.dumps(cells),
+        cwd=course.root,
+        env=environment(course.root),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        raise ExportError(f"the notebook does not run:\n{done.stderr}")
+    given = json.loads(done.stdout.splitlines()[-1])
+    if given != wanted:
+        raise ExportError(f"the notebook's cells would get {given} points, must get {wanted}")
