@@ -90,14 +90,19 @@ def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
 
 
 def in_one_archive(path: Path) -> tuple[list[Submission], list[str]]:
-    """The archive's first folders, or its files where they stand in none, as submissions."""
+    """The archive's first folders, or its files where they stand in none, as submissions.
+
+    A single folder around all of them does not count.
+    """
     whole = Submission(path.name, path.stem)
     read_archive(path.read_bytes(), whole)
     require(not whole.problem or bool(whole.files), f"{path}: {whole.problem}")
     found: dict[str, Submission] = {}
+    parts = {name: PurePosixPath(name).parts for name in whole.files}
+    around = len({first for first, *_ in parts.values()}) == 1 and all(len(p) > 2 for p in parts.values())
     for name, text in whole.files.items():
-        first, *rest = PurePosixPath(name).parts
-        stem = first if rest else PurePosixPath(first).stem
+        first, *rest = parts[name][around:]
+        stem = PurePosixPath(first).stem if first.lower().endswith((".py", ".zip")) else first
         found.setdefault(first, Submission(first, stem)).files["/".join(rest) or first] = text
     return list(found.values()), whole.flags
 

@@ -1,0 +1,206 @@
+"""Twelve submissions graded by one run that is killed and goes on, and the reports of it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from xml.etree import ElementTree
+
+import pytest
+from learner import REAL, stubs
+
+from minidl.classroom import cli
+
+SOFTMAX = (
+    "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    if not 0 < temperature < np.inf:\n        raise ValueError(temperature)\n"
+)
+RIGHT = (
+    SOFTMAX + "    p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)\n"
+    "    return p / p.sum(axis=axis, keepdims=True)\n\n\n"
+    "def entropy(probabilities, axis=-1):\n    p = np.asarray(probabilities, float)\n"
+    "    if p.min() < 0 or not np.allclose(p.sum(axis=axis), 1):\n        raise ValueError(p)\n"
+    "    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)\n"
+)
+KIM = (
+    "def stable_softmax(z, axis=-1, temperature=1.0):\n"
+    "    if not 0 < temperature < np.inf:\n        raise ValueError(temperature)\n"
+    "    odds = np.exp( (z - z.max(axis=axis, keepdims=True)) / temperature )  # stable\n"
+    "    return odds / odds.sum(axis=axis, keepdims=True)\n\n\n"
+    "def entropy(probabilities, axis=-1):\n    share = np.asarray(probabilities, float)\n"
+    "    if share.min() < 0 or not np.allclose(share.sum(axis=axis), 1):\n        raise ValueError(share)\n"
+    "    return -(share * np.log(np.where(share > 0, share, 1))).sum(axis=axis)\n"
+)
+WRONG_SUM = SOFTMAX + "    p = np.exp((z - z.max()) / temperature)\n    return p / p.sum()\n"
+HTML = "def entropy(p, axis=-1):\n    raise ValueError('<script>alert(1)</script>\\x1b[31m')\n"
+MINE = (  # nobody needs it, and two have it
+    "def weighted(values):\n    total = 0.0\n    for place, value in enumerate(values):\n"
+    "        if value > 0:\n            total += value * (place + 1)\n"
+    "        elif value < -1:\n            total -= value / (2 * place + 1)\n"
+    "        else:\n            total = max(total, value, key=abs)\n    return total if total else None\n"
+)
+SUBMITTED = {
+    "ada.py": RIGHT + MINE,
+    "bob.py": RIGHT + WRONG_SUM,
+    "cyd loops.py": RIGHT + "def entropy(p, axis=-1):\n    while True: pass\n",
+    "dee_exits.py": RIGHT + "import os\ndef entropy(p, axis=-1):\n    os._exit(0)\n",
+    "eve.py": "",
+    "fay.py": "def f(:\n",
+    "=Gül & <b>Co (2).PY": RIGHT + HTML,
+    "hal/09_temperature.py": RIGHT + "from minidl.train.metrics import entropy\n",
+    "hal/helper.py": "x = 1\n",
+    "ida.zip": RIGHT,
+    "kim.py": "# all my own work\n" + KIM + MINE.replace("total", "s").replace("value", "x"),
+    "lou.py": "x" * 2**20 + "y",
+}
+PASSED, LEFT = "passed", ["missing", "missing"]  # nobody here writes 09.3 and 09.4
+TABLE = {
+    "ada": (3, [PASSED, PASSED, *LEFT]),
+    "bob": (1, ["failed", PASSED, *LEFT]),
+    "cyd loops": (2, [PASSED, "timeout", *LEFT]),
+    "dee_exits": (2, [PASSED, "crashed", *LEFT]),
+    "eve": (0, ["missing"] * 4),
+    "fay": (0, ["crashed"] * 4),
+    "=Gül & <b>Co (2)": (2, [PASSED, "failed", *LEFT]),
+    "hal": (2, [PASSED, "library", *LEFT]),
+    "ida": (3, [PASSED, PASSED, *LEFT]),
+    "jo": (0, ["missing"] * 4),
+    "kim": (3, [PASSED, PASSED, *LEFT]),
+    "lou": (0, ["missing"] * 4),
+}
+
+
+def hand_in(folder):
+    folder.mkdir()
+    for name, text in SUBMITTED.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        whole = (
+            text if name in ("eve.py", "fay.py", "lou.py", "hal/helper.py") else stubs("09") + "\n\n" + text
+        )
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("../../../evil.py", "raise SystemExit")
+                archive.writestr("a folder/Temperature.py", whole)
+        else:
+            path.write_text(whole, encoding="utf-8")
+    os.symlink(folder / "ada.py", folder / "jo.py")
+    (folder / "notes.txt").write_text("thanks")
+
+
+def run(folder, out, *options):
+    command = [sys.executable, "-m", "lessons", "grade", str(folder), "--out", str(out), "-j", "2"]
+    return subprocess.Popen([*command, *options], cwd=REAL.root, stdout=subprocess.PIPE, text=True)
+
+
+def lines_of(path):
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """The results of a run that is killed after some rows, in the middle of a line, and called once more."""
+    root = tmp_path_factory.mktemp("grade")
+    hand_in(root / "class")
+    out, options = root / "out", ["--limit", "3"]
+    with run(root / "class", out, *options) as first:
+        while len(lines_of(out / "rows.jsonl")) < 4:
+            assert first.poll() is None, first.stdout.read()
+            time.sleep(0.05)
+        first.send_signal(signal.SIGKILL)
+    kept = lines_of(out / "rows.jsonl")
+    with (out / "rows.jsonl").open("ab") as file:
+        file.write(b'{"key": "cut sh')
+    with run(root / "class", out, *options) as second:
+        told = second.stdout.read()
+    assert second.returncode == 0
+    return root / "class", out, kept, told
+
+
+def test_twelve_submissions_have_the_expected_grades(graded):
+    _, out, _, _ = graded
+    with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = ["09.1", "09.2", "09.3", "09.4"]
+    found = {
+        row["name"].removeprefix("'"): (float(row["points"]), [row[f"{n} status"] for n in numbers])
+        for row in rows
+    }
+    assert found == TABLE
+    assert {row["max_points"] for row in rows} == {"10"}
+
+
+def test_a_killed_run_goes_on_and_neither_loses_nor_repeats_a_row(graded):
+    folder, out, kept, told = graded
+    now = lines_of(out / "rows.jsonl")
+    assert now[: len(kept)] == kept  # with the settings, and so the seed
+    rows = [json.loads(line) for line in now[1:]]
+    assert len(rows) == len({row["key"] for row in rows}) == 12
+    assert told.startswith(f"lesson 09: {12 - len(kept) + 1} of 12 submissions to check, seed ")
+    with run(folder, out, "--limit", "3") as third:
+        assert third.stdout.read().startswith("lesson 09: 0 of 12 submissions to check")
+    assert lines_of(out / "rows.jsonl") == now
+
+
+def test_what_the_teacher_should_look_at_is_said(graded):
+    _, out, _, _ = graded
+    found = json.loads((out / "results.json").read_text())
+    flags = {row["name"]: "; ".join(row["flags"]) for row in found["submissions"]}
+    assert "its archive names a file outside of itself: ../../../evil.py" in flags["ida"]
+    assert "nearly the same as kim (100%)" in flags["ada"] and "nearly the same as ada" in flags["kim"]
+    assert "lou.py is larger than 1024 KB and was not read" in flags["lou"]
+    assert flags["bob"] == ""
+    messages = {row["name"]: row["exercises"][0]["message"] for row in found["submissions"]}
+    assert messages["jo"] == "it is a link, which is not followed"
+    assert found["ignored"] == ["notes.txt"]
+    assert not (out.parent / "evil.py").exists() and not (out.parents[2] / "evil.py").exists()
+
+
+def test_the_pages_escape_what_is_a_submissions_and_name_law_mistake_and_command(graded):
+    _, out, _, _ = graded
+    page = (out / "students" / "G_l_b_Co_2.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "\x1b" not in page
+    index = (out / "index.html").read_text(encoding="utf-8")
+    for text in (page, index):
+        assert "<script" not in text and "<b>Co" not in text and "=Gül &amp; &lt;b&gt;Co (2)" in text
+    assert "summed over everything instead of the row" in index and "each row sums to 1" in index
+    assert "each row sums to 1" in (out / "students" / "bob.html").read_text(encoding="utf-8")
+
+
+def test_the_command_in_the_report_gives_the_same_failure_again(graded, capfd):
+    _, out, _, _ = graded
+    found = json.loads((out / "results.json").read_text())
+    (bob,) = [row for row in found["submissions"] if row["name"] == "bob"]
+    before = bob["exercises"][0]
+    command = before["again"].split()
+    assert command[:4] == ["python", "-m", "lessons", "check"] and str(found["seed"]) in command
+    assert cli.main([*command[3:], "--json"], REAL) == 1
+    (again,) = json.loads(capfd.readouterr().out)["submissions"][0]["exercises"]
+    same = ("law", "message", "case", "call", "tried", "looks_like")
+    assert [again[name] for name in same] == [before[name] for name in same]
+    assert before["looks_like"] == ["summed over everything instead of the row"]
+
+
+def test_the_tables_for_other_programs_can_be_read(graded):
+    _, out, _, _ = graded
+    suites = ElementTree.parse(out / "junit.xml").getroot()
+    assert len(suites) == 12 and [len(suite) for suite in suites] == [4] * 12
+    assert sum(int(suite.get("failures")) for suite in suites) == 48 - 11
+    with (out / "laws.csv").open(encoding="utf-8", newline="") as file:
+        broken = [row for row in csv.DictReader(file) if row["holds"] == "no" and row["name"] == "bob"]
+    assert "each row sums to 1" in {row["law"] for row in broken}
+    with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
+        assert "\n=" not in file.read()  # nothing that a spreadsheet would compute
+
+
+def test_results_of_other_settings_are_not_mixed(graded, capsys):
+    folder, out, _, _ = graded
+    given = ["grade", str(folder), "--out", str(out), "--limit", "3"]
+    for more, name in [(["--seed", "1"], "seed"), (["--partial"], "partial"), (["--lesson", "8"], "lesson")]:
+        assert cli.main([*given, *more], REAL) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"{out} has results of other settings (") and name in said
