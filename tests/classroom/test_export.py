@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from own_course import blocks, imported, write_course
+from own_course import PAGE, blocks, imported, write_course
 
 import lessons
-from minidl.classroom.cli import main
+from minidl.classroom.cli import main, parser
 from minidl.classroom.exports import tried
 from minidl.classroom.exports.export import HERE, Wish, export
 from minidl.classroom.exports.right import right_file
@@ -370,3 +371,19 @@ def test_the_verb_says_what_it_wrote_how_many_points_there_are_and_where_to_read
     assert "nbgrader.md" in printed
     assert main(["export", "notebook", "02"], course) == 2
     assert "there is no lesson 02" in capsys.readouterr().err
+
+
+TEACHING = [Path(lessons.__file__).with_name("TEACHING.md"), *sorted(PAGE.parent.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", TEACHING, ids=lambda page: page.name)
+def test_every_command_of_the_guide_is_one_that_the_command_line_knows(page, monkeypatch, capsys):
+    text = page.read_text(encoding="utf-8")
+    commands = re.findall(r"python -m lessons([^\n`#]*)", text)
+    commands += re.findall(r"`((?:export|grade|check|start) [^`\n]*)`", text)
+    assert commands or page.name not in ("TEACHING.md", "teaching.md")
+    for command in commands:
+        try:
+            parser().parse_args(shlex.split(command.replace("SEED", "7")))
+        except SystemExit:
+            pytest.fail(f"{command}: {capsys.readouterr().err}")
