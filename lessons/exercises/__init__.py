@@ -1,4 +1,4 @@
-"""The exercises: a module ``exNN_topic.py`` for each lesson, or a few where one would be long."""
+"""The exercises. Each lesson has a module ``exNN_topic.py``, or several."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from minidl.classroom.exercise import Exercise
 
 
 def all_exercises(lesson: str = r"\d\d") -> list[Exercise]:
-    """Every Exercise that a module ``exNN_topic`` of this package names, by number; of one lesson if given.
+    """Every Exercise in the modules ``exNN_topic`` of this package, by number; only of one lesson if given.
 
-    Raises ValueError for two of the same number and for one that stands in another lesson's module.
+    Raises ValueError for two exercises with one number, and for an exercise in another lesson's module.
     """
     found: dict[str, Exercise] = {}
     for module in pkgutil.iter_modules(__path__):
@@ -29,10 +29,10 @@ def all_exercises(lesson: str = r"\d\d") -> list[Exercise]:
 
 
 def find(number: str) -> Exercise:
-    """The exercise "NN.k"; ValueError with the known numbers if there is none."""
+    """The exercise "NN.k". An unknown number raises ValueError with the known numbers."""
     exercises = all_exercises()
     for exercise in exercises:
         if exercise.number == number:
             return exercise
     known = ", ".join(exercise.number for exercise in exercises) or "none yet"
-    raise ValueError(f"there is no exercise {number!r}; there are {known}")
+    raise ValueError(f"there is no exercise {number!r}; known are {known}")

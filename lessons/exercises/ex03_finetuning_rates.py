@@ -1,4 +1,4 @@
-"""The exercise of lesson 03 that finetunes: a rate for each layer, and statistics estimated again."""
+"""The exercise of lesson 03 on finetuning: a rate for each layer, and new BatchNorm statistics."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from minidl.nn.module import Module, Parameter
 def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: dict[str, float]) -> float:
     """One step of finetuning with a rate for each layer; then BatchNorm's statistics are estimated again.
 
-    The step is one of plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their
-    labels (N,), in evaluation mode: BatchNorm uses the running statistics that it has. The parameters of a
-    layer in ``rates``, which leads from dotted paths such as "block2" to rates of 0 or more, move at its
-    rate; no bit of the other parameters changes.
+    The step is plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their
+    labels (N,), in evaluation mode: BatchNorm uses its present running statistics. ``rates`` maps dotted
+    paths of layers, such as "block2", to rates of 0 or more. The parameters of these layers change with their
+    rate; all other parameters keep every bit.
 
-    Then each BatchNorm, in the order of ``model.modules()``, in which they run, gets new running statistics:
-    mean and variance (divided by n) of each channel, over all images and places, of what comes into it. The
-    earlier ones use their new statistics by then. The count of batches stays.
+    Then each BatchNorm gets new running statistics: mean and variance (divided by n) of each channel of its
+    input, over all images and pixels. The order is that of ``model.modules()``, in which they run, so earlier
+    BatchNorms already use their new statistics. The count of batches does not change.
 
     The model stays in evaluation mode, and in float32. Returns the loss before the step.
-    ValueError for a rate below 0, a path that leads to no layer, and a label that is no class.
+    ValueError for a rate below 0, a path without a layer, and a label that is no class.
     """
     rates = {model.layer(path): check_number("a rate", rate, 0) for path, rate in rates.items()}
     model.eval().zero_grad()
@@ -77,7 +77,7 @@ def parameters_of(state):
 
 
 def assert_statistics(model, state, images):
-    """In ``state`` every running mean and variance is that of what comes into its BatchNorm."""
+    """Check that every running mean and variance in ``state`` is that of the BatchNorm's input."""
     net = model.build()
     net.load_state_dict(state)
     x = images
@@ -93,7 +93,7 @@ def assert_statistics(model, state, images):
 
 
 def loss_at(model, images, labels, move=None, h=0.0):
-    """The loss in float64, of the model as built, its parameters moved by h along ``move``."""
+    """The loss in float64 of the built model, with its parameters changed by h times ``move``."""
     net = model.build()
     for path, part in net.named_modules():
         for name in ("weight", "bias"):
@@ -105,7 +105,10 @@ def loss_at(model, images, labels, move=None, h=0.0):
 
 
 def assert_steps(finetune_step, model, images, labels, rates):
-    """Along a direction the gradient, the move over the rate, is the loss's slope. Returns the state."""
+    """Check that the gradient (change / rate) along a direction is the slope of the loss.
+
+    Returns the state.
+    """
     loss, after = finetune_step(model, images, labels, rates)
     assert_close(loss, loss_at(model, images, labels), **NEAR)
     before = parameters_of(model.build().state_dict())

@@ -1,7 +1,7 @@
-"""Fusion: fewer kernels and less memory traffic for the same function, as TensorRT does it.
+"""Fusion: fewer kernels and less memory traffic for the same function, as in TensorRT.
 
-Vertical, here: convolution, BatchNorm and ReLU become one module. Horizontal, in branches.py: convolutions on
-one input become one, and a Concat is written in place. ``cost``, in flow.py, counts what is saved.
+Vertical fusion (here) makes one module of convolution, BatchNorm and ReLU. Horizontal fusion (branches.py)
+merges convolutions on one input, and a Concat is written in place. ``cost`` (flow.py) counts the savings.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def folded(
     beta: np.ndarray | None = None,
     eps: float = 1e-5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weight and bias of one layer that does what a layer and the BatchNorm after it do.
+    """The weight and bias of one layer that replaces a layer and the BatchNorm after it.
 
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
 
-    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta
-    0. Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
-    var + eps is not above 0, which ``check_foldable`` finds.
+    weight: floats (O, ...).  bias, gamma, beta, mean, var: (O,). The defaults are bias 0, gamma 1 and beta 0.
+    The result is computed in float64 and has weight's dtype (Jacob et al. 2018, section 3.2). ValueError if
+    var + eps is not above 0.
     """
     check_foldable(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
@@ -64,12 +64,12 @@ def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta
 
 
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
-    """A new layer that does what ``layer`` and then ``bn`` do in evaluation mode; see ``folded``.
+    """A new layer that replaces ``layer`` and then ``bn`` in evaluation mode; see ``folded``.
 
-    It is a copy of ``layer`` with other numbers: a weight and a bias as Parameters of the layer's dtype. Both
-    require grad where the layer's weight does. A layer need not have a bias, nor bn a weight and a bias.
-    What pruning masked in the layer or in bn stays masked (``keep_masks``). Both modules stay as they were.
-    ValueError where bn uses the statistics of the batch (in training, not frozen), or is of another width.
+    The new layer is a copy of ``layer`` with a new weight and bias, Parameters of the layer's dtype. They
+    require a gradient if the layer's weight does. layer may have no bias, and bn no weight and bias. Pruning
+    masks of layer and bn are kept (``keep_masks``). Both modules stay unchanged. ValueError if bn uses the
+    statistics of the batch (in training, not frozen), or has another width.
     """
     kind = runs_as(check_instance("layer", layer, Module), Conv2d, Linear)
     require(kind is not None, f"layer must be a Conv2d or Linear, got {type(layer).__name__}", TypeError)
@@ -77,7 +77,7 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     require(is_fixed, "in training BatchNorm uses the batch's statistics, which no weight holds: call eval()")
     width = len(layer.weight.data)
     fits = bn.num_features == width
-    require(fits, f"the BatchNorm is for {bn.num_features} channels, the layer before it gives {width}")
+    require(fits, f"the BatchNorm is for {bn.num_features} channels, but the layer before it gives {width}")
     bias, gamma, beta = (None if p is None else p.data for p in (layer.bias, bn.weight, bn.bias))
     weight, bias = folded(layer.weight.data, bias, bn.running_mean, bn.running_var, gamma, beta, bn.eps)
     new, trains = copy.deepcopy(layer), layer.weight.requires_grad
@@ -87,7 +87,7 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
 
 
 def keep_masks(new: Conv2d | Linear, layer: Conv2d | Linear, bn: BatchNorm) -> None:
-    """Mask in the new layer what pruning masked in the layer or in the BatchNorm."""
+    """Copy the pruning masks of the layer and of the BatchNorm to the new layer."""
     rows = kept(bn.weight, len(layer.weight.data))
     new.weight.mask = kept(layer.weight, layer.weight.shape) & rows.reshape(-1, *[1] * (new.weight.ndim - 1))
     new.bias.mask = rows | kept(bn.bias, len(rows))
@@ -99,12 +99,12 @@ def keep_masks(new: Conv2d | Linear, layer: Conv2d | Linear, bn: BatchNorm) -> N
 
 
 def fuse(model: Module, x: Any = None) -> Module:
-    """A copy in which each BatchNorm is folded into the convolution (or Linear) that it alone reads, and
-    each ReLU or ReLU6 that alone reads a convolution is done by it: ConvReLU2d, ConvReLU6.
+    """A copy where convolutions (or Linear) include their BatchNorm and their ReLU.
 
-    What is fused away leaves its Sequential. A pair is left as it is where somebody else reads between the
-    two, where one of them runs twice, or where a module with a forward of its own, or a forward hook, lies
-    between them, which might. x: a batch that the model runs on, hooks being silent; by default zeros
+    A BatchNorm is folded into the layer before it. A ReLU or ReLU6 after a convolution becomes part of it:
+    ConvReLU2d, ConvReLU6. The fused modules leave their Sequential. A pair is not fused in three cases:
+    another module reads the value between them, one of the two runs twice, or a forward hook or a module with
+    its own forward lies between them. x: a batch for one run of the model, with hooks off; by default zeros
     (1, C, 16, 16). Raises ValueError in training mode.
     """
     check_in_evaluation(model)
@@ -122,7 +122,7 @@ def fuse(model: Module, x: Any = None) -> Module:
 
 
 def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
-    """The first two steps that one module can do."""
+    """The first two steps that one module can replace."""
     reads = Counter(source for step in steps for source in step.sources)
     runs = Counter(step.path for step in steps)
     for after in steps:
@@ -141,7 +141,7 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
 
 
 def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
-    """Whether all modules around the two, up to the innermost that holds both, show only their output."""
+    """Whether all modules around the two, up to the innermost that holds both, only show their output."""
     first, second = one.split("."), other.split(".")
     common = 0
     while first[common] == second[common]:
@@ -151,7 +151,10 @@ def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
 
 
 def remove(model: Module, path: str) -> None:
-    """Out of a Sequential; elsewhere an Identity takes the place, since the parent calls it by its name."""
+    """Remove the module from its Sequential.
+
+    In other parents an Identity replaces it, because they call it by name.
+    """
     parent, _, name = path.rpartition(".")
     if runs_as(model.layer(parent), Sequential, Skip):
         delattr(model.layer(parent), name)

@@ -1,4 +1,4 @@
-"""Probabilities as pictures: distributions over classes, how sure answers are, and how rightly so."""
+"""Pictures of probabilities: distributions over classes, confidence, and calibration."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def distributions(
 
 
 def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, *, title: str = "") -> Figure:
-    """How sure several networks are: the share of their answers at each confidence, and the mean.
+    """The confidence of several networks: the fraction of answers at each confidence, and the mean.
 
     confidences: label -> (N,), each answer's largest probability; up to three of them.
     """
@@ -84,11 +84,11 @@ def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, 
 
 
 def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -> Figure:
-    """Accuracy against confidence for each table, and below it how many answers have that confidence.
+    """Accuracy against confidence for each table, and below it the number of answers at each confidence.
 
-    A dot stands at the mean confidence and the accuracy of a bin. On the dashed diagonal the two are equal;
-    below it answers are overconfident. The black lines are Wilson's 95% intervals of the accuracy. Bins
-    without answers have neither.
+    A dot shows the mean confidence and the accuracy of a bin. On the dashed diagonal the two are equal;
+    below the diagonal answers are overconfident. The black lines are Wilson's 95% intervals of the accuracy.
+    Bins without answers have no dot and no line.
     """
     title = check_instance("title", title, str)
     for label, table in by_title("tables", tables, MAX_PANELS).items():
@@ -104,7 +104,7 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
             lower.stairs(table.accuracy.n / table.accuracy.n.sum(), table.edges, fill=True, color=BLUE)
             upper.set(title=label, xlim=(0, 1), ylim=(0, 1))
             lower.set_xlabel("confidence")
-        figure.get_layout_engine().set(wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
+        figure.get_layout_engine().set(wspace=0.06)  # otherwise the label 1.0 touches the next panel's 0.0
         panels[1, 0].set_ylim(bottom=0)
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("share of\nanswers")

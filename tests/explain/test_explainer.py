@@ -250,7 +250,7 @@ DATA = np.zeros((3, 4))
             "method must be one",
         ),
         (lambda: Explainer(first, DATA).explain(DATA, "paths"), ValueError, "needs samples"),
-        (lambda: Explainer(first, DATA).explain(DATA, samples=9), ValueError, "draws nothing"),
+        (lambda: Explainer(first, DATA).explain(DATA, samples=9), ValueError, "draws no samples"),
         (lambda: Explainer(first, np.zeros((1, 30))).explain(np.ones((1, 30))), ValueError, "30 players"),
         (lambda: patch_groups(4, 4, 0), ValueError, "size must be at least 1"),
     ],

@@ -374,7 +374,7 @@ NANS.layer("0").weight.data = np.full((1, 1, 3, 3), np.nan, np.float32)
         (lambda: receptive_field(CONV, 0), TypeError, "a layer is named by its dotted path"),
         (lambda: receptive_field(CONV, "conv"), ValueError, "no layer 'conv' in this Sequential"),
         (lambda: receptive_field(Sequential(TWICE, TWICE), "0"), ValueError, "'0' ran 2 times in a pass"),
-        (lambda: receptive_field(mlp(4, 3, 2), "fc1"), ValueError, "no convolution .* give input_shape"),
+        (lambda: receptive_field(mlp(4, 3, 2), "fc1"), ValueError, "no convolution, .* give input_shape"),
         (lambda: receptive_field(lenet(), "conv2"), ValueError, r"does not take an image \(1, 32, 32\)"),
         (lambda: receptive_field(CONV, "0", (8, 8)), TypeError, r"input_shape must be a tuple \(C, H, W\)"),
         (lambda: receptive_field(CONV, "0", (1, 8, 0)), ValueError, "each of input_shape must be at least 1"),

@@ -300,7 +300,7 @@ def test_curves_of_what_does_not_fit_are_refused(curve, changed, error, message)
         (
             lambda m, x: randomisation_check(m, lambda m, x: x.sum(), x),
             ValueError,
-            r"what method returns must be maps \(N, ...\)",
+            r"method must return maps \(N, ...\)",
         ),
         (lambda m, x: randomisation_check(m, lambda m, x: x, x[:0]), ValueError, "images must not be empty"),
     ],

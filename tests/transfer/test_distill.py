@@ -292,7 +292,11 @@ LABELS = np.array([0, 2])
         ({"temperature": "5"}, TypeError, "temperature must be a number"),
         ({"teacher_temperature": -1.0}, ValueError, "temperature must be a finite number > 0, got -1"),
         ({"scale_by_tau_squared": "False"}, TypeError, "scale_by_tau_squared must be True or False"),
-        ({"teacher_logits": [[0.0], [1.0, 2.0]]}, ValueError, "teacher_logits must be an array, its rows"),
+        (
+            {"teacher_logits": [[0.0], [1.0, 2.0]]},
+            ValueError,
+            "teacher_logits must be an array, but its rows",
+        ),
         ({"soft": "mse"}, ValueError, "soft must be one of 'ce', 'kl', got 'mse'"),
         ({"labels": None}, ValueError, "labels are needed where alpha is above 0"),
         ({"labels": np.array([0, 3])}, ValueError, "labels must be in 0 ... 2"),

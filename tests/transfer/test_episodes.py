@@ -172,12 +172,12 @@ BAD = [
         r"what predict returns must have shape \(2,\), got \(1,\)",
     ),
     (evaluate_episodes, (ROWS, LABELS, 3), TypeError, "episodes must be a tuple or list"),
-    (evaluate_episodes, ([[1], [1, 2]], LABELS, 3), ValueError, "features must be an array, its rows"),
+    (evaluate_episodes, ([[1], [1, 2]], LABELS, 3), ValueError, "features must be an array, but its rows"),
     (evaluate_episodes, (LABELS, LABELS, 3), ValueError, r"features must have shape .*N, D\), got \(3,\)"),
-    (knn_predict, ([[1.0], [1.0, 2.0]], LABELS, ROWS), ValueError, "support must be an array, its rows"),
+    (knn_predict, ([[1.0], [1.0, 2.0]], LABELS, ROWS), ValueError, "support must be an array, but its rows"),
     (knn_predict, (*KNN, True), TypeError, "k must be an integer, got True"),
     (knn_predict, (*KNN, 1, ["cosine"]), ValueError, "metric must be one of"),
-    (episodes, ([[0], [1, 2]], 1, 1, 1, 1), ValueError, "labels must be an array, its rows"),
+    (episodes, ([[0], [1, 2]], 1, 1, 1, 1), ValueError, "labels must be an array, but its rows"),
     (episodes, (LABELS, True, 1, 1, 1), TypeError, "ways must be an integer"),
 ]
 

@@ -549,7 +549,7 @@ FEATURES, CLASSES = rows(0)
         (
             lambda: linear_probe([[1.0], [1.0, 2.0]], CLASSES, 1),
             ValueError,
-            "features must be an array, its rows",
+            "features must be an array, but its rows",
         ),
         (lambda: linear_probe(FEATURES, CLASSES, True), TypeError, "l2 must be a number"),
         (
@@ -573,7 +573,11 @@ FEATURES, CLASSES = rows(0)
             TypeError,
             "optimizer must be a func",
         ),
-        (lambda: largest_stable_lr([[1.0], [1.0, 2.0]]), ValueError, "hessian must be an array, its rows"),
+        (
+            lambda: largest_stable_lr([[1.0], [1.0, 2.0]]),
+            ValueError,
+            "hessian must be an array, but its rows",
+        ),
         (lambda: largest_stable_lr([["a"]]), TypeError, "hessian must be real numbers"),
         (lambda: descend_quadratic(np.eye(1), ["a"], 0.1, 1), TypeError, "start must be real numbers"),
         (lambda: linear_probe(FEATURES, CLASSES * 0, 1), ValueError, r"K >= 2, got \[0\]"),
