@@ -486,7 +486,7 @@ def test_outputs_written_in_place_have_no_gradients_and_say_so():
     first = output(merged, x)
     kept = first.copy()
     output(merged, -x)
-    assert np.array_equal(first, kept)  # the next call writes elsewhere
+    assert np.array_equal(first, kept)  # the next call writes to a new array
     assert np.array_equal(output(copy.deepcopy(merged), x), kept)
 
 
