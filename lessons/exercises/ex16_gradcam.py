@@ -1,4 +1,4 @@
-"""Exercises of lesson 16: maps scored, a layer's maps weighted, and enlarged."""
+"""Exercises of lesson 16: score maps, weight the maps of a layer, and enlarge maps."""
 
 import numpy as np
 from hypothesis import given
@@ -243,7 +243,7 @@ def rows_are_means(upsampling_weights, old, new):
 @enlarge.law("a ramp stays a ramp between the outermost middles")
 @given(old=sides, new=sides)
 def keeps_ramps(upsampling_weights, old, new):
-    ramp = (np.arange(old) + 0.5) / old  # each pixel's middle, on a length of 1
+    ramp = (np.arange(old) + 0.5) / old  # the centre of each pixel, on a length of 1
     middles = (np.arange(new) + 0.5) / new
     assert_close(upsampling_weights(old, new) @ ramp, np.clip(middles, ramp[0], ramp[-1]))
 

@@ -31,7 +31,7 @@ cam = Exercise(
     ),
 )
 
-# Two blocks of a convolution and a ReLU, then the mean over the places and a linear head.
+# Two blocks of a convolution and a ReLU, then the mean over the pixels and a linear head.
 SMALL = {"num_classes": 3, "in_channels": 1, "pool_after": ()}
 ONE_BLOCK, TWO_BLOCKS = {**SMALL, "widths": (2,)}, {**SMALL, "widths": (3, 2)}
 
@@ -46,7 +46,7 @@ def asked(draw, layers=2):
 
 
 def by_differences(model, images, target):
-    """The maps of block1, and the mean over places of dy/dA_k from a shift of the whole map A_k."""
+    """The maps of block1, and the mean of dy/dA_k over pixels, from a shift of the whole map A_k."""
     A = model.block1(Tensor(images)).data  # (N, K, h, w)
     alpha, step, own = np.zeros(A.shape[:2]), 1e-6, np.arange(len(images))
     for k in range(A.shape[1]):
@@ -99,7 +99,7 @@ def other_targets(gradcam, case):
     signed = np.einsum("nk,nkhw->nhw", w, A) / 12
     maps = gradcam(model, images, None, "block2.relu")
     assert_close(maps, np.where(signed > 0, signed, 0), rtol=1e-4, atol=1e-7)
-    # The unit's convolution sees the place itself and its neighbours: alpha_k is the sum of its weights / Z.
+    # The unit's convolution reads a pixel and its neighbours, so alpha_k is the sum of its weights / Z.
     norm, kernel = net.block2.bn, net.block2.conv.weight.data[1].astype(np.float64)  # (3, 3, 3)
     scale = norm.weight.data[1] / np.sqrt(norm.running_var[1] + norm.eps)
     alpha = scale * kernel.sum(axis=(1, 2)) / 12
@@ -124,7 +124,7 @@ def size_and_dtype(gradcam, case, dtype):
 
 
 def linear_weights(old, new):
-    """By np.interp: what each of the old pixels gives to each of the new ones."""
+    """By np.interp: the weight of each old pixel in each new pixel."""
     middles = (np.arange(new) + 0.5) * old / new - 0.5
     return np.stack([np.interp(middles, np.arange(old), row) for row in np.eye(old)], axis=1)
 

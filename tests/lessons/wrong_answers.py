@@ -39,9 +39,9 @@ from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
 from minidl.transfer.finetune import linear_probe
 
-WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
+WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 
-ALIKE = {  # those that do the same as a named mistake
+ALIKE = {  # answers that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "no error, but zero or less"
     ],
