@@ -30,9 +30,10 @@ def gradcam(
     images: (N, C, H, W).  target: see ``target_of``; a unit must lie at the layer or behind it.
     layer: the path of one with maps (N, K, h, w), usually the last of them.
     Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). In units of y, not
-    scaled for display, and of the images' dtype; where nothing speaks for y, zeros.
+    scaled for display, and of the images' dtype, in which all is computed; where nothing speaks for y, zeros.
+    In evaluation mode; the model, its mode and its ``.grad`` stay as they are, and its weights may be frozen.
     Raises ValueError for a layer without maps, a target that does not depend on it, and maps that are not
-    finite. The model stays as it is.
+    finite.
     """
     images, goal = images_and_target(model, images, target, maps=True)
     upsample, parts = check_flag("upsample", upsample), []
@@ -93,7 +94,7 @@ def upsampling_weights(old: int, new: int) -> np.ndarray:
 
     The middle of new pixel i lies at s = (i + 1/2) old / new - 1/2, counted in old pixels, and takes from the
     two whose middles are nearest, in proportion to their nearness; beyond the outermost middles, from the
-    outermost alone. Each row sums to 1. Raises ValueError for a size below 1.
+    outermost alone. Each row sums to 1. Returns float64. Raises ValueError for a size below 1.
     """
     old, new = positive_int("old", old), positive_int("new", new)
     s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)

@@ -32,10 +32,11 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The share of each map that lies inside: sum over the mask / sum over all (N,) float64.
+    """The share of each map that lies inside: sum over the mask / sum over all (N,), computed in float64.
 
     maps: (N, H, W) >= 0.  masks: (N, H, W) bool.  Chance is the masks' share of the area, which is also what
-    a map of zeros gets, as any constant map. Raises ValueError for a negative map: say which part counts.
+    a map of zeros gets, as any constant map. Raises ValueError for a negative map: say which part counts; and
+    for one that is not finite.
     """
     maps, masks = maps_and_masks(maps, masks)
     if maps.min() < 0:
