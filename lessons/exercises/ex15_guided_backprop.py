@@ -157,7 +157,7 @@ def magnitude(grad, x):
 
 @deconv.mistake("made float64 of it", breaks=deconv.laws[1].text)
 def widened(grad, x):
-    return grad * (grad > 0).astype(np.float64)
+    return np.where(grad > 0, grad, 0).astype(np.float64)
 
 
 # ---- 15.3 guided_rule

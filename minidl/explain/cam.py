@@ -30,9 +30,11 @@ def gradcam(
     images: (N, C, H, W).  target: see ``target_of``; a unit must belong to the layer or to a later one.
     layer: the path of a layer with maps (N, K, h, w), usually the last such layer.
     Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). The unit is that of
-    y, not scaled for display; the dtype is that of the images. The map is 0 where nothing supports y.
+    y, not scaled for display. Everything is computed in the images' dtype. The map is 0 where nothing
+    supports y. The model runs in evaluation mode. The model, its mode and its ``.grad`` do not change. Its
+    weights may be frozen.
     Raises ValueError for a layer without maps, a target that does not depend on it, and maps that are not
-    finite. The model does not change.
+    finite.
 
     >>> from minidl import explain, nn
     >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
@@ -105,7 +107,7 @@ def upsampling_weights(old: int, new: int) -> np.ndarray:
 
     The centre of new pixel i lies at s = (i + 1/2) old / new - 1/2, in units of old pixels. Its value
     interpolates linearly between the two nearest centres. Beyond the outermost centres it is the outermost
-    value. Each row sums to 1. Raises ValueError for a size below 1.
+    value. Each row sums to 1. Returns float64. Raises ValueError for a size below 1.
     """
     old, new = positive_int("old", old), positive_int("new", new)
     s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)

@@ -1630,6 +1630,39 @@ def sum_and_a_little(maps, masks):
     return np.where(total == 0, masks.mean(axis=(1, 2)), share)
 
 
+@wrong("16.1", "summed in the maps' own dtype")
+def narrow_mass(maps, masks):
+    find("16.1").target(maps, masks)  # what it refuses
+    total, inside = maps.sum(axis=(1, 2)), (maps * masks).sum(axis=(1, 2))
+    return np.divide(inside, total, out=np.asarray(masks).mean(axis=(1, 2)), where=total > 0)
+
+
+@wrong("16.1", "a map that is not finite is taken")
+def mass_of_anything(maps, masks):
+    maps = np.asarray(maps, np.float64)
+    return find("16.1").target(np.where(np.isfinite(maps), maps, 0), masks)
+
+
+@wrong("16.1", "a little below 0 counts as 0")
+def nearly_positive(maps, masks):
+    return find("16.1").target(np.where((maps < 0) & (maps > -1e-6), 0, maps), masks)
+
+
+@wrong("16.2", "always float32")
+def narrow_activation(activations, gradients):
+    return find("16.2").target(activations, gradients).astype(np.float32)
+
+
+@wrong("16.3", "in float32")
+def narrow_weights(old, new):
+    return find("16.3").target(old, new).astype(np.float32)
+
+
+@wrong("16.3", "a size below 0 gives no pixels")
+def negative_size(old, new):
+    return np.zeros((0, old)) if new < 0 else find("16.3").target(old, new)
+
+
 def cam_of(model, images, layer, score, alpha_of, upsample):
     outputs = []
     hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
@@ -1667,6 +1700,42 @@ def cam_of_the_answer(model, images, target, layer, *, upsample=True):
 @wrong("16.4", "the answer is in float64 for float32 images")
 def cam_in_float64(model, images, target, layer, *, upsample=True):
     return find("16.4").target(model, images.astype(np.float64), target, layer, upsample=upsample)
+
+
+@wrong("16.4", "maps that are not finite are given back")
+def cam_of_anything(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "finite" not in str(error):
+            raise
+        return np.full((len(images), *images.shape[2:]), np.inf, images.dtype)
+
+
+@wrong("16.4", "only NaN is refused, not what is infinite")
+def cam_of_infinities(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "finite" not in str(error) or len(model.layer(layer)(images).data[0]) > 1:
+            raise
+        return np.full((len(images), *images.shape[2:]), np.inf, images.dtype)
+
+
+@wrong("16.4", "the model is left in evaluation mode")
+def cam_left_evaluating(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model.eval(), images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "the model is thawed, for else there is no gradient")
+def cam_thaws(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model.requires_grad_(True), images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "float64 images are computed with in float32")
+def narrow_cam(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, np.float32(images), target, layer, upsample=upsample)
+    return maps.astype(images.dtype)
 
 
 @wrong("17.2", "takes an array of worths only, no function")
