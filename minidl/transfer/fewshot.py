@@ -97,9 +97,9 @@ def prototype_predict(
 def squared_distances(queries: np.ndarray, support: np.ndarray) -> np.ndarray:
     """D²[m, n] = sum over d of (queries[m, d] − support[n, d])², float64 (M, N).
 
-    The differences are squared, a few queries at a time to spare memory. ‖q‖² − 2 q·s + ‖s‖², a matrix
-    product and faster, subtracts nearly equal numbers where the rows are long and near each other: in float32
-    little of the answer is left.
+    All is in float64. The differences are squared, a few queries at a time to spare memory.
+    ‖q‖² − 2 q·s + ‖s‖², a matrix product and faster, subtracts nearly equal numbers where the rows are long
+    and near each other: in float32 little of the answer is left.
     """
     queries, support = np.asarray(queries, np.float64), np.asarray(support, np.float64)  # (M, D), (N, D)
     squared = np.empty((len(queries), len(support)))
@@ -127,8 +127,8 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
         votes(c) = sum of w over the neighbours of class c,   w = 1 ("uniform") or 1/distance ("distance")
 
     Under "distance" the neighbours at distance 0, where there are any, are the only ones to vote, equally. A
-    tie goes to the class whose neighbours are nearer on average, then to the smaller label. ValueError for
-    another name for the weights.
+    tie goes to the class whose neighbours are nearer on average, by however little, then to the smaller
+    label. The answer has the labels' dtype. ValueError for another name for the weights.
     """
     w = vote_weights(distances, weights)
     classes, column = np.unique(labels, return_inverse=True)  # (C,), sorted
@@ -155,7 +155,7 @@ def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
 def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The classes (C,), ascending, and the mean of each one's rows: (N, D), (N,) give (C, D), floating.
 
-    Means of float32 rows are float32.
+    Means of float32 rows are float32, and the classes have the labels' dtype.
     """
     classes = np.unique(labels)
     means = np.stack([support[labels == c].mean(axis=0) for c in classes])
