@@ -37,6 +37,7 @@ from minidl.nn import functional as F
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
+from minidl.transfer.fewshot import nearest, squared_distances, vote
 from minidl.transfer.finetune import linear_probe
 
 WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
@@ -643,9 +644,52 @@ def wide_prototypes(support, labels):
     return classes, np.stack([np.float64(support)[labels == c].mean(axis=0) for c in classes])
 
 
+@wrong("06.1", "classes as floats")
+def floating_classes(support, labels):
+    classes, means = find("06.1").target(support, labels)
+    return classes.astype(np.float64), means
+
+
+@wrong("06.2", "the expanded form, around the mean of the queries")
+def expanded_around_the_mean(queries, support):
+    q, s = np.float64(queries), np.float64(support)
+    q, s = q - np.mean(queries, axis=0), s - np.mean(queries, axis=0)
+    return (q**2).sum(axis=1)[:, np.newaxis] + (s**2).sum(axis=1) - 2 * q @ s.T
+
+
+@wrong("06.2", "differences in the rows' own dtype")
+def narrow_differences(queries, support):
+    return (np.float64(queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
 @wrong("06.2", "float32 stays float32")
 def narrow_distances(queries, support):
     return ((queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
+def vote_of(labels, distances, weights, weight_of):
+    if weights not in ("uniform", "distance"):
+        raise ValueError("another name for the weights")
+    answers = []
+    for near, d in zip(labels, distances, strict=True):
+        w = weight_of(d) if weights == "distance" else np.ones_like(d)
+        standing = [(-w[near == c].sum(), d[near == c].mean(), c) for c in np.unique(near)]
+        answers.append(min(standing)[2])
+    return np.array(answers)
+
+
+@wrong("06.3", "1/0 is infinite, for one neighbour at distance 0 as for two")
+def infinite_votes(labels, distances, weights="uniform"):
+    def weight_of(d):
+        with np.errstate(divide="ignore"):
+            return 1 / d if d.all() else np.where(d == 0, np.inf, 0)
+
+    return vote_of(labels, distances, weights, weight_of)
+
+
+@wrong("06.3", "distances that nearly agree count as equal")
+def rounded_distances(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, np.round(distances, 6), weights)
 
 
 @wrong("06.3", "any other name for the weights is taken for 1/distance")
@@ -683,6 +727,46 @@ def episode_without_distances(features, labels, **settings):
 def episode_of_zeros(features, labels, **settings):
     features = np.where(features.any(axis=1, keepdims=True), features, 1)
     return find("06.4").target(features, labels, **settings)
+
+
+@wrong("06.4", "draws that do not come from rng")
+def episode_of_chance(features, labels, *, rng, **settings):
+    return find("06.4").target(features, labels, rng=np.random.default_rng(), **settings)
+
+
+@wrong("06.4", "rows that follow one another, from a drawn one on")
+def episode_of_a_block(features, labels, *, ways, shots, queries, k, rng):
+    settings = {"ways": ways, "shots": shots, "queries": queries, "k": k}
+    support, asked, _ = find("06.4").target(features, labels, rng=rng, **settings)
+    for i, c in enumerate(np.unique(labels[support])):
+        own = np.flatnonzero(labels == c)
+        block = np.roll(own, -rng.integers(len(own)))
+        support[i * shots : (i + 1) * shots] = block[:shots]
+        asked[i * queries : (i + 1) * queries] = block[shots : shots + queries]
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    d = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+@wrong("06.4", "directions in float32")
+def episode_in_float32(features, labels, *, k, **settings):
+    support, asked, _ = find("06.4").target(features, labels, k=k, **settings)
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    u = u.astype(np.float32)
+    d = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+@wrong("06.4", "a row of zeros is refused where it is drawn, and only there")
+def episode_of_drawn_zeros(features, labels, **settings):
+    empty = ~features.any(axis=1)
+    filled = np.where(empty[:, np.newaxis], 1, features)
+    support, asked, answers = find("06.4").target(filled, labels, **settings)
+    if empty[support].any() or empty[asked].any():
+        raise ValueError("a row of zeros")
+    return support, asked, answers
 
 
 @wrong("06.4", "only classes that are drawn are looked at for their size")
