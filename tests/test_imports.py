@@ -23,7 +23,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 BETWEEN_CHAPTERS: set[tuple[str, str]] = set()  # (from, to) if one chapter needs the mathematics of another
 RUNTIME = {"numpy", "numba", "scipy", "matplotlib", "hypothesis", "tqdm", "threadpoolctl", "PIL"}
 FIGURES_ONLY = {"matplotlib", "cycler", "IPython"}  # cycler comes with Matplotlib, IPython with notebooks
-EXPORT_ONLY = {"onnx", "onnxruntime"}  # an extra, imported inside functions
+EXPORT_ONLY = {"onnx", "onnxruntime"}  # from the extra "onnx"; imports are inside functions
 BOOK_ONLY = {"jupytext"}  # the extra "book"
 
 FILES = [*(ROOT / "minidl").rglob("*.py"), *(ROOT / "lessons").rglob("*.py")]

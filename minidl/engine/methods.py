@@ -62,7 +62,7 @@ def refuse_dim(name: str, dim: Any) -> None:
 
 
 class Methods(Value):
-    """The part of a Tensor without Ops of its own: it holds the data, and its methods call other methods."""
+    """The base class of Tensor that holds the data. Its methods call other methods, not Ops."""
 
     requires_grad = False
     grad: np.ndarray | None = None

@@ -433,7 +433,7 @@ def test_a_checkpoint_cut_off_anywhere_is_refused(tmp_path):
     data = path.read_bytes()
     for length in range(0, len(data), 41):
         path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match="is not a whole minidl checkpoint"):
+        with pytest.raises(ValueError, match="is not a complete minidl checkpoint"):
             load(path)
 
 
