@@ -125,9 +125,10 @@ def model_paths(
     between, a feature that is known has the row's value in every background row. What counts is the mean
     answer over these rows, as in ``Explainer``; what a feature adds is how far it moves this mean.
 
-    model: gives logits (m, K) for rows (m, n); it stays as it is.  row: (n,), background: (B, n), of floats
-    or integers, which are computed with as float32.  orders: (P, n), each row the features 0 ... n-1 as they
-    become known.  target: which of the K logits is the answer.
+    model: gives logits (m, K) for rows (m, n), in evaluation mode; it stays as it is, with its mode and its
+    ``.grad``.  row: (n,), background: (B, n), of floats or integers, which are computed with as float32.
+    orders: (P, n), each row the features 0 ... n-1 as they become known.  target: which of the K logits is
+    the answer, 0 ... K-1.
     Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
     f(background); over all orders the rows average to the Shapley values.
     Raises ValueError for an order that does not name each feature once, and for a logit that is not there.

@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
 
 def shapley_values(value: Value, n: int) -> np.ndarray:
-    """Each player's mean contribution, exactly, from all 2**n coalitions. Returns (n,) float64.
+    """Each player's mean contribution, exactly, from all 2**n coalitions. Returns (n,), computed in float64.
 
         phi_i = sum over S without i of  |S|! (n - |S| - 1)! / n! · (v(S + i) - v(S))
 
@@ -182,7 +182,8 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
     """What each player of a game adds on coming in, one order a row: (P, n) float64.
 
     The player who comes k-th adds the worth of the first k less the worth of the k - 1 before.
-    value: either form of a game; a function is asked once, for all coalitions of all orders.
+    value: either form of a game, an array of worths or a function of rows of bools, which can be asked once
+    for all coalitions of all orders.
     orders: (P, n), each row the players 0 ... n-1 as they come.
     Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """
@@ -265,7 +266,8 @@ def kernel_solve(
         phi_n = total - sum of the others,  total = everybody - nobody;  then for every coalition z
         sum over i < n of  (z_i - z_n) phi_i   ≈   worth - nobody - z_n · total
 
-    coalitions: (m, n) bool.  worths, weights: (m,).  Raises ValueError where they leave phi undetermined.
+    coalitions: (m, n) bool.  worths, weights: (m,) >= 0, of any scale.  A lone player, n = 1, gets the total.
+    Raises ValueError where the coalitions that have a weight leave phi undetermined.
     """
     z, total = coalitions.astype(np.float64), everybody - nobody
     A = z[:, :-1] - z[:, -1:]  # (m, n - 1)
