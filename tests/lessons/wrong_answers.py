@@ -1835,6 +1835,22 @@ def arrays_only(value, n):
     return phi
 
 
+@wrong("17.2", "a table is cut where it is too long")
+def cut_table(value, n):
+    return find("17.2").target(value if callable(value) else np.asarray(value)[: 2**n], n)
+
+
+@wrong("17.2", "a table of worths in float32")
+def narrow_worths(value, n):
+    return find("17.2").target(value if callable(value) else np.float32(value), n)
+
+
+@wrong("17.2", "a function is asked for one coalition at a time, without an axis of rows")
+def one_coalition_at_a_time(value, n):
+    coalitions = np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1 == 1
+    return find("17.2").target(np.array([value(row) for row in coalitions]) if callable(value) else value, n)
+
+
 @wrong("17.1", "each player's gain from nobody, whoever is there already")
 def gains_over_nobody(value, orders):
     n = orders.shape[1]
@@ -1843,6 +1859,53 @@ def gains_over_nobody(value, orders):
     rows = np.arange(len(orders))
     gains[rows, orders[:, -1]] += worths_of(value, n, np.ones((1, n), bool))[0] - nobody - gains.sum(axis=1)
     return gains
+
+
+@wrong("17.1", "a function is asked with zeros and ones in place of bools")
+def asked_with_numbers(value, orders):
+    def of_bools(coalitions):
+        return value(coalitions.astype(int))
+
+    return find("17.1").target(of_bools if callable(value) else value, orders)
+
+
+@wrong("17.1", "a table of worths in float32")
+def narrow_table(value, orders):
+    return find("17.1").target(value if callable(value) else np.float32(value), orders)
+
+
+def solved(coalitions, worths, weights, nobody, everybody, ridge=0.0):
+    z, total = coalitions.astype(np.float64), everybody - nobody
+    A, b = z[:, :-1] - z[:, -1:], worths - nobody - z[:, -1] * total
+    gram = A.T @ (weights[:, np.newaxis] * A) + ridge * np.eye(A.shape[1])
+    phi = np.linalg.pinv(gram) @ A.T @ (weights * b)
+    return np.append(phi, total - phi.sum())
+
+
+@wrong("17.3", "a little added to the diagonal, which small weights feel")
+def solved_with_a_ridge(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, weights, nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody, ridge=1e-10)
+
+
+@wrong("17.3", "coalitions without a weight count as ones that determine the values")
+def solved_without_weights(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, np.ones(len(weights)), nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "as many coalitions as players are enough")
+def counted_coalitions(coalitions, worths, weights, nobody, everybody):
+    if (weights > 0).sum() < coalitions.shape[1] - 1 or len(coalitions) == 2 < coalitions.shape[1]:
+        raise ValueError("too few coalitions")
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "a lone player is refused")
+def no_lone_player(coalitions, worths, weights, nobody, everybody):
+    if coalitions.shape[1] < 2:
+        raise ValueError("a lone player")
+    return find("17.3").target(coalitions, worths, weights, nobody, everybody)
 
 
 def answers_along(model, row, rows, order, target):
@@ -1882,6 +1945,44 @@ def any_order(model, row, background, orders, target=0):
         rows = background.astype(np.float32)
         gains[p, order] = np.diff([*answers_along(model, row, rows, order, target)])
     return gains
+
+
+@wrong("17.4", "with dropout where the network is in training mode")
+def paths_with_dropout(model, row, background, orders, target=0):
+    gains, training = find("17.4").target(model, row, background, orders, target), model.training
+    for p, order in enumerate(orders if training else ()):
+        rows = background.astype(np.float32)
+        answers = [model(rows).data[:, target].mean(dtype=np.float64)]
+        for i in order:
+            rows[:, i] = row[i]
+            answers.append(model(rows).data[:, target].mean(dtype=np.float64))
+        gains[p, order] = np.diff(answers)
+    return gains
+
+
+@wrong("17.4", "the network is left in evaluation mode")
+def paths_left_evaluating(model, row, background, orders, target=0):
+    return find("17.4").target(model.eval(), row, background, orders, target)
+
+
+@wrong("17.4", "the network is thawed")
+def paths_thaw(model, row, background, orders, target=0):
+    return find("17.4").target(model.requires_grad_(True), row, background, orders, target)
+
+
+@wrong("17.4", "an order is right where its sum is")
+def orders_by_their_sum(model, row, background, orders, target=0):
+    n = len(row)
+    if (orders.sum(axis=1) != n * (n - 1) // 2).any():
+        raise ValueError("not an order")
+    in_order = np.where((np.sort(orders, axis=1) == np.arange(n)).all(axis=1)[:, None], orders, np.arange(n))
+    return find("17.4").target(model, row, background, in_order, target)
+
+
+@wrong("17.4", "a feature's number counts from behind where it is negative")
+def features_from_behind(model, row, background, orders, target=0):
+    counted = np.where(orders < 0, orders + len(row), orders)
+    return find("17.4").target(model, row, background, counted, target)
 
 
 @wrong("18.1", "the gradient divided by its size and a little more, which is no sign of a small gradient")
