@@ -203,6 +203,8 @@ def assert_isolated(calls):
     assert build[0] == "build" and run[0] == chown[0] == "run"
     assert run[run.index("--network") + 1] == "none" and run[run.index("--cap-drop") + 1] == "ALL"
     assert {"--read-only", "--memory", "--pids-limit", "--rm"} <= set(run)
+    rights = {run[i + 1] for i, one in enumerate(run) if one == "--cap-add"}
+    assert rights == {"CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"}, "to become another user and end it"
     writable = [
         run[i + 1] for i, one in enumerate(run) if one == "--volume" and not run[i + 1].endswith(":ro")
     ]
