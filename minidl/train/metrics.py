@@ -94,8 +94,8 @@ def roc_auc(scores: Any, positive: Any) -> float:
     It is also the area under the ROC curve, true against false positives over all thresholds: 1 where a
     threshold parts the two, 1/2 where scores say nothing, and the same for any rising function of the scores.
 
-    scores: (M,).  positive: bools (M,).  ValueError for NaN among the scores, and where positive holds only
-    one kind.   (Hanley and McNeil 1982)
+    scores: (M,), also infinite ones.  positive: bools (M,).  ValueError for NaN among the scores, and where
+    positive holds only one kind.   (Hanley and McNeil 1982)
     """
     scores, positive = checked_scores(scores, positive)
     above, below = scores[positive], np.sort(scores[~positive])
