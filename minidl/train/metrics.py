@@ -97,8 +97,8 @@ def roc_auc(scores: Any, positive: Any) -> float:
     It is also the area under the ROC curve, true against false positives over all thresholds: 1 if a
     threshold separates the two, 1/2 for random scores. Any increasing function of the scores gives the same
     AUC.
-    scores: (M,).  positive: bools (M,).  ValueError for NaN among the scores, and if positive holds only one
-    kind.   (Hanley and McNeil 1982)
+    scores: (M,), also infinite ones.  positive: bools (M,).  ValueError for NaN among the scores, and if
+    positive holds only one kind.   (Hanley and McNeil 1982)
     """
     scores, positive = checked_scores(scores, positive)
     above, below = scores[positive], np.sort(scores[~positive])

@@ -815,6 +815,19 @@ def auc_by_isclose(scores, positive):
     return float((np.where(tied, 0.5, above > below)).mean())
 
 
+@wrong("07.1", "views of different shapes are taken")
+def any_two_views(features_a, features_b):
+    width = min(features_a.shape[1], features_b.shape[1])
+    return find("07.1").target(features_a[:, :width], features_b[:, :width])
+
+
+@wrong("07.2", "by differences, of which two infinite scores have none")
+def auc_by_differences(scores, positive):
+    find("07.2").target(scores, positive)
+    difference = scores[positive][:, np.newaxis] - scores[~positive]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
 @wrong("07.2", "NaN is below everything")
 def auc_of_nan(scores, positive):
     return find("07.2").target(np.where(np.isnan(scores), -np.inf, scores), positive)
@@ -839,6 +852,21 @@ def nt_xent_of_softened_rows(z1, z2, temperature):
     S = (u @ u.T)[~np.eye(2 * n, dtype=bool)].reshape(2 * n, 2 * n - 1)
     partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])
     return F.cross_entropy(S, partner, temperature=temperature)
+
+
+@wrong("07.4", "exponentials of S / T as they stand, which overflow")
+def nt_xent_of_exponentials(z1, z2, temperature):
+    n, z = len(z1), concatenate([z1, z2])
+    find("07.4").target(z1, z2, temperature)
+    u = z / (z * z).sum(axis=1, keepdims=True).sqrt()
+    e = ((u @ u.T) / temperature).exp() * (1 - np.eye(2 * n)).astype(z.dtype)
+    partner = np.roll(np.arange(2 * n), n)
+    return -(e[np.arange(2 * n), partner] / e.sum(axis=1)).log().mean()
+
+
+@wrong("07.4", "a temperature below 0 is taken")
+def nt_xent_at_any_temperature(z1, z2, temperature):
+    return find("07.4").target(z1, z2, -temperature if temperature < 0 else temperature)
 
 
 @wrong("07.5", "the loss after each step")
@@ -879,6 +907,13 @@ def any_share(target, label_smoothing):
     return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
 
 
+@wrong("08.2", "K from the second axis, in which the classes need not be")
+def classes_of_the_second_axis(target, label_smoothing):
+    find("08.2").target(target, label_smoothing)
+    eps = target.dtype.type(label_smoothing) if target.dtype.kind == "f" else label_smoothing
+    return (1 - eps) * target + eps / target.shape[min(1, target.ndim - 1)]
+
+
 @wrong("08.3", "float32 becomes float64")
 def wide_gradient(p, target, temperature=1.0):
     return find("08.3").target(np.float64(p), np.float64(target), temperature)
@@ -888,6 +923,11 @@ def wide_gradient(p, target, temperature=1.0):
 def longer_warmup(model, images, labels, *, warmup_steps, **settings):
     more = warmup_steps + (warmup_steps > 0)
     return find("08.4").target(model, images, labels, warmup_steps=more, **settings)
+
+
+@wrong("08.4", "a label of -100 is the first class")
+def careful_with_any_label(model, images, labels, **settings):
+    return find("08.4").target(model, images, np.where(labels == -100, 0, labels), **settings)
 
 
 @wrong("08.4", "the share is spread over the other classes only")
@@ -912,6 +952,19 @@ def divided_first(z, axis=-1, temperature=1.0):
 def any_temperature(z, axis=-1, temperature=1.0):
     p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)
     return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.1", "of several axes the first alone")
+def first_axis(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis[0] if isinstance(axis, tuple) else axis, temperature)
+
+
+@wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
+def entropy_of_nearly(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    if (p < 0).any() or (np.abs(p.sum(axis=axis) - 1) > 0.09).any():
+        raise ValueError("not probabilities")
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis) + 0.0
 
 
 @wrong("09.2", "rows that do not sum to 1 are taken")
@@ -964,6 +1017,18 @@ def ece_of_any_label(probabilities, labels, bins=15):
     target = find("09.3").target
     known = np.where(labels < p.shape[1], labels, (p.argmax(axis=1) + 1) % p.shape[1])
     return target(p, known, bins)
+
+
+@wrong("09.4", "a label of -1 is the last class")
+def fit_of_any_label(logits, labels, bounds=(0.05, 20.0)):
+    last = np.shape(logits)[1] - 1
+    return find("09.4").target(logits, np.where(np.asarray(labels) < 0, last, labels), bounds)
+
+
+@wrong("09.3", "a label of -1 is the last class")
+def ece_of_the_last(probabilities, labels, bins=15):
+    last = np.shape(probabilities)[1] - 1
+    return find("09.3").target(probabilities, np.where(np.asarray(labels) < 0, last, labels), bins)
 
 
 @wrong("09.4", "1e-12 added inside the logarithm, which the farthest labels feel")
