@@ -72,7 +72,7 @@ def loss_gradient(
 
 def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
     """dvalue/dx; ValueError if the model passes no gradient to x."""
-    integers = "a network of integers passes none on: attack the float network it was made from"
+    integers = "an integer network has no gradients: attack the original float network"
     require(value.requires_grad, f"no gradient reaches the images; {integers}, and outside no_grad()")
     (slope,) = grad(value, [x])
     return slope
@@ -212,7 +212,7 @@ def is_flat(gradient: np.ndarray) -> np.ndarray:
 
 def warn_of_images_without_gradient(flat: np.ndarray, loss: str) -> None:
     if flat.any():
-        advice = "" if loss == "margin" else '; where the model is too sure, loss="margin" has one'
+        advice = "" if loss == "margin" else '; for a too confident model, loss="margin" has a gradient'
         message = f"{flat.sum()} of {len(flat)} images had no gradient to follow{advice}"
         warnings.warn(message, stacklevel=3)  # show the line that called the attack
 
@@ -333,7 +333,7 @@ def class_count(model: Module, images: np.ndarray) -> int:
 def checked_eps(eps: float, bounds: Bounds) -> float:
     """ε as a float from 0 to the width of the box. A larger ε would not limit anything."""
     (low, high), eps = bounds, check_number("eps", eps, 0)
-    mend = "it counts in the images' unit, so divide one of 0 ... 255 by 255"
+    mend = "eps has the unit of the images, so divide an eps for 0 ... 255 by 255"
     require(eps <= high - low, f"eps must be at most {high - low:g}, the box's width, got {eps:g}: {mend}")
     return eps
 

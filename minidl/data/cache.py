@@ -121,14 +121,14 @@ def _source(make: Callable) -> str:
     except OSError:  # the function was typed at a prompt, or made by exec
         pass
     wanted = "make must be a function whose text can be read (def, in a file or notebook)"
-    why = "its settings belong into the recipe, not into a partial or an object"
+    why = "its settings belong in the recipe, not in a partial or an object"
     raise TypeError(f"{wanted}, got {make!r}: {why}")
 
 
 def _copied(arrays: Any, name: str) -> Arrays:
     """The result of ``make``, as arrays by name."""
     copies = {}
-    for key, value in check_instance(f"what make of {name} returns", arrays, dict).items():
+    for key, value in check_instance(f"the result of make for {name}", arrays, dict).items():
         _check_name(f"a name that make of {name} gives to an array", key)
         copies[key] = np.array(value)
         numbers = f"make of {name} must return arrays of numbers, got dtype {copies[key].dtype} under {key!r}"

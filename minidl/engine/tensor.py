@@ -309,7 +309,9 @@ class Tensor(Methods):
         PyTorch's transpose(i, j) is ``swapaxes``. A call that means something else in PyTorch is refused.
         """
         is_unchanged = self.ndim == 2 and [i % 2 for i in axes if isinstance(i, int | np.integer)] == [0, 1]
-        why = "would leave a matrix as it is; PyTorch swaps: write swapaxes(0, 1), or transpose((0, 1))"
+        why = (
+            "leaves a matrix unchanged here, but swaps in PyTorch: write swapaxes(0, 1), or transpose((0, 1))"
+        )
         require(not is_unchanged, f"transpose{axes} {why}")
         return apply(Transpose(one_tuple(axes) or None), self)
 

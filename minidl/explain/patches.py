@@ -118,11 +118,11 @@ def _why_hidden(
     """The reason why the field of the call's output is unknown, with the path of the layer."""
     read = [n for n in _read(call, latest) if n not in fields]
     if not read and call.module.children():
-        return f"{_named(call.path, model)} computes in a forward of its own what it returns"
+        return f"{_named(call.path, model)} computes its result in its own forward"
     if not read:
-        return f"{_named(call.path, model)} is of no known kind"
+        return f"{_named(call.path, model)} is a layer of an unknown kind"
     block = call.path.rpartition(".")[0]
-    reason = f"{_named(block, model)} computes in a forward of its own the input of {call.path!r}"
+    reason = f"{_named(block, model)} computes the input of {call.path!r} in its own forward"
     return hidden.get(read[0], reason)
 
 

@@ -271,7 +271,7 @@ class Training:
             for name in {**before, **now}
             if before.get(name) != now.get(name)
         ]
-        message = f"{path} was begun with other settings; delete it to begin anew:"
+        message = f"{path} was started with other settings; delete it to start again:"
         require(not differences, "\n  ".join([message, *differences]))
         self.best = load(path, self.model, optimizer=self.optimizer, rng=self.loader.rng).best
         self.history = history
@@ -313,7 +313,7 @@ def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
 def refused_batch_of_one(model: Module) -> Iterator[None]:
     """In this block, refuse a batch of one image if a BatchNorm gets one value per channel."""
 
-    why = "the last batch of an epoch is 1 image, of which BatchNorm cannot take a deviation"
+    why = "the last batch of an epoch is 1 image, but BatchNorm needs more for a deviation"
 
     def refuse(module: Any, inputs: tuple, output: Tensor) -> None:
         several = module.frozen or np.size(inputs[0]) != module.num_features

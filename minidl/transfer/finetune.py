@@ -341,7 +341,7 @@ def frozen_state(module: Module) -> dict[str, np.ndarray]:
 def trainable_children(model: Module) -> list[str]:
     """The names of the children that have parameters, from the input to the output."""
     children = check_instance("model", model, Module).named_children()
-    outside = "the model holds parameters outside its children: name the layers, or put them in one"
+    outside = "the model holds parameters outside of its children: name the layers, or move these to a child"
     require(not own_parameters(model), outside)
     return [name for name, child in children if next(child.parameters(), None) is not None]
 

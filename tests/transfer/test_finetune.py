@@ -608,7 +608,7 @@ def test_parameters_outside_the_layers_are_not_lost():
             self.head = nn.Linear(2, 2)
 
     for function in (lambda model: param_groups(model, 0.1, 0.1), lambda model: gradual_unfreeze(model, 9)):
-        with pytest.raises(ValueError, match="parameters outside its children"):
+        with pytest.raises(ValueError, match="parameters outside of its children"):
             function(Scaled())
 
 
