@@ -55,8 +55,8 @@ def loss_gradient(
 
     images: (N, C, H, W), or rows (N, D), of floats.  labels: (N,).  loss: "cross_entropy" or "margin", a name
     in ``LOSSES``, which are functions of logits and labels.
-    Returns: an array of the images' shape and dtype. In eval mode; the model, its ``.grad`` and its mode stay
-    as they are. Raises FloatingPointError where the gradient is not finite.
+    Returns: an array of the images' shape and dtype, in which all is computed. In eval mode; the model, its
+    ``.grad`` and its mode stay as they are. Raises FloatingPointError where the gradient is not finite.
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
@@ -166,14 +166,17 @@ def pgd(
 ) -> np.ndarray:
     """Projected gradient descent: steps of FGSM, after each back into the ball (Madry et al. 2018).
 
-        x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
+        x_0 = project(a + uniform in [-ε, ε]),    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
+
+    project: into the ball of ε around a and into the box (``project``).
 
     step_size: 2.5 ε / steps if None, so that steps which agree cross the ball, 2 ε wide, from any start.
     images a: (N, C, H, W), or rows (N, D), in the box ``bounds``.  labels y: (N,), the true classes; with
     ``targeted`` the classes wanted instead, whose loss the steps go down.  loss J: a name in ``LOSSES``.
     random_start: x_0 is drawn by ``rng``; without it x_0 = a, and one step of at least ε is FGSM.
-    Returns: images within ε of a and in the box, of their dtype. A warning counts those that had no gradient
-    at any step.  Raises what ``fgsm`` does, and ValueError for a step or a step size that is not above 0.
+    Returns: images within ε of a and in the box, of their dtype. A warning gives the number of images whose
+    gradient was 0 at all steps.  In eval mode; the model stays as it is.  Raises what ``fgsm`` does, and
+    ValueError for a step or a step size that is not above 0.
     """
     images, labels = checked_batch(model, images, labels, bounds)
     eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)

@@ -145,7 +145,7 @@ def perturbation_loss(
     Of several target classes any will do: then p is the sum of theirs, as if they were one class.
     image x: (C, H, W), or a row (D,), of floats.  r: of its shape.  target: (T,) different classes.
     Returns: a float, and an array of the image's shape and dtype, in which all is computed.
-    In eval mode; the model stays as it is.
+    In eval mode; the model, its ``.grad`` and its mode stay as they are.
     """
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     with eval_mode(model):
@@ -276,7 +276,7 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
         f_k = z_k - z_answer,  w_k = ∇z_k - ∇z_answer,    r = |f_k| / ‖w_k‖² w_k,  with |f_k| / ‖w_k‖ smallest
 
     logits z: (K,).  gradients: (K, ...), those of the logits; r has the shape of one. A class with w_k = 0
-    has no plane; if there is no other, r = 0.
+    has no plane, one with a small w_k has; if there is none, r = 0.
     """
     f = logits - logits[answer]
     w = (gradients - gradients[answer]).reshape(len(logits), -1)
