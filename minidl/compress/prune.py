@@ -21,9 +21,9 @@ from minidl.data.loader import Pair, check_pair
 from minidl.engine.checks import check_array, check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
+from minidl.train.adam import Adam
 from minidl.train.evaluation import Evaluation, evaluate
 from minidl.train.loop import fit
-from minidl.train.optim import Adam
 
 
 class PruneStep(NamedTuple):

@@ -8,8 +8,8 @@ from minidl.data.cache import cached
 from minidl.data.shapes import SHAPES, make_shapes
 from minidl.nn.containers import Sequential
 from minidl.nn.models import small_cnn
+from minidl.train.adam import Adam
 from minidl.train.loop import fit
-from minidl.train.optim import Adam
 from minidl.train.schedules import cosine
 
 SOURCE_SHAPES, TARGET_SHAPES = SHAPES[:8], SHAPES[8:]

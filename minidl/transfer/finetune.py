@@ -22,10 +22,11 @@ from minidl.engine.checks import (
 from minidl.engine.random import default_rng_or
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module, Parameter, dotted
+from minidl.train.adam import Adam
 from minidl.train.evaluation import Evaluation, evaluate
 from minidl.train.loop import fit
 from minidl.train.metrics import predict
-from minidl.train.optim import Adam, Optimizer
+from minidl.train.optim import Optimizer
 from minidl.transfer.features import checked_features, probe_curvature, probe_loss
 
 # ---- what moves
