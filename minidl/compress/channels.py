@@ -9,6 +9,7 @@ import numpy as np
 from minidl.compress.kinds import kind_of, unusual
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn import layers as nn
+from minidl.nn import pooling
 from minidl.nn.activations import ELU, Hardswish, SiLU
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
@@ -16,8 +17,8 @@ from minidl.nn.module import Module, Parameter
 
 # Each output channel of these depends only on the same input channel, and is zero if that is zero.
 CHANNELWISE = (
-    *(nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
-    *(nn.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, nn.ZeroPad2d, ELU, Hardswish, SiLU),
+    *(pooling.AdaptiveAvgPool2d, pooling.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
+    *(pooling.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, pooling.ZeroPad2d, ELU, Hardswish, SiLU),
 )
 KNOWN = *CHANNELWISE, nn.BatchNorm, nn.Conv2d, nn.Flatten, nn.Linear, Concat, Residual, Sequential, Skip
 

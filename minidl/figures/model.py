@@ -12,16 +12,9 @@ from minidl.compress.fused import ConvInto, ConvReLU2d
 from minidl.engine.checks import check_instance, require
 from minidl.figures.graph import boxes_and_edges
 from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, Look, style, text_height, text_width
-from minidl.nn.layers import (
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm,
-    Conv2d,
-    Linear,
-    MaxPool2d,
-    short,
-)
+from minidl.nn.layers import BatchNorm, Conv2d, Linear, short
 from minidl.nn.module import Module
+from minidl.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 MAX_BOXES = 80
 SUMS, OTHER, FREE = "launch: convolution or Linear", "launch: anything else", "no launch"

@@ -15,8 +15,9 @@ from minidl.compress.scores import filter_masks
 from minidl.nn import functional as F
 from minidl.nn.models import small_cnn
 from minidl.train import evaluate, fit
+from minidl.train.adam import Adam, AdamW
 from minidl.train.checkpoint import load
-from minidl.train.optim import SGD, Adam, AdamW
+from minidl.train.optim import SGD
 
 OPTIMIZERS = {
     "SGD": lambda p: SGD(p, lr=0.05),

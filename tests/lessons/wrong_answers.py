@@ -46,8 +46,8 @@ from minidl.nn import functional as F
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
+from minidl.transfer.features import linear_probe
 from minidl.transfer.fewshot import nearest, squared_distances, vote
-from minidl.transfer.finetune import linear_probe
 
 WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 

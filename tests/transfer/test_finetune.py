@@ -10,16 +10,15 @@ import minidl.nn.functional as F
 from minidl.engine.random import default_rng_or
 from minidl.nn.models import small_cnn, tiny_resnet
 from minidl.train import SGD, Adam, AdamW, fit, predict
+from minidl.transfer.features import extract_features, linear_probe
 from minidl.transfer.finetune import (
     changed_arrays,
     descend_quadratic,
-    extract_features,
     freeze,
     frozen_report,
     gradual_unfreeze,
     largest_stable_lr,
     layer_rates,
-    linear_probe,
     lr_sweep,
     param_groups,
     replace_head,
