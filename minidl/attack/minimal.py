@@ -24,14 +24,7 @@ from minidl.attack.gradient_sign import (
     pgd,
 )
 from minidl.engine import jit
-from minidl.engine.checks import (
-    check_array,
-    check_int,
-    check_labels,
-    check_number,
-    positive_number,
-    require,
-)
+from minidl.engine.checks import check_array, check_int, check_labels, check_number, positive_number, require
 from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F

@@ -65,8 +65,8 @@ def no_grad() -> Iterator[None]:
 def apply(op: Op, *inputs: Any) -> Tensor:
     """Run ``op.forward`` on the inputs' arrays; if a gradient is wanted, record the result in the graph.
 
-    All other inputs (numbers, arrays, integer and bool Tensors) are cast to the dtype of the floating
-    Tensors: float64 if one of the floating Tensors is float64, otherwise float32.
+    All other inputs (numbers, arrays, integer and bool Tensors) are cast to float64 if one of the floating
+    Tensors is float64, otherwise to float32.
     """
     if not isinstance(op, Op) or "needs" in op.__dict__:
         raise TypeError(f"an Op is its own context: apply needs an unused instance, got {op!r}")
