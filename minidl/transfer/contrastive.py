@@ -74,8 +74,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
         L = mean over the 2N rows i of  -log( e^(S[i, p]/T) / sum over k != i of e^(S[i, k]/T) )
 
     with p the row of i's other view: the cross-entropy of telling it among the 2N - 1 other rows.
-    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0, however small.  ValueError for a row of zeros,
-    which has no direction, for views of different shapes, and for another temperature.
+    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0, however small.  ValueError for a row of
+    zeros, which has no direction, for views of different shapes, and for another temperature.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
     """
     z1, z2 = check_embeddings(z1, z2)
