@@ -79,11 +79,6 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return X @ (directions / signs[:, np.newaxis]).T",
         ],
     },
-    "04.3": {
-        BAD_INPUT: [
-            'check_number("l2", l2, -1)',
-        ],
-    },
     "04.4": {
         "the layer runs once": [
             "features = kept[-1].reshape(len(images), -1).astype(np.float64)",
