@@ -225,9 +225,6 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
         "rows of a table have no layer of maps, and are refused for that": [
             "images, goal = images_and_target(model, images, target, maps=False)",
         ],
-        "no model that a law builds has all of its weights frozen": [
-            "x = Tensor(images[part], requires_grad=False)",
-        ],
     },
     "17.1": {
         RESHAPE: [
