@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from minidl.classroom.course import Course
 from minidl.classroom.running import environment
@@ -141,7 +142,8 @@ class Worker:
         self.prints: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # for an exercise each, and last the rest
         where = {"folder": str(course.folder.resolve()), "package": course.package, "command": course.command}
         request = {"course": where, "lesson": lesson, "numbers": numbers, "seconds": seconds}
-        with suppress(BrokenPipeError), self.process.stdin as pipe:  # not as arguments, which others can see
+        # Not as arguments, which others can see.
+        with suppress(BrokenPipeError), self.process.stdin as pipe:  # type: ignore[union-attr]  # it is a PIPE
             pipe.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
         threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True).start()
@@ -158,7 +160,7 @@ class Worker:
             self.lines.put(json.loads(line))
         self.lines.put(None)
 
-    def read_prints(self, pipe: IO[bytes]) -> None:
+    def read_prints(self, pipe: BufferedReader) -> None:
         """Keep the end of what is printed for each exercise, however much there is."""
         rest = b""
         while part := pipe.read1(65536):
@@ -192,7 +194,8 @@ class Worker:
 
     def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
         """What the worker finds, and last, if it does not come to its end, why."""
-        at, begun = {"begin": "", "law": ""}, time.monotonic()
+        at: dict[str, Any] = {"begin": "", "law": ""}
+        begun = time.monotonic()
         while isinstance(line := self.next_line(self.seconds + GRACE), dict):
             if "begin" in line:
                 at = line

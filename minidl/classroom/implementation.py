@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hypothesis.errors import HypothesisException
@@ -34,7 +35,7 @@ class Call:
     params: dict[str, object]
     answer: object = None
     raised: BaseException | None = None
-    errstate: dict[str, str] = field(default_factory=np.geterr)  # whether an overflow raised
+    errstate: Any = field(default_factory=np.geterr)  # whether an overflow raised
 
     def again(self, implementation: Callable):
         """Call another implementation in the same way."""
@@ -177,11 +178,11 @@ class Implementation:
         return plain_value(value, self.name)
 
 
-def built(x: object) -> object:
+def built(x: Any) -> Any:
     return x.build() if isinstance(x, Built) else x
 
 
-def contents_of_models(value: object) -> object:
+def contents_of_models(value: Any) -> Any:
     """The value with arrays for Tensors, and for models what a law sees of them."""
     if isinstance(value, list):
         return [contents_of_models(v) for v in value]
@@ -243,7 +244,7 @@ def plain_value(value, name: str):
     raise WrongAnswer(f"{name} returned {kind}; must be numbers, arrays, or tuples, lists or dicts of them")
 
 
-def same(one: object, other: object, equal: Callable[[object, object], bool]) -> bool:
+def same(one: Any, other: Any, equal: Callable[[Any, Any], bool]) -> bool:
     """Whether tuples, lists and dicts have the same structure, and what they hold is ``equal``."""
     if not isinstance(one, tuple | list | dict) and not isinstance(other, tuple | list | dict):
         return equal(one, other)

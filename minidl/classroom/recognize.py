@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType, FrameType
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -75,7 +77,7 @@ def alike(one: object, other: object) -> bool:
     return same(one, other, close)
 
 
-def close(one: object, other: object) -> bool:
+def close(one: Any, other: Any) -> bool:
     if isinstance(one, str | None) or isinstance(other, str | None):
         return type(one) is type(other) and one == other
     with np.errstate(all="ignore"):
@@ -101,10 +103,10 @@ def library_calls(exercise: Exercise, raw: Callable | type) -> int:
         finally:
             sys.setprofile(None)
 
-    implementation.answer_to = watched
-    for law in exercise.laws:
-        if law.is_example:
-            law.run(implementation, {})
+    with mock.patch.object(implementation, "answer_to", watched):
+        for law in exercise.laws:
+            if law.is_example:
+                law.run(implementation, {})
     return count
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def without_quitting(kind: type[BaseException], error: BaseException, trace: Tra
         sys.__excepthook__(kind, error, trace)
 
 
-def generator_at(state: dict[str, object]) -> np.random.Generator:
+def generator_at(state: dict[str, Any]) -> np.random.Generator:
     """A generator that draws what the one in this state would have drawn next."""
     bits = getattr(np.random, state["bit_generator"])()
     bits.state = state
@@ -180,10 +181,10 @@ def call_text(exercise: Exercise, raw: Callable | type, call: Call, imports: set
     return "\n".join([*lines, ""])
 
 
-def argument_names(raw: Callable | type, kind: str, call: Call) -> list[str]:
+def argument_names(raw: Any, kind: str, call: Call) -> list[str]:
     """What the arguments of the call are to be named: as the parameters that take one each, or by number."""
     try:
-        parameters = inspect.signature(raw.forward if kind == "op" else raw).parameters.values()
+        parameters = list(inspect.signature(raw.forward if kind == "op" else raw).parameters.values())
     except ValueError:  # something built in
         parameters = []
     names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
@@ -204,7 +205,7 @@ def stopping(exercise: Exercise, why: str) -> str:
     )
 
 
-def literal(value: object, imports: set[str]) -> str:
+def literal(value: Any, imports: set[str]) -> str:
     """Python that makes the value, exactly; what it needs is added to ``imports``. Raises NotInlined."""
     if value is None or type(value) in (bool, int, str, bytes):
         return repr(value)
@@ -251,7 +252,7 @@ def record_literal(value: object, names: tuple[str, ...] | list[str], imports: s
     return f"{function_literal(type(value), imports)}({fields})"
 
 
-def function_literal(value: object, imports: set[str]) -> str:
+def function_literal(value: Any, imports: set[str]) -> str:
     """A function or class by its name in its module; a method of a value, such as ``{...}.__getitem__``."""
     name, module = getattr(value, "__qualname__", ""), getattr(value, "__module__", None)
     if name and module and getattr(sys.modules.get(module), name, None) is value:
