@@ -1,4 +1,4 @@
-"""Exercises of lesson 04: one scale for all features, their picture in two dimensions, the probe's slope."""
+"""Exercises of lesson 04: scaled features, projection to two dimensions, the gradient of the probe."""
 
 import statistics
 

@@ -139,7 +139,7 @@ def loss_refuses(loss):
 
 
 def loss_of(weights):
-    """The loss with the weights of the two terms and the label's temperature as another function has them."""
+    """The loss with other weights of the two terms, or with another temperature for the labels."""
 
     def wrong(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
         given = {"temperature": temperature, **options}
@@ -186,14 +186,14 @@ def distill_step(
     temperature: float,
     lr: float,
 ) -> float:
-    """One step of plain gradient descent of the student; returns the loss that it went down on.
+    """One step of plain gradient descent of the student; returns the loss before the step.
 
         L = alpha H(y, p at T = 1) + (1 - alpha) tau² H(q, p at tau),  with q the teacher's answer at tau
 
     Both are means over the rows. teacher, student: networks that give logits (N, K) of images (N, ...);
-    labels y: classes (N,).  temperature: tau > 0.  lr: the learning rate. The teacher answers in evaluation
-    mode and stays as it was. The student answers in training mode, in which it is left; those of its
-    parameters that require grad move, by lr times the gradient of this loss, in their own dtype.
+    labels y: classes (N,).  temperature: tau > 0.  lr: the learning rate. The teacher runs in evaluation
+    mode and does not change. The student runs in training mode and stays in it. Its parameters that require
+    grad change by -lr times the gradient of this loss, in their own dtype.
     What stands in ``grad`` already, from an earlier step, counts for nothing.
     ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, a label that is no class:
     also for -100, which ``F.cross_entropy`` leaves out.

@@ -1,4 +1,4 @@
-"""Exercises of lesson 06: an episode, drawn and answered by nearest neighbours."""
+"""Exercises of lesson 06: draw an episode and classify its queries by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def knn_episode(
     k: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw one task of few examples and answer it by nearest neighbours: (support, asked, answers).
+    """Draw one few-shot task and classify its queries by nearest neighbours: (support, asked, answers).
 
-    features (N, D), labels (N,): of the data set, labels any integers.  ways: how many of its classes are
-    drawn.  shots, queries: how many rows of each of these classes go into the support, and how many others
-    are asked about. All draws are without replacement, from ``rng`` alone, and all choices equally likely.
+    features (N, D), labels (N,): the data set; labels are any integers.  ways: the number of classes to draw.
+    shots, queries: for each of these classes, the number of rows for the support, and of other rows as
+    queries. All draws are without replacement and only from ``rng``, and all choices are equally likely.
 
     support (ways shots,), asked (ways queries,): numbers of rows, class by class, classes ascending.
-    answers (ways queries,): the class of each row asked about. Its k nearest rows of the support vote, by
-    Euclidean distance between rows divided by their length, in float64. Which of equally near rows counts,
-    and who wins an equal vote, is as in ``nearest`` and ``vote``.
+    answers (ways queries,): the predicted class of each query. The k nearest rows of the support vote. The
+    distance is Euclidean, between rows divided by their length, in float64. Ties of distances and votes are
+    decided as in ``nearest`` and ``vote``.
     ValueError for more ways than classes, a class of less than shots + queries rows, a k beyond
-    1 ... ways shots, and a row of zeros, which has no direction.
+    1 ... ways shots, and any row of zeros, drawn or not: it has no direction.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     check_int("ways", ways, 1, len(classes))
     check_int("k", k, 1, ways * shots)
     each = positive_int("shots", shots) + positive_int("queries", queries)
-    require(sizes.min() >= each, f"each class needs {each} rows, one has {sizes.min()}")
+    require(sizes.min() >= each, f"each class needs {each} rows, but one has {sizes.min()}")
     length = np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1, keepdims=True))
     require(length.all(), "a row of zeros has no direction")
 
@@ -73,7 +73,13 @@ episode = Exercise(
         "support, so their labels are labels[support][near]",
     ),
 )
-DIRECTIONS = [(5, 0), (4, 3), (3, 4), (0, 5), (-12, 5)]  # of whole lengths, none equally far from two others
+DIRECTIONS = [
+    (5, 0),
+    (4, 3),
+    (3, 4),
+    (0, 5),
+    (-12, 5),
+]  # their lengths are integers, and no direction is equally far from two others
 
 
 @st.composite
@@ -91,7 +97,7 @@ def tasks(draw):
 
 
 def neighbours_answer(row, features, labels, support, k):
-    """The class that the k nearest give a row, counted one by one."""
+    """The class of a row by its k nearest, counted one by one."""
     ranked = []
     for place, other in enumerate(support):
         a, b = (x / math.hypot(*x) for x in (features[row], features[other]))
@@ -142,18 +148,37 @@ def answers_by_neighbours(knn_episode, case):
     assert_equal(np.asarray(answers), np.array(wanted))
 
 
-@episode.law("in 60 episodes each row was an example and was asked about, and each class was left out")
+@episode.law("in 150 episodes each row met each other one of its class, and each class was left out")
 def draws_all(knn_episode):
-    labels, examples, questions, pairs = np.repeat([0, 1, 2], 3), set(), set(), set()
-    for seed in range(60):
+    labels, examples, questions, pairs, together = np.repeat([0, 1, 2], 3), set(), set(), set(), set()
+    for seed in range(150):
         options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
         support, asked, _ = knn_episode(np.ones((9, 2)), labels, **options)
         examples |= set(map(int, support))
         questions |= set(map(int, asked))
         pairs.add(tuple(labels[np.asarray(support)].tolist()))
+        together |= set(zip(map(int, support), map(int, asked), strict=True))
     assert len(examples) == 9, f"of nine rows only {sorted(examples)} were ever in the support"
     assert len(questions) == 9, f"of nine rows only {sorted(questions)} were ever asked about"
     assert len(pairs) == 3, f"of three classes only {sorted(pairs)} were ever drawn together"
+    assert len(together) == 18, f"of 18 pairs of an example and a question only {len(together)} were drawn"
+
+
+@episode.law("the same rng draws the same episode: of five rows, of three classes")
+def draws_by_rng(knn_episode):
+    labels, features = np.repeat([0, 1, 2], 5), np.arange(30.0).reshape(15, 2) + 1
+    options = {"ways": 2, "shots": 2, "queries": 2, "k": 1}
+    once, again = (knn_episode(features, labels, **options, rng=np.random.default_rng(3)) for _ in range(2))
+    for part, other in zip(once, again, strict=True):
+        assert_equal(np.asarray(part), np.asarray(other))
+
+
+@episode.law("directions that differ by 1e-10 are told apart")
+def near_directions(knn_episode):
+    features = np.array([[1, 0.5 + 1e-10 * (label == 3)] for label in SEVENS_AND_THREES])
+    options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(0)}
+    _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
+    assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
 
 
 @episode.law("float32 rows of 1e30 have a direction too, and so have whole numbers")
@@ -177,13 +202,17 @@ def refuses_an_episode(knn_episode):
     zeros = CORNERS * (np.arange(6) != 4)[:, np.newaxis]
     rng = np.random.default_rng(0)
     assert_refuses("a row of zeros", knn_episode, zeros, SEVENS_AND_THREES, **options, rng=rng)
+    few = {"ways": 1, "shots": 1, "queries": 1, "k": 1}  # some draws leave the row of zeros out
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        assert_refuses("a row of zeros, drawn or not,", knn_episode, zeros, SEVENS_AND_THREES, **few, rng=rng)
 
 
 BY_ANGLE = "each answer is the vote of the k nearest by angle"
 
 
 def answered(features, labels, support, asked, k, *, by_angle=True, neighbours=nearest):
-    """The episode of these rows, perhaps by plain distances or by other neighbours."""
+    """The episode of these rows, optionally with plain distances or other neighbours."""
     rows = np.asarray(features, np.float64)
     if by_angle:
         rows = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
@@ -226,7 +255,7 @@ def asked_from_all(features, labels, *, queries, k, rng, **options):
 
 @episode.mistake(
     "the first rows of each class, not drawn ones",
-    breaks="in 60 episodes each row was an example and was asked about, and each class was left out",
+    breaks="in 150 episodes each row met each other one of its class, and each class was left out",
 )
 def first_rows(features, labels, *, ways, shots, queries, k, rng):
     knn_episode(features, labels, ways=ways, shots=shots, queries=queries, k=k, rng=rng)  # what it refuses

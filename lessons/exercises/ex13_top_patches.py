@@ -1,4 +1,4 @@
-"""Exercises of lesson 13: what a unit sees, and the patches that excite each channel of a layer most."""
+"""Exercises of lesson 13: the receptive field of a unit, and the patches that excite a channel most."""
 
 import numpy as np
 from hypothesis import given
@@ -128,7 +128,7 @@ CONV, POOL = (3, 1, 1), (2, 2, 0)  # kernel, stride, padding
 
 
 def pixels_seen(p, length, windows):
-    """The first pixel that unit p sees and the one behind the last, through one window after the other."""
+    """The first and the last pixel (exclusive) that unit p sees through a sequence of windows."""
     first = last = p
     for kernel, stride, padding in reversed(windows):
         first, last = first * stride - padding, last * stride - padding + kernel - 1
@@ -260,7 +260,7 @@ def refuses(top_patches):
 
 
 def with_boxes(model, layer, images, found, box):
-    """The same patches with boxes made in another way from field, p and q."""
+    """The same patches, but another function makes the boxes from field, p and q."""
     field = receptive_field(model, layer, images.shape[1:])
     boxes = [[box(field, p, q) for p, q in row] for row in found.places]
     return found._replace(boxes=np.array(boxes))

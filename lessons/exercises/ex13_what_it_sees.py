@@ -1,4 +1,4 @@
-"""Exercises of lesson 13: sure and wrong, shape or texture, and the strongest unit of a map."""
+"""Exercises of lesson 13: confident mistakes, shape or texture, and the strongest unit of a map."""
 
 import numpy as np
 from hypothesis import given

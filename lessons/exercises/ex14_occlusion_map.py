@@ -1,4 +1,4 @@
-"""Exercises of lesson 14: an occlusion map, from a model and images on."""
+"""Exercises of lesson 14: an occlusion map of a model and images."""
 
 import numpy as np
 from hypothesis import given
@@ -50,12 +50,12 @@ def linear(seed, pixels, classes=2):
 
 
 def network(seed, **how):
-    """A convolution, a BatchNorm, a ReLU, a mean over the places and a linear layer, for two channels."""
+    """A convolution, a BatchNorm, a ReLU, a mean over the pixels and a linear layer, for two channels."""
     return Built("small_cnn", seed=seed, **NETWORK, **how)
 
 
 def begins(size, window, stride):
-    """Where windows begin: in steps of the stride, until one has reached the end."""
+    """The starts of the windows, in steps of the stride, until a window reaches the end."""
     found = [0]
     while found[-1] + window < size:
         found.append(found[-1] + stride)
@@ -63,7 +63,7 @@ def begins(size, window, stride):
 
 
 def map_by_loops(f, images, cover, window, stride):
-    """At each pixel the mean, over the windows that cover it, of what f loses there."""
+    """For each pixel, the mean drop of f over the windows that cover it."""
     n, _, height, width = images.shape
     total, count = np.zeros((n, height, width)), np.zeros((height, width))
     for top in begins(height, window[0], stride[0]):
@@ -83,7 +83,7 @@ def probabilities(z):
 
 @st.composite
 def asked(draw):
-    """Two images (2, 1, H, W) for a linear model, a class for each, sizes of windows, what covers them."""
+    """Two images (2, 1, H, W) for a linear model, a class for each, sizes of windows, and a baseline."""
     height, width = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     window = draw(st.integers(1, height)), draw(st.integers(1, width))
     stride = draw(st.integers(1, window[0])), draw(st.integers(1, window[1]))
@@ -185,7 +185,10 @@ def refuses(occlusion_map):
 
 
 def occluded(model, images, target, window, stride, cover, probability, *, each=False, pile=False):
-    """The map as the library makes it; ``each``: of each covered image's class, ``pile``: never uncovered."""
+    """The library's map.
+
+    ``each``: f is the class of each covered image. ``pile``: old windows stay covered.
+    """
     images, goal = images_and_target(model, images, target, maps=True, probability=probability)
     size, windows, strides = images.shape[2:], pair("window", window, 1), pair("stride", stride, 1)
     rows, columns = (window_starts(*sides) for sides in zip(size, windows, strides, strict=True))

@@ -1,4 +1,4 @@
-"""Exercises of lesson 14: integrated gradients, from a model and images on."""
+"""Exercises of lesson 14: integrated gradients of a model and images."""
 
 import numpy as np
 from hypothesis import given
@@ -46,13 +46,13 @@ def layers(seed, *hidden, pixels=4):
 
 
 def cnn(seed, **how):
-    """A convolution, a BatchNorm, a ReLU, a mean over the places and a linear layer, for two channels."""
+    """A convolution, a BatchNorm, a ReLU, a mean over the pixels and a linear layer, for two channels."""
     settings = {"num_classes": CLASSES, "in_channels": 2, "widths": (3,), "pool_after": ()}
     return Built("small_cnn", seed=seed, **settings, **how)
 
 
 def slope_by_hand(net, x, k):
-    """df/dx of logit k of a network with one hidden layer: only units that are on pass something on."""
+    """df/dx of logit k for a network with one hidden layer: only active units pass the gradient."""
     first = net.fc1.weight.data.astype(np.float64), net.fc1.bias.data.astype(np.float64)
     slope = np.zeros(x.size)
     for j, (w, c) in enumerate(zip(*first, strict=True)):
@@ -62,7 +62,7 @@ def slope_by_hand(net, x, k):
 
 
 def points_of(steps, nodes):
-    """(α, weight) of each point: middles of equal parts, or Gauss's points between 0 and 1."""
+    """(α, weight) of each point: centres of equal parts, or Gauss's points between 0 and 1."""
     if nodes == "midpoint":
         return [((2 * k + 1) / (2 * steps), 1 / steps) for k in range(steps)]
     points, weights = np.polynomial.legendre.leggauss(steps)
@@ -164,7 +164,7 @@ def complete(integrated_gradients):
         assert_close(maps.sum(axis=(1, 2, 3)), change, rtol=2e-2, atol=1e-2)
     rows, model = np.array([[1.0, -2.0, 0.5, 3.0]]), layers(4, 3)
     unit = model.build()[:3](Tensor(rows)).data[0] - model.build()[:3](Tensor(0 * rows)).data[0]
-    for j in range(3):  # each has one kink on the way at most
+    for j in range(3):  # each unit has at most one kink on the path
         maps = integrated_gradients(model, rows, ("relu1", j), steps=100, nodes="midpoint")
         assert_close(maps.sum(), float(unit[j]), rtol=2e-2, atol=2e-2)
 

@@ -1,4 +1,4 @@
-"""Exercises of lesson 15: three rules for the way back through a ReLU."""
+"""Exercises of lesson 15: three rules for the backward pass through a ReLU."""
 
 import numpy as np
 from hypothesis import given
@@ -10,14 +10,14 @@ from minidl.classroom.strategies import arrays
 from minidl.engine import elementwise
 from minidl.explain import gradients
 
-# Gradients R and inputs f of the five neurons that lesson 15 works out.
+# Gradients R and inputs f of the five neurons in the example of lesson 15.
 R = np.array([2.0, -1.0, 3.0, 1.0, -2.0])
 F = np.array([1.0, 2.0, -1.0, 0.5, 3.0])
 
 
 @st.composite
 def pairs(draw):
-    """R and f of one shape, zeros among them."""
+    """R and f of one shape, with some zeros."""
     shape = draw(st.sampled_from([(6,), (2, 3), (1, 2, 2, 2)]))
     return draw(arrays(shape)), draw(arrays(shape))
 
@@ -157,7 +157,7 @@ def magnitude(grad, x):
 
 @deconv.mistake("made float64 of it", breaks=deconv.laws[1].text)
 def widened(grad, x):
-    return grad * (grad > 0).astype(np.float64)
+    return np.where(grad > 0, grad, 0).astype(np.float64)
 
 
 # ---- 15.3 guided_rule

@@ -23,17 +23,17 @@ from minidl.nn.module import Module, eval_mode
 def guided_within(
     model: Module, images: np.ndarray, classes: np.ndarray, layers: tuple[str, ...]
 ) -> np.ndarray:
-    """df/dx by a model in which some layers go back by the guided rule, and all others by backprop.
+    """df/dx of a model where some layers use the guided rule in backward, and all others backprop.
 
-    With it one can ask in which layers guided backprop loses the class: all layers guided are guided
-    backprop, none is the gradient.
+    It shows in which layers guided backprop loses the class. With all layers guided, the result is guided
+    backprop; without guided layers, it is the gradient.
 
-    model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards it is as
-    before, with all its modes and without a hook or a layer more.
+    model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards its modes
+    are as before, and no hook or layer was added.
     images: (N, C, H, W), floating.  classes: (N,) integers; f of an image is the logit of its class.
-    layers: paths as in ``model.layer``. In each of these layers all ReLUs are guided; "" is the whole model.
+    layers: paths as in ``model.layer``. All ReLUs in these layers are guided; "" is the whole model.
     Returns: maps of the images' shape and dtype.
-    ValueError for a path that the model does not have, and for classes that are not one of its own an image.
+    ValueError for an unknown path, and for classes that are not one known class for each image.
     """
     parts = [part for path in layers for part in model.layer(path).modules()]
     hooks, x = [], Tensor(images, requires_grad=True)
@@ -46,12 +46,12 @@ def guided_within(
         for hook in hooks:
             hook.remove()
     labels = check_labels("classes", classes, len(images), logits.shape[1])
-    f = logits[np.arange(len(images)), labels]  # (N,), each of its own image alone
+    f = logits[np.arange(len(images)), labels]  # (N,), each depends only on its own image
     return grad(f.sum(), x)
 
 
 def _run_guided(module: Module, inputs: tuple, output: Tensor) -> Tensor:
-    """A forward hook: the output once more, computed where the guided rule is in force."""
+    """A forward hook that computes the output again under the guided rule."""
     with relu_rule(guided_rule):
         return module.forward(*inputs)
 
@@ -84,7 +84,7 @@ def two_hidden(seed, **how):
 
 
 def back(module: Module, x: np.ndarray, R: np.ndarray, guided: set[Module]) -> np.ndarray:
-    """R behind the module, taken to its input x: through ReLUs by hand, through linear parts by backprop."""
+    """Carry R from the module's output to its input x: ReLUs by hand, linear parts by backprop."""
     if isinstance(module, nn.ReLU):
         is_open = (x > 0) & (R > 0) if module in guided else x > 0
         return np.where(is_open, R, 0)
@@ -191,7 +191,7 @@ def refuses(guided_within):
 
 
 def changed(model, images, classes, layers, rule=guided_rule, inside=True, whole=False):
-    """The same with another rule, for the named layers alone, or of all logits."""
+    """The same with another rule, only for the named layers, or for the sum of all logits."""
     labels = check_labels("classes", classes, len(images), CLASSES)
 
     def run(module, inputs, output):

@@ -28,7 +28,7 @@ solve = Exercise(
 
 
 def inner(n):
-    """All coalitions but the two ends (2**n - 2, n), and their kernel weights."""
+    """All coalitions except the empty and the full one (2**n - 2, n), and their kernel weights."""
     coalitions = shapley.all_coalitions(n)[1:-1]
     return coalitions, shapley.kernel_weights(n)[coalitions.sum(axis=1)]
 
@@ -37,8 +37,15 @@ def inner(n):
 def worked_solve(kernel_solve):
     # phi_B = 10 - phi_A: (phi_A - 1)² + (10 - phi_A - 3)² is least at phi_A = 4
     coalitions = np.array([[True, False], [False, True]])
-    found = kernel_solve(coalitions, np.array([1.0, 3.0]), np.array([0.5, 0.5]), 0.0, 10.0)
-    assert_close(found, [4, 6])
+    for size in (1.0, 1e-18):  # how large the weights are does not matter
+        found = kernel_solve(coalitions, np.array([1.0, 3.0]), size * np.array([0.5, 0.5]), 0.0, 10.0)
+        assert_close(found, [4, 6])
+
+
+@solve.law("a lone player gets everybody's worth less nobody's")
+def alone(kernel_solve):
+    found = kernel_solve(np.zeros((0, 1), bool), np.zeros(0), np.zeros(0), 2.0, 5.0)
+    assert_close(found, [3.0])
 
 
 @solve.law("the values sum to everybody's worth less nobody's")
@@ -70,12 +77,17 @@ def is_shapley(kernel_solve, game):
 @solve.law("coalitions that leave the values undetermined are refused with a ValueError")
 @given(worths=arrays((2,)), weight=st.sampled_from([1.0, 0.3]))
 def refuses_too_few(kernel_solve, worths, weight):
-    # Of three players only the first is ever apart from the other two.
+    # In these coalitions of three players, the last two are never separated.
     coalitions, weights = np.array([[True, False, False], [False, True, True]]), np.array([weight, weight])
     assert_refuses(
         "two coalitions of three players, one the others' rest,",
         kernel_solve, coalitions, worths, weights, 0.0, 1.0,
     )  # fmt: skip
+    twice = np.concatenate([coalitions, coalitions]), np.tile(worths, 2), np.tile(weights, 2)
+    assert_refuses("the same two, twice,", kernel_solve, *twice, 0.0, 1.0)
+    more, weights = np.eye(3, dtype=bool), np.array([weight, 0.0, 0.0])
+    what = "three coalitions of which two have the weight 0"
+    assert_refuses(what, kernel_solve, more, np.append(worths, 0.5), weights, 0.0, 1.0)
 
 
 @solve.mistake("left the sum free", breaks=solve.laws[0].text)

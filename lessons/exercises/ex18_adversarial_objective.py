@@ -1,11 +1,11 @@
-"""Exercises of lesson 18, continued: the smallest change's objective, from a network."""
+"""Exercises of lesson 18, continued: the objective of the smallest change, for a network."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.exercises.ex18_adversarial import lams
-from lessons.exercises.ex18_adversarial_gradient import LINEAR, linear
+from lessons.exercises.ex18_adversarial_gradient import LINEAR, WIDE, linear
 from minidl import Tensor, grad
 from minidl.attack.minimal import perturbation_loss
 from minidl.classroom.builders import Built
@@ -43,7 +43,7 @@ def wishes(draw):
 
 
 def wanted(net, image, r, target, lam):
-    """The loss from the probabilities themselves."""
+    """The loss, computed from the probabilities."""
     z = net(Tensor((image + r)[np.newaxis])).data[0].astype(np.float64)
     p = np.exp(z - z.max())
     return lam * (r**2).sum() - np.log(p[target].sum() / p.sum())
@@ -54,8 +54,19 @@ def worked_objective(perturbation_loss):
     image, r = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5])
     W, _, p = linear(image + r)
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.0)
-    assert_close(loss, float(4 * 0.3125 - np.log(p[2])), rtol=1e-4)
-    assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), rtol=1e-4, atol=1e-6)
+    assert_close(loss, float(4 * 0.3125 - np.log(p[2])), **WIDE)
+    assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), **WIDE)
+
+
+@objective.law(
+    "a network that is training and frozen is asked in evaluation mode, and stays training and frozen"
+)
+def while_training(perturbation_loss):
+    image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([1])
+    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
+        model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
+        loss, _ = perturbation_loss(model, image, r, target, 4.0)
+        assert_close(loss, float(wanted(model.build().eval(), image, r, target, 4.0)), **WIDE)
 
 
 @objective.law("the loss is λ‖r‖² - log of the sum of the target classes' probabilities")
@@ -108,7 +119,7 @@ def far_away(perturbation_loss, target):
 
 
 def changed(model, image, r, number):
-    """The loss and its gradient, from what ``number`` makes of logits (K,) and the change."""
+    """The loss and its gradient, from ``number`` of the logits (K,) and of the change."""
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     loss = number(model((change + image).reshape(1, *image.shape))[0], change)
     return loss.item(), grad(loss, change)

@@ -1,4 +1,4 @@
-"""The picture of a network: its modules as boxes, what reads what as arrows."""
+"""The picture of a network: modules are boxes, data flow is arrows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,9 @@ from minidl.compress.fused import ConvInto, ConvReLU2d
 from minidl.engine.checks import check_instance, require
 from minidl.figures.graph import boxes_and_edges
 from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, Look, style, text_height, text_width
-from minidl.nn.layers import (
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm,
-    Conv2d,
-    Linear,
-    MaxPool2d,
-    short,
-)
+from minidl.nn.layers import BatchNorm, Conv2d, Linear, short
 from minidl.nn.module import Module
+from minidl.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 MAX_BOXES = 80
 SUMS, OTHER, FREE = "launch: convolution or Linear", "launch: anything else", "no launch"
@@ -33,12 +26,12 @@ _LOOK: dict[str, Look] = {
 
 
 def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> Figure:
-    """Draw what a network does with one image, input above output, and say what it costs.
+    """Draw the modules of a network for one image, from input (top) to output, with the costs.
 
     Each box is a module that computes something, or the join of several branches, with the shape of its
-    output; what moves no memory is dashed (Flatten, a Concat written in place). Above it stand the launches,
-    bytes and multiply-adds of ``compress.flow.cost``. input_shape: of one image, (C, H, W).
-    Raises ValueError for more than 80 boxes.
+    output. A dashed box moves no memory (Flatten, a Concat written in place). Above the boxes are the
+    launches, bytes and multiply-adds of ``compress.flow.cost``. input_shape: the shape of one image, (C, H,
+    W). Raises ValueError for more than 80 boxes.
 
     >>> from minidl import figures, nn
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2))
@@ -48,7 +41,7 @@ def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> 
     check_instance("title", title, str)
     costs = cost(model, input_shape)
     steps = flow(model, np.zeros((1, *input_shape), np.float32))
-    too_many = f"a picture of more than {MAX_BOXES} boxes cannot be read, there are {len(steps)}: draw a part"
+    too_many = f"a picture shows at most {MAX_BOXES} boxes, but there are {len(steps)}: draw a part"
     require(len(steps) < MAX_BOXES, too_many)
     inputs = [()] + [tuple(source - INPUT for source in step.sources) for step in steps]  # 0 is the input
     texts = ["input\n" + _shape((1, *input_shape))] + [_text(step) for step in steps]
@@ -73,7 +66,7 @@ def _text(step: Step) -> str:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    """Of one image: 16 × 8 × 8."""
+    """The shape for one image, such as 16 × 8 × 8."""
     return " × ".join(map(str, shape[1:])) or "a number"
 
 

@@ -1,4 +1,4 @@
-"""Optimizers: how parameters move, given their gradients."""
+"""Optimizers: they update parameters by their gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from minidl.engine.checks import (
     check_flag,
     check_instance,
     check_number,
-    check_pair,
     positive_number,
     require,
     shown,
@@ -20,19 +19,30 @@ from minidl.engine.checks import (
 from minidl.engine.tensor import Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict]
-# What PyTorch's groups hold beside the settings, none of which changes a step.
+# Other keys in PyTorch's groups. They do not change a step.
 WITHOUT_EFFECT = {"params", "param_names", "initial_lr", "foreach", "capturable", "differentiable", "fused"}
 
 
 class Optimizer:
-    """What the optimizers share: groups of parameters, each with its own settings, and a state per parameter.
+    """The base of all optimizers: groups of parameters with their own settings, and a state per parameter.
 
-    ``parameters`` are Tensors, or groups: dicts with "params" and whatever settings differ from the keywords,
-    such as ``[{"params": body, "lr": 1e-4}, {"params": head}]``. ``step`` passes over a parameter whose grad
-    is None or that requires none any more: neither weight decay nor momentum moves what is frozen.
+    ``parameters`` are Tensors, or groups: dicts with "params" and the settings that differ from the keywords,
+    such as ``[{"params": body, "lr": 1e-4}, {"params": head}]``. ``step`` skips a parameter if its
+    grad is None or if it requires no gradient. So neither weight decay nor momentum changes a frozen
+    parameter.
+
+    >>> from minidl import nn, train
+    >>> body, head = nn.Linear(4, 8).parameters(), nn.Linear(8, 2).parameters()
+    >>> optimizer = train.SGD([{"params": body, "lr": 0.01}, {"params": head}], lr=0.1)
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [0.01, 0.1]
     """
 
-    state_names: tuple[str, ...] = ()  # of each parameter; "step" is a number, the others have its shape
+    state_names: tuple[
+        str, ...
+    ] = ()  # the state of each parameter; "step" is a number, the others have the parameter's shape
+
+    decouples_weight_decay = False  # whether weight decay acts on the parameter itself, not on its gradient
 
     def __init__(self, parameters: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -48,7 +58,7 @@ class Optimizer:
         is_group = isinstance(group, dict) and "params" in group
         require(is_group, f"a group of parameters is a dict with 'params', got {shown(group)}", TypeError)
         unknown = sorted(map(str, {*group} - {"params", *self.defaults}))
-        require(not unknown, f"unknown settings {unknown}; there are {', '.join(self.defaults)}")
+        require(not unknown, f"unknown settings {unknown}; known are {', '.join(self.defaults)}")
         params = [group["params"]] if isinstance(group["params"], Tensor) else several(group["params"])
         known = set(self.parameters())
         for p in params:
@@ -65,8 +75,10 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate; of several groups, the highest. Assigning keeps the proportions that the groups
-        were given at first."""
+        """The learning rate; with several groups, the highest.
+
+        An assignment keeps the groups' first proportions.
+        """
         return max(group["lr"] for group in self.param_groups)
 
     @lr.setter
@@ -82,7 +94,7 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None or not p.requires_grad:
@@ -92,13 +104,16 @@ class Optimizer:
                 mask = getattr(p, "mask", None)  # of a pruned Parameter
                 grad = p.grad if mask is None else np.where(mask, p.grad, 0)
                 grad = -grad if group["maximize"] else grad
-                # In place, and as an assignment, so that backward through an older graph is refused.
+                # The assignment makes a new version, so that backward refuses an older graph.
                 p.data -= self.update(p, grad, self.state.setdefault(p, {}), group)
                 if mask is not None:
-                    p.data[~mask] = 0  # whatever momentum was left from before
+                    p.data[~mask] = 0  # also remove the effect of old momentum
 
     def update(self, p: Tensor, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> np.ndarray:
-        """What to subtract from ``p``. ``state`` is empty at first, and kept; ``grad`` stays as is."""
+        """The array to subtract from ``p``.
+
+        ``state`` is empty at first, and kept; ``grad`` must not change.
+        """
         raise NotImplementedError(f"{type(self).__name__}.update")
 
     def check_settings(self, group: dict[str, Any]) -> None:
@@ -107,10 +122,10 @@ class Optimizer:
         check_number("weight_decay", group["weight_decay"], 0)
         check_flag("maximize", group["maximize"])
 
-    # ---- state, laid out as PyTorch does
+    # ---- state, in PyTorch's layout
 
     def state_dict(self) -> dict[str, Any]:
-        """{"kind": the class's name, "state": {number of a parameter: copies of its state}, "param_groups":
+        """{"kind": name of the class, "state": {index of a parameter: copies of its state}, "param_groups":
         settings and numbers}"""
         number = {p: i for i, p in enumerate(self.parameters())}
         state = {
@@ -121,11 +136,11 @@ class Optimizer:
         return {"kind": type(self).__name__, "state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the settings and state of an optimizer of this kind over parameters of the same shapes.
+        """Load the settings and state of an optimizer of the same kind, for parameters of the same shapes.
 
-        What CPU tensors of PyTorch hold is taken as well, unless it was made by a setting that changes its
-        steps and is unknown here, such as amsgrad. Where it holds no "initial_lr", the groups keep the
-        proportions of its lr. Raises one ValueError that lists what does not fit, and then loads nothing.
+        CPU tensors of PyTorch are accepted, except for settings that change the steps and are unknown here,
+        such as amsgrad. Without "initial_lr", the groups keep the proportions of its lr. If something does
+        not fit, one ValueError lists all problems, and nothing is loaded.
         """
         problems = self.state_problems(state_dict)
         require(not problems, "\n  ".join(["the state does not fit the optimizer:", *problems]))
@@ -143,7 +158,7 @@ class Optimizer:
         }
 
     def state_problems(self, state_dict: Mapping[str, Any]) -> list[str]:
-        """What keeps ``state_dict`` from being loaded, a line each; empty if nothing does."""
+        """The reasons why ``state_dict`` cannot be loaded, one line each; empty if it can."""
         kind = type(self).__name__
         try:
             if state_dict.get("kind", kind) != kind:  # PyTorch's state does not say
@@ -168,17 +183,17 @@ class Optimizer:
         return problems
 
     def unknown_settings(self, groups: list[dict[str, Any]]) -> list[str]:
-        """What groups of PyTorch say that would make other steps than this optimizer does."""
+        """The settings in PyTorch's groups that would change the steps, but are unknown here."""
         problems = []
         for group in groups:
             for name in {*group} - WITHOUT_EFFECT - {*self.defaults}:
-                wanted = name == "decoupled_weight_decay" and isinstance(self, AdamW)
+                wanted = name == "decoupled_weight_decay" and self.decouples_weight_decay
                 if bool(group[name]) != wanted:
                     problems.append(f"it was made with {name}={group[name]!r}, not as {type(self).__name__}")
         return problems
 
     def entry_problems(self, p: Tensor, entry: Mapping[str, Any]) -> list[str]:
-        """What keeps the state of one parameter from being loaded."""
+        """The reasons why the state of one parameter cannot be loaded."""
         given = {key: np.asarray(value) for key, value in entry.items() if value is not None}
         if given and set(given) != set(self.state_names):
             return [f"needs {sorted(self.state_names)}, got {sorted(given)}"]
@@ -198,7 +213,14 @@ class SGD(Optimizer):
     g = grad + lambda p        b = mu b + (1 - dampening) g,  at first b = g
     p -= lr b,    with Nesterov's momentum  p -= lr (g + mu b)
 
-    maximize: climb instead, as if grad were -grad.
+    maximize: increase the loss, as if grad were -grad.
+
+    >>> from minidl import nn, train
+    >>> weight = nn.Parameter([3.0])
+    >>> (weight * weight).sum().backward()  # the gradient is 6
+    >>> train.SGD([weight], lr=0.1).step()
+    >>> print(weight.data.round(3))
+    [2.4]
     """
 
     state_names = ("momentum_buffer",)
@@ -241,80 +263,18 @@ class SGD(Optimizer):
         return lr * state["momentum_buffer"]
 
 
-class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015), with weight decay lambda added to the gradient:
-
-    g = grad + lambda p        m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
-    p -= lr m_hat / (sqrt(v_hat) + eps),    m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
-    """
-
-    state_names = ("step", "exp_avg", "exp_avg_sq")
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(parameters, settings)
-
-    def check_settings(self, group: dict[str, Any]) -> None:
-        super().check_settings(group)
-        positive_number("eps", group["eps"])  # or a gradient of 0 would give 0 / 0
-        for beta in check_pair("betas", group["betas"], "of numbers"):
-            averages = check_number("each of betas", beta, 0, 1) < 1
-            require(averages, "each of betas must be below 1, or nothing is ever averaged in")
-
-    def update(self, p, grad, state, group):
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * p.data
-        return self.adam(p, grad, state, group)
-
-    def adam(self, p, grad, state, group):
-        (beta1, beta2), eps = group["betas"], group["eps"]
-        if not state:
-            state.update(step=0, exp_avg=np.zeros_like(p.data), exp_avg_sq=np.zeros_like(p.data))
-        state["step"] += 1
-        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
-        m *= beta1
-        m += (1 - beta1) * grad
-        v *= beta2
-        v += (1 - beta2) * grad * grad
-        # The corrections are numbers: dividing by them before the arrays meet saves two passes.
-        denominator = np.sqrt(v)
-        denominator /= math.sqrt(1 - beta2**t)
-        denominator += eps
-        return (group["lr"] / (1 - beta1**t)) * m / denominator
-
-
-class AdamW(Adam):
-    """Adam with weight decay on the parameter itself: p -= lr lambda p too (Loshchilov and Hutter 2019)."""
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay, maximize=maximize)
-
-    def update(self, p, grad, state, group):
-        return self.adam(p, grad, state, group) + (group["lr"] * group["weight_decay"]) * p.data
-
-
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients by one factor so that their common L2 norm is at most ``max_norm``; return the norm
-    that it was. Pruned weights (False in ``Parameter.mask``) do not count, since no step moves them.
-    FloatingPointError, and nothing scaled, if the norm is not finite (Pascanu et al. 2013)."""
+    """Scale all gradients by one factor so that their common L2 norm is at most ``max_norm``.
+
+    Returns the norm before scaling. Pruned weights (False in ``Parameter.mask``) do not count, because no
+    step moves them. FloatingPointError, without scaling, if the norm is not finite (Pascanu et al. 2013).
+
+    >>> from minidl import nn, train
+    >>> weight = nn.Parameter([1.0, 1.0])
+    >>> weight.grad = np.float32([3, 4])
+    >>> print(train.clip_grad_norm([weight], max_norm=1.0), weight.grad)
+    5.0 [0.6 0.8]
+    """
     positive_number("max_norm", max_norm)
     grads, squares = [], 0.0
     for p in several(parameters):
@@ -331,8 +291,19 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
+def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an optimizer's state as JSON values: all except the present lr."""
+    given = {"optimizer": state["kind"]}
+    for i, group in enumerate(state["param_groups"]):
+        for name, value in group.items():
+            if name not in ("lr", "params"):
+                value = list(value) if isinstance(value, tuple) else value
+                given[f"{name.removeprefix('initial_')} of group {i}"] = value
+    return given
+
+
 def several(parameters: Iterable) -> list:
-    """The parameters as a list. A lone Tensor would go through as its rows."""
+    """The parameters as a list. A single Tensor is refused: a loop over it would give its rows."""
     lone = isinstance(parameters, Tensor | dict | str | bytes | np.ndarray)
     wanted = "parameters must be Tensors or groups of them, such as model.parameters()"
     require(not lone and isinstance(parameters, Iterable), f"{wanted}, got {shown(parameters)}", TypeError)

@@ -1,9 +1,9 @@
-"""Schedules: pure functions of the step, for a learning rate or a temperature alike.
+"""Schedules: functions of the step, for a learning rate or a temperature.
 
     schedule = with_warmup(cosine(3e-3, 0.0, steps=900), warmup_steps=100)
     optimizer.lr = schedule(step)
 
-Each function here returns a function of the step, an integer from 0. Its two ends come out to the last bit.
+Each function here returns a function of the step, an integer from 0. The values at its two ends are exact.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ Schedule = Callable[[int], float]
 
 
 def constant(value: float) -> Schedule:
-    """value at every step"""
+    """value at every step
+
+    >>> from minidl.train import schedules
+    >>> schedules.constant(0.1)(step=7)
+    0.1
+    """
     value = check_number("value", value)
 
     def schedule(step: int) -> float:
@@ -37,31 +42,49 @@ def constant(value: float) -> Schedule:
 
 
 def linear(start: float, end: float, steps: int) -> Schedule:
-    """start + (end - start) t / steps, then end from step ``steps`` on."""
+    """start + (end - start) t / steps, then end from step ``steps`` on.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.linear(1.0, 0.0, steps=4)
+    >>> [schedule(step) for step in range(6)]
+    [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
     return between(start, end, steps, lambda start, end, x: start + (end - start) * x)
 
 
 def cosine(start: float, end: float, steps: int) -> Schedule:
-    """end + (start - end) (1 + cos(pi t / steps)) / 2, then end (Loshchilov and Hutter 2017)."""
+    """end + (start - end) (1 + cos(pi t / steps)) / 2, then end (Loshchilov and Hutter 2017).
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.cosine(1.0, 0.0, steps=4)
+    >>> [round(schedule(step), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
     return between(
         start, end, steps, lambda start, end, x: end + (start - end) * (1 + math.cos(math.pi * x)) / 2
     )
 
 
 def exponential(start: float, end: float, steps: int) -> Schedule:
-    """start (end / start)^(t / steps), then end: the same factor at each step. Both ends are above 0."""
+    """start (end / start)^(t / steps), then end: the same factor at each step. Both ends are above 0.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.exponential(1.0, 0.01, steps=2)
+    >>> [round(schedule(step), 3) for step in range(4)]
+    [1.0, 0.1, 0.01, 0.01]
+    """
     positive_number("start", start), positive_number("end", end)
     return between(start, end, steps, lambda start, end, x: start ** (1 - x) * end**x)
 
 
 def between(start: float, end: float, steps: int, value: Callable[[float, float, float], float]) -> Schedule:
-    """value(start, end, x) with x = t / steps, which rounding takes nowhere beyond the ends; then the end."""
+    """value(start, end, x) with x = t / steps, then the end. Rounding never exceeds the ends."""
     start, end = check_number("start", start), check_number("end", end)
     steps = positive_int("steps", steps)
 
     def schedule(step: int) -> float:
         x = check_int("step", step, 0) / steps
-        if x == 0 or x >= 1:  # the ends themselves, which rounding may miss
+        if x == 0 or x >= 1:  # exactly the ends, without rounding
             return start if x == 0 else end
         return min(max(value(start, end, x), min(start, end)), max(start, end))
 
@@ -69,7 +92,13 @@ def between(start: float, end: float, steps: int, value: Callable[[float, float,
 
 
 def step_decay(value: float, factor: float, every: int) -> Schedule:
-    """value factor^floor(t / every)"""
+    """value factor^floor(t / every)
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.step_decay(1.0, 0.5, every=2)
+    >>> [schedule(step) for step in range(6)]
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
     value, factor = check_number("value", value), check_number("factor", factor, 0)
     every = positive_int("every", every)
 
@@ -84,7 +113,13 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
 
 
 def multi_step(value: float, factor: float, milestones: Sequence[int]) -> Schedule:
-    """value factor^n after n of the milestones: at each of these steps the value is multiplied by factor."""
+    """value factor^n after n of the milestones: at each of these steps the value is multiplied by factor.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.multi_step(1.0, 0.5, milestones=[1, 4])
+    >>> [schedule(step) for step in range(6)]
+    [1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
+    """
     value, factor = check_number("value", value), check_number("factor", factor, 0)
     places = sorted(check_int("each of milestones", n, 0) for n in check_sequence("milestones", milestones))
     return lambda step: value * factor ** bisect_right(places, check_int("step", step, 0))
@@ -99,7 +134,12 @@ def one_cycle(
 ) -> Schedule:
     """From highest / div_factor up to highest and down to highest / (div_factor final_div_factor).
 
-    Both ways are cosines. The first ends at step pct_start steps - 1, the second at steps - 1 (Smith 2018).
+    Both parts are cosines. The first ends at step pct_start steps - 1, the second at steps - 1 (Smith 2018).
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.one_cycle(1.0, steps=10)
+    >>> [round(schedule(step), 2) for step in range(10)]
+    [0.04, 0.52, 1.0, 0.95, 0.81, 0.61, 0.39, 0.19, 0.05, 0.0]
     """
     highest, steps = check_number("highest", highest), positive_int("steps", steps)
     start = highest / positive_number("div_factor", div_factor)
@@ -120,10 +160,15 @@ def one_cycle(
 def plateau(
     value: float, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4
 ) -> Callable[[Sequence[float]], float]:
-    """A function of the losses so far: value factor^n where n times they did not fall for too long.
+    """A function of the losses so far: value factor^n, where n counts how often the losses stopped falling.
 
-    Too long is more than ``patience`` losses in a row of which none is below the best (1 - threshold); then
+    They stopped falling if more than ``patience`` losses in sequence are not below best (1 - threshold). Then
     the count starts again. ``optimizer.lr = schedule(history.test_loss)`` after each epoch.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.plateau(1.0, factor=0.5, patience=1)
+    >>> schedule([0.9, 0.8, 0.8, 0.8])  # two losses in sequence are not lower
+    0.5
     """
     value, factor = check_number("value", value), check_number("factor", factor, 0, 1)
     patience, threshold = check_int("patience", patience, 0), check_number("threshold", threshold, 0, 1)
@@ -141,16 +186,22 @@ def plateau(
 
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
-    """The schedule, after W steps that rise evenly to its first value: ``warmed_up`` has the formula."""
+    """The schedule after W warmup steps, which rise linearly to its first value; formula in ``warmed_up``.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.with_warmup(schedules.linear(1.0, 0.0, steps=4), warmup_steps=2)
+    >>> [schedule(step) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+    """
     check_function("schedule", schedule, "the step")
     W = check_int("warmup_steps", warmup_steps, 0)
     return lambda step: warmed_up(schedule, W, check_int("step", step, 0))
 
 
 def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
-    """schedule(0) (t + 1) / W at step t < W, then schedule(t - W): nothing of the schedule is skipped.
+    """schedule(0) (t + 1) / W at step t < W, then schedule(t - W): no step of the schedule is skipped.
 
-    Of the two conventions for the first step, 0 and base / W, it is base / W (Goyal et al. 2017).
+    The first step has schedule(0) / W, as in Goyal et al. 2017; the other convention is 0.
     """
     t, W = step, warmup_steps
     return schedule(0) * ((t + 1) / W) if t < W else schedule(t - W)

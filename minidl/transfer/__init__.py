@@ -1,4 +1,4 @@
-"""Reuse of what a network has learned: finetuning, features, distillation, few examples."""
+"""Transfer: reuse a trained network by finetuning, features, distillation and few-shot learning."""
 
 from minidl.transfer.backbone import SOURCE_SHAPES, TARGET_SHAPES, pretrained_shapes, shapes_cnn
 from minidl.transfer.contrastive import ProjectionHead, nt_xent, same_or_not, train_simclr, two_views
@@ -8,13 +8,17 @@ from minidl.transfer.distill_loss import (
     logit_matching_loss,
     soft_targets,
 )
-from minidl.transfer.features import pca_projection, photograph_features, standardise
-from minidl.transfer.finetune import (
+from minidl.transfer.features import (
     extract_features,
+    linear_probe,
+    pca_projection,
+    photograph_features,
+    standardise,
+)
+from minidl.transfer.finetune import (
     freeze,
     frozen_report,
     gradual_unfreeze,
-    linear_probe,
     lr_sweep,
     param_groups,
     replace_head,

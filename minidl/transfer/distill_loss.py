@@ -1,4 +1,4 @@
-"""The losses of knowledge distillation, and what a teacher takes for similar."""
+"""The losses of knowledge distillation, and the similarity of classes for a teacher."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ Terms = dict[str, Tensor]
 
 
 def soft_targets(logits: Any, temperature: float) -> np.ndarray:
-    """q = softmax(z / tau) of each row of logits (N, K), as an array: a constant, whatever it came from."""
+    """q = softmax(z / tau) of each row of logits (N, K), as an array without a graph.
+
+    >>> from minidl import transfer
+    >>> print(transfer.soft_targets([[4, 2, 0]], temperature=1).round(3))
+    [[0.867 0.117 0.016]]
+    >>> print(transfer.soft_targets([[4, 2, 0]], temperature=4).round(3))
+    [[0.506 0.307 0.186]]
+    """
     return stable_softmax(check_array("logits", logits, "N", "K"), temperature=temperature)
 
 
@@ -42,8 +49,8 @@ def soft_cross_entropy(
 
     student_logits z_s, teacher_logits z_t: (N, K). The teacher is a constant: no gradient reaches z_t.
     teacher_temperature: tau_t, None for tau.  soft: "ce", or "kl" for KL(q || p) = H(q, p) - H(q), which has
-    the same gradient and is 0 where q = p. Near there little is left of that difference in float32, so that
-    the value is the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
+    the same gradient and is 0 for q = p. Near q = p the difference is inaccurate in float32. So its value is
+    computed as the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
     ValueError for temperatures that are not above 0, for another name for ``soft``, and for logits of other
     rows or classes than the teacher's.
     """
@@ -55,7 +62,7 @@ def soft_cross_entropy(
     log_q = stable_log_softmax(z_t.astype(np.float64), temperature=tau_t)
     log_p = stable_log_softmax(z_s.data.astype(np.float64), temperature=temperature)
     kl = (np.exp(log_q) * (log_q - log_p)).sum(axis=1).mean()
-    return (loss - loss.item()) + max(kl, 0.0)  # the gradient of the one, the value of the other
+    return (loss - loss.item()) + max(kl, 0.0)  # the gradient of loss, the value of kl
 
 
 def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -63,8 +70,8 @@ def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temper
 
         dH/dz_s = (p - q) / (tau N)
 
-    Times tau² N it tends to (z_s - z_t) / K, each row centred, as tau grows: then soft targets are matched
-    logits (Hinton et al. 2015, section 2.1).
+    For large tau, tau² N times this tends to (z_s - z_t) / K with each row centred. So then soft targets act
+    like logit matching (Hinton et al. 2015, section 2.1).
     """
     p, q = soft_targets(student_logits, temperature), soft_targets(teacher_logits, temperature)
     check_array("teacher_logits", q, *p.shape)
@@ -72,9 +79,10 @@ def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temper
 
 
 def logit_distance(student_logits: Any, teacher_logits: Any) -> Tensor:
-    """(1/N) sum_n ||z_t - z_s||²: squares summed over the K classes, mean over the N rows.
+    """(1/N) sum_n ||z_t - z_s||²: the sum of squares over the K classes, and the mean over the N rows.
 
-    A constant added to a row's logits changes no probability, but it changes this (Ba and Caruana 2014).
+    A constant added to a row's logits changes no probability, but it changes this distance (Ba and Caruana
+    2014).
     """
     return logit_matching_loss(student_logits, teacher_logits, None, alpha=0.0)
 
@@ -82,12 +90,16 @@ def logit_distance(student_logits: Any, teacher_logits: Any) -> Tensor:
 def logit_matching_loss(
     student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
 ) -> Tensor:
-    """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², squares summed over classes, mean over the rows.
+    """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², sum of squares over classes, mean over rows.
 
     student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
     labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  A term of weight 0 is left out.
     ValueError for an alpha outside of 0 ... 1, for None as labels where alpha is above 0, for a label that is
     no class, such as -1 or K, and for logits of other rows or classes than the teacher's.
+
+    >>> from minidl import transfer
+    >>> transfer.logit_matching_loss([[1, 0]], teacher_logits=[[4, 0]], labels=None, alpha=0).item()
+    9.0
     """
     check_number("alpha", alpha, 0, 1)
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
@@ -122,6 +134,12 @@ def distillation_loss(
     is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
     ValueError for weights below 0 or both 0, for None as labels where alpha is above 0, for a label that is
     no class, such as -1 or K, and for what ``soft_cross_entropy`` refuses where beta is above 0.
+
+    >>> from minidl import transfer
+    >>> student, teacher = [[1, 0]], [[4, 0]]
+    >>> loss = transfer.distillation_loss(student, teacher, labels=[0], alpha=0.5, beta=0.5, temperature=2)
+    >>> round(loss.item(), 3)
+    0.423
     """
     alpha, beta = checked_weights(alpha, beta)
     soft_loss = soft_cross_entropy(  # whose checks any weight needs
@@ -141,15 +159,15 @@ def distillation_loss(
     return sum(terms[1:], terms[0])
 
 
-# ---- the same losses, term by term, as a training's history shows them
+# ---- the same losses, term by term, for the history of a training
 
 
 def logit_matching_terms(
     student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
 ) -> Terms:
-    """{"hard": alpha CE, "soft": (1 - alpha) ||z_t - z_s||²}, whose sum is ``logit_matching_loss``.
+    """{"hard": alpha CE, "soft": (1 - alpha) ||z_t - z_s||²}, with the sum ``logit_matching_loss``.
 
-    A term of weight 0 is left out.
+    A term of weight 0 is not computed.
     """
     check_number("alpha", alpha, 0, 1)
     terms = {}
@@ -172,9 +190,9 @@ def distillation_terms(
     scale_by_tau_squared: bool = False,
     soft: str = "ce",
 ) -> Terms:
-    """{"hard": alpha H(y, p at T = 1), "soft": beta H(q, p at tau)}, whose sum is ``distillation_loss``.
+    """{"hard": alpha H(y, p at T = 1), "soft": beta H(q, p at tau)}, with the sum ``distillation_loss``.
 
-    A term of weight 0 is left out.
+    A term of weight 0 is not computed.
     """
     alpha, beta = checked_weights(alpha, beta)
     loss = functools.partial(
@@ -195,18 +213,18 @@ def distillation_terms(
     return terms
 
 
-# ---- what the teacher takes for similar
+# ---- the similarity of classes for the teacher
 
 
 def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For each class c the mean of the rows whose label is c: rows (N, K), labels (N,) give (K, K), float64.
+    """The mean row of each class: rows (N, K) and labels (N,) give (K, K), float64.
 
     ValueError for a class without a row: it has no mean; and for a label that is no class.
     """
     rows = check_array("rows", rows, "N", "K")
     labels = check_labels("labels", labels, *rows.shape)
     counts = np.bincount(labels, minlength=rows.shape[1])
-    require(counts.min() > 0, f"class {counts.argmin()} has no row: each needs one for its mean")
+    require(counts.min() > 0, f"class {counts.argmin()} has no row: each class needs a row for its mean")
     sums = np.zeros((rows.shape[1], rows.shape[1]))
     np.add.at(sums, labels, rows)
     return sums / counts[:, np.newaxis]
@@ -215,9 +233,15 @@ def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def class_similarity(
     teacher: Module, images: np.ndarray, labels: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """S[i, j]: what probability the teacher gives class j at ``temperature``, on average over images of i.
+    """S[i, j]: the teacher's mean probability of class j at ``temperature``, over the images of class i.
 
     float64 (K, K), rows of sum 1, not symmetric. ValueError for a class without images.
+
+    >>> from minidl import nn, transfer
+    >>> logits = np.array([[2.0, 1.0], [0.0, 3.0]])  # nn.Identity gives them as they are
+    >>> print(transfer.class_similarity(nn.Identity(), logits, [0, 1], temperature=1.0).round(3))
+    [[0.731 0.269]
+     [0.047 0.953]]
     """
     logits = predict(check_instance("teacher", teacher, Module), images)
     return class_means(soft_targets(logits, temperature), labels)
@@ -242,5 +266,5 @@ def checked_pair_of_logits(student_logits: Any, teacher_logits: Any) -> tuple[Te
     check_array("student_logits", student_logits, "N", "K", finite=False)
     z_s = F.floating(student_logits)
     z_t = check_array("teacher_logits", teacher_logits, *z_s.shape)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+    with np.errstate(over="ignore"):  # values too large for float32 are refused below
         return z_s, check_array(f"teacher_logits in {z_s.dtype}", z_t.astype(z_s.dtype))

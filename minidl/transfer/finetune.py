@@ -1,4 +1,4 @@
-"""Finetuning: which parameters move, how fast, from where; and the network as a fixed function."""
+"""Finetuning: freezing, new heads and learning rates."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minidl.data.loader import Pair, check_pair
-from minidl.engine import jit
 from minidl.engine.checks import (
     check_array,
     check_flag,
     check_function,
     check_instance,
-    check_labels,
     check_number,
     positive_int,
-    positive_number,
     require,
 )
 from minidl.engine.random import default_rng_or
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module, Parameter, dotted
+from minidl.train.adam import Adam
 from minidl.train.evaluation import Evaluation, evaluate
 from minidl.train.loop import fit
-from minidl.train.metrics import predict
-from minidl.train.optim import Adam, Optimizer
-from minidl.transfer.features import checked_features, probe_curvature, probe_loss
+from minidl.train.optim import Optimizer
 
 # ---- what moves
 
 
 def freeze(module: Module) -> Module:
-    """Nothing that training does moves ``module`` any more; what is below it still gets its gradients.
+    """Keep training from changing ``module``. Layers before it still get their gradients.
 
-    Its parameters require no gradient, so that optimizers pass over them, weight decay and momentum included.
-    Its BatchNorm layers keep their running statistics and use them after ``train()`` too: they compute what
-    they compute in evaluation. (Dropout, which has no state, goes on by the mode.) A copy of each value stays
-    for ``frozen_report``. ``load_state_dict`` still writes. Returns the module.
+    Its parameters require no gradient, so optimizers skip them, also with weight decay and momentum. Its
+    BatchNorm layers keep their running statistics and use them in training mode, too. (Dropout has no state
+    and still follows the mode.) A copy of each value is stored for ``frozen_report``. ``load_state_dict``
+    still changes the module. Returns the module.
+
+    >>> from minidl import nn, transfer
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> body = transfer.freeze(model[0])
+    >>> [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    ['2.weight', '2.bias']
     """
     for part in check_instance("module", module, Module).modules():
         for parameter in own_parameters(part):
@@ -45,15 +47,23 @@ def freeze(module: Module) -> Module:
             parameter.zero_grad()
         if isinstance(part, BatchNorm):
             part.frozen = True
-        part.frozen_state = {**own_state(part), **frozen_state(part)}  # frozen before: the older copy stays
+        part.frozen_state = {
+            **own_state(part),
+            **frozen_state(part),
+        }  # if it was frozen before, keep the older copy
     return module
 
 
 def unfreeze(module: Module, *, statistics: bool = True) -> Module:
     """Let the parameters of ``module`` learn again.
 
-    statistics: whether BatchNorm takes its statistics from the batches again. With few images those are
-    noise: False has it keep to the running ones, frozen like all buffers, while its weight and bias learn.
+    statistics: whether BatchNorm uses the statistics of the batches again. With few images these are noisy.
+    With False it keeps its running statistics, frozen like all buffers, while its weight and bias learn.
+
+    >>> from minidl import nn, transfer
+    >>> layer = transfer.freeze(nn.Linear(4, 2))
+    >>> transfer.unfreeze(layer).weight.requires_grad
+    True
     """
     statistics = check_flag("statistics", statistics)
     for part in check_instance("module", module, Module).modules():
@@ -69,7 +79,12 @@ def unfreeze(module: Module, *, statistics: bool = True) -> Module:
 def frozen_report(model: Module) -> dict[str, bool]:
     """The path of each frozen parameter and buffer, and whether any bit of it changed since it was frozen.
 
-    ``any(frozen_report(model).values())`` is False where freezing did what it promises.
+    ``any(frozen_report(model).values())`` is False if freezing worked.
+
+    >>> from minidl import nn, transfer
+    >>> layer = transfer.freeze(nn.Linear(4, 2))
+    >>> transfer.frozen_report(layer)
+    {'weight': False, 'bias': False}
     """
     report = {}
     for path, part in check_instance("model", model, Module).named_modules():
@@ -80,9 +95,9 @@ def frozen_report(model: Module) -> dict[str, bool]:
 
 
 def changed_arrays(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> list[str]:
-    """The sorted names of arrays that differ in any bit, in shape or dtype, or are there only once.
+    """The sorted names of arrays that differ in any bit, shape or dtype, or exist on one side only.
 
-    NaN equals itself and 0 differs from -0: what counts is whether anybody wrote, not what the values mean.
+    NaN equals itself, and 0 differs from -0, because the bits are compared.
     """
     changed = set(before) ^ set(after)
     for name in set(before) & set(after):
@@ -96,15 +111,20 @@ def changed_arrays(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) 
 def gradual_unfreeze(
     model: Module, count: int, layers: Sequence[str] | None = None, *, statistics: bool = True
 ) -> list[str]:
-    """Freeze the model but for the last ``count`` of its layers, and return the names of those.
+    """Freeze the model except for its last ``count`` layers, and return the names of these.
 
         for epoch in range(epochs):
             gradual_unfreeze(model, epoch + 1)        # the head alone, then one more layer each epoch
             fit(model, train, epochs=1, optimizer=optimizer)
 
     layers: dotted paths from the input to the output; None for all children with parameters. A ``count``
-    beyond their number means all of them.  statistics: see ``unfreeze``.
+    above their number means all layers.  statistics: see ``unfreeze``.
     Source: Howard and Ruder 2018, arXiv:1801.06146.
+
+    >>> from minidl import nn, transfer
+    >>> model = nn.models.mlp(4, (8, 8), 2)
+    >>> transfer.gradual_unfreeze(model, 2)
+    ['fc2', 'head']
     """
     check_instance("layers", layers, (list, tuple), optional=True)
     names = trainable_children(model) if layers is None else list(layers)
@@ -117,16 +137,21 @@ def gradual_unfreeze(
     return names[first:]
 
 
-# ---- where from, and how fast
+# ---- heads and learning rates
 
 
 def replace_head(
     model: Module, num_classes: int, rng: np.random.Generator | None = None, head: str = "head"
 ) -> Linear:
-    """Put a new Linear of ``num_classes`` outputs, weights drawn by ``rng``, in the head's place; return it.
+    """Replace the head by a new Linear with ``num_classes`` outputs and random weights; return it.
 
-    head: its dotted path. What comes before it stays as it is, so the features do too. An optimizer made
-    earlier holds the old head. TypeError where that is no Linear.
+    head: its dotted path. The layers before it do not change, so the features stay. An older optimizer still
+    holds the old head. TypeError if the old head is no Linear.
+
+    >>> from minidl import nn, transfer
+    >>> model = nn.models.mlp(4, 8, 2)
+    >>> transfer.replace_head(model, num_classes=5)
+    Linear(8, 5)
     """
     old = check_instance("model", model, Module).layer(head)
     old = check_instance(f"the head {head!r}", old, Linear)
@@ -137,25 +162,30 @@ def replace_head(
 
 
 def layer_rates(count: int, top_rate: float, decay: float) -> list[float]:
-    """Learning rates of ``count`` layers, from the input on: rate_l = top_rate decay^(count - 1 - l).
+    """Learning rates of ``count`` layers from the input on: rate_l = top_rate decay^(count - 1 - l).
 
-    The lower a layer, the more general is what it computes, and the slower it should move: 0 < decay <= 1.
+    Lower layers compute more general features, so they should change more slowly: 0 < decay <= 1.
     Howard and Ruder 2018 use decay = 1 / 2.6.
     """
     top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 1)
-    require(decay > 0, "decay must be above 0: freeze what shall not move")
+    require(decay > 0, "decay must be above 0: to keep layers fixed, freeze them")
     return [top_rate * decay ** (count - 1 - layer) for layer in range(positive_int("count", count))]
 
 
 def param_groups(
     model: Module, backbone_lr: float, head_lr: float, decay: float = 1.0, head: str = "head"
 ) -> list[dict]:
-    """Groups for an optimizer: the layers before the head at ``layer_rates(n, backbone_lr, decay)``, then it.
+    """Groups for an optimizer: the layers before the head at ``layer_rates(n, backbone_lr, decay)``, then the
+    head.
 
-        optimizer = Adam(param_groups(model, backbone_lr=1e-4, head_lr=3e-3, decay=0.5))
+    A layer is a child of the model with parameters. Frozen parameters are included: the optimizer skips them
+    until they are unfrozen.  head: the name of the last such child.
 
-    A layer is a child of the model that has parameters, and all in it. Frozen parameters are among them: the
-    optimizer passes over them until they are unfrozen.  head: the name of that child.
+    >>> from minidl import nn, train, transfer
+    >>> model = nn.models.mlp(4, (8, 8), 2)
+    >>> optimizer = train.Adam(transfer.param_groups(model, backbone_lr=0.001, head_lr=0.003, decay=0.5))
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [0.0005, 0.001, 0.003]
     """
     check_number("head_lr", head_lr, 0)
     children, head = trainable_children(model), check_instance("head", head, str)
@@ -185,17 +215,25 @@ def lr_sweep(
     optimizer: Callable[..., Optimizer] = Adam,
     rng: np.random.Generator | None = None,
 ) -> list[Evaluation]:
-    """How good ``model`` is on ``test`` after ``epochs`` at each learning rate, each from where it is now.
+    """The result of ``model`` on ``test`` after ``epochs`` at each learning rate, always from its present
+    state.
 
-    Each rate sees the same batches in the same order; afterwards the model is as it was before. ``optimizer``
-    makes one: ``optimizer(parameters, lr=lr)``. A run whose numbers ceased to be finite gives accuracy NaN
-    and loss inf. ``test`` should be a validation set if a rate is to be chosen.
+    Each rate sees the same batches in the same order. Afterwards the model has its old state. ``optimizer``
+    is a
+    function: ``optimizer(parameters, lr=lr)``. A run that diverges gives accuracy NaN and loss inf. To choose
+    a rate, use a validation set as ``test``.
+
+    >>> from minidl import nn, train, transfer
+    >>> pair = np.eye(2), np.array([0, 1])
+    >>> results = transfer.lr_sweep(nn.Linear(2, 2), pair, pair, [0.1, 1.0], epochs=20, optimizer=train.SGD)
+    >>> results[1].accuracy, results[1].loss < results[0].loss
+    (1.0, True)
     """
     start, seed = check_instance("model", model, Module).state_dict(), default_rng_or(rng).integers(2**63)
     rates = check_array("lrs", lrs, "L", low=0).astype(np.float64).tolist()
     check_function("optimizer", optimizer, "parameters and lr=lr")
     for name, pair in (("train", train), ("test", test)):
-        evaluate(model, *check_pair(name, pair))  # raises for data that no rate could learn from
+        evaluate(model, *check_pair(name, pair))  # raises for wrong data before the first rate
     results = []
     try:
         for lr in rates:
@@ -245,74 +283,7 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
     return np.array(path)
 
 
-# ---- the network as a fixed function
-
-
-def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: int = 256) -> np.ndarray:
-    """What the layer at the dotted path ``layer`` gives for images (N, ...), in evaluation mode, no graph.
-
-    The model is left as it was. ValueError for an unknown layer, or one that does not run just once.
-    """
-    part, outputs = check_instance("model", model, Module).layer(layer), []
-    batch_size = positive_int("batch_size", batch_size)
-    hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    try:
-        predict(model, images, batch_size)
-    finally:
-        hook.remove()
-    times = len(outputs) / -(-np.shape(images)[0] // batch_size)
-    require(times == 1, f"layer {layer!r} must run once a forward, it ran {times:g} times")
-    return np.concatenate([output.data for output in outputs])
-
-
-def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_steps: int = 200) -> Linear:
-    """The Linear (D, K) that minimises ``probe_loss``: multinomial logistic regression on fixed features.
-
-        mean_i CE(W f_i + b, y_i) + l2 / 2 ||W||^2        (scikit-learn's C is 1 / (N l2))
-
-    The problem is convex and, by l2 > 0, has one W, found from 0 by Newton's method (and one b with sum 0).
-    features: (N, D) finite; on one scale, since l2 is the same for all (``standardise``).  labels: (N,) of
-    classes 0 ... K-1, each with an example, K >= 2. It can take the place of a head: ``model.head = probe``.
-    Raises RuntimeError if ``max_steps``, of which some ten are usual, do not suffice.
-    """
-    from scipy.optimize import minimize
-
-    features = checked_features(features)
-    l2, max_steps = positive_number("l2", l2), positive_int("max_steps", max_steps)
-    labels = check_labels("labels", labels, len(features))
-    found, dims, classes = np.unique(labels), features.shape[1], int(labels.max()) + 1
-    every = f"labels must be 0 ... K-1 with an example of each and K >= 2, got {found[:20].tolist()}"
-    require(len(found) == classes >= 2, every)
-    mean = features.mean(axis=0)
-    F = features - mean  # centred, and steps in V = scale W: the same minimum, in whatever units
-    scale = np.sqrt((F**2).mean()) or 1.0
-
-    def unpacked(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return flat[:-classes].reshape(classes, dims) / scale, flat[-classes:]
-
-    def packed(by_weight: np.ndarray, by_bias: np.ndarray) -> np.ndarray:
-        return np.concatenate([by_weight.ravel() / scale, by_bias])
-
-    def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, grad_weight, grad_bias = probe_loss(*unpacked(flat), F, labels, l2)
-        return loss, packed(grad_weight, grad_bias)
-
-    def curvature(flat: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        return packed(*probe_curvature(*unpacked(flat), F, l2, *unpacked(direction)))
-
-    options = {"maxiter": max_steps, "gtol": 1e-7}
-    newton = {"method": "trust-ncg", "jac": True, "hessp": curvature, "options": options}
-    with jit.numpy_blas, jit.scipy_blas:  # two pools that take turns at small products slow each other down
-        found = minimize(loss_and_gradient, np.zeros(classes * dims + classes), **newton)
-    ended = found.status != 1  # which is out of steps
-    require(ended, f"no minimum within {max_steps} steps: standardise the features or raise l2", RuntimeError)
-    probe = Linear(dims, classes, rng=np.random.default_rng(0))  # its own draws are written over
-    weight, bias = unpacked(found.x)
-    probe.load_state_dict({"weight": weight, "bias": bias - weight @ mean})
-    return probe
-
-
-# ---- what arguments are, and what modules hold
+# ---- checks of arguments, and contents of modules
 
 
 def own_parameters(module: Module) -> list[Parameter]:
@@ -327,14 +298,14 @@ def own_state(module: Module) -> dict[str, np.ndarray]:
 
 
 def frozen_state(module: Module) -> dict[str, np.ndarray]:
-    """What ``freeze`` kept of the module itself; empty where nothing of it is frozen."""
+    """The copies that ``freeze`` stored for the module itself; empty if it is not frozen."""
     return vars(module).get("frozen_state", {})
 
 
 def trainable_children(model: Module) -> list[str]:
     """The names of the children that have parameters, from the input to the output."""
     children = check_instance("model", model, Module).named_children()
-    outside = "the model holds parameters outside its children: name the layers, or put them in one"
+    outside = "the model holds parameters outside of its children: name the layers, or move these to a child"
     require(not own_parameters(model), outside)
     return [name for name, child in children if next(child.parameters(), None) is not None]
 

@@ -17,7 +17,7 @@ from minidl.classroom.check import Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.work_file import lesson_stubs
 
-ENOUGH = 500.0  # seconds for a law that ends, on a machine with much else to do
+ENOUGH = 500.0  # seconds for a law that ends, on a busy machine
 REAL = Course(Path(lessons.__file__).parent)
 
 
@@ -48,7 +48,7 @@ def write_work(course, lesson, text):
 def check_here(course, lesson, *numbers, seconds=ENOUGH):
     """The Outcomes, found in this process."""
     lines = io.StringIO()
-    with mock.patch.object(worker, "END", b""):  # or it would stand among what the test prints
+    with mock.patch.object(worker, "END", b""):  # otherwise it would be in the output of the test
         worker.FileCheck(course, lesson, seconds, lines).run(list(numbers))
     found = [json.loads(line) for line in lines.getvalue().splitlines()]
     return [Outcome(**line["outcome"]) for line in found if "outcome" in line]

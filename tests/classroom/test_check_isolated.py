@@ -15,7 +15,7 @@ RIGHT_ENTROPY = (
     "    if p.min() < 0 or not np.allclose(p.sum(axis=axis), 1):\n        raise ValueError(p)\n"
     "    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)\n"
 )
-# The loop does not wait for its time to be over: it makes the timer ring that ends it.
+# The loop does not wait for its time limit: it fires the timer that ends it.
 DISEASES = (
     "import os, threading, time\n"
     "def stable_softmax(z, axis=-1, temperature=1.0):\n"

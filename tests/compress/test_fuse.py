@@ -486,7 +486,7 @@ def test_outputs_written_in_place_have_no_gradients_and_say_so():
     first = output(merged, x)
     kept = first.copy()
     output(merged, -x)
-    assert np.array_equal(first, kept)  # the next call writes elsewhere
+    assert np.array_equal(first, kept)  # the next call writes to a new array
     assert np.array_equal(output(copy.deepcopy(merged), x), kept)
 
 
@@ -522,7 +522,7 @@ def test_bad_input_is_refused():
     conv, bn = nn.Conv2d(1, 2, 3).eval(), nn.BatchNorm2d(2)
     with pytest.raises(ValueError, match="call eval"):
         fold_batchnorm(conv, bn)
-    with pytest.raises(ValueError, match="for 3 channels, the layer before it gives 2"):
+    with pytest.raises(ValueError, match="for 3 channels, but the layer before it gives 2"):
         fold_batchnorm(conv, nn.BatchNorm2d(3).eval())
     two = np.ones(2)
     for arguments, error, message in (
@@ -541,13 +541,13 @@ def test_bad_input_is_refused():
         fuse("model")
     with pytest.raises(TypeError, match="must be a Module, got None"):
         fuse(None, np.zeros((1, 1, 8, 8)))
-    with pytest.raises(ValueError, match=r"0: what a QuantizedConv2d does with its weights cannot be"):
+    with pytest.raises(ValueError, match=r"0: the multiply-adds of a QuantizedConv2d cannot be"):
         cost(quantize_model(nn.Sequential(conv).eval(), np.ones((1, 1, 8, 8))), (1, 8, 8))
     for bits in ({}, {"activation_bits": 32}, {"weight_bits": 32, "activation_bits": 32}):
         rounded = prepare_qat(nn.Sequential(conv, nn.ReLU()).eval(), np.ones((1, 1, 8, 8)), **bits)
-        with pytest.raises(ValueError, match="RoundedWeights does with its weights cannot be counted"):
+        with pytest.raises(ValueError, match="multiply-adds of a RoundedWeights cannot be counted"):
             cost(rounded, (1, 8, 8))
-    with pytest.raises(ValueError, match="the model: what a Matrix does with its weights"):
+    with pytest.raises(ValueError, match="the model: the multiply-adds of a Matrix"):
         cost(Matrix(), (3,))
     with pytest.raises(TypeError, match="must be a Module"):
         merge_parallel_convs(None)

@@ -56,7 +56,7 @@ def network(kind, seed=0):
             block(5, 5, 5, 1, 3, rng)
         )
         model.append(nn.AdaptiveAvgPool2d()).append(nn.Flatten()).append(nn.Linear(5, 3, rng=rng))
-    else:  # one layer that runs twice, so what it reads is what it makes
+    else:  # one layer that runs twice, so its input and output channels are the same
         again = nn.Conv2d(4, 4, 3, padding=1, rng=rng)
         model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=rng), again, nn.Tanh(), again)
         model.append(nn.AdaptiveAvgPool2d()).append(nn.Flatten()).append(nn.Linear(4, 3, rng=rng))
@@ -218,7 +218,7 @@ def test_removing_nothing_gives_an_equal_copy():
 
 def test_a_batch_norm_that_is_not_zero_keeps_its_filter():
     model = network("cnn")
-    model.layer("block1.conv").weight.data[0] = 0  # the BatchNorm's bias still comes through
+    model.layer("block1.conv").weight.data[0] = 0  # the BatchNorm's bias still makes the output nonzero
     assert remove_masked_filters(model).layer("block1.conv").out_channels == 4
 
 
@@ -261,9 +261,9 @@ REFUSED = {
         lambda: nn.Sequential(nn.Residual(nn.Conv2d(3, 3, 1)), nn.Flatten(), nn.Linear(768, 2)),
         "0.body",
     ),
-    "what 0 (Doubled) does with it is not known": (lambda: sequential(Doubled()), "0.conv"),
-    "what 1 (Sigmoid) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), nn.Sigmoid()), "0"),
-    "what 1 (Raised) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), Raised()), "0"),
+    "the effect of 0 (Doubled) on it is unknown": (lambda: sequential(Doubled()), "0.conv"),
+    "the effect of 1 (Sigmoid) on it is unknown": (lambda: sequential(nn.Conv2d(1, 3, 1), nn.Sigmoid()), "0"),
+    "the effect of 1 (Raised) on it is unknown": (lambda: sequential(nn.Conv2d(1, 3, 1), Raised()), "0"),
     "1 has no weight and bias": (
         lambda: sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3, affine=False)),
         "0",
@@ -309,7 +309,7 @@ def test_a_layer_is_never_emptied():
     ("layer", "indices", "error", "message"),
     [
         ("block1.cnov", [0], ValueError, "nearest: block1.conv"),
-        ("block1.bn", [0], ValueError, "'block1.bn' is no Linear on rows and no Conv2d"),
+        ("block1.bn", [0], ValueError, "'block1.bn' is not a Conv2d, or a Linear on rows"),
         ("block1.conv", [4], ValueError, r"indices must be within \[0, 3\], got 4"),
         ("block1.conv", [-1], ValueError, r"indices must be within \[0, 3\], got -1"),
         ("block1.conv", [0.5], TypeError, "indices must be integers"),

@@ -173,7 +173,9 @@ def test_an_entry_with_any_byte_changed_gives_the_right_result_or_is_made_anew_w
         messages = [str(warning.message) for warning in caught]
         assert all("stored result squares is of no use and is made again" in message for message in messages)
         rebuilt += len(messages)
-    assert len(calls) == 1 + rebuilt and rebuilt > len(content) / 2  # time stamps and the like do no harm
+    assert (
+        len(calls) == 1 + rebuilt and rebuilt > len(content) / 2
+    )  # changes of time stamps and similar bytes do no harm
 
 
 def test_a_large_array_whose_stored_shape_was_changed_is_made_anew_with_a_warning(folder):
@@ -338,7 +340,7 @@ def test_nothing_is_stored_when_making_fails(folder):
         ("a", {}, Maker(), TypeError, "make must be a function whose text can be read"),
         ("a", {}, Maker().__call__, TypeError, "make must be a function whose text can be read"),
         ("a", {}, eval("lambda: {}"), TypeError, "make must be a function whose text can be read"),
-        ("a", {}, lambda: [1], TypeError, "what make of a returns must be a dict, got"),
+        ("a", {}, lambda: [1], TypeError, "the result of make for a must be a dict, got"),
         ("a", {}, lambda: {"w": object()}, TypeError, "dtype object under 'w'"),
         ("a", {}, lambda: {"w/x": 1.0}, ValueError, "letters, digits and ._-, got 'w/x'"),
     ],

@@ -14,7 +14,16 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl import nn, relu_rule
-from minidl.attack.gradient_sign import LOSSES
+from minidl.attack.gradient_sign import (
+    LOSSES,
+    checked_batch,
+    checked_eps,
+    fgsm_step,
+    is_flat,
+    loss_gradient,
+    project,
+    warn_of_images_without_gradient,
+)
 from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks
 from minidl.compress.prune import masked_copy
 from minidl.engine.backward import grad
@@ -37,11 +46,12 @@ from minidl.nn import functional as F
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
-from minidl.transfer.finetune import linear_probe
+from minidl.transfer.features import linear_probe
+from minidl.transfer.fewshot import nearest, squared_distances, vote
 
-WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
+WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 
-ALIKE = {  # those that do the same as a named mistake
+ALIKE = {  # answers that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "no error, but zero or less"
     ],
@@ -643,9 +653,52 @@ def wide_prototypes(support, labels):
     return classes, np.stack([np.float64(support)[labels == c].mean(axis=0) for c in classes])
 
 
+@wrong("06.1", "classes as floats")
+def floating_classes(support, labels):
+    classes, means = find("06.1").target(support, labels)
+    return classes.astype(np.float64), means
+
+
+@wrong("06.2", "the expanded form, around the mean of the queries")
+def expanded_around_the_mean(queries, support):
+    q, s = np.float64(queries), np.float64(support)
+    q, s = q - np.mean(queries, axis=0), s - np.mean(queries, axis=0)
+    return (q**2).sum(axis=1)[:, np.newaxis] + (s**2).sum(axis=1) - 2 * q @ s.T
+
+
+@wrong("06.2", "differences in the rows' own dtype")
+def narrow_differences(queries, support):
+    return (np.float64(queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
 @wrong("06.2", "float32 stays float32")
 def narrow_distances(queries, support):
     return ((queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
+def vote_of(labels, distances, weights, weight_of):
+    if weights not in ("uniform", "distance"):
+        raise ValueError("another name for the weights")
+    answers = []
+    for near, d in zip(labels, distances, strict=True):
+        w = weight_of(d) if weights == "distance" else np.ones_like(d)
+        standing = [(-w[near == c].sum(), d[near == c].mean(), c) for c in np.unique(near)]
+        answers.append(min(standing)[2])
+    return np.array(answers)
+
+
+@wrong("06.3", "1/0 is infinite, for one neighbour at distance 0 as for two")
+def infinite_votes(labels, distances, weights="uniform"):
+    def weight_of(d):
+        with np.errstate(divide="ignore"):
+            return 1 / d if d.all() else np.where(d == 0, np.inf, 0)
+
+    return vote_of(labels, distances, weights, weight_of)
+
+
+@wrong("06.3", "distances that nearly agree count as equal")
+def rounded_distances(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, np.round(distances, 6), weights)
 
 
 @wrong("06.3", "any other name for the weights is taken for 1/distance")
@@ -683,6 +736,46 @@ def episode_without_distances(features, labels, **settings):
 def episode_of_zeros(features, labels, **settings):
     features = np.where(features.any(axis=1, keepdims=True), features, 1)
     return find("06.4").target(features, labels, **settings)
+
+
+@wrong("06.4", "draws that do not come from rng")
+def episode_of_chance(features, labels, *, rng, **settings):
+    return find("06.4").target(features, labels, rng=np.random.default_rng(), **settings)
+
+
+@wrong("06.4", "rows that follow one another, from a drawn one on")
+def episode_of_a_block(features, labels, *, ways, shots, queries, k, rng):
+    settings = {"ways": ways, "shots": shots, "queries": queries, "k": k}
+    support, asked, _ = find("06.4").target(features, labels, rng=rng, **settings)
+    for i, c in enumerate(np.unique(labels[support])):
+        own = np.flatnonzero(labels == c)
+        block = np.roll(own, -rng.integers(len(own)))
+        support[i * shots : (i + 1) * shots] = block[:shots]
+        asked[i * queries : (i + 1) * queries] = block[shots : shots + queries]
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    d = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+@wrong("06.4", "directions in float32")
+def episode_in_float32(features, labels, *, k, **settings):
+    support, asked, _ = find("06.4").target(features, labels, k=k, **settings)
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    u = u.astype(np.float32)
+    d = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+@wrong("06.4", "a row of zeros is refused where it is drawn, and only there")
+def episode_of_drawn_zeros(features, labels, **settings):
+    empty = ~features.any(axis=1)
+    filled = np.where(empty[:, np.newaxis], 1, features)
+    support, asked, answers = find("06.4").target(filled, labels, **settings)
+    if empty[support].any() or empty[asked].any():
+        raise ValueError("a row of zeros")
+    return support, asked, answers
 
 
 @wrong("06.4", "only classes that are drawn are looked at for their size")
@@ -731,6 +824,19 @@ def auc_by_isclose(scores, positive):
     return float((np.where(tied, 0.5, above > below)).mean())
 
 
+@wrong("07.1", "views of different shapes are taken")
+def any_two_views(features_a, features_b):
+    width = min(features_a.shape[1], features_b.shape[1])
+    return find("07.1").target(features_a[:, :width], features_b[:, :width])
+
+
+@wrong("07.2", "by differences, of which two infinite scores have none")
+def auc_by_differences(scores, positive):
+    find("07.2").target(scores, positive)
+    difference = scores[positive][:, np.newaxis] - scores[~positive]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
 @wrong("07.2", "NaN is below everything")
 def auc_of_nan(scores, positive):
     return find("07.2").target(np.where(np.isnan(scores), -np.inf, scores), positive)
@@ -755,6 +861,21 @@ def nt_xent_of_softened_rows(z1, z2, temperature):
     S = (u @ u.T)[~np.eye(2 * n, dtype=bool)].reshape(2 * n, 2 * n - 1)
     partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])
     return F.cross_entropy(S, partner, temperature=temperature)
+
+
+@wrong("07.4", "exponentials of S / T as they stand, which overflow")
+def nt_xent_of_exponentials(z1, z2, temperature):
+    n, z = len(z1), concatenate([z1, z2])
+    find("07.4").target(z1, z2, temperature)
+    u = z / (z * z).sum(axis=1, keepdims=True).sqrt()
+    e = ((u @ u.T) / temperature).exp() * (1 - np.eye(2 * n)).astype(z.dtype)
+    partner = np.roll(np.arange(2 * n), n)
+    return -(e[np.arange(2 * n), partner] / e.sum(axis=1)).log().mean()
+
+
+@wrong("07.4", "a temperature below 0 is taken")
+def nt_xent_at_any_temperature(z1, z2, temperature):
+    return find("07.4").target(z1, z2, -temperature if temperature < 0 else temperature)
 
 
 @wrong("07.5", "the loss after each step")
@@ -795,6 +916,13 @@ def any_share(target, label_smoothing):
     return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
 
 
+@wrong("08.2", "K from the second axis, in which the classes need not be")
+def classes_of_the_second_axis(target, label_smoothing):
+    find("08.2").target(target, label_smoothing)
+    eps = target.dtype.type(label_smoothing) if target.dtype.kind == "f" else label_smoothing
+    return (1 - eps) * target + eps / target.shape[min(1, target.ndim - 1)]
+
+
 @wrong("08.3", "float32 becomes float64")
 def wide_gradient(p, target, temperature=1.0):
     return find("08.3").target(np.float64(p), np.float64(target), temperature)
@@ -804,6 +932,11 @@ def wide_gradient(p, target, temperature=1.0):
 def longer_warmup(model, images, labels, *, warmup_steps, **settings):
     more = warmup_steps + (warmup_steps > 0)
     return find("08.4").target(model, images, labels, warmup_steps=more, **settings)
+
+
+@wrong("08.4", "a label of -100 is the first class")
+def careful_with_any_label(model, images, labels, **settings):
+    return find("08.4").target(model, images, np.where(labels == -100, 0, labels), **settings)
 
 
 @wrong("08.4", "the share is spread over the other classes only")
@@ -828,6 +961,19 @@ def divided_first(z, axis=-1, temperature=1.0):
 def any_temperature(z, axis=-1, temperature=1.0):
     p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)
     return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.1", "of several axes the first alone")
+def first_axis(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis[0] if isinstance(axis, tuple) else axis, temperature)
+
+
+@wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
+def entropy_of_nearly(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    if (p < 0).any() or (np.abs(p.sum(axis=axis) - 1) > 0.09).any():
+        raise ValueError("not probabilities")
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis) + 0.0
 
 
 @wrong("09.2", "rows that do not sum to 1 are taken")
@@ -880,6 +1026,18 @@ def ece_of_any_label(probabilities, labels, bins=15):
     target = find("09.3").target
     known = np.where(labels < p.shape[1], labels, (p.argmax(axis=1) + 1) % p.shape[1])
     return target(p, known, bins)
+
+
+@wrong("09.4", "a label of -1 is the last class")
+def fit_of_any_label(logits, labels, bounds=(0.05, 20.0)):
+    last = np.shape(logits)[1] - 1
+    return find("09.4").target(logits, np.where(np.asarray(labels) < 0, last, labels), bounds)
+
+
+@wrong("09.3", "a label of -1 is the last class")
+def ece_of_the_last(probabilities, labels, bins=15):
+    last = np.shape(probabilities)[1] - 1
+    return find("09.3").target(probabilities, np.where(np.asarray(labels) < 0, last, labels), bins)
 
 
 @wrong("09.4", "1e-12 added inside the logarithm, which the farthest labels feel")
@@ -1630,6 +1788,39 @@ def sum_and_a_little(maps, masks):
     return np.where(total == 0, masks.mean(axis=(1, 2)), share)
 
 
+@wrong("16.1", "summed in the maps' own dtype")
+def narrow_mass(maps, masks):
+    find("16.1").target(maps, masks)  # what it refuses
+    total, inside = maps.sum(axis=(1, 2)), (maps * masks).sum(axis=(1, 2))
+    return np.divide(inside, total, out=np.asarray(masks).mean(axis=(1, 2)), where=total > 0)
+
+
+@wrong("16.1", "a map that is not finite is taken")
+def mass_of_anything(maps, masks):
+    maps = np.asarray(maps, np.float64)
+    return find("16.1").target(np.where(np.isfinite(maps), maps, 0), masks)
+
+
+@wrong("16.1", "a little below 0 counts as 0")
+def nearly_positive(maps, masks):
+    return find("16.1").target(np.where((maps < 0) & (maps > -1e-6), 0, maps), masks)
+
+
+@wrong("16.2", "always float32")
+def narrow_activation(activations, gradients):
+    return find("16.2").target(activations, gradients).astype(np.float32)
+
+
+@wrong("16.3", "in float32")
+def narrow_weights(old, new):
+    return find("16.3").target(old, new).astype(np.float32)
+
+
+@wrong("16.3", "a size below 0 gives no pixels")
+def negative_size(old, new):
+    return np.zeros((0, old)) if new < 0 else find("16.3").target(old, new)
+
+
 def cam_of(model, images, layer, score, alpha_of, upsample):
     outputs = []
     hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
@@ -1669,6 +1860,42 @@ def cam_in_float64(model, images, target, layer, *, upsample=True):
     return find("16.4").target(model, images.astype(np.float64), target, layer, upsample=upsample)
 
 
+@wrong("16.4", "maps that are not finite are given back")
+def cam_of_anything(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "finite" not in str(error):
+            raise
+        return np.full((len(images), *images.shape[2:]), np.inf, images.dtype)
+
+
+@wrong("16.4", "only NaN is refused, not what is infinite")
+def cam_of_infinities(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "finite" not in str(error) or len(model.layer(layer)(images).data[0]) > 1:
+            raise
+        return np.full((len(images), *images.shape[2:]), np.inf, images.dtype)
+
+
+@wrong("16.4", "the model is left in evaluation mode")
+def cam_left_evaluating(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model.eval(), images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "the model is thawed, for else there is no gradient")
+def cam_thaws(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model.requires_grad_(True), images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "float64 images are computed with in float32")
+def narrow_cam(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, np.float32(images), target, layer, upsample=upsample)
+    return maps.astype(images.dtype)
+
+
 @wrong("17.2", "takes an array of worths only, no function")
 def arrays_only(value, n):
     v = np.asarray(value, np.float64)
@@ -1682,6 +1909,22 @@ def arrays_only(value, n):
     return phi
 
 
+@wrong("17.2", "a table is cut where it is too long")
+def cut_table(value, n):
+    return find("17.2").target(value if callable(value) else np.asarray(value)[: 2**n], n)
+
+
+@wrong("17.2", "a table of worths in float32")
+def narrow_worths(value, n):
+    return find("17.2").target(value if callable(value) else np.float32(value), n)
+
+
+@wrong("17.2", "a function is asked for one coalition at a time, without an axis of rows")
+def one_coalition_at_a_time(value, n):
+    coalitions = np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1 == 1
+    return find("17.2").target(np.array([value(row) for row in coalitions]) if callable(value) else value, n)
+
+
 @wrong("17.1", "each player's gain from nobody, whoever is there already")
 def gains_over_nobody(value, orders):
     n = orders.shape[1]
@@ -1690,6 +1933,53 @@ def gains_over_nobody(value, orders):
     rows = np.arange(len(orders))
     gains[rows, orders[:, -1]] += worths_of(value, n, np.ones((1, n), bool))[0] - nobody - gains.sum(axis=1)
     return gains
+
+
+@wrong("17.1", "a function is asked with zeros and ones in place of bools")
+def asked_with_numbers(value, orders):
+    def of_bools(coalitions):
+        return value(coalitions.astype(int))
+
+    return find("17.1").target(of_bools if callable(value) else value, orders)
+
+
+@wrong("17.1", "a table of worths in float32")
+def narrow_table(value, orders):
+    return find("17.1").target(value if callable(value) else np.float32(value), orders)
+
+
+def solved(coalitions, worths, weights, nobody, everybody, ridge=0.0):
+    z, total = coalitions.astype(np.float64), everybody - nobody
+    A, b = z[:, :-1] - z[:, -1:], worths - nobody - z[:, -1] * total
+    gram = A.T @ (weights[:, np.newaxis] * A) + ridge * np.eye(A.shape[1])
+    phi = np.linalg.pinv(gram) @ A.T @ (weights * b)
+    return np.append(phi, total - phi.sum())
+
+
+@wrong("17.3", "a little added to the diagonal, which small weights feel")
+def solved_with_a_ridge(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, weights, nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody, ridge=1e-10)
+
+
+@wrong("17.3", "coalitions without a weight count as ones that determine the values")
+def solved_without_weights(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, np.ones(len(weights)), nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "as many coalitions as players are enough")
+def counted_coalitions(coalitions, worths, weights, nobody, everybody):
+    if (weights > 0).sum() < coalitions.shape[1] - 1 or len(coalitions) == 2 < coalitions.shape[1]:
+        raise ValueError("too few coalitions")
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "a lone player is refused")
+def no_lone_player(coalitions, worths, weights, nobody, everybody):
+    if coalitions.shape[1] < 2:
+        raise ValueError("a lone player")
+    return find("17.3").target(coalitions, worths, weights, nobody, everybody)
 
 
 def answers_along(model, row, rows, order, target):
@@ -1731,10 +2021,65 @@ def any_order(model, row, background, orders, target=0):
     return gains
 
 
+@wrong("17.4", "with dropout where the network is in training mode")
+def paths_with_dropout(model, row, background, orders, target=0):
+    gains, training = find("17.4").target(model, row, background, orders, target), model.training
+    for p, order in enumerate(orders if training else ()):
+        rows = background.astype(np.float32)
+        answers = [model(rows).data[:, target].mean(dtype=np.float64)]
+        for i in order:
+            rows[:, i] = row[i]
+            answers.append(model(rows).data[:, target].mean(dtype=np.float64))
+        gains[p, order] = np.diff(answers)
+    return gains
+
+
+@wrong("17.4", "the network is left in evaluation mode")
+def paths_left_evaluating(model, row, background, orders, target=0):
+    return find("17.4").target(model.eval(), row, background, orders, target)
+
+
+@wrong("17.4", "the network is thawed")
+def paths_thaw(model, row, background, orders, target=0):
+    return find("17.4").target(model.requires_grad_(True), row, background, orders, target)
+
+
+@wrong("17.4", "an order is right where its sum is")
+def orders_by_their_sum(model, row, background, orders, target=0):
+    n = len(row)
+    if (orders.sum(axis=1) != n * (n - 1) // 2).any():
+        raise ValueError("not an order")
+    in_order = np.where((np.sort(orders, axis=1) == np.arange(n)).all(axis=1)[:, None], orders, np.arange(n))
+    return find("17.4").target(model, row, background, in_order, target)
+
+
+@wrong("17.4", "a feature's number counts from behind where it is negative")
+def features_from_behind(model, row, background, orders, target=0):
+    counted = np.where(orders < 0, orders + len(row), orders)
+    return find("17.4").target(model, row, background, counted, target)
+
+
 @wrong("18.1", "the gradient divided by its size and a little more, which is no sign of a small gradient")
 def nearly_sign(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     direction = gradient / (np.abs(gradient) + 1e-12)
     return np.clip(images + eps * (-direction if targeted else direction), *bounds)
+
+
+@wrong("18.1", "the gradient divided by its size, which is NaN where it is infinite")
+def sign_by_division(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    direction = gradient / np.where(gradient == 0, 1, np.abs(gradient))
+    return np.clip(images + eps * (-direction if targeted else direction), *bounds)
+
+
+@wrong("18.1", "float64 becomes float32")
+def narrow_step(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds).astype(np.float32)
+
+
+@wrong("18.1", "a box is taken to lie around 0")
+def box_around_zero(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    box = (-bounds[1] if bounds[0] else 0, bounds[1])
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=box)
 
 
 @wrong("18.2", "float32 becomes float64")
@@ -1745,7 +2090,7 @@ def wide_slopes(model, images, labels, loss="cross_entropy"):
 @wrong("18.2", "a gradient that is not finite is given back")
 def any_gradient(model, images, labels, loss="cross_entropy"):
     x = Tensor(images, requires_grad=True)
-    return grad(LOSSES[loss](model(x), labels), x)
+    return grad(LOSSES[loss](copy.deepcopy(model).eval()(x), labels), x)
 
 
 @wrong("18.2", "the mean of the images' gradients, the same for all")
@@ -1754,12 +2099,59 @@ def one_direction(model, images, labels, loss="cross_entropy"):
     return np.broadcast_to(gradient.mean(axis=0), images.shape).copy()
 
 
-@wrong("18.5", "the softmax's logarithm, which is -inf far away")
-def unstable_objective(model, image, r, target, lam):
+def slope_of_loss(model, images, labels, loss):
+    x = Tensor(images, requires_grad=True)
+    return grad(LOSSES[loss](model(x), labels), x)
+
+
+@wrong("18.2", "with dropout where the network is in training mode")
+def slope_with_dropout(model, images, labels, loss="cross_entropy"):
+    gradient = slope_of_loss(model, images, labels, loss)
+    if not np.isfinite(gradient).all():
+        raise FloatingPointError("not finite")
+    return gradient
+
+
+@wrong("18.2", "the network is left in evaluation mode")
+def slope_left_evaluating(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model.eval(), images, labels, loss)
+
+
+@wrong("18.2", "the network is thawed")
+def slope_thaws(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model.requires_grad_(True), images, labels, loss)
+
+
+@wrong("18.2", "an infinite gradient is given back, only NaN is not")
+def infinite_slope(model, images, labels, loss="cross_entropy"):
+    gradient = slope_of_loss(copy.deepcopy(model).eval(), images, labels, loss)
+    if np.isnan(gradient).any():
+        raise FloatingPointError("NaN")
+    return gradient
+
+
+@wrong("18.2", "float64 images are computed with in float32")
+def narrow_slope(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, np.float32(images), labels, loss).astype(images.dtype)
+
+
+@wrong("18.2", "the first 256 images alone")
+def slope_of_first_images(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    gradient[256:] = 0
+    return gradient
+
+
+def loss_by_softmax(model, image, r, target, lam):
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     p = model((change + image).reshape(1, *image.shape)).softmax(axis=1)[0]
     loss = lam * (change * change).sum() - p[target].sum().log()
     return loss.item(), grad(loss, change)
+
+
+@wrong("18.5", "the softmax's logarithm, which is -inf far away")
+def unstable_objective(model, image, r, target, lam):
+    return loss_by_softmax(copy.deepcopy(model).eval(), image, r, target, lam)
 
 
 @wrong("18.5", "λ times ‖r‖, not its square")
@@ -1774,6 +2166,29 @@ def norm_in_the_objective(model, image, r, target, lam):
 def turned_objective(model, image, r, target, lam):
     loss, slope = find("18.5").target(model, image, r, target, lam)
     return -loss, -slope
+
+
+@wrong("18.5", "with dropout where the network is in training mode")
+def objective_with_dropout(model, image, r, target, lam):
+    if not model.training:
+        return find("18.5").target(model, image, r, target, lam)
+    return loss_by_softmax(model, image, r, target, lam)
+
+
+@wrong("18.5", "the network is left in evaluation mode")
+def objective_left_evaluating(model, image, r, target, lam):
+    return find("18.5").target(model.eval(), image, r, target, lam)
+
+
+@wrong("18.5", "the network is thawed")
+def objective_thaws(model, image, r, target, lam):
+    return find("18.5").target(model.requires_grad_(True), image, r, target, lam)
+
+
+@wrong("18.5", "float64 images are computed with in float32")
+def narrow_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, np.float32(image), r, target, lam)
+    return loss, slope.astype(image.dtype)
 
 
 @wrong("18.6", "one start for all values")
@@ -1800,10 +2215,102 @@ def silent_descent(*arguments, **params):
         return find("18.6").target(*arguments, **params)
 
 
+def pgd_with(
+    model,
+    images,
+    labels,
+    eps,
+    *,
+    steps=10,
+    step_size=None,
+    random_start=True,
+    targeted=False,
+    bounds=(0, 1),
+    loss="cross_entropy",
+    rng=None,
+    start=project,
+    counts=np.all,
+):
+    """PGD with another start, or another count of the images without a gradient."""
+    images, labels = checked_batch(model, images, labels, bounds)
+    checked_eps(eps, bounds)
+    if steps < 1 or (step_size is not None and step_size <= 0):
+        raise ValueError("no step")
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    x, flat = images, []
+    if random_start:
+        x = start(images + rng.uniform(-eps, eps, images.shape), images, eps, bounds).astype(images.dtype)
+    for _ in range(steps):
+        gradient = loss_gradient(model, x, labels, loss)
+        flat.append(is_flat(gradient))
+        x = fgsm_step(x, gradient, step_size, targeted=targeted, bounds=bounds)
+        x = project(x, images, eps, bounds)
+    warn_of_images_without_gradient(counts(np.array(flat), axis=0), loss)
+    return x
+
+
+@wrong("18.6", "the images without a gradient at the last step are counted")
+def flat_at_last(*arguments, **params):
+    return pgd_with(*arguments, **params, counts=lambda flat, axis: flat[-1])
+
+
+@wrong("18.6", "the images without a gradient at one of the steps are counted")
+def flat_at_one(*arguments, **params):
+    return pgd_with(*arguments, **params, counts=np.any)
+
+
+@wrong("18.6", "all images are counted where one has no gradient")
+def flat_together(*arguments, **params):
+    def counts(flat, axis):
+        return np.full(flat.shape[1], flat.all(axis=axis).any())
+
+    return pgd_with(*arguments, **params, counts=counts)
+
+
+@wrong("18.6", "the start is brought into the box (0, 1), whatever the bounds")
+def start_in_the_usual_box(*arguments, **params):
+    return pgd_with(*arguments, **params, start=lambda x, images, eps, bounds: np.clip(x, 0, 1))
+
+
+@wrong("18.6", "the start is not brought into the box")
+def start_beyond_the_box(*arguments, **params):
+    return pgd_with(*arguments, **params, start=lambda x, images, eps, bounds: x)
+
+
+@wrong("18.6", "a step of eps at most")
+def short_step(model, images, labels, eps, *, step_size=None, **params):
+    step_size = None if step_size is None or step_size <= 0 else min(step_size, eps)
+    return pgd_with(model, images, labels, eps, step_size=step_size, **params)
+
+
+@wrong("18.6", "the network is left in evaluation mode")
+def pgd_left_evaluating(model, *arguments, **params):
+    return find("18.6").target(model.eval(), *arguments, **params)
+
+
+@wrong("18.6", "the network is thawed")
+def pgd_thaws(model, *arguments, **params):
+    return find("18.6").target(model.requires_grad_(True), *arguments, **params)
+
+
 @wrong("18.3", "the logarithm of a softmax, which is -inf where the softmax is 0")
 def log_of_softmax(logits, r, target, lam):
     exponentials = (logits - logits.max()).exp()
     return lam * (r * r).sum() - (exponentials / exponentials.sum()).log()[target]
+
+
+@wrong("18.4", "a gradient below 1e-6 counts as none")
+def no_faint_planes(logits, gradients, answer):
+    faint = np.abs(gradients - gradients[answer]).max() < 1e-6
+    return find("18.4").target(logits, np.zeros_like(gradients) if faint else gradients, answer)
+
+
+@wrong("18.4", "1e-12 added to the lengths")
+def softened_lengths(logits, gradients, answer):
+    step = find("18.4").target(logits, gradients, answer)
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    lengths = np.sqrt((w**2).sum(axis=1))
+    return step * (lengths.max() / (lengths.max() + 1e-12)) ** 2
 
 
 @wrong("09.4", "T by a search without its bounds among the candidates")
