@@ -96,7 +96,10 @@ class Answering:
             direct = self.open(Values().read(text, arrays))
             found = {"told": asdict(direct.told)}
         except BaseException as error:
-            direct, found = None, {"problem": self.told(error), "at_import": at_import(error)}
+            direct, found = (
+                None,
+                {"problem": self.told(error), "at_import": getattr(error, "at_import", False)},
+            )
         send(self.link.answers, number, Values().write(found))
         while direct:
             number, text, arrays = receive(self.link.calls)
@@ -154,11 +157,6 @@ def names_of(error: BaseException) -> dict:
     except Exception as other:
         text = f"(its text raises {type(other).__name__})"
     return {"classes": classes, "text": text}
-
-
-def at_import(error: BaseException) -> bool:
-    """Whether nothing in the file can be checked, and not this exercise alone."""
-    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, BaseException)
 
 
 @contextmanager

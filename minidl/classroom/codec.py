@@ -211,7 +211,7 @@ def send(pipe: BinaryIO, number: int, message: tuple[bytes, bytes]) -> None:
 
 
 def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
-    """The next frame: its number, JSON, arrays. Raises EOFError at the end and Malformed for anything else."""
+    """The next frame: its number, JSON, arrays. Raises EOFError at the end, Malformed for anything else."""
     head = read_whole(pipe, HEAD.size)
     magic, number, text, arrays = HEAD.unpack(head)
     if magic != MAGIC or text > TEXT_BYTES or arrays > ARRAY_BYTES:

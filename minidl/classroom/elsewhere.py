@@ -1,4 +1,4 @@
-"""The checker's side of answering.py: starting it, calling it, watching it, and ending all that it started."""
+"""The checker's side of answering.py: to start it, call it, watch it, and end all that it started."""
 
 from __future__ import annotations
 
@@ -77,35 +77,38 @@ class Process:
         }
         self.too_long = "importing it takes more than {:g} s"
         found = self.exchange(Values().write(asked), Values())
+        with self.nothing_else():
+            problem = error_of(found["problem"]) if "problem" in found else None
+            told = None if problem else told_by(found["told"])
+        if self.late or isinstance(problem, KeyboardInterrupt):
+            raise self.interrupted(problem)
+        if isinstance(problem, TypeError | FileProblem):
+            problem.at_import = bool(found.get("at_import"))
+            raise problem
+        if problem:
+            raise Ended(f"it could not be started: {problem}")
         self.too_long = "still running after {:g} s: a loop without end?"
-        if "problem" in found:
-            self.refuse(found["problem"], found["at_import"])
-        told = found["told"]
-        names = [str(name) for name in told["arguments"]]
-        taken = None if told["parameters"] is None else [str(name) for name in told["parameters"]]
-        return Told(str(told["name"])[:200], int(told["line"]), taken, names)
-
-    def refuse(self, problem: dict, at_import: bool) -> None:
-        error = error_of(problem)
-        if self.late or isinstance(error, KeyboardInterrupt):
-            raise self.interrupted(error)
-        file_problem = FileProblem(str(error))
-        file_problem.at_import, file_problem.traceback = bool(at_import), error.traceback
-        raise file_problem
+        return told
 
     def exchange(self, message: tuple[bytes, bytes], values: Values) -> dict:
         """The reply to a message. Calls back, meanwhile, go to the functions of ``values``."""
         self.number += 1
-        try:
+        with self.nothing_else():
             send(self.process.stdin, self.number, message)
             while True:
                 reply = self.receive(Values())
                 if "back" not in reply:
                     return reply
                 send(self.process.stdin, self.number, called_back(values.functions, reply))
-        except (EOFError, OSError, ValueError):
+
+    @contextmanager
+    def nothing_else(self) -> Iterator[None]:
+        """Inside the block frames are read and looked at; what goes wrong there ends the law."""
+        try:
+            yield
+        except (EOFError, OSError):
             raise Ended(self.death()) from None
-        except (Malformed, KeyError, TypeError, AttributeError) as error:
+        except (Malformed, Uncodable, KeyError, TypeError, ValueError, AttributeError) as error:
             self.end()
             raise Ended(f"it wrote to the checker what is no answer ({error})") from None
 
@@ -139,7 +142,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Its time of the processor counts, and time asleep in one call: a machine that is busy is no fault."""
+        """Its time of the processor counts, and time asleep in a call: a machine that is busy is no fault."""
         pid = self.process.pid
         used, asleep = processes.seconds_of(pid), processes.asleep(pid)
         if asleep and self.asleep_at == self.number:
@@ -227,30 +230,32 @@ class ElsewhereFunction:
         except Uncodable as error:
             raise Ended(f"the law itself fails, which is no fault of yours: it gives {error}") from None
         reply = self.process.exchange(message, values)
-        try:
-            return self.outcome_of(reply, message)
-        except (Malformed, KeyError, TypeError, IndexError, AttributeError) as error:
-            self.process.end()
-            raise Ended(f"it wrote to the checker what is no answer ({error})") from None
-        except (EOFError, OSError):
-            raise Ended(self.process.death()) from None
-
-    def outcome_of(self, reply: dict, message: tuple[bytes, bytes]) -> tuple[object, tuple, tuple]:
-        before = after = ((), {})
-        if not reply["same"]:
-            *before, _ = Values().read(*message)
-            *after, _ = self.process.receive(Values())
-        if self.process.late or "raised" in reply:
+        with self.process.nothing_else():
+            before, after = self.inputs(reply["same"], message)
             error = error_of(reply["raised"]) if "raised" in reply else None
-            if self.process.late or isinstance(error, KeyboardInterrupt):
-                raise self.process.interrupted(error)
+            noted = [(str(told["text"]), class_of(told["classes"], Warning)) for told in reply["warnings"]]
+            wrong, answer = reply.get("wrong"), reply.get("answer")
+        if self.process.late or isinstance(error, KeyboardInterrupt):
+            raise self.process.interrupted(error)
+        for text, kind in noted:
+            warnings.warn(text, kind, stacklevel=5)
+        if error is not None:
             raise error
-        for told in reply["warnings"]:
-            warnings.warn(str(told["text"]), class_of(told["classes"], Warning), stacklevel=5)
-        if "wrong" in reply:
-            raise WrongAnswer(str(reply["wrong"]))
-        self.check_form(reply["answer"])
-        return reply["answer"], tuple(before), tuple(after)
+        if wrong is not None:
+            raise WrongAnswer(str(wrong))
+        self.check_form(answer)
+        return answer, before, after
+
+    def inputs(self, same: object, message: tuple[bytes, bytes]) -> tuple[tuple, tuple]:
+        """The arguments as they were and as they are, where anything in them is another."""
+        if same:
+            return ((), {}), ((), {})
+        *before, _ = Values().read(*message)
+        *after, _ = self.process.receive(Values())
+        (arguments, params), (given, given_params) = before, after
+        if len(arguments) != len(given) or params.keys() != given_params.keys():
+            raise Malformed("other arguments than it was given")
+        return (arguments, params), (given, given_params)
 
     def check_form(self, answer: object) -> None:
         """What kinds.py looks at on the other side, where it can be patched."""
@@ -280,6 +285,12 @@ def targets_of(exercises: list[Exercise], withheld: str) -> dict:
     }
 
 
+def told_by(told: dict) -> Told:
+    taken = told["parameters"]
+    parameters = None if taken is None else [str(name) for name in taken]
+    return Told(str(told["name"])[:200], int(told["line"]), parameters, [str(n) for n in told["arguments"]])
+
+
 def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
     """The answer of one of the law's functions."""
     which = asked["back"]
@@ -292,7 +303,7 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
 
 
 def class_of(names: list, base: type) -> type:
-    """The first of these classes that is known here, and one of ``base``: Python's, NumPy's or the library's."""
+    """The first of these classes that is known here and one of ``base``: of Python, NumPy or minidl."""
     for module, name in names:
         home = builtins if module == "builtins" else sys.modules.get(module)
         if module != "builtins" and module.split(".")[0] not in ("numpy", "minidl"):

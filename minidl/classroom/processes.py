@@ -1,4 +1,4 @@
-"""Processes seen from outside: what time they took, and how all that one started is ended (Linux; else less)."""
+"""Processes seen from outside: the time they took, and an end for all that one started (on Linux)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ class Task(Protocol):
 
 
 class FileProblem(Exception):
-    """Why nothing in a file can be checked, in words; ``traceback`` for those who ask."""
+    """Why an exercise cannot be checked, in words; ``at_import``: nor any other of the file."""
+
+    at_import = False
 
 
 def load(path: Path, source: bytes | None = None) -> ModuleType:
@@ -44,7 +46,9 @@ def load(path: Path, source: bytes | None = None) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise FileProblem(import_problem(error, path)) from error
+        problem = FileProblem(import_problem(error, path))
+        problem.at_import = True
+        raise problem from error
     return module
 
 
@@ -83,7 +87,7 @@ def function_of(module: ModuleType, exercise: Task) -> Callable | type:
 
 
 def changed_signature(yours: list[str] | None, exercise: Task) -> str:
-    """What the parameters must be, if they are others by now; a class, without a list, is left to its laws."""
+    """What the parameters must be, if they are others by now; a class (None) is left to its laws."""
     wanted = parameters_of(plain_function(exercise.target))
     if wanted is None or yours is None or yours == wanted:
         return ""

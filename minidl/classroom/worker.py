@@ -2,9 +2,9 @@
 
     python -m minidl.classroom.worker FOLDER PACKAGE NN SECONDS [NN.k ...]
 
-FOLDER holds the lessons, PACKAGE their exercises; SECONDS is how long a law may take. Laws, expected values and
-the verdict are here; the learner's code is in processes of its own, one an exercise (answering.py), and only
-answers calls. When its parent (check.py) goes, and with it standard input, this process ends with all others.
+FOLDER holds the lessons, PACKAGE their exercises; SECONDS is how long a law may take. Laws, expected values
+and the verdict are here; the learner's code is in processes of its own, one an exercise (answering.py), and
+only answers calls. When its parent (check.py) goes, and with it standard input, this process ends, and they.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Answers:
 
     @contextmanager
     def of(self, check: FileCheck, exercise: Exercise) -> Iterator[tuple[Implementation, Process]]:
-        """The learner's function. Raises FileProblem and TypeError, which say what is wrong with it, and Ended."""
+        """The learner's function. Raises Ended, and FileProblem or TypeError, which say what is wrong."""
         process, self.ready = self.ready, Process()
         self.used = [process]
         try:
@@ -121,7 +121,7 @@ class FileCheck:
         except (FileProblem, TypeError, Ended) as error:
             if entered:
                 raise
-            outcome.message, outcome.traceback = str(error), getattr(error, "traceback", "")
+            outcome.message, outcome.traceback = str(error), failure.long_text(error)
             if getattr(error, "at_import", isinstance(error, Ended)):
                 outcome.number, outcome.name, outcome.note = "", self.path.name, ""
         return outcome
