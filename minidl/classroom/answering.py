@@ -29,7 +29,7 @@ from types import CodeType
 
 import numpy as np
 
-from minidl.classroom.codec import Uncodable, Values, receive, send
+from minidl.classroom.codec import Uncodable, Values, generators_in, receive, send
 from minidl.classroom.confine import confine
 from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer
 from minidl.classroom.reading import function_of, load, place, standing_in
@@ -64,6 +64,8 @@ class Link:
         send(self.answers, self.number, Values().write(asked))
         _, text, arrays = receive(self.calls)
         reply = Values(records=True).read(text, arrays)
+        for generator, state in zip(generators_in(arguments, params), reply["states"], strict=True):
+            generator.bit_generator.state = state  # it may have drawn from it
         if "raised" in reply:
             raise rebuilt(reply["raised"])
         return reply["value"]

@@ -6,8 +6,8 @@ A message is JSON, in which what JSON has not is a list with a tag, and then the
     ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
     ["array", dtype, shape, order] ["scalar", dtype]                  their numbers follow the JSON
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
-    ["record", "module:name", values]    a NamedTuple of minidl; without ``records`` read as a plain tuple
-    ["function", number]                 called back where it stands, see ``Values``
+    ["record", "module:name", ...]       a NamedTuple of minidl, which is read as a plain tuple by the checker
+    ["function", number]                 called back where it stands
 
 What is read was perhaps written by somebody hostile: lengths are compared with what is there, depth and bytes
 are limited, and nothing but these types is made of it.
@@ -31,7 +31,6 @@ MAGIC = b"mdl1"
 HEAD = struct.Struct(">4sIQQ")  # magic, number of the message, bytes of JSON, bytes of arrays
 TEXT_BYTES, ARRAY_BYTES, DEPTH, DIMENSIONS = 8 * 2**20, 64 * 2**20, 50, 32
 DTYPE = re.compile(r"[<>|=]?[biufc]\d{1,2}")
-STATE_DTYPES = "ui"  # a Mersenne twister's state holds an array
 
 
 class Uncodable(TypeError):
@@ -45,12 +44,19 @@ class Malformed(Exception):
 class Values:
     """Writes and reads values. ``functions`` are those that were written; each is sent as its number.
 
-    call_back(number): the function that stands for one of the other side's.
+    call_back(number): the function that stands for one of the other side's.  records: whether to read a
+    NamedTuple and a Built as what they were, and a generator, as the side of the learner does.
+    generators: whether to read a generator. What is not to be read so, or called back, is None.
     """
 
-    def __init__(self, call_back: Callable[[int], Callable] | None = None, records: bool = False) -> None:
+    def __init__(
+        self,
+        call_back: Callable[[int], Callable] | None = None,
+        records: bool = False,
+        generators: bool = False,
+    ) -> None:
         self.functions: list[Callable] = []
-        self.call_back, self.records = call_back, records
+        self.call_back, self.records, self.generators = call_back, records, generators or records
 
     # ---- writing
 
@@ -117,7 +123,7 @@ class Values:
             tree = json.loads(text)
             numbers = Numbers(arrays)
             value = self._value(tree, numbers, 0)
-        except (ValueError, TypeError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError, RecursionError, KeyError) as error:
             raise Malformed(f"{type(error).__name__}: {error}"[:200]) from None
         if numbers.left:
             raise Malformed("more numbers than arrays")
@@ -142,12 +148,14 @@ class Values:
         if tag == "complex":
             real, imaginary = rest
             return complex(float(real), float(imaginary))
-        if tag == "function" and self.call_back and type(rest[0]) is int:
-            return self.call_back(rest[0])
-        if tag == "generator" and self.records:
-            return generator_at(self._value(rest[0], numbers, depth + 1))
-        if tag == "built" and self.records:
-            return Built(rest[0], rest[1], **self._value(rest[2], numbers, depth + 1))
+        if tag == "function" and type(rest[0]) is int:
+            return self.call_back(rest[0]) if self.call_back else None
+        if tag == "generator":
+            state = self._value(rest[0], numbers, depth + 1)
+            return generator_at(state) if self.generators else None
+        if tag == "built":
+            settings = self._value(rest[2], numbers, depth + 1)
+            return Built(rest[0], rest[1], **settings) if self.records else None
         raise Malformed(f"an unknown tag {str(tag)[:40]!r}")
 
 
@@ -196,9 +204,14 @@ def record_named(name: str) -> type:
 
 def generator_at(state: dict) -> np.random.Generator:
     """A generator that draws what the one in this state would have drawn next."""
-    bits = getattr(np.random, state["bit_generator"])()
+    kinds = {kind.__name__: kind for kind in np.random.BitGenerator.__subclasses__()}
+    bits = kinds[state["bit_generator"]]()
     bits.state = state
     return np.random.Generator(bits)
+
+
+def generators_in(arguments: tuple | list, params: dict) -> list[np.random.Generator]:
+    return [x for x in (*arguments, *params.values()) if isinstance(x, np.random.Generator)]
 
 
 # ---- frames

@@ -20,7 +20,7 @@ import numpy as np
 
 import minidl
 from minidl.classroom import processes
-from minidl.classroom.codec import Malformed, Uncodable, Values, receive, send
+from minidl.classroom.codec import Malformed, Uncodable, Values, generators_in, receive, send
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.kinds import LibraryCall, Told, WrongAnswer, check_kind
 from minidl.classroom.reading import FileProblem
@@ -96,7 +96,7 @@ class Process:
         with self.nothing_else():
             send(self.process.stdin, self.number, message)
             while True:
-                reply = self.receive(Values())
+                reply = self.receive(Values(generators=True))
                 if "back" not in reply:
                     return reply
                 send(self.process.stdin, self.number, called_back(values.functions, reply))
@@ -296,10 +296,14 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
     which = asked["back"]
     if type(which) is not int or not 0 <= which < len(functions):
         raise Malformed("a function that was not given")
+    arguments, params = asked["arguments"], asked["params"]
     try:
-        return Values().write({"value": functions[which](*asked["arguments"], **asked["params"])})
+        found = {"value": functions[which](*arguments, **params)}
+        Values().write(found)  # or it cannot be sent, which is the law's error
     except Exception as error:
-        return Values().write({"raised": {"classes": [("", type(error).__name__)], "text": str(error)}})
+        found = {"raised": {"classes": [("", type(error).__name__)], "text": str(error)}}
+    states = [generator.bit_generator.state for generator in generators_in(arguments, params)]
+    return Values().write({**found, "states": states})
 
 
 def class_of(names: list, base: type) -> type:
