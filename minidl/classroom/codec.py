@@ -8,6 +8,8 @@ A message is JSON, in which what JSON has not is a list with a tag, and then the
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
     ["record", "module:name", ...]       a NamedTuple of minidl, which is read as a plain tuple by the checker
     ["function", number]                 called back where it stands
+    ["known", "module:name"]             a function of minidl
+    ["lookup", list or dict]             its __getitem__, such as the parents of a node
 
 What is read was perhaps written by somebody hostile: lengths are compared with what is there, depth and bytes
 are limited, and nothing but these types is made of it.
@@ -15,12 +17,14 @@ are limited, and nothing but these types is made of it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import re
 import struct
 import sys
 from collections.abc import Callable
+from types import BuiltinFunctionType
 from typing import BinaryIO
 
 import numpy as np
@@ -94,8 +98,11 @@ class Values:
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             name = f"{kind.__module__}:{kind.__qualname__}"
             return ["record", name, *(self._tree(v, blobs, depth + 1) for v in value)]
+        if isinstance(value, BuiltinFunctionType) and value.__name__ == "__getitem__":
+            return ["lookup", self._tree(value.__self__, blobs, depth + 1)]
         if callable(value) and not isinstance(value, type):
-            return ["function", self._number(value)]
+            name = name_of(value)
+            return ["known", name] if name else ["function", self._number(value)]
         named = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else kind.__name__
         raise Uncodable(named if kind is not dict else "a dict with keys that are no text")
 
@@ -148,6 +155,10 @@ class Values:
         if tag == "complex":
             real, imaginary = rest
             return complex(float(real), float(imaginary))
+        if tag == "lookup":
+            return self._value(rest[0], numbers, depth + 1).__getitem__ if self.records else None
+        if tag == "known":
+            return known(rest[0]) if self.records else None
         if tag == "function" and type(rest[0]) is int:
             return self.call_back(rest[0]) if self.call_back else None
         if tag == "generator":
@@ -193,6 +204,18 @@ class Numbers:
 def shown_text(text: str) -> str:
     """Text that can be written to any file: halves of a pair, which no encoding has, become "?"."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def name_of(function: Callable) -> str:
+    """Of a function that minidl has at the top of a module."""
+    module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
+    own = module.split(".")[0] == "minidl" and getattr(sys.modules.get(module), name, None) is function
+    return f"{module}:{name}" if own else ""
+
+
+def known(name: str) -> Callable:
+    module, _, qualname = name.partition(":")
+    return getattr(importlib.import_module(module), qualname)
 
 
 def record_named(name: str) -> type:
