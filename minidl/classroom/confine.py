@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-MEMORY = 4 * 2**30  # bytes
+MEMORY = 2 * 2**30  # bytes
 FILE = 64 * 2**20  # bytes of one file
 FILES = 128  # open at once
 PROCESSES = 32  # and threads
