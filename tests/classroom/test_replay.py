@@ -13,8 +13,8 @@ import pytest
 from learner import check_here, replayed, write_work
 
 from minidl.classroom.compare import assert_equal
+from minidl.classroom.reading import function_of, load
 from minidl.classroom.replay import NotInlined, literal, write
-from minidl.classroom.work_file import function_of, load
 from minidl.engine.op import unbroadcast
 from minidl.train.intervals import Interval
 
