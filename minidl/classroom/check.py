@@ -52,6 +52,7 @@ class Outcome:
     note: str = ""
     printed: str = ""  # the end of what the learner's file printed
     traceback: str = ""
+    flags: list[str] = field(default_factory=list)  # of the file: what a teacher might look at, see flags.py
 
 
 class CheckError(Exception):

@@ -26,6 +26,7 @@ from minidl.classroom.course import Course
 from minidl.classroom.elsewhere import ElsewhereFunction, Ended, Process
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.files import digest
+from minidl.classroom.flags import flags_of
 from minidl.classroom.implementation import Implementation
 from minidl.classroom.kinds import LibraryCall
 from minidl.classroom.reading import FileProblem, changed_signature
@@ -100,11 +101,12 @@ class FileCheck:
         except OSError as error:
             self.emit_outcome(Outcome("", self.path.name, message=f"it cannot be read: {error.strerror}"))
             return
+        flags = flags_of(self.source.decode("utf-8", "replace"), self.exercises)
         for exercise in self.exercises:
             if exercise.number in numbers or not numbers:
                 self.emit(begin=exercise.number, law="")
                 outcome = self.outcome_of(exercise)
-                outcome.printed = self.printed
+                outcome.printed, outcome.flags = self.printed, flags
                 self.emit_outcome(outcome)
                 if not outcome.number:
                     return

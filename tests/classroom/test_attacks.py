@@ -130,3 +130,14 @@ def test_hypothesis_leaves_no_folder_in_that_of_the_learner(course):
     write_work(course, "09", SOFTMAX)
     assert check_exercise(course, "09.1").passed
     assert not list(course.root.rglob(".hypothesis")) and not Path(".hypothesis").exists()
+
+
+def test_the_librarys_text_read_from_disk_is_not_stopped_and_the_teacher_is_told(course):
+    text = (
+        "import minidl.train.metrics as m\n_names = dict(vars(m))\n"
+        "exec(compile(open(m.__file__).read(), 'x', 'exec'), _names)\nentropy = _names['entropy']\n"
+    )
+    write_work(course, "09", text)
+    outcome = check_exercise(course, "09.2")
+    assert outcome.passed
+    assert {"mentions exec", "mentions open", "mentions compile"} <= set(outcome.flags)
