@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -155,13 +156,18 @@ class Process:
     def over(self) -> bool:
         """Its time of the processor counts, and time asleep in a call: a machine that is busy is no fault."""
         pid = self.process.pid
-        used, asleep = processes.seconds_of(pid), processes.asleep(pid)
+        used = processes.seconds_of(pid)
+        asleep = used is not None and processes.asleep(pid) and not self.has_answered()
         if asleep and self.asleep_at == self.number:
             self.charged += TICK
         self.asleep_at = self.number if asleep else -1
         wall = time.monotonic() - self.begun
         taken = wall if used is None else used - (self.before or 0) + self.charged
         return taken > self.limit or wall > WALL * self.limit
+
+    def has_answered(self) -> bool:
+        """Whether it is this process's turn, which on a busy machine has not come yet."""
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def interrupt(self) -> None:
         """First a Ctrl-C, which says at which line it was; then an end."""

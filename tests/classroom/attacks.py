@@ -150,7 +150,7 @@ ATTACKS = [
         "a frame that promises more than comes",
         in_call(
             LINK
-            + "link.answers.write(fr.HEAD.pack(fr.MAGIC, link.number, 1000, 0) + b'{'); link.answers.flush()\n"
+            + "link.answers.write(fr.HEAD.pack(fr.MAGIC, link.number, 1000, 0) + b'{')\nlink.answers.flush()\n"
             "time.sleep(60)"
         ),
         LATE,
