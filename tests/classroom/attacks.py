@@ -149,8 +149,8 @@ ATTACKS = [
     Attack(
         "a frame that promises more than comes",
         in_call(
-            LINK
-            + "link.answers.write(fr.HEAD.pack(fr.MAGIC, link.number, 1000, 0) + b'{')\nlink.answers.flush()\n"
+            LINK + "link.answers.write(fr.HEAD.pack(fr.MAGIC, link.number, 1000, 0) + b'{')\n"
+            "link.answers.flush()\n"
             "time.sleep(60)"
         ),
         LATE,
