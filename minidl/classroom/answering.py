@@ -94,6 +94,7 @@ class Answering:
         return direct
 
     def serve(self) -> None:
+        send(self.link.answers, 0, Values().write({}))  # the library is imported
         number, text, arrays = receive(self.link.calls)
         try:
             direct = self.open(Values().read(text, arrays))

@@ -71,6 +71,11 @@ class Process:
 
     # ---- calls
 
+    def begin(self) -> None:
+        """Wait until the library is imported there, which no limit counts."""
+        with self.nothing_else():
+            self.receive(Values())
+
     def open(
         self, exercise: Exercise, others: list[Exercise], path: Path, source: bytes, withheld: str
     ) -> Told:
@@ -101,12 +106,12 @@ class Process:
         """The reply to a message. Calls back, meanwhile, go to the functions of ``values``."""
         self.number += 1
         with self.nothing_else():
-            send(self.process.stdin, self.number, message)
+            self.send(message)
             while True:
                 reply = self.receive(Values(generators=True))
                 if "back" not in reply:
                     return reply
-                send(self.process.stdin, self.number, called_back(values.functions, reply))
+                self.send(called_back(values.functions, reply))
 
     @contextmanager
     def nothing_else(self) -> Iterator[None]:
@@ -118,6 +123,13 @@ class Process:
         except (Malformed, Uncodable, KeyError, TypeError, ValueError, AttributeError) as error:
             self.end()
             raise Ended(f"it wrote to the checker what is no answer ({error})") from None
+
+    def send(self, message: tuple[bytes, bytes]) -> None:
+        self.waiting = True  # it may take nothing
+        try:
+            send(self.process.stdin, self.number, message)
+        finally:
+            self.waiting = False
 
     def receive(self, values: Values) -> dict:
         self.waiting = True

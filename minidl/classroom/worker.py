@@ -82,6 +82,7 @@ class Answers:
         process, self.ready = self.ready, Process()
         self.used = [process]
         try:
+            process.begin()
             with process.patience(check.seconds):
                 others = [other for other in check.exercises if other is not exercise]
                 package = check.course.package.split(".")[0]
