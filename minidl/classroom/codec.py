@@ -135,7 +135,7 @@ class Values:
             raise Malformed("more numbers than arrays")
         return value
 
-    def _value(self, tree: Any, numbers: Numbers, depth: int) -> object:
+    def _value(self, tree: Any, numbers: Numbers, depth: int) -> Any:
         if not isinstance(tree, list | dict):
             return shown_text(tree) if isinstance(tree, str) else tree
         if depth > DEPTH:
