@@ -144,7 +144,7 @@ class Answering:
         def function(*arguments, **params):
             return self.link.call_back(number, arguments, params)
 
-        function.number_elsewhere = number
+        vars(function)["number_elsewhere"] = number
         return function
 
     def told(self, error: BaseException) -> dict:
@@ -183,8 +183,9 @@ def noted_warnings() -> Iterator[list]:
 def rebuilt(told: dict) -> Exception:
     """An error of the law's own function, for the learner's code."""
     kind = vars(builtins).get(told["classes"][0][1])
-    known = isinstance(kind, type) and issubclass(kind, Exception)
-    return kind(told["text"]) if known else RuntimeError(told["text"])
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        return kind(told["text"])
+    return RuntimeError(told["text"])
 
 
 # ---- the library's own function

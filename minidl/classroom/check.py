@@ -136,7 +136,7 @@ class Worker:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
         os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(  # Any: typed, its pipes may be None
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
             stdin=subprocess.PIPE,  # which ends when this process does, and then the worker ends too
             stdout=subprocess.PIPE,

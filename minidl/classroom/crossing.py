@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from minidl.classroom.codec import Malformed, Values, generators_in
 from minidl.classroom.exercise import Exercise
@@ -71,6 +72,7 @@ def error_of(told: dict) -> BaseException:
     names, text = [(str(m), str(n)) for m, n in told["classes"]], str(told["text"])
     base = class_of(names, BaseException)
     module, name = names[0]
+    error: Any
     if base is LibraryCall or base is KeyboardInterrupt:
         error = base(text)
     elif not issubclass(base, Exception):
@@ -93,5 +95,5 @@ def remade(base: type[Exception], module: str, name: str, text: str) -> Exceptio
         "__str__": lambda _: text,
         "__init__": lambda *_: None,
     }
-    kind = type(name, (base,), named)
+    kind: Any = type(name, (base,), named)
     return kind.__new__(kind)

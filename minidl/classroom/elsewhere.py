@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Process:
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="minidl-answer-")
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(  # Any: typed, its pipes may be None
             [*(sys.executable, "-I", "-u", "-X", "utf8", "-c", START), ROOT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

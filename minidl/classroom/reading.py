@@ -18,8 +18,11 @@ from minidl.classroom.stubs import plain_function
 class Task(Protocol):
     """Of an exercise, what is needed to read a file: the name, and the library's function."""
 
-    name: str
-    target: Callable | type
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def target(self) -> Callable | type: ...
 
 
 class FileProblem(Exception):
