@@ -171,9 +171,10 @@ def dtypes(guided_within):
 
 @guided_in.law("a model in training mode is asked in evaluation mode, and is in training mode afterwards")
 def while_training(guided_within):
-    model = Built("small_cnn", seed=3, num_classes=CLASSES, widths=(3,), pool_after=())
+    settings = {"seed": 3, "num_classes": CLASSES, "widths": (3,), "pool_after": ()}
+    model, training = Built("small_cnn", **settings), Built("small_cnn", **settings, training=True)
     images = np.arange(24.0).reshape(2, 1, 3, 4) % 5 / 4
-    maps = guided_within(model.build().train(), images, np.array([0, 1]), ("block1",))
+    maps = guided_within(training, images, np.array([0, 1]), ("block1",))
     assert_close(maps, by_hand(model, images, [0, 1], ["block1"]), **NEAR)
 
 

@@ -1,12 +1,14 @@
-"""Checking a learner's file: in a process of its own, so that nothing it does can keep the verdict away."""
+"""Checking a learner's file: the laws in one process, the file in others, which only answer calls."""
 
 from __future__ import annotations
 
 import json
 import queue
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,10 +22,10 @@ from minidl.classroom.running import environment
 
 SECONDS = 5.0  # that a law may take, a hundred times what one does
 STARTING = 60.0  # seconds until the worker, on a slow machine, has imported the library
-GRACE = 3.0  # seconds beyond a law's, after which the worker is taken to be stuck in compiled code
+SLOWEST = 15.0  # times a law's seconds, after which the worker itself is taken to be stuck
+GRACE = 5.0  # seconds that it gets to end what it started
 TICK = 0.1  # seconds of one wait: on Windows, Ctrl-C is noticed only between two
-KEPT = 2000  # bytes of what the learner's file printed
-END = b"\0end of an exercise\0"  # printed by the worker, among the prints of the learner's file
+KEPT = 20_000  # bytes of what the worker printed, which is its own failures
 
 
 @dataclass
@@ -129,29 +131,38 @@ class Worker:
         self, course: Course, lesson: str, numbers: list[str], seconds: float, options: Options = USUAL
     ) -> None:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
+        self.folder = tempfile.mkdtemp(prefix="minidl-check-")
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE,  # which ends when this process does, and then the worker ends too
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=course.root,
-            env={**environment(course.root), "MINIDL_DEBUG": "1", "MPLBACKEND": "Agg"},  # nothing to compile
+            env=worker_environment(course, self.folder),
         )
         self.lines: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
-        self.prints: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # for an exercise each, and last the rest
+        self.prints = b""
         where = {"folder": str(course.folder.resolve()), "package": course.package, "command": course.command}
         request = {"course": where, "lesson": lesson, "numbers": numbers, "seconds": seconds}
-        with suppress(BrokenPipeError), self.process.stdin as pipe:  # not as arguments, which others can see
-            pipe.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
+        with suppress(BrokenPipeError):  # not as arguments, which others can see
+            self.process.stdin.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
+            self.process.stdin.flush()
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
-        threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True).start()
+        self.reader = threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True)
+        self.reader.start()
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.kill()
-        self.process.wait()
+        with suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def read_lines(self, pipe: IO[bytes]) -> None:
         for line in pipe:
@@ -159,20 +170,13 @@ class Worker:
         self.lines.put(None)
 
     def read_prints(self, pipe: IO[bytes]) -> None:
-        """Keep the end of what is printed for each exercise, however much there is."""
-        rest = b""
         while part := pipe.read1(65536):
-            *whole, rest = (rest + part).split(END)
-            for printed in whole:
-                self.prints.put(printed[-KEPT:])
-            rest = rest[-KEPT:]
-        self.prints.put(rest)
+            self.prints = (self.prints + part)[-KEPT:]
 
     def printed(self) -> str:
-        """What the learner's file printed, up to the next end."""
-        with suppress(queue.Empty):
-            return self.prints.get(timeout=GRACE).decode(errors="replace").strip()
-        return ""
+        """What the worker printed, in the end."""
+        self.reader.join(GRACE)
+        return self.prints.decode(errors="replace").strip()
 
     def exercises(self) -> dict[str, str]:
         """The names of the lesson's exercises by their numbers."""
@@ -193,20 +197,19 @@ class Worker:
     def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
         """What the worker finds, and last, if it does not come to its end, why."""
         at, begun = {"begin": "", "law": ""}, time.monotonic()
-        while isinstance(line := self.next_line(self.seconds + GRACE), dict):
+        while isinstance(line := self.next_line(self.seconds * SLOWEST + GRACE), dict):
             if "begin" in line:
                 at = line
                 continue
             at = {"begin": None}
             now = time.monotonic()
             took, begun = now - begun, now
-            yield Outcome(**{**line["outcome"], "printed": self.printed(), "seconds": round(took, 2)})
+            yield Outcome(**{**line["outcome"], "seconds": round(took, 2)})
         if at["begin"] is not None:
-            late = f"no answer after {self.seconds + GRACE:g} s: a loop without end?"
-            message = self.death() if line is None else late
-            self.__exit__()  # what is printed has an end then
+            message = self.death() if line is None else "the checker does not answer any more"
+            self.__exit__()
             name = names.get(at["begin"], self.path.name)
-            outcome = Outcome(at["begin"], name, law=at["law"], message=message, printed=self.printed())
+            outcome = Outcome(at["begin"], name, law=at["law"], message=message, traceback=self.printed())
             outcome.laws, outcome.tried = at.get("laws", 0), at.get("tried", [])
             outcome.held = sum(held for _, held in outcome.tried)
             outcome.ended = "crashed" if line is None else "timeout"
@@ -214,9 +217,14 @@ class Worker:
             yield outcome
 
     def death(self) -> str:
-        """How the process ended, in words."""
+        """How the worker ended, in words."""
         code = self.process.wait()
-        if code >= 0:
-            return f"it ended the whole process (exit code {code})"
-        name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
-        return f"it crashed the whole process ({name})"
+        name = next((one.name for one in signal.Signals if one == -code), f"exit code {code}")
+        return f"the checker itself was ended ({name})"
+
+
+def worker_environment(course: Course, folder: str) -> dict[str, str]:
+    """The user's, without what would switch asserts off; Hypothesis keeps its files in a folder that goes."""
+    env = {**environment(course.root), "MINIDL_DEBUG": "1", "MPLBACKEND": "Agg"}  # nothing to compile
+    env.pop("PYTHONOPTIMIZE", None)
+    return {**env, "HYPOTHESIS_STORAGE_DIRECTORY": folder}

@@ -28,7 +28,8 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
 
 from minidl.classroom.compare import readable
-from minidl.classroom.implementation import KINDS, Implementation, WrongAnswer
+from minidl.classroom.implementation import Implementation
+from minidl.classroom.kinds import KINDS, LibraryCall, WrongAnswer
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import (
     check_choice,
@@ -80,7 +81,6 @@ class Result:
     message: str = ""
     case: dict[str, object] = field(default_factory=dict)
     error: BaseException | None = None
-    out_of_time: bool = False
 
     def __str__(self) -> str:
         verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"
@@ -305,9 +305,13 @@ def explained(error: Exception, implementation: Implementation) -> str:
     if error is implementation.raised:
         if isinstance(error, NotImplementedError):
             return f"{name} is not written yet: it raises NotImplementedError"
-        own = [frame for frame in frames if frame.filename == source_file(implementation.raw)]
-        place = f"\nat line {own[-1].lineno}: {own[-1].line}" if own else ""
-        return f"{name} raised {type(error).__name__}: {error}{place}"
+        if isinstance(error, LibraryCall):
+            return str(error)
+        place = getattr(error, "place", None)  # of an error in another process
+        if place is None:
+            own = [frame for frame in frames if frame.filename == source_file(implementation.raw)]
+            place = f"line {own[-1].lineno}: {own[-1].line}" if own else ""
+        return f"{name} raised {type(error).__name__}: {error}" + (f"\nat {place}" if place else "")
     if isinstance(error, AssertionError) and str(error):
         return str(error)
     if isinstance(error, AssertionError):

@@ -15,10 +15,12 @@ from minidl.classroom import replay
 from minidl.classroom.check import USUAL, Options, Outcome
 from minidl.classroom.compare import SHOWN, readable, short
 from minidl.classroom.course import Course
+from minidl.classroom.elsewhere import Ended
 from minidl.classroom.exercise import Exercise, Result, different_answers
 from minidl.classroom.implementation import Call, Implementation
+from minidl.classroom.kinds import LibraryCall
+from minidl.classroom.reading import changed_signature
 from minidl.classroom.recognize import alike, does_the_same, mistakes_like
-from minidl.classroom.work_file import changed_signature
 
 
 @dataclass
@@ -38,9 +40,9 @@ class Failure:
         own = result.error is implementation.raised
         outcome.written = not (isinstance(result.error, NotImplementedError) and own)
         self.tell(result)
-        if not outcome.written or not result.error or isinstance(result.error, KeyboardInterrupt | Flaky):
+        if not outcome.written or not result.error or isinstance(result.error, Ended | LibraryCall | Flaky):
             return
-        self.add_note(changed_signature(implementation.raw, exercise))
+        self.add_note(changed_signature(implementation.told.parameters, exercise))
         if not does_the_same(implementation.last_call, exercise.adapt(implementation.raw)):
             outcome.message = different_answers(implementation.name)
             return
@@ -80,6 +82,8 @@ class Failure:
 
 
 def long_text(error: BaseException | None) -> str:
+    if theirs := getattr(error, "traceback", ""):
+        return theirs  # of the process that the error comes from
     return "".join(traceback.format_exception(error))[-20_000:] if error else ""
 
 

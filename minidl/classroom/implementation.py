@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from hypothesis.errors import HypothesisException
 
-from minidl.classroom.builders import Built, contents
-from minidl.classroom.compare import NUMERIC_KINDS, short
-from minidl.classroom.stubs import plain_function
-from minidl.engine.op import Op
-from minidl.engine.tensor import Tensor
-from minidl.nn.module import Module
+from minidl.classroom.compare import short
+from minidl.classroom.kinds import Direct, Told, WrongAnswer, same, unchanged
 
-KINDS = ("function", "op", "tensor", "kernel", "model")
-OTHER_PARTS = "a layer, a layer's mode or a forward hook is not as it was"
 REMEMBERED = 60  # calls of a law, from its first, that are kept to tell what an answer looks like
 
 
-class WrongAnswer(AssertionError):
-    """An answer that no law need look at: nothing returned, not plain values, an input changed, an exit."""
+class Elsewhere(Protocol):
+    """A function in another process: it stands for the raw function, and answers as ``Direct`` does."""
+
+    elsewhere: bool
+    name: str
+    told: Told
+
+    def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]: ...
 
 
 @dataclass
@@ -44,21 +44,19 @@ class Call:
 
 
 class Implementation:
-    """A function, Op class or kernel as laws call it: plain values in and out, on copies; it counts.
-
-    A kernel is called uncompiled: there an index out of range raises, where compiled code overwrites memory.
-    """
+    """A function, Op class or kernel as laws call it: plain values in and out, on copies; it counts."""
 
     def __init__(
-        self, raw: Callable | type, kind: str = "function", written: tuple[int, ...] = (), returns: str = ""
+        self,
+        raw: Callable | type | Elsewhere,
+        kind: str = "function",
+        written: tuple[int, ...] = (),
+        returns: str = "",
     ) -> None:
-        raw = plain_function(raw)
-        if kind == "op" and not (inspect.isclass(raw) and issubclass(raw, Op)):
-            raise TypeError(f"expected a subclass of Op with forward and backward, got {short(raw)}")
-        if not callable(raw):
-            raise TypeError(f"expected a function, got {short(raw)}")
-        self.raw, self.kind, self.written, self.returns = raw, kind, written, returns
-        self.name = getattr(raw, "__name__", type(raw).__name__)
+        self.answering = raw if getattr(raw, "elsewhere", False) else Direct(raw, kind, written, returns)
+        self.raw = getattr(self.answering, "raw", raw)
+        self.told = self.answering.told
+        self.kind, self.written, self.returns, self.name = kind, written, returns, self.answering.name
         self.calls = 0
         self.last_call = Call((), {})
         self.case: dict[str, object] = {}  # the latest of the law that is being tried
@@ -80,194 +78,26 @@ class Implementation:
 
     def answer_on_copies(self, arguments: tuple, params: dict):
         """The answer on a copy of the arguments, which it must leave as they were."""
-        given, given_params = copy.deepcopy((arguments, params))
         try:
-            answer = self.answer_to(given, given_params)
+            answer, before, after = self.answering.answer(arguments, params)
         except (KeyboardInterrupt, WrongAnswer):
             raise
         except BaseException as error:
+            if getattr(error, "ends_the_law", False):
+                raise
             if isinstance(error, Exception) and not isinstance(error, HypothesisException):
                 self.raised = error
                 raise
             # An exit, or a test library's "skip this case": neither may decide whether the law holds.
             raise WrongAnswer(f"{self.name} raised {type(error).__name__} instead of returning") from error
+        self.check_inputs(before, after)
+        return answer
 
+    def check_inputs(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
+        """WrongAnswer if an input is not as it was, but for the arrays that are to be written."""
+        (arguments, params), (given, given_params) = before, after
         inputs = [(f"input {i}", x, given[i]) for i, x in enumerate(arguments) if i not in self.written]
         inputs += [(name, x, given_params[name]) for name, x in params.items()]
-        for which, before, after in inputs:
-            if not same(before, after, unchanged):
-                raise WrongAnswer(f"{self.name} changed its {which} from {short(before)} to {short(after)}")
-        return answer
-
-    def answer_to(self, arguments: tuple, params: dict):
-        """Call the raw function or class in the way of its kind; WrongAnswer for a result of another form."""
-        if self.kind == "op":
-            return self._answer_of_op(arguments, **params)
-        if self.kind == "tensor":
-            return self._answer_of_tensors(arguments, **params)
-        if self.kind == "kernel":
-            return self._written_by_kernel(*arguments, **params)
-        if self.kind == "model":
-            return self._answer_with_models(arguments, params)
-        answer = self._plain(self.raw(*arguments, **params))
-        check_kind(answer, self.returns, self.name)
-        return answer
-
-    def _answer_of_op(self, arrays: tuple, grad=None, **params):
-        op = self.raw(**params)
-        op.needs = tuple(is_floating(x) for x in arrays)
-        y = self._plain(op.forward(*arrays))
-        check_kind(y, "np.ndarray", f"{self.name}.forward")
-        if grad is None:
-            return y, ()
-        grads = op.backward(grad)
-        grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
-        if len(grads) != len(arrays):
-            raise WrongAnswer(f"{self.name}.backward gave {len(grads)} gradients for {len(arrays)} inputs")
-        grads = self._plain(grads)
-        for i, (x, grad_x) in enumerate(zip(arrays, grads, strict=True)):
-            if op.needs[i] and np.shape(grad_x) != x.shape:
-                came = "None" if grad_x is None else f"shape {np.shape(grad_x)}"
-                raise WrongAnswer(f"the gradient of input {i} must have its shape {x.shape}, got {came}")
-        return y, grads
-
-    def _answer_of_tensors(self, arrays: tuple, grad=None, **params):
-        inputs = [Tensor(x, requires_grad=True) if is_floating(x) else x for x in arrays]
-        y = self.raw(*inputs, **params)
-        if not isinstance(y, Tensor):
-            raise WrongAnswer(f"{self.name} returned {type(y).__name__}, must return a Tensor")
-        if grad is None:
-            return np.array(y.data), ()
-        y.backward(grad)
-        return np.array(y.data), tuple(gradient_of(x) for x in inputs)
-
-    def _written_by_kernel(self, *arguments):
-        returned = self.raw(*arguments)
-        if returned is not None:
-            raise WrongAnswer(f"{self.name} returned {short(returned)}: a kernel only fills its output array")
-        written = tuple(arguments[i] for i in self.written)
-        return written if len(written) > 1 else written[0]
-
-    def _answer_with_models(self, arguments: tuple, params: dict):
-        given = [built(x) for x in arguments]
-        named = {name: built(x) for name, x in params.items()}
-        trained = [given[i] for i in self.written]
-        kept = [x for x in [*given, *named.values()] if isinstance(x, Module) and x not in trained]
-        before = [(contents(model), parts_of(model)) for model in kept]
-        answer = self.raw(*given, **named)
-        for model, (was, parts) in zip(kept, before, strict=True):
-            if model is answer:
-                continue
-            changed = difference(was, contents(model))
-            changed = changed or ("" if parts == parts_of(model) else OTHER_PARTS)
-            if changed:
-                raise WrongAnswer(f"{self.name} changed its model: {changed}")
-        is_given = any(answer is model for model in kept)
-        is_model = isinstance(answer, Module)
-        answer = contents_of_models(answer)
-        if is_model:
-            answer["given"] = is_given  # the model itself, and not a new one
-        if not self.written:
-            return self._plain(answer)
-        return plain_value(answer, self.name), *map(contents, trained)
-
-    def _plain(self, value):
-        if value is None:
-            raise WrongAnswer(f"{self.name} returned None: is a return missing?")
-        return plain_value(value, self.name)
-
-
-def built(x: object) -> object:
-    return x.build() if isinstance(x, Built) else x
-
-
-def contents_of_models(value: object) -> object:
-    """The value with arrays for Tensors, and for models what a law sees of them."""
-    if isinstance(value, list):
-        return [contents_of_models(v) for v in value]
-    if isinstance(value, tuple):  # also a record, which could not be made of an iterator
-        return tuple(contents_of_models(v) for v in value)
-    if isinstance(value, Module):
-        return contents(value)
-    return np.array(value.data) if isinstance(value, Tensor) else value
-
-
-def parts_of(model: Module) -> list[tuple]:
-    """Each module of the model with its mode and its forward hooks."""
-    return [(module, module.training, module._hooks) for module in model.modules()]
-
-
-def difference(before: dict, after: dict) -> str:
-    """The first thing that differs between the contents of a model before and after, or ""."""
-    for kind, ending in (("state", ""), ("grads", ".grad")):
-        for name in {**before[kind], **after[kind]}:
-            if not same(before[kind].get(name), after[kind].get(name), unchanged):
-                return f"{name}{ending} is not what it was"
-    for name in ("requires_grad", "training"):
-        if before[name] != after[name]:
-            return f"{name} was {before[name]}, is {after[name]}"
-    return ""
-
-
-def check_kind(answer, returns: str, name: str) -> None:
-    """An array, a list and a tuple do not stand for one another: the signature's annotation decides.
-
-    A number may stand for an array; its shape is a law's business. Other annotations are not looked at.
-    """
-    said = f"its signature says {returns}"
-    if returns.startswith("tuple["):
-        kinds = returns[len("tuple[") : -1].split(", ")
-        if not isinstance(answer, tuple) or len(answer) != len(kinds):
-            raise WrongAnswer(f"{name} returned {short(answer)}: {said}")
-        for i, (part, kind) in enumerate(zip(answer, kinds, strict=True)):
-            check_kind(part, kind, f"{name}, part {i} of the tuple,")
-    elif returns in ("np.ndarray", "float", "int") and isinstance(answer, list | tuple):
-        raise WrongAnswer(f"{name} returned a {type(answer).__name__} {short(answer)}: {said}")
-    elif returns.startswith("list") and not isinstance(answer, list):
-        raise WrongAnswer(f"{name} returned {short(answer)}: {said}")
-
-
-def plain_value(value, name: str):
-    """A copy made of base types only, so that a law sees what a checker in another process would see."""
-    if value is None or type(value) in (bool, int, float, complex, str):
-        return value
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in NUMERIC_KINDS:
-        return np.array(value) if isinstance(value, np.ndarray) else value
-    if isinstance(value, tuple):
-        return tuple(plain_value(v, name) for v in value)
-    if isinstance(value, list):
-        return [plain_value(v, name) for v in value]
-    if isinstance(value, dict):
-        return {key: plain_value(v, name) for key, v in value.items()}
-    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-    raise WrongAnswer(f"{name} returned {kind}; must be numbers, arrays, or tuples, lists or dicts of them")
-
-
-def same(one: object, other: object, equal: Callable[[object, object], bool]) -> bool:
-    """Whether tuples, lists and dicts have the same structure, and what they hold is ``equal``."""
-    if not isinstance(one, tuple | list | dict) and not isinstance(other, tuple | list | dict):
-        return equal(one, other)
-    if type(one) is not type(other) or len(one) != len(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key], equal) for key in one)
-    return all(same(a, b, equal) for a, b in zip(one, other, strict=True))
-
-
-def unchanged(before: object, after: object) -> bool:
-    """Bit by bit. Numbers and text cannot change, and functions and generators are not compared."""
-    if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
-        return type(before) is type(after)
-    alike = before.dtype == after.dtype and before.shape == after.shape
-    return alike and before.tobytes() == after.tobytes()
-
-
-def gradient_of(x) -> np.ndarray | None:
-    """The gradient that reached a Tensor, 0 if the value does not depend on it; None for other things."""
-    if not isinstance(x, Tensor):
-        return None
-    return np.zeros_like(x.data) if x.grad is None else x.grad
-
-
-def is_floating(x) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        for which, was, now in inputs:
+            if not same(was, now, unchanged):
+                raise WrongAnswer(f"{self.name} changed its {which} from {short(was)} to {short(now)}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from types import CodeType, FrameType
 
 import numpy as np
 
 from minidl.classroom.exercise import Exercise, Law, Mistake
-from minidl.classroom.implementation import Call, Implementation, same
-from minidl.classroom.stubs import plain_function
+from minidl.classroom.implementation import Call, Implementation
+from minidl.classroom.kinds import same
 
 
 def mistakes_like(
@@ -66,8 +64,13 @@ def does_the_same(call: Call, other: Implementation) -> bool:
     try:
         answer = call.again(other)
     except Exception as error:
-        return type(error) is type(call.raised)
+        return kind_of(error) == kind_of(call.raised)
     return call.raised is None and alike(answer, call.answer)
+
+
+def kind_of(error: BaseException | None) -> tuple[str, str]:
+    """The name of its class: that of a learner's own error is made anew each time that one crosses over."""
+    return type(error).__module__, type(error).__qualname__
 
 
 def alike(one: object, other: object) -> bool:
@@ -82,32 +85,3 @@ def close(one: object, other: object) -> bool:
         return np.shape(one) == np.shape(other) and bool(
             np.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True)
         )
-
-
-def library_calls(exercise: Exercise, raw: Callable | type) -> int:
-    """How often the implementation itself calls the library's function, in the worked examples."""
-    codes = {id(code) for code in code_of(plain_function(exercise.target))}
-    implementation, count = exercise.adapt(raw), 0
-    answer_to = implementation.answer_to
-
-    def watch(frame: FrameType, event: str, _) -> None:
-        nonlocal count
-        count += event == "call" and id(frame.f_code) in codes
-
-    def watched(arguments: tuple, params: dict):
-        sys.setprofile(watch)
-        try:
-            return answer_to(arguments, params)
-        finally:
-            sys.setprofile(None)
-
-    implementation.answer_to = watched
-    for law in exercise.laws:
-        if law.is_example:
-            law.run(implementation, {})
-    return count
-
-
-def code_of(target: Callable | type) -> list[CodeType]:
-    members = vars(target).values() if isinstance(target, type) else [target]
-    return [member.__code__ for member in members if hasattr(member, "__code__")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bdb
 import dataclasses
-import inspect
 import pprint
 import signal
 import subprocess
@@ -20,8 +19,9 @@ from minidl.classroom.compare import short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.files import write_text
-from minidl.classroom.implementation import Call, Implementation, is_floating
-from minidl.classroom.work_file import function_of, load, standing_in
+from minidl.classroom.implementation import Call, Implementation
+from minidl.classroom.kinds import Told, is_floating
+from minidl.classroom.reading import function_of, load, standing_in
 
 FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".
 
@@ -95,13 +95,6 @@ def without_quitting(kind: type[BaseException], error: BaseException, trace: Tra
         sys.__excepthook__(kind, error, trace)
 
 
-def generator_at(state: dict[str, object]) -> np.random.Generator:
-    """A generator that draws what the one in this state would have drawn next."""
-    bits = getattr(np.random, state["bit_generator"])()
-    bits.state = state
-    return np.random.Generator(bits)
-
-
 def step_into(course: Course, replay: str) -> int:
     """Run a replay in pdb, which has the terminal to itself, its Ctrl-C too. Returns the exit code."""
     from minidl.classroom.running import environment  # and with it tqdm
@@ -132,7 +125,7 @@ def write(
     """Write work/replay/NN_k.py for the failing case, and return its path."""
     imports = set(ALWAYS)
     try:
-        call = call_text(exercise, implementation.raw, implementation.last_call, imports)
+        call = call_text(exercise, implementation.told, implementation.last_call, imports)
     except NotInlined as why:
         call = stopping(exercise, str(why))
     try:
@@ -147,10 +140,10 @@ def write(
     return replay
 
 
-def call_text(exercise: Exercise, raw: Callable | type, call: Call, imports: set[str]) -> str:
+def call_text(exercise: Exercise, told: Told, call: Call, imports: set[str]) -> str:
     """The arguments by name, a breakpoint, and the call in the way of the exercise's kind."""
     function, kind = exercise.name, exercise.kind
-    names = [n + "_" * (n in RESERVED or n == function) for n in argument_names(raw, kind, call)]
+    names = [n + "_" * (n in RESERVED or n == function) for n in argument_names(told, call)]
     lines = [f"np.seterr(**{call.errstate})"] * (call.errstate != np.geterr())
     lines += [f"{n} = {literal(value, imports)}" for n, value in zip(names, call.arguments, strict=True)]
     params = dict(call.params)
@@ -180,14 +173,9 @@ def call_text(exercise: Exercise, raw: Callable | type, call: Call, imports: set
     return "\n".join([*lines, ""])
 
 
-def argument_names(raw: Callable | type, kind: str, call: Call) -> list[str]:
+def argument_names(told: Told, call: Call) -> list[str]:
     """What the arguments of the call are to be named: as the parameters that take one each, or by number."""
-    try:
-        parameters = inspect.signature(raw.forward if kind == "op" else raw).parameters.values()
-    except ValueError:  # something built in
-        parameters = []
-    names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
-    names = names[1:] if kind == "op" else names
+    names = told.arguments
     return [names[i] if i < len(names) else f"argument_{i}" for i in range(len(call.arguments))]
 
 
@@ -219,7 +207,7 @@ def literal(value: object, imports: set[str]) -> str:
     if isinstance(value, np.dtype):
         return f"np.dtype({str(value)!r})"
     if isinstance(value, np.random.Generator):
-        imports.add("from minidl.classroom.replay import generator_at")
+        imports.add("from minidl.classroom.codec import generator_at")
         return f"generator_at({literal(value.bit_generator.state, imports)})"
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return record_literal(value, value._fields, imports)

@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from minidl.classroom import studies, work_file
+from minidl.classroom import reading, studies
 from minidl.classroom.check import check_lesson
 from minidl.classroom.course import Course, Lesson
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.files import digest
-from minidl.classroom.recognize import code_of
+from minidl.classroom.kinds import code_of
 from minidl.classroom.record import Record
 from minidl.classroom.script import run_script
 from minidl.classroom.substitute import Substitute, substituted
@@ -126,10 +126,10 @@ def load_substitutes(course: Course, lesson: str, numbers: list[str]) -> list[Su
     """The functions of these exercises. In the learner's file, the library's stand in for all others."""
     if not numbers:
         return []
-    substitutes, module = [], work_file.load(course.work_file(lesson))
+    substitutes, module = [], reading.load(course.work_file(lesson))
     for exercise in course.exercises(lesson):
         if exercise.number in numbers:
-            substitutes.append(Substitute(exercise, work_file.function_of(module, exercise)))
+            substitutes.append(Substitute(exercise, reading.function_of(module, exercise)))
         if exercise.number not in numbers or exercise.kind == "op":  # which gets the learner's methods
             vars(module)[exercise.name] = exercise.target
     return substitutes

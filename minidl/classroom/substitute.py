@@ -21,7 +21,7 @@ from unittest import mock
 import numpy as np
 
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.implementation import is_floating
+from minidl.classroom.kinds import is_floating
 from minidl.classroom.stubs import plain_function
 from minidl.engine import jit
 

@@ -1,36 +1,17 @@
-"""The learner's file: written by ``start``, read back, and what is wrong with it in words."""
+"""The learner's file as ``start`` writes it."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
 
 import minidl
 from minidl.classroom.course import COMMAND, Course, Lesson
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.files import put_aside
-from minidl.classroom.stubs import imports, plain_function, source_hash, stub
+from minidl.classroom.stubs import imports, source_hash, stub
 from minidl.engine.checks import require
 
 MARK = re.compile(r"^# (\d\d\.\d) (\w+)[:,] .*minidl (\S+), reference ([0-9a-f]{12})$", re.MULTILINE)
-
-
-class FileProblem(Exception):
-    """Why nothing in a file, or no exercise of that file, can be checked, in words."""
-
-    def __init__(self, message: str, ended: str = "") -> None:
-        super().__init__(message)
-        self.ended = ended  # see Outcome
-
-
-# ---- writing
 
 
 def start(course: Course, number: str, reset: bool = False) -> str:
@@ -100,78 +81,3 @@ def stale(text: str, exercise: Exercise, exercises: list[Exercise]) -> str:
                 f"(now {minidl.__version__}): {begin} --reset keeps your file and begins anew"
             )
     return ""
-
-
-# ---- reading
-
-
-def load(path: Path) -> ModuleType:
-    """Run the learner's file as a module of its own. Raises FileProblem for whatever stops that."""
-    module = ModuleType(f"work_{path.stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and inspect look their module up
-    try:
-        code = compile(path.read_bytes(), str(path), "exec")  # no .pyc, which may be older than the file
-        exec(code, vars(module))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise FileProblem(import_problem(error, path)) from error
-    return module
-
-
-def import_problem(error: BaseException, path: Path) -> str:
-    """Why the file does not import."""
-    if isinstance(error, OSError) and error.filename == str(path):
-        return f"it cannot be read: {error.strerror}"
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        code = (error.text or "").rstrip("\n")
-        mark = " " * (max(error.offset or 1, 1) - 1) + "^"
-        return f"line {error.lineno} is not Python: {error.msg}\n  {code}\n  {mark}"
-    where = place(error, path)
-    if isinstance(error, SystemExit):
-        return f"it ends the program when imported (exit, {where or 'somewhere'}): take that out"
-    return f"importing it raises {type(error).__name__}: {error}" + (f"\nat {where}" if where else "")
-
-
-def place(error: BaseException, path: Path) -> str:
-    """The last line of the file that the error went through, with its text."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"line {own[-1].lineno}: {own[-1].line}" if own else ""
-
-
-def function_of(module: ModuleType, exercise: Exercise) -> Callable | type:
-    """The learner's function or class. Raises FileProblem when it is missing, or the library's own."""
-    name = exercise.name
-    if name not in vars(module):
-        defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
-        near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
-        found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
-        raise FileProblem(f"the file has no {name}: {found}", "missing")
-    value = vars(module)[name]
-    if plain_function(value) is plain_function(exercise.target):
-        raise FileProblem(f"this is the library's own {name}, imported: write it yourself", "library")
-    return value
-
-
-def changed_signature(value: Callable | type, exercise: Exercise) -> str:
-    """What the parameters must be, if they are others by now; a class is left to its laws."""
-    if not (inspect.isfunction(value) and inspect.isfunction(plain_function(exercise.target))):
-        return ""
-    wanted = list(inspect.signature(plain_function(exercise.target)).parameters)
-    yours = list(inspect.signature(value).parameters)
-    if yours == wanted:
-        return ""
-    return f"the parameters must be ({', '.join(wanted)}), yours are ({', '.join(yours)})"
-
-
-@contextmanager
-def standing_in(module: ModuleType, exercise: Exercise, exercises: list[Exercise]) -> Iterator[None]:
-    """The library's functions in the places of the file's other exercises: each is checked by itself."""
-    before = dict(vars(module))
-    vars(module).update({other.name: other.target for other in exercises if other is not exercise})
-    try:
-        yield
-    finally:
-        vars(module).clear()
-        vars(module).update(before)

@@ -1,12 +1,12 @@
-"""The process that runs a learner's file: it tries the laws and writes what it finds, a line of JSON each.
+"""The checker's process: it tries the laws and writes what it finds, a line of JSON each.
 
-The first line of its input says what to check (``Worker`` in check.py). The parent (check.py) reads the
-lines and survives whatever happens here: a loop without end, an exit, a crash.
+The first line of its input says what to check (``Worker`` in check.py). Laws, expected values and the verdict
+are here; the learner's code is in processes of its own, one an exercise (answering.py), and only answers
+calls. When its parent (check.py) goes, and with it standard input, this process ends, and they.
 """
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
 import signal
@@ -16,129 +16,173 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import TextIO
 
-from minidl.classroom import failure, work_file
-from minidl.classroom.check import END, USUAL, Options, Outcome
+from minidl.classroom import failure, processes, work_file
+from minidl.classroom.check import USUAL, Options, Outcome
 from minidl.classroom.course import Course
+from minidl.classroom.elsewhere import ElsewhereFunction, Ended, Process
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.files import digest
 from minidl.classroom.further import further_laws
 from minidl.classroom.implementation import Implementation
-from minidl.classroom.recognize import code_of, library_calls
-
-MORE_TIME = "if it is only slow: check --limit 60"
-MEMORY = 4 * 2**30  # bytes that a learner's file may take, where the system can be asked to see to it
+from minidl.classroom.kinds import LibraryCall
+from minidl.classroom.reading import FileProblem, changed_signature
 
 
 def main() -> None:
     asked = json.loads(sys.stdin.buffer.readline())
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the learner's file prints goes another way than what is found
+    os.dup2(2, 1)  # what a law prints goes another way than what is found
+    processes.adopt()
+    answers = Answers()
+    threading.Thread(target=end_with_parent, args=[answers], daemon=True).start()
+    for which in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(which, lambda *_: end_all(answers))
     course = Course(**{**asked["course"], "folder": Path(asked["course"]["folder"])})
     options = Options(**asked["options"])
-    if not options.file:
-        sys.path.append(str(course.work))  # for files that the learner's imports
-    limit_memory()
-    FileCheck(course, asked["lesson"], asked["seconds"], lines, options).run(asked["numbers"])
-    os._exit(0)  # threads that the learner's file started, and its atexit functions, have no say
+    FileCheck(course, asked["lesson"], asked["seconds"], lines, answers, options).run(asked["numbers"])
+    end_all(answers, 0)
+
+
+def end_with_parent(answers: Answers) -> None:
+    while os.read(0, 100):
+        pass
+    end_all(answers)
+
+
+def end_all(answers: Answers, code: int = 1) -> None:
+    answers.close()
+    os._exit(code)
+
+
+class Answers:
+    """Where answers come from: a process for each exercise, the next one under way while laws are tried."""
+
+    def __init__(self) -> None:
+        self.ready = Process()
+        self.used: list[Process] = []
+
+    @contextmanager
+    def of(self, check: FileCheck, exercise: Exercise) -> Iterator[tuple[Implementation, Process]]:
+        """The learner's function. Raises Ended, and FileProblem or TypeError, which say what is wrong."""
+        process, self.ready = self.ready, Process()
+        self.used = [process]
+        try:
+            with process.patience(check.seconds):
+                others = [other for other in check.exercises if other is not exercise]
+                package = check.course.package.split(".")[0]
+                told = process.open(exercise, others, check.shown, check.source, package)
+            yield exercise.adapt(ElsewhereFunction(process, exercise, told)), process
+        finally:
+            check.printed = process.close(keep={self.ready.process.pid})
+
+    def close(self) -> None:
+        for process in [*self.used, self.ready]:
+            process.close()
 
 
 class FileCheck:
     """The check of one lesson's file; what it finds goes to ``lines``."""
 
     def __init__(
-        self, course: Course, lesson: str, seconds: float, lines: TextIO, options: Options = USUAL
+        self,
+        course: Course,
+        lesson: str,
+        seconds: float,
+        lines: TextIO,
+        answers: Answers,
+        options: Options = USUAL,
     ) -> None:
-        self.course, self.seconds, self.lines, self.options = course, seconds, lines, options
-        self.path = Path(options.file or course.work_file(lesson))
+        self.course, self.seconds, self.lines, self.answers = course, seconds, lines, answers
+        self.path, self.options = Path(options.file or course.work_file(lesson)), options
         self.exercises = course.exercises(lesson)
         further_laws(course, self.exercises, options)
         self.digest = digest(self.path)  # before it is read: what is saved meanwhile is another
+        self.shown = Path(self.path.name) if options.file else self.path  # what is beside it is others'
+        self.source, self.printed = b"", ""
 
     def run(self, numbers: list[str]) -> None:
         """Check these exercises, or all."""
         self.emit(exercises=[(exercise.number, exercise.name) for exercise in self.exercises])
         self.emit(begin="", law="")
-        ran_out: list[bool] = []
         try:
-            with patience(self.seconds, ran_out):
-                module = work_file.load(self.path)
-        except (work_file.FileProblem, KeyboardInterrupt) as error:
-            message = str(error)
-            if isinstance(error, KeyboardInterrupt):
-                too_long = f"importing it takes more than {self.seconds:g} s ({MORE_TIME})"
-                message = self.stopped(error, ran_out, too_long)
-            trace = failure.long_text(error)
-            ended = "timeout" if ran_out else "crashed"
-            self.emit_outcome(Outcome("", self.path.name, message=message, traceback=trace, ended=ended))
+            self.source = self.path.read_bytes()
+        except OSError as error:
+            message = f"it cannot be read: {error.strerror}"
+            self.emit_outcome(Outcome("", self.path.name, message=message, ended="crashed"))
             return
         for exercise in self.exercises:
             if exercise.number in numbers or not numbers:
                 self.emit(begin=exercise.number, law="")
-                self.emit_outcome(self.outcome_of(module, exercise))
+                outcome = self.outcome_of(exercise)
+                outcome.printed = self.printed
+                self.emit_outcome(outcome)
+                if not outcome.number:
+                    return
 
-    def outcome_of(self, module: ModuleType, exercise: Exercise) -> Outcome:
+    def outcome_of(self, exercise: Exercise) -> Outcome:
         outcome = Outcome(exercise.number, exercise.name, file=self.digest, laws=len(exercise.laws))
-        text = self.path.read_text(encoding="utf-8", errors="replace")
+        text = self.source.decode("utf-8", "replace")
         outcome.note = work_file.stale(text, exercise, self.exercises)
+        entered = False
         try:
-            implementation = exercise.adapt(work_file.function_of(module, exercise))
-        except (work_file.FileProblem, TypeError) as error:
-            outcome.message, outcome.ended = str(error), getattr(error, "ended", "")
-            return outcome
-        outcome.line = min((code.co_firstlineno for code in code_of(implementation.raw)), default=0)
-        with work_file.standing_in(module, exercise, self.exercises):
-            self.try_laws(exercise, implementation, outcome)
+            with self.answers.of(self, exercise) as (implementation, process):
+                entered, outcome.line = True, implementation.told.line
+                self.try_laws(exercise, implementation, process, outcome)
+        except (FileProblem, TypeError, Ended) as error:
+            if entered:
+                raise
+            outcome.message, outcome.traceback = str(error), failure.long_text(error)
+            outcome.ended = getattr(error, "ended", "")
+            if getattr(error, "at_import", isinstance(error, Ended)):
+                outcome.ended = outcome.ended or "crashed"
+                outcome.number, outcome.name, outcome.note = "", self.path.name, ""
         return outcome
 
-    def try_laws(self, exercise: Exercise, implementation: Implementation, outcome: Outcome) -> None:
-        """Up to the first that fails, unless all are asked for; see whose function it is if all hold."""
+    def try_laws(
+        self, exercise: Exercise, implementation: Implementation, process: Process, outcome: Outcome
+    ) -> None:
+        """Up to the first that fails, unless all are asked for, and then until no answers come any more."""
         for law in exercise.laws:
-            if outcome.law and (outcome.ended or not outcome.written or not self.options.all_laws):
-                return
             self.begin(outcome, law.text)
-            result = self.try_law(exercise, law.text, implementation)
+            result = self.try_law(exercise, law.text, implementation, process)
             outcome.calls += result.calls
             outcome.held += result.passed
             outcome.tried.append([law.text, result.passed])
             if not result.passed and not outcome.law:
                 outcome.law, outcome.message = result.law, result.message
+                outcome.library_calls = int(isinstance(result.error, LibraryCall))
                 self.begin(outcome, law.text)  # telling what it is takes time of its own
                 told = failure.Failure(
                     self.course, self.path, exercise, implementation, outcome, self.options
                 )
-                with suppress(KeyboardInterrupt), patience(self.seconds, []):
+                with suppress(Ended), process.patience(self.seconds):
                     told.describe(result)
-            outcome.ended = "timeout" if result.out_of_time else ""
+            if not result.passed:
+                outcome.ended = result.error.ended if isinstance(result.error, Ended) else ""
+                goes_on = self.options.all_laws and outcome.written and not outcome.library_calls
+                if outcome.ended or process.gone or not goes_on:
+                    return
         if outcome.law:
             return
-        outcome.library_calls = library_calls(exercise, implementation.raw)
-        other = work_file.changed_signature(implementation.raw, exercise)
+        other = changed_signature(implementation.told.parameters, exercise)
         if other:
             outcome.message = f"all laws hold, but {other}: the library passes them by name"
-        outcome.passed = not outcome.library_calls and not other
+        outcome.passed = not other
 
-    def try_law(self, exercise: Exercise, text: str, implementation: Implementation) -> Result:
+    def try_law(
+        self, exercise: Exercise, text: str, implementation: Implementation, process: Process
+    ) -> Result:
         """The law's Result, also where it has none of its own."""
-        ran_out: list[bool] = []
         try:
-            with patience(self.seconds, ran_out):
+            with process.patience(self.seconds):
                 return exercise.try_law(text, implementation)
-        except KeyboardInterrupt as error:
-            too_long = f"still running after {self.seconds:g} s: a loop without end? ({MORE_TIME})"
-            message = self.stopped(error, ran_out, too_long)
-            case = implementation.case
-            return Result(text, False, implementation.calls, message, case, error, bool(ran_out))
+        except Ended as error:
+            return Result(text, False, implementation.calls, str(error), implementation.case, error)
         except Exception as error:
             message = f"the law itself fails, which is no fault of yours: {type(error).__name__}: {error}"
             return Result(text, False, 0, message, implementation.case, error)
-
-    def stopped(self, error: KeyboardInterrupt, ran_out: list[bool], too_long: str) -> str:
-        where = work_file.place(error, self.path)
-        return (too_long if ran_out else "it raises KeyboardInterrupt") + (f"\nat {where}" if where else "")
 
     def begin(self, outcome: Outcome, law: str) -> None:
         self.emit(begin=outcome.number, law=law, laws=outcome.laws, tried=outcome.tried)
@@ -148,40 +192,7 @@ class FileCheck:
         self.lines.flush()
 
     def emit_outcome(self, outcome: Outcome) -> None:
-        with suppress(Exception):  # the learner's file may have closed it, or put another in its place
-            sys.stdout.flush()
-        with suppress(OSError):
-            os.write(1, END)
         self.emit(outcome=asdict(outcome))
-
-
-@contextmanager
-def patience(seconds: float, ran_out: list[bool]) -> Iterator[None]:
-    """A Ctrl-C for the block, or the way into it, after so many seconds; the list has an element then."""
-
-    def interrupt() -> None:
-        ran_out.append(True)
-        _thread.interrupt_main()
-
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by a shell that runs this in the background
-    if ignored:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if ignored:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def limit_memory() -> None:
-    with suppress(ImportError, ValueError, OSError):  # Windows has no resource, and others may refuse
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ import json
 import runpy
 import sys
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
 import lessons
-from minidl.classroom import worker
+from minidl.classroom import reading, worker
 from minidl.classroom.check import Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.work_file import lesson_stubs
@@ -45,11 +44,26 @@ def write_work(course, lesson, text):
         file.write("\n\n" + text)
 
 
+class Here:
+    """Answers from this process, in the place of worker.Answers: quick, and for what is harmless."""
+
+    gone = False
+
+    @contextlib.contextmanager
+    def of(self, check, exercise):
+        module = reading.load(check.path, check.source)
+        implementation = exercise.adapt(reading.function_of(module, exercise))
+        with reading.standing_in(module, exercise, check.exercises):
+            yield implementation, self
+
+    def patience(self, seconds):
+        return contextlib.nullcontext()
+
+
 def check_here(course, lesson, *numbers, seconds=ENOUGH):
     """The Outcomes, found in this process."""
     lines = io.StringIO()
-    with mock.patch.object(worker, "END", b""):  # or it would stand among what the test prints
-        worker.FileCheck(course, lesson, seconds, lines).run(list(numbers))
+    worker.FileCheck(course, lesson, seconds, lines, Here()).run(list(numbers))
     found = [json.loads(line) for line in lines.getvalue().splitlines()]
     return [Outcome(**line["outcome"]) for line in found if "outcome" in line]
 

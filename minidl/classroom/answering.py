@@ -1,0 +1,231 @@
+"""The process that holds a learner's code and answers calls; the laws and the verdict are elsewhere.
+
+    python -I -c "..." ROOT        (started by elsewhere.py, in an empty folder of its own)
+
+Frames of codec.py come on standard input and go to standard output, until there are no more:
+
+    {source, path, name, kind, ...}  ->  what the file holds, or what is wrong with it
+    (arguments, params, errstate)    ->  {answer, same, warnings} or {raised} or {wrong}
+                                         and, unless the same, the arguments as they are now
+    a call back to a function        <-  {back, arguments, params}, answered by {value} or {raised}
+
+Nothing that is done here decides whether a law holds: whoever has all of this process in his hand can give
+other answers, and no more. The library's own function is not at hand: its code raises.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import CodeType
+
+import numpy as np
+
+from minidl.classroom.codec import Uncodable, Values, generators_in, receive, send
+from minidl.classroom.confine import confine
+from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer
+from minidl.classroom.reading import function_of, load, place, standing_in
+from minidl.classroom.stubs import plain_function
+
+WARNINGS = 50  # of a call, that are passed on
+TEXT = 20_000  # characters of an error's text and of its traceback
+
+
+@dataclass(frozen=True)
+class Target:
+    """The library's function of an exercise."""
+
+    name: str
+    target: Callable | type
+
+
+class Link:
+    """The two pipes to the checker, moved away from where a print would go."""
+
+    def __init__(self) -> None:
+        self.calls = os.fdopen(os.dup(0), "rb")
+        self.answers = os.fdopen(os.dup(1), "wb")
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(2, 1)
+        self.number = 0
+
+    def call_back(self, which: int, arguments: tuple, params: dict):
+        """Ask one of the law's functions."""
+        asked = {"back": which, "arguments": arguments, "params": params}
+        send(self.answers, self.number, Values().write(asked))
+        _, text, arrays = receive(self.calls)
+        reply = Values(records=True).read(text, arrays)
+        for generator, state in zip(generators_in(arguments, params), reply["states"], strict=True):
+            generator.bit_generator.state = state  # it may have drawn from it
+        if "raised" in reply:
+            raise rebuilt(reply["raised"])
+        return reply["value"]
+
+
+class Answering:
+    """One exercise of one file."""
+
+    def __init__(self, link: Link, folder: str) -> None:
+        self.link, self.folder, self.path = link, folder, Path()
+
+    def open(self, asked: dict) -> Direct:
+        """Run the file and find the function. Raises FileProblem, TypeError."""
+        self.path = Path(asked["path"])
+        sys.path[1:1] = asked["roots"]
+        targets = {name: Target(name, target_named(place)) for name, place in asked["targets"].items()}
+        sys.meta_path.insert(0, Withheld(asked["withheld"]))
+        task = targets.pop(asked["name"], None) or Target(asked["name"], withheld)
+        take_away(task.target)
+        sys.path += asked["beside"]
+        confine(self.folder)
+        module = load(self.path, asked["source"].tobytes())
+        direct = Direct(function_of(module, task), asked["kind"], tuple(asked["written"]), asked["returns"])
+        standing_in(module, task, targets.values()).__enter__()  # for as long as this process lives
+        return direct
+
+    def serve(self) -> None:
+        number, text, arrays = receive(self.link.calls)
+        try:
+            direct = self.open(Values().read(text, arrays))
+            found = {"told": asdict(direct.told)}
+        except BaseException as error:
+            direct, found = (
+                None,
+                {"problem": self.told(error), "at_import": getattr(error, "at_import", False)},
+            )
+        send(self.link.answers, number, Values().write(found))
+        while direct:
+            number, text, arrays = receive(self.link.calls)
+            self.link.number = number
+            reply, after = self.reply(direct, text, arrays)
+            send(self.link.answers, number, reply)
+            if after:
+                send(self.link.answers, number, after)
+
+    def reply(self, direct: Direct, text: bytes, arrays: bytes) -> tuple:
+        """The reply, and the arguments if they are not what they were."""
+        values = Values(self.stand_in, records=True)
+        arguments, params, errstate = values.read(text, arrays)
+        with noted_warnings() as noted, np.errstate(**errstate):
+            try:
+                found = {"answer": direct.answer_to(arguments, params)}
+            except WrongAnswer as error:
+                found = {"wrong": str(error)}
+            except BaseException as error:
+                found = {"raised": self.told(error)}
+        try:
+            after = values.write((arguments, params, errstate))
+        except Uncodable as error:
+            after, found = (text, arrays), {"wrong": f"{direct.name} put {error} into its input"}
+        found |= {"same": after == (text, arrays), "warnings": noted}
+        try:
+            reply = Values().write(found)
+        except Uncodable as error:
+            wrong = (
+                f"{direct.name} returned {error}; must be numbers, arrays, or tuples, lists or dicts of them"
+            )
+            reply = Values().write({"wrong": wrong, "same": found["same"], "warnings": []})
+        return reply, None if found["same"] else after
+
+    def stand_in(self, number: int) -> Callable:
+        """A function that asks the law's function of this number."""
+
+        def function(*arguments, **params):
+            return self.link.call_back(number, arguments, params)
+
+        function.number_elsewhere = number
+        return function
+
+    def told(self, error: BaseException) -> dict:
+        """An error, as it is rebuilt on the other side."""
+        shown = "".join(traceback.format_exception(error))[-TEXT:]
+        return {**names_of(error), "place": place(error, self.path), "traceback": shown}
+
+
+def names_of(error: BaseException) -> dict:
+    """The class and its bases by name, and the text."""
+    classes = [(str(c.__module__), str(c.__qualname__)) for c in type(error).__mro__[:-1]]
+    try:
+        text = str(error)[:TEXT]
+    except Exception as other:
+        text = f"(its text raises {type(other).__name__})"
+    return {"classes": classes, "text": text}
+
+
+@contextmanager
+def noted_warnings() -> Iterator[list]:
+    """The warnings of the block, however often one comes, filled in at its end."""
+    noted: list = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield noted
+    for one in caught[:WARNINGS]:
+        with suppress(Exception):
+            noted.append(names_of(one.message))
+
+
+def rebuilt(told: dict) -> Exception:
+    """An error of the law's own function, for the learner's code."""
+    kind = vars(builtins).get(told["classes"][0][1])
+    known = isinstance(kind, type) and issubclass(kind, Exception)
+    return kind(told["text"]) if known else RuntimeError(told["text"])
+
+
+# ---- the library's own function
+
+
+class Withheld:
+    """The import of a package that holds the exercises and their laws."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.split(".")[0] == self.package:
+            raise LibraryCall(f"{name} holds the exercises: write it yourself")
+
+
+def withheld(*arguments, **params):
+    """In the place of a function that is set by the lessons' own package, which is not imported."""
+
+
+def target_named(name: str) -> Callable | type:
+    module, _, qualname = name.partition(":")
+    return plain_function(getattr(importlib.import_module(module), qualname))
+
+
+def take_away(target: Callable | type) -> None:
+    """Put other code into the library's function, or each method of its class: it raises LibraryCall."""
+    functions = [target] if not isinstance(target, type) else list(vars(target).values())
+    for function in functions:
+        function = getattr(function, "__func__", function)
+        if hasattr(function, "__code__"):
+            function.__code__ = raising(target.__name__, function.__code__)
+
+
+def raising(name: str, code: CodeType) -> CodeType:
+    message = f"this calls the library's own {name}: write it yourself"
+    text = (
+        f"def {code.co_name.strip('<>')}(*arguments, **params):\n"
+        f"    from {LibraryCall.__module__} import LibraryCall\n    raise LibraryCall({message!r})"
+    )
+    defined: dict = {}
+    exec(text, defined)
+    (function,) = (value for key, value in defined.items() if key != "__builtins__")
+    return function.__code__.replace(co_freevars=code.co_freevars)
+
+
+def main() -> None:
+    link = Link()
+    with suppress(EOFError, BrokenPipeError):
+        Answering(link, os.getcwd()).serve()
+    os._exit(0)  # threads that the learner's file started, and its atexit functions, have no say

@@ -1,0 +1,267 @@
+"""Values between the checker and the process that holds a learner's code: base types only, never pickle.
+
+A message is JSON, in which what JSON has not is a list with a tag, and then the bytes of its arrays.
+
+    None, bool, int, float, str    as JSON has them; a dict with keys of text too
+    ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
+    ["array", dtype, shape, order] ["scalar", dtype]                  their numbers follow the JSON
+    ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
+    ["record", "module:name", ...]       a NamedTuple of minidl, which is read as a plain tuple by the checker
+    ["function", number]                 called back where it stands
+    ["known", "module:name"]             a function of minidl
+    ["lookup", list or dict]             its __getitem__, such as the parents of a node
+
+What is read was perhaps written by somebody hostile: lengths are compared with what is there, depth and bytes
+are limited, and nothing but these types is made of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import re
+import struct
+import sys
+from collections.abc import Callable
+from types import BuiltinFunctionType
+from typing import BinaryIO
+
+import numpy as np
+
+from minidl.classroom.builders import Built
+
+MAGIC = b"mdl1"
+HEAD = struct.Struct(">4sIQQ")  # magic, number of the message, bytes of JSON, bytes of arrays
+TEXT_BYTES, ARRAY_BYTES, DEPTH, DIMENSIONS = 8 * 2**20, 64 * 2**20, 50, 32
+DTYPE = re.compile(r"[<>|=]?[biufc]\d{1,2}")
+
+
+class Uncodable(TypeError):
+    """A value that cannot be sent; the message says what it is."""
+
+
+class Malformed(Exception):
+    """What arrived is no message of this codec, or is over its limits."""
+
+
+class Values:
+    """Writes and reads values. ``functions`` are those that were written; each is sent as its number.
+
+    call_back(number): the function that stands for one of the other side's.  records: whether to read a
+    NamedTuple and a Built as what they were, and a generator, as the side of the learner does.
+    generators: whether to read a generator. What is not to be read so, or called back, is None.
+    """
+
+    def __init__(
+        self,
+        call_back: Callable[[int], Callable] | None = None,
+        records: bool = False,
+        generators: bool = False,
+    ) -> None:
+        self.functions: list[Callable] = []
+        self.call_back, self.records, self.generators = call_back, records, generators or records
+
+    # ---- writing
+
+    def write(self, value: object) -> tuple[bytes, bytes]:
+        """The JSON and the arrays' bytes. Raises Uncodable."""
+        blobs: list[bytes] = []
+        try:
+            text = json.dumps(self._tree(value, blobs, 0)).encode()
+        except (ValueError, RecursionError) as error:  # an int of more than 4300 digits
+            raise Uncodable(str(error)) from None
+        arrays = b"".join(blobs)
+        if len(text) > TEXT_BYTES or len(arrays) > ARRAY_BYTES:
+            raise Uncodable(f"{len(text) + len(arrays):,} bytes, which is too much")
+        return text, arrays
+
+    def _tree(self, value: object, blobs: list[bytes], depth: int) -> object:
+        kind = type(value)
+        if value is None or kind in (bool, int, float, str):
+            return value
+        if depth > DEPTH:
+            raise Uncodable(f"a value nested more than {DEPTH} deep")
+        if isinstance(value, np.ndarray | np.generic) and DTYPE.fullmatch(value.dtype.str):
+            return self._numbers(value, blobs)
+        if kind in (list, tuple):
+            return [kind.__name__, *(self._tree(v, blobs, depth + 1) for v in value)]
+        if kind is dict and all(type(key) is str for key in value):
+            return {key: self._tree(v, blobs, depth + 1) for key, v in value.items()}
+        if kind is complex:
+            return ["complex", value.real, value.imag]
+        if kind is Built:
+            settings = self._tree(value.settings, blobs, depth + 1)
+            return ["built", value.builder, value.seed, settings]
+        if kind is np.random.Generator:
+            return ["generator", self._tree(value.bit_generator.state, blobs, depth + 1)]
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            name = f"{kind.__module__}:{kind.__qualname__}"
+            return ["record", name, *(self._tree(v, blobs, depth + 1) for v in value)]
+        if isinstance(value, BuiltinFunctionType) and value.__name__ == "__getitem__":
+            return ["lookup", self._tree(value.__self__, blobs, depth + 1)]
+        if callable(value) and not isinstance(value, type):
+            name = name_of(value)
+            return ["known", name] if name else ["function", self._number(value)]
+        named = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else kind.__name__
+        raise Uncodable(named if kind is not dict else "a dict with keys that are no text")
+
+    def _number(self, function: Callable) -> int:
+        if (number := getattr(function, "number_elsewhere", None)) is not None:
+            return number  # one of the other side's, which goes back as it came
+        self.functions.append(function)
+        return len(self.functions) - 1
+
+    def _numbers(self, value: np.ndarray | np.generic, blobs: list[bytes]) -> list:
+        array = np.asarray(value)
+        if isinstance(value, np.generic):
+            blobs.append(array.tobytes())
+            return ["scalar", array.dtype.str]
+        fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+        order = "F" if fortran else "C"
+        blobs.append(array.tobytes(order))
+        return ["array", array.dtype.str, list(array.shape), order]
+
+    # ---- reading
+
+    def read(self, text: bytes, arrays: bytes) -> object:
+        """The value. Raises Malformed for whatever was not written by ``write``."""
+        try:
+            tree = json.loads(text)
+            numbers = Numbers(arrays)
+            value = self._value(tree, numbers, 0)
+        except (ValueError, TypeError, IndexError, AttributeError, RecursionError, KeyError) as error:
+            raise Malformed(f"{type(error).__name__}: {error}"[:200]) from None
+        if numbers.left:
+            raise Malformed("more numbers than arrays")
+        return value
+
+    def _value(self, tree: object, numbers: Numbers, depth: int) -> object:
+        if not isinstance(tree, list | dict):
+            return shown_text(tree) if isinstance(tree, str) else tree
+        if depth > DEPTH:
+            raise Malformed(f"nested more than {DEPTH} deep")
+        if isinstance(tree, dict):
+            return {shown_text(key): self._value(v, numbers, depth + 1) for key, v in tree.items()}
+        tag, *rest = tree
+        if tag in ("array", "scalar"):
+            return numbers.array(*rest) if tag == "array" else numbers.scalar(*rest)
+        if tag in ("list", "tuple"):
+            inside = [self._value(v, numbers, depth + 1) for v in rest]
+            return inside if tag == "list" else tuple(inside)
+        if tag == "record":
+            inside = [self._value(v, numbers, depth + 1) for v in rest[1:]]
+            return record_named(rest[0])(*inside) if self.records else tuple(inside)
+        if tag == "complex":
+            real, imaginary = rest
+            return complex(float(real), float(imaginary))
+        if tag == "lookup":
+            return self._value(rest[0], numbers, depth + 1).__getitem__ if self.records else None
+        if tag == "known":
+            return known(rest[0]) if self.records else None
+        if tag == "function" and type(rest[0]) is int:
+            return self.call_back(rest[0]) if self.call_back else None
+        if tag == "generator":
+            state = self._value(rest[0], numbers, depth + 1)
+            return generator_at(state) if self.generators else None
+        if tag == "built":
+            settings = self._value(rest[2], numbers, depth + 1)
+            return Built(rest[0], rest[1], **settings) if self.records else None
+        raise Malformed(f"an unknown tag {str(tag)[:40]!r}")
+
+
+class Numbers:
+    """The bytes of a message's arrays, taken in the order in which its JSON names them."""
+
+    def __init__(self, arrays: bytes) -> None:
+        self.arrays, self.at = arrays, 0
+
+    @property
+    def left(self) -> int:
+        return len(self.arrays) - self.at
+
+    def array(self, dtype: str, shape: list, order: str) -> np.ndarray:
+        if len(shape) > DIMENSIONS or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
+            raise Malformed("a shape that no array has")
+        flat = self.take(dtype, math.prod(shape))
+        return flat.reshape(shape, order="F" if order == "F" else "C")
+
+    def scalar(self, dtype: str) -> np.generic:
+        return self.take(dtype, 1)[0]
+
+    def take(self, dtype: str, count: int) -> np.ndarray:
+        if not DTYPE.fullmatch(dtype):
+            raise Malformed("a dtype of no numbers")
+        kind = np.dtype(dtype)
+        size = count * kind.itemsize
+        if size > self.left:
+            raise Malformed("an array longer than its message")
+        part = self.arrays[self.at : self.at + size]
+        self.at += size
+        return np.frombuffer(part, kind, count).copy()
+
+
+def shown_text(text: str) -> str:
+    """Text that can be written to any file: halves of a pair, which no encoding has, become "?"."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def name_of(function: Callable) -> str:
+    """Of a function that minidl has at the top of a module."""
+    module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
+    own = module.split(".")[0] == "minidl" and getattr(sys.modules.get(module), name, None) is function
+    return f"{module}:{name}" if own else ""
+
+
+def known(name: str) -> Callable:
+    module, _, qualname = name.partition(":")
+    return getattr(importlib.import_module(module), qualname)
+
+
+def record_named(name: str) -> type:
+    """A NamedTuple of minidl or of the course, of a module that is imported already."""
+    module, _, qualname = name.partition(":")
+    kind = getattr(sys.modules.get(module), qualname, None)
+    return kind if isinstance(kind, type) and issubclass(kind, tuple) else lambda *values: values
+
+
+def generator_at(state: dict) -> np.random.Generator:
+    """A generator that draws what the one in this state would have drawn next."""
+    kinds = {kind.__name__: kind for kind in np.random.BitGenerator.__subclasses__()}
+    bits = kinds[state["bit_generator"]]()
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+def generators_in(arguments: tuple | list, params: dict) -> list[np.random.Generator]:
+    return [x for x in (*arguments, *params.values()) if isinstance(x, np.random.Generator)]
+
+
+# ---- frames
+
+
+def send(pipe: BinaryIO, number: int, message: tuple[bytes, bytes]) -> None:
+    text, arrays = message
+    pipe.write(HEAD.pack(MAGIC, number, len(text), len(arrays)) + text + arrays)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
+    """The next frame: its number, JSON, arrays. Raises EOFError at the end, Malformed for anything else."""
+    head = read_whole(pipe, HEAD.size)
+    magic, number, text, arrays = HEAD.unpack(head)
+    if magic != MAGIC or text > TEXT_BYTES or arrays > ARRAY_BYTES:
+        raise Malformed("something else than an answer was written to the checker")
+    return number, read_whole(pipe, text), read_whole(pipe, arrays)
+
+
+def read_whole(pipe: BinaryIO, size: int) -> bytes:
+    """So many bytes; only what has arrived takes memory, whatever a header promises."""
+    parts = []
+    while size > 0:
+        part = pipe.read(min(size, 2**20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

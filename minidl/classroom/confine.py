@@ -1,0 +1,105 @@
+"""What a process takes from itself before it runs a learner's code: memory, time, files, processes, rights.
+
+Where the system has no such limit it is left out. As root the process becomes a user of its own, so that its
+signals reach nobody else's and its limit of processes is its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+MEMORY = 4 * 2**30  # bytes
+FILE = 64 * 2**20  # bytes of one file
+FILES = 128  # open at once
+PROCESSES = 32  # and threads
+SECONDS = 1800  # of the processor: what ends a process that nobody watches any more
+USERS = 2**30  # user ids from here on belong to nobody
+NOBODY = 65534
+SET_DEATH_SIGNAL, SET_KEEP_RIGHTS, SET_NO_NEW_RIGHTS = 1, 8, 38  # of prctl
+READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
+RIGHTS_VERSION = 0x20080522
+
+
+def confine(folder: str) -> None:
+    """``folder`` is the one that the process may write to."""
+    if sys.platform == "win32":
+        return
+    limit_all()
+    if os.getuid() == 0:
+        become_another_user(folder)
+    with suppress(OSError, AttributeError):  # not Linux
+        control(SET_NO_NEW_RIGHTS, 1)
+    die_with_parent()
+
+
+def limit_all() -> None:
+    import resource
+
+    wanted = {"AS": MEMORY, "FSIZE": FILE, "NOFILE": FILES, "CPU": SECONDS, "CORE": 0}
+    # The limit counts all processes of a user, who may have others; a new user has none.
+    others = 0 if os.getuid() == 0 else processes_of(os.getuid())
+    if others is not None:
+        wanted["NPROC"] = others + PROCESSES
+    for name, value in wanted.items():
+        with suppress(AttributeError, ValueError, OSError):
+            which = getattr(resource, f"RLIMIT_{name}")
+            hard = resource.getrlimit(which)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(which, (value, value))
+
+
+def processes_of(user: int) -> int | None:
+    """How many processes and threads a user has; None where the system does not say."""
+    if not Path("/proc/self/task").is_dir():
+        return None
+    count = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if path.stat().st_uid == user:
+                count += len(os.listdir(path / "task"))
+    return count
+
+
+def become_another_user(folder: str) -> None:
+    """Give up root; where the interpreter is not for everybody to read, keep the right to read files."""
+    with suppress(OSError, AttributeError):
+        control(SET_KEEP_RIGHTS, 1)
+    for user in (USERS + os.getpid(), NOBODY):  # the first may be unknown in a container
+        try:
+            os.chown(folder, user, user)
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            break
+        except OSError:
+            continue
+    else:
+        raise PermissionError("this is root, and cannot become another user")
+    readable = all(os.access(path, os.R_OK) for path in (os.__file__, ctypes.__file__, __file__))
+    with suppress(OSError, AttributeError):
+        keep_rights(0 if readable else READ_ANY_FILE)
+
+
+def keep_rights(rights: int) -> None:
+    """Of root's rights only these (capset; see capabilities(7))."""
+    head = (ctypes.c_uint32 * 2)(RIGHTS_VERSION, 0)
+    data = (ctypes.c_uint32 * 6)(rights, rights, 0, 0, 0, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(head, data) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def control(option: int, value: int) -> None:
+    """prctl(2), which only Linux has."""
+    if ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def die_with_parent() -> None:
+    """Where the system can be asked to: a change of the user would undo it, so it comes last."""
+    with suppress(OSError, AttributeError):
+        control(SET_DEATH_SIGNAL, signal.SIGKILL)

@@ -1,0 +1,373 @@
+"""The checker's side of answering.py: to start it, call it, watch it, and end all that it started."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+import minidl
+from minidl.classroom import processes
+from minidl.classroom.codec import Malformed, Uncodable, Values, generators_in, receive, send
+from minidl.classroom.exercise import Exercise
+from minidl.classroom.kinds import LibraryCall, Told, WrongAnswer, check_kind
+from minidl.classroom.reading import FileProblem
+from minidl.classroom.stubs import plain_function
+
+ROOT = str(Path(minidl.__file__).resolve().parents[1])
+START = "import sys; sys.path.insert(0, sys.argv[1]); from minidl.classroom.answering import main; main()"
+GRACE = 1.0  # seconds after an interrupt, until the process is killed
+TICK = 0.05
+WALL = 12  # times the limit, that a law may take where other programs slow everything down
+KEPT = 2000  # bytes of what the learner's file printed
+MORE_TIME = "if it is only slow: check --limit 60"
+
+
+class Ended(BaseException):
+    """The law is over: no answer in time, or nobody left to answer. No case may be shrunk after that."""
+
+    ends_the_law = True
+    traceback = ""
+
+    def __init__(self, message: str, late: bool = False) -> None:
+        super().__init__(message)
+        self.ended = "timeout" if late else "crashed"  # see Outcome
+
+
+class Process:
+    """A process of answering.py: one exercise of one file, under way before it is needed."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="minidl-answer-")
+        self.process = subprocess.Popen(
+            [*(sys.executable, "-I", "-u", "-X", "utf8", "-c", START), ROOT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.folder,
+            env=clean_environment(self.folder),
+            start_new_session=True,
+        )
+        self.number, self.waiting, self.late = 0, False, False
+        self.limit, self.before, self.charged, self.asleep_at = float("inf"), 0.0, 0.0, -1
+        self.printed, self.closed, self.killed = b"", False, False
+        self.reader = threading.Thread(target=self.read_prints, daemon=True)
+        self.reader.start()
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    # ---- calls
+
+    def open(
+        self, exercise: Exercise, others: list[Exercise], path: Path, source: bytes, withheld: str
+    ) -> Told:
+        """What the file holds for the exercise. Raises FileProblem or TypeError, which say what is wrong."""
+        asked = {
+            **{"source": np.frombuffer(source, np.uint8), "path": str(path), "withheld": withheld},
+            **{"name": exercise.name, "kind": exercise.kind, "written": list(exercise.written)},
+            **{"returns": exercise.returns, **targets_of([exercise, *others], withheld)},
+            "beside": [str(path.parent)] if path.is_absolute() else [],
+        }
+        self.too_long = "importing it takes more than {:g} s"
+        found = self.exchange(Values().write(asked), Values())
+        with self.nothing_else():
+            problem = error_of(found["problem"]) if "problem" in found else None
+            told = None if problem else told_by(found["told"])
+        if self.late or isinstance(problem, KeyboardInterrupt):
+            raise self.interrupted(problem)
+        if isinstance(problem, TypeError | FileProblem):
+            problem.at_import = bool(found.get("at_import"))
+            raise problem
+        if problem:
+            raise Ended(f"it could not be started: {problem}")
+        self.too_long = "still running after {:g} s: a loop without end?"
+        return told
+
+    def exchange(self, message: tuple[bytes, bytes], values: Values) -> dict:
+        """The reply to a message. Calls back, meanwhile, go to the functions of ``values``."""
+        self.number += 1
+        with self.nothing_else():
+            send(self.process.stdin, self.number, message)
+            while True:
+                reply = self.receive(Values(generators=True))
+                if "back" not in reply:
+                    return reply
+                send(self.process.stdin, self.number, called_back(values.functions, reply))
+
+    @contextmanager
+    def nothing_else(self) -> Iterator[None]:
+        """Inside the block frames are read and looked at; what goes wrong there ends the law."""
+        try:
+            yield
+        except (EOFError, OSError):
+            raise Ended(self.death(), self.late) from None
+        except (Malformed, Uncodable, KeyError, TypeError, ValueError, AttributeError) as error:
+            self.end()
+            raise Ended(f"it wrote to the checker what is no answer ({error})") from None
+
+    def receive(self, values: Values) -> dict:
+        self.waiting = True
+        try:
+            number, text, arrays = receive(self.process.stdout)
+        finally:
+            self.waiting = False
+        if number != self.number:
+            raise Malformed("the number of another call")
+        return values.read(text, arrays)
+
+    # ---- time
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Inside the block the process may take so many seconds, also of sleep; see ``charge``."""
+        self.before, self.charged, self.begun = processes.seconds_of(self.process.pid), 0.0, time.monotonic()
+        self.asleep_at, self.seconds, self.limit = -1, seconds, seconds
+        try:
+            yield
+        finally:
+            self.limit = float("inf")
+
+    def watch(self) -> None:
+        while not self.closed:
+            time.sleep(TICK)
+            if self.waiting and self.limit != float("inf") and not self.late and self.over():
+                self.late = True
+                self.interrupt()
+
+    def over(self) -> bool:
+        """Its time of the processor counts, and time asleep in a call: a machine that is busy is no fault."""
+        pid = self.process.pid
+        used, asleep = processes.seconds_of(pid), processes.asleep(pid)
+        if asleep and self.asleep_at == self.number:
+            self.charged += TICK
+        self.asleep_at = self.number if asleep else -1
+        wall = time.monotonic() - self.begun
+        taken = wall if used is None else used - (self.before or 0) + self.charged
+        return taken > self.limit or wall > WALL * self.limit
+
+    def interrupt(self) -> None:
+        """First a Ctrl-C, which says at which line it was; then an end."""
+        number = self.number
+        if sys.platform != "win32":
+            with suppress(OSError):
+                self.process.send_signal(signal.SIGINT)
+            end = time.monotonic() + GRACE
+            while time.monotonic() < end and self.waiting and self.number == number:
+                time.sleep(TICK / 5)
+        if self.waiting and self.number == number:
+            self.end()
+
+    def interrupted(self, error: BaseException | None = None) -> Ended:
+        """Why it stopped, with the line where it was if that is known."""
+        place = getattr(error, "place", "")
+        why = f"{self.too_long.format(self.seconds)} ({MORE_TIME})"
+        why = (why if self.late else "it raises KeyboardInterrupt") + (f"\nat {place}" if place else "")
+        ended = Ended(why, self.late)
+        ended.traceback = getattr(error, "traceback", "")
+        self.end()
+        return ended
+
+    def death(self) -> str:
+        """How the process ended, in words."""
+        if self.late:
+            return str(self.interrupted())
+        try:
+            code = self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:  # it has closed the pipes
+            self.end()
+            return "it does not answer any more"
+        if code >= 0:
+            return f"it ended the whole process (exit code {code})"
+        name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+        return f"it crashed the whole process ({name})"
+
+    # ---- the end
+
+    def read_prints(self) -> None:
+        """Keep the end of what is printed, however much there is."""
+        with suppress(OSError, ValueError):
+            while part := self.process.stderr.read1(65536):
+                self.printed = (self.printed + part)[-KEPT:]
+
+    @property
+    def gone(self) -> bool:
+        return self.killed or self.process.poll() is not None
+
+    def end(self) -> None:
+        self.killed = True
+        processes.end_group(self.process)
+
+    def close(self, keep: set[int] = frozenset()) -> str:
+        """End it and all that it started, but for the processes ``keep``; what it printed."""
+        self.closed = True
+        self.end()
+        self.process.wait()
+        processes.end_strays(keep)
+        self.reader.join(GRACE)
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                pipe.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return self.printed.decode(errors="replace").strip()
+
+
+class ElsewhereFunction:
+    """The learner's function, in the place of the raw one."""
+
+    elsewhere = True
+
+    def __init__(self, process: Process, exercise: Exercise, told: Told) -> None:
+        self.process, self.exercise, self.told, self.name = process, exercise, told, told.name
+
+    def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
+        """As ``Direct.answer``."""
+        values = Values()
+        try:
+            message = values.write((arguments, params, np.geterr()))
+        except Uncodable as error:
+            raise Ended(f"the law itself fails, which is no fault of yours: it gives {error}") from None
+        reply = self.process.exchange(message, values)
+        with self.process.nothing_else():
+            before, after = self.inputs(reply["same"], message)
+            error = error_of(reply["raised"]) if "raised" in reply else None
+            noted = [(str(told["text"]), class_of(told["classes"], Warning)) for told in reply["warnings"]]
+            wrong, answer = reply.get("wrong"), reply.get("answer")
+        if self.process.late or isinstance(error, KeyboardInterrupt):
+            raise self.process.interrupted(error)
+        for text, kind in noted:
+            warnings.warn(text, kind, stacklevel=5)
+        if error is not None:
+            raise error
+        if wrong is not None:
+            raise WrongAnswer(str(wrong))
+        self.check_form(answer)
+        return answer, before, after
+
+    def inputs(self, same: object, message: tuple[bytes, bytes]) -> tuple[tuple, tuple]:
+        """The arguments as they were and as they are, where anything in them is another."""
+        if same:
+            return ((), {}), ((), {})
+        *before, _ = Values().read(*message)
+        *after, _ = self.process.receive(Values())
+        (arguments, params), (given, given_params) = before, after
+        if len(arguments) != len(given) or params.keys() != given_params.keys():
+            raise Malformed("other arguments than it was given")
+        return (arguments, params), (given, given_params)
+
+    def check_form(self, answer: object) -> None:
+        """What kinds.py looks at on the other side, where it can be patched."""
+        if answer is None:
+            raise WrongAnswer(f"{self.name} returned None: is a return missing?")
+        if self.exercise.kind == "function":
+            check_kind(answer, self.exercise.returns, self.name)
+        elif self.exercise.kind in ("op", "tensor"):
+            pair = isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], tuple)
+            if not pair or isinstance(answer[0], list | tuple | dict):
+                raise WrongAnswer(f"{self.name} returned no value with its gradients")
+
+
+# ---- what crosses over
+
+
+def targets_of(exercises: list[Exercise], withheld: str) -> dict:
+    """Where the library's functions are, but for those that are set by the exercises' own package."""
+    plain = {exercise.name: plain_function(exercise.target) for exercise in exercises}
+    known = {name: one for name, one in plain.items() if one.__module__.split(".")[0] != withheld}
+    tops = {one.__module__.split(".")[0] for one in known.values()}
+    files = [getattr(sys.modules[top], "__file__", None) for top in sorted(tops - {"minidl"})]
+    roots = [Path(file).resolve() for file in files if file]
+    return {
+        "targets": {name: f"{one.__module__}:{one.__qualname__}" for name, one in known.items()},
+        "roots": [str(file.parents[1] if file.name == "__init__.py" else file.parent) for file in roots],
+    }
+
+
+def told_by(told: dict) -> Told:
+    taken = told["parameters"]
+    parameters = None if taken is None else [str(name) for name in taken]
+    return Told(str(told["name"])[:200], int(told["line"]), parameters, [str(n) for n in told["arguments"]])
+
+
+def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
+    """The answer of one of the law's functions."""
+    which = asked["back"]
+    if type(which) is not int or not 0 <= which < len(functions):
+        raise Malformed("a function that was not given")
+    arguments, params = asked["arguments"], asked["params"]
+    try:
+        found = {"value": functions[which](*arguments, **params)}
+        Values().write(found)  # or it cannot be sent, which is the law's error
+    except Exception as error:
+        found = {"raised": {"classes": [("", type(error).__name__)], "text": str(error)}}
+    states = [generator.bit_generator.state for generator in generators_in(arguments, params)]
+    return Values().write({**found, "states": states})
+
+
+def class_of(names: list, base: type) -> type:
+    """The first of these classes that is known here and one of ``base``: of Python, NumPy or minidl."""
+    for module, name in names:
+        home = builtins if module == "builtins" else sys.modules.get(module)
+        if module != "builtins" and module.split(".")[0] not in ("numpy", "minidl"):
+            continue
+        kind = getattr(home, name, None)
+        if isinstance(kind, type) and issubclass(kind, base):
+            return kind
+    return base
+
+
+def error_of(told: dict) -> BaseException:
+    """The learner's error: of its own class where that is known, else of one named like it."""
+    names, text = [(str(m), str(n)) for m, n in told["classes"]], str(told["text"])
+    base = class_of(names, BaseException)
+    module, name = names[0]
+    if base is LibraryCall or base is KeyboardInterrupt:
+        error = base(text)
+    elif not issubclass(base, Exception):
+        error = type(name, (BaseException,), {"__module__": module})(text)
+    else:
+        error = remade(base, module, name, text)
+    error.place, error.traceback = str(told["place"]), str(told["traceback"])
+    return error
+
+
+def remade(base: type[Exception], module: str, name: str, text: str) -> Exception:
+    if (base.__module__, base.__qualname__) == (module, name):
+        with suppress(Exception):
+            error = base(text)
+            if str(error) == text:
+                return error
+    named = {
+        "__module__": module,
+        "__qualname__": name,
+        "__str__": lambda _: text,
+        "__init__": lambda *_: None,
+    }
+    kind = type(name, (base,), named)
+    return kind.__new__(kind)
+
+
+def clean_environment(folder: str) -> dict[str, str]:
+    """Nothing of the user's, one thread for a matrix product, and no place to write to but the folder."""
+    kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+    places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "MINIDL_CACHE"), folder)
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {
+        **kept,
+        **places,
+        **threads,
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "MINIDL_DEBUG": "1",  # nothing to compile
+        "MPLBACKEND": "Agg",
+    }

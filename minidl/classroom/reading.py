@@ -1,0 +1,118 @@
+"""The learner's file read back: run as a module, and what is wrong with it in words."""
+
+from __future__ import annotations
+
+import difflib
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+from minidl.classroom.kinds import parameters_of
+from minidl.classroom.stubs import plain_function
+
+
+class Task(Protocol):
+    """Of an exercise, what is needed to read a file: the name, and the library's function."""
+
+    name: str
+    target: Callable | type
+
+
+class FileProblem(Exception):
+    """Why an exercise cannot be checked, in words; ``at_import``: nor any other of the file."""
+
+    at_import, ended = False, ""  # see Outcome
+
+
+class MissingFunction(FileProblem):
+    """The file does not define what the exercise asks for."""
+
+    ended = "missing"
+
+
+class LibrarysOwn(FileProblem):
+    """The file imports the library's function instead of defining one."""
+
+    ended = "library"
+
+
+def load(path: Path, source: bytes | None = None) -> ModuleType:
+    """Run the learner's file as a module of its own: the text that it holds, or that is given.
+
+    Raises FileProblem for whatever stops that.
+    """
+    module = ModuleType(f"work_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and inspect look their module up
+    try:
+        source = path.read_bytes() if source is None else source
+        lines = source.decode("utf-8", "replace").splitlines(keepends=True)
+        linecache.cache[str(path)] = (len(source), None, lines, str(path))  # for tracebacks, there or not
+        code = compile(source, str(path), "exec")  # no .pyc, which may be older than the file
+        exec(code, vars(module))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        problem = FileProblem(import_problem(error, path))
+        problem.at_import = True
+        raise problem from error
+    return module
+
+
+def import_problem(error: BaseException, path: Path) -> str:
+    """Why the file does not import."""
+    if isinstance(error, OSError) and error.filename == str(path):
+        return f"it cannot be read: {error.strerror}"
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        code = (error.text or "").rstrip("\n")
+        mark = " " * (max(error.offset or 1, 1) - 1) + "^"
+        return f"line {error.lineno} is not Python: {error.msg}\n  {code}\n  {mark}"
+    where = place(error, path)
+    if isinstance(error, SystemExit):
+        return f"it ends the program when imported (exit, {where or 'somewhere'}): take that out"
+    return f"importing it raises {type(error).__name__}: {error}" + (f"\nat {where}" if where else "")
+
+
+def place(error: BaseException, path: Path) -> str:
+    """The last line of the file that the error went through, with its text."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"line {own[-1].lineno}: {own[-1].line}" if own else ""
+
+
+def function_of(module: ModuleType, exercise: Task) -> Callable | type:
+    """The learner's function or class. Raises FileProblem when it is missing, or the library's own."""
+    name = exercise.name
+    if name not in vars(module):
+        defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
+        near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
+        found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
+        raise MissingFunction(f"the file has no {name}: {found}")
+    value = vars(module)[name]
+    if plain_function(value) is plain_function(exercise.target):
+        raise LibrarysOwn(f"this is the library's own {name}, imported: write it yourself")
+    return value
+
+
+def changed_signature(yours: list[str] | None, exercise: Task) -> str:
+    """What the parameters must be, if they are others by now; a class (None) is left to its laws."""
+    wanted = parameters_of(plain_function(exercise.target))
+    if wanted is None or yours is None or yours == wanted:
+        return ""
+    return f"the parameters must be ({', '.join(wanted)}), yours are ({', '.join(yours)})"
+
+
+@contextmanager
+def standing_in(module: ModuleType, exercise: Task, exercises: Iterable[Task]) -> Iterator[None]:
+    """The library's functions in the places of the file's other exercises: each is checked by itself."""
+    before = dict(vars(module))
+    vars(module).update({other.name: other.target for other in exercises if other is not exercise})
+    try:
+        yield
+    finally:
+        vars(module).clear()
+        vars(module).update(before)
