@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-# The exercise is the formula. That such a check refuses what it should is said by the library's own tests.
+# The exercise is the formula. The library's own tests cover these checks.
 BAD_INPUT = "bad input, which no law gives"
 RESHAPE = "NumPy takes any negative side for the one that fits"
 LAST_OF_TWO = "the array has two axes"

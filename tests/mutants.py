@@ -29,7 +29,7 @@ from minidl.classroom.stubs import plain_function, source
 from minidl.classroom.worker import limit_memory, patience
 from tests.equivalent_mutants import EQUIVALENT
 
-SECONDS = 5.0  # that all laws together may take on a mutant, beside ten times what they take on the reference
+SECONDS = 5.0  # time limit of all laws on a mutant, in addition to ten times their time on the reference
 PROCESSES = 2
 ENOUGH = 0.95
 
@@ -46,7 +46,7 @@ SWAPS = {
 class Mutant:
     text: str  # all of it
     number: int  # of the line that differs
-    line: str  # as it became, without what is said beside it
+    line: str  # the changed line, without its comment
     original: str
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Report:
     name: str
     mutants: list[Mutant]
     survivors: list[Mutant]
-    listed: list[str]  # lines of those that need not be caught
+    listed: list[str]  # lines of mutants that need not be caught
     seconds: float
 
     @property
@@ -207,7 +207,7 @@ def fails(law: Law, exercise: Exercise, implementation) -> bool:
     def run(*arguments, **case):
         try:
             test(*arguments, **case)
-        except HypothesisException:  # a case that the law does not want
+        except HypothesisException:  # the law rejects this case
             raise
         except Exception as error:
             raise Caught from error
@@ -232,7 +232,7 @@ def catches(laws: list[Law], exercise: Exercise, mutant: Mutant, seconds: float)
     ran_out: list[bool] = []
     try:
         with warnings.catch_warnings(), patience(seconds, ran_out):
-            warnings.simplefilter("ignore")  # to divide by zero is a mutant's right
+            warnings.simplefilter("ignore")  # a mutant may divide by zero
             implementation = compiled(mutant.text, exercise)
             return any(fails(law, exercise, implementation) for law in laws)
     except KeyboardInterrupt:

@@ -251,7 +251,7 @@ def a_table() -> Path:
     return a_picture().parents[1] / "classes.csv"
 
 
-# One valid call of each function: its arguments by name. "*" holds what a function takes as *args.
+# One valid call of each function: its arguments by name. "*" holds the arguments for *args.
 CALLS: dict[str, Call] = {
     "Tensor": lambda: {"data": numbers(2, 3), "requires_grad": True, "dtype": np.float32, "name": "x"},
     "concatenate": lambda: {"tensors": [tensor(2, 3), tensor(2, 3)], "axis": 0},

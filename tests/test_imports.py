@@ -20,9 +20,9 @@ ORDER = [
     ["lessons"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-BETWEEN_CHAPTERS: set[tuple[str, str]] = set()  # (from, to) where the mathematics of one needs another's
+BETWEEN_CHAPTERS: set[tuple[str, str]] = set()  # (from, to) if one chapter needs the mathematics of another
 RUNTIME = {"numpy", "numba", "scipy", "matplotlib", "hypothesis", "tqdm", "threadpoolctl", "PIL"}
-FIGURES_ONLY = {"matplotlib", "cycler", "IPython"}  # cycler comes with Matplotlib, a notebook brings IPython
+FIGURES_ONLY = {"matplotlib", "cycler", "IPython"}  # cycler comes with Matplotlib, IPython with notebooks
 EXPORT_ONLY = {"onnx", "onnxruntime"}  # an extra, imported inside functions
 BOOK_ONLY = {"jupytext"}  # the extra "book"
 
@@ -132,7 +132,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "minidl").rglob("*.py")
 }
-# (importer, imported) inside a function, which may close a circle, and why it does not harm.
+# Imports inside a function that may close a circle: (importer, imported) -> why this does no harm.
 ALLOWED_CIRCLES: dict[tuple[str, str], str] = {}
 
 
@@ -203,7 +203,7 @@ def test_value_imports_nothing_of_the_package():
 
 
 PACKAGES = sorted(path.parent.name for path in (ROOT / "minidl").glob("*/__init__.py"))
-# Modules that still share their name with a function of the package, which hides them.
+# Modules with the same name as a function of the package. The function hides the module.
 HIDDEN = {"attack.fgsm", "data.batches", "explain.gradcam"}
 
 

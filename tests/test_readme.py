@@ -107,7 +107,7 @@ def test_the_pdb_command_stops_inside_the_uncompiled_kernel(tmp_path):
         capture_output=True,
         text=True,
         encoding="utf-8",
-        cwd=tmp_path,  # where the lesson saves its figures
+        cwd=tmp_path,  # the lesson saves its figures here
         env={**environment, "PYTHONIOENCODING": "utf-8"},
     )
     assert "kernels.py" in session.stdout and "im2col()" in session.stdout
@@ -141,7 +141,7 @@ def test_the_run_through_of_an_exercise_prints_what_the_page_shows(tmp_path, mon
     for lesson in (ROOT / "lessons").glob("[0-9][0-9]_*.py"):
         (tmp_path / "course" / lesson.name).write_text('"""A title"""', encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(cli, "SECONDS", 500.0)  # a law may take longer on a machine with much else to do
+    monkeypatch.setattr(cli, "SECONDS", 500.0)  # a law may take longer on a busy machine
     course = Course(tmp_path / "course")
 
     for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, flags=re.MULTILINE):

@@ -49,7 +49,7 @@ BAD: dict[str, Any] = {
     "wrong model": nn.Linear(2, 2),
 }
 
-# Functions that change an argument by their nature: they train or fill it, or update its statistics.
+# Functions whose task is to change an argument: to train it, to fill it, or to update its statistics.
 WRITES = {
     "attack.adversarial_training",
     "attack.noise_training",
@@ -132,7 +132,7 @@ def refusal(error: BaseException) -> str:
     frames = [frame for frame, _ in walk(error.__traceback__)]
     file, line = frames[-1].f_code.co_filename, [number for _, number in walk(error.__traceback__)][-1]
     if isinstance(error, OSError) and error.filename:
-        return ""  # the system's own words about a file, which name the file
+        return ""  # a message of the system about a file, with the file's name
     if not file.startswith(str(PACKAGE)):
         return f"raised in {Path(file).name}"
     if line not in raising_lines(file):

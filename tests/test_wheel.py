@@ -36,7 +36,7 @@ def pip(*arguments):
 def wheel(tmp_path_factory):
     pytest.importorskip("setuptools")
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"  # building writes beside the sources
+    source = folder / "source"  # the build writes next to the sources
     shutil.copytree(ROOT / "minidl", source / "minidl", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)

@@ -1,4 +1,4 @@
-"""The exercises: a module ``exNN_topic.py`` for each lesson, or a few where one would be long."""
+"""The exercises. Each lesson has a module ``exNN_topic.py``, or several."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def all_exercises(lesson: str = r"\d\d") -> list[Exercise]:
 
 
 def find(number: str) -> Exercise:
-    """The exercise "NN.k"; ValueError with the known numbers if there is none."""
+    """The exercise "NN.k". An unknown number raises ValueError with the known numbers."""
     exercises = all_exercises()
     for exercise in exercises:
         if exercise.number == number:
             return exercise
     known = ", ".join(exercise.number for exercise in exercises) or "none yet"
-    raise ValueError(f"there is no exercise {number!r}; there are {known}")
+    raise ValueError(f"there is no exercise {number!r}; known are {known}")

@@ -1,6 +1,6 @@
-"""What laws about trained models compare with: a network computed from its state alone, and its slopes.
+"""References for the laws about trained models: a network computed from its state, and its slopes.
 
-All of it in float64 and without the engine, so that nothing here can be wrong in the same way as an answer.
+All is computed in float64 and without the engine, so that an error of an answer cannot also be here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from minidl.classroom.compare import assert_close
 
 State = dict[str, np.ndarray]
-NEAR = {"rtol": 1e-3, "atol": 1e-5}  # what float32 leaves of a step
+NEAR = {"rtol": 1e-3, "atol": 1e-5}  # the accuracy of a step in float32
 
 
 def mlp_logits(state: State, images: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def one_hot(y, classes):
 
 
 def nt_xent(z: np.ndarray, temperature: float) -> float:
-    """SimCLR's loss of 2N rows, the second half of which are the partners of the first, in their order."""
+    """SimCLR's loss of 2N rows. Row N + i is the partner of row i."""
     u = z / np.sqrt((z**2).sum(axis=1, keepdims=True))
     cosines = u @ u.T
     np.fill_diagonal(cosines, -np.inf)
@@ -51,7 +51,7 @@ def wide(state: State) -> State:
 
 
 def slopes(loss: Callable[[np.ndarray], float], z: np.ndarray) -> np.ndarray:
-    """The slope of the loss along each number of z, a central difference."""
+    """The slope of the loss for each number of z, by central differences."""
     found, h = np.zeros_like(z), 1e-6
     for index in np.ndindex(z.shape):
         step = np.zeros_like(z)
@@ -61,7 +61,7 @@ def slopes(loss: Callable[[np.ndarray], float], z: np.ndarray) -> np.ndarray:
 
 
 def mlp_after(state: State, images: np.ndarray, of_logits: np.ndarray, lr: float) -> State:
-    """An ``mlp``'s state after one step of gradient descent, from the slopes of the loss along its logits."""
+    """The state of an ``mlp`` after one step of gradient descent, from the slopes of the loss."""
     state = wide(state)
     x = np.asarray(images, np.float64).reshape(len(images), -1)
     before = x @ state["fc1.weight"].T + state["fc1.bias"]
@@ -73,7 +73,7 @@ def mlp_after(state: State, images: np.ndarray, of_logits: np.ndarray, lr: float
 
 
 def assert_state(actual: State, expected: State) -> None:
-    """The parameters are these, named where they are not."""
+    """Check that the parameters have these values. The error names a wrong one."""
     for name, value in expected.items():
         try:
             assert_close(actual[name], value, **NEAR)

@@ -60,7 +60,7 @@ def worked_whole_numbers(mul):
 @mul.law("scaling: a · da = b · db = y · g, summed over all elements")
 @given(pair=broadcastable_pairs())
 def scales(mul, pair):
-    """(1 + t) a gives (1 + t) y, so moving all of a by t a must move y by t y."""
+    """(1 + t) a gives (1 + t) y. So a change of a by t a must change y by t y."""
     a, b = pair
     g = np.cos(np.arange(np.broadcast(a, b).size)).reshape(np.broadcast(a, b).shape)
     y, (grad_a, grad_b) = mul(a, b, grad=g)

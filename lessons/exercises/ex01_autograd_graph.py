@@ -1,4 +1,4 @@
-"""Exercises of lesson 01 on graphs: the order of the walk back, and a small autograd."""
+"""Exercises of lesson 01 on graphs: the order of the backward pass, and a small autograd."""
 
 from __future__ import annotations
 
@@ -122,18 +122,18 @@ def parents_first(root, parents_of):
 
 
 def tape_gradients(inputs: list, steps: list) -> tuple[np.ndarray, list]:
-    """Compute what a tape says, and the gradients of its result: reverse-mode differentiation, all of it.
+    """Run a tape, and compute the gradients of its result: the whole of reverse-mode differentiation.
 
-    The values have numbers: 0, 1, ... are the ``inputs``, floating arrays of any shapes, and each step adds
-    the next one. A step is a tuple of its name and the numbers of one or two earlier values, which may be
-    the same one twice:
+    The values have numbers: 0, 1, ... are the ``inputs``, floating arrays of any shapes. Each step adds the
+    next value. A step is a tuple of its name and the numbers of one or two earlier values. Both may be the
+    same value:
 
-        ("add", i, j)  ("mul", i, j)    element by element, stretched as NumPy does
+        ("add", i, j)  ("mul", i, j)    element by element, broadcast as in NumPy
         ("exp", i)     ("sum", i)       of each element; of all elements together
 
     Returns the last value y, and for each input the gradient of the sum of all elements of y, in the input's
     shape and dtype; it is 0 where y does not depend on the input.
-    ValueError for no steps, another name, and a number that is not of an earlier value.
+    ValueError for no steps, another name, and a number that does not belong to an earlier value.
     """
     values = [np.asarray(x) for x in inputs]
     require(len(steps) > 0, "a tape has at least one step")
@@ -178,7 +178,7 @@ tape = Exercise(
 
 @st.composite
 def tapes(draw):
-    """Inputs that broadcast together, and a tape of 1 ... 4 steps; one exp at most, among the first two."""
+    """Inputs that broadcast together, and a tape of 1 ... 4 steps. At most one of the first two is exp."""
     inputs = list(draw(broadcastable_pairs(-1, 1)))
     steps, exps = [], 0
     for place in range(2, 2 + draw(st.integers(1, 4))):
@@ -280,7 +280,7 @@ def tape_refuses(tape_gradients):
 
 
 def walked(inputs, steps, places=None, put=None, start=None):
-    """The reference with another order, another way to add up, or another start."""
+    """The reference with another order, another way to add gradients, or another start."""
     tape_gradients(inputs, steps)
     values = all_values(inputs, steps)
     grads = [np.zeros_like(v) for v in values]

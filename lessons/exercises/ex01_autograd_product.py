@@ -32,7 +32,7 @@ product = Exercise(
     ),
 )
 
-# Matrices, those in a stack (and stacks that are stretched), vectors on either side and on both.
+# Matrices, stacks of matrices (also broadcast), and vectors on the left, on the right and on both sides.
 PRODUCTS = [
     ((2, 3), (3, 2)), ((1, 2), (2, 3)), ((3,), (3, 2)), ((2, 3), (3,)), ((3,), (3,)),
     ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 1)), ((2, 1, 1, 2), (3, 2, 2)), ((2,), (3, 2, 2)), ((3, 2, 2), (2,)),
@@ -78,7 +78,7 @@ def sums_products(matmul, pair):
 @product.law("where a moves by da, g · y moves by da · (gradient of a), and the same holds for b")
 @given(pair=factors())
 def product_gradients(matmul, pair):
-    """Exactly so, without a small step: the product is linear in each factor."""
+    """Check the gradients exactly: the product is linear in each factor, so any step is small enough."""
     a, b = pair
     y = matmul(a, b)[0]
     g = np.cos(np.arange(y.size)).reshape(np.shape(y))
@@ -105,7 +105,7 @@ def worked_fixed_factor(matmul):
 
 
 class Reference(linalg.MatMul):
-    """The library's gradients, before a mistake gives them shapes."""
+    """The library's gradients, before a mistake changes their shapes."""
 
     def gradients(self, grad):
         grad = np.expand_dims(grad, -1) if len(self.b_shape) == 1 else grad

@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: how large a convolution's output is, patches into columns, and the way back."""
+"""Exercises of lesson 02: the size of a convolution's output, patches as columns, and the reverse."""
 
 import numpy as np
 from hypothesis import given

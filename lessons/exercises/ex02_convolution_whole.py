@@ -1,4 +1,4 @@
-"""The exercise of lesson 02 that composes: a convolution as products of matrices, forward and back."""
+"""The building exercise of lesson 02: a convolution as products of matrices, forward and backward."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ColumnConv2d(Op):
 
     Shapes: x (N, C, H, W), already padded; weight (O, C, kh, kw), all filters; y (N, O, OH, OW). stride is a
     pair (height, width). x and weight have one dtype, and everything stays in it.
-    ValueError where x and weight have different numbers of channels, or a filter is larger than the image.
+    ValueError if x and weight have different numbers of channels, or if a filter is larger than the image.
     """
 
     def __init__(self, stride=(1, 1)):
@@ -71,7 +71,7 @@ conv2d = Exercise(
 
 @st.composite
 def convolutions(draw):
-    """Images, filters and a stride: any sides, channels and strides, also unequal in height and width."""
+    """Images, filters and a stride, of any sizes, also different in height and width."""
     sides = st.integers(1, 3)
     kernel, stride = draw(st.tuples(sides, sides)), draw(st.tuples(sides, sides))
     n, c, o = draw(sides), draw(sides), draw(sides)
@@ -92,7 +92,7 @@ def worked_convolution(conv2d):
 
 
 def by_loops(x, weight, stride):
-    """The formula, a patch at a time."""
+    """The formula, one patch at a time."""
     (kh, kw), (height, width) = weight.shape[2:], x.shape[2:]
     rows, columns = range(0, height - kh + 1, stride[0]), range(0, width - kw + 1, stride[1])
     y = np.zeros((len(x), len(weight), len(rows), len(columns)))
@@ -113,7 +113,7 @@ def convolves(conv2d, case):
 @conv2d.law("where x moves by dx, g · y moves by dx · (gradient of x), and the same holds for the weight")
 @given(case=convolutions())
 def convolution_gradients(conv2d, case):
-    """Exactly so, without a small step: y is linear in each of the two."""
+    """Check the gradients exactly: y is linear in x and in weight, so any step is small enough."""
     x, weight, stride = case
     dx, dw = (np.cos(np.arange(a.size) + 1.0).reshape(a.shape) for a in (x, weight))
     by_x, by_weight = by_loops(dx, weight, stride), by_loops(x, dw, stride)

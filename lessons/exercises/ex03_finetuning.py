@@ -1,4 +1,4 @@
-"""Exercises of lesson 03: gradient descent in a bowl, and the rate that is too large."""
+"""Exercises of lesson 03: gradient descent on a quadratic function, and its largest stable rate."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The exercise of lesson 03 that finetunes: a rate for each layer, and statistics estimated again."""
+"""The exercise of lesson 03 on finetuning: a rate for each layer, and new BatchNorm statistics."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     rate; no bit of the other parameters changes. All parameters require grad, no layer in ``rates`` lies
     within another one, and what stands in ``grad`` already, from an earlier step, counts for nothing.
 
-    Then each BatchNorm, in the order of ``model.modules()``, in which they run, gets new running statistics:
-    mean and variance (divided by n) of each channel, over all images and places, of what comes into it. The
-    earlier ones use their new statistics by then. The count of batches stays.
+    Then each BatchNorm gets new running statistics: mean and variance (divided by n) of each channel of its
+    input, over all images and pixels. The order is that of ``model.modules()``, in which they run, so earlier
+    BatchNorms already use their new statistics. The count of batches does not change.
 
     The model is left in evaluation mode and in float32; its layers are otherwise as they were, and all its
     parameters require grad. Returns the loss before the step.
@@ -81,7 +81,7 @@ def parameters_of(state):
 
 
 def assert_statistics(model, state, images):
-    """In ``state`` every running mean and variance is that of what comes into its BatchNorm."""
+    """Check that every running mean and variance in ``state`` is that of the BatchNorm's input."""
     net = model.build()
     net.load_state_dict(state)
     x = images
@@ -97,7 +97,7 @@ def assert_statistics(model, state, images):
 
 
 def loss_at(model, images, labels, move=None, h=0.0):
-    """The loss in float64, of the model as built, its parameters moved by h along ``move``."""
+    """The loss in float64 of the built model, with its parameters changed by h times ``move``."""
     net = model.build()
     for path, part in net.named_modules():
         for name in ("weight", "bias"):
@@ -109,7 +109,10 @@ def loss_at(model, images, labels, move=None, h=0.0):
 
 
 def assert_steps(finetune_step, model, images, labels, rates):
-    """Along a direction the gradient, the move over the rate, is the loss's slope. Returns the state."""
+    """Check that the gradient (change / rate) along a direction is the slope of the loss.
+
+    Returns the state.
+    """
     loss, after = finetune_step(model, images, labels, rates)
     assert_close(loss, loss_at(model, images, labels), **NEAR)
     before = parameters_of(model.build().state_dict())

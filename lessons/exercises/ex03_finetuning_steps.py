@@ -30,9 +30,9 @@ def train_new_head(
 ) -> np.ndarray:
     """Give the model a new head for a new task, freeze all else, and train the head; the losses.
 
-    The layer ``model.head``, a Linear, is replaced by another one of ``num_classes`` outputs, drawn by
-    ``rng``: ``Linear(..., rng=rng)`` draws all that is needed. Then come ``steps`` steps of plain gradient
-    descent at the rate lr, each on all images (N, C, H, W) with their labels (N,).
+    The layer ``model.head``, a Linear, is replaced by a new Linear with ``num_classes`` outputs, drawn by
+    ``rng``: ``Linear(..., rng=rng)`` makes all draws. Then follow ``steps`` steps of plain gradient descent
+    with the rate lr, each on all images (N, C, H, W) with their labels (N,).
 
     All that is not the head is frozen: no bit of it changes, neither a parameter nor BatchNorm's running
     statistics, which the forward passes use; and of all parameters only the head's require grad afterwards.
@@ -84,7 +84,7 @@ NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def features_of(model, images):
-    """What the head reads: (N, D) in float64, from the network in evaluation mode."""
+    """The input of the head: (N, D) in float64, from the network in evaluation mode."""
     return model.build()[:-1](images).data.astype(np.float64)
 
 
@@ -191,7 +191,7 @@ def head_refuses(train_new_head):
 
 
 def trained_with(model, images, labels, num_classes, *, steps, lr, rng, **how):
-    """The reference, but for what ``how`` leaves out or does in another way."""
+    """The reference, with one part removed or changed by ``how``."""
     old = model.head
     model.train()
     if how.get("freeze", True):

@@ -1,10 +1,12 @@
-"""Exercises of lesson 04: one scale for all features, their picture in two dimensions, the probe's slope."""
+"""Exercises of lesson 04: scaled features, projection to two dimensions, the gradient of the probe."""
+
+import statistics
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, labels, quarters
 from minidl.transfer import features as reference
@@ -66,9 +68,23 @@ def constant_up_to_rounding(scale):
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
 
 
-@scale.law("the answer is in float64")
+@scale.law("it is computed in float64, from float32 features too")
 def standardised_in_float64(scale):
-    assert_dtype(scale(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)), np.float64)
+    table = np.array([[0.1], [0.2], [0.4]], np.float32)
+    answer = scale(table, table)
+    assert_dtype(answer, np.float64)
+    numbers = table[:, 0].tolist()
+    m, s = statistics.fmean(numbers), statistics.pstdev(numbers)
+    assert_close(answer[:, 0], [(x - m) / s for x in numbers], rtol=1e-12)
+
+
+@scale.law(
+    "a column that varies by 2e-10, or by 1/1024 around a million, is no constant; one row has constants"
+)
+def worked_small_spread(standardise):
+    table = np.array([[0.0, 1e6], [2e-10, 1e6 + 1 / 1024]])
+    assert_close(standardise(table, table), [[-1.0, -1.0], [1.0, 1.0]], rtol=1e-5)
+    assert_close(standardise(table[:1], table), np.zeros((2, 2)))
 
 
 @scale.mistake("uses the features' own mean and deviation: the test set leaks", breaks=scale.laws[0].text)
@@ -121,6 +137,11 @@ def worked_line(pca_projection):
 def worked_sign(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, -4.0], [6.0, -8.0]])
     assert_close(pca_projection(points, 1), [[5.0], [0.0], [-5.0]], atol=1e-9)
+    cloud = np.outer([-3, -3, 3, 3], [-0.6, 0.8]) + np.outer([-1, 1, -1, 1], [0.8, 0.6])
+    for signs in ([1, 1], [-1, 1], [1, -1], [-1, -1]):
+        # The largest component of the first direction is the second, ±0.8, and that of the second the first.
+        expected = np.array([[-3.0, -1.0], [-3.0, 1.0], [3.0, -1.0], [3.0, 1.0]]) * signs[::-1]
+        assert_close(pca_projection(cloud * signs), expected, atol=1e-9)
 
 
 @pca.law("the two coordinates have mean 0 and are uncorrelated, the first the widest")
@@ -167,9 +188,14 @@ def sign_of_the_largest(pca):
     assert_close(coordinates[:, 0], np.array([-1, 0, 1]) * np.sqrt(direction @ direction))
 
 
-@pca.law("the coordinates are float64, of float32 features too")
+@pca.law("the coordinates are computed in float64, from float32 features too: distances stay")
 def coordinates_in_float64(pca):
-    assert_dtype(pca(np.array([[0, 0], [3, 4], [6, 9]], np.float32)), np.float64)
+    points = np.array([[0, 0], [3, 4], [6, 9]]) / 7
+    for table in (points.astype(np.float32), points + 1e8):
+        answer, wide = pca(table), table.astype(np.float64)
+        assert_dtype(answer, np.float64)
+        distances = [np.linalg.norm(x[1:] - x[:-1], axis=1) for x in (answer, wide)]
+        assert_close(distances[0], distances[1], rtol=1e-9)
 
 
 @pca.mistake("forgot to subtract the mean", breaks=pca.laws[0].text)
@@ -276,11 +302,33 @@ def is_stable(probe_loss):
     assert_close(grad_bias, [1.0, -1.0])
 
 
-@probe.law("both gradients are float64, of float32 weights and features too")
+@probe.law("all is computed in float64, from float32 weights and features too")
 def gradients_in_float64(probe_loss):
     weight, bias, features = (np.ones(shape, np.float32) for shape in ((2, 3), (2,), (4, 3)))
-    for grad in probe_loss(weight, bias, features, np.array([0, 1, 1, 0]), 0.5)[1:]:
+    weight[0, 0], features[:, 1] = 0.1, [0.3, 0.7, -0.2, 0.9]
+    given = weight, bias, features
+    narrow, wide = (probe_loss(*(x.astype(t) for x in given), np.array([0, 1, 1, 0]), 0.5) for t in "fd")
+    assert_close(narrow[0], wide[0], rtol=1e-12)
+    for grad, expected in zip(narrow[1:], wide[1:], strict=True):
         assert_dtype(grad, np.float64)
+        assert_close(grad, expected, rtol=1e-12, atol=1e-15)
+
+
+@probe.law("weights 1 and 3 with l2 = 1/2 cost 10/4 more and have slopes 1/2 and 3/2 more, the bias nothing")
+def worked_decay(probe_loss):
+    given = np.array([[1.0], [3.0]]), np.array([2.0, -5.0]), np.array([[2.0], [4.0]]), np.array([0, 1])
+    without, decayed = probe_loss(*given, 0.0), probe_loss(*given, 0.5)
+    assert_close(decayed[0] - without[0], 2.5)
+    assert_close(decayed[1] - without[1], [[0.5], [1.5]])
+    assert_close(decayed[2] - without[2], [0.0, 0.0])
+
+
+@probe.law("a label of -1 or K, and an l2 below 0, are refused with a ValueError")
+def probe_refuses(probe_loss):
+    given = np.ones((2, 1)), np.zeros(2), np.array([[2.0], [4.0]])
+    for what, classes, l2 in (("a label of -1", [0, -1], 0.5), ("a label 2 of two classes", [0, 2], 0.5)):
+        assert_refuses(what, probe_loss, *given, np.array(classes), l2)
+    assert_refuses("an l2 of -1/4", probe_loss, *given, np.array([0, 1]), -0.25)
 
 
 @probe.mistake("summed over the examples", breaks=probe.laws[0].text)
@@ -308,6 +356,7 @@ def decayed_bias(weight, bias, features, labels, l2):
 
 @probe.mistake("exponentials as they stand, which overflow", breaks="logits of ten thousand do not overflow")
 def overflowing(weight, bias, features, labels, l2):
+    reference.probe_loss(weight, bias, features, labels, l2)  # what it refuses
     P = np.exp(features @ weight.T + bias)
     P /= P.sum(axis=1, keepdims=True)
     error = (P - np.eye(len(bias))[labels]) / len(labels)

@@ -18,18 +18,18 @@ from minidl.transfer.finetune import linear_probe
 def head_on_features(
     model: Module, images: np.ndarray, labels: np.ndarray, *, layer: str, l2: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Train a head on the features of a network that stays as it is; its weight (K, D) and bias (K,).
+    """Train a head on the features of a fixed network. Returns its weight (K, D) and bias (K,).
 
-    The features f of an image are what the layer of that dotted path gives in evaluation mode, as one row of
-    D numbers in the order of ``reshape``. ``standardise`` brings them to one scale, that of these images;
-    a feature that is equal for all images becomes 0. ``linear_probe`` finds the best head on the features
-    so scaled, with the given l2.
+    The features f of an image are the output of the layer at the dotted path in evaluation mode, as one row
+    of D numbers in the order of ``reshape``. ``standardise`` scales them by the statistics of these images; a
+    feature that is equal for all images becomes 0. ``linear_probe`` finds the best head on the scaled
+    features, with the given l2.
 
-    The answer is a head on the features as they are: weight @ f + bias are the logits that the best head
-    gives for f scaled. A feature that is equal for all images has a weight of 0.
+    The result is a head on the original features: weight @ f + bias are the logits of the best head for the
+    scaled f. A feature that is equal for all images has a weight of 0.
 
     images: (N, C, H, W).  labels: (N,) of classes 0 ... K-1, each with an example.  Both arrays are float64.
-    ValueError for a layer that the model has not, an l2 of 0 or less, and a class without an example.
+    ValueError for an unknown layer, an l2 of 0 or less, and a class without an example.
     """
     kept = []
     hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: kept.append(y.data))
@@ -38,7 +38,9 @@ def head_on_features(
     hook.remove()
     features = kept[0].reshape(len(images), -1).astype(np.float64)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    deviation[np.ptp(features, axis=0) == 0] = 1.0  # scaled, such a feature is 0, and so is its weight
+    deviation[np.ptp(features, axis=0) == 0] = (
+        1.0  # after scaling, such a feature is 0, so its weight becomes 0
+    )
     head = linear_probe(standardise(features, features), labels, l2)
     weight = head.weight.data / deviation
     return weight, head.bias.data - weight @ mean
@@ -85,7 +87,7 @@ def features_of(model, images, layer):
 
 
 def assert_best(head_on_features, model, images, labels, layer, l2):
-    """On the scaled features both gradients of the loss are 0, which is so at its one minimum alone."""
+    """Check that on the scaled features both gradients of the loss are 0: this holds only at the minimum."""
     weight, bias = head_on_features(model, images, labels, layer=layer, l2=l2)
     features = features_of(model, images, layer)
     shape = (labels.max() + 1, features.shape[1])
@@ -105,11 +107,15 @@ def assert_best(head_on_features, model, images, labels, layer, l2):
 
 @head.law("pixels 2 5 4 1 and 4 5 0 1, l2 = 2 / (1 + e²): weights 1/2, 0, -1/4, 0 and bias -1 for class 1")
 def worked_head(head_on_features):
-    """Scaled, the pixels that vary are 1 and -1, and at weights of 1/2 the slopes are 0."""
+    """After scaling, the pixels that vary are 1 and -1; with weights of 1/2 the slopes are 0."""
     images = np.array([[2, 5, 4, 1], [4, 5, 0, 1]], np.float32).reshape(2, 1, 2, 2)
     l2 = 2 / (1 + np.exp(2.0))
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
     assert_close(weight, [[-0.5, 0, 0.25, 0], [0.5, 0, -0.25, 0]], rtol=1e-4, atol=1e-5)
+    assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
+    images[:, 0, 0, 0] *= np.float32(2.0**-30)  # which is no constant
+    weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
+    assert_close(weight[:, 0], [-0.5 * 2.0**30, 0.5 * 2.0**30], rtol=1e-4)
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
 
 
@@ -133,6 +139,17 @@ def other_tasks(head_on_features):
         rng, classes = np.random.default_rng(seed), 2 + seed % 3
         images = rng.integers(-8, 9, (9, 1, 3, 4)).astype(np.float32) / 4
         assert_best(head_on_features, model, images, np.arange(9) % classes, "block1", 0.25)
+
+
+@head.law("a model in training mode: the features are those in evaluation mode; then its mode is as before")
+def head_of_training(head_on_features):
+    for learns in (True, False):
+        settings = {"training": True, "requires_grad": learns}
+        model = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,), **settings)
+        found = head_on_features(model, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
+        evaluated = head_on_features(CNN, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
+        for array, expected in zip(found, evaluated, strict=True):
+            assert_close(array, expected, rtol=1e-4, atol=1e-5)
 
 
 @head.law("weight and bias are float64")

@@ -82,6 +82,13 @@ def refuses_empty_classes(means, rows, labels):
     assert_refuses(f"labels {labels} of classes 0 ... 2", means, rows, np.array(labels))
 
 
+@means.law("a label that is no class is refused with a ValueError, though each class has a row")
+def refuses_other_labels(means):
+    for which in ([0, 1, 2, -1], [0, 1, 2, 3]):
+        assert_refuses(f"labels {which} of classes 0 ... 2", means, np.ones((4, 3)), np.array(which))
+    assert_refuses("labels 0, 1, 3 of classes 0 ... 2", means, np.ones((3, 3)), np.array([0, 1, 3]))
+
+
 @means.law("float32 rows have float64 means: 1 and 2^-30 are added without loss")
 def wide_means(means):
     answer = means(np.array([[1], [2.0**-30]], np.float32), np.array([0, 0]))
@@ -191,13 +198,18 @@ def matching_keeps_float32(matching):
     assert_close(y, np.array((10 + 1) / 2), rtol=1e-4)
 
 
-@matching.law("alpha outside of 0 ... 1, and None as labels where alpha is above 0, are refused: ValueError")
+@matching.law(
+    "alpha outside of 0 ... 1, no labels where alpha is above 0, a label that is no class: ValueError"
+)
 def matching_refuses(matching):
     z = np.zeros((2, 2))
     for alpha in (-0.25, 1.25, np.nan):
         assert_refuses(f"alpha = {alpha}", matching, z, z, np.array([0, 1]), alpha=alpha)
     assert_refuses("alpha = 1/4 and None as labels", matching, z, z, None, alpha=0.25)
     assert_refuses("a teacher of three classes", matching, z, np.zeros((2, 3)), np.array([0, 1]), alpha=0.25)
+    assert_refuses("a teacher of one row", matching, z, np.zeros((1, 2)), np.array([0, 1]), alpha=0.25)
+    for label in (-1, 2):
+        assert_refuses(f"a label {label} of two classes", matching, z, z, np.array([0, label]), alpha=0.25)
 
 
 def matching_with(student, teacher, labels, alpha, distance, *, of_labels=None):

@@ -49,10 +49,16 @@ OF_THE_LOGITS = "the gradient of the student's logits is (p - q) / (tau N), that
 
 
 @soft.law(OF_THE_LOGITS)
-@given(case=pairs, tau=temperatures(), kind=st.sampled_from(["ce", "kl"]))
-def gradient_of_soft(soft, case, tau, kind):
-    _, (of_student, of_teacher) = soft(*case, grad=np.array(1.0), temperature=tau, soft=kind)
-    p, q = (np.exp(log_softmax(z, tau)) for z in case)
+@given(
+    case=pairs,
+    tau=temperatures(),
+    tau_t=st.sampled_from([None, 1.0, 4.0]),
+    kind=st.sampled_from(["ce", "kl"]),
+)
+def gradient_of_soft(soft, case, tau, tau_t, kind):
+    options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind}
+    _, (of_student, of_teacher) = soft(*case, grad=np.array(1.0), **options)
+    p, q = (np.exp(log_softmax(z, t)) for z, t in zip(case, (tau, tau_t or tau), strict=True))
     assert_close(of_student, (p - q) / (tau * len(p)))
     assert_close(of_teacher, 0.0)
 
@@ -113,6 +119,8 @@ def soft_refuses(soft):
         assert_refuses(f"temperature {tau}", soft, z, z, temperature=tau)
         assert_refuses(f"teacher_temperature {tau}", soft, z, z, temperature=1.0, teacher_temperature=tau)
     assert_refuses("soft = 'mse'", soft, z, z, temperature=1.0, soft="mse")
+    assert_refuses("a teacher of three classes", soft, z, np.zeros((1, 3)), temperature=1.0)
+    assert_refuses("a teacher of one row for two", soft, np.zeros((2, 2)), z, temperature=1.0)
 
 
 @soft.mistake("the teacher's distribution at temperature 1", breaks=soft.laws[0].text)

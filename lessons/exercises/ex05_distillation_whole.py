@@ -22,7 +22,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, a
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, temperatures
 from minidl.classroom.strategies import labels as label_arrays
-from minidl.engine.checks import check_number
+from minidl.engine.checks import check_labels, check_number
 from minidl.engine.reduce import stable_softmax
 from minidl.engine.tensor import no_grad
 from minidl.nn import functional as F
@@ -59,6 +59,9 @@ def worked_loss(loss):
     assert_close(loss(student, teacher, y, **options)[0], np.array(3.25 * np.log(2)))
     scaled, _ = loss(student, teacher, y, **options, scale_by_tau_squared=True)
     assert_close(scaled, np.array(12.25 * np.log(2)))
+    kl = 0.25 * np.log(0.5) + 0.75 * np.log(1.5)
+    value, _ = loss(student, teacher, y, **options, soft="kl")
+    assert_close(value, np.array(0.25 * np.log(2) + 3 * kl))
 
 
 @whole.law("alpha weighs the answer at T = 1 against the labels, beta the answers at tau")
@@ -73,14 +76,19 @@ def both_terms(loss, case, alpha, beta, tau, tau_t):
 
 @whole.law("the gradient is alpha (p_1 - y) / N + beta tau (p - q) / N with tau², for the teacher 0")
 @given(
-    case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), kind=st.sampled_from(["ce", "kl"])
+    case=labelled_pairs,
+    alpha=weights,
+    beta=weights,
+    tau=temperatures(),
+    tau_t=st.sampled_from([None, 1.0, 4.0]),
+    kind=st.sampled_from(["ce", "kl"]),
 )
-def gradient_of_loss(loss, case, alpha, beta, tau, kind):
+def gradient_of_loss(loss, case, alpha, beta, tau, tau_t, kind):
     student, teacher, y = case
     options = {"alpha": alpha, "beta": beta, "temperature": tau, "soft": kind, "scale_by_tau_squared": True}
-    _, grads = loss(student, teacher, y, grad=np.array(1.0), **options)
+    _, grads = loss(student, teacher, y, grad=np.array(1.0), **options, teacher_temperature=tau_t)
     of_hard = np.exp(log_softmax(student)) - one_hot(y, student.shape[1])
-    of_soft = tau * (np.exp(log_softmax(student, tau)) - np.exp(log_softmax(teacher, tau)))
+    of_soft = tau * (np.exp(log_softmax(student, tau)) - np.exp(log_softmax(teacher, tau_t or tau)))
     assert_close(grads[0], (alpha * of_hard + beta * of_soft) / len(student))
     assert_close(grads[1], 0.0)
 
@@ -115,7 +123,7 @@ def rows_in_float32(loss):
     assert_close(y, np.array(0.5 * hard + 2.0 * softly), rtol=1e-5)
 
 
-@whole.law("a weight below 0, both weights 0, no labels where alpha is above 0: ValueError")
+@whole.law("a weight below 0, both weights 0, labels that are missing or no class, tau of 0: ValueError")
 def loss_refuses(loss):
     z, y = np.zeros((2, 2)), np.array([0, 1])
     for alpha, beta in ((-0.25, 1.0), (1.0, -0.25), (0.0, 0.0), (np.nan, 1.0)):
@@ -123,10 +131,15 @@ def loss_refuses(loss):
         assert_refuses(which, loss, z, z, y, alpha=alpha, beta=beta, temperature=2.0)
     assert_refuses("alpha = 1/4 and None as labels", loss, z, z, None, alpha=0.25, beta=1.0, temperature=2.0)
     assert_refuses("a teacher of three classes", loss, z, np.zeros((2, 3)), y, **SOFT_ONLY, temperature=2.0)
+    for label in (-1, 2):
+        options = {"alpha": 1.0, "beta": 1.0, "temperature": 2.0}
+        assert_refuses(f"a label {label} of two classes", loss, z, z, np.array([0, label]), **options)
+    for tau in (0.0, -2.0):
+        assert_refuses(f"temperature {tau}", loss, z, z, y, **SOFT_ONLY, temperature=tau)
 
 
 def loss_of(weights):
-    """The loss with the weights of the two terms and the label's temperature as another function has them."""
+    """The loss with other weights of the two terms, or with another temperature for the labels."""
 
     def wrong(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
         given = {"temperature": temperature, **options}
@@ -173,22 +186,24 @@ def distill_step(
     temperature: float,
     lr: float,
 ) -> float:
-    """One step of plain gradient descent of the student; returns the loss that it went down on.
+    """One step of plain gradient descent of the student; returns the loss before the step.
 
         L = alpha H(y, p at T = 1) + (1 - alpha) tau² H(q, p at tau),  with q the teacher's answer at tau
 
     Both are means over the rows. teacher, student: networks that give logits (N, K) of images (N, ...);
-    labels y: classes (N,).  temperature: tau > 0.  lr: the learning rate. The teacher answers in evaluation
-    mode and stays as it was. The student answers in training mode, in which it is left; those of its
-    parameters that require grad move, by lr times the gradient of this loss, in their own dtype.
-    ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, a label that is no class.
+    labels y: classes (N,).  temperature: tau > 0.  lr: the learning rate. The teacher runs in evaluation
+    mode and does not change. The student runs in training mode and stays in it. Its parameters that require
+    grad change by -lr times the gradient of this loss, in their own dtype.
+    What stands in ``grad`` already, from an earlier step, counts for nothing.
+    ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, a label that is no class:
+    also for -100, which ``F.cross_entropy`` leaves out.
     """
     check_number("alpha", alpha, 0, 1)
     with eval_mode(teacher), no_grad():
         q = stable_softmax(teacher(images).data, temperature=temperature)
     student.train()
     z_s = student(images)
-    hard = F.cross_entropy(z_s, labels)
+    hard = F.cross_entropy(z_s, check_labels("labels", labels, len(images), z_s.shape[1]))
     soft = F.cross_entropy(z_s, q, temperature=temperature)
     loss = alpha * hard + (1 - alpha) * temperature**2 * soft
     student.zero_grad()
@@ -288,6 +303,18 @@ def student_trains(step):
     assert_close(after["state"]["block1.bn.running_mean"], moved, **NEAR)
 
 
+@step.law("a teacher in training mode answers in evaluation mode too, and stays as it was")
+def teacher_of_training(step):
+    settings = {"num_classes": 3, "widths": (2,), "pool_after": (), "training": True}
+    y, options = np.array([0, 1, 2, 0]), {"alpha": 0.25, "temperature": 2.0, "lr": 0.5}
+    value, after = step(*CNN, PHOTOS, y, **options)
+    for learns in (True, False):
+        teacher = Built("small_cnn", 1, **settings, requires_grad=learns)
+        again, after_again = step(teacher, CNN[1], PHOTOS, y, **options)
+        assert_close(again, value)
+        assert_state(after_again["state"], after["state"])
+
+
 @step.law("parameters stay float32")
 def parameters_keep_float32(step):
     _, after = step(*CNN, PHOTOS, np.array([0, 1, 2, 0]), alpha=0.5, temperature=2.0, lr=0.1)
@@ -298,9 +325,11 @@ def parameters_keep_float32(step):
 
 @step.law("an alpha outside of 0 ... 1, a temperature of 0, a label that is no class: ValueError")
 def step_refuses(step):
-    for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), (0.5, 2.0, 3)):
+    bad_labels = [(0.5, 2.0, label) for label in (3, -1, -100)]
+    for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), *bad_labels):
         which = f"alpha = {alpha}, temperature = {tau}, a label {label} of three classes,"
-        assert_refuses(which, step, *CNN, PHOTOS, np.full(4, label), alpha=alpha, temperature=tau, lr=0.1)
+        y = np.array([0, 1, label, 0])
+        assert_refuses(which, step, *CNN, PHOTOS, y, alpha=alpha, temperature=tau, lr=0.1)
 
 
 def step_with(teacher, student, images, labels, alpha, temperature, lr, *, weight, train=True, p_at=None):
@@ -310,7 +339,8 @@ def step_with(teacher, student, images, labels, alpha, temperature, lr, *, weigh
         q = stable_softmax(teacher(images).data, temperature=temperature)
     z_s = student.train(train)(images)
     loss = weight * F.cross_entropy(z_s, q, temperature=p_at or temperature)
-    loss = alpha * F.cross_entropy(z_s, labels) + loss
+    loss = alpha * F.cross_entropy(z_s, check_labels("labels", labels, len(z_s), z_s.shape[1])) + loss
+    student.zero_grad()
     loss.backward()
     for parameter in student.parameters():
         parameter.data = parameter.data - lr * parameter.grad

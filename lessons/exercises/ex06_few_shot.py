@@ -31,7 +31,7 @@ prototypes = Exercise(
 
 @st.composite
 def labelled_rows(draw):
-    """support (N, D) and labels (N,), not all classes of which need occur."""
+    """support (N, D) and labels (N,). Some classes may have no rows."""
     n, d = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     return draw(arrays((n, d))), draw(label_arrays(n, 4))
 
@@ -124,7 +124,7 @@ distances = Exercise(
     ),
 )
 
-FAR = 2.0**30  # added to quarters it is exact, but its square leaves no room for them
+FAR = 2.0**30  # quarters plus FAR are exact, but in the square of FAR they would be lost
 
 
 @st.composite
@@ -220,7 +220,10 @@ voting = Exercise(
 
 @st.composite
 def neighbours(draw):
-    """Labels (M, k) and distances (M, k), nearest first, of powers of two: 1/d is exact and ties are many."""
+    """Labels (M, k) and distances (M, k), nearest first.
+
+    Distances are powers of two, so 1/d is exact, and ties are frequent.
+    """
     m, k = draw(st.integers(1, 3)), draw(st.integers(1, 5))
     labels = draw(label_arrays(m * k, 3)).reshape(m, k)
     exponents = draw(st.lists(st.sampled_from([1.0, 2.0, 4.0, 0.0]), min_size=m * k, max_size=m * k))
@@ -228,7 +231,7 @@ def neighbours(draw):
 
 
 def standing(labels, distances, weights):
-    """Of one query, for each class: (−votes, mean distance, label); the least of them wins."""
+    """For one query, (−votes, mean distance, label) of each class; the smallest tuple wins."""
     touching = weights == "distance" and 0.0 in distances
     rows = []
     for c in sorted(set(labels.tolist())):

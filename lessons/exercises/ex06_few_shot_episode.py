@@ -1,4 +1,4 @@
-"""Exercises of lesson 06: an episode, drawn and answered by nearest neighbours."""
+"""Exercises of lesson 06: draw an episode and classify its queries by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def knn_episode(
     k: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw one task of few examples and answer it by nearest neighbours: (support, asked, answers).
+    """Draw one few-shot task and classify its queries by nearest neighbours: (support, asked, answers).
 
-    features (N, D), labels (N,): of the data set, labels any integers.  ways: how many of its classes are
-    drawn.  shots, queries: how many rows of each of these classes go into the support, and how many others
-    are asked about. All draws are without replacement, from ``rng`` alone, and all choices equally likely.
+    features (N, D), labels (N,): the data set; labels are any integers.  ways: the number of classes to draw.
+    shots, queries: for each of these classes, the number of rows for the support, and of other rows as
+    queries. All draws are without replacement and only from ``rng``, and all choices are equally likely.
 
     support (ways shots,), asked (ways queries,): numbers of rows, class by class, classes ascending.
-    answers (ways queries,): the class of each row asked about. Its k nearest rows of the support vote, by
-    Euclidean distance between rows divided by their length, in float64. Which of equally near rows counts,
-    and who wins an equal vote, is as in ``nearest`` and ``vote``.
+    answers (ways queries,): the predicted class of each query. The k nearest rows of the support vote. The
+    distance is Euclidean, between rows divided by their length, in float64. Ties of distances and votes are
+    decided as in ``nearest`` and ``vote``.
     ValueError for more ways than classes, a class of less than shots + queries rows, a k beyond
     1 ... ways shots, and a row of zeros, which has no direction.
     """
@@ -43,7 +43,7 @@ def knn_episode(
     check_int("ways", ways, 1, len(classes))
     check_int("k", k, 1, ways * shots)
     each = positive_int("shots", shots) + positive_int("queries", queries)
-    require(sizes.min() >= each, f"each class needs {each} rows, one has {sizes.min()}")
+    require(sizes.min() >= each, f"each class needs {each} rows, but one has {sizes.min()}")
     length = np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1, keepdims=True))
     require(length.all(), "a row of zeros has no direction")
 
@@ -73,7 +73,13 @@ episode = Exercise(
         "support, so their labels are labels[support][near]",
     ),
 )
-DIRECTIONS = [(5, 0), (4, 3), (3, 4), (0, 5), (-12, 5)]  # of whole lengths, none equally far from two others
+DIRECTIONS = [
+    (5, 0),
+    (4, 3),
+    (3, 4),
+    (0, 5),
+    (-12, 5),
+]  # their lengths are integers, and no direction is equally far from two others
 
 
 @st.composite
@@ -91,7 +97,7 @@ def tasks(draw):
 
 
 def neighbours_answer(row, features, labels, support, k):
-    """The class that the k nearest give a row, counted one by one."""
+    """The class of a row by its k nearest, counted one by one."""
     ranked = []
     for place, other in enumerate(support):
         a, b = (x / math.hypot(*x) for x in (features[row], features[other]))
@@ -183,7 +189,7 @@ BY_ANGLE = "each answer is the vote of the k nearest by angle"
 
 
 def answered(features, labels, support, asked, k, *, by_angle=True, neighbours=nearest):
-    """The episode of these rows, perhaps by plain distances or by other neighbours."""
+    """The episode of these rows, optionally with plain distances or other neighbours."""
     rows = np.asarray(features, np.float64)
     if by_angle:
         rows = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))

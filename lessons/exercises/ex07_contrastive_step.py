@@ -42,7 +42,7 @@ def simclr_steps(
     in float64; the model is left in training mode.
     ValueError for less than two images, less than one step, and a temperature that is not above 0.
     """
-    require(len(images) > 1, "one image alone has no strangers: give two at least")
+    require(len(images) > 1, "one image has no other images to compare with: give at least two")
     model.train()
     losses = np.empty(positive_int("steps", steps))
     for i in range(steps):
@@ -87,7 +87,7 @@ def as_they_are(images, rng):
 
 
 def brighter_in_place(images, rng):
-    """Images times a number, written where they stood."""
+    """Images times a number, changed in place."""
     images *= images.dtype.type(rng.uniform(1, 3))
     images += images.dtype.type(rng.uniform(0, 1))
     return images
@@ -190,7 +190,7 @@ def refuses_steps(simclr_steps):
 
 
 def steps_with(model, images, views, steps, lr, temperature, *, keep=False, train=True):
-    """Steps whose views come from a function, perhaps on gradients that pile up, perhaps without training."""
+    """Steps with views from a function, optionally with accumulated gradients or without training mode."""
     require(len(images) > 1 and steps > 0, "too little")
     model.train(train)
     losses = []

@@ -32,18 +32,18 @@ def careful_steps(
     sigma: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Steps of plain gradient descent, each on all images, with the lesson's three changes; their losses.
+    """Steps of plain gradient descent on all images with the lesson's three changes. Returns the losses.
 
-    Warmup: the rate rises evenly over the first ``warmup_steps`` steps, the last of which has lr itself, as
-    in ``warmed_up``; then it stays lr. Smoothing: a share ``label_smoothing`` of each label goes to all
-    classes alike. Noise: each step sees the images with noise of its own, sigma n for n drawn by
-    ``rng.standard_normal`` in the images' shape, from which nothing else is drawn.
+    Warmup: the rate rises linearly over the first ``warmup_steps`` steps, as in ``warmed_up``. The last of
+    them has the rate lr; then the rate stays lr. Smoothing: a part ``label_smoothing`` of each label is
+    divided equally among all classes. Noise: each step adds new noise sigma n to the images, with n from
+    ``rng.standard_normal`` in the images' shape. Nothing else is drawn from ``rng``.
 
-    model: gives logits (N, K) of images (N, ...), in training mode, in which it is left; its parameters that
-    require grad move, in their own dtype.  labels: classes (N,). Returns for each step the loss, the mean
-    cross-entropy with the smoothed labels, before the step: (steps,) in float64.
-    ValueError for less than one step, a warmup or a sigma below 0, a share outside of 0 ... 1, and a label
-    that is no class.
+    model: gives logits (N, K) of images (N, ...). It runs in training mode and stays in it. Its parameters
+    that require grad change, in their own dtype.  labels: classes (N,). Returns the loss before each step,
+    which is the mean cross-entropy with the smoothed labels: (steps,) in float64.
+    ValueError for less than one step, a warmup or a sigma below 0, a smoothing outside of 0 ... 1, and a
+    label that is no class.
     """
     check_int("warmup_steps", warmup_steps, 0), check_number("sigma", sigma, 0)
     model.train()
@@ -106,7 +106,7 @@ def stepped(model, images, labels, *, steps, lr, warmup_steps, label_smoothing, 
 
 
 def assert_stepped(careful_steps, model, images, labels, settings, seed=5):
-    """The losses and the state after the steps are those by hand."""
+    """Check the losses and the state after the steps against those by hand."""
     losses, state = stepped(model, images, labels, **settings, rng=np.random.default_rng(seed))
     found, after = careful_steps(model, images, labels, **settings, rng=np.random.default_rng(seed))
     assert_close(found, losses, **by_hand.NEAR)

@@ -119,7 +119,7 @@ entropy = Exercise(
 
 @st.composite
 def distributions(draw):
-    """Rows (N, K) of probabilities, zeros among them."""
+    """Rows (N, K) of probabilities, some of them 0."""
     counts = draw(arrays(st.tuples(st.integers(1, 3), st.integers(1, 4)), 0, 2))
     counts[:, 0] += counts.sum(axis=1) == 0
     return counts / counts.sum(axis=1, keepdims=True)

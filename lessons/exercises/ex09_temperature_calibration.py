@@ -85,13 +85,13 @@ def all_wrong(ece):
 
 @ece.law("by default there are 15 bins: 0.61 and 0.66 are in one of them")
 def fifteen_bins(ece):
-    p = np.array([[0.61, 0.39], [0.66, 0.34]])  # the first right, the second wrong
+    p = np.array([[0.61, 0.39], [0.66, 0.34]])  # the first answer is right, the second is wrong
     assert_close(ece(p, np.array([0, 1])), 0.635 - 0.5)
 
 
 @ece.law("a confidence of exactly 1/2 is in the upper one of two bins")
 def lower_end_belongs_to_the_bin(ece):
-    # one bin: accuracy 1/2, confidence 5/8. With 1/2 in a bin of its own it would be 1/4 + 3/8
+    # one bin: accuracy 1/2, confidence 5/8. With confidence 1/2 in its own bin, the result would be 1/4 + 3/8
     probabilities, labels = np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([1, 0])
     assert_close(ece(probabilities, labels, bins=2), 1 / 8)
 
@@ -161,13 +161,13 @@ fit = Exercise(
 
 def quietly(fit, z, labels, **options):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a bound may well be the answer
+        warnings.simplefilter("ignore", RuntimeWarning)  # the right answer may be a bound
         return fit(z, labels, **options)
 
 
 @st.composite
 def right_and_wrong(draw):
-    """Rows (±a, 0) of two classes of which some are right and, among four or more, more than half."""
+    """Rows (±a, 0) of two classes. Some are right; among four or more, more than half are right."""
     n = draw(st.integers(4, 9))
     wrong = draw(st.integers(1, (n - 1) // 2))
     return draw(quarters(0.5, 8)), n, wrong
@@ -184,9 +184,9 @@ def worked_fit(fit):
 @fit.law("200 answers right by 2 and one wrong by 20: T = 2 / log 19, though its label has e^-29 there")
 def fits_far_labels(fit):
     z = np.array([[2.0, 0.0]] * 200 + [[0.0, 20.0]])
-    # the loss stands still where 200 · 2 / (1 + e^(2/T)) = 20 / (1 + e^(-20/T)), which is 20
+    # the slope is 0 at 200 · 2 / (1 + e^(2/T)) = 20 / (1 + e^(-20/T)), and both are about 20
     assert_close(fit(z, np.zeros(201, int)), 2 / np.log(19), rtol=1e-3)
-    z = np.array([[30000.0, 29000.0, 0.0]] * 4)  # right in 3 of 4: e^(1000/T) = 3
+    z = np.array([[30000.0, 29000.0, 0.0]] * 4)  # 3 of 4 are right: e^(1000/T) = 3
     assert_close(fit(z, np.array([0, 0, 1, 0]), (1e-3, 1e4)), 1000 / np.log(3), rtol=1e-3)
 
 

@@ -324,7 +324,7 @@ def row_by_row(fake_quantize, x, first, second):
 
 
 class Straight(Op):
-    """What the mistakes start from."""
+    """The base class of the mistakes."""
 
     def __init__(self, S, Z, qmin, qmax):
         self.S, self.Z, self.qmin, self.qmax = S, Z, qmin, qmax

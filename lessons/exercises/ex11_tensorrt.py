@@ -1,4 +1,4 @@
-"""Exercises of lesson 11: a histogram made coarser, and what a threshold loses. The folds stand elsewhere."""
+"""Exercises of lesson 11: a coarser histogram, and the information that a threshold loses."""
 
 import math
 

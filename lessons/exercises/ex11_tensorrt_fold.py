@@ -1,4 +1,4 @@
-"""Exercises of lesson 11: BatchNorm folded into a layer, by arithmetic and from the layers themselves."""
+"""Exercises of lesson 11: fold BatchNorm into a layer, from arrays and from the modules."""
 
 import numpy as np
 from hypothesis import given
@@ -164,13 +164,13 @@ NEAR = {"rtol": 1e-5, "atol": 1e-6}
 
 
 def rows(array):
-    """Nested tuples, which stand in a description."""
+    """Nested tuples of the array, for a description."""
     return tuple(map(rows, array)) if isinstance(array, np.ndarray) and array.ndim else float(array)
 
 
 @st.composite
 def pairs_of_layers(draw):
-    """A layer and the BatchNorm behind it, either with its bias or without."""
+    """A layer and the BatchNorm behind it, both with or without bias."""
     outputs, inputs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     shape = draw(st.sampled_from([(outputs, inputs), (outputs, inputs, 1, 2), (outputs, inputs, 2, 2)]))
     row = arrays((outputs,)).map(rows)

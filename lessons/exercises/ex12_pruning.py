@@ -1,6 +1,6 @@
-"""Exercises of lesson 12: norms of filters, masks by share or threshold, all layers at once.
+"""Exercises of lesson 12: norms of filters, masks by amount or threshold, all layers at once.
 
-What needs a model stands in other modules: ablation, and the loop of pruning and learning.
+Other modules hold the exercises with a model: ablation, and the loop of pruning and learning.
 """
 
 import statistics
@@ -164,7 +164,7 @@ def ties(filter_mask, count, amount):
     pruned = round(amount * count)
     assume(pruned < count)
     assert_equal(filter_mask(np.full(count, 0.5), amount=amount), np.arange(count) >= pruned)
-    if 2 * pruned <= count:  # every other score is 0: a sort that is not stable mixes these
+    if 2 * pruned <= count:  # every second score is 0; an unstable sort would mix them
         expected = np.ones(count, bool)
         expected[: 2 * pruned : 2] = False
         assert_equal(filter_mask(np.arange(count) % 2 / 2, amount=amount), expected)
@@ -293,7 +293,7 @@ def worked_ties(joint_magnitude_masks):
 
 
 def possible(joint_magnitude_masks, arrays_of, amount):
-    """The masks, or None where a layer would be emptied (which the last law is about)."""
+    """The masks, or None if a layer would lose all weights (the last law tests this)."""
     together = np.concatenate([np.abs(w).ravel() for w in arrays_of.values()])
     keep = np.ones(len(together), bool)
     keep[np.argsort(together, kind="stable")[: round(amount * len(together))]] = False

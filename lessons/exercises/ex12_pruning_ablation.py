@@ -1,4 +1,4 @@
-"""Exercise of lesson 12 that takes a model: ablation, filter by filter."""
+"""An exercise of lesson 12 on a model: ablation, one filter at a time."""
 
 import copy
 
@@ -52,7 +52,7 @@ TWO_BLOCKS = {"seed": 3, "num_classes": 3, "widths": (3, 2), "pool_after": ()}
 
 
 def by_hand(built, layers, images, labels):
-    """Filter by filter, in a network of its own: its weights and biases in all ``layers`` set to 0."""
+    """One filter at a time, each in a new network: its weights and biases in all ``layers`` become 0."""
     rises = np.zeros(len(built.build().layer(layers[0]).weight.data))
     whole = mean_loss(built.build().eval()(images).data, labels)
     for o in range(len(rises)):
@@ -123,7 +123,7 @@ def wide_scores(ablation_scores):
 
 
 def rises(model, layer, images, labels, mask, *, kept=False, measure=lambda found: found.loss):
-    """What mistakes start from: ``mask(copy, o)`` masks filter o; ``kept`` goes on with the masked one."""
+    """The base of the mistakes: ``mask(copy, o)`` masks filter o; with ``kept`` the masks accumulate."""
     count = len(scores.makers(model, layer, images).makes[layer])
     before = measure(evaluate(model, images, labels))
     found, masked = np.zeros(count), copy.deepcopy(model)
@@ -135,7 +135,7 @@ def rises(model, layer, images, labels, mask, *, kept=False, measure=lambda foun
 
 
 def zero(model, layer, mask):
-    """Set to 0 what ``mask`` of filters leaves out, as the library does."""
+    """Set the filters outside of ``mask`` to 0, as the library does."""
     parameters = dict(model.named_parameters())
     for path, keep in masks.parameter_masks(model, {layer: mask}).items():
         parameters[path].data = np.where(keep, parameters[path].data, 0)

@@ -1,4 +1,4 @@
-"""Exercise of lesson 12 that takes a model: the loop of pruning and learning."""
+"""An exercise of lesson 12 on a model: the loop of pruning and learning."""
 
 import copy
 
@@ -42,7 +42,7 @@ SMALL = {"in_features": 4, "hidden": 5, "num_classes": 3}  # 20 and 15 weights
 
 
 def data(count, seed):
-    """Rows of four numbers; the label says which of the first three is the largest."""
+    """Rows of four numbers. The label is the index of the largest of the first three."""
     x = np.random.default_rng(seed).normal(size=(count, 4)).astype(np.float32)
     return x, x[:, :3].argmax(axis=1)
 
@@ -51,19 +51,19 @@ TRAIN, VALIDATION = data(24, 0), data(16, 1)
 
 
 def settings(seed=0, **given):
-    """Arguments of the loop but for the model; more of the same kind replace them."""
+    """The arguments of the loop without the model; the keywords replace some of them."""
     usual = {"train": TRAIN, "validation": VALIDATION, "max_allowed_loss": 9.0, "step": 0.25}
     return {**usual, "finetune_epochs": 0, "lr": 0.01, "rng": np.random.default_rng(seed), **given}
 
 
 def logits_of(state, x):
-    """Of an ``mlp`` with one hidden layer, from its state alone."""
+    """The logits of an ``mlp`` with one hidden layer, from its state."""
     hidden = np.maximum(np.float64(x) @ state["fc1.weight"].T + state["fc1.bias"], 0)
     return hidden @ state["head.weight"].T + state["head.bias"]
 
 
 def rows_without_learning(built, step, validation=VALIDATION):
-    """(loss, weights) of each round, in float64: the smallest weights of both layers go, k · step of all."""
+    """(loss, weights) of each round k, in float64: the smallest k · step of all weights become 0."""
     state = {name: np.float64(value) for name, value in built.build().state_dict().items()}
     order = np.sort(np.abs(np.concatenate([state["fc1.weight"].ravel(), state["head.weight"].ravel()])))
     rows, k = [], 0
@@ -79,7 +79,7 @@ def rows_without_learning(built, step, validation=VALIDATION):
 
 
 def is_right(found, rows, budget, step):
-    """The answer of the loop without learning is what the rows say: its network, history and count."""
+    """Check the loop without learning against the rows: its network, history and count."""
     model, history, accepted = found
     losses = [loss for loss, _ in rows]
     broken = [k for k, loss in enumerate(losses) if loss >= budget]
@@ -245,9 +245,9 @@ def rounds(
     measured_on=None,
     keeps_masks=True,
 ):
-    """What the mistakes start from. prunes: the network that a round masks, and how many steps of it.
+    """The base of the mistakes. prunes: the network that a round masks, and the number of its steps.
 
-    Returns the networks, the history, and how many rounds are accepted.
+    Returns the networks, the history, and the number of accepted rounds.
     """
     prune.iterative_prune(
         model,

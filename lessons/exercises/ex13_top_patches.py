@@ -1,4 +1,4 @@
-"""Exercises of lesson 13: what a unit sees, and the patches that excite each channel of a layer most."""
+"""Exercises of lesson 13: the receptive field of a unit, and the patches that excite a channel most."""
 
 import numpy as np
 from hypothesis import given
@@ -40,6 +40,7 @@ def worked_spans(through_window):
     pooled = through_window(patches.Span(3, 1, -1), 2, 2, 0)
     assert_equal(tuple(pooled), (4, 2, -1))
     assert_equal(tuple(through_window(patches.Span(4, 2, -1), 3, 1, 1)), (8, 2, -3))
+    assert_equal(tuple(through_window(patches.EVERYTHING, 3, 2, 1)), (np.inf, 0, -np.inf))
 
 
 @seen.law("window p begins where the first of its units begins, p stride - padding")
@@ -127,7 +128,7 @@ CONV, POOL = (3, 1, 1), (2, 2, 0)  # kernel, stride, padding
 
 
 def pixels_seen(p, length, windows):
-    """The first pixel that unit p sees and the one behind the last, through one window after the other."""
+    """The first and the last pixel (exclusive) that unit p sees through a sequence of windows."""
     first = last = p
     for kernel, stride, padding in reversed(windows):
         first, last = first * stride - padding, last * stride - padding + kernel - 1
@@ -152,16 +153,13 @@ def maps_by_loops(images, weight):
 def searched(draw):
     """A network of one convolution block, images (N, 1, 3, 4), and k."""
     images = draw(arrays(st.tuples(st.integers(1, 4), st.just(1), st.just(3), st.just(4))))
-    return (
-        Built("small_cnn", seed=draw(st.integers(0, 9)), **ONE_BLOCK),
-        images,
-        draw(st.integers(1, len(images))),
-    )
+    model = Built("small_cnn", seed=draw(st.integers(0, 9)), **ONE_BLOCK, training=draw(st.booleans()))
+    return model, images, draw(st.integers(1, len(images)))
 
 
 @top.law("before a 3x3 convolution: of three images the two strongest, where they are, and the 3x3 around it")
 def worked_patches(top_patches):
-    model = Built("small_cnn", seed=1, **ONE_BLOCK)
+    model = Built("small_cnn", seed=1, **ONE_BLOCK, training=True, requires_grad=False)
     images = np.array([3, 1, 2]).reshape(3, 1, 1, 1) * (np.arange(36.0).reshape(3, 1, 3, 4) % 7 - 3) / 4
     maps = maps_by_loops(images, model.build().block1.conv.weight.data.astype(np.float64))
     values, numbers, places, boxes = top_patches(model, "block1.conv", images, 2)
@@ -180,7 +178,7 @@ def worked_patches(top_patches):
 @given(case=searched())
 def the_strongest(top_patches, case):
     model, images, k = case
-    maps = model.build().block1(Tensor(images)).data
+    maps = model.build().eval().block1(Tensor(images)).data
     values, numbers, places, _ = top_patches(model, "block1", images, k)
     for c in range(2):
         at_places = [maps[i, c, p, q] for i, (p, q) in zip(numbers[c], places[c], strict=True)]
@@ -245,7 +243,7 @@ def many_images(top_patches):
 
 
 @top.law(
-    "a k beyond 1 ... N, an unknown layer, images without channels, and NaN are refused with a ValueError"
+    "a k beyond 1 ... N, an unknown layer, images without channels, NaN, outputs that overflow: ValueError"
 )
 def refuses(top_patches):
     model, images = Built("small_cnn", seed=0, **ONE_BLOCK), np.ones((3, 1, 3, 4))
@@ -254,10 +252,15 @@ def refuses(top_patches):
     assert_refuses("the layer 'block2'", top_patches, model, "block2", images, 1)
     assert_refuses("images (3, 3, 4)", top_patches, model, "block1", images[:, 0], 1)
     assert_refuses("images of NaN", top_patches, model, "block1", np.nan * images, 1)
+    doubles = Built("conv2d", weight=((((2.0,),),),))
+    with np.errstate(all="ignore"):
+        for huge in (np.float32(3e38), np.float32(-3e38)):
+            which = f"images of {huge:g} before a filter that doubles them"
+            assert_refuses(which, top_patches, doubles, "", np.full((1, 1, 3, 4), huge), 1)
 
 
 def with_boxes(model, layer, images, found, box):
-    """The same patches with boxes made in another way from field, p and q."""
+    """The same patches, but another function makes the boxes from field, p and q."""
     field = receptive_field(model, layer, images.shape[1:])
     boxes = [[box(field, p, q) for p, q in row] for row in found.places]
     return found._replace(boxes=np.array(boxes))

@@ -1,4 +1,4 @@
-"""Exercises of lesson 13: sure and wrong, shape or texture, and the strongest unit of a map."""
+"""Exercises of lesson 13: confident mistakes, shape or texture, and the strongest unit of a map."""
 
 import numpy as np
 from hypothesis import given
@@ -41,6 +41,8 @@ def worked_mistakes(confident_mistakes):
     labels = np.array([0, 0, 2, 0, 0])
     assert_equal(confident_mistakes(ROWS, labels, 2), np.array([3, 1]))
     assert_equal(confident_mistakes(ROWS, labels, 9), np.array([3, 1, 2]))
+    close = np.array([[0.4, 0.3, 0.3], [0.5, 0.5, 0.0]])  # the confidence does not look at the runner-up
+    assert_equal(confident_mistakes(close, np.array([1, 1]), 2), np.array([1, 0]))
 
 
 @mistakes.law("only wrong answers are chosen, and as many as there are, up to k")
@@ -183,9 +185,11 @@ def cues_that_agree(counts):
     assert_equal(by_texture, np.array([0, 1]))
 
 
-@counts.law("60 images of nine classes, of which some are never shown, are counted one by one, in integers")
+@counts.law(
+    "4,000 images of nine classes, of which some are never shown, are counted one by one, in integers"
+)
 def many_conflicts(cue_counts):
-    numbers = np.arange(60)
+    numbers = np.arange(4000)
     shapes, textures, predicted = numbers % 5, (numbers * 7 + 1) % 8, (numbers * numbers) % 9
     found = cue_counts(predicted, shapes, textures, 9)
     for counted, labels in zip(found, (shapes, textures), strict=True):
@@ -271,7 +275,7 @@ def one_for_each(strongest_units, activations):
     assert_equal(np.shape(places), (*activations.shape[:2], 2))
 
 
-@strongest.law("float32 values stay float32, places are integers, and -1e4, 1e-8 and 0 are told apart")
+@strongest.law("values keep their dtype, places are integers, and -1e4, 1e-8 and 0 are told apart")
 def dtypes_of_maxima(strongest_units):
     activations = np.array([[[[-1e4, 0.0, 1e-8], [-1.0, 0.0, -1e-8]]]], np.float32)
     values, places = strongest_units(activations)
@@ -279,6 +283,10 @@ def dtypes_of_maxima(strongest_units):
     assert_dtype(values, np.float32)
     assert_equal(places, np.array([[[0, 2]]]))
     assert places.dtype.kind == "i", f"places are {places.dtype}, not integers"
+    wide = np.array([1.0, 1.0 + 1e-12] + 300 * [0.0] + [1.0 + 2e-12]).reshape(1, 1, 1, 303)
+    values, places = strongest_units(wide)
+    assert_dtype(values, np.float64)
+    assert_equal((values.item(), places.tolist()), (1.0 + 2e-12, [[[0, 302]]]))
 
 
 @strongest.mistake("divided by the height", breaks=strongest.laws[0].text)

@@ -1,4 +1,4 @@
-"""Exercises of lesson 14: channels made one, windows over an image, and nodes on the way from a baseline."""
+"""Exercises of lesson 14: reduce channels, windows over an image, and nodes on the path from a baseline."""
 
 import numpy as np
 from hypothesis import given
@@ -82,6 +82,7 @@ def over_axis_1(reduced, gradients, reduce):
         assert_close(found**2, channels[0] ** 2 + channels[1] ** 2 + channels[2] ** 2)
     for way in (reduce, None):
         assert_dtype(reduced(gradients.astype(np.float32), way), np.float32)
+    assert_close(reduced(gradients[:, :1], None), np.abs(gradients[:, :1]))  # one channel stays an axis
 
 
 @reduced.mistake("took the largest before the magnitude", breaks=reduced.laws[0].text)
@@ -161,12 +162,16 @@ def is_linear(average_over_windows, case):
     assert_close(both, 2 * average_over_windows(a, *sizes) - average_over_windows(b, *sizes))
 
 
-@average.law("float32 drops give a map of float32, also of a window and a stride that are not square")
+@average.law("float32 drops give a map of float32; windows and strides need not be square, and may be many")
 def narrow_drops(average_over_windows):
-    drops = np.array([[[4.0], [-2.0]], [[1e-8], [1e4]]], np.float32)  # two images, two rows of one window
+    drops = np.array(
+        [[[4.0], [-2.0]], [[1e-8], [1e4]]], np.float32
+    )  # two images, each with two rows of one window
     maps = average_over_windows(drops, (3, 2), (2, 2), (1, 1))
     assert_close(maps, [[[4, 4], [1, 1], [-2, -2]], [[1e-8, 1e-8], [5e3, 5e3], [1e4, 1e4]]])
     assert_dtype(maps, np.float32)
+    many = average_over_windows(np.ones((1, 1, 151)), (1, 300), (1, 150), (1, 1))
+    assert_close(many, np.ones((1, 1, 300)))  # up to 150 windows at a pixel
 
 
 @average.mistake("summed instead of averaging", breaks=average.laws[0].text)
@@ -231,8 +236,8 @@ def worked_nodes(path_nodes):
     assert_close(alphas, [0.25, 0.75])
     assert_close(weights, [0.5, 0.5])
     alphas, weights = path_nodes(2, "gauss")
-    assert_close(alphas, [(1 - 3**-0.5) / 2, (1 + 3**-0.5) / 2])
-    assert_close(weights, [0.5, 0.5])
+    assert_close(alphas, [(1 - 3**-0.5) / 2, (1 + 3**-0.5) / 2], rtol=1e-12)
+    assert_close(weights, [0.5, 0.5], rtol=1e-12)
 
 
 @nodes_of_path.law("no node is 0, the baseline, or 1, the image")
@@ -263,6 +268,15 @@ def refuses_nodes(path_nodes):
         assert_refuses(f"steps = {steps}", path_nodes, steps)
         assert_refuses(f"steps = {steps} of midpoints", path_nodes, steps, "midpoint")
     assert_refuses('nodes = "simpson"', path_nodes, 4, "simpson")
+
+
+@nodes_of_path.law("any number of nodes: 100 of Gauss's integrate α^199, and 100 middles are 1/100 apart")
+def many_nodes(path_nodes):
+    alphas, weights = path_nodes(100)
+    assert_close(np.sum(weights * alphas**199), 1 / 200)
+    alphas, weights = path_nodes(100, "midpoint")
+    assert_close(alphas, np.arange(0.005, 1, 0.01), rtol=1e-12)
+    assert_close(weights, np.full(100, 0.01), rtol=1e-12)
 
 
 @nodes_of_path.law("Gauss's nodes are the default, and points and weights are arrays of float64")

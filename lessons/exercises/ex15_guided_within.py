@@ -23,17 +23,17 @@ from minidl.nn.module import Module, eval_mode
 def guided_within(
     model: Module, images: np.ndarray, classes: np.ndarray, layers: tuple[str, ...]
 ) -> np.ndarray:
-    """df/dx by a model in which some layers go back by the guided rule, and all others by backprop.
+    """df/dx of a model where some layers use the guided rule in backward, and all others backprop.
 
-    With it one can ask in which layers guided backprop loses the class: all layers guided are guided
-    backprop, none is the gradient.
+    It shows in which layers guided backprop loses the class. With all layers guided, the result is guided
+    backprop; without guided layers, it is the gradient.
 
-    model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards it is as
-    before, with all its modes and without a hook or a layer more.
+    model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards its modes
+    are as before, and no hook or layer was added.
     images: (N, C, H, W), floating.  classes: (N,) integers; f of an image is the logit of its class.
-    layers: paths as in ``model.layer``. In each of these layers all ReLUs are guided; "" is the whole model.
+    layers: paths as in ``model.layer``. All ReLUs in these layers are guided; "" is the whole model.
     Returns: maps of the images' shape and dtype.
-    ValueError for a path that the model does not have, and for classes that are not one of its own an image.
+    ValueError for an unknown path, and for classes that are not one known class for each image.
     """
     parts = [part for path in layers for part in model.layer(path).modules()]
     hooks, x = [], Tensor(images, requires_grad=True)
@@ -46,12 +46,12 @@ def guided_within(
         for hook in hooks:
             hook.remove()
     labels = check_labels("classes", classes, len(images), logits.shape[1])
-    f = logits[np.arange(len(images)), labels]  # (N,), each of its own image alone
+    f = logits[np.arange(len(images)), labels]  # (N,), each depends only on its own image
     return grad(f.sum(), x)
 
 
 def _run_guided(module: Module, inputs: tuple, output: Tensor) -> Tensor:
-    """A forward hook: the output once more, computed where the guided rule is in force."""
+    """A forward hook that computes the output again under the guided rule."""
     with relu_rule(guided_rule):
         return module.forward(*inputs)
 
@@ -78,13 +78,13 @@ NEAR = {"rtol": 1e-4, "atol": 1e-6}
 CLASSES = 3
 
 
-def two_hidden(seed):
+def two_hidden(seed, **how):
     """Two hidden layers of three units: relu1 and relu2."""
-    return Built("mlp", seed=seed, in_features=4, hidden=(3, 3), num_classes=CLASSES)
+    return Built("mlp", seed=seed, in_features=4, hidden=(3, 3), num_classes=CLASSES, **how)
 
 
 def back(module: Module, x: np.ndarray, R: np.ndarray, guided: set[Module]) -> np.ndarray:
-    """R behind the module, taken to its input x: through ReLUs by hand, through linear parts by backprop."""
+    """Carry R from the module's output to its input x: ReLUs by hand, linear parts by backprop."""
     if isinstance(module, nn.ReLU):
         is_open = (x > 0) & (R > 0) if module in guided else x > 0
         return np.where(is_open, R, 0)
@@ -157,16 +157,20 @@ def blocks(guided_within):
             expected = by_hand(model, images, [2, 0], layers)
             found = guided_within(model, images, np.array([2, 0]), layers)
             assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    deep = Built("mlp", seed=0, in_features=24, hidden=(6, *[4] * 9), num_classes=CLASSES)
+    found = guided_within(deep, images, np.array([2, 0]), ("relu1",))  # which is not relu10
+    assert_close(found, by_hand(deep, images, [2, 0], ("relu1",)), rtol=1e-4, atol=1e-7)
 
 
-@guided_in.law("float64 images have maps of float64, float32 images of float32, and the values are the same")
+@guided_in.law("float64 images have maps of float64, float32 images of float32, of a frozen model too")
 def dtypes(guided_within):
     images, classes = np.array([[[[1.0, -0.5], [2.0, 0.25]]]]), np.array([1])
     expected = by_hand(two_hidden(1), images, classes, ["relu2"])
     for dtype in (np.float64, np.float32):
-        maps = guided_within(two_hidden(1), images.astype(dtype), classes, ("relu2",))
-        assert_close(maps, expected, rtol=1e-3, atol=1e-5)
-        assert_dtype(maps, dtype)
+        for model in (two_hidden(1), two_hidden(1, requires_grad=False)):
+            maps = guided_within(model, images.astype(dtype), classes, ("relu2",))
+            assert_close(maps, expected, rtol=1e-3, atol=1e-5)
+            assert_dtype(maps, dtype)
 
 
 @guided_in.law("a model in training mode is asked in evaluation mode, and is in training mode afterwards")
@@ -188,7 +192,7 @@ def refuses(guided_within):
 
 
 def changed(model, images, classes, layers, rule=guided_rule, inside=True, whole=False):
-    """The same with another rule, for the named layers alone, or of all logits."""
+    """The same with another rule, only for the named layers, or for the sum of all logits."""
     labels = check_labels("classes", classes, len(images), CLASSES)
 
     def run(module, inputs, output):

@@ -1,4 +1,4 @@
-"""Exercises of lesson 16: maps scored, a layer's maps weighted, and enlarged."""
+"""Exercises of lesson 16: score maps, weight the maps of a layer, and enlarge maps."""
 
 import numpy as np
 from hypothesis import given
@@ -88,14 +88,25 @@ def share_of(maps, masks, total):
 @mass.law("one negative pixel is refused with a ValueError, although the sum is positive")
 def one_negative_pixel(mass):
     maps = np.array([[[4.0, -0.25], [1.0, 2.0]]])
-    assert_refuses(f"maps {maps.tolist()}", mass, maps, np.ones((1, 2, 2), bool))
+    for faint in (1.0, 1e-12):
+        assert_refuses(f"maps {(faint * maps).tolist()}", mass, faint * maps, np.ones((1, 2, 2), bool))
 
 
-@mass.law("a map of 1e-12 is shared out as one of 1 is")
+@mass.law("a map of 1e-12 or 1e-300 is shared out as one of 1 is, and one of float32 in float64")
 def faint_maps(mass):
     maps, masks = np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])
-    for size in (1, 1e-12):
+    for size in (1, 1e-12, 1e-300):
         assert_close(mass(size * maps, masks), [0.75])
+    narrow = np.array([[[2.0**24, 1.0], [1.0, 2.0**24]]], np.float32)
+    shares = mass(narrow, np.array([[[True, True], [True, False]]]))
+    assert_dtype(shares, np.float64)
+    assert_close(shares, [(2**24 + 2) / (2**25 + 2)], rtol=1e-12)
+
+
+@mass.law("a map that is not finite is refused with a ValueError")
+def not_finite(mass):
+    for value in (np.nan, np.inf):
+        assert_refuses(f"a pixel of {value}", mass, np.array([[[1.0, value]]]), np.array([[[True, False]]]))
 
 
 @mass.mistake("a map of zeros scores 0", breaks=mass.laws[0].text)
@@ -181,8 +192,11 @@ def each_by_itself(class_activation, case):
     assert_close(class_activation(*two), np.concatenate([alone, 0 * alone]))
 
 
-@activation.law("float32 stays float32, for many maps as well")
+@activation.law("float32 stays float32, float64 is not rounded to it, for many maps as well")
 def keeps_float32(class_activation):
+    third = class_activation(np.full((1, 2, 1, 3), 1 / 3), np.full((1, 2, 1, 3), 0.1))
+    assert_dtype(third, np.float64)
+    assert_close(third, np.full((1, 1, 3), 1 / 15), rtol=1e-12)
     ones = np.ones((2, 20, 3, 5), np.float32)
     maps = class_activation(ones / 8, ones * 2)
     assert_dtype(maps, np.float32)
@@ -243,7 +257,7 @@ def rows_are_means(upsampling_weights, old, new):
 @enlarge.law("a ramp stays a ramp between the outermost middles")
 @given(old=sides, new=sides)
 def keeps_ramps(upsampling_weights, old, new):
-    ramp = (np.arange(old) + 0.5) / old  # each pixel's middle, on a length of 1
+    ramp = (np.arange(old) + 0.5) / old  # the centre of each pixel, on a length of 1
     middles = (np.arange(new) + 0.5) / new
     assert_close(upsampling_weights(old, new) @ ramp, np.clip(middles, ramp[0], ramp[-1]))
 
@@ -261,11 +275,20 @@ def same_size(upsampling_weights, old):
     assert_close(upsampling_weights(old, old), np.eye(old))
 
 
+@enlarge.law("7 pixels made 224, in float64: new pixel 100 lies at 2.640625, between old pixels 2 and 3")
+def many_pixels(upsampling_weights):
+    weights = upsampling_weights(7, 224)
+    assert_dtype(weights, np.float64)
+    assert_close(weights[100], [0, 0, 0.359375, 0.640625, 0, 0, 0], rtol=1e-12)  # 100.5 · 7 / 224 - 1/2
+    assert_close(weights.sum(axis=1), np.ones(224), rtol=1e-12)
+
+
 @enlarge.law("no pixels, old or new, are refused with a ValueError")
 @given(side=sides)
 def refuses_no_pixels(upsampling_weights, side):
-    assert_refuses("a new size of 0", upsampling_weights, side, 0)
-    assert_refuses("an old size of 0", upsampling_weights, 0, side)
+    for wrong in (0, -1):
+        assert_refuses(f"a new size of {wrong}", upsampling_weights, side, wrong)
+        assert_refuses(f"an old size of {wrong}", upsampling_weights, wrong, side)
 
 
 @enlarge.mistake("laid the first middles on each other, and the last", breaks=enlarge.laws[0].text)

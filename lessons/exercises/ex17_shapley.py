@@ -1,4 +1,4 @@
-"""Exercises of lesson 17: Shapley values along orders, and by formula."""
+"""Exercises of lesson 17: Shapley values from orders of the players, and by formula."""
 
 import itertools
 import math
@@ -112,7 +112,7 @@ def both_forms(path_contributions):
 
 
 def worths_along(value, orders):
-    """(P, n + 1): the worths after 0, 1, ... n players have come."""
+    """(P, n + 1): the worths of the first 0, 1, ... n players of each order."""
     n = orders.shape[1]
     there = np.argsort(orders, axis=1)[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
     return shapley.worths_of(value, n, there.reshape(-1, n)).reshape(len(orders), n + 1)

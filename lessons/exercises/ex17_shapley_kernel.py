@@ -28,7 +28,7 @@ solve = Exercise(
 
 
 def inner(n):
-    """All coalitions but the two ends (2**n - 2, n), and their kernel weights."""
+    """All coalitions except the empty and the full one (2**n - 2, n), and their kernel weights."""
     coalitions = shapley.all_coalitions(n)[1:-1]
     return coalitions, shapley.kernel_weights(n)[coalitions.sum(axis=1)]
 
@@ -70,7 +70,7 @@ def is_shapley(kernel_solve, game):
 @solve.law("coalitions that leave the values undetermined are refused with a ValueError")
 @given(worths=arrays((2,)), weight=st.sampled_from([1.0, 0.3]))
 def refuses_too_few(kernel_solve, worths, weight):
-    # Of three players only the first is ever apart from the other two.
+    # In these coalitions of three players, the last two are never separated.
     coalitions, weights = np.array([[True, False, False], [False, True, True]]), np.array([weight, weight])
     assert_refuses(
         "two coalitions of three players, one the others' rest,",

@@ -43,7 +43,7 @@ def questions(draw):
 
 
 def worths(model, row, background, target):
-    """v of all coalitions in bitmask order, each mixture of the row with a background row by itself."""
+    """v of all coalitions in bitmask order, with one call for each mixture of row and background."""
     n, mixed = len(row), []
     for c in range(2**n):
         mixed += [[row[i] if c >> i & 1 else other[i] for i in range(n)] for other in background]

@@ -1,4 +1,4 @@
-"""Exercises of lesson 18: a step by the sign, a penalised loss, the nearest boundary."""
+"""Exercises of lesson 18: a step by the sign of the gradient, a penalised loss, the nearest boundary."""
 
 import numpy as np
 from hypothesis import given
@@ -10,7 +10,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_gradient
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 
-# The three pixels that lesson 18 works out, and the gradient of their loss.
+# The three pixels in the example of lesson 18, and the gradient of their loss.
 PIXELS = np.array([0.5, 0.75, 0.5])
 GRADIENT = np.array([-2.0, 1.0, 0.0])
 FREE = (-np.inf, np.inf)
@@ -19,7 +19,7 @@ eps_values = st.sampled_from([0.25, 0.0, 0.5, 1.0, 0.125])
 
 @st.composite
 def pictures(draw):
-    """Images in [0, 1] and a gradient of their shape, zeros among its values."""
+    """Images in [0, 1] and a gradient of their shape, with some zeros."""
     shape = draw(st.sampled_from([(4,), (2, 3), (2, 1, 2, 2)]))
     return draw(arrays(shape, 0, 1)), draw(arrays(shape))
 
@@ -77,12 +77,12 @@ def zero_stays(fgsm_step, case, eps, targeted):
 @given(case=pictures(), eps=eps_values, targeted=st.booleans())
 def in_the_box(fgsm_step, case, eps, targeted):
     x, g = case
-    moved = fgsm_step(x, g, eps, targeted=targeted)  # the box is [0, 1] if nothing is said
+    moved = fgsm_step(x, g, eps, targeted=targeted)  # the default box is [0, 1]
     assert_close(moved, np.clip(moved, 0, 1))
     x = 4 * x - 2  # in [-2, 2]
     wide = fgsm_step(x, g, eps, targeted=targeted, bounds=(-2.0, 2.0))
     assert_close(wide, np.clip(wide, -2, 2))
-    assert_close(wide, np.clip(wide, x - eps, x + eps))  # a narrower box would take pixels further
+    assert_close(wide, np.clip(wide, x - eps, x + eps))  # a clip to [0, 1] would move pixels further
 
 
 @step.law("a gradient of 1e-30 moves a pixel as far as one of 1, and float32 stays float32")
@@ -217,7 +217,7 @@ def linear_logits(draw):
 
 
 def ways(z, gradients, answer):
-    """Of each other class that has a plane: f, w and the distance."""
+    """f, w and the distance for each other class with a plane."""
     for k in range(len(z)):
         f, w = z[k] - z[answer], gradients[k] - gradients[answer]
         if k != answer and np.abs(w).max() > 0:

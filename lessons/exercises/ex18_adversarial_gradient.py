@@ -119,7 +119,7 @@ def not_finite(loss_gradient, label):
 
 
 def gradient_of_number(model, images, number):
-    """The gradient of what ``number`` makes of the logits, checked as the exercise asks."""
+    """The gradient of ``number(logits)``, with the checks of the exercise."""
     x = Tensor(images, requires_grad=True)
     gradient = grad(number(model(x)), x)
     if not np.isfinite(gradient).all():

@@ -1,4 +1,4 @@
-"""Exercises of lesson 18, continued: the smallest change's objective, from a network."""
+"""Exercises of lesson 18, continued: the objective of the smallest change, for a network."""
 
 import numpy as np
 from hypothesis import given
@@ -43,7 +43,7 @@ def wishes(draw):
 
 
 def wanted(net, image, r, target, lam):
-    """The loss from the probabilities themselves."""
+    """The loss, computed from the probabilities."""
     z = net(Tensor((image + r)[np.newaxis])).data[0].astype(np.float64)
     p = np.exp(z - z.max())
     return lam * (r**2).sum() - np.log(p[target].sum() / p.sum())
@@ -108,7 +108,7 @@ def far_away(perturbation_loss, target):
 
 
 def changed(model, image, r, number):
-    """The loss and its gradient, from what ``number`` makes of logits (K,) and the change."""
+    """The loss and its gradient, from ``number`` of the logits (K,) and of the change."""
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     loss = number(model((change + image).reshape(1, *image.shape))[0], change)
     return loss.item(), grad(loss, change)

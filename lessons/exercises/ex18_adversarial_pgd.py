@@ -33,12 +33,16 @@ descent = Exercise(
         "x = project(x, images, eps, bounds)",
     ),
 )
-TWO = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=2)  # one direction, wherever the image is
-DEAD = Built("mlp", seed=20, in_features=2, hidden=(1,), num_classes=2)  # the only ReLU is off in the box
+TWO = Built(
+    "mlp", seed=3, in_features=3, hidden=(), num_classes=2
+)  # the gradient has the same direction for every image
+DEAD = Built(
+    "mlp", seed=20, in_features=2, hidden=(1,), num_classes=2
+)  # its only ReLU is inactive in the whole box
 
 
 def direction(label):
-    """The sign of the loss's gradient by ``TWO``, everywhere: where the other logit gains on the label's."""
+    """The sign of the loss's gradient for ``TWO``, the same for all images."""
     W = TWO.build().head.weight.data
     return np.sign(W[1 - label] - W[label])
 
@@ -48,7 +52,7 @@ def same_draws():
 
 
 def quietly(pgd, *arguments, **params):
-    """The answer without the warning of images that have no gradient."""
+    """The answer, without the warning about images without a gradient."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return pgd(*arguments, **params)
@@ -65,11 +69,13 @@ def climbs(draw):
 
 
 def climbed(model, images, labels, eps, params):
-    """Where these steps arrive, by the slopes of central differences."""
+    """The result of these steps, with slopes from central differences."""
     x, net, step = images, model.build(), params["step_size"] or 2.5 * eps / params["steps"]
     for _ in range(params["steps"]):
         slopes = differences(net, x, labels, params["loss"])
-        assume(not ((slopes != 0) & (np.abs(slopes) < 1e-6)).any())  # its sign is a matter of rounding
+        assume(
+            not ((slopes != 0) & (np.abs(slopes) < 1e-6)).any()
+        )  # the sign of a smaller slope depends on rounding
         x = x + (-step if params["targeted"] else step) * np.sign(slopes)
         x = np.clip(np.clip(x, images - eps, images + eps), 0, 1)
     return x
@@ -158,7 +164,7 @@ def refuses(pgd, label):
 
 
 def another_pgd(update):
-    """PGD whose step is made by ``update(x, images, gradient, step, eps, bounds, first)``."""
+    """PGD with ``update(x, images, gradient, step, eps, bounds, first)`` as its step."""
 
     def walk(
         model, images, labels, eps, *, steps=10, step_size=None, random_start=True, targeted=False,

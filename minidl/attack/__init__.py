@@ -1,4 +1,4 @@
-"""Inputs made to fool a network, and training that makes it harder."""
+"""Attacks: inputs that fool a network, and training against them."""
 
 from minidl.attack.gradient_sign import Robustness, fgsm, pgd, random_signs, robust_accuracy
 from minidl.attack.minimal import Perturbation, deepfool, minimal_perturbation

@@ -1,7 +1,7 @@
-"""Attacks within ε of every pixel, by the sign of the loss's gradient, and how often a model withstands them.
+"""Attacks that change every pixel by at most ε, by the sign of the loss's gradient, and a model's robustness.
 
-Images (N, C, H, W), or rows (N, D), lie in the box ``bounds`` and stay in it; infinite bounds are no box. A
-normalisation of the pixels belongs inside the model. Float64 images are computed with in float64.
+Images (N, C, H, W), or rows (N, D), lie in the box ``bounds`` and stay in it; infinite bounds mean no box. A
+normalisation of the pixels belongs inside the model. Float64 images are computed in float64.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
 
-VALUES = 2**19  # that go through a model at a time: a large network keeps 1,000 bytes for each
+VALUES = 2**19  # numbers in one pass: a large network stores 1,000 bytes for each
 IMAGES = 256  # and at most so many images
 MOST = 1_000_000  # steps
 Bounds = tuple[float, float]
@@ -43,7 +43,7 @@ Attack = Callable[[Module, np.ndarray, np.ndarray, float], np.ndarray]  # (model
 
 
 def parts(images: np.ndarray) -> Iterator[slice]:
-    """Slices of the images, each so short that the graph of a network on it fits into memory."""
+    """Slices of the images, so short that the graph of a network for one slice fits into memory."""
     step = min(IMAGES, max(1, VALUES // images[0].size))
     return (slice(start, start + step) for start in range(0, len(images), step))
 
@@ -51,19 +51,19 @@ def parts(images: np.ndarray) -> Iterator[slice]:
 def loss_gradient(
     model: Module, images: np.ndarray, labels: np.ndarray, loss: str = "cross_entropy"
 ) -> np.ndarray:
-    """∇_x J with J the sum of the images' losses, so that each image has the gradient of its own.
+    """∇_x J, where J is the sum of the images' losses. So each image gets the gradient of its own loss.
 
     images: (N, C, H, W), or rows (N, D), of floats.  labels: (N,).  loss: "cross_entropy" or "margin", a name
     in ``LOSSES``, which are functions of logits and labels.
-    Returns: an array of the images' shape and dtype. In eval mode; the model, its ``.grad`` and its mode stay
-    as they are. Raises FloatingPointError where the gradient is not finite.
+    Returns: an array of the images' shape and dtype. It is computed in eval mode. The model, its ``.grad``
+    and its mode do not change. Raises FloatingPointError if the gradient is not finite.
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
         for part in parts(images):
             x = Tensor(images[part], requires_grad=True)
             logits = model(x)  # (n, K)
-            total = LOSSES[loss](logits, labels[part])  # so each image has the gradient of its own part
+            total = LOSSES[loss](logits, labels[part])  # a sum: each image gets the gradient of its own loss
             gradients[part] = gradient_at(x, total)
     is_finite = bool(np.isfinite(gradients).all())
     require(is_finite, "the loss's gradient is not finite: has the model diverged?", FloatingPointError)
@@ -71,7 +71,7 @@ def loss_gradient(
 
 
 def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
-    """dvalue/dx; ValueError where the model passes no gradient on."""
+    """dvalue/dx; ValueError if the model passes no gradient to x."""
     integers = "a network of integers passes none on: attack the float network it was made from"
     require(value.requires_grad, f"no gradient reaches the images; {integers}, and outside no_grad()")
     (slope,) = grad(value, [x])
@@ -83,10 +83,10 @@ def cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
 
 
 def margin(logits: Tensor, labels: np.ndarray) -> Tensor:
-    """The sum over the rows of max over k ≠ y of z_k - z_y, which is positive where a row is read wrong.
+    """The sum over the rows of max over k ≠ y of z_k - z_y. It is positive for a misclassified row.
 
-    Its gradient does not vanish where the model is sure, as the cross-entropy's does (Carlini and Wagner
-    2017, arXiv:1608.04644).  logits z: (N, K).  labels y: (N,).
+    Its gradient does not vanish for a very confident model, unlike that of the cross-entropy (Carlini and
+    Wagner 2017, arXiv:1608.04644).  logits z: (N, K).  labels y: (N,).
     """
     hidden = np.where(one_hot(labels, logits.shape[1]), -np.inf, 0.0)
     own = logits[np.arange(len(labels)), labels]
@@ -104,10 +104,10 @@ def fgsm_step(
     targeted: bool = False,
     bounds: Bounds = (0, 1),
 ) -> np.ndarray:
-    """clip(x + ε sign(g)), or with a target's gradient clip(x - ε sign(g)): down its loss instead of up.
+    """clip(x + ε sign(g)). ``targeted``: clip(x - ε sign(g)), so the loss of the target falls.
 
-    sign(0) = 0: a pixel that the loss does not depend on stays. images, gradient: of one shape and dtype,
-    which the answer has too.
+    sign(0) = 0: a pixel without influence on the loss does not change. images, gradient and result have one
+    shape and dtype.
     """
     direction = -np.sign(gradient) if targeted else np.sign(gradient)
     return np.clip(images + eps * direction, *bounds)
@@ -125,13 +125,13 @@ def fgsm(
 ) -> np.ndarray:
     """The fast gradient sign method, x' = clip(x + ε sign ∇_x J(θ, x, y))   (Goodfellow et al. 2015).
 
-    Of all steps of at most ε a pixel it raises the linearised loss most: by ε ‖∇_x J‖_1 where the box stops
-    no pixel, else by less.
-    labels: (N,), the true classes; with ``targeted`` the classes wanted instead, and the sign is turned.
-    loss J: "cross_entropy", or "margin", the largest other logit less the label's. The cross-entropy has no
-    gradient where the model is so sure that p rounds to 1: a warning counts such images.
-    Raises TypeError and ValueError for what is no such batch, images outside of ``bounds``, eps < 0, and an
-    eps above the width of ``bounds``, which is often one that counts in pixels 0 ... 255.
+    Among all steps of at most ε per pixel, it raises the linearised loss most: by ε ‖∇_x J‖_1, or by less if
+    the box stops a pixel.
+    labels: (N,), the true classes; with ``targeted`` the wanted classes, and the opposite sign.
+    loss J: "cross_entropy", or "margin", the largest other logit minus the label's. The cross-entropy has no
+    gradient if the model is so confident that p rounds to 1: a warning counts such images.
+    Raises TypeError or ValueError for other inputs, images outside of ``bounds``, eps < 0, and an eps above
+    the width of ``bounds`` (often an eps in units of pixels 0 ... 255).
 
     >>> from minidl import attack, nn
     >>> model = nn.Identity()  # the logits are the image
@@ -146,7 +146,7 @@ def fgsm(
 
 
 def project(images: np.ndarray, around: np.ndarray, eps: float, bounds: Bounds = (0, 1)) -> np.ndarray:
-    """The nearest images, value by value, that lie within ε of those ``around`` and in the box.
+    """Move each value to the nearest value within ε of ``around`` and in the box.
 
         min(max(x, a - ε, low), a + ε, high)
 
@@ -170,16 +170,18 @@ def pgd(
     loss: str = "cross_entropy",
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """Projected gradient descent: steps of FGSM, after each back into the ball (Madry et al. 2018).
+    """Projected gradient descent: FGSM steps, each followed by a projection into the ε-ball (Madry et al.
+    2018).
 
         x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
 
-    step_size: 2.5 ε / steps if None, so that steps which agree cross the ball, 2 ε wide, from any start.
+    step_size: 2.5 ε / steps if None, so that steps in one direction can cross the whole ball of width 2 ε.
     images a: (N, C, H, W), or rows (N, D), in the box ``bounds``.  labels y: (N,), the true classes; with
-    ``targeted`` the classes wanted instead, whose loss the steps go down.  loss J: a name in ``LOSSES``.
-    random_start: x_0 is drawn by ``rng``; without it x_0 = a, and one step of at least ε is FGSM.
-    Returns: images within ε of a and in the box, of their dtype. A warning counts those that had no gradient
-    at any step.  Raises what ``fgsm`` does, and ValueError for a step or a step size that is not above 0.
+    ``targeted`` the wanted classes, and the steps lower their loss.  loss J: a name in ``LOSSES``.
+    random_start: ``rng`` draws x_0; without it x_0 = a, and one step of at least ε is FGSM.
+    Returns: images within ε of a and in the box, in the dtype of a. A warning counts images without a
+    gradient at all steps.  Raises the errors of ``fgsm``, and ValueError for steps or a step size not above
+    0.
 
     >>> from minidl import attack, nn
     >>> model = nn.Identity()  # the logits are the image
@@ -212,7 +214,7 @@ def warn_of_images_without_gradient(flat: np.ndarray, loss: str) -> None:
     if flat.any():
         advice = "" if loss == "margin" else '; where the model is too sure, loss="margin" has one'
         message = f"{flat.sum()} of {len(flat)} images had no gradient to follow{advice}"
-        warnings.warn(message, stacklevel=3)  # at the line that called the attack
+        warnings.warn(message, stacklevel=3)  # show the line that called the attack
 
 
 def random_signs(
@@ -224,7 +226,9 @@ def random_signs(
     bounds: Bounds = (0, 1),
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """clip(x ± ε), each sign by a coin: as large as FGSM's step, blind to the model. An attack's control.
+    """clip(x ± ε) with random signs: as large as a step of FGSM, but independent of the model.
+
+    It is a control.
 
     >>> from minidl import attack, nn
     >>> changed = attack.random_signs(nn.Identity(), np.array([[0.7, 0.5]]), [0], eps=0.1)
@@ -237,17 +241,17 @@ def random_signs(
 
 
 class Robustness(NamedTuple):
-    """What became of N images under an attack at E values of ε."""
+    """The results of an attack on N images at E values of ε."""
 
     eps: np.ndarray  # (E,)
-    accuracy: np.ndarray  # (E,): the share that is still read right
-    fooled: np.ndarray  # (E, N) bool: read wrong, whether or not it was before
+    accuracy: np.ndarray  # (E,): the fraction that is still classified correctly
+    fooled: np.ndarray  # (E, N) bool: misclassified, also if it was before the attack
     linf: np.ndarray  # (E, N): max |x' - x|
     l2: np.ndarray  # (E, N): ‖x' - x‖_2
 
     @property
     def best_of(self) -> np.ndarray:
-        """(E, N) bool: fooled at this ε or at a smaller one, which an attacker allowed ε may use as well."""
+        """(E, N) bool: fooled at this ε or at a smaller ε. An attacker with ε may also use a smaller one."""
         return np.logical_or.accumulate(self.fooled, axis=0)
 
 
@@ -258,12 +262,12 @@ def robust_accuracy(
     labels: np.ndarray,
     eps_list: Sequence[float] | np.ndarray,
 ) -> Robustness:
-    """How many images are read right after ``attack(model, images, labels, eps)``, for each ε.
+    """The accuracy after ``attack(model, images, labels, eps)``, for each ε.
 
-    attack: ``fgsm``, or one with further arguments, such as ``lambda *args: pgd(*args, steps=20)``.
-    labels: (N,), the true classes.  eps_list: rising, from 0. The attack's own ε is not checked but measured:
-    see ``linf`` and ``l2``. Without gradients to follow a model only seems robust (Athalye et al. 2018).
-    Raises FloatingPointError where what the attack returns, or what the model says of it, is not finite.
+    attack: ``fgsm``, or an attack with further arguments, such as ``lambda *args: pgd(*args, steps=20)``.
+    labels: (N,), the true classes.  eps_list: rising, from 0. The true change is measured in ``linf`` and
+    ``l2``, not checked. A model without useful gradients only seems robust (Athalye et al. 2018).
+    Raises FloatingPointError if the attacked images or their logits are not finite.
 
     >>> from minidl import attack, nn
     >>> images, labels = np.array([[0.6, 0.4], [0.9, 0.1]]), [0, 0]
@@ -288,7 +292,7 @@ def robust_accuracy(
 def attack_batch(
     attack: Attack, model: Module, images: np.ndarray, labels: np.ndarray, eps: float
 ) -> np.ndarray:
-    """What the attack returns, as many finite images. It is handed copies, and may work in place."""
+    """The attacked images: as many, and finite. The attack gets copies, so it may work in place."""
     returned = attack(model, images.copy(), labels.copy(), eps)
     check_instance("what attack returns", returned, np.ndarray)
     attacked = check_array("what attack returns", returned, *images.shape, finite=False)
@@ -296,7 +300,7 @@ def attack_batch(
 
 
 def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
-    """What the model says of the images, in their dtype; NaN is no answer, though argmax would find one."""
+    """The model's logits for the images, in their dtype. NaN is refused, because argmax would accept it."""
     with eval_mode(model), no_grad():
         outputs = [model(Tensor(images[part])) for part in parts(images)]
     check_instance("the model's output", outputs[0], Tensor)
@@ -305,7 +309,7 @@ def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
 
 
 def finite(message: str, values: np.ndarray) -> np.ndarray:
-    """The values; FloatingPointError with the message where one of them is not finite."""
+    """The values. FloatingPointError with the message if one of them is not finite."""
     require(bool(np.isfinite(values).all()), message, FloatingPointError)
     return values
 
@@ -327,7 +331,7 @@ def class_count(model: Module, images: np.ndarray) -> int:
 
 
 def checked_eps(eps: float, bounds: Bounds) -> float:
-    """ε as a float from 0 to the width of the box, in which a larger one would bound nothing."""
+    """ε as a float from 0 to the width of the box. A larger ε would not limit anything."""
     (low, high), eps = bounds, check_number("eps", eps, 0)
     mend = "it counts in the images' unit, so divide one of 0 ... 255 by 255"
     require(eps <= high - low, f"eps must be at most {high - low:g}, the box's width, got {eps:g}: {mend}")
@@ -335,5 +339,5 @@ def checked_eps(eps: float, bounds: Bounds) -> float:
 
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:
-    """Finite floats in the box. Float64 stays, everything else is float32."""
+    """Finite floats in the box. Float64 stays; other dtypes become float32."""
     return check_images("images", float_images("images", images), *check_bounds("bounds", bounds))

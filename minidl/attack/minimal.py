@@ -1,7 +1,7 @@
-"""The smallest change, in the Euclidean norm, that makes a model answer otherwise. One image at a time.
+"""The smallest change of one image, in the Euclidean norm, that changes a model's answer.
 
-The model computes in the image's dtype, float32 or float64, and success is judged in it. What is returned has
-that dtype too, and norms are measured on it.
+The model computes in the image's dtype, float32 or float64. Success and norms are measured on the result in
+this dtype.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
 
-LOWEST_POWER, HIGHEST_POWER = -6, 10  # of ten in λ, where the search for a bracket ends
-LAM_RATIO = 1.02  # how closely bisection encloses λ
-SHARE = 1e-4  # and how closely the share of r that is kept
-LOWEST_EPS, STARTS = -8, 8  # of two in ε, where PGD begins to search, and from how many points
+LOWEST_POWER, HIGHEST_POWER = -6, 10  # limits of the search for λ: powers of ten
+LAM_RATIO = 1.02  # bisection of λ ends at this ratio
+SHARE = 1e-4  # precision of the fraction of r that is kept
+LOWEST_EPS, STARTS = -8, 8  # PGD's first ε, as a power of two, and its number of random starts
 
 
 class Perturbation(NamedTuple):
@@ -49,14 +49,14 @@ class Perturbation(NamedTuple):
     image: np.ndarray  # (C, H, W), in the box
     r: np.ndarray  # (C, H, W)
     norm: float  # ‖r‖_2
-    success: bool  # whether the model gives the answer that was wanted
-    lam: float | None  # the weight λ of ‖r‖²; inf if nothing had to change, None where there is no λ
+    success: bool  # whether the model gives the wanted answer
+    lam: float | None  # the weight λ of ‖r‖²; inf if no change was needed, None for attacks without λ
 
 
 def penalised_loss(logits: Tensor, r: Tensor, target: int, lam: float) -> Tensor:
     """-Φ + λ ‖r‖², with Φ = log softmax(logits)[target] of the image x + r.
 
-    The norm is squared: ‖r‖ itself has no gradient at r = 0, where the search begins.
+    The norm is squared, because ‖r‖ has no gradient at r = 0, the start of the search.
     logits: (K,).  r: of any shape.
     """
     return lam * (r * r).sum() - F.log_softmax(logits)[target]
@@ -75,17 +75,18 @@ def minimal_perturbation(
 
         max over r of  log p(target | x + r) - λ ‖r‖²    with x + r in the box, by L-BFGS-B from r = 0
 
-    target: a class, or several, such as all cats, of which any will do: then p is the sum of theirs.
-    lam: a large λ keeps r small, and the target out of reach. None seeks the largest λ that reaches the
-    target: by tens from 1, then by bisection; the smallest r that reached it is shortened until it just does.
-    Where none reaches it, since L-BFGS-B can stick at a kink, the search starts again where PGD arrives.
-    The norm is an upper bound of the smallest: for an affine model of two classes within 0.1% of it without a
-    box and 1% in one; with more classes Φ asks for distance from all, not only from the nearest, and on a
-    network the searches are local.
+    target: a class, or several classes that all count as success, such as all cats: then p is the sum of
+    theirs.
+    lam: a large λ keeps r small, but may miss the target. None searches the largest λ that reaches the
+    target: by factors of ten from 1, then by bisection. Then the smallest r is shortened as far as it still
+    reaches the target. If no λ reaches it, because L-BFGS-B can stop at a kink, the search starts again from
+    a result of PGD. The norm is an upper bound of the smallest norm: for an affine model of two classes at
+    most 0.1% larger without a box, 1% with a box. With more classes Φ demands distance from all classes, not
+    only from the nearest, and on a network the searches are local.
     image: (C, H, W), or a row (D,), in the box.  If no λ down to 1e-6 reaches the target, success is False.
-    λ has the unit 1 / pixel²: in a box of width w, where it is finite, the search goes by λ w² instead.
-    max_steps: of L-BFGS-B for one λ; a search tries some 20, or twice as many.
-    Raises FloatingPointError where the model's logits are not finite.
+    λ has the unit 1 / pixel². So in a box of finite width w, the search uses λ w² instead.
+    max_steps: the steps of L-BFGS-B for one λ; a search tries about 20 values of λ, or twice as many.
+    Raises FloatingPointError if the model's logits are not finite.
 
     >>> from minidl import attack, nn
     >>> found = attack.minimal_perturbation(nn.Identity(), np.array([0.6, 0.4]), target=1)
@@ -121,9 +122,9 @@ def attempt(
     start: np.ndarray,
     max_steps: int,
 ) -> Perturbation:
-    """The r, sought from ``start``, that minimises ``perturbation_loss`` for this λ.
+    """The r that minimises ``perturbation_loss`` for this λ, with the start ``start``.
 
-    L-BFGS-B is given r / w, whose size does not depend on the pixel's unit.
+    L-BFGS-B works on r / w, which does not depend on the unit of the pixels.
     """
     from scipy.optimize import minimize
 
@@ -134,7 +135,7 @@ def attempt(
     w, (low, high) = width(bounds), bounds
     box = np.stack([low - x.ravel(), high - x.ravel()], axis=1).astype(np.float64) / w
     options = {"ftol": 1e-7, "gtol": 1e-5, "maxiter": max_steps}
-    # Two pools of threads that take turns at small products would slow each other down.
+    # Without this, the threads of two BLAS libraries slow each other down on small products.
     with jit.numpy_blas, jit.scipy_blas:
         found = minimize(
             loss_and_gradient, start.ravel() / w, method="L-BFGS-B", jac=True, bounds=box, options=options
@@ -145,12 +146,12 @@ def attempt(
 def perturbation_loss(
     model: Module, image: np.ndarray, r: np.ndarray, target: np.ndarray, lam: float
 ) -> tuple[float, np.ndarray]:
-    """What L-BFGS-B minimises, λ ‖r‖² - log p(target | x + r), and its gradient by r.
+    """The loss for L-BFGS-B, λ ‖r‖² - log p(target | x + r), and its gradient with respect to r.
 
-    Of several target classes any will do: then p is the sum of theirs, as if they were one class.
+    With several target classes, p is the sum of their probabilities, as if they were one class.
     image x: (C, H, W), or a row (D,), of floats.  r: of its shape.  target: (T,) different classes.
-    Returns: a float, and an array of the image's shape and dtype, in which all is computed.
-    In eval mode; the model stays as it is.
+    Returns: a float, and an array of the image's shape and dtype. All is computed in this dtype, in eval
+    mode. The model does not change.
     """
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     with eval_mode(model):
@@ -165,9 +166,9 @@ def perturbation_loss(
 
 
 def reached_by_pgd(model: Module, x: np.ndarray, target: np.ndarray, bounds: Bounds) -> Perturbation:
-    """Where PGD arrives from random starts, with the smallest ε, by powers of two, that reaches ``target``.
+    """The result of PGD from random starts, with the smallest ε (a power of two) that reaches ``target``.
 
-    It is pulled towards the likeliest class of the target. Without success it is what came of the largest ε.
+    PGD aims at the likeliest class of the target. Without success, it is the result of the largest ε.
     """
     likeliest = target[finite_logits(model, x[np.newaxis])[0, target].argmax()]
     copies, labels = np.repeat(x[np.newaxis], STARTS, axis=0), np.full(STARTS, likeliest)
@@ -183,12 +184,12 @@ def reached_by_pgd(model: Module, x: np.ndarray, target: np.ndarray, bounds: Bou
 
 
 def shortest(*found: Perturbation) -> Perturbation:
-    """Of those that succeeded the one of the smallest norm; the first of all where none did."""
+    """The successful one with the smallest norm; without a success, the first of all."""
     return min(found, key=lambda one: one.norm if one.success else math.inf)
 
 
 def width(bounds: Bounds) -> float:
-    """Of the box; 1 where it has none."""
+    """The width of the box; 1 if it is infinite."""
     low, high = bounds
     return high - low if math.isfinite(high - low) else 1.0
 
@@ -196,9 +197,9 @@ def width(bounds: Bounds) -> float:
 def smallest(
     attempt_with: Callable[[float, np.ndarray], Perturbation], nothing: np.ndarray, unit: float
 ) -> Perturbation:
-    """Bisection between a λ that reaches the target and one that does not: the smallest r on the way.
+    """The smallest r of a bisection between a λ that reaches the target and a λ that does not.
 
-    Each attempt starts where a neighbour ended.
+    Each attempt starts from the result of a neighbour.
     """
     low, best, high, failed = bracket(attempt_with, nothing, unit)
     while best.success and not failed.success and high / low > LAM_RATIO:
@@ -232,7 +233,7 @@ def bracket(
 def shortened(
     model: Module, x: np.ndarray, found: Perturbation, bounds: Bounds, target: np.ndarray
 ) -> Perturbation:
-    """The first share of r, by bisection, for which the model still answers ``target``."""
+    """The smallest fraction of r, by bisection, for which the model still answers ``target``."""
     r, low, high = found.r.astype(np.float64), 0.0, 1.0
     while high - low > SHARE:
         share = (low + high) / 2
@@ -253,15 +254,16 @@ def deepfool(
     num_candidates: int = 10,
     bounds: Bounds = (0, 1),
 ) -> Perturbation:
-    """Step to the nearest boundary of the linearised model until the answer is another one.
+    """Step to the nearest boundary of the linearised model until the answer changes.
 
         x_{t+1} = clip(x_t + (1 + overshoot) step_t)      (Moosavi-Dezfooli et al. 2016)
 
-    Untargeted: success is any other answer than the one for ``image`` itself. The paper has no box; here a
-    pixel on its face is not counted on to go further, and what the box cut off a step is not kept.
-    num_candidates: only boundaries with the classes that are likeliest at first count, the answer among them;
-    each costs a gradient in each step.
-    Raises FloatingPointError where the logits or their gradients are not finite.
+    It is untargeted: success is any answer different from the answer for ``image``. The paper has no box.
+    Here a pixel at the limit of the box does not count for the step, and the part of a step outside of the
+    box is lost.
+    num_candidates: only boundaries with the likeliest classes of ``image`` count (the answer is one of them);
+    each class costs a gradient in each step.
+    Raises FloatingPointError if the logits or their gradients are not finite.
 
     >>> from minidl import attack, nn
     >>> found = attack.deepfool(nn.Identity(), np.array([0.6, 0.4]))  # 1.02 · 0.2 / sqrt(2)
@@ -287,12 +289,12 @@ def deepfool(
 
 
 def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.ndarray:
-    """The shortest step onto the nearest of the planes on which another class k ties with the answer.
+    """The shortest step to the nearest plane where another class k has the same logit as the answer.
 
         f_k = z_k - z_answer,  w_k = ∇z_k - ∇z_answer,    r = |f_k| / ‖w_k‖² w_k,  with |f_k| / ‖w_k‖ smallest
 
-    logits z: (K,).  gradients: (K, ...), those of the logits; r has the shape of one. A class with w_k = 0
-    has no plane; if there is no other, r = 0.
+    logits z: (K,).  gradients: (K, ...), of the logits; r has the shape of one gradient. A class with w_k = 0
+    has no plane; if no class has a plane, r = 0.
     """
     f = logits - logits[answer]
     w = (gradients - gradients[answer]).reshape(len(logits), -1)
@@ -305,9 +307,9 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
 
 
 def logits_and_gradients(model: Module, x: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of one image all logits (K,), and the gradients (C, ...) of those of ``classes``, in float64.
+    """All logits (K,) of one image, and the gradients (C, ...) of the logits of ``classes``, in float64.
 
-    The model is given a copy of the image for each class, and each copy's logit of its class is derived.
+    The model gets a copy of the image for each class, and each copy gives the gradient of one logit.
     """
     copies = np.broadcast_to(x, (len(classes), *x.shape))
     gradients = np.empty(copies.shape)
@@ -328,7 +330,7 @@ def perturbed(
     lam: float | None = None,
     target: np.ndarray | None = None,
 ) -> Perturbation:
-    """x + r in x's dtype and in the box, and all that is said of it measured on just that."""
+    """The result for x + r, in x's dtype and in the box. All numbers are measured on this image."""
     image = np.clip((x + r).astype(x.dtype), *bounds)
     r = image - x
     success = target is not None and bool(np.isin(finite_logits(model, image[np.newaxis]).argmax(), target))
@@ -345,6 +347,6 @@ def checked_image(model: Module, image: Any, bounds: Bounds) -> np.ndarray:
 
 
 def checked_target(model: Module, x: np.ndarray, target: Any) -> np.ndarray:
-    """The classes (T,), ascending, each once."""
+    """The target classes (T,), ascending, without repeats."""
     group = [target] if isinstance(target, int | np.integer) else target
     return np.unique(check_labels("target", group, num_classes=class_count(model, x[np.newaxis])))

@@ -32,14 +32,14 @@ def adversarial_training(
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> History:
-    """Train on each batch as ``attack(model, images, labels, eps)`` leaves it, by the model of the moment.
+    """Train on attacked images: each batch is replaced by ``attack(model, images, labels, eps)``.
 
         min over θ of  E [ max over ‖δ‖∞ ≤ ε of  J(θ, x + δ, y) ]      (Madry et al. 2018)
 
-    attack: solves the inner maximum roughly. ``fgsm`` costs one more pass (Goodfellow et al. 2015),
-    ``lambda *args: pgd(*args, steps=4, rng=rng)`` four. It sees the model in eval mode, and the images
-    after ``augment``; whatever mode it leaves the model in, the step is made in training mode.
-    The rest is as in ``train.fit``; the history's accuracy is that on attacked images.
+    attack: solves the inner maximum approximately. ``fgsm`` costs one more pass (Goodfellow et al. 2015),
+    ``lambda *args: pgd(*args, steps=4, rng=rng)`` costs four. It gets the present model in eval mode, and the
+    images after ``augment``. The training step always runs in training mode.
+    The rest is as in ``train.fit``; the accuracy in the history is that on attacked images.
 
     >>> from minidl import attack, nn
     >>> images, labels = np.eye(4).reshape(4, 1, 2, 2), np.array([0, 0, 1, 1])
@@ -85,10 +85,11 @@ def noise_training(
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> History:
-    """``train.fit`` on images clipped to [0, 1] after noise N(0, σ²) in each pixel, drawn anew in each epoch.
+    """``train.fit`` on images clipped to [0, 1] after noise N(0, σ²) in each pixel, with new noise in each
+    epoch.
 
-    It teaches to withstand an average direction, where an attack takes the worst. The noise comes after
-    ``augment``. Raises ValueError for images outside of [0, 1].
+    The model learns to resist average directions, but an attack uses the worst direction. The noise comes
+    after ``augment``. Raises ValueError for images outside of [0, 1].
 
     >>> from minidl import attack, nn
     >>> images, labels = np.eye(4).reshape(4, 1, 2, 2), np.array([0, 0, 1, 1])

@@ -14,7 +14,7 @@ from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_le
 from minidl.classroom.claims import ClaimError
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest
-from minidl.classroom.messages import hints_text, lessons_text, outcome_text
+from minidl.classroom.messages import counted, hints_text, lessons_text, outcome_text
 from minidl.classroom.record import Record
 from minidl.classroom.running import run_lessons
 from minidl.engine.checks import require
@@ -94,7 +94,14 @@ def parser() -> argparse.ArgumentParser:
         roster={"metavar": "CSV", "type": Path, "help": "the students, in a column name"},
         pattern={"metavar": "REGEX", "type": pattern, "help": "what of an entry's name is the student's"},
         out={"metavar": "DIR", "type": Path, "help": "the results; out/grade/... without it"},
-        limit=time, **graded,
+        limit=time, container=switch("in a container without a network, by Docker"), **graded,
+    )  # fmt: skip
+    services = ("gradescope", "classroom", "nbgrader", "notebook")
+    verb(
+        "export", do_export, "write what Gradescope, GitHub Classroom or nbgrader take, or a notebook",
+        service={"metavar": "SERVICE", "choices": services, "help": ", ".join(services)}, number=lesson,
+        out={"metavar": "DIR", "type": Path, "default": Path("out", "export"), "help": "%(default)s"},
+        partial=graded["partial"], laws={**graded["laws"], "help": "for gradescope: further laws and POINTS"},
     )  # fmt: skip
     verb("hint", do_hint, "one more hint each time", number=exercise)
     verb("debug", do_debug, "step into the smallest case that fails", number=exercise, limit=time)
@@ -119,11 +126,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_verb(verbs, name: str, do: Callable[..., int], text: str, **arguments: dict) -> None:
-    """One more verb: arguments named number, numbers or folder stand alone, others follow their --name."""
+    """One more verb: arguments named number, numbers, folder or service stand alone, others follow --name."""
     one = verbs.add_parser(name, help=text, description=text)
     one.set_defaults(do=do)
     for argument, settings in arguments.items():
-        dashes = "" if argument.startswith(("number", "folder")) else "--"
+        dashes = "" if argument.startswith(("number", "folder", "service")) else "--"
         names = ["-j"] if argument == "jobs" else []
         one.add_argument(*names, dashes + argument, **settings)
 
@@ -237,9 +244,25 @@ def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
 
 
 def do_grade(course: Course, asked: argparse.Namespace) -> int:
+    if asked.container:
+        from minidl.classroom.exports.container import grade_in_container
+
+        return grade_in_container(course, asked)
     from minidl.classroom.grade import grade
 
     return grade(course, asked)
+
+
+def do_export(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.exports.export import PAGES, Wish, export
+    from minidl.classroom.further import points_of
+
+    wish = Wish(course, asked.number, asked.partial, asked.laws)
+    path = export(asked.service, wish, asked.out)
+    points = points_of(course.exercises(asked.number), asked.laws)
+    print(f"wrote {path}: {counted(len(points), 'exercise')}, {sum(points.values()):g} points")
+    print(f"what to choose there: the guide's page {PAGES[asked.service]}, lessons/book/guide/")
+    return 0
 
 
 def do_hint(course: Course, asked: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
     for one in submissions:
         choose_file(course, lesson, one)
     name_all(submissions, asked.pattern, read_roster(asked.roster) if asked.roster else None)
-    out = asked.out or Path("out", "grade", asked.folder.resolve().stem)
+    out = results_folder(asked)
     out.mkdir(parents=True, exist_ok=True)
     points, seed = points_of(exercises, asked.laws), asked.seed
     laws = Path(full_path(asked.laws)) if asked.laws else None
@@ -112,6 +112,10 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
         f"{len(submissions)} submissions are graded, {len(todo)} of them now in {took}. The overview: {page}"
     )
     return 0
+
+
+def results_folder(asked: argparse.Namespace) -> Path:
+    return asked.out or Path("out", "grade", asked.folder.resolve().stem)
 
 
 def graded(run: Run, one: Submission) -> dict:

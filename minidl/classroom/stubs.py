@@ -83,13 +83,23 @@ def plain_function(target: Callable | type) -> Callable | type:
 
 def _class_stub(text: str, node: ast.ClassDef) -> str:
     lines = text.splitlines()
-    for item in reversed(node.body):  # from the last, so that the line numbers above stay right
-        if isinstance(item, ast.FunctionDef):
-            last = item.end_lineno
-            while last < len(lines) and _is_comment_inside(lines[last], item.col_offset):
-                last += 1
-            lines[_first_line(item) - 1 : last] = _function_stub(text, item).splitlines()
+    for item in reversed(_methods(node.body)):  # from the last, so that the line numbers above stay right
+        last = item.end_lineno
+        while last < len(lines) and _is_comment_inside(lines[last], item.col_offset):
+            last += 1
+        lines[_first_line(item) - 1 : last] = _function_stub(text, item).splitlines()
     return "\n".join(lines) + "\n"
+
+
+def _methods(body: list[ast.stmt]) -> list[ast.FunctionDef]:
+    """The functions of a class, also those under an ``if``, in the order of the text."""
+    found = []
+    for item in body:
+        if isinstance(item, ast.FunctionDef):
+            found.append(item)
+        elif isinstance(item, ast.If):
+            found += _methods(item.body + item.orelse)
+    return found
 
 
 def _function_stub(text: str, node: ast.FunctionDef) -> str:

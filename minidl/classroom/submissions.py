@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from minidl.classroom.cells import text_of_notebook
 from minidl.classroom.course import Course
 from minidl.classroom.verdicts import lesson_in
 from minidl.engine.checks import require
 
-LARGEST = 2**20  # bytes of a Python file; the longest lesson's stubs have 2% of it
+ANSWERS = (".py", ".ipynb")  # a notebook is read as the Python file that its answers make
+LARGEST = 2**20  # bytes of such a file; the longest lesson's stubs have 2% of it
 LARGEST_ARCHIVE = 50 * LARGEST  # and what is read of one submission
 MOST_FILES = 2000  # in one folder or archive
 NOT_SUBMITTED = re.compile(r"[._].*|__MACOSX|Thumbs\.db", re.IGNORECASE)  # systems leave these behind
@@ -68,7 +70,7 @@ def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
     found, ignored = [], []
     for path in sorted(folder.iterdir()):
         kind = path.lstat().st_mode
-        is_python, is_zip = path.suffix.lower() == ".py", path.suffix.lower() == ".zip"
+        is_python, is_zip = path.suffix.lower() in ANSWERS, path.suffix.lower() == ".zip"
         if NOT_SUBMITTED.fullmatch(path.name) and not is_python:
             continue
         one = Submission(shown(path.name), shown(path.stem if is_python or is_zip else path.name))
@@ -116,7 +118,7 @@ def read_folder(folder: Path, one: Submission) -> None:
             one.flags.append(f"{shown(name)} is a link, which is not followed")
         elif not stat.S_ISREG(kind):
             continue
-        elif path.suffix.lower() == ".py":
+        elif path.suffix.lower() in ANSWERS:
             add_file(one, name, path.stat().st_size, path.open("rb"))
         elif path.suffix.lower() == ".zip" and path.stat().st_size < LARGEST_ARCHIVE:
             read_archive(path.read_bytes(), one)
@@ -154,11 +156,11 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, one: Submissi
         one.flags.append(f"its archive names a file outside of itself: {shown(name)}")
         return
     skipped = any(NOT_SUBMITTED.fullmatch(part) for part in parts[:-1])
-    if member.is_dir() or not name.lower().endswith((".py", ".zip")) or skipped:
+    if member.is_dir() or not name.lower().endswith((*ANSWERS, ".zip")) or skipped:
         return
     if stat.S_ISLNK(member.external_attr >> 16):
         one.flags.append(f"{shown(name)} is a link, which is not followed")
-    elif name.lower().endswith(".py"):
+    elif name.lower().endswith(ANSWERS):
         add_file(one, within + name, member.file_size, archive.open(member))
     elif not within:  # an archive in an archive, and no deeper
         with archive.open(member) as file:
@@ -175,6 +177,12 @@ def add_file(one: Submission, name: str, size: int, file: io.BufferedIOBase | zi
         return
     if name in one.files:
         one.flags.append(f"there are two files {name}: the first is taken")
+    if name.lower().endswith(".ipynb"):
+        try:
+            text = text_of_notebook(text).encode()
+        except ValueError as error:
+            one.flags.append(f"{name} is no notebook: {error}")
+            return
     one.files.setdefault(name, text)
 
 

@@ -1,4 +1,4 @@
-"""Networks made smaller."""
+"""Compression: smaller and faster networks, by fusion, quantization and pruning."""
 
 from minidl.compress.masks import (
     apply_masks,

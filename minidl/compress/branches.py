@@ -1,4 +1,4 @@
-"""Horizontal fusion: parallel convolutions as one, and a Concat that its branches write in place."""
+"""Horizontal fusion: merge parallel convolutions, and write the output of a Concat in place."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from minidl.nn.module import Module, Parameter
 
 
 def merge_parallel_convs(model: Module) -> Module:
-    """A copy in which the first convolutions of a Concat's branches are one where they can be.
+    """A copy where the first convolutions of a Concat's branches are merged, if possible.
 
-    They read the same input: with the same kernel size, stride, padding, dilation and groups, both or none
-    with a ReLU, the filters of all are those of one convolution, whose output is split. And each branch
-    writes straight into its channels of the Concat's output, which is then not copied together. A Concat of
-    which some branch does not end in a convolution stays as it is, so ``fuse`` comes first; so does one with
-    forward hooks, on itself or within. The result is for inference. Raises ValueError in training mode.
+    These convolutions read the same input. If they have the same kernel size, stride, padding, dilation and
+    groups, and all or none have a ReLU, then one convolution can hold all their filters, and its output is
+    split. Each branch also writes directly into its channels of the Concat's output, so nothing is copied. A
+    Concat does not change if a branch does not end in a convolution, so call ``fuse`` first. A Concat with
+    forward hooks, on itself or inside, does not change either. The result is for inference. Raises ValueError
+    in training mode.
     """
     model = copy.deepcopy(check_in_evaluation(model))
     for path, module in list(model.named_modules())[::-1]:  # what is within comes first
@@ -56,7 +57,7 @@ def is_conv(module: Module) -> TypeGuard[Conv2d]:
 
 
 def geometry(module: Conv2d) -> tuple:
-    """What two convolutions on one input must agree in to be one."""
+    """The settings that two convolutions on one input must share to be merged."""
     settings = module.weight.shape[1:], module.stride, module.padding, module.dilation, module.groups
     return (*settings, limits(module))
 
@@ -67,10 +68,10 @@ def bias_of(layer: Conv2d) -> np.ndarray:
 
 
 class InPlaceConcat(Module):
-    """Branches on one input, each of which writes its channels of the one output.
+    """Branches on one input. Each branch writes its channels of the common output.
 
-    ``merged``: convolutions with which several branches begin, and ``beginners`` the names of those branches.
-    ``branches``: by their names, what is left of each.
+    ``merged``: the merged convolutions. ``beginners``: for each, the names of the branches that begin with
+    it. ``branches``: the other modules of each branch, by its name.
     """
 
     def __init__(self, chains: dict[str, list[Module]], lasts: dict[str, Conv2d]) -> None:
@@ -84,10 +85,10 @@ class InPlaceConcat(Module):
             if is_conv(chain[0]) and (len(chain) == 1 or is_conv(chain[1])):
                 firsts[name] = chain[0]
                 alike.setdefault(geometry(chain[0]), []).append(name)
-        sources: dict[str, int] = {}  # where a branch finds its channels of what was merged
+        sources: dict[str, int] = {}  # the first channel of each branch in the merged output
         place = {name: slice(ends[name] - width, ends[name]) for name, width in widths.items()}
         for names in (names for names in alike.values() if len(names) > 1):
-            names.sort(key=lambda name: len(chains[name]))  # those that end here come first
+            names.sort(key=lambda name: len(chains[name]))  # branches that end here come first
             layers = [firsts[name] for name in names]
             at, stop = {}, 0
             for name, layer in zip(names, layers, strict=True):
@@ -127,9 +128,9 @@ def into(layer: Module, **settings: Any) -> ConvInto:
 
 
 def merged(layers: list[Conv2d], ends: tuple[tuple[slice, slice], ...]) -> ConvInto:
-    """The convolution whose output channels are those of all layers, side by side.
+    """One convolution with the output channels of all layers, side by side.
 
-    With groups each of its groups has the filters of that group of all, and ``order`` sorts the channels.
+    With groups, group g holds the filters of group g of all layers, and ``order`` sorts the channels.
     """
     groups, counts = layers[0].groups, [len(layer.weight.data) for layer in layers]
     numbers = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
@@ -144,7 +145,7 @@ def merged(layers: list[Conv2d], ends: tuple[tuple[slice, slice], ...]) -> ConvI
 
 
 def kept(parameter: Parameter | None, shape: int | tuple[int, ...]) -> np.ndarray:
-    """The parameter's mask; everything, where there is none."""
+    """The parameter's mask, or all True without a mask."""
     if parameter is None or parameter.mask is None:
         return np.ones(shape, bool)
     return parameter.mask

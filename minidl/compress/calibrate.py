@@ -1,11 +1,12 @@
-"""Calibration: the threshold T that the largest integer stands for, chosen from a histogram of activations.
+"""Calibration: choose the threshold T, the real value of the largest integer, from a histogram of
+activations.
 
-Without saturation T = max |r|: nothing is clipped, and a single outlier makes every step S = T / qmax coarse.
-With a smaller T what lies beyond saturates and the rest is rounded more finely; the choices of T differ in
-what they minimise (Migacz, 8-bit inference with TensorRT, 2017).
+T = max |r| clips nothing, but a single outlier makes the step S = T / qmax large. A smaller T clips the
+values beyond T and rounds the others more finely. The methods here minimise different errors (Migacz, 8-bit
+inference with TensorRT, 2017).
 
-``bits`` are those of signed integers, 2^(bits-1) of which stand for |r|. For values of one sign on unsigned
-integers, such as those after a ReLU, all 2^bits do: pass bits + 1.
+``bits`` counts the bits of signed integers: |r| has 2^(bits-1) levels. Values of one sign, such as those
+after a ReLU, use unsigned integers with 2^bits levels: pass bits + 1 for them.
 """
 
 from __future__ import annotations
@@ -18,22 +19,21 @@ import numpy as np
 
 from minidl.engine.checks import check_array, check_instance, check_int, check_number, require
 
-SMALLEST_EXPONENT = -900  # below it a bin's width would not be a normal float64
+SMALLEST_EXPONENT = -900  # with a smaller exponent, a bin's width would not be a normal float64
 
 
 class Histogram:
-    """How often |r| falls into (i w, (i+1) w] for i = 0 ... bins - 1, and 0 into the first.
+    """The number of |r| in each bin (i w, (i+1) w], i = 0 ... bins - 1. A zero counts in the first bin.
 
-    The width w is a power of two: bins w is the smallest one that ``max``, the largest |r|, does not exceed.
-    A range that grows makes pairs of bins into one, exactly, so that the counts depend on the numbers alone,
-    not on their order, their signs or the batches that they came in. ``zeros`` counts those that are exactly
-    0, which are part of counts[0].
+    The width w is a power of two: the smallest with bins w >= ``max``, the largest |r|.
+    If the range must grow, pairs of bins are merged exactly. So the counts depend only on the numbers, not on
+    their order, their signs or the batches. ``zeros`` counts the exact zeros, which counts[0] includes.
     """
 
     def __init__(self, bins: int = 2048) -> None:
         self.bins = check_int("bins", bins, 2)
         is_power = self.bins & (self.bins - 1) == 0
-        require(is_power, f"bins must be a power of two, which a growing range can halve, got {bins}")
+        require(is_power, f"bins must be a power of two, so that a growing range can halve them, got {bins}")
         self.counts = np.zeros(self.bins, np.int64)
         self.exponent = SMALLEST_EXPONENT  # bins w = 2^exponent
         self.max = 0.0
@@ -45,7 +45,7 @@ class Histogram:
 
     @property
     def used(self) -> int:
-        """Bins up to the one that ``max`` lies in."""
+        """The number of bins up to the bin of ``max``."""
         return max(math.ceil(self.max / self.width), 1)
 
     def add(self, values: Any) -> Histogram:
@@ -61,9 +61,11 @@ class Histogram:
         return self
 
     def merge(self, other: Histogram) -> Histogram:
-        """Count also what ``other`` has counted, with as many bins. Returns the histogram itself."""
+        """Add the counts of ``other``, which has as many bins. Returns the histogram itself."""
         bins = check_instance("other", other, Histogram).bins
-        require(bins == self.bins, f"only histograms of as many bins can be merged: {self.bins} and {bins}")
+        require(
+            bins == self.bins, f"only histograms with equally many bins can be merged: {self.bins} and {bins}"
+        )
         self.grow_to(other.max)
         self.counts = self.counts + coarser(other.counts, self.exponent - other.exponent)
         self.zeros += other.zeros
@@ -99,36 +101,36 @@ def max_threshold(histogram: Histogram) -> float:
 
 
 def percentile_threshold(histogram: Histogram, percentile: float = 99.9) -> float:
-    """The upper edge of the bin up to which ``percentile`` percent of all |r| lie, at most max |r|."""
+    """The upper edge of the first bins that hold ``percentile`` percent of all |r|, at most max |r|."""
     percentile = check_number("percentile", percentile, 0, 100)
     return min(bins_holding(check_filled(histogram).counts, percentile) * histogram.width, histogram.max)
 
 
 def bins_holding(counts: np.ndarray, percentile: float) -> int:
-    """The least number of bins, at least 1, that hold ``percentile`` percent of all counts (bins,)."""
+    """How many first bins, at least 1, hold ``percentile`` percent of all counts (bins,)."""
     cumulative = np.cumsum(counts)
-    # 16.1% of 1000 are 161; as floats they would be 161.00000000000003, which need one bin more
+    # 16.1% of 1000 is 161. In floats it is 161.00000000000003, which would need one bin more.
     needed = Fraction(str(percentile)) * int(cumulative[-1]) / 100
     return int(np.searchsorted(cumulative, math.ceil(needed))) + 1
 
 
 def mse_threshold(histogram: Histogram, bits: int = 8) -> float:
-    """The T of ``mse_curve`` with the smallest error, the first of equals."""
+    """The T of ``mse_curve`` with the smallest error; on a tie, the first."""
     thresholds, errors = mse_curve(histogram, bits)
     return float(thresholds[np.argmin(errors)])
 
 
 def entropy_threshold(histogram: Histogram, bits: int = 8) -> float:
-    """The T of ``kl_curve`` with the smallest divergence, the first of equals."""
+    """The T of ``kl_curve`` with the smallest divergence; on a tie, the first."""
     thresholds, divergences = kl_curve(histogram, bits)
     return float(thresholds[np.argmin(divergences)])
 
 
 def mse_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates T and the mean of (r - fake_quantize(r))² with S = T / (2^(bits-1) - 1), each r taken to lie
-    in the middle of its bin and zeros at 0.
+    """Candidates T, and for each the mean of (r - fake_quantize(r))² with S = T / (2^(bits-1) - 1).
 
-    The candidates are the upper edges of the bins; the last is max |r|.
+    The candidates are the upper edges of the bins; the last is max |r|. Each r counts as the middle of its
+    bin, and exact zeros count as 0.
     """
     counts, qmax = nonzero_counts(histogram), 2 ** (check_bits(bits) - 1) - 1
     middles = (np.arange(len(counts)) + 0.5) * histogram.width
@@ -141,18 +143,18 @@ def mse_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarr
 
 
 def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates T and KL(P || Q) = sum P log(P / Q): how much of the distribution is lost at T, in nats.
+    """Candidates T, and for each KL(P || Q) = sum P log(P / Q): the loss of information at T, in nats.
 
     For each number i of bins from 2^(bits-1) up, T = i w, at most max |r|:
-      P  the first i bins, what lies beyond being added to the last of them;
-      Q  the first i bins without it, made into 2^(bits-1) levels, the count of each level being spread
-         evenly over those of its bins that are not empty.
-    Both are divided by the sum of P: what Q has lost it does not get back. Where Q is 0 and P is not, the
-    divergence is infinite. Numbers that are exactly 0 are represented exactly at any T: they are left out.
+      P  the first i bins; the counts beyond are added to the last of them;
+      Q  the first i bins without this addition, merged to 2^(bits-1) levels; the count of each level is
+         spread evenly over its bins that are not empty.
+    Both are divided by the sum of P, so the sum of Q stays below 1 if values are clipped. If Q is 0 and P is
+    not, the divergence is infinite. Exact zeros do not count, because every T represents them exactly.
 
-    There is no canonical recipe. This one is Migacz's (2017) but for three things: he keeps the zeros, gives
-    every level equally many bins, and divides Q by its own sum; then a T that leaves of discrete values,
-    such as pixels, only the smallest has divergence 0.
+    There is no standard recipe. This one differs from Migacz's (2017) in three points: he keeps the zeros,
+    gives every level equally many bins, and divides Q by its own sum. With his Q, a T that clips all but the
+    smallest of some discrete values, such as pixels, has divergence 0.
     """
     counts, levels = nonzero_counts(histogram), 2 ** (check_bits(bits) - 1)
     thresholds = edges(histogram, first=min(levels, len(counts)))
@@ -163,12 +165,12 @@ def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarra
 
 
 def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
-    """KL(P || Q) = sum P log(P / Q): what is lost of ``counts`` (bins,) below T, and ``tail`` numbers beyond.
+    """KL(P || Q) = sum P log(P / Q), for ``counts`` (bins,) below T and ``tail`` numbers beyond T.
 
-    P is the counts, the tail being added to the last; Q is the counts without it, made into levels: bin i is
-    in level floor(i levels / bins), or with no more bins than levels each in its own, and a level's sum is
-    spread evenly over those of its bins that are not empty. Both are divided by the sum of P. Infinite where
-    Q is 0 and P is not, and 0 where all counts are 0.
+    P is the counts, with the tail added to the last bin. Q is the counts without the tail, merged to levels:
+    bin i belongs to level floor(i levels / bins); if there are at most as many bins as levels, each bin is a
+    level. The sum of a level is spread evenly over its bins that are not empty. Both are divided by the sum
+    of P. The result is infinite if Q is 0 where P is not, and 0 if all counts are 0.
     """
     bins = np.arange(len(counts))
     level = bins * levels // len(counts) if len(counts) > levels else bins
@@ -182,11 +184,11 @@ def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
     return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 1))
 
 
-# ---- what the thresholds share
+# ---- the common part of the thresholds
 
 
 def edges(histogram: Histogram, first: int) -> np.ndarray:
-    """The upper edges of bins from first - 1 up to that of max |r|, which takes the place of the last one."""
+    """The upper edges of the bins from first - 1 up to the bin of max |r|. The last edge is max |r|."""
     thresholds = np.arange(first, histogram.used + 1) * histogram.width
     thresholds[-1] = histogram.max
     return thresholds
@@ -206,5 +208,5 @@ def check_filled(histogram: Histogram) -> Histogram:
 
 
 def check_bits(bits: int) -> int:
-    """Of signed integers; 17 for unsigned ones of 16."""
+    """The bits of signed integers, at most 17: unsigned integers of 16 bits count as 17."""
     return check_int("bits", bits, 2, 17)

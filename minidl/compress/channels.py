@@ -1,4 +1,4 @@
-"""Which filters make each channel of a model and which weights read it: what masking and removing go by."""
+"""The channels of a model: which filters make each channel, and which weights read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.module import Module, Parameter
 
-# Of these each output channel comes from the same input channel alone, and is zero where that is zero.
+# Each output channel of these depends only on the same input channel, and is zero if that is zero.
 CHANNELWISE = (
     *(nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
     *(nn.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, nn.ZeroPad2d, ELU, Hardswish, SiLU),
@@ -23,18 +23,19 @@ KNOWN = *CHANNELWISE, nn.BatchNorm, nn.Conv2d, nn.Flatten, nn.Linear, Concat, Re
 
 
 class Channels:
-    """The channels of a model, numbered, as one run on ``x`` shows them.
+    """The numbered channels of a model. One run on ``x`` finds them.
 
     makes: path of a Conv2d or Linear -> (out,), the channel that each of its filters makes.
     reads: path of a Conv2d or Linear -> (in/groups,), the channel that each slice of its weight reads.
-    norms: path of a BatchNorm -> (features,), the channel that each of its features is.
+    norms: path of a BatchNorm -> (features,), the channel of each feature.
     layers, batch_norms: path -> the module itself, of all those paths.
     fixed: channel -> why it cannot be removed.
-    passed: the paths of layers whose channels only a convolution that loses whole groups reads.
+    passed: the paths of layers whose only reader is a convolution that loses whole groups.
 
-    A residual sum adds channel to channel: what one summand loses the other must lose too, so both bear one
-    number. So do the channels that a convolution of groups can lose together alone: see ``visit_layer``. A
-    channel that something unknown reads or makes is fixed.
+    A residual sum adds channel to channel. If one summand loses a channel, the other must lose it, too, so
+    both channels have the same number. Channels that a grouped convolution can only lose together also have
+    the same
+    number: see ``visit_layer``. A channel that an unknown module reads or makes is fixed.
     """
 
     def __init__(self, model: Module, x: Any = None) -> None:
@@ -51,7 +52,7 @@ class Channels:
         self.passed: set[str] = set()
         self.count = 0
         self.tensors: dict[int, np.ndarray] = {}  # number of a tensor in the trace -> its channels
-        self.output_of: dict[Module, int] = {}  # the tensor that a module gave last
+        self.output_of: dict[Module, int] = {}  # the latest output of a module
         self.norm_after: dict[str, str] = {}  # path of a layer -> the BatchNorm that reads its output
         try:
             self.calls = modules(model, x)
@@ -73,7 +74,7 @@ class Channels:
     # ---- from call to call
 
     def visit(self, call: Call) -> np.ndarray:
-        """Note what the call reads and makes; the channels of its output."""
+        """Record the channels that the call reads and makes. Returns the channels of its output."""
         module = call.module
         along_last_axis = isinstance(module, nn.Linear) and len(call.output_shape) != 2
         if known_kind(module) is None or along_last_axis:
@@ -100,9 +101,11 @@ class Channels:
         return channels
 
     def visit_layer(self, call: Call, layer: nn.Conv2d | nn.Linear) -> np.ndarray:
-        """A convolution of groups loses whole groups, all that they read and make, where one reads or makes a
-        single channel, as in a depthwise one. Otherwise every group loses the same of its channels, so that
-        all stay of one size."""
+        """Record a Conv2d or Linear.
+
+        A grouped convolution loses whole groups, with all channels that they read and make, if a group reads
+        or makes a single channel, as in a depthwise convolution. Otherwise every group loses the same of its
+        channels, so that all groups keep one size."""
         self.layers[call.path] = layer
         out, share = layer.weight.shape[:2]
         groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
@@ -134,7 +137,7 @@ class Channels:
         return channels
 
     def visit_unknown(self, call: Call) -> np.ndarray:
-        """Whatever goes in, comes out or is computed within may be tied together in any way."""
+        """Fix all channels that the module reads or makes: any of them may depend on each other."""
         name = f"{call.path or 'the model'} ({type(call.module).__name__})"
         reason = f"what {name} does with it is not known"
         within = [c for c in self.calls if c.path.startswith(f"{call.path}." if call.path else "")]
@@ -146,7 +149,10 @@ class Channels:
         return self.new(call.output_shape[1] if len(call.output_shape) > 1 else 1, fixed=reason)
 
     def read(self, call: Call, width: int | None) -> np.ndarray:
-        """The channels of the call's input; fixed new ones if no module made it or they are not ``width``."""
+        """The channels of the call's input.
+
+        If no module made the input, or the width is wrong, they are new and fixed.
+        """
         known = self.tensors.get(call.inputs[0])
         if known is not None and (width is None or len(known) == width):
             return known
@@ -155,7 +161,7 @@ class Channels:
         return self.new(width or call.output_shape[1], fixed=f"no module makes what {call.path} reads")
 
     def note(self, table: dict[str, np.ndarray], path: str, channels: np.ndarray) -> None:
-        """Enter the channels; a layer that runs twice treats those of both runs alike."""
+        """Enter the channels in ``table``. If a layer runs twice, the channels of both runs are merged."""
         if path in table:
             self.merge(table[path], channels)
         else:
@@ -175,7 +181,7 @@ class Channels:
             self.fixed.setdefault(channel, reason)
 
     def merge(self, first: np.ndarray, second: np.ndarray) -> None:
-        """first[i] and second[i] are one channel from now on, in all tables."""
+        """Make first[i] and second[i] one channel, in all tables."""
         first, second = first.copy(), second.copy()
         for i in range(len(first)):
             kept, gone = first[i], second[i]
@@ -188,7 +194,7 @@ class Channels:
                 self.fix(np.array([kept]), self.fixed[int(gone)])
 
     def fix_shared_parameters(self) -> None:
-        """Two layers with one weight cannot lose different slices of it."""
+        """Fix the channels of layers that share a weight: they cannot lose different slices of it."""
         owners: dict[Parameter, str] = {}
         for path, module in {**self.layers, **self.batch_norms}.items():
             weight = module.weight
@@ -200,15 +206,15 @@ class Channels:
     # ---- questions
 
     def removable(self, path: str) -> bool:
-        """Does the layer at ``path`` make channels that can be removed?"""
+        """Whether the layer at ``path`` makes channels that can be removed."""
         return path in self.makes and not self.reason(self.makes[path])
 
     def reason(self, channels: np.ndarray) -> str:
-        """Why some of the channels cannot be removed; empty if all can."""
+        """The reason why some of the channels cannot be removed; empty if all can."""
         return next((self.fixed[c] for c in channels.tolist() if c in self.fixed), "")
 
     def partners(self) -> list[list[str]]:
-        """The paths of removable layers; those that make the same channels are one list."""
+        """The paths of removable layers. Layers that make the same channels form one list."""
         groups: dict[frozenset, list[str]] = {}
         for path, made in self.makes.items():
             if self.removable(path):
@@ -217,16 +223,16 @@ class Channels:
 
     def made(self, layer: str) -> np.ndarray:
         """(out,), the channels that ``layer`` makes. ValueError if it has no filters."""
-        self.model.layer(layer)  # names the nearest layers if there is none
+        self.model.layer(layer)  # a wrong path raises an error with similar paths
         names = ", ".join(path for path in self.makes if self.removable(path)) or "none"
         what = "no Linear on rows and no Conv2d that the model runs; filters can be removed of"
         require(layer in self.makes, f"{layer!r} is {what}: {names}")
         return self.makes[layer]
 
     def made_by(self, layer: str, chosen: np.ndarray | slice) -> np.ndarray:
-        """The channels that the filters ``chosen`` of ``layer``, by bools or numbers, make.
+        """The channels that the filters ``chosen`` (bools or numbers) of ``layer`` make.
 
-        ValueError where they cannot be removed, saying why.
+        ValueError with the reason if they cannot be removed.
         """
         channels = self.made(layer)[chosen]
         reason = self.reason(channels)
@@ -235,20 +241,20 @@ class Channels:
 
 
 def known_kind(module: Module) -> type[Module] | None:
-    """The class of KNOWN that the module runs as. A Flatten from another axis keeps channels elsewhere."""
+    """The class in KNOWN whose forward the module runs. A Flatten from another axis is unknown."""
     kind = kind_of(module, *KNOWN)
     return None if kind is nn.Flatten and unusual(module) else kind
 
 
 def loses_groups(layer: Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a convolution of groups loses whole groups: each reads one channel or makes one."""
+    """Whether a grouped convolution loses whole groups: each group reads or makes one channel."""
     if not isinstance(layer, nn.Conv2d):
         return False
     return layer.groups > 1 and layer.groups in (layer.in_channels, layer.out_channels)
 
 
 def example(model: Module) -> np.ndarray:
-    """Zeros that a model of images of any size takes: (1, C, 16, 16); without a Conv2d, (1, F)."""
+    """Zeros as input for a model of images of any size: (1, C, 16, 16); without a Conv2d, (1, F)."""
     parts = list(check_instance("model", model, Module).modules())
     sizes: list[tuple[int, ...]] = [
         (part.in_channels, 16, 16) for part in parts if isinstance(part, nn.Conv2d)

@@ -1,4 +1,4 @@
-"""Rounded networks repaired without training: the mean of what each layer gives is moved back."""
+"""Bias correction: repair a rounded network without training, by the mean output of each layer."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ Layer = Conv2d | Linear | Reweighted  # what has weights, whatever their form
 
 
 def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
-    """A copy of ``model``, a rounded network, in which each layer's mean output is the float network's again.
+    """A copy of a rounded network where each layer has the same mean output as in the float network.
 
-        b <- b + mean(y_float - y)      for each output channel, over all images and places
+        b <- b + mean(y_float - y)      for each output channel, over all images and pixels
 
-    Rounding a weight moves the mean of what a channel gives, and every later layer reads the moved numbers.
-    The means are those before a ReLU. The layers are corrected in the order in which they run, each behind
-    the corrected ones. A layer without a bias gets one. Nagel et al. 2019, arXiv:1906.04721, section 4.2.
+    Rounded weights shift the mean output of a channel, and all later layers read the shifted numbers.
+    The means are taken before a ReLU. The layers are corrected in the order in which they run, so each mean
+    is measured with the earlier layers corrected. A layer without a bias gets one. Nagel et al. 2019,
+    arXiv:1906.04721, section 4.2.
 
-    model: what ``prepare_qat`` or ``pack_weights`` made, or a copy of the float network with other weights.
-    float_model: the network that it was made of.  images (N, ...): 24 to 48 of the kind that will be
-    classified, which run as one batch.  ValueError where the two are not the same network.
+    model: the result of ``prepare_qat`` or ``pack_weights``, or a copy of the float network with other
+    weights.
+    float_model: the network before rounding.  images (N, ...): 24 to 48 images of the usual kind, which run
+    as one batch.  ValueError if the two models are not the same network.
     """
     check_instance("float_model", float_model, Module)
     floats = check_images("images", float_images("images", images))
@@ -43,7 +45,7 @@ def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
     means: dict[int, np.ndarray] = {}
 
     def note(i: int, inputs: tuple, output: Any) -> None:
-        require(i not in means, "a layer that runs twice has two means and one bias")
+        require(i not in means, "a layer that runs twice has two means but one bias")
         means[i] = mean_output(originals[i], *inputs)
 
     def correct(i: int, inputs: tuple, output: Any) -> Tensor:
@@ -59,7 +61,7 @@ def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
 
 
 def layers_of(model: Module) -> list[Layer]:
-    """The layers with weights, whatever the form of these is."""
+    """The layers with weights, in float, rounded or packed form."""
     inner = {module.module for module in model.modules() if isinstance(module, Reweighted)}
     return [module for module in model.modules() if isinstance(module, Layer) and module not in inner]
 
@@ -83,5 +85,5 @@ def add_to_bias(layer: Layer, shift: np.ndarray) -> None:
 
 
 def owner(layer: Layer) -> Conv2d | Linear:
-    """The layer that has the bias."""
+    """The layer that holds the bias."""
     return layer.module if isinstance(layer, Reweighted) else layer

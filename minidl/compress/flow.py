@@ -1,4 +1,4 @@
-"""What flows where in a model: its leaf modules and joins as a graph, for fusing, counting and drawing."""
+"""The graph of a model's leaf modules and joins, for fusing, counting and drawing."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ INPUT = -1
 
 @dataclass(frozen=True)
 class Step:
-    """One module that computes something, or a join (Concat, Residual, Skip) of what its branches computed.
+    """One module that computes something, or the join of branches by a Concat, Residual or Skip.
 
-    ``sources`` number the steps whose outputs it reads, INPUT being the model's input. ``shape``: of its
-    output, the batch included.
+    ``sources``: the numbers of the steps whose outputs it reads; INPUT is the model's input. ``shape``: the
+    shape of its output, with the batch.
     """
 
     path: str
@@ -37,12 +37,12 @@ class Step:
 
 
 def flow(model: Module, x: Any) -> list[Step]:
-    """The steps of one run of ``model`` on ``x`` in evaluation mode, each after those it reads.
+    """The steps of one run of ``model`` on ``x`` in evaluation mode. Each step comes after its sources.
 
-    A Sequential is the steps within it, a Skip those and then the sum; what hands its input on (Identity,
-    Dropout) is no step. A module with children and a forward of its own is a step too unless a child made its
-    output: it reads what was left over within it. What such a forward does besides calling modules cannot be
-    seen.
+    A Sequential gives the steps of its children; a Skip gives these steps and the sum. A module that returns
+    its input (Identity, Dropout) is no step. A module with children and its own forward is also a step,
+    unless a child made its output. Its sources are the outputs inside that no other step reads. Other
+    computations in such a forward are not visible.
     """
     calls = modules(model, x)
     steps: list[Step] = []
@@ -76,22 +76,26 @@ def _sources(call: Call, maker: dict, latest: dict, steps: list[Step]) -> tuple[
 
 
 def output_shape(call: Call) -> tuple[int, ...]:
-    """A convolution that writes in place returns only what it does not; all that it computes counts here."""
+    """The shape of the output.
+
+    For a convolution that writes in place, all channels that it computes count.
+    """
     if isinstance(call.module, ConvInto):
         return (call.output_shape[0], call.module.out_channels, *call.output_shape[2:])
     return call.output_shape
 
 
 def is_transparent(module: Module) -> bool:
-    """Whether nothing but its output leaves the module, which computes nothing hidden itself."""
+    """Whether others see only the module's output, and all its computation is in its children."""
     return runs_as(module, Concat, Residual, Sequential, Skip)
 
 
 def run_with(
     visit: Callable[[Any, tuple, Any], Any], model: Module, x: Any, modules: Mapping[Any, Module]
 ) -> None:
-    """Run ``model(x)`` in evaluation mode; after each of the modules ``visit(its key, inputs, output)``, and
-    what that gives, if not None, takes the output's place."""
+    """Run ``model(x)`` in evaluation mode, and call ``visit(key, inputs, output)`` after each of the modules.
+
+    A result other than None replaces the output."""
 
     def hook_of(key: Any) -> Callable[[Module, tuple, Any], Any]:
         return lambda module, inputs, output: visit(key, inputs, output)
@@ -108,7 +112,7 @@ def run_with(
 def observe(
     model: Module, x: Any, modules: Mapping[str, Module], look: Callable[[str, Any], Any]
 ) -> dict[str, Any]:
-    """{name: look(name, output)} of what each of the modules gives while ``model(x)`` runs."""
+    """{name: look(name, output)} for the output of each of the modules while ``model(x)`` runs."""
     seen: dict[str, Any] = {}
 
     def note(name: str, inputs: tuple, output: Any) -> None:
@@ -122,7 +126,7 @@ def observe(
 
 
 class Cost(NamedTuple):
-    """Of a model on one image: kernels launched, bytes of activations read and written, multiply-adds."""
+    """The cost of a model on one image: kernels, bytes of activations read and written, multiply-adds."""
 
     launches: int
     bytes: int
@@ -132,10 +136,10 @@ class Cost(NamedTuple):
 def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
     """Count the steps of ``flow`` on one image of float32: (C, H, W), or (features,).
 
-    Each step is a launch that reads all its inputs from memory and writes its output there: 4 bytes a
-    number. Flatten moves nothing, nor does a Concat that is written in place. Weights are not counted among
-    the bytes, and multiply-adds for convolutions and Linear alone: ValueError for a module that computes with
-    matrices in another way, as those of rounded and of integer networks do.
+    Each step is one kernel. It reads all its inputs from memory and writes its output there: 4 bytes for each
+    number. A Flatten moves nothing, and neither does a Concat that is written in place. The bytes of weights
+    do not count. Multiply-adds count only for convolutions and Linear. ValueError for a module that computes
+    with matrices in another way, as in rounded and integer networks.
     """
     check_instance("model", model, Module)
     check_instance("input_shape", input_shape, (tuple, list))
@@ -144,14 +148,16 @@ def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
     for step in steps:
         can_be = isinstance(step.module, Conv2d | Linear) or not holds_matrices(step, steps)
         what = f"{step.path or 'the model'}: what a {type(step.module).__name__} does with its weights"
-        require(can_be, f"{what} cannot be counted, only Conv2d and Linear of a float network")
+        require(
+            can_be, f"the cost of {what} is unknown: only Conv2d and Linear of a float network can be counted"
+        )
     counted = [step for step in steps if launches(step.module)]
     moved = sum(numbers_moved(step, steps, shape) for step in counted)
     return Cost(len(counted), 4 * moved, sum(multiply_adds(step) for step in counted))
 
 
 def holds_matrices(step: Step, steps: list[Step]) -> bool:
-    """Whether the module has weights of two axes or more, itself or in modules that it does not call."""
+    """Whether the module has weights with two axes or more, itself or in modules that it does not call."""
     inside = f"{step.path}." if step.path else ""
     calls_others = any(other is not step and other.path.startswith(inside) for other in steps)
     hidden = [step.module] if calls_others else step.module.modules()
@@ -163,13 +169,13 @@ def holds_matrices(step: Step, steps: list[Step]) -> bool:
 
 
 def launches(module: Module) -> bool:
-    """Whether the module runs a kernel, or only says where its numbers lie."""
+    """Whether the module runs a kernel. Otherwise it only gives another view of its numbers."""
     return not isinstance(module, Flatten | InPlaceConcat)
 
 
 def numbers_moved(step: Step, steps: list[Step], input_shape: tuple[int, ...]) -> int:
     shapes = [input_shape if i == INPUT else steps[i].shape for i in step.sources]
-    if isinstance(step.module, Conv2d):  # which may read only some of the channels
+    if isinstance(step.module, Conv2d):  # it may read only some of the channels
         shapes = [(shape[0], step.module.in_channels, *shape[2:]) for shape in shapes]
     return sum(map(math.prod, [*shapes, step.shape]))
 

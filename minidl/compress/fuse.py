@@ -1,7 +1,7 @@
-"""Fusion: fewer kernels and less memory traffic for the same function, as TensorRT does it.
+"""Fusion: fewer kernels and less memory traffic for the same function, as in TensorRT.
 
-Vertical, here: convolution, BatchNorm and ReLU become one module. Horizontal, in branches.py: convolutions on
-one input become one, and a Concat is written in place. ``cost``, in flow.py, counts what is saved.
+Vertical fusion (here) makes one module of convolution, BatchNorm and ReLU. Horizontal fusion (branches.py)
+merges convolutions on one input, and a Concat is written in place. ``cost`` (flow.py) counts the savings.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def folded(
     beta: np.ndarray | None = None,
     eps: float = 1e-5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weight and bias of one layer that does what a layer and the BatchNorm after it do.
+    """The weight and bias of one layer that replaces a layer and the BatchNorm after it.
 
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
@@ -62,7 +62,7 @@ def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta
 
 
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
-    """A new layer that does what ``layer`` and then ``bn`` do in evaluation mode; see ``folded``.
+    """A new layer that replaces ``layer`` and then ``bn`` in evaluation mode; see ``folded``.
 
     It is a copy of ``layer``, also of its mode, with other numbers: a weight and a bias as new Parameters of
     the layer's dtype, without a gradient. Both require grad where the layer's weight does, whatever bn's do.
@@ -76,7 +76,7 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     require(is_fixed, "in training BatchNorm uses the batch's statistics, which no weight holds: call eval()")
     width = len(layer.weight.data)
     fits = bn.num_features == width
-    require(fits, f"the BatchNorm is for {bn.num_features} channels, the layer before it gives {width}")
+    require(fits, f"the BatchNorm is for {bn.num_features} channels, but the layer before it gives {width}")
     bias, gamma, beta = (None if p is None else p.data for p in (layer.bias, bn.weight, bn.bias))
     weight, bias = folded(layer.weight.data, bias, bn.running_mean, bn.running_var, gamma, beta, bn.eps)
     new, trains = copy.deepcopy(layer), layer.weight.requires_grad
@@ -86,7 +86,7 @@ def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
 
 
 def keep_masks(new: Conv2d | Linear, layer: Conv2d | Linear, bn: BatchNorm) -> None:
-    """Mask in the new layer what pruning masked in the layer or in the BatchNorm."""
+    """Copy the pruning masks of the layer and of the BatchNorm to the new layer."""
     rows = kept(bn.weight, len(layer.weight.data))
     by_weight = kept(layer.weight, layer.weight.shape)
     masks = {
@@ -101,12 +101,12 @@ def keep_masks(new: Conv2d | Linear, layer: Conv2d | Linear, bn: BatchNorm) -> N
 
 
 def fuse(model: Module, x: Any = None) -> Module:
-    """A copy in which each BatchNorm is folded into the convolution (or Linear) that it alone reads, and
-    each ReLU or ReLU6 that alone reads a convolution is done by it: ConvReLU2d, ConvReLU6.
+    """A copy where convolutions (or Linear) include their BatchNorm and their ReLU.
 
-    What is fused away leaves its Sequential. A pair is left as it is where somebody else reads between the
-    two, where one of them runs twice, or where a module with a forward of its own, or a forward hook, lies
-    between them, which might. x: a batch that the model runs on, hooks being silent; by default zeros
+    A BatchNorm is folded into the layer before it. A ReLU or ReLU6 after a convolution becomes part of it:
+    ConvReLU2d, ConvReLU6. The fused modules leave their Sequential. A pair is not fused in three cases:
+    another module reads the value between them, one of the two runs twice, or a forward hook or a module with
+    its own forward lies between them. x: a batch for one run of the model, with hooks off; by default zeros
     (1, C, 16, 16). Raises ValueError in training mode.
     """
     check_in_evaluation(model)
@@ -125,7 +125,7 @@ def fuse(model: Module, x: Any = None) -> Module:
 
 
 def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
-    """The first two steps that one module can do."""
+    """The first two steps that one module can replace."""
     reads = Counter(source for step in steps for source in step.sources)
     runs = Counter(step.path for step in steps)
     for after in steps:
@@ -144,7 +144,7 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
 
 
 def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
-    """Whether all modules around the two, up to the innermost that holds both, show only their output."""
+    """Whether all modules around the two, up to the innermost that holds both, only show their output."""
     first, second = one.split("."), other.split(".")
     common = 0
     while first[common] == second[common]:
@@ -154,7 +154,10 @@ def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
 
 
 def remove(model: Module, path: str) -> None:
-    """Out of a Sequential; elsewhere an Identity takes the place, since the parent calls it by its name."""
+    """Remove the module from its Sequential.
+
+    In other parents an Identity replaces it, because they call it by name.
+    """
     parent, _, name = path.rpartition(".")
     if runs_as(model.layer(parent), Sequential, Skip):
         delattr(model.layer(parent), name)

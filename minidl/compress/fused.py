@@ -1,4 +1,4 @@
-"""Convolutions that clamp their output in place, or while they lay it where it is wanted."""
+"""Convolutions that clamp their output in place, or while they copy it into a common output."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _Conv = TypeVar("_Conv", bound=Conv2d)
 
 
 class ConvReLU(conv.Conv2d):
-    """y = clip(conv(x), 0, most).  y > 0 exactly where conv(x) > 0, and y < most where conv(x) < most, so
-    that backward needs nothing but y, and the convolution's own output no memory."""
+    """y = clip(conv(x), 0, most).  y > 0 exactly where conv(x) > 0, and y < most where conv(x) < most.
+
+    So backward needs only y, and the output of the convolution itself takes no memory."""
 
     def __init__(self, *geometry: Any, most: float) -> None:
         super().__init__(*geometry)
@@ -37,7 +38,7 @@ class ConvReLU(conv.Conv2d):
 
 
 class ConvReLU2d(Conv2d):
-    """relu(conv(x)) as one module; in two steps where ``relu_rule`` asks for the ReLU's input."""
+    """relu(conv(x)) as one module. If a ``relu_rule`` needs the ReLU's input, it runs in two steps."""
 
     relu, most = staticmethod(relu), math.inf
 
@@ -49,13 +50,13 @@ class ConvReLU2d(Conv2d):
 
 
 class ConvReLU6(ConvReLU2d):
-    """relu6(conv(x)) in the same way."""
+    """relu6(conv(x)) as one module, like ConvReLU2d."""
 
     relu, most = staticmethod(relu6), 6.0
 
 
 def limits(layer: Module) -> tuple[float, float]:
-    """What the layer clamps its output to."""
+    """The lowest and the highest output of the layer."""
     if isinstance(layer, ConvInto):
         return layer.limits
     return (0.0, layer.most) if isinstance(layer, ConvReLU2d) else (-math.inf, math.inf)
@@ -69,7 +70,10 @@ def recast(layer: Module, kind: type[_Conv], **settings: Any) -> _Conv:
 
 
 class CommonOutput:
-    """The output (N, channels, H, W) that several convolutions write, made when the first knows H and W."""
+    """The output (N, channels, H, W) that several convolutions write.
+
+    The first one makes it and sets H and W.
+    """
 
     def __init__(self, channels: int) -> None:
         self.channels = channels
@@ -85,11 +89,12 @@ class CommonOutput:
 
 
 class ConvInto(Conv2d):
-    """A convolution that lays its outputs, clamped to ``limits``, into the branches' common one.
+    """A convolution that clamps its output to ``limits`` and writes it into the common output.
 
-    It reads in_channels channels from ``source`` on; if that is None there must be no others. ``ends``: pairs
-    (channels of its output, their place in the common output), slices from the first channel on; what
-    channels are left it returns. ``order``, if not None, sorts its channels first. For inference alone.
+    It reads in_channels channels from ``source`` on; with None, the input has only these channels. ``ends``:
+    pairs of slices (channels of its output, channels of the common output), from the first channel on. It
+    returns the remaining channels. ``order``, if not None, sorts its channels first. It is only for
+    inference.
     """
 
     source: int | None = None

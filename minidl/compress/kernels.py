@@ -1,7 +1,7 @@
-"""The loops behind inference with integers of 8 bits.
+"""The loops of inference with 8-bit integers.
 
-Plain functions, compiled as they stand by ``engine.jit``, as those of engine/kernels.py are. Whole numbers
-are exact in any order, so how a batch is cut, or how many threads there are, changes no integer.
+They are plain functions, which ``engine.jit`` compiles like those of engine/kernels.py. Integer sums are
+exact in any order, so the results depend neither on the blocks of a batch nor on the number of threads.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ def int_conv2d(first, last, block, geometry, x, center, margin, weight, bias, ou
     sums = bias[o] + sum over k of weight[o, k] x_k      y = clip(rint(float32(sums) M[o]) + zero, low, high)
 
     geometry: kernel_size, stride, padding, dilation, (groups, groups).  x (N, C, H, W), padded with margin;
-    less ``center`` both lie within -128 ... 127.  weight (O, K) int16, within -127 ... 127, its C/groups kh
-    kw columns filled up with zeros to a multiple of 4.  bias (O,) int32, with what the center and the zero
-    point of x add to a sum.  output: M (O,) float32, zero, low, high; an empty M leaves the sums as they are.
-    y (N, O, OH, OW).
+    minus ``center``, both lie within -128 ... 127.  weight (O, K) int16, within -127 ... 127; its C/groups kh
+    kw columns are filled up with zeros to a multiple of 4.  bias (O,) int32; it includes the contribution of
+    center and zero point of x.  output: M (O,) float32, zero, low, high; an empty M returns the sums.  y (N,
+    O, OH, OW).
 
-    The samples of a block lie side by side, pixel by pixel, so that a row of outputs is one long loop however
-    small the images are. With a stride along the row, only the samples of one pixel are neighbours.
+    In memory the samples of a block lie side by side for each pixel. So a row of outputs is one long loop,
+    even for small images. With a stride along the row, only the samples of one pixel are neighbours.
     """
     kernel_size, stride, padding, dilation, (groups, _) = geometry
     M, zero, low, high = output
@@ -42,7 +42,7 @@ def int_conv2d(first, last, block, geometry, x, center, margin, weight, bias, ou
                     corner = ((g * share * padded_h + r * stride[0]) * padded_w + s * stride[1]) * block
                     end = (g + 1) * out_channels // groups
                     for o in range(g * out_channels // groups, end, 2):
-                        both = o, min(o + 1, end - 1)  # of an odd number the last one twice
+                        both = o, min(o + 1, end - 1)  # if the number is odd, compute the last one twice
                         for i in range(2):
                             sums[i, :] = bias[both[i]]
                         int_dot(weight[both[0]], weight[both[1]], flat[corner:], places, sums[0], sums[1])
@@ -53,7 +53,7 @@ def int_conv2d(first, last, block, geometry, x, center, margin, weight, bias, ou
 
 
 def pad_block(x, center, padding, padded):
-    """x (n, C, H, W) - center into the middle of ``padded`` (C, H', W', block), whose margin stays."""
+    """Copy x (n, C, H, W) - center into the middle of ``padded`` (C, H', W', block). The margin stays."""
     samples, channels, height, width = x.shape
     top, left = padding
     for c in range(channels):
@@ -64,9 +64,9 @@ def pad_block(x, center, padding, padded):
 
 
 def patch_places(shape, share, kernel_size, dilation, count):
-    """How far behind its first number the numbers of a patch lie in a block of ``shape`` (C, H', W', block).
+    """The offsets of a patch's numbers from its first number, in a block of ``shape`` (C, H', W', block).
 
-    In the order of the weights, (share, kh, kw); filled up to ``count`` with 0, for weights that are 0.
+    The order is that of the weights, (share, kh, kw). Zeros fill it up to ``count``; their weights are 0.
     """
     _, height, width, block = shape
     places = np.zeros(count, np.int64)
@@ -81,11 +81,13 @@ def patch_places(shape, share, kernel_size, dilation, count):
 
 
 def int_dot(w, v, x, places, sums, others):
-    """sums += sum over k of w[k] x[places[k] : places[k] + len(sums)], in int32, and others with v for w.
+    """sums += sum over k of w[k] x[places[k] : places[k] + len(sums)], in int32.
 
-    Two products of 8-bit integers fit in 16 bits, as 2 127 128 < 2^15, and there processors multiply twice as
-    many at once; so they are added in pairs before they are widened. Four k and two outputs at a time, since
-    each time sums and x are read anew.
+    ``others`` uses v instead of w.
+
+    Two products of 8-bit integers fit in 16 bits, because 2 127 128 < 2^15. Processors multiply twice as many
+    16-bit numbers at once, so products are added in pairs before they become 32 bits. A loop handles four k
+    and two outputs, because each loop reads sums and x again.
     """
     for k in range(0, len(w), 4):
         w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]

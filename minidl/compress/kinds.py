@@ -1,4 +1,4 @@
-"""What a module of a model does: which kind of layer it runs as, and what a Sequential consists of."""
+"""The kinds of modules: as which layer a module runs, and the modules of a Sequential."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Kind = TypeVar("_Kind", bound=Module)
 
 
 def kind_of(module: Module, *kinds: type[_Kind]) -> type[_Kind] | None:
-    """The kind whose forward the module runs; None for others, subclasses with their own forward too."""
+    """The kind whose forward the module runs. None for others, also for subclasses with their own forward."""
     for kind in kinds:
         if isinstance(module, kind) and type(module).forward is kind.forward:
             return kind
@@ -25,7 +25,7 @@ def runs_as(module: Module, *kinds: type[_Kind]) -> TypeGuard[_Kind]:
 
 
 def unusual(module: Module) -> str:
-    """A setting of the layer that changes what its output means, in words; "" for the usual ones."""
+    """The words for an unusual setting that changes the meaning of the output; "" for usual settings."""
     if isinstance(module, AdaptiveAvgPool2d) and module.output_size != (1, 1):
         return f"output_size={module.output_size}"
     if isinstance(module, Flatten) and (module.start_dim, module.end_dim) != (1, -1):
@@ -36,14 +36,16 @@ def unusual(module: Module) -> str:
 
 
 def in_order(module: Module, path: str = "") -> list[tuple[str, Module]]:
-    """The modules that run one after the other, with their paths: a Sequential is what it consists of, any
-    other module stands alone, with the path that was given. Identity and Dropout do nothing in evaluation."""
+    """The modules that run in sequence, with their paths.
+
+    A Sequential gives its children. Any other module gives itself, with the given path. Identity and Dropout
+    are skipped, because they do nothing in evaluation."""
     if runs_as(module, Sequential):
         return children_in_order(module, path)
     return [] if runs_as(module, Identity, Dropout) else [(path, module)]
 
 
 def children_in_order(module: Module, path: str) -> list[tuple[str, Module]]:
-    """What a Sequential, or a Skip before it adds its input, consists of."""
+    """The children of a Sequential, or of a Skip without its sum."""
     inside = (in_order(child, dotted(path, name)) for name, child in module.named_children())
     return [step for steps in inside for step in steps]

@@ -17,21 +17,21 @@ Masks = dict[str, np.ndarray]
 
 
 class EmptyLayerError(ValueError):
-    """A rule would prune all that a layer has."""
+    """A rule would prune a whole layer."""
 
 
 # ---- of scores and weights
 
 
 def filter_mask(scores: Any, amount: float | int | None = None, s: float | None = None) -> np.ndarray:
-    """Which filters to keep, by their scores (O,): all but the lowest, or all that stand out.
+    """The filters to keep, by their scores (O,): all but the lowest, or all clearly above the mean.
 
-        amount:  the round(amount · O) lowest are pruned, of equal ones the first (an int is their number)
+        amount:  the round(amount · O) lowest are pruned, on a tie the first (an int is their number)
         s:       keep where score > mean + s · std,   std with ddof = 0
 
-    Exactly one of the two is given. The amount is one of all filters, not of those that are left: pruned
-    filters score lowest, so they are among the next mask's. 0.5 rounds to even, as Python's round does.
-    Returns bools (O,). EmptyLayerError, a ValueError, where no filter would be kept.
+    Exactly one of the two is given. The amount counts all filters, also those that are already pruned: these
+    have the lowest scores, so the next mask includes them. 0.5 rounds to even, as in Python. Returns bools
+    (O,). EmptyLayerError, a ValueError, if no filter would be kept.
     """
     scores = check_array("scores", scores, "O").astype(np.float64)
     require((amount is None) != (s is None), f"give either amount or s, got amount={amount!r} and s={s!r}")
@@ -46,17 +46,17 @@ def filter_mask(scores: Any, amount: float | int | None = None, s: float | None 
 
 
 def magnitude_mask(weight: Any, amount: float | int) -> np.ndarray:
-    """Which single weights to keep: ``filter_mask`` with scores |w|. Bools of the weight's shape."""
+    """The single weights to keep: ``filter_mask`` with scores |w|. Bools of the weight's shape."""
     return filter_mask(magnitudes(weight), amount=amount).reshape(np.shape(weight))
 
 
 def threshold_mask(weight: Any, s: float) -> np.ndarray:
-    """Which single weights to keep: |w| > mean(|w|) + s · std(|w|). Bools of the weight's shape."""
+    """The single weights to keep: |w| > mean(|w|) + s · std(|w|). Bools of the weight's shape."""
     return filter_mask(magnitudes(weight), s=s).reshape(np.shape(weight))
 
 
 def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Masks:
-    """One mask for each array, the smallest |w| of all of them together pruned, of equal ones the first.
+    """One mask for each array. The smallest |w| of all arrays together are pruned, on a tie the first.
 
     amount: the share of the sum of their sizes, or a number. |w| are compared as float64.  EmptyLayerError, a
     ValueError, where one would be all zero; ValueError for no arrays.
@@ -83,18 +83,18 @@ def global_magnitude_masks(model: Module, amount: float | int) -> Masks:
 
 
 def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Module:
-    """Set to 0 what ``masks`` leave out, and keep it at 0 through whatever optimizer steps follow.
+    """Set the weights outside of ``masks`` to 0, and keep them at 0 in all later optimizer steps.
 
     masks: the path of a Conv2d or Linear -> bools (out,), True for filters to keep; or the path of a
-    parameter -> bools of its shape. A masked filter's channel is zero: its weight, its bias and its weight
-    and bias in BatchNorms that follow, and where a residual sum adds up channels the same of its partners; so
-    are the filters that a convolution of groups can lose together alone (see ``remove_filters``).
+    parameter -> bools of its shape. The channel of a masked filter becomes zero: its weight, its bias, and
+    its weight and bias in later BatchNorms. In a residual sum, the same holds for the filters of its
+    partners, and in a grouped convolution for the filters that must go together (see ``remove_filters``).
 
-    Each Parameter holds its ``mask``; a step masks its gradient, so that momentum forgets, and the result.
-    What was masked before stays so. State dicts and checkpoints hold the zeros but not the masks: after
-    loading one into a new model, ``apply_masks(model, zero_masks(model))``.
+    Each Parameter holds its ``mask``. A step masks the gradient, so that momentum becomes 0, and the result.
+    Earlier masks stay. State dicts and checkpoints hold the zeros but not the masks: after loading one into a
+    new model, call ``apply_masks(model, zero_masks(model))``.
     x: see ``remove_filters``. Raises ValueError, and masks nothing, for unknown paths, shapes that do not
-    fit, filters that cannot be masked so, and masks that leave a layer empty. Returns the model.
+    fit, filters that cannot be masked, and masks that leave a layer empty. Returns the model.
     """
     parameters, whole, filters = parameters_of(model), {}, {}
     for path, mask in check_instance("masks", masks, Mapping).items():
@@ -116,7 +116,7 @@ def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Modul
 
 
 def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) -> Masks:
-    """What masks of filters, {layer: bools (out,)}, mean for the parameters that make their channels."""
+    """The masks of parameters that follow from masks of filters, {layer: bools (out,)}."""
     channels = Channels(model, x)
     dead = np.zeros(0, np.int64)
     for layer, mask in filters.items():
@@ -137,10 +137,11 @@ def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) ->
 
 
 def zero_masks(model: Module) -> Masks:
-    """The masks that a pruned model shows: every weight that is 0 is masked, and with it the bias that is 0
-    of a filter (or BatchNorm feature) without a weight. {path of a parameter: bools of its shape}
+    """The masks of a pruned model, from its zeros: {path of a parameter: bools of its shape}.
 
-    A layer whose weights are all 0 is left out: no mask leaves a layer empty, so it was initialised to zero.
+    Every weight that is 0 is masked. A bias that is 0 is masked if all weights of its filter (or its
+    BatchNorm feature) are 0. A layer with only zeros is not masked: no mask leaves a layer empty, so it was
+    initialised to 0.
     """
     masks = {}
     for path, module in check_instance("model", model, Module).named_modules():
@@ -155,7 +156,7 @@ def zero_masks(model: Module) -> Masks:
 
 
 def sparsity(model: Module) -> float:
-    """The share of zeros among the weights of all Conv2d and Linear; biases and BatchNorm do not count."""
+    """The fraction of zeros among the weights of all Conv2d and Linear; biases and BatchNorm do not count."""
     weights = [p.data for p in prunable_weights(model).values()]
     return sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
 
@@ -166,11 +167,11 @@ def dense_bytes(model: Module) -> int:
 
 
 def sparse_bytes(model: Module) -> int:
-    """Bytes of the same with each Conv2d and Linear weight as a compressed sparse row matrix (out, rest).
+    """Like ``dense_bytes``, but each Conv2d and Linear weight is a compressed sparse row matrix (out, rest).
 
-    Such a matrix holds its values that are not 0, the column of each (4 bytes) and where each row begins: a
-    weight takes twice its bytes, a zero none. That pays above half zeros. Computing with it is another
-    matter: the kernels here are dense and take the same time for a 0.
+    Such a matrix holds its nonzero values, the column of each value (4 bytes), and the start of each row. So
+    a weight takes twice its bytes, and a zero takes none. This saves memory if more than half are zeros. It
+    saves no time: the kernels here are dense and also multiply zeros.
     """
     from scipy.sparse import csr_array
 
@@ -185,7 +186,7 @@ def sparse_bytes(model: Module) -> int:
 
 
 def pruned_count(amount: float | int | None, total: int) -> int:
-    """How many of ``total`` an amount is: round(share · total) of a share in [0, 1], an int itself."""
+    """An amount as a number: round(amount · total) for a float in [0, 1]; an int stays."""
     if isinstance(amount, int | np.integer) and not isinstance(amount, bool):
         return check_int("amount", amount, 0, total)
     return round(check_number("amount", amount, 0, 1) * total)
@@ -204,7 +205,7 @@ def parameters_of(model: Module) -> dict[str, Parameter]:
 
 
 def prunable_weights(model: Module) -> dict[str, Parameter]:
-    """The weights of all Conv2d and Linear by their paths, shared ones once."""
+    """The weights of all Conv2d and Linear by their paths. Shared weights come once."""
     parameters = parameters_of(model)
     owners = [dotted(p, "weight") for p, m in model.named_modules() if isinstance(m, Conv2d | Linear)]
     found = {path: parameters[path] for path in owners if path in parameters}

@@ -1,8 +1,8 @@
-"""Weights alone in few bits: groups of them with one scale each, packed without gaps (Q8, Q4, ... of files).
+"""Store only the weights in few bits: groups with one scale each, packed without gaps (Q8, Q4, ... of files).
 
-A network of billions of weights waits for memory, not for arithmetic: its weights are stored in few bits and
-made floats again when a layer runs. Each run of 32 weights that one output reads has a scale of its own, so
-that an outlier spoils its own group alone. In files of language models this is Q8_0 and Q4_0.
+A network with billions of weights is slow because of memory, not arithmetic. So its weights are stored in few
+bits, and become floats again when a layer runs. Each group of 32 weights of one output has its own scale, so
+an outlier only harms its own group. Files of language models call this Q8_0 and Q4_0.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ LARGEST_SCALE = float(np.finfo(np.float16).max)
 
 
 def pack(q: Any, bits: int) -> np.ndarray:
-    """Integers of 2 to 8 bits with a sign, one behind the other: uint8 (ceil(q.size bits / 8),).
+    """Pack signed integers of 2 to 8 bits without gaps: uint8 (ceil(q.size bits / 8),).
 
-    The lowest bits of a byte come first: of 4 bits two lie in a byte, of 2 bits four, and one of 3, 5, 6 or 7
-    bits may lie in two bytes. Negative ones are two's complements. The last byte is filled up with zeros.
+    The lowest bits of a byte come first. A byte holds two integers of 4 bits, or four of 2 bits. Integers of
+    3, 5, 6 or 7 bits may lie in two bytes. Negative integers are two's complements. Zeros fill up the last
+    byte.
     """
     check_int("bits", bits, 2, 8)
     half = 2 ** (bits - 1)
@@ -42,7 +43,7 @@ def pack(q: Any, bits: int) -> np.ndarray:
 
 
 def unpack(packed: Any, bits: int, count: int) -> np.ndarray:
-    """The first ``count`` integers that ``pack`` has packed: int8 (count,)."""
+    """The first ``count`` integers of a packed array: int8 (count,)."""
     check_int("bits", bits, 2, 8)
     check_int("count", count, 0)
     packed = check_array("packed", packed, "B", kind="integer", empty=True, low=0, high=255)
@@ -63,10 +64,10 @@ def packed_size(count: int, bits: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class GroupedWeight:
-    """A weight (O, ...) in groups along what one output reads: what ``quantize_groups`` gives.
+    """A weight (O, ...) in groups along its rows: the result of ``quantize_groups``.
 
-    packed: its integers, see ``pack``.  scales: float16 (O, groups a row).  shape: of the weight.
-    bytes: what the two take.
+    packed: its integers, see ``pack``.  scales: float16 (O, groups per row).  shape: the shape of the weight.
+    bytes: the bytes of packed and scales.
     """
 
     packed: np.ndarray
@@ -81,25 +82,26 @@ class GroupedWeight:
 
 
 def quantize_groups(weight: Any, bits: int = 4, group_size: int = 32) -> GroupedWeight:
-    """A weight (O, ...) with a scale for each run of ``group_size`` weights of a row, the last one shorter.
+    """Quantize a weight (O, ...) with a scale for each ``group_size`` weights of a row; the last may be
+    fewer.
 
         S = float16(max |w| / qmax) of the group        Q = clip(round(w / S), -qmax, qmax),
         qmax = 2^(bits-1) - 1
 
-    A row is all that one output reads; a group as long as a row is one scale a channel.  bits: 2 … 8.
-    Bytes: ceil(weights bits / 8) + 2 groups. Where S is 0 in float16, so are the group's weights.
-    ValueError where S is beyond float16.
+    A row holds all weights of one output; a group as long as a row gives one scale per channel.  bits: 2 … 8.
+    Bytes: ceil(weights bits / 8) + 2 groups. If S is 0 in float16, the weights of the group become 0.
+    ValueError if S is too large for float16.
     """
     qmax = 2 ** (check_int("bits", bits, 2, 8) - 1) - 1
     weight = check_reals("weight", check_array("weight", weight))
-    require(weight.ndim >= 2, f"weight must be (O, ...) with what each output reads, got {weight.shape}")
+    require(weight.ndim >= 2, f"weight must be (O, ...) with at least two axes, got {weight.shape}")
     size = min(positive_int("group_size", group_size), weight[0].size)
     rows = weight.reshape(len(weight), -1)
     missing = -rows.shape[1] % size
     groups = np.pad(rows, ((0, 0), (0, missing))).reshape(len(rows), -1, size)
     exact = np.abs(groups).max(axis=2).astype(np.float64) / qmax
     fits = exact.max() <= LARGEST_SCALE
-    require(fits, f"float16 holds scales up to {LARGEST_SCALE:g}, the largest is {exact.max():.3g}")
+    require(fits, f"float16 holds scales up to {LARGEST_SCALE:g}, but the largest is {exact.max():.3g}")
     scales = exact.astype(np.float16)
     S = scales.astype(np.float32)[:, :, np.newaxis]
     q = np.clip(np.rint(groups / np.where(S == 0, np.float32(np.inf), S)), -qmax, qmax)
@@ -119,7 +121,7 @@ def dequantize_groups(grouped: GroupedWeight) -> np.ndarray:
 
 
 class PackedWeights(Reweighted):
-    """``module`` without its weight, which is stored as a GroupedWeight and made floats in each forward."""
+    """``module`` with its weight stored as a GroupedWeight. Each forward makes floats of it."""
 
     packed: np.ndarray
     scales: np.ndarray
@@ -141,11 +143,11 @@ class PackedWeights(Reweighted):
 
 
 def pack_weights(model: Module, bits: int = 4, group_size: int = 32) -> Module:
-    """A copy in which the weight of each Conv2d and Linear is stored in groups, for inference; all else stays
-    as it is. See ``quantize_groups``; ``integer.model_bytes`` counts what it takes.
+    """A copy for inference, with the weight of each Conv2d and Linear in groups; see ``quantize_groups``.
 
-    Fold BatchNorm first (``fuse``), and correct the means afterwards (``correct_biases``). ValueError for
-    forward hooks on what is packed, and for layers that compute with their weight in a way of their own.
+    The rest stays unchanged. ``integer.model_bytes`` counts the bytes. Fold BatchNorm first (``fuse``), and
+    correct the means afterwards (``correct_biases``). ValueError for layers with forward hooks or with their
+    own forward.
     """
     whole = Sequential({"model": copy.deepcopy(check_instance("model", model, Module))})
     packed: dict[Module, PackedWeights] = {}
@@ -153,7 +155,9 @@ def pack_weights(model: Module, bits: int = 4, group_size: int = 32) -> Module:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             is_plain = runs_as(layer, nn.Conv2d, ConvReLU2d, nn.Linear) and not layer._hooks
             name = path.removeprefix("model.")
-            require(is_plain, f"{name}: a hook or a forward of its own would not see packed weights")
+            require(
+                is_plain, f"{name} has a forward hook or its own forward, which would not see packed weights"
+            )
             packed[layer] = PackedWeights(layer, bits, group_size)
     require(len(packed) > 0, "the model has no Conv2d and no Linear: there are no weights to pack")
     for parent in list(whole.modules()):

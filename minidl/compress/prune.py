@@ -1,4 +1,4 @@
-"""Pruning: score filters or weights, mask the least, finetune while the loss allows, and remove them.
+"""Pruning: score filters or weights, mask the lowest, finetune until the loss is too high, and remove them.
 
 scores   filter_norms, ablation_scores, taylor_scores, random_scores           (scores.py)
 masks    filter_mask, magnitude_mask, global_magnitude_masks, apply_masks ...  (masks.py)
@@ -27,7 +27,7 @@ from minidl.train.optim import Adam
 
 
 class PruneStep(NamedTuple):
-    """One round of the loop: what was asked to be pruned, and the network after finetuning."""
+    """One round of the loop: the amount to prune, and the numbers of the network after finetuning."""
 
     amount: float
     sparsity: float
@@ -36,9 +36,9 @@ class PruneStep(NamedTuple):
 
 
 class PruneResult(NamedTuple):
-    """The last network within the budget; all steps, the dense network first; how many were accepted.
+    """The last network within the budget, all steps from the dense network on, and the number accepted.
 
-    ``history[accepted]`` is the model's own row; one more, where there is one, is the step rolled back.
+    ``history[accepted]`` is the row of ``model``. If there is one more row, that step was rolled back.
     """
 
     model: Module
@@ -58,7 +58,7 @@ def iterative_prune(
     lr: float = 1e-3,
     rng: np.random.Generator | None = None,
 ) -> PruneResult:
-    """The loop:  while loss < max_allowed_loss: prune a step; finetune.  The last network within is returned.
+    """While loss < max_allowed_loss: prune a step; finetune.  Returns the last network below the limit.
 
     train, validation: pairs (images, labels).  The loss is that on ``validation``, after finetuning.
     step: the share that each round prunes more, of all there is: round k asks ``criterion(model, k · step)``
@@ -107,7 +107,7 @@ def check_settings(max_allowed_loss: float, step: float, epochs: int, lr: float,
 def masked_copy(
     model: Module, criterion: Callable[[Module, float], Masks], amount: float, x: np.ndarray
 ) -> Module:
-    """A copy of the model with the masks that the criterion gives at the amount."""
+    """A copy of the model with the masks of the criterion for the amount."""
     candidate = copy.deepcopy(model)
     masks = criterion(candidate, amount)
     found = masks != {}
@@ -118,7 +118,10 @@ def masked_copy(
 def finetune(
     model: Module, train: Pair, validation: Pair, epochs: int, lr: float, rng: np.random.Generator
 ) -> Evaluation:
-    """Train a pruned model in place and evaluate it; NaN, which is within no budget, if it diverges."""
+    """Train a pruned model in place and evaluate it.
+
+    If it diverges, the results are NaN: above every limit.
+    """
     try:
         if epochs:
             optimizer = Adam(model.parameters(), lr=lr)
@@ -129,10 +132,10 @@ def finetune(
 
 
 def accepted_steps(losses: Iterable[float], max_allowed_loss: float) -> int:
-    """How many pruning steps the loop accepts: those before the first whose loss is not below the budget.
+    """The number of pruning steps that the loop accepts: all steps before the loss first reaches the limit.
 
-    losses: the unpruned network's, then one after each step. What comes after a broken budget does not
-    count, however good; NaN breaks it.  ValueError if the first loss does.
+    losses: the loss of the unpruned network, then the loss after each step. Steps after the first bad one do
+    not count, even if their loss is low. NaN counts as bad.  ValueError if the first loss is bad.
     """
     accepted = -1
     for loss in losses:
@@ -147,13 +150,14 @@ def accepted_steps(losses: Iterable[float], max_allowed_loss: float) -> int:
 def sensitivity(
     model: Module, layer: str, amounts: Sequence[float | int], images: np.ndarray, labels: np.ndarray
 ) -> list[Evaluation]:
-    """Accuracy and loss after masking each of ``amounts`` of one layer's filters by L1 norm, not finetuned.
+    """Accuracy and loss after masking ``amounts`` of one layer's filters by L1 norm, without finetuning.
 
-    The other layers stay whole, so the curve says how much this one bears. The model is left as it was.
+    The other layers are not pruned, so the curve shows how much this layer tolerates. The model stays
+    unchanged.
     """
     images, labels = check_pair("images and labels", (images, labels))
     check_array("amounts", amounts, "N")
-    channels = makers(model, layer, images)  # says why if filters of this layer cannot be masked
+    channels = makers(model, layer, images)  # raises the reason if filters of this layer cannot be masked
     results = []
     for amount in amounts:
         masks = {layer: mask_by_norm(channels, [layer], amount)}

@@ -1,8 +1,8 @@
-"""Training a network for the integers that it will be made of (quantization-aware training, QAT).
+"""Quantization-aware training (QAT): train a network so that it works well after conversion to integers.
 
-In the forward pass weights and activations are rounded as integers of few bits would be; the gradient passes
-through the rounding as if it were not there (``FakeQuantize``), so that the float weights behind it learn to
-be right after rounding (Jacob et al. 2018, section 3). ``integer.convert`` makes the integers.
+The forward pass rounds weights and activations like integers of few bits. The backward pass ignores the
+rounding (``FakeQuantize``). So the float weights learn values that are good after rounding (Jacob et al.
+2018, section 3). ``integer.convert`` makes the integers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from minidl.nn.containers import Sequential
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module
 
-FLOAT = 32  # so many bits are float32: nothing is rounded
+FLOAT = 32  # 32 bits mean float32: nothing is rounded
 CALIBRATIONS = {
     "max": lambda histogram, bits: calibrate.max_threshold(histogram),
     "percentile": lambda histogram, bits: calibrate.percentile_threshold(histogram),
@@ -65,7 +65,7 @@ class Rounding(Module):
 
 
 class Rounded(Module):
-    """output(module(x)), ``output`` being a Rounding."""
+    """output(module(x)), where ``output`` is a Rounding."""
 
     def __init__(self, module: Module, output: Rounding) -> None:
         self.module, self.output = module, output
@@ -75,7 +75,7 @@ class Rounded(Module):
 
 
 class Reweighted(Module):
-    """``module``, a Conv2d, ConvReLU2d or Linear, computed with what ``weights`` makes of its parameters."""
+    """A Conv2d, ConvReLU2d or Linear that computes with the result of ``weights``."""
 
     module: nn.Conv2d | nn.Linear
 
@@ -97,8 +97,8 @@ class Reweighted(Module):
 class RoundedWeights(Reweighted):
     """``module`` with its weight rounded.
 
-    Where ``x_grid`` says which integers of at most 8 bits its input stands for, it is rounded as by
-    ``quantize_layer``, and the bias too, to multiples of S_x S_w.
+    If ``x_grid`` gives the grid of its input (at most 8 bits), the rounding is that of ``quantize_layer``,
+    and the bias is rounded to multiples of S_x S_w, too.
     """
 
     def __init__(
@@ -137,18 +137,18 @@ def prepare_qat(
     per_channel: bool = True,
     calibration: str = "mse",
 ) -> Sequential:
-    """A copy of ``model`` that computes with rounded weights and activations, to be trained by ``fit``.
+    """A copy of ``model`` that computes with rounded weights and activations. ``fit`` can train it.
 
-    BatchNorm is folded into the layer before it with its statistics as they are, and ReLU done by that layer
-    (``fuse``). Weights are symmetric, with S = max |w| / qmax of the moment, for each output channel or for
-    all. Activations are affine, in ranges that the calibration images (N, ...) fix: "max" spans all that
-    occurs, "percentile", "mse" and "entropy" clip (see ``calibrate``); before and after a Preprocess they are
-    those of images in [0, 1], and what an image has beyond is clipped. The ranges stay, as a part of
-    ``state_dict``, and so do the masks of pruned weights. Rounded are the input and all that is computed,
-    after the ReLU where one follows; but not what a last Conv2d or Linear gives, the logits.
+    ``fuse`` first folds BatchNorm, with its present statistics, and ReLU into the layer before. Weights are
+    symmetric with S = max |w| / qmax, for each output channel or for the whole layer; S follows the weights.
+    Activations are affine. The calibration images (N, ...) fix their ranges: "max" covers all values,
+    "percentile", "mse" and "entropy" clip (see ``calibrate``). Before and after a Preprocess the range is
+    that of images in [0, 1]; values beyond are clipped. The ranges do not change later; they are a part of
+    ``state_dict``. Masks of pruned weights are kept. The input and all outputs are rounded (after the ReLU if
+    one follows), except the logits of a last Conv2d or Linear.
 
-    weight_bits, activation_bits: 2 … 16, or 32 to leave them floats.  Returned in evaluation mode: untrained
-    it shows what rounding alone costs. ``convert`` makes integers of it.
+    weight_bits, activation_bits: 2 … 16, or 32 for floats.  The copy is in evaluation mode: without training
+    it shows the cost of rounding alone. ``convert`` makes integers of it.
     """
     for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
         if check_int(name, bits) != FLOAT:
@@ -157,10 +157,10 @@ def prepare_qat(
     check_choice("calibration", calibration, CALIBRATIONS)
     images = check_images("calibration_images", float_images("calibration_images", calibration_images))
     images, is_integer = images.astype(np.float32, copy=False), hasattr(model, "x_params")
-    require(not is_integer, "model is quantized already: give the network that it was made of")
+    require(not is_integer, "model is quantized already: give the original float network")
     fused = fuse(model, images[:1])
     hooked = ", ".join(path or "the model" for path, module in fused.named_modules() if module._hooks)
-    require(not hooked, f"forward hooks have no place in a rounded network: remove those of {hooked}")
+    require(not hooked, f"a rounded network cannot have forward hooks: remove those of {hooked}")
     network = Sequential({"input": nn.Identity(), "network": fused}).eval()
     give_each_path_its_own(network)
     runs = flow(network, images[:1])
@@ -177,8 +177,9 @@ def prepare_qat(
 
 
 def give_each_path_its_own(module: Module, seen: set[int] | None = None) -> None:
-    """Where a module stands at several paths, put copies that share its parameters: each run then has a path
-    of its own, and a grid."""
+    """If a module is at several paths, replace it by copies that share its parameters.
+
+    Then each run has its own path and its own grid."""
     seen = set() if seen is None else seen
     for name, child in module.named_children():
         if id(child) in seen:
@@ -189,8 +190,10 @@ def give_each_path_its_own(module: Module, seen: set[int] | None = None) -> None
 
 
 def rounded_paths(steps: dict[str, Step]) -> list[str]:
-    """Of the steps whose outputs are rounded: not of those that keep to the grid of what they read, nor of
-    those that only a ReLU reads, since what it cuts off needs no levels, nor the logits."""
+    """The paths of the steps whose outputs are rounded.
+
+    Three kinds are not rounded: steps that keep their input's grid, steps whose only reader is a ReLU (the
+    values that it cuts off need no levels), and the logits."""
     readers: dict[int, list[Module]] = {}
     for step in steps.values():
         for source in step.sources:
@@ -208,7 +211,7 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
 
 
 def known_ranges(steps: dict[str, Step]) -> dict[str, tuple[float, float]]:
-    """Of images in [0, 1] and of what Preprocess makes of them: 8 bits hold all 256 levels of a pixel."""
+    """The ranges of images in [0, 1] and of Preprocess's output: 8 bits hold all 256 levels of a pixel."""
     known: dict[str, tuple[float, float]] = {}
     for step in steps.values():
         if runs_as(step.module, Preprocess) and step.sources == (INPUT,):
@@ -218,14 +221,14 @@ def known_ranges(steps: dict[str, Step]) -> dict[str, tuple[float, float]]:
 
 
 def keeps_grid(module: Module) -> bool:
-    """Whether its outputs are among its inputs, or 0."""
+    """Whether each output of the module equals one of its inputs, or 0."""
     return runs_as(module, nn.Flatten, nn.MaxPool2d, nn.ReLU, nn.ZeroPad2d)
 
 
 def roundings(
     network: Module, steps: dict[str, Step], images: np.ndarray, bits: int, calibration: str
 ) -> dict[str, Rounding]:
-    """A Rounding for the input and for each step whose output is rounded, in ranges known or measured."""
+    """A Rounding for the input and for each rounded step, with known or measured ranges."""
     known = known_ranges(steps)
 
     def rounding(path: str, output: Tensor) -> Rounding:
@@ -238,7 +241,10 @@ def roundings(
 
 
 def activation_params(r: np.ndarray, bits: int, calibration: str) -> QuantParams:
-    """Of the range of r, clipped at a threshold on both sides; reals of one sign have twice the levels."""
+    """The parameters for the range of r, clipped at a threshold on both sides.
+
+    One sign has twice the levels.
+    """
     low, high = min(float(r.min()), 0.0), max(float(r.max()), 0.0)
     T = CALIBRATIONS[calibration](calibrate.Histogram().add(r), bits + (low == 0 or high == 0))
     return affine_params(max(low, -T), min(high, T), bits)
@@ -251,10 +257,10 @@ def put_roundings(
     weight_bits: int,
     per_channel: bool,
 ) -> None:
-    """Put each step's rounded form in its place."""
+    """Replace each step by its rounded form."""
     if "input" in grids:
         network.set_submodule("input", grids["input"])
-    given = {INPUT: grids.get("input")}  # number of a step -> the grid of what it gives
+    given = {INPUT: grids.get("input")}  # number of a step -> the grid of its output
     for i, (path, step) in enumerate(steps.items()):
         new, x_grid = step.module, given[step.sources[0]]
         given[i] = grids.get(path, x_grid if keeps_grid(new) else None)

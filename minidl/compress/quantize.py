@@ -1,8 +1,8 @@
-"""Real numbers as integers of few bits: r ≈ S (Q - Z), with a scale S and a zero point Z.
+"""Quantization: real numbers as integers of few bits, r ≈ S (Q - Z), with a scale S and a zero point Z.
 
 The conventions are ONNX's (QuantizeLinear): divide by S in float32, round half to even, then add Z, then clip
-to [qmin, qmax], and only then cast. PyTorch's ``quantize_per_tensor`` multiplies by 1/S and rounds after Z
-was added, so that ties can differ by one.
+to [qmin, qmax], and only then cast. PyTorch's ``quantize_per_tensor`` multiplies by 1/S and rounds after
+adding Z, so ties can differ by one.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor, apply
 
 TINY = np.finfo(np.float32).tiny
-LARGEST_BIAS = 2**30  # half of what 32 bits hold: the other half is for the products
+LARGEST_BIAS = 2**30  # half of the range of 32 bits; the other half is for the products
 
 
 @dataclass(frozen=True, eq=False)
 class QuantParams:
-    """What turns reals into integers in [qmin, qmax] and back:  Q = clip(round(r / S) + Z),  r ≈ S (Q - Z).
+    """The map from reals to integers in [qmin, qmax] and back:  Q = clip(round(r / S) + Z),  r ≈ S (Q - Z).
 
     scale: S > 0, a float32; per channel float32 (channels,).  zero_point: Z, an int; per channel an int or
-    int32 (channels,).  axis: the channel axis of the arrays that these parameters are for; None if there is
-    one scale for all.
+    int32 (channels,).  axis: the channel axis of the arrays to quantize; None for a single
+    scale.
     """
 
     scale: np.ndarray | np.float32
@@ -55,29 +55,29 @@ class QuantParams:
         if self.axis is not None:
             check_int("axis", self.axis, 0)
         fits = S.ndim == (self.axis is not None) and Z.shape in ((), S.shape)
-        with np.errstate(over="ignore"):  # what float32 cannot span would come back as infinity
+        with np.errstate(over="ignore"):  # a range too wide for float32 overflows to infinity
             spans = np.isfinite(np.float32(self.qmax - self.qmin) * S).all()
         require(spans, "the range is too wide for float32")
         wanted = "one number each; for an axis scale must be (channels,) and zero_point an int or as long"
         got = f"{S.shape} and {Z.shape} for axis {self.axis}"
         require(fits, f"scale and zero_point must be {wanted}: got {got}")
-        object.__setattr__(self, "scale", S[()])  # [()]: a number from an array of no axes
+        object.__setattr__(self, "scale", S[()])  # [()] makes a number of an array of shape ()
         object.__setattr__(self, "zero_point", Z.astype(np.int32) if Z.ndim else int(Z))
 
     @property
     def bits(self) -> int:
-        """Of an integer in [qmin, qmax]."""
+        """The number of bits of an integer in [qmin, qmax]."""
         return int(self.qmax - self.qmin).bit_length()
 
     @property
     def dtype(self) -> np.dtype:
-        """The smallest integer type that holds [qmin, qmax]: unsigned where qmin is not negative."""
+        """The smallest integer type that holds [qmin, qmax]: unsigned if qmin is not negative."""
         if self.qmin < 0:
             return np.dtype(np.int8 if self.qmin >= -128 and self.qmax <= 127 else np.int16)
         return np.dtype(np.uint8 if self.qmax <= 255 else np.uint16)
 
     def aligned(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """Scale and zero point so shaped that they broadcast against an array of ``shape``."""
+        """Scale and zero point in a shape that broadcasts against an array of ``shape``."""
         if self.axis is None:
             return self.scale, self.zero_point
         expected = f"arrays of {np.size(self.scale)} channels along axis {self.axis}"
@@ -92,7 +92,7 @@ class QuantParams:
 
 
 def integer_range(bits: int, signed: bool = True, *, restricted: bool = False) -> tuple[int, int]:
-    """(qmin, qmax) of integers of 2 to 16 bits; restricted leaves out the lowest, so that qmin = -qmax."""
+    """(qmin, qmax) of integers of 2 to 16 bits; restricted omits the lowest, so that qmin = -qmax."""
     check_int("bits", bits, 2, 16)
     if not signed:
         return 0, 2**bits - 1
@@ -104,7 +104,7 @@ def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray
 
         S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
 
-    S is a float32, and 1 where it would be below the smallest normal float32. Z is an int32. Returns S, Z.
+    S is a float32. If S would be below the smallest normal float32, S is 1. Z is an int32. Returns S, Z.
     rmax - rmin may be more than float32 holds. Arrays give an S and a Z for each of their numbers.
     """
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
@@ -120,7 +120,7 @@ def symmetric_params(absmax: Any, bits: int = 8, axis: int | None = None) -> Qua
 
         S = absmax / qmax        Q in -qmax … qmax,  qmax = 2^(bits-1) - 1
 
-    The lowest integer, -qmax - 1, is left out, so that the range is the same on both sides of 0.
+    The lowest integer, -qmax - 1, is not used, so that the range is the same on both sides of 0.
 
     absmax: at least 0 and finite; with ``axis`` an array (channels,).  bits: 2 … 16.
     """
@@ -152,7 +152,7 @@ def affine_params(
 
 
 def channel_absmax(r: Any, axis: int | None = None) -> np.ndarray:
-    """max |r|, of all of r or, with ``axis``, of each channel along it: (channels,)."""
+    """max |r| over all of r, or with ``axis`` over each channel: (channels,)."""
     r = check_reals("r", check_array("r", r, finite=False))
     if axis is None:
         return np.abs(r).max()
@@ -169,7 +169,7 @@ def round_to_integers(r: np.ndarray, S: Any, Z: Any, qmin: int, qmax: int) -> np
     S and Z are numbers, or arrays that stretch to r's shape. r and S are taken as float32, and so is their
     quotient. An infinite r, and a quotient that float32 does not hold, are clipped too, without a warning.
     """
-    with np.errstate(over="ignore"):  # what overflows is out of range in any case
+    with np.errstate(over="ignore"):  # a value that overflows is out of range anyway
         steps = np.rint(np.asarray(r, np.float32) / S)
     return np.clip(steps + np.float32(Z), qmin, qmax)
 
@@ -177,7 +177,7 @@ def round_to_integers(r: np.ndarray, S: Any, Z: Any, qmin: int, qmax: int) -> np
 def quantize(r: Any, params: QuantParams) -> np.ndarray:
     """Q = clip(round(r / S) + Z, qmin, qmax), as ``params.dtype`` in the shape of ``r``.
 
-    Infinities saturate.  ValueError for a NaN, or where r has not the channels of ``params``.
+    Infinities saturate.  ValueError for a NaN, or if the channels of r do not fit ``params``.
     """
     r = check_reals("r", r)
     S, Z = check_instance("params", params, QuantParams).aligned(r.shape)
@@ -198,11 +198,11 @@ def quantize_layer(
     bits: int = 8,
     per_channel: bool = True,
 ) -> tuple[np.ndarray, QuantParams, np.ndarray]:
-    """q_w, its parameters and q_bias of a layer that reads integers of x_params.
+    """q_w, its parameters and q_bias of a layer whose input has x_params.
 
         S_w = max |w| / qmax, of each output channel or of all        q_bias = round(bias / (S_x S_w))
 
-    bits: 2 … 8. Where |q_bias| would pass 2^30, S_w is raised to |bias| / (2^30 S_x).
+    bits: 2 … 8. If |q_bias| would exceed 2^30, S_w is increased to |bias| / (2^30 S_x).
     """
     check_instance("x_params", x_params, QuantParams)
     check_int("bits", bits, 2, 8)
@@ -217,7 +217,7 @@ def quantize_layer(
 def weight_params(
     weight: np.ndarray, bias: np.ndarray | None, x_params: QuantParams | None, bits: int, per_channel: bool
 ) -> QuantParams:
-    """S_w of ``quantize_layer``; without x_params the bias stays a float and asks for nothing."""
+    """S_w of ``quantize_layer``. Without x_params the bias stays a float and does not change S_w."""
     axis = 0 if per_channel else None
     absmax = channel_absmax(weight, axis).astype(np.float64)
     if bias is not None and x_params is not None:
@@ -228,11 +228,11 @@ def weight_params(
 
 
 class FakeQuantize(Op):
-    """y = S (Q - Z),  Q = clip(round(x / S) + Z): a float that an integer of few bits could stand for.
+    """y = S (Q - Z),  Q = clip(round(x / S) + Z): a float on the grid of integers of few bits.
 
-    dy/dx is 0 almost everywhere, and nothing would be learned. The straight-through estimator takes rounding
-    for the identity: 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it was clipped (Bengio et al.
-    2013, arXiv:1308.3432). The integer decides, not x: what rounds into the range counts as inside.
+    The true dy/dx is 0 almost everywhere, so nothing could be learned. The straight-through estimator
+    replaces rounding by the identity: dy/dx = 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it
+    was clipped (Bengio et al. 2013, arXiv:1308.3432). The rounded integer decides, not x.
     S and Z are numbers, or arrays that stretch to x's shape. An infinite x, and a quotient that float32 does
     not hold, are clipped, without a warning; where x was clipped, an infinite gradient becomes 0 as well.
     """
@@ -247,11 +247,11 @@ class FakeQuantize(Op):
         return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
 
     def backward(self, grad):
-        return np.where(self.inside, grad, 0)  # selected: 0 times an infinite gradient would be NaN
+        return np.where(self.inside, grad, 0)  # not a product: 0 * infinity would be NaN
 
 
 def fake_quantize(x: Any, params: QuantParams) -> Any:
-    """dequantize(quantize(x)) in floats, and for a Tensor with a gradient: see ``FakeQuantize``.
+    """dequantize(quantize(x)) in floats. For a Tensor it has a gradient: see ``FakeQuantize``.
 
     A Tensor gives a Tensor of its dtype, an array a float32 array. ValueError for NaN.
     """
@@ -262,21 +262,21 @@ def fake_quantize(x: Any, params: QuantParams) -> Any:
     return apply(FakeQuantize(S, Z, params.qmin, params.qmax), x)
 
 
-# ---- what it costs, what it saves
+# ---- the errors and the savings
 
 
 def sqnr(r: Any, params: QuantParams) -> float:
     """Signal to quantization noise in dB:  10 log10(sum r² / sum (r - dequantize(quantize(r)))²).
 
-    6.02 dB more are one more bit. Infinite where every number is represented exactly. ValueError for an r
-    that is not finite.
+    6.02 dB more correspond to one more bit. Infinite if every number is represented exactly. ValueError if r
+    is not finite.
     """
     r = check_reals("r", check_array("r", r, empty=True))
     return noise_ratio(r, dequantize(quantize(r, params), params))
 
 
 def noise_ratio(r: np.ndarray, approximation: np.ndarray) -> float:
-    """10 log10(sum r² / sum (r - approximation)²) in dB, infinite where the two are equal."""
+    """10 log10(sum r² / sum (r - approximation)²) in dB, infinite if the two are equal."""
     r = r.astype(np.float64)
     signal, noise = float(np.sum(r**2)), float(np.sum((r - approximation) ** 2))
     if noise == 0:
@@ -285,10 +285,10 @@ def noise_ratio(r: np.ndarray, approximation: np.ndarray) -> float:
 
 
 def packed_bytes(weights: int, bits: int, channels: int = 0, group_size: int | None = None) -> int:
-    """Bytes of so many weights at ``bits`` bits each, packed, and 8 bytes (scale, bias) for each channel.
+    """Bytes of packed weights with ``bits`` bits each, and 8 bytes (scale, bias) for each channel.
 
-    With ``group_size`` the scales are 2 bytes for each group of so many weights, and a channel's bias 4.
-    32 bits are the floats themselves: 4 bytes each, and 4 for a channel's bias.
+    With ``group_size``, each group of so many weights has a scale of 2 bytes, and each channel a bias of 4.
+    32 bits mean floats: 4 bytes for each weight, and 4 for the bias of each channel.
     """
     weights, channels = check_int("weights", weights, 0), check_int("channels", channels, 0)
     if check_int("bits", bits) == 32:
@@ -301,7 +301,7 @@ def packed_bytes(weights: int, bits: int, channels: int = 0, group_size: int | N
 
 
 class DynamicRange(NamedTuple):
-    """From the lowest to the highest number of a type, and the smallest above 0."""
+    """The lowest and the highest number of a type, and its smallest number above 0."""
 
     name: str
     lowest: float
@@ -310,7 +310,7 @@ class DynamicRange(NamedTuple):
 
 
 def dynamic_range_table() -> list[DynamicRange]:
-    """Of FP32, FP16 and INT8, as NumPy knows them (``finfo``, ``iinfo``)."""
+    """The dynamic range of FP32, FP16 and INT8, from NumPy's ``finfo`` and ``iinfo``."""
     rows = []
     for name, dtype in (("FP32", np.float32), ("FP16", np.float16)):
         info = np.finfo(dtype)
@@ -333,7 +333,7 @@ def check_reals(name: str, r: Any) -> np.ndarray:
 
 
 def check_ends(name: str, value: Any, axis: int | None, low: float = -math.inf) -> np.ndarray:
-    """The ends of one range (), or with an axis of each channel's (channels,), as float64."""
+    """The ends of one range, shape (), or with an axis the ends for each channel (channels,), as float64."""
     value = check_array(name, value, low=low)
     expected = "a number" if axis is None else f"an array (channels,) for axis {axis}"
     require(value.ndim == (axis is not None), f"{name} must be {expected}, got shape {value.shape}")

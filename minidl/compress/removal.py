@@ -1,4 +1,4 @@
-"""Structured pruning for real: a smaller model without the filters, and without what read them."""
+"""Structured pruning: make a smaller model without the filters and without the weights that read them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from minidl.nn.module import Module, Parameter
 def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = None) -> Module:
     """A smaller copy of the model, without the filters ``indices`` of the Conv2d or Linear ``layer``.
 
-    With a filter goes its bias, its feature of the BatchNorm that follows, and the slice of each weight that
-    reads its channel; where a residual sum adds channels up, the filters that make the other summand too. A
-    filter of a depthwise convolution and the one that makes its channel go together; another convolution of
-    groups loses the same filters of each group, so that all stay of one size.
+    A filter is removed together with its bias, its feature in the next BatchNorm, and the slice of each
+    weight that reads its channel. In a residual sum, the filters of the other summand are removed, too. A
+    filter of a depthwise convolution and the filter that makes its input channel are removed together. Other
+    grouped convolutions lose the same filters of each group, so that all groups keep one size.
     The copy computes what the model computes with those filters masked (``apply_masks``).
 
-    indices: numbers of filters, not all of them.  x: a batch that the model takes, for one run that shows how
-    its modules hang together; None suits models of images of any size.
-    ValueError where no smaller model is defined: filters that make the output, or channels that a module of
-    the user's own reads.  Li et al. 2017, arXiv:1608.08710.
+    indices: numbers of filters, not of all filters.  x: an input batch for one run, which shows how the
+    modules are connected; None is for models of images of any size.
+    ValueError if no smaller model is defined: for filters that make the output, or channels that a module of
+    the user reads.  Li et al. 2017, arXiv:1608.08710.
     """
     channels = Channels(model, x)
     doomed = channels.made_by(layer, check_indices(indices, len(channels.made(layer))))
@@ -34,8 +34,10 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
 
 
 def remove_masked_filters(model: Module, x: Any = None) -> Module:
-    """A smaller copy without all filters that are zero: weight and bias, and weight and bias of the BatchNorm
-    that follows; a residual partner's too. It computes what the model computes.  x: see ``remove_filters``.
+    """A smaller copy without the filters that are zero. It computes the same as the model.
+
+    A filter is zero if its weight and bias, and weight and bias of the next BatchNorm, are zero; in a
+    residual sum also those of its partners.  x: see ``remove_filters``.
     """
     channels = Channels(model, x)
     alive = set(channels.fixed)
@@ -72,7 +74,7 @@ def without_channels(channels: Channels, doomed: np.ndarray) -> Module:
 
 
 def say_sizes(layer: Conv2d | Linear) -> None:
-    """Let the layer's sizes be those of its weight."""
+    """Set the layer's sizes to those of its weight."""
     out, share = layer.weight.shape[:2]
     if isinstance(layer, Conv2d):
         layer.out_channels, layer.in_channels = out, layer.groups * share
@@ -81,7 +83,7 @@ def say_sizes(layer: Conv2d | Linear) -> None:
 
 
 def taken(parameter: Parameter, keep: np.ndarray, axis: int = 0) -> Parameter:
-    """The slices of a parameter, and of its mask, where ``keep`` is True."""
+    """The slices of a parameter and of its mask where ``keep`` is True."""
     new = Parameter(np.compress(keep, parameter.data, axis), parameter.requires_grad)
     if parameter.mask is not None:
         new.mask = np.compress(keep, parameter.mask, axis)

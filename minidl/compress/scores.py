@@ -1,4 +1,4 @@
-"""How much each filter of a layer matters: by its norm, by what masking it does, by a gradient, by chance."""
+"""Scores for the filters of a layer: by norm, by the effect of masking, by a gradient, or random."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = None) -> Masks:
     """{layer: bools (out,)} that prune ``amount`` of the filters of each of ``filter_layers``, by norm.
 
-    A channel that several filters make together, in a residual sum or in groups, has the sum of their norms.
-    An int counts channels that can go without another.  order: 1 or 2.
-    x: see ``remove_filters``.  ValueError, saying why, where no filter of the model can be pruned.
+    If several filters make a channel together, in a residual sum or in groups, their norms are added.
+    An int counts channels that can be removed independently.  order: 1 or 2.
+    x: see ``remove_filters``.  ValueError with the reason if no filter of the model can be pruned.
     """
     channels = Channels(model, x)
     partners = channels.partners()
@@ -54,7 +54,7 @@ def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = No
 
 
 def mask_by_norm(channels: Channels, paths: list[str], amount: float | int, order: int = 1) -> np.ndarray:
-    """The mask of the filters of paths[0], by the norms of all filters at ``paths`` that make a channel."""
+    """The mask of the filters of paths[0], by the summed norms of the filters for each channel."""
     made = channels.makes[paths[0]].tolist()
     place = {channel: i for i, channel in enumerate(dict.fromkeys(made))}
     norms = np.zeros(len(place))
@@ -65,7 +65,7 @@ def mask_by_norm(channels: Channels, paths: list[str], amount: float | int, orde
 
 
 def filter_layers(model: Module, x: Any = None) -> list[str]:
-    """The Conv2d and Linear whose filters can be masked and removed; of residual partners the first.
+    """The Conv2d and Linear whose filters can be masked and removed. Of residual partners, only the first.
 
     x: see ``remove_filters``.
     """
@@ -73,12 +73,12 @@ def filter_layers(model: Module, x: Any = None) -> list[str]:
 
 
 def random_scores(conv: Conv2d | Linear | np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-    """A random order of the filters, (O,) numbers 0 ... O-1: the rule that any other should beat."""
+    """A random order of the filters, (O,) numbers 0 ... O-1. Every useful score must beat this baseline."""
     return default_rng_or(rng).permutation(len(filter_norms(conv))).astype(np.float64)
 
 
 def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """By how much the mean loss on held-out images rises when a filter is masked. (O,), in the loss's units.
+    """The increase of the mean loss on held-out images when a filter is masked: (O,), in units of the loss.
 
         score_o = L(filter o masked) - L
 
@@ -101,14 +101,15 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
 
 
 def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The same to first order, for all filters by one gradient: how steeply the loss depends on the mask.
+    """A first-order estimate of ``ablation_scores`` for all filters, from one gradient with respect to the
+    masks.
 
         score_o = |dL/dm_o| at m = 1, where m_o multiplies the channel that filter o makes
-                = |sum gradient × weight|  over what makes the channel, linearly: the filter's weight and
-                  bias or, where a BatchNorm follows, that one's weight and bias
+                = |sum gradient × weight|  over the filter's weight and bias; if a BatchNorm follows,
+                  over the weight and bias of the BatchNorm instead
 
-    In evaluation mode: in training BatchNorm takes a filter's scale out again: its gradient × weight is 0.
-    (O,), in the loss's units.  FloatingPointError where the loss or its gradient is not finite.
+    It runs in evaluation mode: in training, BatchNorm removes the scale of a filter, so its gradient × weight
+    is 0. Returns (O,), in units of the loss.  FloatingPointError if the loss or its gradient is not finite.
     Molchanov et al. 2017, arXiv:1611.06440; 2019, arXiv:1906.10771.
     """
     images, labels = check_pair("images and labels", (images, labels))
@@ -116,7 +117,9 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
     made = channels.makes[layer]
     scores = np.zeros(len(made))
     summands = [path for path in channels.makes if np.isin(channels.makes[path], made).any()]
-    summands = [path for path in summands if path not in channels.passed]  # the depthwise one is the last
+    summands = [
+        path for path in summands if path not in channels.passed
+    ]  # here the depthwise convolution comes last
     gates, hooks = [], []
     for path in summands:
         gate = Tensor(np.ones(len(channels.makes[path]), np.float32), requires_grad=True)  # m, all ones
@@ -151,7 +154,7 @@ def gated_by(gate: Tensor) -> Any:
 
 
 def makers(model: Module, layer: str, images: np.ndarray) -> Channels:
-    """The channels of a model, if all that ``layer`` makes can be masked; ValueError otherwise."""
+    """The channels of a model. ValueError if not all channels of ``layer`` can be masked."""
     channels = Channels(model, images[:1])
     channels.made_by(layer, slice(None))
     return channels

@@ -12,7 +12,7 @@ import inspect
 import math
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -91,6 +91,14 @@ def check_choice(name: str, value: T, choices: Collection[T]) -> T:
         listed = ", ".join(map(repr, choices))
         raise ValueError(f"{name} must be one of {listed}, got {shown(value)}")
     return value
+
+
+@overload
+def check_instance(name: str, value: object, kind: type[T]) -> T: ...
+
+
+@overload
+def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, optional: bool = False) -> T: ...
 
 
 def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, optional: bool = False) -> T:

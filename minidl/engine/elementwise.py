@@ -199,7 +199,10 @@ class Sigmoid(Op):
 
 
 def backprop_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The derivative of ReLU: the gradient passes where the input was positive, and not at 0."""
+    """The derivative of ReLU: the gradient passes where the input was positive, and not at 0.
+
+    grad and x have one shape, and the dtype is that of grad. An infinite gradient is stopped like any other.
+    """
     return np.where(x > 0, grad, 0)
 
 

@@ -98,7 +98,7 @@ class Methods(Value):
         if check_flag("requires_grad", requires_grad):
             self.requires_grad_()
 
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Set whether this leaf requires a gradient."""
         wanted = check_flag("requires_grad", requires_grad)
         if wanted and self._data.dtype.kind != "f":
@@ -119,7 +119,7 @@ class Methods(Value):
         self._data = value
         self.version += 1
 
-    def retain_grad(self) -> Any:
+    def retain_grad(self: Self) -> Self:
         """Make ``backward`` write the ``.grad`` of this computed tensor, as for a leaf."""
         if not self.requires_grad:
             raise ValueError(f"{self!r} requires no gradient, so there is no gradient to retain")

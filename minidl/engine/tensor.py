@@ -11,7 +11,6 @@ import numpy as np
 
 from minidl.engine import backward as backward_pass
 from minidl.engine.activations import GELU, LeakyReLU
-from minidl.engine.backward import anomaly_check
 from minidl.engine.checks import check_int, require
 from minidl.engine.elementwise import (
     Abs,
@@ -98,7 +97,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         if y.ndim > 0:
             raise TypeError(f"{type(op).__name__}.forward turned {dtype} into {y.dtype}")
         y = y.astype(dtype)  # before version 2, NumPy turns float32 of shape () times 2 into float64
-    if check := anomaly_check.get():
+    if check := backward_pass.anomaly_check.get():
         check(op, y, arrays, "forward")
 
     result = Tensor.__new__(Tensor)  # not by __init__, which checks data of the user

@@ -1,4 +1,4 @@
-"""What a network sees and why."""
+"""Explanations of a network and its predictions."""
 
 from minidl.explain.cam import gradcam, guided_gradcam
 from minidl.explain.classes import easy_and_hard, hardest_examples, most_confident_mistakes

@@ -1,4 +1,4 @@
-"""What stands for "nothing there": the images that an explanation compares with."""
+"""Baselines: images that mean "nothing there". Explanations compare with them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def baseline_images(
 ) -> np.ndarray:
     """The baseline of each of ``images`` (N, ...), an array of their shape and dtype.
 
-    baseline: a number for every value; an array that broadcasts to the images, such as one image; "mean", of
-    each image the mean of each channel (of rows, of each row); or "noise", each value drawn from
+    baseline: one number for all values; an array that broadcasts to the images, such as one image; "mean",
+    the mean of each channel of each image (for rows, of each row); or "noise", all values drawn from
     U(0, 1) by ``rng``.
-    Raises TypeError for another kind, ValueError for another word, a shape that does not fit, non-finite
-    values.
+    Raises TypeError for another type, ValueError for another word, a shape that does not fit, or values that
+    are not finite.
     """
     rng = default_rng_or(rng)
     if isinstance(baseline, str):

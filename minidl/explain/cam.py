@@ -1,4 +1,4 @@
-"""Grad-CAM: where a layer's maps speak for a class, and guided Grad-CAM, which draws it at every pixel."""
+"""Grad-CAM shows where a layer's maps support a class. Guided Grad-CAM shows this at every pixel."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from minidl.nn.module import Module
 def gradcam(
     model: Module, images: np.ndarray, target: TargetLike, layer: str, *, upsample: bool = True
 ) -> np.ndarray:
-    """Where the maps A of ``layer`` speak for the target y, >= 0 (Selvaraju et al. 2017).
+    """Where the maps A of ``layer`` support the target y, >= 0 (Selvaraju et al. 2017).
 
         alpha_k = mean over positions of dy/dA_k,    L = ReLU(sum_k alpha_k A_k)
 
-    images: (N, C, H, W).  target: see ``target_of``; a unit must lie at the layer or behind it.
-    layer: the path of one with maps (N, K, h, w), usually the last of them.
-    Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). In units of y, not
-    scaled for display, and of the images' dtype; where nothing speaks for y, zeros.
+    images: (N, C, H, W).  target: see ``target_of``; a unit must belong to the layer or to a later one.
+    layer: the path of a layer with maps (N, K, h, w), usually the last such layer.
+    Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). The unit is that of
+    y, not scaled for display. Everything is computed in the images' dtype. The map is 0 where nothing
+    supports y. The model runs in evaluation mode. The model, its mode and its ``.grad`` do not change. Its
+    weights may be frozen.
     Raises ValueError for a layer without maps, a target that does not depend on it, and maps that are not
-    finite. The model stays as it is.
+    finite.
 
     >>> from minidl import explain, nn
     >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
@@ -42,9 +44,11 @@ def gradcam(
     images, goal = images_and_target(model, images, target, maps=True)
     upsample, parts = check_flag("upsample", upsample), []
     for part in with_bar(batches(images), "Grad-CAM"):
-        x = Tensor(images[part], requires_grad=True)  # so that there is a graph where all weights are frozen
+        x = Tensor(
+            images[part], requires_grad=True
+        )  # so that there is a graph even if all weights are frozen
         with outputs_of(model, layer) as outputs:
-            y = target_scores(model, x, goal.part(part))  # (n,), each of its own image alone
+            y = target_scores(model, x, goal.part(part))  # (n,), each depends only on its own image
         A = only_output(outputs, layer, len(y))
         output = f"(N, {str(A.shape[1:])[1:]}"
         require(A.ndim == 4, f"layer {layer!r} has no maps (N, K, h, w): its output is {output}")
@@ -63,7 +67,7 @@ def gradcam(
 def guided_gradcam(model: Module, images: np.ndarray, target: TargetLike, layer: str) -> np.ndarray:
     """``guided_backprop`` times ``gradcam`` (N, 1, H, W), signed, of the images' shape.
 
-    The first draws edges of whatever class, the second says roughly where the asked one is.
+    The first shows edges of any class, the second shows roughly where the target class is.
 
     >>> from minidl import explain, nn
     >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
@@ -77,18 +81,18 @@ def guided_gradcam(model: Module, images: np.ndarray, target: TargetLike, layer:
 def class_activation(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     """sum_k alpha_k A_k with alpha_k = mean over positions of dy/dA_k: signed maps (N, h, w).
 
-    activations A, gradients dy/dA: (N, K, h, w). The maps are of their dtype.
+    activations A, gradients dy/dA: (N, K, h, w). The maps have the same dtype.
     """
     alpha = gradients.mean(axis=(2, 3), keepdims=True)  # (N, K, 1, 1)
     return (alpha * activations).sum(axis=1)
 
 
 def upsample_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps (N, h, w) as (N, H, W), bilinear between the pixels' middles, size = (H, W).
+    """Resize maps (N, h, w) to (N, H, W), bilinear between the centres of pixels, size = (H, W).
 
         W_rows @ map @ W_columns.T    with W of ``upsampling_weights``
 
-    It is PyTorch's ``interpolate(mode="bilinear", align_corners=False)``, also where it makes smaller.
+    It is PyTorch's ``interpolate(mode="bilinear", align_corners=False)``, also for smaller sizes.
     """
     maps = check_array("maps", maps, "N", "h", "w", kind="float", finite=False)
     size = check_pair("size", size, "(height, width)")
@@ -99,11 +103,11 @@ def upsample_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def upsampling_weights(old: int, new: int) -> np.ndarray:
-    """W (new, old): what each of ``old`` pixels gives to each of ``new`` over the same length.
+    """W (new, old): the weight of each of ``old`` pixels in each of ``new`` pixels over the same length.
 
-    The middle of new pixel i lies at s = (i + 1/2) old / new - 1/2, counted in old pixels, and takes from the
-    two whose middles are nearest, in proportion to their nearness; beyond the outermost middles, from the
-    outermost alone. Each row sums to 1. Raises ValueError for a size below 1.
+    The centre of new pixel i lies at s = (i + 1/2) old / new - 1/2, in units of old pixels. Its value
+    interpolates linearly between the two nearest centres. Beyond the outermost centres it is the outermost
+    value. Each row sums to 1. Returns float64. Raises ValueError for a size below 1.
     """
     old, new = positive_int("old", old), positive_int("new", new)
     s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)

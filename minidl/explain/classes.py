@@ -1,4 +1,4 @@
-"""Which classes a model finds easy and which hard, and on which images it is most wrong."""
+"""The easy and the hard classes of a model, and the images with the worst errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from minidl.train.metrics import confusion_matrix, per_class_accuracy, predict
 
 
 class EasyAndHard(NamedTuple):
-    """order: the classes that have images, easiest first; of equals the lower number.
+    """order: the classes that have images, easiest first; on a tie, the lower number first.
 
-    accuracy: of every class with Wilson's interval, arrays (K,). Two classes whose intervals lie apart
-    differ; whether those with overlapping ones do, the intervals leave open.
-    confusion: counts (K, K), [i, j] of class i taken for j.
+    accuracy: for each class with Wilson's interval, arrays (K,). Two classes differ if their intervals do not
+    overlap. If the intervals overlap, they may or may not differ.
+    confusion: counts (K, K); [i, j] counts images of class i that are classified as j.
     """
 
     order: np.ndarray
@@ -28,8 +28,10 @@ class EasyAndHard(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Images by their number ``index`` (k,), the first the most so: the class ``predicted`` for each, its
-    probability ``confidence``, and the ``loss`` -log p[label], each (k,)."""
+    """Selected images, the most extreme first. All fields have shape (k,).
+
+    index: the numbers of the images.  predicted: their predicted classes.  confidence: the probabilities of
+    these classes.  loss: -log p[label]."""
 
     index: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
     predicted: np.ndarray
@@ -38,7 +40,7 @@ class Examples(NamedTuple):
 
 
 def easy_and_hard(model: Module, images: np.ndarray, labels: np.ndarray) -> EasyAndHard:
-    """Accuracy by class, and what is taken for what. images (N, ...), labels (N,).
+    """Accuracy by class, and the confusion of classes. images (N, ...), labels (N,).
 
     >>> from minidl import explain, nn
     >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])  # nn.Identity gives them as they are
@@ -53,7 +55,7 @@ def easy_and_hard(model: Module, images: np.ndarray, labels: np.ndarray) -> Easy
 
 
 def hardest_examples(model: Module, images: np.ndarray, labels: np.ndarray, k: int = 8) -> Examples:
-    """The k images with the highest loss -log p[label], right or wrong; all of them where there are fewer.
+    """The k images (or all, if fewer) with the highest loss -log p[label], right or wrong.
 
     >>> from minidl import explain, nn
     >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])  # nn.Identity gives them as they are
@@ -65,7 +67,7 @@ def hardest_examples(model: Module, images: np.ndarray, labels: np.ndarray, k: i
 
 
 def most_confident_mistakes(model: Module, images: np.ndarray, labels: np.ndarray, k: int = 8) -> Examples:
-    """The k wrong answers that the model was surest of; all mistakes, perhaps none, where there are fewer.
+    """The k mistakes (or all, if fewer) with the highest confidence. There may be none.
 
     >>> from minidl import explain, nn
     >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])  # nn.Identity gives them as they are
@@ -82,9 +84,10 @@ def highest_losses(log_p: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Numbers of the k rows answered wrong with the highest confidence, highest first, ties in order.
+    """Numbers of the k wrong rows with the highest confidence, highest first, ties in order.
 
-    probabilities: (N, K), whose largest is the answer and its value the confidence.  labels: (N,).
+    probabilities: (N, K). The class with the largest is the answer, and its value is the confidence.  labels:
+    (N,).
     """
     mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     confidence = probabilities.max(axis=1)[mistakes]
@@ -101,7 +104,7 @@ def _log_probabilities(
 def _logits_and_labels(
     model: Module, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, K) and labels (N,): the door of all three functions."""
+    """Logits (N, K) and labels (N,): the checks of all three functions."""
     check_instance("model", model, Module)
     logits = check_array("the model's logits", predict(model, float_images(images)), "N", "K")
     return logits, check_labels("labels", labels, *logits.shape)

@@ -1,4 +1,4 @@
-"""Shape or texture: which cue an answer follows where the two disagree."""
+"""Shape or texture: which of two conflicting cues a model follows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from minidl.engine.checks import check_array, check_labels, require
 
-MOST_CLASSES = 1_000_000  # higher numbers are no classes: counts for all of them would fill the memory
+MOST_CLASSES = 1_000_000  # larger labels are refused: counts for so many classes would fill the memory
 
 
 class ShapeBias(NamedTuple):
-    """shape / (shape + texture), over the images whose answer is either cue's class.
+    """shape / (shape + texture), over the images whose answer is the class of either cue.
 
-    mean: over all of them.  per_class: of the images with the shape of each class, (K,), NaN where none of
-    them is decided.  decided: the share of all images whose answer is either cue's class.
+    mean: over all these images.  per_class: over the images with the shape of each class, (K,), NaN without
+    such answers.  decided: the fraction of all images whose answer is the class of either cue.
     """
 
     mean: float
@@ -24,15 +24,17 @@ class ShapeBias(NamedTuple):
 
 
 def shape_bias(predictions: Any, shape_labels: np.ndarray, texture_labels: np.ndarray) -> ShapeBias:
-    """How often the shape wins where it says one class and the texture another (Geirhos et al. 2019).
+    """How often the shape wins if shape and texture belong to different classes (Geirhos et al. 2019).
 
-        bias = shape / (shape + texture),   the numbers of answers that are the shape's, the texture's class
+        bias = shape / (shape + texture),   shape, texture: the numbers of answers with the class of the
+        shape, of the texture
 
-    1: only the shape counts, 0: only the texture. Answers that are neither count in ``decided`` alone: where
-    it is low, the bias says little.
+    1: only the shape counts, 0: only the texture. Other answers only reduce ``decided``; if it is low, the
+    bias means little.
 
-    predictions: logits (N, K) or classes (N,).  shape_labels, texture_labels: classes (N,), as those of
-    ``data.make_cue_conflict``.  Raises ValueError where the cues agree, and where no answer is either's.
+    predictions: logits (N, K) or classes (N,).  shape_labels, texture_labels: classes (N,), as from
+    ``data.make_cue_conflict``.  Raises ValueError if the cues of an image agree, or if no answer follows a
+    cue.
 
     >>> from minidl import explain
     >>> round(explain.shape_bias([0, 0, 1, 2], [0, 0, 0, 0], [1, 1, 1, 1]).mean, 3)
@@ -47,7 +49,7 @@ def shape_bias(predictions: Any, shape_labels: np.ndarray, texture_labels: np.nd
     shapes = check_labels("shape_labels", shape_labels, len(predicted), limit)
     textures = check_labels("texture_labels", texture_labels, len(predicted), limit)
     agree = int((shapes == textures).sum())
-    require(agree == 0, f"shape and texture must be of different classes, in {agree} images they agree")
+    require(agree == 0, f"shape and texture must be of different classes, but in {agree} images they agree")
     classes = limit if are_logits else 1 + int(max(predicted.max(), shapes.max(), textures.max()))
     by_shape, by_texture = cue_counts(predicted, shapes, textures, classes)
     decided = by_shape + by_texture
@@ -60,7 +62,7 @@ def shape_bias(predictions: Any, shape_labels: np.ndarray, texture_labels: np.nd
 def cue_counts(
     predicted: np.ndarray, shape_labels: np.ndarray, texture_labels: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the images with the shape of each class: how many are answered by shape, how many by texture.
+    """For the images with the shape of each class: the number answered by shape, and by texture.
 
     All three: classes (N,).  Returns: by_shape (K,), by_texture (K,), both by the class of the shape.
     """

@@ -1,4 +1,4 @@
-"""SHAP: a prediction shared among the features of its row, which play the game of being known."""
+"""SHAP: divide a prediction among the features of its row. Each feature is a player of a game."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minidl.nn.module import Module
 from minidl.train.metrics import predict
 
 METHODS = ("exact", "paths", "kernel")
-CHUNK = 2**19  # numbers in the inputs that are predicted at once: 2 MB, so that they stay in the cache
+CHUNK = 2**19  # numbers in the inputs of one prediction call: 2 MB, so that they stay in the cache
 
 
 class Explanation(NamedTuple):
@@ -24,20 +24,20 @@ class Explanation(NamedTuple):
     values: np.ndarray  # (rows, players) float64
     base_value: float  # the mean prediction of the background
     data: np.ndarray  # the rows
-    standard_errors: np.ndarray | None  # (rows, players) of drawn values, None of exact ones
+    standard_errors: np.ndarray | None  # (rows, players) for sampled values, None for exact values
 
 
 class Explainer:
-    """Shares f(x) - E f(background) among the features of x by Shapley values (Lundberg & Lee 2017).
+    """Divides f(x) - E f(background) among the features of x by Shapley values (Lundberg & Lee 2017).
 
         v(S) = mean over background rows b of  f(x where in S, b elsewhere)
 
-    What is not in S is thus drawn from the background, whatever the rest of the row (the interventional
-    value): where features depend on each other, some of these rows are like none of the data.
+    So features outside of S come from the background, independent of the rest of the row (the interventional
+    value). If features depend on each other, some of these rows do not look like real data.
 
     predict: rows (m, ...) to one number each (m,), such as the logit of a class.  background: rows (B, ...).
-    groups: integers of the shape of a row, or that broadcast to it: positions of one number, 0 ... G-1, are
-    one player, as the pixels of a patch. None makes every position a player.
+    groups: integers 0 ... G-1 that broadcast to the shape of a row. Positions with the same number are one
+    player, such as the pixels of a patch. None makes every position a player.
 
     >>> from minidl import explain
     >>> explainer = explain.Explainer(lambda rows: rows @ [2, 1], background=np.zeros((1, 2)))
@@ -71,16 +71,18 @@ class Explainer:
     ) -> Explanation:
         """The Shapley values of each row: (rows, players).
 
-        method: "exact", for up to 20 players; "paths", from ``samples`` antithetic orders a row; "kernel",
-        from at most ``samples`` coalitions a row, or from all of them where it is None. What ``samples``
-        limits has standard errors.
-        It costs coalitions · background rows predictions a row: 2**players when exact.
+        method: "exact", for up to 20 players; "paths", from ``samples`` antithetic orders per row; "kernel",
+        from at most ``samples`` coalitions per row, or from all of them if it is None. Sampled values have
+        standard errors.
+        Each row costs (coalitions · background rows) predictions; exact values need 2**players coalitions.
         """
         rows = check_array("rows", as_numbers(rows), "rows", *self.background.shape[1:]).copy()
         check_choice("method", method, METHODS)
         is_drawn = samples is not None
-        require(is_drawn or method != "paths", 'method "paths" needs samples, the number of orders a row')
-        require(not is_drawn or method != "exact", f'method "exact" draws nothing, got samples = {samples}')
+        require(is_drawn or method != "paths", 'method "paths" needs samples, the number of orders per row')
+        require(
+            not is_drawn or method != "exact", f'method "exact" draws no samples, got samples = {samples}'
+        )
         rng, n = default_rng_or(rng), self.players
         values, errors = np.empty((len(rows), n)), np.empty((len(rows), n))
         for r, row in enumerate(rows):
@@ -93,7 +95,7 @@ class Explainer:
         return Explanation(values, self.base_value, rows, errors if is_drawn else None)
 
     def game(self, row: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """v of one row's coalitions, as ``shapley_values`` takes it: (m, players) bool to (m,)."""
+        """The game of one row, a function from coalitions (m, players) bool to worths (m,)."""
         row = check_array("row", as_numbers(row), *self.background.shape[1:]).copy()
         step = max(1, CHUNK // self.background.size)  # coalitions at a time
 
@@ -113,7 +115,7 @@ class Explainer:
 
 
 def mixed_rows(row: np.ndarray, background: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The row where it is known, and each background row elsewhere: (m · B, ...), coalition by coalition.
+    """The row's values where known, and the values of each background row elsewhere: (m · B, ...).
 
     row: (...).  background: (B, ...).  known: (m, ...) bool, one row for each coalition.
     """
@@ -124,18 +126,18 @@ def mixed_rows(row: np.ndarray, background: np.ndarray, known: np.ndarray) -> np
 def model_paths(
     model: Module, row: np.ndarray, background: np.ndarray, orders: np.ndarray, target: int = 0
 ) -> np.ndarray:
-    """What each feature of a row adds to a network's answer as it becomes known: one order a row, (P, n).
+    """How much each feature of a row adds to a network's answer when it becomes known, for P orders: (P, n).
 
-    A path begins with the background, in which nothing of the row is known, and ends with the row. In
-    between, a feature that is known has the row's value in every background row. What counts is the mean
-    answer over these rows, as in ``Explainer``; what a feature adds is how far it moves this mean.
+    A path begins with the background, where no feature of the row is known, and ends with the row. In
+    between, a known feature has the row's value in every background row. The answer is the mean over these
+    rows, as in ``Explainer``. A feature adds the change of this mean.
 
-    model: gives logits (m, K) for rows (m, n); it stays as it is.  row: (n,), background: (B, n), of floats
-    or integers, which are computed with as float32.  orders: (P, n), each row the features 0 ... n-1 as they
+    model: gives logits (m, K) for rows (m, n); it does not change.  row: (n,), background: (B, n), of floats
+    or integers; integers become float32.  orders: (P, n), each row the features 0 ... n-1 as they
     become known.  target: which of the K logits is the answer.
     Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
     f(background); over all orders the rows average to the Shapley values.
-    Raises ValueError for an order that does not name each feature once, and for a logit that is not there.
+    Raises ValueError for an order that does not name each feature once, and for a logit that does not exist.
     """
     background = check_array("background", background, "B", "n").astype(np.float32)
     row = check_array("row", row, background.shape[1])
@@ -159,13 +161,12 @@ def model_paths(
 def patch_groups(height: int, width: int, size: int) -> np.ndarray:
     """Groups (height, width) for square patches of ``size`` pixels, numbered row by row.
 
-    Patches at the right and bottom are smaller where ``size`` does not divide the side. A map of the values
+    Patches at the right and bottom are smaller if ``size`` does not divide the side. A map of the values
     is ``values[:, patch_groups(...)]``, (rows, height, width).
 
     >>> from minidl import explain
-    >>> print(explain.patch_groups(2, 6, size=2))
-    [[0 0 1 1 2 2]
-     [0 0 1 1 2 2]]
+    >>> explain.patch_groups(2, 4, size=2).tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
     height, width = positive_int("height", height), positive_int("width", width)
     size = min(positive_int("size", size), max(height, width))
@@ -174,7 +175,7 @@ def patch_groups(height: int, width: int, size: int) -> np.ndarray:
 
 
 def player_numbers(groups: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    """A player's number for each position of a row of this shape."""
+    """The number of the player at each position of a row of this shape."""
     if groups is None:
         return np.arange(np.prod(shape)).reshape(shape)
     groups = check_array("groups", groups, kind="integer")

@@ -1,9 +1,9 @@
-"""Explanations by gradients of one number f of each image: a logit, or what a unit of any layer answers.
+"""Explanations by gradients of one number f for each image: a logit, or the output of a unit of any layer.
 
 The ``target`` of every function here is a class, N classes, None for the class that the model predicts, or a
-unit such as ("block2.relu", channel, p, q); ``target_of`` says it in full. f is a logit and not a
-probability: that of a class also rises when the others fall. Rows (N, D) of a table are explained as images
-(N, C, H, W) are. Float64 images are computed with in float64.
+unit such as ("block2.relu", channel, p, q); see ``target_of``. f is a logit and not a
+probability, because a probability also rises when other logits fall. Rows (N, D) of a table work like images
+(N, C, H, W). Float64 images are computed in float64.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from minidl.nn.module import Module
 def gradient_by_rule(
     model: Module, images: np.ndarray, target: Target, rule: ReluRule = backprop_rule
 ) -> np.ndarray:
-    """df/dx of checked images and target, carried through every ReLU by ``rule``. The images' shape."""
+    """df/dx for checked images and target, in the images' shape. Every ReLU goes backward by ``rule``."""
     maps = np.empty_like(images)
     for part in with_bar(batches(images), "gradients"):
         x = Tensor(images[part], requires_grad=True)
         with relu_rule(rule):
-            scores = target_scores(model, x, target.part(part))  # (N,), each of its own image alone
+            scores = target_scores(model, x, target.part(part))  # (N,), each depends only on its own image
         maps[part] = grad(scores.sum(), x)
     is_finite = bool(np.isfinite(maps).all())
     require(is_finite, "the gradient is not finite: the target is too steep, or has no slope, somewhere")
@@ -43,7 +43,7 @@ def gradient_by_rule(
 
 
 def input_gradient(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
-    """df/dx, signed, of the images' shape: what f would do if a value changed a little.
+    """df/dx, signed, of the images' shape: the change of f for a small change of each value.
 
     >>> from minidl import explain, nn
     >>> model = nn.Linear(2, 1, bias=False)
@@ -58,10 +58,10 @@ def input_gradient(model: Module, images: np.ndarray, target: TargetLike = None)
 def saliency(
     model: Module, images: np.ndarray, target: TargetLike = None, *, reduce: str | None = "max"
 ) -> np.ndarray:
-    """|df/dx|: how much f would answer to a small change of each value (Simonyan et al. 2014).
+    """|df/dx|: how strongly f reacts to a small change of each value (Simonyan et al. 2014).
 
     reduce: over the channels, "max" of |df/dx| or "l2", the norm of df/dx, give maps (N, H, W). None keeps
-    the images' shape, and is the one for rows.
+    the images' shape; rows need it.
 
     >>> from minidl import explain, nn
     >>> model = nn.Linear(2, 1, bias=False)
@@ -77,7 +77,7 @@ def saliency(
 
 
 def reduce_channels(gradients: np.ndarray, reduce: str | None) -> np.ndarray:
-    """How strong gradients (N, C, ...) are: one number for all channels of a place (N, ...), of their dtype.
+    """The strength of gradients (N, C, ...): one number for all channels of a pixel (N, ...), in their dtype.
 
     reduce: "max" takes the largest magnitude, "l2" the Euclidean norm. None keeps all channels' magnitudes.
     """
@@ -113,16 +113,18 @@ def integrated_gradients(
     nodes: str = "gauss",
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """(x - b) times the mean gradient on the straight way from a baseline b to x (Sundararajan et al. 2017).
+    """(x - b) times the mean gradient on the line from a baseline b to x (Sundararajan et al. 2017).
 
         IG = (x - b) ∫_0^1 df/dx (b + α (x - b)) dα,    sum of IG = f(x) - f(b)   (completeness)
 
-    target: classes, or a pair of a layer and a unit; None is the class predicted for x, all along the way.
+    target: classes, or a pair of a layer and a unit; None is the class predicted for x, on the whole line.
     baseline: see ``baseline_images``.
-    nodes: "gauss" or "midpoint", ``steps`` of them (see ``path_nodes``). Where f has kinks, as with ReLUs,
-    neither is exact: compare the sum with f(x) - f(b).
-    Returns: maps of the images' shape and dtype. Raises ValueError for less than one step, other nodes, a
-    target that the model does not have, a baseline that does not fit.
+    nodes: "gauss" or "midpoint", ``steps`` nodes (see ``path_nodes``). If f has kinks, as with ReLUs, neither
+    is
+    exact: compare the sum with f(x) - f(b).
+    Returns: maps of the images' shape and dtype, in which all is computed. In evaluation mode; the model, its
+    mode and its ``.grad`` stay as they are. Raises ValueError for less than one step, other nodes, a target
+    that the model does not have, a baseline that does not fit.
 
     >>> from minidl import explain, nn
     >>> model = nn.Linear(2, 1, bias=False)
@@ -143,9 +145,9 @@ def integrated_gradients(
 
 
 def path_nodes(steps: int, nodes: str = "gauss") -> tuple[np.ndarray, np.ndarray]:
-    """Points α (steps,) within (0, 1) and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
+    """Points α (steps,) within (0, 1), rising, and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
 
-    "midpoint": the middles of ``steps`` equal parts, all weights equal; exact for linear g.
+    "midpoint": the centres of ``steps`` equal parts, all weights equal; exact for linear g.
     "gauss": Gauss and Legendre's nodes, exact for polynomials up to degree 2 steps - 1.
     Raises ValueError for less than one step, and for other nodes.
     """
@@ -169,7 +171,8 @@ def smoothgrad(
 ) -> np.ndarray:
     """The mean of df/dx, signed, at ``samples`` points x + ε with ε ~ N(0, sigma²) (Smilkov et al. 2017).
 
-    It estimates the gradient of f blurred by that noise.  sigma: in the images' units; 0 gives df/dx at x.
+    It estimates the gradient of f blurred by this noise.  sigma: in the units of the images; 0 gives df/dx at
+    x.
     target: None is the class predicted for x itself. ``rng`` draws the noise.
 
     >>> from minidl import explain, nn
@@ -187,30 +190,33 @@ def smoothgrad(
     return total / samples
 
 
-# ---- other rules for the way back through ReLU
+# ---- other rules for the backward pass through ReLU
 
 
 def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Of the incoming gradient only what speaks for f goes back, whatever the ReLU's input x; the rest is 0.
+    """max(grad, 0), for any input x of the ReLU: only positive gradients pass.
 
-    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad.
+    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad. What is infinite, grad
+    or x, is no exception.
     """
     return np.where(grad > 0, grad, 0)
 
 
 def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """What speaks for f goes back, through ReLUs that were on; the rest is 0 (Springenberg et al. 2015).
+    """max(grad, 0) where x > 0, otherwise 0: positive gradients pass active ReLUs (Springenberg et al.
+    2015).
 
-    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad.
+    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad. What is
+    infinite, grad or x, is no exception.
     """
     return np.where((x > 0) & (grad > 0), grad, 0)
 
 
 def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
-    """df/dx with ``deconvnet_rule`` in place of ReLU's derivative: a picture of what f looks for, signed.
+    """df/dx with ``deconvnet_rule`` in place of ReLU's derivative, signed: a picture of the pattern for f.
 
-    Max pooling sends back to its switches, and all else is the gradient. Without pooling the image plays no
-    part but for a target of None.
+    Max pooling sends gradients back to its switches; all other layers use their gradient. Without pooling,
+    the result does not depend on the image, except for a target of None.
 
     >>> from minidl import explain, nn
     >>> model = nn.Sequential(nn.ReLU(), nn.Linear(3, 1, bias=False))
@@ -223,7 +229,7 @@ def deconvnet(model: Module, images: np.ndarray, target: TargetLike = None) -> n
 
 
 def guided_backprop(model: Module, images: np.ndarray, target: TargetLike = None) -> np.ndarray:
-    """df/dx with ``guided_rule`` in place of ReLU's derivative, signed. Without ReLUs, the gradient.
+    """df/dx with ``guided_rule`` in place of ReLU's derivative, signed. Without ReLUs it is the gradient.
 
     >>> from minidl import explain, nn
     >>> model = nn.Sequential(nn.ReLU(), nn.Linear(3, 1, bias=False))

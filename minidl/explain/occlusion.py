@@ -1,4 +1,4 @@
-"""Explanation by occlusion: cover a part of the image and see what f loses."""
+"""Explanation by occlusion: cover a part of the image and measure how much f falls."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def occlusion_map(
     probability: bool = False,
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """f(x) - f(x with a window of it covered), for windows all over the image (Zeiler and Fergus 2014).
+    """f(x) - f(x with one window covered), for windows all over the image (Zeiler and Fergus 2014).
 
     images: (N, C, H, W).  target: see ``target_of``.  window, stride: pixels, or (height, width).
     baseline: what covers the window, in all channels, see ``baseline_images``; f changes with it.
     probability: f is the softmax of the class and not its logit.
-    Returns: maps (N, H, W) of the images' dtype, at each pixel the mean over the windows that cover it;
-    positive where the image speaks for the target.
+    Returns: maps (N, H, W) of the images' dtype, in which all is computed, at each pixel the mean over the
+    windows that cover it; positive where the image speaks for the target. In evaluation mode; the model, its
+    mode and its ``.grad`` stay as they are.
     Raises ValueError for rows, a window larger than the image, a stride larger than the window, which would
     leave pixels uncovered, a target that the model does not have, and the probability of a unit.
 
@@ -80,9 +81,10 @@ def scores(model: Module, images: np.ndarray, target: Target, probability: bool)
 
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along ``size`` pixels: 0, stride, 2 stride, ... to the first that reaches the end.
+    """The starts of the windows along ``size`` pixels: 0, stride, 2 stride, ... until a window reaches the
+    end.
 
-    That one may hang over the end, where it is cut. Raises ValueError unless stride <= window <= size.
+    The last window is cut at the end. Raises ValueError unless stride <= window <= size.
     """
     for name, value in (("size", size), ("window", window), ("stride", stride)):
         positive_int(name, value)
@@ -94,7 +96,7 @@ def window_starts(size: int, window: int, stride: int) -> list[int]:
 def average_over_windows(
     drops: np.ndarray, size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
 ) -> np.ndarray:
-    """At each pixel the mean of the drops of all windows that cover it.
+    """For each pixel, the mean of the drops of all windows that cover it.
 
     drops: (N, rows, columns), one for each pair of ``window_starts``.  size, window, stride: (height, width).
     Returns: (N, height, width), of the drops' dtype.

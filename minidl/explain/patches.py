@@ -1,4 +1,4 @@
-"""What excites a unit: how much of the image it sees, and the patches that excite it most."""
+"""The receptive field of a unit, and the patches of images that excite the unit most."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ POINTWISE = (
     *(ELU, Hardsigmoid, Hardswish, SiLU, Softplus),
 )
 JOINS = (Residual, Concat, Skip)
-# What has no place of its own in the image.
+# Units of these layers see the whole image.
 WHOLE_IMAGE = (layers.AdaptiveAvgPool2d, layers.Flatten, layers.Linear)
 
 
 class Span(NamedTuple):
     """Along one axis unit p sees pixels start + p step ... start + p step + size - 1.
 
-    Padding lets it begin before pixel 0 or end after the last. A unit that sees everything: (inf, 0, -inf).
+    With padding it may begin before pixel 0 or end after the last. (inf, 0, -inf) means that units see
+    everything.
     """
 
     size: float
@@ -37,7 +38,7 @@ class Span(NamedTuple):
     start: float
 
     def pixels(self, p: int, length: int) -> tuple[int, int]:
-        """Where what unit p sees begins and ends (exclusive), cut to an image of ``length`` pixels."""
+        """The first and the last pixel (exclusive) that unit p sees, cut to an image of ``length`` pixels."""
         if self.size == math.inf:
             return 0, length
         first, size = int(self.start + p * self.step), int(self.size)
@@ -48,28 +49,28 @@ ONE_PIXEL, EVERYTHING = Span(1, 1, 0), Span(math.inf, 0, -math.inf)
 
 
 class ReceptiveField(NamedTuple):
-    """What the units of a layer see: a ``Span`` of rows and one of columns."""
+    """The pixels that the units of a layer see: a ``Span`` of rows and a ``Span`` of columns."""
 
     rows: Span
     columns: Span
 
     def box(self, p: int, q: int, image_size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """top, bottom, left, right of what unit (p, q) sees, the ends exclusive, cut to the image (H, W)."""
+        """(top, bottom, left, right) of the box that unit (p, q) sees, cut to the image (H, W)."""
         return (*self.rows.pixels(p, image_size[0]), *self.columns.pixels(q, image_size[1]))
 
 
 def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | None = None) -> ReceptiveField:
     """The smallest box of pixels that units of the layer can depend on, in evaluation mode.
 
-    It grows through convolutions and pooling by ``through_window``; where branches join it holds those of
-    all. Units of global pooling, Flatten and Linear see everything.
+    Convolutions and pooling enlarge it by ``through_window``. A join of branches holds the boxes of all
+    branches. Units of global pooling, Flatten and Linear see everything.
 
-    layer: a path for ``model.layer``, such as "block2.relu"; of a container, what it returns.
-    input_shape: (C, H, W) of an image that the model takes, by default the channels of its first convolution
-    at 32x32. The answer depends on it only through SamePad2d, which lays its zeros as the size demands.
-    Raises ValueError for a layer that does not run once, and for one behind a block whose own forward
-    computes with something other than modules: what that does to the box cannot be seen. The error names the
-    block by its path.
+    layer: a path for ``model.layer``, such as "block2.relu". For a container, its output counts.
+    input_shape: (C, H, W) of an input image; the default has the channels of the first convolution and 32x32
+    pixels. It only matters for SamePad2d, whose padding depends on the size.
+    Raises ValueError for a layer that does not run exactly once, and for a layer behind a block whose forward
+    computes with something other than modules, because its effect on the box is unknown. The error names the
+    path of the block.
 
     >>> from minidl import explain, nn
     >>> model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3))
@@ -80,15 +81,15 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
     shape = _shape(model, input_shape)
     calls = _calls(model, shape)
     runs = sum(call.module is wanted for call in calls)
-    require(runs == 1, f"layer {layer!r} ran {runs} times in a pass, it must run once")
+    require(runs == 1, f"layer {layer!r} ran {runs} times in a pass, but it must run once")
 
-    fields = {0: ReceptiveField(ONE_PIXEL, ONE_PIXEL)}  # number of a tensor -> what its units see
+    fields = {0: ReceptiveField(ONE_PIXEL, ONE_PIXEL)}  # number of a tensor -> the field of its units
     sizes = {0: shape[1:], **{call.output: call.output_shape[2:] for call in calls}}
-    hidden: dict[int, str] = {}  # number of a tensor -> why that cannot be told
+    hidden: dict[int, str] = {}  # number of a tensor -> why its field is unknown
     latest: dict[Module, int] = {}  # a module -> the number of its latest output
     for call in calls:
         latest[call.module] = call.output
-        if call.output not in fields:  # else a module within has made it, or it is the input handed on
+        if call.output not in fields:  # otherwise a module inside made it, or it is the unchanged input
             field = _field_after(call, fields, latest, sizes)
             if field is not None:
                 fields[call.output] = field
@@ -97,12 +98,12 @@ def receptive_field(model: Module, layer: str, input_shape: tuple[int, ...] | No
         if call.module is wanted:
             break
     reason = hidden.get(call.output, "")
-    require(call.output in fields, f"what layer {layer!r} sees cannot be told: {reason}")
+    require(call.output in fields, f"the pixels that layer {layer!r} sees are unknown: {reason}")
     return fields[call.output]
 
 
 def _read(call: Call, latest: dict[Module, int]) -> tuple[int, ...]:
-    """The numbers of the tensors that the call's output is made of; of a join those of its branches."""
+    """The numbers of the tensors that the call reads; for a join, the outputs of its branches."""
     module = call.module
     if isinstance(module, Skip):
         return (*(latest[child] for child in module.children()[-1:]), *call.inputs)
@@ -114,7 +115,7 @@ def _read(call: Call, latest: dict[Module, int]) -> tuple[int, ...]:
 def _why_hidden(
     call: Call, model: Module, fields: dict, hidden: dict[int, str], latest: dict[Module, int]
 ) -> str:
-    """Which layer keeps what the call's output sees from being told, by its path, and why."""
+    """The reason why the field of the call's output is unknown, with the path of the layer."""
     read = [n for n in _read(call, latest) if n not in fields]
     if not read and call.module.children():
         return f"{_named(call.path, model)} computes in a forward of its own what it returns"
@@ -133,7 +134,7 @@ def _named(path: str, model: Module) -> str:
 def _field_after(
     call: Call, fields: dict[int, ReceptiveField], latest: dict[Module, int], sizes: dict[int, tuple]
 ) -> ReceptiveField | None:
-    """What the units of the call's output see; None if that cannot be told. sizes: of the tensors' maps."""
+    """The field of the units of the call's output; None if unknown. sizes: the sizes of the tensors' maps."""
     module = call.module
     if isinstance(module, JOINS):
         read = _read(call, latest)
@@ -160,17 +161,19 @@ def _field_after(
 
 
 def through_window(span: Span, kernel: int, stride: int, padding: int, dilation: int = 1) -> Span:
-    """What a unit sees after a layer whose window takes ``kernel`` units that see ``span`` each.
+    """The span of a unit after a layer with windows of ``kernel`` units, each of which sees ``span``.
 
-    The units of a window lie ``dilation`` units apart, and two windows ``stride`` units. The first window
-    begins ``padding`` units before unit 0. A Span counts pixels, and units lie ``span.step`` pixels apart.
+    The units of a window are ``dilation`` units apart, and windows are ``stride`` units apart. The first
+    window begins ``padding`` units before unit 0. A Span counts pixels, and units are ``span.step`` pixels
+    apart.
+    What sees everything, (inf, 0, -inf), goes on seeing everything.
     """
     size, step, start = span
     return Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)
 
 
 def box_around(fields: list[ReceptiveField]) -> ReceptiveField:
-    """The smallest field that holds those of all branches. ValueError if they advance by different steps."""
+    """The smallest field that holds the fields of all branches. ValueError if their steps differ."""
     return ReceptiveField(*(_span_around(spans) for spans in zip(*fields, strict=True)))
 
 
@@ -186,7 +189,9 @@ def _span_around(spans: tuple[Span, ...]) -> Span:
 def _shape(model: Module, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
     if input_shape is None:
         channels = [module.in_channels for module in model.modules() if isinstance(module, layers.Conv2d)]
-        require(channels != [], "the model has no convolution that tells what it takes: give input_shape")
+        require(
+            channels != [], "the model has no convolution, so its input shape is unknown: give input_shape"
+        )
         input_shape = (channels[0], 32, 32)
     is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
     require(is_shape, f"input_shape must be a tuple (C, H, W), got {shown(input_shape)}", TypeError)
@@ -202,10 +207,10 @@ def _calls(model: Module, shape: tuple[int, ...]) -> list[Call]:
 
 
 class TopPatches(NamedTuple):
-    """For each of C channels the k images that excite it most, strongest first.
+    """For each of C channels, the k images that excite it most, strongest first.
 
-    values: (C, k), the channel's output there.  images: (C, k), their numbers.  places: (C, k, 2), p and
-    q of the unit, (0, 0) in a layer of rows.  boxes: (C, k, 4), top, bottom, left and right of what it sees.
+    values: (C, k), the output of the unit.  images: (C, k), numbers of images.  places: (C, k, 2), p and q of
+    the unit; (0, 0) in a layer of rows.  boxes: (C, k, 4), top, bottom, left and right of the pixels it sees.
     """
 
     values: np.ndarray
@@ -214,7 +219,7 @@ class TopPatches(NamedTuple):
     boxes: np.ndarray
 
     def crops(self, images: np.ndarray, channel: int) -> list[np.ndarray]:
-        """The k patches of a channel, cut from the images that were searched; smaller at a border."""
+        """The k patches of a channel, cut from the searched images; smaller at a border."""
         rows = zip(self.images[channel], self.boxes[channel], strict=True)
         return [images[n, :, top:bottom, left:right] for n, (top, bottom, left, right) in rows]
 
@@ -225,7 +230,8 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
         argmax over images x of  max over p, q of  Phi(x)[t, p, q]
 
     So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
-    images: (N, C, H, W), N >= k >= 1.  The values have their dtype.
+    images: (N, C, H, W), N >= k >= 1.  The values have their dtype.  In evaluation mode; the model, its mode
+    and its ``.grad`` stay as they are.
     Raises ValueError for another k, a layer that ``receptive_field`` refuses, and outputs not all finite.
 
     >>> from minidl import explain, nn
@@ -256,7 +262,7 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
 
 
 def strongest_units(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each map (N, C, H, W) the largest value (N, C) and its place p, q (N, C, 2): the first of equals."""
+    """The largest value (N, C) of each map (N, C, H, W), and its position (N, C, 2); on a tie, the first."""
     n, c, height, width = activations.shape
     flat = activations.reshape(n, c, height * width)
     return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)

@@ -1,4 +1,4 @@
-"""Is an explanation right? Scores against the truth of made images, and against the model itself."""
+"""Scores for explanations: against the known truth of generated images, and against the model itself."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ Method = Callable[[Module, np.ndarray], np.ndarray]
 
 
 def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """1 for each image whose highest pixel lies inside, else 0; of tied ones the share inside (N,) float64.
+    """For each image, 1 if its highest pixel lies inside the mask, otherwise 0: (N,) float64.
 
-    maps, masks: (N, H, W).  Chance is the masks' share of the area: what a random map scores on average, and
-    a constant one exactly. Source: Zhang et al. 2018, arXiv:1608.00507, without their tolerance of 15 pixels.
+    maps, masks: (N, H, W). Tied highest pixels give the fraction of them that lies inside. A random map
+    scores on average the masks' fraction of the area, and a constant map exactly this. Source: Zhang et al.
+    2018, arXiv:1608.00507, without their tolerance of 15 pixels.
 
     >>> from minidl import explain
     >>> print(explain.pointing_game([[[1, 3], [0, 0]]], [[[False, True], [False, True]]]))
@@ -36,10 +37,10 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The share of each map that lies inside: sum over the mask / sum over all (N,) float64.
+    """The fraction of each map inside its mask: sum over the mask / sum over all pixels (N,), in float64.
 
-    maps: (N, H, W) >= 0.  masks: (N, H, W) bool.  Chance is the masks' share of the area, which is also what
-    a map of zeros gets, as any constant map. Raises ValueError for a negative map: say which part counts.
+    maps: (N, H, W) >= 0.  masks: (N, H, W) bool.  A constant map, also of zeros, scores the mask's fraction
+    of the area: this is chance. Raises ValueError for values that are negative or not finite.
 
     >>> from minidl import explain
     >>> print(explain.mass_inside([[[1, 3], [0, 0]]], [[[True, False], [True, False]]]))
@@ -79,14 +80,14 @@ def deletion_curve(
     probability: bool = True,
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """f when the pixels that a map holds for the most important are gone first (N, steps + 1).
+    """f when the most important pixels of a map are removed first (N, steps + 1).
 
-    Column k: the first k/steps of the pixels are the baseline's, in all channels; column 0 is the image, the
-    last one the baseline. A map that knows what f rests on makes f fall early. Chance is the curve of maps of
-    random numbers.
+    In column k, a fraction k/steps of the pixels has the values of the baseline, in all channels. Column 0 is
+    the image, the last column the baseline. With a good map f falls early. Random maps give the curve of
+    chance.
     maps: (N, H, W); ties are broken at random by ``rng``, which also draws a baseline of noise.
-    target: see ``target_of``.  baseline: see ``baseline_images``: f on images that no training has seen
-    depends on it.  probability: f is the softmax of the class and not its logit.
+    target: see ``target_of``.  baseline: see ``baseline_images``. These images are unlike the training
+    images, so f depends on the baseline.  probability: f is the softmax of the class instead of its logit.
     Source: Petsiuk et al. 2018, arXiv:1806.07421.
 
     >>> from minidl import explain, nn
@@ -108,10 +109,10 @@ def insertion_curve(
     probability: bool = True,
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """f when the pixels that a map holds for the most important come first onto a baseline (N, steps + 1).
+    """f when the most important pixels of a map are added first to a baseline (N, steps + 1).
 
-    As ``deletion_curve``, the other way: column 0 is the baseline, the last one the image, and a good map
-    makes f rise early.
+    The reverse of ``deletion_curve``: column 0 is the baseline, and the last column is the image. With a good
+    map f rises early.
 
     >>> from minidl import explain, nn
     >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
@@ -132,11 +133,11 @@ def pixel_curve(
     rng: np.random.Generator | None,
     insert: bool,
 ) -> np.ndarray:
-    """f on the way from the images to their baseline, or with ``insert`` back, best pixels first."""
+    """f while the baseline replaces the best pixels first, or the reverse with ``insert``."""
     images, goal = images_and_target(model, images, target, maps=True, probability=probability)
     maps = check_array("maps", as_numbers(maps), len(images), *images.shape[2:])
     steps, rng = check_int("steps", steps, 1, 10**6), default_rng_or(rng)
-    order = importance_order(maps.astype(np.float64), rng)  # unsigned ones have no negative
+    order = importance_order(maps.astype(np.float64), rng)  # unsigned integers cannot be negated
     cover = baseline_images(images, baseline, rng)
     start, end = (cover, images) if insert else (images, cover)
     values = np.empty((len(start), steps + 1))
@@ -147,20 +148,20 @@ def pixel_curve(
 
 
 def importance_order(maps: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Each pixel's place among those of its map: 0 for the highest, then 1, 2, ...; ties in random order.
+    """The rank of each pixel in its map: 0 for the highest, then 1, 2, ...; ties in random order.
 
     maps: (N, H, W).  Returns: (N, H, W) int64.
     """
     flat = maps.reshape(len(maps), -1)
     chance = default_rng_or(rng).random(flat.shape)
-    best_first = np.lexsort((chance, -flat), axis=1)  # (N, H·W): which pixel comes k-th
+    best_first = np.lexsort((chance, -flat), axis=1)  # (N, H·W): the index of the k-th pixel
     places = np.empty_like(best_first)
     np.put_along_axis(places, best_first, np.arange(flat.shape[1])[np.newaxis], axis=1)
     return places.reshape(maps.shape)
 
 
 def area_under(curves: np.ndarray) -> np.ndarray:
-    """Of curves (N, steps + 1) over 0 ... 1 the area under each, by trapezoids (N,): the mean height.
+    """The area under each curve (N, steps + 1) over 0 ... 1, by trapezoids (N,): its mean height.
 
     >>> from minidl import explain
     >>> print(explain.area_under([[1, 0.5, 0]]))
@@ -171,16 +172,16 @@ def area_under(curves: np.ndarray) -> np.ndarray:
     return (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
 
 
-# ---- against a model that has learned nothing
+# ---- against a model with random parameters
 
 
 def randomisation_check(
     model: Module, method: Method, images: np.ndarray, *, rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Spearman's correlation of each image's maps, by the model and by a ``randomised`` one (N,).
+    """Spearman's correlation between the maps of the model and of a ``randomised`` model, per image (N,).
 
-    method: (model, images) to maps (N, ...).  A method that explains the model comes near 0, which is chance;
-    one near 1 shows the image, whatever the model has learned. A constant map has no order: it counts as 0.
+    method: (model, images) to maps (N, ...).  A method that explains the model scores near 0, which is
+    chance. A score near 1 means that the maps show the image and not the model. Constant maps count as 0.
     Source: Adebayo et al. 2018, arXiv:1810.03292.
 
     >>> from minidl import explain, nn
@@ -195,12 +196,12 @@ def randomisation_check(
     first, second = (check_array("what method returns", maps) for maps in found)
     fits = first.ndim > 1 and len(first) == len(images) and first.shape == second.shape
     shapes = f"{first.shape} and {second.shape}"
-    require(fits, f"what method returns must be maps (N, ...) of {len(images)} images, got {shapes}")
+    require(fits, f"method must return maps (N, ...) of {len(images)} images, got {shapes}")
     return rank_correlation(first, second)
 
 
 def randomised(model: Module, rng: np.random.Generator | None = None) -> Module:
-    """A copy of the model in which the numbers of each parameter are shuffled, and of each buffer."""
+    """A copy of the model with shuffled numbers in each parameter and buffer."""
     model, rng = copy.deepcopy(model), default_rng_or(rng)
     state = {
         key: rng.permutation(array.ravel()).reshape(array.shape) for key, array in model.state_dict().items()
@@ -210,9 +211,9 @@ def randomised(model: Module, rng: np.random.Generator | None = None) -> Module:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's: the correlation of ranks, ties sharing their mean rank. (N, ...), (N, ...) give (N,).
+    """Spearman's correlation: that of the ranks. Ties get their mean rank. (N, ...), (N, ...) give (N,).
 
-    Where a or b is constant it is 0.
+    It is 0 if a or b is constant.
     """
     from scipy.stats import rankdata
 

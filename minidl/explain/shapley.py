@@ -1,11 +1,12 @@
-"""Shapley values: what a coalition is worth, shared fairly among its players; exact, by paths, by regression.
+"""Shapley values divide the worth of a game fairly among its players: exactly, by paths, or by regression.
 
-A game of n players gives each coalition S a worth v(S). It comes in one of two forms:
+A game of n players gives each coalition S a worth v(S). It has one of two forms:
 
-    array     (2**n,) in bitmask order: player i is in coalition c where bit i of c is set; v[0] is the worth
-              of nobody, v[2**n - 1] that of all
-    function  of a bool matrix (coalitions, n), whose rows say who is in, to worths (coalitions,); it may be
-              called more than once and must give a coalition the same worth each time
+    array     (2**n,) in bitmask order: player i is in coalition c if bit i of c is set; v[0] is the worth
+              of nobody, v[2**n - 1] the worth of all players
+    function  from a bool matrix (coalitions, n), True for the players of a coalition, to worths
+    (coalitions,);
+              it may be called more than once, and must give a coalition the same worth each time
 
 Shapley (1953) "A value for n-person games"; Lundberg & Lee (2017) for KernelSHAP.
 """
@@ -24,7 +25,7 @@ from minidl.engine.random import default_rng_or
 from minidl.explain.target import as_numbers
 
 Value = np.ndarray | Callable[[np.ndarray], np.ndarray]
-MAX_PLAYERS = 20  # of whom all coalitions are listed: a million
+MAX_PLAYERS = 20  # 20 players have a million coalitions
 MOST_SAMPLES = 10**7
 MAX_WORTH = 1e150  # what float64 can square
 
@@ -44,15 +45,15 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
     n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(explain.shapley_values(gloves, 3).round(3))
     [0.667 0.167 0.167]
     """
     v = all_worths(value, n)
     shares = np.array(
         [1 / (n * comb(n - 1, s)) for s in range(n)]
-    )  # of all orders, in which S comes before i
-    weights = shares[coalition_sizes(n - 1)]  # (2**(n-1),) one for each S without i
+    )  # the fraction of all orders where exactly S comes before i
+    weights = shares[coalition_sizes(n - 1)]  # (2**(n-1),), one for each S without i
     phi = np.empty(n)
     for i in range(n):
         by_bit = v.reshape(-1, 2, 2**i)  # (higher bits, bit i, lower bits)
@@ -68,15 +69,16 @@ def shapley_paths(
     rng: np.random.Generator | None = None,
     antithetic: bool = True,
 ) -> Estimate:
-    """The mean contribution over ``samples`` random orders in which the players come in (Castro et al. 2009).
+    """The mean contribution of each player over ``samples`` random orders of the players (Castro et al.
+    2009).
 
-    antithetic: every second order is the one before it, backwards. A pair's mean is exact where players act
-    alone or in twos; what errs are interactions of three or more.
-    The standard error is that of the mean over pairs, or over single orders: s / sqrt(how many), ddof 1.
-    samples: at least 2 orders, or 2 pairs and then an even number. The values sum to v(all) - v(nobody).
+    antithetic: every second order is the reverse of the one before. The mean of a pair is exact if players
+    act alone or in pairs; only interactions of three or more players cause errors.
+    The standard error is that of the mean over m pairs, or over m single orders: s / sqrt(m), ddof 1.
+    samples: at least 2 orders; for pairs an even number of at least 4. The values sum to v(all) - v(nobody).
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(round(explain.shapley_paths(gloves, 3, samples=100).values.sum(), 3))  # v(all) - v(nobody)
     1.0
     """
@@ -95,17 +97,17 @@ def shapley_paths(
 def kernel_shap(
     value: Value, n: int, samples: int | None = None, rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """The weights of the additive game that is nearest to this one (Lundberg & Lee 2017). Returns (n,).
+    """Shapley values from the additive game that is nearest to this game (Lundberg & Lee 2017). Returns (n,).
 
         minimise  sum over S of  w(|S|) · (v(S) - v(nobody) - sum of phi_i over S)²
         where     sum of all phi = v(all) - v(nobody)                 w: ``kernel_weights``
 
-    samples: None takes all coalitions but the two ends, and the answer is the exact one; n is then at most
-    20. Otherwise the worths of at most so many coalitions are asked, an even number: see ``kernel_estimate``,
-    which also says how far the values may be off.
+    samples: None uses all coalitions except the two ends, and the result is exact; then n is at most 20.
+    Otherwise samples, an even number, limits how many worths are computed: see ``kernel_estimate``, which
+    also gives standard errors.
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(explain.kernel_shap(gloves, 3).round(3))
     [0.667 0.167 0.167]
     """
@@ -118,19 +120,19 @@ def kernel_shap(
 def kernel_estimate(value: Value, n: int, samples: int, rng: np.random.Generator | None = None) -> Estimate:
     """``kernel_shap`` from the worths of at most ``samples`` coalitions, with standard errors.
 
-    Whole sizes are listed first, 1 and n - 1, then 2 and n - 2, as long as the coalitions of a size are no
-    more than its share of what is left of the samples by ``kernel_weights``, as the library shap does. The
-    rest is drawn by those weights from the sizes between, in pairs of a coalition and its complement, until
-    that many different ones are there. What is drawn again counts again, but is not asked again.
+    As in the library shap, first whole sizes are listed: 1 and n - 1, then 2 and n - 2, and so on.
+    ``kernel_weights`` gives each size a part of the remaining samples. A size is listed if this part covers
+    all its coalitions. The other samples are drawn by these weights from the sizes in between, in pairs of a
+    coalition and its complement, until enough different ones are drawn. A repeated draw counts again.
 
-    The error comes from the drawn pairs alone; it is 0 where all coalitions are listed. With p ranging over
-    the draws and u_p = w · sum over the pair of a · (what the fit leaves over),
+    The error comes only from the drawn pairs; it is 0 if all coalitions are listed. For the drawn pairs p,
+    with u_p = w · sum over the pair of a · (residual of the fit),
         covariance of phi = G⁻¹ · (sum over p of u_p u_pᵀ) · G⁻¹,  G = sum over all coalitions of w · a aᵀ
-    where a is z without its last entry, less that entry (see ``kernel_solve``).
-    Nothing is regularised and no player is left out: ValueError where the coalitions do not determine phi.
+    where a is z without its last entry, minus this entry (see ``kernel_solve``).
+    There is no regularisation and no selection of players: ValueError if the coalitions do not determine phi.
 
     >>> from minidl import explain
-    >>> gloves = lambda S: S[:, 0] & (S[:, 1] | S[:, 2])  # player 0 has a left one, 1 and 2 have right ones
+    >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
     >>> print(explain.kernel_estimate(gloves, 3, samples=6).values.round(3))  # 6 are all but the two ends
     [0.667 0.167 0.167]
     """
@@ -142,7 +144,7 @@ def kernel_estimate(value: Value, n: int, samples: int, rng: np.random.Generator
     inner = np.concatenate([listed, drawn])
     weights = kernel_weights(n)[inner.sum(axis=1)]
     between = np.arange(smallest, n - smallest + 1)
-    if len(drawn):  # what is drawn by its weight counts the same, together as much as all of these sizes
+    if len(drawn):  # equal weights for the drawn coalitions; their sum is the weight of these sizes
         weights[len(listed) :] = ((n - 1) / (between * (n - between))).sum() / len(drawn)
     nobody, everybody = worths_of(value, n, np.array([[False] * n, [True] * n]))
     worths = worths_of(value, n, inner)
@@ -156,7 +158,7 @@ def kernel_weights(n: int) -> np.ndarray:
 
         w(s) = (n - 1) / (C(n, s) · s · (n - s)),      infinite at s = 0 and s = n
 
-    An infinite weight is a constraint: the two ends are fitted exactly (see ``kernel_solve``).
+    An infinite weight is a constraint: the fit is exact for these two coalitions (see ``kernel_solve``).
 
     >>> from minidl import explain
     >>> explain.kernel_weights(4).tolist()
@@ -168,12 +170,12 @@ def kernel_weights(n: int) -> np.ndarray:
 
 
 def per_coalition(worth: Callable[[tuple[int, ...]], float]) -> Callable[[np.ndarray], np.ndarray]:
-    """A game as this file takes it, from a function of one coalition: a tuple of players, ascending.
+    """A game in function form, from a function of one coalition: a tuple of players, ascending.
 
     >>> from minidl import explain
-    >>> game = explain.per_coalition(lambda players: len(players) ** 2)
+    >>> game = explain.per_coalition(lambda players: max(players, default=0))
     >>> print(explain.shapley_values(game, 3).round(3))
-    [3. 3. 3.]
+    [0.  0.5 1.5]
     """
     check_function("worth", worth, "a tuple of players")
 
@@ -198,7 +200,7 @@ def coalition_sizes(n: int) -> np.ndarray:
     """|S| of all coalitions of n players in bitmask order: 0 1 1 2 1 2 2 3 ..."""
     sizes = np.zeros(1, np.int64)
     for _ in range(n):
-        sizes = np.concatenate([sizes, sizes + 1])  # without the next player, and with it
+        sizes = np.concatenate([sizes, sizes + 1])  # first without the next player, then with the player
     return sizes
 
 
@@ -209,16 +211,18 @@ def random_orders(n: int, samples: int, rng: np.random.Generator, antithetic: bo
 
 
 def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
-    """What each player of a game adds on coming in, one order a row: (P, n) float64.
+    """The worth that each player adds to the players before, for each of P orders: (P, n) float64.
 
-    The player who comes k-th adds the worth of the first k less the worth of the k - 1 before.
-    value: either form of a game; a function is asked once, for all coalitions of all orders.
-    orders: (P, n), each row the players 0 ... n-1 as they come.
+    The k-th player adds v(first k players) - v(first k - 1 players).
+    value: either form of a game; a function is called once, for all coalitions of all orders.
+    orders: (P, n), each row an order of the players 0 ... n-1.
     Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """
     paths, n = orders.shape
     place = np.argsort(orders, axis=1)  # (P, n): when player i comes
-    there = place[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]  # (P, n + 1, n): after 0, 1, ... n came
+    there = (
+        place[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
+    )  # (P, n + 1, n): who is in after 0, 1, ... n players
     worths = worths_of(value, n, there.reshape(-1, n)).reshape(paths, n + 1)
     gains = np.empty((paths, n))
     np.put_along_axis(gains, orders, np.diff(worths, axis=1), axis=1)
@@ -226,13 +230,14 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
 
 
 def kernel_coalitions(n: int, samples: int, rng: np.random.Generator, smallest: int = 1) -> np.ndarray:
-    """Coalitions (samples, n) drawn in proportion to ``kernel_weights``, each second one a complement.
+    """Coalitions (samples, n) drawn in proportion to ``kernel_weights``, every second one a complement.
 
     They have ``smallest`` ... n - ``smallest`` players, never none or all.
-    The C(n, s) coalitions of size s weigh (n - 1) / (s (n - s)) together: first a size, then who is in.
+    All C(n, s) coalitions of size s together have weight (n - 1) / (s (n - s)). So first a size is drawn,
+    then the players.
     """
     if n == 1:
-        return np.zeros((0, 1), bool)  # there is nothing between the ends
+        return np.zeros((0, 1), bool)  # there are no sizes between the ends
     s = np.arange(smallest, n - smallest + 1)
     share = 1 / (s * (n - s))
     sizes = rng.choice(s, samples // 2, p=share / share.sum())
@@ -244,7 +249,7 @@ def kernel_coalitions(n: int, samples: int, rng: np.random.Generator, smallest: 
 def listed_coalitions(n: int, samples: int) -> tuple[np.ndarray, int]:
     """All coalitions of the sizes that ``kernel_estimate`` lists, (m, n), and the first size that it draws.
 
-    That one is above n / 2 where all sizes are listed.
+    This size is above n / 2 if all sizes are listed.
     """
     listed, size = [np.zeros((0, n), bool)], 1
     while 2 * size <= n:
@@ -263,39 +268,39 @@ def listed_coalitions(n: int, samples: int) -> tuple[np.ndarray, int]:
 
 
 def drawn_coalitions(n: int, samples: int, rng: np.random.Generator, smallest: int) -> np.ndarray:
-    """``kernel_coalitions`` until ``samples`` different ones are there, or four times as many are drawn."""
+    """Draw ``kernel_coalitions`` until ``samples`` are different, or until four times as many are drawn."""
     if samples < 2 or 2 * smallest > n:
         return np.zeros((0, n), bool)
     drawn = kernel_coalitions(n, 4 * samples, rng, smallest)
-    pairs = np.where(drawn[::2, :1], drawn[::2], drawn[1::2])  # the one of each pair that player 0 is in
+    pairs = np.where(drawn[::2, :1], drawn[::2], drawn[1::2])  # from each pair, the coalition with player 0
     _, first = np.unique(np.packbits(pairs, axis=1), axis=0, return_index=True)
-    new = np.sort(first)[samples // 2 :][:1]  # the first pair that there is no room for
+    new = np.sort(first)[samples // 2 :][:1]  # the first pair that is too many
     return drawn[: 2 * new[0]] if len(new) else drawn
 
 
 def kernel_errors(
     coalitions: np.ndarray, left_over: np.ndarray, weights: np.ndarray, listed: int
 ) -> np.ndarray:
-    """The standard errors (n,) of ``kernel_estimate``; the rows from ``listed`` on are drawn pairs."""
+    """The standard errors (n,) of ``kernel_estimate``. The rows from ``listed`` on are drawn pairs."""
     a = coalitions[:, :-1].astype(np.float64) - coalitions[:, -1:]  # (m, n - 1)
     scores = (weights * left_over)[listed:, np.newaxis] * a[listed:]
     scores = scores[::2] + scores[1::2]  # one row a pair
     moves = scores @ np.linalg.pinv(
         a.T @ (weights[:, np.newaxis] * a), hermitian=True
     )  # of phi, by each pair
-    moves = np.column_stack([moves, -moves.sum(axis=1)])  # the last player's makes the sum right
+    moves = np.column_stack([moves, -moves.sum(axis=1)])  # the last player's makes the sum 0
     return np.sqrt((moves**2).sum(axis=0))
 
 
 def kernel_solve(
     coalitions: np.ndarray, worths: np.ndarray, weights: np.ndarray, nobody: float, everybody: float
 ) -> np.ndarray:
-    """The weighted least squares of ``kernel_shap``, with phi_n eliminated by the sum of all phi. (n,)
+    """Solve the weighted least squares of ``kernel_shap``: (n,). The sum of all phi eliminates phi_n.
 
         phi_n = total - sum of the others,  total = everybody - nobody;  then for every coalition z
         sum over i < n of  (z_i - z_n) phi_i   ≈   worth - nobody - z_n · total
 
-    coalitions: (m, n) bool.  worths, weights: (m,).  Raises ValueError where they leave phi undetermined.
+    coalitions: (m, n) bool.  worths, weights: (m,).  Raises ValueError if they do not determine phi.
     """
     z, total = coalitions.astype(np.float64), everybody - nobody
     A = z[:, :-1] - z[:, -1:]  # (m, n - 1)
@@ -317,7 +322,7 @@ def all_worths(value: Value, n: int) -> np.ndarray:
 
 
 def worths_of(value: Value, n: int, coalitions: np.ndarray) -> np.ndarray:
-    """v of each row of ``coalitions`` (m, n); a function is asked once for each distinct row."""
+    """v of each row of ``coalitions`` (m, n). A function gets each distinct row once."""
     if not callable(value):
         is_few = f"a table of worths is for at most {MAX_PLAYERS} players, got n = {n}"
         require(n <= MAX_PLAYERS, is_few)
@@ -336,6 +341,6 @@ def _called(value: Callable[[np.ndarray], np.ndarray], coalitions: np.ndarray) -
 
 
 def worth_array(name: str, values: np.ndarray, count: int) -> np.ndarray:
-    """(count,) float64; an array of bools counts as 0 and 1, as in a vote that is won or lost."""
+    """Worths as (count,) float64. Bools count as 0 and 1, as in a vote that is won or lost."""
     worths = check_array(name, as_numbers(values), count).astype(np.float64)
     return check_array(name, worths, low=-MAX_WORTH, high=MAX_WORTH)

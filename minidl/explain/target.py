@@ -1,4 +1,4 @@
-"""What is explained, a class or a unit of any layer, and a model that is the same before and after."""
+"""The target of an explanation: a class, or a unit of any layer. The model is the same before and after."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minidl.engine.checks import check_array, check_flag, check_images, check_in
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.module import Module, eval_mode
 
-VALUES = 2**19  # of images that go through a model at a time: a large network's graph is 1,000 bytes for each
+VALUES = 2**19  # numbers of images in one pass: the graph of a large network takes 1,000 bytes for each
 IMAGES = 128  # and at most so many images
 NO_GRADIENT = (
     "no gradient reaches the images: a network of integers passes none on, so explain the float network that "
@@ -27,7 +27,7 @@ TargetLike = int | Sequence[int] | np.ndarray | Unit | None
 class Target(NamedTuple):
     """One number f of each image: ``output[n, indices[0][n], indices[1][n], ...]`` of the layer at this path.
 
-    The layer "" is the whole model, whose output is the logits: there the index is the class.
+    The layer "" is the whole model. Its output is the logits, so there the index is the class.
     """
 
     layer: str
@@ -39,10 +39,10 @@ class Target(NamedTuple):
 
 @contextmanager
 def outputs_of(model: Module, layer: str) -> Iterator[list[Tensor]]:
-    """Within the block the model is in eval mode, and each run of the layer puts its output into the list.
+    """In this block, the model is in eval mode, and each run of the layer adds its output to the list.
 
-    After it, also when an exception passes, every module has its mode and its hooks back. ``layer`` is a path
-    for ``model.layer``; "" is the model itself.
+    After the block, also after an exception, every module has its old mode and hooks. ``layer`` is a path for
+    ``model.layer``; "" is the model itself.
     """
     outputs: list[Tensor] = []
     with eval_mode(model):
@@ -59,14 +59,14 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
         model(x)
     scores = only_output(outputs, target.layer, len(x))[(np.arange(len(x)), *target.indices)]
     is_finite = np.isfinite(scores.data)
-    first = scores.data[np.argmin(is_finite)]  # that is not finite, if there is one
-    require(bool(is_finite.all()), f"the target is {first} for some of the inputs, it must be finite")
+    first = scores.data[np.argmin(is_finite)]  # the first that is not finite, if any
+    require(bool(is_finite.all()), f"the target is {first} for some of the inputs, but it must be finite")
     require(scores.requires_grad or not x.requires_grad, NO_GRADIENT)
     return scores
 
 
 def batches(images: np.ndarray) -> list[slice]:
-    """Slices of the images, each so short that the graph of a network on it fits into memory."""
+    """Slices of the images, so short that the graph of a network for one slice fits into memory."""
     step = min(IMAGES, max(1, VALUES // images[0].size))
     return [slice(start, min(start + step, len(images))) for start in range(0, len(images), step)]
 
@@ -80,15 +80,16 @@ def with_bar(items: Iterable, what: str, unit: str = "batch") -> Iterable:
 
 
 def as_numbers(values: Any) -> Any:
-    """An array of bools as 0 and 1, everything else as it is."""
+    """An array of bools as 0 and 1; other values stay unchanged."""
     is_bool = isinstance(values, np.ndarray) and values.dtype == bool
     return values.astype(np.float64) if is_bool else values
 
 
 def float_images(images: Any, *, maps: bool = False) -> np.ndarray:
-    """Finite float images (N, C, H, W), or rows (N, D) unless ``maps``; float64 stays, others are float32.
+    """Finite float images (N, C, H, W), or rows (N, D) unless ``maps``. float64 stays, other floats become
+    float32.
 
-    Integers are refused: a model that was trained on [0, 1] says nothing true about 0 ... 255.
+    Integers are refused, because a model that was trained on [0, 1] gives wrong results for 0 ... 255.
     """
     floats = check_images("images", checks.float_images("images", images))
     require(floats.ndim == 4 or not maps, f"images must be (N, C, H, W), got {floats.shape}")
@@ -98,9 +99,9 @@ def float_images(images: Any, *, maps: bool = False) -> np.ndarray:
 def images_and_target(
     model: Module, images: Any, target: TargetLike, *, maps: bool = False, probability: bool = False
 ) -> tuple[np.ndarray, Target]:
-    """The images by ``float_images``, and their target by ``target_of``: the door of every explanation.
+    """Check the arguments of an explanation: images by ``float_images``, target by ``target_of``.
 
-    probability: whether the softmax of the target is asked for, which only a class has.
+    probability: True if the explanation uses the softmax of the target. Only a class has one.
     """
     check_instance("model", model, Module)
     images = float_images(images, maps=maps)
@@ -111,12 +112,12 @@ def images_and_target(
 
 
 def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
-    """The target of ``images`` (N, ...), one that the model has.
+    """The checked target of ``images`` (N, ...).
 
     target: a class; N classes; None for the class that the model predicts for each image; or a unit: a tuple
-    of a layer's path and where in its output, ``(layer, channel, p, q)`` for maps and ``(layer, unit)`` for
-    rows, each an integer or N of them.  Raises TypeError for what is none of these, ValueError for an unknown
-    layer and an index that is out of range.
+    of a layer's path and an index into its output, ``(layer, channel, p, q)`` for maps and ``(layer, unit)``
+    for rows. Each index is one integer or N integers.  Raises TypeError for other values, ValueError for an
+    unknown layer and for an index out of range.
     """
     if target is None:
         logits = np.concatenate([layer_output(model, images[part], "") for part in batches(images)])
@@ -136,7 +137,7 @@ def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
 
 
 def one_per_image(name: str, number: Any, size: int, count: int) -> np.ndarray:
-    """One integer in 0 ... size-1 for each of ``count`` images, from one or from so many."""
+    """One integer in 0 ... size-1 for each of ``count`` images, from one or from ``count`` integers."""
     index = check_array(name, number, kind="integer", low=0, high=size - 1)
     fits = index.shape in ((), (count,))
     require(fits, f"{name} must be one integer or ({count},) of them, got shape {index.shape}")
@@ -152,7 +153,7 @@ def layer_output(model: Module, images: np.ndarray, layer: str) -> np.ndarray:
 def only_output(outputs: list[Tensor], layer: str, count: int) -> Tensor:
     """The single output of a layer, one row for each of ``count`` images."""
     name = f"layer {layer!r}" if layer else "the model"
-    require(len(outputs) == 1, f"{name} ran {len(outputs)} times in a pass, it must run once")
+    require(len(outputs) == 1, f"{name} ran {len(outputs)} times in a pass, but it must run once")
     output = outputs[0]
     fits = isinstance(output, Tensor) and output.shape[:1] == (count,)
     got = f"{type(output).__name__} {getattr(output, 'shape', '')}"

@@ -1,4 +1,4 @@
-"""Networks as files that other programs run."""
+"""Export networks to files that other programs can run."""
 
 from minidl.export.onnx import to_onnx
 

@@ -1,4 +1,4 @@
-"""The graph of a float network: the operations that its gradient would be carried back through."""
+"""The graph of a float network: the operations from its input to its logits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from minidl.nn.module import Module, eval_mode
 
 
 def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, ...]]:
-    """The graph of ``model`` and the shape of its output, in which -1 is the batch.
+    """The graph of ``model`` and the shape of its output, where -1 is the batch.
 
-    The model runs twice: on the example, and on random numbers in [0, 1), one image more. All that differs
-    between the two runs, apart from the length of the batch, cannot be part of a graph that stays the same:
-    ValueError.
+    The model runs twice: on the example, and on random numbers in [0, 1) with one more image. ValueError if
+    the runs differ in more than the length of the batch, because a fixed graph cannot express this.
     """
     for path, module in model.named_modules():
         mend = "export the model before merge_parallel_convs; a runtime does that by itself"
@@ -44,17 +43,17 @@ def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, .
 
 
 def check_same(run: list[Node], other: list[Node]) -> None:
-    """The runs take the same operations. If they do not, the error names the layer of the first other one."""
+    """Check that both runs use the same operations. The error names the layer of the first difference."""
     for one, two in zip(run, other, strict=False):
         op = one.tensor.op or two.tensor.op
         same = (one.op, one.inputs, one.tensor.ndim) == (two.op, two.inputs, two.tensor.ndim)
         why = "other operations, or other shapes, for other images: in ONNX they are the same for all"
         require(same, f"{at(op.layer) if op else ''}{why}")
-    require(len(run) == len(other), "more operations for some images: in ONNX they are the same for all")
+    require(len(run) == len(other), "more operations for some images: in ONNX they must be the same for all")
 
 
 def traced(model: Module, x: Tensor) -> list[Node]:
-    """All that the logits of ``x`` are computed from; each operation has the path of its ``layer``."""
+    """The graph of the logits of ``x``. Each operation has the path of its ``layer``."""
     with eval_mode(model), noting_layers():
         y = model(x)
     require(isinstance(y, Tensor), f"the model must give one Tensor, got {type(y).__name__}", TypeError)
@@ -66,7 +65,7 @@ def traced(model: Module, x: Tensor) -> list[Node]:
 
 @contextmanager
 def noting_layers() -> Iterator[None]:
-    """Within the block each operation is given the path of the innermost module that runs it."""
+    """In this block, each operation gets the path of the innermost module that runs it."""
 
     def note(op: Op, *results: Any) -> None:
         op.layer = layer_path()
@@ -79,7 +78,7 @@ def noting_layers() -> Iterator[None]:
 
 
 def written(model: Module, x: Tensor, runs: list[list[Node]]) -> Graph:
-    """The operations of the run on ``x`` in ONNX's terms."""
+    """The operations of the run on ``x`` as ONNX nodes."""
     (run,) = (run for run in runs if any(node.tensor is x for node in run))
     result, names = Graph(), {}
     state = {id(p): result.array(key, p.data.astype(np.float32)) for key, p in model.named_parameters()}
@@ -87,7 +86,7 @@ def written(model: Module, x: Tensor, runs: list[list[Node]]) -> Graph:
     for i, (tensor, op) in enumerate((node.tensor, node.tensor.op) for node in run):
         if tensor is x:
             names[i] = INPUT
-        if op is None:  # a leaf, which is named after its first reader if it is no part of the state
+        if op is None:  # a leaf; if it is not in the state, its first reader gives the name
             continue
         for number in run[i].inputs:
             if number not in names:
@@ -105,7 +104,7 @@ def written(model: Module, x: Tensor, runs: list[list[Node]]) -> Graph:
 
 
 def shape_of(runs: list[list[Node]], number: int) -> tuple[int, ...]:
-    """The shape of a tensor, with -1 where the runs differ: only the length of the batch does."""
+    """The shape of a tensor, with -1 where the runs differ; only the length of the batch may differ."""
     return tuple(
         m if m == n else -1 for m, n in zip(*(run[number].tensor.shape for run in runs), strict=True)
     )

@@ -1,4 +1,4 @@
-"""A graph in ONNX's terms: nodes that read and give named arrays. It grows without the package ``onnx``."""
+"""An ONNX graph: nodes that read and write named arrays. It is built without the package ``onnx``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 INPUT, OUTPUT = "input", "logits"
-OPSET, IR = 17, 8  # of 2022: what TensorRT 8.5, ONNX Runtime 1.12 and everything later read
+OPSET, IR = 17, 8  # of 2022: TensorRT 8.5, ONNX Runtime 1.12 and later versions can read them
 
 
 class Node(NamedTuple):
-    """One operation of ONNX. Its output has its name, such as "block1.conv/Conv" in the layer block1.conv."""
+    """One operation of ONNX.
+
+    Node and output have one name, such as "block1.conv/Conv" in layer block1.conv.
+    """
 
     op_type: str
     name: str
@@ -29,20 +32,20 @@ class Graph:
         self.taken = {INPUT, OUTPUT}
 
     def node(self, layer: str, op_type: str, *inputs: Any, **attributes: Any) -> str:
-        """Append a node and return its name. An input is a name, or an array that the graph then keeps."""
+        """Append a node and return its name. An input is a name, or an array, which the graph then stores."""
         name = self.unique(f"{layer}/{op_type}" if layer else op_type)
         names = [x if isinstance(x, str) else self.array(f"{name}.{i}", x) for i, x in enumerate(inputs)]
         self.nodes.append(Node(op_type, name, tuple(names), attributes))
         return name
 
     def array(self, name: str, array: Any) -> str:
-        """Keep an array under the name, or one like it, and return that."""
+        """Store an array under the name, or under a similar free name, and return the name."""
         name = self.unique(name)
         self.arrays[name] = np.asarray(array)
         return name
 
     def unique(self, name: str) -> str:
-        """The name itself, or with a number behind it if it is taken."""
+        """The name, with a number behind it if it is taken."""
         new, number = name, 1
         while new in self.taken:
             new, number = f"{name}_{number}", number + 1
@@ -50,7 +53,7 @@ class Graph:
         return new
 
     def difference(self, other: Graph) -> str | None:
-        """The name of the first node or array that differs from the other graph's; None if there is none."""
+        """The name of the first node or array that differs from the other graph; None if all are equal."""
         for node, twin in zip_longest(self.nodes, other.nodes):
             if node != twin:
                 return (node or twin).name

@@ -1,4 +1,4 @@
-"""The graph of an ``IntegerModel``: each of its layers in floats between two roundings, or in integers."""
+"""The graph of an ``IntegerModel``: each layer in floats between two roundings, or in integers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from minidl.nn.containers import Sequential
 from minidl.nn.module import Module, dotted
 
 ONE = np.float32(1)
-FLOAT, INT64 = 1, 7  # as onnx.TensorProto numbers them
+FLOAT, INT64 = 1, 7  # the numbers of these types in onnx.TensorProto
 
 
 class Grid(NamedTuple):
-    """Which reals some integers stand for, the names of the arrays that say it, and the type in the file.
+    """The map from integers to reals, the names of its arrays in the file, and the type in the file.
 
-    shift: how much higher the file's integers are.
+    shift: the file's integers are higher by this number.
     """
 
     params: QuantParams
@@ -60,11 +60,11 @@ def integer_graph(model: IntegerModel, example: np.ndarray, format: str) -> tupl
 
 @dataclass
 class Writer:
-    """Writes layers into ``graph``. A method for a kind takes the layer's path, the layer, what it reads and
-    the grid of what it gives, and returns the name of the value.
+    """Writes layers into ``graph``.
 
-    in_integers: with ONNX's layers of integers. What ONNX has only in floats then gets scales with which it
-    computes as minidl does, bit by bit.
+    The method for a kind of layer takes the layer's path, the layer, its input and the grid of its output. It
+    returns the name of the value. in_integers: use ONNX's integer layers. Operations that ONNX has only in
+    floats then get scales that give exactly the integers of minidl.
     """
 
     graph: Graph
@@ -90,8 +90,10 @@ class Writer:
         return LAYERS[type(module)](self, path, module, q, grid)
 
     def grid(self, path: str, params: QuantParams) -> Grid:
-        """Between floats all integers are from 0 to 255: on most processors ONNX Runtime makes integer layers
-        of those alone. Integers from -128 to 127 are 128 higher there, and so is Z."""
+        """The grid of an output in the file.
+
+        In the format with floats all integers are 0 ... 255, because on most processors ONNX Runtime makes
+        integer layers only of these. Integers -128 ... 127, and Z, become 128 higher."""
         shift = 128 if params.qmin < 0 and not self.in_integers else 0
         dtype = np.dtype(np.uint8) if shift else params.dtype
         scale = self.graph.array(f"{path}.scale", params.scale)
@@ -101,24 +103,24 @@ class Writer:
     # ---- between floats and integers
 
     def rounded(self, path: str, x: str, grid: Grid, scale: Any = None) -> str:
-        """clip(round(x / S) + Z) of floats; ``scale`` may take the place of S."""
+        """clip(round(x / S) + Z) of floats; ``scale`` may replace S."""
         S = grid.scale if scale is None else scale
         return self.clipped(path, self.graph.node(path, "QuantizeLinear", x, S, grid.zero_point), grid)
 
     def clipped(self, path: str, q: str, grid: Grid) -> str:
-        """Clipped to qmin and qmax. ONNX's operations clip by themselves to what 8 bits hold."""
+        """Clip to qmin and qmax. ONNX's operations themselves clip only to the range of 8 bits."""
         ends = np.array([grid.params.qmin, grid.params.qmax]) + grid.shift
         return q if np.ptp(ends) == 255 else self.graph.node(path, "Clip", q, *ends.astype(grid.dtype))
 
     def reals(self, path: str, q: Integers, scale: Any = None) -> str:
-        """S (q - Z); ``scale`` may take the place of S."""
+        """S (q - Z); ``scale`` may replace S."""
         S = q.grid.scale if scale is None else scale
         return self.graph.node(path, "DequantizeLinear", q.name, S, q.grid.zero_point)
 
     # ---- layers with weights
 
     def weighted(self, path: str, module: integer.Weighted, q: Integers, grid: Grid | None) -> str:
-        """A QuantizedConv2d or QuantizedLinear."""
+        """Write a QuantizedConv2d or QuantizedLinear."""
         arrays = {"weight": module.weight, "bias": module.bias, "weight_scale": module.w_params.scale}
         arrays["weight_zero_point"] = np.zeros(np.shape(module.w_params.scale), np.int8)
         names = {name: self.graph.array(f"{path}.{name}", array) for name, array in arrays.items()}
@@ -149,7 +151,7 @@ class Writer:
         else:
             sums = self.graph.node(path, "ConvInteger", q.name, weight, q.grid.zero_point, **geometry(module))
             bias = self.graph.node(path, "Unsqueeze", bias, np.array([1, 2]))
-        M = module.x_params.scale * module.w_params.scale  # S_x S_w, and S_x S_w / S_y where it is rounded
+        M = module.x_params.scale * module.w_params.scale  # S_x S_w; with rounding S_x S_w / S_y
         M = M if grid is None else M / grid.params.scale
         M = self.graph.array(f"{path}.M", M if is_linear or M.ndim == 0 else M[:, np.newaxis, np.newaxis])
         sums = self.graph.node(path, "Cast", self.graph.node(path, "Add", sums, bias), to=FLOAT)
@@ -159,7 +161,7 @@ class Writer:
     # ---- layers without
 
     def moved(self, path: str, q: Integers, grid: Grid, op_type: str, *inputs: Any, **attributes: Any) -> str:
-        """A layer that gives some of the integers that it reads."""
+        """Write a layer that only moves or selects integers."""
         if self.in_integers:
             return self.graph.node(path, op_type, q.name, *inputs, **attributes)
         y = self.graph.node(path, op_type, self.reals(path, q), *inputs, **attributes)
@@ -181,7 +183,10 @@ class Writer:
         return self.moved(path, q, grid, "Pad", np.array([0, 0, top, left, 0, 0, bottom, right]), value)
 
     def avg_pool(self, path: str, module: integer.QuantizedAvgPool2d, q: Integers, grid: Grid) -> str:
-        """In integers a convolution with ones sums the n pixels of a window, in steps of n S_y."""
+        """Write average pooling.
+
+        In integers, a convolution with ones sums the n pixels of a window, with n S_y as scale.
+        """
         kernel_size = module.kernel_size or q.values.shape[2:]
         place = window(kernel_size, module.stride or kernel_size, module.padding)
         if self.in_integers:
@@ -207,7 +212,7 @@ class Writer:
         return self.rounded(path, self.graph.node(path, "Div", centred, np.float32(module.std)), grid)
 
     def lookup(self, path: str, module: integer.QuantizedLookup, q: Integers, grid: Grid) -> str:
-        """Row r of the table begins at its number r 2^b, with what qmin gives."""
+        """Write a lookup. Row r of the table begins at index r 2^b, with the result for qmin."""
         rows, codes = module.table.shape
         starts = np.arange(rows).reshape(-1, *[1] * (q.values.ndim - 2)) * codes
         lowest = module.x_params.qmin + q.grid.shift
@@ -216,8 +221,10 @@ class Writer:
         return self.graph.node(path, "Gather", self.graph.array(f"{path}.table", table), place)
 
     def rescale(self, path: str, module: integer.QuantizedRescale, q: Integers, grid: Grid) -> str:
-        """In floats a Clip stands between the two roundings. It changes nothing, but without it
-        ONNX Runtime would make one rounding of the two."""
+        """Write a rescale.
+
+        In floats, a Clip lies between the two roundings. It changes nothing, but without it ONNX
+        Runtime would merge the two roundings."""
         if self.in_integers:
             return self.summed(path, [q], grid)
         ends = np.array([grid.params.qmin, grid.params.qmax]) - grid.params.zero_point
@@ -231,7 +238,7 @@ class Writer:
         return self.summed(path, branches, grid)
 
     def summed(self, path: str, terms: list[Integers], grid: Grid) -> str:
-        """The sum of what the terms stand for. In integers all scales are divided by S_y beforehand."""
+        """Write the sum of the terms' reals. In integers, all scales are first divided by S_y."""
         step = grid.params.scale
         scales = [q.grid.params.scale / step if self.in_integers else None for q in terms]
         reals = [self.reals(path, q, scale) for q, scale in zip(terms, scales, strict=True)]
@@ -239,7 +246,10 @@ class Writer:
         return self.rounded(path, y, grid, ONE if self.in_integers else None)
 
     def concat(self, path: str, module: integer.IntegerConcat, q: Integers, grid: Grid) -> str:
-        """In floats the branches are joined before their rescale, which is then the rounding of them all."""
+        """Write a Concat.
+
+        In floats, the branches are joined first, and one rounding replaces all their rescales.
+        """
         named = [(dotted(path, name), child) for name, child in module.named_children()]
         if self.in_integers:
             return self.graph.node(path, "Concat", *(self.layer(*child, q).name for child in named), axis=1)

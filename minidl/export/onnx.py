@@ -1,4 +1,4 @@
-"""A network as an ONNX file, which ONNX Runtime, TensorRT and Netron read."""
+"""Write a network as an ONNX file, for ONNX Runtime, TensorRT and Netron."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def to_onnx(
         session = onnxruntime.InferenceSession("digits.onnx")
         (logits,) = session.run(None, {"input": images})
 
-    A float network, fused or not, becomes the operations that it runs in evaluation mode, whether they stand
-    in layers, in functions or between them. The arrays have the keys of ``state_dict``. The metadata hold the
+    A float network, fused or not, becomes the graph of all operations that it runs in evaluation mode, in
+    layers and in functions. The arrays have the keys of ``state_dict``. The metadata hold the
     class names as a JSON list, "class_names".
 
     An ``IntegerModel`` becomes a network of the same integers. ``format="qoperator"`` writes integer layers
-    (QLinearConv, MatMulInteger), which compute just as minidl does. ``format="qdq"`` writes each layer in
-    floats, between a DequantizeLinear and a QuantizeLinear; runtimes make integer layers of their own out of
-    these three. Its activations are from 0 to 255, 128 higher than the model's. There a runtime gives another
-    integer where it rounds a number close to a half otherwise. TensorRT reads float networks alone: its
-    integers have no zero points.
+    (QLinearConv, MatMulInteger), which compute exactly like minidl. ``format="qdq"`` writes each layer in
+    floats, between a DequantizeLinear and a QuantizeLinear; runtimes merge these three to their own integer
+    layers. The activations are 0 ... 255, 128 higher than in the model. In this format a runtime can give
+    another integer if it rounds a number close to a half differently. TensorRT reads only the float networks,
+    because its integers have no zero points.
 
-    model: it gives one Tensor.  example: floats (N, ...), on which the model is run. In the file N is free,
-    and the other lengths are the example's.  class_names: one text for each logit.
-    Raises ValueError with the path of the layer for what ONNX cannot say, and ImportError without the package
-    onnx; no file is written then.
+    model: it gives one Tensor.  example: floats (N, ...), the input of a run. In the file N is free, and
+    the other lengths are those of the example.  class_names: one text for each logit.
+    Raises ValueError with the path of a layer that ONNX cannot express, and ImportError without the package
+    onnx. Then no file is written.
     """
     check_instance("model", model, Module)
     example = example.data if isinstance(example, Tensor) else example

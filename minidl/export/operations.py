@@ -1,4 +1,4 @@
-"""What each operation of the engine is in ONNX: one line of ``OPERATIONS`` for each of them."""
+"""The ONNX form of each operation of the engine: one line of ``OPERATIONS`` for each."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from minidl.engine import activations, conv, elementwise, linalg, normalize, red
 from minidl.engine.op import Op
 from minidl.export.graph import Graph
 
-LAST = np.iinfo(np.int64).max  # the end of an axis, however long
+LAST = np.iinfo(np.int64).max  # stands for the end of an axis of any length
 
 
 @dataclass
 class Step:
-    """One operation of a network: the names and shapes of what it reads, and the shape of what it gives.
+    """One operation of a network: the names and shapes of its inputs, and the shape of its output.
 
     -1 in a shape is the length of the batch. ``state`` holds the keys of a model's arrays by their ``id``.
     """
@@ -43,7 +43,7 @@ class Step:
 
 
 def at(layer: str) -> str:
-    """How an error's message begins."""
+    """The start of an error message."""
     return f"layer {layer!r}: " if layer else ""
 
 
@@ -51,7 +51,7 @@ def at(layer: str) -> str:
 
 
 def window(kernel_size, stride, padding, dilation=None) -> dict[str, Any]:
-    """The attributes that ONNX's convolutions and poolings share."""
+    """The common attributes of ONNX's convolutions and poolings."""
     attributes = {"kernel_shape": kernel_size, "strides": stride, "pads": (*padding, *padding)}
     return attributes | ({"dilations": dilation} if dilation else {})
 
@@ -66,7 +66,7 @@ def conv_relu(step: Step, op: ConvReLU) -> str:
 
 
 def pooled(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
-    """A pooling. The windows that ``ceil_mode`` adds reach into a wider margin at the image's end."""
+    """Write a pooling. ``ceil_mode`` adds windows, which reach into a wider margin at the image's end."""
 
     def nodes(step: Step, op: conv.Pool2d) -> str:
         ends = []
@@ -95,14 +95,14 @@ def batch_norm(step: Step, op: normalize.BatchNorm) -> str:
 
 
 def gelu(step: Step, op: activations.GELU) -> str:
-    """x (1 + erf(x / sqrt 2)) / 2, since ONNX has a Gelu only from opset 20 on."""
+    """x (1 + erf(x / sqrt 2)) / 2, because ONNX has a Gelu only from opset 20 on."""
     (x,) = step.inputs
     twice_phi = step.node("Add", step.node("Erf", step.node("Div", x, math.sqrt(2))), 1.0)
     return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
 
 
 def softplus(step: Step, op: activations.Softplus) -> str:
-    """log(1 + e^(beta x)) / beta. Above the threshold the library gives x, which is the same in float32."""
+    """log(1 + e^(beta x)) / beta. Above the threshold minidl returns x, which is equal in float32."""
     if op.threshold < 20:
         step.refuse(
             f"ONNX's Softplus has no threshold, this one is {op.threshold:g}; 20 and more change nothing"
@@ -116,7 +116,10 @@ def softplus(step: Step, op: activations.Softplus) -> str:
 
 
 def reduced(op_type: str) -> Callable[[Step, Any], str]:
-    """A reduction whose axes are an attribute, as those of all but ReduceSum are before opset 18."""
+    """Write a reduction with its axes as an attribute.
+
+    Before opset 18 all reductions but ReduceSum need this.
+    """
 
     def nodes(step: Step, op: reduce.Reduction) -> str:
         if not op.axes:  # which would stand for all
@@ -158,7 +161,7 @@ def softmax(op_type: str) -> Callable[[Step, Any], str]:
 
 
 def reshape(step: Step, op: Op) -> str:
-    """To the shape of the result, in which the length of the batch follows from the others."""
+    """Reshape to the shape of the result. The length of the batch follows from the other lengths."""
     if step.shape.count(-1) > 1:
         step.refuse(f"in ONNX one length of a shape may follow the batch, not several as in {step.shape}")
     if step.shape == (-1, math.prod(step.shapes[0][1:])):
@@ -190,7 +193,7 @@ def pad(step: Step, op: shape.Pad) -> str:
 
 
 def get_item(step: Step, op: shape.GetItem) -> str:
-    """A Slice, without the axes that a number picked, with those that None made; or Gather, for arrays."""
+    """Write x[index] as a Slice, with numbers' axes removed and None's axes added; arrays are a Gather."""
     index = op.index if isinstance(op.index, tuple) else (op.index,)
     place = next((i for i, part in enumerate(index) if part is ...), len(index))
     named = sum(part is not None and part is not ... for part in index)
@@ -213,7 +216,7 @@ def get_item(step: Step, op: shape.GetItem) -> str:
 
 
 def gather(step: Step, index: tuple) -> str:
-    """Arrays that pick places of neighbouring axes, each array those of its own axis, as np.ix_ gives."""
+    """Write an index by arrays on neighbouring axes, one array for each axis, as from np.ix_."""
     arrays = {axis: np.asarray(part) for axis, part in enumerate(index) if not isinstance(part, slice | None)}
     axes, (y,) = list(arrays), step.inputs
     meshed = all(
@@ -229,7 +232,7 @@ def gather(step: Step, index: tuple) -> str:
 
 
 def limits(part: int | slice) -> tuple[int, int, int]:
-    """Where a slice starts, ends, and by which step: of a number the one place."""
+    """Start, end and step of a slice. A number i is a slice of one element."""
     if isinstance(part, int):
         return part, part + 1 or LAST, 1
     step = 1 if part.step is None else part.step
@@ -241,7 +244,7 @@ def limits(part: int | slice) -> tuple[int, int, int]:
 
 
 def same(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
-    """The operation of ONNX that reads the same and gives the same."""
+    """Write the ONNX operation with the same inputs and outputs."""
     return lambda step, op: step.node(op_type, *step.inputs, **attributes)
 
 

@@ -1,6 +1,6 @@
-"""Figures in one look that is safe for colour-blind readers: the only part of minidl that knows Matplotlib.
+"""Figures in one style, safe for colour-blind readers. Only this part of minidl uses Matplotlib.
 
-Every function returns a Matplotlib Figure that pyplot does not hold; ``save`` writes it under ``out/``.
+Every function returns a Matplotlib Figure that is not registered in pyplot; ``save`` writes it to ``out/``.
 """
 
 from minidl.figures.calibration import confidence_histogram, distributions, reliability_diagram

@@ -1,4 +1,4 @@
-"""Probabilities as pictures: distributions over classes, how sure answers are, and how rightly so."""
+"""Pictures of probabilities: distributions over classes, confidence, and calibration."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def distributions(
 
 
 def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, *, title: str = "") -> Figure:
-    """How sure several networks are: the share of their answers at each confidence, and the mean.
+    """The confidence of several networks: the fraction of answers at each confidence, and the mean.
 
     confidences: label -> (N,), each answer's largest probability; up to three of them.
 
@@ -94,11 +94,11 @@ def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, 
 
 
 def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -> Figure:
-    """Accuracy against confidence for each table, and below it how many answers have that confidence.
+    """Accuracy against confidence for each table, and below it the number of answers at each confidence.
 
-    A dot stands at the mean confidence and the accuracy of a bin. On the dashed diagonal the two are equal;
-    below it answers are overconfident. The black lines are Wilson's 95% intervals of the accuracy. Bins
-    without answers have neither.
+    A dot shows the mean confidence and the accuracy of a bin. On the dashed diagonal the two are equal;
+    below the diagonal answers are overconfident. The black lines are Wilson's 95% intervals of the accuracy.
+    Bins without answers have no dot and no line.
 
     >>> from minidl import figures
     >>> from minidl.train import reliability

@@ -26,11 +26,11 @@ MAX_CLASSES_WITH_NUMBERS = 30
 
 
 def confusion_picture(matrix: np.ndarray, class_names: Sequence[Any], *, title: str = "") -> Figure:
-    """Rows are true classes, columns predicted ones; the colour is the share of the row's class.
+    """Rows are true classes, columns predicted ones; the colour is the fraction of the row.
 
-    matrix: (K, K), finite and >= 0: counts of examples, or shares. Its numbers stand in the cells, zeros and
-    all numbers of more than 30 classes left out. The colours follow the square root of the share, so that an
-    error of 1% can be seen. The row of a class without examples is hatched.
+    matrix: (K, K), finite and >= 0: counts of examples, or fractions. The cells show the numbers, except
+    zeros; with more than 30 classes they show none. The colours follow the square root of the fraction, so
+    that an error of 1% is visible. The row of a class without examples is hatched.
 
     >>> from minidl import figures
     >>> figure = figures.confusion_picture([[8, 2], [1, 9]], ["cat", "dog"])
@@ -65,7 +65,7 @@ def confusion_picture(matrix: np.ndarray, class_names: Sequence[Any], *, title: 
 
 
 def _cell_texts(counts: np.ndarray) -> np.ndarray:
-    """Whole numbers as such, others to two decimals; (K, K) of strings."""
+    """The numbers as strings (K, K): whole numbers without decimals, others with two."""
     decimals = 0 if np.array_equal(counts, np.round(counts)) else 2
     shown = (counts > 0) & (len(counts) <= MAX_CLASSES_WITH_NUMBERS)
     texts = np.full(counts.shape, "", dtype=object)

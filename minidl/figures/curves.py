@@ -37,16 +37,16 @@ def curves_with_bands(
     log_x: bool = False,
     log_y: bool = False,
 ) -> Figure:
-    """The mean over seeds of each curve, and around it the band of Student's 95% interval of that mean.
+    """The mean of each curve over seeds, with a band: Student's 95% interval of the mean.
 
-        mean ± t · s / sqrt(seeds)   at each step by itself (train.intervals.t_interval)
+        mean ± t · s / sqrt(seeds)   for each step separately (train.intervals.t_interval)
 
     x: (steps,), increasing.  curves: label -> (seeds, steps); a single seed, (1, steps) or (steps,), has no
-    band. Where a seed is not finite, the curve has a gap, and the figure says so.
-    log_x, log_y: logarithmic axes, for positive values; a band that reaches to zero runs out of the picture.
-    Up to 8 values of x are themselves the ticks of a logarithmic axis. A single run
-    that is constant is drawn as a limit, dashed and without points.
-    Raises ValueError for shapes that do not match and for more curves than can be told apart (14).
+    band. If a seed is not finite, the curve has a gap, and the figure says so.
+    log_x, log_y: logarithmic axes, for positive values; a band that reaches zero leaves the picture.
+    With up to 8 values of x, a logarithmic axis has its ticks at these values. A single run
+    that is constant is drawn as a dashed line without points.
+    Raises ValueError for shapes that do not match and for more than 14 curves.
 
     >>> from minidl import figures
     >>> losses = [[0.9, 0.5, 0.3], [1.0, 0.6, 0.2]]  # of two seeds
@@ -69,12 +69,12 @@ def curves_with_bands(
             gaps.append(_draw_curve(axes, x, f"{label} (n = {len(values)})" if has_bands else label, values))
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
-        if log_x and len(x) <= 8:  # few values: the axis names them, not powers of ten
+        if log_x and len(x) <= 8:  # few values: ticks at the values, not at powers of ten
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.set_xticks([], minor=True)
-        elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: no ticks between them
+        elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: only whole numbers as ticks
             axes.locator_params("x", integer=True)
-        if log_y:  # a power of ten alone is too coarse to read a value
+        if log_y:  # powers of ten alone are too coarse
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(NullFormatter())
@@ -87,11 +87,11 @@ def curves_with_bands(
 
 
 def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> str:
-    """Draw one curve; returns what is to be said about its gaps, if there are any."""
+    """Draw one curve. Returns the note on its gaps, or ""."""
     finite = np.isfinite(values).all(axis=0)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
-    # A curve of a few points is drawn with them, so that a point between two gaps is seen as well.
+    # With few points, draw a marker for each, so that a point between two gaps is visible.
     marker = "o" if finite.sum() <= 20 else None
     look: Look = {"marker": marker, "markersize": 4}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
@@ -116,7 +116,7 @@ def _runs_of(name: str, values: np.ndarray, steps: int, log_y: bool) -> np.ndarr
     fits = runs.ndim == 2 and runs.shape[1] == steps
     require(fits, f"{name} must have shape (seeds, {steps}) to fit x, got {runs.shape}")
     lowest = np.nanmin(runs, initial=np.inf)
-    require(lowest > 0 or not log_y, f"a logarithmic y axis needs values > 0, {name} has {lowest:g}")
+    require(lowest > 0 or not log_y, f"a logarithmic y axis needs values > 0, but {name} has {lowest:g}")
     return runs
 
 
@@ -129,18 +129,18 @@ def bars_with_intervals(
     zoom: bool = False,
     share: bool = False,
 ) -> Figure:
-    """One horizontal bar a label, with its interval as a line from low to high and the mean in figures.
+    """One horizontal bar for each label, with its interval as a line from low to high, and the mean as a
+    number.
 
     labels: K of them.  intervals: K of them, or one that holds arrays (K,), with low <= mean <= high.
     A NaN mean (a class without examples) has no bar, only its interval.
-    zoom: fit the axis to the intervals, to compare accuracies near 1. A bar's length would then mislead, so
-    there are points instead.
-    share: the values are shares. Intervals are cut off at 0 and 1; without zoom the axis runs from 0 to 1.
+    zoom: fit the axis to the intervals, to compare accuracies near 1. Then points replace the bars, because
+    their length would mislead.
+    share: the values are fractions. Intervals are cut off at 0 and 1; without zoom the axis runs from 0 to 1.
 
     >>> from minidl import figures
     >>> from minidl.train.intervals import wilson_interval
-    >>> intervals = wilson_interval([8, 9], [10, 10])
-    >>> figure = figures.bars_with_intervals(["5 labels", "20 labels"], intervals, share=True)
+    >>> figure = figures.bars_with_intervals(["5 labels", "20 labels"], wilson_interval([8, 9], 10))
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.800', '0.900']
     """
@@ -148,7 +148,7 @@ def bars_with_intervals(
     labels = text_list("labels", labels, len(means), "means")
     zoom, share = check_flag("zoom", zoom), check_flag("share", share)
     if share:
-        require(not ((means < 0) | (means > 1)).any(), "the mean of a share must lie between 0 and 1")
+        require(not ((means < 0) | (means > 1)).any(), "the mean of a fraction must lie between 0 and 1")
         lows, highs = np.clip(lows, 0, 1), np.clip(highs, 0, 1)
     rows = np.arange(len(means))
     with style():
@@ -181,16 +181,15 @@ def points_with_intervals(
     title: str = "",
     log_x: bool = False,
 ) -> Figure:
-    """Named points (x, mean), each with its interval as an upright line from low to high and its label.
+    """Named points (x, mean), each with its interval as a vertical line from low to high and its label.
 
-    x: (K,), where each point stands, such as a model's number of weights.  labels, intervals: K of them, as
-    ``bars_with_intervals`` takes them. A point whose mean is NaN is left out.
+    x: (K,), the position of each point, such as a model's number of weights.  labels, intervals: K of them,
+    as in ``bars_with_intervals``. A point with mean NaN is not drawn.
     log_x: a logarithmic axis, for positive x.
 
     >>> from minidl import figures
     >>> from minidl.train.intervals import wilson_interval
-    >>> intervals = wilson_interval([8, 9], [10, 10])
-    >>> figure = figures.points_with_intervals([1e4, 1e6], ["small", "large"], intervals, log_x=True)
+    >>> figure = figures.points_with_intervals([1e4, 1e6], ["small", "large"], wilson_interval([8, 9], 10))
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['small', 'large']
     """
@@ -209,7 +208,7 @@ def points_with_intervals(
         axes.margins(0.15)
         places = np.log(x) if log_x else x
         far = places.min() + 0.7 * np.ptp(places)
-        for i in np.flatnonzero(known):  # below on the right, or above on the left near the right end
+        for i in np.flatnonzero(known):  # label to the lower right, or near the right end to the upper left
             offset, ha, va = ((6, -3), "left", "top") if places[i] <= far else ((-6, 3), "right", "bottom")
             place: Look = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
             axes.annotate(labels[i], (x[i], means[i]), fontsize=SMALL, **place)
@@ -220,7 +219,7 @@ def points_with_intervals(
 def _means_and_ends(
     intervals: Interval | Sequence[Interval],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means, which may be NaN, and the ends of K intervals, or of one that holds arrays: each (K,)."""
+    """Means (may be NaN), low ends and high ends of K intervals, or of one of arrays: each (K,)."""
     one = isinstance(intervals, Interval)
     for interval in () if one else check_sequence("intervals", intervals):
         check_instance("an entry of intervals", interval, Interval)
@@ -229,7 +228,7 @@ def _means_and_ends(
     means = float_array("means", means, "K", finite=False)
     lows, highs = float_array("lows", lows, len(means)), float_array("highs", highs, len(means))
     require(not np.isinf(means).any(), "means must be finite or NaN")
-    # NaN compares false, so a mean that is not known cannot lie outside.
+    # Comparisons with NaN are False, so an unknown mean does not count as outside.
     outside = (lows > highs) | (means < lows) | (means > highs)
     i = int(outside.argmax())
     order = f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}"
@@ -238,7 +237,7 @@ def _means_and_ends(
 
 
 def _figures(means: np.ndarray) -> list[str]:
-    """The means to the same number of decimals, three significant ones for the largest."""
+    """The means with the same number of decimals: three significant digits for the largest."""
     largest = np.nanmax(np.abs(means)) if not np.isnan(means).all() else 0
     decimals = int(np.clip(3 - np.ceil(np.log10(largest)), 0, 9)) if largest > 0 else 0
     return ["no data" if np.isnan(mean) else f"{mean:.{decimals}f}" for mean in means]

@@ -23,7 +23,7 @@ from minidl.figures.panels import frame, show_values
 from minidl.figures.photographs import photograph
 from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, Look, new_figure, style, text_height, text_width
 
-TEXT = 12  # points: legible where the figure is 400 pixels wide
+TEXT = 12  # points: legible in a figure 400 pixels wide
 MAX_BOXES, FARTHEST = 40, 20
 LOOKS: dict[str, Look] = {
     "data": {"facecolor": "white"},
@@ -48,8 +48,8 @@ def block_diagram(
     "data" (white), "frozen" (blue, hatched), "trained" (orange) and "loss" (grey); a legend names frozen and
     trained parts.
     arrows: (from, to) or (from, to, text), by the texts of the boxes.  dashed: further arrows, drawn dashed,
-    such as the way of a gradient.  pictures: text of a box -> image (3, H, W), (1, H, W) or (H, W) in [0, 1]
-    that stands in the box's place, with the text below it.
+    such as the path of a gradient.  pictures: text of a box -> image (3, H, W), (1, H, W) or (H, W) in [0,
+    1]; the image replaces the box, with the text below it.
 
     >>> from minidl import figures
     >>> boxes = {"image": (0, 0, "data"), "network": (1, 0, "trained"), "loss": (2, 0, "loss")}
@@ -62,7 +62,7 @@ def block_diagram(
     broken = checked_arrows("dashed", dashed, places)
     images = {}
     for name, image in check_instance("pictures", {} if pictures is None else pictures, Mapping).items():
-        require(name in places, f"pictures must be of boxes, there is no box {shown(name)}")
+        require(name in places, f"pictures must be of boxes, but there is no box {shown(name)}")
         images[name] = photograph(f"the picture of {name!r}", image)
     check_instance("title", title, str)
     sizes = {name: _size(name, images.get(name)) for name in places}
@@ -89,7 +89,7 @@ def block_diagram(
 
 
 def _size(name: str, image: np.ndarray | None) -> tuple[float, float]:
-    """Width and height of a box in inches: that of its text, or of its picture with the text below."""
+    """Width and height in inches of a box, or of a picture with the text below it."""
     wide, tall = text_width(name, TEXT), text_height(name, TEXT)
     if image is None:
         return max(wide + 0.3, 0.8), tall + 0.25
@@ -97,7 +97,10 @@ def _size(name: str, image: np.ndarray | None) -> tuple[float, float]:
 
 
 def _centres(places: dict, sizes: dict, gap: float) -> tuple[dict[str, tuple[float, float]], float, float]:
-    """The centre of each box in inches, and the width and height of all: columns as wide as their boxes."""
+    """The centre of each box, and the width and height of all boxes, in inches.
+
+    A column fits its widest box.
+    """
     columns, rows = (sorted({place[axis] for place in places.values()}) for axis in (0, 1))
     lines = []
     for axis, values, between in ((0, columns, gap), (1, rows, _ROW_GAP)):
@@ -173,7 +176,7 @@ def checked_boxes(boxes: Mapping[str, tuple[float, float, str]]) -> dict[str, tu
         y = check_number(f"the row of {name!r}", place[1], 0, FARTHEST)
         kind = check_choice(f"the kind of {name!r}", place[2], tuple(LOOKS))
         taken = [other for other, (u, v, _) in places.items() if (u, v) == (x, y)]
-        require(not taken, f"box {name!r} stands where {taken} stands: column {x:g}, row {y:g}")
+        require(not taken, f"box {name!r} has the same place as {taken}: column {x:g}, row {y:g}")
         places[name] = (x, y, kind)
     return places
 
@@ -188,7 +191,7 @@ def checked_arrows(name: str, arrows: Sequence[tuple[str, ...]], boxes: dict) ->
         require(is_arrow, form, TypeError)
         start, end, text = (*arrow, "")[:3]
         missing = [end for end in (start, end) if end not in boxes]
-        require(not missing, f"{name} must lead from box to box, there is no box {missing}")
+        require(not missing, f"{name} must lead from box to box, but there is no box {missing}")
         require(start != end, f"{name} must lead to another box, got {arrow}")
         found.append((start, end, text))
     return found

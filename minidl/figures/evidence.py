@@ -1,4 +1,4 @@
-"""What speaks for each of several classes in one photograph, as in the figures of Grad-CAM's paper."""
+"""The evidence for each of several classes in one photograph, as in the figures of the Grad-CAM paper."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minidl.figures.photographs import photograph
 from minidl.figures.style import HEAT_MAP, float_array, new_figure, style, text_height, text_list
 
 _WIDTH, _TEXT, _GAP = 6.0, 10, 0.12  # inches, points, inches
-_WITHIN = 99.5  # per cent of a pattern's values stay within its colours
+_WITHIN = 99.5  # this percentage of a pattern's values is not clipped
 
 
 def evidence_by_class(
@@ -29,15 +29,15 @@ def evidence_by_class(
     *,
     title: str = "",
 ) -> Figure:
-    """(a) the photograph; below it a column a class: (b) guided backprop, (c) Grad-CAM, (d) their product.
+    """(a) the photograph; below it for each class: (b) guided backprop, (c) Grad-CAM, (d) their product.
 
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  guided: (K, C, H, W) of ``guided_backprop``.
     maps: (K, H, W) of ``gradcam``.  products: (K, C, H, W) of ``guided_gradcam``.  names: the K
-    classes, 1 or 2.  Patterns are grey at 0. Each panel has a scale of its own.
+    classes, 1 or 2.  A pattern is grey at 0. Each panel has its own scale.
 
     >>> from minidl import figures
     >>> image, pattern, cam = np.ones((8, 8)), np.ones((1, 1, 8, 8)), np.ones((1, 8, 8))
-    >>> figure = figures.evidence_by_class(image, pattern, cam, pattern * cam, ["cat"])
+    >>> figure = figures.evidence_by_class(image, pattern, cam, pattern, ["cat"])
     >>> len(figure.axes)  # the photograph, and three panels for each class
     4
     """
@@ -70,7 +70,7 @@ def evidence_by_class(
 
 
 def pattern_colours(name: str, patterns: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Signed patterns (K, C, H, W) as images in [0, 1]: 1/2 at 0, each on a scale of its own."""
+    """Signed patterns (K, C, H, W) as images in [0, 1]: 0 becomes 1/2. Each pattern has its own scale."""
     values = channels_last(name, patterns)
     fits = values.shape[:3] == maps.shape
     require(fits, f"{name} {np.shape(patterns)} and maps {maps.shape} must agree in number, height and width")

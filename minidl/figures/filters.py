@@ -1,4 +1,4 @@
-"""The filters of a layer, each with the map that it makes of an image."""
+"""The filters of a layer, each with its feature map of an image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from minidl.figures.panels import frame, panels, show_values
 from minidl.figures.photographs import photograph
 from minidl.figures.style import float_array, style, text_list
 
-_CORNER = (0.6, 0.6, 0.4, 0.4)  # of the map's panel: left, bottom, width, height
-_FAINT = 0.01  # of the layer's largest weight: a filter below it is drawn as grey
+_CORNER = (0.6, 0.6, 0.4, 0.4)  # left, bottom, width, height, as fractions of the map's panel
+_FAINT = 0.01  # a filter below this fraction of the layer's largest weight is grey
 
 
 def filters_and_maps(
@@ -31,10 +31,11 @@ def filters_and_maps(
     """Each map in grey, and in its upper right corner the filter that made it, in colour.
 
     filters: weights (N, 3, kh, kw) of a layer that reads colours, or (N, 1, kh, kw).  maps: (N, H, W).
-    image: (3, h, w) or (1, h, w) in [0, 1]; what the maps were made of, shown as the first panel.
-    A weight of 0 is grey. A positive weight of the red channel is redder than grey, a negative one less red;
-    so with green and blue. Each filter is scaled by its largest weight; one whose weights are all below 1% of
-    the layer's largest is grey. Each map runs from black at its smallest value to white at its largest.
+    image: (3, h, w) or (1, h, w) in [0, 1]; the input of the maps, shown in the first panel.
+    A weight of 0 is grey. A positive weight of the red channel is redder than grey, a negative weight less
+    red; green and blue likewise. Each filter is scaled by its largest weight. A filter is grey if all its
+    weights are below 1% of the layer's largest weight. Each map runs from black at its smallest value to
+    white at its largest.
 
     >>> from minidl import figures
     >>> figure = figures.filters_and_maps(np.ones((2, 3, 3, 3)), np.zeros((2, 8, 8)), ["edge", "spot"])
@@ -43,7 +44,7 @@ def filters_and_maps(
     """
     weights, values = channels_last("filters", filters), float_array("maps", maps, "N", "H", "W")
     alike = len(weights) == len(values)
-    require(alike, f"filters and maps must be as many, got {len(weights)} and {len(values)}")
+    require(alike, f"filters and maps must be equally many, got {len(weights)} and {len(values)}")
     shown, columns = [], column_count(columns, len(values) + (image is not None))
     titles = text_list("titles", titles, len(values), "maps")
     if image is not None:

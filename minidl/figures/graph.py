@@ -36,15 +36,15 @@ LEGEND = 0.55
 
 
 def draw_graph(tensor: Tensor) -> Figure:
-    """Draw all that ``tensor`` was computed from, inputs above what is computed from them.
+    """Draw the computation graph of ``tensor``. Inputs are above the results.
 
-    Each box is a tensor: the operation that computed it or the name of a leaf, its shape, the value where it
-    is a single number, and such a number's ``.grad`` where backward has left one. Edges enter a box from left
-    to right in the order of its operands. Raises ValueError for a graph of more than 80 nodes.
+    Each box is a tensor. It shows the operation or the name of a leaf, and the shape. A single number also
+    shows its value and, after backward, its ``.grad``. Edges enter a box from left to right in the order of
+    its operands. Raises ValueError for a graph of more than 80 nodes.
 
     >>> from minidl import Tensor, figures
     >>> a, b = Tensor(2.0, requires_grad=True, name="a"), Tensor(3.0, name="b")
-    >>> figure = figures.draw_graph(a * b)
+    >>> figure = figures.draw_graph(a + b)
     >>> len(figure.axes)
     1
     """
@@ -68,9 +68,9 @@ def boxes_and_edges(
     draw_box: Callable[..., None],
     known_kinds: list[str],
 ) -> tuple[Figure, Axes]:
-    """A box for each node, with an edge from each of its ``inputs``, and a legend of the kinds above them.
+    """A box for each node, an edge from each of its ``inputs``, and above them a legend of the kinds.
 
-    sizes: width and height of each box in inches.  draw_box: of axes, x, y, size, text, kind.
+    sizes: width and height of each box in inches.  draw_box: a function of (axes, x, y, size, text, kind).
     """
     layout = place(inputs, [width for width, _ in sizes], GAP)
     shown = [kind for kind in known_kinds if kind in kinds]
@@ -108,7 +108,7 @@ def _text(node: Node) -> str:
 
 
 def _shortened(name: str, longest: int = 28) -> str:
-    """The end of a name tells more than its start: features.3.weight."""
+    """Shorten a name at its start, because its end says more: features.3.weight."""
     return name if len(name) <= longest else "…" + name[1 - longest :]
 
 
@@ -139,9 +139,9 @@ def canvas(
 def edge_points(
     layout: Layout, rows: list, sizes: list, source: int, node: int, slot: int, slots: int
 ) -> list[tuple[float, float]]:
-    """From the bottom of the source's box to the operand's place on top of the node's.
+    """The points of an edge: from the bottom of the source to the operand's position on top of the node.
 
-    Within a layer the edge runs straight down, so that it swerves only between layers, where no boxes are.
+    Inside a layer the edge is vertical. It bends only between layers, where no boxes are.
     """
     (source_top, source_bottom), (node_top, node_bottom) = (
         rows[layout.layer[source]],
@@ -156,10 +156,10 @@ def edge_points(
 
 
 def draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
-    """A curve that passes every point vertically."""
+    """Draw a curve that is vertical at every point."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-        if y1 - y0 < 1e-6:  # a box as tall as its layer; a segment without length would have no arrowhead
+        if y1 - y0 < 1e-6:  # the box is as tall as its layer; without this the arrowhead would be missing
             continue
         middle = (y0 + y1) / 2
         vertices += [(x0, middle), (x1, middle), (x1, y1)]
@@ -170,7 +170,7 @@ def draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
 
 
 def _draw_box(axes: Axes, x: float, y: float, size: tuple[float, float], text: str, kind: str) -> None:
-    """Rectangle, rounded box or hexagon: the kind can be told without its colour."""
+    """Draw a rectangle, rounded box or hexagon, so that the kind is visible without colour."""
     width, height = size
     look: Look = {"facecolor": _FILL[kind], "edgecolor": "0.2", "linewidth": 1.0, "zorder": 2}
     left, right, top, bottom = x - width / 2, x + width / 2, y - height / 2, y + height / 2

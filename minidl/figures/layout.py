@@ -1,9 +1,9 @@
-"""Where the nodes of a computation graph stand: layers from top to bottom, few crossings, straight edges.
+"""Positions for the nodes of a computation graph: layers from top to bottom, few crossings, straight edges.
 
 The three steps of Sugiyama, Tagawa & Toda (1981): every node gets a layer; within the layers nodes are
-ordered so that few edges cross; then each node moves as close as it can to the middle of its neighbours.
-A graph is given as ``inputs``: for each node the numbers of the nodes that it was computed from, which all
-come before it.
+ordered so that few edges cross; then each node moves as close as possible to the middle of its neighbours.
+A graph is given as ``inputs``: for each node, the numbers of its input nodes. All of them come before the
+node.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-SWEEPS = 24  # down and up in turn, each time ordering or placing every layer by its neighbours
-LEAF_WEIGHT = 0.1  # of 1: leaves give way, so that the chain of operations runs straight
+SWEEPS = 24  # number of sweeps, down and up in turn; each orders or places every layer by its neighbours
+LEAF_WEIGHT = 0.1  # other nodes have weight 1; so leaves move, and the chain of operations is straight
 
 
 class Layout(NamedTuple):
-    """The layer and the centre x of each node, and for each edge (node, slot) the points that it passes.
+    """The layer and the centre x of each node, and the points of each edge (node, slot).
 
-    An edge enters ``node`` as its operand number ``slot``. It passes a point (layer, x) in each layer between
-    its ends, so that it runs around the nodes there instead of behind them.
+    An edge enters ``node`` as its operand number ``slot``. It has a point (layer, x) in each layer between
+    its ends, so that it passes around other nodes, not behind them.
     """
 
     layer: list[int]
@@ -29,18 +29,18 @@ class Layout(NamedTuple):
 
 
 class _Links(NamedTuple):
-    """The edges between neighbouring layers: per node, what it comes from and (node, slot) that it enters."""
+    """The edges between neighbouring layers: each node's sources, and the (node, slot) it enters."""
 
     above: list[list[int]]
     below: list[list[tuple[int, int]]]
 
     def port(self, node: int, slot: int) -> float:
-        """Where along the node's top, from -1/2 to 1/2, its operand number ``slot`` enters."""
+        """The position of operand number ``slot`` on the node's top, from -1/2 to 1/2."""
         return (slot + 1) / (len(self.above[node]) + 1) - 0.5
 
 
 def layers_of(inputs: Sequence[Sequence[int]]) -> list[int]:
-    """The layer of each node: right below the lowest of its inputs; a leaf right above the first user."""
+    """The layer of each node: one below the lowest of its inputs; a leaf is one above its first user."""
     layer: list[int] = []
     for sources in inputs:
         layer.append(1 + max((layer[source] for source in sources), default=-1))
@@ -52,7 +52,7 @@ def layers_of(inputs: Sequence[Sequence[int]]) -> list[int]:
 
 
 def place(inputs: Sequence[Sequence[int]], widths: Sequence[float], gap: float) -> Layout:
-    """Place boxes of the given widths at least ``gap`` apart; the leftmost x, of box or bend, is at 0."""
+    """Place boxes of the given widths at least ``gap`` apart. The leftmost x of boxes and bends is 0."""
     count, layer, widths = len(inputs), layers_of(inputs), list(widths)
     above = [list(sources) for sources in inputs]
     passes = {}
@@ -75,7 +75,7 @@ def place(inputs: Sequence[Sequence[int]], widths: Sequence[float], gap: float) 
 
 
 def _split_edge(node: int, slot: int, source: int, layer: list, above: list, widths: list) -> list[int]:
-    """Replace an edge over several layers by one point of no width in each layer that it passes."""
+    """Replace an edge over several layers by one point without width in each layer between."""
     points: list[int] = []
     for between in range(layer[source] + 1, layer[node]):
         above.append([points[-1] if points else source])
@@ -88,7 +88,10 @@ def _split_edge(node: int, slot: int, source: int, layer: list, above: list, wid
 
 
 def _ordered(rows: list[list[int]], links: _Links) -> list[list[int]]:
-    """Sort each row by the mean place of its neighbours, down and up; keep the least crossed order."""
+    """Sort each row by the mean position of its neighbours, down and up.
+
+    Keep the order with the fewest crossings.
+    """
     best, fewest = rows, crossings(rows, links)
     rows = list(rows)
     for sweep in range(SWEEPS):
@@ -112,13 +115,16 @@ def _places(row: Sequence[int]) -> dict[int, int]:
 
 
 def _sorted(row: list[int], neighbours: list[list[float]]) -> list[int]:
-    """The row by the mean place of each node's neighbours; a node without any keeps its own place."""
+    """Sort the row by the mean position of each node's neighbours.
+
+    A node without neighbours keeps its position.
+    """
     keys = [(fmean(places or [i]), i) for i, places in enumerate(neighbours)]
     return [row[i] for _, i in sorted(keys)]
 
 
 def crossings(rows: Sequence[Sequence[int]], links: _Links) -> int:
-    """How many pairs of edges between neighbouring rows cross."""
+    """The number of crossings of edges between neighbouring rows."""
     count = 0
     for upper, lower in zip(rows, rows[1:], strict=False):
         place_of = _places(upper)
@@ -133,7 +139,7 @@ def crossings(rows: Sequence[Sequence[int]], links: _Links) -> int:
 
 
 def _positions(rows: list[list[int]], links: _Links, widths: list[float], gap: float) -> list[float]:
-    """Move the nodes of each row towards their neighbours, again and again, from left-aligned rows."""
+    """Start from left-aligned rows, and repeatedly move the nodes of each row towards their neighbours."""
     weights = [1.0 if sources else LEAF_WEIGHT for sources in links.above]
     x = [0.0] * len(widths)
     for sweep in range(SWEEPS + 1):
@@ -146,7 +152,7 @@ def _positions(rows: list[list[int]], links: _Links, widths: list[float], gap: f
 
 
 def _wish(node: int, x: list[float], links: _Links, weights: list[float], widths: list[float]) -> float:
-    """The weighted mean of where the node's edges end, less where on the node's own top they begin."""
+    """The position where the node's edges are straightest: the weighted mean of (other end - own end)."""
     ends = [
         (x[source] - widths[node] * links.port(node, slot), weights[source])
         for slot, source in enumerate(links.above[node])
@@ -163,8 +169,9 @@ def spread(
 ) -> list[float]:
     """The positions closest to the wishes that keep the order and leave ``gap`` between the boxes.
 
-    They minimise the sum of weight · (position - wish)². Less each box's least distance from the first, the
-    positions must only not fall: isotonic regression, solved by pooling what falls into its weighted mean.
+    They minimise the sum of weight · (position - wish)². First the minimal distance of each box from the
+    first is subtracted. Then the positions must not decrease. This is isotonic regression: neighbours in the
+    wrong order are pooled to their weighted mean.
     """
     offsets = [0.0]
     for i in range(1, len(widths)):

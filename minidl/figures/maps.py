@@ -29,15 +29,14 @@ def image_grid(
     scale_each: bool = False,
     title: str = "",
 ) -> Figure:
-    """N images side by side, ``columns`` of them in a row, from black at 0 to white at 1.
+    """N images, ``columns`` in each row, from black at 0 to white at 1.
 
     images: (N, H, W) or (N, 1, H, W) grey, (N, 3, H, W) colour.  titles: N of them.
-    right: N bools; a thin blue frame around an image answered right, a thick orange one around one answered
-    wrong.
-    Feature maps have other scales: give ``vmin``, ``vmax`` or both (the other is then the data's), which a
-    colour bar shows, or ``scale_each`` to stretch each image from its own minimum to its own maximum.
-    NaN and Inf are hatched, and counted below. Raises ValueError for values outside of [0, 1] where no scale
-    is given.
+    right: N bools; True gives a thin blue frame, False a thick orange frame.
+    Feature maps have other scales. Give ``vmin``, ``vmax`` or both (the data gives a missing one); a colour
+    bar shows the scale. Or use ``scale_each``: then each image goes from its own minimum to its own maximum.
+    NaN and Inf are hatched, and counted below. Raises ValueError for values outside of [0, 1] without a
+    scale.
 
     >>> from minidl import figures
     >>> figure = figures.image_grid(np.zeros((2, 8, 8)), ["cat", "dog"])
@@ -78,14 +77,14 @@ def channels_last(name: str, images: np.ndarray) -> np.ndarray:
 
 
 def column_count(columns: int | None, count: int) -> int:
-    """How many of ``count`` panels stand in a row."""
+    """The number of columns for ``count`` panels."""
     return default_columns(count) if columns is None else min(positive_int("columns", columns), count)
 
 
 def _grid_limits(
     pixels: np.ndarray, vmin: float | None, vmax: float | None, scale_each: bool
 ) -> list[tuple[float, float]]:
-    """For each image the values that are drawn black and white."""
+    """For each image, the values for black and for white."""
     if check_flag("scale_each", scale_each):
         is_free = vmin is None and vmax is None
         require(is_free, "scale_each gives each image its own scale, so vmin and vmax have no meaning")
@@ -102,7 +101,10 @@ def _grid_limits(
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    """The finite minimum and maximum, made different where they are equal, so that they are a scale."""
+    """The finite minimum and maximum.
+
+    If both are equal, they are made different, so that they form a scale.
+    """
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     return low, high if high > low else low + 1.0
@@ -112,11 +114,11 @@ def check_unit_range(name: str, pixels: np.ndarray, advice: str = "undo the norm
     finite = pixels[np.isfinite(pixels)]
     low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
     fits = low >= -1e-6 and high <= 1 + 1e-6
-    require(fits, f"{name} must lie in [0, 1], these in [{low:.4g}, {high:.4g}]: {advice}")
+    require(fits, f"{name} must lie in [0, 1], but these lie in [{low:.4g}, {high:.4g}]: {advice}")
 
 
 def _extend(values: np.ndarray, low: float, high: float) -> str:
-    """Which ends of a colour bar get the arrow that says that there are values beyond."""
+    """The ends of a colour bar that get an arrow, because there are values beyond."""
     finite = values[np.isfinite(values)]
     below, above = np.any(finite < low), np.any(finite > high)
     if below and above:
@@ -136,10 +138,10 @@ def signed_map(
 ) -> Figure:
     """Signed values, such as weights or gradients: blue below zero, white at zero, red above.
 
-    maps: (H, W); (N, H, W), ``columns`` of them in a row, with N titles; or (rows, columns, H, W), such as
+    maps: (H, W); (N, H, W), ``columns`` in each row, with N titles; or (rows, columns, H, W), such as
     the filters (O, I, kh, kw) of a layer, with a title for each column and ``row_titles`` for the rows.
     The scale runs from -vmax to vmax, by default the largest magnitude of all maps; with ``scale_each`` each
-    map has its own. NaN and Inf are hatched, and counted below.
+    map has its own scale. NaN and Inf are hatched, and counted below.
 
     >>> from minidl import figures
     >>> figure = figures.signed_map([[1.0, -1.0], [0.5, 0.0]])
@@ -151,7 +153,7 @@ def signed_map(
     require(values.ndim in (2, 3, 4), f"maps must have shape {shapes}, got {values.shape}")
     if values.ndim == 4:
         rows, across = values.shape[:2]
-        require(columns is None, f"maps of shape {values.shape} have {across} columns already")
+        require(columns is None, f"maps of shape {values.shape} already have {across} columns")
         columns = across
         titles = text_list("titles", titles, columns, "columns") + [""] * (columns * (rows - 1))
         row_titles = text_list("row_titles", row_titles, rows, "rows")
@@ -186,7 +188,7 @@ def image_limits(
     largest = np.abs(np.where(np.isfinite(maps), maps, 0.0)).max(axis=(1, 2))
     if not scale_each:
         largest[:] = largest.max() if vmax is None else positive_number("vmax", vmax)
-    largest[largest == 0] = 1.0  # a map of zeros has no scale of its own
+    largest[largest == 0] = 1.0  # a map of zeros would have no scale
     return [(-limit if signed else 0.0, limit) for limit in largest.tolist()]
 
 
@@ -200,14 +202,14 @@ def overlay(
     scale_each: bool = False,
     title: str = "",
 ) -> Figure:
-    """Heat maps over the greyed image, one row an image: the image, then each of its maps laid over it.
+    """Heat maps over the grey image. Each row has the image, then the image under each of its maps.
 
-    maps: (H, W) for one image, (N, H, W) for N images, (N, M, H, W) for M maps of each, such as M methods of
-    explanation.  images: in [0, 1] and of the maps' height and width, (N, H, W), (N, 1, H, W) or
+    maps: (H, W) for one image, (N, H, W) for N images, (N, M, H, W) for M maps of each image, such as M
+    methods of explanation.  images: in [0, 1] and of the maps' height and width, (N, H, W), (N, 1, H, W) or
     (N, 3, H, W); for one map the same without N.  titles: M of them.  row_titles: N of them.
     Zero is transparent, so a map is >= 0; with ``signed`` it may be negative, in blue. All maps share one
-    scale, which ends at the largest magnitude; with ``scale_each``, for maps in different units, each has its
-    own. NaN and Inf are hatched, and counted below.
+    scale, which ends at the largest magnitude. For maps in different units, ``scale_each`` gives each its own
+    scale. NaN and Inf are hatched, and counted below.
 
     >>> from minidl import figures
     >>> figure = figures.overlay(np.zeros((8, 8)), np.eye(8), ["saliency"])
@@ -267,7 +269,7 @@ def lay_over(
 ) -> None:
     """The map over its image, the more opaque the larger its magnitude. limits: the ends of its scale.
 
-    Small values of a signed map are pale, so they are more opaque than those of a map >= 0.
+    Small values of a signed map have pale colours, so they are more opaque than in a map >= 0.
     """
     grey = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
     dimmed = np.where(np.isfinite(values), 0.15 + 0.6 * grey, np.nan)

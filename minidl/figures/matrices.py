@@ -1,4 +1,4 @@
-"""Small matrices in numbers, before and after a step, with an arrow for the direction of the step."""
+"""Small matrices with their numbers, before and after a step, with an arrow for the direction of the step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from minidl.figures.style import (
 
 _CELL, _ARROW, _GAP = 0.44, 0.9, 0.16  # inches
 _TEXT = 12  # points
-_PALE = 0.55  # the share of the colour that is left behind the numbers
+_PALE = 0.55  # opacity of the colour behind the numbers
 
 
 def matrix_steps(
@@ -36,10 +36,10 @@ def matrix_steps(
     titles: Sequence[Any] = ("", ""),
     title: str = "",
 ) -> Figure:
-    """One row a step: its name, the matrix on the left, an arrow, and the matrix on the right.
+    """One row for each step: its name, the matrix on the left, an arrow, and the matrix on the right.
 
-    names: K of them, lines parted by "\\n".  left, right: (K, h, w), 1 <= h, w <= 8.  forward: K bools; the
-    arrow leads from left to right, or where False from right to left.  titles: above the two columns.
+    names: K of them, lines parted by "\\n".  left, right: (K, h, w), 1 <= h, w <= 8.  forward: K bools; True
+    draws the arrow from left to right, False from right to left.  titles: above the two columns.
     Blue is below zero, white is zero, red is above; all matrices share one scale.
 
     >>> from minidl import figures

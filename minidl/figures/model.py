@@ -1,4 +1,4 @@
-"""The picture of a network: its modules as boxes, what reads what as arrows."""
+"""The picture of a network: modules are boxes, data flow is arrows."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _LOOK: dict[str, Look] = {
 
 
 def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> Figure:
-    """Draw what a network does with one image, input above output, and say what it costs.
+    """Draw the modules of a network for one image, from input (top) to output, with the costs.
 
     Each box is a module that computes something, or the join of several branches, with the shape of its
-    output; what moves no memory is dashed (Flatten, a Concat written in place). Above it stand the launches,
-    bytes and multiply-adds of ``compress.flow.cost``. input_shape: of one image, (C, H, W).
-    Raises ValueError for more than 80 boxes.
+    output. A dashed box moves no memory (Flatten, a Concat written in place). Above the boxes are the
+    launches, bytes and multiply-adds of ``compress.flow.cost``. input_shape: the shape of one image, (C, H,
+    W). Raises ValueError for more than 80 boxes.
 
     >>> from minidl import figures, nn
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2))
@@ -73,7 +73,7 @@ def _text(step: Step) -> str:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    """Of one image: 16 × 8 × 8."""
+    """The shape for one image, such as 16 × 8 × 8."""
     return " × ".join(map(str, shape[1:])) or "a number"
 
 

@@ -1,4 +1,4 @@
-"""Examples and the nearest of what they are compared with."""
+"""Examples and their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def neighbours_picture(
     row_titles: Sequence[Any] | None = None,
     title: str = "",
 ) -> Figure:
-    """One row a query: the image, then its nearest images of the support in each space, nearest first.
+    """One row for each query: the image, then its nearest support images in each space, nearest first.
 
-    queries, support: images (M, ...) and (N, ...) in [0, 1], as ``image_grid`` takes them.
+    queries, support: images (M, ...) and (N, ...) in [0, 1], as for ``image_grid``.
     neighbours: name of a space -> row numbers (M, k) of the support.  same_class: the same names -> bools
-    (M, k); a thin blue frame around a neighbour of the query's class, a thick orange one around another.
+    (M, k); a neighbour of the query's class has a thin blue frame, other neighbours a thick orange frame.
 
     >>> from minidl import figures
     >>> images, nearest, same = np.zeros((3, 8, 8)), {"pixels": [[2, 0]]}, {"pixels": [[True, False]]}
@@ -79,6 +79,6 @@ def numbers_and_classes(
     for name, rows in neighbours.items():
         title = f"neighbours by {name!r}"
         index.append(check_array(title, rows, *shape, kind="integer", low=0, high=pool - 1))
-        shape = index[0].shape  # as many of them in every space
+        shape = index[0].shape  # every space needs the same shape
         same.append(check_array(f"same_class by {name!r}", same_class[name], *shape, kind="bool"))
     return np.stack(index), np.stack(same)

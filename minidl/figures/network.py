@@ -1,4 +1,4 @@
-"""What a network answers, under the pictures that it was shown."""
+"""Pictures, with the answers of a network below them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minidl.engine.checks import check_array, check_pair, check_same_length, che
 from minidl.figures.maps import lay_over
 from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure, text_list, text_width
 
-SIZE = 13  # points: legible where the whole figure is 400 pixels wide
+SIZE = 13  # points: legible in a figure 400 pixels wide
 Answers = Sequence[tuple[str, float]]
 _SIDE, _GAP, _LINE, _TITLE = 2.3, 0.14, 0.27, 0.32  # inches
 
@@ -23,9 +23,9 @@ def answers_picture(
 ) -> Figure:
     """Each picture with its title above it, and below it the network's answers as bars with their names.
 
-    images: (N, 3, H, W) in [0, 1].  answers: for each picture pairs (name, probability), likeliest first; as
-    many lines are left for all as the longest needs.  maps: for each picture a map (H, W), >= 0, that is laid
-    over it as heat, or None.  columns: pictures in a row.
+    images: (N, 3, H, W) in [0, 1].  answers: for each picture, pairs (name, probability), likeliest first.
+    All pictures get the same room for lines.  maps: for each picture a map (H, W), >= 0, drawn
+    over it as a heat map, or None.  columns: pictures in each row.
 
     >>> from minidl import figures
     >>> answers = [[("cat", 0.9), ("dog", 0.1)]]
@@ -73,9 +73,9 @@ def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None
 
 
 def _draw_answers(panel: Axes, pairs: Answers, lines: int) -> None:
-    """One line an answer: its bar, the name on it, smaller if it is long, and the probability at the end.
+    """One line for each answer: its bar, the name (smaller if it is long), and the probability at the end.
 
-    A probability of 1 has a bar that ends where the room of its text begins.
+    The bar of a probability of 1 ends before the text of the probability.
     """
     longest = 0.98 - text_width("100%", SIZE) / _SIDE
     for i, (name, probability) in enumerate(pairs):

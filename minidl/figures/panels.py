@@ -21,7 +21,7 @@ _BAR = 0.95  # inches for a colour bar and its numbers
 
 
 def default_columns(count: int) -> int:
-    """At most 8 columns, and rows as equally full as can be."""
+    """The number of columns: at most 8, with rows as equally full as possible."""
     return math.ceil(count / math.ceil(count / 8))
 
 
@@ -35,9 +35,10 @@ def panels(
     note: str = "",
     bar: bool = False,
 ) -> tuple[Figure, list[Axes], Axes | None]:
-    """A figure with an empty panel under each of ``titles``, row by row, for images of ``shape`` (H, W).
+    """A figure with an empty panel under each title, row by row, for images of ``shape`` (H, W).
 
-    row_titles: one a row, to its left.  note: stands below all.  bar: whether to make room for a colour bar.
+    row_titles: one for each row, at its left.  note: a text below all panels.  bar: whether to make room for
+    a colour bar.
     Returns the figure, its panels, and the axes for ``colour_bar`` to draw in.
     """
     count, title = len(titles), check_instance("title", title, str)
@@ -75,7 +76,7 @@ def panels(
 def empty_panel(
     figure: Figure, place: tuple[float, float, float, float], caption: str, size: float = SMALL
 ) -> Axes:
-    """Axes for an image at ``place``: left, bottom, width and height in inches; the caption stands above."""
+    """Axes for an image at ``place``: left, bottom, width and height in inches; the caption is above it."""
     x, y, width, height = place
     total_width, total_height = figure.get_size_inches()
     place = (x / total_width, y / total_height, width / total_width, height / total_height)
@@ -87,7 +88,10 @@ def empty_panel(
 
 
 def _panel_size(shape: tuple[int, int], columns: int) -> tuple[float, float]:
-    """Width and height in inches: the fewer columns, the larger; a sliver is widened until it can be seen."""
+    """Width and height of a panel in inches.
+
+    Fewer columns give larger panels; very narrow panels are widened.
+    """
     side = min(2.4, max(0.6, 9 / columns))
     height, width = shape
     return max(0.3, side * width / max(shape)), max(0.3, side * height / max(shape))
@@ -99,7 +103,7 @@ def frame(panel: Axes, colour: str, width: float) -> None:
 
 
 def colour_bar(place: Axes, norm: Normalize, cmap: str, extend: str = "neither") -> None:
-    """The scale that all panels share; a short bar has room for the numbers at its ends alone."""
+    """Draw the common scale of all panels. A short bar only has numbers at its ends."""
     height = place.bbox.height / place.figure.dpi  # inches
     ends = [norm.vmin, norm.vmax] if height < 0.8 else None
     place.figure.colorbar(ScalarMappable(norm, cmap), cax=place, extend=extend, ticks=ends)
@@ -108,7 +112,7 @@ def colour_bar(place: Axes, norm: Normalize, cmap: str, extend: str = "neither")
 def show_values(
     panel: Axes, values: np.ndarray, norm: Normalize, cmap: str, alpha: np.ndarray | None = None
 ) -> None:
-    """Draw (H, W) through a colour map, or colours (H, W, 3); what is not finite shows hatching instead."""
+    """Draw (H, W) through a colour map, or colours (H, W, 3); values that are not finite are hatched."""
     finite = np.isfinite(values)
     if not finite.all():
         panel.patch.set(facecolor="white", edgecolor="0.3", hatch="//////", linewidth=0)

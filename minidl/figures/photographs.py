@@ -1,4 +1,4 @@
-"""Photographs and what a network says of them. Every text is legible where the figure is 400 pixels wide."""
+"""Photographs and a network's answers. Every text is legible in a figure 400 pixels wide."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from minidl.figures.style import (
     text_list,
 )
 
-WIDTH, TEXT = 4.5, 10  # inches and points: at 400 pixels of width a letter is 12 pixels high
+WIDTH, TEXT = 4.5, 10  # inches and points: in a figure 400 pixels wide, a letter is 12 pixels high
 _GAP = 0.12  # inches
 _LETTER = 0.085  # inches, of the mean letter
 
@@ -76,10 +76,10 @@ def prediction_bars(
 def photograph_with_map(
     image: np.ndarray, heat: np.ndarray, *, signed: bool = False, title: str = "", caption: str = ""
 ) -> Figure:
-    """The photograph, and beside it a map of any method laid over it in grey, as ``overlay`` does.
+    """The photograph, and beside it the grey photograph under a heat map, as in ``overlay``.
 
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  heat: (H, W), >= 0 unless ``signed``; colours end at
-    its largest magnitude.  caption: stands above the map, such as the method and the class.
+    its largest magnitude.  caption: the text above the map, such as the method and the class.
 
     >>> from minidl import figures
     >>> figure = figures.photograph_with_map(np.zeros((8, 8)), np.eye(8), caption="Grad-CAM: cat")
@@ -113,9 +113,9 @@ def perturbation_triple(
 ) -> Figure:
     """x + ε · d = x': the photograph, the change divided by ε, and the changed photograph.
 
-    image, changed: of one shape, as ``prediction_bars`` takes them.  eps: the largest change of a pixel.
+    image, changed: of one shape, as for ``prediction_bars``.  eps: the largest change of a pixel.
     before, after: the name and the probability that the network gives for each.
-    Grey in the middle is no change, the brightest a change by ε and the darkest one by -ε.
+    In the middle picture, grey means no change, the brightest value a change of ε, the darkest of -ε.
 
     >>> from minidl import figures
     >>> image = np.full((8, 8), 0.5)
@@ -159,8 +159,8 @@ def photograph_strip(
 ) -> Figure:
     """Photographs with a name under each, at most 5 in a row.
 
-    images: (N, 3, H, W), (N, 1, H, W) or (N, H, W) in [0, 1].  names: N of them, such as what the network
-    says.  right: N bools; a thin blue frame is right, a thick orange one is wrong.
+    images: (N, 3, H, W), (N, 1, H, W) or (N, H, W) in [0, 1].  names: N of them, such as the network's
+    answers.  right: N bools; True gives a thin blue frame, False a thick orange frame.
 
     >>> from minidl import figures
     >>> figure = figures.photograph_strip(np.zeros((2, 8, 8)), ["cat", "dog"], right=[True, False])
@@ -199,21 +199,22 @@ def patches_beside_patterns(
     *,
     title: str = "",
 ) -> Figure:
-    """One row a unit: on the left the patches that excite it, on the right what in each of them does.
+    """One row for each unit: on the left the patches that excite it, on the right the exciting pattern of
+    each.
 
-    patches, patterns: R rows of 1 to 4 images (3, h, w), (1, h, w) or (h, w) in [0, 1], as many patterns as
-    patches in a row; sizes may differ, as at a border.  names: R of them, each above its patches.
+    patches, patterns: R rows of 1 to 4 images (3, h, w), (1, h, w) or (h, w) in [0, 1], each row has as many
+    patterns as patches; sizes may differ, as at a border.  names: R of them, each above its patches.
 
     >>> from minidl import figures
-    >>> patches, patterns = [[np.zeros((8, 8))] * 2], [[np.ones((8, 8))] * 2]
+    >>> patches, patterns = [[np.zeros((8, 8))]], [[np.ones((8, 8))]]
     >>> figure = figures.patches_beside_patterns(patches, patterns, ["channel 3"])
     >>> len(figure.axes)
-    4
+    2
     """
     left, right = images_by_row("patches", patches), images_by_row("patterns", patterns)
     rows = list(zip(left, right, strict=False))
     alike = list(map(len, left)) == list(map(len, right))
-    require(alike, "patches and patterns must have as many rows, and as many images in a row")
+    require(alike, "patches and patterns must have equally many rows, and equally many images in each row")
     texts, title = text_list("names", names, len(rows), "units"), check_instance("title", title, str)
     k = max(map(len, left))
     side = (WIDTH - (2 * k + 2) * _GAP) / (2 * k)
@@ -267,11 +268,11 @@ def _shortened(text: str, longest: int) -> str:
 
 
 def _wrapped(text: str, width: float) -> str:
-    """The text in lines that fit into so many inches."""
+    """The text, wrapped to lines that fit into ``inches``."""
     return textwrap.fill(text, max(6, int(width / _LETTER)))
 
 
 def _step(eps: float) -> str:
-    """A change as parts of 255 where it is a whole number of them."""
+    """The change as n/255 if n is a whole number."""
     steps = 255 * eps
     return f"{round(steps)}/255" if abs(steps - round(steps)) < 1e-6 * steps else f"{eps:.3g}"

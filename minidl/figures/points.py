@@ -1,4 +1,4 @@
-"""Numbers in a table of colours, and points of several classes in a plane."""
+"""A table of coloured numbers, and points of several classes in a plane."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from minidl.figures.style import (
     text_width,
 )
 
-MARKERS = "o^sDvPX"  # with the colours: a class is told by both
+MARKERS = "o^sDvPX"  # each class has its own colour and marker
 
 
 def heat_map(
@@ -40,7 +40,7 @@ def heat_map(
 ) -> Figure:
     """A table (R, C) with its numbers in coloured cells, from the smallest number to the largest.
 
-    rows, columns: their R and C names.  label: what the numbers are, at the colour bar. NaN is hatched.
+    rows, columns: their R and C names.  label: the meaning of the numbers, at the colour bar. NaN is hatched.
 
     >>> from minidl import figures
     >>> figure = figures.heat_map([[0.5, 0.25]], ["accuracy"], ["8 bits", "2 bits"])
@@ -53,7 +53,7 @@ def heat_map(
     )
     title = check_instance("title", title, str)
     has_numbers = not np.isinf(table).any() and not np.isnan(table).all()
-    require(has_numbers, "values must be finite numbers, some of them perhaps NaN")
+    require(has_numbers, "values must be finite numbers or NaN, and not all NaN")
     rows = text_list("rows", rows, table.shape[0], "rows")
     columns = text_list("columns", columns, table.shape[1], "columns")
     texts = [["" if np.isnan(x) else f"{x:.{decimals}f}" for x in row] for row in table]

@@ -61,7 +61,9 @@ def pruning_loop(
     accepted: int,
     max_allowed_loss: float,
 ) -> Figure:
-    """The pruning loop by its steps: loss with the budget, accuracy, sparsity; what was undone stands out.
+    """The steps of the pruning loop: loss with the budget, accuracy, sparsity.
+
+    A step that was undone is marked.
 
     losses, sparsities, accuracies: (steps + 1,), the unpruned network first.  accepted: see ``PruneResult``.
     """

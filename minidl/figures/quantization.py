@@ -1,4 +1,4 @@
-"""Quantization: reals and the integers that stand for them on two number lines, levels, the error's saw."""
+"""Quantization: number lines of reals and integers, a histogram with levels, and the rounding error."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ MAX_PANELS = 6
 
 
 def number_lines(reals: Any, mappings: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
-    """For each mapping the reals on a line above, the integers on one below, and an arrow from each real.
+    """For each mapping: a line of reals, below it a line of integers, and an arrow from each real.
 
-    reals: (n,), at most 32.  mappings: title -> (levels, integers, chosen): the real (k,) that each of the k
-    integers (k,) stands for, and chosen (n,), the integer that each of the reals becomes.
-    A real that is clipped, more than half a step beyond the outermost levels, has an arrow of another colour.
+    reals: (n,), at most 32.  mappings: title -> (levels, integers, chosen). integers (k,) have the real
+    values levels (k,); chosen (n,) is the integer of each of the reals.
+    A clipped real (more than half a step beyond the outermost levels) has an arrow of another colour.
     """
     reals = float_array("reals", reals, "n")
     require(len(reals) <= 32, f"reals must be 1 to 32 finite numbers (n,), got {len(reals)}")
@@ -81,9 +81,9 @@ def _draw_lines(panel: Axes, reals: np.ndarray, levels: np.ndarray, integers: np
 
 
 def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "weight") -> Figure:
-    """The same histogram in each panel, with the levels that rounding leaves as lines.
+    """The same histogram in each panel, with the levels of a quantization as lines.
 
-    values: any shape.  levels: up to six titles -> (k,); where there are more than 64 they are a band.
+    values: any shape.  levels: up to six titles -> (k,); more than 64 levels are drawn as a band.
     """
     values = float_array("values", values).ravel()
     levels = by_title("levels", levels, MAX_PANELS)
@@ -104,7 +104,7 @@ def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "w
 
 
 def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> Figure:
-    """The error of each real as a point, between lines at -S/2 and S/2, and beside it how often each occurs.
+    """The error of each real as a point, between lines at -S/2 and S/2, and beside it a histogram of errors.
 
     reals, errors: (n,), finite.  step: S > 0. The bars are S / 8 wide, or more where there would be hundreds.
     """
@@ -119,7 +119,9 @@ def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> 
             for panel in (saw, share):
                 panel.axhline(sign * step / 2, color=VERMILLION, linestyle="--", linewidth=1.2)
             saw.text(1.0, sign * step / 2, f" {label}", transform=saw.get_yaxis_transform(), va="center")
-        inner = errors - 1e-6 * step * np.sign(errors)  # what float32 rounds to S/2 or just above is inside
+        inner = errors - 1e-6 * step * np.sign(
+            errors
+        )  # errors that float32 rounds to S/2 or just above count as inside
         share.hist(inner, bins=_bins(inner, step), orientation="horizontal", color=BLUE, linewidth=0)
         saw.set(xlabel="real r", ylabel="error r - S (Q - Z)", title=title)
         share.set(xlabel="count", title="how often")
@@ -145,5 +147,5 @@ def _levels_of(title: str, mapping: Any, count: int) -> tuple[np.ndarray, np.nda
     is_few = 2 <= len(levels) <= MAX_LEVELS
     require(is_few, f"{title} needs 2 to {MAX_LEVELS} levels and as many integers, got {len(levels)}")
     known = np.isin(chosen, integers).all()
-    require(known, f"{title}'s chosen must be one of its integers for each of {count} reals")
+    require(known, f"chosen of {title} must hold {count} numbers, each of them one of the integers")
     return levels, integers.astype(int), chosen.astype(int)

@@ -1,4 +1,4 @@
-"""Pictures of transfer: which layers learn, and where a network's features put photographs."""
+"""Pictures of transfer: the layers that learn, and a map of photographs by a network's features."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEXT = 12  # points
 MAX_LAYERS, MAX_ROWS = 12, 8
 FROZEN: Look = {"facecolor": SKY_BLUE, "hatch": "//"}
 TRAINED: Look = {"facecolor": ORANGE}
-_BOX, _GAP, _HEAD, _PICTURE = 0.62, 0.26, 0.3, 1.1  # inches: height of a box, space between, a row's name
+_BOX, _GAP, _HEAD, _PICTURE = 0.62, 0.26, 0.3, 1.1  # inches: box height, space, row name, picture
 
 
 def layers_diagram(
@@ -43,10 +43,11 @@ def layers_diagram(
     image: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """One row a way to reuse a network: its layers as boxes from left to right, frozen or trained.
+    """One row for each way to reuse a network: its layers as boxes from left to right, frozen or trained.
 
-    layers: the names of 1 to 12 layers, input first.  rows: name -> those of the layers that are trained; the
-    others are frozen (blue, hatched).  image: (3, H, W), (1, H, W) or (H, W) in [0, 1], what enters each row.
+    layers: the names of 1 to 12 layers, input first.  rows: name -> the trained layers; the
+    others are frozen (blue, hatched).  image: (3, H, W), (1, H, W) or (H, W) in [0, 1], the input of each
+    row.
 
     >>> from minidl import figures
     >>> rows = {"head alone": ["head"], "all but the stem": ["blocks", "head"]}
@@ -126,12 +127,12 @@ def photograph_map(
     side: float = 0.5,
     title: str = "",
 ) -> Figure:
-    """Photographs laid where their points are, one panel under the other: what is near to what?
+    """Draw photographs at the positions of their points, one panel for each cloud.
 
     images: (N, 3, H, W), (N, 1, H, W) or (N, H, W) in [0, 1], at most 200.  clouds: 1 to 3 titles -> points
     (N, 2), such as the first two directions of ``pca_projection``; a panel shows the whole of its cloud.
     masks: (N, H, W) bool, where the object is: the rest of a photograph is left out, so that less is hidden.
-    side: of a photograph, in inches.
+    side: the side of a photograph, in inches.
 
     >>> from minidl import figures
     >>> figure = figures.photograph_map(np.zeros((2, 8, 8)), {"features": [[0, 0], [3, 1]]})
@@ -169,5 +170,7 @@ def photograph_map(
                 axes.imshow(
                     picture, extent=(x, x + side, y, y + side), aspect="auto", interpolation="bilinear"
                 )
-            axes.set(xlim=(0, 0.96 * wide), ylim=(0, tall))  # imshow set them to the last picture
+            axes.set(
+                xlim=(0, 0.96 * wide), ylim=(0, tall)
+            )  # imshow changed the limits to those of the last picture
     return figure

@@ -1,4 +1,4 @@
-"""Where figures go: a file under out/, and the screen if somebody sits in front of it."""
+"""Save figures to a file under out/, and show them in notebooks and windows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 def save(figure: Figure, name: str, *, alt: str = "") -> None:
-    """Write the figure to ``out/<name>.png`` in the current folder, and print that path or show the figure.
+    """Write the figure to ``out/<name>.png`` in the current folder, and print this path or show the figure.
 
     name: the lesson and the figure's own name, such as ``"02_convolution/filters"``: parts of letters,
-    digits, ``_``, ``-`` and ``.``, joined by ``/``; anything else, which could lie outside of ``out/``,
-    raises ValueError. A file of that name is replaced in one step, so nobody sees it half written.
-    alt: what the figure shows, in a sentence, for readers who do not see it. The file, the page of figures
+    digits, ``_``, ``-`` and ``.``, joined by ``/``. Other names raise ValueError, because they
+    could lie outside of ``out/``. An old file is replaced in one step, so it is never half written.
+    alt: a sentence that describes the figure, for readers who cannot see it. The file, the page of figures
     and the book keep this text; without one they take the figure's title.
     A notebook shows the figure instead of its path. After ``plt.ion()`` a window shows the figure as well.
     Elsewhere pyplot, if it knows the figure, closes it.
@@ -48,14 +48,14 @@ def save(figure: Figure, name: str, *, alt: str = "") -> None:
 
 
 def title_of(figure: Figure) -> str:
-    """The texts that stand on the whole figure, or else the titles of its panels, in one line."""
+    """The texts of the whole figure, or otherwise the titles of its panels, in one line."""
     on_figure = [text.get_text() for text in figure.texts if len(text.get_text()) > 2]  # no + and no =
     titles = on_figure or [panel.get_title() for panel in figure.axes]
     return ", ".join(" ".join(title.split()) for title in titles if title)
 
 
 def alt_text(path: str | Path) -> str:
-    """The text that ``save`` kept in a PNG file; empty for a file without one."""
+    """The text that ``save`` stored in a PNG file; empty for a file without one."""
     with Image.open(check_path("path", path)) as picture:
         return str(picture.info.get("Description", ""))
 
@@ -66,6 +66,6 @@ def _show_or_close(figure: Figure, png: bytes, alt: str) -> None:
 
         display.display(display.Image(png, alt=alt))
     elif matplotlib.is_interactive() and figure.canvas.manager is not None:
-        figure.show(warn=False)  # a backend without windows shows nothing, then the file has to do
+        figure.show(warn=False)  # a backend without windows shows nothing; then there is only the file
     elif "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)

@@ -37,13 +37,13 @@ def waterfall(
     xlabel: str = "prediction",
     title: str = "",
 ) -> Figure:
-    """From the base value to one prediction, a bar for each feature: vermillion raises, blue lowers.
+    """Bars from the base value to one prediction, one for each feature: vermillion raises, blue lowers.
 
     The arrow head in a bar shows its direction.
 
-    values: (F,) Shapley values of one row.  base_value: where the bars begin, at the bottom.  names: F.
-    data: (F,) the row, whose numbers stand beside the names. The largest bar is at the top, where the
-    prediction is; beyond ``max_shown`` the smallest are one bar together.
+    values: (F,) Shapley values of one row.  base_value: the start of the bars, at the bottom.  names: F.
+    data: (F,) the row; its numbers are beside the names. The largest bar and the prediction are at the top.
+    If there are more than ``max_shown`` features, the smallest form one bar together.
 
     >>> from minidl import figures
     >>> figure = figures.waterfall([0.5, -0.2], 0.1, ["age", "height"], data=[30, 1.8])
@@ -75,18 +75,22 @@ def waterfall(
 
 
 def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray, whole: str) -> None:
-    """Bars end to end from the base value, each with an arrow head and its number, and both ends marked."""
+    """Draw bars end to end from the base value, with arrow heads and numbers, and mark both ends."""
     ends = base_value + np.concatenate([[0.0], np.cumsum(shown)])
     rows = np.arange(len(shown))
     axes.barh(rows, shown, left=ends[:-1], height=0.7, color=np.where(shown >= 0, VERMILLION, BLUE).tolist())
     axes.vlines(ends[1:-1], rows[:-1], rows[1:], color="0.4", linewidth=0.8)  # the step to the next bar
     low, high = ends.min(), ends.max()
     room = 0.015 * max(high - low, 1e-12)
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # no line runs through a number
+    behind = {
+        "facecolor": "white",
+        "edgecolor": "none",
+        "pad": 0.5,
+    }  # a white box, so that no line crosses a number
     for row, value in enumerate(shown):
         right = max(ends[row], ends[row + 1])
         axes.text(right + room, row, f"{value:+.3g}", va="center", fontsize=SMALL, bbox=behind)
-        if abs(value) > 4 * room:  # a white arrow head inside the bar, where it ends
+        if abs(value) > 4 * room:  # a white arrow head at the end of the bar, inside it
             head, sign = (">", 1) if value > 0 else ("<", -1)
             axes.plot(ends[row + 1] - sign * 1.2 * room, row, head, color="white", markersize=7)
     axes.axvline(base_value, color="0.4", linestyle=":", label=f"base value {base_value:.4g}")
@@ -104,11 +108,11 @@ def shap_summary(
     xlabel: str = "Shapley value",
     title: str = "",
 ) -> Figure:
-    """A row of points for each feature, one point a prediction, coloured by the feature's number there.
+    """A row of points for each feature: one point for each prediction, coloured by the feature's number.
 
-    values, data: (rows, F).  names: F. Features stand by their mean |value|, which is beside them, the
-    largest at the top; at most ``max_shown``. The colour runs from a feature's lowest number in ``data`` to
-    its highest, so whether colour follows place tells a rising from a falling effect.
+    values, data: (rows, F).  names: F. Features are sorted by their mean |value|, which is shown beside them,
+    the largest at the top; at most ``max_shown``. The colour runs from a feature's lowest number in ``data``
+    to its highest, so the order of the colours shows whether the effect rises or falls.
 
     >>> from minidl import figures
     >>> values, data = [[0.5, -0.1], [-0.5, 0.1]], [[30, 1.8], [60, 1.7]]
@@ -146,7 +150,7 @@ def shap_summary(
 
 
 def _spread(values: np.ndarray, reach: float) -> np.ndarray:
-    """Heights in [-1, 1] that keep points of nearly one value apart, alternately above and below the line."""
+    """Heights in [-1, 1] that separate points with nearly equal values, above and below the line."""
     bins = np.round(values / reach * 40).astype(np.int64)
     heights = np.zeros(len(values))
     largest = np.bincount(bins - bins.min()).max()
@@ -166,12 +170,12 @@ def convergence(
     ylabel: str = "root of the mean squared error",
     title: str = "",
 ) -> Figure:
-    """How far estimates lie from the exact values as samples grow, on logarithmic axes.
+    """The error of estimates against the number of samples, on logarithmic axes.
 
-    samples: (K,) increasing.  errors: method -> (runs, K) or (K,), the error of each run; a point is the root
-    of the runs' mean square, beside it the line C / sqrt(samples) that fits it best, whose slope is -1/2.
+    samples: (K,) increasing.  errors: method -> (runs, K) or (K,), the error of each run. A point is the root
+    mean square over the runs. A line shows the best fit C / sqrt(samples), with slope -1/2.
     intervals: method -> (2, K), the low and the high end of each point's interval, positive; drawn as a line.
-    xlabel: what samples count; the key says C / sqrt(xlabel).
+    xlabel: the unit of samples; the legend says C / sqrt(xlabel).
 
     >>> from minidl import figures
     >>> figure = figures.convergence([10, 100, 1000], {"random orders": [0.3, 0.1, 0.03]})
@@ -201,7 +205,7 @@ def convergence(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5 and not 5 · 10^-1
         axes.yaxis.set_minor_formatter(NullFormatter())
-        if samples[-1] < 4 * samples[0]:  # some of the minor ticks would be labelled, over each other
+        if samples[-1] < 4 * samples[0]:  # otherwise labels of minor ticks would overlap
             axes.set_xticks(samples[[0, -1]], [f"{s:g}" for s in samples[[0, -1]]])
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(True)

@@ -1,4 +1,4 @@
-"""Similarity of things as a matrix, and the soft targets of a photograph at several temperatures."""
+"""A matrix of similarities, and the soft targets of a photograph at several temperatures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from minidl.figures.style import (
 )
 
 TEXT = 11  # points
-WIDTH = 5.0  # inches, of the answers at several temperatures
+WIDTH = 5.0  # inches, of the figure of answers at several temperatures
 
 
 def similarity_matrix(
@@ -40,9 +40,9 @@ def similarity_matrix(
 ) -> Figure:
     """A table (N, N) of similarities as colours: blue below zero, white at zero, red above.
 
-    groups: name of a group -> how many rows it has, in the order of the rows; black lines part the groups.
-    names: N of them, beside the rows and below the columns; None to name the groups alone.  label: what the
-    numbers are. The diagonal, where a thing meets itself, is grey and does not count for the scale.
+    groups: name of a group -> its number of rows, in the order of the rows; black lines separate the groups.
+    names: N of them, beside the rows and below the columns; None names only the groups.  label: the meaning
+    of the numbers. The diagonal is grey and does not count for the scale.
 
     >>> from minidl import figures
     >>> figure = figures.similarity_matrix(np.eye(3), {"animals": 2, "vehicles": 1})
@@ -51,12 +51,12 @@ def similarity_matrix(
     """
     table, title = float_array("values", values, "N", "N"), check_instance("title", title, str)
     count = len(table)
-    require(count > 1, "values must compare two things at least")
+    require(count > 1, "values must compare at least two things")
     sizes = {}
     for name, size in check_instance("groups", groups, Mapping).items():
         sizes[str(name)] = positive_int(f"the size of group {name!r}", size)
     total = sum(sizes.values())
-    require(total == count, f"groups must have {count} rows together, one a thing, got {total}")
+    require(total == count, f"groups must have {count} rows together, one for each thing, got {total}")
     names = None if names is None else text_list("names", names, count, "rows")
     away = np.abs(table[~np.eye(count, dtype=bool)]).max()
     norm = Normalize(-away if away > 0 else -1, away if away > 0 else 1)
@@ -96,8 +96,9 @@ def answers_by_temperature(
 ) -> Figure:
     """The photograph, and below it its soft targets: a panel for each temperature, a bar for each name.
 
-    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (T, K), a row a temperature, T <= 6.
-    names: K of them, in the order in which they stand.  temperatures: T numbers above 0.
+    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (T, K), a row for each temperature, T <=
+    6.
+    names: K of them, in the order of the bars.  temperatures: T numbers above 0.
 
     >>> from minidl import figures
     >>> p = [[0.9, 0.1], [0.7, 0.3]]
@@ -107,7 +108,7 @@ def answers_by_temperature(
     """
     pixels, title = photograph("image", image), check_instance("title", title, str)
     p = float_array("probabilities", probabilities, "T", "K", low=0, high=1 + 1e-6)
-    require(len(p) <= 6, f"probabilities must have at most 6 rows, one a temperature, got {len(p)}")
+    require(len(p) <= 6, f"probabilities must have at most 6 rows, one for each temperature, got {len(p)}")
     warmth = check_array("temperatures", temperatures, len(p))
     for value in warmth.tolist():
         positive_number("each of temperatures", value)

@@ -1,4 +1,4 @@
-"""The look that all figures share, and the checks and measures that drawing them needs."""
+"""The common style of all figures, with checks and measurements for drawing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from matplotlib.textpath import TextPath
 
 from minidl.engine.checks import check_array, require, shown
 
-# Okabe & Ito (2008): told apart by readers with any kind of colour vision. Its yellow is too pale for a line.
+# Okabe & Ito (2008): readers with any colour vision can distinguish them. Its yellow is too pale for a line.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY_BLUE, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 LINE_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY_BLUE, ORANGE, BLACK)
 
 MAGNITUDE_MAP = "viridis"  # perceptually uniform: equal steps of the value look equally large
-HEAT_MAP = "plasma"  # so is this, and no part of it is grey, like the image under it
+HEAT_MAP = "plasma"  # also uniform, and without grey, the colour of the image below
 SIGNED_MAP = "RdBu_r"  # blue below zero, white at zero, red above
 RIGHT_OR_WRONG = {True: (BLUE, 1.5), False: (VERMILLION, 3.5)}  # colour and width of a frame, in points
 SMALL = 9  # points, the smallest text of any figure
@@ -57,20 +57,20 @@ MAX_CURVES = 2 * len(LINE_COLOURS)
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within the block Matplotlib draws in this look, whatever the user has set, and after it as before."""
+    """In this block, Matplotlib draws in this style. After the block, the user's settings are back."""
     with matplotlib.style.context(["default", _SETTINGS]):
         yield
 
 
 class Picture(Figure):
-    """A Figure that a notebook shows even where pyplot, which would register it, was never imported."""
+    """A Figure that a notebook shows even if pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
         return png_bytes(self)
 
 
 def new_figure(width: float, height: float, *, constrained: bool = False) -> Figure:
-    """An empty figure of width x height inches, known to pyplot only where a window shall show it."""
+    """An empty figure of width x height inches, registered in pyplot only if a window must show it."""
     size = (width, height)
     layout: Literal["constrained"] | None = "constrained" if constrained else None
     if matplotlib.is_interactive() and not in_notebook():
@@ -81,7 +81,7 @@ def new_figure(width: float, height: float, *, constrained: bool = False) -> Fig
 
 
 def png_bytes(figure: Figure, description: str = "") -> bytes:
-    """The figure as a PNG file, which keeps the description as PNG's standard says."""
+    """The figure as the bytes of a PNG file, with the description in a standard text field."""
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="png", metadata={"Description": description} if description else None)
@@ -89,7 +89,7 @@ def png_bytes(figure: Figure, description: str = "") -> bytes:
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this, which shows pictures itself, whatever the backend."""
+    """Whether a Jupyter kernel runs this. It shows pictures itself, with any backend."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
@@ -109,7 +109,7 @@ def text_height(text: str, size: float = SMALL) -> float:
 
 
 def float_array(name: str, values: Any, *shape: int | str | None, **limits: Any) -> np.ndarray:
-    """``check_array`` as float64, in which an array of bools counts as 0 and 1."""
+    """``check_array`` as float64; bools count as 0 and 1."""
     is_bool = isinstance(values, np.ndarray) and values.dtype == bool
     values = values.astype(np.float64) if is_bool else values
     return check_array(name, values, *shape, **limits).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Calibration: reals and integers as two lines, a histogram with its thresholds, the integers one gets."""
+"""Calibration: two lines of reals and integers, a histogram with thresholds, and the resulting integers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,17 @@ from minidl.figures.style import (
     style,
 )
 
-BARS = 128  # of a histogram with more bins, several make one
+BARS = 128  # with more bins, several bins form one bar
 _LINES = ("-", "--", ":", "-.", (0, (1, 1)), (0, (5, 1)))  # of the thresholds
 
 
 def saturation_lines(reals: Any, thresholds: Mapping[str, float], bits: int = 8) -> Figure:
-    """For each threshold T the reals on a line above, all integers on a line of the same length below, and an
-    arrow from each real to its integer.
+    """For each threshold T: a line of reals, below it a line of all integers, and an arrow from each real.
 
         Q = clip(round(r / S), -qmax, qmax),  S = T / qmax,  qmax = 2^(bits-1) - 1
 
-    What lies beyond T saturates: its arrow has another colour and ends at -qmax or qmax. The ticks above are
-    at -T and T. reals: (n,), at most 32.  thresholds: title -> T, up to six (Migacz 2017).
+    Reals beyond T saturate: their arrows have another colour and end at -qmax or qmax. The upper line has
+    ticks at -T and T. reals: (n,), at most 32.  thresholds: title -> T, up to six (Migacz 2017).
     """
     reals, thresholds = float_array("reals", reals, "n"), _positive_by_title(thresholds, 6)
     require(len(reals) <= 32, f"reals must be 1 to 32 finite numbers (n,), got {len(reals)}")
@@ -60,7 +59,7 @@ def saturation_lines(reals: Any, thresholds: Mapping[str, float], bits: int = 8)
 
 
 def _draw_saturation(panel: Axes, starts: np.ndarray, ends: np.ndarray, T: float) -> None:
-    """Two lines from -1 to 1 and an arrow from each start above to its end below."""
+    """Draw two lines from -1 to 1, and an arrow from each start (above) to its end (below)."""
     panel.plot([-1, 1], [1, 1], color="0.7", linewidth=1, zorder=1)
     panel.plot([-1, 1], [0, 0], color="0.7", linewidth=1, zorder=1)
     panel.vlines([-T, 0, T], 0.9, 1.1, color=BLACK, linewidth=1.2)
@@ -81,7 +80,7 @@ def threshold_panels(
 ) -> Figure:
     """The counts of |r| with a line at each threshold, and below it KL(P || Q) of every candidate T.
 
-    Both counts and divergence are on logarithmic axes: a heavy tail is a few numbers far out. The cross
+    Counts and divergence have logarithmic axes, because a heavy tail holds only a few numbers. The cross
     marks the candidate that ``entropy_threshold`` takes at ``bits``. thresholds: name -> T, up to six.
     """
     check_instance("histogram", histogram, Histogram)
@@ -106,7 +105,7 @@ def threshold_panels(
         if (divergences > 0).any():
             below.set_yscale("log")
             highest = divergences[np.isfinite(divergences)].max()  # an infinite one is not drawn
-            if highest < 50 * divergences[best]:  # too few powers of ten for labels
+            if highest < 50 * divergences[best]:  # the range has too few powers of ten for labels
                 below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 below.yaxis.set_minor_formatter(NullFormatter())
@@ -116,10 +115,10 @@ def threshold_panels(
 
 
 def integer_panels(values: np.ndarray, thresholds: Mapping[str, float], bits: int = 8) -> Figure:
-    """For each threshold the histogram of the integers that ``values`` become with S = T / qmax.
+    """For each threshold, the histogram of the integers of ``values`` with S = T / qmax.
 
-    The title says how many of the integers are used, and how much saturates. Values without negatives show
-    the integers from 0 up. thresholds: name -> T, up to four.
+    The title says how many integers are used, and how many values saturate. Without negative values, the axis
+    shows the integers from 0 up. thresholds: name -> T, up to four.
     """
     values, thresholds = float_array("values", values).ravel(), _positive_by_title(thresholds, 4)
     with style():

@@ -44,7 +44,7 @@ def interpolate(
     align_corners = check_mode(mode, align_corners)
     if sizes is None:
         sizes = [math.floor(n * factor) for n, factor in zip(x.shape[2:], factors, strict=True)]
-        require(min(size) > 0, f"scale_factor {scale_factor} leaves no pixel of {x.shape}")
+        require(min(sizes) > 0, f"scale_factor {factors} leaves no pixel of {x.shape}")
         steps = [1 / factor for factor in factors]
     else:
         steps = [n / new for n, new in zip(x.shape[2:], sizes, strict=True)]

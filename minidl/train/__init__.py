@@ -1,4 +1,4 @@
-"""Training: optimizers, schedules, the loop, metrics and what the numbers say."""
+"""Training: optimizers, schedules, the training loop, metrics and confidence intervals."""
 
 from minidl.train import checkpoint, intervals, metrics, schedules
 from minidl.train.evaluation import Evaluation, History, evaluate

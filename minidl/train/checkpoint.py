@@ -1,6 +1,6 @@
-"""Checkpoints: everything a training needs to go on, in one file that is there whole or not at all.
+"""Checkpoints: the whole state of a training in one file, which is complete or does not exist.
 
-A checkpoint is an .npz archive without pickle, which ``np.load`` opens too: arrays ``model/KEY``,
+A checkpoint is an .npz archive without pickle; ``np.load`` opens it, too. It holds the arrays ``model/KEY``,
 ``optimizer/NUMBER/NAME`` and ``best/KEY``, and the text ``meta.json`` with the settings, the history and the
 generators' states.
 """
@@ -26,7 +26,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass
 class Checkpoint:
-    """What a file held. ``generators`` are the states of random generators, by name."""
+    """The contents of a checkpoint. ``generators``: the states of random generators, by name."""
 
     model: Arrays
     optimizer: dict[str, Any] | None
@@ -48,14 +48,13 @@ def save(
     best: Arrays | None = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
-    """Write the state of a training to ``path``; whatever happens, the file there is the old one or the new.
+    """Write the state of a training to ``path``. In every case, the old or the new file is complete.
 
-    rng: the generator that training draws from. With it the default generator is kept, and those that modules
-    hold as ``rng`` (Dropout): what training needs to go on to the same bits.  history: a dataclass or dict of
-    JSON values.  best: another state of the model, such as its best so far.
-    settings: JSON values by name, to compare when going on.
-
-    See ``written_whole`` for how. Raises OSError where it cannot be written.
+    rng: the generator of the training. With it, the default generator and the generators of modules (``rng``
+    of Dropout) are saved, so that training can continue to exactly the same result.  history: a dataclass or
+    dict of JSON values.  best: another state of the model, such as its best so far.
+    settings: JSON values by name, to compare when training continues.
+    The file is written by ``written_whole``. Raises OSError if it cannot be written.
     """
     path, step = check_path("path", path), check_int("step", step, 0)
     check_instance("model", model, Module)
@@ -74,7 +73,7 @@ def save(
         "generators": rng_states(model, rng),
     }
     try:
-        text = json.dumps(meta, default=np.ndarray.tolist)  # some generators' states hold arrays
+        text = json.dumps(meta, default=np.ndarray.tolist)  # the states of some generators hold arrays
     except (TypeError, ValueError) as error:
         raise TypeError(f"history and settings must hold plain JSON values: {error}") from error
     arrays = {f"model/{key}": value for key, value in model.state_dict().items()}
@@ -91,11 +90,11 @@ def load(
     optimizer: Optimizer | None = None,
     rng: np.random.Generator | None = None,
 ) -> Checkpoint:
-    """Read ``path`` and put its state into the model, the optimizer and the generators that are given.
+    """Read ``path`` and load its state into the given model, optimizer and generators.
 
-    With ``rng`` go the default generator and those of the model's modules, as ``save`` kept them.
-    Raises ValueError for a file that is damaged, foreign or does not fit what is given; then nothing has been
-    changed. Memory is taken in proportion to the file's true size, whatever it claims.
+    With ``rng``, the default generator and those of the model's modules are loaded, too. Raises ValueError
+    for a file that is damaged, of another program or does not fit; then nothing has changed. The memory in
+    use depends on the true size of the file, not on the size in its header.
     """
     path = check_path("path", path)
     check_instance("model", model, Module, optional=True)
@@ -112,7 +111,7 @@ def load(
     for name, generator in wanted.items():
         try:
             type(generator.bit_generator)(0).state = states[name]
-        except Exception as error:  # NumPy's setters raise whatever the wrong key or value leads to
+        except Exception as error:  # NumPy's setters can raise any error for a wrong key or value
             problems.append(f"it holds no state for the generator {name!r}: {error!r}")
     require(not problems, "\n  ".join([f"{path} does not fit:", *problems]))
     if model is not None:
@@ -125,7 +124,7 @@ def load(
 
 
 def generators(model: Module | None, rng: np.random.Generator) -> dict[str, np.random.Generator]:
-    """Everything that training may draw from, by name."""
+    """The generators that training may use, by name."""
     named = {"rng": default_rng_or(rng), "default": default_rng_or(None)}
     for path, module in model.named_modules() if model is not None else ():
         own = getattr(module, "rng", None)
@@ -135,20 +134,20 @@ def generators(model: Module | None, rng: np.random.Generator) -> dict[str, np.r
 
 
 def rng_states(model: Module, rng: np.random.Generator | None) -> dict[str, Any] | None:
-    """The states of everything that training may draw from, by name."""
+    """The states of the generators that training may use, by name."""
     found = {} if rng is None else generators(model, rng)
     return {name: generator.bit_generator.state for name, generator in found.items()} or None
 
 
 def named(name: str, values: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Values by name. JSON would turn other keys into texts, so that others would come back."""
+    """Values by name. Other keys than texts are refused, because JSON would change them to texts."""
     is_named = values is None or (isinstance(values, dict) and all(isinstance(key, str) for key in values))
     require(is_named, f"{name} must be a dict of values by name, got {shown(values)}", TypeError)
     return values
 
 
 def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint:
-    """The Checkpoint that ``save`` made these of. ValueError if it did not."""
+    """The Checkpoint in the contents of a file. ValueError if ``save`` did not write them."""
     parts: dict[str, dict] = {"model": {}, "best": {}, "optimizer": {}}
     try:
         for name, array in arrays.items():
@@ -171,16 +170,19 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    """The meta data and arrays. OSError if the file cannot be opened; ValueError if it is anything else."""
-    require(path.is_file(), f"path must be a file, there is none at {path}", FileNotFoundError)
+    """The meta data and arrays. OSError if the file cannot be opened; ValueError if it is no checkpoint."""
+    require(path.is_file(), f"path must be a file, but there is no file at {path}", FileNotFoundError)
     with open(path, "rb") as file:
         try:
             contents = read_archive(file)
             known = "meta.json" in contents
-            require(known, "another program wrote it; for PyTorch's, give torch.load(...) to load_state_dict")
+            require(
+                known,
+                "another program wrote it; for a file of PyTorch, give torch.load(...) to load_state_dict",
+            )
             meta = json.loads(contents.pop("meta.json"))
             is_ours = isinstance(meta, dict) and meta.get("format") == FORMAT
-            require(is_ours, f"it is not of the format {FORMAT!r}")
+            require(is_ours, f"it does not have the format {FORMAT!r}")
             return meta, {name.removesuffix(".npy"): parse_array(data) for name, data in contents.items()}
-        except Exception as error:  # zipfile, json and npy raise nearly anything on damaged input
-            raise ValueError(f"{path} is not a whole minidl checkpoint: {error!r}") from error
+        except Exception as error:  # zipfile, json and npy can raise almost any error on damaged input
+            raise ValueError(f"{path} is not a complete minidl checkpoint: {error!r}") from error

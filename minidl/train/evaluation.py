@@ -1,4 +1,4 @@
-"""How well a model does on a set of images, and how that went over the epochs of a training."""
+"""The results of a model on a set of images, and their history over the epochs of a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 class Evaluation(NamedTuple):
-    """Of a model on some images: the share of right predictions, None if there is none, and the mean loss."""
+    """The result of a model on some images: accuracy (None without classes) and mean loss."""
 
     accuracy: float | None
     loss: float
@@ -31,10 +31,10 @@ class Evaluation(NamedTuple):
 class History:
     """One number per finished epoch.
 
-    The numbers of training are means over the epoch's images, as they were before each step. A list stays
-    empty where nothing was measured: the test's lists without a test set, the accuracies where the labels are
-    no classes, ``test_metric`` without a metric.  lr: the last step's.  steps: of all finished epochs.
-    measured: the means of whatever else the step gave, by name.
+    The training numbers are means over the epoch's images, measured before each step. A list stays empty if
+    nothing was measured: the test lists without a test set, the accuracies if the labels are no classes,
+    ``test_metric`` without a metric.  lr: the rate of the epoch's last step.  steps: the number of steps of
+    all finished epochs.  measured: the means of other numbers of the step, by name.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -47,10 +47,10 @@ class History:
     measured: dict[str, list[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.lr)  # appended last, so an epoch counts when it is complete
+        return len(self.lr)  # lr is appended last, so an epoch counts when it is complete
 
     def add(self, trained: dict[str, float], tested: dict[str, float], lr: float, steps: int) -> None:
-        """One more epoch of so many steps: the means by name of training and of the test."""
+        """Add one epoch of ``steps`` steps: the means of training and of the test, by name."""
         for name, value in trained.items():
             own = name in ("loss", "accuracy")
             (getattr(self, f"train_{name}") if own else self.measured.setdefault(name, [])).append(value)
@@ -60,11 +60,11 @@ class History:
         self.lr.append(lr)
 
     def names(self) -> list[str] | None:
-        """Of what the steps of the finished epochs gave beside the loss; None if there is no such epoch."""
+        """The names of the other numbers of the finished epochs; None without a finished epoch."""
         return None if len(self) == 0 else [*self.measured, *(["accuracy"] if self.train_accuracy else [])]
 
     def drop_unfinished(self) -> None:
-        """Forget what an epoch left that was interrupted while it was added."""
+        """Remove the numbers of an epoch that was interrupted while it was added."""
         own = self.train_loss, self.train_accuracy, self.test_loss, self.test_accuracy, self.test_metric
         for numbers in (*own, *self.measured.values()):
             del numbers[len(self) :]
@@ -78,9 +78,9 @@ def evaluate(
     *,
     loss: Loss = F.cross_entropy,
 ) -> Evaluation:
-    """(accuracy, loss) on all images in eval mode, without a graph; the model is back in its mode afterwards.
+    """(accuracy, loss) on all images in eval mode, without a graph. Then the model has its old mode again.
 
-    The accuracy is None where the labels are no classes. FloatingPointError if the model's logits are not
+    The accuracy is None if the labels are no classes. FloatingPointError if the model's logits are not
     finite.
     """
     images, labels = float_pair("images and labels", (images, labels))
@@ -97,11 +97,11 @@ def measure(
     metric: Metric | None,
     batch_size: int = 256,
 ) -> dict[str, float]:
-    """The mean loss by the name "loss", "accuracy" where there is one, and "metric" if it is given."""
+    """A dict of the mean "loss", of "accuracy" if the labels are classes, and of "metric" if given."""
     logits = predict(model, images, batch_size)
     why = "the model's logits are not finite: it has diverged, or its input is not finite"
     require(bool(np.isfinite(logits).all()), why, FloatingPointError)
-    counts = loss is not F.mse_loss and has_accuracy(logits, labels)  # regression on 0 and 1 has none
+    counts = loss is not F.mse_loss and has_accuracy(logits, labels)  # regression on 0 and 1 has no accuracy
     found = {"accuracy": accuracy(logits, labels)} if counts else {}
     found["loss"] = loss_value(loss, logits, labels)
     if metric is not None:
@@ -116,7 +116,7 @@ def best_epoch(history: History) -> int:
 
 
 def out_of_patience(history: History, patience: int | None) -> bool:
-    """Has the test result not improved for ``patience`` epochs?"""
+    """Whether the test result has not improved for ``patience`` epochs."""
     if patience is None or len(history) == 0:
         return False
     return len(history) - 1 - best_epoch(history) >= patience

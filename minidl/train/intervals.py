@@ -1,4 +1,4 @@
-"""Confidence intervals: what a mean over seeds or a share of right answers says, and how surely."""
+"""Confidence intervals for a mean over seeds, and for a fraction such as an accuracy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from minidl.engine.checks import check_array, check_number, require
 
 
 class Interval(NamedTuple):
-    """An estimate and the interval that covers the true value with the confidence asked for.
+    """An estimate, and the interval that covers the true value with the given confidence.
 
     ``mean``, ``low`` and ``high`` are floats, or arrays from arrays. ``str`` gives ``0.081 ± 0.022 (n = 8)``
-    where the interval is symmetric and ``0.972 [0.950, 0.985] (n = 360)`` where it is not.
+    for a symmetric interval, otherwise ``0.972 [0.950, 0.985] (n = 360)``.
     """
 
     mean: float | np.ndarray
@@ -34,7 +34,7 @@ class Interval(NamedTuple):
 
 
 def _rounded(value: float, half_width: float) -> str:
-    """``value`` to the second significant digit of the half-width: further digits say nothing."""
+    """``value``, rounded to the second significant digit of the half-width: more digits have no meaning."""
     if not math.isfinite(value) or half_width == 0 or not math.isfinite(half_width):
         return f"{value:.4g}"
     decimals = 1 - math.floor(math.log10(half_width))
@@ -46,8 +46,8 @@ def t_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
 
         mean ± t · s / sqrt(n),   t the (1 + confidence) / 2 quantile with n - 1 degrees of freedom
 
-    values: (n,) with n >= 2, finite. It assumes that means of n values are roughly normal.
-    Raises ValueError for fewer than two values (one value says nothing of its spread) or non-finite ones.
+    values: (n,) with n >= 2, finite. It assumes that means of n values are approximately normal.
+    Raises ValueError for fewer than two values (one value does not show the spread) or non-finite ones.
     """
     from scipy.special import stdtrit
 
@@ -58,7 +58,7 @@ def t_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The interval of a - b where a[i] and b[i] share a seed: what both owe to the seed cancels.
+    """The interval of a - b, where a[i] and b[i] have the same seed: the common effect of the seed cancels.
 
     a, b: (n,), n >= 2. "a beats b" is ``paired_difference(a, b).low > 0``.
     """
@@ -68,12 +68,12 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) ->
 
 
 def wilson_interval(successes: int | np.ndarray, n: int | np.ndarray, confidence: float = 0.95) -> Interval:
-    """Wilson's interval of a share, such as an accuracy of ``successes`` right among ``n`` (Wilson 1927).
+    """Wilson's interval of a fraction, such as an accuracy: ``successes`` right among ``n`` (Wilson 1927).
 
         (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n),   p = successes / n
 
-    It stays within [0, 1] and keeps its coverage near 0 and 1 and for small n, where p ± z·s does not.
-    Arrays give one interval per element. Where n = 0 nothing is known: low 0, high 1, and the mean is NaN.
+    It stays within [0, 1] and has the right coverage near 0 and 1 and for small n, unlike p ± z·s.
+    Arrays give one interval per element. For n = 0 the interval is 0 ... 1, and the mean is NaN.
     Raises TypeError for counts that are not integers, ValueError unless 0 <= successes <= n.
     """
     from scipy.special import ndtri
@@ -93,7 +93,7 @@ def wilson_interval(successes: int | np.ndarray, n: int | np.ndarray, confidence
     centre = p + z**2 / (2 * trials)
     spread = z * np.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2.0))
     scale = 1 + z**2 / trials
-    # Exact at the ends, where rounding would leave 1e-17.
+    # Set the ends exactly, because rounding could give 1e-17.
     low = np.where(k == 0, 0.0, (centre - spread) / scale)
     high = np.where(k == total, 1.0, (centre + spread) / scale)
     mean = np.where(total == 0, np.nan, p)
@@ -109,7 +109,7 @@ def _sample(name: str, values: np.ndarray, count: int | str = "n") -> np.ndarray
 
 
 def _quantile(confidence: float) -> float:
-    """(1 + confidence) / 2: below it lies all but the upper one of the two tails."""
+    """(1 + confidence) / 2, the quantile that leaves out only the upper tail."""
     inside = 0 < check_number("confidence", confidence) < 1
     require(inside, f"confidence must be between 0 and 1, got {confidence}")
     return (1 + confidence) / 2

@@ -65,26 +65,27 @@ def fit(
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> History:
-    """Train ``model`` on ``train``, a pair (images, labels), for so many epochs, and measure it on ``test``.
+    """Train ``model`` on ``train``, a pair (images, labels), for ``epochs`` epochs, and measure it on
+    ``test``.
 
     optimizer: Adam(lr=3e-3) over all parameters if None.  schedule: the learning rate, a function of the step
     counted from 0 over all epochs.  augment: ``augment(images, rng)`` distorts each training batch.  loss:
-    ``loss(logits, labels)``, the mean over a batch.  labels: classes (N,), rows (N, K), or whatever the loss
-    takes. max_grad_norm: see ``clip_grad_norm``.  drop_last: see ``data.batches``.
-    step: ``step(model, images, labels)`` gives a batch's loss, whose gradient is then followed, or a pair of
-    it and a dict of numbers, of which the history keeps the means. ``supervised(loss)`` if None.
-    metric: ``metric(logits, labels)`` of the test set, a number of which more is better.
-    patience: stop when the test loss, or the metric if given, is no better than so many epochs ago.
-    keep_best: leave the model as it was after its best epoch by the same measure. Either makes the result on
-    this test set optimistic: give a validation set here, and test afterwards.
-    checkpoint: a file that is written after each epoch. If it exists, training continues from it, to the same
-    bits as if it had never stopped; delete it to begin anew. ValueError if it was begun with another kind of
-    optimizer or other settings; that data, schedule, augment and loss are the same is up to you.
+    ``loss(logits, labels)``, the mean over a batch.  labels: classes (N,), rows (N, K), or other labels for
+    the loss. max_grad_norm: see ``clip_grad_norm``.  drop_last: see ``data.batches``.
+    step: ``step(model, images, labels)`` gives a batch's loss, or a pair of
+    the loss and a dict of numbers; the history keeps their means. ``supervised(loss)`` if None.
+    metric: ``metric(logits, labels)`` of the test set; a larger number is better.
+    patience: stop when the test loss (or the metric, if given) has not improved for so many epochs.
+    keep_best: give the model the state of its best epoch by the same measure. Both options make the result on
+    this test set optimistic: use a validation set here, and test afterwards.
+    checkpoint: a file that is written after each epoch. If it exists, training continues from it with exactly
+    the same result as without a stop; delete it to start again. ValueError for another kind of optimizer or
+    other settings. Data, schedule, augment and loss are not checked: they must be the same.
     progress: show a bar on a terminal once the training has taken 2 seconds.
 
-    A loss that is not finite raises FloatingPointError before its step is made. The error that ends a
-    training, Ctrl-C included, holds the finished epochs as its ``history``. In any case the model is back in
-    its mode, and the best one if that was to be kept.
+    A loss that is not finite raises FloatingPointError before its step. An error that ends a training, also
+    Ctrl-C, holds the finished epochs as its ``history``. In every case the model gets its old mode back, and
+    with ``keep_best`` its best state.
     """
     positive_int("epochs", epochs), check_flag("keep_best", keep_best), check_flag("progress", progress)
     checkpoint = None if checkpoint is None else check_path("checkpoint", checkpoint)
@@ -107,9 +108,9 @@ def fit(
 
 
 def supervised(loss: Loss = F.cross_entropy, *, counts_accuracy: bool = True) -> Step:
-    """The usual step of ``fit``: the loss of the model's logits and the labels, and the accuracy, if wanted.
+    """The usual step of ``fit``: the loss of the model's logits and, if wanted, the accuracy.
 
-    Where the loss is not finite it is given alone, since no accuracy can be told.
+    If the loss is not finite, only the loss is returned, because there is no accuracy.
     """
 
     def step(model: Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
@@ -123,7 +124,7 @@ def supervised(loss: Loss = F.cross_entropy, *, counts_accuracy: bool = True) ->
 
 @dataclass
 class Training:
-    """What one call of ``fit`` trains and measures, and how far it has come.
+    """The state of one call of ``fit``: the objects that it trains and measures, and its progress.
 
     best: the model's state after the best epoch so far, None without a test set.  step: the given one, if
     any; batch_step: that one, or else ``supervised(loss)``.
@@ -152,7 +153,7 @@ class Training:
         self.rehearse()
 
     def rehearse(self) -> None:
-        """Try one image and all labels, so that what is wrong with them shows before the first step."""
+        """Try one image and all labels, so that an error shows before the first step."""
         rest = self.loader.used % self.loader.batch_size or self.loader.batch_size
         with refused_batch_of_one(self.model) if rest == 1 else nullcontext():
             logits = predict(self.model, self.loader.images[:1])
@@ -188,10 +189,10 @@ class Training:
         tested = {} if self.test is None else measure(self.model, *self.test, self.loss, self.metric)
         self.history.add(trained, tested, self.optimizer.lr, step + 1 - first)
         if self.test is not None and best_epoch(self.history) == len(self.history) - 1:
-            self.best = self.model.state_dict()  # into the checkpoint in any case: a later run may want it
+            self.best = self.model.state_dict()  # also without keep_best: a later run may need it
 
     def loss_and_numbers(self, given: Any, sums: dict[str, float], step: int) -> tuple[Tensor, dict]:
-        """What a step gave: its loss, which must be finite, and its numbers, which keep their names."""
+        """The loss and the numbers of a step. The loss must be finite, and the names must stay the same."""
         value, numbers = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
         check_loss(value)
         check_instance("a step's numbers", numbers, dict)
@@ -209,7 +210,7 @@ class Training:
 
     @contextmanager
     def ends_well(self, keep_best: bool) -> Iterator[None]:
-        """Whatever ends the block, the model is in its mode again, and an error holds the finished epochs."""
+        """After the block, the model has its old mode again, and an error holds the finished epochs."""
         with same_mode_after(self.model):
             try:
                 yield
@@ -224,7 +225,7 @@ class Training:
     # ---- the checkpoint
 
     def settings(self) -> dict[str, Any]:
-        """What must be the same for a training to go on to the same bits, in JSON's terms."""
+        """The settings that must be equal to continue a training exactly, as JSON values."""
         return {
             "images": len(self.loader.images),
             "test images": 0 if self.test is None else len(self.test[0]),
@@ -248,9 +249,9 @@ class Training:
         )
 
     def resume(self, path: Path) -> None:
-        """Go on from what ``save`` left at ``path``, if anything.
+        """Continue from the checkpoint at ``path``, if it exists.
 
-        ValueError if it was begun with other settings: with them it would go on to other bits.
+        ValueError for other settings, because the result would differ.
         """
         if not path.exists():
             there_is_none = f"there is no folder {path.parent} for the checkpoint {path}"
@@ -277,7 +278,7 @@ class Training:
 
 
 def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
-    """Of an optimizer's state, in JSON's terms, what it was made with: all but the lr of the moment."""
+    """The settings of an optimizer's state as JSON values: all except the present lr."""
     given = {"optimizer": state["kind"]}
     for i, group in enumerate(state["param_groups"]):
         for name, value in group.items():
@@ -288,7 +289,7 @@ def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def progress_bar(total: int, done: int, progress: bool) -> Any:
-    """A tqdm bar over all steps, which shows only on a terminal and after 2 seconds."""
+    """A tqdm bar over all steps. It appears only on a terminal and after 2 seconds."""
     from tqdm import tqdm
 
     hidden = None if progress else True  # None: hidden unless it writes to a terminal
@@ -299,7 +300,7 @@ def progress_bar(total: int, done: int, progress: bool) -> Any:
 
 
 def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
-    """Raise what is wrong with the labels, given one image's logits. Whether the labels have an accuracy."""
+    """Raise an error for wrong labels, given one image's logits. Returns whether there is an accuracy."""
     zeros = np.zeros((len(labels), *logits.shape[1:]), np.float32)
     counts_accuracy = loss is not F.mse_loss and has_accuracy(zeros, labels)
     loss_value(loss, zeros, labels)
@@ -310,11 +311,11 @@ def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
 
 @contextmanager
 def refused_batch_of_one(model: Module) -> Iterator[None]:
-    """Refuse one image that a BatchNorm of the model sees in the block as one value a channel."""
+    """In this block, refuse a batch of one image if a BatchNorm gets one value per channel."""
 
     why = "the last batch of an epoch is 1 image, of which BatchNorm cannot take a deviation"
 
-    def refuse(module: BatchNorm, inputs: tuple, output: Tensor) -> None:
+    def refuse(module: Any, inputs: tuple, output: Tensor) -> None:
         several = module.frozen or np.size(inputs[0]) != module.num_features
         require(several, f"{why}: give drop_last=True or another batch_size")
 

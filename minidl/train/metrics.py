@@ -1,4 +1,4 @@
-"""What a model predicts, how often it is right, and whether it is as often right as it is sure."""
+"""Predictions, accuracy and calibration: whether a model is right as often as its confidence says."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn.module import Module, eval_mode
 from minidl.train.intervals import Interval, wilson_interval
 
-LARGEST = 1e150  # logit, whose square is still a number
+LARGEST = 1e150  # the largest logit; its square is still finite
 
 
 def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """The model's logits for all images, in eval mode and without a graph; then its mode is as before."""
+    """The model's logits for all images, in eval mode and without a graph.
+
+    Then the model has its old mode again.
+    """
     batch_size, images = positive_int("batch_size", batch_size), float_images("images", images)
     with eval_mode(model), no_grad():
         parts = [model(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
@@ -37,21 +40,21 @@ def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndar
 
 
 def accuracy(predictions: Any, labels: Any) -> float:
-    """The share of right predictions.
+    """The fraction of right predictions.
 
-    predictions: logits (N, K), the largest of which names the class; one logit (N, 1) or floats (N,), above 0
-    for class 1 and otherwise for class 0; or classes (N,).  labels: classes (N,), or rows (N, K), the largest
-    of which names the class, or a column (N, 1) of zeros and ones.
+    predictions: logits (N, K): the class has the largest; one logit (N, 1) or floats (N,): class 1 above 0,
+    otherwise class 0; or classes (N,).  labels: classes (N,), or rows (N, K): the class has the largest; or a
+    column (N, 1) of zeros and ones.
     """
     predicted, actual, _ = predicted_and_actual(predictions, labels)
     return float((predicted == actual).mean())
 
 
 def has_accuracy(logits: np.ndarray, labels: np.ndarray) -> bool:
-    """Do the labels name classes of these logits? The targets of regression and of autoencoders do not.
+    """Whether the labels name classes of these logits. Targets of regression and autoencoders do not.
 
-    They do as integers (N,) for logits (N, K), as rows of probabilities (N, K), and, for one logit (N, 1) or
-    (N,), as zeros and ones.
+    Labels name classes if they are integers (N,) for logits (N, K), rows of probabilities (N, K), or zeros
+    and ones for one logit (N, 1) or (N,).
     """
     one_logit = logits.shape[1:] in ((), (1,))
     if one_logit:
@@ -66,7 +69,7 @@ def has_accuracy(logits: np.ndarray, labels: np.ndarray) -> bool:
 def per_class_accuracy(
     predictions: Any, labels: Any, num_classes: int | None = None, confidence: float = 0.95
 ) -> Interval:
-    """For each class the share of its images that are recognised, its recall, with Wilson's interval.
+    """The recall of each class (the fraction of its images that is recognised), with Wilson's interval.
 
     The fields of the Interval are arrays (K,). A class without images has n = 0, the interval 0 ... 1 and a
     mean of NaN.
@@ -76,9 +79,9 @@ def per_class_accuracy(
 
 
 def confusion_matrix(predictions: Any, labels: Any, num_classes: int | None = None) -> np.ndarray:
-    """counts[i, j]: how many images of class i were taken for class j. int64 (K, K).
+    """counts[i, j]: the number of images of class i that are classified as j. int64 (K, K).
 
-    K is the number of logits or, where ``predictions`` are classes, ``num_classes`` or 1 + the highest class.
+    K is the number of logits. If ``predictions`` are classes, K is ``num_classes`` or 1 + the highest class.
     """
     predicted, actual, classes = predicted_and_actual(predictions, labels, num_classes)
     counts = np.zeros((classes, classes), np.int64)
@@ -87,19 +90,19 @@ def confusion_matrix(predictions: Any, labels: Any, num_classes: int | None = No
 
 
 def roc_auc(scores: Any, positive: Any) -> float:
-    """How often a positive example scores higher than a negative one; a tie counts one half.
+    """How often a positive example has a higher score than a negative example; a tie counts 1/2.
 
         AUC = 1/(P N) sum over positives i and negatives j of  [s_i > s_j] + 1/2 [s_i = s_j]
 
-    It is also the area under the ROC curve, true against false positives over all thresholds: 1 where a
-    threshold parts the two, 1/2 where scores say nothing, and the same for any rising function of the scores.
-
-    scores: (M,).  positive: bools (M,).  ValueError for NaN among the scores, and where positive holds only
-    one kind.   (Hanley and McNeil 1982)
+    It is also the area under the ROC curve, true against false positives over all thresholds: 1 if a
+    threshold separates the two, 1/2 for random scores. Any increasing function of the scores gives the same
+    AUC.
+    scores: (M,).  positive: bools (M,).  ValueError for NaN among the scores, and if positive holds only one
+    kind.   (Hanley and McNeil 1982)
     """
     scores, positive = checked_scores(scores, positive)
     above, below = scores[positive], np.sort(scores[~positive])
-    lower = np.searchsorted(below, above, side="left")  # (P,): how many negatives each positive is above
+    lower = np.searchsorted(below, above, side="left")  # (P,): the number of negatives below each positive
     not_higher = np.searchsorted(below, above, side="right")
     return float(((lower + not_higher) / 2).mean() / len(below))
 
@@ -118,10 +121,10 @@ def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
 
 
 def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -> float:
-    """ECE = sum over bins of n_b / N |accuracy_b - confidence_b|: how far confidence is from accuracy.
+    """ECE = sum over bins of n_b / N |accuracy_b - confidence_b|: the gap between confidence and accuracy.
 
-    An answer's confidence is its row's largest probability. The bins are equally wide, each with its lower
-    end and without its upper one, which is the next one's; the last has both. Empty bins count nothing. With
+    The confidence of an answer is the largest probability of its row. The bins are equally wide. A bin
+    includes its lower end, but not its upper end; the last bin includes both. Empty bins do not count. With
     few answers in a bin chance alone parts accuracy and confidence, so ECE is never quite 0 on real data.
 
     probabilities: rows (N, K) of two classes at least.  labels: classes (N,).  ValueError for rows that are
@@ -163,7 +166,7 @@ def reliability(probabilities: Any, labels: Any, bins: int = 15) -> Reliability:
 def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Of each row the largest probability, and whether it is the label's: (N,) and bools (N,)."""
     p = as_probabilities(check_array("probabilities", probabilities, "N", "K"))
-    require(p.shape[1] > 1, "probabilities must be rows (N, K) of two classes at least, got one column")
+    require(p.shape[1] > 1, "probabilities must be rows (N, K) of at least two classes, got one column")
     predicted, actual, _ = predicted_and_actual(p, labels)
     return p.max(axis=1), predicted == actual
 
@@ -177,15 +180,15 @@ def bin_numbers(confidence: np.ndarray, bins: int) -> np.ndarray:
 def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.05, 20.0)) -> float:
     """The T within ``bounds`` that minimises the mean of -log softmax(z / T)[label] (Guo et al. 2017).
 
-    Dividing all logits by one T moves every confidence and no answer. Fit it on held-out logits: on those
-    that were trained on it finds the network's overconfidence justified. T = 1 is among the candidates, so
-    the loss is nowhere larger than before. It is convex in 1/T, so there is one minimum at most; where there
-    is none (every label has the largest logit, say, and T -> 0 is ever better) the bound is returned, with a
-    RuntimeWarning. Where all temperatures are as good, T is 1.
+    Dividing all logits by one T changes every confidence, but no answer. Fit T on held-out logits: on
+    training data the overconfidence of the network looks right. T = 1 is a candidate, so the loss never
+    becomes larger. The loss is convex in 1/T, so there is at most one minimum. Without a minimum (for
+    example, if every label has the largest logit, T -> 0 is always better), the bound is returned with a
+    RuntimeWarning. If all temperatures are equally good, T is 1.
 
-    logits: (N, K), of absolute values up to 1e150; reckoned with in float64.  labels: classes (N,).
-    ValueError for logits that are not finite, a label that is no class, and bounds that are not
-    0 < low <= 1 <= high or do not differ.
+    logits: (N, K), of absolute values up to 1e150; the computation is in float64.  labels: classes (N,).
+    ValueError for logits that are not finite, a label that is no class, and bounds other than
+    0 < low <= 1 <= high with low < high.
     """
     from scipy.optimize import minimize_scalar
 
@@ -196,7 +199,7 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
         log_p = stable_log_softmax(z, temperature=T)
         return -float(log_p[np.arange(len(z)), labels].mean())
 
-    log_bounds = (np.log(low), np.log(high))  # ratios of temperatures are what counts
+    log_bounds = (np.log(low), np.log(high))  # only ratios of temperatures matter
     found = minimize_scalar(lambda log_T: loss(np.exp(log_T)), bounds=log_bounds, method="bounded")
     candidates = (1.0, low, high, float(np.exp(found.x)))
     T = min(candidates, key=loss)  # of equals the first
@@ -218,12 +221,12 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 
 
 def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (M,) in their own dtype, in which none tie that differ, and bools (M,), both kinds of them."""
+    """Scores (M,) in their own dtype, so that no new ties appear, and bools (M,) of both kinds."""
     scores = check_array("scores", scores, "M", finite=False)
     positive = check_array("positive", positive, len(scores), kind="bool")
     both = 0 < positive.sum() < len(positive)
     require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
-    require(not np.isnan(scores).any(), "scores hold NaN: it is neither above nor below")
+    require(not np.isnan(scores).any(), "scores hold NaN, which is neither above nor below another score")
     return scores, positive
 
 
@@ -241,7 +244,7 @@ def checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def as_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
-    """The same as float64, if they are probabilities."""
+    """The probabilities as float64; ValueError if they are none."""
     p = check_array("probabilities", probabilities, "...", "K", finite=False).astype(np.float64)
     sums = p.sum(axis=check_int("axis", axis, -p.ndim, p.ndim - 1))
     found = f"these are in [{p.min():.4g}, {p.max():.4g}] with sums in [{sums.min():.4g}, {sums.max():.4g}]"
@@ -273,10 +276,10 @@ def predicted_and_actual(
 
 
 def classes_of(name: str, array: np.ndarray) -> np.ndarray:
-    """Classes (N,) as they are; of rows (N, K) the largest; of a column (N, 1) whether it is above 0."""
+    """Classes (N,) stay; rows (N, K) give the index of the largest, a column (N, 1) whether it is > 0."""
     if array.ndim == 1:
         require(array.dtype.kind in "iu", f"{name} (N,) must be integers, got {array.dtype}", TypeError)
         return array
     array = check_array(name, array, "N", "K", finite=False)
-    require(not np.isnan(array).any(), f"{name} hold NaN: no class is the largest")
+    require(not np.isnan(array).any(), f"{name} hold NaN, so no class has the largest value")
     return array.argmax(axis=1) if array.shape[1] > 1 else (array[:, 0] > 0).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Trained networks that lessons share: one reads the digits, others tell made shapes apart."""
+"""Trained networks for several lessons: one for the digits, others for generated shapes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def digits_split() -> tuple[Pair, Pair, Pair]:
 def digits_network(seed: int = 0) -> Sequential:
     """``small_cnn(10, 1)`` trained on the digits of ``digits_split``, in evaluation mode.
 
-    About 98.5% of the test images are read right. ``seed`` draws the weights and the batches. A seed's first
-    call trains for some seconds; from then on its weights come from the cache (``data.cached``).
+    Its test accuracy is about 98.5%. ``seed`` draws the weights and the batches. The first call with a seed
+    trains for some seconds; later calls read the weights from the cache (``data.cached``).
     """
     model = small_cnn(10, 1)
     model.load_state_dict(cached("digits_network", {"seed": seed, "epochs": 12, "lr": 3e-3}, train_on_digits))
@@ -49,15 +49,16 @@ def train_on_digits(seed: int, epochs: int, lr: float) -> dict[str, np.ndarray]:
 def shapes_images(
     n: int, *, rng: np.random.Generator, spurious: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """n images of EXPLAINED_SHAPES at 16x16, labels and masks: what ``shapes_network`` is trained on."""
+    """n images of EXPLAINED_SHAPES at 16x16 with labels and masks: training data of ``shapes_network``."""
     return make_shapes(n, size=16, shapes=EXPLAINED_SHAPES, spurious=spurious, rng=rng)
 
 
 def shapes_network(seed: int = 0, *, spurious: float = 0.0, architecture: str = "plain") -> Sequential:
-    """A network trained on ``shapes_images``, in evaluation mode, to be explained; kept as digits_network is.
+    """A network trained on ``shapes_images``, in evaluation mode, for explanations; cached like
+    digits_network.
 
-    spurious: the share of training images that carry their class's mark. All else is the same, so that what
-    sets two networks apart is the mark.
+    spurious: the fraction of training images with the mark of their class. All else is equal, so two networks
+    differ only because of the mark.
     architecture: "plain" is ``small_cnn``, its maps 16x16 up to block2 and then 8x8; "residual" is
     ``tiny_resnet``, 16x16 up to stage1 and then 8x8.
     """
@@ -91,7 +92,7 @@ def trained(
     *,
     augment: Augment | None = None,
 ) -> Sequential:
-    """The model after so many epochs of Adam with a cosine schedule from ``lr`` to 0, batches of 64."""
+    """The model after ``epochs`` epochs of Adam with a cosine schedule from ``lr`` to 0, batches of 64."""
     optimizer = Adam(model.parameters(), lr=lr)
     schedule = cosine(lr, 0.0, epochs * -(-len(train[0]) // 64))
     fit(

@@ -1,4 +1,4 @@
-"""Optimizers: how parameters move, given their gradients."""
+"""Optimizers: they update parameters by their gradients."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from minidl.engine.checks import (
 from minidl.engine.tensor import Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict]
-# What PyTorch's groups hold beside the settings, none of which changes a step.
+# Other keys in PyTorch's groups. They do not change a step.
 WITHOUT_EFFECT = {"params", "param_names", "initial_lr", "foreach", "capturable", "differentiable", "fused"}
 
 
 class Optimizer:
-    """What the optimizers share: groups of parameters, each with its own settings, and a state per parameter.
+    """The base of all optimizers: groups of parameters with their own settings, and a state per parameter.
 
-    ``parameters`` are Tensors, or groups: dicts with "params" and whatever settings differ from the keywords,
-    such as ``[{"params": body, "lr": 1e-4}, {"params": head}]``. ``step`` passes over a parameter whose grad
-    is None or that requires none any more: neither weight decay nor momentum moves what is frozen.
+    ``parameters`` are Tensors, or groups: dicts with "params" and the settings that differ from the keywords,
+    such as ``[{"params": body, "lr": 1e-4}, {"params": head}]``. ``step`` skips a parameter if its
+    grad is None or if it requires no gradient. So neither weight decay nor momentum changes a frozen
+    parameter.
     """
 
-    state_names: tuple[str, ...] = ()  # of each parameter; "step" is a number, the others have its shape
+    state_names: tuple[
+        str, ...
+    ] = ()  # the state of each parameter; "step" is a number, the others have the parameter's shape
 
     def __init__(self, parameters: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -48,7 +51,7 @@ class Optimizer:
         is_group = isinstance(group, dict) and "params" in group
         require(is_group, f"a group of parameters is a dict with 'params', got {shown(group)}", TypeError)
         unknown = sorted(map(str, {*group} - {"params", *self.defaults}))
-        require(not unknown, f"unknown settings {unknown}; there are {', '.join(self.defaults)}")
+        require(not unknown, f"unknown settings {unknown}; known are {', '.join(self.defaults)}")
         params = [group["params"]] if isinstance(group["params"], Tensor) else several(group["params"])
         known = set(self.parameters())
         for p in params:
@@ -65,8 +68,10 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate; of several groups, the highest. Assigning keeps the proportions that the groups
-        were given at first."""
+        """The learning rate; with several groups, the highest.
+
+        An assignment keeps the groups' first proportions.
+        """
         return max(group["lr"] for group in self.param_groups)
 
     @lr.setter
@@ -82,7 +87,7 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None or not p.requires_grad:
@@ -92,13 +97,16 @@ class Optimizer:
                 mask = getattr(p, "mask", None)  # of a pruned Parameter
                 grad = p.grad if mask is None else np.where(mask, p.grad, 0)
                 grad = -grad if group["maximize"] else grad
-                # In place, and as an assignment, so that backward through an older graph is refused.
+                # The assignment makes a new version, so that backward refuses an older graph.
                 p.data -= self.update(p, grad, self.state.setdefault(p, {}), group)
                 if mask is not None:
-                    p.data[~mask] = 0  # whatever momentum was left from before
+                    p.data[~mask] = 0  # also remove the effect of old momentum
 
     def update(self, p: Tensor, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> np.ndarray:
-        """What to subtract from ``p``. ``state`` is empty at first, and kept; ``grad`` stays as is."""
+        """The array to subtract from ``p``.
+
+        ``state`` is empty at first, and kept; ``grad`` must not change.
+        """
         raise NotImplementedError(f"{type(self).__name__}.update")
 
     def check_settings(self, group: dict[str, Any]) -> None:
@@ -107,10 +115,10 @@ class Optimizer:
         check_number("weight_decay", group["weight_decay"], 0)
         check_flag("maximize", group["maximize"])
 
-    # ---- state, laid out as PyTorch does
+    # ---- state, in PyTorch's layout
 
     def state_dict(self) -> dict[str, Any]:
-        """{"kind": the class's name, "state": {number of a parameter: copies of its state}, "param_groups":
+        """{"kind": name of the class, "state": {index of a parameter: copies of its state}, "param_groups":
         settings and numbers}"""
         number = {p: i for i, p in enumerate(self.parameters())}
         state = {
@@ -121,11 +129,11 @@ class Optimizer:
         return {"kind": type(self).__name__, "state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the settings and state of an optimizer of this kind over parameters of the same shapes.
+        """Load the settings and state of an optimizer of the same kind, for parameters of the same shapes.
 
-        What CPU tensors of PyTorch hold is taken as well, unless it was made by a setting that changes its
-        steps and is unknown here, such as amsgrad. Where it holds no "initial_lr", the groups keep the
-        proportions of its lr. Raises one ValueError that lists what does not fit, and then loads nothing.
+        CPU tensors of PyTorch are accepted, except for settings that change the steps and are unknown here,
+        such as amsgrad. Without "initial_lr", the groups keep the proportions of its lr. If something does
+        not fit, one ValueError lists all problems, and nothing is loaded.
         """
         problems = self.state_problems(state_dict)
         require(not problems, "\n  ".join(["the state does not fit the optimizer:", *problems]))
@@ -143,7 +151,7 @@ class Optimizer:
         }
 
     def state_problems(self, state_dict: Mapping[str, Any]) -> list[str]:
-        """What keeps ``state_dict`` from being loaded, a line each; empty if nothing does."""
+        """The reasons why ``state_dict`` cannot be loaded, one line each; empty if it can."""
         kind = type(self).__name__
         try:
             if state_dict.get("kind", kind) != kind:  # PyTorch's state does not say
@@ -168,7 +176,7 @@ class Optimizer:
         return problems
 
     def unknown_settings(self, groups: list[dict[str, Any]]) -> list[str]:
-        """What groups of PyTorch say that would make other steps than this optimizer does."""
+        """The settings in PyTorch's groups that would change the steps, but are unknown here."""
         problems = []
         for group in groups:
             for name in {*group} - WITHOUT_EFFECT - {*self.defaults}:
@@ -178,7 +186,7 @@ class Optimizer:
         return problems
 
     def entry_problems(self, p: Tensor, entry: Mapping[str, Any]) -> list[str]:
-        """What keeps the state of one parameter from being loaded."""
+        """The reasons why the state of one parameter cannot be loaded."""
         given = {key: np.asarray(value) for key, value in entry.items() if value is not None}
         if given and set(given) != set(self.state_names):
             return [f"needs {sorted(self.state_names)}, got {sorted(given)}"]
@@ -198,7 +206,7 @@ class SGD(Optimizer):
     g = grad + lambda p        b = mu b + (1 - dampening) g,  at first b = g
     p -= lr b,    with Nesterov's momentum  p -= lr (g + mu b)
 
-    maximize: climb instead, as if grad were -grad.
+    maximize: increase the loss, as if grad were -grad.
     """
 
     state_names = ("momentum_buffer",)
@@ -265,10 +273,10 @@ class Adam(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        positive_number("eps", group["eps"])  # or a gradient of 0 would give 0 / 0
+        positive_number("eps", group["eps"])  # with eps = 0, a gradient of 0 would give 0 / 0
         for beta in check_pair("betas", group["betas"], "of numbers"):
             averages = check_number("each of betas", beta, 0, 1) < 1
-            require(averages, "each of betas must be below 1, or nothing is ever averaged in")
+            require(averages, "each of betas must be below 1: at 1 the averages would ignore new values")
 
     def update(self, p, grad, state, group):
         if group["weight_decay"]:
@@ -285,7 +293,7 @@ class Adam(Optimizer):
         m += (1 - beta1) * grad
         v *= beta2
         v += (1 - beta2) * grad * grad
-        # The corrections are numbers: dividing by them before the arrays meet saves two passes.
+        # The corrections are numbers, so they join the scalar factors: this saves two passes over the arrays.
         denominator = np.sqrt(v)
         denominator /= math.sqrt(1 - beta2**t)
         denominator += eps
@@ -312,9 +320,10 @@ class AdamW(Adam):
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients by one factor so that their common L2 norm is at most ``max_norm``; return the norm
-    that it was. Pruned weights (False in ``Parameter.mask``) do not count, since no step moves them.
-    FloatingPointError, and nothing scaled, if the norm is not finite (Pascanu et al. 2013)."""
+    """Scale all gradients by one factor so that their common L2 norm is at most ``max_norm``.
+
+    Returns the norm before scaling. Pruned weights (False in ``Parameter.mask``) do not count, because no
+    step moves them. FloatingPointError, without scaling, if the norm is not finite (Pascanu et al. 2013)."""
     positive_number("max_norm", max_norm)
     grads, squares = [], 0.0
     for p in several(parameters):
@@ -332,7 +341,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 
 def several(parameters: Iterable) -> list:
-    """The parameters as a list. A lone Tensor would go through as its rows."""
+    """The parameters as a list. A single Tensor is refused: a loop over it would give its rows."""
     lone = isinstance(parameters, Tensor | dict | str | bytes | np.ndarray)
     wanted = "parameters must be Tensors or groups of them, such as model.parameters()"
     require(not lone and isinstance(parameters, Iterable), f"{wanted}, got {shown(parameters)}", TypeError)

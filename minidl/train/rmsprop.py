@@ -16,7 +16,7 @@ class RMSprop(Optimizer):
     g = grad + lambda p        v = alpha v + (1 - alpha) g^2        d = g / (sqrt(v) + eps)
     p -= lr d,    with momentum  b = mu b + d,  p -= lr b
 
-    centered: m = alpha m + (1 - alpha) g is kept too, and sqrt(v - m^2), the deviation, stands for sqrt(v).
+    centered: also m = alpha m + (1 - alpha) g is kept, and the deviation sqrt(v - m^2) replaces sqrt(v).
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class RMSprop(Optimizer):
     ) -> None:
         settings = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(parameters, {**settings, "centered": centered, "maximize": maximize})
-        groups = self.param_groups  # PyTorch keeps no state that no group uses
+        groups = self.param_groups  # as in PyTorch, keep only the state that some group uses
         self.state_names = (
             *("step", "square_avg"),
             *["momentum_buffer"] * any(group["momentum"] for group in groups),
@@ -43,7 +43,7 @@ class RMSprop(Optimizer):
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
         check_number("alpha", group["alpha"], 0, 1)
-        positive_number("eps", group["eps"])  # or a gradient of 0 would give 0 / 0
+        positive_number("eps", group["eps"])  # with eps = 0, a gradient of 0 would give 0 / 0
         check_number("momentum", group["momentum"], 0)
         check_flag("centered", group["centered"])
 
@@ -57,7 +57,7 @@ class RMSprop(Optimizer):
         v = state["square_avg"] = alpha * state["square_avg"] + (1 - alpha) * g * g
         if group["centered"]:
             m = state["grad_avg"] = alpha * state["grad_avg"] + (1 - alpha) * g
-            v = np.maximum(v - m * m, 0)  # which rounding may take below 0
+            v = np.maximum(v - m * m, 0)  # rounding can make the difference negative
         d = g / (np.sqrt(v) + group["eps"])
         if group["momentum"] == 0:
             return group["lr"] * d

@@ -1,9 +1,9 @@
-"""Schedules: pure functions of the step, for a learning rate or a temperature alike.
+"""Schedules: functions of the step, for a learning rate or a temperature.
 
     schedule = with_warmup(cosine(3e-3, 0.0, steps=900), warmup_steps=100)
     optimizer.lr = schedule(step)
 
-Each function here returns a function of the step, an integer from 0. Its two ends come out to the last bit.
+Each function here returns a function of the step, an integer from 0. The values at its two ends are exact.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def exponential(start: float, end: float, steps: int) -> Schedule:
 
 
 def between(start: float, end: float, steps: int, value: Callable[[float, float, float], float]) -> Schedule:
-    """value(start, end, x) with x = t / steps, which rounding takes nowhere beyond the ends; then the end."""
+    """value(start, end, x) with x = t / steps, then the end. Rounding never exceeds the ends."""
     start, end = check_number("start", start), check_number("end", end)
     steps = positive_int("steps", steps)
 
     def schedule(step: int) -> float:
         x = check_int("step", step, 0) / steps
-        if x == 0 or x >= 1:  # the ends themselves, which rounding may miss
+        if x == 0 or x >= 1:  # exactly the ends, without rounding
             return start if x == 0 else end
         return min(max(value(start, end, x), min(start, end)), max(start, end))
 
@@ -99,7 +99,7 @@ def one_cycle(
 ) -> Schedule:
     """From highest / div_factor up to highest and down to highest / (div_factor final_div_factor).
 
-    Both ways are cosines. The first ends at step pct_start steps - 1, the second at steps - 1 (Smith 2018).
+    Both parts are cosines. The first ends at step pct_start steps - 1, the second at steps - 1 (Smith 2018).
     """
     highest, steps = check_number("highest", highest), positive_int("steps", steps)
     start = highest / positive_number("div_factor", div_factor)
@@ -120,9 +120,9 @@ def one_cycle(
 def plateau(
     value: float, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4
 ) -> Callable[[Sequence[float]], float]:
-    """A function of the losses so far: value factor^n where n times they did not fall for too long.
+    """A function of the losses so far: value factor^n, where n counts how often the losses stopped falling.
 
-    Too long is more than ``patience`` losses in a row of which none is below the best (1 - threshold); then
+    They stopped falling if more than ``patience`` losses in sequence are not below best (1 - threshold). Then
     the count starts again. ``optimizer.lr = schedule(history.test_loss)`` after each epoch.
     """
     value, factor = check_number("value", value), check_number("factor", factor, 0, 1)
@@ -141,16 +141,16 @@ def plateau(
 
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
-    """The schedule, after W steps that rise evenly to its first value: ``warmed_up`` has the formula."""
+    """The schedule after W warmup steps, which rise linearly to its first value; formula in ``warmed_up``."""
     check_function("schedule", schedule, "the step")
     W = check_int("warmup_steps", warmup_steps, 0)
     return lambda step: warmed_up(schedule, W, check_int("step", step, 0))
 
 
 def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
-    """schedule(0) (t + 1) / W at step t < W, then schedule(t - W): nothing of the schedule is skipped.
+    """schedule(0) (t + 1) / W at step t < W, then schedule(t - W): no step of the schedule is skipped.
 
-    Of the two conventions for the first step, 0 and base / W, it is base / W (Goyal et al. 2017).
+    The first step has schedule(0) / W, as in Goyal et al. 2017; the other convention is 0.
     """
     t, W = step, warmup_steps
     return schedule(0) * ((t + 1) / W) if t < W else schedule(t - W)

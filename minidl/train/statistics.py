@@ -1,7 +1,7 @@
-"""Bring the statistics inside a changed network back in order, without a label and without a gradient.
+"""Repair the statistics inside a changed network, without labels and without gradients.
 
-A network that was pruned, quantized or moved to other images has other means and deviations inside than those
-that its layers were trained with. Much of what it loses is lost by that alone.
+If a network is pruned, quantized or used on other images, the means and deviations inside differ from those
+of the training. This alone causes a large part of its loss of accuracy.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Scaled = BatchNorm | Conv2d | Linear  # a weight and a bias move its channels
 
 
 class Moments:
-    """Mean and variance of each channel, over all images and places, put together from batches."""
+    """Mean and variance of each channel over all images and pixels, combined from batches."""
 
     def __init__(self) -> None:
         self.images, self.count, self.mean, self.squares = 0, 0, np.zeros(1), np.zeros(1)
 
     def add(self, values: np.ndarray) -> None:
-        """values: (N, C, ...). Two parts join without cancellation (Chan, Golub and LeVeque 1979):
+        """values: (N, C, ...). Two parts are combined without cancellation (Chan, Golub and LeVeque 1979):
 
         squares = squares_a + squares_b + (mean_b - mean_a)² n_a n_b / (n_a + n_b)
         """
@@ -48,13 +48,12 @@ class Moments:
 
 
 def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int | None = None) -> None:
-    """Set the running mean and variance of each BatchNorm to those of all ``images``. Weights stay.
+    """Set the running mean and variance of each BatchNorm to those of all ``images``. Weights do not change.
 
-    Each BatchNorm is done after those that run before it, which already use their new statistics. Momentum,
-    mode and the count of batches stay. The variance is divided by n.
-
-    First do it to the unchanged network, as a control: with too few images it loses more than it repairs.
-    images: (N, ...) as the model takes them.  batch_size: images at a time. All at once (None) takes one
+    The BatchNorms are updated in the order in which they run, so each one sees the new statistics of the
+    earlier ones. Momentum, mode and the count of batches do not change. The variance is divided by n.
+    First do this with the unchanged network, as a control: with too few images it harms more than it repairs.
+    images: (N, ...), inputs of the model.  batch_size: images at a time. All at once (None) takes one
     pass; smaller batches take less memory, and a pass for each BatchNorm. The result is the same.
     Raises ValueError for a BatchNorm that runs twice.
     """
@@ -70,16 +69,16 @@ def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int 
 def match_statistics(
     model: Module, float_model: Module, images: np.ndarray, *, batch_size: int | None = None
 ) -> None:
-    """Give each layer's channels the mean and the deviation that they have in ``float_model``.
+    """Give the channels of each layer the mean and deviation of ``float_model``.
 
-        y <- (y - mean) σ_float / σ + mean_float        for each channel, over all images and places
+        y <- (y - mean) σ_float / σ + mean_float        for each channel, over all images and pixels
 
-    It is folded into weight and bias, layer by layer, the earlier layers being matched already. The layers
-    are every BatchNorm with weight and bias, and every Conv2d and Linear that no BatchNorm follows; such a
-    layer without a bias gets one. A channel that is constant in ``model`` (σ = 0), as a pruned one, is left.
-
-    model: changed in place.  float_model: the unchanged network, of the same layers.  images: (N, ...), some
-    24 of the kind to be classified.  batch_size: as in ``reestimate_statistics``.
+    The change is folded into weight and bias, layer by layer; the earlier layers are already matched. The
+    layers are every BatchNorm with weight and bias, and every Conv2d and Linear without a BatchNorm behind
+    it; these get a bias if they have none. A constant channel in ``model`` (σ = 0), such as a pruned one, is
+    not changed.
+    model: changed in place.  float_model: the unchanged network with the same layers.  images: (N, ...),
+    about 24 images of the usual kind.  batch_size: as in ``reestimate_statistics``.
     Raises ValueError for a layer that runs twice or that ``float_model`` lacks.
     """
     layers = _matched_layers(_calls(model, images))
@@ -101,7 +100,7 @@ def match_statistics(
 
 def _fold(layer: Scaled, now: Moments, wanted: Moments) -> None:
     """y <- scale y + shift, by the layer's own weight and bias."""
-    moves = now.var > (1e-6 * now.mean) ** 2  # below, the deviation is rounding and no signal
+    moves = now.var > (1e-6 * now.mean) ** 2  # smaller deviations are only rounding errors
     scale = np.where(moves, np.sqrt(wanted.var / np.where(moves, now.var, 1)), 1)
     shift = np.where(moves, wanted.mean - scale * now.mean, 0)
     own = dict(layer.named_parameters())
@@ -136,7 +135,7 @@ def _matched_layers(calls: list[Call]) -> dict[str, Scaled]:
 
 
 class _Enough(BaseException):
-    """Leaves the forward pass of a model: what is to be seen has been seen."""
+    """Raised to leave the forward pass of a model early."""
 
 
 def _in_order(
@@ -149,7 +148,7 @@ def _in_order(
 ) -> None:
     """Call ``settle(layer, moments of seen(inputs, output))`` for each layer, in the order in which they run.
 
-    The moments are those of all images, and a layer sees the earlier ones settled.
+    The moments are over all images, and the earlier layers are already settled.
     """
     require(len(set(layers)) == len(layers), "a layer runs twice: it has no statistics of its own")
     images = np.asarray(images)

@@ -1,4 +1,4 @@
-"""Reuse of what a network has learned: finetuning, features, distillation, few examples."""
+"""Transfer: reuse a trained network by finetuning, features, distillation and few-shot learning."""
 
 from minidl.transfer.backbone import SOURCE_SHAPES, TARGET_SHAPES, pretrained_shapes, shapes_cnn
 from minidl.transfer.contrastive import ProjectionHead, nt_xent, same_or_not, train_simclr, two_views

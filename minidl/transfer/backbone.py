@@ -1,4 +1,4 @@
-"""A pretrained network that lessons share: it tells eight made shapes apart and never saw the others."""
+"""A pretrained network for several lessons. It knows eight generated shapes and never saw the others."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SOURCE_SHAPES, TARGET_SHAPES = SHAPES[:8], SHAPES[8:]
 
 
 def shapes_cnn(num_classes: int, rng: np.random.Generator | None = None) -> Sequential:
-    """An untrained network for made images (N, 3, 16, 16): block1 ... block4, pool, flatten, head.
+    """An untrained network for generated images (N, 3, 16, 16): block1 ... block4, pool, flatten, head.
 
-    Its last features, 64 an image, are what ``flatten`` gives.
+    The output of ``flatten`` is its last features, 64 for each image.
     """
     return small_cnn(num_classes, 3, widths=(16, 32, 32, 64), pool_after=(1, 2), rng=rng)
 
 
 def pretrained_shapes(seed: int = 0) -> Sequential:
-    """``shapes_cnn(8)`` trained on SOURCE_SHAPES, in evaluation mode; about 99% right on new images of them.
+    """``shapes_cnn(8)`` trained on SOURCE_SHAPES, in evaluation mode; about 99% accuracy on new images.
 
-    ``seed`` draws the images and the weights. A seed's first call trains for some seconds; from then on its
-    weights come from the cache (``data.cached``).
+    ``seed`` draws the images and the weights. The first call with a seed trains for some seconds; later calls
+    read the weights from the cache (``data.cached``).
     """
     model = shapes_cnn(len(SOURCE_SHAPES), np.random.default_rng(seed))
     model.load_state_dict(
@@ -37,7 +37,7 @@ def pretrained_shapes(seed: int = 0) -> Sequential:
 
 
 def train_on_source(seed: int, images: int, epochs: int) -> dict[str, np.ndarray]:
-    """The weights of a ``shapes_cnn`` after so many epochs on so many clean images of SOURCE_SHAPES."""
+    """The weights of a ``shapes_cnn`` after ``epochs`` epochs on clean images of SOURCE_SHAPES."""
     rng = np.random.default_rng(seed)
     model = shapes_cnn(len(SOURCE_SHAPES), rng)
     pixels, labels, _ = make_shapes(images, size=16, shapes=SOURCE_SHAPES, rng=rng)

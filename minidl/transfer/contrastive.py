@@ -1,7 +1,7 @@
-"""Contrastive learning: features without labels, from which images are views of the same one (SimCLR).
+"""Contrastive learning (SimCLR): learn features without labels, by finding the views of the same image.
 
-A view is an image, distorted at random. Two views of one image should have like features, views of two images
-unlike ones. What the distortions change, the features learn to ignore.
+A view is a randomly distorted image. Two views of one image should have similar features; views of two
+different images should not. So the features learn to ignore the distortions.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ from minidl.transfer.features import checked_features
 def two_views(
     images: np.ndarray, augment: Augment, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each image distorted twice, by draws that do not depend on each other: arrays shaped like ``images``.
+    """Each image distorted twice, by independent draws: two arrays in the shape of ``images``.
 
-    Row i of the one and row i of the other show the same image.  augment: ``augment(images, rng)``, which
-    gets a copy each time.
+    Row i of both arrays shows the same image.  augment: ``augment(images, rng)``; it gets a copy each time.
     """
     check_function("augment", augment, "images and rng")
     images, rng = float_images("images", images), default_rng_or(rng)
@@ -53,11 +52,13 @@ def two_views(
 class UnitRows(Op):
     """u = z / |z| for each row of z (N, D);  dL/dz = (g - u (u . g)) / |z|
 
-    The gradient has no part along u: a longer row has the same direction. No square overflows on the way.
+    The gradient has no part along u, because the length of a row does not change its direction.
     """
 
     def forward(self, z):
-        largest = np.abs(z).max(axis=1, keepdims=True)  # divided by first, so that no square overflows
+        largest = np.abs(z).max(
+            axis=1, keepdims=True
+        )  # divide by the largest first, so that no square overflows
         self.length = largest * np.sqrt(((z / largest) ** 2).sum(axis=1, keepdims=True))  # (N, 1)
         self.u = z / self.length
         return self.u
@@ -68,27 +69,27 @@ class UnitRows(Op):
 
 
 def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
-    """SimCLR's loss of embeddings of two views, row i of z1 and row i of z2 being of the same image.
+    """SimCLR's loss for embeddings of two views. Row i of z1 and row i of z2 belong to the same image.
 
         u = the 2N rows of z1 and z2, each divided by its length        S = u u^T
         L = mean over the 2N rows i of  -log( e^(S[i, p]/T) / sum over k != i of e^(S[i, k]/T) )
 
-    with p the row of i's other view: the cross-entropy of telling it among the 2N - 1 other rows.
+    with p the row of i's other view: the cross-entropy of finding p among the 2N - 1 other rows.
     z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0.  ValueError for a row of zeros, which has no
-    direction, for views of different shapes, and for another temperature.
+    direction, for views of different shapes, and for T <= 0.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
     """
     z1, z2 = check_embeddings(z1, z2)
     n = len(z1)
     u = apply(UnitRows(), concatenate([z1, z2]))  # (2N, D)
     others = ~np.eye(2 * n, dtype=bool)
-    S = (u @ u.T)[others].reshape(2 * n, 2 * n - 1)  # nobody is among their own alternatives
+    S = (u @ u.T)[others].reshape(2 * n, 2 * n - 1)  # without the diagonal: a row is not its own alternative
     partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])  # i + n is past the own column
     return F.cross_entropy(S, partner, temperature=temperature)
 
 
 def partners_found(z1: np.ndarray, z2: np.ndarray) -> float:
-    """The share of the 2N rows whose most similar one, among the 2N - 1 others, is its own partner."""
+    """The fraction of the 2N rows where the most similar of the other 2N - 1 rows is the partner."""
     u = UnitRows().forward(np.concatenate([z1, z2]))
     S = u @ u.T
     np.fill_diagonal(S, -np.inf)
@@ -99,10 +100,10 @@ def partners_found(z1: np.ndarray, z2: np.ndarray) -> float:
 
 
 class ProjectionHead(Module):
-    """fc1, relu, fc2: features (N, in) to the embeddings (N, out) that ``nt_xent`` compares.
+    """fc1, relu, fc2: from features (N, in) to the embeddings (N, out) for ``nt_xent``.
 
-    It is trained with the encoder and then left out: what the loss throws away goes here, and the features
-    before it keep more (Chen et al. 2020, section 4.2).
+    It is trained with the encoder and later removed. The loss removes information from the embeddings; the
+    features before the head keep more of it (Chen et al. 2020, section 4.2).
     """
 
     def __init__(
@@ -139,15 +140,15 @@ def train_simclr(
     """Train ``encoder`` and ``head`` on ``nt_xent`` of two views of each image, without labels (SimCLR).
 
     encoder: gives features (N, D), such as ``shapes_cnn(8)[:-1]``.  head: see ``ProjectionHead``.
-    images: (M, ...).  batch_size: images a step, two at least, as one has no strangers; an epoch leaves out a
-    last smaller batch.  optimizer: of the parameters of both, Adam(lr=3e-3) if None.  The rest is as in
-    ``fit``, whose step this chooses.
+    images: (M, ...).  batch_size: images per step, at least two, because one image has no others to compare
+    with; an epoch skips a last smaller batch.  optimizer: for the parameters of both, Adam(lr=3e-3) if None.
+    The rest is as in ``fit`` with its own step.
 
     In the history, accuracy is the mean of ``partners_found`` over the batches. An embedding of zeros raises
     ValueError.
     """
     images = float_images("images", images)
-    require(images.ndim > 1 and len(images) > 1, f"images must be (M, ...), two at least, got {images.shape}")
+    require(images.ndim > 1 and len(images) > 1, f"images must be (M, ...), at least two, got {images.shape}")
     check_temperature(temperature), check_function("augment", augment, "images and rng")
     batch_size, rng = min(check_int("batch_size", batch_size, 2), len(images)), default_rng_or(rng)
     check_instance("encoder", encoder, Module), check_instance("head", head, Module)
@@ -161,27 +162,36 @@ def train_simclr(
         z1, z2 = map(model, two_views(batch, augment, rng))
         return nt_xent(z1, z2, temperature), {"accuracy": partners_found(z1.data, z2.data)}
 
-    options = {"optimizer": optimizer, "schedule": schedule, "drop_last": True, "rng": rng}
-    options |= {"epochs": epochs, "batch_size": batch_size, "progress": progress}
-    return fit(model, (images, np.zeros(len(images))), step=step, **options)
+    return fit(
+        model,
+        (images, np.zeros(len(images))),
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        step=step,
+        drop_last=True,
+        rng=rng,
+        progress=progress,
+    )
 
 
 # ---- the lecture's question
 
 
 def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every row of the one with every row of the other: their cosine, and whether they are the same image.
+    """Compare every row of one view with every row of the other: cosine, and whether the image is the same.
 
         scores[i N + j] = a_i . b_j / (|a_i| |b_j|)        same[i N + j] = (i == j)
 
     features_a, features_b: (N, D) of two views of the same N images in the same order. Returns scores (N N,)
-    float64 and same (N N,) bool, which ``train.metrics.roc_auc`` sums up. ValueError for less than two
-    images, views of different shapes, and a row of zeros, which has no direction.
+    float64 and same (N N,) bool, for ``train.metrics.roc_auc``. ValueError for less than two images,
+    views of different shapes, and a row of zeros, which has no direction.
     """
     a, b = checked_features(features_a, "features_a"), checked_features(features_b, "features_b")
     check_pair_of_views(a, b)
     if len(a) < 2:
-        raise ValueError("there must be at least two images, or no pair is of two different ones")
+        raise ValueError("there must be at least two images: otherwise no pair shows different images")
     cosines = UnitRows().forward(a) @ UnitRows().forward(b).T  # (N, N)
     return cosines.ravel(), np.eye(len(a), dtype=bool).ravel()
 

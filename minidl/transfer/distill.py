@@ -1,8 +1,9 @@
-"""Knowledge distillation: a student learns from a teacher's logits, not from labels alone."""
+"""Knowledge distillation: a student learns from a teacher's logits, not only from labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -37,21 +38,20 @@ def distill(
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> History:
-    """Train ``student`` for so many epochs on what ``teacher`` says of the images of ``train``.
+    """Train ``student`` for ``epochs`` epochs on the logits of ``teacher`` for the images of ``train``.
 
         loss = functools.partial(distillation_terms, alpha=0.1, beta=0.9, temperature=4)
         history = distill(teacher, student, train, loss=loss, epochs=30)
 
     train: (images, labels), or (images, None) for a loss that needs no labels.  loss: ``loss(student_logits,
-    teacher_logits, labels)`` gives a Tensor, or a dict of Tensors, of the same names at each step, whose sum
-    is the loss.  optimizer: of the student's parameters, Adam(lr=3e-3) if None.  The rest is as in ``fit``,
-    whose step this chooses. The teacher sees each batch as augmented; without ``augment`` it sees all images
-    once, before the first step.
+    teacher_logits, labels)`` gives a Tensor, or a dict of Tensors with the same names at each step; then the
+    loss is their sum.  optimizer: for the student's parameters, Adam(lr=3e-3) if None.  The rest is as in
+    ``fit`` with its own step. The teacher gets the augmented batches; without ``augment`` it runs once on all
+    images, before the first step.
 
-    The history's ``measured`` follows each term by its name, and "agreement", the share of images to which
-    student and teacher give the same class. Its test loss is the cross-entropy with the labels.
-
-    The teacher works in evaluation mode and without a graph; nothing of it changes. ValueError if the student
+    The history's ``measured`` holds each term by its name, and "agreement": the fraction of images where
+    student and teacher predict the same class. The test loss is the cross-entropy with the labels.
+    The teacher runs in evaluation mode and without a graph, and does not change. ValueError if the student
     or its optimizer has parameters of the teacher.
     """
     for name, network in (("teacher", teacher), ("student", student)):
@@ -74,12 +74,23 @@ def distill(
         same = student_logits.data.argmax(axis=1) == teacher_logits.argmax(axis=1)
         return total(terms), {**numbers, "agreement": float(same.mean())}
 
-    options = {"optimizer": optimizer, "schedule": schedule, "augment": augment, "drop_last": drop_last}
-    options |= {"epochs": epochs, "batch_size": batch_size, "rng": rng, "progress": progress}
-    return fit(student, (images, np.arange(len(images))), test, step=step, **options)
+    return fit(
+        student,
+        (images, np.arange(len(images))),
+        test,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        step=step,
+        drop_last=drop_last,
+        rng=rng,
+        progress=progress,
+    )
 
 
-def transfer_set(train: tuple[np.ndarray, np.ndarray | None]) -> tuple[np.ndarray, np.ndarray | None]:
+def transfer_set(train: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """(images, labels); labels may be None."""
     if isinstance(train, tuple | list) and len(train) == 2 and train[1] is None:
         return float_pair("train", (train[0], train[0]))[0], None
@@ -87,7 +98,7 @@ def transfer_set(train: tuple[np.ndarray, np.ndarray | None]) -> tuple[np.ndarra
 
 
 def terms_of(given: Tensor | Terms) -> Terms:
-    """What a loss gave, as terms by name: Tensors of one number."""
+    """The result of a loss as terms by name: Tensors of one number."""
     terms = given if isinstance(given, dict) else {"loss": given}
     require(len(terms) > 0, "loss must give at least one term")
     return {name: check_loss(term, f" for {name!r}") for name, term in terms.items()}

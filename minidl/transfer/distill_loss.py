@@ -1,7 +1,8 @@
-"""The losses of knowledge distillation, and what a teacher takes for similar."""
+"""The losses of knowledge distillation, and the similarity of classes for a teacher."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ Terms = dict[str, Tensor]
 
 
 def soft_targets(logits: Any, temperature: float) -> np.ndarray:
-    """q = softmax(z / tau) of each row of logits (N, K), as an array: a constant, whatever it came from."""
+    """q = softmax(z / tau) of each row of logits (N, K), as an array without a graph."""
     return stable_softmax(check_array("logits", logits, "N", "K"), temperature=temperature)
 
 
@@ -41,9 +42,10 @@ def soft_cross_entropy(
 
     student_logits z_s, teacher_logits z_t: (N, K). The teacher is a constant: no gradient reaches z_t.
     teacher_temperature: tau_t, None for tau.  soft: "ce", or "kl" for KL(q || p) = H(q, p) - H(q), which has
-    the same gradient and is 0 where q = p. Near there little is left of that difference in float32, so that
-    the value is the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
-    ValueError for temperatures that are not above 0, and for another name for ``soft``.
+    the same gradient and is 0 for q = p. Near q = p the difference is inaccurate in float32. So its value is
+    computed as the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
+    ValueError for temperatures that are not above 0, for another name for ``soft``, and for logits of other
+    rows or classes than the teacher's.
     """
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
     tau_t = temperature if teacher_temperature is None else teacher_temperature
@@ -53,7 +55,7 @@ def soft_cross_entropy(
     log_q = stable_log_softmax(z_t.astype(np.float64), temperature=tau_t)
     log_p = stable_log_softmax(z_s.data.astype(np.float64), temperature=temperature)
     kl = (np.exp(log_q) * (log_q - log_p)).sum(axis=1).mean()
-    return (loss - loss.item()) + max(kl, 0.0)  # the gradient of the one, the value of the other
+    return (loss - loss.item()) + max(kl, 0.0)  # the gradient of loss, the value of kl
 
 
 def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -61,8 +63,8 @@ def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temper
 
         dH/dz_s = (p - q) / (tau N)
 
-    Times tau² N it tends to (z_s - z_t) / K, each row centred, as tau grows: then soft targets are matched
-    logits (Hinton et al. 2015, section 2.1).
+    For large tau, tau² N times this tends to (z_s - z_t) / K with each row centred. So then soft targets act
+    like logit matching (Hinton et al. 2015, section 2.1).
     """
     p, q = soft_targets(student_logits, temperature), soft_targets(teacher_logits, temperature)
     check_array("teacher_logits", q, *p.shape)
@@ -70,9 +72,10 @@ def soft_gradient(student_logits: np.ndarray, teacher_logits: np.ndarray, temper
 
 
 def logit_distance(student_logits: Any, teacher_logits: Any) -> Tensor:
-    """(1/N) sum_n ||z_t - z_s||²: squares summed over the K classes, mean over the N rows.
+    """(1/N) sum_n ||z_t - z_s||²: the sum of squares over the K classes, and the mean over the N rows.
 
-    A constant added to a row's logits changes no probability, but it changes this (Ba and Caruana 2014).
+    A constant added to a row's logits changes no probability, but it changes this distance (Ba and Caruana
+    2014).
     """
     return logit_matching_loss(student_logits, teacher_logits, None, alpha=0.0)
 
@@ -80,11 +83,12 @@ def logit_distance(student_logits: Any, teacher_logits: Any) -> Tensor:
 def logit_matching_loss(
     student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
 ) -> Tensor:
-    """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², squares summed over classes, mean over the rows.
+    """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², sum of squares over classes, mean over rows.
 
     student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
     labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  A term of weight 0 is left out.
-    ValueError for an alpha outside of 0 ... 1, and for None as labels where alpha is above 0.
+    ValueError for an alpha outside of 0 ... 1, for None as labels where alpha is above 0, for a label that is
+    no class, such as -1 or K, and for logits of other rows or classes than the teacher's.
     """
     check_number("alpha", alpha, 0, 1)
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
@@ -117,11 +121,17 @@ def distillation_loss(
     term of weight 0 is left out.  temperature: tau.
     scale_by_tau_squared: beta times tau², which keeps the soft gradient's size as tau moves, whatever alpha
     is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
-    ValueError for weights below 0 or both 0, and for None as labels where alpha is above 0.
+    ValueError for weights below 0 or both 0, for None as labels where alpha is above 0, for a label that is
+    no class, such as -1 or K, and for what ``soft_cross_entropy`` refuses where beta is above 0.
     """
     alpha, beta = checked_weights(alpha, beta)
-    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
-    soft_loss = soft_cross_entropy(student_logits, teacher_logits, **options)  # whose checks any weight needs
+    soft_loss = soft_cross_entropy(  # whose checks any weight needs
+        student_logits,
+        teacher_logits,
+        temperature=temperature,
+        teacher_temperature=teacher_temperature,
+        soft=soft,
+    )
     terms = []
     if alpha > 0:
         require(labels is not None, "labels are needed where alpha is above 0")
@@ -132,15 +142,15 @@ def distillation_loss(
     return sum(terms[1:], terms[0])
 
 
-# ---- the same losses, term by term, as a training's history shows them
+# ---- the same losses, term by term, for the history of a training
 
 
 def logit_matching_terms(
     student_logits: Any, teacher_logits: Any, labels: np.ndarray | None, *, alpha: float
 ) -> Terms:
-    """{"hard": alpha CE, "soft": (1 - alpha) ||z_t - z_s||²}, whose sum is ``logit_matching_loss``.
+    """{"hard": alpha CE, "soft": (1 - alpha) ||z_t - z_s||²}, with the sum ``logit_matching_loss``.
 
-    A term of weight 0 is left out.
+    A term of weight 0 is not computed.
     """
     check_number("alpha", alpha, 0, 1)
     terms = {}
@@ -163,33 +173,41 @@ def distillation_terms(
     scale_by_tau_squared: bool = False,
     soft: str = "ce",
 ) -> Terms:
-    """{"hard": alpha H(y, p at T = 1), "soft": beta H(q, p at tau)}, whose sum is ``distillation_loss``.
+    """{"hard": alpha H(y, p at T = 1), "soft": beta H(q, p at tau)}, with the sum ``distillation_loss``.
 
-    A term of weight 0 is left out.
+    A term of weight 0 is not computed.
     """
-    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
-    options |= {"scale_by_tau_squared": scale_by_tau_squared}
-    given, (alpha, beta) = (student_logits, teacher_logits, labels), checked_weights(alpha, beta)
+    alpha, beta = checked_weights(alpha, beta)
+    loss = functools.partial(
+        distillation_loss,
+        student_logits,
+        teacher_logits,
+        labels,
+        temperature=temperature,
+        teacher_temperature=teacher_temperature,
+        scale_by_tau_squared=scale_by_tau_squared,
+        soft=soft,
+    )
     terms = {}
     if alpha > 0:
-        terms["hard"] = distillation_loss(*given, alpha=alpha, beta=0.0, **options)
+        terms["hard"] = loss(alpha=alpha, beta=0.0)
     if beta > 0:
-        terms["soft"] = distillation_loss(*given, alpha=0.0, beta=beta, **options)
+        terms["soft"] = loss(alpha=0.0, beta=beta)
     return terms
 
 
-# ---- what the teacher takes for similar
+# ---- the similarity of classes for the teacher
 
 
 def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For each class c the mean of the rows whose label is c: rows (N, K), labels (N,) give (K, K), float64.
+    """The mean row of each class: rows (N, K) and labels (N,) give (K, K), float64.
 
-    ValueError for a class without a row: it has no mean.
+    ValueError for a class without a row: it has no mean; and for a label that is no class.
     """
     rows = check_array("rows", rows, "N", "K")
     labels = check_labels("labels", labels, *rows.shape)
     counts = np.bincount(labels, minlength=rows.shape[1])
-    require(counts.min() > 0, f"class {counts.argmin()} has no row: each needs one for its mean")
+    require(counts.min() > 0, f"class {counts.argmin()} has no row: each class needs a row for its mean")
     sums = np.zeros((rows.shape[1], rows.shape[1]))
     np.add.at(sums, labels, rows)
     return sums / counts[:, np.newaxis]
@@ -198,7 +216,7 @@ def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def class_similarity(
     teacher: Module, images: np.ndarray, labels: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """S[i, j]: what probability the teacher gives class j at ``temperature``, on average over images of i.
+    """S[i, j]: the teacher's mean probability of class j at ``temperature``, over the images of class i.
 
     float64 (K, K), rows of sum 1, not symmetric. ValueError for a class without images.
     """
@@ -225,5 +243,5 @@ def checked_pair_of_logits(student_logits: Any, teacher_logits: Any) -> tuple[Te
     check_array("student_logits", student_logits, "N", "K", finite=False)
     z_s = F.floating(student_logits)
     z_t = check_array("teacher_logits", teacher_logits, *z_s.shape)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+    with np.errstate(over="ignore"):  # values too large for float32 are refused below
         return z_s, check_array(f"teacher_logits in {z_s.dtype}", z_t.astype(z_s.dtype))

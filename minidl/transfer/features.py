@@ -1,4 +1,4 @@
-"""Features as points: their scale, their picture in two dimensions, and how well planes part the classes."""
+"""Features as points: scaling, projection to two dimensions, and linear separation of classes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from minidl.nn.efficientnet import imagenet_network
 
 
 class Photographs(NamedTuple):
-    """What the real network computes of each photograph in ``lessons/pictures``; row i belongs to files[i].
+    """The outputs of the real network for each photograph in ``lessons/pictures``. Row i belongs to files[i].
 
-    features: (N, 1280) float32, what the last layer reads.  logits: (N, 1000) float32, what it gives.
+    features: (N, 1280) float32, the input of the last layer.  logits: (N, 1000) float32, its output.
     labels: (N,) int64, the group of each photograph.  groups: the groups' names, which are the folders'.
     files: the pictures, for ``load_picture``.
     """
@@ -36,8 +36,8 @@ class Photographs(NamedTuple):
 def photograph_features() -> Photographs:
     """The features and logits of all photographs in ``lessons/pictures``, at 224 x 224 on light grey.
 
-    The first call takes some 15 seconds, with a bar. From then on the arrays come from the cache
-    (``data.cached``). FileNotFoundError where there is no ``lessons/pictures``.
+    The first call takes about 15 seconds, with a progress bar. Later calls read the arrays from the cache
+    (``data.cached``). FileNotFoundError without ``lessons/pictures``.
     """
     files = picture_files(lesson_pictures())
     groups = tuple(dict.fromkeys(path.parent.name for path in files))
@@ -69,12 +69,12 @@ def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
     """(features - m) / s with the mean m and deviation s of each column of ``reference``. (N, D) float64.
 
     ``reference`` are the training features, whatever is to be transformed: a test set's own mean would tell
-    of the test set. A column that is constant there (s = 0) says nothing and becomes 0.
+    of the test set. A column whose numbers are all equal there says nothing and becomes 0.
     """
     reference = checked_features(reference, "reference")
     features = checked_features(features, columns=reference.shape[1])
     mean, deviation = reference.mean(axis=0), reference.std(axis=0)
-    constant = np.ptp(reference, axis=0) == 0  # exactly, where rounding leaves s a little above 0
+    constant = np.ptp(reference, axis=0) == 0  # exact, because rounding can give s slightly above 0
     return np.where(constant, 0.0, (features - mean) / np.where(constant, 1.0, deviation))
 
 
@@ -83,12 +83,12 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
 
         X = features - mean        X = U S V^T        coordinates = X V[:, :dims] = U S[:dims]
 
-    Of each direction, which is known up to its sign, the one whose largest component is positive is taken.
+    The sign of a direction is arbitrary: here its largest component is positive.
     The coordinates are float64. Raises ValueError for fewer than two points and dims > min(N, D).
     """
     X, dims = checked_features(features), positive_int("dims", dims)
     enough = max(dims, 2) <= len(X) and dims <= X.shape[1]
-    require(enough, f"{dims} dimensions need as many points, two at least, and columns: got {X.shape}")
+    require(enough, f"{dims} dimensions need as many points (at least two) and columns, got {X.shape}")
     X = X - X.mean(axis=0)
     _, _, Vt = np.linalg.svd(X, full_matrices=False)
     directions = Vt[:dims]  # (dims, D), orthonormal, the widest first
@@ -105,7 +105,8 @@ def probe_loss(
         P = softmax(F W^T + b)        L = -mean_i log P[i, y_i] + l2 / 2 ||W||^2
         dL/dW = (P - Y)^T F / N + l2 W        dL/db = mean over rows of (P - Y),   Y the labels one-hot
 
-    features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; the bias is not pulled to 0. All in float64.
+    features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; it does not apply to the bias. All in float64.
+    ValueError for a label that is no class, and for an l2 below 0.
     """
     W, b, F, labels = check_probe(weight, bias, features, labels)
     check_number("l2", l2, 0)
@@ -124,16 +125,16 @@ def probe_curvature(
     along_weight: np.ndarray,
     along_bias: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How the gradients of ``probe_loss`` change along a direction (dW, db): its hessian times the direction.
+    """The Hessian of ``probe_loss`` times a direction (dW, db): the change of the gradients along it.
 
         dZ = F dW^T + 1 db^T        R = P (dZ - sum_k P dZ) / N        R^T F + l2 dW,   sum over rows of R
 
-    The labels play no part. All arrays are float64 and of the shapes that ``probe_loss`` has.
+    It does not depend on the labels. All arrays are float64, with the shapes of ``probe_loss``.
     """
     W, b, F = weight, bias, features
     P = np.exp(stable_log_softmax(F @ W.T + b))
     dZ = F @ along_weight.T + along_bias  # (N, K): what the logits do
-    R = P * (dZ - (P * dZ).sum(axis=1, keepdims=True)) / len(F)  # what P does, as part of a mean
+    R = P * (dZ - (P * dZ).sum(axis=1, keepdims=True)) / len(F)  # the change of P, divided by N for the mean
     return R.T @ F + l2 * along_weight, R.sum(axis=0)
 
 

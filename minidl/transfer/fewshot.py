@@ -1,4 +1,4 @@
-"""Few-shot learning: a class is told by its distance to a handful of labelled examples, without training.
+"""Few-shot learning: classify by the distance to a few labelled examples, without training.
 
 Examples are rows: (N, ...) of features or images, which are flattened. Distances are float64.
 """
@@ -26,9 +26,9 @@ from minidl.train.intervals import Interval, t_interval
 
 METRICS = ("euclidean", "cosine")
 WEIGHTS = ("uniform", "distance")
-CHUNK = 2**20  # differences held at a time: 8 MB
+CHUNK = 2**20  # number of differences in memory at a time: 8 MB
 MOST = 1_000_000  # episodes
-LARGEST = 1e150  # beyond it squares overflow, and every distance would be the same infinity
+LARGEST = 1e150  # the squares of larger numbers overflow, and all distances would be infinite
 
 Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -41,7 +41,7 @@ def knn_predict(
     metric: str = "euclidean",
     weights: str = "uniform",
 ) -> np.ndarray:
-    """For each query the class that its k nearest neighbours in the support vote for (Cover & Hart 1967).
+    """For each query, the class with the most votes of its k nearest support examples (Cover & Hart 1967).
 
     support (N, ...), its labels (N,) any integers, queries (M, ...), 1 <= k <= N; see ``nearest_neighbours``
     for the metric and ``vote`` for the weights and for ties. Returns classes (M,) int64.
@@ -55,11 +55,11 @@ def knn_predict(
 def nearest_neighbours(
     support: np.ndarray, labels: np.ndarray, queries: np.ndarray, k: int = 1, metric: str = "euclidean"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (M, k) and row numbers (M, k) of the k nearest support examples of each query, nearest first.
+    """Distances (M, k) and row numbers (M, k) of the k nearest support examples, nearest first.
 
     metric: "euclidean", or "cosine", which is Euclidean between rows of length 1:
-    ‖u − v‖² = 2 − 2 cos(u, v), so that it orders by angle. Equally near examples stand by label, then by
-    number, so the answer does not depend on the sorting.
+    ‖u − v‖² = 2 − 2 cos(u, v), so the order is that of the angles. Equally near examples are ordered by
+    label, then by number, so the result does not depend on the sorting algorithm.
     """
     support, labels, queries = checked_support(support, labels, queries)
     k = check_int("k", k, 1, len(support))
@@ -77,11 +77,11 @@ def nearest_neighbours(
 def prototype_predict(
     support: np.ndarray, labels: np.ndarray, queries: np.ndarray, metric: str = "euclidean"
 ) -> np.ndarray:
-    """For each query the class whose prototype, the mean of its examples, is nearest (Snell et al. 2017).
+    """For each query, the class with the nearest prototype (mean of its examples) (Snell et al. 2017).
 
     Under "cosine" rows are scaled to length 1, averaged, and the means scaled to length 1 again. A tie goes
-    to the smaller label. With one example a class this is ``knn_predict`` with k = 1.
-    Returns classes (M,) int64. Raises what ``knn_predict`` raises.
+    to the smaller label. With one example per class this equals ``knn_predict`` with k = 1.
+    Returns classes (M,) int64. Raises the errors of ``knn_predict``.
     """
     support, labels, queries = checked_support(support, labels, queries)
     classes, means = prototypes(_by_metric(support, metric), labels)
@@ -97,9 +97,9 @@ def prototype_predict(
 def squared_distances(queries: np.ndarray, support: np.ndarray) -> np.ndarray:
     """D²[m, n] = sum over d of (queries[m, d] − support[n, d])², float64 (M, N).
 
-    The differences are squared, a few queries at a time to spare memory. ‖q‖² − 2 q·s + ‖s‖², a matrix
-    product and faster, subtracts nearly equal numbers where the rows are long and near each other: in float32
-    little of the answer is left.
+    The differences are squared for a few queries at a time, to save memory. The form ‖q‖² − 2 q·s + ‖s‖² is a
+    matrix product and faster. But for long rows that are near each other, it subtracts nearly equal numbers
+    and is inaccurate in float32.
     """
     queries, support = np.asarray(queries, np.float64), np.asarray(support, np.float64)  # (M, D), (N, D)
     squared = np.empty((len(queries), len(support)))
@@ -113,8 +113,8 @@ def squared_distances(queries: np.ndarray, support: np.ndarray) -> np.ndarray:
 def nearest(distances: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """The k columns with the smallest distances of each row: (M, N), labels (N,) give (M, k), nearest first.
 
-    Columns are ordered by (distance, label, number): which of two equally near examples comes first, and at
-    the k-th place which one counts at all, is thus decided by the data and not by the sorting.
+    Columns are ordered by (distance, label, number). So the data decide which of two equally near examples
+    comes first, and which one is the last of the k, and not the sorting algorithm.
     """
     labels_of_columns = np.broadcast_to(labels, distances.shape)
     order = np.lexsort((labels_of_columns, distances), axis=-1)  # the last key first; stable
@@ -122,12 +122,12 @@ def nearest(distances: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
-    """The class of most weight among each query's neighbours: labels (M, k), distances (M, k) give (M,).
+    """The class with the largest weight among each query's neighbours: labels and distances (M, k) give (M,).
 
         votes(c) = sum of w over the neighbours of class c,   w = 1 ("uniform") or 1/distance ("distance")
 
-    Under "distance" the neighbours at distance 0, where there are any, are the only ones to vote, equally. A
-    tie goes to the class whose neighbours are nearer on average, then to the smaller label. ValueError for
+    With "distance", if some neighbours have distance 0, only these vote, equally. A tie goes to the class
+    whose neighbours have the smaller mean distance, then to the smaller label. ValueError for
     another name for the weights.
     """
     w = vote_weights(distances, weights)
@@ -138,13 +138,15 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
         np.bincount(cell.ravel(), x.ravel(), np.prod(shape)).reshape(shape)
         for x in (w, np.ones_like(w), distances)
     )
-    mean_distance = total / np.maximum(count, 1)  # (M, C); where count is 0 it has no vote
-    best_first = np.lexsort((mean_distance, -votes), axis=-1)  # equal in both: by label, as classes are
+    mean_distance = total / np.maximum(count, 1)  # (M, C); a class with count 0 has no vote
+    best_first = np.lexsort(
+        (mean_distance, -votes), axis=-1
+    )  # a full tie goes to the smaller label, because classes are sorted
     return classes[best_first[:, 0]]
 
 
 def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
-    """Each neighbour's weight in ``vote``: (M, k) of distances give (M, k)."""
+    """Each neighbour's weight in ``vote``: distances (M, k) give (M, k)."""
     if check_choice("weights", weights, WEIGHTS) == "uniform":
         return np.ones(distances.shape)
     same = distances == 0
@@ -153,7 +155,7 @@ def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
 
 
 def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The classes (C,), ascending, and the mean of each one's rows: (N, D), (N,) give (C, D), floating.
+    """The classes (C,), ascending, and the mean row of each class (C, D), from rows (N, D) and labels (N,).
 
     Means of float32 rows are float32.
     """
@@ -166,7 +168,7 @@ def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
 
 
 class Episode(NamedTuple):
-    """A task of a few classes: row numbers of its labelled examples and of those to be told apart."""
+    """A task of a few classes: row numbers of its labelled examples and of its queries."""
 
     classes: np.ndarray  # (ways,) ascending
     support: np.ndarray  # (ways · shots,), class by class
@@ -190,9 +192,10 @@ def episodes(
 ) -> list[Episode]:
     """``count`` random N-way K-shot tasks from a data set with these labels (Vinyals et al. 2016).
 
-    Each draws ``ways`` of the classes and, of each, ``shots`` images for the support and ``queries`` others,
-    all without replacement. Episodes are row numbers, so that one list of them serves any number of feature
-    spaces, whose accuracies are then paired. Raises ValueError where a class or the classes are too few.
+    Each episode draws ``ways`` classes, and from each class ``shots`` images for the support and ``queries``
+    other images, all without replacement. Episodes are row numbers, so one list serves several feature
+    spaces, and their accuracies are paired. Raises ValueError for too few classes or too few images of a
+    class.
     """
     labels, rng = checked_classes(labels), default_rng_or(rng)
     classes, sizes = np.unique(labels, return_counts=True)
@@ -200,7 +203,7 @@ def episodes(
     shots, queries = positive_int("shots", shots), positive_int("queries", queries)
     need = f"{shots} shots and {queries} queries need {shots + queries} examples of every class"
     fewest = sizes.argmin()
-    require(sizes[fewest] >= shots + queries, f"{need}, class {classes[fewest]} has {sizes[fewest]}")
+    require(sizes[fewest] >= shots + queries, f"{need}, but class {classes[fewest]} has {sizes[fewest]}")
     rows_of = {c: np.flatnonzero(labels == c) for c in classes}
     drawn = []
     for _ in range(count):
@@ -213,18 +216,18 @@ def episodes(
 def evaluate_episodes(
     features: np.ndarray, labels: np.ndarray, episodes: Sequence[Episode], predict: Predict = knn_predict
 ) -> Scores:
-    """How often ``predict(support, support_labels, queries)`` is right in each episode, and on average.
+    """The accuracy of ``predict(support, support_labels, queries)`` in each episode, and on average.
 
-    features (N, ...) and labels (N,) are those of the data set whose row numbers the episodes hold, two or
-    more. For other settings pass ``functools.partial(knn_predict, k=5)``. The interval is Student's over
-    episodes: it speaks of further episodes from these same images and features, not of other networks.
+    features (N, ...) and labels (N,) are the data set of the episodes. There must be at least two
+    episodes. For other settings pass ``functools.partial(knn_predict, k=5)``. Student's interval over
+    episodes holds for more episodes from the same images and features, not for other networks.
     """
     features = check_array("features", features, "...", "N", "D", finite=False)
     labels = checked_classes(labels, len(features))
     check_function("predict", predict, "support, support labels and queries")
     for i, episode in enumerate(check_sequence("episodes", episodes)):
         check_episode(f"episode {i}", episode, len(labels))
-    require(len(episodes) > 1, f"episodes must be two at least, to give an interval, got {len(episodes)}")
+    require(len(episodes) > 1, f"episodes must be at least two for an interval, got {len(episodes)}")
     accuracies = np.empty(len(episodes))
     for i, episode in enumerate(episodes):
         truth = labels[episode.queries]
@@ -258,14 +261,14 @@ def check_episode(name: str, episode: Episode, count: int) -> None:
     """An Episode of row numbers below ``count``."""
     support = check_labels(f"support of {name}", check_instance(name, episode, Episode).support, None, count)
     queries = check_labels(f"queries of {name}", episode.queries, None, count)
-    require(not np.isin(queries, support).any(), f"{name} asks for rows that are in its support")
+    require(not np.isin(queries, support).any(), f"{name} has queries that are also in its support")
 
 
 def _by_metric(rows: np.ndarray, metric: str) -> np.ndarray:
-    """The rows between which Euclidean distance is the metric."""
+    """The rows, changed so that their Euclidean distance is the metric."""
     if check_choice("metric", metric, METRICS) == "euclidean":
         return rows
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    require(largest.all(), f"the cosine of a row of zeros is not defined, row {largest.argmin()} is one")
+    require(largest.all(), f"the cosine of a row of zeros is not defined, but row {largest.argmin()} is zero")
     rows = rows / largest  # so that no square underflows
     return rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Finetuning: which parameters move, how fast, from where; and the network as a fixed function."""
+"""Finetuning: freezing, new heads and learning rates; and a network as a fixed feature extractor."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from minidl.transfer.features import checked_features, probe_curvature, probe_lo
 
 
 def freeze(module: Module) -> Module:
-    """Nothing that training does moves ``module`` any more; what is below it still gets its gradients.
+    """Keep training from changing ``module``. Layers before it still get their gradients.
 
-    Its parameters require no gradient, so that optimizers pass over them, weight decay and momentum included.
-    Its BatchNorm layers keep their running statistics and use them after ``train()`` too: they compute what
-    they compute in evaluation. (Dropout, which has no state, goes on by the mode.) A copy of each value stays
-    for ``frozen_report``. ``load_state_dict`` still writes. Returns the module.
+    Its parameters require no gradient, so optimizers skip them, also with weight decay and momentum. Its
+    BatchNorm layers keep their running statistics and use them in training mode, too. (Dropout has no state
+    and still follows the mode.) A copy of each value is stored for ``frozen_report``. ``load_state_dict``
+    still changes the module. Returns the module.
     """
     for part in check_instance("module", module, Module).modules():
         for parameter in own_parameters(part):
@@ -45,15 +45,18 @@ def freeze(module: Module) -> Module:
             parameter.zero_grad()
         if isinstance(part, BatchNorm):
             part.frozen = True
-        part.frozen_state = {**own_state(part), **frozen_state(part)}  # frozen before: the older copy stays
+        part.frozen_state = {
+            **own_state(part),
+            **frozen_state(part),
+        }  # if it was frozen before, keep the older copy
     return module
 
 
 def unfreeze(module: Module, *, statistics: bool = True) -> Module:
     """Let the parameters of ``module`` learn again.
 
-    statistics: whether BatchNorm takes its statistics from the batches again. With few images those are
-    noise: False has it keep to the running ones, frozen like all buffers, while its weight and bias learn.
+    statistics: whether BatchNorm uses the statistics of the batches again. With few images these are noisy.
+    With False it keeps its running statistics, frozen like all buffers, while its weight and bias learn.
     """
     statistics = check_flag("statistics", statistics)
     for part in check_instance("module", module, Module).modules():
@@ -69,7 +72,7 @@ def unfreeze(module: Module, *, statistics: bool = True) -> Module:
 def frozen_report(model: Module) -> dict[str, bool]:
     """The path of each frozen parameter and buffer, and whether any bit of it changed since it was frozen.
 
-    ``any(frozen_report(model).values())`` is False where freezing did what it promises.
+    ``any(frozen_report(model).values())`` is False if freezing worked.
     """
     report = {}
     for path, part in check_instance("model", model, Module).named_modules():
@@ -80,9 +83,9 @@ def frozen_report(model: Module) -> dict[str, bool]:
 
 
 def changed_arrays(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> list[str]:
-    """The sorted names of arrays that differ in any bit, in shape or dtype, or are there only once.
+    """The sorted names of arrays that differ in any bit, shape or dtype, or exist on one side only.
 
-    NaN equals itself and 0 differs from -0: what counts is whether anybody wrote, not what the values mean.
+    NaN equals itself, and 0 differs from -0, because the bits are compared.
     """
     changed = set(before) ^ set(after)
     for name in set(before) & set(after):
@@ -96,14 +99,14 @@ def changed_arrays(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) 
 def gradual_unfreeze(
     model: Module, count: int, layers: Sequence[str] | None = None, *, statistics: bool = True
 ) -> list[str]:
-    """Freeze the model but for the last ``count`` of its layers, and return the names of those.
+    """Freeze the model except for its last ``count`` layers, and return the names of these.
 
         for epoch in range(epochs):
             gradual_unfreeze(model, epoch + 1)        # the head alone, then one more layer each epoch
             fit(model, train, epochs=1, optimizer=optimizer)
 
     layers: dotted paths from the input to the output; None for all children with parameters. A ``count``
-    beyond their number means all of them.  statistics: see ``unfreeze``.
+    above their number means all layers.  statistics: see ``unfreeze``.
     Source: Howard and Ruder 2018, arXiv:1801.06146.
     """
     check_instance("layers", layers, (list, tuple), optional=True)
@@ -117,19 +120,19 @@ def gradual_unfreeze(
     return names[first:]
 
 
-# ---- where from, and how fast
+# ---- heads and learning rates
 
 
 def replace_head(
     model: Module, num_classes: int, rng: np.random.Generator | None = None, head: str = "head"
 ) -> Linear:
-    """Put a new Linear of ``num_classes`` outputs, weights drawn by ``rng``, in the head's place; return it.
+    """Replace the head by a new Linear with ``num_classes`` outputs and random weights; return it.
 
-    head: its dotted path. What comes before it stays as it is, so the features do too. An optimizer made
-    earlier holds the old head. TypeError where that is no Linear.
+    head: its dotted path. The layers before it do not change, so the features stay. An older optimizer still
+    holds the old head. TypeError if the old head is no Linear.
     """
     old = check_instance("model", model, Module).layer(head)
-    check_instance(f"the head {head!r}", old, Linear)
+    old = check_instance(f"the head {head!r}", old, Linear)
     parent, _, name = head.rpartition(".")
     new = Linear(old.in_features, num_classes, bias=old.bias is not None, rng=default_rng_or(rng))
     setattr(model.layer(parent), name, new.train(old.training))
@@ -137,25 +140,26 @@ def replace_head(
 
 
 def layer_rates(count: int, top_rate: float, decay: float) -> list[float]:
-    """Learning rates of ``count`` layers, from the input on: rate_l = top_rate decay^(count - 1 - l).
+    """Learning rates of ``count`` layers from the input on: rate_l = top_rate decay^(count - 1 - l).
 
-    The lower a layer, the more general is what it computes, and the slower it should move: 0 < decay <= 1.
+    Lower layers compute more general features, so they should change more slowly: 0 < decay <= 1.
     Howard and Ruder 2018 use decay = 1 / 2.6.
     """
     top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 1)
-    require(decay > 0, "decay must be above 0: freeze what shall not move")
+    require(decay > 0, "decay must be above 0: to keep layers fixed, freeze them")
     return [top_rate * decay ** (count - 1 - layer) for layer in range(positive_int("count", count))]
 
 
 def param_groups(
     model: Module, backbone_lr: float, head_lr: float, decay: float = 1.0, head: str = "head"
 ) -> list[dict]:
-    """Groups for an optimizer: the layers before the head at ``layer_rates(n, backbone_lr, decay)``, then it.
+    """Groups for an optimizer: the layers before the head at ``layer_rates(n, backbone_lr, decay)``, then the
+    head.
 
         optimizer = Adam(param_groups(model, backbone_lr=1e-4, head_lr=3e-3, decay=0.5))
 
-    A layer is a child of the model that has parameters, and all in it. Frozen parameters are among them: the
-    optimizer passes over them until they are unfrozen.  head: the name of that child.
+    A layer is a child of the model with parameters. Frozen parameters are included: the optimizer skips them
+    until they are unfrozen.  head: the name of the last such child.
     """
     check_number("head_lr", head_lr, 0)
     children, head = trainable_children(model), check_instance("head", head, str)
@@ -185,25 +189,34 @@ def lr_sweep(
     optimizer: Callable[..., Optimizer] = Adam,
     rng: np.random.Generator | None = None,
 ) -> list[Evaluation]:
-    """How good ``model`` is on ``test`` after ``epochs`` at each learning rate, each from where it is now.
+    """The result of ``model`` on ``test`` after ``epochs`` at each learning rate, always from its present
+    state.
 
-    Each rate sees the same batches in the same order; afterwards the model is as it was before. ``optimizer``
-    makes one: ``optimizer(parameters, lr=lr)``. A run whose numbers ceased to be finite gives accuracy NaN
-    and loss inf. ``test`` should be a validation set if a rate is to be chosen.
+    Each rate sees the same batches in the same order. Afterwards the model has its old state. ``optimizer``
+    is a
+    function: ``optimizer(parameters, lr=lr)``. A run that diverges gives accuracy NaN and loss inf. To choose
+    a rate, use a validation set as ``test``.
     """
     start, seed = check_instance("model", model, Module).state_dict(), default_rng_or(rng).integers(2**63)
     rates = check_array("lrs", lrs, "L", low=0).astype(np.float64).tolist()
     check_function("optimizer", optimizer, "parameters and lr=lr")
     for name, pair in (("train", train), ("test", test)):
-        evaluate(model, *check_pair(name, pair))  # raises for data that no rate could learn from
+        evaluate(model, *check_pair(name, pair))  # raises for wrong data before the first rate
     results = []
     try:
         for lr in rates:
             model.load_state_dict(start)
             chosen, same_batches = optimizer(model.parameters(), lr=lr), np.random.default_rng(seed)
-            options = {"epochs": epochs, "batch_size": batch_size, "optimizer": chosen, "rng": same_batches}
             try:
-                fit(model, train, progress=False, **options)
+                fit(
+                    model,
+                    train,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    optimizer=chosen,
+                    rng=same_batches,
+                    progress=False,
+                )
                 results.append(evaluate(model, *test))
             except FloatingPointError:
                 results.append(Evaluation(float("nan"), float("inf")))
@@ -238,13 +251,13 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
     return np.array(path)
 
 
-# ---- the network as a fixed function
+# ---- the network as a fixed feature extractor
 
 
 def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: int = 256) -> np.ndarray:
-    """What the layer at the dotted path ``layer`` gives for images (N, ...), in evaluation mode, no graph.
+    """The output of ``layer`` (a dotted path) for images (N, ...), in evaluation mode, without a graph.
 
-    The model is left as it was. ValueError for an unknown layer, or one that does not run just once.
+    The model does not change. ValueError for an unknown layer, or a layer that does not run exactly once.
     """
     part, outputs = check_instance("model", model, Module).layer(layer), []
     batch_size = positive_int("batch_size", batch_size)
@@ -254,7 +267,7 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
     finally:
         hook.remove()
     times = len(outputs) / -(-np.shape(images)[0] // batch_size)
-    require(times == 1, f"layer {layer!r} must run once a forward, it ran {times:g} times")
+    require(times == 1, f"layer {layer!r} must run once per forward, but it ran {times:g} times")
     return np.concatenate([output.data for output in outputs])
 
 
@@ -263,10 +276,11 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
 
         mean_i CE(W f_i + b, y_i) + l2 / 2 ||W||^2        (scikit-learn's C is 1 / (N l2))
 
-    The problem is convex and, by l2 > 0, has one W, found from 0 by Newton's method (and one b with sum 0).
-    features: (N, D) finite; on one scale, since l2 is the same for all (``standardise``).  labels: (N,) of
-    classes 0 ... K-1, each with an example, K >= 2. It can take the place of a head: ``model.head = probe``.
-    Raises RuntimeError if ``max_steps``, of which some ten are usual, do not suffice.
+    The problem is convex. Because of l2 > 0 it has one W (and one b with sum 0). Newton's method finds it
+    from 0.
+    features: (N, D) finite; on one scale (``standardise``), because l2 is the same for all.  labels: (N,) of
+    classes 0 ... K-1, each with an example, K >= 2. The result can replace a head: ``model.head = probe``.
+    Raises RuntimeError if ``max_steps`` are not enough; about ten steps are usual.
     """
     from scipy.optimize import minimize
 
@@ -277,7 +291,7 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
     every = f"labels must be 0 ... K-1 with an example of each and K >= 2, got {found[:20].tolist()}"
     require(len(found) == classes >= 2, every)
     mean = features.mean(axis=0)
-    F = features - mean  # centred, and steps in V = scale W: the same minimum, in whatever units
+    F = features - mean  # centred features and V = scale W: the same minimum, for any units
     scale = np.sqrt((F**2).mean()) or 1.0
 
     def unpacked(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -295,17 +309,17 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_ste
 
     options = {"maxiter": max_steps, "gtol": 1e-7}
     newton = {"method": "trust-ncg", "jac": True, "hessp": curvature, "options": options}
-    with jit.numpy_blas, jit.scipy_blas:  # two pools that take turns at small products slow each other down
+    with jit.numpy_blas, jit.scipy_blas:  # otherwise the threads of two BLAS libraries slow each other down
         found = minimize(loss_and_gradient, np.zeros(classes * dims + classes), **newton)
     ended = found.status != 1  # which is out of steps
     require(ended, f"no minimum within {max_steps} steps: standardise the features or raise l2", RuntimeError)
-    probe = Linear(dims, classes, rng=np.random.default_rng(0))  # its own draws are written over
+    probe = Linear(dims, classes, rng=np.random.default_rng(0))  # its random weights are overwritten
     weight, bias = unpacked(found.x)
-    probe.weight.data, probe.bias.data = weight, bias - weight @ mean
+    probe.load_state_dict({"weight": weight, "bias": bias - weight @ mean})
     return probe
 
 
-# ---- what arguments are, and what modules hold
+# ---- checks of arguments, and contents of modules
 
 
 def own_parameters(module: Module) -> list[Parameter]:
@@ -320,7 +334,7 @@ def own_state(module: Module) -> dict[str, np.ndarray]:
 
 
 def frozen_state(module: Module) -> dict[str, np.ndarray]:
-    """What ``freeze`` kept of the module itself; empty where nothing of it is frozen."""
+    """The copies that ``freeze`` stored for the module itself; empty if it is not frozen."""
     return vars(module).get("frozen_state", {})
 
 

@@ -40,7 +40,7 @@ def test_with_eps_0_it_is_fit_to_the_same_bits():
 
 
 def test_with_sigma_0_noise_training_gives_what_fit_gives():
-    def drawn(images, rng):  # the draws that noise of size 0 makes as well
+    def drawn(images, rng):  # the same draws as noise of size 0
         rng.standard_normal(images.shape, dtype=np.float32)
         return images
 
@@ -104,7 +104,7 @@ def test_steps_are_made_in_training_mode_whatever_mode_an_attack_leaves():
 
     options = {"epochs": 1, "batch_size": 8, "rng": generator(), "attack": leaves_eval}
     adversarial_training(model, TRAIN, eps=0.1, **options)
-    assert modes == [False, True, True, True]  # at first one image, a rehearsal
+    assert modes == [False, True, True, True]  # the first call is the rehearsal with one image
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_noise_training_shows_noise_of_sigma_clipped_to_the_box(sigma):
 
 
 def test_adversarial_training_withstands_more_than_fit_where_a_weak_pixel_tempts():
-    # One pixel differs by 0.8 between the classes, 200 others by 0.1 each: FGSM of 0.2 turns those round.
+    # One pixel differs by 0.8 between the classes, 200 others by 0.1 each: FGSM of 0.2 reverses the 200.
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     side = 2.0 * labels[:, None] - 1

@@ -93,7 +93,7 @@ def test_dropout_draws_nothing_and_the_mode_of_the_model_does_not_matter():
 def test_the_gradient_is_that_of_each_images_own_loss(seed):
     model, (images, labels) = network(seed), batch_of(seed, dtype=np.float64)
     gradient = loss_gradient(model, images, labels)
-    rng, h = np.random.default_rng(seed), 1e-8  # so small that hardly a ReLU has its kink in between
+    rng, h = np.random.default_rng(seed), 1e-8  # so small that a ReLU rarely has its kink inside the step
     direction = rng.normal(size=images.shape)
     up, down = (loss_of(model, images + sign * h * direction, labels) for sign in (1, -1))
     expected = (gradient * direction).sum(axis=(1, 2, 3))
@@ -104,7 +104,7 @@ def test_many_images_are_attacked_as_each_alone():
     model, (images, labels) = (
         network(4),
         batch_of(4, n=300, dtype=np.float64),
-    )  # more than go through at a time
+    )  # more images than in one part
     together = fgsm(model, images, labels, 0.1)
     for i in (0, 255, 256, 299):
         np.testing.assert_array_equal(together[i], fgsm(model, images[i : i + 1], labels[i : i + 1], 0.1)[0])
@@ -170,21 +170,21 @@ def test_one_step_of_pgd_from_the_image_of_at_least_eps_is_fgsm(seed, eps, facto
 
 
 def test_two_steps_of_pgd_by_hand():
-    # z1 = x0, so label 0 pushes x0 up: 0.5 -> 0.6 -> 0.7, cut at 0.5 + 0.15.
+    # z1 = x0, so label 0 increases x0: 0.5 -> 0.6 -> 0.7, clipped at 0.5 + 0.15.
     model = affine(np.array([[0.0], [1.0]]), np.zeros(2))
     found = pgd(model, np.array([[0.5]]), [0], 0.15, steps=2, step_size=0.1, random_start=False)
     np.testing.assert_allclose(found, [[0.65]], atol=1e-12)
 
 
 def test_the_default_steps_of_pgd_can_cross_the_ball():
-    # From the worst start, -eps, ten steps of eps / 4 reach +eps, and are cut there.
+    # From the worst start, -eps, ten steps of eps / 4 reach +eps, and are clipped there.
     model = affine(np.array([[0.0] * 50, [1.0] * 50]), np.zeros(2))
     found = pgd(model, np.full((1, 50), 0.5), [0], 0.2, rng=np.random.default_rng(0))
     np.testing.assert_allclose(found, np.full((1, 50), 0.7), atol=1e-12)
 
 
 def test_a_random_start_is_the_rngs_and_uniform_in_the_ball():
-    flat = affine(np.zeros((2, 4000)), np.zeros(2))  # nothing to follow: what comes back is the start
+    flat = affine(np.zeros((2, 4000)), np.zeros(2))  # there is no gradient, so the result is the start
     x = np.full((1, 4000), 0.5)
     first, again, other = (
         pgd(flat, x, [0], 0.2, steps=1, rng=np.random.default_rng(s)) - x for s in (0, 0, 1)
@@ -206,7 +206,7 @@ def test_random_signs_move_every_pixel_by_eps_and_half_of_them_up():
 
 
 def test_accuracy_under_attack_by_hand():
-    # z = (0, x - 0.5): class 1 above 0.5. Each image is fooled once eps passes its distance to 0.5.
+    # z = (0, x - 0.5): class 1 above 0.5. An image is fooled if eps is larger than its distance to 0.5.
     model = affine(np.array([[0.0], [1.0]]), np.array([0.0, -0.5]))
     x, labels = np.array([[0.6], [0.9], [0.4], [0.75]]), np.array([1, 1, 0, 0])
     found = robust_accuracy(model, fgsm, x, labels, [0, 0.15, 0.5])
@@ -280,7 +280,7 @@ def test_images_without_a_gradient_are_counted_and_the_margin_has_one(attack):
 def test_only_images_without_a_gradient_at_any_step_are_counted():
     model, x, labels = sure(0)
     wrong = labels.copy()
-    wrong[:20] = (labels[:20] + 1) % 3  # of another class: the cross-entropy has a gradient
+    wrong[:20] = (labels[:20] + 1) % 3  # wrong labels: here the cross-entropy has a gradient
     with pytest.warns(UserWarning, match="^30 of 50 images") as caught:
         pgd(model, x, wrong, 0.001, random_start=False, steps=4)
     assert len(caught) == 1 and caught[0].filename == __file__
@@ -383,8 +383,8 @@ CALLS = [lambda *a, **k: fgsm(*a, **k), lambda *a, **k: pgd(*a, **k), lambda *a,
         ({"bounds": (0, True)}, TypeError, "bounds must be a number"),
         ({"eps": True}, TypeError, "eps must be a number"),
         ({"eps": np.ones(2)}, TypeError, "eps must be a number"),
-        ({"images": [[[1.0], [1.0, 2.0]]]}, ValueError, "images must be an array, its rows"),
-        ({"labels": [[0], [1, 2]]}, ValueError, "labels must be an array, its rows"),
+        ({"images": [[[1.0], [1.0, 2.0]]]}, ValueError, "images must be an array, but its rows"),
+        ({"labels": [[0], [1, 2]]}, ValueError, "labels must be an array, but its rows"),
         ({"labels": [True, False, True]}, TypeError, "labels must be integers"),
         ({"model": np.sum}, TypeError, "model must be a Module"),
     ],

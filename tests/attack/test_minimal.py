@@ -100,7 +100,8 @@ def test_two_pixels_by_hand():
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_the_largest_lambda_that_reaches_the_plane_by_hand(scale):
-    # There p = 1/2, and the pull ‖w‖ / 2 is the penalty's 2 lam margin / ‖w‖: lam = ‖w‖² / (4 margin).
+    # There p = 1/2. The gradients ‖w‖ / 2 and 2 lam margin / ‖w‖ (penalty) are equal: lam = ‖w‖² / (4
+    # margin).
     model = affine(scale * np.array([[0.0, 0], [3, 4]]), scale * np.array([0, -2.5]))
     np.testing.assert_allclose(minimal_perturbation(model, np.zeros(2), 1).lam, 2.5 * scale, rtol=0.03)
 
@@ -109,7 +110,7 @@ def test_the_box_makes_the_way_longer_by_hand():
     # Within 0 <= x1 <= 0.25 the nearest point of 3 x0 + 4 x1 = 2.5 is (0.5, 0.25).
     model = affine(np.array([[0.0, 0], [3, 4]]), np.array([0, -2.5]))
     found = minimal_perturbation(model, np.array([0.25, 0.25]), 1, bounds=(-1, 0.25))
-    assert not found.success  # x0 may not pass 0.25 either: 3/4 + 1 < 2.5
+    assert not found.success  # also x0 must stay below 0.25: 3/4 + 1 < 2.5
     found = minimal_perturbation(model, np.array([0.0, 1.0]), 0, bounds=(0, 1))
     np.testing.assert_allclose(found.image, [0, 0.625], atol=1e-3)  # x0 < 0 would be shorter
 
@@ -183,8 +184,9 @@ class Bent(Module):
 
 
 def test_two_steps_of_deepfool_by_hand():
-    # From the origin f = -3.5 with the slope (8, 4): a step of 3.5 / 80 (8, 4) = (0.35, 0.175), lengthened by
-    # a tenth (0.385, 0.1925). There f = -0.2429 with the slope (4.92, 4). Each step is lengthened once.
+    # At the origin f = -3.5 with the slope (8, 4): a step of 3.5 / 80 (8, 4) = (0.35, 0.175). With 10% more
+    # it is
+    # (0.385, 0.1925). There f = -0.2429 with the slope (4.92, 4). Each step gets 10% more once.
     expected = np.array([0.385, 0.1925]) + 1.1 * 0.2429 / (4.92**2 + 16) * np.array([4.92, 4])
     found = deepfool(Bent(), np.zeros(2), overshoot=0.1)
     np.testing.assert_allclose(found.image, expected, rtol=1e-6)
@@ -192,8 +194,10 @@ def test_two_steps_of_deepfool_by_hand():
 
 
 def test_deepfool_does_not_keep_what_the_box_cut_off_a_step():
-    # z = (0, 4 x0 - 4.4, -0.6 x0 + 0.8 x1 - 0.4): from (0.5, 0) the planes are 0.6 and 0.7 away, the first
-    # one out of the box. From (1, 0), where that step is cut, the second plane is 1 away along (-0.6, 0.8).
+    # z = (0, 4 x0 - 4.4, -0.6 x0 + 0.8 x1 - 0.4): from (0.5, 0) the planes are 0.6 and 0.7 away. The first
+    # plane
+    # lies outside of the box, so this step ends at (1, 0). From there the second plane is 1 away along (-0.6,
+    # 0.8).
     model = affine(np.array([[0.0, 0], [4, 0], [-0.6, 0.8]]), np.array([0, -4.4, -0.4]))
     found = deepfool(model, np.array([0.5, 0.0]), steps=2, overshoot=0.02)
     np.testing.assert_allclose(found.image, [1 - 1.02 * 0.6, 1.02 * 0.8], rtol=1e-6)
@@ -211,7 +215,7 @@ def test_on_an_affine_binary_model_deepfool_is_longer_than_optimisation_by_its_o
 @given(seed=seeds, classes=st.integers(3, 5))
 @fewer
 def test_on_an_affine_model_of_more_classes_optimisation_comes_near_the_distance_to_the_target(seed, classes):
-    from scipy.optimize import minimize  # which solves what the search only approximates
+    from scipy.optimize import minimize  # an exact solver for the problem that the search approximates
 
     model, x = drawn_affine(seed, classes), np.random.default_rng([seed, 2]).normal(size=6)
     W, b = (np.float64(parameter.data) for parameter in (model.head.weight, model.head.bias))
@@ -311,7 +315,7 @@ def test_what_pgd_reaches_is_never_called_out_of_reach_and_is_no_nearer(seed):
 
 
 def test_a_search_that_sticks_at_a_kink_starts_again_where_pgd_arrives():
-    model, x = jagged(6)  # L-BFGS-B from r = 0 ends where no smaller λ brings it further
+    model, x = jagged(6)  # L-BFGS-B from r = 0 stops, and a smaller λ does not help
     target = np.array([predict(model, x[np.newaxis])[0].argsort()[-2]])
     stuck = attempt(model, x, target, 1e-6, (0, 1), np.zeros(8), 200)
     found = minimal_perturbation(model, x, int(target[0]))
@@ -360,11 +364,11 @@ def test_a_cap_on_the_steps_is_kept():
         runs.clear()
         minimal_perturbation(model, x, target, lam=0.01, max_steps=max_steps)
         costs[max_steps] = sum(runs)  # forward passes with a graph
-    assert costs[1] < costs[5] < costs[200] and costs[1] <= 21  # a line search takes 20 at most
+    assert costs[1] < costs[5] < costs[200] and costs[1] <= 21  # a line search takes at most 20
 
 
 def test_any_class_of_a_group_will_do_as_a_target():
-    # From (0.5, 0.25) the classes 1 and 2 are beyond x0 = 0.9 and x1 = 0.75: 0.4 and 0.5 away.
+    # From (0.5, 0.25), the boundaries of classes 1 and 2 are x0 = 0.9 and x1 = 0.75: 0.4 and 0.5 away.
     model = affine(5 * np.array([[0.0, 0], [1, 0], [0, 1]]), 5 * np.array([0, -0.9, -0.75]))
     x = np.array([0.5, 0.25])
     one, other = (minimal_perturbation(model, x, target) for target in (1, 2))
@@ -375,7 +379,7 @@ def test_any_class_of_a_group_will_do_as_a_target():
 
 
 def test_the_logit_of_a_group_has_the_sum_of_its_probabilities_by_hand():
-    # logits log 1 ... log 4 in each of which the row weighs nothing: p = 1/10 ... 4/10
+    # the logits are log 1 ... log 4 for every input: p = 1/10 ... 4/10
     model = affine(np.zeros((4, 2)), np.log([1.0, 2.0, 3.0, 4.0]))
     for target, p in ([1, 3], 0.6), ([0, 1, 2, 3], 1.0), ([2], 0.3):
         loss, slope = perturbation_loss(model, np.zeros(2), np.array([3.0, 4.0]), np.array(target), 0.5)
@@ -424,7 +428,7 @@ def test_a_model_that_has_diverged_is_refused_by_both(name, value):
 
 
 def test_gradients_that_are_not_finite_are_no_direction():
-    class Root(Module):  # sqrt(x) has an infinite slope at 0, where the logits are finite
+    class Root(Module):  # at 0, sqrt(x) has an infinite slope, but finite logits
         def forward(self, x):
             return floating(x).sqrt() * np.array([1.0, -1.0]) + np.array([0.5, 0.0])
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.bench.__main__ import compare
 
-STAGES = [  # kernel, stride, expansion, channels out, blocks
+STAGES = [  # kernel, stride, expansion, output channels, blocks
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
     (5, 2, 6, 40, 2),
@@ -22,7 +22,7 @@ STAGES = [  # kernel, stride, expansion, channels out, blocks
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 ]
-NETWORKS = [  # what is shown, network, shape of the images, what is done
+NETWORKS = [  # title, network, shape of the images, operation
     ("EfficientNet-Lite0 forward", "efficientnet", (1, 3, 224, 224), "forward"),
     ("EfficientNet-Lite0 forward, input's gradient", "efficientnet", (1, 3, 224, 224), "saliency"),
     ("EfficientNet-Lite0 forward, batch 8", "efficientnet", (8, 3, 224, 224), "forward"),

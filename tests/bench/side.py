@@ -140,7 +140,7 @@ def peak_memory(library, kind, case):
     """Megabytes that four steps need on top of the libraries and their compiled code (Linux only)."""
     small(library, kind, case)()
     before = megabytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from VmRSS
+    Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM to VmRSS
     run = prepare(library, kind, case)
     for _ in range(4):
         run()

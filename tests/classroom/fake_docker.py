@@ -16,9 +16,14 @@ def main(arguments):
         shutil.copytree(arguments[-1], home / "grader", dirs_exist_ok=True)
         return 0
     command = arguments[arguments.index("minidl-grader") + 1 :]
-    volumes = [arguments[i + 1].split(":") for i, one in enumerate(arguments) if one == "--volume"]
-    for inside, outside in [("python", sys.executable), *((volume[1], volume[0]) for volume in volumes)]:
-        command = [outside + one.removeprefix(inside) if one.startswith(inside) else one for one in command]
+    for volume in [arguments[i + 1] for i, one in enumerate(arguments) if one == "--volume"]:
+        outside, inside, *_ = volume.split(":")
+        place = home / inside.removeprefix("/")
+        if not place.is_symlink():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(outside)
+    command = [str(home) + one if one.startswith("/grader") else one for one in command]
+    command[0] = {"python": sys.executable}.get(command[0], command[0])
     return subprocess.run(command, cwd=home / "grader").returncode
 
 

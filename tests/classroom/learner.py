@@ -16,7 +16,7 @@ from minidl.classroom.check import Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.work_file import lesson_stubs
 
-ENOUGH = 500.0  # seconds for a law that ends, on a machine with much else to do
+ENOUGH = 500.0  # seconds for a law that ends, on a busy machine
 REAL = Course(Path(lessons.__file__).parent)
 
 

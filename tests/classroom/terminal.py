@@ -5,7 +5,7 @@ import select
 import subprocess
 import time
 
-DEADLINE = 300.0  # seconds, on a machine with much else to do
+DEADLINE = 300.0  # seconds, on a busy machine
 
 
 class Terminal:

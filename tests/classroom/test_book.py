@@ -168,7 +168,7 @@ def test_a_fault_of_a_site_is_found(site, course, tmp_path, name, before, after,
 def test_a_missing_page_or_figure_is_found(site, course, tmp_path):
     copy = shutil.copytree(site, tmp_path / "site")
     text = page(copy, "lessons/01_made.html")
-    for _ in range(2):  # two figures of three, and the script saves in two places
+    for _ in range(2):  # two of three figures; the script calls save at two places
         start = text.index('<img alt="')
         text = text[:start] + text[text.index(">", start) + 1 :]
     (copy / "lessons" / "01_made.html").write_text(text, encoding="utf-8")

@@ -144,7 +144,7 @@ def test_what_is_no_function_or_no_op_is_refused(course):
     assert outcome.message.startswith("expected a subclass of Op with forward and backward, got ")
 
 
-# ---- the library's own function is no answer
+# ---- the library's own function is not accepted as an answer
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_worked_examples_come_first_and_the_first_failure_ends_a_check():
 
 def test_a_failure_carries_the_shrunk_case_and_says_what_differs():
     result = softmax.try_law("each row sums to 1", sums_over_wrong_axis)
-    assert_equal(result.case["z"], np.zeros((1, 2)))  # one row, two classes: the smallest that shows it
+    assert_equal(result.case["z"], np.zeros((1, 2)))  # one row, two classes: the smallest case that fails
     assert result.case["temperature"] == 1.0
     assert result.message.splitlines()[0] == "differs at [0]: yours 2, expected 1"
     assert "z = [[0., 0.]]   (1×2 float64)" in str(result)

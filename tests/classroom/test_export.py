@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from own_course import blocks, imported, write_course
+from own_course import PAGE, blocks, imported, write_course
 
+import lessons
+from minidl.classroom.cli import main, parser
 from minidl.classroom.exports import tried
 from minidl.classroom.exports.export import HERE, Wish, export
 from minidl.classroom.exports.right import right_file
@@ -117,8 +120,11 @@ def test_gradescope_gets_results_in_its_schema(archive, texts, tmp_path, text, s
 @pytest.mark.parametrize(
     "files, said",
     [
-        ({}, "no file ends in .py or .ipynb"),
-        ({"a.py": "x = 1\n", "b.py": "y = 2\n"}, "only one can be the answer: a.py, b.py"),
+        ({}, "there is no Python file"),
+        (
+            {"a.py": "x = 1\n", "b.py": "y = 2\n"},
+            "none of its files says that it is of lesson 01: a.py, b.py",
+        ),
     ],
 )
 def test_gradescope_gets_no_points_and_the_reason_for_a_submission_without_an_answer(
@@ -189,10 +195,18 @@ def test_the_workflows_step_runs_in_a_container_and_writes_a_test_a_law(
         }
         assert test["name"].startswith("01.1 layer_norm: ") and test["filename"] == "01_layer_norm.py"
         assert test["score"] == (test["status"] == "pass") and bool(test["message"]) == (not test["score"])
+    assert_isolated(calls)
+
+
+def assert_isolated(calls):
     build, run, chown = calls
     assert build[0] == "build" and run[0] == chown[0] == "run"
     assert run[run.index("--network") + 1] == "none" and run[run.index("--cap-drop") + 1] == "ALL"
     assert {"--read-only", "--memory", "--pids-limit", "--rm"} <= set(run)
+    writable = [
+        run[i + 1] for i, one in enumerate(run) if one == "--volume" and not run[i + 1].endswith(":ro")
+    ]
+    assert len(writable) == 1
 
 
 def run_with_fake_docker(command, cwd, home):
@@ -221,12 +235,13 @@ def test_the_scripts_are_sound(script):
 
 
 @unix
+@pytest.mark.slow
 def test_what_the_recipe_installs_is_the_wheel(archive, tmp_path):
     """setup.sh as the Dockerfile and Gradescope call it, with a scratch folder in the place of /opt."""
     with zipfile.ZipFile(archive) as unpacked:
         unpacked.extractall(tmp_path / "grader")
     docker = (tmp_path / "grader" / "Dockerfile").read_text(encoding="utf-8")
-    assert "COPY . /grader\nRUN bash /grader/setup.sh\n" in docker and "PATH=/opt/minidl/bin:$PATH" in docker
+    assert "RUN bash /grader/setup.sh\nCOPY . /grader\n" in docker and "PATH=/opt/minidl/bin:$PATH" in docker
     script = (tmp_path / "grader" / "setup.sh").read_text(encoding="utf-8")
     assert script.count("/opt/minidl") == 2
     (tmp_path / "grader" / "setup.sh").write_text(script.replace("/opt", str(tmp_path)), encoding="utf-8")
@@ -235,6 +250,37 @@ def test_what_the_recipe_installs_is_the_wheel(archive, tmp_path):
     (module,) = (tmp_path / "minidl").rglob("site-packages/minidl/classroom/exports/services.py")
     assert module.read_bytes() == (HERE / "services.py").read_bytes()
     assert (tmp_path / "grader" / "my_course").stat().st_mode & 0o077 == 0, "laws are not for nobody's eyes"
+
+
+@unix
+def test_grade_in_a_container_leaves_the_same_results_as_without(course, texts, tmp_path, monkeypatch):
+    laws = tmp_path / "my_laws.py"
+    laws.write_text('POINTS = {"01.1": 7}\n', encoding="utf-8")
+    (tmp_path / "handed_in").mkdir()
+    for name in ("right", "over columns"):
+        (tmp_path / "handed_in" / f"{name}.py").write_text(texts[name], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    words = ["grade", "handed_in", "--lesson", "01", "--laws", "my_laws.py", "--seed", "5", "--out"]
+    home, python = tmp_path / "docker", [sys.executable, "-m", "lessons", "--course", str(course.folder)]
+    monkeypatch.setenv("PYTHONPATH", str(Path(lessons.__file__).parents[1]))
+    calls = run_with_fake_docker([*python, *words, "inside", "--container"], tmp_path, home)
+    assert_isolated(calls)
+    subprocess.run([*python, *words, "outside"], check=True, capture_output=True)
+    assert (tmp_path / "inside" / "grades.csv").read_text() == (
+        tmp_path / "outside" / "grades.csv"
+    ).read_text()
+    rows = [json.loads(line) for line in (tmp_path / "inside" / "rows.jsonl").read_text().splitlines()]
+    assert sorted(row["points"] for row in rows if "points" in row) == [0, 7]
+    (again,) = [one["again"] for row in rows[1:] for one in row["exercises"] if one["again"]]
+    assert again.startswith(
+        f"python -m lessons --course {course.folder} check inside/submissions/over_columns/"
+    )
+
+
+def test_without_docker_grade_says_so(course, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["grade", str(tmp_path), "--container"], course) == 2
+    assert "--container calls docker, which is not installed here" in capsys.readouterr().err
 
 
 # ---- notebooks
@@ -316,3 +362,28 @@ def test_the_guides_own_exercise_holds_what_the_page_says_of_it(course, tmp_path
     for mistake in exercise.mistakes:
         assert not exercise.try_law(mistake.breaks, mistake.implementation).passed
     assert sum("FAILS" in line for line in rest) == 1 + len(exercise.mistakes)
+
+
+def test_the_verb_says_what_it_wrote_how_many_points_there_are_and_where_to_read_on(course, tmp_path, capsys):
+    assert main(["export", "notebook", "01", "--out", str(tmp_path / "here")], course) == 0
+    printed = capsys.readouterr().out
+    assert f"wrote {tmp_path / 'here' / 'notebook_01.ipynb'}: 1 exercise, 3 points" in printed
+    assert "nbgrader.md" in printed
+    assert main(["export", "notebook", "02"], course) == 2
+    assert "there is no lesson 02" in capsys.readouterr().err
+
+
+TEACHING = [Path(lessons.__file__).with_name("TEACHING.md"), *sorted(PAGE.parent.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", TEACHING, ids=lambda page: page.name)
+def test_every_command_of_the_guide_is_one_that_the_command_line_knows(page, monkeypatch, capsys):
+    text = page.read_text(encoding="utf-8")
+    commands = re.findall(r"python -m lessons([^\n`#]*)", text)
+    commands += re.findall(r"`((?:export|grade|check|start) [^`\n]*)`", text)
+    assert commands or page.name not in ("TEACHING.md", "teaching.md")
+    for command in commands:
+        try:
+            parser().parse_args(shlex.split(command.replace("SEED", "7")))
+        except SystemExit:
+            pytest.fail(f"{command}: {capsys.readouterr().err}")

@@ -261,7 +261,7 @@ def test_start_does_not_overwrite(course, lessons):
     )
 
 
-# ---- in processes and terminals of their own
+# ---- in separate processes and terminals
 
 
 def command(course, *arguments):
@@ -314,7 +314,7 @@ def in_a_terminal(command, **more):
     try:
         while part := os.read(ours, 65536):
             shown += part
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # Linux raises this if the other end is closed
         pass
     os.close(ours)
     return shown.decode()

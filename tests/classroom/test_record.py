@@ -16,7 +16,7 @@ ENTROPY = (
     "    if p.min() < 0 or not np.allclose(p.sum(axis=axis), 1):\n        raise ValueError(p)\n"
     "    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)\n"
 )
-FILE = "0123456789ab"  # the digest of what was checked
+FILE = "0123456789ab"  # the digest of the checked answer
 DONE = {"held": 7, "laws": 7, "passed": True, "hints": 0, "file": FILE}
 
 

@@ -218,7 +218,7 @@ def test_the_lesson_runs_on_what_passes_and_keeps_nothing_that_yours_made(course
     assert "the library's measurement, not yours: mine, kept in the cache\n" in out
     assert "trained anew, which may take minutes" in out
     assert out.count("HOLDS") == 3 and "DOES NOT" not in out
-    # size 2 was kept before, size 3 is made once by yours and gone with this run
+    # size 2 was in the cache; yours computes size 3 once, and this result is not kept
     assert "\n09.1 stable_softmax: 1 call of yours\n" in out
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [kept.name]
     assert kept.read_bytes() == contents and not kept.is_symlink()

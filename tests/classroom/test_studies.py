@@ -83,7 +83,7 @@ def test_a_difference_is_taken_seed_by_seed(course, capsys):
     main(["study"], course)
     capsys.readouterr()
     interval = quoted(course.folder / "studies", "05_made", "a line", minus="one third")
-    # 1, 3, 5, 7 minus one third each: the mean moves, the spread does not
+    # 1, 3, 5, 7 minus one third each: the mean changes, the spread does not
     half = 3.1824463 * math.sqrt(20 / 3) / 2
     np.testing.assert_allclose(interval, (4 - 1 / 3, 4 - 1 / 3 - half, 4 - 1 / 3 + half, 4), rtol=1e-5)
     assert capsys.readouterr().out.startswith("a line\n  minus one third: 3.7 ± 4.1 (n = 4)   [")
@@ -121,7 +121,8 @@ def test_a_study_that_is_as_committed_passes_with_two_seeds_or_all(course, capsy
     assert capsys.readouterr().out.count("== 05  as committed") == 2
 
 
-# 1, 3, 5, 7 have the mean 4 and the deviation sqrt(20/3) = 2.582. The seeds measured anew are 1 and 3.
+# 1, 3, 5, 7 have the mean 4 and the deviation sqrt(20/3) = 2.582. The seeds that are measured again are 1 and
+# 3.
 # A further seed: t with 3 degrees of freedom at 0.9995 is 12.924, so 4 ± 12.924 · 2.582 · sqrt(1.25),
 # which is 4 ± 37.308.
 @pytest.mark.parametrize(

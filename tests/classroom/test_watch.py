@@ -62,7 +62,7 @@ def test_a_file_saved_by_half_deleted_renamed_and_replaced_is_followed_without_c
     whole, aside = path.read_text(encoding="utf-8"), path.with_suffix(".old")
     with Terminal(watching(course, "9", "--limit", "500"), NO_COLOR="1") as screen:
         screen.until("09.1 stable_softmax   not written yet")
-        screen.until("next: write stable_softmax")  # 08 is open too, but 09 is what is watched
+        screen.until("next: write stable_softmax")  # 08 is open, too, but the watch is on 09
         path.write_text(whole[: whole.rindex("raise") - 20], encoding="utf-8")
         screen.until("is not Python")
         path.write_text(whole, encoding="utf-8")

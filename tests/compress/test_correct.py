@@ -123,7 +123,7 @@ def test_of_a_prepared_network_the_float_network_is_folded_likewise(make):
 
     before = np.abs(mean_logits(rounded) - mean_logits(floats)).max()
     after = np.abs(mean_logits(corrected) - mean_logits(floats)).max()
-    assert after < 1e-3 < before  # but for the rounding of the bias itself
+    assert after < 1e-3 < before  # the rest is the rounding of the bias itself
     integer = convert(corrected)
     spoiled = quantize_model(model, x, weight_bits=3)
     assert np.abs(mean_logits(integer) - mean_logits(floats)).max() < before

@@ -486,7 +486,7 @@ def test_outputs_written_in_place_have_no_gradients_and_say_so():
     first = output(merged, x)
     kept = first.copy()
     output(merged, -x)
-    assert np.array_equal(first, kept)  # the next call writes elsewhere
+    assert np.array_equal(first, kept)  # the next call writes to a new array
     assert np.array_equal(output(copy.deepcopy(merged), x), kept)
 
 
@@ -522,7 +522,7 @@ def test_bad_input_is_refused():
     conv, bn = nn.Conv2d(1, 2, 3).eval(), nn.BatchNorm2d(2)
     with pytest.raises(ValueError, match="call eval"):
         fold_batchnorm(conv, bn)
-    with pytest.raises(ValueError, match="for 3 channels, the layer before it gives 2"):
+    with pytest.raises(ValueError, match="for 3 channels, but the layer before it gives 2"):
         fold_batchnorm(conv, nn.BatchNorm2d(3).eval())
     two = np.ones(2)
     for arguments, error, message in (

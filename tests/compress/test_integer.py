@@ -162,7 +162,7 @@ def test_a_convolution_worked_by_hand():
     q = quantized_conv2d(
         qx, x_params, qw, w_params, np.array([2], np.int32), QuantParams(0.5, -10, -128, 127), padding=(0, 1)
     )
-    assert q.tolist() == [[[[-12, -4, -8], [-10, -6, -12]]]]  # -2.5 5.5 2.5 -0.5 3.5 -1.5 rounded, less 10
+    assert q.tolist() == [[[[-12, -4, -8], [-10, -6, -12]]]]  # -2.5 5.5 2.5 -0.5 3.5 -1.5 rounded, minus 10
 
 
 def test_the_largest_products_do_not_overflow_on_their_way():
@@ -303,16 +303,16 @@ def test_the_fixed_point_multiplier_is_within_one_of_the_exact_product(M, sums):
 
 def test_the_fixed_point_product_sends_a_half_up_first_and_away_from_zero_then():
     """Worked by hand from gemmlowp's SaturatingRoundingDoublingHighMul and RoundingDivideByPOT."""
-    assert fixed_point_multiplier(0.5) == (2**30, 0)  # the first rounding alone: -1/2 -> 0, -3/2 -> -1
+    assert fixed_point_multiplier(0.5) == (2**30, 0)  # only the first rounding: -1/2 -> 0, -3/2 -> -1
     assert fixed_point_multiply([-1, -3], 2**30, 0).tolist() == [0, -1]
     assert fixed_point_multiply([1, -1, 3, -3, 5, -5], 2**30, 0).tolist() == [1, 0, 2, -1, 3, -2]
     assert fixed_point_multiply([7, -7], *fixed_point_multiplier(3.0)).tolist() == [21, -21]
     # M = 1/4: 2 / 2 = 1, 1 / 2 -> 1;  -2 / 2 = -1, -1 / 2 -> -1;  -1 / 2 -> 0;  -3 / 2 -> -1, -1 / 2 -> -1
     assert fixed_point_multiplier(0.25) == (2**30, -1)
     assert fixed_point_multiply([2, -2, -1, -3, 6, -6], 2**30, -1).tolist() == [1, -1, 0, -1, 2, -2]
-    # M = 1/16, ties of the second rounding alone: 24 / 2 = 12, 12 / 8 = 1.5 -> 2, and -1.5 -> -2
+    # M = 1/16, ties only in the second rounding: 24 / 2 = 12, 12 / 8 = 1.5 -> 2, and -1.5 -> -2
     assert fixed_point_multiply([24, -24, 8, -8], 2**30, -3).tolist() == [2, -2, 1, -1]
-    # 3/4 with shift 2 is M = 3: no fraction is left, so nothing is rounded; with shift 0 -2 3/4 = -1.5 -> -1
+    # 3/4 with shift 2 is M = 3: there is no fraction, so no rounding; with shift 0, -2 3/4 = -1.5 -> -1
     assert fixed_point_multiply([-2, 2], 3 * 2**29, 2).tolist() == [-6, 6]
     assert fixed_point_multiply([-2, 2], 3 * 2**29, 0).tolist() == [-1, 2]
 
@@ -415,7 +415,7 @@ QX, QW = np.ones((2, 4, 5, 5), np.int8), np.ones((6, 4, 3, 3), np.int8)
         ({"qx": QX.astype(np.uint8)}, TypeError, "array of int8"),
         ({"qx": QX.tolist()}, TypeError, "got list"),
         ({"qx": QX[0]}, ValueError, "4 axes"),
-        ({"qx": QX[:0]}, ValueError, "none of them 0"),
+        ({"qx": QX[:0]}, ValueError, "each at least 1 long"),
         ({"qx": QX[:, :3]}, ValueError, "does not fit"),
         ({"groups": 3}, ValueError, "does not fit"),
         ({"groups": 0}, ValueError, "at least 1"),
@@ -504,10 +504,10 @@ WIDE = symmetric_params(1.0, bits=16)
         (lambda: requantize([1, 2], 1e39, Y), ValueError, "M must be above 0 and finite as a float32"),
         (lambda: requantize([1, 2], True, Y), TypeError, "M must be real numbers"),
         (lambda: requantize(["a"], 0.5, Y), TypeError, "sums must be real numbers"),
-        (lambda: requantize([[1], [1, 2]], 0.5, Y), ValueError, "sums must be an array, its rows"),
+        (lambda: requantize([[1], [1, 2]], 0.5, Y), ValueError, "sums must be an array, but its rows"),
         (lambda: requantize([1.0, np.nan], 0.5, Y), ValueError, "sums must be finite"),
         (lambda: requantize([1, 2], 0.5, None), TypeError, "y_params must be a QuantParams, got None"),
-        (lambda: requantize([1, 2], 0.5, WIDE), ValueError, "y_params must be of at most 8 bits, got 16"),
+        (lambda: requantize([1, 2], 0.5, WIDE), ValueError, "y_params must have at most 8 bits, got 16"),
         (lambda: quantized_add(QX, X, QX, None, X), TypeError, "b_params must be a QuantParams"),
         (lambda: quantized_add(QX.tolist(), X, QX, X, X), TypeError, "qa must be an array of int8"),
         (lambda: integer_avg_pool2d(QX, None, X, 2), TypeError, "x_params must be a QuantParams"),
@@ -516,7 +516,11 @@ WIDE = symmetric_params(1.0, bits=16)
         (lambda: fixed_point_multiplier(True), TypeError, "M must be a number, got True"),
         (lambda: fixed_point_multiplier(np.nan), ValueError, "M must be finite"),
         (lambda: fixed_point_multiply([1], True, 0), TypeError, "m must be an integer, got True"),
-        (lambda: fixed_point_multiply([[1], [1, 2]], 1, 0), ValueError, "sums must be an array, its rows"),
+        (
+            lambda: fixed_point_multiply([[1], [1, 2]], 1, 0),
+            ValueError,
+            "sums must be an array, but its rows",
+        ),
         (lambda: fixed_point_multiply(None, 1, 0), TypeError, "sums must be integers"),
         (lambda: quantize_layer(QW / 2, None, X, per_channel="no"), TypeError, "per_channel must be True or"),
         (lambda: quantize_layer(QW / 2, None, None), TypeError, "x_params must be a QuantParams"),

@@ -56,7 +56,7 @@ def test_a_folded_layer_has_the_layers_mask_and_the_batchnorms():
     new = fold_batchnorm(linear, bn)
     assert new.weight.mask.tolist() == [[True, False, True], [False, False, False]]
     assert new.bias.mask.tolist() == [True, False]
-    bn.bias.mask = None  # what is left of the feature is its bias, which no mask keeps at 0
+    bn.bias.mask = None  # only the bias of the feature remains, without a mask
     assert fold_batchnorm(linear, bn).bias.mask is None
     assert fold_batchnorm(nn.Linear(3, 2), nn.BatchNorm1d(2, affine=False).eval()).weight.mask is None
 

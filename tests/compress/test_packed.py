@@ -27,20 +27,20 @@ bit_counts = st.integers(2, 8)
 weights = hnp.arrays(
     np.float32,
     hnp.array_shapes(min_dims=2, max_dims=4, max_side=5),
-    elements=st.floats(-64, 64, width=16),  # on a coarse grid, so that products with powers of two are exact
+    elements=st.floats(-64, 64, width=16),  # few digits, so that products with powers of two are exact
 )
 
 # ---- packing
 
 
 def test_two_to_a_byte_and_four_to_a_byte_by_hand():
-    # 4 bits: 1 = 0001, -1 = 1111; the first lies in the low half.   3 = 0011 alone in its byte
+    # 4 bits: 1 = 0001, -1 = 1111; the first is in the low half.   3 = 0011 has its own byte
     assert pack([1, -1, 3], 4).tolist() == [0b1111_0001, 0b0000_0011]
     # 2 bits: 1 = 01, -2 = 10, 0 = 00, -1 = 11; the first is lowest
     assert pack([1, -2, 0, -1], 2).tolist() == [0b11_00_10_01]
     # 8 bits: two's complements
     assert pack([1, -1, -128, 127], 8).tolist() == [1, 255, 128, 127]
-    # 3 bits: 001, 111, 010 leave one bit of the third for each side of the byte's end: 10|111|001, 0
+    # 3 bits: 001, 111, 010. The third is divided between two bytes: 10|111|001, 0
     assert pack([1, -1, 2], 3).tolist() == [0b10_111_001, 0b0]
 
 
@@ -100,7 +100,7 @@ def test_the_error_is_at_most_half_a_step_of_the_group(weight, bits, size):
         for g in range(0, len(row), size):
             part = row[g : g + size].astype(np.float64)
             S = np.abs(part).max() / (2 ** (bits - 1) - 1)
-            # a scale of 16 bits is off by 2^-11 of itself, or by half of the smallest number of that type
+            # a float16 scale S has an error of 2^-11 S, or of half the smallest float16
             rounding = max(2.0**-11 * S, 2.0**-25) * (2 ** (bits - 1) - 1)
             assert np.abs(part - back[o, g : g + size]).max() <= 0.5 * S * (1 + 2.0**-11) + rounding + 1e-9
 
@@ -116,7 +116,7 @@ def test_one_group_a_row_is_one_scale_a_channel_but_for_the_scales_16_bits(weigh
 
 @given(weights, bit_counts, st.integers(1, 9), st.integers(-3, 3))
 def test_negated_or_scaled_by_a_power_of_two_the_integers_are_the_same(weight, bits, size, exponent):
-    weight = np.round(weight)  # 0 or at least 1: no scale leaves the normal numbers of 16 bits
+    weight = np.round(weight)  # 0 or at least 1: all scales are normal float16 numbers
     one = quantize_groups(weight, bits, size)
     other = quantize_groups(weight * np.float32(2.0**exponent), bits, size)
     np.testing.assert_array_equal(one.packed, other.packed)
@@ -227,8 +227,8 @@ def test_bad_input_is_refused():
         (lambda: quantize_groups(weight * 1e6), ValueError, "float16 holds scales up to 65504"),
         (lambda: dequantize_groups(weight), TypeError, "GroupedWeight"),
         (lambda: pack_weights(nn.ReLU()), ValueError, "no weights to pack"),
-        (lambda: pack_weights(hooked), ValueError, "^2: a hook"),
-        (lambda: pack_weights(nn.Sequential({"a": OwnForward(2, 2)})), ValueError, "^a: a hook or a forward"),
+        (lambda: pack_weights(hooked), ValueError, "^2 has a forward hook"),
+        (lambda: pack_weights(nn.Sequential({"a": OwnForward(2, 2)})), ValueError, "^a has a forward hook"),
         (lambda: pack_weights(merge_parallel_convs(branches.eval())), ValueError, "forward of its own"),
     ]
     for call, error, message in cases:

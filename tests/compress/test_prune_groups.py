@@ -55,7 +55,7 @@ def test_the_same_filter_of_each_group_goes_by_hand():
 
 def test_what_groups_read_goes_from_each_group_by_hand():
     model, plain = network(groups=2, share_in=2, share_out=3), network(groups=2, share_in=2, share_out=3)
-    slim = remove_filters(model, "0", [1])  # read by the groups as 0 1 | 2 3
+    slim = remove_filters(model, "0", [1])  # the groups read the channels 0 1 | 2 3
     silenced(plain, "0", "1", [1, 3])
     np.testing.assert_array_equal(slim[0].weight.data, model[0].weight.data[[0, 2]])
     np.testing.assert_array_equal(slim[3].weight.data, model[3].weight.data[:, [0]])
@@ -92,7 +92,7 @@ def test_the_slim_network_is_the_masked_network(shape, residual, data):
     index = data.draw(st.integers(0, count - 1))
     try:
         slim = remove_filters(model, layer, [index])
-    except ValueError as error:  # all its filters go together alone
+    except ValueError as error:  # its filters can only be removed all together
         assert "would have no filter left" in str(error)
         return
     apply_masks(model, {layer: np.arange(count) != index})

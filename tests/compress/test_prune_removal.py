@@ -56,7 +56,7 @@ def network(kind, seed=0):
             block(5, 5, 5, 1, 3, rng)
         )
         model.append(nn.AdaptiveAvgPool2d()).append(nn.Flatten()).append(nn.Linear(5, 3, rng=rng))
-    else:  # one layer that runs twice, so what it reads is what it makes
+    else:  # one layer that runs twice, so its input and output channels are the same
         again = nn.Conv2d(4, 4, 3, padding=1, rng=rng)
         model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=rng), again, nn.Tanh(), again)
         model.append(nn.AdaptiveAvgPool2d()).append(nn.Flatten()).append(nn.Linear(4, 3, rng=rng))
@@ -218,7 +218,7 @@ def test_removing_nothing_gives_an_equal_copy():
 
 def test_a_batch_norm_that_is_not_zero_keeps_its_filter():
     model = network("cnn")
-    model.layer("block1.conv").weight.data[0] = 0  # the BatchNorm's bias still comes through
+    model.layer("block1.conv").weight.data[0] = 0  # the BatchNorm's bias still makes the output nonzero
     assert remove_masked_filters(model).layer("block1.conv").out_channels == 4
 
 

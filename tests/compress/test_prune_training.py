@@ -127,7 +127,7 @@ def test_a_training_resumed_from_a_checkpoint_is_the_one_that_never_stopped(name
     first, optimizer, rng = start()
     fit(first, data(), epochs=2, optimizer=optimizer, rng=rng, checkpoint=path, **options)
 
-    # Another process: a new network, whose masks come from the zeros of the file.
+    # Another process: a new network. Its masks come from the zeros of the file.
     resumed = network(seed=1)
     load(path, resumed)
     apply_masks(resumed, zero_masks(resumed))
@@ -152,7 +152,7 @@ def test_a_state_loaded_over_masks_is_pruned_by_the_next_step():
 
 def test_by_hand_the_accepted_steps():
     assert accepted_steps([0.1, 0.2, 0.3, 0.9], 0.5) == 2
-    assert accepted_steps([0.1, 0.9, 0.2], 0.5) == 0  # what comes after does not count
+    assert accepted_steps([0.1, 0.9, 0.2], 0.5) == 0  # later steps do not count
     assert accepted_steps([0.1, 0.5], 0.5) == 0  # the budget itself is not below it
     assert accepted_steps([0.1, float("nan")], 0.5) == 0
     assert accepted_steps([0.1], 0.5) == 0
@@ -218,7 +218,7 @@ def test_a_first_step_that_breaks_the_budget_leaves_the_network_as_it_was():
 def test_the_loop_ends_whatever_the_budget(step):
     result = iterative_prune(network(), data(), data(1), max_allowed_loss=1e9, step=step, finetune_epochs=0)
     assert result.accepted == len(result.history) - 1 <= 1 / step
-    if step < 0.3:  # the last amounts would empty a layer: the loop ends before
+    if step < 0.3:  # larger amounts would empty a layer, so the loop ends earlier
         assert 0.3 < sparsity(result.model) < 1
 
 

@@ -121,7 +121,7 @@ def test_the_weights_of_a_layer_are_rounded_for_each_output_or_for_all():
     layer = nn.Linear(2, 2, bias=False)
     layer.weight.data = np.float32([[0.9, -7.0], [0.3, 1.0]])
     x = np.float32([[1.0, 0.0], [0.0, 1.0]])
-    # 4 bits: S = 1 and 1/7, 0.3 / (1/7) = 2.1 -> 2/7; with one S = 1 for all 0.3 -> 0
+    # 4 bits: S = 1 and 1/7, 0.3 / (1/7) = 2.1 -> 2/7; with one S = 1 for both, 0.3 -> 0
     each = prepare_qat(layer.eval(), x, weight_bits=4, activation_bits=32)
     np.testing.assert_allclose(each(x).data.T, [[1, -7], [2 / 7, 1]], rtol=1e-6)
     one = prepare_qat(layer, x, weight_bits=4, activation_bits=32, per_channel=False)
@@ -190,7 +190,7 @@ def test_the_gradient_of_a_weight_is_that_at_the_rounded_weight():
 def test_batchnorm_keeps_its_statistics_while_training_goes_on():
     model = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(128, 3)).eval()
     model[1].running_mean = np.float32([0.5, 0.25])
-    rounded = prepare_qat(model, images())  # no layer before it that it could be folded into
+    rounded = prepare_qat(model, images())  # there is no layer before it to fold it into
     train_steps(rounded, images(), np.arange(16) % 3)
     (norm,) = (module for module in rounded.modules() if isinstance(module, nn.BatchNorm2d))
     assert norm.running_mean.tolist() == [0.5, 0.25]
@@ -276,7 +276,7 @@ def test_no_network_that_ends_in_a_relu_gives_negative_numbers(kind, calibration
     floats = model.eval()(x).data
     integer = quantize_model(model, x, calibration=calibration)(x).data
     assert integer.min() == 0 and floats.min() == 0
-    if calibration in ("max", "mse"):  # the others clip what is large
+    if calibration in ("max", "mse"):  # the others clip large values
         assert np.abs(integer - floats).max() < 0.06 * floats.max()
 
 

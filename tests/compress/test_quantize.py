@@ -86,7 +86,8 @@ def test_halves_are_rounded_to_even_before_the_zero_point_is_added():
 
 
 def test_it_is_divided_by_the_scale_not_multiplied_by_its_inverse():
-    # In float32 5.5 S / S is the tie 5.5, which goes to 6; times 1/S it can be 5.5000005 or 5.4999995.
+    # In float32, 5.5 S / S is exactly 5.5, a tie that rounds to 6. 5.5 S times 1/S can be 5.5000005 or
+    # 5.4999995.
     S = np.float32(1) / np.float32([3, 5, 7, 11, 13, 19, 23, 29])
     r = np.float32([n + 0.5 for n in range(1, 100, 2)])
     differ = 0
@@ -205,7 +206,7 @@ def test_reals_and_scale_times_a_power_of_two_give_the_same_integers(case, r, po
     scaled = params.scale * factor
     assume(scaled >= np.finfo(np.float32).tiny * 2**20 and params.scale >= np.finfo(np.float32).tiny * 2**20)
     other = QuantParams(scaled, params.zero_point, params.qmin, params.qmax)
-    assume(all(x == 0 or abs(x) > 2.0**-100 for x in r))  # no subnormals, which lose bits
+    assume(all(x == 0 or abs(x) > 2.0**-100 for x in r))  # no subnormals, because they have fewer bits
     assert (quantize(r * factor, other) == quantize(r, params)).all()
 
 
@@ -369,8 +370,8 @@ RAGGED = [[1], [1, 2]]
             ValueError,
             "r must be an array, but its rows are of different lengths",
         ),
-        (lambda: dequantize(RAGGED, P), ValueError, "q must be an array, its rows"),
-        (lambda: symmetric_params(RAGGED, axis=0), ValueError, "absmax must be an array, its rows"),
+        (lambda: dequantize(RAGGED, P), ValueError, "q must be an array, but its rows"),
+        (lambda: symmetric_params(RAGGED, axis=0), ValueError, "absmax must be an array, but its rows"),
         (lambda: sqnr([np.inf], P), ValueError, "r must be finite"),
         (lambda: fake_quantize(Tensor([np.nan]), P), ValueError, "no NaN: it has 1 among 1"),
         (lambda: QuantParams(1.0, 0.5, -1, 1), TypeError, "zero_point must be integers, got 0.5"),

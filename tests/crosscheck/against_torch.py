@@ -6,7 +6,7 @@ import pytest
 from minidl import Tensor, grad
 
 torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # or its threads spin while ours work
+torch.set_num_threads(1)  # otherwise PyTorch's threads keep the cores busy while ours work
 TOLERANCE = 1e-10
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-relu6 = F.relu6  # a test puts another rule in its place
+relu6 = F.relu6  # a test replaces this rule
 
 # repeats_kernel_stride_expansion_in_out: the strings of the original definition
 STRINGS = (

@@ -192,7 +192,7 @@ model = same(nn.Sequential(body, nn.Upsample(scale_factor=2)))
 result = [model(images), F.interpolate(images, size=(5, 3), mode="bilinear"), F.layer_norm(X, (6,))]""",
 }
 
-# text, and a part of the error, which says what to write instead
+# code, and the part of its error that names the right code
 REFUSED = {
     "transpose of a matrix": ("result = X.transpose(0, 1)", r"PyTorch swaps: write swapaxes\(0, 1\)"),
     "values and places of a maximum": (

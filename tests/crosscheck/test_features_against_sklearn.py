@@ -25,7 +25,7 @@ def test_the_probe_is_multinomial_logistic_regression(seed, l2):
     theirs = sklearn_linear.LogisticRegression(C=1 / (len(labels) * l2), tol=1e-9, max_iter=5000)
     theirs.fit(features, labels)
     np.testing.assert_allclose(probe.weight.data, theirs.coef_, atol=2e-4)
-    centred = theirs.intercept_ - theirs.intercept_.mean()  # one number on all classes changes nothing
+    centred = theirs.intercept_ - theirs.intercept_.mean()  # adding one number to all classes changes nothing
     np.testing.assert_allclose(probe.bias.data, centred, atol=2e-4)
 
 

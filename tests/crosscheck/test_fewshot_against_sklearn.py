@@ -30,11 +30,13 @@ def test_knn_agrees_on_draws_without_ties(metric, weights):
     for seed in range(12):
         support, labels, queries, k = draw(seed)
         if metric == "cosine" and support.shape[1] == 1:
-            continue  # two directions alone: all distances are tied
+            continue  # only two directions: all distances are tied
         apart, voted = tie_free(support, labels, queries, k, metric)
         usable = voted if weights == "uniform" else apart
         ours = knn_predict(support, labels, queries, k, metric, weights)[usable]
-        # By distance, scikit-learn's cosine weighs 1 - cos, ours the length: so it gets our rows.
+        # For weights by distance, scikit-learn's cosine distance is 1 - cos, and ours is the Euclidean
+        # length. So
+        # scikit-learn gets our rows of length 1.
         rows = [
             x / np.linalg.norm(x, axis=1, keepdims=True) if metric == "cosine" else x
             for x in (support, queries)

@@ -13,7 +13,7 @@ import minidl.nn.functional as F
 
 OURS = SimpleNamespace(cat=minidl.concatenate, full=lambda shape, value: np.full(shape, value, np.float32))
 THEIRS = SimpleNamespace(cat=torch.cat, full=torch.full)
-TOLERANCE = 1e-4  # of float32, relative to the largest number of an array, or to 0.01
+TOLERANCE = 1e-4  # for float32, relative to the largest number of an array or to 0.01
 
 
 def near(found, expected):
@@ -39,7 +39,7 @@ def test_logits_and_all_gradients(network, training):
         model.train(training)
         for module in model.modules():
             if isinstance(module, nn.Dropout | torch.nn.Dropout):
-                module.p = 0.0  # the libraries draw differently
+                module.p = 0.0  # the libraries draw different masks
     images, labels = rng.random((4, 3, 33, 35), np.float32), rng.integers(0, 5, 4)
     x, twin = minidl.Tensor(images, requires_grad=True), torch.tensor(images, requires_grad=True)
     logits, expected = ours(x), theirs(twin)

@@ -19,7 +19,7 @@ OURS = SimpleNamespace(cat=minidl.concatenate, full=lambda shape, value: np.full
 def test_logits(network, tmp_path):
     images = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
     model = network(nn, OURS)
-    model.train()(minidl.Tensor(images))  # statistics that are not those of a new network
+    model.train()(minidl.Tensor(images))  # so that the statistics differ from those of a new network
     to_onnx(model.eval(), images[:1], tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"input": images})

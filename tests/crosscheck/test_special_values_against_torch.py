@@ -116,7 +116,7 @@ def any_nan(*inputs):
     return np.logical_or.reduce([np.isnan(x) for x in inputs])
 
 
-# name -> (why, where the value may differ, where the gradient may, given an upstream gradient u)
+# name -> (reason, where values may differ, where gradients may differ for an upstream gradient u)
 NOWHERE = np.bool_(False)
 EXPECTED = {
     "abs": ("NaN has no sign", lambda x: NOWHERE, lambda x, u: np.isnan(x)),

@@ -23,7 +23,7 @@ def test_warmup_and_cosine_run_as_pytorchs_sequence(warmup, steps):
         milestones=[warmup],
     )
     schedule = with_warmup(cosine(base, end, steps), warmup)
-    for step in range(warmup + steps + 1):  # PyTorch's cosine rises again beyond its end, ours stays
+    for step in range(warmup + steps + 1):  # after its end PyTorch's cosine rises again, ours stays constant
         assert schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
         optimizer.step()
         scheduler.step()
@@ -56,7 +56,7 @@ def test_the_fitted_temperature_is_where_pytorchs_loss_has_no_slope(seed):
     log_T = torch.tensor(np.log(fit_temperature(z, labels)), requires_grad=True)
     loss = torch.nn.functional.cross_entropy(torch.tensor(z) / log_T.exp(), torch.tensor(labels))
     slope, curvature = derivatives(loss, log_T)
-    assert curvature > 0 and abs(slope / curvature) < 1e-4  # a Newton step of that length in log T
+    assert curvature > 0 and abs(slope / curvature) < 1e-4  # the length of a Newton step in log T
 
 
 def derivatives(loss, x):

@@ -110,7 +110,7 @@ def test_a_loader_made_once_feeds_every_epoch_each_in_an_order_of_its_own():
     assert [len(epoch) for epoch in epochs] == [4, 4, 4] and len(loader) == 4
     orders = [np.concatenate([labels for _, labels in epoch]).tolist() for epoch in epochs]
     assert all(sorted(order) == list(range(30)) for order in orders) and orders[0] != orders[1] != orders[2]
-    by_hand = np.random.default_rng(3)  # the orders that loaders made anew for each epoch have
+    by_hand = np.random.default_rng(3)  # the orders of new loaders for each epoch
     assert orders == [order(by_hand, size=8) for _ in range(3)]
 
 

@@ -167,7 +167,7 @@ def test_real_mnist_digits_are_read():
     assert images.shape == (10_000, 28, 28) and images.dtype == np.uint8 and images.max() == 255
     assert labels.shape == (10_000,) and set(labels) == set(range(10))
     ones, zeros = images[labels == 1].mean(axis=0), images[labels == 0].mean(axis=0)
-    assert ones[14, 14] > 200 and zeros[14, 14] < 20  # a one is inked in the middle, a zero is not
+    assert ones[14, 14] > 200 and zeros[14, 14] < 20  # a one has ink in the middle, a zero has none
 
 
 def data_set(seed=0, n=(5, 3)):

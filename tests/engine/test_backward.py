@@ -84,7 +84,7 @@ def test_a_shared_node_is_passed_once_after_all_its_uses():
 def test_the_array_that_add_returns_twice_is_not_written_into():
     a, b = leaf([1.0]), leaf([2.0])
     total = (a + b).retain_grad()
-    # a's second gradient arrives while b still waits with the array that both got from Add
+    # a gets its second gradient while b still holds the array that Add gave to both
     (total + a * 5).backward()
     assert (a.grad.tolist(), b.grad.tolist(), total.grad.tolist()) == ([6], [1], [1])
     assert not np.shares_memory(a.grad, b.grad)
@@ -144,7 +144,7 @@ def test_two_backwards_give_exactly_twice_the_gradient(seed):
 
 def test_the_gradient_of_a_leaf_is_its_own_array():
     x = leaf([1.0, 2.0])
-    x.sum().backward()  # Sum returns a broadcast view, which cannot be written
+    x.sum().backward()  # Sum returns a broadcast view, which is read-only
     x.grad += 1
     assert x.grad.tolist() == [2, 2]
 
@@ -378,7 +378,7 @@ def test_backward_gets_arrays_where_numpy_makes_numbers():
 
     x = leaf(3.0)
     watched = apply(Watching(), x)
-    (abs(watched) + abs(watched)).backward()  # two gradients without axes, added up
+    (abs(watched) + abs(watched)).backward()  # two gradients of shape () are added
     apply(Watching(), abs(x)).backward()
     assert seen == [np.ndarray, np.ndarray]
 

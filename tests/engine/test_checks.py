@@ -19,7 +19,7 @@ ACCEPTED = [
     (checks.int_pair, ([1, np.int64(2)], 0), {}, (1, 2)),
     (checks.check_sequence, ([1, 2],), {}, [1, 2]),
     (checks.check_function, (max,), {}, max),
-    (checks.check_function, (max, "x and y"), {}, max),  # of which Python knows no signature
+    (checks.check_function, (max, "x and y"), {}, max),  # Python knows no signature of max
     (checks.check_function, (None, "the step"), {"optional": True}, None),
     (checks.check_function, (of_two, "parameters and lr=lr"), {}, of_two),
     (checks.check_number, (-(10**400),), {"finite": False}, -float("inf")),

@@ -43,7 +43,7 @@ def convolutions(draw, dtype=np.float64):
         draw(pairs(0, 2)),
         draw(pairs(1, 2)),
     )
-    if draw(st.booleans()):  # often enough that every path is met
+    if draw(st.booleans()):  # often enough to test every path
         kernel, stride, padding, dilation = draw(st.sampled_from(COMMON))
     groups, group_in, group_out = (draw(st.integers(1, 4)) for _ in range(3))
     least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]

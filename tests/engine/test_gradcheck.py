@@ -122,7 +122,7 @@ def test_a_gradient_of_the_wrong_shape_is_caught():
             return a + b
 
         def backward(self, grad):
-            return grad, grad  # not summed over the axis that b was stretched along
+            return grad, grad  # the second is not summed over the broadcast axis of b
 
     with pytest.raises(ValueError, match=r"Summed.backward gave a gradient of shape \(2, 2\)"):
         gradcheck(lambda a, b: apply(Summed(), a, b), X, X[:1])
@@ -227,5 +227,5 @@ def test_only_floating_inputs_are_checked_and_the_given_arrays_stay():
 
 
 def test_large_inputs_take_larger_steps():
-    gradcheck(lambda x: x * 2, np.array([1e12, -3e11]))  # beside which a step of 1e-6 vanishes
+    gradcheck(lambda x: x * 2, np.array([1e12, -3e11]))  # a step of 1e-6 is lost in these large numbers
     gradcheck(minidl.maximum, np.array([1e4]), np.array([1e4 + 1]))

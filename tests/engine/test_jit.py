@@ -164,7 +164,9 @@ def every_operation():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((97, 8, 24, 24), dtype=np.float32)
     weight, bias = rng.standard_normal((16, 4, 3, 3), dtype=np.float32), np.ones(16, np.float32)
-    one = rng.standard_normal((1, 64, 48, 48), dtype=np.float32)  # shared out by outputs, channels or rows
+    one = rng.standard_normal(
+        (1, 64, 48, 48), dtype=np.float32
+    )  # divided among threads by outputs, channels or rows
     deep = rng.standard_normal((3, 256, 5, 5), dtype=np.float32)  # more weights than places
     results = []
     for op, inputs in (
@@ -195,7 +197,9 @@ def test_any_number_of_threads_gives_the_same_bits(compiling):
             jit.set_num_threads(count)
             shared.clear()
             results.append(every_operation())
-            assert len(shared) == 24 * (count - 1)  # forward and backward of all eleven, in one or two runs
+            assert len(shared) == 24 * (
+                count - 1
+            )  # forward and backward of all eleven, with one or two runs each
     finally:
         jit._workers.submit = original
     for other in results[1:]:
@@ -291,7 +295,7 @@ def test_the_threads_keep_no_array_alive():
     jit._share(1e9, [(lambda first, last, array: None, 8, array)])
     del array
     gc.collect()
-    jit._share(1e9, [(lambda first, last: None, 8)])  # the worker may just have been between two tasks
+    jit._share(1e9, [(lambda first, last: None, 8)])  # a new task, in case the worker still held the old one
     assert gone() is None
 
 
@@ -345,7 +349,7 @@ def test_the_number_of_threads_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("MINIDL_NUM_THREADS", "100")
     assert jit._default_threads() == jit.PARTS
     monkeypatch.setenv("MINIDL_NUM_THREADS", "")
-    monkeypatch.setenv("OMP_NUM_THREADS", "4,2")  # as OpenMP takes it for nested loops
+    monkeypatch.setenv("OMP_NUM_THREADS", "4,2")  # OpenMP's form for nested loops
     assert 1 <= jit._default_threads() <= min(jit.PARTS, os.cpu_count())
 
 
@@ -460,7 +464,7 @@ def test_matmul_refuses_what_the_product_refuses(shape):
         jit.matmul(np.ones(shape), np.ones((shape[0] + 1, shape[1])))
 
 
-# ---- kernels that take the place of NumPy's operations on large arrays
+# ---- kernels that replace NumPy's operations on large arrays
 
 
 @pytest.mark.parametrize("transposed", [False, True])

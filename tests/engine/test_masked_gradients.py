@@ -19,7 +19,7 @@ BRANCHES = {
     "minimum": lambda x: -minidl.minimum(-x, 0),
     "where": lambda x: minidl.where(x > 0, x, 0),
 }
-STEEP = {  # each with its slope at 4; at 0 it is infinite
+STEEP = {  # each function with its slope at 4; its slope at 0 is infinite
     "sqrt": (lambda y: y.sqrt(), 0.25),
     "log": (lambda y: y.log(), 0.25),
     "power": (lambda y: y**0.5, 0.25),

@@ -103,7 +103,7 @@ def test_grad_and_a_graph_of_another_block_are_refused_as_well():
         assert grad(y, x).tolist() == [3, 3, 3]
     with pytest.raises(ValueError, match="run the forward pass inside the block"), relu_rule(np.add):
         grad(y, x)
-    with relu_rule(tripled):  # the same rule does what it says
+    with relu_rule(tripled):  # here the same rule is used
         assert grad(y, x).tolist() == [3, 3, 3]
 
 

@@ -19,7 +19,7 @@ from minidl.engine.loss import (
 )
 from minidl.engine.reduce import stable_log_softmax, stable_softmax
 
-# Dyadic logits and shifts: their sums and differences are exact, so laws about shifts hold to the bit.
+# Dyadic logits and shifts have exact sums and differences, so laws about shifts hold exactly.
 dyadic = st.integers(-1000, 1000).map(lambda i: i / 64)
 logits = hnp.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(2, 5)), elements=dyadic)
 extreme = hnp.arrays(np.float32, (3, 4), elements=st.sampled_from([-1e4, -9999.5, -3.0, 0.0, 0.5, 1e4]))
@@ -62,7 +62,7 @@ def test_softmax_of_logits_of_ten_thousand_is_finite_forward_and_backward(z, tem
     for y in (p, log_p):
         slope = grad(y, z, upstream)
         assert np.isfinite(slope).all()
-        # each row's gradient sums to 0, since a common shift changes nothing
+        # each row's gradient sums to 0, because a common shift changes nothing
         np.testing.assert_allclose(slope.sum(axis=1), 0, atol=1e-5 * (1 + abs(slope).max()))
 
 
@@ -331,7 +331,7 @@ def test_an_extreme_logit_costs_itself_or_nothing_and_warns_of_nothing(target):
     loss, slope = binary([1e4, -1e4], [target, target], reduction="none")
     assert loss.tolist() == ([0, 1e4] if target else [1e4, 0])
     assert slope.tolist() == ([0, -1] if target else [1, 0])
-    tiny, _ = binary([-40.0], [0.0])  # p is far below the last digit of 1
+    tiny, _ = binary([-40.0], [0.0])  # p is much smaller than the last digit of 1
     assert tiny == pytest.approx(np.exp(-40), rel=1e-12)
 
 

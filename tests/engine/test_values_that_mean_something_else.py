@@ -74,7 +74,7 @@ def test_a_seed_is_an_integer(seed):
         minidl.manual_seed(seed)
 
 
-# ---- digits that a float would lose
+# ---- integers with more digits than a float
 
 LOST = {
     "max of an array": lambda: Tensor(np.array([16777217])).max(),
@@ -103,7 +103,7 @@ def test_an_integer_that_float64_cannot_hold_is_refused_too():
 
 def test_integers_that_fit_are_cast_as_before():
     assert Tensor(np.array([2**24, -(2**24)])).max().item() == 2**24
-    assert (Tensor([1.0]) / 2**31).item() == 2.0**-31  # a power of two has few digits
+    assert (Tensor([1.0]) / 2**31).item() == 2.0**-31  # a power of two is exact
     assert (Tensor(np.array([200], np.uint8)) + np.array([200], np.uint8)).item() == 400
     integers = Tensor(np.array([16777217]))
     assert integers.reshape(1, 1).data.tolist() == [[16777217]]  # moved, not cast
@@ -122,7 +122,7 @@ def test_a_long_double_is_refused_and_a_half_is_widened():
     assert Tensor(np.float16([0.5])).dtype == np.float32
 
 
-# ---- errors that name what was given
+# ---- errors that name the given value
 
 RAGGED = [[1.0, 2.0], [3.0]]
 RAW = {

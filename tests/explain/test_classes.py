@@ -12,7 +12,7 @@ from minidl.explain.classes import confident_mistakes, highest_losses
 from minidl.nn import Sequential
 from minidl.train.intervals import wilson_interval
 
-# "Images" that are their own logits, so that every answer is known.
+# The "images" are also the logits, so every answer is known.
 MODEL = Sequential(nn.Identity())
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2], [0.05, 0.05, 0.9], [0.1, 0.3, 0.6]])
 LABELS = np.array([0, 0, 1, 1, 2])  # right, wrong 0.8, wrong 0.5, wrong 0.9, right

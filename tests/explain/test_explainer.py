@@ -90,7 +90,7 @@ def test_grouped_features_are_one_player(rows, background):
     found = Explainer(wavy, background, groups=groups).explain(rows)
     assert found.values.shape == (2, 2)
 
-    def of_pairs(pairs):  # the same model of two features that are rows of two numbers each
+    def of_pairs(pairs):  # the same model, with two features of two numbers each
         return wavy(np.stack([pairs[:, 0, 0], pairs[:, 1, 0], pairs[:, 0, 1], pairs[:, 1, 1]], axis=1))
 
     def as_pairs(x):
@@ -153,7 +153,7 @@ def test_paths_and_drawn_coalitions_come_near_the_exact_values():
     by_paths = explainer.explain(rows, "paths", samples=400, rng=rng)
     by_kernel = explainer.explain(rows, "kernel", samples=2000, rng=rng)
     assert by_paths.standard_errors.shape == by_kernel.standard_errors.shape == exact.shape
-    # 30 values, each within 4 standard errors but for one in 16,000
+    # 30 values; each is within 4 standard errors except in 1 of 16,000 cases
     assert (np.abs(by_paths.values - exact) <= 4 * by_paths.standard_errors + 1e-9).all()
     assert np.abs(by_kernel.values - exact).max() < 0.1 * np.abs(exact).max()
 
@@ -250,7 +250,7 @@ DATA = np.zeros((3, 4))
             "method must be one",
         ),
         (lambda: Explainer(first, DATA).explain(DATA, "paths"), ValueError, "needs samples"),
-        (lambda: Explainer(first, DATA).explain(DATA, samples=9), ValueError, "draws nothing"),
+        (lambda: Explainer(first, DATA).explain(DATA, samples=9), ValueError, "draws no samples"),
         (lambda: Explainer(first, np.zeros((1, 30))).explain(np.ones((1, 30))), ValueError, "30 players"),
         (lambda: patch_groups(4, 4, 0), ValueError, "size must be at least 1"),
     ],

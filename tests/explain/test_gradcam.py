@@ -139,7 +139,7 @@ def test_by_hand_two_channels_of_two_pixels():
 
 
 def test_half_pixel_centres_by_hand():
-    # New middles 0.25, 0.75, 1.25, 1.75 of two pixels whose middles are 0.5 and 1.5.
+    # The new centres are 0.25, 0.75, 1.25, 1.75; the two old centres are 0.5 and 1.5.
     np.testing.assert_allclose(upsampling_weights(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
     np.testing.assert_allclose(upsampling_weights(3, 1), [[0, 1, 0]])
     np.testing.assert_allclose(upsample_maps(np.array([[[0.0, 4.0]]]), (2, 4)), [[[0, 1, 3, 4]] * 2])
@@ -197,7 +197,7 @@ def test_no_target_is_the_class_that_the_model_predicts_and_a_unit_can_be_asked(
         )
     unit = gradcam(model, images, ("conv2", 1, 2, 0), "conv2", upsample=False)
     activations, _ = by_layer(model, images, 0, "conv2")
-    np.testing.assert_allclose(unit, np.maximum(activations[:, 1], 0) / 9)  # dy/dA is 1 at one of 9 places
+    np.testing.assert_allclose(unit, np.maximum(activations[:, 1], 0) / 9)  # dy/dA is 1 at one of 9 pixels
 
 
 def test_layers_of_a_residual_network_by_their_paths():
@@ -215,7 +215,7 @@ def test_float32_images_give_float32_maps(seed):
     assert guided_gradcam(model, images, 0, "conv2").dtype == np.float32
 
 
-# ---- the model stays as it was
+# ---- the model does not change
 
 
 @pytest.mark.parametrize("method", [gradcam, guided_gradcam])

@@ -111,7 +111,7 @@ def test_the_saliency_of_a_linear_model_is_the_magnitude_of_its_weights(seed, ta
         np.testing.assert_allclose(maps, [one, one], rtol=1e-6)
 
 
-# ---- sums that mean something
+# ---- sums of the maps
 
 
 @few
@@ -272,7 +272,7 @@ def test_a_fused_model_is_explained_by_every_rule_as_the_model_was(seed, target)
     for method in (input_gradient, deconvnet, guided_backprop):
         np.testing.assert_allclose(method(fused, images, target), method(model, images, target), atol=1e-12)
 
-    def off_alone(grad, x):  # a rule that asks for more than what came out of the ReLU
+    def off_alone(grad, x):  # a rule that needs the ReLU's input, not only its output
         return grad * (x < 0)
 
     with relu_rule(off_alone):
@@ -282,7 +282,7 @@ def test_a_fused_model_is_explained_by_every_rule_as_the_model_was(seed, target)
     np.testing.assert_allclose(second, first, atol=1e-12)
 
 
-# ---- what holds for all of them
+# ---- common properties of all methods
 
 
 @few
@@ -316,7 +316,7 @@ def test_every_image_is_explained_by_itself(method):
     targets = np.arange(150) % 3
     together = method(model, images, targets)
     assert together.shape == images.shape and together.dtype == np.float64
-    if method is not noisy:  # whose noise is drawn for all images at once
+    if method is not noisy:  # smoothgrad draws its noise for all images at once
         for n in (0, 1, 127, 128, 149):
             alone = method(model, images[n : n + 1], int(targets[n]))
             np.testing.assert_allclose(together[n : n + 1], alone, rtol=1e-5, atol=1e-12)

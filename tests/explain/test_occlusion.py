@@ -123,7 +123,7 @@ def test_a_unit_loses_nothing_by_what_lies_outside_its_receptive_field(seed, uni
         (8, 3, 3, [0, 3, 6]),  # the last is two pixels wide
         (8, 8, 1, [0]),
         (5, 1, 1, [0, 1, 2, 3, 4]),
-        (7, 4, 2, [0, 2, 4]),  # the last is three pixels wide
+        (7, 4, 2, [0, 2, 4]),  # the last window is three pixels wide
     ],
 )
 def test_windows_begin_by_hand(size, window, stride, starts):
@@ -139,13 +139,13 @@ def test_windows_cover_every_pixel_and_only_the_last_reaches_the_end(sizes, data
 
 
 def test_overlapping_windows_are_averaged_by_hand():
-    # Windows of 2 on 4 pixels, one pixel on: [0, 1], [1, 2], [2, 3] lose 1, 3 and 8.
+    # Windows of 2 on 4 pixels, with stride 1: [0, 1], [1, 2], [2, 3] have the drops 1, 3 and 8.
     maps = average_over_windows(np.array([[[1.0, 3.0, 8.0]]]), (1, 4), (1, 2), (1, 1))
     np.testing.assert_array_equal(maps, [[[1.0, 2.0, 5.5, 8.0]]])
 
 
 def test_a_map_by_hand():
-    # f = x0 + 2 x1 + 4 x2 on (1, 1, 1), covered by 0 in windows [0, 1] and [1, 2], which lose 3 and 6.
+    # f = x0 + 2 x1 + 4 x2 on (1, 1, 1), covered by 0 in windows [0, 1] and [1, 2], with the drops 3 and 6.
     model = linear_model(np.array([[1.0, 2.0, 4.0]]))
     maps = occlusion_map(model, np.ones((1, 1, 1, 3)), 0, window=(1, 2), stride=1, baseline=0.0)
     np.testing.assert_allclose(maps, [[[3.0, 4.5, 6.0]]])

@@ -102,8 +102,9 @@ def test_a_change_outside_the_receptive_field_leaves_the_unit_unchanged(model, s
 @few
 @given(model=networks(), seed=st.integers(0, 2**16))
 def test_no_row_or_column_at_the_edge_of_the_field_is_superfluous(model, seed):
-    # A unit in the middle, all of whose pixels are inside: it answers to each side of its box. Mean pooling
-    # in place of max, so that every pixel of a window counts, and weights that cannot cancel.
+    # A unit in the middle sees only pixels inside the image, and depends on each side of its box. Mean
+    # pooling
+    # replaces max pooling, so that every pixel of a window counts, and the weights cannot cancel.
     rng = np.random.default_rng(seed)
     smooth = Sequential(*(mean_pooling(module) for module in model))
     for parameter in smooth.parameters():
@@ -153,7 +154,7 @@ def test_without_padding_a_crop_of_the_field_alone_gives_the_same_activation(mod
     p=st.integers(0, 5),
 )
 def test_a_window_sees_what_its_first_and_its_last_unit_see(span, kernel, stride, padding, dilation, p):
-    first = p * stride - padding  # of the units that window p takes
+    first = p * stride - padding  # the first unit of window p
     last = first + dilation * (kernel - 1)
     after = through_window(span, kernel, stride, padding, dilation)
     begin = after.start + p * after.step
@@ -288,7 +289,7 @@ def test_the_network_for_photographs_has_fields_and_patches():
 def test_boxes_are_cut_at_the_image_and_may_be_empty():
     field = ReceptiveField(Span(5, 2, -2), Span(3, 1, -7))
     assert field.box(0, 8, (6, 6)) == (0, 3, 1, 4)
-    assert field.box(2, 0, (6, 6)) == (2, 6, 0, 0)  # beside the image: padding alone
+    assert field.box(2, 0, (6, 6)) == (2, 6, 0, 0)  # outside of the image: only padding
     assert field.box(9, 20, (6, 6)) == (6, 6, 6, 6)
     assert ReceptiveField(EVERYTHING, EVERYTHING).box(0, 0, (4, 5)) == (0, 4, 0, 5)
 
@@ -321,7 +322,7 @@ def test_the_shape_of_the_image_does_not_change_the_field():
     assert top_patches(lenet(), "conv2", digits, 1).boxes.shape == (16, 1, 4)
 
 
-# ---- the model is left alone, bad input
+# ---- the model does not change, bad input
 
 
 class Functional(Module):
@@ -374,7 +375,7 @@ NANS.layer("0").weight.data = np.full((1, 1, 3, 3), np.nan, np.float32)
         (lambda: receptive_field(CONV, 0), TypeError, "a layer is named by its dotted path"),
         (lambda: receptive_field(CONV, "conv"), ValueError, "no layer 'conv' in this Sequential"),
         (lambda: receptive_field(Sequential(TWICE, TWICE), "0"), ValueError, "'0' ran 2 times in a pass"),
-        (lambda: receptive_field(mlp(4, 3, 2), "fc1"), ValueError, "no convolution .* give input_shape"),
+        (lambda: receptive_field(mlp(4, 3, 2), "fc1"), ValueError, "no convolution, .* give input_shape"),
         (lambda: receptive_field(lenet(), "conv2"), ValueError, r"does not take an image \(1, 32, 32\)"),
         (lambda: receptive_field(CONV, "0", (8, 8)), TypeError, r"input_shape must be a tuple \(C, H, W\)"),
         (lambda: receptive_field(CONV, "0", (1, 8, 0)), ValueError, "each of input_shape must be at least 1"),

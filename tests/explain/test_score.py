@@ -169,7 +169,7 @@ def test_the_area_is_that_of_trapezoids():
     np.testing.assert_allclose(area_under(np.array([[200, 200]], np.uint8)), [200])
 
 
-# ---- a model that has learned nothing
+# ---- a model with random parameters
 
 
 @given(seed=seeds)
@@ -206,7 +206,7 @@ def test_a_method_that_asks_no_model_is_found_out_and_one_that_reads_the_weights
     assert abs(reads).max() < 0.6  # 72 weights in another order: the standard deviation is 0.12
 
 
-# ---- the model stays as it was
+# ---- the model does not change
 
 
 def by_curves(model, images):
@@ -300,7 +300,7 @@ def test_curves_of_what_does_not_fit_are_refused(curve, changed, error, message)
         (
             lambda m, x: randomisation_check(m, lambda m, x: x.sum(), x),
             ValueError,
-            r"what method returns must be maps \(N, ...\)",
+            r"method must return maps \(N, ...\)",
         ),
         (lambda m, x: randomisation_check(m, lambda m, x: x, x[:0]), ValueError, "images must not be empty"),
     ],

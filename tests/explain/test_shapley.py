@@ -19,7 +19,7 @@ from minidl.explain.shapley import (
     shapley_values,
 )
 
-FRIENDS = [0, 400, 560, 740, 720, 780, 980, 1000]  # of nobody, A, B, AB, C, AC, BC, ABC
+FRIENDS = [0, 400, 560, 740, 720, 780, 980, 1000]  # worths of nobody, A, B, AB, C, AC, BC, ABC
 
 
 @st.composite
@@ -143,7 +143,7 @@ def test_one_player_gets_all():
 def test_twenty_players_are_shared_exactly():
     weights = np.arange(20) - 7.5
     v = shapley.all_coalitions(20) @ weights
-    v[-1] += 20  # worth of all alone: shared equally
+    v[-1] += 20  # only the worth of all players changes: it is divided equally
     np.testing.assert_allclose(shapley_values(v, 20), weights + 1, atol=1e-9)
 
 
@@ -201,7 +201,8 @@ def test_antithetic_orders_come_as_each_and_its_reverse():
 def test_the_standard_error_is_that_of_the_mean_over_pairs_by_hand():
     majority = per_coalition(lambda players: float(len(players) >= 2 and 0 in players))
     orders = shapley.random_orders(3, 6, np.random.default_rng(2), antithetic=True)
-    # player 0 earns 1 wherever it is not the first to come: 1/2 in a pair where it is once, 1 in others
+    # player 0 earns 1 if it is not the first of an order. A pair has mean 1/2 if it is first once, otherwise
+    # 1.
     gains = np.array([float(order[0] != 0) for order in orders]).reshape(3, 2).mean(axis=1)
     assert sorted(gains) == [0.5, 0.5, 1.0]
     phi, errors = shapley_paths(majority, 3, 6, np.random.default_rng(2))
@@ -257,7 +258,8 @@ def test_both_ends_are_kept_by_drawn_coalitions_too(game, seed):
 
 
 def test_the_regression_by_hand():
-    # phi_1 = 10 - phi_0: (phi_0 - 1)^2 + (10 - phi_0 - 3)^2 is least at 4; nobody's worth of 2 moves all by 2
+    # phi_1 = 10 - phi_0: (phi_0 - 1)^2 + (10 - phi_0 - 3)^2 is least at 4. The worth of nobody, 2, adds 2 to
+    # all.
     coalitions = np.array([[True, False], [False, True]])
     worths, weights = np.array([3.0, 5.0]), np.array([0.5, 0.5])
     np.testing.assert_allclose(shapley.kernel_solve(coalitions, worths, weights, 2.0, 12.0), [4, 6])
@@ -271,7 +273,7 @@ def test_coalitions_are_drawn_by_their_weights_each_with_its_complement():
     assert np.array_equal(drawn[1::2], ~drawn[::2])
     sizes = drawn.sum(axis=1)
     assert set(sizes) == {1, 2, 3, 4}
-    # by size 1/(1·4), 1/(2·3), 1/(3·2), 1/(4·1), which sum to 5/6
+    # the weights by size are 1/(1·4), 1/(2·3), 1/(3·2), 1/(4·1); their sum is 5/6
     np.testing.assert_allclose(np.bincount(sizes)[1:] / 40_000, [0.3, 0.2, 0.2, 0.3], atol=0.01)
     np.testing.assert_allclose(drawn.mean(axis=0), 0.5, atol=1e-12)
     pairs = [tuple(np.flatnonzero(row)) for row in drawn[sizes == 2]]

@@ -18,7 +18,7 @@ from minidl.compress.quantize import quantize
 from minidl.nn import functional as F
 from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet
 
-onnxruntime.set_default_logger_severity(3)  # warnings about optimisations are none of ours
+onnxruntime.set_default_logger_severity(3)  # hide warnings about optimisations
 
 
 def run(model, images, optimised=True, outputs=None):
@@ -65,7 +65,7 @@ def lesson_8(rng):
     return nn.Sequential(layers)
 
 
-# Builders of the lessons' networks, and the shape of an image.
+# Builders of the lessons' networks, each with the shape of an image.
 NETWORKS = {
     "mlp": (lambda rng: mlp(64, (32, 16), 10, dropout=0.3, rng=rng), (1, 8, 8)),
     "linear": (lambda rng: mlp(64, (), 10, rng=rng), (1, 8, 8)),
@@ -188,7 +188,7 @@ def compared(model, file, images, fast):
     fast: the file is what ONNX Runtime makes of it: integer layers, not floats between roundings.
     """
     proto = onnx.load(file)
-    values = {}  # path of a layer -> the name of what it gives
+    values = {}  # path of a layer -> the name of its output
     for node in proto.graph.node:
         values[node.name.rpartition("/")[0]] = node.output[0]
     proto = optimised(file) if fast else proto
@@ -202,7 +202,8 @@ def compared(model, file, images, fast):
     reals = images / np.float64(model.x_params.scale)
     walk.check("input", q, reals, np.abs(reals))
     walk.layer("", model.body, q)
-    # Optimised, pooling and the like may come before the rounding; a Concat rounds its branches together.
+    # After optimisation, layers such as pooling may come before the rounding. A Concat rounds all branches at
+    # once.
     assert all(fast or path.endswith(".rescale") for path in walk.missing)
     return Tally(walk.compared, tuple(walk.from_half))
 
@@ -235,7 +236,7 @@ class Walk:
             terms = steps(ends[0], module.body_params), steps(ends[1], module.shortcut_params)
             numbers, sizes = sum(terms), sum(map(np.abs, terms))
             return self.check(path, expected, numbers / step_of(module), sizes / step_of(module))
-        if getattr(module, "y_params", q) is None:  # the logits, which are floats in the file
+        if getattr(module, "y_params", q) is None:  # logits are floats in the file
             shape = (-1, *[1] * (q.ndim - 2))
             scale = (module.x_params.scale * module.w_params.scale).reshape(shape)
             assert distance(self.values[path], module(q).astype(np.float32) * scale) < 1e-6
@@ -248,7 +249,7 @@ class Walk:
             self.missing.append(path)
             return expected
         found = self.values[path]
-        if found.dtype == np.uint8 != expected.dtype:  # between floats they are 128 higher
+        if found.dtype == np.uint8 != expected.dtype:  # in the qdq format the file's integers are 128 higher
             found = (found.astype(np.int16) - 128).astype(np.int8)
         assert found.dtype == expected.dtype and found.shape == expected.shape
         wrong = found != expected

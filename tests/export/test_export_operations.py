@@ -26,7 +26,7 @@ B = np.random.default_rng(6).normal(size=6).astype(np.float32)
 L = W[:, 0].reshape(9, 6)[:6]
 RELU6 = ConvReLU6(4, 6, 3, padding=1, bias=False, rng=np.random.default_rng(0))
 MASK = W[0, :, :1, :1] > 0
-# For each operation functions of images (N, 4, 5, 6) in [-2, 2).
+# For each operation: functions of images (N, 4, 5, 6) in [-2, 2).
 CASES = {
     activations.ELU: [F.elu, lambda x: F.elu(3 * x, 0.5)],
     activations.GELU: [F.gelu],

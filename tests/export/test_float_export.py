@@ -18,7 +18,7 @@ from minidl.nn import functional as F  # noqa: E402
 from minidl.nn.models import imagenet_network  # noqa: E402
 from minidl.train.networks import digits_network, digits_split  # noqa: E402
 
-TOLERANCE = 1e-5  # of logits, relative to the largest where that is above 1
+TOLERANCE = 1e-5  # for logits, relative to the largest if it is above 1
 
 
 @pytest.fixture(scope="module")

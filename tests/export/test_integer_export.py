@@ -17,8 +17,8 @@ from minidl.nn.models import imagenet_network  # noqa: E402
 from minidl.train.networks import digits_network, digits_split  # noqa: E402
 
 FORMATS = ("qdq", "qoperator")
-NEAR = 1e-6  # of a half, relative to the number where that is above 1
-tallies = []  # of the whole file: (format, tally)
+NEAR = 1e-6  # distance from a half, relative to the number if it is above 1
+tallies = []  # counts of all tests of this file: (format, tally)
 
 
 @pytest.fixture(scope="module")

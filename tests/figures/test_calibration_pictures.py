@@ -4,7 +4,7 @@ import pytest
 from minidl.figures import confidence_histogram, distributions, reliability_diagram
 from minidl.train import reliability
 
-# Confidences 0.9, 0.9, 0.6 and 1, of which the second is wrong; two bins below 0.5 stay empty.
+# The confidences are 0.9, 0.9, 0.6 and 1. The second answer is wrong. Two bins below 0.5 are empty.
 TABLE = reliability([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.0, 1.0]], [0, 1, 1, 1], bins=4)
 
 

@@ -54,7 +54,7 @@ def test_numbers_are_legible_on_their_colour():
         )
         own = {"white": 1.0, "black": 0.0}[text.get_color()]
         lighter, darker = max(own, luminance), min(own, luminance)
-        assert (lighter + 0.05) / (darker + 0.05) > 4.5  # the contrast that WCAG 2.1 asks for
+        assert (lighter + 0.05) / (darker + 0.05) > 4.5  # the minimum contrast of WCAG 2.1
 
 
 def test_more_than_30_classes_are_coloured_without_numbers():

@@ -60,7 +60,7 @@ def test_14_curves_all_look_different_and_a_15th_is_refused():
 def test_the_axes_are_logarithmic_when_asked():
     axes = curves_with_bands(X, {"a": THREE}, log_y=True).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
-    assert axes.get_ylim()[0] > 0.01  # though the band of the last step reaches below zero
+    assert axes.get_ylim()[0] > 0.01  # although the band of the last step reaches below zero
     assert curves_with_bands(X, {"a": THREE}, log_x=True).axes[0].get_xscale() == "log"
     assert curves_with_bands(X, {"a": THREE}).axes[0].get_xscale() == "linear"
 

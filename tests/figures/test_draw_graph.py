@@ -30,7 +30,9 @@ def edges(figure):
 
 def course(edge):
     """Points along the edge, without its head."""
-    in_dots = edge.get_path().transformed(Affine2D().scale(1000))  # curves are flattened to a dot's accuracy
+    in_dots = edge.get_path().transformed(
+        Affine2D().scale(1000)
+    )  # curves become polygons with an accuracy of one dot
     return in_dots.to_polygons(closed_only=False)[0] / 1000
 
 

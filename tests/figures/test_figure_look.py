@@ -53,7 +53,7 @@ every_figure = pytest.mark.parametrize("make", EXAMPLES.values(), ids=EXAMPLES.k
 
 def visible_texts(figure):
     figure.draw_without_rendering()
-    beyond = set()  # Matplotlib keeps labels of ticks beyond the ends of an axis, and draws them not
+    beyond = set()  # Matplotlib keeps tick labels beyond the ends of an axis, but does not draw them
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
@@ -74,7 +74,7 @@ def test_no_text_is_clipped_or_runs_into_another(make):
     figure = make()
     texts = visible_texts(figure)
     extents = [text.get_window_extent() for text in texts]
-    page = figure.bbox.padded(1)  # a window shows just this; a saved file has a margin around it
+    page = figure.bbox.padded(1)  # a window shows exactly this area; a saved file has a margin around it
     for i, a in enumerate(extents):
         assert page.x0 <= a.x0 and a.x1 <= page.x1 and page.y0 <= a.y0 and a.y1 <= page.y1
         for j in range(i):
@@ -139,14 +139,14 @@ def test_signed_colours_darken_alike_on_both_sides_of_white():
 
 
 def test_lines_are_told_apart_by_readers_who_see_no_red_or_no_green():
-    # Viénot, Brettel & Mollon (1999): what is left of linear RGB for protanopes and deuteranopes
+    # Viénot, Brettel & Mollon (1999): linear RGB as protanopes and deuteranopes see it
     protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
     deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
     colours = np.array([to_rgb(colour) for colour in LINE_COLOURS]) ** 2.2
     for seen in (colours, colours @ protan.T, colours @ deutan.T):
         seen = np.clip(seen, 0, 1) ** (1 / 2.2)
         distances = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + 10 * np.eye(len(seen))
-        assert distances.min() > 0.1  # Matplotlib's own first seven colours come to 0.04
+        assert distances.min() > 0.1  # for Matplotlib's own first seven colours it is 0.04
 
 
 def test_text_width_is_that_of_the_drawn_text():

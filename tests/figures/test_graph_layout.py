@@ -29,7 +29,7 @@ def test_every_node_stands_below_its_inputs_and_the_first_layer_is_used(graph):
 
 
 def test_a_leaf_stands_right_above_the_first_operation_that_uses_it():
-    # x -> a -> b, and w enters only at b
+    # x -> a -> b, and w is an input only of b
     assert layers_of([(), (0,), (), (1, 2)]) == [0, 1, 1, 2]
 
 
@@ -82,7 +82,7 @@ def test_spread_moves_two_boxes_apart_in_proportion_to_their_weights():
 def test_spread_is_the_least_squares_solution(boxes):
     wishes, weights, widths = map(np.array, zip(*boxes, strict=True))
     least = np.r_[0, np.cumsum((widths[:-1] + widths[1:]) / 2 + GAP)]
-    # position = least + first + the sum of steps >= 0, solved by a general bounded least-squares method
+    # position = least + first + sum of steps, with steps >= 0: a bounded least-squares problem
     steps, root = np.tril(np.ones((len(wishes), len(wishes)))), np.sqrt(weights)
     bounds = (np.r_[-np.inf, np.zeros(len(wishes) - 1)], np.inf)
     best = lsq_linear(root[:, None] * steps, root * (wishes - least), bounds, method="bvls")

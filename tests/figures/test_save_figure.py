@@ -148,7 +148,7 @@ def test_a_notebook_gets_the_picture_itself_once(folder, figure, monkeypatch, ca
         save(in_notebook, "a", alt="two grey squares")
     assert displayed == [(Path("out/a.png").read_bytes(), "two grey squares")]
     assert capsys.readouterr().out == "", "the picture stands there, so its path would be noise"
-    assert in_notebook.canvas.manager is None  # or pyplot would show it again at the end of the cell
+    assert in_notebook.canvas.manager is None  # otherwise pyplot would show it again at the end of the cell
     assert in_notebook._repr_png_().startswith(PNG)
 
 

@@ -47,5 +47,5 @@ def test_what_a_lesson_quotes_is_there(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "study":
             texts = [value.value for value in node.args if isinstance(value, ast.Constant)]
-            if len(texts) == 2:  # names that a loop makes are tried when the lesson runs
+            if len(texts) == 2:  # names made in a loop are checked when the lesson runs
                 assert lessons.study(*texts).n > 1

@@ -60,7 +60,7 @@ def test_the_stub_fails_every_law(exercise):
 
 
 @pytest.mark.parametrize("number, text, answer", [pytest.param(*w, id=f"{w[0]} {w[1]}") for w in WRONG])
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the wrong answers' own making
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the wrong answers cause these warnings
 def test_a_wrong_answer_that_looks_right_fails_with_a_reason(number, text, answer):
     exercise = find(number)
     implementation = exercise.adapt(answer)
@@ -115,7 +115,7 @@ def test_a_named_mistake_is_recognised_fails_the_law_that_it_names_and_so_does_a
     assert "the law cannot use the answer" not in outcome.message
     assert (course.root / outcome.replay).exists()
     if which > 0:
-        return  # one replay an exercise shows that its cases can be written down
+        return  # one replay per exercise shows that its cases can be saved
 
     printed, stops = replayed(course.root / outcome.replay, monkeypatch)
     assert stops >= 1
@@ -141,7 +141,7 @@ def test_the_hints_lead_from_words_to_the_line(exercise):
     assert len(set(exercise.hints)) == len(exercise.hints)
 
 
-# The mission's topics, each of which has an exercise of level 3, which builds something.
+# The main topics. Each of them has a building exercise of level 3.
 TOPICS = {"01", "02", "03", "05", "09", "10", "12", "15", "16", "17", "18"}
 
 

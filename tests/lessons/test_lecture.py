@@ -9,7 +9,8 @@ import lessons
 
 FOLDER = Path(lessons.__file__).parent
 
-# What the lecture shows -> the figure, what draws it in the same cell, and words of the cell (its alt text).
+# picture of the lecture -> the figure, the function that draws it in the same cell, and words of its alt
+# text.
 PICTURES = {
     "frozen and trained layers": ("03_finetuning/ways", "layers_diagram", "frozen"),
     "a new head on frozen layers": ("04_feature_extractor/diagram", "layers_diagram", "head"),
@@ -51,7 +52,7 @@ PICTURES = {
     "the optimised perturbation": ("18_adversarial/optimised", "perturbation_triple", "optimised"),
 }
 
-# lesson -> a part of each formula that the lecture writes, as it stands in LaTeX between dollars.
+# lesson -> a part of each formula of the lecture, in LaTeX as between dollar signs.
 FORMULAS = {
     "05": [r"\alpha\,L_{CE} + (1 - \alpha)", r"\alpha\,H(y, \sigma(z_s; T = 1)) + \beta"],
     "08": [r"t_k = (1 - \varepsilon)"],

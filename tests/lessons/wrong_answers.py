@@ -31,6 +31,7 @@ from minidl.explain import (
 )
 from minidl.explain.cam import upsample_maps
 from minidl.explain.gradients import guided_rule
+from minidl.explain.patches import strongest_units
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
 from minidl.train import predict
@@ -38,9 +39,9 @@ from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
 from minidl.transfer.finetune import linear_probe
 
-WRONG: list[tuple[str, str, object]] = []  # number, what is wrong, the answer
+WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 
-ALIKE = {  # those that do the same as a named mistake
+ALIKE = {  # answers that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "no error, but zero or less"
     ],
@@ -429,6 +430,47 @@ def standardise_by_deviation(reference, features):
     return np.where(deviation > 0, (features - mean) / safe, 0)
 
 
+@wrong("04.1", "1e-8 added to the deviation")
+def softened_deviation(reference, features):
+    reference, features = np.asarray(reference, np.float64), np.asarray(features, np.float64)
+    deviation = reference.std(axis=0) + 1e-8
+    return np.where(np.ptp(reference, axis=0) == 0, 0, (features - reference.mean(axis=0)) / deviation)
+
+
+@wrong("04.1", "the mean of squares less the square of the mean, which cancel")
+def cancelling_deviation(reference, features):
+    reference, features = np.asarray(reference, np.float64), np.asarray(features, np.float64)
+    mean = reference.mean(axis=0)
+    variance = np.maximum((reference**2).mean(axis=0) - mean**2, 0)
+    safe = np.sqrt(np.where(variance > 0, variance, 1))
+    return np.where(np.ptp(reference, axis=0) == 0, 0, (features - mean) / safe)
+
+
+@wrong("04.1", "computed in the features' own dtype")
+def narrow_scale(reference, features):
+    constant = np.ptp(reference, axis=0) == 0
+    deviation = np.where(constant, 1, reference.std(axis=0))
+    return np.where(constant, 0, (features - reference.mean(axis=0)) / deviation).astype(np.float64)
+
+
+@wrong("04.2", "only the first direction's sign is looked at")
+def first_sign(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    X = np.float64(features) - np.mean(features, axis=0, dtype=np.float64)
+    as_they_come = X @ np.linalg.svd(X, full_matrices=False)[2][:dims].T
+    return np.concatenate([coordinates[:, :1], as_they_come[:, 1:]], axis=1)
+
+
+@wrong("04.3", "l2 ‖W‖² with its own slope, 2 l2 W")
+def twice_the_decay(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, 2 * l2)
+
+
+@wrong("04.3", "a label of -1 is the last class")
+def probe_of_any_label(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, np.where(labels == -1, len(weight) - 1, labels), l2)
+
+
 @wrong("04.2", "the sign by the column's sum")
 def sign_by_sum(features, dims=2):
     X = np.asarray(features, np.float64)
@@ -455,6 +497,19 @@ def mean_of_maps(model, images, labels, *, layer, l2):
     return weight, probe.bias.data - weight @ mean
 
 
+@wrong("04.4", "the features in the mode that the model has")
+def features_in_its_mode(model, images, labels, *, layer, l2):
+    copied = copy.deepcopy(model)
+    for part in copied.modules():
+        part.eval = lambda: None
+    return find("04.4").target(copied, images, labels, layer=layer, l2=l2)
+
+
+@wrong("04.4", "left in evaluation mode, whatever it was in")
+def model_left_in_evaluation(model, images, labels, *, layer, l2):
+    return find("04.4").target(model.eval(), images, labels, layer=layer, l2=l2)
+
+
 @wrong("04.4", "the deviation with n - 1")
 def sample_deviation(model, images, labels, *, layer, l2):
     """Which is a smaller l2 on the features with n."""
@@ -478,6 +533,21 @@ def narrow_means(rows, labels):
     return sums / counts[:, np.newaxis].astype(sums.dtype)
 
 
+@wrong("05.1", "rows of another label are passed over")
+def means_of_known_labels(rows, labels):
+    own = [np.float64(rows)[labels == c] for c in range(rows.shape[1])]
+    if min(map(len, own)) == 0:
+        raise ValueError("a class without a row")
+    return np.stack([some.mean(axis=0) for some in own])
+
+
+@wrong("05.2", "a label of -1 is the last class")
+def matching_the_last(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None and np.ndim(labels) == 1:
+        labels = np.where(np.array(labels) == -1, student_logits.shape[1] - 1, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
 @wrong("05.2", "the distance times 0 where alpha is 1, which may be infinite")
 def distance_times_nothing(student_logits, teacher_logits, labels, *, alpha):
     if not 0 <= alpha <= 1 or (labels is None and alpha > 0):
@@ -492,6 +562,23 @@ def kl_without_gradient(student_logits, teacher_logits, *, temperature, teacher_
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
     loss = find("05.3").target(student_logits, teacher_logits, **options)
     return loss if soft == "ce" else Tensor(loss.data, requires_grad=True) * 1
+
+
+@wrong("05.3", "the gradient forgets the teacher's own temperature")
+def gradient_at_one_temperature(
+    student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"
+):
+    options = {"temperature": temperature, "soft": soft}
+    value = find("05.3").target(
+        student_logits, teacher_logits, teacher_temperature=teacher_temperature, **options
+    )
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return (loss - loss.item()) + value.item()
+
+
+@wrong("05.4", "soft is not handed on")
+def always_cross_entropy(z_s, z_t, labels, *, soft="ce", **options):
+    return find("05.4").target(z_s, z_t, labels, **options)
 
 
 def whole_loss(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
@@ -517,6 +604,24 @@ def squared_for_the_teacher(z_s, z_t, labels, *, beta, scale_by_tau_squared=Fals
 def teacher_in_training(teacher, student, images, labels, **settings):
     teacher.train()(images)
     return find("05.5").target(teacher, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher answers in the mode that it has")
+def teacher_in_its_mode(teacher, student, images, labels, **settings):
+    copied = copy.deepcopy(teacher)
+    for part in copied.modules():
+        part.eval = lambda: None
+    return find("05.5").target(copied, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher is left in evaluation mode, whatever it was in")
+def teacher_left_in_evaluation(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher.eval(), student, images, labels, **settings)
+
+
+@wrong("05.5", "a label of -100 is the first class")
+def first_class_for_none(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher, student, images, np.where(labels == -100, 0, labels), **settings)
 
 
 @wrong("05.5", "the student is left in evaluation mode")
@@ -1226,11 +1331,43 @@ def unstable_order(probabilities, labels, k):
     return mistakes[np.argsort(-probabilities.max(axis=1)[mistakes])][:k]
 
 
+@wrong("13.1", "the lead over the second for the confidence")
+def by_the_lead(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    first_two = np.sort(probabilities[mistakes], axis=1)[:, -2:]
+    return mistakes[np.argsort(first_two[:, 0] - first_two[:, 1], kind="stable")][:k]
+
+
 @wrong("13.2", "the texture counts only where the shape was missed")
 def texture_after_shape(predicted, shape_labels, texture_labels, classes):
     by_shape = np.bincount(shape_labels[predicted == shape_labels], minlength=classes)
     texture = (predicted == texture_labels) & (predicted != shape_labels)
     return by_shape, np.bincount(shape_labels[texture], minlength=classes)
+
+
+@wrong("13.2", "in int8, which ends at 127")
+def narrow_counts(predicted, shape_labels, texture_labels, classes):
+    found = find("13.2").target(predicted, shape_labels, texture_labels, classes)
+    return tuple(counted.astype(np.int8) for counted in found)
+
+
+@wrong("13.3", "float64 becomes float32")
+def narrow_maxima(activations):
+    values, places = find("13.3").target(activations)
+    return values.astype(np.float32), places
+
+
+@wrong("13.3", "units that nearly agree count as ties")
+def nearly_equal_units(activations):
+    flat = activations.reshape(*activations.shape[:2], -1)
+    first = np.isclose(flat, flat.max(axis=2, keepdims=True), atol=1e-9).argmax(axis=2)
+    return flat.max(axis=2), np.stack(np.divmod(first, activations.shape[3]), axis=2)
+
+
+@wrong("13.4", "what sees everything begins to see pixels again")
+def everything_ends(span, kernel, stride, padding, dilation=1):
+    found = find("13.4").target(span, kernel, stride, padding, dilation)
+    return found._replace(step=max(found.step, 1))
 
 
 @wrong("14.1", "always the last axis but two, which is the channels' for images alone")
@@ -1240,6 +1377,27 @@ def channels_from_behind(gradients, reduce):
     if reduce == "l2":
         return np.sqrt((gradients**2).sum(axis=-3 if gradients.ndim > 3 else -1))
     return np.abs(gradients)
+
+
+@wrong("14.2", "windows counted in int8, which ends at 127")
+def narrow_count_of_windows(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, np.int8)
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+        with np.errstate(over="ignore"):
+            count[top : top + window[0], left : left + window[1]] += 1
+    return (total / count).astype(drops.dtype)
+
+
+@wrong("14.3", "64 nodes at most")
+def few_nodes(steps, nodes="gauss"):
+    return find("14.3").target(min(steps, 64), nodes)
+
+
+@wrong("14.3", "in float32 on the way")
+def narrow_nodes(steps, nodes="gauss"):
+    return tuple(np.float64(np.float32(part)) for part in find("14.3").target(steps, nodes))
 
 
 @wrong("13.5", "counts the images within a batch of 128")
@@ -1265,6 +1423,46 @@ def last_of_equals(model, layer, images, k):
     return tuple(part[channels, order] for part in found)
 
 
+def run_up_to(model, layer, images):
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    model(Tensor(images))
+    hook.remove()
+    return outputs[0].data
+
+
+@wrong("13.5", "by the batch's statistics where the model is in training mode")
+def patches_in_training(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    if not model.training:
+        return found
+    outputs = run_up_to(copy.deepcopy(model), layer, images)
+    values, places = strongest_units(outputs.reshape(*outputs.shape[:2], *(outputs.shape[2:] or (1, 1))))
+    best = np.argsort(-values, axis=0, kind="stable")[:k].T
+    channels = np.arange(len(best))[:, np.newaxis]
+    return found._replace(values=values[best, channels], images=best, places=places[best, channels])
+
+
+@wrong("13.5", "the model is left in evaluation mode")
+def patches_left_evaluating(model, layer, images, k):
+    return top_patches(model.eval(), layer, images, k)
+
+
+@wrong("13.5", "the model is thawed")
+def patches_thaw(model, layer, images, k):
+    return top_patches(model.requires_grad_(True), layer, images, k)
+
+
+@wrong("13.5", "outputs are not looked at for infinities")
+def patches_of_infinities(model, layer, images, k):
+    try:
+        return top_patches(model, layer, images, k)
+    except ValueError:
+        if not np.isfinite(images).all() or not 1 <= k <= len(images) or images.ndim != 4:
+            raise
+        return top_patches(model, layer, images / 4, k)
+
+
 @wrong("14.4", "all images are asked for the class of the first")
 def first_class_for_all(model, images, target=None, **options):
     target = int(np.ravel(target)[0]) if isinstance(target, np.ndarray) else target
@@ -1279,6 +1477,21 @@ def only_losses(model, images, target=None, **options):
 @wrong("14.4", "float32 becomes float64")
 def wide_map(model, images, target=None, **options):
     return occlusion_map(model, images, target, **options).astype(np.float64)
+
+
+@wrong("14.4", "the model is left in evaluation mode")
+def occlusion_left_evaluating(model, images, target=None, **options):
+    return occlusion_map(model.eval(), images, target, **options)
+
+
+@wrong("14.4", "the model is thawed")
+def occlusion_thaws(model, images, target=None, **options):
+    return occlusion_map(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.4", "float64 images are computed with in float32")
+def narrow_occlusion(model, images, target=None, **options):
+    return occlusion_map(model, np.float32(images), target, **options).astype(images.dtype)
 
 
 @wrong("14.5", "always middles of equal parts")
@@ -1299,14 +1512,71 @@ def drawn_again(model, images, target=None, *, rng=None, **options):
     return integrated_gradients(model, images, target, rng=rng, **options)
 
 
+@wrong("14.5", "64 nodes at most")
+def path_of_few_nodes(model, images, target=None, *, steps=64, **options):
+    return integrated_gradients(model, images, target, steps=min(steps, 64), **options)
+
+
+@wrong("14.5", "the model is left in evaluation mode")
+def path_left_evaluating(model, images, target=None, **options):
+    return integrated_gradients(model.eval(), images, target, **options)
+
+
+@wrong("14.5", "the model is thawed")
+def path_thaws(model, images, target=None, **options):
+    return integrated_gradients(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.5", "the gradients of the parameters grow")
+def path_by_backward(model, images, target=None, **options):
+    x = Tensor(images, requires_grad=True)
+    model(x).sum().backward()
+    return integrated_gradients(model, images, target, **options)
+
+
+@wrong("14.5", "float64 images are computed with in float32")
+def narrow_path(model, images, target=None, **options):
+    return integrated_gradients(model, np.float32(images), target, **options).astype(images.dtype)
+
+
 @wrong("15.1", "an input counts as positive from 1e-12 on")
 def positive_from_a_little(grad, x):
     return np.where(x > 1e-12, grad, 0)
 
 
+@wrong("15.1", "a product with the mask: an infinite gradient becomes NaN")
+def product_with_the_mask(grad, x):
+    return grad * (x > 0)
+
+
+@wrong("15.1", "the dtype of the input where that is wider")
+def dtype_of_the_input(grad, x):
+    return np.where(x > 0, grad, x * 0)
+
+
+@wrong("15.2", "a product with the mask: an infinite gradient becomes NaN")
+def product_of_signs(grad, x):
+    return grad * (grad > 0)
+
+
+@wrong("15.2", "float64 becomes float32")
+def narrow_deconvnet(grad, x):
+    return np.maximum(grad, 0).astype(np.float32)
+
+
 @wrong("15.3", "a gradient counts as positive from 1e-6 on")
 def guided_from_a_little(grad, x):
     return np.where((x > 0) & (grad > 1e-6), grad, 0)
+
+
+@wrong("15.3", "a product with both masks: an infinite gradient becomes NaN")
+def product_with_both(grad, x):
+    return grad * (grad > 0) * (x > 0)
+
+
+@wrong("15.3", "the dtype of the input")
+def guided_like_the_input(grad, x):
+    return np.where((x > 0) & (grad > 0), grad, 0).astype(x.dtype)
 
 
 @wrong("15.4", "leaves its hooks in the model")
@@ -1329,6 +1599,17 @@ def any_layer_is_all(model, images, classes, layers):
     return (guided_backprop if layers else input_gradient)(model, images, classes)
 
 
+@wrong("15.4", "the model is thawed")
+def guided_thaws(model, images, classes, layers):
+    return find("15.4").target(model.requires_grad_(True), images, classes, layers)
+
+
+@wrong("15.4", "all layers whose path begins as a given one does")
+def paths_that_begin_so(model, images, classes, layers):
+    named = [name for name, _ in model.named_modules() if any(name.startswith(path) for path in layers)]
+    return find("15.4").target(model, images, classes, (*layers, *named))
+
+
 @wrong("16.1", "refuses a map only where its sum is negative")
 def negative_sums_refused(maps, masks):
     maps = np.asarray(maps, np.float64)
@@ -1347,6 +1628,39 @@ def sum_and_a_little(maps, masks):
     total = maps.sum(axis=(1, 2))
     share = (maps * masks).sum(axis=(1, 2)) / (total + 1e-12)
     return np.where(total == 0, masks.mean(axis=(1, 2)), share)
+
+
+@wrong("16.1", "summed in the maps' own dtype")
+def narrow_mass(maps, masks):
+    find("16.1").target(maps, masks)  # what it refuses
+    total, inside = maps.sum(axis=(1, 2)), (maps * masks).sum(axis=(1, 2))
+    return np.divide(inside, total, out=np.asarray(masks).mean(axis=(1, 2)), where=total > 0)
+
+
+@wrong("16.1", "a map that is not finite is taken")
+def mass_of_anything(maps, masks):
+    maps = np.asarray(maps, np.float64)
+    return find("16.1").target(np.where(np.isfinite(maps), maps, 0), masks)
+
+
+@wrong("16.1", "a little below 0 counts as 0")
+def nearly_positive(maps, masks):
+    return find("16.1").target(np.where((maps < 0) & (maps > -1e-6), 0, maps), masks)
+
+
+@wrong("16.2", "always float32")
+def narrow_activation(activations, gradients):
+    return find("16.2").target(activations, gradients).astype(np.float32)
+
+
+@wrong("16.3", "in float32")
+def narrow_weights(old, new):
+    return find("16.3").target(old, new).astype(np.float32)
+
+
+@wrong("16.3", "a size below 0 gives no pixels")
+def negative_size(old, new):
+    return np.zeros((0, old)) if new < 0 else find("16.3").target(old, new)
 
 
 def cam_of(model, images, layer, score, alpha_of, upsample):
@@ -1386,6 +1700,42 @@ def cam_of_the_answer(model, images, target, layer, *, upsample=True):
 @wrong("16.4", "the answer is in float64 for float32 images")
 def cam_in_float64(model, images, target, layer, *, upsample=True):
     return find("16.4").target(model, images.astype(np.float64), target, layer, upsample=upsample)
+
+
+@wrong("16.4", "maps that are not finite are given back")
+def cam_of_anything(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "finite" not in str(error):
+            raise
+        return np.full((len(images), *images.shape[2:]), np.inf, images.dtype)
+
+
+@wrong("16.4", "only NaN is refused, not what is infinite")
+def cam_of_infinities(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "finite" not in str(error) or len(model.layer(layer)(images).data[0]) > 1:
+            raise
+        return np.full((len(images), *images.shape[2:]), np.inf, images.dtype)
+
+
+@wrong("16.4", "the model is left in evaluation mode")
+def cam_left_evaluating(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model.eval(), images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "the model is thawed, for else there is no gradient")
+def cam_thaws(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model.requires_grad_(True), images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "float64 images are computed with in float32")
+def narrow_cam(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, np.float32(images), target, layer, upsample=upsample)
+    return maps.astype(images.dtype)
 
 
 @wrong("17.2", "takes an array of worths only, no function")

@@ -268,7 +268,7 @@ def test_dropout_keeps_the_mean_over_many_values(p, seed):
     assert abs(y.mean() - 1) < 6 * math.sqrt(p / (1 - p) / 20_000) + 1e-6
 
 
-# ---- what PyTorch's code brings along
+# ---- arguments from PyTorch's code
 
 
 def test_the_modules_in_a_list_are_found_under_their_numbers():

@@ -59,7 +59,7 @@ def test_a_shared_module_is_listed_once_but_found_at_both_paths():
 
 def test_a_parameter_is_named_by_its_path_in_the_outermost_module(model):
     assert [p.name for p in model.parameters()] == [name for name, _ in model.named_parameters()]
-    nn.Sequential(model[0], nn.Flatten())  # a part of it in another container
+    nn.Sequential(model[0], nn.Flatten())  # a part of the model in another container
     assert model.layer("block1.conv").weight.name == "block1.conv.weight"
     assert "block1.conv.weight" in repr(model.layer("block1.conv").weight)
 

@@ -19,7 +19,7 @@ def computed():
     return Tensor([[1.0]], requires_grad=True) * 2
 
 
-# what is tried, the kind of error, and a part of its message
+# the call, the type of the error, and a part of its message
 CASES = {
     "Linear: no features": (lambda: nn.Linear(0, 2), ValueError, "in_features must be at least 1, got 0"),
     "Linear: half a feature": (

@@ -44,7 +44,7 @@ def test_a_rule_is_obeyed_and_need_not_know_of_6(relu6):
 
 def test_an_infinite_gradient_does_not_pass_where_the_slope_is_0():
     x = Tensor([7.0, 4.0], requires_grad=True)
-    assert grad(((6 - F.relu6(x)).sqrt()).sum(), x)[0] == 0  # the root's slope is infinite at 0
+    assert grad(((6 - F.relu6(x)).sqrt()).sum(), x)[0] == 0  # the square root has an infinite slope at 0
 
 
 def test_the_slope_is_the_difference_quotient():

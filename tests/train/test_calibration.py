@@ -16,7 +16,7 @@ from minidl.train.metrics import entropy, mean_loss
 seeds = st.integers(0, 2**32 - 1)
 bins = st.integers(1, 20)
 
-# Four answers, confidences 0.9, 0.9, 0.6 and 1, of which the second is wrong.
+# Four answers with the confidences 0.9, 0.9, 0.6 and 1. The second answer is wrong.
 P = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.0, 1.0]])
 Y = np.array([0, 1, 1, 1])
 
@@ -62,7 +62,7 @@ def test_the_entropy_of_independent_draws_is_the_sum_of_theirs(seed):
 def test_ece_by_hand():
     # bins [0, 0.5) and [0.5, 1]: confidence 3.4/4, accuracy 3/4
     assert np.isclose(expected_calibration_error(P, Y, bins=2), 0.10, rtol=1e-12)
-    # ten bins: 0.6 alone (off by 0.4); the 0.9 twice and 1 together (2.8/3 against 2/3)
+    # ten bins: one holds 0.6 (gap 0.4), one holds 0.9 twice and 1 (gap between 2.8/3 and 2/3)
     assert np.isclose(expected_calibration_error(P, Y, bins=10), 0.25 * 0.4 + 0.75 * 0.8 / 3, rtol=1e-12)
 
 
@@ -84,7 +84,7 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_above_and_1_to_the_last():
 @given(m=st.integers(2, 12), bins=bins)
 def test_ece_is_0_where_of_m_answers_with_confidence_k_over_m_k_are_right(m, bins):
     p, labels = [], []
-    for k in range((m + 1) // 2, m + 1):  # the first class is the larger one, or ties
+    for k in range((m + 1) // 2, m + 1):  # the first class has the larger count, or there is a tie
         p += [[k / m, 1 - k / m]] * m
         labels += [0] * k + [1] * (m - k)
     assert expected_calibration_error(p, labels, bins) < 1e-12
@@ -127,7 +127,8 @@ def test_ece_lies_between_the_overall_gap_and_1(seed, bins):
 
 
 def test_the_fitted_temperature_by_hand():
-    # Each row is 90% sure and three of four are right: sigmoid(log 9 / T) = 3/4 at T = log 9 / log 3 = 2
+    # Each row has confidence 0.9, but only 3 of 4 rows are right: sigmoid(log 9 / T) = 3/4 at T = log 9 / log
+    # 3 = 2
     z = np.tile([np.log(9.0), 0.0], (4, 1))
     assert fit_temperature(z, [0, 0, 1, 0]) == pytest.approx(2, rel=1e-4)
 
@@ -136,7 +137,7 @@ def test_the_fitted_temperature_by_hand():
 def test_no_other_temperature_is_better_and_no_answer_changes(seed, sharpness):
     z, labels = rows(seed, sharpness=sharpness)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # noise alone may ask for the upper bound
+        warnings.simplefilter("ignore", RuntimeWarning)  # for pure noise the upper bound may be best
         T = fit_temperature(z, labels)
     best = loss(z, labels, T)
     assert best <= loss(z, labels, 1.0)

@@ -265,7 +265,7 @@ def test_a_fault_at_any_write_flush_or_rename_leaves_the_old_file_or_the_new_one
         assert [file.name for file in tmp_path.iterdir()] == ["c.npz"]
         kept_old += path.read_bytes() == old_bytes
     assert path.read_bytes() == new_bytes
-    assert kept_old >= faults.count - 2 > 20  # only after the rename is the new one there
+    assert kept_old >= faults.count - 2 > 20  # the new file exists only after the rename
 
 
 KILLS = """
@@ -318,7 +318,7 @@ def test_200_kills_in_the_middle_of_saving_never_lose_the_checkpoint(tmp_path):
     assert run.returncode == 0, run.stderr
     kills, different, left_in_the_middle, left_at_the_end = map(int, run.stdout.split())
     assert kills == 200 and different == 2
-    assert left_in_the_middle > 20  # so many struck while a file was being written
+    assert left_in_the_middle > 20  # these interruptions came during the write of a file
     assert left_at_the_end == 0
 
 
@@ -480,14 +480,16 @@ def test_10000_mutated_checkpoints_load_as_they_were_or_raise_ValueError_in_boun
     rng_of_model = np.random.default_rng(0)
     for i in range(10_000):
         opened[0] = io.BytesIO()
-        inside = i % 2  # half of them with sound checksums, so that what reads the members meets the damage
+        inside = (
+            i % 2
+        )  # half of the files have right checksums, so that the damage reaches the readers of the members
         if inside:
             name = list(members)[int(rng.integers(len(members)))]
             archive(opened[0], {**members, name: mutated(members[name], rng)})
         else:
             opened[0].write(mutated(whole, rng))
         before = model.weight.data.tobytes()
-        tracemalloc.start()  # anew for each load: cycles left by earlier ones, collected or not, do not count
+        tracemalloc.start()  # start again for each load, so that the memory of earlier loads does not count
         try:
             load(path, model, optimizer=optimizer, rng=rng_of_model)
             loaded += 1

@@ -26,7 +26,7 @@ def test_t_agrees_with_scipy(values, confidence):
     interval = t_interval(values, confidence)
     assert interval.low <= interval.mean <= interval.high
     spread = stats.sem(values)
-    if spread > 1e-9:  # of equal values scipy makes NaN
+    if spread > 1e-9:  # for equal values scipy gives NaN
         low, high = stats.t.interval(confidence, len(values) - 1, np.mean(values), spread)
         np.testing.assert_allclose([interval.low, interval.high], [low, high], rtol=1e-9, atol=1e-9)
 
@@ -46,7 +46,7 @@ def test_pairing_cancels_what_both_owe_to_the_seed():
     seed_effect = np.array([10.0, -20.0, 30.0, 0.0])
     difference = paired_difference(seed_effect + [1.0, 1.1, 0.9, 1.0], seed_effect)
     assert difference.low > 0.8 and difference.high < 1.2
-    assert t_interval(seed_effect).low < -20  # alone, either is far from certain
+    assert t_interval(seed_effect).low < -20  # each mean alone is very uncertain
     np.testing.assert_allclose(difference.mean, 1.0)
 
 

@@ -109,7 +109,7 @@ def test_another_loss_and_rows_of_probabilities_can_be_trained_on():
         model, (images, F.one_hot(labels, 3)), blobs(), epochs=20, optimizer=optimizer, loss=smoothed
     )
     assert history.test_accuracy[-1] == 1.0
-    assert history.train_loss[-1] > 0.3  # the entropy of the smoothed target bounds it
+    assert history.train_loss[-1] > 0.3  # the entropy of the smoothed target is a lower bound
 
 
 def test_a_gradient_longer_than_max_grad_norm_is_clipped():
@@ -150,7 +150,9 @@ def test_training_is_in_training_mode_and_measuring_in_evaluation_mode():
     model = nn.Sequential(nn.Identity(), nn.Linear(2, 3))
     model[0].register_forward_hook(lambda module, inputs, output: seen.append((module.training, len(output))))
     fit(model.eval(), blobs(60), blobs(9), epochs=2, batch_size=60)
-    assert seen == [(False, 1)] * 2 + [(True, 60), (False, 9)] * 2  # at first one image of each, a rehearsal
+    assert (
+        seen == [(False, 1)] * 2 + [(True, 60), (False, 9)] * 2
+    )  # first the rehearsal with one image of each set
 
 
 # ---- best epoch and patience
@@ -485,7 +487,7 @@ def test_a_training_does_not_go_on_with_other_settings(tmp_path, change, message
     def attempt(make=adam, **settings):
         model = network()
         defaults = {"batch_size": 30, "test": blobs(9), "epochs": 2, "checkpoint": tmp_path / "c.npz"}
-        schedule = cosine(0.1, 0.0, 8)  # the lr of the moment is no setting
+        schedule = cosine(0.1, 0.0, 8)  # the present lr is no setting
         optimizer = make(model.parameters())
         return run(**{**defaults, "model": model, "optimizer": optimizer, "schedule": schedule, **settings})
 

@@ -49,7 +49,7 @@ def test_the_accuracy_of_one_logit_has_its_threshold_at_0():
     for labels in ([1, 0, 0], [1.0, 0.0, 0.0], [[1], [0], [0]], [True, False, False]):
         for logits in ([[3.0], [-3.0], [2.0]], [3.0, -3.0, 2.0]):
             assert accuracy(logits, labels) == pytest.approx(2 / 3)
-    assert accuracy([[0.0]], [0]) == 1.0  # a probability of exactly one half is no answer of class 1
+    assert accuracy([[0.0]], [0]) == 1.0  # a probability of exactly 1/2 is class 0
 
 
 def test_the_confusion_matrix_and_the_recalls_of_one_logit_are_of_two_classes():
@@ -163,7 +163,7 @@ def test_a_training_does_not_go_on_with_another_metric(tmp_path):
         run(metric=accuracy)
 
 
-# ---- what is wrong shows before the first step
+# ---- errors appear before the first step
 
 
 def classes(n=8):

@@ -122,7 +122,7 @@ def test_bad_input_is_refused_in_words(attempt, error, message):
 
 
 def test_auc_by_hand():
-    # positives 0.9 and 0.4, negatives 0.5, 0.4, 0.1: of six pairs four are won and one is tied
+    # positives 0.9 and 0.4, negatives 0.5, 0.4, 0.1: in 4 of 6 pairs the positive is higher, and 1 is a tie
     scores, positive = [0.9, 0.5, 0.4, 0.4, 0.1], np.array([True, False, True, False, False])
     assert roc_auc(scores, positive) == 4.5 / 6
     assert isinstance(roc_auc(scores, positive), float)

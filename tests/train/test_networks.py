@@ -50,7 +50,7 @@ def test_each_network_is_trained_once_and_comes_in_evaluation_mode(asked):
     models += [shapes_network(1), shapes_network(1), shapes_network(1, spurious=1.0)]
     models += [shapes_network(1, architecture="residual")]
     recipes = [(1, 0.0, "plain"), (1, 1.0, "plain"), (1, 0.0, "residual")]
-    budget = (4000, 8)  # of each the same: networks are compared
+    budget = (4000, 8)  # the same numbers for both networks, to compare them
     assert asked == [1, 2, *(recipe + budget for recipe in recipes)]
     assert not any(module.training for model in models for module in model.modules())
     assert models[-1].layer("stage1").training is False

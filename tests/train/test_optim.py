@@ -84,7 +84,7 @@ def test_rmsprop_by_hand():
 
 def test_adams_weight_decay_is_part_of_the_gradient_and_adamws_is_not():
     p = parameter(2.0)
-    # g = 1 + 0.5*2 = 2 and its size cancels: a step of lr
+    # g = 1 + 0.5*2 = 2, but its size cancels: the step is lr
     assert np.allclose(steps(Adam([p], 0.1, eps=1e-30, weight_decay=0.5), p, [1.0]), 2 - 0.1)
     p = parameter(2.0)
     assert np.allclose(steps(AdamW([p], 0.1, eps=1e-30, weight_decay=0.5), p, [1.0]), 2 - 0.1 * 0.5 * 2 - 0.1)

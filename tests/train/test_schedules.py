@@ -69,7 +69,7 @@ def test_the_schedules_with_bends_by_hand():
 def test_a_plateau_is_counted_from_the_last_cut():
     schedule = plateau(1.0, factor=0.5, patience=1)
     assert schedule([]) == 1
-    assert schedule([3.0, 2.0, 2.0]) == 1  # one loss that did not fall: patience lasts
+    assert schedule([3.0, 2.0, 2.0]) == 1  # one loss did not fall, but the patience is not over
     assert schedule([3.0, 2.0, 2.0, 2.5]) == 0.5
     assert schedule([3.0, 2.0, 2.0, 2.5, 2.0]) == 0.5
     assert schedule([3.0, 2.0, 2.0, 2.5, 2.0, 2.0]) == 0.25

@@ -57,7 +57,10 @@ def by_definition(z1, z2, temperature):
 
 
 def test_two_images_at_a_right_angle_by_hand():
-    z1, z2 = [[1.0, 0.0], [0.0, 1.0]], [[3.0, 0.0], [0.0, 0.5]]  # partners alike, the others at 90 degrees
+    z1, z2 = (
+        [[1.0, 0.0], [0.0, 1.0]],
+        [[3.0, 0.0], [0.0, 0.5]],
+    )  # partners have one direction, the others are at 90 degrees
     for T in (0.5, 1.0):
         e = math.exp(1 / T)
         assert nt_xent(z1, z2, T).item() == pytest.approx(-math.log(e / (e + 2)), rel=1e-6)
@@ -165,7 +168,7 @@ def test_a_low_temperature_and_long_rows_stay_finite():
 def test_a_partner_is_found_where_no_other_view_is_more_alike():
     z1 = np.array([[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     z2 = np.array([[0.1, 4.0], [1.0, 3.0], [-3.0, 0.1]])
-    # to (2, 0) the nearest is (1, 3), to (0, 1) and to (1, 3) it is (0.1, 4), and to that (0, 1)
+    # the nearest row of (2, 0) is (1, 3), of (0, 1) and (1, 3) it is (0.1, 4), of (0.1, 4) it is (0, 1)
     assert partners_found(z1, z2) == pytest.approx(2 / 6)
     assert partners_found(z1, z1) == 1
 
@@ -379,7 +382,7 @@ def test_at_rate_zero_no_parameter_moves():
     optimizer = Adam([*encoder.parameters(), *head.parameters()], lr=0.0)
     encoder.eval()
     train_simclr(encoder, IMAGES, head=head, augment=AUGMENT, epochs=2, optimizer=optimizer)
-    assert encoder.layer("1").num_batches_tracked == 4  # trained in training mode, a batch a view
+    assert encoder.layer("1").num_batches_tracked == 4  # trained in training mode: each view is a batch
     assert not encoder.training
     after = [p.data for p in [*encoder.parameters(), *head.parameters()]]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

@@ -65,7 +65,7 @@ def test_soft_targets_of_log_1_and_log_16_are_1_and_4_fifths_at_temperature_2():
 
 
 def test_the_loss_of_one_row_by_hand():
-    # At tau = 2: q = (1, 3) / 4 and p = (1, 1) / 2. At T = 1 the student has (1, 1) / 2 as well.
+    # At tau = 2: q = (1, 3) / 4 and p = (1, 1) / 2. At T = 1 the student also has (1, 1) / 2.
     teacher, student = np.log([[1.0, 9.0]]), Tensor(np.zeros((1, 2)))
     loss = distillation_loss(student, teacher, np.array([0]), alpha=0.25, beta=3.0, temperature=2.0)
     close(loss.item(), 0.25 * np.log(2) + 3 * np.log(2))
@@ -104,7 +104,7 @@ def test_the_soft_term_is_at_least_the_teachers_entropy_and_equals_it_only_at_it
     p, q = softmax(z_s / tau), softmax(z_t / tau)
     excess = soft_cross_entropy(Tensor(z_s), z_t, temperature=tau).item() - entropy(q).mean()
     gap = np.abs(p - q).sum(axis=1)
-    assert excess >= (gap**2).mean() / 2 - 1e-12  # Pinsker's inequality, of which the law is a part
+    assert excess >= (gap**2).mean() / 2 - 1e-12  # a consequence of Pinsker's inequality
     if gap.max() == 0:
         assert abs(excess) < 1e-12
 
@@ -292,7 +292,11 @@ LABELS = np.array([0, 2])
         ({"temperature": "5"}, TypeError, "temperature must be a number"),
         ({"teacher_temperature": -1.0}, ValueError, "temperature must be a finite number > 0, got -1"),
         ({"scale_by_tau_squared": "False"}, TypeError, "scale_by_tau_squared must be True or False"),
-        ({"teacher_logits": [[0.0], [1.0, 2.0]]}, ValueError, "teacher_logits must be an array, its rows"),
+        (
+            {"teacher_logits": [[0.0], [1.0, 2.0]]},
+            ValueError,
+            "teacher_logits must be an array, but its rows",
+        ),
         ({"soft": "mse"}, ValueError, "soft must be one of 'ce', 'kl', got 'mse'"),
         ({"labels": None}, ValueError, "labels are needed where alpha is above 0"),
         ({"labels": np.array([0, 3])}, ValueError, "labels must be in 0 ... 2"),
@@ -371,7 +375,7 @@ def teacher_with_state(seed=0):
     layers = nn.Linear(2, 8, rng=rng), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 3, rng=rng)
     model = nn.Sequential(*layers)
     fit(model, clouds(), epochs=20, optimizer=Adam(model.parameters(), 0.03), rng=rng)
-    model[1].eval()  # modes that differ within the model
+    model[1].eval()  # modules of one model in different modes
     return model
 
 
@@ -635,7 +639,7 @@ def test_integer_images_and_a_left_over_batch_of_one_are_refused_with_their_mend
     assert distill(network(0), teacher_with_state(1), clouds(), drop_last=True, **options).steps == 1
 
 
-# ---- what the teacher takes for similar
+# ---- the similarity of classes for the teacher
 
 
 @given(case=answers(), tau=temperatures())

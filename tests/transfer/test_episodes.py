@@ -59,7 +59,9 @@ def test_scores_are_the_share_of_right_answers_and_their_interval():
     assert scores.interval.mean == 0.5
     assert np.isclose(scores.interval.high - 0.5, 4.302652729911275 * 0.5 / np.sqrt(3))  # t of 2 degrees
     voted = evaluate_episodes(features, labels, tasks, partial(knn_predict, k=2))
-    assert voted.accuracies.tolist() == scores.accuracies.tolist()  # one of each class: the nearer wins
+    assert (
+        voted.accuracies.tolist() == scores.accuracies.tolist()
+    )  # each class has one neighbour: the nearer one wins
 
 
 def test_features_that_tell_the_classes_are_always_right_and_constant_ones_guess():
@@ -172,12 +174,12 @@ BAD = [
         r"what predict returns must have shape \(2,\), got \(1,\)",
     ),
     (evaluate_episodes, (ROWS, LABELS, 3), TypeError, "episodes must be a tuple or list"),
-    (evaluate_episodes, ([[1], [1, 2]], LABELS, 3), ValueError, "features must be an array, its rows"),
+    (evaluate_episodes, ([[1], [1, 2]], LABELS, 3), ValueError, "features must be an array, but its rows"),
     (evaluate_episodes, (LABELS, LABELS, 3), ValueError, r"features must have shape .*N, D\), got \(3,\)"),
-    (knn_predict, ([[1.0], [1.0, 2.0]], LABELS, ROWS), ValueError, "support must be an array, its rows"),
+    (knn_predict, ([[1.0], [1.0, 2.0]], LABELS, ROWS), ValueError, "support must be an array, but its rows"),
     (knn_predict, (*KNN, True), TypeError, "k must be an integer, got True"),
     (knn_predict, (*KNN, 1, ["cosine"]), ValueError, "metric must be one of"),
-    (episodes, ([[0], [1, 2]], 1, 1, 1, 1), ValueError, "labels must be an array, its rows"),
+    (episodes, ([[0], [1, 2]], 1, 1, 1, 1), ValueError, "labels must be an array, but its rows"),
     (episodes, (LABELS, True, 1, 1, 1), TypeError, "ways must be an integer"),
 ]
 

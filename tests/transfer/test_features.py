@@ -43,7 +43,7 @@ def test_units_do_not_matter_once_standardised(reference, scale, shift):
 
 def test_a_test_set_is_moved_by_the_training_sets_numbers():
     result = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0]]))
-    assert result.tolist() == [[2.0, 0.0]]  # (6 - 2) / 2; a column constant in training says nothing
+    assert result.tolist() == [[2.0, 0.0]]  # (6 - 2) / 2; a column that is constant in training becomes 0
 
 
 @few

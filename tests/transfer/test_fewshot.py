@@ -16,7 +16,7 @@ from minidl.transfer.fewshot import (
     squared_distances,
 )
 
-GAP = 1e-6  # by how much distances must differ for a draw to be free of ties
+GAP = 1e-6  # smallest difference of distances in a draw without ties
 
 
 @st.composite
@@ -66,7 +66,7 @@ def by_definition(support, labels, queries, k, weights="uniform"):
     return answers
 
 
-# ---- the definition, ties included
+# ---- the definition, with ties
 
 
 def test_three_neighbours_outvote_the_nearest():

@@ -35,7 +35,7 @@ def network(seed=0, num_classes=3):
     model = small_cnn(num_classes, 1, widths=(3, 4), pool_after=(1,), rng=np.random.default_rng(seed))
     images, _ = examples(seed + 1)
     for _ in range(3):
-        model(images)  # so that the running statistics are some images', not 0 and 1
+        model(images)  # so that the running statistics come from images and are not 0 and 1
     return model
 
 
@@ -164,7 +164,7 @@ def test_the_report_names_what_somebody_wrote_since_freezing(path):
         model.layer(layer).weight.data = model.layer(layer).weight.data * np.float32(1.0001)
     else:
         getattr(model.layer(layer), name)[...] += 1
-    freeze(model)  # again: the report still goes back to the first time
+    freeze(model)  # a second time: the report still compares with the first time
     assert [known for known, moved in frozen_report(model).items() if moved] == [path]
 
 
@@ -313,7 +313,7 @@ def test_a_sweep_gives_what_training_at_each_rate_gives_and_leaves_the_model_as_
 
 
 def test_a_diverging_rate_is_reported_and_the_sweep_goes_on():
-    # Without a ReLU, which could die and hide it, the logits of the second step overflow.
+    # The logits overflow in the second step. There is no ReLU, because a dead ReLU could hide this.
     model, train = (
         nn.Sequential({"flatten": nn.Flatten(), "head": nn.Linear(16, 3, rng=np.random.default_rng(0))}),
         examples(),
@@ -338,11 +338,11 @@ def hessians(draw):
 def test_descent_on_a_quadratic_diverges_exactly_above_2_over_the_largest_eigenvalue(case, factor, above):
     hessian, eigenvalues, Q = case
     hessian = (hessian + hessian.T) / 2
-    start = Q @ np.ones(len(Q))  # a component on every eigenvector, so on the top one
+    start = Q @ np.ones(len(Q))  # the start has a component along every eigenvector, also the largest
     limit = largest_stable_lr(hessian)
     np.testing.assert_allclose(limit, 2 / eigenvalues[-1], rtol=1e-9)
     slowest = max(abs(1 - factor * limit * eigenvalues))
-    steps = int(np.ceil(np.log(1e-3) / np.log(slowest))) + 1  # what the slowest component takes to 0.001
+    steps = int(np.ceil(np.log(1e-3) / np.log(slowest))) + 1  # the steps of the slowest component to 0.001
     below = descend_quadratic(hessian, start, factor * limit, steps)
     beyond = np.abs(Q[:, -1] @ descend_quadratic(hessian, start, above * limit, 200).T)
     assert np.linalg.norm(below[-1]) < 1e-3 * np.linalg.norm(start) * 1.001
@@ -376,7 +376,7 @@ def test_features_are_the_layers_output_in_evaluation_whatever_the_batches(seed,
     features = extract_features(model, images, layer, batch_size)
     assert [module.training for module in model.modules()] == modes and not model.layer(layer)._hooks
     assert changed_arrays(before, model.state_dict()) == []
-    prefixes = {  # the layers up to and including the one asked for
+    prefixes = {  # the layers up to and including the requested layer
         "block1.bn": [model.block1.layer("conv"), model.block1.layer("bn")],
         "block2": [model.block1, model.block2],
         "flatten": [model.block1, model.block2, model.pool, model.flatten],
@@ -549,7 +549,7 @@ FEATURES, CLASSES = rows(0)
         (
             lambda: linear_probe([[1.0], [1.0, 2.0]], CLASSES, 1),
             ValueError,
-            "features must be an array, its rows",
+            "features must be an array, but its rows",
         ),
         (lambda: linear_probe(FEATURES, CLASSES, True), TypeError, "l2 must be a number"),
         (
@@ -573,7 +573,11 @@ FEATURES, CLASSES = rows(0)
             TypeError,
             "optimizer must be a func",
         ),
-        (lambda: largest_stable_lr([[1.0], [1.0, 2.0]]), ValueError, "hessian must be an array, its rows"),
+        (
+            lambda: largest_stable_lr([[1.0], [1.0, 2.0]]),
+            ValueError,
+            "hessian must be an array, but its rows",
+        ),
         (lambda: largest_stable_lr([["a"]]), TypeError, "hessian must be real numbers"),
         (lambda: descend_quadratic(np.eye(1), ["a"], 0.1, 1), TypeError, "start must be real numbers"),
         (lambda: linear_probe(FEATURES, CLASSES * 0, 1), ValueError, r"K >= 2, got \[0\]"),

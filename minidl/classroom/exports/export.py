@@ -43,6 +43,7 @@ class Wish:
     def settings(self) -> dict:
         """What services.py reads, in the folder that grader_files makes."""
         own = {"folder": self.course.folder.resolve().name, "package": self.course.package}
+        own["command"] = self.course.command
         return {"lesson": self.lesson, "partial": self.partial, "laws": "laws.py" if self.laws else "", **own}
 
 
@@ -53,7 +54,8 @@ def export(service: str, wish: Wish, out: Path) -> Path:
     ExportError if right answers do not get all points, or a wrong one gets its points.
     """
     check_choice("service", service, tuple(SERVICES))
-    require(len(wish.course.exercises(wish.lesson)) > 0, f"lesson {wish.lesson} has no exercises")
+    lesson = wish.course.lesson(wish.lesson).number
+    require(len(wish.course.exercises(lesson)) > 0, f"lesson {lesson} has no exercises")
     message = (
         f"further laws go to gradescope or grade only: learners could read them in what {service} gives them"
     )
@@ -109,6 +111,12 @@ SERVICES = {
     "classroom": write_classroom,
     "nbgrader": write_nbgrader,
     "notebook": write_learner_notebook,
+}
+PAGES = {
+    "gradescope": "gradescope.md",
+    "classroom": "github_classroom.md",
+    "nbgrader": "nbgrader.md",
+    "notebook": "nbgrader.md",
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import html
 
+from minidl.classroom.cells import IMPORTS
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.exports.right import needed
-from minidl.classroom.exports.submitted import IMPORTS
 from minidl.classroom.stubs import imports, source, stub
 from minidl.classroom.work_file import mark
 

@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 found=$(mktemp -d)
-bash .github/minidl/in_container.sh . "$found" \
-    python -m minidl.classroom.exports.services classroom /submissions /out/result
+bash .github/minidl/in_container.sh --read . submission --write "$found" found \
+    python -m minidl.classroom.exports.services classroom submission found/result
 cat "$found/result" >>"$GITHUB_OUTPUT"

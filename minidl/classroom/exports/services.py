@@ -2,23 +2,26 @@
 
     python -m minidl.classroom.exports.services gradescope SUBMISSION RESULTS.json
     python -m minidl.classroom.exports.services classroom SUBMISSION OUTPUT
+    python -m minidl.classroom.exports.services grade ...        as python -m lessons grade
 
 The folder it is started in holds the lessons and settings.json, as ``export`` writes them. SUBMISSION is a
-file or a folder with one. Gradescope reads RESULTS.json; for GitHub, OUTPUT gets a line result=BASE64.
+folder with the learner's file. Gradescope reads RESULTS.json; for GitHub, OUTPUT gets a line result=BASE64.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
+import tempfile
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from minidl.classroom.check import Outcome
+from minidl.classroom.check import Options, Outcome, check_lesson
 from minidl.classroom.course import Course
-from minidl.classroom.exports.submitted import SubmissionProblem, answer_file, report_on
 from minidl.classroom.further import points_of
+from minidl.classroom.submissions import Submission, choose_file, read_folder
 from minidl.classroom.verdicts import submission
 
 LONGEST = 1000  # characters of a message: GitHub hands all of them over in one variable of 128 KB
@@ -26,29 +29,48 @@ LONGEST = 1000  # characters of a message: GitHub hands all of them over in one 
 
 def main(arguments: list[str]) -> int:
     """0 when the result was written, whatever it says."""
-    service, submitted, result = arguments
     settings = json.loads(Path("settings.json").read_text(encoding="utf-8"))
-    course = Course(Path(settings["folder"]), settings["package"])
+    course = Course(Path(settings["folder"]), settings["package"], settings["command"])
+    if arguments[0] == "grade":
+        from minidl.classroom.cli import main as verbs
+
+        return verbs(arguments, course)
+    service, submitted, result = arguments
     write = {"gradescope": write_gradescope, "classroom": write_classroom}[service]
     write(course, settings, Path(submitted), Path(result))
     return 0
 
 
-def checked(course: Course, settings: dict, submitted: Path) -> tuple[dict, str]:
-    """What ``check --json`` says of one submission, and why there is nothing to check if that is so."""
-    try:
-        with answer_file(submitted, settings["lesson"]) as file:
-            return report_on(course, settings, file), ""
-    except SubmissionProblem as problem:
-        return nothing_of(course, settings, submitted.name, str(problem)), str(problem)
+def checked(course: Course, settings: dict, folder: Path) -> dict:
+    """What ``check --json`` says of the one file in the folder that answers the lesson (see verdicts.py)."""
+    one = Submission(folder.name, folder.name)
+    read_folder(folder, one)
+    choose_file(course, settings["lesson"], one)
+    if one.chosen:
+        found = verdict(course, settings, one.text, PurePosixPath(one.chosen).name)
+    else:
+        missing = Outcome("", "", message=one.problem, ended="missing")
+        found = of_outcomes(course, settings, "nothing", [missing])
+    return found | {"flags": found["flags"] + one.flags, "problem": one.problem}
 
 
-def nothing_of(course: Course, settings: dict, name: str, message: str) -> dict:
-    """What would be said of a file that holds nothing."""
+def verdict(course: Course, settings: dict, text: bytes, name: str, number: str = "") -> dict:
+    """What ``check --json`` says of a file's text; of one exercise if its number is given."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / re.sub(r"[^\w.-]", "_", name)
+        file.write_bytes(text)
+        laws = str(Path(settings["laws"]).resolve()) if settings["laws"] else ""
+        options = Options(file=str(file.resolve()), laws=laws, all_laws=True)
+        numbers = [number] if number else None
+        outcomes = list(check_lesson(course, settings["lesson"], numbers, options=options))
+    return of_outcomes(course, settings, name, outcomes, number)
+
+
+def of_outcomes(course: Course, settings: dict, name: str, outcomes: list[Outcome], number: str = "") -> dict:
     exercises = course.exercises(settings["lesson"])
-    outcome = Outcome("", name, message=message, ended="missing")
     points = points_of(exercises, Path(settings["laws"]) if settings["laws"] else None)
-    return submission(name, settings["lesson"], exercises, points, [outcome])
+    todo = [exercise for exercise in exercises if number in ("", exercise.number)]
+    return submission(name, settings["lesson"], todo, points, outcomes, settings["partial"])
 
 
 def told(exercise: dict) -> str:
@@ -73,13 +95,12 @@ def visible(text: str) -> str:
 
 def write_gradescope(course: Course, settings: dict, submitted: Path, result: Path) -> None:
     start = time.monotonic()
-    report, problem = checked(course, settings, submitted)
-    results = gradescope_results(report, problem, time.monotonic() - start)
+    results = gradescope_results(checked(course, settings, submitted), time.monotonic() - start)
     result.parent.mkdir(parents=True, exist_ok=True)
     result.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
-def gradescope_results(report: dict, problem: str, seconds: float) -> dict:
+def gradescope_results(report: dict, seconds: float) -> dict:
     """results.json: a test an exercise. https://gradescope-autograders.readthedocs.io/en/latest/specs/"""
     tests = [
         {
@@ -103,7 +124,7 @@ def gradescope_results(report: dict, problem: str, seconds: float) -> dict:
         }
     ] * bool(report["flags"])
     return {
-        "output": visible(problem or f"{report['file']} was checked"),
+        "output": visible(report["problem"] or f"{report['file']} was checked"),
         "output_format": "text",
         "execution_time": round(seconds, 2),
         "stdout_visibility": "hidden",
@@ -115,7 +136,7 @@ def gradescope_results(report: dict, problem: str, seconds: float) -> dict:
 
 
 def write_classroom(course: Course, settings: dict, submitted: Path, result: Path) -> None:
-    report, _ = checked(course, settings, submitted)
+    report = checked(course, settings, submitted)
     for exercise in report["exercises"]:
         exercise["all_laws"] = [law.text for law in course.exercise(exercise["number"]).laws]
     found = classroom_result(report)

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from minidl.classroom.check import CheckError
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.exports.right import right_file, wrong_file
@@ -36,7 +37,7 @@ print(json.dumps(given))
 """
 
 
-class ExportError(Exception):
+class ExportError(CheckError):
     """What was about to be written does not grade as it must."""
 
 

@@ -1,4 +1,4 @@
-"""Inference with integers: arithmetic, layers, models, and how they are made of float networks."""
+"""Inference with integers: arithmetic, layers, models, and the conversion of float networks."""
 
 from minidl.compress.integer.arithmetic import (
     fixed_point_multiplier,

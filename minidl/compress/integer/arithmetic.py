@@ -1,12 +1,12 @@
-"""Arithmetic of inference with integers: sums of products of 8-bit integers, in 32 bits, made 8 bits again.
+"""Arithmetic of integer inference: products of 8-bit integers, summed in 32 bits, then reduced to 8 bits.
 
 With r ≈ S (q - Z) for inputs x and outputs y, and weights without a zero point,
 
     S_y (q_y - Z_y) = S_x S_w (sum (q_x - Z_x) q_w + q_bias),      q_bias = round(bias / (S_x S_w))
 
-so that q_y = clip(round(M sum) + Z_y) with M = S_x S_w / S_y: one multiplication by a real number for each
-output is all that is not an integer. The conventions are those of ONNX (QLinearConv, QLinearMatMul): M in
-float32, half to even, padding with Z_x, which stands for 0. Source: Jacob et al. 2018, section 2.2.
+so that q_y = clip(round(M sum) + Z_y) with M = S_x S_w / S_y. The only real operation is one multiplication
+by M for each output. The conventions are those of ONNX (QLinearConv, QLinearMatMul): M in float32, rounding
+half to even, padding with Z_x, which means 0. Source: Jacob et al. 2018, section 2.2.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from minidl.engine.checks import (
 )
 from minidl.engine.conv import IntOrPair, MaxPool2d, Pool2d, conv_output_size, pair
 
-LONG_ENOUGH = 1024  # numbers in a row, from which on a loop's beginning and end no longer count
+LONG_ENOUGH = 1024  # with rows of this length, the start and the end of a loop cost little
 
 # ---- layers
 
@@ -51,10 +51,10 @@ def quantized_conv2d(
         sums = qbias[o] + sum over c, i, j of qw[o, c, i, j] (q_x - Z_x),     padding holds Z_x
         q_y = clip(rint(float32(sums) M[o]) + Z_y),     M[o] = S_x S_w[o] / S_y in float32
 
-    qx, qw: of x_params' and w_params' dtype, 2 to 8 bits; x_params without an axis, w_params with Z = 0 and
-    axis 0 or none, qw within -127 … 127.  qbias: int32 (O,) or None.  y_params: without an axis, at most 8
-    bits; None returns the sums themselves, int32 at the scale S_x S_w.
-    Returns (N, O, OH, OW).  ValueError where sums might leave 32 bits (``accumulator_bound``).
+    qx, qw: in the dtype of x_params and w_params, 2 to 8 bits. x_params has no axis; w_params has Z = 0 and
+    axis 0 or None; qw lies within -127 … 127.  qbias: int32 (O,) or None.  y_params: without an axis, at most
+    8 bits; with None, the result is the sums, int32 with the scale S_x S_w.
+    Returns (N, O, OH, OW).  ValueError if sums can exceed 32 bits (``accumulator_bound``).
     """
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
     dilation, groups = pair("dilation", dilation, 1), positive_int("groups", groups)
@@ -76,11 +76,10 @@ def convolved(
     geometry: tuple,
     groups: int,
 ) -> np.ndarray:
-    """What the kernel makes of operands that have been checked; geometry: kernel_size, stride, padding,
-    dilation."""
+    """The result of the kernel for checked operands. geometry: kernel_size, stride, padding, dilation."""
     samples, out_channels, stride = len(qx), len(qw), geometry[1]
     sizes = [conv_output_size(*axis) for axis in zip(qx.shape[2:], *geometry, strict=True)]
-    center = 128 if qx.dtype == np.uint8 else 0  # 0 … 255 less 128 are 8-bit integers with a sign
+    center = 128 if qx.dtype == np.uint8 else 0  # 0 … 255 minus 128 gives signed 8-bit integers
     products = qw[0].size
     rows = np.zeros((out_channels, products + -products % 4), np.int16)
     rows[:, :products] = qw.reshape(out_channels, products)
@@ -96,7 +95,7 @@ def convolved(
 
 
 def samples_together(samples: int, pixels: int) -> int:
-    """How many samples make a block: enough for long loops over so many pixels, and work for all threads."""
+    """The number of samples in a block: enough for long loops, but with work for all threads."""
     threads = jit.num_threads()
     blocks = threads * math.ceil(samples / (threads * max(1, LONG_ENOUGH // pixels)))
     return math.ceil(samples / blocks)
@@ -112,8 +111,8 @@ def quantized_linear(
 ) -> np.ndarray:
     """ONNX's QLinearMatMul with a bias: q_y = clip(rint(float32(qbias + qw (q_x - Z_x)) M) + Z_y).
 
-    qx (N, in), qw (out, in), qbias (out,) give (N, out); all else as in ``quantized_conv2d``, of which this
-    is the case of one pixel.
+    qx (N, in), qw (out, in), qbias (out,) give (N, out); the rest is as in ``quantized_conv2d``
+    on images of one pixel.
     """
     for name, q in (("qx", qx), ("qw", qw)):
         require(np.ndim(q) == 2, f"{name} must have 2 axes, got {np.shape(q)}")
@@ -183,7 +182,7 @@ def multipliers(
 def integer_max_pool2d(
     qx: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0
 ) -> np.ndarray:
-    """The largest integer of each window, which is the largest real too, since S > 0. Padding never wins."""
+    """The largest integer of each window: also the largest real, because S > 0. Padding never wins."""
     kind = getattr(qx, "dtype", type(qx).__name__)
     require(kind in (np.int8, np.uint8), f"qx must be an array of int8 or uint8, got {kind}", TypeError)
     return MaxPool2d(kernel_size, stride, padding).forward(qx.astype(np.float32)).astype(kind)
@@ -199,7 +198,7 @@ def integer_avg_pool2d(
 ) -> np.ndarray:
     """The mean of each window of n pixels: requantize(sum (q_x - Z_x), M), M = S_x / (n S_y) in float32.
 
-    Padding holds Z_x, which stands for 0, and counts. The sums are a depthwise convolution's with ones.
+    Padding holds Z_x, which means 0, and counts. The sums are a depthwise convolution with ones.
     """
     channels = check_integers("qx", qx, check_params("x_params", x_params), axes=4).shape[1]
     check_params("y_params", y_params)
@@ -214,12 +213,13 @@ def quantized_add(
 ) -> np.ndarray:
     """q_y = clip(rint((q_a - Z_a) S_a / S_y + (q_b - Z_b) S_b / S_y) + Z_y), in float32.
 
-    The two are on different grids, so each is multiplied by its own scale (Jacob et al. 2018, appendix A.2).
+    The two inputs have different grids, so each is multiplied by its own scale (Jacob et al. 2018, appendix
+    A.2).
     """
     check_params("y_params", y_params)
     check_integers("qa", qa, check_params("a_params", a_params))
     check_integers("qb", qb, check_params("b_params", b_params))
-    require(qa.shape == qb.shape, f"only integers of one shape are added, got {qa.shape} and {qb.shape}")
+    require(qa.shape == qb.shape, f"only integers of one shape can be added, got {qa.shape} and {qb.shape}")
     total = np.zeros(qa.shape, np.float32)
     for q, params in ((qa, a_params), (qb, b_params)):
         total += (q.astype(np.int32) - params.zero_point).astype(np.float32) * (params.scale / y_params.scale)
@@ -245,7 +245,7 @@ def to_integers(sums: np.ndarray, M: Any, y_params: QuantParams) -> np.ndarray:
 
 
 def fixed_point_multiplier(M: float) -> tuple[int, int]:
-    """(m, shift) with M ≈ m 2^(shift - 31) and 2^30 <= m < 2^31: how processors without floats hold M.
+    """(m, shift) with M ≈ m 2^(shift - 31) and 2^30 <= m < 2^31: the form of M for processors without floats.
 
     M: finite, above 0. Source: gemmlowp, QuantizeMultiplier of TensorFlow Lite.
     """
@@ -260,8 +260,8 @@ def fixed_point_multiply(sums: Any, m: int, shift: int) -> np.ndarray:
         high = round(sums m / 2^(31 - max(shift, 0)))        result = round(high / 2^max(-shift, 0))
 
     It rounds twice: first a half goes up, towards +infinity (SaturatingRoundingDoublingHighMul), then a half
-    goes away from zero (RoundingDivideByPOT). ``requantize`` rounds once, half to even. Of
-    results that 8 bits hold, fewer than one in a thousand differ at M = 1/1000, but one in four at M = 1/4.
+    goes away from zero (RoundingDivideByPOT). ``requantize`` rounds once, half to even. For
+    results that fit in 8 bits, fewer than 1 in 1000 differ at M = 1/1000, but 1 in 4 at M = 1/4.
 
     sums: integers within ±2^31.  m: 0 ... 2^31 - 1.  shift: at most 31.  Returns int64.
     """
@@ -270,7 +270,7 @@ def fixed_point_multiply(sums: Any, m: int, shift: int) -> np.ndarray:
     check_int("shift", shift, -(10**6), 31)
     exponent = 31 - max(shift, 0)
     high = (sums * m + ((1 << exponent) >> 1)) >> exponent  # the product lies within ±2^62
-    exponent = min(max(-shift, 0), 62)  # |high| <= 2^31: beyond 62 all is 0
+    exponent = min(max(-shift, 0), 62)  # |high| <= 2^31, so larger shifts also give 0
     return np.sign(high) * ((np.abs(high) + ((1 << exponent) >> 1)) >> exponent)
 
 
@@ -280,9 +280,9 @@ def fixed_point_multiply(sums: Any, m: int, shift: int) -> np.ndarray:
 def accumulator_bound(
     x_params: QuantParams, w_params: QuantParams, products: int, largest_bias: int = 0
 ) -> int:
-    """What no sum of so many products passes: products max |q_x - Z_x| max |q_w| + |q_bias|.
+    """The bound of |sum| for this number of products: products max |q_x - Z_x| max |q_w| + |q_bias|.
 
-    A sum has C/groups kh kw products. q_x is taken to be any integer of its dtype.
+    A sum has C/groups kh kw products. q_x may be any integer of its dtype.
     """
     lowest = 0 if x_params.dtype.kind == "u" else -128
     Z = int(x_params.zero_point)
@@ -294,7 +294,7 @@ def accumulator_bound(
 
 
 def check_operands(qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any) -> np.ndarray:
-    """qbias (O,), zeros for None."""
+    """Check the operands. Returns qbias (O,), with zeros for None."""
     check_integers("qx", qx, check_params("x_params", x_params), axes=4)
     outputs = len(qw) if isinstance(qw, np.ndarray) and qw.ndim else 1
     check_integers("qw", qw, check_params("w_params", w_params, channels=outputs), axes=4)
@@ -311,13 +311,13 @@ def check_operands(qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any) -
 def check_sums(x_params: QuantParams, w_params: QuantParams, products: int, qbias: np.ndarray) -> None:
     bound = accumulator_bound(x_params, w_params, products, int(np.abs(qbias.astype(np.int64)).max()))
     fits = bound < 2**31
-    require(fits, f"sums of {products} products might reach {bound}, and 32 bits hold up to 2^31 - 1")
+    require(fits, f"sums of {products} products might reach {bound}, but 32 bits hold only up to 2^31 - 1")
 
 
 def check_params(name: str, params: Any, channels: int | None = None) -> QuantParams:
-    """QuantParams of at most 8 bits with one scale, or, of weights, with one for each of ``channels``."""
+    """QuantParams of at most 8 bits with one scale; for weights also with one for each of ``channels``."""
     check_instance(name, params, QuantParams)
-    require(params.dtype.itemsize == 1, f"{name} must be of at most 8 bits, got {params.bits}")
+    require(params.dtype.itemsize == 1, f"{name} must have at most 8 bits, got {params.bits}")
     per_channel = channels and params.axis == 0 and len(params.scale) == channels
     wanted = f"one scale or {channels} along axis 0" if channels else "one scale for all"
     require(params.axis is None or per_channel, f"{name} must have {wanted}, got axis {params.axis}")
@@ -325,11 +325,11 @@ def check_params(name: str, params: Any, channels: int | None = None) -> QuantPa
 
 
 def check_integers(name: str, q: Any, params: QuantParams, axes: int | None = None) -> np.ndarray:
-    """An array of the dtype that its parameters say."""
+    """The integers as an array. It must have the dtype of its parameters."""
     kind, wanted = str(getattr(q, "dtype", type(q).__name__)), str(params.dtype)
     is_array = isinstance(q, np.ndarray) and kind == wanted
-    require(is_array, f"{name} must be an array of {wanted}, as its parameters say, got {kind}", TypeError)
+    require(is_array, f"{name} must be an array of {wanted} for these parameters, got {kind}", TypeError)
     if axes is not None:
         fits = q.ndim == axes and q.size > 0
-        require(fits, f"{name} must have {axes} axes, none of them 0, got {q.shape}")
+        require(fits, f"{name} must have {axes} axes, each at least 1 long, got {q.shape}")
     return q

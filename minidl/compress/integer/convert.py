@@ -1,4 +1,4 @@
-"""Networks with rounded weights and activations made into networks of integers, after training or without."""
+"""Convert networks with rounded weights and activations to networks of integers, trained or not."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from minidl.nn.containers import Concat, Residual, Skip
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module, dotted
 
-# The integer layer that does what a float module m does, reading integers of x and giving integers of y.
+# The integer layer for a float module m. It reads integers of params x and returns integers of params y.
 TWINS: dict[type[Module], Callable[[Any, Any, Any], IntegerLayer]] = {
     nn.Flatten: lambda m, x, y: twins.IntegerFlatten(x),
     nn.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(x, m.kernel_size, m.stride, m.padding),
     nn.ReLU: lambda m, x, y: twins.QuantizedReLU(x),
-    nn.ReLU6: lambda m, x, y: twins.QuantizedRescale(x, y),  # y lies in [0, 6], to which rescaling clips
+    nn.ReLU6: lambda m, x, y: twins.QuantizedRescale(x, y),  # y lies in [0, 6]; rescaling clips to this range
     nn.ZeroPad2d: lambda m, x, y: twins.IntegerZeroPad2d.from_float(m, x),
     nn.AdaptiveAvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y),
     nn.AvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y, m.kernel_size, m.stride, m.padding),
@@ -44,7 +44,7 @@ TWINS: dict[type[Module], Callable[[Any, Any, Any], IntegerLayer]] = {
 # Parameters of what a layer gives: QuantParams, or None of sums. A last layer alone gives sums, so what reads
 # a layer's output finds QuantParams. Types cannot say that.
 Params = Any
-# What each of these makes of an element depends on that element alone, in BatchNorm on its channel too.
+# Each output element of these depends only on one input element; in BatchNorm also on the channel.
 LOOKED_UP = (
     *(nn.BatchNorm, nn.GELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh),
     *(ELU, Hardsigmoid, Hardswish, SiLU, Softplus),
@@ -63,12 +63,12 @@ def quantize_model(
 ) -> IntegerModel:
     """The network with integer weights and activations: ``convert(prepare_qat(...))``, without any training.
 
-    See ``prepare_qat`` for the arguments and for how the ranges of the activations are found. The report has
-    the SQNR of each layer's output against the float network's, on the calibration images.
+    See ``prepare_qat`` for the arguments and for the ranges of the activations. The report holds the SQNR of
+    each layer's output against the float network, on the calibration images.
 
     model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, ``LOOKED_UP``,
     ZeroPad2d, max and average pooling, Flatten, Identity, Dropout and Preprocess in Sequential, Residual,
-    Skip and Concat. ValueError for others. What runs within a Skip is found in its ``body``.  bits: 2 … 8.
+    Skip and Concat. ValueError for others. The modules of a Skip move to its ``body``.  bits: 2 … 8.
     """
     check_int("weight_bits", weight_bits, 2, 8)
     check_int("activation_bits", activation_bits, 2, 8)
@@ -90,7 +90,7 @@ def quantize_model(
 def noise_of(
     integer: IntegerModel, steps: list[IntegerStep], floats: Module, images: np.ndarray
 ) -> dict[str, float]:
-    """The SQNR of each step's output against the float network's, with all errors made before."""
+    """The SQNR of each step's output against the float network. It includes the errors of earlier steps."""
     q = quantize(images, integer.x_params)
     layers = {step.path: step.layer for step in steps[1:]}
     integers = {"input": q, **observe(integer.body, q, layers, lambda path, q: q)}
@@ -104,13 +104,13 @@ def noise_of(
 
 
 def convert(model: Module) -> IntegerModel:
-    """The integer model of one that ``prepare_qat`` made: the same weights, rounded for good.
+    """Convert a model of ``prepare_qat`` to an integer model with the same weights, now stored as integers.
 
-    Given the integers of its input, each layer's outputs are those of the rounded float layer, up to one
-    step where float32 rounds a sum to another side than integers do.
+    For equal input integers, each layer gives the same outputs as the rounded float layer. They can differ by
+    one step where float32 rounds a sum differently.
 
-    ValueError for weights or activations that are floats or of more than 8 bits, and for modules that have no
-    counterpart that computes with integers. ``report`` knows no SQNR: there is no float network to compare.
+    ValueError for weights or activations that are floats or have more than 8 bits, and for modules without an
+    integer counterpart. ``report`` has no SQNR, because there is no float network to compare with.
     """
     return converted(model)[0]
 
@@ -123,8 +123,7 @@ def converted(model: Module) -> tuple[IntegerModel, list[IntegerStep]]:
 
 
 def check_rounded(model: Module) -> QuantParams:
-    """The input's parameters of a model that ``prepare_qat`` made, if its activations can be integers of 8
-    bits."""
+    """The parameters of the input of a ``prepare_qat`` model. Its activations must have at most 8 bits."""
     inputs = getattr(model, "input", None)
     if not isinstance(inputs, Rounding) or inputs.params.bits > 8:
         raise ValueError("convert takes what prepare_qat made, with activation_bits of at most 8")
@@ -134,8 +133,9 @@ def check_rounded(model: Module) -> QuantParams:
 def integer_layers(
     around: str, modules: list[tuple[str, Module]], params: Params, steps: list[IntegerStep]
 ) -> tuple[dict[str, IntegerLayer], Params]:
-    """The modules as integer layers by their paths within the one at ``around``, and the parameters of what
-    the last gives. Appends to ``steps``."""
+    """The integer layers of the modules, by paths inside ``around``, and the parameters of the last output.
+
+    It also appends to ``steps``."""
     layers: dict[str, IntegerLayer] = {}
     for group in with_relu_behind(modules):
         (path, first), (last_path, last) = group[0], group[-1]
@@ -148,13 +148,17 @@ def integer_layers(
 
 
 def name_of(path: str, around: str) -> str:
-    """The path within the module at ``around``; of that module itself, which is no Sequential, "model"."""
+    """The path inside the module at ``around``.
+
+    That module itself, if it is no Sequential, is named "model".
+    """
     return path[len(around) + 1 :] or "model"
 
 
 def with_relu_behind(modules: list[tuple[str, Module]]) -> list[list[tuple[str, Module]]]:
-    """The modules, those that are not rounded together with the ReLU behind them that is: it costs nothing,
-    being the clamp at qmin, which stands for 0."""
+    """The modules; a module without rounding is paired with the rounded ReLU behind it.
+
+    Such a ReLU costs nothing: it is the clamp at qmin, which means 0."""
     groups: list[list[tuple[str, Module]]] = []
     for path, module in modules:
         before = groups[-1][-1][1] if groups else None
@@ -168,18 +172,18 @@ def with_relu_behind(modules: list[tuple[str, Module]]) -> list[list[tuple[str, 
 def integer_layer(
     path: str, module: Module, params: Params, y_params: Params, steps: list[IntegerStep]
 ) -> IntegerLayer:
-    """The integer layer that does what ``module`` does, reading integers of params and giving y_params'."""
+    """The integer layer for ``module``. It reads integers of params and returns integers of y_params."""
     name = name_of(path, "network")
     if isinstance(module, RoundedWeights):
         has_integers = module.bits != FLOAT
-        require(has_integers, f"{name} has float weights: prepare_qat with weight_bits of at most 8")
+        require(has_integers, f"{name} has float weights: call prepare_qat with weight_bits of at most 8")
         twin = twins.QuantizedLinear if isinstance(module.module, nn.Linear) else twins.QuantizedConv2d
         return twin.from_float(
             module.module, params, y_params, bits=module.bits, per_channel=module.per_channel
         )
     if kind := kind_of(module, *TWINS):
         setting = unusual(module)
-        require(not setting, f"{name}: {kind.__name__} with {setting} has no counterpart of integers")
+        require(not setting, f"{name}: {kind.__name__} with {setting} has no integer counterpart")
         return TWINS[kind](module, params, y_params)
     what = f"{type(module).__name__} has no counterpart that computes with integers"
     require(runs_as(module, Residual, Skip, Concat), f"{name}: {what}")
@@ -204,7 +208,7 @@ def integer_layer(
 
 
 class LayerDifference(NamedTuple):
-    """Of one layer: how many outputs there were, how many integers differ, and by how much at most."""
+    """One layer: the number of outputs, the number of different integers, and the largest difference."""
 
     path: str
     outputs: int
@@ -213,10 +217,11 @@ class LayerDifference(NamedTuple):
 
 
 def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[LayerDifference]:
-    """Each rounded layer of a ``prepare_qat`` model against that of its integer model, on equal integers.
+    """Compare each rounded layer of a ``prepare_qat`` model with the layer of its integer model, on equal
+    inputs.
 
-    What is compared are the integers that both give; of the logits, the integers themselves against the
-    float layer's, divided by S_x S_w. Joined branches count as one layer.
+    The integers of both outputs are compared. For the logits, the float layer's output is first divided by
+    S_x S_w. Joined branches count as one layer.
     """
     check_rounded(rounded)
     check_instance("integer", integer, IntegerModel)

@@ -1,7 +1,8 @@
-"""Layers that take arrays of integers and give arrays of integers: what an ``IntegerModel`` is made of.
+"""The layers of an ``IntegerModel``. They take and return arrays of integers.
 
-A layer's q stands for S (q - Z), with the parameters of the layer that made it; so each layer has been told
-``x_params``, the parameters of what it reads. Forward takes and gives NumPy arrays; there are no gradients.
+An integer q means the real number S (q - Z), with the parameters of the layer that made q. So each layer
+needs ``x_params``, the parameters of its input. Forward takes and returns NumPy arrays; there are no
+gradients.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class IntegerLayer(Module):
 
 @dataclass(eq=False, repr=False)
 class Weighted(IntegerLayer):
-    """What the two layers with weights share: weight int8 (out, ...), bias int32 (out,).
+    """The base of the two layers with weights: weight int8 (out, ...), bias int32 (out,).
 
-    A ReLU behind one needs no work: where y_params stand for reals from 0 up, Z_y is qmin, and the clamp to
-    qmin is the ReLU. Without y_params it gives its int32 sums, at the scale S_x S_w: a network's logits.
+    A ReLU behind the layer needs no work. If the reals of y_params start at 0, Z_y is qmin, and the clamp to
+    qmin is the ReLU. Without y_params the layer returns its int32 sums, with the scale S_x S_w: a network's
+    logits.
     """
 
     weight: np.ndarray
@@ -57,11 +59,11 @@ class Weighted(IntegerLayer):
         bits: int = 8,
         per_channel: bool = True,
     ) -> Any:
-        """Of a Linear, Conv2d or ConvReLU2d whose BatchNorm has been folded into it; see ``quantize_layer``.
+        """Make the layer from a Linear, Conv2d or ConvReLU2d with a folded BatchNorm; see ``quantize_layer``.
 
-        x_params and y_params say which reals the integers at its input and output, after a ReLU if one
-        follows, stand for. After quantization-aware training they are those of its fake-quantizers.
-        ValueError where sums might leave 32 bits.
+        x_params and y_params are the parameters of its input and of its output (after a ReLU if one follows).
+        After quantization-aware training its fake-quantizers hold them. ValueError if sums can exceed 32
+        bits.
         """
         arithmetic.check_params("x_params", x_params)
         if y_params is not None:
@@ -113,7 +115,7 @@ class QuantizedConv2d(Weighted):
 
 @dataclass(eq=False, repr=False)
 class KeepsGrid(IntegerLayer):
-    """A layer that gives integers with the parameters of those that it reads."""
+    """A layer whose output has the same parameters as its input."""
 
     x_params: QuantParams
 
@@ -123,7 +125,7 @@ class KeepsGrid(IntegerLayer):
 
 
 class QuantizedReLU(KeepsGrid):
-    """max(q, Z): Z stands for 0. Only where no layer before it can do it in its clamp."""
+    """max(q, Z); Z means 0. It is used only if no earlier layer can do it in its clamp."""
 
     def forward(self, qx: np.ndarray) -> np.ndarray:
         return np.maximum(qx, qx.dtype.type(self.x_params.zero_point))
@@ -165,9 +167,9 @@ class QuantizedAvgPool2d(IntegerLayer):
 
 @dataclass(eq=False, repr=False)
 class IntegerZeroPad2d(KeepsGrid):
-    """Images with Z around them, which stands for 0: as many as the float layer lays."""
+    """Images with Z around them, which means 0. The padding is that of the float layer."""
 
-    padding: tuple[int, ...] = ()  # left, right, top, bottom; none where the size decides
+    padding: tuple[int, ...] = ()  # left, right, top, bottom; empty if it depends on the image's size
     kernel_size: int = 1
     stride: int = 1
 
@@ -190,7 +192,7 @@ class IntegerZeroPad2d(KeepsGrid):
 
 @dataclass(eq=False, repr=False)
 class QuantizedPreprocess(IntegerLayer):
-    """(x - mean) / std, as a shift and a scale of the integers; in 8 bits each stays as it is."""
+    """(x - mean) / std, as other parameters for the integers; with 8 bits the integers stay unchanged."""
 
     x_params: QuantParams
     y_params: QuantParams
@@ -204,9 +206,9 @@ class QuantizedPreprocess(IntegerLayer):
 
 @dataclass(eq=False, repr=False)
 class QuantizedLookup(IntegerLayer):
-    """What any function of one element makes of each of the 2^b integers that it may read, looked up.
+    """A table for a function of one element: the result for each of the 2^b possible integers.
 
-    table: integers of y_params, a row for all channels or one for each (1 or C, 2^b), from that of qmin on.
+    table: integers of y_params, one row for all channels or one for each (1 or C, 2^b); column 0 is for qmin.
     """
 
     x_params: QuantParams
@@ -215,7 +217,7 @@ class QuantizedLookup(IntegerLayer):
 
     @classmethod
     def from_float(cls, module: Module, x_params: QuantParams, y_params: QuantParams) -> QuantizedLookup:
-        """Of an activation, or of a BatchNorm in evaluation mode, which has a function for each channel."""
+        """Make the table of an activation, or of a BatchNorm in evaluation mode (a row per channel)."""
         codes = np.arange(x_params.qmin, x_params.qmax + 1)
         axes, channels = 2, 1
         if isinstance(module, BatchNorm):
@@ -258,8 +260,8 @@ class QuantizedResidual(IntegerLayer):
 
 
 class IntegerConcat(Container, IntegerLayer):
-    """Branches on one input, joined along the channels. Each ends with ``rescale``, a QuantizedRescale, which
-    gives all of them the same parameters."""
+    """Branches on one input, joined along the channels. Each ends with ``rescale``, a QuantizedRescale, so
+    that all branches have the same parameters."""
 
     @property
     def y_params(self) -> QuantParams:

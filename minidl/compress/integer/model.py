@@ -1,4 +1,4 @@
-"""A network that computes with integers from its input to its logits: its layers, its report, its bytes."""
+"""A network that computes with integers from its input to its logits: layers, report and bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from minidl.nn.table import aligned
 
 
 class LayerReport(NamedTuple):
-    """Of one layer: its weights' scale (of several the largest; None without weights), scale
-    and zero point of its output (None for sums), the output's SQNR in dB against the float network's, with
-    all errors made before, and the bytes that are stored for it."""
+    """One row of the report: the scale of the layer's weights (the largest; None without weights), scale
+    and zero point of its output (None for sums), the SQNR of the output in dB against the float network (with
+    the errors of earlier layers), and the stored bytes."""
 
     path: str
     kind: str
@@ -33,12 +33,12 @@ class LayerReport(NamedTuple):
 
 
 class IntegerModel(Module):
-    """Images in, logits out as floats, and nothing but integers between: one multiplication by a float for
-    each output of a layer is all (see ``integer``).
+    """A network that takes float images, returns float logits, and computes with integers in between.
 
-    x_params: what the images' integers stand for.  layers: by their paths in the float network, such as
-    "block1.conv", in the order in which they run; each reads integers with the parameters that the one
-    before gives.  ``body(quantize(images, x_params))`` are the integers that it ends with.
+    Only one float multiplication remains for each output of a layer (see ``arithmetic.py``).
+    x_params: the parameters of the images' integers.  layers: by their paths in the float network, such as
+    "block1.conv", in the order in which they run. Each reads integers with the output parameters of the layer
+    before.  ``body(quantize(images, x_params))`` returns the last integers.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class IntegerModel(Module):
 
 
 def nested(layers: Mapping[str, Module]) -> Sequential:
-    """Layers by dotted paths as a Sequential of Sequentials, so that ``layer(path)`` finds them again."""
+    """Layers by dotted paths, as a Sequential of Sequentials, so that ``layer(path)`` finds them."""
     whole = Sequential()
     for path, layer in layers.items():
         parent = whole
@@ -87,8 +87,9 @@ def integer_layers_of(body: Module) -> dict[str, IntegerLayer]:
 
 
 class IntegerStep(NamedTuple):
-    """A layer of an IntegerModel by its path in the float network, and the path of the float module whose
-    outputs the layer's integers stand for."""
+    """A layer of an IntegerModel, with its path in the float network.
+
+    A second path names the float module with the same outputs."""
 
     path: str
     layer: IntegerLayer
@@ -96,7 +97,7 @@ class IntegerStep(NamedTuple):
 
 
 def layer_reports(steps: Iterable[IntegerStep], ratios: Mapping[str, float]) -> tuple[LayerReport, ...]:
-    """A row for each, with its SQNR if there is one; what several layers share is stored for the first."""
+    """A row for each layer, with its SQNR if known. Shared arrays count as bytes of the first layer."""
     rows: list[LayerReport] = []
     stored: dict[Any, int] = {}
     for path, layer, _ in steps:
@@ -110,23 +111,25 @@ def layer_reports(steps: Iterable[IntegerStep], ratios: Mapping[str, float]) -> 
 
 
 def reals_of(q: np.ndarray, layer: IntegerLayer) -> np.ndarray:
-    """What the integers that a layer gives stand for: S (q - Z), or of sums S_x S_w q."""
+    """The real numbers of a layer's output integers: S (q - Z), or S_x S_w q for sums."""
     if layer.y_params is not None:
         return dequantize(q, layer.y_params)
     return q.astype(np.float32) * layer.scale_of_sums(q.ndim)
 
 
 def model_bytes(model: Module) -> int:
-    """Bytes of all that a model stores: parameters and buffers of a float network, each 4 (or its dtype's).
+    """The bytes that a model stores.
 
-    Of integer layers: 1 a weight, whatever its bits, and 8 a channel, for int32 bias and float32 scale; and 8
-    for the scale and zero point of each activation.
+    In a float network, each parameter and buffer takes 4 (or its dtype's size).
+
+    In integer layers, each weight takes 1 byte for any number of bits, each channel 8 (int32 bias and float32
+    scale), and each activation 8 (scale and zero point).
     """
     return sum(stored_by(check_instance("model", model, Module)).values())
 
 
 def stored_by(model: Module) -> dict[Any, int]:
-    """Bytes of each array and each QuantParams in a model, each once, however many layers share it."""
+    """Bytes of each array and each QuantParams in a model. Shared ones count once."""
     values = [value for module in model.modules() for value in vars(module).values()]
     stored: dict[Any, int] = {}
     for value in values:

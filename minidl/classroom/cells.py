@@ -1,0 +1,35 @@
+"""Answers in a notebook: each is one cell, which begins with the mark of its stub."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+MARKED = re.compile(r"# (\d\d\.\d) \w+[:,] ")  # as work_file.mark writes it
+IMPORTS = "# imports for lesson "  # the first line of the cell of imports
+
+
+def text_of_notebook(data: bytes) -> str:
+    """The Python file that a notebook's answers make. Raises ValueError for a file that is no notebook."""
+    try:
+        cells = [cell for cell in json.loads(data)["cells"] if cell["cell_type"] == "code"]
+        return text_of_cells("".join(cell["source"]) for cell in cells)
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def text_of_cells(cells: Iterable[str], number: str = "") -> str:
+    """The imports, and for each exercise the last cell with its mark; with a number of that exercise alone.
+
+    Other cells are for trying things out, and are left out.
+    """
+    parts: dict[str, str] = {}
+    for cell in cells:
+        first = cell.lstrip().split("\n", 1)[0]
+        is_answer = MARKED.match(first)
+        if first.startswith(IMPORTS):
+            parts[""] = cell
+        elif is_answer and number in ("", is_answer[1]):
+            parts[is_answer[1]] = cell
+    return "\n\n\n".join(parts[key].strip() for key in sorted(parts)) + "\n"
