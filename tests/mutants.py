@@ -9,24 +9,28 @@ the reference stand in ``tests.equivalent_mutants`` with the reason, and do not 
 from __future__ import annotations
 import __future__
 
+import _thread
 import ast
 import functools
 import io
 import re
+import signal
 import sys
+import threading
 import time
 import tokenize
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hypothesis.errors import HypothesisException
 
 from lessons.exercises import all_exercises
+from minidl.classroom.confine import MEMORY, limit
 from minidl.classroom.exercise import Exercise, Law
 from minidl.classroom.stubs import plain_function, source
-from minidl.classroom.worker import limit_memory, patience
 from tests.equivalent_mutants import EQUIVALENT
 
 SECONDS = 5.0  # time limit of all laws on a mutant, in addition to ten times their time on the reference
@@ -40,6 +44,28 @@ SWAPS = {
     **{"<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"], "==": ["!="], "!=": ["=="]},
     **{"is": ["is not"], "is not": ["is"], "in": ["not in"], "not in": ["in"]},
 }
+
+
+@contextmanager
+def patience(seconds: float, ran_out: list[bool]) -> Iterator[None]:
+    """A Ctrl-C for the block, or the way into it, after so many seconds; the list has an element then."""
+
+    def interrupt() -> None:
+        ran_out.append(True)
+        _thread.interrupt_main()
+
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by a shell that runs this in the background
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)
@@ -265,7 +291,7 @@ def examine_number(number: str) -> Report:
 
 
 def reports(numbers: list[str]) -> Iterator[Report]:
-    with ProcessPoolExecutor(PROCESSES, initializer=limit_memory) as pool:
+    with ProcessPoolExecutor(PROCESSES, initializer=limit, initargs=("AS", MEMORY)) as pool:
         for future in as_completed([pool.submit(examine_number, number) for number in numbers]):
             yield future.result()
 

@@ -114,6 +114,8 @@ class Values:
 
     def _numbers(self, value: np.ndarray | np.generic, blobs: list[bytes]) -> list:
         array = np.asarray(value)
+        if array.nbytes > ARRAY_BYTES:
+            raise Uncodable(f"an array of {array.nbytes:,} bytes, which is too much")
         if isinstance(value, np.generic):
             blobs.append(array.tobytes())
             return ["scalar", array.dtype.str]

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-MEMORY = 4 * 2**30  # bytes
+MEMORY = 2 * 2**30  # bytes
 FILE = 64 * 2**20  # bytes of one file
 FILES = 128  # open at once
 PROCESSES = 32  # and threads
@@ -38,19 +38,24 @@ def confine(folder: str) -> None:
 
 
 def limit_all() -> None:
-    import resource
-
     wanted = {"AS": MEMORY, "FSIZE": FILE, "NOFILE": FILES, "CPU": SECONDS, "CORE": 0}
     # The limit counts all processes of a user, who may have others; a new user has none.
     others = 0 if os.getuid() == 0 else processes_of(os.getuid())
     if others is not None:
         wanted["NPROC"] = others + PROCESSES
     for name, value in wanted.items():
-        with suppress(AttributeError, ValueError, OSError):
-            which = getattr(resource, f"RLIMIT_{name}")
-            hard = resource.getrlimit(which)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(which, (value, value))
+        limit(name, value)
+
+
+def limit(name: str, value: int) -> None:
+    """One of the limits of getrlimit(2), where the system can be asked to see to it."""
+    with suppress(ImportError, AttributeError, ValueError, OSError):  # Windows has no resource
+        import resource
+
+        which = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
 
 
 def processes_of(user: int) -> int | None:

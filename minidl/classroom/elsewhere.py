@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -49,6 +50,8 @@ class Ended(BaseException):
 class Process:
     """A process of answering.py: one exercise of one file, under way before it is needed."""
 
+    running: ClassVar[set[int]] = set()
+
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="minidl-answer-")
         self.process = subprocess.Popen(
@@ -60,6 +63,7 @@ class Process:
             env=clean_environment(self.folder),
             start_new_session=True,
         )
+        Process.running.add(self.process.pid)
         self.number, self.waiting, self.late = 0, False, False
         self.limit, self.before, self.charged, self.asleep_at = float("inf"), 0.0, 0.0, -1
         self.printed, self.closed, self.killed = b"", False, False
@@ -141,7 +145,14 @@ class Process:
     def watch(self) -> None:
         while not self.closed:
             time.sleep(TICK)
-            if self.waiting and self.limit != float("inf") and not self.late and self.over():
+            if not self.waiting:
+                continue
+            number = self.number
+            if processes.is_dead(self.process.pid):  # and what it started may keep the pipe open
+                time.sleep(TICK)
+                if self.waiting and self.number == number:
+                    self.end()
+            elif self.limit != float("inf") and not self.late and self.over():
                 self.late = True
                 self.interrupt()
 
@@ -205,15 +216,17 @@ class Process:
         return self.killed or self.process.poll() is not None
 
     def end(self) -> None:
+        """End it and all that it started."""
         self.killed = True
         processes.end_group(self.process)
+        processes.end_strays(Process.running)
 
-    def close(self, keep: set[int] = frozenset()) -> str:
-        """End it and all that it started, but for the processes ``keep``; what it printed."""
+    def close(self) -> str:
+        """End it, for the last time; what it printed."""
         self.closed = True
         self.end()
         self.process.wait()
-        processes.end_strays(keep)
+        Process.running.discard(self.process.pid)
         self.reader.join(GRACE)
         for pipe in (self.process.stdin, self.process.stdout):
             with suppress(OSError):

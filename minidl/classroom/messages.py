@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 from minidl.classroom.check import Outcome
 from minidl.classroom.course import COMMAND, Course
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 WIDTH = 100
+UNSEEN = ("Cc", "Cf", "Cs")  # of Unicode: controls, directions of writing, halves of a pair
 
 
 def paint(text: str, colour: str) -> str:
@@ -28,6 +31,7 @@ def colours_wanted() -> bool:
 
 def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, command: str = COMMAND) -> str:
     """What a check found, on one line where all is well."""
+    outcome = replace(outcome, **{name: visible(value) for name, value in vars(outcome).items()})
     note = ("note", paint(outcome.note, "yellow"))
     if outcome.passed or not outcome.written:
         return "\n".join([headline(outcome, place), *rows(note)])
@@ -37,6 +41,15 @@ def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, com
         lines += ["", outcome.traceback.rstrip(), ""]
     lines += rows(("step into it", outcome.replay and f"{command} debug {outcome.number}"))
     return "\n".join(lines)
+
+
+def visible(value):
+    """Text with what is no letter of it, such as a terminal's escape sequences, as an escape that is read."""
+    if isinstance(value, list):
+        return [visible(v) for v in value]
+    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
+        return value
+    return "".join(c if c in "\n\t" or category(c) not in UNSEEN else ascii(c)[1:-1] for c in value)
 
 
 def headline(outcome: Outcome, place: str) -> str:

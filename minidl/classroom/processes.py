@@ -26,14 +26,18 @@ def adopt() -> None:
 
 def end_group(process: subprocess.Popen) -> None:
     """Kill a process that leads a session, and all that stayed in its group."""
-    if process.poll() is None and hasattr(os, "killpg"):  # not waited for, so the number is still its own
+    if process.returncode is None and hasattr(os, "killpg"):  # not waited for, so the number is still its own
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
+        end = time.monotonic() + LONG_ENOUGH
+        while adopting and not is_dead(process.pid) and time.monotonic() < end:
+            time.sleep(0.001)  # then its children are this process's
+    else:
+        process.kill()
 
 
 def end_strays(keep: set[int]) -> None:
-    """Kill all descendants of this process but those in ``keep``, until there are none."""
+    """Kill all descendants of this process, until there are none, but for those in ``keep``."""
     end = time.monotonic() + LONG_ENOUGH
     while adopting and time.monotonic() < end:
         found = descendants(os.getpid(), keep)
@@ -71,6 +75,11 @@ def seconds_of(pid: int) -> float | None:
     """Of the processor, that a process has taken; None where the system does not say."""
     fields = stat_of(pid)
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else None
+
+
+def is_dead(pid: int) -> bool:
+    """Whether it is known to be: dead and not waited for yet."""
+    return stat_of(pid)[:1] == ["Z"]
 
 
 def asleep(pid: int) -> bool:

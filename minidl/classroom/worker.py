@@ -24,6 +24,7 @@ from minidl.classroom.course import Course
 from minidl.classroom.elsewhere import ElsewhereFunction, Ended, Process
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.files import digest
+from minidl.classroom.flags import flags_of
 from minidl.classroom.further import further_laws
 from minidl.classroom.implementation import Implementation
 from minidl.classroom.kinds import LibraryCall
@@ -75,7 +76,7 @@ class Answers:
                 told = process.open(exercise, others, check.shown, check.source, package)
             yield exercise.adapt(ElsewhereFunction(process, exercise, told)), process
         finally:
-            check.printed = process.close(keep={self.ready.process.pid})
+            check.printed = process.close()
 
     def close(self) -> None:
         for process in [*self.used, self.ready]:
@@ -112,11 +113,12 @@ class FileCheck:
             message = f"it cannot be read: {error.strerror}"
             self.emit_outcome(Outcome("", self.path.name, message=message, ended="crashed"))
             return
+        flags = flags_of(self.source.decode("utf-8", "replace"), self.exercises)
         for exercise in self.exercises:
             if exercise.number in numbers or not numbers:
                 self.emit(begin=exercise.number, law="")
                 outcome = self.outcome_of(exercise)
-                outcome.printed = self.printed
+                outcome.printed, outcome.flags = self.printed, flags
                 self.emit_outcome(outcome)
                 if not outcome.number:
                     return

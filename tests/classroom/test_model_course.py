@@ -121,7 +121,7 @@ def test_the_librarys_own_function_is_recognised_and_what_is_right_passes(course
     assert passed.passed and passed.held == 2 and passed.library_calls == 0
     calls = "import tiny_library\n\n\ndef probabilities(model, images):\n    "
     outcome = checked(calls + "return tiny_library.probabilities(model, images)\n")
-    assert not outcome.passed and outcome.held == 2 and outcome.library_calls == 1
+    assert not outcome.passed and outcome.library_calls == 1
     careless = checked(LIBRARY.replace("    e = ", "    model.train()\n    e = "))
     assert (
         careless.message.startswith("probabilities changed its ") and "training was False" in careless.message

@@ -144,7 +144,7 @@ def test_a_case_names_the_builder_and_the_replay_builds_the_model():
     implementation = task.adapt(logits)
     task.try_law("outputs are positive", implementation)
     imports = set()
-    text = replay.call_text(task, logits, implementation.last_call, imports)
+    text = replay.call_text(task, implementation.told, implementation.last_call, imports)
     assert (
         "model = Built('small_cnn', seed=2, num_classes=3, widths=(4,), pool_after=())\nmodel = model.build()"
         in text

@@ -7,8 +7,9 @@ import pytest
 from learner import REAL, check_here, empty_course, write_work
 
 from minidl.classroom.exercise import Exercise
+from minidl.classroom.reading import FileProblem, load
 from minidl.classroom.stubs import import_line, source
-from minidl.classroom.work_file import FileProblem, lesson_stubs, load, stale, start
+from minidl.classroom.work_file import lesson_stubs, stale, start
 from minidl.engine.reduce import stable_softmax
 
 EXERCISES = {lesson.number: REAL.exercises(lesson.number) for lesson in REAL.lessons()}
