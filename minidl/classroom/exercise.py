@@ -43,6 +43,10 @@ from minidl.engine.checks import (
 EXAMPLES = 100  # cases that a law tries, the same ones for everybody
 
 
+class Unshrunk(BaseException):
+    """The law fails, and nobody asks for a smaller case. Hypothesis lets this exception through."""
+
+
 @dataclass(frozen=True)
 class Law:
     text: str
@@ -287,8 +291,10 @@ def noting(test: Callable[..., None], implementation: Implementation) -> Callabl
             test(**drawn)
         except HypothesisException:
             raise
-        except Exception:
+        except Exception as error:
             implementation.first_failure = implementation.first_failure or implementation.last_call
+            if not implementation.shrinks:
+                raise Unshrunk from error
             raise
 
     return run

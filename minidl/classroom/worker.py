@@ -22,7 +22,7 @@ from minidl.classroom import failure, processes, work_file
 from minidl.classroom.check import USUAL, Options, Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.elsewhere import ElsewhereFunction, Ended, Process
-from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.exercise import Exercise, Result, Unshrunk
 from minidl.classroom.files import digest
 from minidl.classroom.flags import flags_of
 from minidl.classroom.further import further_laws
@@ -162,6 +162,7 @@ class FileCheck:
                 with suppress(Ended), process.patience(self.seconds):
                     told.describe(result)
             if not result.passed:
+                implementation.shrinks = False  # nothing is told of further failures
                 outcome.ended = result.error.ended if isinstance(result.error, Ended) else ""
                 goes_on = self.options.all_laws and outcome.written and not outcome.library_calls
                 if outcome.ended or process.gone or not goes_on:
@@ -180,6 +181,8 @@ class FileCheck:
         try:
             with process.patience(self.seconds):
                 return exercise.try_law(text, implementation)
+        except Unshrunk:
+            return Result(text, False, implementation.calls)
         except Ended as error:
             return Result(text, False, implementation.calls, str(error), implementation.case, error)
         except Exception as error:
