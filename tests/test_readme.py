@@ -72,7 +72,7 @@ def test_the_page_opens_with_a_picture_that_is_small_and_described():
 
 def test_the_set_up_commands_stand_there_for_both_systems():
     lines = [line.strip() for line in README.splitlines()]
-    for ending in ("-m lessons run", "-m pytest"):
+    for ending in ("-m lessons run", "-m pytest -n auto"):
         assert sum(line.endswith(ending) and line.startswith("python3 -m venv") for line in lines) == 1
         assert sum(line.endswith(ending) and line.startswith("py -m venv") for line in lines) == 1
 

@@ -80,6 +80,7 @@ def prototypes_keep_float32(prototypes):
         assert_dtype(means, wanted)
         assert_equal(means, np.array([[1e4, 1, 1, 1], [1.5, 2, 0, 0.5]]))
         assert_equal(classes, np.array([-1, 5]))
+        assert_dtype(classes, np.int64)
 
 
 @prototypes.mistake("the sum, not the mean", breaks=prototypes.laws[0].text)
@@ -169,12 +170,25 @@ def is_exact_far_away(squared_distances, sets):
     assert_close(moved, squared_distances(queries, support))
 
 
+@distances.law("a pair a quarter apart keeps its distance of 1/16 beside another one far away")
+def worked_two_places(squared_distances):
+    queries, support = np.array([[FAR + 0.25], [-FAR]]), np.array([[FAR], [-FAR - 0.25]])
+    near, far = 1 / 16, (2 * FAR + 0.25) ** 2
+    assert_close(squared_distances(queries, support), [[near, (2 * FAR + 0.5) ** 2], [4 * FAR**2, near]])
+    assert_close(squared_distances(queries[:1], -queries[:1]), [[(2 * FAR + 0.5) ** 2]])
+    assert_close(squared_distances(queries[1:], queries[:1]), [[far]])
+
+
 @distances.law("float32 and whole numbers give float64: 2^-30 is the square of 2^-15, 10^10 of 10^5")
 def distances_in_float64(squared_distances):
     for dtype, far, wanted in ((np.float32, 2.0**-15, 2.0**-30), (np.int32, 10**5, 1e10)):
         answer = squared_distances(np.zeros((1, 2), dtype), np.array([[far, 0], [0, 0]], dtype))
         assert_dtype(answer, np.float64)
         assert_equal(answer, [[wanted, 0.0]])
+    near_one = squared_distances(np.ones((1, 1), np.float32), np.full((1, 1), 2.0**-30, np.float32))
+    assert_equal(near_one, [[(1 - 2.0**-30) ** 2]])
+    ends = np.array([[2 * 10**9]], np.int32)
+    assert_equal(squared_distances(ends, -ends), [[16e18]])
 
 
 @distances.mistake("the differences themselves, not their squares", breaks=distances.laws[0].text)
@@ -254,12 +268,15 @@ def worked_vote(vote):
 def worked_vote_ties(vote):
     labels, distances = np.array([[5, 3], [5, 3]]), np.array([[1.0, 2.0], [2.0, 2.0]])
     assert_equal(vote(labels, distances), np.array([5, 3]))
+    assert_equal(vote(labels[:1], np.array([[1.0, 1.0 + 1e-9]])), np.array([5]))
 
 
 @voting.law("1/1.25 + 1/5 against 1/3 + 1/3 + 1/3: the smaller mean distance wins, not the smaller sum")
 def worked_mean_distance(vote):
     distances = np.array([[1.25, 3.0, 3.0, 3.0, 5.0]])
     assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), distances, weights="distance"), np.array([1]))
+    touching = np.array([[0.0, 0.0, 0.0, 4.0]])  # two votes for 1, one for 0, however far the last one is
+    assert_equal(vote(np.array([[0, 1, 1, 1]]), touching, weights="distance"), np.array([1]))
 
 
 @voting.law("most votes, then the smaller mean distance, then the smaller label")
@@ -298,6 +315,7 @@ def votes_of_many(vote):
     distances = np.array([[1e-8] * 2 + [1e4] * 18])
     assert_equal(vote(labels, distances), np.array([9]))
     assert_equal(vote(labels, distances, weights="distance"), np.array([-5]))
+    assert_dtype(vote(labels, distances), np.int64)
 
 
 @voting.mistake("a tie goes to the smaller label at once", breaks=voting.laws[1].text)

@@ -37,7 +37,7 @@ def knn_episode(
     distance is Euclidean, between rows divided by their length, in float64. Ties of distances and votes are
     decided as in ``nearest`` and ``vote``.
     ValueError for more ways than classes, a class of less than shots + queries rows, a k beyond
-    1 ... ways shots, and a row of zeros, which has no direction.
+    1 ... ways shots, and any row of zeros, drawn or not: it has no direction.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     check_int("ways", ways, 1, len(classes))
@@ -148,18 +148,37 @@ def answers_by_neighbours(knn_episode, case):
     assert_equal(np.asarray(answers), np.array(wanted))
 
 
-@episode.law("in 60 episodes each row was an example and was asked about, and each class was left out")
+@episode.law("in 150 episodes each row met each other one of its class, and each class was left out")
 def draws_all(knn_episode):
-    labels, examples, questions, pairs = np.repeat([0, 1, 2], 3), set(), set(), set()
-    for seed in range(60):
+    labels, examples, questions, pairs, together = np.repeat([0, 1, 2], 3), set(), set(), set(), set()
+    for seed in range(150):
         options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
         support, asked, _ = knn_episode(np.ones((9, 2)), labels, **options)
         examples |= set(map(int, support))
         questions |= set(map(int, asked))
         pairs.add(tuple(labels[np.asarray(support)].tolist()))
+        together |= set(zip(map(int, support), map(int, asked), strict=True))
     assert len(examples) == 9, f"of nine rows only {sorted(examples)} were ever in the support"
     assert len(questions) == 9, f"of nine rows only {sorted(questions)} were ever asked about"
     assert len(pairs) == 3, f"of three classes only {sorted(pairs)} were ever drawn together"
+    assert len(together) == 18, f"of 18 pairs of an example and a question only {len(together)} were drawn"
+
+
+@episode.law("the same rng draws the same episode: of five rows, of three classes")
+def draws_by_rng(knn_episode):
+    labels, features = np.repeat([0, 1, 2], 5), np.arange(30.0).reshape(15, 2) + 1
+    options = {"ways": 2, "shots": 2, "queries": 2, "k": 1}
+    once, again = (knn_episode(features, labels, **options, rng=np.random.default_rng(3)) for _ in range(2))
+    for part, other in zip(once, again, strict=True):
+        assert_equal(np.asarray(part), np.asarray(other))
+
+
+@episode.law("directions that differ by 1e-10 are told apart")
+def near_directions(knn_episode):
+    features = np.array([[1, 0.5 + 1e-10 * (label == 3)] for label in SEVENS_AND_THREES])
+    options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(0)}
+    _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
+    assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
 
 
 @episode.law("float32 rows of 1e30 have a direction too, and so have whole numbers")
@@ -183,6 +202,10 @@ def refuses_an_episode(knn_episode):
     zeros = CORNERS * (np.arange(6) != 4)[:, np.newaxis]
     rng = np.random.default_rng(0)
     assert_refuses("a row of zeros", knn_episode, zeros, SEVENS_AND_THREES, **options, rng=rng)
+    few = {"ways": 1, "shots": 1, "queries": 1, "k": 1}  # some draws leave the row of zeros out
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        assert_refuses("a row of zeros, drawn or not,", knn_episode, zeros, SEVENS_AND_THREES, **few, rng=rng)
 
 
 BY_ANGLE = "each answer is the vote of the k nearest by angle"
@@ -232,7 +255,7 @@ def asked_from_all(features, labels, *, queries, k, rng, **options):
 
 @episode.mistake(
     "the first rows of each class, not drawn ones",
-    breaks="in 60 episodes each row was an example and was asked about, and each class was left out",
+    breaks="in 150 episodes each row met each other one of its class, and each class was left out",
 )
 def first_rows(features, labels, *, ways, shots, queries, k, rng):
     knn_episode(features, labels, ways=ways, shots=shots, queries=queries, k=k, rng=rng)  # what it refuses

@@ -7,6 +7,7 @@ from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.explain.cam import gradcam, upsample_maps
+from minidl.nn.module import eval_mode
 
 # ---- 16.4 gradcam
 
@@ -161,11 +162,12 @@ def refuses_infinite_maps(gradcam):
 
 def weighted(model, images, target, layer, score=None, weights=None, signed=False, upsample=True):
     """Grad-CAM with another score, other weights, or without the ReLU."""
-    target = model(Tensor(images)).data.argmax(axis=1) if target is None else target
     outputs = []
     hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    logits = model(Tensor(images, requires_grad=True))
+    with eval_mode(model):
+        logits = model(Tensor(images, requires_grad=True))
     hook.remove()
+    target = logits.data.argmax(axis=1) if target is None else target
     own = (np.arange(len(images)), target)
     slope = grad((logits[own] if score is None else score(logits, own)).sum(), outputs[0])
     alpha = slope.mean(axis=(2, 3), keepdims=True) if weights is None else weights(slope)

@@ -98,17 +98,26 @@ def averages_to_shapley(path_contributions, game):
     assert_close(path_contributions(v, orders).mean(axis=0), mean_over_orders(v, n))
 
 
+def game_of(worths):
+    """The game of two players as a function, which takes rows of bools only."""
+
+    def worth(coalitions):
+        rows = f"{coalitions.dtype} {coalitions.shape}"
+        assert coalitions.dtype == bool and coalitions.ndim == 2, f"the game takes rows of bools, not {rows}"
+        return worths[coalitions @ np.array([1, 2])]
+
+    return worth
+
+
 @contributions.law("the worths may come as a function of rows of bools, and worths of integers give float64")
 def both_forms(path_contributions):
     taxi, orders = np.array([0, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # nobody, the first, the second, both
-
-    def worth(coalitions):
-        return taxi[coalitions @ np.array([1, 2])]
-
-    for value in (taxi, worth):
+    for value in (taxi, game_of(taxi)):
         gains = path_contributions(value, orders)
         assert_close(gains, [[1, 4], [3, 2]])
         assert_dtype(gains, np.float64)
+    large = np.array([0.0, 2.0**24, 0.0, 2.0**24 + 1])  # in float32 the second would add nothing
+    assert_close(path_contributions(large, orders[:1]), [[2.0**24, 1]], rtol=1e-12)
 
 
 def worths_along(value, orders):
@@ -196,23 +205,32 @@ def additivity(shapley_values, game, seed):
     assert_close(shapley_values(2 * v - w, n), 2 * shapley_values(v, n) - shapley_values(w, n))
 
 
-@values.law("the worths may come as a function of rows of bools, one coalition a row")
+@values.law("the worths may come as a function of rows of bools, one coalition a row, or as integers")
 def worths_from_a_function(values):
-    taxi = np.array([0.0, 1.0, 2.0, 5.0])  # nobody, the first, the second, both
+    taxi = np.array([0, 1, 2, 6])  # nobody, the first, the second, both
+    for value in (game_of(taxi), taxi, taxi.astype(np.float32)):
+        phi = values(value, 2)
+        assert_close(phi, [2.5, 3.5])
+        assert_dtype(phi, np.float64)
 
-    def worth(coalitions):
-        return taxi[coalitions @ np.array([1, 2])]
 
-    assert_close(values(worth, 2), [2, 3])
+@values.law("of ten players too, in float64: alone 1 ... 10 on top of a worth of 2^24 for nobody")
+def ten_players(shapley_values):
+    coalitions = np.arange(2**10)[:, np.newaxis] >> np.arange(10) & 1
+    phi = shapley_values(2.0**24 + coalitions @ np.arange(1, 11) / 8, 10)
+    assert_close(phi, np.arange(1, 11) / 8, rtol=1e-9)
 
 
 @values.law("worths that are not finite, or not 2 to the n, are refused with a ValueError")
 @given(game=games(2, 3))
 def refuses_worths(shapley_values, game):
     v, n = game
-    assert_refuses(f"{len(v) - 1} worths for n = {n}", shapley_values, v[:-1], n)
-    v[1] = np.nan
-    assert_refuses("a worth of NaN", shapley_values, v, n)
+    for worths in (v[:-1], np.append(v, 0.0), np.tile(v, 2)):
+        assert_refuses(f"{len(worths)} worths for n = {n}", shapley_values, worths, n)
+    for value in (np.nan, np.inf):
+        v[1] = value
+        assert_refuses(f"a worth of {value}", shapley_values, v, n)
+    assert_refuses("a function that gives NaN", shapley_values, game_of(np.full(4, np.nan)), 2)
 
 
 @values.mistake("all coalitions weigh the same", breaks=values.laws[0].text)

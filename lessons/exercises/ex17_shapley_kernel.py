@@ -37,8 +37,15 @@ def inner(n):
 def worked_solve(kernel_solve):
     # phi_B = 10 - phi_A: (phi_A - 1)² + (10 - phi_A - 3)² is least at phi_A = 4
     coalitions = np.array([[True, False], [False, True]])
-    found = kernel_solve(coalitions, np.array([1.0, 3.0]), np.array([0.5, 0.5]), 0.0, 10.0)
-    assert_close(found, [4, 6])
+    for size in (1.0, 1e-18):  # how large the weights are does not matter
+        found = kernel_solve(coalitions, np.array([1.0, 3.0]), size * np.array([0.5, 0.5]), 0.0, 10.0)
+        assert_close(found, [4, 6])
+
+
+@solve.law("a lone player gets everybody's worth less nobody's")
+def alone(kernel_solve):
+    found = kernel_solve(np.zeros((0, 1), bool), np.zeros(0), np.zeros(0), 2.0, 5.0)
+    assert_close(found, [3.0])
 
 
 @solve.law("the values sum to everybody's worth less nobody's")
@@ -76,6 +83,11 @@ def refuses_too_few(kernel_solve, worths, weight):
         "two coalitions of three players, one the others' rest,",
         kernel_solve, coalitions, worths, weights, 0.0, 1.0,
     )  # fmt: skip
+    twice = np.concatenate([coalitions, coalitions]), np.tile(worths, 2), np.tile(weights, 2)
+    assert_refuses("the same two, twice,", kernel_solve, *twice, 0.0, 1.0)
+    more, weights = np.eye(3, dtype=bool), np.array([weight, 0.0, 0.0])
+    what = "three coalitions of which two have the weight 0"
+    assert_refuses(what, kernel_solve, more, np.append(worths, 0.5), weights, 0.0, 1.0)
 
 
 @solve.mistake("left the sum free", breaks=solve.laws[0].text)

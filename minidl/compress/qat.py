@@ -8,6 +8,7 @@ rounding (``FakeQuantize``). So the float weights learn values that are good aft
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module
 
 FLOAT = 32  # 32 bits mean float32: nothing is rounded
-CALIBRATIONS = {
+CALIBRATIONS: dict[str, Callable[[calibrate.Histogram, int], float]] = {
     "max": lambda histogram, bits: calibrate.max_threshold(histogram),
     "percentile": lambda histogram, bits: calibrate.percentile_threshold(histogram),
     "mse": calibrate.mse_threshold,

@@ -25,7 +25,8 @@ def topological_order(root: Hashable, parents_of: Callable[[Any], Iterable]) -> 
     """Every node that can be reached from ``root``, each before all of its parents.
 
     The search is depth-first. It uses a list as its stack, because Python's recursion limit is too low for a
-    long chain. A node is finished when all of its parents are; the result is the reverse of that order.
+    long chain. A node is finished when all of its parents are finished. The result is the reverse of this
+    order.
     """
     finished, seen = [], {root}
     stack = [(root, iter(parents_of(root)))]

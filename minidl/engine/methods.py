@@ -62,7 +62,7 @@ def refuse_dim(name: str, dim: Any) -> None:
 
 
 class Methods(Value):
-    """The part of a Tensor without Ops of its own: it holds the data, and its methods call other methods."""
+    """The base class of Tensor that holds the data. Its methods call other methods, not Ops."""
 
     requires_grad = False
     grad: np.ndarray | None = None
@@ -177,7 +177,7 @@ class Methods(Value):
         length = self.shape[axis]
         size = max(1, -(-length // positive_int("chunks", chunks)))
         before = (slice(None),) * axis
-        return [self[(*before, slice(start, start + size))] for start in range(0, max(length, 1), size)]
+        return [self[before + (slice(start, start + size),)] for start in range(0, max(length, 1), size)]
 
     def tile(self, *reps: Ints) -> Tensor:
         """The tensor, repeated ``reps[i]`` times along axis i. Fewer reps than axes repeat the last axes."""

@@ -132,9 +132,10 @@ def model_paths(
     between, a known feature has the row's value in every background row. The answer is the mean over these
     rows, as in ``Explainer``. A feature adds the change of this mean.
 
-    model: gives logits (m, K) for rows (m, n); it does not change.  row: (n,), background: (B, n), of floats
-    or integers; integers become float32.  orders: (P, n), each row the features 0 ... n-1 as they
-    become known.  target: which of the K logits is the answer.
+    model: gives logits (m, K) for rows (m, n), in evaluation mode; the model, its mode and its ``.grad`` do
+    not change.  row: (n,), background: (B, n), of floats or integers; integers become float32.
+    orders: (P, n), each row the features 0 ... n-1 as they become known.  target: which of the K logits is
+    the answer, 0 ... K-1.
     Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
     f(background); over all orders the rows average to the Shapley values.
     Raises ValueError for an order that does not name each feature once, and for a logit that does not exist.

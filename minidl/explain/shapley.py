@@ -38,7 +38,7 @@ class Estimate(NamedTuple):
 
 
 def shapley_values(value: Value, n: int) -> np.ndarray:
-    """Each player's mean contribution, exactly, from all 2**n coalitions. Returns (n,) float64.
+    """Each player's mean contribution, exactly, from all 2**n coalitions. Returns (n,), computed in float64.
 
         phi_i = sum over S without i of  |S|! (n - |S| - 1)! / n! · (v(S + i) - v(S))
 
@@ -214,7 +214,8 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
     """The worth that each player adds to the players before, for each of P orders: (P, n) float64.
 
     The k-th player adds v(first k players) - v(first k - 1 players).
-    value: either form of a game; a function is called once, for all coalitions of all orders.
+    value: either form of a game, an array of worths or a function of rows of bools, which can be called once
+    for all coalitions of all orders.
     orders: (P, n), each row an order of the players 0 ... n-1.
     Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """
@@ -300,7 +301,8 @@ def kernel_solve(
         phi_n = total - sum of the others,  total = everybody - nobody;  then for every coalition z
         sum over i < n of  (z_i - z_n) phi_i   ≈   worth - nobody - z_n · total
 
-    coalitions: (m, n) bool.  worths, weights: (m,).  Raises ValueError if they do not determine phi.
+    coalitions: (m, n) bool.  worths, weights: (m,) >= 0, of any scale.  A lone player, n = 1, gets the total.
+    Raises ValueError if the coalitions with a weight do not determine phi.
     """
     z, total = coalitions.astype(np.float64), everybody - nobody
     A = z[:, :-1] - z[:, -1:]  # (m, n - 1)

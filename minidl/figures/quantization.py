@@ -147,5 +147,5 @@ def _levels_of(title: str, mapping: Any, count: int) -> tuple[np.ndarray, np.nda
     is_few = 2 <= len(levels) <= MAX_LEVELS
     require(is_few, f"{title} needs 2 to {MAX_LEVELS} levels and as many integers, got {len(levels)}")
     known = np.isin(chosen, integers).all()
-    require(known, f"chosen of {title} must hold {count} numbers, each of them one of the integers")
+    require(known, f"chosen of {title} must hold {count} of the integers, one for each real")
     return levels, integers.astype(int), chosen.astype(int)

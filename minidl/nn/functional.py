@@ -46,19 +46,34 @@ Rng = np.random.Generator | None
 
 
 def relu(x: Any, inplace: bool = False) -> Tensor:
-    """max(x, 0), with gradient 0 at 0."""
+    """max(x, 0), with gradient 0 at 0.
+
+    >>> from minidl import nn
+    >>> nn.functional.relu([-1, 2])
+    Tensor([0., 2.], float32)
+    """
     check_flag("inplace", inplace)
     return apply(elementwise.ReLU(), x)
 
 
 def relu6(x: Any, inplace: bool = False) -> Tensor:
-    """min(max(x, 0), 6), with gradient 0 at 0 and at 6."""
+    """min(max(x, 0), 6), with gradient 0 at 0 and at 6.
+
+    >>> from minidl import nn
+    >>> nn.functional.relu6([-1, 2, 9])
+    Tensor([0., 2., 6.], float32)
+    """
     check_flag("inplace", inplace)
     return apply(elementwise.ReLU6(), x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
+    """x where x > 0, otherwise negative_slope x (Maas et al. 2013).
+
+    >>> from minidl import nn
+    >>> nn.functional.leaky_relu([-1, 2], negative_slope=0.25)
+    Tensor([-0.25, 2. ], float32)
+    """
     check_flag("inplace", inplace)
     return apply(activations.LeakyReLU(negative_slope), x)
 
@@ -67,6 +82,10 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     """x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel 2016).
 
     Exact, or with ``"tanh"`` approximately: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+
+    >>> from minidl import nn
+    >>> print(nn.functional.gelu([-1, 0, 1]).data.round(3))
+    [-0.159  0.     0.841]
     """
     if check_choice("approximate", approximate, ("none", "tanh")) == "none":
         return apply(activations.GELU(), x)
@@ -75,11 +94,22 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
 
 
 def tanh(x: Any) -> Tensor:
+    """(e^x - e^-x) / (e^x + e^-x)
+
+    >>> from minidl import nn
+    >>> print(nn.functional.tanh([-1, 0, 1]).data.round(3))
+    [-0.762  0.     0.762]
+    """
     return apply(elementwise.Tanh(), x)
 
 
 def sigmoid(x: Any) -> Tensor:
-    """1 / (1 + e^-x)"""
+    """1 / (1 + e^-x)
+
+    >>> from minidl import nn
+    >>> print(nn.functional.sigmoid([-1, 0, 1]).data.round(3))
+    [0.269 0.5   0.731]
+    """
     return apply(elementwise.Sigmoid(), x)
 
 
@@ -87,7 +117,12 @@ def sigmoid(x: Any) -> Tensor:
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """x @ weight.T + bias. Shapes (..., in), (out, in), (out,) give (..., out)."""
+    """x @ weight.T + bias. Shapes (..., in), (out, in), (out,) give (..., out).
+
+    >>> from minidl import nn
+    >>> nn.functional.linear([[1, 2]], weight=[[3, 4], [5, 6]], bias=[0, 1])
+    Tensor([[11., 18.]], float32)
+    """
     return apply(linalg.Linear(), *without_none(x, weight, bias))
 
 
@@ -105,6 +140,11 @@ def conv2d(
     The output is (N, O, OH, OW) with OH = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1. An
     integer counts for height and width. padding "same" keeps height and width, "valid" is 0. ValueError
     if the kernel is larger than the padded image.
+
+    >>> from minidl import nn
+    >>> image, step = [[[[0, 0, 1, 1]]]], [[[[-1, 1]]]]  # both are (1, 1, height, width)
+    >>> nn.functional.conv2d(image, step)
+    Tensor([[[[0., 1., 0.]]]], float32)
     """
     if isinstance(padding, str):
         padding = padding_of(padding, np.shape(weight)[2:], stride, dilation)
@@ -122,6 +162,10 @@ def max_pool2d(
     """The largest value of each window. If ``stride`` is None, windows are side by side. Padding never wins.
 
     ceil_mode: a last window may reach beyond the image, so that it covers the last pixels.
+
+    >>> from minidl import nn
+    >>> nn.functional.max_pool2d([[[[1, 2, 3, 4], [5, 6, 7, 8]]]], kernel_size=2)
+    Tensor([[[[6., 8.]]]], float32)
     """
     return apply(conv.MaxPool2d(kernel_size, stride, padding, ceil_mode), x)
 
@@ -138,6 +182,10 @@ def avg_pool2d(
 
     ceil_mode: a last window may reach beyond the image, so that it covers the last pixels. The mean ignores
     the part of a window beyond the padding. With ``count_include_pad=False`` it ignores the padding, too.
+
+    >>> from minidl import nn
+    >>> nn.functional.avg_pool2d([[[[1, 2, 3, 4], [5, 6, 7, 8]]]], kernel_size=2)
+    Tensor([[[[3.5, 5.5]]]], float32)
     """
     op = conv.AvgPool2d(kernel_size, stride, padding, ceil_mode)
     y = apply(op, x)
@@ -166,6 +214,12 @@ def batch_norm(
         running = (1 - momentum) running + momentum batch,    with the unbiased variance, n / (n - 1) var
 
     Otherwise mean and var are the running arrays. ValueError in training with one value per channel.
+
+    >>> from minidl import nn
+    >>> y = nn.functional.batch_norm([[1, 10], [3, 50]], None, None, training=True)
+    >>> print(y.data.round(3))
+    [[-1. -1.]
+     [ 1.  1.]]
     """
     x = floating(x)
     require(x.ndim >= 2, f"expected x (N, C, ...), got {x.shape}")
@@ -197,6 +251,10 @@ def dropout(
     """In training each value becomes 0 with probability p, otherwise it is divided by 1 - p. The mean stays.
 
     Without ``training``, the result is x. ``rng`` draws the mask (Srivastava et al. 2014).
+
+    >>> from minidl import nn
+    >>> nn.functional.dropout(np.ones(6), p=0.5, rng=np.random.default_rng(1))
+    Tensor([0., 2., 2., 2., 0., 0.], float32)
     """
     check_flag("inplace", inplace)
     x = floating(x)
@@ -206,7 +264,13 @@ def dropout(
 def dropout2d(
     x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Rng = None
 ) -> Tensor:
-    """``dropout`` of whole channels of x (N, C, H, W): nearby pixels are similar (Tompson et al. 2015)."""
+    """``dropout`` of whole channels of x (N, C, H, W): nearby pixels are similar (Tompson et al. 2015).
+
+    >>> from minidl import nn
+    >>> y = nn.functional.dropout2d(np.ones((1, 3, 2, 2)), p=0.5, rng=np.random.default_rng(1))
+    >>> print(y.data[0, :, 0, 0])  # the other pixels of each channel are the same
+    [0. 2. 2.]
+    """
     check_flag("inplace", inplace)
     x = floating_images(x)
     return dropped(x, (*x.shape[:2], 1, 1), p, training, rng)
@@ -228,6 +292,10 @@ def pad(x: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0
 
     ``pad`` is (left, right) of the last axis, then (top, bottom) of the axis before, and so on: PyTorch's
     order. ``minidl.pad`` has NumPy's order.
+
+    >>> from minidl import nn
+    >>> nn.functional.pad([[1, 2]], (1, 0, 0, 1))  # one column on the left, one row below
+    Tensor([[0., 1., 2.], [0., 0., 0.]], float32)
     """
     check_choice("mode", mode, ("constant",))
     x, count = floating(x), len(check_sequence("pad", pad))
@@ -242,7 +310,13 @@ def pad(x: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0
 
 
 def one_hot(labels: Any, num_classes: int) -> np.ndarray:
-    """Labels (N,) in 0 ... num_classes-1 as float32 rows (N, num_classes) with a single 1."""
+    """Labels (N,) in 0 ... num_classes-1 as float32 rows (N, num_classes) with a single 1.
+
+    >>> from minidl import nn
+    >>> print(nn.functional.one_hot([0, 2], num_classes=3))
+    [[1. 0. 0.]
+     [0. 0. 1.]]
+    """
     return loss.one_hot(labels, positive_int("num_classes", num_classes))
 
 

@@ -30,6 +30,11 @@ def cross_entropy(
     (1 - label_smoothing) onehot + label_smoothing / K. With weights and classes, "mean" divides by the sum of
     the labels' weights; "none" gives N losses. A row whose label is ``ignore_index`` has loss 0 and does not
     count. ValueError for other labels out of range and T <= 0.
+
+    >>> from minidl import nn
+    >>> loss = nn.functional.cross_entropy([[2, 0], [0, 1]], labels=[0, 0])
+    >>> round(loss.item(), 3)
+    0.72
     """
     op = loss.CrossEntropy(labels, weight, reduction, label_smoothing, temperature, ignore_index)
     return apply(op, logits)
@@ -46,6 +51,11 @@ def nll_loss(
     """-w_c log p_c of each row (N, K) for its label c: it is ``cross_entropy`` after ``log_softmax``.
 
     weight, "mean" and ``ignore_index`` are as in ``cross_entropy``.
+
+    >>> from minidl import nn
+    >>> log_p = np.log([[0.5, 0.5], [0.25, 0.75]])
+    >>> print(nn.functional.nll_loss(log_p, labels=[0, 0], reduction="none").data.round(3))
+    [0.693 1.386]
     """
     log_p, labels = floating(log_probabilities), number_array("labels", labels)
     check_choice("reduction", reduction, loss.REDUCTIONS)
@@ -70,23 +80,43 @@ def binary_cross_entropy_with_logits(
     z and t have the same shape. t is 0 or 1, or a probability. weight and pos_weight broadcast
     against z; pos_weight above 1 makes positive examples count more. The loss is computed from z, so it is
     exact even if p rounds to 0 or 1. "mean" divides by the number of elements; "none" keeps the losses.
+
+    >>> from minidl import nn
+    >>> losses = nn.functional.binary_cross_entropy_with_logits([2, 2], [1, 0], reduction="none")
+    >>> print(losses.data.round(3))
+    [0.127 2.127]
     """
     return apply(loss.BinaryCrossEntropy(target, weight, reduction, pos_weight), logits)
 
 
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """The mean or sum of (prediction - target)^2 over all elements. The two shapes must be equal."""
+    """The mean or sum of (prediction - target)^2 over all elements. The two shapes must be equal.
+
+    >>> from minidl import nn
+    >>> nn.functional.mse_loss([1, 5], [1, 2])
+    Tensor(4.5, float32)
+    """
     difference = difference_of(prediction, target)
     return reduced(difference * difference, reduction)
 
 
 def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """The mean or sum of |prediction - target| over all elements. The two shapes must be equal."""
+    """The mean or sum of |prediction - target| over all elements. The two shapes must be equal.
+
+    >>> from minidl import nn
+    >>> nn.functional.l1_loss([1, 5], [1, 2])
+    Tensor(1.5, float32)
+    """
     return reduced(abs(difference_of(prediction, target)), reduction)
 
 
 def smooth_l1_loss(prediction: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """d^2 / (2 beta) where d = |prediction - target| < beta, otherwise d - beta / 2 (Girshick 2015)."""
+    """d^2 / (2 beta) where d = |prediction - target| < beta, otherwise d - beta / 2 (Girshick 2015).
+
+    >>> from minidl import nn
+    >>> nn.functional.smooth_l1_loss([0.5, 5], [0, 2], reduction="none")  # near: d^2 / 2, far: d - 1/2
+    Tensor([0.125, 2.5 ], float32)
+    """
     d = abs(difference_of(prediction, target))
     if check_number("beta", beta, 0) == 0:
         return reduced(d, reduction)
@@ -111,7 +141,12 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 class CrossEntropyLoss(Module):
-    """``F.cross_entropy`` as a module."""
+    """``F.cross_entropy`` as a module.
+
+    >>> from minidl import nn
+    >>> round(nn.CrossEntropyLoss()([[2, 0], [0, 1]], [0, 0]).item(), 3)
+    0.72
+    """
 
     def __init__(
         self,
@@ -138,7 +173,12 @@ class CrossEntropyLoss(Module):
 
 
 class NLLLoss(CrossEntropyLoss):
-    """``F.nll_loss`` as a module."""
+    """``F.nll_loss`` as a module.
+
+    >>> from minidl import nn
+    >>> round(nn.NLLLoss()(np.log([[0.5, 0.5], [0.25, 0.75]]), [0, 0]).item(), 3)
+    1.04
+    """
 
     def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
@@ -154,7 +194,12 @@ class NLLLoss(CrossEntropyLoss):
 
 
 class BCEWithLogitsLoss(Module):
-    """``F.binary_cross_entropy_with_logits`` as a module."""
+    """``F.binary_cross_entropy_with_logits`` as a module.
+
+    >>> from minidl import nn
+    >>> round(nn.BCEWithLogitsLoss()([2, 2], [1, 0]).item(), 3)
+    1.127
+    """
 
     def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
         self.weight = None if weight is None else check_array("weight", weight)
@@ -168,7 +213,12 @@ class BCEWithLogitsLoss(Module):
 
 
 class MSELoss(Module):
-    """``F.mse_loss``"""
+    """``F.mse_loss``
+
+    >>> from minidl import nn
+    >>> nn.MSELoss()([1, 5], [1, 2])
+    Tensor(4.5, float32)
+    """
 
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
@@ -178,14 +228,24 @@ class MSELoss(Module):
 
 
 class L1Loss(MSELoss):
-    """``F.l1_loss``"""
+    """``F.l1_loss``
+
+    >>> from minidl import nn
+    >>> nn.L1Loss()([1, 5], [1, 2])
+    Tensor(1.5, float32)
+    """
 
     def forward(self, prediction: Any, target: Any) -> Tensor:
         return l1_loss(prediction, target, reduction=self.reduction)
 
 
 class SmoothL1Loss(MSELoss):
-    """``F.smooth_l1_loss``"""
+    """``F.smooth_l1_loss``
+
+    >>> from minidl import nn
+    >>> nn.SmoothL1Loss(reduction="none")([0.5, 5], [0, 2])
+    Tensor([0.125, 2.5 ], float32)
+    """
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction)

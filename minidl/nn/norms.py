@@ -20,6 +20,11 @@ def layer_norm(
     """weight (x - mean) / sqrt(var + eps) + bias over the last axes, which are ``normalized_shape``.
 
     weight and bias have the same shape (Ba et al. 2016).
+
+    >>> from minidl import nn
+    >>> print(nn.functional.layer_norm([[1, 3], [10, 30]], normalized_shape=2).data.round(3))
+    [[-1.  1.]
+     [-1.  1.]]
     """
     x, shape = floating(x), sizes(normalized_shape)
     require(x.shape[-len(shape) :] == shape, f"expected x (..., {str(shape)[1:-1]}), got {x.shape}")
@@ -30,6 +35,11 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     """weight (x - mean) / sqrt(var + eps) + bias over each group of channels of x (N, C, ...).
 
     weight and bias have one number for each channel (Wu and He 2018).
+
+    >>> from minidl import nn
+    >>> x = np.array([[[[1, 3]], [[10, 30]]]])  # one image with two channels
+    >>> print(nn.functional.group_norm(x, num_groups=2).data.round(3).tolist())
+    [[[[-1.0, 1.0]], [[-1.0, 1.0]]]]
     """
     x, groups = floating(x), positive_int("num_groups", num_groups)
     fits = x.ndim >= 2 and x.shape[1] % groups == 0
@@ -67,7 +77,13 @@ def sizes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 class LayerNorm(Module):
-    """``F.layer_norm`` with weight and bias of ``normalized_shape``. They start as 1 and 0."""
+    """``F.layer_norm`` with weight and bias of ``normalized_shape``. They start as 1 and 0.
+
+    >>> from minidl import nn
+    >>> print(nn.LayerNorm(2)([[1, 3], [10, 30]]).data.round(3))
+    [[-1.  1.]
+     [-1.  1.]]
+    """
 
     def __init__(
         self,
@@ -91,7 +107,13 @@ class LayerNorm(Module):
 
 
 class GroupNorm(Module):
-    """``F.group_norm`` with one weight and bias for each channel. They start as 1 and 0."""
+    """``F.group_norm`` with one weight and bias for each channel. They start as 1 and 0.
+
+    >>> from minidl import nn
+    >>> layer = nn.GroupNorm(2, 2)
+    >>> print(layer([[[[1, 3]], [[10, 30]]]]).data.round(3).tolist())
+    [[[[-1.0, 1.0]], [[-1.0, 1.0]]]]
+    """
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         self.num_groups = positive_int("num_groups", num_groups)

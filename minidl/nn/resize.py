@@ -19,6 +19,10 @@ def adaptive_avg_pool2d(x: Any, output_size: IntOrPair = 1) -> Tensor:
     """The means of x (N, C, H, W) over output_size windows that cover the image.
 
     Size 1 gives the overall mean.
+
+    >>> from minidl import nn
+    >>> nn.functional.adaptive_avg_pool2d([[[[1, 2, 3, 4], [5, 6, 7, 8]]]], output_size=(1, 2))
+    Tensor([[[[3.5, 5.5]]]], float32)
     """
     x, out = floating_images(x), int_pair("output_size", output_size, 1)
     if out == (1, 1):
@@ -38,6 +42,10 @@ def interpolate(
 
     "nearest" copies pixels, "bilinear" weighs the four neighbours of each point. align_corners is for
     "bilinear": the outermost pixels keep their positions.
+
+    >>> from minidl import nn
+    >>> nn.functional.interpolate([[[[1, 2]]]], scale_factor=2)
+    Tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]], float32)
     """
     x = floating_images(x)
     sizes, factors = check_target(size, scale_factor)
@@ -73,7 +81,12 @@ def check_mode(mode: str, align_corners: bool | None) -> bool:
 
 
 class Upsample(Module):
-    """``F.interpolate`` as a module."""
+    """``F.interpolate`` as a module.
+
+    >>> from minidl import nn
+    >>> nn.Upsample(scale_factor=2)([[[[1, 2]]]])
+    Tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]], float32)
+    """
 
     def __init__(
         self,

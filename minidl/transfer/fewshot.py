@@ -97,9 +97,9 @@ def prototype_predict(
 def squared_distances(queries: np.ndarray, support: np.ndarray) -> np.ndarray:
     """D²[m, n] = sum over d of (queries[m, d] − support[n, d])², float64 (M, N).
 
-    The differences are squared for a few queries at a time, to save memory. The form ‖q‖² − 2 q·s + ‖s‖² is a
-    matrix product and faster. But for long rows that are near each other, it subtracts nearly equal numbers
-    and is inaccurate in float32.
+    All is computed in float64. The differences are squared for a few queries at a time, to save memory. The
+    form ‖q‖² − 2 q·s + ‖s‖² is a matrix product and faster. But for long rows that are near each other, it
+    subtracts nearly equal numbers and is inaccurate in float32.
     """
     queries, support = np.asarray(queries, np.float64), np.asarray(support, np.float64)  # (M, D), (N, D)
     squared = np.empty((len(queries), len(support)))
@@ -127,8 +127,8 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
         votes(c) = sum of w over the neighbours of class c,   w = 1 ("uniform") or 1/distance ("distance")
 
     With "distance", if some neighbours have distance 0, only these vote, equally. A tie goes to the class
-    whose neighbours have the smaller mean distance, then to the smaller label. ValueError for
-    another name for the weights.
+    whose neighbours have the smaller mean distance, by however little, then to the smaller label. The answer
+    has the labels' dtype. ValueError for another name for the weights.
     """
     w = vote_weights(distances, weights)
     classes, column = np.unique(labels, return_inverse=True)  # (C,), sorted
@@ -157,7 +157,7 @@ def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
 def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The classes (C,), ascending, and the mean row of each class (C, D), from rows (N, D) and labels (N,).
 
-    Means of float32 rows are float32.
+    Means of float32 rows are float32, and the classes have the labels' dtype.
     """
     classes = np.unique(labels)
     means = np.stack([support[labels == c].mean(axis=0) for c in classes])

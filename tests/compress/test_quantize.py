@@ -294,7 +294,7 @@ def test_the_gradient_of_what_comes_before_and_after_is_untouched():
 
 def test_sqnr_by_hand_and_at_its_ends():
     params = QuantParams(np.float32(1), 0, -7, 7)
-    # errors 0.25 and -0.25 of 1.25 and 2.75: 10 log10((1.5625 + 7.5625) / 0.125)
+    # 1.25 and 2.75 have the errors 0.25 and -0.25: 10 log10((1.5625 + 7.5625) / 0.125)
     assert sqnr([1.25, 2.75], params) == pytest.approx(10 * math.log10(73))
     assert sqnr([1.0, -3.0], params) == math.inf and sqnr([0.0], params) == math.inf
 

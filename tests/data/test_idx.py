@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl.data import fashion_mnist, idx, load_idx, mnist
@@ -134,12 +134,13 @@ def mutated(content, draw):
     return bytes(content)
 
 
-def test_ten_thousand_mutated_files_end_in_a_valid_array_or_a_value_error_in_little_memory(tmp_path):
+def test_mutated_files_end_in_a_valid_array_or_a_value_error_in_little_memory(tmp_path):
     draw = random.Random(0)
     seeds = [idx_bytes(np.arange(24).reshape(2, 3, 4).astype(kind)) for kind in CODES]
     path, outcomes = tmp_path / "mutant", {"read": 0, "refused": 0}
     tracemalloc.start()
-    for _ in range(10_000):
+    mutants = 20 * settings.default.max_examples  # 1,000, and 20,000 in the profile "thorough"
+    for _ in range(mutants):
         content = draw.choice(seeds)
         zipped = draw.random() < 0.5
         if zipped and draw.random() < 0.5:
@@ -156,7 +157,7 @@ def test_ten_thousand_mutated_files_end_in_a_valid_array_or_a_value_error_in_lit
             assert array.dtype.str[1:] in CODES and array.size >= 1 and array.nbytes <= 200
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert outcomes["read"] > 300 and outcomes["refused"] > 300
+    assert min(outcomes.values()) > mutants / 40
     assert peak < 8 << 20
 
 

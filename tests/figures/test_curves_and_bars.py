@@ -111,7 +111,7 @@ def test_curves_that_do_not_fit_are_refused(x, curves, kind, message):
 def test_a_logarithmic_axis_refuses_zero():
     with pytest.raises(ValueError, match="needs x > 0, got 0"):
         curves_with_bands([0, 1, 2], {"a": THREE}, log_x=True)
-    with pytest.raises(ValueError, match="needs values > 0, curve 'a' has -1"):
+    with pytest.raises(ValueError, match="needs values > 0, but curve 'a' has -1"):
         curves_with_bands(X, {"a": THREE - 2}, log_y=True)
 
 
@@ -169,7 +169,7 @@ def test_the_interval_of_a_share_ends_at_0_and_1():
     axes = bars_with_intervals(LABELS, of([0.1, 0.9], [-0.2, 0.7], [0.4, 1.1]), share=True).axes[0]
     assert [list(segment[:, 0]) for segment in axes.collections[0].get_segments()] == [[0, 0.4], [0.7, 1]]
     assert axes.get_xlim() == (0, 1)
-    with pytest.raises(ValueError, match="a share must lie between 0 and 1"):
+    with pytest.raises(ValueError, match="a fraction must lie between 0 and 1"):
         bars_with_intervals(["a"], of([1.2], [1.1], [1.3]), share=True)
 
 

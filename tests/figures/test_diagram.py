@@ -79,7 +79,7 @@ def test_a_picture_stands_in_the_place_of_its_box():
     [
         ({"boxes": {}}, ValueError, "boxes must be 1 to 40"),
         ({"boxes": {**BOXES, "x": (0, 0)}}, TypeError, r"box 'x' must be \(column, row, kind\)"),
-        ({"boxes": {**BOXES, "x": (1, 1, "data")}}, ValueError, "stands where .'student'. stands"),
+        ({"boxes": {**BOXES, "x": (1, 1, "data")}}, ValueError, "has the same place as .'student'."),
         ({"boxes": {**BOXES, "x": (3, 1, "thing")}}, ValueError, "the kind of 'x' must be one of"),
         ({"arrows": [("image", "nobody")]}, ValueError, "there is no box .'nobody'."),
         ({"arrows": [("image", "image")]}, ValueError, "must lead to another box"),

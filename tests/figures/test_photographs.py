@@ -106,7 +106,7 @@ def test_patches_stand_left_of_their_patterns():
         (lambda: perturbation_triple(IMAGE, CHANGED, 0.1, "cat", AFTER), TypeError, "before must be a pair"),
         (lambda: photograph_strip(IMAGE, ["a"], [1]), ValueError, "names must be one for each of the 3"),
         (lambda: photograph_strip(IMAGE, NAMES, [1, 0, 1]), TypeError, "right must be bools"),
-        (lambda: patches_beside_patterns(PATCHES, PATCHES[:1]), ValueError, "as many rows"),
+        (lambda: patches_beside_patterns(PATCHES, PATCHES[:1]), ValueError, "equally many rows"),
         (lambda: patches_beside_patterns(3, PATCHES), TypeError, "patches must be a list or tuple"),
         (lambda: patches_beside_patterns([[IMAGE] * 5], PATCHES), ValueError, r"patches\[0\] must be 1 to 4"),
     ],

@@ -41,7 +41,7 @@ def test_each_temperature_has_its_panel_with_a_bar_for_each_name():
     ("changed", "message"),
     [
         ({"values": np.ones((2, 3))}, "values must have shape"),
-        ({"values": np.ones((1, 1))}, "two things at least"),
+        ({"values": np.ones((1, 1))}, "at least two things"),
         ({"groups": {"one": 2}}, "groups must have 3 rows together"),
         ({"names": ["a"]}, "names must be one for each of the 3 rows"),
     ],

@@ -37,6 +37,7 @@ from minidl.nn import functional as F
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
+from minidl.transfer.fewshot import nearest, squared_distances, vote
 from minidl.transfer.finetune import linear_probe
 
 WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
@@ -643,9 +644,52 @@ def wide_prototypes(support, labels):
     return classes, np.stack([np.float64(support)[labels == c].mean(axis=0) for c in classes])
 
 
+@wrong("06.1", "classes as floats")
+def floating_classes(support, labels):
+    classes, means = find("06.1").target(support, labels)
+    return classes.astype(np.float64), means
+
+
+@wrong("06.2", "the expanded form, around the mean of the queries")
+def expanded_around_the_mean(queries, support):
+    q, s = np.float64(queries), np.float64(support)
+    q, s = q - np.mean(queries, axis=0), s - np.mean(queries, axis=0)
+    return (q**2).sum(axis=1)[:, np.newaxis] + (s**2).sum(axis=1) - 2 * q @ s.T
+
+
+@wrong("06.2", "differences in the rows' own dtype")
+def narrow_differences(queries, support):
+    return (np.float64(queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
 @wrong("06.2", "float32 stays float32")
 def narrow_distances(queries, support):
     return ((queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
+def vote_of(labels, distances, weights, weight_of):
+    if weights not in ("uniform", "distance"):
+        raise ValueError("another name for the weights")
+    answers = []
+    for near, d in zip(labels, distances, strict=True):
+        w = weight_of(d) if weights == "distance" else np.ones_like(d)
+        standing = [(-w[near == c].sum(), d[near == c].mean(), c) for c in np.unique(near)]
+        answers.append(min(standing)[2])
+    return np.array(answers)
+
+
+@wrong("06.3", "1/0 is infinite, for one neighbour at distance 0 as for two")
+def infinite_votes(labels, distances, weights="uniform"):
+    def weight_of(d):
+        with np.errstate(divide="ignore"):
+            return 1 / d if d.all() else np.where(d == 0, np.inf, 0)
+
+    return vote_of(labels, distances, weights, weight_of)
+
+
+@wrong("06.3", "distances that nearly agree count as equal")
+def rounded_distances(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, np.round(distances, 6), weights)
 
 
 @wrong("06.3", "any other name for the weights is taken for 1/distance")
@@ -683,6 +727,46 @@ def episode_without_distances(features, labels, **settings):
 def episode_of_zeros(features, labels, **settings):
     features = np.where(features.any(axis=1, keepdims=True), features, 1)
     return find("06.4").target(features, labels, **settings)
+
+
+@wrong("06.4", "draws that do not come from rng")
+def episode_of_chance(features, labels, *, rng, **settings):
+    return find("06.4").target(features, labels, rng=np.random.default_rng(), **settings)
+
+
+@wrong("06.4", "rows that follow one another, from a drawn one on")
+def episode_of_a_block(features, labels, *, ways, shots, queries, k, rng):
+    settings = {"ways": ways, "shots": shots, "queries": queries, "k": k}
+    support, asked, _ = find("06.4").target(features, labels, rng=rng, **settings)
+    for i, c in enumerate(np.unique(labels[support])):
+        own = np.flatnonzero(labels == c)
+        block = np.roll(own, -rng.integers(len(own)))
+        support[i * shots : (i + 1) * shots] = block[:shots]
+        asked[i * queries : (i + 1) * queries] = block[shots : shots + queries]
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    d = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+@wrong("06.4", "directions in float32")
+def episode_in_float32(features, labels, *, k, **settings):
+    support, asked, _ = find("06.4").target(features, labels, k=k, **settings)
+    u = features / np.sqrt((np.float64(features) ** 2).sum(axis=1, keepdims=True))
+    u = u.astype(np.float32)
+    d = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+@wrong("06.4", "a row of zeros is refused where it is drawn, and only there")
+def episode_of_drawn_zeros(features, labels, **settings):
+    empty = ~features.any(axis=1)
+    filled = np.where(empty[:, np.newaxis], 1, features)
+    support, asked, answers = find("06.4").target(filled, labels, **settings)
+    if empty[support].any() or empty[asked].any():
+        raise ValueError("a row of zeros")
+    return support, asked, answers
 
 
 @wrong("06.4", "only classes that are drawn are looked at for their size")
@@ -1751,6 +1835,22 @@ def arrays_only(value, n):
     return phi
 
 
+@wrong("17.2", "a table is cut where it is too long")
+def cut_table(value, n):
+    return find("17.2").target(value if callable(value) else np.asarray(value)[: 2**n], n)
+
+
+@wrong("17.2", "a table of worths in float32")
+def narrow_worths(value, n):
+    return find("17.2").target(value if callable(value) else np.float32(value), n)
+
+
+@wrong("17.2", "a function is asked for one coalition at a time, without an axis of rows")
+def one_coalition_at_a_time(value, n):
+    coalitions = np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1 == 1
+    return find("17.2").target(np.array([value(row) for row in coalitions]) if callable(value) else value, n)
+
+
 @wrong("17.1", "each player's gain from nobody, whoever is there already")
 def gains_over_nobody(value, orders):
     n = orders.shape[1]
@@ -1759,6 +1859,53 @@ def gains_over_nobody(value, orders):
     rows = np.arange(len(orders))
     gains[rows, orders[:, -1]] += worths_of(value, n, np.ones((1, n), bool))[0] - nobody - gains.sum(axis=1)
     return gains
+
+
+@wrong("17.1", "a function is asked with zeros and ones in place of bools")
+def asked_with_numbers(value, orders):
+    def of_bools(coalitions):
+        return value(coalitions.astype(int))
+
+    return find("17.1").target(of_bools if callable(value) else value, orders)
+
+
+@wrong("17.1", "a table of worths in float32")
+def narrow_table(value, orders):
+    return find("17.1").target(value if callable(value) else np.float32(value), orders)
+
+
+def solved(coalitions, worths, weights, nobody, everybody, ridge=0.0):
+    z, total = coalitions.astype(np.float64), everybody - nobody
+    A, b = z[:, :-1] - z[:, -1:], worths - nobody - z[:, -1] * total
+    gram = A.T @ (weights[:, np.newaxis] * A) + ridge * np.eye(A.shape[1])
+    phi = np.linalg.pinv(gram) @ A.T @ (weights * b)
+    return np.append(phi, total - phi.sum())
+
+
+@wrong("17.3", "a little added to the diagonal, which small weights feel")
+def solved_with_a_ridge(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, weights, nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody, ridge=1e-10)
+
+
+@wrong("17.3", "coalitions without a weight count as ones that determine the values")
+def solved_without_weights(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, np.ones(len(weights)), nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "as many coalitions as players are enough")
+def counted_coalitions(coalitions, worths, weights, nobody, everybody):
+    if (weights > 0).sum() < coalitions.shape[1] - 1 or len(coalitions) == 2 < coalitions.shape[1]:
+        raise ValueError("too few coalitions")
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "a lone player is refused")
+def no_lone_player(coalitions, worths, weights, nobody, everybody):
+    if coalitions.shape[1] < 2:
+        raise ValueError("a lone player")
+    return find("17.3").target(coalitions, worths, weights, nobody, everybody)
 
 
 def answers_along(model, row, rows, order, target):
@@ -1798,6 +1945,44 @@ def any_order(model, row, background, orders, target=0):
         rows = background.astype(np.float32)
         gains[p, order] = np.diff([*answers_along(model, row, rows, order, target)])
     return gains
+
+
+@wrong("17.4", "with dropout where the network is in training mode")
+def paths_with_dropout(model, row, background, orders, target=0):
+    gains, training = find("17.4").target(model, row, background, orders, target), model.training
+    for p, order in enumerate(orders if training else ()):
+        rows = background.astype(np.float32)
+        answers = [model(rows).data[:, target].mean(dtype=np.float64)]
+        for i in order:
+            rows[:, i] = row[i]
+            answers.append(model(rows).data[:, target].mean(dtype=np.float64))
+        gains[p, order] = np.diff(answers)
+    return gains
+
+
+@wrong("17.4", "the network is left in evaluation mode")
+def paths_left_evaluating(model, row, background, orders, target=0):
+    return find("17.4").target(model.eval(), row, background, orders, target)
+
+
+@wrong("17.4", "the network is thawed")
+def paths_thaw(model, row, background, orders, target=0):
+    return find("17.4").target(model.requires_grad_(True), row, background, orders, target)
+
+
+@wrong("17.4", "an order is right where its sum is")
+def orders_by_their_sum(model, row, background, orders, target=0):
+    n = len(row)
+    if (orders.sum(axis=1) != n * (n - 1) // 2).any():
+        raise ValueError("not an order")
+    in_order = np.where((np.sort(orders, axis=1) == np.arange(n)).all(axis=1)[:, None], orders, np.arange(n))
+    return find("17.4").target(model, row, background, in_order, target)
+
+
+@wrong("17.4", "a feature's number counts from behind where it is negative")
+def features_from_behind(model, row, background, orders, target=0):
+    counted = np.where(orders < 0, orders + len(row), orders)
+    return find("17.4").target(model, row, background, counted, target)
 
 
 @wrong("18.1", "the gradient divided by its size and a little more, which is no sign of a small gradient")

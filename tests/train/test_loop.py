@@ -399,10 +399,10 @@ def run(**settings):
         (
             lambda path: run(train=(blobs()[0], [1, 2])),
             ValueError,
-            r"train must be as long .* got \(60, 2\) and \(2,\)",
+            r"train must have the same length .* got \(60, 2\) and \(2,\)",
         ),
         (lambda path: run(train=(blobs()[0][:0], [])), ValueError, "train must have .* not be empty"),
-        (lambda path: run(test=(1, 2)), ValueError, "test must be"),
+        (lambda path: run(test=(1, 2)), ValueError, "test must have"),
         (lambda path: run(train=(blobs()[0], blobs()[1] + 1)), ValueError, "labels must be in 0 ... 2"),
         (lambda path: run(epochs=0), ValueError, "epochs must be at least 1"),
         (lambda path: run(epochs=1.5), TypeError, "epochs must be an integer"),
@@ -436,7 +436,7 @@ def run(**settings):
         (
             lambda path: evaluate(network(), blobs()[0], blobs()[1][:5]),
             ValueError,
-            "images and labels must be as long",
+            "images and labels must have the same length",
         ),
         (
             lambda path: evaluate(network(), *blobs(), batch_size=0),

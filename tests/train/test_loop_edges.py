@@ -65,7 +65,7 @@ def test_labels_of_one_logit_other_than_0_and_1_are_refused(labels):
 
 
 def test_a_column_of_probabilities_has_no_calibration():
-    with pytest.raises(ValueError, match="of two classes at least, got one column"):
+    with pytest.raises(ValueError, match="of at least two classes, got one column"):
         expected_calibration_error([[1.0], [1.0]], [0, 0])
 
 

@@ -488,7 +488,7 @@ def test_images_or_an_optimizer_that_do_not_fit_are_refused():
     encoder, head = networks()
     settings = {"head": head, "augment": AUGMENT, "epochs": 1}
     for images in (np.zeros((1, 1, 6, 6), np.float32), np.zeros(4, np.float32)):
-        with pytest.raises(ValueError, match=r"images must be \(M, ...\), two at least, got"):
+        with pytest.raises(ValueError, match=r"images must be \(M, ...\), at least two, got"):
             train_simclr(encoder, images, **settings)
     with pytest.raises(ValueError, match=r"images must be an array \(N, ...\), got one number"):
         train_simclr(encoder, np.float32(3), **settings)

@@ -137,7 +137,7 @@ BAD = [
     (prototype_predict, (ROWS, LABELS, ROWS, "l2"), ValueError, "metric must be one of"),
     (nearest_neighbours, (ROWS, LABELS, ROWS, 9), ValueError, r"k must be within \[1, 3\], got 9"),
     (episodes, (LABELS, 3, 1, 1, 1), ValueError, r"ways must be within \[1, 2\], got 3"),
-    (episodes, (LABELS, 2, 1, 1, 1), ValueError, "need 2 examples of every class, class 0 has 1"),
+    (episodes, (LABELS, 2, 1, 1, 1), ValueError, "need 2 examples of every class, but class 0 has 1"),
     (episodes, (LABELS, 2, 0, 1, 1), ValueError, "shots must be at least 1"),
     (episodes, (LABELS, 0, 1, 1, 1), ValueError, r"ways must be within \[1, 2\], got 0"),
     (episodes, (LABELS, 1, 1, 1.5, 1), TypeError, "queries must be an integer"),
@@ -148,7 +148,7 @@ BAD = [
         ValueError,
         r"labels must have shape \(3,\), got \(2,\)",
     ),
-    (evaluate_episodes, (ROWS, LABELS, []), ValueError, "two at least, .*got 0"),
+    (evaluate_episodes, (ROWS, LABELS, []), ValueError, "at least two .*got 0"),
     (
         evaluate_episodes,
         (ROWS, LABELS, [Episode(*np.array([[0, 1], [0, 1], [2, 3]]))] * 2),
@@ -192,7 +192,7 @@ def test_bad_input_is_refused_in_words(function, arguments, error, message):
 
 def test_an_episode_may_not_ask_for_its_own_examples():
     own = Episode(np.array([0, 1]), np.array([0, 1]), np.array([1]))
-    with pytest.raises(ValueError, match="episode 0 asks for rows that are in its support"):
+    with pytest.raises(ValueError, match="episode 0 has queries that are also in its support"):
         evaluate_episodes(np.eye(3), np.array([0, 1, 1]), [own, own])
 
 
