@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
 import signal
@@ -24,6 +25,7 @@ SECONDS = 5.0  # that a law may take, a hundred times what one does
 STARTING = 60.0  # seconds until the worker, on a slow machine, has imported the library
 SLOWEST = 15.0  # times a law's seconds, after which the worker itself is taken to be stuck
 GRACE = 5.0  # seconds that it gets to end what it started
+PREFIX = "minidl-check-"  # of a folder of temporary files
 TICK = 0.1  # seconds of one wait: on Windows, Ctrl-C is noticed only between two
 KEPT = 20_000  # bytes of what the worker printed, which is its own failures
 
@@ -131,7 +133,8 @@ class Worker:
         self, course: Course, lesson: str, numbers: list[str], seconds: float, options: Options = USUAL
     ) -> None:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
-        self.folder = tempfile.mkdtemp(prefix="minidl-check-")
+        self.folder = tempfile.mkdtemp(prefix=PREFIX)
+        os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
             stdin=subprocess.PIPE,  # which ends when this process does, and then the worker ends too
@@ -224,7 +227,8 @@ class Worker:
 
 
 def worker_environment(course: Course, folder: str) -> dict[str, str]:
-    """The user's, without what would switch asserts off; Hypothesis keeps its files in a folder that goes."""
+    """The user's, without what would switch asserts off; temporary files are in a folder that goes."""
     env = {**environment(course.root), "MINIDL_DEBUG": "1", "MPLBACKEND": "Agg"}  # nothing to compile
     env.pop("PYTHONOPTIMIZE", None)
-    return {**env, "HYPOTHESIS_STORAGE_DIRECTORY": folder}
+    places = dict.fromkeys(("HYPOTHESIS_STORAGE_DIRECTORY", "TMPDIR", "TEMP", "TMP"), folder)
+    return {**env, **places}

@@ -21,18 +21,14 @@ import importlib
 import json
 import math
 import re
-import struct
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType
-from typing import BinaryIO
 
 import numpy as np
 
 from minidl.classroom.builders import Built
 
-MAGIC = b"mdl1"
-HEAD = struct.Struct(">4sIQQ")  # magic, number of the message, bytes of JSON, bytes of arrays
 TEXT_BYTES, ARRAY_BYTES, DEPTH, DIMENSIONS = 8 * 2**20, 64 * 2**20, 50, 32
 DTYPE = re.compile(r"[<>|=]?[biufc]\d{1,2}")
 
@@ -237,33 +233,3 @@ def generator_at(state: dict) -> np.random.Generator:
 
 def generators_in(arguments: tuple | list, params: dict) -> list[np.random.Generator]:
     return [x for x in (*arguments, *params.values()) if isinstance(x, np.random.Generator)]
-
-
-# ---- frames
-
-
-def send(pipe: BinaryIO, number: int, message: tuple[bytes, bytes]) -> None:
-    text, arrays = message
-    pipe.write(HEAD.pack(MAGIC, number, len(text), len(arrays)) + text + arrays)
-    pipe.flush()
-
-
-def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
-    """The next frame: its number, JSON, arrays. Raises EOFError at the end, Malformed for anything else."""
-    head = read_whole(pipe, HEAD.size)
-    magic, number, text, arrays = HEAD.unpack(head)
-    if magic != MAGIC or text > TEXT_BYTES or arrays > ARRAY_BYTES:
-        raise Malformed("something else than an answer was written to the checker")
-    return number, read_whole(pipe, text), read_whole(pipe, arrays)
-
-
-def read_whole(pipe: BinaryIO, size: int) -> bytes:
-    """So many bytes; only what has arrived takes memory, whatever a header promises."""
-    parts = []
-    while size > 0:
-        part = pipe.read(min(size, 2**20))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)

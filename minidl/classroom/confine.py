@@ -13,6 +13,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from minidl.classroom.fence import fence
+
 MEMORY = 2 * 2**30  # bytes
 FILE = 64 * 2**20  # bytes of one file
 FILES = 128  # open at once
@@ -34,6 +36,7 @@ def confine(folder: str) -> None:
         become_another_user(folder)
     with suppress(OSError, AttributeError):  # not Linux
         control(SET_NO_NEW_RIGHTS, 1)
+    fence(folder)
     die_with_parent()
 
 

@@ -71,7 +71,7 @@ def headline(outcome: Outcome, place: str) -> str:
 def findings(outcome: Outcome) -> list[str]:
     """The case, the call and its answer, why that is wrong, what it looks like."""
     if outcome.library_calls:
-        return rows(("", f"all laws hold, but it calls the library's own {outcome.name}: write it yourself"))
+        return rows(("", outcome.message))
     return rows(
         *outcome.case,
         ("call", outcome.call),

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from minidl.classroom import failure, processes, work_file
-from minidl.classroom.check import USUAL, Options, Outcome
+from minidl.classroom import confine, failure, processes, work_file
+from minidl.classroom.check import PREFIX, USUAL, Options, Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.elsewhere import ElsewhereFunction, Ended, Process
 from minidl.classroom.exercise import Exercise, Result, Unshrunk
@@ -36,13 +39,19 @@ def main() -> None:
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a law prints goes another way than what is found
     processes.adopt()
+    confine.limit("AS", 2 * confine.MEMORY)  # large answers are remembered here
     answers = Answers()
     threading.Thread(target=end_with_parent, args=[answers], daemon=True).start()
     for which in (signal.SIGTERM, signal.SIGINT):
         signal.signal(which, lambda *_: end_all(answers))
     course = Course(**{**asked["course"], "folder": Path(asked["course"]["folder"])})
     options = Options(**asked["options"])
-    FileCheck(course, asked["lesson"], asked["seconds"], lines, answers, options).run(asked["numbers"])
+    try:
+        FileCheck(course, asked["lesson"], asked["seconds"], lines, answers, options).run(asked["numbers"])
+    except BaseException:
+        with suppress(OSError):  # nobody reads on
+            traceback.print_exc()
+        end_all(answers)
     end_all(answers, 0)
 
 
@@ -54,6 +63,9 @@ def end_with_parent(answers: Answers) -> None:
 
 def end_all(answers: Answers, code: int = 1) -> None:
     answers.close()
+    folder = Path(tempfile.gettempdir())
+    if folder.name.startswith(PREFIX):  # that of check.py, which may be gone
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(code)
 
 

@@ -77,7 +77,7 @@ def mistake_text(exercise, mistake):
     )
     needed = [ast.unparse(node) for node in helpers if f"{node.name}(" in text]
     whole = "\n".join([RIGHT, *imports, *needed, text])
-    return whole, f".{exercise.name}(" in text
+    return whole, re.search(rf"\.{exercise.name}\b", text)
 
 
 def hand_in(folder):

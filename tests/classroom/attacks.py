@@ -36,6 +36,11 @@ ENDED = ("it ended the whole process", "it crashed the whole process")
 LATE = ("still running after", "importing it takes more than")
 STRAY = ("no answer", "does not answer", "ended the whole process")
 REFUSED = ("importing it raises", "returned", "yours is")
+LINK = (
+    "import minidl.classroom.codec as c, minidl.classroom.frames as fr, gc\n"
+    "from minidl.classroom.answering import Link\n"
+    "link = next(x for x in gc.get_objects() if isinstance(x, Link))\n"
+)
 REFERENCE = "import minidl.train.metrics as m\n"
 AS_ROOT = hasattr(os, "getuid") and os.getuid() == 0
 ALL_OTHERS = "import signal\n" + in_call("os.kill(-1, signal.SIGKILL)" if AS_ROOT else "os._exit(1)")
@@ -128,28 +133,24 @@ ATTACKS = [
     Attack(
         "a forged frame",
         in_call(
-            "import minidl.classroom.codec as c, gc\nfrom minidl.classroom.answering import Link\n"
-            "link = next(x for x in gc.get_objects() if isinstance(x, Link))\n"
-            "forged = {'answer': 1.0, 'same': True, 'warnings': []}\n"
-            "c.send(link.answers, link.number + 1, c.Values().write(forged))"
+            LINK + "forged = {'answer': 1.0, 'same': True, 'warnings': []}\n"
+            "fr.send(link.answers, link.number + 1, c.Values().write(forged))"
         ),
         STRAY,
     ),
     Attack(
         "a giant frame",
         in_call(
-            "import minidl.classroom.codec as c, gc\nfrom minidl.classroom.answering import Link\n"
-            "link = next(x for x in gc.get_objects() if isinstance(x, Link))\n"
-            "link.answers.write(c.HEAD.pack(c.MAGIC, link.number, 2**40, 2**40)); link.answers.flush()"
+            LINK
+            + "link.answers.write(fr.HEAD.pack(fr.MAGIC, link.number, 2**40, 2**40)); link.answers.flush()"
         ),
         STRAY,
     ),
     Attack(
         "a frame that promises more than comes",
         in_call(
-            "import minidl.classroom.codec as c, gc\nfrom minidl.classroom.answering import Link\n"
-            "link = next(x for x in gc.get_objects() if isinstance(x, Link))\n"
-            "link.answers.write(c.HEAD.pack(c.MAGIC, link.number, 1000, 0) + b'{'); link.answers.flush()\n"
+            LINK + "link.answers.write(fr.HEAD.pack(fr.MAGIC, link.number, 1000, 0) + b'{')\n"
+            "link.answers.flush()\n"
             "time.sleep(60)"
         ),
         LATE,
@@ -157,11 +158,7 @@ ATTACKS = [
     ),
     Attack(
         "an answer that is none",
-        in_call(
-            "import minidl.classroom.codec as c, gc\nfrom minidl.classroom.answering import Link\n"
-            "link = next(x for x in gc.get_objects() if isinstance(x, Link))\n"
-            "c.send(link.answers, link.number, c.Values().write({'passed': True}))"
-        ),
+        in_call(LINK + "fr.send(link.answers, link.number, c.Values().write({'passed': True}))"),
         STRAY,
     ),
 ]

@@ -81,7 +81,9 @@ def test_children_and_grandchildren_in_sessions_of_their_own_are_ended_with_the_
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_all_processes_go_with_the_one_that_checks(course, how):
+def test_all_processes_go_with_the_one_that_checks(course, tmp_path, monkeypatch, how):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     loop = FAMILY.replace("LAST", "while True:\n        try: time.sleep(9)\n        except: pass")
     write_work(course, "09", loop)
     code = "import sys; from pathlib import Path; from minidl.classroom.cli import *; "
@@ -95,6 +97,7 @@ def test_all_processes_go_with_the_one_that_checks(course, how):
         check.send_signal(how)
         check.wait(20)
         assert all_gone([check.pid, *family])
+    assert not list((tmp_path / "temporary").iterdir())
     assert len(family) >= 6
 
 

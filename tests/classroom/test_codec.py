@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from minidl.classroom import codec
 from minidl.classroom.builders import Built
-from minidl.classroom.codec import HEAD, MAGIC, Malformed, Uncodable, Values, generators_in, receive, send
+from minidl.classroom.codec import Malformed, Uncodable, Values, generators_in
+from minidl.classroom.frames import HEAD, MAGIC, receive, send
 from minidl.compress.scores import filter_masks
 from minidl.explain.patches import Span
 

@@ -1,0 +1,38 @@
+"""Messages of codec.py in a pipe: each with a number, its lengths before it."""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+from minidl.classroom.codec import ARRAY_BYTES, TEXT_BYTES, Malformed
+
+MAGIC = b"mdl1"
+HEAD = struct.Struct(">4sIQQ")  # magic, number of the message, bytes of JSON, bytes of arrays
+
+
+def send(pipe: BinaryIO, number: int, message: tuple[bytes, bytes]) -> None:
+    text, arrays = message
+    pipe.write(HEAD.pack(MAGIC, number, len(text), len(arrays)) + text + arrays)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
+    """The next frame: its number, JSON, arrays. Raises EOFError at the end, Malformed for anything else."""
+    head = read_whole(pipe, HEAD.size)
+    magic, number, text, arrays = HEAD.unpack(head)
+    if magic != MAGIC or text > TEXT_BYTES or arrays > ARRAY_BYTES:
+        raise Malformed("something else than an answer was written to the checker")
+    return number, read_whole(pipe, text), read_whole(pipe, arrays)
+
+
+def read_whole(pipe: BinaryIO, size: int) -> bytes:
+    """So many bytes; only what has arrived takes memory, whatever a header promises."""
+    parts = []
+    while size > 0:
+        part = pipe.read(min(size, 2**20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
