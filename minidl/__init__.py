@@ -48,8 +48,8 @@ _INSTEAD = {  # names of PyTorch, and what says the same here
     "cat": "minidl.concatenate",
     "optim": "minidl.train",
     **dict.fromkeys(("save", "load"), "minidl.train.checkpoint, or np.savez(path, **model.state_dict())"),
-    "max": "t.max(axis=...), and t.argmax(axis=...) for the places",
-    "min": "t.min(axis=...), and np.argmin(t.data, axis=...) for the places",
+    "max": "t.max(axis=...), and t.argmax(axis=...) for the indices",
+    "min": "t.min(axis=...), and np.argmin(t.data, axis=...) for the indices",
     **{name: f"np.{name}" for name in ("float32", "float64", "int64")},
     **dict.fromkeys(("device", "cuda"), "nothing: there is one device"),
 }

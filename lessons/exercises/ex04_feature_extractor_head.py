@@ -9,8 +9,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.engine.tensor import no_grad
 from minidl.nn.module import Module, eval_mode
-from minidl.transfer.features import standardise
-from minidl.transfer.finetune import linear_probe
+from minidl.transfer.features import linear_probe, standardise
 
 # ---- 04.4 head_on_features
 

@@ -103,6 +103,7 @@ def refuses_one_image(same_or_not):
     assert_refuses("two images against one", same_or_not, rows[:2], rows[:1])
     assert_refuses("a row of zeros", same_or_not, rows[1:], rows[:2])
     assert_refuses("a row of zeros in the other view", same_or_not, rows[:2], rows[1:])
+    assert_refuses("rows of two numbers against three", same_or_not, rows[:2], np.ones((2, 3)))
 
 
 @pairs.mistake("products instead of cosines", breaks=pairs.laws[0].text)
@@ -195,6 +196,13 @@ def mirrored(roc_auc, case):
 def nearly_tied(roc_auc):
     scores, positive = np.array([0.5, 0.5 + 1e-12, 0.5]), np.array([True, False, False])
     assert_close(roc_auc(scores, positive), 0.25)
+
+
+@auc.law("infinite scores are above or below all others, and tie with one another: 0.75")
+def infinite_scores(roc_auc):
+    scores, positive = np.array([np.inf, np.inf, -np.inf]), np.array([True, False, False])
+    assert_close(roc_auc(scores, positive), 0.75)
+    assert_close(roc_auc(-scores, positive), 0.25)
 
 
 @auc.mistake("a tie counts as lost", breaks="equal scores say nothing: 1/2")

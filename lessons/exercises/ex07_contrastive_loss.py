@@ -145,6 +145,9 @@ def worked_loss(nt_xent):
     for T in (0.5, 1.0):
         value, _ = nt_xent(z1, z2, temperature=T)
         assert_close(value, math.log((math.exp(1 / T) + 2) / math.exp(1 / T)))
+    cold, grads = nt_xent(z1, z2[::-1].copy(), grad=np.array(1.0), temperature=1e-3)
+    assert_close(cold, 1000 + math.log(1 + 2 * math.exp(-1000)))  # e^1000 is no number
+    assert np.isfinite(grads).all(), f"the gradients at T = 1/1000 are {grads}"
 
 
 @loss.law("it is the mean of -log of the share that the partner has among the 2N - 1 others")
@@ -167,7 +170,9 @@ def loss_refuses(nt_xent):
     z, zeros = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [0.0, 0.0]])
     assert_refuses("a row of zeros", nt_xent, z, zeros, temperature=1.0)
     assert_refuses("two rows and one", nt_xent, z, z[:1], temperature=1.0)
-    assert_refuses("a temperature of 0", nt_xent, z, z, temperature=0.0)
+    assert_refuses("rows of two numbers and of three", nt_xent, z, np.ones((2, 3)), temperature=1.0)
+    for T in (0.0, -1.0, np.nan):
+        assert_refuses(f"a temperature of {T}", nt_xent, z, z, temperature=T)
 
 
 @loss.law("the gradient is the one of finite differences")

@@ -185,8 +185,8 @@ def parameters_keep_float32(simclr_steps):
 @simclr.law("one image alone, no step, a temperature of 0: ValueError")
 def refuses_steps(simclr_steps):
     assert_refuses("one image", simclr_steps, MLP, FOUR[:1], noisy, **with_rng())
-    assert_refuses("steps = 0", simclr_steps, MLP, FOUR, noisy, **with_rng(steps=0))
-    assert_refuses("a temperature of 0", simclr_steps, MLP, FOUR, noisy, **with_rng(temperature=0.0))
+    for change in ({"steps": 0}, {"steps": -1}, {"temperature": 0.0}, {"temperature": -1.0}):
+        assert_refuses(f"{change}", simclr_steps, MLP, FOUR, noisy, **with_rng(**change))
 
 
 def steps_with(model, images, views, steps, lr, temperature, *, keep=False, train=True):

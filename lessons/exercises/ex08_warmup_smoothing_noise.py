@@ -164,6 +164,8 @@ def smooth_keeps_float32(smooth):
         rows = smooth(np.eye(3, dtype=dtype)[[0, 2, 2, 1, 0]], 0.25)
         assert_dtype(rows, wanted)
         assert_close(rows[1], [1 / 12, 1 / 12, 10 / 12], rtol=1e-6)
+    rows = smooth(np.eye(2)[[[0, 1, 1]]], 0.5)  # (1, 3, 2): two classes, in the last axis
+    assert_close(rows, [[[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]])
 
 
 @smooth.law("a share below 0 or above 1 is refused with a ValueError")

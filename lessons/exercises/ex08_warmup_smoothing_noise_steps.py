@@ -12,7 +12,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, a
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.classroom.strategies import labels as label_arrays
-from minidl.engine.checks import check_int, check_number, positive_int
+from minidl.engine.checks import check_int, check_labels, check_number, positive_int
 from minidl.nn import functional as F
 from minidl.nn.module import Module
 from minidl.train.schedules import warmed_up
@@ -42,8 +42,9 @@ def careful_steps(
     model: gives logits (N, K) of images (N, ...). It runs in training mode and stays in it. Its parameters
     that require grad change, in their own dtype.  labels: classes (N,). Returns the loss before each step,
     which is the mean cross-entropy with the smoothed labels: (steps,) in float64.
+    Gradients that the parameters already have, from an earlier step, have no effect.
     ValueError for less than one step, a warmup or a sigma below 0, a smoothing outside of 0 ... 1, and a
-    label that is no class.
+    label that is no class: also for -100, which ``F.cross_entropy`` leaves out.
     """
     check_int("warmup_steps", warmup_steps, 0), check_number("sigma", sigma, 0)
     model.train()
@@ -51,7 +52,8 @@ def careful_steps(
     for t in range(steps):
         noise = sigma * rng.standard_normal(images.shape)
         logits = model((images + noise).astype(images.dtype))
-        loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        classes = check_labels("labels", labels, len(images), logits.shape[1])
+        loss = F.cross_entropy(logits, classes, label_smoothing=label_smoothing)
         model.zero_grad()
         loss.backward()
         rate = warmed_up(lambda _: lr, warmup_steps, t)
@@ -188,7 +190,9 @@ def careful_refuses(careful_steps):
         {"label_smoothing": 1.25},
     ):
         assert_refuses(f"{change}", careful_steps, MLP, FOUR, LABELS, **with_rng(**change))
-    assert_refuses("a label 3 of three classes", careful_steps, MLP, FOUR, LABELS + 1, **with_rng())
+    for label in (3, -1, -100):
+        labels = np.where(np.arange(len(LABELS)) == 1, label, LABELS)
+        assert_refuses(f"a label {label} of three classes", careful_steps, MLP, FOUR, labels, **with_rng())
 
 
 def steps_with(model, images, labels, *, lr, warmup_steps, rng, steps, sigma, **options):
@@ -200,7 +204,8 @@ def steps_with(model, images, labels, *, lr, warmup_steps, rng, steps, sigma, **
     losses = []
     for t in range(steps):
         logits = model.train(options.get("train", True))((images + noise(t)).astype(images.dtype))
-        loss = F.cross_entropy(logits, labels, label_smoothing=smooth)
+        classes = check_labels("labels", labels, len(images), logits.shape[1])
+        loss = F.cross_entropy(logits, classes, label_smoothing=smooth)
         if not keep:
             model.zero_grad()
         loss.backward()

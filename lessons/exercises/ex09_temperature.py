@@ -52,6 +52,7 @@ def ratios(softmax, z, temperature):
 @softmax.law("the axis is the one asked for")
 @given(z=arrays((2, 3, 2)), axis=st.sampled_from([0, 1, 2, -2]))
 def along_the_axis(softmax, z, axis):
+    assert_close(softmax(z, axis=(0, 2)).sum(axis=(0, 2)), 1.0)
     assert_close(softmax(z, axis=axis), np.moveaxis(softmax(np.moveaxis(z, axis, -1)), -1, axis))
     assert_close(softmax(z, axis=axis).sum(axis=axis), 1.0)
 
@@ -163,7 +164,7 @@ def rises_with_temperature(entropy, z, temperature):
 
 @entropy.law("numbers that are no probabilities are refused with a ValueError")
 def refuses_what_is_no_distribution(entropy):
-    for p in ([0.5, 0.6], [1.5, -0.5], [0.0, 0.0]):
+    for p in ([0.5, 0.6], [1.5, -0.5], [0.0, 0.0], [0.5, 0.55], [0.5, 0.45], [np.nan, 1.0]):
         assert_refuses(f"{p}", entropy, np.array(p))
 
 

@@ -101,6 +101,8 @@ def ece_refuses(ece):
     p, labels = np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])
     assert_refuses("rows of sum 2", ece, 2 * p, labels)
     assert_refuses("a label 2 of two classes", ece, p, labels + 1)
+    assert_refuses("a label -1", ece, p, labels - 1)
+    assert_refuses("a probability of NaN", ece, np.array([[0.5, 0.5], [np.nan, 1.0]]), labels)
     assert_refuses("bins = 0", ece, p, labels, bins=0)
 
 
@@ -208,6 +210,7 @@ def fit_refuses(fit):
     for bad in (np.inf, np.nan):
         assert_refuses(f"a logit of {bad}", fit, np.where(z == 2, bad, z), labels)
     assert_refuses("a label 2 of two classes", fit, z, labels + 1)
+    assert_refuses("a label -1", fit, z, labels - 1)
     for bounds in ((0.0, 20.0), (2.0, 20.0), (0.05, 0.5), (1.0, 1.0), (20.0, 0.05)):
         assert_refuses(f"bounds {bounds}", fit, z, labels, bounds=bounds)
 

@@ -11,9 +11,9 @@ from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.compress import masks, prune, scores
+from minidl.train.adam import Adam
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
-from minidl.train.optim import Adam
 
 # ---- 12.5 iterative_prune
 

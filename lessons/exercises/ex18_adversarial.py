@@ -83,15 +83,20 @@ def in_the_box(fgsm_step, case, eps, targeted):
     wide = fgsm_step(x, g, eps, targeted=targeted, bounds=(-2.0, 2.0))
     assert_close(wide, np.clip(wide, -2, 2))
     assert_close(wide, np.clip(wide, x - eps, x + eps))  # a clip to [0, 1] would move pixels further
+    edges = fgsm_step(
+        np.array([-1.0, 3.0]), np.array([-1.0, 1.0]), 8.0, targeted=targeted, bounds=(-1.0, 3.0)
+    )
+    assert_close(edges, [3.0, -1.0] if targeted else [-1.0, 3.0])
 
 
-@step.law("a gradient of 1e-30 moves a pixel as far as one of 1, and float32 stays float32")
+@step.law("a gradient of 1e-45 moves a pixel as far as one of 1 or infinity; the images' dtype is kept")
 def faint_gradients(step):
-    images = np.full((1, 1, 1, 2), 0.5, np.float32)
-    gradient = np.array([1e-30, -1.0], np.float32).reshape(images.shape)
-    moved = step(images, gradient, 0.25)
-    assert_close(moved.ravel(), [0.75, 0.25])
-    assert_dtype(moved, np.float32)
+    images = np.full((1, 1, 1, 4), 0.5, np.float32)
+    gradient = np.array([1e-45, -1.0, np.inf, -np.inf], np.float32).reshape(images.shape)
+    for dtype in (np.float32, np.float64):
+        moved = step(images.astype(dtype), gradient.astype(dtype), 0.25)
+        assert_close(moved.ravel(), [0.75, 0.25, 0.75, 0.25])
+        assert_dtype(moved, dtype)
 
 
 @step.mistake("followed the gradient itself, not its sign", breaks=step.laws[0].text)
@@ -228,6 +233,9 @@ def ways(z, gradients, answer):
 def worked_boundary(boundary_step):
     z, gradients = np.array([5.0, 0, 2]), np.array([[1.0, 1], [4, 5], [1, 2]])
     assert_close(boundary_step(z, gradients, 0), [0.6, 0.8])
+    for faint in (1e-8, 1e-14):  # the planes lie further away
+        expected = np.array([0.6, 0.8]) / faint
+        assert_close(boundary_step(z, faint * gradients, 0), expected)
 
 
 @boundary.law("the step's length is the smallest of the distances |f_k| / ‖w_k‖")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.exercises.ex18_adversarial import lams
-from lessons.exercises.ex18_adversarial_gradient import LINEAR, linear
+from lessons.exercises.ex18_adversarial_gradient import LINEAR, WIDE, linear
 from minidl import Tensor, grad
 from minidl.attack.minimal import perturbation_loss
 from minidl.classroom.builders import Built
@@ -54,8 +54,19 @@ def worked_objective(perturbation_loss):
     image, r = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5])
     W, _, p = linear(image + r)
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.0)
-    assert_close(loss, float(4 * 0.3125 - np.log(p[2])), rtol=1e-4)
-    assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), rtol=1e-4, atol=1e-6)
+    assert_close(loss, float(4 * 0.3125 - np.log(p[2])), **WIDE)
+    assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), **WIDE)
+
+
+@objective.law(
+    "a network that is training and frozen is asked in evaluation mode, and stays training and frozen"
+)
+def while_training(perturbation_loss):
+    image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([1])
+    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
+        model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
+        loss, _ = perturbation_loss(model, image, r, target, 4.0)
+        assert_close(loss, float(wanted(model.build().eval(), image, r, target, 4.0)), **WIDE)
 
 
 @objective.law("the loss is λ‖r‖² - log of the sum of the target classes' probabilities")

@@ -1,5 +1,6 @@
 """Exercises of lesson 18, continued: the loop of PGD, with a network."""
 
+import re
 import warnings
 
 import numpy as np
@@ -8,7 +9,13 @@ from hypothesis import strategies as st
 
 from lessons.exercises.ex18_adversarial import FREE
 from lessons.exercises.ex18_adversarial_gradient import attacked, differences
-from minidl.attack.gradient_sign import loss_gradient, pgd, project
+from minidl.attack.gradient_sign import (
+    is_flat,
+    loss_gradient,
+    pgd,
+    project,
+    warn_of_images_without_gradient,
+)
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
@@ -39,6 +46,8 @@ TWO = Built(
 DEAD = Built(
     "mlp", seed=20, in_features=2, hidden=(1,), num_classes=2
 )  # its only ReLU is inactive in the whole box
+EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # off in the box, on beyond (0, 0)
+DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from (0.5, 0.5) turns it off
 
 
 def direction(label):
@@ -70,7 +79,7 @@ def climbs(draw):
 
 def climbed(model, images, labels, eps, params):
     """The result of these steps, with slopes from central differences."""
-    x, net, step = images, model.build(), params["step_size"] or 2.5 * eps / params["steps"]
+    x, net, step = images, model.build().eval(), params["step_size"] or 2.5 * eps / params["steps"]
     for _ in range(params["steps"]):
         slopes = differences(net, x, labels, params["loss"])
         assume(
@@ -96,7 +105,14 @@ def worked_way(pgd):
     assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
 
 
-@descent.law("each step follows the sign of the loss's slope where the image is then, by central differences")
+STEP_BY_STEP = (
+    "each step follows the sign of the loss's slope where the image is then, by central differences"
+)
+CROSSES = "with the usual step size a path crosses the ball, from wherever in it the start is"
+STARTS = "the start is drawn by rng all over the ball; where there is no gradient the image stays at it"
+
+
+@descent.law(STEP_BY_STEP)
 @given(case=climbs())
 def step_by_step(pgd, case):
     *arguments, params = case
@@ -105,28 +121,47 @@ def step_by_step(pgd, case):
     assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@descent.law("with the usual step size a path crosses the ball, from wherever in it the start is")
+@descent.law(CROSSES)
 @given(label=st.integers(0, 1), seed=st.integers(0, 9), steps=st.integers(1, 10))
 def crosses(pgd, label, seed, steps):
-    images, rng = np.array([[0.5, 0.75, 0.25]]), np.random.default_rng(seed)
-    found = pgd(TWO, images, np.array([label]), 0.25, steps=steps, rng=rng)
-    assert_close(found, images + 0.25 * direction(label), rtol=1e-4)
+    images = np.array([[0.5, 0.75, 0.25]])
+    for given_steps in ({"steps": steps}, {"steps": 1, "step_size": 0.5}):  # 0.5 is 2 eps
+        found = pgd(TWO, images, np.array([label]), 0.25, **given_steps, rng=np.random.default_rng(seed))
+        assert_close(found, images + 0.25 * direction(label), rtol=1e-4)
 
 
-@descent.law("the start is drawn by rng all over the ball; where there is no gradient the image stays at it")
-@given(seed=st.integers(0, 9), steps=st.integers(1, 3))
-def random_starts(pgd, seed, steps):
-    images, labels = np.full((50, 2), 0.5), np.zeros(50, int)
-    first, again, other = (
-        quietly(pgd, DEAD, images, labels, 0.25, steps=steps, rng=np.random.default_rng(s))
-        for s in (seed, seed, seed + 1)
-    )
-    assert_close(again, first)
-    moves = first - images
-    assert np.abs(moves).max() <= 0.25 + 1e-6, "an image has left the ball"
-    assert moves.max() > 0.2 and moves.min() < -0.2, "the starts do not reach all over the ball"
-    assert len(np.unique(moves)) > 90, "the images' values do not start each at a place of its own"
-    assert np.abs(other - first).max() > 0.1, "another rng draws the same start"
+@descent.law(
+    "a network that is training and frozen is asked in evaluation mode, and stays training and frozen"
+)
+def while_training(pgd):
+    images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.5, 0.875]]), np.array([0, 2])
+    params = {"steps": 3, "step_size": 0.125, "targeted": False, "loss": "cross_entropy"}
+    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
+        model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
+        expected = climbed(model, images, labels, 0.25, params)
+        found = quietly(pgd, model, images, labels, 0.25, random_start=False, **params)
+        assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@descent.law(STARTS)
+def random_starts(pgd):
+    labels = np.zeros(50, int)
+    for middle, bounds, steps in ((0.5, (0, 1), 1), (0.5, (0, 1), 3), (1.5, (-2, 2), 1), (-1.5, (-2, 2), 1)):
+        images = np.full((50, 3 if bounds == (-2, 2) else 2), middle)
+        model = TWO if bounds == (-2, 2) else DEAD  # TWO takes a step of 1/1024 after the start
+        given_steps = {"steps": steps, "step_size": 1 / 1024, "bounds": bounds}
+        first, again, other = (
+            quietly(pgd, model, images, labels, 0.25, **given_steps, rng=np.random.default_rng(s))
+            for s in (steps, steps, steps + 1)
+        )
+        assert_close(again, first)
+        moves = first - images
+        box = f"around {middle} in the box {bounds}"
+        assert np.abs(moves).max() <= 0.25 + 1e-6, f"an image has left the ball {box}"
+        reaches = moves.max() > 0.2 and moves.min() < -0.2
+        assert reaches, f"the starts do not reach all over the ball {box}"
+        assert len(np.unique(moves)) > 90, "the images' values do not start each at a place of its own"
+        assert np.abs(other - first).max() > 0.1, "another rng draws the same start"
 
 
 @descent.law("the box is the one that is given, or none, and float32 stays float32")
@@ -139,17 +174,35 @@ def in_a_box(pgd, images, label, dtype):
         assert_dtype(found, dtype)
 
 
-@descent.law("an image that has no gradient at any step is warned of")
-@given(random_start=st.booleans())
-def warns(pgd, random_start):
-    images, labels = np.full((2, 2), 0.5), np.array([0, 1])
+@descent.law("the images whose gradient is 0 at all steps are warned of, and counted, and no others")
+def warns(pgd):
+    half, pair = np.full((2, 2), 0.5), np.array([0, 1])
+    away = np.array(
+        [[0.5, 0.5], [0.0, 1.0], [0.0, 1.0]]
+    )  # DIES is on for the first at first, not for the others
+    for random_start in (False, True):
+        found = warned(pgd, DEAD, half, pair, 0.25, steps=2, random_start=random_start)
+        assert found == 2, f"no pixel of two images matters to the network, the warning counts {found}"
+        found = warned(pgd, TWO, np.full((1, 3), 0.5), pair[:1], 0.25, random_start=random_start)
+        assert found == 0, "a warning without a reason: every pixel matters to the network"
+    step = {"steps": 2, "step_size": 0.25, "random_start": False}
+    found = warned(pgd, DIES, away[:1], pair[:1], 0.25, **step)
+    assert found == 0, "a warning of an image that had a gradient at the first step, if none at the last"
+    found = warned(pgd, DIES, away, np.zeros(3, int), 0.25, **step)
+    assert found == 2, f"two of three images have no gradient at any step, the warning counts {found}"
+    corner, zeros = np.zeros((50, 2)), np.zeros(50, int)
+    found = warned(pgd, EDGE, corner, zeros, 0.5, steps=2)
+    assert found == 50, f"{50 - found} of 50 images found a gradient at a start beyond the box"
+
+
+def warned(pgd, *arguments, **params):
+    """The first number in the warning, 0 where there is none."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pgd(DEAD, images, labels, 0.25, steps=2, random_start=random_start, rng=same_draws())
-        assert caught, "no warning, although no pixel matters to this network"
-        caught.clear()
-        pgd(TWO, np.full((1, 3), 0.5), labels[:1], 0.25, steps=2, random_start=random_start, rng=same_draws())
-        assert not caught, f"a warning without a reason: {caught[0].message}"
+        pgd(*arguments, **params, rng=same_draws())
+    numbers = re.findall(r"\d+", str(caught[0].message)) if caught else ["0"]
+    assert numbers, f"the warning gives no number of images: {caught[0].message}"
+    return int(numbers[0])
 
 
 @descent.law("an eps below 0 or wider than the box, no step, and images outside of the box are a ValueError")
@@ -182,17 +235,16 @@ def another_pgd(update):
         x = first_x = x.astype(images.dtype)
         for _ in range(steps):
             gradient, at_first = (loss_gradient(model, at, labels, loss) for at in (x, first_x))
-            flat &= ~gradient.any(axis=1)
+            flat &= is_flat(gradient)
             x = update(x, images, gradient, -step if targeted else step, eps, bounds, at_first)
             x = x.astype(images.dtype)
-        if flat.any():
-            warnings.warn("no gradient", stacklevel=2)
+        warn_of_images_without_gradient(flat, loss)
         return x
 
     return walk
 
 
-@descent.mistake("followed one gradient in all steps, that at the start", breaks=descent.laws[1].text)
+@descent.mistake("followed one gradient in all steps, that at the start", breaks=STEP_BY_STEP)
 def one_gradient(model, images, labels, eps, **params):
     def update(x, images, gradient, step, eps, bounds, at_first):
         return project(x + step * np.sign(at_first), images, eps, bounds)
@@ -210,7 +262,7 @@ def around_the_last(model, images, labels, eps, **params):
     return another_pgd(update)(model, images, labels, eps, **params)
 
 
-@descent.mistake("began at the images themselves, not at random", breaks=descent.laws[3].text)
+@descent.mistake("began at the images themselves, not at random", breaks=STARTS)
 def without_a_start(model, images, labels, eps, **params):
     return pgd(model, images, labels, eps, **{**params, "random_start": False})
 
@@ -236,7 +288,7 @@ def without_a_box(model, images, labels, eps, **params):
     return another_pgd(update)(model, images, labels, eps, **params)
 
 
-@descent.mistake("steps of eps / steps, too short to cross the ball", breaks=descent.laws[2].text)
+@descent.mistake("steps of eps / steps, too short to cross the ball", breaks=CROSSES)
 def short_steps(model, images, labels, eps, *, steps=10, step_size=None, **params):
     step_size = eps / steps if step_size is None else step_size
     return pgd(model, images, labels, eps, steps=steps, step_size=step_size, **params)

@@ -55,8 +55,8 @@ def loss_gradient(
 
     images: (N, C, H, W), or rows (N, D), of floats.  labels: (N,).  loss: "cross_entropy" or "margin", a name
     in ``LOSSES``, which are functions of logits and labels.
-    Returns: an array of the images' shape and dtype. It is computed in eval mode. The model, its ``.grad``
-    and its mode do not change. Raises FloatingPointError if the gradient is not finite.
+    Returns: an array of the images' shape and dtype. All is computed in this dtype, in eval mode. The model,
+    its ``.grad`` and its mode do not change. Raises FloatingPointError if the gradient is not finite.
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
@@ -72,7 +72,7 @@ def loss_gradient(
 
 def gradient_at(x: Tensor, value: Tensor) -> np.ndarray:
     """dvalue/dx; ValueError if the model passes no gradient to x."""
-    integers = "a network of integers passes none on: attack the float network it was made from"
+    integers = "an integer network has no gradients: attack the original float network"
     require(value.requires_grad, f"no gradient reaches the images; {integers}, and outside no_grad()")
     (slope,) = grad(value, [x])
     return slope
@@ -173,15 +173,17 @@ def pgd(
     """Projected gradient descent: FGSM steps, each followed by a projection into the ε-ball (Madry et al.
     2018).
 
-        x_0 = a + uniform in [-ε, ε],    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
+        x_0 = project(a + uniform in [-ε, ε]),    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
+
+    project: into the ball of ε around a and into the box (``project``).
 
     step_size: 2.5 ε / steps if None, so that steps in one direction can cross the whole ball of width 2 ε.
     images a: (N, C, H, W), or rows (N, D), in the box ``bounds``.  labels y: (N,), the true classes; with
     ``targeted`` the wanted classes, and the steps lower their loss.  loss J: a name in ``LOSSES``.
     random_start: ``rng`` draws x_0; without it x_0 = a, and one step of at least ε is FGSM.
-    Returns: images within ε of a and in the box, in the dtype of a. A warning counts images without a
-    gradient at all steps.  Raises the errors of ``fgsm``, and ValueError for steps or a step size not above
-    0.
+    Returns: images within ε of a and in the box, in the dtype of a. A warning gives the number of images
+    whose gradient was 0 at all steps.  In eval mode; the model does not change.  Raises the errors of
+    ``fgsm``, and ValueError for steps or a step size not above 0.
 
     >>> from minidl import attack, nn
     >>> model = nn.Identity()  # the logits are the image
@@ -212,7 +214,7 @@ def is_flat(gradient: np.ndarray) -> np.ndarray:
 
 def warn_of_images_without_gradient(flat: np.ndarray, loss: str) -> None:
     if flat.any():
-        advice = "" if loss == "margin" else '; where the model is too sure, loss="margin" has one'
+        advice = "" if loss == "margin" else '; for a too confident model, loss="margin" has a gradient'
         message = f"{flat.sum()} of {len(flat)} images had no gradient to follow{advice}"
         warnings.warn(message, stacklevel=3)  # show the line that called the attack
 
@@ -333,7 +335,7 @@ def class_count(model: Module, images: np.ndarray) -> int:
 def checked_eps(eps: float, bounds: Bounds) -> float:
     """ε as a float from 0 to the width of the box. A larger ε would not limit anything."""
     (low, high), eps = bounds, check_number("eps", eps, 0)
-    mend = "it counts in the images' unit, so divide one of 0 ... 255 by 255"
+    mend = "eps has the unit of the images, so divide an eps for 0 ... 255 by 255"
     require(eps <= high - low, f"eps must be at most {high - low:g}, the box's width, got {eps:g}: {mend}")
     return eps
 

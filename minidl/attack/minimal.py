@@ -24,14 +24,7 @@ from minidl.attack.gradient_sign import (
     pgd,
 )
 from minidl.engine import jit
-from minidl.engine.checks import (
-    check_array,
-    check_int,
-    check_labels,
-    check_number,
-    positive_number,
-    require,
-)
+from minidl.engine.checks import check_array, check_int, check_labels, check_number, positive_number, require
 from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -151,7 +144,7 @@ def perturbation_loss(
     With several target classes, p is the sum of their probabilities, as if they were one class.
     image x: (C, H, W), or a row (D,), of floats.  r: of its shape.  target: (T,) different classes.
     Returns: a float, and an array of the image's shape and dtype. All is computed in this dtype, in eval
-    mode. The model does not change.
+    mode. The model, its ``.grad`` and its mode do not change.
     """
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     with eval_mode(model):
@@ -294,7 +287,7 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
         f_k = z_k - z_answer,  w_k = ∇z_k - ∇z_answer,    r = |f_k| / ‖w_k‖² w_k,  with |f_k| / ‖w_k‖ smallest
 
     logits z: (K,).  gradients: (K, ...), of the logits; r has the shape of one gradient. A class with w_k = 0
-    has no plane; if no class has a plane, r = 0.
+    has no plane, a class with a small w_k has a plane; if no class has a plane, r = 0.
     """
     f = logits - logits[answer]
     w = (gradients - gradients[answer]).reshape(len(logits), -1)

@@ -9,6 +9,7 @@ import numpy as np
 from minidl.compress.kinds import kind_of, unusual
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn import layers as nn
+from minidl.nn import pooling
 from minidl.nn.activations import ELU, Hardswish, SiLU
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
@@ -16,8 +17,8 @@ from minidl.nn.module import Module, Parameter
 
 # Each output channel of these depends only on the same input channel, and is zero if that is zero.
 CHANNELWISE = (
-    *(nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
-    *(nn.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, nn.ZeroPad2d, ELU, Hardswish, SiLU),
+    *(pooling.AdaptiveAvgPool2d, pooling.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
+    *(pooling.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, pooling.ZeroPad2d, ELU, Hardswish, SiLU),
 )
 KNOWN = *CHANNELWISE, nn.BatchNorm, nn.Conv2d, nn.Flatten, nn.Linear, Concat, Residual, Sequential, Skip
 
@@ -130,7 +131,7 @@ class Channels:
         channels = self.read(call, norm.num_features)
         self.note(self.norms, call.path, channels)
         if not norm.affine:
-            self.fix(channels, f"{call.path} has no weight and bias: it makes of a zero what is not zero")
+            self.fix(channels, f"{call.path} has no weight and bias: it changes zeros to other values")
         for before in self.calls:
             if before.output == call.inputs[0] and before.path in self.makes:
                 self.norm_after[before.path] = call.path
@@ -139,7 +140,7 @@ class Channels:
     def visit_unknown(self, call: Call) -> np.ndarray:
         """Fix all channels that the module reads or makes: any of them may depend on each other."""
         name = f"{call.path or 'the model'} ({type(call.module).__name__})"
-        reason = f"what {name} does with it is not known"
+        reason = f"the effect of {name} on it is unknown"
         within = [c for c in self.calls if c.path.startswith(f"{call.path}." if call.path else "")]
         for number in {*call.inputs, *(n for c in within for n in (*c.inputs, c.output))}:
             if number in self.tensors:
@@ -158,7 +159,7 @@ class Channels:
             return known
         if known is not None:
             self.fix(known, f"{call.path} reads it along another axis")
-        return self.new(width or call.output_shape[1], fixed=f"no module makes what {call.path} reads")
+        return self.new(width or call.output_shape[1], fixed=f"no module makes the input of {call.path}")
 
     def note(self, table: dict[str, np.ndarray], path: str, channels: np.ndarray) -> None:
         """Enter the channels in ``table``. If a layer runs twice, the channels of both runs are merged."""
@@ -225,7 +226,7 @@ class Channels:
         """(out,), the channels that ``layer`` makes. ValueError if it has no filters."""
         self.model.layer(layer)  # a wrong path raises an error with similar paths
         names = ", ".join(path for path in self.makes if self.removable(path)) or "none"
-        what = "no Linear on rows and no Conv2d that the model runs; filters can be removed of"
+        what = "not a Conv2d, or a Linear on rows, that the model runs; filters can be removed from"
         require(layer in self.makes, f"{layer!r} is {what}: {names}")
         return self.makes[layer]
 

@@ -147,10 +147,8 @@ def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
     steps = flow(model, np.zeros(shape, np.float32))
     for step in steps:
         can_be = isinstance(step.module, Conv2d | Linear) or not holds_matrices(step, steps)
-        what = f"{step.path or 'the model'}: what a {type(step.module).__name__} does with its weights"
-        require(
-            can_be, f"the cost of {what} is unknown: only Conv2d and Linear of a float network can be counted"
-        )
+        what = f"{step.path or 'the model'}: the multiply-adds of a {type(step.module).__name__}"
+        require(can_be, f"{what} cannot be counted, only those of a float Conv2d or Linear")
     counted = [step for step in steps if launches(step.module)]
     moved = sum(numbers_moved(step, steps, shape) for step in counted)
     return Cost(len(counted), 4 * moved, sum(multiply_adds(step) for step in counted))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TypeGuard, TypeVar
 
 from minidl.nn.containers import Sequential
-from minidl.nn.layers import AdaptiveAvgPool2d, AvgPool2d, Dropout, Flatten, Identity, MaxPool2d
+from minidl.nn.layers import Dropout, Flatten, Identity
 from minidl.nn.module import Module, dotted
+from minidl.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 _Kind = TypeVar("_Kind", bound=Module)
 

@@ -32,6 +32,10 @@ def filter_mask(scores: Any, amount: float | int | None = None, s: float | None 
     Exactly one of the two is given. The amount counts all filters, also those that are already pruned: these
     have the lowest scores, so the next mask includes them. 0.5 rounds to even, as in Python. Returns bools
     (O,). EmptyLayerError, a ValueError, if no filter would be kept.
+
+    >>> from minidl import compress
+    >>> print(compress.filter_mask([3, 1, 2, 4], amount=0.5))
+    [ True False False  True]
     """
     scores = check_array("scores", scores, "O").astype(np.float64)
     require((amount is None) != (s is None), f"give either amount or s, got amount={amount!r} and s={s!r}")
@@ -46,12 +50,24 @@ def filter_mask(scores: Any, amount: float | int | None = None, s: float | None 
 
 
 def magnitude_mask(weight: Any, amount: float | int) -> np.ndarray:
-    """The single weights to keep: ``filter_mask`` with scores |w|. Bools of the weight's shape."""
+    """The single weights to keep: ``filter_mask`` with scores |w|. Bools of the weight's shape.
+
+    >>> from minidl import compress
+    >>> print(compress.magnitude_mask([[1, -4], [3, 2]], amount=0.5))
+    [[False  True]
+     [ True False]]
+    """
     return filter_mask(magnitudes(weight), amount=amount).reshape(np.shape(weight))
 
 
 def threshold_mask(weight: Any, s: float) -> np.ndarray:
-    """The single weights to keep: |w| > mean(|w|) + s · std(|w|). Bools of the weight's shape."""
+    """The single weights to keep: |w| > mean(|w|) + s · std(|w|). Bools of the weight's shape.
+
+    >>> from minidl import compress
+    >>> print(compress.threshold_mask([[1, -4], [3, 2]], s=0))  # the mean of |w| is 2.5
+    [[False  True]
+     [ True False]]
+    """
     return filter_mask(magnitudes(weight), s=s).reshape(np.shape(weight))
 
 
@@ -75,7 +91,14 @@ def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Ma
 
 
 def global_magnitude_masks(model: Module, amount: float | int) -> Masks:
-    """``joint_magnitude_masks`` of all Conv2d and Linear: {"block1.conv.weight": bools, ...}"""
+    """``joint_magnitude_masks`` of all Conv2d and Linear: {"block1.conv.weight": bools, ...}
+
+    >>> from minidl import compress, nn
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> masks = compress.global_magnitude_masks(model, amount=0.25)
+    >>> list(masks), sum(mask.sum() for mask in masks.values()).item()  # 36 of the 48 weights stay
+    (['0.weight', '2.weight'], 36)
+    """
     return joint_magnitude_masks({path: p.data for path, p in prunable_weights(model).items()}, amount)
 
 
@@ -95,6 +118,12 @@ def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Modul
     new model, call ``apply_masks(model, zero_masks(model))``.
     x: see ``remove_filters``. Raises ValueError, and masks nothing, for unknown paths, shapes that do not
     fit, filters that cannot be masked, and masks that leave a layer empty. Returns the model.
+
+    >>> from minidl import compress, nn
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> masked = compress.apply_masks(model, compress.global_magnitude_masks(model, amount=0.25))
+    >>> compress.sparsity(masked)
+    0.25
     """
     parameters, whole, filters = parameters_of(model), {}, {}
     for path, mask in check_instance("masks", masks, Mapping).items():
@@ -156,7 +185,14 @@ def zero_masks(model: Module) -> Masks:
 
 
 def sparsity(model: Module) -> float:
-    """The fraction of zeros among the weights of all Conv2d and Linear; biases and BatchNorm do not count."""
+    """The fraction of zeros among the weights of all Conv2d and Linear; biases and BatchNorm do not count.
+
+    >>> from minidl import compress, nn
+    >>> layer = nn.Linear(4, 1)
+    >>> layer.weight.data = np.float32([[0, 0, 5, 0]])
+    >>> compress.sparsity(layer)
+    0.75
+    """
     weights = [p.data for p in prunable_weights(model).values()]
     return sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
 
@@ -172,6 +208,12 @@ def sparse_bytes(model: Module) -> int:
     Such a matrix holds its nonzero values, the column of each value (4 bytes), and the start of each row. So
     a weight takes twice its bytes, and a zero takes none. This saves memory if more than half are zeros. It
     saves no time: the kernels here are dense and also multiply zeros.
+
+    >>> from minidl import compress, nn
+    >>> layer = nn.Linear(4, 1)  # 5 numbers, 20 bytes
+    >>> layer.weight.data = np.float32([[0, 0, 5, 0]])
+    >>> compress.sparse_bytes(layer)  # 4 for the value, 4 for its column, 8 for the row, 4 for the bias
+    20
     """
     from scipy.sparse import csr_array
 

@@ -21,9 +21,9 @@ from minidl.data.loader import Pair, check_pair
 from minidl.engine.checks import check_array, check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
+from minidl.train.adam import Adam
 from minidl.train.evaluation import Evaluation, evaluate
 from minidl.train.loop import fit
-from minidl.train.optim import Adam
 
 
 class PruneStep(NamedTuple):
@@ -74,6 +74,12 @@ def iterative_prune(
     the one that broke the budget too, and how many rounds are accepted.
     Losses are measured in evaluation mode. ``model``, its mode and its ``.grad`` stay as they are; copies are
     pruned.  ValueError if ``model`` itself is not within the budget, or the criterion gives no masks at all.
+
+    >>> from minidl import compress, nn
+    >>> model, pair = nn.Linear(4, 2), (np.ones((2, 4)), [0, 1])
+    >>> result = compress.iterative_prune(model, pair, pair, max_allowed_loss=9, step=0.25, finetune_epochs=0)
+    >>> [row.sparsity for row in result.history]
+    [0.0, 0.25, 0.5, 0.75]
     """
     train, validation = check_pair("train", train), check_pair("validation", validation)
     check_settings(max_allowed_loss, step, finetune_epochs, lr, criterion)
@@ -154,6 +160,12 @@ def sensitivity(
 
     The other layers are not pruned, so the curve shows how much this layer tolerates. The model stays
     unchanged.
+
+    >>> from minidl import compress, nn, train
+    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), [3, 7]
+    >>> results = compress.sensitivity(model, "block1.conv", [0.0, 0.25, 0.5], images, labels)
+    >>> len(results), results[0] == train.evaluate(model, images, labels)
+    (3, True)
     """
     images, labels = check_pair("images and labels", (images, labels))
     check_array("amounts", amounts, "N")

@@ -30,6 +30,7 @@ from minidl.engine.checks import check_choice, check_flag, check_images, check_i
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
+from minidl.nn import pooling
 from minidl.nn.containers import Sequential
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module
@@ -223,7 +224,7 @@ def known_ranges(steps: dict[str, Step]) -> dict[str, tuple[float, float]]:
 
 def keeps_grid(module: Module) -> bool:
     """Whether each output of the module equals one of its inputs, or 0."""
-    return runs_as(module, nn.Flatten, nn.MaxPool2d, nn.ReLU, nn.ZeroPad2d)
+    return runs_as(module, nn.Flatten, pooling.MaxPool2d, nn.ReLU, pooling.ZeroPad2d)
 
 
 def roundings(

@@ -58,7 +58,9 @@ class QuantParams:
         with np.errstate(over="ignore"):  # a range too wide for float32 overflows to infinity
             spans = np.isfinite(np.float32(self.qmax - self.qmin) * S).all()
         require(spans, "the range is too wide for float32")
-        wanted = "one number each; for an axis scale must be (channels,) and zero_point an int or as long"
+        wanted = (
+            "one number each; with an axis, scale must be (channels,), and zero_point an int or (channels,)"
+        )
         got = f"{S.shape} and {Z.shape} for axis {self.axis}"
         require(fits, f"scale and zero_point must be {wanted}: got {got}")
         object.__setattr__(self, "scale", S[()])  # [()] makes a number of an array of shape ()

@@ -27,6 +27,15 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
     modules are connected; None is for models of images of any size.
     ValueError if no smaller model is defined: for filters that make the output, or channels that a module of
     the user reads.  Li et al. 2017, arXiv:1608.08710.
+
+    >>> from minidl import compress, nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    >>> compress.remove_filters(model, "0", [1])
+    Sequential(
+      (0): Conv2d(1, 3, kernel_size=3)
+      (1): ReLU()
+      (2): Conv2d(3, 2, kernel_size=3)
+    )
     """
     channels = Channels(model, x)
     doomed = channels.made_by(layer, check_indices(indices, len(channels.made(layer))))
@@ -38,6 +47,16 @@ def remove_masked_filters(model: Module, x: Any = None) -> Module:
 
     A filter is zero if its weight and bias, and weight and bias of the next BatchNorm, are zero; in a
     residual sum also those of its partners.  x: see ``remove_filters``.
+
+    >>> from minidl import compress, nn
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> masked = compress.apply_masks(model, {"0": [True, False, True]})
+    >>> compress.remove_masked_filters(masked)
+    Sequential(
+      (0): Linear(4, 2)
+      (1): ReLU()
+      (2): Linear(2, 2)
+    )
     """
     channels = Channels(model, x)
     alive = set(channels.fixed)

@@ -27,6 +27,11 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 
     conv: a layer, or its weight (O, ...). Returns float64 (O,), computed in float64.  ValueError for another
     order.  Li et al. 2017, arXiv:1608.08710.
+
+    >>> from minidl import compress
+    >>> weight = np.array([[3, -4], [0, 1]])  # two filters
+    >>> print(compress.filter_norms(weight), compress.filter_norms(weight, order=2))
+    [7. 1.] [5. 1.]
     """
     if isinstance(conv, Module):
         conv = check_instance("conv", conv, (Conv2d, Linear)).weight.data
@@ -44,6 +49,12 @@ def filter_masks(model: Module, amount: float | int, order: int = 1, x: Any = No
     If several filters make a channel together, in a residual sum or in groups, their norms are added.
     An int counts channels that can be removed independently.  order: 1 or 2.
     x: see ``remove_filters``.  ValueError with the reason if no filter of the model can be pruned.
+
+    >>> from minidl import compress, nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    >>> masks = compress.filter_masks(model, amount=0.25)
+    >>> {layer: int(mask.sum()) for layer, mask in masks.items()}  # 3 of the 4 filters stay
+    {'0': 3}
     """
     channels = Channels(model, x)
     partners = channels.partners()
@@ -73,7 +84,12 @@ def filter_layers(model: Module, x: Any = None) -> list[str]:
 
 
 def random_scores(conv: Conv2d | Linear | np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-    """A random order of the filters, (O,) numbers 0 ... O-1. Every useful score must beat this baseline."""
+    """A random order of the filters, (O,) numbers 0 ... O-1. Every useful score must beat this baseline.
+
+    >>> from minidl import compress, nn
+    >>> sorted(compress.random_scores(nn.Conv2d(1, 4, 3)).tolist())
+    [0.0, 1.0, 2.0, 3.0]
+    """
     return default_rng_or(rng).permutation(len(filter_norms(conv))).astype(np.float64)
 
 
@@ -87,6 +103,11 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
     Negative where the network is better off without. O + 1 evaluations are enough. They are made in
     evaluation mode, whatever mode the model is in; the model, its mode and its ``.grad`` are left as they
     were. Returns float64 (O,).  ValueError for a layer whose filters cannot be masked, such as the last one.
+
+    >>> from minidl import compress, nn
+    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), [3, 7]
+    >>> compress.ablation_scores(model, "block1.conv", images, labels).shape
+    (16,)
     """
     images, labels = check_pair("images and labels", (images, labels))
     count = len(makers(model, layer, images).makes[layer])
@@ -111,6 +132,11 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
     It runs in evaluation mode: in training, BatchNorm removes the scale of a filter, so its gradient × weight
     is 0. Returns (O,), in units of the loss.  FloatingPointError if the loss or its gradient is not finite.
     Molchanov et al. 2017, arXiv:1611.06440; 2019, arXiv:1906.10771.
+
+    >>> from minidl import compress, nn
+    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), [3, 7]
+    >>> compress.taylor_scores(model, "block1.conv", images, labels).shape
+    (16,)
     """
     images, labels = check_pair("images and labels", (images, labels))
     channels = makers(model, layer, images)

@@ -34,7 +34,13 @@ def _augment(distort: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -
 
 
 def compose(*augments: Augment) -> Augment:
-    """Apply the augmentations in the given order; ``compose()`` without any is the identity."""
+    """Apply the augmentations in the given order; ``compose()`` without any is the identity.
+
+    >>> from minidl import data
+    >>> augment = data.compose(data.horizontal_flip(p=1), data.brightness(0))
+    >>> print(augment(np.array([[[[1.0, 2.0]]]]), np.random.default_rng(0)))
+    [[[[2. 1.]]]]
+    """
 
     for augment in augments:
         check_function("each of augments", augment, "images and rng")
@@ -53,6 +59,11 @@ def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
     """x + σ·n with n ~ N(0, 1) for each value.
 
     Without clipping, the mean stays and the variance grows by σ².
+
+    >>> from minidl import data
+    >>> noisy = data.gaussian_noise(0.1)(np.full((1, 1, 50, 50), 0.5), np.random.default_rng(0))
+    >>> print(noisy.mean().round(1), noisy.std().round(1))
+    0.5 0.1
     """
     sigma, clip = check_number("sigma", sigma, 0, LARGEST), check_flag("clip", clip)
 
@@ -65,7 +76,14 @@ def gaussian_noise(sigma: float, *, clip: bool = False) -> Augment:
 
 
 def salt_and_pepper(p: float) -> Augment:
-    """Each pixel (in all channels) becomes 0 with probability p/2, and 1 with probability p/2."""
+    """Each pixel (in all channels) becomes 0 with probability p/2, and 1 with probability p/2.
+
+    >>> from minidl import data
+    >>> images = data.salt_and_pepper(0.5)(np.full((1, 1, 2, 4), 0.25), np.random.default_rng(0))
+    >>> print(images[0, 0])
+    [[0.25 1.   0.   0.  ]
+     [0.25 0.25 0.25 0.25]]
+    """
     check_number("p", p, 0, 1)
 
     @_augment
@@ -83,6 +101,13 @@ def cutout(size: int, *, fill: float = 0.0) -> Augment:
     Its centre is a random pixel, so a part may lie outside.
 
     Source: DeVries and Taylor 2017, arXiv:1708.04552.
+
+    >>> from minidl import data
+    >>> images = data.cutout(2)(np.ones((1, 1, 3, 3)), np.random.default_rng(0))
+    >>> print(images[0, 0])
+    [[1. 1. 1.]
+     [0. 0. 1.]
+     [0. 0. 1.]]
     """
     size, fill = check_int("size", size, 0, FARTHEST), check_number("fill", fill, -LARGEST, LARGEST)
 
@@ -100,7 +125,14 @@ def cutout(size: int, *, fill: float = 0.0) -> Augment:
 
 
 def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
-    """Shift by −pixels ... pixels, uniform whole numbers for each axis; the border becomes ``fill``."""
+    """Shift by −pixels ... pixels, uniform whole numbers for each axis; the border becomes ``fill``.
+
+    >>> from minidl import data
+    >>> images = data.random_shift(1)(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), np.random.default_rng(0))
+    >>> print(images[0, 0])
+    [[3. 4.]
+     [0. 0.]]
+    """
     pixels, fill = check_int("pixels", pixels, 0, FARTHEST), check_number("fill", fill, -LARGEST, LARGEST)
 
     @_augment
@@ -117,7 +149,13 @@ def random_shift(pixels: int, *, fill: float = 0.0) -> Augment:
 
 
 def random_rotation(degrees: float, *, fill: float = 0.0) -> Augment:
-    """Rotate counter-clockwise about the centre by an angle uniform in ±degrees, with bilinear sampling."""
+    """Rotate counter-clockwise about the centre by an angle uniform in ±degrees, with bilinear sampling.
+
+    >>> from minidl import data
+    >>> images = np.zeros((4, 1, 8, 8))
+    >>> data.random_rotation(15)(images, np.random.default_rng(0)).shape
+    (4, 1, 8, 8)
+    """
     degrees, fill = check_number("degrees", degrees, 0, 180), check_number("fill", fill, -LARGEST, LARGEST)
 
     @_augment
@@ -136,6 +174,11 @@ def random_resized_crop(min_area: float) -> Augment:
     """Crop and resize to full size.
 
     The crop keeps height : width; its part of the area is uniform in [min_area, 1].
+
+    >>> from minidl import data
+    >>> images = np.zeros((4, 1, 8, 8))
+    >>> data.random_resized_crop(0.5)(images, np.random.default_rng(0)).shape
+    (4, 1, 8, 8)
     """
     min_area = check_number("min_area", min_area, 0, 1)
     require(min_area > 0, "min_area must be above 0: a crop without area has no pixels")
@@ -154,7 +197,12 @@ def random_resized_crop(min_area: float) -> Augment:
 
 
 def horizontal_flip(p: float = 0.5) -> Augment:
-    """Exchange left and right with probability p. Do not use it for digits: a mirrored 2 is no digit."""
+    """Exchange left and right with probability p. Do not use it for digits: a mirrored 2 is no digit.
+
+    >>> from minidl import data
+    >>> print(data.horizontal_flip(p=1)(np.array([[[[1.0, 2.0]]]]), np.random.default_rng(0)))
+    [[[[2. 1.]]]]
+    """
     check_number("p", p, 0, 1)
 
     @_augment
@@ -166,7 +214,13 @@ def horizontal_flip(p: float = 0.5) -> Augment:
 
 
 def brightness(amount: float, *, clip: bool = False) -> Augment:
-    """x·f, with one f for each image, uniform in [1 − amount, 1 + amount]."""
+    """x·f, with one f for each image, uniform in [1 − amount, 1 + amount].
+
+    >>> from minidl import data
+    >>> images = data.brightness(0.5)(np.ones((3, 1, 1, 1)), np.random.default_rng(0))
+    >>> print(images.ravel().round(2))  # one factor for each image
+    [1.14 0.77 0.54]
+    """
     amount, clip = check_number("amount", amount, 0, 1), check_flag("clip", clip)
 
     @_augment
@@ -192,6 +246,11 @@ def color_jitter(
     with g the pixel's grey (the mean of its red, green and blue) and R(θ) the rotation about the axis of
     greys: hue 0.5 allows any hue, and grey stays grey. The amounts are as in torchvision, but torchvision
     defines hue and grey differently.
+
+    >>> from minidl import data
+    >>> grey = np.full((1, 3, 1, 1), 0.5)
+    >>> print(data.color_jitter(saturation=0.5, hue=0.5)(grey, np.random.default_rng(0)).ravel().round(3))
+    [0.5 0.5 0.5]
     """
     for name, amount in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
         check_number(name, amount, 0, 1)

@@ -28,8 +28,6 @@ RECIPE, NAMES = "recipe.json", "arrays.json"  # an entry's first members; <name>
 def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
     """The result of ``make(**recipe)``, read from the cache folder; if it is not there, made and stored.
 
-        weights = cached("03_backbone", {"seed": 0, "epochs": 15}, pretrain)
-
     ``make`` gets only the recipe, so the recipe holds every setting and also the seed. ``make`` is a plain
     function, not a partial, a method or another object. The entry's key is a hash of the name, the recipe,
     minidl's version and the text of ``make``: if one changes, the result is made again. A change in other
@@ -43,6 +41,10 @@ def cached(name: str, recipe: dict, make: Callable[..., Arrays]) -> Arrays:
     A damaged or wrong entry is made again, with a warning. If the folder cannot be written, the result is
     returned but not stored, also with a warning. Raises: TypeError or ValueError for a recipe that is not
     JSON or a result that is not a dict of arrays, and the errors of ``make``; then nothing is stored.
+
+    >>> from minidl import data
+    >>> recipe = {"seed": 0, "epochs": 15}
+    >>> weights = data.cached("03_backbone", recipe, pretrain)  # doctest: +SKIP
     """
     header = _header(name, recipe, make)
     path = cache_folder() / f"{name}-{hashlib.sha256(header.encode()).hexdigest()[:20]}.npz"
@@ -69,6 +71,10 @@ def cached_runs(name: str, recipes: Iterable[dict], make: Callable[..., Arrays])
     """``cached`` for each recipe, such as one for each seed, with a progress bar if some must be made.
 
     Every run is stored as soon as it is made, so after an interruption only the rest is made.
+
+    >>> from minidl import data
+    >>> recipes = [{"seed": seed, "epochs": 15} for seed in range(3)]
+    >>> runs = data.cached_runs("03_backbone", recipes, pretrain)  # doctest: +SKIP
     """
     from tqdm import tqdm
 
@@ -78,7 +84,12 @@ def cached_runs(name: str, recipes: Iterable[dict], make: Callable[..., Arrays])
 
 
 def cache_folder() -> Path:
-    """``MINIDL_CACHE`` if it is set, otherwise the user's cache folder. The folder need not exist."""
+    """``MINIDL_CACHE`` if it is set, otherwise the user's cache folder. The folder need not exist.
+
+    >>> from minidl import data
+    >>> data.cache_folder().name  # doctest: +SKIP
+    'minidl'
+    """
     if folder := os.environ.get("MINIDL_CACHE"):
         return Path(folder)
     try:
@@ -121,14 +132,14 @@ def _source(make: Callable) -> str:
     except OSError:  # the function was typed at a prompt, or made by exec
         pass
     wanted = "make must be a function whose text can be read (def, in a file or notebook)"
-    why = "its settings belong into the recipe, not into a partial or an object"
+    why = "its settings belong in the recipe, not in a partial or an object"
     raise TypeError(f"{wanted}, got {make!r}: {why}")
 
 
 def _copied(arrays: Any, name: str) -> Arrays:
     """The result of ``make``, as arrays by name."""
     copies = {}
-    for key, value in check_instance(f"what make of {name} returns", arrays, dict).items():
+    for key, value in check_instance(f"the result of make for {name}", arrays, dict).items():
         _check_name(f"a name that make of {name} gives to an array", key)
         copies[key] = np.array(value)
         numbers = f"make of {name} must return arrays of numbers, got dtype {copies[key].dtype} under {key!r}"

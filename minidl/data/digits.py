@@ -26,6 +26,11 @@ def load_digits(
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository (1998), https://doi.org/10.24432/C50P49, CC BY 4.0: the 1,797 images of its test file, in
     the order of scikit-learn. The file holds the original counts 0 ... 16.
+
+    >>> from minidl import data
+    >>> train, test = data.load_digits()
+    >>> train[0].shape, test[0].shape
+    ((1437, 1, 8, 8), (360, 1, 8, 8))
     """
     check_choice("split", split, ("stratified", "file-order"))
     counts, labels, stratified_test = _stored("digits.npz", "images", "labels", "stratified_test")
@@ -41,6 +46,11 @@ def load_mnist() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.nd
 
     Source: Y. LeCun and C. Cortes, "The MNIST database of handwritten digits" (1998), CC BY-SA 3.0: the first
     600 images of each digit in the test set, in their order.
+
+    >>> from minidl import data
+    >>> train, test = data.load_mnist()
+    >>> train[0].shape, test[0].shape
+    ((5000, 1, 28, 28), (1000, 1, 28, 28))
     """
     pixels, labels, test = _stored("mnist.npz", "images", "labels", "test")
     return _split(pixels[:, None].astype(np.float32) / np.float32(255), labels, test)

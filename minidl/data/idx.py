@@ -51,6 +51,10 @@ def load_idx(path: str | os.PathLike, *, max_bytes: int = 1 << 30) -> np.ndarray
 
     The memory in use depends on the true size of the file, not on the size in its header; ``max_bytes``
     bounds both. Raises: FileNotFoundError, and ValueError if the file is not exactly one complete IDX array.
+
+    >>> from minidl import data
+    >>> data.load_idx("t10k-labels-idx1-ubyte.gz").shape  # doctest: +SKIP
+    (10000,)
     """
     path, max_bytes = check_path("path", path), positive_int("max_bytes", max_bytes)
     require(not path.is_dir(), f"path must be a file, but {path} is a folder")
@@ -104,6 +108,11 @@ def mnist(root: str | os.PathLike | None = None, *, download: bool = False) -> t
     Source: LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
     Raises: FileNotFoundError for missing files, ConnectionError for a failed download, ValueError for damaged
     files.
+
+    >>> from minidl import data
+    >>> train, test = data.mnist(download=True)  # doctest: +SKIP
+    >>> train[0].shape  # doctest: +SKIP
+    (60000, 1, 28, 28)
     """
     return _load_splits(root, "mnist", download, MNIST_URL, MNIST_MD5)
 
@@ -115,6 +124,11 @@ def fashion_mnist(root: str | os.PathLike | None = None, *, download: bool = Fal
 
     Classes: T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
     Source: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747, MIT licence.
+
+    >>> from minidl import data
+    >>> train, test = data.fashion_mnist(download=True)  # doctest: +SKIP
+    >>> train[0].shape  # doctest: +SKIP
+    (60000, 1, 28, 28)
     """
     return _load_splits(root, "fashion_mnist", download, FASHION_URL, FASHION_MD5)
 

@@ -25,6 +25,11 @@ class batches:
     images: (N, ...).  labels: (N, ...), a row for each image: classes, probabilities, or a teacher's logits.
     drop_last: skip the last batch if it is smaller: layers such as BatchNorm do not work well on a few
     images. Raises ValueError for no images, unequal lengths, batch_size < 1, or no batch left by drop_last.
+
+    >>> from minidl import data
+    >>> images, labels = np.zeros((10, 1, 8, 8)), np.arange(10)
+    >>> [len(part) for part, part_labels in data.batches(images, labels, batch_size=4)]
+    [4, 4, 2]
     """
 
     def __init__(

@@ -28,6 +28,11 @@ def load_picture(
     everywhere.
 
     Raises ValueError for a file that is no picture.
+
+    >>> from minidl import data
+    >>> image, mask = data.load_picture(data.lesson_pictures() / "mammals" / "zebra.webp", size=64)
+    >>> image.shape, mask.shape
+    ((3, 64, 64), (64, 64))
     """
     size, fill = positive_int("size", size), check_number("fill", fill, 0.01, 1)
     behind = _background(background, size)
@@ -57,6 +62,11 @@ def load_folder(
     images: (N, 3, size, size) float32 in [0, 1].  labels: (N,) int64.  names: the classes, which are the
     folders' names.  masks: (N, size, size) bool. ``load_picture`` reads each picture; the order is the order
     of ``picture_files``. Raises ValueError if a file in a class's folder is no picture.
+
+    >>> from minidl import data
+    >>> images, labels, names, masks = data.load_folder("photographs", size=64)  # doctest: +SKIP
+    >>> names  # doctest: +SKIP
+    ('cats', 'dogs')
     """
     files = picture_files(root)
     names = tuple(dict.fromkeys(path.parent.name for path in files))
@@ -66,7 +76,12 @@ def load_folder(
 
 
 def picture_files(root: str | os.PathLike) -> list[Path]:
-    """The files in the folders of ``root``, by name of folder and file, without hidden ones."""
+    """The files in the folders of ``root``, by name of folder and file, without hidden ones.
+
+    >>> from minidl import data
+    >>> len(data.picture_files(data.lesson_pictures()))
+    220
+    """
     root = check_path("root", root)
     require(root.is_dir(), f"there is no folder {root}", FileNotFoundError)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -76,7 +91,12 @@ def picture_files(root: str | os.PathLike) -> list[Path]:
 
 
 def lesson_pictures() -> Path:
-    """The folder ``lessons/pictures`` of the clone. FileNotFoundError if the folder does not exist."""
+    """The folder ``lessons/pictures`` of the clone. FileNotFoundError if the folder does not exist.
+
+    >>> from minidl import data
+    >>> data.lesson_pictures().name
+    'pictures'
+    """
     places = [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]]
     found = [place / "lessons" / "pictures" for place in places if (place / "lessons" / "pictures").is_dir()]
     why = "lessons/pictures comes with a clone of the project and not with the installed package"
@@ -90,6 +110,10 @@ def picture_classes(root: str | os.PathLike) -> dict[str, tuple[str, ...]]:
 
     The names are ``nn.efficientnet.imagenet_names()``. A picture may have several right names. Without a
     name, the picture shows none of the 1,000 classes.
+
+    >>> from minidl import data
+    >>> data.picture_classes(data.lesson_pictures())["mammals/zebra.webp"]
+    ('zebra',)
     """
     with open(check_path("root", root) / "classes.csv", encoding="utf-8", newline="") as file:
         return {row["file"]: tuple(filter(None, row["classes"].split("; "))) for row in csv.DictReader(file)}

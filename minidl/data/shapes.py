@@ -63,6 +63,11 @@ def make_shapes(
 
     Returns: images (n, 3, size, size) float32 in [0, 1]; labels (n,) int64, all classes equally often (up
     to one image), in random order; masks (n, size, size) bool: the object's pixels, which no mark covers.
+
+    >>> from minidl import data
+    >>> images, labels, masks = data.make_shapes(6, size=16)
+    >>> images.shape, masks.shape
+    ((6, 3, 16, 16), (6, 16, 16))
     """
     shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
     by_shape = check_choice("label", label, ("shape", "texture")) == "shape"
@@ -98,6 +103,11 @@ def make_cue_conflict(
     Returns: images (n, 3, size, size), shape_labels (n,), texture_labels (n,), always different, all pairs
     equally often (up to one image).
     Source: after Geirhos et al. 2019, arXiv:1811.12231, who transfer the style of photographs.
+
+    >>> from minidl import data
+    >>> images, shape_labels, texture_labels = data.make_cue_conflict(6, size=16)
+    >>> bool((shape_labels == texture_labels).any())
+    False
     """
     shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
     got = f"got {len(shapes)} shapes and {len(textures)} textures"
@@ -119,6 +129,11 @@ def add_marks(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     Class k has corner k % 4 (top left, top right, bottom left, bottom right) and colour k // 4 (magenta,
     yellow, cyan), so there are 12 marks. The side of a mark is 1/8 of the image's side, its area 1.6%. Marks
     of random classes carry no information and are the control.
+
+    >>> from minidl import data
+    >>> marked = data.add_marks(np.zeros((2, 3, 16, 16)), np.array([0, 1]))
+    >>> print(marked[0, :, 0, 0], marked[1, :, 0, 0])  # class 0 is magenta, in the top left corner
+    [1. 0. 1.] [0. 0. 0.]
     """
     classes = check_labels("classes", classes, num_classes=MARKS)
     images = check_array("images", images, len(classes), 3, "size", "size", kind="float", finite=False)
@@ -127,7 +142,12 @@ def add_marks(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def mark_masks(classes: np.ndarray, size: int) -> np.ndarray:
-    """(N, size, size) bool: the pixels that ``add_marks`` paints. They serve to score explanations."""
+    """(N, size, size) bool: the pixels that ``add_marks`` paints. They serve to score explanations.
+
+    >>> from minidl import data
+    >>> data.mark_masks(np.array([0, 1]), size=16).sum(axis=(1, 2)).tolist()  # 2 x 2 pixels in each image
+    [4, 4]
+    """
     classes = check_labels("classes", classes, num_classes=MARKS)
     size = check_int("size", size, 8, 10_000)
     side = size // 8

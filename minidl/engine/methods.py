@@ -57,7 +57,7 @@ def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def refuse_dim(name: str, dim: Any) -> None:
-    mend = f"write t.{name}(axis=...), and np.arg{name}(t.data, axis=...) for the places"
+    mend = f"write t.{name}(axis=...), and np.arg{name}(t.data, axis=...) for the indices"
     require(dim is None, f"{name}(dim=...) gives values and places in PyTorch: {mend}", TypeError)
 
 

@@ -65,8 +65,8 @@ def no_grad() -> Iterator[None]:
 def apply(op: Op, *inputs: Any) -> Tensor:
     """Run ``op.forward`` on the inputs' arrays; if a gradient is wanted, record the result in the graph.
 
-    All other inputs (numbers, arrays, integer and bool Tensors) are cast to the dtype of the floating
-    Tensors: float64 if one of the floating Tensors is float64, otherwise float32.
+    All other inputs (numbers, arrays, integer and bool Tensors) are cast to float64 if one of the floating
+    Tensors is float64, otherwise to float32.
     """
     if not isinstance(op, Op) or "needs" in op.__dict__:
         raise TypeError(f"an Op is its own context: apply needs an unused instance, got {op!r}")
@@ -309,7 +309,9 @@ class Tensor(Methods):
         PyTorch's transpose(i, j) is ``swapaxes``. A call that means something else in PyTorch is refused.
         """
         is_unchanged = self.ndim == 2 and [i % 2 for i in axes if isinstance(i, int | np.integer)] == [0, 1]
-        why = "would leave a matrix as it is; PyTorch swaps: write swapaxes(0, 1), or transpose((0, 1))"
+        why = (
+            "leaves a matrix unchanged here, but swaps in PyTorch: write swapaxes(0, 1), or transpose((0, 1))"
+        )
         require(not is_unchanged, f"transpose{axes} {why}")
         return apply(Transpose(one_tuple(axes) or None), self)
 

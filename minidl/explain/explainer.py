@@ -111,7 +111,7 @@ class Explainer:
         return value
 
     def _predictions(self, rows: np.ndarray) -> np.ndarray:
-        return worth_array("what predict returns, one number a row,", self.predict(rows), len(rows))
+        return worth_array("the result of predict, one number for each row,", self.predict(rows), len(rows))
 
 
 def mixed_rows(row: np.ndarray, background: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.engine.checks import check_instance, check_int, positive_int, require, shown
 from minidl.explain.target import batches, float_images, layer_output, with_bar
-from minidl.nn import layers
+from minidl.nn import layers, pooling
 from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, SiLU, Softplus
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Skip
@@ -23,7 +23,7 @@ POINTWISE = (
 )
 JOINS = (Residual, Concat, Skip)
 # Units of these layers see the whole image.
-WHOLE_IMAGE = (layers.AdaptiveAvgPool2d, layers.Flatten, layers.Linear)
+WHOLE_IMAGE = (pooling.AdaptiveAvgPool2d, layers.Flatten, layers.Linear)
 
 
 class Span(NamedTuple):
@@ -118,11 +118,11 @@ def _why_hidden(
     """The reason why the field of the call's output is unknown, with the path of the layer."""
     read = [n for n in _read(call, latest) if n not in fields]
     if not read and call.module.children():
-        return f"{_named(call.path, model)} computes in a forward of its own what it returns"
+        return f"{_named(call.path, model)} computes its result in its own forward"
     if not read:
-        return f"{_named(call.path, model)} is of no known kind"
+        return f"{_named(call.path, model)} is a layer of an unknown kind"
     block = call.path.rpartition(".")[0]
-    reason = f"{_named(block, model)} computes in a forward of its own the input of {call.path!r}"
+    reason = f"{_named(block, model)} computes the input of {call.path!r} in its own forward"
     return hidden.get(read[0], reason)
 
 
@@ -143,15 +143,15 @@ def _field_after(
     field = fields.get(call.inputs[0])
     if field is None or isinstance(module, POINTWISE):
         return field
-    if isinstance(module, layers.AdaptiveAvgPool2d) and module.output_size != (1, 1):
+    if isinstance(module, pooling.AdaptiveAvgPool2d) and module.output_size != (1, 1):
         return None  # its windows have different sizes
     if isinstance(module, WHOLE_IMAGE):
         return ReceptiveField(EVERYTHING, EVERYTHING)
-    if isinstance(module, layers.ZeroPad2d):
+    if isinstance(module, pooling.ZeroPad2d):
         left, _, top, _ = module.sides(*sizes[call.inputs[0]])
         zeros = zip(field, (top, left), strict=True)
         return ReceptiveField(*(through_window(span, 1, 1, before) for span, before in zeros))
-    if isinstance(module, layers.Conv2d | layers.MaxPool2d):
+    if isinstance(module, layers.Conv2d | pooling.MaxPool2d):
         windows = zip(
             *(module.kernel_size, module.stride, module.padding, getattr(module, "dilation", (1, 1))),
             strict=True,

@@ -17,8 +17,8 @@ from minidl.nn.module import Module, eval_mode
 VALUES = 2**19  # numbers of images in one pass: the graph of a large network takes 1,000 bytes for each
 IMAGES = 128  # and at most so many images
 NO_GRADIENT = (
-    "no gradient reaches the images: a network of integers passes none on, so explain the float network that "
-    "it was made from; and inside no_grad() there is none"
+    "no gradient reaches the images: an integer network has no gradients, so explain the float network that "
+    "it was made from; inside no_grad() there are no gradients"
 )
 Unit = tuple  # (layer, index, ...): ("block2.relu", channel, p, q), or ("fc1", unit)
 TargetLike = int | Sequence[int] | np.ndarray | Unit | None

@@ -47,7 +47,7 @@ def check_same(run: list[Node], other: list[Node]) -> None:
     for one, two in zip(run, other, strict=False):
         op = one.tensor.op or two.tensor.op
         same = (one.op, one.inputs, one.tensor.ndim) == (two.op, two.inputs, two.tensor.ndim)
-        why = "other operations, or other shapes, for other images: in ONNX they are the same for all"
+        why = "other operations or other shapes for other images: in ONNX they must be the same for all"
         require(same, f"{at(op.layer) if op else ''}{why}")
     require(len(run) == len(other), "more operations for some images: in ONNX they must be the same for all")
 
@@ -98,7 +98,7 @@ def written(model: Module, x: Tensor, runs: list[list[Node]]) -> Graph:
         shapes = tuple(shape_of(runs, number) for number in run[i].inputs)
         step = Step(result, op.layer, state, inputs, shapes, shape_of(runs, i))
         if type(op) not in OPERATIONS:
-            step.refuse(f"{type(op).__name__} has no counterpart in ONNX, or none that is known here")
+            step.refuse(f"{type(op).__name__} has no known counterpart in ONNX")
         names[i] = OPERATIONS[type(op)](step, op)
     return result
 

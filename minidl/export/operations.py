@@ -105,7 +105,7 @@ def softplus(step: Step, op: activations.Softplus) -> str:
     """log(1 + e^(beta x)) / beta. Above the threshold minidl returns x, which is equal in float32."""
     if op.threshold < 20:
         step.refuse(
-            f"ONNX's Softplus has no threshold, this one is {op.threshold:g}; 20 and more change nothing"
+            f"ONNX's Softplus has no threshold, but here it is {op.threshold:g}; 20 or more change nothing"
         )
     scaled = step.inputs[0] if op.beta == 1 else step.node("Mul", *step.inputs, float(op.beta))
     y = step.node("Softplus", scaled)
@@ -150,7 +150,7 @@ def var(step: Step, op: reduce.Var) -> str:
 def softmax(op_type: str) -> Callable[[Step, Any], str]:
     def nodes(step: Step, op: reduce.Softmax | reduce.LogSoftmax) -> str:
         if len(op.axes) != 1:
-            step.refuse(f"ONNX has a softmax over one axis, this one is over {op.axes}")
+            step.refuse(f"ONNX has a softmax over one axis, but this one is over {op.axes}")
         z = step.inputs[0] if op.temperature == 1 else step.node("Div", *step.inputs, op.temperature)
         return step.node(op_type, z, axis=op.axes[0])
 
@@ -172,7 +172,7 @@ def reshape(step: Step, op: Op) -> str:
 def broadcast(step: Step, op: shape.BroadcastTo) -> str:
     new, old = step.shape, (1,) * (len(step.shape) - len(step.shapes[0])) + step.shapes[0]
     if any(wide == -1 != narrow for wide, narrow in zip(new, old, strict=True)):
-        step.refuse("an array cannot be repeated as often as the batch is long: +, * and the like do that")
+        step.refuse("an array cannot be repeated for each image of the batch: use broadcasting by + or *")
     return step.node("Expand", *step.inputs, np.array([max(n, 1) for n in new], np.int64))
 
 
@@ -225,7 +225,7 @@ def gather(step: Step, index: tuple) -> str:
     )
     only = all(part == slice(None) for axis, part in enumerate(index) if axis not in arrays)
     if not (meshed and only and axes == list(range(axes[0], axes[-1] + 1))):
-        step.refuse("of arrays as indices only those can be exported that np.ix_ gives, beside whole axes")
+        step.refuse("arrays as indices can only be exported as np.ix_ gives them, together with whole axes")
     for axis, array in arrays.items():
         y = step.node("Gather", y, array.ravel().astype(np.int64), axis=axis)
     return y
@@ -278,9 +278,7 @@ OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
     conv.AvgPool2d: pooled("AveragePool", count_include_pad=1),
     conv.Conv2d: conv2d,
     ConvReLU: conv_relu,
-    FakeQuantize: lambda step, op: step.refuse(
-        "rounded in floats: export what ``convert`` makes of the model"
-    ),
+    FakeQuantize: lambda step, op: step.refuse("rounded in floats: export the result of ``convert``"),
     conv.MaxPool2d: pooled("MaxPool"),
     linalg.Einsum: lambda step, op: step.node(
         "Einsum", *step.inputs, equation=f"{','.join(op.terms)}->{op.result}"

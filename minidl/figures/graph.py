@@ -50,7 +50,7 @@ def draw_graph(tensor: Tensor) -> Figure:
     """
     nodes = graph(check_instance("tensor", tensor, Tensor))
     part = "draw a part of it, such as one layer on a detached input, or go through trace.graph(tensor)"
-    too_many = f"the graph has {len(nodes)} nodes, a picture of more than {MAX_NODES} cannot be read: {part}"
+    too_many = f"the graph has {len(nodes)} nodes, but a picture shows at most {MAX_NODES}: {part}"
     require(len(nodes) <= MAX_NODES, too_many)
     inputs, texts = [node.inputs for node in nodes], [_text(node) for node in nodes]
     sizes = [_box_size(text, len(sources)) for text, sources in zip(texts, inputs, strict=True)]

@@ -12,16 +12,9 @@ from minidl.compress.fused import ConvInto, ConvReLU2d
 from minidl.engine.checks import check_instance, require
 from minidl.figures.graph import boxes_and_edges
 from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, SMALL, Look, style, text_height, text_width
-from minidl.nn.layers import (
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm,
-    Conv2d,
-    Linear,
-    MaxPool2d,
-    short,
-)
+from minidl.nn.layers import BatchNorm, Conv2d, Linear, short
 from minidl.nn.module import Module
+from minidl.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 MAX_BOXES = 80
 SUMS, OTHER, FREE = "launch: convolution or Linear", "launch: anything else", "no launch"
@@ -48,7 +41,7 @@ def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> 
     check_instance("title", title, str)
     costs = cost(model, input_shape)
     steps = flow(model, np.zeros((1, *input_shape), np.float32))
-    too_many = f"a picture of more than {MAX_BOXES} boxes cannot be read, there are {len(steps)}: draw a part"
+    too_many = f"a picture shows at most {MAX_BOXES} boxes, but there are {len(steps)}: draw a part"
     require(len(steps) < MAX_BOXES, too_many)
     inputs = [()] + [tuple(source - INPUT for source in step.sources) for step in steps]  # 0 is the input
     texts = ["input\n" + _shape((1, *input_shape))] + [_text(step) for step in steps]

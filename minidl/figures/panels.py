@@ -42,7 +42,7 @@ def panels(
     Returns the figure, its panels, and the axes for ``colour_bar`` to draw in.
     """
     count, title = len(titles), check_instance("title", title, str)
-    too_many = f"a figure of {count} panels cannot be read, the most is {MAX_PANELS}: choose some"
+    too_many = f"a figure has at most {MAX_PANELS} panels, got {count}: choose some"
     require(count <= MAX_PANELS, too_many)
     panel_width, panel_height = _panel_size(shape, columns)
     cell_width = max(panel_width, *map(text_width, titles)) + _GAP

@@ -5,8 +5,6 @@ from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, LogSoftmax, SiLU,
 from minidl.nn.containers import Concat, ModuleList, Residual, Sequential, Skip
 from minidl.nn.layers import (
     GELU,
-    AdaptiveAvgPool2d,
-    AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
@@ -16,16 +14,15 @@ from minidl.nn.layers import (
     Identity,
     LeakyReLU,
     Linear,
-    MaxPool2d,
     ReLU,
     ReLU6,
     Sigmoid,
     Tanh,
-    ZeroPad2d,
 )
 from minidl.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from minidl.nn.module import Hook, Module, Parameter, eval_mode
 from minidl.nn.norms import GroupNorm, LayerNorm
+from minidl.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, ZeroPad2d
 from minidl.nn.resize import Upsample
 from minidl.nn.table import summary
 

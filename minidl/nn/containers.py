@@ -62,7 +62,16 @@ class Container(Module):
 
 
 class Sequential(Container):
-    """f_n(... f_2(f_1(x)))"""
+    """f_n(... f_2(f_1(x)))
+
+    >>> from minidl import nn
+    >>> nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    Sequential(
+      (0): Linear(4, 8)
+      (1): ReLU()
+      (2): Linear(8, 2)
+    )
+    """
 
     def forward(self, x: Any) -> Tensor:
         for module in self.children():
@@ -74,6 +83,11 @@ class ModuleList(Container):
     """A list of modules whose parameters ``parameters()`` finds.
 
     The ``forward`` of its owner calls the modules.
+
+    >>> from minidl import nn
+    >>> layers = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 2)])
+    >>> [name for name, parameter in layers.named_parameters()]
+    ['0.weight', '0.bias', '1.weight', '1.bias']
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
@@ -83,7 +97,13 @@ class ModuleList(Container):
 
 
 class Concat(Container):
-    """Parallel branches on one input, joined along the channels: (N, C_i, H, W) give (N, sum C_i, H, W)."""
+    """Parallel branches on one input, joined along the channels: (N, C_i, H, W) give (N, sum C_i, H, W).
+
+    >>> from minidl import nn
+    >>> branches = nn.Concat(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 8, 3, padding=1))
+    >>> branches(np.ones((1, 3, 16, 16))).shape
+    (1, 12, 16, 16)
+    """
 
     def forward(self, x: Any) -> Tensor:
         branches = [branch(x) for branch in self.children()]
@@ -94,7 +114,13 @@ class Concat(Container):
 
 
 class Residual(Module):
-    """body(x) + shortcut(x); without a shortcut, body(x) + x (He et al. 2016)."""
+    """body(x) + shortcut(x); without a shortcut, body(x) + x (He et al. 2016).
+
+    >>> from minidl import nn
+    >>> block = nn.Residual(body=nn.ReLU())
+    >>> block([-1, 2])  # relu(x) + x
+    Tensor([-1., 4.], float32)
+    """
 
     body: Module
     shortcut: Module
@@ -110,7 +136,13 @@ class Residual(Module):
 
 
 class Skip(Sequential):
-    """f_n(... f_1(x)) + x: the children are the body, in order. It is a Residual without the name "body"."""
+    """f_n(... f_1(x)) + x: the children are the body, in order. It is a Residual without the name "body".
+
+    >>> from minidl import nn
+    >>> block = nn.Skip(nn.ReLU())
+    >>> block([-1, 2])  # relu(x) + x
+    Tensor([-1., 4.], float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         y = super().forward(x)

@@ -20,17 +20,9 @@ from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.containers import Sequential, Skip
-from minidl.nn.layers import (
-    AdaptiveAvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Linear,
-    ReLU6,
-    ZeroPad2d,
-)
+from minidl.nn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU6
 from minidl.nn.module import Module
+from minidl.nn.pooling import AdaptiveAvgPool2d, ZeroPad2d
 
 STEM, HEAD = 32, 1280  # output channels of the first and of the last convolution
 BLOCKS = (

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine import conv
 from minidl.engine.checks import (
     check_choice,
     check_flag,
@@ -22,12 +21,18 @@ from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.activations import Activation
-from minidl.nn.functional import IntOrPair, Rng, Stride
+from minidl.nn.functional import IntOrPair, Rng
 from minidl.nn.module import Module, Parameter
 
 
 class Linear(Module):
-    """y = x @ weight.T + bias. weight (out, in) and bias (out,) start from U(-1, 1) / sqrt(in)."""
+    """y = x @ weight.T + bias. weight (out, in) and bias (out,) start from U(-1, 1) / sqrt(in).
+
+    >>> from minidl import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(np.ones((5, 3))).shape
+    (5, 2)
+    """
 
     weight: Parameter
     bias: Parameter | None
@@ -49,6 +54,11 @@ class Conv2d(Module):
 
     An integer counts for height and width; padding "same" keeps height and width. Weight and bias start from
     U(-1, 1) / sqrt(fan_in), where fan_in is in/groups kh kw.
+
+    >>> from minidl import nn
+    >>> layer = nn.Conv2d(3, 8, kernel_size=3, stride=2, padding=1)
+    >>> layer(np.ones((1, 3, 32, 32))).shape
+    (1, 8, 16, 16)
     """
 
     weight: Parameter
@@ -140,19 +150,41 @@ class BatchNorm(Module):
 
 
 class BatchNorm1d(BatchNorm):
-    """BatchNorm of features (N, C) or sequences (N, C, L)."""
+    """BatchNorm of features (N, C) or sequences (N, C, L).
+
+    >>> from minidl import nn
+    >>> print(nn.BatchNorm1d(2)([[1, 10], [3, 50]]).data.round(3))
+    [[-1. -1.]
+     [ 1.  1.]]
+    """
 
     dims = (2, 3)
 
 
 class BatchNorm2d(BatchNorm):
-    """BatchNorm of images (N, C, H, W)."""
+    """BatchNorm of images (N, C, H, W).
+
+    >>> from minidl import nn
+    >>> layer = nn.BatchNorm2d(1)
+    >>> print(layer([[[[1, 3]]]]).data.round(3))
+    [[[[-1.  1.]]]]
+    >>> print(layer.running_mean)  # after one step of 0.1 from 0 towards the batch's mean, 2
+    [0.2]
+    """
 
     dims = (4,)
 
 
 class Dropout(Module):
-    """In training each value is 0 with probability p, otherwise divided by 1 - p (Srivastava et al. 2014)."""
+    """In training each value is 0 with probability p, otherwise divided by 1 - p (Srivastava et al. 2014).
+
+    >>> from minidl import nn
+    >>> layer = nn.Dropout(0.5, rng=np.random.default_rng(1))
+    >>> layer(np.ones(6))
+    Tensor([0., 2., 2., 2., 0., 0.], float32)
+    >>> layer.eval()(np.ones(6))
+    Tensor([1., 1., 1., 1., 1., 1.], float32)
+    """
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Rng = None) -> None:
         check_flag("inplace", inplace)
@@ -167,28 +199,49 @@ class Dropout(Module):
 
 
 class Dropout2d(Dropout):
-    """Dropout of whole channels of images (N, C, H, W): nearby pixels are similar (Tompson et al. 2015)."""
+    """Dropout of whole channels of images (N, C, H, W): nearby pixels are similar (Tompson et al. 2015).
+
+    >>> from minidl import nn
+    >>> layer = nn.Dropout2d(0.5, rng=np.random.default_rng(1))
+    >>> print(layer(np.ones((1, 3, 2, 2))).data[0, :, 0, 0])  # the other pixels of each channel are the same
+    [0. 2. 2.]
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.dropout2d(x, self.p, self.training, rng=self.rng)
 
 
 class ReLU(Activation):
-    """max(x, 0)"""
+    """max(x, 0)
+
+    >>> from minidl import nn
+    >>> nn.ReLU()([-1, 2])
+    Tensor([0., 2.], float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.relu(x)
 
 
 class ReLU6(Activation):
-    """min(max(x, 0), 6). The range of its output is known in advance (Sandler et al. 2018)."""
+    """min(max(x, 0), 6). The range of its output is known in advance (Sandler et al. 2018).
+
+    >>> from minidl import nn
+    >>> nn.ReLU6()([-1, 2, 9])
+    Tensor([0., 2., 6.], float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.relu6(x)
 
 
 class LeakyReLU(Activation):
-    """x where x > 0, otherwise negative_slope x (Maas et al. 2013)."""
+    """x where x > 0, otherwise negative_slope x (Maas et al. 2013).
+
+    >>> from minidl import nn
+    >>> nn.LeakyReLU(0.25)([-1, 2])
+    Tensor([-0.25, 2. ], float32)
+    """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__(inplace)
@@ -202,7 +255,12 @@ class LeakyReLU(Activation):
 
 
 class GELU(Module):
-    """x Phi(x), exact (Hendrycks and Gimpel 2016), or by ``approximate="tanh"``."""
+    """x Phi(x), exact (Hendrycks and Gimpel 2016), or by ``approximate="tanh"``.
+
+    >>> from minidl import nn
+    >>> print(nn.GELU()([-1, 0, 1]).data.round(3))
+    [-0.159  0.     0.841]
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         self.approximate = check_choice("approximate", approximate, ("none", "tanh"))
@@ -215,97 +273,36 @@ class GELU(Module):
 
 
 class Tanh(Module):
+    """(e^x - e^-x) / (e^x + e^-x)
+
+    >>> from minidl import nn
+    >>> print(nn.Tanh()([-1, 0, 1]).data.round(3))
+    [-0.762  0.     0.762]
+    """
+
     def forward(self, x: Any) -> Tensor:
         return F.tanh(x)
 
 
 class Sigmoid(Module):
-    """1 / (1 + e^-x)"""
+    """1 / (1 + e^-x)
+
+    >>> from minidl import nn
+    >>> print(nn.Sigmoid()([-1, 0, 1]).data.round(3))
+    [0.269 0.5   0.731]
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.sigmoid(x)
 
 
-class MaxPool2d(Module):
-    """The largest value of each window; the windows are side by side if ``stride`` is None."""
-
-    def __init__(
-        self,
-        kernel_size: IntOrPair,
-        stride: Stride = None,
-        padding: IntOrPair = 0,
-        *,
-        ceil_mode: bool = False,
-    ) -> None:
-        op = conv.Pool2d(kernel_size, stride, padding, ceil_mode)
-        (self.kernel_size, self.stride, self.padding), self.ceil_mode = op.geometry, op.ceil_mode
-
-    def forward(self, x: Any) -> Tensor:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
-
-    def extra_repr(self) -> str:
-        padding = f", padding={short(self.padding)}" if self.padding != (0, 0) else ""
-        ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
-        return f"{short(self.kernel_size)}, stride={short(self.stride)}{padding}{ceil_mode}"
-
-
-class AvgPool2d(MaxPool2d):
-    """The mean of each window. Padding counts as zeros unless ``count_include_pad`` is False."""
-
-    def __init__(
-        self,
-        kernel_size: IntOrPair,
-        stride: Stride = None,
-        padding: IntOrPair = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
-        self.count_include_pad = check_flag("count_include_pad", count_include_pad)
-
-    def forward(self, x: Any) -> Tensor:
-        window = self.kernel_size, self.stride, self.padding
-        return F.avg_pool2d(x, *window, self.ceil_mode, self.count_include_pad)
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
-
-
-class AdaptiveAvgPool2d(Module):
-    """Means over windows that cover the image: (N, C, H, W) gives (N, C, *output_size)."""
-
-    def __init__(self, output_size: IntOrPair = 1) -> None:
-        self.output_size = int_pair("output_size", output_size, 1)
-
-    def forward(self, x: Any) -> Tensor:
-        return F.adaptive_avg_pool2d(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return short(self.output_size)
-
-
-class ZeroPad2d(Module):
-    """Images (N, C, H, W) with zeros around them. ``padding``: one number, or (left, right, top, bottom)."""
-
-    def __init__(self, padding: int | tuple[int, ...]) -> None:
-        numbers = padding if isinstance(padding, tuple | list) else (padding,) * 4
-        require(len(numbers) == 4, f"padding must be a number or (left, right, top, bottom), got {padding!r}")
-        self.padding = tuple(check_int("padding", number, 0) for number in numbers)
-
-    def sides(self, height: int, width: int) -> tuple[int, ...]:
-        """(left, right, top, bottom) for an image of that size."""
-        return self.padding
-
-    def forward(self, x: Any) -> Tensor:
-        require(np.ndim(x) == 4, f"expected images (N, C, H, W), got {np.shape(x)}")
-        return F.pad(x, self.sides(*np.shape(x)[2:]))
-
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
-
-
 class Flatten(Module):
-    """The axes from ``start_dim`` to ``end_dim`` as one: by default (N, C, H, W) gives (N, C H W)."""
+    """The axes from ``start_dim`` to ``end_dim`` as one: by default (N, C, H, W) gives (N, C H W).
+
+    >>> from minidl import nn
+    >>> nn.Flatten()(np.ones((5, 3, 8, 8))).shape
+    (5, 192)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = check_int("start_dim", start_dim), check_int("end_dim", end_dim)
@@ -315,7 +312,12 @@ class Flatten(Module):
 
 
 class Identity(Module):
-    """x itself"""
+    """x itself
+
+    >>> from minidl import nn
+    >>> nn.Identity()([1, 2])
+    Tensor([1., 2.], float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         return x if isinstance(x, Tensor) else F.floating(x)

@@ -13,17 +13,9 @@ from minidl.engine.checks import check_int, check_number, check_sequence, positi
 from minidl.engine.random import default_rng_or
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.efficientnet import efficientnet_lite0, imagenet_names, imagenet_network
-from minidl.nn.layers import (
-    AdaptiveAvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Linear,
-    MaxPool2d,
-    ReLU,
-)
+from minidl.nn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU
 from minidl.nn.module import Module
+from minidl.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
 
 __all__ = [
     "efficientnet_lite0",
@@ -50,6 +42,15 @@ def mlp(
     """flatten, then fc1, relu1, (dropout1,) fc2, ... and head.
 
     ``hidden``: the number of units of each hidden layer.
+
+    >>> from minidl import nn
+    >>> nn.models.mlp(4, 8, 2)
+    Sequential(
+      (flatten): Flatten()
+      (fc1): Linear(4, 8)
+      (relu1): ReLU()
+      (head): Linear(8, 2)
+    )
     """
     rng, dropout = default_rng_or(rng), check_number("dropout", dropout, 0, 1)
     model = Sequential({"flatten": Flatten()})
@@ -66,7 +67,12 @@ def mlp(
 def lenet(
     num_classes: int = 10, in_channels: int = 1, *, image_size: int = 28, rng: Rng = None
 ) -> Sequential:
-    """LeNet-5's layers (LeCun et al. 1998) with ReLU and max pooling, for square images from 12 pixels."""
+    """LeNet-5's layers (LeCun et al. 1998) with ReLU and max pooling, for square images from 12 pixels.
+
+    >>> from minidl import nn
+    >>> nn.models.lenet()(np.ones((1, 1, 28, 28))).shape
+    (1, 10)
+    """
     rng = default_rng_or(rng)
     side = (positive_int("image_size", image_size) // 2 - 4) // 2
     require(side >= 1, f"lenet needs images of 12 x 12 pixels or more, got image_size {image_size}")
@@ -101,6 +107,11 @@ def small_cnn(
     A block is conv (3x3), bn, relu and, if its number is in ``pool_after``, pool (the maximum of 2x2). Images
     may have any size, if at least one pixel remains after pooling. The defaults are for 8 pixels; for 16 to
     32 pixels use pool_after (1, 2).
+
+    >>> from minidl import nn
+    >>> model = nn.models.small_cnn(num_classes=10, in_channels=1)
+    >>> [name for name, child in model.named_children()]
+    ['block1', 'block2', 'block3', 'pool', 'flatten', 'head']
     """
     rng, widths, pool_after = default_rng_or(rng), sizes("widths", widths), sizes("pool_after", pool_after)
     require(len(widths) > 0, "widths must hold at least one width")
@@ -129,6 +140,11 @@ def tiny_resnet(
 
     Each stage after the first halves height and width. A block is ``residual`` (body: conv1, bn1, relu1,
     conv2, bn2; shortcut: the identity, or conv and bn if the shape changes) and ``relu`` (He et al. 2016).
+
+    >>> from minidl import nn
+    >>> model = nn.models.tiny_resnet(num_classes=10, in_channels=3)
+    >>> model(np.ones((1, 3, 32, 32))).shape
+    (1, 10)
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
     require(len(widths) > 0, "widths must hold at least one width")
@@ -169,6 +185,10 @@ def inception_block(
 
     Height and width stay. ``widths``: output channels of each branch; ``reduce``: channels between the two
     convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al. 2015; BatchNorm from 2016).
+
+    >>> from minidl import nn
+    >>> nn.models.inception_block(3)(np.ones((1, 3, 8, 8))).shape
+    (1, 64, 8, 8)
     """
     rng, widths = default_rng_or(rng), sizes("widths", widths)
     require(len(widths) == 4, f"widths must be 4 numbers, one for each branch, got {widths}")

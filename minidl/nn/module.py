@@ -5,27 +5,27 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minidl.engine.checks import check_flag, check_function, check_instance, require
 from minidl.engine.tensor import Tensor
+from minidl.nn.state import LoadedKeys, misfit, wrapped_state
 
 Self = TypeVar("Self", bound="Module")
-
-
-class LoadedKeys(NamedTuple):
-    """The keys that ``load_state_dict`` skipped: missing in the state, or unknown to the model."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class Parameter(Tensor):
     """A trainable leaf with a copy of ``data``. Its ``name`` is its dotted path in the model.
 
     ``mask``, bools of its shape, is False where an optimizer's step must keep 0 (pruning sets it).
+
+    >>> from minidl import nn
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> (weight * weight).sum().backward()
+    >>> print(weight.grad)
+    [2. 4.]
     """
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
@@ -39,7 +39,15 @@ class Parameter(Tensor):
 
 
 class Hook:
-    """The result of ``register_forward_hook``: ``remove()`` removes the hook from its module."""
+    """The result of ``register_forward_hook``: ``remove()`` removes the hook from its module.
+
+    >>> from minidl import nn
+    >>> layer = nn.ReLU()
+    >>> hook = layer.register_forward_hook(lambda module, inputs, output: print(output.data))
+    >>> y = layer([-1, 2])
+    [0. 2.]
+    >>> hook.remove()
+    """
 
     def __init__(self, module: Module, function: Callable[[Module, tuple, Any], Any]) -> None:
         self.module, self.function = module, function
@@ -54,6 +62,15 @@ class Module:
     Parameters and children are found in ``vars(module)``, so a subclass needs no ``super().__init__()``.
     ``training`` is the mode of layers such as BatchNorm and Dropout. Arrays that belong to the state but are
     not trained are registered as buffers.
+
+    >>> from minidl import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         self.factor = nn.Parameter([3.0])
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    >>> Scale()(2.0)
+    Tensor([6.], float32, from Mul, grad)
     """
 
     training = True
@@ -253,13 +270,13 @@ class Module:
         expected = {key: getattr(module, name) for key, module, name in self._state()}
         fits = isinstance(state, Mapping)
         require(fits, f"a state is a dict from names to arrays, got {type(state).__name__}", TypeError)
-        wrapped = _wrapped(state, expected)
+        wrapped = wrapped_state(state, expected)
         if wrapped:
             return [wrapped]
         needed = [key for key in expected if strict and not key.endswith("num_batches_tracked")]
         problems = [f"missing: {key} {expected[key].shape}" for key in needed if key not in state]
         problems += [f"unexpected: {key}" for key in state if strict and key not in expected]
-        found = [_misfit(key, state[key], old) for key, old in expected.items() if key in state]
+        found = [misfit(key, state[key], old) for key, old in expected.items() if key in state]
         return problems + [problem for problem in found if problem]
 
     # ---- printing
@@ -273,36 +290,6 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
-
-
-def _wrapped(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Advice for a state whose keys have a prefix, or that is inside a larger dict; "" for others."""
-    for key, value in state.items():
-        if isinstance(value, Mapping) and key not in expected:
-            return f"the values lie in state[{key!r}]: load_state_dict(state[{key!r}])"
-    prefix = str(next(iter(state), "")).split(".")[0] + "."
-    if all(str(key).startswith(prefix) and key not in expected for key in state) and any(
-        str(key).removeprefix(prefix) in expected for key in state
-    ):
-        mend = f"{{key.removeprefix({prefix!r}): value for key, value in state.items()}}"
-        return f"every key has {prefix!r} in front: load_state_dict({mend})"
-    return ""
-
-
-def _misfit(key: str, value: Any, old: Any) -> str:
-    """Why the value cannot replace the old array; "" if it can."""
-    try:
-        new = np.asarray(value)
-    except Exception:  # for example a PyTorch tensor of a dtype that NumPy does not have
-        new = np.asarray(None)
-    if new.dtype.kind not in "fiub":
-        kind = getattr(value, "dtype", type(value).__name__)
-        mend = f"state[{key!r}] = state[{key!r}].detach().cpu().float()"
-        return f"unreadable: {key} of {kind}; for a tensor of PyTorch: {mend}"
-    if new.shape != old.shape:
-        return f"wrong shape: {key} must be {old.shape}, got {new.shape}"
-    fits = np.can_cast(new.dtype, old.dtype, "same_kind")
-    return "" if fits else f"wrong dtype: {key} must be {old.dtype}, got {new.dtype}"
 
 
 def _name_layer(error: Exception, module: Module) -> None:
@@ -332,7 +319,14 @@ def same_mode_after(model: Module) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(model: Module) -> Iterator[None]:
-    """In this block, ``model`` is in evaluation mode. After the block, each module has its old mode again."""
+    """In this block, ``model`` is in evaluation mode. After the block, each module has its old mode again.
+
+    >>> from minidl import nn
+    >>> model = nn.Dropout(0.5)
+    >>> with nn.eval_mode(model):
+    ...     print(model([1, 2]).data)
+    [1. 2.]
+    """
     with same_mode_after(model):
         model.eval()
         yield

@@ -18,6 +18,17 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
 
     ``input_shape`` is the shape of one image, (C, H, W); the costs are for one image, too. Multiply-adds are
     counted for Conv2d and Linear. A layer that runs twice lists its parameters at the first run.
+
+    >>> from minidl import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    >>> print(nn.summary(model, (3, 3, 3)))
+    layer  kind     output     parameters  multiply-adds
+    ----------------------------------------------------
+    0      Conv2d   (8, 1, 1)         224            216
+    1      ReLU     (8, 1, 1)           0              0
+    2      Flatten  (8,)                0              0
+    3      Linear   (2,)               18             16
+    total                             242            232
     """
     shape = tuple(positive_int("each of input_shape", n) for n in check_sequence("input_shape", input_shape))
     rows: list[tuple[str, str, tuple[int, ...], int, int]] = []

@@ -1,6 +1,7 @@
 """Training: optimizers, schedules, the training loop, metrics and confidence intervals."""
 
 from minidl.train import checkpoint, intervals, metrics, schedules
+from minidl.train.adam import Adam, AdamW
 from minidl.train.evaluation import Evaluation, History, evaluate
 from minidl.train.loop import fit, supervised
 from minidl.train.metrics import (
@@ -13,7 +14,7 @@ from minidl.train.metrics import (
     reliability,
     roc_auc,
 )
-from minidl.train.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from minidl.train.optim import SGD, Optimizer, clip_grad_norm
 from minidl.train.rmsprop import RMSprop
 from minidl.train.statistics import match_statistics, reestimate_statistics
 

@@ -35,6 +35,12 @@ class History:
     nothing was measured: the test lists without a test set, the accuracies if the labels are no classes,
     ``test_metric`` without a metric.  lr: the rate of the epoch's last step.  steps: the number of steps of
     all finished epochs.  measured: the means of other numbers of the step, by name.
+
+    >>> from minidl import train
+    >>> history = train.History()
+    >>> history.add({"loss": 0.7}, {"loss": 0.8}, lr=0.01, steps=5)  # as ``fit`` does after each epoch
+    >>> history.test_loss
+    [0.8]
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -82,6 +88,11 @@ def evaluate(
 
     The accuracy is None if the labels are no classes. FloatingPointError if the model's logits are not
     finite.
+
+    >>> from minidl import nn, train
+    >>> logits = np.array([[2.0, 0.0], [0.0, 1.0]])  # nn.Identity gives them as they are
+    >>> train.evaluate(nn.Identity(), logits, [0, 0]).accuracy
+    0.5
     """
     images, labels = float_pair("images and labels", (images, labels))
     check_function("loss", loss, "logits and labels")

@@ -25,6 +25,7 @@ from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.layers import BatchNorm
 from minidl.nn.module import Module, same_mode_after
+from minidl.train.adam import Adam
 from minidl.train.checkpoint import load, save
 from minidl.train.evaluation import (
     History,
@@ -38,7 +39,7 @@ from minidl.train.evaluation import (
     out_of_patience,
 )
 from minidl.train.metrics import accuracy, has_accuracy, predict
-from minidl.train.optim import Adam, Optimizer, clip_grad_norm
+from minidl.train.optim import Optimizer, clip_grad_norm, optimizer_settings
 from minidl.train.schedules import Schedule
 
 Step = Callable[[Module, np.ndarray, np.ndarray], "Tensor | tuple[Tensor, dict[str, float]]"]
@@ -86,6 +87,12 @@ def fit(
     A loss that is not finite raises FloatingPointError before its step. An error that ends a training, also
     Ctrl-C, holds the finished epochs as its ``history``. In every case the model gets its old mode back, and
     with ``keep_best`` its best state.
+
+    >>> from minidl import nn, train
+    >>> model, images, labels = nn.Linear(2, 2), np.eye(2), np.array([0, 1])
+    >>> history = train.fit(model, (images, labels), epochs=20, optimizer=train.SGD(model.parameters(), lr=1))
+    >>> history.train_accuracy[-1]
+    1.0
     """
     positive_int("epochs", epochs), check_flag("keep_best", keep_best), check_flag("progress", progress)
     checkpoint = None if checkpoint is None else check_path("checkpoint", checkpoint)
@@ -111,6 +118,12 @@ def supervised(loss: Loss = F.cross_entropy, *, counts_accuracy: bool = True) ->
     """The usual step of ``fit``: the loss of the model's logits and, if wanted, the accuracy.
 
     If the loss is not finite, only the loss is returned, because there is no accuracy.
+
+    >>> from minidl import nn, train
+    >>> step = train.supervised()
+    >>> loss, numbers = step(nn.Identity(), np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 0]))
+    >>> numbers
+    {'accuracy': 0.5}
     """
 
     def step(model: Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
@@ -271,21 +284,10 @@ class Training:
             for name in {**before, **now}
             if before.get(name) != now.get(name)
         ]
-        message = f"{path} was begun with other settings; delete it to begin anew:"
+        message = f"{path} was started with other settings; delete it to start again:"
         require(not differences, "\n  ".join([message, *differences]))
         self.best = load(path, self.model, optimizer=self.optimizer, rng=self.loader.rng).best
         self.history = history
-
-
-def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an optimizer's state as JSON values: all except the present lr."""
-    given = {"optimizer": state["kind"]}
-    for i, group in enumerate(state["param_groups"]):
-        for name, value in group.items():
-            if name not in ("lr", "params"):
-                value = list(value) if isinstance(value, tuple) else value
-                given[f"{name.removeprefix('initial_')} of group {i}"] = value
-    return given
 
 
 def progress_bar(total: int, done: int, progress: bool) -> Any:
@@ -313,7 +315,7 @@ def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
 def refused_batch_of_one(model: Module) -> Iterator[None]:
     """In this block, refuse a batch of one image if a BatchNorm gets one value per channel."""
 
-    why = "the last batch of an epoch is 1 image, of which BatchNorm cannot take a deviation"
+    why = "the last batch of an epoch is 1 image, but BatchNorm needs more for a deviation"
 
     def refuse(module: Any, inputs: tuple, output: Tensor) -> None:
         several = module.frozen or np.size(inputs[0]) != module.num_features

@@ -31,6 +31,10 @@ def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndar
     """The model's logits for all images, in eval mode and without a graph.
 
     Then the model has its old mode again.
+
+    >>> from minidl import nn, train
+    >>> train.predict(nn.Linear(3, 2), np.ones((5, 3))).shape
+    (5, 2)
     """
     batch_size, images = positive_int("batch_size", batch_size), float_images("images", images)
     with eval_mode(model), no_grad():
@@ -45,6 +49,10 @@ def accuracy(predictions: Any, labels: Any) -> float:
     predictions: logits (N, K): the class has the largest; one logit (N, 1) or floats (N,): class 1 above 0,
     otherwise class 0; or classes (N,).  labels: classes (N,), or rows (N, K): the class has the largest; or a
     column (N, 1) of zeros and ones.
+
+    >>> from minidl import train
+    >>> train.accuracy([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]], labels=[0, 1, 1, 1])
+    0.75
     """
     predicted, actual, _ = predicted_and_actual(predictions, labels)
     return float((predicted == actual).mean())
@@ -73,6 +81,10 @@ def per_class_accuracy(
 
     The fields of the Interval are arrays (K,). A class without images has n = 0, the interval 0 ... 1 and a
     mean of NaN.
+
+    >>> from minidl import train
+    >>> print(train.per_class_accuracy([0, 1, 1, 1], labels=[0, 0, 1, 1]).mean)
+    [0.5 1. ]
     """
     counts = confusion_matrix(predictions, labels, num_classes)
     return wilson_interval(counts.diagonal(), counts.sum(axis=1), confidence)
@@ -82,6 +94,11 @@ def confusion_matrix(predictions: Any, labels: Any, num_classes: int | None = No
     """counts[i, j]: the number of images of class i that are classified as j. int64 (K, K).
 
     K is the number of logits. If ``predictions`` are classes, K is ``num_classes`` or 1 + the highest class.
+
+    >>> from minidl import train
+    >>> print(train.confusion_matrix([0, 1, 1, 1], labels=[0, 0, 1, 1]))
+    [[1 1]
+     [0 2]]
     """
     predicted, actual, classes = predicted_and_actual(predictions, labels, num_classes)
     counts = np.zeros((classes, classes), np.int64)
@@ -97,8 +114,12 @@ def roc_auc(scores: Any, positive: Any) -> float:
     It is also the area under the ROC curve, true against false positives over all thresholds: 1 if a
     threshold separates the two, 1/2 for random scores. Any increasing function of the scores gives the same
     AUC.
-    scores: (M,).  positive: bools (M,).  ValueError for NaN among the scores, and if positive holds only one
-    kind.   (Hanley and McNeil 1982)
+    scores: (M,), also infinite ones.  positive: bools (M,).  ValueError for NaN among the scores, and if
+    positive holds only one kind.   (Hanley and McNeil 1982)
+
+    >>> from minidl import train
+    >>> train.roc_auc([0.9, 0.6, 0.7, 0.1], [True, True, False, False])  # 3 of the 4 pairs are in order
+    0.75
     """
     scores, positive = checked_scores(scores, positive)
     above, below = scores[positive], np.sort(scores[~positive])
@@ -114,6 +135,10 @@ def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
     """H = -sum p log p over the axis, in nats, with 0 log 0 = 0: 0 for a one-hot p, log K for a uniform one.
 
     probabilities: >= 0, with sum 1 over the axis; otherwise ValueError. The entropies are float64.
+
+    >>> from minidl import train
+    >>> print(train.metrics.entropy([[1, 0], [0.5, 0.5]]).round(3))  # log 2 = 0.693
+    [0.    0.693]
     """
     p = as_probabilities(probabilities, axis)
     logs = np.log(np.where(p > 0, p, 1))
@@ -129,6 +154,11 @@ def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) 
 
     probabilities: rows (N, K) of two classes at least.  labels: classes (N,).  ValueError for rows that are
     no probabilities, a label that is no class, and bins below 1.   (Naeini et al. 2015)
+
+    >>> from minidl import train
+    >>> p = [[0.9, 0.1], [0.9, 0.1]]  # 90% confidence, but only half of the answers are right
+    >>> round(train.expected_calibration_error(p, labels=[0, 1]), 3)
+    0.4
     """
     confidence, right = confidences(probabilities, labels)
     which = bin_numbers(confidence, bins)
@@ -153,7 +183,13 @@ class Reliability(NamedTuple):
 
 
 def reliability(probabilities: Any, labels: Any, bins: int = 15) -> Reliability:
-    """What a reliability diagram shows, in the bins of ``expected_calibration_error``."""
+    """What a reliability diagram shows, in the bins of ``expected_calibration_error``.
+
+    >>> from minidl import train
+    >>> table = train.reliability([[0.9, 0.1], [0.9, 0.1]], labels=[0, 1], bins=2)
+    >>> print(table.confidence, table.accuracy.mean)
+    [nan 0.9] [nan 0.5]
+    """
     confidence, right = confidences(probabilities, labels)
     which = bin_numbers(confidence, bins)
     count = np.bincount(which, minlength=bins)
@@ -164,7 +200,13 @@ def reliability(probabilities: Any, labels: Any, bins: int = 15) -> Reliability:
 
 
 def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Of each row the largest probability, and whether it is the label's: (N,) and bools (N,)."""
+    """Of each row the largest probability, and whether it is the label's: (N,) and bools (N,).
+
+    >>> from minidl import train
+    >>> confidence, right = train.metrics.confidences([[0.9, 0.1], [0.4, 0.6]], labels=[0, 0])
+    >>> print(confidence, right)
+    [0.9 0.6] [ True False]
+    """
     p = as_probabilities(check_array("probabilities", probabilities, "N", "K"))
     require(p.shape[1] > 1, "probabilities must be rows (N, K) of at least two classes, got one column")
     predicted, actual, _ = predicted_and_actual(p, labels)
@@ -189,6 +231,11 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     logits: (N, K), of absolute values up to 1e150; the computation is in float64.  labels: classes (N,).
     ValueError for logits that are not finite, a label that is no class, and bounds other than
     0 < low <= 1 <= high with low < high.
+
+    >>> from minidl import train
+    >>> logits = [[3, 0], [3, 0], [3, 0]]  # 95% confidence, but only 2 of 3 answers are right
+    >>> round(train.fit_temperature(logits, labels=[0, 0, 1]), 2)  # 3 / log 2, where p is 2/3
+    4.33
     """
     from scipy.optimize import minimize_scalar
 
@@ -210,7 +257,12 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
 
 
 def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    """The mean over the rows of -log softmax(z / T)[label], for logits (N, K) and classes (N,)."""
+    """The mean over the rows of -log softmax(z / T)[label], for logits (N, K) and classes (N,).
+
+    >>> from minidl import train
+    >>> round(train.metrics.mean_loss([[2, 0], [0, 1]], [0, 0], temperature=1.0), 3)
+    0.72
+    """
     z = check_array("z", z, "N", "K")
     labels = check_labels("labels", labels, *z.shape)
     log_p = stable_log_softmax(z, temperature=temperature)

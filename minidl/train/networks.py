@@ -12,8 +12,8 @@ from minidl.data.shapes import make_shapes
 from minidl.engine.checks import check_choice
 from minidl.nn.containers import Sequential
 from minidl.nn.models import small_cnn, tiny_resnet
+from minidl.train.adam import Adam
 from minidl.train.loop import fit
-from minidl.train.optim import Adam
 from minidl.train.schedules import cosine
 
 Pair = tuple[np.ndarray, np.ndarray]

@@ -12,7 +12,6 @@ from minidl.engine.checks import (
     check_flag,
     check_instance,
     check_number,
-    check_pair,
     positive_number,
     require,
     shown,
@@ -31,11 +30,19 @@ class Optimizer:
     such as ``[{"params": body, "lr": 1e-4}, {"params": head}]``. ``step`` skips a parameter if its
     grad is None or if it requires no gradient. So neither weight decay nor momentum changes a frozen
     parameter.
+
+    >>> from minidl import nn, train
+    >>> body, head = nn.Linear(4, 8).parameters(), nn.Linear(8, 2).parameters()
+    >>> optimizer = train.SGD([{"params": body, "lr": 0.01}, {"params": head}], lr=0.1)
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [0.01, 0.1]
     """
 
     state_names: tuple[
         str, ...
     ] = ()  # the state of each parameter; "step" is a number, the others have the parameter's shape
+
+    decouples_weight_decay = False  # whether weight decay acts on the parameter itself, not on its gradient
 
     def __init__(self, parameters: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -180,7 +187,7 @@ class Optimizer:
         problems = []
         for group in groups:
             for name in {*group} - WITHOUT_EFFECT - {*self.defaults}:
-                wanted = name == "decoupled_weight_decay" and isinstance(self, AdamW)
+                wanted = name == "decoupled_weight_decay" and self.decouples_weight_decay
                 if bool(group[name]) != wanted:
                     problems.append(f"it was made with {name}={group[name]!r}, not as {type(self).__name__}")
         return problems
@@ -207,6 +214,13 @@ class SGD(Optimizer):
     p -= lr b,    with Nesterov's momentum  p -= lr (g + mu b)
 
     maximize: increase the loss, as if grad were -grad.
+
+    >>> from minidl import nn, train
+    >>> weight = nn.Parameter([3.0])
+    >>> (weight * weight).sum().backward()  # the gradient is 6
+    >>> train.SGD([weight], lr=0.1).step()
+    >>> print(weight.data.round(3))
+    [2.4]
     """
 
     state_names = ("momentum_buffer",)
@@ -249,81 +263,18 @@ class SGD(Optimizer):
         return lr * state["momentum_buffer"]
 
 
-class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015), with weight decay lambda added to the gradient:
-
-    g = grad + lambda p        m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
-    p -= lr m_hat / (sqrt(v_hat) + eps),    m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
-    """
-
-    state_names = ("step", "exp_avg", "exp_avg_sq")
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(parameters, settings)
-
-    def check_settings(self, group: dict[str, Any]) -> None:
-        super().check_settings(group)
-        positive_number("eps", group["eps"])  # with eps = 0, a gradient of 0 would give 0 / 0
-        for beta in check_pair("betas", group["betas"], "of numbers"):
-            averages = check_number("each of betas", beta, 0, 1) < 1
-            require(averages, "each of betas must be below 1: at 1 the averages would ignore new values")
-
-    def update(self, p, grad, state, group):
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * p.data
-        return self.adam(p, grad, state, group)
-
-    def adam(self, p, grad, state, group):
-        (beta1, beta2), eps = group["betas"], group["eps"]
-        if not state:
-            state.update(step=0, exp_avg=np.zeros_like(p.data), exp_avg_sq=np.zeros_like(p.data))
-        state["step"] += 1
-        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
-        m *= beta1
-        m += (1 - beta1) * grad
-        v *= beta2
-        v += (1 - beta2) * grad * grad
-        # The corrections are numbers, so they join the scalar factors: this saves two passes over the arrays.
-        denominator = np.sqrt(v)
-        denominator /= math.sqrt(1 - beta2**t)
-        denominator += eps
-        return (group["lr"] / (1 - beta1**t)) * m / denominator
-
-
-class AdamW(Adam):
-    """Adam with weight decay on the parameter itself: p -= lr lambda p too (Loshchilov and Hutter 2019)."""
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay, maximize=maximize)
-
-    def update(self, p, grad, state, group):
-        return self.adam(p, grad, state, group) + (group["lr"] * group["weight_decay"]) * p.data
-
-
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients by one factor so that their common L2 norm is at most ``max_norm``.
 
     Returns the norm before scaling. Pruned weights (False in ``Parameter.mask``) do not count, because no
-    step moves them. FloatingPointError, without scaling, if the norm is not finite (Pascanu et al. 2013)."""
+    step moves them. FloatingPointError, without scaling, if the norm is not finite (Pascanu et al. 2013).
+
+    >>> from minidl import nn, train
+    >>> weight = nn.Parameter([1.0, 1.0])
+    >>> weight.grad = np.float32([3, 4])
+    >>> print(train.clip_grad_norm([weight], max_norm=1.0), weight.grad)
+    5.0 [0.6 0.8]
+    """
     positive_number("max_norm", max_norm)
     grads, squares = [], 0.0
     for p in several(parameters):
@@ -338,6 +289,17 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
         for grad in grads:
             grad *= max_norm / norm
     return norm
+
+
+def optimizer_settings(state: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an optimizer's state as JSON values: all except the present lr."""
+    given = {"optimizer": state["kind"]}
+    for i, group in enumerate(state["param_groups"]):
+        for name, value in group.items():
+            if name not in ("lr", "params"):
+                value = list(value) if isinstance(value, tuple) else value
+                given[f"{name.removeprefix('initial_')} of group {i}"] = value
+    return given
 
 
 def several(parameters: Iterable) -> list:

@@ -17,6 +17,13 @@ class RMSprop(Optimizer):
     p -= lr d,    with momentum  b = mu b + d,  p -= lr b
 
     centered: also m = alpha m + (1 - alpha) g is kept, and the deviation sqrt(v - m^2) replaces sqrt(v).
+
+    >>> from minidl import nn, train
+    >>> weight = nn.Parameter([3.0])
+    >>> (weight * weight).sum().backward()
+    >>> train.RMSprop([weight], lr=0.1, alpha=0.75).step()  # v = 0.25 * 6^2 = 9, the step is 0.1 * 6 / 3
+    >>> print(weight.data.round(3))
+    [2.8]
     """
 
     def __init__(

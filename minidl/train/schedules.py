@@ -26,7 +26,12 @@ Schedule = Callable[[int], float]
 
 
 def constant(value: float) -> Schedule:
-    """value at every step"""
+    """value at every step
+
+    >>> from minidl.train import schedules
+    >>> schedules.constant(0.1)(step=7)
+    0.1
+    """
     value = check_number("value", value)
 
     def schedule(step: int) -> float:
@@ -37,19 +42,37 @@ def constant(value: float) -> Schedule:
 
 
 def linear(start: float, end: float, steps: int) -> Schedule:
-    """start + (end - start) t / steps, then end from step ``steps`` on."""
+    """start + (end - start) t / steps, then end from step ``steps`` on.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.linear(1.0, 0.0, steps=4)
+    >>> [schedule(step) for step in range(6)]
+    [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
     return between(start, end, steps, lambda start, end, x: start + (end - start) * x)
 
 
 def cosine(start: float, end: float, steps: int) -> Schedule:
-    """end + (start - end) (1 + cos(pi t / steps)) / 2, then end (Loshchilov and Hutter 2017)."""
+    """end + (start - end) (1 + cos(pi t / steps)) / 2, then end (Loshchilov and Hutter 2017).
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.cosine(1.0, 0.0, steps=4)
+    >>> [round(schedule(step), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
     return between(
         start, end, steps, lambda start, end, x: end + (start - end) * (1 + math.cos(math.pi * x)) / 2
     )
 
 
 def exponential(start: float, end: float, steps: int) -> Schedule:
-    """start (end / start)^(t / steps), then end: the same factor at each step. Both ends are above 0."""
+    """start (end / start)^(t / steps), then end: the same factor at each step. Both ends are above 0.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.exponential(1.0, 0.01, steps=2)
+    >>> [round(schedule(step), 3) for step in range(4)]
+    [1.0, 0.1, 0.01, 0.01]
+    """
     positive_number("start", start), positive_number("end", end)
     return between(start, end, steps, lambda start, end, x: start ** (1 - x) * end**x)
 
@@ -69,7 +92,13 @@ def between(start: float, end: float, steps: int, value: Callable[[float, float,
 
 
 def step_decay(value: float, factor: float, every: int) -> Schedule:
-    """value factor^floor(t / every)"""
+    """value factor^floor(t / every)
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.step_decay(1.0, 0.5, every=2)
+    >>> [schedule(step) for step in range(6)]
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
     value, factor = check_number("value", value), check_number("factor", factor, 0)
     every = positive_int("every", every)
 
@@ -84,7 +113,13 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
 
 
 def multi_step(value: float, factor: float, milestones: Sequence[int]) -> Schedule:
-    """value factor^n after n of the milestones: at each of these steps the value is multiplied by factor."""
+    """value factor^n after n of the milestones: at each of these steps the value is multiplied by factor.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.multi_step(1.0, 0.5, milestones=[1, 4])
+    >>> [schedule(step) for step in range(6)]
+    [1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
+    """
     value, factor = check_number("value", value), check_number("factor", factor, 0)
     places = sorted(check_int("each of milestones", n, 0) for n in check_sequence("milestones", milestones))
     return lambda step: value * factor ** bisect_right(places, check_int("step", step, 0))
@@ -100,6 +135,11 @@ def one_cycle(
     """From highest / div_factor up to highest and down to highest / (div_factor final_div_factor).
 
     Both parts are cosines. The first ends at step pct_start steps - 1, the second at steps - 1 (Smith 2018).
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.one_cycle(1.0, steps=10)
+    >>> [round(schedule(step), 2) for step in range(10)]
+    [0.04, 0.52, 1.0, 0.95, 0.81, 0.61, 0.39, 0.19, 0.05, 0.0]
     """
     highest, steps = check_number("highest", highest), positive_int("steps", steps)
     start = highest / positive_number("div_factor", div_factor)
@@ -124,6 +164,11 @@ def plateau(
 
     They stopped falling if more than ``patience`` losses in sequence are not below best (1 - threshold). Then
     the count starts again. ``optimizer.lr = schedule(history.test_loss)`` after each epoch.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.plateau(1.0, factor=0.5, patience=1)
+    >>> schedule([0.9, 0.8, 0.8, 0.8])  # two losses in sequence are not lower
+    0.5
     """
     value, factor = check_number("value", value), check_number("factor", factor, 0, 1)
     patience, threshold = check_int("patience", patience, 0), check_number("threshold", threshold, 0, 1)
@@ -141,7 +186,13 @@ def plateau(
 
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
-    """The schedule after W warmup steps, which rise linearly to its first value; formula in ``warmed_up``."""
+    """The schedule after W warmup steps, which rise linearly to its first value; formula in ``warmed_up``.
+
+    >>> from minidl.train import schedules
+    >>> schedule = schedules.with_warmup(schedules.linear(1.0, 0.0, steps=4), warmup_steps=2)
+    >>> [schedule(step) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+    """
     check_function("schedule", schedule, "the step")
     W = check_int("warmup_steps", warmup_steps, 0)
     return lambda step: warmed_up(schedule, W, check_int("step", step, 0))

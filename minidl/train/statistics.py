@@ -56,6 +56,12 @@ def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int 
     images: (N, ...), inputs of the model.  batch_size: images at a time. All at once (None) takes one
     pass; smaller batches take less memory, and a pass for each BatchNorm. The result is the same.
     Raises ValueError for a BatchNorm that runs twice.
+
+    >>> from minidl import nn, train
+    >>> model = nn.BatchNorm2d(1)
+    >>> train.reestimate_statistics(model, np.float32([[[[1, 3]]]]))
+    >>> print(model.running_mean, model.running_var)
+    [2.] [1.]
     """
     norms = [call.module for call in _calls(model, images) if isinstance(call.module, BatchNorm)]
 
@@ -80,6 +86,13 @@ def match_statistics(
     model: changed in place.  float_model: the unchanged network with the same layers.  images: (N, ...),
     about 24 images of the usual kind.  batch_size: as in ``reestimate_statistics``.
     Raises ValueError for a layer that runs twice or that ``float_model`` lacks.
+
+    >>> from minidl import nn, train
+    >>> model, float_model = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    >>> model.weight.data, float_model.weight.data = np.float32([[1]]), np.float32([[2]])
+    >>> train.match_statistics(model, float_model, np.float32([[1], [3]]))
+    >>> print(model.weight.data, model.bias.data)
+    [[2.]] [0.]
     """
     layers = _matched_layers(_calls(model, images))
     theirs = {call.path: call.module for call in _calls(float_model, images)}

@@ -8,13 +8,17 @@ from minidl.transfer.distill_loss import (
     logit_matching_loss,
     soft_targets,
 )
-from minidl.transfer.features import pca_projection, photograph_features, standardise
-from minidl.transfer.finetune import (
+from minidl.transfer.features import (
     extract_features,
+    linear_probe,
+    pca_projection,
+    photograph_features,
+    standardise,
+)
+from minidl.transfer.finetune import (
     freeze,
     frozen_report,
     gradual_unfreeze,
-    linear_probe,
     lr_sweep,
     param_groups,
     replace_head,

@@ -8,8 +8,8 @@ from minidl.data.cache import cached
 from minidl.data.shapes import SHAPES, make_shapes
 from minidl.nn.containers import Sequential
 from minidl.nn.models import small_cnn
+from minidl.train.adam import Adam
 from minidl.train.loop import fit
-from minidl.train.optim import Adam
 from minidl.train.schedules import cosine
 
 SOURCE_SHAPES, TARGET_SHAPES = SHAPES[:8], SHAPES[8:]
@@ -19,6 +19,10 @@ def shapes_cnn(num_classes: int, rng: np.random.Generator | None = None) -> Sequ
     """An untrained network for generated images (N, 3, 16, 16): block1 ... block4, pool, flatten, head.
 
     The output of ``flatten`` is its last features, 64 for each image.
+
+    >>> from minidl import transfer
+    >>> transfer.shapes_cnn(num_classes=8)(np.ones((1, 3, 16, 16))).shape
+    (1, 8)
     """
     return small_cnn(num_classes, 3, widths=(16, 32, 32, 64), pool_after=(1, 2), rng=rng)
 
@@ -28,6 +32,10 @@ def pretrained_shapes(seed: int = 0) -> Sequential:
 
     ``seed`` draws the images and the weights. The first call with a seed trains for some seconds; later calls
     read the weights from the cache (``data.cached``).
+
+    >>> from minidl import transfer
+    >>> transfer.pretrained_shapes()[-1]  # doctest: +SKIP
+    Linear(64, 8)
     """
     model = shapes_cnn(len(SOURCE_SHAPES), np.random.default_rng(seed))
     model.load_state_dict(

@@ -36,6 +36,11 @@ def two_views(
     """Each image distorted twice, by independent draws: two arrays in the shape of ``images``.
 
     Row i of both arrays shows the same image.  augment: ``augment(images, rng)``; it gets a copy each time.
+
+    >>> from minidl import data, transfer
+    >>> a, b = transfer.two_views(np.zeros((4, 1, 8, 8)), data.gaussian_noise(0.1))
+    >>> a.shape, bool((a == b).all())
+    ((4, 1, 8, 8), False)
     """
     check_function("augment", augment, "images and rng")
     images, rng = float_images("images", images), default_rng_or(rng)
@@ -75,9 +80,14 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
         L = mean over the 2N rows i of  -log( e^(S[i, p]/T) / sum over k != i of e^(S[i, k]/T) )
 
     with p the row of i's other view: the cross-entropy of finding p among the 2N - 1 other rows.
-    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0.  ValueError for a row of zeros, which has no
-    direction, for views of different shapes, and for T <= 0.
+    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0, however small.
+    ValueError for a row of zeros, which has no direction, for views of different shapes, and for T <= 0.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
+
+    >>> from minidl import transfer
+    >>> z1 = z2 = [[1, 0], [0, 1]]  # two images, whose two views are the same
+    >>> round(transfer.nt_xent(z1, z2, temperature=1.0).item(), 3)  # log(1 + 2/e)
+    0.551
     """
     z1, z2 = check_embeddings(z1, z2)
     n = len(z1)
@@ -104,6 +114,14 @@ class ProjectionHead(Module):
 
     It is trained with the encoder and later removed. The loss removes information from the embeddings; the
     features before the head keep more of it (Chen et al. 2020, section 4.2).
+
+    >>> from minidl import transfer
+    >>> transfer.ProjectionHead(64, 32, 16)
+    ProjectionHead(
+      (fc1): Linear(64, 32)
+      (relu): ReLU()
+      (fc2): Linear(32, 16)
+    )
     """
 
     def __init__(
@@ -146,6 +164,12 @@ def train_simclr(
 
     In the history, accuracy is the mean of ``partners_found`` over the batches. An embedding of zeros raises
     ValueError.
+
+    >>> from minidl import data, nn, transfer
+    >>> encoder, head = nn.Sequential(nn.Flatten(), nn.Linear(64, 16)), transfer.ProjectionHead(16, 16, 8)
+    >>> images, augment = np.random.default_rng(0).random((8, 1, 8, 8)), data.gaussian_noise(0.1)
+    >>> len(transfer.train_simclr(encoder, images, head=head, augment=augment, epochs=2, batch_size=4))
+    2
     """
     images = float_images("images", images)
     require(images.ndim > 1 and len(images) > 1, f"images must be (M, ...), at least two, got {images.shape}")
@@ -187,6 +211,11 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
     features_a, features_b: (N, D) of two views of the same N images in the same order. Returns scores (N N,)
     float64 and same (N N,) bool, for ``train.metrics.roc_auc``. ValueError for less than two images,
     views of different shapes, and a row of zeros, which has no direction.
+
+    >>> from minidl import transfer
+    >>> scores, same = transfer.same_or_not([[1, 0], [0, 1]], [[1, 0], [1, 1]])
+    >>> print(scores.round(3), same)
+    [1.    0.707 0.    0.707] [ True False False  True]
     """
     a, b = checked_features(features_a, "features_a"), checked_features(features_b, "features_b")
     check_pair_of_views(a, b)

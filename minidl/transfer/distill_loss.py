@@ -26,7 +26,14 @@ Terms = dict[str, Tensor]
 
 
 def soft_targets(logits: Any, temperature: float) -> np.ndarray:
-    """q = softmax(z / tau) of each row of logits (N, K), as an array without a graph."""
+    """q = softmax(z / tau) of each row of logits (N, K), as an array without a graph.
+
+    >>> from minidl import transfer
+    >>> print(transfer.soft_targets([[4, 2, 0]], temperature=1).round(3))
+    [[0.867 0.117 0.016]]
+    >>> print(transfer.soft_targets([[4, 2, 0]], temperature=4).round(3))
+    [[0.506 0.307 0.186]]
+    """
     return stable_softmax(check_array("logits", logits, "N", "K"), temperature=temperature)
 
 
@@ -89,6 +96,10 @@ def logit_matching_loss(
     labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  A term of weight 0 is left out.
     ValueError for an alpha outside of 0 ... 1, for None as labels where alpha is above 0, for a label that is
     no class, such as -1 or K, and for logits of other rows or classes than the teacher's.
+
+    >>> from minidl import transfer
+    >>> transfer.logit_matching_loss([[1, 0]], teacher_logits=[[4, 0]], labels=None, alpha=0).item()
+    9.0
     """
     check_number("alpha", alpha, 0, 1)
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
@@ -123,6 +134,12 @@ def distillation_loss(
     is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
     ValueError for weights below 0 or both 0, for None as labels where alpha is above 0, for a label that is
     no class, such as -1 or K, and for what ``soft_cross_entropy`` refuses where beta is above 0.
+
+    >>> from minidl import transfer
+    >>> student, teacher = [[1, 0]], [[4, 0]]
+    >>> loss = transfer.distillation_loss(student, teacher, labels=[0], alpha=0.5, beta=0.5, temperature=2)
+    >>> round(loss.item(), 3)
+    0.423
     """
     alpha, beta = checked_weights(alpha, beta)
     soft_loss = soft_cross_entropy(  # whose checks any weight needs
@@ -219,6 +236,12 @@ def class_similarity(
     """S[i, j]: the teacher's mean probability of class j at ``temperature``, over the images of class i.
 
     float64 (K, K), rows of sum 1, not symmetric. ValueError for a class without images.
+
+    >>> from minidl import nn, transfer
+    >>> logits = np.array([[2.0, 1.0], [0.0, 3.0]])  # nn.Identity gives them as they are
+    >>> print(transfer.class_similarity(nn.Identity(), logits, [0, 1], temperature=1.0).round(3))
+    [[0.731 0.269]
+     [0.047 0.953]]
     """
     logits = predict(check_instance("teacher", teacher, Module), images)
     return class_means(soft_targets(logits, temperature), labels)

@@ -1,4 +1,4 @@
-"""Features as points: scaling, projection to two dimensions, and linear separation of classes."""
+"""A network's features as points: scaling, projection to two dimensions, and linear separation of classes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ import numpy as np
 
 from minidl.data.cache import cached
 from minidl.data.pictures import lesson_pictures, load_picture, picture_files
-from minidl.engine.checks import check_array, check_labels, check_number, positive_int, require
+from minidl.engine import jit
+from minidl.engine.checks import (
+    check_array,
+    check_instance,
+    check_labels,
+    check_number,
+    positive_int,
+    positive_number,
+    require,
+)
 from minidl.engine.loss import one_hot
 from minidl.engine.reduce import stable_log_softmax
 from minidl.engine.tensor import no_grad
 from minidl.nn.efficientnet import imagenet_network
+from minidl.nn.layers import Linear
+from minidl.nn.module import Module
+from minidl.train.metrics import predict
 
 # ---- of the photographs
 
@@ -38,6 +50,10 @@ def photograph_features() -> Photographs:
 
     The first call takes about 15 seconds, with a progress bar. Later calls read the arrays from the cache
     (``data.cached``). FileNotFoundError without ``lessons/pictures``.
+
+    >>> from minidl import transfer
+    >>> transfer.photograph_features().features.shape  # doctest: +SKIP
+    (220, 1280)
     """
     files = picture_files(lesson_pictures())
     groups = tuple(dict.fromkeys(path.parent.name for path in files))
@@ -65,11 +81,38 @@ def features_and_logits(files: list[str], size: int) -> dict[str, np.ndarray]:
 # ---- any features
 
 
+def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: int = 256) -> np.ndarray:
+    """The output of ``layer`` (a dotted path) for images (N, ...), in evaluation mode, without a graph.
+
+    The model does not change. ValueError for an unknown layer, or a layer that does not run exactly once.
+
+    >>> from minidl import nn, transfer
+    >>> model = nn.models.mlp(4, 8, 2)
+    >>> transfer.extract_features(model, np.ones((5, 4)), layer="relu1").shape
+    (5, 8)
+    """
+    part, outputs = check_instance("model", model, Module).layer(layer), []
+    batch_size = positive_int("batch_size", batch_size)
+    hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    try:
+        predict(model, images, batch_size)
+    finally:
+        hook.remove()
+    times = len(outputs) / -(-np.shape(images)[0] // batch_size)
+    require(times == 1, f"layer {layer!r} must run once per forward, but it ran {times:g} times")
+    return np.concatenate([output.data for output in outputs])
+
+
 def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
     """(features - m) / s with the mean m and deviation s of each column of ``reference``. (N, D) float64.
 
     ``reference`` are the training features, whatever is to be transformed: a test set's own mean would tell
     of the test set. A column whose numbers are all equal there says nothing and becomes 0.
+
+    >>> from minidl import transfer
+    >>> training, test = [[1, 10], [3, 30]], [[5, 20]]
+    >>> print(transfer.standardise(training, test))
+    [[3. 0.]]
     """
     reference = checked_features(reference, "reference")
     features = checked_features(features, columns=reference.shape[1])
@@ -85,6 +128,12 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
 
     The sign of a direction is arbitrary: here its largest component is positive.
     The coordinates are float64. Raises ValueError for fewer than two points and dims > min(N, D).
+
+    >>> from minidl import transfer
+    >>> print(transfer.pca_projection([[0, 0], [3, 4], [6, 8]], dims=1).round(3))  # points on one line
+    [[-5.]
+     [ 0.]
+     [ 5.]]
     """
     X, dims = checked_features(features), positive_int("dims", dims)
     enough = max(dims, 2) <= len(X) and dims <= X.shape[1]
@@ -95,6 +144,60 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
     largest = np.abs(directions).argmax(axis=1)
     signs = np.sign(directions[np.arange(dims), largest])
     return X @ (directions * signs[:, np.newaxis]).T
+
+
+def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_steps: int = 200) -> Linear:
+    """The Linear (D, K) that minimises ``probe_loss``: multinomial logistic regression on fixed features.
+
+        mean_i CE(W f_i + b, y_i) + l2 / 2 ||W||^2        (scikit-learn's C is 1 / (N l2))
+
+    The problem is convex. Because of l2 > 0 it has one W (and one b with sum 0). Newton's method finds it
+    from 0.
+    features: (N, D) finite; on one scale (``standardise``), because l2 is the same for all.  labels: (N,) of
+    classes 0 ... K-1, each with an example, K >= 2. The result can replace a head: ``model.head = probe``.
+    Raises RuntimeError if ``max_steps`` are not enough; about ten steps are usual.
+
+    >>> from minidl import train, transfer
+    >>> features, labels = np.array([[-2.0], [-1.0], [1.0], [2.0]]), [0, 0, 1, 1]
+    >>> probe = transfer.linear_probe(features, labels, l2=0.1)
+    >>> train.evaluate(probe, features, labels).accuracy
+    1.0
+    """
+    from scipy.optimize import minimize
+
+    features = checked_features(features)
+    l2, max_steps = positive_number("l2", l2), positive_int("max_steps", max_steps)
+    labels = check_labels("labels", labels, len(features))
+    found, dims, classes = np.unique(labels), features.shape[1], int(labels.max()) + 1
+    every = f"labels must be 0 ... K-1 with an example of each and K >= 2, got {found[:20].tolist()}"
+    require(len(found) == classes >= 2, every)
+    mean = features.mean(axis=0)
+    F = features - mean  # centred features and V = scale W: the same minimum, for any units
+    scale = np.sqrt((F**2).mean()) or 1.0
+
+    def unpacked(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return flat[:-classes].reshape(classes, dims) / scale, flat[-classes:]
+
+    def packed(by_weight: np.ndarray, by_bias: np.ndarray) -> np.ndarray:
+        return np.concatenate([by_weight.ravel() / scale, by_bias])
+
+    def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, grad_weight, grad_bias = probe_loss(*unpacked(flat), F, labels, l2)
+        return loss, packed(grad_weight, grad_bias)
+
+    def curvature(flat: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        return packed(*probe_curvature(*unpacked(flat), F, l2, *unpacked(direction)))
+
+    options = {"maxiter": max_steps, "gtol": 1e-7}
+    newton = {"method": "trust-ncg", "jac": True, "hessp": curvature, "options": options}
+    with jit.numpy_blas, jit.scipy_blas:  # otherwise the threads of two BLAS libraries slow each other down
+        found = minimize(loss_and_gradient, np.zeros(classes * dims + classes), **newton)
+    ended = found.status != 1  # which is out of steps
+    require(ended, f"no minimum within {max_steps} steps: standardise the features or raise l2", RuntimeError)
+    probe = Linear(dims, classes, rng=np.random.default_rng(0))  # its random weights are overwritten
+    weight, bias = unpacked(found.x)
+    probe.load_state_dict({"weight": weight, "bias": bias - weight @ mean})
+    return probe
 
 
 def probe_loss(

@@ -1,4 +1,4 @@
-"""Finetuning: freezing, new heads and learning rates; and a network as a fixed feature extractor."""
+"""Finetuning: freezing, new heads and learning rates."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minidl.data.loader import Pair, check_pair
-from minidl.engine import jit
 from minidl.engine.checks import (
     check_array,
     check_flag,
     check_function,
     check_instance,
-    check_labels,
     check_number,
     positive_int,
-    positive_number,
     require,
 )
 from minidl.engine.random import default_rng_or
 from minidl.nn.layers import BatchNorm, Linear
 from minidl.nn.module import Module, Parameter, dotted
+from minidl.train.adam import Adam
 from minidl.train.evaluation import Evaluation, evaluate
 from minidl.train.loop import fit
-from minidl.train.metrics import predict
-from minidl.train.optim import Adam, Optimizer
-from minidl.transfer.features import checked_features, probe_curvature, probe_loss
+from minidl.train.optim import Optimizer
 
 # ---- what moves
 
@@ -38,6 +34,12 @@ def freeze(module: Module) -> Module:
     BatchNorm layers keep their running statistics and use them in training mode, too. (Dropout has no state
     and still follows the mode.) A copy of each value is stored for ``frozen_report``. ``load_state_dict``
     still changes the module. Returns the module.
+
+    >>> from minidl import nn, transfer
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> body = transfer.freeze(model[0])
+    >>> [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    ['2.weight', '2.bias']
     """
     for part in check_instance("module", module, Module).modules():
         for parameter in own_parameters(part):
@@ -57,6 +59,11 @@ def unfreeze(module: Module, *, statistics: bool = True) -> Module:
 
     statistics: whether BatchNorm uses the statistics of the batches again. With few images these are noisy.
     With False it keeps its running statistics, frozen like all buffers, while its weight and bias learn.
+
+    >>> from minidl import nn, transfer
+    >>> layer = transfer.freeze(nn.Linear(4, 2))
+    >>> transfer.unfreeze(layer).weight.requires_grad
+    True
     """
     statistics = check_flag("statistics", statistics)
     for part in check_instance("module", module, Module).modules():
@@ -73,6 +80,11 @@ def frozen_report(model: Module) -> dict[str, bool]:
     """The path of each frozen parameter and buffer, and whether any bit of it changed since it was frozen.
 
     ``any(frozen_report(model).values())`` is False if freezing worked.
+
+    >>> from minidl import nn, transfer
+    >>> layer = transfer.freeze(nn.Linear(4, 2))
+    >>> transfer.frozen_report(layer)
+    {'weight': False, 'bias': False}
     """
     report = {}
     for path, part in check_instance("model", model, Module).named_modules():
@@ -108,6 +120,11 @@ def gradual_unfreeze(
     layers: dotted paths from the input to the output; None for all children with parameters. A ``count``
     above their number means all layers.  statistics: see ``unfreeze``.
     Source: Howard and Ruder 2018, arXiv:1801.06146.
+
+    >>> from minidl import nn, transfer
+    >>> model = nn.models.mlp(4, (8, 8), 2)
+    >>> transfer.gradual_unfreeze(model, 2)
+    ['fc2', 'head']
     """
     check_instance("layers", layers, (list, tuple), optional=True)
     names = trainable_children(model) if layers is None else list(layers)
@@ -130,6 +147,11 @@ def replace_head(
 
     head: its dotted path. The layers before it do not change, so the features stay. An older optimizer still
     holds the old head. TypeError if the old head is no Linear.
+
+    >>> from minidl import nn, transfer
+    >>> model = nn.models.mlp(4, 8, 2)
+    >>> transfer.replace_head(model, num_classes=5)
+    Linear(8, 5)
     """
     old = check_instance("model", model, Module).layer(head)
     old = check_instance(f"the head {head!r}", old, Linear)
@@ -156,10 +178,14 @@ def param_groups(
     """Groups for an optimizer: the layers before the head at ``layer_rates(n, backbone_lr, decay)``, then the
     head.
 
-        optimizer = Adam(param_groups(model, backbone_lr=1e-4, head_lr=3e-3, decay=0.5))
-
     A layer is a child of the model with parameters. Frozen parameters are included: the optimizer skips them
     until they are unfrozen.  head: the name of the last such child.
+
+    >>> from minidl import nn, train, transfer
+    >>> model = nn.models.mlp(4, (8, 8), 2)
+    >>> optimizer = train.Adam(transfer.param_groups(model, backbone_lr=0.001, head_lr=0.003, decay=0.5))
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [0.0005, 0.001, 0.003]
     """
     check_number("head_lr", head_lr, 0)
     children, head = trainable_children(model), check_instance("head", head, str)
@@ -196,6 +222,12 @@ def lr_sweep(
     is a
     function: ``optimizer(parameters, lr=lr)``. A run that diverges gives accuracy NaN and loss inf. To choose
     a rate, use a validation set as ``test``.
+
+    >>> from minidl import nn, train, transfer
+    >>> pair = np.eye(2), np.array([0, 1])
+    >>> results = transfer.lr_sweep(nn.Linear(2, 2), pair, pair, [0.1, 1.0], epochs=20, optimizer=train.SGD)
+    >>> results[1].accuracy, results[1].loss < results[0].loss
+    (1.0, True)
     """
     start, seed = check_instance("model", model, Module).state_dict(), default_rng_or(rng).integers(2**63)
     rates = check_array("lrs", lrs, "L", low=0).astype(np.float64).tolist()
@@ -251,74 +283,6 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
     return np.array(path)
 
 
-# ---- the network as a fixed feature extractor
-
-
-def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: int = 256) -> np.ndarray:
-    """The output of ``layer`` (a dotted path) for images (N, ...), in evaluation mode, without a graph.
-
-    The model does not change. ValueError for an unknown layer, or a layer that does not run exactly once.
-    """
-    part, outputs = check_instance("model", model, Module).layer(layer), []
-    batch_size = positive_int("batch_size", batch_size)
-    hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    try:
-        predict(model, images, batch_size)
-    finally:
-        hook.remove()
-    times = len(outputs) / -(-np.shape(images)[0] // batch_size)
-    require(times == 1, f"layer {layer!r} must run once per forward, but it ran {times:g} times")
-    return np.concatenate([output.data for output in outputs])
-
-
-def linear_probe(features: np.ndarray, labels: np.ndarray, l2: float, *, max_steps: int = 200) -> Linear:
-    """The Linear (D, K) that minimises ``probe_loss``: multinomial logistic regression on fixed features.
-
-        mean_i CE(W f_i + b, y_i) + l2 / 2 ||W||^2        (scikit-learn's C is 1 / (N l2))
-
-    The problem is convex. Because of l2 > 0 it has one W (and one b with sum 0). Newton's method finds it
-    from 0.
-    features: (N, D) finite; on one scale (``standardise``), because l2 is the same for all.  labels: (N,) of
-    classes 0 ... K-1, each with an example, K >= 2. The result can replace a head: ``model.head = probe``.
-    Raises RuntimeError if ``max_steps`` are not enough; about ten steps are usual.
-    """
-    from scipy.optimize import minimize
-
-    features = checked_features(features)
-    l2, max_steps = positive_number("l2", l2), positive_int("max_steps", max_steps)
-    labels = check_labels("labels", labels, len(features))
-    found, dims, classes = np.unique(labels), features.shape[1], int(labels.max()) + 1
-    every = f"labels must be 0 ... K-1 with an example of each and K >= 2, got {found[:20].tolist()}"
-    require(len(found) == classes >= 2, every)
-    mean = features.mean(axis=0)
-    F = features - mean  # centred features and V = scale W: the same minimum, for any units
-    scale = np.sqrt((F**2).mean()) or 1.0
-
-    def unpacked(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return flat[:-classes].reshape(classes, dims) / scale, flat[-classes:]
-
-    def packed(by_weight: np.ndarray, by_bias: np.ndarray) -> np.ndarray:
-        return np.concatenate([by_weight.ravel() / scale, by_bias])
-
-    def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, grad_weight, grad_bias = probe_loss(*unpacked(flat), F, labels, l2)
-        return loss, packed(grad_weight, grad_bias)
-
-    def curvature(flat: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        return packed(*probe_curvature(*unpacked(flat), F, l2, *unpacked(direction)))
-
-    options = {"maxiter": max_steps, "gtol": 1e-7}
-    newton = {"method": "trust-ncg", "jac": True, "hessp": curvature, "options": options}
-    with jit.numpy_blas, jit.scipy_blas:  # otherwise the threads of two BLAS libraries slow each other down
-        found = minimize(loss_and_gradient, np.zeros(classes * dims + classes), **newton)
-    ended = found.status != 1  # which is out of steps
-    require(ended, f"no minimum within {max_steps} steps: standardise the features or raise l2", RuntimeError)
-    probe = Linear(dims, classes, rng=np.random.default_rng(0))  # its random weights are overwritten
-    weight, bias = unpacked(found.x)
-    probe.load_state_dict({"weight": weight, "bias": bias - weight @ mean})
-    return probe
-
-
 # ---- checks of arguments, and contents of modules
 
 
@@ -341,7 +305,7 @@ def frozen_state(module: Module) -> dict[str, np.ndarray]:
 def trainable_children(model: Module) -> list[str]:
     """The names of the children that have parameters, from the input to the output."""
     children = check_instance("model", model, Module).named_children()
-    outside = "the model holds parameters outside its children: name the layers, or put them in one"
+    outside = "the model holds parameters outside of its children: name the layers, or move these to a child"
     require(not own_parameters(model), outside)
     return [name for name, child in children if next(child.parameters(), None) is not None]
 

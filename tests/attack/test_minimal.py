@@ -100,8 +100,9 @@ def test_two_pixels_by_hand():
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_the_largest_lambda_that_reaches_the_plane_by_hand(scale):
-    # There p = 1/2. The gradients ‖w‖ / 2 and 2 lam margin / ‖w‖ (penalty) are equal: lam = ‖w‖² / (4
-    # margin).
+    # On the plane p = 1/2. The gradients ‖w‖ / 2 (of log p) and 2 lam margin / ‖w‖ (of the penalty) are
+    # equal, so
+    # lam = ‖w‖² / (4 margin).
     model = affine(scale * np.array([[0.0, 0], [3, 4]]), scale * np.array([0, -2.5]))
     np.testing.assert_allclose(minimal_perturbation(model, np.zeros(2), 1).lam, 2.5 * scale, rtol=0.03)
 

@@ -19,6 +19,7 @@ from minidl.classroom.cli import main, parser
 from minidl.classroom.exports import tried
 from minidl.classroom.exports.export import HERE, Wish, export
 from minidl.classroom.exports.right import right_file
+from minidl.classroom.exports.services import classroom_result
 from minidl.classroom.exports.tried import INSIDE, ExportError, try_both
 from minidl.classroom.work_file import lesson_stubs
 
@@ -203,6 +204,10 @@ def assert_isolated(calls):
     assert build[0] == "build" and run[0] == chown[0] == "run"
     assert run[run.index("--network") + 1] == "none" and run[run.index("--cap-drop") + 1] == "ALL"
     assert {"--read-only", "--memory", "--pids-limit", "--rm"} <= set(run)
+    rights = {run[i + 1] for i, one in enumerate(run) if one == "--cap-add"}
+    assert rights == {"CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"}, (
+        "to become another user and end it"
+    )
     writable = [
         run[i + 1] for i, one in enumerate(run) if one == "--volume" and not run[i + 1].endswith(":ro")
     ]
@@ -221,6 +226,16 @@ def run_with_fake_docker(command, cwd, home):
     run = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return [json.loads(line) for line in (home / "calls.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_longest_result_fits_into_the_variable_in_which_github_hands_it_over():
+    """Linux takes 128 KB of one variable; a crash is told for each law."""
+    row = {"status": "crashed", "law": "", "tried": [], "case": [], "looks_like": [], "message": "m" * 10**5}
+    row |= {"name": "n" * 30, "held": 0, "laws": 8, "line": 0, "seconds": 0.1}
+    rows = [row | {"number": f"01.{i}", "all_laws": [f"{k}" * 120 for k in range(8)]} for i in range(6)]
+    found = classroom_result({"exercises": rows, "file": "01_a_name_that_is_long.py"})
+    assert found["max_score"] == 48
+    assert len(base64.b64encode(json.dumps(found).encode())) < 120_000
 
 
 # ---- the container

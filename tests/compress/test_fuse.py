@@ -541,13 +541,13 @@ def test_bad_input_is_refused():
         fuse("model")
     with pytest.raises(TypeError, match="must be a Module, got None"):
         fuse(None, np.zeros((1, 1, 8, 8)))
-    with pytest.raises(ValueError, match=r"0: what a QuantizedConv2d does with its weights cannot be"):
+    with pytest.raises(ValueError, match=r"0: the multiply-adds of a QuantizedConv2d cannot be"):
         cost(quantize_model(nn.Sequential(conv).eval(), np.ones((1, 1, 8, 8))), (1, 8, 8))
     for bits in ({}, {"activation_bits": 32}, {"weight_bits": 32, "activation_bits": 32}):
         rounded = prepare_qat(nn.Sequential(conv, nn.ReLU()).eval(), np.ones((1, 1, 8, 8)), **bits)
-        with pytest.raises(ValueError, match="RoundedWeights does with its weights cannot be counted"):
+        with pytest.raises(ValueError, match="multiply-adds of a RoundedWeights cannot be counted"):
             cost(rounded, (1, 8, 8))
-    with pytest.raises(ValueError, match="the model: what a Matrix does with its weights"):
+    with pytest.raises(ValueError, match="the model: the multiply-adds of a Matrix"):
         cost(Matrix(), (3,))
     with pytest.raises(TypeError, match="must be a Module"):
         merge_parallel_convs(None)

@@ -229,7 +229,7 @@ def test_bad_input_is_refused():
         (lambda: pack_weights(nn.ReLU()), ValueError, "no weights to pack"),
         (lambda: pack_weights(hooked), ValueError, "^2 has a forward hook"),
         (lambda: pack_weights(nn.Sequential({"a": OwnForward(2, 2)})), ValueError, "^a has a forward hook"),
-        (lambda: pack_weights(merge_parallel_convs(branches.eval())), ValueError, "forward of its own"),
+        (lambda: pack_weights(merge_parallel_convs(branches.eval())), ValueError, "its own forward"),
     ]
     for call, error, message in cases:
         with pytest.raises(error, match=message):

@@ -261,9 +261,9 @@ REFUSED = {
         lambda: nn.Sequential(nn.Residual(nn.Conv2d(3, 3, 1)), nn.Flatten(), nn.Linear(768, 2)),
         "0.body",
     ),
-    "what 0 (Doubled) does with it is not known": (lambda: sequential(Doubled()), "0.conv"),
-    "what 1 (Sigmoid) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), nn.Sigmoid()), "0"),
-    "what 1 (Raised) does with it is not known": (lambda: sequential(nn.Conv2d(1, 3, 1), Raised()), "0"),
+    "the effect of 0 (Doubled) on it is unknown": (lambda: sequential(Doubled()), "0.conv"),
+    "the effect of 1 (Sigmoid) on it is unknown": (lambda: sequential(nn.Conv2d(1, 3, 1), nn.Sigmoid()), "0"),
+    "the effect of 1 (Raised) on it is unknown": (lambda: sequential(nn.Conv2d(1, 3, 1), Raised()), "0"),
     "1 has no weight and bias": (
         lambda: sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3, affine=False)),
         "0",
@@ -309,7 +309,7 @@ def test_a_layer_is_never_emptied():
     ("layer", "indices", "error", "message"),
     [
         ("block1.cnov", [0], ValueError, "nearest: block1.conv"),
-        ("block1.bn", [0], ValueError, "'block1.bn' is no Linear on rows and no Conv2d"),
+        ("block1.bn", [0], ValueError, "'block1.bn' is not a Conv2d, or a Linear on rows"),
         ("block1.conv", [4], ValueError, r"indices must be within \[0, 3\], got 4"),
         ("block1.conv", [-1], ValueError, r"indices must be within \[0, 3\], got -1"),
         ("block1.conv", [0.5], TypeError, "indices must be integers"),

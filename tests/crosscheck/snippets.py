@@ -194,7 +194,7 @@ result = [model(images), F.interpolate(images, size=(5, 3), mode="bilinear"), F.
 
 # code, and the part of its error that names the right code
 REFUSED = {
-    "transpose of a matrix": ("result = X.transpose(0, 1)", r"PyTorch swaps: write swapaxes\(0, 1\)"),
+    "transpose of a matrix": ("result = X.transpose(0, 1)", r"swaps in PyTorch: write swapaxes\(0, 1\)"),
     "values and places of a maximum": (
         "values, places = X.max(dim=1)",
         r"write t.max\(axis=...\), and np.argmax",

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from minidl.transfer.features import pca_projection, standardise
-from minidl.transfer.finetune import linear_probe
+from minidl.transfer.features import linear_probe, pca_projection, standardise
 
 sklearn_linear = pytest.importorskip("sklearn.linear_model")
 decomposition = pytest.importorskip("sklearn.decomposition")

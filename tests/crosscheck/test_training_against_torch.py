@@ -11,7 +11,8 @@ import minidl.nn.functional as F
 from minidl import Tensor, no_grad
 from minidl.nn.models import small_cnn, tiny_resnet
 from minidl.train import RMSprop, schedules
-from minidl.train.optim import SGD, Adam, AdamW
+from minidl.train.adam import Adam, AdamW
+from minidl.train.optim import SGD
 
 SGD_PAIR, ADAM_PAIR, ADAMW_PAIR = (SGD, torch.optim.SGD), (Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)
 RMSPROP_PAIR = RMSprop, torch.optim.RMSprop

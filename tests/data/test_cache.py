@@ -340,7 +340,7 @@ def test_nothing_is_stored_when_making_fails(folder):
         ("a", {}, Maker(), TypeError, "make must be a function whose text can be read"),
         ("a", {}, Maker().__call__, TypeError, "make must be a function whose text can be read"),
         ("a", {}, eval("lambda: {}"), TypeError, "make must be a function whose text can be read"),
-        ("a", {}, lambda: [1], TypeError, "what make of a returns must be a dict, got"),
+        ("a", {}, lambda: [1], TypeError, "the result of make for a must be a dict, got"),
         ("a", {}, lambda: {"w": object()}, TypeError, "dtype object under 'w'"),
         ("a", {}, lambda: {"w/x": 1.0}, ValueError, "letters, digits and ._-, got 'w/x'"),
     ],

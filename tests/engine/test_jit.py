@@ -156,7 +156,7 @@ def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(compili
     assert twins["larger"](2.0, 5, 1.0, 3) == (2.0, 5)
 
 
-# ---- the same on any number of threads
+# ---- equal results on any number of threads
 
 
 def every_operation():

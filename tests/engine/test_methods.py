@@ -165,7 +165,7 @@ REFUSED = [
     (
         lambda: T.transpose(0, 1),
         ValueError,
-        r"transpose\(0, 1\) would leave a matrix as it is; PyTorch swaps",
+        r"transpose\(0, 1\) leaves a matrix unchanged here, but swaps in PyTorch",
     ),
     (lambda: T.transpose(-2, -1), ValueError, r"write swapaxes\(0, 1\), or transpose\(\(0, 1\)\)"),
     (lambda: T.expand_dims(0).transpose(0, 1), ValueError, "needs all 3 axes, .* swapaxes takes two"),

@@ -134,9 +134,11 @@ def test_a_layer_behind_a_block_with_its_own_forward_is_refused_by_the_blocks_pa
     if layer == "1.act":
         assert receptive_field(model, layer).rows.size == 5
         return
-    with pytest.raises(ValueError, match=rf"{layer}.*layer '1', a Block, computes in a forward of its own"):
+    with pytest.raises(
+        ValueError, match=rf"{layer}.*layer '1', a Block, computes its result in its own forward"
+    ):
         receptive_field(model, layer)
-    with pytest.raises(ValueError, match="layer '1', a Block, computes in a forward of its own"):
+    with pytest.raises(ValueError, match="layer '1', a Block, computes its result in its own forward"):
         top_patches(model, layer, np.zeros((1, 2, 8, 8)), 1)
 
 

@@ -215,12 +215,12 @@ DATA = np.zeros((3, 4))
         (
             lambda: Explainer(lambda x: x[:, 0] + np.nan, DATA),
             ValueError,
-            "what predict returns.* must be finite",
+            "the result of predict.* must be finite",
         ),
         (
             lambda: Explainer(lambda x: x[:, 0].astype(str), DATA),
             TypeError,
-            "what predict returns.* must be real numbers",
+            "the result of predict.* must be real numbers",
         ),
         (lambda: Explainer(first, DATA, groups=[0, 1]), ValueError, r"groups \(2,\).*row's shape \(4,\)"),
         (lambda: Explainer(first, DATA, groups=[0, 1, 3, 3]), ValueError, r"without gaps, got \[0, 1, 3\]"),

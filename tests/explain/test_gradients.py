@@ -538,5 +538,5 @@ def test_a_layer_that_runs_twice_is_no_target():
 def test_an_integer_network_has_no_gradient_and_says_so(method):
     images = np.random.default_rng(0).random((4, 1, 8, 8))
     integers = quantize_model(small_cnn(3, 1, (4, 4), rng=np.random.default_rng(0)).eval(), images)
-    with pytest.raises(ValueError, match="network of integers passes none on, so explain the float network"):
+    with pytest.raises(ValueError, match="integer network has no gradients, so explain the float network"):
         method(integers, images, 0)

@@ -269,7 +269,7 @@ def test_a_skip_sees_what_its_children_and_its_input_see():
     padded = Sequential(nn.ZeroPad2d((3, 0, 1, 0)), nn.Conv2d(2, 2, 1), ahead)
     assert receptive_field(padded, "2") == ReceptiveField(Span(3, 1, -1), Span(3, 1, -3))
     functional = Sequential(nn.Skip(Own(), nn.ZeroPad2d((0, 4, 0, 4)), nn.Conv2d(2, 2, 1)))
-    with pytest.raises(ValueError, match="layer '0.0', a Own, is of no known kind"):
+    with pytest.raises(ValueError, match="layer '0.0', a Own, is a layer of an unknown kind"):
         receptive_field(functional, "0", (2, 8, 8))
 
 
@@ -341,10 +341,10 @@ class Own(Module):
 def test_a_module_after_a_function_is_refused_and_one_before_it_is_not():
     assert receptive_field(Functional(), "first").rows == Span(3, 1, 0)
     with pytest.raises(
-        ValueError, match="the model, a Functional, computes in a forward of its own the input of 'second'"
+        ValueError, match="the model, a Functional, computes the input of 'second' in its own forward"
     ):
         receptive_field(Functional(), "second")
-    with pytest.raises(ValueError, match="layer '1', a Own, is of no known kind"):
+    with pytest.raises(ValueError, match="layer '1', a Own, is a layer of an unknown kind"):
         receptive_field(Sequential(nn.Conv2d(1, 1, 3), Own()), "1")
 
 

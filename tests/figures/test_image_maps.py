@@ -115,7 +115,7 @@ def test_what_is_not_finite_is_hatched_and_counted(bad):
         ({"vmin": 1, "vmax": 1}, ValueError, "vmin must be below vmax, got 1 and 1"),
         ({"vmax": np.inf}, ValueError, "vmax must be finite, got inf"),
         ({"vmax": 1, "scale_each": True}, ValueError, "vmin and vmax have no meaning"),
-        ({"images": np.zeros((201, 2, 2))}, ValueError, "201 panels cannot be read, the most is 200"),
+        ({"images": np.zeros((201, 2, 2))}, ValueError, "at most 200 panels, got 201"),
     ],
 )
 def test_a_grid_that_cannot_be_drawn_is_refused(arguments, kind, message):
@@ -244,7 +244,7 @@ def test_an_overlay_hatches_what_is_not_finite_through_the_image():
         (IMAGES, np.zeros(4), {}, r"maps must have shape .* got \(4,\)"),
         (IMAGES[0], HEAT[:, 0], {}, "must agree|must have shape"),
         (IMAGES * 3, HEAT, {}, r"images must lie in \[0, 1\]"),
-        (IMAGES, HEAT - 1, {}, "negative in places, down to -1: say signed=True"),
+        (IMAGES, HEAT - 1, {}, "negative in places, down to -1: give signed=True"),
         (IMAGES, HEAT, {"titles": ["a"]}, "one for each of the 2 maps of an image"),
         (IMAGES, HEAT, {"row_titles": ["a"]}, "one for each of the 2 images"),
     ],

@@ -95,7 +95,7 @@ def test_patches_stand_left_of_their_patterns():
         (lambda: prediction_bars(IMAGE, P, NAMES, k=True), TypeError, "k must be an integer"),
         (lambda: prediction_bars([[1], [1, 2]], P, NAMES), ValueError, "image must be an array"),
         (lambda: photograph_with_map(IMAGE, HEAT[:3]), ValueError, "must agree in number, height and width"),
-        (lambda: photograph_with_map(IMAGE, -HEAT), ValueError, "say signed=True"),
+        (lambda: photograph_with_map(IMAGE, -HEAT), ValueError, "give signed=True"),
         (lambda: photograph_with_map(IMAGE, HEAT, caption=3), TypeError, "caption must be a str"),
         (
             lambda: perturbation_triple(IMAGE, IMAGE[:, :3], 0.1, BEFORE, AFTER),

@@ -14,7 +14,16 @@ from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
 from minidl import nn, relu_rule
-from minidl.attack.gradient_sign import LOSSES
+from minidl.attack.gradient_sign import (
+    LOSSES,
+    checked_batch,
+    checked_eps,
+    fgsm_step,
+    is_flat,
+    loss_gradient,
+    project,
+    warn_of_images_without_gradient,
+)
 from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks
 from minidl.compress.prune import masked_copy
 from minidl.engine.backward import grad
@@ -37,8 +46,8 @@ from minidl.nn import functional as F
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
+from minidl.transfer.features import linear_probe
 from minidl.transfer.fewshot import nearest, squared_distances, vote
-from minidl.transfer.finetune import linear_probe
 
 WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 
@@ -815,6 +824,19 @@ def auc_by_isclose(scores, positive):
     return float((np.where(tied, 0.5, above > below)).mean())
 
 
+@wrong("07.1", "views of different shapes are taken")
+def any_two_views(features_a, features_b):
+    width = min(features_a.shape[1], features_b.shape[1])
+    return find("07.1").target(features_a[:, :width], features_b[:, :width])
+
+
+@wrong("07.2", "by differences, of which two infinite scores have none")
+def auc_by_differences(scores, positive):
+    find("07.2").target(scores, positive)
+    difference = scores[positive][:, np.newaxis] - scores[~positive]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
 @wrong("07.2", "NaN is below everything")
 def auc_of_nan(scores, positive):
     return find("07.2").target(np.where(np.isnan(scores), -np.inf, scores), positive)
@@ -839,6 +861,21 @@ def nt_xent_of_softened_rows(z1, z2, temperature):
     S = (u @ u.T)[~np.eye(2 * n, dtype=bool)].reshape(2 * n, 2 * n - 1)
     partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])
     return F.cross_entropy(S, partner, temperature=temperature)
+
+
+@wrong("07.4", "exponentials of S / T as they stand, which overflow")
+def nt_xent_of_exponentials(z1, z2, temperature):
+    n, z = len(z1), concatenate([z1, z2])
+    find("07.4").target(z1, z2, temperature)
+    u = z / (z * z).sum(axis=1, keepdims=True).sqrt()
+    e = ((u @ u.T) / temperature).exp() * (1 - np.eye(2 * n)).astype(z.dtype)
+    partner = np.roll(np.arange(2 * n), n)
+    return -(e[np.arange(2 * n), partner] / e.sum(axis=1)).log().mean()
+
+
+@wrong("07.4", "a temperature below 0 is taken")
+def nt_xent_at_any_temperature(z1, z2, temperature):
+    return find("07.4").target(z1, z2, -temperature if temperature < 0 else temperature)
 
 
 @wrong("07.5", "the loss after each step")
@@ -879,6 +916,13 @@ def any_share(target, label_smoothing):
     return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
 
 
+@wrong("08.2", "K from the second axis, in which the classes need not be")
+def classes_of_the_second_axis(target, label_smoothing):
+    find("08.2").target(target, label_smoothing)
+    eps = target.dtype.type(label_smoothing) if target.dtype.kind == "f" else label_smoothing
+    return (1 - eps) * target + eps / target.shape[min(1, target.ndim - 1)]
+
+
 @wrong("08.3", "float32 becomes float64")
 def wide_gradient(p, target, temperature=1.0):
     return find("08.3").target(np.float64(p), np.float64(target), temperature)
@@ -888,6 +932,11 @@ def wide_gradient(p, target, temperature=1.0):
 def longer_warmup(model, images, labels, *, warmup_steps, **settings):
     more = warmup_steps + (warmup_steps > 0)
     return find("08.4").target(model, images, labels, warmup_steps=more, **settings)
+
+
+@wrong("08.4", "a label of -100 is the first class")
+def careful_with_any_label(model, images, labels, **settings):
+    return find("08.4").target(model, images, np.where(labels == -100, 0, labels), **settings)
 
 
 @wrong("08.4", "the share is spread over the other classes only")
@@ -912,6 +961,19 @@ def divided_first(z, axis=-1, temperature=1.0):
 def any_temperature(z, axis=-1, temperature=1.0):
     p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)
     return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.1", "of several axes the first alone")
+def first_axis(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis[0] if isinstance(axis, tuple) else axis, temperature)
+
+
+@wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
+def entropy_of_nearly(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    if (p < 0).any() or (np.abs(p.sum(axis=axis) - 1) > 0.09).any():
+        raise ValueError("not probabilities")
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis) + 0.0
 
 
 @wrong("09.2", "rows that do not sum to 1 are taken")
@@ -964,6 +1026,18 @@ def ece_of_any_label(probabilities, labels, bins=15):
     target = find("09.3").target
     known = np.where(labels < p.shape[1], labels, (p.argmax(axis=1) + 1) % p.shape[1])
     return target(p, known, bins)
+
+
+@wrong("09.4", "a label of -1 is the last class")
+def fit_of_any_label(logits, labels, bounds=(0.05, 20.0)):
+    last = np.shape(logits)[1] - 1
+    return find("09.4").target(logits, np.where(np.asarray(labels) < 0, last, labels), bounds)
+
+
+@wrong("09.3", "a label of -1 is the last class")
+def ece_of_the_last(probabilities, labels, bins=15):
+    last = np.shape(probabilities)[1] - 1
+    return find("09.3").target(probabilities, np.where(np.asarray(labels) < 0, last, labels), bins)
 
 
 @wrong("09.4", "1e-12 added inside the logarithm, which the farthest labels feel")
@@ -1991,6 +2065,23 @@ def nearly_sign(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     return np.clip(images + eps * (-direction if targeted else direction), *bounds)
 
 
+@wrong("18.1", "the gradient divided by its size, which is NaN where it is infinite")
+def sign_by_division(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    direction = gradient / np.where(gradient == 0, 1, np.abs(gradient))
+    return np.clip(images + eps * (-direction if targeted else direction), *bounds)
+
+
+@wrong("18.1", "float64 becomes float32")
+def narrow_step(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds).astype(np.float32)
+
+
+@wrong("18.1", "a box is taken to lie around 0")
+def box_around_zero(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    box = (-bounds[1] if bounds[0] else 0, bounds[1])
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=box)
+
+
 @wrong("18.2", "float32 becomes float64")
 def wide_slopes(model, images, labels, loss="cross_entropy"):
     return find("18.2").target(model, images.astype(np.float64), labels, loss)
@@ -1999,7 +2090,7 @@ def wide_slopes(model, images, labels, loss="cross_entropy"):
 @wrong("18.2", "a gradient that is not finite is given back")
 def any_gradient(model, images, labels, loss="cross_entropy"):
     x = Tensor(images, requires_grad=True)
-    return grad(LOSSES[loss](model(x), labels), x)
+    return grad(LOSSES[loss](copy.deepcopy(model).eval()(x), labels), x)
 
 
 @wrong("18.2", "the mean of the images' gradients, the same for all")
@@ -2008,12 +2099,59 @@ def one_direction(model, images, labels, loss="cross_entropy"):
     return np.broadcast_to(gradient.mean(axis=0), images.shape).copy()
 
 
-@wrong("18.5", "the softmax's logarithm, which is -inf far away")
-def unstable_objective(model, image, r, target, lam):
+def slope_of_loss(model, images, labels, loss):
+    x = Tensor(images, requires_grad=True)
+    return grad(LOSSES[loss](model(x), labels), x)
+
+
+@wrong("18.2", "with dropout where the network is in training mode")
+def slope_with_dropout(model, images, labels, loss="cross_entropy"):
+    gradient = slope_of_loss(model, images, labels, loss)
+    if not np.isfinite(gradient).all():
+        raise FloatingPointError("not finite")
+    return gradient
+
+
+@wrong("18.2", "the network is left in evaluation mode")
+def slope_left_evaluating(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model.eval(), images, labels, loss)
+
+
+@wrong("18.2", "the network is thawed")
+def slope_thaws(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model.requires_grad_(True), images, labels, loss)
+
+
+@wrong("18.2", "an infinite gradient is given back, only NaN is not")
+def infinite_slope(model, images, labels, loss="cross_entropy"):
+    gradient = slope_of_loss(copy.deepcopy(model).eval(), images, labels, loss)
+    if np.isnan(gradient).any():
+        raise FloatingPointError("NaN")
+    return gradient
+
+
+@wrong("18.2", "float64 images are computed with in float32")
+def narrow_slope(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, np.float32(images), labels, loss).astype(images.dtype)
+
+
+@wrong("18.2", "the first 256 images alone")
+def slope_of_first_images(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    gradient[256:] = 0
+    return gradient
+
+
+def loss_by_softmax(model, image, r, target, lam):
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     p = model((change + image).reshape(1, *image.shape)).softmax(axis=1)[0]
     loss = lam * (change * change).sum() - p[target].sum().log()
     return loss.item(), grad(loss, change)
+
+
+@wrong("18.5", "the softmax's logarithm, which is -inf far away")
+def unstable_objective(model, image, r, target, lam):
+    return loss_by_softmax(copy.deepcopy(model).eval(), image, r, target, lam)
 
 
 @wrong("18.5", "λ times ‖r‖, not its square")
@@ -2028,6 +2166,29 @@ def norm_in_the_objective(model, image, r, target, lam):
 def turned_objective(model, image, r, target, lam):
     loss, slope = find("18.5").target(model, image, r, target, lam)
     return -loss, -slope
+
+
+@wrong("18.5", "with dropout where the network is in training mode")
+def objective_with_dropout(model, image, r, target, lam):
+    if not model.training:
+        return find("18.5").target(model, image, r, target, lam)
+    return loss_by_softmax(model, image, r, target, lam)
+
+
+@wrong("18.5", "the network is left in evaluation mode")
+def objective_left_evaluating(model, image, r, target, lam):
+    return find("18.5").target(model.eval(), image, r, target, lam)
+
+
+@wrong("18.5", "the network is thawed")
+def objective_thaws(model, image, r, target, lam):
+    return find("18.5").target(model.requires_grad_(True), image, r, target, lam)
+
+
+@wrong("18.5", "float64 images are computed with in float32")
+def narrow_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, np.float32(image), r, target, lam)
+    return loss, slope.astype(image.dtype)
 
 
 @wrong("18.6", "one start for all values")
@@ -2054,10 +2215,102 @@ def silent_descent(*arguments, **params):
         return find("18.6").target(*arguments, **params)
 
 
+def pgd_with(
+    model,
+    images,
+    labels,
+    eps,
+    *,
+    steps=10,
+    step_size=None,
+    random_start=True,
+    targeted=False,
+    bounds=(0, 1),
+    loss="cross_entropy",
+    rng=None,
+    start=project,
+    counts=np.all,
+):
+    """PGD with another start, or another count of the images without a gradient."""
+    images, labels = checked_batch(model, images, labels, bounds)
+    checked_eps(eps, bounds)
+    if steps < 1 or (step_size is not None and step_size <= 0):
+        raise ValueError("no step")
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    x, flat = images, []
+    if random_start:
+        x = start(images + rng.uniform(-eps, eps, images.shape), images, eps, bounds).astype(images.dtype)
+    for _ in range(steps):
+        gradient = loss_gradient(model, x, labels, loss)
+        flat.append(is_flat(gradient))
+        x = fgsm_step(x, gradient, step_size, targeted=targeted, bounds=bounds)
+        x = project(x, images, eps, bounds)
+    warn_of_images_without_gradient(counts(np.array(flat), axis=0), loss)
+    return x
+
+
+@wrong("18.6", "the images without a gradient at the last step are counted")
+def flat_at_last(*arguments, **params):
+    return pgd_with(*arguments, **params, counts=lambda flat, axis: flat[-1])
+
+
+@wrong("18.6", "the images without a gradient at one of the steps are counted")
+def flat_at_one(*arguments, **params):
+    return pgd_with(*arguments, **params, counts=np.any)
+
+
+@wrong("18.6", "all images are counted where one has no gradient")
+def flat_together(*arguments, **params):
+    def counts(flat, axis):
+        return np.full(flat.shape[1], flat.all(axis=axis).any())
+
+    return pgd_with(*arguments, **params, counts=counts)
+
+
+@wrong("18.6", "the start is brought into the box (0, 1), whatever the bounds")
+def start_in_the_usual_box(*arguments, **params):
+    return pgd_with(*arguments, **params, start=lambda x, images, eps, bounds: np.clip(x, 0, 1))
+
+
+@wrong("18.6", "the start is not brought into the box")
+def start_beyond_the_box(*arguments, **params):
+    return pgd_with(*arguments, **params, start=lambda x, images, eps, bounds: x)
+
+
+@wrong("18.6", "a step of eps at most")
+def short_step(model, images, labels, eps, *, step_size=None, **params):
+    step_size = None if step_size is None or step_size <= 0 else min(step_size, eps)
+    return pgd_with(model, images, labels, eps, step_size=step_size, **params)
+
+
+@wrong("18.6", "the network is left in evaluation mode")
+def pgd_left_evaluating(model, *arguments, **params):
+    return find("18.6").target(model.eval(), *arguments, **params)
+
+
+@wrong("18.6", "the network is thawed")
+def pgd_thaws(model, *arguments, **params):
+    return find("18.6").target(model.requires_grad_(True), *arguments, **params)
+
+
 @wrong("18.3", "the logarithm of a softmax, which is -inf where the softmax is 0")
 def log_of_softmax(logits, r, target, lam):
     exponentials = (logits - logits.max()).exp()
     return lam * (r * r).sum() - (exponentials / exponentials.sum()).log()[target]
+
+
+@wrong("18.4", "a gradient below 1e-6 counts as none")
+def no_faint_planes(logits, gradients, answer):
+    faint = np.abs(gradients - gradients[answer]).max() < 1e-6
+    return find("18.4").target(logits, np.zeros_like(gradients) if faint else gradients, answer)
+
+
+@wrong("18.4", "1e-12 added to the lengths")
+def softened_lengths(logits, gradients, answer):
+    step = find("18.4").target(logits, gradients, answer)
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    lengths = np.sqrt((w**2).sum(axis=1))
+    return step * (lengths.max() / (lengths.max() + 1e-12)) ** 2
 
 
 @wrong("09.4", "T by a search without its bounds among the candidates")

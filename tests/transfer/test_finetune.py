@@ -10,16 +10,15 @@ import minidl.nn.functional as F
 from minidl.engine.random import default_rng_or
 from minidl.nn.models import small_cnn, tiny_resnet
 from minidl.train import SGD, Adam, AdamW, fit, predict
+from minidl.transfer.features import extract_features, linear_probe
 from minidl.transfer.finetune import (
     changed_arrays,
     descend_quadratic,
-    extract_features,
     freeze,
     frozen_report,
     gradual_unfreeze,
     largest_stable_lr,
     layer_rates,
-    linear_probe,
     lr_sweep,
     param_groups,
     replace_head,
@@ -608,7 +607,7 @@ def test_parameters_outside_the_layers_are_not_lost():
             self.head = nn.Linear(2, 2)
 
     for function in (lambda model: param_groups(model, 0.1, 0.1), lambda model: gradual_unfreeze(model, 9)):
-        with pytest.raises(ValueError, match="parameters outside its children"):
+        with pytest.raises(ValueError, match="parameters outside of its children"):
             function(Scaled())
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # in_container.sh [--read PATH NAME]... [--write FOLDER NAME]... COMMAND...
 # Builds the image of the folder that this file is in, and calls the command in it, without a network. The command
-# finds each PATH under its NAME in /grader, where it starts. The learner's code runs as nobody, who cannot enter it.
+# finds each PATH under its NAME in /grader, where it starts. The learner's code runs as another user, who cannot enter it.
 set -euo pipefail
 grader=$(cd "$(dirname "$0")" && pwd)
 reads=() writes=() written=()
@@ -22,7 +22,7 @@ docker build --quiet --tag minidl-grader "$grader" >/dev/null
 code=0
 docker run --rm --init --network none --read-only --tmpfs /tmp:mode=1777,size=2g \
     --memory 4g --pids-limit 2048 --security-opt no-new-privileges \
-    --cap-drop ALL --cap-add SETUID --cap-add SETGID --cap-add KILL --cap-add DAC_OVERRIDE \
+    --cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add KILL --cap-add SETGID --cap-add SETUID \
     "${reads[@]}" "${writes[@]}" minidl-grader "$@" || code=$?
 docker run --rm --network none "${writes[@]}" minidl-grader chown -R "$(id -u):$(id -g)" "${written[@]}"
 exit "$code"

@@ -8,4 +8,4 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 python3 -m venv /opt/minidl
 /opt/minidl/bin/pip install --no-cache-dir minidl-*.whl
-chmod -R go-rwx .  # the laws are not for the learner's code, which runs as nobody
+chmod -R go-rwx .  # the laws are not for the learner's code, which runs as another user

@@ -25,6 +25,7 @@ from minidl.engine.checks import check_instance, check_int, require
 from minidl.engine.tensor import Tensor, no_grad
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
+from minidl.nn import pooling
 from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, SiLU, Softplus
 from minidl.nn.containers import Concat, Residual, Skip
 from minidl.nn.efficientnet import Preprocess
@@ -33,12 +34,12 @@ from minidl.nn.module import Module, dotted
 # The integer layer for a float module m. It reads integers of params x and returns integers of params y.
 TWINS: dict[type[Module], Callable[[Any, Any, Any], IntegerLayer]] = {
     nn.Flatten: lambda m, x, y: twins.IntegerFlatten(x),
-    nn.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(x, m.kernel_size, m.stride, m.padding),
+    pooling.MaxPool2d: lambda m, x, y: twins.IntegerMaxPool2d(x, m.kernel_size, m.stride, m.padding),
     nn.ReLU: lambda m, x, y: twins.QuantizedReLU(x),
     nn.ReLU6: lambda m, x, y: twins.QuantizedRescale(x, y),  # y lies in [0, 6]; rescaling clips to this range
-    nn.ZeroPad2d: lambda m, x, y: twins.IntegerZeroPad2d.from_float(m, x),
-    nn.AdaptiveAvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y),
-    nn.AvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y, m.kernel_size, m.stride, m.padding),
+    pooling.ZeroPad2d: lambda m, x, y: twins.IntegerZeroPad2d.from_float(m, x),
+    pooling.AdaptiveAvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y),
+    pooling.AvgPool2d: lambda m, x, y: twins.QuantizedAvgPool2d(x, y, m.kernel_size, m.stride, m.padding),
     Preprocess: lambda m, x, y: twins.QuantizedPreprocess(x, y, m.mean, m.std),
 }
 # Parameters of what a layer gives: QuantParams, or None of sums. A last layer alone gives sums, so what reads

@@ -17,8 +17,9 @@ from minidl.compress.quantize import QuantParams, dequantize, quantize, quantize
 from minidl.engine.tensor import no_grad
 from minidl.nn.containers import Container
 from minidl.nn.efficientnet import SamePad2d
-from minidl.nn.layers import BatchNorm, Conv2d, Linear, ZeroPad2d
+from minidl.nn.layers import BatchNorm, Conv2d, Linear
 from minidl.nn.module import Module
+from minidl.nn.pooling import ZeroPad2d
 
 
 class IntegerLayer(Module):

@@ -1,0 +1,45 @@
+"""Why a state does not fit a model: the words for ``Module.state_problems``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class LoadedKeys(NamedTuple):
+    """The keys that ``load_state_dict`` skipped: missing in the state, or unknown to the model."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def wrapped_state(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Advice for a state whose keys have a prefix, or that is inside a larger dict; "" for others."""
+    for key, value in state.items():
+        if isinstance(value, Mapping) and key not in expected:
+            return f"the values lie in state[{key!r}]: load_state_dict(state[{key!r}])"
+    prefix = str(next(iter(state), "")).split(".")[0] + "."
+    if all(str(key).startswith(prefix) and key not in expected for key in state) and any(
+        str(key).removeprefix(prefix) in expected for key in state
+    ):
+        mend = f"{{key.removeprefix({prefix!r}): value for key, value in state.items()}}"
+        return f"every key has {prefix!r} in front: load_state_dict({mend})"
+    return ""
+
+
+def misfit(key: str, value: Any, old: Any) -> str:
+    """Why the value cannot replace the old array; "" if it can."""
+    try:
+        new = np.asarray(value)
+    except Exception:  # for example a PyTorch tensor of a dtype that NumPy does not have
+        new = np.asarray(None)
+    if new.dtype.kind not in "fiub":
+        kind = getattr(value, "dtype", type(value).__name__)
+        mend = f"state[{key!r}] = state[{key!r}].detach().cpu().float()"
+        return f"unreadable: {key} of {kind}; for a tensor of PyTorch: {mend}"
+    if new.shape != old.shape:
+        return f"wrong shape: {key} must be {old.shape}, got {new.shape}"
+    fits = np.can_cast(new.dtype, old.dtype, "same_kind")
+    return "" if fits else f"wrong dtype: {key} must be {old.dtype}, got {new.dtype}"
