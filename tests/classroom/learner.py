@@ -14,6 +14,7 @@ import lessons
 from minidl.classroom import reading, worker
 from minidl.classroom.check import Outcome
 from minidl.classroom.course import Course
+from minidl.classroom.stubs import plain_function, source
 from minidl.classroom.work_file import lesson_stubs
 
 ENOUGH = 500.0  # seconds for a law that ends, on a busy machine
@@ -33,6 +34,13 @@ def empty_course(root):
 def stubs(lesson):
     """What ``start`` writes."""
     return lesson_stubs(REAL.lesson(lesson), REAL.exercises(lesson))
+
+
+def librarys_text(exercise):
+    """A right answer: the library's own text, with all that its module has."""
+    target = plain_function(exercise.target)
+    lines = [f"import {target.__module__} as _library", "globals().update(vars(_library))", ""]
+    return "\n".join(lines) + source(target)
 
 
 def write_work(course, lesson, text):

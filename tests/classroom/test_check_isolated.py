@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-from learner import ENOUGH, write_work
+from learner import ENOUGH, REAL, librarys_text, replayed, write_work
 
 from minidl.classroom import elsewhere
 from minidl.classroom.check import CheckError, check_exercise, check_lesson
@@ -107,6 +107,27 @@ def test_an_answer_that_calls_the_librarys_own_function_is_told_and_does_not_pas
     outcome = check_exercise(course, number)
     assert outcome.library_calls > 0 and not outcome.passed
     assert outcome.message == f"this calls the library's own {outcome.name}: write it yourself"
+
+
+@pytest.mark.parametrize("number", ["01.5", "02.3", "05.4", "09.3", "12.5", "13.4", "17.2", "18.2"])
+def test_a_right_answer_of_each_kind_passes_under_the_limits(course, number):
+    write_work(course, number[:2], librarys_text(REAL.exercise(number)))
+    outcome = check_exercise(course, number)
+    assert outcome.passed, outcome
+    assert outcome.held == outcome.laws and outcome.library_calls == 0 and outcome.printed == ""
+
+
+def test_a_mistake_of_an_op_is_recognised_and_replayed_from_another_process(course, monkeypatch):
+    text = "from minidl.engine.op import unbroadcast\nclass Mul(Op):\n    def forward(self, a, b):\n"
+    text += "        self.a, self.b = a, b\n        return a * b\n    def backward(self, grad):\n"
+    text += (
+        "        return unbroadcast(grad * self.a, self.a.shape), unbroadcast(grad * self.b, self.b.shape)\n"
+    )
+    write_work(course, "01", text)
+    outcome = check_exercise(course, "01.1")
+    assert outcome.looks_like == ["each input got its own value instead of the other's"]
+    printed, stops = replayed(course.root / outcome.replay, monkeypatch)
+    assert stops == 1 and outcome.message.splitlines()[0] in printed
 
 
 def test_what_asks_for_input_gets_none(course):
