@@ -79,11 +79,6 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "return X @ (directions / signs[:, np.newaxis]).T",
         ],
     },
-    "04.3": {
-        BAD_INPUT: [
-            'check_number("l2", l2, -1)',
-        ],
-    },
     "04.4": {
         "the layer runs once": [
             "features = kept[-1].reshape(len(images), -1).astype(np.float64)",
@@ -229,9 +224,6 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
     "16.4": {
         "rows of a table have no layer of maps, and are refused for that": [
             "images, goal = images_and_target(model, images, target, maps=False)",
-        ],
-        "no model that a law builds has all of its weights frozen": [
-            "x = Tensor(images[part], requires_grad=False)",
         ],
     },
     "17.1": {

@@ -1,5 +1,7 @@
 """Exercises of lesson 02: the size of a convolution's output, patches as columns, and the reverse."""
 
+from itertools import product
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,10 +142,10 @@ im2col = Exercise(
 @st.composite
 def patches(draw):
     """An image (C, H, W), kernel size, stride and dilation (height, width each), and the output's size."""
-    kernel, stride, dilation = (draw(st.tuples(st.integers(1, n), st.integers(1, n))) for n in (3, 3, 2))
+    kernel, stride, dilation = (draw(st.tuples(st.integers(1, n), st.integers(1, n))) for n in (3, 2, 2))
     least = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [draw(st.integers(n, n + 2)) for n in least]
-    image = draw(arrays((draw(st.integers(1, 3)), *size)))
+    image = draw(arrays((draw(st.integers(1, 2)), *size)))
     out = [(n - m) // s + 1 for n, m, s in zip(size, least, stride, strict=True)]
     return image, kernel, stride, dilation, tuple(out)
 
@@ -246,6 +248,21 @@ col2im = Exercise(
 def worked_counts(col2im):
     image = col2im(np.ones((4, 4)), (2, 2), (1, 1), (1, 1), np.full((1, 3, 3), 7.0))
     assert_close(image, [[[1, 2, 1], [2, 4, 2], [1, 2, 1]]])
+
+
+@col2im.law("strides and dilations of 1, 2 or 3 in height and width: each pixel sums its copies")
+def worked_strides(col2im):
+    for stride, dilation in product(product((1, 2, 3), repeat=2), product((1, 2), repeat=2)):
+        out = [(6 - d - 1) // s + 1 for s, d in zip(stride, dilation, strict=True)]  # of 6 × 6, kernel 2 × 2
+        columns, image = np.arange(4.0 * out[0] * out[1]).reshape(4, -1), np.zeros((1, 6, 6))
+        for i, j, y, x in product(range(2), range(2), range(out[0]), range(out[1])):
+            copy = columns[2 * i + j, y * out[1] + x]
+            image[0, y * stride[0] + i * dilation[0], x * stride[1] + j * dilation[1]] += copy
+        answer = col2im(columns, (2, 2), stride, dilation, np.full((1, 6, 6), -99.0))
+        try:
+            assert_close(answer, image)
+        except AssertionError as error:
+            raise AssertionError(f"stride {stride}, dilation {dilation}: {error}") from None
 
 
 @col2im.law("it is im2col's adjoint: <im2col(a), g> = <a, col2im(g)>")

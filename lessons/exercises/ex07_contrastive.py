@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: same or not, the area under the ROC curve."""
+"""Exercises of lesson 07: decide whether two views show the same image, and the area under the ROC curve."""
 
 from __future__ import annotations
 

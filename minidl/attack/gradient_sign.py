@@ -296,8 +296,8 @@ def attack_batch(
 ) -> np.ndarray:
     """The attacked images: as many, and finite. The attack gets copies, so it may work in place."""
     returned = attack(model, images.copy(), labels.copy(), eps)
-    check_instance("what attack returns", returned, np.ndarray)
-    attacked = check_array("what attack returns", returned, *images.shape, finite=False)
+    check_instance("the result of attack", returned, np.ndarray)
+    attacked = check_array("the result of attack", returned, *images.shape, finite=False)
     return finite("the images that the attack returned are not finite", attacked)
 
 

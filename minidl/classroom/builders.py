@@ -76,8 +76,6 @@ class Built:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Built) and repr(self) == repr(other)
 
-    __hash__ = None
-
     def build(self) -> Module:
         """The model. Its BatchNorm statistics are drawn, so all differ; those of a layer are given.
 
@@ -99,9 +97,14 @@ class Built:
 
 def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
     """Means, variances, scales and shifts that are all different, so that to forget one shows."""
-    channels = len(norm.running_mean)
-    norm.running_mean[:], norm.running_var[:] = rng.normal(0, 0.5, channels), rng.uniform(0.5, 2, channels)
-    norm.weight.data, norm.bias.data = rng.uniform(0.5, 1.5, channels), rng.normal(0, 0.5, channels)
+    channels = norm.num_features
+    state = {
+        "running_mean": rng.normal(0, 0.5, channels),
+        "running_var": rng.uniform(0.5, 2, channels),
+        "weight": rng.uniform(0.5, 1.5, channels),
+        "bias": rng.normal(0, 0.5, channels),
+    }
+    norm.load_state_dict(state)
 
 
 def contents(model: Module) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from minidl.classroom.course import Course
 from minidl.classroom.running import environment
@@ -148,8 +149,9 @@ class Worker:
         where = {"folder": str(course.folder.resolve()), "package": course.package, "command": course.command}
         request = {"course": where, "lesson": lesson, "numbers": numbers, "seconds": seconds}
         with suppress(BrokenPipeError):  # not as arguments, which others can see
-            self.process.stdin.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
-            self.process.stdin.flush()
+            pipe: IO[bytes] = self.process.stdin  # type: ignore[assignment]  # it is a PIPE
+            pipe.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
+            pipe.flush()
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
         self.reader = threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True)
         self.reader.start()
@@ -172,7 +174,7 @@ class Worker:
             self.lines.put(json.loads(line))
         self.lines.put(None)
 
-    def read_prints(self, pipe: IO[bytes]) -> None:
+    def read_prints(self, pipe: BufferedReader) -> None:
         while part := pipe.read1(65536):
             self.prints = (self.prints + part)[-KEPT:]
 
@@ -199,7 +201,8 @@ class Worker:
 
     def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
         """What the worker finds, and last, if it does not come to its end, why."""
-        at, begun = {"begin": "", "law": ""}, time.monotonic()
+        at: dict[str, Any] = {"begin": "", "law": ""}
+        begun = time.monotonic()
         while isinstance(line := self.next_line(self.seconds * SLOWEST + GRACE), dict):
             if "begin" in line:
                 at = line

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_lesson
 from minidl.classroom.claims import ClaimError
@@ -51,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
     about = "Without a verb: the lessons, what is done, and what is next."
     top = argparse.ArgumentParser(prog="python -m lessons", description=about)
     top.set_defaults(do=do_list)
-    own = {"metavar": "DIR", "type": Path, "help": "a folder of lessons and exercises of your own"}
+    what = "a folder of lessons and exercises of your own"
+    own: dict[str, Any] = {"metavar": "DIR", "type": Path, "help": what}
     top.add_argument("--course", **own, default=None)
     verbs = top.add_subparsers(metavar="VERB")
     lesson = {"metavar": "NN", "type": lesson_number}

@@ -171,8 +171,9 @@ def _graph(value) -> list[tuple[object, list]]:
 
 def _short_array(x: np.ndarray) -> str:
     if x.size <= SHOWN or x.dtype.kind not in NUMERIC_KINDS:
-        settings = {"precision": 6, "threshold": SHOWN, "edgeitems": 2, "suppress_small": True}
-        text = np.array2string(x, separator=", ", **settings)
+        text = np.array2string(
+            x, separator=", ", precision=6, threshold=SHOWN, edgeitems=2, suppress_small=True
+        )
         return " ".join(text.split()).replace("[ ", "[")
     kind = f"{_shape_text(x.shape)} {x.dtype}"
     finite = x[np.isfinite(x)]

@@ -22,6 +22,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
@@ -50,7 +51,7 @@ class Unshrunk(BaseException):
 @dataclass(frozen=True)
 class Law:
     text: str
-    function: Callable[..., None]
+    function: Any  # a function; where it has ``@given``, that has put its attribute ``hypothesis`` there
 
     @property
     def is_example(self) -> bool:

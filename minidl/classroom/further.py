@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import runpy
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 
@@ -59,7 +60,7 @@ def points_of(exercises: list[Exercise], laws: Path | None) -> dict[str, float]:
     return points
 
 
-def written_out(value: ast.expr) -> object:
+def written_out(value: ast.expr) -> Any:
     try:
         return ast.literal_eval(value)
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from hypothesis.errors import HypothesisException
@@ -34,7 +34,7 @@ class Call:
     params: dict[str, object]
     answer: object = None
     raised: BaseException | None = None
-    errstate: dict[str, str] = field(default_factory=np.geterr)  # whether an overflow raised
+    errstate: Any = field(default_factory=np.geterr)  # whether an overflow raised
 
     def again(self, implementation: Callable):
         """Call another implementation in the same way."""

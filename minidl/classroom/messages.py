@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from unicodedata import category
@@ -86,7 +87,7 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def rows(*pairs: tuple[str, str]) -> list[str]:
+def rows(*pairs: Sequence[str]) -> list[str]:
     """A name and what belongs to it, further lines below the first; none where nothing belongs to it."""
     texts = [(f"  {name:<12} = " if name else "  ") + text for name, text in pairs if text]
     return [text.replace("\n", "\n    ") for text in texts]

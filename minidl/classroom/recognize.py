@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def alike(one: object, other: object) -> bool:
     return same(one, other, close)
 
 
-def close(one: object, other: object) -> bool:
+def close(one: Any, other: Any) -> bool:
     if isinstance(one, str | None) or isinstance(other, str | None):
         return type(one) is type(other) and one == other
     with np.errstate(all="ignore"):

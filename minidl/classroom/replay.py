@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -192,7 +193,7 @@ def stopping(exercise: Exercise, why: str) -> str:
     )
 
 
-def literal(value: object, imports: set[str]) -> str:
+def literal(value: Any, imports: set[str]) -> str:
     """Python that makes the value, exactly; what it needs is added to ``imports``. Raises NotInlined."""
     if value is None or type(value) in (bool, int, str, bytes):
         return repr(value)
@@ -239,7 +240,7 @@ def record_literal(value: object, names: tuple[str, ...] | list[str], imports: s
     return f"{function_literal(type(value), imports)}({fields})"
 
 
-def function_literal(value: object, imports: set[str]) -> str:
+def function_literal(value: Any, imports: set[str]) -> str:
     """A function or class by its name in its module; a method of a value, such as ``{...}.__getitem__``."""
     name, module = getattr(value, "__qualname__", ""), getattr(value, "__module__", None)
     if name and module and getattr(sys.modules.get(module), name, None) is value:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from minidl.classroom import reading, studies
@@ -57,7 +58,8 @@ def listed(exercises: list[Exercise]) -> str:
 def sorted_out(course: Course, chosen: list[Lesson]) -> tuple[list[Exercise], list[Exercise]]:
     """The started exercises of these lessons that pass, and the others. A changed file is checked."""
     record = Record(course)
-    passing, others = [], []
+    passing: list[Exercise] = []
+    others: list[Exercise] = []
     for lesson in filter(chosen.__contains__, course.started()):
         path, exercises = course.work_file(lesson.number), course.exercises(lesson.number)
         if any(record.of(exercise.number)["file"] != digest(path) for exercise in exercises):
@@ -109,7 +111,7 @@ def the_librarys_numbers() -> Iterator[dict[str, None]]:
     sources: dict[str, None] = {}
     there, quoted, read_arrays = set(cache_folder().glob("*")), studies.quoted, cache.read_arrays
 
-    def quoting(folder: Path, study: str, *names: str | None):
+    def quoting(folder: Path, study: str, *names: Any):
         sources[f"study {study}"] = None
         return quoted(folder, study, *names)
 

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import resolve_name
 from types import FunctionType
+from typing import Any, TypeVar
 
 from minidl.engine.checks import check_instance, require, shown
 
 CHECKS = "minidl.engine.checks"
 BODY = "raise NotImplementedError"
 _COMMENTS = re.compile(r"(?<=:)\s*(#.*\n\s*)*\Z")  # behind the colon that ends a signature
+_Node = TypeVar("_Node", bound=ast.AST)
 
 
 def source(target: Callable | type) -> str:
@@ -42,7 +44,7 @@ def stub(target: Callable | type) -> str:
     In a class each method is emptied so; what else its body holds (docstring, class attributes) is kept.
     """
     text = source(target)
-    node = ast.parse(text).body[0]
+    node = _definition(text)
     if isinstance(node, ast.ClassDef):
         return _class_stub(text, node)
     return _function_stub(text, node)
@@ -55,7 +57,7 @@ def imports(*targets: Callable | type, helpers: Iterable[str] = ()) -> str:
     and private names of a target's own module give answers away: they are imported only where a stub's text
     or ``helpers`` names them.
     """
-    own = {ast.parse(source(target)).body[0].name for target in targets}
+    own = {_definition(source(target)).name for target in targets}
     own |= {node.arg for target in targets for node in _nodes(stub(target), ast.arg)}
     names_of: dict[str, set[str]] = {"": {"numpy as np"}}
     given: set[str] = set()
@@ -76,15 +78,20 @@ def import_line(module: str, names: list[str]) -> str:
     return line if len(line) <= 100 else f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
 
 
-def plain_function(target: Callable | type) -> Callable | type:
+def plain_function(target: Callable | type) -> Any:
     """The Python function inside a compiled kernel; anything else as it is."""
     return getattr(target, "py_func", target)
+
+
+def _definition(text: str) -> ast.ClassDef | ast.FunctionDef:
+    """The class or function that the text of a target defines."""
+    return next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
 
 
 def _class_stub(text: str, node: ast.ClassDef) -> str:
     lines = text.splitlines()
     for item in reversed(_methods(node.body)):  # from the last, so that the line numbers above stay right
-        last = item.end_lineno
+        last = item.end_lineno or item.lineno
         while last < len(lines) and _is_comment_inside(lines[last], item.col_offset):
             last += 1
         lines[_first_line(item) - 1 : last] = _function_stub(text, item).splitlines()
@@ -111,7 +118,7 @@ def _function_stub(text: str, node: ast.FunctionDef) -> str:
     indent = " " * (node.col_offset + 4)
     doc = ""
     if ast.get_docstring(node, clean=False) is not None:
-        doc = indent + ast.get_source_segment(text, first) + "\n"
+        doc = f"{indent}{ast.get_source_segment(text, first)}\n"
     return f"{signature}\n{doc}{indent}{BODY}\n"
 
 
@@ -125,7 +132,7 @@ def _is_comment_inside(line: str, column: int) -> bool:
     return code.startswith("#") and len(line) - len(code) > column
 
 
-def _nodes(text: str, kind: type[ast.AST]) -> list[ast.AST]:
+def _nodes(text: str, kind: type[_Node]) -> list[_Node]:
     return [node for node in ast.walk(ast.parse(text)) if isinstance(node, kind)]
 
 

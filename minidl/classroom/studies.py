@@ -73,7 +73,7 @@ class Study:
     def load(self) -> ModuleType:
         """The study's module, run anew. Raises ValueError or TypeError for what a study must have."""
         name = f"study_{self.path.stem}"
-        spec = importlib.util.spec_from_file_location(name, self.path)
+        spec: Any = importlib.util.spec_from_file_location(name, self.path)  # not None of a .py file
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
@@ -252,7 +252,7 @@ def plausible(committed: np.ndarray) -> tuple[float, float]:
     """
     mean, low, high, n = t_interval(committed, SURE)
     half = (high - low) / 2 * math.sqrt(n + 1)  # t_interval divides by sqrt(n)
-    return mean - half, mean + half
+    return float(mean - half), float(mean + half)
 
 
 def failed_claims(module: ModuleType, results: dict[str, np.ndarray]) -> list[str]:

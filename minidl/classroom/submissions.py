@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from minidl.classroom.cells import text_of_notebook
 from minidl.classroom.course import Course
@@ -167,7 +168,7 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, one: Submissi
             read_archive(file.read(LARGEST_ARCHIVE), one, f"{name}/")
 
 
-def add_file(one: Submission, name: str, size: int, file: io.BufferedIOBase | zipfile.ZipExtFile) -> None:
+def add_file(one: Submission, name: str, size: int, file: IO[bytes]) -> None:
     """Read one file; its size is not believed."""
     name = shown(name)
     with file:

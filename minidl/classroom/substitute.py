@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import CodeType, FunctionType
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -57,7 +58,7 @@ def substituted(substitutes: list[Substitute]) -> Iterator[None]:
 
 
 @contextmanager
-def code_substituted(function: FunctionType, one: Substitute) -> Iterator[None]:
+def code_substituted(function: Any, one: Substitute) -> Iterator[None]:
     before = function.__code__
     function.yours, function.__code__ = one, calling(function.__name__)
     try:
@@ -130,7 +131,7 @@ def kernels_substituted(kernels: list[Substitute]) -> Iterator[None]:
 
 def twin_maker(one: Substitute) -> Callable[[], Callable]:
     """A maker of what compiled kernels call: the learner's, compiled and counted, or the library's."""
-    target = one.exercise.target
+    target: Any = one.exercise.target
     librarys = FunctionType(target.__code__, target.__globals__, target.__name__, target.__defaults__)
     one.note = "uncompiled"
 

@@ -33,6 +33,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import minidl
 from minidl.classroom.check import Options, Outcome, check_lesson
@@ -155,7 +156,7 @@ def exercise_row(exercise: Exercise, outcome: Outcome, points: float, partial: b
     share = float(outcome.passed)
     if partial and outcome.status != "library":
         share = min(outcome.held, laws - (not outcome.passed)) / max(laws, 1)
-    row = {"number": exercise.number, "name": exercise.name}
+    row: dict[str, Any] = {"number": exercise.number, "name": exercise.name}
     got = points if share == 1 else round(points * share, 2) or 0
     row |= {"points": got, "max_points": points}
     row |= {"status": outcome.status, "laws": laws, "held": outcome.held}

@@ -45,7 +45,7 @@ def check_images(x: np.ndarray) -> None:
 
 
 CACHED = 2**17  # size of the columns of one product, small enough for the processor's cache
-FEW_PLACES = 128  # with fewer pixels in its output, a sample is multiplied together with others
+FEW_PLACES = 128  # samples with fewer output pixels are multiplied together, as one matrix
 
 
 def most_cuts(channels: int, most: int) -> int:

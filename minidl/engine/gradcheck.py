@@ -51,7 +51,7 @@ def gradcheck(
 
     leaves = [Tensor(x.copy(), requires_grad=i in checked) for i, x in enumerate(plain)]
     output = function(*leaves)
-    check_instance(f"what {name} returns", output, Tensor)
+    check_instance(f"the result of {name}", output, Tensor)
     require(np.isfinite(output.data).all(), f"{name} is not finite at these inputs", GradcheckError)
     weights = np.random.default_rng(0).uniform(0.5, 1.5, output.shape)
     unit = weights.item() if output.size == 1 else 1.0  # so that the message shows slopes of f itself

@@ -193,7 +193,7 @@ def randomisation_check(
     check_function("method", method, "a model and images")
     images, other = float_images(images), randomised(model, rng)
     found = (as_numbers(method(m, images)) for m in (model, other))
-    first, second = (check_array("what method returns", maps) for maps in found)
+    first, second = (check_array("the result of method", maps) for maps in found)
     fits = first.ndim > 1 and len(first) == len(images) and first.shape == second.shape
     shapes = f"{first.shape} and {second.shape}"
     require(fits, f"method must return maps (N, ...) of {len(images)} images, got {shapes}")

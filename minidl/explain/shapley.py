@@ -338,7 +338,7 @@ def worths_of(value: Value, n: int, coalitions: np.ndarray) -> np.ndarray:
 
 def _called(value: Callable[[np.ndarray], np.ndarray], coalitions: np.ndarray) -> np.ndarray:
     return worth_array(
-        f"what value returned for {len(coalitions)} coalitions", value(coalitions), len(coalitions)
+        f"the result of value for {len(coalitions)} coalitions", value(coalitions), len(coalitions)
     )
 
 

@@ -41,7 +41,7 @@ def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> 
     check_instance("title", title, str)
     costs = cost(model, input_shape)
     steps = flow(model, np.zeros((1, *input_shape), np.float32))
-    too_many = f"a picture shows at most {MAX_BOXES} boxes, but there are {len(steps)}: draw a part"
+    too_many = f"a picture of more than {MAX_BOXES} boxes cannot be read, got {len(steps)} steps: draw a part"
     require(len(steps) < MAX_BOXES, too_many)
     inputs = [()] + [tuple(source - INPUT for source in step.sources) for step in steps]  # 0 is the input
     texts = ["input\n" + _shape((1, *input_shape))] + [_text(step) for step in steps]

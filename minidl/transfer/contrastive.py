@@ -46,8 +46,8 @@ def two_views(
     images, rng = float_images("images", images), default_rng_or(rng)
     views = augment(images.copy(), rng), augment(images.copy(), rng)
     for view in views:
-        check_instance("what augment returns", view, np.ndarray)
-        check_array("what augment returns", view, *images.shape, finite=False)
+        check_instance("the result of augment", view, np.ndarray)
+        check_array("the result of augment", view, *images.shape, finite=False)
     return views
 
 

@@ -232,7 +232,7 @@ def evaluate_episodes(
     for i, episode in enumerate(episodes):
         truth = labels[episode.queries]
         answers = predict(features[episode.support], labels[episode.support], features[episode.queries])
-        answers = check_array("what predict returns", answers, len(truth), kind="integer")
+        answers = check_array("the result of predict", answers, len(truth), kind="integer")
         accuracies[i] = np.mean(answers == truth)
     return Scores(accuracies, t_interval(accuracies))
 

@@ -110,7 +110,7 @@ def test_steps_are_made_in_training_mode_whatever_mode_an_attack_leaves():
 @pytest.mark.parametrize(
     ("returned", "error", "message"),
     [
-        (lambda x: None, TypeError, "what attack returns must be a ndarray, got None"),
+        (lambda x: None, TypeError, "the result of attack must be a ndarray, got None"),
         (lambda x: (x, x), TypeError, "must be a ndarray"),
         (lambda x: x.astype(str), TypeError, "must be real numbers, .* of <U"),
         (lambda x: x[:1], ValueError, r"must have shape \(20, 2, 4, 4\), got \(1, 2, 4, 4\)"),

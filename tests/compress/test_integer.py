@@ -153,8 +153,9 @@ def test_ties_go_to_the_even_integer_before_the_zero_point_is_added():
 
 
 def test_a_convolution_worked_by_hand():
-    # S_x = 1/2, Z_x = 1: the image (3, 1; 1, -1) is q (7, 3; 3, -1), 0 outside.  S_w = 1/4: w (1, -1/2) is
-    # (4, -2); b = 1/4 is 2 of 1/8. Along each row, with one 0 at both sides: w0 left + w1 right + b.
+    # With S_x = 1/2 and Z_x = 1, the image (3, 1; 1, -1) has q = (7, 3; 3, -1), with real 0 outside.
+    # With S_w = 1/4, w = (1, -1/2) has q = (4, -2). b = 1/4 is 2 S_x S_w.
+    # Each row is padded with one 0 at both sides: w0 left + w1 right + b.
     x_params, w_params = QuantParams(0.5, 1, -128, 127), QuantParams([0.25], 0, -127, 127, 0)
     qx, qw = np.array([[[[7, 3], [3, -1]]]], np.int8), np.array([[[[4, -2]]]], np.int8)
     sums = quantized_conv2d(qx, x_params, qw, w_params, np.array([2], np.int32), None, padding=(0, 1))

@@ -168,7 +168,7 @@ def test_a_packed_model_computes_with_the_weights_that_come_back():
 
 
 def test_the_bytes_of_a_packed_model_by_hand():
-    # weights 4·27, 4·9, 5·144 at 4 bits; groups of 32: 4·1, 4·1, 5·5 scales of 2; biases 4 and 5 of 4
+    # 4·27 + 4·9 + 5·144 weights with 4 bits; 4·1 + 4·1 + 5·5 scales with 2 bytes; 4 + 5 biases with 4 bytes
     assert model_bytes(pack_weights(model(), bits=4)) == (108 + 36 + 720) // 2 + 2 * (4 + 4 + 25) + 4 * 9
     assert model_bytes(pack_weights(model(), bits=2)) == (108 + 36 + 720) // 4 + 2 * (4 + 4 + 25) + 4 * 9
 

@@ -387,7 +387,7 @@ RAGGED = [[1], [1, 2]]
         (
             lambda: QuantParams([1.0, 2.0], [0], -1, 1, axis=0),
             ValueError,
-            r"as long: got \(2,\) and \(1,\)",
+            r"int or \(channels,\): got \(2,\) and \(1,\)",
         ),
     ],
 )

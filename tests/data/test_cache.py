@@ -336,7 +336,7 @@ def test_nothing_is_stored_when_making_fails(folder):
         ("a", {"start": np.int64(3)}, squares, TypeError, "plain JSON values, got .*int64"),
         ("a", {"start": float("nan")}, squares, ValueError, "plain JSON values"),
         ("a", {}, {"w": 1}, TypeError, "make must be a function"),
-        ("a", {}, partial(squares, 3), TypeError, "make must be .* got functools.partial.* into the recipe"),
+        ("a", {}, partial(squares, 3), TypeError, "make must be .* got functools.partial.* in the recipe"),
         ("a", {}, Maker(), TypeError, "make must be a function whose text can be read"),
         ("a", {}, Maker().__call__, TypeError, "make must be a function whose text can be read"),
         ("a", {}, eval("lambda: {}"), TypeError, "make must be a function whose text can be read"),

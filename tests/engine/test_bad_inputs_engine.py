@@ -70,7 +70,7 @@ GRAPH = [
     (lambda: grad(LEAF.sum(), T), ValueError, r"no gradient flows from the output to inputs\[0\]"),
     (lambda: grad(LEAF * 2, LEAF), ValueError, "needs a gradient of that shape to start from"),
     (lambda: gradcheck(lambda x: x, INTEGERS), ValueError, "at least one floating input"),
-    (lambda: gradcheck(lambda x: 1.0, T), TypeError, r"what <lambda> returns must be a Tensor, got 1\.0"),
+    (lambda: gradcheck(lambda x: 1.0, T), TypeError, r"the result of <lambda> must be a Tensor, got 1\.0"),
     (
         lambda: relu_rule("guided").__enter__(),
         TypeError,

@@ -209,7 +209,7 @@ DATA = np.zeros((3, 4))
         (
             lambda: Explainer(lambda x: x, DATA),
             ValueError,
-            r"one number a row, must have shape \(3,\), got \(3, 4\)",
+            r"one number for each row, must have shape \(3,\), got \(3, 4\)",
         ),
         (lambda: Explainer(lambda x: x[:, 0] > 0, DATA).explain([["a"] * 4]), TypeError, "rows must be"),
         (

@@ -295,7 +295,7 @@ def test_curves_of_what_does_not_fit_are_refused(curve, changed, error, message)
         (
             lambda m, x: randomisation_check(m, lambda m, x: x * np.nan, x),
             ValueError,
-            "what method returns must be finite",
+            "the result of method must be finite",
         ),
         (
             lambda m, x: randomisation_check(m, lambda m, x: x.sum(), x),

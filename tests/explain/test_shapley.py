@@ -383,7 +383,7 @@ def test_97_percent_of_the_kernels_estimates_lie_within_3_standard_errors_and_tw
         (
             lambda: shapley_values(per_coalition(lambda s: "a"), 2),
             TypeError,
-            "what value returned .* must be real numbers",
+            "the result of value .* must be real numbers",
         ),
         (lambda: shapley_values([0.0], 0), ValueError, "n must be at least 1, got 0"),
         (lambda: shapley_values(lambda z: z.sum(axis=1), 21), ValueError, r"21 players form 2\*\*21"),
@@ -397,7 +397,7 @@ def test_97_percent_of_the_kernels_estimates_lie_within_3_standard_errors_and_tw
         (
             lambda: shapley_values(lambda z: z.sum(1) / 0.0, 2),
             ValueError,
-            "what value returned .* must be finite",
+            "the result of value .* must be finite",
         ),
         (lambda: shapley_paths(FRIENDS, 3, 5), ValueError, "even.*got 5"),
         (lambda: shapley_paths(FRIENDS, 3, 2), ValueError, r"samples must be within \[4, 10000000\], got 2"),

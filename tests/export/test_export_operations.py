@@ -179,16 +179,16 @@ class Own(Op):
 
 
 REFUSED = {
-    "an operation of one's own": (lambda x: apply(Own(), x), "layer 'two': Own has no counterpart"),
+    "an operation of one's own": (lambda x: apply(Own(), x), "layer 'two': Own has no known counterpart"),
     "the statistics of the batch": (
         lambda x: F.batch_norm(x, None, None, training=True),
         "layer 'two': .*batch",
     ),
     "a softmax over two axes": (lambda x: F.softmax(x, (1, 2)), r"layer 'two': .*one axis.*\(1, 2\)"),
-    "pairs of indices": (lambda x: x[:, [2, 0], [1, 1]], "layer 'two': of arrays"),
-    "a mask": (lambda x: x[:, MASK[:, 0, 0]], "layer 'two': of arrays"),
-    "a number beside an array": (lambda x: x[:, 1, [0, 2]], "layer 'two': of arrays"),
-    "arrays apart": (lambda x: x[:, [0], :, [2]], "layer 'two': of arrays"),
+    "pairs of indices": (lambda x: x[:, [2, 0], [1, 1]], "layer 'two': arrays as indices"),
+    "a mask": (lambda x: x[:, MASK[:, 0, 0]], "layer 'two': arrays as indices"),
+    "a number beside an array": (lambda x: x[:, 1, [0, 2]], "layer 'two': arrays as indices"),
+    "arrays apart": (lambda x: x[:, [0], :, [2]], "layer 'two': arrays as indices"),
     "a shape with the batch twice": (
         lambda x: (x.reshape(-1, 4) @ x.reshape(-1, 4).T).reshape(x.shape[0], -1, 30 * x.shape[0]),
         "layer 'two': .*follow the batch",
@@ -215,7 +215,7 @@ REFUSED = {
     ),
     "a squeeze of the batch": (
         lambda x: (x[:, 0, 0, 0] * 1).squeeze() * 2,
-        "layer 'two': other operations, or other shapes",
+        "layer 'two': other operations or other shapes",
     ),
     "a slice that the images choose": (
         lambda x: x[:, : 2 if x.data.max() > 0 else 4],

@@ -153,7 +153,7 @@ def test_a_graph_of_80_nodes_is_drawn_and_one_of_82_refused_with_its_size():
     for _ in range(79):
         y = -y
     assert len(nodes(draw_graph(y))) == 80
-    with pytest.raises(ValueError, match="82 nodes, a picture of more than 80"):
+    with pytest.raises(ValueError, match="82 nodes, but a picture shows at most 80"):
         draw_graph(y + 1)
 
 

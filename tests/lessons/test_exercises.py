@@ -217,7 +217,7 @@ def test_exercises_are_found_by_number():
 
 
 def test_an_unknown_number_is_refused_with_the_known():
-    with pytest.raises(ValueError, match="there is no exercise '99.9'; there are 01.1, "):
+    with pytest.raises(ValueError, match="there is no exercise '99.9'; known are 01.1, "):
         find("99.9")
 
 

@@ -269,10 +269,10 @@ def test_an_augmentation_that_is_no_function_or_changes_the_shape_is_refused():
     with pytest.raises(TypeError, match="augment must be a function of images and rng, got 0.1"):
         two_views(images, 0.1)
     with pytest.raises(
-        ValueError, match=r"augment returns must have shape \(2, 1, 4, 4\), got \(2, 1, 2, 4\)"
+        ValueError, match=r"result of augment must have shape \(2, 1, 4, 4\), got \(2, 1, 2, 4\)"
     ):
         two_views(images, lambda x, rng: x[:, :, :2])
-    with pytest.raises(TypeError, match="what augment returns must be a ndarray, got .*list"):
+    with pytest.raises(TypeError, match="the result of augment must be a ndarray, got .*list"):
         two_views(images, lambda x, rng: x.tolist())
     with pytest.raises(TypeError, match="images must be floats, got uint8: divide pixels"):
         two_views(images.astype(np.uint8), gaussian_noise(0.1))

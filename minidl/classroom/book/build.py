@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from minidl.classroom.book.check import faults_of_site
 from minidl.classroom.course import Course, Lesson
@@ -40,7 +41,8 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
         page.write_text(text, encoding="utf-8")
     shutil.copy(course.folder / "first_look.png", source)
     write_pages(course, chosen, source)
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", "-d", work / "doctrees"]
+    command: list[str | Path] = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html"]
+    command += ["-d", work / "doctrees"]
     settings = {**environment(course.root), "MINIDL_BOOK_RUN": "force" if run else "off"}
     code = subprocess.run([*command, source, site], cwd=course.root, env=settings).returncode
     faults = faults_of_site(site, chosen if run else [])

@@ -52,8 +52,8 @@ def faults_of_site(site: Path, lessons: list[Lesson]) -> list[str]:
             if is_outside(address):
                 faults.append(f"{path.relative_to(site).as_posix()}: loads {address}")
     for lesson in lessons:
-        page = pages.get(site / "lessons" / f"{lesson.path.stem}.html")
-        faults += [f"lesson {lesson.number}: {fault}" for fault in faults_of_figures(lesson, page)]
+        own = pages.get(site / "lessons" / f"{lesson.path.stem}.html")
+        faults += [f"lesson {lesson.number}: {fault}" for fault in faults_of_figures(lesson, own)]
     return faults
 
 

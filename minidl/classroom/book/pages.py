@@ -115,7 +115,7 @@ def write_lesson(
 def study_page(one: Study) -> str:
     """What a study measures, with which settings, what it found, and its claims on these numbers."""
     module, stored = one.load(), one.stored()
-    title, _, about = module.__doc__.strip().partition("\n")
+    title, _, about = (module.__doc__ or "").strip().partition("\n")
     versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
     seconds, seeds = stored["seconds"], f"{stored['seeds'][0]} to {stored['seeds'][-1]}"
     title = title.removeprefix(one.number).strip(" .")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import html
+from typing import Any
 
 from minidl.classroom.cells import IMPORTS
 from minidl.classroom.course import Course
@@ -98,7 +99,7 @@ def markdown(text: str) -> dict:
 
 
 def code(text: str) -> dict:
-    empty = {"execution_count": None, "outputs": []}
+    empty: dict[str, Any] = {"execution_count": None, "outputs": []}
     return {"cell_type": "code", "metadata": {}, "source": text.rstrip("\n"), **empty}
 
 
