@@ -161,7 +161,7 @@ class Worker:
 
     def __exit__(self, *error: object) -> None:
         with suppress(OSError):
-            self.process.stdin.close()
+            self.process.stdin.close()  # type: ignore[union-attr]  # it is a PIPE
         try:
             self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
