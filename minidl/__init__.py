@@ -11,7 +11,8 @@ from minidl.engine.gradcheck import gradcheck
 from minidl.engine.jit import debug
 from minidl.engine.op import Op
 from minidl.engine.random import manual_seed
-from minidl.engine.tensor import Tensor, apply, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor, apply
 from minidl.engine.trace import detect_anomaly
 
 __version__ = "0.2.0"

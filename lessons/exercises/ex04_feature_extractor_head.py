@@ -7,7 +7,7 @@ import numpy as np
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
-from minidl.engine.tensor import no_grad
+from minidl.engine.recording import no_grad
 from minidl.nn.module import Module, eval_mode
 from minidl.transfer.features import linear_probe, standardise
 

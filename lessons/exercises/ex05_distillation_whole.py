@@ -23,8 +23,8 @@ from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, temperatures
 from minidl.classroom.strategies import labels as label_arrays
 from minidl.engine.checks import check_labels, check_number
+from minidl.engine.recording import no_grad
 from minidl.engine.reduce import stable_softmax
-from minidl.engine.tensor import no_grad
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
 from minidl.transfer import distill_loss

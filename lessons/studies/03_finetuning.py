@@ -36,7 +36,7 @@ from minidl.data import (
     make_shapes,
     picture_files,
 )
-from minidl.engine.tensor import no_grad
+from minidl.engine.recording import no_grad
 from minidl.nn.models import imagenet_network
 from minidl.train import (
     SGD,

@@ -27,7 +27,7 @@ from minidl.data import (
     picture_files,
     random_shift,
 )
-from minidl.engine.tensor import no_grad
+from minidl.engine.recording import no_grad
 from minidl.nn.models import efficientnet_lite0, imagenet_network, small_cnn
 from minidl.train import Adam, fit, per_class_accuracy, predict, reestimate_statistics
 from minidl.train.intervals import paired_difference

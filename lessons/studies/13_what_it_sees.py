@@ -42,8 +42,9 @@ from minidl.data import (
     picture_classes,
 )
 from minidl.data.shapes import SHAPES, TEXTURES, add_marks, mark_masks
+from minidl.engine.recording import no_grad
 from minidl.engine.reduce import stable_softmax
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.tensor import Tensor
 from minidl.explain import saliency
 from minidl.explain.cues import shape_bias
 from minidl.explain.patches import strongest_units

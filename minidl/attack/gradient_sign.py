@@ -31,7 +31,8 @@ from minidl.engine.checks import (
 )
 from minidl.engine.loss import one_hot
 from minidl.engine.random import default_rng_or
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
 

@@ -13,7 +13,8 @@ from minidl.compress.branches import InPlaceConcat
 from minidl.compress.fused import ConvInto
 from minidl.compress.kinds import runs_as
 from minidl.engine.checks import check_instance, positive_int, require
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.layers import Conv2d, Flatten, Linear

@@ -67,6 +67,11 @@ def grad(
     Returns an array for a Tensor, a tuple of arrays for a sequence of them. Only gradients
     between the inputs and the output are computed. Raises ValueError if the output does not depend on an
     input.
+
+    >>> from minidl import Tensor, grad
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> print(grad((x * x).sum(), x))
+    [2. 4.]
     """
     wanted = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
     for tensor in (output, *wanted):

@@ -228,6 +228,13 @@ def relu_rule(rule: ReluRule) -> Iterator[None]:
     ``grad`` is the incoming gradient and ``x`` the ReLU's input. Deconvnet and guided backpropagation are
     such rules. The model does not change. Graphs built outside of the block keep their own rule. The block
     raises ValueError if a ReLU runs backward in it and no ReLU ran forward in it.
+
+    >>> from minidl import Tensor, relu_rule
+    >>> x = Tensor([1.0, -1.0], requires_grad=True)
+    >>> with relu_rule(lambda grad, x: grad):  # as if there were no ReLU
+    ...     x.relu().sum().backward()
+    >>> print(x.grad)
+    [1. 1.]
     """
     token = _block.set(_Block(check_function("rule", rule, "(grad, x)")))
     try:

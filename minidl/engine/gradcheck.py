@@ -36,6 +36,10 @@ def gradcheck(
 
     Returns the largest |expected - got| / max(|expected|, |got|, 1). Raises GradcheckError, which
     names the failed check.
+
+    >>> from minidl import Tensor, gradcheck
+    >>> gradcheck(Tensor.tanh, [0.5, -1.0]) < 1e-8
+    True
     """
     name = getattr(check_function("function", function), "__name__", type(function).__name__)
     eps, rtol, atol = (

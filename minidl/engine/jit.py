@@ -46,7 +46,13 @@ _debugging = ContextVar("debugging", default=_is_set("MINIDL_DEBUG") or _is_set(
 
 @contextmanager
 def debug() -> Iterator[None]:
-    """Run the kernels called inside the block as plain Python, so that a debugger can step into them."""
+    """Run the kernels called inside the block as plain Python, so that a debugger can step into them.
+
+    >>> from minidl import debug, nn
+    >>> with debug():  # set a breakpoint in minidl/engine/kernels.py
+    ...     print(nn.MaxPool2d(2)([[[[1, 2], [3, 4]]]]))
+    Tensor([[[[4.]]]], float32)
+    """
     token = _debugging.set(True)
     try:
         yield

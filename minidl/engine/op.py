@@ -14,6 +14,18 @@ class Op:
     ``backward`` under the names of the formula. ``backward`` returns one gradient per input: a tuple, or the
     array alone if there is one input. A gradient may be ``None`` where ``needs`` is False. Neither method may
     change its arguments in place, because other objects hold these arrays, too.
+
+    >>> from minidl import Op, Tensor, apply
+    >>> class Cube(Op):
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return x**3
+    ...     def backward(self, grad):
+    ...         return grad * 3 * self.x**2
+    >>> x = Tensor([2.0], requires_grad=True)
+    >>> apply(Cube(), x).backward()
+    >>> print(x.grad)
+    [12.]
     """
 
     needs: tuple[bool, ...] = (True, True, True)  # for each input: is its gradient needed?  Set by apply.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -35,6 +32,7 @@ from minidl.engine.holding import array_of
 from minidl.engine.linalg import MatMul
 from minidl.engine.methods import Methods, refuse_dim, takes_dim
 from minidl.engine.op import Op
+from minidl.engine.recording import records_graph
 from minidl.engine.reduce import CumSum, LogSoftmax, LogSumExp, Max, Mean, Min, Prod, Softmax, Sum, Var
 from minidl.engine.shape import (
     AsType,
@@ -49,17 +47,6 @@ from minidl.engine.shape import (
 )
 
 Axis = int | tuple[int, ...] | None
-_records_graph: ContextVar[bool] = ContextVar("records_graph", default=True)
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Within the block (or the decorated function) no graph is recorded."""
-    token = _records_graph.set(False)
-    try:
-        yield
-    finally:
-        _records_graph.reset(token)
 
 
 def apply(op: Op, *inputs: Any) -> Tensor:
@@ -67,6 +54,11 @@ def apply(op: Op, *inputs: Any) -> Tensor:
 
     All other inputs (numbers, arrays, integer and bool Tensors) are cast to float64 if one of the floating
     Tensors is float64, otherwise to float32.
+
+    >>> from minidl import Tensor, apply
+    >>> from minidl.engine.elementwise import Mul
+    >>> apply(Mul(), Tensor([1.0, 2.0], requires_grad=True), 3)
+    Tensor([3., 6.], float32, from Mul, grad)
     """
     if not isinstance(op, Op) or "needs" in op.__dict__:
         raise TypeError(f"an Op is its own context: apply needs an unused instance, got {op!r}")
@@ -76,14 +68,14 @@ def apply(op: Op, *inputs: Any) -> Tensor:
             dtype = x._data.dtype
     if dtype is None and not op.only_moves:
         dtype = np.dtype(np.float32)
-    records_graph = _records_graph.get()
+    recording = records_graph.get()
     parents, arrays, needs, versions = [], [], [], []
     for x in inputs:
         if not isinstance(x, Tensor):
             x = Tensor(x, dtype=dtype)
         parents.append(x)
         arrays.append(x._data if dtype is None or x._data.dtype == dtype else array_of(x._data, dtype))
-        needs.append(records_graph and x.requires_grad)
+        needs.append(recording and x.requires_grad)
         versions.append(x.version)
 
     op.needs = tuple(needs)
@@ -115,6 +107,12 @@ class Tensor(Methods):
     is a NumPy array, or None before the first ``backward``. Assigning ``data`` (so also ``t.data -= step``)
     makes a new version, and ``backward`` refuses a graph that was built from the old version. A change of
     single elements, ``t.data[0] = 1``, is not noticed: do that before the forward pass.
+
+    >>> from minidl import Tensor
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> print(x.grad)
+    [2. 4.]
     """
 
     # ---- gradients
@@ -186,7 +184,7 @@ class Tensor(Methods):
 
     def _in_place(self, op: Op, other: Any) -> Tensor:
         """``x += y``: a new tensor x + y if a graph is recorded, otherwise a change of x in place."""
-        if _records_graph.get() and self.requires_grad and self.op is None:
+        if records_graph.get() and self.requires_grad and self.op is None:
             raise ValueError(
                 f"{self!r} is a leaf that requires a gradient: change it inside ``with no_grad():``, "
                 "or write x = x + y for a new tensor"

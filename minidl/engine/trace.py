@@ -28,6 +28,12 @@ def detect_anomaly() -> Iterator[None]:
 
     The error names the operation and the line of the caller's code that ran it forward, and says if the
     NaN was already in the inputs. The block checks every result, so use it to search, not to train.
+
+    >>> from minidl import Tensor, detect_anomaly
+    >>> with detect_anomaly():  # doctest: +ELLIPSIS
+    ...     Tensor([-1.0]).log()
+    Traceback (most recent call last):
+    FloatingPointError: NaN born in the forward pass of Log, index (0,) of shape (1,)...
     """
     token = anomaly_check.set(_report_not_finite)
     try:

@@ -6,8 +6,9 @@ import numpy as np
 
 from minidl.engine.checks import positive_int, require
 from minidl.engine.conv import pair
+from minidl.engine.recording import no_grad
 from minidl.engine.reduce import stable_softmax
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.tensor import Tensor
 from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.target import (
     Target,

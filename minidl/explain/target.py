@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from minidl.engine import checks
 from minidl.engine.checks import check_array, check_flag, check_images, check_instance, require, shown
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module, eval_mode
 
 VALUES = 2**19  # numbers of images in one pass: the graph of a large network takes 1,000 bytes for each

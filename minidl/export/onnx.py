@@ -38,10 +38,6 @@ def to_onnx(
 ) -> None:
     """Write ``model`` to ``path`` as an ONNX file of opset 17, with ``input``, ``logits`` and a free batch.
 
-        to_onnx(model, images[:1], "digits.onnx", class_names=names)
-        session = onnxruntime.InferenceSession("digits.onnx")
-        (logits,) = session.run(None, {"input": images})
-
     A float network, fused or not, becomes the graph of all operations that it runs in evaluation mode, in
     layers and in functions. The arrays have the keys of ``state_dict``. The metadata hold the
     class names as a JSON list, "class_names".
@@ -57,6 +53,12 @@ def to_onnx(
     the other lengths are those of the example.  class_names: one text for each logit.
     Raises ValueError with the path of a layer that ONNX cannot express, and ImportError without the package
     onnx. Then no file is written.
+
+    >>> from minidl import export, nn
+    >>> model, images = nn.models.small_cnn(10, 1), np.ones((4, 1, 8, 8), np.float32)
+    >>> export.to_onnx(model, images[:1], "digits.onnx", class_names=list("0123456789"))  # doctest: +SKIP
+    >>> session = onnxruntime.InferenceSession("digits.onnx")  # doctest: +SKIP
+    >>> (logits,) = session.run(None, {"input": images})  # doctest: +SKIP
     """
     check_instance("model", model, Module)
     example = example.data if isinstance(example, Tensor) else example

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from minidl.engine.checks import check_instance
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from minidl.data.loader import Pair, check_pair
 from minidl.engine.checks import check_function, check_number, float_images, require, shown
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module
 from minidl.train.metrics import accuracy, has_accuracy, predict

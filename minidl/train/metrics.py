@@ -19,8 +19,9 @@ from minidl.engine.checks import (
     require,
     shown,
 )
+from minidl.engine.recording import no_grad
 from minidl.engine.reduce import stable_log_softmax
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module, eval_mode
 from minidl.train.intervals import Interval, wilson_interval
 

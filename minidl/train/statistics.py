@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minidl.engine.checks import check_images, check_instance, positive_int, require
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn.calls import Call, modules
 from minidl.nn.layers import BatchNorm, Conv2d, Linear
 from minidl.nn.module import Module, Parameter, eval_mode

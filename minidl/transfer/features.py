@@ -20,8 +20,8 @@ from minidl.engine.checks import (
     require,
 )
 from minidl.engine.loss import one_hot
+from minidl.engine.recording import no_grad
 from minidl.engine.reduce import stable_log_softmax
-from minidl.engine.tensor import no_grad
 from minidl.nn.efficientnet import imagenet_network
 from minidl.nn.layers import Linear
 from minidl.nn.module import Module

@@ -218,6 +218,23 @@ def test_a_docstring_is_words_but_for_indented_blocks(docstring, expected):
     assert [line.strip() for line in as_rst(docstring.split("\n")) if line.strip()] == expected
 
 
+@pytest.mark.parametrize("before", ["First_", "    f = a*b", "- one"])
+def test_an_example_in_a_docstring_stays_as_it_is_up_to_the_next_blank_line(before):
+    example = [">>> with f(`a`, *b_) as c:  # |c|", "...     print(c, *d_)", "[[1 | 0]", " [0 | 1]]"]
+    written = as_rst(["", before, "", *example, "", "last_"])
+    start = written.index(example[0])
+    assert written[start : start + 4] == example
+    assert written[start - 1] == written[start + 4] == "" and r"last\_" in written[start + 5 :]
+
+
+def test_the_book_shows_the_examples_of_a_docstring_as_code():
+    publish = pytest.importorskip("docutils.core").publish_doctree
+    example = ">>> print(*np.eye(2), sep='_')\n[1. 0.]_[0. 1.]\n>>> f(`a`, |b|)\n[[1 *0]\n [0 *1]]"
+    tree = publish("\n".join(as_rst(["Words.", "", "    f = a * b", "", *example.split("\n")])))
+    assert [block.astext() for block in tree.findall() if block.tagname == "doctest_block"] == [example]
+    assert not [block for block in tree.findall() if block.tagname == "system_message"]
+
+
 def test_the_reference_documents_everything_public_once(tmp_path):
     write_reference(tmp_path)
     text = "\n".join(path.read_text() for path in sorted(tmp_path.glob("minidl*.rst")))

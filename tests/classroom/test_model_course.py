@@ -13,7 +13,8 @@ from minidl.classroom.course import Course
 LIBRARY = '''"""What the exercise sets."""
 import numpy as np
 
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 
 
 def probabilities(model, images):

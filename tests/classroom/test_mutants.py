@@ -8,7 +8,8 @@ from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_equal
 from minidl.classroom.exercise import Exercise
 from minidl.engine import elementwise
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from tests.equivalent_mutants import EQUIVALENT
 from tests.mutants import compiled, examine, mutants_of
 

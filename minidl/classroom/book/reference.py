@@ -76,11 +76,19 @@ def as_rst(lines: list[str]) -> list[str]:
     """A docstring of minidl as reStructuredText.
 
     A formula or code stands indented, after a blank line or a line that ends in a colon, and stays as it is.
+    An example stays as it is, too: the lines from ">>>" to the next blank line.
     All other lines are words, in which only double backquotes and "- " have a meaning.
     """
     written: list[str] = []
-    before, in_block, in_list = "", False, False
+    before, in_block, in_list, in_example = "", False, False, False
     for line in lines:
+        if line.startswith(">>>") and not in_example:
+            in_example, in_block, in_list = True, False, False
+            written.append("")
+        in_example = in_example and bool(line)
+        if in_example:
+            written.append(line)
+            continue
         indented, was_in_block = line.startswith("  "), in_block
         begins = indented and not in_block and (not before or before.endswith(":"))
         in_block = begins or (in_block and (indented or not line))

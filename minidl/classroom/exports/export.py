@@ -66,7 +66,7 @@ def export(service: str, wish: Wish, out: Path) -> Path:
 
 def write_gradescope(wish: Wish, out: Path) -> Path:
     files = grader_files(wish)
-    files["run_autograder"] = (HERE / "run_autograder").read_bytes()
+    files["run_autograder"] = recipe("run_autograder")
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "gradescope.zip"
         write_zip(archive, files, executable=("run_autograder", *RECIPE[1:]))
@@ -79,8 +79,8 @@ def write_classroom(wish: Wish, out: Path) -> Path:
     """The folder of a template repository."""
     lesson, exercises = wish.course.lesson(wish.lesson), wish.course.exercises(wish.lesson)
     files = {f"{INSIDE}/{path}": content for path, content in grader_files(wish).items()}
-    files[f"{INSIDE}/run_classroom.sh"] = (HERE / "run_classroom.sh").read_bytes()
-    files[".github/workflows/classroom.yml"] = (HERE / "classroom.yml").read_bytes()
+    files[f"{INSIDE}/run_classroom.sh"] = recipe("run_classroom.sh")
+    files[".github/workflows/classroom.yml"] = recipe("classroom.yml")
     files[lesson.path.name] = lesson_stubs(lesson, exercises).encode()
     with tempfile.TemporaryDirectory() as scratch:
         repository = Path(scratch) / "repository"
@@ -132,7 +132,12 @@ def grader_files(wish: Wish) -> dict[str, bytes]:
     for path in sorted(course.rglob("*")):
         if path.is_file() and not any(part in LEFT_OUT for part in path.parts):
             files[path.relative_to(course.parent).as_posix()] = path.read_bytes()
-    return files | {name: (HERE / name).read_bytes() for name in RECIPE}
+    return files | {name: recipe(name) for name in RECIPE}
+
+
+def recipe(name: str) -> bytes:
+    """A file that stands beside this one, with the ends of lines that Linux wants."""
+    return (HERE / name).read_bytes().replace(b"\r\n", b"\n")
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

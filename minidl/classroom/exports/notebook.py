@@ -99,8 +99,8 @@ def markdown(text: str) -> dict:
 
 
 def code(text: str) -> dict:
-    empty: dict[str, Any] = {"execution_count": None, "outputs": []}
-    return {"cell_type": "code", "metadata": {}, "source": text.rstrip("\n"), **empty}
+    cell = {"cell_type": "code", "metadata": {}, "source": text.rstrip("\n")}
+    return {**cell, "execution_count": None, "outputs": []}
 
 
 def graded(

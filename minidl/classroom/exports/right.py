@@ -35,8 +35,7 @@ def needed(target: Callable | type) -> str:
     """The imports that the target's text makes use of, and the text of helpers that only the course has."""
     target = plain_function(target)
     helpers = helpers_beside(target)
-    readers: list[Callable | type] = [target, *helpers]
-    names = {name for one in readers for name in names_read(one)}
+    names = names_read(target).union(*map(names_read, helpers))
     text = imports(target, *helpers, helpers=names).removeprefix(FUTURE).strip()
     return "\n\n".join([text, *map(source, helpers)])
 

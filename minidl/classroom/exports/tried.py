@@ -20,6 +20,7 @@ from minidl.classroom.exports.right import right_file, wrong_file
 from minidl.classroom.running import environment
 
 INSIDE = ".github/minidl"  # what GitHub Classroom's repositories hold of ours
+SERVE = (sys.executable, "-m", "minidl.classroom.exports.services")
 CELLS = """
 import json, re, sys
 cells, In, given = json.load(sys.stdin), [], {}
@@ -60,10 +61,14 @@ def graded_by_gradescope(archive: Path, text: str) -> dict[str, bool]:
         with zipfile.ZipFile(archive) as unpacked:
             unpacked.extractall(root / "source")
         shutil.copy(root / "source" / "run_autograder", root)
+        found = root / "results" / "results.json"
         (root / "submission").mkdir()
         (root / "submission" / "my answer.py").write_text(text, encoding="utf-8")
-        run(["bash", root / "run_autograder"], root / "source", root)
-        results = json.loads((root / "results" / "results.json").read_text(encoding="utf-8"))
+        if os.name == "posix":
+            run(["bash", root / "run_autograder"], root / "source", root)
+        else:
+            run([*SERVE, "gradescope", root / "submission", found], root / "source", root / "source")
+        results = json.loads(found.read_text(encoding="utf-8"))
         tests = [test for test in results["tests"] if "number" in test]
         return {test["number"]: test["score"] == test["max_score"] for test in tests}
 
@@ -73,11 +78,7 @@ def graded_by_classroom(repository: Path, name: str, text: str) -> dict[str, boo
     (repository / name).write_text(text, encoding="utf-8")
     output, grader = repository.parent / "output", repository / INSIDE
     output.unlink(missing_ok=True)
-    run(
-        [sys.executable, "-m", "minidl.classroom.exports.services", "classroom", repository, output],
-        grader,
-        grader,
-    )
+    run([*SERVE, "classroom", repository, output], grader, grader)
     found = json.loads(base64.b64decode(output.read_text(encoding="utf-8").removeprefix("result=")))
     passes: dict[str, bool] = {}
     for test in found["tests"]:

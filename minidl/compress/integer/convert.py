@@ -22,7 +22,8 @@ from minidl.compress.kinds import children_in_order, in_order, kind_of, runs_as,
 from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
 from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
 from minidl.engine.checks import check_instance, check_int, require
-from minidl.engine.tensor import Tensor, no_grad
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
 from minidl.nn import pooling

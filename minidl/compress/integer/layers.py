@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.compress.integer import arithmetic
 from minidl.compress.quantize import QuantParams, dequantize, quantize, quantize_layer
-from minidl.engine.tensor import no_grad
+from minidl.engine.recording import no_grad
 from minidl.nn.containers import Container
 from minidl.nn.efficientnet import SamePad2d
 from minidl.nn.layers import BatchNorm, Conv2d, Linear
