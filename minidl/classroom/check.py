@@ -58,7 +58,7 @@ class Outcome:
     traceback: str = ""
     ended: str = ""  # why no more laws were tried: "timeout", "crashed", "missing" or "library"
     tried: list[list] = field(default_factory=list)  # [law, whether it holds], as far as they were tried
-    flags: list[str] = field(default_factory=list)  # what a teacher may want to look at
+    flags: list[str] = field(default_factory=list)  # of the file: what a teacher might look at, see flags.py
     seconds: float = 0.0  # that the exercise took
 
     @property
@@ -136,6 +136,8 @@ class Worker:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
         os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
+        self.folder = tempfile.mkdtemp(prefix=PREFIX)
+        os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
         self.process: Any = subprocess.Popen(  # Any: typed, its pipes may be None
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
             stdin=subprocess.PIPE,  # which ends when this process does, and then the worker ends too
@@ -160,7 +162,7 @@ class Worker:
 
     def __exit__(self, *error: object) -> None:
         with suppress(OSError):
-            self.process.stdin.close()
+            self.process.stdin.close()  # type: ignore[union-attr]  # it is a PIPE
         try:
             self.process.wait(GRACE)
         except subprocess.TimeoutExpired:

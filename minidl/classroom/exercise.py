@@ -44,6 +44,10 @@ from minidl.engine.checks import (
 EXAMPLES = 100  # cases that a law tries, the same ones for everybody
 
 
+class Unshrunk(BaseException):
+    """The law fails, and nobody asks for a smaller case. Hypothesis lets this exception through."""
+
+
 @dataclass(frozen=True)
 class Law:
     text: str
@@ -82,7 +86,6 @@ class Result:
     message: str = ""
     case: dict[str, object] = field(default_factory=dict)
     error: BaseException | None = None
-    ended: str = ""  # "timeout" or "crashed": no more laws can be tried
 
     def __str__(self) -> str:
         verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"
@@ -289,8 +292,10 @@ def noting(test: Callable[..., None], implementation: Implementation) -> Callabl
             test(**drawn)
         except HypothesisException:
             raise
-        except Exception:
+        except Exception as error:
             implementation.first_failure = implementation.first_failure or implementation.last_call
+            if not implementation.shrinks:
+                raise Unshrunk from error
             raise
 
     return run

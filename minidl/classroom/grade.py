@@ -57,7 +57,8 @@ class Run:
     @property
     def settings(self) -> dict:
         """What must be the same when the run goes on."""
-        laws = digest(self.laws) if self.laws else ""
+        own = sorted((self.course.folder / "exercises").glob(f"ex{self.lesson}_*.py"))
+        laws = " ".join(map(digest, [*own, *filter(None, [self.laws])]))  # and minidl's version
         given = {"lesson": self.lesson, "laws": laws, "limit": self.limit, "partial": self.partial}
         return {"version": 1, "course": self.course.package, **given, "seed": self.seed}
 
@@ -70,7 +71,10 @@ class Run:
 
 def grade(course: Course, asked: argparse.Namespace) -> int:
     """Check every submission of a folder, and write the reports. 0 when all is done, whatever the grades."""
+    out = results_folder(asked)
     submissions, ignored = read_submissions(asked.folder)
+    if out.resolve().parent == asked.folder.resolve():  # results are nobody's submission
+        submissions = [one for one in submissions if one.source != out.name]
     require(bool(submissions), f"{asked.folder} has no submissions: Python files, folders or zip archives")
     lesson = course.lesson(asked.lesson or lesson_of_all(course, submissions)).number
     exercises = course.exercises(lesson)
@@ -78,7 +82,6 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
     for one in submissions:
         choose_file(course, lesson, one)
     name_all(submissions, asked.pattern, read_roster(asked.roster) if asked.roster else None)
-    out = results_folder(asked)
     out.mkdir(parents=True, exist_ok=True)
     points, seed = points_of(exercises, asked.laws), asked.seed
     laws = Path(full_path(asked.laws)) if asked.laws else None

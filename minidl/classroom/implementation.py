@@ -61,6 +61,7 @@ class Implementation:
         self.kind, self.written, self.returns, self.name = kind, written, returns, self.answering.name
         self.calls = 0
         self.last_call = Call((), {})
+        self.shrinks = True  # whether a failing case is made smaller; if not, a law raises Unshrunk
         self.case: dict[str, object] = {}  # the latest of the law that is being tried
         self.first_calls: list[Call] = []  # of the law that is being tried
         self.first_failure: Call | None = None  # the last call of that law's first run that failed

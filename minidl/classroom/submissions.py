@@ -27,7 +27,9 @@ ANSWERS = (".py", ".ipynb")  # a notebook is read as the Python file that its an
 LARGEST = 2**20  # bytes of such a file; the longest lesson's stubs have 2% of it
 LARGEST_ARCHIVE = 50 * LARGEST  # and what is read of one submission
 MOST_FILES = 2000  # in one folder or archive
-NOT_SUBMITTED = re.compile(r"[._].*|__MACOSX|Thumbs\.db", re.IGNORECASE)  # systems leave these behind
+NOT_SUBMITTED = re.compile(
+    r"\..*|__MACOSX|__pycache__|Thumbs\.db", re.IGNORECASE
+)  # systems leave these behind
 
 
 @dataclass
@@ -72,7 +74,8 @@ def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
     for path in sorted(folder.iterdir()):
         kind = path.lstat().st_mode
         is_python, is_zip = path.suffix.lower() in ANSWERS, path.suffix.lower() == ".zip"
-        if NOT_SUBMITTED.fullmatch(path.name) and not is_python:
+        if NOT_SUBMITTED.fullmatch(path.name):
+            ignored += [shown(path.name)] if is_python else []
             continue
         one = Submission(shown(path.name), shown(path.stem if is_python or is_zip else path.name))
         if stat.S_ISLNK(kind):
@@ -87,6 +90,9 @@ def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
         else:
             add_file(one, path.name, path.stat().st_size, path.open("rb"))
         found.append(one)
+        again = sum(other.source.startswith(one.source) for other in found)
+        if any(other.source == one.source for other in found[:-1]):  # other characters, shown alike
+            one.source += f" ({again})"
     return found, ignored
 
 
@@ -128,7 +134,7 @@ def read_folder(folder: Path, one: Submission) -> None:
 def walk(folder: Path) -> Iterator[Path]:
     """What lies below a folder, links not followed."""
     for path in sorted(folder.iterdir()):
-        if NOT_SUBMITTED.fullmatch(path.name) and path.suffix != ".py":
+        if NOT_SUBMITTED.fullmatch(path.name):
             continue
         if stat.S_ISDIR(path.lstat().st_mode):
             yield from walk(path)
@@ -156,7 +162,7 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, one: Submissi
     if ".." in parts or name.startswith("/") or re.match("[A-Za-z]:", name):
         one.flags.append(f"its archive names a file outside of itself: {shown(name)}")
         return
-    skipped = any(NOT_SUBMITTED.fullmatch(part) for part in parts[:-1])
+    skipped = any(NOT_SUBMITTED.fullmatch(part) for part in parts)
     if member.is_dir() or not name.lower().endswith((*ANSWERS, ".zip")) or skipped:
         return
     if stat.S_ISLNK(member.external_attr >> 16):

@@ -25,7 +25,7 @@ from minidl.classroom import confine, failure, processes, work_file
 from minidl.classroom.check import PREFIX, USUAL, Options, Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.elsewhere import ElsewhereFunction, Ended, Process
-from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.exercise import Exercise, Result, Unshrunk
 from minidl.classroom.files import digest
 from minidl.classroom.flags import flags_of
 from minidl.classroom.further import further_laws
@@ -86,7 +86,7 @@ class Answers:
             with process.patience(check.seconds):
                 others = [other for other in check.exercises if other is not exercise]
                 package = check.course.package.split(".")[0]
-                told = process.open(exercise, others, check.path, check.source, package)
+                told = process.open(exercise, others, check.shown, check.source, package)
             yield exercise.adapt(ElsewhereFunction(process, exercise, told)), process
         finally:
             check.printed = process.close()
@@ -109,10 +109,11 @@ class FileCheck:
         options: Options = USUAL,
     ) -> None:
         self.course, self.seconds, self.lines, self.answers = course, seconds, lines, answers
-        self.options, self.path = options, Path(options.file or course.work_file(lesson))
+        self.path, self.options = Path(options.file or course.work_file(lesson)), options
         self.exercises = course.exercises(lesson)
         further_laws(course, self.exercises, options)
         self.digest = digest(self.path)  # before it is read: what is saved meanwhile is another
+        self.shown = Path(self.path.name) if options.file else self.path  # what is beside it is others'
         self.source, self.printed = b"", ""
 
     def run(self, numbers: list[str]) -> None:
@@ -122,7 +123,8 @@ class FileCheck:
         try:
             self.source = self.path.read_bytes()
         except OSError as error:
-            self.emit_outcome(Outcome("", self.path.name, message=f"it cannot be read: {error.strerror}"))
+            message = f"it cannot be read: {error.strerror}"
+            self.emit_outcome(Outcome("", self.path.name, message=message, ended="crashed"))
             return
         flags = flags_of(self.source.decode("utf-8", "replace"), self.exercises)
         for exercise in self.exercises:
@@ -149,6 +151,7 @@ class FileCheck:
             outcome.message, outcome.traceback = str(error), failure.long_text(error)
             outcome.ended = getattr(error, "ended", "")
             if getattr(error, "at_import", isinstance(error, Ended)):
+                outcome.ended = outcome.ended or "crashed"
                 outcome.number, outcome.name, outcome.note = "", self.path.name, ""
                 outcome.ended = outcome.ended or "crashed"
         return outcome
@@ -156,10 +159,8 @@ class FileCheck:
     def try_laws(
         self, exercise: Exercise, implementation: Implementation, process: Process, outcome: Outcome
     ) -> None:
-        """Up to the first that fails, unless all are asked for."""
+        """Up to the first that fails, unless all are asked for, and then until no answers come any more."""
         for law in exercise.laws:
-            if outcome.law and (outcome.ended or not outcome.written or not self.options.all_laws):
-                return
             self.begin(outcome, law.text)
             result = self.try_law(exercise, law.text, implementation, process)
             outcome.calls += result.calls
@@ -174,7 +175,12 @@ class FileCheck:
                 )
                 with suppress(Ended), process.patience(self.seconds):
                     told.describe(result)
-            outcome.ended = result.ended
+            if not result.passed:
+                implementation.shrinks = False  # nothing is told of further failures
+                outcome.ended = result.error.ended if isinstance(result.error, Ended) else ""
+                goes_on = self.options.all_laws and outcome.written and not outcome.library_calls
+                if outcome.ended or process.gone or not goes_on:
+                    return
         if outcome.law:
             return
         other = changed_signature(implementation.told.parameters, exercise)
@@ -189,9 +195,10 @@ class FileCheck:
         try:
             with process.patience(self.seconds):
                 return exercise.try_law(text, implementation)
+        except Unshrunk:
+            return Result(text, False, implementation.calls)
         except Ended as error:
-            case = implementation.case
-            return Result(text, False, implementation.calls, str(error), case, error, error.ended)
+            return Result(text, False, implementation.calls, str(error), implementation.case, error)
         except Exception as error:
             message = f"the law itself fails, which is no fault of yours: {type(error).__name__}: {error}"
             return Result(text, False, 0, message, implementation.case, error)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from learner import REAL, stubs
 
-from minidl.classroom import cli
+from minidl.classroom import cli, processes
 
 SOFTMAX = (
     "def stable_softmax(z, axis=-1, temperature=1.0):\n"
@@ -111,6 +111,7 @@ def graded(tmp_path_factory):
         while len(lines_of(out / "rows.jsonl")) < 4:
             assert first.poll() is None, first.stdout.read()
             time.sleep(0.05)
+        started = processes.descendants(first.pid, set())
         first.send_signal(signal.SIGKILL)
     kept = lines_of(out / "rows.jsonl")
     with (out / "rows.jsonl").open("ab") as file:
@@ -118,11 +119,11 @@ def graded(tmp_path_factory):
     with run(root / "class", out, *options) as second:
         told = second.stdout.read()
     assert second.returncode == 0
-    return root / "class", out, kept, told
+    return root / "class", out, kept, told, started
 
 
 def test_twelve_submissions_have_the_expected_grades(graded):
-    _, out, _, _ = graded
+    out = graded[1]
     with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     numbers = ["09.1", "09.2", "09.3", "09.4"]
@@ -135,7 +136,7 @@ def test_twelve_submissions_have_the_expected_grades(graded):
 
 
 def test_a_killed_run_goes_on_and_neither_loses_nor_repeats_a_row(graded):
-    folder, out, kept, told = graded
+    folder, out, kept, told, _ = graded
     now = lines_of(out / "rows.jsonl")
     assert now[: len(kept)] == kept  # with the settings, and so the seed
     rows = [json.loads(line) for line in now[1:]]
@@ -146,8 +147,15 @@ def test_a_killed_run_goes_on_and_neither_loses_nor_repeats_a_row(graded):
     assert lines_of(out / "rows.jsonl") == now
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not found so")
+def test_the_processes_of_a_killed_run_are_gone(graded):
+    started = graded[-1]
+    assert len(started) >= 2  # one with the laws, and one that answers
+    assert all(processes.stat_of(pid)[:1] in ([], ["Z"]) for pid in started)
+
+
 def test_what_the_teacher_should_look_at_is_said(graded):
-    _, out, _, _ = graded
+    out = graded[1]
     found = json.loads((out / "results.json").read_text())
     flags = {row["name"]: "; ".join(row["flags"]) for row in found["submissions"]}
     assert "its archive names a file outside of itself: ../../../evil.py" in flags["ida"]
@@ -161,7 +169,7 @@ def test_what_the_teacher_should_look_at_is_said(graded):
 
 
 def test_the_pages_escape_what_is_a_submissions_and_name_law_mistake_and_command(graded):
-    _, out, _, _ = graded
+    out = graded[1]
     page = (out / "students" / "G_l_b_Co_2.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "\x1b" not in page
     index = (out / "index.html").read_text(encoding="utf-8")
@@ -172,7 +180,7 @@ def test_the_pages_escape_what_is_a_submissions_and_name_law_mistake_and_command
 
 
 def test_the_command_in_the_report_gives_the_same_failure_again(graded, capfd):
-    _, out, _, _ = graded
+    out = graded[1]
     found = json.loads((out / "results.json").read_text())
     (bob,) = [row for row in found["submissions"] if row["name"] == "bob"]
     before = bob["exercises"][0]
@@ -186,7 +194,7 @@ def test_the_command_in_the_report_gives_the_same_failure_again(graded, capfd):
 
 
 def test_the_tables_for_other_programs_can_be_read(graded):
-    _, out, _, _ = graded
+    out = graded[1]
     suites = ElementTree.parse(out / "junit.xml").getroot()
     assert len(suites) == 12 and [len(suite) for suite in suites] == [4] * 12
     assert sum(int(suite.get("failures")) for suite in suites) == 48 - 11
@@ -198,7 +206,7 @@ def test_the_tables_for_other_programs_can_be_read(graded):
 
 
 def test_results_of_other_settings_are_not_mixed(graded, capsys):
-    folder, out, _, _ = graded
+    folder, out, *_ = graded
     given = ["grade", str(folder), "--out", str(out), "--limit", "3"]
     for more, name in [(["--seed", "1"], "seed"), (["--partial"], "partial"), (["--lesson", "8"], "lesson")]:
         assert cli.main([*given, *more], REAL) == 2

@@ -53,6 +53,14 @@ def test_an_archive_gives_its_python_files_and_nothing_of_it_is_written(tmp_path
     ).exists()
 
 
+def test_what_systems_leave_behind_is_no_submission_and_no_name_is_lost(tmp_path):
+    for name in (".DS_Store", "._ada.py", "_ada.py", "a\x01.py", "a\x02.py", "a\x03.py"):
+        (tmp_path / name).write_text("")
+    found, ignored = read_submissions(tmp_path)
+    assert sorted(one.source for one in found) == ["_ada.py", "a?.py", "a?.py (2)", "a?.py (3)"]
+    assert ignored == ["._ada.py"]
+
+
 def test_a_file_that_unpacks_to_more_than_is_said_or_allowed_is_not_read(tmp_path):
     (tmp_path / "bomb.zip").write_bytes(zipped(**{"bomb.py": "0" * (LARGEST + 1), "b.py": "1"}))
     one = only(tmp_path)
