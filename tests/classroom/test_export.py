@@ -147,7 +147,8 @@ def test_further_laws_and_points_go_with_the_archive_and_learners_get_none_of_th
     )
     archive = export("gradescope", Wish(course, "01", partial=True, laws=laws), tmp_path)
     results = gradescope(archive, tmp_path / "right", {"a.py": texts["right"]})
-    assert [(test["score"], test["max_score"]) for test in results["tests"]] == [(7, 7)]
+    scored = [test for test in results["tests"] if "score" in test]  # the right text is the library's: a flag
+    assert [(test["score"], test["max_score"]) for test in scored] == [(7, 7)]
     assert "all 6 laws hold" in results["tests"][0]["output"]
     results = gradescope(archive, tmp_path / "wrong", {"a.py": texts["over columns"]})
     assert 0 < results["tests"][0]["score"] < 7, "a share for the laws that hold"
