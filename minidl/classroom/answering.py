@@ -32,15 +32,15 @@ import numpy as np
 from minidl.classroom.codec import Uncodable, Values, generators_in
 from minidl.classroom.confine import confine
 from minidl.classroom.frames import receive, send
-from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer
-from minidl.classroom.reading import function_of, load, place, standing_in
+from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer, place
+from minidl.classroom.reading import function_of, load, standing_in
 from minidl.classroom.stubs import plain_function
 
 WARNINGS = 50  # of a call, that are passed on
 TEXT = 20_000  # characters of an error's text and of its traceback
 
 
-@dataclass(frozen=True)
+@dataclass
 class Target:
     """The library's function of an exercise."""
 
@@ -82,7 +82,7 @@ class Answering:
         """Run the file and find the function. Raises FileProblem, TypeError."""
         self.path = Path(asked["path"])
         sys.path[1:1] = asked["roots"]
-        targets = {name: Target(name, target_named(place)) for name, place in asked["targets"].items()}
+        targets = {name: Target(name, target_named(where)) for name, where in asked["targets"].items()}
         sys.meta_path.insert(0, Withheld(asked["withheld"]))
         task = targets.pop(asked["name"], None) or Target(asked["name"], withheld)
         take_away(task.target)
@@ -96,14 +96,12 @@ class Answering:
     def serve(self) -> None:
         send(self.link.answers, 0, Values().write({}))  # the library is imported
         number, text, arrays = receive(self.link.calls)
+        direct = None
         try:
             direct = self.open(Values().read(text, arrays))
             found = {"told": asdict(direct.told)}
         except BaseException as error:
-            direct, found = (
-                None,
-                {"problem": self.told(error), **problem_of(error)},
-            )
+            found = {"problem": self.told(error), **problem_of(error)}
         send(self.link.answers, number, Values().write(found))
         while direct:
             number, text, arrays = receive(self.link.calls)
@@ -144,13 +142,13 @@ class Answering:
         def function(*arguments, **params):
             return self.link.call_back(number, arguments, params)
 
-        function.number_elsewhere = number
+        vars(function)["number_elsewhere"] = number
         return function
 
     def told(self, error: BaseException) -> dict:
         """An error, as it is rebuilt on the other side."""
         shown = "".join(traceback.format_exception(error))[-TEXT:]
-        return {**names_of(error), "place": place(error, self.path), "traceback": shown}
+        return {**names_of(error), "place": place(error, str(self.path)), "traceback": shown}
 
 
 def problem_of(error: BaseException) -> dict:
@@ -158,7 +156,7 @@ def problem_of(error: BaseException) -> dict:
     return {"at_import": getattr(error, "at_import", False), "ended": getattr(error, "ended", "")}
 
 
-def names_of(error: BaseException) -> dict:
+def names_of(error: object) -> dict:
     """The class and its bases by name, and the text."""
     classes = [(str(c.__module__), str(c.__qualname__)) for c in type(error).__mro__[:-1]]
     try:
@@ -183,8 +181,9 @@ def noted_warnings() -> Iterator[list]:
 def rebuilt(told: dict) -> Exception:
     """An error of the law's own function, for the learner's code."""
     kind = vars(builtins).get(told["classes"][0][1])
-    known = isinstance(kind, type) and issubclass(kind, Exception)
-    return kind(told["text"]) if known else RuntimeError(told["text"])
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        return kind(told["text"])
+    return RuntimeError(told["text"])
 
 
 # ---- the library's own function

@@ -24,6 +24,7 @@ import re
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType
+from typing import Any, Literal
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Values:
 
     # ---- writing
 
-    def write(self, value: object) -> tuple[bytes, bytes]:
+    def write(self, value: Any) -> tuple[bytes, bytes]:
         """The JSON and the arrays' bytes. Raises Uncodable."""
         blobs: list[bytes] = []
         try:
@@ -72,7 +73,7 @@ class Values:
             raise Uncodable(f"{len(text) + len(arrays):,} bytes, which is too much")
         return text, arrays
 
-    def _tree(self, value: object, blobs: list[bytes], depth: int) -> object:
+    def _tree(self, value: Any, blobs: list[bytes], depth: int) -> Any:
         kind = type(value)
         if value is None or kind in (bool, int, float, str):
             return value
@@ -116,13 +117,13 @@ class Values:
             blobs.append(array.tobytes())
             return ["scalar", array.dtype.str]
         fortran = array.flags.f_contiguous and not array.flags.c_contiguous
-        order = "F" if fortran else "C"
+        order: Literal["F", "C"] = "F" if fortran else "C"
         blobs.append(array.tobytes(order))
         return ["array", array.dtype.str, list(array.shape), order]
 
     # ---- reading
 
-    def read(self, text: bytes, arrays: bytes) -> object:
+    def read(self, text: bytes, arrays: bytes) -> Any:
         """The value. Raises Malformed for whatever was not written by ``write``."""
         try:
             tree = json.loads(text)
@@ -134,7 +135,7 @@ class Values:
             raise Malformed("more numbers than arrays")
         return value
 
-    def _value(self, tree: object, numbers: Numbers, depth: int) -> object:
+    def _value(self, tree: Any, numbers: Numbers, depth: int) -> Any:
         if not isinstance(tree, list | dict):
             return shown_text(tree) if isinstance(tree, str) else tree
         if depth > DEPTH:
@@ -216,7 +217,7 @@ def known(name: str) -> Callable:
     return getattr(importlib.import_module(module), qualname)
 
 
-def record_named(name: str) -> type:
+def record_named(name: str) -> Callable[..., tuple]:
     """A NamedTuple of minidl or of the course, of a module that is imported already."""
     module, _, qualname = name.partition(":")
     kind = getattr(sys.modules.get(module), qualname, None)

@@ -52,7 +52,7 @@ def is_listed(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in MODULES)
 
 
-def tokens(node: ast.FunctionDef | ast.ClassDef) -> list[str]:
+def tokens(node: ast.stmt) -> list[str]:
     """The words of a function without its docstrings, comments and annotations' layout."""
     for part in ast.walk(node):
         if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part, clean=False):
