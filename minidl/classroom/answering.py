@@ -33,14 +33,14 @@ from minidl.classroom.codec import Uncodable, Values, generators_in
 from minidl.classroom.confine import confine
 from minidl.classroom.frames import receive, send
 from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer, place
-from minidl.classroom.reading import function_of, load, standing_in
+from minidl.classroom.reading import function_of, load, stand_in
 from minidl.classroom.stubs import plain_function
 
 WARNINGS = 50  # of a call, that are passed on
 TEXT = 20_000  # characters of an error's text and of its traceback
 
 
-@dataclass
+@dataclass(frozen=True)
 class Target:
     """The library's function of an exercise."""
 
@@ -69,7 +69,7 @@ class Link:
             generator.bit_generator.state = state  # it may have drawn from it
         if "raised" in reply:
             raise rebuilt(reply["raised"])
-        return reply["value"]
+        return iter(reply["items"]) if "items" in reply else reply["value"]
 
 
 class Answering:
@@ -90,7 +90,7 @@ class Answering:
         confine(self.folder)
         module = load(self.path, asked["source"].tobytes())
         direct = Direct(function_of(module, task), asked["kind"], tuple(asked["written"]), asked["returns"])
-        standing_in(module, task, targets.values()).__enter__()  # for as long as this process lives
+        stand_in(module, task, targets.values())
         return direct
 
     def serve(self) -> None:

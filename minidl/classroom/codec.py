@@ -4,6 +4,7 @@ A message is JSON, in which what JSON has not is a list with a tag, and then the
 
     None, bool, int, float, str    as JSON has them; a dict with keys of text too
     ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
+    ["dict", keys, ...]            whose keys are text and integers
     ["array", dtype, shape, order] ["scalar", dtype]                  their numbers follow the JSON
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
     ["record", "module:name", ...]       a NamedTuple of minidl, which is read as a plain tuple by the checker
@@ -85,6 +86,8 @@ class Values:
             return [kind.__name__, *(self._tree(v, blobs, depth + 1) for v in value)]
         if kind is dict and all(type(key) is str for key in value):
             return {key: self._tree(v, blobs, depth + 1) for key, v in value.items()}
+        if kind is dict and all(type(key) in (int, str) for key in value):
+            return ["dict", list(value), *(self._tree(v, blobs, depth + 1) for v in value.values())]
         if kind is complex:
             return ["complex", value.real, value.imag]
         if kind is Built:
@@ -101,7 +104,7 @@ class Values:
             name = name_of(value)
             return ["known", name] if name else ["function", self._number(value)]
         named = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else kind.__name__
-        raise Uncodable(named if kind is not dict else "a dict with keys that are no text")
+        raise Uncodable(named if kind is not dict else "a dict with keys other than text and integers")
 
     def _number(self, function: Callable) -> int:
         if (number := getattr(function, "number_elsewhere", None)) is not None:
@@ -148,6 +151,9 @@ class Values:
         if tag in ("list", "tuple"):
             inside = [self._value(v, numbers, depth + 1) for v in rest]
             return inside if tag == "list" else tuple(inside)
+        if tag == "dict" and all(type(key) in (int, str) for key in rest[0]):
+            values = [self._value(v, numbers, depth + 1) for v in rest[1:]]
+            return dict(zip(rest[0], values, strict=True))
         if tag == "record":
             inside = [self._value(v, numbers, depth + 1) for v in rest[1:]]
             return record_named(rest[0])(*inside) if self.records else tuple(inside)

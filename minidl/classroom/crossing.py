@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -44,13 +45,16 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
     if type(which) is not int or not 0 <= which < len(functions):
         raise Malformed("a function that was not given")
     arguments, params = asked["arguments"], asked["params"]
+
+    def message(found: dict) -> tuple[bytes, bytes]:
+        states = [generator.bit_generator.state for generator in generators_in(arguments, params)]
+        return Values().write({**found, "states": states})
+
     try:
-        found = {"value": functions[which](*arguments, **params)}
-        Values().write(found)  # or it cannot be sent, which is the law's error
-    except Exception as error:
-        found = {"raised": {"classes": [("", type(error).__name__)], "text": str(error)}}
-    states = [generator.bit_generator.state for generator in generators_in(arguments, params)]
-    return Values().write({**found, "states": states})
+        value = functions[which](*arguments, **params)
+        return message({"items": list(value)} if isinstance(value, Iterator) else {"value": value})
+    except Exception as error:  # also of a value that cannot be sent, which is the law's error
+        return message({"raised": {"classes": [("", type(error).__name__)], "text": str(error)}})
 
 
 def class_of(names: list, base: type[_Kind]) -> type[_Kind]:

@@ -198,7 +198,7 @@ def built(x: Any) -> Any:
     return x.build() if isinstance(x, Built) else x
 
 
-def contents_of_models(value: object) -> object:
+def contents_of_models(value: Any) -> Any:
     """The value with arrays for Tensors, and for models what a law sees of them."""
     if isinstance(value, list):
         return [contents_of_models(v) for v in value]
