@@ -32,8 +32,8 @@ import numpy as np
 from minidl.classroom.codec import Uncodable, Values, generators_in
 from minidl.classroom.confine import confine
 from minidl.classroom.frames import receive, send
-from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer
-from minidl.classroom.reading import function_of, load, place, stand_in
+from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer, place
+from minidl.classroom.reading import function_of, load, stand_in
 from minidl.classroom.stubs import plain_function
 
 WARNINGS = 50  # of a call, that are passed on
@@ -82,7 +82,7 @@ class Answering:
         """Run the file and find the function. Raises FileProblem, TypeError."""
         self.path = Path(asked["path"])
         sys.path[1:1] = asked["roots"]
-        targets = {name: Target(name, target_named(place)) for name, place in asked["targets"].items()}
+        targets = {name: Target(name, target_named(where)) for name, where in asked["targets"].items()}
         sys.meta_path.insert(0, Withheld(asked["withheld"]))
         task = targets.pop(asked["name"], None) or Target(asked["name"], withheld)
         take_away(task.target)
@@ -96,14 +96,13 @@ class Answering:
     def serve(self) -> None:
         send(self.link.answers, 0, Values().write({}))  # the library is imported
         number, text, arrays = receive(self.link.calls)
+        direct = None
         try:
             direct = self.open(Values().read(text, arrays))
-            found = {"told": asdict(direct.told)}
+            found: dict[str, Any] = {"told": asdict(direct.told)}
         except BaseException as error:
-            direct, found = (
-                None,
-                {"problem": self.told(error), "at_import": getattr(error, "at_import", False)},
-            )
+            at_import = getattr(error, "at_import", False)
+            found = {"problem": self.told(error), "at_import": at_import}
         send(self.link.answers, number, Values().write(found))
         while direct:
             number, text, arrays = receive(self.link.calls)
@@ -150,10 +149,10 @@ class Answering:
     def told(self, error: BaseException) -> dict:
         """An error, as it is rebuilt on the other side."""
         shown = "".join(traceback.format_exception(error))[-TEXT:]
-        return {**names_of(error), "place": place(error, self.path), "traceback": shown}
+        return {**names_of(error), "place": place(error, str(self.path)), "traceback": shown}
 
 
-def names_of(error: BaseException) -> dict:
+def names_of(error: object) -> dict:
     """The class and its bases by name, and the text."""
     classes = [(str(c.__module__), str(c.__qualname__)) for c in type(error).__mro__[:-1]]
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minidl.classroom.course import Course
+from minidl.classroom.processes import Piped
 from minidl.classroom.running import environment
 
 SECONDS = 5.0  # that a law may take, a hundred times what one does
@@ -138,11 +139,8 @@ class Worker:
         os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
         os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
-        self.process: Any = subprocess.Popen(  # Any: typed, its pipes may be None
+        self.process = Piped(  # its input ends when this process does, and then the worker ends too
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
-            stdin=subprocess.PIPE,  # which ends when this process does, and then the worker ends too
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             cwd=course.root,
             env=worker_environment(course, self.folder),
         )

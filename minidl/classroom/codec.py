@@ -62,7 +62,7 @@ class Values:
 
     # ---- writing
 
-    def write(self, value: object) -> tuple[bytes, bytes]:
+    def write(self, value: Any) -> tuple[bytes, bytes]:
         """The JSON and the arrays' bytes. Raises Uncodable."""
         blobs: list[bytes] = []
         try:
@@ -74,7 +74,7 @@ class Values:
             raise Uncodable(f"{len(text) + len(arrays):,} bytes, which is too much")
         return text, arrays
 
-    def _tree(self, value: Any, blobs: list[bytes], depth: int) -> object:
+    def _tree(self, value: Any, blobs: list[bytes], depth: int) -> Any:
         kind = type(value)
         if value is None or kind in (bool, int, float, str):
             return value
@@ -223,7 +223,7 @@ def known(name: str) -> Callable:
     return getattr(importlib.import_module(module), qualname)
 
 
-def record_named(name: str) -> Callable[..., Any]:
+def record_named(name: str) -> Callable[..., tuple]:
     """A NamedTuple of minidl or of the course, of a module that is imported already."""
     module, _, qualname = name.partition(":")
     kind = getattr(sys.modules.get(module), qualname, None)

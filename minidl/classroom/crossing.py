@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from minidl.classroom.codec import Malformed, Values, generators_in
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.kinds import LibraryCall, Told
 from minidl.classroom.stubs import plain_function
+
+_Kind = TypeVar("_Kind", bound=BaseException)
 
 
 def targets_of(exercises: list[Exercise], withheld: str) -> dict:
@@ -55,7 +57,7 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
         return message({"raised": {"classes": [("", type(error).__name__)], "text": str(error)}})
 
 
-def class_of(names: list, base: type) -> type:
+def class_of(names: list, base: type[_Kind]) -> type[_Kind]:
     """The first of these classes that is known here and one of ``base``: of Python, NumPy or minidl."""
     for module, name in names:
         home = builtins if module == "builtins" else sys.modules.get(module)
@@ -72,14 +74,13 @@ def error_of(told: dict) -> BaseException:
     names, text = [(str(m), str(n)) for m, n in told["classes"]], str(told["text"])
     base = class_of(names, BaseException)
     module, name = names[0]
-    error: Any
     if base is LibraryCall or base is KeyboardInterrupt:
-        error = base(text)
+        error: BaseException = base(text)
     elif not issubclass(base, Exception):
         error = type(name, (BaseException,), {"__module__": module})(text)
     else:
         error = remade(base, module, name, text)
-    error.place, error.traceback = str(told["place"]), str(told["traceback"])
+    vars(error).update(place=str(told["place"]), traceback=str(told["traceback"]))
     return error
 
 
@@ -95,5 +96,4 @@ def remade(base: type[Exception], module: str, name: str, text: str) -> Exceptio
         "__str__": lambda _: text,
         "__init__": lambda *_: None,
     }
-    kind: Any = type(name, (base,), named)
-    return kind.__new__(kind)
+    return base.__new__(type(name, (base,), named))

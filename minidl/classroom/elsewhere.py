@@ -25,7 +25,7 @@ from minidl.classroom.codec import Malformed, Uncodable, Values
 from minidl.classroom.crossing import called_back, class_of, error_of, targets_of, told_by
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.frames import receive, send
-from minidl.classroom.kinds import Told, WrongAnswer, check_kind
+from minidl.classroom.kinds import Answerer, Told, WrongAnswer, check_kind
 from minidl.classroom.reading import FileProblem
 
 ROOT = str(Path(minidl.__file__).resolve().parents[1])
@@ -55,11 +55,8 @@ class Process:
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="minidl-answer-")
-        self.process: Any = subprocess.Popen(  # Any: typed, its pipes may be None
+        self.process = processes.Piped(
             [*(sys.executable, "-I", "-u", "-X", "utf8", "-c", START), ROOT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             cwd=self.folder,
             env=clean_environment(self.folder),
             start_new_session=True,
@@ -90,19 +87,19 @@ class Process:
             "beside": [str(path.parent)] if path.is_absolute() else [],
         }
         self.too_long = "importing it takes more than {:g} s"
-        found = self.exchange(Values().write(asked), Values())
+        reply = self.exchange(Values().write(asked), Values())
         with self.nothing_else():
-            problem = error_of(found["problem"]) if "problem" in found else None
-            told = None if problem else told_by(found["told"])
-        if self.late or isinstance(problem, KeyboardInterrupt):
-            raise self.interrupted(problem)
-        if isinstance(problem, TypeError | FileProblem):
-            problem.at_import = bool(found.get("at_import"))
-            raise problem
-        if problem:
-            raise Ended(f"it could not be started: {problem}")
+            found = error_of(reply["problem"]) if "problem" in reply else told_by(reply["told"])
+        if self.late or isinstance(found, KeyboardInterrupt):
+            raise self.interrupted(found)
+        if isinstance(found, FileProblem):
+            found.at_import = bool(reply.get("at_import"))
+        if isinstance(found, TypeError | FileProblem):
+            raise found
+        if isinstance(found, BaseException):
+            raise Ended(f"it could not be started: {found}")
         self.too_long = "still running after {:g} s: a loop without end?"
-        return told
+        return found
 
     def exchange(self, message: tuple[bytes, bytes], values: Values) -> dict:
         """The reply to a message. Calls back, meanwhile, go to the functions of ``values``."""
@@ -148,8 +145,8 @@ class Process:
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
         """Inside the block the process may take so many seconds, also of sleep; see ``charge``."""
-        self.before, self.charged, self.begun = processes.seconds_of(self.process.pid), 0.0, time.monotonic()
-        self.asleep_at, self.seconds, self.limit = -1, seconds, seconds
+        self.before, self.charged = processes.seconds_of(self.process.pid) or 0.0, 0.0
+        self.begun, self.asleep_at, self.seconds, self.limit = time.monotonic(), -1, seconds, seconds
         try:
             yield
         finally:
@@ -178,7 +175,7 @@ class Process:
             self.charged += TICK
         self.asleep_at = self.number if asleep else -1
         wall = time.monotonic() - self.begun
-        taken = wall if used is None else used - (self.before or 0) + self.charged
+        taken = wall if used is None else used - self.before + self.charged
         return taken > self.limit or wall > WALL * self.limit
 
     def has_answered(self) -> bool:
@@ -197,7 +194,7 @@ class Process:
         if self.waiting and self.number == number:
             self.end()
 
-    def interrupted(self, error: BaseException | None = None) -> Ended:
+    def interrupted(self, error: object = None) -> Ended:
         """Why it stopped, with the line where it was if that is known."""
         place = getattr(error, "place", "")
         why = f"{self.too_long.format(self.seconds)} ({MORE_TIME})"
@@ -251,16 +248,13 @@ class Process:
         return self.printed.decode(errors="replace").strip()
 
 
-class ElsewhereFunction:
+class ElsewhereFunction(Answerer):
     """The learner's function, in the place of the raw one."""
-
-    elsewhere = True
 
     def __init__(self, process: Process, exercise: Exercise, told: Told) -> None:
         self.process, self.exercise, self.told, self.name = process, exercise, told, told.name
 
     def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
-        """As ``Direct.answer``."""
         values = Values()
         try:
             message = values.write((arguments, params, np.geterr()))
@@ -269,19 +263,22 @@ class ElsewhereFunction:
         reply = self.process.exchange(message, values)
         with self.process.nothing_else():
             before, after = self.inputs(reply["same"], message)
-            error = error_of(reply["raised"]) if "raised" in reply else None
+            raised = error_of(reply["raised"]) if "raised" in reply else None
             noted = [(str(told["text"]), class_of(told["classes"], Warning)) for told in reply["warnings"]]
             wrong, answer = reply.get("wrong"), reply.get("answer")
-        if self.process.late or isinstance(error, KeyboardInterrupt):
-            raise self.process.interrupted(error)
+        if self.process.late or isinstance(raised, KeyboardInterrupt):
+            raise self.process.interrupted(raised)
         for text, kind in noted:
             warnings.warn(text, kind, stacklevel=5)
-        if error is not None:
-            raise error
+        if raised is not None:
+            raise raised
         if wrong is not None:
             raise WrongAnswer(str(wrong))
         self.check_form(answer)
         return answer, before, after
+
+    def place_of(self, error: BaseException) -> str:
+        return getattr(error, "place", "")  # as ``error_of`` was told
 
     def inputs(self, same: object, message: tuple[bytes, bytes]) -> tuple[tuple, tuple]:
         """The arguments as they were and as they are, where anything in them is another."""
@@ -294,7 +291,7 @@ class ElsewhereFunction:
             raise Malformed("other arguments than it was given")
         return (arguments, params), (given, given_params)
 
-    def check_form(self, answer: object) -> None:
+    def check_form(self, answer: Any) -> None:
         """What kinds.py looks at on the other side, where it can be patched."""
         if answer is None:
             raise WrongAnswer(f"{self.name} returned None: is a return missing?")

@@ -29,8 +29,8 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
 
 from minidl.classroom.compare import readable
-from minidl.classroom.implementation import Elsewhere, Implementation
-from minidl.classroom.kinds import KINDS, LibraryCall, WrongAnswer
+from minidl.classroom.implementation import Implementation
+from minidl.classroom.kinds import KINDS, Answerer, LibraryCall, WrongAnswer
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import (
     check_choice,
@@ -212,7 +212,7 @@ class Exercise:
         known = "; ".join(law.text for law in self.laws) or "none yet"
         raise ValueError(f"{self.number} has no law {text!r}; its laws: {known}")
 
-    def adapt(self, implementation: Callable | type | Elsewhere) -> Implementation:
+    def adapt(self, implementation: Callable | type | Answerer) -> Implementation:
         """The implementation as laws call it (see the kinds); one already adapted comes back as it is."""
         if isinstance(implementation, Implementation):
             return implementation
@@ -308,30 +308,20 @@ def explained(error: Exception, implementation: Implementation) -> str:
         return different_answers(name)
     if isinstance(error, WrongAnswer):
         return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
     if error is implementation.raised:
         if isinstance(error, NotImplementedError):
             return f"{name} is not written yet: it raises NotImplementedError"
         if isinstance(error, LibraryCall):
             return str(error)
-        place = getattr(error, "place", None)  # of an error in another process
-        if place is None:
-            own = [frame for frame in frames if frame.filename == source_file(implementation.raw)]
-            place = f"line {own[-1].lineno}: {own[-1].line}" if own else ""
+        place = implementation.answerer.place_of(error)
         return f"{name} raised {type(error).__name__}: {error}" + (f"\nat {place}" if place else "")
     if isinstance(error, AssertionError) and str(error):
         return str(error)
+    last_line = traceback.extract_tb(error.__traceback__)[-1].line
     if isinstance(error, AssertionError):
-        return f"does not hold: {frames[-1].line}"
-    return f"the law cannot use the answer: {type(error).__name__}: {error}\nat: {frames[-1].line}"
+        return f"does not hold: {last_line}"
+    return f"the law cannot use the answer: {type(error).__name__}: {error}\nat: {last_line}"
 
 
 def different_answers(name: str) -> str:
     return f"{name} gave different answers to the same call: it may draw only from an rng that it is given"
-
-
-def source_file(raw: Any) -> str | None:
-    try:
-        return inspect.getsourcefile(raw)
-    except TypeError:  # a callable object, or something built in
-        return None

@@ -43,7 +43,7 @@ class Failure:
         if not outcome.written or not result.error or isinstance(result.error, Ended | LibraryCall | Flaky):
             return
         self.add_note(changed_signature(implementation.told.parameters, exercise))
-        if not does_the_same(implementation.last_call, exercise.adapt(implementation.raw)):
+        if not does_the_same(implementation.last_call, exercise.adapt(implementation.answerer)):
             outcome.message = different_answers(implementation.name)
             return
         mistakes = mistakes_like(exercise, exercise.find_law(result.law), implementation, result.case)

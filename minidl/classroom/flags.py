@@ -7,7 +7,6 @@ import difflib
 import io
 import tokenize
 from collections.abc import Iterator
-from typing import Any
 
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.stubs import source
@@ -31,7 +30,7 @@ def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
     own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for exercise in exercises:
         if exercise.name in own:
-            theirs: Any = ast.parse(source(exercise.target)).body[0]
+            theirs = ast.parse(source(exercise.target)).body[0]
             if nearly(tokens(own[exercise.name]), tokens(theirs)):
                 found[f"{exercise.name} is nearly the library's text"] = None
     return list(found)
@@ -53,7 +52,7 @@ def is_listed(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in MODULES)
 
 
-def tokens(node: ast.FunctionDef | ast.ClassDef) -> list[str]:
+def tokens(node: ast.stmt) -> list[str]:
     """The words of a function without its docstrings, comments and annotations' layout."""
     for part in ast.walk(node):
         if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part, clean=False):

@@ -5,25 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from hypothesis.errors import HypothesisException
 
 from minidl.classroom.compare import short
-from minidl.classroom.kinds import Direct, Told, WrongAnswer, same, unchanged
+from minidl.classroom.kinds import Answerer, Direct, WrongAnswer, same, unchanged
 
 REMEMBERED = 60  # calls of a law, from its first, that are kept to tell what an answer looks like
-
-
-class Elsewhere(Protocol):
-    """A function in another process: it stands for the raw function, and answers as ``Direct`` does."""
-
-    elsewhere: bool
-    name: str
-    told: Told
-
-    def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]: ...
 
 
 @dataclass
@@ -48,17 +38,14 @@ class Implementation:
 
     def __init__(
         self,
-        raw: Any,  # a function or a class, or an Elsewhere
+        raw: Callable | type | Answerer,
         kind: str = "function",
         written: tuple[int, ...] = (),
         returns: str = "",
     ) -> None:
-        self.answering: Elsewhere | Direct = (
-            raw if getattr(raw, "elsewhere", False) else Direct(raw, kind, written, returns)
-        )
-        self.raw: Any = getattr(self.answering, "raw", raw)
-        self.told = self.answering.told
-        self.kind, self.written, self.returns, self.name = kind, written, returns, self.answering.name
+        self.answerer = raw if isinstance(raw, Answerer) else Direct(raw, kind, written, returns)
+        self.told, self.name = self.answerer.told, self.answerer.name
+        self.kind, self.written, self.returns = kind, written, returns
         self.calls = 0
         self.last_call = Call((), {})
         self.shrinks = True  # whether a failing case is made smaller; if not, a law raises Unshrunk
@@ -82,7 +69,7 @@ class Implementation:
     def answer_on_copies(self, arguments: tuple, params: dict):
         """The answer on a copy of the arguments, which it must leave as they were."""
         try:
-            answer, before, after = self.answering.answer(arguments, params)
+            answer, before, after = self.answerer.answer(arguments, params)
         except (KeyboardInterrupt, WrongAnswer):
             raise
         except BaseException as error:

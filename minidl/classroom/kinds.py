@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
@@ -63,7 +65,35 @@ def code_of(target: Callable | type) -> list[CodeType]:
     return [member.__code__ for member in members if hasattr(member, "__code__")]
 
 
-class Direct:
+def place(error: BaseException, file: str | None) -> str:
+    """The last line of the file that the error went through, with its text."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"line {own[-1].lineno}: {own[-1].line}" if own else ""
+
+
+def source_file(raw: Callable | type) -> str | None:
+    try:
+        return inspect.getsourcefile(raw)
+    except TypeError:  # a callable object, or something built in
+        return None
+
+
+class Answerer(ABC):
+    """What answers the calls of laws: a raw function in this process, or one in another (elsewhere.py)."""
+
+    name: str
+    told: Told
+
+    @abstractmethod
+    def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
+        """The answer on a copy of the arguments, and the arguments as they were and as they are after it."""
+
+    @abstractmethod
+    def place_of(self, error: BaseException) -> str:
+        """The line at which the function raised the error, with its text."""
+
+
+class Direct(Answerer):
     """A raw function, Op class or kernel in this process. A kernel is called uncompiled: there an index out
     of range raises, where compiled code overwrites memory."""
 
@@ -80,10 +110,12 @@ class Direct:
         self.name = self.told.name
 
     def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
-        """The answer on a copy of the arguments, and the arguments as they were and as they are after it."""
         given, given_params = copy.deepcopy((arguments, params))
         answer = self.answer_to(given, given_params)
         return answer, (arguments, params), (given, given_params)
+
+    def place_of(self, error: BaseException) -> str:
+        return place(error, source_file(self.raw))
 
     def answer_to(self, arguments: tuple, params: dict):
         """Call the raw function or class in the way of its kind; WrongAnswer for a result of another form."""
@@ -149,10 +181,9 @@ class Direct:
             if changed:
                 raise WrongAnswer(f"{self.name} changed its model: {changed}")
         is_given = any(answer is model for model in kept)
-        is_model = isinstance(answer, Module)
+        if isinstance(answer, Module):
+            answer = {**contents(answer), "given": is_given}  # the model itself, and not a new one
         answer = contents_of_models(answer)
-        if is_model:
-            answer["given"] = is_given  # the model itself, and not a new one
         if not self.written:
             return self._plain(answer)
         return plain_value(answer, self.name), *map(contents, trained)
@@ -229,7 +260,7 @@ def plain_value(value, name: str):
     raise WrongAnswer(f"{name} returned {kind}; must be numbers, arrays, or tuples, lists or dicts of them")
 
 
-def same(one: Any, other: Any, equal: Callable[[Any, Any], bool]) -> bool:
+def same(one: Any, other: Any, equal: Callable[[object, object], bool]) -> bool:
     """Whether tuples, lists and dicts have the same structure, and what they hold is ``equal``."""
     if not isinstance(one, tuple | list | dict) and not isinstance(other, tuple | list | dict):
         return equal(one, other)

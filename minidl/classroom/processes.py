@@ -7,7 +7,9 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
+from typing import Any
 
 from minidl.classroom import confine
 
@@ -22,6 +24,18 @@ def adopt() -> None:
     with suppress(OSError, AttributeError):
         confine.control(SUBREAPER, 1)
         adopting = True
+
+
+class Piped(subprocess.Popen[bytes]):
+    """A process with pipes to its standard input and from its output and errors."""
+
+    stdin: BufferedWriter
+    stdout: BufferedReader
+    stderr: BufferedReader
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        pipe = subprocess.PIPE
+        super().__init__(command, stdin=pipe, stdout=pipe, stderr=pipe, **options)
 
 
 def end_group(process: subprocess.Popen) -> None:

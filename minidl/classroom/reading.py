@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import linecache
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-from minidl.classroom.kinds import parameters_of
+from minidl.classroom.kinds import parameters_of, place
 from minidl.classroom.stubs import plain_function
 
 
@@ -74,16 +73,10 @@ def import_problem(error: BaseException, path: Path) -> str:
         code = (error.text or "").rstrip("\n")
         mark = " " * (max(error.offset or 1, 1) - 1) + "^"
         return f"line {error.lineno} is not Python: {error.msg}\n  {code}\n  {mark}"
-    where = place(error, path)
+    where = place(error, str(path))
     if isinstance(error, SystemExit):
         return f"it ends the program when imported (exit, {where or 'somewhere'}): take that out"
     return f"importing it raises {type(error).__name__}: {error}" + (f"\nat {where}" if where else "")
-
-
-def place(error: BaseException, path: Path) -> str:
-    """The last line of the file that the error went through, with its text."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"line {own[-1].lineno}: {own[-1].line}" if own else ""
 
 
 def function_of(module: ModuleType, exercise: Task) -> Callable | type:

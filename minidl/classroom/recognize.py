@@ -24,13 +24,13 @@ def mistakes_like(
     library's own function gives these values and dtypes too: the difference is then a rounding.
     """
     early = list(implementation.first_calls)
-    failing = calls_of(law, exercise.adapt(implementation.raw), case)
+    failing = calls_of(law, exercise.adapt(implementation.answerer), case)
     likely = [m for m in exercise.mistakes if does_all(m.implementation, exercise, failing + early)]
     if likely and does_all(exercise.target, exercise, failing):  # then only a dtype can be recognised
         target_too = same_dtypes(exercise.target, exercise, failing)
         likely = [m for m in likely if not target_too and same_dtypes(m.implementation, exercise, failing)]
     for other_law in exercise.laws if len(likely) > 1 or (law.is_example and likely) else ():
-        probe = exercise.adapt(implementation.raw)
+        probe = exercise.adapt(implementation.answerer)
         exercise.try_law(other_law.text, probe)
         left = [m for m in likely if does_all(m.implementation, exercise, probe.first_calls)]
         likely = left if law.is_example and not other_law.is_example else left or likely

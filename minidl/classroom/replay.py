@@ -21,7 +21,7 @@ from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.files import write_text
 from minidl.classroom.implementation import Call, Implementation
-from minidl.classroom.kinds import Told, is_floating
+from minidl.classroom.kinds import Direct, Told, is_floating
 from minidl.classroom.reading import function_of, load, stand_in
 
 FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".
@@ -64,7 +64,7 @@ def implementation_of(number: str, path: Path, package: str) -> Callable | type:
     exercise = next(e for e in exercises if e.number == number)
     module = load(path)
     stand_in(module, exercise, exercises)
-    return exercise.adapt(function_of(module, exercise)).raw
+    return Direct(function_of(module, exercise), exercise.kind).raw
 
 
 def try_again(number: str, raw: Callable | type, package: str, law: str, case: dict | None) -> None:
