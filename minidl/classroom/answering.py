@@ -33,7 +33,7 @@ from minidl.classroom.codec import Uncodable, Values, generators_in
 from minidl.classroom.confine import confine
 from minidl.classroom.frames import receive, send
 from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer
-from minidl.classroom.reading import function_of, load, place, standing_in
+from minidl.classroom.reading import function_of, load, place, stand_in
 from minidl.classroom.stubs import plain_function
 
 WARNINGS = 50  # of a call, that are passed on
@@ -69,7 +69,7 @@ class Link:
             generator.bit_generator.state = state  # it may have drawn from it
         if "raised" in reply:
             raise rebuilt(reply["raised"])
-        return reply["value"]
+        return iter(reply["items"]) if "items" in reply else reply["value"]
 
 
 class Answering:
@@ -90,10 +90,11 @@ class Answering:
         confine(self.folder)
         module = load(self.path, asked["source"].tobytes())
         direct = Direct(function_of(module, task), asked["kind"], tuple(asked["written"]), asked["returns"])
-        standing_in(module, task, targets.values()).__enter__()  # for as long as this process lives
+        stand_in(module, task, targets.values())
         return direct
 
     def serve(self) -> None:
+        send(self.link.answers, 0, Values().write({}))  # the library is imported
         number, text, arrays = receive(self.link.calls)
         try:
             direct = self.open(Values().read(text, arrays))
@@ -101,7 +102,7 @@ class Answering:
         except BaseException as error:
             direct, found = (
                 None,
-                {"problem": self.told(error), "at_import": getattr(error, "at_import", False)},
+                {"problem": self.told(error), **problem_of(error)},
             )
         send(self.link.answers, number, Values().write(found))
         while direct:
@@ -143,13 +144,18 @@ class Answering:
         def function(*arguments, **params):
             return self.link.call_back(number, arguments, params)
 
-        function.number_elsewhere = number
+        vars(function)["number_elsewhere"] = number
         return function
 
     def told(self, error: BaseException) -> dict:
         """An error, as it is rebuilt on the other side."""
         shown = "".join(traceback.format_exception(error))[-TEXT:]
         return {**names_of(error), "place": place(error, self.path), "traceback": shown}
+
+
+def problem_of(error: BaseException) -> dict:
+    """What a FileProblem says beside its text."""
+    return {"at_import": getattr(error, "at_import", False), "ended": getattr(error, "ended", "")}
 
 
 def names_of(error: BaseException) -> dict:
@@ -177,8 +183,9 @@ def noted_warnings() -> Iterator[list]:
 def rebuilt(told: dict) -> Exception:
     """An error of the law's own function, for the learner's code."""
     kind = vars(builtins).get(told["classes"][0][1])
-    known = isinstance(kind, type) and issubclass(kind, Exception)
-    return kind(told["text"]) if known else RuntimeError(told["text"])
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        return kind(told["text"])
+    return RuntimeError(told["text"])
 
 
 # ---- the library's own function

@@ -58,7 +58,7 @@ class Outcome:
     traceback: str = ""
     ended: str = ""  # why no more laws were tried: "timeout", "crashed", "missing" or "library"
     tried: list[list] = field(default_factory=list)  # [law, whether it holds], as far as they were tried
-    flags: list[str] = field(default_factory=list)  # of the file: what a teacher might look at, see flags.py
+    flags: list[str] = field(default_factory=list)  # what a teacher may want to look at
     seconds: float = 0.0  # that the exercise took
 
     @property
@@ -136,7 +136,7 @@ class Worker:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
         os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(  # Any: typed, its pipes may be None
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
             stdin=subprocess.PIPE,  # which ends when this process does, and then the worker ends too
             stdout=subprocess.PIPE,
@@ -149,9 +149,8 @@ class Worker:
         where = {"folder": str(course.folder.resolve()), "package": course.package, "command": course.command}
         request = {"course": where, "lesson": lesson, "numbers": numbers, "seconds": seconds}
         with suppress(BrokenPipeError):  # not as arguments, which others can see
-            pipe: IO[bytes] = self.process.stdin  # type: ignore[assignment]  # it is a PIPE
-            pipe.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
-            pipe.flush()
+            self.process.stdin.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
+            self.process.stdin.flush()
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
         self.reader = threading.Thread(target=self.read_prints, args=[self.process.stderr], daemon=True)
         self.reader.start()
@@ -161,7 +160,7 @@ class Worker:
 
     def __exit__(self, *error: object) -> None:
         with suppress(OSError):
-            self.process.stdin.close()  # type: ignore[union-attr]  # it is a PIPE
+            self.process.stdin.close()
         try:
             self.process.wait(GRACE)
         except subprocess.TimeoutExpired:

@@ -4,6 +4,7 @@ A message is JSON, in which what JSON has not is a list with a tag, and then the
 
     None, bool, int, float, str    as JSON has them; a dict with keys of text too
     ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
+    ["dict", keys, ...]            whose keys are text and integers
     ["array", dtype, shape, order] ["scalar", dtype]                  their numbers follow the JSON
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
     ["record", "module:name", ...]       a NamedTuple of minidl, which is read as a plain tuple by the checker
@@ -24,6 +25,7 @@ import re
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType
+from typing import Any, Literal
 
 import numpy as np
 
@@ -72,7 +74,7 @@ class Values:
             raise Uncodable(f"{len(text) + len(arrays):,} bytes, which is too much")
         return text, arrays
 
-    def _tree(self, value: object, blobs: list[bytes], depth: int) -> object:
+    def _tree(self, value: Any, blobs: list[bytes], depth: int) -> object:
         kind = type(value)
         if value is None or kind in (bool, int, float, str):
             return value
@@ -84,6 +86,8 @@ class Values:
             return [kind.__name__, *(self._tree(v, blobs, depth + 1) for v in value)]
         if kind is dict and all(type(key) is str for key in value):
             return {key: self._tree(v, blobs, depth + 1) for key, v in value.items()}
+        if kind is dict and all(type(key) in (int, str) for key in value):
+            return ["dict", list(value), *(self._tree(v, blobs, depth + 1) for v in value.values())]
         if kind is complex:
             return ["complex", value.real, value.imag]
         if kind is Built:
@@ -100,7 +104,7 @@ class Values:
             name = name_of(value)
             return ["known", name] if name else ["function", self._number(value)]
         named = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else kind.__name__
-        raise Uncodable(named if kind is not dict else "a dict with keys that are no text")
+        raise Uncodable(named if kind is not dict else "a dict with keys other than text and integers")
 
     def _number(self, function: Callable) -> int:
         if (number := getattr(function, "number_elsewhere", None)) is not None:
@@ -116,13 +120,13 @@ class Values:
             blobs.append(array.tobytes())
             return ["scalar", array.dtype.str]
         fortran = array.flags.f_contiguous and not array.flags.c_contiguous
-        order = "F" if fortran else "C"
+        order: Literal["F", "C"] = "F" if fortran else "C"
         blobs.append(array.tobytes(order))
         return ["array", array.dtype.str, list(array.shape), order]
 
     # ---- reading
 
-    def read(self, text: bytes, arrays: bytes) -> object:
+    def read(self, text: bytes, arrays: bytes) -> Any:
         """The value. Raises Malformed for whatever was not written by ``write``."""
         try:
             tree = json.loads(text)
@@ -134,7 +138,7 @@ class Values:
             raise Malformed("more numbers than arrays")
         return value
 
-    def _value(self, tree: object, numbers: Numbers, depth: int) -> object:
+    def _value(self, tree: Any, numbers: Numbers, depth: int) -> Any:
         if not isinstance(tree, list | dict):
             return shown_text(tree) if isinstance(tree, str) else tree
         if depth > DEPTH:
@@ -147,6 +151,9 @@ class Values:
         if tag in ("list", "tuple"):
             inside = [self._value(v, numbers, depth + 1) for v in rest]
             return inside if tag == "list" else tuple(inside)
+        if tag == "dict" and all(type(key) in (int, str) for key in rest[0]):
+            values = [self._value(v, numbers, depth + 1) for v in rest[1:]]
+            return dict(zip(rest[0], values, strict=True))
         if tag == "record":
             inside = [self._value(v, numbers, depth + 1) for v in rest[1:]]
             return record_named(rest[0])(*inside) if self.records else tuple(inside)
@@ -216,7 +223,7 @@ def known(name: str) -> Callable:
     return getattr(importlib.import_module(module), qualname)
 
 
-def record_named(name: str) -> type:
+def record_named(name: str) -> Callable[..., Any]:
     """A NamedTuple of minidl or of the course, of a module that is imported already."""
     module, _, qualname = name.partition(":")
     kind = getattr(sys.modules.get(module), qualname, None)

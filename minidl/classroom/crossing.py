@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import builtins
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from minidl.classroom.codec import Malformed, Values, generators_in
 from minidl.classroom.exercise import Exercise
@@ -41,13 +43,16 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
     if type(which) is not int or not 0 <= which < len(functions):
         raise Malformed("a function that was not given")
     arguments, params = asked["arguments"], asked["params"]
+
+    def message(found: dict) -> tuple[bytes, bytes]:
+        states = [generator.bit_generator.state for generator in generators_in(arguments, params)]
+        return Values().write({**found, "states": states})
+
     try:
-        found = {"value": functions[which](*arguments, **params)}
-        Values().write(found)  # or it cannot be sent, which is the law's error
-    except Exception as error:
-        found = {"raised": {"classes": [("", type(error).__name__)], "text": str(error)}}
-    states = [generator.bit_generator.state for generator in generators_in(arguments, params)]
-    return Values().write({**found, "states": states})
+        value = functions[which](*arguments, **params)
+        return message({"items": list(value)} if isinstance(value, Iterator) else {"value": value})
+    except Exception as error:  # also of a value that cannot be sent, which is the law's error
+        return message({"raised": {"classes": [("", type(error).__name__)], "text": str(error)}})
 
 
 def class_of(names: list, base: type) -> type:
@@ -67,6 +72,7 @@ def error_of(told: dict) -> BaseException:
     names, text = [(str(m), str(n)) for m, n in told["classes"]], str(told["text"])
     base = class_of(names, BaseException)
     module, name = names[0]
+    error: Any
     if base is LibraryCall or base is KeyboardInterrupt:
         error = base(text)
     elif not issubclass(base, Exception):
@@ -89,5 +95,5 @@ def remade(base: type[Exception], module: str, name: str, text: str) -> Exceptio
         "__str__": lambda _: text,
         "__init__": lambda *_: None,
     }
-    kind = type(name, (base,), named)
+    kind: Any = type(name, (base,), named)
     return kind.__new__(kind)

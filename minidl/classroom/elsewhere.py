@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,10 +42,7 @@ class Ended(BaseException):
 
     ends_the_law = True
     traceback = ""
-
-    def __init__(self, message: str, late: bool = False) -> None:
-        super().__init__(message)
-        self.ended = "timeout" if late else "crashed"  # see Outcome
+    ended = "crashed"  # or "timeout", see Outcome
 
 
 class Process:
@@ -55,7 +52,7 @@ class Process:
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="minidl-answer-")
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(  # Any: typed, its pipes may be None
             [*(sys.executable, "-I", "-u", "-X", "utf8", "-c", START), ROOT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -67,12 +64,17 @@ class Process:
         Process.running.add(self.process.pid)
         self.number, self.waiting, self.late = 0, False, False
         self.limit, self.before, self.charged, self.asleep_at = float("inf"), 0.0, 0.0, -1
-        self.printed, self.closed, self.killed = b"", False, False
+        self.printed, self.closed = b"", False
         self.reader = threading.Thread(target=self.read_prints, daemon=True)
         self.reader.start()
         threading.Thread(target=self.watch, daemon=True).start()
 
     # ---- calls
+
+    def begin(self) -> None:
+        """Wait until the library is imported there, which no limit counts."""
+        with self.nothing_else():
+            self.receive(Values())
 
     def open(
         self, exercise: Exercise, others: list[Exercise], path: Path, source: bytes, withheld: str
@@ -93,6 +95,7 @@ class Process:
             raise self.interrupted(problem)
         if isinstance(problem, TypeError | FileProblem):
             problem.at_import = bool(found.get("at_import"))
+            problem.ended = found["ended"] if found.get("ended") in ("missing", "library") else ""
             raise problem
         if problem:
             raise Ended(f"it could not be started: {problem}")
@@ -103,12 +106,12 @@ class Process:
         """The reply to a message. Calls back, meanwhile, go to the functions of ``values``."""
         self.number += 1
         with self.nothing_else():
-            send(self.process.stdin, self.number, message)
+            self.send(message)
             while True:
                 reply = self.receive(Values(generators=True))
                 if "back" not in reply:
                     return reply
-                send(self.process.stdin, self.number, called_back(values.functions, reply))
+                self.send(called_back(values.functions, reply))
 
     @contextmanager
     def nothing_else(self) -> Iterator[None]:
@@ -116,10 +119,17 @@ class Process:
         try:
             yield
         except (EOFError, OSError):
-            raise Ended(self.death(), self.late) from None
+            raise self.interrupted() if self.late else Ended(self.death()) from None
         except (Malformed, Uncodable, KeyError, TypeError, ValueError, AttributeError) as error:
             self.end()
             raise Ended(f"it wrote to the checker what is no answer ({error})") from None
+
+    def send(self, message: tuple[bytes, bytes]) -> None:
+        self.waiting = True  # it may take nothing
+        try:
+            send(self.process.stdin, self.number, message)
+        finally:
+            self.waiting = False
 
     def receive(self, values: Values) -> dict:
         self.waiting = True
@@ -189,16 +199,15 @@ class Process:
         """Why it stopped, with the line where it was if that is known."""
         place = getattr(error, "place", "")
         why = f"{self.too_long.format(self.seconds)} ({MORE_TIME})"
-        why = (why if self.late else "it raises KeyboardInterrupt") + (f"\nat {place}" if place else "")
-        ended = Ended(why, self.late)
-        ended.traceback = getattr(error, "traceback", "")
+        ended = Ended(
+            (why if self.late else "it raises KeyboardInterrupt") + (f"\nat {place}" if place else "")
+        )
+        ended.traceback, ended.ended = getattr(error, "traceback", ""), "timeout" if self.late else "crashed"
         self.end()
         return ended
 
     def death(self) -> str:
         """How the process ended, in words."""
-        if self.late:
-            return str(self.interrupted())
         try:
             code = self.process.wait(GRACE)
         except subprocess.TimeoutExpired:  # it has closed the pipes
@@ -217,13 +226,8 @@ class Process:
             while part := self.process.stderr.read1(65536):
                 self.printed = (self.printed + part)[-KEPT:]
 
-    @property
-    def gone(self) -> bool:
-        return self.killed or self.process.poll() is not None
-
     def end(self) -> None:
         """End it and all that it started."""
-        self.killed = True
         processes.end_group(self.process)
         processes.end_strays(Process.running)
 

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
 
 from minidl.classroom.compare import readable
-from minidl.classroom.implementation import Implementation
+from minidl.classroom.implementation import Elsewhere, Implementation
 from minidl.classroom.kinds import KINDS, LibraryCall, WrongAnswer
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import (
@@ -86,6 +86,7 @@ class Result:
     message: str = ""
     case: dict[str, object] = field(default_factory=dict)
     error: BaseException | None = None
+    ended: str = ""  # "timeout" or "crashed": no more laws can be tried
 
     def __str__(self) -> str:
         verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"
@@ -212,7 +213,7 @@ class Exercise:
         known = "; ".join(law.text for law in self.laws) or "none yet"
         raise ValueError(f"{self.number} has no law {text!r}; its laws: {known}")
 
-    def adapt(self, implementation: Callable | type) -> Implementation:
+    def adapt(self, implementation: Callable | type | Elsewhere) -> Implementation:
         """The implementation as laws call it (see the kinds); one already adapted comes back as it is."""
         if isinstance(implementation, Implementation):
             return implementation
@@ -330,7 +331,7 @@ def different_answers(name: str) -> str:
     return f"{name} gave different answers to the same call: it may draw only from an rng that it is given"
 
 
-def source_file(raw: Callable | type) -> str | None:
+def source_file(raw: Any) -> str | None:
     try:
         return inspect.getsourcefile(raw)
     except TypeError:  # a callable object, or something built in

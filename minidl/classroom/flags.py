@@ -7,6 +7,7 @@ import difflib
 import io
 import tokenize
 from collections.abc import Iterator
+from typing import Any
 
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.stubs import source
@@ -30,7 +31,7 @@ def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
     own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for exercise in exercises:
         if exercise.name in own:
-            theirs = ast.parse(source(exercise.target)).body[0]
+            theirs: Any = ast.parse(source(exercise.target)).body[0]
             if nearly(tokens(own[exercise.name]), tokens(theirs)):
                 found[f"{exercise.name} is nearly the library's text"] = None
     return list(found)

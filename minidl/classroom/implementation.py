@@ -48,13 +48,15 @@ class Implementation:
 
     def __init__(
         self,
-        raw: Callable | type | Elsewhere,
+        raw: Any,  # a function or a class, or an Elsewhere
         kind: str = "function",
         written: tuple[int, ...] = (),
         returns: str = "",
     ) -> None:
-        self.answering = raw if getattr(raw, "elsewhere", False) else Direct(raw, kind, written, returns)
-        self.raw = getattr(self.answering, "raw", raw)
+        self.answering: Elsewhere | Direct = (
+            raw if getattr(raw, "elsewhere", False) else Direct(raw, kind, written, returns)
+        )
+        self.raw: Any = getattr(self.answering, "raw", raw)
         self.told = self.answering.told
         self.kind, self.written, self.returns, self.name = kind, written, returns, self.answering.name
         self.calls = 0

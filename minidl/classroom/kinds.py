@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
+from typing import Any
 
 import numpy as np
 
@@ -42,9 +43,9 @@ class Told:
     arguments: list[str]  # the names of those that a call passes by place
 
 
-def told_of(raw: Callable | type, kind: str) -> Told:
+def told_of(raw: Any, kind: str) -> Told:
     try:
-        taken = inspect.signature(raw.forward if kind == "op" else raw).parameters.values()
+        taken = list(inspect.signature(raw.forward if kind == "op" else raw).parameters.values())
     except (ValueError, TypeError, AttributeError):  # something built in
         taken = []
     names = [p.name for p in taken if p.kind is not inspect.Parameter.VAR_POSITIONAL]
@@ -162,11 +163,11 @@ class Direct:
         return plain_value(value, self.name)
 
 
-def built(x: object) -> object:
+def built(x: Any) -> Any:
     return x.build() if isinstance(x, Built) else x
 
 
-def contents_of_models(value: object) -> object:
+def contents_of_models(value: Any) -> Any:
     """The value with arrays for Tensors, and for models what a law sees of them."""
     if isinstance(value, list):
         return [contents_of_models(v) for v in value]
@@ -228,7 +229,7 @@ def plain_value(value, name: str):
     raise WrongAnswer(f"{name} returned {kind}; must be numbers, arrays, or tuples, lists or dicts of them")
 
 
-def same(one: object, other: object, equal: Callable[[object, object], bool]) -> bool:
+def same(one: Any, other: Any, equal: Callable[[Any, Any], bool]) -> bool:
     """Whether tuples, lists and dicts have the same structure, and what they hold is ``equal``."""
     if not isinstance(one, tuple | list | dict) and not isinstance(other, tuple | list | dict):
         return equal(one, other)

@@ -6,8 +6,7 @@ import difflib
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -19,26 +18,24 @@ from minidl.classroom.stubs import plain_function
 class Task(Protocol):
     """Of an exercise, what is needed to read a file: the name, and the library's function."""
 
-    name: str
-    target: Callable | type
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def target(self) -> Callable | type: ...
 
 
 class FileProblem(Exception):
-    """Why an exercise cannot be checked, in words; ``at_import``: nor any other of the file."""
+    """Why an exercise cannot be checked, in words; ``at_import``: nor any other of the file.
 
-    at_import, ended = False, ""  # see Outcome
+    ended: "missing" or "library", see ``Outcome``.
+    """
 
+    at_import = False
 
-class MissingFunction(FileProblem):
-    """The file does not define what the exercise asks for."""
-
-    ended = "missing"
-
-
-class LibrarysOwn(FileProblem):
-    """The file imports the library's function instead of defining one."""
-
-    ended = "library"
+    def __init__(self, message: str, ended: str = "") -> None:
+        super().__init__(message)
+        self.ended = ended
 
 
 def load(path: Path, source: bytes | None = None) -> ModuleType:
@@ -91,10 +88,10 @@ def function_of(module: ModuleType, exercise: Task) -> Callable | type:
         defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
         near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
         found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
-        raise MissingFunction(f"the file has no {name}: {found}")
+        raise FileProblem(f"the file has no {name}: {found}", "missing")
     value = vars(module)[name]
     if plain_function(value) is plain_function(exercise.target):
-        raise LibrarysOwn(f"this is the library's own {name}, imported: write it yourself")
+        raise FileProblem(f"this is the library's own {name}, imported: write it yourself", "library")
     return value
 
 
@@ -106,13 +103,6 @@ def changed_signature(yours: list[str] | None, exercise: Task) -> str:
     return f"the parameters must be ({', '.join(wanted)}), yours are ({', '.join(yours)})"
 
 
-@contextmanager
-def standing_in(module: ModuleType, exercise: Task, exercises: Iterable[Task]) -> Iterator[None]:
-    """The library's functions in the places of the file's other exercises: each is checked by itself."""
-    before = dict(vars(module))
+def stand_in(module: ModuleType, exercise: Task, exercises: Iterable[Task]) -> None:
+    """Put the library's functions in the places of the file's other exercises: each is checked by itself."""
     vars(module).update({other.name: other.target for other in exercises if other is not exercise})
-    try:
-        yield
-    finally:
-        vars(module).clear()
-        vars(module).update(before)

@@ -22,7 +22,7 @@ from minidl.classroom.exercise import Exercise, Result
 from minidl.classroom.files import write_text
 from minidl.classroom.implementation import Call, Implementation
 from minidl.classroom.kinds import Told, is_floating
-from minidl.classroom.reading import function_of, load, standing_in
+from minidl.classroom.reading import function_of, load, stand_in
 
 FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".
 
@@ -63,7 +63,7 @@ def implementation_of(number: str, path: Path, package: str) -> Callable | type:
     exercises = _exercises(number, package)
     exercise = next(e for e in exercises if e.number == number)
     module = load(path)
-    standing_in(module, exercise, exercises).__enter__()  # for as long as this process lives
+    stand_in(module, exercise, exercises)
     return exercise.adapt(function_of(module, exercise)).raw
 
 

@@ -25,7 +25,7 @@ scalars = arrays.filter(lambda a: a.size > 0).map(lambda a: a.ravel()[0])
 text = st.text(st.characters(exclude_categories=["Cs"]))
 values = st.recursive(
     numbers | text | arrays | scalars,
-    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(text, inner),
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(text | st.integers(), inner),
     max_leaves=8,
 )
 
@@ -113,7 +113,7 @@ def test_generators_among_the_arguments_are_found_in_order():
         (np.array([object()]), "an array of object"),
         (np.array(["a"]), "an array of <U1"),
         (np.datetime64("2000-01-01"), "datetime64"),
-        ({1: 2}, "a dict with keys that are no text"),
+        ({(1,): 2}, "a dict with keys other than text and integers"),
         ({1}, "set"),
         (b"a", "bytes"),
         (int, "type"),

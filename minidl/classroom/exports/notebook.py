@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import html
-from typing import Any
 
 from minidl.classroom.cells import IMPORTS
 from minidl.classroom.course import Course
