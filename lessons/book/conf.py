@@ -43,6 +43,7 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 
+highlight_language = "none"  # of indented blocks, the formulas; examples are Python
 autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True  # as the source says them

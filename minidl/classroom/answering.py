@@ -102,7 +102,7 @@ class Answering:
         except BaseException as error:
             direct, found = (
                 None,
-                {"problem": self.told(error), **problem_of(error)},
+                {"problem": self.told(error), "at_import": getattr(error, "at_import", False)},
             )
         send(self.link.answers, number, Values().write(found))
         while direct:
@@ -151,11 +151,6 @@ class Answering:
         """An error, as it is rebuilt on the other side."""
         shown = "".join(traceback.format_exception(error))[-TEXT:]
         return {**names_of(error), "place": place(error, self.path), "traceback": shown}
-
-
-def problem_of(error: BaseException) -> dict:
-    """What a FileProblem says beside its text."""
-    return {"at_import": getattr(error, "at_import", False), "ended": getattr(error, "ended", "")}
 
 
 def names_of(error: BaseException) -> dict:

@@ -58,7 +58,7 @@ class Outcome:
     traceback: str = ""
     ended: str = ""  # why no more laws were tried: "timeout", "crashed", "missing" or "library"
     tried: list[list] = field(default_factory=list)  # [law, whether it holds], as far as they were tried
-    flags: list[str] = field(default_factory=list)  # what a teacher may want to look at
+    flags: list[str] = field(default_factory=list)  # of the file: what a teacher might look at, see flags.py
     seconds: float = 0.0  # that the exercise took
 
     @property

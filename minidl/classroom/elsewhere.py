@@ -42,7 +42,10 @@ class Ended(BaseException):
 
     ends_the_law = True
     traceback = ""
-    ended = "crashed"  # or "timeout", see Outcome
+
+    def __init__(self, message: str, late: bool = False) -> None:
+        super().__init__(message)
+        self.ended = "timeout" if late else "crashed"  # see Outcome
 
 
 class Process:
@@ -64,7 +67,7 @@ class Process:
         Process.running.add(self.process.pid)
         self.number, self.waiting, self.late = 0, False, False
         self.limit, self.before, self.charged, self.asleep_at = float("inf"), 0.0, 0.0, -1
-        self.printed, self.closed = b"", False
+        self.printed, self.closed, self.killed = b"", False, False
         self.reader = threading.Thread(target=self.read_prints, daemon=True)
         self.reader.start()
         threading.Thread(target=self.watch, daemon=True).start()
@@ -95,7 +98,6 @@ class Process:
             raise self.interrupted(problem)
         if isinstance(problem, TypeError | FileProblem):
             problem.at_import = bool(found.get("at_import"))
-            problem.ended = found["ended"] if found.get("ended") in ("missing", "library") else ""
             raise problem
         if problem:
             raise Ended(f"it could not be started: {problem}")
@@ -199,10 +201,9 @@ class Process:
         """Why it stopped, with the line where it was if that is known."""
         place = getattr(error, "place", "")
         why = f"{self.too_long.format(self.seconds)} ({MORE_TIME})"
-        ended = Ended(
-            (why if self.late else "it raises KeyboardInterrupt") + (f"\nat {place}" if place else "")
-        )
-        ended.traceback, ended.ended = getattr(error, "traceback", ""), "timeout" if self.late else "crashed"
+        why = (why if self.late else "it raises KeyboardInterrupt") + (f"\nat {place}" if place else "")
+        ended = Ended(why, self.late)
+        ended.traceback = getattr(error, "traceback", "")
         self.end()
         return ended
 
@@ -226,8 +227,13 @@ class Process:
             while part := self.process.stderr.read1(65536):
                 self.printed = (self.printed + part)[-KEPT:]
 
+    @property
+    def gone(self) -> bool:
+        return self.killed or self.process.poll() is not None
+
     def end(self) -> None:
         """End it and all that it started."""
+        self.killed = True
         processes.end_group(self.process)
         processes.end_strays(Process.running)
 

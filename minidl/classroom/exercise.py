@@ -86,7 +86,6 @@ class Result:
     message: str = ""
     case: dict[str, object] = field(default_factory=dict)
     error: BaseException | None = None
-    ended: str = ""  # "timeout" or "crashed": no more laws can be tried
 
     def __str__(self) -> str:
         verdict, calls = "passes" if self.passed else "FAILS", "call" if self.calls == 1 else "calls"

@@ -26,16 +26,21 @@ class Task(Protocol):
 
 
 class FileProblem(Exception):
-    """Why an exercise cannot be checked, in words; ``at_import``: nor any other of the file.
+    """Why an exercise cannot be checked, in words; ``at_import``: nor any other of the file."""
 
-    ended: "missing" or "library", see ``Outcome``.
-    """
+    at_import, ended = False, ""  # see Outcome
 
-    at_import = False
 
-    def __init__(self, message: str, ended: str = "") -> None:
-        super().__init__(message)
-        self.ended = ended
+class MissingFunction(FileProblem):
+    """The file does not define what the exercise asks for."""
+
+    ended = "missing"
+
+
+class LibrarysOwn(FileProblem):
+    """The file imports the library's function instead of defining one."""
+
+    ended = "library"
 
 
 def load(path: Path, source: bytes | None = None) -> ModuleType:
@@ -88,10 +93,10 @@ def function_of(module: ModuleType, exercise: Task) -> Callable | type:
         defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
         near = difflib.get_close_matches(name, defined, 1, cutoff=0.5)
         found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
-        raise FileProblem(f"the file has no {name}: {found}", "missing")
+        raise MissingFunction(f"the file has no {name}: {found}")
     value = vars(module)[name]
     if plain_function(value) is plain_function(exercise.target):
-        raise FileProblem(f"this is the library's own {name}, imported: write it yourself", "library")
+        raise LibrarysOwn(f"this is the library's own {name}, imported: write it yourself")
     return value
 
 

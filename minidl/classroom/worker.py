@@ -109,7 +109,7 @@ class FileCheck:
         options: Options = USUAL,
     ) -> None:
         self.course, self.seconds, self.lines, self.answers = course, seconds, lines, answers
-        self.options, self.path = options, Path(options.file or course.work_file(lesson))
+        self.path, self.options = Path(options.file or course.work_file(lesson)), options
         self.exercises = course.exercises(lesson)
         further_laws(course, self.exercises, options)
         self.digest = digest(self.path)  # before it is read: what is saved meanwhile is another
@@ -123,7 +123,8 @@ class FileCheck:
         try:
             self.source = self.path.read_bytes()
         except OSError as error:
-            self.emit_outcome(Outcome("", self.path.name, message=f"it cannot be read: {error.strerror}"))
+            message = f"it cannot be read: {error.strerror}"
+            self.emit_outcome(Outcome("", self.path.name, message=message, ended="crashed"))
             return
         flags = flags_of(self.source.decode("utf-8", "replace"), self.exercises)
         for exercise in self.exercises:
@@ -150,17 +151,15 @@ class FileCheck:
             outcome.message, outcome.traceback = str(error), failure.long_text(error)
             outcome.ended = getattr(error, "ended", "")
             if getattr(error, "at_import", isinstance(error, Ended)):
-                outcome.number, outcome.name, outcome.note = "", self.path.name, ""
                 outcome.ended = outcome.ended or "crashed"
+                outcome.number, outcome.name, outcome.note = "", self.path.name, ""
         return outcome
 
     def try_laws(
         self, exercise: Exercise, implementation: Implementation, process: Process, outcome: Outcome
     ) -> None:
-        """Up to the first that fails, unless all are asked for."""
+        """Up to the first that fails, unless all are asked for, and then until no answers come any more."""
         for law in exercise.laws:
-            if outcome.law and (outcome.ended or not outcome.written or not self.options.all_laws):
-                return
             self.begin(outcome, law.text)
             result = self.try_law(exercise, law.text, implementation, process)
             outcome.calls += result.calls
@@ -173,16 +172,14 @@ class FileCheck:
                 told = failure.Failure(
                     self.course, self.path, exercise, implementation, outcome, self.options
                 )
-                try:
-                    with process.patience(self.seconds):
-                        told.describe(result)
-                except Ended:  # nobody is left to answer
-                    outcome.ended = result.ended
-                    return
+                with suppress(Ended), process.patience(self.seconds):
+                    told.describe(result)
+            if not result.passed:
                 implementation.shrinks = False  # nothing is told of further failures
-            outcome.ended = result.ended
-            if outcome.library_calls:
-                return
+                outcome.ended = result.error.ended if isinstance(result.error, Ended) else ""
+                goes_on = self.options.all_laws and outcome.written and not outcome.library_calls
+                if outcome.ended or process.gone or not goes_on:
+                    return
         if outcome.law:
             return
         other = changed_signature(implementation.told.parameters, exercise)
@@ -200,8 +197,7 @@ class FileCheck:
         except Unshrunk:
             return Result(text, False, implementation.calls)
         except Ended as error:
-            case = implementation.case
-            return Result(text, False, implementation.calls, str(error), case, error, error.ended)
+            return Result(text, False, implementation.calls, str(error), implementation.case, error)
         except Exception as error:
             message = f"the law itself fails, which is no fault of yours: {type(error).__name__}: {error}"
             return Result(text, False, 0, message, implementation.case, error)

@@ -91,7 +91,9 @@ def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Ma
 
 
 def global_magnitude_masks(model: Module, amount: float | int) -> Masks:
-    """``joint_magnitude_masks`` of all Conv2d and Linear: {"block1.conv.weight": bools, ...}
+    """Masks that prune the smallest |w| of all Conv2d and Linear together: {"block1.conv.weight": bools, ...}
+
+    See ``joint_magnitude_masks``.
 
     >>> from minidl import compress, nn
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -203,7 +205,9 @@ def dense_bytes(model: Module) -> int:
 
 
 def sparse_bytes(model: Module) -> int:
-    """Like ``dense_bytes``, but each Conv2d and Linear weight is a compressed sparse row matrix (out, rest).
+    """Bytes of the model if each Conv2d and Linear weight is a compressed sparse row matrix (out, rest).
+
+    The rest counts as in ``dense_bytes``.
 
     Such a matrix holds its nonzero values, the column of each value (4 bytes), and the start of each row. So
     a weight takes twice its bytes, and a zero takes none. This saves memory if more than half are zeros. It

@@ -19,7 +19,7 @@ CHUNK = 2**19  # numbers in the inputs of one prediction call: 2 MB, so that the
 
 
 class Explanation(NamedTuple):
-    """values.sum(axis=1) + base_value is the prediction of each row."""
+    """What each player contributes: values.sum(axis=1) + base_value is the prediction of each row."""
 
     values: np.ndarray  # (rows, players) float64
     base_value: float  # the mean prediction of the background

@@ -62,7 +62,7 @@ class Container(Module):
 
 
 class Sequential(Container):
-    """f_n(... f_2(f_1(x)))
+    """Modules that run one after the other: f_n(... f_2(f_1(x))).
 
     >>> from minidl import nn
     >>> nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))

@@ -93,7 +93,12 @@ class SamePad2d(ZeroPad2d):
 
 
 def efficientnet_lite0(num_classes: int = 1000, *, rng: np.random.Generator | None = None) -> EfficientNet:
-    """The network with random weights. ``imagenet_network`` gives the trained one."""
+    """The network with random weights. ``imagenet_network`` gives the trained one.
+
+    >>> from minidl import nn
+    >>> nn.models.efficientnet_lite0(num_classes=10).layer("_fc")
+    Linear(1280, 10)
+    """
     rng = default_rng_or(rng)
     blocks = Sequential()
     for repeats, kernel, stride, expansion, channels, out in BLOCKS:
@@ -157,6 +162,12 @@ def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
     It takes images (N, 3, H, W) in [0, 1] and gives 1,000 logits, whose names are ``imagenet_names()``.
     weights: an ``.npz`` file of the network's state. The default is the file of the package; its numbers are
     rounded to 16 or 8 bits. ValueError for a file with other arrays.
+
+    >>> from minidl import data, nn
+    >>> image, mask = data.load_picture(data.lesson_pictures() / "mammals" / "zebra.webp")
+    >>> answer = nn.models.imagenet_network()(image[np.newaxis]).argmax().item()  # doctest: +SKIP
+    >>> nn.models.imagenet_names()[answer]  # doctest: +SKIP
+    'zebra'
     """
     model = efficientnet_lite0(rng=np.random.default_rng(0))
     if weights is None:
@@ -187,6 +198,11 @@ def read_weights(file: Any) -> dict[str, np.ndarray]:
 
 @cache
 def imagenet_names() -> tuple[str, ...]:
-    """Short English names of the 1,000 classes, in the order of the network's logits."""
+    """Short English names of the 1,000 classes, in the order of the network's logits.
+
+    >>> from minidl import nn
+    >>> len(nn.models.imagenet_names())
+    1000
+    """
     text = resources.files(__package__).joinpath("imagenet_names.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())

@@ -15,7 +15,12 @@ _T = TypeVar("_T", bound=Tensor)  # a Parameter stays a Parameter
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (out, in, ...): inputs per output, and outputs per input."""
+    """(fan_in, fan_out) of a weight (out, in, ...): inputs per output, and outputs per input.
+
+    >>> from minidl import nn
+    >>> nn.init.fans((8, 3, 5, 5))  # a convolution of 5 x 5 from 3 channels to 8
+    (75, 200)
+    """
     fits = len(shape) >= 2 and 0 not in shape
     require(fits, f"fan_in and fan_out need a weight (out, in, ...), not empty, got shape {shape}")
     kernel = math.prod(shape[2:])
@@ -23,14 +28,25 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def gain(nonlinearity: str, a: float = 0.0) -> float:
-    """The factor that keeps a signal's variance after the nonlinearity. ``a`` is the slope of leaky_relu."""
+    """The factor that keeps a signal's variance after the nonlinearity. ``a`` is the slope of leaky_relu.
+
+    >>> from minidl import nn
+    >>> round(nn.init.gain("relu"), 3)
+    1.414
+    """
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
     gains["leaky_relu"] = math.sqrt(2 / (1 + check_number("a", a) ** 2))
     return gains[check_choice("nonlinearity", nonlinearity, gains)]
 
 
 def uniform_(tensor: _T, low: float, high: float, *, rng: np.random.Generator | None = None) -> _T:
-    """U(low, high)"""
+    """Random numbers from U(low, high).
+
+    >>> from minidl import Tensor, nn
+    >>> weight = nn.init.uniform_(Tensor(np.zeros((2, 3))), -1, 1)
+    >>> bool(abs(weight.data).max() <= 1)
+    True
+    """
     check_number("low", low, high=check_number("high", high))
     tensor.data = default_rng_or(rng).uniform(low, high, leaf(tensor).shape)
     return tensor
@@ -44,9 +60,14 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     rng: np.random.Generator | None = None,
 ) -> _T:
-    """U(-b, b) with b = gain sqrt(3 / fan): the variance is gain^2 / fan (He et al. 2015).
+    """Random numbers from U(-b, b), b = gain sqrt(3 / fan): the variance is gain^2 / fan (He et al. 2015).
 
     With a = sqrt(5), the default of Linear and Conv2d, b is 1 / sqrt(fan_in).
+
+    >>> from minidl import Tensor, nn
+    >>> weight = nn.init.kaiming_uniform_(Tensor(np.zeros((100, 6))))
+    >>> bool(abs(weight.data).max() <= 1)  # b = sqrt(2) sqrt(3 / 6) = 1
+    True
     """
     bound = gain(nonlinearity, a) * math.sqrt(3 / chosen_fan(tensor, mode))
     return uniform_(tensor, -bound, bound, rng=rng)
@@ -60,19 +81,37 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     rng: np.random.Generator | None = None,
 ) -> _T:
-    """N(0, gain^2 / fan) (He et al. 2015)."""
+    """Random numbers from N(0, gain^2 / fan) (He et al. 2015).
+
+    >>> from minidl import Tensor, nn
+    >>> weight = nn.init.kaiming_normal_(Tensor(np.zeros((500, 200))))
+    >>> round(weight.data.std().item(), 2)  # sqrt(2 / 200) = 0.1
+    0.1
+    """
     std = gain(nonlinearity, a) / math.sqrt(chosen_fan(tensor, mode))
     tensor.data = default_rng_or(rng).normal(0, std, tensor.shape)
     return tensor
 
 
 def xavier_uniform_(tensor: _T, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> _T:
-    """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    """Random numbers from U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    >>> from minidl import Tensor, nn
+    >>> weight = nn.init.xavier_uniform_(Tensor(np.zeros((2, 4))))
+    >>> bool(abs(weight.data).max() <= 1)  # b = sqrt(6 / (4 + 2)) = 1
+    True
+    """
     bound = check_number("gain", gain, 0) * math.sqrt(6 / sum(fans(leaf(tensor).shape)))
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
 def zeros_(tensor: _T) -> _T:
+    """0 everywhere.
+
+    >>> from minidl import Tensor, nn
+    >>> nn.init.zeros_(Tensor([1.0, 2.0]))
+    Tensor([0., 0.], float32)
+    """
     tensor.data = np.zeros(leaf(tensor).shape)
     return tensor
 

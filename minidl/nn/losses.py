@@ -213,7 +213,7 @@ class BCEWithLogitsLoss(Module):
 
 
 class MSELoss(Module):
-    """``F.mse_loss``
+    """``F.mse_loss`` as a module.
 
     >>> from minidl import nn
     >>> nn.MSELoss()([1, 5], [1, 2])
@@ -228,7 +228,7 @@ class MSELoss(Module):
 
 
 class L1Loss(MSELoss):
-    """``F.l1_loss``
+    """``F.l1_loss`` as a module.
 
     >>> from minidl import nn
     >>> nn.L1Loss()([1, 5], [1, 2])
@@ -240,7 +240,7 @@ class L1Loss(MSELoss):
 
 
 class SmoothL1Loss(MSELoss):
-    """``F.smooth_l1_loss``
+    """``F.smooth_l1_loss`` as a module.
 
     >>> from minidl import nn
     >>> nn.SmoothL1Loss(reduction="none")([0.5, 5], [0, 2])

@@ -14,8 +14,8 @@ from minidl.train.optim import Optimizer, Parameters
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015), with weight decay lambda added to the gradient:
 
-    g = grad + lambda p        m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
-    p -= lr m_hat / (sqrt(v_hat) + eps),    m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
+        g = grad + lambda p        m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
+        p -= lr m_hat / (sqrt(v_hat) + eps),    m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
 
     >>> from minidl import nn, train
     >>> weight = nn.Parameter([3.0])

@@ -30,7 +30,7 @@ class Evaluation(NamedTuple):
 
 @dataclass
 class History:
-    """One number per finished epoch.
+    """The numbers of a training, one per finished epoch in each list.
 
     The training numbers are means over the epoch's images, measured before each step. A list stays empty if
     nothing was measured: the test lists without a test set, the accuracies if the labels are no classes,

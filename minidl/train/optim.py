@@ -210,8 +210,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum mu and weight decay lambda, as PyTorch defines them:
 
-    g = grad + lambda p        b = mu b + (1 - dampening) g,  at first b = g
-    p -= lr b,    with Nesterov's momentum  p -= lr (g + mu b)
+        g = grad + lambda p        b = mu b + (1 - dampening) g,  at first b = g
+        p -= lr b,    with Nesterov's momentum  p -= lr (g + mu b)
 
     maximize: increase the loss, as if grad were -grad.
 

@@ -13,8 +13,8 @@ from minidl.train.optim import Optimizer, Parameters
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton 2012), with weight decay lambda and momentum mu as PyTorch defines them:
 
-    g = grad + lambda p        v = alpha v + (1 - alpha) g^2        d = g / (sqrt(v) + eps)
-    p -= lr d,    with momentum  b = mu b + d,  p -= lr b
+        g = grad + lambda p        v = alpha v + (1 - alpha) g^2        d = g / (sqrt(v) + eps)
+        p -= lr d,    with momentum  b = mu b + d,  p -= lr b
 
     centered: also m = alpha m + (1 - alpha) g is kept, and the deviation sqrt(v - m^2) replaces sqrt(v).
 

@@ -266,7 +266,7 @@ ATTACKS += [
     Attack("all others killed", ALL_OTHERS, (*ENDED, *RAISED, *DIFFERS)),
     Attack(
         "standing in patched",
-        "import minidl.classroom.reading as r\nr.place = r.standing_in = None\n" + WRONG,
+        "import minidl.classroom.reading as r\nr.place = r.stand_in = None\n" + WRONG,
         (*DIFFERS, *STRAY, "it could not be started"),
     ),
     # ---- the library's function

@@ -71,6 +71,12 @@ def quantize_model(
     model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, ``LOOKED_UP``,
     ZeroPad2d, max and average pooling, Flatten, Identity, Dropout and Preprocess in Sequential, Residual,
     Skip and Concat. ValueError for others. The modules of a Skip move to its ``body``.  bits: 2 … 8.
+
+    >>> from minidl import nn
+    >>> from minidl.compress import integer
+    >>> model, images = nn.Sequential(nn.Linear(4, 2)).eval(), np.eye(4, dtype=np.float32)
+    >>> print(abs(integer.quantize_model(model, images)(images).data - model(images).data).max() < 0.02)
+    True
     """
     check_int("weight_bits", weight_bits, 2, 8)
     check_int("activation_bits", activation_bits, 2, 8)
@@ -113,6 +119,13 @@ def convert(model: Module) -> IntegerModel:
 
     ValueError for weights or activations that are floats or have more than 8 bits, and for modules without an
     integer counterpart. ``report`` has no SQNR, because there is no float network to compare with.
+
+    >>> from minidl import nn
+    >>> from minidl.compress import integer, qat
+    >>> images = np.eye(4, dtype=np.float32)
+    >>> rounded = qat.prepare_qat(nn.Sequential(nn.Linear(4, 2)).eval(), images)
+    >>> integer.convert(rounded)(images).shape
+    (4, 2)
     """
     return converted(model)[0]
 
@@ -224,6 +237,13 @@ def compare_layers(rounded: Module, integer: IntegerModel, images: Any) -> list[
 
     The integers of both outputs are compared. For the logits, the float layer's output is first divided by
     S_x S_w. Joined branches count as one layer.
+
+    >>> from minidl import nn
+    >>> from minidl.compress import integer, qat
+    >>> images = np.eye(4, dtype=np.float32)
+    >>> rounded = qat.prepare_qat(nn.Sequential(nn.Linear(4, 2)).eval(), images)
+    >>> integer.compare_layers(rounded, integer.convert(rounded), images)[0].path
+    '0'
     """
     check_rounded(rounded)
     check_instance("integer", integer, IntegerModel)

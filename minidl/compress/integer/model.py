@@ -39,6 +39,12 @@ class IntegerModel(Module):
     x_params: the parameters of the images' integers.  layers: by their paths in the float network, such as
     "block1.conv", in the order in which they run. Each reads integers with the output parameters of the layer
     before.  ``body(quantize(images, x_params))`` returns the last integers.
+
+    >>> from minidl import nn
+    >>> from minidl.compress import integer
+    >>> model, images = nn.Sequential(nn.Linear(4, 2)).eval(), np.eye(4, dtype=np.float32)
+    >>> integer.quantize_model(model, images).body[0].weight.dtype
+    dtype('int8')
     """
 
     def __init__(
@@ -124,6 +130,11 @@ def model_bytes(model: Module) -> int:
 
     In integer layers, each weight takes 1 byte for any number of bits, each channel 8 (int32 bias and float32
     scale), and each activation 8 (scale and zero point).
+
+    >>> from minidl import nn
+    >>> from minidl.compress import integer
+    >>> integer.model_bytes(nn.Linear(4, 2))  # 8 weights and 2 biases of 4 bytes
+    40
     """
     return sum(stored_by(check_instance("model", model, Module)).values())
 
