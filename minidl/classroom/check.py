@@ -137,8 +137,6 @@ class Worker:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
         os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
-        self.folder = tempfile.mkdtemp(prefix=PREFIX)
-        os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
         self.process = Piped(  # its input ends when this process does, and then the worker ends too
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
             cwd=course.root,
@@ -160,7 +158,7 @@ class Worker:
 
     def __exit__(self, *error: object) -> None:
         with suppress(OSError):
-            self.process.stdin.close()  # type: ignore[union-attr]  # it is a PIPE
+            self.process.stdin.close()
         try:
             self.process.wait(GRACE)
         except subprocess.TimeoutExpired:

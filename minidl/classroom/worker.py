@@ -153,7 +153,6 @@ class FileCheck:
             if getattr(error, "at_import", isinstance(error, Ended)):
                 outcome.ended = outcome.ended or "crashed"
                 outcome.number, outcome.name, outcome.note = "", self.path.name, ""
-                outcome.ended = outcome.ended or "crashed"
         return outcome
 
     def try_laws(
