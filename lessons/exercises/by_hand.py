@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from hypothesis import strategies as st
 
+from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close
 
 State = dict[str, np.ndarray]
+LEARNING = st.sampled_from([True, ("head",), ("fc1",)])  # which layers of an ``mlp`` require grad
 NEAR = {"rtol": 1e-3, "atol": 1e-5}  # the accuracy of a step in float32
 
 
@@ -60,8 +63,12 @@ def slopes(loss: Callable[[np.ndarray], float], z: np.ndarray) -> np.ndarray:
     return found
 
 
-def mlp_after(state: State, images: np.ndarray, of_logits: np.ndarray, lr: float) -> State:
-    """The state of an ``mlp`` after one step of gradient descent, from the slopes of the loss."""
+def mlp_after(model: Built, state: State, images: np.ndarray, of_logits: np.ndarray, lr: float) -> State:
+    """The state of an ``mlp`` after one step of gradient descent, from the slopes of the loss.
+
+    Only the parameters of ``model`` that require grad change.
+    """
+    learns = {name for name, parameter in model.build().named_parameters() if parameter.requires_grad}
     state = wide(state)
     x = np.asarray(images, np.float64).reshape(len(images), -1)
     before = x @ state["fc1.weight"].T + state["fc1.bias"]
@@ -69,7 +76,7 @@ def mlp_after(state: State, images: np.ndarray, of_logits: np.ndarray, lr: float
     gradients = {"fc1.weight": of_hidden.T @ x, "fc1.bias": of_hidden.sum(axis=0)}
     gradients["head.weight"] = of_logits.T @ np.maximum(before, 0)
     gradients["head.bias"] = of_logits.sum(axis=0)
-    return {name: value - lr * gradients[name] for name, value in state.items()}
+    return {name: value - lr * gradients[name] * (name in learns) for name, value in state.items()}
 
 
 def assert_state(actual: State, expected: State) -> None:

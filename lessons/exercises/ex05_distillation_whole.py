@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.exercises.by_hand import (
+    LEARNING,
     NEAR,
     assert_state,
     cross_entropies,
@@ -237,13 +238,13 @@ step = Exercise(
 def lessons_given(draw):
     """A teacher and a student that are mlps, images, labels and settings."""
     n, k = draw(st.integers(1, 4)), draw(st.integers(2, 3))
-    teacher, student = (
-        Built("mlp", draw(st.integers(0, 9)), in_features=4, hidden=h, num_classes=k) for h in (4, 3)
-    )
+    seeds, mlp = [draw(st.integers(0, 9)) for _ in range(2)], {"in_features": 4, "num_classes": k}
     settings = {"alpha": draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])), "temperature": draw(temperatures())}
     settings["lr"] = draw(st.sampled_from([0.25, 1.0, 0.5]))
-    images = draw(arrays((n, 1, 2, 2))).astype(np.float32)
-    return (teacher, student, images, draw(label_arrays(n, k))), settings
+    images, y = draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k))
+    teacher = Built("mlp", seeds[0], **mlp, hidden=4)
+    student = Built("mlp", seeds[1], **mlp, hidden=3, requires_grad=draw(LEARNING))
+    return (teacher, student, images, y), settings
 
 
 def whole_loss(z_s, z_t, y, alpha, temperature):
@@ -286,7 +287,7 @@ def goes_down(step, case):
     z_t, z_s = mlp_logits(wide(teacher.build().state_dict()), images), mlp_logits(wide(before), images)
     of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, z_s.shape[1]))
     of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
-    assert_state(after["state"], mlp_after(before, images, of_logits / len(y), lr))
+    assert_state(after["state"], mlp_after(student, before, images, of_logits / len(y), lr))
 
 
 @step.law(

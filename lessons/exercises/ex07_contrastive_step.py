@@ -97,8 +97,9 @@ def brighter_in_place(images, rng):
 def batches(draw):
     """An mlp that gives embeddings, and images."""
     n, d = draw(st.integers(2, 4)), draw(st.integers(2, 3))
-    model = Built("mlp", draw(st.integers(0, 9)), in_features=4, hidden=5, num_classes=d)
-    return model, draw(arrays((n, 1, 2, 2))).astype(np.float32)
+    seed, images = draw(st.integers(0, 9)), draw(arrays((n, 1, 2, 2))).astype(np.float32)
+    learns = draw(by_hand.LEARNING)
+    return Built("mlp", seed, in_features=4, hidden=5, num_classes=d, requires_grad=learns), images
 
 
 def stepped(model, images, augment, seed, steps, lr, temperature):
@@ -109,7 +110,7 @@ def stepped(model, images, augment, seed, steps, lr, temperature):
         z = by_hand.mlp_logits(state, views)
         losses.append(by_hand.nt_xent(z, temperature))
         of_z = by_hand.slopes(lambda z: by_hand.nt_xent(z, temperature), z)
-        state = by_hand.mlp_after(state, views, of_z, lr)
+        state = by_hand.mlp_after(model, state, views, of_z, lr)
     return np.array(losses), state
 
 

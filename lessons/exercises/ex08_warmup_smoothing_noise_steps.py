@@ -103,7 +103,7 @@ def stepped(model, images, labels, *, steps, lr, warmup_steps, label_smoothing, 
         target = target + label_smoothing * (1 / z.shape[1] - target)
         losses.append(by_hand.cross_entropies(target, log_p))
         rate = lr * min(1.0, (t + 1) / max(warmup_steps, 1))
-        state = by_hand.mlp_after(state, noisy, (np.exp(log_p) - target) / len(labels), rate)
+        state = by_hand.mlp_after(model, state, noisy, (np.exp(log_p) - target) / len(labels), rate)
     return np.array(losses), state
 
 
@@ -144,7 +144,7 @@ def fresh_noise(careful_steps):
 def trainings(draw):
     """An mlp, images, labels and settings."""
     n, k = draw(st.integers(1, 4)), draw(st.integers(2, 4))
-    model = Built("mlp", draw(st.integers(0, 9)), in_features=4, hidden=5, num_classes=k)
+    seed = draw(st.integers(0, 9))
     settings = {
         "steps": draw(st.integers(1, 3)),
         "lr": draw(st.sampled_from([0.25, 0.5])),
@@ -152,7 +152,10 @@ def trainings(draw):
         "label_smoothing": draw(st.sampled_from([0.0, 0.25, 0.1, 1.0])),
         "sigma": draw(st.sampled_from([0.0, 0.25, 1.0])),
     }
-    return model, draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k)), settings
+    images, labels = draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k))
+    learns = draw(by_hand.LEARNING)
+    model = Built("mlp", seed, in_features=4, hidden=5, num_classes=k, requires_grad=learns)
+    return model, images, labels, settings
 
 
 @careful.law("all three together: the losses before the steps, and the parameters after them")

@@ -9,7 +9,7 @@ A model crosses no border between processes: its description does, and arrays co
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,7 @@ from minidl.nn.module import Module, Parameter
 def linear(weight: Any, bias: Any = None, mask: Any = None) -> Linear:
     """A Linear of these numbers, weight (out, in) and bias (out,), and the mask of its weight."""
     weight = np.array(weight, np.float32)
-    layer = with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias)
-    layer.weight.mask = None if mask is None else np.array(mask, bool)
-    return layer
+    return with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias, mask)
 
 
 def conv2d(weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, groups: int = 1) -> Conv2d:
@@ -36,16 +34,28 @@ def conv2d(weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, gro
 
 
 def batch_norm(
-    mean: Any, var: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, frozen: bool = False
+    mean: Any,
+    var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    frozen: bool = False,
+    mask: Any = None,
 ) -> BatchNorm1d:
-    """A BatchNorm1d of these numbers, (channels,) each; without weight and bias it is not affine."""
+    """A BatchNorm1d of these numbers, (channels,) each, and the mask of its weight.
+
+    Without weight and bias it is not affine.
+    """
     norm = BatchNorm1d(len(mean), eps, affine=weight is not None)
     norm.running_mean[:], norm.running_var[:], norm.frozen = mean, var, frozen
-    return norm if weight is None else with_numbers(norm, np.array(weight, np.float32), bias)
+    if weight is not None:
+        with_numbers(norm, np.array(weight, np.float32), bias, mask)
+    return norm
 
 
-def with_numbers(layer: Module, weight: np.ndarray, bias: Any) -> Any:
+def with_numbers(layer: Module, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
     layer.weight = Parameter(weight)
+    layer.weight.mask = None if mask is None else np.array(mask, bool)
     layer.bias = None if bias is None else Parameter(np.array(bias, np.float32))
     return layer
 
@@ -57,7 +67,8 @@ LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, 
 class Built:
     """The description of a model of ``MODELS``, or of one of the ``LAYERS``: its settings, and a seed.
 
-    Among the settings may be training=True and requires_grad=False, for all that is in the model.
+    Two more settings of every builder: training (False) and requires_grad (True), for all of the model, or
+    the paths of the layers for which it is True, such as training=("block1",).
     A layer gets the numbers that it is given. TypeError or ValueError for an unknown builder, a seed below 0
     and an unknown setting: what is wrong in a law must not be blamed on the learner, who builds the model.
     """
@@ -92,7 +103,25 @@ class Built:
                     draw_statistics(module, rng)
         for parameter in model.parameters():
             parameter.grad = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
-        return model.train(training).requires_grad_(requires_grad)
+        return with_grad(in_mode(model, training), requires_grad)
+
+
+def in_mode(model: Module, training: bool | Sequence[str]) -> Module:
+    if isinstance(training, bool):
+        return model.train(training)
+    model.eval()
+    for path in training:
+        model.layer(path).train()
+    return model
+
+
+def with_grad(model: Module, requires_grad: bool | Sequence[str]) -> Module:
+    if isinstance(requires_grad, bool):
+        return model.requires_grad_(requires_grad)
+    model.requires_grad_(False)
+    for path in requires_grad:
+        model.layer(path).requires_grad_()
+    return model
 
 
 def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:

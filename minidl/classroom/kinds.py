@@ -172,7 +172,10 @@ class Direct(Answerer):
         trained = [given[i] for i in self.written]
         kept = [x for x in [*given, *named.values()] if isinstance(x, Module) and x not in trained]
         before = [(contents(model), parts_of(model)) for model in kept]
+        hooks = [hooks_of(model) for model in trained]
         answer = self.raw(*given, **named)
+        if any(set(hooks_of(model)) - set(was) for model, was in zip(trained, hooks, strict=True)):
+            raise WrongAnswer(f"{self.name} left a forward hook in its model")
         for model, (was, parts) in zip(kept, before, strict=True):
             if model is answer:
                 continue
@@ -214,9 +217,13 @@ def parts_of(model: Module) -> list[tuple]:
     return [(module, module.training, module._hooks) for module in model.modules()]
 
 
+def hooks_of(model: Module) -> list:
+    return [hook for module in model.modules() for hook in module._hooks]
+
+
 def difference(before: dict, after: dict) -> str:
     """The first thing that differs between the contents of a model before and after, or ""."""
-    for kind, ending in (("state", ""), ("grads", ".grad")):
+    for kind, ending in (("state", ""), ("grads", ".grad"), ("masks", ".mask")):
         for name in {**before[kind], **after[kind]}:
             if not same(before[kind].get(name), after[kind].get(name), unchanged):
                 return f"{name}{ending} is not what it was"
@@ -229,7 +236,8 @@ def difference(before: dict, after: dict) -> str:
 def check_kind(answer, returns: str, name: str) -> None:
     """An array, a list and a tuple do not stand for one another: the signature's annotation decides.
 
-    A number may stand for an array; its shape is a law's business. Other annotations are not looked at.
+    A number may stand for an array; its shape is a law's business. An array with axes is no
+    number. Other annotations are not looked at.
     """
     said = f"its signature says {returns}"
     if returns.startswith("tuple["):
@@ -240,6 +248,8 @@ def check_kind(answer, returns: str, name: str) -> None:
             check_kind(part, kind, f"{name}, part {i} of the tuple,")
     elif returns in ("np.ndarray", "float", "int") and isinstance(answer, list | tuple):
         raise WrongAnswer(f"{name} returned a {type(answer).__name__} {short(answer)}: {said}")
+    elif returns in ("float", "int") and np.ndim(answer) > 0:
+        raise WrongAnswer(f"{name} returned an array of shape {np.shape(answer)}: {said}")
     elif returns.startswith("list") and not isinstance(answer, list):
         raise WrongAnswer(f"{name} returned {short(answer)}: {said}")
 

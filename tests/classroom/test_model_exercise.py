@@ -10,6 +10,7 @@ from minidl import Tensor, no_grad
 from minidl.classroom import replay
 from minidl.classroom.builders import Built
 from minidl.classroom.exercise import Exercise
+from minidl.classroom.kinds import WrongAnswer
 from minidl.nn.layers import Linear
 
 MODEL = Built("small_cnn", seed=2, num_classes=3, widths=(4,), pool_after=())
@@ -98,6 +99,45 @@ def test_a_model_that_is_written_comes_back_beside_the_answer():
     returned, after = exercise(smaller, writes=("model",)).adapt(smaller)(MODEL, factor=0.25)
     assert returned is None
     np.testing.assert_array_equal(after["state"]["head.bias"], MODEL.build().head.bias.data / 4)
+
+
+def test_a_hook_that_is_left_in_a_trained_model_is_a_mistake():
+    def hooked(model, factor=0.5):
+        model.head.register_forward_hook(lambda module, inputs, output: output)
+        smaller(model, factor)
+
+    task = exercise(smaller, writes=("model",))
+    with pytest.raises(WrongAnswer, match="hooked left a forward hook in its model"):
+        task.adapt(hooked)(MODEL)
+    with pytest.raises(WrongAnswer, match="changed its model: weight.mask is not what it was"):
+        exercise(logits).adapt(unmasked)(MASKED, X)
+
+
+MASKED = Built("batch_norm", mean=(0.0,), var=(1.0,), weight=(2.0,), bias=(1.0,), mask=(False,))
+
+
+def unmasked(model, x):
+    model.weight.mask = None
+    return x
+
+
+def test_layers_of_a_model_may_be_in_training_mode_or_frozen_by_themselves():
+    settings = {**MODEL.settings, "training": ("block1",), "requires_grad": ("head",)}
+    model = Built("small_cnn", seed=2, **settings).build()
+    assert not model.training and model.block1.training and not model.head.training
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+    with pytest.raises(ValueError):
+        Built("small_cnn", seed=2, **{**settings, "training": ("block7",)}).build()
+
+
+def test_an_array_with_axes_is_no_number():
+    def mean(x: np.ndarray) -> float:
+        return x.mean()
+
+    task = Exercise("91.2", mean, points=1, hints=("Look.",))
+    assert task.adapt(mean)(X) == X.mean()
+    with pytest.raises(WrongAnswer, match=r"returned an array of shape \(1,\): its signature says float"):
+        task.adapt(lambda x: x.mean(keepdims=True).reshape(1))(X)
 
 
 @pytest.mark.parametrize(
