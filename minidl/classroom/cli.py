@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     watched = {**lesson, "nargs": "?", "help": "the lesson to begin with"}
     verb("watch", do_watch, "check each time that you save, until Ctrl-C", number=watched, limit=time)
     verb(
-        "solution", do_solution, "the library's own text, once yours passes",
+        "solution", do_solution, "the library's own text and its imports, once yours passes",
         number=exercise, anyway=switch("also when yours does not pass yet"),
     )  # fmt: skip
     verb(
@@ -297,6 +297,7 @@ def do_watch(course: Course, asked: argparse.Namespace) -> int:
 
 
 def do_solution(course: Course, asked: argparse.Namespace) -> int:
+    from minidl.classroom.exports.right import needed
     from minidl.classroom.stubs import source
 
     exercise, record = course.exercise(asked.number), Record(course)
@@ -306,7 +307,7 @@ def do_solution(course: Course, asked: argparse.Namespace) -> int:
     if not (asked.anyway or record.passes(number)):
         print(f"{number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr)
         return 1
-    print(source(exercise.target), end="")
+    print(f"{needed(exercise.target)}\n\n\n{source(exercise.target)}", end="")
     return 0
 
 
