@@ -1,4 +1,4 @@
-"""The checker's side of answering.py: starts that process, calls it, watches it, and ends all its processes."""
+"""The checker's side of answering.py: starts that process, calls it, watches it, ends it and its children."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Process:
     def open(
         self, exercise: Exercise, others: list[Exercise], path: Path, source: bytes, withheld: str
     ) -> Told:
-        """What the file contains for the exercise. Raises FileProblem or TypeError if something is wrong with it."""
+        """What the file contains for the exercise. Raises FileProblem or TypeError with the problem in words."""
         asked = {
             **{"source": np.frombuffer(source, np.uint8), "path": str(path), "withheld": withheld},
             **{"name": exercise.name, "kind": exercise.kind, "written": list(exercise.written)},
@@ -167,7 +167,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Whether the time is over. Processor time and sleep in a call count, waiting for a busy machine does not."""
+        """Whether the time is over. Processor time and sleep in a call count; waits for a busy machine do not."""
         pid = self.process.pid
         used = processes.seconds_of(pid)
         asleep = used is not None and processes.asleep(pid) and not self.has_answered()
@@ -304,7 +304,7 @@ class ElsewhereFunction(Answerer):
 
 
 def clean_environment(folder: str) -> dict[str, str]:
-    """An environment without the user's variables: one thread for matrix products, all paths in ``folder``."""
+    """An environment without the user's variables. Matrix products use one thread, all paths ``folder``."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "MINIDL_CACHE"), folder)
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -98,7 +98,7 @@ class Result:
 class Exercise:
     """A function, Op class or kernel of the library, to be written by the learner.
 
-    number: "09.1", the lesson and the place in the lesson.  target: the reference, a function of the library.
+    number: "09.1", the lesson and the place in the lesson.  target: the reference in the library.
     hints: the first says the law in words, the last is nearly the line of code.
     title: the task in words; without a title the function's name is shown.  level: the difficulty, 1 to 3.
     minutes: the time that a learner needs.  helpers: names of functions in the reference's module that the
@@ -181,7 +181,7 @@ class Exercise:
         return f"{points}, {'●' * self.level}, {self.minutes} minutes"
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
-        """Decorator of a law: a function of an implementation (and a ``@given`` case) that raises if it is wrong."""
+        """Decorator of a law: the function takes an implementation (and a case), and raises if it is wrong."""
         check_instance("text", text, str)
         require(all(law.text != text for law in self.laws), f"{self.number} has a law {text!r} already")
 
@@ -191,7 +191,7 @@ class Exercise:
             if not law.is_example:
                 same_for_everybody(function)
             self.laws.append(law)
-            self.laws.sort(key=lambda law: not law.is_example)  # stable: examples first, then in written order
+            self.laws.sort(key=lambda law: not law.is_example)  # stable: else in written order
             return function
 
         return declare
@@ -215,7 +215,7 @@ class Exercise:
         raise ValueError(f"{self.number} has no law {text!r}; its laws: {known}")
 
     def adapt(self, implementation: Callable | type | Answerer) -> Implementation:
-        """The implementation in the form in which laws call it (see kind). An Implementation is returned as is."""
+        """The implementation in the form that laws call (see kind). An Implementation is returned as it is."""
         if isinstance(implementation, Implementation):
             return implementation
         return Implementation(implementation, self.kind, self.written, self.returns)
@@ -281,7 +281,7 @@ def same_for_everybody(function: Callable) -> None:
 
 
 def noting(test: Callable[..., None], implementation: Implementation) -> Callable[..., None]:
-    """Wrap the test: store a copy of each case in ``implementation.case``. The last one is the shrunk failure.
+    """Wrap the test: store a copy of each case in ``implementation.case``. The last case is the shrunk one.
 
     ``implementation.first_failure`` is the last call of the first failing run, before any shrinking.
     """

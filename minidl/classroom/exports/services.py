@@ -155,7 +155,7 @@ def classroom_result(report: dict) -> dict:
 
 
 def tests_of(exercise: dict, file: str) -> list[dict]:
-    """A test for each law. Laws that were not tried fail. All fail if the answer calls the library's function."""
+    """A test for each law. Laws that were not tried fail. All fail if the answer calls the library's own."""
     tried = dict(exercise["tried"])
     tests = []
     for law in exercise["all_laws"]:
