@@ -79,7 +79,7 @@ class Process:
     def open(
         self, exercise: Exercise, others: list[Exercise], path: Path, source: bytes, withheld: str
     ) -> Told:
-        """What the file contains for the exercise. Raises FileProblem or TypeError with the problem in words."""
+        """What the file contains for the exercise. Raises FileProblem or TypeError if something is wrong."""
         asked = {
             **{"source": np.frombuffer(source, np.uint8), "path": str(path), "withheld": withheld},
             **{"name": exercise.name, "kind": exercise.kind, "written": list(exercise.written)},
@@ -167,7 +167,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Whether the time is over. Processor time and sleep in a call count; waits for a busy machine do not."""
+        """Whether the time is over. Counts processor time and sleep in a call, not delays of a busy machine."""
         pid = self.process.pid
         used = processes.seconds_of(pid)
         asleep = used is not None and processes.asleep(pid) and not self.has_answered()

@@ -181,7 +181,7 @@ class Exercise:
         return f"{points}, {'●' * self.level}, {self.minutes} minutes"
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
-        """Decorator of a law: the function takes an implementation (and a case), and raises if it is wrong."""
+        """Decorator: the function takes an implementation (and a case) and raises an error if it is wrong."""
         check_instance("text", text, str)
         require(all(law.text != text for law in self.laws), f"{self.number} has a law {text!r} already")
 
@@ -215,7 +215,7 @@ class Exercise:
         raise ValueError(f"{self.number} has no law {text!r}; its laws: {known}")
 
     def adapt(self, implementation: Callable | type | Answerer) -> Implementation:
-        """The implementation in the form that laws call (see kind). An Implementation is returned as it is."""
+        """The implementation in the form that laws call (see kind). An Implementation is returned as is."""
         if isinstance(implementation, Implementation):
             return implementation
         return Implementation(implementation, self.kind, self.written, self.returns)

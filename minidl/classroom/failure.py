@@ -93,7 +93,7 @@ def call_text(name: str, call: Call) -> str:
 
 
 def picture(exercise: Exercise, call: Call, prefix: str = "") -> str:
-    """Draw your answer, the library's and the difference, if too large to read. Returns the picture's path."""
+    """Draw the two answers and their difference, if too large to read. Returns the picture's path or ""."""
     if call.raised is not None or not any(array.size > SHOWN for array in arrays_in(call.answer)):
         return ""
     try:

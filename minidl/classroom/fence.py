@@ -1,8 +1,8 @@
 """Restricts the process that calls it (Linux). The restriction cannot be removed.
 
 The process can write no file outside of one folder. It can send no signal to other processes, cannot inspect
-them, and has no TCP. It may still read files. Landlock (landlock(7)) does all this from Linux 6.12 on. Before,
-Landlock does not stop signals; a filter of system calls (seccomp(2)) does.
+them, and has no TCP. It may still read files. From Linux 6.12 on, Landlock (landlock(7)) does all this. Older
+versions of Landlock do not stop signals; there a filter of system calls (seccomp(2)) stops them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import suppress
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls; the same on all machines
 WRITE_FILE, TRUNCATE = 1 << 1, 1 << 14
 WRITING = sum(1 << bit for bit in (1, *range(4, 13)))  # write, make and remove files of all kinds
-SINCE = {1: WRITING, 2: 1 << 13, 3: TRUNCATE, 5: 1 << 15}  # by version: move or link, truncate, devices' ioctl
+SINCE = {1: WRITING, 2: 1 << 13, 3: TRUNCATE, 5: 1 << 15}  # version: write; link elsewhere; truncate; ioctl
 TCP, SCOPED = 0b11, 0b11  # bind and connect; sockets without a file, and signals
 NET_SINCE, SCOPED_SINCE = 4, 6  # the first Landlock version that has each
 BENEATH = 1  # the kind of rule: for all files in a folder

@@ -21,7 +21,7 @@ FEW, NEARLY = 40, 0.95  # functions with fewer tokens are all alike; the share o
 
 
 def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
-    """The flags in words, each once: suspicious words of the file, and functions nearly equal to the library's."""
+    """The flags in words, each once: what the file mentions, and functions nearly equal to the library's."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

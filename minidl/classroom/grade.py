@@ -70,7 +70,7 @@ class Run:
 
 
 def grade(course: Course, asked: argparse.Namespace) -> int:
-    """Check every submission of a folder and write the reports. Returns 0 when done, whatever the grades are."""
+    """Check every submission of a folder and write the reports. Returns 0 when done, whatever the grades."""
     out = results_folder(asked)
     submissions, ignored = read_submissions(asked.folder)
     if out.resolve().parent == asked.folder.resolve():  # the results are not a submission
@@ -161,7 +161,7 @@ def keep_picture(run: Run, one: Submission, outcome: Outcome) -> None:
 
 
 def in_parallel(work: Callable[[Submission], dict], todo: list[Submission], jobs: int) -> Iterator[dict]:
-    """Yield the result of ``work`` for each submission, as soon as it is done. An error or Ctrl-C ends this."""
+    """Yield ``work``'s result for each submission, as soon as it is done. An error or Ctrl-C ends this."""
     waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
     done: queue.SimpleQueue[dict | BaseException] = queue.SimpleQueue()
     for one in todo:

@@ -86,7 +86,7 @@ class Answerer(ABC):
 
     @abstractmethod
     def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
-        """The answer to a copy of the arguments, the arguments before the call, and the arguments after it."""
+        """The answer to a copy of the arguments, the arguments before the call, and those after the call."""
 
     @abstractmethod
     def place_of(self, error: BaseException) -> str:
@@ -282,7 +282,7 @@ def same(one: Any, other: Any, equal: Callable[[object, object], bool]) -> bool:
 
 
 def unchanged(before: object, after: object) -> bool:
-    """Whether arrays are equal, bit by bit. All other values count as unchanged."""
+    """Whether arrays are equal, bit by bit. Other values count as unchanged if their type is the same."""
     if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
         return type(before) is type(after)
     alike = before.dtype == after.dtype and before.shape == after.shape

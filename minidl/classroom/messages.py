@@ -45,7 +45,7 @@ def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, com
 
 
 def visible(value):
-    """Text with visible escapes (such as \\x1b) in place of control characters, which could steer a terminal."""
+    """Text in which control characters, which could change a terminal, are visible escapes."""
     if isinstance(value, list):
         return [visible(v) for v in value]
     if not isinstance(value, str) or (value.isascii() and value.isprintable()):
@@ -123,7 +123,7 @@ def lessons_text(course: Course, record: Record) -> str:
 
 
 def bar(done: int, count: int) -> str:
-    """A bar such as [##--]. It is padded to ten characters; without exercises it is eight spaces."""
+    """A bar such as [##--], padded with spaces to eight characters; only spaces without exercises."""
     text = f"[{'#' * done}{'-' * (count - done)}]" if count else ""
     return paint(f"{text:<8}", "green" if done == count else "dim")
 

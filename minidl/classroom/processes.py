@@ -19,7 +19,7 @@ adopting = False
 
 
 def adopt() -> None:
-    """Make this process the parent of the processes that its children leave, so that ``end_strays`` finds them."""
+    """Make this process the parent of all processes that its children leave, for ``end_strays``."""
     global adopting
     with suppress(OSError, AttributeError):
         confine.control(SUBREAPER, 1)
@@ -40,7 +40,7 @@ class Piped(subprocess.Popen[bytes]):
 
 def end_group(process: subprocess.Popen) -> None:
     """Kill a process that leads a session, and every process that is still in its group."""
-    if process.returncode is None and hasattr(os, "killpg"):  # before the wait, no other process can have its number
+    if process.returncode is None and hasattr(os, "killpg"):  # not waited for: its number is not reused
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         end = time.monotonic() + LONG_ENOUGH

@@ -25,7 +25,7 @@ class Task(Protocol):
 
 
 class FileProblem(Exception):
-    """Why an exercise cannot be checked, in words. If ``at_import``, no exercise of the file can be checked."""
+    """Why an exercise cannot be checked, in words. With ``at_import``, no exercise of the file can be."""
 
     at_import, ended = False, ""  # see Outcome
 
@@ -53,7 +53,7 @@ def load(path: Path, source: bytes | None = None) -> ModuleType:
     try:
         source = path.read_bytes() if source is None else source
         lines = source.decode("utf-8", "replace").splitlines(keepends=True)
-        linecache.cache[str(path)] = (len(source), None, lines, str(path))  # for tracebacks, even without a file
+        linecache.cache[str(path)] = (len(source), None, lines, str(path))  # tracebacks need no file then
         code = compile(source, str(path), "exec")  # not from a .pyc, which may be too old
         exec(code, vars(module))
     except KeyboardInterrupt:

@@ -42,12 +42,12 @@ class Record:
         return {**EMPTY, **self.entries.get(self.key(number), {})}
 
     def passes(self, number: str) -> bool:
-        """Whether the exercise passed, and neither the learner's file nor the library has changed since then."""
+        """Whether the exercise passed, and the learner's file and the library have not changed since then."""
         entry, now = self.of(number), digest(self.course.work_file(number[:2]))
         return entry["passed"] and entry["file"] == now != ""
 
     def note(self, outcome: Outcome) -> None:
-        """Save the result of an exercise's check. The outcome of an unreadable file has no exercise: not saved."""
+        """Save the result of an exercise's check. An outcome without an exercise is not saved."""
         if outcome.number:
             found = {name: getattr(outcome, name) for name in EMPTY if name != "hints"}
             try:
@@ -81,7 +81,7 @@ class Record:
             print(f"nothing is known yet about {shown}: checking it ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(self.course, lesson.number):
                 self.note(outcome)
-            with self.changing():  # an unreadable lesson file gives no entry before
+            with self.changing():  # also for an unreadable file, which gave no entry
                 self.entries.update({self.key(number): self.of(number) for number in numbers})
 
     @contextmanager
@@ -124,7 +124,7 @@ class OlderNumbers(ValueError):
 
 
 def read_entries(path: Path) -> dict[str, dict]:
-    """The entries that ``Record`` has written; {} if there is no file. Raises ValueError for other content."""
+    """The entries that ``Record`` has written; {} without a file. Raises ValueError for other content."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
