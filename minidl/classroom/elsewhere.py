@@ -167,7 +167,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Whether the time is over. Counts processor time and sleep in a call, not delays of a busy machine."""
+        """Whether the time is over. Processor time and sleep in a call count, a busy machine's delays do not."""
         pid = self.process.pid
         used = processes.seconds_of(pid)
         asleep = used is not None and processes.asleep(pid) and not self.has_answered()

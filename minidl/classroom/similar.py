@@ -20,8 +20,8 @@ def near_identical(texts: Mapping[str, bytes], given: Iterable[bytes] = ()) -> l
     """Pairs of file names with their share of common runs of tokens, |A ∩ B| / |A ∪ B|, the largest first.
 
     All names of variables count as the same token, and so do all numbers and all texts. Two kinds of runs do
-    not count: runs of a text in ``given``, such as the stubs, and runs that more than two files, and more than
-    half of all files, contain.
+    not count: runs of a text in ``given``, such as the stubs, and runs that are common to more than two files
+    and more than half of all files.
     """
     everywhere = {run for text in given for run in runs(text)}
     of = {name: runs(text) - everywhere for name, text in texts.items()}

@@ -157,7 +157,7 @@ def twin_maker(one: Substitute) -> Callable[[], Callable]:
 
 
 def what_compiling_changes(one: Substitute, compiled: Callable) -> str:
-    """How the compiled function differs from the learner's on the worked examples' calls; "" if it does not."""
+    """How the compiled function differs from the learner's in the calls of worked examples, or ""."""
     plain = one.exercise.adapt(one.implementation)
     for law in one.exercise.laws:
         if law.is_example:
