@@ -46,8 +46,8 @@ TWO = Built(
 DEAD = Built(
     "mlp", seed=20, in_features=2, hidden=(1,), num_classes=2
 )  # its only ReLU is inactive in the whole box
-EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # ReLU off in the box, on beyond (0, 0)
-DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from (0.5, 0.5) turns its ReLU off
+EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # its ReLU is on only beyond (0, 0)
+DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from 0.5 turns its ReLU off
 
 
 def direction(label):

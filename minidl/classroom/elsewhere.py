@@ -167,7 +167,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Whether the time is over. Processor time and sleep in a call count, a busy machine's delays do not."""
+        """Whether the time is over. Only processor time and sleep in a call count, not a busy machine."""
         pid = self.process.pid
         used = processes.seconds_of(pid)
         asleep = used is not None and processes.asleep(pid) and not self.has_answered()
