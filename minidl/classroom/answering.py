@@ -74,7 +74,7 @@ class Link:
 
 
 class Answering:
-    """One exercise of one file."""
+    """Answers the calls for one exercise of one file."""
 
     def __init__(self, link: Link, folder: str) -> None:
         self.link, self.folder, self.path = link, folder, Path()
@@ -187,7 +187,7 @@ def rebuilt(told: dict) -> Exception:
 
 
 class Withheld:
-    """The import of a package that holds the exercises and their laws."""
+    """Blocks the import of a package that holds the exercises and their laws."""
 
     def __init__(self, package: str) -> None:
         self.package = package

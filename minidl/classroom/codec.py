@@ -47,8 +47,8 @@ class Values:
     """Writes and reads values. ``functions`` are the functions that were written; each is sent as its number.
 
     call_back(number): returns a local function that stands for the other side's function of this number.
-    records: whether to rebuild every value of the list above, as the learner's side does.
-    generators: whether to rebuild generators, if records is False.
+    records: whether to rebuild NamedTuples, Builts, generators, lookups and functions of minidl, as the
+    learner's side does.  generators: whether to rebuild generators even if records is False.
     A NamedTuple that is not rebuilt is read as a plain tuple. Other values that are not rebuilt become None.
     """
 

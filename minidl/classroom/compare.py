@@ -152,8 +152,8 @@ def short(value) -> str:
 def _graph(value) -> list[tuple[object, list]]:
     """Each node with the nodes to which it leads; [] if the value is not a graph.
 
-    A graph is a dict from names to lists of names, a list that maps each number to lower numbers, or the
-    __getitem__ of such a dict or list.
+    A graph is a dict from names to lists of names, or a list that maps each number to lower numbers.
+    The __getitem__ of such a dict or list is also a graph.
     """
     if getattr(value, "__name__", "") == "__getitem__":
         value = getattr(value, "__self__", None)

@@ -174,7 +174,7 @@ def exercises_in(package: ModuleType, lesson: str = r"\d\d") -> list[Exercise]:
 
     Raises ValueError for two exercises with the same number, and for an exercise in another lesson's module.
     """
-    from minidl.classroom.exercise import Exercise  # NumPy and Hypothesis
+    from minidl.classroom.exercise import Exercise  # imports NumPy and Hypothesis
 
     found: dict[str, Exercise] = {}
     for module in pkgutil.iter_modules(package.__path__):

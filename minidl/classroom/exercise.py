@@ -304,7 +304,7 @@ def noting(test: Callable[..., None], implementation: Implementation) -> Callabl
 
 
 def explained(error: Exception, implementation: Implementation) -> str:
-    """What went wrong, in words for the person who wrote the implementation."""
+    """What went wrong, in words for the learner."""
     name = implementation.name
     if isinstance(error, Flaky):
         return different_answers(name)

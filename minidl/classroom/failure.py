@@ -35,7 +35,7 @@ class Failure:
     options: Options = USUAL
 
     def describe(self, result: Result) -> None:
-        """Describe the failure. If a named mistake is recognised, describe the law that the mistake names."""
+        """Describe the failed law. If a named mistake is recognised, describe the law that it breaks."""
         exercise, implementation, outcome = self.exercise, self.implementation, self.outcome
         own = result.error is implementation.raised
         outcome.written = not (isinstance(result.error, NotImplementedError) and own)
@@ -93,7 +93,7 @@ def call_text(name: str, call: Call) -> str:
 
 
 def picture(exercise: Exercise, call: Call, prefix: str = "") -> str:
-    """Draw the two answers and their difference, if too large to read. Returns the picture's path or ""."""
+    """Draw both answers and their difference, if they are too large to read. Returns the path or ""."""
     if call.raised is not None or not any(array.size > SHOWN for array in arrays_in(call.answer)):
         return ""
     try:

@@ -17,7 +17,7 @@ MODULES = {
     *("linecache", "pickle", "lessons", "hypothesis", "pytest", "minidl.classroom"),
 }
 ATTRIBUTES = {"fork", "system", "popen", "_exit", "__code__", "__globals__", "__subclasses__", "_getframe"}
-FEW, NEARLY = 40, 0.95  # functions with fewer tokens are all alike; the share of equal tokens for a flag
+FEW, NEARLY = 40, 0.95  # shorter functions are not compared; the share of equal tokens for a flag
 
 
 def flags_of(text: str, exercises: list[Exercise]) -> list[str]:

@@ -5,7 +5,7 @@
 
     POINTS = {"09.1": 3}                      # replaces the exercise's points; plain numbers only
 
-    @find("09.1").law("equal logits share")   # find is there already
+    @find("09.1").law("equal logits share")   # find needs no import
     def equal_logits_share(softmax):
         assert_close(softmax(np.zeros((1, 4))), 0.25)
 

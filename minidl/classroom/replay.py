@@ -175,7 +175,7 @@ def call_text(exercise: Exercise, told: Told, call: Call, imports: set[str]) -> 
 
 
 def argument_names(told: Told, call: Call) -> list[str]:
-    """Names for the call's arguments: the names of the parameters, or numbers for ``*args``."""
+    """Names for the call's arguments: the parameters' names, or argument_2 if there is no such parameter."""
     names = told.arguments
     return [names[i] if i < len(names) else f"argument_{i}" for i in range(len(call.arguments))]
 

@@ -99,7 +99,7 @@ def copy_of_the_cache() -> Iterator[Path]:
         for path in usual.iterdir() if usual.is_dir() else ():
             try:
                 (folder / path.name).symlink_to(path.resolve())  # storing replaces the link
-            except OSError:  # few Windows users may make links
+            except OSError:  # Windows lets few users make links
                 shutil.copytree(path, folder / path.name) if path.is_dir() else shutil.copy(path, folder)
         with mock.patch.dict(os.environ, MINIDL_CACHE=str(folder)):
             yield folder

@@ -63,7 +63,7 @@ def run_lesson(lesson: Lesson, through: Sequence[str] = ()) -> int:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The child's environment: minidl of this checkout is importable, and figures need no window."""
+    """The child's environment: minidl is importable, and figures open windows only on a terminal."""
     env = dict(os.environ)
     places = [str(root), env.get("PYTHONPATH"), str(Path(minidl.__file__).parents[1])]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, places))

@@ -19,9 +19,9 @@ SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 def near_identical(texts: Mapping[str, bytes], given: Iterable[bytes] = ()) -> list[tuple[str, str, float]]:
     """Pairs of file names with their share of common runs of tokens, |A ∩ B| / |A ∪ B|, the largest first.
 
-    All names of variables count as the same token, and so do all numbers and all texts. Two kinds of runs do
-    not count: runs of a text in ``given``, such as the stubs, and runs that are common to more than two files
-    and more than half of all files.
+    All names of variables count as the same token, and so do all numbers and all texts. Runs of a text in
+    ``given``, such as the stubs, do not count. Neither do runs that are in more than two files and also in
+    more than half of all files.
     """
     everywhere = {run for text in given for run in runs(text)}
     of = {name: runs(text) - everywhere for name, text in texts.items()}

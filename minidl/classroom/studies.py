@@ -37,14 +37,14 @@ from minidl.engine.checks import check_flag, check_function, check_instance, che
 from minidl.train.intervals import Interval, paired_difference, t_interval
 
 DIGITS = 6  # significant digits that are kept of a number
-CHECKED = 2  # seeds that a check measures anew
+CHECKED = 2  # the number of seeds that a check measures again
 
 # The smallest relative change of a number that counts as a change. A study's numbers can be equal for all
 # seeds (an accuracy of 1.00, a count of bytes). Then their standard deviation 0 would allow no change at all.
 # But another processor adds float32 numbers in another order, so one image in a hundred may change its class.
 FLOOR = 0.01
 SURE = 0.999  # the probability that a further seed's number is in the interval of ``plausible``
-ROUNDING = 1e-6  # the smallest change of a number that is 0 for all seeds
+ROUNDING = 1e-6  # the smallest change that counts for a number that is 0 for all seeds
 
 
 class StaleError(ValueError):

@@ -236,9 +236,9 @@ def choose_file(course: Course, lesson: str, one: Submission) -> None:
 
 
 def name_all(submissions: list[Submission], pattern: str | None, roster: list[dict] | None) -> None:
-    """Give each submission the student's name and its own file name. A second one of a student is flagged.
+    """Give each submission the student's name and its own file name. Several of one student are flagged.
 
-    pattern: a regular expression. Its first group, or the whole match, in the entry's name is the name.
+    pattern: a regular expression for the entry's name. Its first group, or its whole match, is the name.
     roster: the submission belongs to the student whose name, id, login, email or file is in the entry's name.
     Students of the roster without a submission are added.
     """

@@ -109,7 +109,7 @@ def methods_substituted(library_op: type, one: Substitute) -> Iterator[None]:
 
 @contextmanager
 def kernels_substituted(kernels: list[Substitute]) -> Iterator[None]:
-    """Inside the block, compiled kernels call the learner's kernels. They are not cached on disk."""
+    """Inside the block, compiled kernels call the learner's kernels. No compiled kernel is stored on disk."""
     usual = jit._twins
     twin_of = {one.exercise.target: functools.cache(twin_maker(one)) for one in kernels}
 
