@@ -1,6 +1,6 @@
 """References for the laws about trained models: a network computed from its state, and its slopes.
 
-All is computed in float64 and without the engine, so that an error of an answer cannot also be here.
+Everything is computed in float64 and without the engine, so that an answer's error cannot also be here.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ order = Exercise(
 
 @st.composite
 def graphs(draw):
-    """A root, and the parents of each node 0 ... n-1, which lie behind it in an order that is drawn."""
+    """A root, and the parents of each node 0 ... n-1. Parents come after the node in a random order."""
     line = draw(st.permutations(range(draw(st.integers(1, 6)))))
     parents = {}
-    for place, node in enumerate(line):  # a parent may stand there twice, as in x · x
+    for place, node in enumerate(line):  # a parent may appear twice, as in x · x
         parents[node] = draw(st.lists(st.sampled_from(line[:place]), max_size=3)) if place else []
     return line[-1], {node: parents[node] for node in sorted(parents)}
 

@@ -78,7 +78,7 @@ def sums_products(matmul, pair):
 @product.law("where a moves by da, g · y moves by da · (gradient of a), and the same holds for b")
 @given(pair=factors())
 def product_gradients(matmul, pair):
-    """Check the gradients exactly: the product is linear in each factor, so any step is small enough."""
+    """Check the gradients exactly. The product is linear in each factor, so any step is small enough."""
     a, b = pair
     y = matmul(a, b)[0]
     g = np.cos(np.arange(y.size)).reshape(np.shape(y))

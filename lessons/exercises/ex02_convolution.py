@@ -141,7 +141,7 @@ im2col = Exercise(
 
 @st.composite
 def patches(draw):
-    """An image (C, H, W), kernel size, stride and dilation (height, width each), and the output's size."""
+    """An image (C, H, W), and the output's size; kernel size, stride and dilation are (height, width)."""
     kernel, stride, dilation = (draw(st.tuples(st.integers(1, n), st.integers(1, n))) for n in (3, 2, 2))
     least = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [draw(st.integers(n, n + 2)) for n in least]
@@ -253,7 +253,7 @@ def worked_counts(col2im):
 @col2im.law("strides and dilations of 1, 2 or 3 in height and width: each pixel sums its copies")
 def worked_strides(col2im):
     for stride, dilation in product(product((1, 2, 3), repeat=2), product((1, 2), repeat=2)):
-        out = [(6 - d - 1) // s + 1 for s, d in zip(stride, dilation, strict=True)]  # of 6 × 6, kernel 2 × 2
+        out = [(6 - d - 1) // s + 1 for s, d in zip(stride, dilation, strict=True)]  # sides 6, kernel 2
         columns, image = np.arange(4.0 * out[0] * out[1]).reshape(4, -1), np.zeros((1, 6, 6))
         for i, j, y, x in product(range(2), range(2), range(out[0]), range(out[1])):
             copy = columns[2 * i + j, y * out[1] + x]

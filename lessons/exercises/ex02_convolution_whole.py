@@ -71,7 +71,7 @@ conv2d = Exercise(
 
 @st.composite
 def convolutions(draw):
-    """Images, filters and a stride, of any sizes, also different in height and width."""
+    """Images, filters and a stride of any sizes. Heights and widths may differ."""
     sides = st.integers(1, 3)
     kernel, stride = draw(st.tuples(sides, sides)), draw(st.tuples(sides, sides))
     n, c, o = draw(sides), draw(sides), draw(sides)
@@ -92,7 +92,7 @@ def worked_convolution(conv2d):
 
 
 def by_loops(x, weight, stride):
-    """The formula, one patch at a time."""
+    """Compute the formula, one patch at a time."""
     (kh, kw), (height, width) = weight.shape[2:], x.shape[2:]
     rows, columns = range(0, height - kh + 1, stride[0]), range(0, width - kw + 1, stride[1])
     y = np.zeros((len(x), len(weight), len(rows), len(columns)))

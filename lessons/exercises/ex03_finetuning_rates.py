@@ -101,7 +101,7 @@ def loss_at(model, images, labels, move=None, h=0.0):
     net = model.build()
     for path, part in net.named_modules():
         for name in ("weight", "bias"):
-            if isinstance(getattr(part, name, None), Parameter):  # old ones keep their dtype
+            if isinstance(getattr(part, name, None), Parameter):  # old parameters keep their dtype
                 wide = getattr(part, name).data.astype(np.float64)
                 setattr(part, name, Parameter(wide + (h * move[f"{path}.{name}"] if move else 0.0)))
     p = softmax_rows(net(images.astype(np.float64)).data)

@@ -139,7 +139,8 @@ def worked_sign(pca_projection):
     assert_close(pca_projection(points, 1), [[5.0], [0.0], [-5.0]], atol=1e-9)
     cloud = np.outer([-3, -3, 3, 3], [-0.6, 0.8]) + np.outer([-1, 1, -1, 1], [0.8, 0.6])
     for signs in ([1, 1], [-1, 1], [1, -1], [-1, -1]):
-        # The largest component of the first direction is the second, ±0.8, and that of the second the first.
+        # The first direction has its largest component, ±0.8, in the second place. The second direction has
+        # its largest component in the first place.
         expected = np.array([[-3.0, -1.0], [-3.0, 1.0], [3.0, -1.0], [3.0, 1.0]]) * signs[::-1]
         assert_close(pca_projection(cloud * signs), expected, atol=1e-9)
 
@@ -356,7 +357,7 @@ def decayed_bias(weight, bias, features, labels, l2):
 
 @probe.mistake("exponentials as they stand, which overflow", breaks="logits of ten thousand do not overflow")
 def overflowing(weight, bias, features, labels, l2):
-    reference.probe_loss(weight, bias, features, labels, l2)  # what it refuses
+    reference.probe_loss(weight, bias, features, labels, l2)  # refuses bad input
     P = np.exp(features @ weight.T + bias)
     P /= P.sum(axis=1, keepdims=True)
     error = (P - np.eye(len(bias))[labels]) / len(labels)

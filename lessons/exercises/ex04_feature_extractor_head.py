@@ -69,7 +69,7 @@ LABELS = np.array([0, 1, 2, 1, 0, 2])
 
 
 def features_of(model, images, layer):
-    """The features in float64, from the first layers of a Sequential alone."""
+    """The features in float64. Only the first layers of a Sequential are used."""
     net = model.build()
     top, _, inner = layer.partition(".")
     x = images
@@ -112,7 +112,7 @@ def worked_head(head_on_features):
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
     assert_close(weight, [[-0.5, 0, 0.25, 0], [0.5, 0, -0.25, 0]], rtol=1e-4, atol=1e-5)
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
-    images[:, 0, 0, 0] *= np.float32(2.0**-30)  # which is no constant
+    images[:, 0, 0, 0] *= np.float32(2.0**-30)  # very small, but not constant
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
     assert_close(weight[:, 0], [-0.5 * 2.0**30, 0.5 * 2.0**30], rtol=1e-4)
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)

@@ -40,7 +40,7 @@ means = Exercise(
 
 @st.composite
 def rows_and_labels(draw):
-    """Rows (N, K), each of the K classes among the labels."""
+    """Rows (N, K) and labels. Each of the K classes is among the labels."""
     k = draw(st.integers(1, 4))
     extra = draw(st.lists(st.integers(0, k - 1), max_size=4))
     labels = np.array(draw(st.permutations([*range(k), *extra])), np.int64)
@@ -215,7 +215,7 @@ def matching_refuses(matching):
 def matching_with(student, teacher, labels, alpha, distance, *, of_labels=None):
     """The loss with another distance or another weight of the labels."""
     of_labels = alpha if of_labels is None else of_labels
-    distill_loss.logit_matching_loss(student, teacher, labels, alpha=alpha)  # what it refuses
+    distill_loss.logit_matching_loss(student, teacher, labels, alpha=alpha)  # refuses bad input
     loss = (1 - alpha) * distance
     return loss if of_labels == 0 else loss + of_labels * F.cross_entropy(student, labels)
 

@@ -87,7 +87,7 @@ def mean_over_rows(soft, case, tau):
 def cold_teacher(soft, student):
     teacher = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
     log_p = log_softmax(student)
-    for kind in ("ce", "kl"):  # a label has the entropy 0
+    for kind in ("ce", "kl"):  # the entropy of a label is 0
         y, _ = soft(student, teacher, temperature=1.0, teacher_temperature=1e-3, soft=kind)
         assert_close(y, np.array(-(log_p[0, 2] + log_p[1, 0]) / 2))
 

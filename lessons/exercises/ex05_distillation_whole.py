@@ -1,4 +1,4 @@
-"""Exercises of lesson 05, the whole: the loss of distillation, and a step of a student."""
+"""Exercises of lesson 05, the whole method: the loss of distillation, and a student's step."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def loss_of(weights):
 
     def wrong(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
         given = {"temperature": temperature, **options}
-        distill_loss.distillation_loss(z_s, z_t, labels, alpha=alpha, beta=beta, **given)  # what it refuses
+        distill_loss.distillation_loss(z_s, z_t, labels, alpha=alpha, beta=beta, **given)  # refuses bad input
         a, b, hard_at = weights(alpha, beta, temperature if scale_by_tau_squared else 1.0, temperature)
         softly = b * distill_loss.soft_cross_entropy(z_s, z_t, **given)
         return softly if a == 0 else a * F.cross_entropy(z_s, labels, temperature=hard_at) + softly

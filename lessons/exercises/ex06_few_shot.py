@@ -125,7 +125,7 @@ distances = Exercise(
     ),
 )
 
-FAR = 2.0**30  # quarters plus FAR are exact, but in the square of FAR they would be lost
+FAR = 2.0**30  # quarters plus FAR are exact, but rounding to the digits of FAR² would lose the quarters
 
 
 @st.composite
@@ -275,7 +275,7 @@ def worked_vote_ties(vote):
 def worked_mean_distance(vote):
     distances = np.array([[1.25, 3.0, 3.0, 3.0, 5.0]])
     assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), distances, weights="distance"), np.array([1]))
-    touching = np.array([[0.0, 0.0, 0.0, 4.0]])  # two votes for 1, one for 0, however far the last one is
+    touching = np.array([[0.0, 0.0, 0.0, 4.0]])  # two votes for 1, one for 0, whatever the last distance is
     assert_equal(vote(np.array([[0, 1, 1, 1]]), touching, weights="distance"), np.array([1]))
 
 

@@ -79,7 +79,7 @@ DIRECTIONS = [
     (3, 4),
     (0, 5),
     (-12, 5),
-]  # their lengths are integers, and no direction is equally far from two others
+]  # rows with integer lengths; no direction is equally far from two other directions
 
 
 @st.composite
@@ -97,7 +97,7 @@ def tasks(draw):
 
 
 def neighbours_answer(row, features, labels, support, k):
-    """The class of a row by its k nearest, counted one by one."""
+    """The class of a row from its k nearest neighbours, counted one by one."""
     ranked = []
     for place, other in enumerate(support):
         a, b = (x / math.hypot(*x) for x in (features[row], features[other]))
@@ -258,7 +258,7 @@ def asked_from_all(features, labels, *, queries, k, rng, **options):
     breaks="in 150 episodes each row met each other one of its class, and each class was left out",
 )
 def first_rows(features, labels, *, ways, shots, queries, k, rng):
-    knn_episode(features, labels, ways=ways, shots=shots, queries=queries, k=k, rng=rng)  # what it refuses
+    knn_episode(features, labels, ways=ways, shots=shots, queries=queries, k=k, rng=rng)  # refuses bad input
     chosen = np.unique(labels)[:ways]
     rows = np.stack([np.flatnonzero(labels == c)[: shots + queries] for c in chosen])
     return answered(features, labels, rows[:, :shots].ravel(), rows[:, shots:].ravel(), k)

@@ -22,7 +22,7 @@ from minidl.transfer import contrastive
 
 @st.composite
 def rows(draw, count=None, max_rows=3):
-    """Rows (N, D) of quarters, none of them all zeros."""
+    """Rows (N, D) of quarters. No row is all zeros."""
     n, d = count or draw(st.integers(1, max_rows)), draw(st.integers(2, 3))
     z = draw(arrays((n, d)))
     z[:, 0] += z.any(axis=1) == 0
@@ -31,7 +31,7 @@ def rows(draw, count=None, max_rows=3):
 
 @st.composite
 def views(draw, min_rows=1):
-    """(z1, z2), two views of the same images as rows (N, D), none of them all zeros."""
+    """(z1, z2), two views of the same images as rows (N, D). No row is all zeros."""
     n = draw(st.integers(min_rows, 3))
     z = draw(rows(count=2 * n))
     return z[:n], z[n:]
@@ -141,7 +141,7 @@ auc = Exercise(
 
 @st.composite
 def scored(draw):
-    """Scores (M,), often tied, and bools (M,), both kinds among them."""
+    """Scores (M,), often tied, and bools (M,). At least one bool is True and one is False."""
     m = draw(st.integers(2, 8))
     positive = np.arange(m) < draw(st.integers(1, m - 1))
     return draw(arrays((m,), -1, 1)), positive[draw(st.permutations(range(m)))]

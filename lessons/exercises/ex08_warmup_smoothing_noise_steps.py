@@ -108,7 +108,7 @@ def stepped(model, images, labels, *, steps, lr, warmup_steps, label_smoothing, 
 
 
 def assert_stepped(careful_steps, model, images, labels, settings, seed=5):
-    """Check the losses and the state after the steps against those by hand."""
+    """Compare the losses and the state after the steps with the values by hand."""
     losses, state = stepped(model, images, labels, **settings, rng=np.random.default_rng(seed))
     found, after = careful_steps(model, images, labels, **settings, rng=np.random.default_rng(seed))
     assert_close(found, losses, **by_hand.NEAR)

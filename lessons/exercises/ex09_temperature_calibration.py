@@ -264,7 +264,7 @@ def only_above_one(logits, labels, bounds=(0.05, 20.0)):
 
 @fit.mistake("the loss of the answers given, not of the labels", breaks=fit.laws[0].text)
 def by_own_answers(logits, labels, bounds=(0.05, 20.0)):
-    metrics.mean_loss(logits, labels, 1.0)  # what it refuses
+    metrics.mean_loss(logits, labels, 1.0)  # refuses bad input
     return quietly(metrics.fit_temperature, logits, np.asarray(logits).argmax(axis=1), bounds=bounds)
 
 

@@ -32,7 +32,7 @@ def grid(S, Z, signed):
 
 
 def by_loops(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
-    """One number after the other, the sums in Python's integers."""
+    """Compute one number after the other, and the sums with Python's integers."""
     y = np.zeros((len(qx), len(qw)), np.uint8 if qmin >= 0 else np.int8)
     scales = np.broadcast_to(np.float32(S_w), len(qw))
     for n, row in enumerate(qx.tolist()):
@@ -78,7 +78,7 @@ def layers(draw):
 def worked_layer(integer_linear):
     qx, qw = np.array([[5, 1]], np.int8), np.array([[4, 1], [1, 3]], np.int8)  # Z_x = 3
     qbias, S_w = np.array([2, -1], np.int32), np.array([0.25, 0.5], np.float32)
-    # M = 1/2 · (1/4, 1/2) / (1/2) = (1/4, 1/2): 8/4 = 2 and -5/2 = -2.5, to even -2; Z_y = 1 is added
+    # M = 1/2 · (1/4, 1/2) / (1/2) = (1/4, 1/2): 8/4 = 2, and -5/2 = -2.5 rounds to even, -2; then add Z_y = 1
     assert_equal(integer_linear(qx, 0.5, 3, qw, S_w, qbias, 0.5, 1, -128, 127), [[3, -1]])
 
 
@@ -158,7 +158,7 @@ def refuses_a_large_sum(integer_linear):
     qx, qw, qbias = np.array([[127]], np.int8), np.array([[1]], np.int8), np.array([-200], np.int32)
     within = integer_linear(qx, 1.0, 127 - 2**31, qw, 1.0, qbias, 2.0**31, 0, -128, 127)
     assert_equal(within, [[1]])  # 2^31 - 200: the product alone would not fit
-    for bias, q in ((2**31 - 1, 1), (-(2**31), -1)):  # the last that 32 bits hold
+    for bias, q in ((2**31 - 1, 1), (-(2**31), -1)):  # the limits of int32
         qbias, zero = np.array([bias], np.int32), np.array([[0]], np.int8)
         assert_equal(integer_linear(zero, 1.0, 0, zero, 1.0, qbias, 2.0**31, 0, -128, 127), [[q]])
 

@@ -152,7 +152,7 @@ def worked_tail(divergence):
 
 
 def by_loops(counts, tail, levels):
-    """One bin after the other."""
+    """Compute one bin after the other."""
     bins, divergence = len(counts), 0.0
     level = [i * levels // bins if bins > levels else i for i in range(bins)]
     for i in range(bins):

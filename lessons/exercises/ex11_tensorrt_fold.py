@@ -170,7 +170,7 @@ def rows(array):
 
 @st.composite
 def pairs_of_layers(draw):
-    """A layer and the BatchNorm behind it, both with or without bias."""
+    """A layer and the BatchNorm after it, both with or without bias."""
     outputs, inputs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     shape = draw(st.sampled_from([(outputs, inputs), (outputs, inputs, 1, 2), (outputs, inputs, 2, 2)]))
     row = arrays((outputs,)).map(rows)

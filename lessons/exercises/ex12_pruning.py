@@ -1,6 +1,6 @@
 """Exercises of lesson 12: norms of filters, masks by amount or threshold, all layers at once.
 
-Other modules hold the exercises with a model: ablation, and the loop of pruning and learning.
+Other modules have the exercises with a model: ablation, and the loop of pruning and learning.
 """
 
 import statistics
@@ -86,7 +86,7 @@ def refuses_another_order(filter_norms):
 
 @norms.mistake("forgot the absolute value", breaks=norms.laws[0].text)
 def signed(conv, order=1):
-    scores.filter_norms(conv, order)  # what it refuses
+    scores.filter_norms(conv, order)  # refuses bad input
     rows = conv.reshape(len(conv), -1)
     return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
 
@@ -187,7 +187,7 @@ def refuses_to_empty(filter_mask, scores, way):
 
 
 def refuses_all(what, prune, *arguments, **options):
-    """EmptyLayerError, by which the loop of pruning knows that nothing is left."""
+    """Check for EmptyLayerError. This error tells the pruning loop that a layer would be empty."""
     try:
         found = prune(*arguments, **options)
     except masks.EmptyLayerError:

@@ -52,7 +52,7 @@ TWO_BLOCKS = {"seed": 3, "num_classes": 3, "widths": (3, 2), "pool_after": ()}
 
 
 def by_hand(built, layers, images, labels):
-    """One filter at a time, each in a new network: its weights and biases in all ``layers`` become 0."""
+    """Ablate each filter in a new network: the filter's weights and biases in all ``layers`` become 0."""
     rises = np.zeros(len(built.build().layer(layers[0]).weight.data))
     whole = mean_loss(built.build().eval()(images).data, labels)
     for o in range(len(rises)):

@@ -101,7 +101,7 @@ def worked_loop(iterative_prune):
     assert_close([row[1] for row in found[1]], [0, 9 / 35, 18 / 35, 26 / 35])  # round(8.75), ...
     single = Built("linear", weight=((0.1, 0.0, 0.2, 0.3), (0.0, -0.4, 0.0, 0.5), (0.6, 0.7, 0.8, -0.9)))
     sparse = iterative_prune(single, **settings())[1]
-    assert_close([row[1] for row in sparse[:2]], [3 / 12, 3 / 12])  # three are 0 before
+    assert_close([row[1] for row in sparse[:2]], [3 / 12, 3 / 12])  # three weights are 0 already
 
 
 @loop.law(KEEPS)
@@ -211,7 +211,7 @@ def by_filters(iterative_prune):
 
 
 def first_unit(model, amount):
-    """A criterion that never finds a layer empty: the first unit goes, whatever the amount."""
+    """A criterion that never finds a layer empty: it prunes the first unit, whatever the amount is."""
     return {"fc1": np.arange(SMALL["hidden"]) > 0}
 
 
@@ -257,7 +257,7 @@ def rounds(
         step=0.9,
         finetune_epochs=0,
         criterion=criterion,
-    )  # what it refuses
+    )  # refuses bad input
     measured_on = measured_on or validation
     networks, found = [copy.deepcopy(model)], evaluate(model, *measured_on)
     history, accepted = [(0.0, masks.sparsity(model), *found[::-1])], 0

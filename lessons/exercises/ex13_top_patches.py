@@ -56,7 +56,7 @@ def begins_with_the_first(through_window, span, layer, p):
 def ends_with_the_last(through_window, span, layer, p):
     kernel, stride, padding, dilation = layer
     size, step, start = through_window(patches.Span(*span), *layer)
-    last = p * stride - padding + dilation * (kernel - 1)  # of the units in the window
+    last = p * stride - padding + dilation * (kernel - 1)  # the last unit in the window
     assert_equal(start + p * step + size, span[2] + last * span[1] + span[0])
 
 

@@ -41,7 +41,7 @@ def worked_mistakes(confident_mistakes):
     labels = np.array([0, 0, 2, 0, 0])
     assert_equal(confident_mistakes(ROWS, labels, 2), np.array([3, 1]))
     assert_equal(confident_mistakes(ROWS, labels, 9), np.array([3, 1, 2]))
-    close = np.array([[0.4, 0.3, 0.3], [0.5, 0.5, 0.0]])  # the confidence does not look at the runner-up
+    close = np.array([[0.4, 0.3, 0.3], [0.5, 0.5, 0.0]])  # the second-largest probability does not matter
     assert_equal(confident_mistakes(close, np.array([1, 1]), 2), np.array([1, 0]))
 
 
@@ -68,7 +68,7 @@ def the_surest(confident_mistakes, case):
 @given(case=answered())
 def nested(confident_mistakes, case):
     p, labels, k = case
-    same = np.tile(p[:1], (len(p), 1))  # all equally sure
+    same = np.tile(p[:1], (len(p), 1))  # all with equal confidence
     all_wrong = np.flatnonzero(same.argmax(axis=1) != labels)
     assert_equal(confident_mistakes(same, labels, k), all_wrong[:k])
     assert_equal(confident_mistakes(p, labels, k), confident_mistakes(p, labels, k + 1)[:k])

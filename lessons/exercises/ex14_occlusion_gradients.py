@@ -82,7 +82,7 @@ def over_axis_1(reduced, gradients, reduce):
         assert_close(found**2, channels[0] ** 2 + channels[1] ** 2 + channels[2] ** 2)
     for way in (reduce, None):
         assert_dtype(reduced(gradients.astype(np.float32), way), np.float32)
-    assert_close(reduced(gradients[:, :1], None), np.abs(gradients[:, :1]))  # one channel stays an axis
+    assert_close(reduced(gradients[:, :1], None), np.abs(gradients[:, :1]))  # a channel axis of 1 stays
 
 
 @reduced.mistake("took the largest before the magnitude", breaks=reduced.laws[0].text)

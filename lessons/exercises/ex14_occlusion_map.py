@@ -38,7 +38,7 @@ occlusion = Exercise(
     ),
 )
 NEAR = {"rtol": 1e-4, "atol": 1e-6}
-WIDE = {"rtol": 1e-9, "atol": 1e-12}  # what float64 leaves, which float32 would not
+WIDE = {"rtol": 1e-9, "atol": 1e-12}  # rounding in float64 is smaller; in float32 it is larger
 NETWORK = {"num_classes": 3, "in_channels": 2, "widths": (3,), "pool_after": ()}
 IMAGE = np.arange(40.0).reshape(1, 2, 4, 5) % 7 / 4 - 0.5  # an image of two channels and 4 x 5 pixels
 IMAGE[:, 1] += 1.5  # the second channel is much brighter

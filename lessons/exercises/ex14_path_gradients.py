@@ -34,7 +34,7 @@ path = Exercise(
     ),
 )
 NEAR = {"rtol": 1e-4, "atol": 1e-6}
-WIDE = {"rtol": 1e-9, "atol": 1e-12}  # what float64 leaves, which float32 would not
+WIDE = {"rtol": 1e-9, "atol": 1e-12}  # rounding in float64 is smaller; in float32 it is larger
 CLASSES = 3
 PHOTO = np.arange(32.0).reshape(1, 2, 4, 4) % 5 / 4 - 0.25  # an image of two channels and 4 x 4 pixels
 PHOTO[:, 1] *= 2

@@ -46,7 +46,7 @@ def guided_within(
         for hook in hooks:
             hook.remove()
     labels = check_labels("classes", classes, len(images), logits.shape[1])
-    f = logits[np.arange(len(images)), labels]  # (N,), each depends only on its own image
+    f = logits[np.arange(len(images)), labels]  # (N,); each logit depends only on its own image
     return grad(f.sum(), x)
 
 
@@ -113,7 +113,7 @@ def by_hand(model, images, classes, layers):
 
 @st.composite
 def asked(draw):
-    """Two images (2, 1, 2, 2), a class for each, and layers of a network with two hidden ones."""
+    """Two images (2, 1, 2, 2), a class for each, and layers of a network with two hidden layers."""
     layers = draw(st.sampled_from([(), ("relu1",), ("relu2",), ("relu2", "relu1"), ("",), ("fc1", "relu1")]))
     classes = np.array([draw(st.integers(0, CLASSES - 1)), draw(st.integers(0, CLASSES - 1))])
     return two_hidden(draw(st.integers(0, 9))), draw(arrays((2, 1, 2, 2))), classes, layers
@@ -158,7 +158,7 @@ def blocks(guided_within):
             found = guided_within(model, images, np.array([2, 0]), layers)
             assert_close(found, expected, rtol=1e-4, atol=1e-5)
     deep = Built("mlp", seed=0, in_features=24, hidden=(6, *[4] * 9), num_classes=CLASSES)
-    found = guided_within(deep, images, np.array([2, 0]), ("relu1",))  # which is not relu10
+    found = guided_within(deep, images, np.array([2, 0]), ("relu1",))  # relu1 must not match relu10
     assert_close(found, by_hand(deep, images, [2, 0], ("relu1",)), rtol=1e-4, atol=1e-7)
 
 

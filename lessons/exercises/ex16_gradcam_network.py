@@ -108,7 +108,7 @@ def other_targets(gradcam):
         w = net.head.weight.data[net(Tensor(images)).data.argmax(axis=1)]  # (2, 2)
         maps = gradcam(model, images, None, "block2.relu")
         assert_close(maps, positive(np.einsum("nk,nkhw->nhw", w, A) / 12), **NEAR)
-        # The unit's convolution sees the place and its neighbours: alpha_k is the sum of its weights / Z.
+        # The unit sees the place and its neighbours. So alpha_k is the sum of the unit's weights / Z.
         norm, kernel = net.block2.bn, net.block2.conv.weight.data[1].astype(np.float64)  # (3, 3, 3)
         scale = norm.weight.data[1] / np.sqrt(norm.running_var[1] + norm.eps)
         alpha = scale * kernel.sum(axis=(1, 2)) / 12
@@ -136,7 +136,7 @@ def size_and_dtype(gradcam):
 
 
 def linear_weights(old, new):
-    """By np.interp: the weight of each old pixel in each new pixel."""
+    """The weight of each old pixel in each new pixel, from np.interp."""
     middles = (np.arange(new) + 0.5) * old / new - 0.5
     return np.stack([np.interp(middles, np.arange(old), row) for row in np.eye(old)], axis=1)
 
@@ -152,9 +152,9 @@ def refuses(gradcam):
 
 @cam.law("maps that are infinite or NaN somewhere are refused with a ValueError, though the target is finite")
 def refuses_infinite_maps(gradcam):
-    images = np.array([[[[1.0, 3e38]]]], np.float32)  # twice the second is too large for float32
+    images = np.array([[[[1.0, 3e38]]]], np.float32)  # float32 cannot hold twice 3e38
     with np.errstate(all="ignore"):
-        for filters in (1, 2):  # of two filters the target asks for one, and 0 times infinity is NaN
+        for filters in (1, 2):  # with two filters the target uses one; for the other, 0 · ∞ is NaN
             doubles = Built("conv2d", weight=((((2.0,),),),) * filters)
             what = f"an infinite place beside the unit, of {filters} maps"
             assert_refuses(what, gradcam, doubles, images, ("", 0, 0, 0), "", upsample=False)

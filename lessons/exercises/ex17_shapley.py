@@ -23,7 +23,7 @@ def games(draw, least=1, most=4):
 
 
 def mean_over_orders(v, n):
-    """The value by its definition, order by order."""
+    """The value from its definition, order by order."""
     phi = np.zeros(n)
     for order in itertools.permutations(range(n)):
         present = 0
@@ -61,7 +61,7 @@ def walks(draw):
 
 
 def walked(v, orders):
-    """Player by player, from the worths in bitmask order."""
+    """The contributions, player by player, from the worths in bitmask order."""
     gains = np.zeros(orders.shape)
     for p, order in enumerate(orders):
         there = 0
@@ -99,7 +99,7 @@ def averages_to_shapley(path_contributions, game):
 
 
 def game_of(worths):
-    """The game of two players as a function, which takes rows of bools only."""
+    """The game of two players as a function. It takes only rows of bools."""
 
     def worth(coalitions):
         rows = f"{coalitions.dtype} {coalitions.shape}"
@@ -111,7 +111,7 @@ def game_of(worths):
 
 @contributions.law("the worths may come as a function of rows of bools, and worths of integers give float64")
 def both_forms(path_contributions):
-    taxi, orders = np.array([0, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # nobody, the first, the second, both
+    taxi, orders = np.array([0, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # worths: nobody, first, second, both
     for value in (taxi, game_of(taxi)):
         gains = path_contributions(value, orders)
         assert_close(gains, [[1, 4], [3, 2]])
@@ -207,7 +207,7 @@ def additivity(shapley_values, game, seed):
 
 @values.law("the worths may come as a function of rows of bools, one coalition a row, or as integers")
 def worths_from_a_function(values):
-    taxi = np.array([0, 1, 2, 6])  # nobody, the first, the second, both
+    taxi = np.array([0, 1, 2, 6])  # worths of: nobody, the first, the second, both
     for value in (game_of(taxi), taxi, taxi.astype(np.float32)):
         phi = values(value, 2)
         assert_close(phi, [2.5, 3.5])

@@ -35,9 +35,9 @@ def inner(n):
 
 @solve.law("two players, alone worth 1 and 3, nobody 0, both 10: 4 and 6")
 def worked_solve(kernel_solve):
-    # phi_B = 10 - phi_A: (phi_A - 1)² + (10 - phi_A - 3)² is least at phi_A = 4
+    # phi_B = 10 - phi_A, so (phi_A - 1)² + (10 - phi_A - 3)² is smallest at phi_A = 4
     coalitions = np.array([[True, False], [False, True]])
-    for size in (1.0, 1e-18):  # how large the weights are does not matter
+    for size in (1.0, 1e-18):  # the size of the weights does not matter
         found = kernel_solve(coalitions, np.array([1.0, 3.0]), size * np.array([0.5, 0.5]), 0.0, 10.0)
         assert_close(found, [4, 6])
 

@@ -233,7 +233,7 @@ def ways(z, gradients, answer):
 def worked_boundary(boundary_step):
     z, gradients = np.array([5.0, 0, 2]), np.array([[1.0, 1], [4, 5], [1, 2]])
     assert_close(boundary_step(z, gradients, 0), [0.6, 0.8])
-    for faint in (1e-8, 1e-14):  # the planes lie further away
+    for faint in (1e-8, 1e-14):  # the planes are further away
         expected = np.array([0.6, 0.8]) / faint
         assert_close(boundary_step(z, faint * gradients, 0), expected)
 

@@ -46,8 +46,8 @@ TWO = Built(
 DEAD = Built(
     "mlp", seed=20, in_features=2, hidden=(1,), num_classes=2
 )  # its only ReLU is inactive in the whole box
-EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # off in the box, on beyond (0, 0)
-DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from (0.5, 0.5) turns it off
+EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # its ReLU is on only beyond (0, 0)
+DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from 0.5 turns its ReLU off
 
 
 def direction(label):
@@ -78,7 +78,7 @@ def climbs(draw):
 
 
 def climbed(model, images, labels, eps, params, only_if=bool):
-    """The result of these steps, with slopes from central differences; ``only_if`` all signs are clear."""
+    """The result of these steps, from central differences. ``only_if`` gets whether all signs are clear."""
     x, net, step = images, model.build().eval(), params["step_size"] or 2.5 * eps / params["steps"]
     for _ in range(params["steps"]):
         slopes = differences(net, x, labels, params["loss"])
@@ -123,7 +123,7 @@ def step_by_step(pgd, case):
 @given(label=st.integers(0, 1), seed=st.integers(0, 9), steps=st.integers(0, 10))
 def crosses(pgd, label, seed, steps):
     images, rng = np.array([[0.5, 0.75, 0.25]]), np.random.default_rng(seed)
-    params = {"steps": steps} if steps else {"steps": 1, "step_size": 0.5}  # which is 2 eps
+    params = {"steps": steps} if steps else {"steps": 1, "step_size": 0.5}  # step_size is 2 eps
     found = pgd(TWO, images, np.array([label]), 0.25, **params, rng=rng)
     assert_close(found, images + 0.25 * direction(label), rtol=1e-4)
 
@@ -177,7 +177,7 @@ def warns(pgd):
     half, pair = np.full((2, 2), 0.5), np.array([0, 1])
     away = np.array(
         [[0.5, 0.5], [0.0, 1.0], [0.0, 1.0]]
-    )  # DIES is on for the first at first, not for the others
+    )  # at the start, the ReLU of DIES is on for the first image and off for the others
     for random_start in (False, True):
         found = warned(pgd, DEAD, half, pair, 0.25, steps=2, random_start=random_start)
         assert found == 2, f"no pixel of two images matters to the network, the warning counts {found}"
@@ -194,7 +194,7 @@ def warns(pgd):
 
 
 def warned(pgd, *arguments, **params):
-    """The first number in the warning, 0 where there is none."""
+    """The first number in the warning; 0 if there is no warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pgd(*arguments, **params, rng=same_draws())

@@ -1,16 +1,16 @@
-"""The process that holds a learner's code and answers calls; the laws and the verdict are elsewhere.
+"""The process that runs a learner's code and answers calls. Another process holds the laws and the verdict.
 
     python -I -c "..." ROOT        (started by elsewhere.py, in an empty folder of its own)
 
-Frames of codec.py come on standard input and go to standard output, until there are no more:
+It reads frames of codec.py from standard input and writes frames to standard output, until the input ends:
 
     {source, path, name, kind, ...}  ->  what the file holds, or what is wrong with it
     (arguments, params, errstate)    ->  {answer, same, warnings} or {raised} or {wrong}
-                                         and, unless the same, the arguments as they are now
+                                         and the changed arguments, if they are not the same
     a call back to a function        <-  {back, arguments, params}, answered by {value} or {raised}
 
-Nothing that is done here decides whether a law holds: whoever has all of this process in his hand can give
-other answers, and no more. The library's own function is not at hand: its code raises.
+No code here decides whether a law holds. Hostile code that controls this whole process can only give other
+answers. It cannot use the library's own function: that function's code is replaced and raises an error.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer, place
 from minidl.classroom.reading import function_of, load, stand_in
 from minidl.classroom.stubs import plain_function
 
-WARNINGS = 50  # of a call, that are passed on
-TEXT = 20_000  # characters of an error's text and of its traceback
+WARNINGS = 50  # the most warnings of one call that are passed on
+TEXT = 20_000  # the most characters of an error's text, and of its traceback
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Target:
 
 
 class Link:
-    """The two pipes to the checker, moved away from where a print would go."""
+    """The two pipes to the checker, moved to other file numbers, so that no print reaches them."""
 
     def __init__(self) -> None:
         self.calls = os.fdopen(os.dup(0), "rb")
@@ -67,14 +67,14 @@ class Link:
         _, text, arrays = receive(self.calls)
         reply = Values(records=True).read(text, arrays)
         for generator, state in zip(generators_in(arguments, params), reply["states"], strict=True):
-            generator.bit_generator.state = state  # it may have drawn from it
+            generator.bit_generator.state = state  # the law's function may have drawn numbers
         if "raised" in reply:
             raise rebuilt(reply["raised"])
         return iter(reply["items"]) if "items" in reply else reply["value"]
 
 
 class Answering:
-    """One exercise of one file."""
+    """Answers the calls for one exercise of one file."""
 
     def __init__(self, link: Link, folder: str) -> None:
         self.link, self.folder, self.path = link, folder, Path()
@@ -95,7 +95,7 @@ class Answering:
         return direct
 
     def serve(self) -> None:
-        send(self.link.answers, 0, Values().write({}))  # the library is imported
+        send(self.link.answers, 0, Values().write({}))  # tells the checker: the library is imported
         number, text, arrays = receive(self.link.calls)
         direct = None
         try:
@@ -114,7 +114,7 @@ class Answering:
                 send(self.link.answers, number, after)
 
     def reply(self, direct: Direct, text: bytes, arrays: bytes) -> tuple:
-        """The reply, and the arguments if they are not what they were."""
+        """The reply, together with the arguments if the call changed them."""
         values = Values(self.stand_in, records=True)
         arguments, params, errstate = values.read(text, arrays)
         with noted_warnings() as noted, np.errstate(**errstate):
@@ -139,7 +139,7 @@ class Answering:
         return reply, None if found["same"] else after
 
     def stand_in(self, number: int) -> Callable:
-        """A function that asks the law's function of this number."""
+        """A local function that calls the law's function with this number."""
 
         def function(*arguments, **params):
             return self.link.call_back(number, arguments, params)
@@ -148,13 +148,13 @@ class Answering:
         return function
 
     def told(self, error: BaseException) -> dict:
-        """An error, as it is rebuilt on the other side."""
+        """Describe an error, so that the other side can rebuild it."""
         shown = "".join(traceback.format_exception(error))[-TEXT:]
         return {**names_of(error), "place": place(error, str(self.path)), "traceback": shown}
 
 
 def names_of(error: object) -> dict:
-    """The class and its bases by name, and the text."""
+    """The names of the error's class and its base classes, and the error's text."""
     classes = [(str(c.__module__), str(c.__qualname__)) for c in type(error).__mro__[:-1]]
     try:
         text = str(error)[:TEXT]
@@ -165,7 +165,7 @@ def names_of(error: object) -> dict:
 
 @contextmanager
 def noted_warnings() -> Iterator[list]:
-    """The warnings of the block, however often one comes, filled in at its end."""
+    """A list of all warnings in the block, repeated warnings too. The list is filled when the block ends."""
     noted: list = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -176,7 +176,7 @@ def noted_warnings() -> Iterator[list]:
 
 
 def rebuilt(told: dict) -> Exception:
-    """An error of the law's own function, for the learner's code."""
+    """Rebuild an error of the law's own function, to be raised in the learner's code."""
     kind = vars(builtins).get(told["classes"][0][1])
     if isinstance(kind, type) and issubclass(kind, Exception):
         return kind(told["text"])
@@ -187,7 +187,7 @@ def rebuilt(told: dict) -> Exception:
 
 
 class Withheld:
-    """The import of a package that holds the exercises and their laws."""
+    """Blocks the import of a package that holds the exercises and their laws."""
 
     def __init__(self, package: str) -> None:
         self.package = package
@@ -198,7 +198,7 @@ class Withheld:
 
 
 def withheld(*arguments, **params):
-    """In the place of a function that is set by the lessons' own package, which is not imported."""
+    """Stands in for a target that the exercises' own package defines. That package is not imported here."""
 
 
 def target_named(name: str) -> Callable | type:
@@ -207,7 +207,7 @@ def target_named(name: str) -> Callable | type:
 
 
 def take_away(target: Callable | type) -> None:
-    """Put other code into the library's function, or each method of its class: it raises LibraryCall."""
+    """Replace the code of the library's function, or of each method of its class: it raises LibraryCall."""
     functions = [target] if not isinstance(target, type) else list(vars(target).values())
     for function in functions:
         function = getattr(function, "__func__", function)
@@ -231,4 +231,4 @@ def main() -> None:
     link = Link()
     with suppress(EOFError, BrokenPipeError):
         Answering(link, os.getcwd()).serve()
-    os._exit(0)  # threads that the learner's file started, and its atexit functions, have no say
+    os._exit(0)  # ends at once: no waiting for the learner's threads and atexit functions

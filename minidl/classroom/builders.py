@@ -1,9 +1,9 @@
-"""Models for exercises: a law names a builder, and the side of the learner builds the model.
+"""Models for exercises: a law names a builder, and the learner's process builds the model.
 
     model = Built("small_cnn", seed=3, num_classes=4)
     grad_cam(model, images, target)     # the implementation gets the module, the law keeps the description
 
-A model crosses no border between processes: its description does, and arrays come back.
+No model is sent between processes. The law's process sends a description of the model and gets arrays back.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from minidl.nn.module import Module, Parameter
 
 
 def linear(weight: Any, bias: Any = None, mask: Any = None) -> Linear:
-    """A Linear of these numbers, weight (out, in) and bias (out,), and the mask of its weight."""
+    """A Linear with this weight (out, in), this bias (out,) and this mask of the weight."""
     weight = np.array(weight, np.float32)
     return with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias, mask)
 
 
 def conv2d(weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, groups: int = 1) -> Conv2d:
-    """A Conv2d of these numbers, weight (out, in/groups, kh, kw) and bias (out,)."""
+    """A Conv2d with this weight (out, in/groups, kh, kw) and this bias (out,)."""
     weight = np.array(weight, np.float32)
     sizes = weight.shape[1] * groups, len(weight), weight.shape[2:], stride, padding
     return with_numbers(Conv2d(*sizes, groups=groups, bias=bias is not None), weight, bias)
@@ -42,9 +42,9 @@ def batch_norm(
     frozen: bool = False,
     mask: Any = None,
 ) -> BatchNorm1d:
-    """A BatchNorm1d of these numbers, (channels,) each, and the mask of its weight.
+    """A BatchNorm1d with these arrays of shape (channels,), and with this mask of its weight.
 
-    Without weight and bias it is not affine.
+    Without weight and bias the layer is not affine.
     """
     norm = BatchNorm1d(len(mean), eps, affine=weight is not None)
     norm.running_mean[:], norm.running_var[:], norm.frozen = mean, var, frozen
@@ -65,12 +65,13 @@ LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, 
 
 
 class Built:
-    """The description of a model of ``MODELS``, or of one of the ``LAYERS``: its settings, and a seed.
+    """The description of a model from ``MODELS`` or of a layer from ``LAYERS``: its settings and a seed.
 
-    Two more settings of every builder: training (False) and requires_grad (True), for all of the model, or
-    the paths of the layers for which it is True, such as training=("block1",).
-    A layer gets the numbers that it is given. TypeError or ValueError for an unknown builder, a seed below 0
-    and an unknown setting: what is wrong in a law must not be blamed on the learner, who builds the model.
+    Every builder has two more settings: training (default False) and requires_grad (default True).
+    Each is a bool for the whole model, or the paths of the layers for which it is True: ("block1",).
+    A layer has exactly the numbers that the law gives.
+    Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. A faulty law
+    thus fails itself. Otherwise the fault would look like the learner's, whose process builds the model.
     """
 
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
@@ -88,9 +89,9 @@ class Built:
         return isinstance(other, Built) and repr(self) == repr(other)
 
     def build(self) -> Module:
-        """The model. Its BatchNorm statistics are drawn, so all differ; those of a layer are given.
+        """Build the model. Its BatchNorm statistics are random, so all differ; the law gives a layer's.
 
-        Each parameter has a gradient already, as after a step that nobody cleared.
+        Each parameter has a gradient already, as after a training step without ``zero_grad``.
         """
         settings, rng = dict(self.settings), np.random.default_rng(self.seed)
         training, requires_grad = settings.pop("training", False), settings.pop("requires_grad", True)
@@ -125,7 +126,7 @@ def with_grad(model: Module, requires_grad: bool | Sequence[str]) -> Module:
 
 
 def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
-    """Means, variances, scales and shifts that are all different, so that to forget one shows."""
+    """Draw different means, variances, scales and shifts, so that a test notices a forgotten value."""
     channels = norm.num_features
     state = {
         "running_mean": rng.normal(0, 0.5, channels),
@@ -137,7 +138,7 @@ def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """What a law sees of a model: its state, what requires grad, its mode, its layers, masks, gradients."""
+    """What a law sees of a model: state, requires_grad flags, mode, layers, masks and gradients."""
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],

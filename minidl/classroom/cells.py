@@ -1,4 +1,4 @@
-"""Answers in a notebook: each is one cell, which begins with the mark of its stub."""
+"""Answers in a notebook. Each answer is one cell, which begins with the mark of its stub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IMPORTS = "# imports for lesson "  # the first line of the cell of imports
 
 
 def text_of_notebook(data: bytes) -> str:
-    """The Python file that a notebook's answers make. Raises ValueError for a file that is no notebook."""
+    """The notebook's answers as the text of one Python file. Raises ValueError if data is not a notebook."""
     try:
         cells = [cell for cell in json.loads(data)["cells"] if cell["cell_type"] == "code"]
         return text_of_cells("".join(cell["source"]) for cell in cells)
@@ -20,9 +20,9 @@ def text_of_notebook(data: bytes) -> str:
 
 
 def text_of_cells(cells: Iterable[str], number: str = "") -> str:
-    """The imports, and for each exercise the last cell with its mark; with a number of that exercise alone.
+    """The imports, and each exercise's last cell with its mark. With a number, only that exercise's cell.
 
-    Other cells are for trying things out, and are left out.
+    All other cells are left out: they are for trying things out.
     """
     parts: dict[str, str] = {}
     for cell in cells:

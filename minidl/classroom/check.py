@@ -1,4 +1,4 @@
-"""Checking a learner's file: the laws in one process, the file in others, which only answer calls."""
+"""Checks a learner's file. One process tries the laws; other processes run the file and only answer calls."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ from minidl.classroom.course import Course
 from minidl.classroom.processes import Piped
 from minidl.classroom.running import environment
 
-SECONDS = 5.0  # that a law may take, a hundred times what one does
-STARTING = 60.0  # seconds until the worker, on a slow machine, has imported the library
-SLOWEST = 15.0  # times a law's seconds, after which the worker itself is taken to be stuck
-GRACE = 5.0  # seconds that it gets to end what it started
-PREFIX = "minidl-check-"  # of a folder of temporary files
-TICK = 0.1  # seconds of one wait: on Windows, Ctrl-C is noticed only between two
-KEPT = 20_000  # bytes of what the worker printed, which is its own failures
+SECONDS = 5.0  # the time limit of a law: a hundred times what a law usually takes
+STARTING = 60.0  # seconds that the worker may take to import the library, on a slow machine
+SLOWEST = 15.0  # the worker counts as stuck after this many times a law's limit
+GRACE = 5.0  # seconds that the worker gets to end the processes that it started
+PREFIX = "minidl-check-"  # the name of a folder of temporary files begins with this
+TICK = 0.1  # seconds of one wait: Windows notices Ctrl-C only between two waits
+KEPT = 20_000  # bytes that are kept of the worker's prints; it prints only its own failures
 
 
 @dataclass
 class Outcome:
-    """One exercise's check; or, with an empty number, why a file could not be checked at all."""
+    """The result of checking one exercise. With an empty number: why the file could not be checked at all."""
 
     number: str
-    name: str  # of the function, or of the file
+    name: str  # the function's name, or the file's
     passed: bool = False  # every law holds, and the function is not the library's
-    written: bool = True  # not the stub any more
-    file: str = ""  # the digest of what was checked
-    line: int = 0  # of the file, where the function begins
+    written: bool = True  # the function is no longer the stub
+    file: str = ""  # the digest of the file that was checked
+    line: int = 0  # the line of the file where the function begins
     laws: int = 0
     held: int = 0
     calls: int = 0
-    law: str = ""  # that failed
+    law: str = ""  # the law that failed
     message: str = ""
-    case: list[list[str]] = field(default_factory=list)  # [name, value], shrunk
-    call: str = ""  # the last one of the law
-    answer: str = ""  # what it gave
+    case: list[list[str]] = field(default_factory=list)  # [name, value] pairs of the shrunk case
+    call: str = ""  # the law's last call
+    answer: str = ""  # the answer to that call
     looks_like: list[str] = field(default_factory=list)
     picture: str = ""
     replay: str = ""
-    library_calls: int = 0  # of the library's own function by the learner's, which is no answer then
+    library_calls: int = 0  # how often the learner's function called the library's; then it does not pass
     note: str = ""
-    printed: str = ""  # the end of what the learner's file printed
+    printed: str = ""  # the last part of what the learner's file printed
     traceback: str = ""
     ended: str = ""  # why no more laws were tried: "timeout", "crashed", "missing" or "library"
-    tried: list[list] = field(default_factory=list)  # [law, whether it holds], as far as they were tried
-    flags: list[str] = field(default_factory=list)  # of the file: what a teacher might look at, see flags.py
-    seconds: float = 0.0  # that the exercise took
+    tried: list[list] = field(default_factory=list)  # [law, whether it holds] for each law that was tried
+    flags: list[str] = field(default_factory=list)  # what a teacher might look at in the file, see flags.py
+    seconds: float = 0.0  # the time that the exercise took
 
     @property
     def status(self) -> str:
-        """In one word: passed, missing, library, timeout, crashed or failed."""
+        """The result in one word: passed, missing, library, timeout, crashed or failed."""
         if self.passed:
             return "passed"
         if not self.written:
@@ -74,24 +74,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Options:
-    """What differs from the usual check of a file in work/."""
+    """The ways in which a check may differ from the usual check of a file in work/."""
 
-    file: str = ""  # another file, for which no replay is written
-    seed: int | None = None  # the laws draw other cases
+    file: str = ""  # check this file instead; no replay is written for it
+    seed: int | None = None  # draw other cases, from this seed
     laws: str = ""  # a Python file that adds laws to exercises
-    all_laws: bool = False  # also those after the first that fails
-    pictures: str = ""  # what the names of pictures in out/check/ begin with
+    all_laws: bool = False  # also try the laws after the first failing law
+    pictures: str = ""  # the names of pictures in out/check/ begin with this
 
 
 USUAL = Options()
 
 
 class CheckError(Exception):
-    """The checker itself failed; the message holds what it printed."""
+    """The checker itself failed; the message holds what the checker printed."""
 
 
 def check_exercise(course: Course, number: str, seconds: float = SECONDS) -> Outcome:
-    """Check one exercise "NN.k" of the learner's file. Raises ValueError for a number that is not set."""
+    """Check one exercise "NN.k" of the learner's file. Raises ValueError if no exercise has this number."""
     (outcome,) = check_lesson(course, number[:2], [number], seconds)
     return outcome
 
@@ -103,11 +103,12 @@ def check_lesson(
     seconds: float = SECONDS,
     options: Options = USUAL,
 ) -> Iterator[Outcome]:
-    """An Outcome for each exercise of the learner's file as soon as it is known; of these numbers if given.
+    """Yield an Outcome for each exercise of the learner's file, as soon as it is known.
 
-    A file that cannot be imported has a single Outcome without a number. The file is read anew by each call.
-    To close the iterator ends the check, whatever the learner's file is doing.
-    Raises ValueError for an unknown lesson or number, FileNotFoundError when ``start`` has not been called.
+    numbers: check only these exercises.
+    A file that cannot be imported gives a single Outcome without a number. Each call reads the file again.
+    Closing the iterator ends the check, whatever the learner's file is doing.
+    Raises ValueError for an unknown lesson or number, FileNotFoundError if ``start`` has not been called.
     """
     if not options.file:
         course.started_file(lesson)
@@ -119,25 +120,25 @@ def check_lesson(
             todo = list(names) if todo is None else todo
             unknown = sorted(set(todo) - names.keys())
             if unknown:
-                course.exercise(unknown[0])  # which says what there is
+                course.exercise(unknown[0])  # raises, and lists the numbers
             for outcome in worker.outcomes(names):
                 yield outcome
                 if not outcome.number:
                     return
                 done.add(outcome.number)
-        todo = [number for number in todo if number not in done]  # a dead worker leaves some
+        todo = [number for number in todo if number not in done]  # not done if the worker died
 
 
 class Worker:
-    """The process of worker.py, and threads that read what it writes: its lines, and the file's prints."""
+    """The process of worker.py, and threads that read its lines and its prints."""
 
     def __init__(
         self, course: Course, lesson: str, numbers: list[str], seconds: float, options: Options = USUAL
     ) -> None:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
-        os.chmod(self.folder, 0o711)  # as root, those that answer are other users, with a folder each in it
-        self.process = Piped(  # its input ends when this process does, and then the worker ends too
+        os.chmod(self.folder, 0o711)  # as root: each answering process is another user with a folder in here
+        self.process = Piped(  # when this process ends, the worker's input ends; then the worker ends
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
             cwd=course.root,
             env=worker_environment(course, self.folder),
@@ -146,7 +147,7 @@ class Worker:
         self.prints = b""
         where = {"folder": str(course.folder.resolve()), "package": course.package, "command": course.command}
         request = {"course": where, "lesson": lesson, "numbers": numbers, "seconds": seconds}
-        with suppress(BrokenPipeError):  # not as arguments, which others can see
+        with suppress(BrokenPipeError):  # not as arguments: other users can see these
             self.process.stdin.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
             self.process.stdin.flush()
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
@@ -176,7 +177,7 @@ class Worker:
             self.prints = (self.prints + part)[-KEPT:]
 
     def printed(self) -> str:
-        """What the worker printed, in the end."""
+        """The last part of what the worker printed."""
         self.reader.join(GRACE)
         return self.prints.decode(errors="replace").strip()
 
@@ -189,7 +190,7 @@ class Worker:
         return dict(first["exercises"])
 
     def next_line(self, seconds: float) -> dict | str | None:
-        """The next line; None after the last, "late" if it does not come in time."""
+        """The next line; None after the last line; "late" if no line comes in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(queue.Empty):
@@ -197,7 +198,7 @@ class Worker:
         return "late"
 
     def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
-        """What the worker finds, and last, if it does not come to its end, why."""
+        """Yield what the worker finds. If the worker stops early, the last Outcome says why."""
         at: dict[str, Any] = {"begin": "", "law": ""}
         begun = time.monotonic()
         while isinstance(line := self.next_line(self.seconds * SLOWEST + GRACE), dict):
@@ -227,8 +228,8 @@ class Worker:
 
 
 def worker_environment(course: Course, folder: str) -> dict[str, str]:
-    """The user's, without what would switch asserts off; temporary files are in a folder that goes."""
-    env = {**environment(course.root), "MINIDL_DEBUG": "1", "MPLBACKEND": "Agg"}  # nothing to compile
+    """The user's environment, without settings that switch off asserts; ``folder`` is for temporary files."""
+    env = {**environment(course.root), "MINIDL_DEBUG": "1", "MPLBACKEND": "Agg"}  # no compiling
     env.pop("PYTHONOPTIMIZE", None)
     places = dict.fromkeys(("HYPOTHESIS_STORAGE_DIRECTORY", "TMPDIR", "TEMP", "TMP"), folder)
     return {**env, **places}

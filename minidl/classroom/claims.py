@@ -1,4 +1,4 @@
-"""Claims: the statements that a lesson's text rests on, tried where it runs."""
+"""Claims: the statements on which a lesson's text depends, tried when the lesson runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ class ClaimError(AssertionError):
 
 
 def claim(text: str, condition: bool, numbers: str | dict[str, object] = "") -> None:
-    """Print whether a statement holds here, with the numbers that say so.
+    """Print whether a statement holds in this run, with the numbers that show it.
 
         claim("the student beats the one taught alone", gain.low > 0, {"gain": gain})
         HOLDS                the student beats the one taught alone   gain = 0.081 ± 0.022 (n = 8)
 
-    A measured statement may fail on another machine or after a reader's change, so it is reported and the
-    lesson goes on; with MINIDL_STRICT=1 in the environment it raises ClaimError. What mathematics promises is
-    an assert. Raises TypeError when condition is not a bool: an array or a number would be silently true.
+    A measured statement may fail on another machine or after a reader's change. The failure is then printed,
+    and the lesson goes on. With MINIDL_STRICT=1 in the environment it raises ClaimError instead.
+    Use assert for a statement that follows from mathematics.
+    Raises TypeError if condition is not a bool: an array or a number would silently count as true.
     """
     check_instance("text", text, str)
     check_flag("condition", condition)
@@ -41,7 +42,7 @@ def _listed(numbers: str | dict[str, object]) -> str:
 
 
 def _figure(value: object) -> str:
-    """Four digits, as text goes; an Interval and the like print themselves."""
+    """A number as text with four digits; an Interval or another object as its own text."""
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
     if isinstance(value, int | np.integer | np.ndarray) or type(value) in (tuple, list):

@@ -22,23 +22,23 @@ from minidl.engine.checks import require
 
 
 def main(arguments: list[str], course: Course) -> int:
-    """Do what the arguments ask; the exit code: 0 done, 1 something fails, 2 the request makes no sense."""
+    """Do what the arguments ask. Returns the exit code: 0 done, 1 something fails, 2 a senseless request."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console without "±" shows "?" instead of stopping
+            stream.reconfigure(errors="replace")  # a console that cannot show "±" shows "?"; no error
     asked = parser().parse_args(arguments)
     try:
         course = Course.of_ones_own(asked.course) if asked.course else course
         code = asked.do(course, asked)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # nobody reads on, as after  | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor what Python flushes at its end
+    except BrokenPipeError:  # the reader of the output has ended, as after  | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         return 1
     except OSError as error:
         print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         return 2
-    except ClaimError:  # printed where it failed
+    except ClaimError:  # the claim was printed where it failed
         return 1
     except (ValueError, CheckError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         "help": "seconds that a law may take, %(default)g",
     }
 
-    # A verb's default would replace what stands before the verb.
+    # A default of the verb would replace an option that the user wrote before the verb.
     verb = functools.partial(add_verb, verbs, course={**own, "default": argparse.SUPPRESS})
     verb(
         "run", do_run, "run lessons, each in a process of its own",
@@ -128,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_verb(verbs, name: str, do: Callable[..., int], text: str, **arguments: dict) -> None:
-    """One more verb: arguments named number, numbers, folder or service stand alone, others follow --name."""
+    """Add a verb. Arguments named number, numbers, folder or service are positional, others are options."""
     one = verbs.add_parser(name, help=text, description=text)
     one.set_defaults(do=do)
     for argument, settings in arguments.items():
@@ -185,7 +185,7 @@ def limit(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 0 < seconds < 1e6:  # NaN is not
+    if not 0 < seconds < 1e6:  # refuses NaN, too
         raise argparse.ArgumentTypeError(f"a law's limit is a number of seconds above 0, got {text!r}")
     return seconds
 
@@ -194,7 +194,7 @@ def do_run(course: Course, asked: argparse.Namespace) -> int:
     chosen = [course.lesson(number.zfill(2)) for number in asked.numbers] or course.lessons()
     if not asked.mine:
         return run_lessons(chosen)
-    from minidl.classroom.run_mine import through_mine  # NumPy and Hypothesis again
+    from minidl.classroom.run_mine import through_mine  # imports NumPy and Hypothesis, too
 
     return run_lessons(chosen, through_mine(course, chosen))
 
@@ -207,7 +207,7 @@ def do_list(course: Course, asked: argparse.Namespace) -> int:
 
 
 def do_start(course: Course, asked: argparse.Namespace) -> int:
-    from minidl.classroom.work_file import start  # NumPy and Hypothesis, which the list above can do without
+    from minidl.classroom.work_file import start  # imports NumPy and Hypothesis: the list needs neither
 
     print(start(course, asked.number, asked.reset))
     Record(course).begin(asked.number)
@@ -234,7 +234,7 @@ def do_check(course: Course, asked: argparse.Namespace) -> int:
 
 
 def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
-    """The exercises asked for in each lesson, none for all of them; without numbers all that was started."""
+    """Maps each lesson to its requested exercises, [] for all. Without numbers: every started lesson."""
     numbers = numbers or [lesson.number for lesson in course.started()]
     wanted: dict[str, list[str]] = {course.lesson(number[:2]).number: [] for number in numbers}
     for number in numbers:

@@ -1,19 +1,19 @@
 """Values between the checker and the process that holds a learner's code: base types only, never pickle.
 
-A message is JSON, in which what JSON has not is a list with a tag, and then the bytes of its arrays.
+A message is JSON, followed by the bytes of its arrays. A type that JSON does not have is a list with a tag.
 
-    None, bool, int, float, str    as JSON has them; a dict with keys of text too
+    None, bool, int, float, str    as in JSON; also a dict whose keys are all text
     ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
-    ["dict", keys, ...]            whose keys are text and integers
-    ["array", dtype, shape, order] ["scalar", dtype]                  their numbers follow the JSON
+    ["dict", keys, ...]            a dict whose keys are text and integers
+    ["array", dtype, shape, order] ["scalar", dtype]                  their bytes follow the JSON
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
-    ["record", "module:name", ...]       a NamedTuple of minidl, which is read as a plain tuple by the checker
-    ["function", number]                 called back where it stands
+    ["record", "module:name", ...]       a NamedTuple of minidl; the checker reads it as a plain tuple
+    ["function", number]                 a function that stays in its process and is called back there
     ["known", "module:name"]             a function of minidl
-    ["lookup", list or dict]             its __getitem__, such as the parents of a node
+    ["lookup", list or dict]             the __getitem__ of a list or dict, such as the parents of a node
 
-What is read was perhaps written by somebody hostile: lengths are compared with what is there, depth and bytes
-are limited, and nothing but these types is made of it.
+A message may come from a hostile program. So the reader compares each length with the bytes that are there,
+limits depth and bytes, and makes only values of these types.
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ class Uncodable(TypeError):
 
 
 class Malformed(Exception):
-    """What arrived is no message of this codec, or is over its limits."""
+    """The bytes that arrived are not a message of this codec, or exceed its limits."""
 
 
 class Values:
-    """Writes and reads values. ``functions`` are those that were written; each is sent as its number.
+    """Writes and reads values. ``functions`` are the functions that were written; each is sent as its number.
 
-    call_back(number): the function that stands for one of the other side's.  records: whether to read a
-    NamedTuple and a Built as what they were, and a generator, as the side of the learner does.
-    generators: whether to read a generator. What is not to be read so, or called back, is None.
+    call_back(number): returns a local function that stands for the other side's function of this number.
+    records: whether to rebuild NamedTuples, Builts, generators, lookups and functions of minidl, as the
+    learner's side does.  generators: whether to rebuild generators even if records is False.
+    A NamedTuple that is not rebuilt is read as a plain tuple. Other values that are not rebuilt become None.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Values:
     # ---- writing
 
     def write(self, value: Any) -> tuple[bytes, bytes]:
-        """The JSON and the arrays' bytes. Raises Uncodable."""
+        """Returns the JSON and the arrays' bytes. Raises Uncodable for a value that cannot be sent."""
         blobs: list[bytes] = []
         try:
             text = json.dumps(self._tree(value, blobs, 0)).encode()
@@ -108,7 +109,7 @@ class Values:
 
     def _number(self, function: Callable) -> int:
         if (number := getattr(function, "number_elsewhere", None)) is not None:
-            return number  # one of the other side's, which goes back as it came
+            return number  # a function of the other side goes back as the number that came
         self.functions.append(function)
         return len(self.functions) - 1
 
@@ -127,7 +128,7 @@ class Values:
     # ---- reading
 
     def read(self, text: bytes, arrays: bytes) -> Any:
-        """The value. Raises Malformed for whatever was not written by ``write``."""
+        """Returns the value. Raises Malformed for bytes that ``write`` does not write."""
         try:
             tree = json.loads(text)
             numbers = Numbers(arrays)
@@ -207,12 +208,12 @@ class Numbers:
 
 
 def shown_text(text: str) -> str:
-    """Text that can be written to any file: halves of a pair, which no encoding has, become "?"."""
+    """Text that can be written to any file. Lone surrogates, which no encoding has, become "?"."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def name_of(function: Callable) -> str:
-    """Of a function that minidl has at the top of a module."""
+    """The name "module:name" of a function at the top of one of minidl's modules; "" for other functions."""
     module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
     own = module.split(".")[0] == "minidl" and getattr(sys.modules.get(module), name, None) is function
     return f"{module}:{name}" if own else ""
@@ -224,14 +225,14 @@ def known(name: str) -> Callable:
 
 
 def record_named(name: str) -> Callable[..., tuple]:
-    """A NamedTuple of minidl or of the course, of a module that is imported already."""
+    """The NamedTuple class of this name. Its module, of minidl or of the course, is imported already."""
     module, _, qualname = name.partition(":")
     kind = getattr(sys.modules.get(module), qualname, None)
     return kind if isinstance(kind, type) and issubclass(kind, tuple) else lambda *values: values
 
 
 def generator_at(state: dict) -> np.random.Generator:
-    """A generator that draws what the one in this state would have drawn next."""
+    """A new generator in this state. It draws the numbers that the original would draw next."""
     kinds = {kind.__name__: kind for kind in np.random.BitGenerator.__subclasses__()}
     bits = kinds[state["bit_generator"]]()
     bits.state = state

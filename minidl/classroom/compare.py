@@ -11,11 +11,11 @@ import numpy as np
 from minidl.engine.checks import check_number, shown
 
 NUMERIC_KINDS = "biufc"  # bool, int, unsigned, float, complex
-SHOWN = 24  # elements of an array that a message prints before it gives only shape and range
+SHOWN = 24  # a message prints an array of at most so many elements; of a larger one only shape and range
 
 
 def assert_close(actual, expected, rtol: float = 1e-6, atol: float = 1e-9) -> None:
-    """Every element satisfies |actual - expected| <= atol + rtol |expected|, and the shapes are equal.
+    """Assert that |actual - expected| <= atol + rtol |expected| for every element, and the shapes are equal.
 
     Nothing is broadcast, with one exception: a plain Python number as ``expected`` stands for every element,
     as in ``assert_close(p.sum(axis=-1), 1.0)``. NaN equals NaN, and an infinity equals itself.
@@ -34,7 +34,7 @@ def assert_close(actual, expected, rtol: float = 1e-6, atol: float = 1e-9) -> No
 
 
 def assert_equal(actual, expected) -> None:
-    """Numbers, text, tuples or lists of them are exactly equal, element by element; arrays in shape too."""
+    """Assert that numbers, texts, tuples or lists are exactly equal, and arrays also in their shapes."""
     if type(expected) in (tuple, list) and not _is_numeric(expected):
         if type(actual) not in (tuple, list) or len(actual) != len(expected):
             raise AssertionError(f"yours = {short(actual)}, expected = {short(expected)}")
@@ -54,7 +54,7 @@ def assert_equal(actual, expected) -> None:
 
 
 def assert_dtype(actual, dtype) -> None:
-    """The array (or NumPy scalar) has this dtype."""
+    """Assert that the array (or NumPy scalar) has this dtype."""
     yours = _numbers(actual)
     try:
         wanted = np.dtype(dtype)
@@ -65,9 +65,9 @@ def assert_dtype(actual, dtype) -> None:
 
 
 def assert_refuses(what: str, implementation: Callable, *arguments, **params) -> None:
-    """``implementation(*arguments, **params)`` raises ValueError; ``what`` names the bad input.
+    """Assert that ``implementation(*arguments, **params)`` raises ValueError; ``what`` names the bad input.
 
-    Any other error is the implementation's own and passes through.
+    An error of another class is not caught.
     """
     try:
         answer = implementation(*arguments, **params)
@@ -79,13 +79,13 @@ def assert_refuses(what: str, implementation: Callable, *arguments, **params) ->
 def assert_gradients(
     implementation: Callable, *inputs: np.ndarray, rtol: float = 1e-5, atol: float = 1e-7, **params
 ) -> None:
-    """The gradients that ``implementation`` gives are those of central differences.
+    """Assert that the gradients of ``implementation`` are equal to central differences.
 
         dL/dx_i  ≈  (L(x + h e_i) - L(x - h e_i)) / 2h      with L = sum(g y) and a fixed upstream gradient g
 
-    ``implementation(*inputs, grad=g, **params)`` returns y and one gradient per input (an exercise's kinds op
-    and tensor). Inputs are float64; those that are not floating arrays are held fixed. Stay away from
-    kinks: at one, the central difference is the mean of two slopes.
+    ``implementation(*inputs, grad=g, **params)`` returns y and one gradient per input, as exercises of the
+    kinds op and tensor do. Inputs are float64. Inputs that are not floating arrays are held fixed.
+    Stay away from kinks: at a kink the central difference is the mean of two slopes.
     """
     h = 1e-5
     y, _ = implementation(*inputs, **params)
@@ -111,16 +111,16 @@ def assert_gradients(
 
 
 def readable(value) -> str:
-    """A value of a failing case: as ``short``, and small arrays with shape and dtype too."""
+    """The text of a value of a failing case: as ``short``, but small arrays also have shape and dtype."""
     if isinstance(value, np.ndarray) and value.size <= SHOWN:
         return f"{short(value)}   ({_shape_text(value.shape)} {value.dtype})"
     return short(value)
 
 
 def short(value) -> str:
-    """The value on one line: small arrays whole, larger ones as shape, dtype and range.
+    """The value on one line: small arrays whole, larger arrays as shape, dtype and range.
 
-    A graph, which leads from each node to a list of others, reads "w → u, v; u → x; x".
+    A graph, in which each node has a list of other nodes, reads "w → u, v; u → x; x".
     """
     if graph := _graph(value):
         lines = (f"{node} → {', '.join(map(str, others))}" if others else str(node) for node, others in graph)
@@ -150,10 +150,10 @@ def short(value) -> str:
 
 
 def _graph(value) -> list[tuple[object, list]]:
-    """The nodes with those that they lead to; none where the value is no graph.
+    """Each node with the nodes to which it leads; [] if the value is not a graph.
 
-    A graph is a dict from names to lists of its names, a list that leads from each number to lower ones, or
-    the __getitem__ of one.
+    A graph is a dict from names to lists of names, or a list that maps each number to lower numbers.
+    The __getitem__ of such a dict or list is also a graph.
     """
     if getattr(value, "__name__", "") == "__getitem__":
         value = getattr(value, "__self__", None)
@@ -188,7 +188,7 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 
 
 def _is_numeric(value) -> bool:
-    """A number, an array of numbers, a rectangular list of them; nothing that only claims to be an array."""
+    """True for a number, an array of numbers or a rectangular list of numbers, not for array look-alikes."""
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in NUMERIC_KINDS
     if type(value) in (tuple, list):
@@ -197,7 +197,7 @@ def _is_numeric(value) -> bool:
 
 
 def _numbers(value) -> np.ndarray:
-    """The learner's value as a plain array; AssertionError for what is not made of numbers."""
+    """The learner's value as a plain array. Raises AssertionError if it is not made of numbers."""
     if not _is_numeric(value):
         kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise AssertionError(f"yours is {kind}, expected numbers: {short(value)}")
@@ -224,7 +224,7 @@ def _widened(x: np.ndarray) -> np.ndarray:
 
 
 def _fail(yours: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, error: np.ndarray) -> None:
-    # argmax takes NaN for the largest, and rightly: nothing is further off.
+    # argmax counts NaN as the largest. This is right: no error is worse.
     worst = np.unravel_index(np.argmax(np.where(wrong, error, -1)), wrong.shape)
     place = f" at [{', '.join(map(str, worst))}]" if worst else ""
     many = f"{wrong.sum()} of {wrong.size} elements differ, most{place}"

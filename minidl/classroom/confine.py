@@ -1,7 +1,7 @@
-"""What a process takes from itself before it runs a learner's code: memory, time, files, processes, rights.
+"""A process limits itself before it runs a learner's code: memory, time, files, processes, rights.
 
-Where the system has no such limit it is left out. As root the process becomes a user of its own, so that its
-signals reach nobody else's and its limit of processes is its own.
+Limits that the system does not have are left out. A root process becomes a new user. Its signals then reach
+no process of another user, and no other process counts towards its limit of processes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from minidl.classroom.fence import fence
 
 MEMORY = 2 * 2**30  # bytes
 FILE = 64 * 2**20  # bytes of one file
-FILES = 128  # open at once
-PROCESSES = 32  # and threads
-SECONDS = 1800  # of the processor: what ends a process that nobody watches any more
+FILES = 128  # files that are open at the same time
+PROCESSES = 32  # processes and threads together
+SECONDS = 1800  # processor time; this limit ends a process that no checker watches any more
 USERS = 2**30  # user ids from here on belong to nobody
 NOBODY = 65534
-SET_DEATH_SIGNAL, SET_KEEP_RIGHTS, SET_NO_NEW_RIGHTS = 1, 8, 38  # of prctl
+SET_DEATH_SIGNAL, SET_KEEP_RIGHTS, SET_NO_NEW_RIGHTS = 1, 8, 38  # options of prctl
 READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
 RIGHTS_VERSION = 0x20080522
 
 
 def confine(folder: str) -> None:
-    """``folder`` is the one that the process may write to."""
+    """Set all limits for this process. It may write only to ``folder``."""
     if sys.platform == "win32":
         return
     limit_all()
@@ -42,7 +42,7 @@ def confine(folder: str) -> None:
 
 def limit_all() -> None:
     wanted = {"AS": MEMORY, "FSIZE": FILE, "NOFILE": FILES, "CPU": SECONDS, "CORE": 0}
-    # The limit counts all processes of a user, who may have others; a new user has none.
+    # The limit counts all processes of the user. This user may have others already; a new user has none.
     others = 0 if os.getuid() == 0 else processes_of(os.getuid())
     if others is not None:
         wanted["NPROC"] = others + PROCESSES
@@ -51,7 +51,7 @@ def limit_all() -> None:
 
 
 def limit(name: str, value: int) -> None:
-    """One of the limits of getrlimit(2), where the system can be asked to see to it."""
+    """Set one of the limits of getrlimit(2), if the system has it."""
     with suppress(ImportError, AttributeError, ValueError, OSError):  # Windows has no resource
         import resource
 
@@ -62,7 +62,7 @@ def limit(name: str, value: int) -> None:
 
 
 def processes_of(user: int) -> int | None:
-    """How many processes and threads a user has; None where the system does not say."""
+    """How many processes and threads a user has; None if the system does not say."""
     if not Path("/proc/self/task").is_dir():
         return None
     count = 0
@@ -74,10 +74,10 @@ def processes_of(user: int) -> int | None:
 
 
 def become_another_user(folder: str) -> None:
-    """Give up root; where the interpreter is not for everybody to read, keep the right to read files."""
+    """Give up root. If other users cannot read the interpreter's files, keep the right to read all files."""
     with suppress(OSError, AttributeError):
         control(SET_KEEP_RIGHTS, 1)
-    for user in (USERS + os.getpid(), NOBODY):  # the first may be unknown in a container
+    for user in (USERS + os.getpid(), NOBODY):  # a container may not know the first of them
         try:
             os.chown(folder, user, user)
             os.setgroups([])
@@ -94,7 +94,7 @@ def become_another_user(folder: str) -> None:
 
 
 def keep_rights(rights: int) -> None:
-    """Of root's rights only these (capset; see capabilities(7))."""
+    """Keep only these of root's rights (capset; see capabilities(7))."""
     head = (ctypes.c_uint32 * 2)(RIGHTS_VERSION, 0)
     data = (ctypes.c_uint32 * 6)(rights, rights, 0, 0, 0, 0)
     if ctypes.CDLL(None, use_errno=True).capset(head, data) != 0:
@@ -108,6 +108,6 @@ def control(option: int, value: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Where the system can be asked to: a change of the user would undo it, so it comes last."""
+    """Let the system kill this process when its parent dies. Call it last: a new user would undo this."""
     with suppress(OSError, AttributeError):
         control(SET_DEATH_SIGNAL, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Where things are: the lessons, the exercises set on them, the learner's files, what a check leaves."""
+"""Where the files of a course are: lessons, exercises, the learner's files, and what a check writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = "python -m lessons"
 
 @dataclass(frozen=True)
 class Lesson:
-    """A script NN_topic.py; its figures are in out/NN_topic/ beside the lessons' folder."""
+    """A script NN_topic.py. Its figures are in out/NN_topic/, beside the lessons' folder."""
 
     path: Path
 
@@ -34,9 +34,10 @@ class Lesson:
 
     @property
     def head(self) -> list[str]:
-        """The lines of the first text cell without their marks, or of the docstring if there is one.
+        """The lines of the docstring; without a docstring, those of the first text cell without their marks.
 
-        The first is the number and the title. SyntaxError or ValueError for a script that does not parse.
+        The first line is the number and the title.
+        Raises SyntaxError or ValueError if the script does not parse.
         """
         source = self.path.read_bytes()
         text = ast.get_docstring(ast.parse(source))
@@ -59,7 +60,7 @@ class Lesson:
         return self.path.parent.parent
 
     def figures(self) -> dict[Path, int]:
-        """The files in the lesson's figure folder, each with the time it was written."""
+        """Maps each file in the lesson's figure folder to the time when it was written."""
         folder = self.root / "out" / self.path.stem
         return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -70,7 +71,7 @@ class Course:
 
     folder: Path
     package: str = "lessons.exercises"
-    command: str = COMMAND  # what stands before a verb in a message
+    command: str = COMMAND  # the text before a verb in a message
 
     def __post_init__(self) -> None:
         check_instance("folder", self.folder, Path)
@@ -81,8 +82,8 @@ class Course:
     def of_ones_own(cls, folder: Path) -> Course:
         """The course in any folder, with its exercises in ``exercises/``. Python can import them afterwards.
 
-        Raises FileNotFoundError for a folder that is not there or has no lessons, and ValueError for a
-        folder's name that Python cannot import.
+        Raises FileNotFoundError if the folder does not exist or has no lessons. Raises ValueError if Python
+        cannot import a folder of this name.
         """
         full = folder.resolve()
         found = (full / "exercises").is_dir() and any(full.glob("[0-9][0-9]_*.py"))
@@ -92,7 +93,7 @@ class Course:
         said = f"a course's folder has a name that Python can import, such as my_course, got {name!r}"
         require(name.isidentifier(), said)
         for other in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
-            del sys.modules[other]  # of another folder of this name, such as the library's own lessons
+            del sys.modules[other]  # a package of the same name, such as the library's own lessons
         sys.path.insert(0, str(full.parent))
         importlib.invalidate_caches()
         spec = importlib.util.find_spec(name)
@@ -107,14 +108,14 @@ class Course:
 
     @property
     def work(self) -> Path:
-        """What the learner writes: NN_topic.py, and beside it replay/, backup/ and progress.json."""
+        """The folder of the learner's files NN_topic.py, with replay/, backup/ and progress.json."""
         return self.root / "work"
 
     def lessons(self) -> list[Lesson]:
         return [Lesson(path) for path in sorted(self.folder.resolve().glob("[0-9][0-9]_*.py"))]
 
     def lesson(self, number: str) -> Lesson:
-        """The lesson "NN"; ValueError with the known numbers if there is none."""
+        """The lesson "NN". If there is none, raises ValueError with the known numbers."""
         known = {lesson.number: lesson for lesson in self.lessons()}
         if number not in known:
             there = f"there is no lesson {number}{self.named}"
@@ -122,14 +123,14 @@ class Course:
         return known[number]
 
     def exercises(self, lesson: str = r"\d\d") -> list[Exercise]:
-        """The exercises of one lesson, or of all. Only that lesson's module is imported."""
+        """The exercises of one lesson, or of all lessons. Imports only the modules of these lessons."""
         package = importlib.import_module(self.package)
         if hasattr(package, "all_exercises"):
             return package.all_exercises(lesson)
         return exercises_in(package, lesson)
 
     def exercise(self, number: str) -> Exercise:
-        """The exercise "NN.k"; ValueError with the lesson's if there is none."""
+        """The exercise "NN.k". If there is none, raises ValueError with the lesson's exercises."""
         there = self.exercises(self.lesson(number[:2]).number)
         for exercise in there:
             if exercise.number == number:
@@ -138,11 +139,11 @@ class Course:
         raise ValueError(f"there is no exercise {number}{self.named}; lesson {number[:2]} has {known}")
 
     def work_file(self, lesson: str) -> Path:
-        """The learner's file for a lesson, whether it is there or not."""
+        """The path of the learner's file for a lesson, whether the file exists or not."""
         return self.work / self.lesson(lesson).path.name
 
     def started_file(self, lesson: str) -> Path:
-        """The learner's file; FileNotFoundError when ``start`` has not been called."""
+        """The path of the learner's file. Raises FileNotFoundError if ``start`` has not been called."""
         path = self.work_file(lesson)
         message = f"{self.shown(path)} is not there yet: {self.short}start {lesson} writes it"
         require(path.exists(), message, FileNotFoundError)
@@ -152,28 +153,28 @@ class Course:
         return [lesson for lesson in self.lessons() if (self.work / lesson.path.name).exists()]
 
     def shown(self, path: Path) -> str:
-        """A path as the learner writes it, from the folder that holds the lessons; in full elsewhere."""
+        """A path relative to the folder that holds the lessons; the full path for a file outside of it."""
         path = path.resolve()
         near = path.is_relative_to(self.root) and not self.named
         return path.relative_to(self.root).as_posix() if near else str(path)
 
     @property
     def named(self) -> str:
-        """in my_course: for messages about a course of one's own."""
+        """The words " in my_course", for messages about a teacher's own course."""
         return "" if self.command == COMMAND else f" in {self.folder}"
 
     @property
     def short(self) -> str:
-        """What stands before a verb where a course of one's own has to be named."""
+        """The text before a verb, for messages that must name a teacher's own course."""
         return f"{self.command} " if self.named else ""
 
 
 def exercises_in(package: ModuleType, lesson: str = r"\d\d") -> list[Exercise]:
-    """Every Exercise that a module ``exNN_topic`` of the package names, by number; of one lesson if given.
+    """Every Exercise in the package's modules ``exNN_topic``, sorted by number; of one lesson if given.
 
-    Raises ValueError for two of the same number and for one that stands in another lesson's module.
+    Raises ValueError for two exercises with the same number, and for an exercise in another lesson's module.
     """
-    from minidl.classroom.exercise import Exercise  # NumPy and Hypothesis
+    from minidl.classroom.exercise import Exercise  # imports NumPy and Hypothesis
 
     found: dict[str, Exercise] = {}
     for module in pkgutil.iter_modules(package.__path__):

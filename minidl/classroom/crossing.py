@@ -1,6 +1,6 @@
-"""What crosses between the checker and the learner's process: errors, and calls of a law's functions.
+"""What the checker and the learner's process send each other: errors, and calls of a law's functions.
 
-Nothing that arrives is taken for what it should be: KeyError and TypeError are the callers' business.
+Arriving values are not trusted to have the right form. The callers handle the KeyError or TypeError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Kind = TypeVar("_Kind", bound=BaseException)
 
 
 def targets_of(exercises: list[Exercise], withheld: str) -> dict:
-    """Where the library's functions are, but for those that are set by the exercises' own package."""
+    """Where the library's functions are. Leaves out those that the exercises' own package defines."""
     plain = {exercise.name: plain_function(exercise.target) for exercise in exercises}
     known = {name: one for name, one in plain.items() if one.__module__.split(".")[0] != withheld}
     tops = {one.__module__.split(".")[0] for one in known.values()}
@@ -40,7 +40,7 @@ def told_by(told: dict) -> Told:
 
 
 def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
-    """The answer of one of the law's functions."""
+    """Call one of the law's functions and return its answer."""
     which = asked["back"]
     if type(which) is not int or not 0 <= which < len(functions):
         raise Malformed("a function that was not given")
@@ -53,12 +53,12 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
     try:
         value = functions[which](*arguments, **params)
         return message({"items": list(value)} if isinstance(value, Iterator) else {"value": value})
-    except Exception as error:  # also of a value that cannot be sent, which is the law's error
+    except Exception as error:  # also a value that cannot be sent: the law's error
         return message({"raised": {"classes": [("", type(error).__name__)], "text": str(error)}})
 
 
 def class_of(names: list, base: type[_Kind]) -> type[_Kind]:
-    """The first of these classes that is known here and one of ``base``: of Python, NumPy or minidl."""
+    """The first of these classes that is known here and derives from ``base``: of Python, NumPy or minidl."""
     for module, name in names:
         home = builtins if module == "builtins" else sys.modules.get(module)
         if module != "builtins" and module.split(".")[0] not in ("numpy", "minidl"):
@@ -70,7 +70,7 @@ def class_of(names: list, base: type[_Kind]) -> type[_Kind]:
 
 
 def error_of(told: dict) -> BaseException:
-    """The learner's error: of its own class where that is known, else of one named like it."""
+    """The learner's error. If its class is not known here, a new class gets the same name."""
     names, text = [(str(m), str(n)) for m, n in told["classes"]], str(told["text"])
     base = class_of(names, BaseException)
     module, name = names[0]

@@ -1,4 +1,4 @@
-"""The checker's side of answering.py: to start it, call it, watch it, and end all that it started."""
+"""The checker's side of answering.py: starts that process, calls it, watches it, ends it and its children."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from minidl.classroom.reading import FileProblem
 
 ROOT = str(Path(minidl.__file__).resolve().parents[1])
 START = "import sys; sys.path.insert(0, sys.argv[1]); from minidl.classroom.answering import main; main()"
-GRACE = 1.0  # seconds after an interrupt, until the process is killed
+GRACE = 1.0  # seconds between the interrupt and the kill
 TICK = 0.05
-WALL = 12  # times the limit, that a law may take where other programs slow everything down
-KEPT = 2000  # bytes of what the learner's file printed
+WALL = 12  # a law may take this many times its limit if other programs slow the machine down
+KEPT = 2000  # bytes that are kept of what the learner's file printed
 MORE_TIME = "if it is only slow: check --limit 60"
 
 
 class Ended(BaseException):
-    """The law is over: no answer in time, or nobody left to answer. No case may be shrunk after that."""
+    """The law is over: no answer came in time, or the process is dead. After this no case is shrunk."""
 
     ends_the_law = True
     traceback = ""
@@ -49,7 +49,7 @@ class Ended(BaseException):
 
 
 class Process:
-    """A process of answering.py: one exercise of one file, under way before it is needed."""
+    """A process of answering.py, for one exercise of one file. It starts before it is needed."""
 
     running: ClassVar[set[int]] = set()
 
@@ -72,14 +72,14 @@ class Process:
     # ---- calls
 
     def begin(self) -> None:
-        """Wait until the library is imported there, which no limit counts."""
+        """Wait until the process has imported the library. This time counts towards no limit."""
         with self.nothing_else():
             self.receive(Values())
 
     def open(
         self, exercise: Exercise, others: list[Exercise], path: Path, source: bytes, withheld: str
     ) -> Told:
-        """What the file holds for the exercise. Raises FileProblem or TypeError, which say what is wrong."""
+        """What the file contains for the exercise. Raises FileProblem or TypeError if something is wrong."""
         asked = {
             **{"source": np.frombuffer(source, np.uint8), "path": str(path), "withheld": withheld},
             **{"name": exercise.name, "kind": exercise.kind, "written": list(exercise.written)},
@@ -102,7 +102,7 @@ class Process:
         return found
 
     def exchange(self, message: tuple[bytes, bytes], values: Values) -> dict:
-        """The reply to a message. Calls back, meanwhile, go to the functions of ``values``."""
+        """Send a message and return the reply. Until then, calls back go to the functions of ``values``."""
         self.number += 1
         with self.nothing_else():
             self.send(message)
@@ -114,7 +114,7 @@ class Process:
 
     @contextmanager
     def nothing_else(self) -> Iterator[None]:
-        """Inside the block frames are read and looked at; what goes wrong there ends the law."""
+        """Inside the block, frames are read and examined. Any error there ends the law."""
         try:
             yield
         except (EOFError, OSError):
@@ -124,7 +124,7 @@ class Process:
             raise Ended(f"it wrote to the checker what is no answer ({error})") from None
 
     def send(self, message: tuple[bytes, bytes]) -> None:
-        self.waiting = True  # it may take nothing
+        self.waiting = True  # the process may read nothing
         try:
             send(self.process.stdin, self.number, message)
         finally:
@@ -144,7 +144,7 @@ class Process:
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
-        """Inside the block the process may take so many seconds, also of sleep; see ``charge``."""
+        """Inside the block, the process may take this many seconds, asleep or not; see ``over``."""
         self.before, self.charged = processes.seconds_of(self.process.pid) or 0.0, 0.0
         self.begun, self.asleep_at, self.seconds, self.limit = time.monotonic(), -1, seconds, seconds
         try:
@@ -158,7 +158,7 @@ class Process:
             if not self.waiting:
                 continue
             number = self.number
-            if processes.is_dead(self.process.pid):  # and what it started may keep the pipe open
+            if processes.is_dead(self.process.pid):  # its children may keep the pipe open
                 time.sleep(TICK)
                 if self.waiting and self.number == number:
                     self.end()
@@ -167,7 +167,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Its time of the processor counts, and time asleep in a call: a machine that is busy is no fault."""
+        """Whether the time is over. Only processor time and sleep in a call count, not a busy machine."""
         pid = self.process.pid
         used = processes.seconds_of(pid)
         asleep = used is not None and processes.asleep(pid) and not self.has_answered()
@@ -179,11 +179,11 @@ class Process:
         return taken > self.limit or wall > WALL * self.limit
 
     def has_answered(self) -> bool:
-        """Whether it is this process's turn, which on a busy machine has not come yet."""
+        """Whether an answer is there that this process has not read yet, as on a busy machine."""
         return bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def interrupt(self) -> None:
-        """First a Ctrl-C, which says at which line it was; then an end."""
+        """First send a Ctrl-C, whose traceback shows the line. If no answer comes, end the process."""
         number = self.number
         if sys.platform != "win32":
             with suppress(OSError):
@@ -195,7 +195,7 @@ class Process:
             self.end()
 
     def interrupted(self, error: object = None) -> Ended:
-        """Why it stopped, with the line where it was if that is known."""
+        """Why the process stopped, with the line that it had reached, if known."""
         place = getattr(error, "place", "")
         why = f"{self.too_long.format(self.seconds)} ({MORE_TIME})"
         why = (why if self.late else "it raises KeyboardInterrupt") + (f"\nat {place}" if place else "")
@@ -208,7 +208,7 @@ class Process:
         """How the process ended, in words."""
         try:
             code = self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:  # it has closed the pipes
+        except subprocess.TimeoutExpired:  # it closed the pipes but runs on
             self.end()
             return "it does not answer any more"
         if code >= 0:
@@ -219,7 +219,7 @@ class Process:
     # ---- the end
 
     def read_prints(self) -> None:
-        """Keep the end of what is printed, however much there is."""
+        """Read all that the process prints, and keep only the last part."""
         with suppress(OSError, ValueError):
             while part := self.process.stderr.read1(65536):
                 self.printed = (self.printed + part)[-KEPT:]
@@ -229,13 +229,13 @@ class Process:
         return self.killed or self.process.poll() is not None
 
     def end(self) -> None:
-        """End it and all that it started."""
+        """End the process and all processes that it started."""
         self.killed = True
         processes.end_group(self.process)
         processes.end_strays(Process.running)
 
     def close(self) -> str:
-        """End it, for the last time; what it printed."""
+        """End the process for good, and return what it printed."""
         self.closed = True
         self.end()
         self.process.wait()
@@ -249,7 +249,7 @@ class Process:
 
 
 class ElsewhereFunction(Answerer):
-    """The learner's function, in the place of the raw one."""
+    """Stands for the learner's raw function: calls it in the other process."""
 
     def __init__(self, process: Process, exercise: Exercise, told: Told) -> None:
         self.process, self.exercise, self.told, self.name = process, exercise, told, told.name
@@ -278,10 +278,10 @@ class ElsewhereFunction(Answerer):
         return answer, before, after
 
     def place_of(self, error: BaseException) -> str:
-        return getattr(error, "place", "")  # as ``error_of`` was told
+        return getattr(error, "place", "")  # ``error_of`` has set it
 
     def inputs(self, same: object, message: tuple[bytes, bytes]) -> tuple[tuple, tuple]:
-        """The arguments as they were and as they are, where anything in them is another."""
+        """The arguments before and after the call; nothing if the call did not change them."""
         if same:
             return ((), {}), ((), {})
         *before, _ = Values().read(*message)
@@ -292,7 +292,7 @@ class ElsewhereFunction(Answerer):
         return (arguments, params), (given, given_params)
 
     def check_form(self, answer: Any) -> None:
-        """What kinds.py looks at on the other side, where it can be patched."""
+        """Repeat the checks of kinds.py here, since the learner's code could patch them on its side."""
         if answer is None:
             raise WrongAnswer(f"{self.name} returned None: is a return missing?")
         if self.exercise.kind == "function":
@@ -304,7 +304,7 @@ class ElsewhereFunction(Answerer):
 
 
 def clean_environment(folder: str) -> dict[str, str]:
-    """Nothing of the user's, one thread for a matrix product, and no place to write to but the folder."""
+    """An environment without the user's variables. Matrix products use one thread, all paths ``folder``."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "MINIDL_CACHE"), folder)
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -314,6 +314,6 @@ def clean_environment(folder: str) -> dict[str, str]:
         **threads,
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
-        "MINIDL_DEBUG": "1",  # nothing to compile
+        "MINIDL_DEBUG": "1",  # no kernel is compiled
         "MPLBACKEND": "Agg",
     }

@@ -1,4 +1,4 @@
-"""Exercise: a library function set as a task, and the laws that what is written for it must keep.
+"""Exercise: a library function that learners write as a task, and the laws that their function must keep.
 
     softmax = Exercise("09.1", reduce.stable_softmax, points=2, hints=("Each row is a probability ...",))
 
@@ -7,8 +7,8 @@
     def rows_sum_to_one(softmax, z, temperature):
         assert_close(softmax(z, temperature=temperature).sum(axis=-1), 1.0)
 
-A law takes the implementation under test as its first argument, so nothing is patched; one without ``@given``
-is a worked example and is tried first.
+A law takes the implementation under test as its first argument, so nothing is patched.
+A law without ``@given`` is a worked example. Worked examples are tried first.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from minidl.engine.checks import (
     require,
 )
 
-EXAMPLES = 100  # cases that a law tries, the same ones for everybody
+EXAMPLES = 100  # cases that a law tries; they are the same for everybody
 
 
 class Unshrunk(BaseException):
-    """The law fails, and nobody asks for a smaller case. Hypothesis lets this exception through."""
+    """The law fails, and no smaller case is wanted. Hypothesis does not catch this exception."""
 
 
 @dataclass(frozen=True)
 class Law:
     text: str
-    function: Any  # a function; where it has ``@given``, that has put its attribute ``hypothesis`` there
+    function: Any  # a function; ``@given`` gives it an attribute ``hypothesis``
 
     @property
     def is_example(self) -> bool:
@@ -59,12 +59,12 @@ class Law:
 
     @property
     def test(self) -> Callable[..., None]:
-        """The function itself, which takes a case as keyword arguments where it has ``@given``."""
+        """The function without ``@given``; it takes a case as keyword arguments."""
         return self.function if self.is_example else self.function.hypothesis.inner_test
 
     def run(self, implementation: Callable, case: dict[str, object]) -> None:
-        """Try one case, which is empty for a worked example; raises what the law raises."""
-        with warnings.catch_warnings():  # assume() may be called in it, and would rather be inside @given
+        """Try one case, which is empty for a worked example. An error of the law passes through."""
+        with warnings.catch_warnings():  # assume() warns if it is called outside of @given
             warnings.simplefilter("ignore", HypothesisDeprecationWarning)
             self.test(implementation, **copy.deepcopy(case))
 
@@ -78,7 +78,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Result:
-    """What one law found: how often it called the implementation and, on failure, why and on which case."""
+    """What one law found: how often it called the implementation and, if it fails, why and on which case."""
 
     law: str
     passed: bool
@@ -98,24 +98,26 @@ class Result:
 class Exercise:
     """A function, Op class or kernel of the library, to be written by the learner.
 
-    number: "09.1", the lesson and the place in it.  target: the reference.  hints: from the law in words to
-    the line.  title: what is to be written, in words; without one the function's name says it.  level: the
-    difficulty, 1 to 3.  minutes: what a learner needs.  helpers: functions of the reference's module that
-    its stub may import; without them it imports none of these (stubs.imports).  kind says how a law calls
-    an implementation ``impl``, always with plain values (numbers, arrays, text, tuples, lists, dicts):
+    number: "09.1", the lesson and the place in the lesson.  target: the reference in the library.
+    hints: the first says the law in words, the last is nearly the line of code.
+    title: the task in words; without a title the function's name is shown.  level: the difficulty, 1 to 3.
+    minutes: the time that a learner needs.  helpers: names of functions in the reference's module that the
+    stub imports; all others are not imported (stubs.imports).
+    kind: how a law calls an implementation ``impl``. All values are plain: numbers, arrays, text, tuples,
+    lists, dicts.
 
         function   impl(*arguments, **params) -> values
         op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
         tensor     the same for a function of Tensors: floating arrays become Tensors, params go to the call
-        kernel     impl(*arguments) -> the array named by ``writes`` as the loops left it; a tuple of several
-        model      impl(*arguments, **params) -> values; a ``Built`` among them is built first, and its model
-                   must stay as it was. Tensors come back as arrays, a model as its ``contents``. With
-                   ``writes`` (the models that it trains): (value, contents of each)
+        kernel     impl(*arguments) -> the array named by ``writes`` after the loops; a tuple if several
+        model      impl(*arguments, **params) -> values. A ``Built`` among the arguments is built first. The
+                   call must not change its model. Tensors come back as arrays, a model as its ``contents``.
+                   With ``writes`` (the models that impl trains): (value, contents of each)
 
-    Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
-    it is copied like every argument, so the law's own stays as it was.
-    Raises ValueError for a number, kind, hints, title, points, level, minutes, helpers or writes that
-    make no sense.
+    Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array, as callers do.
+    The array is copied like every argument, so the law's own array does not change.
+    Raises ValueError for a senseless number, kind, title, level or helpers, and for senseless hints, points,
+    minutes or writes.
     """
 
     def __init__(
@@ -179,7 +181,7 @@ class Exercise:
         return f"{points}, {'●' * self.level}, {self.minutes} minutes"
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
-        """Decorator: the function takes an implementation (and a case by ``@given``), raises if it is bad."""
+        """Decorator: the function takes an implementation (and a case) and raises an error if it is wrong."""
         check_instance("text", text, str)
         require(all(law.text != text for law in self.laws), f"{self.number} has a law {text!r} already")
 
@@ -189,13 +191,13 @@ class Exercise:
             if not law.is_example:
                 same_for_everybody(function)
             self.laws.append(law)
-            self.laws.sort(key=lambda law: not law.is_example)  # stable: examples first, else as written
+            self.laws.sort(key=lambda law: not law.is_example)  # stable: else in written order
             return function
 
         return declare
 
     def mistake(self, text: str, *, breaks: str) -> Callable[[Callable], Callable]:
-        """Decorator: a wrong implementation that learners write, and the text of the law that it breaks."""
+        """Decorator of a typical wrong implementation; ``breaks`` is the text of the law that it breaks."""
         self.find_law(breaks)
 
         def declare(implementation: Callable | type) -> Callable | type:
@@ -213,7 +215,7 @@ class Exercise:
         raise ValueError(f"{self.number} has no law {text!r}; its laws: {known}")
 
     def adapt(self, implementation: Callable | type | Answerer) -> Implementation:
-        """The implementation as laws call it (see the kinds); one already adapted comes back as it is."""
+        """The implementation in the form that laws call (see kind). An Implementation is returned as is."""
         if isinstance(implementation, Implementation):
             return implementation
         return Implementation(implementation, self.kind, self.written, self.returns)
@@ -231,9 +233,9 @@ class Exercise:
     def try_law(
         self, text: str, implementation: Callable | type, case: dict[str, object] | None = None
     ) -> Result:
-        """Try one law, or a single case of it. An error of the law's own is raised.
+        """Try one law, or a single case of it. If the law itself has an error, this error is raised.
 
-        A law that never calls the implementation cannot pass.
+        A law that never calls the implementation does not pass.
         """
         law, implementation = self.find_law(text), self.adapt(implementation)
         check_instance("case", case, dict, optional=True)
@@ -259,12 +261,12 @@ def result_of(
         message = explained(error, implementation) if error else ""
         return Result(law.text, not error, calls, message, implementation.case if error else {}, error)
     if error:
-        raise error  # the law's own fault, which nobody's answer should bear
+        raise error  # the law's own fault, not the learner's
     return Result(law.text, False, 0, f"0 calls: the law never called {implementation.name}")
 
 
 def same_for_everybody(function: Callable) -> None:
-    """Give a law of ``@given`` fixed cases: no clock, no database of old failures, no seed from outside."""
+    """Give a law with ``@given`` fixed cases: no time limit, no database of old failures, a fixed seed."""
     settings(
         max_examples=EXAMPLES,
         derandomize=True,
@@ -279,9 +281,9 @@ def same_for_everybody(function: Callable) -> None:
 
 
 def noting(test: Callable[..., None], implementation: Implementation) -> Callable[..., None]:
-    """The test, which leaves at the implementation a copy of its latest case: in the end, the shrunk failure.
+    """Wrap the test: store a copy of each case in ``implementation.case``. The last case is the shrunk one.
 
-    The implementation also keeps the call at the end of the first run that failed, before it was shrunk.
+    ``implementation.first_failure`` is the last call of the first failing run, before any shrinking.
     """
 
     @functools.wraps(test)
@@ -302,7 +304,7 @@ def noting(test: Callable[..., None], implementation: Implementation) -> Callabl
 
 
 def explained(error: Exception, implementation: Implementation) -> str:
-    """What went wrong, in words for the person who wrote the implementation."""
+    """What went wrong, in words for the learner."""
     name = implementation.name
     if isinstance(error, Flaky):
         return different_answers(name)

@@ -1,4 +1,4 @@
-"""A failed law told to the learner: the case, the call, what it looks like, a picture, a replay."""
+"""Explains a failed law to the learner: the case, the call, the recognised mistake, a picture, a replay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from minidl.classroom.recognize import alike, does_the_same, mistakes_like
 
 @dataclass
 class Failure:
-    """What is known of a failed law; ``outcome`` is filled."""
+    """What is known of a failed law. The methods fill ``outcome``."""
 
     course: Course
     path: Path
@@ -35,7 +35,7 @@ class Failure:
     options: Options = USUAL
 
     def describe(self, result: Result) -> None:
-        """Where a named mistake is recognised, the law that it is known to break is told instead."""
+        """Describe the failed law. If a named mistake is recognised, describe the law that it breaks."""
         exercise, implementation, outcome = self.exercise, self.implementation, self.outcome
         own = result.error is implementation.raised
         outcome.written = not (isinstance(result.error, NotImplementedError) and own)
@@ -60,7 +60,7 @@ class Failure:
             self.add_note(f"the picture could not be kept: {error}")
 
     def tell(self, result: Result) -> None:
-        """The law, why it fails, the case, and the call that comes last; all of it once more as a replay."""
+        """Fill in the law, why it fails, the case and the last call. Write the same as a replay file."""
         outcome, call = self.outcome, self.implementation.last_call
         outcome.law, outcome.message, outcome.traceback = result.law, result.message, long_text(result.error)
         if not outcome.written or not result.error:
@@ -73,7 +73,7 @@ class Failure:
         try:
             written = replay.write(self.course, self.path, self.exercise, self.implementation, result)
             outcome.replay = self.course.shown(written)
-        except OSError as error:  # the verdict stands
+        except OSError as error:  # the verdict does not change
             self.add_note(f"the case could not be kept for debug: {error}")
 
     def add_note(self, text: str) -> None:
@@ -83,7 +83,7 @@ class Failure:
 
 def long_text(error: BaseException | None) -> str:
     if theirs := getattr(error, "traceback", ""):
-        return theirs  # of the process that the error comes from
+        return theirs  # the traceback of the other process, where the error was raised
     return "".join(traceback.format_exception(error))[-20_000:] if error else ""
 
 
@@ -93,12 +93,12 @@ def call_text(name: str, call: Call) -> str:
 
 
 def picture(exercise: Exercise, call: Call, prefix: str = "") -> str:
-    """Where the picture of yours, the library's and the difference is, if they are too large to be read."""
+    """Draw both answers and their difference, if they are too large to read. Returns the path or ""."""
     if call.raised is not None or not any(array.size > SHOWN for array in arrays_in(call.answer)):
         return ""
     try:
         expected = call.again(exercise.adapt(exercise.target))
-    except Exception:  # the call is one that the library refuses
+    except Exception:  # the library refuses this call
         return ""
     for mine, theirs in zip(arrays_in(call.answer), arrays_in(expected), strict=False):
         if mine.size > SHOWN and mine.shape == theirs.shape and not alike(mine, theirs):
@@ -107,7 +107,7 @@ def picture(exercise: Exercise, call: Call, prefix: str = "") -> str:
 
 
 def draw(exercise: Exercise, mine: np.ndarray, theirs: np.ndarray, prefix: str) -> str:
-    from minidl.figures import save, signed_map  # Matplotlib takes most of a second
+    from minidl.figures import save, signed_map  # importing Matplotlib takes nearly a second
 
     maps = np.stack([mine, theirs, mine - theirs])
     title = f"{exercise.number} {exercise.name}"
@@ -125,5 +125,5 @@ def arrays_in(value: object) -> list[np.ndarray]:
 
 
 def as_image(array: np.ndarray) -> np.ndarray:
-    """As (H, W): the last axis runs to the right, the others below each other."""
+    """The array as (H, W): the last axis is the width, all other axes together are the height."""
     return array.astype(float).reshape(-1, array.shape[-1])

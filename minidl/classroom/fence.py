@@ -1,8 +1,8 @@
-"""A fence that a process puts up around itself (Linux): no file is written outside of one folder, no other
-process is signalled or looked into, and there is no TCP. Nothing undoes it. Reading stays free.
+"""Restricts the process that calls it (Linux). The restriction cannot be removed.
 
-Landlock (landlock(7)) does all that; before Linux 6.12 it lets signals through, and a filter of system calls
-(seccomp(2)) stands in.
+The process can write no file outside of one folder. It can send no signal to other processes, cannot inspect
+them, and has no TCP. It may still read files. From Linux 6.12 on, Landlock (landlock(7)) does all this. Older
+versions of Landlock do not stop signals; there a filter of system calls (seccomp(2)) stops them.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import struct
 import sys
 from contextlib import suppress
 
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same for all machines
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls; the same on all machines
 WRITE_FILE, TRUNCATE = 1 << 1, 1 << 14
-WRITING = sum(1 << bit for bit in (1, *range(4, 13)))  # to write, to make and to remove files of all kinds
-SINCE = {1: WRITING, 2: 1 << 13, 3: TRUNCATE, 5: 1 << 15}  # version: to link elsewhere; devices' ioctl
+WRITING = sum(1 << bit for bit in (1, *range(4, 13)))  # write, make and remove files of all kinds
+SINCE = {1: WRITING, 2: 1 << 13, 3: TRUNCATE, 5: 1 << 15}  # version: write; link elsewhere; truncate; ioctl
 TCP, SCOPED = 0b11, 0b11  # bind and connect; sockets without a file, and signals
-NET_SINCE, SCOPED_SINCE = 4, 6  # versions
-BENEATH = 1  # the kind of rule: what is beneath a folder
+NET_SINCE, SCOPED_SINCE = 4, 6  # the first Landlock version that has each
+BENEATH = 1  # the kind of rule: for all files in a folder
 
-SECCOMP, FILTER = 22, 2  # of prctl
-LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # of classic BPF: a word of the call, a jump, the end
-ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # EPERM
-CALL, MACHINE, FIRST = 0, 4, 16  # where in seccomp_data the number, the machine and the first argument stand
+SECCOMP, FILTER = 22, 2  # an option of prctl and its value
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # classic BPF: load a word of the call, jump if equal, return
+ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # the filter's answers; REFUSE gives EPERM
+CALL, MACHINE, FIRST = 0, 4, 16  # offsets in seccomp_data: call number, machine, first argument
 SIGNALS = {  # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal
     "x86_64": (0xC000003E, (62, 200, 234, 129, 297), 424),
     "aarch64": (0xC00000B7, (129, 130, 131, 138, 240), 424),
@@ -33,7 +33,7 @@ SIGNALS = {  # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_se
 
 
 def fence(folder: str) -> None:
-    """Up it goes, as far as the system has it; the process must have given up new rights before."""
+    """Restrict this process as far as the system can. Set no_new_privs before."""
     if sys.platform != "linux":
         return
     version = 0
@@ -45,7 +45,7 @@ def fence(folder: str) -> None:
 
 
 def landlock(folder: str) -> int:
-    """The version of Landlock that is in force now."""
+    """Restrict this process with Landlock, and return the version of Landlock that is used."""
     version = system_call(CREATE_RULESET, None, 0, 1)
     files = sum(access for since, access in SINCE.items() if since <= version)
     attributes = struct.pack("QQQ", files, TCP, SCOPED)
@@ -73,11 +73,11 @@ def as_long(argument: object) -> object:
 
 
 def refuse_signals() -> None:
-    """EPERM for each signal that is not for this very process, or its group."""
+    """Refuse (EPERM) every signal that this process sends to a process other than itself or its group."""
     if platform.machine() not in SIGNALS:
         return
     machine, sending, by_file = SIGNALS[platform.machine()]
-    first = 5 + len(sending)  # where the argument is looked at
+    first = 5 + len(sending)  # the filter's line that reads the argument
     refuse, allow = first + 3, first + 4
     program = [
         (LOAD, MACHINE, 0, 0),

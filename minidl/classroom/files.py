@@ -1,4 +1,4 @@
-"""What is done with the learner's files, whatever they hold."""
+"""Functions for the learner's files, whatever the files contain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minidl.data.files import written_whole
 
 
 def digest(path: Path) -> str:
-    """12 hex digits that change when the learner's file or the library does; none for a file that is gone."""
+    """12 hex digits that change if the learner's file or the library changes; "" if there is no file."""
     try:
         return hashlib.sha256(minidl.__version__.encode() + path.read_bytes()).hexdigest()[:12]
     except OSError:
@@ -24,7 +24,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def put_aside(path: Path) -> Path:
-    """Move the file to backup/ beside it, under a name that is free."""
+    """Move the file to the folder backup/ beside it, under an unused name."""
     folder, count = path.parent / "backup", 1
     folder.mkdir(exist_ok=True)
     while True:

@@ -1,4 +1,4 @@
-"""What a teacher might want to look at in a file: a hint each, and never a verdict."""
+"""Flags: what a teacher might want to look at in a file. A flag is a hint, never a verdict."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MODULES = {
     *("linecache", "pickle", "lessons", "hypothesis", "pytest", "minidl.classroom"),
 }
 ATTRIBUTES = {"fork", "system", "popen", "_exit", "__code__", "__globals__", "__subclasses__", "_getframe"}
-FEW, NEARLY = 40, 0.95  # tokens below which functions are all alike; and the share of them that is equal
+FEW, NEARLY = 40, 0.95  # shorter functions are not compared; the share of equal tokens for a flag
 
 
 def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
-    """In words, each once: what the file mentions, and which of its functions are nearly the library's."""
+    """The flags in words, each once: what the file mentions, and functions nearly equal to the library's."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -53,7 +53,7 @@ def is_listed(module: str) -> bool:
 
 
 def tokens(node: ast.stmt) -> list[str]:
-    """The words of a function without its docstrings, comments and annotations' layout."""
+    """The tokens of a function without docstrings, comments and layout."""
     for part in ast.walk(node):
         if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part, clean=False):
             part.body = part.body[1:] or [ast.Pass()]

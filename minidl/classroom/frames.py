@@ -1,4 +1,4 @@
-"""Messages of codec.py in a pipe: each with a number, its lengths before it."""
+"""Frames: messages of codec.py in a pipe. Before each message is a header with its number and lengths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def send(pipe: BinaryIO, number: int, message: tuple[bytes, bytes]) -> None:
 
 
 def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
-    """The next frame: its number, JSON, arrays. Raises EOFError at the end, Malformed for anything else."""
+    """The next frame: its number, JSON, arrays. Raises EOFError at the end, Malformed for other bytes."""
     head = read_whole(pipe, HEAD.size)
     magic, number, text, arrays = HEAD.unpack(head)
     if magic != MAGIC or text > TEXT_BYTES or arrays > ARRAY_BYTES:
@@ -27,7 +27,7 @@ def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
 
 
 def read_whole(pipe: BinaryIO, size: int) -> bytes:
-    """So many bytes; only what has arrived takes memory, whatever a header promises."""
+    """Read ``size`` bytes. Only bytes that have arrived take memory, even if ``size`` is huge."""
     parts = []
     while size > 0:
         part = pipe.read(min(size, 2**20))

@@ -3,13 +3,13 @@
     from minidl.classroom.compare import assert_close
     import numpy as np
 
-    POINTS = {"09.1": 3}                      # instead of the exercise's own; numbers written out
+    POINTS = {"09.1": 3}                      # replaces the exercise's points; plain numbers only
 
-    @find("09.1").law("equal logits share")   # find is there already
+    @find("09.1").law("equal logits share")   # find needs no import
     def equal_logits_share(softmax):
         assert_close(softmax(np.zeros((1, 4))), 0.25)
 
-Learners do not get the file. Where such a law fails, its text and its case stand in the report.
+Learners do not get the file. If such a law fails, the report shows its text and its case.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minidl.engine.checks import require
 
 
 def further_laws(course: Course, exercises: list[Exercise], options: Options) -> None:
-    """Add the laws of the file to the exercises, and have all laws draw the cases of the seed."""
+    """Add the file's laws to the exercises, and make all laws draw their cases from the seed."""
     if options.laws:
         runpy.run_path(options.laws, {"find": course.exercise})
     if options.seed is not None:
@@ -37,9 +37,9 @@ def further_laws(course: Course, exercises: list[Exercise], options: Options) ->
 
 
 def points_of(exercises: list[Exercise], laws: Path | None) -> dict[str, float]:
-    """The points of each exercise by its number. The file of laws is read, not run.
+    """Maps each exercise's number to its points. The file of laws is read, but not run.
 
-    Raises ValueError for a file that is not Python, and for POINTS that are no numbers from 0 on by exercise.
+    Raises ValueError if the file is not Python, or if POINTS does not map exercises to numbers >= 0.
     """
     points: dict[str, float] = {exercise.number: exercise.points for exercise in exercises}
     if laws is None:

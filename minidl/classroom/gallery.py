@@ -21,7 +21,7 @@ figure { margin: 1rem 0 2rem; } img { max-width: 100%; height: auto; }
 
 
 def write_gallery(lessons: Sequence[Lesson]) -> Path | None:
-    """The page with each lesson's figures and their texts; None while no lesson has written a figure."""
+    """Write the page with each lesson's figures and their texts. Returns None if there is no figure yet."""
     found = [lesson for lesson in lessons if pictures(lesson)]
     if not found:
         return None
@@ -45,10 +45,10 @@ def section(lesson: Lesson, folder: Path) -> str:
 
 
 def text_of(path: Path) -> str:
-    """What the figure shows, or its name where the file does not say."""
-    from minidl.figures.saving import alt_text  # Matplotlib takes most of a second
+    """The figure's alternative text, or its name if the file has no such text."""
+    from minidl.figures.saving import alt_text  # importing Matplotlib takes nearly a second
 
     try:
         return alt_text(path) or path.stem
-    except OSError:  # no picture
+    except OSError:  # the file is not a picture
         return path.stem

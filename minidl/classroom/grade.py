@@ -1,7 +1,7 @@
-"""``grade``: many submissions, each checked by processes of its own; what is found is kept at once.
+"""``grade``: checks many submissions, each in its own processes, and saves each result at once.
 
-OUT/rows.jsonl has the settings of the run, and then a line for each submission. A run that was ended goes on
-from there. The reports (reports.py) are made of these lines.
+The first line of OUT/rows.jsonl holds the settings of the run. Each further line holds one submission's
+result. A run that was stopped continues after these lines. The reports (reports.py) are made from them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from minidl.engine.checks import require
 
 @dataclass
 class Run:
-    """What holds for all submissions of a run."""
+    """The settings that all submissions of a run share."""
 
     course: Course
     lesson: str
@@ -56,24 +56,24 @@ class Run:
 
     @property
     def settings(self) -> dict:
-        """What must be the same when the run goes on."""
+        """The settings that must be the same when a stopped run continues."""
         own = sorted((self.course.folder / "exercises").glob(f"ex{self.lesson}_*.py"))
-        laws = " ".join(map(digest, [*own, *filter(None, [self.laws])]))  # and minidl's version
+        laws = " ".join(map(digest, [*own, *filter(None, [self.laws])]))  # also of minidl's version
         given = {"lesson": self.lesson, "laws": laws, "limit": self.limit, "partial": self.partial}
         return {"version": 1, "course": self.course.package, **given, "seed": self.seed}
 
     def again(self, file: str | Path, number: str) -> str:
-        """The command that checks one exercise of a file on the same cases."""
+        """The command that checks one exercise of a file again, with the same cases."""
         words = [*self.course.command.split(), "check", str(file), number, "--lesson", self.lesson]
         words += ["--seed", str(self.seed)] + (["--laws", str(self.laws)] if self.laws else [])
         return f"{self.course.command} {shlex.join(words[len(self.course.command.split()) :])}"
 
 
 def grade(course: Course, asked: argparse.Namespace) -> int:
-    """Check every submission of a folder, and write the reports. 0 when all is done, whatever the grades."""
+    """Check every submission of a folder and write the reports. Returns 0 when done, whatever the grades."""
     out = results_folder(asked)
     submissions, ignored = read_submissions(asked.folder)
-    if out.resolve().parent == asked.folder.resolve():  # results are nobody's submission
+    if out.resolve().parent == asked.folder.resolve():  # the results are not a submission
         submissions = [one for one in submissions if one.source != out.name]
     require(bool(submissions), f"{asked.folder} has no submissions: Python files, folders or zip archives")
     lesson = course.lesson(asked.lesson or lesson_of_all(course, submissions)).number
@@ -122,7 +122,7 @@ def results_folder(asked: argparse.Namespace) -> Path:
 
 
 def graded(run: Run, one: Submission) -> dict:
-    """Check one submission; the row that is kept of it."""
+    """Check one submission, and return the row of results that is saved."""
     path = run.out / "submissions" / one.slug / re.sub(r"[^A-Za-z0-9._-]+", "_", Path(one.chosen).name)
     outcomes: list[Outcome] = [Outcome("", one.name, message=one.problem, ended="missing")]
     if one.chosen:
@@ -145,7 +145,7 @@ def graded(run: Run, one: Submission) -> dict:
 
 
 def keep_picture(run: Run, one: Submission, outcome: Outcome) -> None:
-    """Move the outcome's picture to the run's results."""
+    """Move the outcome's picture into the folder of the run's results."""
     if outcome.picture:
         before = run.course.root / outcome.picture
         after = run.out / "pictures" / f"{one.slug}_{outcome.number.replace('.', '_')}.png"
@@ -161,7 +161,7 @@ def keep_picture(run: Run, one: Submission, outcome: Outcome) -> None:
 
 
 def in_parallel(work: Callable[[Submission], dict], todo: list[Submission], jobs: int) -> Iterator[dict]:
-    """What ``work`` gives for each, as soon as it is there. The first error, and a Ctrl-C, end it."""
+    """Yield ``work``'s result for each submission, as soon as it is done. An error or Ctrl-C ends this."""
     waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
     done: queue.SimpleQueue[dict | BaseException] = queue.SimpleQueue()
     for one in todo:
@@ -177,13 +177,13 @@ def in_parallel(work: Callable[[Submission], dict], todo: list[Submission], jobs
                     done.put(error)
                     return
 
-    for _ in range(min(jobs, len(todo))):  # daemons: a process that is to end does not wait for them
+    for _ in range(min(jobs, len(todo))):  # daemons: the process can end without waiting for them
         threading.Thread(target=one_after_the_other, daemon=True).start()
     for _ in todo:
         found = None
         while found is None:
             with suppress(queue.Empty):
-                found = done.get(timeout=0.2)  # on Windows, Ctrl-C is noticed only between two
+                found = done.get(timeout=0.2)  # Windows notices Ctrl-C only between waits
         if isinstance(found, BaseException):
             raise found
         yield found
@@ -193,7 +193,7 @@ def in_parallel(work: Callable[[Submission], dict], todo: list[Submission], jobs
 
 
 def append(path: Path, row: dict) -> None:
-    """One more line, whole or not at all once the file is read again."""
+    """Append a line. ``read_rows`` later reads this line whole, or leaves it out if it was cut short."""
     with path.open("ab") as file:
         file.write(json.dumps(row).encode() + b"\n")
         file.flush()
@@ -201,7 +201,7 @@ def append(path: Path, row: dict) -> None:
 
 
 def read_rows(path: Path) -> tuple[dict, dict[str, dict]]:
-    """The settings, and the latest row of each submission. A last line that was cut short is taken off."""
+    """The settings, and the latest row of each submission. A last line that was cut short is removed."""
     if not path.exists():
         return {}, {}
     data = path.read_bytes()
@@ -218,7 +218,7 @@ def read_rows(path: Path) -> tuple[dict, dict[str, dict]]:
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """One run at a time keeps its results in a folder. The system ends the claim with the process."""
+    """Lock the folder, so that only one run at a time writes into it. The lock ends with the process."""
     with (out / "lock").open("a") as file:
         with suppress(ImportError):  # Windows has no fcntl
             import fcntl

@@ -1,4 +1,4 @@
-"""Implementation: what somebody wrote for an exercise, in the form in which laws call it."""
+"""Implementation: a learner's function for an exercise, in the form in which laws call it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from hypothesis.errors import HypothesisException
 from minidl.classroom.compare import short
 from minidl.classroom.kinds import Answerer, Direct, WrongAnswer, same, unchanged
 
-REMEMBERED = 60  # calls of a law, from its first, that are kept to tell what an answer looks like
+REMEMBERED = 60  # the first calls of a law that are kept, to recognise named mistakes
 
 
 @dataclass
 class Call:
-    """What a law gave, and what came of it: an answer, or the error that was raised instead."""
+    """One call of a law: the arguments, and the answer or the error that was raised."""
 
     arguments: tuple
     params: dict[str, object]
     answer: object = None
     raised: BaseException | None = None
-    errstate: Any = field(default_factory=np.geterr)  # whether an overflow raised
+    errstate: Any = field(default_factory=np.geterr)  # whether an overflow raises
 
     def again(self, implementation: Callable):
-        """Call another implementation in the same way."""
+        """Call another implementation with the same arguments."""
         arguments, params = copy.deepcopy((self.arguments, self.params))
         with np.errstate(**self.errstate):
             return implementation(*arguments, **params)
 
 
 class Implementation:
-    """A function, Op class or kernel as laws call it: plain values in and out, on copies; it counts."""
+    """A function, Op class or kernel as laws call it: with copies of plain values. It counts its calls."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class Implementation:
         self.kind, self.written, self.returns = kind, written, returns
         self.calls = 0
         self.last_call = Call((), {})
-        self.shrinks = True  # whether a failing case is made smaller; if not, a law raises Unshrunk
-        self.case: dict[str, object] = {}  # the latest of the law that is being tried
-        self.first_calls: list[Call] = []  # of the law that is being tried
-        self.first_failure: Call | None = None  # the last call of that law's first run that failed
-        self.raised: BaseException | None = None  # by the raw function itself, in its latest call
+        self.shrinks = True  # whether to shrink a failing case; if not, a law raises Unshrunk
+        self.case: dict[str, object] = {}  # the latest case of the law that is being tried
+        self.first_calls: list[Call] = []  # the first calls of this law
+        self.first_failure: Call | None = None  # the last call in the first failing run of this law
+        self.raised: BaseException | None = None  # the raw function's error in its latest call
 
     def __call__(self, *arguments, **params):
         self.calls += 1
@@ -67,7 +67,7 @@ class Implementation:
         return self.last_call.answer
 
     def answer_on_copies(self, arguments: tuple, params: dict):
-        """The answer on a copy of the arguments, which it must leave as they were."""
+        """The answer to a copy of the arguments. WrongAnswer if the function changes this copy."""
         try:
             answer, before, after = self.answerer.answer(arguments, params)
         except (KeyboardInterrupt, WrongAnswer):
@@ -78,13 +78,13 @@ class Implementation:
             if isinstance(error, Exception) and not isinstance(error, HypothesisException):
                 self.raised = error
                 raise
-            # An exit, or a test library's "skip this case": neither may decide whether the law holds.
+            # An exit or a test library's "skip this case" must not decide whether the law holds.
             raise WrongAnswer(f"{self.name} raised {type(error).__name__} instead of returning") from error
         self.check_inputs(before, after)
         return answer
 
     def check_inputs(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
-        """WrongAnswer if an input is not as it was, but for the arrays that are to be written."""
+        """Raise WrongAnswer if an input has changed. Arrays that the kernel must write are not compared."""
         (arguments, params), (given, given_params) = before, after
         inputs = [(f"input {i}", x, given[i]) for i, x in enumerate(arguments) if i not in self.written]
         inputs += [(name, x, given_params[name]) for name, x in params.items()]

@@ -1,6 +1,6 @@
 """The kinds of exercise: how a raw function, Op class or kernel is called with plain values.
 
-This is all of an exercise that the process of the learner's code needs; laws are not imported here.
+The process of the learner's code needs only this part of an exercise. It imports no laws.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ OTHER_PARTS = "a layer, a layer's mode or a forward hook is not as it was"
 
 
 class WrongAnswer(AssertionError):
-    """An answer that no law need look at: nothing returned, not plain values, an input changed, an exit."""
+    """An answer that is wrong for every law: None, values that are not plain, a changed input, an exit."""
 
 
 class LibraryCall(Exception):
-    """The learner's function called the one of the library that it is to be."""
+    """The learner's function called the library's function that the learner should write."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What messages say of a raw function or class, without having it."""
+    """What messages need to know about a raw function or class that is in another process."""
 
     name: str
-    line: int  # where it begins in its file
+    line: int  # the line of the file where the function begins
     parameters: list[str] | None  # None for a class
-    arguments: list[str]  # the names of those that a call passes by place
+    arguments: list[str]  # the names of positional parameters
 
 
 def told_of(raw: Any, kind: str) -> Told:
     try:
         taken = list(inspect.signature(raw.forward if kind == "op" else raw).parameters.values())
-    except (ValueError, TypeError, AttributeError):  # something built in
+    except (ValueError, TypeError, AttributeError):  # a built-in function
         taken = []
     names = [p.name for p in taken if p.kind is not inspect.Parameter.VAR_POSITIONAL]
     line = min((code.co_firstlineno for code in code_of(raw)), default=0)
@@ -66,7 +66,7 @@ def code_of(target: Callable | type) -> list[CodeType]:
 
 
 def place(error: BaseException, file: str | None) -> str:
-    """The last line of the file that the error went through, with its text."""
+    """The last line of ``file`` in the error's traceback, with its text."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f"line {own[-1].lineno}: {own[-1].line}" if own else ""
 
@@ -79,14 +79,14 @@ def source_file(raw: Callable | type) -> str | None:
 
 
 class Answerer(ABC):
-    """What answers the calls of laws: a raw function in this process, or one in another (elsewhere.py)."""
+    """Answers the calls of laws: with a raw function in this process or in another one (elsewhere.py)."""
 
     name: str
     told: Told
 
     @abstractmethod
     def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
-        """The answer on a copy of the arguments, and the arguments as they were and as they are after it."""
+        """The answer to a copy of the arguments, the arguments before the call, and those after the call."""
 
     @abstractmethod
     def place_of(self, error: BaseException) -> str:
@@ -94,8 +94,8 @@ class Answerer(ABC):
 
 
 class Direct(Answerer):
-    """A raw function, Op class or kernel in this process. A kernel is called uncompiled: there an index out
-    of range raises, where compiled code overwrites memory."""
+    """A raw function, Op class or kernel in this process. A kernel is called uncompiled, so that an index out
+    of range raises an error. Compiled code would overwrite memory."""
 
     def __init__(
         self, raw: Callable | type, kind: str = "function", written: tuple[int, ...] = (), returns: str = ""
@@ -118,7 +118,7 @@ class Direct(Answerer):
         return place(error, source_file(self.raw))
 
     def answer_to(self, arguments: tuple, params: dict):
-        """Call the raw function or class in the way of its kind; WrongAnswer for a result of another form."""
+        """Call the raw function or class as its kind says. WrongAnswer for a result of another form."""
         if self.kind == "op":
             return self._answer_of_op(arguments, **params)
         if self.kind == "tensor":
@@ -185,7 +185,7 @@ class Direct(Answerer):
                 raise WrongAnswer(f"{self.name} changed its model: {changed}")
         is_given = any(answer is model for model in kept)
         if isinstance(answer, Module):
-            answer = {**contents(answer), "given": is_given}  # the model itself, and not a new one
+            answer = {**contents(answer), "given": is_given}  # given: the same model object, not a new one
         answer = contents_of_models(answer)
         if not self.written:
             return self._plain(answer)
@@ -202,10 +202,10 @@ def built(x: Any) -> Any:
 
 
 def contents_of_models(value: Any) -> Any:
-    """The value with arrays for Tensors, and for models what a law sees of them."""
+    """The value with Tensors replaced by arrays, and models replaced by their ``contents``."""
     if isinstance(value, list):
         return [contents_of_models(v) for v in value]
-    if isinstance(value, tuple):  # also a record, which could not be made of an iterator
+    if isinstance(value, tuple):  # also a NamedTuple: its class takes no iterator
         return tuple(contents_of_models(v) for v in value)
     if isinstance(value, Module):
         return contents(value)
@@ -213,7 +213,7 @@ def contents_of_models(value: Any) -> Any:
 
 
 def parts_of(model: Module) -> list[tuple]:
-    """Each module of the model with its mode and its forward hooks."""
+    """Each module of the model, with its training mode and its forward hooks."""
     return [(module, module.training, module._hooks) for module in model.modules()]
 
 
@@ -222,7 +222,7 @@ def hooks_of(model: Module) -> list:
 
 
 def difference(before: dict, after: dict) -> str:
-    """The first thing that differs between the contents of a model before and after, or ""."""
+    """The first difference between a model's contents before and after, in words; "" if there is none."""
     for kind, ending in (("state", ""), ("grads", ".grad"), ("masks", ".mask")):
         for name in {**before[kind], **after[kind]}:
             if not same(before[kind].get(name), after[kind].get(name), unchanged):
@@ -234,10 +234,10 @@ def difference(before: dict, after: dict) -> str:
 
 
 def check_kind(answer, returns: str, name: str) -> None:
-    """An array, a list and a tuple do not stand for one another: the signature's annotation decides.
+    """Raise WrongAnswer if the answer is not the array, list, tuple or number that the annotation names.
 
-    A number may stand for an array; its shape is a law's business. An array with axes is no
-    number. Other annotations are not looked at.
+    A number is accepted as an array, since laws check shapes. An array with axes is not accepted as a number.
+    Other annotations are not checked.
     """
     said = f"its signature says {returns}"
     if returns.startswith("tuple["):
@@ -255,7 +255,7 @@ def check_kind(answer, returns: str, name: str) -> None:
 
 
 def plain_value(value, name: str):
-    """A copy made of base types only, so that a law sees what a checker in another process would see."""
+    """A copy made only of base types. A law then sees the same value as a checker in another process."""
     if value is None or type(value) in (bool, int, float, complex, str):
         return value
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in NUMERIC_KINDS:
@@ -271,7 +271,7 @@ def plain_value(value, name: str):
 
 
 def same(one: Any, other: Any, equal: Callable[[object, object], bool]) -> bool:
-    """Whether tuples, lists and dicts have the same structure, and what they hold is ``equal``."""
+    """Whether tuples, lists and dicts have the same structure, and ``equal`` is True for their items."""
     if not isinstance(one, tuple | list | dict) and not isinstance(other, tuple | list | dict):
         return equal(one, other)
     if type(one) is not type(other) or len(one) != len(other):
@@ -282,7 +282,7 @@ def same(one: Any, other: Any, equal: Callable[[object, object], bool]) -> bool:
 
 
 def unchanged(before: object, after: object) -> bool:
-    """Bit by bit. Numbers and text cannot change, and functions and generators are not compared."""
+    """Whether arrays are equal, bit by bit. Other values count as unchanged if their type is the same."""
     if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
         return type(before) is type(after)
     alike = before.dtype == after.dtype and before.shape == after.shape
@@ -290,7 +290,7 @@ def unchanged(before: object, after: object) -> bool:
 
 
 def gradient_of(x) -> np.ndarray | None:
-    """The gradient that reached a Tensor, 0 if the value does not depend on it; None for other things."""
+    """The gradient of a Tensor, or zeros if the value does not depend on it; None if x is not a Tensor."""
     if not isinstance(x, Tensor):
         return None
     return np.zeros_like(x.data) if x.grad is None else x.grad

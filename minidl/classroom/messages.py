@@ -1,4 +1,4 @@
-"""What a learner sees: outcomes, the list of lessons, colours where there is a terminal that wants them."""
+"""The texts that a learner sees: outcomes and the list of lessons, with colours on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 WIDTH = 100
-UNSEEN = ("Cc", "Cf", "Cs")  # of Unicode: controls, directions of writing, halves of a pair
+UNSEEN = ("Cc", "Cf", "Cs")  # Unicode categories: control characters, format characters, surrogates
 
 
 def paint(text: str, colour: str) -> str:
@@ -26,12 +26,12 @@ def paint(text: str, colour: str) -> str:
 
 
 def colours_wanted() -> bool:
-    """On a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    """True on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, command: str = COMMAND) -> str:
-    """What a check found, on one line where all is well."""
+    """The result of a check in words; one line if all is well."""
     outcome = replace(outcome, **{name: visible(value) for name, value in vars(outcome).items()})
     note = ("note", paint(outcome.note, "yellow"))
     if outcome.passed or not outcome.written:
@@ -45,7 +45,7 @@ def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, com
 
 
 def visible(value):
-    """Text with what is no letter of it, such as a terminal's escape sequences, as an escape that is read."""
+    """Text in which control characters, which could change a terminal, are visible escapes."""
     if isinstance(value, list):
         return [visible(v) for v in value]
     if not isinstance(value, str) or (value.isascii() and value.isprintable()):
@@ -70,7 +70,7 @@ def headline(outcome: Outcome, place: str) -> str:
 
 
 def findings(outcome: Outcome) -> list[str]:
-    """The case, the call and its answer, why that is wrong, what it looks like."""
+    """The case, the call and its answer, why the answer is wrong, and the recognised mistake."""
     if outcome.library_calls:
         return rows(("", outcome.message))
     return rows(
@@ -88,13 +88,13 @@ def counted(count: int, thing: str) -> str:
 
 
 def rows(*pairs: Sequence[str]) -> list[str]:
-    """A name and what belongs to it, further lines below the first; none where nothing belongs to it."""
+    """Lines of names and texts. Further lines of a text are indented; a name without a text is left out."""
     texts = [(f"  {name:<12} = " if name else "  ") + text for name, text in pairs if text]
     return [text.replace("\n", "\n    ") for text in texts]
 
 
 def hints_text(exercise: Exercise, record: Record) -> str:
-    """The hints up to one more than last time."""
+    """The hints that were shown before, and one more."""
     count = len(exercise.hints)
     shown = record.one_more_hint(exercise.number, count)
     lines = [f"{i} of {count}  {text}" for i, text in enumerate(exercise.hints[:shown], 1)]
@@ -107,7 +107,7 @@ def hints_text(exercise: Exercise, record: Record) -> str:
 
 
 def lessons_text(course: Course, record: Record) -> str:
-    """Every lesson with its exercises, a bar for what is done, and what to do next."""
+    """Every lesson with its exercises and a bar of its progress, and what to do next."""
     lines = []
     for lesson in course.lessons():
         exercises = course.exercises(lesson.number)
@@ -123,13 +123,13 @@ def lessons_text(course: Course, record: Record) -> str:
 
 
 def bar(done: int, count: int) -> str:
-    """[##--], ten characters wide with up to six exercises and eight spaces with none."""
+    """A bar such as [##--], padded with spaces to eight characters; only spaces without exercises."""
     text = f"[{'#' * done}{'-' * (count - done)}]" if count else ""
     return paint(f"{text:<8}", "green" if done == count else "dim")
 
 
 def state(record: Record, number: str) -> str:
-    """What is known of an exercise."""
+    """The state of an exercise, in a few words."""
     entry = record.of(number)
     if entry["passed"]:
         return "   " + (paint("done", "green") if record.passes(number) else "done, changed since")
@@ -137,7 +137,7 @@ def state(record: Record, number: str) -> str:
 
 
 def next_thing(course: Course, record: Record, first: str = "") -> str:
-    """The next exercise that is begun and not done, of lesson ``first`` if it has one; or the next lesson."""
+    """The next started exercise that does not pass, first in lesson ``first``; else the next lesson."""
     started = {lesson.number for lesson in course.started()}
     for number in sorted(started, key=lambda number: (number != first, number)):
         for exercise in course.exercises(number):

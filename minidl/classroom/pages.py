@@ -33,7 +33,7 @@ and no verdict: short answers are often alike.</p>"""
 
 
 def student_page(run: Run, row: dict) -> str:
-    """What one student needs: the points, and for each exercise what fails first, with its picture."""
+    """One student's page: the points, and for each exercise the first failure with its picture."""
     parts = [HEAD.format(title=text(f"{row['name']}, lesson {run.lesson}"))]
     parts.append(f"<p>{row['points']:g} of {row['max_points']:g} points</p>")
     for one in row["exercises"]:
@@ -47,7 +47,7 @@ def student_page(run: Run, row: dict) -> str:
 
 
 def finding(run: Run, row: dict, one: dict) -> str:
-    """What fails in one exercise."""
+    """The HTML of one exercise's first failure."""
     lines = [f"law: {one['law']}"] if one["law"] else []
     lines += [f"{name} = {value}" for name, value in one["case"]]
     lines += [f"call: {one['call']}"] if one["call"] else []
@@ -67,7 +67,7 @@ def finding(run: Run, row: dict, one: dict) -> str:
 
 
 def overview_page(run: Run, graded: list[dict], summary: dict) -> str:
-    """What the teacher needs: the grades, what the class finds hard, and where to look."""
+    """The teacher's page: the grades, the laws that fail most often, and the flags."""
     got, most = sum(row["points"] for row in graded), sum(row["max_points"] for row in graded)
     parts = [HEAD.format(title=text(f"Lesson {run.lesson}, {len(graded)} submissions"))]
     parts.append(f"<p>{got:g} of {most:g} points. The laws drew the cases of seed {run.seed}.</p>")
@@ -118,6 +118,6 @@ def status(one: dict) -> str:
 
 
 def text(value: object) -> str:
-    """Escaped, with ``?`` for what no page can hold."""
+    """The value as escaped text, with ``?`` for characters that a page cannot show."""
     said = str(value).encode("utf-8", "replace").decode()
     return escape("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in said))

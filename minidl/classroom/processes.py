@@ -1,4 +1,4 @@
-"""Processes seen from outside: the time they took, and an end for all that one started (on Linux)."""
+"""Other processes: how much time they took, and how to end all processes that one started (on Linux)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 from minidl.classroom import confine
 
-SUBREAPER = 36  # of prctl: who is left without a parent becomes a child of this process
-LONG_ENOUGH = 3.0  # seconds to end all that a process started
+SUBREAPER = 36  # an option of prctl: descendants whose parent died become children of this process
+LONG_ENOUGH = 3.0  # the most seconds for ending all processes that a process started
 adopting = False
 
 
 def adopt() -> None:
-    """Make this process the parent of whatever its children leave behind, so that ``end_strays`` finds it."""
+    """Make this process the parent of all processes that its children leave, for ``end_strays``."""
     global adopting
     with suppress(OSError, AttributeError):
         confine.control(SUBREAPER, 1)
@@ -27,7 +27,7 @@ def adopt() -> None:
 
 
 class Piped(subprocess.Popen[bytes]):
-    """A process with pipes to its standard input and from its output and errors."""
+    """A process with pipes for its standard input, output and errors."""
 
     stdin: BufferedWriter
     stdout: BufferedReader
@@ -39,19 +39,19 @@ class Piped(subprocess.Popen[bytes]):
 
 
 def end_group(process: subprocess.Popen) -> None:
-    """Kill a process that leads a session, and all that stayed in its group."""
-    if process.returncode is None and hasattr(os, "killpg"):  # not waited for, so the number is still its own
+    """Kill a process that leads a session, and every process that is still in its group."""
+    if process.returncode is None and hasattr(os, "killpg"):  # not waited for: its number is not reused
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         end = time.monotonic() + LONG_ENOUGH
         while adopting and not is_dead(process.pid) and time.monotonic() < end:
-            time.sleep(0.001)  # then its children are this process's
+            time.sleep(0.001)  # afterwards its children belong to this process
     else:
         process.kill()
 
 
 def end_strays(keep: set[int]) -> None:
-    """Kill all descendants of this process, until there are none, but for those in ``keep``."""
+    """Kill all descendants of this process, except those in ``keep``, until there are none."""
     end = time.monotonic() + LONG_ENOUGH
     while adopting and time.monotonic() < end:
         found = descendants(os.getpid(), keep)
@@ -61,7 +61,7 @@ def end_strays(keep: set[int]) -> None:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         for pid in found:
-            with suppress(OSError):  # not a child of this process, or not dead yet
+            with suppress(OSError):  # no child of this process, or not dead yet
                 os.waitpid(pid, os.WNOHANG)
 
 
@@ -79,24 +79,24 @@ def descendants(parent: int, keep: set[int]) -> list[int]:
 
 
 def stat_of(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the name, from the state on; none where there are none."""
+    """The fields of /proc/PID/stat after the name, beginning with the state; [] if there is no such file."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     return []
 
 
 def seconds_of(pid: int) -> float | None:
-    """Of the processor, that a process has taken; None where the system does not say."""
+    """The processor time of a process in seconds; None if the system does not say."""
     fields = stat_of(pid)
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else None
 
 
 def is_dead(pid: int) -> bool:
-    """Whether it is known to be: dead and not waited for yet."""
+    """True if the process is certainly dead, and no other process has waited for it yet."""
     return stat_of(pid)[:1] == ["Z"]
 
 
 def asleep(pid: int) -> bool:
-    """Whether it waits for something else than the processor."""
+    """Whether the process waits for something other than the processor."""
     fields = stat_of(pid)
     return not fields or fields[0] not in "R"

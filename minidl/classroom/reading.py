@@ -1,4 +1,4 @@
-"""The learner's file read back: run as a module, and what is wrong with it in words."""
+"""Reads the learner's file: runs it as a module, and says in words what is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minidl.classroom.stubs import plain_function
 
 
 class Task(Protocol):
-    """Of an exercise, what is needed to read a file: the name, and the library's function."""
+    """The part of an exercise that is needed to read a file: the name, and the library's function."""
 
     @property
     def name(self) -> str: ...
@@ -25,7 +25,7 @@ class Task(Protocol):
 
 
 class FileProblem(Exception):
-    """Why an exercise cannot be checked, in words; ``at_import``: nor any other of the file."""
+    """Why an exercise cannot be checked, in words. With ``at_import``, no exercise of the file can be."""
 
     at_import, ended = False, ""  # see Outcome
 
@@ -43,18 +43,18 @@ class LibrarysOwn(FileProblem):
 
 
 def load(path: Path, source: bytes | None = None) -> ModuleType:
-    """Run the learner's file as a module of its own: the text that it holds, or that is given.
+    """Run the learner's file, or ``source`` if given, as a new module.
 
-    Raises FileProblem for whatever stops that.
+    Raises FileProblem if this fails.
     """
     module = ModuleType(f"work_{path.stem}")
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and inspect look their module up
+    sys.modules[module.__name__] = module  # dataclasses and inspect look for it here
     try:
         source = path.read_bytes() if source is None else source
         lines = source.decode("utf-8", "replace").splitlines(keepends=True)
-        linecache.cache[str(path)] = (len(source), None, lines, str(path))  # for tracebacks, there or not
-        code = compile(source, str(path), "exec")  # no .pyc, which may be older than the file
+        linecache.cache[str(path)] = (len(source), None, lines, str(path))  # tracebacks need no file then
+        code = compile(source, str(path), "exec")  # not from a .pyc, which may be too old
         exec(code, vars(module))
     except KeyboardInterrupt:
         raise
@@ -80,7 +80,7 @@ def import_problem(error: BaseException, path: Path) -> str:
 
 
 def function_of(module: ModuleType, exercise: Task) -> Callable | type:
-    """The learner's function or class. Raises FileProblem when it is missing, or the library's own."""
+    """The learner's function or class. Raises FileProblem if it is missing, or is the library's own."""
     name = exercise.name
     if name not in vars(module):
         defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
@@ -94,7 +94,7 @@ def function_of(module: ModuleType, exercise: Task) -> Callable | type:
 
 
 def changed_signature(yours: list[str] | None, exercise: Task) -> str:
-    """What the parameters must be, if they are others by now; a class (None) is left to its laws."""
+    """A message with the right parameters, if yours differ; "" otherwise. Classes (None) are not checked."""
     wanted = parameters_of(plain_function(exercise.target))
     if wanted is None or yours is None or yours == wanted:
         return ""
@@ -102,5 +102,5 @@ def changed_signature(yours: list[str] | None, exercise: Task) -> str:
 
 
 def stand_in(module: ModuleType, exercise: Task, exercises: Iterable[Task]) -> None:
-    """Put the library's functions in the places of the file's other exercises: each is checked by itself."""
+    """Replace the file's other exercises by the library's functions, so that each is checked by itself."""
     vars(module).update({other.name: other.target for other in exercises if other is not exercise})

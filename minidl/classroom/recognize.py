@@ -1,4 +1,4 @@
-"""Recognizing an implementation: the named mistake that does the same, or the library's own function."""
+"""Recognises an implementation: as a named mistake that does the same, or as the library's own function."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from minidl.classroom.kinds import same
 def mistakes_like(
     exercise: Exercise, law: Law, implementation: Implementation, case: dict[str, object]
 ) -> list[Mistake]:
-    """The named mistakes that answer as ``implementation`` did, at most two.
+    """The named mistakes that give the same answers as ``implementation``; at most two.
 
     A mistake must give the same values in the failing case and in the law's first cases. A worked example has
-    no further cases; there the first calls of the other laws take their place. Nothing is named where the
-    library's own function gives these values and dtypes too: the difference is then a rounding.
+    only one case. For it, the first calls of the other laws are compared. If the library's own function
+    gives the same values and dtypes, too, no mistake is named: the difference is only a rounding.
     """
     early = list(implementation.first_calls)
     failing = calls_of(law, exercise.adapt(implementation.answerer), case)
     likely = [m for m in exercise.mistakes if does_all(m.implementation, exercise, failing + early)]
-    if likely and does_all(exercise.target, exercise, failing):  # then only a dtype can be recognised
+    if likely and does_all(exercise.target, exercise, failing):  # then only a wrong dtype can be recognised
         target_too = same_dtypes(exercise.target, exercise, failing)
         likely = [m for m in likely if not target_too and same_dtypes(m.implementation, exercise, failing)]
     for other_law in exercise.laws if len(likely) > 1 or (law.is_example and likely) else ():
@@ -39,7 +39,7 @@ def mistakes_like(
 
 def does_all(one: Callable | type, exercise: Exercise, calls: list[Call]) -> bool:
     other = exercise.adapt(one)
-    with warnings.catch_warnings():  # those of a mistake are not the learner's
+    with warnings.catch_warnings():  # the learner must not see a mistake's warnings
         warnings.simplefilter("ignore")
         return all(does_the_same(call, other) for call in calls)
 
@@ -61,7 +61,7 @@ def calls_of(law: Law, implementation: Implementation, case: dict[str, object]) 
 
 
 def does_the_same(call: Call, other: Implementation) -> bool:
-    """Whether ``other`` does with the arguments of a call what was done with them."""
+    """Whether ``other`` gives the same answer, or error, to the call's arguments."""
     try:
         answer = call.again(other)
     except Exception as error:
@@ -70,7 +70,7 @@ def does_the_same(call: Call, other: Implementation) -> bool:
 
 
 def kind_of(error: BaseException | None) -> tuple[str, str]:
-    """The name of its class: that of a learner's own error is made anew each time that one crosses over."""
+    """The error's class by name: a learner's own class is made anew whenever an error of it is received."""
     return type(error).__module__, type(error).__qualname__
 
 

@@ -1,4 +1,4 @@
-"""What a learner has done: work/progress.json, plain, made anew by checking what it says nothing about."""
+"""A learner's progress, in work/progress.json as plain text. Missing entries are made by a check."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from minidl.classroom.check import Outcome, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest, put_aside, write_text
 
-KEY = re.compile(r"\d\d\.\d [A-Za-z_]\w*")  # of an entry: number and name, since numbers change their meaning
-EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # of one exercise
-PATIENCE = 5.0  # seconds after which a lock is taken to be left by a process that was killed
+KEY = re.compile(r"\d\d\.\d [A-Za-z_]\w*")  # number and name, since a number may later mean another exercise
+EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # the entry of a new exercise
+PATIENCE = 5.0  # an older lock (in seconds) counts as left over from a killed process
 
 
 class Record:
-    """How many laws held when an exercise was last checked, of which text, and how many hints were shown.
+    """For each exercise: how many laws held in the last check, of which file, and how many hints were shown.
 
-    Several commands may keep what they find at the same time: each reads anew and changes its own entries.
+    Several commands may write at the same time. Each reads the file again and changes only its own entries.
     """
 
     def __init__(self, course: Course) -> None:
@@ -42,29 +42,29 @@ class Record:
         return {**EMPTY, **self.entries.get(self.key(number), {})}
 
     def passes(self, number: str) -> bool:
-        """Whether the exercise passed when the learner's file, and the library, were what they are now."""
+        """Whether the exercise passed, and the learner's file and the library have not changed since then."""
         entry, now = self.of(number), digest(self.course.work_file(number[:2]))
         return entry["passed"] and entry["file"] == now != ""
 
     def note(self, outcome: Outcome) -> None:
-        """Keep what a check found about an exercise; a file that cannot be read says nothing about one."""
+        """Save the result of an exercise's check. An outcome without an exercise is not saved."""
         if outcome.number:
             found = {name: getattr(outcome, name) for name in EMPTY if name != "hints"}
             try:
                 with self.changing():
                     self.entries[self.key(outcome.number)] = {**self.of(outcome.number), **found}
-            except OSError as error:  # the verdict stands
+            except OSError as error:  # the verdict does not change
                 print(f"the progress could not be kept: {error}", file=sys.stderr)
 
     def begin(self, lesson: str) -> None:
-        """Nothing of this lesson is done; the hints that were shown stay shown."""
+        """Reset all results of this lesson. The numbers of shown hints stay."""
         with self.changing():
             for exercise in self.course.exercises(lesson):
                 number = exercise.number
                 self.entries[self.key(number)] = {**EMPTY, "hints": self.of(number)["hints"]}
 
     def one_more_hint(self, number: str, there_are: int) -> int:
-        """How many hints to show now: one more than last time, until there are no more."""
+        """How many hints to show now: one more than last time, at most ``there_are``."""
         with self.changing():
             entry = self.of(number)
             entry["hints"] = min(entry["hints"] + 1, there_are)
@@ -72,7 +72,7 @@ class Record:
         return entry["hints"]
 
     def complete(self) -> None:
-        """Check the started lessons that the file does not know, as after damage or when it is lost."""
+        """Check the started lessons that are missing in the progress file, which may be damaged or lost."""
         for lesson in self.course.started():
             numbers = [exercise.number for exercise in self.course.exercises(lesson.number)]
             if all(self.key(number) in self.entries for number in numbers):
@@ -81,14 +81,14 @@ class Record:
             print(f"nothing is known yet about {shown}: checking it ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(self.course, lesson.number):
                 self.note(outcome)
-            with self.changing():  # where the lesson's file cannot be read there was nothing to note
+            with self.changing():  # also for an unreadable file, which gave no entry
                 self.entries.update({self.key(number): self.of(number) for number in numbers})
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """The entries as they are in the file by now, to be changed in the block and written at its end.
+        """Read the file's entries again. The block may change them; they are written at the block's end.
 
-        A file that is damaged, or of an older minidl, is put aside.
+        A file that is damaged, or was written by an older minidl, is moved to backup/.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with alone(self.path.with_suffix(".lock")):
@@ -105,7 +105,7 @@ class Record:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """One process at a time runs the block."""
+    """Only one process at a time runs the block."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
@@ -120,11 +120,11 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 class OlderNumbers(ValueError):
-    """The entries are of a minidl that kept numbers without names."""
+    """An older minidl wrote the entries: their keys are numbers without names."""
 
 
 def read_entries(path: Path) -> dict[str, dict]:
-    """What ``Record`` has written, nothing where there is no file. Raises ValueError for anything else."""
+    """The entries that ``Record`` has written; {} without a file. Raises ValueError for other content."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A failing case as a file of its own: numbers inlined, a breakpoint before the call, kernels uncompiled."""
+"""Writes a failing case as a script: inlined numbers, a breakpoint before the call, uncompiled kernels."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ RESERVED = (
 )  # fmt: skip
 
 
-# ---- what the written file calls
+# ---- functions that the written file calls
 
 
 def implementation_of(number: str, path: Path, package: str) -> Callable | type:
-    """The learner's function, with the library's in the places of the file's other exercises."""
+    """The learner's function. The library's functions replace the file's other exercises."""
     sys.excepthook = without_quitting
     exercises = _exercises(number, package)
     exercise = next(e for e in exercises if e.number == number)
@@ -68,20 +68,20 @@ def implementation_of(number: str, path: Path, package: str) -> Callable | type:
 
 
 def try_again(number: str, raw: Callable | type, package: str, law: str, case: dict | None) -> None:
-    """Print what the law finds on the case, or, where that could not be written down, on all of its cases."""
+    """Print the law's result on the case. Without a case, which could not be written, try all its cases."""
     exercise = next(e for e in _exercises(number, package) if e.number == number)
     stepped = SteppedInto(raw, exercise.kind, exercise.written)
     try:
         result = exercise.try_law(law, stepped, case)
     except KeyboardInterrupt:
         sys.exit(1)
-    if isinstance(result.error, bdb.BdbQuit):  # in the law's own lines
+    if isinstance(result.error, bdb.BdbQuit):  # pdb was left in the law's own lines
         sys.exit(1)
     print(result)
 
 
 class SteppedInto(Implementation):
-    """An implementation in pdb, whose q is a Ctrl-C for the law: another error would be the answer's."""
+    """An implementation in pdb. The q of pdb raises KeyboardInterrupt: other errors count as the answer's."""
 
     def __call__(self, *arguments, **params):
         try:
@@ -91,17 +91,17 @@ class SteppedInto(Implementation):
 
 
 def without_quitting(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """No traceback for who leaves pdb by q."""
+    """An excepthook that prints no traceback if the user leaves pdb with q."""
     if kind is not bdb.BdbQuit:
         sys.__excepthook__(kind, error, trace)
 
 
 def step_into(course: Course, replay: str) -> int:
-    """Run a replay in pdb, which has the terminal to itself, its Ctrl-C too. Returns the exit code."""
-    from minidl.classroom.running import environment  # and with it tqdm
+    """Run a replay in pdb. Only pdb uses the terminal and receives Ctrl-C. Returns the exit code."""
+    from minidl.classroom.running import environment  # imports tqdm, too
 
     print(f"\n{replay} in pdb: s steps into the call, n goes on a line, p NAME prints, q quits", flush=True)
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # the child would inherit SIG_IGN
     try:
         env = {**environment(course.root), "MINIDL_DEBUG": "1"}
         return subprocess.run([sys.executable, replay], cwd=course.root, env=env).returncode
@@ -117,7 +117,7 @@ def _exercises(number: str, package: str) -> list[Exercise]:
 
 
 class NotInlined(Exception):
-    """A value that has no text that makes it, such as a function defined inside another."""
+    """No Python text can make this value, such as a function that is defined inside another function."""
 
 
 def write(
@@ -142,7 +142,7 @@ def write(
 
 
 def call_text(exercise: Exercise, told: Told, call: Call, imports: set[str]) -> str:
-    """The arguments by name, a breakpoint, and the call in the way of the exercise's kind."""
+    """The text of the arguments by name, a breakpoint, and the call for the exercise's kind."""
     function, kind = exercise.name, exercise.kind
     names = [n + "_" * (n in RESERVED or n == function) for n in argument_names(told, call)]
     lines = [f"np.seterr(**{call.errstate})"] * (call.errstate != np.geterr())
@@ -175,13 +175,13 @@ def call_text(exercise: Exercise, told: Told, call: Call, imports: set[str]) -> 
 
 
 def argument_names(told: Told, call: Call) -> list[str]:
-    """What the arguments of the call are to be named: as the parameters that take one each, or by number."""
+    """Names for the call's arguments: the parameters' names, or argument_2 if there is no such parameter."""
     names = told.arguments
     return [names[i] if i < len(names) else f"argument_{i}" for i in range(len(call.arguments))]
 
 
 def stopping(exercise: Exercise, why: str) -> str:
-    """Where a call cannot be written down, the law makes it, and each call stops."""
+    """The text for a call that cannot be written down: the law makes the call, and pdb stops at each call."""
     if exercise.kind == "op":
         return f"breakpoint()  # {why}"
     return (
@@ -194,7 +194,7 @@ def stopping(exercise: Exercise, why: str) -> str:
 
 
 def literal(value: Any, imports: set[str]) -> str:
-    """Python that makes the value, exactly; what it needs is added to ``imports``. Raises NotInlined."""
+    """Python text that makes exactly this value. Adds needed imports to ``imports``. Raises NotInlined."""
     if value is None or type(value) in (bool, int, str, bytes):
         return repr(value)
     if isinstance(value, np.ndarray | np.generic | float | complex):
@@ -241,7 +241,7 @@ def record_literal(value: object, names: tuple[str, ...] | list[str], imports: s
 
 
 def function_literal(value: Any, imports: set[str]) -> str:
-    """A function or class by its name in its module; a method of a value, such as ``{...}.__getitem__``."""
+    """The text of a function or class (its name), or of a value's method, such as ``{...}.__getitem__``."""
     name, module = getattr(value, "__qualname__", ""), getattr(value, "__module__", None)
     if name and module and getattr(sys.modules.get(module), name, None) is value:
         imports.add(f"from {module} import {name}")

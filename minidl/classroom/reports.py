@@ -1,4 +1,4 @@
-"""The results of ``grade`` as files: tables, JUnit, JSON, a page for each student and one for the teacher."""
+"""The results of ``grade`` as files: tables, JUnit, JSON, a page for each student, a page for the teacher."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from minidl.data.files import written_whole
 if TYPE_CHECKING:
     from minidl.classroom.grade import Run
 
-UNPRINTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # no XML holds these
+UNPRINTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not allowed in XML
 
 
 def write_reports(run: Run, submissions: list[Submission], rows: list[dict], ignored: list[str]) -> Path:
-    """Write everything into ``run.out``, each file whole; the path of the overview."""
+    """Write all reports into ``run.out``, each file in one step. Returns the path of the overview."""
     stubs = lesson_stubs(run.course.lesson(run.lesson), run.exercises, run.course.command).encode()
     similar = near_identical({one.key: one.text for one in submissions if one.chosen}, [stubs])
     named = {one.key: one for one in submissions}
@@ -57,7 +57,7 @@ def write_reports(run: Run, submissions: list[Submission], rows: list[dict], ign
 
 
 def write_tables(run: Run, graded: list[dict]) -> None:
-    """grades.csv has a line for each student, laws.csv one for each law of each student."""
+    """Write grades.csv, one line for each student, and laws.csv, one line for each student and law."""
     numbers = [one.number for one in run.exercises]
     head = ["name", "source", "points", "max_points", *numbers, *(f"{n} status" for n in numbers), "flags"]
     lines = [
@@ -75,7 +75,7 @@ def write_tables(run: Run, graded: list[dict]) -> None:
 
 
 def write_csv(path: Path, head: list[str], lines: list[list]) -> None:
-    """No cell begins as a formula of a spreadsheet: names and messages are others' texts."""
+    """Write a table. No cell can act as a spreadsheet formula: names and messages come from other people."""
     import io
 
     text = io.StringIO()
@@ -88,7 +88,7 @@ def write_csv(path: Path, head: list[str], lines: list[list]) -> None:
 
 
 def junit(run: Run, graded: list[dict]) -> str:
-    """A suite for each student, a case for each exercise."""
+    """JUnit XML: a suite for each student, a test case for each exercise."""
     top = ElementTree.Element("testsuites", name=f"lesson {run.lesson}")
     for row in graded:
         suite = ElementTree.SubElement(top, "testsuite", name=clean(row["name"]))
@@ -109,11 +109,11 @@ def clean(text: str) -> str:
     return UNPRINTED.sub("?", text)
 
 
-# ---- what the class has in common
+# ---- statistics of the class
 
 
 def failing_laws(graded: list[dict]) -> list[tuple[str, str, int, int]]:
-    """(exercise, law, how many break it, how many were tried), the most broken first."""
+    """(exercise, law, number of answers that break it, number of answers tried), most broken first."""
     tried: Counter[tuple[str, str]] = Counter()
     broken: Counter[tuple[str, str]] = Counter()
     for one in [one for row in graded for one in row["exercises"]]:
@@ -125,7 +125,7 @@ def failing_laws(graded: list[dict]) -> list[tuple[str, str, int, int]]:
 
 
 def recognised(graded: list[dict]) -> list[tuple[str, str, list[str]]]:
-    """(exercise, mistake, whose), the most frequent first. An answer that looks like two counts for both."""
+    """(exercise, mistake, names of students), most frequent first. An answer may count for two mistakes."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in graded:
         for one in row["exercises"]:

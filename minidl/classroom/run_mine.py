@@ -1,8 +1,8 @@
-"""A lesson run on the learner's own functions, each in the place of the library's wherever that is called.
+"""Runs a lesson on the learner's own functions. Each replaces the library's function wherever it is called.
 
     python -m minidl.classroom.run_mine FOLDER PACKAGE NN.k,NN.k,... SCRIPT
 
-FOLDER holds the lessons, PACKAGE their exercises.
+FOLDER holds the lessons, PACKAGE holds their exercises.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from minidl.classroom.substitute import Substitute, substituted
 from minidl.data import cache
 from minidl.data.cache import cache_folder
 
-# ---- before the run: which functions
+# ---- before the run: choose the functions
 
 
 def through_mine(course: Course, chosen: list[Lesson]) -> list[str]:
     """The interpreter's arguments with which ``run_lessons`` runs these lessons on the learner's functions.
 
-    Only what passes is used; the rest is named. Raises ValueError where nothing does.
+    Only functions that pass are used; the names of the others are printed. Raises ValueError if none passes.
     """
     passing, others = sorted_out(course, chosen)
     if not passing:
@@ -56,7 +56,7 @@ def listed(exercises: list[Exercise]) -> str:
 
 
 def sorted_out(course: Course, chosen: list[Lesson]) -> tuple[list[Exercise], list[Exercise]]:
-    """The started exercises of these lessons that pass, and the others. A changed file is checked."""
+    """The started exercises of these lessons: those that pass, and the others. Checks changed files first."""
     record = Record(course)
     passing: list[Exercise] = []
     others: list[Exercise] = []
@@ -77,7 +77,7 @@ def sorted_out(course: Course, chosen: list[Lesson]) -> tuple[list[Exercise], li
 def main(arguments: list[str]) -> None:
     folder, package, numbers, script = arguments
     course, lesson = Course(Path(folder), package), Path(script).name[:2]
-    sys.path.append(str(course.work))  # for files that the learner's imports
+    sys.path.append(str(course.work))  # the learner's file may import other files
     mine = load_substitutes(course, lesson, [n for n in numbers.split(",") if n[:2] == lesson])
     lines: list[str] = []
     with copy_of_the_cache(), the_librarys_numbers() as given, substituted(mine):
@@ -93,13 +93,13 @@ def main(arguments: list[str]) -> None:
 
 @contextmanager
 def copy_of_the_cache() -> Iterator[Path]:
-    """The cache folder becomes one with everything that is in the usual one. What is stored does not last."""
+    """Inside the block, the cache is a copy of the usual cache. New entries are deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="minidl-mine-") as name:
         folder, usual = Path(name), cache_folder()
         for path in usual.iterdir() if usual.is_dir() else ():
             try:
-                (folder / path.name).symlink_to(path.resolve())  # to store something replaces it
-            except OSError:  # Windows allows links to few
+                (folder / path.name).symlink_to(path.resolve())  # storing replaces the link
+            except OSError:  # Windows lets few users make links
                 shutil.copytree(path, folder / path.name) if path.is_dir() else shutil.copy(path, folder)
         with mock.patch.dict(os.environ, MINIDL_CACHE=str(folder)):
             yield folder
@@ -107,7 +107,7 @@ def copy_of_the_cache() -> Iterator[Path]:
 
 @contextmanager
 def the_librarys_numbers() -> Iterator[dict[str, None]]:
-    """What the block takes from studies, and from the cache as it is now, each once."""
+    """Collects what the block reads from studies and from the present cache, each entry once."""
     sources: dict[str, None] = {}
     there, quoted, read_arrays = set(cache_folder().glob("*")), studies.quoted, cache.read_arrays
 
@@ -125,20 +125,20 @@ def the_librarys_numbers() -> Iterator[dict[str, None]]:
 
 
 def load_substitutes(course: Course, lesson: str, numbers: list[str]) -> list[Substitute]:
-    """The functions of these exercises. In the learner's file, the library's stand in for all others."""
+    """The learner's functions for these exercises. The library's functions replace all others in the file."""
     if not numbers:
         return []
     substitutes, module = [], reading.load(course.work_file(lesson))
     for exercise in course.exercises(lesson):
         if exercise.number in numbers:
             substitutes.append(Substitute(exercise, reading.function_of(module, exercise)))
-        if exercise.number not in numbers or exercise.kind == "op":  # which gets the learner's methods
+        if exercise.number not in numbers or exercise.kind == "op":  # an Op gets the learner's methods
             vars(module)[exercise.name] = exercise.target
     return substitutes
 
 
 def culprit(error: Exception, substitutes: list[Substitute]) -> str:
-    """Which function of the learner's the error came through; where through none, which was called last."""
+    """The learner's function in the error's traceback. If there is none, the one that was called last."""
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         for one in substitutes:
             if frame.f_code in code_of(one.implementation):
@@ -152,7 +152,7 @@ def culprit(error: Exception, substitutes: list[Substitute]) -> str:
 
 
 def report(substitutes: list[Substitute]) -> str:
-    """How often each was called, and how; what the lesson shows is the library's where yours was not."""
+    """A text: how often each function was called, and how. Where yours was not called, the library's ran."""
     lines = []
     for one in substitutes:
         calls = f"{one.calls:,} call{'s' * (one.calls != 1)} of yours" if one.calls else ""

@@ -1,4 +1,4 @@
-"""Running lessons, each in a process of its own."""
+"""Runs lessons, each in its own process."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ stays; python -m lessons run 02 runs one of them.
 
 
 def run_lessons(chosen: list[Lesson], through: Sequence[str] = ()) -> int:
-    """Run the lessons in this order; 1 if any fails.
+    """Run the lessons in this order. Returns 1 if any lesson fails, else 0.
 
     through: the interpreter's arguments before the script, such as ``-m MODULE``.
-    The page out/index.html then shows all figures that are there.
+    Afterwards the page out/index.html shows all figures of all lessons.
     """
     failed = []
-    # disable=None: no bar where the output is not a terminal.
+    # disable=None: no bar if the output is not a terminal.
     with tqdm(total=len(chosen), unit="lesson", disable=None if len(chosen) > 1 else True) as bar:
         for lesson in chosen:
             bar.clear()  # the lesson writes to the terminal itself
@@ -49,7 +49,7 @@ def run_lessons(chosen: list[Lesson], through: Sequence[str] = ()) -> int:
 
 
 def run_lesson(lesson: Lesson, through: Sequence[str] = ()) -> int:
-    """Run one lesson, its output going straight through; print headings, time and where its figures are."""
+    """Run one lesson and print its output, its headings, its time and the folder of its figures."""
     before, start = lesson.figures(), time.perf_counter()
     code = subprocess.run(
         [sys.executable, "-u", *(through or ["-m", "minidl.classroom.script"]), str(lesson.path)],
@@ -63,7 +63,7 @@ def run_lesson(lesson: Lesson, through: Sequence[str] = ()) -> int:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The child's: the checkout's minidl is importable, and figures need no window unless somebody looks."""
+    """The child's environment: minidl is importable, and figures open windows only on a terminal."""
     env = dict(os.environ)
     places = [str(root), env.get("PYTHONPATH"), str(Path(minidl.__file__).parents[1])]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, places))

@@ -1,4 +1,4 @@
-"""A lesson's script, run with the heading of each section printed before the section's output.
+"""Runs a lesson's script, and prints the heading of each section before the section's output.
 
 python -m minidl.classroom.script SCRIPT
 """
@@ -15,7 +15,7 @@ from minidl.classroom.messages import paint
 
 
 def run_script(path: Path) -> None:
-    """Run the script as Python runs a script, and print the headings of its text cells."""
+    """Run the script as Python does, and print the headings of its text cells."""
     sys.path[0] = str(path.parent)
     sys.argv = [str(path)]
     main = ModuleType("__main__")
@@ -26,7 +26,7 @@ def run_script(path: Path) -> None:
 
 
 def with_headings(text: str, name: str) -> ast.Module:
-    """The script's statements; before the first one that follows a line ``# ## heading`` stands a print."""
+    """The script's statements, with a print before the first statement after each line ``# ## heading``."""
     tree = ast.parse(text, name)
     for number, line in reversed(list(enumerate(text.splitlines(), 1))):
         heading = re.fullmatch(r"# (##+ .+)", line)

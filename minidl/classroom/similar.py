@@ -1,4 +1,4 @@
-"""Files that are nearly the same, whatever their names and comments: a hint to look, and no verdict."""
+"""Finds files that are nearly the same except for names and comments. This is a hint, not a verdict."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-RUN = 8  # tokens in a row that are compared
-ENOUGH = 40  # such runs that are a file's own, below which nothing can be said
-ALIKE = 0.85  # share of their runs that two files have in common
+RUN = 8  # the length of a run: tokens in a row that are compared
+ENOUGH = 40  # a file with fewer runs of its own is not compared
+ALIKE = 0.85  # the share of common runs from which on two files are nearly the same
 SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 
 
 def near_identical(texts: Mapping[str, bytes], given: Iterable[bytes] = ()) -> list[tuple[str, str, float]]:
-    """Pairs of names and the share of their runs of tokens in common, |A ∩ B| / |A ∪ B|, the largest first.
+    """Pairs of file names with their share of common runs of tokens, |A ∩ B| / |A ∪ B|, the largest first.
 
-    Names of variables are one token, and so are numbers and texts. Two kinds of runs do not count: those of a
-    text of ``given``, such as the stubs, and those that more than two files and more than half of all have.
+    All names of variables count as the same token, and so do all numbers and all texts. Runs of a text in
+    ``given``, such as the stubs, do not count. Neither do runs that are in more than two files and also in
+    more than half of all files.
     """
     everywhere = {run for text in given for run in runs(text)}
     of = {name: runs(text) - everywhere for name, text in texts.items()}
@@ -36,7 +37,7 @@ def near_identical(texts: Mapping[str, bytes], given: Iterable[bytes] = ()) -> l
 
 
 def runs(text: bytes) -> set[tuple[str, ...]]:
-    """Every run of ``RUN`` normalised tokens."""
+    """The set of all runs of ``RUN`` normalised tokens."""
     tokens = list(normalised(text))
     return {tuple(tokens[i : i + RUN]) for i in range(len(tokens) - RUN + 1)}
 
@@ -46,7 +47,7 @@ def normalised(text: bytes) -> Iterable[str]:
     before = ""
     try:
         found = [(t.type, t.string) for t in tokenize.tokenize(io.BytesIO(text).readline)]
-    except (tokenize.TokenError, SyntaxError, ValueError):  # no Python: its words, roughly
+    except (tokenize.TokenError, SyntaxError, ValueError):  # not Python: split into words
         words = re.findall(r"\w+|[^\w\s]", text.decode(errors="replace"))
         found = [(tokenize.NAME if word[0].isalpha() else tokenize.OP, word) for word in words]
     for kind, string in found:

@@ -38,7 +38,8 @@ def arrays(draw, shape=None, low: float = -2, high: float = 2) -> np.ndarray:
     if not isinstance(shape, tuple):
         shape = draw(shapes() if shape is None else shape)
     values = sorted(np.arange(round(4 * low), round(4 * high) + 1) / 4, key=lambda v: (abs(v), v < 0))
-    # All elements in one draw, a byte each: ten times faster than a draw each, and as good to shrink.
+    # One draw gives all elements, one byte each. This is ten times faster than a draw for each element,
+    # and shrinks as well.
     size = math.prod(shape)
     numbers = np.frombuffer(draw(st.binary(min_size=size, max_size=size)), np.uint8)
     return np.array(values)[numbers % len(values)].reshape(shape)
@@ -71,8 +72,8 @@ def logits_and_labels(draw, max_rows: int = 3, max_classes: int = 4) -> tuple[np
     return z, draw(labels(*z.shape))
 
 
-# The same shape, an axis stretched in one array or one in each, axes missing on the left.
-# They are few, so that a law meets most of them.
+# Equal shapes, an axis of length 1 in one array or in both, missing axes on the left.
+# The list is short, so that a law tries most of its pairs.
 BROADCASTS = [
     ((2,), (2,)), ((2,), ()), ((), (2,)), ((1,), (3,)), ((3,), (1,)), ((2, 1), (1, 3)),
     ((1, 3), (2, 1)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 3), (2, 1)), ((1,), (2, 2)), ((2, 1, 2), (3, 1)),
@@ -81,6 +82,6 @@ BROADCASTS = [
 
 @st.composite
 def broadcastable_pairs(draw, low: float = -2, high: float = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays whose shapes NumPy broadcasts together, in every way that it does."""
+    """Two arrays whose shapes NumPy broadcasts together; covers every kind of broadcasting."""
     first, second = draw(st.sampled_from(BROADCASTS))
     return draw(arrays(first, low, high)), draw(arrays(second, low, high))

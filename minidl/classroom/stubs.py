@@ -1,4 +1,4 @@
-"""Stubs: a library function with its body removed, cut out of the source text itself."""
+"""Stubs: library functions without their bodies, cut from the source text."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from minidl.engine.checks import check_instance, require, shown
 
 CHECKS = "minidl.engine.checks"
 BODY = "raise NotImplementedError"
-_COMMENTS = re.compile(r"(?<=:)\s*(#.*\n\s*)*\Z")  # behind the colon that ends a signature
+_COMMENTS = re.compile(r"(?<=:)\s*(#.*\n\s*)*\Z")  # after the colon that ends a signature
 _Node = TypeVar("_Node", bound=ast.AST)
 
 
 def source(target: Callable | type) -> str:
-    """The library's own text of a function or class defined at the top of its module, decorators included."""
+    """The source text, with decorators, of a function or class at the top level of its module."""
     target = plain_function(target)
     check_instance("target", target, (FunctionType, type))
     at_the_top = target.__qualname__ == target.__name__ != "<lambda>"
@@ -33,15 +33,15 @@ def source(target: Callable | type) -> str:
 
 
 def source_hash(target: Callable | type) -> str:
-    """12 hex digits that change when the target's text does: how a stub knows that the library moved on."""
+    """12 hex digits that change if the target's text changes. They show that a stub is out of date."""
     lines = [line.rstrip() for line in source(target).strip().splitlines()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def stub(target: Callable | type) -> str:
-    """The target with ``raise NotImplementedError`` for a body; signature and docstring stay word for word.
+    """The target with ``raise NotImplementedError`` as its body; signature and docstring do not change.
 
-    In a class each method is emptied so; what else its body holds (docstring, class attributes) is kept.
+    In a class each method gets this body. The docstring and class attributes do not change.
     """
     text = source(target)
     node = _definition(text)
@@ -53,9 +53,9 @@ def stub(target: Callable | type) -> str:
 def imports(*targets: Callable | type, helpers: Iterable[str] = ()) -> str:
     """The imports that stubs need, from their targets' modules: NumPy, and the names that the sources use.
 
-    No target is imported, and nothing that has a parameter's name. The checks of arguments and the functions
-    and private names of a target's own module give answers away: they are imported only where a stub's text
-    or ``helpers`` names them.
+    No target is imported, and no name that is a parameter's name. Three kinds of names give answers away:
+    argument checks, and functions and private names of a target's own module. They are imported only if a
+    stub's text or ``helpers`` contains them.
     """
     own = {_definition(source(target)).name for target in targets}
     own |= {node.arg for target in targets for node in _nodes(stub(target), ast.arg)}
@@ -63,7 +63,7 @@ def imports(*targets: Callable | type, helpers: Iterable[str] = ()) -> str:
     given: set[str] = set()
     for target in targets:
         for module, name in _used_imports(plain_function(target), own, set(helpers)):
-            if name not in given or name in names_of.get(module, ()):  # one that two modules have comes once
+            if name not in given or name in names_of.get(module, ()):  # import a common name once
                 names_of.setdefault(module, set()).add(name)
                 given.add(name)
     lines = [f"import {name}" for name in names_of.pop("")]
@@ -73,13 +73,13 @@ def imports(*targets: Callable | type, helpers: Iterable[str] = ()) -> str:
 
 
 def import_line(module: str, names: list[str]) -> str:
-    """``from module import names``, over several lines where one would be long."""
+    """``from module import names``, on several lines if one line would be too long."""
     line = f"from {module} import {', '.join(names)}"
     return line if len(line) <= 100 else f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
 
 
 def plain_function(target: Callable | type) -> Any:
-    """The Python function inside a compiled kernel; anything else as it is."""
+    """The Python function inside a compiled kernel; any other target is returned as it is."""
     return getattr(target, "py_func", target)
 
 
@@ -90,7 +90,7 @@ def _definition(text: str) -> ast.ClassDef | ast.FunctionDef:
 
 def _class_stub(text: str, node: ast.ClassDef) -> str:
     lines = text.splitlines()
-    for item in reversed(_methods(node.body)):  # from the last, so that the line numbers above stay right
+    for item in reversed(_methods(node.body)):  # last first, so that earlier line numbers stay right
         last = item.end_lineno or item.lineno
         while last < len(lines) and _is_comment_inside(lines[last], item.col_offset):
             last += 1
@@ -99,7 +99,7 @@ def _class_stub(text: str, node: ast.ClassDef) -> str:
 
 
 def _methods(body: list[ast.stmt]) -> list[ast.FunctionDef]:
-    """The functions of a class, also those under an ``if``, in the order of the text."""
+    """The functions of a class in the order of the text, also functions under an ``if``."""
     found = []
     for item in body:
         if isinstance(item, ast.FunctionDef):
@@ -127,7 +127,7 @@ def _first_line(node: ast.FunctionDef) -> int:
 
 
 def _is_comment_inside(line: str, column: int) -> bool:
-    """A comment that belongs to the body above it, being indented deeper than its ``def``."""
+    """Whether the line is a comment of the body above it: it is indented more than the ``def``."""
     code = line.lstrip()
     return code.startswith("#") and len(line) - len(code) > column
 
@@ -137,14 +137,14 @@ def _nodes(text: str, kind: type[_Node]) -> list[_Node]:
 
 
 def _names(text: str) -> set[str]:
-    """The names that the text reads and does not set itself."""
+    """The names that the text reads but does not assign."""
     names = _nodes(text, ast.Name)
     set_here = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     return {node.id for node in names} - set_here
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
-    """The module's statements, those under its ``if`` and ``try`` among them."""
+    """The module's statements, also statements under its ``if`` and ``try``."""
     for node in tree.body:
         if isinstance(node, ast.If | ast.Try):
             yield from (n for n in ast.iter_child_nodes(node) if isinstance(n, ast.stmt))
@@ -170,7 +170,7 @@ def _used_imports(target: Callable | type, own: set[str], helpers: set[str]) -> 
 
 
 def _place_of_import(module: str) -> int:
-    """Python's own first, the library last."""
+    """Sort key of an import: Python's own modules first, minidl last."""
     top = module.split(".")[0]
     return 0 if top in sys.stdlib_module_names else 2 if top == "minidl" else 1
 

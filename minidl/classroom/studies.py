@@ -1,11 +1,11 @@
-"""Studies: the numbers over seeds that lessons quote, measured apart from the lessons and kept in a file.
+"""Studies: numbers over seeds that lessons quote. They are measured before the lessons and saved in a file.
 
 A study is a script ``studies/NN_topic.py`` with
 
     SEEDS = 5                                     # measured with the seeds 0 to 4
-    SETTINGS = {"epochs": 40}                     # optional: what the numbers depend on
+    SETTINGS = {"epochs": 40}                     # optional: settings on which the numbers depend
     def measure(seed: int) -> dict[str, float]    # the numbers of one seed, by name
-    def claims(results: dict[str, np.ndarray])    # statements on them; results[name] has one number a seed
+    def claims(results: dict[str, np.ndarray])    # statements on them; results[name] has a number per seed
 
 ``python -m lessons study NN`` measures and writes ``studies/results/NN_topic.json``, which is committed.
 """
@@ -37,23 +37,23 @@ from minidl.engine.checks import check_flag, check_function, check_instance, che
 from minidl.train.intervals import Interval, paired_difference, t_interval
 
 DIGITS = 6  # significant digits that are kept of a number
-CHECKED = 2  # seeds that a check measures anew
+CHECKED = 2  # the number of seeds that a check measures again
 
-# The least change of a number that counts as one, as a share of its size. The numbers of a study can be equal
-# for all seeds (an accuracy of 1.00, a count of bytes), and then their deviation allows no change at all. But
-# another processor adds float32 numbers in another order, so that one image in a hundred may change sides.
+# The smallest relative change of a number that counts as a change. A study's numbers can be equal for all
+# seeds (an accuracy of 1.00, a count of bytes). Then their standard deviation 0 would allow no change at all.
+# But another processor adds float32 numbers in another order, so one image in a hundred may change its class.
 FLOOR = 0.01
-SURE = 0.999  # a number outside the interval that holds a further seed's with this probability has moved
-ROUNDING = 1e-6  # the same for a number that is 0 for all seeds
+SURE = 0.999  # the probability that a further seed's number is in the interval of ``plausible``
+ROUNDING = 1e-6  # the smallest change that counts for a number that is 0 for all seeds
 
 
 class StaleError(ValueError):
-    """The committed numbers are not those of the study as it stands."""
+    """The committed numbers do not belong to the present version of the study."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The study in the file ``path``, and the numbers that were measured by it."""
+    """The study in the file ``path``, and the numbers that it measured."""
 
     path: Path
 
@@ -67,13 +67,13 @@ class Study:
 
     @property
     def shown(self) -> str:
-        """The path as a reader writes it, from the folder that holds the lessons."""
+        """The path relative to the folder that holds the lessons."""
         return Path(*self.path.resolve().parts[-3:]).as_posix()
 
     def load(self) -> ModuleType:
-        """The study's module, run anew. Raises ValueError or TypeError for what a study must have."""
+        """Run the study's module again and return it. Raises ValueError or TypeError if a part is missing."""
         name = f"study_{self.path.stem}"
-        spec: Any = importlib.util.spec_from_file_location(name, self.path)  # not None of a .py file
+        spec: Any = importlib.util.spec_from_file_location(name, self.path)  # never None for a .py file
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
@@ -87,13 +87,13 @@ class Study:
         return module
 
     def stored(self) -> dict[str, Any]:
-        """What the file of results holds. Raises StaleError when there is none."""
+        """The content of the file of results. Raises StaleError if there is no such file."""
         if not self.results_path.exists():
             raise StaleError(f"{self.shown} has no results yet. Run  python -m lessons study {self.number}")
         return json.loads(self.results_path.read_text(encoding="utf-8"))
 
     def results(self) -> dict[str, np.ndarray]:
-        """name -> the committed numbers (n,), one a seed."""
+        """name -> the committed numbers (n,), one per seed."""
         return {name: np.array(values) for name, values in self.stored()["results"].items()}
 
     def stale(self, what: str) -> StaleError:
@@ -112,12 +112,12 @@ class Study:
 
 
 def studies(folder: Path) -> list[Study]:
-    """The studies in the folder, by number."""
+    """The studies in the folder, sorted by number."""
     return [Study(path) for path in sorted(folder.resolve().glob("[0-9][0-9]_*.py"))]
 
 
 def choose(folder: Path, numbers: Sequence[str]) -> list[Study]:
-    """The studies with these numbers, or all; ValueError with the known ones for a number that has none."""
+    """The studies with these numbers, or all. Raises ValueError with the known numbers for an unknown one."""
     known = {one.number: one for one in studies(folder)}
     for number in numbers:
         require(number in known, f"there is no study {number}; there are {', '.join(known) or 'none'}")
@@ -125,11 +125,11 @@ def choose(folder: Path, numbers: Sequence[str]) -> list[Study]:
 
 
 def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Interval:
-    """Mean and 95% t-interval over seeds of a committed number; prints the number and where it comes from.
+    """Mean and 95% t-interval over seeds of a committed number. Also prints the number and its source.
 
     study: the file's name without ending, such as "05_distillation". name: the number's name in the study.
-    minus: another number of the study. Then the difference ``name`` - ``minus`` is taken for each seed, and
-    the interval is that of the differences (``paired_difference``).
+    minus: another number of the study. Then the mean and the interval are those of the differences
+    ``name`` - ``minus``, one for each seed (``paired_difference``).
     Raises ValueError with the nearest names for a study or a number that does not exist.
     """
     there = {one.path.stem: one for one in studies(check_instance("folder", folder, Path))}
@@ -154,7 +154,7 @@ def _check_known(kind: str, name: str, known: Mapping[str, Any], where: str) -> 
 
 
 def settings(module: ModuleType) -> dict[str, Any]:
-    """The study's SETTINGS as a file of results holds them, {} without any."""
+    """The study's SETTINGS as they are in the file of results; {} if the study has no settings."""
     found = check_instance("SETTINGS", getattr(module, "SETTINGS", {}), dict)
     try:
         return json.loads(json.dumps(found))
@@ -163,9 +163,9 @@ def settings(module: ModuleType) -> dict[str, Any]:
 
 
 def measured(one: Study, module: ModuleType, seeds: Sequence[int]) -> dict[str, list[float]]:
-    """name -> one number for each of the seeds, with a bar on a terminal.
+    """Measure name -> one number for each of the seeds, with a progress bar on a terminal.
 
-    ``minidl.manual_seed(seed)`` stands before each seed, so that no seed depends on those before it.
+    ``minidl.manual_seed(seed)`` is called before each seed, so that no result depends on earlier seeds.
     """
     rows: list[dict[str, float]] = []
     for seed in tqdm(seeds, desc=one.path.stem, unit="seed", disable=None):
@@ -183,7 +183,7 @@ def _kept(name: str, value: float) -> float:
 
 
 def run_study(one: Study) -> None:
-    """Measure all seeds, write the file of results in one step, print means and intervals, try the claims."""
+    """Measure all seeds, write the file of results, print means and intervals, and try the claims."""
     module, start = one.load(), time.perf_counter()
     results = measured(one, module, range(module.SEEDS))
     write_text(one.results_path, results_text(one, module, results, time.perf_counter() - start))
@@ -210,13 +210,14 @@ def results_text(one: Study, module: ModuleType, results: Mapping[str, list], se
 
 
 def check_study(one: Study, every_seed: bool = False) -> list[str]:
-    """Measure the first two seeds anew, or all, and try the claims on the committed numbers.
+    """Measure the first two seeds again, or all, and try the claims on the committed numbers.
 
-    A number may differ from the committed one of its seed by the standard deviation over the committed seeds
-    (``tolerance``). A number that differs more must be one that a further seed could give (``plausible``): on
-    another processor sums are rounded in another order, and a training then ends elsewhere. Such a number is
-    printed as DRIFTED. Returns a line for each number that is neither and for a claim that does not hold.
-    Raises StaleError when the committed numbers have other names, settings or seeds than the study.
+    A new number may differ from its seed's committed number by the standard deviation over the committed
+    seeds (``tolerance``). A number that differs more must be a number that a further seed could give
+    (``plausible``). It is printed as DRIFTED. Another processor causes this: it rounds sums in another order,
+    so a training ends with other weights.
+    Returns a line for each number that is neither near nor plausible, and for a claim that does not hold.
+    Raises StaleError if the committed numbers have other names, settings or seeds than the study.
     """
     check_flag("every_seed", every_seed)
     module = one.load()
@@ -241,12 +242,12 @@ def check_study(one: Study, every_seed: bool = False) -> list[str]:
 
 
 def tolerance(committed: np.ndarray) -> float:
-    """The standard deviation over the seeds, but at least FLOOR of the largest number."""
+    """The standard deviation over the seeds, but at least FLOOR times the largest number."""
     return float(max(committed.std(ddof=1), FLOOR * np.abs(committed).max(), ROUNDING))
 
 
 def plausible(committed: np.ndarray) -> tuple[float, float]:
-    """The interval that holds the number of a further seed with probability ``SURE``, if they are normal.
+    """The interval that contains a further seed's number with probability ``SURE``, for normal numbers.
 
     mean ± t · s · sqrt(1 + 1/n),   t the (1 + SURE) / 2 quantile with n - 1 degrees of freedom
     """
@@ -256,12 +257,12 @@ def plausible(committed: np.ndarray) -> tuple[float, float]:
 
 
 def failed_claims(module: ModuleType, results: dict[str, np.ndarray]) -> list[str]:
-    """Try the claims on these numbers, strictly, whatever MINIDL_STRICT says: a line if one does not hold."""
+    """Try the claims on these numbers as with MINIDL_STRICT=1. Returns a line if a claim does not hold."""
     before = os.environ.get("MINIDL_STRICT")
     os.environ["MINIDL_STRICT"] = "1"
     try:
         module.claims(results)
-    except ClaimError:  # which claim has printed
+    except ClaimError:  # the function ``claim`` has printed it
         return ["CLAIM   the last one above does not hold on the committed numbers"]
     finally:
         if before is None:
@@ -272,7 +273,7 @@ def failed_claims(module: ModuleType, results: dict[str, np.ndarray]) -> list[st
 
 
 def run_check(one: Study, every_seed: bool = False) -> bool:
-    """Check a study and print what was found; whether all is well."""
+    """Check a study and print the result. Returns True if all is well."""
     start = time.perf_counter()
     try:
         failures = check_study(one, every_seed)

@@ -1,7 +1,7 @@
-"""Submissions in a folder: files, folders and zip archives, read into memory and never unpacked by name.
+"""Submissions in a folder: files, folders and zip archives, read into memory and never unpacked to disk.
 
-What a submission could use against the grader is left alone and said: links, archives that name files outside
-of themselves, files and archives that are too large.
+Dangerous parts of a submission are not read, but flagged: links, archives that name files outside of
+themselves, and files and archives that are too large.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from minidl.classroom.course import Course
 from minidl.classroom.verdicts import lesson_in
 from minidl.engine.checks import require
 
-ANSWERS = (".py", ".ipynb")  # a notebook is read as the Python file that its answers make
-LARGEST = 2**20  # bytes of such a file; the longest lesson's stubs have 2% of it
-LARGEST_ARCHIVE = 50 * LARGEST  # and what is read of one submission
+ANSWERS = (".py", ".ipynb")  # the answers of a notebook are read as one Python file
+LARGEST = 2**20  # the most bytes of such a file; the longest lesson's stubs have 2% of this
+LARGEST_ARCHIVE = 50 * LARGEST  # the most bytes of an archive, and of all files read of one submission
 MOST_FILES = 2000  # in one folder or archive
 NOT_SUBMITTED = re.compile(
     r"\..*|__MACOSX|__pycache__|Thumbs\.db", re.IGNORECASE
-)  # systems leave these behind
+)  # files that operating systems leave
 
 
 @dataclass
 class Submission:
-    """What somebody handed in."""
+    """The files that one student handed in."""
 
-    source: str  # of the folder's entry, by which a second call knows it again
-    name: str  # the student's, as far as the entry's name says it
-    files: dict[str, bytes] = field(default_factory=dict)  # the Python files by their names
+    source: str  # the name of the folder's entry; a second call finds the submission by it
+    name: str  # the student's name, as far as the entry's name shows it
+    files: dict[str, bytes] = field(default_factory=dict)  # file name -> content of the Python file
     flags: list[str] = field(default_factory=list)  # what a teacher may want to look at
-    chosen: str = ""  # the file that is graded; without one, ``problem`` says why
+    chosen: str = ""  # the file that is graded; if "", ``problem`` says why
     problem: str = ""
-    slug: str = ""  # the name as that of a file, different for each
+    slug: str = ""  # the student's name as a file name, different for each submission
 
     @property
     def text(self) -> bytes:
@@ -50,7 +50,7 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """What changes when the submission has to be checked anew."""
+        """A text that changes if the submission must be checked again."""
         what = "\0".join([self.slug, self.chosen, self.problem]).encode(errors="replace")
         return hashlib.sha256(what + b"\0" + self.text).hexdigest()[:16]
 
@@ -63,10 +63,11 @@ class Submission:
 
 
 def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
-    """One for each Python file, folder and zip archive in the folder, by name; and the entries that are none.
+    """The submissions, sorted by name, and the names of ignored entries.
 
-    The folder may itself be a zip archive, as services give it: its folders, or files, are the submissions.
-    Raises OSError for a folder that cannot be read, ValueError for an archive that is none.
+    Each Python file, folder and zip archive in the folder is a submission; all other entries are ignored.
+    The folder may itself be a zip archive from a service. Then its folders or files are the submissions.
+    Raises OSError for a folder that cannot be read, ValueError for a file that is not an archive.
     """
     if folder.is_file():
         return in_one_archive(folder)
@@ -91,15 +92,15 @@ def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
             add_file(one, path.name, path.stat().st_size, path.open("rb"))
         found.append(one)
         again = sum(other.source.startswith(one.source) for other in found)
-        if any(other.source == one.source for other in found[:-1]):  # other characters, shown alike
+        if any(other.source == one.source for other in found[:-1]):  # different names that look the same
             one.source += f" ({again})"
     return found, ignored
 
 
 def in_one_archive(path: Path) -> tuple[list[Submission], list[str]]:
-    """The archive's first folders, or its files where they stand in none, as submissions.
+    """The archive's top folders, and its files that are in no folder, as submissions.
 
-    A single folder around all of them does not count.
+    A single folder around all of them is skipped.
     """
     whole = Submission(path.name, path.stem)
     read_archive(path.read_bytes(), whole)
@@ -115,7 +116,7 @@ def in_one_archive(path: Path) -> tuple[list[Submission], list[str]]:
 
 
 def read_folder(folder: Path, one: Submission) -> None:
-    """The Python files below a folder, and those of the zip archives in it."""
+    """Read the Python files in a folder and its subfolders, and those in its zip archives."""
     for count, path in enumerate(walk(folder)):
         if count >= MOST_FILES:
             one.flags.append(f"more than {MOST_FILES} files: the rest was not looked at")
@@ -132,7 +133,7 @@ def read_folder(folder: Path, one: Submission) -> None:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """What lies below a folder, links not followed."""
+    """All files in a folder and its subfolders. Links are not followed."""
     for path in sorted(folder.iterdir()):
         if NOT_SUBMITTED.fullmatch(path.name):
             continue
@@ -143,7 +144,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def read_archive(data: bytes, one: Submission, within: str = "") -> None:
-    """The Python files of a zip archive, and of the archives in it, whatever it says about them."""
+    """Read the Python files of a zip archive and of the archives in it. Trust nothing that it claims."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -169,13 +170,13 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, one: Submissi
         one.flags.append(f"{shown(name)} is a link, which is not followed")
     elif name.lower().endswith(ANSWERS):
         add_file(one, within + name, member.file_size, archive.open(member))
-    elif not within:  # an archive in an archive, and no deeper
+    elif not within:  # one level of archives in archives, no deeper
         with archive.open(member) as file:
             read_archive(file.read(LARGEST_ARCHIVE), one, f"{name}/")
 
 
 def add_file(one: Submission, name: str, size: int, file: IO[bytes]) -> None:
-    """Read one file; its size is not believed."""
+    """Read one file. ``size`` may be wrong and is not trusted."""
     name = shown(name)
     with file:
         text = file.read(size) if size <= LARGEST else b""
@@ -194,16 +195,16 @@ def add_file(one: Submission, name: str, size: int, file: IO[bytes]) -> None:
 
 
 def shown(name: str) -> str:
-    """A name as text that can be written anywhere."""
+    """A name as text that any file or terminal can show."""
     name = name.encode("utf-8", "replace").decode()
     return "".join(char if char.isprintable() else "?" for char in name)
 
 
-# ---- whose, and which file
+# ---- the student's name, and the file to grade
 
 
 def lesson_of_all(course: Course, submissions: list[Submission]) -> str:
-    """The lesson that most files say they are of. ValueError if none says it."""
+    """The lesson that most files name. Raises ValueError if no file names a lesson."""
     said = Counter(
         lesson_in(course, text.decode(errors="replace"), PurePosixPath(name).stem)
         for one in submissions
@@ -215,7 +216,7 @@ def lesson_of_all(course: Course, submissions: list[Submission]) -> str:
 
 
 def choose_file(course: Course, lesson: str, one: Submission) -> None:
-    """The file of the lesson among a submission's; the only one there is, whatever it says."""
+    """Choose the submission's file for the lesson. A single file is chosen whatever lesson it names."""
     if one.problem:
         return
     said = {name: lesson_in(course, text.decode(errors="replace"), PurePosixPath(name).stem)
@@ -235,11 +236,11 @@ def choose_file(course: Course, lesson: str, one: Submission) -> None:
 
 
 def name_all(submissions: list[Submission], pattern: str | None, roster: list[dict] | None) -> None:
-    """Give each submission the student's name and a file name of its own; further ones of a name are flagged.
+    """Give each submission the student's name and its own file name. Several of one student are flagged.
 
-    pattern: a regular expression; its first group, or all that it matches, is the name in the entry's name.
-    roster: a submission is of the student whose name, id, login, email or file stands in its name. Students
-    of the roster without a submission are added.
+    pattern: a regular expression for the entry's name. Its first group, or its whole match, is the name.
+    roster: the submission belongs to the student whose name, id, login, email or file is in the entry's name.
+    Students of the roster without a submission are added.
     """
     by_name: dict[str, list[Submission]] = {}
     for one in submissions:
@@ -272,18 +273,18 @@ def name_all(submissions: list[Submission], pattern: str | None, roster: list[di
 
 
 def stands_in(row: dict[str, str], name: str) -> bool:
-    """Whether one of these cells of the roster's row stands in the name, in whole words."""
+    """Whether the name contains a cell of the roster's row, as whole words."""
     cells = [words(row.get(column) or "") for column in ("name", "id", "login", "email", "file")]
     return any(cell.strip() and cell in words(name) for cell in cells)
 
 
 def words(text: str) -> str:
-    """The text's words with a space before and behind each; ``_``, ``-`` and ``.`` part them."""
+    """The text's words with a space before and after each; ``_``, ``-`` and ``.`` also separate words."""
     return f" {' '.join(filter(None, re.split(r'[^a-z0-9äöüß]+', text.lower())))} "
 
 
 def read_roster(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header and a column ``name``. Raises ValueError for another, OSError."""
+    """The rows of a CSV file with a header. Raises ValueError without a column ``name``, and OSError."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = [{str(key).strip().lower(): (value or "").strip() if isinstance(value, str) else ""
                  for key, value in row.items()} for row in csv.DictReader(file)]  # fmt: skip

@@ -1,8 +1,8 @@
-"""The learner's functions in the places of the library's.
+"""Replaces the library's functions by the learner's functions.
 
-The library's function object stays, since others hold it by name already; its code is exchanged for a call of
-the learner's. An Op class gets the learner's methods. Kernels are compiled anew around the learner's loops.
-Where that cannot be, the library's is kept, and ``note`` says why.
+The library's function object stays, since other modules have imported it already. Its code is replaced by a
+call of the learner's function. An Op class gets the learner's methods. Kernels that call the learner's kernel
+are compiled again. If this is impossible, the library's function is kept, and ``note`` says why.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from minidl.engine import jit
 
 
 class Substitute:
-    """What the learner wrote for an exercise; called, it counts."""
+    """The learner's function for an exercise. It counts its calls."""
 
     def __init__(self, exercise: Exercise, implementation: Callable | type) -> None:
         self.exercise, self.implementation = exercise, plain_function(implementation)
-        self.calls, self.last, self.lock = 0, 0.0, threading.Lock()  # last: when it was called
-        self.note = ""  # how a kernel runs, or why the library's is kept
+        self.calls, self.last, self.lock = 0, 0.0, threading.Lock()  # last: the time of the last call
+        self.note = ""  # how the kernel runs, or why the library's function is kept
 
     def __call__(self, *arguments, **params):
         self.tick()
         return self.implementation(*arguments, **params)
 
     def tick(self) -> None:
-        with self.lock:  # kernels are called by several threads
+        with self.lock:  # several threads call kernels
             self.calls, self.last = self.calls + 1, time.perf_counter()
 
 
 @contextmanager
 def substituted(substitutes: list[Substitute]) -> Iterator[None]:
-    """Inside the block the library, and whatever holds its functions, calls the learner's."""
+    """Inside the block, every call of the library's functions calls the learner's functions."""
     with ExitStack() as stack:
         kernels = [one for one in substitutes if one.exercise.kind == "kernel"]
         if kernels:
@@ -69,7 +69,7 @@ def code_substituted(function: Any, one: Substitute) -> Iterator[None]:
 
 
 def calling(name: str) -> CodeType:
-    """Code for the function of this name, which calls what is kept at it as ``yours``."""
+    """Code for the function with this name. The code calls the function's attribute ``yours``."""
     names: dict[str, FunctionType] = {}
     text = f"def {name}(*arguments, **params):\n    return {name}.yours(*arguments, **params)\n"
     exec(compile(text, f"<your {name}>", "exec"), names)
@@ -78,7 +78,7 @@ def calling(name: str) -> CodeType:
 
 @contextmanager
 def methods_substituted(library_op: type, one: Substitute) -> Iterator[None]:
-    """The class itself stays; it gets every method and attribute that the learner's class defines."""
+    """Inside the block, the library's class has every method and attribute of the learner's class."""
     yours = one.implementation
     body = {
         name: value
@@ -109,7 +109,7 @@ def methods_substituted(library_op: type, one: Substitute) -> Iterator[None]:
 
 @contextmanager
 def kernels_substituted(kernels: list[Substitute]) -> Iterator[None]:
-    """Inside the block compiled kernels that call one of these call the learner's. No disk keeps them."""
+    """Inside the block, compiled kernels call the learner's kernels. No compiled kernel is stored on disk."""
     usual = jit._twins
     twin_of = {one.exercise.target: functools.cache(twin_maker(one)) for one in kernels}
 
@@ -125,12 +125,12 @@ def kernels_substituted(kernels: list[Substitute]) -> Iterator[None]:
             return usual.__wrapped__(module)
 
     with mock.patch.object(jit, "_twins", functools.cache(twins_around)), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Code running in object mode")  # to count, kernels take turns
+        warnings.filterwarnings("ignore", "Code running in object mode")  # counting needs object mode
         yield
 
 
 def twin_maker(one: Substitute) -> Callable[[], Callable]:
-    """A maker of what compiled kernels call: the learner's, compiled and counted, or the library's."""
+    """Makes the function for compiled kernels: the learner's, compiled and counted, or the library's."""
     target: Any = one.exercise.target
     librarys = FunctionType(target.__code__, target.__globals__, target.__name__, target.__defaults__)
     one.note = "uncompiled"
@@ -157,7 +157,7 @@ def twin_maker(one: Substitute) -> Callable[[], Callable]:
 
 
 def what_compiling_changes(one: Substitute, compiled: Callable) -> str:
-    """Why the compiled function cannot stand for the learner's: tried on the calls of the worked examples."""
+    """How the compiled function differs from the learner's in the calls of worked examples, or ""."""
     plain = one.exercise.adapt(one.implementation)
     for law in one.exercise.laws:
         if law.is_example:
@@ -179,12 +179,12 @@ def what_compiling_changes(one: Substitute, compiled: Callable) -> str:
 
 
 def as_type(arguments: tuple, dtype: type) -> tuple:
-    """Copies, floating arrays in another precision."""
+    """Copies of the arguments, with floating arrays as ``dtype``."""
     return tuple(x.astype(dtype) if is_floating(x) else copy.deepcopy(x) for x in arguments)
 
 
 def first_words(error: Exception) -> str:
-    """The line of Numba's many that says what was wrong."""
+    """The line of Numba's long message that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(("Failed in nopython", "During: "))]
     return (telling or [""])[0]

@@ -1,27 +1,27 @@
-"""What a check of files finds, in the form that services read: ``python -m lessons check FILE ... --json``.
+"""The result of a check in a form that services read: ``python -m lessons check FILE ... --json``.
 
-    {"version": 1,                    of this form
+    {"version": 1,                    the version of this form
      "minidl": "0.2.0",
-     "seed": null,                    of the cases that the laws drew; null for those that everybody gets
+     "seed": null,                    the seed of the laws' cases; null for the usual cases
      "submissions": [{
-        "file": "smith.py",           as it was named
+        "file": "smith.py",           the name as the command gave it
         "lesson": "09",
         "points": 2, "max_points": 10,
-        "flags": [...],               what a teacher may want to look at, in words; no points are lost by it
+        "flags": [...],               what a teacher may want to look at, in words; flags cost no points
         "exercises": [{
             "number": "09.1", "name": "stable_softmax",
             "points": 2, "max_points": 2,
             "status": "passed",   or "failed", "missing" (not written yet), "crashed", "timeout", "library"
-            "laws": 7, "held": 7,     how many there are, how many hold
-            "tried": [["each row sums to 1", true], ...],    each law, and whether it holds; some stay untried
-            "law": "", "message": "", "case": [["z", "[[0.]]"], ...], "call": "", "answer": "",  what fails
-            "line": 12,               of the file, where the function begins; 0 where it is not known
-            "looks_like": [...],      the mistakes that are recognised
+            "laws": 7, "held": 7,     the number of laws, and how many of them hold
+            "tried": [["each row sums to 1", true], ...],    each law that was tried, and whether it holds
+            "law": "", "message": "", "case": [["z", "[[0.]]"], ...], "call": "", "answer": "",  the failure
+            "line": 12,               the line of the file where the function begins; 0 if unknown
+            "looks_like": [...],      the recognised mistakes
             "note": "", "picture": "", "seconds": 0.61}]}]}
 
-An exercise has all of its points or none. With ``partial`` it has the share of its laws that hold; a function
-that calls the library's own has none. A file that cannot be imported is "crashed", or "timeout", in all of
-its exercises, and the message says why.
+An exercise gets all of its points or none. With ``partial`` it gets points for the share of laws that hold.
+A function that calls the library's own gets no points. If a file cannot be imported, the status of all its
+exercises is "crashed" or "timeout", and the message says why.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ TOLD = (
 
 
 def check_files(course: Course, asked: argparse.Namespace) -> int:
-    """``check`` of files anywhere, or with JSON: print what holds; 1 where something fails."""
+    """Do ``check`` for any files or with JSON: print the results. Returns 1 if something fails, else 0."""
     numbers = [one for one in asked.numbers if isinstance(one, str)]
     files = [one for one in asked.numbers if isinstance(one, Path)]
     everything = asked.json or asked.partial
@@ -78,7 +78,7 @@ def check_files(course: Course, asked: argparse.Namespace) -> int:
 def chosen_files(
     course: Course, files: list[Path], numbers: list[str], lesson: str | None
 ) -> list[tuple[Path, str]]:
-    """Each file with its lesson; without files those in work/, of the lessons that the numbers name."""
+    """Each file with its lesson. Without files: the files in work/ of the lessons that the numbers name."""
     if files:
         return [(path, course.lesson(lesson or lesson_of(course, path)).number) for path in files]
     lessons = [lesson] if lesson else [number[:2] for number in numbers]
@@ -87,7 +87,7 @@ def chosen_files(
 
 
 def chosen_exercises(course: Course, lesson: str, numbers: list[str]) -> list[Exercise]:
-    """Those of the lesson that the numbers NN or NN.k name, all without numbers of it."""
+    """The lesson's exercises that the numbers NN or NN.k name; all if no number is of this lesson."""
     of_it = [course.exercise(number).number for number in numbers if number.startswith(f"{lesson}.")]
     if lesson in numbers or not of_it:
         return course.exercises(lesson)
@@ -95,7 +95,7 @@ def chosen_exercises(course: Course, lesson: str, numbers: list[str]) -> list[Ex
 
 
 def full_path(path: Path | None) -> str:
-    """The path for a process in another folder. Raises OSError for a file that cannot be read."""
+    """The full path, for a process in another folder. Raises OSError for a file that cannot be read."""
     if path is None:
         return ""
     with path.open("rb"):
@@ -107,9 +107,9 @@ def picture_prefix(path: Path) -> str:
 
 
 def lesson_of(course: Course, path: Path) -> str:
-    """The lesson that a file is of, by the marks of its stubs or else by its name.
+    """The lesson of a file, from the marks of its stubs, or else from its name.
 
-    Raises ValueError if neither says it, OSError for a file that cannot be read.
+    Raises ValueError if neither shows the lesson, OSError for a file that cannot be read.
     """
     found = lesson_in(course, path.read_text(encoding="utf-8", errors="replace"), path.stem)
     require(bool(found), f"{path}: its text and its name do not say the lesson; --lesson NN does")
@@ -117,7 +117,7 @@ def lesson_of(course: Course, path: Path) -> str:
 
 
 def lesson_in(course: Course, text: str, name: str) -> str:
-    """The lesson that a file's text or name says; nothing where neither says one."""
+    """The lesson that a file's text or name shows; "" if neither shows a lesson."""
     known = course.lessons()
     numbers = Counter(number[:2] for number, *_ in MARK.findall(text))
     marked = [number for number, _ in numbers.most_common() if number in [one.number for one in known]]
@@ -132,7 +132,7 @@ def submission(
     file: str, lesson: str, exercises: list[Exercise], points: dict[str, float], outcomes: Iterable[Outcome],
     partial: bool = False,
 ) -> dict:  # fmt: skip
-    """One of the "submissions" above; ``exercises`` are those that were to be checked."""
+    """One entry of "submissions" above. ``exercises``: the exercises that should be checked."""
     found = {outcome.number: outcome for outcome in outcomes}
     flags: list[str] = []
     for outcome in found.values():
@@ -145,7 +145,7 @@ def submission(
 
 
 def of_the_file(exercise: Exercise, found: dict[str, Outcome]) -> Outcome:
-    """What is said of an exercise whose file could not be checked."""
+    """The Outcome of an exercise whose file could not be checked."""
     file = found.get("")
     message, ended = (file.message, file.ended) if file else ("it was not checked", "crashed")
     return Outcome(exercise.number, exercise.name, message=message, ended=ended, laws=len(exercise.laws))

@@ -1,4 +1,4 @@
-"""``watch``: check a file each time that it is saved, and say what comes next."""
+"""``watch``: checks a file each time that it is saved, and prints what to do next."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from minidl.classroom.course import Course
 from minidl.classroom.messages import next_thing, outcome_text, paint
 from minidl.classroom.record import Record
 
-TICK = 0.1  # seconds between two looks at the files
-Stamp = tuple[int, int, int] | None  # what changes when a file does; None where there is none
+TICK = 0.1  # the files are looked at every so many seconds
+Stamp = tuple[int, int, int] | None  # changes if a file changes; None if there is no file
 
 
 def watch(course: Course, lesson: str, seconds: float) -> None:
-    """Check this lesson's file, and then each file that is saved, until Ctrl-C. ``seconds``: for a law."""
+    """Check this lesson's file, and then each saved file, until Ctrl-C. ``seconds``: the limit of a law."""
     seen = dealt_with = look(course, {})
     check_file(course, course.work_file(lesson), seconds)
     while True:
         time.sleep(TICK)
         before, seen = seen, look(course, seen)
         for path, now in seen.items():
-            # Editors write, or rename, in two steps: what counts has stayed the same for a moment.
+            # Editors save in two steps. So a file is checked only after it stays the same for a moment.
             if now != before.get(path) or now == dealt_with.get(path):
                 continue
             dealt_with = {**dealt_with, path: now}
@@ -33,7 +33,7 @@ def watch(course: Course, lesson: str, seconds: float) -> None:
 
 
 def check_file(course: Course, path: Path, seconds: float) -> None:
-    """Print what holds, until all is checked or the file is saved again."""
+    """Print the results, until all exercises are checked or the file is saved again."""
     place, lesson, begun = course.shown(path), path.name[:2], stamp(path)
     print("\n" + paint(f"checking {place} ...", "dim"), flush=True)
     try:
@@ -42,14 +42,14 @@ def check_file(course: Course, path: Path, seconds: float) -> None:
             Record(course).note(outcome)
             if stamp(path) != begun:
                 return
-    except (CheckError, OSError) as error:  # such as a file that is gone since the latest look
+    except (CheckError, OSError) as error:  # for example, the file was just deleted
         print(error, flush=True)
         return
     print(f"next: {next_thing(course, Record(course), lesson)}", flush=True)
 
 
 def look(course: Course, seen: dict[Path, Stamp]) -> dict[Path, Stamp]:
-    """The stamps of all files that are started, and of those that were seen before."""
+    """The stamps of all started files, and of all files in ``seen``."""
     there = {course.work_file(lesson.number) for lesson in course.started()}
     return {path: stamp(path) for path in there | seen.keys()}
 

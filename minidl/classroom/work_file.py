@@ -15,11 +15,11 @@ MARK = re.compile(r"^# (\d\d\.\d) (\w+)[:,] .*minidl (\S+), reference ([0-9a-f]{
 
 
 def start(course: Course, number: str, reset: bool = False) -> str:
-    """Write the lesson's stubs into work/; what is there already stays, or with ``reset`` is put aside first.
+    """Write the lesson's stubs into work/. Without ``reset``, a file that exists already is not changed.
 
-    A file of an older minidl, whose exercises were others, is put aside in any case.
+    With ``reset`` this file is moved to backup/ first. So is a file of an older minidl with other exercises.
 
-    Returns what was done, in words. Raises ValueError for a lesson without exercises, FileExistsError.
+    Returns what was done, in words. Raises ValueError for a lesson without exercises, and FileExistsError.
     """
     lesson, exercises = course.lesson(number), course.exercises(number)
     require(len(exercises) > 0, f"lesson {number} has no exercises")
@@ -34,7 +34,7 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     if path.exists():
         old_one = f"the old one, of minidl {older}," if older else "the old one"
         done.append(f"kept {old_one} as {course.shown(put_aside(path))}")
-    with open(path, "x", encoding="utf-8") as file:  # x: somebody else may have been quicker
+    with open(path, "x", encoding="utf-8") as file:  # x: fails if another program just made the file
         file.write(lesson_stubs(lesson, exercises, course.command))
     return ", ".join([*done, f"wrote {course.shown(path)}"])
 
@@ -55,20 +55,20 @@ def lesson_stubs(lesson: Lesson, exercises: list[Exercise], command: str = COMMA
 
 
 def mark(exercise: Exercise) -> str:
-    """The line above a stub: whose it is, and of which text of the library."""
+    """The line above a stub. It names the exercise and the version of the library's text."""
     version = f"minidl {minidl.__version__}, reference {source_hash(exercise.target)}"
     return f"# {exercise.heading}, {exercise.effort}, {version}"
 
 
 def older_version(text: str, exercises: list[Exercise]) -> str:
-    """The minidl of which the file's stubs are, if they are of other exercises than these."""
+    """The minidl version of the file's stubs, if the stubs belong to other exercises; else ""."""
     there = {(exercise.number, exercise.name) for exercise in exercises}
     others = [version for number, name, version, _ in MARK.findall(text) if (number, name) not in there]
     return others[0] if others else ""
 
 
 def stale(text: str, exercise: Exercise, exercises: list[Exercise]) -> str:
-    """What to tell a learner whose stub is of an older library; nothing where the reference is the same."""
+    """A message for a learner whose stub comes from an older library; "" if the reference did not change."""
     begin = f"start {exercise.number[:2]}"
     if older := older_version(text, exercises):
         return (

@@ -1,8 +1,9 @@
-"""The checker's process: it tries the laws and writes what it finds, a line of JSON each.
+"""The worker process: it tries the laws and writes each result as a line of JSON.
 
-The first line of its input says what to check (``Worker`` in check.py). Laws, expected values and the verdict
-are here. The learner's code is in other processes, one for each exercise (answering.py), which only answer
-calls. If the parent (check.py) ends, standard input ends, and then this process ends them and itself.
+The first line of its input says what to check (``Worker`` in check.py). This process has the laws and the
+expected values, and decides the verdict. The learner's code runs in other processes, one for each exercise
+(answering.py), which only answer calls. If the parent (check.py) ends, standard input ends. Then this process
+ends the others and itself.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from minidl.classroom.reading import FileProblem, changed_signature
 def main() -> None:
     asked = json.loads(sys.stdin.buffer.readline())
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a law prints goes another way than what is found
+    os.dup2(2, 1)  # a law's prints go to standard error; only results go to ``lines``
     processes.adopt()
-    confine.limit("AS", 2 * confine.MEMORY)  # large answers are remembered here
+    confine.limit("AS", 2 * confine.MEMORY)  # this process keeps large answers
     answers = Answers()
     threading.Thread(target=end_with_parent, args=[answers], daemon=True).start()
     for which in (signal.SIGTERM, signal.SIGINT):
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         FileCheck(course, asked["lesson"], asked["seconds"], lines, answers, options).run(asked["numbers"])
     except BaseException:
-        with suppress(OSError):  # nobody reads on
+        with suppress(OSError):  # the parent reads no more
             traceback.print_exc()
         end_all(answers)
     end_all(answers, 0)
@@ -64,13 +65,13 @@ def end_with_parent(answers: Answers) -> None:
 def end_all(answers: Answers, code: int = 1) -> None:
     answers.close()
     folder = Path(tempfile.gettempdir())
-    if folder.name.startswith(PREFIX):  # that of check.py, which may be gone
+    if folder.name.startswith(PREFIX):  # the folder of check.py, which may have ended without deleting it
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(code)
 
 
 class Answers:
-    """Where answers come from: a process for each exercise, the next one under way while laws are tried."""
+    """Starts a process for each exercise. It starts the next process while the laws of this one are tried."""
 
     def __init__(self) -> None:
         self.ready = Process()
@@ -78,7 +79,7 @@ class Answers:
 
     @contextmanager
     def of(self, check: FileCheck, exercise: Exercise) -> Iterator[tuple[Implementation, Process]]:
-        """The learner's function. Raises Ended, and FileProblem or TypeError, which say what is wrong."""
+        """The learner's function and its process. Raises Ended, FileProblem or TypeError."""
         process, self.ready = self.ready, Process()
         self.used = [process]
         try:
@@ -97,7 +98,7 @@ class Answers:
 
 
 class FileCheck:
-    """The check of one lesson's file; what it finds goes to ``lines``."""
+    """The check of one lesson's file. It writes the results to ``lines``."""
 
     def __init__(
         self,
@@ -112,12 +113,12 @@ class FileCheck:
         self.path, self.options = Path(options.file or course.work_file(lesson)), options
         self.exercises = course.exercises(lesson)
         further_laws(course, self.exercises, options)
-        self.digest = digest(self.path)  # before it is read: what is saved meanwhile is another
-        self.shown = Path(self.path.name) if options.file else self.path  # what is beside it is others'
+        self.digest = digest(self.path)  # before the file is read: a later save has another digest
+        self.shown = Path(self.path.name) if options.file else self.path  # its folder is private
         self.source, self.printed = b"", ""
 
     def run(self, numbers: list[str]) -> None:
-        """Check these exercises, or all."""
+        """Check these exercises, or all exercises."""
         self.emit(exercises=[(exercise.number, exercise.name) for exercise in self.exercises])
         self.emit(begin="", law="")
         try:
@@ -158,7 +159,7 @@ class FileCheck:
     def try_laws(
         self, exercise: Exercise, implementation: Implementation, process: Process, outcome: Outcome
     ) -> None:
-        """Up to the first that fails, unless all are asked for, and then until no answers come any more."""
+        """Try the laws up to the first that fails. With ``all_laws``, try all, as long as answers come."""
         for law in exercise.laws:
             self.begin(outcome, law.text)
             result = self.try_law(exercise, law.text, implementation, process)
@@ -168,14 +169,14 @@ class FileCheck:
             if not result.passed and not outcome.law:
                 outcome.law, outcome.message = result.law, result.message
                 outcome.library_calls = int(isinstance(result.error, LibraryCall))
-                self.begin(outcome, law.text)  # telling what it is takes time of its own
+                self.begin(outcome, law.text)  # explaining the failure takes extra time
                 told = failure.Failure(
                     self.course, self.path, exercise, implementation, outcome, self.options
                 )
                 with suppress(Ended), process.patience(self.seconds):
                     told.describe(result)
             if not result.passed:
-                implementation.shrinks = False  # nothing is told of further failures
+                implementation.shrinks = False  # further failures are not explained
                 outcome.ended = result.error.ended if isinstance(result.error, Ended) else ""
                 goes_on = self.options.all_laws and outcome.written and not outcome.library_calls
                 if outcome.ended or process.gone or not goes_on:
@@ -190,7 +191,7 @@ class FileCheck:
     def try_law(
         self, exercise: Exercise, text: str, implementation: Implementation, process: Process
     ) -> Result:
-        """The law's Result, also where it has none of its own."""
+        """Try a law. Returns a Result even if the law itself fails to give one."""
         try:
             with process.patience(self.seconds):
                 return exercise.try_law(text, implementation)

@@ -1,4 +1,4 @@
-"""What must hold of the finished site: it works offline, no link leads nowhere, every figure is there."""
+"""Checks of the finished site: it works offline, every link has a target, every figure is there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOADING_LINKS = {"stylesheet", "preload", "icon", "shortcut icon", "modulepreloa
 
 
 class Page(HTMLParser):
-    """What a page loads, where its links lead, the places that links can lead to, and its images."""
+    """What one page loads, the targets of its links, its own anchors, and its images."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Page(HTMLParser):
         self.loads: list[str] = []
         self.links: list[str] = []
         self.places: set[str] = set()
-        self.images: list[tuple[str, str]] = []  # address and text
+        self.images: list[tuple[str, str]] = []  # (address, alternative text)
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -40,8 +40,8 @@ class Page(HTMLParser):
 
 
 def faults_of_site(site: Path, lessons: list[Lesson]) -> list[str]:
-    """A line for each fault; none if all is well. The figures of the lessons named must be on their pages."""
-    found = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]  # a theme's parts
+    """Returns one line for each fault. Each of ``lessons`` must show all its figures on its page."""
+    found = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]  # not the theme's
     pages = {path: Page(path) for path in found}
     faults = [] if site / "index.html" in pages else [f"{site.name}: there is no index.html"]
     for page in pages.values():
@@ -92,7 +92,7 @@ def is_outside(address: str) -> bool:
 
 
 def target(page: Page, address: str) -> Path:
-    """The file that an address on the page means."""
+    """The file to which an address on the page leads."""
     path = unquote(urlsplit(address).path)
     file = (page.path.parent / path).resolve() if path else page.path
     return file / "index.html" if path.endswith("/") else file

@@ -1,4 +1,4 @@
-"""The book's pages before Sphinx reads them: lessons as notebooks, studies and exercises as Markdown."""
+"""Writes the pages that Sphinx reads: lessons as notebooks, studies and exercises as Markdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PYTHON = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 def write_pages(course: Course, chosen: list[Lesson], folder: Path) -> None:
-    """Write the sources of all pages below the folder."""
+    """Write the sources of all pages into the folder and its subfolders."""
     names = {lesson.path.stem for lesson in chosen}
     found = [one for one in studies(course.folder / "studies") if one.path.stem in names]
     measured = {one.path.stem for one in found if one.results_path.exists()}
@@ -51,7 +51,7 @@ checks what you wrote there. `python -m lessons hint 05.1` gives a hint."""
 
 
 def contents(title: str, text: str, stems: list[str]) -> str:
-    """A page with a title, a text and a list of pages beside it."""
+    """A page with a title, a text and a list of pages from the same folder."""
     listed = "\n".join(stems)
     return f"# {title}\n\n{text}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
 
@@ -60,7 +60,7 @@ def contents(title: str, text: str, stems: list[str]) -> str:
 
 
 def notebook(text: str, chosen: Collection[str]) -> Any:
-    """A percent script as a notebook: its docstring as text, links to other scripts as links to notebooks."""
+    """Turn a percent script into a notebook. Its docstring becomes text; links lead to other notebooks."""
     import jupytext
 
     docstring = re.match(r'"""(.*?)"""\n', text, re.DOTALL)
@@ -77,9 +77,9 @@ def notebook(text: str, chosen: Collection[str]) -> Any:
 
 
 def linked(text: str, chosen: Collection[str], scripts: str = "", pages: str = "") -> str:
-    """``[lesson 09](09_temperature.py)`` leads to that page if the book has it; else the words remain.
+    """Make ``[lesson 09](09_temperature.py)`` a link to the lesson's page; if there is no page, plain words.
 
-    scripts, pages: the way from the text to the folder of the scripts, and to that of the pages.
+    scripts, pages: the relative paths from the text to the folder of scripts and to the folder of pages.
     """
 
     def link(match: re.Match) -> str:
@@ -92,7 +92,7 @@ def linked(text: str, chosen: Collection[str], scripts: str = "", pages: str = "
 def write_lesson(
     course: Course, lesson: Lesson, folder: Path, chosen: Collection[str], measured: Collection[str]
 ) -> None:
-    """The page, and the notebook that the page offers, which has no outputs and no links into the book."""
+    """Write the lesson's page, and a notebook for download: no outputs, no links into the book."""
     import jupytext
 
     stem = lesson.path.stem
@@ -113,7 +113,7 @@ def write_lesson(
 
 
 def study_page(one: Study) -> str:
-    """What a study measures, with which settings, what it found, and its claims on these numbers."""
+    """A page about one study: what it measures, its settings, its results and its claims about them."""
     module, stored = one.load(), one.stored()
     title, _, about = (module.__doc__ or "").strip().partition("\n")
     versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
@@ -152,7 +152,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def exercises_page(course: Course, lesson: Lesson) -> str:
-    """The functions to write, as the learner gets them, each with its laws in words."""
+    """A page of the lesson's exercises: each function as the learner gets it, and its laws in words."""
     parts = [f"# {lesson.number} {lesson.title}"]
     parts.append(f"The exercises of [the lesson](../lessons/{lesson.path.stem}.ipynb).")
     for exercise in course.exercises(lesson.number):
@@ -169,5 +169,5 @@ def exercises_page(course: Course, lesson: Lesson) -> str:
 
 
 def as_words(text: str) -> str:
-    """The text with what Markdown would take for a mark escaped."""
+    """Escape the characters that have a meaning in Markdown."""
     return re.sub(r"([\\`*_$<\[\]{}|])", r"\\\1", text)

@@ -16,7 +16,7 @@ LEFT_OUT = {"classroom"}  # the machinery of the course, which no lesson calls
 
 
 def write_reference(folder: Path) -> None:
-    """A page for minidl itself and one for each of its packages."""
+    """Write a page for minidl itself and a page for each of its packages."""
     names = ["minidl"]
     for module in pkgutil.iter_modules(minidl.__path__):
         if module.ispkg and module.name not in LEFT_OUT:
@@ -30,7 +30,7 @@ def write_reference(folder: Path) -> None:
 
 
 def package_page(package: ModuleType, seen: set[int]) -> str:
-    """What the package offers, then what else its modules hold; nothing that another page has."""
+    """List the package's own names, then other names of its modules. Leaves out names on earlier pages."""
     name = package.__name__
     text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n\n"
     public = [one for one in getattr(package, "__all__", ()) if is_documented(getattr(package, one))]
@@ -75,9 +75,9 @@ def entries(module: ModuleType, names: list[str], seen: set[int]) -> str:
 def as_rst(lines: list[str]) -> list[str]:
     """A docstring of minidl as reStructuredText.
 
-    A formula or code stands indented, after a blank line or a line that ends in a colon, and stays as it is.
-    An example stays as it is, too: the lines from ">>>" to the next blank line.
-    All other lines are words, in which only double backquotes and "- " have a meaning.
+    Indented lines after a blank line or after a colon are a formula or code. They stay as they are.
+    Lines from ">>>" to the next blank line are an example. They stay as they are, too.
+    All other lines are words. In words, only double backquotes and "- " have a meaning.
     """
     written: list[str] = []
     before, in_block, in_list, in_example = "", False, False, False
@@ -109,7 +109,7 @@ def as_rst(lines: list[str]) -> list[str]:
 
 
 def in_words(text: str) -> str:
-    """The text with what reStructuredText would take for a mark escaped; ``code`` stays code."""
+    """Escape the characters that have a meaning in reStructuredText; ``code`` stays code."""
     parts = re.split(r"(``.+?``)", text)
     escaped = [re.sub(r"([\\*`|])|(_)(?=\W|$)", r"\\\g<0>", part) for part in parts[::2]]
     parts[::2] = escaped

@@ -1,1 +1,1 @@
-"""Exports: what a teacher uploads to the service that the course uses, and what runs there."""
+"""Exports: the files that a teacher uploads to a grading service, and the code that runs there."""

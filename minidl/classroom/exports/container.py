@@ -17,9 +17,9 @@ from minidl.engine.checks import require
 
 
 def grade_in_container(course: Course, asked: argparse.Namespace) -> int:
-    """Build the image, grade in it, and leave the results in the same folder as without a container.
+    """Build the image, grade in it, and write the results into the same folder as without a container.
 
-    Raises FileNotFoundError where there is no docker or no bash, or a file that was named.
+    Raises FileNotFoundError if docker, bash or a named file is missing.
     """
     for program in ("docker", "bash"):
         message = f"--container calls {program}, which is not installed here"
@@ -46,6 +46,6 @@ def grade_in_container(course: Course, asked: argparse.Namespace) -> int:
 
 
 def inside(path: Path) -> str:
-    """The path in the container's folder: the same words, if they do not lead out of the folder here."""
+    """The path in the container's folder: the relative path if it stays inside the folder, else the name."""
     relative = Path(os.path.relpath(path))
     return relative.as_posix() if relative.parts[:1] not in ((), ("..",)) else path.resolve().name

@@ -1,4 +1,4 @@
-"""The verb ``export``: what a teacher uploads, tried before it is written."""
+"""The verb ``export``: makes the files that a teacher uploads, and tries them before they are written."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LEFT_OUT = ("__pycache__", ".hypothesis", ".ipynb_checkpoints", ".git")
 
 @dataclass(frozen=True)
 class Wish:
-    """What a teacher asks for.
+    """The export that a teacher asks for.
 
-    partial: points for the share of the laws that hold. Without it a single law that fails costs all.
+    partial: give points for the share of laws that hold. If False, one failing law costs all points.
     laws: a file of further laws and points (see further.py).
     """
 
@@ -41,17 +41,17 @@ class Wish:
 
     @property
     def settings(self) -> dict:
-        """What services.py reads, in the folder that grader_files makes."""
+        """The settings that services.py reads from the folder of ``grader_files``."""
         own = {"folder": self.course.folder.resolve().name, "package": self.course.package}
         own["command"] = self.course.command
         return {"lesson": self.lesson, "partial": self.partial, "laws": "laws.py" if self.laws else "", **own}
 
 
 def export(service: str, wish: Wish, out: Path) -> Path:
-    """Write what the service needs for the lesson into the folder ``out``; the path of it.
+    """Write the service's files for the lesson into the folder ``out``, and return their path.
 
-    Raises ValueError for a lesson without exercises and for laws that learners could read there, and
-    ExportError if right answers do not get all points, or a wrong one gets its points.
+    Raises ValueError for a lesson without exercises, and for further laws that learners could read there.
+    Raises ExportError if right answers do not get all points, or a wrong answer gets points.
     """
     check_choice("service", service, tuple(SERVICES))
     lesson = wish.course.lesson(wish.lesson).number
@@ -76,7 +76,7 @@ def write_gradescope(wish: Wish, out: Path) -> Path:
 
 
 def write_classroom(wish: Wish, out: Path) -> Path:
-    """The folder of a template repository."""
+    """Write the folder of a template repository."""
     lesson, exercises = wish.course.lesson(wish.lesson), wish.course.exercises(wish.lesson)
     files = {f"{INSIDE}/{path}": content for path, content in grader_files(wish).items()}
     files[f"{INSIDE}/run_classroom.sh"] = recipe("run_classroom.sh")
@@ -121,7 +121,7 @@ PAGES = {
 
 
 def grader_files(wish: Wish) -> dict[str, bytes]:
-    """The folder that checks submissions: wheel, lessons, settings, and the recipe of the container."""
+    """The files that check submissions: the wheel, the lessons, the settings and the container's recipe."""
     files = {"settings.json": json.dumps(wish.settings, indent=1).encode()}
     if wish.laws:
         files["laws.py"] = wish.laws.read_bytes()
@@ -136,7 +136,7 @@ def grader_files(wish: Wish) -> dict[str, bytes]:
 
 
 def recipe(name: str) -> bytes:
-    """A file that stands beside this one, with the ends of lines that Linux wants."""
+    """A file from this module's folder, with Linux line endings."""
     return (HERE / name).read_bytes().replace(b"\r\n", b"\n")
 
 

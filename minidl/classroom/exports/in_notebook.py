@@ -1,4 +1,4 @@
-"""What the cells of an exported notebook call: the check of the answers in its other cells."""
+"""The check that the cells of an exported notebook call. It checks the answers in the other cells."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from minidl.classroom.exports.services import told, verdict
 
 
 class Checks:
-    """The exercises of a lesson, and the cells that this notebook has run so far.
+    """Checks a lesson's exercises with the cells that this notebook has run so far.
 
         check = Checks("lessons.exercises", "09")
-        check("09.1")            prints what the laws say of the latest cell of exercise 09.1
-        check.points("09.1")     does so and returns the points, as nbgrader takes them
+        check("09.1")            checks the latest cell of exercise 09.1 and prints the result
+        check.points("09.1")     does the same and returns the points for nbgrader
 
-    The laws are tried in a process of their own, as by ``python -m lessons check``.
-    partial: points for the share of the laws that hold. Without it a single law that fails costs all.
+    Another process tries the laws, as in ``python -m lessons check``.
+    partial: give points for the share of laws that hold. If False, one failing law costs all points.
     Raises ModuleNotFoundError if the lessons are not importable.
     """
 
@@ -31,7 +31,7 @@ class Checks:
         print(told(self.exercise(number)))
 
     def points(self, number: str) -> float:
-        """The points; none at all raises, since nbgrader takes a cell whose value is 0 for solved."""
+        """The points. Zero points raise an error, since nbgrader counts a cell with the value 0 as solved."""
         found = self.exercise(number)
         if not found["points"]:
             raise AssertionError(told(found))
@@ -39,7 +39,7 @@ class Checks:
         return found["points"]
 
     def exercise(self, number: str) -> dict:
-        self.course.exercise(number)  # which says what there is
+        self.course.exercise(number)  # raises for an unknown number
         settings = {"lesson": self.lesson, "partial": self.partial, "laws": ""}
         text = text_of_cells(sys.modules["__main__"].In, number)
         (found,) = verdict(self.course, settings, text.encode(), "this notebook.py", number)["exercises"]

@@ -23,11 +23,11 @@ SET_UP = """\
 from minidl.classroom.exports.in_notebook import Checks
 
 check = Checks({package!r}, {number!r}, partial={partial})"""
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # nbgrader takes out what stands between
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # nbgrader removes the lines between these
 
 
 def learner_notebook(course: Course, lesson: str) -> dict:
-    """Stubs, and a cell ``check("NN.k")`` after each."""
+    """The learner's notebook: stubs, and a cell ``check("NN.k")`` after each stub."""
     cells = first_cells(course, lesson, False)
     for exercise in course.exercises(lesson):
         cells.append(markdown(told(exercise)))
@@ -37,7 +37,7 @@ def learner_notebook(course: Course, lesson: str) -> dict:
 
 
 def nbgrader_notebook(course: Course, lesson: str, partial: bool) -> dict:
-    """The instructor's version: answers between nbgrader's marks, and locked cells that give the points."""
+    """The instructor's notebook: answers between nbgrader's marks, and locked cells that give the points."""
     first = first_cells(course, lesson, partial)
     cells = [graded(cell, f"minidl-{place}", locked=True) for place, cell in enumerate(first)]
     for exercise in course.exercises(lesson):
@@ -62,7 +62,7 @@ def first_cells(course: Course, lesson: str, partial: bool) -> list[dict]:
 
 
 def told(exercise: Exercise) -> str:
-    """The task in words: points, laws, and hints that the reader unfolds."""
+    """The task in words: points, laws, and hints that the reader can open."""
     laws = [f"- {law.text}" for law in exercise.laws]
     hints = [
         f"<details><summary>hint {i}</summary>{html.escape(hint)}</details>"
@@ -72,7 +72,7 @@ def told(exercise: Exercise) -> str:
 
 
 def between_marks(exercise: Exercise, imported: str) -> str:
-    """The library's text with the marks around each body, and there the imports that the notebook has not."""
+    """The library's text with marks around each body. The body also imports what the notebook does not."""
     text = source(exercise.target)
     lines = text.splitlines()
     extra = [line for line in needed(exercise.target).splitlines() if line not in imported.splitlines()]
@@ -80,7 +80,7 @@ def between_marks(exercise: Exercise, imported: str) -> str:
     functions = [node for node in (top, *getattr(top, "body", ())) if isinstance(node, ast.FunctionDef)]
     if isinstance(top, ast.FunctionDef):
         functions = [top]
-    for node in reversed(functions):  # from the last, so that the line numbers above stay right
+    for node in reversed(functions):  # last first, so that earlier line numbers stay right
         has_doc = ast.get_docstring(node, clean=False) is not None
         begin = node.body[0].end_lineno if has_doc else node.body[0].lineno - 1
         indent = " " * node.body[0].col_offset
@@ -110,7 +110,7 @@ def graded(
     locked: bool = False,
     points: int | None = None,
 ) -> dict:
-    """The cell with what nbgrader has to know of it."""
+    """The cell with the metadata that nbgrader needs."""
     about = {"schema_version": 3, "grade_id": name, "grade": grade, "solution": solution, "locked": locked}
     about |= {"task": False, "cell_type": cell["cell_type"]}
     return cell | {"metadata": {"nbgrader": about if points is None else about | {"points": points}}}

@@ -1,4 +1,4 @@
-"""Right answers to a lesson, made of the library's text: with them an export is tried first."""
+"""Right answers to a lesson, made from the library's text. An export is tried with them first."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FUTURE = "from __future__ import annotations\n"
 
 
 def right_file(exercises: list[Exercise]) -> str:
-    """A file of which every answer is right."""
+    """The text of a file in which every answer is right."""
     return file_of(exercises, [source(exercise.target) for exercise in exercises])
 
 
 def wrong_file(exercises: list[Exercise]) -> str:
-    """The same, but the first answer returns nothing."""
+    """The same text, except that the first answer returns nothing."""
     first = stub(exercises[0].target).replace(BODY, "return None")
     return file_of(exercises, [first, *(source(exercise.target) for exercise in exercises[1:])])
 
@@ -32,7 +32,7 @@ def file_of(exercises: list[Exercise], texts: list[str]) -> str:
 
 
 def needed(target: Callable | type) -> str:
-    """The imports that the target's text makes use of, and the text of helpers that only the course has."""
+    """The imports that the target's text uses, and the text of helpers that only the course has."""
     target = plain_function(target)
     helpers = helpers_beside(target)
     names = names_read(target).union(*map(names_read, helpers))
@@ -41,7 +41,7 @@ def needed(target: Callable | type) -> str:
 
 
 def helpers_beside(target: Callable | type) -> list[FunctionType]:
-    """Functions of the target's module that its text calls, where that module is not the library's."""
+    """Functions of the target's module that the target's text calls; [] if the module is the library's."""
     if target.__module__.split(".")[0] == "minidl":
         return []
     module = vars(sys.modules[target.__module__])

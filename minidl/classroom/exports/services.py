@@ -1,11 +1,11 @@
-"""What runs at a service: a submission is checked, and what is found is written in the service's own form.
+"""Runs at a service: checks a submission and writes the results in the service's own format.
 
     python -m minidl.classroom.exports.services gradescope SUBMISSION RESULTS.json
     python -m minidl.classroom.exports.services classroom SUBMISSION OUTPUT
     python -m minidl.classroom.exports.services grade ...        as python -m lessons grade
 
-The folder it is started in holds the lessons and settings.json, as ``export`` writes them. SUBMISSION is a
-folder with the learner's file. Gradescope reads RESULTS.json; for GitHub, OUTPUT gets a line result=BASE64.
+The current folder holds the lessons and settings.json, as ``export`` writes them. SUBMISSION is a folder with
+the learner's file. Gradescope reads RESULTS.json. For GitHub, OUTPUT gets a line result=BASE64.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from minidl.classroom.further import points_of
 from minidl.classroom.submissions import Submission, choose_file, read_folder
 from minidl.classroom.verdicts import submission
 
-LONGEST = 1000  # characters of a message: GitHub hands all of them over in one variable of 128 KB
+LONGEST = 1000  # characters of a message: GitHub passes all messages in one variable of 128 KB
 
 
 def main(arguments: list[str]) -> int:
-    """0 when the result was written, whatever it says."""
+    """Returns 0 if the result was written, also if the submission fails."""
     settings = json.loads(Path("settings.json").read_text(encoding="utf-8"))
     course = Course(Path(settings["folder"]), settings["package"], settings["command"])
     if arguments[0] == "grade":
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def checked(course: Course, settings: dict, folder: Path) -> dict:
-    """What ``check --json`` says of the one file in the folder that answers the lesson (see verdicts.py)."""
+    """The ``check --json`` report of the one file in the folder that answers the lesson (see verdicts.py)."""
     one = Submission(folder.name, folder.name)
     read_folder(folder, one)
     choose_file(course, settings["lesson"], one)
@@ -55,7 +55,7 @@ def checked(course: Course, settings: dict, folder: Path) -> dict:
 
 
 def verdict(course: Course, settings: dict, text: bytes, name: str, number: str = "") -> dict:
-    """What ``check --json`` says of a file's text; of one exercise if its number is given."""
+    """The ``check --json`` report of a file's text; with a number, only of that exercise."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / re.sub(r"[^\w.-]", "_", name)
         file.write_bytes(text)
@@ -74,7 +74,7 @@ def of_outcomes(course: Course, settings: dict, name: str, outcomes: list[Outcom
 
 
 def told(exercise: dict) -> str:
-    """What the learner reads: the law that fails, the smallest case, what is wrong, what it looks like."""
+    """The text for the learner: the failing law, the smallest case, what is wrong, the recognised mistake."""
     if exercise["status"] == "passed":
         return f"all {exercise['laws']} laws hold"
     lines = [f'law "{exercise["law"]}" fails'] if exercise["law"] else []
@@ -86,7 +86,7 @@ def told(exercise: dict) -> str:
 
 
 def visible(text: str) -> str:
-    """Control characters are shown, not obeyed."""
+    """The text with control characters made visible."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -101,7 +101,7 @@ def write_gradescope(course: Course, settings: dict, submitted: Path, result: Pa
 
 
 def gradescope_results(report: dict, seconds: float) -> dict:
-    """results.json: a test an exercise. https://gradescope-autograders.readthedocs.io/en/latest/specs/"""
+    """results.json, a test per exercise. https://gradescope-autograders.readthedocs.io/en/latest/specs/"""
     tests = [
         {
             "name": exercise["name"],
@@ -148,14 +148,14 @@ def write_classroom(course: Course, settings: dict, submitted: Path, result: Pat
 
 
 def classroom_result(report: dict) -> dict:
-    """The JSON that the reporter reads: a test a law, all of one weight, since it shows passed/total."""
+    """The JSON that the reporter reads: one test per law. All weights are equal: it shows passed/total."""
     tests = [test for exercise in report["exercises"] for test in tests_of(exercise, report["file"])]
     passes = all(test["status"] == "pass" for test in tests)
     return {"version": 1, "status": "pass" if passes else "fail", "max_score": len(tests), "tests": tests}
 
 
 def tests_of(exercise: dict, file: str) -> list[dict]:
-    """A test for each law. One that was not tried fails; all fail where the answer is the library's own."""
+    """A test for each law. Laws that were not tried fail. All fail if the answer calls the library's own."""
     tried = dict(exercise["tried"])
     tests = []
     for law in exercise["all_laws"]:

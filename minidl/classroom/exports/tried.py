@@ -1,4 +1,4 @@
-"""An export is tried before it is written, with this environment in the place of what setup.sh installs."""
+"""Tries an export before it is written. This Python environment replaces the one that setup.sh installs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minidl.classroom.exercise import Exercise
 from minidl.classroom.exports.right import right_file, wrong_file
 from minidl.classroom.running import environment
 
-INSIDE = ".github/minidl"  # what GitHub Classroom's repositories hold of ours
+INSIDE = ".github/minidl"  # the folder of minidl's files in a GitHub Classroom repository
 SERVE = (sys.executable, "-m", "minidl.classroom.exports.services")
 CELLS = """
 import json, re, sys
@@ -39,13 +39,13 @@ print(json.dumps(given))
 
 
 class ExportError(CheckError):
-    """What was about to be written does not grade as it must."""
+    """The export would grade wrongly, so it is not written."""
 
 
 def try_both(exercises: list[Exercise], graded: Callable[[str], dict[str, bool]]) -> None:
-    """ExportError unless the library's text passes, and all but the first exercise where that one is wrong.
+    """Raise ExportError unless right answers pass, and a wrong first answer fails only the first exercise.
 
-    graded: whether each exercise, by its number, gets all points for the text of a file.
+    graded(text): for each exercise number, whether the file of this text gets all of the exercise's points.
     """
     first, *others = (exercise.number for exercise in exercises)
     for text, passes in ((right_file(exercises), True), (wrong_file(exercises), False)):
@@ -55,7 +55,7 @@ def try_both(exercises: list[Exercise], graded: Callable[[str], dict[str, bool]]
 
 
 def graded_by_gradescope(archive: Path, text: str) -> dict[str, bool]:
-    """Lay the archive and a submission out as Gradescope does, and call what it calls."""
+    """Unpack the archive and place a submission as Gradescope does, and run the same command."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with zipfile.ZipFile(archive) as unpacked:
@@ -74,7 +74,7 @@ def graded_by_gradescope(archive: Path, text: str) -> dict[str, bool]:
 
 
 def graded_by_classroom(repository: Path, name: str, text: str) -> dict[str, bool]:
-    """Call in the repository what the workflow calls in its container."""
+    """Run in the repository the command that the workflow runs in its container."""
     (repository / name).write_text(text, encoding="utf-8")
     output, grader = repository.parent / "output", repository / INSIDE
     output.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def graded_by_classroom(repository: Path, name: str, text: str) -> dict[str, boo
 
 
 def run(command: list, grader: Path, cwd: Path) -> None:
-    """Call it where the grader's own wheel is what Python imports."""
+    """Run the command so that Python imports minidl from the grader's wheel."""
     site = grader.parent / "site"
     if not site.exists():
         (wheel,) = grader.glob("minidl-*.whl")
@@ -108,7 +108,7 @@ def run(command: list, grader: Path, cwd: Path) -> None:
 
 
 def try_notebook(course: Course, notebook: dict, wanted: dict[str, float]) -> None:
-    """Run the notebook's cells in their order; ExportError unless the exercises get these points."""
+    """Run the notebook's cells in order. Raises ExportError unless the exercises get the wanted points."""
     cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
     done = subprocess.run(
         [sys.executable, "-c", CELLS],

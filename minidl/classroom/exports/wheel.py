@@ -1,4 +1,4 @@
-"""A wheel of the minidl that is imported here, written without build tools and without a network."""
+"""Writes a wheel of the imported minidl, without build tools and without a network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: minidl\nRoot-Is-Purelib: true\nTag: py3-
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write minidl-VERSION-py3-none-any.whl into the folder: modules, data, licences, what pip must install.
+    """Write minidl-VERSION-py3-none-any.whl into the folder: modules, data, licences, requirements for pip.
 
-    Two wheels of the same files are the same, byte by byte.
-    Raises PackageNotFoundError where pip has not installed minidl, ValueError where it has another version.
+    The same files always give the same wheel, byte by byte.
+    Raises PackageNotFoundError if pip has not installed minidl, ValueError if pip has another version.
     """
     package, installed = Path(minidl.__file__).parent, distribution("minidl")
     other = (
@@ -43,12 +43,12 @@ def write_wheel(folder: Path) -> Path:
 
 
 def hash_of(content: bytes) -> str:
-    """As a wheel's RECORD has it: urlsafe base64 without the padding."""
+    """The hash as in a wheel's RECORD: urlsafe base64 without padding."""
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
 
 def write_zip(path: Path, files: dict[str, bytes], executable: tuple[str, ...] = ()) -> None:
-    """A zip archive of these files by their paths in it; ``executable`` ones may be run on Unix."""
+    """Write a zip archive. ``files`` maps paths in the archive to contents; ``executable`` names programs."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))
