@@ -131,9 +131,8 @@ print(len(train), "photographs to learn from,", len(test), "for the test")
 # each other.
 
 # %%
-X = standardise(
-    features[train], features[train]
-)  # (64, 1280), the mean of each column is 0
+# (64, 1280), the mean of each column is 0
+X = standardise(features[train], features[train])
 U, S, Vt = np.linalg.svd(X, full_matrices=False)
 coordinates = X @ Vt[:2].T  # (64, 2), each column up to its sign
 in_library = pca_projection(X)

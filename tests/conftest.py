@@ -8,9 +8,8 @@ from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50, print_blob=False)
 settings.register_profile("thorough", derandomize=False, deadline=None, max_examples=1000)
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE", "ci")
-)  # the option --hypothesis-profile overrides both
+# the option --hypothesis-profile overrides both
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("MINIDL_STRICT", "1")

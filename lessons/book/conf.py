@@ -34,9 +34,8 @@ exclude_patterns = ["notebooks"]
 # Cells are run in the order of the page, in a kernel of their own for each lesson.
 nb_execution_mode = os.environ.get("MINIDL_BOOK_RUN", "force")
 nb_execution_timeout = 1800  # seconds a cell, on a slow machine with an empty cache
-nb_execution_show_tb = (
-    True  # a cell that fails is a warning, and a warning fails the book
-)
+# a cell that fails is a warning, and a warning fails the book
+nb_execution_show_tb = True
 nb_execution_in_temp = True  # figures go to the page, not beside the sources
 nb_output_stderr = "remove"  # bars, which a kernel takes for wanted
 nb_merge_streams = True

@@ -37,9 +37,8 @@ def head_on_features(
     hook.remove()
     features = kept[0].reshape(len(images), -1).astype(np.float64)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    deviation[np.ptp(features, axis=0) == 0] = (
-        1.0  # after scaling, such a feature is 0, so its weight becomes 0
-    )
+    # after scaling, such a feature is 0, so its weight becomes 0
+    deviation[np.ptp(features, axis=0) == 0] = 1.0
     head = linear_probe(standardise(features, features), labels, l2)
     weight = head.weight.data / deviation
     return weight, head.bias.data - weight @ mean

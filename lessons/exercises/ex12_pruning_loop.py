@@ -200,9 +200,8 @@ def by_filters(iterative_prune):
         assert_equal((int(weight.any(axis=(1, 2, 3)).sum()), accepted, len(history)), (1, 3, 4))
         x, labels = given["validation"]
         assert_close(history[0][2], mean_loss(built.build().eval()(x).data, labels), **NEAR)
-    model, history, accepted = iterative_prune(
-        built, **{**given, "step": 0.45}
-    )  # 2 of 4, then round(3.6) = 4
+    # 2 of 4, then round(3.6) = 4
+    model, history, accepted = iterative_prune(built, **{**given, "step": 0.45})
     assert_equal((accepted, len(history)), (1, 2))
     for step, amounts in ((0.25, [0, 0.25, 0.5, 0.75]), (0.3, [0, 0.3, 0.6, 0.9])):
         unending = settings(step=step, criterion=first_unit)

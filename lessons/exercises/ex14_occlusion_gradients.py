@@ -164,9 +164,8 @@ def is_linear(average_over_windows, case):
 
 @average.law("float32 drops give a map of float32; windows and strides need not be square, and may be many")
 def narrow_drops(average_over_windows):
-    drops = np.array(
-        [[[4.0], [-2.0]], [[1e-8], [1e4]]], np.float32
-    )  # two images, each with two rows of one window
+    # two images, each with two rows of one window
+    drops = np.array([[[4.0], [-2.0]], [[1e-8], [1e4]]], np.float32)
     maps = average_over_windows(drops, (3, 2), (2, 2), (1, 1))
     assert_close(maps, [[[4, 4], [1, 1], [-2, -2]], [[1e-8, 1e-8], [5e3, 5e3], [1e4, 1e4]]])
     assert_dtype(maps, np.float32)

@@ -40,12 +40,10 @@ descent = Exercise(
         "x = project(x, images, eps, bounds)",
     ),
 )
-TWO = Built(
-    "mlp", seed=3, in_features=3, hidden=(), num_classes=2
-)  # the gradient has the same direction for every image
-DEAD = Built(
-    "mlp", seed=20, in_features=2, hidden=(1,), num_classes=2
-)  # its only ReLU is inactive in the whole box
+# the gradient has the same direction for every image
+TWO = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=2)
+# its only ReLU is inactive in the whole box
+DEAD = Built("mlp", seed=20, in_features=2, hidden=(1,), num_classes=2)
 EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # its ReLU is on only beyond (0, 0)
 DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from 0.5 turns its ReLU off
 
@@ -175,9 +173,8 @@ def in_a_box(pgd, images, label, dtype):
 @descent.law("the images whose gradient is 0 at all steps are warned of, and counted, and no others")
 def warns(pgd):
     half, pair = np.full((2, 2), 0.5), np.array([0, 1])
-    away = np.array(
-        [[0.5, 0.5], [0.0, 1.0], [0.0, 1.0]]
-    )  # at the start, the ReLU of DIES is on for the first image and off for the others
+    # at the start, the ReLU of DIES is on for the first image and off for the others
+    away = np.array([[0.5, 0.5], [0.0, 1.0], [0.0, 1.0]])
     for random_start in (False, True):
         found = warned(pgd, DEAD, half, pair, 0.25, steps=2, random_start=random_start)
         assert found == 2, f"no pixel of two images matters to the network, the warning counts {found}"

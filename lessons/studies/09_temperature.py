@@ -70,9 +70,8 @@ def train_digits(seed, labelled, noise, epochs, lr, first_temperature=1.0):
     """Logits and labels of the training, held-out and test images."""
     rng = np.random.default_rng(seed)
     (images, labels), (test_images, test_labels) = load_digits()
-    add_noise = gaussian_noise(
-        noise
-    )  # once, before training: the noise is part of the data
+    # once, before training: the noise is part of the data
+    add_noise = gaussian_noise(noise)
     images, test_images = add_noise(images, rng), add_noise(test_images, rng)
     order = rng.permutation(len(images))
     train, held_out = order[:labelled], order[-600:]

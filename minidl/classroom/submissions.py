@@ -27,9 +27,8 @@ ANSWERS = (".py", ".ipynb")  # the answers of a notebook are read as one Python 
 LARGEST = 2**20  # the most bytes of such a file; the longest lesson's stubs have 2% of this
 LARGEST_ARCHIVE = 50 * LARGEST  # the most bytes of an archive, and of all files read of one submission
 MOST_FILES = 2000  # in one folder or archive
-NOT_SUBMITTED = re.compile(
-    r"\..*|__MACOSX|__pycache__|Thumbs\.db", re.IGNORECASE
-)  # files that operating systems leave
+# files that operating systems leave
+NOT_SUBMITTED = re.compile(r"\..*|__MACOSX|__pycache__|Thumbs\.db", re.IGNORECASE)
 
 
 @dataclass

@@ -294,9 +294,8 @@ def _sample(images: np.ndarray, y: np.ndarray, x: np.ndarray, fill: float) -> np
     top, left = np.minimum(y.astype(int), height), np.minimum(x.astype(int), width)
     down, right = (y - top)[..., None].astype(images.dtype), (x - left)[..., None].astype(images.dtype)
     step = width + 2  # distance between two rows of the flattened padded image
-    corner = (
-        np.arange(n)[:, None, None] * (height + 2) + top
-    ) * step + left  # (N, H, W); the sums below are (N, H, W, C)
+    # (N, H, W); the sums below are (N, H, W, C)
+    corner = (np.arange(n)[:, None, None] * (height + 2) + top) * step + left
     above = pixels.take(corner, axis=0) * (1 - right) + pixels.take(corner + 1, axis=0) * right
     corner += step
     below = pixels.take(corner, axis=0) * (1 - right) + pixels.take(corner + 1, axis=0) * right

@@ -27,9 +27,8 @@ from typing import Any
 
 import numpy as np
 
-PARTS = (
-    8  # sums over a batch always have this many parts, so the result does not depend on the number of threads
-)
+# sums over a batch always have this many parts, so the result does not depend on the number of threads
+PARTS = 8
 WAKING = 50_000  # nanoseconds until a sleeping thread begins to work
 WORTH_A_THREAD = 3 * WAKING  # nanoseconds of work; with less work, waking a thread costs more than it saves
 

@@ -51,9 +51,8 @@ def _report_not_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], di
     index = tuple(map(int, np.argwhere(~np.isfinite(result))[0]))
     handed = [i for i, x in enumerate(sources) if x.dtype.kind == "f" and not np.isfinite(x).all()]
     source = f"its input {handed[0]}" if handed and direction == "forward" else "the gradient it was given"
-    layer = (
-        getattr(op, "layer", "") if direction == "backward" else ""
-    )  # the model's own error names the layer in forward
+    # the model's own error names the layer in forward
+    layer = getattr(op, "layer", "") if direction == "backward" else ""
     origin = f"; {source} was not finite to begin with" if handed else ""
     raise FloatingPointError(
         f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}"

@@ -44,9 +44,8 @@ def gradcam(
     images, goal = images_and_target(model, images, target, maps=True)
     upsample, parts = check_flag("upsample", upsample), []
     for part in with_bar(batches(images), "Grad-CAM"):
-        x = Tensor(
-            images[part], requires_grad=True
-        )  # so that there is a graph even if all weights are frozen
+        # so that there is a graph even if all weights are frozen
+        x = Tensor(images[part], requires_grad=True)
         with outputs_of(model, layer) as outputs:
             y = target_scores(model, x, goal.part(part))  # (n,), each depends only on its own image
         A = only_output(outputs, layer, len(y))

@@ -50,9 +50,8 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
     [0.667 0.167 0.167]
     """
     v = all_worths(value, n)
-    shares = np.array(
-        [1 / (n * comb(n - 1, s)) for s in range(n)]
-    )  # the fraction of all orders where exactly S comes before i
+    # the fraction of all orders where exactly S comes before i
+    shares = np.array([1 / (n * comb(n - 1, s)) for s in range(n)])
     weights = shares[coalition_sizes(n - 1)]  # (2**(n-1),), one for each S without i
     phi = np.empty(n)
     for i in range(n):
@@ -221,9 +220,8 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
     """
     paths, n = orders.shape
     place = np.argsort(orders, axis=1)  # (P, n): when player i comes
-    there = (
-        place[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
-    )  # (P, n + 1, n): who is in after 0, 1, ... n players
+    # (P, n + 1, n): who is in after 0, 1, ... n players
+    there = place[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
     worths = worths_of(value, n, there.reshape(-1, n)).reshape(paths, n + 1)
     gains = np.empty((paths, n))
     np.put_along_axis(gains, orders, np.diff(worths, axis=1), axis=1)
@@ -286,9 +284,8 @@ def kernel_errors(
     a = coalitions[:, :-1].astype(np.float64) - coalitions[:, -1:]  # (m, n - 1)
     scores = (weights * left_over)[listed:, np.newaxis] * a[listed:]
     scores = scores[::2] + scores[1::2]  # one row a pair
-    moves = scores @ np.linalg.pinv(
-        a.T @ (weights[:, np.newaxis] * a), hermitian=True
-    )  # of phi, by each pair
+    # of phi, by each pair
+    moves = scores @ np.linalg.pinv(a.T @ (weights[:, np.newaxis] * a), hermitian=True)
     moves = np.column_stack([moves, -moves.sum(axis=1)])  # the last player's makes the sum 0
     return np.sqrt((moves**2).sum(axis=0))
 

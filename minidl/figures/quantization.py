@@ -119,9 +119,8 @@ def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> 
             for panel in (saw, share):
                 panel.axhline(sign * step / 2, color=VERMILLION, linestyle="--", linewidth=1.2)
             saw.text(1.0, sign * step / 2, f" {label}", transform=saw.get_yaxis_transform(), va="center")
-        inner = errors - 1e-6 * step * np.sign(
-            errors
-        )  # errors that float32 rounds to S/2 or just above count as inside
+        # errors that float32 rounds to S/2 or just above count as inside
+        inner = errors - 1e-6 * step * np.sign(errors)
         share.hist(inner, bins=_bins(inner, step), orientation="horizontal", color=BLUE, linewidth=0)
         saw.set(xlabel="real r", ylabel="error r - S (Q - Z)", title=title)
         share.set(xlabel="count", title="how often")

@@ -170,7 +170,6 @@ def photograph_map(
                 axes.imshow(
                     picture, extent=(x, x + side, y, y + side), aspect="auto", interpolation="bilinear"
                 )
-            axes.set(
-                xlim=(0, 0.96 * wide), ylim=(0, tall)
-            )  # imshow changed the limits to those of the last picture
+            # imshow changed the limits to those of the last picture
+            axes.set(xlim=(0, 0.96 * wide), ylim=(0, tall))
     return figure

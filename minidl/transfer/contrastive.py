@@ -61,9 +61,8 @@ class UnitRows(Op):
     """
 
     def forward(self, z):
-        largest = np.abs(z).max(
-            axis=1, keepdims=True
-        )  # divide by the largest first, so that no square overflows
+        # divide by the largest first, so that no square overflows
+        largest = np.abs(z).max(axis=1, keepdims=True)
         self.length = largest * np.sqrt(((z / largest) ** 2).sum(axis=1, keepdims=True))  # (N, 1)
         self.u = z / self.length
         return self.u

@@ -139,9 +139,8 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
         for x in (w, np.ones_like(w), distances)
     )
     mean_distance = total / np.maximum(count, 1)  # (M, C); a class with count 0 has no vote
-    best_first = np.lexsort(
-        (mean_distance, -votes), axis=-1
-    )  # a full tie goes to the smaller label, because classes are sorted
+    # a full tie goes to the smaller label, because classes are sorted
+    best_first = np.lexsort((mean_distance, -votes), axis=-1)
     return classes[best_first[:, 0]]
 
 

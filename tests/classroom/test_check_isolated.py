@@ -146,9 +146,8 @@ def test_threads_and_exit_functions_of_the_file_do_not_keep_the_check(course):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system may refuse to set the limit")
 def test_memory_without_end_is_an_error_like_others(course):
-    write_work(
-        course, "09", "def entropy(probabilities, axis=-1):\n    return np.empty(6 * 2**27)[:0]\n"
-    )  # 6 GB
+    # 6 GB
+    write_work(course, "09", "def entropy(probabilities, axis=-1):\n    return np.empty(6 * 2**27)[:0]\n")
     assert "MemoryError: Unable to allocate 6.00 GiB" in check_exercise(course, "09.2").message
 
 

@@ -253,9 +253,8 @@ geometries = st.fixed_dictionaries(
 )
 
 
-@example(
-    settings={"kernel_size": 1, "padding": (0, 1)}, seed=0, double=False, relu=nn.ReLU
-)  # a copy of x is not enough
+# a copy of x is not enough
+@example(settings={"kernel_size": 1, "padding": (0, 1)}, seed=0, double=False, relu=nn.ReLU)
 @example(settings={"kernel_size": 1, "stride": (1, 2)}, seed=0, double=False, relu=nn.ReLU6)
 @given(
     settings=geometries,

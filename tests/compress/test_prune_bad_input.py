@@ -182,9 +182,8 @@ def test_a_model_of_images_of_one_size_asks_for_a_batch():
     with pytest.raises(ValueError, match=r"does not run on zeros of \(1, 1, 16, 16\): give x, a batch that"):
         filter_masks(model, 0.5)
     assert set(filter_masks(model, 0.5, x=np.zeros((1, 1, 6, 6), np.float32))) == {"0"}
-    with pytest.raises(
-        ValueError, match="(?s)^(?!.*on zeros of)"
-    ):  # for a given batch, the message must not name zeros
+    # for a given batch, the message must not name zeros
+    with pytest.raises(ValueError, match="(?s)^(?!.*on zeros of)"):
         filter_masks(model, 0.5, x=np.zeros((1, 1, 7, 7), np.float32))
 
 

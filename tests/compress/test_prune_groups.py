@@ -74,9 +74,8 @@ def test_a_whole_group_goes_where_it_reads_or_makes_one_channel_by_hand(share_in
     np.testing.assert_array_equal(slim[0].weight.data, np.delete(model[0].weight.data, middle_in, axis=0))
     np.testing.assert_array_equal(slim[3].weight.data, np.delete(model[3].weight.data, middle_out, axis=0))
     np.testing.assert_allclose(predict(slim, images()), predict(plain, images()), atol=1e-6)
-    np.testing.assert_array_equal(
-        remove_filters(model, "0", [share_in])[3].weight.data, slim[3].weight.data
-    )  # from the other side
+    # from the other side
+    np.testing.assert_array_equal(remove_filters(model, "0", [share_in])[3].weight.data, slim[3].weight.data)
 
 
 shapes = st.tuples(st.integers(2, 4), st.integers(1, 3), st.integers(1, 3))

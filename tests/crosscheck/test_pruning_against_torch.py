@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidl import nn
+from minidl import nn, train
 from minidl.compress.masks import apply_masks, filter_mask, global_magnitude_masks, magnitude_mask
 from minidl.compress.scores import filter_masks, filter_norms
 from minidl.nn import functional as F
 from minidl.nn.models import small_cnn
-from minidl.train import optim
 
 torch = pytest.importorskip("torch")
 prune = pytest.importorskip("torch.nn.utils.prune")
@@ -86,7 +85,7 @@ def test_masked_training_steps_are_those_of_a_pruned_layer(optimizer):
     prune.l1_unstructured(twin[0], "weight", amount=0.6)
 
     options = {"lr": 0.01, "momentum": 0.9} if optimizer == "SGD" else {"lr": 0.01}
-    ours = getattr(optim, optimizer)(model.parameters(), **options)
+    ours = getattr(train, optimizer)(model.parameters(), **options)
     theirs = getattr(torch.optim, optimizer)(twin.parameters(), **options)
     for seed in range(4):
         rng = np.random.default_rng(seed)

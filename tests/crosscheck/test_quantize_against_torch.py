@@ -50,9 +50,8 @@ def test_integers_of_a_tensor_and_back(seed, signed):
 @given(seed=seeds, bits=bits_of, axis=st.integers(0, 2))
 def test_fake_quantized_channels_and_their_gradient(seed, bits, axis):
     r = draw(seed)
-    params = symmetric_params(
-        channel_absmax(r, axis) * np.float32(0.6), bits, axis
-    )  # so that some is clipped
+    # so that some is clipped
+    params = symmetric_params(channel_absmax(r, axis) * np.float32(0.6), bits, axis)
     clear = far_from_ties(r, params)
     upstream = draw(seed + 1)
 

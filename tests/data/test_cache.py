@@ -173,9 +173,8 @@ def test_an_entry_with_any_byte_changed_gives_the_right_result_or_is_made_anew_w
         messages = [str(warning.message) for warning in caught]
         assert all("stored result squares is of no use and is made again" in message for message in messages)
         rebuilt += len(messages)
-    assert (
-        len(calls) == 1 + rebuilt and rebuilt > len(content) / 2
-    )  # changes of time stamps and similar bytes do no harm
+    # changes of time stamps and similar bytes do no harm
+    assert len(calls) == 1 + rebuilt and rebuilt > len(content) / 2
 
 
 def test_a_large_array_whose_stored_shape_was_changed_is_made_anew_with_a_warning(folder):

@@ -193,9 +193,8 @@ def test_a_cue_conflict_shows_the_shape_of_one_label_and_the_texture_of_the_othe
     shared = np.zeros((50, 32, 32), dtype=bool)
     shared[:, 12:20, 8:24] = True  # inside the bar (24 × 9 pixels) and inside the circle (radius 10)
     np.testing.assert_array_equal(has_stripes(images, shared), texture_labels == 0)
-    above = (
-        images[:, :, 7:10, 14:18].max(axis=1).mean(axis=(1, 2))
-    )  # only the circle makes these pixels bright
+    # only the circle makes these pixels bright
+    above = images[:, :, 7:10, 14:18].max(axis=1).mean(axis=(1, 2))
     np.testing.assert_array_equal(above > 0.45, shape_labels == 1)
 
 

@@ -164,9 +164,8 @@ def every_operation():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((97, 8, 24, 24), dtype=np.float32)
     weight, bias = rng.standard_normal((16, 4, 3, 3), dtype=np.float32), np.ones(16, np.float32)
-    one = rng.standard_normal(
-        (1, 64, 48, 48), dtype=np.float32
-    )  # divided among threads by outputs, channels or rows
+    # divided among threads by outputs, channels or rows
+    one = rng.standard_normal((1, 64, 48, 48), dtype=np.float32)
     deep = rng.standard_normal((3, 256, 5, 5), dtype=np.float32)  # more weights than places
     results = []
     for op, inputs in (
@@ -197,9 +196,8 @@ def test_any_number_of_threads_gives_the_same_bits(compiling):
             jit.set_num_threads(count)
             shared.clear()
             results.append(every_operation())
-            assert len(shared) == 24 * (
-                count - 1
-            )  # forward and backward of all eleven, with one or two runs each
+            # forward and backward of all eleven, with one or two runs each
+            assert len(shared) == 24 * (count - 1)
     finally:
         jit._workers.submit = original
     for other in results[1:]:

@@ -134,9 +134,8 @@ def test_logsumexp_of_ten_thousand_lies_between_the_maximum_and_log_n_above(z, k
     largest = z.max(axis=1, keepdims=keepdims)
     assert (y.data >= largest).all()
     assert (y.data <= largest + np.log(4) + 1e-3).all()
-    np.testing.assert_allclose(
-        grad(y.sum(), x).sum(axis=1), 1, rtol=2e-3
-    )  # 1e4 has three decimals in float32
+    # 1e4 has three decimals in float32
+    np.testing.assert_allclose(grad(y.sum(), x).sum(axis=1), 1, rtol=2e-3)
 
 
 def test_logsumexp_of_nothing_but_minus_infinity_is_minus_infinity_with_gradient_0():

@@ -30,9 +30,8 @@ def edges(figure):
 
 def course(edge):
     """Points along the edge, without its head."""
-    in_dots = edge.get_path().transformed(
-        Affine2D().scale(1000)
-    )  # curves become polygons with an accuracy of one dot
+    # curves become polygons with an accuracy of one dot
+    in_dots = edge.get_path().transformed(Affine2D().scale(1000))
     return in_dots.to_polygons(closed_only=False)[0] / 1000
 
 

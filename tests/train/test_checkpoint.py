@@ -480,9 +480,8 @@ def test_mutated_checkpoints_load_as_they_were_or_raise_ValueError_in_bounded_me
     mutants = 20 * settings.default.max_examples  # 1,000, and 20,000 in the profile "thorough"
     for i in range(mutants):
         opened[0] = io.BytesIO()
-        inside = (
-            i % 2
-        )  # half of the files have right checksums, so that the damage reaches the readers of the members
+        # half of the files have right checksums, so that the damage reaches the readers of the members
+        inside = i % 2
         if inside:
             name = list(members)[int(rng.integers(len(members)))]
             archive(opened[0], {**members, name: mutated(members[name], rng)})

@@ -150,9 +150,8 @@ def test_training_is_in_training_mode_and_measuring_in_evaluation_mode():
     model = nn.Sequential(nn.Identity(), nn.Linear(2, 3))
     model[0].register_forward_hook(lambda module, inputs, output: seen.append((module.training, len(output))))
     fit(model.eval(), blobs(60), blobs(9), epochs=2, batch_size=60)
-    assert (
-        seen == [(False, 1)] * 2 + [(True, 60), (False, 9)] * 2
-    )  # first the rehearsal with one image of each set
+    # first the rehearsal with one image of each set
+    assert seen == [(False, 1)] * 2 + [(True, 60), (False, 9)] * 2
 
 
 # ---- best epoch and patience

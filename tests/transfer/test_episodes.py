@@ -59,9 +59,8 @@ def test_scores_are_the_share_of_right_answers_and_their_interval():
     assert scores.interval.mean == 0.5
     assert np.isclose(scores.interval.high - 0.5, 4.302652729911275 * 0.5 / np.sqrt(3))  # t of 2 degrees
     voted = evaluate_episodes(features, labels, tasks, partial(knn_predict, k=2))
-    assert (
-        voted.accuracies.tolist() == scores.accuracies.tolist()
-    )  # each class has one neighbour: the nearer one wins
+    # each class has one neighbour: the nearer one wins
+    assert voted.accuracies.tolist() == scores.accuracies.tolist()
 
 
 def test_features_that_tell_the_classes_are_always_right_and_constant_ones_guess():

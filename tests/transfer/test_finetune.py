@@ -341,9 +341,8 @@ def test_descent_on_a_quadratic_diverges_exactly_above_2_over_the_largest_eigenv
     limit = largest_stable_lr(hessian)
     np.testing.assert_allclose(limit, 2 / eigenvalues[-1], rtol=1e-9)
     slowest = max(abs(1 - factor * limit * eigenvalues))
-    steps = (
-        int(np.ceil(np.log(1e-3) / np.log(slowest))) + 1
-    )  # the slowest component needs so many steps to shrink to 0.001
+    # the slowest component needs so many steps to shrink to 0.001
+    steps = int(np.ceil(np.log(1e-3) / np.log(slowest))) + 1
     below = descend_quadratic(hessian, start, factor * limit, steps)
     beyond = np.abs(Q[:, -1] @ descend_quadratic(hessian, start, above * limit, 200).T)
     assert np.linalg.norm(below[-1]) < 1e-3 * np.linalg.norm(start) * 1.001
