@@ -26,8 +26,8 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     within another one, and what stands in ``grad`` already, from an earlier step, counts for nothing.
 
     Then each BatchNorm, frozen or not, gets new running statistics: mean and variance (divided by n) of each
-    channel of its input, over all images and pixels. The order is that of ``model.modules()``, in which they run, so earlier
-    BatchNorms already use their new statistics. The count of batches does not change.
+    channel of its input, over all images and pixels. The order is that of ``model.modules()``, in which they
+    run, so earlier BatchNorms already use their new statistics. The count of batches does not change.
 
     The model is left in evaluation mode and in float32; its layers are otherwise as they were, and all its
     parameters require grad. Returns the loss before the step.
