@@ -224,6 +224,18 @@ def worked_unbroadcast(unbroadcast):
     assert_close(unbroadcast(grad, ()), 66.0)
 
 
+@unbroadcast.law(
+    "several axes at once: both of a (1, 1), an added and a stretched one; a 1 stretched to 0 gives 0"
+)
+def worked_several_axes(unbroadcast):
+    assert_close(unbroadcast(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]), (1, 1)), [[66.0]])
+    assert_close(unbroadcast(np.arange(12.0).reshape(2, 2, 3), (2, 1)), [[24.0], [42.0]])
+    nothing = unbroadcast(np.zeros((2, 0), np.float32), (2, 1))
+    assert_equal(nothing, np.zeros((2, 1)))
+    assert_dtype(nothing, np.float32)
+    assert_dtype(unbroadcast(np.zeros((2, 0, 3), np.float32), (0, 1)), np.float32)
+
+
 @unbroadcast.law("the result has the shape asked for")
 @given(pair=broadcastable_pairs())
 def has_the_shape(unbroadcast, pair):

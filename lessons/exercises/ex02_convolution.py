@@ -83,7 +83,13 @@ def refuses_large_kernels(output_size, size, excess, padding):
 
 @output_size.law("a kernel that is larger by its dilation is refused with a ValueError")
 def refuses_large_reach(output_size):
-    for size, kernel, stride, padding, dilation in ((4, 3, 1, 0, 2), (3, 2, 2, 1, 6), (8, 5, 3, 0, 3)):
+    for size, kernel, stride, padding, dilation in (
+        (4, 3, 1, 0, 2),
+        (3, 2, 2, 1, 6),
+        (8, 5, 3, 0, 3),
+        (4, 5, 2, 0, 1),
+        (4, 3, 3, 0, 2),
+    ):
         what = f"size {size}, kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation}"
         assert_refuses(what, output_size, size, kernel, stride, padding, dilation)
 
@@ -158,7 +164,9 @@ def empty_columns(image, kernel, out):
 def worked_columns(im2col):
     image = np.arange(1.0, 10.0).reshape(1, 3, 3)
     columns = im2col(image, (2, 2), (1, 1), (1, 1), np.zeros((4, 4)))
-    assert_close(columns, [[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]])
+    expected = np.array([[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]])
+    assert_close(columns, expected)
+    assert_equal(im2col(image / 10, (2, 2), (1, 1), (1, 1), np.zeros((4, 4))), expected / 10)
 
 
 @im2col.law("each column is the patch under the kernel")
@@ -248,6 +256,8 @@ col2im = Exercise(
 def worked_counts(col2im):
     image = col2im(np.ones((4, 4)), (2, 2), (1, 1), (1, 1), np.full((1, 3, 3), 7.0))
     assert_close(image, [[[1, 2, 1], [2, 4, 2], [1, 2, 1]]])
+    image = col2im(np.ones((4, 4)), (2, 2), (1, 1), (1, 1), np.full((1, 3, 3), np.nan))
+    assert_close(image, [[[1, 2, 1], [2, 4, 2], [1, 2, 1]]])  # whatever stood there
 
 
 @col2im.law("strides and dilations of 1, 2 or 3 in height and width: each pixel sums its copies")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 from minidl.transfer import finetune
@@ -68,6 +68,7 @@ def path_is_float64(descent):
     path = descent(np.eye(2, dtype=np.float32), np.ones(2, np.float32), 0.1, 3)
     assert_dtype(path, np.float64)
     assert_close(path[:, 0], 0.9 ** np.arange(4), rtol=1e-12)
+    assert_equal(descent(np.eye(2), np.array([0.1, 0.7]), 0.5, 1)[0], np.array([0.1, 0.7]))
 
 
 @descent.law("three directions, a start of whole numbers: (1, 2, 3) goes to (0.9, 1.6, 2.1) in float64")
@@ -162,14 +163,18 @@ def refuses_hills(largest_stable_lr, depth):
     raise AssertionError(f"curvatures {-depth} and -1 gave {answer}, no ValueError")
 
 
-@stable.law("a largest curvature of 1e-14 is above 0 too: it allows 2e14")
+@stable.law("a largest curvature of 1e-14 or 1e-200 is above 0 too: it allows 2e14 or 2e200")
 def worked_flat(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1e-14, 0.0])), 2e14)
+    assert_close(largest_stable_lr(np.diag([1e-200, 0.0])), 2e200)
 
 
 @stable.law("a hessian that is not symmetric is none: ValueError")
 def refuses_asymmetry(largest_stable_lr):
     assert_refuses("[[2, 1], [0, 2]]", largest_stable_lr, np.array([[2.0, 1.0], [0.0, 2.0]]))
+    assert_refuses(
+        "[[2, 1], [0, 2]] times 1e-12", largest_stable_lr, np.array([[2e-12, 1e-12], [0.0, 2e-12]])
+    )
 
 
 @stable.mistake("1 / lambda, which is the fastest rate, not the largest", breaks=stable.laws[0].text)

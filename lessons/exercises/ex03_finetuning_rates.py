@@ -25,9 +25,9 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     rate; no bit of the other parameters changes. All parameters require grad, no layer in ``rates`` lies
     within another one, and what stands in ``grad`` already, from an earlier step, counts for nothing.
 
-    Then each BatchNorm gets new running statistics: mean and variance (divided by n) of each channel of its
-    input, over all images and pixels. The order is that of ``model.modules()``, in which they run, so earlier
-    BatchNorms already use their new statistics. The count of batches does not change.
+    Then each BatchNorm, frozen or not, gets new running statistics: mean and variance (divided by n) of each
+    channel of its input, over all images and pixels. The order is that of ``model.modules()``, in which they
+    run, so earlier BatchNorms already use their new statistics. The count of batches does not change.
 
     The model is left in evaluation mode and in float32; its layers are otherwise as they were, and all its
     parameters require grad. Returns the loss before the step.
@@ -139,6 +139,10 @@ def worked_statistics(finetune_step):
         assert_equal(after["state"][name], x)
     assert_equal(after["state"]["block1.bn.num_batches_tracked"], before["block1.bn.num_batches_tracked"])
     assert_statistics(CNN, after["state"], PHOTOS)
+    frozen = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), frozen=True)
+    _, after = finetune_step(frozen, PHOTOS, LABELS, {})
+    assert_statistics(CNN, after["state"], PHOTOS)
+    assert_equal(after["layers"], repr(frozen.build()))
 
 
 @step.law("the head alone, at a rate of 0.5: by the gradient of softmax regression on the old features")

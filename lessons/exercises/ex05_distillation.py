@@ -184,10 +184,13 @@ def leaves_the_distance_out(matching):
     assert_close(matching(student, np.zeros((1, 2)), np.array([0]), alpha=1.0)[0], np.array(0.0))
 
 
-@matching.law("rows of probabilities serve as labels: (1/2, 1/2) for equal logits costs log 2")
+@matching.law(
+    "rows of probabilities serve as labels: (1/2, 1/2) for logits (log 3, 0) costs 2 log 2 - log(3)/2"
+)
 def rows_as_labels(matching):
-    z = np.zeros((3, 2))
-    assert_close(matching(z, z, np.full((3, 2), 0.5), alpha=1.0)[0], np.array(np.log(2)))
+    z = np.tile([np.log(3), 0.0], (3, 1))  # probabilities 3/4 and 1/4
+    half = matching(z, z, np.full((3, 2), 0.5), alpha=1.0)[0]
+    assert_close(half, np.array(2 * np.log(2) - np.log(3) / 2))
 
 
 @matching.law("float32 stays float32, beside a teacher in float64")

@@ -72,7 +72,9 @@ def ignore_repetition(prototypes, case):
     assert_close(means, once)
 
 
-@prototypes.law("float32 rows have float32 means, whole numbers float64 ones, of labels of any sign")
+@prototypes.law(
+    "float32 rows have float32 means, whole numbers float64 ones, of labels of any sign and dtype"
+)
 def prototypes_keep_float32(prototypes):
     rows = np.array([[1, 2, 0, 4], [2, 2, 0, -3], [1e4, 1, 1, 1]])
     for dtype, wanted in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float64)):
@@ -81,6 +83,7 @@ def prototypes_keep_float32(prototypes):
         assert_equal(means, np.array([[1e4, 1, 1, 1], [1.5, 2, 0, 0.5]]))
         assert_equal(classes, np.array([-1, 5]))
         assert_dtype(classes, np.int64)
+    assert_dtype(prototypes(rows, np.array([5, 5, -1], np.int8))[0], np.int8)
 
 
 @prototypes.mistake("the sum, not the mean", breaks=prototypes.laws[0].text)
@@ -144,7 +147,9 @@ def worked_distances(squared_distances):
 
 @distances.law("rows may be longer than what is held at a time")
 def worked_long_rows(squared_distances):
-    assert_close(squared_distances(np.ones((1, 2**20 + 1)), np.zeros((1, 2**20 + 1))), [[2**20 + 1]])
+    n = 2**20 + 1
+    queries = np.broadcast_to([[1.0], [2.0]], (2, n))
+    assert_close(squared_distances(queries, np.zeros((1, n))), [[n], [4 * n]])
 
 
 @distances.law("it sums the squares of the differences of each pair")
@@ -179,9 +184,9 @@ def worked_two_places(squared_distances):
     assert_close(squared_distances(queries[1:], queries[:1]), [[far]])
 
 
-@distances.law("float32 and whole numbers give float64: 2^-30 is the square of 2^-15, 10^10 of 10^5")
+@distances.law("float32 and whole numbers give float64: 2^-100 is the square of 2^-50, 10^10 of 10^5")
 def distances_in_float64(squared_distances):
-    for dtype, far, wanted in ((np.float32, 2.0**-15, 2.0**-30), (np.int32, 10**5, 1e10)):
+    for dtype, far, wanted in ((np.float32, 2.0**-50, 2.0**-100), (np.int32, 10**5, 1e10)):
         answer = squared_distances(np.zeros((1, 2), dtype), np.array([[far, 0], [0, 0]], dtype))
         assert_dtype(answer, np.float64)
         assert_equal(answer, [[wanted, 0.0]])
@@ -268,7 +273,8 @@ def worked_vote(vote):
 def worked_vote_ties(vote):
     labels, distances = np.array([[5, 3], [5, 3]]), np.array([[1.0, 2.0], [2.0, 2.0]])
     assert_equal(vote(labels, distances), np.array([5, 3]))
-    assert_equal(vote(labels[:1], np.array([[1.0, 1.0 + 1e-9]])), np.array([5]))
+    for first, second in ((1.0, 1.0 + 1e-9), (1e-13, 2e-13)):
+        assert_equal(vote(labels[:1], np.array([[first, second]])), np.array([5]))
 
 
 @voting.law("1/1.25 + 1/5 against 1/3 + 1/3 + 1/3: the smaller mean distance wins, not the smaller sum")
@@ -277,6 +283,8 @@ def worked_mean_distance(vote):
     assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), distances, weights="distance"), np.array([1]))
     touching = np.array([[0.0, 0.0, 0.0, 4.0]])  # two votes for 1, one for 0, whatever the last distance is
     assert_equal(vote(np.array([[0, 1, 1, 1]]), touching, weights="distance"), np.array([1]))
+    touching = np.array([[0.0, 0.0, 2.5, 2.5, 4.0]])  # a vote each; mean distances 5/3 for 1, 2 for 0
+    assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), touching, weights="distance"), np.array([1]))
 
 
 @voting.law("most votes, then the smaller mean distance, then the smaller label")
@@ -309,13 +317,17 @@ def refuses_other_weights(vote):
     assert_refuses("weights = 'inverse'", vote, np.array([[1]]), np.array([[0.5]]), weights="inverse")
 
 
-@voting.law("of twenty neighbours at distances of 1e-8 and 1e4, and for labels of any sign")
+@voting.law("distances of 1e-20, 1e-8, 1e4 and 1e10 are told apart, and labels have any sign and dtype")
 def votes_of_many(vote):
     labels = np.array([[-5] * 2 + [9] * 18])
     distances = np.array([[1e-8] * 2 + [1e4] * 18])
     assert_equal(vote(labels, distances), np.array([9]))
     assert_equal(vote(labels, distances, weights="distance"), np.array([-5]))
     assert_dtype(vote(labels, distances), np.int64)
+    assert_dtype(vote(labels.astype(np.int32), distances), np.int32)
+    labels = np.array([[1, 2, 2]])
+    assert_equal(vote(labels, np.array([[1e-20, 3e-20, 3e-20]]), weights="distance"), np.array([1]))
+    assert_equal(vote(labels, np.array([[1e10, 1.5e10, 1.5e10]]), weights="distance"), np.array([2]))
 
 
 @voting.mistake("a tie goes to the smaller label at once", breaks=voting.laws[1].text)

@@ -217,6 +217,7 @@ def worked_gradient(gradient):
     p, target = np.array([[0.25, 0.75]]), np.array([[1.0, 0.0]])
     assert_close(gradient(p, target), [[-0.75, 0.75]])
     assert_close(gradient(p, target, temperature=2.0), [[-0.375, 0.375]])
+    assert_close(gradient(p, target, temperature=1e-15), [[-7.5e14, 7.5e14]])
 
 
 @gradient.law("each row sums to 0, since a common shift of the logits changes nothing")

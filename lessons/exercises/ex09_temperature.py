@@ -34,6 +34,7 @@ def worked_softmax(softmax):
     z = np.log(np.array([[1.0, 2.0, 5.0]]))
     assert_close(softmax(z), [[1 / 8, 2 / 8, 5 / 8]])
     assert_close(softmax(z, temperature=0.5), [[1 / 30, 4 / 30, 25 / 30]])
+    assert_close(softmax(1e-15 * z, temperature=1e-15), [[1 / 8, 2 / 8, 5 / 8]])
 
 
 @softmax.law("each row sums to 1")
@@ -166,6 +167,7 @@ def rises_with_temperature(entropy, z, temperature):
 def refuses_what_is_no_distribution(entropy):
     for p in ([0.5, 0.6], [1.5, -0.5], [0.0, 0.0], [0.5, 0.55], [0.5, 0.45], [np.nan, 1.0]):
         assert_refuses(f"{p}", entropy, np.array(p))
+    assert_refuses("rows of sums 0.9 and 1.1", entropy, np.array([[0.4, 0.5], [0.6, 0.5]]))
 
 
 @entropy.law("a probability of 1e-9 counts: it brings 1e-9 · log 1e9 and a little, in float64")

@@ -83,10 +83,13 @@ def all_wrong(ece):
     assert_close(ece(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])), 1.0)
 
 
-@ece.law("by default there are 15 bins: 0.61 and 0.66 are in one of them")
+@ece.law(
+    "by default there are 15 bins: 0.61 and 0.66 are in one of them, 0.74 and 0.79 too, 0.65 and 0.69 not"
+)
 def fifteen_bins(ece):
-    p = np.array([[0.61, 0.39], [0.66, 0.34]])  # the first answer is right, the second is wrong
-    assert_close(ece(p, np.array([0, 1])), 0.635 - 0.5)
+    for low, high, wanted in ((0.61, 0.66, 0.135), (0.74, 0.79, 0.265), (0.65, 0.69, (0.35 + 0.69) / 2)):
+        p = np.array([[low, 1 - low], [high, 1 - high]])  # the first answer is right, the second is wrong
+        assert_close(ece(p, np.array([0, 1])), wanted)
 
 
 @ece.law("a confidence of exactly 1/2 is in the upper one of two bins")
@@ -96,7 +99,7 @@ def lower_end_belongs_to_the_bin(ece):
     assert_close(ece(probabilities, labels, bins=2), 1 / 8)
 
 
-@ece.law("rows that are no probabilities, a label that is no class, no bin: ValueError")
+@ece.law("rows that are no probabilities, a single class, a label that is no class, no bin: ValueError")
 def ece_refuses(ece):
     p, labels = np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])
     assert_refuses("rows of sum 2", ece, 2 * p, labels)
@@ -104,6 +107,7 @@ def ece_refuses(ece):
     assert_refuses("a label -1", ece, p, labels - 1)
     assert_refuses("a probability of NaN", ece, np.array([[0.5, 0.5], [np.nan, 1.0]]), labels)
     assert_refuses("bins = 0", ece, p, labels, bins=0)
+    assert_refuses("a single class", ece, np.ones((2, 1)), np.zeros(2, int))
 
 
 @ece.mistake("every bin counts the same, however few answers it has", breaks=ece.laws[0].text)
@@ -181,6 +185,10 @@ def worked_fit(fit):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         assert_close(fit(z, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
+        assert_close(fit(z, np.array([0, 0, 1, 0]), (1.0, 4.0)), 2.0, rtol=1e-3)
+        assert_close(fit(z / 4, np.array([0, 0, 1, 0]), (0.25, 1.0)), 0.5, rtol=1e-3)
+        assert_close(fit(z + 1e8, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
+        assert_close(fit(1e-9 * z, np.array([0, 0, 1, 0]), (1e-9, 2.0)), 2e-9, rtol=1e-3, atol=0)
 
 
 @fit.law("200 answers right by 2 and one wrong by 20: T = 2 / log 19, though its label has e^-29 there")
@@ -241,12 +249,13 @@ def stays_one(fit):
 
 @fit.law("where the loss has no minimum the bound is the answer, with a RuntimeWarning")
 def warns_at_the_bound(fit):
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0, 1]), (0.5, 4.0))
-    assert_close(T, 0.5)
-    told = [w for w in said if issubclass(w.category, RuntimeWarning)]
-    assert told, "T is the lower bound, and no RuntimeWarning says so"
+    for labels, bound, which in (([0, 1], 0.5, "lower"), ([1, 0], 4.0, "upper")):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array(labels), (0.5, 4.0))
+        assert_close(T, bound)
+        told = [w for w in said if issubclass(w.category, RuntimeWarning)]
+        assert told, f"T is the {which} bound, and no RuntimeWarning says so"
 
 
 @fit.mistake("1/T instead of T", breaks=fit.laws[0].text)

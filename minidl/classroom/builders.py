@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_choice, check_int, require
+from minidl.engine.checks import check_choice, check_instance, check_int, require
 from minidl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
@@ -69,6 +69,7 @@ class Built:
 
     Every builder has two more settings: training (default False) and requires_grad (default True).
     Each is a bool for the whole model, or the paths of the layers for which it is True: ("block1",).
+    Every model has one more: frozen (default False), for all of its BatchNorm layers.
     A layer has exactly the numbers that the law gives.
     Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. A faulty law
     thus fails itself. Otherwise the fault would look like the learner's, whose process builds the model.
@@ -77,7 +78,8 @@ class Built:
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
         check_choice("builder", builder, (*MODELS, *LAYERS))
         known = inspect.signature({**MODELS, **LAYERS}[builder]).parameters.keys() - {"rng"}
-        unknown = sorted(settings.keys() - known - {"training", "requires_grad"})
+        more = {"training", "requires_grad", *(["frozen"] if builder in MODELS else [])}
+        unknown = sorted(settings.keys() - known - more)
         require(not unknown, f"{builder} has no setting {', '.join(unknown)}", TypeError)
         self.builder, self.seed, self.settings = builder, check_int("seed", seed, 0), settings
 
@@ -98,10 +100,12 @@ class Built:
         if self.builder in LAYERS:
             model = LAYERS[self.builder](**settings)
         else:
+            frozen = check_instance("frozen", settings.pop("frozen", False), bool)
             model = MODELS[self.builder](**settings, rng=rng)
             for module in model.modules():
                 if isinstance(module, BatchNorm2d):
                     draw_statistics(module, rng)
+                    module.frozen = frozen
         for parameter in model.parameters():
             parameter.grad = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
         return with_grad(in_mode(model, training), requires_grad)

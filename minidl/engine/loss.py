@@ -28,7 +28,8 @@ def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
     """(1 - eps) target + eps / K: each row spreads a part eps of its sum evenly over all K classes.
 
-    target: floating rows (..., K); the result has their dtype.  ValueError for an eps outside of 0 ... 1.
+    target: rows (..., K). The result has the dtype of floating rows, and is float64 for whole numbers.
+    ValueError for an eps outside of 0 ... 1.
     """
     eps, K = check_number("label_smoothing", label_smoothing, 0, 1), np.shape(target)[-1]
     return (1 - eps) * np.asarray(target) + eps / K

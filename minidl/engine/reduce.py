@@ -178,7 +178,7 @@ def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> 
 
     The maximum is subtracted before dividing by T, so that no exponent is positive and nothing overflows:
     softmax does not change when all logits move together. T > 1 flattens p towards uniform, T < 1 sharpens
-    it; T must be above 0.  axis: a number, or a tuple of several.
+    it; T must be finite and above 0.  axis: a number, or a tuple of several.
     """
     z, T = floats(z), check_temperature(temperature)
     exponent = (z - z.max(axis=axis, keepdims=True)) / T

@@ -153,8 +153,8 @@ def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) 
     includes its lower end, but not its upper end; the last bin includes both. Empty bins do not count. With
     few answers in a bin chance alone parts accuracy and confidence, so ECE is never quite 0 on real data.
 
-    probabilities: rows (N, K) of two classes at least.  labels: classes (N,).  ValueError for rows that are
-    no probabilities, a label that is no class, and bins below 1.   (Naeini et al. 2015)
+    probabilities: rows (N, K) of two classes at least.  labels: classes (N,).  ValueError for a single class,
+    rows that are no probabilities, a label that is no class, and bins below 1.   (Naeini et al. 2015)
 
     >>> from minidl import train
     >>> p = [[0.9, 0.1], [0.9, 0.1]]  # 90% confidence, but only half of the answers are right

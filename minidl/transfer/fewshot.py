@@ -127,8 +127,8 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
         votes(c) = sum of w over the neighbours of class c,   w = 1 ("uniform") or 1/distance ("distance")
 
     With "distance", if some neighbours have distance 0, only these vote, equally. A tie goes to the class
-    whose neighbours have the smaller mean distance, by however little, then to the smaller label. The answer
-    has the labels' dtype. ValueError for another name for the weights.
+    whose neighbours, voting or not, have the smaller mean distance, by however little, then to the smaller
+    label. The answer has the labels' dtype. ValueError for another name for the weights.
     """
     w = vote_weights(distances, weights)
     classes, column = np.unique(labels, return_inverse=True)  # (C,), sorted

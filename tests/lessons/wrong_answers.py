@@ -47,7 +47,7 @@ from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
 from minidl.transfer.features import linear_probe
-from minidl.transfer.fewshot import nearest, squared_distances, vote
+from minidl.transfer.fewshot import nearest, squared_distances, vote, vote_weights
 
 WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 
@@ -92,6 +92,40 @@ def widened_unbroadcast(grad, shape):
     summed = grad.astype(np.float64).sum(axis=added)
     stretched = tuple(i for i, n in enumerate(shape) if n == 1)
     return summed.sum(axis=stretched, keepdims=True)
+
+
+@wrong("01.3", "of several stretched axes only the first is summed")
+def first_stretched(grad, shape):
+    added = tuple(range(grad.ndim - len(shape)))
+    stretched = [len(added) + i for i, n in enumerate(shape) if n == 1 and grad.shape[len(added) + i] != 1]
+    total = grad.sum(axis=added + tuple(stretched[:1]), keepdims=True)
+    return total.reshape(shape) if total.size == math.prod(shape) else total
+
+
+@wrong("01.3", "added and stretched axes together are all summed")
+def all_or_one_kind(grad, shape):
+    added = tuple(range(grad.ndim - len(shape)))
+    stretched = tuple(
+        len(added) + i for i, n in enumerate(shape) if n == 1 and grad.shape[len(added) + i] > 1
+    )
+    if added and stretched:
+        grad = grad.sum(keepdims=True)
+        return (
+            grad.reshape(shape) if grad.size == math.prod(shape) else np.broadcast_to(grad.ravel()[0], shape)
+        )
+    return unbroadcast(grad, shape)
+
+
+@wrong("01.3", "an axis of 1 that was stretched to 0 is left")
+def longer_axes(grad, shape):
+    added = grad.ndim - len(shape)
+    longer = tuple(added + i for i, n in enumerate(shape) if n < grad.shape[added + i])
+    return grad.sum(axis=(*range(added), *longer), keepdims=True).reshape(shape)
+
+
+@wrong("01.3", "zeros for an empty gradient, in float64")
+def wide_zeros(grad, shape):
+    return np.zeros(shape) if 0 in grad.shape else unbroadcast(grad, shape)
 
 
 @wrong("01.4", "in the order in which nodes are first seen, depth first")
@@ -194,12 +228,33 @@ def size_for_reach(size, kernel, stride=1, padding=0, dilation=1):
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
+@wrong("02.1", "no error for a kernel that is too large by less than the stride, but 0 places")
+def zero_places(size, kernel, stride=1, padding=0, dilation=1):
+    padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
+    if reach > padded + stride - 1:
+        raise ValueError("the kernel is larger than the image")
+    return (padded - reach) // stride + 1
+
+
+@wrong("02.2", "the image in float32, which loses digits")
+def narrow_columns(image, kernel_size, stride, dilation, columns):
+    find("02.2").target(np.float32(image), kernel_size, stride, dilation, columns)
+
+
 @wrong("02.3", "pixels that no patch reaches keep what stood there")
 def unreached_pixels(columns, kernel_size, stride, dilation, image):
     before, reached = image.copy(), np.zeros_like(image)
     find("02.3").target(np.ones_like(columns), kernel_size, stride, dilation, reached)
     find("02.3").target(columns, kernel_size, stride, dilation, image)
     image[reached == 0] = before[reached == 0]
+
+
+@wrong("02.3", "the image times 0, so that NaN stays")
+def times_zero(columns, kernel_size, stride, dilation, image):
+    image *= 0
+    before = image.copy()
+    find("02.3").target(columns, kernel_size, stride, dilation, image)
+    image += before
 
 
 @wrong("02.4", "the columns in float64")
@@ -248,6 +303,11 @@ def whole_path(hessian, start, lr, steps):
     return path.astype(np.float64)
 
 
+@wrong("03.1", "the start is rounded to float32")
+def start_in_float32(hessian, start, lr, steps):
+    return find("03.1").target(hessian, start.astype(np.float32), lr, steps)
+
+
 @wrong("03.2", "a curvature of 1e-12 is taken for 0")
 def steep_enough(hessian):
     largest = find("03.2").target(hessian)
@@ -262,6 +322,21 @@ def any_matrix(hessian):
     if largest <= 0:
         raise ValueError("nothing curves upwards")
     return float(2 / largest)
+
+
+@wrong("03.2", "a curvature of 1e-100 is taken for 0")
+def steeper_than_tiny(hessian):
+    largest = find("03.2").target(hessian)
+    if largest > 2e100:
+        raise ValueError("nothing curves upwards")
+    return largest
+
+
+@wrong("03.2", "a small matrix is symmetric within 1e-8")
+def nearly_symmetric(hessian):
+    if abs(hessian - hessian.T).max() > 1e-8:
+        raise ValueError("it is not symmetric")
+    return find("03.2").target((hessian + hessian.T) / 2)
 
 
 def head_steps(model, images, labels, num_classes, *, steps, lr, rng, cross_entropy, frozen=True):
@@ -416,6 +491,37 @@ def step_without_some(model, images, labels, rates):
     return finetuned(model, images, labels, rates, before="zero, eval")
 
 
+@wrong("03.4", "a frozen BatchNorm keeps its statistics")
+def frozen_keeps(model, images, labels, rates):
+    before = {
+        path: (m.running_mean.copy(), m.running_var.copy())
+        for path, m in model.named_modules()
+        if isinstance(m, nn.BatchNorm2d) and m.frozen
+    }
+    loss = find("03.4").target(model, images, labels, rates)
+    for path, (mean, var) in before.items():
+        model.layer(path).running_mean[:], model.layer(path).running_var[:] = mean, var
+    return loss
+
+
+@wrong("03.4", "BatchNorm is thawed")
+def thawed(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.frozen = False
+    return loss
+
+
+@wrong("03.4", "the hooks are left in the model")
+def step_hooks_left(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.register_forward_hook(lambda _, x, y: None)
+    return loss
+
+
 @wrong("03.4", "a rate of 0 is refused")
 def some_rate(model, images, labels, rates):
     if min(rates.values(), default=1) <= 0:
@@ -461,6 +567,13 @@ def narrow_scale(reference, features):
     constant = np.ptp(reference, axis=0) == 0
     deviation = np.where(constant, 1, reference.std(axis=0))
     return np.where(constant, 0, (features - reference.mean(axis=0)) / deviation).astype(np.float64)
+
+
+@wrong("04.1", "a column that varies by less than 1e-12 is taken for constant")
+def nearly_constant(reference, features):
+    constant = np.std(np.float64(reference), axis=0) < 1e-12
+    constant |= np.ptp(reference, axis=0) == 0
+    return np.where(constant, 0.0, find("04.1").target(reference, features))
 
 
 @wrong("04.2", "only the first direction's sign is looked at")
@@ -567,6 +680,13 @@ def distance_times_nothing(student_logits, teacher_logits, labels, *, alpha):
     return loss if alpha == 0 else loss + alpha * F.cross_entropy(student_logits, labels)
 
 
+@wrong("05.2", "of a row of probabilities only the largest counts")
+def largest_counts(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None and np.ndim(labels) == 2:
+        labels = labels.argmax(axis=1)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
 @wrong("05.3", "the gradient of KL is lost with the difference")
 def kl_without_gradient(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
@@ -584,6 +704,12 @@ def gradient_at_one_temperature(
     )
     loss = find("05.3").target(student_logits, teacher_logits, **options)
     return (loss - loss.item()) + value.item()
+
+
+@wrong("05.3", "a KL below 1e-9 is taken for 0")
+def no_small_kl(student_logits, teacher_logits, *, soft="ce", **options):
+    loss = find("05.3").target(student_logits, teacher_logits, soft=soft, **options)
+    return loss - loss.item() if soft == "kl" and loss.item() < 1e-9 else loss
 
 
 @wrong("05.4", "soft is not handed on")
@@ -659,6 +785,12 @@ def floating_classes(support, labels):
     return classes.astype(np.float64), means
 
 
+@wrong("06.1", "classes as int64")
+def long_classes(support, labels):
+    classes, means = find("06.1").target(support, labels)
+    return classes.astype(np.int64), means
+
+
 @wrong("06.2", "the expanded form, around the mean of the queries")
 def expanded_around_the_mean(queries, support):
     q, s = np.float64(queries), np.float64(support)
@@ -674,6 +806,20 @@ def narrow_differences(queries, support):
 @wrong("06.2", "float32 stays float32")
 def narrow_distances(queries, support):
     return ((queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+
+
+@wrong("06.2", "only the first chunk of queries is filled")
+def first_chunk(queries, support):
+    squared = np.zeros((len(queries), len(support)))
+    step = max(1, 2**20 // max(1, support.size))
+    squared[:step] = find("06.2").target(queries[:step], support)
+    return squared
+
+
+@wrong("06.2", "a square below 1e-12 is taken for 0")
+def no_small_squares(queries, support):
+    squared = find("06.2").target(queries, support)
+    return np.where(squared < 1e-12, 0, squared)
 
 
 def vote_of(labels, distances, weights, weight_of):
@@ -711,6 +857,48 @@ def nearly_touching(labels, distances, weights="uniform"):
     if weights != "distance":
         return find("06.3").target(labels, distances, weights)
     return find("06.3").target(labels, distances + 1e-6, weights)
+
+
+@wrong("06.3", "answers as int64")
+def long_answers(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, distances, weights).astype(np.int64)
+
+
+@wrong("06.3", "a distance below 1e-12 is taken for 0")
+def touching_below(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, np.where(distances < 1e-12, 0, distances), weights)
+
+
+def rounded_vote(labels, distances, weights, votes_to, mean_to):
+    w = vote_weights(distances, weights)
+    answers = []
+    for near, d, own in zip(labels, distances, w, strict=True):
+        rows = [(-own[near == c].sum(), d[near == c].mean(), c) for c in np.unique(near)]
+        answers.append(
+            min((round(float(v), votes_to), round(float(mean), mean_to), c) for v, mean, c in rows)[2]
+        )
+    return np.array(answers, labels.dtype)
+
+
+@wrong("06.3", "mean distances are rounded to twelve places")
+def rounded_means(labels, distances, weights="uniform"):
+    return rounded_vote(labels, distances, weights, 400, 12)
+
+
+@wrong("06.3", "votes are rounded to nine places")
+def rounded_votes(labels, distances, weights="uniform"):
+    return rounded_vote(labels, distances, weights, 9, 400)
+
+
+@wrong("06.3", "the distances of all neighbours, divided by the number of those that vote")
+def divided_by_voters(labels, distances, weights="uniform"):
+    w = vote_weights(distances, weights)
+    answers = []
+    for near, d, own in zip(labels, distances, w, strict=True):
+        counts = {c: max(np.count_nonzero(own[near == c]), 1) for c in np.unique(near)}
+        standing = [(-own[near == c].sum(), d[near == c].sum() / n, c) for c, n in counts.items()]
+        answers.append(min(standing)[2])
+    return np.array(answers, labels.dtype)
 
 
 @wrong("06.4", "lengths in the features' own dtype, in which squares overflow")
@@ -878,6 +1066,11 @@ def nt_xent_at_any_temperature(z1, z2, temperature):
     return find("07.4").target(z1, z2, -temperature if temperature < 0 else temperature)
 
 
+@wrong("07.4", "temperatures below 1e-3 are raised to it")
+def not_so_cold(z1, z2, temperature):
+    return find("07.4").target(z1, z2, max(temperature, 1e-3) if temperature > 0 else temperature)
+
+
 @wrong("07.5", "the loss after each step")
 def losses_after(model, images, augment, *, steps, lr, temperature, rng):
     losses = find("07.5").target(
@@ -928,6 +1121,11 @@ def wide_gradient(p, target, temperature=1.0):
     return find("08.3").target(np.float64(p), np.float64(target), temperature)
 
 
+@wrong("08.3", "temperatures below 1e-3 are raised to it")
+def no_steep_gradient(p, target, temperature=1.0):
+    return find("08.3").target(p, target, max(temperature, 1e-3))
+
+
 @wrong("08.4", "the warmup takes one step more")
 def longer_warmup(model, images, labels, *, warmup_steps, **settings):
     more = warmup_steps + (warmup_steps > 0)
@@ -968,6 +1166,11 @@ def first_axis(z, axis=-1, temperature=1.0):
     return find("09.1").target(z, axis[0] if isinstance(axis, tuple) else axis, temperature)
 
 
+@wrong("09.1", "temperatures below 1e-6 are raised to it")
+def softmax_not_so_cold(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis, max(temperature, 1e-6) if temperature > 0 else temperature)
+
+
 @wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
 def entropy_of_nearly(probabilities, axis=-1):
     p = np.asarray(probabilities, np.float64)
@@ -999,6 +1202,14 @@ def entropy_without_small(probabilities, axis=-1):
 def entropy_with_a_little_more(probabilities, axis=-1):
     p = checked(probabilities, axis)
     return -(p * np.log(p + 1e-12)).sum(axis=axis)
+
+
+@wrong("09.2", "only the mean of the rows' sums is checked")
+def mean_of_sums(p, axis=-1):
+    p = np.asarray(p, np.float64)
+    if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum(axis=axis).mean() - 1) > 1e-3:
+        raise ValueError("no probabilities")
+    return -np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(axis=axis)
 
 
 @wrong("09.3", "a bin holds its upper end instead of its lower one")
@@ -1034,10 +1245,57 @@ def fit_of_any_label(logits, labels, bounds=(0.05, 20.0)):
     return find("09.4").target(logits, np.where(np.asarray(labels) < 0, last, labels), bounds)
 
 
+@wrong("09.4", "no warning where the answer is the upper bound")
+def warns_below_only(logits, labels, bounds=(0.05, 20.0)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        T = find("09.4").target(logits, labels, bounds)
+    if bounds[1] != T and T in bounds:
+        warnings.warn("a bound", RuntimeWarning, stacklevel=2)
+    return T
+
+
+@wrong("09.4", "the logits in float32, which loses digits")
+def logits_in_float32(logits, labels, bounds=(0.05, 20.0)):
+    return find("09.4").target(np.float32(logits), labels, bounds)
+
+
+@wrong("09.4", "bounds of which one is 1 are refused")
+def one_inside(logits, labels, bounds=(0.05, 20.0)):
+    if not bounds[0] < 1 < bounds[1]:
+        raise ValueError("1 must lie between the bounds")
+    return find("09.4").target(logits, labels, bounds)
+
+
+@wrong("09.4", "a warning near a bound, where the loss has a minimum")
+def warns_near_a_bound(logits, labels, bounds=(0.05, 20.0)):
+    T = find("09.4").target(logits, labels, bounds)
+    if T not in bounds and np.isclose(T, bounds).any():
+        warnings.warn("a bound", RuntimeWarning, stacklevel=2)
+    return T
+
+
 @wrong("09.3", "a label of -1 is the last class")
 def ece_of_the_last(probabilities, labels, bins=15):
     last = np.shape(probabilities)[1] - 1
     return find("09.3").target(probabilities, np.where(np.asarray(labels) < 0, last, labels), bins)
+
+
+@wrong("09.3", "ten bins by default")
+def ten_bins(probabilities, labels, bins=10):
+    return find("09.3").target(probabilities, labels, bins)
+
+
+@wrong("09.3", "twelve bins by default")
+def twelve_bins(probabilities, labels, bins=12):
+    return find("09.3").target(probabilities, labels, bins)
+
+
+@wrong("09.3", "one class alone is taken")
+def one_class(probabilities, labels, bins=15):
+    if np.shape(probabilities)[1:] == (1,):
+        return 0.0
+    return find("09.3").target(probabilities, labels, bins)
 
 
 @wrong("09.4", "1e-12 added inside the logarithm, which the farthest labels feel")
