@@ -68,7 +68,8 @@ class Built:
     """The description of a model of ``MODELS``, or of one of the ``LAYERS``: its settings, and a seed.
 
     Two more settings of every builder: training (False) and requires_grad (True), for all of the model, or
-    the paths of the layers for which it is True, such as training=("block1",).
+    the paths of the layers for which it is True, such as training=("block1",); requires_grad also takes paths
+    of parameters.
     A layer gets the numbers that it is given. TypeError or ValueError for an unknown builder, a seed below 0
     and an unknown setting: what is wrong in a law must not be blamed on the learner, who builds the model.
     """
@@ -119,8 +120,9 @@ def with_grad(model: Module, requires_grad: bool | Sequence[str]) -> Module:
     if isinstance(requires_grad, bool):
         return model.requires_grad_(requires_grad)
     model.requires_grad_(False)
+    parameters = dict(model.named_parameters())
     for path in requires_grad:
-        model.layer(path).requires_grad_()
+        (parameters[path] if path in parameters else model.layer(path)).requires_grad_()
     return model
 
 

@@ -128,6 +128,8 @@ def test_layers_of_a_model_may_be_in_training_mode_or_frozen_by_themselves():
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
     with pytest.raises(ValueError):
         Built("small_cnn", seed=2, **{**settings, "training": ("block7",)}).build()
+    layer = Built("linear", weight=((2.0,),), bias=(1.0,), requires_grad=("weight",)).build()
+    assert layer.weight.requires_grad and not layer.bias.requires_grad
 
 
 def test_an_array_with_axes_is_no_number():

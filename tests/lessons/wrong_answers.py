@@ -1064,6 +1064,67 @@ def only_below_one(logits, labels, bounds=(0.05, 20.0)):
     return silent_fit(logits, labels, (bounds[0], 1.0)) if bounds[0] < 1 else 1.0
 
 
+@wrong("10.1", "a float64 r is divided in float64")
+def wide_reals(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(r) / S)
+    return np.clip(steps.astype(np.float32) + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.1", "a float64 S is divided by in float64")
+def wide_steps(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float64)).astype(np.float32)
+    return np.clip(steps + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.1", "S is at least 1e-8")
+def least_step(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, np.maximum(S, 1e-8), Z, qmin, qmax)
+
+
+def scaled(rmin, rmax, qmin, qmax, smallest, rounded=np.rint):
+    low, high = np.minimum(np.float64(rmin), 0.0), np.maximum(np.float64(rmax), 0.0)
+    S = smallest(np.asarray((high - low) / (qmax - qmin), np.float32))
+    return S, rounded(qmin - low / S).astype(np.int32)
+
+
+@wrong("10.2", "one channel without a range, and S is 1 for all")
+def all_ones(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    return scaled(rmin, rmax, qmin, qmax, lambda S: np.ones_like(S) if np.any(tiny > S) else S)
+
+
+@wrong("10.2", "one channel without a range, and all have one S")
+def one_for_all_channels(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    return scaled(rmin, rmax, qmin, qmax, lambda S: np.float32(1) if np.any(tiny > S) else S)
+
+
+@wrong("10.2", "S is 1 only where all channels are without a range")
+def ones_for_all_or_none(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    with np.errstate(all="ignore"):
+        return scaled(rmin, rmax, qmin, qmax, lambda S: np.ones_like(S) if np.all(tiny > S) else S)
+
+
+@wrong("10.2", "halves of Z go up")
+def halves_up(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    return scaled(
+        rmin, rmax, qmin, qmax, lambda S: np.where(tiny > S, np.float32(1), S), lambda Z: np.floor(Z + 0.5)
+    )
+
+
+@wrong("10.3", "halves go up")
+class HalvesUp(find("10.3").target):
+    def forward(self, x):
+        with np.errstate(over="ignore"):
+            steps = np.floor(x.astype(np.float32) / self.S + np.float32(0.5)) + self.Z
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+
+
 @wrong("10.2", "S as a float64")
 def wide_scale(rmin, rmax, qmin, qmax):
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
@@ -1199,6 +1260,14 @@ def thawed_layer(layer, bn):
     return find("11.3").target(layer, bn).requires_grad_(True)
 
 
+@wrong("11.3", "the bias learns only where the given one does")
+def frozen_bias(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if layer.bias is not None:
+        new.bias.requires_grad_(layer.bias.requires_grad)
+    return new
+
+
 @wrong("11.3", "the new layer is in evaluation mode, whatever the given one is in")
 def evaluating_layer(layer, bn):
     return find("11.3").target(layer, bn).eval()
@@ -1268,6 +1337,34 @@ def wrapping_sums(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
         sums = (qx.astype(np.int32) - np.int32(Z_x)) @ qw.astype(np.int32).T + qbias
     q = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.float32(S_w) / np.float32(S_y))) + Z_y
     return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "clipped to what 8 bits hold, whatever the range is")
+def range_of_8_bits(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    qmin, qmax = (0, 255) if qmin >= 0 else (-128, 127)
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "only qmax is looked at")
+def only_qmax(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    qmin = 0 if qmin >= 0 else -128
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "only qmin is looked at")
+def only_qmin(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    qmax = 255 if qmin >= 0 else 127
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "products summed in float32, which does not hold each whole number")
+def narrow_sums(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = (qx.astype(np.float32) - Z_x) @ qw.astype(np.float32).T + qbias
+    if np.any(sums >= 2**31) or np.any(sums < -(2**31)):
+        raise ValueError("32 bits")
+    M = np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
+    q = np.clip(np.rint(sums.astype(np.float32) * M) + Z_y, qmin, qmax)
+    return q.astype(np.uint8 if qmin >= 0 else np.int8)
 
 
 @wrong("12.1", "summed in float32")
@@ -2345,6 +2442,29 @@ def wrapping_shift(counts, halvings):
 @wrong("11.1", "two halvings at most")
 def two_halvings(counts, halvings):
     return find("11.1").target(counts, min(halvings, 2))
+
+
+def divergence_of_levels(counts, tail, level):
+    P, occupied = counts.astype(np.float64), counts > 0
+    P[-1] += tail
+    Q = occupied * (np.bincount(level, counts) / np.maximum(np.bincount(level, occupied), 1))[level]
+    if np.any((P > 0) & (Q == 0)):
+        return math.inf
+    return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 1))
+
+
+@wrong("11.4", "levels by a rounded factor, which puts bin 49 of 98 into the first of two")
+def rounded_levels(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = (bins * (levels / len(counts))).astype(int) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
+
+
+@wrong("11.4", "levels of equal width in whole bins, the last one wider")
+def whole_bins(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = np.minimum(bins // max(len(counts) // levels, 1), levels - 1) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
 
 
 @wrong("11.4", "shares below 1e-12 count as 0")
