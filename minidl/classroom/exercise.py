@@ -109,8 +109,8 @@ class Exercise:
         tensor     the same for a function of Tensors: floating arrays become Tensors, params go to the call
         kernel     impl(*arguments) -> the array named by ``writes`` as the loops left it; a tuple of several
         model      impl(*arguments, **params) -> values; a ``Built`` among them is built first, and its model
-                   must stay as it was. Tensors come back as arrays, a model as its ``contents``. With
-                   ``writes`` (the models that it trains): (value, contents of each)
+                   must stay as it was, also after an error. Tensors come back as arrays, a model as its
+                   ``contents``. With ``writes`` (the models that it trains): (value, contents of each)
 
     Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array as callers do;
     it is copied like every argument, so the law's own stays as it was.

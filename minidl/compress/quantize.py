@@ -236,8 +236,9 @@ class FakeQuantize(Op):
     The true dy/dx is 0 almost everywhere, so nothing could be learned. The straight-through estimator
     replaces rounding by the identity: dy/dx = 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it
     was clipped (Bengio et al. 2013, arXiv:1308.3432). The rounded integer decides, not x.
-    round takes halves to even. S and Z are numbers, or arrays that stretch to x's shape. An infinite x, and a quotient that float32 does
-    not hold, are clipped, without a warning; where x was clipped, an infinite gradient becomes 0 as well.
+    round takes halves to even. S and Z are numbers, or arrays that stretch to x's shape. An infinite x, and
+    a quotient that float32 does not hold, are clipped, without a warning; where x was clipped, an infinite
+    gradient becomes 0 as well.
     """
 
     def __init__(self, S: Any, Z: Any, qmin: int, qmax: int) -> None:

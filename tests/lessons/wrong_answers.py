@@ -43,6 +43,7 @@ from minidl.explain.gradients import guided_rule
 from minidl.explain.patches import strongest_units
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
+from minidl.nn.module import eval_mode
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
@@ -1402,6 +1403,32 @@ def products_wrap(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     return q.astype(np.uint8 if qmin >= 0 else np.int8)
 
 
+@wrong("12.1", "the absolute value in int8, where that of -128 is -128")
+def absolute_too_early(conv, order=1):
+    find("12.1").target(conv, order)  # what it refuses
+    rows = np.abs(conv).reshape(len(conv), -1).astype(np.float64)
+    return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
+
+
+@wrong("12.3", "the absolute value in int8, where that of -128 is -128")
+def joint_of_int8(weights, amount):
+    names, sizes = list(weights), [np.size(w) for w in weights.values()]
+    find("12.3").target(weights, amount)  # what it refuses
+    together = np.concatenate([np.abs(w).astype(np.float64).ravel() for w in weights.values()])
+    parts = np.split(find("12.2").target(together, amount), np.cumsum(sizes)[:-1])
+    return {name: part.reshape(weights[name].shape) for name, part in zip(names, parts, strict=True)}
+
+
+@wrong("12.2", "scores without their sign")
+def scores_without_sign(scores, amount=None, s=None):
+    return find("12.2").target(np.abs(scores), amount=amount, s=s)
+
+
+@wrong("12.2", "scores in float32")
+def float32_scores(scores, amount=None, s=None):
+    return find("12.2").target(np.float32(scores), amount=amount, s=s)
+
+
 @wrong("12.2", "of more than sixteen equal scores any go: the sort is not stable")
 def any_of_equal_scores(scores, amount=None, s=None):
     keep = find("12.2").target(scores, amount=amount, s=s)
@@ -1578,6 +1605,11 @@ def loop_left_evaluating(model, *given, **params):
 @wrong("12.5", "the network is thawed")
 def loop_thaws(model, *given, **params):
     return find("12.5").target(model.requires_grad_(True), *given, **params)
+
+
+@wrong("13.1", "0 of the mistakes are all")
+def all_for_none(probabilities, labels, k):
+    return find("13.1").target(probabilities, labels, k or len(labels))
 
 
 @wrong("13.1", "ties in any order")
@@ -1829,9 +1861,59 @@ def product_with_both(grad, x):
     return grad * (grad > 0) * (x > 0)
 
 
+@wrong("15.3", "asked that the product be positive, which is 0 for small ones")
+def small_products(grad, x):
+    return np.where((x > 0) & (x * grad > 0), grad, 0)
+
+
 @wrong("15.3", "the dtype of the input")
 def guided_like_the_input(grad, x):
     return np.where((x > 0) & (grad > 0), grad, 0).astype(x.dtype)
+
+
+def guided_by_hooks(model, images, classes, layers, mode):
+    """Takes its hooks off again, but not where an error comes before."""
+
+    def run(module, inputs, output):
+        with relu_rule(guided_rule):
+            return module.forward(*inputs)
+
+    hooks, seen = [], set()
+    for path in layers:
+        for part in model.layer(path).modules():
+            if isinstance(part, nn.ReLU) and part not in seen:
+                seen.add(part)
+                hooks.append(part.register_forward_hook(run))
+    x = Tensor(images, requires_grad=True)
+    with mode(model):
+        logits = model(x)
+        find("15.4").target(model, images, classes, ())  # what it refuses
+    for hook in hooks:
+        hook.remove()
+    return grad(logits[np.arange(len(images)), classes].sum(), x)
+
+
+@wrong("15.4", "the hooks of the layers before an unknown path stay in the model")
+def hooks_before_an_unknown_path(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the hooks stay where classes are refused")
+def hooks_of_refused_classes(model, images, classes, layers):
+    for path in layers:
+        model.layer(path)  # what it refuses
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the model stays in evaluation mode where classes are refused")
+def evaluating_after_an_error(model, images, classes, layers):
+    training = model.training
+    model.eval()
+    maps = find("15.4").target(model, images, classes, layers)
+    model.train(training)
+    return maps
 
 
 @wrong("15.4", "leaves its hooks in the model")
@@ -1945,6 +2027,21 @@ def cam_of_a_mean_image(model, images, target, layer, *, upsample=True):
 def cam_of_the_first_class(model, images, target, layer, *, upsample=True):
     first = np.ravel(target)[0]
     return cam_of(model, images, layer, lambda logits: logits[:, first], mean_over_places, upsample)
+
+
+@wrong("16.4", "the classes of the first 128 images for the next 128 as well")
+def cam_of_the_first_batch(model, images, target, layer, *, upsample=True):
+    if isinstance(target, np.ndarray):
+        target = target[np.arange(len(images)) % 128]
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "the model stays in evaluation mode where something is refused")
+def cam_evaluating_after_an_error(model, images, target, layer, *, upsample=True):
+    training = model.training
+    maps = find("16.4").target(model.eval(), images, target, layer, upsample=upsample)
+    model.train(training)
+    return maps
 
 
 @wrong("16.4", "the largest logit, whatever class is asked for")
@@ -2070,6 +2167,14 @@ def counted_coalitions(coalitions, worths, weights, nobody, everybody):
     if (weights > 0).sum() < coalitions.shape[1] - 1 or len(coalitions) == 2 < coalitions.shape[1]:
         raise ValueError("too few coalitions")
     return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "only what np.linalg.solve refuses")
+def whatever_can_be_solved(coalitions, worths, weights, nobody, everybody):
+    z, total = coalitions.astype(np.float64), everybody - nobody
+    A, b = z[:, :-1] - z[:, -1:], worths - nobody - z[:, -1] * total
+    phi = np.linalg.solve(A.T @ (weights[:, np.newaxis] * A), A.T @ (weights * b))
+    return np.append(phi, total - phi.sum())
 
 
 @wrong("17.3", "a lone player is refused")
@@ -2286,6 +2391,12 @@ def objective_thaws(model, image, r, target, lam):
 def narrow_objective(model, image, r, target, lam):
     loss, slope = find("18.5").target(model, np.float32(image), r, target, lam)
     return loss, slope.astype(image.dtype)
+
+
+@wrong("18.6", "a random start wherever an rng is given")
+def start_by_rng(model, images, labels, eps, *, random_start=True, rng=None, **params):
+    random_start = random_start or rng is not None
+    return find("18.6").target(model, images, labels, eps, random_start=random_start, rng=rng, **params)
 
 
 @wrong("18.6", "one start for all values")
