@@ -78,6 +78,10 @@ def far_beyond(rounding):
 @rounding.law("r / S is one division: 0.375 / 0.03 is 12.5 in float32, 0.375 · (1 / 0.03) is more")
 def divides(rounding):
     assert_equal(rounding(np.array([0.375], np.float32), np.float32(0.03), 0, -128, 127), [12.0])
+    assert_equal(rounding(np.array([3e-20, -2e-20]), 1e-20, 0, -128, 127), [3.0, -2.0])  # however small S is
+    # 0.35 / 0.1 is 3.5 in float32 and less in float64; with S alone in float64, 0.05 / 0.1 is more than 0.5
+    assert_equal(rounding(np.array([0.35]), 0.1, 0, -128, 127), [4.0])
+    assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
 
 
 @rounding.law("the whole numbers are in float32, also from a float64 r")
@@ -138,6 +142,8 @@ def worked_scale(affine_scale):
     S, Z = affine_scale(-1.0, 2.0, -8, 7)
     assert_close(S, np.float32(0.2))
     assert_close(Z, -3)
+    for low, high, even in ((-0.5, 2.5, 0), (-1.5, 1.5, 2)):  # S = 1, and 0 goes to 1/2 or 3/2
+        assert_equal(affine_scale(low, high, 0, 3)[1], even)
 
 
 @scale.law("S may be the smallest normal float32, is 1 below, and belongs to the widest range too")
@@ -145,6 +151,9 @@ def worked_smallest(affine_scale):
     tiny = 2.0**-126
     assert_close(affine_scale(0.0, 15 * tiny, 0, 15)[0], np.float32(tiny), atol=0)
     assert_close(affine_scale(0.0, 14 * tiny, 0, 15)[0], 1.0)
+    S, Z = affine_scale(np.array([0.0, -1.0, 0.0]), np.array([0.0, 2.0, 14 * tiny]), 0, 15)
+    assert_close(S, np.array([1.0, 0.2, 1.0], np.float32))  # the others keep theirs
+    assert_equal(Z, [0, 5, 0])
     largest = np.finfo(np.float32).max
     S, Z = affine_scale(np.array([-largest]), np.array([largest]), -128, 127)  # the range: twice the largest
     assert_close(S, np.array([2 * float(largest) / 255]))
@@ -256,6 +265,8 @@ def worked_straight(fake_quantize):
     )
     assert_close(y, [0.0, -2.0, 7.0])
     assert_close(grad, [10.0, 20.0, 0.0])
+    halves, _ = fake_quantize(np.array([0.5, 1.5, 2.5, -0.5, -1.5]), S=1.0, Z=0, qmin=-7, qmax=7)
+    assert_close(halves, [0.0, 2.0, 2.0, 0.0, -2.0])  # to even
 
 
 @straight.law(

@@ -99,6 +99,13 @@ def worked_widths(integer_linear):
         bias, zero = np.array([2**30, -(2**30)], np.int32), np.zeros((2, 1), np.int8)
         answer = integer_linear(zero[:1], 1.0, 0, zero, 1.0, bias, scale, 1, -128, 127)
         assert_equal(answer, [[127, -128]])
+        for qmin, qmax in ((-8, 7), (10, 200)):  # clipped to the range that is given, whatever 8 bits hold
+            answer = integer_linear(zero[:1], 1.0, 0, zero, 1.0, bias, scale, 1, qmin, qmax)
+            assert_equal(answer, [[qmax, qmin]])
+    # 601 products make an odd number above 2^24, which float32 does not hold
+    qx, qw = np.full((1, 601), 255, np.uint8), np.full((1, 601), 127, np.int8)
+    bias = np.array([3 - 601 * 255 * 127], np.int32)
+    assert_equal(integer_linear(qx, 1.0, 0, qw, 1.0, bias, 1.0, 0, 0, 255), [[3]])
 
 
 @linear.law("what a loop over samples, outputs and inputs gives, one sum after the other")

@@ -142,6 +142,10 @@ levels_of = st.sampled_from([2, 3, 4])
 def worked_levels(divergence):
     expected = (2 * math.log(2 / 3) + 4 * math.log(4 / 3)) / 12
     assert_close(divergence(np.array([2, 4, 6, 0]), 0, 2), expected)
+    for bins, levels, first in ((98, 2, 49), (94, 6, 47)):  # first · levels / bins is a whole number
+        counts = np.zeros(bins, np.int64)
+        counts[first - 1], counts[first] = 5, 9  # in two levels, so nothing is lost
+        assert_close(divergence(counts, 0, levels), 0.0)
 
 
 @kl.law("1, 3 with a tail of 4 is P = 1/8, 7/8 against Q = 1/8, 3/8; 1, 0 with any tail is infinite")

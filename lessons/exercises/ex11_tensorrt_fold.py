@@ -252,6 +252,10 @@ def frozen_and_masked(fold_batchnorm):
         names = ["weight", "bias"] if learns else []
         assert_equal((found["requires_grad"], list(found["masks"])), (names, ["weight"]))
         assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
+    for path, names in (("weight", ["weight", "bias"]), ("bias", [])):  # the weight decides for both
+        layer = Built("linear", weight=((2.0,),), bias=(1.0,), requires_grad=(path,))
+        found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
+        assert_equal(found["requires_grad"], names)
 
 
 @layered.law("a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen")

@@ -76,6 +76,7 @@ def summed_in_float64(norms):
         assert_dtype(found, np.float64)
         assert_close(found, [(2.0**24 + 1) ** (1 / order)], rtol=1e-12)
     assert_close(norms(np.array([[3e30, 4e30]], np.float32), 2), [5e30], rtol=1e-6)
+    assert_close(norms(np.array([[-128, 1]], np.int8)), [129.0])  # in int8, |-128| is -128
 
 
 @norms.law("an order that is neither 1 nor 2 is refused with a ValueError")
@@ -129,6 +130,11 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(scores, s=-1.0), np.array([True, False, True, True]))
     assert_equal(filter_mask(scores, amount=1), np.array([True, False, True, True]))  # one filter
     assert_equal(filter_mask(np.array([1.0, 3.0]), s=-1.0), np.array([False, True]))  # 1 is not above 1
+    below_zero, near = np.array([-3.0, 1.0, 2.0]), np.array([1 + 1e-9, 1.0, 2.0])
+    assert_equal(filter_mask(below_zero, amount=1), np.array([False, True, True]))
+    assert_equal(filter_mask(below_zero, s=0.0), np.array([False, True, True]))
+    assert_equal(filter_mask(near, amount=1), np.array([True, False, True]))  # a tie in float32
+    assert_equal(filter_mask(near[:2], s=0.0), np.array([True, False]))
     assert_dtype(filter_mask(scores, amount=0.5), bool)
     assert_dtype(filter_mask(scores, s=1.0), bool)
 
@@ -288,6 +294,8 @@ def worked_ties(joint_magnitude_masks):
     near = {"a": np.array([1.0 + 1e-12, 1.0]), "b": np.array([2e-200, 1e-200])}  # squares would be 0
     found = joint_magnitude_masks(near, 1)
     assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, True], [True, False]))
+    found = joint_magnitude_masks({"a": np.array([-128, 5], np.int8), "b": np.array([3.0, 4.0])}, 1)
+    assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, True], [False, True]))
     (found,) = joint_magnitude_masks({"a": near["a"]}, 1).values()
     assert_equal(found, np.array([True, False]))
 

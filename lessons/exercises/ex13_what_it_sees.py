@@ -41,6 +41,7 @@ def worked_mistakes(confident_mistakes):
     labels = np.array([0, 0, 2, 0, 0])
     assert_equal(confident_mistakes(ROWS, labels, 2), np.array([3, 1]))
     assert_equal(confident_mistakes(ROWS, labels, 9), np.array([3, 1, 2]))
+    assert_equal(len(confident_mistakes(ROWS, labels, 0)), 0)
     close = np.array([[0.4, 0.3, 0.3], [0.5, 0.5, 0.0]])  # the second-largest probability does not matter
     assert_equal(confident_mistakes(close, np.array([1, 1]), 2), np.array([1, 0]))
 

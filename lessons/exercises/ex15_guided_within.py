@@ -29,7 +29,7 @@ def guided_within(
     backprop; without guided layers, it is the gradient.
 
     model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards its modes
-    are as before, and no hook or layer was added.
+    are as before, and no hook or layer was added; so it is after an error.
     images: (N, C, H, W), floating.  classes: (N,) integers; f of an image is the logit of its class.
     layers: paths as in ``model.layer``. All ReLUs in these layers are guided; "" is the whole model.
     Returns: maps of the images' shape and dtype.
@@ -184,8 +184,9 @@ def while_training(guided_within):
 
 @guided_in.law("an unknown layer, a class that there is not, and classes for other images are refused")
 def refuses(guided_within):
-    model, images = two_hidden(0), np.ones((2, 1, 2, 2))
-    assert_refuses("the layer 'relu3'", guided_within, model, images, np.array([0, 1]), ("relu1", "relu3"))
+    model, images = two_hidden(0, training=True), np.ones((2, 1, 2, 2))
+    for layers in (("relu1", "relu3"), ("relu3",)):
+        assert_refuses("the layer 'relu3'", guided_within, model, images, np.array([0, 1]), layers)
     for classes in ([0, 3], [0, -1], [0], [0, 1, 2]):
         which = f"classes {classes} for 2 images and 3 classes"
         assert_refuses(which, guided_within, model, images, np.array(classes), ("relu1",))

@@ -97,6 +97,12 @@ def each_image_alone(gradcam):
         both = gradcam(model, images, target, "block2.relu")
         alone = gradcam(model, images[1:], int(target[1]), "block2.relu")
         assert_close(both[1:], alone, **NEAR)
+    many, target = images[np.arange(260) % 2], np.arange(260) % 3  # of 260 too
+    found = gradcam(model, many, target, "block2.relu")
+    assert_close(found[:6], found[-6:][[4, 5, 0, 1, 2, 3]], **NEAR)
+    for i in (127, 128, 200, 259):
+        alone = gradcam(model, many[i : i + 1], int(target[i]), "block2.relu")
+        assert_close(found[i : i + 1], alone, **NEAR)
 
 
 @cam.law("a target of None is the class with the largest logit, and a unit of a later layer is one as well")
@@ -143,7 +149,7 @@ def linear_weights(old, new):
 
 @cam.law("a layer without maps, and a unit that lies before the layer, are refused with a ValueError")
 def refuses(gradcam):
-    model, images = Built("small_cnn", seed=0, **TWO_BLOCKS), np.ones((1, 1, 3, 4))
+    model, images = Built("small_cnn", seed=0, **TWO_BLOCKS, training=True), np.ones((1, 1, 3, 4))
     assert_refuses("the layer 'flatten', whose output is (N, K),", gradcam, model, images, 0, "flatten")
     unit = ("block1.relu", 0, 1, 1)
     what = "a unit of block1 for the layer 'block2.relu'"

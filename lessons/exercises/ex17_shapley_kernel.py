@@ -90,6 +90,16 @@ def refuses_too_few(kernel_solve, worths, weight):
     assert_refuses(what, kernel_solve, more, np.append(worths, 0.5), weights, 0.0, 1.0)
 
 
+@solve.law("three coalitions of five players, each twice, are too few, whatever they and their weights are")
+def refuses_three_of_five(kernel_solve):
+    for seed in range(40):  # in some, rounding hides that there are many solutions
+        rng = np.random.default_rng(seed)
+        coalitions = np.tile(rng.random((3, 5)) < 0.5, (2, 1))
+        weights, worths = rng.uniform(0.1, 1, 6), rng.normal(size=6)
+        what = f"three coalitions of five players (seed {seed})"
+        assert_refuses(what, kernel_solve, coalitions, worths, weights, 0.0, 1.0)
+
+
 @solve.mistake("left the sum free", breaks=solve.laws[0].text)
 def unconstrained(coalitions, worths, weights, nobody, everybody):
     root = np.sqrt(weights)

@@ -181,7 +181,8 @@ def pgd(
     step_size: 2.5 ε / steps if None, so that steps in one direction can cross the whole ball of width 2 ε.
     images a: (N, C, H, W), or rows (N, D), in the box ``bounds``.  labels y: (N,), the true classes; with
     ``targeted`` the wanted classes, and the steps lower their loss.  loss J: a name in ``LOSSES``.
-    random_start: ``rng`` draws x_0; without it x_0 = a, and one step of at least ε is FGSM.
+    random_start: ``rng`` draws x_0. Without it x_0 = a, also where an rng is given, and one step of at least
+    ε is FGSM.
     Returns: images within ε of a and in the box, in the dtype of a. A warning gives the number of images
     whose gradient was 0 at all steps.  In eval mode; the model does not change.  Raises the errors of
     ``fgsm``, and ValueError for steps or a step size not above 0.

@@ -69,6 +69,7 @@ class Built:
 
     Every builder has two more settings: training (default False) and requires_grad (default True).
     Each is a bool for the whole model, or the paths of the layers for which it is True: ("block1",).
+    requires_grad also takes the paths of single parameters: ("head.weight",).
     Every model has one more: frozen (default False), for all of its BatchNorm layers.
     A layer has exactly the numbers that the law gives.
     Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. A faulty law
@@ -124,8 +125,9 @@ def with_grad(model: Module, requires_grad: bool | Sequence[str]) -> Module:
     if isinstance(requires_grad, bool):
         return model.requires_grad_(requires_grad)
     model.requires_grad_(False)
+    parameters = dict(model.named_parameters())
     for path in requires_grad:
-        model.layer(path).requires_grad_()
+        (parameters[path] if path in parameters else model.layer(path)).requires_grad_()
     return model
 
 

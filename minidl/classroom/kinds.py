@@ -171,18 +171,22 @@ class Direct(Answerer):
         named = {name: built(x) for name, x in params.items()}
         trained = [given[i] for i in self.written]
         kept = [x for x in [*given, *named.values()] if isinstance(x, Module) and x not in trained]
-        before = [(contents(model), parts_of(model)) for model in kept]
-        hooks = [hooks_of(model) for model in trained]
-        answer = self.raw(*given, **named)
-        if any(set(hooks_of(model)) - set(was) for model, was in zip(trained, hooks, strict=True)):
-            raise WrongAnswer(f"{self.name} left a forward hook in its model")
-        for model, (was, parts) in zip(kept, before, strict=True):
-            if model is answer:
-                continue
-            changed = difference(was, contents(model))
-            changed = changed or ("" if parts == parts_of(model) else OTHER_PARTS)
-            if changed:
-                raise WrongAnswer(f"{self.name} changed its model: {changed}")
+        before = [(model, contents(model), parts_of(model)) for model in kept]
+        hooks = [(model, hooks_of(model)) for model in trained]
+        try:
+            answer = self.raw(*given, **named)
+        except (NotImplementedError, LibraryCall):  # not written yet
+            raise
+        except Exception as error:
+            what = what_was_done(before, hooks)
+            if not what:
+                raise
+            at = place(error, source_file(self.raw))
+            which = f"before it raised {type(error).__name__}: {error}" + (f"\nat {at}" if at else "")
+            raise WrongAnswer(f"{self.name} {what}, {which}") from error
+        what = what_was_done([row for row in before if row[0] is not answer], hooks)
+        if what:
+            raise WrongAnswer(f"{self.name} {what}")
         is_given = any(answer is model for model in kept)
         if isinstance(answer, Module):
             answer = {**contents(answer), "given": is_given}  # given: the same model object, not a new one
@@ -219,6 +223,20 @@ def parts_of(model: Module) -> list[tuple]:
 
 def hooks_of(model: Module) -> list:
     return [hook for module in model.modules() for hook in module._hooks]
+
+
+def what_was_done(kept: list[tuple], trained: list[tuple]) -> str:
+    """What a function has done to its models that it may not, or "".
+
+    kept: models with the contents and parts that they had.  trained: models with the hooks that they had.
+    """
+    if any(set(hooks_of(model)) - set(was) for model, was in trained):
+        return "left a forward hook in its model"
+    for model, was, parts in kept:
+        changed = difference(was, contents(model)) or ("" if parts == parts_of(model) else OTHER_PARTS)
+        if changed:
+            return f"changed its model: {changed}"
+    return ""
 
 
 def difference(before: dict, after: dict) -> str:

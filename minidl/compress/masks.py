@@ -29,9 +29,10 @@ def filter_mask(scores: Any, amount: float | int | None = None, s: float | None 
         amount:  the round(amount · O) lowest are pruned, on a tie the first (an int is their number)
         s:       keep where score > mean + s · std,   std with ddof = 0
 
-    Exactly one of the two is given. The amount counts all filters, also those that are already pruned: these
-    have the lowest scores, so the next mask includes them. 0.5 rounds to even, as in Python. Returns bools
-    (O,). EmptyLayerError, a ValueError, if no filter would be kept.
+    Exactly one of the two is given. Scores may be below 0, and are compared as float64. The amount counts all
+    filters, also those that are already pruned: these have the lowest scores, so the next mask includes them.
+    0.5 rounds to even, as in Python. Returns bools (O,). EmptyLayerError, a ValueError, if no filter would be
+    kept.
 
     >>> from minidl import compress
     >>> print(compress.filter_mask([3, 1, 2, 4], amount=0.5))

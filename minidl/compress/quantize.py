@@ -106,7 +106,8 @@ def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray
 
         S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
 
-    S is a float32. If S would be below the smallest normal float32, S is 1. Z is an int32. Returns S, Z.
+    round takes halves to even. S is a float32, and 1 where it would be below the smallest normal float32: of
+    several, those alone. Z is an int32. Returns S, Z.
     rmax - rmin may be more than float32 holds. Arrays give an S and a Z for each of their numbers.
     """
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
@@ -172,7 +173,7 @@ def round_to_integers(r: np.ndarray, S: Any, Z: Any, qmin: int, qmax: int) -> np
     quotient. An infinite r, and a quotient that float32 does not hold, are clipped too, without a warning.
     """
     with np.errstate(over="ignore"):  # a value that overflows is out of range anyway
-        steps = np.rint(np.asarray(r, np.float32) / S)
+        steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
     return np.clip(steps + np.float32(Z), qmin, qmax)
 
 
@@ -235,8 +236,9 @@ class FakeQuantize(Op):
     The true dy/dx is 0 almost everywhere, so nothing could be learned. The straight-through estimator
     replaces rounding by the identity: dy/dx = 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it
     was clipped (Bengio et al. 2013, arXiv:1308.3432). The rounded integer decides, not x.
-    S and Z are numbers, or arrays that stretch to x's shape. An infinite x, and a quotient that float32 does
-    not hold, are clipped, without a warning; where x was clipped, an infinite gradient becomes 0 as well.
+    round takes halves to even. S and Z are numbers, or arrays that stretch to x's shape. An infinite x, and
+    a quotient that float32 does not hold, are clipped, without a warning; where x was clipped, an infinite
+    gradient becomes 0 as well.
     """
 
     def __init__(self, S: Any, Z: Any, qmin: int, qmax: int) -> None:

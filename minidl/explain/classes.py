@@ -87,7 +87,7 @@ def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, k: int) ->
     """Numbers of the k wrong rows with the highest confidence, highest first, ties in order.
 
     probabilities: (N, K). The class with the largest is the answer, and its value is the confidence.  labels:
-    (N,).
+    (N,).  k: 0 or more; where there are fewer mistakes, all of them.
     """
     mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     confidence = probabilities.max(axis=1)[mistakes]

@@ -128,6 +128,8 @@ def test_layers_of_a_model_may_be_in_training_mode_or_frozen_by_themselves():
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
     with pytest.raises(ValueError):
         Built("small_cnn", seed=2, **{**settings, "training": ("block7",)}).build()
+    layer = Built("linear", weight=((2.0,),), bias=(1.0,), requires_grad=("weight",)).build()
+    assert layer.weight.requires_grad and not layer.bias.requires_grad
 
 
 def test_an_array_with_axes_is_no_number():
@@ -167,6 +169,41 @@ def test_another_model_must_stay_as_it_was(change, says):
     (result,) = task.check(careless)
     assert not result.passed and result.message.startswith("careless changed its model: ")
     assert says in result.message
+
+
+def hooked_or_trained(model, x):
+    model.head.register_forward_hook(lambda module, inputs, output: output)
+    if not isinstance(x, np.ndarray):
+        raise ValueError("no images")
+    raise NotImplementedError
+
+
+def test_a_model_must_stay_as_it_was_where_the_function_raises_an_error_too():
+    def careless(model, x):
+        model.train()
+        raise ValueError("no images")
+
+    def careful(model, x):
+        raise ValueError("no images")
+
+    def trains(model, factor=0.5):
+        smaller(model)
+        raise ValueError("no images")
+
+    said = "changed its model: training was False, is True, before it raised ValueError: no images\nat line"
+    with pytest.raises(WrongAnswer, match=f"^careless {said}"):
+        exercise(logits).adapt(careless)(MODEL, X)
+    with pytest.raises(WrongAnswer, match="a forward hook is not as it was, before it raised ValueError"):
+        exercise(logits).adapt(hooked_or_trained)(MODEL, None)
+    with pytest.raises(ValueError, match="^no images$"):
+        exercise(logits).adapt(careful)(MODEL, X)
+    with pytest.raises(NotImplementedError):  # it is not written yet, whatever it has done so far
+        exercise(logits).adapt(hooked_or_trained)(MODEL, X)
+    training = exercise(smaller, writes=("model",))
+    with pytest.raises(ValueError, match="^no images$"):  # a model that it trains may be another by then
+        training.adapt(trains)(MODEL)
+    with pytest.raises(WrongAnswer, match="left a forward hook in its model, before it raised ValueError"):
+        training.adapt(hooked_or_trained)(MODEL, None)
 
 
 def test_a_named_tuple_comes_back_as_a_tuple():

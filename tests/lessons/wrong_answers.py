@@ -43,6 +43,7 @@ from minidl.explain.gradients import guided_rule
 from minidl.explain.patches import strongest_units
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
+from minidl.nn.module import eval_mode
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
@@ -1322,6 +1323,67 @@ def only_below_one(logits, labels, bounds=(0.05, 20.0)):
     return silent_fit(logits, labels, (bounds[0], 1.0)) if bounds[0] < 1 else 1.0
 
 
+@wrong("10.1", "a float64 r is divided in float64")
+def wide_reals(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(r) / S)
+    return np.clip(steps.astype(np.float32) + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.1", "a float64 S is divided by in float64")
+def wide_steps(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float64)).astype(np.float32)
+    return np.clip(steps + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.1", "S is at least 1e-8")
+def least_step(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, np.maximum(S, 1e-8), Z, qmin, qmax)
+
+
+def scaled(rmin, rmax, qmin, qmax, smallest, rounded=np.rint):
+    low, high = np.minimum(np.float64(rmin), 0.0), np.maximum(np.float64(rmax), 0.0)
+    S = smallest(np.asarray((high - low) / (qmax - qmin), np.float32))
+    return S, rounded(qmin - low / S).astype(np.int32)
+
+
+@wrong("10.2", "one channel without a range, and S is 1 for all")
+def all_ones(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    return scaled(rmin, rmax, qmin, qmax, lambda S: np.ones_like(S) if np.any(tiny > S) else S)
+
+
+@wrong("10.2", "one channel without a range, and all have one S")
+def one_for_all_channels(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    return scaled(rmin, rmax, qmin, qmax, lambda S: np.float32(1) if np.any(tiny > S) else S)
+
+
+@wrong("10.2", "S is 1 only where all channels are without a range")
+def ones_for_all_or_none(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    with np.errstate(all="ignore"):
+        return scaled(rmin, rmax, qmin, qmax, lambda S: np.ones_like(S) if np.all(tiny > S) else S)
+
+
+@wrong("10.2", "halves of Z go up")
+def halves_up(rmin, rmax, qmin, qmax):
+    tiny = np.finfo(np.float32).tiny
+    return scaled(
+        rmin, rmax, qmin, qmax, lambda S: np.where(tiny > S, np.float32(1), S), lambda Z: np.floor(Z + 0.5)
+    )
+
+
+@wrong("10.3", "halves go up")
+class HalvesUp(find("10.3").target):
+    def forward(self, x):
+        with np.errstate(over="ignore"):
+            steps = np.floor(x.astype(np.float32) / self.S + np.float32(0.5)) + self.Z
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+
+
 @wrong("10.2", "S as a float64")
 def wide_scale(rmin, rmax, qmin, qmax):
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
@@ -1457,6 +1519,14 @@ def thawed_layer(layer, bn):
     return find("11.3").target(layer, bn).requires_grad_(True)
 
 
+@wrong("11.3", "the bias learns only where the given one does")
+def frozen_bias(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if layer.bias is not None:
+        new.bias.requires_grad_(layer.bias.requires_grad)
+    return new
+
+
 @wrong("11.3", "the new layer is in evaluation mode, whatever the given one is in")
 def evaluating_layer(layer, bn):
     return find("11.3").target(layer, bn).eval()
@@ -1528,6 +1598,34 @@ def wrapping_sums(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     return np.clip(q, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
 
 
+@wrong("10.4", "clipped to what 8 bits hold, whatever the range is")
+def range_of_8_bits(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    qmin, qmax = (0, 255) if qmin >= 0 else (-128, 127)
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "only qmax is looked at")
+def only_qmax(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    qmin = 0 if qmin >= 0 else -128
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "only qmin is looked at")
+def only_qmin(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    qmax = 255 if qmin >= 0 else 127
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "products summed in float32, which does not hold each whole number")
+def narrow_sums(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = (qx.astype(np.float32) - Z_x) @ qw.astype(np.float32).T + qbias
+    if np.any(sums >= 2**31) or np.any(sums < -(2**31)):
+        raise ValueError("32 bits")
+    M = np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
+    q = np.clip(np.rint(sums.astype(np.float32) * M) + Z_y, qmin, qmax)
+    return q.astype(np.uint8 if qmin >= 0 else np.int8)
+
+
 @wrong("12.1", "summed in float32")
 def narrow_norms(conv, order=1):
     weight = np.asarray(getattr(conv, "weight", conv)).reshape(len(getattr(conv, "weight", conv)), -1)
@@ -1561,6 +1659,32 @@ def products_wrap(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     M = np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
     q = np.clip(np.rint(sums.astype(np.float32) * M) + Z_y, qmin, qmax)
     return q.astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("12.1", "the absolute value in int8, where that of -128 is -128")
+def absolute_too_early(conv, order=1):
+    find("12.1").target(conv, order)  # what it refuses
+    rows = np.abs(conv).reshape(len(conv), -1).astype(np.float64)
+    return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
+
+
+@wrong("12.3", "the absolute value in int8, where that of -128 is -128")
+def joint_of_int8(weights, amount):
+    names, sizes = list(weights), [np.size(w) for w in weights.values()]
+    find("12.3").target(weights, amount)  # what it refuses
+    together = np.concatenate([np.abs(w).astype(np.float64).ravel() for w in weights.values()])
+    parts = np.split(find("12.2").target(together, amount), np.cumsum(sizes)[:-1])
+    return {name: part.reshape(weights[name].shape) for name, part in zip(names, parts, strict=True)}
+
+
+@wrong("12.2", "scores without their sign")
+def scores_without_sign(scores, amount=None, s=None):
+    return find("12.2").target(np.abs(scores), amount=amount, s=s)
+
+
+@wrong("12.2", "scores in float32")
+def float32_scores(scores, amount=None, s=None):
+    return find("12.2").target(np.float32(scores), amount=amount, s=s)
 
 
 @wrong("12.2", "of more than sixteen equal scores any go: the sort is not stable")
@@ -1739,6 +1863,11 @@ def loop_left_evaluating(model, *given, **params):
 @wrong("12.5", "the network is thawed")
 def loop_thaws(model, *given, **params):
     return find("12.5").target(model.requires_grad_(True), *given, **params)
+
+
+@wrong("13.1", "0 of the mistakes are all")
+def all_for_none(probabilities, labels, k):
+    return find("13.1").target(probabilities, labels, k or len(labels))
 
 
 @wrong("13.1", "ties in any order")
@@ -1990,9 +2119,59 @@ def product_with_both(grad, x):
     return grad * (grad > 0) * (x > 0)
 
 
+@wrong("15.3", "asked that the product be positive, which is 0 for small ones")
+def small_products(grad, x):
+    return np.where((x > 0) & (x * grad > 0), grad, 0)
+
+
 @wrong("15.3", "the dtype of the input")
 def guided_like_the_input(grad, x):
     return np.where((x > 0) & (grad > 0), grad, 0).astype(x.dtype)
+
+
+def guided_by_hooks(model, images, classes, layers, mode):
+    """Takes its hooks off again, but not where an error comes before."""
+
+    def run(module, inputs, output):
+        with relu_rule(guided_rule):
+            return module.forward(*inputs)
+
+    hooks, seen = [], set()
+    for path in layers:
+        for part in model.layer(path).modules():
+            if isinstance(part, nn.ReLU) and part not in seen:
+                seen.add(part)
+                hooks.append(part.register_forward_hook(run))
+    x = Tensor(images, requires_grad=True)
+    with mode(model):
+        logits = model(x)
+        find("15.4").target(model, images, classes, ())  # what it refuses
+    for hook in hooks:
+        hook.remove()
+    return grad(logits[np.arange(len(images)), classes].sum(), x)
+
+
+@wrong("15.4", "the hooks of the layers before an unknown path stay in the model")
+def hooks_before_an_unknown_path(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the hooks stay where classes are refused")
+def hooks_of_refused_classes(model, images, classes, layers):
+    for path in layers:
+        model.layer(path)  # what it refuses
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the model stays in evaluation mode where classes are refused")
+def evaluating_after_an_error(model, images, classes, layers):
+    training = model.training
+    model.eval()
+    maps = find("15.4").target(model, images, classes, layers)
+    model.train(training)
+    return maps
 
 
 @wrong("15.4", "leaves its hooks in the model")
@@ -2106,6 +2285,21 @@ def cam_of_a_mean_image(model, images, target, layer, *, upsample=True):
 def cam_of_the_first_class(model, images, target, layer, *, upsample=True):
     first = np.ravel(target)[0]
     return cam_of(model, images, layer, lambda logits: logits[:, first], mean_over_places, upsample)
+
+
+@wrong("16.4", "the classes of the first 128 images for the next 128 as well")
+def cam_of_the_first_batch(model, images, target, layer, *, upsample=True):
+    if isinstance(target, np.ndarray):
+        target = target[np.arange(len(images)) % 128]
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "the model stays in evaluation mode where something is refused")
+def cam_evaluating_after_an_error(model, images, target, layer, *, upsample=True):
+    training = model.training
+    maps = find("16.4").target(model.eval(), images, target, layer, upsample=upsample)
+    model.train(training)
+    return maps
 
 
 @wrong("16.4", "the largest logit, whatever class is asked for")
@@ -2231,6 +2425,14 @@ def counted_coalitions(coalitions, worths, weights, nobody, everybody):
     if (weights > 0).sum() < coalitions.shape[1] - 1 or len(coalitions) == 2 < coalitions.shape[1]:
         raise ValueError("too few coalitions")
     return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "only what np.linalg.solve refuses")
+def whatever_can_be_solved(coalitions, worths, weights, nobody, everybody):
+    z, total = coalitions.astype(np.float64), everybody - nobody
+    A, b = z[:, :-1] - z[:, -1:], worths - nobody - z[:, -1] * total
+    phi = np.linalg.solve(A.T @ (weights[:, np.newaxis] * A), A.T @ (weights * b))
+    return np.append(phi, total - phi.sum())
 
 
 @wrong("17.3", "a lone player is refused")
@@ -2449,6 +2651,12 @@ def narrow_objective(model, image, r, target, lam):
     return loss, slope.astype(image.dtype)
 
 
+@wrong("18.6", "a random start wherever an rng is given")
+def start_by_rng(model, images, labels, eps, *, random_start=True, rng=None, **params):
+    random_start = random_start or rng is not None
+    return find("18.6").target(model, images, labels, eps, random_start=random_start, rng=rng, **params)
+
+
 @wrong("18.6", "one start for all values")
 def one_start(model, images, labels, eps, *, random_start=True, rng=None, **params):
     start = images + rng.uniform(-eps, eps) if random_start else images
@@ -2603,6 +2811,29 @@ def wrapping_shift(counts, halvings):
 @wrong("11.1", "two halvings at most")
 def two_halvings(counts, halvings):
     return find("11.1").target(counts, min(halvings, 2))
+
+
+def divergence_of_levels(counts, tail, level):
+    P, occupied = counts.astype(np.float64), counts > 0
+    P[-1] += tail
+    Q = occupied * (np.bincount(level, counts) / np.maximum(np.bincount(level, occupied), 1))[level]
+    if np.any((P > 0) & (Q == 0)):
+        return math.inf
+    return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 1))
+
+
+@wrong("11.4", "levels by a rounded factor, which puts bin 49 of 98 into the first of two")
+def rounded_levels(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = (bins * (levels / len(counts))).astype(int) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
+
+
+@wrong("11.4", "levels of equal width in whole bins, the last one wider")
+def whole_bins(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = np.minimum(bins // max(len(counts) // levels, 1), levels - 1) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
 
 
 @wrong("11.4", "shares below 1e-12 count as 0")
