@@ -9,14 +9,27 @@ import tokenize
 from collections.abc import Iterator
 
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.stubs import source
+from minidl.classroom.stubs import imports, source
 
-NAMES = {"open", "exec", "eval", "compile", "__import__", "globals", "breakpoint"}
-MODULES = {
-    *("importlib", "inspect", "ctypes", "gc", "subprocess", "multiprocessing", "socket", "signal", "pathlib"),
-    *("linecache", "pickle", "lessons", "hypothesis", "pytest", "minidl.classroom"),
+HARMLESS = {  # what answers need; all else that a file imports is worth a look
+    *("numpy", "scipy", "numba", "minidl", "math", "cmath", "matplotlib", "__future__", "typing"),
+    *("itertools", "functools", "operator", "dataclasses", "numbers", "enum", "abc", "warnings", "copy"),
+    *("random", "time", "contextlib", "heapq", "bisect", "fractions", "decimal", "statistics"),
+    *("collections", "string"),
 }
-ATTRIBUTES = {"fork", "system", "popen", "_exit", "__code__", "__globals__", "__subclasses__", "_getframe"}
+DUNDERS = {
+    *("__import__", "__spec__", "__loader__", "__code__", "__globals__", "__builtins__", "__closure__"),
+    *("__wrapped__", "__subclasses__", "__file__", "__path__", "__cached__"),
+}
+NAMES = {"open", "exec", "eval", "compile", "globals", "vars", "getattr", "breakpoint"} | DUNDERS
+ATTRIBUTES = {  # also as names that are imported from a harmless module; model.eval() is none of them
+    *("open", "load", "fromfile", "loadtxt", "genfromtxt", "memmap", "read_text", "read_bytes", "get_data"),
+    *("os", "sys", "io", "importlib", "builtins", "inspect", "gc", "ctypes", "ctypeslib", "pathlib", "Path"),
+    *("fork", "system", "popen", "_exit", "listdir", "scandir", "walk", "glob", "rglob", "pickle"),
+    *("runpy", "classroom"),
+    *("exec_module", "load_module", "find_spec", "run_path", "run_module", "get_source", "getsource"),
+    *("FunctionType", "CodeType", "get_objects", "_getframe", "tb_frame", "f_back", "f_globals"),
+} | DUNDERS
 FEW, NEARLY = 40, 0.95  # shorter functions are not compared; the share of equal tokens for a flag
 
 
@@ -26,7 +39,9 @@ def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    found = dict.fromkeys(f"mentions {name}" for name in mentioned(tree))
+    begin = [imports(one.target, helpers=one.helpers) for one in exercises]  # of the stubs
+    given = {name for lines in begin for name in mentioned(ast.parse(lines))}
+    found = dict.fromkeys(f"mentions {name}" for name in mentioned(tree) if name not in given)
     own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for exercise in exercises:
         if exercise.name in own:
@@ -37,19 +52,26 @@ def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
 
 
 def mentioned(tree: ast.AST) -> Iterator[str]:
+    """What could read files, load the library again or reach into other processes, as the code names it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from filter(is_listed, (alias.name for alias in node.names))
+            yield from (alias.name for alias in node.names if not is_harmless(alias.name))
         elif isinstance(node, ast.ImportFrom):
-            yield from filter(is_listed, [node.module or ""])
+            module = "." * node.level + (node.module or "")
+            if is_harmless(module):
+                yield from (alias.name for alias in node.names if alias.name in NAMES | ATTRIBUTES)
+            else:
+                yield module
         elif isinstance(node, ast.Name) and node.id in NAMES:
             yield node.id
         elif isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
             yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in DUNDERS:
+            yield node.value
 
 
-def is_listed(module: str) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in MODULES)
+def is_harmless(module: str) -> bool:
+    return module.split(".")[0] in HARMLESS and not f"{module}.".startswith("minidl.classroom.")
 
 
 def tokens(node: ast.stmt) -> list[str]:

@@ -19,15 +19,65 @@ def flags(text, lesson="09"):
         ("import importlib.util, gc as g\n", ["mentions importlib.util", "mentions gc"]),
         ("from minidl.classroom import stubs\n", ["mentions minidl.classroom"]),
         ("import lessons.exercises\n", ["mentions lessons.exercises"]),
-        ("import os\nos.fork()\nos.fork()\n", ["mentions fork"]),
+        ("import os\nos.fork()\nos.fork()\n", ["mentions os", "mentions fork"]),
         ("f.__code__ = 1\n", ["mentions __code__"]),
-        ("opened = 3\nimport gcd\n", []),
+        ("opened = 3\nimport gcd\n", ["mentions gcd"]),
+        ("from minidl import classroom\n", ["mentions classroom"]),
+        ("import numpy.linalg, numba\nmodel.eval()\nmodel.modules()\n# open('a')\nloader = 'open'\n", []),
         ("not Python", []),
         ("x = '\0'", []),
     ],
 )
 def test_what_the_file_mentions_is_listed_once(text, found):
     assert flags(text) == found
+
+
+ANSWER = "def entropy(p, axis=-1):\n    return new.entropy(p, axis)\n"
+
+
+@pytest.mark.parametrize(
+    "cheat, found",
+    [
+        ("import minidl.train.metrics as m\nnew = type(m)('new')\nm.__spec__.loader.exec_module(new)\n",
+         ["mentions exec_module", "mentions __spec__"]),
+        ("new = type(m)('new')\nexec(m.__loader__.get_source(m.__name__), vars(new))\n",
+         ["mentions exec", "mentions vars", "mentions get_source", "mentions __loader__"]),
+        ("l = getattr(m, '__loader__')\n", ["mentions getattr", "mentions __loader__"]),
+        ("l = __spec__\n", ["mentions __spec__"]),
+        ("import importlib.util as u\ns = u.spec_from_file_location('n', m.__file__)\n",
+         ["mentions importlib.util", "mentions __file__"]),
+        ("from importlib import reload\n", ["mentions importlib"]),
+        ("import runpy\nnew = runpy.run_path('metrics.py')\n", ["mentions runpy", "mentions run_path"]),
+        ("import sys\nsys.path.append('/tmp')\nfrom boris import entropy\n",
+         ["mentions sys", "mentions boris"]),
+        ("from . import boris\n", ["mentions ."]),
+        ("import sys\ndel sys.modules['minidl.train.metrics']\n", ["mentions sys"]),
+        ("from minidl.data.files import os as o\n", ["mentions os"]),
+        ("import minidl.data.files as f\nf.os.listdir('/')\n", ["mentions listdir", "mentions os"]),
+        ("import glob\nx = [open(f).read() for f in glob.glob('/*')]\n",
+         ["mentions glob", "mentions open"]),
+        ("from pathlib import Path as P\nP('a').read_text()\n", ["mentions pathlib", "mentions read_text"]),
+        ("import io\nio.open('a')\n", ["mentions io", "mentions open"]),
+        ("x = np.fromfile('a', np.uint8)\n", ["mentions fromfile"]),
+        ("x = np.load('a')\n", ["mentions load"]),
+        ("import os\nos.read(os.open('a', 0), 9)\n", ["mentions os", "mentions open"]),
+        ("import types\nf = types.FunctionType(m.entropy.__code__, m.entropy.__globals__)\n",
+         ["mentions types", "mentions FunctionType", "mentions __code__", "mentions __globals__"]),
+        ("__builtins__['eval']('1')\n", ["mentions __builtins__"]),
+        ("x = __import__('os')\n", ["mentions __import__"]),
+        ("x = compile('1', '', 'eval')\n", ["mentions compile"]),
+        *((f"import {name}\n", [f"mentions {name}"]) for name in
+          ("inspect", "gc", "ctypes", "subprocess", "socket", "marshal", "pickle", "multiprocessing")),
+        ("import urllib.request as r\n", ["mentions urllib.request"]),
+    ],
+)  # fmt: skip
+def test_each_way_to_the_librarys_text_or_to_others_files_is_a_flag(cheat, found):
+    assert sorted(flags(cheat + ANSWER)) == sorted(found)
+
+
+@pytest.mark.parametrize("exercise", REAL.exercises(), ids=lambda exercise: exercise.number)
+def test_the_librarys_functions_mention_nothing(exercise):
+    assert flags_of(source(exercise.target), []) == []
 
 
 @pytest.mark.parametrize("lesson", [lesson.number for lesson in REAL.lessons()])
