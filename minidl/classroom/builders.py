@@ -53,7 +53,7 @@ def batch_norm(
     return norm
 
 
-def with_numbers(layer: Module, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
+def with_numbers(layer: Any, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
     layer.weight = Parameter(weight)
     layer.weight.mask = None if mask is None else np.array(mask, bool)
     layer.bias = None if bias is None else Parameter(np.array(bias, np.float32))
