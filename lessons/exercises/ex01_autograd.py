@@ -151,6 +151,7 @@ def has_its_slope(sigmoid, x, g):
 
 @sigmoid.law("small values keep all their digits: at -40 it is e^-40")
 def keeps_small_values(sigmoid):
+    assert_close(sigmoid(np.array([np.log(3.0)]))[0], [0.75], rtol=1e-12)
     y, (grad_x,) = sigmoid(np.array([-40.0, -5.0]), grad=np.ones(2))
     assert_close(y, [np.exp(-40), 1 / (1 + np.exp(5))], rtol=1e-9, atol=0)
     assert_close(grad_x, [np.exp(-40), np.exp(5) / (1 + np.exp(5)) ** 2], rtol=1e-9, atol=0)
@@ -230,6 +231,7 @@ def worked_unbroadcast(unbroadcast):
 def worked_several_axes(unbroadcast):
     assert_close(unbroadcast(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]), (1, 1)), [[66.0]])
     assert_close(unbroadcast(np.arange(12.0).reshape(2, 2, 3), (2, 1)), [[24.0], [42.0]])
+    assert_close(unbroadcast(np.array([[0.1, 0.2]]), (1, 1)), [[0.3]], rtol=1e-12)  # in float64
     nothing = unbroadcast(np.zeros((2, 0), np.float32), (2, 1))
     assert_equal(nothing, np.zeros((2, 1)))
     assert_dtype(nothing, np.float32)

@@ -205,6 +205,9 @@ def worked_three_uses(tape_gradients):
     y, (grad,) = tape_gradients([np.array([5.0])], [("mul", 0, 0), ("add", 0, 1)])
     assert_close(y, [30.0])
     assert_close(grad, [11.0])
+    y, (grad,) = tape_gradients([np.array([0.1])], [("mul", 0, 0), ("add", 0, 1)])
+    assert_close(y, [0.11], rtol=1e-12)
+    assert_close(grad, [1.2], rtol=1e-12)
 
 
 @tape.law("a bias (3,) under rows (2, 3) collects a gradient from each row")

@@ -258,6 +258,8 @@ def worked_counts(col2im):
     assert_close(image, [[[1, 2, 1], [2, 4, 2], [1, 2, 1]]])
     image = col2im(np.ones((4, 4)), (2, 2), (1, 1), (1, 1), np.full((1, 3, 3), np.nan))
     assert_close(image, [[[1, 2, 1], [2, 4, 2], [1, 2, 1]]])  # whatever stood there
+    image = col2im(np.full((4, 4), 0.1), (2, 2), (1, 1), (1, 1), np.zeros((1, 3, 3)))
+    assert_close(image, [[[0.1, 0.2, 0.1], [0.2, 0.4, 0.2], [0.1, 0.2, 0.1]]], rtol=1e-12)
 
 
 @col2im.law("strides and dilations of 1, 2 or 3 in height and width: each pixel sums its copies")

@@ -89,6 +89,8 @@ def worked_convolution(conv2d):
     assert_close(y, np.full((1, 1, 2, 2), -4.0))
     assert_close(grad_x[0, 0], [[1.0, 1.0, 0.0], [1.0, 0.0, -1.0], [0.0, -1.0, -1.0]])
     assert_close(grad_weight[0, 0], [[12.0, 16.0], [24.0, 28.0]])
+    tenths, _ = conv2d(NINE / 10, CORNERS)
+    assert_close(tenths, np.full((1, 1, 2, 2), -0.4), rtol=1e-12)
 
 
 def by_loops(x, weight, stride):

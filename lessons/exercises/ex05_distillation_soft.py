@@ -40,7 +40,7 @@ def worked_soft(soft):
     y, _ = soft(student, teacher, temperature=2.0)
     assert_close(y, np.array(np.log(2)))
     y, _ = soft(student, teacher, temperature=2.0, soft="kl")
-    assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)))
+    assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)), rtol=1e-12)
     y, _ = soft(np.log(np.array([[1.0, 3.0]])), teacher, temperature=1.0, teacher_temperature=2.0, soft="kl")
     assert_close(y, np.array(0.0))
 
@@ -90,6 +90,9 @@ def cold_teacher(soft, student):
     for kind in ("ce", "kl"):  # the entropy of a label is 0
         y, _ = soft(student, teacher, temperature=1.0, teacher_temperature=1e-3, soft=kind)
         assert_close(y, np.array(-(log_p[0, 2] + log_p[1, 0]) / 2))
+    for T in (1e-3, 1e-15):  # as at 1: the teacher's logits shrink as much
+        y, _ = soft(student, T * teacher, temperature=1.0, teacher_temperature=T)
+        assert_close(y, soft(student, teacher, temperature=1.0, teacher_temperature=1.0)[0])
 
 
 @soft.law("logits of ±1000 give numbers: a student that is sure of the other class pays 2000")

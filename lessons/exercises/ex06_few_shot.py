@@ -41,6 +41,8 @@ def worked_prototypes(prototypes):
     classes, means = prototypes(np.array([[0.0, 2.0], [5.0, 5.0], [4.0, 0.0]]), np.array([3, 1, 3]))
     assert_equal(classes, np.array([1, 3]))
     assert_close(means, [[5, 5], [2, 1]])
+    _, means = prototypes(np.array([[0.1], [0.2]]), np.array([3, 3]))
+    assert_close(means, [[0.15]], rtol=1e-12)
 
 
 @prototypes.law("the differences from the prototype of their class sum to zero, in every class")

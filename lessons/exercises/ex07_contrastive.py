@@ -59,6 +59,9 @@ def worked_pairs(same_or_not):
     scores, same = same_or_not(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 3.0], [0.0, -1.0]]))
     assert_close(scores, [math.sqrt(0.5), 0.0, math.sqrt(0.5), -1.0])
     assert_equal(same, np.array([True, False, False, True]))
+    scores, _ = same_or_not(np.array([[0.1, 0.2], [0.3, -0.1]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
+    expected = [1 / math.sqrt(5), 2 / math.sqrt(5), 3 / math.sqrt(10), -1 / math.sqrt(10)]
+    assert_close(scores, expected, rtol=1e-12)
 
 
 @pairs.law("of N images N pairs are the same and N N - N are not")

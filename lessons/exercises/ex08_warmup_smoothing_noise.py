@@ -136,6 +136,7 @@ def targets(draw):
 def worked_smoothing(smooth):
     assert_close(smooth(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2), [[0.05, 0.85, 0.05, 0.05]])
     assert_close(smooth(np.array([0.0, 1.0, 0.0, 0.0]), 0.2), [0.05, 0.85, 0.05, 0.05])
+    assert_close(smooth(np.array([[0.1, 0.9]]), 0.0), [[0.1, 0.9]], rtol=1e-12)
 
 
 @smooth.law("each row still sums to 1")

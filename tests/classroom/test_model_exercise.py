@@ -132,6 +132,18 @@ def test_layers_of_a_model_may_be_in_training_mode_or_frozen_by_themselves():
     assert layer.weight.requires_grad and not layer.bias.requires_grad
 
 
+def test_every_batch_norm_of_a_model_may_be_frozen():
+    settings = {**MODEL.settings, "frozen": True}
+    frozen, learning = (
+        Built("small_cnn", seed=2, **settings).build(),
+        Built("small_cnn", seed=2, **MODEL.settings).build(),
+    )
+    assert frozen.block1.bn.frozen and not learning.block1.bn.frozen
+    assert frozen.block1.bn.running_mean.tobytes() == learning.block1.bn.running_mean.tobytes()
+    with pytest.raises(TypeError, match="linear has no setting frozen"):
+        Built("linear", weight=((2.0,),), frozen=True)
+
+
 def test_an_array_with_axes_is_no_number():
     def mean(x: np.ndarray) -> float:
         return x.mean()

@@ -69,6 +69,11 @@ def wrong(number: str, text: str):
     return declare
 
 
+def narrowed(x):
+    """The array with the digits of float32, in its own dtype."""
+    return x.astype(np.float32).astype(x.dtype) if x.dtype == np.float64 else x
+
+
 @wrong("01.1", "float32 becomes float64")
 class WidenedMul(Op):
     def forward(self, a, b):
@@ -85,6 +90,12 @@ class LostDigits(find("01.2").target):
         y = 1 / (1 + np.exp(-np.abs(x)))
         self.y = np.where(x >= 0, y, 1 - y)
         return self.y
+
+
+@wrong("01.2", "the input is rounded to float32")
+class NarrowSigmoid(find("01.2").target):
+    def forward(self, x):
+        return super().forward(narrowed(x))
 
 
 @wrong("01.3", "float32 becomes float64")
@@ -127,6 +138,11 @@ def longer_axes(grad, shape):
 @wrong("01.3", "zeros for an empty gradient, in float64")
 def wide_zeros(grad, shape):
     return np.zeros(shape) if 0 in grad.shape else unbroadcast(grad, shape)
+
+
+@wrong("01.3", "the gradient is rounded to float32")
+def narrow_unbroadcast(grad, shape):
+    return unbroadcast(narrowed(grad), shape)
 
 
 @wrong("01.4", "in the order in which nodes are first seen, depth first")
@@ -210,6 +226,11 @@ def names_after_the_first(inputs, steps):
     return find("01.6").target(inputs, [*steps[:1], *known])
 
 
+@wrong("01.6", "the inputs are rounded to float32")
+def narrow_tape(inputs, steps):
+    return find("01.6").target([narrowed(x) for x in inputs], steps)
+
+
 @wrong("02.1", "a quotient truncated towards 0 instead of floored, so 0 places instead of an error")
 def truncated_size(size, kernel, stride=1, padding=0, dilation=1):
     return int((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
@@ -258,6 +279,11 @@ def times_zero(columns, kernel_size, stride, dilation, image):
     image += before
 
 
+@wrong("02.3", "the columns are rounded to float32")
+def narrow_image(columns, kernel_size, stride, dilation, image):
+    find("02.3").target(narrowed(columns), kernel_size, stride, dilation, image)
+
+
 @wrong("02.4", "the columns in float64")
 class WideColumns(find("02.4").target):
     def forward(self, x, weight):
@@ -277,6 +303,12 @@ class StretchedFilters(find("02.4").target):
     def forward(self, x, weight):
         filters = np.broadcast_to(weight, (len(weight), x.shape[1], *weight.shape[2:]))
         return super().forward(x, np.ascontiguousarray(filters))
+
+
+@wrong("02.4", "the images are rounded to float32")
+class NarrowConvolution(find("02.4").target):
+    def forward(self, x, weight):
+        return super().forward(narrowed(x), weight)
 
 
 @wrong("03.1", "float32 stays float32")
@@ -713,6 +745,19 @@ def no_small_kl(student_logits, teacher_logits, *, soft="ce", **options):
     return loss - loss.item() if soft == "kl" and loss.item() < 1e-9 else loss
 
 
+@wrong("05.3", "the teacher's logits are rounded to float32")
+def narrow_teacher(student_logits, teacher_logits, **options):
+    return find("05.3").target(student_logits, narrowed(teacher_logits.data), **options)
+
+
+@wrong("05.3", "a teacher's temperature below 1e-3 is raised to it")
+def not_so_cold_teacher(student_logits, teacher_logits, *, teacher_temperature=None, **options):
+    if teacher_temperature is not None and teacher_temperature > 0:
+        teacher_temperature = max(teacher_temperature, 1e-3)
+    options = {**options, "teacher_temperature": teacher_temperature}
+    return find("05.3").target(student_logits, teacher_logits, **options)
+
+
 @wrong("05.4", "soft is not handed on")
 def always_cross_entropy(z_s, z_t, labels, *, soft="ce", **options):
     return find("05.4").target(z_s, z_t, labels, **options)
@@ -735,6 +780,11 @@ def squared_for_the_teacher(z_s, z_t, labels, *, beta, scale_by_tau_squared=Fals
     return find("05.4").target(
         z_s, z_t, labels, beta=beta * (tau**2 if scale_by_tau_squared else 1), **options
     )
+
+
+@wrong("05.4", "the teacher's logits are rounded to float32")
+def narrow_teacher_of_both(student_logits, teacher_logits, labels, **options):
+    return find("05.4").target(student_logits, narrowed(teacher_logits.data), labels, **options)
 
 
 @wrong("05.5", "the teacher learns statistics from the student's images")
@@ -790,6 +840,11 @@ def floating_classes(support, labels):
 def long_classes(support, labels):
     classes, means = find("06.1").target(support, labels)
     return classes.astype(np.int64), means
+
+
+@wrong("06.1", "the rows are rounded to float32")
+def narrow_prototypes(support, labels):
+    return find("06.1").target(narrowed(support), labels)
 
 
 @wrong("06.2", "the expanded form, around the mean of the queries")
@@ -1019,6 +1074,11 @@ def any_two_views(features_a, features_b):
     return find("07.1").target(features_a[:, :width], features_b[:, :width])
 
 
+@wrong("07.1", "the features are rounded to float32")
+def narrow_pairs(features_a, features_b):
+    return find("07.1").target(narrowed(features_a), narrowed(features_b))
+
+
 @wrong("07.2", "by differences, of which two infinite scores have none")
 def auc_by_differences(scores, positive):
     find("07.2").target(scores, positive)
@@ -1117,6 +1177,11 @@ def classes_of_the_second_axis(target, label_smoothing):
     return (1 - eps) * target + eps / target.shape[min(1, target.ndim - 1)]
 
 
+@wrong("08.2", "the labels are rounded to float32")
+def narrow_labels(target, label_smoothing):
+    return find("08.2").target(narrowed(target), label_smoothing)
+
+
 @wrong("08.3", "float32 becomes float64")
 def wide_gradient(p, target, temperature=1.0):
     return find("08.3").target(np.float64(p), np.float64(target), temperature)
@@ -1172,6 +1237,11 @@ def softmax_not_so_cold(z, axis=-1, temperature=1.0):
     return find("09.1").target(z, axis, max(temperature, 1e-6) if temperature > 0 else temperature)
 
 
+@wrong("09.1", "the logits are rounded to float32")
+def narrow_softmax(z, axis=-1, temperature=1.0):
+    return find("09.1").target(narrowed(z), axis, temperature)
+
+
 @wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
 def entropy_of_nearly(probabilities, axis=-1):
     p = np.asarray(probabilities, np.float64)
@@ -1211,6 +1281,14 @@ def mean_of_sums(p, axis=-1):
     if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum(axis=axis).mean() - 1) > 1e-3:
         raise ValueError("no probabilities")
     return -np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(axis=axis)
+
+
+@wrong("09.2", "a probability below 1e-12 is left out")
+def no_tiny_probabilities(p, axis=-1):
+    H = find("09.2").target(p, axis)
+    p = np.asarray(p, np.float64)
+    tiny = (p > 0) & (p < 1e-12)
+    return H + np.where(tiny, p * np.log(np.where(tiny, p, 1)), 0).sum(axis=axis)
 
 
 @wrong("09.3", "a bin holds its upper end instead of its lower one")
