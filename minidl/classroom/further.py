@@ -9,7 +9,8 @@
     def equal_logits_share(softmax):
         assert_close(softmax(np.zeros((1, 4))), 0.25)
 
-Learners do not get the file. If such a law fails, the report shows its text and its case.
+Learners do not get the file. Where such a law fails, the teacher's reports name it and its case, and the
+learner reads that a further law fails (``for_learner``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.engine.checks import require
 
+FURTHER = "a further law of your teacher"
+
 
 def further_laws(course: Course, exercises: list[Exercise], options: Options) -> None:
     """Add the file's laws to the exercises, and make all laws draw their cases from the seed."""
@@ -34,6 +37,50 @@ def further_laws(course: Course, exercises: list[Exercise], options: Options) ->
     if options.seed is not None:
         for law in [law for exercise in exercises for law in exercise.laws if not law.is_example]:
             hypothesis.seed(options.seed)(law.function)
+
+
+def try_further_laws(course: Course, laws: Path) -> None:
+    """Try the laws of the file on the library's own functions; the exercises do not keep them afterwards.
+
+    Raises ValueError that names the law that fails, or says why the file cannot be run.
+    """
+    before = {exercise.number: (exercise, list(exercise.laws)) for exercise in course.exercises()}
+    try:
+        try:
+            runpy.run_path(str(laws), {"find": course.exercise})
+        except Exception as error:
+            raise ValueError(f"{laws} cannot be run: {type(error).__name__}: {error}") from error
+        for number, (exercise, own) in before.items():
+            for law in [law for law in exercise.laws if law not in own]:
+                said = (
+                    f"{laws}: the library's own {exercise.name} ({number}) does not keep the law {law.text!r}"
+                )
+                try:
+                    result = exercise.try_law(law.text, exercise.target)
+                except Exception as error:  # the law's own
+                    raise ValueError(f"{said}: {type(error).__name__}: {error}") from error
+                require(result.passed, f"{said}: {result.message}")
+    finally:
+        for exercise, own in before.values():
+            exercise.laws[:] = own
+
+
+def for_learner(row: dict, exercise: Exercise) -> dict:
+    """A row of results (see verdicts.py) in which a law that is not the exercise's own is only counted."""
+    own = {law.text for law in exercise.laws}
+    row = {**row, "tried": [[law if law in own else FURTHER, holds] for law, holds in row["tried"]]}
+    if row["law"] and row["law"] not in own:
+        nothing = {
+            "message": "",
+            "case": [],
+            "call": "",
+            "answer": "",
+            "looks_like": [],
+            "picture": "",
+            "again": "",
+        }
+        row |= {"law": FURTHER, **nothing}
+    return row
 
 
 def points_of(exercises: list[Exercise], laws: Path | None) -> dict[str, float]:

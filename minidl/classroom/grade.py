@@ -26,7 +26,7 @@ from minidl.classroom.check import Options, Outcome, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.files import digest
-from minidl.classroom.further import points_of
+from minidl.classroom.further import points_of, try_further_laws
 from minidl.classroom.reports import write_reports
 from minidl.classroom.submissions import (
     Submission,
@@ -62,10 +62,10 @@ class Run:
         given = {"lesson": self.lesson, "laws": laws, "limit": self.limit, "partial": self.partial}
         return {"version": 1, "course": self.course.package, **given, "seed": self.seed}
 
-    def again(self, file: str | Path, number: str) -> str:
-        """The command that checks one exercise of a file again, with the same cases."""
+    def again(self, file: str | Path, number: str, with_laws: bool = True) -> str:
+        """The command that checks one exercise of a file on the same cases; learners have no further laws."""
         words = [*self.course.command.split(), "check", str(file), number, "--lesson", self.lesson]
-        words += ["--seed", str(self.seed)] + (["--laws", str(self.laws)] if self.laws else [])
+        words += ["--seed", str(self.seed)] + (["--laws", str(self.laws)] if self.laws and with_laws else [])
         return f"{self.course.command} {shlex.join(words[len(self.course.command.split()) :])}"
 
 
@@ -82,6 +82,8 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
     for one in submissions:
         choose_file(course, lesson, one)
     name_all(submissions, asked.pattern, read_roster(asked.roster) if asked.roster else None)
+    if asked.laws:
+        try_further_laws(course, asked.laws)
     out.mkdir(parents=True, exist_ok=True)
     points, seed = points_of(exercises, asked.laws), asked.seed
     laws = Path(full_path(asked.laws)) if asked.laws else None

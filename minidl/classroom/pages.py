@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidl.classroom.further import for_learner
+
 if TYPE_CHECKING:
     from minidl.classroom.grade import Run
 
@@ -36,7 +38,8 @@ def student_page(run: Run, row: dict) -> str:
     """One student's page: the points, and for each exercise the first failure with its picture."""
     parts = [HEAD.format(title=text(f"{row['name']}, lesson {run.lesson}"))]
     parts.append(f"<p>{row['points']:g} of {row['max_points']:g} points</p>")
-    for one in row["exercises"]:
+    exercises = {exercise.number: exercise for exercise in run.exercises}
+    for one in [for_learner(one, exercises[one["number"]]) for one in row["exercises"]]:
         parts.append(f"<h2>{text(one['number'])} {text(one['name'])}: {points(one)}, {status(one)}</h2>")
         if one["status"] != "passed":
             parts.append(finding(run, row, one))
@@ -61,7 +64,7 @@ def finding(run: Run, row: dict, one: dict) -> str:
         alt = "your answer, the library's, and the difference"
         parts.append(f'<p><img alt="{alt}" src="data:image/png;base64,{data}"></p>')
     if one["again"]:
-        again = run.again(Path(row["file"]).name, one["number"])
+        again = run.again(Path(row["file"]).name, one["number"], with_laws=False)
         parts.append(f"<p>The same cases again, where the file is:</p><pre>{text(again)}</pre>")
     return "\n".join(parts)
 

@@ -20,7 +20,7 @@ from typing import IO
 
 from minidl.classroom.cells import text_of_notebook
 from minidl.classroom.course import Course
-from minidl.classroom.verdicts import lesson_in
+from minidl.classroom.verdicts import lesson_in, lesson_of_name
 from minidl.engine.checks import require
 
 ANSWERS = (".py", ".ipynb")  # the answers of a notebook are read as one Python file
@@ -203,7 +203,7 @@ def shown(name: str) -> str:
 
 
 def lesson_of_all(course: Course, submissions: list[Submission]) -> str:
-    """The lesson that most files name. Raises ValueError if no file names a lesson."""
+    """The lesson that most files are of. ValueError if no file says it, or as many are of another."""
     said = Counter(
         lesson_in(course, text.decode(errors="replace"), PurePosixPath(name).stem)
         for one in submissions
@@ -211,7 +211,9 @@ def lesson_of_all(course: Course, submissions: list[Submission]) -> str:
     )
     said.pop("", None)
     require(bool(said), "no file says which lesson it is of: --lesson NN does")
-    return said.most_common(1)[0][0]
+    most = sorted(number for number, count in said.items() if count == max(said.values()))
+    require(len(most) == 1, f"as many files are of lesson {' as of '.join(most)}: --lesson NN says which")
+    return most[0]
 
 
 def choose_file(course: Course, lesson: str, one: Submission) -> None:
@@ -232,6 +234,8 @@ def choose_file(course: Course, lesson: str, one: Submission) -> None:
         one.flags.append(f"several files of lesson {lesson}: {one.chosen} is graded, not {others}")
     if said[one.chosen] not in (lesson, ""):
         one.flags.append(f"it says that it is of lesson {said[one.chosen]}")
+    if (named := lesson_of_name(course, PurePosixPath(one.chosen).stem)) not in (said[one.chosen], ""):
+        one.flags.append(f"its name is that of lesson {named}, its text that of lesson {said[one.chosen]}")
 
 
 def name_all(submissions: list[Submission], pattern: str | None, roster: list[dict] | None) -> None:

@@ -44,6 +44,8 @@ from minidl.classroom.messages import outcome_text, paint
 from minidl.classroom.work_file import MARK
 from minidl.engine.checks import require
 
+HEAD = re.compile(r'^"""Exercises of lesson (\d\d)\b', re.MULTILINE)
+DEFINED = re.compile(r"^(?:def|class) (\w+)", re.MULTILINE)
 TOLD = (
     *("tried", "law", "message", "case", "call", "answer", "line"),
     *("looks_like", "note", "picture", "seconds"),
@@ -107,9 +109,9 @@ def picture_prefix(path: Path) -> str:
 
 
 def lesson_of(course: Course, path: Path) -> str:
-    """The lesson of a file, from the marks of its stubs, or else from its name.
+    """The lesson that a file is of, see lesson_in.
 
-    Raises ValueError if neither shows the lesson, OSError for a file that cannot be read.
+    Raises ValueError if the lesson is not known, OSError for a file that cannot be read.
     """
     found = lesson_in(course, path.read_text(encoding="utf-8", errors="replace"), path.stem)
     require(bool(found), f"{path}: its text and its name do not say the lesson; --lesson NN does")
@@ -117,15 +119,30 @@ def lesson_of(course: Course, path: Path) -> str:
 
 
 def lesson_in(course: Course, text: str, name: str) -> str:
-    """The lesson that a file's text or name shows; "" if neither shows a lesson."""
-    known = course.lessons()
-    numbers = Counter(number[:2] for number, *_ in MARK.findall(text))
-    marked = [number for number, _ in numbers.most_common() if number in [one.number for one in known]]
-    if marked:
-        return marked[0]
-    topics = [one.number for one in known if one.path.stem[3:].lower() in name.lower()]
-    named = [one.number for one in known if re.search(rf"(?<!\d){one.number}(?!\d)", name)]
-    return next((found[0] for found in (topics, named) if len(found) == 1), "")
+    """The lesson of a file, or nothing where it is not known.
+
+    The first of these that says it: the marks of the stubs; the docstring; the functions, if they are of one
+    lesson more than of each other; the name, if it has NN_topic as ``start`` writes it.
+    """
+    known = [one.number for one in course.lessons()]
+    for said in ([number[:2] for number, *_ in MARK.findall(text)], HEAD.findall(text)):
+        if numbers := Counter(number for number in said if number in known):
+            return numbers.most_common(1)[0][0]
+    return lesson_of_functions(course, text) or lesson_of_name(course, name)
+
+
+def lesson_of_functions(course: Course, text: str) -> str:
+    """The lesson of which the text defines most exercises; nothing for none, or for two lessons alike."""
+    own = set(DEFINED.findall(text))
+    count = Counter(one.number[:2] for one in course.exercises() if one.name in own) if own else Counter()
+    most = [number for number, found in count.items() if found == max(count.values())]
+    return most[0] if len(most) == 1 else ""
+
+
+def lesson_of_name(course: Course, name: str) -> str:
+    """The lesson whose NN_topic stands in a file's name."""
+    named = [one for one in course.lessons() if one.path.stem.lower() in name.lower()]
+    return named[0].number if len(named) == 1 else ""
 
 
 def submission(

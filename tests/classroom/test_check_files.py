@@ -7,7 +7,7 @@ import pytest
 from learner import REAL, stubs
 
 from minidl.classroom import cli
-from minidl.classroom.verdicts import lesson_of
+from minidl.classroom.verdicts import lesson_in, lesson_of
 
 RIGHT_ENTROPY = (
     "def entropy(probabilities, axis=-1):\n    p = np.asarray(probabilities, float)\n"
@@ -75,8 +75,35 @@ def test_each_end_has_its_word(tmp_path, capfd, text, status, message):
     assert row["message"].startswith(message)
 
 
+SOFTMAX, ENTROPY = "def stable_softmax(z):\n    pass\n", "def entropy(p):\n    pass\n"
+DOC = '"""Exercises of lesson 12. Replace"""\n'
+OTHER = "def filter_norms(x):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    "name, text, lesson",
+    [
+        ("hw02_clara", SOFTMAX + ENTROPY, "09"),  # the functions, whatever the name is
+        ("02_convolution", "import numpy as np\n" + RIGHT_ENTROPY, "09"),
+        ("x", DOC + ENTROPY, "12"),  # the docstring before them
+        ("x", DOC + "# 09.2 entropy: a, minidl 1, reference 0123456789ab\n", "09"),  # the mark before it
+        ("x", DOC.replace("12", "77") + ENTROPY, "09"),
+        ("x", ENTROPY + OTHER, ""),  # one of each of two lessons
+        ("x", ENTROPY + SOFTMAX + OTHER, "09"),
+        ("x", "    def entropy(p): pass\n", ""),  # a method
+        ("x", "def helper(p): pass\n", ""),
+        ("hw02_clara", "def helper(p): pass\n", ""),
+        ("smith_09", "", ""),
+        ("temperature", "", ""),
+        ("smith_09_temperature-2", "def helper(p): pass\n", "09"),
+    ],
+)  # fmt: skip
+def test_a_files_lesson_is_that_of_its_text_before_that_of_its_name(name, text, lesson):
+    assert lesson_in(REAL, text, name) == lesson
+
+
 def test_the_lesson_is_told_by_the_stubs_the_name_or_the_option(tmp_path, capfd):
-    named = {"x.py": stubs("12"), "hw_09_smith.py": "", "Smith-Temperature (1).py": "", "grad2025.py": ""}
+    named = {"x.py": stubs("12"), "hw_09_temperature.py": "", "Smith-09_Temperature (1).py": "", "h.py": ""}
     for name, text in named.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     paths = [tmp_path / name for name in named]

@@ -152,6 +152,7 @@ def test_further_laws_and_points_go_with_the_archive_and_learners_get_none_of_th
     assert "all 6 laws hold" in results["tests"][0]["output"]
     results = gradescope(archive, tmp_path / "wrong", {"a.py": texts["over columns"]})
     assert 0 < results["tests"][0]["score"] < 7, "a share for the laws that hold"
+    assert "one column" not in results["tests"][0]["output"]
     with pytest.raises(ValueError, match="learners could read them in what nbgrader gives"):
         export("nbgrader", Wish(course, "01", laws=laws), tmp_path)
 

@@ -212,3 +212,53 @@ def test_results_of_other_settings_are_not_mixed(graded, capsys):
         assert cli.main([*given, *more], REAL) == 2
         said = capsys.readouterr().err
         assert said.startswith(f"{out} has results of other settings (") and name in said
+
+
+FURTHER = (
+    "import numpy as np\n\n"
+    '@find("09.2").law("a SECRET: of seven equals")\ndef seven(entropy):\n'
+    "    assert abs(entropy(np.full(7, 1 / 7)) - np.log(7)) < 1e-9, 'SECRET numbers'\n"
+)
+
+
+def graded_with(laws, tmp_path, text):
+    (tmp_path / "class").mkdir(exist_ok=True)
+    (tmp_path / "class" / "ada.py").write_text(stubs("09") + "\n\n" + text, encoding="utf-8")
+    (tmp_path / "my_laws.py").write_text(laws, encoding="utf-8")
+    command = ["grade", str(tmp_path / "class"), "--out", str(tmp_path / "out"), "--seed", "1"]
+    return cli.main([*command, "--laws", str(tmp_path / "my_laws.py")], REAL), tmp_path / "out"
+
+
+def test_further_laws_are_named_to_the_teacher_and_only_counted_for_the_learner(tmp_path):
+    entropy = RIGHT[RIGHT.index("def entropy") :]
+    wrong = entropy.replace(
+        "    p = ", "    if np.size(probabilities) == 7:\n        return 7.25\n    p = ", 1
+    )
+    code, out = graded_with(FURTHER, tmp_path, RIGHT + "\n\n" + wrong)
+    assert code == 0
+    page = (out / "students" / "ada.html").read_text(encoding="utf-8")
+    assert "SECRET" not in page and "my_laws" not in page and "--laws" not in page and "7.25" not in page
+    assert "law: a further law of your teacher" in page and "✗ a further law of your teacher" in page
+    assert "check ada.py 09.2" not in page  # without the law it shows nothing
+    assert "check ada.py 09.3 --lesson 09 --seed 1" in page
+    for name in ("laws.csv", "index.html", "results.json"):
+        assert "a SECRET: of seven equals" in (out / name).read_text(encoding="utf-8")
+    assert "--laws" in (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "laws, said",
+    [
+        (FURTHER.replace("np.log(7)", "np.log(4)"), "own entropy (09.2) does not keep the law 'a SECRET: of"),
+        (FURTHER.replace("np.log(7)", "np.lug(3)"), "own entropy (09.2) does not keep the law 'a SECRET: of"),
+        (FURTHER.replace("entropy(np.full(7, 1 / 7))", "np.log(7)"), "0 calls: the law never"),
+        ('@fund("09.2")\ndef f(): pass\n', "my_laws.py cannot be run: NameError: name 'fund' is not defined"),
+    ],
+)  # fmt: skip
+def test_a_further_law_that_the_librarys_function_breaks_stops_the_run_before_it_begins(
+    laws, said, tmp_path, capsys
+):
+    before = [len(exercise.laws) for exercise in REAL.exercises()]
+    code, out = graded_with(laws, tmp_path, RIGHT)
+    assert code == 2 and said in capsys.readouterr().err and not out.exists()
+    assert [len(exercise.laws) for exercise in REAL.exercises()] == before

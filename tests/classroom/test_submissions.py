@@ -131,6 +131,20 @@ def test_the_file_of_the_lesson_is_chosen_among_several(tmp_path):
     assert wrong.chosen and wrong.flags == ["it says that it is of lesson 08"]
 
 
+def test_the_name_of_a_file_does_not_decide_against_its_text():
+    named = Submission("", "", {"hw02_clara.py": b"def entropy(p):\n    pass\n"})
+    assert lesson_of_all(REAL, [named]) == "09"
+    choose_file(REAL, "09", named)
+    assert (named.chosen, named.flags) == ("hw02_clara.py", [])
+    other = Submission("", "", {REAL.lesson("02").path.name: stubs("09").encode()})
+    choose_file(REAL, "09", other)
+    assert other.flags == ["its name is that of lesson 02, its text that of lesson 09"]
+    with pytest.raises(ValueError, match="as many files are of lesson 09 as of 12: --lesson NN says which"):
+        lesson_of_all(REAL, [named, Submission("", "", {"x.py": stubs("12").encode()})])
+    with pytest.raises(ValueError, match="no file says which lesson it is of"):
+        lesson_of_all(REAL, [Submission("", "", {"hw02.py": b"def f(): pass"})])
+
+
 def test_names_come_from_the_pattern_and_the_roster_and_none_is_lost(tmp_path):
     roster = tmp_path / "roster.csv"
     roster.write_text("Name,ID\nAda Lovelace,101\nBob Noyce,1010\nCyd Charisse,103\n", encoding="utf-8-sig")

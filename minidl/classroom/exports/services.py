@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from minidl.classroom.check import Options, Outcome, check_lesson
 from minidl.classroom.course import Course
-from minidl.classroom.further import points_of
+from minidl.classroom.further import for_learner, points_of
 from minidl.classroom.submissions import Submission, choose_file, read_folder
 from minidl.classroom.verdicts import submission
 
@@ -70,7 +70,9 @@ def of_outcomes(course: Course, settings: dict, name: str, outcomes: list[Outcom
     exercises = course.exercises(settings["lesson"])
     points = points_of(exercises, Path(settings["laws"]) if settings["laws"] else None)
     todo = [exercise for exercise in exercises if number in ("", exercise.number)]
-    return submission(name, settings["lesson"], todo, points, outcomes, settings["partial"])
+    found = submission(name, settings["lesson"], todo, points, outcomes, settings["partial"])
+    rows = zip(found["exercises"], todo, strict=True)
+    return found | {"exercises": [for_learner(row, exercise) for row, exercise in rows]}
 
 
 def told(exercise: dict) -> str:
