@@ -1928,7 +1928,7 @@ def left_after_an_error(number):
     return answer
 
 
-for several in ("12.4", "13.5", "17.4"):
+for several in ("12.4", "13.5", "14.4", "14.5", "17.4", "18.6"):
     wrong(several, "the model stays in evaluation mode where something is refused")(
         left_after_an_error(several)
     )
