@@ -110,7 +110,7 @@ def residual_partners(ablation_scores):
 
 @ablation.law("a layer whose filters cannot be masked is refused with a ValueError")
 def refuses_layers(ablation_scores):
-    built = Built("small_cnn", **TWO_BLOCKS)
+    built = Built("small_cnn", **TWO_BLOCKS, training=True)  # which it stays
     for layer in ("head", "block7.conv"):
         assert_refuses(f"the layer {layer!r}", ablation_scores, built, layer, *pictures(2, seed=0))
 

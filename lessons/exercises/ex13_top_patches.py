@@ -246,7 +246,7 @@ def many_images(top_patches):
     "a k beyond 1 ... N, an unknown layer, images without channels, NaN, outputs that overflow: ValueError"
 )
 def refuses(top_patches):
-    model, images = Built("small_cnn", seed=0, **ONE_BLOCK), np.ones((3, 1, 3, 4))
+    model, images = Built("small_cnn", seed=0, **ONE_BLOCK, training=True), np.ones((3, 1, 3, 4))
     for k in (0, -1, 4):
         assert_refuses(f"k = {k} of 3 images", top_patches, model, "block1", images, k)
     assert_refuses("the layer 'block2'", top_patches, model, "block2", images, 1)

@@ -173,7 +173,7 @@ def defaults(occlusion_map):
 
 @occlusion.law("windows beyond the image, strides beyond the window, rows, classes and words are refused")
 def refuses(occlusion_map):
-    model, images = network(0), IMAGE  # 4 x 5 pixels
+    model, images = network(0, training=True), IMAGE  # 4 x 5 pixels
     for sizes in ({"window": 5}, {"window": (4, 6)}, {"window": 2, "stride": 3}, {"window": 2, "stride": 0}):
         assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
     assert_refuses("class 3 of three", occlusion_map, model, images, 3)

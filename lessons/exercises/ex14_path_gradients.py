@@ -171,7 +171,7 @@ def complete(integrated_gradients):
 
 @path.law("no steps, other nodes, a class or a baseline that there is not, NaN: ValueError")
 def refuses(integrated_gradients):
-    model, images = layers(0, 2), np.ones((2, 1, 2, 2))
+    model, images = cnn(0, training=True), np.ones((2, 2, 2, 2))
     for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}):
         assert_refuses(str(options), integrated_gradients, model, images, 0, **options)
     assert_refuses(f"class {CLASSES} of {CLASSES}", integrated_gradients, model, images, CLASSES)

@@ -110,6 +110,7 @@ def integers(model_paths):
 @paths.law("an order that does not name each feature once, and a logit that is not there: ValueError")
 def refuses_orders(model_paths):
     model, row, background, orders, _ = questions(1)
+    model = Built(model.builder, model.seed, **{**model.settings, "training": True})  # which it stays
     for target in (-1, model.settings["num_classes"]):
         what = f"the logit {target}"
         assert_refuses(what, model_paths, model, row, background, orders, target=target)

@@ -209,6 +209,8 @@ def refuses(pgd, label):
     assert_refuses("steps = 0", pgd, TWO, images, labels, 0.25, steps=0)
     assert_refuses("step_size = 0", pgd, TWO, images, labels, 0.25, step_size=0.0)
     assert_refuses("a pixel of 1.5", pgd, TWO, 3 * images, labels, 0.25)
+    training = Built(TWO.builder, TWO.seed, **TWO.settings, training=True)  # which it stays
+    assert_refuses("steps = 0", pgd, training, images, labels, 0.25, steps=0)
 
 
 def another_pgd(update):

@@ -2252,6 +2252,24 @@ def evaluating_after_an_error(model, images, classes, layers):
     return maps
 
 
+def left_after_an_error(number):
+    """The library's function, which leaves its model in evaluation mode where it raises an error."""
+
+    def answer(model, *arguments, **params):
+        training = model.training
+        found = find(number).target(model.eval(), *arguments, **params)
+        model.train(training)
+        return found
+
+    return answer
+
+
+for several in ("12.4", "13.5", "14.4", "14.5", "17.4", "18.6"):
+    wrong(several, "the model stays in evaluation mode where something is refused")(
+        left_after_an_error(several)
+    )
+
+
 @wrong("15.4", "leaves its hooks in the model")
 def hooks_left(model, images, classes, layers):
     parts = [part for path in layers for part in model.layer(path).modules()]
