@@ -262,3 +262,17 @@ def test_a_further_law_that_the_librarys_function_breaks_stops_the_run_before_it
     code, out = graded_with(laws, tmp_path, RIGHT)
     assert code == 2 and said in capsys.readouterr().err and not out.exists()
     assert [len(exercise.laws) for exercise in REAL.exercises()] == before
+
+
+def test_identical_submissions_are_listed_as_one_group(tmp_path):
+    (tmp_path / "class").mkdir()
+    for name in ("bob", "cyd"):
+        (tmp_path / "class" / f"{name}.py").write_text(f"# {name}\n" + stubs("09") + "\n\n" + RIGHT)
+    (tmp_path / "class" / "dee.py").write_text(stubs("09"))
+    (tmp_path / "class" / "eve.py").write_text(stubs("09"))
+    code, out = graded_with("", tmp_path, RIGHT)
+    found = json.loads((out / "results.json").read_text())
+    assert code == 0 and found["identical"] == [["ada", "bob", "cyd"]] and found["similar"] == []
+    flags = {row["name"]: row["flags"] for row in found["submissions"]}
+    assert "the same as ada, cyd" in flags["bob"] and flags["dee"] == flags["eve"] == []
+    assert "<td>3</td><td>ada, bob, cyd</td>" in (out / "index.html").read_text(encoding="utf-8")
