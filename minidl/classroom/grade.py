@@ -107,10 +107,16 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
         with tqdm(
             total=len(submissions), initial=len(submissions) - len(todo), unit="file", disable=None
         ) as bar:
-            for row in in_parallel(lambda one: graded(run, one), todo, asked.jobs):
-                append(out / "rows.jsonl", row)
-                rows[row["key"]] = row
-                bar.update()
+            try:
+                for row in in_parallel(lambda one: graded(run, one), todo, asked.jobs):
+                    append(out / "rows.jsonl", row)
+                    rows[row["key"]] = row
+                    bar.update()
+            except KeyboardInterrupt:
+                bar.close()
+                kept_now = sum(rows.get(one.key, {}).get("digest") == one.digest for one in submissions)
+                print(f"{kept_now} of {len(submissions)} submissions are kept: the same command goes on with the rest")
+                raise
         page = write_reports(run, submissions, [rows[one.key] for one in submissions], ignored)
     took = f"{time.monotonic() - begun:.0f} s"
     print(
