@@ -147,6 +147,24 @@ def test_a_killed_run_goes_on_and_neither_loses_nor_repeats_a_row(graded):
     assert lines_of(out / "rows.jsonl") == now
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a Ctrl-C is no signal")
+def test_a_ctrl_c_says_how_many_are_kept_and_that_the_command_goes_on(tmp_path):
+    (tmp_path / "class").mkdir()
+    for name in ("ada", "bob", "cyd", "dee", "eve", "fay"):
+        (tmp_path / "class" / f"{name}.py").write_text(stubs("09"))
+    with run(tmp_path / "class", tmp_path / "out") as process:
+        while len(lines_of(tmp_path / "out" / "rows.jsonl")) < 2:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        told = process.stdout.read()
+    kept = len(lines_of(tmp_path / "out" / "rows.jsonl")) - 1
+    assert process.returncode == 130 and 1 <= kept < 6
+    assert told.endswith(
+        f"{kept} of 6 submissions are checked and kept: the same command checks the others\n"
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not found so")
 def test_the_processes_of_a_killed_run_are_gone(graded):
     started = graded[-1]
