@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterable
 
 MARKED = re.compile(r"# (\d\d\.\d) \w+[:,] ")  # as work_file.mark writes it
+MAGIC = re.compile(r"^[%!].*\n?", re.MULTILINE)  # such as %matplotlib inline
 IMPORTS = "# imports for lesson "  # the first line of the cell of imports
 
 
@@ -22,10 +24,10 @@ def text_of_notebook(data: bytes) -> str:
 def text_of_cells(cells: Iterable[str], number: str = "") -> str:
     """The imports, and each exercise's last cell with its mark. With a number, only that exercise's cell.
 
-    All other cells are left out: they are for trying things out.
+    All other cells are left out: they are for trying things out. Jupyter's magics are left out, too.
     """
     parts: dict[str, str] = {}
-    for cell in cells:
+    for cell in map(without_magics, cells):
         first = cell.lstrip().split("\n", 1)[0]
         is_answer = MARKED.match(first)
         if first.startswith(IMPORTS):
@@ -33,3 +35,12 @@ def text_of_cells(cells: Iterable[str], number: str = "") -> str:
         elif is_answer and number in ("", is_answer[1]):
             parts[is_answer[1]] = cell
     return "\n\n\n".join(parts[key].strip() for key in sorted(parts)) + "\n"
+
+
+def without_magics(cell: str) -> str:
+    """The cell without the lines that begin with % or !, if it is no Python with them."""
+    try:
+        ast.parse(cell)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return MAGIC.sub("", cell)
+    return cell

@@ -104,19 +104,29 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
             flush=True,
         )
         begun = time.monotonic()
-        with tqdm(
-            total=len(submissions), initial=len(submissions) - len(todo), unit="file", disable=None
-        ) as bar:
-            for row in in_parallel(lambda one: graded(run, one), todo, asked.jobs):
-                append(out / "rows.jsonl", row)
-                rows[row["key"]] = row
-                bar.update()
+        check_all(run, todo, rows, len(submissions), asked.jobs)
         page = write_reports(run, submissions, [rows[one.key] for one in submissions], ignored)
     took = f"{time.monotonic() - begun:.0f} s"
     print(
         f"{len(submissions)} submissions are graded, {len(todo)} of them now in {took}. The overview: {page}"
     )
     return 0
+
+
+def check_all(run: Run, todo: list[Submission], rows: dict[str, dict], total: int, jobs: int) -> None:
+    """Check the submissions, and keep each row in ``rows`` and in the run's folder as soon as it is there."""
+    done = total - len(todo)
+    with tqdm(total=total, initial=done, unit="file", disable=None) as bar:
+        try:
+            for row in in_parallel(lambda one: graded(run, one), todo, jobs):
+                append(run.out / "rows.jsonl", row)
+                rows[row["key"]] = row
+                done += 1
+                bar.update()
+        except KeyboardInterrupt:
+            bar.close()
+            print(f"{done} of {total} submissions are checked and kept: the same command checks the others")
+            raise
 
 
 def results_folder(asked: argparse.Namespace) -> Path:

@@ -30,6 +30,7 @@ img {{ max-width: 100%; }}
 </style>
 <h1>{title}</h1>
 """
+IDENTICAL = "<p>These differ in comments, blank lines and spaces at most.</p>"
 SIMILAR = """<p>These have the same tokens in a row, whatever their names and comments. That is a hint to look
 and no verdict: short answers are often alike.</p>"""
 
@@ -79,6 +80,8 @@ def overview_page(run: Run, graded: list[dict], summary: dict) -> str:
     parts += ["<h2>Laws that fail</h2>", table(["exercise", "law", "submissions that break it"], laws)]
     mistakes = [[number, mistake, len(who), ", ".join(who)] for number, mistake, who in summary["mistakes"]]
     parts += ["<h2>Recognised mistakes</h2>", table(["exercise", "mistake", "how many", "whose"], mistakes)]
+    same = [[len(group), ", ".join(one.name for one in group)] for group in summary["identical"]]
+    parts += ["<h2>Identical submissions</h2>", IDENTICAL, table(["how many", "whose"], same)]
     pairs = [[one.name, other.name, f"{share:.0%}"] for one, other, share in summary["similar"]]
     parts += ["<h2>Nearly identical submissions</h2>", SIMILAR, table(["", "", "in common"], pairs)]
     again = [[row["name"], one["number"], one["status"], one["again"]]

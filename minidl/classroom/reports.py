@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import minidl
 from minidl.classroom.files import write_text
 from minidl.classroom.pages import overview_page, student_page
-from minidl.classroom.similar import near_identical
+from minidl.classroom.similar import identical, near_identical
 from minidl.classroom.submissions import Submission
 from minidl.classroom.work_file import lesson_stubs
 from minidl.data.files import written_whole
@@ -27,18 +27,24 @@ UNPRINTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write_reports(run: Run, submissions: list[Submission], rows: list[dict], ignored: list[str]) -> Path:
     """Write all reports into ``run.out``, each file in one step. Returns the path of the overview."""
     stubs = lesson_stubs(run.course.lesson(run.lesson), run.exercises, run.course.command).encode()
-    similar = near_identical({one.key: one.text for one in submissions if one.chosen}, [stubs])
+    texts = {one.key: one.text for one in submissions if one.chosen}
     named = {one.key: one for one in submissions}
-    pairs = [(named[a], named[b], share) for a, b, share in similar]
+    same = [[named[key] for key in group] for group in identical(texts, [stubs])]
+    group_of = {one.key: number for number, group in enumerate(same) for one in group}
+    pairs = [(named[a], named[b], share) for a, b, share in near_identical(texts, [stubs])
+             if a not in group_of or group_of[a] != group_of.get(b)]  # fmt: skip
     graded = []
     for one, row in zip(submissions, rows, strict=True):
         flags = list(dict.fromkeys([*one.flags, *row["flags"]]))
+        flags += [f"the same as {', '.join(other.name for other in group if other is not one)}"
+                  for group in same if one in group]  # fmt: skip
         flags += [f"nearly the same as {other.name} ({share:.0%})" for a, b, share in pairs
                   for other in [b if one is a else a] if one in (a, b)]  # fmt: skip
         graded.append({"name": one.name, "source": one.source, **row, "flags": flags})
     write_tables(run, graded)
     write_text(run.out / "junit.xml", junit(run, graded))
     whole = {"version": 1, "minidl": minidl.__version__, **run.settings, "submissions": graded}
+    whole |= {"identical": [[one.name for one in group] for group in same]}
     whole |= {"similar": [[a.name, b.name, share] for a, b, share in pairs], "ignored": ignored}
     write_text(run.out / "results.json", json.dumps(whole, indent=1))
     for row in graded:
@@ -46,6 +52,7 @@ def write_reports(run: Run, submissions: list[Submission], rows: list[dict], ign
     summary = {
         "laws": failing_laws(graded),
         "mistakes": recognised(graded),
+        "identical": same,
         "similar": pairs,
         "ignored": ignored,
     }

@@ -26,6 +26,17 @@ def test_the_last_cell_with_the_mark_counts_and_other_cells_are_left_out():
     assert text_of_notebook(notebook(*cells)) == text_of_cells(cells)
 
 
+def test_magics_are_left_out_and_the_mark_may_follow_them():
+    body = "\n    return z\n"
+    cells = ["%matplotlib inline\n" + IMPORTS + "\n!pip install x", "%%time\n" + FIRST + body + "%pwd"]
+    assert text_of_cells(cells) == "\n\n\n".join([IMPORTS, FIRST + body.rstrip()]) + "\n"
+
+
+@pytest.mark.parametrize("body", ["(\nz\n% 2)", '"""\n! of a text\n% of it"""', "(z  # 50\n    % 2)"])
+def test_python_that_begins_a_line_as_a_magic_does_stays(body):
+    assert text_of_cells([FIRST + "return " + body]) == FIRST + "return " + body + "\n"
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"cells": 3}', b'{"cells": [{}]}', b"[" * 100_000, b"\xff"])
 def test_what_is_no_notebook_is_flagged_and_not_read(data):
     with pytest.raises(ValueError):

@@ -147,6 +147,24 @@ def test_a_killed_run_goes_on_and_neither_loses_nor_repeats_a_row(graded):
     assert lines_of(out / "rows.jsonl") == now
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a Ctrl-C is no signal")
+def test_a_ctrl_c_says_how_many_are_kept_and_that_the_command_goes_on(tmp_path):
+    (tmp_path / "class").mkdir()
+    for name in ("ada", "bob", "cyd", "dee", "eve", "fay"):
+        (tmp_path / "class" / f"{name}.py").write_text(stubs("09"))
+    with run(tmp_path / "class", tmp_path / "out") as process:
+        while len(lines_of(tmp_path / "out" / "rows.jsonl")) < 2:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        told = process.stdout.read()
+    kept = len(lines_of(tmp_path / "out" / "rows.jsonl")) - 1
+    assert process.returncode == 130 and 1 <= kept < 6
+    assert told.endswith(
+        f"{kept} of 6 submissions are checked and kept: the same command checks the others\n"
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not found so")
 def test_the_processes_of_a_killed_run_are_gone(graded):
     started = graded[-1]
@@ -262,3 +280,17 @@ def test_a_further_law_that_the_librarys_function_breaks_stops_the_run_before_it
     code, out = graded_with(laws, tmp_path, RIGHT)
     assert code == 2 and said in capsys.readouterr().err and not out.exists()
     assert [len(exercise.laws) for exercise in REAL.exercises()] == before
+
+
+def test_identical_submissions_are_listed_as_one_group(tmp_path):
+    (tmp_path / "class").mkdir()
+    for name in ("bob", "cyd"):
+        (tmp_path / "class" / f"{name}.py").write_text(f"# {name}\n" + stubs("09") + "\n\n" + RIGHT)
+    (tmp_path / "class" / "dee.py").write_text(stubs("09"))
+    (tmp_path / "class" / "eve.py").write_text(stubs("09"))
+    code, out = graded_with("", tmp_path, RIGHT)
+    found = json.loads((out / "results.json").read_text())
+    assert code == 0 and found["identical"] == [["ada", "bob", "cyd"]] and found["similar"] == []
+    flags = {row["name"]: row["flags"] for row in found["submissions"]}
+    assert "the same as ada, cyd" in flags["bob"] and flags["dee"] == flags["eve"] == []
+    assert "<td>3</td><td>ada, bob, cyd</td>" in (out / "index.html").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from learner import REAL, stubs
 
-from minidl.classroom.similar import near_identical
+from minidl.classroom.similar import identical, near_identical
 from minidl.classroom.submissions import (
     LARGEST,
     Submission,
@@ -180,3 +180,17 @@ def test_renamed_and_reformatted_files_are_nearly_identical_and_others_are_not()
     assert near_identical(texts) == [("one", "two", 1.0)]
     assert near_identical(texts, [LONG.encode()]) == []  # all of it was given
     assert near_identical({**texts, "four": b"def f(:\n\0", "five": b""}) == [("one", "two", 1.0)]
+
+
+def test_identical_files_are_one_group_also_where_most_of_the_class_has_them():
+    text = b"def f(x):\n    total = 0.0\n    for y in x:\n        total += y\n    return total / len(x)\n" * 4
+    laid_out = b"# mine\r\n" + text.replace(b"    ", b"  ").replace(b" = ", b"=").replace(b"\n", b"\r\n\r\n")
+    files = {"ada": text, "bob": laid_out, "cyd": text + b"# end", "dee": text.replace(b"total", b"s")}
+    assert near_identical(files) == []  # what most have does not count there
+    assert identical(files) == [["ada", "bob", "cyd"]]
+    assert identical(files, [text]) == []
+    assert identical({"a": b"", "b": b"\n", "c": b"# only this"}) == []
+    assert identical({"a": b"f(", "b": b"\n  f(", "c": b"f("}) == [["a", "b", "c"]]
+    assert identical({"a": b"x = 1", "b": b"x = 2", "c": b"y = 2", "d": b"y = 2", "e": b"y = 2 # e"}) == [
+        ["c", "d", "e"]
+    ]

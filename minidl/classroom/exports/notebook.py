@@ -16,8 +16,10 @@ ABOUT = """\
 # Exercises of lesson {number}: {title}
 
 Each exercise has a cell for your answer and a cell that checks it. **The answer is the one cell** that
-begins with the exercise's number: keep this first line, and put helpers of your own into the same cell. While
-one function is checked, the library's functions stand in for the others."""
+begins with the exercise's number: keep this first line, and put helpers of your own into the same cell.
+Imports of your own go into the cell that begins with `{imports}{number}`: keep that line as well.
+Lines that begin with `%` or `!` are left out. While one function is checked, the library's functions stand
+in for the others."""
 SET_UP = """\
 # Start Jupyter in the folder that holds the lessons, or install that folder:  pip install -e FOLDER
 from minidl.classroom.exports.in_notebook import Checks
@@ -55,7 +57,7 @@ def first_cells(course: Course, lesson: str, partial: bool) -> list[dict]:
     helpers = [name for exercise in exercises for name in exercise.helpers]
     used = imports(*(exercise.target for exercise in exercises), helpers=helpers)
     return [
-        markdown(ABOUT.format(number=lesson, title=course.lesson(lesson).title)),
+        markdown(ABOUT.format(number=lesson, imports=IMPORTS, title=course.lesson(lesson).title)),
         code(SET_UP.format(package=course.package, number=lesson, partial=partial)),
         code(f"{IMPORTS}{lesson}\n{used}"),
     ]
