@@ -104,7 +104,7 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "mean_distance = total / np.maximum(count, 2)",
         ],
         LAST_OF_TWO: [
-            "(mean_distance, -votes), axis=1",
+            "best_first = np.lexsort((mean_distance, -votes), axis=1)",
         ],
     },
     "06.4": {
