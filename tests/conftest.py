@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 
 from hypothesis import settings
@@ -16,6 +17,8 @@ os.environ.setdefault("MINIDL_STRICT", "1")
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "MINIDL_CACHE" not in os.environ:
         config.minidl_cache = os.environ["MINIDL_CACHE"] = tempfile.mkdtemp(prefix="minidl-cache-")
 
