@@ -18,6 +18,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -228,6 +229,7 @@ def raising(name: str, code: CodeType) -> CodeType:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
     link = Link()
     with suppress(EOFError, BrokenPipeError):
         Answering(link, os.getcwd()).serve()
