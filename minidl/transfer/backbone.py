@@ -8,9 +8,7 @@ from minidl.data.cache import cached
 from minidl.data.shapes import SHAPES, make_shapes
 from minidl.nn.containers import Sequential
 from minidl.nn.models import small_cnn
-from minidl.train.adam import Adam
-from minidl.train.loop import fit
-from minidl.train.schedules import cosine
+from minidl.train.networks import trained
 
 SOURCE_SHAPES, TARGET_SHAPES = SHAPES[:8], SHAPES[8:]
 
@@ -49,16 +47,4 @@ def train_on_source(seed: int, images: int, epochs: int) -> dict[str, np.ndarray
     rng = np.random.default_rng(seed)
     model = shapes_cnn(len(SOURCE_SHAPES), rng)
     pixels, labels, _ = make_shapes(images, size=16, shapes=SOURCE_SHAPES, rng=rng)
-    schedule = cosine(3e-3, 0.0, steps=epochs * -(-images // 64))
-    optimizer = Adam(model.parameters(), lr=3e-3)
-    fit(
-        model,
-        (pixels, labels),
-        epochs=epochs,
-        batch_size=64,
-        optimizer=optimizer,
-        schedule=schedule,
-        rng=rng,
-        progress=False,
-    )
-    return model.state_dict()
+    return trained(model, (pixels, labels), epochs, 3e-3, rng).state_dict()

@@ -30,16 +30,16 @@ values = st.recursive(
 )
 
 
-def alike(one, other):
+def assert_alike(one, other):
     assert type(one) is type(other)
     if isinstance(one, list | tuple):
         assert len(one) == len(other)
         for a, b in zip(one, other, strict=True):
-            alike(a, b)
+            assert_alike(a, b)
     elif isinstance(one, dict):
         assert list(one) == list(other)
         for key in one:
-            alike(one[key], other[key])
+            assert_alike(one[key], other[key])
     elif isinstance(one, np.ndarray | np.generic):
         assert one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
     else:
@@ -52,7 +52,7 @@ def there(value, **settings):
 
 @given(values)
 def test_values_come_back_with_type_dtype_shape_and_every_bit(value):
-    alike(there(value), value)
+    assert_alike(there(value), value)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
