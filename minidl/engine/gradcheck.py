@@ -42,11 +42,8 @@ def gradcheck(
     True
     """
     name = getattr(check_function("function", function), "__name__", type(function).__name__)
-    eps, rtol, atol = (
-        positive_number("eps", eps),
-        check_number("rtol", rtol, 0),
-        check_number("atol", atol, 0),
-    )
+    eps = positive_number("eps", eps)
+    rtol, atol = check_number("rtol", rtol, 0), check_number("atol", atol, 0)
     plain = [array_of(x.data if isinstance(x, Tensor) else x).copy() for x in inputs]
     checked = [i for i, x in enumerate(plain) if x.dtype.kind == "f"]
     require(len(checked) > 0, "gradcheck needs at least one floating input")
