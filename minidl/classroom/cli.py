@@ -56,17 +56,15 @@ def parser() -> argparse.ArgumentParser:
     own: dict[str, Any] = {"metavar": "DIR", "type": Path, "help": what}
     top.add_argument("--course", **own, default=None)
     verbs = top.add_subparsers(metavar="VERB")
-    lesson = {"metavar": "NN", "type": lesson_number}
-    exercise = {"metavar": "NN.k", "type": exercise_number}
-    time = {
-        "metavar": "S",
-        "type": limit,
-        "default": SECONDS,
-        "help": "seconds that a law may take, %(default)g",
-    }
-
     # A default of the verb would replace an option that the user wrote before the verb.
     verb = functools.partial(add_verb, verbs, course={**own, "default": argparse.SUPPRESS})
+    add_verbs_for_learners(verb)
+    add_verbs_for_teachers(verb)
+    add_verbs_for_authors(verb)
+    return top
+
+
+def add_verbs_for_learners(verb: Callable[..., None]) -> None:
     verb(
         "run", do_run, "run lessons, each in a process of its own",
         numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; all lessons without one"},
@@ -74,21 +72,26 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "start", do_start, "write the stubs of a lesson's exercises into work/",
-        number=lesson, reset=switch("keep the old file in work/backup/ and write anew"),
+        number=LESSON, reset=switch("keep the old file in work/backup/ and write anew"),
     )  # fmt: skip
-    either = {"nargs": "*", "metavar": "NN[.k]|FILE", "type": number_or_file}
-    graded = {
-        "lesson": {**lesson, "help": "the lesson of the files, where they do not say it"},
-        "laws": {"metavar": "FILE", "type": Path, "help": "a Python file with further laws, and POINTS"},
-        "seed": {"metavar": "S", "type": seed, "help": "the laws draw the cases of this number"},
-        "partial": switch("the share of the laws that hold counts, instead of all or nothing"),
-    }
+    what = "all that was started without one; with files, only these exercises"
     verb(
         "check", do_check, "check what you wrote, or files anywhere, against the laws",
-        numbers={**either, "help": "all that was started without one; with files, only these exercises"},
-        traceback=switch("show where the error came from, all frames"), limit=time,
-        json=switch("print the verdicts and points as JSON"), **graded,
+        numbers={"nargs": "*", "metavar": "NN[.k]|FILE", "type": number_or_file, "help": what},
+        traceback=switch("show where the error came from, all frames"), limit=TIME,
+        json=switch("print the verdicts and points as JSON"), **GRADED,
     )  # fmt: skip
+    verb("hint", do_hint, "one more hint each time", number=EXERCISE)
+    verb("debug", do_debug, "step into the smallest case that fails", number=EXERCISE, limit=TIME)
+    watched = {**LESSON, "nargs": "?", "help": "the lesson to begin with"}
+    verb("watch", do_watch, "check each time that you save, until Ctrl-C", number=watched, limit=TIME)
+    verb(
+        "solution", do_solution, "the library's own text and its imports, once yours passes",
+        number=EXERCISE, anyway=switch("also when yours does not pass yet"),
+    )  # fmt: skip
+
+
+def add_verbs_for_teachers(verb: Callable[..., None]) -> None:
     verb(
         "grade", do_grade, "check many submissions, and write tables and pages of the results",
         folder={"metavar": "DIR", "type": Path, "help": "files, folders and zip archives, one a student"},
@@ -96,23 +99,18 @@ def parser() -> argparse.ArgumentParser:
         roster={"metavar": "CSV", "type": Path, "help": "the students, in a column name"},
         pattern={"metavar": "REGEX", "type": pattern, "help": "what of an entry's name is the student's"},
         out={"metavar": "DIR", "type": Path, "help": "the results; out/grade/... without it"},
-        limit=time, container=switch("in a container without a network, by Docker"), **graded,
+        limit=TIME, container=switch("in a container without a network, by Docker"), **GRADED,
     )  # fmt: skip
     services = ("gradescope", "classroom", "nbgrader", "notebook")
     verb(
         "export", do_export, "write what Gradescope, GitHub Classroom or nbgrader take, or a notebook",
-        service={"metavar": "SERVICE", "choices": services, "help": ", ".join(services)}, number=lesson,
+        service={"metavar": "SERVICE", "choices": services, "help": ", ".join(services)}, number=LESSON,
         out={"metavar": "DIR", "type": Path, "default": Path("out", "export"), "help": "%(default)s"},
-        partial=graded["partial"], laws={**graded["laws"], "help": "for gradescope: further laws and POINTS"},
+        partial=GRADED["partial"], laws={**GRADED["laws"], "help": "for gradescope: further laws and POINTS"},
     )  # fmt: skip
-    verb("hint", do_hint, "one more hint each time", number=exercise)
-    verb("debug", do_debug, "step into the smallest case that fails", number=exercise, limit=time)
-    watched = {**lesson, "nargs": "?", "help": "the lesson to begin with"}
-    verb("watch", do_watch, "check each time that you save, until Ctrl-C", number=watched, limit=time)
-    verb(
-        "solution", do_solution, "the library's own text and its imports, once yours passes",
-        number=exercise, anyway=switch("also when yours does not pass yet"),
-    )  # fmt: skip
+
+
+def add_verbs_for_authors(verb: Callable[..., None]) -> None:
     verb(
         "study", do_study, "measure over seeds what lessons quote, and keep the numbers",
         numbers={"nargs": "*", "metavar": "NN", "type": lesson_number, "help": "all studies without one"},
@@ -124,7 +122,6 @@ def parser() -> argparse.ArgumentParser:
         numbers={"nargs": "*", "metavar": "NN", "type": lesson_number, "help": "all lessons without one"},
         **{"no-run": switch("without running the lessons: pages without outputs and figures")},
     )  # fmt: skip
-    return top
 
 
 def add_verb(verbs, name: str, do: Callable[..., int], text: str, **arguments: dict) -> None:
@@ -188,6 +185,17 @@ def limit(text: str) -> float:
     if not 0 < seconds < 1e6:  # refuses NaN, too
         raise argparse.ArgumentTypeError(f"a law's limit is a number of seconds above 0, got {text!r}")
     return seconds
+
+
+LESSON = {"metavar": "NN", "type": lesson_number}
+EXERCISE = {"metavar": "NN.k", "type": exercise_number}
+TIME = {"metavar": "S", "type": limit, "default": SECONDS, "help": "seconds that a law may take, %(default)g"}
+GRADED = {  # options of each verb that gives points
+    "lesson": {**LESSON, "help": "the lesson of the files, where they do not say it"},
+    "laws": {"metavar": "FILE", "type": Path, "help": "a Python file with further laws, and POINTS"},
+    "seed": {"metavar": "S", "type": seed, "help": "the laws draw the cases of this number"},
+    "partial": switch("the share of the laws that hold counts, instead of all or nothing"),
+}
 
 
 def do_run(course: Course, asked: argparse.Namespace) -> int:
