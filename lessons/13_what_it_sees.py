@@ -185,8 +185,7 @@ for recipe in ("light and dark", "half and half", "outline filled"):
     for cue in ("texture", "shape"):
         found.append(study("13_what_it_sees", f"{recipe}: {cue}"))
         bars.append(f"{recipe}: {cue}")
-xlabel = "share of the answers that name this cue, five draws"
-figure = bars_with_intervals(bars, found, xlabel=xlabel)
+figure = bars_with_intervals(bars, found, xlabel="share of the answers, 5 draws")
 alt = "Shares of answers by texture and by shape for three recipes"
 save(figure, "13_what_it_sees/recipes", alt=alt)
 
@@ -226,8 +225,7 @@ save(figure, "13_what_it_sees/made_conflict", alt=alt)
 
 ways = ["both cues", "texture alone", "shape alone"]
 bias = [study("13_what_it_sees", f"shape bias: {way}") for way in ways]
-xlabel = "shape bias (0: follows the texture, 1: follows the shape)"
-figure = bars_with_intervals(ways, bias, xlabel=xlabel)
+figure = bars_with_intervals(ways, bias, xlabel="shape bias (1: always the shape)")
 alt = "Shape bias after three training sets: near 0, 0, and near 1"
 save(figure, "13_what_it_sees/shape_bias", alt=alt)
 
@@ -476,8 +474,7 @@ print(f"weights and biases of each model: {sizes}")
 found = [study("13_what_it_sees", f"power: {model}") for model in models]
 words = {"xlabel": "weights and biases", "ylabel": "accuracy, eight groups"}
 figure = points_with_intervals(sizes, models, found, **words, log_x=True)
-alt = "Accuracy of five models against their number of weights"
-save(figure, "13_what_it_sees/power", alt=alt)
+save(figure, "13_what_it_sees/power", alt="Accuracy of five models against their size")
 
 # %% [markdown]
 # From left to right the models grow from 32 weights and biases to 3.4 million, and the

@@ -34,9 +34,10 @@ from minidl.train.networks import EXPLAINED_SHAPES, shapes_images, shapes_networ
 
 # %% [markdown]
 # ## Three pictures of one cat
-# The real network says "Egyptian cat". Its logit for this class goes back to the
-# photograph in three ways. Each pixel gets three numbers, one for red, green and blue.
-# We draw 0 as middle grey, positive numbers brighter and negative ones darker.
+# The real network says "Egyptian cat". We start at the logit of this class and go back
+# to the photograph in three ways. Each way gives each pixel three numbers, for red,
+# green and blue. We draw 0 as middle grey, positive numbers brighter and negative ones
+# darker.
 
 # %%
 network, names = imagenet_network(), imagenet_names()
@@ -63,12 +64,13 @@ alt = "A cat, the noisy gradient, a green grid, and a drawing of eyes and nose"
 save(figure, "15_guided_backprop/cat", alt=alt)
 
 # %% [markdown]
-# The picture of guided backprop shows the eyes and the nose, that of the deconvnet a
-# green grid. The rest of this page explains both.
+# The gradient looks like noise. The deconvnet gives a green grid. Guided backprop draws
+# the eyes and the nose. The rest of this page explains why.
 #
 # ## One ReLU, four matrices
 # All three ways use the same backward pass. They differ only at the ReLU (Springenberg
-# et al. 2015). $f_i^l$ is the input of the ReLU:
+# et al. 2015). $f_i^l$ is the input of the ReLU, $f_{out}$ the logit from which we
+# start:
 #
 # $$f_i^{l+1} = \max(f_i^l, 0), \qquad
 #   R_i^{l+1} = \frac{\partial f_{out}}{\partial f_i^{l+1}}$$
@@ -104,13 +106,13 @@ assert np.array_equal(by_guided, guided_rule(R, f))
 # Backprop keeps $R$ where the neuron was active, $f > 0$. The deconvnet of Zeiler and
 # Fergus (2014) keeps what is positive in $R$, also for neurons that were not active,
 # such as the 3 in the top row. Guided backprop needs both: 6 and 3 are left. So guided
-# backprop keeps only paths through active neurons with positive signals. What is
-# negative would cancel a part of the rest or look like noise, and becomes 0 at each
-# ReLU. This makes the picture cleaner. What speaks against the class is lost.
+# backprop keeps only paths through active neurons with positive signals. Negative
+# signals become 0 at each ReLU, so they cannot cancel positive ones. This makes the
+# picture cleaner, but what speaks against the class is lost.
 #
 # ## Only the rule changes
 # Inside a `relu_rule` block each ReLU goes back by the given rule. The weights and the
-# answer stay the same. The result is no derivative any more. So it does not tell how
+# answer stay the same. But the result is no longer a derivative: it does not tell how
 # the logit changes if a pixel changes a little.
 
 # %%
@@ -129,39 +131,43 @@ print(f"logit of the cat: {f_out.item():.2f}, the same as without the rule")
 # photograph? In the network of Zeiler and Fergus the reason is max pooling. Each
 # pooling window stores which of its values was the largest, its *switch*, and sends the
 # signal back to that place. Zeiler and Fergus looked for the patches of images that
-# excite a channel most, and sent its activation back to the pixels. Beside the patches
-# they saw edges and colours in the first layers, then textures, and parts of objects in
-# the last ([lesson 13](13_what_it_sees.py)).
+# excite a channel most, and sent the largest value of the channel back to the pixels.
+# Beside the patches they saw edges and colours in the first layers, then textures, and
+# parts of objects in the last layers ([lesson 13](13_what_it_sees.py)).
 #
-# EfficientNet has no max pooling. It has ReLU6, a ReLU that ends at 6. Where $f$ is
-# above 6, nothing goes back, and only there its deconvnet depends on the photograph. We
-# also try a copy of the network with ReLU in the place of ReLU6.
+# EfficientNet has no max pooling. It has ReLU6, a ReLU that ends at 6: where $f$ is
+# above 6, nothing goes back. Only through this upper end does its deconvnet depend on
+# the photograph. We also try a copy of the network with ReLU in the place of ReLU6. For
+# all three photographs we ask for the cat, so that only the photograph differs.
 
 # %%
 lion = load_picture(PICTURES / "mammals" / "lion.webp")[0][np.newaxis]
 zebra = load_picture(PICTURES / "mammals" / "zebra.webp")[0][np.newaxis]
 animals = np.concatenate([cat, zebra, lion])  # (3, 3, 224, 224)
 
-uncapped = copy.deepcopy(network)
+uncapped = copy.deepcopy(network)  # with ReLU, which does not end at 6
 for path, module in list(uncapped.named_modules()):
     if isinstance(module, nn.ReLU6):
         uncapped.set_submodule(path, nn.ReLU())
 
-with_cap = deconvnet(network, animals, CAT)
-without_cap = deconvnet(uncapped, animals, CAT)
-panels = [animals, grey_at_zero(with_cap), grey_at_zero(without_cap)]
+with_relu6 = deconvnet(network, animals, CAT)
+with_relu = deconvnet(uncapped, animals, CAT)
+panels = [animals, grey_at_zero(with_relu6), grey_at_zero(with_relu)]
 titles = ["photograph"] * 3 + ["deconvnet, ReLU6"] * 3 + ["deconvnet, ReLU"] * 3
 title = "A deconvnet without switches: a green grid"
 figure = image_grid(np.concatenate(panels), titles, 3, title=title)
 alt = "Three animals; green grids with traces of them; the same green grid three times"
 save(figure, "15_guided_backprop/green_grid", alt=alt)
-tolerance = 1e-4 * np.abs(without_cap).max()
-assert np.allclose(without_cap, without_cap[:1], atol=tolerance)
+tolerance = 1e-4 * np.abs(with_relu).max()
+assert np.allclose(with_relu, with_relu[:1], atol=tolerance)  # three times the same
 
 # %% [markdown]
-# With ReLU6 traces of the animals show, above all the stripes of the zebra. With ReLU
-# all three pictures are the same. Now a small network with max pooling, trained on
-# coloured shapes. We give the same weights to a second network that has no pooling.
+# With ReLU6 we see traces of the animals, above all the stripes of the zebra. With ReLU
+# all three pictures are the same.
+#
+# Next we take a small network with max pooling, trained on coloured shapes. We give the
+# same weights to a second network that has no pooling. We ask both for the star, for
+# each of four images.
 
 # %%
 pooling = shapes_network(0)
@@ -171,8 +177,9 @@ no_pooling.load_state_dict(pooling.state_dict())
 images, labels, _ = shapes_images(40, rng=np.random.default_rng(100))
 first = [int(np.flatnonzero(labels == k)[0]) for k in range(4)]
 shown = images[first]  # (4, 3, 16, 16)
-switched = deconvnet(pooling, shown, 2)
-blind = deconvnet(no_pooling, shown, 2)
+star = EXPLAINED_SHAPES.index("star")
+switched = deconvnet(pooling, shown, star)
+blind = deconvnet(no_pooling, shown, star)
 panels = [shown, grey_at_zero(switched), grey_at_zero(blind)]
 titles = [f"image: {name}" for name in EXPLAINED_SHAPES]
 titles += ["with switches"] * 4 + ["no pooling"] * 4
@@ -180,13 +187,15 @@ title = "A deconvnet with and without switches"
 figure = image_grid(np.concatenate(panels), titles, 4, title=title)
 alt = "Four shapes, their deconvnets with switches, and one picture for all without"
 save(figure, "15_guided_backprop/switches", alt=alt)
-print(f"with switches, circle and square: {correlation(*switched[:2]):.2f}")
+r = correlation(switched[0], switched[1])
+print(f"with switches: the maps of circle and square correlate {r:.2f}")
 assert np.allclose(blind, blind[:1], atol=1e-6)
 
 # %% [markdown]
 # Without pooling the deconvnet is a picture of the network, not of the image. With
-# switches the maps differ, though we cannot recognise the shapes in so few pixels.
-# Guided backprop needs no switches, because its rule contains $f_i^l > 0$.
+# switches the maps differ: the maps of circle and square correlate only 0.34. But we
+# cannot recognise the shapes in so few pixels. Guided backprop needs no switches,
+# because its rule contains $f_i^l > 0$.
 #
 # ## Which animal?
 # A zebra stands beside an elephant. An explanation of "zebra" should differ from an
@@ -212,15 +221,16 @@ save(figure, "15_guided_backprop/two_animals", alt="Guided maps of two classes a
 claim("guided: the two maps are nearly one", found["guided"] > 0.8, found)
 
 # %% [markdown]
-# If we ask for the zebra, 0.39 of the guided map lies on the zebra's half, and if we
-# ask for the elephant 0.18. So there is a difference. But even of the map for the
-# zebra, more lies on the elephant.
+# The two guided maps are nearly the same: they correlate 0.93. The two gradients do not
+# correlate (-0.03). If we ask for the zebra, 39% of the guided map lies on the zebra's
+# half, and if we ask for the elephant 18%. So guided backprop sees a difference. But
+# most of the map for the zebra lies on the elephant's half.
 
 # %% [markdown]
 # ## Where do the classes become alike?
 # $R$ starts at the logit of one class and goes down layer by layer. We start it at the
-# zebra and at the elephant and correlate the two $R$ after each block. At 1 they are
-# the same, up to a factor.
+# zebra and at the elephant and correlate the two $R$ after each step down. A
+# correlation of 1 means that the two are the same up to a factor.
 
 # %%
 stem, blocks, last = network[:5], network.layer("_blocks"), network[6:9]
@@ -243,26 +253,28 @@ for name, rule in rules.items():
     for_zebra, for_elephant = (gradients_by_layer(rule, k) for k in (ZEBRA, ELEPHANT))
     pairs = zip(for_zebra, for_elephant, strict=True)
     curves[name] = [correlation(*pair) for pair in pairs]
-    print(f"{name}: {curves[name][0]:.2f}, two blocks down {curves[name][2]:.2f}")
+    print(f"{name}: {curves[name][0]:.2f}, two steps down {curves[name][2]:.2f}")
 figure = curves_with_bands(
     np.arange(19),
     curves,
     xlabel="steps down from the last convolution (18: the photograph)",
     ylabel="correlation, zebra with elephant",
-    title="R for two classes: alike after two blocks, except in the gradient",
+    title="R for two classes: alike after two steps, except in the gradient",
 )
 save(figure, "15_guided_backprop/depth", alt="Correlation of R for two classes")
 
 # %% [markdown]
-# At the last convolution the two classes are hardly alike: 0.15. Two blocks further
-# down the correlation is 0.96 for the deconvnet and 0.79 for guided backprop. The
-# gradient keeps the classes apart. Sixt et al. (2020) give a reason: the two rules
-# throw away what is negative. Positive parts cannot cancel, so sums over many neurons
-# come out much the same, whatever we start from. In the gradient positive and negative
-# parts do cancel.
+# At the output of the last convolution the two $R$ are hardly alike: 0.15. Two steps
+# further down, below the last convolution and the last block, the correlation is 0.96
+# for the deconvnet and 0.79 for guided backprop. The gradient keeps the classes apart:
+# at the photograph its correlation is near 0. Sixt et al. (2020) give a reason: the two
+# rules throw away what is negative. Positive parts cannot cancel, so sums over many
+# neurons come out nearly the same, whatever class we start from. In the gradient
+# positive and negative parts do cancel.
 #
-# The study takes 48 photographs. It correlates the map of the likeliest class with the
-# map of a random class.
+# Is this so for other photographs? The study takes 48. It correlates the map of the
+# likeliest class with the map of a random class. Here we also ask for "espresso" on the
+# photograph of the cat.
 
 # %%
 by_class = [study("15_guided_backprop", f"{n}: random class, signed") for n in rules]
@@ -272,14 +284,15 @@ claim("the map of the cat and that for espresso are alike", r > 0.9, {"r": r})
 strength = study("15_guided_backprop", "gradient: random class, strength")
 
 # %% [markdown]
-# Guided backprop gives nearly the same map for any class, up to a factor. So the
-# picture of the cat is no answer to "why *Egyptian cat*?". It is the same for
-# "espresso". In the gradient it is the signs that tell classes apart. The strength of
+# For guided backprop the correlation is 1.00: the map is nearly the same for any class,
+# up to a factor. So the picture of the cat does not answer the question "why *Egyptian
+# cat*?". The picture for "espresso" is nearly the same. The gradients of two classes
+# hardly correlate (-0.07), but only their signs tell the classes apart. The strength of
 # the gradient at a pixel, the norm over the three colours, is similar for a random
-# class: the ranks correlate by 0.69.
+# class: its rank correlation is 0.69.
 #
 # ## Does the map depend on what the network learned?
-# Adebayo et al. (2018) destroy what the network learned and look whether the map
+# Adebayo et al. (2018) destroy what the network learned and ask whether the map
 # changes. We shuffle the values within each weight tensor, first in the head and then
 # in more and more layers below it. Shuffled weights also change the size of the
 # signals. `match_statistics` restores the mean and the deviation of each channel, so
@@ -312,15 +325,17 @@ title = "What is left of the zebra when weights are shuffled?"
 figure = image_grid(grey_at_zero(np.concatenate(panels)), titles, 4, title=title)
 alt = "A zebra by guided backprop, still there when half of the network is shuffled"
 save(figure, "15_guided_backprop/shuffled", alt=alt)
-p = [stable_softmax(predict(m, zebra)[0])[ZEBRA] for m in models.values()]
-print("probability of a zebra:", np.round(p, 3))
+for name, model in models.items():
+    p = stable_softmax(predict(model, zebra)[0])[ZEBRA]
+    print(f"{name}: probability of a zebra {p:.3f}")
 
 # %% [markdown]
-# Without its head and last block the network gives "zebra" a probability of 0. The
-# guided map still shows a zebra, even when half of the blocks are shuffled. The study
-# measures how alike the maps are: it computes the rank correlation between the
-# strengths of the shuffled and of the trained network's map. For comparison, it also
-# takes two maps of the trained network, of two different photographs.
+# With its head and last block shuffled the network gives "zebra" a probability of
+# 0.000. But the guided map still shows a zebra, even when half of the blocks are
+# shuffled. How alike are the maps? The study computes the rank correlation between the
+# strength of the shuffled network's map and that of the trained network's map. For
+# comparison it also takes two maps of the trained network, of two different
+# photographs.
 
 # %%
 stages = {
@@ -347,23 +362,26 @@ edges = study("15_guided_backprop", "guided: edges")
 gradient_edges = study("15_guided_backprop", "gradient: edges")
 
 # %% [markdown]
-# With head and last block shuffled the guided map stays at 0.99, with half of the
-# blocks at 0.89. (Without `match_statistics` the latter is 0.74.) The gradient falls to
-# 0.69 with the head alone, as it does for another class. With all layers shuffled our
-# eye finds no zebra in the guided map, but the rank correlation is still 0.56. It
-# counts all pixels, also those where both maps are weak. Maps of different photographs
-# have 0.37, and 0.29 for the gradient. The gradient of the shuffled network falls below
-# that, to 0.15.
+# With head and last block shuffled the correlation of the guided map is still 0.99,
+# with half of the blocks shuffled 0.89. (Without `match_statistics` the second number
+# is 0.74.) The gradient falls to 0.69 with the head alone, as it does for another
+# class.
 #
-# What does guided backprop show, then? To a good part edges. The study takes the rank
-# correlation of each map with the differences between neighbouring pixels of the
-# photograph: 0.59 for guided backprop, 0.41 for the gradient. Nie et al. (2018) show
-# for simple networks that guided backprop partly recovers the image.
+# With all layers shuffled we see at most a faint outline in the guided map, but the
+# rank correlation is still 0.56. The rank correlation counts all pixels, also those
+# where both maps are weak. Guided maps of two different photographs have 0.37. With all
+# layers shuffled the gradient falls to 0.15, below its number for different
+# photographs, 0.29.
+#
+# What does guided backprop show, then? To a good part it shows edges. The study takes
+# the rank correlation of each map with the differences between neighbouring pixels of
+# the photograph: 0.59 for guided backprop, 0.41 for the gradient. Nie et al. (2018)
+# show for simple networks that guided backprop partly recovers the image.
 #
 # So a sharp picture is not yet a good explanation. Two uses remain. Guided backprop
-# shows the pattern that excites a single unit ([lesson 13](13_what_it_sees.py)). And
-# Grad-CAM depends on the class but is coarse. The product of both is sharp and depends
-# on the class ([lesson 16](16_gradcam.py)).
+# shows the pattern that excites a single unit ([lesson 13](13_what_it_sees.py)). And it
+# can be multiplied by Grad-CAM, another map, which depends on the class but is coarse.
+# The product is sharp and depends on the class ([lesson 16](16_gradcam.py)).
 #
 # ## What to remember
 # Backprop, deconvnet and guided backprop differ only in the rule at the ReLU. Backprop

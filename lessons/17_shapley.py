@@ -16,8 +16,8 @@
 # | Total price | 400 | 560 | 720 | 740 | 780 | 980 | 1000 |
 #
 # The price of three is not the sum of the three prices. So who pays how much of the
-# 1000? Let them come one after the other. Each pays what he or she adds to the bill.
-# This depends on the order, so we take the mean over all six orders.
+# 1000? Let the friends come one after the other. Each pays what he or she adds to the
+# bill. This number depends on the order, so we take the mean over all six orders.
 
 # %%
 from itertools import combinations, permutations
@@ -62,10 +62,10 @@ save(figure, "17_shapley/orders", alt=alt)
 
 # %% [markdown]
 # The mean is the *Shapley value* (Shapley 1953): Alice pays 180, Bob 360, Carol 460.
-# Each row sums to 1000, so the means do as well. The lecture says this in two lines:
-# "Shapley(X) = average increase in cost from adding X to a group. Note: average over
-# all *paths*." A path is a row of the picture. The exercise `path_contributions` is our
-# inner loop, for any number of orders at once.
+# Each row sums to 1000, so the means also sum to 1000. The lecture says this in two
+# lines: "Shapley(X) = average increase in cost from adding X to a group. Note: average
+# over all *paths*." A path is a row of the picture. The exercise `path_contributions`
+# is our inner loop, for any number of orders at once.
 
 # %% [markdown]
 # ## The formula
@@ -98,8 +98,8 @@ alt = "Three bars end to end from 0 to 1000: Alice 180, Bob 360, Carol 460"
 save(figure, "17_shapley/bill", alt=alt)
 
 # %% [markdown]
-# The second picture is a *waterfall*. It begins below at 0, and each bar adds one
-# share, in the direction of its arrow head. At the top it ends at the whole bill.
+# The second picture is a *waterfall*. Read it from below: it begins at 0, each bar adds
+# one share in the direction of its arrow head, and it ends at the whole bill.
 #
 # ## A typing mistake on the slide
 # The slide writes the sum for Alice as
@@ -126,8 +126,10 @@ assert np.isclose(printed + 2 / 6 * 10, 180)
 #   player who never adds anything gets 0.
 # - **Additivity.** The shares of two bills together are the sums of their shares.
 #
-# Shapley proved that only his formula keeps all four. The library takes the worths as
-# an array. Friend $i$ has bit $i$ of the index: nobody, A, B, AB, C, AC, BC, ABC.
+# Shapley proved that only his formula keeps all four. Let us try each law, with a tip
+# and with a fourth friend, Dan. The library takes the worths of the groups as an array,
+# in the order nobody, A, B, AB, C, AC, BC, ABC. (Read the index as a binary number:
+# friend $i$ is in the group if bit $i$ is 1.)
 
 # %%
 bill = np.array([0, 400, 560, 740, 720, 780, 980, 1000])
@@ -141,9 +143,9 @@ print("additivity:", shapley_values(bill + tip, 3).round(6), "for bill and tip")
 print("together:  ", shapley_values(np.array([0, 0, 0, 12]), 2), "for 3 · 4")
 
 # %% [markdown]
-# The last line is a warning. Two factors make the product $3 \cdot 4$ together, and
-# neither makes anything alone. Each gets half. The shares do not tell what was done
-# alone and what was done together.
+# All four laws hold. The last line is a warning. Two factors make the product
+# $3 \cdot 4 = 12$ together, and neither makes anything alone. Each gets half, 6. So the
+# shares do not tell what a player does alone and what players do together.
 
 # %% [markdown]
 # ## SHAP: features are players
@@ -158,12 +160,13 @@ print("together:  ", shapley_values(np.array([0, 0, 0, 12]), 2), "for 3 · 4")
 #
 # If nothing is known, $v(\emptyset)$ is the mean prediction of the background, the
 # *base value*. If all is known, $v(N) = f(x)$. So the shares $\phi_i$ explain how the
-# prediction of this row differs from the mean. Some of the mixed rows are like no real
-# row, if features depend on each other. This is a weak point of the method.
+# prediction of this row differs from the mean. If features depend on each other, some
+# mixed rows are unlike any real row. This is a weak point of the method.
 #
-# Here is a table: rents of flats. We make the rents by a formula, so that the truth is
-# known. A lift makes high floors expensive, and without a lift they are cheap. Noise
-# above 60 decibels costs 200. The number of the door and the month do not matter.
+# Our example is a table of flats and their rents, in euros a month. We make the rents
+# by a formula, so that the truth is known. With a lift high floors are expensive,
+# without a lift they are cheap. Noise above 60 decibels costs 200. The number of the
+# door and the month do not matter.
 
 # %%
 NAMES = ["area", "distance", "floor", "lift", "noise", "age", "door", "month"]
@@ -206,9 +209,9 @@ for step in range(2000):
     optimizer.step()
 
 # %% [markdown]
-# One flat: large, central, on the seventh floor without a lift. First the worth $v(S)$
-# of one group by hand. Then `Explainer` asks for all $2^8 = 256$ groups and gives the
-# shares.
+# We explain one flat. It is large and central, on the seventh floor without a lift.
+# First we compute the worth $v(S)$ of one group by hand. Then `Explainer` computes the
+# worths of all $2^8 = 256$ groups and gives the shares.
 
 # %%
 background = made_flats(20, np.random.default_rng(100))
@@ -221,37 +224,38 @@ v_S = rent(mixed_rows(x, background, S)).mean()  # (20, 8) rows -> their mean re
 print(f"only area and distance known: {v_S:.0f}")
 
 explainer = Explainer(rent, background)
-assert np.isclose(explainer.game(x)(S)[0], v_S)
+assert np.isclose(explainer.game(x)(S)[0], v_S)  # game(x) is the function v
 found = explainer.explain(rows)
 phi, base = found.values[high], found.base_value
 assert np.isclose(base + phi.sum(), rent(x[np.newaxis])[0], atol=0.01)
-figure = waterfall(phi, base, NAMES, x, xlabel="rent", title="Why this rent?")
+figure = waterfall(phi, base, NAMES, x, xlabel="rent", title="Why this rent? (euros)")
 alt = "From the base value to the predicted rent of a flat, a bar for each feature"
 save(figure, "17_shapley/one_flat", alt=alt)
 
 # %% [markdown]
-# Read it from below. The waterfall begins at the mean rent, the dotted line. Small
-# shares come first. It ends above, at the rent of this flat. The large area and the
-# short distance raise the rent. The missing lift and the high floor lower it. The next
-# picture shows all 60 flats, a point for each:
+# Read the waterfall from below. It begins at the base value, 645 (the dotted line).
+# Small shares come first. It ends above, at the rent of this flat, 972. The large area
+# and the short distance raise the rent most. The missing lift, the noise and the high
+# floor lower it. The next picture shows all 60 flats, with a point for each flat in
+# each row:
 
 # %%
-words = {"xlabel": "share of the rent", "title": "60 flats"}
+words = {"xlabel": "share of the rent in euros", "title": "60 flats"}
 figure = shap_summary(found.values, rows, NAMES, **words)
 alt = "A row of points for each feature; the large areas stand on the right"
 save(figure, "17_shapley/all_flats", alt=alt)
 
 # %% [markdown]
-# The colour is the number in the table. A large area (bright) raises the rent, a large
-# distance lowers it. For the floor neither holds: few of its points are dark or bright,
-# and both kinds are on both sides of 0, because a high floor is good with a lift only.
+# The colour of a point is the number in the table. A large area (bright) raises the
+# rent, a large distance lowers it. For the floor there is no such rule: bright points
+# are on both sides of 0, and dark points too. The reason is that a high floor is good
+# only with a lift.
 #
 # ## Is the explanation true?
 # The shares are right for the *model*. Whether they are right for the *world* depends
-# on the model. Here we know the true formula, and can explain it in the same way.
-# Beside the network we put a linear model $w \cdot x + c$. It needs no groups, because
-# its Shapley values are $w_i (x_i - \bar b_i)$, with $\bar b$ the mean of the
-# background.
+# on the model. Here we know the true formula and can explain it in the same way. We
+# also compare with a linear model $w \cdot x + c$. It needs no groups, because its
+# Shapley values are $w_i (x_i - \bar b_i)$, with $\bar b$ the mean of the background.
 
 # %%
 truth = Explainer(true_rent, background).explain(rows).values
@@ -261,7 +265,7 @@ linear = w[:-1] * (rows - background.mean(axis=0))
 shares = np.stack([truth[high], phi, linear[high]], axis=1)  # (8, 3)
 models = ["the formula", "the network", "a linear model"]
 title = "The same flat, explained in three models"
-figure = heat_map(shares, NAMES, models, label="rent", title=title, decimals=0)
+figure = heat_map(shares, NAMES, models, label="euros", title=title, decimals=0)
 alt = "Shares of eight features in the formula, the network and a linear model"
 save(figure, "17_shapley/truth", alt=alt)
 keys = ["network: distance to the truth", "linear model: distance to the truth"]
@@ -274,21 +278,23 @@ print("in the formula:             ", true_rent(louder))
 
 # %% [markdown]
 # In the formula, $30 \cdot floor \cdot (2 \cdot lift - 1)$ belongs to two features
-# together. The network has learned this: the floor gets -37 from it and -36 from the
-# formula. The linear model has one weight for the floor, with a lift and without, and
-# gives -1. The network has a fault of its own: the noise gets -41 instead of -60. The
-# printed rents show why. In the formula the rent falls by 200 between 60 and 65
-# decibels, in the network it falls little by little. In the study, over ten networks
-# and 60 flats, the shares in the network miss the truth by 12 ± 2 (root mean square),
-# the shares in the linear model by 28.
+# together. The network has learned this: the share of the floor is -37 in the network
+# and -36 in the formula. The linear model has only one weight for the floor, with a
+# lift and without, and gives -1. The network has a fault of its own: the share of the
+# noise is -41 instead of -60. The printed rents show why. In the formula the rent falls
+# by 200 between 60 and 65 decibels. In the network it falls little by little.
+#
+# In the study, over ten networks and 60 flats, the shares in the network miss the truth
+# by 12 ± 2 euros (root mean square), the shares in the linear model by 28.
 #
 # ## Clever approximation
-# $n$ features form $2^n$ groups. For 8 features that is nothing. For 16 it is 65,536
-# runs of the model, for 30 more than $10^9$. Two methods estimate the shares from
-# fewer.
+# $n$ features form $2^n$ groups. For 8 features these are 256 groups, which is cheap.
+# For 16 features they are 65,536, and for 30 more than $10^9$. Two methods estimate the
+# shares from fewer groups.
 #
 # *Random orders* (Castro et al. 2009). Take the mean over some orders instead of all.
-# It helps to take the reverse of each order as well, and `shapley_paths` does so.
+# It helps to take the reverse of each order as well ("both ways"). `shapley_paths` does
+# so.
 #
 # *KernelSHAP* (Lundberg and Lee 2017). The Shapley values are also the solution of a
 # regression. Find shares whose sum over each group is as near as possible to the worth
@@ -322,21 +328,23 @@ for way in ("orders", "orders both ways", "kernel"):
     quoted = [study("17_shapley", key) for key in keys]
     errors[way] = np.array([one.mean for one in quoted])
     intervals[way] = np.array([(one.low, one.high) for one in quoted]).T
-words = {"xlabel": "worths", "ylabel": "error of a share, root mean square"}
-words["title"] = "Shares of the rent, estimated from few of the 256 worths"
+words = {"xlabel": "worths", "ylabel": "error in euros, root mean square"}
+words["title"] = "Shares of the rent, estimated from some of the 256 worths"
 figure = convergence(worths, errors, intervals=intervals, **words)
 alt = "Errors fall with the number of worths; the kernel is below both kinds of orders"
 save(figure, "17_shapley/estimates", alt=alt)
 
 # %% [markdown]
-# Eight orders ask for at most 56 worths, and so does the regression. The numbers behind
-# ± are *standard errors*, which the library computes from the same worths. Never show
-# an estimate without them. In the study, from 42 worths, the error of orders is 5.5 ±
-# 0.9, of orders both ways 1.13 ± 0.13, and of the regression 0.78 ± 0.09. The vertical
-# lines in the figure are these 95% intervals over ten networks.
+# Eight orders need at most 56 worths, and the regression gets 56 too. The printed
+# numbers after ± are *standard errors*, which the library computes from the same
+# worths. Never show an estimate without them. Here both estimates are near the exact
+# shares.
 #
-# The dotted lines fall like one over the square root of the worths. Both kinds of
-# orders follow theirs. The regression falls faster: no group is asked twice, and 154
+# In the study, from 42 worths, the error of orders is 5.5 ± 0.9, of orders both ways
+# 1.13 ± 0.13, and of the regression ("kernel") 0.78 ± 0.09. The vertical lines in the
+# figure are these 95% intervals over ten networks. Each dotted line falls like one over
+# the square root of the number of worths. Both kinds of orders follow their lines. The
+# regression falls faster. One reason may be that it asks for no group twice, and 154
 # worths are more than half of all.
 #
 # Why do reverse orders help so much? Take a product of two features, such as $3 \cdot
@@ -345,8 +353,8 @@ save(figure, "17_shapley/estimates", alt=alt)
 #
 # ## Regions of a photograph
 # A photograph has 50,176 pixels, too many players. So we take 16 regions of 56×56
-# pixels. A region that is not known becomes as grey as the background. The worth is the
-# logit of "koala".
+# pixels. A region that is not known becomes as grey as the background. The worth of a
+# group of regions is the logit of "koala".
 
 # %%
 network, names = imagenet_network(), imagenet_names()
@@ -386,10 +394,13 @@ for row in np.stack([phi, errors], axis=1).reshape(4, 4, 2):  # share ± standar
     print("   ".join(f"{share:4.1f} ± {error:.2f}" for share, error in row))
 
 # %% [markdown]
-# The best three regions are the head and the chest. If only they are shown, the answer
-# is still "koala", with 32%. Without them koala is not among the first three names. The
-# shares are estimated from 160 of the 65,536 groups. Can we trust them? In the third
-# row, the region on the right is only background. By the dummy law its share is exactly
+# The three regions with the largest shares are the head and the chest. If only they are
+# shown, the answer is still "koala", with 32%. Without them "koala" is not among the
+# first three names.
+#
+# The shares are estimated from 160 of the 65,536 groups. Can we trust them? In the
+# third row, the region on the right is only background. By the dummy law its share is
+# exactly
 # 0. The estimate is -0.1, about one standard error away.
 #
 # ## The first step, all steps, the last step
@@ -414,15 +425,17 @@ for name, steps in (("first steps", first), ("Shapley", phi), ("last steps", las
     print(f"{name}: sum {steps.sum():.1f}, chest {steps[10]:.1f}")
 
 # %% [markdown]
-# Only the shares sum to the whole difference of 9.7. The first steps sum to 7.8, the
-# last steps to 5.5. Look at the chest, under the head. Alone it adds 2.1 to the logit.
-# As the last step it adds only 0.3, because the head is already shown. Its share is in
-# between, 1.1 ± 0.1. Occlusion alone would call the chest unimportant.
+# Only the Shapley values sum to the whole difference of 9.7. The first steps sum to
+# 7.8, the last steps to 5.5. Look at the chest, under the head. Alone the chest adds
+# 2.1 to the logit. As the last step it adds only 0.3, because the head is already
+# shown. Its Shapley value is in between, 1.1 ± 0.1. Occlusion alone would call the
+# chest unimportant.
 #
 # ## Does it hold for other photographs?
-# The study takes ten photographs that the network reads right. It shows only four or
-# eight of their 16 regions and asks for the probability of the right class. The regions
-# have the largest shares, or the largest first or last steps, or are drawn at random.
+# The study takes ten photographs that the network answers right. It shows only four or
+# eight of their 16 regions and asks for the probability of the right class. It chooses
+# the regions with the largest shares, or with the largest first steps, or with the
+# largest last steps, or at random.
 
 # %%
 labels = ["whole photograph"]
@@ -441,26 +454,26 @@ noise = study("17_shapley", "correlation with noise")
 
 # %% [markdown]
 # The best eight regions by Shapley keep as much as the whole photograph: 0.80 and 0.75
-# in the mean. Eight regions at random keep 0.34. So the shares do find what the network
+# on average. Eight regions at random keep 0.34. So the shares do find what the network
 # needs. But the last step, which is occlusion, is as good in this test: 0.76 with eight
-# regions, 0.46 against 0.45 with four. It needs 17 runs of the network, and the shares
-# of the study need 100. To find the best regions, occlusion is enough here. Shapley
-# values are for another purpose: shares that sum to the whole. Ten photographs leave
-# wide intervals.
+# regions, and with four 0.46 against 0.45. (Ten photographs leave wide intervals.)
+# Occlusion needs 17 runs of the network, and the shares of the study need 100. So to
+# find the best regions, occlusion is enough here. Shapley values are for another
+# purpose: shares that sum to the whole.
 #
 # Two draws of 100 groups give shares that correlate by 0.90. If the absent regions
-# become noise and not grey, the shares correlate by 0.75 with those over grey. So
-# "absent" is a choice, and it changes the shares. Say what it means whenever you show
-# them.
+# become noise and not grey, the shares correlate by 0.75 with those over grey. So what
+# "absent" means is a choice, and it changes the shares. Say what you chose whenever you
+# show shares.
 #
 # ## Your own table
 # `Explainer` needs a function from rows to numbers and some rows of your data. The
 # function may be a network, a model of another library, or a formula:
 #
 # ```python
-# table = np.loadtxt("mine.csv", delimiter=",", skiprows=1) explainer =
-# Explainer(my_prediction, background=table[:50]) found =
-# explainer.explain(table[50:51])  # exact: 2**n groups of n columns
+# table = np.loadtxt("mine.csv", delimiter=",", skiprows=1)
+# explainer = Explainer(my_prediction, background=table[:50])
+# found = explainer.explain(table[50:51])  # exact: 2**n groups of n columns
 # waterfall(found.values[0], found.base_value, my_names, table[50])
 # ```
 #

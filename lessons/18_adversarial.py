@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 18 Adversarial attacks
-# An *adversarial example* is an image with a small change, computed so that the network
-# answers wrong, although a person sees nothing that matters. How small a change is
-# enough, and what helps against it?
+# An *adversarial example* is an image with a small change. The change is computed so
+# that the network answers wrong, although a person sees no difference that matters. How
+# small a change is enough, and what helps against it?
 #
 # Exercises: 18.1 fgsm_step, 18.2 loss_gradient, 18.3 penalised_loss,
 # 18.4 boundary_step, 18.5 perturbation_loss, 18.6 pgd.
@@ -35,15 +35,16 @@ from minidl.train.networks import digits_network, digits_split
 # ## One step makes the ram a dog
 # Training asks how the loss $J$ depends on the parameters $\theta$. An attack asks how
 # $J$ depends on the image $x$, while the network stays as it is. $y$ is the right
-# class. Training goes down with $\theta$; an attack goes up with $x$. The fast gradient
-# sign method (FGSM, Goodfellow et al. 2015) changes each pixel value by $\varepsilon$
-# in the direction in which $J$ grows:
+# class. Training changes $\theta$ to make the loss smaller. An attack changes $x$ to
+# make the loss larger. The fast gradient sign method (FGSM, Goodfellow et al. 2015)
+# changes each pixel value by $\varepsilon$ in the direction in which $J$ grows:
 #
 # $$x' = x + \varepsilon \cdot \mathrm{sign}(\nabla_x J(\theta, x, y))$$
 #
 # Pixel values lie between 0 and 1, and $x'$ is clipped to that range. With
 # $\varepsilon = 0.007$, less than two of 255 grey levels, the network of the paper
-# takes a panda for a gibbon. We use the same $\varepsilon$ and a ram.
+# takes a panda for a gibbon, and the lecture shows this picture. We use the same
+# $\varepsilon$ and a ram.
 
 # %%
 network, names = imagenet_network(), imagenet_names()
@@ -73,9 +74,9 @@ claim("FGSM changes the answer", after[0] != "ram" and after[1] > 0.9, {"p": aft
 
 # %% [markdown]
 # A komondor is a dog with a coat of long white cords. At this size the third picture
-# looks like the first. The middle picture shows the change, enlarged so that we can see
-# it. The network is surer of the wrong answer than it was of the right one. So a high
-# probability does not show that an answer is right.
+# looks like the first. The middle picture shows the change, made stronger so that we
+# can see it. The network is surer of the wrong answer (94%) than of the right answer
+# before (65%). So a high probability does not show that an answer is right.
 
 # %% [markdown]
 # ## Why so small a step is enough
@@ -120,15 +121,16 @@ rise = losses["signs of the gradient"][3] - losses["random signs"][3]
 claim("at 2/255 the gradient's signs cost more", rise > 2, {"rise": rise})
 
 # %% [markdown]
-# The line is right for a step of 0.0001. At 0.007 it says 16 and the loss rises by 5.5,
-# because the loss bends before the first half grey level. That is still much. Random
-# signs do no harm: the loss of the ram even falls, by about 0.3. That is more than
-# 0.09, so for random signs the line is wrong here as well.
+# For a step of 0.0001 the straight line is right: it predicts a rise of 0.23, and the
+# loss rises by 0.22. For 0.007 it predicts 16, and the loss rises by 5.5. So the loss
+# is no straight line here: in the figure it bends already in the first grey level. But
+# a rise of 5.5 is still much. Random signs do no harm: the loss of the ram even falls,
+# by about 0.3. The line predicts a change of about 0.09, so it is wrong here as well.
 
 # %% [markdown]
 # ## How many photographs get a wrong answer?
 # One photograph is an example, not a measurement. The study attacks 64 photographs that
-# the network reads right.
+# the network answers right.
 
 # %%
 flipped = [f"FGSM, {e}/255" for e in (0.5, 1, 2, 4, 8)]
@@ -149,8 +151,9 @@ save(
 # %% [markdown]
 # Half a grey level is enough for about a third of the photographs, two levels for about
 # seven of ten. Random signs are the control: the same size, another direction. At 2/255
-# they change three answers of a hundred. A step of more than two levels does not gain
-# more: the straight line no longer holds.
+# they change three answers of a hundred. One step of more than two levels does not
+# change clearly more answers: the direction comes from the gradient at $x$, and far
+# from $x$ the straight line no longer holds.
 
 # %% [markdown]
 # ## Many small steps, towards a name we choose
@@ -163,8 +166,8 @@ save(
 #   J(\theta, x_t, y'))\big)$$
 #
 # `project` brings each pixel back into $[x - \varepsilon, x + \varepsilon]$ and into
-# $[0, 1]$. The gibbon of the first paper was not chosen. Here we choose the gibbon (an
-# ape) as the target for a cat.
+# $[0, 1]$. Nobody chose the gibbon for the panda: FGSM only leaves the right answer.
+# Here we choose the gibbon (an ape) as the target for a cat.
 
 # %%
 cat, _ = load_picture(PICTURES / "photos" / "chelsea.webp")
@@ -187,8 +190,9 @@ claim("PGD reaches the gibbon", after[0] == "gibbon", {"p": after[1]})
 reached = study("18_adversarial", "targeted: reached")
 
 # %% [markdown]
-# The study draws the wanted classes at random, for three photographs a seed, 24 in all.
-# Ten steps within 0.007 reach 21 of the 24.
+# After ten steps the network calls the cat a gibbon, with 81%. The study draws the
+# wanted classes at random, for three photographs a seed, 24 in all. Ten steps within
+# 0.007 reach 21 of the 24 (0.88).
 
 # %% [markdown]
 # ## The smallest change, by optimisation
@@ -238,18 +242,22 @@ save(
 claim("at λ = 1 the answer is the ostrich", found.success, {"p": after[1]})
 
 # %% [markdown]
-# With $\lambda = 100$ the change stays small and the answer stays an elephant. With
-# $\lambda = 1$ the answer is the ostrich, and $r$ is longest. Unlike the change by
-# FGSM, this one differs from pixel to pixel. The largest is 0.04, but the mean is 0.002
-# on the elephant and half as much on the background. `minimal_perturbation` without
-# `lam` looks by bisection for the largest $\lambda$ that still reaches the target. On
-# this network that takes minutes.
+# With $\lambda = 100$ the change stays small ($\|r\| = 0.11$) and the answer stays an
+# elephant. With $\lambda = 10$ the answer is the ostrich, with 74%. With $\lambda = 1$
+# the change is longest (0.91), and the ostrich has 97%. FGSM changes all pixel values
+# by the same amount. Here the change differs from pixel to pixel: the largest is 0.04,
+# but the mean is 0.002 on the elephant and half as much on the background.
+#
+# `minimal_perturbation` without `lam` searches for the largest $\lambda$ that still
+# reaches the target. On this network that takes minutes.
 
 # %% [markdown]
 # ## The nearest boundary
-# If any wrong answer will do, a shorter step is enough. Take the answer $a$, another
-# class $k$, and the difference of their logits $f = z_k - z_a$. It is negative, because
-# $a$ is the answer. If $f$ were a straight line, $f$ would be 0 after the step
+# If the attacker accepts any wrong answer, a shorter change is enough. Take the answer
+# $a$, another class $k$, and the difference of their logits $f = z_k - z_a$. $f$ is
+# negative, because $a$ is the answer. The answer changes at the *boundary*, where $f$
+# is
+# 0. If $f$ were a straight line, $f$ would be 0 after the step
 #
 # $$r = \frac{|f|}{\|w\|^2} \, w, \qquad w = \nabla_x z_k - \nabla_x z_a$$
 #
@@ -274,9 +282,9 @@ curves = {"straight line": (1 - lengths) * f.item(), "network": bent}
 figure = curves_with_bands(
     lengths,
     curves,
-    xlabel="length of the step, in parts of r",
-    ylabel="f, consommé minus espresso",
-    title="The answer changes where f passes 0",
+    xlabel="length of the step (1: the whole of r)",
+    ylabel="f, logits of consommé minus espresso",
+    title="One step along r: the line reaches 0, the network does not",
 )
 save(figure, "18_adversarial/boundary", alt="f on the way along r, and its tangent")
 
@@ -290,17 +298,19 @@ print(f"‖r‖: DeepFool {sizes['DeepFool']:.2f}, FGSM of 0.007 {sizes['FGSM']:
 claim("DeepFool is ten times shorter", 10 * nearest.norm < sizes["FGSM"], sizes)
 
 # %% [markdown]
-# One step does not reach 0, because $f$ is not straight, so DeepFool takes several. It
-# stops when the two classes are equally likely, at 0.409. (Consommé is a clear soup.)
-# The change is far shorter than that of FGSM in Euclidean length. FGSM limits another
-# size: the largest change of a pixel value.
+# One step does not reach 0: after the whole of $r$ the network has $f = -2.1$, because
+# $f$ is not a straight line. So DeepFool takes several steps. It stops when the two
+# classes are equally likely, at 0.409. (Consommé is a clear soup.) In Euclidean length
+# the change is 26 times shorter than that of FGSM: 0.10 and 2.70. The comparison is not
+# quite fair, because FGSM limits another size, the largest change of a pixel value, and
+# was not asked for a short change.
 
 # %% [markdown]
 # ## Does storing the photograph undo the attack?
 # The attacked image is an array of floats. A file holds whole grey levels, and JPEG
-# does not store fine detail. The study stores, blurs or disturbs the images whose
-# attack worked, and counts how many answers are right again. The control does the same
-# to photographs without an attack.
+# does not store fine detail. The study takes the images whose attack worked. It rounds
+# them to 8 bits, stores them as JPEG, blurs them, or adds noise, and counts how many
+# answers are right again. The control does the same to photographs without an attack.
 
 # %%
 treatments = ("8 bits", "JPEG", "blur", "noise")
@@ -320,10 +330,13 @@ save(
 )
 
 # %% [markdown]
-# After rounding to whole grey levels no answer is right again. After JPEG about half of
-# the FGSM images are right again, after noise about six of ten, and after both almost
-# all of the targeted ones. The study does not show why: the two attacks differ in their
-# steps and in their target. Blur also costs right answers without an attack.
+# After rounding to whole grey levels no answer is right again. Rounding moves a pixel
+# value by at most half a grey level, and the attacks move most of them by more. Of the
+# FGSM images about half are right again after JPEG, and about six of ten after noise.
+# Of the targeted images almost all are right again, after JPEG as after noise. The
+# study does not show why: the two attacks differ in their steps and in their target.
+# Blur also costs right answers without an attack: 86% of the clean photographs stay
+# right.
 #
 # This is no protection. Our attacker did not know of the JPEG or the noise. An attacker
 # who knows can put them into the attack (Athalye et al. 2018).
@@ -338,8 +351,8 @@ save(
 #
 # (Madry et al. 2018; Goodfellow et al. 2015 with FGSM for the maximum.) The attack
 # makes each step of training several times as long, too long here for the real network.
-# We use digits of 8×8 pixels. With only 64 terms in the sum the step must be larger:
-# $\varepsilon = 0.15$, which you can see.
+# We use digits of 8×8 pixels. The sum $\varepsilon \sum_i |g_i|$ has only 64 terms
+# here, so the step must be larger: $\varepsilon = 0.15$, which you can see.
 
 # %%
 _, _, (images, digits) = digits_split()
@@ -363,10 +376,10 @@ save(
 )
 
 # %% [markdown]
-# About half of all wrong answers are an 8, so the four are typical. (We have not tested
-# why it is the 8.) Now four networks, which differ only in the images that they were
-# trained on: clean, with noise, attacked by FGSM, attacked by PGD with three steps.
-# Each is tried without an attack, with FGSM, and with PGD of 20 steps.
+# Of all wrong answers 56% are an 8, so the four are typical. (We have not tested why it
+# is the 8.) The study compares four networks, which differ only in the images that they
+# are trained on: clean, with noise, attacked by FGSM, attacked by PGD with three steps.
+# It tests each network without an attack, with FGSM, and with PGD of 20 steps.
 
 # %%
 trained = [f"trained on {on}" for on in ("clean images", "noise", "FGSM", "PGD")]
@@ -387,33 +400,33 @@ save(
 )
 
 # %% [markdown]
-# Trained on clean images, a network keeps 5 of 100 right under PGD. Noise in training
-# takes it to 30. So noise helps, as the lecture says, but it does not protect. It shows
-# the network random directions, and an attack chooses the worst direction. Training on
-# FGSM images reaches 61 and training on PGD images 66. FGSM is nearly as good and needs
-# one gradient instead of three. Both cost about five points of accuracy on clean
-# digits.
+# Under PGD a network that was trained on clean images answers 5 of 100 digits right.
+# With noise in training it answers 30 right. So noise helps, as the lecture says, but
+# it does not protect: noise shows the network random directions, and an attack chooses
+# the worst direction. Training on FGSM images reaches 61, and training on PGD images
+# 66. So FGSM is nearly as good and needs one gradient instead of three. On clean digits
+# noise costs two points of accuracy, FGSM and PGD about five.
 #
 # Look at the network trained on noise: FGSM leaves half of its answers right, PGD only
-# 30 of 100. A defence must be tried with a strong attack, or it looks better than it
-# is.
+# 30 of 100. Test a defence with a strong attack. With a weak attack it looks better
+# than it is.
 
 # %% [markdown]
 # ## What to remember
-# The gradient of the loss by the image shows how to change each pixel. A step of two
-# grey levels along its sign makes most answers wrong. Random changes of the same size
-# change hardly any, so the direction matters. Several steps, or an optimisation with a
-# price $\lambda$, reach an answer of the attacker's choice, often with a high
-# probability. Training on attacked images helps most, costs time and some accuracy, and
-# does not make a network safe.
+# The gradient of the loss with respect to the image shows how to change each pixel. A
+# step of two grey levels along its sign makes most answers wrong. Random changes of the
+# same size make hardly any answer wrong, so the direction matters. Several steps, or an
+# optimisation with a price $\lambda$, reach an answer of the attacker's choice, often
+# with a high probability. Training on attacked images helps most, costs time and some
+# accuracy, and does not make a network safe.
 #
 # ## Try it
-# - Set `eps` of the ram to 0.002, then to 0.03. At which do you see the change, and
-#   does a larger step always make the wrong answer more probable?
-# - Take "espresso" as the target instead of the gibbon. Are ten steps still enough, and
-#   are twenty?
-# - Take the zebra (`mammals/zebra.webp`) for the ram, also in `y`. Does any `eps` up to
-#   0.03 change the answer?
+# - Set `eps` of the ram to 0.002, then to 0.03. For which of the two do you see the
+#   change? Does a larger step always make the wrong answer more probable?
+# - Take "espresso" as the target instead of the gibbon. Are ten steps still enough? Are
+#   twenty?
+# - Take the zebra (`mammals/zebra.webp`) in place of the ram, also in `y`. Does any
+#   `eps` up to 0.03 change the answer?
 #
 # ## Exercises
 # `python -m lessons start 18` begins 18.1 `fgsm_step`, 18.2 `loss_gradient`, 18.3

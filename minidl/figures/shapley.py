@@ -206,7 +206,8 @@ def convergence(
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5 and not 5 · 10^-1
         axes.yaxis.set_minor_formatter(NullFormatter())
         if samples[-1] < 4 * samples[0]:  # otherwise labels of minor ticks would overlap
-            axes.set_xticks(samples[[0, -1]], [f"{s:g}" for s in samples[[0, -1]]])
+            shown = samples if len(samples) <= 3 else samples[[0, -1]]
+            axes.set_xticks(shown, [f"{s:g}" for s in shown])
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(True)
         figure.legend(loc="outside right upper")
