@@ -114,14 +114,15 @@ save(figure, "13_what_it_sees/confident_mistakes", alt=alt)
 # without a characteristic texture are badly classified, and shows a hook, a ladle and a
 # water bottle. We test this twice.
 #
-# First on the photographs. The *detail* of an object is the mean absolute difference
-# between neighbouring pixels inside it. It is a simple measure: an object without
-# texture has little detail. If $p$ is smaller where the detail is small, the lecture is
-# right for these photographs. The study ranks the photographs by both.
+# The first test uses the photographs. The *detail* of an object is the mean absolute
+# difference between neighbouring pixels inside it. It is a simple measure: an object
+# without texture has little detail. If $p$ is smaller where the detail is small, the
+# lecture is right for these photographs. The study ranks the photographs by both.
 #
-# Then on shapes that a program draws. One network learns eight shapes. Four of them
-# always have a texture of their own, the other four have any texture. A second network
-# learns the same with the two groups exchanged. So each shape is in both groups once.
+# The second test uses shapes that a program draws. One network learns eight shapes.
+# Four of them always have a texture of their own. The textures of the other four are
+# drawn at random ("any texture"). A second network learns the same with the two groups
+# exchanged. So each shape is in both groups once.
 
 # %%
 study("13_what_it_sees", "detail with p")
@@ -202,13 +203,14 @@ save(figure, "13_what_it_sees/recipes", alt=alt)
 
 # %% [markdown]
 # ## Is a network made for textures?
-# Or does it learn what the training data reward? Drawn images can answer this. Four
-# classes have a shape and a texture each: solid circle, square with horizontal stripes,
-# star with vertical stripes, heart with diagonal stripes. In one training set both cues
-# tell the class. In a second one only the texture does (with any shape), and in a third
-# one only the shape (with any texture). Then each of the three networks answers images
-# where shape and texture disagree, such as these four.
-# `cue_counts` counts the answers that follow each of the two:
+# Does the architecture prefer textures, or does the network learn what the training
+# data reward? Drawn images can answer this. Four classes have a shape and a texture
+# each: solid circle, square with horizontal stripes, star with vertical stripes, heart
+# with diagonal stripes. In one training set both cues tell the class. In a second one
+# only the texture does (with any shape), and in a third one only the shape (with any
+# texture). Then each of the three networks answers images where shape and texture
+# disagree, such as the four in the next figure. `cue_counts` counts the answers that
+# follow each of the two:
 #
 # $$\mathrm{shape\ bias} = \frac{\mathrm{shape}}{\mathrm{shape} + \mathrm{texture}}$$
 
@@ -304,7 +306,8 @@ for layer in layers:
 # patch, on the right, is its pattern: the derivative of the unit with respect to the
 # pixels, by guided backpropagation (Springenberg et al. 2015, [lesson
 # 15](15_guided_backprop.py)). The pattern shows which pixels of the patch excite the
-# unit. Middle grey means no influence.
+# unit. Middle grey means no influence. (Exercise 13.5, `top_patches`, finds the
+# photographs and the places for all channels of a layer.)
 
 # %%
 chosen = {layers[0]: (23, 3), layers[1]: (63, 22), layers[2]: (84, 13)}
@@ -336,12 +339,14 @@ alt = "Patches that excite eight channels of four layers, beside their patterns"
 save(figure, "13_what_it_sees/patterns", alt=alt)
 
 # %% [markdown]
-# - **Block 0** sees 7 pixels: channel 23 warm colours, channel 3 blue on its right.
-# - **Block 2** sees 19 pixels: channel 63 upright stripes, channel 22 a sloping edge of
-#   something red or brown.
-# - **Block 4** sees 67 pixels: channel 84 sides of vehicles, channel 13 pink things.
-# - **Block 12** can see everything, and we cut out 96 pixels: channel 593 wheels,
-#   channel 190 large dark animals.
+# - **Block 0** sees 7 pixels. Channel 23 finds warm colours, channel 3 finds blue on
+#   the right side of the patch.
+# - **Block 2** sees 19 pixels. Channel 63 finds upright stripes, channel 22 finds a
+#   sloping edge of something red or brown.
+# - **Block 4** sees 67 pixels. Channel 84 finds the sides of vehicles, channel 13 finds
+#   pink things.
+# - **Block 12** can see everything, and we cut out 96 pixels. Channel 593 finds wheels,
+#   channel 190 finds large dark animals.
 #
 # In blocks 2 and 4 we find the name from the patches. The patterns alone do not give
 # it. The patterns of block 12 show the rim of a wheel and, for the bull, the outline of
@@ -410,8 +415,8 @@ save(figure, "13_what_it_sees/mark", alt=alt)
 # %%
 maps = saliency(misled, marked, classes, reduce="l2")  # (400, 16, 16)
 maps = [maps[classes == k].mean(axis=0) for k in range(4)]
-images_of = np.stack([marked[classes == k].mean(axis=0) for k in range(4)])
-figure = answers_picture(images_of, scenes["shapes"], [[]] * 4, maps=maps, columns=2)
+mean_images = np.stack([marked[classes == k].mean(axis=0) for k in range(4)])
+figure = answers_picture(mean_images, scenes["shapes"], [[]] * 4, maps=maps, columns=2)
 alt = "The mean gradient of four classes: circle and heart bright only at the mark"
 save(figure, "13_what_it_sees/mark_gradients", alt=alt)
 for name in ("misled", "clean"):

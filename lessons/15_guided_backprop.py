@@ -270,7 +270,8 @@ save(figure, "15_guided_backprop/depth", alt="Correlation of R for two classes")
 # at the photograph its correlation is near 0. Sixt et al. (2020) give a reason: the two
 # rules throw away what is negative. Positive parts cannot cancel, so sums over many
 # neurons come out nearly the same, whatever class we start from. In the gradient
-# positive and negative parts do cancel.
+# positive and negative parts do cancel. (In exercise 15.4, `guided_within`, you choose
+# the layers that use the guided rule, and find where the class is lost.)
 #
 # Is this so for other photographs? The study takes 48. It correlates the map of the
 # likeliest class with the map of a random class. Here we also ask for "espresso" on the
@@ -325,6 +326,8 @@ title = "What is left of the zebra when weights are shuffled?"
 figure = image_grid(grey_at_zero(np.concatenate(panels)), titles, 4, title=title)
 alt = "A zebra by guided backprop, still there when half of the network is shuffled"
 save(figure, "15_guided_backprop/shuffled", alt=alt)
+
+# %%
 for name, model in models.items():
     p = stable_softmax(predict(model, zebra)[0])[ZEBRA]
     print(f"{name}: probability of a zebra {p:.3f}")

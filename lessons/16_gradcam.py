@@ -134,7 +134,7 @@ print(f"largest value: cat {sums[cat].max():.2f}, zebra {absent.max():.2f}")
 #
 # The grid is coarse: one place stands for 32×32 pixels. For a picture Grad-CAM enlarges
 # the 7×14 numbers to 224×448 pixels. Each pixel takes a mean of the nearest places
-# (bilinear interpolation). The map becomes smooth, but not more exact.
+# (bilinear interpolation, exercise 16.3). The map becomes smooth, but not more exact.
 #
 # ## Where the formula is exact
 # After the last convolution comes only the mean over the places and a linear head with
@@ -367,10 +367,11 @@ figure = curves_with_bands(
 save(figure, "16_gradcam/deletion", alt="The probability falls fastest for Grad-CAM")
 
 # %% [markdown]
-# Here Grad-CAM beats both controls. After one eighth of the pixels is taken away by
-# Grad-CAM, the probability of the zebra is 0.01. By contrast it is 0.34, at random
-# 0.91. But this is one photograph, and pictures with holes are unlike those in training
-# ([lesson 14](14_occlusion_gradients.py)).
+# Here Grad-CAM beats both controls. We take away one eighth of the pixels. In the order
+# of Grad-CAM the probability of the zebra falls to 0.01, in the order of the contrast
+# to 0.34, and in random order it stays at 0.91. But this is one photograph, and
+# pictures with holes are unlike those in training ([lesson
+# 14](14_occlusion_gradients.py)).
 
 # %% [markdown]
 # ## What to remember

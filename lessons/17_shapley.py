@@ -399,9 +399,8 @@ for row in np.stack([phi, errors], axis=1).reshape(4, 4, 2):  # share ± standar
 # first three names.
 #
 # The shares are estimated from 160 of the 65,536 groups. Can we trust them? In the
-# third row, the region on the right is only background. By the dummy law its share is
-# exactly
-# 0. The estimate is -0.1, about one standard error away.
+# third row, the region on the right is only background. By the dummy law its share must
+# be 0 exactly. The estimate is -0.1, about one standard error away.
 #
 # ## The first step, all steps, the last step
 # The occlusion of [lesson 14](14_occlusion_gradients.py) also covers regions. It takes

@@ -255,9 +255,8 @@ claim("at λ = 1 the answer is the ostrich", found.success, {"p": after[1]})
 # ## The nearest boundary
 # If the attacker accepts any wrong answer, a shorter change is enough. Take the answer
 # $a$, another class $k$, and the difference of their logits $f = z_k - z_a$. $f$ is
-# negative, because $a$ is the answer. The answer changes at the *boundary*, where $f$
-# is
-# 0. If $f$ were a straight line, $f$ would be 0 after the step
+# negative, because $a$ is the answer. The answer changes at the *boundary*, where
+# $f = 0$. If $f$ were a straight line, $f$ would be 0 after the step
 #
 # $$r = \frac{|f|}{\|w\|^2} \, w, \qquad w = \nabla_x z_k - \nabla_x z_a$$
 #
@@ -403,9 +402,9 @@ save(
 # Under PGD a network that was trained on clean images answers 5 of 100 digits right.
 # With noise in training it answers 30 right. So noise helps, as the lecture says, but
 # it does not protect: noise shows the network random directions, and an attack chooses
-# the worst direction. Training on FGSM images reaches 61, and training on PGD images
-# 66. So FGSM is nearly as good and needs one gradient instead of three. On clean digits
-# noise costs two points of accuracy, FGSM and PGD about five.
+# the worst direction. Training on FGSM images reaches 61 of 100, and training on PGD
+# images 66 of 100. So FGSM is nearly as good and needs one gradient instead of three.
+# On clean digits noise costs two points of accuracy, FGSM and PGD about five.
 #
 # Look at the network trained on noise: FGSM leaves half of its answers right, PGD only
 # 30 of 100. Test a defence with a strong attack. With a weak attack it looks better
