@@ -65,8 +65,9 @@ def curves_with_bands(
         axes = figure.add_subplot()
         has_bands = any(len(values) > 1 for values in runs.values())
         gaps = []
-        for label, values in runs.items():
-            gaps.append(_draw_curve(axes, x, f"{label} (n = {len(values)})" if has_bands else label, values))
+        for (label, values), marker in zip(runs.items(), 2 * "os^Dv<>", strict=False):
+            label = f"{label} (n = {len(values)})" if has_bands else label
+            gaps.append(_draw_curve(axes, x, label, values, marker))
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
         if log_x and len(x) <= 8:  # few values: ticks at the values, not at powers of ten
@@ -86,14 +87,13 @@ def curves_with_bands(
     return figure
 
 
-def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> str:
+def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray, marker: str) -> str:
     """Draw one curve. Returns the note on its gaps, or ""."""
     finite = np.isfinite(values).all(axis=0)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
     # With few points, draw a marker for each, so that a point between two gaps is visible.
-    marker = "o" if finite.sum() <= 20 else None
-    look: Look = {"marker": marker, "markersize": 4}
+    look: Look = {"marker": marker if finite.sum() <= 20 else None, "markersize": 4}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
         look = {"linestyle": "--"}
     (line,) = axes.plot(x, mean, label=label, **look)

@@ -129,7 +129,12 @@ def test_whole_numbers_of_x_have_no_ticks_between_them():
 def test_a_constant_run_is_a_dashed_limit_without_points():
     limit, curve = curves_with_bands([0, 1], {"card": [3.0, 3.0], "model": [1.0, 2.0]}).axes[0].lines
     assert (limit.get_linestyle(), limit.get_marker()) == ("--", "None")
-    assert (curve.get_linestyle(), curve.get_marker()) == ("-", "o")
+    assert (curve.get_linestyle(), curve.get_marker()) == ("-", "s")
+
+
+def test_curves_differ_by_their_markers_too():
+    lines = curves_with_bands([0, 1], {name: [1.0, 2.0] for name in "abc"}).axes[0].lines
+    assert [line.get_marker() for line in lines] == ["o", "s", "^"]
 
 
 def test_a_logarithmic_y_axis_names_1_2_and_5_of_each_decade():
