@@ -393,6 +393,10 @@ save(figure, "03_finetuning/similar_or_far", alt="Which layers to train on which
 # number $n - 1$ and the rate $\eta$:
 #
 # $$\eta_l = \eta \, d^{\,n - 1 - l}$$
+#
+# For your own network, three functions of `minidl.transfer` do more of this work:
+# `param_groups` gives an optimizer these rates, `gradual_unfreeze` frees one more layer
+# each epoch, and `lr_sweep` measures the accuracy at several rates.
 
 # %%
 eta, d, n = 0.01, 0.5, 5
