@@ -134,8 +134,8 @@ def integrated_gradients(
     """
     images, goal = images_and_target(model, images, target)
     b = baseline_images(images, baseline, rng)
-    steps, nodes = check_int("steps", steps, 1, 10**4), check_choice("nodes", nodes, ("gauss", "midpoint"))
-    alphas, weights = path_nodes(steps, nodes)
+    steps = check_int("steps", steps, 1, 10**4)
+    alphas, weights = path_nodes(steps, check_choice("nodes", nodes, ("gauss", "midpoint")))
     average = np.zeros_like(images)
     pairs = list(zip(alphas.tolist(), weights.tolist(), strict=True))
     for alpha, weight in with_bar(pairs, "integrated gradients", "node"):
