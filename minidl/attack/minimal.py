@@ -87,7 +87,9 @@ def minimal_perturbation(
     True 0.14
     """
     x = checked_image(model, image, bounds)
-    classes, max_steps = checked_target(model, x, target), check_int("max_steps", max_steps, 1, MOST)
+    group = [target] if isinstance(target, int | np.integer) else target
+    classes = np.unique(check_labels("target", group, num_classes=class_count(model, x[np.newaxis])))
+    max_steps = check_int("max_steps", max_steps, 1, MOST)
 
     def search(lam: float, start: np.ndarray) -> Perturbation:
         return attempt(model, x, classes, lam, bounds, start, max_steps)
@@ -338,9 +340,3 @@ def checked_image(model: Module, image: Any, bounds: Bounds) -> np.ndarray:
     image = check_array("image", image)
     require(image.ndim in (1, 3), f"image must be one image (C, H, W) or row (D,), got {image.shape}")
     return checked_images(image[np.newaxis], bounds)[0]
-
-
-def checked_target(model: Module, x: np.ndarray, target: Any) -> np.ndarray:
-    """The target classes (T,), ascending, without repeats."""
-    group = [target] if isinstance(target, int | np.integer) else target
-    return np.unique(check_labels("target", group, num_classes=class_count(model, x[np.newaxis])))

@@ -138,16 +138,19 @@ def switch(text: str) -> dict:
     return {"action": "store_true", "help": text}
 
 
+def in_form(form: str, text: str, said: str) -> str:
+    """The text if the regular expression ``form`` matches it all; an error, with what was said, if not."""
+    if not re.fullmatch(form, text):
+        raise argparse.ArgumentTypeError(f"{said}, got {text!r}")
+    return text
+
+
 def lesson_number(text: str) -> str:
-    if not re.fullmatch(r"\d{1,2}", text):
-        raise argparse.ArgumentTypeError(f"a lesson's number is like 09, got {text!r}")
-    return text.zfill(2)
+    return in_form(r"\d{1,2}", text, "a lesson's number is like 09").zfill(2)
 
 
 def exercise_number(text: str) -> str:
-    if not re.fullmatch(r"\d{1,2}\.\d", text):
-        raise argparse.ArgumentTypeError(f"an exercise's number is like 09.1, got {text!r}")
-    return text.zfill(4)
+    return in_form(r"\d{1,2}\.\d", text, "an exercise's number is like 09.1").zfill(4)
 
 
 def number_or_file(text: str) -> str | Path:
@@ -158,15 +161,11 @@ def number_or_file(text: str) -> str | Path:
 
 
 def seed(text: str) -> int:
-    if not re.fullmatch(r"\d{1,20}", text):
-        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, got {text!r}")
-    return int(text)
+    return int(in_form(r"\d{1,20}", text, "a seed is a whole number from 0 on"))
 
 
 def job_count(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,2}", text):
-        raise argparse.ArgumentTypeError(f"-j takes a whole number from 1 on, got {text!r}")
-    return int(text)
+    return int(in_form(r"[1-9]\d{0,2}", text, "-j takes a whole number from 1 on"))
 
 
 def pattern(text: str) -> str:

@@ -212,10 +212,8 @@ def _expected_numbers(expected, yours: np.ndarray) -> np.ndarray:
     if type(expected) in (bool, int, float, complex):
         return np.full(yours.shape, wanted)
     if wanted.shape != yours.shape:
-        raise AssertionError(
-            f"yours has shape {yours.shape}, expected {wanted.shape}\n"
-            f"  yours    = {short(yours)}\n  expected = {short(wanted)}"
-        )
+        shapes = f"yours has shape {yours.shape}, expected {wanted.shape}"
+        raise AssertionError(shapes + _both(yours, wanted))
     return wanted
 
 
@@ -230,8 +228,11 @@ def _fail(yours: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, error: np.nd
     many = f"{wrong.sum()} of {wrong.size} elements differ, most{place}"
     where = many if wrong.size > 1 else f"differs{place}"
     first = f"{where}: yours {_digits(yours[worst])}, expected {_digits(wanted[worst])}"
-    both = f"\n  yours    = {short(yours)}\n  expected = {short(wanted)}"
-    raise AssertionError(first + both * (wrong.size > 1))
+    raise AssertionError(first + _both(yours, wanted) * (wrong.size > 1))
+
+
+def _both(yours: np.ndarray, wanted: np.ndarray) -> str:
+    return f"\n  yours    = {short(yours)}\n  expected = {short(wanted)}"
 
 
 def _digits(x) -> str:

@@ -93,9 +93,8 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
         run = Run(course, lesson, exercises, points, out, seed, laws, asked.limit, asked.partial)
         if kept and kept != run.settings:
             other = ", ".join(name for name in run.settings if kept.get(name) != run.settings[name])
-            raise ValueError(
-                f"{out} has results of other settings ({other}): choose another --out, or delete it"
-            )
+            what = f"{out} has results of other settings ({other})"
+            raise ValueError(f"{what}: choose another --out, or delete it")
         if not kept:
             append(out / "rows.jsonl", run.settings)
         todo = [one for one in submissions if rows.get(one.key, {}).get("digest") != one.digest]

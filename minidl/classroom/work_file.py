@@ -27,10 +27,8 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     older = path.exists() and older_version(path.read_text(encoding="utf-8", errors="replace"), exercises)
     if path.exists() and not (reset or older):
-        raise FileExistsError(
-            f"{course.shown(path)} is there already and stays as it is. "
-            f"start {number} --reset keeps it in {course.shown(course.work / 'backup')} and begins anew"
-        )
+        mend = f"start {number} --reset keeps it in {course.shown(course.work / 'backup')} and begins anew"
+        raise FileExistsError(f"{course.shown(path)} is there already and stays as it is. {mend}")
     if path.exists():
         old_one = f"the old one, of minidl {older}," if older else "the old one"
         done.append(f"kept {old_one} as {course.shown(put_aside(path))}")

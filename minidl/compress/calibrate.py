@@ -63,9 +63,7 @@ class Histogram:
     def merge(self, other: Histogram) -> Histogram:
         """Add the counts of ``other``, which has as many bins. Returns the histogram itself."""
         bins = check_instance("other", other, Histogram).bins
-        require(
-            bins == self.bins, f"only histograms with equally many bins can be merged: {self.bins} and {bins}"
-        )
+        require(bins == self.bins, f"other must have as many bins, {self.bins}, got {bins}")
         self.grow_to(other.max)
         self.counts = self.counts + coarser(other.counts, self.exponent - other.exponent)
         self.zeros += other.zeros

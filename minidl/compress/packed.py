@@ -154,10 +154,8 @@ def pack_weights(model: Module, bits: int = 4, group_size: int = 32) -> Module:
     for path, layer in list(whole.named_modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             is_plain = runs_as(layer, nn.Conv2d, ConvReLU2d, nn.Linear) and not layer._hooks
-            name = path.removeprefix("model.")
-            require(
-                is_plain, f"{name} has a forward hook or its own forward, which would not see packed weights"
-            )
+            what = "has a forward hook or its own forward, which would not see packed weights"
+            require(is_plain, f"{path.removeprefix('model.')} {what}")
             packed[layer] = PackedWeights(layer, bits, group_size)
     require(len(packed) > 0, "the model has no Conv2d and no Linear: there are no weights to pack")
     for parent in list(whole.modules()):

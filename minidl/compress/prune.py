@@ -148,8 +148,7 @@ def accepted_steps(losses: Iterable[float], max_allowed_loss: float) -> int:
         if not loss < max_allowed_loss:
             break
         accepted += 1
-    if accepted < 0:
-        raise ValueError(f"the unpruned network must have a loss below {max_allowed_loss}")
+    require(accepted >= 0, f"the unpruned network must have a loss below {max_allowed_loss}")
     return accepted
 
 

@@ -148,9 +148,9 @@ def affine_params(
     """
     qmin, qmax = integer_range(bits, check_flag("signed", signed))
     rmin, rmax = check_ends("rmin", rmin, axis), check_ends("rmax", rmax, axis)
-    require(rmin.shape == rmax.shape, f"rmin {rmin.shape} and rmax {rmax.shape} must have one shape")
+    fits = rmin.shape == rmax.shape and (rmin <= rmax).all()
     got = f"{shown(rmin.tolist())} and {shown(rmax.tolist())}"
-    require((rmin <= rmax).all(), f"rmin must be at most rmax, got {got}")
+    require(fits, f"rmin must be at most rmax, and of its shape, got {got}")
     return QuantParams(*affine_scale(rmin, rmax, qmin, qmax), qmin, qmax, axis)
 
 

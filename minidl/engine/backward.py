@@ -92,20 +92,15 @@ def grad(
 def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     """The gradient that the backward pass starts with: the given one, or 1 for an output of one element."""
     if not output.requires_grad:
-        raise ValueError(
-            f"{output!r} depends on nothing that requires a gradient; set requires_grad=True on an input, "
-            "and compute outside no_grad()"
-        )
+        mend = "set requires_grad=True on an input, and compute outside no_grad()"
+        raise ValueError(f"{output!r} depends on nothing that requires a gradient; {mend}")
     if grad_output is None:
-        if output.size != 1:
-            raise ValueError(
-                f"backward from shape {output.shape} needs a gradient of that shape to start from; "
-                "or reduce the tensor to a single number first, with .sum() or .mean()"
-            )
+        what = f"backward from shape {output.shape} needs a gradient of that shape to start from"
+        require(output.size == 1, f"{what}; or reduce the tensor to a number first, with .sum() or .mean()")
         return np.ones_like(output.data)
     grad_output = number_array("grad", grad_output)
-    if grad_output.shape != output.shape:
-        raise ValueError(f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
+    fits = grad_output.shape == output.shape
+    require(fits, f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
     return grad_output.astype(output.dtype)
 
 
@@ -140,9 +135,8 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
     for i, parent in enumerate(tensor.parents):
         needs.append(parent.requires_grad and parent in along)
         if parent.version != tensor.parent_versions[i]:
-            raise ValueError(
-                f"input {i} of {name} was changed after the forward pass, {parent!r}: run it again"
-            )
+            changed = f"input {i} of {name} was changed after the forward pass"
+            raise ValueError(f"{changed}, {parent!r}: run it again")
     op.needs = tuple(needs)
     grad = np.asarray(grad)  # NumPy turns arrays of shape () into plain numbers
     grads = op.backward(grad)
@@ -158,10 +152,8 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
         shape, dtype = getattr(grad_parent, "shape", None), getattr(grad_parent, "dtype", None)
         # Shape () may have any dtype: before version 2, NumPy turns such a float32 times 2 into float64.
         if shape != parent.shape or (shape and dtype != tensor.dtype):
-            raise ValueError(
-                f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}, "
-                f"expected {parent.shape} and {tensor.dtype}, for {parent!r}"
-            )
+            gave = f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}"
+            raise ValueError(f"{gave}, expected {parent.shape} and {tensor.dtype}, for {parent!r}")
         if check := anomaly_check.get():
             check(op, grad_parent, [grad], "backward")
         wanted.append(np.asarray(grad_parent, parent.dtype))

@@ -256,11 +256,9 @@ def refuse_late_block(rule: ReluRule) -> None:
     ``rule`` is the ReLU's own rule from outside.
     """
     block = _block.get()
-    if not block.ran_forward and block.rule is not rule:
-        raise ValueError(
-            "no ReLU ran forward inside this relu_rule block, so its rule would do nothing: "
-            "run the forward pass inside the block as well"
-        )
+    mend = "so its rule would do nothing: run the forward pass inside the block as well"
+    has_use = block.ran_forward or block.rule is rule
+    require(has_use, f"no ReLU ran forward inside this relu_rule block, {mend}")
 
 
 class ReLU(Op):

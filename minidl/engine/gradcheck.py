@@ -62,11 +62,7 @@ def gradcheck(
 
     value = float((output.data * weights).sum())
     same = weighted(plain) == value
-    require(
-        same,
-        f"{name} gives another value on the same inputs: fix the seed inside the function",
-        GradcheckError,
-    )
+    require(same, f"{name} gives another value on the same inputs: fix the seed in it", GradcheckError)
     _run_backward(name, output, weights)
     for i, leaf in enumerate(leaves):
         require(np.array_equal(leaf.data, plain[i]), f"{name} changed its input {i} in place", GradcheckError)
@@ -88,10 +84,8 @@ def _difference(where: str, expected: float, got: float, rtol: float, atol: floa
     difference, size = abs(expected - got), max(abs(expected), abs(got))
     if not (difference <= rtol * size + atol and size < np.inf):
         relative = difference / size if size > 0 else difference
-        raise GradcheckError(
-            f"{where}: expected {expected:.8g} by finite differences, "
-            f"got {got:.8g} from backward: a relative error of {relative:.2g}"
-        )
+        slopes = f"expected {expected:.8g} by finite differences, got {got:.8g} from backward"
+        raise GradcheckError(f"{where}: {slopes}: a relative error of {relative:.2g}")
     return difference / max(size, 1.0)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from minidl.engine import checks
 from minidl.engine.checks import check_array, check_choice, check_int, check_number, number_array, require
 from minidl.engine.op import Op
-from minidl.engine.reduce import check_temperature, stable_log_softmax
+from minidl.engine.reduce import stable_log_softmax
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -71,7 +71,7 @@ class CrossEntropy(Op):
         self.labels, self.weight = number_array("labels", labels), weight
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
-        self.temperature = check_temperature(temperature)
+        self.temperature = temperature
 
     def forward(self, z):
         target = self.target_rows(z)
@@ -103,10 +103,8 @@ class CrossEntropy(Op):
             rows = check_array("labels, as rows of probabilities,", self.labels, *z.shape, low=0)
             require(np.allclose(rows.sum(axis=1), 1, atol=1e-3), "labels must be rows of sum 1, or classes")
             return rows.astype(z.dtype)
-        require(
-            self.labels.shape == z.shape[:1],
-            f"labels must be {z.shape[:1]} classes or rows {z.shape}, got shape {self.labels.shape}",
-        )
+        fits, got = self.labels.shape == z.shape[:1], self.labels.shape
+        require(fits, f"labels must be {z.shape[:1]} classes or rows {z.shape}, got shape {got}")
         self.kept = self.labels != self.ignore_index
         return one_hot(np.where(self.kept, self.labels, 0), z.shape[1], z.dtype)
 
@@ -139,9 +137,8 @@ class BinaryCrossEntropy(Op):
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
 
     def forward(self, z):
-        require(
-            self.target.shape == z.shape, f"logits {z.shape} and target {self.target.shape} differ in shape"
-        )
+        fits = self.target.shape == z.shape
+        require(fits, f"logits {z.shape} and target {self.target.shape} differ in shape")
         t, self.weight = self.target.astype(z.dtype), self.weight.astype(z.dtype)
         self.off, self.on = 1 - t, 1 + (self.pos_weight.astype(z.dtype) - 1) * t
         decay = np.exp(-np.abs(z))  # the value lies in (0, 1], so nothing overflows

@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.engine.checks import check_choice, check_flag, check_int, check_number, positive_int, require
 from minidl.engine.holding import array_of
-from minidl.engine.reduce import normalize_axis
+from minidl.engine.reduce import normalize_axis, one_axis
 from minidl.engine.shape import Ints, one_tuple
 from minidl.engine.value import Value
 
@@ -152,7 +152,7 @@ class Methods(Value):
         """The index of the largest value along the axis, or in the flat tensor: an array of integers."""
         require(self.size > 0, f"argmax needs elements: the shape is {self.shape}")
         if axis is not None:
-            (axis,) = normalize_axis(check_int("axis", axis), self.ndim)
+            axis = one_axis(axis, self.ndim)
         return np.argmax(self.data, axis, keepdims=check_flag("keepdims", keepdims))
 
     # ---- shape
@@ -160,7 +160,7 @@ class Methods(Value):
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         """The tensor with two axes exchanged: PyTorch's transpose(axis1, axis2)."""
         order = list(range(self.ndim))
-        (i,), (j,) = (normalize_axis(check_int("axis", axis), self.ndim) for axis in (axis1, axis2))
+        i, j = one_axis(axis1, self.ndim), one_axis(axis2, self.ndim)
         order[i], order[j] = j, i
         return self.transpose(order)
 
@@ -173,7 +173,7 @@ class Methods(Value):
     @takes_dim
     def chunk(self, chunks: int, axis: int = 0) -> list[Tensor]:
         """Split the axis into at most ``chunks`` pieces of ceil(length / chunks); the last may be shorter."""
-        (axis,) = normalize_axis(check_int("axis", axis), self.ndim)
+        axis = one_axis(axis, self.ndim)
         length = self.shape[axis]
         size = max(1, -(-length // positive_int("chunks", chunks)))
         before = (slice(None),) * axis

@@ -185,10 +185,8 @@ class Tensor(Methods):
     def _in_place(self, op: Op, other: Any) -> Tensor:
         """``x += y``: a new tensor x + y if a graph is recorded, otherwise a change of x in place."""
         if records_graph.get() and self.requires_grad and self.op is None:
-            raise ValueError(
-                f"{self!r} is a leaf that requires a gradient: change it inside ``with no_grad():``, "
-                "or write x = x + y for a new tensor"
-            )
+            mend = "change it inside ``with no_grad():``, or write x = x + y for a new tensor"
+            raise ValueError(f"{self!r} is a leaf that requires a gradient: {mend}")
         result = apply(op, self, other)
         if result.requires_grad:
             return result
@@ -343,7 +341,6 @@ class Tensor(Methods):
         return apply(GetItem(parts), self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError(
-            "elements of a Tensor cannot be set: a graph may need the old values. Make a new tensor with "
-            "minidl.where(mask, value, t), or outside any graph change the array with t.data[index] = value"
-        )
+        why = "elements of a Tensor cannot be set: a graph may need the old values"
+        new = "a new tensor with minidl.where(mask, value, t)"
+        raise TypeError(f"{why}. Make {new}, or outside any graph change the array, t.data[index] = value")

@@ -54,12 +54,9 @@ def _report_not_finite(op: Op, result: np.ndarray, sources: list[np.ndarray], di
     # the model's own error names the layer in forward
     layer = getattr(op, "layer", "") if direction == "backward" else ""
     origin = f"; {source} was not finite to begin with" if handed else ""
-    raise FloatingPointError(
-        f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}"
-        f"{f' in layer {layer!r}' if layer else ''}, "
-        f"index {index} of shape {result.shape}{origin}\n"
-        f"  {getattr(op, 'line', 'built outside detect_anomaly()')}"
-    )
+    what = f"{kind} {'handed on by' if handed else 'born in'} the {direction} pass of {type(op).__name__}"
+    where = f"{f' in layer {layer!r}' if layer else ''}, index {index} of shape {result.shape}{origin}"
+    raise FloatingPointError(f"{what}{where}\n  {getattr(op, 'line', 'built outside detect_anomaly()')}")
 
 
 def _user_line() -> str:

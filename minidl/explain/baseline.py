@@ -28,8 +28,7 @@ def baseline_images(
         axes = tuple(range(min(2, images.ndim - 1), images.ndim))
         return np.broadcast_to(images.mean(axis=axes, keepdims=True), images.shape)
     largest = float(np.finfo(images.dtype).max)
-    array = check_array("baseline", baseline).astype(np.float64)
-    array = check_array("baseline", array, low=-largest, high=largest)
+    array = check_array("baseline", baseline, low=-largest, high=largest).astype(np.float64)
     try:
         return np.broadcast_to(array, images.shape).astype(images.dtype)
     except ValueError as error:

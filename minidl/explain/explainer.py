@@ -80,9 +80,7 @@ class Explainer:
         check_choice("method", method, METHODS)
         is_drawn = samples is not None
         require(is_drawn or method != "paths", 'method "paths" needs samples, the number of orders per row')
-        require(
-            not is_drawn or method != "exact", f'method "exact" draws no samples, got samples = {samples}'
-        )
+        require(not is_drawn or method != "exact", f'method "exact" draws no samples, got {samples}')
         rng, n = default_rng_or(rng), self.players
         values, errors = np.empty((len(rows), n)), np.empty((len(rows), n))
         for r, row in enumerate(rows):

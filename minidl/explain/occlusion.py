@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import positive_int, require
+from minidl.engine.checks import require
 from minidl.engine.conv import pair
 from minidl.engine.recording import no_grad
 from minidl.engine.reduce import stable_softmax
@@ -85,12 +85,10 @@ def window_starts(size: int, window: int, stride: int) -> list[int]:
     """The starts of the windows along ``size`` pixels: 0, stride, 2 stride, ... until a window reaches the
     end.
 
-    The last window is cut at the end. Raises ValueError unless stride <= window <= size.
+    The last window is cut at the end. Raises ValueError unless 1 <= stride <= window <= size.
     """
-    for name, value in (("size", size), ("window", window), ("stride", stride)):
-        positive_int(name, value)
-    if not stride <= window <= size:
-        raise ValueError(f"must be stride <= window <= size, got {stride}, {window} and {size}")
+    fits = 1 <= stride <= window <= size
+    require(fits, f"must be 1 <= stride <= window <= size, got {stride}, {window} and {size}")
     return list(range(0, size - window + stride, stride))
 
 

@@ -189,9 +189,7 @@ def _span_around(spans: tuple[Span, ...]) -> Span:
 def _shape(model: Module, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
     if input_shape is None:
         channels = [module.in_channels for module in model.modules() if isinstance(module, layers.Conv2d)]
-        require(
-            channels != [], "the model has no convolution, so its input shape is unknown: give input_shape"
-        )
+        require(channels != [], "the model has no convolution, so its input is unknown: give input_shape")
         input_shape = (channels[0], 32, 32)
     is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
     require(is_shape, f"input_shape must be a tuple (C, H, W), got {shown(input_shape)}", TypeError)

@@ -48,9 +48,7 @@ def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     maps, masks = maps_and_masks(maps, masks)
     if maps.min() < 0:
-        raise ValueError(
-            f"maps must be >= 0, got {maps.min():.4g}: choose np.maximum(maps, 0) or np.abs(maps)"
-        )
+        raise ValueError(f"maps must be >= 0, got {maps.min():.4g}: take np.maximum(maps, 0) or np.abs(maps)")
     total = maps.sum(axis=(1, 2))
     inside, chance = (maps * masks).sum(axis=(1, 2)), masks.mean(axis=(1, 2))
     return np.divide(inside, total, out=chance, where=total > 0)

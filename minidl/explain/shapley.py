@@ -341,5 +341,4 @@ def _called(value: Callable[[np.ndarray], np.ndarray], coalitions: np.ndarray) -
 
 def worth_array(name: str, values: np.ndarray, count: int) -> np.ndarray:
     """Worths as (count,) float64. Bools count as 0 and 1, as in a vote that is won or lost."""
-    worths = check_array(name, as_numbers(values), count).astype(np.float64)
-    return check_array(name, worths, low=-MAX_WORTH, high=MAX_WORTH)
+    return check_array(name, as_numbers(values), count, low=-MAX_WORTH, high=MAX_WORTH).astype(np.float64)

@@ -47,11 +47,8 @@ def heat_map(
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.50', '0.25']
     """
-    table, decimals = (
-        float_array("values", values, "R", "C", finite=False),
-        check_int("decimals", decimals, 0, 20),
-    )
-    title = check_instance("title", title, str)
+    table = float_array("values", values, "R", "C", finite=False)
+    decimals, title = check_int("decimals", decimals, 0, 20), check_instance("title", title, str)
     has_numbers = not np.isinf(table).any() and not np.isnan(table).all()
     require(has_numbers, "values must be finite numbers or NaN, and not all NaN")
     rows = text_list("rows", rows, table.shape[0], "rows")

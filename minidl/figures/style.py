@@ -120,11 +120,8 @@ def text_list(name: str, texts: Any, count: int | None, things: str) -> list[str
     if texts is None and count is not None:
         return [""] * count
     is_list = np.iterable(texts) and hasattr(texts, "__len__") and not isinstance(texts, str)
-    require(
-        is_list,
-        f"{name} must be a list of texts, one for each of the {things}, got {shown(texts)}",
-        TypeError,
-    )
+    wanted = f"a list of texts, one for each of the {things}"
+    require(is_list, f"{name} must be {wanted}, got {shown(texts)}", TypeError)
     fits = count in (None, len(texts))
     require(fits, f"{name} must be one for each of the {count} {things}, got {len(texts)}")
     return [str(text) for text in texts]

@@ -340,7 +340,7 @@ RAGGED = [[1], [1, 2]]
         (lambda: symmetric_params(1.0, bits=8.0), TypeError, "bits must be an integer"),
         (lambda: symmetric_params([1.0], axis=-1), ValueError, "axis must be at least 0, got -1"),
         (lambda: affine_params(1.0, -1.0), ValueError, "rmin must be at most rmax"),
-        (lambda: affine_params([0.0], [1.0, 2.0], axis=0), ValueError, "one shape"),
+        (lambda: affine_params([0.0], [1.0, 2.0], axis=0), ValueError, "rmin must be .* of its shape"),
         (lambda: affine_params(-3e38, 3e38), ValueError, "too wide for float32"),
         (lambda: affine_params(0.0, np.inf), ValueError, "rmax must be finite"),
         (lambda: quantize([np.nan, 1.0], P), ValueError, "no NaN: it has 1 among 2"),

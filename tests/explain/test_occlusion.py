@@ -222,8 +222,8 @@ def test_the_model_is_the_same_after_an_exception_too(at):
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        ({"window": 7, "stride": 1}, ValueError, "must be stride <= window <= size, got 1, 7 and 6"),
-        ({"window": 2, "stride": 3}, ValueError, "must be stride <= window <= size, got 3, 2 and 6"),
+        ({"window": 7, "stride": 1}, ValueError, "must be 1 <= stride <= window <= size, got 1, 7 and 6"),
+        ({"window": 2, "stride": 3}, ValueError, "must be 1 <= stride <= window <= size, got 3, 2 and 6"),
         ({"window": 0}, ValueError, "window must be"),
         ({"stride": 0}, ValueError, "stride must be"),
         ({"window": 2.5}, TypeError, "window must be"),

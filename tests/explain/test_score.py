@@ -253,7 +253,7 @@ def test_maps_and_masks_that_do_not_fit_are_refused(score, maps, masks, error, m
 
 
 def test_a_negative_map_has_no_mass():
-    with pytest.raises(ValueError, match=r"maps must be >= 0, got -1: choose np.maximum\(maps, 0\) or"):
+    with pytest.raises(ValueError, match=r"maps must be >= 0, got -1: take np.maximum\(maps, 0\) or"):
         mass_inside(-MAPS, MASKS)
 
 

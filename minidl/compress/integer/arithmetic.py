@@ -58,9 +58,7 @@ def quantized_conv2d(
     """
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
     dilation, groups = pair("dilation", dilation, 1), positive_int("groups", groups)
-    qbias = check_operands(qx, x_params, qw, w_params, qbias)
-    fits = not qx.shape[1] % groups and not len(qw) % groups and qw.shape[1] == qx.shape[1] // groups
-    require(fits, f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
+    qbias = check_operands(qx, x_params, qw, w_params, qbias, axes=4, groups=groups)
     M = multipliers(x_params, w_params, y_params, len(qw))
     geometry = qw.shape[2:], stride, padding, dilation
     return convolved(qx, x_params, qw, M, qbias, y_params, geometry, groups)
@@ -114,13 +112,10 @@ def quantized_linear(
     qx (N, in), qw (out, in), qbias (out,) give (N, out); the rest is as in ``quantized_conv2d``
     on images of one pixel.
     """
-    for name, q in (("qx", qx), ("qw", qw)):
-        require(np.ndim(q) == 2, f"{name} must have 2 axes, got {np.shape(q)}")
-    pixels, weights = np.expand_dims(qx, (2, 3)), np.expand_dims(qw, (2, 3))
+    qbias = check_operands(qx, x_params, qw, w_params, qbias, axes=2, groups=1)
     if y_params is None:
+        pixels, weights = np.expand_dims(qx, (2, 3)), np.expand_dims(qw, (2, 3))
         return quantized_conv2d(pixels, x_params, weights, w_params, qbias, None)[:, :, 0, 0]
-    qbias = check_operands(pixels, x_params, weights, w_params, qbias)
-    require(qw.shape[1] == qx.shape[1], f"qw {qw.shape} does not fit qx {qx.shape}")
     multipliers(x_params, w_params, y_params, len(qw))
     x = float(x_params.scale), int(x_params.zero_point)
     y = float(y_params.scale), int(y_params.zero_point)
@@ -293,11 +288,15 @@ def accumulator_bound(
 # ---- checks
 
 
-def check_operands(qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any) -> np.ndarray:
+def check_operands(
+    qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any, axes: int, groups: int
+) -> np.ndarray:
     """Check the operands. Returns qbias (O,), with zeros for None."""
-    check_integers("qx", qx, check_params("x_params", x_params), axes=4)
+    check_integers("qx", qx, check_params("x_params", x_params), axes)
     outputs = len(qw) if isinstance(qw, np.ndarray) and qw.ndim else 1
-    check_integers("qw", qw, check_params("w_params", w_params, channels=outputs), axes=4)
+    check_integers("qw", qw, check_params("w_params", w_params, outputs), axes)
+    fits = not qx.shape[1] % groups and not outputs % groups and qw.shape[1] == qx.shape[1] // groups
+    require(fits, f"qw {qw.shape} does not fit qx {qx.shape} in {groups} groups")
     qbias = np.zeros(outputs, np.int32) if qbias is None else check_instance("qbias", qbias, np.ndarray)
     is_bias = qbias.dtype == np.int32 and qbias.shape == (outputs,)
     require(is_bias, f"qbias must be int32 ({outputs},), got {qbias.dtype} {qbias.shape}")
@@ -310,8 +309,7 @@ def check_operands(qx: Any, x_params: Any, qw: Any, w_params: Any, qbias: Any) -
 
 def check_sums(x_params: QuantParams, w_params: QuantParams, products: int, qbias: np.ndarray) -> None:
     bound = accumulator_bound(x_params, w_params, products, int(np.abs(qbias.astype(np.int64)).max()))
-    fits = bound < 2**31
-    require(fits, f"sums of {products} products might reach {bound}, but 32 bits hold only up to 2^31 - 1")
+    require(bound < 2**31, f"sums of {products} products might reach {bound}: 32 bits hold up to 2^31 - 1")
 
 
 def check_params(name: str, params: Any, channels: int | None = None) -> QuantParams:
@@ -324,12 +322,11 @@ def check_params(name: str, params: Any, channels: int | None = None) -> QuantPa
     return params
 
 
-def check_integers(name: str, q: Any, params: QuantParams, axes: int | None = None) -> np.ndarray:
-    """The integers as an array. It must have the dtype of its parameters."""
+def check_integers(name: str, q: Any, params: QuantParams, axes: int = 0) -> np.ndarray:
+    """The integers as an array. It must have the dtype of its parameters, and so many axes if not 0."""
     kind, wanted = str(getattr(q, "dtype", type(q).__name__)), str(params.dtype)
     is_array = isinstance(q, np.ndarray) and kind == wanted
     require(is_array, f"{name} must be an array of {wanted} for these parameters, got {kind}", TypeError)
-    if axes is not None:
-        fits = q.ndim == axes and q.size > 0
-        require(fits, f"{name} must have {axes} axes, each at least 1 long, got {q.shape}")
+    fits = axes == 0 or (q.ndim == axes and q.size > 0)
+    require(fits, f"{name} must have {axes} axes, each at least 1 long, got {q.shape}")
     return q
