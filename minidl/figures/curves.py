@@ -26,6 +26,8 @@ from minidl.figures.style import (
 )
 from minidl.train.intervals import Interval
 
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
 
 def curves_with_bands(
     x: np.ndarray,
@@ -91,9 +93,11 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray) -> st
     finite = np.isfinite(values).all(axis=0)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
-    # With few points, draw a marker for each, so that a point between two gaps is visible.
-    marker = "o" if finite.sum() <= 20 else None
-    look: Look = {"marker": marker, "markersize": 4}
+    # Each curve has its own marker, to tell them apart without colours. With few points, draw it at each of
+    # them, so that a point between two gaps is visible. With many points, draw about ten.
+    marked = sum(line.get_marker() != "None" for line in axes.lines)
+    every = 1 if finite.sum() <= 20 else len(x) // 10
+    look: Look = {"marker": MARKERS[marked % len(MARKERS)], "markersize": 4, "markevery": every}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
         look = {"linestyle": "--"}
     (line,) = axes.plot(x, mean, label=label, **look)
