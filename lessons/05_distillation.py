@@ -426,7 +426,8 @@ for way in ("labels", "tau = 5", "bias set, labels", "bias set, tau = 5"):
 #
 # ## Try it
 # - Put `PICTURES / "music" / "cello.webp"` in place of the tiger, with names such as
-#   "cello", "violin", "harp". Which instrument does the teacher name second?
+#   "cello", "violin", "harp". Which instrument does the teacher name second? (The
+#   violin: 22% of all 1,000 names.)
 # - Give `from_teacher` temperature 1. How many 3s does the student still find? (About a
 #   quarter, as in the study.)
 # - Set `unseen = 7`. Look at column 7 of the table first: do you expect more or fewer

@@ -216,12 +216,12 @@ save(figure, "07_contrastive/training", alt=alt)
 # ## What the temperature does
 # Cosines lie between −1 and 1. Without $T$ the largest possible ratio of two terms in
 # the sum is $e^2 = 7.4$. So with 63 other views the partner would get at most 11%, and
-# the softmax would never be sure. With $T = 0.2$ the ratio is $e^{10} \approx
-# 22{,}000$. The gradient pushes a view away from each view of another image, in
-# proportion to that view's share of the softmax. The figure shows these shares for one
-# view and twelve views of other images, computed from $z$ of the trained network. At a
-# low $T$ most of the push goes to the few views that look most alike. The printed
-# number is the share of the first three; equal shares would give 25%.
+# the softmax would never be sure. With $T = 0.2$ the ratio is
+# $e^{10} \approx 22{,}000$. The gradient pushes a view away from each view of another
+# image, in proportion to that view's share of the softmax. The figure shows these
+# shares for one view and twelve views of other images, computed from $z$ of the trained
+# network. At a low $T$ most of the push goes to the few views that look most alike. The
+# printed number is the share of the first three; equal shares would give 25%.
 
 # %%
 z = predict(head, predict(encoder, view1[:13]))  # (13, 32)
