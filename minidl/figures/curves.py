@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,6 +26,8 @@ from minidl.figures.style import (
     text_width,
 )
 from minidl.train.intervals import Interval
+
+MARKERS = "os^DvPX"
 
 
 def curves_with_bands(
@@ -65,7 +68,7 @@ def curves_with_bands(
         axes = figure.add_subplot()
         has_bands = any(len(values) > 1 for values in runs.values())
         gaps = []
-        for (label, values), marker in zip(runs.items(), 2 * "os^Dv<>", strict=False):
+        for (label, values), marker in zip(runs.items(), itertools.cycle(MARKERS)):
             label = f"{label} (n = {len(values)})" if has_bands else label
             gaps.append(_draw_curve(axes, x, label, values, marker))
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -92,8 +95,10 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray, marke
     finite = np.isfinite(values).all(axis=0)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
-    # With few points, draw a marker for each, so that a point between two gaps is visible.
-    look: Look = {"marker": marker if finite.sum() <= 20 else None, "markersize": 4}
+    # Each curve has its own marker, to tell them apart without colours. With few points, draw it at each of
+    # them, so that a point between two gaps is visible. With many points, draw about ten.
+    every = 1 if finite.sum() <= 20 else len(x) // 10
+    look: Look = {"marker": marker, "markersize": 4, "markevery": every}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
         look = {"linestyle": "--"}
     (line,) = axes.plot(x, mean, label=label, **look)

@@ -76,7 +76,7 @@ def pruning_loop(
     with style():
         figure = new_figure(7.0, 5.4, constrained=True)
         panels = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
-        for panel, values, name in zip(panels, rows, ("loss", "accuracy", "zeros"), strict=True):
+        for panel, values, name in zip(panels, rows, ("loss", "accuracy", "share of zeros"), strict=True):
             upto = slice(accepted + 1)
             kept = panel.plot(steps[upto], values[upto], "o-", color=BLUE, label="accepted")
             if accepted + 1 < len(steps):

@@ -241,3 +241,12 @@ def test_points_that_cannot_be_drawn_are_refused():
         points_with_intervals([0, 1], ["a", "b"], two, log_x=True)
     with pytest.raises(ValueError, match="means must not all be NaN"):
         points_with_intervals([1], ["a"], Interval([np.nan], [0], [1], 5))
+
+
+@pytest.mark.parametrize(("steps", "every"), [(20, 1), (21, 2), (240, 24)])
+def test_curves_differ_in_more_than_their_colour(steps, every):
+    x = np.arange(steps)
+    curves = {"a": x, "limit": np.ones(steps), "b": 2 * x, "c": x + 0.5}
+    lines = curves_with_bands(x, curves).axes[0].lines
+    assert [line.get_marker() for line in lines] == ["o", "None", "^", "D"]
+    assert lines[0].get_markevery() == every

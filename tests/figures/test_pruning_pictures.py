@@ -23,7 +23,7 @@ def test_the_loop_shows_what_was_rolled_back_apart_from_what_was_accepted():
     ):
         assert panel.lines[0].get_ydata().tolist() == kept
         assert panel.lines[2].get_xydata().tolist() == [[2, undone]]
-    assert [panel.get_ylabel() for panel in figure.axes] == ["loss", "accuracy", "zeros"]
+    assert [panel.get_ylabel() for panel in figure.axes] == ["loss", "accuracy", "share of zeros"]
     assert figure.axes[0].lines[3].get_ydata() == [0.5, 0.5]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["accepted", "undone", "budget"]
