@@ -248,8 +248,7 @@ class Module:
         unexpected keys are only named in the result. ``num_batches_tracked`` may be missing, as in old files.
         """
         problems = self.state_problems(state, strict)
-        if problems:
-            raise ValueError("the state does not fit the model:\n  " + "\n  ".join(problems))
+        require(not problems, "\n  ".join(["the state does not fit the model:", *problems]))
         missing, unexpected = [], dict.fromkeys(state)
         for key, module, name in self._state():
             unexpected.pop(key, None)
@@ -339,8 +338,5 @@ def dotted(path: str, name: str) -> str:
 def check_attribute_name(module: Module, name: str) -> None:
     fits = isinstance(name, str) and name and "." not in name
     require(fits, f"name must be a text without dots, got {name!r}")
-    kind = type(module)
-    require(
-        not hasattr(kind, name),
-        f"the name {name!r} is taken: {kind.__name__} already has an attribute of that name",
-    )
+    taken = f"the name {name!r} is taken: {type(module).__name__} already has an attribute of that name"
+    require(not hasattr(type(module), name), taken)

@@ -16,6 +16,7 @@ from minidl.engine.checks import (
     check_array,
     check_function,
     check_int,
+    check_ints,
     check_number,
     check_sequence,
     positive_int,
@@ -121,7 +122,7 @@ def multi_step(value: float, factor: float, milestones: Sequence[int]) -> Schedu
     [1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
     """
     value, factor = check_number("value", value), check_number("factor", factor, 0)
-    places = sorted(check_int("each of milestones", n, 0) for n in check_sequence("milestones", milestones))
+    places = sorted(check_ints("milestones", check_sequence("milestones", milestones), 0, empty=True))
     return lambda step: value * factor ** bisect_right(places, check_int("step", step, 0))
 
 
