@@ -30,7 +30,10 @@ NO_EXAMPLE = {
         ),
         "a part that metrics share",
     ),
-    **dict.fromkeys(("train.schedules.between", "train.schedules.warmed_up"), "a part of schedules"),
+    **dict.fromkeys(
+        ("train.schedules.between", "train.schedules.of_steps", "train.schedules.warmed_up"),
+        "a part of schedules",
+    ),
 }
 
 

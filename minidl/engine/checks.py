@@ -218,13 +218,6 @@ def number_array(name: str, value: object) -> np.ndarray:
     return check_array(name, value, finite=False, empty=True)
 
 
-def check_floats(name: str, value: Any, *shape: int | str | None, **limits: Any) -> np.ndarray:
-    """As ``check_array``; the result is float64 if the value is a float64 array, otherwise float32."""
-    array = check_array(name, value, *shape, **limits)
-    is_wide = isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64
-    return array.astype(np.float64 if is_wide else np.float32, copy=False)
-
-
 def array_pair(name: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
     """The pair (images, labels) as two arrays of one length that is not 0, of numbers or bools."""
     pair = check_pair(name, value, "(images, labels)")

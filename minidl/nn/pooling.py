@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minidl.engine import conv
-from minidl.engine.checks import check_flag, check_ints, int_pair, require
+from minidl.engine.checks import check_flag, check_ints, int_pair
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.functional import IntOrPair, Stride
@@ -104,8 +102,8 @@ class ZeroPad2d(Module):
         return self.padding
 
     def forward(self, x: Any) -> Tensor:
-        require(np.ndim(x) == 4, f"expected images (N, C, H, W), got {np.shape(x)}")
-        return F.pad(x, self.sides(*np.shape(x)[2:]))
+        x = F.floating_images(x)
+        return F.pad(x, self.sides(*x.shape[2:]))
 
     def extra_repr(self) -> str:
         return f"{self.padding}"

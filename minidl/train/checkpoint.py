@@ -171,7 +171,6 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     """The meta data and arrays. OSError if the file cannot be opened; ValueError if it is no checkpoint."""
-    require(path.is_file(), f"path must be a file, but there is no file at {path}", FileNotFoundError)
     with open(path, "rb") as file:
         try:
             contents = read_archive(file)

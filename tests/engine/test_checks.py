@@ -113,12 +113,6 @@ def test_an_array_that_fits_comes_back_unchanged():
     assert checks.check_array("x", array, "N", "C", None, low=0) is array
 
 
-def test_floats_are_float32_unless_the_array_was_float64():
-    assert checks.check_floats("x", [1, 2]).dtype == np.float32
-    assert checks.check_floats("x", np.array([1, 2])).dtype == np.float32
-    assert checks.check_floats("x", np.array([1.0, 2.0])).dtype == np.float64
-
-
 def test_lengths_that_differ_are_listed():
     assert checks.check_same_length(images=[1, 2], labels=[3, 4]) == 2
     with pytest.raises(ValueError, match="images 2, labels 1"):
