@@ -14,6 +14,7 @@ from minidl.engine.checks import (
     check_function,
     check_instance,
     check_number,
+    check_sequence,
     positive_int,
     positive_number,
     require,
@@ -128,8 +129,7 @@ def gradual_unfreeze(
     >>> transfer.gradual_unfreeze(model, 2)
     ['fc2', 'head']
     """
-    check_instance("layers", layers, (list, tuple), optional=True)
-    names = trainable_children(model) if layers is None else list(layers)
+    names = trainable_children(model) if layers is None else list(check_sequence("layers", layers))
     require(bool(names), "layers must name at least one layer; freeze(model) freezes them all")
     parts = [check_instance("model", model, Module).layer(name) for name in names]
     first = max(len(parts) - positive_int("count", count), 0)

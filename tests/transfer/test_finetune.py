@@ -568,8 +568,8 @@ FEATURES, CLASSES = rows(0)
             "head must be a str, got an array",
         ),
         (lambda: unfreeze(MODEL, statistics="False"), TypeError, "statistics must be True or False"),
-        (lambda: gradual_unfreeze(MODEL, 1, 3), TypeError, "layers must be a list or tuple, got 3"),
-        (lambda: gradual_unfreeze(MODEL, 1, "head"), TypeError, "layers must be a list or tuple, got 'head'"),
+        (lambda: gradual_unfreeze(MODEL, 1, 3), TypeError, "layers must be a tuple or list, got 3"),
+        (lambda: gradual_unfreeze(MODEL, 1, "head"), TypeError, "layers must be a tuple or list, got 'head'"),
         (lambda: lr_sweep(MODEL, PAIR, PAIR, 0.1, epochs=1), ValueError, r"lrs must have shape \(L,\)"),
         (lambda: lr_sweep(MODEL, PAIR, PAIR, None, epochs=1), TypeError, "lrs must be real numbers"),
         (
