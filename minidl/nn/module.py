@@ -109,10 +109,8 @@ class Module:
                 # Keep the longest path: the outermost container knows it, a slice made later does not.
                 parameter.name = max(parameter.name or "", f"{name}.{path}", key=len)
         elif isinstance(old, Parameter) and value is not None:
-            raise TypeError(
-                f"{name} is a Parameter and cannot become {type(value).__name__}: "
-                f"write module.{name}.data = array, or assign a new Parameter"
-            )
+            kind, mend = type(value).__name__, f"write module.{name}.data = array, or assign a new Parameter"
+            raise TypeError(f"{name} is a Parameter and cannot become {kind}: {mend}")
         elif isinstance(value, list | tuple | dict):
             parts = value.values() if isinstance(value, dict) else value
             if any(isinstance(part, Module | Parameter) for part in parts):

@@ -212,7 +212,7 @@ def probe_loss(
     """
     F, l2 = checked_features(features), check_number("l2", l2, 0)
     W = checked_features(weight, "weight", F.shape[1])
-    b = check_array("bias", bias, len(W)).astype(np.float64, copy=False)
+    b = check_array("bias", bias, len(W)).astype(np.float64)
     labels = check_labels("labels", labels, len(F), len(W))
     logits = F @ W.T + b  # (N, K)
     log_P = stable_log_softmax(logits)
