@@ -126,6 +126,11 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
         ],
     },
     "09.4": {
+        BAD_INPUT: [
+            "fits = -1 < low <= 1 <= high < np.inf",
+            "fits = 0 <= low <= 1 <= high < np.inf",
+            "fits = 0 < low <= 1 <= high <= np.inf",
+        ],
         WHEREVER: [
             "warnings.warn(message, RuntimeWarning, stacklevel=0)",
             "warnings.warn(message, RuntimeWarning, stacklevel=1)",

@@ -25,13 +25,15 @@ NO_EXAMPLE = {
     **dict.fromkeys(("nn.init.chosen_fan", "nn.init.leaf"), "a part that the functions of init share"),
     **dict.fromkeys(
         (
-            *("train.metrics.as_probabilities", "train.metrics.bin_numbers", "train.metrics.checked_bounds"),
-            *("train.metrics.checked_logits", "train.metrics.checked_scores", "train.metrics.classes_of"),
+            *("train.metrics.as_probabilities", "train.metrics.bin_numbers", "train.metrics.classes_of"),
             *("train.metrics.has_accuracy", "train.metrics.predicted_and_actual"),
         ),
         "a part that metrics share",
     ),
-    **dict.fromkeys(("train.schedules.between", "train.schedules.warmed_up"), "a part of schedules"),
+    **dict.fromkeys(
+        ("train.schedules.between", "train.schedules.of_steps", "train.schedules.warmed_up"),
+        "a part of schedules",
+    ),
 }
 
 

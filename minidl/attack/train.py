@@ -6,8 +6,8 @@ import numpy as np
 
 from minidl.attack.gradient_sign import Attack, attack_batch, checked_images, fgsm
 from minidl.data.augment import compose, gaussian_noise
-from minidl.data.loader import Augment, Pair, check_pair
-from minidl.engine.checks import check_function, check_number
+from minidl.data.loader import Augment, Pair
+from minidl.engine.checks import array_pair, check_function, check_number
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module
@@ -97,7 +97,7 @@ def noise_training(
     >>> len(attack.noise_training(model, (images, labels), sigma=0.1, epochs=3))
     3
     """
-    noise, train = gaussian_noise(sigma, clip=True), check_pair("train", train)
+    noise, train = gaussian_noise(sigma, clip=True), array_pair("train", train)
     checked_images(train[0], (0, 1))
     augment = noise if augment is None else compose(augment, noise)
     return fit(

@@ -17,8 +17,8 @@ import numpy as np
 
 from minidl.compress.masks import EmptyLayerError, Masks, apply_masks, global_magnitude_masks, sparsity
 from minidl.compress.scores import makers, mask_by_norm
-from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_array, check_function, check_int, check_number, require
+from minidl.data.loader import Pair
+from minidl.engine.checks import array_pair, check_array, check_function, check_int, check_number, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.adam import Adam
@@ -81,7 +81,7 @@ def iterative_prune(
     >>> [row.sparsity for row in result.history]
     [0.0, 0.25, 0.5, 0.75]
     """
-    train, validation = check_pair("train", train), check_pair("validation", validation)
+    train, validation = array_pair("train", train), array_pair("validation", validation)
     check_settings(max_allowed_loss, step, finetune_epochs, lr, criterion)
     rng = default_rng_or(rng)
     candidate, found = copy.deepcopy(model), evaluate(model, *validation)
@@ -166,7 +166,7 @@ def sensitivity(
     >>> len(results), results[0] == train.evaluate(model, images, labels)
     (3, True)
     """
-    images, labels = check_pair("images and labels", (images, labels))
+    images, labels = array_pair("images and labels", (images, labels))
     check_array("amounts", amounts, "N")
     channels = makers(model, layer, images)  # raises the reason if filters of this layer cannot be masked
     results = []

@@ -9,9 +9,8 @@ import numpy as np
 
 from minidl.compress.channels import Channels
 from minidl.compress.masks import Masks, filter_mask, parameter_masks
-from minidl.data.loader import check_pair
 from minidl.engine.backward import grad
-from minidl.engine.checks import check_array, check_choice, check_instance, require
+from minidl.engine.checks import array_pair, check_array, check_choice, check_instance, require
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -109,7 +108,7 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
     >>> compress.ablation_scores(model, "block1.conv", images, labels).shape
     (16,)
     """
-    images, labels = check_pair("images and labels", (images, labels))
+    images, labels = array_pair("images and labels", (images, labels))
     count = len(makers(model, layer, images).makes[layer])
     before, scores = evaluate(model, images, labels).loss, np.zeros(count)
     for o in range(count):
@@ -138,7 +137,7 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
     >>> compress.taylor_scores(model, "block1.conv", images, labels).shape
     (16,)
     """
-    images, labels = check_pair("images and labels", (images, labels))
+    images, labels = array_pair("images and labels", (images, labels))
     channels = makers(model, layer, images)
     made = channels.makes[layer]
     scores = np.zeros(len(made))

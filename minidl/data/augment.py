@@ -14,7 +14,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.engine.checks import check_array, check_flag, check_function, check_int, check_number, require
+from minidl.engine.checks import (
+    check_array,
+    check_flag,
+    check_function,
+    check_int,
+    check_number,
+    positive_number,
+    require,
+)
 from minidl.engine.random import default_rng_or
 
 Augment = Callable[..., np.ndarray]  # augment(images, rng=None) -> images
@@ -180,8 +188,7 @@ def random_resized_crop(min_area: float) -> Augment:
     >>> data.random_resized_crop(0.5)(images, np.random.default_rng(0)).shape
     (4, 1, 8, 8)
     """
-    min_area = check_number("min_area", min_area, 0, 1)
-    require(min_area > 0, "min_area must be above 0: a crop without area has no pixels")
+    min_area = positive_number("min_area", min_area, 1)  # a crop without area has no pixels
 
     @_augment
     def crop(images, rng):

@@ -21,18 +21,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from minidl.engine.checks import check_instance, require
+from minidl.engine.checks import require
 
 KINDS = "fiubcU"  # the allowed kinds of dtypes: numbers, bools and texts
 HOST = platform.node().replace("/", "_") or "here"
 _numbers = itertools.count()
-
-
-def check_path(name: str, path: str | os.PathLike) -> Path:
-    """The path. It must be a text or a Path, without a zero byte."""
-    check_instance(name, path, (str, os.PathLike))
-    require("\0" not in str(path) and str(path) != "", f"{name} must be a path, got {path!r}")
-    return Path(path)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from minidl.data.cache import cache_folder
-from minidl.data.files import check_path, written_whole
-from minidl.engine.checks import check_flag, positive_int, require
+from minidl.data.files import written_whole
+from minidl.engine.checks import check_flag, check_path, positive_int, require
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_AXES = 32  # every supported NumPy allows as many axes

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minidl.engine import checks
-from minidl.engine.checks import check_flag, check_function, positive_int, require, shown
+from minidl.engine.checks import array_pair, check_flag, check_function, positive_int, require, shown
 from minidl.engine.random import default_rng_or
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -43,7 +42,7 @@ class batches:
         augment: Augment | None = None,
         drop_last: bool = False,
     ) -> None:
-        self.images, self.labels = check_pair("images and labels", (images, labels))
+        self.images, self.labels = array_pair("images and labels", (images, labels))
         self.batch_size, self.rng = positive_int("batch_size", batch_size), default_rng_or(rng)
         self.shuffle, self.drop_last = check_flag("shuffle", shuffle), check_flag("drop_last", drop_last)
         self.augment = check_function("augment", augment, "images and rng", optional=True)
@@ -67,17 +66,3 @@ class batches:
                 kept = isinstance(images, np.ndarray) and images.shape[:1] == rows.shape
                 require(kept, f"augment must return an array of {len(rows)} images, got {shown(images)}")
             yield images, self.labels[rows]
-
-
-def check_pair(name: str, pair: Pair) -> Pair:
-    """(images, labels) as arrays of one length that is not 0."""
-    pair = checks.check_pair(name, pair, "(images, labels)")
-    try:
-        images, labels = map(np.asarray, pair)
-    except ValueError as error:
-        raise ValueError(f"{name} must be arrays, but their rows are of different lengths") from error
-    for array in (images, labels):
-        require(array.dtype.kind in "fiub", f"{name} must be numbers, got {array.dtype}", TypeError)
-    fits = images.ndim > 0 and labels.ndim > 0 and len(images) == len(labels) > 0
-    require(fits, f"{name} must have the same length and not be empty, got {images.shape} and {labels.shape}")
-    return images, labels

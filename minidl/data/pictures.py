@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.files import check_path
-from minidl.engine.checks import check_array, check_number, positive_int, require
+from minidl.engine.checks import check_array, check_number, check_path, positive_int, require
 
 LIGHT_GREY = (200 / 255, 205 / 255, 210 / 255)
 

@@ -112,9 +112,7 @@ def make_cue_conflict(
     shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
     got = f"got {len(shapes)} shapes and {len(textures)} textures"
     as_many = len(shapes) == len(textures) >= 2
-    require(
-        as_many, f"shapes and textures must be equally many, one of each for a class, and at least 2: {got}"
-    )
+    require(as_many, f"shapes and textures must be equally many, one of each a class, at least 2: {got}")
     rng = default_rng_or(rng)
     pairs = _balanced(n, len(shapes) * (len(shapes) - 1), rng)
     shape_labels = pairs % len(shapes)

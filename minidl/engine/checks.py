@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -44,11 +46,11 @@ def check_number(
     return number
 
 
-def positive_number(name: str, value: Any) -> float:
-    """The value as a float. It must be finite and above 0."""
-    if check_number(name, value) <= 0:
-        raise ValueError(f"{name} must be above 0, got {value!r}")
-    return float(value)
+def positive_number(name: str, value: Any, high: float = math.inf) -> float:
+    """The value as a float. It must be finite, above 0 and at most ``high``."""
+    number, limit = check_number(name, value), "" if high == math.inf else f" and at most {high:g}"
+    require(0 < number <= high, f"{name} must be above 0{limit}, got {value!r}")
+    return number
 
 
 def check_int(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> int:
@@ -76,6 +78,31 @@ def int_pair(name: str, value: Any, low: int) -> tuple[int, int]:
         limit = f"at least {low}" if min(pair) < low else "below 2**31"
         raise ValueError(f"{name} must be {limit}, got {shown(value)}")
     return int(pair[0]), int(pair[1])
+
+
+def check_ints(
+    name: str,
+    value: Any,
+    low: float = 1,
+    high: float = math.inf,
+    *,
+    count: int | None = None,
+    empty: bool = False,
+) -> tuple[int, ...]:
+    """The value as a tuple of integers within [low, high]. One integer stands for all of them.
+
+    count: how many there must be.  empty: a tuple without integers is allowed.
+    """
+    several = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(several, int | np.integer):
+        several = (several,) * (1 if count is None else count)
+    require(check_sequence(name, several) or empty, f"{name} must not be empty")
+    fits = count is None or len(several) == count
+    require(fits, f"{name} must be {count} integers, or one for all of them, got {shown(value)}")
+    for n in several:
+        limit = f"each of {name} must be below 2**31, got {shown(n)}"
+        require(check_int(f"each of {name}", n, low, high) < 2**31, limit)
+    return tuple(map(int, several))
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -109,6 +136,13 @@ def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, option
         article = "an" if named[0] in "AEIOUaeiou" else "a"
         raise TypeError(f"{name} must be {article} {named}, got {shown(value)}")
     return value
+
+
+def check_path(name: str, value: str | os.PathLike) -> Path:
+    """The value as a Path. It must be a text or a Path, not empty and without a zero byte."""
+    check_instance(name, value, (str, os.PathLike))
+    require("\0" not in str(value) and str(value) != "", f"{name} must be a path, got {value!r}")
+    return Path(value)
 
 
 def check_function(name: str, value: T, takes: str = "", *, optional: bool = False) -> T:
@@ -184,11 +218,18 @@ def number_array(name: str, value: object) -> np.ndarray:
     return check_array(name, value, finite=False, empty=True)
 
 
-def check_floats(name: str, value: Any, *shape: int | str | None, **limits: Any) -> np.ndarray:
-    """As ``check_array``; the result is float64 if the value is a float64 array, otherwise float32."""
-    array = check_array(name, value, *shape, **limits)
-    is_wide = isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64
-    return array.astype(np.float64 if is_wide else np.float32, copy=False)
+def array_pair(name: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The pair (images, labels) as two arrays of one length that is not 0, of numbers or bools."""
+    pair = check_pair(name, value, "(images, labels)")
+    try:
+        images, labels = map(np.asarray, pair)
+    except ValueError as error:
+        raise ValueError(f"{name} must be arrays, but their rows are of different lengths") from error
+    for array in (images, labels):
+        require(array.dtype.kind in "fiub", f"{name} must be numbers, got {array.dtype}", TypeError)
+    fits = images.ndim > 0 and labels.ndim > 0 and len(images) == len(labels) > 0
+    require(fits, f"{name} must have the same length and not be empty, got {images.shape} and {labels.shape}")
+    return images, labels
 
 
 def check_labels(

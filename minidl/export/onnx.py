@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.integer.model import IntegerModel
-from minidl.data.files import check_path, written_whole
+from minidl.data.files import written_whole
 from minidl.engine.checks import (
     check_choice,
     check_images,
     check_instance,
+    check_path,
     check_sequence,
     float_images,
     require,

@@ -10,8 +10,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from PIL import Image
 
-from minidl.data.files import check_path, written_whole
-from minidl.engine.checks import check_instance, require
+from minidl.data.files import written_whole
+from minidl.engine.checks import check_instance, check_path, require
 from minidl.figures.style import in_notebook, png_bytes
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")

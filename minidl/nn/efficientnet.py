@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import positive_int, require
+from minidl.engine.checks import require
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -77,8 +77,7 @@ class SamePad2d(ZeroPad2d):
     """
 
     def __init__(self, kernel_size: int, stride: int) -> None:
-        self.kernel_size = positive_int("kernel_size", kernel_size)
-        self.stride = positive_int("stride", stride)
+        self.kernel_size, self.stride = kernel_size, stride
 
     def sides(self, height: int, width: int) -> tuple[int, ...]:
         sides: list[int] = []

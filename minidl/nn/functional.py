@@ -226,12 +226,11 @@ def batch_norm(
     check_flag("training", training)
     check_number("momentum", momentum, 0, 1)
     check_number("eps", eps, 0)
-    for name, running in (("running_mean", running_mean), ("running_var", running_var)):
-        require(running is not None or training, f"{name} is needed where training is False")
-        if running is not None:  # these change in place, so they must be arrays
-            check_array(
-                name, check_instance(name, running, np.ndarray), x.shape[1], kind="float", finite=False
-            )
+    for name, given in (("running_mean", running_mean), ("running_var", running_var)):
+        require(given is not None or training, f"{name} is needed where training is False")
+        if given is not None:  # these change in place, so they must be arrays
+            array = check_instance(name, given, np.ndarray)
+            check_array(name, array, x.shape[1], kind="float", finite=False)
     weight = np.ones(x.shape[1], x.dtype) if weight is None else weight
     bias = np.zeros(x.shape[1], x.dtype) if bias is None else bias
     if not training:

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from minidl.engine import loss
-from minidl.engine.checks import check_array, check_choice, check_int, check_number, number_array, require
+from minidl.engine.checks import (
+    check_array,
+    check_choice,
+    check_int,
+    check_labels,
+    check_number,
+    number_array,
+    require,
+)
 from minidl.engine.functions import where
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn.inputs import floating
@@ -58,15 +66,13 @@ def nll_loss(
     [0.693 1.386]
     """
     log_p, labels = floating(log_probabilities), number_array("labels", labels)
-    check_choice("reduction", reduction, loss.REDUCTIONS)
     check_array("log_probabilities", log_p.data, "N", "K", finite=False)
     kept = labels != check_int("ignore_index", ignore_index)
-    labels = loss.check_labels(np.where(kept, labels, 0), log_p.shape[1])
-    require(len(labels) == len(log_p), f"expected {len(log_p)} labels, got {len(labels)}")
+    labels = check_labels("labels", np.where(kept, labels, 0), *log_p.shape, empty=True)
     w = np.ones(log_p.shape[1]) if weight is None else check_array("weight", weight, log_p.shape[1], low=0)
     w = np.where(kept, w[labels], 0).astype(log_p.dtype)
     losses = where(kept, -log_p[np.arange(len(labels)), labels] * w, 0)
-    if reduction == "mean":
+    if check_choice("reduction", reduction, loss.REDUCTIONS) == "mean":
         require(w.sum() > 0, "weight is 0 for all labels of the batch: the mean is undefined")
         return losses.sum() / w.sum()
     return reduced(losses, reduction)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minidl.engine.checks import check_int, check_number, check_sequence, positive_int, require
+from minidl.engine.checks import check_ints, check_number, positive_int, require
 from minidl.engine.random import default_rng_or
 from minidl.nn.containers import Concat, Residual, Sequential
 from minidl.nn.efficientnet import efficientnet_lite0, imagenet_names, imagenet_network
@@ -54,7 +54,7 @@ def mlp(
     """
     rng, dropout = default_rng_or(rng), check_number("dropout", dropout, 0, 1)
     model = Sequential({"flatten": Flatten()})
-    for i, units in enumerate(sizes("hidden", hidden), start=1):
+    for i, units in enumerate(check_ints("hidden", hidden, empty=True), start=1):
         model.add_module(f"fc{i}", Linear(in_features, units, rng=rng))
         model.add_module(f"relu{i}", ReLU())
         if dropout:
@@ -113,10 +113,8 @@ def small_cnn(
     >>> [name for name, child in model.named_children()]
     ['block1', 'block2', 'block3', 'pool', 'flatten', 'head']
     """
-    rng, widths, pool_after = default_rng_or(rng), sizes("widths", widths), sizes("pool_after", pool_after)
-    require(len(widths) > 0, "widths must hold at least one width")
-    for number in pool_after:
-        check_int("pool_after, the number of a block,", number, 1, len(widths))
+    rng, widths = default_rng_or(rng), check_ints("widths", widths)
+    pool_after = check_ints("pool_after", pool_after, 1, len(widths), empty=True)
     model = Sequential()
     channels = in_channels
     for i, width in enumerate(widths, start=1):
@@ -146,8 +144,7 @@ def tiny_resnet(
     >>> model(np.ones((1, 3, 32, 32))).shape
     (1, 10)
     """
-    rng, widths = default_rng_or(rng), sizes("widths", widths)
-    require(len(widths) > 0, "widths must hold at least one width")
+    rng, widths = default_rng_or(rng), check_ints("widths", widths)
     model = Sequential({"stem": conv_bn_relu(in_channels, widths[0], 3, padding=1, rng=rng)})
     channels = widths[0]
     for i, width in enumerate(widths, start=1):
@@ -190,8 +187,7 @@ def inception_block(
     >>> nn.models.inception_block(3)(np.ones((1, 3, 8, 8))).shape
     (1, 64, 8, 8)
     """
-    rng, widths = default_rng_or(rng), sizes("widths", widths)
-    require(len(widths) == 4, f"widths must be 4 numbers, one for each branch, got {widths}")
+    rng, widths = default_rng_or(rng), check_ints("widths", widths, count=4)
 
     def then(size: int, width: int) -> Sequential:
         return Sequential(
@@ -232,10 +228,3 @@ def add_head(model: Sequential, channels: int, num_classes: int, rng: Rng) -> Se
     for name, module in head.items():
         model.add_module(name, module)
     return model
-
-
-def sizes(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
-    """One or several positive integers, as a tuple."""
-    several = value.tolist() if isinstance(value, np.ndarray) else value
-    values = (value,) if isinstance(value, int | np.integer) else check_sequence(name, several)
-    return tuple(positive_int(f"each of {name}", n) for n in values)

@@ -109,10 +109,8 @@ class Module:
                 # Keep the longest path: the outermost container knows it, a slice made later does not.
                 parameter.name = max(parameter.name or "", f"{name}.{path}", key=len)
         elif isinstance(old, Parameter) and value is not None:
-            raise TypeError(
-                f"{name} is a Parameter and cannot become {type(value).__name__}: "
-                f"write module.{name}.data = array, or assign a new Parameter"
-            )
+            kind, mend = type(value).__name__, f"write module.{name}.data = array, or assign a new Parameter"
+            raise TypeError(f"{name} is a Parameter and cannot become {kind}: {mend}")
         elif isinstance(value, list | tuple | dict):
             parts = value.values() if isinstance(value, dict) else value
             if any(isinstance(part, Module | Parameter) for part in parts):
@@ -248,8 +246,7 @@ class Module:
         unexpected keys are only named in the result. ``num_batches_tracked`` may be missing, as in old files.
         """
         problems = self.state_problems(state, strict)
-        if problems:
-            raise ValueError("the state does not fit the model:\n  " + "\n  ".join(problems))
+        require(not problems, "\n  ".join(["the state does not fit the model:", *problems]))
         missing, unexpected = [], dict.fromkeys(state)
         for key, module, name in self._state():
             unexpected.pop(key, None)
@@ -339,8 +336,5 @@ def dotted(path: str, name: str) -> str:
 def check_attribute_name(module: Module, name: str) -> None:
     fits = isinstance(name, str) and name and "." not in name
     require(fits, f"name must be a text without dots, got {name!r}")
-    kind = type(module)
-    require(
-        not hasattr(kind, name),
-        f"the name {name!r} is taken: {kind.__name__} already has an attribute of that name",
-    )
+    taken = f"the name {name!r} is taken: {type(module).__name__} already has an attribute of that name"
+    require(not hasattr(type(module), name), taken)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_flag, check_number, check_sequence, positive_int, require
+from minidl.engine.checks import check_flag, check_ints, check_number, positive_int, require
 from minidl.engine.elementwise import Add, Mul
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn.inputs import floating
@@ -26,7 +26,7 @@ def layer_norm(
     [[-1.  1.]
      [-1.  1.]]
     """
-    x, shape = floating(x), sizes(normalized_shape)
+    x, shape = floating(x), check_ints("normalized_shape", normalized_shape)
     require(x.shape[-len(shape) :] == shape, f"expected x (..., {str(shape)[1:-1]}), got {x.shape}")
     return scaled(normalized(x, tuple(range(-len(shape), 0)), eps), weight, bias, shape, shape)
 
@@ -68,14 +68,6 @@ def scaled(y: Tensor, weight: Any, bias: Any, shape: tuple[int, ...], beside: tu
     return y
 
 
-def sizes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(normalized_shape, int | np.integer):
-        normalized_shape = (normalized_shape,)
-    given = check_sequence("normalized_shape", normalized_shape)
-    require(len(given) > 0, "normalized_shape must name at least one axis")
-    return tuple(positive_int("each of normalized_shape", n) for n in given)
-
-
 class LayerNorm(Module):
     """``F.layer_norm`` with weight and bias of ``normalized_shape``. They start as 1 and 0.
 
@@ -92,7 +84,8 @@ class LayerNorm(Module):
         elementwise_affine: bool = True,
         bias: bool = True,
     ) -> None:
-        self.normalized_shape, self.eps = sizes(normalized_shape), check_number("eps", eps, 0)
+        self.normalized_shape = check_ints("normalized_shape", normalized_shape)
+        self.eps = check_number("eps", eps, 0)
         self.elementwise_affine = check_flag("elementwise_affine", elementwise_affine)
         has_bias = check_flag("bias", bias) and elementwise_affine
         shape = self.normalized_shape

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minidl.engine import conv
-from minidl.engine.checks import check_flag, check_int, int_pair, require
+from minidl.engine.checks import check_flag, check_ints, int_pair
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.functional import IntOrPair, Stride
@@ -97,17 +95,15 @@ class ZeroPad2d(Module):
     """
 
     def __init__(self, padding: int | tuple[int, ...]) -> None:
-        numbers = padding if isinstance(padding, tuple | list) else (padding,) * 4
-        require(len(numbers) == 4, f"padding must be a number or (left, right, top, bottom), got {padding!r}")
-        self.padding = tuple(check_int("padding", number, 0) for number in numbers)
+        self.padding = check_ints("padding", padding, 0, count=4)
 
     def sides(self, height: int, width: int) -> tuple[int, ...]:
         """(left, right, top, bottom) for an image of that size."""
         return self.padding
 
     def forward(self, x: Any) -> Tensor:
-        require(np.ndim(x) == 4, f"expected images (N, C, H, W), got {np.shape(x)}")
-        return F.pad(x, self.sides(*np.shape(x)[2:]))
+        x = F.floating_images(x)
+        return F.pad(x, self.sides(*x.shape[2:]))
 
     def extra_repr(self) -> str:
         return f"{self.padding}"

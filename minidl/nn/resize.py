@@ -48,8 +48,7 @@ def interpolate(
     Tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]], float32)
     """
     x = floating_images(x)
-    sizes, factors = check_target(size, scale_factor)
-    align_corners = check_mode(mode, align_corners)
+    sizes, factors = check_resize(size, scale_factor, mode, align_corners)
     if sizes is None:
         sizes = [math.floor(n * factor) for n, factor in zip(x.shape[2:], factors, strict=True)]
         require(min(sizes) > 0, f"scale_factor {factors} leaves no pixel of {x.shape}")
@@ -60,24 +59,22 @@ def interpolate(
     if mode == "nearest":
         rows, columns = (resample.nearest_places(*axis) for axis in axes)
         return x[:, :, rows[:, None], columns]
-    rows, columns = (resample.linear_matrix(*axis, align_corners) for axis in axes)
+    rows, columns = (resample.linear_matrix(*axis, bool(align_corners)) for axis in axes)
     return rows @ x @ columns.T
 
 
-def check_target(size: Any, scale_factor: Any) -> tuple[Any, Any]:
+def check_resize(size: Any, scale_factor: Any, mode: str, align_corners: bool | None) -> tuple[Any, Any]:
     """``size`` and ``scale_factor`` as pairs. Exactly one of them must be None."""
+    is_nearest = check_choice("mode", mode, ("nearest", "bilinear")) == "nearest"
+    require(not is_nearest or align_corners is None, "align_corners is for mode 'bilinear'")
+    if align_corners is not None:
+        check_flag("align_corners", align_corners)
     require((size is None) != (scale_factor is None), "give size or scale_factor, and not both")
     if size is not None:
         return int_pair("size", size, 1), None
     pair = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
     require(len(pair) == 2, f"scale_factor must be a number or a pair, got {scale_factor!r}")
     return None, tuple(check_number("scale_factor", factor, 0, 2**16) for factor in pair)
-
-
-def check_mode(mode: str, align_corners: bool | None) -> bool:
-    is_nearest = check_choice("mode", mode, ("nearest", "bilinear")) == "nearest"
-    require(not is_nearest or align_corners is None, "align_corners is for mode 'bilinear'")
-    return align_corners is not None and check_flag("align_corners", align_corners)
 
 
 class Upsample(Module):
@@ -95,8 +92,7 @@ class Upsample(Module):
         mode: str = "nearest",
         align_corners: bool | None = None,
     ) -> None:
-        self.size, self.scale_factor = check_target(size, scale_factor)
-        check_mode(mode, align_corners)
+        self.size, self.scale_factor = check_resize(size, scale_factor, mode, align_corners)
         self.mode, self.align_corners = mode, align_corners
 
     def forward(self, x: Any) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minidl.engine.checks import check_sequence, positive_int
+from minidl.engine.checks import check_ints, check_sequence
 from minidl.nn.calls import Call, modules
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
@@ -30,7 +30,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
     3      Linear   (2,)               18             16
     total                             242            232
     """
-    shape = tuple(positive_int("each of input_shape", n) for n in check_sequence("input_shape", input_shape))
+    shape = check_ints("input_shape", check_sequence("input_shape", input_shape), empty=True)
     rows: list[tuple[str, str, tuple[int, ...], int, int]] = []
     counted: set[int] = set()
     for call in modules(model, np.zeros((1, *shape), np.float32)):

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.files import check_path, parse_array, read_archive, write_archive
-from minidl.engine.checks import check_instance, check_int, require, shown
+from minidl.data.files import parse_array, read_archive, write_archive
+from minidl.engine.checks import check_instance, check_int, check_path, require, shown
 from minidl.engine.random import default_rng_or
 from minidl.nn.module import Module
 from minidl.train.optim import Optimizer
@@ -171,15 +171,11 @@ def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     """The meta data and arrays. OSError if the file cannot be opened; ValueError if it is no checkpoint."""
-    require(path.is_file(), f"path must be a file, but there is no file at {path}", FileNotFoundError)
     with open(path, "rb") as file:
         try:
             contents = read_archive(file)
-            known = "meta.json" in contents
-            require(
-                known,
-                "another program wrote it; for a file of PyTorch, give torch.load(...) to load_state_dict",
-            )
+            foreign = "another program wrote it; for PyTorch's file, give torch.load(...) to load_state_dict"
+            require("meta.json" in contents, foreign)
             meta = json.loads(contents.pop("meta.json"))
             is_ours = isinstance(meta, dict) and meta.get("format") == FORMAT
             require(is_ours, f"it does not have the format {FORMAT!r}")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.data.loader import Pair, check_pair
-from minidl.engine.checks import check_function, check_number, float_images, require, shown
+from minidl.data.loader import Pair
+from minidl.engine.checks import array_pair, check_function, check_number, float_images, require, shown
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -136,7 +136,7 @@ def out_of_patience(history: History, patience: int | None) -> bool:
 
 def float_pair(name: str, pair: Pair) -> Pair:
     """(images, labels) as arrays of one length that is not 0, the images floats."""
-    images, labels = check_pair(name, pair)
+    images, labels = array_pair(name, pair)
     return float_images(f"the images of {name}", images), labels
 
 

@@ -126,6 +126,6 @@ def _sample(name: str, values: np.ndarray, count: int | str = "n") -> np.ndarray
 
 def _quantile(confidence: float) -> float:
     """(1 + confidence) / 2, the quantile that leaves out only the upper tail."""
-    inside = 0 < check_number("confidence", confidence) < 1
-    require(inside, f"confidence must be between 0 and 1, got {confidence}")
+    wrong = f"confidence must be between 0 and 1, got {confidence}"
+    require(0 < check_number("confidence", confidence) < 1, wrong)
     return (1 + confidence) / 2

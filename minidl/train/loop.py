@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.files import check_path
 from minidl.data.loader import Augment, Pair, batches
 from minidl.engine.checks import (
     check_flag,
     check_function,
     check_instance,
     check_number,
+    check_path,
     positive_int,
     positive_number,
     require,

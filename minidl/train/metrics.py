@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.data.loader import check_pair
 from minidl.engine.checks import (
+    array_pair,
     check_array,
     check_bounds,
     check_instance,
@@ -122,7 +122,11 @@ def roc_auc(scores: Any, positive: Any) -> float:
     >>> train.roc_auc([0.9, 0.6, 0.7, 0.1], [True, True, False, False])  # 3 of the 4 pairs are in order
     0.75
     """
-    scores, positive = checked_scores(scores, positive)
+    scores = check_array("scores", scores, "M", finite=False)  # in their own dtype: no new ties appear
+    positive = check_array("positive", positive, len(scores), kind="bool")
+    both = 0 < positive.sum() < len(positive)
+    require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
+    require(not np.isnan(scores).any(), "scores hold NaN, which is neither above nor below another score")
     above, below = scores[positive], np.sort(scores[~positive])
     lower = np.searchsorted(below, above, side="left")  # (P,): the number of negatives below each positive
     not_higher = np.searchsorted(below, above, side="right")
@@ -240,8 +244,11 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     """
     from scipy.optimize import minimize_scalar
 
-    z, labels = checked_logits(logits, labels)
-    low, high = checked_bounds(bounds)
+    z = check_array("logits", logits, "N", "K", low=-LARGEST, high=LARGEST).astype(np.float64)
+    labels = predicted_and_actual(z, labels)[1]
+    low, high = check_bounds("bounds", bounds)
+    fits = 0 < low <= 1 <= high < np.inf
+    require(fits, f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
 
     def loss(T: float) -> float:
         log_p = stable_log_softmax(z, temperature=T)
@@ -273,29 +280,6 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 # ---- what arguments are
 
 
-def checked_scores(scores: Any, positive: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (M,) in their own dtype, so that no new ties appear, and bools (M,) of both kinds."""
-    scores = check_array("scores", scores, "M", finite=False)
-    positive = check_array("positive", positive, len(scores), kind="bool")
-    both = 0 < positive.sum() < len(positive)
-    require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
-    require(not np.isnan(scores).any(), "scores hold NaN, which is neither above nor below another score")
-    return scores, positive
-
-
-def checked_logits(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, K) as float64, and the labels as classes (N,)."""
-    z = check_array("logits", logits, "N", "K", low=-LARGEST, high=LARGEST).astype(np.float64)
-    return z, predicted_and_actual(z, labels)[1]
-
-
-def checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
-    low, high = check_bounds("bounds", bounds)
-    fits = 0 < low <= 1 <= high < np.inf
-    require(fits, f"bounds must be 0 < low <= 1 <= high and differ, got {low:g} and {high:g}")
-    return low, high
-
-
 def as_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
     """The probabilities as float64; ValueError if they are none."""
     p = check_array("probabilities", probabilities, "...", "K", finite=False).astype(np.float64)
@@ -310,7 +294,7 @@ def predicted_and_actual(
     predictions: Any, labels: Any, num_classes: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Predicted and actual classes (N,), and K."""
-    predictions, labels = check_pair("predictions and labels", (predictions, labels))
+    predictions, labels = array_pair("predictions and labels", (predictions, labels))
     if predictions.ndim == 1 and predictions.dtype.kind == "f":
         predictions = predictions[:, None]
     one_logit = predictions.shape[1:] == (1,)

@@ -16,6 +16,7 @@ from minidl.engine.checks import (
     check_array,
     check_function,
     check_int,
+    check_ints,
     check_number,
     check_sequence,
     positive_int,
@@ -33,12 +34,7 @@ def constant(value: float) -> Schedule:
     0.1
     """
     value = check_number("value", value)
-
-    def schedule(step: int) -> float:
-        check_int("step", step, 0)
-        return value
-
-    return schedule
+    return of_steps(lambda step: value)
 
 
 def linear(start: float, end: float, steps: int) -> Schedule:
@@ -83,12 +79,17 @@ def between(start: float, end: float, steps: int, value: Callable[[float, float,
     steps = positive_int("steps", steps)
 
     def schedule(step: int) -> float:
-        x = check_int("step", step, 0) / steps
+        x = step / steps
         if x == 0 or x >= 1:  # exactly the ends, without rounding
             return start if x == 0 else end
         return min(max(value(start, end, x), min(start, end)), max(start, end))
 
-    return schedule
+    return of_steps(schedule)
+
+
+def of_steps(schedule: Schedule) -> Schedule:
+    """The schedule, for steps that are integers from 0 on and nothing else."""
+    return lambda step: schedule(check_int("step", step, 0))
 
 
 def step_decay(value: float, factor: float, every: int) -> Schedule:
@@ -103,13 +104,13 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
     every = positive_int("every", every)
 
     def schedule(step: int) -> float:
-        decays = check_int("step", step, 0) // every
+        decays = step // every
         try:
             return value * factor**decays
         except OverflowError:
             raise ValueError(f"{value:g} times {factor:g}^{decays} is too large for a number") from None
 
-    return schedule
+    return of_steps(schedule)
 
 
 def multi_step(value: float, factor: float, milestones: Sequence[int]) -> Schedule:
@@ -121,8 +122,8 @@ def multi_step(value: float, factor: float, milestones: Sequence[int]) -> Schedu
     [1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
     """
     value, factor = check_number("value", value), check_number("factor", factor, 0)
-    places = sorted(check_int("each of milestones", n, 0) for n in check_sequence("milestones", milestones))
-    return lambda step: value * factor ** bisect_right(places, check_int("step", step, 0))
+    places = sorted(check_ints("milestones", check_sequence("milestones", milestones), 0, empty=True))
+    return of_steps(lambda step: value * factor ** bisect_right(places, step))
 
 
 def one_cycle(
@@ -147,14 +148,14 @@ def one_cycle(
     top = check_number("pct_start", pct_start, 0, 1) * steps - 1
 
     def schedule(step: int) -> float:
-        t = min(check_int("step", step, 0), steps - 1)
+        t = min(step, steps - 1)
         if t < top:
             before, after, x = start, highest, t / top
         else:
             before, after, x = highest, end, (t - top) / ((steps - 1 - top) or 1)
         return after + (before - after) * (1 + math.cos(math.pi * x)) / 2
 
-    return schedule
+    return of_steps(schedule)
 
 
 def plateau(
@@ -195,7 +196,7 @@ def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
     """
     check_function("schedule", schedule, "the step")
     W = check_int("warmup_steps", warmup_steps, 0)
-    return lambda step: warmed_up(schedule, W, check_int("step", step, 0))
+    return of_steps(lambda step: warmed_up(schedule, W, step))
 
 
 def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:

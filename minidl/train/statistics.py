@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minidl.engine.checks import check_images, check_instance, positive_int, require
+from minidl.engine.checks import check_images, positive_int, require
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn.calls import Call, modules
@@ -127,7 +127,6 @@ def _fold(layer: Scaled, now: Moments, wanted: Moments) -> None:
 
 
 def _calls(model: Module, images: np.ndarray) -> list[Call]:
-    check_instance("model", model, Module)
     return modules(model, check_images("images", images)[:1].astype(np.float32))
 
 

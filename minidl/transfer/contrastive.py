@@ -88,7 +88,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
     >>> round(transfer.nt_xent(z1, z2, temperature=1.0).item(), 3)  # log(1 + 2/e)
     0.551
     """
-    z1, z2 = check_embeddings(z1, z2)
+    z1, z2 = F.floating(z1), F.floating(z2)
+    check_views(z1.data, z2.data)
     n = len(z1)
     u = apply(UnitRows(), concatenate([z1, z2]))  # (2N, D)
     others = ~np.eye(2 * n, dtype=bool)
@@ -217,9 +218,8 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
     [1.    0.707 0.    0.707] [ True False False  True]
     """
     a, b = checked_features(features_a, "features_a"), checked_features(features_b, "features_b")
-    check_pair_of_views(a, b)
-    if len(a) < 2:
-        raise ValueError("there must be at least two images: otherwise no pair shows different images")
+    check_views(a, b)
+    require(len(a) > 1, "there must be at least two images: otherwise no pair shows different images")
     cosines = UnitRows().forward(a) @ UnitRows().forward(b).T  # (N, N)
     return cosines.ravel(), np.eye(len(a), dtype=bool).ravel()
 
@@ -227,13 +227,7 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
 # ---- what arguments are
 
 
-def check_embeddings(z1: Any, z2: Any) -> tuple[Tensor, Tensor]:
-    z1, z2 = F.floating(z1), F.floating(z2)
-    check_pair_of_views(z1.data, z2.data)
-    return z1, z2
-
-
-def check_pair_of_views(a: np.ndarray, b: np.ndarray) -> None:
+def check_views(a: np.ndarray, b: np.ndarray) -> None:
     shape = check_array("the first view", a, "N", "D", finite=False).shape
     check_array("the second view", b, *shape, finite=False)
     for name, rows in (("first", a), ("second", b)):

@@ -92,7 +92,6 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
     (5, 8)
     """
     part, outputs = check_instance("model", model, Module).layer(layer), []
-    batch_size = positive_int("batch_size", batch_size)
     hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         predict(model, images, batch_size)
@@ -211,8 +210,10 @@ def probe_loss(
     features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; it does not apply to the bias. All in float64.
     ValueError for a label that is no class, and for an l2 below 0.
     """
-    W, b, F, labels = check_probe(weight, bias, features, labels)
-    check_number("l2", l2, 0)
+    F, l2 = checked_features(features), check_number("l2", l2, 0)
+    W = checked_features(weight, "weight", F.shape[1])
+    b = check_array("bias", bias, len(W)).astype(np.float64)
+    labels = check_labels("labels", labels, len(F), len(W))
     logits = F @ W.T + b  # (N, K)
     log_P = stable_log_softmax(logits)
     loss = -log_P[np.arange(len(F)), labels].mean() + l2 / 2 * np.sum(W**2)
@@ -244,10 +245,3 @@ def probe_curvature(
 def checked_features(features: np.ndarray, name: str = "features", columns: int | str = "D") -> np.ndarray:
     """(N, D) float64, finite and not empty."""
     return check_array(name, features, "N", columns).astype(np.float64, copy=False)
-
-
-def check_probe(weight, bias, features, labels) -> tuple[np.ndarray, ...]:
-    F = checked_features(features)
-    W = check_array("weight", weight, "K", F.shape[1]).astype(np.float64, copy=False)
-    b = check_array("bias", bias, len(W)).astype(np.float64, copy=False)
-    return W, b, F, check_labels("labels", labels, len(F), len(W))

@@ -225,7 +225,11 @@ def evaluate_episodes(
     labels = checked_classes(labels, len(features))
     check_function("predict", predict, "support, support labels and queries")
     for i, episode in enumerate(check_sequence("episodes", episodes)):
-        check_episode(f"episode {i}", episode, len(labels))
+        own = check_instance(f"episode {i}", episode, Episode)
+        support = check_labels(f"support of episode {i}", own.support, None, len(labels))
+        queries = check_labels(f"queries of episode {i}", own.queries, None, len(labels))
+        apart = not np.isin(queries, support).any()
+        require(apart, f"episode {i} has queries that are also in its support")
     require(len(episodes) > 1, f"episodes must be at least two for an interval, got {len(episodes)}")
     accuracies = np.empty(len(episodes))
     for i, episode in enumerate(episodes):
@@ -254,13 +258,6 @@ def checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
 def checked_classes(labels: np.ndarray, count: int | str = "N") -> np.ndarray:
     """The labels as int64 (N,), of any sign."""
     return check_array("labels", labels, count, kind="integer", high=np.iinfo(np.int64).max).astype(np.int64)
-
-
-def check_episode(name: str, episode: Episode, count: int) -> None:
-    """An Episode of row numbers below ``count``."""
-    support = check_labels(f"support of {name}", check_instance(name, episode, Episode).support, None, count)
-    queries = check_labels(f"queries of {name}", episode.queries, None, count)
-    require(not np.isin(queries, support).any(), f"{name} has queries that are also in its support")
 
 
 def _by_metric(rows: np.ndarray, metric: str) -> np.ndarray:

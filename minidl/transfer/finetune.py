@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minidl.data.loader import Pair, check_pair
+from minidl.data.loader import Pair
 from minidl.engine.checks import (
+    array_pair,
     check_array,
     check_flag,
     check_function,
     check_instance,
     check_number,
+    check_sequence,
     positive_int,
+    positive_number,
     require,
 )
 from minidl.engine.random import default_rng_or
@@ -126,8 +129,7 @@ def gradual_unfreeze(
     >>> transfer.gradual_unfreeze(model, 2)
     ['fc2', 'head']
     """
-    check_instance("layers", layers, (list, tuple), optional=True)
-    names = trainable_children(model) if layers is None else list(layers)
+    names = trainable_children(model) if layers is None else list(check_sequence("layers", layers))
     require(bool(names), "layers must name at least one layer; freeze(model) freezes them all")
     parts = [check_instance("model", model, Module).layer(name) for name in names]
     first = max(len(parts) - positive_int("count", count), 0)
@@ -167,8 +169,7 @@ def layer_rates(count: int, top_rate: float, decay: float) -> list[float]:
     Lower layers compute more general features, so they should change more slowly: 0 < decay <= 1.
     Howard and Ruder 2018 use decay = 1 / 2.6.
     """
-    top_rate, decay = check_number("top_rate", top_rate, 0), check_number("decay", decay, 0, 1)
-    require(decay > 0, "decay must be above 0: to keep layers fixed, freeze them")
+    top_rate, decay = check_number("top_rate", top_rate, 0), positive_number("decay", decay, 1)
     return [top_rate * decay ** (count - 1 - layer) for layer in range(positive_int("count", count))]
 
 
@@ -233,7 +234,7 @@ def lr_sweep(
     rates = check_array("lrs", lrs, "L", low=0).astype(np.float64).tolist()
     check_function("optimizer", optimizer, "parameters and lr=lr")
     for name, pair in (("train", train), ("test", test)):
-        evaluate(model, *check_pair(name, pair))  # raises for wrong data before the first rate
+        evaluate(model, *array_pair(name, pair))  # raises for wrong data before the first rate
     results = []
     try:
         for lr in rates:

@@ -1,5 +1,7 @@
 """The vocabulary of checks: what each word takes, what it gives back, and what it says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,13 @@ ACCEPTED = [
     (checks.check_pair, ([1, 2],), {}, (1, 2)),
     (checks.int_pair, (3, 1), {}, (3, 3)),
     (checks.int_pair, ([1, np.int64(2)], 0), {}, (1, 2)),
+    (checks.check_ints, (3,), {}, (3,)),
+    (checks.check_ints, (3, 0), {"count": 4}, (3, 3, 3, 3)),
+    (checks.check_ints, (np.array([1, 2]), 1, 2), {"count": 2}, (1, 2)),
+    (checks.check_ints, ([np.int64(0)], 0), {}, (0,)),
+    (checks.check_ints, ((),), {"empty": True}, ()),
+    (checks.positive_number, (1, 1), {}, 1.0),
+    (checks.check_path, ("a/b",), {}, Path("a/b")),
     (checks.check_sequence, ([1, 2],), {}, [1, 2]),
     (checks.check_function, (max,), {}, max),
     (checks.check_function, (max, "x and y"), {}, max),  # Python knows no signature of max
@@ -57,6 +66,24 @@ REFUSED = [
     (checks.float_images, ([[1, 2]],), {}, TypeError, "divide pixels 0 ... 255 by 255"),
     (checks.float_images, (1.0,), {}, ValueError, "one number"),
     (checks.check_pair, ((1, 2, 3),), {}, TypeError, "a pair"),
+    (checks.check_ints, (True,), {}, TypeError, "each of threshold must be an integer, got True"),
+    (checks.check_ints, (1.5,), {}, TypeError, "a tuple or list, got 1.5"),
+    (checks.check_ints, ((),), {}, ValueError, "threshold must not be empty"),
+    (checks.check_ints, ((), 0), {"count": 2, "empty": True}, ValueError, "threshold must be 2 integers"),
+    (checks.check_ints, ((1, 2, 3), 0), {"count": 2}, ValueError, r"2 integers, .* got \(1, 2, 3\)"),
+    (checks.check_ints, ((1, 9), 1, 3), {}, ValueError, r"each of threshold must be within \[1, 3\], got 9"),
+    (checks.check_ints, ((1, 2**31),), {}, ValueError, "each of threshold must be below 2"),
+    (checks.positive_number, (0.0,), {}, ValueError, "above 0, got 0.0"),
+    (checks.positive_number, (1.5, 1), {}, ValueError, "above 0 and at most 1, got 1.5"),
+    (checks.positive_number, (np.inf,), {}, ValueError, "finite, got inf"),
+    (checks.check_path, ("",), {}, ValueError, "a path, got ''"),
+    (checks.check_path, ("a\0b",), {}, ValueError, "a path"),
+    (checks.check_path, (3,), {}, TypeError, "a str or PathLike, got 3"),
+    (checks.array_pair, (([1], [1, 2]),), {}, ValueError, r"same length and .* \(1,\) and \(2,\)"),
+    (checks.array_pair, (([], []),), {}, ValueError, "not be empty"),
+    (checks.array_pair, (([[1], [1, 2]], [1, 2]),), {}, ValueError, "different lengths"),
+    (checks.array_pair, ((["a"], [1]),), {}, TypeError, "numbers, got <U1"),
+    (checks.array_pair, (1,), {}, TypeError, r"a pair \(images, labels\), got 1"),
     (checks.int_pair, (True, 1), {}, TypeError, "an integer or a pair of integers, got True"),
     (checks.int_pair, ((1, 2, 3), 1), {}, TypeError, "a pair of integers"),
     (checks.int_pair, ((0, 1), 1), {}, ValueError, "at least 1"),
@@ -84,12 +111,6 @@ def test_an_array_that_fits_comes_back_unchanged():
     array = np.ones((2, 3, 4))
     assert checks.check_array("x", array, "...", "H", 4) is array
     assert checks.check_array("x", array, "N", "C", None, low=0) is array
-
-
-def test_floats_are_float32_unless_the_array_was_float64():
-    assert checks.check_floats("x", [1, 2]).dtype == np.float32
-    assert checks.check_floats("x", np.array([1, 2])).dtype == np.float32
-    assert checks.check_floats("x", np.array([1.0, 2.0])).dtype == np.float64
 
 
 def test_lengths_that_differ_are_listed():

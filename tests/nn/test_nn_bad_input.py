@@ -262,7 +262,7 @@ CASES = {
     "LayerNorm: shape": (
         lambda: nn.LayerNorm(()),
         ValueError,
-        "normalized_shape must name at least one axis",
+        "normalized_shape must not be empty",
     ),
     "LayerNorm: input": (
         lambda: nn.LayerNorm((4, 3))(ROWS),
@@ -341,7 +341,11 @@ CASES = {
         "scale_factor must be a number or a pair",
     ),
     "F.nll_loss: range": (lambda: F.nll_loss(ROWS, [0, 3]), ValueError, "got 3 at index 1"),
-    "F.nll_loss: length": (lambda: F.nll_loss(ROWS, [0]), ValueError, "expected 2 labels, got 1"),
+    "F.nll_loss: length": (
+        lambda: F.nll_loss(ROWS, [0]),
+        ValueError,
+        r"labels must have shape \(2,\), got \(1,\)",
+    ),
     "F.nll_loss: nothing kept": (
         lambda: F.nll_loss(ROWS, [-100, -100]),
         ValueError,
@@ -556,15 +560,15 @@ CASES = {
     "models.small_cnn": (
         lambda: models.small_cnn(pool_after=(9,)),
         ValueError,
-        r"pool_after, the number of a block, must be within \[1, 3\], got 9",
+        r"each of pool_after must be within \[1, 3\], got 9",
     ),
     "models.small_cnn: half a block": (
         lambda: models.small_cnn(pool_after=(1.5,)),
         TypeError,
         "each of pool_after must be an integer",
     ),
-    "models.small_cnn: widths": (lambda: models.small_cnn(widths=()), ValueError, "at least one width"),
-    "models.tiny_resnet": (lambda: models.tiny_resnet(widths=[]), ValueError, "at least one width"),
+    "models.small_cnn: widths": (lambda: models.small_cnn(widths=()), ValueError, "widths must not be empty"),
+    "models.tiny_resnet": (lambda: models.tiny_resnet(widths=[]), ValueError, "widths must not be empty"),
     "models.tiny_resnet: blocks": (
         lambda: models.tiny_resnet(blocks=0),
         ValueError,
@@ -573,7 +577,7 @@ CASES = {
     "models.inception_block": (
         lambda: models.inception_block(1, (2, 2)),
         ValueError,
-        "widths must be 4 numbers",
+        "widths must be 4 integers",
     ),
     "models.small_cnn: image": (
         lambda: models.small_cnn()(np.zeros((2, 1, 1, 9), np.float32)),
@@ -603,9 +607,7 @@ INNER = {
     "F.reduced",
     "F.normalized",
     "F.scaled",
-    "F.sizes",
-    "F.check_target",
-    "F.check_mode",
+    "F.check_resize",
     "F.dropped",
     "F.padding_of",
     "F.without_none",
@@ -614,7 +616,7 @@ INNER = {
     "init.chosen_fan",
     "init.leaf",
 }
-INNER |= {"models.residual_block", "models.conv_bn_relu", "models.add_head", "models.sizes"}
+INNER |= {"models.residual_block", "models.conv_bn_relu", "models.add_head"}
 
 
 def test_every_public_name_has_a_case():

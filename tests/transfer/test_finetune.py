@@ -510,7 +510,11 @@ FEATURES, CLASSES = rows(0)
         (lambda: layer_rates(2, -0.1, 0.5), ValueError, "top_rate must be finite and at least 0"),
         (lambda: param_groups(MODEL, -1, 0.1), ValueError, "top_rate must be finite and at least 0"),
         (lambda: param_groups(MODEL, 0.1, -1), ValueError, "head_lr must be finite and at least 0"),
-        (lambda: param_groups(MODEL, 0.1, 0.1, decay=1.5), ValueError, r"decay .* within \[0, 1\]"),
+        (
+            lambda: param_groups(MODEL, 0.1, 0.1, decay=1.5),
+            ValueError,
+            r"decay must be above 0 and at most 1, got 1.5",
+        ),
         (lambda: param_groups(MODEL, 0.1, 0.1, head="pool"), ValueError, "head 'pool'"),
         (lambda: param_groups(nn.Sequential({"head": nn.Linear(1, 1)}), 1, 1), ValueError, "layers with"),
         (lambda: lr_sweep(MODEL, PAIR, PAIR, [-1], epochs=1), ValueError, "lrs must be at least 0, got -1"),
@@ -564,8 +568,8 @@ FEATURES, CLASSES = rows(0)
             "head must be a str, got an array",
         ),
         (lambda: unfreeze(MODEL, statistics="False"), TypeError, "statistics must be True or False"),
-        (lambda: gradual_unfreeze(MODEL, 1, 3), TypeError, "layers must be a list or tuple, got 3"),
-        (lambda: gradual_unfreeze(MODEL, 1, "head"), TypeError, "layers must be a list or tuple, got 'head'"),
+        (lambda: gradual_unfreeze(MODEL, 1, 3), TypeError, "layers must be a tuple or list, got 3"),
+        (lambda: gradual_unfreeze(MODEL, 1, "head"), TypeError, "layers must be a tuple or list, got 'head'"),
         (lambda: lr_sweep(MODEL, PAIR, PAIR, 0.1, epochs=1), ValueError, r"lrs must have shape \(L,\)"),
         (lambda: lr_sweep(MODEL, PAIR, PAIR, None, epochs=1), TypeError, "lrs must be real numbers"),
         (
