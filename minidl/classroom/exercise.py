@@ -23,7 +23,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from unittest import mock
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
@@ -242,8 +241,12 @@ class Exercise:
         if case is not None or law.is_example:
             given = case or {}
             return result_of(law, implementation, given, lambda: law.run(implementation, given))
-        with mock.patch.object(law.function.hypothesis, "inner_test", noting(law.test, implementation)):
+        test = law.test
+        law.function.hypothesis.inner_test = noting(test, implementation)
+        try:
             return result_of(law, implementation, {}, lambda: law.function(implementation))
+        finally:
+            law.function.hypothesis.inner_test = test
 
 
 def result_of(

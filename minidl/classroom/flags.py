@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import io
 import tokenize
 from collections.abc import Iterator
@@ -39,16 +40,24 @@ def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    begin = [imports(one.target, helpers=one.helpers) for one in exercises]  # of the stubs
-    given = {name for lines in begin for name in mentioned(ast.parse(lines))}
+    given = set().union(*map(mentioned_by_stub, exercises))
     found = dict.fromkeys(f"mentions {name}" for name in mentioned(tree) if name not in given)
     own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for exercise in exercises:
-        if exercise.name in own:
-            theirs = ast.parse(source(exercise.target)).body[0]
-            if nearly(tokens(own[exercise.name]), tokens(theirs)):
-                found[f"{exercise.name} is nearly the library's text"] = None
+        if exercise.name in own and nearly(tokens(own[exercise.name]), tokens_of_library(exercise)):
+            found[f"{exercise.name} is nearly the library's text"] = None
     return list(found)
+
+
+@functools.cache
+def mentioned_by_stub(exercise: Exercise) -> frozenset[str]:
+    """What the imports of the exercise's stub mention."""
+    return frozenset(mentioned(ast.parse(imports(exercise.target, helpers=exercise.helpers))))
+
+
+@functools.cache
+def tokens_of_library(exercise: Exercise) -> list[str]:
+    return tokens(ast.parse(source(exercise.target)).body[0])
 
 
 def mentioned(tree: ast.AST) -> Iterator[str]:

@@ -16,6 +16,10 @@ from minidl.classroom.kinds import Answerer, Direct, WrongAnswer, same, unchange
 REMEMBERED = 60  # the first calls of a law that are kept, to recognise named mistakes
 
 
+class Remembered(BaseException):
+    """No more calls are wanted than are kept. Hypothesis does not catch this exception."""
+
+
 @dataclass
 class Call:
     """One call of a law: the arguments, and the answer or the error that was raised."""
@@ -48,6 +52,7 @@ class Implementation:
         self.kind, self.written, self.returns = kind, written, returns
         self.calls = 0
         self.last_call = Call((), {})
+        self.goes_on = True  # whether to answer further calls once REMEMBERED are kept
         self.shrinks = True  # whether to shrink a failing case; if not, a law raises Unshrunk
         self.case: dict[str, object] = {}  # the latest case of the law that is being tried
         self.first_calls: list[Call] = []  # the first calls of this law
@@ -55,6 +60,8 @@ class Implementation:
         self.raised: BaseException | None = None  # the raw function's error in its latest call
 
     def __call__(self, *arguments, **params):
+        if not self.goes_on and len(self.first_calls) == REMEMBERED:
+            raise Remembered
         self.calls += 1
         self.last_call, self.raised = Call(arguments, params), None
         if len(self.first_calls) < REMEMBERED:

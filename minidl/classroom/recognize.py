@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.classroom.exercise import Exercise, Law, Mistake
-from minidl.classroom.implementation import Call, Implementation
+from minidl.classroom.implementation import Call, Implementation, Remembered
 from minidl.classroom.kinds import same
 
 
@@ -24,16 +24,18 @@ def mistakes_like(
     gives the same values and dtypes, too, no mistake is named: the difference is only a rounding.
     """
     early = list(implementation.first_calls)
-    failing = calls_of(law, exercise.adapt(implementation.answerer), case)
+    failing = calls_of(exercise, law, implementation, case)
     likely = [m for m in exercise.mistakes if does_all(m.implementation, exercise, failing + early)]
     if likely and does_all(exercise.target, exercise, failing):  # then only a wrong dtype can be recognised
         target_too = same_dtypes(exercise.target, exercise, failing)
         likely = [m for m in likely if not target_too and same_dtypes(m.implementation, exercise, failing)]
     for other_law in exercise.laws if len(likely) > 1 or (law.is_example and likely) else ():
-        probe = exercise.adapt(implementation.answerer)
-        exercise.try_law(other_law.text, probe)
-        left = [m for m in likely if does_all(m.implementation, exercise, probe.first_calls)]
-        likely = left if law.is_example and not other_law.is_example else left or likely
+        may_be_none = law.is_example and not other_law.is_example
+        if len(likely) <= (0 if may_be_none else 1):
+            continue  # this law's calls would change nothing
+        calls = calls_of(exercise, other_law, implementation)
+        left = [m for m in likely if does_all(m.implementation, exercise, calls)]
+        likely = left if may_be_none else left or likely
     return likely[:2]
 
 
@@ -54,10 +56,15 @@ def same_dtype(one: object, other: object) -> bool:
     return getattr(one, "dtype", None) == getattr(other, "dtype", None)
 
 
-def calls_of(law: Law, implementation: Implementation, case: dict[str, object]) -> list[Call]:
-    with suppress(Exception):  # it is expected to fail
-        law.run(implementation, case)
-    return list(implementation.first_calls)
+def calls_of(
+    exercise: Exercise, law: Law, implementation: Implementation, case: dict[str, object] | None = None
+) -> list[Call]:
+    """The first calls of the law, or of one case of it; the law is tried no further."""
+    probe = exercise.adapt(implementation.answerer)
+    probe.goes_on = False
+    with suppress(Exception, Remembered):
+        exercise.try_law(law.text, probe, case)
+    return probe.first_calls
 
 
 def does_the_same(call: Call, other: Implementation) -> bool:

@@ -5,6 +5,7 @@ Numbers are quarters, so a failing case can be followed by hand and is exact in 
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -37,12 +38,23 @@ def arrays(draw, shape=None, low: float = -2, high: float = 2) -> np.ndarray:
     check_number("high", high, low, low + 63.75)
     if not isinstance(shape, tuple):
         shape = draw(shapes() if shape is None else shape)
-    values = sorted(np.arange(round(4 * low), round(4 * high) + 1) / 4, key=lambda v: (abs(v), v < 0))
     # One draw gives all elements, one byte each. This is ten times faster than a draw for each element,
     # and shrinks as well.
     size = math.prod(shape)
-    numbers = np.frombuffer(draw(st.binary(min_size=size, max_size=size)), np.uint8)
-    return np.array(values)[numbers % len(values)].reshape(shape)
+    numbers, values = np.frombuffer(draw(as_many_bytes(size)), np.uint8), all_quarters(low, high)
+    return values[numbers % len(values)].reshape(shape)
+
+
+@functools.cache
+def as_many_bytes(size: int) -> SearchStrategy[bytes]:
+    return st.binary(min_size=size, max_size=size)
+
+
+@functools.cache
+def all_quarters(low: float, high: float) -> np.ndarray:
+    """The multiples of 1/4 in [low, high]; those nearest to 0 come first."""
+    numbers = np.arange(round(4 * low), round(4 * high) + 1) / 4
+    return np.array(sorted(numbers, key=lambda v: (abs(v), v < 0)))
 
 
 def logits(max_rows: int = 3, max_classes: int = 4) -> SearchStrategy[np.ndarray]:

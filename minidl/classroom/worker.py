@@ -71,17 +71,18 @@ def end_all(answers: Answers, code: int = 1) -> None:
 
 
 class Answers:
-    """Starts a process for each exercise. It starts the next process while the laws of this one are tried."""
+    """Starts a process for each exercise. It starts the next one's while the laws of this one are tried."""
 
     def __init__(self) -> None:
-        self.ready = Process()
+        self.ready = [Process()]
         self.used: list[Process] = []
 
     @contextmanager
     def of(self, check: FileCheck, exercise: Exercise) -> Iterator[tuple[Implementation, Process]]:
         """The learner's function and its process. Raises Ended, FileProblem or TypeError."""
-        process, self.ready = self.ready, Process()
-        self.used = [process]
+        self.used = [process := self.ready.pop()]
+        if check.left > 0:
+            self.ready = [Process()]
         try:
             process.begin()
             with process.patience(check.seconds):
@@ -93,7 +94,7 @@ class Answers:
             check.printed = process.close()
 
     def close(self) -> None:
-        for process in [*self.used, self.ready]:
+        for process in [*self.used, *self.ready]:
             process.close()
 
 
@@ -116,6 +117,7 @@ class FileCheck:
         self.digest = digest(self.path)  # before the file is read: a later save has another digest
         self.shown = Path(self.path.name) if options.file else self.path  # its folder is private
         self.source, self.printed = b"", ""
+        self.left = 0  # how many exercises come after this one
 
     def run(self, numbers: list[str]) -> None:
         """Check these exercises, or all exercises."""
@@ -128,14 +130,15 @@ class FileCheck:
             self.emit_outcome(Outcome("", self.path.name, message=message, ended="crashed"))
             return
         flags = flags_of(self.source.decode("utf-8", "replace"), self.exercises)
-        for exercise in self.exercises:
-            if exercise.number in numbers or not numbers:
-                self.emit(begin=exercise.number, law="")
-                outcome = self.outcome_of(exercise)
-                outcome.printed, outcome.flags = self.printed, flags
-                self.emit_outcome(outcome)
-                if not outcome.number:
-                    return
+        chosen = [exercise for exercise in self.exercises if exercise.number in numbers or not numbers]
+        for place, exercise in enumerate(chosen, 1):
+            self.left = len(chosen) - place
+            self.emit(begin=exercise.number, law="")
+            outcome = self.outcome_of(exercise)
+            outcome.printed, outcome.flags = self.printed, flags
+            self.emit_outcome(outcome)
+            if not outcome.number:
+                return
 
     def outcome_of(self, exercise: Exercise) -> Outcome:
         outcome = Outcome(exercise.number, exercise.name, file=self.digest, laws=len(exercise.laws))

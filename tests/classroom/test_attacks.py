@@ -91,7 +91,7 @@ def test_all_processes_go_with_the_one_that_checks(course, tmp_path, monkeypatch
     command = [sys.executable, "-c", code, "check", "09.2", "--limit", "60"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as check:
         end, family = time.monotonic() + 30, []
-        while len(family) < 6 and time.monotonic() < end:  # the worker, two that answer, four that stray
+        while len(family) < 6 and time.monotonic() < end:  # the worker, one that answers, four that stray
             time.sleep(0.2)
             family = processes.descendants(check.pid, set())
         check.send_signal(how)
