@@ -97,7 +97,7 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
             raise ValueError(f"{what}: choose another --out, or delete it")
         if not kept:
             append(out / "rows.jsonl", run.settings)
-        todo = [one for one in submissions if rows.get(one.key, {}).get("digest") != one.digest]
+        todo = to_check(submissions, rows)
         print(
             f"lesson {lesson}: {len(todo)} of {len(submissions)} submissions to check, seed {seed}",
             flush=True,
@@ -114,18 +114,22 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
 
 def check_all(run: Run, todo: list[Submission], rows: dict[str, dict], total: int, jobs: int) -> None:
     """Check the submissions, and keep each row in ``rows`` and in the run's folder as soon as it is there."""
-    done = total - len(todo)
-    with tqdm(total=total, initial=done, unit="file", disable=None) as bar:
+    with tqdm(total=total, initial=total - len(todo), unit="file", disable=None) as bar:
         try:
             for row in in_parallel(lambda one: graded(run, one), todo, jobs):
                 append(run.out / "rows.jsonl", row)
                 rows[row["key"]] = row
-                done += 1
                 bar.update()
         except KeyboardInterrupt:
             bar.close()
-            print(f"{done} of {total} submissions are checked and kept: the same command checks the others")
+            kept = total - len(to_check(todo, read_rows(run.out / "rows.jsonl")[1]))
+            print(f"{kept} of {total} submissions are checked and kept: the same command checks the others")
             raise
+
+
+def to_check(submissions: list[Submission], rows: dict[str, dict]) -> list[Submission]:
+    """The submissions that have no row yet, or a row of another text."""
+    return [one for one in submissions if rows.get(one.key, {}).get("digest") != one.digest]
 
 
 def results_folder(asked: argparse.Namespace) -> Path:
