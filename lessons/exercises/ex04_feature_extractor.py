@@ -34,7 +34,9 @@ scale = Exercise(
 def worked_scale(standardise):
     with np.errstate(divide="raise", invalid="raise"):
         result = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0]]))
+        alike = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0], [4.0, 8.0]]))
     assert_close(result, [[2.0, 0.0]])
+    assert_close(alike, [[2.0, 0.0], [1.0, 0.0]])
 
 
 @scale.law("by itself a table gets mean 0 and deviation 1 in every column that varies")
@@ -131,6 +133,7 @@ def worked_line(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
     assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
+    assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
 
 
 @pca.law("of each direction the sign is chosen that makes its largest component positive")

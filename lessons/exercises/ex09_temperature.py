@@ -167,7 +167,9 @@ def rises_with_temperature(entropy, z, temperature):
 def refuses_what_is_no_distribution(entropy):
     for p in ([0.5, 0.6], [1.5, -0.5], [0.0, 0.0], [0.5, 0.55], [0.5, 0.45], [np.nan, 1.0]):
         assert_refuses(f"{p}", entropy, np.array(p))
+    assert_refuses("[1.0001, -0.0001]", entropy, np.array([1.0001, -0.0001]))
     assert_refuses("rows of sums 0.9 and 1.1", entropy, np.array([[0.4, 0.5], [0.6, 0.5]]))
+    assert_refuses("sums of 0.9 along the axis", entropy, np.full((2, 3, 2), [[[0.3, 0.7]]]), axis=1)
 
 
 @entropy.law("a probability of 1e-9 counts: it brings 1e-9 · log 1e9 and a little, in float64")
@@ -177,6 +179,10 @@ def counts_small_probabilities(entropy):
     assert_close(entropy(np.array([small, 1 - small])), wanted, rtol=1e-6, atol=0)
     assert_close(entropy(np.array([1e-30, 1.0])), 30e-30 * np.log(10), rtol=1e-6, atol=0)
     assert_dtype(entropy(np.full((3, 2, 20), 0.05, np.float32)), np.float64)
+    assert_close(entropy(np.float32([0.25, 0.75])), np.log(4) - 0.75 * np.log(3), rtol=1e-12)
+    p = np.array([[[0.25, 1.0], [0.75, 0.0]]])  # (1, 2, 2): the middle axis sums to 1, the last does not
+    for axis in (1, -2):
+        assert_close(entropy(p, axis=axis), [[np.log(4) - 0.75 * np.log(3), 0.0]], atol=1e-15)
 
 
 @entropy.mistake("0 log 0 became NaN", breaks=entropy.laws[0].text)

@@ -249,10 +249,12 @@ def stays_one(fit):
 
 @fit.law("where the loss has no minimum the bound is the answer, with a RuntimeWarning")
 def warns_at_the_bound(fit):
-    for labels, bound, which in (([0, 1], 0.5, "lower"), ([1, 0], 4.0, "upper")):
+    cases = (([0, 1], 0.5, "lower"), ([1, 0], 4.0, "upper"), ([0, 1], 1.0, "lower"), ([1, 0], 1.0, "upper"))
+    for labels, bound, which in cases:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array(labels), (0.5, 4.0))
+            low, high = (bound, 4.0) if which == "lower" else (0.5, bound)
+            T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array(labels), (low, high))
         assert_close(T, bound)
         told = [w for w in said if issubclass(w.category, RuntimeWarning)]
         assert told, f"T is the {which} bound, and no RuntimeWarning says so"
