@@ -152,6 +152,10 @@ def worked_long_rows(squared_distances):
     n = 2**20 + 1
     queries = np.broadcast_to([[1.0], [2.0]], (2, n))
     assert_close(squared_distances(queries, np.zeros((1, n))), [[n], [4 * n]])
+    for count, n in ((3, 2**19), (1001, 1)):  # the last few queries, less than what is held at a time
+        steps = np.arange(1.0, count + 1)[:, np.newaxis]
+        found = squared_distances(np.broadcast_to(steps, (count, n)), np.zeros((1, n)))
+        assert_close(found, n * steps**2)
 
 
 @distances.law("it sums the squares of the differences of each pair")

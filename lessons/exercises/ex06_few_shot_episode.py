@@ -37,7 +37,7 @@ def knn_episode(
     distance is Euclidean, between rows divided by their length, in float64. Ties of distances and votes are
     decided as in ``nearest`` and ``vote``.
     ValueError for more ways than classes, a class of less than shots + queries rows, a k beyond
-    1 ... ways shots, and any row of zeros, drawn or not: it has no direction.
+    1 ... ways shots, and any row whose squares sum to 0, drawn or not: it has no direction.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     check_int("ways", ways, 1, len(classes))

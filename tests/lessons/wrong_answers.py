@@ -99,6 +99,12 @@ class UnsummedLonger(find("01.1").target):
         )
 
 
+@wrong("01.1", "an empty gradient is given back as it came")
+class EmptyAsItCame(find("01.1").target):
+    def backward(self, grad):
+        return super().backward(grad) if grad.size else (grad.copy(), grad.copy())
+
+
 @wrong("01.2", "1 - y for negative x, which loses the digits of a small y")
 class LostDigits(find("01.2").target):
     def forward(self, x):
@@ -337,6 +343,12 @@ def zero_places(size, kernel, stride=1, padding=0, dilation=1):
 @wrong("02.2", "the image in float32, which loses digits")
 def narrow_columns(image, kernel_size, stride, dilation, columns):
     find("02.2").target(np.float32(image), kernel_size, stride, dilation, columns)
+
+
+@wrong("02.2", "with a stride the image in float32")
+def narrow_with_stride(image, kernel_size, stride, dilation, columns):
+    strided = tuple(stride) != (1, 1)
+    find("02.2").target(np.float32(image) if strided else image, kernel_size, stride, dilation, columns)
 
 
 @wrong("02.3", "pixels that no patch reaches keep what stood there")
@@ -1137,6 +1149,23 @@ def vote_of(labels, distances, weights, weight_of):
         standing = [(-w[near == c].sum(), d[near == c].mean(), c) for c in np.unique(near)]
         answers.append(min(standing)[2])
     return np.array(answers)
+
+
+@wrong("06.2", "the last queries, too few for a whole step, are left out")
+def without_the_rest(queries, support):
+    squared = np.array(squared_distances(queries, support))
+    step = max(1, 2**20 // max(1, np.size(support)))
+    rest = len(queries) % step if len(queries) > step else 0
+    squared[len(queries) - rest :] = 0
+    return squared
+
+
+@wrong("06.2", "a hundred queries at a time, and the rest is left out")
+def by_the_hundred(queries, support):
+    squared = np.array(squared_distances(queries, support))
+    if len(queries) > 100:
+        squared[len(queries) // 100 * 100 :] = 0
+    return squared
 
 
 @wrong("06.3", "1/0 is infinite, for one neighbour at distance 0 as for two")
