@@ -325,6 +325,10 @@ def worked_decay(probe_loss):
     assert_close(decayed[0] - without[0], 2.5)
     assert_close(decayed[1] - without[1], [[0.5], [1.5]])
     assert_close(decayed[2] - without[2], [0.0, 0.0])
+    alone = probe_loss(np.array([[2.0]]), np.array([0.5]), np.array([[3.0]]), np.array([0]), 0.5)
+    assert_close(alone[0], 1.0)  # one class and one example: only the decay is left
+    assert_close(alone[1], [[1.0]])
+    assert_close(alone[2], [0.0])
 
 
 @probe.law("a label of -1 or K, and an l2 below 0, are refused with a ValueError")

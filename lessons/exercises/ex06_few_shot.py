@@ -86,6 +86,9 @@ def prototypes_keep_float32(prototypes):
         assert_equal(classes, np.array([-1, 5]))
         assert_dtype(classes, np.int64)
     assert_dtype(prototypes(rows, np.array([5, 5, -1], np.int8))[0], np.int8)
+    assert_equal(
+        prototypes(np.full((3, 1), 100, np.int8), np.zeros(3, int))[1], [[100.0]]
+    )  # their sum is 300
 
 
 @prototypes.mistake("the sum, not the mean", breaks=prototypes.laws[0].text)

@@ -222,6 +222,9 @@ def worked_gradient(gradient):
     assert_close(gradient(p, target), [[-0.75, 0.75]])
     assert_close(gradient(p, target, temperature=2.0), [[-0.375, 0.375]])
     assert_close(gradient(p, target, temperature=1e-15), [[-7.5e14, 7.5e14]])
+    sure = np.array([[0.0, 1.0]])  # p = 0 where the label is, as from logits far apart
+    assert_close(gradient(sure, target), [[-1.0, 1.0]])
+    assert_close(gradient(np.array([[1e-20, 1.0]]), sure), [[1e-20, 0.0]], rtol=1e-9, atol=0)
     assert_close(gradient(p, 1.0001 * target), [[-0.750075, 0.750075]], rtol=1e-9)
 
 

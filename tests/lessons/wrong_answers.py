@@ -1,6 +1,13 @@
 """Answers to exercises that look right and are wrong. Each one passed all laws once.
 
-``@wrong("01.6", "a name in capitals is taken")
+``@wrong("01.5", "a sum of no products in float64")
+class WideNothing(find("01.5").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return y if a.shape[-1] else np.zeros(np.shape(y))
+
+
+@wrong("01.6", "a name in capitals is taken")
 def any_case(inputs, steps):
     return find("01.6").target(inputs, [(name.lower(), *rest) for name, *rest in steps])
 
@@ -829,6 +836,11 @@ def sign_by_sum(features, dims=2):
     return X @ (directions * signs[:, np.newaxis]).T
 
 
+@wrong("04.3", "no decay for a single class")
+def undecayed_class(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, l2 if len(weight) > 1 else 0.0)
+
+
 @wrong("04.4", "the spatial mean of the maps")
 def mean_of_maps(model, images, labels, *, layer, l2):
     kept = []
@@ -1107,6 +1119,15 @@ def long_classes(support, labels):
 @wrong("06.1", "the rows are rounded to float32")
 def narrow_prototypes(support, labels):
     return find("06.1").target(narrowed(support), labels)
+
+
+@wrong("06.1", "whole numbers are added in their own dtype")
+def added_in_their_dtype(support, labels):
+    if support.dtype.kind == "f":
+        return find("06.1").target(support, labels)
+    classes = np.unique(labels)
+    rows = [support[labels == c] for c in classes]
+    return classes, np.stack([r.sum(axis=0, dtype=r.dtype) / len(r) for r in rows])
 
 
 @wrong("06.2", "the expanded form, around the mean of the queries")
@@ -1575,6 +1596,17 @@ def nearly_one(p, target, temperature=1.0):
     return ((p * total - target) / temperature).astype(p.dtype)
 
 
+@wrong("08.3", "no gradient where p is 0")
+def masked_zeros(p, target, temperature=1.0):
+    return np.where(p == 0, 0, find("08.3").target(p, target, temperature)).astype(p.dtype)
+
+
+@wrong("08.3", "a gradient below 1e-9 is 0")
+def cleaned(p, target, temperature=1.0):
+    rows = find("08.3").target(p, target, temperature)
+    return np.where(np.abs(rows) < 1e-9, 0, rows).astype(p.dtype)
+
+
 @wrong("08.4", "the warmup takes one step more")
 def longer_warmup(model, images, labels, *, warmup_steps, **settings):
     more = warmup_steps + (warmup_steps > 0)
@@ -1629,6 +1661,23 @@ def softmax_not_so_cold(z, axis=-1, temperature=1.0):
 @wrong("09.1", "the logits are rounded to float32")
 def narrow_softmax(z, axis=-1, temperature=1.0):
     return find("09.1").target(narrowed(z), axis, temperature)
+
+
+@wrong("09.1", "of several axes that count from behind only the last")
+def last_of_several(z, axis=-1, temperature=1.0):
+    behind = isinstance(axis, tuple) and min(axis) < 0
+    return find("09.1").target(z, axis[-1] if behind else axis, temperature)
+
+
+@wrong("09.1", "of three axes only two")
+def two_of_three(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis[:2] if isinstance(axis, tuple) else axis, temperature)
+
+
+@wrong("09.1", "a probability below 1e-12 is 0")
+def cut_probabilities(z, axis=-1, temperature=1.0):
+    p = find("09.1").target(z, axis, temperature)
+    return np.where(p < 1e-12, 0, p).astype(p.dtype)
 
 
 @wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
@@ -1721,6 +1770,11 @@ def bins_open_below(probabilities, labels, bins=15):
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     return float(error)
+
+
+@wrong("09.3", "a label of -100 is taken for class 0")
+def marked_as_unknown(probabilities, labels, bins=15):
+    return find("09.3").target(probabilities, np.where(np.asarray(labels) == -100, 0, labels), bins)
 
 
 @wrong("09.4", "no warning where the answer is a bound")
