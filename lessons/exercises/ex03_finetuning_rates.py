@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lessons.exercises.by_hand import assert_mode
 from lessons.exercises.ex03_finetuning_steps import CNN, DEEP, LABELS, NEAR, PHOTOS, features_of, softmax_rows
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
@@ -188,8 +189,7 @@ def step_in_evaluation(finetune_step):
         model = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), training=training)
         loss, after = finetune_step(model, PHOTOS, LABELS, {"head": 0.5})
         assert_close(loss, loss_at(CNN, PHOTOS, LABELS), **NEAR)
-        assert_equal(after["training"], False)
-        assert_equal(after["other_mode"], [])
+        assert_mode(after, False)
         assert_statistics(CNN, after["state"], PHOTOS)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lessons.exercises.by_hand import (
     LEARNING,
     NEAR,
+    assert_mode,
     assert_state,
     cross_entropies,
     log_softmax,
@@ -19,7 +20,7 @@ from lessons.exercises.by_hand import (
 )
 from lessons.exercises.ex05_distillation import TEN, labelled_pairs, pairs
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, temperatures
 from minidl.classroom.strategies import labels as label_arrays
@@ -305,8 +306,7 @@ def student_trains(step):
     own_flag_only = Built("small_cnn", 2, num_classes=3, widths=(2,), pool_after=(), training=("",))
     again, after = step(CNN[0], own_flag_only, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
     assert_close(again, value)
-    assert_equal(after["training"], True)
-    assert_equal(after["other_mode"], [])
+    assert_mode(after, True)
     moved = student.state_dict()["block1.bn.running_mean"]
     assert_close(after["state"]["block1.bn.running_mean"], moved, **NEAR)
 

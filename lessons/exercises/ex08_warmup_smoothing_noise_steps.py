@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lessons.exercises import by_hand
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.classroom.strategies import labels as label_arrays
@@ -175,8 +175,7 @@ def careful_trains(careful_steps):
     assert_close(
         losses, np.array([by_hand.cross_entropies(by_hand.one_hot(LABELS, 3), log_p)]), **by_hand.NEAR
     )
-    assert_equal(after["training"], True)
-    assert_equal(after["other_mode"], [])
+    by_hand.assert_mode(after, True)
     for name, value in model.state_dict().items():
         if "running" in name:
             assert_close(after["state"][name], value, **by_hand.NEAR)
