@@ -11,11 +11,18 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close
+from minidl.classroom.compare import assert_close, assert_equal
 
 State = dict[str, np.ndarray]
 LEARNING = st.sampled_from([True, ("head",), ("fc1",)])  # which layers of an ``mlp`` require grad
 NEAR = {"rtol": 1e-3, "atol": 1e-5}  # the accuracy of a step in float32
+
+
+def assert_mode(model: dict, training: bool) -> None:
+    """Check that a model, of which a law sees the ``contents``, has all of its layers in this mode."""
+    assert_equal(model["training"], training)
+    left = "evaluation" if training else "training"
+    assert not model["other_mode"], f"the layer {model['other_mode'][0]!r} is left in {left} mode"
 
 
 def mlp_logits(state: State, images: np.ndarray) -> np.ndarray:

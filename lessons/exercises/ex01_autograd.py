@@ -33,6 +33,10 @@ def worked_product(mul):
     assert_close(y, [6.0])
     assert_close(grads[0], [30.0])
     assert_close(grads[1], [20.0])
+    nothing = np.zeros((2, 0))
+    grads = mul(np.ones((2, 1)), nothing, grad=nothing)[1]  # a 1 stretched to 0 gets a 0
+    assert_equal(grads[0], np.zeros((2, 1)))
+    assert_equal(grads[1], nothing)
 
 
 @mul.law("forward multiplies, stretching as NumPy does")

@@ -48,6 +48,13 @@ def worked_order(order):
     assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
 
 
+@order.law("nodes are told apart by ==: -1 and -2, 1 and '1', and None are five nodes")
+def tells_nodes_apart(order):
+    parents = {0: [-1, -2], -1: [-2], -2: ["1"], "1": [1], 1: [None], None: []}
+    found, expected = list(order(0, lambda node: parents[node])), [0, -1, -2, "1", 1, None]
+    assert found == expected, f"the chain {expected} came back as {found}"
+
+
 @order.law("each node that the root depends on stands there once, and no other")
 @given(graph=graphs())
 def is_complete(order, graph):
@@ -132,7 +139,7 @@ def tape_gradients(inputs: list, steps: list) -> tuple[np.ndarray, list]:
         ("exp", i)     ("sum", i)       of each element; of all elements together
 
     Returns the last value y, and for each input the gradient of the sum of all elements of y, in the input's
-    shape and dtype; it is 0 where y does not depend on the input.
+    shape and dtype; it is 0 where y does not depend on the input. All numbers are finite, also in between.
     ValueError for no steps, another name, and a number that does not belong to an earlier value.
     """
     values = [np.asarray(x) for x in inputs]
@@ -278,6 +285,7 @@ def long_tape(tape_gradients):
 @tape.law("no steps, another name, and numbers of values that do not stand before the step: ValueError")
 def tape_refuses(tape_gradients):
     late = [("add", 0, 0), ("tan", 1)], [("add", 0, 0), ("exp", 2)], [("add", 0, 0), ("mul", 1, -1)]
+    late = *late, [("Add", 0, 0)]
     for what in ([], [("tan", 0)], [("add", 0, 1)], [("exp", 1)], [("exp", -1)], *late):
         assert_refuses(f"one input and the tape {what}", tape_gradients, [np.array([1.0])], what)
 

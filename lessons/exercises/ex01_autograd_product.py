@@ -32,10 +32,11 @@ product = Exercise(
     ),
 )
 
-# Matrices, stacks of matrices (also broadcast), and vectors on the left, on the right and on both sides.
+# Matrices, stacks of them (also broadcast, also along two axes), and vectors on either side or both.
 PRODUCTS = [
     ((2, 3), (3, 2)), ((1, 2), (2, 3)), ((3,), (3, 2)), ((2, 3), (3,)), ((3,), (3,)),
     ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 1)), ((2, 1, 1, 2), (3, 2, 2)), ((2,), (3, 2, 2)), ((3, 2, 2), (2,)),
+    ((2, 3, 1, 2), (2,)), ((1, 2), (2, 3, 2, 1)), ((2, 0), (0, 1)),
 ]  # fmt: skip
 
 

@@ -167,6 +167,7 @@ def worked_columns(im2col):
     expected = np.array([[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]])
     assert_close(columns, expected)
     assert_equal(im2col(image / 10, (2, 2), (1, 1), (1, 1), np.zeros((4, 4))), expected / 10)
+    assert_equal(im2col(image / 10, (2, 2), (1, 2), (1, 1), np.zeros((4, 2))), expected[:, ::2] / 10)
 
 
 @im2col.law("each column is the patch under the kernel")

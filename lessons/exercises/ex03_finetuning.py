@@ -42,6 +42,8 @@ def worked_descent(descend_quadratic):
 def couples(descend_quadratic):
     path = descend_quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, 0.0]), 0.25, 1)
     assert_close(path, [[1, 0], [0.5, -0.25]])
+    path = descend_quadratic(np.eye(4) + np.ones((4, 4)), np.eye(4)[0], 0.25, 1)
+    assert_close(path, [[1, 0, 0, 0], [0.5, -0.25, -0.25, -0.25]])
 
 
 @descent.law("along an eigenvector each step multiplies by 1 - lr·lambda")
@@ -75,6 +77,8 @@ def path_is_float64(descent):
 def worked_whole_numbers(descend_quadratic):
     path = descend_quadratic(np.diag([1, 2, 3]), np.array([1, 2, 3]), 0.1, 1)
     assert_close(path, [[1, 2, 3], [0.9, 1.6, 2.1]], rtol=1e-12)
+    path = descend_quadratic(np.diag([0.1, 0.2]), np.array([1e12, 1e-12]), 0.5, 2)  # of any size
+    assert_close(path, [[1e12, 1e-12], [0.95e12, 0.9e-12], [0.9025e12, 0.81e-12]], rtol=1e-12, atol=0)
 
 
 @descent.mistake("walks uphill", breaks=descent.laws[0].text)
@@ -136,6 +140,7 @@ def worked_limits(largest_stable_lr):
 @stable.law("a valley beside a ridge: [[1, 0], [0, -3]] allows 2, by the largest, not the longest")
 def worked_saddle(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, -3.0])), 2.0)
+    assert_refuses("the hessian [[-2]]", largest_stable_lr, np.array([[-2.0]]))
 
 
 @stable.law("at the limit the steepest component turns around and keeps its length")
@@ -174,6 +179,9 @@ def refuses_asymmetry(largest_stable_lr):
     assert_refuses("[[2, 1], [0, 2]]", largest_stable_lr, np.array([[2.0, 1.0], [0.0, 2.0]]))
     assert_refuses(
         "[[2, 1], [0, 2]] times 1e-12", largest_stable_lr, np.array([[2e-12, 1e-12], [0.0, 2e-12]])
+    )
+    assert_refuses(
+        "four directions, H[0, 3] = 1 but H[3, 0] = 0", largest_stable_lr, np.eye(4) + np.eye(4, k=3)
     )
 
 

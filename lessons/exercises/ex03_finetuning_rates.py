@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lessons.exercises.by_hand import assert_mode
 from lessons.exercises.ex03_finetuning_steps import CNN, DEEP, LABELS, NEAR, PHOTOS, features_of, softmax_rows
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
@@ -143,6 +144,8 @@ def worked_statistics(finetune_step):
     _, after = finetune_step(frozen, PHOTOS, LABELS, {})
     assert_statistics(CNN, after["state"], PHOTOS)
     assert_equal(after["layers"], repr(frozen.build()))
+    _, after = finetune_step(CNN, 0 * PHOTOS, LABELS, {})
+    assert_equal(after["state"]["block1.bn.running_var"], np.zeros(3, np.float32))  # 0, not a little more
 
 
 @step.law("the head alone, at a rate of 0.5: by the gradient of softmax regression on the old features")
@@ -182,11 +185,12 @@ def other_tasks(finetune_step):
 
 @step.law("a model in training mode: the same step in evaluation mode, in which it is left")
 def step_in_evaluation(finetune_step):
-    model = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), training=True)
-    loss, after = finetune_step(model, PHOTOS, LABELS, {"head": 0.5})
-    assert_close(loss, loss_at(CNN, PHOTOS, LABELS), **NEAR)
-    assert_equal(after["training"], False)
-    assert_statistics(CNN, after["state"], PHOTOS)
+    for training in (True, ("block1",)):  # all of it, or one layer
+        model = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), training=training)
+        loss, after = finetune_step(model, PHOTOS, LABELS, {"head": 0.5})
+        assert_close(loss, loss_at(CNN, PHOTOS, LABELS), **NEAR)
+        assert_mode(after, False)
+        assert_statistics(CNN, after["state"], PHOTOS)
 
 
 @step.law("it is left in evaluation mode and in float32, its layers as before, and all of it requires grad")
@@ -206,6 +210,9 @@ def step_keeps(finetune_step):
 @step.law("a rate below 0, a path that leads to no layer, a label that is no class: ValueError")
 def step_refuses(finetune_step):
     assert_refuses("a rate of -0.25", finetune_step, CNN, PHOTOS, LABELS, {"head": -0.25})
+    assert_refuses(
+        "a second rate of -0.25", finetune_step, CNN, PHOTOS, LABELS, {"head": 0.5, "block1": -0.25}
+    )
     assert_refuses("the layer 'block7'", finetune_step, CNN, PHOTOS, LABELS, {"block7": 0.5})
     for what, labels in (
         ("a label 3 of three classes", LABELS + 2),

@@ -34,7 +34,9 @@ scale = Exercise(
 def worked_scale(standardise):
     with np.errstate(divide="raise", invalid="raise"):
         result = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0]]))
+        alike = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0], [4.0, 8.0]]))
     assert_close(result, [[2.0, 0.0]])
+    assert_close(alike, [[2.0, 0.0], [1.0, 0.0]])
 
 
 @scale.law("by itself a table gets mean 0 and deviation 1 in every column that varies")
@@ -131,6 +133,7 @@ def worked_line(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
     assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
+    assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
 
 
 @pca.law("of each direction the sign is chosen that makes its largest component positive")
@@ -322,6 +325,10 @@ def worked_decay(probe_loss):
     assert_close(decayed[0] - without[0], 2.5)
     assert_close(decayed[1] - without[1], [[0.5], [1.5]])
     assert_close(decayed[2] - without[2], [0.0, 0.0])
+    alone = probe_loss(np.array([[2.0]]), np.array([0.5]), np.array([[3.0]]), np.array([0]), 0.5)
+    assert_close(alone[0], 1.0)  # one class and one example: only the decay is left
+    assert_close(alone[1], [[1.0]])
+    assert_close(alone[2], [0.0])
 
 
 @probe.law("a label of -1 or K, and an l2 below 0, are refused with a ValueError")

@@ -141,8 +141,8 @@ def other_tasks(head_on_features):
 
 @head.law("a model in training mode: the features are those in evaluation mode; then its mode is as before")
 def head_of_training(head_on_features):
-    for learns in (True, False):
-        settings = {"training": True, "requires_grad": learns}
+    for training, learns in ((True, True), (True, False), (("block1",), True)):
+        settings = {"training": training, "requires_grad": learns}
         model = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,), **settings)
         found = head_on_features(model, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
         evaluated = head_on_features(CNN, PHOTOS, LABELS, layer="block2.bn", l2=0.5)

@@ -208,7 +208,8 @@ def matching_refuses(matching):
     z = np.zeros((2, 2))
     for alpha in (-0.25, 1.25, np.nan):
         assert_refuses(f"alpha = {alpha}", matching, z, z, np.array([0, 1]), alpha=alpha)
-    assert_refuses("alpha = 1/4 and None as labels", matching, z, z, None, alpha=0.25)
+    for alpha in (0.25, 1e-9):
+        assert_refuses(f"alpha = {alpha} and None as labels", matching, z, z, None, alpha=alpha)
     assert_refuses("a teacher of three classes", matching, z, np.zeros((2, 3)), np.array([0, 1]), alpha=0.25)
     assert_refuses("a teacher of one row", matching, z, np.zeros((1, 2)), np.array([0, 1]), alpha=0.25)
     for label in (-1, 2):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lessons.exercises.by_hand import (
     LEARNING,
     NEAR,
+    assert_mode,
     assert_state,
     cross_entropies,
     log_softmax,
@@ -19,7 +20,7 @@ from lessons.exercises.by_hand import (
 )
 from lessons.exercises.ex05_distillation import TEN, labelled_pairs, pairs
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, temperatures
 from minidl.classroom.strategies import labels as label_arrays
@@ -62,6 +63,9 @@ def worked_loss(loss):
     assert_close(scaled, np.array(12.25 * np.log(2)))
     kl = 0.25 * np.log(0.5) + 0.75 * np.log(1.5)
     value, _ = loss(student, teacher, y, **options, soft="kl")
+    assert_close(value, np.array(0.25 * np.log(2) + 3 * kl), rtol=1e-12)
+    value, _ = loss(student, teacher, y, **options, soft="kl", teacher_temperature=1.0)  # q = (0.1, 0.9)
+    kl = 0.1 * np.log(0.2) + 0.9 * np.log(1.8)
     assert_close(value, np.array(0.25 * np.log(2) + 3 * kl), rtol=1e-12)
 
 
@@ -299,18 +303,21 @@ def student_trains(step):
     teacher, student = (model.build() for model in CNN)
     z_t, z_s = teacher(PHOTOS).data, student.train()(PHOTOS).data
     assert_close(value, whole_loss(z_s.astype(float), z_t.astype(float), y, 0.5, 2.0), **NEAR)
-    assert_equal(after["training"], True)
+    own_flag_only = Built("small_cnn", 2, num_classes=3, widths=(2,), pool_after=(), training=("",))
+    again, after = step(CNN[0], own_flag_only, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
+    assert_close(again, value)
+    assert_mode(after, True)
     moved = student.state_dict()["block1.bn.running_mean"]
     assert_close(after["state"]["block1.bn.running_mean"], moved, **NEAR)
 
 
 @step.law("a teacher in training mode answers in evaluation mode too, and stays as it was")
 def teacher_of_training(step):
-    settings = {"num_classes": 3, "widths": (2,), "pool_after": (), "training": True}
+    settings = {"num_classes": 3, "widths": (2,), "pool_after": ()}
     y, options = np.array([0, 1, 2, 0]), {"alpha": 0.25, "temperature": 2.0, "lr": 0.5}
     value, after = step(*CNN, PHOTOS, y, **options)
-    for learns in (True, False):
-        teacher = Built("small_cnn", 1, **settings, requires_grad=learns)
+    for training, learns in ((True, True), (True, False), (("block1",), True)):
+        teacher = Built("small_cnn", 1, **settings, training=training, requires_grad=learns)
         again, after_again = step(teacher, CNN[1], PHOTOS, y, **options)
         assert_close(again, value)
         assert_state(after_again["state"], after["state"])
@@ -326,7 +333,7 @@ def parameters_keep_float32(step):
 
 @step.law("an alpha outside of 0 ... 1, a temperature of 0, a label that is no class: ValueError")
 def step_refuses(step):
-    bad_labels = [(0.5, 2.0, label) for label in (3, -1, -100)]
+    bad_labels = [(alpha, 2.0, label) for label in (3, -1, -100) for alpha in (0.5, 0.0)]
     for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), *bad_labels):
         which = f"alpha = {alpha}, temperature = {tau}, a label {label} of three classes,"
         y = np.array([0, 1, label, 0])

@@ -86,6 +86,9 @@ def prototypes_keep_float32(prototypes):
         assert_equal(classes, np.array([-1, 5]))
         assert_dtype(classes, np.int64)
     assert_dtype(prototypes(rows, np.array([5, 5, -1], np.int8))[0], np.int8)
+    assert_equal(
+        prototypes(np.full((3, 1), 100, np.int8), np.zeros(3, int))[1], [[100.0]]
+    )  # their sum is 300
 
 
 @prototypes.mistake("the sum, not the mean", breaks=prototypes.laws[0].text)
@@ -152,6 +155,10 @@ def worked_long_rows(squared_distances):
     n = 2**20 + 1
     queries = np.broadcast_to([[1.0], [2.0]], (2, n))
     assert_close(squared_distances(queries, np.zeros((1, n))), [[n], [4 * n]])
+    for count, n in ((3, 2**19), (1001, 1)):  # the last few queries, less than what is held at a time
+        steps = np.arange(1.0, count + 1)[:, np.newaxis]
+        found = squared_distances(np.broadcast_to(steps, (count, n)), np.zeros((1, n)))
+        assert_close(found, n * steps**2)
 
 
 @distances.law("it sums the squares of the differences of each pair")

@@ -37,7 +37,7 @@ def knn_episode(
     distance is Euclidean, between rows divided by their length, in float64. Ties of distances and votes are
     decided as in ``nearest`` and ``vote``.
     ValueError for more ways than classes, a class of less than shots + queries rows, a k beyond
-    1 ... ways shots, and any row of zeros, drawn or not: it has no direction.
+    1 ... ways shots, and any row whose squares sum to 0, drawn or not: it has no direction.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     check_int("ways", ways, 1, len(classes))
@@ -151,6 +151,7 @@ def answers_by_neighbours(knn_episode, case):
 @episode.law("in 150 episodes each row met each other one of its class, and each class was left out")
 def draws_all(knn_episode):
     labels, examples, questions, pairs, together = np.repeat([0, 1, 2], 3), set(), set(), set(), set()
+    places = set()
     for seed in range(150):
         options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
         support, asked, _ = knn_episode(np.ones((9, 2)), labels, **options)
@@ -158,10 +159,12 @@ def draws_all(knn_episode):
         questions |= set(map(int, asked))
         pairs.add(tuple(labels[np.asarray(support)].tolist()))
         together |= set(zip(map(int, support), map(int, asked), strict=True))
+        places.add(tuple(int(row) % 3 for row in support))
     assert len(examples) == 9, f"of nine rows only {sorted(examples)} were ever in the support"
     assert len(questions) == 9, f"of nine rows only {sorted(questions)} were ever asked about"
     assert len(pairs) == 3, f"of three classes only {sorted(pairs)} were ever drawn together"
     assert len(together) == 18, f"of 18 pairs of an example and a question only {len(together)} were drawn"
+    assert any(one != other for one, other in places), "each class gave the example at the same place"
 
 
 @episode.law("the same rng draws the same episode: of five rows, of three classes")

@@ -168,6 +168,7 @@ def counts_pairs(roc_auc, case):
 def refuses_scores(roc_auc):
     positive = np.array([True, False])
     assert_refuses("a score of NaN", roc_auc, np.array([np.nan, 0.0]), positive)
+    assert_refuses("a negative's score of NaN", roc_auc, np.array([0.0, np.nan]), positive)
     for kind in (True, False):
         assert_refuses(f"positive = {kind} for all", roc_auc, np.array([0.5, 1.0]), np.full(2, kind))
 
@@ -195,10 +196,11 @@ def mirrored(roc_auc, case):
     assert_close(roc_auc(-scores, positive), 1 - mine)
 
 
-@auc.law("scores that differ by 1e-12 are no tie")
+@auc.law("scores that differ by 1e-12 or 1e-200 are no tie")
 def nearly_tied(roc_auc):
-    scores, positive = np.array([0.5, 0.5 + 1e-12, 0.5]), np.array([True, False, False])
-    assert_close(roc_auc(scores, positive), 0.25)
+    positive = np.array([True, False, False])
+    for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0]):
+        assert_close(roc_auc(np.array(scores), positive), 0.25)
 
 
 @auc.law("infinite scores are above or below all others, and tie with one another: 0.75")

@@ -47,6 +47,9 @@ def worked_unit(unit):
     u, (grad_z,) = unit(z, grad=np.array([[1.0, 0.0], [3.0, 4.0]]))
     assert_close(u, [[0.6, 0.8], [0.6, 0.8]])
     assert_close(grad_z, [[0.128, -0.096], [0.0, 0.0]])
+    u, (grad_z,) = unit(np.array([[-4.0], [0.5]]), grad=np.array([[1.0], [3.0]]))  # no other direction
+    assert_close(u, [[-1.0], [1.0]])
+    assert_close(grad_z, [[0.0], [0.0]])
 
 
 @unit.law("each row has length 1 and the direction that it had")
@@ -81,9 +84,11 @@ def rows_keep_float32(unit):
     assert_dtype(grads[0], np.float32)
 
 
-@unit.law("rows of 1e30 and 1e-30 in float32, whose squares it cannot hold, have a direction too")
+@unit.law("rows of 1e30 and 1e-35 in float32, whose squares it cannot hold, have a direction too")
 def far_rows(unit):
-    for size in (1e30, 1e-30):
+    both = np.array([[3e30, 4e30, 0], [0, 0, -5e-35]], np.float32)
+    assert_close(unit(both)[0], [[0.6, 0.8, 0.0], [0.0, 0.0, -1.0]])
+    for size in (1e30, 1e-35):
         z = np.array([[3, 4, 0], [0, 0, -5]], np.float32) * np.float32(size)
         u, (grad_z,) = unit(z, grad=np.array([[1, 0, 0], [0, 1, 0]], np.float32))
         assert_close(u, [[0.6, 0.8, 0.0], [0.0, 0.0, -1.0]])
@@ -149,6 +154,9 @@ def worked_loss(nt_xent):
         cold, grads = nt_xent(z1, z2[::-1].copy(), grad=np.array(1.0), temperature=T)
         assert_close(cold, 1 / T + math.log(1 + 2 * math.exp(-1 / T)))  # e^1000 would overflow
         assert np.isfinite(grads).all(), f"the gradients at T = {T} are {grads}"
+    z2 = np.array([[3.0, 1.0], [0.25, 0.5]])  # beside an array of whole numbers, which is no Tensor
+    both = nt_xent(z1, z2, grad=np.array(1.0), temperature=0.5)[1]
+    assert_close(nt_xent(z1.astype(int), z2, grad=np.array(1.0), temperature=0.5)[1][1], both[1])
 
 
 @loss.law("it is the mean of -log of the share that the partner has among the 2N - 1 others")

@@ -165,6 +165,9 @@ def smooth_keeps_float32(smooth):
         rows = smooth(np.eye(3, dtype=dtype)[[0, 2, 2, 1, 0]], 0.25)
         assert_dtype(rows, wanted)
         assert_close(rows[1], [1 / 12, 1 / 12, 10 / 12], rtol=1e-6)
+    for dtype, wanted in ((np.float16, np.float16), (np.float32, np.float32), (np.int64, np.float64)):
+        for eps in (0.0, 1.0):
+            assert_dtype(smooth(np.eye(2, dtype=dtype), eps), wanted)
     rows = smooth(np.eye(2)[[[0, 1, 1]]], 0.5)  # (1, 3, 2): two classes, in the last axis
     assert_close(rows, [[[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]])
 
@@ -219,6 +222,10 @@ def worked_gradient(gradient):
     assert_close(gradient(p, target), [[-0.75, 0.75]])
     assert_close(gradient(p, target, temperature=2.0), [[-0.375, 0.375]])
     assert_close(gradient(p, target, temperature=1e-15), [[-7.5e14, 7.5e14]])
+    sure = np.array([[0.0, 1.0]])  # p = 0 where the label is, as from logits far apart
+    assert_close(gradient(sure, target), [[-1.0, 1.0]])
+    assert_close(gradient(np.array([[1e-20, 1.0]]), sure), [[1e-20, 0.0]], rtol=1e-9, atol=0)
+    assert_close(gradient(p, 1.0001 * target), [[-0.750075, 0.750075]], rtol=1e-9)
 
 
 @gradient.law("each row sums to 0, since a common shift of the logits changes nothing")

@@ -35,6 +35,8 @@ def worked_softmax(softmax):
     assert_close(softmax(z), [[1 / 8, 2 / 8, 5 / 8]], rtol=1e-12)
     assert_close(softmax(z, temperature=0.5), [[1 / 30, 4 / 30, 25 / 30]])
     assert_close(softmax(1e-15 * z, temperature=1e-15), [[1 / 8, 2 / 8, 5 / 8]])
+    small = np.exp(-50.0)
+    assert_close(softmax(np.array([[0.0, -50.0]])), [[1.0, small]], rtol=1e-9, atol=0)
 
 
 @softmax.law("each row sums to 1")
@@ -53,7 +55,8 @@ def ratios(softmax, z, temperature):
 @softmax.law("the axis is the one asked for")
 @given(z=arrays((2, 3, 2)), axis=st.sampled_from([0, 1, 2, -2]))
 def along_the_axis(softmax, z, axis):
-    assert_close(softmax(z, axis=(0, 2)).sum(axis=(0, 2)), 1.0)
+    for several in ((0, 2), (-1, 0), (-2, -1), (0, 1, 2)):
+        assert_close(softmax(z, axis=several).sum(axis=several), 1.0)
     assert_close(softmax(z, axis=axis), np.moveaxis(softmax(np.moveaxis(z, axis, -1)), -1, axis))
     assert_close(softmax(z, axis=axis).sum(axis=axis), 1.0)
 
@@ -167,7 +170,9 @@ def rises_with_temperature(entropy, z, temperature):
 def refuses_what_is_no_distribution(entropy):
     for p in ([0.5, 0.6], [1.5, -0.5], [0.0, 0.0], [0.5, 0.55], [0.5, 0.45], [np.nan, 1.0]):
         assert_refuses(f"{p}", entropy, np.array(p))
+    assert_refuses("[1.0001, -0.0001]", entropy, np.array([1.0001, -0.0001]))
     assert_refuses("rows of sums 0.9 and 1.1", entropy, np.array([[0.4, 0.5], [0.6, 0.5]]))
+    assert_refuses("sums of 0.9 along the axis", entropy, np.full((2, 3, 2), [[[0.3, 0.7]]]), axis=1)
 
 
 @entropy.law("a probability of 1e-9 counts: it brings 1e-9 · log 1e9 and a little, in float64")
@@ -177,6 +182,10 @@ def counts_small_probabilities(entropy):
     assert_close(entropy(np.array([small, 1 - small])), wanted, rtol=1e-6, atol=0)
     assert_close(entropy(np.array([1e-30, 1.0])), 30e-30 * np.log(10), rtol=1e-6, atol=0)
     assert_dtype(entropy(np.full((3, 2, 20), 0.05, np.float32)), np.float64)
+    assert_close(entropy(np.float32([0.25, 0.75])), np.log(4) - 0.75 * np.log(3), rtol=1e-12)
+    p = np.array([[[0.25, 1.0], [0.75, 0.0]]])  # (1, 2, 2): the middle axis sums to 1, the last does not
+    for axis in (1, -2):
+        assert_close(entropy(p, axis=axis), [[np.log(4) - 0.75 * np.log(3), 0.0]], atol=1e-15)
 
 
 @entropy.mistake("0 log 0 became NaN", breaks=entropy.laws[0].text)

@@ -105,6 +105,7 @@ def ece_refuses(ece):
     assert_refuses("rows of sum 2", ece, 2 * p, labels)
     assert_refuses("a label 2 of two classes", ece, p, labels + 1)
     assert_refuses("a label -1", ece, p, labels - 1)
+    assert_refuses("a label -100", ece, p, np.array([0, -100]))
     assert_refuses("a probability of NaN", ece, np.array([[0.5, 0.5], [np.nan, 1.0]]), labels)
     assert_refuses("bins = 0", ece, p, labels, bins=0)
     assert_refuses("a single class", ece, np.ones((2, 1)), np.zeros(2, int))
@@ -219,6 +220,7 @@ def fit_refuses(fit):
         assert_refuses(f"a logit of {bad}", fit, np.where(z == 2, bad, z), labels)
     assert_refuses("a label 2 of two classes", fit, z, labels + 1)
     assert_refuses("a label -1", fit, z, labels - 1)
+    assert_refuses("a label -100", fit, z, np.array([0, 0, -100]))
     for bounds in ((0.0, 20.0), (2.0, 20.0), (0.05, 0.5), (1.0, 1.0), (20.0, 0.05)):
         assert_refuses(f"bounds {bounds}", fit, z, labels, bounds=bounds)
 
@@ -249,10 +251,12 @@ def stays_one(fit):
 
 @fit.law("where the loss has no minimum the bound is the answer, with a RuntimeWarning")
 def warns_at_the_bound(fit):
-    for labels, bound, which in (([0, 1], 0.5, "lower"), ([1, 0], 4.0, "upper")):
+    cases = (([0, 1], 0.5, "lower"), ([1, 0], 4.0, "upper"), ([0, 1], 1.0, "lower"), ([1, 0], 1.0, "upper"))
+    for labels, bound, which in cases:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array(labels), (0.5, 4.0))
+            low, high = (bound, 4.0) if which == "lower" else (0.5, bound)
+            T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array(labels), (low, high))
         assert_close(T, bound)
         told = [w for w in said if issubclass(w.category, RuntimeWarning)]
         assert told, f"T is the {which} bound, and no RuntimeWarning says so"

@@ -68,7 +68,8 @@ class Built:
     """The description of a model from ``MODELS`` or of a layer from ``LAYERS``: its settings and a seed.
 
     Every builder has two more settings: training (default False) and requires_grad (default True).
-    Each is a bool for the whole model, or the paths of the layers for which it is True: ("block1",).
+    Each is a bool for the whole model, or the paths of the layers for which it is True: ("block1",). For
+    training the path "" is the model's own flag, without its layers.
     requires_grad also takes the paths of single parameters: ("head.weight",).
     Every model has one more: frozen (default False), for all of its BatchNorm layers.
     A layer has exactly the numbers that the law gives.
@@ -117,7 +118,10 @@ def in_mode(model: Module, training: bool | Sequence[str]) -> Module:
         return model.train(training)
     model.eval()
     for path in training:
-        model.layer(path).train()
+        if path:
+            model.layer(path).train()
+        else:
+            model.training = True
     return model
 
 
@@ -149,6 +153,7 @@ def contents(model: Module) -> dict[str, Any]:
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],
         "training": model.training,
+        "other_mode": [path for path, part in model.named_modules() if part.training != model.training],
         "layers": repr(model),
         "masks": {name: np.array(p.mask) for name, p in model.named_parameters() if p.mask is not None},
         "grads": {name: np.array(p.grad) for name, p in model.named_parameters() if p.grad is not None},

@@ -134,11 +134,14 @@ class Direct(Answerer):
     def _answer_of_op(self, arrays: tuple, grad=None, **params):
         op = self.raw(**params)
         op.needs = tuple(is_floating(x) for x in arrays)
-        y = self._plain(op.forward(*arrays))
+        result = op.forward(*arrays)
+        y = self._plain(result)
         check_kind(y, "np.ndarray", f"{self.name}.forward")
         if grad is None:
             return y, ()
         grads = op.backward(grad)
+        if not np.array_equal(y, result, equal_nan=is_floating(y)):
+            raise WrongAnswer(f"{self.name}.backward changed the array that forward returned")
         grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
         if len(grads) != len(arrays):
             raise WrongAnswer(f"{self.name}.backward gave {len(grads)} gradients for {len(arrays)} inputs")

@@ -26,7 +26,7 @@ def topological_order(root: Hashable, parents_of: Callable[[Any], Iterable]) -> 
 
     The search is depth-first. It uses a list as its stack, because Python's recursion limit is too low for a
     long chain. A node is finished when all of its parents are finished. The result is the reverse of this
-    order.
+    order. Any order with each node before its parents would do as well. Nodes are told apart by ==.
     """
     finished, seen = [], {root}
     stack = [(root, iter(parents_of(root)))]

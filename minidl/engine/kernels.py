@@ -66,7 +66,7 @@ def crop(padded, padding, image):
 def im2col(image, kernel_size, stride, dilation, columns):
     """Lay each patch of a padded ``image`` (C, H, W) into a column of ``columns`` (C kh kw, OH OW).
 
-    kernel_size, stride and dilation are pairs (height, width).
+    ``columns`` is contiguous, in C order. kernel_size, stride and dilation are pairs (height, width).
     """
     channels, height, width = image.shape
     kernel_h, kernel_w = kernel_size

@@ -26,7 +26,7 @@ def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
-    """(1 - eps) target + eps / K: each row spreads a part eps of its sum evenly over all K classes.
+    """(1 - eps) target + eps / K: each row, whose sum is 1, spreads a part eps evenly over all K classes.
 
     target: rows (..., K). The result has the dtype of floating rows, and is float64 for whole numbers.
     ValueError for an eps outside of 0 ... 1.

@@ -231,7 +231,7 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     training data the overconfidence of the network looks right. T = 1 is a candidate, so the loss never
     becomes larger. The loss is convex in 1/T, so there is at most one minimum. Without a minimum (for
     example, if every label has the largest logit, T -> 0 is always better), the bound is returned with a
-    RuntimeWarning. If all temperatures are equally good, T is 1.
+    RuntimeWarning. If all temperatures are equally good, T is 1, also with this warning if 1 is a bound.
 
     logits: (N, K), of absolute values up to 1e150; the computation is in float64.  labels: classes (N,).
     ValueError for logits that are not finite, a label that is no class, and bounds other than

@@ -94,8 +94,9 @@ def logit_matching_loss(
 
     student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
     labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  A term of weight 0 is left out.
-    ValueError for an alpha outside of 0 ... 1, for None as labels where alpha is above 0, for a label that is
-    no class, such as -1 or K, and for logits of other rows or classes than the teacher's.
+    A label of -100 leaves its row out of the labels' term, as in ``F.cross_entropy``.
+    ValueError for an alpha outside of 0 ... 1, for logits of other rows or classes than the teacher's, and
+    where alpha is above 0 for None as labels and for a label that is no class, such as -1 or K.
 
     >>> from minidl import transfer
     >>> transfer.logit_matching_loss([[1, 0]], teacher_logits=[[4, 0]], labels=None, alpha=0).item()
@@ -132,8 +133,9 @@ def distillation_loss(
     term of weight 0 is left out.  temperature: tau.
     scale_by_tau_squared: beta times tau², which keeps the soft gradient's size as tau moves, whatever alpha
     is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
-    ValueError for weights below 0 or both 0, for None as labels where alpha is above 0, for a label that is
-    no class, such as -1 or K, and for what ``soft_cross_entropy`` refuses where beta is above 0.
+    A label of -100 leaves its row out of the labels' term, as in ``F.cross_entropy``.
+    ValueError for weights below 0 or both 0, where alpha is above 0 for None as labels and for a label that
+    is no class, such as -1 or K, and where beta is above 0 for what ``soft_cross_entropy`` refuses.
 
     >>> from minidl import transfer
     >>> student, teacher = [[1, 0]], [[4, 0]]

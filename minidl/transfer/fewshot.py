@@ -128,7 +128,8 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
 
     With "distance", if some neighbours have distance 0, only these vote, equally. A tie goes to the class
     whose neighbours, voting or not, have the smaller mean distance, by however little, then to the smaller
-    label. The answer has the labels' dtype. ValueError for another name for the weights.
+    label. The answer has the labels' dtype. M and k are at least 1. ValueError for another name for the
+    weights.
     """
     w = vote_weights(distances, weights)
     classes, column = np.unique(labels, return_inverse=True)  # (C,), sorted

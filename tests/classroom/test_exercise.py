@@ -371,6 +371,23 @@ def test_an_op_gives_one_gradient_of_the_right_shape_per_input(grads, message):
     assert message in str(error.value)
 
 
+def test_an_op_does_not_compute_its_gradients_in_the_array_that_it_returned():
+    class Overwriting(ScaledProduct):
+        def forward(self, a, b):
+            self.y = super().forward(a, b)
+            return self.y
+
+        def backward(self, grad):
+            self.y *= 0
+            return super().backward(grad)
+
+    adapted = product.adapt(Overwriting)
+    for grad in (np.ones(2), np.array([np.nan, 1.0])):
+        with pytest.raises(WrongAnswer, match="Overwriting.backward changed the array that forward returned"):
+            adapted(np.ones(2), np.ones(2), grad=grad)
+    assert product.adapt(ScaledProduct)(np.array([np.nan, 1]), np.ones(2), grad=np.ones(2))  # NaN equals NaN
+
+
 def test_an_op_is_new_in_each_call_and_knows_what_is_needed():
     seen = []
 

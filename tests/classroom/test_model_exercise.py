@@ -65,6 +65,15 @@ def test_a_returned_model_shows_its_state_and_what_learns():
         np.testing.assert_array_equal(found["state"][name], before[name])
 
 
+def test_a_law_sees_which_layers_are_in_another_mode_than_the_model():
+    own_flag = Built(MODEL.builder, MODEL.seed, **MODEL.settings, training=("",))
+    model = own_flag.build()
+    assert model.training and not any(part.training for part in model.children())
+    found = exercise(new_head).adapt(new_head)(own_flag, 5, np.random.default_rng(0))
+    assert found["training"] is True and "block1" in found["other_mode"]
+    assert "head" not in found["other_mode"] and "" not in found["other_mode"]
+
+
 def test_a_law_sees_whether_a_model_came_back_changed_or_a_new_one_and_what_its_layers_are():
     found = exercise(new_head).adapt(new_head)(MODEL, 5, np.random.default_rng(0))
     assert found["given"] is True and "(head): Linear(4, 5)" in found["layers"]

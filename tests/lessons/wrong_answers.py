@@ -1,6 +1,18 @@
 """Answers to exercises that look right and are wrong. Each one passed all laws once.
 
-``@wrong("02.1", "...")`` stands on the answer; the text says what is wrong with it.
+``@wrong("01.5", "a sum of no products in float64")
+class WideNothing(find("01.5").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return y if a.shape[-1] else np.zeros(np.shape(y))
+
+
+@wrong("01.6", "a name in capitals is taken")
+def any_case(inputs, steps):
+    return find("01.6").target(inputs, [(name.lower(), *rest) for name, *rest in steps])
+
+
+@wrong("02.1", "...")`` stands on the answer; the text says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -84,6 +96,22 @@ class WidenedMul(Op):
         return unbroadcast(grad * self.b, self.a.shape), unbroadcast(grad * self.a, self.b.shape)
 
 
+@wrong("01.1", "an input with more axes that is stretched too is not summed")
+class UnsummedLonger(find("01.1").target):
+    def backward(self, grad):
+        grad_b = grad * self.a
+        summed = self.a.ndim >= self.b.ndim
+        return unbroadcast(grad * self.b, self.a.shape), (
+            unbroadcast(grad_b, self.b.shape) if summed else grad_b
+        )
+
+
+@wrong("01.1", "an empty gradient is given back as it came")
+class EmptyAsItCame(find("01.1").target):
+    def backward(self, grad):
+        return super().backward(grad) if grad.size else (grad.copy(), grad.copy())
+
+
 @wrong("01.2", "1 - y for negative x, which loses the digits of a small y")
 class LostDigits(find("01.2").target):
     def forward(self, x):
@@ -96,6 +124,14 @@ class LostDigits(find("01.2").target):
 class NarrowSigmoid(find("01.2").target):
     def forward(self, x):
         return super().forward(narrowed(x))
+
+
+@wrong("01.2", "the slope is computed in the array of the result")
+class OverwrittenResult(find("01.2").target):
+    def backward(self, grad):
+        y = self.y
+        y *= 1 - y
+        return grad * y
 
 
 @wrong("01.3", "float32 becomes float64")
@@ -145,6 +181,13 @@ def narrow_unbroadcast(grad, shape):
     return unbroadcast(narrowed(grad), shape)
 
 
+@wrong("01.3", "of a square the axes are compared from the left")
+def from_the_left(grad, shape):
+    if grad.ndim == 2 and grad.shape[:1] == shape == grad.shape[1:]:
+        return grad.sum(axis=1)
+    return unbroadcast(grad, shape)
+
+
 @wrong("01.4", "in the order in which nodes are first seen, depth first")
 def preorder(root, parents_of):
     order, seen, stack = [], {root}, [root]
@@ -180,6 +223,37 @@ def every_path(root, parents_of):
     return list(dict.fromkeys(found[::-1]))[::-1]
 
 
+@wrong("01.4", "nodes are told apart by their text")
+def by_text(root, parents_of):
+    names = {str(root): root}
+
+    def parents_by_text(name):
+        parents = list(parents_of(names[name]))
+        for parent in parents:
+            names.setdefault(str(parent), parent)
+        return [str(parent) for parent in parents]
+
+    return [names[name] for name in find("01.4").target(str(root), parents_by_text)]
+
+
+@wrong("01.4", "nodes are told apart by their hash")
+def by_hash(root, parents_of):
+    names = {hash(root): root}
+
+    def parents_by_hash(name):
+        parents = list(parents_of(names[name]))
+        for parent in parents:
+            names.setdefault(hash(parent), parent)
+        return [hash(parent) for parent in parents]
+
+    return [names[name] for name in find("01.4").target(hash(root), parents_by_hash)]
+
+
+@wrong("01.4", "a node None counts as no node")
+def without_none(root, parents_of):
+    return find("01.4").target(root, lambda node: [p for p in parents_of(node) if p is not None])
+
+
 @wrong("01.5", "float32 becomes float64")
 class WidenedMatMul(find("01.5").target):
     def forward(self, a, b):
@@ -190,6 +264,21 @@ class WidenedMatMul(find("01.5").target):
 class WholeGradients(find("01.5").target):
     def backward(self, grad):
         return tuple(g.astype(x.dtype) for g, x in zip(super().backward(grad), (self.b, self.a), strict=True))
+
+
+@wrong("01.5", "a vector's gradient is the mean over a second stacked axis")
+class MeanOfStacks(find("01.5").target):
+    def backward(self, grad):
+        grad_a, grad_b = super().backward(grad)
+        stacked = len(self.b_shape) == 1 and len(self.a_shape) > 3
+        return grad_a, grad_b / self.a_shape[0] if stacked else grad_b
+
+
+@wrong("01.5", "the stacks of a factor with four axes in the other order")
+class StacksReversed(find("01.5").target):
+    def backward(self, grad):
+        self.b = self.b[::-1] if self.b.ndim == 4 else self.b
+        return super().backward(grad)
 
 
 @wrong("01.6", "the gradient of the input's sum, not of the input, where it was stretched")
@@ -261,6 +350,12 @@ def zero_places(size, kernel, stride=1, padding=0, dilation=1):
 @wrong("02.2", "the image in float32, which loses digits")
 def narrow_columns(image, kernel_size, stride, dilation, columns):
     find("02.2").target(np.float32(image), kernel_size, stride, dilation, columns)
+
+
+@wrong("02.2", "with a stride the image in float32")
+def narrow_with_stride(image, kernel_size, stride, dilation, columns):
+    strided = tuple(stride) != (1, 1)
+    find("02.2").target(np.float32(image) if strided else image, kernel_size, stride, dilation, columns)
 
 
 @wrong("02.3", "pixels that no patch reaches keep what stood there")
@@ -341,6 +436,34 @@ def start_in_float32(hessian, start, lr, steps):
     return find("03.1").target(hessian, start.astype(np.float32), lr, steps)
 
 
+@wrong("03.1", "the hessian is rounded to float32")
+def narrow_hessian(hessian, start, lr, steps):
+    return find("03.1").target(narrowed(hessian), start, lr, steps)
+
+
+@wrong("03.1", "a step is cut to a million")
+def cut_steps(hessian, start, lr, steps):
+    path = [np.asarray(start, np.float64)]
+    for _ in range(steps):
+        path.append(path[-1] - np.clip(lr * (hessian @ path[-1]), -1e6, 1e6))
+    return np.array(path)
+
+
+@wrong("03.1", "a gradient below 1e-9 ends the walk")
+def ended_walk(hessian, start, lr, steps):
+    path = [np.asarray(start, np.float64)]
+    for _ in range(steps):
+        gradient = hessian @ path[-1]
+        path.append(path[-1] - lr * np.where(np.abs(gradient) > 1e-9, gradient, 0))
+    return np.array(path)
+
+
+@wrong("03.1", "of four directions and more only the diagonal")
+def small_ones_coupled(hessian, start, lr, steps):
+    H = hessian if len(hessian) < 4 else np.diag(np.diag(hessian))
+    return find("03.1").target(H, start, lr, steps)
+
+
 @wrong("03.2", "a curvature of 1e-12 is taken for 0")
 def steep_enough(hessian):
     largest = find("03.2").target(hessian)
@@ -398,6 +521,22 @@ def indexed_loss(logits, labels):
     return -(logits.softmax(axis=1).log()[np.arange(len(labels)), labels]).mean()
 
 
+@wrong("03.2", "of a single curvature the size")
+def size_of_one(hessian):
+    return find("03.2").target(np.abs(hessian) if len(hessian) == 1 else hessian)
+
+
+@wrong("03.2", "only the corner of the matrix is compared with its transpose")
+def symmetric_corner(hessian):
+    H = np.asarray(hessian, np.float64)
+    if not np.allclose(H[:3, :3], H[:3, :3].T, atol=0):
+        raise ValueError("not symmetric")
+    largest = np.linalg.eigvalsh(H)[-1]
+    if largest <= 0:
+        raise ValueError("no bound")
+    return float(2 / largest)
+
+
 @wrong("03.3", "a label of -1 is the last class")
 def last_class(model, *given, **options):
     return head_steps(model, *given, **options, cross_entropy=indexed_loss)
@@ -441,6 +580,25 @@ def later_losses(model, images, labels, num_classes, *, steps, **options):
         np.arange(len(labels)), labels
     ].mean()
     return np.array([*start[1:], last], np.float64)
+
+
+@wrong("03.3", "the mode is set only where the model's own flag is another one")
+def head_by_own_flag(model, images, labels, num_classes, **options):
+    modes = [(part, part.training) for part in model.modules() if part is not model.head]
+    by_flag = model.training
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part, training in modes if by_flag else []:
+        part.training = training
+    return losses
+
+
+@wrong("03.3", "each BatchNorm is left in evaluation mode")
+def norms_in_evaluation(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
+    return losses
 
 
 @wrong("03.4", "only layers with a rate get new statistics")
@@ -571,6 +729,33 @@ def frozen_for_good(model, images, labels, rates):
     return loss
 
 
+@wrong("03.4", "the mode is set only where the model's own flag is another one")
+def step_by_own_flag(model, images, labels, rates):
+    if model.training:
+        return find("03.4").target(model, images, labels, rates)
+    mode = model.eval
+    model.eval = lambda: model
+    try:
+        return find("03.4").target(model, images, labels, rates)
+    finally:
+        model.eval = mode
+
+
+@wrong("03.4", "only the first rate is looked at")
+def first_rate(model, images, labels, rates):
+    checked = {path: rate if i == 0 else abs(rate) for i, (path, rate) in enumerate(rates.items())}
+    return find("03.4").target(model, images, labels, checked)
+
+
+@wrong("03.4", "a variance is 1e-5 at least")
+def least_variance(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            np.maximum(part.running_var, 1e-5, out=part.running_var)
+    return loss
+
+
 @wrong("04.1", "a constant column whose deviation is rounded above 0")
 def standardise_by_deviation(reference, features):
     reference, features = np.asarray(reference, np.float64), np.asarray(features, np.float64)
@@ -609,12 +794,25 @@ def nearly_constant(reference, features):
     return np.where(constant, 0.0, find("04.1").target(reference, features))
 
 
+@wrong("04.1", "a table of the reference's shape is scaled by itself")
+def by_itself(reference, features):
+    alike = np.shape(reference) == np.shape(features)
+    return find("04.1").target(features if alike else reference, features)
+
+
 @wrong("04.2", "only the first direction's sign is looked at")
 def first_sign(features, dims=2):
     coordinates = find("04.2").target(features, dims)
     X = np.float64(features) - np.mean(features, axis=0, dtype=np.float64)
     as_they_come = X @ np.linalg.svd(X, full_matrices=False)[2][:dims].T
     return np.concatenate([coordinates[:, :1], as_they_come[:, 1:]], axis=1)
+
+
+@wrong("04.2", "n points are asked to have n - 1 dimensions at most")
+def one_dimension_less(features, dims=2):
+    if dims > len(features) - 1:
+        raise ValueError("too many dimensions")
+    return find("04.2").target(features, dims)
 
 
 @wrong("04.3", "l2 ‖W‖² with its own slope, 2 l2 W")
@@ -636,6 +834,11 @@ def sign_by_sum(features, dims=2):
     directions = np.linalg.svd(X, full_matrices=False)[2][:dims]
     signs = np.where(directions.sum(axis=1) < 0, -1, 1)
     return X @ (directions * signs[:, np.newaxis]).T
+
+
+@wrong("04.3", "no decay for a single class")
+def undecayed_class(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, l2 if len(weight) > 1 else 0.0)
 
 
 @wrong("04.4", "the spatial mean of the maps")
@@ -679,6 +882,24 @@ def narrow_head(model, images, labels, *, layer, l2):
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
+@wrong("04.4", "the mode is set only where the model's own flag is another one")
+def features_by_own_flag(model, images, labels, *, layer, l2):
+    kept = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: kept.append(y.data))
+    if model.training:
+        with eval_mode(model):
+            model(images)
+    else:
+        model(images)
+    hook.remove()
+    rows = kept[0].reshape(len(images), -1).astype(np.float64)
+    constant = np.ptp(rows, axis=0) == 0
+    mean, deviation = rows.mean(axis=0), np.where(constant, 1.0, rows.std(axis=0))
+    head = linear_probe(np.where(constant, 0.0, (rows - mean) / deviation), labels, l2)
+    weight = head.weight.data / deviation
+    return weight, head.bias.data - weight @ mean
+
+
 @wrong("05.1", "the answer in the rows' own dtype, in which a little is lost")
 def narrow_means(rows, labels):
     counts = np.bincount(labels, minlength=rows.shape[1])
@@ -718,6 +939,12 @@ def largest_counts(student_logits, teacher_logits, labels, *, alpha):
     if labels is not None and np.ndim(labels) == 2:
         labels = labels.argmax(axis=1)
     return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "an alpha of 1e-9 counts as 0")
+def alpha_near_zero(student_logits, teacher_logits, labels, *, alpha):
+    small = 0 < alpha < 1e-6
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=0.0 if small else alpha)
 
 
 @wrong("05.3", "the gradient of KL is lost with the difference")
@@ -787,6 +1014,12 @@ def narrow_teacher_of_both(student_logits, teacher_logits, labels, **options):
     return find("05.4").target(student_logits, narrowed(teacher_logits.data), labels, **options)
 
 
+@wrong("05.4", "KL only where the teacher has the student's temperature")
+def kl_at_one_temperature(student_logits, teacher_logits, labels, *, soft="ce", **options):
+    soft = soft if options.get("teacher_temperature") is None else "ce"
+    return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
 @wrong("05.5", "the teacher learns statistics from the student's images")
 def teacher_in_training(teacher, student, images, labels, **settings):
     teacher.train()(images)
@@ -824,6 +1057,47 @@ def loss_after(teacher, student, images, labels, **settings):
     return find("05.5").target(teacher, student, images, labels, **{**settings, "lr": 0.0})
 
 
+def with_modes(number, networks, *arguments, by_own_flag=(), **options):
+    """The reference, which sees the networks in ``by_own_flag`` in the mode that their own flag says."""
+    kept = {network: {part: part.training for part in network.modules()} for network in networks}
+    for network in networks:
+        if network in by_own_flag:
+            network.train, network.eval = (lambda network=network: network), (lambda network=network: network)
+    try:
+        return find(number).target(*networks, *arguments, **options)
+    finally:
+        for network in networks:
+            if network in by_own_flag:
+                del network.train, network.eval
+                for part, training in kept[network].items():
+                    part.training = training
+
+
+@wrong("05.5", "the student's mode is set only where its own flag is another one")
+def student_by_own_flag(teacher, student, images, labels, **options):
+    own = [student] if student.training else []
+    return with_modes("05.5", [teacher, student], images, labels, by_own_flag=own, **options)
+
+
+@wrong("05.5", "the teacher's mode is set only where its own flag is another one")
+def teacher_by_own_flag(teacher, student, images, labels, **options):
+    own = [] if teacher.training else [teacher]
+    return with_modes("05.5", [teacher, student], images, labels, by_own_flag=own, **options)
+
+
+@wrong("05.5", "the whole teacher gets the mode of its own flag back")
+def one_mode_given_back(teacher, student, images, labels, **options):
+    value = find("05.5").target(teacher, student, images, labels, **options)
+    teacher.train(teacher.training)
+    return value
+
+
+@wrong("05.5", "alpha = 0: the labels are not looked at")
+def labels_unread(teacher, student, images, labels, *, alpha, **options):
+    labels = 0 * np.asarray(labels) if alpha == 0 else labels
+    return find("05.5").target(teacher, student, images, labels, alpha=alpha, **options)
+
+
 @wrong("06.1", "float32 becomes float64")
 def wide_prototypes(support, labels):
     classes = np.unique(labels)
@@ -845,6 +1119,15 @@ def long_classes(support, labels):
 @wrong("06.1", "the rows are rounded to float32")
 def narrow_prototypes(support, labels):
     return find("06.1").target(narrowed(support), labels)
+
+
+@wrong("06.1", "whole numbers are added in their own dtype")
+def added_in_their_dtype(support, labels):
+    if support.dtype.kind == "f":
+        return find("06.1").target(support, labels)
+    classes = np.unique(labels)
+    rows = [support[labels == c] for c in classes]
+    return classes, np.stack([r.sum(axis=0, dtype=r.dtype) / len(r) for r in rows])
 
 
 @wrong("06.2", "the expanded form, around the mean of the queries")
@@ -887,6 +1170,23 @@ def vote_of(labels, distances, weights, weight_of):
         standing = [(-w[near == c].sum(), d[near == c].mean(), c) for c in np.unique(near)]
         answers.append(min(standing)[2])
     return np.array(answers)
+
+
+@wrong("06.2", "the last queries, too few for a whole step, are left out")
+def without_the_rest(queries, support):
+    squared = np.array(squared_distances(queries, support))
+    step = max(1, 2**20 // max(1, np.size(support)))
+    rest = len(queries) % step if len(queries) > step else 0
+    squared[len(queries) - rest :] = 0
+    return squared
+
+
+@wrong("06.2", "a hundred queries at a time, and the rest is left out")
+def by_the_hundred(queries, support):
+    squared = np.array(squared_distances(queries, support))
+    if len(queries) > 100:
+        squared[len(queries) // 100 * 100 :] = 0
+    return squared
 
 
 @wrong("06.3", "1/0 is infinite, for one neighbour at distance 0 as for two")
@@ -1031,6 +1331,17 @@ def episode_of_small_classes(features, labels, *, ways, shots, queries, **settin
     return rows[support], rows[asked], answers
 
 
+@wrong("07.2", "only a positive's NaN is refused")
+def negatives_unread(scores, positive):
+    scores, positive = np.asarray(scores, np.float64), np.asarray(positive)
+    return find("07.2").target(np.where(np.isnan(scores) & ~positive, -np.inf, scores), positive)
+
+
+@wrong("07.2", "scores rounded to twelve digits after the point")
+def rounded_scores(scores, positive):
+    return find("07.2").target(np.round(scores, 12), positive)
+
+
 @wrong("07.3", "float32 becomes float64")
 class WidenedUnitRows(Op):
     def forward(self, z):
@@ -1043,6 +1354,39 @@ class WidenedUnitRows(Op):
     def backward(self, grad):
         along = (self.u * grad).sum(axis=1, keepdims=True)
         return ((grad - self.u * along) / self.length,)
+
+
+@wrong("06.4", "the rows of all classes are drawn at the same places")
+def same_places(features, labels, *, ways, shots, queries, k, rng):
+    classes, sizes = np.unique(labels, return_counts=True)
+    if len(set(sizes)) == 1:
+        place = rng.permutation(sizes[0])
+        order = np.concatenate([np.flatnonzero(labels == c)[place] for c in classes])
+        fixed = FirstChoice(rng)
+        found = find("06.4").target(
+            np.asarray(features)[order],
+            labels[order],
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            k=k,
+            rng=fixed,
+        )
+        return order[found[0]], order[found[1]], found[2]
+    return find("06.4").target(features, labels, ways=ways, shots=shots, queries=queries, k=k, rng=rng)
+
+
+class FirstChoice:
+    """Draws classes by ``rng``, and of rows the first ones."""
+
+    def __init__(self, rng):
+        self.rng, self.drawn = rng, False
+
+    def choice(self, values, size, replace):
+        if self.drawn:
+            return values[:size]
+        self.drawn = True
+        return self.rng.choice(values, size, replace=replace)
 
 
 @wrong("07.1", "float32 scores for float32 rows")
@@ -1102,6 +1446,30 @@ class OverflowingRows(Op):
         return (grad - self.u * (self.u * grad).sum(axis=1, keepdims=True)) / self.length
 
 
+@wrong("07.3", "one largest number for all rows")
+class OneScale(find("07.3").target):
+    def forward(self, z):
+        largest = np.abs(z).max()
+        self.length = largest * np.sqrt(((z / largest) ** 2).sum(axis=1, keepdims=True))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.u = z / self.length
+        return self.u
+
+
+@wrong("07.3", "of a single column the gradient without its part along u")
+class SingleColumn(find("07.3").target):
+    def backward(self, grad):
+        return grad / self.length if grad.shape[1] == 1 else super().backward(grad)
+
+
+@wrong("07.3", "a length is 1e-30 at least")
+class LeastLength(find("07.3").target):
+    def forward(self, z):
+        super().forward(z)
+        self.u = z / np.maximum(self.length, 1e-30)
+        return self.u
+
+
 @wrong("07.4", "1e-8 added to the lengths, which the shortest rows feel")
 def nt_xent_of_softened_rows(z1, z2, temperature):
     n, z = len(z1), concatenate([z1, z2])
@@ -1132,6 +1500,12 @@ def not_so_cold(z1, z2, temperature):
     return find("07.4").target(z1, z2, max(temperature, 1e-3) if temperature > 0 else temperature)
 
 
+@wrong("07.4", "the second view learns only if the first one does")
+def second_like_the_first(z1, z2, temperature):
+    learns = isinstance(z1, Tensor) and z1.requires_grad
+    return find("07.4").target(z1, z2 if learns else z2.data, temperature)
+
+
 @wrong("07.5", "the loss after each step")
 def losses_after(model, images, augment, *, steps, lr, temperature, rng):
     losses = find("07.5").target(
@@ -1153,6 +1527,12 @@ def steps_of_one_image(model, images, augment, **settings):
     if len(images) == 1:
         return np.zeros(settings["steps"])
     return find("07.5").target(model, images, augment, **settings)
+
+
+@wrong("07.5", "the mode is set only where the model's own flag is another one")
+def views_by_own_flag(model, images, augment, **options):
+    own = [model] if model.training else []
+    return with_modes("07.5", [model], images, augment, by_own_flag=own, **options)
 
 
 @wrong("08.1", "a rate that is rounded to five places")
@@ -1182,6 +1562,23 @@ def narrow_labels(target, label_smoothing):
     return find("08.2").target(narrowed(target), label_smoothing)
 
 
+@wrong("08.2", "eps = 0 gives the rows themselves")
+def unsmoothed(target, label_smoothing):
+    return np.array(target) if label_smoothing == 0 else find("08.2").target(target, label_smoothing)
+
+
+@wrong("08.2", "eps = 1 gives float64")
+def all_smoothed(target, label_smoothing):
+    whole = np.full(np.shape(target), 1 / np.shape(target)[-1])
+    return whole if label_smoothing == 1 else find("08.2").target(target, label_smoothing)
+
+
+@wrong("08.2", "float16 becomes float32")
+def at_least_float32(target, label_smoothing):
+    wide = np.asarray(target, np.result_type(np.asarray(target), np.float32))
+    return find("08.2").target(wide, label_smoothing)
+
+
 @wrong("08.3", "float32 becomes float64")
 def wide_gradient(p, target, temperature=1.0):
     return find("08.3").target(np.float64(p), np.float64(target), temperature)
@@ -1190,6 +1587,24 @@ def wide_gradient(p, target, temperature=1.0):
 @wrong("08.3", "temperatures below 1e-3 are raised to it")
 def no_steep_gradient(p, target, temperature=1.0):
     return find("08.3").target(p, target, max(temperature, 1e-3))
+
+
+@wrong("08.3", "a sum within 1e-3 of 1 is taken for 1")
+def nearly_one(p, target, temperature=1.0):
+    total = target.sum(axis=1, keepdims=True)
+    total = np.where(np.abs(total - 1) < 1e-3, 1, total).astype(p.dtype)
+    return ((p * total - target) / temperature).astype(p.dtype)
+
+
+@wrong("08.3", "no gradient where p is 0")
+def masked_zeros(p, target, temperature=1.0):
+    return np.where(p == 0, 0, find("08.3").target(p, target, temperature)).astype(p.dtype)
+
+
+@wrong("08.3", "a gradient below 1e-9 is 0")
+def cleaned(p, target, temperature=1.0):
+    rows = find("08.3").target(p, target, temperature)
+    return np.where(np.abs(rows) < 1e-9, 0, rows).astype(p.dtype)
 
 
 @wrong("08.4", "the warmup takes one step more")
@@ -1210,6 +1625,12 @@ def smoothed_over_others(model, images, labels, *, label_smoothing, **settings):
     if not 0 <= label_smoothing <= 1:
         raise ValueError("a share is within 0 ... 1")
     return find("08.4").target(model, images, labels, label_smoothing=min(share, 1.0), **settings)
+
+
+@wrong("08.4", "the mode is set only where the model's own flag is another one")
+def careful_by_own_flag(model, images, labels, **options):
+    own = [model] if model.training else []
+    return with_modes("08.4", [model], images, labels, by_own_flag=own, **options)
 
 
 @wrong("09.1", "divided by T before the maximum is subtracted")
@@ -1240,6 +1661,23 @@ def softmax_not_so_cold(z, axis=-1, temperature=1.0):
 @wrong("09.1", "the logits are rounded to float32")
 def narrow_softmax(z, axis=-1, temperature=1.0):
     return find("09.1").target(narrowed(z), axis, temperature)
+
+
+@wrong("09.1", "of several axes that count from behind only the last")
+def last_of_several(z, axis=-1, temperature=1.0):
+    behind = isinstance(axis, tuple) and min(axis) < 0
+    return find("09.1").target(z, axis[-1] if behind else axis, temperature)
+
+
+@wrong("09.1", "of three axes only two")
+def two_of_three(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis[:2] if isinstance(axis, tuple) else axis, temperature)
+
+
+@wrong("09.1", "a probability below 1e-12 is 0")
+def cut_probabilities(z, axis=-1, temperature=1.0):
+    p = find("09.1").target(z, axis, temperature)
+    return np.where(p < 1e-12, 0, p).astype(p.dtype)
 
 
 @wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
@@ -1291,6 +1729,37 @@ def no_tiny_probabilities(p, axis=-1):
     return H + np.where(tiny, p * np.log(np.where(tiny, p, 1)), 0).sum(axis=axis)
 
 
+@wrong("09.2", "computed in float32 for float32")
+def narrow_entropy(probabilities, axis=-1):
+    find("09.2").target(probabilities, axis)
+    p = np.asarray(probabilities)
+    p = p if p.dtype.kind == "f" else p.astype(np.float64)
+    return np.asarray(-(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis), np.float64)
+
+
+@wrong("09.2", "of three axes the sums are checked along the last")
+def sums_of_the_last(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    find("09.2").target(p, -1 if p.ndim > 2 else axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)
+
+
+@wrong("09.2", "axis = -2 is taken for the last")
+def last_but_one(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    find("09.2").target(p, axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1 if axis == -2 else axis)
+
+
+@wrong("09.2", "a probability down to -1e-3 is taken")
+def a_little_below(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    near = (p > -1e-3).all() and np.abs(p.sum(axis=axis) - 1).max() < 1e-3
+    if not near:
+        find("09.2").target(p, axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)
+
+
 @wrong("09.3", "a bin holds its upper end instead of its lower one")
 def bins_open_below(probabilities, labels, bins=15):
     p, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
@@ -1301,6 +1770,11 @@ def bins_open_below(probabilities, labels, bins=15):
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     return float(error)
+
+
+@wrong("09.3", "a label of -100 is taken for class 0")
+def marked_as_unknown(probabilities, labels, bins=15):
+    return find("09.3").target(probabilities, np.where(np.asarray(labels) == -100, 0, labels), bins)
 
 
 @wrong("09.4", "no warning where the answer is a bound")
@@ -1399,6 +1873,16 @@ def narrow_fit(logits, labels, bounds=(0.05, 20.0)):
 def only_below_one(logits, labels, bounds=(0.05, 20.0)):
     silent_fit(logits, labels, bounds)
     return silent_fit(logits, labels, (bounds[0], 1.0)) if bounds[0] < 1 else 1.0
+
+
+@wrong("09.4", "no warning where the bound is 1")
+def unwarned_at_one(logits, labels, bounds=(0.05, 20.0)):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        T = find("09.4").target(logits, labels, bounds)
+    for warning in said if T != 1 else []:
+        warnings.warn(warning.message, RuntimeWarning, stacklevel=2)
+    return T
 
 
 @wrong("10.1", "a float64 r is divided in float64")
