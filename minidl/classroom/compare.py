@@ -137,7 +137,7 @@ def short(value) -> str:
     if type(value) in (tuple, list):
         inside = ", ".join(short(v) for v in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
         return f"[{inside}]" if type(value) is list else f"({inside}{',' * (len(value) == 1)})"
-    if type(value) is dict and value.keys() == {"state", "requires_grad", "training"}:  # builders.contents
+    if type(value) is dict and value.keys() >= {"state", "requires_grad", "training"}:  # builders.contents
         learns = ", ".join(value["requires_grad"]) or "nothing"
         mode = "training" if value["training"] else "evaluation"
         return f"a model of {len(value['state'])} arrays in {mode} mode; {learns} requires grad"

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minidl import nn
+from minidl.classroom.builders import contents
 from minidl.classroom.compare import (
     assert_close,
     assert_dtype,
@@ -285,11 +287,9 @@ def test_an_array_of_a_case_has_shape_and_dtype(value, text):
 
 
 def test_a_models_contents_are_not_listed():
-    contents = {
-        "state": {"head.weight": np.zeros((2, 2))},
-        "requires_grad": ["head.weight"],
-        "training": False,
-    }
-    assert short(contents) == "a model of 1 arrays in evaluation mode; head.weight requires grad"
-    frozen = contents | {"requires_grad": [], "training": True}
-    assert short(frozen) == "a model of 1 arrays in training mode; nothing requires grad"
+    model = nn.models.mlp(3, (), 2).eval()
+    model.head.bias.requires_grad_(False)
+    shown = contents(model)
+    assert short(shown) == "a model of 2 arrays in evaluation mode; head.weight requires grad"
+    frozen = shown | {"requires_grad": [], "training": True}
+    assert short(frozen) == "a model of 2 arrays in training mode; nothing requires grad"
