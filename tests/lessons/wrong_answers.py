@@ -2937,3 +2937,75 @@ def faint_shares(counts, tail, levels):
     P = counts.astype(np.float64)
     P[-1] += tail
     return find("11.4").target(counts, tail * (P[-1] > 1e-12 * P.sum()), levels)
+
+
+@wrong("10.1", "an integer r is not made float32")
+def integers_stay(r, S, Z, qmin, qmax):
+    found = find("10.1").target(r, S, Z, qmin, qmax)
+    return found.astype(np.float64) if r.dtype.kind == "i" else found
+
+
+@wrong("10.1", "infinity becomes qmax before a negative Z is added")
+def qmax_before_Z(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
+    return np.clip(np.nan_to_num(steps, posinf=qmax) + np.float32(Z), qmin, qmax)
+
+
+def first_of(x, there):
+    """The first number of an array, or the array itself where the other argument is an array too."""
+    return x if np.ndim(there) else np.ravel(x)[0]
+
+
+@wrong("10.1", "of several zero points beside one scale the first is taken")
+def first_zero_point(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, S, first_of(Z, S), qmin, qmax)
+
+
+@wrong("10.1", "of several scales beside one zero point the first is taken")
+def first_scale(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, first_of(S, Z), Z, qmin, qmax)
+
+
+@wrong("10.1", "scales (O,) stretch along the first axis")
+def scales_of_rows(r, S, Z, qmin, qmax):
+    S = np.reshape(S, (-1, *[1] * (r.ndim - 1))) if np.ndim(S) == 1 else S
+    return find("10.1").target(r, S, Z, qmin, qmax)
+
+
+@wrong("10.2", "the shape of the arrays is lost")
+def raveled_scales(rmin, rmax, qmin, qmax):
+    S, Z = find("10.2").target(rmin, rmax, qmin, qmax)
+    return (S.ravel(), Z.ravel()) if S.ndim > 1 else (S, Z)
+
+
+@wrong("10.2", "qmin is added after rounding, so halves go the other way where it is odd")
+def qmin_after_rounding(rmin, rmax, qmin, qmax):
+    S, Z = find("10.2").target(rmin, rmax, qmin, qmax)
+    return S, (qmin - np.rint(np.minimum(rmin, 0.0) / S)).astype(np.int32)
+
+
+@wrong("10.2", "a zero point above 32,767 wraps around")
+def int16_zero_point(rmin, rmax, qmin, qmax):
+    S, Z = find("10.2").target(rmin, rmax, qmin, qmax)
+    return S, Z.astype(np.int16).astype(np.int32)
+
+
+@wrong("10.3", "of several zero points beside one scale the first is taken")
+class FirstZeroPoint(find("10.3").target):
+    def __init__(self, S, Z, qmin, qmax):
+        super().__init__(S, first_of(Z, S), qmin, qmax)
+
+
+@wrong("10.3", "of several scales beside one zero point the first is taken")
+class FirstScale(find("10.3").target):
+    def __init__(self, S, Z, qmin, qmax):
+        super().__init__(first_of(S, Z), Z, qmin, qmax)
+
+
+@wrong("10.3", "Z is added before rounding")
+class ZeroPointFirst(find("10.3").target):
+    def forward(self, x):
+        y = super().forward(x)
+        q = np.clip(np.rint(x / self.S + self.Z), self.qmin, self.qmax)
+        return np.where(np.isfinite(x) & (abs(x) < 1e30), (self.S * (q - self.Z)).astype(x.dtype), y)
