@@ -2958,7 +2958,7 @@ def first_of(x, there):
 
 
 @wrong("10.1", "of several zero points beside one scale the first is taken")
-def first_zero_point(r, S, Z, qmin, qmax):
+def first_of_zero_points(r, S, Z, qmin, qmax):
     return find("10.1").target(r, S, first_of(Z, S), qmin, qmax)
 
 
@@ -3009,3 +3009,154 @@ class ZeroPointFirst(find("10.3").target):
         y = super().forward(x)
         q = np.clip(np.rint(x / self.S + self.Z), self.qmin, self.qmax)
         return np.where(np.isfinite(x) & (abs(x) < 1e30), (self.S * (q - self.Z)).astype(x.dtype), y)
+
+
+@wrong("11.1", "one bin is emptied")
+def one_bin_emptied(counts, halvings):
+    return find("11.1").target(counts, halvings) if len(counts) > 1 else 0 * counts
+
+
+@wrong("11.2", "a weight of other than two or four axes is scaled along its last")
+def two_or_four_axes(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, new_bias = find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+    if weight.ndim in (2, 4):
+        return new_weight, new_bias
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
+    return (weight * np.resize(factor, weight.shape[-1:] if weight.ndim > 1 else 1)), new_bias
+
+
+@wrong("11.2", "the bias less the mean is taken in their own dtype")
+def narrow_shift(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    shift = (0.0 if bias is None else bias) - mean
+    zero = np.zeros(len(mean))
+    return find("11.2").target(weight, shift.astype(np.float64), zero, var, gamma, beta, eps)
+
+
+@wrong("11.3", "bn's weight counts only where bn has a bias too")
+def weight_with_bias(layer, bn):
+    if bn.bias is None:
+        bn = copy.deepcopy(bn)
+        bn.weight = None
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.3", "a frozen bn is refused where the layer is in training mode")
+def frozen_behind_a_trained_layer(layer, bn):
+    if layer.training and bn.training:
+        raise ValueError("in training")
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.3", "a float64 layer becomes float32")
+def narrow_layer(layer, bn):
+    new = find("11.3").target(layer, bn)
+    for name in ("weight", "bias"):
+        numbers = getattr(new, name).data.astype(np.float32)
+        setattr(new, name, nn.Parameter(numbers, layer.weight.requires_grad))
+    return new
+
+
+@wrong("11.4", "a level's number by a division by a rounded width")
+def rounded_widths(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = (bins / (len(counts) / levels)).astype(int) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
+
+
+@wrong("11.4", "two levels at least")
+def two_levels(counts, tail, levels):
+    return find("11.4").target(counts, tail, max(levels, 2))
+
+
+@wrong("11.4", "0 where all numbers are beyond T")
+def all_beyond(counts, tail, levels):
+    return find("11.4").target(counts, tail, levels) if counts.any() else 0.0
+
+
+def one_mode(number):
+    """The library's function, which gives all parts of its model the mode of the whole."""
+
+    def answer(model, *arguments, **params):
+        found = find(number).target(model, *arguments, **params)
+        model.train(model.training)
+        return found
+
+    return answer
+
+
+for several in ("12.4", "12.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("12.1", "no Linear is taken")
+def convolutions_alone(conv, order=1):
+    if isinstance(conv, nn.Linear):
+        raise TypeError("conv must be a Conv2d")
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "a layer's bias counts as a weight")
+def with_the_bias(conv, order=1):
+    if isinstance(conv, nn.Linear):
+        conv = np.column_stack([conv.weight.data, conv.bias.data])
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "rows are cut from memory as it lies, also where it goes down the columns")
+def norms_in_memory(conv, order=1):
+    if isinstance(conv, np.ndarray):
+        conv = conv.ravel(order="K").reshape(conv.shape)
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "None is taken for order 1")
+def order_or_one(conv, order=1):
+    return find("12.1").target(conv, order or (1 if order is None else order))
+
+
+@wrong("12.2", "integers are compared as integers")
+def integers_compared(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    if s is None and np.asarray(scores).dtype.kind == "i":
+        keep = np.ones(len(scores), bool)
+        keep[np.argsort(scores, kind="stable")[:amount]] = False
+    return keep
+
+
+@wrong("12.2", "the mean and the std in the scores' own dtype")
+def narrow_threshold(scores, amount=None, s=None):
+    find("12.2").target(scores, amount, s)  # refuses bad input
+    if s is None:
+        return find("12.2").target(scores, amount)
+    keep = scores > scores.mean() + s * scores.std()
+    if not keep.any():
+        raise EmptyLayerError("nothing is kept")
+    return keep
+
+
+@wrong("12.2", "at s = 0 a score at the mean stays")
+def at_the_mean(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    return np.asarray(scores) >= np.mean(scores) if s == 0 else keep
+
+
+@wrong("12.3", "flattened as memory lies, shaped row by row")
+def masks_in_memory(weights, amount):
+    return find("12.3").target(
+        {k: np.reshape(np.ravel(w, "K"), np.shape(w)) for k, w in weights.items()}, amount
+    )
+
+
+@wrong("12.3", "only the last array is kept from losing all")
+def last_one_kept(weights, amount):
+    try:
+        return find("12.3").target(weights, amount)
+    except EmptyLayerError:
+        arrays = [np.asarray(w, float) for w in weights.values()]
+        keep = find("12.2").target(np.abs(np.concatenate([w.ravel() for w in arrays])), amount)
+        parts = np.split(keep, np.cumsum([w.size for w in arrays])[:-1])
+        if not parts[-1].any():
+            raise
+        return {name: part.reshape(w.shape) for name, part, w in zip(weights, parts, arrays, strict=True)}
