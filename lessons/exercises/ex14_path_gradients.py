@@ -158,7 +158,7 @@ def baselines(integrated_gradients):
 def complete(integrated_gradients):
     net, images = cnn(1).build(), np.concatenate([PHOTO, -PHOTO[:, ::-1]])
     change = net(Tensor(images)).data[:, 2] - net(Tensor(0 * images + 0.5)).data[:, 2]
-    for how in ({}, {"training": True, "requires_grad": False}):
+    for how in ({}, {"training": True, "requires_grad": False}, {"training": ("block1",)}):
         options = {"baseline": 0.5, "steps": 60, "nodes": "midpoint"}
         maps = integrated_gradients(cnn(1, **how), images, 2, **options)
         assert_close(maps.sum(axis=(1, 2, 3)), change, rtol=2e-2, atol=1e-2)

@@ -56,6 +56,9 @@ ALIKE = {  # answers that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "no error, but zero or less"
     ],
+    "the logit in place of the probability where no class is given": [
+        "took the logit where the probability was asked for"
+    ],
     "the step in the mode that the model has": ["the step by the batch's statistics, in training mode"],
 }
 
@@ -3160,3 +3163,190 @@ def last_one_kept(weights, amount):
         if not parts[-1].any():
             raise
         return {name: part.reshape(w.shape) for name, part, w in zip(weights, parts, arrays, strict=True)}
+
+
+@wrong("13.1", "no mistakes are an empty array of floats")
+def floats_of_no_mistakes(probabilities, labels, k):
+    return np.array(find("13.1").target(probabilities, labels, k).tolist())
+
+
+@wrong("13.3", "the search begins at -1e30, and not at the lowest number")
+def from_a_low_start(activations):
+    values, places = find("13.3").target(activations)
+    return np.maximum(values, np.asarray(-1e30, values.dtype)), places
+
+
+@wrong("13.3", "flattened as memory lies")
+def units_in_memory(activations):
+    n, c, height, width = activations.shape
+    flat = activations.reshape((n, c, height * width), order="A")
+    return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)
+
+
+wrong("13.5", "a part of the model that is in another mode than the whole does not stay so")(one_mode("13.5"))
+
+
+@wrong("13.5", "only each map's largest value is asked to be finite")
+def finite_maxima(model, layer, images, k):
+    try:
+        return find("13.5").target(model, layer, images, k)
+    except ValueError as error:
+        if "not finite" not in str(error) or not np.isfinite(images).all():
+            raise
+        found = strongest_units(model(Tensor(images)).data)
+        if not np.isfinite(found[0]).all():
+            raise
+        return found
+
+
+@wrong("13.5", "images are ranked by the first three digits of their values")
+def ranked_roughly(model, layer, images, k):
+    find("13.5").target(model, layer, images, k)  # what it refuses
+    whole = find("13.5").target(model, layer, images, len(images))
+    order = [
+        sorted(range(len(images)), key=lambda j, v=values, i=numbers: (-np.float16(v[j]), i[j]))
+        for values, numbers in zip(whole.values, whole.images, strict=True)
+    ]
+    rows = np.arange(len(order))[:, np.newaxis]
+    chosen = np.array(order)[:, :k]
+    return type(whole)(*(part[rows, chosen] for part in whole))
+
+
+@wrong("13.5", "the model stays in evaluation mode where its outputs are not finite")
+def left_where_not_finite(model, layer, images, k):
+    try:
+        return find("13.5").target(model, layer, images, k)
+    except ValueError as error:
+        if "not finite: it has no order" in str(error):
+            model.eval()
+        raise
+
+
+@wrong("14.1", "the channels are the third axis from the end, where there are so many axes")
+def channels_from_the_end(gradients, reduce):
+    if gradients.ndim < 5 or reduce is None:
+        return find("14.1").target(gradients, reduce)
+    return find("14.1").target(np.moveaxis(gradients, -3, 1), reduce)
+
+
+@wrong("14.1", "all channels come back in float32")
+def narrow_channels(gradients, reduce):
+    found = find("14.1").target(gradients, reduce)
+    return found.astype(np.float32) if reduce is None else found
+
+
+for several in ("14.4", "14.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("14.4", "the logit in place of the probability where no class is given")
+def logit_of_the_answer(model, images, target=None, *, probability=False, **options):
+    return find("14.4").target(
+        model, images, target, probability=probability and target is not None, **options
+    )
+
+
+def stride_within(axis):
+    """The library's function, with a stride along this axis of at most the window."""
+
+    def answer(model, images, target=None, *, window=4, stride=2, **options):
+        windows, strides = (list(np.broadcast_to(sizes, 2).tolist()) for sizes in (window, stride))
+        strides[axis] = min(strides[axis], windows[axis])
+        return find("14.4").target(
+            model, images, target, window=tuple(windows), stride=tuple(strides), **options
+        )
+
+    return answer
+
+
+wrong("14.4", "a stride that is larger than the window in height alone is taken")(stride_within(0))
+wrong("14.4", "a stride that is larger than the window in width alone is taken")(stride_within(1))
+
+
+@wrong("14.3", "64 nodes at most")
+def nodes_up_to_64(steps, nodes="gauss"):
+    return find("14.3").target(min(steps, 64), nodes)
+
+
+@wrong("14.3", "words in capitals, None and all that begins alike are taken")
+def any_such_word(steps, nodes="gauss"):
+    word = str(nodes or "gauss").lower()
+    return find("14.3").target(steps, "gauss" if word.startswith("gauss") else word)
+
+
+@wrong("15.1", "at an infinite input nothing passes")
+def at_finite_inputs(grad, x):
+    return np.where(np.isfinite(x), find("15.1").target(grad, x), 0)
+
+
+@wrong("15.1", "the input is rounded to float32, in which 1e-60 is 0")
+def by_a_narrow_input(grad, x):
+    return find("15.1").target(grad, x.astype(np.float32))
+
+
+@wrong("15.2", "at an input of infinity nothing passes")
+def deconvnet_at_finite_inputs(grad, x):
+    return np.where(x < np.inf, find("15.2").target(grad, x), 0)
+
+
+def rule_in_memory(number):
+    """The library's rule, put together row by row from memory as it lies."""
+
+    def answer(grad, x):
+        found = find(number).target(grad, x)
+        return found.ravel(order="K").reshape(found.shape)
+
+    return answer
+
+
+for several in ("15.1", "15.2", "15.3"):
+    wrong(several, "flattened as memory lies, shaped row by row")(rule_in_memory(several))
+
+for several in ("15.4", "16.4"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("16.1", "minus infinity counts as 0")
+def minus_infinity_as_zero(maps, masks):
+    return find("16.1").target(np.where(np.equal(maps, -np.inf), 0, maps), masks)
+
+
+@wrong("16.2", "the weights of the maps are rounded to float32")
+def narrow_alpha(activations, gradients):
+    alpha = gradients.mean(axis=(2, 3), keepdims=True).astype(np.float32)
+    return (alpha * activations).sum(axis=1).astype(activations.dtype)
+
+
+@wrong("16.2", "weights below 1e-8 count as 0")
+def faint_alpha(activations, gradients):
+    alpha = gradients.mean(axis=(2, 3), keepdims=True)
+    return (np.where(abs(alpha) < 1e-8, 0, alpha) * activations).sum(axis=1)
+
+
+@wrong("16.3", "the mean of all old pixels for a single new one")
+def mean_of_all(old, new):
+    return np.full((1, old), 1 / old) if new == 1 and old > 0 else find("16.3").target(old, new)
+
+
+@wrong("16.3", "the mean over whole blocks of old pixels where the sizes divide")
+def mean_of_blocks(old, new):
+    weights = find("16.3").target(old, new)
+    if new > 1 and old > new and old % new == 0:
+        return np.kron(np.eye(new), np.full((1, old // new), new / old))
+    return weights
+
+
+@wrong("16.3", "equal sizes give float32")
+def narrow_identity(old, new):
+    weights = find("16.3").target(old, new)
+    return weights.astype(np.float32) if old == new else weights
+
+
+@wrong("16.4", "what is below 1e-12 counts as 0")
+def faint_maps(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, images, target, layer, upsample=upsample)
+    return np.where(maps < 1e-12, 0, maps).astype(maps.dtype)
