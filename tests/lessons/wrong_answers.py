@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import warnings
 
@@ -3350,3 +3351,151 @@ def narrow_identity(old, new):
 def faint_maps(model, images, target, layer, *, upsample=True):
     maps = find("16.4").target(model, images, target, layer, upsample=upsample)
     return np.where(maps < 1e-12, 0, maps).astype(maps.dtype)
+
+
+@wrong("17.1", "nobody is worth 0 where the game is a function")
+def worth_of_nobody(value, orders):
+    if not callable(value):
+        return find("17.1").target(value, orders)
+
+    def nobody_at_0(coalitions):
+        return np.where(coalitions.any(axis=1), value(coalitions), 0)
+
+    return find("17.1").target(nobody_at_0, orders)
+
+
+def differences_of(value, orders):
+    """What is added, in the dtype of the worths."""
+    paths, n = orders.shape
+    there = np.argsort(orders, axis=1)[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
+    rows = there.reshape(-1, n)
+    worths = np.asarray(value(rows) if callable(value) else value[rows @ (1 << np.arange(n))])
+    gains = np.empty((paths, n))
+    np.put_along_axis(gains, orders, np.diff(worths.reshape(paths, n + 1), axis=1), axis=1)
+    return gains
+
+
+@wrong("17.1", "worths of bools or unsigned integers from a function are subtracted as such")
+def differences_of_a_function(value, orders):
+    return (differences_of if callable(value) else find("17.1").target)(value, orders)
+
+
+@wrong("17.1", "worths of bools or unsigned integers in an array are subtracted as such")
+def differences_of_an_array(value, orders):
+    return (find("17.1").target if callable(value) else differences_of)(value, orders)
+
+
+@wrong("17.1", "asks for the worths of all coalitions, of which thirty players have too many")
+def all_coalitions(value, orders):
+    n = orders.shape[1]
+    find("17.2").target(value, n)
+    return find("17.1").target(value, orders)
+
+
+@wrong("17.2", "worths of unsigned integers in an array wrap around")
+def unsigned_worths(value, n):
+    if callable(value) or np.asarray(value).dtype.kind != "u":
+        return find("17.2").target(value, n)
+    gains = find("17.1").target
+    orders = np.array(list(itertools.permutations(range(n))))
+    return (gains(value, orders) % 256).mean(axis=0)
+
+
+@wrong("17.2", "one worth from a function counts for all coalitions")
+def worth_for_all(value, n):
+    if callable(value):
+        return find("17.2").target(lambda rows: np.broadcast_to(value(rows), len(rows)), n)
+    return find("17.2").target(value, n)
+
+
+@wrong("17.2", "of too many worths from a function the first are taken")
+def first_worths(value, n):
+    if callable(value):
+        return find("17.2").target(lambda rows: value(rows)[: len(rows)], n)
+    return find("17.2").target(value, n)
+
+
+@wrong("17.3", "the worths are rounded to float32")
+def narrow_worths_of_drawn(coalitions, worths, weights, nobody, everybody):
+    shifted = np.float32(worths) - np.float32(nobody)
+    return find("17.3").target(coalitions, shifted.astype(np.float64), weights, 0.0, everybody - nobody)
+
+
+@wrong("17.4", "orders of some of the features are taken")
+def some_features(model, row, background, orders, target=0):
+    left = [i for i in range(len(row)) if i not in orders[0]]
+    rest = np.tile(left, (len(orders), 1)).astype(int)
+    return find("17.4").target(model, row, background, np.hstack([orders, rest]), target)
+
+
+for several in ("17.4", "18.2", "18.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("18.1", "minus 0 has a sign")
+def sign_of_minus_zero(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    signs = np.where(gradient == 0, np.copysign(1, gradient) - 1, np.sign(gradient)).astype(images.dtype)
+    return np.clip(images + (-eps if targeted else eps) * signs, *bounds)
+
+
+@wrong("18.1", "the box is never within [0, 1]")
+def at_least_the_unit_box(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    box = min(bounds[0], 0), max(bounds[1], 1)
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=box)
+
+
+@wrong("18.1", "towards a target the gradient is rounded to float32")
+def narrow_towards_a_target(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    gradient = narrowed(gradient) if targeted else gradient
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds)
+
+
+@wrong("18.2", "only the first image's gradient is asked to be finite")
+def first_finite(model, images, labels, loss="cross_entropy"):
+    first = find("18.2").target(model, images[:1], labels[:1], loss)
+    if len(images) == 1:
+        return first
+    try:
+        return find("18.2").target(model, images, labels, loss)
+    except FloatingPointError:
+        return np.concatenate([first, np.full_like(images[1:], np.nan)])
+
+
+@wrong("18.2", "the model stays in evaluation mode where the gradient is not finite")
+def left_where_infinite(model, images, labels, loss="cross_entropy"):
+    try:
+        return find("18.2").target(model, images, labels, loss)
+    except FloatingPointError:
+        model.eval()
+        raise
+
+
+@wrong("18.3", "the mean of the squares of images in a batch")
+def mean_of_squares(logits, r, target, lam):
+    lam = lam / r.data.size if r.ndim == 4 else lam
+    return find("18.3").target(logits, r, target, lam)
+
+
+@wrong("18.3", "a single number is not squared")
+def number_not_squared(logits, r, target, lam):
+    if r.ndim == 0:
+        return lam * r - F.log_softmax(logits)[target]
+    return find("18.3").target(logits, r, target, lam)
+
+
+@wrong("18.4", "a class with a difference of gradients below 1e-20 has no plane")
+def faint_planes(logits, gradients, answer):
+    near = np.abs(gradients - gradients[answer]).reshape(len(logits), -1).max(axis=1) < 1e-20
+    kept = np.where(near.reshape(-1, *[1] * (gradients.ndim - 1)), gradients[answer], gradients)
+    return find("18.4").target(logits, kept, answer)
+
+
+@wrong("18.4", "a class with the answer's gradient and logit is 0 away")
+def on_no_plane(logits, gradients, answer):
+    same = (logits == logits[answer]) & (np.arange(len(logits)) != answer)
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    if (same & ~w.any(axis=1)).any():
+        return np.zeros_like(gradients[0])
+    return find("18.4").target(logits, gradients, answer)
