@@ -103,6 +103,8 @@ def of_one_layer(integrated_gradients):
         expected = w[k].reshape(1, 1, 2, 2) * (x - b)
         for options in ({"steps": 1}, {"steps": 4, "nodes": "midpoint"}, {}):
             assert_close(integrated_gradients(model, x, k, baseline=b, **options), expected, **WIDE)
+        expected = w[k].reshape(1, 1, 2, 2) * (x - 0.1)  # 0.1 is another number in float32
+        assert_close(integrated_gradients(model, x, k, baseline=0.1), expected, rtol=1e-10, atol=0)
 
 
 @path.law("a hidden unit counts at those points of the way at which it is on, each image for its own class")

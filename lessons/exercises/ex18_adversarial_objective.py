@@ -56,6 +56,9 @@ def worked_objective(perturbation_loss):
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.0)
     assert_close(loss, float(4 * 0.3125 - np.log(p[2])), **WIDE)
     assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), **WIDE)
+    loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 0.0)
+    assert_close(loss, float(-np.log(p[2])), **WIDE)
+    assert_close(slope, W.T @ (p - [0, 0, 1]), **WIDE)
 
 
 @objective.law(

@@ -60,6 +60,7 @@ ALIKE = {  # answers that do the same as a named mistake
     "the logit in place of the probability where no class is given": [
         "took the logit where the probability was asked for"
     ],
+    "no random start without an rng": ["began at the images themselves, not at random"],
     "the step in the mode that the model has": ["the step by the batch's statistics, in training mode"],
 }
 
@@ -3499,3 +3500,37 @@ def on_no_plane(logits, gradients, answer):
     if (same & ~w.any(axis=1)).any():
         return np.zeros_like(gradients[0])
     return find("18.4").target(logits, gradients, answer)
+
+
+@wrong("14.5", "a baseline of float64 is rounded to float32")
+def narrow_baseline(model, images, target=None, *, baseline=0.0, **options):
+    if isinstance(baseline, float):
+        baseline = float(np.float32(baseline))
+    return find("14.5").target(model, images, target, baseline=baseline, **options)
+
+
+@wrong("18.5", "a price of 0 counts as 1")
+def price_or_one(model, image, r, target, lam):
+    return find("18.5").target(model, image, r, target, lam or 1.0)
+
+
+@wrong("18.6", "no random start without an rng")
+def start_with_an_rng(model, images, labels, eps, *, random_start=True, rng=None, **options):
+    starts = random_start and rng is not None
+    return find("18.6").target(model, images, labels, eps, random_start=starts, rng=rng, **options)
+
+
+def without_a_warning(*, where):
+    """The library's function, which warns of no image where these options are asked for."""
+
+    def answer(model, images, labels, eps, **options):
+        with warnings.catch_warnings():
+            if where(options):
+                warnings.simplefilter("ignore")
+            return find("18.6").target(model, images, labels, eps, **options)
+
+    return answer
+
+
+wrong("18.6", "no warning on the way to a target")(without_a_warning(where=lambda o: o.get("targeted")))
+wrong("18.6", "no warning with the margin")(without_a_warning(where=lambda o: o.get("loss") == "margin"))
