@@ -110,7 +110,7 @@ def shrinks(counts, halvings):
     breaks="counts are whole numbers: int64 stays int64, and 2^53 + 1 and 2 make 2^53 + 3",
 )
 def floats_above(counts, halvings):
-    for _ in range(halvings):
+    for _ in range(halvings if len(counts) > 1 else 0):
         counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2))
     return counts
 
