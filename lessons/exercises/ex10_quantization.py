@@ -64,15 +64,22 @@ def saturates(round_to_integers, r, S, Z):
 def each_row_alone(round_to_integers, r, first, second):
     S, Z = np.array([first, second]).T[..., np.newaxis]
     q = round_to_integers(r, S, Z, -8, 7)
+    same_Z, same_S = round_to_integers(r, S, 1, -8, 7), round_to_integers(r, 0.5, Z, -8, 7)
     for row, alone in enumerate((first, second)):
         assert_close(q[row], np.array(round_to_integers(r[row], *alone, -8, 7)))
+        assert_close(same_Z[row], np.array(round_to_integers(r[row], alone[0], 1, -8, 7)))
+        assert_close(same_S[row], np.array(round_to_integers(r[row], 0.5, alone[1], -8, 7)))
+    two = np.array([0.25, 1.0])  # stretches along the last axis, and (2, 1, 1) along the second of four
+    assert_close(round_to_integers(np.ones((2, 2)), two, 0, -8, 7), [[4, 1], [4, 1]])
+    assert_close(round_to_integers(np.ones((1, 2, 1, 1)), two.reshape(2, 1, 1), 0, -8, 7).ravel(), [4, 1])
 
 
 @rounding.law("infinities, and steps that float32 does not hold, sit at the ends, without a warning")
 def far_beyond(rounding):
     r = np.array([np.inf, -np.inf, 1e38, -1e38], np.float32)
     with np.errstate(over="raise"):
-        assert_equal(rounding(r, np.float32(1e-3), 2, -8, 7), [7.0, -8.0, 7.0, -8.0])
+        for Z in (2, -2):
+            assert_equal(rounding(r, np.float32(1e-3), Z, -8, 7), [7.0, -8.0, 7.0, -8.0])
 
 
 @rounding.law("r / S is one division: 0.375 / 0.03 is 12.5 in float32, 0.375 · (1 / 0.03) is more")
@@ -84,9 +91,10 @@ def divides(rounding):
     assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
 
 
-@rounding.law("the whole numbers are in float32, also from a float64 r")
+@rounding.law("the whole numbers are in float32, also from a float64 r and from an integer r")
 def whole_numbers_in_float32(rounding):
-    assert_dtype(rounding(np.array([0.3]), np.float32(0.1), 0, -8, 7), np.float32)
+    for r in (np.array([0.3]), np.array([3])):
+        assert_dtype(rounding(r, np.float32(0.1), 0, -8, 7), np.float32)
     assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
 
 
@@ -142,8 +150,9 @@ def worked_scale(affine_scale):
     S, Z = affine_scale(-1.0, 2.0, -8, 7)
     assert_close(S, np.float32(0.2))
     assert_close(Z, -3)
-    for low, high, even in ((-0.5, 2.5, 0), (-1.5, 1.5, 2)):  # S = 1, and 0 goes to 1/2 or 3/2
-        assert_equal(affine_scale(low, high, 0, 3)[1], even)
+    for low, high, qmin, even in ((-0.5, 2.5, 0, 0), (-1.5, 1.5, 0, 2), (-0.5, 2.5, 1, 2)):
+        assert_equal(affine_scale(low, high, qmin, qmin + 3)[1], even)  # S = 1, and 0 goes to 1/2 or 3/2
+    assert_equal(affine_scale(-3.0, 0.0, 0, 65535)[1], 65535)
 
 
 @scale.law("S may be the smallest normal float32, is 1 below, and belongs to the widest range too")
@@ -201,10 +210,12 @@ def never_zero(affine_scale, limits):
     assert_close(Z, limits[0])
 
 
-@scale.law("S is in float32 and Z in int32")
+@scale.law("S is in float32 and Z in int32, of the shape of the arrays")
 def kinds_of_numbers(scale):
-    for ends in ((-1.0, 2.0), (np.array([-1.0, 0.0]), np.array([2.0, 3.0]))):
+    low, high = np.array([-1.0, 0.0]), np.array([2.0, 3.0])
+    for ends in ((-1.0, 2.0), (low, high), (low.reshape(2, 1), high.reshape(2, 1))):
         S, Z = scale(*ends, 0, 255)
+        assert_equal((np.shape(S), np.shape(Z)), (np.shape(ends[0]), np.shape(ends[0])))
         assert_dtype(S, np.float32)
         assert_dtype(Z, np.int32)
 
@@ -265,8 +276,9 @@ def worked_straight(fake_quantize):
     )
     assert_close(y, [0.0, -2.0, 7.0])
     assert_close(grad, [10.0, 20.0, 0.0])
-    halves, _ = fake_quantize(np.array([0.5, 1.5, 2.5, -0.5, -1.5]), S=1.0, Z=0, qmin=-7, qmax=7)
-    assert_close(halves, [0.0, 2.0, 2.0, 0.0, -2.0])  # to even
+    for Z in (0, 1):
+        halves, _ = fake_quantize(np.array([0.5, 1.5, 2.5, -0.5, -1.5]), S=1.0, Z=Z, qmin=-7, qmax=7)
+        assert_close(halves, [0.0, 2.0, 2.0, 0.0, -2.0])  # to even, before Z is added
 
 
 @straight.law(
@@ -327,11 +339,14 @@ def whole_or_nothing(fake_quantize, x, S):
 @given(x=arrays((2, 3), low=-8, high=8), first=st.tuples(steps_of, zeros), second=st.tuples(steps_of, zeros))
 def row_by_row(fake_quantize, x, first, second):
     S, Z = np.array([first, second]).T[..., np.newaxis]
-    y, (grad,) = fake_quantize(x, grad=np.ones((2, 3)), S=S, Z=Z, qmin=-4, qmax=3)
-    for row, (S, Z) in enumerate((first, second)):
-        alone, (grad_alone,) = fake_quantize(x[row], grad=np.ones(3), S=S, Z=Z, qmin=-4, qmax=3)
-        assert_close(y[row], alone)
-        assert_close(grad[row], grad_alone)
+    for scales, zero_points in ((S, Z), (S, np.full_like(Z, 1)), (np.full_like(S, 0.5), Z)):
+        one_S, one_Z = (a.flat[0] if a[0] == a[1] else a for a in (scales, zero_points))
+        y, (grad,) = fake_quantize(x, grad=np.ones((2, 3)), S=one_S, Z=one_Z, qmin=-4, qmax=3)
+        for row in range(2):
+            own = {"S": scales[row, 0], "Z": zero_points[row, 0], "qmin": -4, "qmax": 3}
+            alone, (grad_alone,) = fake_quantize(x[row], grad=np.ones(3), **own)
+            assert_close(y[row], alone)
+            assert_close(grad[row], grad_alone)
 
 
 class Straight(Op):

@@ -81,6 +81,9 @@ def any_shape(folded, weight, mean):
     new_weight, new_bias = folded(weight, None, mean, np.array([1.0, 4.0]), eps=0.0)
     assert_equal((new_weight.shape, new_bias.shape), ((2, 3, 2, 1), (2,)))
     assert_close(new_weight, np.stack([weight[0], weight[1] / 2]))
+    for shape in ((2,), (2, 2), (2, 2, 2), (2, 2, 2, 2, 2)):
+        new_weight, _ = folded(np.ones(shape), None, mean, np.array([1.0, 4.0]), eps=0.0)
+        assert_equal(new_weight, np.stack([np.ones(shape[1:]), np.full(shape[1:], 0.5)]))
 
 
 @fold.law("both come back in the weight's dtype")
@@ -100,12 +103,12 @@ def differences_in_float64(fold):
 
 @fold.law("so is the deviation: a variance that comes in float32 is no reason to compute in float32")
 def deviation_in_float64(fold):
-    narrow = [np.array([value], np.float32) for value in (0.3, 0.7, 1.3, 0.1)]
-    mean, var, gamma, beta = narrow
-    weight, bias = fold(np.array([[1.7]]), None, *narrow, eps=1e-3)
+    narrow = [np.array([value], np.float32) for value in (0.9, 300.3, 0.7, 1.3, 0.1)]
+    own, mean, var, gamma, beta = narrow
+    weight, bias = fold(np.array([[1.7]]), *narrow, eps=1e-3)
     factor = float(gamma[0]) / (float(var[0]) + 1e-3) ** 0.5
     assert_close(weight, [[1.7 * factor]], rtol=1e-12)
-    assert_close(bias, [float(beta[0]) - factor * float(mean[0])], rtol=1e-12)
+    assert_close(bias, [float(beta[0]) + factor * (float(own[0]) - float(mean[0]))], rtol=1e-12)
 
 
 @fold.law("var + eps that is not above 0 is refused with a ValueError, but a var of 0 is not")
@@ -195,10 +198,13 @@ def worked_layers(fold_batchnorm):
 
 @layered.law("a layer without bias gets one, and a BatchNorm without weight and bias scales by 1 and adds 0")
 def worked_none(fold_batchnorm):
-    layer = Built("linear", weight=((2.0, 4.0),))
-    state = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,), eps=0.0))["state"]
+    layer, norm = Built("linear", weight=((2.0, 4.0),)), {"mean": (3.0,), "var": (4.0,), "eps": 0.0}
+    state = fold_batchnorm(layer, Built("batch_norm", **norm))["state"]
     assert_close(state["weight"], [[1.0, 2.0]], **NEAR)
     assert_close(state["bias"], [-1.5], **NEAR)
+    state = fold_batchnorm(layer, Built("batch_norm", weight=(6.0,), **norm))["state"]  # without its bias
+    assert_close(state["weight"], [[6.0, 12.0]], **NEAR)
+    assert_close(state["bias"], [-9.0], **NEAR)
 
 
 @layered.law("each filter and its bias become what the formula says, filter by filter")
@@ -216,18 +222,21 @@ def filter_by_filter(fold_batchnorm, pair):
         assert_close(state["bias"][o], gamma / deviation * (bias - norm["mean"][o]) + beta, **NEAR)
 
 
-@layered.law("it is the same layer but for the numbers: stride, padding, groups, mode, float32")
+@layered.law("it is the same layer but for the numbers: stride, padding, groups, mode, dtype")
 @given(pair=pairs_of_layers(), groups=st.sampled_from([1, 2]))
 def same_settings(fold_batchnorm, pair, groups):
     layer, norm = pair
+    one = Built("batch_norm", mean=(3.0,), var=(4.0,))
     if groups == 2:
         layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, stride=2)
         norm = Built("batch_norm", mean=(1.0, 2.0), var=(1.0, 1.0))
     found, twin = fold_batchnorm(layer, norm), layer.build()
     assert_equal(found["layers"], repr(twin).replace(", bias=False", ""))
     assert_equal((found["training"], found["requires_grad"]), (False, ["weight", "bias"]))
+    wide = fold_batchnorm(Built("linear", weight=((2.0,),), dtype="float64"), one)
     for name in ("weight", "bias"):
         assert_dtype(found["state"][name], np.float32)
+        assert_dtype(wide["state"][name], np.float64)
 
 
 @layered.law(
@@ -260,11 +269,12 @@ def frozen_and_masked(fold_batchnorm):
 
 @layered.law("a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen")
 def refuses_training(fold_batchnorm):
-    layer = Built("linear", weight=((2.0,),), bias=(1.0,))
     norm = {"mean": (3.0,), "var": (4.0,), "eps": 0.0, "training": True}
-    assert_refuses("a BatchNorm in training", fold_batchnorm, layer, Built("batch_norm", **norm))
-    frozen = fold_batchnorm(layer, Built("batch_norm", frozen=True, **norm))
-    assert_close(frozen["state"]["bias"], [-1.0], **NEAR)
+    for training in (False, True):  # whatever the layer's mode is
+        layer = Built("linear", weight=((2.0,),), bias=(1.0,), training=training)
+        assert_refuses("a BatchNorm in training", fold_batchnorm, layer, Built("batch_norm", **norm))
+        frozen = fold_batchnorm(layer, Built("batch_norm", frozen=True, **norm))
+        assert_close(frozen["state"]["bias"], [-1.0], **NEAR)
 
 
 @layered.law("a BatchNorm of another width is refused with a ValueError")
@@ -304,7 +314,7 @@ def in_place(layer, bn):
 
 @layered.mistake(
     "a new layer with the usual stride and padding",
-    breaks="it is the same layer but for the numbers: stride, padding, groups, mode, float32",
+    breaks="it is the same layer but for the numbers: stride, padding, groups, mode, dtype",
 )
 def usual_settings(layer, bn):
     folded = fuse.fold_batchnorm(layer, bn)

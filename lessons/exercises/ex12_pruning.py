@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses, short
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
@@ -24,6 +25,7 @@ norms = Exercise(
     "12.1",
     scores.filter_norms,
     title="the norm of each filter",
+    kind="model",
     points=1,
     level=1,
     minutes=10,
@@ -42,6 +44,16 @@ def worked_norms(filter_norms):
     assert_close(filter_norms(weight, order=2), [5.0, 1.0])
     assert_close(filter_norms(weight.reshape(2, 2)), [7.0, 1.0])
     assert_close(filter_norms(weight.reshape(2, 1, 2), 2), [5.0, 1.0])
+    assert_close(filter_norms(np.asfortranarray(weight.reshape(2, 2))), [7.0, 1.0])  # column by column
+
+
+@norms.law("a layer's norms are those of its weight: its bias does not count")
+def norms_of_layers(filter_norms):
+    rows = ((3.0, -4.0), (0.0, -1.0))
+    for builder, weight in (("linear", rows), ("conv2d", tuple(((row,),) for row in rows))):
+        layer = Built(builder, weight=weight, bias=(10.0, 20.0))
+        assert_close(filter_norms(layer), [7.0, 1.0])
+        assert_close(filter_norms(layer, order=2), [5.0, 1.0])
 
 
 @norms.law("there is one norm for each filter, and it depends on that filter alone")
@@ -81,14 +93,15 @@ def summed_in_float64(norms):
 
 @norms.law("an order that is neither 1 nor 2 is refused with a ValueError")
 def refuses_another_order(filter_norms):
-    for order in (0, 3):
+    for order in (0, 3, None):
         assert_refuses(f"order {order}", filter_norms, np.ones((2, 3)), order=order)
 
 
 @norms.mistake("forgot the absolute value", breaks=norms.laws[0].text)
 def signed(conv, order=1):
     scores.filter_norms(conv, order)  # refuses bad input
-    rows = conv.reshape(len(conv), -1)
+    weight = conv if isinstance(conv, np.ndarray) else conv.weight.data
+    rows = weight.reshape(len(weight), -1)
     return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
 
 
@@ -135,6 +148,11 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(below_zero, s=0.0), np.array([False, True, True]))
     assert_equal(filter_mask(near, amount=1), np.array([True, False, True]))  # a tie in float32
     assert_equal(filter_mask(near[:2], s=0.0), np.array([True, False]))
+    assert_equal(filter_mask(np.array([3.0, 2.0, 1.0]), s=0.0), np.array([True, False, False]))
+    whole = np.array([2**53 + 1, 2**53, 2**53 + 4])  # the first two are equal in float64
+    assert_equal(filter_mask(whole, amount=1), np.array([False, True, True]))
+    narrow = np.array([1 + 2**-23, 1 + 2**-22], np.float32)  # in float32 their mean is the second
+    assert_equal(filter_mask(narrow, s=0.0), np.array([False, True]))
     assert_dtype(filter_mask(scores, amount=0.5), bool)
     assert_dtype(filter_mask(scores, s=1.0), bool)
 
@@ -289,6 +307,8 @@ def worked_ties(joint_magnitude_masks):
     found = joint_magnitude_masks(ones, 3)
     assert_equal(found["b"], np.array([[False, False], [False, True]]))
     assert_equal(found["a"], np.ones(40, bool))
+    (found,) = joint_magnitude_masks({"a": np.asfortranarray([[1.0, 2.0], [3.0, 4.0]])}, 2).values()
+    assert_equal(found, np.array([[False, False], [True, True]]))
     (found,) = joint_magnitude_masks({"a": np.arange(40) % 2 + 1.0}, 10).values()
     assert_equal(np.flatnonzero(~found), np.arange(0, 20, 2))
     near = {"a": np.array([1.0 + 1e-12, 1.0]), "b": np.array([2e-200, 1e-200])}  # squares would be 0
@@ -342,7 +362,9 @@ def idempotent(joint_magnitude_masks, a, b, amount):
 @given(a=weights)
 def refuses_an_empty_layer(joint_magnitude_masks, a):
     faint = {"strong": np.abs(a) + 1, "faint": np.full(a.shape, 0.125)}
-    refuses_all("half of a strong and a faint layer", joint_magnitude_masks, faint, 0.5)
+    for names in (("strong", "faint"), ("faint", "strong")):  # whichever comes first
+        ordered = {name: faint[name] for name in names}
+        refuses_all("half of a strong and a faint layer", joint_magnitude_masks, ordered, 0.5)
     refuses_all("all of one layer", joint_magnitude_masks, {"strong": faint["strong"]}, 1.0)
 
 

@@ -75,7 +75,8 @@ def worked_ablation(ablation_scores):
 @ablation.law("in evaluation mode, of a network in training mode too; it and its gradients stay as they were")
 def while_training(ablation_scores):
     images, labels = pictures(6, seed=0)
-    for how in ({"training": True}, {"training": True, "requires_grad": False}):
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({"training": True}, frozen, {"training": ("block1",)}):
         built = Built("small_cnn", **TWO_BLOCKS, **how)
         found = ablation_scores(built, "block1.conv", images, labels)
         assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)

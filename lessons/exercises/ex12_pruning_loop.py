@@ -193,7 +193,7 @@ def diverges(iterative_prune):
 def by_filters(iterative_prune):
     settings_of_cnn = {"seed": 3, "num_classes": 3, "widths": (4,), "pool_after": ()}
     given = settings(train=pictures(4, 0), validation=pictures(5, 1), criterion=scores.filter_masks)
-    for how in ({}, {"training": True, "requires_grad": False}):
+    for how in ({}, {"training": True, "requires_grad": False}, {"training": ("block1",)}):
         built = Built("small_cnn", **settings_of_cnn, **how)
         model, history, accepted = iterative_prune(built, **given)
         weight = model["state"]["block1.conv.weight"]

@@ -88,7 +88,10 @@ def nearly_equal(confident_mistakes):
     rows = np.array([[0.5 - 1e-9, 0.5 + 1e-9], [0.5, 0.5], [0.5, 0.5], [0.5 + 1e-9, 0.5 - 1e-9]])
     found = confident_mistakes(rows, np.array([0, 0, 1, 1]), 4)
     assert_equal(found, np.array([0, 3, 2]))
-    assert np.asarray(found).dtype.kind == "i", f"numbers of rows are integers, not {np.asarray(found).dtype}"
+    none = confident_mistakes(rows, np.array([1, 0, 0, 0]), 4)
+    for numbers in (np.asarray(found), np.asarray(none)):
+        assert numbers.dtype.kind == "i", f"numbers of rows are integers, not {numbers.dtype}"
+    assert_equal(len(none), 0)
 
 
 @mistakes.mistake("took the lowest probability of the label", breaks=mistakes.laws[0].text)
@@ -247,6 +250,9 @@ def worked_strongest(strongest_units):
     values, places = strongest_units(activations)
     assert_close(values, [[5.0, -1.0]])
     assert_equal(places, np.array([[[0, 1], [1, 0]]]))
+    values, places = strongest_units(np.asfortranarray(activations))  # memory goes down the columns
+    assert_close(values, [[5.0, -1.0]])
+    assert_equal(places, np.array([[[0, 1], [1, 0]]]))
 
 
 @strongest.law("the value is at the place, and nothing in the map is above it")
@@ -288,6 +294,9 @@ def dtypes_of_maxima(strongest_units):
     values, places = strongest_units(wide)
     assert_dtype(values, np.float64)
     assert_equal((values.item(), places.tolist()), (1.0 + 2e-12, [[[0, 302]]]))
+    for lowest in (-np.inf, -1e300):
+        values, places = strongest_units(np.full((1, 1, 2, 2), lowest))
+        assert_equal((values.item(), places.tolist()), (lowest, [[[0, 0]]]))
 
 
 @strongest.mistake("divided by the height", breaks=strongest.laws[0].text)

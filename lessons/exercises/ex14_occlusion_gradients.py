@@ -68,9 +68,9 @@ def bounds(reduce_channels, gradients):
     assert_close(above, np.zeros_like(largest))
 
 
-@reduced.law("the channels are axis 1, whatever comes after, and float32 stays float32")
+@reduced.law("the channels are axis 1, whatever comes after, and float32 and float64 stay so")
 @given(
-    gradients=st.sampled_from([(2, 3), (2, 3, 5), (2, 3, 5, 4)]).flatmap(arrays),
+    gradients=st.sampled_from([(2, 3), (2, 3, 5), (2, 3, 5, 4), (2, 3, 1, 5, 4)]).flatmap(arrays),
     reduce=st.sampled_from(["max", "l2"]),
 )
 def over_axis_1(reduced, gradients, reduce):
@@ -81,7 +81,8 @@ def over_axis_1(reduced, gradients, reduce):
     else:
         assert_close(found**2, channels[0] ** 2 + channels[1] ** 2 + channels[2] ** 2)
     for way in (reduce, None):
-        assert_dtype(reduced(gradients.astype(np.float32), way), np.float32)
+        for dtype in (np.float32, np.float64):
+            assert_dtype(reduced(gradients.astype(dtype), way), dtype)
     assert_close(reduced(gradients[:, :1], None), np.abs(gradients[:, :1]))  # a channel axis of 1 stays
 
 
@@ -266,12 +267,14 @@ def refuses_nodes(path_nodes):
     for steps in (0, -1):
         assert_refuses(f"steps = {steps}", path_nodes, steps)
         assert_refuses(f"steps = {steps} of midpoints", path_nodes, steps, "midpoint")
-    assert_refuses('nodes = "simpson"', path_nodes, 4, "simpson")
+    for other in ("simpson", "GAUSS", "gaussian", "Midpoint", "", None):
+        assert_refuses(f"nodes = {other!r}", path_nodes, 4, other)
 
 
 @nodes_of_path.law("any number of nodes: 100 of Gauss's integrate α^199, and 100 middles are 1/100 apart")
 def many_nodes(path_nodes):
     alphas, weights = path_nodes(100)
+    assert_equal((np.shape(alphas), np.shape(weights)), ((100,), (100,)))
     assert_close(np.sum(weights * alphas**199), 1 / 200)
     alphas, weights = path_nodes(100, "midpoint")
     assert_close(alphas, np.arange(0.005, 1, 0.01), rtol=1e-12)

@@ -128,9 +128,11 @@ def of_a_network(occlusion_map):
     def unit(x):
         return net.block1(Tensor(x)).data[:, 1, 0, 3]
 
-    for f, target, asks in ((logit, 2, False), (probability, 2, True), (unit, ("block1", 1, 0, 3), False)):
+    cases = [(logit, 2, False), (probability, 2, True), (unit, ("block1", 1, 0, 3), False)]
+    frozen, mixed = network(3, training=True, requires_grad=False), network(3, training=("block1",))
+    for f, target, asks in cases:
         expected = map_by_loops(f, images, 0.25, (3, 2), (2, 1))
-        for model in (network(3), network(3, training=True, requires_grad=False)):
+        for model in (network(3), frozen, mixed):
             maps = occlusion_map(model, images, target, probability=asks, **options)
             assert_close(maps, expected, **NEAR)
 
@@ -142,7 +144,12 @@ def class_of_the_whole(occlusion_map):
     first = net(Tensor(images)).data.argmax(axis=1)
     w = net.head.weight.data.astype(np.float64)[first].reshape(images.shape)
     expected = map_by_loops(lambda x: (w * x).sum(axis=(1, 2, 3)), images, -1.0, (1, 2), (1, 1))
-    assert_close(occlusion_map(model, images, window=(1, 2), stride=1, baseline=-1.0), expected, **NEAR)
+    options = {"window": (1, 2), "stride": 1, "baseline": -1.0}
+    assert_close(occlusion_map(model, images, **options), expected, **NEAR)
+    shares = map_by_loops(
+        lambda x: probabilities(net(Tensor(x)).data)[np.arange(2), first], images, -1.0, (1, 2), (1, 1)
+    )
+    assert_close(occlusion_map(model, images, probability=True, **options), shares, **NEAR)
 
 
 @occlusion.law('what covers: "mean" of each channel of each image, an image, or "noise", drawn once for all')
@@ -174,7 +181,8 @@ def defaults(occlusion_map):
 @occlusion.law("windows beyond the image, strides beyond the window, rows, classes and words are refused")
 def refuses(occlusion_map):
     model, images = network(0, training=True), IMAGE  # 4 x 5 pixels
-    for sizes in ({"window": 5}, {"window": (4, 6)}, {"window": 2, "stride": 3}, {"window": 2, "stride": 0}):
+    too_large = [{"window": 5}, {"window": (4, 6)}, {"window": 2, "stride": 3}, {"window": 2, "stride": 0}]
+    for sizes in (*too_large, {"window": 2, "stride": (3, 2)}, {"window": 2, "stride": (2, 3)}):
         assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
     assert_refuses("class 3 of three", occlusion_map, model, images, 3)
     assert_refuses("rows (2, 4)", occlusion_map, linear(0, 4), np.ones((2, 4)), 0, window=1, stride=1)

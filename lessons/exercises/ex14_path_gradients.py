@@ -103,6 +103,8 @@ def of_one_layer(integrated_gradients):
         expected = w[k].reshape(1, 1, 2, 2) * (x - b)
         for options in ({"steps": 1}, {"steps": 4, "nodes": "midpoint"}, {}):
             assert_close(integrated_gradients(model, x, k, baseline=b, **options), expected, **WIDE)
+        expected = w[k].reshape(1, 1, 2, 2) * (x - 0.1)  # 0.1 is another number in float32
+        assert_close(integrated_gradients(model, x, k, baseline=0.1), expected, rtol=1e-10, atol=0)
 
 
 @path.law("a hidden unit counts at those points of the way at which it is on, each image for its own class")
@@ -158,7 +160,7 @@ def baselines(integrated_gradients):
 def complete(integrated_gradients):
     net, images = cnn(1).build(), np.concatenate([PHOTO, -PHOTO[:, ::-1]])
     change = net(Tensor(images)).data[:, 2] - net(Tensor(0 * images + 0.5)).data[:, 2]
-    for how in ({}, {"training": True, "requires_grad": False}):
+    for how in ({}, {"training": True, "requires_grad": False}, {"training": ("block1",)}):
         options = {"baseline": 0.5, "steps": 60, "nodes": "midpoint"}
         maps = integrated_gradients(cnn(1, **how), images, 2, **options)
         assert_close(maps.sum(axis=(1, 2, 3)), change, rtol=2e-2, atol=1e-2)

@@ -31,6 +31,9 @@ def assert_passes(rule, grad, x, expected):
         passed = rule(np.array(grad, dtype), np.array(x, other))
         assert_equal(passed, np.array(expected, dtype))
         assert_dtype(passed, dtype)
+        rows = [np.array([values, values], kind) for values, kind in ((grad, dtype), (x, other))]
+        passed = rule(*map(np.asfortranarray, rows))  # memory goes down the columns
+        assert_equal(passed, np.array([expected, expected], dtype))
 
 
 # ---- 15.1 backprop_rule
@@ -79,11 +82,12 @@ def linear_in_the_gradient(backprop_rule, case):
 @backprop.law("an input of 1e-45 is positive, and the dtype is the gradient's")
 def barely_positive(backprop):
     assert_passes(backprop, [2, 3, 1e30, -TINY], [TINY, -TINY, 1, 1], [2, 0, 1e30, -TINY])
+    assert_equal(backprop(np.array([2.0, 3.0]), np.array([1e-60, -1e-60])), [2.0, 0.0])
 
 
-@backprop.law("an infinite gradient passes whole, or is stopped whole")
+@backprop.law("an infinite gradient passes whole, or is stopped whole, and so does one at an infinite input")
 def infinite_gradient(backprop):
-    assert_passes(backprop, [INF, -INF, INF, -INF], [1, 2, -1, 0], [INF, -INF, 0, 0])
+    assert_passes(backprop, [INF, -INF, INF, -INF, 2, 2], [1, 2, -1, 0, INF, -INF], [INF, -INF, 0, 0, 2, 0])
 
 
 @backprop.mistake("let it pass at 0", breaks="at 0 nothing passes")
@@ -142,7 +146,7 @@ def barely_positive_gradient(deconv):
 
 @deconv.law("an infinite gradient passes whole, or is stopped whole, and so does one at an infinite input")
 def infinite_gradient_back(deconv):
-    assert_passes(deconv, [INF, -INF, INF, 2], [1, 2, -1, -INF], [INF, 0, INF, 2])
+    assert_passes(deconv, [INF, -INF, INF, 2, 3], [1, 2, -1, -INF, INF], [INF, 0, INF, 2, 3])
 
 
 @deconv.mistake("looked at the input instead of the gradient", breaks=deconv.laws[0].text)

@@ -178,8 +178,10 @@ def while_training(guided_within):
     settings = {"seed": 3, "num_classes": CLASSES, "widths": (3,), "pool_after": ()}
     model, training = Built("small_cnn", **settings), Built("small_cnn", **settings, training=True)
     images = np.arange(24.0).reshape(2, 1, 3, 4) % 5 / 4
-    maps = guided_within(training, images, np.array([0, 1]), ("block1",))
-    assert_close(maps, by_hand(model, images, [0, 1], ["block1"]), **NEAR)
+    mixed = Built("small_cnn", **settings, training=("block1",))
+    for unlike in (training, mixed):
+        maps = guided_within(unlike, images, np.array([0, 1]), ("block1",))
+        assert_close(maps, by_hand(model, images, [0, 1], ["block1"]), **NEAR)
 
 
 @guided_in.law("an unknown layer, a class that there is not, and classes for other images are refused")

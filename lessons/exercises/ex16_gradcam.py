@@ -105,7 +105,7 @@ def faint_maps(mass):
 
 @mass.law("a map that is not finite is refused with a ValueError")
 def not_finite(mass):
-    for value in (np.nan, np.inf):
+    for value in (np.nan, np.inf, -np.inf):
         assert_refuses(f"a pixel of {value}", mass, np.array([[[1.0, value]]]), np.array([[[True, False]]]))
 
 
@@ -196,7 +196,9 @@ def each_by_itself(class_activation, case):
 def keeps_float32(class_activation):
     third = class_activation(np.full((1, 2, 1, 3), 1 / 3), np.full((1, 2, 1, 3), 0.1))
     assert_dtype(third, np.float64)
-    assert_close(third, np.full((1, 1, 3), 1 / 15), rtol=1e-12)
+    assert_close(third, np.full((1, 1, 3), 1 / 15), rtol=1e-12, atol=0)
+    faint = class_activation(np.ones((1, 1, 1, 2)), np.full((1, 1, 1, 2), 1e-30))
+    assert_close(faint, np.full((1, 1, 2), 1e-30), rtol=1e-12, atol=0)
     ones = np.ones((2, 20, 3, 5), np.float32)
     maps = class_activation(ones / 8, ones * 2)
     assert_dtype(maps, np.float32)
@@ -241,9 +243,11 @@ enlarge = Exercise(
 sides = st.integers(1, 6)
 
 
-@enlarge.law("2 pixels made 4: rows 1 0, 3/4 1/4, 1/4 3/4, 0 1")
+@enlarge.law("2 pixels made 4: rows 1 0, 3/4 1/4, 1/4 3/4, 0 1; of 3 made 1 the second is left")
 def worked_weights(upsampling_weights):
     assert_close(upsampling_weights(2, 4), np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]))
+    assert_close(upsampling_weights(3, 1), [[0, 1, 0]])  # the new middle lies on an old one
+    assert_close(upsampling_weights(6, 2), [[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0]])
 
 
 @enlarge.law("each new pixel is a mean: no weight is negative, and a row sums to 1")
@@ -272,7 +276,9 @@ def is_symmetric(upsampling_weights, old, new):
 @enlarge.law("as many pixels as before stay as they are")
 @given(old=sides)
 def same_size(upsampling_weights, old):
-    assert_close(upsampling_weights(old, old), np.eye(old))
+    weights = upsampling_weights(old, old)
+    assert_close(weights, np.eye(old))
+    assert_dtype(weights, np.float64)
 
 
 @enlarge.law("7 pixels made 224, in float64: new pixel 100 lies at 2.640625, between old pixels 2 and 3")

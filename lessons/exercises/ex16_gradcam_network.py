@@ -85,7 +85,8 @@ def while_training(gradcam):
     model, images, target = asked(1)
     A, alpha = by_differences(model.build(), images, target)
     signed = np.einsum("nk,nkhw->nhw", alpha, A)
-    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("block1",)}):
         other = Built("small_cnn", seed=1, **TWO_BLOCKS, **how)
         assert_close(gradcam(other, images, target, "block1.relu", upsample=False), positive(signed), **NEAR)
 
@@ -139,6 +140,9 @@ def size_and_dtype(gradcam):
         assert_close(large, rows @ small @ columns.T, rtol=1e-4, atol=1e-6)
         assert_dtype(small, dtype)
         assert_dtype(large, dtype)
+    faint, ones = Built("conv2d", weight=((((1e-20,),),),)), np.ones((1, 1, 1, 2))
+    maps = gradcam(faint, ones, ("", 0, 0, 0), "", upsample=False)  # alpha is 1/2
+    assert_close(maps, np.full((1, 1, 2), 0.5e-20), rtol=1e-6, atol=0)
 
 
 def linear_weights(old, new):

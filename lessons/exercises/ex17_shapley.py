@@ -109,13 +109,21 @@ def game_of(worths):
     return worth
 
 
+def one_each(coalitions):
+    return 7 + coalitions.sum(axis=1) / 2
+
+
 @contributions.law("the worths may come as a function of rows of bools, and worths of integers give float64")
 def both_forms(path_contributions):
-    taxi, orders = np.array([0, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # worths: nobody, first, second, both
-    for value in (taxi, game_of(taxi)):
+    taxi, orders = np.array([3, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # worths: nobody, first, second, both
+    for value in (taxi, taxi.astype(np.uint8), game_of(taxi), game_of(taxi.astype(np.uint8))):
         gains = path_contributions(value, orders)
-        assert_close(gains, [[1, 4], [3, 2]])
+        assert_close(gains, [[-2, 4], [3, -1]])
         assert_dtype(gains, np.float64)
+    for value in (taxi > 1, game_of(taxi > 1)):  # worths of bools: 1, 0, 1, 1
+        assert_close(path_contributions(value, orders), [[-1, 1], [0, 0]])
+    thirty = np.arange(30)[np.newaxis]  # of so many players only a function can say the worths
+    assert_close(path_contributions(one_each, thirty), [[0.5] * 30])
     large = np.array([0.0, 2.0**24, 0.0, 2.0**24 + 1])  # in float32 the second would add nothing
     assert_close(path_contributions(large, orders[:1]), [[2.0**24, 1]], rtol=1e-12)
 
@@ -212,6 +220,10 @@ def worths_from_a_function(values):
         phi = values(value, 2)
         assert_close(phi, [2.5, 3.5])
         assert_dtype(phi, np.float64)
+    falling = np.array([3, 1, 2, 1])
+    for value in (falling, falling.astype(np.uint8), game_of(falling.astype(np.uint8))):
+        assert_close(values(value, 2), [-1.5, -0.5])
+    assert_close(values(falling > 1, 2), [-1, 0])  # worths of bools: 1, 0, 1, 0
 
 
 @values.law("of ten players too, in float64: alone 1 ... 10 on top of a worth of 2^24 for nobody")
@@ -231,6 +243,12 @@ def refuses_worths(shapley_values, game):
         v[1] = value
         assert_refuses(f"a worth of {value}", shapley_values, v, n)
     assert_refuses("a function that gives NaN", shapley_values, game_of(np.full(4, np.nan)), 2)
+    for number, function in ((1, lambda coalitions: 1.0), (5, lambda coalitions: np.arange(5.0))):
+        try:
+            found = shapley_values(function, 2)
+        except (TypeError, ValueError):
+            continue
+        raise AssertionError(f"a function that gives {number} worths for 4 coalitions gave {found}")
 
 
 @values.mistake("all coalitions weigh the same", breaks=values.laws[0].text)

@@ -40,6 +40,8 @@ def worked_solve(kernel_solve):
     for size in (1.0, 1e-18):  # the size of the weights does not matter
         found = kernel_solve(coalitions, np.array([1.0, 3.0]), size * np.array([0.5, 0.5]), 0.0, 10.0)
         assert_close(found, [4, 6])
+    large = 2.0**24 + np.array([1.0, 3.0])  # float32 holds no odd number beyond 2^24
+    assert_close(kernel_solve(coalitions, large, np.ones(2), 2.0**24, 2.0**24 + 10), [4, 6])
 
 
 @solve.law("a lone player gets everybody's worth less nobody's")

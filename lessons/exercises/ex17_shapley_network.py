@@ -92,7 +92,8 @@ def averages(model_paths):
 
 @paths.law("a network that is training and frozen is asked in evaluation mode, and stays training and frozen")
 def while_training(model_paths):
-    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):
         model, row, background, orders, target = questions(5, dropout=0.5, **how)
         expected = walked(worths(model, row, background, target), orders)
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
@@ -117,6 +118,8 @@ def refuses_orders(model_paths):
     for wrong in ([0, 0, 2], [1, 1, 1], [2, 2, 2], [-1, 0, 1], [0, 1, 3]):
         both = np.array([orders[0], wrong])
         assert_refuses(f"the order {wrong}", model_paths, model, row, background, both)
+    short = np.array([[0, 1], [1, 0]])
+    assert_refuses("orders of two of the three features", model_paths, model, row, background, short)
 
 
 def mean_answer(model, rows, target):

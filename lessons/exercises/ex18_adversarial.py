@@ -71,6 +71,7 @@ def zero_stays(fgsm_step, case, eps, targeted):
     x, g = case
     moved = fgsm_step(x, g, eps, targeted=targeted)
     assert_close(moved[g == 0], x[g == 0])
+    assert_close(fgsm_step(x, np.full_like(x, -0.0), eps, targeted=targeted), x)
 
 
 @step.law("what comes out lies in the box that is asked for")
@@ -87,6 +88,8 @@ def in_the_box(fgsm_step, case, eps, targeted):
         np.array([-1.0, 3.0]), np.array([-1.0, 1.0]), 8.0, targeted=targeted, bounds=(-1.0, 3.0)
     )
     assert_close(edges, [3.0, -1.0] if targeted else [-1.0, 3.0])
+    within = fgsm_step(np.full(2, 0.5), np.array([-1.0, 1.0]), 0.375, targeted=targeted, bounds=(0.25, 0.75))
+    assert_close(within, [0.75, 0.25] if targeted else [0.25, 0.75])
 
 
 @step.law("a gradient of 1e-45 moves a pixel as far as one of 1 or infinity; the images' dtype is kept")
@@ -97,6 +100,8 @@ def faint_gradients(step):
         moved = step(images.astype(dtype), gradient.astype(dtype), 0.25)
         assert_close(moved.ravel(), [0.75, 0.25, 0.75, 0.25])
         assert_dtype(moved, dtype)
+        smallest = np.array([1, -1], dtype) * np.nextafter(dtype(0), dtype(1))
+        assert_close(step(np.full(2, 0.5, dtype), smallest, 0.25, targeted=True), [0.25, 0.75])
 
 
 @step.mistake("followed the gradient itself, not its sign", breaks=step.laws[0].text)
@@ -145,6 +150,8 @@ lams = st.sampled_from([1.0, 0.25, 4.0])
 def worked_loss(penalised_loss):
     loss, _ = penalised_loss(np.zeros(2), np.array([3.0, 4.0]), target=1, lam=0.125)
     assert_close(loss, float(np.log(2) + 25 * 0.125))
+    for r in (np.array(5.0), np.array([[[[3.0], [4.0]]]])):
+        assert_close(penalised_loss(np.zeros(2), r, target=1, lam=0.125)[0], loss)
 
 
 @penalised.law("r has the gradient 2 lam r: none where nothing has changed")
@@ -233,7 +240,7 @@ def ways(z, gradients, answer):
 def worked_boundary(boundary_step):
     z, gradients = np.array([5.0, 0, 2]), np.array([[1.0, 1], [4, 5], [1, 2]])
     assert_close(boundary_step(z, gradients, 0), [0.6, 0.8])
-    for faint in (1e-8, 1e-14):  # the planes are further away
+    for faint in (1e-8, 1e-14, 1e-100):  # the planes are further away
         expected = np.array([0.6, 0.8]) / faint
         assert_close(boundary_step(z, faint * gradients, 0), expected)
 
@@ -258,6 +265,8 @@ def lands_on_a_plane(boundary_step, case):
 @given(z=arrays((3,)), g=arrays((2, 2)))
 def no_plane(boundary_step, z, g):
     assert_close(boundary_step(z, np.stack([g, g, g]), int(z.argmax())), np.zeros((2, 2)))
+    alike = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 2.0]])  # the first two, in logit and gradient
+    assert_close(boundary_step(np.array([5.0, 5.0, 2.0]), alike, 0), [0.0, 3.0])
 
 
 @boundary.law("float64 stays float64, and the answer is in the shape of one image")

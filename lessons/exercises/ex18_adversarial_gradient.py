@@ -112,7 +112,8 @@ def each_image_alone(loss_gradient):
 @slope.law("a network that is training and frozen is asked in evaluation mode, and stays training and frozen")
 def while_training(loss_gradient):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
-    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):
         model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
         expected = differences(model.build().eval(), images, labels)
         assert_close(loss_gradient(model, images, labels), expected, rtol=1e-4, atol=1e-6)
@@ -121,14 +122,16 @@ def while_training(loss_gradient):
 @slope.law("a gradient that is NaN or infinite somewhere raises FloatingPointError")
 def not_finite(loss_gradient):
     infinite = np.full((1, 3), np.inf, np.float32)
-    steep = Built("linear", weight=((3e38,), (-3e38,), (-3e38,)))  # all logits of 0 are 0
+    second = np.concatenate([0 * infinite.clip(0, 1), infinite])
+    steep = Built("linear", weight=((3e38,), (-3e38,), (-3e38,)), training=True)  # all logits of 0 are 0
     for model, images, which in (
         (LINEAR, infinite, "an image of infinities"),
+        (LINEAR, second, "an image of zeros and one of infinities"),
         (steep, np.zeros((1, 1), np.float32), "weights of 3e38 and -3e38"),
     ):
         try:
             with np.errstate(all="ignore"):
-                gradient = loss_gradient(model, images, np.array([0]))
+                gradient = loss_gradient(model, images, np.zeros(len(images), int))
         except FloatingPointError:
             continue
         raise AssertionError(f"{which} gave {gradient.tolist()}, no FloatingPointError")

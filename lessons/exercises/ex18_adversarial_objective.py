@@ -56,6 +56,9 @@ def worked_objective(perturbation_loss):
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.0)
     assert_close(loss, float(4 * 0.3125 - np.log(p[2])), **WIDE)
     assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), **WIDE)
+    loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 0.0)
+    assert_close(loss, float(-np.log(p[2])), **WIDE)
+    assert_close(slope, W.T @ (p - [0, 0, 1]), **WIDE)
 
 
 @objective.law(
@@ -63,7 +66,8 @@ def worked_objective(perturbation_loss):
 )
 def while_training(perturbation_loss):
     image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([1])
-    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):
         model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
         loss, _ = perturbation_loss(model, image, r, target, 4.0)
         assert_close(loss, float(wanted(model.build().eval(), image, r, target, 4.0)), **WIDE)

@@ -142,6 +142,8 @@ def while_training(pgd):
 @descent.law(STARTS)
 def random_starts(pgd):
     labels = np.zeros(50, int)
+    moves = quietly(pgd, DEAD, np.full((50, 2), 0.5), labels, 0.25, steps=1) - 0.5
+    assert moves.any(), "without an rng too the images begin at random"
     for middle, bounds, steps in ((0.5, (0, 1), 1), (0.5, (0, 1), 3), (1.5, (-2, 2), 1), (-1.5, (-2, 2), 1)):
         images = np.full((50, 3 if bounds == (-2, 2) else 2), middle)
         model = TWO if bounds == (-2, 2) else DEAD  # TWO takes a step of 1/1024 after the start
@@ -185,6 +187,9 @@ def warns(pgd):
     assert found == 0, "a warning of an image that had a gradient at the first step, if none at the last"
     found = warned(pgd, DIES, away, np.zeros(3, int), 0.25, **step)
     assert found == 2, f"two of three images have no gradient at any step, the warning counts {found}"
+    for how in ({"targeted": True}, {"loss": "margin"}):
+        found = warned(pgd, DEAD, half, pair, 0.25, **how)
+        assert found == 2, f"with {how} no pixel matters either, the warning counts {found}"
     corner, zeros = np.zeros((50, 2)), np.zeros(50, int)
     found = warned(pgd, EDGE, corner, zeros, 0.5, steps=2)
     assert found == 50, f"{50 - found} of 50 images found a gradient at a start beyond the box"

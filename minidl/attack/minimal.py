@@ -290,7 +290,7 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
 
     logits z: (K,), the answer's the largest: from a class above it, this r would lead away from its plane.
     gradients: (K, ...), of the logits; r has the shape of one gradient. A class with w_k = 0 has no plane, a
-    class with a small w_k has a plane; if no class has a plane, r = 0.
+    class with a small w_k has a plane, unless its square is 0 in this dtype; if no class has a plane, r = 0.
     """
     f = logits - logits[answer]
     w = (gradients - gradients[answer]).reshape(len(logits), -1)

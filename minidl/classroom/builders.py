@@ -20,9 +20,9 @@ from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
 
-def linear(weight: Any, bias: Any = None, mask: Any = None) -> Linear:
+def linear(weight: Any, bias: Any = None, mask: Any = None, dtype: str = "float32") -> Linear:
     """A Linear with this weight (out, in), this bias (out,) and this mask of the weight."""
-    weight = np.array(weight, np.float32)
+    weight = np.array(weight, dtype)
     return with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias, mask)
 
 
@@ -56,7 +56,7 @@ def batch_norm(
 def with_numbers(layer: Any, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
     layer.weight = Parameter(weight)
     layer.weight.mask = None if mask is None else np.array(mask, bool)
-    layer.bias = None if bias is None else Parameter(np.array(bias, np.float32))
+    layer.bias = None if bias is None else Parameter(np.array(bias, weight.dtype))
     return layer
 
 

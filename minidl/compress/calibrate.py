@@ -85,7 +85,7 @@ def coarser(counts: np.ndarray, halvings: int) -> np.ndarray:
 
     bins: a power of two.  halvings: 0 or more, also 900. Nothing is rounded: the answer is in int64 as well.
     """
-    for _ in range(min(halvings, len(counts).bit_length())):
+    for _ in range(min(halvings, len(counts).bit_length() - 1)):
         counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))
     return counts
 
@@ -168,7 +168,8 @@ def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
     P is the counts, with the tail added to the last bin. Q is the counts without the tail, merged to levels:
     bin i belongs to level floor(i levels / bins); if there are at most as many bins as levels, each bin is a
     level. The sum of a level is spread evenly over its bins that are not empty. Both are divided by the sum
-    of P. The result is infinite if Q is 0 where P is not, and 0 if all counts are 0.
+    of P. The result is infinite if Q is 0 where P is not, and 0 if all counts and the tail
+    are 0.
     """
     bins = np.arange(len(counts))
     level = bins * levels // len(counts) if len(counts) > levels else bins

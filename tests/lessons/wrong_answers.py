@@ -18,6 +18,7 @@ def any_case(inputs, steps):
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import warnings
 
@@ -68,6 +69,10 @@ ALIKE = {  # answers that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "no error, but zero or less"
     ],
+    "the logit in place of the probability where no class is given": [
+        "took the logit where the probability was asked for"
+    ],
+    "no random start without an rng": ["began at the images themselves, not at random"],
     "the step in the mode that the model has": ["the step by the batch's statistics, in training mode"],
 }
 
@@ -3421,3 +3426,595 @@ def faint_shares(counts, tail, levels):
     P = counts.astype(np.float64)
     P[-1] += tail
     return find("11.4").target(counts, tail * (P[-1] > 1e-12 * P.sum()), levels)
+
+
+@wrong("10.1", "an integer r is not made float32")
+def integers_stay(r, S, Z, qmin, qmax):
+    found = find("10.1").target(r, S, Z, qmin, qmax)
+    return found.astype(np.float64) if r.dtype.kind == "i" else found
+
+
+@wrong("10.1", "infinity becomes qmax before a negative Z is added")
+def qmax_before_Z(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
+    return np.clip(np.nan_to_num(steps, posinf=qmax) + np.float32(Z), qmin, qmax)
+
+
+def first_of(x, there):
+    """The first number of an array, or the array itself where the other argument is an array too."""
+    return x if np.ndim(there) else np.ravel(x)[0]
+
+
+@wrong("10.1", "of several zero points beside one scale the first is taken")
+def first_of_zero_points(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, S, first_of(Z, S), qmin, qmax)
+
+
+@wrong("10.1", "of several scales beside one zero point the first is taken")
+def first_scale(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, first_of(S, Z), Z, qmin, qmax)
+
+
+@wrong("10.1", "scales (O,) stretch along the first axis")
+def scales_of_rows(r, S, Z, qmin, qmax):
+    S = np.reshape(S, (-1, *[1] * (r.ndim - 1))) if np.ndim(S) == 1 else S
+    return find("10.1").target(r, S, Z, qmin, qmax)
+
+
+@wrong("10.2", "the shape of the arrays is lost")
+def raveled_scales(rmin, rmax, qmin, qmax):
+    S, Z = find("10.2").target(rmin, rmax, qmin, qmax)
+    return (S.ravel(), Z.ravel()) if S.ndim > 1 else (S, Z)
+
+
+@wrong("10.2", "qmin is added after rounding, so halves go the other way where it is odd")
+def qmin_after_rounding(rmin, rmax, qmin, qmax):
+    S, Z = find("10.2").target(rmin, rmax, qmin, qmax)
+    return S, (qmin - np.rint(np.minimum(rmin, 0.0) / S)).astype(np.int32)
+
+
+@wrong("10.2", "a zero point above 32,767 wraps around")
+def int16_zero_point(rmin, rmax, qmin, qmax):
+    S, Z = find("10.2").target(rmin, rmax, qmin, qmax)
+    return S, Z.astype(np.int16).astype(np.int32)
+
+
+@wrong("10.3", "of several zero points beside one scale the first is taken")
+class FirstZeroPoint(find("10.3").target):
+    def __init__(self, S, Z, qmin, qmax):
+        super().__init__(S, first_of(Z, S), qmin, qmax)
+
+
+@wrong("10.3", "of several scales beside one zero point the first is taken")
+class FirstScale(find("10.3").target):
+    def __init__(self, S, Z, qmin, qmax):
+        super().__init__(first_of(S, Z), Z, qmin, qmax)
+
+
+@wrong("10.3", "Z is added before rounding")
+class ZeroPointFirst(find("10.3").target):
+    def forward(self, x):
+        y = super().forward(x)
+        q = np.clip(np.rint(x / self.S + self.Z), self.qmin, self.qmax)
+        return np.where(np.isfinite(x) & (abs(x) < 1e30), (self.S * (q - self.Z)).astype(x.dtype), y)
+
+
+@wrong("11.1", "one bin is emptied")
+def one_bin_emptied(counts, halvings):
+    return find("11.1").target(counts, halvings) if len(counts) > 1 else 0 * counts
+
+
+@wrong("11.2", "a weight of other than two or four axes is scaled along its last")
+def two_or_four_axes(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, new_bias = find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+    if weight.ndim in (2, 4):
+        return new_weight, new_bias
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
+    return (weight * np.resize(factor, weight.shape[-1:] if weight.ndim > 1 else 1)), new_bias
+
+
+@wrong("11.2", "the bias less the mean is taken in their own dtype")
+def narrow_shift(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    shift = (0.0 if bias is None else bias) - mean
+    zero = np.zeros(len(mean))
+    return find("11.2").target(weight, shift.astype(np.float64), zero, var, gamma, beta, eps)
+
+
+@wrong("11.3", "bn's weight counts only where bn has a bias too")
+def weight_with_bias(layer, bn):
+    if bn.bias is None:
+        bn = copy.deepcopy(bn)
+        bn.weight = None
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.3", "a frozen bn is refused where the layer is in training mode")
+def frozen_behind_a_trained_layer(layer, bn):
+    if layer.training and bn.training:
+        raise ValueError("in training")
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.3", "a float64 layer becomes float32")
+def narrow_layer(layer, bn):
+    new = find("11.3").target(layer, bn)
+    for name in ("weight", "bias"):
+        numbers = getattr(new, name).data.astype(np.float32)
+        setattr(new, name, nn.Parameter(numbers, layer.weight.requires_grad))
+    return new
+
+
+@wrong("11.4", "a level's number by a division by a rounded width")
+def rounded_widths(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = (bins / (len(counts) / levels)).astype(int) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
+
+
+@wrong("11.4", "two levels at least")
+def two_levels(counts, tail, levels):
+    return find("11.4").target(counts, tail, max(levels, 2))
+
+
+@wrong("11.4", "0 where all numbers are beyond T")
+def all_beyond(counts, tail, levels):
+    return find("11.4").target(counts, tail, levels) if counts.any() else 0.0
+
+
+def one_mode(number):
+    """The library's function, which gives all parts of its model the mode of the whole."""
+
+    def answer(model, *arguments, **params):
+        found = find(number).target(model, *arguments, **params)
+        model.train(model.training)
+        return found
+
+    return answer
+
+
+for several in ("12.4", "12.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("12.1", "no Linear is taken")
+def convolutions_alone(conv, order=1):
+    if isinstance(conv, nn.Linear):
+        raise TypeError("conv must be a Conv2d")
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "a layer's bias counts as a weight")
+def with_the_bias(conv, order=1):
+    if isinstance(conv, nn.Linear):
+        conv = np.column_stack([conv.weight.data, conv.bias.data])
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "rows are cut from memory as it lies, also where it goes down the columns")
+def norms_in_memory(conv, order=1):
+    if isinstance(conv, np.ndarray):
+        conv = conv.ravel(order="K").reshape(conv.shape)
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "None is taken for order 1")
+def order_or_one(conv, order=1):
+    return find("12.1").target(conv, order or (1 if order is None else order))
+
+
+@wrong("12.2", "integers are compared as integers")
+def integers_compared(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    if s is None and np.asarray(scores).dtype.kind == "i":
+        keep = np.ones(len(scores), bool)
+        keep[np.argsort(scores, kind="stable")[:amount]] = False
+    return keep
+
+
+@wrong("12.2", "the mean and the std in the scores' own dtype")
+def narrow_threshold(scores, amount=None, s=None):
+    find("12.2").target(scores, amount, s)  # refuses bad input
+    if s is None:
+        return find("12.2").target(scores, amount)
+    keep = scores > scores.mean() + s * scores.std()
+    if not keep.any():
+        raise EmptyLayerError("nothing is kept")
+    return keep
+
+
+@wrong("12.2", "at s = 0 a score at the mean stays")
+def at_the_mean(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    return np.asarray(scores) >= np.mean(scores) if s == 0 else keep
+
+
+@wrong("12.3", "flattened as memory lies, shaped row by row")
+def masks_in_memory(weights, amount):
+    return find("12.3").target(
+        {k: np.reshape(np.ravel(w, "K"), np.shape(w)) for k, w in weights.items()}, amount
+    )
+
+
+@wrong("12.3", "only the last array is kept from losing all")
+def last_one_kept(weights, amount):
+    try:
+        return find("12.3").target(weights, amount)
+    except EmptyLayerError:
+        arrays = [np.asarray(w, float) for w in weights.values()]
+        keep = find("12.2").target(np.abs(np.concatenate([w.ravel() for w in arrays])), amount)
+        parts = np.split(keep, np.cumsum([w.size for w in arrays])[:-1])
+        if not parts[-1].any():
+            raise
+        return {name: part.reshape(w.shape) for name, part, w in zip(weights, parts, arrays, strict=True)}
+
+
+@wrong("13.1", "no mistakes are an empty array of floats")
+def floats_of_no_mistakes(probabilities, labels, k):
+    return np.array(find("13.1").target(probabilities, labels, k).tolist())
+
+
+@wrong("13.3", "the search begins at -1e30, and not at the lowest number")
+def from_a_low_start(activations):
+    values, places = find("13.3").target(activations)
+    return np.maximum(values, np.asarray(-1e30, values.dtype)), places
+
+
+@wrong("13.3", "flattened as memory lies")
+def units_in_memory(activations):
+    n, c, height, width = activations.shape
+    flat = activations.reshape((n, c, height * width), order="A")
+    return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)
+
+
+wrong("13.5", "a part of the model that is in another mode than the whole does not stay so")(one_mode("13.5"))
+
+
+@wrong("13.5", "only each map's largest value is asked to be finite")
+def finite_maxima(model, layer, images, k):
+    try:
+        return find("13.5").target(model, layer, images, k)
+    except ValueError as error:
+        if "not finite" not in str(error) or not np.isfinite(images).all():
+            raise
+        found = strongest_units(model(Tensor(images)).data)
+        if not np.isfinite(found[0]).all():
+            raise
+        return found
+
+
+@wrong("13.5", "images are ranked by the first three digits of their values")
+def ranked_roughly(model, layer, images, k):
+    find("13.5").target(model, layer, images, k)  # what it refuses
+    whole = find("13.5").target(model, layer, images, len(images))
+    order = [
+        sorted(range(len(images)), key=lambda j, v=values, i=numbers: (-np.float16(v[j]), i[j]))
+        for values, numbers in zip(whole.values, whole.images, strict=True)
+    ]
+    rows = np.arange(len(order))[:, np.newaxis]
+    chosen = np.array(order)[:, :k]
+    return type(whole)(*(part[rows, chosen] for part in whole))
+
+
+@wrong("13.5", "the model stays in evaluation mode where its outputs are not finite")
+def left_where_not_finite(model, layer, images, k):
+    try:
+        return find("13.5").target(model, layer, images, k)
+    except ValueError as error:
+        if "not finite: it has no order" in str(error):
+            model.eval()
+        raise
+
+
+@wrong("14.1", "the channels are the third axis from the end, where there are so many axes")
+def channels_from_the_end(gradients, reduce):
+    if gradients.ndim < 5 or reduce is None:
+        return find("14.1").target(gradients, reduce)
+    return find("14.1").target(np.moveaxis(gradients, -3, 1), reduce)
+
+
+@wrong("14.1", "all channels come back in float32")
+def narrow_channels(gradients, reduce):
+    found = find("14.1").target(gradients, reduce)
+    return found.astype(np.float32) if reduce is None else found
+
+
+for several in ("14.4", "14.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("14.4", "the logit in place of the probability where no class is given")
+def logit_of_the_answer(model, images, target=None, *, probability=False, **options):
+    return find("14.4").target(
+        model, images, target, probability=probability and target is not None, **options
+    )
+
+
+def stride_within(axis):
+    """The library's function, with a stride along this axis of at most the window."""
+
+    def answer(model, images, target=None, *, window=4, stride=2, **options):
+        windows, strides = (list(np.broadcast_to(sizes, 2).tolist()) for sizes in (window, stride))
+        strides[axis] = min(strides[axis], windows[axis])
+        return find("14.4").target(
+            model, images, target, window=tuple(windows), stride=tuple(strides), **options
+        )
+
+    return answer
+
+
+wrong("14.4", "a stride that is larger than the window in height alone is taken")(stride_within(0))
+wrong("14.4", "a stride that is larger than the window in width alone is taken")(stride_within(1))
+
+
+@wrong("14.3", "64 nodes at most")
+def nodes_up_to_64(steps, nodes="gauss"):
+    return find("14.3").target(min(steps, 64), nodes)
+
+
+@wrong("14.3", "words in capitals, None and all that begins alike are taken")
+def any_such_word(steps, nodes="gauss"):
+    word = str(nodes or "gauss").lower()
+    return find("14.3").target(steps, "gauss" if word.startswith("gauss") else word)
+
+
+@wrong("15.1", "at an infinite input nothing passes")
+def at_finite_inputs(grad, x):
+    return np.where(np.isfinite(x), find("15.1").target(grad, x), 0)
+
+
+@wrong("15.1", "the input is rounded to float32, in which 1e-60 is 0")
+def by_a_narrow_input(grad, x):
+    return find("15.1").target(grad, x.astype(np.float32))
+
+
+@wrong("15.2", "at an input of infinity nothing passes")
+def deconvnet_at_finite_inputs(grad, x):
+    return np.where(x < np.inf, find("15.2").target(grad, x), 0)
+
+
+def rule_in_memory(number):
+    """The library's rule, put together row by row from memory as it lies."""
+
+    def answer(grad, x):
+        found = find(number).target(grad, x)
+        return found.ravel(order="K").reshape(found.shape)
+
+    return answer
+
+
+for several in ("15.1", "15.2", "15.3"):
+    wrong(several, "flattened as memory lies, shaped row by row")(rule_in_memory(several))
+
+for several in ("15.4", "16.4"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("16.1", "minus infinity counts as 0")
+def minus_infinity_as_zero(maps, masks):
+    return find("16.1").target(np.where(np.equal(maps, -np.inf), 0, maps), masks)
+
+
+@wrong("16.2", "the weights of the maps are rounded to float32")
+def narrow_alpha(activations, gradients):
+    alpha = gradients.mean(axis=(2, 3), keepdims=True).astype(np.float32)
+    return (alpha * activations).sum(axis=1).astype(activations.dtype)
+
+
+@wrong("16.2", "weights below 1e-8 count as 0")
+def faint_alpha(activations, gradients):
+    alpha = gradients.mean(axis=(2, 3), keepdims=True)
+    return (np.where(abs(alpha) < 1e-8, 0, alpha) * activations).sum(axis=1)
+
+
+@wrong("16.3", "the mean of all old pixels for a single new one")
+def mean_of_all(old, new):
+    return np.full((1, old), 1 / old) if new == 1 and old > 0 else find("16.3").target(old, new)
+
+
+@wrong("16.3", "the mean over whole blocks of old pixels where the sizes divide")
+def mean_of_blocks(old, new):
+    weights = find("16.3").target(old, new)
+    if new > 1 and old > new and old % new == 0:
+        return np.kron(np.eye(new), np.full((1, old // new), new / old))
+    return weights
+
+
+@wrong("16.3", "equal sizes give float32")
+def narrow_identity(old, new):
+    weights = find("16.3").target(old, new)
+    return weights.astype(np.float32) if old == new else weights
+
+
+@wrong("16.4", "what is below 1e-12 counts as 0")
+def faint_maps(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, images, target, layer, upsample=upsample)
+    return np.where(maps < 1e-12, 0, maps).astype(maps.dtype)
+
+
+@wrong("17.1", "nobody is worth 0 where the game is a function")
+def worth_of_nobody(value, orders):
+    if not callable(value):
+        return find("17.1").target(value, orders)
+
+    def nobody_at_0(coalitions):
+        return np.where(coalitions.any(axis=1), value(coalitions), 0)
+
+    return find("17.1").target(nobody_at_0, orders)
+
+
+def differences_of(value, orders):
+    """What is added, in the dtype of the worths."""
+    paths, n = orders.shape
+    there = np.argsort(orders, axis=1)[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
+    rows = there.reshape(-1, n)
+    worths = np.asarray(value(rows) if callable(value) else value[rows @ (1 << np.arange(n))])
+    gains = np.empty((paths, n))
+    np.put_along_axis(gains, orders, np.diff(worths.reshape(paths, n + 1), axis=1), axis=1)
+    return gains
+
+
+@wrong("17.1", "worths of bools or unsigned integers from a function are subtracted as such")
+def differences_of_a_function(value, orders):
+    return (differences_of if callable(value) else find("17.1").target)(value, orders)
+
+
+@wrong("17.1", "worths of bools or unsigned integers in an array are subtracted as such")
+def differences_of_an_array(value, orders):
+    return (find("17.1").target if callable(value) else differences_of)(value, orders)
+
+
+@wrong("17.1", "asks for the worths of all coalitions, of which thirty players have too many")
+def all_coalitions(value, orders):
+    n = orders.shape[1]
+    find("17.2").target(value, n)
+    return find("17.1").target(value, orders)
+
+
+@wrong("17.2", "worths of unsigned integers in an array wrap around")
+def unsigned_worths(value, n):
+    if callable(value) or np.asarray(value).dtype.kind != "u":
+        return find("17.2").target(value, n)
+    gains = find("17.1").target
+    orders = np.array(list(itertools.permutations(range(n))))
+    return (gains(value, orders) % 256).mean(axis=0)
+
+
+@wrong("17.2", "one worth from a function counts for all coalitions")
+def worth_for_all(value, n):
+    if callable(value):
+        return find("17.2").target(lambda rows: np.broadcast_to(value(rows), len(rows)), n)
+    return find("17.2").target(value, n)
+
+
+@wrong("17.2", "of too many worths from a function the first are taken")
+def first_worths(value, n):
+    if callable(value):
+        return find("17.2").target(lambda rows: value(rows)[: len(rows)], n)
+    return find("17.2").target(value, n)
+
+
+@wrong("17.3", "the worths are rounded to float32")
+def narrow_worths_of_drawn(coalitions, worths, weights, nobody, everybody):
+    shifted = np.float32(worths) - np.float32(nobody)
+    return find("17.3").target(coalitions, shifted.astype(np.float64), weights, 0.0, everybody - nobody)
+
+
+@wrong("17.4", "orders of some of the features are taken")
+def some_features(model, row, background, orders, target=0):
+    left = [i for i in range(len(row)) if i not in orders[0]]
+    rest = np.tile(left, (len(orders), 1)).astype(int)
+    return find("17.4").target(model, row, background, np.hstack([orders, rest]), target)
+
+
+for several in ("17.4", "18.2", "18.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("18.1", "minus 0 has a sign")
+def sign_of_minus_zero(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    signs = np.where(gradient == 0, np.copysign(1, gradient) - 1, np.sign(gradient)).astype(images.dtype)
+    return np.clip(images + (-eps if targeted else eps) * signs, *bounds)
+
+
+@wrong("18.1", "the box is never within [0, 1]")
+def at_least_the_unit_box(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    box = min(bounds[0], 0), max(bounds[1], 1)
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=box)
+
+
+@wrong("18.1", "towards a target the gradient is rounded to float32")
+def narrow_towards_a_target(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    gradient = narrowed(gradient) if targeted else gradient
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds)
+
+
+@wrong("18.2", "only the first image's gradient is asked to be finite")
+def first_finite(model, images, labels, loss="cross_entropy"):
+    first = find("18.2").target(model, images[:1], labels[:1], loss)
+    if len(images) == 1:
+        return first
+    try:
+        return find("18.2").target(model, images, labels, loss)
+    except FloatingPointError:
+        return np.concatenate([first, np.full_like(images[1:], np.nan)])
+
+
+@wrong("18.2", "the model stays in evaluation mode where the gradient is not finite")
+def left_where_infinite(model, images, labels, loss="cross_entropy"):
+    try:
+        return find("18.2").target(model, images, labels, loss)
+    except FloatingPointError:
+        model.eval()
+        raise
+
+
+@wrong("18.3", "the mean of the squares of images in a batch")
+def mean_of_squares(logits, r, target, lam):
+    lam = lam / r.data.size if r.ndim == 4 else lam
+    return find("18.3").target(logits, r, target, lam)
+
+
+@wrong("18.3", "a single number is not squared")
+def number_not_squared(logits, r, target, lam):
+    if r.ndim == 0:
+        return lam * r - F.log_softmax(logits)[target]
+    return find("18.3").target(logits, r, target, lam)
+
+
+@wrong("18.4", "a class with a difference of gradients below 1e-20 has no plane")
+def faint_planes(logits, gradients, answer):
+    near = np.abs(gradients - gradients[answer]).reshape(len(logits), -1).max(axis=1) < 1e-20
+    kept = np.where(near.reshape(-1, *[1] * (gradients.ndim - 1)), gradients[answer], gradients)
+    return find("18.4").target(logits, kept, answer)
+
+
+@wrong("18.4", "a class with the answer's gradient and logit is 0 away")
+def on_no_plane(logits, gradients, answer):
+    same = (logits == logits[answer]) & (np.arange(len(logits)) != answer)
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    if (same & ~w.any(axis=1)).any():
+        return np.zeros_like(gradients[0])
+    return find("18.4").target(logits, gradients, answer)
+
+
+@wrong("14.5", "a baseline of float64 is rounded to float32")
+def narrow_baseline(model, images, target=None, *, baseline=0.0, **options):
+    if isinstance(baseline, float):
+        baseline = float(np.float32(baseline))
+    return find("14.5").target(model, images, target, baseline=baseline, **options)
+
+
+@wrong("18.5", "a price of 0 counts as 1")
+def price_or_one(model, image, r, target, lam):
+    return find("18.5").target(model, image, r, target, lam or 1.0)
+
+
+@wrong("18.6", "no random start without an rng")
+def start_with_an_rng(model, images, labels, eps, *, random_start=True, rng=None, **options):
+    starts = random_start and rng is not None
+    return find("18.6").target(model, images, labels, eps, random_start=starts, rng=rng, **options)
+
+
+def without_a_warning(*, where):
+    """The library's function, which warns of no image where these options are asked for."""
+
+    def answer(model, images, labels, eps, **options):
+        with warnings.catch_warnings():
+            if where(options):
+                warnings.simplefilter("ignore")
+            return find("18.6").target(model, images, labels, eps, **options)
+
+    return answer
+
+
+wrong("18.6", "no warning on the way to a target")(without_a_warning(where=lambda o: o.get("targeted")))
+wrong("18.6", "no warning with the margin")(without_a_warning(where=lambda o: o.get("loss") == "margin"))
