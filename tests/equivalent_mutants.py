@@ -189,6 +189,11 @@ EQUIVALENT: dict[str, dict[str, list[str]]] = {
             "candidate = masked_copy(model, criterion, k * step, train[0][:2])",
         ],
     },
+    "13.5": {
+        "each batch gives a pair": [
+            "values, places = (np.concatenate(some) for some in zip(*strongest, strict=False))",
+        ],
+    },
     "14.4": {
         ELSEWHERE: [
             "images, goal = images_and_target(model, images, target, maps=False, probability=probability)",
