@@ -48,7 +48,7 @@ T_99 = np.percentile(np.abs(r), 99)
 some = np.quantile(r, [0, 0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 0.999, 1])
 choices = {"no saturation, T = max |r|": T_max, "saturate, T = percentile 99": T_99}
 figure = saturation_lines(some, choices)
-save(figure, "11_tensorrt/saturate", alt="Arrows to integers without and with saturation")
+save(figure, "11_tensorrt/saturate", alt="Integers without and with saturation")
 
 # %% [markdown]
 # The picture shows twelve activations and the integers that they become. The rare large
