@@ -1,4 +1,4 @@
-"""The lessons' command line: run the lessons, do their exercises."""
+"""The lessons' command line. It runs the lessons and checks their exercises."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from minidl.engine.checks import require
 
 
 def main(arguments: list[str], course: Course) -> int:
-    """Do what the arguments ask. Returns the exit code: 0 done, 1 something fails, 2 a senseless request."""
+    """Run the command in ``arguments``. Returns the exit code: 0 done, 1 a failure, 2 a wrong request."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that cannot show "±" shows "?"; no error
+            stream.reconfigure(errors="replace")  # a console that cannot show "±" then shows "?"
     asked = parser().parse_args(arguments)
     try:
         course = Course.of_ones_own(asked.course) if asked.course else course
         code = asked.do(course, asked)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # the reader of the output has ended, as after  | head
+    except BrokenPipeError:  # the program that reads the output has ended, as in  ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         return 1
     except OSError as error:
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     own: dict[str, Any] = {"metavar": "DIR", "type": Path, "help": what}
     top.add_argument("--course", **own, default=None)
     verbs = top.add_subparsers(metavar="VERB")
-    # A default of the verb would replace an option that the user wrote before the verb.
+    # Without SUPPRESS, the verb's default would replace a --course that is before the verb.
     verb = functools.partial(add_verb, verbs, course={**own, "default": argparse.SUPPRESS})
     add_verbs_for_learners(verb)
     add_verbs_for_teachers(verb)
@@ -125,7 +125,7 @@ def add_verbs_for_authors(verb: Callable[..., None]) -> None:
 
 
 def add_verb(verbs, name: str, do: Callable[..., int], text: str, **arguments: dict) -> None:
-    """Add a verb. Arguments named number, numbers, folder or service are positional, others are options."""
+    """Add a verb. Arguments named number, numbers, folder or service are positional. Others are options."""
     one = verbs.add_parser(name, help=text, description=text)
     one.set_defaults(do=do)
     for argument, settings in arguments.items():
@@ -139,7 +139,7 @@ def switch(text: str) -> dict:
 
 
 def in_form(form: str, text: str, said: str) -> str:
-    """The text if the regular expression ``form`` matches it all; an error, with what was said, if not."""
+    """Return the text if the regular expression ``form`` matches all of it. If not, raise ``said``."""
     if not re.fullmatch(form, text):
         raise argparse.ArgumentTypeError(f"{said}, got {text!r}")
     return text
@@ -201,7 +201,7 @@ def do_run(course: Course, asked: argparse.Namespace) -> int:
     chosen = [course.lesson(number.zfill(2)) for number in asked.numbers] or course.lessons()
     if not asked.mine:
         return run_lessons(chosen)
-    from minidl.classroom.run_mine import through_mine  # imports NumPy and Hypothesis, too
+    from minidl.classroom.run_mine import through_mine  # it also imports NumPy and Hypothesis
 
     return run_lessons(chosen, through_mine(course, chosen))
 
@@ -214,7 +214,7 @@ def do_list(course: Course, asked: argparse.Namespace) -> int:
 
 
 def do_start(course: Course, asked: argparse.Namespace) -> int:
-    from minidl.classroom.work_file import start  # imports NumPy and Hypothesis: the list needs neither
+    from minidl.classroom.work_file import start  # imports NumPy and Hypothesis; the list does not
 
     print(start(course, asked.number, asked.reset))
     Record(course).begin(asked.number)
@@ -241,14 +241,14 @@ def do_check(course: Course, asked: argparse.Namespace) -> int:
 
 
 def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
-    """Maps each lesson to its requested exercises, [] for all. Without numbers: every started lesson."""
+    """Maps each lesson to its requested exercises; [] means all. If numbers is empty: all started lessons."""
     numbers = numbers or [lesson.number for lesson in course.started()]
     wanted: dict[str, list[str]] = {course.lesson(number[:2]).number: [] for number in numbers}
     for number in numbers:
         if number[:2] not in numbers:
             wanted[number[:2]].append(number)
     if not wanted:
-        raise ValueError(f"nothing was started yet: {course.command} start NN writes a lesson's stubs")
+        raise ValueError(f"no lesson was started yet: {course.command} start NN writes a lesson's stubs")
     return wanted
 
 
@@ -270,7 +270,7 @@ def do_export(course: Course, asked: argparse.Namespace) -> int:
     path = export(asked.service, wish, asked.out)
     points = points_of(course.exercises(asked.number), asked.laws)
     print(f"wrote {path}: {counted(len(points), 'exercise')}, {sum(points.values()):g} points")
-    print(f"what to choose there: the guide's page {PAGES[asked.service]}, lessons/book/guide/")
+    print(f"the page {PAGES[asked.service]} in lessons/book/guide/ says what to choose there")
     return 0
 
 

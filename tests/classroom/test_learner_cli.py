@@ -88,7 +88,7 @@ def test_check_without_a_number_checks_what_was_started_and_fails_if_any_does(co
     assert lessons("check") == (
         2,
         "",
-        "nothing was started yet: python -m lessons start NN writes a lesson's stubs\n",
+        "no lesson was started yet: python -m lessons start NN writes a lesson's stubs\n",
     )
     write_work(course, "09", RIGHT)
     write_work(course, "02", "")
