@@ -180,7 +180,10 @@ class Exercise:
         return f"{points}, {'●' * self.level}, {self.minutes} minutes"
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
-        """Decorator for a law: a function of an implementation (and a case). It raises an error if it fails."""
+        """Decorator: makes a function a law. Its arguments are an implementation and the values of a case.
+
+        The function raises an error if the implementation is wrong.
+        """
         check_instance("text", text, str)
         require(all(law.text != text for law in self.laws), f"{self.number} already has a law {text!r}")
 

@@ -1,4 +1,4 @@
-"""The learner's file as ``start`` writes it."""
+"""The learner's file in work/, which ``start`` writes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ MARK = re.compile(r"^# (\d\d\.\d) (\w+)[:,] .*minidl (\S+), reference ([0-9a-f]{
 def start(course: Course, number: str, reset: bool = False) -> str:
     """Write the lesson's stubs into work/. Without ``reset``, a file that exists already is not changed.
 
-    With ``reset`` this file is moved to backup/ first. So is a file of an older minidl with other exercises.
+    With ``reset`` this file is moved to backup/ first. A file of an older minidl with other exercises is also
+    moved there.
 
-    Returns what was done, in words. Raises ValueError for a lesson without exercises, and FileExistsError.
+    Returns a text on what was done. Raises ValueError for a lesson without exercises, and FileExistsError.
     """
     lesson, exercises = course.lesson(number), course.exercises(number)
     require(len(exercises) > 0, f"lesson {number} has no exercises")
@@ -28,11 +29,11 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     older = path.exists() and older_version(path.read_text(encoding="utf-8", errors="replace"), exercises)
     if path.exists() and not (reset or older):
         mend = f"start {number} --reset keeps it in {course.shown(course.work / 'backup')} and begins anew"
-        raise FileExistsError(f"{course.shown(path)} is there already and stays as it is. {mend}")
+        raise FileExistsError(f"{course.shown(path)} exists already and is not changed. {mend}")
     if path.exists():
         old_one = f"the old one, of minidl {older}," if older else "the old one"
         done.append(f"kept {old_one} as {course.shown(put_aside(path))}")
-    with open(path, "x", encoding="utf-8") as file:  # x: fails if another program just made the file
+    with open(path, "x", encoding="utf-8") as file:  # mode x fails if another program has just made the file
         file.write(lesson_stubs(lesson, exercises, course.command))
     return ", ".join([*done, f"wrote {course.shown(path)}"])
 

@@ -109,7 +109,7 @@ def test_the_lesson_is_told_by_the_stubs_the_name_or_the_option(tmp_path, capfd)
     paths = [tmp_path / name for name in named]
     assert [lesson_of(REAL, path) for path in paths[:3]] == ["12", "09", "09"]
     assert cli.main(["check", str(paths[3])], REAL) == 2
-    assert "its text and its name do not say the lesson; --lesson NN does" in capfd.readouterr().err
+    assert "the text and the name do not show the lesson: choose it with --lesson NN" in capfd.readouterr().err
     code, found = verdicts(capfd, paths[3], "--lesson", "9")
     assert code == 1 and {row["status"] for row in found["submissions"][0]["exercises"]} == {"missing"}
     assert cli.main(["check", str(tmp_path / "nobody.py")], REAL) == 2

@@ -81,7 +81,7 @@ def test_a_file_that_is_there_is_never_overwritten(course):
     start(course, "09")
     path = course.work_file("09")
     path.write_text("mine", encoding="utf-8")
-    with pytest.raises(FileExistsError, match="work/09_temperature.py is there already and stays as it is"):
+    with pytest.raises(FileExistsError, match="work/09_temperature.py exists already and is not changed"):
         start(course, "09")
     assert path.read_text(encoding="utf-8") == "mine"
 
