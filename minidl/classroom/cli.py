@@ -67,18 +67,18 @@ def parser() -> argparse.ArgumentParser:
 def add_verbs_for_learners(verb: Callable[..., None]) -> None:
     verb(
         "run", do_run, "run lessons, each in a process of its own",
-        numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; all lessons without one"},
-        mine=switch("on your own functions, as far as they pass"),
+        numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; without numbers, all lessons"},
+        mine=switch("with those of your own functions that pass"),
     )  # fmt: skip
     verb(
         "start", do_start, "write the stubs of a lesson's exercises into work/",
-        number=LESSON, reset=switch("keep the old file in work/backup/ and write anew"),
+        number=LESSON, reset=switch("move the old file to work/backup/ and write new stubs"),
     )  # fmt: skip
-    what = "all that was started without one; with files, only these exercises"
+    what = "without numbers, all started exercises; with files, only these exercises"
     verb(
         "check", do_check, "check what you wrote, or files anywhere, against the laws",
         numbers={"nargs": "*", "metavar": "NN[.k]|FILE", "type": number_or_file, "help": what},
-        traceback=switch("show where the error came from, all frames"), limit=TIME,
+        traceback=switch("show the whole traceback of an error"), limit=TIME,
         json=switch("print the verdicts and points as JSON"), **GRADED,
     )  # fmt: skip
     verb("hint", do_hint, "one more hint each time", number=EXERCISE)
@@ -86,7 +86,7 @@ def add_verbs_for_learners(verb: Callable[..., None]) -> None:
     watched = {**LESSON, "nargs": "?", "help": "the lesson to begin with"}
     verb("watch", do_watch, "check each time that you save, until Ctrl-C", number=watched, limit=TIME)
     verb(
-        "solution", do_solution, "the library's own text and its imports, once yours passes",
+        "solution", do_solution, "show the library's own text and its imports, after yours passes",
         number=EXERCISE, anyway=switch("also when yours does not pass yet"),
     )  # fmt: skip
 
@@ -97,8 +97,8 @@ def add_verbs_for_teachers(verb: Callable[..., None]) -> None:
         folder={"metavar": "DIR", "type": Path, "help": "files, folders and zip archives, one a student"},
         jobs={"type": job_count, "metavar": "N", "default": 1, "help": "at the same time, %(default)s"},
         roster={"metavar": "CSV", "type": Path, "help": "the students, in a column name"},
-        pattern={"metavar": "REGEX", "type": pattern, "help": "what of an entry's name is the student's"},
-        out={"metavar": "DIR", "type": Path, "help": "the results; out/grade/... without it"},
+        pattern={"metavar": "REGEX", "type": pattern, "help": "finds the student's name in an entry's name"},
+        out={"metavar": "DIR", "type": Path, "help": "the folder of results; the default is out/grade/..."},
         limit=TIME, container=switch("in a container without a network, by Docker"), **GRADED,
     )  # fmt: skip
     services = ("gradescope", "classroom", "nbgrader", "notebook")
@@ -112,9 +112,9 @@ def add_verbs_for_teachers(verb: Callable[..., None]) -> None:
 
 def add_verbs_for_authors(verb: Callable[..., None]) -> None:
     verb(
-        "study", do_study, "measure over seeds what lessons quote, and keep the numbers",
+        "study", do_study, "measure the numbers that lessons quote over seeds, and save them",
         numbers={"nargs": "*", "metavar": "NN", "type": lesson_number, "help": "all studies without one"},
-        check=switch("measure two seeds anew, and compare with the numbers that are kept"),
+        check=switch("measure two seeds again, and compare with the saved numbers"),
         all=switch("with --check: all seeds"),
     )  # fmt: skip
     verb(
@@ -201,7 +201,7 @@ def do_run(course: Course, asked: argparse.Namespace) -> int:
     chosen = [course.lesson(number.zfill(2)) for number in asked.numbers] or course.lessons()
     if not asked.mine:
         return run_lessons(chosen)
-    from minidl.classroom.run_mine import through_mine  # it also imports NumPy and Hypothesis
+    from minidl.classroom.run_mine import through_mine  # imported here, since it loads NumPy
 
     return run_lessons(chosen, through_mine(course, chosen))
 
@@ -214,7 +214,7 @@ def do_list(course: Course, asked: argparse.Namespace) -> int:
 
 
 def do_start(course: Course, asked: argparse.Namespace) -> int:
-    from minidl.classroom.work_file import start  # imports NumPy and Hypothesis; the list does not
+    from minidl.classroom.work_file import start  # imported here, since it loads NumPy
 
     print(start(course, asked.number, asked.reset))
     Record(course).begin(asked.number)
@@ -312,7 +312,7 @@ def do_solution(course: Course, asked: argparse.Namespace) -> int:
     if not asked.anyway and path.exists() and record.of(number)["file"] != digest(path):
         record.note(check_exercise(course, number))
     if not (asked.anyway or record.passes(number)):
-        print(f"{number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr)
+        print(f"{number} does not pass yet. Option --anyway shows the solution now", file=sys.stderr)
         return 1
     print(f"{needed(exercise.target)}\n\n\n{source(exercise.target)}", end="")
     return 0

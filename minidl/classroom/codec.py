@@ -2,9 +2,9 @@
 
 A message is JSON, followed by the bytes of its arrays. JSON lacks some types: they are lists with a tag.
 
-    None, bool, int, float, str    as in JSON; also a dict whose keys are all text
+    None, bool, int, float, str    as in JSON; also a dict with only text as keys
     ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
-    ["dict", keys, ...]            a dict whose keys are text and integers
+    ["dict", keys, ...]            a dict with text and integers as keys
     ["array", dtype, shape, order] ["scalar", dtype]                  their bytes follow the JSON
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
     ["record", "module:name", ...]       a NamedTuple of minidl; the checker reads it as a plain tuple

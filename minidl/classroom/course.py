@@ -24,7 +24,7 @@ COMMAND = "python -m lessons"
 
 @dataclass(frozen=True)
 class Lesson:
-    """A script NN_topic.py. Its figures are in out/NN_topic/, beside the lessons' folder."""
+    """A script NN_topic.py. Its figures are in out/NN_topic/. The folders out and lessons have one parent."""
 
     path: Path
 
@@ -67,7 +67,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Course:
-    """A folder of lessons, and the package whose modules ``exNN_topic`` define their exercises."""
+    """A folder of lessons, and the package with the modules ``exNN_topic``, which define the exercises."""
 
     folder: Path
     package: str = "lessons.exercises"

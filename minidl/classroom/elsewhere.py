@@ -167,7 +167,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Whether the time is over. Processor time and sleep in a call count, waiting for a processor not."""
+        """Whether the time is over. Only processor time counts, and the time that a call sleeps."""
         pid = self.process.pid
         used = processes.seconds_of(pid)
         asleep = used is not None and processes.asleep(pid) and not self.has_answered()
@@ -304,7 +304,7 @@ class ElsewhereFunction(Answerer):
 
 
 def clean_environment(folder: str) -> dict[str, str]:
-    """An environment without the user's variables. All paths are ``folder``, and NumPy uses one thread."""
+    """An environment without the user's variables. HOME and other paths are ``folder``."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "MINIDL_CACHE"), folder)
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -283,7 +283,7 @@ def same_for_everybody(function: Callable) -> None:
 
 
 def noting(test: Callable[..., None], implementation: Implementation) -> Callable[..., None]:
-    """Wrap the test: store a copy of each case in ``implementation.case``. The last case is the shrunk one.
+    """Wrap the test: store a copy of each case in ``implementation.case``. The last case is the shrunk case.
 
     ``implementation.first_failure`` is the last call of the first failing run, before any shrinking.
     """

@@ -15,12 +15,12 @@ import struct
 import sys
 from contextlib import suppress
 
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls; all machines have these numbers
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls: the numbers on all machines
 WRITE_FILE, TRUNCATE = 1 << 1, 1 << 14
 WRITING = sum(1 << bit for bit in (1, *range(4, 13)))  # write, make and remove all kinds of files
 SINCE = {1: WRITING, 2: 1 << 13, 3: TRUNCATE, 5: 1 << 15}  # version: write; link elsewhere; truncate; ioctl
 TCP, SCOPED = 0b11, 0b11  # bind and connect; sockets without a file, and signals
-NET_SINCE, SCOPED_SINCE = 4, 6  # the first Landlock versions with TCP and with SCOPED
+NET_SINCE, SCOPED_SINCE = 4, 6  # the first Landlock versions that can restrict TCP, and SCOPED
 BENEATH = 1  # the kind of rule that covers all files in a folder
 
 SECCOMP, FILTER = 22, 2  # an option of prctl and its value

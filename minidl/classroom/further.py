@@ -1,4 +1,4 @@
-"""Laws and points that a teacher adds to exercises, in a file beside the course: ``--laws my_laws.py``.
+"""Laws and points that a teacher adds to exercises in a separate file: ``--laws my_laws.py``.
 
     from minidl.classroom.compare import assert_close
     import numpy as np

@@ -162,7 +162,7 @@ def submission(
 
 
 def of_the_file(exercise: Exercise, found: dict[str, Outcome]) -> Outcome:
-    """The Outcome of an exercise whose file could not be checked."""
+    """The Outcome of an exercise if its file could not be checked."""
     file = found.get("")
     message, ended = (file.message, file.ended) if file else ("it was not checked", "crashed")
     return Outcome(exercise.number, exercise.name, message=message, ended=ended, laws=len(exercise.laws))

@@ -28,7 +28,9 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     older = path.exists() and older_version(path.read_text(encoding="utf-8", errors="replace"), exercises)
     if path.exists() and not (reset or older):
-        mend = f"start {number} --reset keeps it in {course.shown(course.work / 'backup')} and begins anew"
+        mend = (
+            f"start {number} --reset moves it to {course.shown(course.work / 'backup')} and writes new stubs"
+        )
         raise FileExistsError(f"{course.shown(path)} exists already and is not changed. {mend}")
     if path.exists():
         old_one = f"the old one, of minidl {older}," if older else "the old one"
@@ -67,16 +69,14 @@ def older_version(text: str, exercises: list[Exercise]) -> str:
 
 
 def stale(text: str, exercise: Exercise, exercises: list[Exercise]) -> str:
-    """A message for a learner whose stub comes from an older library; "" if the reference did not change."""
+    """A message for the learner if the reference has changed since the stub was written; else ""."""
     begin = f"start {exercise.number[:2]}"
     if older := older_version(text, exercises):
-        return (
-            f"your file is of minidl {older}, whose exercises were others: {begin} keeps it and begins anew"
-        )
+        return f"your file is from minidl {older} with other exercises: {begin} keeps it and writes new stubs"
     for _, name, version, digest in MARK.findall(text):
         if name == exercise.name and digest != source_hash(exercise.target):
             return (
-                f"the library's {name} has changed since minidl {version}, of which your stub is "
-                f"(now {minidl.__version__}): {begin} --reset keeps your file and begins anew"
+                f"the library's {name} has changed since your stub's minidl {version} "
+                f"(now {minidl.__version__}): {begin} --reset keeps your file and writes new stubs"
             )
     return ""

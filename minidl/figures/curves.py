@@ -96,7 +96,7 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray, marke
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
     # Each curve has its own marker, to tell curves apart without colours. With few points, each point gets a
-    # marker, so that a point between two gaps is visible. With many points, about ten get one.
+    # marker, so that a point between two gaps is visible. With many points, about ten points get a marker.
     every = 1 if finite.sum() <= 20 else len(x) // 10
     look: Look = {"marker": marker, "markersize": 4, "markevery": every}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:

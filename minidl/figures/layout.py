@@ -88,9 +88,9 @@ def _split_edge(node: int, slot: int, source: int, layer: list, above: list, wid
 
 
 def _ordered(rows: list[list[int]], links: _Links) -> list[list[int]]:
-    """Sort each row by the mean position of its neighbours, down and up.
+    """Sort the nodes of each row by their neighbours' mean position, row by row, down and up in turn.
 
-    Keep the order with the fewest crossings.
+    The order with the fewest crossings is returned.
     """
     best, fewest = rows, crossings(rows, links)
     rows = list(rows)

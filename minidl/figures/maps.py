@@ -262,7 +262,7 @@ def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple
     lowest = values.min(where=np.isfinite(values), initial=0.0)
     mend = "give signed=True, or draw the positive part, np.maximum(maps, 0)"
     is_right = check_flag("signed", signed) or lowest >= 0
-    require(is_right, f"the maps are negative in places, down to {lowest:.4g}: {mend}")
+    require(is_right, f"the maps have negative values, down to {lowest:.4g}: {mend}")
     return pixels, values
 
 

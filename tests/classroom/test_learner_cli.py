@@ -73,7 +73,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
     assert lessons("solution", "09.1") == (
         1,
         "",
-        "09.1 does not pass yet: check it first, or see it with --anyway\n",
+        "09.1 does not pass yet. Option --anyway shows the solution now\n",
     )
 
     write_work(course, "09", RIGHT)

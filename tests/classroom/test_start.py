@@ -106,7 +106,7 @@ def test_a_file_of_an_older_minidl_with_other_exercises_is_set_aside_with_a_word
     path.write_text(re.sub(r"minidl \S+, reference", "minidl 0.1.0, reference", text), encoding="utf-8")
     _, entropy, *_ = check_here(course, "09")
     assert (entropy.name, entropy.passed) == ("entropy", False)
-    assert entropy.note.startswith("your file is of minidl 0.1.0, whose exercises were others: start 09 ")
+    assert entropy.note.startswith("your file is from minidl 0.1.0 with other exercises: start 09 ")
     kept = "kept the old one, of minidl 0.1.0, as work/backup/09_temperature_1.py"
     assert start(course, "09") == f"{kept}, wrote work/09_temperature.py"
     with pytest.raises(FileExistsError):

@@ -36,7 +36,7 @@ def test_a_pattern_is_grey_at_0_and_bright_where_it_is_positive():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"maps": -MAPS}, "negative in places"),
+        ({"maps": -MAPS}, "negative values"),
         ({"maps": MAPS[:, :4]}, "must agree in number, height and width"),
         ({"guided": PATTERNS[:1]}, "guided .* must agree in number"),
         ({"products": PATTERNS[..., :4]}, "products .* must agree in number"),

@@ -252,7 +252,7 @@ def test_an_overlay_hatches_what_is_not_finite_through_the_image():
         (IMAGES, np.zeros(4), {}, r"maps must have shape .* got \(4,\)"),
         (IMAGES[0], HEAT[:, 0], {}, "must agree|must have shape"),
         (IMAGES * 3, HEAT, {}, r"images must lie in \[0, 1\]"),
-        (IMAGES, HEAT - 1, {}, "negative in places, down to -1: give signed=True"),
+        (IMAGES, HEAT - 1, {}, "negative values, down to -1: give signed=True"),
         (IMAGES, HEAT, {"titles": ["a"]}, "one entry for each of the 2 maps of an image"),
         (IMAGES, HEAT, {"row_titles": ["a"]}, "one entry for each of the 2 images"),
     ],
