@@ -11,7 +11,7 @@ import numpy as np
 from minidl.engine.checks import check_number, shown
 
 NUMERIC_KINDS = "biufc"  # bool, int, unsigned, float, complex
-SHOWN = 24  # a message prints an array with at most so many elements; of a larger array, only shape and range
+SHOWN = 24  # a message prints arrays up to this size, and only shape and range of larger arrays
 
 
 def assert_close(actual, expected, rtol: float = 1e-6, atol: float = 1e-9) -> None:

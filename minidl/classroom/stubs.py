@@ -90,7 +90,7 @@ def _definition(text: str) -> ast.ClassDef | ast.FunctionDef:
 
 def _class_stub(text: str, node: ast.ClassDef) -> str:
     lines = text.splitlines()
-    for item in reversed(_methods(node.body)):  # the last first, so that line numbers stay right
+    for item in reversed(_methods(node.body)):  # backwards, so that line numbers stay right
         last = item.end_lineno or item.lineno
         while last < len(lines) and _is_comment_inside(lines[last], item.col_offset):
             last += 1

@@ -43,7 +43,9 @@ def filters_and_maps(
     """
     weights, values = channels_last("filters", filters), float_array("maps", maps, "N", "H", "W")
     alike = len(weights) == len(values)
-    require(alike, f"filters and maps must have the same number, got {len(weights)} and {len(values)}")
+    require(
+        alike, f"there must be one map for each filter, got {len(weights)} filters and {len(values)} maps"
+    )
     shown, columns = [], column_count(columns, len(values) + (image is not None))
     titles = text_list("titles", titles, len(values), "maps")
     if image is not None:

@@ -156,7 +156,7 @@ def edge_points(
 
 
 def draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
-    """Draw a curve that is vertical at every point."""
+    """Draw a curve through the points. The curve is vertical at each of these points."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
         if y1 - y0 < 1e-6:  # the box is as tall as its layer: without a small length, no arrowhead is drawn

@@ -222,5 +222,5 @@ def test_a_stub_of_an_older_library_is_said_to_be_stale(course):
     )
     softmax, entropy, *_ = check_here(course, "09")
     assert softmax.passed
-    assert softmax.note.startswith("the library's stable_softmax has changed since minidl 0.0.9")
+    assert softmax.note.startswith("the library's stable_softmax has changed since your stub's minidl 0.0.9")
     assert entropy.note == ""

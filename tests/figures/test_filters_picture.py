@@ -54,7 +54,7 @@ def test_a_layer_of_zeros_and_a_map_of_one_value_are_drawn():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"filters": FILTERS[:2]}, "filters and maps must have the same number, got 2 and 3"),
+        ({"filters": FILTERS[:2]}, "there must be one map for each filter, got 2 filters and 3 maps"),
         ({"filters": np.zeros((3, 2, 2, 2))}, r"filters must have shape .* got \(3, 2, 2, 2\)"),
         ({"maps": MAPS[0]}, "maps must have shape"),
         ({"maps": MAPS * np.nan}, "maps must be finite"),

@@ -46,6 +46,6 @@ def grade_in_container(course: Course, asked: argparse.Namespace) -> int:
 
 
 def inside(path: Path) -> str:
-    """The place of a file in the container: its relative path, or its name if the path leads outside."""
+    """A file's path in the container: its relative path, or its name if it is not in the current folder."""
     relative = Path(os.path.relpath(path))
     return relative.as_posix() if relative.parts[:1] not in ((), ("..",)) else path.resolve().name

@@ -1,4 +1,4 @@
-"""``check`` for an exported notebook. A cell calls it to check the answer in another cell."""
+"""Defines ``check`` for exported notebooks. A cell calls ``check`` to check the answer in another cell."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def between_marks(exercise: Exercise, imported: str) -> str:
     functions = [node for node in (top, *getattr(top, "body", ())) if isinstance(node, ast.FunctionDef)]
     if isinstance(top, ast.FunctionDef):
         functions = [top]
-    for node in reversed(functions):  # the last first, so that line numbers stay right
+    for node in reversed(functions):  # backwards, so that line numbers stay right
         has_doc = ast.get_docstring(node, clean=False) is not None
         begin = node.body[0].end_lineno if has_doc else node.body[0].lineno - 1
         indent = " " * node.body[0].col_offset
