@@ -152,7 +152,7 @@ def short(value) -> str:
 def _graph(value) -> list[tuple[object, list]]:
     """Each node with the nodes in its list; [] if the value is not a graph.
 
-    A graph is a dict from names to lists of names, or a list that maps each number to lower numbers.
+    A graph is a dict from names to lists of names, or a list: its entry i is a list of numbers below i.
     The __getitem__ of such a dict or list is also a graph.
     """
     if getattr(value, "__name__", "") == "__getitem__":

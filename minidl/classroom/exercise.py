@@ -1,4 +1,4 @@
-"""Exercise: a library function that learners write again, and the laws that their function must keep.
+"""Exercise: a library function that learners write themselves, and the laws that it must keep.
 
     softmax = Exercise("09.1", reduce.stable_softmax, points=2, hints=("Each row is a probability ...",))
 

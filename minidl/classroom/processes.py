@@ -61,7 +61,7 @@ def end_strays(keep: set[int]) -> None:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         for pid in found:
-            with suppress(OSError):  # it is no child of this process, or not dead yet
+            with suppress(OSError):  # the process is no child of this process, or not dead yet
                 os.waitpid(pid, os.WNOHANG)
 
 

@@ -47,7 +47,7 @@ def distributions(
     """
     title = check_instance("title", title, str)
     p = float_array("probabilities", probabilities, "N", "K", low=0, high=1 + 1e-6)
-    require(len(p) <= MAX_PANELS, f"probabilities must be at most {MAX_PANELS} rows, got {len(p)}")
+    require(len(p) <= MAX_PANELS, f"probabilities must have at most {MAX_PANELS} rows, got {len(p)}")
     names = text_list("class_names", class_names, p.shape[1], "classes")
     titles = text_list("titles", titles, len(p), "distributions")
     width = max(1.6, p.shape[1] * (0.08 + max(map(text_width, names))), *map(text_width, titles))

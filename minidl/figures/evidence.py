@@ -43,7 +43,7 @@ def evidence_by_class(
     """
     pixels, title = photograph("image", image), check_instance("title", title, str)
     maps = float_array("maps", maps, "K", "H", "W", finite=False)
-    require(len(maps) <= 2, f"maps must be the maps of 1 or 2 classes, got {len(maps)}")
+    require(len(maps) <= 2, f"maps must have 1 or 2 rows, one for each class, got {len(maps)}")
     greyed, heats = images_and_maps(np.stack([np.asarray(image)] * len(maps)), maps, signed=False)
     names = text_list("names", names, len(maps), "classes")
     patterns = pattern_colours("guided", guided, maps), pattern_colours("products", products, maps)

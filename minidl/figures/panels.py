@@ -1,4 +1,4 @@
-"""A grid of panels of one size, measured in inches, so that no text runs into a neighbour."""
+"""A grid of panels of the same size. All sizes are in inches, so that no text overlaps another panel."""
 
 from __future__ import annotations
 

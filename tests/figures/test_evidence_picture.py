@@ -41,7 +41,7 @@ def test_a_pattern_is_grey_at_0_and_bright_where_it_is_positive():
         ({"guided": PATTERNS[:1]}, "guided .* must agree in number"),
         ({"products": PATTERNS[..., :4]}, "products .* must agree in number"),
         ({"names": ["cat"]}, "names must have one entry for each of the 2"),
-        ({"maps": np.ones((3, 8, 16))}, "maps must be the maps of 1 or 2 classes"),
+        ({"maps": np.ones((3, 8, 16))}, "maps must have 1 or 2 rows, one for each class"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):

@@ -36,7 +36,7 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
     source = work / "pages"
     shutil.copytree(course.folder / "book", source, ignore=shutil.ignore_patterns("__pycache__"))
     stems = {lesson.path.stem for lesson in chosen}
-    for page in (source / "guide").glob("*.md"):  # links lead to scripts, but in the book to pages
+    for page in (source / "guide").glob("*.md"):  # in the book, links must lead to pages
         text = linked(page.read_text(encoding="utf-8"), stems, "../../", "../lessons/")
         page.write_text(text, encoding="utf-8")
     shutil.copy(course.folder / "first_look.png", source)
