@@ -143,7 +143,7 @@ def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """What a law sees of a model: state, requires_grad flags, mode, layers, masks and gradients."""
+    """The parts of a model that a law gets: state, requires_grad flags, mode, layers, masks and gradients."""
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],

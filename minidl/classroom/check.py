@@ -182,7 +182,7 @@ class Worker:
         return self.prints.decode(errors="replace").strip()
 
     def exercises(self) -> dict[str, str]:
-        """The names of the lesson's exercises by their numbers."""
+        """Maps the number of each of the lesson's exercises to its name."""
         first = self.next_line(STARTING)
         if not isinstance(first, dict):
             self.__exit__()

@@ -122,7 +122,7 @@ def lesson_in(course: Course, text: str, name: str) -> str:
     """The lesson of a file, or "" if it is not known.
 
     Four things can show the lesson: the marks of the stubs, the docstring, the names of the functions, and
-    the file's name NN_topic, as ``start`` writes it. The first one that shows a lesson decides.
+    the file's name NN_topic, as ``start`` writes it. The first of them that shows a lesson decides.
     """
     known = [one.number for one in course.lessons()]
     for said in ([number[:2] for number, *_ in MARK.findall(text)], HEAD.findall(text)):

@@ -18,7 +18,7 @@ from matplotlib.textpath import TextPath
 
 from minidl.engine.checks import check_array, require, shown
 
-# Okabe & Ito (2008): readers with any colour vision can distinguish them. Its yellow is too pale for a line.
+# The colours of Okabe & Ito (2008), which all readers can distinguish. Their yellow is too pale for a line.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY_BLUE, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 LINE_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY_BLUE, ORANGE, BLACK)
