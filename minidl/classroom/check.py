@@ -53,7 +53,7 @@ class Outcome:
     looks_like: list[str] = field(default_factory=list)
     picture: str = ""
     replay: str = ""
-    library_calls: int = 0  # the learner's calls of the library's function; only 0 can pass
+    library_calls: int = 0  # how often the learner called the library's function
     note: str = ""
     printed: str = ""  # the last part of what the learner's file printed
     traceback: str = ""
@@ -190,7 +190,7 @@ class Worker:
         return dict(first["exercises"])
 
     def next_line(self, seconds: float) -> dict | str | None:
-        """The next line. None means that there are no more lines, "late" that no line came in time."""
+        """The next line. None means that there are no more lines. "late" means that no line came in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(queue.Empty):

@@ -109,7 +109,7 @@ class Values:
 
     def _number(self, function: Callable) -> int:
         if (number := getattr(function, "number_elsewhere", None)) is not None:
-            return number  # a function of the other side is sent back as its number there
+            return number  # a function of the other side keeps the number that it has there
         self.functions.append(function)
         return len(self.functions) - 1
 

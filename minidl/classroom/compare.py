@@ -73,7 +73,7 @@ def assert_refuses(what: str, implementation: Callable, *arguments, **params) ->
         answer = implementation(*arguments, **params)
     except ValueError:
         return
-    raise AssertionError(f"{what} gave {short(answer)}, no ValueError")
+    raise AssertionError(f"{what} gave {short(answer)}, but must raise ValueError")
 
 
 def assert_gradients(

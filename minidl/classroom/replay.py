@@ -26,7 +26,7 @@ from minidl.classroom.reading import function_of, load, stand_in
 
 FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".
 
-    {course.command} debug {exercise.number}    writes this file anew and runs it in pdb
+    {course.command} debug {exercise.number}    writes this file again and runs it in pdb
     VS Code: open it and start "this lesson, kernels uncompiled"
 
 In pdb: s steps into the call, n goes to the next line, p NAME prints, c runs on, q quits.

@@ -169,7 +169,7 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, one: Submissi
         one.flags.append(f"{shown(name)} is a link, which is not followed")
     elif name.lower().endswith(ANSWERS):
         add_file(one, within + name, member.file_size, archive.open(member))
-    elif not within:  # an archive in an archive is read, but no archive inside it
+    elif not within:  # archives are read to a depth of two
         with archive.open(member) as file:
             read_archive(file.read(LARGEST_ARCHIVE), one, f"{name}/")
 

@@ -212,7 +212,7 @@ class Writer:
         return self.rounded(path, self.graph.node(path, "Div", centred, np.float32(module.std)), grid)
 
     def lookup(self, path: str, module: integer.QuantizedLookup, q: Integers, grid: Grid) -> str:
-        """Write a lookup. Row r of the table begins at index r 2^b with the result for qmin."""
+        """Write a lookup. Row r of the table begins at index r 2^b. That entry is the result for qmin."""
         rows, codes = module.table.shape
         starts = np.arange(rows).reshape(-1, *[1] * (q.values.ndim - 2)) * codes
         lowest = module.x_params.qmin + q.grid.shift

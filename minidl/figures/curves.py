@@ -76,7 +76,7 @@ def curves_with_bands(
         if log_x and len(x) <= 8:  # there are few values: ticks at the values, not at powers of ten
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.set_xticks([], minor=True)
-        elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: only whole numbers as ticks
+        elif not log_x and (x == np.round(x)).all():  # such as epochs: ticks are whole numbers
             axes.locator_params("x", integer=True)
         if log_y:  # powers of ten alone are too coarse
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
