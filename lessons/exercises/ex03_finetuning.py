@@ -160,7 +160,7 @@ def refuses_hills(largest_stable_lr, depth):
         answer = largest_stable_lr(np.diag([-depth, -1.0]))
     except ValueError:
         return
-    raise AssertionError(f"curvatures {-depth} and -1 gave {answer}, but must raise ValueError")
+    raise AssertionError(f"curvatures {-depth} and -1 gave {answer}, no ValueError")
 
 
 @stable.law("a largest curvature of 1e-14 or 1e-200 is above 0 too: it allows 2e14 or 2e200")

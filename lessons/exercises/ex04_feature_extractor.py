@@ -179,7 +179,7 @@ def refuses_too_few(pca_projection, features):
             answer = pca_projection(points, dims)
         except ValueError:
             continue
-        raise AssertionError(f"{dims} dimensions of {points.shape} gave {answer}, but must raise ValueError")
+        raise AssertionError(f"{dims} dimensions of {points.shape} gave {answer}, no ValueError")
 
 
 @pca.law("(3, -1, -1, -1.5) is the direction of a line: its largest component is positive, its sum is not")

@@ -23,7 +23,7 @@ from minidl.classroom.course import Course
 from minidl.classroom.processes import Piped
 from minidl.classroom.running import environment
 
-SECONDS = 5.0  # the time limit of a law: a hundred times what a law usually takes
+SECONDS = 5.0  # the time limit of a law; laws usually take a hundredth of this time
 STARTING = 60.0  # the time limit for the worker's import of the library, on a slow machine
 SLOWEST = 15.0  # the worker counts as stuck after this many times the limit of a law
 GRACE = 5.0  # seconds that the worker gets to end the processes that it started
@@ -38,7 +38,7 @@ class Outcome:
 
     number: str
     name: str  # the name of the function or of the file
-    passed: bool = False  # every law holds, and the function is not the library's
+    passed: bool = False  # every law holds, and the library's function was not called
     written: bool = True  # the function is no longer the stub
     file: str = ""  # the digest of the file that was checked
     line: int = 0  # the line of the file where the function begins

@@ -219,5 +219,5 @@ def _root_mean_square(name: str, runs: np.ndarray, count: int) -> np.ndarray:
     fits = runs.ndim == 2 and runs.shape[1] == count
     require(fits, f"{name} must have shape (runs, {count}), got {runs.shape}")
     error = np.sqrt(np.mean(runs**2, axis=0))
-    require((error > 0).all(), f"{name} must not all be 0 at a point of a logarithmic axis")
+    require((error > 0).all(), f"{name} must not all be 0, because the axis is logarithmic")
     return error
