@@ -121,7 +121,7 @@ class Process:
             raise self.interrupted() if self.late else Ended(self.death()) from None
         except (Malformed, Uncodable, KeyError, TypeError, ValueError, AttributeError) as error:
             self.end()
-            raise Ended(f"it wrote something to the checker that is not an answer ({error})") from None
+            raise Ended(f"it wrote something to the checker that is no answer ({error})") from None
 
     def send(self, message: tuple[bytes, bytes]) -> None:
         self.waiting = True  # the process may read nothing
