@@ -7,7 +7,7 @@ It reads frames of codec.py from standard input and writes frames to standard ou
     {source, path, name, kind, ...}  ->  what the file holds, or what is wrong with it
     (arguments, params, errstate)    ->  {answer, same, warnings} or {raised} or {wrong}
                                          and the changed arguments, if they are not the same
-    a call back to a function        <-  {back, arguments, params}, answered by {value} or {raised}
+    {value} or {raised}              <-  {back, arguments, params}: a call of one of the law's functions
 
 No code here decides whether a law holds. Hostile code that controls this whole process can only give other
 answers. It cannot use the library's own function: that function's code is replaced and raises an error.
@@ -38,20 +38,20 @@ from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer, place
 from minidl.classroom.reading import function_of, load, stand_in
 from minidl.classroom.stubs import plain_function
 
-WARNINGS = 50  # the most warnings of one call that are passed on
-TEXT = 20_000  # the most characters of an error's text, and of its traceback
+WARNINGS = 50  # the largest number of warnings that the reply to one call contains
+TEXT = 20_000  # the largest number of characters of an error's text, and of its traceback
 
 
 @dataclass(frozen=True)
 class Target:
-    """The library's function of an exercise."""
+    """The library's function that an exercise asks for: its module and its name."""
 
     name: str
     target: Callable | type
 
 
 class Link:
-    """The two pipes to the checker, moved to other file numbers, so that no print reaches them."""
+    """The two pipes to the checker. They get other file numbers, so that no print goes into a pipe."""
 
     def __init__(self) -> None:
         self.calls = os.fdopen(os.dup(0), "rb")
@@ -62,13 +62,13 @@ class Link:
         self.number = 0
 
     def call_back(self, which: int, arguments: tuple, params: dict):
-        """Ask one of the law's functions."""
+        """Call one of the law's functions, which is in the checker's process."""
         asked = {"back": which, "arguments": arguments, "params": params}
         send(self.answers, self.number, Values().write(asked))
         _, text, arrays = receive(self.calls)
         reply = Values(records=True).read(text, arrays)
         for generator, state in zip(generators_in(arguments, params), reply["states"], strict=True):
-            generator.bit_generator.state = state  # the law's function may have drawn numbers
+            generator.bit_generator.state = state  # the law's function may have drawn random numbers
         if "raised" in reply:
             raise rebuilt(reply["raised"])
         return iter(reply["items"]) if "items" in reply else reply["value"]
@@ -96,7 +96,7 @@ class Answering:
         return direct
 
     def serve(self) -> None:
-        send(self.link.answers, 0, Values().write({}))  # tells the checker: the library is imported
+        send(self.link.answers, 0, Values().write({}))  # tells the checker that the library is imported
         number, text, arrays = receive(self.link.calls)
         direct = None
         try:
@@ -115,7 +115,7 @@ class Answering:
                 send(self.link.answers, number, after)
 
     def reply(self, direct: Direct, text: bytes, arrays: bytes) -> tuple:
-        """The reply, together with the arguments if the call changed them."""
+        """The reply to a call. The changed arguments are added, if the call changed its arguments."""
         values = Values(self.stand_in, records=True)
         arguments, params, errstate = values.read(text, arrays)
         with noted_warnings() as noted, np.errstate(**errstate):
@@ -177,7 +177,7 @@ def noted_warnings() -> Iterator[list]:
 
 
 def rebuilt(told: dict) -> Exception:
-    """Rebuild an error of the law's own function, to be raised in the learner's code."""
+    """Rebuild an error of the law's own function. The learner's code then gets this error."""
     kind = vars(builtins).get(told["classes"][0][1])
     if isinstance(kind, type) and issubclass(kind, Exception):
         return kind(told["text"])
@@ -208,7 +208,7 @@ def target_named(name: str) -> Callable | type:
 
 
 def take_away(target: Callable | type) -> None:
-    """Replace the code of the library's function, or of each method of its class: it raises LibraryCall."""
+    """Replace the code of the library's function, or of its class's methods: it then raises LibraryCall."""
     functions = [target] if not isinstance(target, type) else list(vars(target).values())
     for function in functions:
         function = getattr(function, "__func__", function)
@@ -229,8 +229,8 @@ def raising(name: str, code: CodeType) -> CodeType:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes of a shell ignore SIGINT
     link = Link()
     with suppress(EOFError, BrokenPipeError):
         Answering(link, os.getcwd()).serve()
-    os._exit(0)  # ends at once: no waiting for the learner's threads and atexit functions
+    os._exit(0)  # ends at once, without waiting for the learner's threads and atexit functions

@@ -68,13 +68,13 @@ class Built:
     """The description of a model from ``MODELS`` or of a layer from ``LAYERS``: its settings and a seed.
 
     Every builder has two more settings: training (default False) and requires_grad (default True).
-    Each is a bool for the whole model, or the paths of the layers for which it is True: ("block1",). For
-    training the path "" is the model's own flag, without its layers.
-    requires_grad also takes the paths of single parameters: ("head.weight",).
-    Every model has one more: frozen (default False), for all of its BatchNorm layers.
+    Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only. For
+    training, the path "" is the model's own flag, without its layers.
+    requires_grad also takes the paths of single parameters, such as ("head.weight",).
+    Every model has one more setting: frozen (default False), for all of its BatchNorm layers.
     A layer has exactly the numbers that the law gives.
-    Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. A faulty law
-    thus fails itself. Otherwise the fault would look like the learner's, whose process builds the model.
+    Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. So a mistake
+    in a law raises an error in the law. Without this check, the learner's process would raise the error.
     """
 
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
@@ -93,8 +93,7 @@ class Built:
         return isinstance(other, Built) and repr(self) == repr(other)
 
     def build(self) -> Module:
-        """Build the model. Its BatchNorm statistics are random, so all differ; the law gives a layer's.
-
+        """Build the model with random BatchNorm statistics, or the layer with the law's statistics.
         Each parameter has a gradient already, as after a training step without ``zero_grad``.
         """
         settings, rng = dict(self.settings), np.random.default_rng(self.seed)
@@ -148,7 +147,7 @@ def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """What a law sees of a model: state, requires_grad flags, mode, layers, masks and gradients."""
+    """The parts of a model that a law gets: state, requires_grad flags, mode, layers, masks and gradients."""
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],

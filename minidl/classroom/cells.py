@@ -1,4 +1,4 @@
-"""Answers in a notebook. Each answer is one cell, which begins with the mark of its stub."""
+"""Answers in a notebook. Each answer is one cell. The cell begins with the mark of its stub."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def text_of_notebook(data: bytes) -> str:
 
 
 def text_of_cells(cells: Iterable[str], number: str = "") -> str:
-    """The imports, and each exercise's last cell with its mark. With a number, only that exercise's cell.
+    """The text of the imports, and of the last cell with each exercise's mark. number: only this exercise.
 
-    All other cells are left out: they are for trying things out. Jupyter's magics are left out, too.
+    All other cells are left out, because learners use them for experiments. Jupyter's magics are left out.
     """
     parts: dict[str, str] = {}
     for cell in map(without_magics, cells):
@@ -38,7 +38,7 @@ def text_of_cells(cells: Iterable[str], number: str = "") -> str:
 
 
 def without_magics(cell: str) -> str:
-    """The cell without the lines that begin with % or !, if it is no Python with them."""
+    """The cell's text. If it is not Python, the lines that begin with % or ! are left out."""
     try:
         ast.parse(cell)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -23,22 +23,22 @@ from minidl.classroom.course import Course
 from minidl.classroom.processes import Piped
 from minidl.classroom.running import environment
 
-SECONDS = 5.0  # the time limit of a law: a hundred times what a law usually takes
-STARTING = 60.0  # seconds that the worker may take to import the library, on a slow machine
-SLOWEST = 15.0  # the worker counts as stuck after this many times a law's limit
+SECONDS = 5.0  # the time limit of a law; laws usually take a hundredth of this time
+STARTING = 60.0  # the time limit for the worker's import of the library, on a slow machine
+SLOWEST = 15.0  # the worker counts as stuck after this many times the limit of a law
 GRACE = 5.0  # seconds that the worker gets to end the processes that it started
-PREFIX = "minidl-check-"  # the name of a folder of temporary files begins with this
-TICK = 0.1  # seconds of one wait: Windows notices Ctrl-C only between two waits
-KEPT = 20_000  # bytes that are kept of the worker's prints; it prints only its own failures
+PREFIX = "minidl-check-"  # the first part of the name of a folder of temporary files
+TICK = 0.1  # a wait takes so many seconds: Windows notices Ctrl-C only between two waits
+KEPT = 20_000  # the number of bytes that are kept of the worker's prints (its own failures)
 
 
 @dataclass
 class Outcome:
-    """The result of checking one exercise. With an empty number: why the file could not be checked at all."""
+    """The result of checking one exercise. If ``number`` is "", the message says why nothing was checked."""
 
     number: str
-    name: str  # the function's name, or the file's
-    passed: bool = False  # every law holds, and the function is not the library's
+    name: str  # the name of the function or of the file
+    passed: bool = False  # every law holds, and the library's function was not called
     written: bool = True  # the function is no longer the stub
     file: str = ""  # the digest of the file that was checked
     line: int = 0  # the line of the file where the function begins
@@ -53,12 +53,12 @@ class Outcome:
     looks_like: list[str] = field(default_factory=list)
     picture: str = ""
     replay: str = ""
-    library_calls: int = 0  # how often the learner's function called the library's; then it does not pass
+    library_calls: int = 0  # how often the learner called the library's function
     note: str = ""
     printed: str = ""  # the last part of what the learner's file printed
     traceback: str = ""
     ended: str = ""  # why no more laws were tried: "timeout", "crashed", "missing" or "library"
-    tried: list[list] = field(default_factory=list)  # [law, whether it holds] for each law that was tried
+    tried: list[list] = field(default_factory=list)  # [law, True or False] for each law that was tried
     flags: list[str] = field(default_factory=list)  # what a teacher might look at in the file, see flags.py
     seconds: float = 0.0  # the time that the exercise took
 
@@ -74,20 +74,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Options:
-    """The ways in which a check may differ from the usual check of a file in work/."""
+    """The options of a check. The defaults give the usual check of a file in work/."""
 
     file: str = ""  # check this file instead; no replay is written for it
-    seed: int | None = None  # draw other cases, from this seed
+    seed: int | None = None  # draw the cases from this seed
     laws: str = ""  # a Python file that adds laws to exercises
     all_laws: bool = False  # also try the laws after the first failing law
-    pictures: str = ""  # the names of pictures in out/check/ begin with this
+    pictures: str = ""  # the first part of the names of pictures in out/check/
 
 
 USUAL = Options()
 
 
 class CheckError(Exception):
-    """The checker itself failed; the message holds what the checker printed."""
+    """The checker itself failed. The message contains the text that the checker printed."""
 
 
 def check_exercise(course: Course, number: str, seconds: float = SECONDS) -> Outcome:
@@ -120,7 +120,7 @@ def check_lesson(
             todo = list(names) if todo is None else todo
             unknown = sorted(set(todo) - names.keys())
             if unknown:
-                course.exercise(unknown[0])  # raises, and lists the numbers
+                course.exercise(unknown[0])  # raises ValueError with the known numbers
             for outcome in worker.outcomes(names):
                 yield outcome
                 if not outcome.number:
@@ -137,8 +137,8 @@ class Worker:
     ) -> None:
         self.seconds, self.path = seconds, Path(options.file or course.work_file(lesson))
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
-        os.chmod(self.folder, 0o711)  # as root: each answering process is another user with a folder in here
-        self.process = Piped(  # when this process ends, the worker's input ends; then the worker ends
+        os.chmod(self.folder, 0o711)  # for root: answering processes are other users
+        self.process = Piped(  # if this process ends, the worker's input ends, and the worker ends, too
             [sys.executable, "-u", "-m", "minidl.classroom.worker"],
             cwd=course.root,
             env=worker_environment(course, self.folder),
@@ -147,7 +147,7 @@ class Worker:
         self.prints = b""
         where = {"folder": str(course.folder.resolve()), "package": course.package, "command": course.command}
         request = {"course": where, "lesson": lesson, "numbers": numbers, "seconds": seconds}
-        with suppress(BrokenPipeError):  # not as arguments: other users can see these
+        with suppress(BrokenPipeError):  # other users could see arguments of the command
             self.process.stdin.write(json.dumps({**request, "options": asdict(options)}).encode() + b"\n")
             self.process.stdin.flush()
         threading.Thread(target=self.read_lines, args=[self.process.stdout], daemon=True).start()
@@ -182,7 +182,7 @@ class Worker:
         return self.prints.decode(errors="replace").strip()
 
     def exercises(self) -> dict[str, str]:
-        """The names of the lesson's exercises by their numbers."""
+        """Maps the number of each of the lesson's exercises to its name."""
         first = self.next_line(STARTING)
         if not isinstance(first, dict):
             self.__exit__()
@@ -190,7 +190,7 @@ class Worker:
         return dict(first["exercises"])
 
     def next_line(self, seconds: float) -> dict | str | None:
-        """The next line; None after the last line; "late" if no line comes in time."""
+        """The next line. None means that there are no more lines. "late" means that no line came in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(queue.Empty):
@@ -198,7 +198,7 @@ class Worker:
         return "late"
 
     def outcomes(self, names: dict[str, str]) -> Iterator[Outcome]:
-        """Yield what the worker finds. If the worker stops early, the last Outcome says why."""
+        """Yield the worker's Outcomes. If the worker stops early, the last Outcome says why."""
         at: dict[str, Any] = {"begin": "", "law": ""}
         begun = time.monotonic()
         while isinstance(line := self.next_line(self.seconds * SLOWEST + GRACE), dict):
@@ -228,7 +228,7 @@ class Worker:
 
 
 def worker_environment(course: Course, folder: str) -> dict[str, str]:
-    """The user's environment, without settings that switch off asserts; ``folder`` is for temporary files."""
+    """The user's environment without settings that switch off asserts. Temporary files go to ``folder``."""
     env = {**environment(course.root), "MINIDL_DEBUG": "1", "MPLBACKEND": "Agg"}  # no compiling
     env.pop("PYTHONOPTIMIZE", None)
     places = dict.fromkeys(("HYPOTHESIS_STORAGE_DIRECTORY", "TMPDIR", "TEMP", "TMP"), folder)

@@ -1,4 +1,4 @@
-"""Claims: the statements on which a lesson's text depends, tried when the lesson runs."""
+"""Claims: the statements on which a lesson's text depends. They are tried when the lesson runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minidl.engine.checks import check_flag, check_instance
 
 
 class ClaimError(AssertionError):
-    """A claim that does not hold, under MINIDL_STRICT=1."""
+    """A claim does not hold. Only with MINIDL_STRICT=1 is this error raised."""
 
 
 def claim(text: str, condition: bool, numbers: str | dict[str, object] = "") -> None:
@@ -42,7 +42,7 @@ def _listed(numbers: str | dict[str, object]) -> str:
 
 
 def _figure(value: object) -> str:
-    """A number as text with four digits; an Interval or another object as its own text."""
+    """The text of a number with four digits, or the object's own text if it is no number."""
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
     if isinstance(value, int | np.integer | np.ndarray) or type(value) in (tuple, list):

@@ -1,4 +1,4 @@
-"""The lessons' command line: run the lessons, do their exercises."""
+"""The lessons' command line. It runs the lessons and checks their exercises."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from minidl.engine.checks import require
 
 
 def main(arguments: list[str], course: Course) -> int:
-    """Do what the arguments ask. Returns the exit code: 0 done, 1 something fails, 2 a senseless request."""
+    """Run the command in ``arguments``. Returns the exit code: 0 done, 1 a failure, 2 a wrong request."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that cannot show "±" shows "?"; no error
+            stream.reconfigure(errors="replace")  # a console that cannot show "±" then shows "?"
     asked = parser().parse_args(arguments)
     try:
         course = Course.of_ones_own(asked.course) if asked.course else course
         code = asked.do(course, asked)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # the reader of the output has ended, as after  | head
+    except BrokenPipeError:  # the program that reads the output has ended, as in  ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         return 1
     except OSError as error:
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     own: dict[str, Any] = {"metavar": "DIR", "type": Path, "help": what}
     top.add_argument("--course", **own, default=None)
     verbs = top.add_subparsers(metavar="VERB")
-    # A default of the verb would replace an option that the user wrote before the verb.
+    # Without SUPPRESS, the verb's default would replace a --course that is before the verb.
     verb = functools.partial(add_verb, verbs, course={**own, "default": argparse.SUPPRESS})
     add_verbs_for_learners(verb)
     add_verbs_for_teachers(verb)
@@ -67,18 +67,18 @@ def parser() -> argparse.ArgumentParser:
 def add_verbs_for_learners(verb: Callable[..., None]) -> None:
     verb(
         "run", do_run, "run lessons, each in a process of its own",
-        numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; all lessons without one"},
-        mine=switch("on your own functions, as far as they pass"),
+        numbers={"nargs": "*", "metavar": "NN", "help": "lesson numbers; without numbers, all lessons"},
+        mine=switch("with those of your own functions that pass"),
     )  # fmt: skip
     verb(
         "start", do_start, "write the stubs of a lesson's exercises into work/",
-        number=LESSON, reset=switch("keep the old file in work/backup/ and write anew"),
+        number=LESSON, reset=switch("move the old file to work/backup/ and write new stubs"),
     )  # fmt: skip
-    what = "all that was started without one; with files, only these exercises"
+    what = "without numbers, all started exercises; with files, only these exercises"
     verb(
         "check", do_check, "check what you wrote, or files anywhere, against the laws",
         numbers={"nargs": "*", "metavar": "NN[.k]|FILE", "type": number_or_file, "help": what},
-        traceback=switch("show where the error came from, all frames"), limit=TIME,
+        traceback=switch("show the whole traceback of an error"), limit=TIME,
         json=switch("print the verdicts and points as JSON"), **GRADED,
     )  # fmt: skip
     verb("hint", do_hint, "one more hint each time", number=EXERCISE)
@@ -86,7 +86,7 @@ def add_verbs_for_learners(verb: Callable[..., None]) -> None:
     watched = {**LESSON, "nargs": "?", "help": "the lesson to begin with"}
     verb("watch", do_watch, "check each time that you save, until Ctrl-C", number=watched, limit=TIME)
     verb(
-        "solution", do_solution, "the library's own text and its imports, once yours passes",
+        "solution", do_solution, "show the library's own text and its imports, after yours passes",
         number=EXERCISE, anyway=switch("also when yours does not pass yet"),
     )  # fmt: skip
 
@@ -97,8 +97,8 @@ def add_verbs_for_teachers(verb: Callable[..., None]) -> None:
         folder={"metavar": "DIR", "type": Path, "help": "files, folders and zip archives, one a student"},
         jobs={"type": job_count, "metavar": "N", "default": 1, "help": "at the same time, %(default)s"},
         roster={"metavar": "CSV", "type": Path, "help": "the students, in a column name"},
-        pattern={"metavar": "REGEX", "type": pattern, "help": "what of an entry's name is the student's"},
-        out={"metavar": "DIR", "type": Path, "help": "the results; out/grade/... without it"},
+        pattern={"metavar": "REGEX", "type": pattern, "help": "finds the student's name in an entry's name"},
+        out={"metavar": "DIR", "type": Path, "help": "the folder of results; the default is out/grade/..."},
         limit=TIME, container=switch("in a container without a network, by Docker"), **GRADED,
     )  # fmt: skip
     services = ("gradescope", "classroom", "nbgrader", "notebook")
@@ -112,9 +112,9 @@ def add_verbs_for_teachers(verb: Callable[..., None]) -> None:
 
 def add_verbs_for_authors(verb: Callable[..., None]) -> None:
     verb(
-        "study", do_study, "measure over seeds what lessons quote, and keep the numbers",
+        "study", do_study, "measure the numbers that lessons quote over seeds, and save them",
         numbers={"nargs": "*", "metavar": "NN", "type": lesson_number, "help": "all studies without one"},
-        check=switch("measure two seeds anew, and compare with the numbers that are kept"),
+        check=switch("measure two seeds again, and compare with the saved numbers"),
         all=switch("with --check: all seeds"),
     )  # fmt: skip
     verb(
@@ -125,7 +125,7 @@ def add_verbs_for_authors(verb: Callable[..., None]) -> None:
 
 
 def add_verb(verbs, name: str, do: Callable[..., int], text: str, **arguments: dict) -> None:
-    """Add a verb. Arguments named number, numbers, folder or service are positional, others are options."""
+    """Add a verb. Arguments named number, numbers, folder or service are positional. Others are options."""
     one = verbs.add_parser(name, help=text, description=text)
     one.set_defaults(do=do)
     for argument, settings in arguments.items():
@@ -139,7 +139,7 @@ def switch(text: str) -> dict:
 
 
 def in_form(form: str, text: str, said: str) -> str:
-    """The text if the regular expression ``form`` matches it all; an error, with what was said, if not."""
+    """Return the text if the regular expression ``form`` matches all of it. If not, raise ``said``."""
     if not re.fullmatch(form, text):
         raise argparse.ArgumentTypeError(f"{said}, got {text!r}")
     return text
@@ -201,7 +201,7 @@ def do_run(course: Course, asked: argparse.Namespace) -> int:
     chosen = [course.lesson(number.zfill(2)) for number in asked.numbers] or course.lessons()
     if not asked.mine:
         return run_lessons(chosen)
-    from minidl.classroom.run_mine import through_mine  # imports NumPy and Hypothesis, too
+    from minidl.classroom.run_mine import through_mine  # imported here, since it loads NumPy
 
     return run_lessons(chosen, through_mine(course, chosen))
 
@@ -214,7 +214,7 @@ def do_list(course: Course, asked: argparse.Namespace) -> int:
 
 
 def do_start(course: Course, asked: argparse.Namespace) -> int:
-    from minidl.classroom.work_file import start  # imports NumPy and Hypothesis: the list needs neither
+    from minidl.classroom.work_file import start  # imported here, since it loads NumPy
 
     print(start(course, asked.number, asked.reset))
     Record(course).begin(asked.number)
@@ -241,14 +241,14 @@ def do_check(course: Course, asked: argparse.Namespace) -> int:
 
 
 def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
-    """Maps each lesson to its requested exercises, [] for all. Without numbers: every started lesson."""
+    """Maps each lesson to its requested exercises; [] means all. If numbers is empty: all started lessons."""
     numbers = numbers or [lesson.number for lesson in course.started()]
     wanted: dict[str, list[str]] = {course.lesson(number[:2]).number: [] for number in numbers}
     for number in numbers:
         if number[:2] not in numbers:
             wanted[number[:2]].append(number)
     if not wanted:
-        raise ValueError(f"nothing was started yet: {course.command} start NN writes a lesson's stubs")
+        raise ValueError(f"no lesson was started yet: {course.command} start NN writes a lesson's stubs")
     return wanted
 
 
@@ -270,7 +270,7 @@ def do_export(course: Course, asked: argparse.Namespace) -> int:
     path = export(asked.service, wish, asked.out)
     points = points_of(course.exercises(asked.number), asked.laws)
     print(f"wrote {path}: {counted(len(points), 'exercise')}, {sum(points.values()):g} points")
-    print(f"what to choose there: the guide's page {PAGES[asked.service]}, lessons/book/guide/")
+    print(f"the page {PAGES[asked.service]} in lessons/book/guide/ says what to choose there")
     return 0
 
 
@@ -312,7 +312,7 @@ def do_solution(course: Course, asked: argparse.Namespace) -> int:
     if not asked.anyway and path.exists() and record.of(number)["file"] != digest(path):
         record.note(check_exercise(course, number))
     if not (asked.anyway or record.passes(number)):
-        print(f"{number} does not pass yet: check it first, or see it with --anyway", file=sys.stderr)
+        print(f"{number} does not pass yet. Option --anyway shows the solution now", file=sys.stderr)
         return 1
     print(f"{needed(exercise.target)}\n\n\n{source(exercise.target)}", end="")
     return 0

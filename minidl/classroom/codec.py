@@ -1,10 +1,10 @@
-"""Values between the checker and the process that holds a learner's code: base types only, never pickle.
+"""Messages between the checker and the process that runs a learner's code. They use base types, never pickle.
 
-A message is JSON, followed by the bytes of its arrays. A type that JSON does not have is a list with a tag.
+A message is JSON, followed by the bytes of its arrays. JSON lacks some types: they are lists with a tag.
 
-    None, bool, int, float, str    as in JSON; also a dict whose keys are all text
+    None, bool, int, float, str    as in JSON; also a dict with only text as keys
     ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
-    ["dict", keys, ...]            a dict whose keys are text and integers
+    ["dict", keys, ...]            a dict with text and integers as keys
     ["array", dtype, shape, order] ["scalar", dtype]                  their bytes follow the JSON
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
     ["record", "module:name", ...]       a NamedTuple of minidl; the checker reads it as a plain tuple
@@ -12,8 +12,8 @@ A message is JSON, followed by the bytes of its arrays. A type that JSON does no
     ["known", "module:name"]             a function of minidl
     ["lookup", list or dict]             the __getitem__ of a list or dict, such as the parents of a node
 
-A message may come from a hostile program. So the reader compares each length with the bytes that are there,
-limits depth and bytes, and makes only values of these types.
+A message may come from a hostile program. So the reader compares each length with the bytes that have come,
+limits the depth and the number of bytes, and makes only values of these types.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ DTYPE = re.compile(r"[<>|=]?[biufc]\d{1,2}")
 
 
 class Uncodable(TypeError):
-    """A value that cannot be sent; the message says what it is."""
+    """A value cannot be sent. The message describes the value."""
 
 
 class Malformed(Exception):
-    """The bytes that arrived are not a message of this codec, or exceed its limits."""
+    """The bytes that arrived are not a message of this codec, or are more than its limits allow."""
 
 
 class Values:
-    """Writes and reads values. ``functions`` are the functions that were written; each is sent as its number.
+    """Writes and reads values. A function is sent as its number in ``functions``, a list of sent functions.
 
-    call_back(number): returns a local function that stands for the other side's function of this number.
+    call_back(number): returns a local function that stands for the other side's function with this number.
     records: whether to rebuild NamedTuples, Builts, generators, lookups and functions of minidl, as the
     learner's side does.  generators: whether to rebuild generators even if records is False.
     A NamedTuple that is not rebuilt is read as a plain tuple. Other values that are not rebuilt become None.
@@ -68,7 +68,7 @@ class Values:
         blobs: list[bytes] = []
         try:
             text = json.dumps(self._tree(value, blobs, 0)).encode()
-        except (ValueError, RecursionError) as error:  # an int of more than 4300 digits
+        except (ValueError, RecursionError) as error:  # such as an int with more than 4300 digits
             raise Uncodable(str(error)) from None
         arrays = b"".join(blobs)
         if len(text) > TEXT_BYTES or len(arrays) > ARRAY_BYTES:
@@ -109,7 +109,7 @@ class Values:
 
     def _number(self, function: Callable) -> int:
         if (number := getattr(function, "number_elsewhere", None)) is not None:
-            return number  # a function of the other side goes back as the number that came
+            return number  # a function of the other side keeps the number that it has there
         self.functions.append(function)
         return len(self.functions) - 1
 
@@ -177,7 +177,7 @@ class Values:
 
 
 class Numbers:
-    """The bytes of a message's arrays, taken in the order in which its JSON names them."""
+    """The bytes of a message's arrays. They are read in the order in which the JSON names the arrays."""
 
     def __init__(self, arrays: bytes) -> None:
         self.arrays, self.at = arrays, 0
@@ -208,7 +208,7 @@ class Numbers:
 
 
 def shown_text(text: str) -> str:
-    """Text that can be written to any file. Lone surrogates, which no encoding has, become "?"."""
+    """The text as any file can hold it: surrogates, which UTF-8 cannot encode, become "?"."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -225,14 +225,14 @@ def known(name: str) -> Callable:
 
 
 def record_named(name: str) -> Callable[..., tuple]:
-    """The NamedTuple class of this name. Its module, of minidl or of the course, is imported already."""
+    """The NamedTuple class with this name, from a module of minidl or the course that is imported already."""
     module, _, qualname = name.partition(":")
     kind = getattr(sys.modules.get(module), qualname, None)
     return kind if isinstance(kind, type) and issubclass(kind, tuple) else lambda *values: values
 
 
 def generator_at(state: dict) -> np.random.Generator:
-    """A new generator in this state. It draws the numbers that the original would draw next."""
+    """A new generator in this state. It draws the same numbers as the original generator would draw."""
     kinds = {kind.__name__: kind for kind in np.random.BitGenerator.__subclasses__()}
     bits = kinds[state["bit_generator"]]()
     bits.state = state

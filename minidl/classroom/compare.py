@@ -11,14 +11,14 @@ import numpy as np
 from minidl.engine.checks import check_number, shown
 
 NUMERIC_KINDS = "biufc"  # bool, int, unsigned, float, complex
-SHOWN = 24  # a message prints an array of at most so many elements; of a larger one only shape and range
+SHOWN = 24  # a message prints arrays up to this size, and only shape and range of larger arrays
 
 
 def assert_close(actual, expected, rtol: float = 1e-6, atol: float = 1e-9) -> None:
     """Assert that |actual - expected| <= atol + rtol |expected| for every element, and the shapes are equal.
 
-    Nothing is broadcast, with one exception: a plain Python number as ``expected`` stands for every element,
-    as in ``assert_close(p.sum(axis=-1), 1.0)``. NaN equals NaN, and an infinity equals itself.
+    Nothing is broadcast, except a plain Python number as ``expected``: it is compared with every element, as
+    in ``assert_close(p.sum(axis=-1), 1.0)``. NaN equals NaN, and an infinity equals itself.
     Raises AssertionError for a wrong ``actual``, TypeError for an ``expected`` that is not made of numbers.
     """
     check_number("rtol", rtol, 0)
@@ -59,7 +59,7 @@ def assert_dtype(actual, dtype) -> None:
     try:
         wanted = np.dtype(dtype)
     except TypeError as error:
-        raise TypeError(f"dtype must be one that NumPy knows, got {shown(dtype)}") from error
+        raise TypeError(f"dtype must be a dtype of NumPy, got {shown(dtype)}") from error
     if yours.dtype != wanted:
         raise AssertionError(f"yours has dtype {yours.dtype}, expected {wanted}")
 
@@ -73,7 +73,7 @@ def assert_refuses(what: str, implementation: Callable, *arguments, **params) ->
         answer = implementation(*arguments, **params)
     except ValueError:
         return
-    raise AssertionError(f"{what} gave {short(answer)}, no ValueError")
+    raise AssertionError(f"{what} gave {short(answer)}, but must raise ValueError")
 
 
 def assert_gradients(
@@ -84,12 +84,12 @@ def assert_gradients(
         dL/dx_i  ≈  (L(x + h e_i) - L(x - h e_i)) / 2h      with L = sum(g y) and a fixed upstream gradient g
 
     ``implementation(*inputs, grad=g, **params)`` returns y and one gradient per input, as exercises of the
-    kinds op and tensor do. Inputs are float64. Inputs that are not floating arrays are held fixed.
-    Stay away from kinks: at a kink the central difference is the mean of two slopes.
+    kinds op and tensor do. Inputs are float64. Inputs that are not floating arrays do not change.
+    Choose no input at a kink: there the central difference is the mean of two slopes.
     """
     h = 1e-5
     y, _ = implementation(*inputs, **params)
-    upstream = np.cos(np.arange(np.size(y)) + 1.0).reshape(np.shape(y))  # any numbers that are all different
+    upstream = np.cos(np.arange(np.size(y)) + 1.0).reshape(np.shape(y))  # different numbers
     _, grads = implementation(*inputs, grad=upstream, **params)
 
     for number, x in enumerate(inputs):
@@ -111,16 +111,16 @@ def assert_gradients(
 
 
 def readable(value) -> str:
-    """The text of a value of a failing case: as ``short``, but small arrays also have shape and dtype."""
+    """The text of a value in a failing case: as in ``short``, but a small array also has shape and dtype."""
     if isinstance(value, np.ndarray) and value.size <= SHOWN:
         return f"{short(value)}   ({_shape_text(value.shape)} {value.dtype})"
     return short(value)
 
 
 def short(value) -> str:
-    """The value on one line: small arrays whole, larger arrays as shape, dtype and range.
+    """The value on one line: all numbers of a small array; shape, dtype and range of a larger array.
 
-    A graph, in which each node has a list of other nodes, reads "w → u, v; u → x; x".
+    A graph, in which each node has a list of other nodes, is written as "w → u, v; u → x; x".
     """
     if graph := _graph(value):
         lines = (f"{node} → {', '.join(map(str, others))}" if others else str(node) for node, others in graph)
@@ -150,9 +150,9 @@ def short(value) -> str:
 
 
 def _graph(value) -> list[tuple[object, list]]:
-    """Each node with the nodes to which it leads; [] if the value is not a graph.
+    """Each node with the nodes in its list; [] if the value is not a graph.
 
-    A graph is a dict from names to lists of names, or a list that maps each number to lower numbers.
+    A graph is a dict from names to lists of names, or a list: its entry i is a list of numbers below i.
     The __getitem__ of such a dict or list is also a graph.
     """
     if getattr(value, "__name__", "") == "__getitem__":
@@ -188,7 +188,7 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 
 
 def _is_numeric(value) -> bool:
-    """True for a number, an array of numbers or a rectangular list of numbers, not for array look-alikes."""
+    """True for a number, an array of numbers or a rectangular list of numbers; False for other objects."""
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in NUMERIC_KINDS
     if type(value) in (tuple, list):
@@ -222,7 +222,7 @@ def _widened(x: np.ndarray) -> np.ndarray:
 
 
 def _fail(yours: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, error: np.ndarray) -> None:
-    # argmax counts NaN as the largest. This is right: no error is worse.
+    # argmax chooses a NaN as the largest error. This is right, because NaN is the worst error.
     worst = np.unravel_index(np.argmax(np.where(wrong, error, -1)), wrong.shape)
     place = f" at [{', '.join(map(str, worst))}]" if worst else ""
     many = f"{wrong.sum()} of {wrong.size} elements differ, most{place}"

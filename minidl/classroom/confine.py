@@ -1,7 +1,8 @@
-"""A process limits itself before it runs a learner's code: memory, time, files, processes, rights.
+"""Limits of a process that runs a learner's code: memory, time, files, processes, rights.
 
-Limits that the system does not have are left out. A root process becomes a new user. Its signals then reach
-no process of another user, and no other process counts towards its limit of processes.
+The process sets its limits itself, before it runs the code. It leaves out limits that the system does not
+have. A root process becomes a new user. It then can send no signal to a process of another user, and other
+users' processes do not count for its limit of processes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ MEMORY = 2 * 2**30  # bytes
 FILE = 64 * 2**20  # bytes of one file
 FILES = 128  # files that are open at the same time
 PROCESSES = 32  # processes and threads together
-SECONDS = 1800  # processor time; this limit ends a process that no checker watches any more
-USERS = 2**30  # user ids from here on belong to nobody
+SECONDS = 1800  # the limit of processor time: it ends a process if its checker has died
+USERS = 2**30  # no user has an id from this number on
 NOBODY = 65534
 SET_DEATH_SIGNAL, SET_KEEP_RIGHTS, SET_NO_NEW_RIGHTS = 1, 8, 38  # options of prctl
 READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
@@ -42,7 +43,7 @@ def confine(folder: str) -> None:
 
 def limit_all() -> None:
     wanted = {"AS": MEMORY, "FSIZE": FILE, "NOFILE": FILES, "CPU": SECONDS, "CORE": 0}
-    # The limit counts all processes of the user. This user may have others already; a new user has none.
+    # The limit counts all processes of a user. This user may have some already; a new user has none.
     others = 0 if os.getuid() == 0 else processes_of(os.getuid())
     if others is not None:
         wanted["NPROC"] = others + PROCESSES
@@ -62,7 +63,7 @@ def limit(name: str, value: int) -> None:
 
 
 def processes_of(user: int) -> int | None:
-    """How many processes and threads a user has; None if the system does not say."""
+    """The number of processes and threads of a user; None if the system does not tell it."""
     if not Path("/proc/self/task").is_dir():
         return None
     count = 0
@@ -74,10 +75,10 @@ def processes_of(user: int) -> int | None:
 
 
 def become_another_user(folder: str) -> None:
-    """Give up root. If other users cannot read the interpreter's files, keep the right to read all files."""
+    """Change from root to another user. Keep the right to read all files if the interpreter needs it."""
     with suppress(OSError, AttributeError):
         control(SET_KEEP_RIGHTS, 1)
-    for user in (USERS + os.getpid(), NOBODY):  # a container may not know the first of them
+    for user in (USERS + os.getpid(), NOBODY):  # a container may refuse the first user id
         try:
             os.chown(folder, user, user)
             os.setgroups([])
@@ -102,7 +103,7 @@ def keep_rights(rights: int) -> None:
 
 
 def control(option: int, value: int) -> None:
-    """prctl(2), which only Linux has."""
+    """Call prctl(2), which only Linux has."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 

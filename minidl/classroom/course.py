@@ -1,4 +1,4 @@
-"""Where the files of a course are: lessons, exercises, the learner's files, and what a check writes."""
+"""The places of a course's files: lessons, exercises, the learner's files, and the files of a check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = "python -m lessons"
 
 @dataclass(frozen=True)
 class Lesson:
-    """A script NN_topic.py. Its figures are in out/NN_topic/, beside the lessons' folder."""
+    """A script NN_topic.py. Its figures are in out/NN_topic/. The folders out and lessons have one parent."""
 
     path: Path
 
@@ -34,7 +34,7 @@ class Lesson:
 
     @property
     def head(self) -> list[str]:
-        """The lines of the docstring; without a docstring, those of the first text cell without their marks.
+        """The lines of the docstring, or of the first text cell without its marks if there is no docstring.
 
         The first line is the number and the title.
         Raises SyntaxError or ValueError if the script does not parse.
@@ -67,7 +67,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Course:
-    """A folder of lessons, and the package whose modules ``exNN_topic`` define their exercises."""
+    """A folder of lessons, and the package with the modules ``exNN_topic``, which define the exercises."""
 
     folder: Path
     package: str = "lessons.exercises"
@@ -108,14 +108,14 @@ class Course:
 
     @property
     def work(self) -> Path:
-        """The folder of the learner's files NN_topic.py, with replay/, backup/ and progress.json."""
+        """The folder that holds the learner's files NN_topic.py, and replay/, backup/ and progress.json."""
         return self.root / "work"
 
     def lessons(self) -> list[Lesson]:
         return [Lesson(path) for path in sorted(self.folder.resolve().glob("[0-9][0-9]_*.py"))]
 
     def lesson(self, number: str) -> Lesson:
-        """The lesson "NN". If there is none, raises ValueError with the known numbers."""
+        """The lesson "NN". Raises ValueError with the known numbers if there is no such lesson."""
         known = {lesson.number: lesson for lesson in self.lessons()}
         if number not in known:
             there = f"there is no lesson {number}{self.named}"
@@ -130,7 +130,7 @@ class Course:
         return exercises_in(package, lesson)
 
     def exercise(self, number: str) -> Exercise:
-        """The exercise "NN.k". If there is none, raises ValueError with the lesson's exercises."""
+        """The exercise "NN.k". Raises ValueError with the lesson's exercises if there is no such exercise."""
         there = self.exercises(self.lesson(number[:2]).number)
         for exercise in there:
             if exercise.number == number:
@@ -153,7 +153,7 @@ class Course:
         return [lesson for lesson in self.lessons() if (self.work / lesson.path.name).exists()]
 
     def shown(self, path: Path) -> str:
-        """A path relative to the folder that holds the lessons; the full path for a file outside of it."""
+        """The path relative to the folder that holds the lessons. A file outside of it has its full path."""
         path = path.resolve()
         near = path.is_relative_to(self.root) and not self.named
         return path.relative_to(self.root).as_posix() if near else str(path)
@@ -165,12 +165,12 @@ class Course:
 
     @property
     def short(self) -> str:
-        """The text before a verb, for messages that must name a teacher's own course."""
+        """The text before a verb in messages of a teacher's own course, which name the course; else ""."""
         return f"{self.command} " if self.named else ""
 
 
 def exercises_in(package: ModuleType, lesson: str = r"\d\d") -> list[Exercise]:
-    """Every Exercise in the package's modules ``exNN_topic``, sorted by number; of one lesson if given.
+    """The exercises in the package's modules ``exNN_topic``, sorted by number: of one lesson, or of all.
 
     Raises ValueError for two exercises with the same number, and for an exercise in another lesson's module.
     """
@@ -184,7 +184,7 @@ def exercises_in(package: ModuleType, lesson: str = r"\d\d") -> list[Exercise]:
             if not isinstance(value, Exercise):
                 continue
             if value.number[:2] != module.name[2:4]:
-                raise ValueError(f"exercise {value.number} stands in {module.name}")
+                raise ValueError(f"exercise {value.number} is in the wrong module, {module.name}")
             if found.setdefault(value.number, value) is not value:
                 raise ValueError(f"two exercises have the number {value.number}, in {module.name}")
     return [found[number] for number in sorted(found)]

@@ -1,6 +1,6 @@
-"""What the checker and the learner's process send each other: errors, and calls of a law's functions.
+"""Errors and calls of a law's functions, which the checker and the learner's process send to each other.
 
-Arriving values are not trusted to have the right form. The callers handle the KeyError or TypeError.
+A value that arrives may have a wrong form. This raises KeyError or TypeError, which the callers handle.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Kind = TypeVar("_Kind", bound=BaseException)
 
 
 def targets_of(exercises: list[Exercise], withheld: str) -> dict:
-    """Where the library's functions are. Leaves out those that the exercises' own package defines."""
+    """The places of the library's functions, without those that the exercises' own package defines."""
     plain = {exercise.name: plain_function(exercise.target) for exercise in exercises}
     known = {name: one for name, one in plain.items() if one.__module__.split(".")[0] != withheld}
     tops = {one.__module__.split(".")[0] for one in known.values()}
@@ -53,12 +53,12 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
     try:
         value = functions[which](*arguments, **params)
         return message({"items": list(value)} if isinstance(value, Iterator) else {"value": value})
-    except Exception as error:  # also a value that cannot be sent: the law's error
+    except Exception as error:  # an answer that cannot be sent is also an error of the law
         return message({"raised": {"classes": [("", type(error).__name__)], "text": str(error)}})
 
 
 def class_of(names: list, base: type[_Kind]) -> type[_Kind]:
-    """The first of these classes that is known here and derives from ``base``: of Python, NumPy or minidl."""
+    """The first of these classes of Python, NumPy or minidl that is known here and derives from ``base``."""
     for module, name in names:
         home = builtins if module == "builtins" else sys.modules.get(module)
         if module != "builtins" and module.split(".")[0] not in ("numpy", "minidl"):
@@ -70,7 +70,7 @@ def class_of(names: list, base: type[_Kind]) -> type[_Kind]:
 
 
 def error_of(told: dict) -> BaseException:
-    """The learner's error. If its class is not known here, a new class gets the same name."""
+    """The learner's error. If its class is not known here, a new class with the same name is made."""
     names, text = [(str(m), str(n)) for m, n in told["classes"]], str(told["text"])
     base = class_of(names, BaseException)
     module, name = names[0]

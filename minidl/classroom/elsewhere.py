@@ -1,4 +1,4 @@
-"""The checker's side of answering.py: starts that process, calls it, watches it, ends it and its children."""
+"""Starts the process of answering.py, calls it, watches it, and ends it together with its children."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from minidl.classroom.reading import FileProblem
 
 ROOT = str(Path(minidl.__file__).resolve().parents[1])
 START = "import sys; sys.path.insert(0, sys.argv[1]); from minidl.classroom.answering import main; main()"
-GRACE = 1.0  # seconds between the interrupt and the kill
+GRACE = 1.0  # seconds from the interrupt to the kill
 TICK = 0.05
-WALL = 12  # a law may take this many times its limit if other programs slow the machine down
-KEPT = 2000  # bytes that are kept of what the learner's file printed
+WALL = 12  # on a busy machine, a law may take so many times its limit
+KEPT = 2000  # the number of bytes that are kept of the learner's prints
 MORE_TIME = "if it is only slow: check --limit 60"
 
 
 class Ended(BaseException):
-    """The law is over: no answer came in time, or the process is dead. After this no case is shrunk."""
+    """The law ends: no answer came in time, or the process is dead. The failing case is not shrunk."""
 
     ends_the_law = True
     traceback = ""
@@ -72,14 +72,14 @@ class Process:
     # ---- calls
 
     def begin(self) -> None:
-        """Wait until the process has imported the library. This time counts towards no limit."""
+        """Wait until the process has imported the library. No limit counts this time."""
         with self.nothing_else():
             self.receive(Values())
 
     def open(
         self, exercise: Exercise, others: list[Exercise], path: Path, source: bytes, withheld: str
     ) -> Told:
-        """What the file contains for the exercise. Raises FileProblem or TypeError if something is wrong."""
+        """Let the process read the file; return what it found. Raises FileProblem or TypeError on failure."""
         asked = {
             **{"source": np.frombuffer(source, np.uint8), "path": str(path), "withheld": withheld},
             **{"name": exercise.name, "kind": exercise.kind, "written": list(exercise.written)},
@@ -102,7 +102,7 @@ class Process:
         return found
 
     def exchange(self, message: tuple[bytes, bytes], values: Values) -> dict:
-        """Send a message and return the reply. Until then, calls back go to the functions of ``values``."""
+        """Send a message and return the reply. Meanwhile the process may call the functions of ``values``."""
         self.number += 1
         with self.nothing_else():
             self.send(message)
@@ -114,14 +114,14 @@ class Process:
 
     @contextmanager
     def nothing_else(self) -> Iterator[None]:
-        """Inside the block, frames are read and examined. Any error there ends the law."""
+        """The block reads a reply and checks its form. If this fails, the law ends with Ended."""
         try:
             yield
         except (EOFError, OSError):
             raise self.interrupted() if self.late else Ended(self.death()) from None
         except (Malformed, Uncodable, KeyError, TypeError, ValueError, AttributeError) as error:
             self.end()
-            raise Ended(f"it wrote to the checker what is no answer ({error})") from None
+            raise Ended(f"it wrote something to the checker that is no answer ({error})") from None
 
     def send(self, message: tuple[bytes, bytes]) -> None:
         self.waiting = True  # the process may read nothing
@@ -144,7 +144,7 @@ class Process:
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
-        """Inside the block, the process may take this many seconds, asleep or not; see ``over``."""
+        """Inside the block, the process may take this many seconds. ``over`` says which time counts."""
         self.before, self.charged = processes.seconds_of(self.process.pid) or 0.0, 0.0
         self.begun, self.asleep_at, self.seconds, self.limit = time.monotonic(), -1, seconds, seconds
         try:
@@ -158,7 +158,7 @@ class Process:
             if not self.waiting:
                 continue
             number = self.number
-            if processes.is_dead(self.process.pid):  # its children may keep the pipe open
+            if processes.is_dead(self.process.pid):  # the children of a dead process may keep the pipe open
                 time.sleep(TICK)
                 if self.waiting and self.number == number:
                     self.end()
@@ -167,7 +167,7 @@ class Process:
                 self.interrupt()
 
     def over(self) -> bool:
-        """Whether the time is over. Only processor time and sleep in a call count, not a busy machine."""
+        """Whether the time is over. Only processor time counts, and the time that a call sleeps."""
         pid = self.process.pid
         used = processes.seconds_of(pid)
         asleep = used is not None and processes.asleep(pid) and not self.has_answered()
@@ -179,11 +179,11 @@ class Process:
         return taken > self.limit or wall > WALL * self.limit
 
     def has_answered(self) -> bool:
-        """Whether an answer is there that this process has not read yet, as on a busy machine."""
+        """Whether this process has not yet read an answer that has arrived, as on a busy machine."""
         return bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def interrupt(self) -> None:
-        """First send a Ctrl-C, whose traceback shows the line. If no answer comes, end the process."""
+        """Send a Ctrl-C, so that a traceback shows the present line. If no answer comes, end the process."""
         number = self.number
         if sys.platform != "win32":
             with suppress(OSError):
@@ -195,7 +195,7 @@ class Process:
             self.end()
 
     def interrupted(self, error: object = None) -> Ended:
-        """Why the process stopped, with the line that it had reached, if known."""
+        """The reason for the stop, and the line that the process had reached, if this is known."""
         place = getattr(error, "place", "")
         why = f"{self.too_long.format(self.seconds)} ({MORE_TIME})"
         why = (why if self.late else "it raises KeyboardInterrupt") + (f"\nat {place}" if place else "")
@@ -208,7 +208,7 @@ class Process:
         """How the process ended, in words."""
         try:
             code = self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:  # it closed the pipes but runs on
+        except subprocess.TimeoutExpired:  # the process closed the pipes but still runs
             self.end()
             return "it does not answer any more"
         if code >= 0:
@@ -249,7 +249,7 @@ class Process:
 
 
 class ElsewhereFunction(Answerer):
-    """Stands for the learner's raw function: calls it in the other process."""
+    """Stands for the learner's raw function. Each call goes to the function in the other process."""
 
     def __init__(self, process: Process, exercise: Exercise, told: Told) -> None:
         self.process, self.exercise, self.told, self.name = process, exercise, told, told.name
@@ -281,7 +281,7 @@ class ElsewhereFunction(Answerer):
         return getattr(error, "place", "")  # ``error_of`` has set it
 
     def inputs(self, same: object, message: tuple[bytes, bytes]) -> tuple[tuple, tuple]:
-        """The arguments before and after the call; nothing if the call did not change them."""
+        """The arguments before and after the call; both are empty if the call changed no argument."""
         if same:
             return ((), {}), ((), {})
         *before, _ = Values().read(*message)
@@ -292,7 +292,7 @@ class ElsewhereFunction(Answerer):
         return (arguments, params), (given, given_params)
 
     def check_form(self, answer: Any) -> None:
-        """Repeat the checks of kinds.py here, since the learner's code could patch them on its side."""
+        """Repeat the checks of kinds.py here: in the other process, the learner's code could patch them."""
         if answer is None:
             raise WrongAnswer(f"{self.name} returned None: is a return missing?")
         if self.exercise.kind == "function":
@@ -304,7 +304,7 @@ class ElsewhereFunction(Answerer):
 
 
 def clean_environment(folder: str) -> dict[str, str]:
-    """An environment without the user's variables. Matrix products use one thread, all paths ``folder``."""
+    """An environment without the user's variables. HOME and other paths are ``folder``."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "MINIDL_CACHE"), folder)
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")

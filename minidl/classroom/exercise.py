@@ -1,4 +1,4 @@
-"""Exercise: a library function that learners write as a task, and the laws that their function must keep.
+"""Exercise: a library function that learners write themselves, and the laws that it must keep.
 
     softmax = Exercise("09.1", reduce.stable_softmax, points=2, hints=("Each row is a probability ...",))
 
@@ -7,7 +7,7 @@
     def rows_sum_to_one(softmax, z, temperature):
         assert_close(softmax(z, temperature=temperature).sum(axis=-1), 1.0)
 
-A law takes the implementation under test as its first argument, so nothing is patched.
+A law gets the implementation as its first argument. So no function of the library is patched.
 A law without ``@given`` is a worked example. Worked examples are tried first.
 """
 
@@ -40,17 +40,17 @@ from minidl.engine.checks import (
     require,
 )
 
-EXAMPLES = 100  # cases that a law tries; they are the same for everybody
+EXAMPLES = 100  # the number of cases that a law tries; all learners get the same cases
 
 
 class Unshrunk(BaseException):
-    """The law fails, and no smaller case is wanted. Hypothesis does not catch this exception."""
+    """The law fails, and no smaller case is needed. Hypothesis does not catch this exception."""
 
 
 @dataclass(frozen=True)
 class Law:
     text: str
-    function: Any  # a function; ``@given`` gives it an attribute ``hypothesis``
+    function: Any  # a function; with ``@given`` it has an attribute ``hypothesis``
 
     @property
     def is_example(self) -> bool:
@@ -62,8 +62,8 @@ class Law:
         return self.function if self.is_example else self.function.hypothesis.inner_test
 
     def run(self, implementation: Callable, case: dict[str, object]) -> None:
-        """Try one case, which is empty for a worked example. An error of the law passes through."""
-        with warnings.catch_warnings():  # assume() warns if it is called outside of @given
+        """Try one case. The case of a worked example is empty. An error in the law is not caught here."""
+        with warnings.catch_warnings():  # without @given, assume() warns
             warnings.simplefilter("ignore", HypothesisDeprecationWarning)
             self.test(implementation, **copy.deepcopy(case))
 
@@ -77,7 +77,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Result:
-    """What one law found: how often it called the implementation and, if it fails, why and on which case."""
+    """The result of one law: how often it called the implementation, and for which case and why it failed."""
 
     law: str
     passed: bool
@@ -95,13 +95,13 @@ class Result:
 
 
 class Exercise:
-    """A function, Op class or kernel of the library, to be written by the learner.
+    """A function, Op class or kernel of the library that a learner writes.
 
-    number: "09.1", the lesson and the place in the lesson.  target: the reference in the library.
-    hints: the first says the law in words, the last is nearly the line of code.
-    title: the task in words; without a title the function's name is shown.  level: the difficulty, 1 to 3.
-    minutes: the time that a learner needs.  helpers: names of functions in the reference's module that the
-    stub imports; all others are not imported (stubs.imports).
+    number: the lesson and the place in the lesson, such as "09.1".  target: the function in the library.
+    hints: the first hint says the law in words, the last hint is nearly the line of code.
+    title: the task in words; if there is no title, the function's name is shown.  level: the difficulty, 1 to
+    3.  minutes: the time that a learner needs.  helpers: names of functions in the target's module. The stub
+    imports only these functions of the module (stubs.imports).
     kind: how a law calls an implementation ``impl``. All values are plain: numbers, arrays, text, tuples,
     lists, dicts.
 
@@ -113,10 +113,9 @@ class Exercise:
                    call must not change its model, also if it raises. Tensors come back as arrays, a model as
                    its ``contents``. With ``writes`` (the models that impl trains): (value, contents of each)
 
-    Without ``grad`` an op or tensor answers (y, ()). A law gives a kernel its output array, as callers do.
+    Without ``grad`` an op or tensor returns (y, ()). A law passes an output array to a kernel, as callers do.
     The array is copied like every argument, so the law's own array does not change.
-    Raises ValueError for a senseless number, kind, title, level or helpers, and for senseless hints, points,
-    minutes or writes.
+    Raises ValueError if an argument is not in the form above.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class Exercise:
         writes: tuple[str, ...] = (),
     ) -> None:
         place = re.fullmatch(r"\d\d\.\d", check_instance("number", number, str))
-        require(bool(place), f"number must be lesson and place, such as '09.1', got {number!r}")
+        require(bool(place), f"number must be a lesson and a place, such as '09.1', got {number!r}")
         one_line = len(check_instance("title", title, str).splitlines()) < 2
         require(one_line, f"title must be one line, got {title!r}")
         check_choice("kind", kind, KINDS)
@@ -149,7 +148,7 @@ class Exercise:
         function = check_function("target", plain_function(target))
         for name in check_instance("helpers", helpers, tuple):
             known = isinstance(name, str) and name in vars(sys.modules[function.__module__])
-            require(known, f"helpers names {name!r}, which {function.__module__} has not")
+            require(known, f"helpers names {name!r}, but {function.__module__} has no such function")
         parameters = list(inspect.signature(function).parameters) if writes else []
         for name in writes:
             listed = ", ".join(parameters)
@@ -180,9 +179,12 @@ class Exercise:
         return f"{points}, {'●' * self.level}, {self.minutes} minutes"
 
     def law(self, text: str) -> Callable[[Callable], Callable]:
-        """Decorator: the function takes an implementation (and a case) and raises an error if it is wrong."""
+        """Decorator: makes a function a law. Its arguments are an implementation and the values of a case.
+
+        The function raises an error if the implementation is wrong.
+        """
         check_instance("text", text, str)
-        require(all(law.text != text for law in self.laws), f"{self.number} has a law {text!r} already")
+        require(all(law.text != text for law in self.laws), f"{self.number} already has a law {text!r}")
 
         def declare(function: Callable) -> Callable:
             check_function("function", function, "an implementation")
@@ -190,13 +192,13 @@ class Exercise:
             if not law.is_example:
                 same_for_everybody(function)
             self.laws.append(law)
-            self.laws.sort(key=lambda law: not law.is_example)  # stable: else in written order
+            self.laws.sort(key=lambda law: not law.is_example)  # the rest keep their order
             return function
 
         return declare
 
     def mistake(self, text: str, *, breaks: str) -> Callable[[Callable], Callable]:
-        """Decorator of a typical wrong implementation; ``breaks`` is the text of the law that it breaks."""
+        """Decorator for a typical wrong implementation. ``breaks`` is the text of the law that it breaks."""
         self.find_law(breaks)
 
         def declare(implementation: Callable | type) -> Callable | type:
@@ -214,13 +216,13 @@ class Exercise:
         raise ValueError(f"{self.number} has no law {text!r}; its laws: {known}")
 
     def adapt(self, implementation: Callable | type | Answerer) -> Implementation:
-        """The implementation in the form that laws call (see kind). An Implementation is returned as is."""
+        """The implementation in the form that laws call (see kind). An Implementation does not change."""
         if isinstance(implementation, Implementation):
             return implementation
         return Implementation(implementation, self.kind, self.written, self.returns)
 
     def check(self, implementation: Callable | type) -> list[Result]:
-        """Try the laws, worked examples first, up to and including the first that fails."""
+        """Try the laws, worked examples first. Stop after the first law that fails."""
         implementation = self.adapt(implementation)
         results = []
         for law in self.laws:
@@ -232,7 +234,7 @@ class Exercise:
     def try_law(
         self, text: str, implementation: Callable | type, case: dict[str, object] | None = None
     ) -> Result:
-        """Try one law, or a single case of it. If the law itself has an error, this error is raised.
+        """Try all cases of one law, or one given case. If the law itself has an error, this error is raised.
 
         A law that never calls the implementation does not pass.
         """
@@ -269,7 +271,7 @@ def result_of(
 
 
 def same_for_everybody(function: Callable) -> None:
-    """Give a law with ``@given`` fixed cases: no time limit, no database of old failures, a fixed seed."""
+    """Give fixed cases to a law with ``@given``: a fixed seed, no time limit, no database of old failures."""
     settings(
         max_examples=EXAMPLES,
         derandomize=True,
@@ -284,7 +286,7 @@ def same_for_everybody(function: Callable) -> None:
 
 
 def noting(test: Callable[..., None], implementation: Implementation) -> Callable[..., None]:
-    """Wrap the test: store a copy of each case in ``implementation.case``. The last case is the shrunk one.
+    """Wrap the test: store a copy of each case in ``implementation.case``. The last case is the shrunk case.
 
     ``implementation.first_failure`` is the last call of the first failing run, before any shrinking.
     """
@@ -307,7 +309,7 @@ def noting(test: Callable[..., None], implementation: Implementation) -> Callabl
 
 
 def explained(error: Exception, implementation: Implementation) -> str:
-    """What went wrong, in words for the learner."""
+    """A text for the learner that says what went wrong."""
     name = implementation.name
     if isinstance(error, Flaky):
         return different_answers(name)
@@ -329,4 +331,4 @@ def explained(error: Exception, implementation: Implementation) -> str:
 
 
 def different_answers(name: str) -> str:
-    return f"{name} gave different answers to the same call: it may draw only from an rng that it is given"
+    return f"{name} gave different answers to the same call: it may draw numbers only from a given rng"

@@ -25,7 +25,7 @@ from minidl.classroom.recognize import alike, does_the_same, mistakes_like
 
 @dataclass
 class Failure:
-    """What is known of a failed law. The methods fill ``outcome``."""
+    """A failed law. The methods write what they find into ``outcome``."""
 
     course: Course
     path: Path
@@ -35,7 +35,7 @@ class Failure:
     options: Options = USUAL
 
     def describe(self, result: Result) -> None:
-        """Describe the failed law. If a named mistake is recognised, describe the law that it breaks."""
+        """Describe the failed law, or the law that a named mistake breaks if this mistake is recognised."""
         exercise, implementation, outcome = self.exercise, self.implementation, self.outcome
         own = result.error is implementation.raised
         outcome.written = not (isinstance(result.error, NotImplementedError) and own)
@@ -60,7 +60,7 @@ class Failure:
             self.add_note(f"the picture could not be kept: {error}")
 
     def tell(self, result: Result) -> None:
-        """Fill in the law, why it fails, the case and the last call. Write the same as a replay file."""
+        """Write the law, why it fails, the case and the last call into ``outcome`` and a replay file."""
         outcome, call = self.outcome, self.implementation.last_call
         outcome.law, outcome.message, outcome.traceback = result.law, result.message, long_text(result.error)
         if not outcome.written or not result.error:
@@ -83,7 +83,7 @@ class Failure:
 
 def long_text(error: BaseException | None) -> str:
     if theirs := getattr(error, "traceback", ""):
-        return theirs  # the traceback of the other process, where the error was raised
+        return theirs  # the traceback from the other process, which raised the error
     return "".join(traceback.format_exception(error))[-20_000:] if error else ""
 
 
@@ -93,7 +93,7 @@ def call_text(name: str, call: Call) -> str:
 
 
 def picture(exercise: Exercise, call: Call, prefix: str = "") -> str:
-    """Draw both answers and their difference, if they are too large to read. Returns the path or ""."""
+    """Draw both answers and their difference if they are large. Returns the picture's path, or ""."""
     if call.raised is not None or not any(array.size > SHOWN for array in arrays_in(call.answer)):
         return ""
     try:
@@ -125,5 +125,5 @@ def arrays_in(value: object) -> list[np.ndarray]:
 
 
 def as_image(array: np.ndarray) -> np.ndarray:
-    """The array as (H, W): the last axis is the width, all other axes together are the height."""
+    """The array as (H, W). The last axis is the width, and all other axes together are the height."""
     return array.astype(float).reshape(-1, array.shape[-1])

@@ -1,8 +1,9 @@
-"""Restricts the process that calls it (Linux). The restriction cannot be removed.
+"""``fence`` restricts the process that calls it (Linux). No code can remove the restriction later.
 
 The process can write no file outside of one folder. It can send no signal to other processes, cannot inspect
-them, and has no TCP. It may still read files. From Linux 6.12 on, Landlock (landlock(7)) does all this. Older
-versions of Landlock do not stop signals; there a filter of system calls (seccomp(2)) stops them.
+other processes, and has no TCP. It may still read files. From Linux 6.12 on, Landlock (landlock(7)) does all
+this. Older versions of Landlock do not stop signals. On these systems a filter of system calls (seccomp(2))
+stops the signals.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import struct
 import sys
 from contextlib import suppress
 
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls; the same on all machines
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls: the numbers on all machines
 WRITE_FILE, TRUNCATE = 1 << 1, 1 << 14
-WRITING = sum(1 << bit for bit in (1, *range(4, 13)))  # write, make and remove files of all kinds
+WRITING = sum(1 << bit for bit in (1, *range(4, 13)))  # write, make and remove all kinds of files
 SINCE = {1: WRITING, 2: 1 << 13, 3: TRUNCATE, 5: 1 << 15}  # version: write; link elsewhere; truncate; ioctl
 TCP, SCOPED = 0b11, 0b11  # bind and connect; sockets without a file, and signals
-NET_SINCE, SCOPED_SINCE = 4, 6  # the first Landlock version that has each
-BENEATH = 1  # the kind of rule: for all files in a folder
+NET_SINCE, SCOPED_SINCE = 4, 6  # the first Landlock versions that can restrict TCP, and SCOPED
+BENEATH = 1  # the kind of rule that covers all files in a folder
 
 SECCOMP, FILTER = 22, 2  # an option of prctl and its value
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # classic BPF: load a word of the call, jump if equal, return
@@ -33,7 +34,7 @@ SIGNALS = {  # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_se
 
 
 def fence(folder: str) -> None:
-    """Restrict this process as far as the system can. Set no_new_privs before."""
+    """Restrict this process as far as the system can. The process must have set no_new_privs before."""
     if sys.platform != "linux":
         return
     version = 0
@@ -73,11 +74,11 @@ def as_long(argument: object) -> object:
 
 
 def refuse_signals() -> None:
-    """Refuse (EPERM) every signal that this process sends to a process other than itself or its group."""
+    """Refuse (EPERM) every signal of this process to a process other than itself or its group."""
     if platform.machine() not in SIGNALS:
         return
     machine, sending, by_file = SIGNALS[platform.machine()]
-    first = 5 + len(sending)  # the filter's line that reads the argument
+    first = 5 + len(sending)  # the line of the filter that reads the argument
     refuse, allow = first + 3, first + 4
     program = [
         (LOAD, MACHINE, 0, 0),

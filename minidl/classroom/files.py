@@ -24,7 +24,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def put_aside(path: Path) -> Path:
-    """Move the file to the folder backup/ beside it, under an unused name."""
+    """Move the file to the folder backup/ in the same place, with an unused name."""
     folder, count = path.parent / "backup", 1
     folder.mkdir(exist_ok=True)
     while True:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.stubs import imports, source
 
-HARMLESS = {  # what answers need; all else that a file imports is worth a look
+HARMLESS = {  # modules that answers need; any other imported module gives a flag
     *("numpy", "scipy", "numba", "minidl", "math", "cmath", "matplotlib", "__future__", "typing"),
     *("itertools", "functools", "operator", "dataclasses", "numbers", "enum", "abc", "warnings", "copy"),
     *("random", "time", "contextlib", "heapq", "bisect", "fractions", "decimal", "statistics"),
@@ -23,7 +23,7 @@ DUNDERS = {
     *("__wrapped__", "__subclasses__", "__file__", "__path__", "__cached__"),
 }
 NAMES = {"open", "exec", "eval", "compile", "globals", "vars", "getattr", "breakpoint"} | DUNDERS
-ATTRIBUTES = {  # also as names that are imported from a harmless module; model.eval() is none of them
+ATTRIBUTES = {  # also names that a file imports from a harmless module; model.eval() is not flagged
     *("open", "load", "fromfile", "loadtxt", "genfromtxt", "memmap", "read_text", "read_bytes", "get_data"),
     *("os", "sys", "io", "importlib", "builtins", "inspect", "gc", "ctypes", "ctypeslib", "pathlib", "Path"),
     *("fork", "system", "popen", "_exit", "listdir", "scandir", "walk", "glob", "rglob", "pickle"),
@@ -31,11 +31,11 @@ ATTRIBUTES = {  # also as names that are imported from a harmless module; model.
     *("exec_module", "load_module", "find_spec", "run_path", "run_module", "get_source", "getsource"),
     *("FunctionType", "CodeType", "get_objects", "_getframe", "tb_frame", "f_back", "f_globals"),
 } | DUNDERS
-FEW, NEARLY = 40, 0.95  # shorter functions are not compared; the share of equal tokens for a flag
+FEW, NEARLY = 40, 0.95  # functions with fewer tokens are not compared; the share of equal tokens for a flag
 
 
 def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
-    """The flags in words, each once: what the file mentions, and functions nearly equal to the library's."""
+    """The flags in words: names that the file mentions, and functions that nearly equal the library's."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -61,7 +61,7 @@ def tokens_of_library(exercise: Exercise) -> list[str]:
 
 
 def mentioned(tree: ast.AST) -> Iterator[str]:
-    """What could read files, load the library again or reach into other processes, as the code names it."""
+    """The names in the code that could read files, load the library again or reach other processes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if not is_harmless(alias.name))

@@ -1,4 +1,4 @@
-"""Frames: messages of codec.py in a pipe. Before each message is a header with its number and lengths."""
+"""Frames: messages of codec.py in a pipe. A frame is a header with a number and lengths, then a message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def send(pipe: BinaryIO, number: int, message: tuple[bytes, bytes]) -> None:
 
 
 def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
-    """The next frame: its number, JSON, arrays. Raises EOFError at the end, Malformed for other bytes."""
+    """The number, the JSON and the arrays of the next frame. Raises EOFError at the end, or Malformed."""
     head = read_whole(pipe, HEAD.size)
     magic, number, text, arrays = HEAD.unpack(head)
     if magic != MAGIC or text > TEXT_BYTES or arrays > ARRAY_BYTES:

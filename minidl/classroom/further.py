@@ -1,4 +1,4 @@
-"""Laws and points that a teacher adds to exercises, in a file beside the course: ``--laws my_laws.py``.
+"""Laws and points that a teacher adds to exercises in a separate file: ``--laws my_laws.py``.
 
     from minidl.classroom.compare import assert_close
     import numpy as np
@@ -9,8 +9,8 @@
     def equal_logits_share(softmax):
         assert_close(softmax(np.zeros((1, 4))), 0.25)
 
-Learners do not get the file. Where such a law fails, the teacher's reports name it and its case, and the
-learner reads that a further law fails (``for_learner``).
+Learners do not get the file. If such a law fails, the teacher's reports name the law and its case. The
+learner only reads that a further law fails (``for_learner``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FURTHER = "a further law of your teacher"
 
 
 def further_laws(course: Course, exercises: list[Exercise], options: Options) -> None:
-    """Add the file's laws to the exercises, and make all laws draw their cases from the seed."""
+    """Add the laws of ``options`` to the exercises. All laws then draw their cases from its seed."""
     if options.laws:
         runpy.run_path(options.laws, {"find": course.exercise})
     if options.seed is not None:
@@ -40,9 +40,9 @@ def further_laws(course: Course, exercises: list[Exercise], options: Options) ->
 
 
 def try_further_laws(course: Course, laws: Path) -> None:
-    """Try the laws of the file on the library's own functions; the exercises do not keep them afterwards.
+    """Try the laws of the file on the library's own functions. Afterwards the exercises have their old laws.
 
-    Raises ValueError that names the law that fails, or says why the file cannot be run.
+    Raises ValueError if a law fails or the file cannot be run. The error says which law, or why.
     """
     before = {exercise.number: (exercise, list(exercise.laws)) for exercise in course.exercises()}
     try:
@@ -66,7 +66,7 @@ def try_further_laws(course: Course, laws: Path) -> None:
 
 
 def for_learner(row: dict, exercise: Exercise) -> dict:
-    """A row of results (see verdicts.py) in which a law that is not the exercise's own is only counted."""
+    """The row of results (see verdicts.py) for the learner, without the texts and cases of further laws."""
     own = {law.text for law in exercise.laws}
     row = {**row, "tried": [[law if law in own else FURTHER, holds] for law, holds in row["tried"]]}
     if row["law"] and row["law"] not in own:
@@ -84,7 +84,7 @@ def for_learner(row: dict, exercise: Exercise) -> dict:
 
 
 def points_of(exercises: list[Exercise], laws: Path | None) -> dict[str, float]:
-    """Maps each exercise's number to its points. The file of laws is read, but not run.
+    """Maps each exercise's number to its points. The file ``laws`` is read, but not run.
 
     Raises ValueError if the file is not Python, or if POINTS does not map exercises to numbers >= 0.
     """
@@ -102,7 +102,7 @@ def points_of(exercises: list[Exercise], laws: Path | None) -> dict[str, float]:
                 isinstance(key, str) and type(value) in (int, float) and 0 <= value < float("inf")
                 for key, value in given.items()
             )
-            require(fits, f"POINTS in {laws} must be like {{'09.1': 3}}, written out")
+            require(fits, f"POINTS in {laws} must be a dict of plain numbers, like {{'09.1': 3}}")
             points |= {number: value for number, value in given.items() if number in points}
     return points
 

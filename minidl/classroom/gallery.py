@@ -1,4 +1,4 @@
-"""A page of all figures that lessons have written, ``out/index.html``."""
+"""Writes ``out/index.html``, a page with all figures that the lessons have written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``grade``: checks many submissions, each in its own processes, and saves each result at once.
 
 The first line of OUT/rows.jsonl holds the settings of the run. Each further line holds one submission's
-result. A run that was stopped continues after these lines. The reports (reports.py) are made from them.
+result. A stopped run continues with the submissions that have no line. Reports are made from the lines.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ class Run:
         return {"version": 1, "course": self.course.package, **given, "seed": self.seed}
 
     def again(self, file: str | Path, number: str, with_laws: bool = True) -> str:
-        """The command that checks one exercise of a file on the same cases; learners have no further laws."""
+        """The command that checks a file's exercise on the same cases. Learners get it without --laws."""
         words = [*self.course.command.split(), "check", str(file), number, "--lesson", self.lesson]
         words += ["--seed", str(self.seed)] + (["--laws", str(self.laws)] if self.laws and with_laws else [])
         return f"{self.course.command} {shlex.join(words[len(self.course.command.split()) :])}"
 
 
 def grade(course: Course, asked: argparse.Namespace) -> int:
-    """Check every submission of a folder and write the reports. Returns 0 when done, whatever the grades."""
+    """Check every submission of a folder and write the reports. Returns 0, also if submissions fail."""
     out = results_folder(asked)
     submissions, ignored = read_submissions(asked.folder)
-    if out.resolve().parent == asked.folder.resolve():  # the results are not a submission
+    if out.resolve().parent == asked.folder.resolve():  # the folder of results is not a submission
         submissions = [one for one in submissions if one.source != out.name]
     require(bool(submissions), f"{asked.folder} has no submissions: Python files, folders or zip archives")
     lesson = course.lesson(asked.lesson or lesson_of_all(course, submissions)).number
@@ -113,7 +113,7 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
 
 
 def check_all(run: Run, todo: list[Submission], rows: dict[str, dict], total: int, jobs: int) -> None:
-    """Check the submissions, and keep each row in ``rows`` and in the run's folder as soon as it is there."""
+    """Check the submissions. Each row is saved in ``rows`` and in the run's folder as soon as it is known."""
     with tqdm(total=total, initial=total - len(todo), unit="file", disable=None) as bar:
         try:
             for row in in_parallel(lambda one: graded(run, one), todo, jobs):
@@ -123,7 +123,7 @@ def check_all(run: Run, todo: list[Submission], rows: dict[str, dict], total: in
         except KeyboardInterrupt:
             bar.close()
             kept = total - len(to_check(todo, read_rows(run.out / "rows.jsonl")[1]))
-            print(f"{kept} of {total} submissions are checked and kept: the same command checks the others")
+            print(f"{kept} of {total} submissions are checked and saved: the same command checks the others")
             raise
 
 
@@ -176,7 +176,7 @@ def keep_picture(run: Run, one: Submission, outcome: Outcome) -> None:
 
 
 def in_parallel(work: Callable[[Submission], dict], todo: list[Submission], jobs: int) -> Iterator[dict]:
-    """Yield ``work``'s result for each submission, as soon as it is done. An error or Ctrl-C ends this."""
+    """Yield the result of ``work`` for each submission as soon as it is known. Ctrl-C and errors end this."""
     waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
     done: queue.SimpleQueue[dict | BaseException] = queue.SimpleQueue()
     for one in todo:
@@ -192,7 +192,7 @@ def in_parallel(work: Callable[[Submission], dict], todo: list[Submission], jobs
                     done.put(error)
                     return
 
-    for _ in range(min(jobs, len(todo))):  # daemons: the process can end without waiting for them
+    for _ in range(min(jobs, len(todo))):  # daemons: the process does not wait for them at its end
         threading.Thread(target=one_after_the_other, daemon=True).start()
     for _ in todo:
         found = None
@@ -208,7 +208,7 @@ def in_parallel(work: Callable[[Submission], dict], todo: list[Submission], jobs
 
 
 def append(path: Path, row: dict) -> None:
-    """Append a line. ``read_rows`` later reads this line whole, or leaves it out if it was cut short."""
+    """Append a line. If writing stops in the middle, ``read_rows`` leaves out the incomplete line."""
     with path.open("ab") as file:
         file.write(json.dumps(row).encode() + b"\n")
         file.flush()
@@ -216,7 +216,7 @@ def append(path: Path, row: dict) -> None:
 
 
 def read_rows(path: Path) -> tuple[dict, dict[str, dict]]:
-    """The settings, and the latest row of each submission. A last line that was cut short is removed."""
+    """The settings, and the latest row of each submission. An incomplete last line is removed."""
     if not path.exists():
         return {}, {}
     data = path.read_bytes()
@@ -228,12 +228,12 @@ def read_rows(path: Path) -> tuple[dict, dict[str, dict]]:
         lines = [json.loads(line) for line in whole.splitlines()]
         return (lines[0] if lines else {}), {row["key"]: row for row in lines[1:]}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it, and all is checked anew") from error
+        raise ValueError(f"{path} is damaged ({error}): delete it to check all submissions again") from error
 
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Lock the folder, so that only one run at a time writes into it. The lock ends with the process."""
+    """Lock the folder, so that only one run writes into the folder. The lock ends with the process."""
     with (out / "lock").open("a") as file:
         with suppress(ImportError):  # Windows has no fcntl
             import fcntl

@@ -13,7 +13,7 @@ from hypothesis.errors import HypothesisException
 from minidl.classroom.compare import short
 from minidl.classroom.kinds import Answerer, Direct, WrongAnswer, same, unchanged
 
-REMEMBERED = 60  # the first calls of a law that are kept, to recognise named mistakes
+REMEMBERED = 60  # so many first calls of a law are kept, to recognise named mistakes
 
 
 class Remembered(BaseException):
@@ -22,7 +22,7 @@ class Remembered(BaseException):
 
 @dataclass
 class Call:
-    """One call of a law: the arguments, and the answer or the error that was raised."""
+    """One call by a law: the arguments, and the answer or the error."""
 
     arguments: tuple
     params: dict[str, object]
@@ -38,7 +38,7 @@ class Call:
 
 
 class Implementation:
-    """A function, Op class or kernel as laws call it: with copies of plain values. It counts its calls."""
+    """A function, Op class or kernel in the form that laws call: it gets copies of plain values."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Implementation:
         self.calls = 0
         self.last_call = Call((), {})
         self.goes_on = True  # whether to answer further calls once REMEMBERED are kept
-        self.shrinks = True  # whether to shrink a failing case; if not, a law raises Unshrunk
+        self.shrinks = True  # if False, a failing case is not shrunk, and the law raises Unshrunk
         self.case: dict[str, object] = {}  # the latest case of the law that is being tried
         self.first_calls: list[Call] = []  # the first calls of this law
         self.first_failure: Call | None = None  # the last call in the first failing run of this law
@@ -74,7 +74,7 @@ class Implementation:
         return self.last_call.answer
 
     def answer_on_copies(self, arguments: tuple, params: dict):
-        """The answer to a copy of the arguments. WrongAnswer if the function changes this copy."""
+        """The answer to a copy of the arguments. Raises WrongAnswer if the function changes this copy."""
         try:
             answer, before, after = self.answerer.answer(arguments, params)
         except (KeyboardInterrupt, WrongAnswer):
@@ -85,13 +85,13 @@ class Implementation:
             if isinstance(error, Exception) and not isinstance(error, HypothesisException):
                 self.raised = error
                 raise
-            # An exit or a test library's "skip this case" must not decide whether the law holds.
+            # The function must not decide the result with an exit, or with a test library's "skip this case".
             raise WrongAnswer(f"{self.name} raised {type(error).__name__} instead of returning") from error
         self.check_inputs(before, after)
         return answer
 
     def check_inputs(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
-        """Raise WrongAnswer if an input has changed. Arrays that the kernel must write are not compared."""
+        """Raise WrongAnswer if an input has changed. The arrays that a kernel must fill are not compared."""
         (arguments, params), (given, given_params) = before, after
         inputs = [(f"input {i}", x, given[i]) for i, x in enumerate(arguments) if i not in self.written]
         inputs += [(name, x, given_params[name]) for name, x in params.items()]

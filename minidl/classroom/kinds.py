@@ -1,6 +1,6 @@
 """The kinds of exercise: how a raw function, Op class or kernel is called with plain values.
 
-The process of the learner's code needs only this part of an exercise. It imports no laws.
+The process of the learner's code needs only this part of an exercise, and no laws.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OTHER_PARTS = "a layer, a layer's mode or a forward hook is not as it was"
 
 
 class WrongAnswer(AssertionError):
-    """An answer that is wrong for every law: None, values that are not plain, a changed input, an exit."""
+    """An answer that is wrong for every law: None, a value that is not plain, a changed input, an exit."""
 
 
 class LibraryCall(Exception):
@@ -37,7 +37,7 @@ class LibraryCall(Exception):
 
 @dataclass(frozen=True)
 class Told:
-    """What messages need to know about a raw function or class that is in another process."""
+    """The facts about a raw function or class that messages need. The function may be in another process."""
 
     name: str
     line: int  # the line of the file where the function begins
@@ -74,7 +74,7 @@ def place(error: BaseException, file: str | None) -> str:
 def source_file(raw: Callable | type) -> str | None:
     try:
         return inspect.getsourcefile(raw)
-    except TypeError:  # a callable object, or something built in
+    except TypeError:  # a callable object or a built-in function
         return None
 
 
@@ -86,7 +86,7 @@ class Answerer(ABC):
 
     @abstractmethod
     def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
-        """The answer to a copy of the arguments, the arguments before the call, and those after the call."""
+        """The answer to a copy of the arguments, the arguments before the call, and the copy after it."""
 
     @abstractmethod
     def place_of(self, error: BaseException) -> str:
@@ -94,8 +94,8 @@ class Answerer(ABC):
 
 
 class Direct(Answerer):
-    """A raw function, Op class or kernel in this process. A kernel is called uncompiled, so that an index out
-    of range raises an error. Compiled code would overwrite memory."""
+    """A raw function, Op class or kernel in this process. A kernel runs uncompiled, so that an index out of
+    range raises an error. Compiled code would overwrite memory instead."""
 
     def __init__(
         self, raw: Callable | type, kind: str = "function", written: tuple[int, ...] = (), returns: str = ""
@@ -118,7 +118,7 @@ class Direct(Answerer):
         return place(error, source_file(self.raw))
 
     def answer_to(self, arguments: tuple, params: dict):
-        """Call the raw function or class as its kind says. WrongAnswer for a result of another form."""
+        """Call the raw function or class as its kind says. Raises WrongAnswer if the result is not plain."""
         if self.kind == "op":
             return self._answer_of_op(arguments, **params)
         if self.kind == "tensor":
@@ -192,7 +192,7 @@ class Direct(Answerer):
             raise WrongAnswer(f"{self.name} {what}")
         is_given = any(answer is model for model in kept)
         if isinstance(answer, Module):
-            answer = {**contents(answer), "given": is_given}  # given: the same model object, not a new one
+            answer = {**contents(answer), "given": is_given}  # given: the answer is an argument
         answer = contents_of_models(answer)
         if not self.written:
             return self._plain(answer)
@@ -212,7 +212,7 @@ def contents_of_models(value: Any) -> Any:
     """The value with Tensors replaced by arrays, and models replaced by their ``contents``."""
     if isinstance(value, list):
         return [contents_of_models(v) for v in value]
-    if isinstance(value, tuple):  # also a NamedTuple: its class takes no iterator
+    if isinstance(value, tuple):  # tuple(): the class of a NamedTuple takes no iterator
         return tuple(contents_of_models(v) for v in value)
     if isinstance(value, Module):
         return contents(value)
@@ -229,9 +229,9 @@ def hooks_of(model: Module) -> list:
 
 
 def what_was_done(kept: list[tuple], trained: list[tuple]) -> str:
-    """What a function has done to its models that it may not, or "".
+    """A forbidden change that a function has made to its models, in words; "" if there is none.
 
-    kept: models with the contents and parts that they had.  trained: models with the hooks that they had.
+    kept: each model with its old contents and parts.  trained: each model with its old hooks.
     """
     if any(set(hooks_of(model)) - set(was) for model, was in trained):
         return "left a forward hook in its model"
@@ -255,7 +255,7 @@ def difference(before: dict, after: dict) -> str:
 
 
 def check_kind(answer, returns: str, name: str) -> None:
-    """Raise WrongAnswer if the answer is not the array, list, tuple or number that the annotation names.
+    """Raise WrongAnswer if the annotation is an array, list, tuple or number, and the answer is another kind.
 
     A number is accepted as an array, since laws check shapes. An array with axes is not accepted as a number.
     Other annotations are not checked.
@@ -276,7 +276,7 @@ def check_kind(answer, returns: str, name: str) -> None:
 
 
 def plain_value(value, name: str):
-    """A copy made only of base types. A law then sees the same value as a checker in another process."""
+    """A copy that has only base types. So a law sees the same value as a checker in another process."""
     if value is None or type(value) in (bool, int, float, complex, str):
         return value
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in NUMERIC_KINDS:
@@ -292,7 +292,7 @@ def plain_value(value, name: str):
 
 
 def same(one: Any, other: Any, equal: Callable[[object, object], bool]) -> bool:
-    """Whether tuples, lists and dicts have the same structure, and ``equal`` is True for their items."""
+    """Whether tuples, lists and dicts have the same structure, and ``equal`` is True for all items."""
     if not isinstance(one, tuple | list | dict) and not isinstance(other, tuple | list | dict):
         return equal(one, other)
     if type(one) is not type(other) or len(one) != len(other):
@@ -303,7 +303,7 @@ def same(one: Any, other: Any, equal: Callable[[object, object], bool]) -> bool:
 
 
 def unchanged(before: object, after: object) -> bool:
-    """Whether arrays are equal, bit by bit. Other values count as unchanged if their type is the same."""
+    """Whether arrays are equal in all bits. Other values count as unchanged if their type is the same."""
     if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
         return type(before) is type(after)
     alike = before.dtype == after.dtype and before.shape == after.shape

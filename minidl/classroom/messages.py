@@ -1,4 +1,4 @@
-"""The texts that a learner sees: outcomes and the list of lessons, with colours on a terminal."""
+"""The texts that a learner sees: outcomes and the list of lessons. On a terminal they have colours."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def colours_wanted() -> bool:
 
 
 def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, command: str = COMMAND) -> str:
-    """The result of a check in words; one line if all is well."""
+    """The result of a check in words. It is one line if the exercise passes."""
     outcome = replace(outcome, **{name: visible(value) for name, value in vars(outcome).items()})
     note = ("note", paint(outcome.note, "yellow"))
     if outcome.passed or not outcome.written:
@@ -45,7 +45,7 @@ def outcome_text(outcome: Outcome, place: str, with_traceback: bool = False, com
 
 
 def visible(value):
-    """Text in which control characters, which could change a terminal, are visible escapes."""
+    """The text with control characters as visible escapes. Such characters could change a terminal."""
     if isinstance(value, list):
         return [visible(v) for v in value]
     if not isinstance(value, str) or (value.isascii() and value.isprintable()):
@@ -88,13 +88,13 @@ def counted(count: int, thing: str) -> str:
 
 
 def rows(*pairs: Sequence[str]) -> list[str]:
-    """Lines of names and texts. Further lines of a text are indented; a name without a text is left out."""
+    """Lines of names and texts. The later lines of a text are indented. A name without a text is left out."""
     texts = [(f"  {name:<12} = " if name else "  ") + text for name, text in pairs if text]
     return [text.replace("\n", "\n    ") for text in texts]
 
 
 def hints_text(exercise: Exercise, record: Record) -> str:
-    """The hints that were shown before, and one more."""
+    """The hints that were shown before, and the next hint."""
     count = len(exercise.hints)
     shown = record.one_more_hint(exercise.number, count)
     lines = [f"{i} of {count}  {text}" for i, text in enumerate(exercise.hints[:shown], 1)]
@@ -107,7 +107,7 @@ def hints_text(exercise: Exercise, record: Record) -> str:
 
 
 def lessons_text(course: Course, record: Record) -> str:
-    """Every lesson with its exercises and a bar of its progress, and what to do next."""
+    """Every lesson with its exercises and its progress as a bar, and then the next step."""
     lines = []
     for lesson in course.lessons():
         exercises = course.exercises(lesson.number)
@@ -123,7 +123,7 @@ def lessons_text(course: Course, record: Record) -> str:
 
 
 def bar(done: int, count: int) -> str:
-    """A bar such as [##--], padded with spaces to eight characters; only spaces without exercises."""
+    """A bar such as [##--], with spaces up to eight characters. Without exercises, there are only spaces."""
     text = f"[{'#' * done}{'-' * (count - done)}]" if count else ""
     return paint(f"{text:<8}", "green" if done == count else "dim")
 
@@ -137,7 +137,7 @@ def state(record: Record, number: str) -> str:
 
 
 def next_thing(course: Course, record: Record, first: str = "") -> str:
-    """The next started exercise that does not pass, first in lesson ``first``; else the next lesson."""
+    """The next started exercise that does not pass, or the next lesson. Lesson ``first`` is tried first."""
     started = {lesson.number for lesson in course.started()}
     for number in sorted(started, key=lambda number: (number != first, number)):
         for exercise in course.exercises(number):

@@ -1,4 +1,4 @@
-"""The pages of ``grade``: HTML in which everything that comes from a submission is escaped."""
+"""The pages of ``grade`` as HTML. All text from a submission is escaped."""
 
 from __future__ import annotations
 
@@ -124,6 +124,6 @@ def status(one: dict) -> str:
 
 
 def text(value: object) -> str:
-    """The value as escaped text, with ``?`` for characters that a page cannot show."""
+    """The value as escaped text. A character that a page cannot show becomes ``?``."""
     said = str(value).encode("utf-8", "replace").decode()
     return escape("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in said))

@@ -1,4 +1,4 @@
-"""Other processes: how much time they took, and how to end all processes that one started (on Linux)."""
+"""Other processes (on Linux): the time that they took, and functions that end a process's descendants."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 from minidl.classroom import confine
 
-SUBREAPER = 36  # an option of prctl: descendants whose parent died become children of this process
-LONG_ENOUGH = 3.0  # the most seconds for ending all processes that a process started
+SUBREAPER = 36  # an option of prctl: if a parent dies, this process becomes the parent of its children
+LONG_ENOUGH = 3.0  # the time limit for ending all processes that a process started
 adopting = False
 
 
 def adopt() -> None:
-    """Make this process the parent of all processes that its children leave, for ``end_strays``."""
+    """Make this process the parent of each process that its children leave behind, for ``end_strays``."""
     global adopting
     with suppress(OSError, AttributeError):
         confine.control(SUBREAPER, 1)
@@ -40,12 +40,12 @@ class Piped(subprocess.Popen[bytes]):
 
 def end_group(process: subprocess.Popen) -> None:
     """Kill a process that leads a session, and every process that is still in its group."""
-    if process.returncode is None and hasattr(os, "killpg"):  # not waited for: its number is not reused
+    if process.returncode is None and hasattr(os, "killpg"):  # else its number may be another's
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         end = time.monotonic() + LONG_ENOUGH
         while adopting and not is_dead(process.pid) and time.monotonic() < end:
-            time.sleep(0.001)  # afterwards its children belong to this process
+            time.sleep(0.001)  # after that, the children belong to this process
     else:
         process.kill()
 
@@ -61,7 +61,7 @@ def end_strays(keep: set[int]) -> None:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         for pid in found:
-            with suppress(OSError):  # no child of this process, or not dead yet
+            with suppress(OSError):  # the process is no child of this process, or not dead yet
                 os.waitpid(pid, os.WNOHANG)
 
 
@@ -86,13 +86,13 @@ def stat_of(pid: int) -> list[str]:
 
 
 def seconds_of(pid: int) -> float | None:
-    """The processor time of a process in seconds; None if the system does not say."""
+    """The processor time of a process in seconds; None if the system does not tell it."""
     fields = stat_of(pid)
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else None
 
 
 def is_dead(pid: int) -> bool:
-    """True if the process is certainly dead, and no other process has waited for it yet."""
+    """True if the process is certainly dead and its entry is still in /proc."""
     return stat_of(pid)[:1] == ["Z"]
 
 

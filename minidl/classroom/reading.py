@@ -1,4 +1,4 @@
-"""Reads the learner's file: runs it as a module, and says in words what is wrong with it."""
+"""Reads the learner's file: runs the file as a module, and describes its errors in words."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Task(Protocol):
 
 
 class FileProblem(Exception):
-    """Why an exercise cannot be checked, in words. With ``at_import``, no exercise of the file can be."""
+    """An exercise cannot be checked; the text says why. With ``at_import``, the file cannot be imported."""
 
     at_import, ended = False, ""  # see Outcome
 
 
 class MissingFunction(FileProblem):
-    """The file does not define what the exercise asks for."""
+    """The file does not define the function or class that the exercise asks for."""
 
     ended = "missing"
 
 
 class LibrarysOwn(FileProblem):
-    """The file imports the library's function instead of defining one."""
+    """The file imports the library's function instead of defining its own function."""
 
     ended = "library"
 
@@ -54,7 +54,7 @@ def load(path: Path, source: bytes | None = None) -> ModuleType:
         source = path.read_bytes() if source is None else source
         lines = source.decode("utf-8", "replace").splitlines(keepends=True)
         linecache.cache[str(path)] = (len(source), None, lines, str(path))  # tracebacks need no file then
-        code = compile(source, str(path), "exec")  # not from a .pyc, which may be too old
+        code = compile(source, str(path), "exec")  # a .pyc file may be too old
         exec(code, vars(module))
     except KeyboardInterrupt:
         raise
@@ -66,7 +66,7 @@ def load(path: Path, source: bytes | None = None) -> ModuleType:
 
 
 def import_problem(error: BaseException, path: Path) -> str:
-    """Why the file does not import."""
+    """The reason in words why the file cannot be imported."""
     if isinstance(error, OSError) and error.filename == str(path):
         return f"it cannot be read: {error.strerror}"
     if isinstance(error, SyntaxError) and error.filename == str(path):
@@ -80,7 +80,7 @@ def import_problem(error: BaseException, path: Path) -> str:
 
 
 def function_of(module: ModuleType, exercise: Task) -> Callable | type:
-    """The learner's function or class. Raises FileProblem if it is missing, or is the library's own."""
+    """The learner's function or class. Raises FileProblem if it is missing, or if it is the library's."""
     name = exercise.name
     if name not in vars(module):
         defined = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__]
@@ -94,7 +94,7 @@ def function_of(module: ModuleType, exercise: Task) -> Callable | type:
 
 
 def changed_signature(yours: list[str] | None, exercise: Task) -> str:
-    """A message with the right parameters, if yours differ; "" otherwise. Classes (None) are not checked."""
+    """A message with the right parameters if ``yours`` differ, else "". Classes (None) are not checked."""
     wanted = parameters_of(plain_function(exercise.target))
     if wanted is None or yours is None or yours == wanted:
         return ""

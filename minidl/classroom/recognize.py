@@ -1,4 +1,4 @@
-"""Recognises an implementation: as a named mistake that does the same, or as the library's own function."""
+"""Recognises an implementation that does the same as a named mistake or as the library's own function."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def mistakes_like(
     """The named mistakes that give the same answers as ``implementation``; at most two.
 
     A mistake must give the same values in the failing case and in the law's first cases. A worked example has
-    only one case. For it, the first calls of the other laws are compared. If the library's own function
-    gives the same values and dtypes, too, no mistake is named: the difference is only a rounding.
+    only one case, so the first calls of the other laws are compared, too. If the library's own function also
+    gives the same values and dtypes, no mistake is named, because the answers differ only by rounding.
     """
     early = list(implementation.first_calls)
     failing = calls_of(exercise, law, implementation, case)
     likely = [m for m in exercise.mistakes if does_all(m.implementation, exercise, failing + early)]
-    if likely and does_all(exercise.target, exercise, failing):  # then only a wrong dtype can be recognised
+    if likely and does_all(exercise.target, exercise, failing):  # the values are right, so compare dtypes
         target_too = same_dtypes(exercise.target, exercise, failing)
         likely = [m for m in likely if not target_too and same_dtypes(m.implementation, exercise, failing)]
     for other_law in exercise.laws if len(likely) > 1 or (law.is_example and likely) else ():
@@ -68,7 +68,7 @@ def calls_of(
 
 
 def does_the_same(call: Call, other: Implementation) -> bool:
-    """Whether ``other`` gives the same answer, or error, to the call's arguments."""
+    """Whether ``other`` gives the same answer or the same error for the call's arguments."""
     try:
         answer = call.again(other)
     except Exception as error:
@@ -77,12 +77,12 @@ def does_the_same(call: Call, other: Implementation) -> bool:
 
 
 def kind_of(error: BaseException | None) -> tuple[str, str]:
-    """The error's class by name: a learner's own class is made anew whenever an error of it is received."""
+    """The name of the error's class. Each received error has a new class, but the class has the same name."""
     return type(error).__module__, type(error).__qualname__
 
 
 def alike(one: object, other: object) -> bool:
-    """Equal within rounding, in structure and shapes; NaN equals NaN."""
+    """Whether two values have the same structure, shapes and numbers, up to rounding. NaN equals NaN."""
     return same(one, other, close)
 
 

@@ -1,4 +1,4 @@
-"""A learner's progress, in work/progress.json as plain text. Missing entries are made by a check."""
+"""A learner's progress, saved in work/progress.json as text. A check adds missing entries."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from minidl.classroom.check import Outcome, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest, put_aside, write_text
 
-KEY = re.compile(r"\d\d\.\d [A-Za-z_]\w*")  # number and name, since a number may later mean another exercise
+KEY = re.compile(r"\d\d\.\d [A-Za-z_]\w*")  # number and name: a later minidl may change the number
 EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # the entry of a new exercise
-PATIENCE = 5.0  # an older lock (in seconds) counts as left over from a killed process
+PATIENCE = 5.0  # seconds; an older lock is from a process that was killed
 
 
 class Record:
-    """For each exercise: how many laws held in the last check, of which file, and how many hints were shown.
+    """For each exercise: the result of its last check, the checked file's digest, the number of shown hints.
 
     Several commands may write at the same time. Each reads the file again and changes only its own entries.
     """
@@ -54,7 +54,7 @@ class Record:
                 with self.changing():
                     self.entries[self.key(outcome.number)] = {**self.of(outcome.number), **found}
             except OSError as error:  # the verdict does not change
-                print(f"the progress could not be kept: {error}", file=sys.stderr)
+                print(f"the progress could not be saved: {error}", file=sys.stderr)
 
     def begin(self, lesson: str) -> None:
         """Reset all results of this lesson. The numbers of shown hints stay."""
@@ -72,21 +72,21 @@ class Record:
         return entry["hints"]
 
     def complete(self) -> None:
-        """Check the started lessons that are missing in the progress file, which may be damaged or lost."""
+        """Check the started lessons that have no entry. The progress file may be damaged or lost."""
         for lesson in self.course.started():
             numbers = [exercise.number for exercise in self.course.exercises(lesson.number)]
             if all(self.key(number) in self.entries for number in numbers):
                 continue
             shown = self.course.shown(self.course.work_file(lesson.number))
-            print(f"nothing is known yet about {shown}: checking it ...", file=sys.stderr, flush=True)
+            print(f"{shown} has no results yet: checking it ...", file=sys.stderr, flush=True)
             for outcome in check_lesson(self.course, lesson.number):
                 self.note(outcome)
-            with self.changing():  # also for an unreadable file, which gave no entry
+            with self.changing():  # also if the file was unreadable and gave no Outcome
                 self.entries.update({self.key(number): self.of(number) for number in numbers})
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Read the file's entries again. The block may change them; they are written at the block's end.
+        """Read the file's entries again. The block may change the entries. They are saved at its end.
 
         A file that is damaged, or was written by an older minidl, is moved to backup/.
         """
@@ -120,7 +120,7 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 class OlderNumbers(ValueError):
-    """An older minidl wrote the entries: their keys are numbers without names."""
+    """An older minidl wrote the entries. Their keys are numbers without names."""
 
 
 def read_entries(path: Path) -> dict[str, dict]:
@@ -130,11 +130,11 @@ def read_entries(path: Path) -> dict[str, dict]:
     except FileNotFoundError:
         return {}
     if not isinstance(read, dict):
-        raise ValueError("it must be a table of exercises")
+        raise ValueError("the file must hold a JSON object of exercises")
     wanted = {name: type(value) for name, value in EMPTY.items()}
     for number, entry in read.items():
         if not isinstance(entry, dict) or {name: type(value) for name, value in entry.items()} != wanted:
-            raise ValueError(f"its entry {number} must hold {', '.join(EMPTY)}")
+            raise ValueError(f"entry {number} must hold {', '.join(EMPTY)}")
     if not all(map(KEY.fullmatch, read)):
-        raise OlderNumbers("is of an older minidl, whose exercises had other numbers")
+        raise OlderNumbers("is from an older minidl with other numbers of exercises")
     return read

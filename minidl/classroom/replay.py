@@ -1,4 +1,4 @@
-"""Writes a failing case as a script: inlined numbers, a breakpoint before the call, uncompiled kernels."""
+"""Writes a failing case as a script with a breakpoint before the call, and with uncompiled kernels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from minidl.classroom.reading import function_of, load, stand_in
 
 FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".
 
-    {course.command} debug {exercise.number}    writes this file anew and runs it in pdb
+    {course.command} debug {exercise.number}    writes this file again and runs it in pdb
     VS Code: open it and start "this lesson, kernels uncompiled"
 
 In pdb: s steps into the call, n goes to the next line, p NAME prints, c runs on, q quits.
@@ -58,7 +58,7 @@ RESERVED = (
 
 
 def implementation_of(number: str, path: Path, package: str) -> Callable | type:
-    """The learner's function. The library's functions replace the file's other exercises."""
+    """The learner's function. The library's functions replace the other functions of the learner's file."""
     sys.excepthook = without_quitting
     exercises = _exercises(number, package)
     exercise = next(e for e in exercises if e.number == number)
@@ -68,20 +68,20 @@ def implementation_of(number: str, path: Path, package: str) -> Callable | type:
 
 
 def try_again(number: str, raw: Callable | type, package: str, law: str, case: dict | None) -> None:
-    """Print the law's result on the case. Without a case, which could not be written, try all its cases."""
+    """Print the law's result on the case. If the case is None, because no text can hold it, try all cases."""
     exercise = next(e for e in _exercises(number, package) if e.number == number)
     stepped = SteppedInto(raw, exercise.kind, exercise.written)
     try:
         result = exercise.try_law(law, stepped, case)
     except KeyboardInterrupt:
         sys.exit(1)
-    if isinstance(result.error, bdb.BdbQuit):  # pdb was left in the law's own lines
+    if isinstance(result.error, bdb.BdbQuit):  # the user left pdb in the law's own lines
         sys.exit(1)
     print(result)
 
 
 class SteppedInto(Implementation):
-    """An implementation in pdb. The q of pdb raises KeyboardInterrupt: other errors count as the answer's."""
+    """An implementation in pdb. The command q raises KeyboardInterrupt, which does not count as an answer."""
 
     def __call__(self, *arguments, **params):
         try:
@@ -100,8 +100,8 @@ def step_into(course: Course, replay: str) -> int:
     """Run a replay in pdb. Only pdb uses the terminal and receives Ctrl-C. Returns the exit code."""
     from minidl.classroom.running import environment  # imports tqdm, too
 
-    print(f"\n{replay} in pdb: s steps into the call, n goes on a line, p NAME prints, q quits", flush=True)
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # the child would inherit SIG_IGN
+    print(f"\n{replay} in pdb: s steps into the call, n runs a line, p NAME prints, q quits", flush=True)
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, because the child would inherit it
     try:
         env = {**environment(course.root), "MINIDL_DEBUG": "1"}
         return subprocess.run([sys.executable, replay], cwd=course.root, env=env).returncode
@@ -117,7 +117,7 @@ def _exercises(number: str, package: str) -> list[Exercise]:
 
 
 class NotInlined(Exception):
-    """No Python text can make this value, such as a function that is defined inside another function."""
+    """No Python text can make the value. An example is a function that is defined inside another function."""
 
 
 def write(
@@ -175,13 +175,13 @@ def call_text(exercise: Exercise, told: Told, call: Call, imports: set[str]) -> 
 
 
 def argument_names(told: Told, call: Call) -> list[str]:
-    """Names for the call's arguments: the parameters' names, or argument_2 if there is no such parameter."""
+    """Names for the call's arguments: the names of the parameters, or argument_2 for further arguments."""
     names = told.arguments
     return [names[i] if i < len(names) else f"argument_{i}" for i in range(len(call.arguments))]
 
 
 def stopping(exercise: Exercise, why: str) -> str:
-    """The text for a call that cannot be written down: the law makes the call, and pdb stops at each call."""
+    """The text if Python text cannot make the call. The law makes the call, and pdb stops there."""
     if exercise.kind == "op":
         return f"breakpoint()  # {why}"
     return (
@@ -194,7 +194,7 @@ def stopping(exercise: Exercise, why: str) -> str:
 
 
 def literal(value: Any, imports: set[str]) -> str:
-    """Python text that makes exactly this value. Adds needed imports to ``imports``. Raises NotInlined."""
+    """Python text that makes exactly this value. Adds its imports to ``imports``. Raises NotInlined."""
     if value is None or type(value) in (bool, int, str, bytes):
         return repr(value)
     if isinstance(value, np.ndarray | np.generic | float | complex):
@@ -241,7 +241,7 @@ def record_literal(value: object, names: tuple[str, ...] | list[str], imports: s
 
 
 def function_literal(value: Any, imports: set[str]) -> str:
-    """The text of a function or class (its name), or of a value's method, such as ``{...}.__getitem__``."""
+    """The name of a function or class, or the text of a value's method, such as ``{...}.__getitem__``."""
     name, module = getattr(value, "__qualname__", ""), getattr(value, "__module__", None)
     if name and module and getattr(sys.modules.get(module), name, None) is value:
         imports.add(f"from {module} import {name}")

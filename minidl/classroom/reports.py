@@ -64,7 +64,7 @@ def write_reports(run: Run, submissions: list[Submission], rows: list[dict], ign
 
 
 def write_tables(run: Run, graded: list[dict]) -> None:
-    """Write grades.csv, one line for each student, and laws.csv, one line for each student and law."""
+    """Write grades.csv with a line for each student, and laws.csv with a line for each student and law."""
     numbers = [one.number for one in run.exercises]
     head = ["name", "source", "points", "max_points", *numbers, *(f"{n} status" for n in numbers), "flags"]
     lines = [
@@ -82,7 +82,7 @@ def write_tables(run: Run, graded: list[dict]) -> None:
 
 
 def write_csv(path: Path, head: list[str], lines: list[list]) -> None:
-    """Write a table. No cell can act as a spreadsheet formula: names and messages come from other people."""
+    """Write a table. No cell can be a spreadsheet formula, because names and messages come from students."""
     import io
 
     text = io.StringIO()
@@ -95,7 +95,7 @@ def write_csv(path: Path, head: list[str], lines: list[list]) -> None:
 
 
 def junit(run: Run, graded: list[dict]) -> str:
-    """JUnit XML: a suite for each student, a test case for each exercise."""
+    """The results as JUnit XML, with a suite for each student and a test case for each exercise."""
     top = ElementTree.Element("testsuites", name=f"lesson {run.lesson}")
     for row in graded:
         suite = ElementTree.SubElement(top, "testsuite", name=clean(row["name"]))
@@ -120,7 +120,7 @@ def clean(text: str) -> str:
 
 
 def failing_laws(graded: list[dict]) -> list[tuple[str, str, int, int]]:
-    """(exercise, law, number of answers that break it, number of answers tried), most broken first."""
+    """Rows (exercise, law, number of failing answers, number of answers), with the most failures first."""
     tried: Counter[tuple[str, str]] = Counter()
     broken: Counter[tuple[str, str]] = Counter()
     for one in [one for row in graded for one in row["exercises"]]:
@@ -132,7 +132,7 @@ def failing_laws(graded: list[dict]) -> list[tuple[str, str, int, int]]:
 
 
 def recognised(graded: list[dict]) -> list[tuple[str, str, list[str]]]:
-    """(exercise, mistake, names of students), most frequent first. An answer may count for two mistakes."""
+    """Rows (exercise, mistake, names of students), most frequent first. An answer may have two mistakes."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in graded:
         for one in row["exercises"]:

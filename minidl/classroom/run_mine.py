@@ -1,4 +1,4 @@
-"""Runs a lesson on the learner's own functions. Each replaces the library's function wherever it is called.
+"""Runs a lesson with the learner's own functions. They replace the library's functions in all calls.
 
     python -m minidl.classroom.run_mine FOLDER PACKAGE NN.k,NN.k,... SCRIPT
 
@@ -35,18 +35,19 @@ from minidl.data.cache import cache_folder
 
 
 def through_mine(course: Course, chosen: list[Lesson]) -> list[str]:
-    """The interpreter's arguments with which ``run_lessons`` runs these lessons on the learner's functions.
+    """The interpreter's arguments for ``run_lessons``, so that the lessons run with the learner's functions.
 
-    Only functions that pass are used; the names of the others are printed. Raises ValueError if none passes.
+    Only functions that pass are used. The names of the other functions are printed. Raises ValueError if no
+    function passes.
     """
     passing, others = sorted_out(course, chosen)
     if not passing:
-        raise ValueError(f"nothing of yours passes yet: {course.command} check  says why")
+        raise ValueError(f"none of your functions passes yet: {course.command} check  says why")
     print("yours: " + listed(passing))
     if others:
         print("the library's, since yours does not pass: " + listed(others))
-    print("(in a lesson its own exercises are yours; networks that are kept already are read;")
-    print("those that are trained anew, which may take minutes, are not kept)\n", flush=True)
+    print("(each lesson runs your functions for its own exercises. Saved networks are read.")
+    print("Other networks are trained again, which may take minutes, and are not saved.)\n", flush=True)
     numbers = ",".join(exercise.number for exercise in passing)
     return ["-m", "minidl.classroom.run_mine", str(course.folder.resolve()), course.package, numbers]
 
@@ -56,7 +57,7 @@ def listed(exercises: list[Exercise]) -> str:
 
 
 def sorted_out(course: Course, chosen: list[Lesson]) -> tuple[list[Exercise], list[Exercise]]:
-    """The started exercises of these lessons: those that pass, and the others. Checks changed files first."""
+    """The started exercises that pass, and those that do not. Files that have changed are checked first."""
     record = Record(course)
     passing: list[Exercise] = []
     others: list[Exercise] = []
@@ -93,13 +94,13 @@ def main(arguments: list[str]) -> None:
 
 @contextmanager
 def copy_of_the_cache() -> Iterator[Path]:
-    """Inside the block, the cache is a copy of the usual cache. New entries are deleted at the end."""
+    """Inside the block, minidl uses a copy of the cache. At the end the copy is deleted."""
     with tempfile.TemporaryDirectory(prefix="minidl-mine-") as name:
         folder, usual = Path(name), cache_folder()
         for path in usual.iterdir() if usual.is_dir() else ():
             try:
                 (folder / path.name).symlink_to(path.resolve())  # storing replaces the link
-            except OSError:  # Windows lets few users make links
+            except OSError:  # on Windows, most users may not make links
                 shutil.copytree(path, folder / path.name) if path.is_dir() else shutil.copy(path, folder)
         with mock.patch.dict(os.environ, MINIDL_CACHE=str(folder)):
             yield folder
@@ -107,7 +108,7 @@ def copy_of_the_cache() -> Iterator[Path]:
 
 @contextmanager
 def the_librarys_numbers() -> Iterator[dict[str, None]]:
-    """Collects what the block reads from studies and from the present cache, each entry once."""
+    """Collects the names of the studies and cache entries that the block reads, each name once."""
     sources: dict[str, None] = {}
     there, quoted, read_arrays = set(cache_folder().glob("*")), studies.quoted, cache.read_arrays
 
@@ -125,20 +126,20 @@ def the_librarys_numbers() -> Iterator[dict[str, None]]:
 
 
 def load_substitutes(course: Course, lesson: str, numbers: list[str]) -> list[Substitute]:
-    """The learner's functions for these exercises. The library's functions replace all others in the file."""
+    """The learner's functions for these exercises. The library's replace the file's other functions."""
     if not numbers:
         return []
     substitutes, module = [], reading.load(course.work_file(lesson))
     for exercise in course.exercises(lesson):
         if exercise.number in numbers:
             substitutes.append(Substitute(exercise, reading.function_of(module, exercise)))
-        if exercise.number not in numbers or exercise.kind == "op":  # an Op gets the learner's methods
+        if exercise.number not in numbers or exercise.kind == "op":  # an Op keeps its class
             vars(module)[exercise.name] = exercise.target
     return substitutes
 
 
 def culprit(error: Exception, substitutes: list[Substitute]) -> str:
-    """The learner's function in the error's traceback. If there is none, the one that was called last."""
+    """A text that names the learner's function in the error's traceback, or else the last called function."""
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         for one in substitutes:
             if frame.f_code in code_of(one.implementation):
@@ -152,7 +153,7 @@ def culprit(error: Exception, substitutes: list[Substitute]) -> str:
 
 
 def report(substitutes: list[Substitute]) -> str:
-    """A text: how often each function was called, and how. Where yours was not called, the library's ran."""
+    """A text that says how often each of the learner's functions was called, and how it ran."""
     lines = []
     for one in substitutes:
         calls = f"{one.calls:,} call{'s' * (one.calls != 1)} of yours" if one.calls else ""

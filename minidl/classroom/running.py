@@ -26,13 +26,13 @@ def run_lessons(chosen: list[Lesson], through: Sequence[str] = ()) -> int:
     """Run the lessons in this order. Returns 1 if any lesson fails, else 0.
 
     through: the interpreter's arguments before the script, such as ``-m MODULE``.
-    Afterwards the page out/index.html shows all figures of all lessons.
+    After the runs, the page out/index.html shows all figures of all lessons.
     """
     failed = []
     # disable=None: no bar if the output is not a terminal.
     with tqdm(total=len(chosen), unit="lesson", disable=None if len(chosen) > 1 else True) as bar:
         for lesson in chosen:
-            bar.clear()  # the lesson writes to the terminal itself
+            bar.clear()  # the lesson itself also writes to the terminal
             print(f"== {lesson.number}  {lesson.title}", flush=True)
             code = run_lesson(lesson, through)
             if lesson.number == "00" and len(chosen) > 1:
@@ -63,7 +63,7 @@ def run_lesson(lesson: Lesson, through: Sequence[str] = ()) -> int:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The child's environment: minidl is importable, and figures open windows only on a terminal."""
+    """The environment for a lesson. It can import minidl, and figures open windows only on a terminal."""
     env = dict(os.environ)
     places = [str(root), env.get("PYTHONPATH"), str(Path(minidl.__file__).parents[1])]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, places))

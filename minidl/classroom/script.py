@@ -15,7 +15,7 @@ from minidl.classroom.messages import paint
 
 
 def run_script(path: Path) -> None:
-    """Run the script as Python does, and print the headings of its text cells."""
+    """Run the script in the same way as Python, and print the headings of its text cells."""
     sys.path[0] = str(path.parent)
     sys.argv = [str(path)]
     main = ModuleType("__main__")

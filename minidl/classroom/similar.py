@@ -1,4 +1,4 @@
-"""Finds files that are the same, or the same except for names and comments. A hint, not a verdict."""
+"""Finds files that are equal, or equal except for names and comments. This is a hint, not a verdict."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-RUN = 8  # the length of a run: tokens in a row that are compared
-ENOUGH = 40  # a file with fewer runs of its own is not compared
-ALIKE = 0.85  # the share of common runs from which on two files are nearly the same
+RUN = 8  # a run is a sequence of so many tokens; files are compared by their runs
+ENOUGH = 40  # a file with fewer runs is not compared; runs of the stubs do not count
+ALIKE = 0.85  # two files are nearly the same if they share this part of their runs or more
 SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 LAYOUT = (tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE)
 NOT_PYTHON = (tokenize.TokenError, SyntaxError, ValueError)
 
 
 def identical(texts: Mapping[str, bytes], given: Iterable[bytes] = ()) -> list[list[str]]:
-    """Groups of names whose texts differ in comments, blank lines and spaces at most, the largest first.
+    """Groups of files that differ only in comments, blank lines and spaces. The largest group is first.
 
-    Texts without a token are in no group, and those that are one of ``given``, such as the stubs.
+    No group has a text without tokens, or a text that equals one of ``given``, such as the stubs.
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, text in texts.items():
@@ -32,11 +32,11 @@ def identical(texts: Mapping[str, bytes], given: Iterable[bytes] = ()) -> list[l
 
 
 def near_identical(texts: Mapping[str, bytes], given: Iterable[bytes] = ()) -> list[tuple[str, str, float]]:
-    """Pairs of file names with their share of common runs of tokens, |A ∩ B| / |A ∪ B|, the largest first.
+    """Pairs of file names with their share of common runs, |A ∩ B| / |A ∪ B|. The largest share is first.
 
-    All names of variables count as the same token, and so do all numbers and all texts. Runs of a text in
-    ``given``, such as the stubs, do not count. Neither do runs that are in more than two files and also in
-    more than half of all files.
+    All names of variables count as the same token, all numbers as one token, and all texts as one token. Two
+    kinds of runs do not count: runs of a text in ``given``, such as the stubs, and runs that are in more than
+    two files and in more than half of all files.
     """
     everywhere = {run for text in given for run in runs(text)}
     of = {name: runs(text) - everywhere for name, text in texts.items()}
@@ -58,7 +58,7 @@ def runs(text: bytes) -> set[tuple[str, ...]]:
 
 
 def tokens_of(text: bytes) -> tuple[str, ...]:
-    """The tokens as they are written, without comments; of a text that is not Python its lines."""
+    """The tokens as they are written, without comments. If the text is not Python, its lines."""
     try:
         return tuple(string for _, string in python_tokens(text))
     except NOT_PYTHON:
@@ -66,7 +66,7 @@ def tokens_of(text: bytes) -> tuple[str, ...]:
 
 
 def python_tokens(text: bytes) -> list[tuple[int, str]]:
-    """(kind, text) of each token but comments; what ends or indents a line is one word each."""
+    """Pairs (kind, text) of the tokens without comments. Line ends and indents are words such as NEWLINE."""
     found = [(t.type, t.string) for t in tokenize.tokenize(io.BytesIO(text).readline)]
     return [
         (kind, tokenize.tok_name[kind] if kind in LAYOUT else string)
@@ -76,7 +76,7 @@ def python_tokens(text: bytes) -> list[tuple[int, str]]:
 
 
 def normalised(text: bytes) -> Iterable[str]:
-    """The tokens, with one word for all names of variables, one for all numbers, and one for all texts."""
+    """The tokens. All names of variables become the same word, and so do all numbers and all texts."""
     before = ""
     try:
         found = python_tokens(text)

@@ -1,6 +1,7 @@
-"""Hypothesis strategies for laws: small cases of readable numbers that shrink to zeros.
+"""Hypothesis strategies for laws: small cases of simple numbers that shrink to zeros.
 
-Numbers are quarters, so a failing case can be followed by hand and is exact in binary; arrays are float64.
+Numbers are quarters. So they are exact in binary, and learners can compute a failing case by hand. Arrays
+are float64.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from minidl.engine.checks import check_instance, check_int, check_number, positi
 
 
 def quarters(low: float = -2, high: float = 2) -> SearchStrategy[float]:
-    """Multiples of 1/4 in [low, high], shrinking to 0 (or to the end nearest to it)."""
+    """Multiples of 1/4 in [low, high]. They shrink to 0, or to the end of the interval nearest to 0."""
     check_number("low", low)
     check_number("high", high, low)
     return st.integers(round(4 * low), round(4 * high)).map(lambda n: n / 4)
@@ -38,8 +39,8 @@ def arrays(draw, shape=None, low: float = -2, high: float = 2) -> np.ndarray:
     check_number("high", high, low, low + 63.75)
     if not isinstance(shape, tuple):
         shape = draw(shapes() if shape is None else shape)
-    # One draw gives all elements, one byte each. This is ten times faster than a draw for each element,
-    # and shrinks as well.
+    # One draw gives all elements, one byte for each. This is ten times faster than a draw for each element,
+    # and the cases shrink equally well.
     size = math.prod(shape)
     numbers, values = np.frombuffer(draw(as_many_bytes(size)), np.uint8), all_quarters(low, high)
     return values[numbers % len(values)].reshape(shape)
@@ -65,7 +66,7 @@ def logits(max_rows: int = 3, max_classes: int = 4) -> SearchStrategy[np.ndarray
 
 
 def temperatures() -> SearchStrategy[float]:
-    """Temperatures above and below 1, shrinking to 1."""
+    """Temperatures above and below 1. They shrink to 1."""
     return st.sampled_from([1.0, 2.0, 0.5, 4.0, 0.25, 10.0])
 
 
@@ -84,7 +85,7 @@ def logits_and_labels(draw, max_rows: int = 3, max_classes: int = 4) -> tuple[np
     return z, draw(labels(*z.shape))
 
 
-# Equal shapes, an axis of length 1 in one array or in both, missing axes on the left.
+# The pairs have equal shapes, an axis of length 1 in one or both arrays, or missing axes on the left.
 # The list is short, so that a law tries most of its pairs.
 BROADCASTS = [
     ((2,), (2,)), ((2,), ()), ((), (2,)), ((1,), (3,)), ((3,), (1,)), ((2, 1), (1, 3)),
@@ -95,6 +96,6 @@ BROADCASTS = [
 
 @st.composite
 def broadcastable_pairs(draw, low: float = -2, high: float = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays whose shapes NumPy broadcasts together; covers every kind of broadcasting."""
+    """Two arrays with shapes that NumPy broadcasts together. The pairs cover every kind of broadcasting."""
     first, second = draw(st.sampled_from(BROADCASTS))
     return draw(arrays(first, low, high)), draw(arrays(second, low, high))

@@ -16,7 +16,7 @@ from minidl.engine.checks import check_instance, require, shown
 
 CHECKS = "minidl.engine.checks"
 BODY = "raise NotImplementedError"
-_COMMENTS = re.compile(r"(?<=:)\s*(#.*\n\s*)*\Z")  # after the colon that ends a signature
+_COMMENTS = re.compile(r"(?<=:)\s*(#.*\n\s*)*\Z")  # the comments after the colon that ends a signature
 _Node = TypeVar("_Node", bound=ast.AST)
 
 
@@ -33,15 +33,15 @@ def source(target: Callable | type) -> str:
 
 
 def source_hash(target: Callable | type) -> str:
-    """12 hex digits that change if the target's text changes. They show that a stub is out of date."""
+    """12 hex digits that change if the target's text changes. So they show whether a stub is out of date."""
     lines = [line.rstrip() for line in source(target).strip().splitlines()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def stub(target: Callable | type) -> str:
-    """The target with ``raise NotImplementedError`` as its body; signature and docstring do not change.
+    """The target with ``raise NotImplementedError`` as its body. The signature and docstring do not change.
 
-    In a class each method gets this body. The docstring and class attributes do not change.
+    In a class, each method gets this body. The class's docstring and attributes do not change.
     """
     text = source(target)
     node = _definition(text)
@@ -53,9 +53,9 @@ def stub(target: Callable | type) -> str:
 def imports(*targets: Callable | type, helpers: Iterable[str] = ()) -> str:
     """The imports that stubs need, from their targets' modules: NumPy, and the names that the sources use.
 
-    No target is imported, and no name that is a parameter's name. Three kinds of names give answers away:
-    argument checks, and functions and private names of a target's own module. They are imported only if a
-    stub's text or ``helpers`` contains them.
+    No target is imported, and no name that is also a parameter's name. Three kinds of names would show the
+    answer: argument checks, functions of a target's own module, and private names of this module. They are
+    imported only if a stub's text or ``helpers`` contains them.
     """
     own = {_definition(source(target)).name for target in targets}
     own |= {node.arg for target in targets for node in _nodes(stub(target), ast.arg)}
@@ -79,18 +79,18 @@ def import_line(module: str, names: list[str]) -> str:
 
 
 def plain_function(target: Callable | type) -> Any:
-    """The Python function inside a compiled kernel; any other target is returned as it is."""
+    """The Python function inside a compiled kernel. Another target is returned unchanged."""
     return getattr(target, "py_func", target)
 
 
 def _definition(text: str) -> ast.ClassDef | ast.FunctionDef:
-    """The class or function that the text of a target defines."""
+    """The node of the class or function that a target's text defines."""
     return next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
 
 
 def _class_stub(text: str, node: ast.ClassDef) -> str:
     lines = text.splitlines()
-    for item in reversed(_methods(node.body)):  # last first, so that earlier line numbers stay right
+    for item in reversed(_methods(node.body)):  # backwards, so that line numbers stay right
         last = item.end_lineno or item.lineno
         while last < len(lines) and _is_comment_inside(lines[last], item.col_offset):
             last += 1
@@ -99,7 +99,7 @@ def _class_stub(text: str, node: ast.ClassDef) -> str:
 
 
 def _methods(body: list[ast.stmt]) -> list[ast.FunctionDef]:
-    """The functions of a class in the order of the text, also functions under an ``if``."""
+    """The functions of a class, in the order of the text. Functions under an ``if`` also count."""
     found = []
     for item in body:
         if isinstance(item, ast.FunctionDef):
@@ -110,7 +110,7 @@ def _methods(body: list[ast.stmt]) -> list[ast.FunctionDef]:
 
 
 def _function_stub(text: str, node: ast.FunctionDef) -> str:
-    """Decorators, the text up to the colon that ends the signature, the docstring, and one line of body."""
+    """The stub of a function: decorators, signature, docstring, and a body of one line."""
     lines, first = text.splitlines(keepends=True), node.body[0]
     beside = lines[first.lineno - 1].encode()[: first.col_offset].decode()  # columns are counted in bytes
     signature = "".join(lines[_first_line(node) - 1 : first.lineno - 1]) + beside
@@ -127,7 +127,7 @@ def _first_line(node: ast.FunctionDef) -> int:
 
 
 def _is_comment_inside(line: str, column: int) -> bool:
-    """Whether the line is a comment of the body above it: it is indented more than the ``def``."""
+    """Whether the line is a comment in the function's body, with more indentation than the ``def``."""
     code = line.lstrip()
     return code.startswith("#") and len(line) - len(code) > column
 
@@ -137,14 +137,14 @@ def _nodes(text: str, kind: type[_Node]) -> list[_Node]:
 
 
 def _names(text: str) -> set[str]:
-    """The names that the text reads but does not assign."""
+    """The names that the text uses but does not define."""
     names = _nodes(text, ast.Name)
     set_here = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     return {node.id for node in names} - set_here
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
-    """The module's statements, also statements under its ``if`` and ``try``."""
+    """The module's statements. Statements under an ``if`` or a ``try`` also count."""
     for node in tree.body:
         if isinstance(node, ast.If | ast.Try):
             yield from (n for n in ast.iter_child_nodes(node) if isinstance(n, ast.stmt))
@@ -153,7 +153,7 @@ def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def _used_imports(target: Callable | type, own: set[str], helpers: set[str]) -> Iterator[tuple[str, str]]:
-    """(module, name) for each import that a stub needs; the module is empty for ``import name``."""
+    """A pair (module, name) for each import that a stub needs. For ``import name``, the module is ""."""
     module, kept = sys.modules[target.__module__], _names(stub(target)) | helpers
     used = (_names(source(target)) | helpers) - own
     for node in _top_level(ast.parse(inspect.getsource(module))):

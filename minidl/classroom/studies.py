@@ -1,11 +1,11 @@
-"""Studies: numbers over seeds that lessons quote. They are measured before the lessons and saved in a file.
+"""Studies measure numbers with several seeds. Each study saves its numbers in a file, and lessons quote them.
 
 A study is a script ``studies/NN_topic.py`` with
 
     SEEDS = 5                                     # measured with the seeds 0 to 4
     SETTINGS = {"epochs": 40}                     # optional: settings on which the numbers depend
-    def measure(seed: int) -> dict[str, float]    # the numbers of one seed, by name
-    def claims(results: dict[str, np.ndarray])    # statements on them; results[name] has a number per seed
+    def measure(seed: int) -> dict[str, float]    # name -> number, measured with one seed
+    def claims(results: dict[str, np.ndarray])    # the claims; results[name] has a number for each seed
 
 ``python -m lessons study NN`` measures and writes ``studies/results/NN_topic.json``, which is committed.
 """
@@ -36,24 +36,24 @@ from minidl.classroom.files import write_text
 from minidl.engine.checks import check_flag, check_function, check_instance, check_int, check_number, require
 from minidl.train.intervals import Interval, paired_difference, t_interval
 
-DIGITS = 6  # significant digits that are kept of a number
+DIGITS = 6  # the number of significant digits that a saved number has
 CHECKED = 2  # the number of seeds that a check measures again
 
-# The smallest relative change of a number that counts as a change. A study's numbers can be equal for all
+# The largest relative difference that does not count as a change. A study's numbers can be equal for all
 # seeds (an accuracy of 1.00, a count of bytes). Then their standard deviation 0 would allow no change at all.
-# But another processor adds float32 numbers in another order, so one image in a hundred may change its class.
+# But another processor adds float32 numbers in another order. Then one image of 100 may change its class.
 FLOOR = 0.01
 SURE = 0.999  # the probability that a further seed's number is in the interval of ``plausible``
-ROUNDING = 1e-6  # the smallest change that counts for a number that is 0 for all seeds
+ROUNDING = 1e-6  # the same for a number that is 0 for all seeds, as an absolute difference
 
 
 class StaleError(ValueError):
-    """The committed numbers do not belong to the present version of the study."""
+    """The committed numbers come from another version of the study."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The study in the file ``path``, and the numbers that it measured."""
+    """The study in the file ``path``, and its saved numbers."""
 
     path: Path
 
@@ -77,7 +77,7 @@ class Study:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        require(bool(module.__doc__), f"{self.shown} has no docstring with the title and what is measured")
+        require(bool(module.__doc__), f"{self.shown} has no docstring with a title and a text")
         for wanted in ("SEEDS", "measure", "claims"):
             require(hasattr(module, wanted), f"{self.shown} defines no {wanted}")
         check_int(f"SEEDS of {self.shown}", module.SEEDS, 2)
@@ -93,7 +93,7 @@ class Study:
         return json.loads(self.results_path.read_text(encoding="utf-8"))
 
     def results(self) -> dict[str, np.ndarray]:
-        """name -> the committed numbers (n,), one per seed."""
+        """Maps each name to the committed numbers (n,), one number for each seed."""
         return {name: np.array(values) for name, values in self.stored()["results"].items()}
 
     def stale(self, what: str) -> StaleError:
@@ -101,7 +101,7 @@ class Study:
         return StaleError(f"{where} Run  python -m lessons study {self.number}")
 
     def check_fresh(self, module: ModuleType) -> None:
-        """Raise StaleError unless the stored numbers have the settings and the seeds of the study."""
+        """Raise StaleError if the stored numbers have other settings or other seeds than the study."""
         stored, now = self.stored(), settings(module)
         if stored["settings"] != now:
             names = sorted({*stored["settings"], *now})
@@ -117,7 +117,7 @@ def studies(folder: Path) -> list[Study]:
 
 
 def choose(folder: Path, numbers: Sequence[str]) -> list[Study]:
-    """The studies with these numbers, or all. Raises ValueError with the known numbers for an unknown one."""
+    """The studies with these numbers, or all studies. Raises ValueError for an unknown number."""
     known = {one.number: one for one in studies(folder)}
     for number in numbers:
         require(number in known, f"there is no study {number}; there are {', '.join(known) or 'none'}")
@@ -125,12 +125,12 @@ def choose(folder: Path, numbers: Sequence[str]) -> list[Study]:
 
 
 def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Interval:
-    """Mean and 95% t-interval over seeds of a committed number. Also prints the number and its source.
+    """The mean over seeds of a committed number, with its 95% t-interval. Also prints mean and source.
 
     study: the file's name without ending, such as "05_distillation". name: the number's name in the study.
-    minus: another number of the study. Then the mean and the interval are those of the differences
-    ``name`` - ``minus``, one for each seed (``paired_difference``).
-    Raises ValueError with the nearest names for a study or a number that does not exist.
+    minus: the name of another number in the study. Then the result is the mean and the interval of the
+    differences ``name`` - ``minus``, one difference for each seed (``paired_difference``).
+    Raises ValueError for an unknown study or number. The message has the nearest known names.
     """
     there = {one.path.stem: one for one in studies(check_instance("folder", folder, Path))}
     _check_known("study", check_instance("study", study, str), there, f"in lessons/{folder.name}")
@@ -150,11 +150,11 @@ def _check_known(kind: str, name: str, known: Mapping[str, Any], where: str) -> 
     if name not in known:
         near = difflib.get_close_matches(name, known, 3, cutoff=0.3) or list(known)[:3]
         names = ", ".join(map(repr, near)) or "none yet"
-        raise ValueError(f"there is no {kind} {name!r} {where}; the nearest: {names}")
+        raise ValueError(f"there is no {kind} {name!r} {where}; the nearest names: {names}")
 
 
 def settings(module: ModuleType) -> dict[str, Any]:
-    """The study's SETTINGS as they are in the file of results; {} if the study has no settings."""
+    """The study's SETTINGS in the form in which JSON stores them; {} if the study has no settings."""
     found = check_instance("SETTINGS", getattr(module, "SETTINGS", {}), dict)
     try:
         return json.loads(json.dumps(found))
@@ -163,18 +163,18 @@ def settings(module: ModuleType) -> dict[str, Any]:
 
 
 def measured(one: Study, module: ModuleType, seeds: Sequence[int]) -> dict[str, list[float]]:
-    """Measure name -> one number for each of the seeds, with a progress bar on a terminal.
+    """Measure all numbers with these seeds: name -> one number for each seed. Shows a bar on a terminal.
 
-    ``minidl.manual_seed(seed)`` is called before each seed, so that no result depends on earlier seeds.
+    ``minidl.manual_seed(seed)`` is called before each measurement. So no result depends on earlier seeds.
     """
     rows: list[dict[str, float]] = []
     for seed in tqdm(seeds, desc=one.path.stem, unit="seed", disable=None):
         minidl.manual_seed(seed)
         row = check_instance(f"measure({seed}) of {one.shown}", module.measure(seed), dict)
-        require(bool(row), f"measure({seed}) of {one.shown} gives no number")
+        require(bool(row), f"measure({seed}) of {one.shown} returns no numbers")
         rows.append({str(name): _kept(name, value) for name, value in row.items()})
         differ = sorted(rows[0].keys() ^ rows[-1].keys())
-        require(not differ, f"measure gives other names for seed {seed} than for {seeds[0]}: {differ}")
+        require(not differ, f"measure returns other names for seed {seed} than for seed {seeds[0]}: {differ}")
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -193,7 +193,7 @@ def run_study(one: Study) -> None:
 
 
 def results_text(one: Study, module: ModuleType, results: Mapping[str, list], seconds: float) -> str:
-    """The file of results: JSON with one line for each entry and for each number."""
+    """The text of the file of results: JSON with one line for each entry and for each number."""
     versions = {"minidl": minidl.__version__, "numpy": np.__version__, "numba": numba.__version__}
     entries = {
         "study": one.path.stem,
@@ -213,10 +213,10 @@ def check_study(one: Study, every_seed: bool = False) -> list[str]:
     """Measure the first two seeds again, or all, and try the claims on the committed numbers.
 
     A new number may differ from its seed's committed number by the standard deviation over the committed
-    seeds (``tolerance``). A number that differs more must be a number that a further seed could give
-    (``plausible``). It is printed as DRIFTED. Another processor causes this: it rounds sums in another order,
-    so a training ends with other weights.
-    Returns a line for each number that is neither near nor plausible, and for a claim that does not hold.
+    seeds (``tolerance``). If it differs more, a further seed must be able to give this number
+    (``plausible``). The number is then printed as DRIFTED. The cause is another processor, which adds numbers
+    in another order. So the training ends with other weights.
+    Returns a line for each number that differs more and is not plausible, and for a claim that does not hold.
     Raises StaleError if the committed numbers have other names, settings or seeds than the study.
     """
     check_flag("every_seed", every_seed)
@@ -242,7 +242,7 @@ def check_study(one: Study, every_seed: bool = False) -> list[str]:
 
 
 def tolerance(committed: np.ndarray) -> float:
-    """The standard deviation over the seeds, but at least FLOOR times the largest number."""
+    """The standard deviation over the seeds, or FLOOR times the largest number if this is larger."""
     return float(max(committed.std(ddof=1), FLOOR * np.abs(committed).max(), ROUNDING))
 
 
@@ -257,12 +257,12 @@ def plausible(committed: np.ndarray) -> tuple[float, float]:
 
 
 def failed_claims(module: ModuleType, results: dict[str, np.ndarray]) -> list[str]:
-    """Try the claims on these numbers as with MINIDL_STRICT=1. Returns a line if a claim does not hold."""
+    """Try the claims on these numbers with MINIDL_STRICT=1. Returns a line for a claim that does not hold."""
     before = os.environ.get("MINIDL_STRICT")
     os.environ["MINIDL_STRICT"] = "1"
     try:
         module.claims(results)
-    except ClaimError:  # the function ``claim`` has printed it
+    except ClaimError:  # the function ``claim`` has printed the claim already
         return ["CLAIM   the last one above does not hold on the committed numbers"]
     finally:
         if before is None:
@@ -273,7 +273,7 @@ def failed_claims(module: ModuleType, results: dict[str, np.ndarray]) -> list[st
 
 
 def run_check(one: Study, every_seed: bool = False) -> bool:
-    """Check a study and print the result. Returns True if all is well."""
+    """Check a study and print the result. Returns True if there is no failure."""
     start = time.perf_counter()
     try:
         failures = check_study(one, every_seed)

@@ -1,7 +1,7 @@
-"""Submissions in a folder: files, folders and zip archives, read into memory and never unpacked to disk.
+"""Reads submissions into memory: files, folders and zip archives. Archives are never unpacked to disk.
 
-Dangerous parts of a submission are not read, but flagged: links, archives that name files outside of
-themselves, and files and archives that are too large.
+Dangerous parts of a submission give a flag and are not read: links, paths that lead out of an archive, and
+files and archives that are too large.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from minidl.classroom.course import Course
 from minidl.classroom.verdicts import lesson_in, lesson_of_name
 from minidl.engine.checks import require
 
-ANSWERS = (".py", ".ipynb")  # the answers of a notebook are read as one Python file
-LARGEST = 2**20  # the most bytes of such a file; the longest lesson's stubs have 2% of this
-LARGEST_ARCHIVE = 50 * LARGEST  # the most bytes of an archive, and of all files read of one submission
+ANSWERS = (".py", ".ipynb")  # a notebook's answers are read as one Python file
+LARGEST = 2**20  # the limit of bytes for such a file; the longest file of stubs has 2% of this
+LARGEST_ARCHIVE = 50 * LARGEST  # the limit for an archive, and for the files of one submission
 MOST_FILES = 2000  # in one folder or archive
-# files that operating systems leave
+# files that operating systems add to folders
 NOT_SUBMITTED = re.compile(r"\..*|__MACOSX|__pycache__|Thumbs\.db", re.IGNORECASE)
 
 
@@ -35,13 +35,13 @@ NOT_SUBMITTED = re.compile(r"\..*|__MACOSX|__pycache__|Thumbs\.db", re.IGNORECAS
 class Submission:
     """The files that one student handed in."""
 
-    source: str  # the name of the folder's entry; a second call finds the submission by it
-    name: str  # the student's name, as far as the entry's name shows it
+    source: str  # the name of the entry in the folder; a second call finds the submission by this name
+    name: str  # the student's name, found in the entry's name
     files: dict[str, bytes] = field(default_factory=dict)  # file name -> content of the Python file
-    flags: list[str] = field(default_factory=list)  # what a teacher may want to look at
-    chosen: str = ""  # the file that is graded; if "", ``problem`` says why
+    flags: list[str] = field(default_factory=list)  # things that a teacher may want to look at, in words
+    chosen: str = ""  # the file that is graded; if it is "", ``problem`` says why
     problem: str = ""
-    slug: str = ""  # the student's name as a file name, different for each submission
+    slug: str = ""  # a file name made from the student's name, different for each submission
 
     @property
     def text(self) -> bytes:
@@ -91,7 +91,7 @@ def read_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
             add_file(one, path.name, path.stat().st_size, path.open("rb"))
         found.append(one)
         again = sum(other.source.startswith(one.source) for other in found)
-        if any(other.source == one.source for other in found[:-1]):  # different names that look the same
+        if any(other.source == one.source for other in found[:-1]):  # shown alike, but different
             one.source += f" ({again})"
     return found, ignored
 
@@ -143,7 +143,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def read_archive(data: bytes, one: Submission, within: str = "") -> None:
-    """Read the Python files of a zip archive and of the archives in it. Trust nothing that it claims."""
+    """Read the Python files of a zip archive and of the archives in it. Do not trust its sizes and names."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -169,13 +169,13 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, one: Submissi
         one.flags.append(f"{shown(name)} is a link, which is not followed")
     elif name.lower().endswith(ANSWERS):
         add_file(one, within + name, member.file_size, archive.open(member))
-    elif not within:  # one level of archives in archives, no deeper
+    elif not within:  # archives are read to a depth of two
         with archive.open(member) as file:
             read_archive(file.read(LARGEST_ARCHIVE), one, f"{name}/")
 
 
 def add_file(one: Submission, name: str, size: int, file: IO[bytes]) -> None:
-    """Read one file. ``size`` may be wrong and is not trusted."""
+    """Read one file. ``size`` is the size in the archive's list, which may be wrong."""
     name = shown(name)
     with file:
         text = file.read(size) if size <= LARGEST else b""
@@ -194,7 +194,7 @@ def add_file(one: Submission, name: str, size: int, file: IO[bytes]) -> None:
 
 
 def shown(name: str) -> str:
-    """A name as text that any file or terminal can show."""
+    """The name as a text that any file can hold and any terminal can show."""
     name = name.encode("utf-8", "replace").decode()
     return "".join(char if char.isprintable() else "?" for char in name)
 
@@ -203,21 +203,21 @@ def shown(name: str) -> str:
 
 
 def lesson_of_all(course: Course, submissions: list[Submission]) -> str:
-    """The lesson that most files are of. ValueError if no file says it, or as many are of another."""
+    """The lesson with the most files. Raises ValueError if no file names a lesson, or if two lessons tie."""
     said = Counter(
         lesson_in(course, text.decode(errors="replace"), PurePosixPath(name).stem)
         for one in submissions
         for name, text in one.files.items()
     )
     said.pop("", None)
-    require(bool(said), "no file says which lesson it is of: --lesson NN does")
+    require(bool(said), "no file names its lesson: choose the lesson with --lesson NN")
     most = sorted(number for number, count in said.items() if count == max(said.values()))
-    require(len(most) == 1, f"as many files are of lesson {' as of '.join(most)}: --lesson NN says which")
+    require(len(most) == 1, f"lessons {' and '.join(most)} have equally many files: choose with --lesson NN")
     return most[0]
 
 
 def choose_file(course: Course, lesson: str, one: Submission) -> None:
-    """Choose the submission's file for the lesson. A single file is chosen whatever lesson it names."""
+    """Choose the submission's file for the lesson. If there is only one file, its lesson does not matter."""
     if one.problem:
         return
     said = {name: lesson_in(course, text.decode(errors="replace"), PurePosixPath(name).stem)
@@ -239,11 +239,11 @@ def choose_file(course: Course, lesson: str, one: Submission) -> None:
 
 
 def name_all(submissions: list[Submission], pattern: str | None, roster: list[dict] | None) -> None:
-    """Give each submission the student's name and its own file name. Several of one student are flagged.
+    """Give each submission the student's name and a file name. Several submissions of a student get a flag.
 
     pattern: a regular expression for the entry's name. Its first group, or its whole match, is the name.
-    roster: the submission belongs to the student whose name, id, login, email or file is in the entry's name.
-    Students of the roster without a submission are added.
+    roster: the students. The entry's name contains the student's name, id, login, email or file.
+    Students of the roster who have no submission get an empty submission.
     """
     by_name: dict[str, list[Submission]] = {}
     for one in submissions:
@@ -276,23 +276,23 @@ def name_all(submissions: list[Submission], pattern: str | None, roster: list[di
 
 
 def stands_in(row: dict[str, str], name: str) -> bool:
-    """Whether the name contains a cell of the roster's row, as whole words."""
+    """Whether ``name`` contains all words of one cell in the roster's row."""
     cells = [words(row.get(column) or "") for column in ("name", "id", "login", "email", "file")]
     return any(cell.strip() and cell in words(name) for cell in cells)
 
 
 def words(text: str) -> str:
-    """The text's words with a space before and after each; ``_``, ``-`` and ``.`` also separate words."""
+    """The text's words with spaces between and around them. ``_``, ``-`` and ``.`` also separate words."""
     return f" {' '.join(filter(None, re.split(r'[^a-z0-9äöüß]+', text.lower())))} "
 
 
 def read_roster(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header. Raises ValueError without a column ``name``, and OSError."""
+    """The rows of a CSV file with a header. Raises OSError, and ValueError if the names are wrong."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = [{str(key).strip().lower(): (value or "").strip() if isinstance(value, str) else ""
                  for key, value in row.items()} for row in csv.DictReader(file)]  # fmt: skip
-    require(bool(rows) and "name" in rows[0], f"{path} must have a header with a column name, and a row")
+    require(bool(rows) and "name" in rows[0], f"{path} must have a header with the column 'name', and a row")
     require(all(row["name"] for row in rows), f"{path} has a row without a name")
     twice = [name for name, count in Counter(row["name"] for row in rows).items() if count > 1]
-    require(not twice, f"{path} has {', '.join(twice)} twice")
+    require(not twice, f"{path} has more than one row for {', '.join(twice)}")
     return rows

@@ -1,8 +1,8 @@
 """Replaces the library's functions by the learner's functions.
 
-The library's function object stays, since other modules have imported it already. Its code is replaced by a
-call of the learner's function. An Op class gets the learner's methods. Kernels that call the learner's kernel
-are compiled again. If this is impossible, the library's function is kept, and ``note`` says why.
+The library's function object stays, since other modules have imported it already. Its new code calls the
+learner's function. An Op class gets the learner's methods. Kernels that call the learner's kernel are
+compiled again. If this is impossible, the library's function stays as it was, and ``note`` says why.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Substitute:
 
     def __init__(self, exercise: Exercise, implementation: Callable | type) -> None:
         self.exercise, self.implementation = exercise, plain_function(implementation)
-        self.calls, self.last, self.lock = 0, 0.0, threading.Lock()  # last: the time of the last call
+        self.calls, self.last, self.lock = 0, 0.0, threading.Lock()  # last: when the last call began
         self.note = ""  # how the kernel runs, or why the library's function is kept
 
     def __call__(self, *arguments, **params):
@@ -69,7 +69,7 @@ def code_substituted(function: Any, one: Substitute) -> Iterator[None]:
 
 
 def calling(name: str) -> CodeType:
-    """Code for the function with this name. The code calls the function's attribute ``yours``."""
+    """New code for the function with this name. The code calls the function's attribute ``yours``."""
     names: dict[str, FunctionType] = {}
     text = f"def {name}(*arguments, **params):\n    return {name}.yours(*arguments, **params)\n"
     exec(compile(text, f"<your {name}>", "exec"), names)
@@ -109,7 +109,7 @@ def methods_substituted(library_op: type, one: Substitute) -> Iterator[None]:
 
 @contextmanager
 def kernels_substituted(kernels: list[Substitute]) -> Iterator[None]:
-    """Inside the block, compiled kernels call the learner's kernels. No compiled kernel is stored on disk."""
+    """Inside the block, compiled kernels call the learner's kernels, and Numba's cache on disk is off."""
     usual = jit._twins
     twin_of = {one.exercise.target: functools.cache(twin_maker(one)) for one in kernels}
 
@@ -130,7 +130,7 @@ def kernels_substituted(kernels: list[Substitute]) -> Iterator[None]:
 
 
 def twin_maker(one: Substitute) -> Callable[[], Callable]:
-    """Makes the function for compiled kernels: the learner's, compiled and counted, or the library's."""
+    """Makes the function that compiled kernels call: the learner's compiled function, or the library's."""
     target: Any = one.exercise.target
     librarys = FunctionType(target.__code__, target.__globals__, target.__name__, target.__defaults__)
     one.note = "uncompiled"
@@ -157,7 +157,7 @@ def twin_maker(one: Substitute) -> Callable[[], Callable]:
 
 
 def what_compiling_changes(one: Substitute, compiled: Callable) -> str:
-    """How the compiled function differs from the learner's in the calls of worked examples, or ""."""
+    """A text on how the compiled function differs from the learner's in worked examples, or ""."""
     plain = one.exercise.adapt(one.implementation)
     for law in one.exercise.laws:
         if law.is_example:
@@ -179,12 +179,12 @@ def what_compiling_changes(one: Substitute, compiled: Callable) -> str:
 
 
 def as_type(arguments: tuple, dtype: type) -> tuple:
-    """Copies of the arguments, with floating arrays as ``dtype``."""
+    """Copies of the arguments. Floating arrays get this dtype."""
     return tuple(x.astype(dtype) if is_floating(x) else copy.deepcopy(x) for x in arguments)
 
 
 def first_words(error: Exception) -> str:
-    """The line of Numba's long message that says what is wrong."""
+    """The line of Numba's long message that says why it cannot compile the function."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(("Failed in nopython", "During: "))]
     return (telling or [""])[0]

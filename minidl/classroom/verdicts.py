@@ -1,13 +1,13 @@
 """The result of a check in a form that services read: ``python -m lessons check FILE ... --json``.
 
-    {"version": 1,                    the version of this form
+    {"version": 1,                    the version of this format
      "minidl": "0.2.0",
      "seed": null,                    the seed of the laws' cases; null for the usual cases
      "submissions": [{
-        "file": "smith.py",           the name as the command gave it
+        "file": "smith.py",           the name in the command
         "lesson": "09",
         "points": 2, "max_points": 10,
-        "flags": [...],               what a teacher may want to look at, in words; flags cost no points
+        "flags": [...],               hints for the teacher, in words; flags cost no points
         "exercises": [{
             "number": "09.1", "name": "stable_softmax",
             "points": 2, "max_points": 2,
@@ -53,7 +53,7 @@ TOLD = (
 
 
 def check_files(course: Course, asked: argparse.Namespace) -> int:
-    """Do ``check`` for any files or with JSON: print the results. Returns 1 if something fails, else 0."""
+    """``check`` for given files or with --json: print the results. Returns 1 if something fails, else 0."""
     numbers = [one for one in asked.numbers if isinstance(one, str)]
     files = [one for one in asked.numbers if isinstance(one, Path)]
     everything = asked.json or asked.partial
@@ -80,7 +80,7 @@ def check_files(course: Course, asked: argparse.Namespace) -> int:
 def chosen_files(
     course: Course, files: list[Path], numbers: list[str], lesson: str | None
 ) -> list[tuple[Path, str]]:
-    """Each file with its lesson. Without files: the files in work/ of the lessons that the numbers name."""
+    """Each file with its lesson. If ``files`` is empty, the files in work/ for the lessons in ``numbers``."""
     if files:
         return [(path, course.lesson(lesson or lesson_of(course, path)).number) for path in files]
     lessons = [lesson] if lesson else [number[:2] for number in numbers]
@@ -89,7 +89,7 @@ def chosen_files(
 
 
 def chosen_exercises(course: Course, lesson: str, numbers: list[str]) -> list[Exercise]:
-    """The lesson's exercises that the numbers NN or NN.k name; all if no number is of this lesson."""
+    """The lesson's exercises in ``numbers`` (NN or NN.k), or all if no number belongs to this lesson."""
     of_it = [course.exercise(number).number for number in numbers if number.startswith(f"{lesson}.")]
     if lesson in numbers or not of_it:
         return course.exercises(lesson)
@@ -109,20 +109,20 @@ def picture_prefix(path: Path) -> str:
 
 
 def lesson_of(course: Course, path: Path) -> str:
-    """The lesson that a file is of, see lesson_in.
+    """The lesson that a file belongs to (see ``lesson_in``).
 
     Raises ValueError if the lesson is not known, OSError for a file that cannot be read.
     """
     found = lesson_in(course, path.read_text(encoding="utf-8", errors="replace"), path.stem)
-    require(bool(found), f"{path}: its text and its name do not say the lesson; --lesson NN does")
+    require(bool(found), f"{path}: the text and the name do not show the lesson: choose it with --lesson NN")
     return found
 
 
 def lesson_in(course: Course, text: str, name: str) -> str:
-    """The lesson of a file, or nothing where it is not known.
+    """The lesson of a file, or "" if it is not known.
 
-    The first of these that says it: the marks of the stubs; the docstring; the functions, if they are of one
-    lesson more than of each other; the name, if it has NN_topic as ``start`` writes it.
+    Four things can show the lesson: the marks of the stubs, the docstring, the names of the functions, and
+    the file's name NN_topic, as ``start`` writes it. The first of them that shows a lesson decides.
     """
     known = [one.number for one in course.lessons()]
     for said in ([number[:2] for number, *_ in MARK.findall(text)], HEAD.findall(text)):
@@ -132,7 +132,7 @@ def lesson_in(course: Course, text: str, name: str) -> str:
 
 
 def lesson_of_functions(course: Course, text: str) -> str:
-    """The lesson of which the text defines most exercises; nothing for none, or for two lessons alike."""
+    """The lesson with the most exercises in the text; "" if there are none, or if two lessons tie."""
     own = set(DEFINED.findall(text))
     count = Counter(one.number[:2] for one in course.exercises() if one.name in own) if own else Counter()
     most = [number for number, found in count.items() if found == max(count.values())]
@@ -140,7 +140,7 @@ def lesson_of_functions(course: Course, text: str) -> str:
 
 
 def lesson_of_name(course: Course, name: str) -> str:
-    """The lesson whose NN_topic stands in a file's name."""
+    """The lesson with its NN_topic in the file's name."""
     named = [one for one in course.lessons() if one.path.stem.lower() in name.lower()]
     return named[0].number if len(named) == 1 else ""
 
@@ -149,7 +149,7 @@ def submission(
     file: str, lesson: str, exercises: list[Exercise], points: dict[str, float], outcomes: Iterable[Outcome],
     partial: bool = False,
 ) -> dict:  # fmt: skip
-    """One entry of "submissions" above. ``exercises``: the exercises that should be checked."""
+    """One entry of "submissions" (see above). ``exercises``: the exercises that the check should cover."""
     found = {outcome.number: outcome for outcome in outcomes}
     flags: list[str] = []
     for outcome in found.values():
@@ -162,7 +162,7 @@ def submission(
 
 
 def of_the_file(exercise: Exercise, found: dict[str, Outcome]) -> Outcome:
-    """The Outcome of an exercise whose file could not be checked."""
+    """The Outcome of an exercise if its file could not be checked."""
     file = found.get("")
     message, ended = (file.message, file.ended) if file else ("it was not checked", "crashed")
     return Outcome(exercise.number, exercise.name, message=message, ended=ended, laws=len(exercise.laws))

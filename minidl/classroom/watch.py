@@ -1,4 +1,4 @@
-"""``watch``: checks a file each time that it is saved, and prints what to do next."""
+"""``watch``: checks a file after each save, and prints the next step."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from minidl.classroom.course import Course
 from minidl.classroom.messages import next_thing, outcome_text, paint
 from minidl.classroom.record import Record
 
-TICK = 0.1  # the files are looked at every so many seconds
-Stamp = tuple[int, int, int] | None  # changes if a file changes; None if there is no file
+TICK = 0.1  # after so many seconds, the files are compared again
+Stamp = tuple[int, int, int] | None  # another value if the file changes; None if there is no file
 
 
 def watch(course: Course, lesson: str, seconds: float) -> None:
@@ -22,7 +22,7 @@ def watch(course: Course, lesson: str, seconds: float) -> None:
         time.sleep(TICK)
         before, seen = seen, look(course, seen)
         for path, now in seen.items():
-            # Editors save in two steps. So a file is checked only after it stays the same for a moment.
+            # Editors save in two steps. So a file is checked only after it has not changed for a moment.
             if now != before.get(path) or now == dealt_with.get(path):
                 continue
             dealt_with = {**dealt_with, path: now}
@@ -42,7 +42,7 @@ def check_file(course: Course, path: Path, seconds: float) -> None:
             Record(course).note(outcome)
             if stamp(path) != begun:
                 return
-    except (CheckError, OSError) as error:  # for example, the file was just deleted
+    except (CheckError, OSError) as error:  # for example, the file was deleted
         print(error, flush=True)
         return
     print(f"next: {next_thing(course, Record(course), lesson)}", flush=True)

@@ -1,4 +1,4 @@
-"""The learner's file as ``start`` writes it."""
+"""The learner's file in work/, which ``start`` writes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ MARK = re.compile(r"^# (\d\d\.\d) (\w+)[:,] .*minidl (\S+), reference ([0-9a-f]{
 def start(course: Course, number: str, reset: bool = False) -> str:
     """Write the lesson's stubs into work/. Without ``reset``, a file that exists already is not changed.
 
-    With ``reset`` this file is moved to backup/ first. So is a file of an older minidl with other exercises.
+    With ``reset`` this file is moved to backup/ first. A file of an older minidl with other exercises is also
+    moved there.
 
-    Returns what was done, in words. Raises ValueError for a lesson without exercises, and FileExistsError.
+    Returns a text on what was done. Raises ValueError for a lesson without exercises, and FileExistsError.
     """
     lesson, exercises = course.lesson(number), course.exercises(number)
     require(len(exercises) > 0, f"lesson {number} has no exercises")
@@ -27,12 +28,14 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     older = path.exists() and older_version(path.read_text(encoding="utf-8", errors="replace"), exercises)
     if path.exists() and not (reset or older):
-        mend = f"start {number} --reset keeps it in {course.shown(course.work / 'backup')} and begins anew"
-        raise FileExistsError(f"{course.shown(path)} is there already and stays as it is. {mend}")
+        mend = (
+            f"start {number} --reset moves it to {course.shown(course.work / 'backup')} and writes new stubs"
+        )
+        raise FileExistsError(f"{course.shown(path)} exists already and is not changed. {mend}")
     if path.exists():
         old_one = f"the old one, of minidl {older}," if older else "the old one"
         done.append(f"kept {old_one} as {course.shown(put_aside(path))}")
-    with open(path, "x", encoding="utf-8") as file:  # x: fails if another program just made the file
+    with open(path, "x", encoding="utf-8") as file:  # mode x fails if another program has just made the file
         file.write(lesson_stubs(lesson, exercises, course.command))
     return ", ".join([*done, f"wrote {course.shown(path)}"])
 
@@ -66,16 +69,14 @@ def older_version(text: str, exercises: list[Exercise]) -> str:
 
 
 def stale(text: str, exercise: Exercise, exercises: list[Exercise]) -> str:
-    """A message for a learner whose stub comes from an older library; "" if the reference did not change."""
+    """A message for the learner if the reference has changed since the stub was written; else ""."""
     begin = f"start {exercise.number[:2]}"
     if older := older_version(text, exercises):
-        return (
-            f"your file is of minidl {older}, whose exercises were others: {begin} keeps it and begins anew"
-        )
+        return f"your file is from minidl {older} with other exercises: {begin} keeps it and writes new stubs"
     for _, name, version, digest in MARK.findall(text):
         if name == exercise.name and digest != source_hash(exercise.target):
             return (
-                f"the library's {name} has changed since minidl {version}, of which your stub is "
-                f"(now {minidl.__version__}): {begin} --reset keeps your file and begins anew"
+                f"the library's {name} has changed since your stub's minidl {version} "
+                f"(now {minidl.__version__}): {begin} --reset keeps your file and writes new stubs"
             )
     return ""

@@ -1,9 +1,9 @@
 """The worker process: it tries the laws and writes each result as a line of JSON.
 
 The first line of its input says what to check (``Worker`` in check.py). This process has the laws and the
-expected values, and decides the verdict. The learner's code runs in other processes, one for each exercise
-(answering.py), which only answer calls. If the parent (check.py) ends, standard input ends. Then this process
-ends the others and itself.
+expected values, and decides whether a law holds. The learner's code runs in other processes, one for each
+exercise (answering.py). They only answer calls. If the parent (check.py) ends, standard input ends. Then this
+process ends the other processes and itself.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from minidl.classroom.reading import FileProblem, changed_signature
 def main() -> None:
     asked = json.loads(sys.stdin.buffer.readline())
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # a law's prints go to standard error; only results go to ``lines``
+    os.dup2(2, 1)  # so the prints of a law go to standard error, and ``lines`` gets only results
     processes.adopt()
-    confine.limit("AS", 2 * confine.MEMORY)  # this process keeps large answers
+    confine.limit("AS", 2 * confine.MEMORY)  # twice the limit, because this process keeps large answers
     answers = Answers()
     threading.Thread(target=end_with_parent, args=[answers], daemon=True).start()
     for which in (signal.SIGTERM, signal.SIGINT):
@@ -65,13 +65,13 @@ def end_with_parent(answers: Answers) -> None:
 def end_all(answers: Answers, code: int = 1) -> None:
     answers.close()
     folder = Path(tempfile.gettempdir())
-    if folder.name.startswith(PREFIX):  # the folder of check.py, which may have ended without deleting it
+    if folder.name.startswith(PREFIX):  # check.py may have ended without deleting its folder
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(code)
 
 
 class Answers:
-    """Starts a process for each exercise. It starts the next one's while the laws of this one are tried."""
+    """Starts a process for each exercise. While an exercise is checked, the next one's process starts."""
 
     def __init__(self) -> None:
         self.ready = [Process()]
@@ -114,7 +114,7 @@ class FileCheck:
         self.path, self.options = Path(options.file or course.work_file(lesson)), options
         self.exercises = course.exercises(lesson)
         further_laws(course, self.exercises, options)
-        self.digest = digest(self.path)  # before the file is read: a later save has another digest
+        self.digest = digest(self.path)  # before the file is read, so that a later save has another digest
         self.shown = Path(self.path.name) if options.file else self.path  # its folder is private
         self.source, self.printed = b"", ""
         self.left = 0  # how many exercises come after this one
@@ -162,7 +162,7 @@ class FileCheck:
     def try_laws(
         self, exercise: Exercise, implementation: Implementation, process: Process, outcome: Outcome
     ) -> None:
-        """Try the laws up to the first that fails. With ``all_laws``, try all, as long as answers come."""
+        """Try the laws until one fails. With ``all_laws``, try all laws until an answer does not come."""
         for law in exercise.laws:
             self.begin(outcome, law.text)
             result = self.try_law(exercise, law.text, implementation, process)
@@ -172,14 +172,14 @@ class FileCheck:
             if not result.passed and not outcome.law:
                 outcome.law, outcome.message = result.law, result.message
                 outcome.library_calls = int(isinstance(result.error, LibraryCall))
-                self.begin(outcome, law.text)  # explaining the failure takes extra time
+                self.begin(outcome, law.text)  # explaining the failure gets its own time limit
                 told = failure.Failure(
                     self.course, self.path, exercise, implementation, outcome, self.options
                 )
                 with suppress(Ended), process.patience(self.seconds):
                     told.describe(result)
             if not result.passed:
-                implementation.shrinks = False  # further failures are not explained
+                implementation.shrinks = False  # later failures are not explained
                 outcome.ended = result.error.ended if isinstance(result.error, Ended) else ""
                 goes_on = self.options.all_laws and outcome.written and not outcome.library_calls
                 if outcome.ended or process.gone or not goes_on:
@@ -194,7 +194,7 @@ class FileCheck:
     def try_law(
         self, exercise: Exercise, text: str, implementation: Implementation, process: Process
     ) -> Result:
-        """Try a law. Returns a Result even if the law itself fails to give one."""
+        """Try a law. If the law itself raises an error, the Result holds this error."""
         try:
             with process.patience(self.seconds):
                 return exercise.try_law(text, implementation)

@@ -22,8 +22,9 @@ from minidl.nn.module import Module, eval_mode
 def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, ...]]:
     """The graph of ``model`` and the shape of its output, where -1 is the batch.
 
-    The model runs twice: on the example, and on random numbers in [0, 1) with one more image. ValueError if
-    the runs differ in more than the length of the batch, because a fixed graph cannot express this.
+    The model runs twice: on the example, and on a batch of random numbers in [0, 1) with one more image.
+    Raises ValueError if more than the length of the batch differs between the runs, because an ONNX graph
+    is the same for all images.
     """
     for path, module in model.named_modules():
         mend = "export the model before merge_parallel_convs; a runtime does that by itself"
@@ -36,8 +37,8 @@ def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, .
     layer, _, changed = (result.difference(twin) or "").rpartition("/")
     require(
         not changed,
-        f"{at(layer)}{changed} would be a constant in ONNX, and is another one for other images: it is made "
-        "by chance, or of the images outside of Tensor's operations, as in x.data, x.detach() or len(x)",
+        f"{at(layer)}{changed} would be a constant in ONNX, but differs between images: it is random, or "
+        "computed from the images without Tensor's operations, as in x.data, x.detach() or len(x)",
     )
     return result, shape_of(runs, -1)
 
@@ -47,19 +48,22 @@ def check_same(run: list[Node], other: list[Node]) -> None:
     for one, two in zip(run, other, strict=False):
         op = one.tensor.op or two.tensor.op
         same = (one.op, one.inputs, one.tensor.ndim) == (two.op, two.inputs, two.tensor.ndim)
-        why = "other operations or other shapes for other images: in ONNX they must be the same for all"
+        why = "operations or shapes differ between images: in ONNX they must be the same for all images"
         require(same, f"{at(op.layer) if op else ''}{why}")
-    require(len(run) == len(other), "more operations for some images: in ONNX they must be the same for all")
+    require(
+        len(run) == len(other),
+        "some images need more operations: in ONNX all images have the same operations",
+    )
 
 
 def traced(model: Module, x: Tensor) -> list[Node]:
-    """The graph of the logits of ``x``. Each operation has the path of its ``layer``."""
+    """The graph of the logits of ``x``. Each operation's attribute ``layer`` holds the path of its layer."""
     with eval_mode(model), noting_layers():
         y = model(x)
     require(isinstance(y, Tensor), f"the model must give one Tensor, got {type(y).__name__}", TypeError)
     nodes = graph(y)
     is_connected = y is not x and any(node.tensor is x for node in nodes)
-    require(is_connected, "no operation leads from the input to the logits; is there a no_grad around them?")
+    require(is_connected, "no operation leads from the input to the logits; does the model use no_grad?")
     return nodes
 
 
@@ -86,7 +90,7 @@ def written(model: Module, x: Tensor, runs: list[list[Node]]) -> Graph:
     for i, (tensor, op) in enumerate((node.tensor, node.tensor.op) for node in run):
         if tensor is x:
             names[i] = INPUT
-        if op is None:  # a leaf; if it is not in the state, its first reader gives the name
+        if op is None:  # a leaf: the first operation that reads it names it, if it is not in the state
             continue
         for number in run[i].inputs:
             if number not in names:
@@ -104,7 +108,7 @@ def written(model: Module, x: Tensor, runs: list[list[Node]]) -> Graph:
 
 
 def shape_of(runs: list[list[Node]], number: int) -> tuple[int, ...]:
-    """The shape of a tensor, with -1 where the runs differ; only the length of the batch may differ."""
+    """The shape of a tensor, with -1 where the runs differ. Only the length of the batch may differ."""
     return tuple(
         m if m == n else -1 for m, n in zip(*(run[number].tensor.shape for run in runs), strict=True)
     )

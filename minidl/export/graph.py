@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 INPUT, OUTPUT = "input", "logits"
-OPSET, IR = 17, 8  # of 2022: TensorRT 8.5, ONNX Runtime 1.12 and later versions can read them
+OPSET, IR = 17, 8  # versions of 2022: TensorRT 8.5, ONNX Runtime 1.12 and later programs can read them
 
 
 class Node(NamedTuple):
     """One operation of ONNX.
 
-    Node and output have one name, such as "block1.conv/Conv" in layer block1.conv.
+    The node and its output have the same name, such as "block1.conv/Conv" in layer block1.conv.
     """
 
     op_type: str
@@ -24,7 +24,7 @@ class Node(NamedTuple):
 
 
 class Graph:
-    """Nodes in the order in which they run, and ``arrays``, the initializers, by name."""
+    """The nodes in the order in which they run, and ``arrays``: name -> initializer."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -32,20 +32,20 @@ class Graph:
         self.taken = {INPUT, OUTPUT}
 
     def node(self, layer: str, op_type: str, *inputs: Any, **attributes: Any) -> str:
-        """Append a node and return its name. An input is a name, or an array, which the graph then stores."""
+        """Append a node and return its name. An input is a name or an array; the graph stores the array."""
         name = self.unique(f"{layer}/{op_type}" if layer else op_type)
         names = [x if isinstance(x, str) else self.array(f"{name}.{i}", x) for i, x in enumerate(inputs)]
         self.nodes.append(Node(op_type, name, tuple(names), attributes))
         return name
 
     def array(self, name: str, array: Any) -> str:
-        """Store an array under the name, or under a similar free name, and return the name."""
+        """Store an array under this name and return the name. If the name is taken, add a number to it."""
         name = self.unique(name)
         self.arrays[name] = np.asarray(array)
         return name
 
     def unique(self, name: str) -> str:
-        """The name, with a number behind it if it is taken."""
+        """The name, with a number at its end if the name is taken already."""
         new, number = name, 1
         while new in self.taken:
             new, number = f"{name}_{number}", number + 1
@@ -65,7 +65,7 @@ class Graph:
     def model(
         self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], metadata: dict[str, str]
     ) -> Any:
-        """The ``onnx.ModelProto``, checked; its last node gives the output. -1 in a shape is the batch."""
+        """The checked ``onnx.ModelProto``. Its last node gives the output. -1 in a shape is the batch."""
         import onnx
         from onnx import helper, numpy_helper
 

@@ -19,13 +19,13 @@ from minidl.nn.containers import Sequential
 from minidl.nn.module import Module, dotted
 
 ONE = np.float32(1)
-FLOAT, INT64 = 1, 7  # the numbers of these types in onnx.TensorProto
+FLOAT, INT64 = 1, 7  # the numbers of the types in onnx.TensorProto
 
 
 class Grid(NamedTuple):
-    """The map from integers to reals, the names of its arrays in the file, and the type in the file.
+    """The map from integers to reals, and how the file stores it: names of arrays, and a type of integers.
 
-    shift: the file's integers are higher by this number.
+    shift: the file's integers are higher than the model's by this number.
     """
 
     params: QuantParams
@@ -36,7 +36,7 @@ class Grid(NamedTuple):
 
 
 class Integers(NamedTuple):
-    """What a layer gives: the name of the value, its grid, its integers for the example."""
+    """The output of a layer: its name, its grid, and its integers for the example."""
 
     name: str
     grid: Grid
@@ -71,7 +71,7 @@ class Writer:
     in_integers: bool
 
     def chain(self, layers: list[tuple[str, Module]], q: Integers) -> Integers:
-        """Layers that run one after the other, with their paths."""
+        """Write layers that run one after the other. Each layer comes with its path."""
         for path, module in layers:
             q = self.layer(path, module, q)
         return q
@@ -84,7 +84,7 @@ class Writer:
         return Integers(self.node(path, module, q, grid), grid, module(q.values))
 
     def node(self, path: str, module: Module, q: Integers, grid: Grid | None) -> str:
-        """Write a layer that gives integers of a grid, or floats for None."""
+        """Write a layer. It gives integers of the grid, or floats if the grid is None."""
         if type(module) not in LAYERS:
             raise ValueError(f"layer {path!r}: {type(module).__name__} has no counterpart in ONNX")
         return LAYERS[type(module)](self, path, module, q, grid)
@@ -92,8 +92,8 @@ class Writer:
     def grid(self, path: str, params: QuantParams) -> Grid:
         """The grid of an output in the file.
 
-        In the format with floats all integers are 0 ... 255, because on most processors ONNX Runtime makes
-        integer layers only of these. Integers -128 ... 127, and Z, become 128 higher."""
+        In the format with floats all integers are 0 ... 255: on most processors, ONNX Runtime makes integer
+        layers only from such integers. So 128 is added to integers -128 ... 127, and to their Z."""
         shift = 128 if params.qmin < 0 and not self.in_integers else 0
         dtype = np.dtype(np.uint8) if shift else params.dtype
         scale = self.graph.array(f"{path}.scale", params.scale)
@@ -103,17 +103,17 @@ class Writer:
     # ---- between floats and integers
 
     def rounded(self, path: str, x: str, grid: Grid, scale: Any = None) -> str:
-        """clip(round(x / S) + Z) of floats; ``scale`` may replace S."""
+        """Write clip(round(x / S) + Z) for floats x. A given ``scale`` replaces S."""
         S = grid.scale if scale is None else scale
         return self.clipped(path, self.graph.node(path, "QuantizeLinear", x, S, grid.zero_point), grid)
 
     def clipped(self, path: str, q: str, grid: Grid) -> str:
-        """Clip to qmin and qmax. ONNX's operations themselves clip only to the range of 8 bits."""
+        """Write a Clip to qmin and qmax. ONNX's own operations clip only to the range of 8 bits."""
         ends = np.array([grid.params.qmin, grid.params.qmax]) + grid.shift
         return q if np.ptp(ends) == 255 else self.graph.node(path, "Clip", q, *ends.astype(grid.dtype))
 
     def reals(self, path: str, q: Integers, scale: Any = None) -> str:
-        """S (q - Z); ``scale`` may replace S."""
+        """Write S (q - Z). A given ``scale`` replaces S."""
         S = q.grid.scale if scale is None else scale
         return self.graph.node(path, "DequantizeLinear", q.name, S, q.grid.zero_point)
 
@@ -185,7 +185,7 @@ class Writer:
     def avg_pool(self, path: str, module: integer.QuantizedAvgPool2d, q: Integers, grid: Grid) -> str:
         """Write average pooling.
 
-        In integers, a convolution with ones sums the n pixels of a window, with n S_y as scale.
+        In the integer format, a convolution with ones sums the n pixels of a window. Its scale is n S_y.
         """
         kernel_size = module.kernel_size or q.values.shape[2:]
         place = window(kernel_size, module.stride or kernel_size, module.padding)
@@ -212,7 +212,7 @@ class Writer:
         return self.rounded(path, self.graph.node(path, "Div", centred, np.float32(module.std)), grid)
 
     def lookup(self, path: str, module: integer.QuantizedLookup, q: Integers, grid: Grid) -> str:
-        """Write a lookup. Row r of the table begins at index r 2^b, with the result for qmin."""
+        """Write a lookup. Row r of the table begins at index r 2^b. That entry is the result for qmin."""
         rows, codes = module.table.shape
         starts = np.arange(rows).reshape(-1, *[1] * (q.values.ndim - 2)) * codes
         lowest = module.x_params.qmin + q.grid.shift
@@ -223,7 +223,7 @@ class Writer:
     def rescale(self, path: str, module: integer.QuantizedRescale, q: Integers, grid: Grid) -> str:
         """Write a rescale.
 
-        In floats, a Clip lies between the two roundings. It changes nothing, but without it ONNX
+        In the format with floats, a Clip is between the two roundings. It changes no number. Without it, ONNX
         Runtime would merge the two roundings."""
         if self.in_integers:
             return self.summed(path, [q], grid)
@@ -238,7 +238,7 @@ class Writer:
         return self.summed(path, branches, grid)
 
     def summed(self, path: str, terms: list[Integers], grid: Grid) -> str:
-        """Write the sum of the terms' reals. In integers, all scales are first divided by S_y."""
+        """Write the sum of the terms' reals. In the integer format, all scales are first divided by S_y."""
         step = grid.params.scale
         scales = [q.grid.params.scale / step if self.in_integers else None for q in terms]
         reals = [self.reals(path, q, scale) for q, scale in zip(terms, scales, strict=True)]
@@ -248,7 +248,8 @@ class Writer:
     def concat(self, path: str, module: integer.IntegerConcat, q: Integers, grid: Grid) -> str:
         """Write a Concat.
 
-        In floats, the branches are joined first, and one rounding replaces all their rescales.
+        In the format with floats, the branches are joined as reals. One rounding of the joined reals then
+        replaces the rescale of each branch.
         """
         named = [(dotted(path, name), child) for name, child in module.named_children()]
         if self.in_integers:

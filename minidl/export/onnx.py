@@ -40,20 +40,20 @@ def to_onnx(
     """Write ``model`` to ``path`` as an ONNX file of opset 17, with ``input``, ``logits`` and a free batch.
 
     A float network, fused or not, becomes the graph of all operations that it runs in evaluation mode, in
-    layers and in functions. The arrays have the keys of ``state_dict``. The metadata hold the
-    class names as a JSON list, "class_names".
+    layers and in functions. The arrays have the keys of ``state_dict``. The metadata's "class_names" is a
+    JSON list of the names.
 
     An ``IntegerModel`` becomes a network of the same integers. ``format="qoperator"`` writes integer layers
     (QLinearConv, MatMulInteger), which compute exactly like minidl. ``format="qdq"`` writes each layer in
-    floats, between a DequantizeLinear and a QuantizeLinear; runtimes merge these three to their own integer
-    layers. The activations are 0 ... 255, 128 higher than in the model. In this format a runtime can give
-    another integer if it rounds a number close to a half differently. TensorRT reads only the float networks,
-    because its integers have no zero points.
+    floats, between a DequantizeLinear and a QuantizeLinear. Runtimes merge these three nodes to an integer
+    layer of their own. The activations are 0 ... 255, 128 higher than in the model. In this format a runtime
+    can give another integer where it rounds a number close to a half differently. TensorRT reads only the
+    float networks, because its integers have no zero points.
 
-    model: it gives one Tensor.  example: floats (N, ...), the input of a run. In the file N is free, and
-    the other lengths are those of the example.  class_names: one text for each logit.
+    model: a module that returns one Tensor.  example: floats (N, ...), the input for a run of the model. In
+    the file N is free, and the other lengths are the example's.  class_names: one text for each logit.
     Raises ValueError with the path of a layer that ONNX cannot express, and ImportError without the package
-    onnx. Then no file is written.
+    onnx. If an error is raised, no file is written.
 
     >>> from minidl import export, nn
     >>> model, images = nn.models.small_cnn(10, 1), np.ones((4, 1, 8, 8), np.float32)
@@ -76,7 +76,7 @@ def to_onnx(
     else:
         graph, shape = float_graph(model, example)
     fits = names is None or shape[-1:] == (len(names),)
-    require(fits, f"class_names must be one for each logit, got {len(names or ())} for logits {shape}")
+    require(fits, f"class_names must have one name for each logit, got {len(names or ())} for logits {shape}")
     metadata = {} if names is None else {"class_names": json.dumps(names, ensure_ascii=False)}
     content = graph.model(example.shape, shape, metadata).SerializeToString()
     with written_whole(path) as file:

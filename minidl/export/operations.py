@@ -66,7 +66,7 @@ def conv_relu(step: Step, op: ConvReLU) -> str:
 
 
 def pooled(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
-    """Write a pooling. ``ceil_mode`` adds windows, which reach into a wider margin at the image's end."""
+    """Write a pooling. ``ceil_mode`` adds windows at the end of the image, so the padding there is wider."""
 
     def nodes(step: Step, op: conv.Pool2d) -> str:
         ends = []
@@ -95,17 +95,17 @@ def batch_norm(step: Step, op: normalize.BatchNorm) -> str:
 
 
 def gelu(step: Step, op: activations.GELU) -> str:
-    """x (1 + erf(x / sqrt 2)) / 2, because ONNX has a Gelu only from opset 20 on."""
+    """Write x (1 + erf(x / sqrt 2)) / 2 with several operations. Before opset 20, ONNX has no Gelu."""
     (x,) = step.inputs
     twice_phi = step.node("Add", step.node("Erf", step.node("Div", x, math.sqrt(2))), 1.0)
     return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
 
 
 def softplus(step: Step, op: activations.Softplus) -> str:
-    """log(1 + e^(beta x)) / beta. Above the threshold minidl returns x, which is equal in float32."""
+    """Write log(1 + e^(beta x)) / beta. Above the threshold minidl returns x; in float32 this is equal."""
     if op.threshold < 20:
         step.refuse(
-            f"ONNX's Softplus has no threshold, but here it is {op.threshold:g}; 20 or more change nothing"
+            f"ONNX's Softplus has no threshold, but this one has {op.threshold:g}; 20 or more changes nothing"
         )
     scaled = step.inputs[0] if op.beta == 1 else step.node("Mul", *step.inputs, float(op.beta))
     y = step.node("Softplus", scaled)
@@ -118,7 +118,7 @@ def softplus(step: Step, op: activations.Softplus) -> str:
 def reduced(op_type: str) -> Callable[[Step, Any], str]:
     """Write a reduction with its axes as an attribute.
 
-    Before opset 18 all reductions but ReduceSum need this.
+    Before opset 18, ReduceSum is the only reduction that takes its axes as an input.
     """
 
     def nodes(step: Step, op: reduce.Reduction) -> str:
@@ -193,7 +193,7 @@ def pad(step: Step, op: shape.Pad) -> str:
 
 
 def get_item(step: Step, op: shape.GetItem) -> str:
-    """Write x[index] as a Slice, with numbers' axes removed and None's axes added; arrays are a Gather."""
+    """Write x[index]. A slice or number becomes a Slice, an array a Gather, and None a new axis."""
     index = op.index if isinstance(op.index, tuple) else (op.index,)
     place = next((i for i, part in enumerate(index) if part is ...), len(index))
     named = sum(part is not None and part is not ... for part in index)
@@ -216,7 +216,7 @@ def get_item(step: Step, op: shape.GetItem) -> str:
 
 
 def gather(step: Step, index: tuple) -> str:
-    """Write an index by arrays on neighbouring axes, one array for each axis, as from np.ix_."""
+    """Write x[index] for an index of arrays as np.ix_ makes them, one array for each of neighbouring axes."""
     arrays = {axis: np.asarray(part) for axis, part in enumerate(index) if not isinstance(part, slice | None)}
     axes, (y,) = list(arrays), step.inputs
     meshed = all(
@@ -225,7 +225,9 @@ def gather(step: Step, index: tuple) -> str:
     )
     only = all(part == slice(None) for axis, part in enumerate(index) if axis not in arrays)
     if not (meshed and only and axes == list(range(axes[0], axes[-1] + 1))):
-        step.refuse("arrays as indices can only be exported as np.ix_ gives them, together with whole axes")
+        step.refuse(
+            "arrays as indices can be exported only if np.ix_ made the arrays and all other axes are whole"
+        )
     for axis, array in arrays.items():
         y = step.node("Gather", y, array.ravel().astype(np.int64), axis=axis)
     return y
@@ -244,7 +246,7 @@ def limits(part: int | slice) -> tuple[int, int, int]:
 
 
 def same(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
-    """Write the ONNX operation with the same inputs and outputs."""
+    """Write an ONNX operation that has the same inputs and outputs as the engine's operation."""
     return lambda step, op: step.node(op_type, *step.inputs, **attributes)
 
 

@@ -38,7 +38,7 @@ def distributions(
 ) -> Figure:
     """Distributions over K classes side by side, each as bars on the same scale from 0 to 1.
 
-    probabilities: (N, K) within [0, 1], N <= 6.  class_names: K of them.  titles: N of them.
+    probabilities: (N, K) within [0, 1], N <= 6.  class_names: K names.  titles: N titles.
 
     >>> from minidl import figures
     >>> figure = figures.distributions([[0.9, 0.1], [0.7, 0.3]], ["cat", "dog"], ["T = 1", "T = 2"])
@@ -47,7 +47,7 @@ def distributions(
     """
     title = check_instance("title", title, str)
     p = float_array("probabilities", probabilities, "N", "K", low=0, high=1 + 1e-6)
-    require(len(p) <= MAX_PANELS, f"probabilities must be at most {MAX_PANELS} rows, got {len(p)}")
+    require(len(p) <= MAX_PANELS, f"probabilities must have at most {MAX_PANELS} rows, got {len(p)}")
     names = text_list("class_names", class_names, p.shape[1], "classes")
     titles = text_list("titles", titles, len(p), "distributions")
     width = max(1.6, p.shape[1] * (0.08 + max(map(text_width, names))), *map(text_width, titles))
@@ -67,7 +67,7 @@ def distributions(
 def confidence_histogram(confidences: Mapping[str, np.ndarray], bins: int = 20, *, title: str = "") -> Figure:
     """The confidence of several networks: the fraction of answers at each confidence, and the mean.
 
-    confidences: label -> (N,), each answer's largest probability; up to three of them.
+    confidences: up to three labels -> (N,), the largest probability of each answer.
 
     >>> from minidl import figures
     >>> figure = figures.confidence_histogram({"before": [0.6, 0.9], "after": [0.8, 0.9]})
@@ -120,7 +120,7 @@ def reliability_diagram(tables: Mapping[str, Reliability], *, title: str = "") -
             lower.stairs(table.accuracy.n / table.accuracy.n.sum(), table.edges, fill=True, color=BLUE)
             upper.set(title=label, xlim=(0, 1), ylim=(0, 1))
             lower.set_xlabel("confidence")
-        figure.set_layout_engine("constrained", wspace=0.06)  # or 1.0 and the next panel's 0.0 touch
+        figure.set_layout_engine("constrained", wspace=0.06)  # else 1.0 touches the next panel's 0.0
         panels[1, 0].set_ylim(bottom=0)
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("share of\nanswers")

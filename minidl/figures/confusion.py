@@ -26,11 +26,11 @@ MAX_CLASSES_WITH_NUMBERS = 30
 
 
 def confusion_picture(matrix: np.ndarray, class_names: Sequence[Any], *, title: str = "") -> Figure:
-    """Rows are true classes, columns predicted ones; the colour is the fraction of the row.
+    """Rows are true classes, columns are predicted classes; the colour is the fraction of the row.
 
-    matrix: (K, K), finite and >= 0: counts of examples, or fractions. The cells show the numbers, except
-    zeros; with more than 30 classes they show none. The colours follow the square root of the fraction, so
-    that an error of 1% is visible. The row of a class without examples is hatched.
+    matrix: (K, K), finite and >= 0: counts of examples, or fractions. The cells show the numbers, but no
+    zeros. With more than 30 classes, the cells show no numbers. The colours follow the square root of the
+    fraction, so that an error of 1% is visible. The row of a class without examples is hatched.
 
     >>> from minidl import figures
     >>> figure = figures.confusion_picture([[8, 2], [1, 9]], ["cat", "dog"])

@@ -1,4 +1,4 @@
-"""Numbers with their uncertainty: curves over seeds, bars with intervals."""
+"""Numbers with their uncertainty: curves over seeds, and bars with intervals."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def curves_with_bands(
 
         mean ± t · s / sqrt(seeds)   for each step separately (train.intervals.t_interval)
 
-    x: (steps,), increasing.  curves: label -> (seeds, steps); a single seed, (1, steps) or (steps,), has no
-    band. If a seed is not finite, the curve has a gap, and the figure says so.
-    log_x, log_y: logarithmic axes, for positive values; a band that reaches zero leaves the picture.
+    x: (steps,), increasing.  curves: label -> (seeds, steps). A single seed, (1, steps) or (steps,), has no
+    band. If a seed's value is not finite, the curve has a gap there, and the figure says so.
+    log_x, log_y: logarithmic axes, for positive values. A band that reaches zero leaves the picture.
     With up to 8 values of x, a logarithmic axis has its ticks at these values. A single run
     that is constant is drawn as a dashed line without points.
     Raises ValueError for shapes that do not match and for more than 14 curves.
@@ -73,10 +73,10 @@ def curves_with_bands(
             gaps.append(_draw_curve(axes, x, label, values, marker))
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
-        if log_x and len(x) <= 8:  # few values: ticks at the values, not at powers of ten
+        if log_x and len(x) <= 8:  # there are few values: ticks at the values, not at powers of ten
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.set_xticks([], minor=True)
-        elif not log_x and (x == np.round(x)).all():  # steps, epochs, layers: only whole numbers as ticks
+        elif not log_x and (x == np.round(x)).all():  # such as epochs: ticks are whole numbers
             axes.locator_params("x", integer=True)
         if log_y:  # powers of ten alone are too coarse
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -95,8 +95,8 @@ def _draw_curve(axes: Axes, x: np.ndarray, label: str, values: np.ndarray, marke
     finite = np.isfinite(values).all(axis=0)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[finite] = values[:, finite].mean(axis=0)
-    # Each curve has its own marker, to tell them apart without colours. With few points, draw it at each of
-    # them, so that a point between two gaps is visible. With many points, draw about ten.
+    # Each curve has its own marker, to tell curves apart without colours. With few points, each point gets a
+    # marker, so that a point between two gaps is visible. With many points, about ten points get a marker.
     every = 1 if finite.sum() <= 20 else len(x) // 10
     look: Look = {"marker": marker, "markersize": 4, "markevery": every}
     if len(values) == 1 and finite.all() and len(x) > 1 and np.ptp(mean) == 0:
@@ -134,13 +134,12 @@ def bars_with_intervals(
     zoom: bool = False,
     share: bool = False,
 ) -> Figure:
-    """One horizontal bar for each label, with its interval as a line from low to high, and the mean as a
-    number.
+    """A horizontal bar for each label, with its interval as a line, and with the mean as a number.
 
-    labels: K of them.  intervals: K of them, or one that holds arrays (K,), with low <= mean <= high.
+    labels: K labels.  intervals: K intervals, or one interval of arrays (K,), with low <= mean <= high.
     A NaN mean (a class without examples) has no bar, only its interval.
     zoom: fit the axis to the intervals, to compare accuracies near 1. Then points replace the bars, because
-    their length would mislead.
+    the length of a bar would mislead.
     share: the values are fractions. Intervals are cut off at 0 and 1; without zoom the axis runs from 0 to 1.
 
     >>> from minidl import figures
@@ -186,10 +185,10 @@ def points_with_intervals(
     title: str = "",
     log_x: bool = False,
 ) -> Figure:
-    """Named points (x, mean), each with its interval as a vertical line from low to high and its label.
+    """Points (x, mean), each with its label, and with its interval as a vertical line.
 
-    x: (K,), the position of each point, such as a model's number of weights.  labels, intervals: K of them,
-    as in ``bars_with_intervals``. A point with mean NaN is not drawn.
+    x: (K,), the position of each point, such as a model's number of weights.  labels, intervals: as in
+    ``bars_with_intervals``. A point with mean NaN is not drawn.
     log_x: a logarithmic axis, for positive x.
 
     >>> from minidl import figures
@@ -213,7 +212,8 @@ def points_with_intervals(
         axes.margins(0.15)
         places = np.log(x) if log_x else x
         far = places.min() + 0.7 * np.ptp(places)
-        for i in np.flatnonzero(known):  # label to the lower right, or near the right end to the upper left
+        # A label is at the lower right of its point. Near the right end it is at the upper left.
+        for i in np.flatnonzero(known):
             offset, ha, va = ((6, -3), "left", "top") if places[i] <= far else ((-6, 3), "right", "bottom")
             place: Look = {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": va}
             axes.annotate(labels[i], (x[i], means[i]), fontsize=SMALL, **place)
@@ -224,7 +224,7 @@ def points_with_intervals(
 def _means_and_ends(
     intervals: Interval | Sequence[Interval],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means (may be NaN), low ends and high ends of K intervals, or of one of arrays: each (K,)."""
+    """Means (may be NaN), low ends and high ends, each (K,), of K intervals or of one interval of arrays."""
     one = isinstance(intervals, Interval)
     for interval in () if one else check_sequence("intervals", intervals):
         check_instance("an entry of intervals", interval, Interval)
@@ -233,7 +233,7 @@ def _means_and_ends(
     means = float_array("means", means, "K", finite=False)
     lows, highs = float_array("lows", lows, len(means)), float_array("highs", highs, len(means))
     require(not np.isinf(means).any(), "means must be finite or NaN")
-    # Comparisons with NaN are False, so an unknown mean does not count as outside.
+    # Comparisons with NaN are False, so a mean of NaN does not count as outside.
     outside = (lows > highs) | (means < lows) | (means > highs)
     i = int(outside.argmax())
     order = f"low <= mean <= high does not hold at {i}: {lows[i]:g}, {means[i]:g}, {highs[i]:g}"

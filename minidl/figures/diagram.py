@@ -44,12 +44,12 @@ def block_diagram(
 ) -> Figure:
     """Draw boxes with text and the arrows between them.
 
-    boxes: text -> (column, row, kind). Rows count downwards; half a column or row is allowed. The kinds are
+    boxes: text -> (column, row, kind). Row 0 is at the top; half a column or row is allowed. The kinds are
     "data" (white), "frozen" (blue, hatched), "trained" (orange) and "loss" (grey); a legend names frozen and
     trained parts.
-    arrows: (from, to) or (from, to, text), by the texts of the boxes.  dashed: further arrows, drawn dashed,
-    such as the path of a gradient.  pictures: text of a box -> image (3, H, W), (1, H, W) or (H, W) in [0,
-    1]; the image replaces the box, with the text below it.
+    arrows: (from, to) or (from, to, text), where from and to are texts of boxes.  dashed: more arrows, which
+    are drawn dashed, such as the path of a gradient.  pictures: text of a box -> image (3, H, W), (1, H, W)
+    or (H, W) in [0, 1]. The image replaces the box, and the text is below the image.
 
     >>> from minidl import figures
     >>> boxes = {"image": (0, 0, "data"), "network": (1, 0, "trained"), "loss": (2, 0, "loss")}
@@ -62,7 +62,7 @@ def block_diagram(
     broken = checked_arrows("dashed", dashed, places)
     images = {}
     for name, image in check_instance("pictures", {} if pictures is None else pictures, Mapping).items():
-        require(name in places, f"pictures must be of boxes, but there is no box {shown(name)}")
+        require(name in places, f"a key of pictures must be a box's text, but there is no box {shown(name)}")
         images[name] = photograph(f"the picture of {name!r}", image)
     check_instance("title", title, str)
     sizes = {name: _size(name, images.get(name)) for name in places}
@@ -145,7 +145,7 @@ def _draw_box(
 
 
 def _draw_arrow(axes: Axes, centres: dict, sizes: dict, ends: tuple[str, str], text: str, line: Any) -> None:
-    """From the border of one box to the border of the other, along the line between their centres."""
+    """Draw an arrow from border to border, on the line between the centres of the boxes."""
     points = []
     for here, there in (ends, ends[::-1]):
         centre, other = np.array(centres[here]), np.array(centres[there])

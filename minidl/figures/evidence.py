@@ -31,9 +31,9 @@ def evidence_by_class(
 ) -> Figure:
     """(a) the photograph; below it for each class: (b) guided backprop, (c) Grad-CAM, (d) their product.
 
-    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  guided: (K, C, H, W) of ``guided_backprop``.
-    maps: (K, H, W) of ``gradcam``.  products: (K, C, H, W) of ``guided_gradcam``.  names: the K
-    classes, 1 or 2.  A pattern is grey at 0. Each panel has its own scale.
+    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  guided: (K, C, H, W) from ``guided_backprop``.
+    maps: (K, H, W) from ``gradcam``.  products: (K, C, H, W) from ``guided_gradcam``.  names: the names
+    of the K classes, with K = 1 or 2.  A pattern is grey at 0. Each panel has its own scale.
 
     >>> from minidl import figures
     >>> image, pattern, cam = np.ones((8, 8)), np.ones((1, 1, 8, 8)), np.ones((1, 8, 8))
@@ -43,7 +43,7 @@ def evidence_by_class(
     """
     pixels, title = photograph("image", image), check_instance("title", title, str)
     maps = float_array("maps", maps, "K", "H", "W", finite=False)
-    require(len(maps) <= 2, f"maps must be of 1 or 2 classes, got {len(maps)}")
+    require(len(maps) <= 2, f"maps must have 1 or 2 rows, one for each class, got {len(maps)}")
     greyed, heats = images_and_maps(np.stack([np.asarray(image)] * len(maps)), maps, signed=False)
     names = text_list("names", names, len(maps), "classes")
     patterns = pattern_colours("guided", guided, maps), pattern_colours("products", products, maps)

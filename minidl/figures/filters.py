@@ -28,14 +28,13 @@ def filters_and_maps(
     image: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """Each map in grey, and in its upper right corner the filter that made it, in colour.
-
+    """Each map in grey, with the filter that made the map in its upper right corner, in colour.
     filters: weights (N, 3, kh, kw) of a layer that reads colours, or (N, 1, kh, kw).  maps: (N, H, W).
     image: (3, h, w) or (1, h, w) in [0, 1]; the input of the maps, shown in the first panel.
-    A weight of 0 is grey. A positive weight of the red channel is redder than grey, a negative weight less
-    red; green and blue likewise. Each filter is scaled by its largest weight. A filter is grey if all its
-    weights are below 1% of the layer's largest weight. Each map runs from black at its smallest value to
-    white at its largest.
+    A weight of 0 is grey. A positive weight of the red channel is redder than grey, and a negative weight is
+    less red. Green and blue work in the same way. Each filter is scaled by its largest weight. A filter is
+    grey if all its weights are below 1% of the layer's largest weight. Each map has its own scale: its
+    smallest value is black, its largest value is white.
 
     >>> from minidl import figures
     >>> figure = figures.filters_and_maps(np.ones((2, 3, 3, 3)), np.zeros((2, 8, 8)), ["edge", "spot"])
@@ -44,7 +43,9 @@ def filters_and_maps(
     """
     weights, values = channels_last("filters", filters), float_array("maps", maps, "N", "H", "W")
     alike = len(weights) == len(values)
-    require(alike, f"filters and maps must be equally many, got {len(weights)} and {len(values)}")
+    require(
+        alike, f"there must be one map for each filter, got {len(weights)} filters and {len(values)} maps"
+    )
     shown, columns = [], column_count(columns, len(values) + (image is not None))
     titles = text_list("titles", titles, len(values), "maps")
     if image is not None:

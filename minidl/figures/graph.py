@@ -40,7 +40,7 @@ def draw_graph(tensor: Tensor) -> Figure:
 
     Each box is a tensor. It shows the operation or the name of a leaf, and the shape. A single number also
     shows its value and, after backward, its ``.grad``. Edges enter a box from left to right in the order of
-    its operands. Raises ValueError for a graph of more than 80 nodes.
+    the operation's operands. Raises ValueError for a graph of more than 80 nodes.
 
     >>> from minidl import Tensor, figures
     >>> a, b = Tensor(2.0, requires_grad=True, name="a"), Tensor(3.0, name="b")
@@ -68,7 +68,7 @@ def boxes_and_edges(
     draw_box: Callable[..., None],
     known_kinds: list[str],
 ) -> tuple[Figure, Axes]:
-    """A box for each node, an edge from each of its ``inputs``, and above them a legend of the kinds.
+    """Draw a box for each node, an edge from each of its ``inputs``, and a legend of the kinds at the top.
 
     sizes: width and height of each box in inches.  draw_box: a function of (axes, x, y, size, text, kind).
     """
@@ -108,7 +108,7 @@ def _text(node: Node) -> str:
 
 
 def _shortened(name: str, longest: int = 28) -> str:
-    """Shorten a name at its start, because its end says more: features.3.weight."""
+    """Shorten a name at its start, because its end says more, as in features.3.weight."""
     return name if len(name) <= longest else "…" + name[1 - longest :]
 
 
@@ -119,7 +119,7 @@ def _box_size(text: str, operands: int) -> tuple[float, float]:
 def canvas(
     layout: Layout, sizes: list[tuple[float, float]], legend_width: float
 ) -> tuple[Figure, Axes, list[tuple[float, float]]]:
-    """A figure, its axes measured in inches, y downward, and the y of each layer's top and bottom."""
+    """A figure, its axes in inches with y downward, and the y of the top and the bottom of each layer."""
     rows, top = [], LEGEND
     for layer in range(max(layout.layer) + 1):
         height = max(size[1] for size, own in zip(sizes, layout.layer, strict=True) if own == layer)
@@ -139,7 +139,7 @@ def canvas(
 def edge_points(
     layout: Layout, rows: list, sizes: list, source: int, node: int, slot: int, slots: int
 ) -> list[tuple[float, float]]:
-    """The points of an edge: from the bottom of the source to the operand's position on top of the node.
+    """The points of an edge: from the source's bottom to the operand's position on the node's top.
 
     Inside a layer the edge is vertical. It bends only between layers, where no boxes are.
     """
@@ -156,10 +156,10 @@ def edge_points(
 
 
 def draw_edge(axes: Axes, points: list[tuple[float, float]]) -> None:
-    """Draw a curve that is vertical at every point."""
+    """Draw a curve through the points. The curve is vertical at each of these points."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-        if y1 - y0 < 1e-6:  # the box is as tall as its layer; without this the arrowhead would be missing
+        if y1 - y0 < 1e-6:  # the box is as tall as its layer: without a small length, no arrowhead is drawn
             continue
         middle = (y0 + y1) / 2
         vertices += [(x0, middle), (x1, middle), (x1, y1)]

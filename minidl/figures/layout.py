@@ -1,9 +1,9 @@
 """Positions for the nodes of a computation graph: layers from top to bottom, few crossings, straight edges.
 
-The three steps of Sugiyama, Tagawa & Toda (1981): every node gets a layer; within the layers nodes are
-ordered so that few edges cross; then each node moves as close as possible to the middle of its neighbours.
-A graph is given as ``inputs``: for each node, the numbers of its input nodes. All of them come before the
-node.
+The method of Sugiyama, Tagawa & Toda (1981) has three steps. First, every node gets a layer. Then the nodes
+of a layer are ordered so that few edges cross. Last, each node moves as close as possible to the middle of
+its neighbours. A graph is given as ``inputs``: for each node, the numbers of its input nodes. These numbers
+are smaller than the node's own number.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-SWEEPS = 24  # number of sweeps, down and up in turn; each orders or places every layer by its neighbours
-LEAF_WEIGHT = 0.1  # other nodes have weight 1; so leaves move, and the chain of operations is straight
+SWEEPS = 24  # sweeps, down and up in turn; each sweep orders or places every layer by its neighbours
+LEAF_WEIGHT = 0.1  # other nodes have weight 1, so leaves move and the chain of operations stays straight
 
 
 class Layout(NamedTuple):
     """The layer and the centre x of each node, and the points of each edge (node, slot).
 
-    An edge enters ``node`` as its operand number ``slot``. It has a point (layer, x) in each layer between
-    its ends, so that it passes around other nodes, not behind them.
+    An edge enters ``node`` as its operand number ``slot``. The edge has a point (layer, x) in each layer
+    between its ends, so that the edge passes around other nodes, not behind them.
     """
 
     layer: list[int]
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
 
 
 class _Links(NamedTuple):
-    """The edges between neighbouring layers: each node's sources, and the (node, slot) it enters."""
+    """The edges between neighbouring layers: each node's sources, and its targets as pairs (node, slot)."""
 
     above: list[list[int]]
     below: list[list[tuple[int, int]]]
@@ -88,9 +88,9 @@ def _split_edge(node: int, slot: int, source: int, layer: list, above: list, wid
 
 
 def _ordered(rows: list[list[int]], links: _Links) -> list[list[int]]:
-    """Sort each row by the mean position of its neighbours, down and up.
+    """Sort the nodes of each row by their neighbours' mean position, row by row, down and up in turn.
 
-    Keep the order with the fewest crossings.
+    The order with the fewest crossings is returned.
     """
     best, fewest = rows, crossings(rows, links)
     rows = list(rows)
@@ -169,9 +169,9 @@ def spread(
 ) -> list[float]:
     """The positions closest to the wishes that keep the order and leave ``gap`` between the boxes.
 
-    They minimise the sum of weight · (position - wish)². First the minimal distance of each box from the
-    first is subtracted. Then the positions must not decrease. This is isotonic regression: neighbours in the
-    wrong order are pooled to their weighted mean.
+    The positions minimise the sum of weight · (position - wish)². First, the smallest allowed distance from
+    the first box is subtracted from each wish. Then the positions must not decrease. This is isotonic
+    regression: neighbours in the wrong order get their weighted mean.
     """
     offsets = [0.0]
     for i in range(1, len(widths)):

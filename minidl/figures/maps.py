@@ -29,12 +29,13 @@ def image_grid(
     scale_each: bool = False,
     title: str = "",
 ) -> Figure:
-    """N images, ``columns`` in each row, from black at 0 to white at 1.
+    """N images in rows of ``columns`` images. The value 0 is black, and 1 is white.
 
-    images: (N, H, W) or (N, 1, H, W) grey, (N, 3, H, W) colour.  titles: N of them.
+    images: (N, H, W) or (N, 1, H, W) grey, (N, 3, H, W) colour.  titles: N titles.
     right: N bools; True gives a thin blue frame, False a thick orange frame.
-    Feature maps have other scales. Give ``vmin``, ``vmax`` or both (the data gives a missing one); a colour
-    bar shows the scale. Or use ``scale_each``: then each image goes from its own minimum to its own maximum.
+    For other scales, such as those of feature maps, give ``vmin``, ``vmax`` or both. The data's minimum or
+    maximum replaces a missing value. A colour bar shows the scale. With ``scale_each``, each image has its
+    own scale, from its minimum to its maximum.
     NaN and Inf are hatched, and counted below. Raises ValueError for values outside of [0, 1] without a
     scale.
 
@@ -65,7 +66,7 @@ def image_grid(
 
 
 def channels_last(name: str, images: np.ndarray) -> np.ndarray:
-    """(N, H, W) of grey images, (N, H, W, 3) of colour ones."""
+    """The images as (N, H, W) if they are grey, or as (N, H, W, 3) if they have colours."""
     pixels = float_array(name, images, finite=False)
     channels = pixels.shape[1] if pixels.ndim == 4 else 1
     shapes = "(N, H, W), (N, 1, H, W) or (N, 3, H, W)"
@@ -138,10 +139,11 @@ def signed_map(
 ) -> Figure:
     """Signed values, such as weights or gradients: blue below zero, white at zero, red above.
 
-    maps: (H, W); (N, H, W), ``columns`` in each row, with N titles; or (rows, columns, H, W), such as
-    the filters (O, I, kh, kw) of a layer, with a title for each column and ``row_titles`` for the rows.
-    The scale runs from -vmax to vmax, by default the largest magnitude of all maps; with ``scale_each`` each
-    map has its own scale. NaN and Inf are hatched, and counted below.
+    maps: one map (H, W); N maps (N, H, W) in rows of ``columns`` maps, with N titles; or a table of maps
+    (rows, columns, H, W), such as the filters (O, I, kh, kw) of a layer. A table has a title for each column
+    and ``row_titles`` for the rows.
+    The scale runs from -vmax to vmax. The default of vmax is the largest magnitude of all maps. With
+    ``scale_each`` each map has its own scale. NaN and Inf are hatched, and counted below.
 
     >>> from minidl import figures
     >>> figure = figures.signed_map([[1.0, -1.0], [0.5, 0.0]])
@@ -182,7 +184,7 @@ def signed_map(
 def image_limits(
     maps: np.ndarray, vmax: float | None, scale_each: bool, signed: bool
 ) -> list[tuple[float, float]]:
-    """For each map (H, W) the ends of its scale: the value of the strongest colour, and 0 or its negative."""
+    """The ends of each map's scale: (-limit, limit) if ``signed``, otherwise (0, limit)."""
     is_free = not check_flag("scale_each", scale_each) or vmax is None
     require(is_free, "scale_each gives each map its own scale, so vmax has no meaning")
     largest = np.abs(np.where(np.isfinite(maps), maps, 0.0)).max(axis=(1, 2))
@@ -205,11 +207,11 @@ def overlay(
     """Heat maps over the grey image. Each row has the image, then the image under each of its maps.
 
     maps: (H, W) for one image, (N, H, W) for N images, (N, M, H, W) for M maps of each image, such as M
-    methods of explanation.  images: in [0, 1] and of the maps' height and width, (N, H, W), (N, 1, H, W) or
-    (N, 3, H, W); for one map the same without N.  titles: M of them.  row_titles: N of them.
-    Zero is transparent, so a map is >= 0; with ``signed`` it may be negative, in blue. All maps share one
-    scale, which ends at the largest magnitude. For maps in different units, ``scale_each`` gives each its own
-    scale. NaN and Inf are hatched, and counted below.
+    methods of explanation.  images: (N, H, W), (N, 1, H, W) or (N, 3, H, W) in [0, 1]; for one map the same
+    without N. Images and maps have the same height and width.  titles: M titles.  row_titles: N titles.
+    Zero is transparent, so a map must be >= 0. With ``signed`` a map may have negative values, which are
+    blue. All maps share one scale, which ends at the largest magnitude. With ``scale_each`` each map has its
+    own scale, for maps in different units. NaN and Inf are hatched, and counted below.
 
     >>> from minidl import figures
     >>> figure = figures.overlay(np.zeros((8, 8)), np.eye(8), ["saliency"])
@@ -244,7 +246,7 @@ def overlay(
 
 
 def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """images as (N, H, W) or (N, H, W, 3), maps as (N, M, H, W)."""
+    """The images as (N, H, W) or (N, H, W, 3), and the maps as (N, M, H, W)."""
     values, pixels = float_array("maps", maps, finite=False), float_array("images", images, finite=False)
     shapes = "(H, W), (N, H, W) or (N, M, H, W)"
     require(values.ndim in (2, 3, 4), f"maps must have shape {shapes}, got {values.shape}")
@@ -260,14 +262,14 @@ def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple
     lowest = values.min(where=np.isfinite(values), initial=0.0)
     mend = "give signed=True, or draw the positive part, np.maximum(maps, 0)"
     is_right = check_flag("signed", signed) or lowest >= 0
-    require(is_right, f"the maps are negative in places, down to {lowest:.4g}: {mend}")
+    require(is_right, f"the maps have negative values, down to {lowest:.4g}: {mend}")
     return pixels, values
 
 
 def lay_over(
     panel: Axes, image: np.ndarray, values: np.ndarray, limits: tuple[float, float], cmap: str
 ) -> None:
-    """The map over its image, the more opaque the larger its magnitude. limits: the ends of its scale.
+    """Draw the map over its image. A larger magnitude is more opaque. limits: the ends of the map's scale.
 
     Small values of a signed map have pale colours, so they are more opaque than in a map >= 0.
     """

@@ -38,8 +38,8 @@ def matrix_steps(
 ) -> Figure:
     """One row for each step: its name, the matrix on the left, an arrow, and the matrix on the right.
 
-    names: K of them, with lines separated by "\\n".  left, right: (K, h, w), 1 <= h, w <= 8.  forward: K
-    bools; True draws the arrow from left to right, False from right to left.  titles: above the two columns.
+    names: K names; "\\n" begins a new line.  left, right: (K, h, w), 1 <= h, w <= 8.  forward: K bools; True
+    draws the arrow from left to right, False from right to left.  titles: texts above the two columns.
     Blue is below zero, white is zero, red is above; all matrices share one scale.
 
     >>> from minidl import figures

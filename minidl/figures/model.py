@@ -26,10 +26,10 @@ _LOOK: dict[str, Look] = {
 
 
 def draw_model(model: Module, input_shape: tuple[int, ...], title: str = "") -> Figure:
-    """Draw the modules of a network for one image, from input (top) to output, with the costs.
+    """Draw the modules of a network from its input (at the top) to its output, with the costs of one image.
 
-    Each box is a module that computes something, or the join of several branches, with the shape of its
-    output. A dashed box moves no memory (Flatten, a Concat written in place). Above the boxes are the
+    Each box is a module that computes something, or the join of several branches. The box shows the shape of
+    its output. A dashed box moves no memory (Flatten, a Concat written in place). Above the boxes are the
     launches, bytes and multiply-adds of ``compress.flow.cost``. input_shape: the shape of one image, (C, H,
     W). Raises ValueError for more than 80 boxes.
 

@@ -24,11 +24,12 @@ def neighbours_picture(
     row_titles: Sequence[Any] | None = None,
     title: str = "",
 ) -> Figure:
-    """One row for each query: the image, then its nearest support images in each space, nearest first.
+    """One row for each query: the query, then its nearest support images in each space, the nearest first.
 
     queries, support: images (M, ...) and (N, ...) in [0, 1], as for ``image_grid``.
     neighbours: name of a space -> row numbers (M, k) of the support.  same_class: the same names -> bools
-    (M, k); a neighbour of the query's class has a thin blue frame, other neighbours a thick orange frame.
+    (M, k). True means that the neighbour has the query's class: its frame is thin and blue. The frame of
+    another neighbour is thick and orange.
 
     >>> from minidl import figures
     >>> images, nearest, same = np.zeros((3, 8, 8)), {"pixels": [[2, 0]]}, {"pixels": [[True, False]]}
@@ -70,7 +71,7 @@ def _ordinal(rank: int) -> str:
 def numbers_and_classes(
     neighbours: Mapping[str, np.ndarray], same_class: Mapping[str, np.ndarray], count: int, pool: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers below ``pool`` and bools for ``count`` queries, both (spaces, M, k)."""
+    """Check ``neighbours`` (numbers below ``pool``) and ``same_class``. Both become arrays (spaces, M, k)."""
     neighbours, same_class = by_title("neighbours", neighbours, 9), by_title("same_class", same_class, 9)
     named_alike = list(neighbours) == list(same_class)
     require(named_alike, f"same_class must name the spaces {list(neighbours)}, got {list(same_class)}")
@@ -79,6 +80,6 @@ def numbers_and_classes(
     for name, rows in neighbours.items():
         title = f"neighbours by {name!r}"
         index.append(check_array(title, rows, *shape, kind="integer", low=0, high=pool - 1))
-        shape = index[0].shape  # every space needs the same shape
+        shape = index[0].shape  # the arrays of all spaces must have the same shape
         same.append(check_array(f"same_class by {name!r}", same_class[name], *shape, kind="bool"))
     return np.stack(index), np.stack(same)

@@ -1,4 +1,4 @@
-"""Pictures, with the answers of a network below them."""
+"""Pictures with a network's answers below each picture."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SIDE, _GAP, _LINE, _TITLE = 2.3, 0.14, 0.27, 0.32  # inches
 def answers_picture(
     images: Any, titles: Sequence[str], answers: Sequence[Answers], *, maps: Any = None, columns: int = 3
 ) -> Figure:
-    """Each picture with its title above it, and below it the network's answers as bars with their names.
+    """Each picture has its title above it. Below it are the network's answers, as bars with names.
 
-    images: (N, 3, H, W) in [0, 1].  answers: for each picture, pairs (name, probability), likeliest first.
-    All pictures get the same room for lines.  maps: for each picture a map (H, W), >= 0, drawn
-    over it as a heat map, or None.  columns: pictures in each row.
+    images: (N, 3, H, W) in [0, 1].  answers: for each picture, pairs (name, probability), the most probable
+    first. The space below is the same for all pictures.  maps: for each picture None or a map (H, W), >= 0,
+    which is drawn over the picture as a heat map.  columns: the number of pictures in each row.
 
     >>> from minidl import figures
     >>> answers = [[("cat", 0.9), ("dog", 0.1)]]
@@ -73,9 +73,9 @@ def _draw_picture(panel: Axes, image: np.ndarray, title: str, heat: Any) -> None
 
 
 def _draw_answers(panel: Axes, pairs: Answers, lines: int) -> None:
-    """One line for each answer: its bar, the name (smaller if it is long), and the probability at the end.
+    """One line for each answer: a bar, the name (in smaller letters if it is long), and the probability.
 
-    The bar of a probability of 1 ends before the text of the probability.
+    A bar of probability 1 ends before the text of the probability.
     """
     longest = 0.98 - text_width("100%", SIZE) / _SIDE
     for i, (name, probability) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""A grid of panels of one size, measured in inches, so that no text runs into a neighbour."""
+"""A grid of panels of the same size. All sizes are in inches, so that no text overlaps another panel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BAR = 0.95  # inches for a colour bar and its numbers
 
 
 def default_columns(count: int) -> int:
-    """The number of columns: at most 8, with rows as equally full as possible."""
+    """The number of columns: at most 8, so that the rows have nearly the same number of panels."""
     return math.ceil(count / math.ceil(count / 8))
 
 
@@ -90,7 +90,7 @@ def empty_panel(
 def _panel_size(shape: tuple[int, int], columns: int) -> tuple[float, float]:
     """Width and height of a panel in inches.
 
-    Fewer columns give larger panels; very narrow panels are widened.
+    Fewer columns give larger panels. A very narrow panel is made wider.
     """
     side = min(2.4, max(0.6, 9 / columns))
     height, width = shape
@@ -103,7 +103,7 @@ def frame(panel: Axes, colour: str, width: float) -> None:
 
 
 def colour_bar(place: Axes, norm: Normalize, cmap: str, extend: str = "neither") -> None:
-    """Draw the common scale of all panels. A short bar only has numbers at its ends."""
+    """Draw the common scale of all panels. A short bar has numbers only at its ends."""
     height = place.bbox.height / place.figure.dpi  # inches
     ends = [norm.vmin, norm.vmax] if height < 0.8 else None
     place.figure.colorbar(ScalarMappable(norm, cmap), cax=place, extend=extend, ticks=ends)
@@ -112,7 +112,7 @@ def colour_bar(place: Axes, norm: Normalize, cmap: str, extend: str = "neither")
 def show_values(
     panel: Axes, values: np.ndarray, norm: Normalize, cmap: str, alpha: np.ndarray | None = None
 ) -> None:
-    """Draw (H, W) through a colour map, or colours (H, W, 3); values that are not finite are hatched."""
+    """Draw values (H, W) with a colour map, or colours (H, W, 3). Values that are not finite are hatched."""
     finite = np.isfinite(values)
     if not finite.all():
         panel.patch.set(facecolor="white", edgecolor="0.3", hatch="//////", linewidth=0)

@@ -42,9 +42,9 @@ _LETTER = 0.085  # inches, of the mean letter
 def prediction_bars(
     image: np.ndarray, probabilities: np.ndarray, names: Sequence[Any], k: int = 5, *, title: str = ""
 ) -> Figure:
-    """The photograph, and beside it the k likeliest classes with names and probabilities, likeliest first.
+    """The photograph, and beside it the k most probable classes with their names and probabilities.
 
-    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (K,).  names: K of them.
+    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (K,).  names: K names.
 
     >>> from minidl import figures
     >>> figure = figures.prediction_bars(np.zeros((8, 8)), [0.7, 0.1, 0.2], ["cat", "dog", "fox"], k=2)
@@ -78,8 +78,8 @@ def photograph_with_map(
 ) -> Figure:
     """The photograph, and beside it the grey photograph under a heat map, as in ``overlay``.
 
-    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  heat: (H, W), >= 0 unless ``signed``; colours end at
-    its largest magnitude.  caption: the text above the map, such as the method and the class.
+    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  heat: the map (H, W), >= 0 unless ``signed``. The
+    largest magnitude has the strongest colour.  caption: a text above the map, such as method and class.
 
     >>> from minidl import figures
     >>> figure = figures.photograph_with_map(np.zeros((8, 8)), np.eye(8), caption="Grad-CAM: cat")
@@ -113,9 +113,9 @@ def perturbation_triple(
 ) -> Figure:
     """x + ε · d = x': the photograph, the change divided by ε, and the changed photograph.
 
-    image, changed: of one shape, as for ``prediction_bars``.  eps: the largest change of a pixel.
-    before, after: the name and the probability that the network gives for each.
-    In the middle picture, grey means no change, the brightest value a change of ε, the darkest of -ε.
+    image, changed: two images of the same shape, as for ``prediction_bars``.  eps: the largest change of a
+    pixel.  before, after: the network's answer (name, probability) for the image and for the changed image.
+    In the middle picture, grey means no change. A change of ε is brightest, a change of -ε is darkest.
 
     >>> from minidl import figures
     >>> image = np.full((8, 8), 0.5)
@@ -157,9 +157,9 @@ def photograph_strip(
     *,
     title: str = "",
 ) -> Figure:
-    """Photographs with a name under each, at most 5 in a row.
+    """Photographs with a name under each photograph, at most 5 in a row.
 
-    images: (N, 3, H, W), (N, 1, H, W) or (N, H, W) in [0, 1].  names: N of them, such as the network's
+    images: (N, 3, H, W), (N, 1, H, W) or (N, H, W) in [0, 1].  names: N names, such as the network's
     answers.  right: N bools; True gives a thin blue frame, False a thick orange frame.
 
     >>> from minidl import figures
@@ -199,11 +199,10 @@ def patches_beside_patterns(
     *,
     title: str = "",
 ) -> Figure:
-    """One row for each unit: on the left the patches that excite it, on the right the exciting pattern of
-    each.
+    """One row for each unit: the patches that excite the unit on the left, their patterns on the right.
 
-    patches, patterns: R rows of 1 to 4 images (3, h, w), (1, h, w) or (h, w) in [0, 1], each row has as many
-    patterns as patches; sizes may differ, as at a border.  names: R of them, each above its patches.
+    patches, patterns: R rows of 1 to 4 images (3, h, w), (1, h, w) or (h, w) in [0, 1]. A row has one pattern
+    for each patch. Images may have different sizes, as at a border.  names: R names, each above its patches.
 
     >>> from minidl import figures
     >>> patches, patterns = [[np.zeros((8, 8))]], [[np.ones((8, 8))]]
@@ -214,7 +213,7 @@ def patches_beside_patterns(
     left, right = images_by_row("patches", patches), images_by_row("patterns", patterns)
     rows = list(zip(left, right, strict=False))
     alike = list(map(len, left)) == list(map(len, right))
-    require(alike, "patches and patterns must have equally many rows, and equally many images in each row")
+    require(alike, "patches and patterns must have the same number of rows and of images in each row")
     texts, title = text_list("names", names, len(rows), "units"), check_instance("title", title, str)
     k = max(map(len, left))
     side = (WIDTH - (2 * k + 2) * _GAP) / (2 * k)
@@ -234,7 +233,7 @@ def patches_beside_patterns(
 
 
 def images_by_row(name: str, rows: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
-    """Each image of each row by ``photograph``; 1 to 4 images in a row."""
+    """Check all images of all rows with ``photograph``. A row has 1 to 4 images."""
     found = []
     for r, row in enumerate(check_instance(name, rows, (list, tuple))):
         images = check_instance(f"{name}[{r}]", row, (list, tuple, np.ndarray))
@@ -245,7 +244,7 @@ def images_by_row(name: str, rows: Sequence[Sequence[np.ndarray]]) -> list[list[
 
 
 def photograph(name: str, image: np.ndarray) -> np.ndarray:
-    """One image as (H, W) of grey or (H, W, 3) of colour, in [0, 1]."""
+    """Check one image in [0, 1]. A grey image becomes (H, W), a colour image (H, W, 3)."""
     pixels = channels_last(name, float_array(name, image, finite=False)[np.newaxis])
     check_unit_range(name, pixels)
     return pixels[0]
@@ -268,7 +267,7 @@ def _shortened(text: str, longest: int) -> str:
 
 
 def _wrapped(text: str, width: float) -> str:
-    """The text, wrapped to lines that fit into ``inches``."""
+    """The text, wrapped to lines that are at most ``width`` inches wide."""
     return textwrap.fill(text, max(6, int(width / _LETTER)))
 
 

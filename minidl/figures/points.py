@@ -40,7 +40,7 @@ def heat_map(
 ) -> Figure:
     """A table (R, C) with its numbers in coloured cells, from the smallest number to the largest.
 
-    rows, columns: their R and C names.  label: the meaning of the numbers, at the colour bar. NaN is hatched.
+    rows, columns: R and C names.  label: what the numbers mean, a text at the colour bar. NaN is hatched.
 
     >>> from minidl import figures
     >>> figure = figures.heat_map([[0.5, 0.25]], ["accuracy"], ["8 bits", "2 bits"])
@@ -82,9 +82,10 @@ def scatter_by_class(
     ylabel: str = "",
     title: str = "",
 ) -> Figure:
-    """Clouds of points side by side, title -> (N, 2), with one colour and marker for each class.
+    """Clouds of points side by side, with one colour and one marker for each class.
 
-    labels: (N,) classes 0 ... K-1, the same for each cloud.  class_names: K of them, at most 7.
+    clouds: title -> (N, 2).  labels: (N,) classes 0 ... K-1, the same for each cloud.  class_names: K names,
+    at most 7.
 
     >>> from minidl import figures
     >>> features = {"before": [[0, 1], [2, 3]], "after": [[0, 0], [1, 1]]}
@@ -94,7 +95,7 @@ def scatter_by_class(
     """
     names = text_list("class_names", class_names, None, "classes")
     is_few = 1 <= len(names) <= len(MARKERS)
-    require(is_few, f"between 1 and {len(MARKERS)} classes can be told apart, got {len(names)}")
+    require(is_few, f"class_names must be 1 to {len(MARKERS)} names, got {len(names)}")
     classes, points = check_labels("labels", labels, None, len(names)), {}
     for name, cloud in by_title("clouds", clouds, MAX_PANELS).items():
         points[name] = float_array(f"cloud {name!r}", cloud, len(classes), 2)

@@ -31,11 +31,12 @@ def norm_histograms(
 ) -> Figure:
     """A histogram of each layer's norms, with a line at mean + s · std for each of ``s``.
 
-    norms: layer -> (O,), up to six layers.  s: up to three; the legend says how many filters lie at or below.
+    norms: layer -> (O,), up to six layers.  s: up to three numbers. The legend says how many filters are at
+    or below each line.
     """
     norms, s = by_title("norms", norms, MAX_LAYERS), float_array("s", s, "k", empty=True)
     looks = ((VERMILLION, "--"), (GREEN, ":"), (BLACK, "-."))
-    require(len(s) <= len(looks), f"at most three thresholds can be told apart, got {len(s)}")
+    require(len(s) <= len(looks), f"s must be at most three numbers, got {len(s)}")
     norms = {layer: float_array(f"norms of {layer}", values, "O") for layer, values in norms.items()}
     with style():
         figure = new_figure(3.1 * len(norms), 3.4, constrained=True)
@@ -61,11 +62,12 @@ def pruning_loop(
     accepted: int,
     max_allowed_loss: float,
 ) -> Figure:
-    """The steps of the pruning loop: loss with the budget, accuracy, sparsity.
+    """The steps of the pruning loop: the loss with its budget, the accuracy, and the sparsity.
 
     A step that was undone is marked.
 
-    losses, sparsities, accuracies: (steps + 1,), the unpruned network first.  accepted: see ``PruneResult``.
+    losses, sparsities, accuracies: (steps + 1,); entry 0 is the unpruned network.  accepted: see
+    ``PruneResult``.
     """
     losses = float_array("losses", losses, "steps + 1", finite=False)
     accuracies = float_array("accuracies", accuracies, len(losses), finite=False)

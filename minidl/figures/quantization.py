@@ -1,4 +1,4 @@
-"""Quantization: number lines of reals and integers, a histogram with levels, and the rounding error."""
+"""Pictures of quantization: reals and integers on lines, a histogram with levels, the rounding error."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MAX_PANELS = 6
 def number_lines(reals: Any, mappings: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
     """For each mapping: a line of reals, below it a line of integers, and an arrow from each real.
 
-    reals: (n,), at most 32.  mappings: title -> (levels, integers, chosen). integers (k,) have the real
-    values levels (k,); chosen (n,) is the integer of each of the reals.
+    reals: (n,), at most 32.  mappings: title -> (levels, integers, chosen). Each of the integers (k,) stands
+    for one of the levels (k,), which are real values. chosen (n,) holds an integer for each real.
     A clipped real (more than half a step beyond the outermost levels) has an arrow of another colour.
     """
     reals = float_array("reals", reals, "n")
@@ -83,7 +83,7 @@ def _draw_lines(panel: Axes, reals: np.ndarray, levels: np.ndarray, integers: np
 def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "weight") -> Figure:
     """The same histogram in each panel, with the levels of a quantization as lines.
 
-    values: any shape.  levels: up to six titles -> (k,); more than 64 levels are drawn as a band.
+    values: an array of any shape.  levels: up to six titles -> (k,). More than 64 levels are drawn as a band.
     """
     values = float_array("values", values).ravel()
     levels = by_title("levels", levels, MAX_PANELS)
@@ -104,9 +104,9 @@ def levels_histogram(values: Any, levels: Mapping[str, Any], *, xlabel: str = "w
 
 
 def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> Figure:
-    """The error of each real as a point, between lines at -S/2 and S/2, and beside it a histogram of errors.
+    """A point for each real's error, with lines at -S/2 and S/2, and beside it a histogram of the errors.
 
-    reals, errors: (n,), finite.  step: S > 0. The bars are S / 8 wide, or more where there would be hundreds.
+    reals, errors: (n,), finite.  step: S > 0. The bars are S / 8 wide, or wider if there are too many bars.
     """
     reals, errors = float_array("reals", reals).ravel(), float_array("errors", errors).ravel()
     check_same_length(reals=reals, errors=errors)
@@ -119,7 +119,7 @@ def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> 
             for panel in (saw, share):
                 panel.axhline(sign * step / 2, color=VERMILLION, linestyle="--", linewidth=1.2)
             saw.text(1.0, sign * step / 2, f" {label}", transform=saw.get_yaxis_transform(), va="center")
-        # errors that float32 rounds to S/2 or just above count as inside
+        # an error that float32 rounds to S/2, or to a little more, counts as inside
         inner = errors - 1e-6 * step * np.sign(errors)
         share.hist(inner, bins=_bins(inner, step), orientation="horizontal", color=BLUE, linewidth=0)
         saw.set(xlabel="real r", ylabel="error r - S (Q - Z)", title=title)
@@ -128,7 +128,7 @@ def rounding_error(reals: Any, errors: Any, step: float, *, title: str = "") -> 
 
 
 def _bins(errors: np.ndarray, step: float) -> np.ndarray:
-    """Edges that span the errors, among them -S/2 and S/2."""
+    """Bin edges that cover all errors. They are on a grid that contains -S/2 and S/2."""
     width = step / 8
     while np.ptp(errors) > 200 * width:
         width *= 2
@@ -144,7 +144,7 @@ def _levels_of(title: str, mapping: Any, count: int) -> tuple[np.ndarray, np.nda
     integers = float_array(f"{title}'s integers", mapping[1], len(levels))
     chosen = float_array(f"{title}'s chosen", mapping[2], count)
     is_few = 2 <= len(levels) <= MAX_LEVELS
-    require(is_few, f"{title} needs 2 to {MAX_LEVELS} levels and as many integers, got {len(levels)}")
+    require(is_few, f"{title} must have 2 to {MAX_LEVELS} levels, got {len(levels)}")
     known = np.isin(chosen, integers).all()
-    require(known, f"chosen of {title} must hold {count} of the integers, one for each real")
+    require(known, f"{title}'s chosen must hold one entry of {title}'s integers for each real")
     return levels, integers.astype(int), chosen.astype(int)

@@ -43,10 +43,10 @@ def layers_diagram(
     image: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """One row for each way to reuse a network: its layers as boxes from left to right, frozen or trained.
+    """One row for each way to reuse a network. The layers are boxes from left to right, frozen or trained.
 
-    layers: the names of 1 to 12 layers, input first.  rows: name -> the trained layers; the
-    others are frozen (blue, hatched).  image: (3, H, W), (1, H, W) or (H, W) in [0, 1], the input of each
+    layers: the names of 1 to 12 layers, from the input on.  rows: name -> the trained layers. All other
+    layers are frozen (blue, hatched).  image: (3, H, W), (1, H, W) or (H, W) in [0, 1]; the input of each
     row.
 
     >>> from minidl import figures
@@ -101,7 +101,7 @@ def _names_and_trained(
 def _draw_row(
     axes: Axes, names: list[str], widths: list[float], learning: list[str], x: float, middle: float
 ) -> None:
-    """The boxes of one row, the first with its left edge at x, and the arrows between them."""
+    """Draw the boxes of one row and the arrows between them. The first box begins at x."""
     for i, (name, wide) in enumerate(zip(names, widths, strict=True)):
         look = TRAINED if name in learning else FROZEN
         corner = (x, middle - _BOX / 2)
@@ -130,9 +130,9 @@ def photograph_map(
     """Draw photographs at the positions of their points, one panel for each cloud.
 
     images: (N, 3, H, W), (N, 1, H, W) or (N, H, W) in [0, 1], at most 200.  clouds: 1 to 3 titles -> points
-    (N, 2), such as the first two directions of ``pca_projection``; a panel shows the whole of its cloud.
-    masks: (N, H, W) bool, where the object is: the rest of a photograph is left out, so that less is hidden.
-    side: the side of a photograph, in inches.
+    (N, 2), such as the first two directions of ``pca_projection``. A panel shows its whole cloud.
+    masks: (N, H, W) bool, True where the object is. The rest of the photograph is not drawn, so that it
+    hides no other photograph.  side: the side of a photograph, in inches.
 
     >>> from minidl import figures
     >>> figure = figures.photograph_map(np.zeros((2, 8, 8)), {"features": [[0, 0], [3, 1]]})
@@ -170,6 +170,6 @@ def photograph_map(
                 axes.imshow(
                     picture, extent=(x, x + side, y, y + side), aspect="auto", interpolation="bilinear"
                 )
-            # imshow changed the limits to those of the last picture
+            # imshow has set the limits to the last picture
             axes.set(xlim=(0, 0.96 * wide), ylim=(0, tall))
     return figure

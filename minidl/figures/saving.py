@@ -23,10 +23,10 @@ def save(figure: Figure, name: str, *, alt: str = "") -> None:
     name: the lesson and the figure's own name, such as ``"02_convolution/filters"``: parts of letters,
     digits, ``_``, ``-`` and ``.``, joined by ``/``. Other names raise ValueError, because they
     could lie outside of ``out/``. An old file is replaced in one step, so it is never half written.
-    alt: a sentence that describes the figure, for readers who cannot see it. The file, the page of figures
-    and the book keep this text; without one they take the figure's title.
-    A notebook shows the figure instead of its path. After ``plt.ion()`` a window shows the figure as well.
-    Elsewhere pyplot, if it knows the figure, closes it.
+    alt: a sentence that describes the figure, for readers who cannot see the figure. The file, the page of
+    figures and the book contain this sentence. Without ``alt`` they contain the figure's title.
+    A notebook shows the figure instead of its path. After ``plt.ion()`` a window shows the figure, too.
+    In all other cases, pyplot closes the figure.
 
     >>> from minidl import figures
     >>> figure = figures.image_grid([[[0.0, 1.0]]])
@@ -48,14 +48,14 @@ def save(figure: Figure, name: str, *, alt: str = "") -> None:
 
 
 def title_of(figure: Figure) -> str:
-    """The texts of the whole figure, or otherwise the titles of its panels, in one line."""
+    """The texts of the whole figure in one line. If there are none, the titles of its panels."""
     on_figure = [text.get_text() for text in figure.texts if len(text.get_text()) > 2]  # no + and no =
     titles = on_figure or [panel.get_title() for panel in figure.axes]
     return ", ".join(" ".join(title.split()) for title in titles if title)
 
 
 def alt_text(path: str | Path) -> str:
-    """The text that ``save`` stored in a PNG file; empty for a file without one."""
+    """The text that ``save`` stored in a PNG file; "" if the file has no such text."""
     with Image.open(check_path("path", path)) as picture:
         return str(picture.info.get("Description", ""))
 
@@ -66,6 +66,6 @@ def _show_or_close(figure: Figure, png: bytes, alt: str) -> None:
 
         display.display(display.Image(png, alt=alt))
     elif matplotlib.is_interactive() and figure.canvas.manager is not None:
-        figure.show(warn=False)  # a backend without windows shows nothing; then there is only the file
+        figure.show(warn=False)  # a backend without windows shows nothing
     elif "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)

@@ -1,4 +1,4 @@
-"""Shapley values: one prediction as a waterfall, many as a summary, and how estimates converge."""
+"""Shapley values: a waterfall for one prediction, a summary of many predictions, the error of estimates."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def waterfall(
     xlabel: str = "prediction",
     title: str = "",
 ) -> Figure:
-    """Bars from the base value to one prediction, one for each feature: vermillion raises, blue lowers.
+    """Bars from the base value to one prediction. Each bar is a feature.
 
-    The arrow head in a bar shows its direction.
+    A vermillion bar raises the prediction, a blue bar lowers it. The arrow head in a bar shows its direction.
 
-    values: (F,) Shapley values of one row.  base_value: the start of the bars, at the bottom.  names: F.
-    data: (F,) the row; its numbers are beside the names. The largest bar and the prediction are at the top.
-    If there are more than ``max_shown`` features, the smallest form one bar together.
+    values: (F,) Shapley values of one row.  base_value: where the bars start, at the bottom.  names: F names.
+    data: (F,) the row's numbers, which are beside the names. The largest bar and the prediction are at the
+    top. If there are more than ``max_shown`` features, one bar shows the sum of the smallest values.
 
     >>> from minidl import figures
     >>> figure = figures.waterfall([0.5, -0.2], 0.1, ["age", "height"], data=[30, 1.8])
@@ -75,7 +75,7 @@ def waterfall(
 
 
 def _draw_steps(axes: Axes, base_value: float, shown: np.ndarray, whole: str) -> None:
-    """Draw bars end to end from the base value, with arrow heads and numbers, and mark both ends."""
+    """Draw the bars one after the other from the base value, with arrow heads and numbers. Mark both ends."""
     ends = base_value + np.concatenate([[0.0], np.cumsum(shown)])
     rows = np.arange(len(shown))
     axes.barh(rows, shown, left=ends[:-1], height=0.7, color=np.where(shown >= 0, VERMILLION, BLUE).tolist())
@@ -108,11 +108,11 @@ def shap_summary(
     xlabel: str = "Shapley value",
     title: str = "",
 ) -> Figure:
-    """A row of points for each feature: one point for each prediction, coloured by the feature's number.
+    """A row of points for each feature. Each point is a prediction; its colour is the feature's number.
 
-    values, data: (rows, F).  names: F. Features are sorted by their mean |value|, which is shown beside them,
-    the largest at the top; at most ``max_shown``. The colour runs from a feature's lowest number in ``data``
-    to its highest, so the order of the colours shows whether the effect rises or falls.
+    values, data: (rows, F).  names: F names. The ``max_shown`` features with the largest mean |value| are
+    shown, the largest at the top. The mean is beside the name. The colours of a feature run from its lowest
+    number in ``data`` to its highest. So the order of the colours shows whether the effect rises or falls.
 
     >>> from minidl import figures
     >>> values, data = [[0.5, -0.1], [-0.5, 0.1]], [[30, 1.8], [60, 1.7]]
@@ -150,7 +150,7 @@ def shap_summary(
 
 
 def _spread(values: np.ndarray, reach: float) -> np.ndarray:
-    """Heights in [-1, 1] that separate points with nearly equal values, above and below the line."""
+    """Heights in [-1, 1]: they move points with nearly equal values apart, above and below the line."""
     bins = np.round(values / reach * 40).astype(np.int64)
     heights = np.zeros(len(values))
     largest = np.bincount(bins - bins.min()).max()
@@ -174,8 +174,8 @@ def convergence(
 
     samples: (K,) increasing.  errors: method -> (runs, K) or (K,), the error of each run. A point is the root
     mean square over the runs. A line shows the best fit C / sqrt(samples), with slope -1/2.
-    intervals: method -> (2, K), the low and the high end of each point's interval, positive; drawn as a line.
-    xlabel: the unit of samples; the legend says C / sqrt(xlabel).
+    intervals: method -> (2, K), the low and the high end of each point's interval. The ends are positive.
+    xlabel: the unit of samples. The legend says C / sqrt(xlabel).
 
     >>> from minidl import figures
     >>> figure = figures.convergence([10, 100, 1000], {"random orders": [0.3, 0.1, 0.03]})
@@ -188,7 +188,7 @@ def convergence(
     errors = by_title("errors", errors, len(LINE_COLOURS))
     errors = {way: _root_mean_square(f"errors of {way}", runs, len(samples)) for way, runs in errors.items()}
     ends = {} if intervals is None else by_title("intervals", intervals, len(LINE_COLOURS))
-    require(ends.keys() <= errors.keys(), f"intervals must be of {list(errors)}, got {list(ends)}")
+    require(ends.keys() <= errors.keys(), f"intervals must name methods of {list(errors)}, got {list(ends)}")
     ends = {way: float_array(f"intervals of {way}", both, 2, len(samples)) for way, both in ends.items()}
     require(all((both > 0).all() for both in ends.values()), "intervals must be positive, for a log axis")
     with style():
@@ -205,7 +205,7 @@ def convergence(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5 and not 5 · 10^-1
         axes.yaxis.set_minor_formatter(NullFormatter())
-        if samples[-1] < 4 * samples[0]:  # otherwise labels of minor ticks would overlap
+        if samples[-1] < 4 * samples[0]:  # the labels of minor ticks would overlap
             shown = samples if len(samples) <= 3 else samples[[0, -1]]
             axes.set_xticks(shown, [f"{s:g}" for s in shown])
             axes.xaxis.set_minor_formatter(NullFormatter())
@@ -217,7 +217,7 @@ def convergence(
 def _root_mean_square(name: str, runs: np.ndarray, count: int) -> np.ndarray:
     runs = np.atleast_2d(float_array(name, runs))
     fits = runs.ndim == 2 and runs.shape[1] == count
-    require(fits, f"{name} must be (runs, {count}), got {runs.shape}")
+    require(fits, f"{name} must have shape (runs, {count}), got {runs.shape}")
     error = np.sqrt(np.mean(runs**2, axis=0))
-    require((error > 0).all(), f"{name} must not all be 0, for a logarithmic axis")
+    require((error > 0).all(), f"{name} must not all be 0, because the axis is logarithmic")
     return error

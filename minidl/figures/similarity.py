@@ -27,7 +27,7 @@ from minidl.figures.style import (
 )
 
 TEXT = 11  # points
-WIDTH = 5.0  # inches, of the figure of answers at several temperatures
+WIDTH = 5.0  # the width in inches of the figure with answers at several temperatures
 
 
 def similarity_matrix(
@@ -40,9 +40,9 @@ def similarity_matrix(
 ) -> Figure:
     """A table (N, N) of similarities as colours: blue below zero, white at zero, red above.
 
-    groups: name of a group -> its number of rows, in the order of the rows; black lines separate the groups.
-    names: N of them, beside the rows and below the columns; None names only the groups.  label: the meaning
-    of the numbers. The diagonal is grey and does not count for the scale.
+    groups: name of a group -> its number of rows, in the order of the rows. Black lines separate the groups.
+    names: N names, beside the rows and below the columns. With None, only the groups have names.  label: what
+    the numbers mean. The diagonal is grey and does not change the scale.
 
     >>> from minidl import figures
     >>> figure = figures.similarity_matrix(np.eye(3), {"animals": 2, "vehicles": 1})
@@ -51,12 +51,12 @@ def similarity_matrix(
     """
     table, title = float_array("values", values, "N", "N"), check_instance("title", title, str)
     count = len(table)
-    require(count > 1, "values must compare at least two things")
+    require(count > 1, "values must have at least two rows")
     sizes = {}
     for name, size in check_instance("groups", groups, Mapping).items():
         sizes[str(name)] = positive_int(f"the size of group {name!r}", size)
     total = sum(sizes.values())
-    require(total == count, f"groups must have {count} rows together, one for each thing, got {total}")
+    require(total == count, f"the sizes of groups must have the sum {count}, the number of rows, got {total}")
     names = None if names is None else text_list("names", names, count, "rows")
     away = np.abs(table[~np.eye(count, dtype=bool)]).max()
     norm = Normalize(-away if away > 0 else -1, away if away > 0 else 1)
@@ -96,9 +96,8 @@ def answers_by_temperature(
 ) -> Figure:
     """The photograph, and below it its soft targets: a panel for each temperature, a bar for each name.
 
-    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (T, K), a row for each temperature, T <=
-    6.
-    names: K of them, in the order of the bars.  temperatures: T numbers above 0.
+    image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  probabilities: (T, K), a row for each of T <= 6
+    temperatures.  names: K names, in the order of the bars.  temperatures: T numbers above 0.
 
     >>> from minidl import figures
     >>> p = [[0.9, 0.1], [0.7, 0.3]]

@@ -18,17 +18,17 @@ from matplotlib.textpath import TextPath
 
 from minidl.engine.checks import check_array, require, shown
 
-# Okabe & Ito (2008): readers with any colour vision can distinguish them. Its yellow is too pale for a line.
+# The colours of Okabe & Ito (2008), which all readers can distinguish. Their yellow is too pale for a line.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY_BLUE, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 LINE_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY_BLUE, ORANGE, BLACK)
 
 MAGNITUDE_MAP = "viridis"  # perceptually uniform: equal steps of the value look equally large
-HEAT_MAP = "plasma"  # also uniform, and without grey, the colour of the image below
+HEAT_MAP = "plasma"  # also uniform; it has no grey, because the image below is grey
 SIGNED_MAP = "RdBu_r"  # blue below zero, white at zero, red above
 RIGHT_OR_WRONG = {True: (BLUE, 1.5), False: (VERMILLION, 3.5)}  # colour and width of a frame, in points
-SMALL = 9  # points, the smallest text of any figure
-Look = dict[str, Any]  # what Matplotlib takes by name: colours, widths, alignment
+SMALL = 9  # points: the smallest text in any figure
+Look = dict[str, Any]  # keyword arguments of Matplotlib: colours, widths, alignment
 
 _SETTINGS = {
     "font.size": 10,
@@ -49,7 +49,7 @@ _SETTINGS = {
     "hatch.linewidth": 0.8,
     "savefig.dpi": 150,
     "savefig.bbox": "tight",
-    # Solid lines first, then the same colours dashed.
+    # The first curves are solid lines. Further curves have the same colours and are dashed.
     "axes.prop_cycle": cycler(linestyle=["-", "--"]) * cycler(color=LINE_COLOURS),
 }
 MAX_CURVES = 2 * len(LINE_COLOURS)
@@ -70,7 +70,7 @@ class Picture(Figure):
 
 
 def new_figure(width: float, height: float, *, constrained: bool = False) -> Figure:
-    """An empty figure of width x height inches, registered in pyplot only if a window must show it."""
+    """An empty figure of width x height inches. Pyplot knows the figure only if a window must show it."""
     size = (width, height)
     layout: Literal["constrained"] | None = "constrained" if constrained else None
     if matplotlib.is_interactive() and not in_notebook():
@@ -89,7 +89,7 @@ def png_bytes(figure: Figure, description: str = "") -> bytes:
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this. It shows pictures itself, with any backend."""
+    """Whether a Jupyter kernel runs this code. Such a kernel shows pictures itself, with any backend."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
@@ -104,32 +104,32 @@ def text_width(text: str, size: float = SMALL) -> float:
 
 
 def text_height(text: str, size: float = SMALL) -> float:
-    """The height in inches of the lines of ``text``, with the spacing that Matplotlib gives them."""
+    """The height in inches of the lines of ``text``, with Matplotlib's spacing of lines."""
     return 1.2 * size / 72 * (text.count("\n") + 1) if text else 0.0
 
 
 def float_array(name: str, values: Any, *shape: int | str | None, **limits: Any) -> np.ndarray:
-    """``check_array`` as float64; bools count as 0 and 1."""
+    """Check the values with ``check_array`` and return them as float64. Bools become 0 and 1."""
     is_bool = isinstance(values, np.ndarray) and values.dtype == bool
     values = values.astype(np.float64) if is_bool else values
     return check_array(name, values, *shape, **limits).astype(np.float64)
 
 
 def text_list(name: str, texts: Any, count: int | None, things: str) -> list[str]:
-    """``texts`` as strings, one for each of ``count`` things; empty strings for None."""
+    """Check that ``texts`` has ``count`` entries, and return them as strings. None gives empty strings."""
     if texts is None and count is not None:
         return [""] * count
     is_list = np.iterable(texts) and hasattr(texts, "__len__") and not isinstance(texts, str)
     wanted = f"a list of texts, one for each of the {things}"
     require(is_list, f"{name} must be {wanted}, got {shown(texts)}", TypeError)
     fits = count in (None, len(texts))
-    require(fits, f"{name} must be one for each of the {count} {things}, got {len(texts)}")
+    require(fits, f"{name} must have one entry for each of the {count} {things}, got {len(texts)}")
     return [str(text) for text in texts]
 
 
 def by_title(name: str, values: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """A dict of 1 to ``most`` titles: values, the titles as strings."""
+    """Check a dict from titles to values with 1 to ``most`` entries. The titles become strings."""
     is_dict = isinstance(values, Mapping)
-    require(is_dict, f"{name} must be a dict of title: values, got {shown(values)}", TypeError)
+    require(is_dict, f"{name} must be a dict from titles to values, got {shown(values)}", TypeError)
     require(1 <= len(values) <= most, f"{name} must have 1 to {most} entries, got {len(values)}")
     return {str(title): value for title, value in values.items()}

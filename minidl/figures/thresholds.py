@@ -31,12 +31,12 @@ _LINES = ("-", "--", ":", "-.", (0, (1, 1)), (0, (5, 1)))  # of the thresholds
 
 
 def saturation_lines(reals: Any, thresholds: Mapping[str, float], bits: int = 8) -> Figure:
-    """For each threshold T: a line of reals, below it a line of all integers, and an arrow from each real.
+    """For each threshold T: a line of reals, a line of all integers below, and an arrow from each real.
 
         Q = clip(round(r / S), -qmax, qmax),  S = T / qmax,  qmax = 2^(bits-1) - 1
 
-    Reals beyond T saturate: their arrows have another colour and end at -qmax or qmax. The upper line has
-    ticks at -T and T. reals: (n,), at most 32.  thresholds: title -> T, up to six (Migacz 2017).
+    Reals beyond -T or T saturate: their arrows have another colour and end at -qmax or qmax. The upper line
+    has ticks at -T and T. reals: (n,), at most 32.  thresholds: title -> T, up to six (Migacz 2017).
     """
     reals, thresholds = float_array("reals", reals, "n"), _positive_by_title(thresholds, 6)
     require(len(reals) <= 32, f"reals must be 1 to 32 finite numbers (n,), got {len(reals)}")
@@ -78,10 +78,10 @@ def _draw_saturation(panel: Axes, starts: np.ndarray, ends: np.ndarray, T: float
 def threshold_panels(
     histogram: Histogram, thresholds: Mapping[str, float], bits: int = 8, *, xlabel: str = "|r|"
 ) -> Figure:
-    """The counts of |r| with a line at each threshold, and below it KL(P || Q) of every candidate T.
+    """The counts of |r| with a line at each threshold, and below them KL(P || Q) for each candidate T.
 
     Counts and divergence have logarithmic axes, because a heavy tail holds only a few numbers. The cross
-    marks the candidate that ``entropy_threshold`` takes at ``bits``. thresholds: name -> T, up to six.
+    marks the candidate that ``entropy_threshold`` chooses for ``bits``. thresholds: name -> T, up to six.
     """
     check_instance("histogram", histogram, Histogram)
     thresholds = _positive_by_title(thresholds, 6)
@@ -105,7 +105,7 @@ def threshold_panels(
         if (divergences > 0).any():
             below.set_yscale("log")
             highest = divergences[np.isfinite(divergences)].max()  # an infinite one is not drawn
-            if highest < 50 * divergences[best]:  # the range has too few powers of ten for labels
+            if highest < 50 * divergences[best]:  # too few powers of ten are in the range to label only these
                 below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 below.yaxis.set_minor_formatter(NullFormatter())

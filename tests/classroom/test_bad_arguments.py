@@ -86,5 +86,5 @@ def test_a_law_is_named_by_text(bad):
 
 def test_what_numpy_does_not_know_as_a_dtype_is_refused():
     for bad in (True, "text", -1, object(), len):
-        with pytest.raises(TypeError, match="dtype must be one that NumPy knows"):
+        with pytest.raises(TypeError, match="dtype must be a dtype of NumPy"):
             compare.assert_dtype(np.zeros(2), bad)

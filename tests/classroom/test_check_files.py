@@ -109,7 +109,9 @@ def test_the_lesson_is_told_by_the_stubs_the_name_or_the_option(tmp_path, capfd)
     paths = [tmp_path / name for name in named]
     assert [lesson_of(REAL, path) for path in paths[:3]] == ["12", "09", "09"]
     assert cli.main(["check", str(paths[3])], REAL) == 2
-    assert "its text and its name do not say the lesson; --lesson NN does" in capfd.readouterr().err
+    assert (
+        "the text and the name do not show the lesson: choose it with --lesson NN" in capfd.readouterr().err
+    )
     code, found = verdicts(capfd, paths[3], "--lesson", "9")
     assert code == 1 and {row["status"] for row in found["submissions"][0]["exercises"]} == {"missing"}
     assert cli.main(["check", str(tmp_path / "nobody.py")], REAL) == 2
@@ -128,7 +130,10 @@ def test_further_laws_and_points_come_from_a_file(tmp_path, capfd):
     (row,) = found["submissions"][0]["exercises"]
     assert (code, row["laws"], row["held"], row["law"]) == (1, 8, 7, "nobody can keep this")
     assert (row["message"], row["points"], row["max_points"]) == ("by design", 0, 2.5)
-    for text, said in [('POINTS = {"09.2": -1}\n', "must be like"), ("POINTS = (\n", "is not Python")]:
+    for text, said in [
+        ('POINTS = {"09.2": -1}\n', "must be a dict of plain numbers"),
+        ("POINTS = (\n", "is not Python"),
+    ]:
         laws.write_text(text)
         assert cli.main(["check", str(good), "09.2", "--laws", str(laws)], REAL) == 2
         assert said in capfd.readouterr().err

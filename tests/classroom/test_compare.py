@@ -247,7 +247,7 @@ def test_what_has_no_text_of_its_own_is_shown_without_its_address():
 
 def test_refused_means_a_value_error_and_nothing_else():
     assert_refuses("'a'", int, "a")
-    with pytest.raises(AssertionError, match="'11' in base 2 gave 3, no ValueError"):
+    with pytest.raises(AssertionError, match="'11' in base 2 gave 3, but must raise ValueError"):
         assert_refuses("'11' in base 2", int, "11", base=2)
     with pytest.raises(TypeError):
         assert_refuses("None", int, None)

@@ -465,12 +465,12 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"number": "9.1"}, "number must be lesson and place, such as '09.1', got '9.1'"),
+        ({"number": "9.1"}, "number must be a lesson and a place, such as '09.1', got '9.1'"),
         ({"kind": "loop"}, "kind must be one of 'function', 'op', 'tensor', 'kernel', 'model', got 'loop'"),
         ({"points": 0}, "points must be at least 1, got 0"),
         ({"level": 4}, "level must be within [1, 3], got 4"),
         ({"title": "two\nlines"}, "title must be one line, got 'two\\nlines'"),
-        ({"helpers": ("squre",)}, "helpers names 'squre', which test_exercise has not"),
+        ({"helpers": ("squre",)}, "helpers names 'squre', but test_exercise has no such"),
         ({"minutes": 0}, "minutes must be at least 1, got 0"),
         ({"hints": ()}, "hints must be a tuple of at least one text"),
         ({"hints": "one"}, "hints must be a tuple of at least one text"),
@@ -487,7 +487,7 @@ def test_an_exercise_that_makes_no_sense_is_refused(change, message):
 
 
 def test_a_law_has_its_text_for_itself_and_a_mistake_names_one():
-    with pytest.raises(ValueError, match="90.1 has a law 'each row sums to 1' already"):
+    with pytest.raises(ValueError, match="90.1 already has a law 'each row sums to 1'"):
         softmax.law("each row sums to 1")
     with pytest.raises(ValueError, match="90.1 has no law 'rows'; its laws: worked example"):
         softmax.mistake("wrong", breaks="rows")

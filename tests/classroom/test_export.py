@@ -357,7 +357,7 @@ def test_nothing_is_written_where_right_answers_fail_or_wrong_ones_pass(
 ):
     monkeypatch.setattr(tried, "run", lambda *arguments: None)
     given = iter(verdicts)
-    with pytest.raises(ExportError, match="the service would say"):
+    with pytest.raises(ExportError, match="the service would give"):
         try_both(course.exercises("01"), lambda text: next(given))
     with pytest.raises(FileNotFoundError):  # nothing ran, so there is no result to read
         export("gradescope", Wish(course, "01"), tmp_path / "out")

@@ -161,7 +161,7 @@ def test_a_ctrl_c_says_how_many_are_kept_and_that_the_command_goes_on(tmp_path):
     kept = len(lines_of(tmp_path / "out" / "rows.jsonl")) - 1
     assert process.returncode == 130 and 1 <= kept < 6
     assert told.endswith(
-        f"{kept} of 6 submissions are checked and kept: the same command checks the others\n"
+        f"{kept} of 6 submissions are checked and saved: the same command checks the others\n"
     )
 
 

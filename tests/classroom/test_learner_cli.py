@@ -73,7 +73,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
     assert lessons("solution", "09.1") == (
         1,
         "",
-        "09.1 does not pass yet: check it first, or see it with --anyway\n",
+        "09.1 does not pass yet. Option --anyway shows the solution now\n",
     )
 
     write_work(course, "09", RIGHT)
@@ -88,7 +88,7 @@ def test_check_without_a_number_checks_what_was_started_and_fails_if_any_does(co
     assert lessons("check") == (
         2,
         "",
-        "nothing was started yet: python -m lessons start NN writes a lesson's stubs\n",
+        "no lesson was started yet: python -m lessons start NN writes a lesson's stubs\n",
     )
     write_work(course, "09", RIGHT)
     write_work(course, "02", "")
@@ -249,7 +249,7 @@ def test_where_the_progress_cannot_be_kept_the_verdicts_stand(course, lessons, m
     write_work(course, "09", RIGHT)
     code, out, err = lessons("check", "09.1", "09.2")
     assert code == 1 and "all 7 laws hold" in out and "09.2 entropy   not written yet" in out
-    assert err.count("the progress could not be kept: [Errno 13] Permission denied") == 2
+    assert err.count("the progress could not be saved: [Errno 13] Permission denied") == 2
     code, out, err = lessons("hint", "09.1")
     assert (code, out) == (2, "") and err.endswith("progress.json: Permission denied\n")
 
@@ -264,7 +264,7 @@ def test_a_work_folder_that_cannot_be_made_is_named(course, lessons):
 def test_start_does_not_overwrite(course, lessons):
     write_work(course, "09", RIGHT)
     code, _, err = lessons("start", "09")
-    assert code == 2 and "is there already and stays as it is" in err
+    assert code == 2 and "exists already and is not changed" in err
     assert lessons("start", "09", "--reset")[1].startswith(
         "kept the old one as work/backup/09_temperature_1.py,"
     )

@@ -79,7 +79,7 @@ def test_progress_of_an_older_minidl_is_set_aside_with_a_word_and_counts_for_not
     course.work.mkdir()
     (course.work / "progress.json").write_text(json.dumps({"09.2": DONE}), encoding="utf-8")
     assert not Record(course).of("09.2")["passed"]
-    said = "is of an older minidl, whose exercises had other numbers: kept as work/backup/progress_1.json\n"
+    said = "is from an older minidl with other numbers of exercises: kept as work/backup/progress_1.json\n"
     assert capfd.readouterr().err == f"work/progress.json {said}"
     assert Record(course).entries == {} and capfd.readouterr().err == ""
 

@@ -216,7 +216,7 @@ def test_the_lesson_runs_on_what_passes_and_keeps_nothing_that_yours_made(course
         "yours: 09.1 stable_softmax\nthe library's, since yours does not pass: 09.2 entropy, 09.3 "
     )
     assert "the library's measurement, not yours: mine, kept in the cache\n" in out
-    assert "trained anew, which may take minutes" in out
+    assert "trained again, which may take minutes" in out
     assert out.count("HOLDS") == 3 and "DOES NOT" not in out
     # size 2 was in the cache; yours computes size 3 once, and this result is not kept
     assert "\n09.1 stable_softmax: 1 call of yours\n" in out
@@ -235,7 +235,7 @@ def test_what_does_not_pass_any_more_is_not_used_whatever_the_progress_says(cour
         course.work_file("09").write_text(text, encoding="utf-8")
         assert Record(course).of("09.1")["passed"]
         code, out, err = run("--mine")
-        assert (code, out) == (2, "") and "nothing of yours passes yet" in err
+        assert (code, out) == (2, "") and "none of your functions passes yet" in err
 
 
 def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):

@@ -81,7 +81,7 @@ def test_a_file_that_is_there_is_never_overwritten(course):
     start(course, "09")
     path = course.work_file("09")
     path.write_text("mine", encoding="utf-8")
-    with pytest.raises(FileExistsError, match="work/09_temperature.py is there already and stays as it is"):
+    with pytest.raises(FileExistsError, match="work/09_temperature.py exists already and is not changed"):
         start(course, "09")
     assert path.read_text(encoding="utf-8") == "mine"
 
@@ -106,7 +106,7 @@ def test_a_file_of_an_older_minidl_with_other_exercises_is_set_aside_with_a_word
     path.write_text(re.sub(r"minidl \S+, reference", "minidl 0.1.0, reference", text), encoding="utf-8")
     _, entropy, *_ = check_here(course, "09")
     assert (entropy.name, entropy.passed) == ("entropy", False)
-    assert entropy.note.startswith("your file is of minidl 0.1.0, whose exercises were others: start 09 ")
+    assert entropy.note.startswith("your file is from minidl 0.1.0 with other exercises: start 09 ")
     kept = "kept the old one, of minidl 0.1.0, as work/backup/09_temperature_1.py"
     assert start(course, "09") == f"{kept}, wrote work/09_temperature.py"
     with pytest.raises(FileExistsError):

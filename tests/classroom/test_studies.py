@@ -102,7 +102,9 @@ def test_unknown_names_are_refused_with_the_nearest(course):
         quoted(folder, "05_made", "a lime")
     with pytest.raises(ValueError, match="no number 'a lime'"):
         quoted(folder, "05_made", "a line", "a lime")
-    with pytest.raises(ValueError, match="no study '05_maid' in lessons/studies; the nearest: '05_made'"):
+    with pytest.raises(
+        ValueError, match="no study '05_maid' in lessons/studies; the nearest names: '05_made'"
+    ):
         quoted(folder, "05_maid", "a line")
     with pytest.raises(ValueError, match="no study 07; there are 05"):
         choose(folder, ["07"])
@@ -196,8 +198,12 @@ def test_a_study_without_numbers_says_what_to_run_and_the_others_are_checked(cou
         ("def claims", "def klaims", "defines no claims"),
         ('"sizes": (1, 2)', '"sizes": {1, 2}', "SETTINGS must hold"),
         ("1 / 3}", 'float("nan")}', "'one third' must be"),
-        ("1 / 3}", '1 / 3, **({"b": 1} if seed else {})}', r"other names for seed 1 than for 0: \['b'\]"),
-        ('{"a line": 1.0', '{} and {"a line": 1.0', "gives no number"),
+        (
+            "1 / 3}",
+            '1 / 3, **({"b": 1} if seed else {})}',
+            r"other names for seed 1 than for seed 0: \['b'\]",
+        ),
+        ('{"a line": 1.0', '{} and {"a line": 1.0', "returns no numbers"),
         ('"""05', 'NOTE = """05', "no docstring"),
     ],
 )

@@ -139,9 +139,11 @@ def test_the_name_of_a_file_does_not_decide_against_its_text():
     other = Submission("", "", {REAL.lesson("02").path.name: stubs("09").encode()})
     choose_file(REAL, "09", other)
     assert other.flags == ["its name is that of lesson 02, its text that of lesson 09"]
-    with pytest.raises(ValueError, match="as many files are of lesson 09 as of 12: --lesson NN says which"):
+    with pytest.raises(
+        ValueError, match="lessons 09 and 12 have equally many files: choose with --lesson NN"
+    ):
         lesson_of_all(REAL, [named, Submission("", "", {"x.py": stubs("12").encode()})])
-    with pytest.raises(ValueError, match="no file says which lesson it is of"):
+    with pytest.raises(ValueError, match="no file names its lesson"):
         lesson_of_all(REAL, [Submission("", "", {"hw02.py": b"def f(): pass"})])
 
 

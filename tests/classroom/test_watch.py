@@ -133,7 +133,7 @@ def test_without_a_terminal_it_checks_on_save_in_plain_text(course):
 
 def test_there_must_be_something_to_watch(course, capfd):
     assert cli.main(["watch"], course) == 2
-    assert capfd.readouterr().err.startswith("nothing was started yet: python -m lessons start NN")
+    assert capfd.readouterr().err.startswith("no lesson was started yet: python -m lessons start NN")
     write_work(course, "08", "")
     assert cli.main(["watch", "9"], course) == 2
     assert capfd.readouterr().err == "work/09_temperature.py is not there yet: start 09 writes it\n"

@@ -61,7 +61,11 @@ def test_distributions_have_one_scale_from_0_to_1():
         (lambda: confidence_histogram({"a": []}), ValueError, r"'a' must not be empty"),
         (lambda: distributions([0.5, 0.5], "ab"), ValueError, r"shape \(N, K\).*got \(2,\)"),
         (lambda: distributions([[2.0, -1.0]], ["a", "b"]), ValueError, r"within \[0, 1\], got 2.0"),
-        (lambda: distributions([[1.0, 0.0]], ["a"]), ValueError, "class_names must be one for each of the 2"),
+        (
+            lambda: distributions([[1.0, 0.0]], ["a"]),
+            ValueError,
+            "class_names must have one entry for each of the 2",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_words(attempt, error, message):

@@ -70,7 +70,7 @@ def test_more_than_30_classes_are_coloured_without_numbers():
         (np.zeros((0, 0)), [], ValueError, r"matrix must not be empty, got shape \(0, 0\)"),
         (-COUNTS, range(3), ValueError, "matrix must be at least 0, got -9"),
         (COUNTS * np.nan, range(3), ValueError, "must be finite"),
-        (COUNTS, ["cat"], ValueError, "class_names must be one for each of the 3 classes, got 1"),
+        (COUNTS, ["cat"], ValueError, "class_names must have one entry for each of the 3 classes, got 1"),
         (COUNTS.astype(str), range(3), TypeError, "matrix must be real numbers"),
     ],
 )

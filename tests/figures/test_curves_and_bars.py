@@ -94,7 +94,7 @@ def test_a_step_where_a_seed_is_not_finite_is_a_gap_and_the_figure_says_so():
         (X, {"a": THREE[None]}, ValueError, r"got \(1, 3, 3\)"),
         (X, {"a": THREE[:0]}, ValueError, r"must not be empty, got shape \(0, 3\)"),
         (X, {}, ValueError, "curves must have 1 to 14 entries, got 0"),
-        (X, THREE, TypeError, "curves must be a dict of title: values, got an array"),
+        (X, THREE, TypeError, "curves must be a dict from titles to values, got an array"),
         (X, {"a": ["u", "v", "w"]}, TypeError, "curve 'a' must be real numbers"),
         (X, {"a": [[1, 2, 3], [1, 2]]}, ValueError, "curve 'a' must be an array"),
         (X[::-1], {"a": THREE}, ValueError, "x must be increasing"),
@@ -194,7 +194,11 @@ def test_means_are_written_to_three_figures_of_the_largest(largest, text):
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        ((["cat"], MEANS, LOWS, HIGHS), ValueError, "labels must be one for each of the 2 means, got 1"),
+        (
+            (["cat"], MEANS, LOWS, HIGHS),
+            ValueError,
+            "labels must have one entry for each of the 2 means, got 1",
+        ),
         (("cat", MEANS, LOWS, HIGHS), TypeError, "labels must be a list of texts"),
         ((LABELS, MEANS, LOWS[:1], HIGHS), ValueError, r"lows must have shape \(2,\), got \(1,\)"),
         (([], [], [], []), ValueError, "means must not be empty"),

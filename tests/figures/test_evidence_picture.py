@@ -36,12 +36,12 @@ def test_a_pattern_is_grey_at_0_and_bright_where_it_is_positive():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"maps": -MAPS}, "negative in places"),
+        ({"maps": -MAPS}, "negative values"),
         ({"maps": MAPS[:, :4]}, "must agree in number, height and width"),
         ({"guided": PATTERNS[:1]}, "guided .* must agree in number"),
         ({"products": PATTERNS[..., :4]}, "products .* must agree in number"),
-        ({"names": ["cat"]}, "names must be one for each of the 2"),
-        ({"maps": np.ones((3, 8, 16))}, "maps must be of 1 or 2 classes"),
+        ({"names": ["cat"]}, "names must have one entry for each of the 2"),
+        ({"maps": np.ones((3, 8, 16))}, "maps must have 1 or 2 rows, one for each class"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):

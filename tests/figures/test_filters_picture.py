@@ -54,12 +54,12 @@ def test_a_layer_of_zeros_and_a_map_of_one_value_are_drawn():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"filters": FILTERS[:2]}, "filters and maps must be equally many, got 2 and 3"),
+        ({"filters": FILTERS[:2]}, "there must be one map for each filter, got 2 filters and 3 maps"),
         ({"filters": np.zeros((3, 2, 2, 2))}, r"filters must have shape .* got \(3, 2, 2, 2\)"),
         ({"maps": MAPS[0]}, "maps must have shape"),
         ({"maps": MAPS * np.nan}, "maps must be finite"),
         ({"image": np.full((3, 4, 4), 2.0)}, r"image must lie in \[0, 1\]"),
-        ({"titles": ["a"]}, "titles must be one for each of the 3 maps"),
+        ({"titles": ["a"]}, "titles must have one entry for each of the 3 maps"),
     ],
 )
 def test_bad_input_is_refused_in_words(changed, message):

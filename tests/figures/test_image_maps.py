@@ -106,7 +106,7 @@ def test_what_is_not_finite_is_hatched_and_counted(bad):
         ({"images": [["a"]]}, TypeError, "images must be real numbers"),
         ({"images": np.full((1, 2, 2), 1.5)}, ValueError, r"\[0, 1\], but these lie in \[1.5, 1.5\]"),
         ({"images": np.full((1, 2, 2), -0.5)}, ValueError, "or draw signed values with signed_map"),
-        ({"titles": ["a"]}, ValueError, "titles must be one for each of the 2 images, got 1"),
+        ({"titles": ["a"]}, ValueError, "titles must have one entry for each of the 2 images, got 1"),
         ({"titles": "ab"}, TypeError, "titles must be a list of texts"),
         ({"columns": 0}, ValueError, "columns must be at least 1, got 0"),
         ({"columns": 1.5}, TypeError, "columns must be an integer, got 1.5"),
@@ -164,8 +164,16 @@ def test_filters_stand_in_a_row_for_each_output_and_a_column_for_each_input():
         ({"vmax": 1, "scale_each": True}, ValueError, "vmax has no meaning"),
         ({"row_titles": ["a", "b"]}, ValueError, r"row_titles need maps of shape \(rows, columns, H, W\)"),
         ({"maps": np.zeros((2, 3, 2, 2)), "columns": 2}, ValueError, "already have 3 columns"),
-        ({"maps": np.zeros((2, 3, 2, 2)), "titles": ["a"]}, ValueError, "one for each of the 3 columns"),
-        ({"maps": np.zeros((2, 3, 2, 2)), "row_titles": ["a"]}, ValueError, "one for each of the 2 rows"),
+        (
+            {"maps": np.zeros((2, 3, 2, 2)), "titles": ["a"]},
+            ValueError,
+            "one entry for each of the 3 columns",
+        ),
+        (
+            {"maps": np.zeros((2, 3, 2, 2)), "row_titles": ["a"]},
+            ValueError,
+            "one entry for each of the 2 rows",
+        ),
     ],
 )
 def test_signed_maps_that_cannot_be_drawn_are_refused(arguments, kind, message):
@@ -244,9 +252,9 @@ def test_an_overlay_hatches_what_is_not_finite_through_the_image():
         (IMAGES, np.zeros(4), {}, r"maps must have shape .* got \(4,\)"),
         (IMAGES[0], HEAT[:, 0], {}, "must agree|must have shape"),
         (IMAGES * 3, HEAT, {}, r"images must lie in \[0, 1\]"),
-        (IMAGES, HEAT - 1, {}, "negative in places, down to -1: give signed=True"),
-        (IMAGES, HEAT, {"titles": ["a"]}, "one for each of the 2 maps of an image"),
-        (IMAGES, HEAT, {"row_titles": ["a"]}, "one for each of the 2 images"),
+        (IMAGES, HEAT - 1, {}, "negative values, down to -1: give signed=True"),
+        (IMAGES, HEAT, {"titles": ["a"]}, "one entry for each of the 2 maps of an image"),
+        (IMAGES, HEAT, {"row_titles": ["a"]}, "one entry for each of the 2 images"),
     ],
 )
 def test_overlays_that_do_not_fit_are_refused(images, maps, options, message):

@@ -67,8 +67,8 @@ def test_matrices_of_zeros_are_drawn():
     [
         ({"left": np.ones((2, 2))}, "left must have shape"),
         ({"right": np.ones((2, 2, 3))}, "right must have shape"),
-        ({"names": ["a"]}, "names must be one for each of the 2 rows"),
-        ({"titles": ["a"]}, "titles must be one for each of the 2 columns"),
+        ({"names": ["a"]}, "names must have one entry for each of the 2 rows"),
+        ({"titles": ["a"]}, "titles must have one entry for each of the 2 columns"),
         ({"left": np.ones((2, 9, 9)), "right": np.ones((2, 9, 9))}, "at most 8 rows"),
         ({"forward": [True]}, "forward must have shape"),
     ],

@@ -48,7 +48,7 @@ def test_a_row_holds_the_query_and_its_neighbours_in_each_space_framed_by_class(
         ),
         ({"neighbours": SAME}, TypeError, "must be integers"),
         ({"same_class": NEAR}, TypeError, "same_class by .pixels. must be bools"),
-        ({"row_titles": ["arrow"]}, ValueError, "row_titles must be one for each of the 2 queries"),
+        ({"row_titles": ["arrow"]}, ValueError, "row_titles must have one entry for each of the 2 queries"),
     ],
 )
 def test_bad_input_is_refused_in_words(changed, error, message):

@@ -90,7 +90,11 @@ def test_patches_stand_left_of_their_patterns():
     "call, error, message",
     [
         (lambda: prediction_bars(255 * IMAGE, P, NAMES), ValueError, r"image must lie in \[0, 1\]"),
-        (lambda: prediction_bars(IMAGE, P, NAMES[:2]), ValueError, "names must be one for each of the 3"),
+        (
+            lambda: prediction_bars(IMAGE, P, NAMES[:2]),
+            ValueError,
+            "names must have one entry for each of the 3",
+        ),
         (lambda: prediction_bars(IMAGE, [0.5, 2], NAMES[:2]), ValueError, "probabilities must be within"),
         (lambda: prediction_bars(IMAGE, P, NAMES, k=True), TypeError, "k must be an integer"),
         (lambda: prediction_bars([[1], [1, 2]], P, NAMES), ValueError, "image must be an array"),
@@ -104,9 +108,13 @@ def test_patches_stand_left_of_their_patterns():
         ),
         (lambda: perturbation_triple(IMAGE, CHANGED, 0, BEFORE, AFTER), ValueError, "eps must be above 0"),
         (lambda: perturbation_triple(IMAGE, CHANGED, 0.1, "cat", AFTER), TypeError, "before must be a pair"),
-        (lambda: photograph_strip(IMAGE, ["a"], [1]), ValueError, "names must be one for each of the 3"),
+        (
+            lambda: photograph_strip(IMAGE, ["a"], [1]),
+            ValueError,
+            "names must have one entry for each of the 3",
+        ),
         (lambda: photograph_strip(IMAGE, NAMES, [1, 0, 1]), TypeError, "right must be bools"),
-        (lambda: patches_beside_patterns(PATCHES, PATCHES[:1]), ValueError, "equally many rows"),
+        (lambda: patches_beside_patterns(PATCHES, PATCHES[:1]), ValueError, "the same number of rows"),
         (lambda: patches_beside_patterns(3, PATCHES), TypeError, "patches must be a list or tuple"),
         (lambda: patches_beside_patterns([[IMAGE] * 5], PATCHES), ValueError, r"patches\[0\] must be 1 to 4"),
     ],

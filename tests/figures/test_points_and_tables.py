@@ -54,7 +54,11 @@ def test_each_class_has_its_own_colour_and_marker_in_every_cloud():
             r"values must have shape \(R, C\), got \(3,\)",
         ),
         (lambda: heat_map([[np.inf]], ["a"], ["b"]), ValueError, "finite"),
-        (lambda: heat_map([[1.0]], ["a", "b"], ["b"]), ValueError, "rows must be one for each of the 1"),
+        (
+            lambda: heat_map([[1.0]], ["a", "b"], ["b"]),
+            ValueError,
+            "rows must have one entry for each of the 1",
+        ),
         (lambda: scatter_by_class({}, LABELS, ["a", "b"]), ValueError, "clouds must have 1 to"),
         (
             lambda: scatter_by_class({"a": CLOUD[:3]}, LABELS, ["a", "b"]),
@@ -66,7 +70,11 @@ def test_each_class_has_its_own_colour_and_marker_in_every_cloud():
             ValueError,
             r"labels must be in 0 \.\.\. 0, got 1",
         ),
-        (lambda: scatter_by_class({"a": CLOUD}, LABELS, list("abcdefgh")), ValueError, "between 1 and 7"),
+        (
+            lambda: scatter_by_class({"a": CLOUD}, LABELS, list("abcdefgh")),
+            ValueError,
+            "must be 1 to 7 names",
+        ),
         (lambda: scatter_by_class({"a": CLOUD}, LABELS / 2, ["a"]), TypeError, "labels must be integers"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_loop_without_a_broken_step_rolls_nothing_back():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="norms must have 1 to 6 entries"):
         norm_histograms({})
-    with pytest.raises(ValueError, match="at most three thresholds"):
+    with pytest.raises(ValueError, match="s must be at most three numbers"):
         norm_histograms({"a": [1.0]}, s=(1, 2, 3, 4))
     with pytest.raises(ValueError, match=r"norms of a must have shape \(O,\)"):
         norm_histograms({"a": [[1.0]]})

@@ -88,10 +88,10 @@ def test_an_error_of_half_a_step_counts_as_inside():
             ValueError,
             r"integers must have shape \(3,\), got \(2,\)",
         ),
-        (lambda: number_lines([0.0], {"a": (LEVELS, INTEGERS, [7])}), ValueError, "chosen of a must hold"),
+        (lambda: number_lines([0.0], {"a": (LEVELS, INTEGERS, [7])}), ValueError, "a's chosen must hold"),
         (lambda: number_lines([0.0], {}), ValueError, "mappings must have 1 to 6 entries"),
         (lambda: levels_histogram([], {"a": LEVELS}), ValueError, "values must not be empty"),
-        (lambda: levels_histogram([1.0], [LEVELS]), TypeError, "levels must be a dict of title"),
+        (lambda: levels_histogram([1.0], [LEVELS]), TypeError, "levels must be a dict from titles"),
         (lambda: levels_histogram([1.0], {"a": []}), ValueError, "levels of a must not be empty"),
         (
             lambda: rounding_error([1.0], [1.0, 2.0], 1.0),

@@ -108,7 +108,11 @@ def test_all_three_draw_in_the_look():
     [
         (lambda: waterfall([[1.0]], 0, ["a"]), ValueError, r"values must have shape \(F,\), got \(1, 1\)"),
         (lambda: waterfall([np.nan], 0, ["a"]), ValueError, "values must be finite"),
-        (lambda: waterfall([1.0], 0, ["a", "b"]), ValueError, "names must be one for each of the 1 features"),
+        (
+            lambda: waterfall([1.0], 0, ["a", "b"]),
+            ValueError,
+            "names must have one entry for each of the 1 features",
+        ),
         (lambda: waterfall([1.0], 0, ["a"], [1, 2]), ValueError, r"data must have shape \(1,\), got \(2,\)"),
         (lambda: waterfall([1.0], 0, ["a"], [np.nan]), ValueError, "data must be finite, got nan"),
         (lambda: waterfall([1.0], [0.0, 1.0], ["a"]), TypeError, "base_value must be a number"),
@@ -137,7 +141,7 @@ def test_all_three_draw_in_the_look():
         (
             lambda: convergence([1, 2], {"a": [1, 1]}, intervals={"b": [[1, 1], [2, 2]]}),
             ValueError,
-            "intervals must be of",
+            "intervals must name methods of",
         ),
         (
             lambda: convergence([1, 2], {"a": [1, 1]}, intervals={"a": [[0, 1], [2, 2]]}),

@@ -41,9 +41,9 @@ def test_each_temperature_has_its_panel_with_a_bar_for_each_name():
     ("changed", "message"),
     [
         ({"values": np.ones((2, 3))}, "values must have shape"),
-        ({"values": np.ones((1, 1))}, "at least two things"),
-        ({"groups": {"one": 2}}, "groups must have 3 rows together"),
-        ({"names": ["a"]}, "names must be one for each of the 3 rows"),
+        ({"values": np.ones((1, 1))}, "at least two rows"),
+        ({"groups": {"one": 2}}, "the sizes of groups must have the sum 3"),
+        ({"names": ["a"]}, "names must have one entry for each of the 3 rows"),
     ],
 )
 def test_a_matrix_of_another_form_is_refused(changed, message):
@@ -58,7 +58,7 @@ def test_a_matrix_of_another_form_is_refused(changed, message):
         ({"probabilities": np.full((7, 3), 0.1), "temperatures": [1] * 7}, "at most 6 rows"),
         ({"temperatures": [1]}, r"temperatures must have shape \(2,\)"),
         ({"temperatures": [0, 1]}, "each of temperatures must be above 0"),
-        ({"names": ["a", "b"]}, "names must be one for each of the 3 classes"),
+        ({"names": ["a", "b"]}, "names must have one entry for each of the 3 classes"),
     ],
 )
 def test_soft_targets_of_another_form_are_refused(changed, message):

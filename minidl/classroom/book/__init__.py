@@ -1,1 +1,1 @@
-"""The book: lessons with their figures, studies, exercises and reference as one static site."""
+"""The book: one static site with the lessons, their figures, the studies, the exercises and the reference."""

@@ -1,4 +1,4 @@
-"""Build the book: write the pages, let Sphinx run and render the lessons, check the site."""
+"""Build the book: write the pages, let Sphinx run and render the lessons, and check the site."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
     """Render the chosen lessons, studies, exercises and reference into out/book. Returns 0 if all is well.
 
     run: whether to run the lessons' cells. If False, the pages have no outputs and no figures.
-    Raises ModuleNotFoundError if the book's tools are missing; its message gives the command to call.
+    Raises ModuleNotFoundError if the book's tools are missing. Its message says how to install the tools.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     message = f"the book needs {', '.join(missing)}: call  {INSTALL}"
@@ -36,7 +36,7 @@ def build_book(course: Course, chosen: list[Lesson], run: bool = True) -> int:
     source = work / "pages"
     shutil.copytree(course.folder / "book", source, ignore=shutil.ignore_patterns("__pycache__"))
     stems = {lesson.path.stem for lesson in chosen}
-    for page in (source / "guide").glob("*.md"):  # a lesson's page is in another folder than its script
+    for page in (source / "guide").glob("*.md"):  # in the book, links must lead to pages
         text = linked(page.read_text(encoding="utf-8"), stems, "../../", "../lessons/")
         page.write_text(text, encoding="utf-8")
     shutil.copy(course.folder / "first_look.png", source)

@@ -16,7 +16,7 @@ LOADING_LINKS = {"stylesheet", "preload", "icon", "shortcut icon", "modulepreloa
 
 
 class Page(HTMLParser):
-    """What one page loads, the targets of its links, its own anchors, and its images."""
+    """The addresses that one page loads, the targets of its links, its anchors, and its images."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ def contents(title: str, text: str, stems: list[str]) -> str:
 
 
 def notebook(text: str, chosen: Collection[str]) -> Any:
-    """Turn a percent script into a notebook. Its docstring becomes text; links lead to other notebooks."""
+    """Make a notebook from a percent script. The docstring becomes text. Links lead to other notebooks."""
     import jupytext
 
     docstring = re.match(r'"""(.*?)"""\n', text, re.DOTALL)
@@ -77,7 +77,7 @@ def notebook(text: str, chosen: Collection[str]) -> Any:
 
 
 def linked(text: str, chosen: Collection[str], scripts: str = "", pages: str = "") -> str:
-    """Make ``[lesson 09](09_temperature.py)`` a link to the lesson's page; if there is no page, plain words.
+    """Let links such as ``[lesson 09](09_temperature.py)`` lead to pages, or keep only their words.
 
     scripts, pages: the relative paths from the text to the folder of scripts and to the folder of pages.
     """
@@ -92,7 +92,7 @@ def linked(text: str, chosen: Collection[str], scripts: str = "", pages: str = "
 def write_lesson(
     course: Course, lesson: Lesson, folder: Path, chosen: Collection[str], measured: Collection[str]
 ) -> None:
-    """Write the lesson's page, and a notebook for download: no outputs, no links into the book."""
+    """Write the lesson's page, and a notebook for download, which has no outputs and no links to pages."""
     import jupytext
 
     stem = lesson.path.stem
@@ -113,7 +113,7 @@ def write_lesson(
 
 
 def study_page(one: Study) -> str:
-    """A page about one study: what it measures, its settings, its results and its claims about them."""
+    """A page about one study: the measured numbers, the settings, the results and the claims."""
     module, stored = one.load(), one.stored()
     title, _, about = (module.__doc__ or "").strip().partition("\n")
     versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
@@ -136,7 +136,7 @@ def study_page(one: Study) -> str:
 
 
 def listed(value: object) -> str:
-    """A setting in words: a list or a dict without its brackets."""
+    """A setting as text. A list or a dict is written without its brackets."""
     if isinstance(value, dict):
         return ", ".join(f"{name}: {listed(one)}" for name, one in value.items())
     return ", ".join(map(listed, value)) if isinstance(value, list) else str(value)
@@ -152,7 +152,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def exercises_page(course: Course, lesson: Lesson) -> str:
-    """A page of the lesson's exercises: each function as the learner gets it, and its laws in words."""
+    """A page of the lesson's exercises: the stub that the learner gets, and the laws in words."""
     parts = [f"# {lesson.number} {lesson.title}"]
     parts.append(f"The exercises of [the lesson](../lessons/{lesson.path.stem}.ipynb).")
     for exercise in course.exercises(lesson.number):

@@ -1,4 +1,4 @@
-"""The reference: every public function and class, from its docstring."""
+"""The reference: a page for each package, with the docstrings of its public functions and classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import ModuleType
 import minidl
 from minidl.classroom.files import write_text
 
-LEFT_OUT = {"classroom"}  # the machinery of the course, which no lesson calls
+LEFT_OUT = {"classroom"}  # lessons do not call the functions of this package
 
 
 def write_reference(folder: Path) -> None:
@@ -30,7 +30,7 @@ def write_reference(folder: Path) -> None:
 
 
 def package_page(package: ModuleType, seen: set[int]) -> str:
-    """List the package's own names, then other names of its modules. Leaves out names on earlier pages."""
+    """A page that lists the package's own names, then other names of its modules. ``seen`` is left out."""
     name = package.__name__
     text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n\n"
     public = [one for one in getattr(package, "__all__", ()) if is_documented(getattr(package, one))]
@@ -109,7 +109,7 @@ def as_rst(lines: list[str]) -> list[str]:
 
 
 def in_words(text: str) -> str:
-    """Escape the characters that have a meaning in reStructuredText; ``code`` stays code."""
+    """Escape the characters that have a meaning in reStructuredText. ``code`` stays code."""
     parts = re.split(r"(``.+?``)", text)
     escaped = [re.sub(r"([\\*`|])|(_)(?=\W|$)", r"\\\g<0>", part) for part in parts[::2]]
     parts[::2] = escaped

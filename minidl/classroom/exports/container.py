@@ -1,4 +1,4 @@
-"""``grade --container``: the same grading in a container without a network."""
+"""``grade --container``: grades submissions in a container that has no network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minidl.engine.checks import require
 
 
 def grade_in_container(course: Course, asked: argparse.Namespace) -> int:
-    """Build the image, grade in it, and write the results into the same folder as without a container.
+    """Build the image and grade in a container. The results are in the same folder as without a container.
 
     Raises FileNotFoundError if docker, bash or a named file is missing.
     """
@@ -46,6 +46,6 @@ def grade_in_container(course: Course, asked: argparse.Namespace) -> int:
 
 
 def inside(path: Path) -> str:
-    """The path in the container's folder: the relative path if it stays inside the folder, else the name."""
+    """A file's path in the container: its relative path, or its name if it is not in the current folder."""
     relative = Path(os.path.relpath(path))
     return relative.as_posix() if relative.parts[:1] not in ((), ("..",)) else path.resolve().name

@@ -1,4 +1,4 @@
-"""The verb ``export``: makes the files that a teacher uploads, and tries them before they are written."""
+"""``export``: makes the files that a teacher uploads. They are tried before they are written."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class Wish:
 def export(service: str, wish: Wish, out: Path) -> Path:
     """Write the service's files for the lesson into the folder ``out``, and return their path.
 
-    Raises ValueError for a lesson without exercises, and for further laws that learners could read there.
+    Raises ValueError for a lesson without exercises, and if learners could read the further laws at the
+    service.
     Raises ExportError if right answers do not get all points, or a wrong answer gets points.
     """
     check_choice("service", service, tuple(SERVICES))
@@ -121,7 +122,7 @@ PAGES = {
 
 
 def grader_files(wish: Wish) -> dict[str, bytes]:
-    """The files that check submissions: the wheel, the lessons, the settings and the container's recipe."""
+    """The files that check submissions: the wheel, the lessons, the settings and the container's files."""
     files = {"settings.json": json.dumps(wish.settings, indent=1).encode()}
     if wish.laws:
         files["laws.py"] = wish.laws.read_bytes()

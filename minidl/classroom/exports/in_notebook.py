@@ -1,4 +1,4 @@
-"""The check that the cells of an exported notebook call. It checks the answers in the other cells."""
+"""Defines ``check`` for exported notebooks. A cell calls ``check`` to check the answer in another cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minidl.classroom.exports.services import told, verdict
 
 
 class Checks:
-    """Checks a lesson's exercises with the cells that this notebook has run so far.
+    """Checks a lesson's exercises. The answers are in cells that this notebook has run already.
 
         check = Checks("lessons.exercises", "09")
         check("09.1")            checks the latest cell of exercise 09.1 and prints the result
@@ -31,7 +31,7 @@ class Checks:
         print(told(self.exercise(number)))
 
     def points(self, number: str) -> float:
-        """The points. Zero points raise an error, since nbgrader counts a cell with the value 0 as solved."""
+        """The points. Raises an error for 0 points, because nbgrader counts a cell with 0 as solved."""
         found = self.exercise(number)
         if not found["points"]:
             raise AssertionError(told(found))

@@ -1,4 +1,4 @@
-"""Notebooks with a lesson's exercises: for learners, and for nbgrader. A notebook is JSON, written here."""
+"""Writes notebooks with a lesson's exercises, for learners and for nbgrader. A notebook is a JSON file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def learner_notebook(course: Course, lesson: str) -> dict:
 
 
 def nbgrader_notebook(course: Course, lesson: str, partial: bool) -> dict:
-    """The instructor's notebook: answers between nbgrader's marks, and locked cells that give the points."""
+    """The teacher's notebook: answers between nbgrader's marks, and locked cells that give the points."""
     first = first_cells(course, lesson, partial)
     cells = [graded(cell, f"minidl-{place}", locked=True) for place, cell in enumerate(first)]
     for exercise in course.exercises(lesson):
@@ -74,7 +74,7 @@ def told(exercise: Exercise) -> str:
 
 
 def between_marks(exercise: Exercise, imported: str) -> str:
-    """The library's text with marks around each body. The body also imports what the notebook does not."""
+    """The library's text with marks around each body. The body has the imports that the notebook lacks."""
     text = source(exercise.target)
     lines = text.splitlines()
     extra = [line for line in needed(exercise.target).splitlines() if line not in imported.splitlines()]
@@ -82,7 +82,7 @@ def between_marks(exercise: Exercise, imported: str) -> str:
     functions = [node for node in (top, *getattr(top, "body", ())) if isinstance(node, ast.FunctionDef)]
     if isinstance(top, ast.FunctionDef):
         functions = [top]
-    for node in reversed(functions):  # last first, so that earlier line numbers stay right
+    for node in reversed(functions):  # backwards, so that line numbers stay right
         has_doc = ast.get_docstring(node, clean=False) is not None
         begin = node.body[0].end_lineno if has_doc else node.body[0].lineno - 1
         indent = " " * node.body[0].col_offset

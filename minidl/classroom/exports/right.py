@@ -1,4 +1,4 @@
-"""Right answers to a lesson, made from the library's text. An export is tried with them first."""
+"""Right answers to a lesson's exercises, made from the library's text. They test an export."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def needed(target: Callable | type) -> str:
 
 
 def helpers_beside(target: Callable | type) -> list[FunctionType]:
-    """Functions of the target's module that the target's text calls; [] if the module is the library's."""
+    """Functions of the target's module that the target calls. If the module is the library's: []."""
     if target.__module__.split(".")[0] == "minidl":
         return []
     module = vars(sys.modules[target.__module__])

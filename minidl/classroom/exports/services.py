@@ -24,11 +24,11 @@ from minidl.classroom.further import for_learner, points_of
 from minidl.classroom.submissions import Submission, choose_file, read_folder
 from minidl.classroom.verdicts import submission
 
-LONGEST = 1000  # characters of a message: GitHub passes all messages in one variable of 128 KB
+LONGEST = 1000  # the limit of characters in a message, because GitHub passes all messages in 128 KB
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 0 if the result was written, also if the submission fails."""
+    """Check the submission and write the result. Returns 0, also if the submission fails."""
     settings = json.loads(Path("settings.json").read_text(encoding="utf-8"))
     course = Course(Path(settings["folder"]), settings["package"], settings["command"])
     if arguments[0] == "grade":
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def checked(course: Course, settings: dict, folder: Path) -> dict:
-    """The ``check --json`` report of the one file in the folder that answers the lesson (see verdicts.py)."""
+    """The report of ``check --json`` (see verdicts.py) on the folder's file with answers to the lesson."""
     one = Submission(folder.name, folder.name)
     read_folder(folder, one)
     choose_file(course, settings["lesson"], one)
@@ -55,7 +55,7 @@ def checked(course: Course, settings: dict, folder: Path) -> dict:
 
 
 def verdict(course: Course, settings: dict, text: bytes, name: str, number: str = "") -> dict:
-    """The ``check --json`` report of a file's text; with a number, only of that exercise."""
+    """The report of ``check --json`` on a file's text. number: check only this exercise."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / re.sub(r"[^\w.-]", "_", name)
         file.write_bytes(text)
@@ -76,7 +76,7 @@ def of_outcomes(course: Course, settings: dict, name: str, outcomes: list[Outcom
 
 
 def told(exercise: dict) -> str:
-    """The text for the learner: the failing law, the smallest case, what is wrong, the recognised mistake."""
+    """The text for the learner: the failing law, the smallest case, the reason, the recognised mistake."""
     if exercise["status"] == "passed":
         return f"all {exercise['laws']} laws hold"
     lines = [f'law "{exercise["law"]}" fails'] if exercise["law"] else []
@@ -88,7 +88,7 @@ def told(exercise: dict) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with control characters made visible."""
+    """The text with escapes for control characters."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -103,7 +103,7 @@ def write_gradescope(course: Course, settings: dict, submitted: Path, result: Pa
 
 
 def gradescope_results(report: dict, seconds: float) -> dict:
-    """results.json, a test per exercise. https://gradescope-autograders.readthedocs.io/en/latest/specs/"""
+    """results.json with a test for each exercise: https://gradescope-autograders.readthedocs.io/en/latest/specs/"""
     tests = [
         {
             "name": exercise["name"],

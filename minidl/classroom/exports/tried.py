@@ -1,4 +1,4 @@
-"""Tries an export before it is written. This Python environment replaces the one that setup.sh installs."""
+"""Tries an export before it is written, with this Python environment instead of the service's."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ print(json.dumps(given))
 
 
 class ExportError(CheckError):
-    """The export would grade wrongly, so it is not written."""
+    """The export gives wrong points. So it is not written."""
 
 
 def try_both(exercises: list[Exercise], graded: Callable[[str], dict[str, bool]]) -> None:
-    """Raise ExportError unless right answers pass, and a wrong first answer fails only the first exercise.
+    """Raise ExportError if a right answer fails, or if the first answer passes although it is wrong.
 
-    graded(text): for each exercise number, whether the file of this text gets all of the exercise's points.
+    graded(text): maps each exercise's number to True if a file with this text gets all points for it.
     """
     first, *others = (exercise.number for exercise in exercises)
     for text, passes in ((right_file(exercises), True), (wrong_file(exercises), False)):
         given, wanted = graded(text), {first: passes, **dict.fromkeys(others, True)}
         if given != wanted:
-            raise ExportError(f"of an answer that passes {wanted} the service would say {given}")
+            raise ExportError(f"the service would give {given}, but the right result is {wanted}")
 
 
 def graded_by_gradescope(archive: Path, text: str) -> dict[str, bool]:
-    """Unpack the archive and place a submission as Gradescope does, and run the same command."""
+    """Unpack the archive, add a submission and run the command, in the same way as Gradescope."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with zipfile.ZipFile(archive) as unpacked:
@@ -74,7 +74,7 @@ def graded_by_gradescope(archive: Path, text: str) -> dict[str, bool]:
 
 
 def graded_by_classroom(repository: Path, name: str, text: str) -> dict[str, bool]:
-    """Run in the repository the command that the workflow runs in its container."""
+    """Run the workflow's command in the repository, without the workflow's container."""
     (repository / name).write_text(text, encoding="utf-8")
     output, grader = repository.parent / "output", repository / INSIDE
     output.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def run(command: list, grader: Path, cwd: Path) -> None:
 
 
 def try_notebook(course: Course, notebook: dict, wanted: dict[str, float]) -> None:
-    """Run the notebook's cells in order. Raises ExportError unless the exercises get the wanted points."""
+    """Run the notebook's cells in order. Raises ExportError if the exercises do not get the wanted points."""
     cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
     done = subprocess.run(
         [sys.executable, "-c", CELLS],
@@ -123,4 +123,4 @@ def try_notebook(course: Course, notebook: dict, wanted: dict[str, float]) -> No
         raise ExportError(f"the notebook does not run:\n{done.stderr}")
     given = json.loads(done.stdout.splitlines()[-1])
     if given != wanted:
-        raise ExportError(f"the notebook's cells would get {given} points, must get {wanted}")
+        raise ExportError(f"the notebook's cells get the points {given}, but must get {wanted}")

@@ -16,10 +16,10 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: minidl\nRoot-Is-Purelib: true\nTag: py3-
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write minidl-VERSION-py3-none-any.whl into the folder: modules, data, licences, requirements for pip.
+    """Write minidl-VERSION-py3-none-any.whl into the folder, with modules, data, licences and requirements.
 
-    The same files always give the same wheel, byte by byte.
-    Raises PackageNotFoundError if pip has not installed minidl, ValueError if pip has another version.
+    The same files always give the same bytes.
+    Raises PackageNotFoundError if pip has not installed minidl, ValueError if pip installed another version.
     """
     package, installed = Path(minidl.__file__).parent, distribution("minidl")
     other = (
@@ -43,7 +43,7 @@ def write_wheel(folder: Path) -> Path:
 
 
 def hash_of(content: bytes) -> str:
-    """The hash as in a wheel's RECORD: urlsafe base64 without padding."""
+    """The hash in the form of a wheel's RECORD: urlsafe base64 without padding."""
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
 
