@@ -203,10 +203,13 @@ def smoothgrad(
 
 
 def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """max(grad, 0), for any input x of the ReLU: only positive gradients pass.
+    """max(grad, 0), for any input x of the ReLU: only positive gradients pass (Zeiler and Fergus 2014).
 
-    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad. What is infinite, grad
-    or x, is no exception.
+    grad is the incoming gradient. grad and x have one shape. The result has the dtype of grad. The rule also
+    holds for infinite values of grad and x.
+
+    >>> deconvnet_rule(np.array([2.0, -1.0, 3.0]), np.array([1.0, 2.0, -1.0]))
+    array([2., 0., 3.])
     """
     return np.where(grad > 0, grad, 0)
 
@@ -215,8 +218,11 @@ def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """max(grad, 0) where x > 0, otherwise 0: positive gradients pass active ReLUs (Springenberg et al.
     2015).
 
-    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad. What is
-    infinite, grad or x, is no exception.
+    x is the ReLU's input, grad is the incoming gradient. They have one shape. The result has the dtype of
+    grad. The rule also holds for infinite values of grad and x.
+
+    >>> guided_rule(np.array([2.0, -1.0, 3.0]), np.array([1.0, 2.0, -1.0]))
+    array([2., 0., 0.])
     """
     return np.where((x > 0) & (grad > 0), grad, 0)
 
