@@ -90,7 +90,7 @@ def averages(model_paths):
         assert_close(found, mean_over_orders(worths(model, row, background, target), 3), **NEAR)
 
 
-@paths.law("a network that is training and frozen is asked in evaluation mode, and stays training and frozen")
+@paths.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(model_paths):
     frozen = {"training": True, "requires_grad": False}
     for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):

@@ -109,7 +109,7 @@ def each_image_alone(loss_gradient):
     assert_close(loss_gradient(LINEAR, rows, labels), (p - np.eye(3)[labels]) @ W, **WIDE)
 
 
-@slope.law("a network that is training and frozen is asked in evaluation mode, and stays training and frozen")
+@slope.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(loss_gradient):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
     frozen = {"training": True, "requires_grad": False}

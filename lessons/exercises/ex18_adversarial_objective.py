@@ -61,9 +61,7 @@ def worked_objective(perturbation_loss):
     assert_close(slope, W.T @ (p - [0, 0, 1]), **WIDE)
 
 
-@objective.law(
-    "a network that is training and frozen is asked in evaluation mode, and stays training and frozen"
-)
+@objective.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(perturbation_loss):
     image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([1])
     frozen = {"training": True, "requires_grad": False}

@@ -126,9 +126,7 @@ def crosses(pgd, label, seed, steps):
     assert_close(found, images + 0.25 * direction(label), rtol=1e-4)
 
 
-@descent.law(
-    "a network that is training and frozen is asked in evaluation mode, and stays training and frozen"
-)
+@descent.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(pgd):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.5, 0.875]]), np.array([0, 2])
     params = {"steps": 3, "step_size": 0.125, "targeted": False, "loss": "cross_entropy"}
