@@ -61,7 +61,7 @@ def saturates(round_to_integers, r, S, Z):
     assert_close(q[beyond], np.where(r[beyond] > 0, 7.0, -8.0))
 
 
-@rounding.law("with a scale and a zero point for each row, each row gives what it gives alone")
+@rounding.law("with a scale and a zero point for each row, each row gives the same result as alone")
 @given(r=arrays((2, 3)), first=st.tuples(steps_of, zeros), second=st.tuples(steps_of, zeros))
 def each_row_alone(round_to_integers, r, first, second):
     S, Z = np.array([first, second]).T[..., np.newaxis]
@@ -196,7 +196,7 @@ def spans_the_range(affine_scale, ends, limits, size):
     assert_equal(abs(outermost[0] - low) <= 0.5001 * S and abs(outermost[1] - high) <= 0.5001 * S, True)
 
 
-@scale.law("with arrays, each channel gets the S and the Z that it gets alone")
+@scale.law("with arrays, each channel gets the same S and Z as alone")
 @given(first=ranges, second=ranges, limits=integers)
 def each_channel_alone(affine_scale, first, second, limits):
     low, high = np.array([first[0], second[0]]), np.array([first[1], second[1]])
@@ -342,7 +342,7 @@ def whole_or_nothing(fake_quantize, x, S):
     assert_close(grad[outside], np.zeros(int(outside.sum())))
 
 
-@straight.law("with a scale and a zero point for each row, each row gives what it gives alone")
+@straight.law("with a scale and a zero point for each row, each row gives the same result as alone")
 @given(x=arrays((2, 3), low=-8, high=8), first=st.tuples(steps_of, zeros), second=st.tuples(steps_of, zeros))
 def row_by_row(fake_quantize, x, first, second):
     S, Z = np.array([first, second]).T[..., np.newaxis]

@@ -23,7 +23,8 @@ linear = Exercise(
         "q_x - Z_x and the products do not fit in 8 bits: first convert to a wider type. Sum, add the "
         "bias, and check that the sum fits in 32 bits. Then, in this order: convert to float32, "
         "multiply by M, np.rint, add Z_y, clip, cast.",
-        "M = np.float32(S_x) * np.asarray(S_w, np.float32) / ...; sums (N, O) times M (O,) broadcasts",
+        "M = np.float32(S_x) * np.asarray(S_w, np.float32) / ... Multiply the sums (N, O) by M, which "
+        "is (O,).",
     ),
 )
 

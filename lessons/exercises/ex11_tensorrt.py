@@ -135,7 +135,8 @@ kl = Exercise(
         "tail, and within a level all bins that are not empty are equal.",
         "np.bincount(level, counts) sums each level. np.bincount(level, counts > 0) gives the number of "
         "bins in each level that are not empty.",
-        "sums[level] gives each bin the sum of its level: Q = occupied * (sums / np.maximum(...))[level]",
+        "sums[level] gives each bin the sum of its level. With occupied = counts > 0, Q = occupied * "
+        "(sums / np.maximum(...))[level], before it is divided by the sum of P.",
     ),
 )
 

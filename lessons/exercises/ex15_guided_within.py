@@ -237,7 +237,9 @@ def named_alone(model, images, classes, layers):
     return changed(model, images, classes, layers, inside=False)
 
 
-@guided_in.mistake("took the gradient of all logits together", breaks=guided_in.laws[0].text)
+@guided_in.mistake(
+    "took the gradient of the sum of all logits, not of the class's logit", breaks=guided_in.laws[0].text
+)
 def of_all_logits(model, images, classes, layers):
     return changed(model, images, classes, layers, whole=True)
 

@@ -204,7 +204,7 @@ def of_probabilities(model, images, target, layer, *, upsample=True):
     return weighted(model, images, target, layer, score=probability, upsample=upsample)
 
 
-@cam.mistake("took the gradient of all logits together", breaks=cam.laws[0].text)
+@cam.mistake("took the gradient of the sum of all logits, not of the class's logit", breaks=cam.laws[0].text)
 def of_all_logits(model, images, target, layer, *, upsample=True):
     return weighted(model, images, target, layer, score=lambda logits, own: logits, upsample=upsample)
 

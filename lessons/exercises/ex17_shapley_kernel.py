@@ -22,8 +22,8 @@ solve = Exercise(
     hints=(
         "Find phi so that each worth is about nobody + the sum of phi over the coalition. The sum of "
         "all phi is known exactly: everybody - nobody.",
-        "Replace phi_n by total - the sum of the others. Then only n - 1 unknowns are left: the sum of "
-        "(z_i - z_n) phi_i over i < n is about worth - nobody - z_n · total.",
+        "Replace phi_n by total - the sum of the others. This leaves n - 1 unknowns and an ordinary "
+        "weighted fit. The docstring has its equation for each z.",
         "A = z[:, :-1] - z[:, -1:]. The normal equations are A.T @ (weights[:, np.newaxis] * A) @ phi = "
         "A.T @ (weights * ...). If the matrix on the left has a rank below n - 1, raise a ValueError.",
     ),

@@ -97,8 +97,8 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
 
         score_o = L(filter o masked) - L
 
-    To mask a filter, as ``apply_masks`` does, means to set to 0 everything that makes the filter's channel:
-    its weights, its bias, and the weight and bias of a BatchNorm that follows. Only one filter is masked at a
+    To mask a filter means to set to 0 everything that makes its channel, as ``apply_masks`` does: its
+    weights, its bias, and the weight and bias of a BatchNorm that follows. Only one filter is masked at a
     time. A score is negative if the loss is lower without the filter. O + 1 evaluations are enough. They are
     made in evaluation mode. The model, its mode and its ``.grad`` do not change. Returns float64 (O,).
     Raises ValueError for a layer whose filters cannot be masked, such as the last layer.

@@ -233,12 +233,13 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
 
     Each image counts once, with its strongest unit. On a tie of images or of units, the first one wins. The
     result for k is the start of the result for k + 1.
-    images: (N, C, H, W), N >= k >= 1. They run in evaluation mode. The model, its mode and its ``.grad`` do
-    not change. Returns ``TopPatches(values, images, places, boxes)``, strongest image first:
-    values (C, k) of the units, in the dtype of the images; images (C, k), their indices in ``images``; places
-    (C, k, 2), row p and column q of the unit, or (0, 0) if the layer's output is (N, C); boxes (C, k, 4), the
-    pixels that the unit sees: top, bottom, left, right, where bottom and right are exclusive. C is here the
-    number of the layer's channels.
+    images: (N, channels, H, W), N >= k >= 1. They run in evaluation mode. The model, its mode and its
+    ``.grad`` do not change.
+    Returns ``TopPatches(values, images, places, boxes)`` for the C channels of the layer, strongest first:
+        values (C, k): the units' values, in the dtype of the images.
+        images (C, k): the indices of the images.
+        places (C, k, 2): row p and column q of each unit, or (0, 0) if the layer's output is (N, C).
+        boxes (C, k, 4): the pixels that the unit sees: top, bottom, left, right; bottom, right exclusive.
     Raises ValueError for another k, a layer that ``receptive_field`` refuses, and outputs not all finite.
 
     >>> from minidl import explain, nn

@@ -42,7 +42,8 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
 
         phi_i = sum over S without i of  |S|! (n - |S| - 1)! / n! · (v(S + i) - v(S))
 
-    value: a function, or worths where bit i of the index is 1 if player i is in S (``path_contributions``).
+    value: an array (2**n,) of worths, v(S) at index c, where bit i of c is 1 if player i is in S; or a
+    function that gets rows of bools (2**n, n) and returns 2**n worths.
     n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
 
     >>> from minidl import explain
