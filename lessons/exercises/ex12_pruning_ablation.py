@@ -45,7 +45,8 @@ ablation = Exercise(
         "ValueError. Make a deepcopy for each filter. The mask of filter o is np.arange(O) != o. "
         "parameter_masks turns it into masks of all parameters that belong to the filter, also of a "
         "BatchNorm.",
-        "for path, mask in parameter_masks(copy, {layer: ...}).items(): parameters[path].data = "
+        "parameters = dict(masked.named_parameters()), of the copy. For each path, mask in "
+        "parameter_masks(model, {layer: ...}, images[:1]).items(): parameters[path].data = "
         "np.where(mask, ...)",
     ),
 )
