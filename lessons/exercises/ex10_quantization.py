@@ -20,9 +20,9 @@ rounding = Exercise(
     level=1,
     minutes=10,
     hints=(
-        "Count the steps from 0 to r, take the nearest whole number, move by Z, and keep it in the range.",
-        "np.rint rounds halves to even. Z comes after rounding, clipping last. What overflows is clipped; "
-        "np.errstate(over='ignore') keeps NumPy quiet about it.",
+        "How many steps of size S lie between 0 and r? Round that to a whole number, add Z, and clip.",
+        "np.rint rounds halves to even. Add Z after rounding, and clip last. A quotient that overflows "
+        "is infinite, so it is clipped; np.errstate(over='ignore') suppresses NumPy's warning.",
         "with np.errstate(over='ignore'): steps = np.rint(np.asarray(r, np.float32) / ...)",
     ),
 )
@@ -31,27 +31,29 @@ steps_of = st.sampled_from([0.25, 0.5, 1.0, 2.0])
 zeros = st.integers(-7, 7)
 
 
-@rounding.law("with S = 0.5, Z = 3 on 0 ... 15 the reals -2, 0, 0.9, 1.5 and 20 become 0, 3, 5, 6 and 15")
+@rounding.law(
+    "with S = 0.5, Z = 3 and the range 0 ... 15, the reals -2, 0, 0.9, 1.5, 20 become 0, 3, 5, 6, 15"
+)
 def worked_rounding(round_to_integers):
     r = np.array([-2.0, 0.0, 0.9, 1.5, 20.0])
     assert_close(round_to_integers(r, 0.5, 3, 0, 15), [0, 3, 5, 6, 15])
 
 
-@rounding.law("halves go to the even number of steps, before Z is added")
+@rounding.law("r / S is rounded half to even, before Z is added")
 def worked_ties(round_to_integers):
     r = np.array([0.5, 1.5, 2.5, -0.5, -1.5])
     assert_close(round_to_integers(r, 1.0, 0, -8, 7), [0, 2, 2, 0, -2])
     assert_close(round_to_integers(r, 1.0, 1, -8, 7), [1, 3, 3, 1, -1])
 
 
-@rounding.law("what comes back, S (Q - Z), is off by at most S / 2 unless it was clipped")
+@rounding.law("S (Q - Z) differs from r by at most S / 2, unless Q was clipped")
 @given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
 def half_a_step(round_to_integers, r, S, Z):
     back = S * (round_to_integers(r, S, Z, -128, 127) - Z)
     assert_close(np.maximum(np.abs(back - r) - S / 2, 0), np.zeros(r.shape))
 
 
-@rounding.law("nothing leaves [qmin, qmax], and what was beyond sits at the end")
+@rounding.law("each Q lies in [qmin, qmax]; a number beyond the range becomes qmin or qmax")
 @given(r=arrays(low=-8, high=8), S=steps_of, Z=zeros)
 def saturates(round_to_integers, r, S, Z):
     q = round_to_integers(100 * r, S, Z, -8, 7)
@@ -59,7 +61,7 @@ def saturates(round_to_integers, r, S, Z):
     assert_close(q[beyond], np.where(r[beyond] > 0, 7.0, -8.0))
 
 
-@rounding.law("a scale and a zero point for each row: each row as it would be alone")
+@rounding.law("with a scale and a zero point for each row, each row gives the same result as alone")
 @given(r=arrays((2, 3)), first=st.tuples(steps_of, zeros), second=st.tuples(steps_of, zeros))
 def each_row_alone(round_to_integers, r, first, second):
     S, Z = np.array([first, second]).T[..., np.newaxis]
@@ -74,7 +76,7 @@ def each_row_alone(round_to_integers, r, first, second):
     assert_close(round_to_integers(np.ones((1, 2, 1, 1)), two.reshape(2, 1, 1), 0, -8, 7).ravel(), [4, 1])
 
 
-@rounding.law("infinities, and steps that float32 does not hold, sit at the ends, without a warning")
+@rounding.law("an infinite r, or an r / S too large for float32, becomes qmin or qmax, without a warning")
 def far_beyond(rounding):
     r = np.array([np.inf, -np.inf, 1e38, -1e38], np.float32)
     with np.errstate(over="raise"):
@@ -82,7 +84,7 @@ def far_beyond(rounding):
             assert_equal(rounding(r, np.float32(1e-3), Z, -8, 7), [7.0, -8.0, 7.0, -8.0])
 
 
-@rounding.law("r / S is one division: 0.375 / 0.03 is 12.5 in float32, 0.375 · (1 / 0.03) is more")
+@rounding.law("r / S is one division: in float32, 0.375 / 0.03 is 12.5, but 0.375 · (1 / 0.03) is more")
 def divides(rounding):
     assert_equal(rounding(np.array([0.375], np.float32), np.float32(0.03), 0, -128, 127), [12.0])
     assert_equal(rounding(np.array([3e-20, -2e-20]), 1e-20, 0, -128, 127), [3.0, -2.0])  # however small S is
@@ -91,14 +93,14 @@ def divides(rounding):
     assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
 
 
-@rounding.law("the whole numbers are in float32, also from a float64 r and from an integer r")
+@rounding.law("the result is in float32, also for a float64 r and for an integer r")
 def whole_numbers_in_float32(rounding):
     for r in (np.array([0.3]), np.array([3])):
         assert_dtype(rounding(r, np.float32(0.1), 0, -8, 7), np.float32)
     assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
 
 
-@rounding.mistake("cut off instead of rounding", breaks=rounding.laws[0].text)
+@rounding.mistake("truncated instead of rounding", breaks=rounding.laws[0].text)
 def cuts(r, S, Z, qmin, qmax):
     return np.clip(np.trunc(r / S) + Z, qmin, qmax)
 
@@ -115,7 +117,7 @@ def away_from_zero(r, S, Z, qmin, qmax):
 
 @rounding.mistake(
     "let integers wrap around instead of clipping",
-    breaks="nothing leaves [qmin, qmax], and what was beyond sits at the end",
+    breaks="each Q lies in [qmin, qmax]; a number beyond the range becomes qmin or qmax",
 )
 def wraps(r, S, Z, qmin, qmax):
     return (np.rint(r / S) + Z - qmin) % (qmax - qmin + 1) + qmin
@@ -131,9 +133,10 @@ scale = Exercise(
     level=2,
     minutes=15,
     hints=(
-        "rmin goes to qmin, rmax to qmax, and 0 must be one of the levels: first widen the range to it.",
-        "S is the widened range over the number of steps, as a float32, or 1 where that is too small; Z is "
-        "where 0 goes. np.minimum, np.maximum and np.where do it for numbers and arrays alike.",
+        "First widen the range so that it contains 0. Then rmin goes to qmin, and rmax goes to qmax.",
+        "S is the width of the range divided by the number of steps, as a float32, or 1 where that is "
+        "too small. Z is the integer of the real number 0. np.minimum, np.maximum and np.where work for "
+        "numbers and for arrays.",
         "low = np.minimum(np.asarray(rmin, np.float64), 0.0); high = ...; S = np.where(S < TINY, ...)",
     ),
 )
@@ -142,7 +145,7 @@ integers = st.sampled_from([(0, 3), (0, 15), (-8, 7), (0, 255), (-128, 127)])
 ranges = st.tuples(quarters(-8, 8), quarters(-8, 8)).map(sorted).map(tuple).filter(lambda ends: any(ends))
 
 
-@scale.law("[-1, 2] on 0 ... 15: S = 3/15 and 0 goes to 5; on -8 ... 7 it goes to -3")
+@scale.law("[-1, 2] onto 0 ... 15 has S = 3/15 and Z = 5; onto -8 ... 7, it has S = 3/15 and Z = -3")
 def worked_scale(affine_scale):
     S, Z = affine_scale(-1.0, 2.0, 0, 15)
     assert_close(S, np.float32(0.2))
@@ -155,7 +158,9 @@ def worked_scale(affine_scale):
     assert_equal(affine_scale(-3.0, 0.0, 0, 65535)[1], 65535)
 
 
-@scale.law("S may be the smallest normal float32, is 1 below, and belongs to the widest range too")
+@scale.law(
+    "S may be the smallest normal float32; a smaller S becomes 1; the widest range in float32 has an S too"
+)
 def worked_smallest(affine_scale):
     tiny = 2.0**-126
     assert_close(affine_scale(0.0, 15 * tiny, 0, 15)[0], np.float32(tiny), atol=0)
@@ -169,7 +174,7 @@ def worked_smallest(affine_scale):
     assert_equal(abs(Z + 0.5), [0.5])  # -1/2, rounded to either side
 
 
-@scale.law("a range that does not contain 0 is widened to it")
+@scale.law("a range that does not contain 0 is widened until it does")
 @given(ends=ranges, limits=integers)
 def contains_zero(affine_scale, ends, limits):
     low, high = ends
@@ -191,7 +196,7 @@ def spans_the_range(affine_scale, ends, limits, size):
     assert_equal(abs(outermost[0] - low) <= 0.5001 * S and abs(outermost[1] - high) <= 0.5001 * S, True)
 
 
-@scale.law("arrays give a scale for each channel, as each alone would have it")
+@scale.law("with arrays, each channel gets the same S and Z as alone")
 @given(first=ranges, second=ranges, limits=integers)
 def each_channel_alone(affine_scale, first, second, limits):
     low, high = np.array([first[0], second[0]]), np.array([first[1], second[1]])
@@ -202,7 +207,7 @@ def each_channel_alone(affine_scale, first, second, limits):
         assert_close(Z[i], np.asarray(alone[1]))
 
 
-@scale.law("where nothing but 0 occurs S is 1, not 0")
+@scale.law("for the range [0, 0], S is 1 and not 0")
 @given(limits=integers)
 def never_zero(affine_scale, limits):
     S, Z = affine_scale(0.0, 0.0, *limits)
@@ -210,7 +215,7 @@ def never_zero(affine_scale, limits):
     assert_close(Z, limits[0])
 
 
-@scale.law("S is in float32 and Z in int32, of the shape of the arrays")
+@scale.law("S is in float32, Z is in int32, and both have the shape of rmin and rmax")
 def kinds_of_numbers(scale):
     low, high = np.array([-1.0, 0.0]), np.array([2.0, 3.0])
     for ends in ((-1.0, 2.0), (low, high), (low.reshape(2, 1), high.reshape(2, 1))):
@@ -225,19 +230,21 @@ def counts_levels(rmin, rmax, qmin, qmax):
     return quantize.affine_scale(rmin, rmax, qmin, qmax + 1)
 
 
-@scale.mistake("did not widen the range to 0", breaks="a range that does not contain 0 is widened to it")
+@scale.mistake(
+    "did not widen the range to 0", breaks="a range that does not contain 0 is widened until it does"
+)
 def not_widened(rmin, rmax, qmin, qmax):
     S = np.float32((rmax - rmin) / (qmax - qmin)) if np.any(rmax > rmin) else np.float32(1)
     return S, np.rint(qmin - rmin / S).astype(np.int32)
 
 
-@scale.mistake("left the sign of Z turned", breaks=scale.laws[0].text)
+@scale.mistake("moved Z to the wrong side of qmin", breaks=scale.laws[0].text)
 def turned(rmin, rmax, qmin, qmax):
     S, Z = quantize.affine_scale(rmin, rmax, qmin, qmax)
     return S, qmin + qmin - Z
 
 
-@scale.mistake("a scale of 0", breaks="where nothing but 0 occurs S is 1, not 0")
+@scale.mistake("returned a scale of 0", breaks="for the range [0, 0], S is 1 and not 0")
 def zero_scale(rmin, rmax, qmin, qmax):
     S, Z = quantize.affine_scale(rmin, rmax, qmin, qmax)
     return np.where(np.equal(rmin, rmax) & np.equal(rmin, 0), np.float32(0), S), Z
@@ -254,8 +261,8 @@ straight = Exercise(
     level=2,
     minutes=20,
     hints=(
-        "Forward rounds and comes straight back to floats; backward pretends that nothing was rounded.",
-        "Keep in forward which of round(x / S) + Z lay within [qmin, qmax]: only there the gradient passes.",
+        "forward rounds to integers and converts them back to floats. backward treats the rounding as y = x.",
+        "In forward, store where round(x / S) + Z lies within [qmin, qmax]. The gradient passes only there.",
         "self.inside = (steps >= self.qmin) & ...; backward selects with np.where(self.inside, ...)",
     ),
 )
@@ -268,7 +275,7 @@ def zero_in(limits):
 
 
 @straight.law(
-    "S = 1, Z = 0 on -7 ... 7: 0.4, -1.6, 9 give 0, -2, 7, and the gradient passes at the first two"
+    "S = 1, Z = 0, range -7 ... 7: 0.4, -1.6, 9 give 0, -2, 7; the gradient passes at the first two"
 )
 def worked_straight(fake_quantize):
     y, (grad,) = fake_quantize(
@@ -281,9 +288,7 @@ def worked_straight(fake_quantize):
         assert_close(halves, [0.0, 2.0, 2.0, 0.0, -2.0])  # to even, before Z is added
 
 
-@straight.law(
-    "7.25 rounds to the last level, 7: the integer is inside, so the gradient passes; so with Z = 5"
-)
+@straight.law("7.25 rounds to 7, which is in the range, so the gradient passes; the same holds with Z = 5")
 def worked_edge(fake_quantize):
     _, (grad,) = fake_quantize(
         np.array([7.25, 7.75, -7.25]), grad=np.array([1.0, 2.0, 3.0]), S=1.0, Z=0, qmin=-7, qmax=7
@@ -295,7 +300,9 @@ def worked_edge(fake_quantize):
     assert_close(grad, [1.0, 0.0, 1.0, 0.0])
 
 
-@straight.law("infinities and 1e38 are clipped without a warning, and an infinite gradient there becomes 0")
+@straight.law(
+    "an infinite x, or 1e38, is clipped without a warning; there even an infinite gradient becomes 0"
+)
 def worked_infinities(fake_quantize):
     x, g = np.array([np.inf, -np.inf, 1e38, -1e38], np.float32), np.full(4, np.inf, np.float32)
     with np.errstate(over="raise", invalid="raise"):
@@ -306,7 +313,7 @@ def worked_infinities(fake_quantize):
     assert_close(grad, np.zeros(4))
 
 
-@straight.law("doing it twice changes nothing more")
+@straight.law("applying it twice gives the same as applying it once")
 @given(x=arrays(low=-8, high=8), S=steps_of, limits=limits_of)
 def idempotent(fake_quantize, x, S, limits):
     params = {"S": S, "Z": zero_in(limits), "qmin": limits[0], "qmax": limits[1]}
@@ -315,7 +322,7 @@ def idempotent(fake_quantize, x, S, limits):
     assert_close(twice, once)
 
 
-@straight.law("the result is S times a whole number, and 0 stays 0 whatever Z is")
+@straight.law("the result is S times a whole number, and 0 stays 0 for every Z")
 @given(x=arrays(low=-4, high=4), S=steps_of, Z=zeros)
 def lies_on_the_grid(fake_quantize, x, S, Z):
     y, _ = fake_quantize(x, S=S, Z=Z, qmin=-8, qmax=7)
@@ -324,7 +331,7 @@ def lies_on_the_grid(fake_quantize, x, S, Z):
     assert_close(zero, [0.0, 0.0])
 
 
-@straight.law("each gradient is passed whole or not at all, and inside the range always")
+@straight.law("each gradient passes unchanged or becomes 0; where x is in the range, it passes")
 @given(x=arrays(low=-8, high=8), S=steps_of)
 def whole_or_nothing(fake_quantize, x, S):
     g = np.cos(np.arange(x.size)).reshape(x.shape)
@@ -335,7 +342,7 @@ def whole_or_nothing(fake_quantize, x, S):
     assert_close(grad[outside], np.zeros(int(outside.sum())))
 
 
-@straight.law("a scale and a zero point for each row: each row as it would be alone")
+@straight.law("with a scale and a zero point for each row, each row gives the same result as alone")
 @given(x=arrays((2, 3), low=-8, high=8), first=st.tuples(steps_of, zeros), second=st.tuples(steps_of, zeros))
 def row_by_row(fake_quantize, x, first, second):
     S, Z = np.array([first, second]).T[..., np.newaxis]
@@ -363,7 +370,7 @@ class Straight(Op):
         return grad * ((self.steps >= self.qmin) & (self.steps <= self.qmax))
 
 
-@straight.law("float32 stays float32, and float64 float64")
+@straight.law("float32 stays float32, and float64 stays float64")
 def keeps_the_dtype(straight):
     for dtype in (np.float32, np.float64):
         x = np.array([0.3, 9.0], dtype)
@@ -378,15 +385,13 @@ class NeverMasked(Straight):
         return grad
 
 
-@straight.mistake("the true derivative of rounding, 0", breaks=straight.laws[0].text)
+@straight.mistake("used the true derivative of rounding, 0", breaks=straight.laws[0].text)
 class TrueDerivative(Straight):
     def backward(self, grad):
         return 0 * grad
 
 
-@straight.mistake(
-    "masked by x against the last level instead of by the integer", breaks=straight.laws[1].text
-)
+@straight.mistake("compared x, not the rounded integer, with the last level", breaks=straight.laws[1].text)
 class MaskedByValue(Straight):
     def backward(self, grad):
         low, high = self.S * (self.qmin - self.Z), self.S * (self.qmax - self.Z)
@@ -394,8 +399,8 @@ class MaskedByValue(Straight):
 
 
 @straight.mistake(
-    "forgot to subtract Z on the way back",
-    breaks="the result is S times a whole number, and 0 stays 0 whatever Z is",
+    "forgot to subtract Z when converting back to floats",
+    breaks="the result is S times a whole number, and 0 stays 0 for every Z",
 )
 class KeepsZ(Straight):
     def forward(self, x):

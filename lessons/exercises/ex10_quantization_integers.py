@@ -18,11 +18,13 @@ linear = Exercise(
     level=3,
     minutes=35,
     hints=(
-        "Write y = w x + b with the four formulas. Both scales of the sum can be drawn out of it, so the sum "
-        "itself has only integers; dividing by S_y leaves one real number for each output.",
-        "8 bits hold neither a difference to Z_x nor a product: widen first. Sum, add the bias, and check "
-        "against 32 bits. Then float32, times M, np.rint, add Z_y, clip, cast: in this order.",
-        "M = np.float32(S_x) * np.asarray(S_w, np.float32) / ...; then (N, O) times (O,)",
+        "Put the four formulas into y = w x + b. S_x and S_w[o] are factors of every term, so the sum "
+        "itself has only integers. Dividing by S_y leaves one real number for each output.",
+        "q_x - Z_x and the products do not fit in 8 bits: first convert to a wider type. Sum, add the "
+        "bias, and check that the sum fits in 32 bits. Then, in this order: convert to float32, "
+        "multiply by M, np.rint, add Z_y, clip, cast.",
+        "M = np.float32(S_x) * np.asarray(S_w, np.float32) / ... Multiply the sums (N, O) by M, which "
+        "is (O,).",
     ),
 )
 
@@ -74,7 +76,9 @@ def layers(draw):
     }
 
 
-@linear.law("steps (2, -2) with weights (4, 1) and (1, 3) and biases 2 and -1: sums 8 and -5, q_y = 3 and -1")
+@linear.law(
+    "q_x - Z_x = (2, -2), weights (4, 1) and (1, 3), biases 2, -1: the sums are 8, -5 and q_y is 3, -1"
+)
 def worked_layer(integer_linear):
     qx, qw = np.array([[5, 1]], np.int8), np.array([[4, 1], [1, 3]], np.int8)  # Z_x = 3
     qbias, S_w = np.array([2, -1], np.int32), np.array([0.25, 0.5], np.float32)
@@ -82,7 +86,7 @@ def worked_layer(integer_linear):
     assert_equal(integer_linear(qx, 0.5, 3, qw, S_w, qbias, 0.5, 1, -128, 127), [[3, -1]])
 
 
-@linear.law("no number wraps around: 3 · 255 · 127 is 97,155, and 2^30 times 2^40 is clipped")
+@linear.law("no integer wraps around: 3 · 255 · 127 is 97,155, and 2^30 times 2^40 is clipped")
 def worked_widths(integer_linear):
     qx, qw = np.full((1, 3), 255, np.uint8), np.full((1, 3), 127, np.int8)
     answer = integer_linear(qx, 1.0, 0, qw, 1.0, np.array([0], np.int32), 1000.0, 0, 0, 255)
@@ -108,13 +112,13 @@ def worked_widths(integer_linear):
     assert_equal(integer_linear(qx, 1.0, 0, qw, 1.0, bias, 1.0, 0, 0, 255), [[3]])
 
 
-@linear.law("what a loop over samples, outputs and inputs gives, one sum after the other")
+@linear.law("the result is that of a loop over samples, outputs and inputs")
 @given(layer=layers())
 def as_by_loops(integer_linear, layer):
     assert_equal(integer_linear(**layer), by_loops(**layer))
 
 
-@linear.law("the reals behind q_y are w x + b, to half a step, unless they are clipped")
+@linear.law("S_y (q_y - Z_y) differs from w x + b by at most S_y / 2, unless q_y is clipped")
 @given(layer=layers())
 def stands_for_the_reals(integer_linear, layer):
     q = integer_linear(**layer).astype(np.float64)
@@ -127,7 +131,7 @@ def stands_for_the_reals(integer_linear, layer):
     assert_equal(too_much, np.zeros(q.shape))
 
 
-@linear.law("one S_w for all outputs is as good as S_w for each of them")
+@linear.law("one number S_w gives the same as an array with this number for each output")
 @given(layer=layers())
 def one_scale(integer_linear, layer):
     one = {**layer, "S_w": 0.25}
@@ -135,7 +139,9 @@ def one_scale(integer_linear, layer):
     assert_equal(integer_linear(**one), integer_linear(**each))
 
 
-@linear.law("sum, M and product are float32: 64.5 · 2^18 + 1 is 64.5 · 2^18 there, and 5 · 0.7 is 3.5, to 4")
+@linear.law(
+    "the sum, M and the product are float32: 64.5 · 2^18 + 1 becomes 64.5 · 2^18, and 5 · 0.7 gives 4"
+)
 def sum_in_float32(integer_linear):
     qx, qw = np.array([[1]], np.int8), np.array([[1]], np.int8)
     qbias = np.array([129 * 2**17], np.int32)
@@ -146,14 +152,14 @@ def sum_in_float32(integer_linear):
     assert_equal(answer, [[4]])
 
 
-@linear.law("integers of 8 bits come back: uint8 where qmin is at least 0, else int8")
+@linear.law("the result is uint8 if qmin is at least 0, otherwise int8")
 def kinds_of_integers(integer_linear):
     qx, qw, qbias = np.ones((2, 3), np.int8), np.ones((2, 3), np.int8), np.zeros(2, np.int32)
     for qmin, qmax, dtype in ((0, 255, np.uint8), (0, 15, np.uint8), (-128, 127, np.int8), (-1, 1, np.int8)):
         assert_dtype(integer_linear(qx, 1.0, 0, qw, 0.5, qbias, 1.0, 1, qmin, qmax), dtype)
 
 
-@linear.law("a sum that 32 bits do not hold is refused with a ValueError")
+@linear.law("a sum that does not fit in 32 bits is refused with a ValueError")
 def refuses_a_large_sum(integer_linear):
     for bias, weight in ((2**31 - 1, 1), (-(2**31), -1)):
         qx, qw, qbias = np.array([[1]], np.int8), np.array([[weight]], np.int8), np.array([bias], np.int32)
@@ -198,7 +204,7 @@ def wraps(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     return eight_bits(np.rint(sums.astype(np.float32) * multipliers_of(S_x, S_w, S_y)) + Z_y, qmin, qmax)
 
 
-@linear.mistake("the first output's scale for all outputs", breaks=linear.laws[0].text)
+@linear.mistake("used the first output's scale for all outputs", breaks=linear.laws[0].text)
 def first_scale(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     one = np.ravel(S_w)[0]
     return arithmetic.integer_linear(qx, S_x, Z_x, qw, one, qbias, S_y, Z_y, qmin, qmax)
@@ -212,21 +218,21 @@ def bias_at_the_end(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     return eight_bits(q, qmin, qmax)
 
 
-@linear.mistake("cut off instead of rounding", breaks=linear.laws[0].text)
+@linear.mistake("truncated instead of rounding", breaks=linear.laws[0].text)
 def cuts(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     sums = sums_of(qx, Z_x, qw, qbias).astype(np.float32)
     return eight_bits(np.floor(sums * multipliers_of(S_x, S_w, S_y)) + Z_y, qmin, qmax)
 
 
-@linear.mistake("added Z_y before rounding, so halves go another way", breaks=linear.laws[0].text)
+@linear.mistake("added Z_y before rounding, so some halves round the other way", breaks=linear.laws[0].text)
 def zero_point_before_rounding(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     sums = sums_of(qx, Z_x, qw, qbias).astype(np.float32)
     return eight_bits(np.rint(sums * multipliers_of(S_x, S_w, S_y) + Z_y), qmin, qmax)
 
 
 @linear.mistake(
-    "clipped before Z_y was added, and then it wraps around",
-    breaks="what a loop over samples, outputs and inputs gives, one sum after the other",
+    "clipped before adding Z_y, so the result wraps around",
+    breaks="the result is that of a loop over samples, outputs and inputs",
 )
 def clips_first(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     sums = sums_of(qx, Z_x, qw, qbias).astype(np.float32)

@@ -30,14 +30,15 @@ coarse = Exercise(
     level=1,
     minutes=10,
     hints=(
-        "Bins twice as wide: the first two become the first, the next two the second; the upper half is new.",
+        "One halving makes the bins twice as wide. The first two bins become the first, the next two "
+        "the second. The upper half of the bins is new, so its counts are 0.",
         "reshape(-1, 2) puts the pairs into rows, and the sums of the rows fill the lower half. Repeat.",
         "counts = np.append(..., np.zeros(len(counts) // 2, np.int64))",
     ),
 )
 
 
-@coarse.law("1, 2, 3, 4 over twice the range is 3, 7, 0, 0, and over four times 10, 0, 0, 0")
+@coarse.law("1, 2, 3, 4 becomes 3, 7, 0, 0 after one halving, and 10, 0, 0, 0 after two")
 def worked_pairs(coarser):
     counts = np.array([1, 2, 3, 4])
     assert_equal(coarser(counts, 1), np.array([3, 7, 0, 0]))
@@ -45,26 +46,26 @@ def worked_pairs(coarser):
     assert_equal(coarser(np.arange(1, 9), 3), np.array([36, 0, 0, 0, 0, 0, 0, 0]))
 
 
-@coarse.law("the number of bins stays, and nothing gets lost")
+@coarse.law("the number of bins and the sum of the counts do not change")
 @given(counts=some_counts, halvings=st.integers(0, 5))
 def keeps_all(coarser, counts, halvings):
     wider = coarser(counts, halvings)
     assert_equal((len(wider), int(np.sum(wider))), (len(counts), int(counts.sum())))
 
 
-@coarse.law("no halving changes nothing")
+@coarse.law("with halvings = 0 the counts do not change")
 @given(counts=some_counts)
 def nothing_to_do(coarser, counts):
     assert_equal(coarser(counts, 0), counts)
 
 
-@coarse.law("two halvings are one and then another")
+@coarse.law("two halvings at once give the same as one halving applied twice")
 @given(counts=some_counts)
 def one_by_one(coarser, counts):
     assert_equal(coarser(counts, 2), coarser(coarser(counts, 1), 1))
 
 
-@coarse.law("the histogram of the numbers over the wider range is what comes out")
+@coarse.law("the result is what counting the numbers again over the wider range gives")
 @given(places=st.lists(st.integers(0, 7), min_size=1, max_size=9))
 def as_if_counted_again(coarser, places):
     counts = np.bincount(places, minlength=8)
@@ -80,9 +81,7 @@ def stays_whole(coarser):
     assert_equal(coarser(np.array([2**53 + 1, 2]), 1), np.array([2**53 + 3, 0]))
 
 
-@coarse.law(
-    "the range may grow 2^900 times: then all lies in the first bin, as it does in one bin from the first"
-)
+@coarse.law("halvings may be 900: then all counts lie in the first bin; a single bin keeps its count")
 def grows_far(coarser):
     for halvings in (0, 1, 900):
         assert_equal(coarser(np.array([5]), halvings), np.array([5]))
@@ -90,7 +89,7 @@ def grows_far(coarser):
         assert_equal(coarser(np.array([1, 2, 3, 4]), halvings), np.array([10, 0, 0, 0]))
 
 
-@coarse.mistake("added each bin to the one half the range away", breaks=coarse.laws[0].text)
+@coarse.mistake("added the upper half of the bins to the lower half", breaks=coarse.laws[0].text)
 def folded_over(counts, halvings):
     for _ in range(halvings):
         half = len(counts) // 2
@@ -98,7 +97,7 @@ def folded_over(counts, halvings):
     return counts
 
 
-@coarse.mistake("forgot the room above", breaks=coarse.laws[0].text)
+@coarse.mistake("forgot the zeros of the upper half, so there are fewer bins", breaks=coarse.laws[0].text)
 def shrinks(counts, halvings):
     for _ in range(halvings):
         counts = counts.reshape(-1, 2).sum(axis=1) if len(counts) > 1 else counts
@@ -106,7 +105,7 @@ def shrinks(counts, halvings):
 
 
 @coarse.mistake(
-    "the new bins are floats",
+    "made the new bins floats",
     breaks="counts are whole numbers: int64 stays int64, and 2^53 + 1 and 2 make 2^53 + 3",
 )
 def floats_above(counts, halvings):
@@ -115,7 +114,7 @@ def floats_above(counts, halvings):
     return counts
 
 
-@coarse.mistake("took every second bin", breaks=coarse.laws[0].text)
+@coarse.mistake("kept every second bin instead of summing pairs", breaks=coarse.laws[0].text)
 def skips(counts, halvings):
     for _ in range(halvings):
         counts = np.append(counts[::2], np.zeros(len(counts) // 2, np.int64))
@@ -132,17 +131,19 @@ kl = Exercise(
     level=3,
     minutes=30,
     hints=(
-        "P is the counts with the tail in the last bin. Q has lost two things: the tail, and the differences "
-        "within a level.",
-        "np.bincount(level, counts) sums the levels, np.bincount(level, counts > 0) counts their full bins.",
-        "sums[level] gives each bin the sum of its level: Q = occupied * (sums / np.maximum(...))[level]",
+        "P is the counts, with the tail added to the last bin. Q differs from P in two ways: it has no "
+        "tail, and within a level all bins that are not empty are equal.",
+        "np.bincount(level, counts) sums each level. np.bincount(level, counts > 0) gives the number of "
+        "bins in each level that are not empty.",
+        "sums[level] gives each bin the sum of its level. With occupied = counts > 0, Q = occupied * "
+        "(sums / np.maximum(...))[level], before it is divided by the sum of P.",
     ),
 )
 
 levels_of = st.sampled_from([1, 2, 3, 4])
 
 
-@kl.law("2, 4, 6, 0 on two levels becomes 3, 3, 6, 0")
+@kl.law("counts 2, 4, 6, 0 with two levels: Q is 3, 3, 6, 0, divided by 12")
 def worked_levels(divergence):
     expected = (2 * math.log(2 / 3) + 4 * math.log(4 / 3)) / 12
     assert_close(divergence(np.array([2, 4, 6, 0]), 0, 2), expected)
@@ -153,7 +154,9 @@ def worked_levels(divergence):
         assert_close(divergence(counts, 0, levels), 0.0)
 
 
-@kl.law("1, 3 with a tail of 4 is P = 1/8, 7/8 against Q = 1/8, 3/8; 1, 0 with any tail is infinite")
+@kl.law(
+    "counts 1, 3 with a tail of 4: P = 1/8, 7/8 and Q = 1/8, 3/8; 1, 0 with a tail above 0 gives infinity"
+)
 def worked_tail(divergence):
     assert_close(divergence(np.array([1, 3]), 4, 2), 7 / 8 * math.log(7 / 3))
     assert_equal(divergence(np.array([1, 0]), 4, 2), math.inf)
@@ -173,32 +176,32 @@ def by_loops(counts, tail, levels):
     return divergence / max(counts.sum() + tail, 1)
 
 
-@kl.law("it is what a loop over the bins gives, also for numbers of bins that the levels do not divide")
+@kl.law("the result is that of a loop over the bins, also if bins / levels is not a whole number")
 @given(counts=any_counts, levels=levels_of, tail=numbers)
 def as_by_loops(divergence, counts, levels, tail):
     assert_close(divergence(counts, tail, levels), by_loops(counts, tail, levels))
 
 
-@kl.law("without any numbers it is 0, and infinite if all are beyond T")
+@kl.law("the result is 0 if counts and tail are all 0, and infinite if only the tail is above 0")
 def no_numbers(divergence):
     assert_equal(divergence(np.zeros(4, np.int64), 0, 2), 0.0)
     assert_equal(divergence(np.zeros(4, np.int64), 3, 2), math.inf)
 
 
-@kl.law("nothing is lost without a tail where every bin is a level of its own")
+@kl.law("the result is 0 if the tail is 0 and each bin is a level of its own")
 @given(counts=any_counts)
 def nothing_lost(divergence, counts):
     assert_close(divergence(counts, 0, 8), 0.0)
 
 
-@kl.law("it is never negative, and the longer the tail the larger")
+@kl.law("the result is never negative, and a longer tail does not make it smaller")
 @given(counts=any_counts, levels=levels_of, tails=st.tuples(numbers, numbers))
 def grows_with_the_tail(divergence, counts, levels, tails):
     low, high = (divergence(counts + 1, tail, levels) for tail in sorted(tails))
     assert_equal((bool(low >= -1e-12), bool(low <= high + 1e-12)), (True, True))
 
 
-@kl.law("everything counted twice changes nothing")
+@kl.law("twice the counts and twice the tail give the same result")
 @given(counts=any_counts, levels=levels_of, tail=numbers)
 def doubled(divergence, counts, levels, tail):
     assert_close(divergence(2 * counts, 2 * tail, levels), divergence(counts, tail, levels))
@@ -227,7 +230,7 @@ def own_sum(counts, tail, levels):
     return calibrate.divergence(counts, tail, levels) + (math.log(left / total) if left else 0.0)
 
 
-@kl.mistake("KL(Q || P), the other way round", breaks=kl.laws[0].text)
+@kl.mistake("computed KL(Q || P) instead of KL(P || Q)", breaks=kl.laws[0].text)
 def reversed_order(counts, tail, levels):
     level = np.arange(len(counts)) * levels // len(counts) if len(counts) > levels else np.arange(len(counts))
     P, there = counts.astype(float), counts > 0

@@ -22,9 +22,10 @@ fold = Exercise(
     level=1,
     minutes=15,
     hints=(
-        "BatchNorm in evaluation is a line for each channel, and a line of a line is a line.",
-        "f is one number for each output channel: it scales all that the channel reads, of any number of "
-        "axes. Compute in float64 and cast at the end.",
+        "In evaluation mode, BatchNorm computes a x + c for each channel, with constants a and c. Put "
+        "the layer's W x + b in place of x.",
+        "f is one number for each output channel. It multiplies all weights of that channel, whatever "
+        "the number of axes. Compute in float64 and cast at the end.",
         "factor.reshape(-1, *[1] * (weight.ndim - 1)) broadcasts along the first axis",
     ),
 )
@@ -44,14 +45,14 @@ def batchnorm(y, mean, var, gamma, beta, eps):
     return gamma * (y - mean) / np.sqrt(var + eps) + beta
 
 
-@fold.law("2 x + 1 with mean 3, var 4, gamma 6, beta 5 is 6 x - 1")
+@fold.law("2 x + 1, then mean 3, var 4, gamma 6, beta 5, eps 0, becomes 6 x - 1")
 def worked_fold(folded):
     weight, bias = folded(*(np.array(a) for a in ([[2.0]], [1.0], [3.0], [4.0], [6.0], [5.0])), 0.0)
     assert_close(weight, np.array([[6.0]]))
     assert_close(bias, np.array([-1.0]))
 
 
-@fold.law("one layer does what the two did")
+@fold.law("the new layer gives the same outputs as the layer followed by BatchNorm")
 @given(layer=layers, eps=st.sampled_from([0.0, 0.25]))
 def same_function(folded, layer, eps):
     weight, bias, mean, var, gamma, beta, x = layer
@@ -64,7 +65,7 @@ def same_function(folded, layer, eps):
     )
 
 
-@fold.law("without bias, gamma and beta they are 0, 1 and 0")
+@fold.law("a missing bias counts as 0, a missing gamma as 1, and a missing beta as 0")
 @given(layer=layers, has_gamma=st.booleans(), has_beta=st.booleans())
 def defaults(folded, layer, has_gamma, has_beta):
     weight, _, mean, var, gamma, beta, x = layer
@@ -75,7 +76,7 @@ def defaults(folded, layer, has_gamma, has_beta):
     assert_close(x @ new_weight.T + new_bias, expected, rtol=1e-9, atol=1e-9)
 
 
-@fold.law("filters of any shape keep it")
+@fold.law("the new weight has the shape of the old one, for filters of any shape")
 @given(weight=arrays((2, 3, 2, 1)), mean=arrays((2,)))
 def any_shape(folded, weight, mean):
     new_weight, new_bias = folded(weight, None, mean, np.array([1.0, 4.0]), eps=0.0)
@@ -86,7 +87,7 @@ def any_shape(folded, weight, mean):
         assert_equal(new_weight, np.stack([np.ones(shape[1:]), np.full(shape[1:], 0.5)]))
 
 
-@fold.law("both come back in the weight's dtype")
+@fold.law("the new weight and the new bias have the old weight's dtype")
 def folded_in_the_weights_dtype(fold):
     for dtype in (np.float32, np.float64):
         weight, ones = np.ones((2, 3), dtype), np.ones(2)
@@ -94,14 +95,14 @@ def folded_in_the_weights_dtype(fold):
             assert_dtype(value, dtype)
 
 
-@fold.law("the differences are taken in float64: 2^24 + 1 - 2^24 is 1, and in float32 it would be 0")
+@fold.law("b - mean is computed in float64: 2^24 + 1 - 2^24 is 1, but in float32 it would be 0")
 def differences_in_float64(fold):
     weight, large = np.ones((1, 1), np.float32), np.array([2.0**24], np.float32)
     _, bias = fold(weight, np.array([2.0**24 + 1]), large, np.ones(1, np.float32), eps=0.0)
     assert_equal(bias, [1.0])
 
 
-@fold.law("so is the deviation: a variance that comes in float32 is no reason to compute in float32")
+@fold.law("sqrt(var + eps) is computed in float64, also if var is given in float32")
 def deviation_in_float64(fold):
     narrow = [np.array([value], np.float32) for value in (0.9, 300.3, 0.7, 1.3, 0.1)]
     own, mean, var, gamma, beta = narrow
@@ -111,7 +112,7 @@ def deviation_in_float64(fold):
     assert_close(bias, [float(beta[0]) + factor * (float(own[0]) - float(mean[0]))], rtol=1e-12)
 
 
-@fold.law("var + eps that is not above 0 is refused with a ValueError, but a var of 0 is not")
+@fold.law("var + eps not above 0 is refused with a ValueError; var = 0 with eps above 0 is allowed")
 def refuses_no_deviation(fold):
     one = np.ones(2)
     for var in ((0.0, 1.0), (1.0, -1.0), (1.0, np.nan)):
@@ -120,7 +121,7 @@ def refuses_no_deviation(fold):
     assert_close(weight, [[2.0], [1.0]])
 
 
-@fold.mistake("took the variance for the deviation", breaks=fold.laws[0].text)
+@fold.mistake("used the variance instead of the deviation, its root", breaks=fold.laws[0].text)
 def no_root(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     return fuse.folded(weight, bias, mean, (var + eps) ** 2, gamma, beta, 0.0)
 
@@ -131,12 +132,17 @@ def bias_as_it_was(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     return new_weight, new_bias + (0.0 if bias is None else bias)
 
 
-@fold.mistake("left eps out", breaks="without bias, gamma and beta they are 0, 1 and 0")
+@fold.mistake(
+    "left eps out", breaks="a missing bias counts as 0, a missing gamma as 1, and a missing beta as 0"
+)
 def no_eps(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     return fuse.folded(weight, bias, mean, var, gamma, beta, 0.0)
 
 
-@fold.mistake("scaled the inputs' axis", breaks="one layer does what the two did")
+@fold.mistake(
+    "scaled along the axis of the inputs, not of the outputs",
+    breaks="the new layer gives the same outputs as the layer followed by BatchNorm",
+)
 def wrong_axis(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     _, new_bias = fuse.folded(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
@@ -155,10 +161,11 @@ layered = Exercise(
     level=2,
     minutes=25,
     hints=(
-        "Everything that folded asks for lies in the two modules: look at their attributes weight, bias, "
-        "running_mean, running_var and eps. weight and bias may be None.",
-        "First refuse what cannot be folded. Then make a copy of the layer, with all its settings, and give "
-        "the copy a new weight and a new bias: assign a Parameter to each. keep_masks does the rest.",
+        "The two modules have all arguments of folded. Look at their attributes weight, bias, "
+        "running_mean, running_var and eps. bias may be None, and so may both attributes of the "
+        "BatchNorm.",
+        "First raise the ValueErrors. Then copy the layer, with all its settings, and assign a new "
+        "Parameter to the copy's weight and to its bias. keep_masks does the rest.",
         "new = copy.deepcopy(layer); new.weight = Parameter(weight, layer.weight.requires_grad)",
     ),
 )
@@ -187,7 +194,7 @@ def pairs_of_layers(draw):
     return layer, Built("batch_norm", eps=draw(st.sampled_from([1e-5, 0.5])), **norm)
 
 
-@layered.law("2 x + 1 with mean 3, variance 4, weight 6, bias 5 is 6 x - 1")
+@layered.law("2 x + 1, then a BatchNorm with mean 3, variance 4, weight 6, bias 5, becomes 6 x - 1")
 def worked_layers(fold_batchnorm):
     layer = Built("linear", weight=((2.0,),), bias=(1.0,))
     norm = Built("batch_norm", mean=(3.0,), var=(4.0,), weight=(6.0,), bias=(5.0,), eps=0.0)
@@ -196,7 +203,9 @@ def worked_layers(fold_batchnorm):
     assert_close(state["bias"], [-1.0], **NEAR)
 
 
-@layered.law("a layer without bias gets one, and a BatchNorm without weight and bias scales by 1 and adds 0")
+@layered.law(
+    "a layer without a bias gets one; a BatchNorm without weight and bias counts as weight 1 and bias 0"
+)
 def worked_none(fold_batchnorm):
     layer, norm = Built("linear", weight=((2.0, 4.0),)), {"mean": (3.0,), "var": (4.0,), "eps": 0.0}
     state = fold_batchnorm(layer, Built("batch_norm", **norm))["state"]
@@ -207,7 +216,7 @@ def worked_none(fold_batchnorm):
     assert_close(state["bias"], [-9.0], **NEAR)
 
 
-@layered.law("each filter and its bias become what the formula says, filter by filter")
+@layered.law("each filter and its bias follow the formula of folded")
 @given(pair=pairs_of_layers())
 def filter_by_filter(fold_batchnorm, pair):
     state = fold_batchnorm(*pair)["state"]
@@ -222,7 +231,7 @@ def filter_by_filter(fold_batchnorm, pair):
         assert_close(state["bias"][o], gamma / deviation * (bias - norm["mean"][o]) + beta, **NEAR)
 
 
-@layered.law("it is the same layer but for the numbers: stride, padding, groups, mode, dtype")
+@layered.law("stride, padding, groups, mode and dtype are those of the given layer")
 @given(pair=pairs_of_layers(), groups=st.sampled_from([1, 2]))
 def same_settings(fold_batchnorm, pair, groups):
     layer, norm = pair
@@ -240,7 +249,7 @@ def same_settings(fold_batchnorm, pair, groups):
 
 
 @layered.law(
-    "a new layer comes back, in the mode of the given one, which stays as it was; no gradient is kept"
+    "the result is a new layer in the same mode, without a gradient; the given layer does not change"
 )
 def a_new_layer(fold_batchnorm):
     for training in (False, True):
@@ -251,7 +260,9 @@ def a_new_layer(fold_batchnorm):
         assert not found["grads"], "a gradient of the old numbers is left in the new layer"
 
 
-@layered.law("it learns where the given layer learns, whatever bn does; what pruning masked stays masked")
+@layered.law(
+    "the result requires grad if the layer's weight does, whatever bn does; pruned weights stay masked"
+)
 def frozen_and_masked(fold_batchnorm):
     numbers = {"weight": ((0.0, 0.0), (2.0, 4.0)), "mask": ((False, False), (True, True))}
     norm = {"mean": (3.0, 3.0), "var": (4.0, 4.0), "weight": (1.0, 2.0), "bias": (0.0, 1.0)}
@@ -267,7 +278,7 @@ def frozen_and_masked(fold_batchnorm):
         assert_equal(found["requires_grad"], names)
 
 
-@layered.law("a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen")
+@layered.law("a BatchNorm in training mode is refused with a ValueError, unless it is frozen")
 def refuses_training(fold_batchnorm):
     norm = {"mean": (3.0,), "var": (4.0,), "eps": 0.0, "training": True}
     for training in (False, True):  # whatever the layer's mode is
@@ -277,7 +288,7 @@ def refuses_training(fold_batchnorm):
         assert_close(frozen["state"]["bias"], [-1.0], **NEAR)
 
 
-@layered.law("a BatchNorm of another width is refused with a ValueError")
+@layered.law("a BatchNorm with another number of channels is refused with a ValueError")
 def refuses_another_width(fold_batchnorm):
     norm = Built("batch_norm", mean=(3.0,), var=(4.0,))
     for outputs in (2, 3):
@@ -303,8 +314,8 @@ def no_own_bias(layer, bn):
 
 
 @layered.mistake(
-    "folded in place: the layer that was given is changed",
-    breaks="a new layer comes back, in the mode of the given one, which stays as it was; no gradient is kept",
+    "changed the given layer instead of a copy",
+    breaks="the result is a new layer in the same mode, without a gradient; the given layer does not change",
 )
 def in_place(layer, bn):
     new = fuse.fold_batchnorm(layer, bn)
@@ -313,8 +324,8 @@ def in_place(layer, bn):
 
 
 @layered.mistake(
-    "a new layer with the usual stride and padding",
-    breaks="it is the same layer but for the numbers: stride, padding, groups, mode, dtype",
+    "made a new layer with the default stride and padding",
+    breaks="stride, padding, groups, mode and dtype are those of the given layer",
 )
 def usual_settings(layer, bn):
     folded = fuse.fold_batchnorm(layer, bn)
@@ -327,7 +338,7 @@ def usual_settings(layer, bn):
 
 @layered.mistake(
     "folded a BatchNorm in training, whose statistics change with every batch",
-    breaks="a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen",
+    breaks="a BatchNorm in training mode is refused with a ValueError, unless it is frozen",
 )
 def folds_training(layer, bn):
     return fuse.fold_batchnorm(layer, bn.eval())
@@ -335,7 +346,7 @@ def folds_training(layer, bn):
 
 @layered.mistake(
     "refused a frozen BatchNorm too",
-    breaks="a BatchNorm in training takes the batch's statistics and is refused, unless it is frozen",
+    breaks="a BatchNorm in training mode is refused with a ValueError, unless it is frozen",
 )
 def refuses_frozen(layer, bn):
     if bn.training:
@@ -344,8 +355,8 @@ def refuses_frozen(layer, bn):
 
 
 @layered.mistake(
-    "let one number of the BatchNorm stand for all filters",
-    breaks="a BatchNorm of another width is refused with a ValueError",
+    "used one channel's numbers of the BatchNorm for all filters",
+    breaks="a BatchNorm with another number of channels is refused with a ValueError",
 )
 def one_for_all(layer, bn):
     if bn.num_features == 1 < len(layer.weight.data):

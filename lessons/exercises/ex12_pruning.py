@@ -30,14 +30,17 @@ norms = Exercise(
     level=1,
     minutes=10,
     hints=(
-        "One number for each filter: all the weights that it reads with, whatever their sign.",
+        "The norm is one number for each filter. It depends on all weights of the filter, but not on "
+        "their signs.",
         "Make each filter a row with reshape(O, -1), in float64, take absolute values, sum along the row.",
         "rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64)); the rest differs by order",
     ),
 )
 
 
-@norms.law("filters (3, -4) and (0, -1) have L1 norms 7 and 1, L2 norms 5 and 1; so have rows of a matrix")
+@norms.law(
+    "filters (3, -4), (0, -1) have L1 norms 7, 1 and L2 norms 5, 1; the rows of a matrix count as filters"
+)
 def worked_norms(filter_norms):
     weight = np.array([[[[3.0, -4.0]]], [[[0.0, -1.0]]]])  # (2, 1, 1, 2)
     assert_close(filter_norms(weight), [7.0, 1.0])
@@ -47,7 +50,7 @@ def worked_norms(filter_norms):
     assert_close(filter_norms(np.asfortranarray(weight.reshape(2, 2))), [7.0, 1.0])  # column by column
 
 
-@norms.law("a layer's norms are those of its weight: its bias does not count")
+@norms.law("the norms of a layer are those of its weight; its bias does not matter")
 def norms_of_layers(filter_norms):
     rows = ((3.0, -4.0), (0.0, -1.0))
     for builder, weight in (("linear", rows), ("conv2d", tuple(((row,),) for row in rows))):
@@ -64,7 +67,7 @@ def one_for_each(filter_norms, weight, order):
     assert_close(together, alone)
 
 
-@norms.law("twice the weights, with any signs, twice the norm")
+@norms.law("twice the weights, with any signs, have twice the norm")
 @given(weight=weights, order=orders)
 def scales(filter_norms, weight, order):
     assert_close(filter_norms(-2 * weight, order=order), 2 * filter_norms(weight, order=order))
@@ -80,7 +83,7 @@ def triangle(filter_norms, weight, order, seed):
 
 
 @norms.law(
-    "a float32 filter is summed in float64: 2^24 + 1 is 16777217, and the root of 2^24 + 1 is not 4096"
+    "a float32 filter is summed in float64: 2^24 + 1 is 16777217, and the root of 2^24 + 1 is above 4096"
 )
 def summed_in_float64(norms):
     for order, large in ((1, 2.0**24), (2, 2.0**12)):
@@ -126,8 +129,10 @@ mask = Exercise(
     level=1,
     minutes=15,
     hints=(
-        "True for what stays. By amount: how many are the lowest, and which? By s: which stand out?",
-        "np.argsort(scores, kind='stable') lists the lowest first. pruned_count says how many an amount is.",
+        "The mask is True for the filters that stay. With amount, the lowest scores go: how many? With "
+        "s, only scores above a threshold stay.",
+        "np.argsort(scores, kind='stable') gives the indices, lowest score first. pruned_count(amount, "
+        "O) gives the number of filters to prune.",
         "keep = np.ones(len(scores), bool); keep[np.argsort(...)[: ...]] = False",
     ),
 )
@@ -135,7 +140,7 @@ mask = Exercise(
 score_rows = arrays(st.integers(2, 9).map(lambda n: (n,)), low=0, high=3)
 
 
-@mask.law("of scores 6, 2, 4, 8 half is 2 and 4; above mean + std is 8 alone")
+@mask.law("of scores 6, 2, 4, 8, amount 0.5 prunes 2 and 4; with s = 1 only 8 stays, above mean + std")
 def worked_masks(filter_mask):
     scores = np.array([6.0, 2.0, 4.0, 8.0])  # mean 5, std sqrt(5) = 2.236
     assert_equal(filter_mask(scores, amount=0.5), np.array([True, False, False, True]))
@@ -157,7 +162,7 @@ def worked_masks(filter_mask):
     assert_dtype(filter_mask(scores, s=1.0), bool)
 
 
-@mask.law("round(amount · O) filters are pruned, and none of them scores above one that is kept")
+@mask.law("round(amount · O) filters are pruned, and no pruned filter has a higher score than a kept one")
 @given(scores=score_rows, amount=shares)
 def prunes_the_lowest(filter_mask, scores, amount):
     assume(round(amount * len(scores)) < len(scores))
@@ -167,7 +172,7 @@ def prunes_the_lowest(filter_mask, scores, amount):
     assert_equal(bool(np.all(scores[keep] >= highest_pruned)), True)
 
 
-@mask.law("by s a filter stays where its score is above mean + s · std, the std of all scores (ddof = 0)")
+@mask.law("with s, a filter stays if its score is above mean + s · std, the std of all scores (ddof = 0)")
 @given(scores=score_rows, s=st.sampled_from([-1.5, -0.5, 0.0, 0.5]))
 def above_the_threshold(filter_mask, scores, s):
     numbers = scores.tolist()
@@ -176,13 +181,13 @@ def above_the_threshold(filter_mask, scores, s):
     assert_equal(filter_mask(scores, s=s), np.array([score > threshold for score in numbers]))
 
 
-@mask.law("neither amount nor s, and both at once, are refused with a ValueError")
+@mask.law("a call with neither amount nor s, or with both, is refused with a ValueError")
 def refuses_none_and_both(filter_mask):
     assert_refuses("neither amount nor s", filter_mask, np.array([1.0, 2.0]))
     assert_refuses("both amount and s", filter_mask, np.array([1.0, 2.0]), amount=0.5, s=0.0)
 
 
-@mask.law("of equal scores the first are pruned")
+@mask.law("among equal scores, the first filters are pruned")
 @given(count=st.integers(2, 40), amount=shares)
 def ties(filter_mask, count, amount):
     pruned = round(amount * count)
@@ -194,7 +199,7 @@ def ties(filter_mask, count, amount):
         assert_equal(filter_mask(np.arange(count) % 2 / 2, amount=amount), expected)
 
 
-@mask.law("what is pruned at an amount is pruned at any larger one")
+@mask.law("a filter pruned at one amount is also pruned at any larger amount")
 @given(scores=score_rows, amounts=st.tuples(shares, shares))
 def nested(filter_mask, scores, amounts):
     less, more = sorted(amounts)
@@ -221,14 +226,14 @@ def refuses_all(what, prune, *arguments, **options):
     raise AssertionError(f"{what} gave {short(found)}, no EmptyLayerError")
 
 
-@mask.mistake("kept the lowest", breaks=mask.laws[0].text)
+@mask.mistake("kept the lowest and pruned the highest", breaks=mask.laws[0].text)
 def upside_down(scores, amount=None, s=None):
     return masks.filter_mask(-np.asarray(scores), amount, s)
 
 
 @mask.mistake(
     "rounded down",
-    breaks="round(amount · O) filters are pruned, and none of them scores above one that is kept",
+    breaks="round(amount · O) filters are pruned, and no pruned filter has a higher score than a kept one",
 )
 def rounds_down(scores, amount=None, s=None):
     if s is not None or amount is None or isinstance(amount, int):
@@ -237,7 +242,8 @@ def rounds_down(scores, amount=None, s=None):
 
 
 @mask.mistake(
-    "cut at a quantile, and pruned all that tie with it", breaks="of equal scores the first are pruned"
+    "compared with a quantile, and pruned all scores equal to it",
+    breaks="among equal scores, the first filters are pruned",
 )
 def by_quantile(scores, amount=None, s=None):
     if s is not None:
@@ -247,15 +253,18 @@ def by_quantile(scores, amount=None, s=None):
 
 
 @mask.mistake(
-    "the deviation of a sample, with ddof = 1",
-    breaks="by s a filter stays where its score is above mean + s · std, the std of all scores (ddof = 0)",
+    "used the standard deviation of a sample, with ddof = 1",
+    breaks="with s, a filter stays if its score is above mean + s · std, the std of all scores (ddof = 0)",
 )
 def of_a_sample(scores, amount=None, s=None):
     n = len(scores)
     return masks.filter_mask(scores, amount, None if s is None else s * (n / (n - 1)) ** 0.5)
 
 
-@mask.mistake("emptied the layer", breaks="a mask that would keep nothing is refused with an EmptyLayerError")
+@mask.mistake(
+    "returned a mask that keeps nothing",
+    breaks="a mask that would keep nothing is refused with an EmptyLayerError",
+)
 def empties(scores, amount=None, s=None):
     if (amount is None) == (s is None):
         raise ValueError("give either amount or s")
@@ -278,14 +287,14 @@ joint = Exercise(
     minutes=20,
     hints=(
         "One threshold for all layers: a weight competes with every other weight, not with its own layer's.",
-        "Concatenate the magnitudes of all arrays, let filter_mask make one mask, and cut it into the "
-        "arrays' shapes again. Then look whether a layer lost everything.",
+        "Concatenate the magnitudes of all arrays, and let filter_mask make one mask. Split this mask "
+        "into the arrays' shapes. Then check that no array lost all its weights.",
         "parts = np.split(keep, np.cumsum(...)[:-1]); part.reshape(...)",
     ),
 )
 
 
-@joint.law("half of a = (2, -5), b = (1, 3), c = (4, 3/2) is the 2, the 1 and the 3/2")
+@joint.law("of a = (2, -5), b = (1, 3), c = (4, 3/2), amount 0.5 prunes 2, 1 and 3/2")
 def worked_joint(joint_magnitude_masks):
     a, b, c = np.array([[2.0, -5.0]]), np.array([1.0, 3.0]), np.array([4.0, 1.5])
     found = joint_magnitude_masks({"a": a, "b": b, "c": c}, 0.5)
@@ -298,7 +307,7 @@ def worked_joint(joint_magnitude_masks):
     assert_equal(found["a"], np.array([[True, True]]))
 
 
-@joint.law("small differences count, and of equal weights the first go, in the order of the arrays")
+@joint.law("small differences matter; among equal weights the first are pruned, in the order of the arrays")
 def worked_ties(joint_magnitude_masks):
     a, b = np.array([4e-8, 1e-8]), np.array([-3e-8, 2e-8])
     found = joint_magnitude_masks({"a": a, "b": b}, 0.5)
@@ -339,7 +348,7 @@ def counts_all(joint_magnitude_masks, a, b, amount):
     assert_equal(pruned, round(amount * (a.size + b.size)))
 
 
-@joint.law("no pruned weight of any layer is larger than a kept one of any other")
+@joint.law("no pruned weight of any layer has a larger magnitude than a kept weight of any other")
 @given(a=weights, b=weights, amount=shares)
 def one_threshold(joint_magnitude_masks, a, b, amount):
     found = possible(joint_magnitude_masks, {"a": a, "b": b}, amount)
@@ -348,7 +357,7 @@ def one_threshold(joint_magnitude_masks, a, b, amount):
     assert_equal(bool(kept.min() >= lost.max(initial=0.0)), True)
 
 
-@joint.law("pruning what is pruned by the same amount again prunes nothing more: the share is of all weights")
+@joint.law("pruning twice by the same amount prunes nothing more: amount is a share of all weights")
 @given(a=weights, b=weights, amount=shares)
 def idempotent(joint_magnitude_masks, a, b, amount):
     first = possible(joint_magnitude_masks, {"a": a, "b": b}, amount)
@@ -368,7 +377,7 @@ def refuses_an_empty_layer(joint_magnitude_masks, a):
     refuses_all("all of one layer", joint_magnitude_masks, {"strong": faint["strong"]}, 1.0)
 
 
-@joint.law("one array is masked alone, and an empty dict is refused with a ValueError")
+@joint.law("a dict of one array is allowed, and an empty dict is refused with a ValueError")
 def one_and_none(joint_magnitude_masks):
     found = joint_magnitude_masks({"a": np.array([3.0, 1.0, -2.0])}, 2)
     assert_equal(found["a"], np.array([True, False, False]))
@@ -376,22 +385,22 @@ def one_and_none(joint_magnitude_masks):
 
 
 @joint.mistake(
-    "a threshold for each layer",
-    breaks="no pruned weight of any layer is larger than a kept one of any other",
+    "used a threshold for each layer",
+    breaks="no pruned weight of any layer has a larger magnitude than a kept weight of any other",
 )
 def each_layer(weights, amount):
     return {name: masks.magnitude_mask(weight, amount) for name, weight in weights.items()}
 
 
-@joint.mistake("compared signed weights", breaks=joint.laws[0].text)
+@joint.mistake("compared the signed weights, not their magnitudes", breaks=joint.laws[0].text)
 def signed_weights(weights, amount):
     lowest = min(weight.min() for weight in weights.values())
     return masks.joint_magnitude_masks({name: w - lowest for name, w in weights.items()}, amount)
 
 
 @joint.mistake(
-    "took the share of what is left",
-    breaks="pruning what is pruned by the same amount again prunes nothing more: the share is of all weights",
+    "took amount as a share of the weights that are not pruned yet",
+    breaks="pruning twice by the same amount prunes nothing more: amount is a share of all weights",
 )
 def of_the_rest(weights, amount):
     zeros = sum(int(np.sum(weight == 0)) for weight in weights.values())

@@ -39,12 +39,15 @@ ablation = Exercise(
     level=3,
     minutes=25,
     hints=(
-        "The network with one filter masked is another network: evaluate it, compare it with the whole one. "
-        "The next filter starts from the whole one again.",
-        "makers(model, layer, images).makes[layer] has an entry for each filter, and refuses a layer whose "
-        "filters cannot be masked. A deepcopy for each filter; parameter_masks says which parameters a mask "
-        "of filters means, the BatchNorm's too. The mask of one filter: np.arange(O) != o.",
-        "parameters[path].data = np.where(mask, ...) for each path of parameter_masks(model, {layer: ...})",
+        "For each filter, mask only this filter in a copy of the whole network, and evaluate the copy. "
+        "The score is its loss less the loss of the whole network.",
+        "makers(model, layer, images).makes[layer] has an entry for each filter; makers raises the "
+        "ValueError. Make a deepcopy for each filter. The mask of filter o is np.arange(O) != o. "
+        "parameter_masks turns it into masks of all parameters that belong to the filter, also of a "
+        "BatchNorm.",
+        "parameters = dict(masked.named_parameters()), of the copy. For each path, mask in "
+        "parameter_masks(model, {layer: ...}, images[:1]).items(): parameters[path].data = "
+        "np.where(mask, ...)",
     ),
 )
 
@@ -65,14 +68,16 @@ def by_hand(built, layers, images, labels):
     return rises
 
 
-@ablation.law("three filters: the loss without one of them, less the loss of the whole network")
+@ablation.law(
+    "for three filters, each score is the loss without the filter less the loss of the whole network"
+)
 def worked_ablation(ablation_scores):
     built, (images, labels) = Built("small_cnn", **TWO_BLOCKS), pictures(6, seed=0)
     found = ablation_scores(built, "block1.conv", images, labels)
     assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)
 
 
-@ablation.law("in evaluation mode, of a network in training mode too; it and its gradients stay as they were")
+@ablation.law("losses are measured in evaluation mode; the network, its mode and its gradients do not change")
 def while_training(ablation_scores):
     images, labels = pictures(6, seed=0)
     frozen = {"training": True, "requires_grad": False}
@@ -82,7 +87,7 @@ def while_training(ablation_scores):
         assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)
 
 
-@ablation.law("the same for other layers, networks and numbers of images, also 300")
+@ablation.law("the scores are right for other layers, networks and numbers of images, also for 300")
 def other_networks(ablation_scores):
     for block, widths, count in ((1, (2, 4), 1), (2, (5, 2), 20), (1, (2, 4), 300)):
         built = Built("small_cnn", seed=4, num_classes=3, widths=widths, pool_after=())
@@ -100,7 +105,7 @@ def units_of_a_linear(ablation_scores):
     assert_close(found, by_hand(built, ["fc1"], images, labels), **NEAR)
 
 
-@ablation.law("in a residual network a channel is a sum: all that make it are masked together")
+@ablation.law("in a residual network a channel is a sum of several filters, which are masked together")
 def residual_partners(ablation_scores):
     built = Built("tiny_resnet", seed=2, num_classes=3, widths=(3,))
     images, labels = pictures(6, seed=2)
@@ -116,7 +121,7 @@ def refuses_layers(ablation_scores):
         assert_refuses(f"the layer {layer!r}", ablation_scores, built, layer, *pictures(2, seed=0))
 
 
-@ablation.law("one number of float64 for each filter")
+@ablation.law("the result is float64, with one number for each filter")
 def wide_scores(ablation_scores):
     found = ablation_scores(Built("small_cnn", **TWO_BLOCKS), "block2.conv", *pictures(2, seed=0))
     assert_equal(np.shape(found), (2,))
@@ -143,7 +148,7 @@ def zero(model, layer, mask):
 
 
 @ablation.mistake(
-    "masked the weights alone: the BatchNorm still adds its shift", breaks=ablation.laws[0].text
+    "masked only the weights of the filter: the BatchNorm still adds its shift", breaks=ablation.laws[0].text
 )
 def weights_alone(model, layer, images, labels):
     def mask(masked, o):
@@ -152,7 +157,10 @@ def weights_alone(model, layer, images, labels):
     return rises(model, layer, images, labels, mask)
 
 
-@ablation.mistake("did not put the filters back: each score is of all so far", breaks=ablation.laws[0].text)
+@ablation.mistake(
+    "did not unmask the earlier filters: each score is that of all filters so far",
+    breaks=ablation.laws[0].text,
+)
 def one_after_the_other(model, layer, images, labels):
     def mask(masked, o):
         for path in (layer, layer.replace("conv", "bn")):
@@ -163,12 +171,12 @@ def one_after_the_other(model, layer, images, labels):
     return rises(model, layer, images, labels, mask, kept=True)
 
 
-@ablation.mistake("turned the sign: how much better the whole network is", breaks=ablation.laws[0].text)
+@ablation.mistake("computed the score with the wrong sign", breaks=ablation.laws[0].text)
 def turned(model, layer, images, labels):
     return -scores.ablation_scores(model, layer, images, labels)
 
 
-@ablation.mistake("took the accuracy for the loss", breaks=ablation.laws[0].text)
+@ablation.mistake("used the accuracy instead of the loss", breaks=ablation.laws[0].text)
 def by_accuracy(model, layer, images, labels):
     def mask(masked, o):
         zero(masked, layer, np.arange(len(model.layer(layer).weight.data)) != o)
@@ -176,7 +184,10 @@ def by_accuracy(model, layer, images, labels):
     return rises(model, layer, images, labels, mask, measure=lambda found: -found.accuracy)
 
 
-@ablation.mistake("the loss without the filter, not how much it rises", breaks=ablation.laws[0].text)
+@ablation.mistake(
+    "returned the loss without the filter, and did not subtract the loss of the whole network",
+    breaks=ablation.laws[0].text,
+)
 def not_the_rise(model, layer, images, labels):
     return scores.ablation_scores(model, layer, images, labels) + evaluate(model, images, labels).loss
 

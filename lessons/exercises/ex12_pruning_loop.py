@@ -27,17 +27,19 @@ loop = Exercise(
     level=3,
     minutes=40,
     hints=(
-        "It is the lecture's loop: while the loss is below the budget, prune a step more, learn, measure. "
-        "When the loop ends, the last network is too bad. So keep the one before it.",
-        "A round begins by remembering its network and how many rounds are accepted. Then masked_copy gives "
-        "the next candidate at k · step, finetune trains it and measures it, and the history gets a row. An "
-        "EmptyLayerError ends the loop, and so does an amount of 1. NaN is not below anything.",
+        "While the loss is below max_allowed_loss: prune more, finetune, measure. When the loop ends "
+        "this way, the last network is above the limit. So keep the network before it.",
+        "At the start of a round, store the candidate as the accepted network, and the number of "
+        "accepted rounds. masked_copy(network, criterion, amount, x) returns the next candidate, with "
+        "amount = k · step. finetune(candidate, train, validation, epochs, lr, rng) trains it and "
+        "returns .loss and .accuracy. Then add a row to the history. An EmptyLayerError ends the loop, "
+        "and so does an amount of 1. A loss of NaN is not below max_allowed_loss.",
         "while found.loss < max_allowed_loss: model, accepted, k = candidate, len(history) - 1, ...",
     ),
 )
 
-KEEPS = "the first loss that is not below the budget ends the loop, and the network before it comes back"
-LEARNS = "each round learns on the training images, from where the last one ended, and zeros stay zeros"
+KEEPS = "the first loss that is not below the limit ends the loop; the result is the network before it"
+LEARNS = "each round trains on, with the weights of the round before; pruned weights stay 0"
 SMALL = {"in_features": 4, "hidden": 5, "num_classes": 3}  # 20 and 15 weights
 
 
@@ -93,7 +95,7 @@ def is_right(found, rows, budget, step):
         assert_close(model["state"][name], rows[accepted][1][name], **NEAR)
 
 
-@loop.law("without learning and with a large budget: a quarter, a half and three quarters of 35 weights go")
+@loop.law("without finetuning and with a high limit, 1/4, 1/2 and 3/4 of 35 weights are pruned")
 def worked_loop(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)
     found = iterative_prune(built, **settings())
@@ -114,7 +116,7 @@ def keeps_the_budget(iterative_prune, seed, step, allowed):
     is_right(iterative_prune(built, **settings(max_allowed_loss=budget, step=step)), rows, budget, step)
 
 
-@loop.law("a loss that equals the budget is not below it")
+@loop.law("a loss equal to max_allowed_loss is not below it")
 def equal_is_not_below(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)
     losses = [row[2] for row in iterative_prune(built, **settings())[1]]
@@ -165,9 +167,7 @@ def losses_with_learning(built, train, step, epochs, lr, rng):
     return losses
 
 
-@loop.law(
-    "learning is finetune_epochs of Adam at lr, 1e-3 if none is given, and rng goes from round to round"
-)
+@loop.law("finetuning is finetune_epochs epochs of Adam at lr, by default 1e-3; all rounds use the same rng")
 def as_fit_learns(iterative_prune):
     built, train = Built("mlp", seed=3, **SMALL), data(80, 2)  # two batches of 64, so that rng matters
     for epochs, lr, seed in ((1, 0.05, 0), (3, 0.05, 1), (2, None, 0)):
@@ -180,7 +180,7 @@ def as_fit_learns(iterative_prune):
         assert_close(found[1:4], expected, rtol=1e-4, atol=1e-6)
 
 
-@loop.law("learning that diverges gives a row of NaN, which breaks the budget")
+@loop.law("if finetuning diverges, the row has a loss of NaN, and the loop ends")
 def diverges(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)
     with np.errstate(all="ignore"):
@@ -189,7 +189,7 @@ def diverges(iterative_prune):
     assert_close(model["state"]["head.weight"], built.build().head.weight.data)
 
 
-@loop.law("filters by criterion: of four 1, 2 and 3 go; an emptied layer or an amount of 1 ends the loop")
+@loop.law("a criterion may prune 1, 2, 3 of 4 filters; an emptied layer or an amount of 1 ends the loop")
 def by_filters(iterative_prune):
     settings_of_cnn = {"seed": 3, "num_classes": 3, "widths": (4,), "pool_after": ()}
     given = settings(train=pictures(4, 0), validation=pictures(5, 1), criterion=scores.filter_masks)
@@ -214,7 +214,9 @@ def first_unit(model, amount):
     return {"fc1": np.arange(SMALL["hidden"]) > 0}
 
 
-@loop.law("a network that is not below the budget itself, and a criterion without masks: ValueError")
+@loop.law(
+    "a model that is not below the limit, or a criterion that gives no masks, is refused with a ValueError"
+)
 def refuses(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)
     loss = iterative_prune(built, **settings())[1][0][2]
@@ -278,46 +280,49 @@ def rounds(
     return networks, history, accepted
 
 
-@loop.mistake("returned the network that broke the budget", breaks=KEEPS)
+@loop.mistake("returned the network that is above the limit", breaks=KEEPS)
 def the_broken_one(*given, **params):
     networks, history, accepted = rounds(*given, **params)
     return networks[len(history) - 1], history, accepted
 
 
-@loop.mistake("each round masks the whole network anew: what the others learned is lost", breaks=LEARNS)
+@loop.mistake(
+    "masked the original network in each round: what the earlier rounds learned is lost", breaks=LEARNS
+)
 def always_from_the_whole(*given, **params):
     networks, history, accepted = rounds(*given, **params, prunes=lambda whole, last, k: (whole, k))
     return networks[accepted], history, accepted
 
 
 @loop.mistake(
-    "the same share in every round: what is pruned already is the lowest again", breaks=loop.laws[0].text
+    "used the same amount in every round, which prunes the same weights again", breaks=loop.laws[0].text
 )
 def same_share(*given, **params):
     networks, history, accepted = rounds(*given, **params, prunes=lambda whole, last, k: (last, 1))
     return networks[accepted], history, accepted
 
 
-@loop.mistake("the loss of the training images", breaks=loop.laws[0].text)
+@loop.mistake("measured the loss on the training images", breaks=loop.laws[0].text)
 def on_training_images(model, train, validation, **params):
     networks, history, accepted = rounds(model, train, validation, **params, measured_on=train)
     return networks[accepted], history, accepted
 
 
-@loop.mistake("set weights to 0 without a mask, so they learn again", breaks=LEARNS)
+@loop.mistake("set weights to 0 without a mask, so training changes them again", breaks=LEARNS)
 def zeros_learn(*given, **params):
     networks, history, accepted = rounds(*given, **params, keeps_masks=False)
     return networks[accepted], history, accepted
 
 
-@loop.mistake("never learned", breaks=LEARNS)
+@loop.mistake("never finetuned", breaks=LEARNS)
 def never_learns(*given, **params):
     networks, history, accepted = rounds(*given, **{**params, "finetune_epochs": 0})
     return networks[accepted], history, accepted
 
 
 @loop.mistake(
-    "went on where the loss equals the budget", breaks="a loss that equals the budget is not below it"
+    "continued when the loss equals max_allowed_loss",
+    breaks="a loss equal to max_allowed_loss is not below it",
 )
 def at_most(*given, **params):
     networks, history, accepted = rounds(*given, **params, breaks=lambda loss, budget: not loss <= budget)
@@ -325,8 +330,8 @@ def at_most(*given, **params):
 
 
 @loop.mistake(
-    "stopped at loss >= max_allowed_loss, which NaN is not",
-    breaks="learning that diverges gives a row of NaN, which breaks the budget",
+    "stopped only if loss >= max_allowed_loss, which is false for NaN",
+    breaks="if finetuning diverges, the row has a loss of NaN, and the loop ends",
 )
 def nan_goes_on(*given, **params):
     networks, history, accepted = rounds(*given, **params, breaks=lambda loss, budget: loss >= budget)

@@ -23,9 +23,12 @@ seen = Exercise(
     level=2,
     minutes=20,
     hints=(
-        "A window's last unit lies dilation (kernel - 1) units after its first. How many pixels are that?",
-        "Units are ``step`` pixels apart: the window reaches so many steps further; padding begins earlier.",
-        "size + dilation * (kernel - 1) * step is the new size: what are step and start, in pixels?",
+        "The last unit of a window lies dilation · (kernel - 1) units after its first unit. How many "
+        "pixels is that?",
+        "Units are span.step pixels apart, so one unit further is span.step pixels further. Padding "
+        "moves the start to the left by padding units.",
+        "The new size is size + dilation * (kernel - 1) * step. What are the new step and the new "
+        "start, in pixels?",
     ),
 )
 
@@ -33,7 +36,7 @@ spans = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(-6, 2))
 window_layers = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3))
 
 
-@seen.law("3x3 padded by 1, then pooling by 2, then 3x3 padded by 1: (3, 1, -1), (4, 2, -1), (8, 2, -3)")
+@seen.law("3x3 padded by 1, pooling by 2, 3x3 padded by 1 give the spans (3, 1, -1), (4, 2, -1), (8, 2, -3)")
 def worked_spans(through_window):
     first = through_window(patches.ONE_PIXEL, 3, 1, 1)
     assert_equal(tuple(first), (3, 1, -1))
@@ -43,7 +46,7 @@ def worked_spans(through_window):
     assert_equal(tuple(through_window(patches.EVERYTHING, 3, 2, 1)), (np.inf, 0, -np.inf))
 
 
-@seen.law("window p begins where the first of its units begins, p stride - padding")
+@seen.law("window p begins at the pixel where its first unit begins: unit p · stride - padding")
 @given(span=spans, layer=window_layers, p=st.integers(0, 4))
 def begins_with_the_first(through_window, span, layer, p):
     _, stride, padding, _ = layer
@@ -51,7 +54,7 @@ def begins_with_the_first(through_window, span, layer, p):
     assert_equal(start + p * step, span[2] + (p * stride - padding) * span[1])
 
 
-@seen.law("it ends where the last of its units ends")
+@seen.law("window p ends at the pixel where its last unit ends")
 @given(span=spans, layer=window_layers, p=st.integers(0, 4))
 def ends_with_the_last(through_window, span, layer, p):
     kernel, stride, padding, dilation = layer
@@ -60,13 +63,13 @@ def ends_with_the_last(through_window, span, layer, p):
     assert_equal(start + p * step + size, span[2] + last * span[1] + span[0])
 
 
-@seen.law("a window of one unit, unpadded, in steps of one, sees what the unit sees")
+@seen.law("a window of one unit, with stride 1 and padding 0, has the span of the unit")
 @given(span=spans, dilation=st.integers(1, 3))
 def one_unit(through_window, span, dilation):
     assert_equal(tuple(through_window(patches.Span(*span), 1, 1, 0, dilation)), span)
 
 
-@seen.law("two windows of 3 are one of 5, three are one of 7")
+@seen.law("two layers with kernel 3 give the span of one layer with kernel 5, and three that of kernel 7")
 @given(span=spans)
 def stacked(through_window, span):
     two = through_window(patches.Span(*through_window(patches.Span(*span), 3, 1, 1)), 3, 1, 1)
@@ -75,13 +78,13 @@ def stacked(through_window, span):
     assert_equal(tuple(three), tuple(through_window(patches.Span(*span), 7, 1, 3)))
 
 
-@seen.mistake("counted the window in pixels, not in steps", breaks=seen.laws[0].text)
+@seen.mistake("counted the window in pixels, not in steps between units", breaks=seen.laws[0].text)
 def forgot_the_step(span, kernel, stride, padding, dilation=1):
     size, step, start = span
     return patches.Span(size + dilation * (kernel - 1), stride * step, start - padding * step)
 
 
-@seen.mistake("multiplied by the stride of this layer already", breaks=seen.laws[0].text)
+@seen.mistake("multiplied size and start by the stride of this layer too", breaks=seen.laws[0].text)
 def stride_too_early(span, kernel, stride, padding, dilation=1):
     size, step, start = span
     return patches.Span(
@@ -94,7 +97,7 @@ def forgot_dilation(span, kernel, stride, padding, dilation=1):
     return patches.through_window(span, kernel, stride, padding)
 
 
-@seen.mistake("took the kernel for its reach", breaks=seen.laws[0].text)
+@seen.mistake("added kernel steps to the size, not kernel - 1", breaks=seen.laws[0].text)
 def one_too_far(span, kernel, stride, padding, dilation=1):
     size, step, start = span
     return patches.Span(size + dilation * kernel * step, stride * step, start - padding * step)
@@ -112,10 +115,13 @@ top = Exercise(
     level=3,
     minutes=45,
     hints=(
-        "Each image has one strongest unit a channel. Collect the value and the place of that unit for all "
-        "images, then rank the images, each channel by itself. What the unit sees is its patch.",
-        "layer_output runs a batch up to the layer, strongest_units takes the maxima of its maps. A stable "
-        "sort along the images gives the k best. receptive_field(...).box(p, q, size) is what a unit sees.",
+        "In each channel, each image has one strongest unit. Collect its value and its place for all "
+        "images. Then sort the images, for each channel separately. The pixels that the unit sees are "
+        "the patch.",
+        "layer_output(model, batch, layer) gives the layer's output, and strongest_units gives the "
+        "maxima of its maps. A stable sort along the images gives the k best. receptive_field(model, "
+        "layer, (C, H, W)).box(p, q, (H, W)) gives the box of unit (p, q). batches(images) gives slices "
+        "that fit in memory.",
         'best = np.argsort(-values, axis=0, kind="stable")[:k].T is (C, k); values[best, channels] needs '
         "channels of shape (C, 1), and so do the places",
     ),
@@ -157,7 +163,7 @@ def searched(draw):
     return model, images, draw(st.integers(1, len(images)))
 
 
-@top.law("before a 3x3 convolution: of three images the two strongest, where they are, and the 3x3 around it")
+@top.law("for a 3x3 convolution and three images: the two strongest, their places, and the 3x3 boxes around")
 def worked_patches(top_patches):
     model = Built("small_cnn", seed=1, **ONE_BLOCK, training=("block1",), requires_grad=False)
     images = np.array([3, 1, 2]).reshape(3, 1, 1, 1) * (np.arange(36.0).reshape(3, 1, 3, 4) % 7 - 3) / 4
@@ -173,7 +179,7 @@ def worked_patches(top_patches):
 
 
 @top.law(
-    "each value is the largest of its image's map, no image is there twice, and none left out is stronger"
+    "each value is the largest of its image's map, and each image occurs once; no stronger image is left out"
 )
 @given(case=searched())
 def the_strongest(top_patches, case):
@@ -187,7 +193,9 @@ def the_strongest(top_patches, case):
         assert_equal(len(set(numbers[c].tolist())), k)
 
 
-@top.law("the box is what the unit sees, window by window, cut at the image: past pooling and a shortcut too")
+@top.law(
+    "the box has all pixels that the unit sees, cut at the image border; also after pooling and a shortcut"
+)
 def boxes_by_windows(top_patches):
     images = np.random.default_rng(0).integers(-4, 5, (3, 1, 8, 10)) / 4
     to_stage2 = [CONV, CONV, CONV, (3, 2, 1), CONV]
@@ -202,7 +210,9 @@ def boxes_by_windows(top_patches):
         assert_equal(boxes, np.array(expected))
 
 
-@top.law("of equal values the first image comes first, and of equal units the first in reading order")
+@top.law(
+    "on a tie of images the first image comes first; on a tie of units the first in reading order counts"
+)
 def first_of_equals(top_patches):
     model = Built("small_cnn", seed=4, **ONE_BLOCK)
     _, numbers, places, _ = top_patches(model, "block1.bn", np.zeros((20, 1, 3, 4)), 18)
@@ -216,7 +226,7 @@ def first_of_equals(top_patches):
         assert_equal(numbers, np.array([sorted(range(40), key=lambda i: (-bright[i], i))[:30]] * 2))
 
 
-@top.law("a unit of a layer of rows has the place 0, 0 and sees the whole image")
+@top.law("in a layer with output (N, C), a unit has the place (0, 0) and sees the whole image")
 def of_rows(top_patches):
     model, images = Built("small_cnn", seed=5, **TWO_BLOCKS), np.arange(72.0).reshape(3, 1, 4, 6) % 11 / 4
     logits = model.build()(Tensor(images)).data
@@ -227,7 +237,7 @@ def of_rows(top_patches):
     assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 2))
 
 
-@top.law("of 150 images all are searched; the values have the images' dtype, all else are integers")
+@top.law("all of 150 images are searched; values have the images' dtype; images, places, boxes are integers")
 def many_images(top_patches):
     model, rng = Built("small_cnn", seed=6, **TWO_BLOCKS), np.random.default_rng(1)
     images = rng.integers(-8, 9, (150, 1, 4, 4)) / 4
@@ -244,7 +254,7 @@ def many_images(top_patches):
 
 
 @top.law(
-    "a k beyond 1 ... N, an unknown layer, images without channels, NaN, outputs that overflow: ValueError"
+    "ValueError for k outside 1 ... N, an unknown layer, images (N, H, W), NaN, and outputs that overflow"
 )
 def refuses(top_patches):
     model, images = Built("small_cnn", seed=0, **ONE_BLOCK, training=True), np.ones((3, 1, 3, 4))
@@ -270,7 +280,7 @@ def with_boxes(model, layer, images, found, box):
 
 
 @top.mistake(
-    "took the strongest units of all images together, so an image may come twice", breaks=top.laws[0].text
+    "took the strongest units of all images together, so an image may occur twice", breaks=top.laws[0].text
 )
 def units_of_all(model, layer, images, k):
     found = top_patches(model, layer, images, k)
@@ -284,13 +294,13 @@ def units_of_all(model, layer, images, k):
     return with_boxes(model, layer, images, other, lambda field, p, q: field.box(p, q, images.shape[2:]))
 
 
-@top.mistake("column before row", breaks=top.laws[0].text)
+@top.mistake("put the column before the row", breaks=top.laws[0].text)
 def column_first(model, layer, images, k):
     found = top_patches(model, layer, images, k)
     return found._replace(places=found.places[:, :, ::-1])
 
 
-@top.mistake("forgot that the first unit begins in the padding", breaks=top.laws[0].text)
+@top.mistake("forgot the padding: the first unit begins before pixel 0", breaks=top.laws[0].text)
 def without_padding(model, layer, images, k):
     def box(field, p, q):
         rows, columns = field.rows._replace(start=0), field.columns._replace(start=0)
@@ -312,7 +322,7 @@ def uncut(model, layer, images, k):
     return found if layer == "head" else with_boxes(model, layer, images, found, box)
 
 
-@top.mistake("sorted the values upwards", breaks=top.laws[0].text)
+@top.mistake("sorted the values from low to high", breaks=top.laws[0].text)
 def weakest_first(model, layer, images, k):
     found = top_patches(model, layer, images, len(images))
     top_patches(model, layer, images, k)

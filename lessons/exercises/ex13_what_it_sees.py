@@ -19,9 +19,11 @@ mistakes = Exercise(
     points=1,
     minutes=10,
     hints=(
-        "First which rows are wrong, then which of those are the surest. The right ones never come in.",
-        "The answer is the row's argmax, its confidence the row's max. Sort the numbers of the wrong rows.",
-        'np.argsort(-confidence[wrong], kind="stable") counts within the wrong ones: wrong[...] are the rows',
+        "First find the rows with a wrong answer. Then sort only these rows by confidence.",
+        "The answer is the row's argmax, and the confidence is the row's max. Sort the indices of the "
+        "wrong rows.",
+        'np.argsort(-confidence[wrong], kind="stable") gives positions in wrong, so wrong[...] gives '
+        "the rows",
     ),
 )
 
@@ -36,7 +38,9 @@ def answered(draw):
     return ROWS[numbers], np.array(given_labels), draw(st.integers(1, 8))
 
 
-@mistakes.law("of five answers, wrong with 0.75, 0.5 and 1.0, the surest two are numbers 3 and 1")
+@mistakes.law(
+    "rows 1, 2, 3 of five are wrong, with confidence 0.75, 0.5, 1.0: the two surest are rows 3 and 1"
+)
 def worked_mistakes(confident_mistakes):
     labels = np.array([0, 0, 2, 0, 0])
     assert_equal(confident_mistakes(ROWS, labels, 2), np.array([3, 1]))
@@ -46,7 +50,7 @@ def worked_mistakes(confident_mistakes):
     assert_equal(confident_mistakes(close, np.array([1, 1]), 2), np.array([1, 0]))
 
 
-@mistakes.law("only wrong answers are chosen, and as many as there are, up to k")
+@mistakes.law("only wrong rows are returned: k of them, or all if there are fewer")
 @given(case=answered())
 def only_mistakes(confident_mistakes, case):
     p, labels, k = case
@@ -56,7 +60,7 @@ def only_mistakes(confident_mistakes, case):
     assert_equal(len(found), int(min(k, (~right).sum())))
 
 
-@mistakes.law("the confidence falls, and no mistake left out was surer")
+@mistakes.law("the rows are in order of falling confidence, and no row left out has a higher confidence")
 @given(case=answered())
 def the_surest(confident_mistakes, case):
     p, labels, k = case
@@ -65,7 +69,7 @@ def the_surest(confident_mistakes, case):
     assert_equal(p.max(axis=1)[found], np.sort(p.max(axis=1)[wrong])[::-1][:k])
 
 
-@mistakes.law("of equally sure ones the first comes first, so k are the first of k + 1")
+@mistakes.law("on a tie the first row comes first, so the result for k is the start of the result for k + 1")
 @given(case=answered())
 def nested(confident_mistakes, case):
     p, labels, k = case
@@ -75,7 +79,7 @@ def nested(confident_mistakes, case):
     assert_equal(confident_mistakes(p, labels, k), confident_mistakes(p, labels, k + 1)[:k])
 
 
-@mistakes.law("of forty mistakes, sure in three degrees, those of one degree stay in order")
+@mistakes.law("of forty mistakes with three different confidences, rows with equal confidence stay in order")
 def many_ties(mistakes):
     confidence = np.array([0.5, 0.75, 0.625, 0.75, 0.625] * 8)
     found = mistakes(np.stack([confidence, 1 - confidence], axis=1), np.ones(40, int), 30)
@@ -83,7 +87,7 @@ def many_ties(mistakes):
     assert_equal(found, sorted(numbers, key=lambda i: (-confidence[i], i))[:30])
 
 
-@mistakes.law("0.5 + 1e-9 is surer than 0.5, and of two equal probabilities the first class is the answer")
+@mistakes.law("0.5 + 1e-9 is surer than 0.5; if two probabilities are equal, the first class is the answer")
 def nearly_equal(confident_mistakes):
     rows = np.array([[0.5 - 1e-9, 0.5 + 1e-9], [0.5, 0.5], [0.5, 0.5], [0.5 + 1e-9, 0.5 - 1e-9]])
     found = confident_mistakes(rows, np.array([0, 0, 1, 1]), 4)
@@ -94,7 +98,7 @@ def nearly_equal(confident_mistakes):
     assert_equal(len(none), 0)
 
 
-@mistakes.mistake("took the lowest probability of the label", breaks=mistakes.laws[0].text)
+@mistakes.mistake("sorted by the probability of the label, lowest first", breaks=mistakes.laws[0].text)
 def highest_loss(probabilities, labels, k):
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     own = probabilities[wrong, labels[wrong]]
@@ -102,8 +106,8 @@ def highest_loss(probabilities, labels, k):
 
 
 @mistakes.mistake(
-    "took the surest k and then dropped the right ones",
-    breaks="only wrong answers are chosen, and as many as there are, up to k",
+    "took the k surest rows of all, and then dropped the right ones",
+    breaks="only wrong rows are returned: k of them, or all if there are fewer",
 )
 def drops_after(probabilities, labels, k):
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")[:k]
@@ -111,8 +115,8 @@ def drops_after(probabilities, labels, k):
 
 
 @mistakes.mistake(
-    "reversed a rising sort, and with it the ties",
-    breaks="of equally sure ones the first comes first, so k are the first of k + 1",
+    "reversed a rising sort, which also reverses the ties",
+    breaks="on a tie the first row comes first, so the result for k is the start of the result for k + 1",
 )
 def reversed_ties(probabilities, labels, k):
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
@@ -128,9 +132,10 @@ counts = Exercise(
     points=1,
     minutes=10,
     hints=(
-        "An answer agrees with the shape, with the texture, or with neither. Count the first two.",
-        "Both counts go by the class of the shape: which shape was shown, and what won there.",
-        "np.bincount(shape_labels[...], minlength=classes) counts images of each shape: which, for each cue?",
+        "An answer agrees with the shape, with the texture, or with neither. Count the first two cases.",
+        "Entry c of both counts is for the images whose shape has class c.",
+        "np.bincount(shape_labels[...], minlength=classes) counts images for each shape. Which images "
+        "do you select for each count?",
     ),
 )
 
@@ -147,7 +152,9 @@ def conflicts(draw):
     return predicted, shapes, textures, CLASSES
 
 
-@counts.law("three images with shape 0: answered by shape, by texture, by neither: 1 and 1, of class 0")
+@counts.law(
+    "of three images with shape 0, one answer is the shape, one the texture, one neither: counts 1 and 1"
+)
 def worked_counts(cue_counts):
     shapes, textures, predicted = np.array([0, 0, 0]), np.array([1, 2, 1]), np.array([0, 2, 3])
     by_shape, by_texture = cue_counts(predicted, shapes, textures, 4)
@@ -155,7 +162,9 @@ def worked_counts(cue_counts):
     assert_equal(by_texture, np.array([1, 0, 0, 0]))
 
 
-@counts.law("who always answers the shape has no texture counts, and the shapes' numbers as the others")
+@counts.law(
+    "if all answers are the shape, by_texture is 0, and by_shape is the number of images of each shape"
+)
 @given(case=conflicts())
 def all_by_shape(cue_counts, case):
     _, shapes, textures, classes = case
@@ -164,7 +173,7 @@ def all_by_shape(cue_counts, case):
     assert_equal(by_texture, np.zeros(classes, int))
 
 
-@counts.law("who always answers the texture is counted by the shape that was shown all the same")
+@counts.law("if all answers are the texture, by_texture counts the images of each shape, and by_shape is 0")
 @given(case=conflicts())
 def all_by_texture(cue_counts, case):
     _, shapes, textures, classes = case
@@ -173,7 +182,7 @@ def all_by_texture(cue_counts, case):
     assert_equal(by_texture, np.array([(shapes == k).sum() for k in range(classes)]))
 
 
-@counts.law("together they count each image once that is answered by either")
+@counts.law("if shape and texture differ, an image answered by either counts once in by_shape + by_texture")
 @given(case=conflicts())
 def each_once(cue_counts, case):
     predicted, shapes, textures, classes = case
@@ -182,16 +191,16 @@ def each_once(cue_counts, case):
     assert_equal(by_shape + by_texture, np.array([(shapes[either] == k).sum() for k in range(classes)]))
 
 
-@counts.law("an image whose shape and texture are of one class counts for both")
+@counts.law(
+    "an image whose shape and texture have the same class counts in both, if this class is the answer"
+)
 def cues_that_agree(counts):
     by_shape, by_texture = counts(np.array([1]), np.array([1]), np.array([1]), 2)
     assert_equal(by_shape, np.array([0, 1]))
     assert_equal(by_texture, np.array([0, 1]))
 
 
-@counts.law(
-    "4,000 images of nine classes, of which some are never shown, are counted one by one, in integers"
-)
+@counts.law("4,000 images of nine classes give integer counts, also for classes that never occur")
 def many_conflicts(cue_counts):
     numbers = np.arange(4000)
     shapes, textures, predicted = numbers % 5, (numbers * 7 + 1) % 8, (numbers * numbers) % 9
@@ -205,21 +214,21 @@ def many_conflicts(cue_counts):
 
 
 @counts.mistake(
-    "counted texture answers by the texture's class",
-    breaks="who always answers the texture is counted by the shape that was shown all the same",
+    "counted the texture answers by the class of the texture",
+    breaks="if all answers are the texture, by_texture counts the images of each shape, and by_shape is 0",
 )
 def by_own_class(predicted, shape_labels, texture_labels, classes):
     by_shape, _ = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
     return by_shape, np.bincount(texture_labels[predicted == texture_labels], minlength=classes)
 
 
-@counts.mistake("took every answer that is not the shape for the texture", breaks=counts.laws[0].text)
+@counts.mistake("counted every answer that is not the shape as texture", breaks=counts.laws[0].text)
 def all_others(predicted, shape_labels, texture_labels, classes):
     by_shape, _ = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
     return by_shape, np.bincount(shape_labels[predicted != shape_labels], minlength=classes)
 
 
-@counts.mistake("left out classes that nothing was counted for", breaks=counts.laws[0].text)
+@counts.mistake("left out the classes whose count is 0", breaks=counts.laws[0].text)
 def too_short(predicted, shape_labels, texture_labels, classes):
     by_shape, by_texture = cues.cue_counts(predicted, shape_labels, texture_labels, classes)
     return by_shape[by_shape > 0], by_texture[by_texture > 0]
@@ -236,7 +245,8 @@ strongest = Exercise(
     minutes=15,
     hints=(
         "For each image and channel there is one map. Where is it largest?",
-        "argmax over a flattened map gives one number: divided by the width the row, the rest the column.",
+        "argmax over a flattened map gives one number. Divide it by the width: the quotient is the row, "
+        "the remainder is the column.",
         "flat = activations.reshape(n, c, -1), and np.divmod(flat.argmax(axis=2), ...) are rows and columns",
     ),
 )
@@ -244,7 +254,9 @@ strongest = Exercise(
 maps = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)))
 
 
-@strongest.law("[[1, 5, 2], [0, 4, 3]] is largest at (0, 1), and a map below zero has a largest value too")
+@strongest.law(
+    "[[1, 5, 2], [0, 4, 3]] is largest at (0, 1); a map of negative numbers has a largest value too"
+)
 def worked_strongest(strongest_units):
     activations = np.array([[[[1.0, 5.0, 2.0], [0.0, 4.0, 3.0]], [[-3.0, -2.0, -9.0], [-1.0, -4.0, -5.0]]]])
     values, places = strongest_units(activations)
@@ -255,7 +267,7 @@ def worked_strongest(strongest_units):
     assert_equal(places, np.array([[[0, 1], [1, 0]]]))
 
 
-@strongest.law("the value is at the place, and nothing in the map is above it")
+@strongest.law("the value stands at the place, and no value in the map is larger")
 @given(activations=maps)
 def is_the_largest(strongest_units, activations):
     values, places = strongest_units(activations)
@@ -265,7 +277,7 @@ def is_the_largest(strongest_units, activations):
         assert_equal(float(values[n][t]), float(activations[n, t].max()))
 
 
-@strongest.law("of equals the first is taken, in reading order")
+@strongest.law("on a tie the first place in reading order is returned")
 @given(activations=maps)
 def first_of_equals(strongest_units, activations):
     _, places = strongest_units(np.round(activations / 2))
@@ -274,7 +286,7 @@ def first_of_equals(strongest_units, activations):
         assert_equal(tuple(map(int, places[n][t])), tuple(map(int, np.argwhere(one == one.max())[0])))
 
 
-@strongest.law("each image and channel has its own: shapes (N, C) and (N, C, 2)")
+@strongest.law("each image and channel has a value and a place: the shapes are (N, C) and (N, C, 2)")
 @given(activations=maps)
 def one_for_each(strongest_units, activations):
     values, places = strongest_units(activations)
@@ -282,7 +294,7 @@ def one_for_each(strongest_units, activations):
     assert_equal(np.shape(places), (*activations.shape[:2], 2))
 
 
-@strongest.law("values keep their dtype, places are integers, and -1e4, 1e-8 and 0 are told apart")
+@strongest.law("values keep their dtype, places are integers, and 1e-8 counts as larger than 0")
 def dtypes_of_maxima(strongest_units):
     activations = np.array([[[[-1e4, 0.0, 1e-8], [-1.0, 0.0, -1e-8]]]], np.float32)
     values, places = strongest_units(activations)
@@ -299,20 +311,20 @@ def dtypes_of_maxima(strongest_units):
         assert_equal((values.item(), places.tolist()), (lowest, [[[0, 0]]]))
 
 
-@strongest.mistake("divided by the height", breaks=strongest.laws[0].text)
+@strongest.mistake("divided by the height, not by the width", breaks=strongest.laws[0].text)
 def by_height(activations):
     n, c, height, width = activations.shape
     flat = activations.reshape(n, c, height * width)
     return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), height), axis=2)
 
 
-@strongest.mistake("column before row", breaks=strongest.laws[0].text)
+@strongest.mistake("put the column before the row", breaks=strongest.laws[0].text)
 def column_first(activations):
     values, places = patches.strongest_units(activations)
     return values, places[:, :, ::-1]
 
 
-@strongest.mistake("took the largest magnitude", breaks=strongest.laws[0].text)
+@strongest.mistake("took the largest magnitude, not the largest value", breaks=strongest.laws[0].text)
 def by_magnitude(activations):
     values, places = patches.strongest_units(np.abs(activations))
     return values, places

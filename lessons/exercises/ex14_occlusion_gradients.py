@@ -28,9 +28,10 @@ reduced = Exercise(
     points=1,
     minutes=10,
     hints=(
-        "A pixel has a gradient for each channel; how strong it is says the largest, or their length.",
-        "Channels are axis 1. The sign goes first: -4 is stronger than 3.",
-        "np.abs(g) is what all three begin with; then .max(axis=...), or the root of a sum of squares",
+        "A pixel has a gradient for each channel. One number for the pixel is the largest magnitude, or "
+        "the length of the vector of gradients.",
+        "The channels are axis 1. Drop the signs first: -4 is stronger than 3.",
+        "All three ways begin with np.abs(g). Then take .max(axis=...), or the root of the sum of squares.",
     ),
 )
 
@@ -38,7 +39,7 @@ some_gradients = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integ
 ways = st.sampled_from(["max", "l2"])
 
 
-@reduced.law('channels 3 and -4: "max" 4, "l2" 5, None keeps 3 and 4')
+@reduced.law('for channels 3 and -4, "max" gives 4, "l2" gives 5, and None gives 3 and 4')
 def worked_reduction(reduce_channels):
     gradients = np.array([[[[3.0]], [[-4.0]]]])
     assert_close(reduce_channels(gradients, "max"), [[[4.0]]])
@@ -46,7 +47,7 @@ def worked_reduction(reduce_channels):
     assert_close(reduce_channels(gradients, None), [[[[3.0]], [[4.0]]]])
 
 
-@reduced.law("signs do not matter, and twice the gradients are twice the map")
+@reduced.law("signs do not matter, and twice the gradients give twice the map")
 @given(gradients=some_gradients, reduce=ways)
 def scales(reduce_channels, gradients, reduce):
     assert_close(reduce_channels(-2 * gradients, reduce), 2 * reduce_channels(gradients, reduce))
@@ -58,7 +59,7 @@ def any_order(reduce_channels, gradients, reduce):
     assert_close(reduce_channels(gradients[:, ::-1], reduce), reduce_channels(gradients, reduce))
 
 
-@reduced.law("the norm lies between the largest and sqrt(channels) times it")
+@reduced.law('the "l2" map lies between the "max" map and sqrt(channels) times the "max" map')
 @given(gradients=some_gradients)
 def bounds(reduce_channels, gradients):
     largest, norm = reduce_channels(gradients, "max"), reduce_channels(gradients, "l2")
@@ -68,7 +69,7 @@ def bounds(reduce_channels, gradients):
     assert_close(above, np.zeros_like(largest))
 
 
-@reduced.law("the channels are axis 1, whatever comes after, and float32 and float64 stay so")
+@reduced.law("the channels are axis 1 for any number of axes, and the dtype stays float32 or float64")
 @given(
     gradients=st.sampled_from([(2, 3), (2, 3, 5), (2, 3, 5, 4), (2, 3, 1, 5, 4)]).flatmap(arrays),
     reduce=st.sampled_from(["max", "l2"]),
@@ -86,7 +87,7 @@ def over_axis_1(reduced, gradients, reduce):
     assert_close(reduced(gradients[:, :1], None), np.abs(gradients[:, :1]))  # a channel axis of 1 stays
 
 
-@reduced.mistake("took the largest before the magnitude", breaks=reduced.laws[0].text)
+@reduced.mistake("took the largest value, and its magnitude afterwards", breaks=reduced.laws[0].text)
 def signed_largest(gradients, reduce):
     return abs(gradients.max(axis=1)) if reduce == "max" else by_gradients.reduce_channels(gradients, reduce)
 
@@ -97,7 +98,7 @@ def squares(gradients, reduce):
     return maps**2 if reduce == "l2" else maps
 
 
-@reduced.mistake("took the norm over the pixels too", breaks=reduced.laws[3].text)
+@reduced.mistake("took the norm over all pixels, not only over the channels", breaks=reduced.laws[3].text)
 def one_norm(gradients, reduce):
     maps = by_gradients.reduce_channels(gradients, reduce)
     return np.full_like(maps, np.sqrt((gradients**2).sum())) if reduce == "l2" else maps
@@ -113,9 +114,11 @@ average = Exercise(
     level=2,
     minutes=20,
     hints=(
-        "Each window gives its drop to all pixels that it covers; a pixel takes the mean of what it got.",
-        "Two arrays: the total of the drops (N, height, width) and the count of windows (height, width).",
-        "total[:, top:top+h, left:left+w] += drops[:, i, j, None, None]: and what must the count do there?",
+        "Each window gives its drop to all pixels that it covers. A pixel's value is the mean of the "
+        "drops that it gets.",
+        "Use two arrays: the sum of the drops (N, height, width), and the number of windows (height, width).",
+        "total[:, top:top+h, left:left+w] += drops[:, i, j, None, None]. How must the number of windows "
+        "change there?",
     ),
 )
 
@@ -129,13 +132,13 @@ def drops_of(draw):
     return drops, (height, width), (h, w), (down, right)
 
 
-@average.law("windows of 2 on 4 pixels that lose 1, 3 and 8 give 1, 2, 5.5, 8")
+@average.law("on 4 pixels, windows of 2 with stride 1 and drops 1, 3, 8 give the map 1, 2, 5.5, 8")
 def worked_average(average_over_windows):
     drops = np.array([[[1.0, 3.0, 8.0]]])
     assert_close(average_over_windows(drops, (1, 4), (1, 2), (1, 1)), [[[1.0, 2.0, 5.5, 8.0]]])
 
 
-@average.law("if all windows lose the same, so does every pixel")
+@average.law("if all windows have the same drop, every pixel has this value")
 @given(case=drops_of(), loss=st.integers(-4, 4))
 def keeps_constants(average_over_windows, case, loss):
     drops, size, window, stride = case
@@ -143,7 +146,7 @@ def keeps_constants(average_over_windows, case, loss):
     assert_close(maps, np.full((len(drops), *size), loss / 4))
 
 
-@average.law("each pixel has the mean of the windows that cover it")
+@average.law("each pixel has the mean drop of the windows that cover it")
 @given(case=drops_of(), place=st.tuples(st.integers(0, 11), st.integers(0, 11)))
 def mean_of_covering(average_over_windows, case, place):
     drops, size, window, stride = case
@@ -154,7 +157,7 @@ def mean_of_covering(average_over_windows, case, place):
     assert_close(average_over_windows(drops, size, window, stride)[:, y, x], expected)
 
 
-@average.law("it is linear: the map of 2a - b is twice the map of a less that of b")
+@average.law("the result is linear: the map of 2a - b is twice the map of a, minus the map of b")
 @given(case=drops_of())
 def is_linear(average_over_windows, case):
     a, *sizes = case
@@ -163,7 +166,9 @@ def is_linear(average_over_windows, case):
     assert_close(both, 2 * average_over_windows(a, *sizes) - average_over_windows(b, *sizes))
 
 
-@average.law("float32 drops give a map of float32; windows and strides need not be square, and may be many")
+@average.law(
+    "float32 drops give a float32 map; windows and strides need not be square; many windows may overlap"
+)
 def narrow_drops(average_over_windows):
     # two images, each with two rows of one window
     drops = np.array([[[4.0], [-2.0]], [[1e-8], [1e4]]], np.float32)
@@ -186,7 +191,7 @@ def sums(drops, size, window, stride):
     return total * share
 
 
-@average.mistake("let the later window overwrite", breaks=average.laws[0].text)
+@average.mistake("let a later window overwrite an earlier one", breaks=average.laws[0].text)
 def overwrites(drops, size, window, stride):
     maps = np.zeros((len(drops), *size))
     for i in range(drops.shape[1]):
@@ -197,8 +202,8 @@ def overwrites(drops, size, window, stride):
 
 
 @average.mistake(
-    "divided by the most windows that cover any pixel",
-    breaks="if all windows lose the same, so does every pixel",
+    "divided all pixels by the largest number of windows on a pixel",
+    breaks="if all windows have the same drop, every pixel has this value",
 )
 def divides_by_the_most(drops, size, window, stride):
     total, count = np.zeros((len(drops), *size)), np.zeros(size)
@@ -220,9 +225,12 @@ nodes_of_path = Exercise(
     level=2,
     minutes=20,
     hints=(
-        "An integral from 0 to 1 becomes a weighted mean of values at a few points within.",
-        "Middles of equal parts are (k + 1/2) / steps. Gauss's nodes come from NumPy, but for -1 ... 1.",
-        "np.polynomial.legendre.leggauss(steps) gives points and weights. Their weights sum to 2, not to 1.",
+        "The integral of g from 0 to 1 becomes a weighted mean of the values of g at a few points "
+        "between 0 and 1.",
+        "The centres of equal parts are (k + 1/2) / steps. NumPy has Gauss's nodes, but for the "
+        "interval -1 ... 1.",
+        "np.polynomial.legendre.leggauss(steps) gives points in -1 ... 1, and weights. These weights "
+        "sum to 2, not to 1.",
     ),
 )
 
@@ -230,7 +238,9 @@ counts = st.integers(1, 9)
 kinds = st.sampled_from(["gauss", "midpoint"])
 
 
-@nodes_of_path.law("two middles are 1/4 and 3/4; Gauss's two are (1 ± 1/sqrt(3)) / 2; all weights are 1/2")
+@nodes_of_path.law(
+    "two midpoints are 1/4 and 3/4; Gauss's two nodes are (1 ± 1/sqrt(3)) / 2; all weights are 1/2"
+)
 def worked_nodes(path_nodes):
     alphas, weights = path_nodes(2, "midpoint")
     assert_close(alphas, [0.25, 0.75])
@@ -240,14 +250,14 @@ def worked_nodes(path_nodes):
     assert_close(weights, [0.5, 0.5], rtol=1e-12)
 
 
-@nodes_of_path.law("no node is 0, the baseline, or 1, the image")
+@nodes_of_path.law("each node lies between 0 (the baseline) and 1 (the image), and is neither of them")
 @given(steps=counts, nodes=kinds)
 def strictly_inside(path_nodes, steps, nodes):
     alphas, _ = path_nodes(steps, nodes)
     assert_equal([0 < alpha < 1 for alpha in alphas], [True] * steps)
 
 
-@nodes_of_path.law("linear functions are integrated exactly: the mean of c + α is c + 1/2")
+@nodes_of_path.law("linear functions are integrated exactly: c + α gives c + 1/2")
 @given(steps=counts, nodes=kinds, constant=st.integers(-2, 2))
 def exact_for_linear(path_nodes, steps, nodes, constant):
     alphas, weights = path_nodes(steps, nodes)
@@ -262,7 +272,7 @@ def exact_for_polynomials(path_nodes, steps, degree):
     assert_close(np.sum(weights * alphas**degree), 1 / (degree + 1))
 
 
-@nodes_of_path.law("no nodes, and nodes of another kind, are refused with a ValueError")
+@nodes_of_path.law("steps below 1, and other names of nodes, are refused with a ValueError")
 def refuses_nodes(path_nodes):
     for steps in (0, -1):
         assert_refuses(f"steps = {steps}", path_nodes, steps)
@@ -271,7 +281,9 @@ def refuses_nodes(path_nodes):
         assert_refuses(f"nodes = {other!r}", path_nodes, 4, other)
 
 
-@nodes_of_path.law("any number of nodes: 100 of Gauss's integrate α^199, and 100 middles are 1/100 apart")
+@nodes_of_path.law(
+    "any number of nodes works: 100 Gauss nodes integrate α^199, and 100 midpoints are 1/100 apart"
+)
 def many_nodes(path_nodes):
     alphas, weights = path_nodes(100)
     assert_equal((np.shape(alphas), np.shape(weights)), ((100,), (100,)))
@@ -281,7 +293,7 @@ def many_nodes(path_nodes):
     assert_close(weights, np.full(100, 0.01), rtol=1e-12)
 
 
-@nodes_of_path.law("Gauss's nodes are the default, and points and weights are arrays of float64")
+@nodes_of_path.law('"gauss" is the default; points and weights are arrays of float64')
 def default_nodes(path_nodes):
     for found, wanted in zip(path_nodes(3), path_nodes(3, "gauss"), strict=True):
         assert_close(found, wanted)
@@ -292,7 +304,8 @@ def default_nodes(path_nodes):
 
 
 @nodes_of_path.mistake(
-    "left ends of the parts, the baseline among them", breaks="no node is 0, the baseline, or 1, the image"
+    "took the left ends of the parts, so one node is the baseline",
+    breaks="each node lies between 0 (the baseline) and 1 (the image), and is neither of them",
 )
 def left_ends(steps, nodes="gauss"):
     alphas, weights = by_gradients.path_nodes(steps, nodes)
@@ -300,15 +313,17 @@ def left_ends(steps, nodes="gauss"):
 
 
 @nodes_of_path.mistake(
-    "kept the weights of -1 ... 1",
-    breaks="linear functions are integrated exactly: the mean of c + α is c + 1/2",
+    "kept the weights for -1 ... 1, which sum to 2",
+    breaks="linear functions are integrated exactly: c + α gives c + 1/2",
 )
 def double_weights(steps, nodes="gauss"):
     alphas, weights = by_gradients.path_nodes(steps, nodes)
     return alphas, 2 * weights if nodes == "gauss" else weights
 
 
-@nodes_of_path.mistake("left Gauss's nodes in -1 ... 1", breaks=nodes_of_path.laws[0].text)
+@nodes_of_path.mistake(
+    "did not move Gauss's nodes from -1 ... 1 to 0 ... 1", breaks=nodes_of_path.laws[0].text
+)
 def nodes_around_zero(steps, nodes="gauss"):
     alphas, weights = by_gradients.path_nodes(steps, nodes)
     return (2 * alphas - 1, weights) if nodes == "gauss" else (alphas, weights)

@@ -29,12 +29,15 @@ occlusion = Exercise(
     level=3,
     minutes=40,
     hints=(
-        "Two loops over the windows. In each, a fresh copy of the images loses one window to the baseline, "
-        "and the drop of f is noted. In the end each pixel takes the mean of its windows.",
-        "images_and_target says once what f is, and scores gives f of any images. window_starts says where "
-        "windows begin, average_over_windows makes a map of the drops (N, rows, columns).",
-        "covered[:, :, down, across] = cover[:, :, down, across], with cover = baseline_images(...), then "
-        "drops[:, i, j] = scores(...) - ...: in which order?",
+        "Loop over the rows and the columns of the windows. For each window, copy the images, put the "
+        "baseline into this window, and store the drop of f. At the end each pixel gets the mean drop "
+        "of its windows.",
+        "images, goal = images_and_target(model, images, target, maps=True, probability=probability) "
+        'checks both. scores(model, images, goal, probability) gives f (N,). pair("window", window, 1) '
+        "gives (height, width). window_starts(size, window, stride) gives the starts along one axis. "
+        "average_over_windows turns the drops (N, rows, columns) into maps.",
+        "covered[:, :, down, across] = cover[:, :, down, across], with cover = baseline_images(images, "
+        "baseline, rng). Then drops[:, i, j] = scores(...) - ...: in which order?",
     ),
 )
 NEAR = {"rtol": 1e-4, "atol": 1e-6}
@@ -94,7 +97,7 @@ def asked(draw):
 
 
 @occlusion.law(
-    "three pixels before a linear layer, windows of two: the middle one has the mean of two losses"
+    "three pixels, a linear layer, windows of two pixels: the middle pixel has the mean of two drops"
 )
 def worked_map(occlusion_map):
     model, x = linear(0, 3), np.array([[[[1.0, -2.0, 3.0]]]])
@@ -104,7 +107,7 @@ def worked_map(occlusion_map):
     assert_close(maps, [[[left, (left + right) / 2, right]]], **WIDE)
 
 
-@occlusion.law("before a linear layer a window loses w · (x - cover), each image for its own class")
+@occlusion.law("for a linear layer, a window's drop is w · (x - cover), with the w of each image's class")
 @given(case=asked())
 def of_a_linear_model(occlusion_map, case):
     model, images, target, window, stride, cover = case
@@ -114,7 +117,7 @@ def of_a_linear_model(occlusion_map, case):
     assert_close(maps, expected, **NEAR)
 
 
-@occlusion.law("of a network f is the logit, the probability, or a unit's answer, all in evaluation mode")
+@occlusion.law("f of a network is the logit, the probability, or a unit's output, all in evaluation mode")
 def of_a_network(occlusion_map):
     net, images = network(3).build(), np.concatenate([IMAGE, -2 * IMAGE[:, :, ::-1]])
     options = {"window": (3, 2), "stride": (2, 1), "baseline": 0.25}
@@ -137,7 +140,7 @@ def of_a_network(occlusion_map):
             assert_close(maps, expected, **NEAR)
 
 
-@occlusion.law("a target of None is the class of the whole image, also where a window changes the answer")
+@occlusion.law("if target is None, f is for the class of the uncovered image, even if a window changes it")
 def class_of_the_whole(occlusion_map):
     model, images = linear(1, 4, 3), np.array([[[[2.0, 0.0], [0.0, -1.0]]], [[[-2.0, 0.5], [1.0, 0.0]]]])
     net = model.build()
@@ -152,7 +155,7 @@ def class_of_the_whole(occlusion_map):
     assert_close(occlusion_map(model, images, probability=True, **options), shares, **NEAR)
 
 
-@occlusion.law('what covers: "mean" of each channel of each image, an image, or "noise", drawn once for all')
+@occlusion.law('the baseline is "mean" of each channel of each image, an array, or "noise", drawn once')
 def covers(occlusion_map):
     model, images = network(5), np.concatenate([IMAGE, IMAGE[:, ::-1] ** 2]).astype(np.float32)
     means = np.array([[[[image[c].mean()]] for c in range(2)] for image in images])
@@ -165,7 +168,9 @@ def covers(occlusion_map):
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
 
 
-@occlusion.law("windows of 4 in steps of 2, the channels' means and the logit if nothing is said; dtype kept")
+@occlusion.law(
+    'by default window 4, stride 2, baseline "mean", and f the logit; the maps have the images\' dtype'
+)
 def defaults(occlusion_map):
     model, images = network(2), np.concatenate([IMAGE, IMAGE, IMAGE[:, ::-1]], axis=2)  # (1, 2, 12, 5)
     maps = occlusion_map(model, images, 1)
@@ -178,7 +183,9 @@ def defaults(occlusion_map):
     assert_dtype(occlusion_map(model, images.astype(np.float32), 1), np.float32)
 
 
-@occlusion.law("windows beyond the image, strides beyond the window, rows, classes and words are refused")
+@occlusion.law(
+    "ValueError: window above the image size, stride above the window, rows, unknown class or baseline"
+)
 def refuses(occlusion_map):
     model, images = network(0, training=True), IMAGE  # 4 x 5 pixels
     too_large = [{"window": 5}, {"window": (4, 6)}, {"window": 2, "stride": 3}, {"window": 2, "stride": 0}]
@@ -223,19 +230,21 @@ def changed(model, images, target, given_options, **changes):
     return occluded(model, images, target, *sizes, cover, one["probability"], **changes)
 
 
-@occlusion.mistake("f of the covered image less f of the whole one", breaks=occlusion.laws[0].text)
+@occlusion.mistake(
+    "subtracted f of the whole image from f of the covered image", breaks=occlusion.laws[0].text
+)
 def the_other_way(model, images, target=None, **options):
     return -occlusion_map(model, images, target, **options)
 
 
-@occlusion.mistake("left the earlier windows covered", breaks=occlusion.laws[0].text)
+@occlusion.mistake("did not uncover the earlier windows", breaks=occlusion.laws[0].text)
 def piled_up(model, images, target=None, **options):
     return changed(model, images, target, options, pile=True)
 
 
 @occlusion.mistake(
-    "asked each covered image for its own class",
-    breaks="a target of None is the class of the whole image, also where a window changes the answer",
+    "used the class predicted for each covered image",
+    breaks="if target is None, f is for the class of the uncovered image, even if a window changes it",
 )
 def own_classes(model, images, target=None, **options):
     return changed(model, images, target, options, each=True)
@@ -243,14 +252,14 @@ def own_classes(model, images, target=None, **options):
 
 @occlusion.mistake(
     "took the logit where the probability was asked for",
-    breaks="of a network f is the logit, the probability, or a unit's answer, all in evaluation mode",
+    breaks="f of a network is the logit, the probability, or a unit's output, all in evaluation mode",
 )
 def always_logits(model, images, target=None, *, probability=False, **options):
     images_and_target(model, images, target, maps=True, probability=probability)
     return occlusion_map(model, images, target, **options)
 
 
-@occlusion.mistake("took the width of a window for its height", breaks=occlusion.laws[0].text)
+@occlusion.mistake("swapped the width and the height of a window", breaks=occlusion.laws[0].text)
 def sides_swapped(model, images, target=None, *, window=4, stride=2, **options):
     images_and_target(model, images, target, maps=True)
     window, stride = pair("window", window, 1), pair("stride", stride, 1)
@@ -259,7 +268,7 @@ def sides_swapped(model, images, target=None, *, window=4, stride=2, **options):
 
 @occlusion.mistake(
     "covered all channels with the mean of the whole image",
-    breaks='what covers: "mean" of each channel of each image, an image, or "noise", drawn once for all',
+    breaks='the baseline is "mean" of each channel of each image, an array, or "noise", drawn once',
 )
 def one_mean(model, images, target=None, *, baseline="mean", **options):
     if isinstance(baseline, str) and baseline == "mean":

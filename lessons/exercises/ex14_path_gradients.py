@@ -25,11 +25,13 @@ path = Exercise(
     level=3,
     minutes=40,
     hints=(
-        "Walk in a straight line from the baseline b to the image x. At some points of the way take the "
-        "gradient of f, average it with the weights of the points, and multiply by the whole way x - b.",
-        "images_and_target says once what f is; baseline_images makes b. path_nodes gives the shares α of "
-        "the way and their weights. gradient_by_rule(model, images, goal) is df/dx at any images.",
-        "The point at α is b + α (x - b). average += weight * gradient_by_rule(model, ..., goal), and what "
+        "Go along the straight line from the baseline b to the image x. Take the gradient of f at some "
+        "points of the line, and average it with the weights of the points. Multiply the average by x - "
+        "b.",
+        "images, goal = images_and_target(model, images, target) checks both, and goal says what f is. "
+        "baseline_images(images, baseline, rng) gives b. path_nodes(steps, nodes) gives the points α "
+        "and their weights. gradient_by_rule(model, points, goal) gives df/dx at the points.",
+        "The point at α is b + α (x - b). average += weight * gradient_by_rule(model, ..., goal). What "
         "comes after the loop?",
     ),
 )
@@ -95,7 +97,7 @@ def asked(draw):
     )
 
 
-@path.law("before one linear layer it is w · (x - b), pixel by pixel, with any number of nodes")
+@path.law("for one linear layer the result is w · (x - b), pixel by pixel, with any number of nodes")
 def of_one_layer(integrated_gradients):
     model, x, b = layers(0), np.array([[[[1.0, -2.0], [0.5, 3.0]]]]), np.array([[[0.5, 0.5], [0.5, -1.0]]])
     w = model.build().head.weight.data.astype(np.float64)
@@ -107,7 +109,7 @@ def of_one_layer(integrated_gradients):
         assert_close(integrated_gradients(model, x, k, baseline=0.1), expected, rtol=1e-10, atol=0)
 
 
-@path.law("a hidden unit counts at those points of the way at which it is on, each image for its own class")
+@path.law("a hidden unit counts only at the points where it is active; each image has its own class")
 @given(case=asked())
 def point_by_point(integrated_gradients, case):
     model, images, target, baseline, steps, nodes = case
@@ -117,7 +119,7 @@ def point_by_point(integrated_gradients, case):
     assert_close(integrated_gradients(model, images, target, **options), expected, **NEAR)
 
 
-@path.law("64 nodes of Gauss's if nothing is said, 100 if asked for; maps of the images' shape and dtype")
+@path.law("by default there are 64 Gauss nodes; 100 work too; maps have the shape and dtype of the images")
 def defaults(integrated_gradients):
     model, images = layers(5, 4), np.array([[[[2.0, -1.0], [0.25, 1.0]]]])
     expected = way_by_hand(model.build(), images, [1], 0 * images, points_of(64, "gauss"))
@@ -131,7 +133,7 @@ def defaults(integrated_gradients):
     assert_close(integrated_gradients(model, images, 1, steps=100), expected, rtol=1e-6, atol=1e-8)
 
 
-@path.law("a target of None is the class predicted for x itself, at all points of the way")
+@path.law("if target is None, the class predicted for x is used at all points of the line")
 def class_of_the_image(integrated_gradients):
     model, images = layers(2, 4), np.array([[[[2.0, -1.0], [0.25, 1.0]]], [[[-2.0, 1.0], [1.0, -2.0]]]])
     net = model.build()
@@ -140,9 +142,7 @@ def class_of_the_image(integrated_gradients):
     assert_close(integrated_gradients(model, images, baseline=b[0], steps=8), expected, **NEAR)
 
 
-@path.law(
-    'b is 0 if nothing is said, else a number, an image, "mean" of each channel, or "noise", drawn once'
-)
+@path.law('b is 0 by default, or a number, an array, "mean" of each channel, or "noise", drawn once')
 def baselines(integrated_gradients):
     model, images, shape = cnn(2), np.concatenate([PHOTO, PHOTO[:, ::-1] ** 2]), (2, 2, 4, 4)
     means = np.array([[np.full((4, 4), image[c].mean()) for c in range(2)] for image in images])
@@ -156,7 +156,7 @@ def baselines(integrated_gradients):
         assert_close(maps, expected, **NEAR)
 
 
-@path.law("all pixels together are f(x) - f(b), f in evaluation mode: of a convolution, of rows, of a unit")
+@path.law("the sum over all pixels is f(x) - f(b) in evaluation mode, for a CNN, for rows and for a unit")
 def complete(integrated_gradients):
     net, images = cnn(1).build(), np.concatenate([PHOTO, -PHOTO[:, ::-1]])
     change = net(Tensor(images)).data[:, 2] - net(Tensor(0 * images + 0.5)).data[:, 2]
@@ -171,7 +171,7 @@ def complete(integrated_gradients):
         assert_close(maps.sum(), float(unit[j]), rtol=2e-2, atol=2e-2)
 
 
-@path.law("no steps, other nodes, a class or a baseline that there is not, NaN: ValueError")
+@path.law("ValueError for steps below 1, other nodes, an unknown class or baseline, and NaN")
 def refuses(integrated_gradients):
     model, images = cnn(0, training=True), np.ones((2, 2, 2, 2))
     for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}):
@@ -194,35 +194,35 @@ def walked(model, images, target=None, *, baseline=0.0, steps=64, nodes="gauss",
     return changes["factor"](images, b) * average if "factor" in changes else (images - b) * average
 
 
-@path.mistake("left out the factor x - b: the mean gradient alone", breaks=path.laws[0].text)
+@path.mistake("returned the mean gradient, without the factor x - b", breaks=path.laws[0].text)
 def mean_gradient(model, images, target=None, **options):
     return walked(model, images, target, factor=lambda x, b: 1, **options)
 
 
-@path.mistake("multiplied by x in place of x - b", breaks=path.laws[0].text)
+@path.mistake("multiplied by x instead of x - b", breaks=path.laws[0].text)
 def times_the_image(model, images, target=None, **options):
     return walked(model, images, target, factor=lambda x, b: x, **options)
 
 
 @path.mistake(
-    "took the gradient at the image alone",
-    breaks="64 nodes of Gauss's if nothing is said, 100 if asked for; maps of the images' shape and dtype",
+    "took the gradient only at the image",
+    breaks="by default there are 64 Gauss nodes; 100 work too; maps have the shape and dtype of the images",
 )
 def at_the_image(model, images, target=None, **options):
     return walked(model, images, target, point=lambda x, b, alpha: x, **options)
 
 
 @path.mistake(
-    "walked from 0 in place of the baseline",
-    breaks="a target of None is the class predicted for x itself, at all points of the way",
+    "started the line at 0 instead of the baseline",
+    breaks="if target is None, the class predicted for x is used at all points of the line",
 )
 def from_zero(model, images, target=None, **options):
     return walked(model, images, target, point=lambda x, b, alpha: alpha * x, **options)
 
 
 @path.mistake(
-    "asked each point of the way for its own class",
-    breaks="a target of None is the class predicted for x itself, at all points of the way",
+    "used the class predicted for each point of the line",
+    breaks="if target is None, the class predicted for x is used at all points of the line",
 )
 def own_classes(model, images, target=None, **options):
     return walked(model, images, target, each=True, **options)
@@ -235,7 +235,7 @@ def no_weights(model, images, target=None, **options):
 
 @path.mistake(
     "gave all points the same weight",
-    breaks="64 nodes of Gauss's if nothing is said, 100 if asked for; maps of the images' shape and dtype",
+    breaks="by default there are 64 Gauss nodes; 100 work too; maps have the shape and dtype of the images",
 )
 def same_weights(model, images, target=None, *, steps=64, **options):
     return walked(model, images, target, steps=steps, weight=1 / steps, **options)

@@ -45,8 +45,9 @@ backprop = Exercise(
     points=1,
     minutes=10,
     hints=(
-        "Where the ReLU was on it passed its input on, so the gradient passes; elsewhere it answered 0.",
-        "Compare the input x, not the gradient, with 0; at 0 itself nothing passes.",
+        "Where the input was positive, ReLU returned the input, so the gradient passes. Elsewhere ReLU "
+        "returned 0, so the gradient is 0.",
+        "Compare the input x with 0, not the gradient. Where x is 0, the result is 0.",
         "np.where(..., grad, 0) selects. A product with the mask would turn an infinite gradient into NaN.",
     ),
 )
@@ -57,7 +58,7 @@ def worked_backprop(backprop_rule):
     assert_close(backprop_rule(R, F), [2, -1, 0, 1, -2])
 
 
-@backprop.law("it is the slope of max(x, 0), away from 0, times the gradient")
+@backprop.law("away from x = 0, the result is the slope of max(x, 0) times the gradient")
 @given(case=pairs())
 def is_the_slope(backprop_rule, case):
     grad, x = case
@@ -66,41 +67,41 @@ def is_the_slope(backprop_rule, case):
     assert_close(backprop_rule(grad, x), grad * slope)
 
 
-@backprop.law("at 0 nothing passes")
+@backprop.law("where x is 0, the result is 0")
 @given(case=pairs())
 def nothing_at_zero(backprop_rule, case):
     assert_close(backprop_rule(case[0], np.zeros_like(case[1])), np.zeros_like(case[0]))
 
 
-@backprop.law("it is linear in the gradient: the rule of -2 R is -2 times the rule of R")
+@backprop.law("the rule is linear in the gradient: -2 R gives -2 times the result of R")
 @given(case=pairs())
 def linear_in_the_gradient(backprop_rule, case):
     grad, x = case
     assert_close(backprop_rule(-2 * grad, x), -2 * backprop_rule(grad, x))
 
 
-@backprop.law("an input of 1e-45 is positive, and the dtype is the gradient's")
+@backprop.law("an input of 1e-45 counts as positive, and the result has the gradient's dtype")
 def barely_positive(backprop):
     assert_passes(backprop, [2, 3, 1e30, -TINY], [TINY, -TINY, 1, 1], [2, 0, 1e30, -TINY])
     assert_equal(backprop(np.array([2.0, 3.0]), np.array([1e-60, -1e-60])), [2.0, 0.0])
 
 
-@backprop.law("an infinite gradient passes whole, or is stopped whole, and so does one at an infinite input")
+@backprop.law("infinite values follow the same rule: an infinite gradient becomes 0 or stays as it is")
 def infinite_gradient(backprop):
     assert_passes(backprop, [INF, -INF, INF, -INF, 2, 2], [1, 2, -1, 0, INF, -INF], [INF, -INF, 0, 0, 2, 0])
 
 
-@backprop.mistake("let it pass at 0", breaks="at 0 nothing passes")
+@backprop.mistake("let the gradient pass at x = 0", breaks="where x is 0, the result is 0")
 def passes_at_zero(grad, x):
     return grad * (x >= 0)
 
 
-@backprop.mistake("rectified the gradient as well", breaks=backprop.laws[0].text)
+@backprop.mistake("also set negative gradients to 0", breaks=backprop.laws[0].text)
 def also_rectifies(grad, x):
     return grad * (x > 0) * (grad > 0)
 
 
-@backprop.mistake("multiplied by the ReLU's answer", breaks=backprop.laws[0].text)
+@backprop.mistake("multiplied by the ReLU's output", breaks=backprop.laws[0].text)
 def times_the_answer(grad, x):
     return grad * np.maximum(x, 0)
 
@@ -114,8 +115,8 @@ deconv = Exercise(
     points=1,
     minutes=10,
     hints=(
-        "On its way back the gradient goes through a ReLU of its own. What the input was does not matter.",
-        "What is negative becomes 0; x is there only because every rule is called so.",
+        "The gradient itself goes through a ReLU. The input x does not matter.",
+        "Negative gradients become 0. x is an argument only because every rule is called with grad and x.",
         "np.where(..., grad, 0), or np.maximum with 0",
     ),
 )
@@ -133,18 +134,18 @@ def blind_to_the_input(deconvnet_rule, case):
     assert_close(deconvnet_rule(grad, x), deconvnet_rule(grad, 1 - x))
 
 
-@deconv.law("it is the ReLU of the gradient")
+@deconv.law("the result is the ReLU of the gradient")
 @given(case=pairs())
 def is_relu(deconvnet_rule, case):
     assert_close(deconvnet_rule(*case), np.maximum(case[0], 0))
 
 
-@deconv.law("a gradient of 1e-45 is positive, and the dtype is the gradient's")
+@deconv.law("a gradient of 1e-45 counts as positive, and the result has the gradient's dtype")
 def barely_positive_gradient(deconv):
     assert_passes(deconv, [TINY, -TINY, 1e30, 0], [1, 1, -1, 1], [TINY, 0, 1e30, 0])
 
 
-@deconv.law("an infinite gradient passes whole, or is stopped whole, and so does one at an infinite input")
+@deconv.law("infinite values follow the same rule: an infinite gradient becomes 0 or stays as it is")
 def infinite_gradient_back(deconv):
     assert_passes(deconv, [INF, -INF, INF, 2, 3], [1, 2, -1, -INF, INF], [INF, 0, INF, 2, 3])
 
@@ -154,12 +155,12 @@ def by_the_input(grad, x):
     return grad * (x > 0)
 
 
-@deconv.mistake("kept the magnitude of what is negative", breaks="it is the ReLU of the gradient")
+@deconv.mistake("kept the magnitude of negative gradients", breaks="the result is the ReLU of the gradient")
 def magnitude(grad, x):
     return np.abs(grad)
 
 
-@deconv.mistake("made float64 of it", breaks=deconv.laws[1].text)
+@deconv.mistake("returned float64 instead of the gradient's dtype", breaks=deconv.laws[1].text)
 def widened(grad, x):
     return np.where(grad > 0, grad, 0).astype(np.float64)
 
@@ -173,9 +174,9 @@ guided = Exercise(
     points=1,
     minutes=10,
     hints=(
-        "Both conditions at once: the neuron was on, and what comes back speaks for the answer.",
-        "A mask for the input and a mask for the gradient, both > 0.",
-        "np.where(... & ..., grad, 0): each comparison in brackets, since & binds more tightly than >",
+        "Both conditions must hold: the input x was positive, and the gradient is positive.",
+        "Make a mask where x > 0 and a mask where grad > 0, and combine them.",
+        "np.where(... & ..., grad, 0). Put each comparison in brackets, because & binds more tightly than >.",
     ),
 )
 
@@ -185,21 +186,21 @@ def worked_guided(guided_rule):
     assert_close(guided_rule(R, F), [2, 0, 0, 1, 0])
 
 
-@guided.law("where R > 0 it is backprop")
+@guided.law("where R > 0 the result is that of backprop")
 @given(case=pairs())
 def backprop_where_positive(guided_rule, case):
     grad, x = case
     assert_close(guided_rule(grad, x)[grad > 0], (grad * (x > 0))[grad > 0])
 
 
-@guided.law("where f > 0 it is the deconvnet")
+@guided.law("where f > 0 the result is that of the deconvnet")
 @given(case=pairs())
 def deconvnet_where_on(guided_rule, case):
     grad, x = case
     assert_close(guided_rule(grad, x)[x > 0], np.maximum(grad, 0)[x > 0])
 
 
-@guided.law("where neither holds nothing passes, and nothing is ever negative")
+@guided.law("where R <= 0 and f <= 0 the result is 0, and no result is negative")
 @given(case=pairs())
 def else_nothing(guided_rule, case):
     grad, x = case
@@ -209,18 +210,18 @@ def else_nothing(guided_rule, case):
     assert_close(np.minimum(passed, 0), np.zeros_like(grad))
 
 
-@guided.law("1e-45 is positive, as input and as gradient, and the dtype is the gradient's")
+@guided.law("1e-45 counts as positive, as input and as gradient, and the result has the gradient's dtype")
 def barely_positive_both(guided):
     assert_passes(guided, [TINY, 2, -TINY, 1e30], [1, TINY, 1, 1], [TINY, 2, 0, 1e30])
     assert_passes(guided, [1e-30, TINY, -2], [1e-30, TINY, -1], [1e-30, TINY, 0])  # products would be 0
 
 
-@guided.law("an infinite gradient passes whole, or is stopped whole, and so does one at an infinite input")
+@guided.law("infinite values follow the same rule: an infinite gradient becomes 0 or stays as it is")
 def infinite_both(guided):
     assert_passes(guided, [INF, -INF, INF, 2, 2], [1, 2, -1, INF, -INF], [INF, 0, 0, 2, 0])
 
 
-@guided.mistake("one condition is enough", breaks=guided.laws[0].text)
+@guided.mistake("let the gradient pass if only one condition holds", breaks=guided.laws[0].text)
 def either(grad, x):
     return grad * ((x > 0) | (grad > 0))
 
@@ -230,6 +231,6 @@ def of_the_product(grad, x):
     return grad * (grad * x > 0)
 
 
-@guided.mistake("forgot the input", breaks=guided.laws[0].text)
+@guided.mistake("checked only the gradient, not the input", breaks=guided.laws[0].text)
 def without_the_input(grad, x):
     return np.maximum(grad, 0)

@@ -25,15 +25,15 @@ def guided_within(
 ) -> np.ndarray:
     """df/dx of a model where some layers use the guided rule in backward, and all others backprop.
 
-    It shows in which layers guided backprop loses the class. With all layers guided, the result is guided
-    backprop; without guided layers, it is the gradient.
+    Two cases are known: if all layers are guided, the result is guided backprop; if no layer is guided, the
+    result is the gradient. Cases between show in which layers guided backprop loses the class.
 
-    model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards its modes
-    are as before, and no hook or layer was added; so it is after an error.
+    model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards, also after
+    an error, the model is as before: each module has its old mode, and no hook or layer was added.
     images: (N, C, H, W), floating.  classes: (N,) integers; f of an image is the logit of its class.
-    layers: paths as in ``model.layer``. All ReLUs in these layers are guided; "" is the whole model.
+    layers: paths for ``model.layer(path)``. All ReLUs in these layers are guided; "" is the whole model.
     Returns: maps of the images' shape and dtype.
-    ValueError for an unknown path, and for classes that are not one known class for each image.
+    Raises ValueError for an unknown path, and for classes that are not one known class for each image.
     """
     parts = [part for path in layers for part in model.layer(path).modules()]
     hooks, x = [], Tensor(images, requires_grad=True)
@@ -66,12 +66,13 @@ guided_in = Exercise(
     level=3,
     minutes=45,
     hints=(
-        "A ReLU keeps the rule that is in force when it runs forward. So only the chosen ReLUs may run "
-        "inside a block of minidl.relu_rule, and the backward pass needs none.",
-        "A forward hook may replace a module's output. model.layer(path).modules() gives a layer and all "
-        "within it, some of which are nn.ReLU. Take every hook off again, also after an error.",
-        "The hook computes the output anew, with relu_rule(guided_rule): return module.forward(...); then "
-        "grad of the sum of the asked logits, by x",
+        "A ReLU that runs forward inside `with relu_rule(rule):` uses this rule backward. So only the "
+        "chosen ReLUs may run inside such a block. The backward pass needs no block.",
+        "A forward hook may replace a module's output: hook = relu.register_forward_hook(function). "
+        "model.layer(path).modules() gives a layer and all modules inside it; choose those that are "
+        "nn.ReLU. Call hook.remove() for each hook at the end, also after an error.",
+        "The hook computes the output again: with relu_rule(guided_rule): return module.forward(...). "
+        "Then take the gradient of the sum of the images' class logits with respect to x.",
     ),
 )
 NEAR = {"rtol": 1e-4, "atol": 1e-6}
@@ -120,7 +121,7 @@ def asked(draw):
 
 
 @guided_in.law(
-    "of one hidden layer: guided, units count that are on and speak for the class; else all that are on"
+    "with one hidden layer: if it is guided, active units with a positive weight count, else all active units"
 )
 def worked_guided_within(guided_within):
     model = Built("mlp", seed=26, in_features=2, hidden=(4,), num_classes=CLASSES)
@@ -135,7 +136,9 @@ def worked_guided_within(guided_within):
             assert_close(guided_within(model, x, np.array([k]), layers), guided.reshape(x.shape), **NEAR)
 
 
-@guided_in.law("R is worked out layer by layer, each image from its own class, by the rule of each layer")
+@guided_in.law(
+    "R, the gradient sent backward, follows each layer's rule and starts at each image's own class"
+)
 @given(case=asked())
 def layer_by_layer(guided_within, case):
     model, images, classes, layers = case
@@ -143,7 +146,9 @@ def layer_by_layer(guided_within, case):
     assert_close(guided_within(model, images, classes, layers), expected, **NEAR)
 
 
-@guided_in.law("a block is all its ReLUs, those of its inner blocks too, also past pooling and a shortcut")
+@guided_in.law(
+    "a block means all ReLUs inside it, also in inner blocks, after pooling and in a residual block"
+)
 def blocks(guided_within):
     images = np.random.default_rng(0).integers(-4, 5, (2, 1, 4, 6)) / 4
     pooled = Built("small_cnn", seed=1, num_classes=CLASSES, widths=(3, 2), pool_after=(1,))
@@ -162,7 +167,9 @@ def blocks(guided_within):
     assert_close(found, by_hand(deep, images, [2, 0], ("relu1",)), rtol=1e-4, atol=1e-7)
 
 
-@guided_in.law("float64 images have maps of float64, float32 images of float32, of a frozen model too")
+@guided_in.law(
+    "float64 images give float64 maps and float32 images float32 maps, also if the model is frozen"
+)
 def dtypes(guided_within):
     images, classes = np.array([[[[1.0, -0.5], [2.0, 0.25]]]]), np.array([1])
     expected = by_hand(two_hidden(1), images, classes, ["relu2"])
@@ -173,7 +180,7 @@ def dtypes(guided_within):
             assert_dtype(maps, dtype)
 
 
-@guided_in.law("a model in training mode is asked in evaluation mode, and is in training mode afterwards")
+@guided_in.law("a model in training mode runs in evaluation mode, and is in training mode again afterwards")
 def while_training(guided_within):
     settings = {"seed": 3, "num_classes": CLASSES, "widths": (3,), "pool_after": ()}
     model, training = Built("small_cnn", **settings), Built("small_cnn", **settings, training=True)
@@ -184,7 +191,7 @@ def while_training(guided_within):
         assert_close(maps, by_hand(model, images, [0, 1], ["block1"]), **NEAR)
 
 
-@guided_in.law("an unknown layer, a class that there is not, and classes for other images are refused")
+@guided_in.law("ValueError for an unknown layer, an unknown class, and a wrong number of classes")
 def refuses(guided_within):
     model, images = two_hidden(0, training=True), np.ones((2, 1, 2, 2))
     for layers in (("relu1", "relu3"), ("relu3",)):
@@ -213,27 +220,31 @@ def changed(model, images, classes, layers, rule=guided_rule, inside=True, whole
     return grad((logits if whole else logits[np.arange(len(images)), labels]).sum(), x)
 
 
-@guided_in.mistake("guided all ReLUs, whatever the layers", breaks=guided_in.laws[0].text)
+@guided_in.mistake("guided all ReLUs, not only those in the layers", breaks=guided_in.laws[0].text)
 def guided_everywhere(model, images, classes, layers):
     return changed(model, images, classes, (*layers, ""))
 
 
-@guided_in.mistake("put the deconvnet's rule in", breaks=guided_in.laws[0].text)
+@guided_in.mistake("used the rule of the deconvnet", breaks=guided_in.laws[0].text)
 def deconvnet_within(model, images, classes, layers):
     return changed(model, images, classes, layers, rule=deconvnet_rule)
 
 
-@guided_in.mistake("took a path for one layer, not for all within it", breaks=guided_in.laws[0].text)
+@guided_in.mistake(
+    "guided only the module at the path, not the ReLUs inside it", breaks=guided_in.laws[0].text
+)
 def named_alone(model, images, classes, layers):
     return changed(model, images, classes, layers, inside=False)
 
 
-@guided_in.mistake("took the gradient of all logits together", breaks=guided_in.laws[0].text)
+@guided_in.mistake(
+    "took the gradient of the sum of all logits, not of the class's logit", breaks=guided_in.laws[0].text
+)
 def of_all_logits(model, images, classes, layers):
     return changed(model, images, classes, layers, whole=True)
 
 
-@guided_in.mistake("took what is negative out of the finished map", breaks=guided_in.laws[0].text)
+@guided_in.mistake("set the negative values of the finished map to 0", breaks=guided_in.laws[0].text)
 def rectified_map(model, images, classes, layers):
     maps = changed(model, images, classes, ())
     return np.maximum(maps, 0) if layers else maps

@@ -28,9 +28,12 @@ mass = Exercise(
     title="the share of a map that lies on the object",
     helpers=("maps_and_masks",),
     hints=(
-        "Of everything that a map holds, how much lies on the object? Each image by itself.",
-        "The sum over the mask / the sum over all, axes (1, 2); where that is 0 the map is constant.",
-        "np.divide(..., total, out=masks.mean(axis=(1, 2)), where=total > 0); what is refused before?",
+        "Which part of the sum of the map lies inside the mask? Compute it for each image separately.",
+        "Divide the sum over the mask by the sum over all pixels, both over axes (1, 2). Where the sum "
+        "over all pixels is 0, the map is constant.",
+        "maps, masks = maps_and_masks(maps, masks) checks that they are finite and makes maps float64. "
+        "np.divide(..., total, out=masks.mean(axis=(1, 2)), where=total > 0). Which maps must raise a "
+        "ValueError before?",
     ),
 )
 
@@ -42,28 +45,28 @@ def scored(draw):
     return draw(arrays(shape, 0, 2)), draw(arrays(shape, 0, 1)) > 0.5
 
 
-@mass.law("[4 1 / 1 2] with the corner of the 4 inside: 4 of 8; [1 4 / 4 1]: 1 of 10; zeros: 1 of 4 pixels")
+@mass.law("mask: only the top left pixel; [4 1 / 1 2] gives 4/8, [1 4 / 4 1] gives 1/10, zeros give 1/4")
 def worked_mass(mass_inside):
     maps = np.array([[[4.0, 1.0], [1.0, 2.0]], [[1.0, 4.0], [4.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
     masks = np.array([[[True, False], [False, False]]] * 3)
     assert_close(mass_inside(maps, masks), np.array([0.5, 0.1, 0.25]))
 
 
-@mass.law("inside and outside share the whole")
+@mass.law("the fraction inside the mask plus the fraction outside is 1")
 @given(case=scored())
 def shares_the_whole(mass_inside, case):
     maps, masks = case
     assert_close(mass_inside(maps, masks) + mass_inside(maps, ~masks), np.ones(len(maps)))
 
 
-@mass.law("a map twice as strong says the same")
+@mass.law("twice the map gives the same fraction")
 @given(case=scored())
 def scale_free(mass_inside, case):
     maps, masks = case
     assert_close(mass_inside(2 * maps, masks), mass_inside(maps, masks))
 
 
-@mass.law("a constant map knows nothing: it gets the object's share of the area, which is chance")
+@mass.law("a constant map gives the mask's fraction of the area, which is chance")
 @given(case=scored(), constant=st.sampled_from([0.0, 0.25, 1.0]))
 def constant_is_chance(mass_inside, case, constant):
     maps, masks = case
@@ -85,14 +88,14 @@ def share_of(maps, masks, total):
     return (maps * masks).sum(axis=(1, 2)) / np.where(total > 0, total, 1)
 
 
-@mass.law("one negative pixel is refused with a ValueError, although the sum is positive")
+@mass.law("one negative pixel is refused with a ValueError, even if the sum of the map is positive")
 def one_negative_pixel(mass):
     maps = np.array([[[4.0, -0.25], [1.0, 2.0]]])
     for faint in (1.0, 1e-12):
         assert_refuses(f"maps {(faint * maps).tolist()}", mass, faint * maps, np.ones((1, 2, 2), bool))
 
 
-@mass.law("a map of 1e-12 or 1e-300 is shared out as one of 1 is, and one of float32 in float64")
+@mass.law("maps of size 1e-12 or 1e-300 give the same fractions; a float32 map gives a float64 fraction")
 def faint_maps(mass):
     maps, masks = np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])
     for size in (1, 1e-12, 1e-300):
@@ -109,7 +112,7 @@ def not_finite(mass):
         assert_refuses(f"a pixel of {value}", mass, np.array([[[1.0, value]]]), np.array([[[True, False]]]))
 
 
-@mass.mistake("a map of zeros scores 0", breaks=mass.laws[0].text)
+@mass.mistake("returned 0 for a map of zeros", breaks=mass.laws[0].text)
 def zero_scores_zero(maps, masks):
     score.mass_inside(maps, masks)
     return share_of(maps, masks, maps.sum(axis=(1, 2)))
@@ -121,13 +124,16 @@ def of_all_images(maps, masks):
     return np.where(total > 0, share_of(maps, masks, total), score.mass_inside(maps, masks))
 
 
-@mass.mistake("let what is negative cancel", breaks="a negative map is refused with a ValueError")
+@mass.mistake(
+    "allowed negative pixels, which cancel positive ones",
+    breaks="a negative map is refused with a ValueError",
+)
 def cancels(maps, masks):
     total = maps.sum(axis=(1, 2))
     return np.where(total > 0, share_of(maps, masks, total), masks.mean(axis=(1, 2)))
 
 
-@mass.mistake("divided by a total of 0", breaks=mass.laws[0].text)
+@mass.mistake("divided by a sum of 0", breaks=mass.laws[0].text)
 def by_zero(maps, masks):
     score.mass_inside(maps, masks)
     with np.errstate(invalid="ignore"):
@@ -143,9 +149,10 @@ activation = Exercise(
     minutes=10,
     title="maps weighted by their mean gradients",
     hints=(
-        "Each channel gets one number of each image, what it means for the class; then the maps are added.",
-        "That number is the gradient's mean over height and width; the sum goes over the channels, axis 1.",
-        "alpha = gradients.mean(axis=(2, 3), keepdims=True) is (N, K, 1, 1), and fits A",
+        "For each image, each channel gets one number: its weight for the class. Then add the weighted maps.",
+        "The weight is the mean of the gradient over height and width. The sum goes over the channels, "
+        "axis 1.",
+        "alpha = gradients.mean(axis=(2, 3), keepdims=True) has the shape (N, K, 1, 1) and broadcasts to A",
     ),
 )
 
@@ -153,12 +160,12 @@ A = np.array([[[[1.0, 3.0]], [[2.0, 0.0]]]])  # (1, 2, 1, 2)
 G = np.array([[[[1.0, -3.0]], [[4.0, 2.0]]]])
 
 
-@activation.law("A = [1 3], [2 0] with gradients [1 -3], [4 2], of means -1 and 3, gives [5 -3]")
+@activation.law("maps [1 3], [2 0] with gradients [1 -3], [4 2], whose means are -1 and 3, give [5 -3]")
 def worked_activation(class_activation):
     assert_close(class_activation(A, G), np.array([[[5.0, -3.0]]]))
 
 
-@activation.law("under a mean over positions and weights w it sums to w · the means of A")
+@activation.law("if y = w · (the mean of each A_k over positions), the map sums to w · these means")
 @given(case=maps_and_gradients())
 def sums_to_the_logit(class_activation, case):
     activations, gradients = case
@@ -168,7 +175,7 @@ def sums_to_the_logit(class_activation, case):
     assert_close(class_activation(activations, same_everywhere).sum(axis=(1, 2)), logit)
 
 
-@activation.law("where in a channel the gradient is does not matter")
+@activation.law("in a channel, the positions of the gradient values do not matter")
 @given(case=maps_and_gradients())
 def places_do_not_matter(class_activation, case):
     activations, gradients = case
@@ -176,14 +183,14 @@ def places_do_not_matter(class_activation, case):
     assert_close(class_activation(activations, turned), class_activation(activations, gradients))
 
 
-@activation.law("what speaks against stays negative: of -dy/dA the map is minus the map")
+@activation.law("negative values stay: for -dy/dA the result is minus the map")
 @given(case=maps_and_gradients())
 def keeps_the_sign(class_activation, case):
     activations, gradients = case
     assert_close(class_activation(activations, -gradients), -class_activation(activations, gradients))
 
 
-@activation.law("each image has weights of its own")
+@activation.law("each image has its own weights alpha")
 @given(case=maps_and_gradients())
 def each_by_itself(class_activation, case):
     activations, gradients = case
@@ -192,7 +199,7 @@ def each_by_itself(class_activation, case):
     assert_close(class_activation(*two), np.concatenate([alone, 0 * alone]))
 
 
-@activation.law("float32 stays float32, float64 is not rounded to it, for many maps as well")
+@activation.law("float32 stays float32, and float64 is not rounded to float32, also for many maps")
 def keeps_float32(class_activation):
     third = class_activation(np.full((1, 2, 1, 3), 1 / 3), np.full((1, 2, 1, 3), 0.1))
     assert_dtype(third, np.float64)
@@ -205,22 +212,24 @@ def keeps_float32(class_activation):
     assert_close(maps, np.full((2, 3, 5), 5.0))
 
 
-@activation.mistake("multiplied gradient and maps place by place", breaks=activation.laws[0].text)
+@activation.mistake("multiplied gradient and maps position by position", breaks=activation.laws[0].text)
 def place_by_place(activations, gradients):
     return (gradients * activations).sum(axis=1)
 
 
-@activation.mistake("summed the gradient over positions", breaks=activation.laws[0].text)
+@activation.mistake(
+    "used the sum of the gradient over positions, not the mean", breaks=activation.laws[0].text
+)
 def summed(activations, gradients):
     return (gradients.sum(axis=(2, 3), keepdims=True) * activations).sum(axis=1)
 
 
-@activation.mistake("took one weight for all images", breaks="each image has weights of its own")
+@activation.mistake("used the same weights for all images", breaks="each image has its own weights alpha")
 def one_for_all(activations, gradients):
     return (gradients.mean(axis=(0, 2, 3))[:, np.newaxis, np.newaxis] * activations).sum(axis=1)
 
 
-@activation.mistake("rectified the sum", breaks=activation.laws[0].text)
+@activation.mistake("set the negative values of the sum to 0", breaks=activation.laws[0].text)
 def rectified(activations, gradients):
     return np.maximum((gradients.mean(axis=(2, 3), keepdims=True) * activations).sum(axis=1), 0)
 
@@ -235,22 +244,25 @@ enlarge = Exercise(
     minutes=20,
     title="bilinear enlargement as a matrix",
     hints=(
-        "Lay old and new pixels over the same length. Where, in old pixels, is the middle of new pixel i?",
-        "s = (i + 1/2) old / new - 1/2, not beyond 0 or old - 1. An old pixel j gives 1 - |s - j|, if > 0.",
-        "s = np.clip(..., 0, old - 1) is (new,), and s[:, np.newaxis] - np.arange(old) is (new, old)",
+        "Old and new pixels cover the same length. Where is the centre of new pixel i, in units of old "
+        "pixels?",
+        "s = (i + 1/2) old / new - 1/2, clipped to 0 ... old - 1. The weight of old pixel j is 1 - |s - "
+        "j|, or 0 if this is negative.",
+        "s = np.clip(..., 0, old - 1) has the shape (new,), and s[:, np.newaxis] - np.arange(old) has "
+        "(new, old)",
     ),
 )
 sides = st.integers(1, 6)
 
 
-@enlarge.law("2 pixels made 4: rows 1 0, 3/4 1/4, 1/4 3/4, 0 1; of 3 made 1 the second is left")
+@enlarge.law("from 2 pixels to 4 the rows are 1 0, 3/4 1/4, 1/4 3/4, 0 1; from 3 to 1 the row is 0 1 0")
 def worked_weights(upsampling_weights):
     assert_close(upsampling_weights(2, 4), np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]))
     assert_close(upsampling_weights(3, 1), [[0, 1, 0]])  # the new middle lies on an old one
     assert_close(upsampling_weights(6, 2), [[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0]])
 
 
-@enlarge.law("each new pixel is a mean: no weight is negative, and a row sums to 1")
+@enlarge.law("each new pixel is a weighted mean: no weight is negative, and each row sums to 1")
 @given(old=sides, new=sides)
 def rows_are_means(upsampling_weights, old, new):
     weights = upsampling_weights(old, new)
@@ -258,7 +270,7 @@ def rows_are_means(upsampling_weights, old, new):
     assert_close(weights.sum(axis=1), np.ones(new))
 
 
-@enlarge.law("a ramp stays a ramp between the outermost middles")
+@enlarge.law("a linear ramp stays a linear ramp between the outermost centres")
 @given(old=sides, new=sides)
 def keeps_ramps(upsampling_weights, old, new):
     ramp = (np.arange(old) + 0.5) / old  # the centre of each pixel, on a length of 1
@@ -266,14 +278,14 @@ def keeps_ramps(upsampling_weights, old, new):
     assert_close(upsampling_weights(old, new) @ ramp, np.clip(middles, ramp[0], ramp[-1]))
 
 
-@enlarge.law("left and right are alike")
+@enlarge.law("mirrored pixels give mirrored weights")
 @given(old=sides, new=sides)
 def is_symmetric(upsampling_weights, old, new):
     weights = upsampling_weights(old, new)
     assert_close(weights, weights[::-1, ::-1])
 
 
-@enlarge.law("as many pixels as before stay as they are")
+@enlarge.law("if old = new, the pixels do not change")
 @given(old=sides)
 def same_size(upsampling_weights, old):
     weights = upsampling_weights(old, old)
@@ -281,7 +293,7 @@ def same_size(upsampling_weights, old):
     assert_dtype(weights, np.float64)
 
 
-@enlarge.law("7 pixels made 224, in float64: new pixel 100 lies at 2.640625, between old pixels 2 and 3")
+@enlarge.law("from 7 pixels to 224, in float64: new pixel 100 lies at 2.640625, between old pixels 2 and 3")
 def many_pixels(upsampling_weights):
     weights = upsampling_weights(7, 224)
     assert_dtype(weights, np.float64)
@@ -289,7 +301,7 @@ def many_pixels(upsampling_weights):
     assert_close(weights.sum(axis=1), np.ones(224), rtol=1e-12)
 
 
-@enlarge.law("no pixels, old or new, are refused with a ValueError")
+@enlarge.law("old or new below 1 is refused with a ValueError")
 @given(side=sides)
 def refuses_no_pixels(upsampling_weights, side):
     for wrong in (0, -1):
@@ -297,24 +309,26 @@ def refuses_no_pixels(upsampling_weights, side):
         assert_refuses(f"an old size of {wrong}", upsampling_weights, wrong, side)
 
 
-@enlarge.mistake("laid the first middles on each other, and the last", breaks=enlarge.laws[0].text)
+@enlarge.mistake("put the first centres at one point, and the last centres too", breaks=enlarge.laws[0].text)
 def aligned_corners(old, new):
     s = np.linspace(0, old - 1, new)
     return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
 
 
-@enlarge.mistake("forgot the half pixels", breaks=enlarge.laws[0].text)
+@enlarge.mistake("forgot the halves: used s = i old / new", breaks=enlarge.laws[0].text)
 def without_halves(old, new):
     s = np.clip(np.arange(new) * old / new, 0, old - 1)
     return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
 
 
-@enlarge.mistake("let the outermost pixels fade out", breaks=enlarge.laws[0].text)
+@enlarge.mistake(
+    "let the weights sum to less than 1 beyond the outermost centres", breaks=enlarge.laws[0].text
+)
 def fades(old, new):
     s = (np.arange(new) + 0.5) * old / new - 0.5
     return np.maximum(0, 1 - np.abs(s[:, np.newaxis] - np.arange(old)))
 
 
-@enlarge.mistake("took the nearest alone", breaks=enlarge.laws[0].text)
+@enlarge.mistake("took only the nearest pixel", breaks=enlarge.laws[0].text)
 def nearest(old, new):
     return np.eye(old)[((np.arange(new) + 0.5) * old / new).astype(int)]

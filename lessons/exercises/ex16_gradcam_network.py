@@ -21,11 +21,16 @@ cam = Exercise(
     title="Grad-CAM from a network and a layer",
     helpers=("upsample_maps",),
     hints=(
-        "One pass forward keeps the layer's maps A. One way back tells what the asked logit says to them.",
-        "A hook, or outputs_of(model, layer), gives A as a Tensor; grad(number, A) is dy/dA. The images' "
-        "logits of their classes may be summed first, since each depends on its own image alone.",
-        "y = target_scores(model, x, goal) inside of `with outputs_of(model, layer) as outputs:`; "
-        "then grad(y.sum(), outputs[0])",
+        "The forward pass gives the layer's maps A and the target y. The backward pass gives dy/dA.",
+        "images, goal = images_and_target(model, images, target, maps=True) checks both. Inside `with "
+        "outputs_of(model, layer) as outputs:` the model is in evaluation mode, and each output of the "
+        "layer is added to the list. target_scores(model, x, goal) gives y (N,). (dy_dA,) = "
+        "grad(y.sum(), [A]); y may be summed, because each y depends only on its own image.",
+        "with outputs_of(model, layer) as outputs: y = target_scores(model, x, goal). Then A = "
+        "only_output(outputs, layer, N), class_activation(A.data, dy_dA), a ReLU, and "
+        "upsample_maps(maps, (H, W)). x = Tensor(images, requires_grad=True) makes a graph even if all "
+        "weights are frozen. batches(images) gives slices that fit in memory: goal.part(slice) is the "
+        "target of a slice. with_bar shows progress.",
     ),
 )
 
@@ -59,7 +64,7 @@ def positive(signed):
     return np.where(signed > 0, signed, 0)
 
 
-@cam.law("before a mean and a linear head it is ReLU(w · A) / Z: the head's weights of the class say all")
+@cam.law("if a mean and a linear head follow the layer, the map is ReLU(w · A) over the number of positions")
 def as_class_activation_mapping(gradcam):
     model, images = Built("small_cnn", seed=6, **ONE_BLOCK), np.arange(12.0).reshape(1, 1, 3, 4) - 4
     net = model.build()
@@ -71,7 +76,7 @@ def as_class_activation_mapping(gradcam):
         assert_close(maps, positive(signed), rtol=1e-9, atol=1e-12)
 
 
-@cam.law("alpha_k is what the logit gains, by central differences, when all of A_k is raised, divided by Z")
+@cam.law("alpha_k · h · w is the slope of the logit, by central differences, when all of A_k grows")
 def by_slopes(gradcam):
     for seed in range(4):
         model, images, target = asked(seed)
@@ -80,7 +85,7 @@ def by_slopes(gradcam):
         assert_close(gradcam(model, images, target, "block1.relu", upsample=False), positive(signed), **NEAR)
 
 
-@cam.law("a network that is training and frozen is asked in evaluation mode, and stays training and frozen")
+@cam.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(gradcam):
     model, images, target = asked(1)
     A, alpha = by_differences(model.build(), images, target)
@@ -91,7 +96,7 @@ def while_training(gradcam):
         assert_close(gradcam(other, images, target, "block1.relu", upsample=False), positive(signed), **NEAR)
 
 
-@cam.law("each image is asked for its own class, and its map is the one that it has alone")
+@cam.law("each image has its own class, and its map is the same as without the other images")
 def each_image_alone(gradcam):
     for seed in range(4):
         model, images, target = asked(seed)
@@ -106,7 +111,7 @@ def each_image_alone(gradcam):
         assert_close(found[i : i + 1], alone, **NEAR)
 
 
-@cam.law("a target of None is the class with the largest logit, and a unit of a later layer is one as well")
+@cam.law("target None means the class with the largest logit; a target may be a unit of a later layer")
 def other_targets(gradcam):
     for seed in range(4):
         model, images, _ = asked(seed)
@@ -124,7 +129,7 @@ def other_targets(gradcam):
         assert_close(maps, positive(signed), **NEAR)
 
 
-ENLARGED = "it is enlarged to the images' height and width, unless upsample=False, and keeps their dtype"
+ENLARGED = "the map has the images' height and width, unless upsample=False, and the images' dtype"
 
 
 @cam.law(ENLARGED)
@@ -151,7 +156,7 @@ def linear_weights(old, new):
     return np.stack([np.interp(middles, np.arange(old), row) for row in np.eye(old)], axis=1)
 
 
-@cam.law("a layer without maps, and a unit that lies before the layer, are refused with a ValueError")
+@cam.law("a layer without maps, and a target unit before the layer, are refused with a ValueError")
 def refuses(gradcam):
     model, images = Built("small_cnn", seed=0, **TWO_BLOCKS, training=True), np.ones((1, 1, 3, 4))
     assert_refuses("the layer 'flatten', whose output is (N, K),", gradcam, model, images, 0, "flatten")
@@ -160,7 +165,7 @@ def refuses(gradcam):
     assert_refuses(what, gradcam, model, images, unit, "block2.relu")
 
 
-@cam.law("maps that are infinite or NaN somewhere are refused with a ValueError, though the target is finite")
+@cam.law("infinite or NaN values in the map are refused with a ValueError, even if the target is finite")
 def refuses_infinite_maps(gradcam):
     images = np.array([[[[1.0, 3e38]]]], np.float32)  # float32 cannot hold twice 3e38
     with np.errstate(all="ignore"):
@@ -199,12 +204,12 @@ def of_probabilities(model, images, target, layer, *, upsample=True):
     return weighted(model, images, target, layer, score=probability, upsample=upsample)
 
 
-@cam.mistake("took the gradient of all logits together", breaks=cam.laws[0].text)
+@cam.mistake("took the gradient of the sum of all logits, not of the class's logit", breaks=cam.laws[0].text)
 def of_all_logits(model, images, target, layer, *, upsample=True):
     return weighted(model, images, target, layer, score=lambda logits, own: logits, upsample=upsample)
 
 
-@cam.mistake("summed the gradient over the places", breaks=cam.laws[0].text)
+@cam.mistake("used the sum of the gradient over the positions, not the mean", breaks=cam.laws[0].text)
 def summed_gradient(model, images, target, layer, *, upsample=True):
     def total(slope):
         return slope.sum(axis=(2, 3), keepdims=True)
@@ -212,7 +217,7 @@ def summed_gradient(model, images, target, layer, *, upsample=True):
     return weighted(model, images, target, layer, weights=total, upsample=upsample)
 
 
-@cam.mistake("kept only the channels that speak for the class", breaks=cam.laws[0].text)
+@cam.mistake("kept only the channels with a positive alpha_k", breaks=cam.laws[0].text)
 def positive_channels(model, images, target, layer, *, upsample=True):
     def positive(slope):
         return np.maximum(slope.mean(axis=(2, 3), keepdims=True), 0)
@@ -226,7 +231,7 @@ def scaled_to_one(model, images, target, layer, *, upsample=True):
     return maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
 
 
-@cam.mistake("enlarged by repeating each place", breaks=ENLARGED)
+@cam.mistake("enlarged by repeating each value", breaks=ENLARGED)
 def repeated(model, images, target, layer, *, upsample=True):
     maps = weighted(model, images, target, layer, upsample=False)
     sides = [size // old for size, old in zip(images.shape[2:], maps.shape[1:], strict=True)]

@@ -44,9 +44,11 @@ contributions = Exercise(
     title="what players add along given orders",
     helpers=("worths_of",),
     hints=(
-        "Walk each order as the lesson does: a player adds the worth with them less the worth before.",
-        "Who is there after k have come? In bitmask order the worth of coalition c is v[c], and i joins as "
-        "c | 1 << i. A function wants rows of bools instead; worths_of(value, n, rows) asks either form.",
+        "Go through each order, player by player. A player adds the worth after joining, minus the "
+        "worth before.",
+        "Which players are in the coalition after k steps? In an array of worths, coalition c has the "
+        "worth v[c], and player i joins by c | 1 << i. A function needs rows of bools. worths_of(value, "
+        "n, rows) takes rows of bools and works for both forms.",
         "gains[p, orders[p, k]] = worths[p, k + 1] - worths[p, k], with worths of shape (P, n + 1)",
     ),
 )
@@ -71,18 +73,20 @@ def walked(v, orders):
     return gains
 
 
-@contributions.law("Carol, Alice, Bob: the bills 720, 780, 1000, so Alice adds 60, Bob 220, Carol 720")
+@contributions.law(
+    "in the order Carol, Alice, Bob the bills are 720, 780, 1000: Alice adds 60, Bob 220, Carol 720"
+)
 def worked_path(path_contributions):
     assert_close(path_contributions(FRIENDS, np.array([[2, 0, 1]])), [[60, 220, 720]])
 
 
-@contributions.law("each player's gain is the worth with them less the worth before")
+@contributions.law("each player adds the worth after joining minus the worth before")
 @given(walk=walks())
 def gains_of_each(path_contributions, walk):
     assert_close(path_contributions(*walk), walked(*walk))
 
 
-@contributions.law("a path's gains sum to v(all) - v(nobody)")
+@contributions.law("the numbers of one order sum to v(all) - v(nobody)")
 @given(walk=walks())
 def telescopes(path_contributions, walk):
     v, orders = walk
@@ -90,7 +94,7 @@ def telescopes(path_contributions, walk):
     assert_close(total, np.full(len(orders), v[-1] - v[0]))
 
 
-@contributions.law("over all orders of a game they average to the Shapley values")
+@contributions.law("the mean over all orders gives the Shapley values")
 @given(game=games(2, 4))
 def averages_to_shapley(path_contributions, game):
     v, n = game
@@ -113,7 +117,7 @@ def one_each(coalitions):
     return 7 + coalitions.sum(axis=1) / 2
 
 
-@contributions.law("the worths may come as a function of rows of bools, and worths of integers give float64")
+@contributions.law("value may be a function of rows of bools, and integer worths give a float64 result")
 def both_forms(path_contributions):
     taxi, orders = np.array([3, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # worths: nobody, first, second, both
     for value in (taxi, taxi.astype(np.uint8), game_of(taxi), game_of(taxi.astype(np.uint8))):
@@ -135,24 +139,27 @@ def worths_along(value, orders):
     return shapley.worths_of(value, n, there.reshape(-1, n)).reshape(len(orders), n + 1)
 
 
-@contributions.mistake("left in the order of coming", breaks=contributions.laws[0].text)
+@contributions.mistake(
+    "left the numbers in the order of joining: column k is for the k-th player",
+    breaks=contributions.laws[0].text,
+)
 def unsorted(value, orders):
     return np.diff(worths_along(value, orders), axis=1)
 
 
-@contributions.mistake("looked up instead of put", breaks=contributions.laws[0].text)
+@contributions.mistake("read column orders[p, k] instead of writing to it", breaks=contributions.laws[0].text)
 def taken(value, orders):
     return np.take_along_axis(np.diff(worths_along(value, orders), axis=1), orders, axis=1)
 
 
-@contributions.mistake("the worth, not the gain", breaks=contributions.laws[0].text)
+@contributions.mistake("returned the worths, not their differences", breaks=contributions.laws[0].text)
 def worth_itself(value, orders):
     found = np.empty(orders.shape)
     np.put_along_axis(found, orders, worths_along(value, orders)[:, 1:], axis=1)
     return found
 
 
-@contributions.mistake("what each player is worth alone", breaks=contributions.laws[0].text)
+@contributions.mistake("returned what each player is worth alone", breaks=contributions.laws[0].text)
 def alone(value, orders):
     n = orders.shape[1]
     worths = shapley.worths_of(value, n, np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)]))
@@ -170,10 +177,11 @@ values = Exercise(
     title="Shapley values from all coalitions",
     helpers=("all_worths",),
     hints=(
-        "Player i's value is a weighted sum of v(S + i) - v(S) over all coalitions S without i.",
-        "v[c] is the worth of those whose bits are set in c; where bit i of c is 0, c | 1 << i is S + i.",
-        "S of s players counts in the share 1 / (n * comb(n - 1, s)) of all orders; for c without bit i, "
-        "v[c | 1 << i] - v[c]",
+        "The value of player i is a weighted sum of v(S + i) - v(S) over all coalitions S without i.",
+        "v = all_worths(value, n) is an array for both forms of a game. v[c] is the worth of the "
+        "players whose bits are set in c. If bit i of c is 0, then c | 1 << i is S + i.",
+        "A coalition S of s players has the weight 1 / (n * comb(n - 1, s)). For each c without bit i, "
+        "the difference is v[c | 1 << i] - v[c].",
     ),
 )
 
@@ -183,7 +191,7 @@ def worked_friends(shapley_values):
     assert_close(shapley_values(FRIENDS, 3), [180, 360, 460], rtol=1e-9)
 
 
-@values.law("it is the mean over all orders of what a player adds on coming in")
+@values.law("each value is the mean, over all orders, of what the player adds when joining")
 @given(game=games())
 def is_the_mean_over_orders(shapley_values, game):
     assert_close(shapley_values(*game), mean_over_orders(*game))
@@ -196,7 +204,7 @@ def efficiency(shapley_values, game):
     assert_close(np.sum(shapley_values(v, n)), float(v[-1] - v[0]))
 
 
-@values.law("dummy: a player who adds the same to every coalition gets just that")
+@values.law("dummy: a player who adds the same number to every coalition gets this number")
 @given(game=games(most=3), alone=quarters())
 def dummy(shapley_values, game, alone):
     v, n = game
@@ -205,7 +213,7 @@ def dummy(shapley_values, game, alone):
     assert_close(phi[:-1], mean_over_orders(v, n))
 
 
-@values.law("additivity: the values of 2v - w are twice those of v less those of w")
+@values.law("additivity: the values of 2v - w are twice the values of v, minus the values of w")
 @given(game=games(), seed=st.integers(0, 9))
 def additivity(shapley_values, game, seed):
     v, n = game
@@ -213,7 +221,7 @@ def additivity(shapley_values, game, seed):
     assert_close(shapley_values(2 * v - w, n), 2 * shapley_values(v, n) - shapley_values(w, n))
 
 
-@values.law("the worths may come as a function of rows of bools, one coalition a row, or as integers")
+@values.law("value may be a function of rows of bools, one coalition in each row; worths may be integers")
 def worths_from_a_function(values):
     taxi = np.array([0, 1, 2, 6])  # worths of: nobody, the first, the second, both
     for value in (game_of(taxi), taxi, taxi.astype(np.float32)):
@@ -226,14 +234,14 @@ def worths_from_a_function(values):
     assert_close(values(falling > 1, 2), [-1, 0])  # worths of bools: 1, 0, 1, 0
 
 
-@values.law("of ten players too, in float64: alone 1 ... 10 on top of a worth of 2^24 for nobody")
+@values.law("ten players work too, in float64: they add 1 ... 10 to a worth of 2^24 for nobody")
 def ten_players(shapley_values):
     coalitions = np.arange(2**10)[:, np.newaxis] >> np.arange(10) & 1
     phi = shapley_values(2.0**24 + coalitions @ np.arange(1, 11) / 8, 10)
     assert_close(phi, np.arange(1, 11) / 8, rtol=1e-9)
 
 
-@values.law("worths that are not finite, or not 2 to the n, are refused with a ValueError")
+@values.law("worths that are not finite, or not 2**n of them, are refused with a ValueError")
 @given(game=games(2, 3))
 def refuses_worths(shapley_values, game):
     v, n = game
@@ -251,28 +259,26 @@ def refuses_worths(shapley_values, game):
         raise AssertionError(f"a function that gives {number} worths for 4 coalitions gave {found}")
 
 
-@values.mistake("all coalitions weigh the same", breaks=values.laws[0].text)
+@values.mistake("gave all coalitions the same weight", breaks=values.laws[0].text)
 def banzhaf(value, n):
     v = np.asarray(value)
     by_bit = [v.reshape(-1, 2, 2**i) for i in range(n)]
     return np.array([(half[:, 1] - half[:, 0]).mean() for half in by_bit])
 
 
-@values.mistake("players numbered from the highest bit", breaks=values.laws[0].text)
+@values.mistake("gave player 0 the highest bit instead of the lowest", breaks=values.laws[0].text)
 def upside_down(value, n):
     return shapley.shapley_values(value, n)[::-1].copy()
 
 
-@values.mistake(
-    "forgot that nobody may be worth something too", breaks="efficiency: the values sum to v(all) - v(nobody)"
-)
+@values.mistake("took the worth of nobody as 0", breaks="efficiency: the values sum to v(all) - v(nobody)")
 def nobody_is_zero(value, n):
     v = np.array(value, np.float64)
     v[0] = 0
     return shapley.shapley_values(v, n)
 
 
-@values.mistake("what is lost when the player leaves all", breaks=values.laws[0].text)
+@values.mistake("returned v(all) - v(all without the player)", breaks=values.laws[0].text)
 def last_step_only(value, n):
     v = np.asarray(value)
     return np.array([v[-1] - v[len(v) - 1 - (1 << i)] for i in range(n)], np.float64)

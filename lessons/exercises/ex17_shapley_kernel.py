@@ -20,9 +20,12 @@ solve = Exercise(
     minutes=30,
     title="Shapley values by a weighted regression",
     hints=(
-        "Find phi with worth ≈ nobody + sum of phi over the coalition, and with a sum that is known exactly.",
-        "Put phi_n = total - the others into it: (z_i - z_n) phi_i, i < n, ≈ worth - nobody - z_n · total.",
-        "A = z[:, :-1] - z[:, -1:]; the normal equations have A.T @ (weights[:, np.newaxis] * A) on the left",
+        "Find phi so that each worth is about nobody + the sum of phi over the coalition. The sum of "
+        "all phi is known exactly: everybody - nobody.",
+        "Replace phi_n by total - the sum of the others. This leaves n - 1 unknowns and an ordinary "
+        "weighted fit. The docstring has its equation for each z.",
+        "A = z[:, :-1] - z[:, -1:]. The normal equations are A.T @ (weights[:, np.newaxis] * A) @ phi = "
+        "A.T @ (weights * ...). If the matrix on the left has a rank below n - 1, raise a ValueError.",
     ),
 )
 
@@ -33,7 +36,7 @@ def inner(n):
     return coalitions, shapley.kernel_weights(n)[coalitions.sum(axis=1)]
 
 
-@solve.law("two players, alone worth 1 and 3, nobody 0, both 10: 4 and 6")
+@solve.law("two players with the worths 1 and 3 alone, 0 for nobody and 10 for both get 4 and 6")
 def worked_solve(kernel_solve):
     # phi_B = 10 - phi_A, so (phi_A - 1)² + (10 - phi_A - 3)² is smallest at phi_A = 4
     coalitions = np.array([[True, False], [False, True]])
@@ -44,13 +47,13 @@ def worked_solve(kernel_solve):
     assert_close(kernel_solve(coalitions, large, np.ones(2), 2.0**24, 2.0**24 + 10), [4, 6])
 
 
-@solve.law("a lone player gets everybody's worth less nobody's")
+@solve.law("a lone player gets everybody - nobody")
 def alone(kernel_solve):
     found = kernel_solve(np.zeros((0, 1), bool), np.zeros(0), np.zeros(0), 2.0, 5.0)
     assert_close(found, [3.0])
 
 
-@solve.law("the values sum to everybody's worth less nobody's")
+@solve.law("the values sum to everybody - nobody")
 @given(game=games(2, 4), skew=st.integers(1, 5))
 def sums_to_total(kernel_solve, game, skew):
     v, n = game
@@ -59,7 +62,7 @@ def sums_to_total(kernel_solve, game, skew):
     assert_close(np.sum(found), float(v[-1] - v[0]), atol=1e-8)
 
 
-@solve.law("an additive game gives back its weights, whatever the coalitions weigh")
+@solve.law("in an additive game each player gets the worth it adds, for any weights of the coalitions")
 @given(alone=arrays((3,)), nobody=quarters(), skew=st.integers(1, 5))
 def additive(kernel_solve, alone, nobody, skew):
     coalitions, _ = inner(3)
@@ -68,7 +71,7 @@ def additive(kernel_solve, alone, nobody, skew):
     assert_close(kernel_solve(coalitions, worths, weights, nobody, nobody + alone.sum()), alone, atol=1e-8)
 
 
-@solve.law("over all coalitions, with the kernel's weights, it gives the Shapley values")
+@solve.law("with all coalitions and the kernel's weights, the result is the Shapley values")
 @given(game=games(2, 4))
 def is_shapley(kernel_solve, game):
     v, n = game
@@ -76,7 +79,7 @@ def is_shapley(kernel_solve, game):
     assert_close(found, mean_over_orders(v, n), atol=1e-8)
 
 
-@solve.law("coalitions that leave the values undetermined are refused with a ValueError")
+@solve.law("coalitions that do not determine the values are refused with a ValueError")
 @given(worths=arrays((2,)), weight=st.sampled_from([1.0, 0.3]))
 def refuses_too_few(kernel_solve, worths, weight):
     # In these coalitions of three players, the last two are never separated.
@@ -92,7 +95,9 @@ def refuses_too_few(kernel_solve, worths, weight):
     assert_refuses(what, kernel_solve, more, np.append(worths, 0.5), weights, 0.0, 1.0)
 
 
-@solve.law("three coalitions of five players, each twice, are too few, whatever they and their weights are")
+@solve.law(
+    "three coalitions of five players, each given twice, are refused with a ValueError for any weights"
+)
 def refuses_three_of_five(kernel_solve):
     for seed in range(40):  # in some, rounding hides that there are many solutions
         rng = np.random.default_rng(seed)
@@ -102,28 +107,28 @@ def refuses_three_of_five(kernel_solve):
         assert_refuses(what, kernel_solve, coalitions, worths, weights, 0.0, 1.0)
 
 
-@solve.mistake("left the sum free", breaks=solve.laws[0].text)
+@solve.mistake("did not fix the sum of the values", breaks=solve.laws[0].text)
 def unconstrained(coalitions, worths, weights, nobody, everybody):
     root = np.sqrt(weights)
     return np.linalg.lstsq(root[:, None] * coalitions, root * (worths - nobody), rcond=None)[0]
 
 
-@solve.mistake("took nobody's worth for 0", breaks="the values sum to everybody's worth less nobody's")
+@solve.mistake("took nobody as 0", breaks="the values sum to everybody - nobody")
 def from_zero(coalitions, worths, weights, nobody, everybody):
     return shapley.kernel_solve(coalitions, worths, weights, 0.0, everybody)
 
 
 @solve.mistake(
     "ignored the weights",
-    breaks="over all coalitions, with the kernel's weights, it gives the Shapley values",
+    breaks="with all coalitions and the kernel's weights, the result is the Shapley values",
 )
 def unweighted(coalitions, worths, weights, nobody, everybody):
     return shapley.kernel_solve(coalitions, worths, np.ones(len(worths)), nobody, everybody)
 
 
 @solve.mistake(
-    "gave lstsq the weights and not their square roots",
-    breaks="over all coalitions, with the kernel's weights, it gives the Shapley values",
+    "gave lstsq the weights instead of their square roots",
+    breaks="with all coalitions and the kernel's weights, the result is the Shapley values",
 )
 def squared_weights(coalitions, worths, weights, nobody, everybody):
     return shapley.kernel_solve(coalitions, worths, weights**2, nobody, everybody)

@@ -22,15 +22,17 @@ paths = Exercise(
     minutes=30,
     title="Shapley by paths for a network",
     hints=(
-        "A path is a walk from the background to the row. After each step look at the network's mean answer.",
-        "Begin each order with a copy of the background rows. When feature i becomes known, its whole column "
-        "takes the row's value; what i adds is the mean answer now less the mean answer before.",
-        "rows[:, i] = row[i]; after = predict(model, rows)[:, target].mean(), and gains[p, i] = ...",
+        "A path goes from the background rows to the row. After each step compute the network's mean answer.",
+        "Begin each order with a copy of the background rows. When feature i becomes known, set its "
+        "whole column to row[i]. Feature i adds the mean answer after this step minus the mean answer "
+        "before.",
+        "rows[:, i] = row[i]; after = predict(model, rows)[:, target].mean(dtype=np.float64); gains[p, "
+        "i] = ... predict gives the logits in evaluation mode.",
     ),
 )
 
 
-MIXED = "what a feature adds is the worth with it less the worth before, by mixing row for row"
+MIXED = "the result is that of a loop that mixes the row with each background row"
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -52,7 +54,7 @@ def worths(model, row, background, target):
     return answers.reshape(2**n, len(background)).mean(axis=1)
 
 
-@paths.law("in a linear network feature i adds w_i (x_i - the background's mean of i), whatever the order")
+@paths.law("in a linear network, feature i adds w_i (x_i - its mean in the background), for any order")
 def worked_linear(model_paths):
     model = Built("mlp", seed=2, in_features=2, hidden=(), num_classes=2)
     w = model.build().head.weight.data[0]
@@ -69,7 +71,7 @@ def by_mixing(model_paths):
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
 
 
-@paths.law("each path sums to f(row) - mean f(background), in float64, also of 300 background rows")
+@paths.law("each order sums to f(row) - mean f(background), in float64, also for 300 background rows")
 def sums_to_the_answer(model_paths):
     for seed in range(4):
         model, row, background, orders, target = questions(seed)
@@ -81,7 +83,7 @@ def sums_to_the_answer(model_paths):
         assert_close(found.sum(axis=1), np.full(len(orders), f[0] - f[1:].mean()), **NEAR)
 
 
-@paths.law("over all orders they average to the Shapley values")
+@paths.law("the mean over all orders of features gives the Shapley values")
 def averages(model_paths):
     orders = np.array(list(itertools.permutations(range(3))))
     for seed in range(4):
@@ -90,7 +92,7 @@ def averages(model_paths):
         assert_close(found, mean_over_orders(worths(model, row, background, target), 3), **NEAR)
 
 
-@paths.law("a network that is training and frozen is asked in evaluation mode, and stays training and frozen")
+@paths.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(model_paths):
     frozen = {"training": True, "requires_grad": False}
     for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):
@@ -99,7 +101,7 @@ def while_training(model_paths):
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
 
 
-@paths.law("a background of integers gives what it gives as floats")
+@paths.law("an integer background gives the same result as the same numbers in floats")
 def integers(model_paths):
     for seed in range(6):
         model, row, background, orders, target = questions(seed)
@@ -108,7 +110,9 @@ def integers(model_paths):
         assert_close(model_paths(model, row, whole, orders, target), expected, **NEAR)
 
 
-@paths.law("an order that does not name each feature once, and a logit that is not there: ValueError")
+@paths.law(
+    "ValueError for an order that does not name each feature once, and for a logit that does not exist"
+)
 def refuses_orders(model_paths):
     model, row, background, orders, _ = questions(1)
     model = Built(model.builder, model.seed, **{**model.settings, "training": True})  # which it stays
@@ -126,13 +130,13 @@ def mean_answer(model, rows, target):
     return predict(model, rows)[:, target].mean(dtype=np.float64)
 
 
-@paths.mistake("put the features into the background's mean row", breaks=MIXED)
+@paths.mistake("put the features into the mean row of the background", breaks=MIXED)
 def into_the_mean(model, row, background, orders, target=0):
     mean = background.mean(axis=0, keepdims=True)
     return explainer.model_paths(model, row, mean, orders, target)
 
 
-@paths.mistake("did not begin the next order with the background again", breaks=paths.laws[0].text)
+@paths.mistake("did not begin each order with the background rows again", breaks=paths.laws[0].text)
 def never_forgets(model, row, background, orders, target=0):
     gains, rows = explainer.model_paths(model, row, background, orders, target), background.astype(np.float32)
     for p, order in enumerate(orders):
@@ -143,7 +147,7 @@ def never_forgets(model, row, background, orders, target=0):
     return gains
 
 
-@paths.mistake("counted from 0, not from the background's mean answer", breaks=paths.laws[0].text)
+@paths.mistake("started at 0, not at the mean answer for the background", breaks=paths.laws[0].text)
 def from_nothing(model, row, background, orders, target=0):
     gains = explainer.model_paths(model, row, background, orders, target)
     first = orders[:, :1]
@@ -152,13 +156,13 @@ def from_nothing(model, row, background, orders, target=0):
     return gains
 
 
-@paths.mistake("left in the order of becoming known", breaks=paths.laws[0].text)
+@paths.mistake("left the numbers in the order in which features become known", breaks=paths.laws[0].text)
 def as_they_come(model, row, background, orders, target=0):
     gains = explainer.model_paths(model, row, background, orders, target)
     return np.take_along_axis(gains, orders, axis=1)
 
 
-@paths.mistake("showed each feature alone, before the background", breaks=MIXED)
+@paths.mistake("made each feature known alone, with all others from the background", breaks=MIXED)
 def one_at_a_time(model, row, background, orders, target=0):
     gains = explainer.model_paths(model, row, background, orders, target)
     for i in range(len(row)):

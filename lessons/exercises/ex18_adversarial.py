@@ -33,19 +33,21 @@ step = Exercise(
     minutes=10,
     title="a step by the sign of the gradient",
     hints=(
-        "Every pixel moves by eps, in the direction in which the loss grows: that is the gradient's sign.",
-        "Towards a target the loss should fall: the other direction. np.clip keeps the pixels in the box.",
-        "np.clip(images + eps * ..., *bounds); what does np.sign make of 0?",
+        "Each pixel moves by eps in the direction in which the loss grows. The sign of the gradient is "
+        "this direction.",
+        "If targeted, the loss should fall, so pixels move the other way. np.clip keeps the pixels in "
+        "the box.",
+        "np.clip(images + eps * ..., *bounds). What is np.sign(0)?",
     ),
 )
 
 
-@step.law("(0.5, 0.75, 0.5) with gradient (-2, 1, 0) and eps 0.375 becomes (0.125, 1, 0.5)")
+@step.law("pixels (0.5, 0.75, 0.5) with gradient (-2, 1, 0) and eps 0.375 become (0.125, 1, 0.5)")
 def worked_step(fgsm_step):
     assert_close(fgsm_step(PIXELS, GRADIENT, 0.375), [0.125, 1.0, 0.5])
 
 
-@step.law("towards a target it becomes (0.875, 0.375, 0.5)")
+@step.law("with targeted=True they become (0.875, 0.375, 0.5)")
 def worked_targeted_step(fgsm_step):
     assert_close(fgsm_step(PIXELS, GRADIENT, 0.375, targeted=True), [0.875, 0.375, 0.5])
 
@@ -58,14 +60,14 @@ def best_of_linear_steps(fgsm_step, case, eps):
     assert_close(rise, eps * float(np.abs(g).sum()))
 
 
-@step.law("only the gradient's signs matter, not how large it is")
+@step.law("only the signs of the gradient matter, not its size")
 @given(case=pictures(), eps=eps_values)
 def only_signs(fgsm_step, case, eps):
     x, g = case
     assert_close(fgsm_step(x, 0.125 * g, eps), fgsm_step(x, g, eps))
 
 
-@step.law("where the gradient is 0 nothing moves")
+@step.law("pixels with gradient 0 do not change")
 @given(case=pictures(), eps=eps_values, targeted=st.booleans())
 def zero_stays(fgsm_step, case, eps, targeted):
     x, g = case
@@ -74,7 +76,7 @@ def zero_stays(fgsm_step, case, eps, targeted):
     assert_close(fgsm_step(x, np.full_like(x, -0.0), eps, targeted=targeted), x)
 
 
-@step.law("what comes out lies in the box that is asked for")
+@step.law("the result lies in the given box")
 @given(case=pictures(), eps=eps_values, targeted=st.booleans())
 def in_the_box(fgsm_step, case, eps, targeted):
     x, g = case
@@ -92,7 +94,7 @@ def in_the_box(fgsm_step, case, eps, targeted):
     assert_close(within, [0.75, 0.25] if targeted else [0.25, 0.75])
 
 
-@step.law("a gradient of 1e-45 moves a pixel as far as one of 1 or infinity; the images' dtype is kept")
+@step.law("gradients of 1e-45, 1 and infinity move a pixel equally far; the result has the images' dtype")
 def faint_gradients(step):
     images = np.full((1, 1, 1, 4), 0.5, np.float32)
     gradient = np.array([1e-45, -1.0, np.inf, -np.inf], np.float32).reshape(images.shape)
@@ -109,18 +111,18 @@ def by_the_gradient(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     return np.clip(images + (-eps if targeted else eps) * gradient, *bounds)
 
 
-@step.mistake("forgot to turn round for a target", breaks=step.laws[1].text)
+@step.mistake("did not reverse the direction for a target", breaks=step.laws[1].text)
 def always_up(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     return np.clip(images + eps * np.sign(gradient), *bounds)
 
 
-@step.mistake("took 0 for positive", breaks=step.laws[0].text)
+@step.mistake("counted a gradient of 0 as positive", breaks=step.laws[0].text)
 def zero_is_positive(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     direction = np.where(gradient >= 0, 1, -1)
     return np.clip(images + (-eps if targeted else eps) * direction, *bounds)
 
 
-@step.mistake("always clipped to [0, 1]", breaks="what comes out lies in the box that is asked for")
+@step.mistake("always clipped to [0, 1]", breaks="the result lies in the given box")
 def fixed_box(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
     moved = images + (-eps if targeted else eps) * np.sign(gradient)
     return moved if np.isinf(bounds[1]) else np.clip(moved, 0, 1)
@@ -137,16 +139,19 @@ penalised = Exercise(
     kind="tensor",
     title="a target and a price for the change",
     hints=(
-        "Two wishes in one number: the target should be probable, and the change small.",
-        "-Φ is the cross-entropy of the target, from logits: F.log_softmax. ‖r‖² is the sum of r's squares.",
-        "lam * (r * r).sum() less the target's log-probability, of a log_softmax and not of a softmax's log",
+        "The loss has two parts: it falls if the target becomes more probable, and if the change "
+        "becomes smaller.",
+        "-Φ is the cross-entropy of the target. Compute Φ from the logits with F.log_softmax. ‖r‖² is "
+        "the sum of the squares of r.",
+        "lam * (r * r).sum() minus the target's log-probability. Use F.log_softmax, not the log of a "
+        "softmax, which may be infinite.",
     ),
 )
 targets = st.integers(0, 2)
 lams = st.sampled_from([1.0, 0.25, 4.0])
 
 
-@penalised.law("two classes alike and r = (3, 4): log 2 + 25 lam")
+@penalised.law("two equal logits and r = (3, 4) give log 2 + 25 lam")
 def worked_loss(penalised_loss):
     loss, _ = penalised_loss(np.zeros(2), np.array([3.0, 4.0]), target=1, lam=0.125)
     assert_close(loss, float(np.log(2) + 25 * 0.125))
@@ -154,14 +159,14 @@ def worked_loss(penalised_loss):
         assert_close(penalised_loss(np.zeros(2), r, target=1, lam=0.125)[0], loss)
 
 
-@penalised.law("r has the gradient 2 lam r: none where nothing has changed")
+@penalised.law("the gradient with respect to r is 2 lam r, so it is 0 at r = 0")
 @given(z=arrays((3,)), r=arrays((1, 2, 2)), target=targets, lam=lams)
 def gradient_of_r(penalised_loss, z, r, target, lam):
     _, (_, by_r) = penalised_loss(z, r, target=target, lam=lam, grad=np.array(1.0))
     assert_close(by_r, 2 * lam * r)
 
 
-@penalised.law("the logits have the gradient p - (1 at the target)")
+@penalised.law("the gradient with respect to the logits is p - (1 at the target)")
 @given(z=arrays((3,)), r=arrays((1, 2, 2)), target=targets, lam=lams)
 def gradient_of_logits(penalised_loss, z, r, target, lam):
     _, (by_z, _) = penalised_loss(z, r, target=target, lam=lam, grad=np.array(1.0))
@@ -169,7 +174,7 @@ def gradient_of_logits(penalised_loss, z, r, target, lam):
     assert_close(by_z, p - (np.arange(3) == target))
 
 
-@penalised.law("the same number added to all logits changes nothing, even 1000")
+@penalised.law("adding the same number to all logits does not change the loss, even 1000")
 @given(z=arrays((3,)), r=arrays((4,)), target=targets, lam=lams)
 def shift_of_logits(penalised_loss, z, r, target, lam):
     loss, _ = penalised_loss(z, r, target=target, lam=lam)
@@ -177,13 +182,13 @@ def shift_of_logits(penalised_loss, z, r, target, lam):
     assert_close(shifted, loss)
 
 
-@penalised.law("its gradients are those of finite differences")
+@penalised.law("the gradients agree with finite differences")
 @given(z=arrays((3,)), r=arrays((2, 2)), target=targets, lam=lams)
 def finite_differences(penalised_loss, z, r, target, lam):
     assert_gradients(penalised_loss, z, r, target=target, lam=lam)
 
 
-@penalised.law("logits 2000 apart: the loss is 2000, not infinite")
+@penalised.law("if the target's logit is 2000 below the other one, the loss is 2000, not infinite")
 def far_apart(penalised):
     loss, _ = penalised(np.array([1000.0, -1000.0]), np.zeros(2), target=1, lam=1.0)
     assert_close(loss, 2000.0)
@@ -194,12 +199,12 @@ def norm_itself(logits, r, target, lam):
     return lam * ((r * r).sum() + 1e-12).sqrt() - (logits - logits.logsumexp())[target]
 
 
-@penalised.mistake("took the logit for the log-probability", breaks=penalised.laws[0].text)
+@penalised.mistake("used the logit instead of the log-probability", breaks=penalised.laws[0].text)
 def raw_logit(logits, r, target, lam):
     return lam * (r * r).sum() - logits[target]
 
 
-@penalised.mistake("rewarded a large change", breaks=penalised.laws[0].text)
+@penalised.mistake("subtracted the penalty instead of adding it", breaks=penalised.laws[0].text)
 def wrong_sign(logits, r, target, lam):
     return -lam * (r * r).sum() - (logits - logits.logsumexp())[target]
 
@@ -214,9 +219,12 @@ boundary = Exercise(
     minutes=25,
     title="the shortest step to a boundary",
     hints=(
-        "On the plane f_k + w_k · r = 0 class k ties with the answer. The shortest r onto it is along w_k.",
-        "Its length is |f_k| / ‖w_k‖; take the class for which that is smallest. w_k = 0 has no plane.",
-        "norms = np.sqrt((w**2).sum(axis=1)) of w (K, D); distances only where norms > 0; r along w[k]",
+        "On the plane f_k + w_k · r = 0, class k has the same logit as the answer. The shortest r to "
+        "this plane is parallel to w_k.",
+        "The length of this r is |f_k| / ‖w_k‖. Take the class with the smallest length. A class with "
+        "w_k = 0 has no plane.",
+        "norms = np.sqrt((w**2).sum(axis=1)), with w of shape (K, D). Divide only where norms > 0. r is "
+        "w[k] times a number.",
     ),
 )
 
@@ -236,7 +244,7 @@ def ways(z, gradients, answer):
             yield f, w, abs(f) / np.sqrt((w**2).sum())
 
 
-@boundary.law("z = (5, 0, 2), w = ((3, 4), (0, 1)): the planes are 1 and 3 away, r = (0.6, 0.8)")
+@boundary.law("logits (5, 0, 2) with w = (3, 4), (0, 1): the planes are 1 and 3 away, so r = (0.6, 0.8)")
 def worked_boundary(boundary_step):
     z, gradients = np.array([5.0, 0, 2]), np.array([[1.0, 1], [4, 5], [1, 2]])
     assert_close(boundary_step(z, gradients, 0), [0.6, 0.8])
@@ -245,7 +253,7 @@ def worked_boundary(boundary_step):
         assert_close(boundary_step(z, faint * gradients, 0), expected)
 
 
-@boundary.law("the step's length is the smallest of the distances |f_k| / ‖w_k‖")
+@boundary.law("the length of the step is the smallest of the distances |f_k| / ‖w_k‖")
 @given(case=linear_logits())
 def smallest_distance(boundary_step, case):
     distances = [distance for *_, distance in ways(*case)]
@@ -253,7 +261,9 @@ def smallest_distance(boundary_step, case):
     assert_close(length, float(min(distances, default=0.0)))
 
 
-@boundary.law("after it some class ties with the answer, by the linear model, and none has passed it")
+@boundary.law(
+    "in the linear model, one class has the answer's logit after the step, and no class a larger one"
+)
 @given(case=linear_logits())
 def lands_on_a_plane(boundary_step, case):
     r = boundary_step(*case)
@@ -261,7 +271,7 @@ def lands_on_a_plane(boundary_step, case):
     assert_close(np.array(max(after, default=0.0)), 0.0)
 
 
-@boundary.law("a class whose gradient is the answer's has no plane; without any plane r = 0")
+@boundary.law("a class with the same gradient as the answer has no plane; if no class has a plane, r = 0")
 @given(z=arrays((3,)), g=arrays((2, 2)))
 def no_plane(boundary_step, z, g):
     assert_close(boundary_step(z, np.stack([g, g, g]), int(z.argmax())), np.zeros((2, 2)))
@@ -269,7 +279,7 @@ def no_plane(boundary_step, z, g):
     assert_close(boundary_step(np.array([5.0, 5.0, 2.0]), alike, 0), [0.0, 3.0])
 
 
-@boundary.law("float64 stays float64, and the answer is in the shape of one image")
+@boundary.law("float64 stays float64, and the result has the shape of one image")
 @given(case=linear_logits(), shift=quarters())
 def shape_and_dtype(boundary_step, case, shift):
     z, gradients, answer = case
@@ -278,13 +288,15 @@ def shape_and_dtype(boundary_step, case, shift):
     assert_close(r, boundary_step(z, gradients, answer))
 
 
-@boundary.mistake("divided by the norm once", breaks=boundary.laws[0].text)
+@boundary.mistake("divided by ‖w_k‖ instead of ‖w_k‖²", breaks=boundary.laws[0].text)
 def norm_once(logits, gradients, answer):
     best = min(ways(logits, gradients, answer), key=lambda way: way[2], default=None)
     return np.zeros(gradients.shape[1:]) if best is None else best[2] * best[1]
 
 
-@boundary.mistake("took the second largest logit for the nearest plane", breaks=boundary.laws[0].text)
+@boundary.mistake(
+    "used the plane of the second largest logit, not the nearest plane", breaks=boundary.laws[0].text
+)
 def runner_up(logits, gradients, answer):
     best = min(ways(logits, gradients, answer), key=lambda way: abs(way[0]), default=None)
     return (
@@ -292,7 +304,7 @@ def runner_up(logits, gradients, answer):
     )
 
 
-@boundary.mistake("walked away from the plane", breaks=boundary.laws[0].text)
+@boundary.mistake("moved away from the plane", breaks=boundary.laws[0].text)
 def away(logits, gradients, answer):
     best = min(ways(logits, gradients, answer), key=lambda way: way[2], default=None)
     return (

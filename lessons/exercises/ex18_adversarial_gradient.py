@@ -23,10 +23,13 @@ slope = Exercise(
     title="the gradient of the loss by the image",
     helpers=("grad", "parts"),
     hints=(
-        "An attack asks how the loss depends on the image, so it is the image that must require a gradient.",
-        "x = Tensor(images, requires_grad=True), the loss of model(x), and grad(loss, x). In a mean over the "
-        "images each gradient would be N times too small.",
-        "with eval_mode(model): grad(LOSSES[loss](model(x), labels), x); what if it is not finite?",
+        "An attack needs the gradient of the loss with respect to the image. So the image must require "
+        "a gradient, not the weights.",
+        "x = Tensor(images, requires_grad=True), then the sum of the losses for model(x), then "
+        "grad(loss, x). With the mean over the images, each gradient would be N times too small.",
+        "with eval_mode(model): grad(LOSSES[loss](model(x), labels), x). LOSSES has sums over the "
+        "images. parts(images) gives slices that fit in memory. What must happen if the gradient is not "
+        "finite?",
     ),
 )
 LINEAR = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=3)
@@ -69,7 +72,7 @@ def differences(net, images, labels, loss="cross_entropy"):
     return slopes
 
 
-@slope.law("of a linear network z = W x + b the cross-entropy's gradient is Wᵀ (p - 1 at the label)")
+@slope.law("for a linear network z = W x + b, the gradient of the cross-entropy is Wᵀ (p - 1 at the label)")
 def worked_linear(loss_gradient):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
     W, _, p = linear(images)
@@ -77,7 +80,9 @@ def worked_linear(loss_gradient):
     assert_close(loss_gradient(LINEAR, images, labels), expected, **WIDE)
 
 
-@slope.law("of this network the margin's gradient is w_k - w_label, k the likeliest other class")
+@slope.law(
+    'for this network, the gradient of "margin" is w_k - w_label, where k is the most likely other class'
+)
 def worked_margin(loss_gradient):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
     W, z, _ = linear(images)
@@ -86,7 +91,7 @@ def worked_margin(loss_gradient):
     assert_close(loss_gradient(LINEAR, images, labels, "margin"), expected, **WIDE)
 
 
-@slope.law("each value is the slope of its own image's loss, by central differences")
+@slope.law("each image's gradient agrees with central differences of its own loss")
 @given(case=attacked())
 def by_slopes(loss_gradient, case):
     model, images, labels, loss = case
@@ -94,7 +99,7 @@ def by_slopes(loss_gradient, case):
     assert_close(loss_gradient(model, images, labels, loss), expected, rtol=1e-4, atol=1e-6)
 
 
-@slope.law("an image among 20 or 300 has the gradient that it has alone, and float32 stays float32")
+@slope.law("an image among 20 or 300 has the same gradient as alone, and float32 stays float32")
 def each_image_alone(loss_gradient):
     model = Built("small_cnn", seed=1, num_classes=3, in_channels=2, widths=(3,), pool_after=(1,))
     images = np.random.default_rng(1).random((20, 2, 4, 6)).astype(np.float32)
@@ -109,7 +114,7 @@ def each_image_alone(loss_gradient):
     assert_close(loss_gradient(LINEAR, rows, labels), (p - np.eye(3)[labels]) @ W, **WIDE)
 
 
-@slope.law("a network that is training and frozen is asked in evaluation mode, and stays training and frozen")
+@slope.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(loss_gradient):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
     frozen = {"training": True, "requires_grad": False}
@@ -119,7 +124,7 @@ def while_training(loss_gradient):
         assert_close(loss_gradient(model, images, labels), expected, rtol=1e-4, atol=1e-6)
 
 
-@slope.law("a gradient that is NaN or infinite somewhere raises FloatingPointError")
+@slope.law("a gradient with a NaN or an infinite value raises FloatingPointError")
 def not_finite(loss_gradient):
     infinite = np.full((1, 3), np.inf, np.float32)
     second = np.concatenate([0 * infinite.clip(0, 1), infinite])
@@ -153,17 +158,17 @@ def mean_loss(model, images, labels, loss="cross_entropy"):
     return loss_gradient(model, images, labels, loss) / len(images)
 
 
-@slope.mistake("took the slope of the label's logit, not of the loss", breaks=slope.laws[0].text)
+@slope.mistake("took the gradient of the label's logit, not of the loss", breaks=slope.laws[0].text)
 def of_the_logit(model, images, labels, loss="cross_entropy"):
     own = (np.arange(len(labels)), labels)
     return gradient_of_number(model, images, lambda logits: -logits[own].sum())
 
 
-@slope.mistake("went down the loss", breaks=slope.laws[0].text)
+@slope.mistake("returned the gradient with the opposite sign", breaks=slope.laws[0].text)
 def downhill(model, images, labels, loss="cross_entropy"):
     return -loss_gradient(model, images, labels, loss)
 
 
-@slope.mistake("the cross-entropy, whatever loss is asked for", breaks=slope.laws[1].text)
+@slope.mistake("used the cross-entropy for every loss", breaks=slope.laws[1].text)
 def one_loss(model, images, labels, loss="cross_entropy"):
     return loss_gradient(model, images, labels)

@@ -24,11 +24,13 @@ objective = Exercise(
     minutes=25,
     title="the objective of the smallest change",
     hints=(
-        "It is r that changes, so r is the Tensor that requires a gradient; the network sees image + r.",
-        "The loss is that of penalised_loss. Classes of which any will do have the joint probability Σ p, "
-        "that is log Σ e^z over them less log Σ e^z over all.",
-        "change = Tensor(r.astype(image.dtype), requires_grad=True); logits = model((change + image)...)[0]; "
-        "logits[target].logsumexp() is the target's part",
+        "The gradient is with respect to r, so r must be a Tensor that requires a gradient. The network "
+        "gets image + r.",
+        "The loss is that of penalised_loss, but p is the sum over the target classes. So log p is log "
+        "Σ e^z over the target classes minus log Σ e^z over all classes.",
+        "change = Tensor(r.astype(image.dtype), requires_grad=True); logits = model((change + "
+        "image)...)[0]. logits[target].logsumexp() is log Σ e^z over the target classes. "
+        "gradient_at(change, loss) gives the gradient as an array.",
     ),
 )
 
@@ -49,7 +51,9 @@ def wanted(net, image, r, target, lam):
     return lam * (r**2).sum() - np.log(p[target].sum() / p.sum())
 
 
-@objective.law("z = W x + b: λ‖r‖² - log p, and the gradient 2 λ r + Wᵀ (p - 1 at the target)")
+@objective.law(
+    "for z = W x + b the loss is λ‖r‖² - log p, and the gradient is 2 λ r + Wᵀ (p - 1 at the target)"
+)
 def worked_objective(perturbation_loss):
     image, r = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5])
     W, _, p = linear(image + r)
@@ -61,9 +65,7 @@ def worked_objective(perturbation_loss):
     assert_close(slope, W.T @ (p - [0, 0, 1]), **WIDE)
 
 
-@objective.law(
-    "a network that is training and frozen is asked in evaluation mode, and stays training and frozen"
-)
+@objective.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(perturbation_loss):
     image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([1])
     frozen = {"training": True, "requires_grad": False}
@@ -73,7 +75,7 @@ def while_training(perturbation_loss):
         assert_close(loss, float(wanted(model.build().eval(), image, r, target, 4.0)), **WIDE)
 
 
-@objective.law("the loss is λ‖r‖² - log of the sum of the target classes' probabilities")
+@objective.law("the loss is λ‖r‖² - log p, where p is the sum of the probabilities of the target classes")
 @given(case=wishes())
 def value_of_loss(perturbation_loss, case):
     model, *rest = case
@@ -82,7 +84,7 @@ def value_of_loss(perturbation_loss, case):
     assert_close(loss, float(wanted(model.build(), *rest)), rtol=1e-4, atol=1e-6)
 
 
-@objective.law("its gradient by r is that of central differences")
+@objective.law("the gradient with respect to r agrees with central differences")
 @given(case=wishes())
 def slope_of_loss(perturbation_loss, case):
     model, image, r, target, lam = case
@@ -94,7 +96,7 @@ def slope_of_loss(perturbation_loss, case):
     assert_close(perturbation_loss(*case)[1], expected, rtol=1e-4, atol=1e-5)
 
 
-@objective.law("where every class will do only the penalty is left: λ‖r‖² and 2 λ r")
+@objective.law("if all classes are targets, only the penalty is left: loss λ‖r‖² and gradient 2 λ r")
 @given(case=wishes())
 def any_class(perturbation_loss, case):
     model, image, r, _, lam = case
@@ -103,7 +105,7 @@ def any_class(perturbation_loss, case):
     assert_close(slope, 2 * lam * r, rtol=1e-4, atol=1e-6)
 
 
-@objective.law("an image of channels has a gradient of its shape, and float32 stays float32")
+@objective.law("an image (C, H, W) has a gradient of this shape, and float32 stays float32")
 @given(seed=st.integers(0, 5), dtype=st.sampled_from([np.float32, np.float64]))
 def like_the_image(perturbation_loss, seed, dtype):
     model = Built("small_cnn", seed=seed, num_classes=3, in_channels=2, widths=(3,), pool_after=())
@@ -113,7 +115,9 @@ def like_the_image(perturbation_loss, seed, dtype):
     assert_close(np.array(slope.shape), np.array([2, 3, 4]))
 
 
-@objective.law("a target that is sure to be missed costs its distance in logits, and is not infinite")
+@objective.law(
+    "if the target's probability is nearly 0, its loss is the difference of the logits, not infinity"
+)
 @given(target=st.integers(0, 2))
 def far_away(perturbation_loss, target):
     image = np.full(3, 4096.0)
@@ -129,7 +133,7 @@ def changed(model, image, r, number):
     return loss.item(), grad(loss, change)
 
 
-@objective.mistake("showed the network the change alone", breaks=objective.laws[0].text)
+@objective.mistake("gave the network r instead of x + r", breaks=objective.laws[0].text)
 def change_alone(model, image, r, target, lam):
     _, by_change = perturbation_loss(model, 0 * image, r, target, lam)
     return perturbation_loss(model, 0 * image, r, target, lam)[0], by_change
@@ -149,8 +153,8 @@ def penalised_image(model, image, r, target, lam):
 
 
 @objective.mistake(
-    "added up the classes' losses, as if each of them had to be the answer",
-    breaks="the loss is λ‖r‖² - log of the sum of the target classes' probabilities",
+    "added the losses of the target classes, instead of adding their probabilities",
+    breaks="the loss is λ‖r‖² - log p, where p is the sum of the probabilities of the target classes",
 )
 def every_class(model, image, r, target, lam):
     def number(logits, change):
@@ -160,8 +164,8 @@ def every_class(model, image, r, target, lam):
 
 
 @objective.mistake(
-    "took only the likeliest of the target classes",
-    breaks="the loss is λ‖r‖² - log of the sum of the target classes' probabilities",
+    "used only the most likely target class",
+    breaks="the loss is λ‖r‖² - log p, where p is the sum of the probabilities of the target classes",
 )
 def likeliest_of_target(model, image, r, target, lam):
     def number(logits, change):

@@ -33,11 +33,15 @@ descent = Exercise(
     title="the loop of PGD",
     helpers=("checked_batch", "checked_eps", "is_flat", "project", "warn_of_images_without_gradient"),
     hints=(
-        "Each round takes the gradient where the image is now, steps by its sign, goes back into the ball.",
-        "The ball lies around the images that were given, not around the last step. The random start lies in "
-        "it as well, and in the box.",
-        "for each step: gradient = loss_gradient(model, x, labels, loss); x = fgsm_step(...); "
-        "x = project(x, images, eps, bounds)",
+        "In each step: compute the gradient at the current images, step by its sign, and project into "
+        "the ball.",
+        "The ball lies around the given images, not around those of the last step. The random start is "
+        "projected into the ball and the box too.",
+        "First images, labels = checked_batch(model, images, labels, bounds) and eps = checked_eps(eps, "
+        "bounds) raise the ValueErrors. In each step: gradient = loss_gradient(model, x, labels, "
+        "loss); x = fgsm_step(...); x = project(x, images, eps, bounds). is_flat(gradient) is True for "
+        "the images whose gradient is 0. After all steps, warn_of_images_without_gradient(flat, loss) "
+        "warns of the images where flat (N,) is True.",
     ),
 )
 # the gradient has the same direction for every image
@@ -87,7 +91,7 @@ def climbed(model, images, labels, eps, params, only_if=bool):
 
 
 @descent.law(
-    "a linear network of two classes: three steps of 0.125 go 0.25 one way, as far as eps and the box let"
+    "a linear network of two classes: three steps of 0.125 move each pixel by 0.25, eps, or to the box"
 )
 def worked_way(pgd):
     images, labels = np.array([[0.5, 0.875, 0.125]] * 2), np.array([0, 1])
@@ -101,11 +105,9 @@ def worked_way(pgd):
     assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
 
 
-STEP_BY_STEP = (
-    "each step follows the sign of the loss's slope where the image is then, by central differences"
-)
-CROSSES = "with the usual step size a path crosses the ball, from wherever in it the start is"
-STARTS = "the start is drawn by rng all over the ball; where there is no gradient the image stays at it"
+STEP_BY_STEP = "each step follows the sign of the gradient at the current image, by central differences"
+CROSSES = "with the default step size, the steps can cross the whole ball, from any start in it"
+STARTS = "rng draws the start from the whole ball; without a gradient the image stays at its start"
 
 
 @descent.law(STEP_BY_STEP)
@@ -126,9 +128,7 @@ def crosses(pgd, label, seed, steps):
     assert_close(found, images + 0.25 * direction(label), rtol=1e-4)
 
 
-@descent.law(
-    "a network that is training and frozen is asked in evaluation mode, and stays training and frozen"
-)
+@descent.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(pgd):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.5, 0.875]]), np.array([0, 2])
     params = {"steps": 3, "step_size": 0.125, "targeted": False, "loss": "cross_entropy"}
@@ -162,7 +162,7 @@ def random_starts(pgd):
         assert np.abs(other - first).max() > 0.1, "another rng draws the same start"
 
 
-@descent.law("the box is the one that is given, or none, and float32 stays float32")
+@descent.law("the result lies in the given box, which may be infinite, and float32 stays float32")
 @given(images=arrays((2, 3)), label=st.integers(0, 1), dtype=st.sampled_from([np.float32, np.float64]))
 def in_a_box(pgd, images, label, dtype):
     images, labels = images.astype(dtype), np.array([label, label])
@@ -172,7 +172,7 @@ def in_a_box(pgd, images, label, dtype):
         assert_dtype(found, dtype)
 
 
-@descent.law("the images whose gradient is 0 at all steps are warned of, and counted, and no others")
+@descent.law("a warning counts the images whose gradient is 0 at all steps, and no others")
 def warns(pgd):
     half, pair = np.full((2, 2), 0.5), np.array([0, 1])
     # at the start, the ReLU of DIES is on for the first image and off for the others
@@ -205,7 +205,9 @@ def warned(pgd, *arguments, **params):
     return int(numbers[0])
 
 
-@descent.law("an eps below 0 or wider than the box, no step, and images outside of the box are a ValueError")
+@descent.law(
+    "ValueError for eps below 0 or above the box's width, no steps, step size 0, images outside the box"
+)
 @given(label=st.integers(0, 1))
 def refuses(pgd, label):
     images, labels = np.full((1, 3), 0.5), np.array([label])
@@ -246,7 +248,7 @@ def another_pgd(update):
     return walk
 
 
-@descent.mistake("followed one gradient in all steps, that at the start", breaks=STEP_BY_STEP)
+@descent.mistake("followed the gradient at the start in all steps", breaks=STEP_BY_STEP)
 def one_gradient(model, images, labels, eps, **params):
     def update(x, images, gradient, step, eps, bounds, at_first):
         return project(x + step * np.sign(at_first), images, eps, bounds)
@@ -254,9 +256,7 @@ def one_gradient(model, images, labels, eps, **params):
     return another_pgd(update)(model, images, labels, eps, **params)
 
 
-@descent.mistake(
-    "kept each step within eps of the last, so that the steps add up", breaks=descent.laws[0].text
-)
+@descent.mistake("projected around the last step, not around the given images", breaks=descent.laws[0].text)
 def around_the_last(model, images, labels, eps, **params):
     def update(x, images, gradient, step, eps, bounds, at_first):
         return project(x + step * np.sign(gradient), x, eps, bounds)
@@ -269,7 +269,7 @@ def without_a_start(model, images, labels, eps, **params):
     return pgd(model, images, labels, eps, **{**params, "random_start": False})
 
 
-@descent.mistake("stepped from the images again each time", breaks=descent.laws[0].text)
+@descent.mistake("started each step at the given images again", breaks=descent.laws[0].text)
 def never_leaves(model, images, labels, eps, **params):
     def update(x, images, gradient, step, eps, bounds, at_first):
         return project(images + step * np.sign(gradient), images, eps, bounds)
@@ -277,12 +277,12 @@ def never_leaves(model, images, labels, eps, **params):
     return another_pgd(update)(model, images, labels, eps, **params)
 
 
-@descent.mistake("went up the loss of the class that is wanted", breaks=descent.laws[0].text)
+@descent.mistake("raised the loss of the wanted class instead of lowering it", breaks=descent.laws[0].text)
 def away_from_the_target(model, images, labels, eps, **params):
     return pgd(model, images, labels, eps, **{**params, "targeted": False})
 
 
-@descent.mistake("forgot the box", breaks=descent.laws[0].text)
+@descent.mistake("did not project into the box", breaks=descent.laws[0].text)
 def without_a_box(model, images, labels, eps, **params):
     def update(x, images, gradient, step, eps, bounds, at_first):
         return np.clip(x + step * np.sign(gradient), images - eps, images + eps)
@@ -290,7 +290,7 @@ def without_a_box(model, images, labels, eps, **params):
     return another_pgd(update)(model, images, labels, eps, **params)
 
 
-@descent.mistake("steps of eps / steps, too short to cross the ball", breaks=CROSSES)
+@descent.mistake("used steps of eps / steps, which cannot cross the ball", breaks=CROSSES)
 def short_steps(model, images, labels, eps, *, steps=10, step_size=None, **params):
     step_size = eps / steps if step_size is None else step_size
     return pgd(model, images, labels, eps, steps=steps, step_size=step_size, **params)

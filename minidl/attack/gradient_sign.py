@@ -54,10 +54,11 @@ def loss_gradient(
 ) -> np.ndarray:
     """∇_x J, where J is the sum of the images' losses. So each image gets the gradient of its own loss.
 
-    images: (N, C, H, W), or rows (N, D), of floats.  labels: (N,).  loss: "cross_entropy" or "margin", a name
-    in ``LOSSES``, which are functions of logits and labels.
-    Returns: an array of the images' shape and dtype. All is computed in this dtype, in eval mode. The model,
-    its ``.grad`` and its mode do not change. Raises FloatingPointError if the gradient is not finite.
+    images: (N, C, H, W), or rows (N, D), of floats.  labels: (N,).  loss: "cross_entropy", or "margin", the
+    largest other logit minus the label's. LOSSES[loss](logits, labels) gives J.
+    Returns: an array of the images' shape and dtype. Everything is computed in this dtype and in evaluation
+    mode. The model, its ``.grad`` and its mode do not change. Raises FloatingPointError if the gradient is
+    not finite.
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
@@ -105,10 +106,10 @@ def fgsm_step(
     targeted: bool = False,
     bounds: Bounds = (0, 1),
 ) -> np.ndarray:
-    """clip(x + ε sign(g)). ``targeted``: clip(x - ε sign(g)), so the loss of the target falls.
+    """A step of FGSM: clip(x + ε sign(g)), or with ``targeted`` clip(x - ε sign(g)), so that the loss falls.
 
-    sign(0) = 0: a pixel without influence on the loss does not change. images, gradient and result have one
-    shape and dtype.
+    clip: to ``bounds``, (low, high).  A pixel with gradient 0 does not change, because sign(0) = 0.
+    images x, gradient g and the result have one shape and dtype.
     """
     direction = -np.sign(gradient) if targeted else np.sign(gradient)
     return np.clip(images + eps * direction, *bounds)
@@ -176,16 +177,16 @@ def pgd(
 
         x_0 = project(a + uniform in [-ε, ε]),    x_{t+1} = project(x_t + step_size sign ∇_x J(θ, x_t, y))
 
-    project: into the ball of ε around a and into the box (``project``).
-
+    project: limits each value to a - ε ... a + ε, the ball around a, and to ``bounds``, (low, high), the box.
     step_size: 2.5 ε / steps if None, so that steps in one direction can cross the whole ball of width 2 ε.
-    images a: (N, C, H, W), or rows (N, D), in the box ``bounds``.  labels y: (N,), the true classes; with
-    ``targeted`` the wanted classes, and the steps lower their loss.  loss J: a name in ``LOSSES``.
-    random_start: ``rng`` draws x_0. Without it x_0 = a, also where an rng is given, and one step of at least
-    ε is FGSM.
+    images a: (N, C, H, W), or rows (N, D), in the box.  labels y: (N,), the true classes; with ``targeted``
+    the wanted classes: then the steps lower J.  loss J: "cross_entropy" or "margin" (``loss_gradient``).
+    random_start: ``rng`` draws x_0. If False, x_0 = a, and rng is not used; then one step of at least ε is
+    FGSM.
     Returns: images within ε of a and in the box, in the dtype of a. A warning gives the number of images
-    whose gradient was 0 at all steps.  In eval mode; the model does not change.  Raises the errors of
-    ``fgsm``, and ValueError for steps or a step size not above 0.
+    whose gradient was 0 at all steps. The model runs in evaluation mode and does not change.
+    Raises the errors of ``fgsm`` (such as images outside the box, or ε below 0 or above the width of the
+    box), and ValueError for steps or a step size not above 0.
 
     >>> from minidl import attack, nn
     >>> model = nn.Identity()  # the logits are the image

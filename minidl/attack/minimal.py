@@ -47,10 +47,10 @@ class Perturbation(NamedTuple):
 
 
 def penalised_loss(logits: Tensor, r: Tensor, target: int, lam: float) -> Tensor:
-    """-Φ + λ ‖r‖², with Φ = log softmax(logits)[target] of the image x + r.
+    """-Φ + λ ‖r‖², where Φ = log softmax(logits)[target] and ‖r‖² is the sum of the squares of r.
 
     The norm is squared, because ‖r‖ has no gradient at r = 0, the start of the search.
-    logits: (K,).  r: of any shape.
+    logits: (K,), of the changed image x + r.  r: the change, of any shape.  lam: λ. Returns a scalar Tensor.
     """
     return lam * (r * r).sum() - F.log_softmax(logits)[target]
 
@@ -144,9 +144,10 @@ def perturbation_loss(
     """The loss for L-BFGS-B, λ ‖r‖² - log p(target | x + r), and its gradient with respect to r.
 
     With several target classes, p is the sum of their probabilities, as if they were one class.
-    image x: (C, H, W), or a row (D,), of floats.  r: of its shape.  target: (T,) different classes.
-    Returns: a float, and an array of the image's shape and dtype. All is computed in this dtype, in eval
-    mode. The model, its ``.grad`` and its mode do not change.
+    image x: (C, H, W), or a row (D,), of floats.  r: an array of the same shape.  target: (T,), different
+    classes.  Returns: the loss, a float, and the gradient, an array of the image's shape and dtype.
+    Everything is computed in this dtype and in evaluation mode. The model, its ``.grad`` and its mode do not
+    change.
     """
     change = Tensor(r.astype(image.dtype), requires_grad=True)
     with eval_mode(model):
@@ -288,9 +289,10 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
 
         f_k = z_k - z_answer,  w_k = ∇z_k - ∇z_answer,    r = |f_k| / ‖w_k‖² w_k,  with |f_k| / ‖w_k‖ smallest
 
-    logits z: (K,), the answer's the largest: from a class above it, this r would lead away from its plane.
-    gradients: (K, ...), of the logits; r has the shape of one gradient. A class with w_k = 0 has no plane, a
-    class with a small w_k has a plane, unless its square is 0 in this dtype; if no class has a plane, r = 0.
+    logits z: (K,). The answer must have the largest logit; for a class with a larger logit, r would point
+    away from the plane.  gradients ∇z: (K, ...), one for each logit; r has the shape of one of them.
+    A class with w_k = 0 has no plane. A class with a small w_k has one, unless ‖w_k‖² is 0 in this dtype.
+    If no class has a plane, r = 0.
     """
     f = logits - logits[answer]
     w = (gradients - gradients[answer]).reshape(len(logits), -1)

@@ -81,9 +81,14 @@ class Histogram:
 
 
 def coarser(counts: np.ndarray, halvings: int) -> np.ndarray:
-    """The int64 counts (bins,) over a range 2^halvings times as wide, in as many bins: pairs become one.
+    """The histogram over a range 2^halvings times as wide, with the same number of bins.
 
-    bins: a power of two.  halvings: 0 or more, also 900. Nothing is rounded: the answer is in int64 as well.
+    In one halving, neighbours 2i and 2i + 1 are added and become bin i. The upper half of the bins is then 0.
+    counts: int64 (bins,), where bins is a power of two.  halvings: 0 or more, however large. Once all counts
+    are in bin 0, nothing changes any more. Returns int64 (bins,), without rounding.
+
+    >>> coarser(np.array([1, 2, 3, 4]), halvings=1)
+    array([3, 7, 0, 0])
     """
     for _ in range(min(halvings, len(counts).bit_length() - 1)):
         counts = np.append(counts.reshape(-1, 2).sum(axis=1), np.zeros(len(counts) // 2, np.int64))
@@ -165,11 +170,16 @@ def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarra
 def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
     """KL(P || Q) = sum P log(P / Q), for ``counts`` (bins,) below T and ``tail`` numbers beyond T.
 
-    P is the counts, with the tail added to the last bin. Q is the counts without the tail, merged to levels:
-    bin i belongs to level floor(i levels / bins); if there are at most as many bins as levels, each bin is a
-    level. The sum of a level is spread evenly over its bins that are not empty. Both are divided by the sum
-    of P. The result is infinite if Q is 0 where P is not, and 0 if all counts and the tail
-    are 0.
+    P is the counts, with the tail added to the last bin. Q is the counts without the tail, merged into
+    levels: bin i belongs to level floor(i · levels / bins). If bins <= levels, each bin is a level of its
+    own. The sum of a level is spread evenly over its bins that are not empty; empty bins stay 0. P and Q are
+    then both divided by the sum of P. The result is infinite if Q is 0 where P is not. It is 0 if all counts
+    and the tail are 0.
+
+    Two levels of two bins: counts (2, 4, 6, 0) are P = (2, 4, 6, 0) / 12 and Q = (3, 3, 6, 0) / 12.
+
+    >>> round(divergence(np.array([2, 4, 6, 0]), tail=0, levels=2), 4)
+    0.0283
     """
     bins = np.arange(len(counts))
     level = bins * levels // len(counts) if len(counts) > levels else bins

@@ -39,9 +39,14 @@ def folded(
         gamma (W x + b - mean) / sqrt(var + eps) + beta = (f W) x + f (b - mean) + beta,
         f = gamma / sqrt(var + eps)
 
-    weight: floats (O, ...); all others (O,); without bias 0, without gamma 1, without beta 0, each by itself.
-    Computed in float64, returned in weight's dtype (Jacob et al. 2018, section 3.2). ValueError where
-    var + eps is not above 0, which ``check_foldable`` finds.
+    weight: floats (O, ...).  bias, mean, var, gamma, beta: (O,). A bias of None counts as 0, a gamma of None
+    as 1, a beta of None as 0. Everything is computed in float64. The results have weight's dtype (Jacob et
+    al. 2018, section 3.2). Raises ValueError if var + eps is not above 0.
+
+    >>> W, b = np.array([[2.0]]), np.array([1.0])  # 2 x + 1
+    >>> mean, var, gamma, beta = np.array([[3.0], [4.0], [6.0], [5.0]])
+    >>> folded(W, b, mean, var, gamma, beta, eps=0.0)  # 6 x - 1
+    (array([[6.]]), array([-1.]))
     """
     check_foldable(weight, bias, mean, var, gamma, beta, eps)
     factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
@@ -64,11 +69,12 @@ def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta
 def fold_batchnorm(layer: Conv2d | Linear, bn: BatchNorm) -> Conv2d | Linear:
     """A new layer that replaces ``layer`` and then ``bn`` in evaluation mode; see ``folded``.
 
-    It is a copy of ``layer``, also of its mode, with other numbers: a weight and a bias as new Parameters of
-    the layer's dtype, without a gradient. Both require grad where the layer's weight does, whatever bn's do.
-    A layer need not have a bias, nor bn a weight and a bias.
-    What pruning masked in the layer or in bn stays masked (``keep_masks``). Both modules stay as they were.
-    ValueError where bn uses the statistics of the batch (in training, not frozen), or is of another width.
+    It is a copy of ``layer`` in the same mode, with a new weight and a new bias. Both are Parameters of the
+    layer's dtype, without a gradient. Both require grad if the layer's weight does; bn's parameters do not
+    matter here. The layer may have no bias, and bn may have no weight and no bias.
+    ``keep_masks(new, layer, bn)`` copies the masks of pruned weights to the new layer. ``layer`` and ``bn``
+    do not change. Raises ValueError if bn uses the statistics of the batch (in training mode and not
+    frozen), or if bn has another number of channels.
     """
     fits = runs_as(check_instance("layer", layer, Module), Conv2d, Linear)
     require(fits, f"layer must be a Conv2d or Linear, got {type(layer).__name__}", TypeError)

@@ -24,15 +24,15 @@ class EmptyLayerError(ValueError):
 
 
 def filter_mask(scores: Any, amount: float | int | None = None, s: float | None = None) -> np.ndarray:
-    """The filters to keep, by their scores (O,): all but the lowest, or all clearly above the mean.
+    """The filters to keep, by their scores (O,). The mask is True for a filter that is kept.
 
-        amount:  the round(amount · O) lowest are pruned, on a tie the first (an int is their number)
-        s:       keep where score > mean + s · std,   std with ddof = 0
+        amount:  the round(amount · O) lowest scores are pruned, on a tie the first. An int is their number.
+        s:       a filter is kept if score > mean + s · std,   std with ddof = 0
 
     Exactly one of the two is given. Scores may be below 0, and are compared as float64. The amount counts all
     filters, also those that are already pruned: these have the lowest scores, so the next mask includes them.
-    0.5 rounds to even, as in Python. Returns bools (O,). EmptyLayerError, a ValueError, if no filter would be
-    kept.
+    round takes halves to even, as in Python. Returns bools (O,). Raises EmptyLayerError, a ValueError, if no
+    filter would be kept.
 
     >>> from minidl import compress
     >>> print(compress.filter_mask([3, 1, 2, 4], amount=0.5))
@@ -75,8 +75,12 @@ def threshold_mask(weight: Any, s: float) -> np.ndarray:
 def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Masks:
     """One mask for each array. The smallest |w| of all arrays together are pruned, on a tie the first.
 
-    amount: the share of the sum of their sizes, or a number. |w| are compared as float64.  EmptyLayerError, a
-    ValueError, where one would be all zero; ValueError for no arrays.
+    amount: a float is the share of all weights of all arrays, an int is the number of weights. |w| are
+    compared as float64. Returns a dict with the same names, of bools in the arrays' shapes; False is pruned.
+    Raises EmptyLayerError, a ValueError, if an array would lose all its weights; ValueError for no arrays.
+
+    >>> joint_magnitude_masks({"a": np.array([2, -5]), "b": np.array([1, 3])}, amount=0.5)
+    {'a': array([False,  True]), 'b': array([False,  True])}
     """
     check_instance("weights", weights, Mapping)
     require(len(weights) > 0, "weights must be a dict of at least one array, got an empty one")

@@ -60,20 +60,23 @@ def iterative_prune(
 ) -> PruneResult:
     """While loss < max_allowed_loss: prune a step; finetune.  Returns the last network below the limit.
 
-    train, validation: pairs (images, labels).  The loss is that on ``validation``, after finetuning.
-    step: the share that each round prunes more, of all there is: round k asks ``criterion(model, k · step)``
-    for masks of the network of the round before. ``global_magnitude_masks`` prunes single weights,
-    ``filter_masks`` filters, and any function with these arguments will do. For a model of images of one size
-    alone it is ``functools.partial(filter_masks, x=train[0][:1])``.
-    finetune_epochs: of ``finetune`` in each round, by Adam at ``lr``, 0 for none. ``rng`` draws the batches
-    of all rounds, one after the other.
+    train, validation: pairs (images, labels).  The loss is measured on ``validation``, after finetuning.
+    step: each round prunes this share more of all weights or filters. Round k calls
+    ``criterion(model, k · step)`` with the network of the round before, and gets masks.
+    criterion: ``global_magnitude_masks`` prunes single weights, ``filter_masks`` prunes filters. Any function
+    with these arguments is allowed. If a model accepts only one image size, pass
+    ``functools.partial(filter_masks, x=train[0][:1])``.
+    finetune_epochs: the epochs in each round, by Adam at ``lr``; 0 for none. ``rng`` draws the batches of all
+    rounds, one after the other.
 
-    It ends after at most 1 / step rounds: a round that breaks the budget or diverges (its loss and accuracy
-    are NaN then), a criterion that finds nothing left to prune (EmptyLayerError) or an amount of 1.
-    Returns the network, a row (amount, sparsity, loss, accuracy) for the unpruned network and for each round,
-    the one that broke the budget too, and how many rounds are accepted.
-    Losses are measured in evaluation mode. ``model``, its mode and its ``.grad`` stay as they are; copies are
-    pruned.  ValueError if ``model`` itself is not within the budget, or the criterion gives no masks at all.
+    The loop ends after at most 1 / step rounds, for one of four reasons: the loss is not below the limit; the
+    finetuning diverges, so loss and accuracy are NaN; the criterion raises EmptyLayerError; the next
+    amount would be 1 or more.
+    Returns ``PruneResult(model, history, accepted)``: the network, a list of
+    ``PruneStep(amount, sparsity, loss, accuracy)``, and the number of accepted rounds. The history has a row
+    for the unpruned network and for each round, also for a round above the limit.
+    Losses are measured in evaluation mode. Copies are pruned; ``model``, its mode and its ``.grad`` do not
+    change.  Raises ValueError if ``model`` itself is not below the limit, or if the criterion gives no masks.
 
     >>> from minidl import compress, nn
     >>> model, pair = nn.Linear(4, 2), (np.ones((2, 4)), [0, 1])

@@ -106,9 +106,9 @@ def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray
 
         S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
 
-    round takes halves to even. S is a float32, and 1 where it would be below the smallest normal float32: of
-    several, those alone. Z is an int32. Returns S, Z.
-    rmax - rmin may be more than float32 holds. Arrays give an S and a Z for each of their numbers.
+    round takes halves to even. S is a float32. Where S would be below the smallest normal float32, ``TINY``,
+    it is 1. Z is an int32. rmax - rmin may be too large for float32.
+    rmin and rmax are numbers, or arrays, which give an S and a Z for each pair of numbers. Returns S, Z.
     """
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
     high = np.maximum(np.asarray(rmax, np.float64), 0.0)
@@ -167,10 +167,10 @@ def channel_absmax(r: Any, axis: int | None = None) -> np.ndarray:
 
 
 def round_to_integers(r: np.ndarray, S: Any, Z: Any, qmin: int, qmax: int) -> np.ndarray:
-    """Q = clip(round(r / S) + Z, qmin, qmax), half to even, as whole numbers in float32.
+    """Q = clip(round(r / S) + Z, qmin, qmax), as whole numbers in float32. round takes halves to even.
 
-    S and Z are numbers, or arrays that stretch to r's shape. r and S are taken as float32, and so is their
-    quotient. An infinite r, and a quotient that float32 does not hold, are clipped too, without a warning.
+    S and Z are numbers, or arrays that broadcast to r's shape. r and S are converted to float32, and r / S is
+    computed in float32. An infinite r is clipped without a warning, and so is a quotient that overflows.
     """
     with np.errstate(over="ignore"):  # a value that overflows is out of range anyway
         steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
@@ -231,14 +231,14 @@ def weight_params(
 
 
 class FakeQuantize(Op):
-    """y = S (Q - Z),  Q = clip(round(x / S) + Z): a float on the grid of integers of few bits.
+    """y = S (Q - Z),  Q = clip(round(x / S) + Z, qmin, qmax): floats with few different values.
 
     The true dy/dx is 0 almost everywhere, so nothing could be learned. The straight-through estimator
     replaces rounding by the identity: dy/dx = 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it
-    was clipped (Bengio et al. 2013, arXiv:1308.3432). The rounded integer decides, not x.
-    round takes halves to even. S and Z are numbers, or arrays that stretch to x's shape. An infinite x, and
-    a quotient that float32 does not hold, are clipped, without a warning; where x was clipped, an infinite
-    gradient becomes 0 as well.
+    was clipped (Bengio et al. 2013, arXiv:1308.3432). The rounded integer is compared with the range, not x.
+    round takes halves to even. S and Z are numbers, or arrays that broadcast to x's shape. An infinite x is
+    clipped without a warning, and so is a quotient that overflows in float32. Where x was clipped, the
+    gradient is 0, even if the incoming gradient is infinite.
     """
 
     def __init__(self, S: Any, Z: Any, qmin: int, qmax: int) -> None:

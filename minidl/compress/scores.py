@@ -97,11 +97,11 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
 
         score_o = L(filter o masked) - L
 
-    Masked is what makes the filter's channel, as ``apply_masks`` masks it: its weights and its bias, and the
-    weight and bias of a BatchNorm that follows. One filter at a time; the others are whole.
-    Negative where the network is better off without. O + 1 evaluations are enough. They are made in
-    evaluation mode, whatever mode the model is in; the model, its mode and its ``.grad`` are left as they
-    were. Returns float64 (O,).  ValueError for a layer whose filters cannot be masked, such as the last one.
+    To mask a filter means to set to 0 everything that makes its channel, as ``apply_masks`` does: its
+    weights, its bias, and the weight and bias of a BatchNorm that follows. Only one filter is masked at a
+    time. A score is negative if the loss is lower without the filter. O + 1 evaluations are enough. They are
+    made in evaluation mode. The model, its mode and its ``.grad`` do not change. Returns float64 (O,).
+    Raises ValueError for a layer whose filters cannot be masked, such as the last layer.
 
     >>> from minidl import compress, nn
     >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), [3, 7]

@@ -199,9 +199,9 @@ class Sigmoid(Op):
 
 
 def backprop_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The derivative of ReLU: the gradient passes where the input was positive, and not at 0.
+    """The gradient of ReLU: grad where the input x was positive, otherwise 0, even if grad is infinite.
 
-    grad and x have one shape, and the dtype is that of grad. An infinite gradient is stopped like any other.
+    grad is the incoming gradient, x the ReLU's input. They have one shape. The result has the dtype of grad.
     """
     return np.where(x > 0, grad, 0)
 

@@ -27,14 +27,16 @@ def gradcam(
 
         alpha_k = mean over positions of dy/dA_k,    L = ReLU(sum_k alpha_k A_k)
 
-    images: (N, C, H, W).  target: see ``target_of``; a unit must belong to the layer or to a later one.
+    images: (N, C, H, W).
+    target: what y is. One class or N classes: the logit of the class. None: the largest logit of each image.
+    A tuple (layer, channel, p, q) or (layer, unit): the output of that unit, in ``layer`` or a later layer.
     layer: the path of a layer with maps (N, K, h, w), usually the last such layer.
-    Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). The unit is that of
-    y, not scaled for display. Everything is computed in the images' dtype. The map is 0 where nothing
-    supports y. The model runs in evaluation mode. The model, its mode and its ``.grad`` do not change. Its
-    weights may be frozen.
-    Raises ValueError for a layer without maps, a target that does not depend on it, and maps that are not
-    finite.
+    Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). The map has the unit
+    of y; it is not scaled for display. It is 0 where nothing supports y. Everything is computed in the
+    images' dtype. The model runs in evaluation mode; its weights may be frozen. The model, its mode and its
+    ``.grad`` do not change.
+    Raises ValueError for a layer without maps, a target that does not depend on the layer, and maps that are
+    not finite.
 
     >>> from minidl import explain, nn
     >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
@@ -78,9 +80,12 @@ def guided_gradcam(model: Module, images: np.ndarray, target: TargetLike, layer:
 
 
 def class_activation(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    """sum_k alpha_k A_k with alpha_k = mean over positions of dy/dA_k: signed maps (N, h, w).
+    """sum_k alpha_k A_k, where alpha_k is the mean of dy/dA_k over its positions: (N, h, w), with signs.
 
-    activations A, gradients dy/dA: (N, K, h, w). The maps have the same dtype.
+    activations A, gradients dy/dA: (N, K, h, w). Each image has its own alpha_k. The result has their dtype.
+
+    >>> class_activation(np.array([[[[1.0, 3.0]]]]), np.array([[[[1.0, -3.0]]]]))  # alpha is -1
+    array([[[-1., -3.]]])
     """
     alpha = gradients.mean(axis=(2, 3), keepdims=True)  # (N, K, 1, 1)
     return (alpha * activations).sum(axis=1)
@@ -104,9 +109,16 @@ def upsample_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def upsampling_weights(old: int, new: int) -> np.ndarray:
     """W (new, old): the weight of each of ``old`` pixels in each of ``new`` pixels over the same length.
 
-    The centre of new pixel i lies at s = (i + 1/2) old / new - 1/2, in units of old pixels. Its value
-    interpolates linearly between the two nearest centres. Beyond the outermost centres it is the outermost
-    value. Each row sums to 1. Returns float64. Raises ValueError for a size below 1.
+    The centre of new pixel i lies at s = (i + 1/2) old / new - 1/2, if old pixel j has its centre at j. The
+    new value interpolates linearly between the two old pixels around s. If s is below 0 or above old - 1, the
+    new value is that of the first or the last old pixel. Each row of W sums to 1. Returns float64.
+    Raises ValueError for a size below 1.
+
+    >>> print(upsampling_weights(2, 4))
+    [[1.   0.  ]
+     [0.75 0.25]
+     [0.25 0.75]
+     [0.   1.  ]]
     """
     old, new = positive_int("old", old), positive_int("new", new)
     s = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)

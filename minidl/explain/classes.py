@@ -84,10 +84,14 @@ def highest_losses(log_p: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Numbers of the k wrong rows with the highest confidence, highest first, ties in order.
+    """The indices of the k wrong rows with the highest confidence, highest first. Ties stay in order.
 
-    probabilities: (N, K). The class with the largest is the answer, and its value is the confidence.  labels:
-    (N,).  k: 0 or more; where there are fewer mistakes, all of them.
+    probabilities: (N, K), one row for each image. The class with the largest probability is the answer, the
+    first class on a tie. This probability is the confidence. A row is wrong if the answer is not the label.
+    labels: (N,).  k: 0 or more. If fewer than k rows are wrong, all of them are returned.
+
+    >>> confident_mistakes(np.array([[0.6, 0.4], [0.2, 0.8], [0.9, 0.1]]), np.array([1, 1, 1]), k=2)
+    array([2, 0])
     """
     mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     confidence = probabilities.max(axis=1)[mistakes]

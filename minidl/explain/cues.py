@@ -62,9 +62,16 @@ def shape_bias(predictions: Any, shape_labels: np.ndarray, texture_labels: np.nd
 def cue_counts(
     predicted: np.ndarray, shape_labels: np.ndarray, texture_labels: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For the images with the shape of each class: the number answered by shape, and by texture.
+    """Count, for each class of the shape, how many answers are the shape, and how many are the texture.
 
-    All three: classes (N,).  Returns: by_shape (K,), by_texture (K,), both by the class of the shape.
+    Each image shows the shape of one class and the texture of another. predicted is the answer of the model.
+    An image is answered by shape if predicted == shape_labels, and by texture if predicted == texture_labels.
+    If its shape and texture have the same class, and this is the answer, it counts for both.
+    predicted, shape_labels, texture_labels: (N,), class numbers below ``classes``, K.
+    Returns by_shape (K,), by_texture (K,). Entry c of both counts images whose shape has class c.
+
+    >>> cue_counts(np.array([0, 2]), np.array([0, 0]), np.array([1, 2]), classes=3)  # shape, then texture
+    (array([1, 0, 0]), array([1, 0, 0]))
     """
     by_shape = np.bincount(shape_labels[predicted == shape_labels], minlength=classes)
     by_texture = np.bincount(shape_labels[predicted == texture_labels], minlength=classes)

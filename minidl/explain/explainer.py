@@ -126,16 +126,16 @@ def model_paths(
 ) -> np.ndarray:
     """How much each feature of a row adds to a network's answer when it becomes known, for P orders: (P, n).
 
-    A path begins with the background, where no feature of the row is known, and ends with the row. In
-    between, a known feature has the row's value in every background row. The answer is the mean over these
-    rows, as in ``Explainer``. A feature adds the change of this mean.
+    At the start no feature is known: the rows are those of the background. When a feature becomes known, it
+    gets the value of ``row`` in every background row. At the end all features are known. The answer is the
+    mean of the logit over these B rows, as in ``Explainer``. A feature adds the change of this mean.
 
     model: gives logits (m, K) for rows (m, n), in evaluation mode; the model, its mode and its ``.grad`` do
     not change.  row: (n,), background: (B, n), of floats or integers; integers become float32.
-    orders: (P, n), each row the features 0 ... n-1 as they become known.  target: which of the K logits is
-    the answer, 0 ... K-1.
+    orders: (P, n), in each row the features 0 ... n-1 in the order in which they become known.
+    target: which of the K logits is the answer, 0 ... K-1.
     Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
-    f(background); over all orders the rows average to the Shapley values.
+    f(background). The mean over all orders gives the Shapley values.
     Raises ValueError for an order that does not name each feature once, and for a logit that does not exist.
     """
     background = check_array("background", background, "B", "n").astype(np.float32)

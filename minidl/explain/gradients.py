@@ -77,9 +77,13 @@ def saliency(
 
 
 def reduce_channels(gradients: np.ndarray, reduce: str | None) -> np.ndarray:
-    """The strength of gradients (N, C, ...): one number for all channels of a pixel (N, ...), in their dtype.
+    """The strength of gradients (N, C, ...) at each pixel: (N, ...), one number for all channels of a pixel.
 
-    reduce: "max" takes the largest magnitude, "l2" the Euclidean norm. None keeps all channels' magnitudes.
+    reduce: "max" gives the largest magnitude, "l2" the Euclidean norm. None keeps the magnitude of each
+    channel, (N, C, ...). The dtype is that of the gradients.
+
+    >>> reduce_channels(np.array([[3.0, -4.0]]), "l2")  # one image, two channels
+    array([5.])
     """
     if reduce == "max":
         return np.abs(gradients).max(axis=1)
@@ -117,14 +121,15 @@ def integrated_gradients(
 
         IG = (x - b) ∫_0^1 df/dx (b + α (x - b)) dα,    sum of IG = f(x) - f(b)   (completeness)
 
-    target: classes, or a pair of a layer and a unit; None is the class predicted for x, on the whole line.
-    baseline: see ``baseline_images``.
-    nodes: "gauss" or "midpoint", ``steps`` nodes (see ``path_nodes``). If f has kinks, as with ReLUs, neither
-    is
-    exact: compare the sum with f(x) - f(b).
-    Returns: maps of the images' shape and dtype, in which all is computed. In evaluation mode; the model, its
-    mode and its ``.grad`` stay as they are. Raises ValueError for less than one step, other nodes, a target
-    that the model does not have, a baseline that does not fit.
+    images x: (N, C, H, W), or rows (N, D).
+    target: what f is. One class or N classes: the logit of the class. None: that of the class predicted for
+    x, along the whole line. A tuple (layer, channel, p, q) or (layer, unit): the output of that unit.
+    baseline: b, a number, an array, "mean" or "noise", which ``rng`` draws (``baseline_images``).
+    nodes: "gauss" or "midpoint", with ``steps`` points on the line (``path_nodes``). If f has kinks, as with
+    ReLUs, both are only approximate: compare the sum with f(x) - f(b).
+    Returns: maps of the images' shape and dtype. Everything is computed in this dtype and in evaluation mode.
+    The model, its mode and its ``.grad`` do not change. Raises ValueError for fewer than one step, other
+    nodes, a target that the model does not have, and a baseline that does not fit.
 
     >>> from minidl import explain, nn
     >>> model = nn.Linear(2, 1, bias=False)
@@ -145,11 +150,15 @@ def integrated_gradients(
 
 
 def path_nodes(steps: int, nodes: str = "gauss") -> tuple[np.ndarray, np.ndarray]:
-    """Points α (steps,) within (0, 1), rising, and weights (steps,) of sum 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
+    """Points α and weights w for an integral from 0 to 1: sum w g(α) ≈ ∫_0^1 g(α) dα.
 
-    "midpoint": the centres of ``steps`` equal parts, all weights equal; exact for linear g.
-    "gauss": Gauss and Legendre's nodes, exact for polynomials up to degree 2 steps - 1.
-    Raises ValueError for less than one step, and for other nodes.
+    Returns α (steps,), rising, between 0 and 1 exclusive, and w (steps,) with the sum 1.
+    nodes = "midpoint": the centres of ``steps`` equal parts, all weights equal; exact for linear g.
+    nodes = "gauss": the nodes of Gauss and Legendre, exact for polynomials up to degree 2 · steps - 1.
+    Raises ValueError for fewer than one step, and for other nodes.
+
+    >>> path_nodes(2, "midpoint")
+    (array([0.25, 0.75]), array([0.5, 0.5]))
     """
     steps = positive_int("steps", steps)
     if nodes == "midpoint":
@@ -194,10 +203,13 @@ def smoothgrad(
 
 
 def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """max(grad, 0), for any input x of the ReLU: only positive gradients pass.
+    """max(grad, 0), for any input x of the ReLU: only positive gradients pass (Zeiler and Fergus 2014).
 
-    Zeiler and Fergus 2014. grad and x have one shape, and the dtype is that of grad. What is infinite, grad
-    or x, is no exception.
+    grad is the incoming gradient. grad and x have one shape. The result has the dtype of grad. The rule also
+    holds for infinite values of grad and x.
+
+    >>> deconvnet_rule(np.array([2.0, -1.0, 3.0]), np.array([1.0, 2.0, -1.0]))
+    array([2., 0., 3.])
     """
     return np.where(grad > 0, grad, 0)
 
@@ -206,8 +218,11 @@ def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """max(grad, 0) where x > 0, otherwise 0: positive gradients pass active ReLUs (Springenberg et al.
     2015).
 
-    x is the ReLU's input, grad the incoming gradient, of one shape. The dtype is that of grad. What is
-    infinite, grad or x, is no exception.
+    x is the ReLU's input, grad is the incoming gradient. They have one shape. The result has the dtype of
+    grad. The rule also holds for infinite values of grad and x.
+
+    >>> guided_rule(np.array([2.0, -1.0, 3.0]), np.array([1.0, 2.0, -1.0]))
+    array([2., 0., 0.])
     """
     return np.where((x > 0) & (grad > 0), grad, 0)
 

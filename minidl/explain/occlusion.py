@@ -35,14 +35,19 @@ def occlusion_map(
 ) -> np.ndarray:
     """f(x) - f(x with one window covered), for windows all over the image (Zeiler and Fergus 2014).
 
-    images: (N, C, H, W).  target: see ``target_of``.  window, stride: pixels, or (height, width).
-    baseline: what covers the window, in all channels, see ``baseline_images``; f changes with it.
-    probability: f is the softmax of the class and not its logit.
-    Returns: maps (N, H, W) of the images' dtype, in which all is computed, at each pixel the mean over the
-    windows that cover it; positive where the image speaks for the target. In evaluation mode; the model, its
-    mode and its ``.grad`` stay as they are.
-    Raises ValueError for rows, a window larger than the image, a stride larger than the window, which would
-    leave pixels uncovered, a target that the model does not have, and the probability of a unit.
+    images: (N, C, H, W).
+    target: what f is. One class or N classes: the logit of the class. None: that of the class predicted for
+    the uncovered image. A tuple (layer, channel, p, q) or (layer, unit): the output of that unit.
+    probability: f is the softmax of the class instead of its logit.
+    window, stride: pixels, or (height, width). The windows start at 0, stride, 2 · stride, ... along each
+    axis (``window_starts``). The last window is cut at the border.
+    baseline: the values inside the window, in all channels: a number, an array, "mean" or "noise", which
+    ``rng`` draws (``baseline_images``). The map depends on the choice.
+    Returns: maps (N, H, W). Each pixel has the mean of f(x) - f(x covered) over the windows that cover the
+    pixel. The map is positive where the image supports the target. Everything is computed in the images'
+    dtype and in evaluation mode. The model, its mode and its ``.grad`` do not change.
+    Raises ValueError for rows, a window larger than the image, a stride larger than the window (which would
+    leave pixels uncovered), a target that the model does not have, and the probability of a unit.
 
     >>> from minidl import explain, nn
     >>> model, images = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8))
@@ -97,8 +102,13 @@ def average_over_windows(
 ) -> np.ndarray:
     """For each pixel, the mean of the drops of all windows that cover it.
 
-    drops: (N, rows, columns), one for each pair of ``window_starts``.  size, window, stride: (height, width).
+    drops: (N, rows, columns). drops[:, i, j] belongs to the window whose top left pixel is
+    (i · stride[0], j · stride[1]). Windows are cut at the border of the image.
+    size: (height, width) of the image.  window, stride: (height, width).
     Returns: (N, height, width), of the drops' dtype.
+
+    >>> average_over_windows(np.array([[[1.0, 3.0]]]), size=(1, 3), window=(1, 2), stride=(1, 1))
+    array([[[1., 2., 3.]]])
     """
     total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
     for i, top in enumerate(window_starts(size[0], window[0], stride[0])):

@@ -161,12 +161,16 @@ def _field_after(
 
 
 def through_window(span: Span, kernel: int, stride: int, padding: int, dilation: int = 1) -> Span:
-    """The span of a unit after a layer with windows of ``kernel`` units, each of which sees ``span``.
+    """The span of the units of a new layer. It has windows over ``kernel`` old units, which see ``span``.
 
-    The units of a window are ``dilation`` units apart, and windows are ``stride`` units apart. The first
-    window begins ``padding`` units before unit 0. A Span counts pixels, and units are ``span.step`` pixels
-    apart.
-    What sees everything, (inf, 0, -inf), goes on seeing everything.
+    A ``Span(size, step, start)`` counts pixels along one axis: a unit sees ``size`` pixels, neighbouring
+    units are ``step`` pixels apart, and unit 0 begins at pixel ``start`` (below 0 in the padding).
+    In a window, old units are ``dilation`` units apart. Windows are ``stride`` units apart. The first window
+    begins ``padding`` units before unit 0.
+    Span(inf, 0, -inf) stands for units that see the whole image. For this span, the result is the same span.
+
+    >>> through_window(Span(size=1, step=1, start=0), kernel=3, stride=2, padding=1)
+    Span(size=3, step=2, start=-1)
     """
     size, step, start = span
     return Span(size + dilation * (kernel - 1) * step, stride * step, start - padding * step)
@@ -227,9 +231,15 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
 
         argmax over images x of  max over p, q of  Phi(x)[t, p, q]
 
-    So an image is there once, by its strongest unit; of equals the first. The k are the first of any more.
-    images: (N, C, H, W), N >= k >= 1.  The values have their dtype.  In evaluation mode; the model, its mode
-    and its ``.grad`` stay as they are.
+    Each image counts once, with its strongest unit. On a tie of images or of units, the first one wins. The
+    result for k is the start of the result for k + 1.
+    images: (N, channels, H, W), N >= k >= 1. They run in evaluation mode. The model, its mode and its
+    ``.grad`` do not change.
+    Returns ``TopPatches(values, images, places, boxes)`` for the C channels of the layer, strongest first:
+        values (C, k): the units' values, in the dtype of the images.
+        images (C, k): the indices of the images.
+        places (C, k, 2): row p and column q of each unit, or (0, 0) if the layer's output is (N, C).
+        boxes (C, k, 4): the pixels that the unit sees: top, bottom, left, right; bottom, right exclusive.
     Raises ValueError for another k, a layer that ``receptive_field`` refuses, and outputs not all finite.
 
     >>> from minidl import explain, nn
@@ -260,7 +270,13 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
 
 
 def strongest_units(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest value (N, C) of each map (N, C, H, W), and its position (N, C, 2); on a tie, the first."""
+    """The largest value (N, C) of each map in (N, C, H, W), and its place (N, C, 2): row and column.
+
+    On a tie, the place is the first in reading order: row by row, from left to right.
+
+    >>> strongest_units(np.array([[[[1, 5], [0, 4]]]]))  # one image with one channel
+    (array([[5]]), array([[[0, 1]]]))
+    """
     n, c, height, width = activations.shape
     flat = activations.reshape(n, c, height * width)
     return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)

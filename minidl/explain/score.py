@@ -39,8 +39,8 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The fraction of each map inside its mask: sum over the mask / sum over all pixels (N,), in float64.
 
-    maps: (N, H, W) >= 0.  masks: (N, H, W) bool.  A constant map, also of zeros, scores the mask's fraction
-    of the area: this is chance. Raises ValueError for values that are negative or not finite.
+    maps: (N, H, W) >= 0.  masks: (N, H, W) bool.  A constant map, also a map of zeros, gives the mask's
+    fraction of the area: this is chance. Raises ValueError for values that are negative or not finite.
 
     >>> from minidl import explain
     >>> print(explain.mass_inside([[[1, 3], [0, 0]]], [[[True, False], [True, False]]]))

@@ -42,6 +42,8 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
 
         phi_i = sum over S without i of  |S|! (n - |S| - 1)! / n! · (v(S + i) - v(S))
 
+    value: an array (2**n,) of worths, v(S) at index c, where bit i of c is 1 if player i is in S; or a
+    function that gets rows of bools (2**n, n) and returns 2**n worths.
     n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
 
     >>> from minidl import explain
@@ -213,9 +215,9 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
     """The worth that each player adds to the players before, for each of P orders: (P, n) float64.
 
     The k-th player adds v(first k players) - v(first k - 1 players).
-    value: either form of a game, an array of worths or a function of rows of bools, which can be called once
-    for all coalitions of all orders.
-    orders: (P, n), each row an order of the players 0 ... n-1.
+    value: an array (2**n,) of worths, v(S) at index c, where bit i of c (of value 2**i) is 1 if player i is
+    in S; or a function that gets rows of bools (m, n), True for the players in S, and returns m worths. It
+    may be called once for the coalitions of all orders.  orders: (P, n), in each row the players 0 ... n-1.
     Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """
     paths, n = orders.shape
@@ -293,13 +295,16 @@ def kernel_errors(
 def kernel_solve(
     coalitions: np.ndarray, worths: np.ndarray, weights: np.ndarray, nobody: float, everybody: float
 ) -> np.ndarray:
-    """Solve the weighted least squares of ``kernel_shap``: (n,). The sum of all phi eliminates phi_n.
+    """The values phi (n,) whose sums over the coalitions z fit the worths best, as in ``kernel_shap``.
 
-        phi_n = total - sum of the others,  total = everybody - nobody;  then for every coalition z
-        sum over i < n of  (z_i - z_n) phi_i   ≈   worth - nobody - z_n · total
+        minimise  sum over z of  weight · (worth - nobody - sum_i z_i phi_i)²
+        with      sum_i phi_i = total = everybody - nobody
 
-    coalitions: (m, n) bool.  worths, weights: (m,) >= 0, of any scale.  A lone player, n = 1, gets the total.
-    Raises ValueError if the coalitions with a weight do not determine phi.
+    So phi_n = total - the sum of the other phi. Put into the fit, this leaves n - 1 unknowns:
+        sum over i < n of  (z_i - z_n) phi_i   ≈   worth - nobody - z_n · total      for each z
+
+    coalitions z: (m, n) bool.  worths: (m,).  weights: (m,) >= 0, of any scale.  One player alone, n = 1,
+    gets the total. Raises ValueError if the coalitions with a weight above 0 do not determine phi.
     """
     z, total = coalitions.astype(np.float64), everybody - nobody
     A = z[:, :-1] - z[:, -1:]  # (m, n - 1)

@@ -138,14 +138,14 @@ def integer_linear(
 
         x = S_x (q_x - Z_x)      w[o] = S_w[o] q_w[o]      b[o] = S_x S_w[o] q_b[o]      y = S_y (q_y - Z_y)
 
-    and y is nearly w x + b. Sums of products are exact integers. Each sum is then made a float32 and meets
-    one real number, M[o] = S_x S_w[o] / S_y. M[o] is a float32, and so is its product with the sum, which is
-    rounded half to even: in float64 it would be another number, and might be rounded the other way.
+    and y is nearly w x + b. The sum of the products and the bias is an exact integer. It is converted to
+    float32 and multiplied by one real number for each output, M[o] = S_x S_w[o] / S_y. M[o] and the product
+    are float32. The product is rounded half to even. In float64 it might be rounded the other way.
 
     qx: (N, in), qw: (O, in), both int8 or uint8.  S_w: above 0, (O,) with one scale for each output, or one
-    number for all.  qbias: int32 (O,).  Z_x, Z_y, qmin, qmax: integers. What leaves qmin ... qmax is clipped,
-    however large it is. Returns q_y (N, O): uint8 where qmin is at least 0, else int8.
-    ValueError where a sum, with its bias, does not fit in 32 bits.
+    number for all.  qbias: int32 (O,).  Z_x, Z_y, qmin, qmax: integers. A value outside qmin ... qmax is
+    clipped, however large it is. Returns q_y (N, O): uint8 if qmin is at least 0, otherwise int8.
+    Raises ValueError if a sum, with its bias, does not fit in 32 bits.
     Source: Jacob et al. 2018, arXiv:1712.05877, section 2.2.
     """
     # float64 holds whole numbers up to 2^53 exactly, and NumPy multiplies floats faster than integers
