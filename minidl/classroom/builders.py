@@ -68,8 +68,8 @@ class Built:
     """The description of a model from ``MODELS`` or of a layer from ``LAYERS``: its settings and a seed.
 
     Every builder has two more settings: training (default False) and requires_grad (default True).
-    Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only. For
-    training, the path "" is the model's own flag, without its layers.
+    Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only.
+    For training, the path "" is the model's own flag, without its layers.
     requires_grad also takes the paths of single parameters, such as ("head.weight",).
     Every model has one more setting: frozen (default False), for all of its BatchNorm layers.
     A layer has exactly the numbers that the law gives.
