@@ -15,8 +15,11 @@ def swap_last(x: np.ndarray) -> np.ndarray:
 
 
 class MatMul(Op):
-    """y = a @ b.  Shapes (..., n, k) and (..., k, m) give (..., n, m); a vector counts as one row or
-    column."""
+    """y = a @ b.  Shapes (..., n, k) and (..., k, m) give (..., n, m); the front axes broadcast.
+
+    A vector a counts as one row, a vector b as one column; y does not have this axis. ``matmul`` multiplies,
+    ``swap_last`` transposes the last two axes. Each gradient has the shape of its input.
+    """
 
     def forward(self, a, b):
         self.a_shape, self.b_shape = a.shape, b.shape

@@ -66,7 +66,7 @@ WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the an
 
 ALIKE = {  # answers that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
-        "no error, but zero or less"
+        "returns zero or less instead of an error"
     ],
     "the step in the mode that the model has": ["the step by the batch's statistics, in training mode"],
 }
