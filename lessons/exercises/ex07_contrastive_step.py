@@ -216,7 +216,7 @@ def one_draw(model, images, augment, *, steps, lr, temperature, rng):
     return steps_with(model, images, views, steps, lr, temperature)
 
 
-@simclr.mistake("the gradients of all steps added up", breaks=simclr.laws[1].text)
+@simclr.mistake("the gradients of all steps add up", breaks=simclr.laws[1].text)
 def piled_up(model, images, augment, *, steps, lr, temperature, rng):
     def views():
         return [model(augment(images.copy(), rng)) for _ in range(2)]

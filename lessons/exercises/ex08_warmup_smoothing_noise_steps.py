@@ -245,7 +245,7 @@ def noise_upon_noise(model, images, labels, *, sigma, rng, **options):
     return steps_with(model, images, labels, sigma=sigma, rng=rng, noise=noise, **options)
 
 
-@careful.mistake("the gradients of all steps added up", breaks=careful.laws[1].text)
+@careful.mistake("the gradients of all steps add up", breaks=careful.laws[1].text)
 def piled_up(model, images, labels, **options):
     return steps_with(model, images, labels, keep=True, **options)
 

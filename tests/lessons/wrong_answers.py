@@ -68,7 +68,7 @@ ALIKE = {  # answers that do the same as a named mistake
     "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
         "returns zero or less instead of an error"
     ],
-    "the step in the mode that the model has": ["the step by the batch's statistics, in training mode"],
+    "the step in the mode that the model has": ["the step uses the batch's statistics, in training mode"],
 }
 
 
