@@ -247,7 +247,7 @@ def last_value(inputs, steps):
     return all_values(inputs, steps)[-1]
 
 
-@tape.law("the gradients are the slopes of the sum of y, by central differences")
+@tape.law("the gradients agree with central differences of the sum of y")
 @given(case=tapes())
 def tape_slopes(tape_gradients, case):
     inputs, steps = case
