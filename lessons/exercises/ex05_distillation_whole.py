@@ -391,6 +391,6 @@ def student_in_evaluation(teacher, student, images, labels, *, alpha, temperatur
     return step_with(teacher, student, images, labels, alpha, temperature, lr, weight=weight, train=False)
 
 
-@step.mistake("uphill", breaks="each of the student's parameters changes by -lr times its gradient")
+@step.mistake("goes uphill", breaks="each of the student's parameters changes by -lr times its gradient")
 def uphill(teacher, student, images, labels, *, alpha, temperature, lr):
     return distill_step(teacher, student, images, labels, alpha=alpha, temperature=temperature, lr=-lr)

@@ -112,11 +112,11 @@ def roc_auc(scores: Any, positive: Any) -> float:
 
         AUC = 1/(P N) sum over positives i and negatives j of  [s_i > s_j] + 1/2 [s_i = s_j]
 
-    It is also the area under the ROC curve, true against false positives over all thresholds: 1 if a
-    threshold separates the two, 1/2 for random scores. Any increasing function of the scores gives the same
-    AUC.
-    scores: (M,), also infinite ones.  positive: bools (M,).  ValueError for NaN among the scores, and if
-    positive holds only one kind.   (Hanley and McNeil 1982)
+    It is also the area under the ROC curve, which shows true against false positives over all thresholds. It
+    is 1 if a threshold separates positive from negative examples, and 1/2 for random scores. Any increasing
+    function of the scores gives the same AUC.
+    scores: (M,); they may be infinite.  positive: bools (M,).  ValueError for NaN among the scores, and if
+    ``positive`` has only True or only False.   (Hanley and McNeil 1982)
 
     >>> from minidl import train
     >>> train.roc_auc([0.9, 0.6, 0.7, 0.1], [True, True, False, False])  # 3 of the 4 pairs are in order
