@@ -65,7 +65,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
   2 of 2 elements differ, most at \[0\]: yours 0.5, expected 1
       yours    = \[0.5, 0.5\]
       expected = \[1., 1.\]
-  looks like   = summed over everything instead of the row
+  looks like   = sums over all numbers instead of each row
   step into it = python -m lessons debug 09.1
 """,
         out,
@@ -237,7 +237,7 @@ def test_where_the_case_cannot_be_kept_the_verdict_stands(course, lessons):
     write_work(course, "09", WRONG)
     (course.work / "replay").write_text("a file where the folder must be")
     code, out, _ = lessons("check", "09.1")
-    assert code == 1 and "looks like   = summed over everything instead of the row" in out
+    assert code == 1 and "looks like   = sums over all numbers instead of each row" in out
     assert out.count("the case could not be kept for debug: ") == 1 and "step into it" not in out
 
 
