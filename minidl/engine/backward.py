@@ -30,6 +30,7 @@ def topological_order(root: Hashable, parents_of: Callable[[Any], Iterable]) -> 
     long chain. A node is finished when all of its parents are finished. The result is the reverse of this
     order. Any other order with each node before its parents is also right.
 
+    >>> from minidl.engine.backward import topological_order
     >>> topological_order("w", {"w": ["v", "u"], "v": ["u"], "u": []}.get)
     ['w', 'v', 'u']
     """

@@ -28,6 +28,7 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     size and kernel are numbers of pixels; ``padding`` pixels are added on each side. With dilation d, every
     d-th pixel is under the kernel. Raises ValueError if the kernel is larger than the padded image.
 
+    >>> from minidl.engine.conv import conv_output_size
     >>> conv_output_size(8, kernel=3, stride=2, padding=1)
     4
     """

@@ -31,6 +31,7 @@ def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
     target: rows (..., K), each with the sum 1.  eps: ``label_smoothing``. Floating rows keep their dtype; for
     whole numbers the result is float64. ValueError for an eps outside of 0 ... 1.
 
+    >>> from minidl.engine.loss import smooth_labels
     >>> print(smooth_labels(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2).round(2))
     [[0.05 0.85 0.05 0.05]]
     """
@@ -46,6 +47,7 @@ def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float
     p, target t: (N, K) of the same dtype, not negative. The gradient has this dtype too. With class weights
     the sum of a row of ``target`` can differ from 1.
 
+    >>> from minidl.engine.loss import cross_entropy_gradient
     >>> print(cross_entropy_gradient(np.array([[0.25, 0.75]]), np.array([[1.0, 0.0]]), temperature=2.0))
     [[-0.375  0.375]]
     """

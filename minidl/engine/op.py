@@ -46,6 +46,7 @@ def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
     The result has the shape ``shape``. This is the adjoint of broadcasting, that is, its transpose.
 
+    >>> from minidl.engine.op import unbroadcast
     >>> print(unbroadcast(np.array([[1, 2], [10, 20]]), (2,)), unbroadcast(np.array([[1, 2], [10, 20]]), ()))
     [11 22] 33
     """

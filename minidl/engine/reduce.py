@@ -184,6 +184,7 @@ def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> 
     z: any shape; float32 stays float32.  axis: a number, or a tuple of several numbers.
     ValueError for a T that is not finite and above 0.
 
+    >>> from minidl.engine.reduce import stable_softmax
     >>> print(stable_softmax(np.log(np.array([[1.0, 2.0, 5.0]]))))
     [[0.125 0.25  0.625]]
     """

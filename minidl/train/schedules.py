@@ -207,7 +207,8 @@ def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
     ``schedule(t)`` is a function that gives the rate at step t = 0, 1, ...  warmup_steps: W >= 0.  step: t.
     The first rate is schedule(0) / W, as in Goyal et al. 2017; another convention starts with 0.
 
-    >>> [warmed_up(lambda t: [8.0, 4.0][t], 2, step) for step in range(4)]
+    >>> from minidl import train
+    >>> [train.schedules.warmed_up(lambda t: [8.0, 4.0][t], 2, step) for step in range(4)]
     [4.0, 8.0, 8.0, 4.0]
     """
     t, W = step, warmup_steps

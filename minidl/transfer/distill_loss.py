@@ -56,6 +56,7 @@ def soft_cross_entropy(
     ValueError for temperatures that are not above 0, for an unknown name for ``soft``, and for logits of
     different shapes.
 
+    >>> from minidl.transfer.distill_loss import soft_cross_entropy
     >>> round(soft_cross_entropy([[0, 0]], [[5, 0]], temperature=2).item(), 3)  # log 2
     0.693
     """
@@ -230,6 +231,7 @@ def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     The classes are 0 ... K-1. ValueError for a class without a row, and for a label that is not a class.
 
+    >>> from minidl.transfer.distill_loss import class_means
     >>> print(class_means(np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), np.array([0, 1, 1])))
     [[1.   0.  ]
      [0.25 0.75]]

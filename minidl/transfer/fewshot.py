@@ -102,6 +102,7 @@ def squared_distances(queries: np.ndarray, support: np.ndarray) -> np.ndarray:
     faster. But for long rows that are near each other, it subtracts nearly equal numbers and is inaccurate
     in float32.
 
+    >>> from minidl.transfer.fewshot import squared_distances
     >>> print(squared_distances(np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[3.0, 4.0]])))
     [[25.]
      [16.]]
@@ -138,6 +139,7 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
     neighbours that do not vote. If the means are equal too, the smaller label wins.
     ValueError for an unknown name for the weights.
 
+    >>> from minidl.transfer.fewshot import vote
     >>> print(vote(np.array([[5, 2, 5]]), np.array([[2.0, 0.5, 4.0]])))
     [5]
     >>> print(vote(np.array([[5, 2, 5]]), np.array([[2.0, 0.5, 4.0]]), weights="distance"))
@@ -172,6 +174,7 @@ def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     Returns the classes (C,), ascending, in the labels' dtype, and the means (C, D) in the same order. Means
     of float32 rows are float32.
 
+    >>> from minidl.transfer.fewshot import prototypes
     >>> classes, means = prototypes(np.array([[0.0, 2.0], [4.0, 4.0], [2.0, 4.0]]), np.array([7, 3, 7]))
     >>> print(classes, means.tolist())
     [3 7] [[4.0, 4.0], [1.0, 3.0]]

@@ -265,6 +265,7 @@ def largest_stable_lr(hessian: np.ndarray) -> float:
     hessian H: (n, n). lambda_max is its largest eigenvalue; any number above 0 is accepted, however small.
     ValueError if H is not symmetric, and if lambda_max is 0 or less.
 
+    >>> from minidl.transfer.finetune import largest_stable_lr
     >>> round(largest_stable_lr(np.array([[4.0, 0.0], [0.0, 1.0]])), 3)
     0.5
     """
@@ -282,6 +283,7 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
     hessian H: (n, n), symmetric.  start: (n,). Along an eigenvector with the eigenvalue lambda, each step
     multiplies x by 1 - lr lambda.
 
+    >>> from minidl.transfer.finetune import descend_quadratic
     >>> print(descend_quadratic(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([1.0, 4.0]), lr=0.5, steps=2))
     [[1. 4.]
      [0. 2.]
