@@ -247,7 +247,7 @@ def worked_several_axes(unbroadcast):
     assert_dtype(unbroadcast(np.zeros((2, 0, 3), np.float32), (0, 1)), np.float32)
 
 
-@unbroadcast.law("the result has the shape asked for")
+@unbroadcast.law("the result has the given shape")
 @given(pair=broadcastable_pairs())
 def has_the_shape(unbroadcast, pair):
     a, b = pair

@@ -162,7 +162,7 @@ def empty_columns(image, kernel, out):
     return np.full((image.shape[0] * kernel[0] * kernel[1], out[0] * out[1]), -99.0)
 
 
-@im2col.law("the four 2×2 patches of a 3×3 image stand in four columns")
+@im2col.law("the four 2×2 patches of a 3×3 image become four columns")
 def worked_columns(im2col):
     image = np.arange(1.0, 10.0).reshape(1, 3, 3)
     columns = im2col(image, (2, 2), (1, 1), (1, 1), np.zeros((4, 4)))

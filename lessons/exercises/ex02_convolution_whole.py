@@ -24,6 +24,7 @@ class ColumnConv2d(Op):
 
     x: images (N, C, H, W), already padded.  weight: O filters (O, C, kh, kw).  y: (N, O, OH, OW).
     stride: a pair (height, width). x and weight have the same dtype; y and both gradients have it too.
+    ``backward`` gets grad = dL/dy and returns (dL/dx, dL/dweight).
     ValueError if x and weight have different numbers of channels, or if a filter is larger than the image.
     """
 
@@ -84,7 +85,7 @@ CORNERS = np.array([[[[1.0, 0.0], [0.0, -1.0]]]])
 
 
 @conv2d.law(
-    "the image 1 ... 9 and the filter [[1, 0], [0, -1]] give -4 everywhere, and two gradients by hand"
+    "image 1 ... 9, filter [[1, 0], [0, -1]]: y is -4 everywhere, both gradients agree with those by hand"
 )
 def worked_convolution(conv2d):
     y, (grad_x, grad_weight) = conv2d(NINE, CORNERS, grad=np.ones((1, 1, 2, 2)))

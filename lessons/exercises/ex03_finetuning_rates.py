@@ -163,7 +163,7 @@ def worked_head_alone(finetune_step):
             assert_equal(after["state"][name], x)
 
 
-@step.law("three layers with three rates: each changes by its own rate times the gradient of the loss")
+@step.law("three layers with three rates: each changes by minus its own rate times the gradient of the loss")
 def three_rates(finetune_step):
     assert_steps(finetune_step, DEEP, PHOTOS, LABELS, ALL)
 
@@ -283,7 +283,7 @@ def before_the_step(model, images, labels, rates):
 
 
 @step.mistake(
-    "all statistics from one pass, in which the first BatchNorm still uses its old ones",
+    "all statistics from one pass, in which the first BatchNorm still uses its old statistics",
     breaks=step.laws[3].text,
 )
 def in_one_pass(model, images, labels, rates):

@@ -81,7 +81,7 @@ def standardised_in_float64(scale):
 
 
 @scale.law(
-    "a column that varies by 2e-30 or by 1/1024 around a million is not constant; with one row, all are"
+    "a column that varies by 2e-30 or by 1/1024 around a million is not constant; a single row is constant"
 )
 def worked_small_spread(standardise):
     table = np.array([[0.0, 1e6], [2e-30, 1e6 + 1 / 1024]])
@@ -255,7 +255,7 @@ def problems(draw):
     )
 
 
-@probe.law("with all weights 0 and two classes the loss is ln 2, and the gradients are those by hand")
+@probe.law("with weights of 0 and two classes the loss is ln 2, and the gradients agree with those by hand")
 def worked_probe(probe_loss):
     features, classes = np.array([[2.0], [4.0]]), np.array([0, 1])
     loss, grad_weight, grad_bias = probe_loss(np.zeros((2, 1)), np.zeros(2), features, classes, 1.0)

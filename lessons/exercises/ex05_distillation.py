@@ -69,7 +69,7 @@ def in_any_order(means, case):
     assert_close(means(rows[::-1], labels[::-1]), means(rows, labels))
 
 
-@means.law("means of distributions are distributions")
+@means.law("if the rows are probabilities, the means are probabilities too")
 @given(case=rows_and_labels(), tau=temperatures())
 def stay_distributions(means, case, tau):
     rows, labels = case
@@ -153,7 +153,7 @@ def worked_distance(matching):
     assert_close(y, np.array(7.0))
 
 
-@matching.law("alpha weighs the labels' cross-entropy, 1 - alpha the distance")
+@matching.law("alpha multiplies the labels' cross-entropy, and 1 - alpha multiplies the distance")
 @given(case=labelled_pairs, alpha=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def weighs_both(matching, case, alpha):
     student, teacher, y = case
@@ -173,7 +173,7 @@ def gradient_of_matching(matching, case, alpha):
     assert_close(grads[1], 0.0)
 
 
-@matching.law("adding a constant c to all student logits costs K c², although no probability changes")
+@matching.law("with alpha = 0, student logits that are all larger than the teacher's by c give the loss K c²")
 @given(case=pairs, c=st.sampled_from([1.0, -2.0, 0.5, 1e-8, 1e4]))
 def feels_a_shift(matching, case, c):
     teacher = case[1]
@@ -252,7 +252,8 @@ def distance_teaches_the_teacher(student_logits, teacher_logits, labels, *, alph
 
 
 @matching.mistake(
-    "alpha and 1 - alpha swapped", breaks="alpha weighs the labels' cross-entropy, 1 - alpha the distance"
+    "alpha and 1 - alpha swapped",
+    breaks="alpha multiplies the labels' cross-entropy, and 1 - alpha multiplies the distance",
 )
 def swapped_weights(student_logits, teacher_logits, labels, *, alpha):
     if labels is None:

@@ -36,7 +36,7 @@ def labelled_rows(draw):
     return draw(arrays((n, d))), draw(label_arrays(n, 4))
 
 
-@prototypes.law("classes 3 and 1: the mean of two rows, and the only one")
+@prototypes.law("classes 3 and 1: the mean of two rows for one class, and a single row for the other")
 def worked_prototypes(prototypes):
     classes, means = prototypes(np.array([[0.0, 2.0], [5.0, 5.0], [4.0, 0.0]]), np.array([3, 1, 3]))
     assert_equal(classes, np.array([1, 3]))
@@ -103,7 +103,7 @@ def divided_by_all(support, labels):
     return classes, np.stack([support[labels == c].sum(axis=0) / len(support) for c in classes])
 
 
-@prototypes.mistake("the mean over everything", breaks=prototypes.laws[0].text)
+@prototypes.mistake("the mean over all rows", breaks=prototypes.laws[0].text)
 def one_mean(support, labels):
     classes = np.unique(labels)
     return classes, np.stack([support.mean(axis=0) for _ in classes])
@@ -308,7 +308,9 @@ def worked_mean_distance(vote):
     assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), touching, weights="distance"), np.array([1]))
 
 
-@voting.law("most votes win, on a tie the smaller mean distance, on a tie of both the smaller label")
+@voting.law(
+    "most votes win; on a tie the smaller mean distance wins; if it is equal too, the smaller label wins"
+)
 @given(case=neighbours())
 def counts_votes(vote, case):
     labels, distances = case

@@ -105,7 +105,7 @@ class SquaredLength(contrastive.UnitRows):
         return self.u
 
 
-@unit.mistake("one length for all rows", breaks="each row has length 1 and keeps its direction")
+@unit.mistake("uses one length for all rows", breaks="each row has length 1 and keeps its direction")
 class OneLength(contrastive.UnitRows):
     def forward(self, z):
         self.length = np.sqrt((z**2).sum())

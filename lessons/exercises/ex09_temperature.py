@@ -138,7 +138,7 @@ def worked_entropy(entropy):
     assert_close(entropy(p[0]), np.float64(np.log(2)))
 
 
-@entropy.law("it lies between 0 and log K")
+@entropy.law("the entropy is between 0 and log K")
 @given(p=distributions())
 def within_limits(entropy, p):
     H = entropy(p)
@@ -147,7 +147,7 @@ def within_limits(entropy, p):
     assert np.all(np.asarray(H) <= np.log(p.shape[1]) + 1e-12), "above log K"
 
 
-@entropy.law("for two independent draws it is the sum of both entropies")
+@entropy.law("for two independent draws the entropy is the sum of both entropies")
 @given(p=distributions(), q=distributions())
 def adds_up(entropy, p, q):
     both = np.einsum("i,j->ij", p[0], q[0]).reshape(1, -1)
@@ -195,7 +195,7 @@ def nan_at_zero(p, axis=-1):
         return -(p * np.log(p)).sum(axis=axis)
 
 
-@entropy.mistake("the sign is missing", breaks="it lies between 0 and log K")
+@entropy.mistake("the sign is missing", breaks="the entropy is between 0 and log K")
 def signless(p, axis=-1):
     return -metrics.entropy(p, axis)
 

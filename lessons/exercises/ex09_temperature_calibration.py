@@ -104,7 +104,7 @@ def lower_end_belongs_to_the_bin(ece):
 
 
 @ece.law(
-    "ValueError for rows that are not probabilities, a single class, a label that is not a class, no bin"
+    "ValueError for rows that are not probabilities, a single class, a label that is not a class, no bins"
 )
 def ece_refuses(ece):
     p, labels = np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])
@@ -199,9 +199,7 @@ def worked_fit(fit):
         assert_close(fit(1e-9 * z, np.array([0, 0, 1, 0]), (1e-9, 2.0)), 2e-9, rtol=1e-3, atol=0)
 
 
-@fit.law(
-    "200 right answers with logits 2 apart, one wrong with 20: T = 2 / log 19, where its label has e^-29"
-)
+@fit.law("200 labels lead by 2, one is 20 behind: T = 2 / log 19, although that label has p = e^-29 there")
 def fits_far_labels(fit):
     z = np.array([[2.0, 0.0]] * 200 + [[0.0, 20.0]])
     # the slope is 0 at 200 · 2 / (1 + e^(2/T)) = 20 / (1 + e^(-20/T)), and both are about 20

@@ -45,8 +45,8 @@ class Sub(Op):
 
 
 class Mul(Op):
-    """y = a b, element by element, with broadcasting;  dy/da = b,  dy/db = a. Each gradient has the shape of
-    its input."""
+    """y = a b, element by element, with broadcasting;  dy/da = b,  dy/db = a. ``backward`` gets grad = dL/dy
+    and returns (dL/da, dL/db), each in the shape of its input."""
 
     def forward(self, a, b):
         self.a, self.b = a, b

@@ -200,7 +200,7 @@ def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
 
 
 def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
-    """The rate at step t with W steps of warmup before ``schedule``, whose steps all follow.
+    """The rate at step t, with W steps of warmup before ``schedule``. No step of the schedule is skipped.
 
         schedule(0) (t + 1) / W  for t < W,    schedule(t - W)  for t >= W
 

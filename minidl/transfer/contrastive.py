@@ -210,9 +210,9 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
         scores[i N + j] = a_i . b_j / (|a_i| |b_j|)        same[i N + j] = (i == j)
 
     features_a, features_b: (N, D) of two views of the same N images in the same order. Returns scores (N N,)
-    float64 and same (N N,) bool, for ``train.metrics.roc_auc``. ``UnitRows().forward(rows)`` divides rows by
-    their lengths. ValueError for fewer than two images, for views of different shapes, and for a row of
-    zeros, which has no direction.
+    float64 and same (N N,) bool, for ``train.metrics.roc_auc``. ``checked_features`` gives rows in float64,
+    ``UnitRows().forward(rows)`` divides rows by their lengths. ValueError for fewer than two images, for
+    views of different shapes, and for a row of zeros, which has no direction.
 
     >>> from minidl import transfer
     >>> scores, same = transfer.same_or_not([[1, 0], [0, 1]], [[1, 0], [1, 1]])
