@@ -280,7 +280,7 @@ def command(course, *arguments):
 
 
 @pytest.mark.parametrize(
-    "number, text, shown", [("09.1", WRONG, "summed"), ("09.2", STUCK, "a loop without end")]
+    "number, text, shown", [("09.1", WRONG, "sums over all numbers"), ("09.2", STUCK, "a loop without end")]
 )
 def test_debug_steps_into_the_learners_function(course, number, text, shown):
     write_work(course, "09", text)
@@ -334,7 +334,7 @@ def test_colours_are_for_terminals_that_want_them(course):
     write_work(course, "09", WRONG)
     check = command(course, "check", "09.1")
     coloured = in_a_terminal(check)
-    assert "\033[31mFAILS\033[0m" in coloured and "\033[33msummed over everything" in coloured
+    assert "\033[31mFAILS\033[0m" in coloured and "\033[33msums over all numbers" in coloured
     for quiet in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         shown = in_a_terminal(check, **quiet)
         assert "FAILS" in shown and "\033" not in shown
