@@ -262,7 +262,9 @@ def keeps_the_total(unbroadcast, pair):
     assert_close(np.sum(unbroadcast(a + b, a.shape)), np.sum(a + b))
 
 
-@unbroadcast.law("it is the adjoint of broadcasting: sum(broadcast(a) · g) = sum(a · unbroadcast(g))")
+@unbroadcast.law(
+    "unbroadcast is the adjoint of broadcasting: sum(broadcast(a) · g) = sum(a · unbroadcast(g))"
+)
 @given(pair=broadcastable_pairs())
 def is_the_adjoint(unbroadcast, pair):
     a, g = pair[0], pair[0] + pair[1]

@@ -52,7 +52,7 @@ def worked_sizes(output_size):
     assert_close(output_size(8, 3, 1, 0, 2), 4)
 
 
-@output_size.law("it counts the positions at which the kernel fits")
+@output_size.law("the result counts the positions at which the kernel fits")
 @given(case=fitting())
 def counts_positions(output_size, case):
     size, kernel, stride, padding, dilation = case
@@ -195,7 +195,7 @@ def one_by_one(im2col, image):
     assert_close(columns, image.reshape(2, 6))
 
 
-@im2col.law("it is linear: columns of 2a - b are 2·columns(a) - columns(b)")
+@im2col.law("im2col is linear: the columns of 2a - b are 2·columns(a) - columns(b)")
 @given(a=arrays((1, 3, 3)), b=arrays((1, 3, 3)))
 def is_linear(im2col, a, b):
     def columns(image):
@@ -283,7 +283,7 @@ def worked_strides(col2im):
             raise AssertionError(f"stride {stride}, dilation {dilation}: {error}") from None
 
 
-@col2im.law("it is the adjoint of im2col: sum(im2col(a) · g) = sum(a · col2im(g))")
+@col2im.law("col2im is the adjoint of im2col: sum(im2col(a) · g) = sum(a · col2im(g))")
 @given(case=patches())
 def is_the_adjoint(col2im, case):
     image, kernel, stride, dilation, out = case

@@ -32,8 +32,8 @@ def train_new_head(
     """Give the model a new head for a new task, freeze all other layers, and train the head.
 
     A new Linear with ``num_classes`` outputs replaces the Linear ``model.head``. ``Linear(..., rng=rng)``
-    makes all random draws. Then it is trained by ``steps`` steps of plain gradient descent with the learning
-    rate lr. Each step uses all images (N, C, H, W) and their labels (N,).
+    makes all random draws. Then ``steps`` steps of plain gradient descent train the new head with the
+    learning rate lr. Each step uses all images (N, C, H, W) and their labels (N,).
 
     All other layers are frozen. Their parameters do not change at all. BatchNorm's running statistics do not
     change either, and the forward passes use them. Afterwards only the head's parameters require grad. The

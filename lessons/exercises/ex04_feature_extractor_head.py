@@ -121,7 +121,7 @@ def worked_head(head_on_features):
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
 
 
-@head.law("it is the best head on the scaled features: the gradients by weight and bias are 0")
+@head.law("the result is the best head on the scaled features: the gradients by weight and bias are 0")
 def is_best(head_on_features):
     for layer in ("flatten", "block2.relu"):
         for l2 in (0.1, 1.0):
@@ -134,7 +134,7 @@ def takes_the_layer(head_on_features):
         assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, 0.5)
 
 
-@head.law("six other tasks, with two to four classes: it is the best head on the scaled features")
+@head.law("six other tasks, with two to four classes: the result is the best head on the scaled features")
 def other_tasks(head_on_features):
     for seed in range(6):
         model = Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=())

@@ -145,7 +145,7 @@ def two_sets(draw):
 
 
 @distances.law(
-    "from (0, 0) to (3, 4) it is 25; there is one row for each query, even if the support is empty"
+    "(0, 0) and (3, 4) have the squared distance 25; each query has one row, even if the support is empty"
 )
 def worked_distances(squared_distances):
     queries, support = np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]])
@@ -164,7 +164,7 @@ def worked_long_rows(squared_distances):
         assert_close(found, n * steps**2)
 
 
-@distances.law("it sums the squares of the differences of each pair")
+@distances.law("the result sums the squared differences of each pair")
 @given(sets=two_sets())
 def sums_squares(squared_distances, sets):
     queries, support = sets

@@ -164,7 +164,7 @@ def worked_auc(roc_auc):
     assert_close(roc_auc(scores, positive), 0.75)
 
 
-@auc.law("it is the fraction of pairs in which the positive score is higher, where a tie counts 1/2")
+@auc.law("AUC is the fraction of pairs in which the positive score is higher, where a tie counts 1/2")
 @given(case=scored())
 def counts_pairs(roc_auc, case):
     scores, positive = case
@@ -181,7 +181,7 @@ def refuses_scores(roc_auc):
         assert_refuses(f"positive = {kind} for all", roc_auc, np.array([0.5, 1.0]), np.full(2, kind))
 
 
-@auc.law("if all scores are equal, it is 1/2")
+@auc.law("if all scores are equal, AUC is 1/2")
 @given(case=scored())
 def all_tied(roc_auc, case):
     scores, positive = case
@@ -195,7 +195,7 @@ def order_alone(roc_auc, case):
     assert_close(roc_auc(np.exp(scores), positive), roc_auc(scores, positive))
 
 
-@auc.law("with positives and negatives swapped, or the scores negated, it becomes 1 - AUC")
+@auc.law("with positives and negatives swapped, or with negated scores, the result is 1 - AUC")
 @given(case=scored())
 def mirrored(roc_auc, case):
     scores, positive = case
@@ -218,7 +218,7 @@ def infinite_scores(roc_auc):
     assert_close(roc_auc(-scores, positive), 0.25)
 
 
-@auc.mistake("a tie counts 0", breaks="if all scores are equal, it is 1/2")
+@auc.mistake("a tie counts 0", breaks="if all scores are equal, AUC is 1/2")
 def ties_lost(scores, positive):
     return float((scores[positive][:, np.newaxis] > scores[~positive]).mean())
 

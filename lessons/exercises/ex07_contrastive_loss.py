@@ -166,7 +166,7 @@ def worked_loss(nt_xent):
 
 
 @loss.law(
-    "it is the mean of -log p, where p is the softmax probability of the partner among the 2N - 1 others"
+    "the loss is the mean of -log p; p is the softmax probability of the partner among the 2N - 1 others"
 )
 @given(pair=views(), temperature=temperatures())
 def shares(nt_xent, pair, temperature):
@@ -198,7 +198,7 @@ def loss_gradient(nt_xent, pair, temperature):
     assert_gradients(nt_xent, *pair, temperature=temperature)
 
 
-@loss.law("if all embeddings are equal it is log(2N - 1); for one image it is 0")
+@loss.law("if all embeddings are equal, the loss is log(2N - 1); for one image the loss is 0")
 @given(n=st.integers(1, 4), temperature=temperatures())
 def all_equal(nt_xent, n, temperature):
     z = np.tile([1.0, -2.0], (n, 1))

@@ -45,7 +45,7 @@ def worked_warmup(warmup):
     assert_close([warmup(schedule, 4, step) for step in range(7)], [2.0, 4.0, 6.0, 8.0, 8.0, 4.0, 2.0])
 
 
-@warmup.law("without warmup it is the schedule itself")
+@warmup.law("without warmup the rates are those of the schedule")
 @given(values=listed, step=st.integers(0, 5))
 def none_is_the_schedule(warmup, values, step):
     schedule = schedule_of(values)
@@ -103,7 +103,7 @@ def rises_to_a_moving_end(schedule, warmup_steps, step):
     return schedule(t) * (t + 1) / W if t < W else schedule(t - W)
 
 
-@warmup.mistake("divides by W even if W = 0", breaks="without warmup it is the schedule itself")
+@warmup.mistake("divides by W even if W = 0", breaks="without warmup the rates are those of the schedule")
 def divides_by_zero(schedule, warmup_steps, step):
     factor = min(1.0, (step + 1) / warmup_steps)
     return factor * schedule(max(0, step - warmup_steps))
@@ -235,7 +235,7 @@ def worked_gradient(gradient):
     assert_close(gradient(p, 1.0001 * target), [[-0.750075, 0.750075]], rtol=1e-9)
 
 
-@gradient.law("each row sums to 0, since a common shift of the logits changes nothing")
+@gradient.law("each row sums to 0, because adding the same number to all logits does not change the loss")
 @given(case=logits_and_labels(), eps=shares, temperature=temperatures())
 def sums_to_zero(gradient, case, eps, temperature):
     z, labels = case
@@ -250,7 +250,7 @@ def stands_still(gradient, target):
     assert_close(gradient(target, target), np.zeros(target.shape))
 
 
-@gradient.law("it agrees with finite differences of the loss, also for targets whose sum is not 1")
+@gradient.law("the gradient agrees with finite differences of the loss, also for targets whose sum is not 1")
 @given(z=arrays((2, 3)), target=arrays((2, 3), 0, 2), temperature=temperatures())
 def is_the_slope(gradient, z, target, temperature):
     def value(z):
@@ -286,7 +286,7 @@ def without_temperature(p, target, temperature=1.0):
 
 @gradient.mistake(
     "assumes that every target has the sum 1",
-    breaks="it agrees with finite differences of the loss, also for targets whose sum is not 1",
+    breaks="the gradient agrees with finite differences of the loss, also for targets whose sum is not 1",
 )
 def without_total(p, target, temperature=1.0):
     return (p - target) / temperature
@@ -294,7 +294,7 @@ def without_total(p, target, temperature=1.0):
 
 @gradient.mistake(
     "only the label's class gets a gradient",
-    breaks="each row sums to 0, since a common shift of the logits changes nothing",
+    breaks="each row sums to 0, because adding the same number to all logits does not change the loss",
 )
 def only_the_label(p, target, temperature=1.0):
     return np.where(target > 0, p - target, 0) / temperature

@@ -232,7 +232,7 @@ def fit_refuses(fit):
         assert_refuses(f"bounds {bounds}", fit, z, labels, bounds=bounds)
 
 
-@fit.law("if all rows have the same confidence, it is equal to the accuracy at the new T")
+@fit.law("if all rows have the same confidence, this confidence at the new T is equal to the accuracy")
 @given(case=right_and_wrong())
 def meets_the_accuracy(fit, case):
     a, n, wrong = case
