@@ -31,7 +31,7 @@ NO_EXAMPLE = {
         "a part that metrics share",
     ),
     **dict.fromkeys(
-        ("train.schedules.between", "train.schedules.of_steps", "train.schedules.warmed_up"),
+        ("train.schedules.between", "train.schedules.of_steps"),
         "a part of schedules",
     ),
 }

@@ -20,8 +20,9 @@ mul = Exercise(
     kind="op",
     points=2,
     hints=(
-        "When a moves by a little, a·b moves by b times as much, and the other way round.",
-        "backward needs both inputs: keep them in forward. They may have been broadcast.",
+        "If a changes by a small amount, a·b changes by b times this amount. The same holds with a and b "
+        "swapped.",
+        "backward needs both inputs, so store them in forward. NumPy may have broadcast them.",
         "for a: unbroadcast(grad * ..., self.a.shape)",
     ),
 )
@@ -39,7 +40,7 @@ def worked_product(mul):
     assert_equal(grads[1], nothing)
 
 
-@mul.law("forward multiplies, stretching as NumPy does")
+@mul.law("forward multiplies, and broadcasts as NumPy does")
 @given(pair=broadcastable_pairs())
 def multiplies(mul, pair):
     a, b = pair
@@ -55,13 +56,13 @@ def keeps_shapes(mul, pair):
     assert_equal(np.shape(grad_b), b.shape)
 
 
-@mul.law("whole numbers need no gradient; the other factor's is as ever")
+@mul.law("a factor of whole numbers needs no gradient; the other factor's gradient is as usual")
 def worked_whole_numbers(mul):
     assert_close(mul(np.array([2.0]), np.array([3]), grad=np.array([10.0]))[1][0], [30.0])
     assert_close(mul(np.array([2]), np.array([3.0]), grad=np.array([10.0]))[1][1], [20.0])
 
 
-@mul.law("scaling: a · da = b · db = y · g, summed over all elements")
+@mul.law("sum(a · grad_a) = sum(b · grad_b) = sum(y · g), where g is the incoming gradient")
 @given(pair=broadcastable_pairs())
 def scales(mul, pair):
     """(1 + t) a gives (1 + t) y. So a change of a by t a must change y by t y."""
@@ -72,7 +73,7 @@ def scales(mul, pair):
     assert_close((b * grad_b).sum(), (y * g).sum(), atol=1e-12)
 
 
-@mul.law("float32 stays float32, the product and both gradients")
+@mul.law("float32 stays float32, in the product and in both gradients")
 @given(pair=broadcastable_pairs())
 def product_keeps_float32(mul, pair):
     a, b = (x.astype(np.float32) for x in pair)
@@ -121,12 +122,13 @@ sigmoid = Exercise(
     hints=(
         "e^-x overflows for x = -1000. Which of e^x and e^-x is always safe?",
         "With t = e^-|x|, which is in (0, 1]: y is 1/(1+t) for x >= 0 and t/(1+t) for x < 0.",
-        "The slope is y times a number that y gives: at y = 1/2 it is 1/4, at 0 and 1 it is 0.",
+        "The slope is y times another number, which depends on y alone. The slope is 1/4 at y = 1/2, and "
+        "0 at y = 0 and y = 1.",
     ),
 )
 
 
-@sigmoid.law("at 0 the value is 1/2 and the slope 1/4")
+@sigmoid.law("at x = 0 the value is 1/2 and the slope is 1/4")
 def worked_sigmoid(sigmoid):
     y, (grad_x,) = sigmoid(np.array([0.0]), grad=np.array([1.0]))
     assert_close(y, [0.5])
@@ -153,7 +155,7 @@ def has_its_slope(sigmoid, x, g):
     assert_close(grad_x, g * y * (1 - y))
 
 
-@sigmoid.law("small values keep all their digits: at -40 it is e^-40")
+@sigmoid.law("small values keep all their digits: at x = -40 the value is e^-40")
 def keeps_small_values(sigmoid):
     assert_close(sigmoid(np.array([np.log(3.0)]))[0], [0.75], rtol=1e-12)
     y, (grad_x,) = sigmoid(np.array([-40.0, -5.0]), grad=np.ones(2))
@@ -161,7 +163,7 @@ def keeps_small_values(sigmoid):
     assert_close(grad_x, [np.exp(-40), np.exp(5) / (1 + np.exp(5)) ** 2], rtol=1e-9, atol=0)
 
 
-@sigmoid.law("at ±10,000 it is exactly 1 and 0, without overflow")
+@sigmoid.law("at x = ±10,000 the value is exactly 1 and 0, without overflow")
 def is_stable(sigmoid):
     with np.errstate(over="raise", invalid="raise"):
         y, (grad_x,) = sigmoid(np.array([1e4, -1e4]), grad=np.ones(2))
@@ -169,7 +171,7 @@ def is_stable(sigmoid):
     assert_close(grad_x, [0.0, 0.0], atol=0)
 
 
-@sigmoid.law("float32 stays float32, the value and the gradient")
+@sigmoid.law("float32 stays float32, in the value and in the gradient")
 def sigmoid_keeps_float32(sigmoid):
     y, (grad_x,) = sigmoid(np.array([[-1.0, 0.5]], np.float32), grad=np.ones((1, 2), np.float32))
     assert_dtype(y, np.float32)
@@ -177,7 +179,8 @@ def sigmoid_keeps_float32(sigmoid):
 
 
 @sigmoid.mistake(
-    "the formula as it stands, which overflows", breaks="at ±10,000 it is exactly 1 and 0, without overflow"
+    "the formula as written, which overflows",
+    breaks="at x = ±10,000 the value is exactly 1 and 0, without overflow",
 )
 class Overflowing(Op):
     def forward(self, x):
@@ -188,13 +191,13 @@ class Overflowing(Op):
         return grad * self.y * (1 - self.y)
 
 
-@sigmoid.mistake("the sign of the exponent is turned", breaks=sigmoid.laws[1].text)
+@sigmoid.mistake("the sign of the exponent is wrong", breaks=sigmoid.laws[1].text)
 class Turned(elementwise.Sigmoid):
     def forward(self, x):
         return super().forward(-x)
 
 
-@sigmoid.mistake("the slope is taken at x instead of at y", breaks=sigmoid.laws[0].text)
+@sigmoid.mistake("the slope is x (1 - x) instead of y (1 - y)", breaks=sigmoid.laws[0].text)
 class SlopeAtX(elementwise.Sigmoid):
     def forward(self, x):
         self.x = x
@@ -215,13 +218,15 @@ unbroadcast = Exercise(
     points=3,
     hints=(
         "A number used n times collects n gradients: sum over every axis along which it was stretched.",
-        "Two kinds of stretched axes: those that the shape lacks on the left, and those where it has a 1.",
-        "added = tuple(range(grad.ndim - len(shape))); keep the axes, then drop the added by reshape.",
+        "There are two kinds of stretched axes: axes that shape lacks on the left, and axes of length 1 "
+        "in shape.",
+        "added = tuple(range(grad.ndim - len(shape))). Sum with keepdims=True; a reshape then drops the "
+        "added axes.",
     ),
 )
 
 
-@unbroadcast.law("a (3,) under a (2, 3) collects the columns' sums")
+@unbroadcast.law("with shape (3,), a gradient (2, 3) becomes the sums of its columns")
 def worked_unbroadcast(unbroadcast):
     grad = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
     assert_close(unbroadcast(grad, (3,)), [11.0, 22.0, 33.0])
@@ -230,7 +235,7 @@ def worked_unbroadcast(unbroadcast):
 
 
 @unbroadcast.law(
-    "several axes at once: both of a (1, 1), an added and a stretched one; a 1 stretched to 0 gives 0"
+    "several axes at once: both axes of (1, 1), or an added and a stretched axis; a 1 stretched to 0 gives 0"
 )
 def worked_several_axes(unbroadcast):
     assert_close(unbroadcast(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]), (1, 1)), [[66.0]])
@@ -242,7 +247,7 @@ def worked_several_axes(unbroadcast):
     assert_dtype(unbroadcast(np.zeros((2, 0, 3), np.float32), (0, 1)), np.float32)
 
 
-@unbroadcast.law("the result has the shape asked for")
+@unbroadcast.law("the result has the given shape")
 @given(pair=broadcastable_pairs())
 def has_the_shape(unbroadcast, pair):
     a, b = pair
@@ -257,14 +262,16 @@ def keeps_the_total(unbroadcast, pair):
     assert_close(np.sum(unbroadcast(a + b, a.shape)), np.sum(a + b))
 
 
-@unbroadcast.law("it is broadcasting's adjoint: <stretch(a), g> = <a, unbroadcast(g)>")
+@unbroadcast.law(
+    "unbroadcast is the adjoint of broadcasting: sum(broadcast(a) · g) = sum(a · unbroadcast(g))"
+)
 @given(pair=broadcastable_pairs())
 def is_the_adjoint(unbroadcast, pair):
     a, g = pair[0], pair[0] + pair[1]
     assert_close(np.sum(a * unbroadcast(g, a.shape)), np.sum(np.broadcast_to(a, g.shape) * g))
 
 
-@unbroadcast.law("where nothing was stretched it changes nothing")
+@unbroadcast.law("if no axis was stretched, the gradient does not change")
 @given(grad=arrays(shapes(min_dims=0)))
 def is_the_identity(unbroadcast, grad):
     assert_close(unbroadcast(grad, grad.shape), grad)

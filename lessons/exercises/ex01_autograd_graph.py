@@ -23,9 +23,11 @@ order = Exercise(
     minutes=25,
     points=4,
     hints=(
-        "A node comes after all nodes that it is a parent of. Depth-first search finishes parents first.",
+        "A node must come after every node of which it is a parent. Depth-first search finishes parents "
+        "first.",
         "Finish a node when all of its parents are finished; reverse the order of finishing.",
-        "Recursion dies at a thousand: keep your own stack of (node, iterator over its parents).",
+        "Python's recursion stops at a depth of about 1,000. Keep your own stack of (node, iterator over "
+        "its parents).",
     ),
 )
 
@@ -40,7 +42,7 @@ def graphs(draw):
     return line[-1], {node: parents[node] for node in sorted(parents)}
 
 
-@order.law("in w = u + v, v = 3u, u = 2x the order is w, v, u, x")
+@order.law("for w = u + v, v = 3u, u = 2x the order is w, v, u, x")
 def worked_order(order):
     parents = {"w": ["u", "v"], "v": ["u"], "u": ["x"], "x": []}
     assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
@@ -48,14 +50,14 @@ def worked_order(order):
     assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
 
 
-@order.law("nodes are told apart by ==: -1 and -2, 1 and '1', and None are five nodes")
+@order.law("nodes are compared by ==: -1, -2, 1, '1' and None are five nodes")
 def tells_nodes_apart(order):
     parents = {0: [-1, -2], -1: [-2], -2: ["1"], "1": [1], 1: [None], None: []}
     found, expected = list(order(0, lambda node: parents[node])), [0, -1, -2, "1", 1, None]
     assert found == expected, f"the chain {expected} came back as {found}"
 
 
-@order.law("each node that the root depends on stands there once, and no other")
+@order.law("the result has each node that the root depends on once, and no other node")
 @given(graph=graphs())
 def is_complete(order, graph):
     root, parents = graph
@@ -69,7 +71,7 @@ def is_complete(order, graph):
     assert_equal(sorted(result), sorted(reachable))
 
 
-@order.law("each node stands before all of its parents")
+@order.law("each node comes before all of its parents")
 @given(graph=graphs())
 def children_first(order, graph):
     root, parents = graph
@@ -78,13 +80,13 @@ def children_first(order, graph):
     assert_equal(too_late, [])
 
 
-@order.law("a chain of 3,000 nodes is no problem")
+@order.law("a chain of 3,000 nodes works")
 def survives_a_long_chain(order):
     result = list(order(3_000, lambda node: [node - 1] if node else []))
     assert_equal(result, list(range(3_000, -1, -1)))
 
 
-@order.law("2,000 nodes with more paths than can be walked are no problem")
+@order.law("2,000 nodes work, although there are too many paths between them to follow each path")
 def survives_many_paths(order):
     asked = []
 
@@ -96,7 +98,7 @@ def survives_many_paths(order):
     assert_equal(list(order(2000, parents_of)), list(range(2000, -1, -1)))
 
 
-@order.mistake("breadth first, each node when first seen", breaks=order.laws[0].text)
+@order.mistake("breadth-first search, which lists each node when it is first seen", breaks=order.laws[0].text)
 def breadth_first(root, parents_of):
     result, seen = [root], {root}
     for node in result:
@@ -106,7 +108,7 @@ def breadth_first(root, parents_of):
     return result
 
 
-@order.mistake("recursion, which a long chain overflows", breaks="a chain of 3,000 nodes is no problem")
+@order.mistake("recursion, which fails on a long chain", breaks="a chain of 3,000 nodes works")
 def recursive(root, parents_of):
     finished = []
 
@@ -129,18 +131,23 @@ def parents_first(root, parents_of):
 
 
 def tape_gradients(inputs: list, steps: list) -> tuple[np.ndarray, list]:
-    """Run a tape, and compute the gradients of its result: the whole of reverse-mode differentiation.
+    """Run a tape of operations, and compute the gradients of its result by reverse-mode differentiation.
 
-    The values have numbers: 0, 1, ... are the ``inputs``, floating arrays of any shapes. Each step adds the
-    next value. A step is a tuple of its name and the numbers of one or two earlier values. Both may be the
-    same value:
+    All values are numbered. The ``inputs``, floating arrays of any shapes, are the values 0, 1, ... Each step
+    adds the next value. A step is a tuple: a name, and the numbers of the earlier values that it reads.
 
-        ("add", i, j)  ("mul", i, j)    element by element, broadcast as in NumPy
-        ("exp", i)     ("sum", i)       of each element; of all elements together
+        ("add", i, j)    value i + value j, broadcast as in NumPy; i and j may be equal
+        ("mul", i, j)    value i * value j, in the same way
+        ("exp", i)       e to the power of each element of value i
+        ("sum", i)       the sum of all elements of value i, of shape ()
 
-    Returns the last value y, and for each input the gradient of the sum of all elements of y, in the input's
-    shape and dtype; it is 0 where y does not depend on the input. All numbers are finite, also in between.
-    ValueError for no steps, another name, and a number that does not belong to an earlier value.
+    Returns the last value y and a list with one gradient for each input: the gradient of the sum of all
+    elements of y. It has the input's shape and dtype, and is 0 if y does not depend on the input.
+    All values are finite, the ones in between too.
+    ValueError for no steps, an unknown name, and a number that does not belong to an earlier value.
+
+    >>> tape_gradients([np.array([5.0])], [("mul", 0, 0), ("add", 1, 0)])  # y = x x + x at x = 5
+    (array([30.]), [array([11.])])
     """
     values = [np.asarray(x) for x in inputs]
     require(len(steps) > 0, "a tape has at least one step")
@@ -174,10 +181,11 @@ tape = Exercise(
     level=3,
     minutes=45,
     hints=(
-        "Forward, write every value down. Back, from the last step to the first: each step turns the "
-        "gradient of its result into gradients of what it read.",
-        "One gradient for each value, all 0 but the last, which is 1. On a tape every value stands before "
-        "those who read it, so the reversed tape is an order that works. What arrives is added, never set.",
+        "Going forward, store every value. Then go back, from the last step to the first. Each step "
+        "turns the gradient of its result into gradients of the values that it read.",
+        "Keep one gradient for each value. All are 0 at first, except the last, which is 1. On a tape "
+        "every value comes before the steps that read it, so go through the tape in reverse. Add each "
+        "new gradient to the old one; never overwrite it.",
         "grads[i] = grads[i] + unbroadcast(slope, values[i].shape), for i in the step's sources",
     ),
 )
@@ -197,7 +205,7 @@ def tapes(draw):
     return inputs, steps
 
 
-@tape.law("u = 2x, v = 3u, w = u + v at x = 1: w = 8, and the gradients of x, 2 and 3 are 8, 4 and 2")
+@tape.law("u = 2x, v = 3u, w = u + v at x = 1: w = 8; the gradients of x, of 2 and of 3 are 8, 4 and 2")
 def worked_tape(tape_gradients):
     inputs = [np.array(1.0), np.array(2.0), np.array(3.0)]
     y, grads = tape_gradients(inputs, [("mul", 0, 1), ("mul", 3, 2), ("add", 3, 4)])
@@ -217,7 +225,7 @@ def worked_three_uses(tape_gradients):
     assert_close(grad, [1.2], rtol=1e-12)
 
 
-@tape.law("a bias (3,) under rows (2, 3) collects a gradient from each row")
+@tape.law("a bias (3,) that is added to rows (2, 3) gets the sum of the gradients of both rows")
 def worked_bias(tape_gradients):
     rows, bias, scale = np.zeros((2, 3)), np.array([1.0, 2.0, 3.0]), np.array([[1.0], [10.0]])
     y, grads = tape_gradients([rows, bias, scale], [("add", 0, 1), ("mul", 3, 2), ("sum", 4)])
@@ -239,7 +247,7 @@ def last_value(inputs, steps):
     return all_values(inputs, steps)[-1]
 
 
-@tape.law("the gradients are the slopes of the sum of y, by central differences")
+@tape.law("the gradients agree with central differences of the sum of y")
 @given(case=tapes())
 def tape_slopes(tape_gradients, case):
     inputs, steps = case
@@ -264,7 +272,7 @@ def tape_keeps_float32(tape_gradients):
         assert_dtype(value, np.float32)
 
 
-@tape.law("of a float32 and a float64 input each gradient has the dtype of its own")
+@tape.law("with a float32 and a float64 input, each gradient has the dtype of its own input")
 def tape_keeps_each_dtype(tape_gradients):
     half, ones = np.full(2, 0.5, np.float32), np.ones((2, 2))
     for inputs, expected in (([half, ones], (4.0, 0.5)), ([ones, half], (1.5, 2.0))):
@@ -274,7 +282,7 @@ def tape_keeps_each_dtype(tape_gradients):
             assert_dtype(gradient, x.dtype)
 
 
-@tape.law("a tape of 3,000 steps is no problem")
+@tape.law("a tape of 3,000 steps works")
 def long_tape(tape_gradients):
     steps = [("add", i, 0) for i in range(3000)]
     y, (grad,) = tape_gradients([np.array([0.25])], steps)
@@ -282,7 +290,7 @@ def long_tape(tape_gradients):
     assert_close(grad, [3001.0])
 
 
-@tape.law("no steps, another name, and numbers of values that do not stand before the step: ValueError")
+@tape.law("ValueError for no steps, an unknown name, and the number of a value that is not before the step")
 def tape_refuses(tape_gradients):
     late = [("add", 0, 0), ("tan", 1)], [("add", 0, 0), ("exp", 2)], [("add", 0, 0), ("mul", 1, -1)]
     late = *late, [("Add", 0, 0)]
@@ -308,12 +316,14 @@ def walked(inputs, steps, places=None, put=None, start=None):
     return values[-1], grads[: len(inputs)]
 
 
-@tape.mistake("a gradient replaces what has arrived before", breaks=tape.laws[0].text)
+@tape.mistake(
+    "a new gradient replaces the earlier gradients instead of being added", breaks=tape.laws[0].text
+)
 def replaces(inputs, steps):
     return walked(inputs, steps, put=lambda old, new: new)
 
 
-@tape.mistake("walks the tape forward once more", breaks=tape.laws[0].text)
+@tape.mistake("goes through the tape forward instead of in reverse", breaks=tape.laws[0].text)
 def forward_again(inputs, steps):
     return walked(inputs, steps, places=lambda whole: whole)
 
@@ -323,7 +333,7 @@ def starts_anew(inputs, steps):
     return walked(inputs, steps, start=np.ones_like)
 
 
-@tape.mistake("one value read twice by a step counts once", breaks=tape.laws[1].text)
+@tape.mistake("a value that one step reads twice counts only once", breaks=tape.laws[1].text)
 def counts_once(inputs, steps):
     tape_gradients(inputs, steps)
     values = all_values(inputs, steps)

@@ -24,10 +24,11 @@ product = Exercise(
     minutes=40,
     helpers=("swap_last",),
     hints=(
-        "y[i, j] sums a[i, k] b[k, j] over k. So a[i, k] moves y[i, j] by b[k, j]: of a, the gradient is a "
-        "product of grad with b, over j. Which of the two has to be transposed?",
-        "Make every vector a matrix of one row or one column, in grad as well; multiply; sum over the axes "
-        "in front that were stretched; give each gradient the shape of its input.",
+        "y[i, j] sums a[i, k] b[k, j] over k. So the slope of y[i, j] by a[i, k] is b[k, j]. The "
+        "gradient of a is a matrix product of grad and b, summed over j. Which of the two must be "
+        "transposed?",
+        "Make every vector a matrix of one row or one column, in grad too. Multiply. Sum over the front "
+        "axes that were stretched. Give each gradient the shape of its input.",
         "for a: unbroadcast(grad @ swap_last(b), shape of a as a matrix), then reshape",
     ),
 )
@@ -47,7 +48,9 @@ def factors(draw):
     return draw(arrays(first)), draw(arrays(second))
 
 
-@product.law("[1 2 / 3 4] by [5 / 6] is [17 / 39]; a gradient [1 / 10] brings [5 6 / 50 60] and [31 / 42]")
+@product.law(
+    "[[1, 2], [3, 4]] @ [[5], [6]] = [[17], [39]]; grad [[1], [10]] gives [[5, 6], [50, 60]], [[31], [42]]"
+)
 def worked_matrices(matmul):
     y, (grad_a, grad_b) = matmul(
         np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]]), grad=np.array([[1.0], [10.0]])
@@ -57,7 +60,7 @@ def worked_matrices(matmul):
     assert_close(grad_b, [[31.0], [42.0]])
 
 
-@product.law("two vectors make a number: (1, 2) · (3, 4) = 11; a gradient of 10 brings (30, 40), (10, 20)")
+@product.law("two vectors give a number: (1, 2) · (3, 4) = 11; a gradient of 10 gives (30, 40) and (10, 20)")
 def worked_vectors(matmul):
     y, (grad_a, grad_b) = matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]), grad=np.array(10.0))
     assert_close(y, 11.0)
@@ -66,7 +69,7 @@ def worked_vectors(matmul):
     assert_close(grad_b, [10.0, 20.0])
 
 
-@product.law("each number of the result sums a row of a times a column of b; in front it broadcasts")
+@product.law("each number of y is the sum of a row of a times a column of b; the front axes broadcast")
 @given(pair=factors())
 def sums_products(matmul, pair):
     a, b = pair
@@ -76,7 +79,7 @@ def sums_products(matmul, pair):
     assert_close(matmul(a, b)[0], whole[..., 0] if b.ndim == 1 else whole)
 
 
-@product.law("where a moves by da, g · y moves by da · (gradient of a), and the same holds for b")
+@product.law("if a changes by da, sum(g · y) changes by sum(da · grad_a); the same holds for b")
 @given(pair=factors())
 def product_gradients(matmul, pair):
     """Check the gradients exactly. The product is linear in each factor, so any step is small enough."""
@@ -89,7 +92,7 @@ def product_gradients(matmul, pair):
     assert_close(np.sum(db * grad_b), np.sum(g * matmul(a, db)[0]), atol=1e-9)
 
 
-@product.law("float32 stays float32, the product and both gradients")
+@product.law("float32 stays float32, in the product and in both gradients")
 @given(pair=factors())
 def product_keeps_float32(matmul, pair):
     a, b = (x.astype(np.float32) for x in pair)
@@ -98,7 +101,7 @@ def product_keeps_float32(matmul, pair):
         assert_dtype(value, np.float32)
 
 
-@product.law("a fixed factor of whole numbers needs no gradient; the other factor's is as ever")
+@product.law("a fixed factor of whole numbers needs no gradient; the other gradient is as usual")
 def worked_fixed_factor(matmul):
     a, whole, g = np.array([[0.5, 0.25]]), np.array([[2], [4]]), np.array([[10.0]])
     assert_close(matmul(a, whole, grad=g)[1][0], [[20.0, 40.0]])
@@ -114,7 +117,7 @@ class Reference(linalg.MatMul):
         return grad @ linalg.swap_last(self.b), linalg.swap_last(self.a) @ grad
 
 
-@product.mistake("the other factor as it stands, not transposed", breaks=product.laws[0].text)
+@product.mistake("the other factor is not transposed", breaks=product.laws[0].text)
 class NotTransposed(Op):
     def forward(self, a, b):
         self.a, self.b = a, b
@@ -131,7 +134,7 @@ class KeepsTheAxis(Reference):
         return unbroadcast(grad_a, self.a.shape), unbroadcast(grad_b, self.b.shape)
 
 
-@product.mistake("forgot to sum over a stretched stack", breaks=product.laws[4].text)
+@product.mistake("forgot to sum over the stretched front axes", breaks=product.laws[4].text)
 class NotUnbroadcast(Reference):
     def backward(self, grad):
         vectors = [len(shape) == 1 for shape in (self.a_shape, self.b_shape)]
@@ -139,7 +142,9 @@ class NotUnbroadcast(Reference):
         return grad_a[..., 0, :] if vectors[0] else grad_a, grad_b[..., 0] if vectors[1] else grad_b
 
 
-@product.mistake("a stretched stack is averaged instead of summed", breaks=product.laws[4].text)
+@product.mistake(
+    "took the mean over the stretched front axes instead of the sum", breaks=product.laws[4].text
+)
 class Averaged(Reference):
     def backward(self, grad):
         of_a, of_b = self.gradients(grad)

@@ -22,8 +22,9 @@ output_size = Exercise(
     points=1,
     hints=(
         "Count where the kernel's left edge can stand: in steps of the stride, while its right edge fits.",
-        "A kernel with holes reaches over dilation·(kernel - 1) + 1 pixels; padding adds to both sides.",
-        "room = size + 2 * padding - reach is how far the left edge can go; below 0 nothing fits.",
+        "A kernel with dilation covers dilation·(kernel - 1) + 1 pixels. Padding adds pixels on both sides.",
+        "room = size + 2 * padding - reach is how far the left edge can move. If it is below 0, the "
+        "kernel does not fit.",
     ),
 )
 
@@ -43,7 +44,7 @@ def fitting(draw):
     return draw(st.integers(least, least + 7)), kernel, stride, padding, dilation
 
 
-@output_size.law("8 pixels, kernel 3: 6 as they are, 8 with padding 1, 4 with stride 2 as well")
+@output_size.law("8 pixels, kernel 3: 6 positions; 8 with padding 1; 4 with padding 1 and stride 2")
 def worked_sizes(output_size):
     assert_close(output_size(8, 3), 6)
     assert_close(output_size(8, 3, 1, 1, 1), 8)
@@ -51,7 +52,7 @@ def worked_sizes(output_size):
     assert_close(output_size(8, 3, 1, 0, 2), 4)
 
 
-@output_size.law("it counts the positions at which the kernel fits")
+@output_size.law("the result counts the positions at which the kernel fits")
 @given(case=fitting())
 def counts_positions(output_size, case):
     size, kernel, stride, padding, dilation = case
@@ -69,7 +70,7 @@ def same_padding(output_size, size, half):
     assert_close(output_size(size, 2 * half + 1, 1, half, 1), size)
 
 
-@output_size.law("a kernel larger than the padded image is refused with a ValueError")
+@output_size.law("ValueError for a kernel that is larger than the padded image")
 @given(size=small, excess=st.integers(1, 3), padding=st.integers(0, 2))
 def refuses_large_kernels(output_size, size, excess, padding):
     try:
@@ -81,7 +82,7 @@ def refuses_large_kernels(output_size, size, excess, padding):
     )
 
 
-@output_size.law("a kernel that is larger by its dilation is refused with a ValueError")
+@output_size.law("ValueError for a kernel that is too large because of its dilation")
 def refuses_large_reach(output_size):
     for size, kernel, stride, padding, dilation in (
         (4, 3, 1, 0, 2),
@@ -107,7 +108,7 @@ def without_the_last(size, kernel, stride=1, padding=0, dilation=1):
     return conv.conv_output_size(size, kernel, stride, padding, dilation) - 1
 
 
-@output_size.mistake("padded one side only", breaks=output_size.laws[0].text)
+@output_size.mistake("padded only one side", breaks=output_size.laws[0].text)
 def one_sided(size, kernel, stride=1, padding=0, dilation=1):
     return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
 
@@ -119,8 +120,8 @@ def rounds_up(size, kernel, stride=1, padding=0, dilation=1):
 
 
 @output_size.mistake(
-    "no error, but zero or less",
-    breaks="a kernel that is larger by its dilation is refused with a ValueError",
+    "returns zero or less instead of an error",
+    breaks="ValueError for a kernel that is too large because of its dilation",
 )
 def never_refuses(size, kernel, stride=1, padding=0, dilation=1):
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
@@ -140,7 +141,8 @@ im2col = Exercise(
     hints=(
         "Row (c, i, j) holds, for every output position, the pixel under that element of the kernel.",
         "At position (y, x) element (i, j) lies on pixel (y·stride + i·dilation, x·stride + j·dilation).",
-        "patches = columns.reshape(C, kh, kw, OH, OW) is the same memory: patches[c, i, j, y, x] = ...",
+        "patches = columns.reshape(C, kh, kw, OH, OW) shares the memory of columns. So set patches[c, i, "
+        "j, y, x] = ...",
     ),
 )
 
@@ -160,7 +162,7 @@ def empty_columns(image, kernel, out):
     return np.full((image.shape[0] * kernel[0] * kernel[1], out[0] * out[1]), -99.0)
 
 
-@im2col.law("the four 2×2 patches of a 3×3 image stand in four columns")
+@im2col.law("the four 2×2 patches of a 3×3 image become four columns")
 def worked_columns(im2col):
     image = np.arange(1.0, 10.0).reshape(1, 3, 3)
     columns = im2col(image, (2, 2), (1, 1), (1, 1), np.zeros((4, 4)))
@@ -193,7 +195,7 @@ def one_by_one(im2col, image):
     assert_close(columns, image.reshape(2, 6))
 
 
-@im2col.law("it is linear: columns of 2a - b are 2·columns(a) - columns(b)")
+@im2col.law("im2col is linear: the columns of 2a - b are 2·columns(a) - columns(b)")
 @given(a=arrays((1, 3, 3)), b=arrays((1, 3, 3)))
 def is_linear(im2col, a, b):
     def columns(image):
@@ -227,7 +229,10 @@ def dense(image, kernel_size, stride, dilation, columns):
             columns[row, position] = image[c, y * stride[0] + i, x * stride[1] + j]
 
 
-@im2col.mistake("adds to what stood in the columns", breaks="each column is the patch under the kernel")
+@im2col.mistake(
+    "adds to the old values in columns instead of overwriting them",
+    breaks="each column is the patch under the kernel",
+)
 def adds(image, kernel_size, stride, dilation, columns):
     before = columns.copy()
     kernels.im2col(image, kernel_size, stride, dilation, columns)
@@ -247,13 +252,13 @@ col2im = Exercise(
     points=3,
     hints=(
         "im2col copies a pixel into several places; backward, the pixel collects what those places received.",
-        "The same loops as im2col with both sides exchanged, = turned into +=, and the image zeroed first.",
+        "Use the loops of im2col with both sides swapped and += instead of =. Set the image to 0 first.",
         "image[:] = 0, and then image[c, ...] += patches[c, i, j, y, x] in the loops",
     ),
 )
 
 
-@col2im.law("with ones in all columns each pixel counts the patches that it lies in")
+@col2im.law("if all columns are ones, each pixel becomes the number of patches that it lies in")
 def worked_counts(col2im):
     image = col2im(np.ones((4, 4)), (2, 2), (1, 1), (1, 1), np.full((1, 3, 3), 7.0))
     assert_close(image, [[[1, 2, 1], [2, 4, 2], [1, 2, 1]]])
@@ -278,7 +283,7 @@ def worked_strides(col2im):
             raise AssertionError(f"stride {stride}, dilation {dilation}: {error}") from None
 
 
-@col2im.law("it is im2col's adjoint: <im2col(a), g> = <a, col2im(g)>")
+@col2im.law("col2im is the adjoint of im2col: sum(im2col(a) · g) = sum(a · col2im(g))")
 @given(case=patches())
 def is_the_adjoint(col2im, case):
     image, kernel, stride, dilation, out = case
@@ -289,7 +294,7 @@ def is_the_adjoint(col2im, case):
     assert_close(np.sum(columns * g), np.sum(image * back), atol=1e-12)
 
 
-@col2im.law("nothing is lost: the image's total is the columns' total")
+@col2im.law("nothing is lost: the sum of the image is the sum of the columns")
 @given(case=patches())
 def keeps_the_total(col2im, case):
     image, kernel, stride, dilation, out = case
@@ -325,7 +330,7 @@ def starts_from_anything(columns, kernel_size, stride, dilation, image):
     image += before
 
 
-@col2im.mistake("divides by how often a pixel was used", breaks=col2im.laws[0].text)
+@col2im.mistake("takes the mean of a pixel's copies instead of their sum", breaks=col2im.laws[0].text)
 def averages(columns, kernel_size, stride, dilation, image):
     counts = np.zeros_like(image)
     kernels.col2im(np.ones_like(columns), kernel_size, stride, dilation, counts)

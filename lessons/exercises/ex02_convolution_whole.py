@@ -18,12 +18,13 @@ from minidl.engine.op import Op
 
 
 class ColumnConv2d(Op):
-    """A convolution, computed by products of matrices, and its two gradients.
+    """A convolution that is computed by matrix products, and its two gradients.
 
         y[n, o, r, s] = sum over c, i, j of weight[o, c, i, j] x[n, c, r stride + i, s stride + j]
 
-    Shapes: x (N, C, H, W), already padded; weight (O, C, kh, kw), all filters; y (N, O, OH, OW). stride is a
-    pair (height, width). x and weight have one dtype, and everything stays in it.
+    x: images (N, C, H, W), already padded.  weight: O filters (O, C, kh, kw).  y: (N, O, OH, OW).
+    stride: a pair (height, width). x and weight have the same dtype; y and both gradients have it too.
+    ``backward`` gets grad = dL/dy and returns (dL/dx, dL/dweight).
     ValueError if x and weight have different numbers of channels, or if a filter is larger than the image.
     """
 
@@ -60,10 +61,10 @@ conv2d = Exercise(
     level=3,
     minutes=45,
     hints=(
-        "With the patches of an image as columns, and each filter as a row, all sums are one product. Of a "
-        "product the gradients are products again.",
-        "The weight meets every place of every image, so its gradient sums over both. The gradient of the "
-        "columns goes back to the pixels by the adjoint of what made the columns.",
+        "Put the patches of an image into columns and each filter into a row. Then one matrix product "
+        "computes all sums. Its two gradients are matrix products too.",
+        "The weight is used at every position of every image, so its gradient sums over both. The "
+        "gradient of the columns goes back to the pixels by the adjoint of im2col.",
         "grad_columns = weight as (O, C kh kw), transposed, @ grad as (N, O, OH OW)",
     ),
 )
@@ -83,7 +84,9 @@ NINE = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
 CORNERS = np.array([[[[1.0, 0.0], [0.0, -1.0]]]])
 
 
-@conv2d.law("1 ... 9 under [1 0 / 0 -1] gives -4 everywhere; a gradient of 1 brings the counts and the sums")
+@conv2d.law(
+    "image 1 ... 9, filter [[1, 0], [0, -1]]: y is -4 everywhere, both gradients agree with those by hand"
+)
 def worked_convolution(conv2d):
     y, (grad_x, grad_weight) = conv2d(NINE, CORNERS, grad=np.ones((1, 1, 2, 2)))
     assert_close(y, np.full((1, 1, 2, 2), -4.0))
@@ -112,7 +115,7 @@ def convolves(conv2d, case):
     assert_close(conv2d(x, weight, stride=stride)[0], by_loops(x, weight, stride))
 
 
-@conv2d.law("where x moves by dx, g · y moves by dx · (gradient of x), and the same holds for the weight")
+@conv2d.law("if x changes by dx, sum(g · y) changes by sum(dx · grad_x); the same holds for the weight")
 @given(case=convolutions())
 def convolution_gradients(conv2d, case):
     """Check the gradients exactly: y is linear in x and in weight, so any step is small enough."""
@@ -125,7 +128,7 @@ def convolution_gradients(conv2d, case):
     assert_close(np.sum(dw * grad_weight), np.sum(g * by_weight), atol=1e-9)
 
 
-@conv2d.law("of two images each has the gradient that it has alone, and the weight has the sum of both")
+@conv2d.law("each of two images has the same gradient as alone, and the weight has the sum of both gradients")
 def two_images(conv2d):
     x = np.concatenate([NINE, NINE[:, :, ::-1] ** 2 / 4])
     g = np.array([[[[1.0, 0.0], [0.0, 2.0]]], [[[0.0, -1.0], [0.5, 0.0]]]])
@@ -135,7 +138,7 @@ def two_images(conv2d):
     assert_close(grad_weight, alone[0][1] + alone[1][1])
 
 
-@conv2d.law("float32 stays float32, the result and both gradients")
+@conv2d.law("float32 stays float32, in the result and in both gradients")
 def convolution_keeps_float32(conv2d):
     x, weight = NINE.astype(np.float32), CORNERS.astype(np.float32)
     y, grads = conv2d(x, weight, grad=np.ones((1, 1, 2, 2), np.float32))
@@ -143,7 +146,9 @@ def convolution_keeps_float32(conv2d):
         assert_dtype(value, np.float32)
 
 
-@conv2d.law("filters of other channels than the image's, and filters larger than the image: ValueError")
+@conv2d.law(
+    "ValueError for filters with other channels than the image, and for filters larger than the image"
+)
 def convolution_refuses(conv2d):
     two, one = np.ones((1, 2, 3, 3)), np.ones((1, 1, 3, 3))
     assert_refuses("an image of 2 channels, filters of 1", conv2d, two, np.ones((1, 1, 2, 2)))
@@ -152,7 +157,7 @@ def convolution_refuses(conv2d):
     assert_refuses("an image of 3 × 3, a filter of 2 × 5", conv2d, one, np.ones((1, 1, 2, 5)))
 
 
-@conv2d.mistake("the filter turned around, as convolution in mathematics has it", breaks=conv2d.laws[0].text)
+@conv2d.mistake("the filter is flipped, as in the convolution of mathematics", breaks=conv2d.laws[0].text)
 class TurnedAround(ColumnConv2d):
     def forward(self, x, weight):
         return super().forward(x, weight[:, :, ::-1, ::-1])
@@ -169,7 +174,7 @@ class MeanOverImages(ColumnConv2d):
         return grad_x, grad_weight / len(grad_x)
 
 
-@conv2d.mistake("a pixel keeps the gradient of one of its copies", breaks=conv2d.laws[0].text)
+@conv2d.mistake("a pixel gets the gradient of only one of its copies", breaks=conv2d.laws[0].text)
 class OneCopy(ColumnConv2d):
     def backward(self, grad):
         grad_x, grad_weight = super().backward(grad)
@@ -181,7 +186,7 @@ class OneCopy(ColumnConv2d):
         return grad_x, grad_weight
 
 
-@conv2d.mistake("the stride is left out", breaks=conv2d.laws[4].text)
+@conv2d.mistake("the stride is ignored", breaks=conv2d.laws[4].text)
 class WithoutStride(ColumnConv2d):
     def __init__(self, stride=(1, 1)):
         super().__init__()

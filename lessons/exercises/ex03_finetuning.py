@@ -20,7 +20,7 @@ descent = Exercise(
     minutes=10,
     hints=(
         "The gradient of x·Hx / 2 for a symmetric H is Hx.",
-        "Keep every point: the first row of the path is the start, each following one a step further.",
+        "Keep every point. The first row of the path is the start, and each next row is one step further.",
         "path = [start], and in each step path.append(path[-1] - ...)",
     ),
 )
@@ -32,13 +32,13 @@ def bowls(draw):
     return np.diag(draw(arrays((2,), 0.25, 2))), draw(arrays((2,)))
 
 
-@descent.law("curvatures 2 and 1, rate 1/2, from (1, 4): (0, 2), then (0, 1)")
+@descent.law("curvatures 2 and 1, lr = 1/2, start (1, 4): the path goes to (0, 2), then to (0, 1)")
 def worked_descent(descend_quadratic):
     path = descend_quadratic(np.diag([2.0, 1.0]), np.array([1.0, 4.0]), 0.5, 2)
     assert_close(path, [[1, 4], [0, 2], [0, 1]])
 
 
-@descent.law("directions that are coupled pull on each other")
+@descent.law("a hessian that is not diagonal couples the directions")
 def couples(descend_quadratic):
     path = descend_quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, 0.0]), 0.25, 1)
     assert_close(path, [[1, 0], [0.5, -0.25]])
@@ -55,7 +55,7 @@ def multiplies(descend_quadratic, bowl, lr, steps):
     assert_close(descend_quadratic(hessian, start, lr, steps), np.array(expected))
 
 
-@descent.law("walking on from the last point is one longer walk")
+@descent.law("going on from the last point gives the same points as one longer path")
 @given(bowl=bowls(), lr=quarters(0, 1))
 def can_be_continued(descend_quadratic, bowl, lr):
     hessian, start = bowl
@@ -65,7 +65,7 @@ def can_be_continued(descend_quadratic, bowl, lr):
     assert_close(np.concatenate([first, second[1:]]), np.array(whole))
 
 
-@descent.law("the path is in float64, also from a float32 start")
+@descent.law("the path is in float64, also for a float32 start")
 def path_is_float64(descent):
     path = descent(np.eye(2, dtype=np.float32), np.ones(2, np.float32), 0.1, 3)
     assert_dtype(path, np.float64)
@@ -81,12 +81,12 @@ def worked_whole_numbers(descend_quadratic):
     assert_close(path, [[1e12, 1e-12], [0.95e12, 0.9e-12], [0.9025e12, 0.81e-12]], rtol=1e-12, atol=0)
 
 
-@descent.mistake("walks uphill", breaks=descent.laws[0].text)
+@descent.mistake("goes uphill", breaks=descent.laws[0].text)
 def uphill(hessian, start, lr, steps):
     return finetune.descend_quadratic(-np.asarray(hessian), start, lr, steps)
 
 
-@descent.mistake("uses the gradient of the start all the time", breaks=descent.laws[0].text)
+@descent.mistake("uses the gradient at the start in every step", breaks=descent.laws[0].text)
 def stale_gradient(hessian, start, lr, steps):
     return np.array([start - t * lr * (hessian @ start) for t in range(steps + 1)])
 
@@ -97,7 +97,7 @@ def without_the_start(hessian, start, lr, steps):
 
 
 @descent.mistake(
-    "takes the diagonal for the whole hessian", breaks="directions that are coupled pull on each other"
+    "uses only the diagonal of the hessian", breaks="a hessian that is not diagonal couples the directions"
 )
 def only_the_diagonal(hessian, start, lr, steps):
     return finetune.descend_quadratic(np.diag(np.diag(hessian)), start, lr, steps)
@@ -108,14 +108,15 @@ def only_the_diagonal(hessian, start, lr, steps):
 stable = Exercise(
     "03.2",
     finetune.largest_stable_lr,
-    title="the rate beyond which a bowl is left",
+    title="the largest rate at which gradient descent does not diverge",
     points=2,
     level=2,
     minutes=15,
     hints=(
         "A step multiplies an eigenvector's component by 1 - lr·lambda. When is that below 1 in magnitude?",
         "-1 < 1 - lr·lambda means lr < 2/lambda. The steepest direction sets the limit for all.",
-        "np.linalg.eigvalsh(hessian) gives them in rising order; what if the last is not positive?",
+        "np.linalg.eigvalsh(hessian) gives the eigenvalues in rising order. What if the last one is not "
+        "positive?",
     ),
 )
 
@@ -129,7 +130,7 @@ def bumps(draw):
 
 
 @stable.law(
-    "curvatures 4 and 1 allow 1/2; 1, 8 and 2 allow 1/4; [[2, 1], [1, 2]], whose largest is 3, allows 2/3"
+    "curvatures 4 and 1 give 1/2; 1, 8 and 2 give 1/4; [[2, 1], [1, 2]] with lambda_max = 3 gives 2/3"
 )
 def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([4.0, 1.0])), 0.5)
@@ -137,13 +138,13 @@ def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.array([[2.0, 1.0], [1.0, 2.0]])), 2 / 3)
 
 
-@stable.law("a valley beside a ridge: [[1, 0], [0, -3]] allows 2, by the largest, not the longest")
+@stable.law("[[1, 0], [0, -3]] gives 2: the largest eigenvalue counts, not the largest absolute value")
 def worked_saddle(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, -3.0])), 2.0)
     assert_refuses("the hessian [[-2]]", largest_stable_lr, np.array([[-2.0]]))
 
 
-@stable.law("at the limit the steepest component turns around and keeps its length")
+@stable.law("at this rate each step changes only the sign of the steepest component")
 @given(bump=bumps())
 def is_the_edge(largest_stable_lr, bump):
     hessian, along = bump
@@ -151,14 +152,14 @@ def is_the_edge(largest_stable_lr, bump):
     assert_close(stepped, -along, rtol=1e-9, atol=1e-9)
 
 
-@stable.law("twice as steep, half the rate")
+@stable.law("twice the curvature gives half the rate")
 @given(bump=bumps(), factor=quarters(0.25, 4))
 def scales_inversely(largest_stable_lr, bump, factor):
     hessian, _ = bump
     assert_close(largest_stable_lr(factor * hessian), largest_stable_lr(hessian) / factor)
 
 
-@stable.law("where nothing curves upwards there is no limit: ValueError")
+@stable.law("ValueError if no direction curves upwards, because then there is no limit")
 @given(depth=quarters(0, 2))
 def refuses_hills(largest_stable_lr, depth):
     try:
@@ -168,13 +169,13 @@ def refuses_hills(largest_stable_lr, depth):
     raise AssertionError(f"curvatures {-depth} and -1 gave {answer}, no ValueError")
 
 
-@stable.law("a largest curvature of 1e-14 or 1e-200 is above 0 too: it allows 2e14 or 2e200")
+@stable.law("a lambda_max of 1e-14 or 1e-200 is above 0 too: it gives 2e14 or 2e200")
 def worked_flat(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1e-14, 0.0])), 2e14)
     assert_close(largest_stable_lr(np.diag([1e-200, 0.0])), 2e200)
 
 
-@stable.law("a hessian that is not symmetric is none: ValueError")
+@stable.law("ValueError for a hessian that is not symmetric")
 def refuses_asymmetry(largest_stable_lr):
     assert_refuses("[[2, 1], [0, 2]]", largest_stable_lr, np.array([[2.0, 1.0], [0.0, 2.0]]))
     assert_refuses(
@@ -185,7 +186,7 @@ def refuses_asymmetry(largest_stable_lr):
     )
 
 
-@stable.mistake("1 / lambda, which is the fastest rate, not the largest", breaks=stable.laws[0].text)
+@stable.mistake("1 / lambda_max, which is the fastest rate, not the largest", breaks=stable.laws[0].text)
 def fastest(hessian):
     return finetune.largest_stable_lr(hessian) / 2
 
@@ -200,6 +201,8 @@ def by_trace(hessian):
     return float(2 / np.trace(hessian))
 
 
-@stable.mistake("the spectral norm, which takes a ridge for a valley", breaks=stable.laws[1].text)
+@stable.mistake(
+    "the spectral norm, which counts a negative eigenvalue as positive", breaks=stable.laws[1].text
+)
 def by_norm(hessian):
     return float(2 / np.linalg.norm(hessian, 2))

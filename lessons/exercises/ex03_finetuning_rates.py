@@ -20,20 +20,21 @@ from minidl.nn.module import Module, Parameter
 def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: dict[str, float]) -> float:
     """One step of finetuning with a rate for each layer; then BatchNorm's statistics are estimated again.
 
-    The step is one of plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their
-    labels (N,), in evaluation mode: BatchNorm uses the running statistics that it has. The parameters of a
-    layer in ``rates``, which leads from dotted paths such as "block2" to rates of 0 or more, move at its
-    rate; no bit of the other parameters changes. All parameters require grad, no layer in ``rates`` lies
-    within another one, and what stands in ``grad`` already, from an earlier step, counts for nothing.
+    The step is plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their labels
+    (N,). It runs in evaluation mode, so BatchNorm uses its old running statistics. ``rates`` gives the rate,
+    0 or more, for each layer to train, by its dotted path: {"block2": 0.1}. Parameters outside of these
+    layers do not change. You may rely on this: all parameters require grad, and no layer in ``rates`` is
+    part of another one. Gradients that the parameters already have, from an earlier step, have no effect.
 
-    Then each BatchNorm, frozen or not, gets new running statistics: mean and variance (divided by n) of each
-    channel of its input, over all images and pixels. The order is that of ``model.modules()``, in which they
-    run, so earlier BatchNorms already use their new statistics. The count of batches does not change.
+    Then each BatchNorm, frozen or not, gets new running statistics: the mean and variance (divided by n) of
+    each channel of its input, over all images and pixels. BatchNorms are updated one after the other in the
+    order of ``model.modules()``, the order in which they run. So earlier BatchNorms already use their new
+    statistics. The count of batches does not change.
 
-    The model is left in evaluation mode and in float32; its layers are otherwise as they were, and all its
+    The model is left in evaluation mode and in float32. Its layers are otherwise as before, and all its
     parameters require grad. Returns the loss before the step.
-    ValueError for a rate below 0, a path that leads to no layer, and a label that is no class: also for -100,
-    which ``F.cross_entropy`` leaves out.
+    ValueError for a rate below 0, a path that leads to no layer, and a label that is not a class. The label
+    -100, which ``F.cross_entropy`` leaves out, is refused too.
     """
     rates = {model.layer(path): check_number("a rate", rate, 0) for path, rate in rates.items()}
     model.eval().zero_grad()
@@ -66,10 +67,11 @@ step = Exercise(
     level=3,
     minutes=45,
     hints=(
-        "Two parts. The step needs one backward pass and different rates. The statistics need the numbers "
-        "that come into each BatchNorm once the weights have moved.",
-        "All gradients first, then all moves. For the statistics a forward hook on one BatchNorm shows its "
-        "inputs while the model runs; set its statistics before you look at the next one.",
+        "There are two parts. The step needs one backward pass and different rates. The statistics need "
+        "the inputs of each BatchNorm after the weights have changed.",
+        "Compute all gradients first, then change all parameters. For the statistics, a forward hook on "
+        "one BatchNorm shows its inputs while the model runs. Set its statistics before you look at the "
+        "next BatchNorm.",
         "hook = norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].data))",
     ),
 )
@@ -131,7 +133,7 @@ def assert_steps(finetune_step, model, images, labels, rates):
     return after["state"]
 
 
-@step.law("without any layer in rates: no parameter moves, and the statistics are those of the images")
+@step.law("with no layer in rates no parameter changes, and the statistics are those of the images")
 def worked_statistics(finetune_step):
     loss, after = finetune_step(CNN, PHOTOS, LABELS, {})
     assert_close(loss, loss_at(CNN, PHOTOS, LABELS), **NEAR)
@@ -148,7 +150,7 @@ def worked_statistics(finetune_step):
     assert_equal(after["state"]["block1.bn.running_var"], np.zeros(3, np.float32))  # 0, not a little more
 
 
-@step.law("the head alone, at a rate of 0.5: by the gradient of softmax regression on the old features")
+@step.law("only the head, rate 0.5: it changes by the gradient of softmax regression on the old features")
 def worked_head_alone(finetune_step):
     features, before = features_of(CNN, PHOTOS), CNN.build().state_dict()
     p = softmax_rows(features @ before["head.weight"].T + before["head.bias"])
@@ -161,18 +163,20 @@ def worked_head_alone(finetune_step):
             assert_equal(after["state"][name], x)
 
 
-@step.law("three layers at three rates: each moves by its rate times the slope of the loss")
+@step.law("three layers with three rates: each changes by minus its own rate times the gradient of the loss")
 def three_rates(finetune_step):
     assert_steps(finetune_step, DEEP, PHOTOS, LABELS, ALL)
 
 
-@step.law("a second BatchNorm gets the statistics of what comes through the first one's new statistics")
+@step.law("the inputs of the second BatchNorm come from a pass with the first one's new statistics")
 def one_after_the_other(finetune_step):
     _, after = finetune_step(DEEP, PHOTOS, LABELS, ALL)
     assert_statistics(DEEP, after["state"], PHOTOS)
 
 
-@step.law("twelve other tasks: the loss before, the moves of one layer, and the statistics after them")
+@step.law(
+    "twelve other tasks: the loss before the step, the change of one layer, and the statistics after it"
+)
 def other_tasks(finetune_step):
     for seed in range(12):
         model = Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=())
@@ -183,7 +187,7 @@ def other_tasks(finetune_step):
         assert_statistics(model, state, images)
 
 
-@step.law("a model in training mode: the same step in evaluation mode, in which it is left")
+@step.law("a model in training mode makes the same step in evaluation mode, and is left in evaluation mode")
 def step_in_evaluation(finetune_step):
     for training in (True, ("block1",)):  # all of it, or one layer
         model = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), training=training)
@@ -193,7 +197,9 @@ def step_in_evaluation(finetune_step):
         assert_statistics(CNN, after["state"], PHOTOS)
 
 
-@step.law("it is left in evaluation mode and in float32, its layers as before, and all of it requires grad")
+@step.law(
+    "the model is left in evaluation mode and float32; its layers are as before; all parameters require grad"
+)
 def step_keeps(finetune_step):
     _, after = finetune_step(DEEP, PHOTOS, LABELS, {"head": 0.5, "block1": 0.0})
     net = DEEP.build()
@@ -207,7 +213,7 @@ def step_keeps(finetune_step):
         assert_dtype(after["state"][name], x.dtype)
 
 
-@step.law("a rate below 0, a path that leads to no layer, a label that is no class: ValueError")
+@step.law("ValueError for a rate below 0, a path that leads to no layer, and a label that is not a class")
 def step_refuses(finetune_step):
     assert_refuses("a rate of -0.25", finetune_step, CNN, PHOTOS, LABELS, {"head": -0.25})
     assert_refuses(
@@ -261,22 +267,25 @@ def stepped(model, images, labels, rates, training=False, one_rate=None, early=F
     return loss.item()
 
 
-@step.mistake("the step by the batch's statistics, in training mode", breaks=step.laws[0].text)
+@step.mistake("the step uses the batch's statistics, in training mode", breaks=step.laws[0].text)
 def in_training(model, images, labels, rates):
     return stepped(model, images, labels, rates, training=True)
 
 
-@step.mistake("all layers at the rate of the last", breaks=step.laws[2].text)
+@step.mistake("all layers use the rate of the last one", breaks=step.laws[2].text)
 def at_one_rate(model, images, labels, rates):
     return stepped(model, images, labels, rates, one_rate=lambda rates: list(rates.values())[-1])
 
 
-@step.mistake("statistics of the weights before the step", breaks=step.laws[3].text)
+@step.mistake("statistics computed with the weights before the step", breaks=step.laws[3].text)
 def before_the_step(model, images, labels, rates):
     return stepped(model, images, labels, rates, early=True)
 
 
-@step.mistake("all statistics in one pass, so the second go by the first one's old", breaks=step.laws[3].text)
+@step.mistake(
+    "all statistics from one pass, in which the first BatchNorm still uses its old statistics",
+    breaks=step.laws[3].text,
+)
 def in_one_pass(model, images, labels, rates):
     return stepped(model, images, labels, rates, at_once=True)
 

@@ -29,18 +29,19 @@ def train_new_head(
     lr: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Give the model a new head for a new task, freeze all else, and train the head; the losses.
+    """Give the model a new head for a new task, freeze all other layers, and train the head.
 
-    The layer ``model.head``, a Linear, is replaced by a new Linear with ``num_classes`` outputs, drawn by
-    ``rng``: ``Linear(..., rng=rng)`` makes all draws. Then follow ``steps`` steps of plain gradient descent
-    with the rate lr, each on all images (N, C, H, W) with their labels (N,).
+    A new Linear with ``num_classes`` outputs replaces the Linear ``model.head``. ``Linear(..., rng=rng)``
+    makes all random draws. Then ``steps`` steps of plain gradient descent train the new head with the
+    learning rate lr. Each step uses all images (N, C, H, W) and their labels (N,).
 
-    All that is not the head is frozen: no bit of it changes, neither a parameter nor BatchNorm's running
-    statistics, which the forward passes use; and of all parameters only the head's require grad afterwards.
-    The model is left in training mode, and each BatchNorm ``frozen``, so that no later forward pass moves its
-    statistics. Returns the mean cross-entropy before each step: (steps,) in float64.
-    ValueError for less than one class, less than one step, and a label that is no class of the new task: also
-    for -100, which ``F.cross_entropy`` leaves out.
+    All other layers are frozen. Their parameters do not change at all. BatchNorm's running statistics do not
+    change either, and the forward passes use them. Afterwards only the head's parameters require grad. The
+    model is left in training mode. The attribute ``frozen`` of each BatchNorm is True, so later forward
+    passes do not change its statistics.
+    Returns the mean cross-entropy before each step: (steps,) in float64.
+    ValueError for fewer than one class or step, and for a label that is not a class of the new task. The
+    label -100, which ``F.cross_entropy`` leaves out, is refused too.
     """
     labels = check_labels("labels", labels, len(images), positive_int("num_classes", num_classes))
     old = model.head
@@ -70,9 +71,11 @@ head = Exercise(
     level=3,
     minutes=35,
     hints=(
-        "What of the network changes in training although no gradient reaches it? Freeze that as well.",
-        "First all parameters off, then the new head, whose parameters require grad from the start. A "
-        "BatchNorm has an attribute that keeps it to its running statistics in training mode too.",
+        "Which part of the network changes in training although no gradient reaches it? Freeze this part "
+        "too.",
+        "First set requires_grad to False for all parameters. Then add the new head: its parameters "
+        "require grad from the start. A BatchNorm has an attribute that makes it use its running "
+        "statistics in training mode too.",
         "for part in model.modules(): if isinstance(part, BatchNorm): part.frozen = ...",
     ),
 )
@@ -121,17 +124,17 @@ def assert_trained(train_new_head, model, images, labels, num_classes, steps=2, 
     assert_close(after["state"]["head.bias"], b, **NEAR)
 
 
-@head.law("lr = 0: the new head (5 classes of 3 features) is as rng draws it, and the losses stay")
+@head.law("lr = 0: the new head (3 features, 5 classes) is as rng draws it, and the losses stay the same")
 def worked_new_head(train_new_head):
     assert_trained(train_new_head, CNN, PHOTOS, LABELS + 3, 5, lr=0.0)
 
 
-@head.law("two steps: losses and head are those of softmax regression on the features that do not move")
+@head.law("two steps: losses and head are those of softmax regression on the fixed features")
 def worked_head_steps(train_new_head):
     assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2)
 
 
-@head.law("no bit of what is frozen changes: no parameter, no running mean or variance, no count of batches")
+@head.law("no frozen number changes: no parameter, no running mean or variance, no count of batches")
 def frozen_stays(train_new_head):
     options = {"steps": 3, "lr": 0.5, "rng": np.random.default_rng(0)}
     for model in (CNN, DEEP):
@@ -179,7 +182,7 @@ def head_dtypes(train_new_head):
         assert_dtype(after["state"][name], np.float32)
 
 
-@head.law("no classes, no steps, a label that is no class: ValueError")
+@head.law("ValueError for no classes, for no steps, and for a label that is not a class")
 def head_refuses(train_new_head):
     given = {"steps": 1, "lr": 0.5}
     for what, labels_, classes, change in (
@@ -216,27 +219,29 @@ def trained_with(model, images, labels, num_classes, *, steps, lr, rng, **how):
     return losses
 
 
-@head.mistake("BatchNorm went by the batch, and its statistics moved", breaks=head.laws[0].text)
+@head.mistake(
+    "BatchNorm uses the batch's statistics, and its running statistics change", breaks=head.laws[0].text
+)
 def statistics_move(model, *arguments, **options):
     return trained_with(model, *arguments, **options, statistics=False)
 
 
-@head.mistake("all layers learn", breaks=head.laws[1].text)
+@head.mistake("all layers are trained", breaks=head.laws[1].text)
 def all_learn(model, *arguments, **options):
     return trained_with(model, *arguments, **options, freeze=False, all=True)
 
 
-@head.mistake("only the head gets steps, but nothing is frozen", breaks=head.laws[3].text)
+@head.mistake("only the head is trained, but nothing is frozen", breaks=head.laws[3].text)
 def nothing_frozen(model, *arguments, **options):
     return trained_with(model, *arguments, **options, freeze=False)
 
 
-@head.mistake("the gradients of all steps added up", breaks=head.laws[1].text)
+@head.mistake("the gradients of all steps add up", breaks=head.laws[1].text)
 def head_piled_up(model, *arguments, **options):
     return trained_with(model, *arguments, **options, forget=False)
 
 
-@head.mistake("in evaluation mode, and left in it", breaks=head.laws[3].text)
+@head.mistake("runs in evaluation mode and leaves the model in it", breaks=head.laws[3].text)
 def left_in_evaluation(model, images, labels, num_classes, **options):
     losses = trained_with(model, images, labels, num_classes, **options)
     model.eval()

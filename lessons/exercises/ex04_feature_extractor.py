@@ -23,8 +23,8 @@ scale = Exercise(
     minutes=15,
     points=2,
     hints=(
-        "Both numbers, mean and deviation, come from the reference: the test set must not judge itself.",
-        "A column that is constant in the reference has deviation 0: decide what it becomes before dividing.",
+        "The mean and the deviation both come from the reference, never from the features.",
+        "A column that is constant in the reference has deviation 0. Handle it before you divide.",
         "constant = np.ptp(reference, axis=0) == 0, since rounding may leave a deviation a little above 0",
     ),
 )
@@ -39,7 +39,7 @@ def worked_scale(standardise):
     assert_close(alike, [[2.0, 0.0], [1.0, 0.0]])
 
 
-@scale.law("by itself a table gets mean 0 and deviation 1 in every column that varies")
+@scale.law("a table that is its own reference gets mean 0 and deviation 1 in every column that varies")
 @given(features=tables)
 def has_unit_scale(standardise, features):
     result = standardise(features, features)
@@ -47,7 +47,7 @@ def has_unit_scale(standardise, features):
     assert_close(np.std(result, axis=0), (np.ptp(features, axis=0) > 0).astype(float), atol=1e-12)
 
 
-@scale.law("units do not matter: c·x + d is standardised as x is")
+@scale.law("units do not matter: for c > 0, c·x + d gives the same result as x")
 @given(features=tables, factor=quarters(0.25, 4), shift=quarters(-3, 3))
 def forgets_units(standardise, features, factor, shift):
     other = features[::-1] / 2
@@ -55,7 +55,7 @@ def forgets_units(standardise, features, factor, shift):
     assert_close(moved, np.array(standardise(features, other)), atol=1e-9)
 
 
-@scale.law("each row is moved by itself: what comes with it changes nothing")
+@scale.law("the result for one row of features does not depend on the other rows")
 @given(features=tables, other=arrays((3, 2)))
 def rows_are_independent(standardise, features, other):
     table = np.resize(features, (4, 2))
@@ -70,7 +70,7 @@ def constant_up_to_rounding(scale):
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
 
 
-@scale.law("it is computed in float64, from float32 features too")
+@scale.law("the result is computed in float64, also for float32 features")
 def standardised_in_float64(scale):
     table = np.array([[0.1], [0.2], [0.4]], np.float32)
     answer = scale(table, table)
@@ -81,7 +81,7 @@ def standardised_in_float64(scale):
 
 
 @scale.law(
-    "a column that varies by 2e-30, or by 1/1024 around a million, is no constant; one row has constants"
+    "a column that varies by 2e-30 or by 1/1024 around a million is not constant; a single row is constant"
 )
 def worked_small_spread(standardise):
     table = np.array([[0.0, 1e6], [2e-30, 1e6 + 1 / 1024]])
@@ -128,7 +128,7 @@ pca = Exercise(
 )
 
 
-@pca.law("(0, 0), (3, 4), (6, 8) lie on a line, 5 apart; the first two alone as well")
+@pca.law("(0, 0), (3, 4), (6, 8) lie on a line, 5 apart, and so do the first two points alone")
 def worked_line(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
@@ -136,7 +136,7 @@ def worked_line(pca_projection):
     assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
 
 
-@pca.law("of each direction the sign is chosen that makes its largest component positive")
+@pca.law("each direction has the sign that makes its largest component positive")
 def worked_sign(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, -4.0], [6.0, -8.0]])
     assert_close(pca_projection(points, 1), [[5.0], [0.0], [-5.0]], atol=1e-9)
@@ -148,7 +148,7 @@ def worked_sign(pca_projection):
         assert_close(pca_projection(cloud * signs), expected, atol=1e-9)
 
 
-@pca.law("the two coordinates have mean 0 and are uncorrelated, the first the widest")
+@pca.law("both coordinates have mean 0, they are uncorrelated, and the first one spreads the most")
 @given(features=arrays((4, 3)))
 def is_uncorrelated(pca_projection, features):
     points = np.array(pca_projection(features))
@@ -166,7 +166,7 @@ def spreads_most(pca_projection, features, direction):
     assert np.sum(along**2) <= np.sum(first**2) + 1e-9, f"{direction} spreads by {np.sum(along**2)}"
 
 
-@pca.law("with all dimensions it only turns the cloud: distances stay")
+@pca.law("with all dimensions the cloud is only rotated: distances stay the same")
 @given(features=arrays((4, 2)))
 def keeps_distances(pca_projection, features):
     points = np.array(pca_projection(features, 2))
@@ -174,7 +174,7 @@ def keeps_distances(pca_projection, features):
     assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, atol=1e-9)
 
 
-@pca.law("a lone point, and more dimensions than points or columns, are refused with a ValueError")
+@pca.law("ValueError for a single point, and for more dimensions than points or columns")
 @given(features=arrays((3, 2)))
 def refuses_too_few(pca_projection, features):
     for points, dims in ((features[:1], 1), (features, 3), (features.T, 3)):
@@ -185,14 +185,14 @@ def refuses_too_few(pca_projection, features):
         raise AssertionError(f"{dims} dimensions of {points.shape} gave {answer}, no ValueError")
 
 
-@pca.law("(3, -1, -1, -1.5) is the direction of a line: its largest component is positive, its sum is not")
+@pca.law("the direction (3, -1, -1, -1.5) keeps its sign: its largest component is positive, its sum is not")
 def sign_of_the_largest(pca):
     direction = np.array([3, -1, -1, -1.5])
     coordinates = pca(np.outer([0.0, 1.0, 2.0], direction), dims=1)
     assert_close(coordinates[:, 0], np.array([-1, 0, 1]) * np.sqrt(direction @ direction))
 
 
-@pca.law("the coordinates are computed in float64, from float32 features too: distances stay")
+@pca.law("the coordinates are computed in float64, also for float32 features, and distances stay the same")
 def coordinates_in_float64(pca):
     points = np.array([[0, 0], [3, 4], [6, 9]]) / 7
     for table in (points.astype(np.float32), points + 1e8):
@@ -208,14 +208,14 @@ def not_centred(features, dims=2):
     return features @ (Vt[:dims] * np.sign(Vt[:dims].sum(axis=1, keepdims=True))).T
 
 
-@pca.mistake("has the first component positive, not the largest", breaks=pca.laws[1].text)
+@pca.mistake("makes the first component positive, not the largest", breaks=pca.laws[1].text)
 def by_the_first_component(features, dims=2):
     X = features - features.mean(axis=0)
     directions = np.linalg.svd(X, full_matrices=False)[2][:dims]
     return X @ (directions * np.sign(directions[:, :1])).T
 
 
-@pca.mistake("takes the narrowest directions", breaks=pca.laws[0].text)
+@pca.mistake("takes the directions of smallest spread", breaks=pca.laws[0].text)
 def narrowest(features, dims=2):
     return reference.pca_projection(features, min(features.shape))[:, ::-1][:, :dims]
 
@@ -231,12 +231,12 @@ def whitened(features, dims=2):
 probe = Exercise(
     "04.3",
     reference.probe_loss,
-    title="the loss of a head, and its slopes",
+    title="the loss of a head, and its gradients",
     level=2,
     minutes=25,
     points=4,
     hints=(
-        "Softmax and cross-entropy together have the simplest gradient there is: what you say minus what is.",
+        "Softmax and cross-entropy together have a simple gradient: the prediction minus the target.",
         "error = (P - Y) / N of shape (N, K). W meets the features, b meets 1; l2 adds l2·W to dL/dW.",
         "stable_log_softmax(F @ W.T + b) gives log P; dL/dW = error.T @ F + ...",
     ),
@@ -255,7 +255,7 @@ def problems(draw):
     )
 
 
-@probe.law("with all weights 0 and two classes the loss is ln 2, and the slopes are by hand")
+@probe.law("with weights of 0 and two classes the loss is ln 2, and the gradients agree with those by hand")
 def worked_probe(probe_loss):
     features, classes = np.array([[2.0], [4.0]]), np.array([0, 1])
     loss, grad_weight, grad_bias = probe_loss(np.zeros((2, 1)), np.zeros(2), features, classes, 1.0)
@@ -264,7 +264,7 @@ def worked_probe(probe_loss):
     assert_close(grad_bias, [0.0, 0.0])
 
 
-@probe.law("the gradients are the slopes of the loss, by central differences")
+@probe.law("the gradients agree with central differences of the loss")
 @given(problem=problems())
 def has_its_slopes(probe_loss, problem):
     weight, bias, features, classes, l2 = problem
@@ -278,7 +278,7 @@ def has_its_slopes(probe_loss, problem):
     assert_close((ends[0] - ends[1]) / 2e-5, slope, rtol=1e-5, atol=1e-6)
 
 
-@probe.law("what one class gains the others lose: without l2 the gradients sum to 0 over the classes")
+@probe.law("without l2 the gradients sum to 0 over the classes")
 @given(problem=problems())
 def sums_to_zero(probe_loss, problem):
     _, grad_weight, grad_bias = probe_loss(*problem[:4], 0.0)
@@ -286,7 +286,7 @@ def sums_to_zero(probe_loss, problem):
     assert_close(np.sum(grad_bias), 0.0, atol=1e-9)
 
 
-@probe.law("each example twice changes nothing: it is a mean")
+@probe.law("giving each example twice changes nothing, because the loss is a mean")
 @given(problem=problems())
 def is_a_mean(probe_loss, problem):
     weight, bias, features, classes, l2 = problem
@@ -306,7 +306,7 @@ def is_stable(probe_loss):
     assert_close(grad_bias, [1.0, -1.0])
 
 
-@probe.law("all is computed in float64, from float32 weights and features too")
+@probe.law("everything is computed in float64, also for float32 weights and features")
 def gradients_in_float64(probe_loss):
     weight, bias, features = (np.ones(shape, np.float32) for shape in ((2, 3), (2,), (4, 3)))
     weight[0, 0], features[:, 1] = 0.1, [0.3, 0.7, -0.2, 0.9]
@@ -318,7 +318,7 @@ def gradients_in_float64(probe_loss):
         assert_close(grad, expected, rtol=1e-12, atol=1e-15)
 
 
-@probe.law("weights 1 and 3 with l2 = 1/2 cost 10/4 more and have slopes 1/2 and 3/2 more, the bias nothing")
+@probe.law("weights 1 and 3 with l2 = 1/2 add 10/4 to the loss, 1/2 and 3/2 to dL/dW, and nothing to dL/db")
 def worked_decay(probe_loss):
     given = np.array([[1.0], [3.0]]), np.array([2.0, -5.0]), np.array([[2.0], [4.0]]), np.array([0, 1])
     without, decayed = probe_loss(*given, 0.0), probe_loss(*given, 0.5)
@@ -331,7 +331,7 @@ def worked_decay(probe_loss):
     assert_close(alone[2], [0.0])
 
 
-@probe.law("a label of -1 or K, and an l2 below 0, are refused with a ValueError")
+@probe.law("ValueError for a label of -1 or K, and for an l2 below 0")
 def probe_refuses(probe_loss):
     given = np.ones((2, 1)), np.zeros(2), np.array([[2.0], [4.0]])
     for what, classes, l2 in (("a label of -1", [0, -1], 0.5), ("a label 2 of two classes", [0, 2], 0.5)):
@@ -346,8 +346,8 @@ def summed(weight, bias, features, labels, l2):
 
 
 @probe.mistake(
-    "the l2 term is in the loss, not in its slope",
-    breaks="the gradients are the slopes of the loss, by central differences",
+    "the l2 term is in the loss, but not in the gradient",
+    breaks="the gradients agree with central differences of the loss",
 )
 def decay_without_slope(weight, bias, features, labels, l2):
     loss, grad_weight, grad_bias = reference.probe_loss(weight, bias, features, labels, l2)
@@ -355,14 +355,17 @@ def decay_without_slope(weight, bias, features, labels, l2):
 
 
 @probe.mistake(
-    "pulls the bias to 0 as well", breaks="the gradients are the slopes of the loss, by central differences"
+    "applies l2 to the bias too", breaks="the gradients agree with central differences of the loss"
 )
 def decayed_bias(weight, bias, features, labels, l2):
     loss, grad_weight, grad_bias = reference.probe_loss(weight, bias, features, labels, l2)
     return loss, grad_weight, grad_bias + l2 * bias
 
 
-@probe.mistake("exponentials as they stand, which overflow", breaks="logits of ten thousand do not overflow")
+@probe.mistake(
+    "takes the exponentials of the logits directly, which overflows",
+    breaks="logits of ten thousand do not overflow",
+)
 def overflowing(weight, bias, features, labels, l2):
     reference.probe_loss(weight, bias, features, labels, l2)  # refuses bad input
     P = np.exp(features @ weight.T + bias)

@@ -17,17 +17,18 @@ from minidl.transfer.features import linear_probe, standardise
 def head_on_features(
     model: Module, images: np.ndarray, labels: np.ndarray, *, layer: str, l2: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Train a head on the features of a fixed network. Returns its weight (K, D) and bias (K,).
+    """Train a head on the features of a fixed network. Returns its weight (K, D) and bias (K,), in float64.
 
-    The features f of an image are the output of the layer at the dotted path in evaluation mode, as one row
-    of D numbers in the order of ``reshape``. ``standardise`` scales them by the statistics of these images; a
-    feature that is equal for all images becomes 0. ``linear_probe`` finds the best head on the scaled
-    features, with the given l2.
+    The features f of an image are the output of the layer with the dotted path ``layer``, in evaluation mode.
+    ``reshape`` makes them one row of D numbers. ``standardise(features, features)`` scales them; a feature
+    that is equal for all images becomes 0. ``linear_probe(scaled, labels, l2)`` finds the best head on the
+    scaled features, a Linear. ``no_grad()`` runs the model without a graph. The model's mode is the same
+    afterwards.
 
-    The result is a head on the original features: weight @ f + bias are the logits of the best head for the
-    scaled f. A feature that is equal for all images has a weight of 0.
+    The result is a head on the original features: weight @ f + bias gives the same logits as the best head
+    on the scaled f. A feature that is equal for all images has a weight of 0.
 
-    images: (N, C, H, W).  labels: (N,) of classes 0 ... K-1, each with an example.  Both arrays are float64.
+    images: (N, C, H, W).  labels: (N,), classes 0 ... K-1, each with an example.
     ValueError for an unknown layer, an l2 of 0 or less, and a class without an example.
     """
     kept = []
@@ -53,10 +54,11 @@ head = Exercise(
     level=3,
     minutes=40,
     hints=(
-        "Three parts: get the features out of the network, train on scaled ones, and take the scale into the "
-        "head, so that it can stand in the network.",
-        "A forward hook on the layer keeps its output while the model runs; eval_mode(model) gives the mode "
-        "back. W (f - m) / s + b is a linear function of f: what are its weight and its bias?",
+        "There are three parts. Get the features out of the network. Train on the scaled features. Then "
+        "change the head so that it works on the original features.",
+        "A forward hook on the layer keeps its output while the model runs; eval_mode(model) restores "
+        "the mode afterwards. W (f - m) / s + b is a linear function of f. What are its weight and its "
+        "bias?",
         "weight = head.weight.data / deviation, where the deviation is not 0",
     ),
 )
@@ -103,7 +105,9 @@ def assert_best(head_on_features, model, images, labels, layer, l2):
         assert steepest < 1e-4, f"{at} {steepest:.3g} by the {by}"
 
 
-@head.law("pixels 2 5 4 1 and 4 5 0 1, l2 = 2 / (1 + e²): weights 1/2, 0, -1/4, 0 and bias -1 for class 1")
+@head.law(
+    "pixels (2, 5, 4, 1) and (4, 5, 0, 1), l2 = 2 / (1 + e²): class 1 has weights (1/2, 0, -1/4, 0), bias -1"
+)
 def worked_head(head_on_features):
     """After scaling, the pixels that vary are 1 and -1; with weights of 1/2 the slopes are 0."""
     images = np.array([[2, 5, 4, 1], [4, 5, 0, 1]], np.float32).reshape(2, 1, 2, 2)
@@ -117,20 +121,20 @@ def worked_head(head_on_features):
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
 
 
-@head.law("it is the best head on the scaled features: there the loss has no slope, by weight or bias")
+@head.law("the result is the best head on the scaled features: the gradients by weight and bias are 0")
 def is_best(head_on_features):
     for layer in ("flatten", "block2.relu"):
         for l2 in (0.1, 1.0):
             assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, l2)
 
 
-@head.law("maps (N, C, h, w) become rows in the order of reshape, of the layer's own output")
+@head.law("the output (N, C, h, w) of exactly this layer becomes rows in the order of reshape")
 def takes_the_layer(head_on_features):
     for layer in ("block1", "block1.conv", "block2.bn"):
         assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, 0.5)
 
 
-@head.law("six other tasks, with two to four classes: it is the best head on the scaled features")
+@head.law("six other tasks, with two to four classes: the result is the best head on the scaled features")
 def other_tasks(head_on_features):
     for seed in range(6):
         model = Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=())
@@ -139,7 +143,9 @@ def other_tasks(head_on_features):
         assert_best(head_on_features, model, images, np.arange(9) % classes, "block1", 0.25)
 
 
-@head.law("a model in training mode: the features are those in evaluation mode; then its mode is as before")
+@head.law(
+    "a model in training mode: the features are those of evaluation mode, and the mode is then restored"
+)
 def head_of_training(head_on_features):
     for training, learns in ((True, True), (True, False), (("block1",), True)):
         settings = {"training": training, "requires_grad": learns}
@@ -156,7 +162,7 @@ def head_dtypes(head_on_features):
         assert_dtype(array, np.float64)
 
 
-@head.law("a layer that is not there, an l2 of 0, a class without an example: ValueError")
+@head.law("ValueError for an unknown layer, an l2 of 0, and a class without an example")
 def head_refuses(head_on_features):
     for what, labels, layer, l2 in (
         ("the layer 'block7'", LABELS, "block7", 1.0),
@@ -185,14 +191,14 @@ def folded(features, mean, deviation, varies, labels, l2):
     return weight, probe.bias.data - weight @ mean
 
 
-@head.mistake("the head is one on the scaled features still", breaks=head.laws[0].text)
+@head.mistake("the head is still a head on the scaled features", breaks=head.laws[0].text)
 def on_scaled(model, images, labels, *, layer, l2):
     features, mean, deviation, varies = features_and_scale(model, images, layer)
     probe = linear_probe(varies * (features - mean) / deviation, labels, l2)
     return varies * probe.weight.data.astype(np.float64), probe.bias.data.astype(np.float64)
 
 
-@head.mistake("the mean is not taken into the bias", breaks=head.laws[0].text)
+@head.mistake("the bias leaves out the mean", breaks=head.laws[0].text)
 def bias_as_it_was(model, images, labels, *, layer, l2):
     scale = features_and_scale(model, images, layer)
     weight, bias = folded(*scale, labels, l2)
@@ -200,7 +206,7 @@ def bias_as_it_was(model, images, labels, *, layer, l2):
 
 
 @head.mistake(
-    "trained on the features as they are, where l2 weighs each in another way", breaks=head.laws[0].text
+    "trained on the unscaled features, where l2 acts on each feature differently", breaks=head.laws[0].text
 )
 def unscaled(model, images, labels, *, layer, l2):
     features, *_ = features_and_scale(model, images, layer)
@@ -208,6 +214,8 @@ def unscaled(model, images, labels, *, layer, l2):
     return probe.weight.data.astype(np.float64), probe.bias.data.astype(np.float64)
 
 
-@head.mistake("features from training mode, where BatchNorm goes by the batch", breaks=head.laws[1].text)
+@head.mistake(
+    "features from training mode, where BatchNorm uses the batch's statistics", breaks=head.laws[1].text
+)
 def from_training(model, images, labels, *, layer, l2):
     return folded(*features_and_scale(model, images, layer, training=True), labels, l2)

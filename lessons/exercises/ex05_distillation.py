@@ -33,7 +33,7 @@ means = Exercise(
     hints=(
         "Row c of the answer is the mean of all rows whose label is c.",
         "Add each row to its class's sum, count the rows of each class, divide. A count of 0 is refused.",
-        "np.add.at(sums, ...) adds rows of one class one after the other; sums[labels] += ... does not.",
+        "np.add.at(sums, ...) adds every row of a class; sums[labels] += ... adds only one of them.",
     ),
 )
 
@@ -69,20 +69,20 @@ def in_any_order(means, case):
     assert_close(means(rows[::-1], labels[::-1]), means(rows, labels))
 
 
-@means.law("means of distributions are distributions")
+@means.law("if the rows are probabilities, the means are probabilities too")
 @given(case=rows_and_labels(), tau=temperatures())
 def stay_distributions(means, case, tau):
     rows, labels = case
     assert_close(means(np.exp(log_softmax(rows, tau)), labels).sum(axis=1), 1.0)
 
 
-@means.law("a class without a row has no mean and is refused with a ValueError")
+@means.law("ValueError for a class without a row, because it has no mean")
 @given(rows=arrays((2, 3)), labels=st.sampled_from([(0, 1), (2, 0), (1, 1)]))
 def refuses_empty_classes(means, rows, labels):
     assert_refuses(f"labels {labels} of classes 0 ... 2", means, rows, np.array(labels))
 
 
-@means.law("a label that is no class is refused with a ValueError, though each class has a row")
+@means.law("ValueError for a label that is not a class, even if each class has a row")
 def refuses_other_labels(means):
     for which in ([0, 1, 2, -1], [0, 1, 2, 3]):
         assert_refuses(f"labels {which} of classes 0 ... 2", means, np.ones((4, 3)), np.array(which))
@@ -96,28 +96,30 @@ def wide_means(means):
     assert_equal(answer, [[(1 + 2.0**-30) / 2]])
 
 
-@means.mistake("of several rows of a class only the last is added", breaks=means.laws[0].text)
+@means.mistake("only the last row of each class is added", breaks=means.laws[0].text)
 def adds_one(rows, labels):
     sums = np.zeros((rows.shape[1], rows.shape[1]))
     sums[labels] += rows
     return sums / np.bincount(labels, minlength=rows.shape[1])[:, np.newaxis]
 
 
-@means.mistake("divided by all rows instead of the class's", breaks=means.laws[0].text)
+@means.mistake(
+    "divided by the number of all rows instead of the rows of the class", breaks=means.laws[0].text
+)
 def over_all_rows(rows, labels):
     sums = np.zeros((rows.shape[1], rows.shape[1]))
     np.add.at(sums, labels, rows)
     return sums / len(rows)
 
 
-@means.mistake("transposed: columns are the true classes", breaks=means.laws[0].text)
+@means.mistake("transposed: the columns are the true classes", breaks=means.laws[0].text)
 def transposed(rows, labels):
     return distill_loss.class_means(rows, labels).T
 
 
 @means.mistake(
     "a class without a row gets NaN",
-    breaks="a class without a row has no mean and is refused with a ValueError",
+    breaks="ValueError for a class without a row, because it has no mean",
 )
 def nan_for_nobody(rows, labels):
     own = [np.float64(rows)[labels == c] for c in range(rows.shape[1])]
@@ -136,9 +138,10 @@ matching = Exercise(
     minutes=20,
     kind="tensor",
     hints=(
-        "Two numbers are weighed: the usual loss with the labels, and how far the logits are apart.",
-        "The distance: squares summed over a row's classes, then the mean of the rows. "
-        "checked_pair_of_logits gives the teacher's logits as an array, which gets no gradient.",
+        "The loss is a weighted sum of two numbers: the usual loss with the labels, and the distance of "
+        "the logits.",
+        "For the distance, sum the squares over the classes of each row. Then take the mean over the "
+        "rows. checked_pair_of_logits gives the teacher's logits as an array, which gets no gradient.",
         "(1 - alpha) * (... * ...).sum(axis=1).mean(), and alpha * F.cross_entropy(...) where alpha > 0",
     ),
 )
@@ -150,7 +153,7 @@ def worked_distance(matching):
     assert_close(y, np.array(7.0))
 
 
-@matching.law("alpha weighs the labels' cross-entropy, 1 - alpha the distance")
+@matching.law("alpha multiplies the labels' cross-entropy, and 1 - alpha multiplies the distance")
 @given(case=labelled_pairs, alpha=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def weighs_both(matching, case, alpha):
     student, teacher, y = case
@@ -160,7 +163,7 @@ def weighs_both(matching, case, alpha):
     assert_close(value, np.array(alpha * hard + (1 - alpha) * distance))
 
 
-@matching.law("the gradient is that of both terms for the student, and 0 for the teacher")
+@matching.law("the student gets the gradient of both terms, and the teacher gets 0")
 @given(case=labelled_pairs, alpha=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def gradient_of_matching(matching, case, alpha):
     student, teacher, y = case
@@ -170,7 +173,7 @@ def gradient_of_matching(matching, case, alpha):
     assert_close(grads[1], 0.0)
 
 
-@matching.law("a constant c in each row, which no probability feels, costs K c²")
+@matching.law("with alpha = 0, student logits that are all larger than the teacher's by c give the loss K c²")
 @given(case=pairs, c=st.sampled_from([1.0, -2.0, 0.5, 1e-8, 1e4]))
 def feels_a_shift(matching, case, c):
     teacher = case[1]
@@ -178,14 +181,14 @@ def feels_a_shift(matching, case, c):
     assert_close(y, np.array(teacher.shape[1] * c**2), rtol=1e-5, atol=0)
 
 
-@matching.law("alpha = 1 leaves the distance out, though it be infinite")
+@matching.law("alpha = 1 leaves the distance out, even if it is infinite")
 def leaves_the_distance_out(matching):
     student = np.array([[1e200, 0.0]])
     assert_close(matching(student, np.zeros((1, 2)), np.array([0]), alpha=1.0)[0], np.array(0.0))
 
 
 @matching.law(
-    "rows of probabilities serve as labels: (1/2, 1/2) for logits (log 3, 0) costs 2 log 2 - log(3)/2"
+    "labels may be probabilities: (1/2, 1/2) with logits (log 3, 0) has the loss 2 log 2 - log(3)/2"
 )
 def rows_as_labels(matching):
     z = np.tile([np.log(3), 0.0], (3, 1))  # probabilities 3/4 and 1/4
@@ -193,7 +196,7 @@ def rows_as_labels(matching):
     assert_close(half, np.array(2 * np.log(2) - np.log(3) / 2))
 
 
-@matching.law("float32 stays float32, beside a teacher in float64")
+@matching.law("float32 stays float32, even with a teacher in float64")
 def matching_keeps_float32(matching):
     y, grads = matching(TEN, np.array([[9.0, 0.0]]), np.array([1]), grad=np.array(1, np.float32), alpha=0.5)
     assert_dtype(y, np.float32)
@@ -202,7 +205,7 @@ def matching_keeps_float32(matching):
 
 
 @matching.law(
-    "alpha outside of 0 ... 1, no labels where alpha is above 0, a label that is no class: ValueError"
+    "ValueError for alpha outside of 0 ... 1, no labels with alpha above 0, and a label that is not a class"
 )
 def matching_refuses(matching):
     z = np.zeros((2, 2))
@@ -224,13 +227,15 @@ def matching_with(student, teacher, labels, alpha, distance, *, of_labels=None):
     return loss if of_labels == 0 else loss + of_labels * F.cross_entropy(student, labels)
 
 
-@matching.mistake("the mean over the classes too, K times too small", breaks=matching.laws[0].text)
+@matching.mistake(
+    "the mean over the classes instead of the sum, K times too small", breaks=matching.laws[0].text
+)
 def mean_of_all(student_logits, teacher_logits, labels, *, alpha):
     distance = F.mse_loss(student_logits, teacher_logits.data)
     return matching_with(student_logits, teacher_logits, labels, alpha, distance)
 
 
-@matching.mistake("the sum over the rows", breaks=matching.laws[0].text)
+@matching.mistake("the sum over the rows instead of the mean", breaks=matching.laws[0].text)
 def sum_of_all(student_logits, teacher_logits, labels, *, alpha):
     distance = F.mse_loss(student_logits, teacher_logits.data, reduction="sum")
     return matching_with(student_logits, teacher_logits, labels, alpha, distance)
@@ -238,9 +243,7 @@ def sum_of_all(student_logits, teacher_logits, labels, *, alpha):
 
 @matching.mistake(
     "the gradient flows into the teacher",
-    breaks=matching.find_law(
-        "the gradient is that of both terms for the student, and 0 for the teacher"
-    ).text,
+    breaks=matching.find_law("the student gets the gradient of both terms, and the teacher gets 0").text,
 )
 def distance_teaches_the_teacher(student_logits, teacher_logits, labels, *, alpha):
     difference = student_logits - teacher_logits
@@ -249,7 +252,8 @@ def distance_teaches_the_teacher(student_logits, teacher_logits, labels, *, alph
 
 
 @matching.mistake(
-    "alpha and 1 - alpha swapped", breaks="alpha weighs the labels' cross-entropy, 1 - alpha the distance"
+    "alpha and 1 - alpha swapped",
+    breaks="alpha multiplies the labels' cross-entropy, and 1 - alpha multiplies the distance",
 )
 def swapped_weights(student_logits, teacher_logits, labels, *, alpha):
     if labels is None:

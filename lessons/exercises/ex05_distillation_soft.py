@@ -26,7 +26,8 @@ soft = Exercise(
     minutes=25,
     kind="tensor",
     hints=(
-        "The teacher's distribution q at its temperature is the target, the student's p at tau the answer.",
+        "The target is the teacher's distribution q at its temperature. The prediction is the student's p "
+        "at tau.",
         "soft_targets(z_t, tau_t) is q, an array, so no gradient flows; F.cross_entropy takes such rows. For "
         "'kl' keep that gradient, and compute the value beside it, in float64, from two log-softmaxes.",
         "loss - loss.item() is 0 and has the gradient of the loss: add the other value to it.",
@@ -34,7 +35,7 @@ soft = Exercise(
 )
 
 
-@soft.law("a student that knows nothing pays log 2 for q = (1/4, 3/4), and KL is what is above H(q)")
+@soft.law("for p = (1/2, 1/2) and q = (1/4, 3/4) the cross-entropy is log 2, and KL is log 2 - H(q)")
 def worked_soft(soft):
     student, teacher = np.zeros((1, 2)), np.log(np.array([[1.0, 9.0]]))
     y, _ = soft(student, teacher, temperature=2.0)
@@ -45,7 +46,9 @@ def worked_soft(soft):
     assert_close(y, np.array(0.0))
 
 
-OF_THE_LOGITS = "the gradient of the student's logits is (p - q) / (tau N), that of the teacher's 0"
+OF_THE_LOGITS = (
+    "the gradient of the student's logits is (p - q) / (tau N), and that of the teacher's logits is 0"
+)
 
 
 @soft.law(OF_THE_LOGITS)
@@ -63,7 +66,7 @@ def gradient_of_soft(soft, case, tau, tau_t, kind):
     assert_close(of_teacher, 0.0)
 
 
-@soft.law("it is at least the teacher's entropy, and that where the student agrees")
+@soft.law("the loss is at least the teacher's entropy, and equal to it if the student has the same logits")
 @given(case=pairs, tau=temperatures())
 def at_least_the_entropy(soft, case, tau):
     student, teacher = case
@@ -74,7 +77,7 @@ def at_least_the_entropy(soft, case, tau):
     assert np.all(y >= entropy - 1e-9), f"{y} is below the entropy {entropy}"
 
 
-@soft.law("rows given twice change nothing")
+@soft.law("giving each row twice changes nothing")
 @given(case=pairs, tau=temperatures())
 def mean_over_rows(soft, case, tau):
     once, _ = soft(*case, temperature=tau)
@@ -82,7 +85,7 @@ def mean_over_rows(soft, case, tau):
     assert_close(twice, once)
 
 
-@soft.law("a teacher temperature near 0 makes a label of the teacher's largest logit")
+@soft.law("with a teacher temperature near 0, the class of the teacher's largest logit is the label")
 @given(student=arrays((2, 3)))
 def cold_teacher(soft, student):
     teacher = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
@@ -95,7 +98,7 @@ def cold_teacher(soft, student):
         assert_close(y, soft(student, teacher, temperature=1.0, teacher_temperature=1.0)[0])
 
 
-@soft.law("logits of ±1000 give numbers: a student that is sure of the other class pays 2000")
+@soft.law("logits of ±1000 give finite numbers: a student that is sure of the other class has the loss 2000")
 def soft_of_large_logits(soft):
     student, teacher = np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]])
     for kind in ("ce", "kl"):
@@ -104,7 +107,7 @@ def soft_of_large_logits(soft):
         assert_close(grads[0], [[1.0, -1.0]])
 
 
-@soft.law("float32 stays float32, and a KL of 1e-7 or 1e-11 is right there to a thousandth")
+@soft.law("float32 stays float32, and a KL of 1e-7 or 1e-11 is accurate to one thousandth in float32")
 def small_kl(soft):
     teacher = np.array([[0.5, 1.25, -0.75]], np.float32)
     for moved in (1e-3, 1e-5):
@@ -118,7 +121,7 @@ def small_kl(soft):
     assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)), rtol=1e-12)
 
 
-@soft.law("a temperature that is not above 0, and another name than 'ce' and 'kl', are refused: ValueError")
+@soft.law("ValueError for a temperature that is not above 0, and for a name other than 'ce' and 'kl'")
 def soft_refuses(soft):
     z = np.zeros((1, 2))
     for tau in (0.0, -1.0):
@@ -135,7 +138,7 @@ def teacher_at_one(student_logits, teacher_logits, *, temperature, teacher_tempe
     return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options)
 
 
-@soft.mistake("the student learns from its answer at temperature 1", breaks=OF_THE_LOGITS)
+@soft.mistake("the student's distribution at temperature 1", breaks=OF_THE_LOGITS)
 def student_at_one(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
     tau_t = teacher_temperature or temperature
     options = {"temperature": 1.0, "teacher_temperature": tau_t, "soft": soft}
@@ -150,7 +153,7 @@ def teaches_the_teacher(student_logits, teacher_logits, *, temperature, teacher_
     return loss if soft == "ce" else loss + (q * log_q).sum(axis=1).mean()
 
 
-@soft.mistake("q log q as it stands, which is no number where q is 0", breaks=soft.laws[1].text)
+@soft.mistake("computes q log q directly, which is NaN where q is 0", breaks=soft.laws[1].text)
 def logarithm_of_zero(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
     q = distill_loss.soft_targets(teacher_logits, teacher_temperature or temperature)
     loss = F.cross_entropy(student_logits, q, temperature=temperature)
@@ -158,14 +161,16 @@ def logarithm_of_zero(student_logits, teacher_logits, *, temperature, teacher_te
         return loss if soft == "ce" else loss + float((q * np.log(q)).sum(axis=1).mean())
 
 
-@soft.mistake("the mean over the classes as well", breaks=soft.laws[0].text)
+@soft.mistake("the mean over the classes instead of the sum", breaks=soft.laws[0].text)
 def mean_over_classes(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
     classes = student_logits.shape[1]
     return distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options) / classes
 
 
-@soft.mistake("KL as a difference in float32, which is noise where the two agree", breaks=soft.laws[2].text)
+@soft.mistake(
+    "KL as a difference in float32, which is inaccurate where p is close to q", breaks=soft.laws[2].text
+)
 def narrow_difference(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
     options = {"temperature": temperature, "teacher_temperature": teacher_temperature}
     loss = distill_loss.soft_cross_entropy(student_logits, teacher_logits, **options)

@@ -44,17 +44,20 @@ whole = Exercise(
     minutes=30,
     kind="tensor",
     hints=(
-        "Two teachers, the labels and the network: one cross-entropy with each, and a weight for each. Only "
-        "the network's answers are softened.",
-        "soft_cross_entropy is the second one. tau² belongs to its weight. Leave out a term of weight 0: "
-        "then its labels may be missing, and an infinite loss times 0 is no number.",
+        "The student has two teachers: the labels and the network. There is one cross-entropy for each "
+        "of them, with its own weight. The temperature is used only in the cross-entropy with the "
+        "network.",
+        "soft_cross_entropy gives the second term. tau² belongs to its weight. Leave out a term of "
+        "weight 0: its labels may be missing, and an infinite loss times 0 is NaN.",
         "beta * temperature**2 where scale_by_tau_squared; the hard term is F.cross_entropy(...) at T = 1",
     ),
 )
 SOFT_ONLY = {"alpha": 0.0, "beta": 1.0}
 
 
-@whole.law("z_s = 0, z_t = log (1, 9), label 0, tau = 2: log 2 from the label, log 2 softly, times 4 by tau²")
+@whole.law(
+    "z_s = 0, z_t = log (1, 9), label 0, tau = 2: both terms are log 2, and tau² makes the soft one 4 log 2"
+)
 def worked_loss(loss):
     student, teacher, y = np.zeros((1, 2)), np.log(np.array([[1.0, 9.0]])), np.array([0])
     options = {"alpha": 0.25, "beta": 3.0, "temperature": 2.0}
@@ -69,7 +72,9 @@ def worked_loss(loss):
     assert_close(value, np.array(0.25 * np.log(2) + 3 * kl), rtol=1e-12)
 
 
-@whole.law("alpha weighs the answer at T = 1 against the labels, beta the answers at tau")
+@whole.law(
+    "alpha multiplies the cross-entropy with the labels at T = 1, beta the one with the teacher at tau"
+)
 @given(case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), tau_t=temperatures())
 def both_terms(loss, case, alpha, beta, tau, tau_t):
     student, teacher, y = case
@@ -79,7 +84,9 @@ def both_terms(loss, case, alpha, beta, tau, tau_t):
     assert_close(loss(student, teacher, y, **options)[0], np.array(alpha * hard + beta * softly))
 
 
-@whole.law("the gradient is alpha (p_1 - y) / N + beta tau (p - q) / N with tau², for the teacher 0")
+@whole.law(
+    "with tau² the student's gradient is alpha (p_1 - y) / N + beta tau (p - q) / N, the teacher's is 0"
+)
 @given(
     case=labelled_pairs,
     alpha=weights,
@@ -98,7 +105,9 @@ def gradient_of_loss(loss, case, alpha, beta, tau, tau_t, kind):
     assert_close(grads[1], 0.0)
 
 
-@whole.law("with tau² the soft gradient has a limit as tau grows: the difference of centred logits over K N")
+@whole.law(
+    "with tau² and a large tau, the soft gradient is nearly the difference of the centred logits / (K N)"
+)
 @given(case=pairs)
 def keeps_its_size(loss, case):
     student, teacher = case
@@ -109,7 +118,9 @@ def keeps_its_size(loss, case):
     assert_close(grads[0], limit, rtol=0.0, atol=1e-3)
 
 
-@whole.law("a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 has no infinite soft term")
+@whole.law(
+    "a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 ignores an infinite soft term"
+)
 def leaves_out(loss):
     student, teacher = np.array([[0.0, -np.inf]]), np.zeros((1, 2))
     y, _ = loss(student, teacher, np.array([0]), alpha=2.0, beta=0.0, temperature=2.0)
@@ -118,7 +129,7 @@ def leaves_out(loss):
     assert_close(y, np.array(2 * np.log(2)))
 
 
-@whole.law("rows of probabilities serve as labels, and float32 stays float32")
+@whole.law("labels may be rows of probabilities, and float32 stays float32")
 def rows_in_float32(loss):
     options = {"alpha": 0.5, "beta": 0.5, "temperature": 2.0, "scale_by_tau_squared": True}
     y, grads = loss(TEN, np.zeros((1, 2)), np.array([[0.5, 0.5]]), grad=np.array(1, np.float32), **options)
@@ -128,7 +139,9 @@ def rows_in_float32(loss):
     assert_close(y, np.array(0.5 * hard + 2.0 * softly), rtol=1e-5)
 
 
-@whole.law("a weight below 0, both weights 0, labels that are missing or no class, tau of 0: ValueError")
+@whole.law(
+    "ValueError for a weight below 0, two weights of 0, missing labels, a label that is not a class, tau = 0"
+)
 def loss_refuses(loss):
     z, y = np.zeros((2, 2)), np.array([0, 1])
     for alpha, beta in ((-0.25, 1.0), (1.0, -0.25), (0.0, 0.0), (np.nan, 1.0)):
@@ -161,19 +174,21 @@ def wrong_loss(text, breaks, weights):
 
 
 wrong_loss(
-    "tau² multiplies the label's term too", whole.laws[0].text, lambda a, b, s, t: (a * s**2, b * s**2, 1)
+    "tau² multiplies the labels' term too", whole.laws[0].text, lambda a, b, s, t: (a * s**2, b * s**2, 1)
 )
 wrong_loss("tau instead of tau²", whole.laws[0].text, lambda a, b, s, t: (a, b * s, 1))
 wrong_loss("1 - alpha instead of beta", whole.laws[0].text, lambda a, b, s, t: (a, (1 - a) * s**2, 1))
-wrong_loss("tau² whether it is asked for or not", whole.laws[0].text, lambda a, b, s, t: (a, b * t**2, 1))
 wrong_loss(
-    "the label's term at temperature tau too",
-    "alpha weighs the answer at T = 1 against the labels, beta the answers at tau",
+    "uses tau² even if scale_by_tau_squared is False", whole.laws[0].text, lambda a, b, s, t: (a, b * t**2, 1)
+)
+wrong_loss(
+    "the labels' term at temperature tau too",
+    "alpha multiplies the cross-entropy with the labels at T = 1, beta the one with the teacher at tau",
     lambda a, b, s, t: (a, b * s**2, t),
 )
 wrong_loss(
-    "a term of weight 0 is computed all the same, and 0 times infinity is no number",
-    "a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 has no infinite soft term",
+    "a term of weight 0 is still computed, and 0 times infinity is NaN",
+    "a term of weight 0 is left out: alpha = 0 needs no labels, beta = 0 ignores an infinite soft term",
     lambda a, b, s, t: (a, b * s**2, 1),
 )
 
@@ -193,15 +208,18 @@ def distill_step(
 ) -> float:
     """One step of plain gradient descent of the student; returns the loss before the step.
 
-        L = alpha H(y, p at T = 1) + (1 - alpha) tau² H(q, p at tau),  with q the teacher's answer at tau
+        L = alpha H(y, p at T = 1) + (1 - alpha) tau² H(q, p at tau)
 
-    Both are means over the rows. teacher, student: networks that give logits (N, K) of images (N, ...);
-    labels y: classes (N,).  temperature: tau > 0.  lr: the learning rate. The teacher runs in evaluation
-    mode and does not change. The student runs in training mode and stays in it. Its parameters that require
-    grad change by -lr times the gradient of this loss, in their own dtype.
-    What stands in ``grad`` already, from an earlier step, counts for nothing.
-    ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, a label that is no class:
-    also for -100, which ``F.cross_entropy`` leaves out.
+    H is the cross-entropy, the mean over the rows. p is the softmax of the student's logits; q is the softmax
+    of the teacher's logits at temperature tau. The student and the teacher give logits (N, K) for images
+    (N, ...).  labels y: classes (N,).  temperature: tau > 0.  lr: the learning rate.
+
+    The teacher runs in evaluation mode and without a graph: ``eval_mode(teacher)`` and ``no_grad()`` are
+    context managers for this. The teacher does not change. The student runs in training mode and stays in it.
+    Its parameters that require grad change by -lr times the gradient of this loss, in their own dtype.
+    Gradients that the parameters already have, from an earlier step, have no effect.
+    ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, and a label that is not a
+    class. The label -100, which ``F.cross_entropy`` leaves out, is refused too.
     """
     check_number("alpha", alpha, 0, 1)
     with eval_mode(teacher), no_grad():
@@ -229,10 +247,11 @@ step = Exercise(
     kind="model",
     writes=("student",),
     hints=(
-        "Ask the teacher first, as somebody who only answers: no graph, no training. Then it is an ordinary "
-        "training step, whose loss has two targets.",
-        "eval_mode(teacher), no_grad(); student.train(); the loss of one pass through the student; old "
-        "gradients away, backward, and each parameter against its gradient.",
+        "First get the teacher's logits, in evaluation mode and without a graph. Then make an ordinary "
+        "training step of the student. Its loss has two targets.",
+        "Use eval_mode(teacher) and no_grad(), then student.train(). Compute the loss from one forward "
+        "pass of the student. Clear the old gradients, call backward, and move each parameter against "
+        "its gradient.",
         "parameter.data = parameter.data - ...; the soft term's weight is (1 - alpha) * temperature**2",
     ),
 )
@@ -261,7 +280,9 @@ CNN = [Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=()) for s
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 
 
-@step.law("a student that agrees with its teacher, alpha = 0: tau² times the entropy, and nothing moves")
+@step.law(
+    "a student with its teacher's logits, alpha = 0: the loss is tau² times the entropy, and nothing changes"
+)
 def worked_step(step):
     model = Built("mlp", 0, in_features=1, hidden=2, num_classes=2)
     images, y = np.array([[-1], [0], [1], [2]], np.float32), np.array([0, 0, 0, 1])
@@ -281,7 +302,7 @@ def value_before(step, case):
     assert_close(value, whole_loss(z_s, z_t, y, settings["alpha"], settings["temperature"]), **NEAR)
 
 
-@step.law("each of the student's parameters goes down its slope, lr times as far")
+@step.law("each of the student's parameters changes by -lr times its gradient")
 @given(case=lessons_given())
 def goes_down(step, case):
     (teacher, student, images, y), settings = case
@@ -294,9 +315,7 @@ def goes_down(step, case):
     assert_state(after["state"], mlp_after(student, before, images, of_logits / len(y), lr))
 
 
-@step.law(
-    "the student trains: its BatchNorm goes by the batch, and moves its statistics; it stays in training"
-)
+@step.law("the student stays in training mode: BatchNorm uses the batch and updates its running statistics")
 def student_trains(step):
     y = np.array([0, 1, 2, 0])
     value, after = step(*CNN, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
@@ -311,7 +330,7 @@ def student_trains(step):
     assert_close(after["state"]["block1.bn.running_mean"], moved, **NEAR)
 
 
-@step.law("a teacher in training mode answers in evaluation mode too, and stays as it was")
+@step.law("a teacher in training mode runs in evaluation mode too, and does not change")
 def teacher_of_training(step):
     settings = {"num_classes": 3, "widths": (2,), "pool_after": ()}
     y, options = np.array([0, 1, 2, 0]), {"alpha": 0.25, "temperature": 2.0, "lr": 0.5}
@@ -331,7 +350,7 @@ def parameters_keep_float32(step):
             assert_dtype(value, np.float32)
 
 
-@step.law("an alpha outside of 0 ... 1, a temperature of 0, a label that is no class: ValueError")
+@step.law("ValueError for an alpha outside of 0 ... 1, a temperature of 0, and a label that is not a class")
 def step_refuses(step):
     bad_labels = [(alpha, 2.0, label) for label in (3, -1, -100) for alpha in (0.5, 0.0)]
     for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), *bad_labels):
@@ -366,12 +385,12 @@ def student_not_softened(teacher, student, images, labels, *, alpha, temperature
     return step_with(teacher, student, images, labels, alpha, temperature, lr, weight=weight, p_at=1.0)
 
 
-@step.mistake("the student answers in evaluation mode", breaks=step.laws[1].text)
+@step.mistake("the student runs in evaluation mode", breaks=step.laws[1].text)
 def student_in_evaluation(teacher, student, images, labels, *, alpha, temperature, lr):
     weight = (1 - alpha) * temperature**2
     return step_with(teacher, student, images, labels, alpha, temperature, lr, weight=weight, train=False)
 
 
-@step.mistake("uphill", breaks="each of the student's parameters goes down its slope, lr times as far")
+@step.mistake("goes uphill", breaks="each of the student's parameters changes by -lr times its gradient")
 def uphill(teacher, student, images, labels, *, alpha, temperature, lr):
     return distill_step(teacher, student, images, labels, alpha=alpha, temperature=temperature, lr=-lr)

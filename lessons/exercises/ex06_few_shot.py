@@ -36,7 +36,7 @@ def labelled_rows(draw):
     return draw(arrays((n, d))), draw(label_arrays(n, 4))
 
 
-@prototypes.law("classes 3 and 1: the mean of two rows, and the only one")
+@prototypes.law("classes 3 and 1: the mean of two rows for one class, and a single row for the other")
 def worked_prototypes(prototypes):
     classes, means = prototypes(np.array([[0.0, 2.0], [5.0, 5.0], [4.0, 0.0]]), np.array([3, 1, 3]))
     assert_equal(classes, np.array([1, 3]))
@@ -55,7 +55,7 @@ def are_balanced(prototypes, case):
         assert_close((support[labels == c] - mean).sum(axis=0), 0.0, atol=1e-9)
 
 
-@prototypes.law("with one row a class they are the rows, in the order of the classes")
+@prototypes.law("with one row per class, the means are the rows, in the order of the classes")
 @given(support=arrays(st.tuples(st.integers(1, 4), st.integers(1, 3))))
 def are_the_rows(prototypes, support):
     labels = 10 - np.arange(len(support))
@@ -75,7 +75,7 @@ def ignore_repetition(prototypes, case):
 
 
 @prototypes.law(
-    "float32 rows have float32 means, whole numbers float64 ones, of labels of any sign and dtype"
+    "float32 rows have float32 means, whole numbers have float64 means; labels have any sign and dtype"
 )
 def prototypes_keep_float32(prototypes):
     rows = np.array([[1, 2, 0, 4], [2, 2, 0, -3], [1e4, 1, 1, 1]])
@@ -103,13 +103,13 @@ def divided_by_all(support, labels):
     return classes, np.stack([support[labels == c].sum(axis=0) / len(support) for c in classes])
 
 
-@prototypes.mistake("the mean over everything", breaks=prototypes.laws[0].text)
+@prototypes.mistake("the mean over all rows", breaks=prototypes.laws[0].text)
 def one_mean(support, labels):
     classes = np.unique(labels)
     return classes, np.stack([support.mean(axis=0) for _ in classes])
 
 
-@prototypes.mistake("assumed that the classes are 0, 1, 2, ...", breaks=prototypes.laws[0].text)
+@prototypes.mistake("assumes that the classes are 0, 1, 2, ...", breaks=prototypes.laws[0].text)
 def counted_classes(support, labels):
     classes = np.arange(labels.max() + 1)
     own = [support[labels == c] for c in classes]
@@ -126,9 +126,10 @@ distances = Exercise(
     level=1,
     minutes=15,
     hints=(
-        "Each query meets each example of the support: one number a pair, the sum of squared differences.",
-        "queries[:, np.newaxis] - support holds all differences, (M, N, D); sum their squares over D. "
-        "For many rows do so for a few queries at a time.",
+        "Compare each query with each row of the support. Each pair gives one number, the sum of squared "
+        "differences.",
+        "queries[:, np.newaxis] - support holds all differences, (M, N, D). Sum their squares over D. If "
+        "there are many rows, do this for a few queries at a time.",
         "(difference**2).sum(axis=-1), where difference is (step, N, D)",
     ),
 )
@@ -143,14 +144,16 @@ def two_sets(draw):
     return draw(arrays((m, d))), draw(arrays((n, d)))
 
 
-@distances.law("from (0, 0) to (3, 4) it is 25; one row for each query, of an empty support as well")
+@distances.law(
+    "(0, 0) and (3, 4) have the squared distance 25; each query has one row, even if the support is empty"
+)
 def worked_distances(squared_distances):
     queries, support = np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]])
     assert_close(squared_distances(queries, support), [[25, 0, 2], [16, 9, 5]])
     assert_equal(np.shape(squared_distances(queries, support[:0])), (2, 0))
 
 
-@distances.law("rows may be longer than what is held at a time")
+@distances.law("rows may be longer than the part that is computed at a time")
 def worked_long_rows(squared_distances):
     n = 2**20 + 1
     queries = np.broadcast_to([[1.0], [2.0]], (2, n))
@@ -161,7 +164,7 @@ def worked_long_rows(squared_distances):
         assert_close(found, n * steps**2)
 
 
-@distances.law("it sums the squares of the differences of each pair")
+@distances.law("the result sums the squared differences of each pair")
 @given(sets=two_sets())
 def sums_squares(squared_distances, sets):
     queries, support = sets
@@ -169,14 +172,14 @@ def sums_squares(squared_distances, sets):
     assert_close(squared_distances(queries, support), np.array(expected))
 
 
-@distances.law("the way there is as long as the way back")
+@distances.law("the distance from a to b is the distance from b to a")
 @given(sets=two_sets())
 def is_symmetric(squared_distances, sets):
     queries, support = sets
     assert_close(squared_distances(support, queries), squared_distances(queries, support).T)
 
 
-@distances.law("moving everything far away changes nothing")
+@distances.law("adding the same large number to all values changes nothing")
 @given(sets=two_sets())
 def is_exact_far_away(squared_distances, sets):
     queries, support = sets
@@ -184,7 +187,9 @@ def is_exact_far_away(squared_distances, sets):
     assert_close(moved, squared_distances(queries, support))
 
 
-@distances.law("a pair a quarter apart keeps its distance of 1/16 beside another one far away")
+@distances.law(
+    "two points that are 1/4 apart have the squared distance 1/16, even if other points are far away"
+)
 def worked_two_places(squared_distances):
     queries, support = np.array([[FAR + 0.25], [-FAR]]), np.array([[FAR], [-FAR - 0.25]])
     near, far = 1 / 16, (2 * FAR + 0.25) ** 2
@@ -193,7 +198,9 @@ def worked_two_places(squared_distances):
     assert_close(squared_distances(queries[1:], queries[:1]), [[far]])
 
 
-@distances.law("float32 and whole numbers give float64: 2^-100 is the square of 2^-50, 10^10 of 10^5")
+@distances.law(
+    "float32 and whole numbers give float64: the square of 2^-50 is 2^-100, the square of 10^5 is 10^10"
+)
 def distances_in_float64(squared_distances):
     for dtype, far, wanted in ((np.float32, 2.0**-50, 2.0**-100), (np.int32, 10**5, 1e10)):
         answer = squared_distances(np.zeros((1, 2), dtype), np.array([[far, 0], [0, 0]], dtype))
@@ -210,17 +217,20 @@ def absolute(queries, support):
     return np.abs(queries[:, np.newaxis] - support).sum(axis=-1)
 
 
-@distances.mistake("took the root", breaks=distances.laws[0].text)
+@distances.mistake("took the square root", breaks=distances.laws[0].text)
 def rooted(queries, support):
     return np.sqrt(fewshot.squared_distances(queries, support))
 
 
-@distances.mistake("one row for each example of the support", breaks=distances.laws[0].text)
+@distances.mistake("one row for each row of the support instead of each query", breaks=distances.laws[0].text)
 def transposed(queries, support):
     return fewshot.squared_distances(support, queries)
 
 
-@distances.mistake("the expanded form", breaks="moving everything far away changes nothing")
+@distances.mistake(
+    "the form ‖q‖² - 2 q·s + ‖s‖², which is inaccurate",
+    breaks="adding the same large number to all values changes nothing",
+)
 def expanded(queries, support):
     lengths = (queries**2).sum(axis=1)[:, np.newaxis] + (support**2).sum(axis=1)
     return lengths - 2 * queries @ support.T
@@ -237,11 +247,11 @@ voting = Exercise(
     level=2,
     minutes=25,
     hints=(
-        "For each query: the weights of each class's neighbours added up, and the class of the largest sum.",
-        "Two sums may be equal. Then compare the mean distance of the two classes' neighbours, and only if "
-        "that is equal too, their labels.",
-        "np.lexsort((mean_distance, -votes)) puts the winner first, if the classes stand in ascending order; "
-        "vote_weights gives the weights.",
+        "For each query, add up the weights of each class's neighbours. The class with the largest sum wins.",
+        "Two sums may be equal. Then compare the mean distances of the two classes' neighbours. If these "
+        "are equal too, compare the labels.",
+        "np.lexsort((mean_distance, -votes)) puts the winner first if the classes are in ascending "
+        "order. vote_weights gives the weights.",
     ),
 )
 
@@ -271,14 +281,16 @@ def standing(labels, distances, weights):
     return rows
 
 
-@voting.law("two of three win, though the third is nearer; weighed by 1/distance it is the third")
+@voting.law(
+    "two of three neighbours win, although the third is nearer; with weights 1/distance the third wins"
+)
 def worked_vote(vote):
     labels, distances = np.array([[7, 4, 4]]), np.array([[1.0, 4.0, 4.0]])
     assert_equal(vote(labels, distances), np.array([4]))
     assert_equal(vote(labels, distances, weights="distance"), np.array([7]))  # 1 against 1/2
 
 
-@voting.law("one against one: the nearer wins, and at equal distance the smaller label")
+@voting.law("one vote against one: the nearer neighbour wins, and at equal distances the smaller label wins")
 def worked_vote_ties(vote):
     labels, distances = np.array([[5, 3], [5, 3]]), np.array([[1.0, 2.0], [2.0, 2.0]])
     assert_equal(vote(labels, distances), np.array([5, 3]))
@@ -286,7 +298,7 @@ def worked_vote_ties(vote):
         assert_equal(vote(labels[:1], np.array([[first, second]])), np.array([5]))
 
 
-@voting.law("1/1.25 + 1/5 against 1/3 + 1/3 + 1/3: the smaller mean distance wins, not the smaller sum")
+@voting.law("1/1.25 + 1/5 = 1/3 + 1/3 + 1/3 is a tie: the smaller mean distance wins, not the smaller sum")
 def worked_mean_distance(vote):
     distances = np.array([[1.25, 3.0, 3.0, 3.0, 5.0]])
     assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), distances, weights="distance"), np.array([1]))
@@ -296,7 +308,9 @@ def worked_mean_distance(vote):
     assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), touching, weights="distance"), np.array([1]))
 
 
-@voting.law("most votes, then the smaller mean distance, then the smaller label")
+@voting.law(
+    "most votes win; on a tie the smaller mean distance wins; if it is equal too, the smaller label wins"
+)
 @given(case=neighbours())
 def counts_votes(vote, case):
     labels, distances = case
@@ -304,7 +318,7 @@ def counts_votes(vote, case):
     assert_equal(vote(labels, distances), np.array(wanted))
 
 
-@voting.law("weighed by 1/distance; neighbours at distance 0 are the only ones to vote")
+@voting.law("with weights 1/distance, only the neighbours at distance 0 vote if there are any")
 @given(case=neighbours())
 def counts_weights(vote, case):
     labels, distances = case
@@ -312,7 +326,7 @@ def counts_weights(vote, case):
     assert_equal(vote(labels, distances, weights="distance"), np.array(wanted))
 
 
-@voting.law("neighbours of one class answer with it")
+@voting.law("if all neighbours have the same class, this class wins")
 @given(c=st.integers(-3, 12), distance=quarters(0, 3), k=st.integers(1, 5))
 def is_unanimous(vote, c, distance, k):
     labels, distances = np.tile([[c], [c + 1]], k), np.full((2, k), distance)
@@ -321,12 +335,12 @@ def is_unanimous(vote, c, distance, k):
             assert_equal(vote(labels, distances, weights=weights), np.array([c, c + 1]))
 
 
-@voting.law("another name for the weights is refused with a ValueError")
+@voting.law("ValueError for an unknown name for the weights")
 def refuses_other_weights(vote):
     assert_refuses("weights = 'inverse'", vote, np.array([[1]]), np.array([[0.5]]), weights="inverse")
 
 
-@voting.law("distances of 1e-20, 1e-8, 1e4 and 1e10 are told apart, and labels have any sign and dtype")
+@voting.law("distances of 1e-20, 1e-8, 1e4 and 1e10 count as different, and labels have any sign and dtype")
 def votes_of_many(vote):
     labels = np.array([[-5] * 2 + [9] * 18])
     distances = np.array([[1e-8] * 2 + [1e4] * 18])
@@ -344,12 +358,12 @@ def by_label_at_once(labels, distances, weights="uniform"):
     return fewshot.vote(labels, np.ones_like(distances) if weights == "uniform" else distances, weights)
 
 
-@voting.mistake("the nearest neighbour alone", breaks=voting.laws[0].text)
+@voting.mistake("only the nearest neighbour votes", breaks=voting.laws[0].text)
 def first_alone(labels, distances, weights="uniform"):
     return labels[:, 0]
 
 
-@voting.mistake("weighed by distance instead of its inverse", breaks=voting.laws[0].text)
+@voting.mistake("the weights are distances instead of 1/distance", breaks=voting.laws[0].text)
 def farther_counts_more(labels, distances, weights="uniform"):
     if weights == "uniform":
         return fewshot.vote(labels, distances)
@@ -357,7 +371,8 @@ def farther_counts_more(labels, distances, weights="uniform"):
 
 
 @voting.mistake(
-    "the place of the class instead of the class", breaks="neighbours of one class answer with it"
+    "returns the index of the class instead of the class",
+    breaks="if all neighbours have the same class, this class wins",
 )
 def place_of_class(labels, distances, weights="uniform"):
     return np.searchsorted(np.unique(labels), fewshot.vote(labels, distances, weights))

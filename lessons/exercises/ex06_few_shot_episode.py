@@ -26,18 +26,21 @@ def knn_episode(
     k: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw one few-shot task and classify its queries by nearest neighbours: (support, asked, answers).
+    """Draw one few-shot task, and classify its queries by nearest neighbours.
 
     features (N, D), labels (N,): the data set; labels are any integers.  ways: the number of classes to draw.
-    shots, queries: for each of these classes, the number of rows for the support, and of other rows as
-    queries. All draws are without replacement and only from ``rng``, and all choices are equally likely.
+    shots: the number of rows of each class in the support.  queries: the number of other rows of each class
+    to classify. All draws are without replacement and only from ``rng``. All choices are equally likely.
 
-    support (ways shots,), asked (ways queries,): numbers of rows, class by class, classes ascending.
+    Returns three arrays: support, asked, answers.
+    support (ways shots,), asked (ways queries,): row indices into ``features``, class by class, classes
+    ascending. ``asked`` are the queries.
     answers (ways queries,): the predicted class of each query. The k nearest rows of the support vote. The
-    distance is Euclidean, between rows divided by their length, in float64. Ties of distances and votes are
-    decided as in ``nearest`` and ``vote``.
-    ValueError for more ways than classes, a class of less than shots + queries rows, a k beyond
-    1 ... ways shots, and any row whose squares sum to 0, drawn or not: it has no direction.
+    distance is Euclidean, between rows divided by their length, in float64.
+    ``nearest(distances, labels, k)`` gives the k nearest columns of each row. ``nearest`` and ``vote`` also
+    decide the ties.
+    ValueError for more ways than classes, for a class of fewer than shots + queries rows, and for a k outside
+    of 1 ... ways shots. Also for any row, drawn or not, whose squares sum to 0: it has no direction.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     check_int("ways", ways, 1, len(classes))
@@ -65,12 +68,13 @@ episode = Exercise(
     level=3,
     minutes=40,
     hints=(
-        "First who takes part: classes, then rows of each, of which the first few are the support. Then each "
-        "row asked about looks for its neighbours there, and they vote.",
-        "One draw of shots + queries rows a class keeps the two apart. With rows of length 1 the lesson's "
-        "three steps follow: squared_distances, nearest, vote.",
-        "rng.choice(np.flatnonzero(labels == c), shots + queries, replace=False); near holds columns of the "
-        "support, so their labels are labels[support][near]",
+        "First draw the classes. Then draw rows of each class: the first few are the support, the others "
+        "are the queries. Then find the neighbours of each query in the support, and let them vote.",
+        "Draw shots + queries rows of a class at once, so that no row is both support and query. Make "
+        "all rows of length 1. Then use squared_distances, nearest and vote.",
+        "rng.choice(np.flatnonzero(labels == c), shots + queries, replace=False) draws the rows of class "
+        "c. near, the result of nearest, holds positions in the support, so their labels are "
+        "labels[support][near].",
     ),
 )
 DIRECTIONS = [
@@ -114,7 +118,9 @@ CORNERS = np.array([[2.0, 0.0], [0.0, 1.0], [4.0, 1.0], [0.25, 3.0], [8.0, 1.0],
 SEVENS_AND_THREES = np.array([7, 3, 7, 3, 7, 3])
 
 
-@episode.law("two classes in two directions: one example of each, and the two others of each are told apart")
+@episode.law(
+    "two classes in two directions: one support row of each class is enough to classify the other two"
+)
 def worked_episode(knn_episode):
     options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(0)}
     support, asked, answers = knn_episode(CORNERS, SEVENS_AND_THREES, **options)
@@ -123,7 +129,7 @@ def worked_episode(knn_episode):
     assert_equal(SEVENS_AND_THREES[np.asarray(asked)], np.array([3, 3, 7, 7]))
 
 
-@episode.law("class by class, classes ascending, and no row is in it twice")
+@episode.law("support and queries go class by class, classes ascending, and no row is drawn twice")
 @given(case=tasks())
 def is_in_order(knn_episode, case):
     features, labels, settings, seed = case
@@ -139,7 +145,7 @@ def is_in_order(knn_episode, case):
     assert twice == 0, f"{twice} rows stand twice in support {support} and asked {asked}"
 
 
-@episode.law("each answer is the vote of the k nearest by angle")
+@episode.law("each answer is the vote of the k support rows with the smallest angle to the query")
 @given(case=tasks())
 def answers_by_neighbours(knn_episode, case):
     features, labels, settings, seed = case
@@ -148,7 +154,7 @@ def answers_by_neighbours(knn_episode, case):
     assert_equal(np.asarray(answers), np.array(wanted))
 
 
-@episode.law("in 150 episodes each row met each other one of its class, and each class was left out")
+@episode.law("in 150 episodes all pairs of rows of one class and all pairs of classes are drawn")
 def draws_all(knn_episode):
     labels, examples, questions, pairs, together = np.repeat([0, 1, 2], 3), set(), set(), set(), set()
     places = set()
@@ -167,7 +173,7 @@ def draws_all(knn_episode):
     assert any(one != other for one, other in places), "each class gave the example at the same place"
 
 
-@episode.law("the same rng draws the same episode: of five rows, of three classes")
+@episode.law("the same rng draws the same episode, here from three classes of five rows")
 def draws_by_rng(knn_episode):
     labels, features = np.repeat([0, 1, 2], 5), np.arange(30.0).reshape(15, 2) + 1
     options = {"ways": 2, "shots": 2, "queries": 2, "k": 1}
@@ -176,7 +182,7 @@ def draws_by_rng(knn_episode):
         assert_equal(np.asarray(part), np.asarray(other))
 
 
-@episode.law("directions that differ by 1e-10 are told apart")
+@episode.law("directions that differ by 1e-10 count as different")
 def near_directions(knn_episode):
     features = np.array([[1, 0.5 + 1e-10 * (label == 3)] for label in SEVENS_AND_THREES])
     options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(0)}
@@ -184,7 +190,7 @@ def near_directions(knn_episode):
     assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
 
 
-@episode.law("float32 rows of 1e30 have a direction too, and so have whole numbers")
+@episode.law("float32 rows of 1e30 have a direction too, and rows of whole numbers also")
 def far_in_float32(knn_episode):
     for features in ((CORNERS * 1e30).astype(np.float32), (CORNERS * 4).astype(np.int64)):
         options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
@@ -192,7 +198,9 @@ def far_in_float32(knn_episode):
         assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
 
 
-@episode.law("too many ways, too few rows of a class, a k beyond the support, a row of zeros: ValueError")
+@episode.law(
+    "ValueError for too many ways, too few rows of a class, a k larger than the support, and a row of zeros"
+)
 def refuses_an_episode(knn_episode):
     options = {"ways": 2, "shots": 1, "queries": 2, "k": 2}
     for change in ({"ways": 3}, {"ways": 0}, {"shots": 2}, {"queries": 3}, {"k": 3}, {"k": 0}):
@@ -211,7 +219,7 @@ def refuses_an_episode(knn_episode):
         assert_refuses("a row of zeros, drawn or not,", knn_episode, zeros, SEVENS_AND_THREES, **few, rng=rng)
 
 
-BY_ANGLE = "each answer is the vote of the k nearest by angle"
+BY_ANGLE = "each answer is the vote of the k support rows with the smallest angle to the query"
 
 
 def answered(features, labels, support, asked, k, *, by_angle=True, neighbours=nearest):
@@ -224,19 +232,19 @@ def answered(features, labels, support, asked, k, *, by_angle=True, neighbours=n
     return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
 
 
-@episode.mistake("distances between the rows as they are", breaks=BY_ANGLE)
+@episode.mistake("distances between rows that are not divided by their length", breaks=BY_ANGLE)
 def lengths_matter(features, labels, *, k, **options):
     support, asked, _ = knn_episode(features, labels, k=k, **options)
     return answered(features, labels, support, asked, k, by_angle=False)
 
 
-@episode.mistake("the nearest alone answers", breaks=BY_ANGLE)
+@episode.mistake("only the nearest support row votes", breaks=BY_ANGLE)
 def one_neighbour(features, labels, *, k, **options):
     support, asked, _ = knn_episode(features, labels, k=k, **options)
     return answered(features, labels, support, asked, 1)
 
 
-@episode.mistake("the columns of the support taken for rows of the data set", breaks=BY_ANGLE)
+@episode.mistake("uses positions in the support as rows of the data set", breaks=BY_ANGLE)
 def columns_for_rows(features, labels, *, k, **options):
     support, asked, answers = knn_episode(features, labels, k=k, **options)
     unit = features / np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1, keepdims=True))
@@ -246,8 +254,8 @@ def columns_for_rows(features, labels, *, k, **options):
 
 
 @episode.mistake(
-    "rows are asked about that may be in the support",
-    breaks="class by class, classes ascending, and no row is in it twice",
+    "a query may also be in the support",
+    breaks="support and queries go class by class, classes ascending, and no row is drawn twice",
 )
 def asked_from_all(features, labels, *, queries, k, rng, **options):
     support, _, _ = knn_episode(features, labels, queries=queries, k=k, rng=rng, **options)
@@ -257,8 +265,8 @@ def asked_from_all(features, labels, *, queries, k, rng, **options):
 
 
 @episode.mistake(
-    "the first rows of each class, not drawn ones",
-    breaks="in 150 episodes each row met each other one of its class, and each class was left out",
+    "takes the first rows of each class instead of random ones",
+    breaks="in 150 episodes all pairs of rows of one class and all pairs of classes are drawn",
 )
 def first_rows(features, labels, *, ways, shots, queries, k, rng):
     knn_episode(features, labels, ways=ways, shots=shots, queries=queries, k=k, rng=rng)  # refuses bad input

@@ -47,14 +47,18 @@ pairs = Exercise(
     level=1,
     minutes=10,
     hints=(
-        "Every row of the one against every row of the other: N N cosines, of which N are of one image.",
-        "With rows of length 1 a matrix product is all cosines: (N, D) @ (D, N).",
-        "a @ b.T for rows of length 1, which UnitRows().forward makes; np.eye(N, dtype=bool). Both .ravel().",
+        "Compare every row of one view with every row of the other. This gives N N cosines; N of them "
+        "belong to one image.",
+        "If all rows have length 1, one matrix product (N, D) @ (D, N) gives all cosines.",
+        "UnitRows().forward makes rows of length 1; then scores are a @ b.T, and same is np.eye(N, "
+        "dtype=bool). Use .ravel() on both.",
     ),
 )
 
 
-@pairs.law("(2, 0), (0, 1) against (3, 3), (0, -1): √½, 0, √½, -1, the first and last the same")
+@pairs.law(
+    "(2, 0), (0, 1) against (3, 3), (0, -1) have scores √½, 0, √½, -1; same is True for the first and last"
+)
 def worked_pairs(same_or_not):
     scores, same = same_or_not(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 3.0], [0.0, -1.0]]))
     assert_close(scores, [math.sqrt(0.5), 0.0, math.sqrt(0.5), -1.0])
@@ -64,7 +68,7 @@ def worked_pairs(same_or_not):
     assert_close(scores, expected, rtol=1e-12)
 
 
-@pairs.law("of N images N pairs are the same and N N - N are not")
+@pairs.law("for N images, N pairs show the same image and N N - N pairs do not")
 @given(pair=views(min_rows=2))
 def counts(same_or_not, pair):
     scores, same = same_or_not(*pair)
@@ -73,14 +77,14 @@ def counts(same_or_not, pair):
     assert_equal([int(np.sum(same)), int(np.size(same))], [n, n * n])
 
 
-@pairs.law("a pair of one and the same view has score 1")
+@pairs.law("a view compared with itself has score 1 for each image")
 @given(pair=views(min_rows=2))
 def one_view(same_or_not, pair):
     scores, same = same_or_not(pair[0], 2 * pair[0])
     assert_close(np.asarray(scores)[np.asarray(same)], np.ones(len(pair[0])))
 
 
-@pairs.law("the other view first: the same table, transposed")
+@pairs.law("swapping the two views transposes the table")
 @given(pair=views(min_rows=2))
 def transposed(same_or_not, pair):
     n = len(pair[0])
@@ -89,7 +93,7 @@ def transposed(same_or_not, pair):
     assert_close(np.reshape(swapped, (n, n)).T, np.reshape(scores, (n, n)))
 
 
-@pairs.law("scores are float64, of float32 rows and of rows of 1e-30 too")
+@pairs.law("scores are float64, also for float32 rows and for rows of 1e-30")
 def wide_scores(same_or_not):
     rows = np.array([[3, 4], [4, -3]], np.float32)
     for factor in (1.0, 1e-30):
@@ -99,7 +103,7 @@ def wide_scores(same_or_not):
         assert_close(scores, [1.0, 0.0, 0.0, 1.0])
 
 
-@pairs.law("one image alone, another number of images in the other view, a row of zeros: ValueError")
+@pairs.law("ValueError for one image alone, views with different numbers of images, and a row of zeros")
 def refuses_one_image(same_or_not):
     rows = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]])
     assert_refuses("one image", same_or_not, rows[:1], rows[:1])
@@ -114,13 +118,16 @@ def dot_products(features_a, features_b):
     return (features_a @ features_b.T).ravel(), np.eye(len(features_a), dtype=bool).ravel()
 
 
-@pairs.mistake("only row i with row i", breaks="of N images N pairs are the same and N N - N are not")
+@pairs.mistake(
+    "compared only row i with row i",
+    breaks="for N images, N pairs show the same image and N N - N pairs do not",
+)
 def partners_only(features_a, features_b):
     a, b = (contrastive.UnitRows().forward(x) for x in (features_a, features_b))
     return (a * b).sum(axis=1), np.ones(len(a), dtype=bool)
 
 
-@pairs.mistake("compared a view with itself", breaks="the other view first: the same table, transposed")
+@pairs.mistake("compared a view with itself", breaks="swapping the two views transposes the table")
 def with_itself(features_a, features_b):
     return contrastive.same_or_not(features_a, features_a)
 
@@ -135,9 +142,10 @@ auc = Exercise(
     level=2,
     minutes=15,
     hints=(
-        "Of all pairs of a positive and a negative, in how many has the positive the higher score?",
+        "Take all pairs of a positive and a negative example. In what part of them does the positive one "
+        "have the higher score?",
         "Sort the negatives; np.searchsorted then counts the lower ones for all positives at once.",
-        'Mean of side="left" (lower) and side="right" (lower or equal): a tie then counts one half.',
+        'Take the mean of side="left" (lower) and side="right" (lower or equal). Then a tie counts 1/2.',
     ),
 )
 
@@ -150,13 +158,13 @@ def scored(draw):
     return draw(arrays((m,), -1, 1)), positive[draw(st.permutations(range(m)))]
 
 
-@auc.law("positives 0.9 and 0.4 against 0.5, 0.4, 0.1: 4 pairs of 6 won and one tied, 0.75")
+@auc.law("positives 0.9, 0.4 and negatives 0.5, 0.4, 0.1: 4 of 6 pairs are won and one is a tie, so 0.75")
 def worked_auc(roc_auc):
     scores, positive = np.array([0.9, 0.5, 0.4, 0.4, 0.1]), np.array([True, False, True, False, False])
     assert_close(roc_auc(scores, positive), 0.75)
 
 
-@auc.law("it is the share of pairs that the positive one wins, a tie being half a win")
+@auc.law("AUC is the fraction of pairs in which the positive score is higher, where a tie counts 1/2")
 @given(case=scored())
 def counts_pairs(roc_auc, case):
     scores, positive = case
@@ -164,7 +172,7 @@ def counts_pairs(roc_auc, case):
     assert_close(roc_auc(scores, positive), float(np.mean(wins)))
 
 
-@auc.law("NaN among the scores, and one kind alone, are refused with a ValueError")
+@auc.law("ValueError for NaN among the scores, and for examples of only one kind")
 def refuses_scores(roc_auc):
     positive = np.array([True, False])
     assert_refuses("a score of NaN", roc_auc, np.array([np.nan, 0.0]), positive)
@@ -173,21 +181,21 @@ def refuses_scores(roc_auc):
         assert_refuses(f"positive = {kind} for all", roc_auc, np.array([0.5, 1.0]), np.full(2, kind))
 
 
-@auc.law("equal scores say nothing: 1/2")
+@auc.law("if all scores are equal, AUC is 1/2")
 @given(case=scored())
 def all_tied(roc_auc, case):
     scores, positive = case
     assert_close(roc_auc(np.zeros_like(scores), positive), 0.5)
 
 
-@auc.law("a rising function of the scores changes nothing")
+@auc.law("an increasing function of the scores changes nothing")
 @given(case=scored())
 def order_alone(roc_auc, case):
     scores, positive = case
     assert_close(roc_auc(np.exp(scores), positive), roc_auc(scores, positive))
 
 
-@auc.law("negatives taken for positives, or the scores negated: 1 - AUC")
+@auc.law("with positives and negatives swapped, or with negated scores, the result is 1 - AUC")
 @given(case=scored())
 def mirrored(roc_auc, case):
     scores, positive = case
@@ -196,32 +204,33 @@ def mirrored(roc_auc, case):
     assert_close(roc_auc(-scores, positive), 1 - mine)
 
 
-@auc.law("scores that differ by 1e-12 or 1e-200 are no tie")
+@auc.law("scores that differ by 1e-12 or 1e-200 are not a tie")
 def nearly_tied(roc_auc):
     positive = np.array([True, False, False])
     for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0]):
         assert_close(roc_auc(np.array(scores), positive), 0.25)
 
 
-@auc.law("infinite scores are above or below all others, and tie with one another: 0.75")
+@auc.law("infinite scores are above or below all others, and equal to each other: 0.75")
 def infinite_scores(roc_auc):
     scores, positive = np.array([np.inf, np.inf, -np.inf]), np.array([True, False, False])
     assert_close(roc_auc(scores, positive), 0.75)
     assert_close(roc_auc(-scores, positive), 0.25)
 
 
-@auc.mistake("a tie counts as lost", breaks="equal scores say nothing: 1/2")
+@auc.mistake("a tie counts 0", breaks="if all scores are equal, AUC is 1/2")
 def ties_lost(scores, positive):
     return float((scores[positive][:, np.newaxis] > scores[~positive]).mean())
 
 
-@auc.mistake("accuracy at the threshold 0", breaks=auc.laws[0].text)
+@auc.mistake("computes the accuracy at the threshold 0", breaks=auc.laws[0].text)
 def accuracy_at_zero(scores, positive):
     return float(((scores > 0) == positive).mean())
 
 
 @auc.mistake(
-    "went by the values, not by their order", breaks="a rising function of the scores changes nothing"
+    "uses the values of the scores, not only their order",
+    breaks="an increasing function of the scores changes nothing",
 )
 def by_values(scores, positive):
     return float(scores[positive].mean() - scores[~positive].mean() + 1) / 2

@@ -34,14 +34,16 @@ unit = Exercise(
     level=2,
     minutes=20,
     hints=(
-        "u = z / |z| for each row. Moving z along itself does not move u, so that part of g is lost.",
-        "dL/dz = (g - u (u . g)) / |z|: what is left of g is at a right angle to u.",
-        "keepdims=True makes lengths (N, 1), which divide rows. Divide by the row's largest number first.",
+        "u = z / |z| for each row. A change of z along itself does not change u, so this part of g has no "
+        "effect.",
+        "dL/dz = (g - u (u . g)) / |z|: the part of g that remains is at a right angle to u.",
+        "keepdims=True gives lengths (N, 1), which can divide the rows. First divide each row by its "
+        "largest absolute value.",
     ),
 )
 
 
-@unit.law("(3, 4) becomes (0.6, 0.8); the gradient (1, 0) comes back as (0.128, -0.096), (3, 4) as nothing")
+@unit.law("(3, 4) gives (0.6, 0.8); a gradient (1, 0) becomes (0.128, -0.096), a gradient (3, 4) becomes 0")
 def worked_unit(unit):
     z = np.array([[3.0, 4.0], [3.0, 4.0]])
     u, (grad_z,) = unit(z, grad=np.array([[1.0, 0.0], [3.0, 4.0]]))
@@ -52,7 +54,7 @@ def worked_unit(unit):
     assert_close(grad_z, [[0.0], [0.0]])
 
 
-@unit.law("each row has length 1 and the direction that it had")
+@unit.law("each row has length 1 and keeps its direction")
 @given(z=rows())
 def length_one(unit, z):
     u, _ = unit(z)
@@ -60,13 +62,13 @@ def length_one(unit, z):
     assert_close(u * np.sqrt((z**2).sum(axis=1, keepdims=True)), z)
 
 
-@unit.law("the gradient is the one of finite differences")
+@unit.law("the gradient agrees with finite differences")
 @given(z=rows())
 def unit_gradient(unit, z):
     assert_gradients(unit, z)
 
 
-@unit.law("a row three times as long has the same u and a third of the gradient")
+@unit.law("a row that is three times as long has the same u and one third of the gradient")
 @given(z=rows())
 def longer_row(unit, z):
     g = np.cos(np.arange(z.size)).reshape(z.shape)
@@ -84,7 +86,7 @@ def rows_keep_float32(unit):
     assert_dtype(grads[0], np.float32)
 
 
-@unit.law("rows of 1e30 and 1e-35 in float32, whose squares it cannot hold, have a direction too")
+@unit.law("float32 rows of 1e30 and 1e-35 have a direction too, although float32 cannot hold their squares")
 def far_rows(unit):
     both = np.array([[3e30, 4e30, 0], [0, 0, -5e-35]], np.float32)
     assert_close(unit(both)[0], [[0.6, 0.8, 0.0], [0.0, 0.0, -1.0]])
@@ -103,7 +105,7 @@ class SquaredLength(contrastive.UnitRows):
         return self.u
 
 
-@unit.mistake("one length for all rows", breaks="each row has length 1 and the direction that it had")
+@unit.mistake("uses one length for all rows", breaks="each row has length 1 and keeps its direction")
 class OneLength(contrastive.UnitRows):
     def forward(self, z):
         self.length = np.sqrt((z**2).sum())
@@ -111,7 +113,9 @@ class OneLength(contrastive.UnitRows):
         return self.u
 
 
-@unit.mistake("took the length for a constant", breaks="the gradient is the one of finite differences")
+@unit.mistake(
+    "treats the length as a constant in backward", breaks="the gradient agrees with finite differences"
+)
 class ConstantLength(contrastive.UnitRows):
     def backward(self, grad):
         return grad / self.length
@@ -119,7 +123,7 @@ class ConstantLength(contrastive.UnitRows):
 
 @unit.mistake(
     "forgot to divide the gradient by the length",
-    breaks="a row three times as long has the same u and a third of the gradient",
+    breaks="a row that is three times as long has the same u and one third of the gradient",
 )
 class UndividedGradient(contrastive.UnitRows):
     def backward(self, grad):
@@ -137,14 +141,16 @@ loss = Exercise(
     level=2,
     minutes=25,
     hints=(
-        "One of the 2N - 1 other rows is the partner: it is classification, so F.cross_entropy of cosines.",
+        "For each row, one of the 2N - 1 other rows is the partner. This is classification: use "
+        "F.cross_entropy of the cosines.",
         "u = apply(UnitRows(), concatenate([z1, z2])), S = u @ u.T; drop each row's own column.",
-        "S[~np.eye(2 * n, dtype=bool)].reshape(2 * n, -1); where has row i its partner now?",
+        "S[~np.eye(2 * n, dtype=bool)].reshape(2 * n, -1) drops the diagonal. In which column is the "
+        "partner of row i now?",
     ),
 )
 
 
-@loss.law("two images at right angles, partners alike: log((e^(1/T) + 2) / e^(1/T))")
+@loss.law("two images at a right angle, both views in the same direction: log((e^(1/T) + 2) / e^(1/T))")
 def worked_loss(nt_xent):
     z1, z2 = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 0.0], [0.0, 0.5]])
     for T in (0.5, 1.0):
@@ -159,7 +165,9 @@ def worked_loss(nt_xent):
     assert_close(nt_xent(z1.astype(int), z2, grad=np.array(1.0), temperature=0.5)[1][1], both[1])
 
 
-@loss.law("it is the mean of -log of the share that the partner has among the 2N - 1 others")
+@loss.law(
+    "the loss is the mean of -log p; p is the softmax probability of the partner among the 2N - 1 others"
+)
 @given(pair=views(), temperature=temperatures())
 def shares(nt_xent, pair, temperature):
     value, _ = nt_xent(*pair, temperature=temperature)
@@ -174,7 +182,7 @@ def loss_keeps_float32(nt_xent):
         assert_dtype(answer, np.float32)
 
 
-@loss.law("a row of zeros, views of another shape and a temperature of 0 are refused with a ValueError")
+@loss.law("ValueError for a row of zeros, views of different shapes, and a temperature of 0")
 def loss_refuses(nt_xent):
     z, zeros = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [0.0, 0.0]])
     assert_refuses("a row of zeros", nt_xent, z, zeros, temperature=1.0)
@@ -184,13 +192,13 @@ def loss_refuses(nt_xent):
         assert_refuses(f"a temperature of {T}", nt_xent, z, z, temperature=T)
 
 
-@loss.law("the gradient is the one of finite differences")
+@loss.law("the gradient agrees with finite differences")
 @given(pair=views(), temperature=st.sampled_from([0.5, 1.0, 2.0]))
 def loss_gradient(nt_xent, pair, temperature):
     assert_gradients(nt_xent, *pair, temperature=temperature)
 
 
-@loss.law("where all embeddings are equal it is log(2N - 1), for one image 0")
+@loss.law("if all embeddings are equal, the loss is log(2N - 1); for one image the loss is 0")
 @given(n=st.integers(1, 4), temperature=temperatures())
 def all_equal(nt_xent, n, temperature):
     z = np.tile([1.0, -2.0], (n, 1))
@@ -207,7 +215,7 @@ def order_of_views(nt_xent, pair, temperature):
         assert_close(nt_xent(*other, temperature=temperature)[0], value)
 
 
-@loss.law("the length of an embedding does not matter, and no gradient points along one")
+@loss.law("the length of an embedding does not matter, and its gradient is at a right angle to it")
 @given(pair=views(), temperature=temperatures(), factor=st.sampled_from([0.25, 3.0, 1e4, 1e-8]))
 def lengths_do_not_matter(nt_xent, pair, temperature, factor):
     value, grads = nt_xent(*pair, grad=np.array(1.0), temperature=temperature)
@@ -230,21 +238,22 @@ def nt_xent_with(z1, z2, temperature, *, unit_rows=True, mask=True, forget=False
     )
 
 
-@loss.mistake("each row is among its own alternatives", breaks=loss.laws[0].text)
+@loss.mistake("each row is also compared with itself", breaks=loss.laws[0].text)
 def chooses_itself(z1, z2, temperature):
     return nt_xent_with(z1, z2, temperature, mask=False)
 
 
 @loss.mistake(
     "products instead of cosines",
-    breaks="the length of an embedding does not matter, and no gradient points along one",
+    breaks="the length of an embedding does not matter, and its gradient is at a right angle to it",
 )
 def products(z1, z2, temperature):
     return nt_xent_with(z1, z2, temperature, unit_rows=False)
 
 
 @loss.mistake(
-    "only the first view chooses", breaks="swapping the views and reordering the images change nothing"
+    "only the rows of the first view have a loss",
+    breaks="swapping the views and reordering the images change nothing",
 )
 def first_view_only(z1, z2, temperature):
     return nt_xent_with(z1, z2, temperature, forget=True)

@@ -30,17 +30,17 @@ def simclr_steps(
     temperature: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Steps of plain gradient descent on SimCLR's loss, all with these images; the loss before each of them.
+    """Train with plain gradient descent on SimCLR's loss; all steps use these images.
 
-    In each step every image is seen in two views that are drawn for this step, first all first views, then
-    all second ones, and the model gives embeddings (N, D) of each of the two batches, in training mode. The
-    loss is ``nt_xent`` at ``temperature``; each parameter that requires grad goes down its slope, lr times as
-    far, in its own dtype.
+    Each step draws two new views of all images: first one call of ``augment`` for all first views, then one
+    call for all second views. The model runs in training mode, once on each of the two batches, and gives
+    embeddings (N, D). The loss is ``nt_xent`` at ``temperature``. Each parameter that requires grad changes
+    by -lr times its gradient in this step, in its own dtype.
 
-    images: (N, ...), which stay as they are.  augment: ``augment(images, rng)`` gives images of the same
-    shape, and may write into those that it is given. Nothing else draws from ``rng``. Returns losses (steps,)
-    in float64; the model is left in training mode.
-    ValueError for less than two images, less than one step, and a temperature that is not above 0.
+    images: (N, ...); they do not change.  augment: ``augment(images, rng)`` gives images of the same shape.
+    It may change the array that it gets. Nothing else draws from ``rng``. Returns the loss before each step,
+    (steps,) in float64. The model is left in training mode.
+    ValueError for fewer than two images, fewer than one step, and a temperature that is not above 0.
     """
     require(len(images) > 1, "one image has no other images to compare with: give at least two")
     model.train()
@@ -68,9 +68,11 @@ simclr = Exercise(
     kind="model",
     writes=("model",),
     hints=(
-        "A training step without labels: what takes their place is that two views show the same image.",
-        "In each step: two draws, two passes through the model, one loss; old gradients away, backward, and "
-        "each parameter against its gradient. The augmentation gets a copy each time.",
+        "This is a training step without labels. Instead of a label, the loss uses that two views show "
+        "the same image.",
+        "In each step, draw two views and run the model on each of them. Compute one loss, clear the old "
+        "gradients, call backward, and move each parameter against its gradient. Give the augmentation a "
+        "new copy each time.",
         "loss = nt_xent(model(augment(images.copy(), rng)), ..., temperature)",
     ),
 )
@@ -125,7 +127,7 @@ def with_rng(**changed):
     return {**SETTINGS, "rng": np.random.default_rng(5), **changed}
 
 
-@simclr.law("views that are the images themselves and lr = 0: three times the same loss, and nothing moves")
+@simclr.law("views that are the images themselves and lr = 0: three equal losses, and nothing changes")
 def worked_simclr(simclr_steps):
     losses, after = simclr_steps(MLP, FOUR, as_they_are, **with_rng(steps=3, lr=0.0))
     state = MLP.build().state_dict()
@@ -135,7 +137,7 @@ def worked_simclr(simclr_steps):
     by_hand.assert_state(after["state"], state)
 
 
-ONE_STEP = "one step: the loss before it, and each parameter down its slope"
+ONE_STEP = "one step: the loss before it, and each parameter changes by -lr times its gradient"
 
 
 @simclr.law(ONE_STEP)
@@ -149,7 +151,7 @@ def one_step(simclr_steps, batch, seed, temperature):
     by_hand.assert_state(after["state"], state)
 
 
-@simclr.law("three steps: fresh views for each, and the gradient of each alone")
+@simclr.law("three steps: each has new views and uses only its own gradient")
 def three_steps(simclr_steps):
     losses, state = stepped(MLP, FOUR, noisy, 5, 3, 0.25, 0.5)
     found, after = simclr_steps(MLP, FOUR, noisy, **with_rng(steps=3))
@@ -157,14 +159,18 @@ def three_steps(simclr_steps):
     by_hand.assert_state(after["state"], state)
 
 
-@simclr.law("an augmentation that writes into its images: the second view begins with the images, too")
+@simclr.law(
+    "an augmentation changes its images in place: the second view still starts from the original images"
+)
 def writes_in_place(simclr_steps):
     losses, _ = stepped(MLP, FOUR, brighter_in_place, 5, 2, 0.25, 0.5)
     found, _ = simclr_steps(MLP, FOUR, brighter_in_place, **with_rng(steps=2))
     assert_close(found, losses, **by_hand.NEAR)
 
 
-@simclr.law("BatchNorm goes by each of the two batches and moves its statistics; training mode is left on")
+@simclr.law(
+    "BatchNorm uses each of the two batches and updates its running statistics; training mode stays on"
+)
 def batches_of_their_own(simclr_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
     found, after = simclr_steps(own_flag_only, PHOTOS, noisy, **with_rng())
@@ -184,7 +190,7 @@ def parameters_keep_float32(simclr_steps):
             assert_dtype(value, np.float32)
 
 
-@simclr.law("one image alone, no step, a temperature of 0: ValueError")
+@simclr.law("ValueError for one image alone, no step, and a temperature of 0")
 def refuses_steps(simclr_steps):
     assert_refuses("one image", simclr_steps, MLP, FOUR[:1], noisy, **with_rng())
     for change in ({"steps": 0}, {"steps": -1}, {"temperature": 0.0}, {"temperature": -1.0}):
@@ -207,7 +213,7 @@ def steps_with(model, images, views, steps, lr, temperature, *, keep=False, trai
     return np.array(losses)
 
 
-@simclr.mistake("both views from one draw", breaks=ONE_STEP)
+@simclr.mistake("both views come from one draw", breaks=ONE_STEP)
 def one_draw(model, images, augment, *, steps, lr, temperature, rng):
     def views():
         view = augment(images.copy(), rng)
@@ -216,7 +222,7 @@ def one_draw(model, images, augment, *, steps, lr, temperature, rng):
     return steps_with(model, images, views, steps, lr, temperature)
 
 
-@simclr.mistake("the gradients of all steps added up", breaks=simclr.laws[1].text)
+@simclr.mistake("the gradients of all steps add up", breaks=simclr.laws[1].text)
 def piled_up(model, images, augment, *, steps, lr, temperature, rng):
     def views():
         return [model(augment(images.copy(), rng)) for _ in range(2)]
@@ -239,7 +245,7 @@ def view_of_a_view(model, images, augment, *, steps, lr, temperature, rng):
     return steps_with(model, images, views, steps, lr, temperature)
 
 
-@simclr.mistake("both views as one batch", breaks=simclr.laws[3].text)
+@simclr.mistake("runs both views as one batch", breaks=simclr.laws[3].text)
 def one_batch(model, images, augment, *, steps, lr, temperature, rng):
     def views():
         z = model(np.concatenate([augment(images.copy(), rng) for _ in range(2)]))
@@ -248,7 +254,7 @@ def one_batch(model, images, augment, *, steps, lr, temperature, rng):
     return steps_with(model, images, views, steps, lr, temperature)
 
 
-@simclr.mistake("in evaluation mode", breaks=simclr.laws[3].text)
+@simclr.mistake("runs in evaluation mode", breaks=simclr.laws[3].text)
 def in_evaluation(model, images, augment, *, steps, lr, temperature, rng):
     def views():
         return [model(augment(images.copy(), rng)) for _ in range(2)]
@@ -256,6 +262,6 @@ def in_evaluation(model, images, augment, *, steps, lr, temperature, rng):
     return steps_with(model, images, views, steps, lr, temperature, train=False)
 
 
-@simclr.mistake("uphill", breaks=ONE_STEP)
+@simclr.mistake("goes uphill", breaks=ONE_STEP)
 def uphill(model, images, augment, *, lr, **settings):
     return simclr_steps(model, images, augment, lr=-lr, **settings)

@@ -22,9 +22,12 @@ warmup = Exercise(
     level=1,
     minutes=10,
     hints=(
-        "Two pieces: while t < W an even rise to schedule(0), from t = W on the schedule from its beginning.",
-        "The first step is base/W, not 0, so the last one of the rise, t = W - 1, is base itself.",
-        "schedule(0) * (step + 1) / warmup_steps; what does the schedule get from step W on?",
+        "There are two parts. For t < W the rate rises evenly to schedule(0). From t = W on, the schedule "
+        "starts from its beginning.",
+        "The first step has the rate schedule(0) / W, not 0. So the last step of the rise, t = W - 1, has "
+        "schedule(0).",
+        "schedule(0) * (step + 1) / warmup_steps is the first part. Which argument does the schedule get "
+        "from step W on?",
     ),
 )
 
@@ -36,20 +39,20 @@ def schedule_of(values):
     return lambda step: values[min(step, len(values) - 1)]
 
 
-@warmup.law("8, 4, 2 after four steps of warmup: 2, 4, 6, 8, 8, 4, 2")
+@warmup.law("the schedule 8, 4, 2 with four steps of warmup becomes 2, 4, 6, 8, 8, 4, 2")
 def worked_warmup(warmup):
     schedule = schedule_of([8.0, 4.0, 2.0])
     assert_close([warmup(schedule, 4, step) for step in range(7)], [2.0, 4.0, 6.0, 8.0, 8.0, 4.0, 2.0])
 
 
-@warmup.law("without warmup it is the schedule itself")
+@warmup.law("without warmup the rates are those of the schedule")
 @given(values=listed, step=st.integers(0, 5))
 def none_is_the_schedule(warmup, values, step):
     schedule = schedule_of(values)
     assert_close(warmup(schedule, 0, step), schedule(step))
 
 
-@warmup.law("no jump: both at the end of the rise and one step later it is schedule(0)")
+@warmup.law("no jump: the last step of the rise and the next step both have the rate schedule(0)")
 @given(values=listed, W=steps_of_warmup)
 def joins(warmup, values, W):
     schedule = schedule_of(values)
@@ -57,7 +60,7 @@ def joins(warmup, values, W):
     assert_close(warmup(schedule, W, W), values[0])
 
 
-@warmup.law("each step of the rise is as high as the first")
+@warmup.law("during the rise, each step adds the same amount, schedule(0) / W")
 @given(values=listed, W=steps_of_warmup)
 def rises_evenly(warmup, values, W):
     schedule = schedule_of(values)
@@ -65,14 +68,14 @@ def rises_evenly(warmup, values, W):
     assert_close(np.diff(way, prepend=0.0), np.full(W, values[0] / W))
 
 
-@warmup.law("nothing of the schedule is left out")
+@warmup.law("no step of the schedule is left out")
 @given(values=listed, W=steps_of_warmup)
 def keeps_the_schedule(warmup, values, W):
     schedule = schedule_of(values)
     assert_close([warmup(schedule, W, W + step) for step in range(len(values))], values)
 
 
-@warmup.law("a thousand steps of warmup to a rate of 1e-5: 1e-8 at first, half of it at step 499")
+@warmup.law("a thousand steps of warmup to a rate of 1e-5: 1e-8 at step 0, 5e-6 at step 499")
 def long_warmup(warmup):
     schedule = schedule_of([1e-5, 1e-6])
     rates = [warmup(schedule, 1000, step) for step in (0, 499, 999, 1001)]
@@ -85,21 +88,22 @@ def from_zero(schedule, warmup_steps, step):
     return schedule(0) * t / W if t < W else schedule(t - W)
 
 
-@warmup.mistake("the schedule ran on during the warmup", breaks="nothing of the schedule is left out")
+@warmup.mistake("the schedule already runs during the warmup", breaks="no step of the schedule is left out")
 def skips_the_start(schedule, warmup_steps, step):
     t, W = step, warmup_steps
     return schedule(0) * (t + 1) / W if t < W else schedule(t)
 
 
 @warmup.mistake(
-    "the rise follows the falling schedule", breaks="each step of the rise is as high as the first"
+    "the rise uses schedule(t) instead of schedule(0)",
+    breaks="during the rise, each step adds the same amount, schedule(0) / W",
 )
 def rises_to_a_moving_end(schedule, warmup_steps, step):
     t, W = step, warmup_steps
     return schedule(t) * (t + 1) / W if t < W else schedule(t - W)
 
 
-@warmup.mistake("divides by W even where W = 0", breaks="without warmup it is the schedule itself")
+@warmup.mistake("divides by W even if W = 0", breaks="without warmup the rates are those of the schedule")
 def divides_by_zero(schedule, warmup_steps, step):
     factor = min(1.0, (step + 1) / warmup_steps)
     return factor * schedule(max(0, step - warmup_steps))
@@ -115,9 +119,10 @@ smooth = Exercise(
     level=1,
     minutes=10,
     hints=(
-        "A share eps of each row's mass is taken away and spread over all K classes, the right one included.",
-        "(1 - eps) of what was there, plus eps/K everywhere.",
-        "The rows stand along the last axis, so K is the length of that one.",
+        "A part eps of each row is taken away and divided equally among all K classes, including the "
+        "right one.",
+        "Each number becomes (1 - eps) times itself, plus eps / K.",
+        "The classes are along the last axis, so K is the length of the last axis.",
     ),
 )
 
@@ -132,7 +137,9 @@ def targets(draw):
     return rows / rows.sum(axis=1, keepdims=True)
 
 
-@smooth.law("the second of four classes with eps = 0.2: 0.05, 0.85, 0.05, 0.05, a row alone as well")
+@smooth.law(
+    "the second of four classes with eps = 0.2 gives 0.05, 0.85, 0.05, 0.05, also for a single row (K,)"
+)
 def worked_smoothing(smooth):
     assert_close(smooth(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2), [[0.05, 0.85, 0.05, 0.05]])
     assert_close(smooth(np.array([0.0, 1.0, 0.0, 0.0]), 0.2), [0.05, 0.85, 0.05, 0.05])
@@ -145,21 +152,21 @@ def still_sums_to_one(smooth, target, eps):
     assert_close(smooth(target, eps).sum(axis=-1), 1.0)
 
 
-@smooth.law("eps = 0 changes nothing, eps = 1 leaves nothing of the label")
+@smooth.law("eps = 0 changes nothing, and with eps = 1 all classes have 1 / K")
 @given(target=targets())
 def both_ends(smooth, target):
     assert_close(smooth(target, 0.0), target)
     assert_close(smooth(target, 1.0), np.full(target.shape, 1 / target.shape[1]))
 
 
-@smooth.law("differences between classes shrink by 1 - eps")
+@smooth.law("differences between classes are multiplied by 1 - eps")
 @given(target=targets(), eps=shares)
 def shrinks_differences(smooth, target, eps):
     rows = smooth(target, eps)
     assert_close(rows - rows[:, :1], (1 - eps) * (target - target[:, :1]))
 
 
-@smooth.law("float32 stays float32, labels in whole numbers become float64")
+@smooth.law("float32 stays float32, and labels of whole numbers become float64")
 def smooth_keeps_float32(smooth):
     for dtype, wanted in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float64)):
         rows = smooth(np.eye(3, dtype=dtype)[[0, 2, 2, 1, 0]], 0.25)
@@ -172,29 +179,29 @@ def smooth_keeps_float32(smooth):
     assert_close(rows, [[[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]])
 
 
-@smooth.law("a share below 0 or above 1 is refused with a ValueError")
+@smooth.law("ValueError for an eps below 0 or above 1")
 def smooth_refuses(smooth):
     for eps in (-0.25, 1.25, np.nan):
         assert_refuses(f"label_smoothing = {eps}", smooth, np.array([[0.0, 1.0]]), eps)
 
 
-@smooth.mistake("spread over the K - 1 other classes only", breaks=smooth.laws[0].text)
+@smooth.mistake("divides eps among the K - 1 other classes only", breaks=smooth.laws[0].text)
 def over_the_others(target, label_smoothing):
     others = max(target.shape[-1] - 1, 1)
     return (1 - label_smoothing) * target + label_smoothing * (1 - target) / others
 
 
-@smooth.mistake("taken away, but given to nobody", breaks="each row still sums to 1")
+@smooth.mistake("takes eps away, but gives it to no class", breaks="each row still sums to 1")
 def lost(target, label_smoothing):
     return (1 - label_smoothing) * target
 
 
-@smooth.mistake("eps for every class instead of eps/K", breaks="each row still sums to 1")
+@smooth.mistake("adds eps to every class instead of eps/K", breaks="each row still sums to 1")
 def too_much(target, label_smoothing):
     return (1 - label_smoothing) * target + label_smoothing
 
 
-@smooth.mistake("divided by the number of rows", breaks=smooth.laws[0].text)
+@smooth.mistake("divides by the number of rows instead of K", breaks=smooth.laws[0].text)
 def by_rows(target, label_smoothing):
     return (1 - label_smoothing) * target + label_smoothing / len(target)
 
@@ -211,12 +218,12 @@ gradient = Exercise(
     hints=(
         "log p_c = z_c/T - log sum e^(z_k/T). Differentiate -sum t_c log p_c with respect to z_k.",
         "d(log p_c)/dz_k = ([c = k] - p_k)/T. Summed with weights -t_c: (p_k sum t_c - t_k)/T.",
-        "target.sum(axis=1, keepdims=True) keeps the column that p is multiplied with.",
+        "target.sum(axis=1, keepdims=True) is a column (N, 1) that p can be multiplied with.",
     ),
 )
 
 
-@gradient.law("p = (1/4, 3/4) and label 0 give (-3/4, 3/4), at T = 2 half of it")
+@gradient.law("p = (1/4, 3/4) and label 0 give (-3/4, 3/4) at T = 1, and half of this at T = 2")
 def worked_gradient(gradient):
     p, target = np.array([[0.25, 0.75]]), np.array([[1.0, 0.0]])
     assert_close(gradient(p, target), [[-0.75, 0.75]])
@@ -228,7 +235,7 @@ def worked_gradient(gradient):
     assert_close(gradient(p, 1.0001 * target), [[-0.750075, 0.750075]], rtol=1e-9)
 
 
-@gradient.law("each row sums to 0, since a common shift of the logits changes nothing")
+@gradient.law("each row sums to 0, because adding the same number to all logits does not change the loss")
 @given(case=logits_and_labels(), eps=shares, temperature=temperatures())
 def sums_to_zero(gradient, case, eps, temperature):
     z, labels = case
@@ -237,13 +244,13 @@ def sums_to_zero(gradient, case, eps, temperature):
     assert_close(rows.sum(axis=1), np.zeros(len(z)))
 
 
-@gradient.law("where the prediction is the target it is 0")
+@gradient.law("if the prediction equals the target, the gradient is 0")
 @given(target=targets())
 def stands_still(gradient, target):
     assert_close(gradient(target, target), np.zeros(target.shape))
 
 
-@gradient.law("it is the loss's slope, for any weights as a target")
+@gradient.law("the gradient agrees with finite differences of the loss, also for targets whose sum is not 1")
 @given(z=arrays((2, 3)), target=arrays((2, 3), 0, 2), temperature=temperatures())
 def is_the_slope(gradient, z, target, temperature):
     def value(z):
@@ -267,18 +274,19 @@ def gradient_keeps_float32(gradient):
         assert_close(rows, [[0.125, 0.125, -0.375, 0.125]])
 
 
-@gradient.mistake("the wrong way round: t - p", breaks=gradient.laws[0].text)
+@gradient.mistake("the wrong sign: t - p", breaks=gradient.laws[0].text)
 def turned(p, target, temperature=1.0):
     return -loss.cross_entropy_gradient(p, target, temperature)
 
 
-@gradient.mistake("the temperature forgotten", breaks=gradient.laws[0].text)
+@gradient.mistake("the temperature is forgotten", breaks=gradient.laws[0].text)
 def without_temperature(p, target, temperature=1.0):
     return p - target
 
 
 @gradient.mistake(
-    "as if every target summed to 1", breaks="it is the loss's slope, for any weights as a target"
+    "assumes that every target has the sum 1",
+    breaks="the gradient agrees with finite differences of the loss, also for targets whose sum is not 1",
 )
 def without_total(p, target, temperature=1.0):
     return (p - target) / temperature
@@ -286,7 +294,7 @@ def without_total(p, target, temperature=1.0):
 
 @gradient.mistake(
     "only the label's class gets a gradient",
-    breaks="each row sums to 0, since a common shift of the logits changes nothing",
+    breaks="each row sums to 0, because adding the same number to all logits does not change the loss",
 )
 def only_the_label(p, target, temperature=1.0):
     return np.where(target > 0, p - target, 0) / temperature

@@ -35,16 +35,17 @@ def careful_steps(
     """Steps of plain gradient descent on all images with the lesson's three changes. Returns the losses.
 
     Warmup: the rate rises linearly over the first ``warmup_steps`` steps, as in ``warmed_up``. The last of
-    them has the rate lr; then the rate stays lr. Smoothing: a part ``label_smoothing`` of each label is
-    divided equally among all classes. Noise: each step adds new noise sigma n to the images, with n from
+    these steps has the rate lr; afterwards the rate stays lr.
+    Smoothing: a part ``label_smoothing`` of each label is divided equally among all classes.
+    Noise: each step adds new noise sigma n to the original images. Each n is one draw of
     ``rng.standard_normal`` in the images' shape. Nothing else is drawn from ``rng``.
 
     model: gives logits (N, K) of images (N, ...). It runs in training mode and stays in it. Its parameters
     that require grad change, in their own dtype.  labels: classes (N,). Returns the loss before each step,
     which is the mean cross-entropy with the smoothed labels: (steps,) in float64.
     Gradients that the parameters already have, from an earlier step, have no effect.
-    ValueError for less than one step, a warmup or a sigma below 0, a smoothing outside of 0 ... 1, and a
-    label that is no class: also for -100, which ``F.cross_entropy`` leaves out.
+    ValueError for fewer than one step, a warmup or a sigma below 0, a smoothing outside of 0 ... 1, and a
+    label that is not a class. The label -100, which ``F.cross_entropy`` leaves out, is refused too.
     """
     check_int("warmup_steps", warmup_steps, 0), check_number("sigma", sigma, 0)
     model.train()
@@ -74,10 +75,12 @@ careful = Exercise(
     kind="model",
     writes=("model",),
     hints=(
-        "It is the usual step, with another rate, another target and other images each time.",
-        "In each step: noise on the images as they were given, the loss with softened labels, old gradients "
-        "away, backward, and the rate of this step. F.cross_entropy can smooth, or take rows.",
-        "noise = sigma * rng.standard_normal(images.shape), in the loop; the sum in the images' dtype",
+        "It is the usual training step, but with a different rate, different targets and different images.",
+        "In each step, add noise to the original images and compute the loss with smoothed labels. Clear "
+        "the old gradients, call backward, and use the rate of this step. F.cross_entropy can smooth "
+        "labels, and it accepts rows of probabilities.",
+        "noise = sigma * rng.standard_normal(images.shape) belongs inside the loop. Convert images + "
+        "noise to the dtype of the images.",
     ),
 )
 
@@ -115,7 +118,9 @@ def assert_stepped(careful_steps, model, images, labels, settings, seed=5):
     by_hand.assert_state(after["state"], state)
 
 
-@careful.law("lr = 0 and eps = 1: the mean of -log p over all classes, twice, and nothing moves")
+@careful.law(
+    "lr = 0, eps = 1, two steps: both losses are the mean of -log p over all classes, and nothing changes"
+)
 def worked_careful(careful_steps):
     losses, after = careful_steps(MLP, FOUR, LABELS, **with_rng(steps=2, lr=0.0, label_smoothing=1.0))
     state = MLP.build().state_dict()
@@ -125,17 +130,17 @@ def worked_careful(careful_steps):
     by_hand.assert_state(after["state"], state)
 
 
-@careful.law("without any of the three: three steps of plain descent, with the gradient of each alone")
+@careful.law("without warmup, smoothing and noise: three plain steps, and each uses only its own gradient")
 def plain_steps(careful_steps):
     assert_stepped(careful_steps, MLP, FOUR, LABELS, PLAIN)
 
 
-@careful.law("two steps of warmup: half of lr, lr, and from then on lr")
+@careful.law("two steps of warmup: the rates are lr / 2, lr, lr, lr")
 def warms_up(careful_steps):
     assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "steps": 4, "warmup_steps": 2})
 
 
-@careful.law("noise is drawn anew for each step and put on the images as they were")
+@careful.law("each step draws new noise and adds it to the original images")
 def fresh_noise(careful_steps):
     assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "sigma": 0.5})
 
@@ -158,14 +163,16 @@ def trainings(draw):
     return model, images, labels, settings
 
 
-@careful.law("all three together: the losses before the steps, and the parameters after them")
+@careful.law(
+    "warmup, smoothing and noise together: the losses before the steps, and the parameters after them"
+)
 @given(case=trainings(), seed=st.integers(0, 9))
 def all_together(careful_steps, case, seed):
     assert_stepped(careful_steps, *case, seed=seed)
 
 
 @careful.law(
-    "the model trains: its BatchNorm goes by the batch and moves its statistics; float32 stays float32"
+    "training mode: BatchNorm uses the batch and updates its running statistics; float32 stays float32"
 )
 def careful_trains(careful_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
@@ -183,7 +190,8 @@ def careful_trains(careful_steps):
 
 
 @careful.law(
-    "no step, a warmup or a sigma below 0, a share outside of 0 ... 1, a label that is no class: ValueError"
+    "ValueError for no step, a warmup or sigma below 0, an eps outside of 0 ... 1, a label that is not a "
+    "class"
 )
 def careful_refuses(careful_steps):
     for change in (
@@ -227,14 +235,14 @@ def from_zero(model, images, labels, *, lr, warmup_steps, **options):
     return steps_with(model, images, labels, lr=lr, warmup_steps=warmup_steps, rate=rate, **options)
 
 
-@careful.mistake("one noise for all steps", breaks=careful.laws[3].text)
+@careful.mistake("the same noise in all steps", breaks=careful.laws[3].text)
 def one_noise(model, images, labels, *, sigma, rng, **options):
     check_number("sigma", sigma, 0)
     drawn = sigma * rng.standard_normal(images.shape)
     return steps_with(model, images, labels, sigma=sigma, rng=rng, noise=lambda t: drawn, **options)
 
 
-@careful.mistake("noise upon noise", breaks=careful.laws[3].text)
+@careful.mistake("adds noise to images that already have noise", breaks=careful.laws[3].text)
 def noise_upon_noise(model, images, labels, *, sigma, rng, **options):
     drawn = [np.zeros(images.shape)]
 
@@ -245,17 +253,17 @@ def noise_upon_noise(model, images, labels, *, sigma, rng, **options):
     return steps_with(model, images, labels, sigma=sigma, rng=rng, noise=noise, **options)
 
 
-@careful.mistake("the gradients of all steps added up", breaks=careful.laws[1].text)
+@careful.mistake("the gradients of all steps add up", breaks=careful.laws[1].text)
 def piled_up(model, images, labels, **options):
     return steps_with(model, images, labels, keep=True, **options)
 
 
-@careful.mistake("in evaluation mode", breaks=careful.laws[4].text)
+@careful.mistake("runs in evaluation mode", breaks=careful.laws[4].text)
 def in_evaluation(model, images, labels, **options):
     return steps_with(model, images, labels, train=False, **options)
 
 
-@careful.mistake("labels as hard as they were", breaks=careful.laws[0].text)
+@careful.mistake("labels without smoothing", breaks=careful.laws[0].text)
 def hard_labels(model, images, labels, *, label_smoothing, **options):
     check_number("label_smoothing", label_smoothing, 0, 1)
     return steps_with(model, images, labels, label_smoothing=0.0, **options)

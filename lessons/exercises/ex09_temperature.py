@@ -23,13 +23,14 @@ softmax = Exercise(
     minutes=15,
     hints=(
         "Each row is a probability distribution: e^(z/T), divided by its own sum along the axis.",
-        "e^1000 overflows. A common shift changes nothing: subtract the row's maximum, then divide by T.",
-        "z - z.max(axis=axis, keepdims=True) is at most 0; keepdims in the sum as well.",
+        "e^1000 overflows. Subtracting the same number from a row does not change its softmax: subtract "
+        "the maximum, then divide by T.",
+        "z - z.max(axis=axis, keepdims=True) is at most 0. Use keepdims=True in the sum too.",
     ),
 )
 
 
-@softmax.law("logits log 1, log 2, log 5 give 1/8, 2/8, 5/8, at T = 1/2 1/30, 4/30, 25/30")
+@softmax.law("logits log 1, log 2, log 5 give 1/8, 2/8, 5/8 at T = 1, and 1/30, 4/30, 25/30 at T = 1/2")
 def worked_softmax(softmax):
     z = np.log(np.array([[1.0, 2.0, 5.0]]))
     assert_close(softmax(z), [[1 / 8, 2 / 8, 5 / 8]], rtol=1e-12)
@@ -45,14 +46,14 @@ def rows_sum_to_one(softmax, z, temperature):
     assert_close(softmax(z, temperature=temperature).sum(axis=-1), 1.0)
 
 
-@softmax.law("the ratio of two probabilities is e to the difference of the logits over T")
+@softmax.law("the ratio of two probabilities is e^(difference of their logits / T)")
 @given(z=logits(), temperature=temperatures())
 def ratios(softmax, z, temperature):
     p = softmax(z, temperature=temperature)
     assert_close(p / p[:, :1], np.exp((z - z[:, :1]) / temperature))
 
 
-@softmax.law("the axis is the one asked for")
+@softmax.law("the given axis is used")
 @given(z=arrays((2, 3, 2)), axis=st.sampled_from([0, 1, 2, -2]))
 def along_the_axis(softmax, z, axis):
     for several in ((0, 2), (-1, 0), (-2, -1), (0, 1, 2)):
@@ -61,7 +62,7 @@ def along_the_axis(softmax, z, axis):
     assert_close(softmax(z, axis=axis).sum(axis=axis), 1.0)
 
 
-@softmax.law("logits of ±10,000 at T = 1/1000 give exactly 1 and 0, ties share")
+@softmax.law("logits of ±10,000 at T = 1/1000 give exactly 1 and 0; equal largest logits share the 1")
 def is_stable(softmax):
     z = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -2e4]])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
@@ -69,7 +70,7 @@ def is_stable(softmax):
     assert_close(p, [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
 
 
-@softmax.law("a temperature of 0, below 0, infinite or NaN is refused with a ValueError")
+@softmax.law("ValueError for a temperature that is 0, below 0, infinite or NaN")
 def refuses_a_temperature(softmax):
     for temperature in (0.0, -1.0, np.inf, np.nan):
         assert_refuses(f"temperature {temperature}", softmax, np.array([[1.0, 2.0]]), temperature=temperature)
@@ -83,7 +84,7 @@ def float32_does_not_overflow(softmax):
     assert_dtype(p, np.float32)
 
 
-@softmax.mistake("summed over everything instead of the row", breaks="each row sums to 1")
+@softmax.mistake("sums over all numbers instead of each row", breaks="each row sums to 1")
 def sums_over_everything(z, axis=-1, temperature=1.0):
     p = np.exp((z - z.max()) / temperature)
     return p / p.sum()
@@ -99,7 +100,7 @@ def multiplies(z, axis=-1, temperature=1.0):
     return reduce.stable_softmax(z, axis, 1 / temperature)
 
 
-@softmax.mistake("no maximum subtracted, which overflows", breaks=softmax.laws[1].text)
+@softmax.mistake("does not subtract the maximum, which overflows", breaks=softmax.laws[1].text)
 def overflows(z, axis=-1, temperature=1.0):
     p = np.exp(z / temperature)
     return p / p.sum(axis=axis, keepdims=True)
@@ -116,7 +117,7 @@ entropy = Exercise(
     minutes=10,
     hints=(
         "H = -sum p log p along the axis, with the natural logarithm.",
-        "log 0 is -inf, and 0 · -inf is NaN; but p log p tends to 0 as p does.",
+        "log 0 is -inf, and 0 · -inf is NaN. But p log p tends to 0 when p tends to 0.",
         "np.log(np.where(p > 0, p, 1)) is 0 where p is 0.",
     ),
 )
@@ -130,14 +131,14 @@ def distributions(draw):
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-@entropy.law("a fair coin has log 2, a certain answer 0, and (1/2, 1/4, 1/4) 3/2 log 2")
+@entropy.law("(1/2, 1/2) has the entropy log 2, (1, 0) has 0, and (1/2, 1/4, 1/4) has 3/2 log 2")
 def worked_entropy(entropy):
     p = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.5, 0.25, 0.25]])
     assert_close(entropy(p), np.log(2) * np.array([1.0, 0.0, 1.5]))
     assert_close(entropy(p[0]), np.float64(np.log(2)))
 
 
-@entropy.law("it lies between 0 and log K")
+@entropy.law("the entropy is between 0 and log K")
 @given(p=distributions())
 def within_limits(entropy, p):
     H = entropy(p)
@@ -146,27 +147,27 @@ def within_limits(entropy, p):
     assert np.all(np.asarray(H) <= np.log(p.shape[1]) + 1e-12), "above log K"
 
 
-@entropy.law("of independent draws it is the sum")
+@entropy.law("for two independent draws the entropy is the sum of both entropies")
 @given(p=distributions(), q=distributions())
 def adds_up(entropy, p, q):
     both = np.einsum("i,j->ij", p[0], q[0]).reshape(1, -1)
     assert_close(entropy(both), entropy(p[:1]) + entropy(q[:1]), atol=1e-9)
 
 
-@entropy.law("the axis is the one asked for")
+@entropy.law("the given axis is used")
 @given(p=distributions())
 def entropy_along_the_axis(entropy, p):
     assert_close(entropy(p.T, axis=0), entropy(p))
 
 
-@entropy.law("of a softmax it does not fall as T rises")
+@entropy.law("the entropy of a softmax does not decrease when T increases")
 @given(z=logits(), temperature=temperatures())
 def rises_with_temperature(entropy, z, temperature):
     cold, warm = (entropy(reduce.stable_softmax(z, temperature=T)) for T in (temperature, 2 * temperature))
     assert np.all(np.asarray(cold) <= np.asarray(warm) + 1e-12), f"{cold} at T, {warm} at 2T"
 
 
-@entropy.law("numbers that are no probabilities are refused with a ValueError")
+@entropy.law("ValueError for numbers that are not probabilities")
 def refuses_what_is_no_distribution(entropy):
     for p in ([0.5, 0.6], [1.5, -0.5], [0.0, 0.0], [0.5, 0.55], [0.5, 0.45], [np.nan, 1.0]):
         assert_refuses(f"{p}", entropy, np.array(p))
@@ -175,7 +176,7 @@ def refuses_what_is_no_distribution(entropy):
     assert_refuses("sums of 0.9 along the axis", entropy, np.full((2, 3, 2), [[[0.3, 0.7]]]), axis=1)
 
 
-@entropy.law("a probability of 1e-9 counts: it brings 1e-9 · log 1e9 and a little, in float64")
+@entropy.law("a probability of 1e-9 counts: it adds 1e-9 · log 1e9 and a little more, in float64")
 def counts_small_probabilities(entropy):
     small = 1e-9
     wanted = -small * np.log(small) - (1 - small) * np.log1p(-small)
@@ -194,7 +195,7 @@ def nan_at_zero(p, axis=-1):
         return -(p * np.log(p)).sum(axis=axis)
 
 
-@entropy.mistake("the sign is missing", breaks="it lies between 0 and log K")
+@entropy.mistake("the sign is missing", breaks="the entropy is between 0 and log K")
 def signless(p, axis=-1):
     return -metrics.entropy(p, axis)
 

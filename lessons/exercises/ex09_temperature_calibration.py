@@ -28,9 +28,11 @@ ece = Exercise(
     level=2,
     minutes=25,
     hints=(
-        "Confidence is a row's largest probability; the answer is right where that stands at the label.",
-        "Sort answers into bins by confidence; each bin's |accuracy - confidence| counts by its share.",
-        "confidences(probabilities, labels) and bin_numbers(confidence, bins) do the first half.",
+        "The confidence is the largest probability of a row. The answer is right if this probability "
+        "belongs to the label.",
+        "Put the answers into bins by confidence. Each bin's |accuracy - confidence| is weighted by its "
+        "part of all answers.",
+        "confidences(probabilities, labels) and bin_numbers(confidence, bins) do the first half of the work.",
     ),
 )
 
@@ -45,7 +47,9 @@ def answers(draw):
     )
 
 
-@ece.law("confidences 0.9, 0.9, 0.6, 1 with the second wrong: 0.1 in two bins, 0.3 in ten")
+@ece.law(
+    "confidences 0.9, 0.9, 0.6, 1, the second answer is wrong: ECE is 0.1 with two bins, 0.3 with ten bins"
+)
 def worked_ece(ece):
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.0, 1.0]])
     labels = np.array([0, 1, 1, 1])
@@ -53,7 +57,7 @@ def worked_ece(ece):
     assert_close(ece(p, labels, bins=10), 0.25 * 0.4 + 0.75 * (2.8 / 3 - 2 / 3))
 
 
-@ece.law("k of m right with confidence k/m is perfectly calibrated: 0")
+@ece.law("if k of m answers with confidence k/m are right, for any k, ECE is 0")
 @given(m=st.integers(2, 8), bins=st.integers(1, 15))
 def zero_where_calibrated(ece, m, bins):
     p, labels = [], []
@@ -63,7 +67,7 @@ def zero_where_calibrated(ece, m, bins):
     assert_close(ece(np.array(p), np.array(labels), bins=bins), 0.0, atol=1e-9)
 
 
-@ece.law("with a single bin it is |mean confidence - accuracy|")
+@ece.law("with a single bin, ECE is |mean confidence - accuracy|")
 @given(case=answers())
 def single_bin(ece, case):
     p, labels = case
@@ -84,7 +88,7 @@ def all_wrong(ece):
 
 
 @ece.law(
-    "by default there are 15 bins: 0.61 and 0.66 are in one of them, 0.74 and 0.79 too, 0.65 and 0.69 not"
+    "by default there are 15 bins: 0.61 and 0.66 share a bin, so do 0.74 and 0.79, but 0.65 and 0.69 do not"
 )
 def fifteen_bins(ece):
     for low, high, wanted in ((0.61, 0.66, 0.135), (0.74, 0.79, 0.265), (0.65, 0.69, (0.35 + 0.69) / 2)):
@@ -92,14 +96,16 @@ def fifteen_bins(ece):
         assert_close(ece(p, np.array([0, 1])), wanted)
 
 
-@ece.law("a confidence of exactly 1/2 is in the upper one of two bins")
+@ece.law("with two bins, a confidence of exactly 1/2 is in the upper bin")
 def lower_end_belongs_to_the_bin(ece):
     # one bin: accuracy 1/2, confidence 5/8. With confidence 1/2 in its own bin, the result would be 1/4 + 3/8
     probabilities, labels = np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([1, 0])
     assert_close(ece(probabilities, labels, bins=2), 1 / 8)
 
 
-@ece.law("rows that are no probabilities, a single class, a label that is no class, no bin: ValueError")
+@ece.law(
+    "ValueError for rows that are not probabilities, a single class, a label that is not a class, no bins"
+)
 def ece_refuses(ece):
     p, labels = np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])
     assert_refuses("rows of sum 2", ece, 2 * p, labels)
@@ -111,7 +117,7 @@ def ece_refuses(ece):
     assert_refuses("a single class", ece, np.ones((2, 1)), np.zeros(2, int))
 
 
-@ece.mistake("every bin counts the same, however few answers it has", breaks=ece.laws[0].text)
+@ece.mistake("every bin has the same weight, even if it has few answers", breaks=ece.laws[0].text)
 def unweighted(probabilities, labels, bins=15):
     confidence, right = metrics.confidences(probabilities, labels)
     which = metrics.bin_numbers(confidence, bins)
@@ -119,7 +125,7 @@ def unweighted(probabilities, labels, bins=15):
     return float(np.mean([abs(right[s].mean() - confidence[s].mean()) for s in seen]))
 
 
-@ece.mistake("without the absolute value, so that bins cancel", breaks=ece.laws[0].text)
+@ece.mistake("no absolute value, so that bins cancel each other", breaks=ece.laws[0].text)
 def cancels(probabilities, labels, bins=15):
     confidence, right = metrics.confidences(probabilities, labels)
     return float(confidence.mean() - right.mean())
@@ -137,7 +143,7 @@ def without_one(probabilities, labels, bins=15):
     return error
 
 
-@ece.mistake("the middle of the bin for the mean confidence in it", breaks=ece.laws[1].text)
+@ece.mistake("the middle of the bin instead of the mean confidence in it", breaks=ece.laws[1].text)
 def bin_middle(probabilities, labels, bins=15):
     confidence, right = metrics.confidences(probabilities, labels)
     which = metrics.bin_numbers(confidence, bins)
@@ -156,12 +162,13 @@ fit = Exercise(
     level=3,
     minutes=35,
     hints=(
-        "Two parts: how surprised the network is by the labels at a temperature, and a search for the T at "
-        "which it is least so.",
-        "The first is the mean over the rows of -log of what the label has, from a log-softmax, which does "
-        "not underflow. T is positive and its ratios matter: search over log T, within the bounds.",
-        "scipy.optimize.minimize_scalar(..., bounds=(log low, log high), method='bounded') comes near an end "
-        "but never tries it: compare what it finds with T = 1 and with both bounds.",
+        "There are two parts: the loss of the labels at one temperature, and a search for the T with the "
+        "smallest loss.",
+        "The loss is the mean over the rows of -log p of the label. Take log p from a log-softmax, which "
+        "does not underflow. T is positive and only its ratios matter, so search over log T, within the "
+        "bounds.",
+        "scipy.optimize.minimize_scalar(..., bounds=(log low, log high), method='bounded') never tries "
+        "the bounds themselves. So compare its result with T = 1 and with both bounds.",
     ),
 )
 
@@ -180,7 +187,7 @@ def right_and_wrong(draw):
     return draw(quarters(0.5, 8)), n, wrong
 
 
-@fit.law("90% sure and right in 3 of 4: T = log 9 / log 3 = 2, and nothing to warn of")
+@fit.law("confidence 90%, but right in 3 of 4: T = log 9 / log 3 = 2, without a warning")
 def worked_fit(fit):
     z = np.tile([np.log(9.0), 0.0], (4, 1))
     with warnings.catch_warnings():
@@ -192,7 +199,7 @@ def worked_fit(fit):
         assert_close(fit(1e-9 * z, np.array([0, 0, 1, 0]), (1e-9, 2.0)), 2e-9, rtol=1e-3, atol=0)
 
 
-@fit.law("200 answers right by 2 and one wrong by 20: T = 2 / log 19, though its label has e^-29 there")
+@fit.law("200 labels lead by 2, one is 20 behind: T = 2 / log 19, although that label has p = e^-29 there")
 def fits_far_labels(fit):
     z = np.array([[2.0, 0.0]] * 200 + [[0.0, 20.0]])
     # the slope is 0 at 200 · 2 / (1 + e^(2/T)) = 20 / (1 + e^(-20/T)), and both are about 20
@@ -201,7 +208,7 @@ def fits_far_labels(fit):
     assert_close(fit(z, np.array([0, 0, 1, 0]), (1e-3, 1e4)), 1000 / np.log(3), rtol=1e-3)
 
 
-@fit.law("a larger T is found for logits that are all twice as large, and float32 logits give the same T")
+@fit.law("logits that are twice as large give a T that is twice as large, and float32 logits give the same T")
 @given(z=arrays((6, 3)), answer=st.integers(0, 728))
 def scales_with_logits(fit, z, answer):
     labels = np.array([answer // 3**i % 3 for i in range(6)])
@@ -213,7 +220,7 @@ def scales_with_logits(fit, z, answer):
         assert_close(quietly(fit, 2 * z, labels, bounds=(0.01, 100.0)), 2 * once, rtol=1e-2)
 
 
-@fit.law("logits that are not finite, labels that are no classes, bounds without 1 in them: ValueError")
+@fit.law("ValueError for logits that are not finite, labels that are not classes, and bounds that exclude 1")
 def fit_refuses(fit):
     z, labels = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 3.0]]), np.array([0, 0, 1])
     for bad in (np.inf, np.nan):
@@ -225,7 +232,7 @@ def fit_refuses(fit):
         assert_refuses(f"bounds {bounds}", fit, z, labels, bounds=bounds)
 
 
-@fit.law("afterwards confidence is accuracy, where all rows are as sure")
+@fit.law("if all rows have the same confidence, this confidence at the new T is equal to the accuracy")
 @given(case=right_and_wrong())
 def meets_the_accuracy(fit, case):
     a, n, wrong = case
@@ -234,7 +241,7 @@ def meets_the_accuracy(fit, case):
     assert_close(reduce.stable_softmax(z, temperature=float(T))[:, 0], 1 - wrong / n, rtol=1e-2)
 
 
-@fit.law("the loss is no larger than at T = 1, nor at any other T within the bounds")
+@fit.law("the loss is not larger than at T = 1 or at any other T within the bounds")
 @given(z=arrays((4, 3)), answer=st.integers(0, 80), other=st.sampled_from([0.05, 0.5, 1.0, 2.0, 20.0]))
 def is_the_best(fit, z, answer, other):
     labels = np.array([answer // 3**i % 3 for i in range(4)])
@@ -244,12 +251,12 @@ def is_the_best(fit, z, answer, other):
     assert mine <= there + 1e-6, f"loss {mine:.6f} at T = {T:.4g}, {there:.6f} at {other}"
 
 
-@fit.law("where all temperatures are as good it stays 1")
+@fit.law("if all temperatures are equally good, T is 1")
 def stays_one(fit):
     assert_close(quietly(fit, np.zeros((2, 2)), np.array([0, 1])), 1.0)
 
 
-@fit.law("where the loss has no minimum the bound is the answer, with a RuntimeWarning")
+@fit.law("if the loss has no minimum, the bound is returned with a RuntimeWarning")
 def warns_at_the_bound(fit):
     cases = (([0, 1], 0.5, "lower"), ([1, 0], 4.0, "upper"), ([0, 1], 1.0, "lower"), ([1, 0], 1.0, "upper"))
     for labels, bound, which in cases:
@@ -268,20 +275,20 @@ def inverse(logits, labels, bounds=(0.05, 20.0)):
 
 
 @fit.mistake(
-    "only ever makes the network less sure",
-    breaks="the loss is no larger than at T = 1, nor at any other T within the bounds",
+    "never finds a T below 1",
+    breaks="the loss is not larger than at T = 1 or at any other T within the bounds",
 )
 def only_above_one(logits, labels, bounds=(0.05, 20.0)):
     return metrics.fit_temperature(logits, labels, (1.0, bounds[1]))
 
 
-@fit.mistake("the loss of the answers given, not of the labels", breaks=fit.laws[0].text)
+@fit.mistake("the loss of the network's own answers instead of the labels", breaks=fit.laws[0].text)
 def by_own_answers(logits, labels, bounds=(0.05, 20.0)):
     metrics.mean_loss(logits, labels, 1.0)  # refuses bad input
     return quietly(metrics.fit_temperature, logits, np.asarray(logits).argmax(axis=1), bounds=bounds)
 
 
-@fit.mistake("a coarse grid of temperatures", breaks=fit.laws[1].text)
+@fit.mistake("searches only a coarse grid of temperatures", breaks=fit.laws[1].text)
 def coarse(logits, labels, bounds=(0.05, 20.0)):
     grid = (0.05, 0.5, 1.0, 2.0, 5.0, 20.0)
     return min(grid, key=lambda T: metrics.mean_loss(logits, labels, T))

@@ -22,11 +22,17 @@ anomaly_check = ContextVar("anomaly_check", default=None)
 
 
 def topological_order(root: Hashable, parents_of: Callable[[Any], Iterable]) -> list:
-    """Every node that can be reached from ``root``, each before all of its parents.
+    """List every node that can be reached from ``root``, once, and each node before all of its parents.
+
+    ``parents_of(node)`` gives the parents of a node. Nodes are compared by ==.
 
     The search is depth-first. It uses a list as its stack, because Python's recursion limit is too low for a
     long chain. A node is finished when all of its parents are finished. The result is the reverse of this
-    order. Any order with each node before its parents would do as well. Nodes are told apart by ==.
+    order. Any other order with each node before its parents is also right.
+
+    >>> from minidl.engine.backward import topological_order
+    >>> topological_order("w", {"w": ["v", "u"], "v": ["u"], "u": []}.get)
+    ['w', 'v', 'u']
     """
     finished, seen = [], {root}
     stack = [(root, iter(parents_of(root)))]

@@ -21,11 +21,16 @@ def pair(name: str, value: IntOrPair, least: int) -> tuple[int, int]:
 
 
 def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """The number of positions of a kernel along one axis:
+    """The number of positions of a kernel along one axis of an image:
 
         floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
 
-    Raises ValueError if the kernel is larger than the padded image.
+    size and kernel are numbers of pixels; ``padding`` pixels are added on each side. With dilation d, every
+    d-th pixel is under the kernel. Raises ValueError if the kernel is larger than the padded image.
+
+    >>> from minidl.engine.conv import conv_output_size
+    >>> conv_output_size(8, kernel=3, stride=2, padding=1)
+    4
     """
     padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
     if reach > padded:

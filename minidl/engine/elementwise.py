@@ -45,7 +45,8 @@ class Sub(Op):
 
 
 class Mul(Op):
-    """y = a b;  dy/da = b,  dy/db = a"""
+    """y = a b, element by element, with broadcasting;  dy/da = b,  dy/db = a. ``backward`` gets grad = dL/dy
+    and returns (dL/da, dL/db), each in the shape of its input."""
 
     def forward(self, a, b):
         self.a, self.b = a, b
@@ -187,7 +188,7 @@ class Tanh(Op):
 
 
 class Sigmoid(Op):
-    """y = 1 / (1 + e^-x);  dy/dx = y (1 - y)"""
+    """y = 1 / (1 + e^-x), without overflow for any x;  dy/dx = y (1 - y)"""
 
     def forward(self, x):
         decay = np.exp(-np.abs(x))  # decay lies in (0, 1], so it never overflows

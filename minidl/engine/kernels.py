@@ -64,9 +64,11 @@ def crop(padded, padding, image):
 
 
 def im2col(image, kernel_size, stride, dilation, columns):
-    """Lay each patch of a padded ``image`` (C, H, W) into a column of ``columns`` (C kh kw, OH OW).
+    """Copy each patch of an ``image`` (C, H, W), already padded, into a column of ``columns``, in place.
 
-    ``columns`` is contiguous, in C order. kernel_size, stride and dilation are pairs (height, width).
+    columns: (C kh kw, OH OW), contiguous. Each column holds one patch in the order (C, kh, kw). The columns
+    are in the order of the positions, row by row. Old values are overwritten.
+    kernel_size (kh, kw), stride and dilation are pairs (height, width).
     """
     channels, height, width = image.shape
     kernel_h, kernel_w = kernel_size
@@ -91,6 +93,7 @@ def im2col(image, kernel_size, stride, dilation, columns):
 def col2im(columns, kernel_size, stride, dilation, image):
     """The adjoint of ``im2col``: each pixel of ``image`` becomes the sum of its copies in ``columns``.
 
+    The shapes are those of ``im2col``. ``image`` is changed in place, and its old values are overwritten.
     kernel_size, stride and dilation are pairs (height, width).
     """
     channels, height, width = image.shape

@@ -15,8 +15,12 @@ def swap_last(x: np.ndarray) -> np.ndarray:
 
 
 class MatMul(Op):
-    """y = a @ b.  Shapes (..., n, k) and (..., k, m) give (..., n, m); a vector counts as one row or
-    column."""
+    """y = a @ b.  Shapes (..., n, k) and (..., k, m) give (..., n, m); the front axes broadcast.
+
+    A vector a counts as one row, a vector b as one column; y does not have this axis. ``matmul`` multiplies,
+    ``swap_last`` transposes the last two axes. ``backward`` gets grad = dL/dy and returns (dL/da, dL/db),
+    each in the shape of its input.
+    """
 
     def forward(self, a, b):
         self.a_shape, self.b_shape = a.shape, b.shape

@@ -26,10 +26,14 @@ def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
-    """(1 - eps) target + eps / K: each row, whose sum is 1, spreads a part eps evenly over all K classes.
+    """(1 - eps) target + eps / K: a part eps of each row is divided equally among all K classes.
 
-    target: rows (..., K). The result has the dtype of floating rows, and is float64 for whole numbers.
-    ValueError for an eps outside of 0 ... 1.
+    target: rows (..., K), each with the sum 1.  eps: ``label_smoothing``. Floating rows keep their dtype; for
+    whole numbers the result is float64. ValueError for an eps outside of 0 ... 1.
+
+    >>> from minidl.engine.loss import smooth_labels
+    >>> print(smooth_labels(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2).round(2))
+    [[0.05 0.85 0.05 0.05]]
     """
     eps, K = check_number("label_smoothing", label_smoothing, 0, 1), np.shape(target)[-1]
     return (1 - eps) * np.asarray(target) + eps / K
@@ -40,8 +44,12 @@ def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float
 
         dL/dz = (p sum_c t_c - t) / T,    which is p - t for probabilities t and T = 1
 
-    p, target: (N, K) of one dtype, not negative. The gradient has the same dtype. With class weights the sum
-    of a row of ``target`` can differ from 1.
+    p, target t: (N, K) of the same dtype, not negative. The gradient has this dtype too. With class weights
+    the sum of a row of ``target`` can differ from 1.
+
+    >>> from minidl.engine.loss import cross_entropy_gradient
+    >>> print(cross_entropy_gradient(np.array([[0.25, 0.75]]), np.array([[1.0, 0.0]]), temperature=2.0))
+    [[-0.375  0.375]]
     """
     total = target.sum(axis=1, keepdims=True)
     return (p * total - target) / p.dtype.type(temperature)

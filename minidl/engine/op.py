@@ -42,7 +42,14 @@ class Op:
 
 
 def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The adjoint of broadcasting: sum ``grad`` over the axes along which ``shape`` was broadcast."""
+    """Sum ``grad`` over the axes along which an array of shape ``shape`` was broadcast.
+
+    The result has the shape ``shape``. This is the adjoint of broadcasting, that is, its transpose.
+
+    >>> from minidl.engine.op import unbroadcast
+    >>> print(unbroadcast(np.array([[1, 2], [10, 20]]), (2,)), unbroadcast(np.array([[1, 2], [10, 20]]), ()))
+    [11 22] 33
+    """
     if grad.shape == shape:
         return grad
     added = tuple(range(grad.ndim - len(shape)))

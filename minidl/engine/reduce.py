@@ -178,9 +178,15 @@ class LogSumExp(Reduction):
 def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> np.ndarray:
     """p = e^(z/T) / sum e^(z/T) over the axis, for logits z of any size.
 
-    The maximum is subtracted before dividing by T, so that no exponent is positive and nothing overflows:
-    softmax does not change when all logits move together. T > 1 flattens p towards uniform, T < 1 sharpens
-    it; T must be finite and above 0.  axis: a number, or a tuple of several.
+    Subtract the maximum before dividing by T. Then no exponent is positive, so nothing overflows. Softmax
+    does not change when all logits change by the same number. T > 1 makes p more uniform, T < 1 makes it
+    sharper.
+    z: any shape; float32 stays float32.  axis: a number, or a tuple of several numbers.
+    ValueError for a T that is not finite and above 0.
+
+    >>> from minidl.engine.reduce import stable_softmax
+    >>> print(stable_softmax(np.log(np.array([[1.0, 2.0, 5.0]]))))
+    [[0.125 0.25  0.625]]
     """
     z, T = floats(z), check_temperature(temperature)
     exponent = (z - z.max(axis=axis, keepdims=True)) / T

@@ -112,11 +112,11 @@ def roc_auc(scores: Any, positive: Any) -> float:
 
         AUC = 1/(P N) sum over positives i and negatives j of  [s_i > s_j] + 1/2 [s_i = s_j]
 
-    It is also the area under the ROC curve, true against false positives over all thresholds: 1 if a
-    threshold separates the two, 1/2 for random scores. Any increasing function of the scores gives the same
-    AUC.
-    scores: (M,), also infinite ones.  positive: bools (M,).  ValueError for NaN among the scores, and if
-    positive holds only one kind.   (Hanley and McNeil 1982)
+    It is also the area under the ROC curve, which shows true against false positives over all thresholds. It
+    is 1 if a threshold separates positive from negative examples, and 1/2 for random scores. Any increasing
+    function of the scores gives the same AUC.
+    scores: (M,); they may be infinite.  positive: bools (M,).  ValueError for NaN among the scores, and if
+    ``positive`` has only True or only False.   (Hanley and McNeil 1982)
 
     >>> from minidl import train
     >>> train.roc_auc([0.9, 0.6, 0.7, 0.1], [True, True, False, False])  # 3 of the 4 pairs are in order
@@ -137,8 +137,9 @@ def roc_auc(scores: Any, positive: Any) -> float:
 
 
 def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
-    """H = -sum p log p over the axis, in nats, with 0 log 0 = 0: 0 for a one-hot p, log K for a uniform one.
+    """H = -sum p log p over the axis, with the natural logarithm and 0 log 0 = 0.
 
+    It is 0 for a one-hot p, and log K for a uniform p of K classes.
     probabilities: >= 0, with sum 1 over the axis; otherwise ValueError. The entropies are float64.
 
     >>> from minidl import train
@@ -153,12 +154,15 @@ def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
 def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -> float:
     """ECE = sum over bins of n_b / N |accuracy_b - confidence_b|: the gap between confidence and accuracy.
 
-    The confidence of an answer is the largest probability of its row. The bins are equally wide. A bin
-    includes its lower end, but not its upper end; the last bin includes both. Empty bins do not count. With
-    few answers in a bin chance alone parts accuracy and confidence, so ECE is never quite 0 on real data.
+    The confidence of an answer is the largest probability of its row; ``confidences(probabilities, labels)``
+    gives it, and whether the answer is right. The bins divide 0 ... 1 into equal parts by confidence. Bin b
+    has n_b of the N answers. A bin includes its lower end, but not its upper end; the last bin includes both.
+    ``bin_numbers(confidence, bins)`` gives the bin of each answer. Empty bins do not count.
+    With few answers in a bin, accuracy and confidence differ by chance alone. So ECE is never quite 0 on real
+    data.
 
-    probabilities: rows (N, K) of two classes at least.  labels: classes (N,).  ValueError for a single class,
-    rows that are no probabilities, a label that is no class, and bins below 1.   (Naeini et al. 2015)
+    probabilities: rows (N, K) of at least two classes.  labels: classes (N,).  ValueError for a single class,
+    rows that are not probabilities, a label that is not a class, and bins below 1.   (Naeini et al. 2015)
 
     >>> from minidl import train
     >>> p = [[0.9, 0.1], [0.9, 0.1]]  # 90% confidence, but only half of the answers are right
@@ -227,15 +231,16 @@ def bin_numbers(confidence: np.ndarray, bins: int) -> np.ndarray:
 def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.05, 20.0)) -> float:
     """The T within ``bounds`` that minimises the mean of -log softmax(z / T)[label] (Guo et al. 2017).
 
-    Dividing all logits by one T changes every confidence, but no answer. Fit T on held-out logits: on
-    training data the overconfidence of the network looks right. T = 1 is a candidate, so the loss never
-    becomes larger. The loss is convex in 1/T, so there is at most one minimum. Without a minimum (for
-    example, if every label has the largest logit, T -> 0 is always better), the bound is returned with a
-    RuntimeWarning. If all temperatures are equally good, T is 1, also with this warning if 1 is a bound.
+    Dividing all logits by one T changes the confidences, but no answer. Fit T on held-out data: on the
+    training data an overconfident network looks well calibrated. T = 1 is always tried, so the loss never
+    becomes larger. The loss is convex in 1/T, so there is at most one minimum.
+    If the loss has no minimum within the bounds, the better bound is returned with a RuntimeWarning. Example:
+    every label has the largest logit, so a smaller T is always better. If all temperatures are equally good,
+    T is 1, with the same warning if 1 is a bound.
 
-    logits: (N, K), of absolute values up to 1e150; the computation is in float64.  labels: classes (N,).
-    ValueError for logits that are not finite, a label that is no class, and bounds other than
-    0 < low <= 1 <= high with low < high.
+    logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: (low, high)
+    with 0 < low <= 1 <= high and low < high. The computation is in float64.
+    ValueError for logits that are not finite, a label that is not a class, and other bounds.
 
     >>> from minidl import train
     >>> logits = [[3, 0], [3, 0], [3, 0]]  # 95% confidence, but only 2 of 3 answers are right

@@ -200,9 +200,16 @@ def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
 
 
 def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
-    """schedule(0) (t + 1) / W at step t < W, then schedule(t - W): no step of the schedule is skipped.
+    """The rate at step t, with W steps of warmup before ``schedule``. No step of the schedule is skipped.
 
-    The first step has schedule(0) / W, as in Goyal et al. 2017; the other convention is 0.
+        schedule(0) (t + 1) / W  for t < W,    schedule(t - W)  for t >= W
+
+    ``schedule(t)`` is a function that gives the rate at step t = 0, 1, ...  warmup_steps: W >= 0.  step: t.
+    The first rate is schedule(0) / W, as in Goyal et al. 2017; another convention starts with 0.
+
+    >>> from minidl import train
+    >>> [train.schedules.warmed_up(lambda t: [8.0, 4.0][t], 2, step) for step in range(4)]
+    [4.0, 8.0, 8.0, 4.0]
     """
     t, W = step, warmup_steps
     return schedule(0) * ((t + 1) / W) if t < W else schedule(t - W)

@@ -55,7 +55,7 @@ def two_views(
 
 
 class UnitRows(Op):
-    """u = z / |z| for each row of z (N, D);  dL/dz = (g - u (u . g)) / |z|
+    """u = z / |z| for each row of z (N, D);  dL/dz = (g - u (u . g)) / |z|,  where g = dL/du is ``grad``
 
     The gradient has no part along u, because the length of a row does not change its direction.
     """
@@ -78,7 +78,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
         u = the 2N rows of z1 and z2, each divided by its length        S = u u^T
         L = mean over the 2N rows i of  -log( e^(S[i, p]/T) / sum over k != i of e^(S[i, k]/T) )
 
-    with p the row of i's other view: the cross-entropy of finding p among the 2N - 1 other rows.
+    Row p is the other view of row i's image. So L is the cross-entropy of finding p among the 2N - 1 other
+    rows. ``apply(UnitRows(), rows)`` and ``concatenate([z1, z2])`` give Tensors with gradients.
     z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0, however small.
     ValueError for a row of zeros, which has no direction, for views of different shapes, and for T <= 0.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
@@ -209,8 +210,9 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
         scores[i N + j] = a_i . b_j / (|a_i| |b_j|)        same[i N + j] = (i == j)
 
     features_a, features_b: (N, D) of two views of the same N images in the same order. Returns scores (N N,)
-    float64 and same (N N,) bool, for ``train.metrics.roc_auc``. ValueError for less than two images,
-    views of different shapes, and a row of zeros, which has no direction.
+    float64 and same (N N,) bool, for ``train.metrics.roc_auc``. ``checked_features`` gives rows in float64,
+    ``UnitRows().forward(rows)`` divides rows by their lengths. ValueError for fewer than two images, for
+    views of different shapes, and for a row of zeros, which has no direction.
 
     >>> from minidl import transfer
     >>> scores, same = transfer.same_or_not([[1, 0], [0, 1]], [[1, 0], [1, 1]])

@@ -48,11 +48,17 @@ def soft_cross_entropy(
     """H(q, p) = -(1/N) sum_n sum_c q_nc log p_nc,  q = softmax(z_t / tau_t),  p = softmax(z_s / tau).
 
     student_logits z_s, teacher_logits z_t: (N, K). The teacher is a constant: no gradient reaches z_t.
-    teacher_temperature: tau_t, None for tau.  soft: "ce", or "kl" for KL(q || p) = H(q, p) - H(q), which has
-    the same gradient and is 0 for q = p. Near q = p the difference is inaccurate in float32. So its value is
-    computed as the mean of sum_c q_nc (log q_nc - log p_nc), in float64.
-    ValueError for temperatures that are not above 0, for another name for ``soft``, and for logits of other
-    rows or classes than the teacher's.
+    ``checked_pair_of_logits(student_logits, teacher_logits)`` gives z_s as a Tensor and z_t as an array;
+    ``soft_targets(z_t, tau_t)`` gives q.  temperature: tau.  teacher_temperature: tau_t, None for tau.
+    soft: "ce" for H(q, p), or "kl" for KL(q || p) = H(q, p) - H(q). KL has the same gradient and is 0 for
+    q = p. Near q = p this difference is inaccurate in float32. So the value of KL is computed as the mean of
+    sum_c q_nc (log q_nc - log p_nc), in float64.
+    ValueError for temperatures that are not above 0, for an unknown name for ``soft``, and for logits of
+    different shapes.
+
+    >>> from minidl.transfer.distill_loss import soft_cross_entropy
+    >>> round(soft_cross_entropy([[0, 0]], [[5, 0]], temperature=2).item(), 3)  # log 2
+    0.693
     """
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
     tau_t = temperature if teacher_temperature is None else teacher_temperature
@@ -92,11 +98,12 @@ def logit_matching_loss(
 ) -> Tensor:
     """L = alpha CE(y, z_s) + (1 - alpha) ||z_t - z_s||², sum of squares over classes, mean over rows.
 
-    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
-    labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  A term of weight 0 is left out.
-    A label of -100 leaves its row out of the labels' term, as in ``F.cross_entropy``.
-    ValueError for an alpha outside of 0 ... 1, for logits of other rows or classes than the teacher's, and
-    where alpha is above 0 for None as labels and for a label that is no class, such as -1 or K.
+    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays. No gradient reaches the teacher.
+    ``checked_pair_of_logits(student_logits, teacher_logits)`` gives z_s as a Tensor and z_t as an array.
+    labels y: classes (N,), or rows of probabilities (N, K), or None if alpha is 0. CE is
+    ``F.cross_entropy``: a label of -100 leaves its row out of this term.  A term of weight 0 is left out.
+    ValueError for an alpha outside of 0 ... 1, and for logits of different shapes. If alpha is above 0, also
+    for labels of None, and for a label that is not a class, such as -1 or K.
 
     >>> from minidl import transfer
     >>> transfer.logit_matching_loss([[1, 0]], teacher_logits=[[4, 0]], labels=None, alpha=0).item()
@@ -128,14 +135,15 @@ def distillation_loss(
 ) -> Tensor:
     """L = alpha H(y, softmax(z_s)) + beta H(softmax(z_t / tau), softmax(z_s / tau)), the mean over the rows.
 
-    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays; no gradient reaches the teacher's.
-    labels y: classes (N,) or rows (N, K); None will do where alpha is 0.  alpha, beta >= 0, not both 0; a
-    term of weight 0 is left out.  temperature: tau.
-    scale_by_tau_squared: beta times tau², which keeps the soft gradient's size as tau moves, whatever alpha
-    is: Hinton et al. 2015, arXiv:1503.02531.  teacher_temperature, soft: see ``soft_cross_entropy``.
-    A label of -100 leaves its row out of the labels' term, as in ``F.cross_entropy``.
-    ValueError for weights below 0 or both 0, where alpha is above 0 for None as labels and for a label that
-    is no class, such as -1 or K, and where beta is above 0 for what ``soft_cross_entropy`` refuses.
+    student_logits z_s, teacher_logits z_t: (N, K), Tensors or arrays. No gradient reaches the teacher.
+    labels y: classes (N,), or rows of probabilities (N, K), or None if alpha is 0. The labels' term is
+    ``F.cross_entropy``: a label of -100 leaves its row out of this term.
+    alpha, beta >= 0, not both 0; a term of weight 0 is left out.  temperature: tau.
+    teacher_temperature, soft: as in ``soft_cross_entropy``, which gives the second term.
+    scale_by_tau_squared: if True, beta is multiplied by tau². Then the soft gradient keeps its size when tau
+    changes, for any alpha (Hinton et al. 2015, arXiv:1503.02531).
+    ValueError for weights below 0 or both 0. If alpha is above 0, also for labels of None, and for a label
+    that is not a class, such as -1 or K. If beta is above 0, also for what ``soft_cross_entropy`` refuses.
 
     >>> from minidl import transfer
     >>> student, teacher = [[1, 0]], [[4, 0]]
@@ -219,9 +227,14 @@ def distillation_terms(
 
 
 def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The mean row of each class: rows (N, K) and labels (N,) give (K, K), float64.
+    """The mean row of each class: rows (N, K) and labels (N,) give (K, K) in float64. Row c is for class c.
 
-    ValueError for a class without a row: it has no mean; and for a label that is no class.
+    The classes are 0 ... K-1. ValueError for a class without a row, and for a label that is not a class.
+
+    >>> from minidl.transfer.distill_loss import class_means
+    >>> print(class_means(np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), np.array([0, 1, 1])))
+    [[1.   0.  ]
+     [0.25 0.75]]
     """
     rows = check_array("rows", rows, "N", "K")
     labels = check_labels("labels", labels, *rows.shape)

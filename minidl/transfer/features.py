@@ -103,10 +103,11 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
 
 
 def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """(features - m) / s with the mean m and deviation s of each column of ``reference``. (N, D) float64.
+    """(features - m) / s, where m and s are the mean and standard deviation of each column of ``reference``.
 
-    ``reference`` are the training features, whatever is to be transformed: a test set's own mean would tell
-    of the test set. A column whose numbers are all equal there says nothing and becomes 0.
+    features: (N, D).  reference: (M, D), always the training features, also when ``features`` are those of a
+    test set. The mean of a test set would leak information about it. A column that is constant in
+    ``reference`` has no information and becomes 0. Returns (N, D) in float64.
 
     >>> from minidl import transfer
     >>> training, test = [[1, 10], [3, 30]], [[5, 20]]
@@ -125,7 +126,7 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
 
         X = features - mean        X = U S V^T        coordinates = X V[:, :dims] = U S[:dims]
 
-    The sign of a direction is arbitrary: here its largest component is positive.
+    The sign of a direction is arbitrary. Here the component with the largest absolute value is positive.
     The coordinates are float64. Raises ValueError for fewer than two points and dims > min(N, D).
 
     >>> from minidl import transfer
@@ -205,10 +206,12 @@ def probe_loss(
     """Regularised softmax regression: the loss and its gradients by weight (K, D) and bias (K,).
 
         P = softmax(F W^T + b)        L = -mean_i log P[i, y_i] + l2 / 2 ||W||^2
-        dL/dW = (P - Y)^T F / N + l2 W        dL/db = mean over rows of (P - Y),   Y the labels one-hot
+        dL/dW = (P - Y)^T F / N + l2 W        dL/db = mean over rows of (P - Y)
 
-    features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; it does not apply to the bias. All in float64.
-    ValueError for a label that is no class, and for an l2 below 0.
+    features F: (N, D).  labels y: (N,) in 0 ... K-1.  l2 >= 0; it does not apply to the bias.
+    Y: the one-hot labels (N, K), which ``one_hot(labels, K)`` makes. ``stable_log_softmax(logits)`` gives
+    log P without overflow. Everything is computed in float64. Returns (L, dL/dW, dL/db).
+    ValueError for a label that is not a class, and for an l2 below 0.
     """
     F, l2 = checked_features(features), check_number("l2", l2, 0)
     W = checked_features(weight, "weight", F.shape[1])

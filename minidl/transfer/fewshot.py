@@ -95,11 +95,17 @@ def prototype_predict(
 
 
 def squared_distances(queries: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """D²[m, n] = sum over d of (queries[m, d] − support[n, d])², float64 (M, N).
+    """D²[m, n] = sum over d of (queries[m, d] − support[n, d])²: queries (M, D), support (N, D) give (M, N).
 
-    All is computed in float64. The differences are squared for a few queries at a time, to save memory. The
-    form ‖q‖² − 2 q·s + ‖s‖² is a matrix product and faster. But for long rows that are near each other, it
-    subtracts nearly equal numbers and is inaccurate in float32.
+    Everything is computed in float64. To save memory, the differences are squared for a few queries at a
+    time: at most ``CHUNK`` differences, but at least one query. The form ‖q‖² − 2 q·s + ‖s‖² is a matrix
+    product and faster. But for long rows that are near each other, it subtracts nearly equal numbers and is
+    inaccurate in float32.
+
+    >>> from minidl.transfer.fewshot import squared_distances
+    >>> print(squared_distances(np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[3.0, 4.0]])))
+    [[25.]
+     [16.]]
     """
     queries, support = np.asarray(queries, np.float64), np.asarray(support, np.float64)  # (M, D), (N, D)
     squared = np.empty((len(queries), len(support)))
@@ -122,14 +128,22 @@ def nearest(distances: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
-    """The class with the largest weight among each query's neighbours: labels and distances (M, k) give (M,).
+    """The class with the most votes among each query's neighbours.
 
         votes(c) = sum of w over the neighbours of class c,   w = 1 ("uniform") or 1/distance ("distance")
 
-    With "distance", if some neighbours have distance 0, only these vote, equally. A tie goes to the class
-    whose neighbours, voting or not, have the smaller mean distance, by however little, then to the smaller
-    label. The answer has the labels' dtype. M and k are at least 1. ValueError for another name for the
-    weights.
+    labels, distances: (M, k), of the k neighbours of M queries; M and k are at least 1. Returns the classes
+    (M,) in the labels' dtype. ``vote_weights(distances, weights)`` gives the w of all neighbours, (M, k).
+    With "distance", if some neighbours have distance 0, only these vote, all with the same w.
+    On a tie the class with the smaller mean distance wins, even if the difference is tiny. This mean includes
+    neighbours that do not vote. If the means are equal too, the smaller label wins.
+    ValueError for an unknown name for the weights.
+
+    >>> from minidl.transfer.fewshot import vote
+    >>> print(vote(np.array([[5, 2, 5]]), np.array([[2.0, 0.5, 4.0]])))
+    [5]
+    >>> print(vote(np.array([[5, 2, 5]]), np.array([[2.0, 0.5, 4.0]]), weights="distance"))
+    [2]
     """
     w = vote_weights(distances, weights)
     classes, column = np.unique(labels, return_inverse=True)  # (C,), sorted
@@ -155,9 +169,15 @@ def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
 
 
 def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The classes (C,), ascending, and the mean row of each class (C, D), from rows (N, D) and labels (N,).
+    """The mean of the support rows of each class: from rows (N, D) and labels (N,).
 
-    Means of float32 rows are float32, and the classes have the labels' dtype.
+    Returns the classes (C,), ascending, in the labels' dtype, and the means (C, D) in the same order. Means
+    of float32 rows are float32.
+
+    >>> from minidl.transfer.fewshot import prototypes
+    >>> classes, means = prototypes(np.array([[0.0, 2.0], [4.0, 4.0], [2.0, 4.0]]), np.array([7, 3, 7]))
+    >>> print(classes, means.tolist())
+    [3 7] [[4.0, 4.0], [1.0, 3.0]]
     """
     classes = np.unique(labels)
     means = np.stack([support[labels == c].mean(axis=0) for c in classes])

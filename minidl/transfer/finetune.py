@@ -260,10 +260,14 @@ def lr_sweep(
 
 
 def largest_stable_lr(hessian: np.ndarray) -> float:
-    """2 / lambda_max: gradient descent on x.Hx / 2 diverges above it and converges below.
+    """2 / lambda_max: gradient descent on x.Hx / 2 diverges for larger rates and converges for smaller rates.
 
-    hessian: (n, n). ValueError where it is not symmetric, and where its largest eigenvalue lambda_max is not
-    above 0, by however little.
+    hessian H: (n, n). lambda_max is its largest eigenvalue; any number above 0 is accepted, however small.
+    ValueError if H is not symmetric, and if lambda_max is 0 or less.
+
+    >>> from minidl.transfer.finetune import largest_stable_lr
+    >>> round(largest_stable_lr(np.array([[4.0, 0.0], [0.0, 1.0]])), 3)
+    0.5
     """
     H = check_hessian(hessian)
     largest = np.linalg.eigvalsh(H)[-1]
@@ -272,9 +276,18 @@ def largest_stable_lr(hessian: np.ndarray) -> float:
 
 
 def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: int) -> np.ndarray:
-    """The path x_0 = start, x_{t+1} = x_t - lr H x_t of gradient descent on x.Hx / 2. (steps + 1, n) float64.
+    """The path of gradient descent on the function x.Hx / 2: its points, (steps + 1, n) in float64.
 
-    Along an eigenvector of eigenvalue lambda each step multiplies by 1 - lr lambda.
+        x_0 = start        x_{t+1} = x_t - lr H x_t
+
+    hessian H: (n, n), symmetric.  start: (n,). Along an eigenvector with the eigenvalue lambda, each step
+    multiplies x by 1 - lr lambda.
+
+    >>> from minidl.transfer.finetune import descend_quadratic
+    >>> print(descend_quadratic(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([1.0, 4.0]), lr=0.5, steps=2))
+    [[1. 4.]
+     [0. 2.]
+     [0. 1.]]
     """
     H, lr = check_hessian(hessian), check_number("lr", lr, 0)
     path = [check_array("start", start, len(H)).astype(np.float64)]

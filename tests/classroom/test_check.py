@@ -43,7 +43,7 @@ def test_a_failure_tells_law_case_call_answer_and_what_it_looks_like(course):
     assert outcome.call == "stable_softmax([[0.], [0.]], temperature=1)"
     assert outcome.answer == "[[0.5], [0.5]]"
     assert outcome.message.startswith("2 of 2 elements differ, most at [0]: yours 0.5, expected 1")
-    assert outcome.looks_like == ["summed over everything instead of the row"]
+    assert outcome.looks_like == ["sums over all numbers instead of each row"]
     assert course.work_file("09").read_text().splitlines()[outcome.line - 1] == SOFTMAX.splitlines()[0]
 
 

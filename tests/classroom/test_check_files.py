@@ -37,7 +37,7 @@ def test_files_anywhere_are_checked_with_points_and_nothing_is_written_beside_th
     assert [row["status"] for row in first["exercises"]] == ["missing", "passed", "missing", "missing"]
     row = second["exercises"][1]
     assert (row["number"], row["status"], row["points"]) == ("09.2", "failed", 0)
-    assert row["looks_like"] == ["the sign is missing"] and row["law"] == "it lies between 0 and log K"
+    assert row["looks_like"] == ["the sign is missing"] and row["law"] == "the entropy is between 0 and log K"
     assert row["laws"] == len(row["tried"]) and row["held"] == sum(held for _, held in row["tried"]) < 7
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lee.py", "smith.py"]
 

@@ -193,7 +193,7 @@ def test_the_pages_escape_what_is_a_submissions_and_name_law_mistake_and_command
     index = (out / "index.html").read_text(encoding="utf-8")
     for text in (page, index):
         assert "<script" not in text and "<b>Co" not in text and "=Gül &amp; &lt;b&gt;Co (2)" in text
-    assert "summed over everything instead of the row" in index and "each row sums to 1" in index
+    assert "sums over all numbers instead of each row" in index and "each row sums to 1" in index
     assert "each row sums to 1" in (out / "students" / "bob.html").read_text(encoding="utf-8")
 
 
@@ -208,7 +208,7 @@ def test_the_command_in_the_report_gives_the_same_failure_again(graded, capfd):
     (again,) = json.loads(capfd.readouterr().out)["submissions"][0]["exercises"]
     same = ("law", "message", "case", "call", "tried", "looks_like")
     assert [again[name] for name in same] == [before[name] for name in same]
-    assert before["looks_like"] == ["summed over everything instead of the row"]
+    assert before["looks_like"] == ["sums over all numbers instead of each row"]
 
 
 def test_the_tables_for_other_programs_can_be_read(graded):

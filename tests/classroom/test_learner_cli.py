@@ -65,7 +65,7 @@ def test_from_the_stub_to_the_solution(course, lessons):
   2 of 2 elements differ, most at \[0\]: yours 0.5, expected 1
       yours    = \[0.5, 0.5\]
       expected = \[1., 1.\]
-  looks like   = summed over everything instead of the row
+  looks like   = sums over all numbers instead of each row
   step into it = python -m lessons debug 09.1
 """,
         out,
@@ -237,7 +237,7 @@ def test_where_the_case_cannot_be_kept_the_verdict_stands(course, lessons):
     write_work(course, "09", WRONG)
     (course.work / "replay").write_text("a file where the folder must be")
     code, out, _ = lessons("check", "09.1")
-    assert code == 1 and "looks like   = summed over everything instead of the row" in out
+    assert code == 1 and "looks like   = sums over all numbers instead of each row" in out
     assert out.count("the case could not be kept for debug: ") == 1 and "step into it" not in out
 
 
@@ -280,7 +280,7 @@ def command(course, *arguments):
 
 
 @pytest.mark.parametrize(
-    "number, text, shown", [("09.1", WRONG, "summed"), ("09.2", STUCK, "a loop without end")]
+    "number, text, shown", [("09.1", WRONG, "sums over all numbers"), ("09.2", STUCK, "a loop without end")]
 )
 def test_debug_steps_into_the_learners_function(course, number, text, shown):
     write_work(course, "09", text)
@@ -334,7 +334,7 @@ def test_colours_are_for_terminals_that_want_them(course):
     write_work(course, "09", WRONG)
     check = command(course, "check", "09.1")
     coloured = in_a_terminal(check)
-    assert "\033[31mFAILS\033[0m" in coloured and "\033[33msummed over everything" in coloured
+    assert "\033[31mFAILS\033[0m" in coloured and "\033[33msums over all numbers" in coloured
     for quiet in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         shown = in_a_terminal(check, **quiet)
         assert "FAILS" in shown and "\033" not in shown

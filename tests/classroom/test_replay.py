@@ -100,7 +100,7 @@ def test_where_the_law_makes_an_overflow_an_error_the_replayed_call_does_too(cou
     text = WRONG_SOFTMAX.replace("(z - z.max())", "z").replace("p.sum()", "p.sum(axis=axis, keepdims=True)")
     write_work(course, "09", text)
     (outcome,) = check_here(course, "09", "09.1")
-    assert outcome.looks_like == ["no maximum subtracted, which overflows"]
+    assert outcome.looks_like == ["does not subtract the maximum, which overflows"]
     printed, stops = replayed(course.root / outcome.replay, monkeypatch)
     assert stops == 1
     assert printed == "FloatingPointError: overflow encountered in exp"
@@ -142,7 +142,7 @@ def test_where_the_arguments_have_no_text_every_call_of_the_law_stops(course, mo
     write_work(course, "01", "def topological_order(root, parents_of):\n    return [root]\n")
     exercise, path = course.exercise("01.4"), course.work_file("01")
     answer = exercise.adapt(function_of(load(path), exercise))
-    chain = exercise.try_law("a chain of 3,000 nodes is no problem", answer)  # its parents_of is a lambda
+    chain = exercise.try_law("a chain of 3,000 nodes works", answer)  # its parents_of is a lambda
     printed, stops = replayed(write(course, path, exercise, answer, chain), monkeypatch)
     assert stops == 1
     assert printed.startswith("a function cannot be written down: each call of the law stops, c goes on")
@@ -165,7 +165,7 @@ def test_leaving_pdb_inside_a_law_is_no_failure_of_the_answer(course, monkeypatc
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "breakpointhook", leave)
     monkeypatch.setenv("MINIDL_DEBUG", "1")
-    for law in (exercise.laws[0].text, "each step of the rise is as high as the first"):
+    for law in (exercise.laws[0].text, "during the rise, each step adds the same amount, schedule(0) / W"):
         result = exercise.try_law(law, answer)
         replay, printed = write(course, path, exercise, answer, result), io.StringIO()
         with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
