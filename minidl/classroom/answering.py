@@ -33,8 +33,8 @@ import numpy as np
 
 from minidl.classroom.codec import Uncodable, Values, generators_in
 from minidl.classroom.confine import confine
+from minidl.classroom.exercise_kinds import Direct, LibraryCall, WrongAnswer, place
 from minidl.classroom.frames import receive, send
-from minidl.classroom.kinds import Direct, LibraryCall, WrongAnswer, place
 from minidl.classroom.reading import function_of, load, stand_in
 from minidl.classroom.stubs import plain_function
 

@@ -15,7 +15,7 @@ from minidl.classroom.check import SECONDS, CheckError, check_exercise, check_le
 from minidl.classroom.claims import ClaimError
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest
-from minidl.classroom.messages import counted, hints_text, lessons_text, outcome_text
+from minidl.classroom.on_terminal import counted, hints_text, lessons_text, outcome_text
 from minidl.classroom.record import Record
 from minidl.classroom.running import run_lessons
 from minidl.engine.checks import require

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from minidl.classroom.codec import Malformed, Values, generators_in
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.kinds import LibraryCall, Told
+from minidl.classroom.exercise_kinds import LibraryCall, Told
 from minidl.classroom.stubs import plain_function
 
 _Kind = TypeVar("_Kind", bound=BaseException)

@@ -24,8 +24,8 @@ from minidl.classroom import processes
 from minidl.classroom.codec import Malformed, Uncodable, Values
 from minidl.classroom.crossing import called_back, class_of, error_of, targets_of, told_by
 from minidl.classroom.exercise import Exercise
+from minidl.classroom.exercise_kinds import Answerer, Told, WrongAnswer, check_kind
 from minidl.classroom.frames import receive, send
-from minidl.classroom.kinds import Answerer, Told, WrongAnswer, check_kind
 from minidl.classroom.reading import FileProblem
 
 ROOT = str(Path(minidl.__file__).resolve().parents[1])
@@ -292,7 +292,7 @@ class ElsewhereFunction(Answerer):
         return (arguments, params), (given, given_params)
 
     def check_form(self, answer: Any) -> None:
-        """Repeat the checks of kinds.py here: in the other process, the learner's code could patch them."""
+        """Repeat the checks of exercise_kinds.py: over there, the learner's code could patch them."""
         if answer is None:
             raise WrongAnswer(f"{self.name} returned None: is a return missing?")
         if self.exercise.kind == "function":

@@ -17,8 +17,8 @@ from minidl.classroom.compare import SHOWN, readable, short
 from minidl.classroom.course import Course
 from minidl.classroom.elsewhere import Ended
 from minidl.classroom.exercise import Exercise, Result, different_answers
+from minidl.classroom.exercise_kinds import LibraryCall
 from minidl.classroom.implementation import Call, Implementation
-from minidl.classroom.kinds import LibraryCall
 from minidl.classroom.reading import changed_signature
 from minidl.classroom.recognize import alike, does_the_same, mistakes_like
 

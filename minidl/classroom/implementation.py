@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis.errors import HypothesisException
 
 from minidl.classroom.compare import short
-from minidl.classroom.kinds import Answerer, Direct, WrongAnswer, same, unchanged
+from minidl.classroom.exercise_kinds import Answerer, Direct, WrongAnswer, same, unchanged
 
 REMEMBERED = 60  # so many first calls of a law are kept, to recognise named mistakes
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-from minidl.classroom.kinds import parameters_of, place
+from minidl.classroom.exercise_kinds import parameters_of, place
 from minidl.classroom.stubs import plain_function
 
 

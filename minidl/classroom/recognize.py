@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from minidl.classroom.exercise import Exercise, Law, Mistake
+from minidl.classroom.exercise_kinds import same
 from minidl.classroom.implementation import Call, Implementation, Remembered
-from minidl.classroom.kinds import same
 
 
 def mistakes_like(

@@ -19,9 +19,9 @@ from minidl.classroom.builders import Built
 from minidl.classroom.compare import short
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise, Result
+from minidl.classroom.exercise_kinds import Direct, Told, is_floating
 from minidl.classroom.files import write_text
 from minidl.classroom.implementation import Call, Implementation
-from minidl.classroom.kinds import Direct, Told, is_floating
 from minidl.classroom.reading import function_of, load, stand_in
 
 FILE = '''"""{exercise.number} {exercise.name} fails the law "{result.law}".

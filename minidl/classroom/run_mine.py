@@ -23,8 +23,8 @@ from minidl.classroom import reading, studies
 from minidl.classroom.check import check_lesson
 from minidl.classroom.course import Course, Lesson
 from minidl.classroom.exercise import Exercise
+from minidl.classroom.exercise_kinds import code_of
 from minidl.classroom.files import digest
-from minidl.classroom.kinds import code_of
 from minidl.classroom.record import Record
 from minidl.classroom.script import run_script
 from minidl.classroom.substitute import Substitute, substituted

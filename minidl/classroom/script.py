@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from minidl.classroom.messages import paint
+from minidl.classroom.on_terminal import paint
 
 
 def run_script(path: Path) -> None:

@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.kinds import is_floating
+from minidl.classroom.exercise_kinds import is_floating
 from minidl.classroom.stubs import plain_function
 from minidl.engine import jit
 

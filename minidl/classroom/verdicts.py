@@ -40,7 +40,7 @@ from minidl.classroom.check import Options, Outcome, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.further import points_of
-from minidl.classroom.messages import outcome_text, paint
+from minidl.classroom.on_terminal import outcome_text, paint
 from minidl.classroom.work_file import MARK
 from minidl.engine.checks import require
 

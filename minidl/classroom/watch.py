@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minidl.classroom.check import CheckError, check_lesson
 from minidl.classroom.course import Course
-from minidl.classroom.messages import next_thing, outcome_text, paint
+from minidl.classroom.on_terminal import next_thing, outcome_text, paint
 from minidl.classroom.record import Record
 
 TICK = 0.1  # after so many seconds, the files are compared again

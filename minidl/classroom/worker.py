@@ -27,11 +27,11 @@ from minidl.classroom.check import PREFIX, USUAL, Options, Outcome
 from minidl.classroom.course import Course
 from minidl.classroom.elsewhere import ElsewhereFunction, Ended, Process
 from minidl.classroom.exercise import Exercise, Result, Unshrunk
+from minidl.classroom.exercise_kinds import LibraryCall
 from minidl.classroom.files import digest
 from minidl.classroom.flags import flags_of
 from minidl.classroom.further import further_laws
 from minidl.classroom.implementation import Implementation
-from minidl.classroom.kinds import LibraryCall
 from minidl.classroom.reading import FileProblem, changed_signature
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from minidl.compress.fused import CommonOutput, ConvInto, ConvReLU2d, limits, recast
-from minidl.compress.kinds import in_order, runs_as
+from minidl.compress.layer_kinds import in_order, runs_as
 from minidl.engine.checks import check_instance, require
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Concat, Container

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from minidl.compress.kinds import kind_of, unusual
+from minidl.compress.layer_kinds import kind_of, unusual
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn import layers as nn
 from minidl.nn import pooling

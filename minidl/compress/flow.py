@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.compress.branches import InPlaceConcat
 from minidl.compress.fused import ConvInto
-from minidl.compress.kinds import runs_as
+from minidl.compress.layer_kinds import runs_as
 from minidl.engine.checks import check_instance, positive_int, require
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor

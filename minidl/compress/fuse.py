@@ -16,7 +16,7 @@ from minidl.compress.branches import check_in_evaluation, kept
 from minidl.compress.channels import example, known_kind
 from minidl.compress.flow import INPUT, Step, flow, is_transparent
 from minidl.compress.fused import ConvReLU2d, ConvReLU6, recast
-from minidl.compress.kinds import runs_as
+from minidl.compress.layer_kinds import runs_as
 from minidl.engine.checks import check_array, check_instance, check_number, require
 from minidl.nn.containers import Sequential, Skip
 from minidl.nn.layers import BatchNorm, Conv2d, Identity, Linear, ReLU, ReLU6

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.fused import ConvReLU2d
-from minidl.compress.kinds import runs_as
+from minidl.compress.layer_kinds import runs_as
 from minidl.compress.qat import Reweighted
 from minidl.compress.quantize import check_reals
 from minidl.engine.checks import check_array, check_instance, check_int, positive_int, require

@@ -17,7 +17,7 @@ from minidl.compress import calibrate
 from minidl.compress.flow import INPUT, Step, flow, observe
 from minidl.compress.fuse import fuse
 from minidl.compress.fused import ConvReLU2d
-from minidl.compress.kinds import runs_as
+from minidl.compress.layer_kinds import runs_as
 from minidl.compress.quantize import (
     LARGEST_BIAS,
     FakeQuantize,

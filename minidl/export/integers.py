@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.compress.integer import layers as integer
 from minidl.compress.integer.model import IntegerModel
-from minidl.compress.kinds import in_order, runs_as
+from minidl.compress.layer_kinds import in_order, runs_as
 from minidl.compress.quantize import QuantParams, quantize
 from minidl.export.graph import INPUT, Graph
 from minidl.export.operations import window

@@ -124,7 +124,7 @@ ATTACKS = [
     ),
     Attack(
         "changed input, the comparison patched",
-        "import minidl.classroom.kinds as k\nk.same = k.unchanged = lambda *a: True\n"
+        "import minidl.classroom.exercise_kinds as k\nk.same = k.unchanged = lambda *a: True\n"
         + BODY
         + "    probabilities[...] = 0\n    return probabilities[..., 0]\n",
         ("entropy changed its input 0",),

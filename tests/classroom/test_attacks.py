@@ -15,7 +15,7 @@ from learner import REAL, write_work
 from minidl.classroom import processes
 from minidl.classroom.check import check_exercise, check_lesson
 from minidl.classroom.course import Course
-from minidl.classroom.messages import outcome_text
+from minidl.classroom.on_terminal import outcome_text
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minidl.classroom.compare import assert_close, assert_equal, assert_gradients
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.kinds import WrongAnswer
+from minidl.classroom.exercise_kinds import WrongAnswer
 from minidl.classroom.strategies import arrays, broadcastable_pairs, logits, shapes, temperatures
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import stable_softmax

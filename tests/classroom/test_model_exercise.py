@@ -10,7 +10,7 @@ from minidl import Tensor, no_grad
 from minidl.classroom import replay
 from minidl.classroom.builders import Built
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.kinds import WrongAnswer
+from minidl.classroom.exercise_kinds import WrongAnswer
 from minidl.nn.layers import Linear
 
 MODEL = Built("small_cnn", seed=2, num_classes=3, widths=(4,), pool_after=())

@@ -17,7 +17,7 @@ from minidl.compress.integer import (
     model_bytes,
     quantize_model,
 )
-from minidl.compress.kinds import in_order
+from minidl.compress.layer_kinds import in_order
 from minidl.compress.qat import prepare_qat
 from minidl.compress.quantize import dequantize, quantize
 from minidl.nn.efficientnet import Preprocess, SamePad2d

@@ -13,7 +13,7 @@ from lite import tiny_lite
 from minidl import Tensor, nn, no_grad
 from minidl.compress.integer import layers as integer
 from minidl.compress.integer.arithmetic import quantized_add
-from minidl.compress.kinds import runs_as
+from minidl.compress.layer_kinds import runs_as
 from minidl.compress.quantize import quantize
 from minidl.nn import functional as F
 from minidl.nn.models import inception_block, lenet, mlp, small_cnn, tiny_resnet

@@ -18,7 +18,7 @@ from minidl.compress.integer.model import (
     nested,
     reals_of,
 )
-from minidl.compress.kinds import children_in_order, in_order, kind_of, runs_as, unusual
+from minidl.compress.layer_kinds import children_in_order, in_order, kind_of, runs_as, unusual
 from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
 from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
 from minidl.engine.checks import check_instance, check_int, require

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.compress.integer.layers import IntegerLayer, Weighted
-from minidl.compress.kinds import in_order
+from minidl.compress.layer_kinds import in_order
 from minidl.compress.quantize import QuantParams, dequantize, quantize
 from minidl.engine.checks import check_instance, float_images, require
 from minidl.engine.tensor import Tensor
