@@ -36,9 +36,9 @@ class PruneStep(NamedTuple):
 
 
 class PruneResult(NamedTuple):
-    """The last network within the budget, all steps from the dense network on, and the number accepted.
+    """The last network with a loss below the limit, all steps from the dense network on, and the number accepted.
 
-    ``history[accepted]`` is the row of ``model``. If there is one more row, that step was rolled back.
+    ``history[accepted]`` is the row of ``model``. If there is one more row, that step was undone.
     """
 
     model: Module
