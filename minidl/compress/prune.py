@@ -36,7 +36,7 @@ class PruneStep(NamedTuple):
 
 
 class PruneResult(NamedTuple):
-    """The last network with a loss below the limit, all steps from the dense network on, and the number accepted.
+    """The last network with a loss below the limit, all steps, and the number of accepted steps.
 
     ``history[accepted]`` is the row of ``model``. If there is one more row, that step was undone.
     """

@@ -264,7 +264,7 @@ one, other = (Exercise({number!r}, Exercise, points=1, hints=("a",)) for _ in ra
     "number, message",
     [
         ("98.1", "two exercises have the number 98.1, in ex98_twice"),
-        ("97.1", "exercise 97.1 stands in ex98_twice"),
+        ("97.1", "exercise 97.1 is in the wrong module, ex98_twice"),
     ],
 )
 def test_two_of_one_number_and_one_in_another_lessons_module_are_refused(

@@ -42,8 +42,8 @@ def write_pages(course: Course, chosen: list[Lesson], folder: Path) -> None:
 
 ABOUT_STUDIES = """\
 A lesson runs with one seed. What a lesson says beyond that seed rests on a study: a script that measures with
-several seeds. `python -m lessons study 05` measures it again. `python -m lessons study --check 05` compares two
-seeds with the numbers below. An interval covers the mean over seeds with a confidence of 95%."""
+several seeds. `python -m lessons study 05` measures it again. `python -m lessons study --check 05` compares
+two seeds with the numbers below. An interval covers the mean over seeds with a confidence of 95%."""
 ABOUT_EXERCISES = """\
 An exercise is a function of the library without its body. Its check is a list of laws.
 `python -m lessons start 05` writes the functions of a lesson into `work/`. `python -m lessons check 05`
