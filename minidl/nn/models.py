@@ -180,8 +180,9 @@ def inception_block(
 ) -> Concat:
     """Four branches on one input, joined along the channels: 1x1; 1x1, 3x3; 1x1, 5x5; pooling, 1x1.
 
-    Height and width stay. ``widths``: output channels of each branch; ``reduce``: channels between the two
-    convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al. 2015; BatchNorm from 2016).
+    Height and width stay. ``widths``: output channels of each branch, or one number for all four; ``reduce``:
+    channels between the two convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al. 2015;
+    BatchNorm from 2016).
 
     >>> from minidl import nn
     >>> nn.models.inception_block(3)(np.ones((1, 3, 8, 8))).shape
