@@ -176,13 +176,13 @@ def residual_block(in_channels: int, out_channels: int, stride: int = 1, rng: Rn
 
 
 def inception_block(
-    in_channels: int, widths: Sequence[int] = (16, 16, 16, 16), *, reduce: int = 8, rng: Rng = None
+    in_channels: int, widths: int | Sequence[int] = (16, 16, 16, 16), *, reduce: int = 8, rng: Rng = None
 ) -> Concat:
     """Four branches on one input, joined along the channels: 1x1; 1x1, 3x3; 1x1, 5x5; pooling, 1x1.
 
     Height and width stay. ``widths``: output channels of each branch, or one number for all four; ``reduce``:
-    channels between the two convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al. 2015;
-    BatchNorm from 2016).
+    channels between the two convolutions of a branch. Every convolution is conv, bn, relu (Szegedy et al.
+    2015; BatchNorm from 2016).
 
     >>> from minidl import nn
     >>> nn.models.inception_block(3)(np.ones((1, 3, 8, 8))).shape
