@@ -58,7 +58,7 @@ class Both:
     def groups(parameters):
         return [{"params": parameters[:2]}, {"params": parameters[2:], "lr": 0.01, "weight_decay": 0.2}]
 
-    def step_and_compare(self, skip=None):
+    def assert_the_next_step_agrees(self, skip=None):
         for i, (p, twin) in enumerate(zip(self.ours, self.theirs, strict=True)):
             g = self.rng.normal(size=p.shape)
             p.grad, twin.grad = (None, None) if i == skip else (g, torch.tensor(g))
@@ -73,11 +73,11 @@ def test_an_optimizer_with_groups_agrees_step_by_step(name):
     both = Both(name)
     for step in range(20):
         # a parameter without gradient keeps its own count
-        both.step_and_compare(skip=1 if step in (0, 7) else None)
+        both.assert_the_next_step_agrees(skip=1 if step in (0, 7) else None)
     for group, twin in zip(both.optimizer.param_groups, both.twin.param_groups, strict=True):
         group["lr"] = twin["lr"] = group["lr"] / 3
     for _ in range(5):
-        both.step_and_compare()
+        both.assert_the_next_step_agrees()
 
 
 def twin_state(make, **settings):
@@ -116,13 +116,13 @@ def test_the_proportions_of_the_groups_of_pytorch_survive_an_assignment_of_lr():
 def test_an_optimizers_state_from_pytorch_is_taken_over(name):
     both, fresh = Both(name), Both(name)
     for _ in range(5):
-        both.step_and_compare()
+        both.assert_the_next_step_agrees()
     for p, q in zip(both.ours, fresh.ours, strict=True):
         q.data = p.data.copy()
     fresh.optimizer.load_state_dict(both.twin.state_dict())
     fresh.theirs, fresh.twin, fresh.rng = both.theirs, both.twin, both.rng
     for _ in range(5):
-        fresh.step_and_compare()
+        fresh.assert_the_next_step_agrees()
 
 
 @pytest.mark.parametrize(
