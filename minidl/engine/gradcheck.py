@@ -23,8 +23,7 @@ def gradcheck(
     rtol: float = 1e-5,
     atol: float = 1e-8,
 ) -> float:
-    """Compare backward with central differences, (f(x + h) - f(x - h)) / 2h, for every element of every
-    input.
+    """Compare backward with central differences, (f(x + h) - f(x - h)) / 2h, for each element of the inputs.
 
     ``function`` takes Tensors and returns one. ``inputs`` are arrays or Tensors; floating inputs are
     checked in float64, the others are passed on unchanged. f is the output if the output is one number.
@@ -44,12 +43,7 @@ def gradcheck(
     name = getattr(check_function("function", function), "__name__", type(function).__name__)
     eps = positive_number("eps", eps)
     rtol, atol = check_number("rtol", rtol, 0), check_number("atol", atol, 0)
-    plain = [array_of(x.data if isinstance(x, Tensor) else x).copy() for x in inputs]
-    checked = [i for i, x in enumerate(plain) if x.dtype.kind == "f"]
-    require(len(checked) > 0, "gradcheck needs at least one floating input")
-    for i in checked:
-        plain[i] = plain[i].astype(np.float64)
-
+    plain, checked = _in_float64(inputs)
     leaves = [Tensor(x.copy(), requires_grad=i in checked) for i, x in enumerate(plain)]
     output = function(*leaves)
     check_instance(f"the result of {name}", output, Tensor)
@@ -77,6 +71,16 @@ def gradcheck(
             worst = max(worst, _difference(where, expected, got, rtol, atol * max(1.0, abs(value) / unit)))
     _run_in_float32(name, function, plain, checked)
     return worst
+
+
+def _in_float64(inputs: tuple) -> tuple[list[np.ndarray], list[int]]:
+    """Copies of the inputs as arrays, the floating ones in float64, and the numbers of the floating ones."""
+    plain = [array_of(x.data if isinstance(x, Tensor) else x).copy() for x in inputs]
+    checked = [i for i, x in enumerate(plain) if x.dtype.kind == "f"]
+    require(len(checked) > 0, "gradcheck needs at least one floating input")
+    for i in checked:
+        plain[i] = plain[i].astype(np.float64)
+    return plain, checked
 
 
 def _difference(where: str, expected: float, got: float, rtol: float, atol: float) -> float:

@@ -66,15 +66,14 @@ def fit(
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> History:
-    """Train ``model`` on ``train``, a pair (images, labels), for ``epochs`` epochs, and measure it on
-    ``test``.
+    """Train ``model`` on ``train``, a pair (images, labels), and measure it on ``test`` after each epoch.
 
     optimizer: Adam(lr=3e-3) over all parameters if None.  schedule: the learning rate, a function of the step
     counted from 0 over all epochs.  augment: ``augment(images, rng)`` distorts each training batch.  loss:
     ``loss(logits, labels)``, the mean over a batch.  labels: classes (N,), rows (N, K), or other labels for
     the loss. max_grad_norm: see ``clip_grad_norm``.  drop_last: see ``data.batches``.
-    step: ``step(model, images, labels)`` gives a batch's loss, or a pair of
-    the loss and a dict of numbers; the history keeps their means. ``supervised(loss)`` if None.
+    step: ``step(model, images, labels)`` gives a batch's loss, or a pair of the loss and a dict of numbers;
+    the history keeps their means. ``supervised(loss)`` if None.
     metric: ``metric(logits, labels)`` of the test set; a larger number is better.
     patience: stop when the test loss (or the metric, if given) has not improved for so many epochs.
     keep_best: give the model the state of its best epoch by the same measure. Both options make the result on
