@@ -325,10 +325,10 @@ def trained(temperature):
     optimizer = Adam(model.parameters(), lr=3e-3)
     for _epoch in range(60):
         for x, y in data.batches(digits[some], which[some], 64, rng=rng):
-            loss = F.cross_entropy(model(x), y, temperature=temperature(step))
+            T, optimizer.lr = temperature(step), rate(step)
+            loss = F.cross_entropy(model(x), y, temperature=T)
             optimizer.zero_grad()
             loss.backward()
-            optimizer.lr = rate(step)
             optimizer.step()
             step += 1
     return model
@@ -336,8 +336,8 @@ def trained(temperature):
 
 for name, temperature in (("T = 1", constant(1.0)), ("T from 4 to 1", line)):
     p = stable_softmax(predict(trained(temperature), test_digits).astype(np.float64))
-    share = np.mean(p.argmax(axis=1) == test_which)
-    print(f"{name}: accuracy {share:.2f}, confidence {p.max(axis=1).mean():.2f}")
+    accuracy = np.mean(p.argmax(axis=1) == test_which)
+    print(f"{name}: accuracy {accuracy:.2f}, confidence {p.max(axis=1).mean():.2f}")
 
 # %% [markdown]
 # One run proves little. The study trains eight networks each way. Its *short* training
