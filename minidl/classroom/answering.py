@@ -37,6 +37,7 @@ from minidl.classroom.exercise_kinds import Direct, LibraryCall, WrongAnswer, pl
 from minidl.classroom.frames import receive, send
 from minidl.classroom.reading import function_of, load, stand_in
 from minidl.classroom.stubs import plain_function
+from minidl.engine.checks import require
 
 WARNINGS = 50  # the largest number of warnings that the reply to one call contains
 TEXT = 20_000  # the largest number of characters of an error's text, and of its traceback
@@ -194,8 +195,8 @@ class Withheld:
         self.package = package
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name.split(".")[0] == self.package:
-            raise LibraryCall(f"{name} holds the exercises: write it yourself")
+        is_other = name.split(".")[0] != self.package
+        require(is_other, f"{name} holds the exercises: write it yourself", LibraryCall)
 
 
 def withheld(*arguments, **params):

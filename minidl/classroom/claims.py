@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from minidl.classroom.compare import short
-from minidl.engine.checks import check_flag, check_instance
+from minidl.engine.checks import check_flag, check_instance, require
 
 
 class ClaimError(AssertionError):
@@ -31,8 +31,7 @@ def claim(text: str, condition: bool, numbers: str | dict[str, object] = "") -> 
     verdict = "HOLDS" if condition else "DOES NOT HOLD HERE"
     line = f"{verdict:<18}   {text}   {_listed(numbers)}".rstrip()
     print(line, flush=True)
-    if not condition and os.environ.get("MINIDL_STRICT") == "1":
-        raise ClaimError(line)
+    require(condition or os.environ.get("MINIDL_STRICT") != "1", line, ClaimError)
 
 
 def _listed(numbers: str | dict[str, object]) -> str:

@@ -140,8 +140,7 @@ def switch(text: str) -> dict:
 
 def in_form(form: str, text: str, said: str) -> str:
     """Return the text if the regular expression ``form`` matches all of it. If not, raise ``said``."""
-    if not re.fullmatch(form, text):
-        raise argparse.ArgumentTypeError(f"{said}, got {text!r}")
+    require(re.fullmatch(form, text), f"{said}, got {text!r}", argparse.ArgumentTypeError)
     return text
 
 
@@ -181,8 +180,8 @@ def limit(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 0 < seconds < 1e6:  # refuses NaN, too
-        raise argparse.ArgumentTypeError(f"a law's limit is a number of seconds above 0, got {text!r}")
+    said = f"a law's limit is a number of seconds above 0, got {text!r}"
+    require(0 < seconds < 1e6, said, argparse.ArgumentTypeError)  # refuses NaN, too
     return seconds
 
 
@@ -247,8 +246,7 @@ def by_lesson(course: Course, numbers: list[str]) -> dict[str, list[str]]:
     for number in numbers:
         if number[:2] not in numbers:
             wanted[number[:2]].append(number)
-    if not wanted:
-        raise ValueError(f"no lesson was started yet: {course.command} start NN writes a lesson's stubs")
+    require(wanted, f"no lesson was started yet: {course.command} start NN writes a lesson's stubs")
     return wanted
 
 

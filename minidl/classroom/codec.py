@@ -30,6 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl.classroom.builders import Built
+from minidl.engine.checks import require
 
 TEXT_BYTES, ARRAY_BYTES, DEPTH, DIMENSIONS = 8 * 2**20, 64 * 2**20, 50, 32
 DTYPE = re.compile(r"[<>|=]?[biufc]\d{1,2}")
@@ -71,16 +72,15 @@ class Values:
         except (ValueError, RecursionError) as error:  # such as an int with more than 4300 digits
             raise Uncodable(str(error)) from None
         arrays = b"".join(blobs)
-        if len(text) > TEXT_BYTES or len(arrays) > ARRAY_BYTES:
-            raise Uncodable(f"{len(text) + len(arrays):,} bytes, which is too much")
+        fits = len(text) <= TEXT_BYTES and len(arrays) <= ARRAY_BYTES
+        require(fits, f"{len(text) + len(arrays):,} bytes, which is too much", Uncodable)
         return text, arrays
 
     def _tree(self, value: Any, blobs: list[bytes], depth: int) -> Any:
         kind = type(value)
         if value is None or kind in (bool, int, float, str):
             return value
-        if depth > DEPTH:
-            raise Uncodable(f"a value nested more than {DEPTH} deep")
+        require(depth <= DEPTH, f"a value nested more than {DEPTH} deep", Uncodable)
         if isinstance(value, np.ndarray | np.generic) and DTYPE.fullmatch(value.dtype.str):
             return self._numbers(value, blobs)
         if kind in (list, tuple):
@@ -115,8 +115,8 @@ class Values:
 
     def _numbers(self, value: np.ndarray | np.generic, blobs: list[bytes]) -> list:
         array = np.asarray(value)
-        if array.nbytes > ARRAY_BYTES:
-            raise Uncodable(f"an array of {array.nbytes:,} bytes, which is too much")
+        fits = array.nbytes <= ARRAY_BYTES
+        require(fits, f"an array of {array.nbytes:,} bytes, which is too much", Uncodable)
         if isinstance(value, np.generic):
             blobs.append(array.tobytes())
             return ["scalar", array.dtype.str]
@@ -135,15 +135,13 @@ class Values:
             value = self._value(tree, numbers, 0)
         except (ValueError, TypeError, IndexError, AttributeError, RecursionError, KeyError) as error:
             raise Malformed(f"{type(error).__name__}: {error}"[:200]) from None
-        if numbers.left:
-            raise Malformed("more numbers than arrays")
+        require(numbers.left == 0, "more numbers than arrays", Malformed)
         return value
 
     def _value(self, tree: Any, numbers: Numbers, depth: int) -> Any:
         if not isinstance(tree, list | dict):
             return shown_text(tree) if isinstance(tree, str) else tree
-        if depth > DEPTH:
-            raise Malformed(f"nested more than {DEPTH} deep")
+        require(depth <= DEPTH, f"nested more than {DEPTH} deep", Malformed)
         if isinstance(tree, dict):
             return {shown_text(key): self._value(v, numbers, depth + 1) for key, v in tree.items()}
         tag, *rest = tree
@@ -187,8 +185,8 @@ class Numbers:
         return len(self.arrays) - self.at
 
     def array(self, dtype: str, shape: list, order: str) -> np.ndarray:
-        if len(shape) > DIMENSIONS or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
-            raise Malformed("a shape that no array has")
+        fits = len(shape) <= DIMENSIONS and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+        require(fits, "a shape that no array has", Malformed)
         flat = self.take(dtype, math.prod(shape))
         return flat.reshape(shape, order="F" if order == "F" else "C")
 
@@ -196,12 +194,10 @@ class Numbers:
         return self.take(dtype, 1)[0]
 
     def take(self, dtype: str, count: int) -> np.ndarray:
-        if not DTYPE.fullmatch(dtype):
-            raise Malformed("a dtype of no numbers")
+        require(DTYPE.fullmatch(dtype), "a dtype of no numbers", Malformed)
         kind = np.dtype(dtype)
         size = count * kind.itemsize
-        if size > self.left:
-            raise Malformed("an array longer than its message")
+        require(size <= self.left, "an array longer than its message", Malformed)
         part = self.arrays[self.at : self.at + size]
         self.at += size
         return np.frombuffer(part, kind, count).copy()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.engine.checks import check_number, shown
+from minidl.engine.checks import check_number, require, shown
 
 NUMERIC_KINDS = "biufc"  # bool, int, unsigned, float, complex
 SHOWN = 24  # a message prints arrays up to this size, and only shape and range of larger arrays
@@ -60,8 +60,7 @@ def assert_dtype(actual, dtype) -> None:
         wanted = np.dtype(dtype)
     except TypeError as error:
         raise TypeError(f"dtype must be a dtype of NumPy, got {shown(dtype)}") from error
-    if yours.dtype != wanted:
-        raise AssertionError(f"yours has dtype {yours.dtype}, expected {wanted}")
+    require(yours.dtype == wanted, f"yours has dtype {yours.dtype}, expected {wanted}", AssertionError)
 
 
 def assert_refuses(what: str, implementation: Callable, *arguments, **params) -> None:

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from minidl.classroom.fence import fence
+from minidl.classroom.fence import fence, unless_failed
 
 MEMORY = 2 * 2**30  # bytes
 FILE = 64 * 2**20  # bytes of one file
@@ -98,14 +98,12 @@ def keep_rights(rights: int) -> None:
     """Keep only these of root's rights (capset; see capabilities(7))."""
     head = (ctypes.c_uint32 * 2)(RIGHTS_VERSION, 0)
     data = (ctypes.c_uint32 * 6)(rights, rights, 0, 0, 0, 0)
-    if ctypes.CDLL(None, use_errno=True).capset(head, data) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
+    unless_failed(ctypes.CDLL(None, use_errno=True).capset(head, data), "capset")
 
 
 def control(option: int, value: int) -> None:
     """Call prctl(2), which only Linux has."""
-    if ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
+    unless_failed(ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0), "prctl")
 
 
 def die_with_parent() -> None:

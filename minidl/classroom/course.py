@@ -117,9 +117,8 @@ class Course:
     def lesson(self, number: str) -> Lesson:
         """The lesson "NN". Raises ValueError with the known numbers if there is no such lesson."""
         known = {lesson.number: lesson for lesson in self.lessons()}
-        if number not in known:
-            there = f"there is no lesson {number}{self.named}"
-            raise ValueError(f"{there}; there are {', '.join(known) or 'none'}")
+        there = f"there is no lesson {number}{self.named}"
+        require(number in known, f"{there}; there are {', '.join(known) or 'none'}")
         return known[number]
 
     def exercises(self, lesson: str = r"\d\d") -> list[Exercise]:
@@ -183,8 +182,8 @@ def exercises_in(package: ModuleType, lesson: str = r"\d\d") -> list[Exercise]:
         for value in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
             if not isinstance(value, Exercise):
                 continue
-            if value.number[:2] != module.name[2:4]:
-                raise ValueError(f"exercise {value.number} is in the wrong module, {module.name}")
-            if found.setdefault(value.number, value) is not value:
-                raise ValueError(f"two exercises have the number {value.number}, in {module.name}")
+            fits = value.number[:2] == module.name[2:4]
+            require(fits, f"exercise {value.number} is in the wrong module, {module.name}")
+            is_only = found.setdefault(value.number, value) is value
+            require(is_only, f"two exercises have the number {value.number}, in {module.name}")
     return [found[number] for number in sorted(found)]

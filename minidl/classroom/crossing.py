@@ -16,6 +16,7 @@ from minidl.classroom.codec import Malformed, Values, generators_in
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.exercise_kinds import LibraryCall, Told
 from minidl.classroom.stubs import plain_function
+from minidl.engine.checks import require
 
 _Kind = TypeVar("_Kind", bound=BaseException)
 
@@ -42,8 +43,8 @@ def told_by(told: dict) -> Told:
 def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
     """Call one of the law's functions and return its answer."""
     which = asked["back"]
-    if type(which) is not int or not 0 <= which < len(functions):
-        raise Malformed("a function that was not given")
+    is_given = type(which) is int and 0 <= which < len(functions)
+    require(is_given, "a function that was not given", Malformed)
     arguments, params = asked["arguments"], asked["params"]
 
     def message(found: dict) -> tuple[bytes, bytes]:

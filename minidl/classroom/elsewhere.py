@@ -27,6 +27,7 @@ from minidl.classroom.exercise import Exercise
 from minidl.classroom.exercise_kinds import Answerer, Told, WrongAnswer, check_kind
 from minidl.classroom.frames import receive, send
 from minidl.classroom.reading import FileProblem
+from minidl.engine.checks import require
 
 ROOT = str(Path(minidl.__file__).resolve().parents[1])
 START = "import sys; sys.path.insert(0, sys.argv[1]); from minidl.classroom.answering import main; main()"
@@ -136,8 +137,7 @@ class Process:
             number, text, arrays = receive(self.process.stdout)
         finally:
             self.waiting = False
-        if number != self.number:
-            raise Malformed("the number of another call")
+        require(number == self.number, "the number of another call", Malformed)
         return values.read(text, arrays)
 
     # ---- time
@@ -272,8 +272,7 @@ class ElsewhereFunction(Answerer):
             warnings.warn(text, kind, stacklevel=5)
         if raised is not None:
             raise raised
-        if wrong is not None:
-            raise WrongAnswer(str(wrong))
+        require(wrong is None, str(wrong), WrongAnswer)
         self.check_form(answer)
         return answer, before, after
 
@@ -287,20 +286,19 @@ class ElsewhereFunction(Answerer):
         *before, _ = Values().read(*message)
         *after, _ = self.process.receive(Values())
         (arguments, params), (given, given_params) = before, after
-        if len(arguments) != len(given) or params.keys() != given_params.keys():
-            raise Malformed("other arguments than it was given")
+        alike = len(arguments) == len(given) and params.keys() == given_params.keys()
+        require(alike, "other arguments than it was given", Malformed)
         return (arguments, params), (given, given_params)
 
     def check_form(self, answer: Any) -> None:
         """Repeat the checks of exercise_kinds.py: over there, the learner's code could patch them."""
-        if answer is None:
-            raise WrongAnswer(f"{self.name} returned None: is a return missing?")
+        require(answer is not None, f"{self.name} returned None: is a return missing?", WrongAnswer)
         if self.exercise.kind == "function":
             check_kind(answer, self.exercise.returns, self.name)
         elif self.exercise.kind in ("op", "tensor"):
             pair = isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], tuple)
-            if not pair or isinstance(answer[0], list | tuple | dict):
-                raise WrongAnswer(f"{self.name} returned no value with its gradients")
+            fits = pair and not isinstance(answer[0], list | tuple | dict)
+            require(fits, f"{self.name} returned no value with its gradients", WrongAnswer)
 
 
 def clean_environment(folder: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ import numpy as np
 from minidl.classroom.builders import Built, contents
 from minidl.classroom.compare import NUMERIC_KINDS, short
 from minidl.classroom.stubs import plain_function
+from minidl.engine.checks import require
 from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module
@@ -101,10 +102,9 @@ class Direct(Answerer):
         self, raw: Callable | type, kind: str = "function", written: tuple[int, ...] = (), returns: str = ""
     ) -> None:
         raw = plain_function(raw)
-        if kind == "op" and not (inspect.isclass(raw) and issubclass(raw, Op)):
-            raise TypeError(f"expected a subclass of Op with forward and backward, got {short(raw)}")
-        if not callable(raw):
-            raise TypeError(f"expected a function, got {short(raw)}")
+        fits = inspect.isclass(raw) and issubclass(raw, Op) if kind == "op" else callable(raw)
+        wanted = "a subclass of Op with forward and backward" if kind == "op" else "a function"
+        require(fits, f"expected {wanted}, got {short(raw)}", TypeError)
         self.raw, self.kind, self.written, self.returns = raw, kind, written, returns
         self.told = told_of(raw, kind)
         self.name = self.told.name
@@ -140,11 +140,11 @@ class Direct(Answerer):
         if grad is None:
             return y, ()
         grads = op.backward(grad)
-        if not np.array_equal(y, result, equal_nan=is_floating(y)):
-            raise WrongAnswer(f"{self.name}.backward changed the array that forward returned")
+        is_kept = np.array_equal(y, result, equal_nan=is_floating(y))
+        require(is_kept, f"{self.name}.backward changed the array that forward returned", WrongAnswer)
         grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
-        if len(grads) != len(arrays):
-            raise WrongAnswer(f"{self.name}.backward gave {len(grads)} gradients for {len(arrays)} inputs")
+        counts = f"{len(grads)} gradients for {len(arrays)} inputs"
+        require(len(grads) == len(arrays), f"{self.name}.backward gave {counts}", WrongAnswer)
         grads = self._plain(grads)
         for i, (x, grad_x) in enumerate(zip(arrays, grads, strict=True)):
             if op.needs[i] and np.shape(grad_x) != x.shape:
@@ -155,8 +155,8 @@ class Direct(Answerer):
     def _answer_of_tensors(self, arrays: tuple, grad=None, **params):
         inputs = [Tensor(x, requires_grad=True) if is_floating(x) else x for x in arrays]
         y = self.raw(*inputs, **params)
-        if not isinstance(y, Tensor):
-            raise WrongAnswer(f"{self.name} returned {type(y).__name__}, must return a Tensor")
+        kind = type(y).__name__
+        require(isinstance(y, Tensor), f"{self.name} returned {kind}, must return a Tensor", WrongAnswer)
         if grad is None:
             return np.array(y.data), ()
         y.backward(grad)
@@ -164,8 +164,8 @@ class Direct(Answerer):
 
     def _written_by_kernel(self, *arguments):
         returned = self.raw(*arguments)
-        if returned is not None:
-            raise WrongAnswer(f"{self.name} returned {short(returned)}: a kernel only fills its output array")
+        answer = f"{self.name} returned {short(returned)}: a kernel only fills its output array"
+        require(returned is None, answer, WrongAnswer)
         written = tuple(arguments[i] for i in self.written)
         return written if len(written) > 1 else written[0]
 
@@ -188,8 +188,7 @@ class Direct(Answerer):
             which = f"before it raised {type(error).__name__}: {error}" + (f"\nat {at}" if at else "")
             raise WrongAnswer(f"{self.name} {what}, {which}") from error
         what = what_was_done([row for row in before if row[0] is not answer], hooks)
-        if what:
-            raise WrongAnswer(f"{self.name} {what}")
+        require(not what, f"{self.name} {what}", WrongAnswer)
         is_given = any(answer is model for model in kept)
         if isinstance(answer, Module):
             answer = {**contents(answer), "given": is_given}  # given: the answer is an argument
@@ -199,8 +198,7 @@ class Direct(Answerer):
         return plain_value(answer, self.name), *map(contents, trained)
 
     def _plain(self, value):
-        if value is None:
-            raise WrongAnswer(f"{self.name} returned None: is a return missing?")
+        require(value is not None, f"{self.name} returned None: is a return missing?", WrongAnswer)
         return plain_value(value, self.name)
 
 

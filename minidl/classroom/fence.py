@@ -63,10 +63,15 @@ def landlock(folder: str) -> int:
 
 def system_call(number: int, *arguments: object) -> int:
     library = ctypes.CDLL(None, use_errno=True)
-    found = library.syscall(ctypes.c_long(number), *map(as_long, arguments))
-    if found < 0:
-        raise OSError(ctypes.get_errno(), f"system call {number}")
-    return found
+    result = library.syscall(ctypes.c_long(number), *map(as_long, arguments))
+    return unless_failed(result, f"system call {number}")
+
+
+def unless_failed(result: int, call: str) -> int:
+    """The result of a call of the C library. Raises OSError with the reason if it is below 0."""
+    if result < 0:
+        raise OSError(ctypes.get_errno(), call)
+    return result
 
 
 def as_long(argument: object) -> object:
@@ -99,5 +104,4 @@ def refuse_signals() -> None:
         words += struct.pack("HBBI", code, *jumps, value)
     text = ctypes.create_string_buffer(words)
     filters = ctypes.create_string_buffer(struct.pack("HP", len(program), ctypes.addressof(text)))
-    if ctypes.CDLL(None, use_errno=True).prctl(SECCOMP, FILTER, filters, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "seccomp")
+    unless_failed(ctypes.CDLL(None, use_errno=True).prctl(SECCOMP, FILTER, filters, 0, 0), "seccomp")

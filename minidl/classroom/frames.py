@@ -6,6 +6,7 @@ import struct
 from typing import BinaryIO
 
 from minidl.classroom.codec import ARRAY_BYTES, TEXT_BYTES, Malformed
+from minidl.engine.checks import require
 
 MAGIC = b"mdl1"
 HEAD = struct.Struct(">4sIQQ")  # magic, number of the message, bytes of JSON, bytes of arrays
@@ -21,8 +22,8 @@ def receive(pipe: BinaryIO) -> tuple[int, bytes, bytes]:
     """The number, the JSON and the arrays of the next frame. Raises EOFError at the end, or Malformed."""
     head = read_whole(pipe, HEAD.size)
     magic, number, text, arrays = HEAD.unpack(head)
-    if magic != MAGIC or text > TEXT_BYTES or arrays > ARRAY_BYTES:
-        raise Malformed("something else than an answer was written to the checker")
+    is_answer = magic == MAGIC and text <= TEXT_BYTES and arrays <= ARRAY_BYTES
+    require(is_answer, "something else than an answer was written to the checker", Malformed)
     return number, read_whole(pipe, text), read_whole(pipe, arrays)
 
 

@@ -91,10 +91,9 @@ def grade(course: Course, asked: argparse.Namespace) -> int:
         kept, rows = read_rows(out / "rows.jsonl")
         seed = kept.get("seed", secrets.randbits(32)) if seed is None else seed
         run = Run(course, lesson, exercises, points, out, seed, laws, asked.limit, asked.partial)
-        if kept and kept != run.settings:
-            other = ", ".join(name for name in run.settings if kept.get(name) != run.settings[name])
-            what = f"{out} has results of other settings ({other})"
-            raise ValueError(f"{what}: choose another --out, or delete it")
+        other = ", ".join(name for name in run.settings if kept.get(name) != run.settings[name])
+        what = f"{out} has results of other settings ({other})"
+        require(kept in ({}, run.settings), f"{what}: choose another --out, or delete it")
         if not kept:
             append(out / "rows.jsonl", run.settings)
         todo = to_check(submissions, rows)

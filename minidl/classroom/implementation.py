@@ -87,14 +87,13 @@ class Implementation:
                 raise
             # The function must not decide the result with an exit, or with a test library's "skip this case".
             raise WrongAnswer(f"{self.name} raised {type(error).__name__} instead of returning") from error
-        self.check_inputs(before, after)
-        return answer
-
-    def check_inputs(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
-        """Raise WrongAnswer if an input has changed. The arrays that a kernel must fill are not compared."""
-        (arguments, params), (given, given_params) = before, after
-        inputs = [(f"input {i}", x, given[i]) for i, x in enumerate(arguments) if i not in self.written]
-        inputs += [(name, x, given_params[name]) for name, x in params.items()]
-        for which, was, now in inputs:
+        for which, was, now in self.inputs_to_keep(before, after):
             if not same(was, now, unchanged):
                 raise WrongAnswer(f"{self.name} changed its {which} from {short(was)} to {short(now)}")
+        return answer
+
+    def inputs_to_keep(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> list[tuple]:
+        """The name, old value and new value of each input, without the arrays that a kernel must fill."""
+        (arguments, params), (given, given_params) = before, after
+        inputs = [(f"input {i}", x, given[i]) for i, x in enumerate(arguments) if i not in self.written]
+        return inputs + [(name, x, given_params[name]) for name, x in params.items()]

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from minidl.classroom.exercise_kinds import parameters_of, place
 from minidl.classroom.stubs import plain_function
+from minidl.engine.checks import require
 
 
 class Task(Protocol):
@@ -88,8 +89,8 @@ def function_of(module: ModuleType, exercise: Task) -> Callable | type:
         found = f"is {near[0]} what it was?" if near else f"there are {', '.join(defined) or 'none'}"
         raise MissingFunction(f"the file has no {name}: {found}")
     value = vars(module)[name]
-    if plain_function(value) is plain_function(exercise.target):
-        raise LibrarysOwn(f"this is the library's own {name}, imported: write it yourself")
+    is_yours = plain_function(value) is not plain_function(exercise.target)
+    require(is_yours, f"this is the library's own {name}, imported: write it yourself", LibrarysOwn)
     return value
 
 

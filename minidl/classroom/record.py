@@ -13,6 +13,7 @@ from pathlib import Path
 from minidl.classroom.check import Outcome, check_lesson
 from minidl.classroom.course import Course
 from minidl.classroom.files import digest, put_aside, write_text
+from minidl.engine.checks import require
 
 KEY = re.compile(r"\d\d\.\d [A-Za-z_]\w*")  # number and name: a later minidl may change the number
 EMPTY = {"held": 0, "laws": 0, "passed": False, "hints": 0, "file": ""}  # the entry of a new exercise
@@ -129,12 +130,11 @@ def read_entries(path: Path) -> dict[str, dict]:
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    if not isinstance(read, dict):
-        raise ValueError("the file must hold a JSON object of exercises")
+    require(isinstance(read, dict), "the file must hold a JSON object of exercises")
     wanted = {name: type(value) for name, value in EMPTY.items()}
     for number, entry in read.items():
-        if not isinstance(entry, dict) or {name: type(value) for name, value in entry.items()} != wanted:
-            raise ValueError(f"entry {number} must hold {', '.join(EMPTY)}")
-    if not all(map(KEY.fullmatch, read)):
-        raise OlderNumbers("is from an older minidl with other numbers of exercises")
+        fits = isinstance(entry, dict) and {name: type(value) for name, value in entry.items()} == wanted
+        require(fits, f"entry {number} must hold {', '.join(EMPTY)}")
+    is_new = all(map(KEY.fullmatch, read))
+    require(is_new, "is from an older minidl with other numbers of exercises", OlderNumbers)
     return read

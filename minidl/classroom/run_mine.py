@@ -30,6 +30,7 @@ from minidl.classroom.script import run_script
 from minidl.classroom.substitute import Substitute, substituted
 from minidl.data import cache
 from minidl.data.cache import cache_folder
+from minidl.engine.checks import require
 
 # ---- before the run: choose the functions
 
@@ -41,8 +42,7 @@ def through_mine(course: Course, chosen: list[Lesson]) -> list[str]:
     function passes.
     """
     passing, others = sorted_out(course, chosen)
-    if not passing:
-        raise ValueError(f"none of your functions passes yet: {course.command} check  says why")
+    require(passing, f"none of your functions passes yet: {course.command} check  says why")
     print("yours: " + listed(passing))
     if others:
         print("the library's, since yours does not pass: " + listed(others))

@@ -18,15 +18,13 @@ from minidl.engine.checks import check_instance, check_int, check_number, positi
 
 def quarters(low: float = -2, high: float = 2) -> SearchStrategy[float]:
     """Multiples of 1/4 in [low, high]. They shrink to 0, or to the end of the interval nearest to 0."""
-    check_number("low", low)
-    check_number("high", high, low)
+    check_number("high", high, check_number("low", low))
     return st.integers(round(4 * low), round(4 * high)).map(lambda n: n / 4)
 
 
 def shapes(min_dims: int = 1, max_dims: int = 3, max_side: int = 4) -> SearchStrategy[tuple[int, ...]]:
     """Shapes of non-empty arrays."""
-    check_int("min_dims", min_dims, 0)
-    check_int("max_dims", max_dims, min_dims)
+    check_int("max_dims", max_dims, check_int("min_dims", min_dims, 0))
     positive_int("max_side", max_side)
     return st.lists(st.integers(1, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
 

@@ -81,15 +81,15 @@ class Study:
         for wanted in ("SEEDS", "measure", "claims"):
             require(hasattr(module, wanted), f"{self.shown} defines no {wanted}")
         check_int(f"SEEDS of {self.shown}", module.SEEDS, 2)
-        check_function(f"measure of {self.shown}", module.measure)
-        check_function(f"claims of {self.shown}", module.claims)
+        for part in ("measure", "claims"):
+            check_function(f"{part} of {self.shown}", getattr(module, part))
         settings(module)
         return module
 
     def stored(self) -> dict[str, Any]:
         """The content of the file of results. Raises StaleError if there is no such file."""
-        if not self.results_path.exists():
-            raise StaleError(f"{self.shown} has no results yet. Run  python -m lessons study {self.number}")
+        said = f"{self.shown} has no results yet. Run  python -m lessons study {self.number}"
+        require(self.results_path.exists(), said, StaleError)
         return json.loads(self.results_path.read_text(encoding="utf-8"))
 
     def results(self) -> dict[str, np.ndarray]:

@@ -27,11 +27,9 @@ def start(course: Course, number: str, reset: bool = False) -> str:
     path, done = course.work_file(number), []
     path.parent.mkdir(parents=True, exist_ok=True)
     older = path.exists() and older_version(path.read_text(encoding="utf-8", errors="replace"), exercises)
-    if path.exists() and not (reset or older):
-        mend = (
-            f"start {number} --reset moves it to {course.shown(course.work / 'backup')} and writes new stubs"
-        )
-        raise FileExistsError(f"{course.shown(path)} exists already and is not changed. {mend}")
+    mend = f"start {number} --reset moves it to {course.shown(course.work / 'backup')} and writes new stubs"
+    said = f"{course.shown(path)} exists already and is not changed. {mend}"
+    require(reset or older or not path.exists(), said, FileExistsError)
     if path.exists():
         old_one = f"the old one, of minidl {older}," if older else "the old one"
         done.append(f"kept {old_one} as {course.shown(put_aside(path))}")

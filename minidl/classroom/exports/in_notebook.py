@@ -9,6 +9,7 @@ from pathlib import Path
 from minidl.classroom.cells import text_of_cells
 from minidl.classroom.course import Course
 from minidl.classroom.exports.services import told, verdict
+from minidl.engine.checks import require
 
 
 class Checks:
@@ -33,8 +34,7 @@ class Checks:
     def points(self, number: str) -> float:
         """The points. Raises an error for 0 points, because nbgrader counts a cell with 0 as solved."""
         found = self.exercise(number)
-        if not found["points"]:
-            raise AssertionError(told(found))
+        require(found["points"], told(found), AssertionError)
         print(told(found))
         return found["points"]
 

@@ -18,6 +18,7 @@ from minidl.classroom.course import Course
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.exports.right import right_file, wrong_file
 from minidl.classroom.running import environment
+from minidl.engine.checks import require
 
 INSIDE = ".github/minidl"  # the folder of minidl's files in a GitHub Classroom repository
 SERVE = (sys.executable, "-m", "minidl.classroom.exports.services")
@@ -50,8 +51,8 @@ def try_both(exercises: list[Exercise], graded: Callable[[str], dict[str, bool]]
     first, *others = (exercise.number for exercise in exercises)
     for text, passes in ((right_file(exercises), True), (wrong_file(exercises), False)):
         given, wanted = graded(text), {first: passes, **dict.fromkeys(others, True)}
-        if given != wanted:
-            raise ExportError(f"the service would give {given}, but the right result is {wanted}")
+        said = f"the service would give {given}, but the right result is {wanted}"
+        require(given == wanted, said, ExportError)
 
 
 def graded_by_gradescope(archive: Path, text: str) -> dict[str, bool]:
@@ -103,8 +104,7 @@ def run(command: list, grader: Path, cwd: Path) -> None:
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, encoding="utf-8"
     )
-    if done.returncode:
-        raise ExportError(f"{command[-1]} failed:\n{done.stdout}{done.stderr}")
+    require(done.returncode == 0, f"{command[-1]} failed:\n{done.stdout}{done.stderr}", ExportError)
 
 
 def try_notebook(course: Course, notebook: dict, wanted: dict[str, float]) -> None:
@@ -119,8 +119,7 @@ def try_notebook(course: Course, notebook: dict, wanted: dict[str, float]) -> No
         text=True,
         encoding="utf-8",
     )
-    if done.returncode:
-        raise ExportError(f"the notebook does not run:\n{done.stderr}")
+    require(done.returncode == 0, f"the notebook does not run:\n{done.stderr}", ExportError)
     given = json.loads(done.stdout.splitlines()[-1])
-    if given != wanted:
-        raise ExportError(f"the notebook's cells get the points {given}, but must get {wanted}")
+    said = f"the notebook's cells get the points {given}, but must get {wanted}"
+    require(given == wanted, said, ExportError)
