@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -221,15 +222,12 @@ def points_with_intervals(
     return figure
 
 
-def _means_and_ends(
-    intervals: Interval | Sequence[Interval],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _means_and_ends(intervals: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means (may be NaN), low ends and high ends, each (K,), of K intervals or of one interval of arrays."""
     one = isinstance(intervals, Interval)
     for interval in () if one else check_sequence("intervals", intervals):
         check_instance("an entry of intervals", interval, Interval)
-    require(one or len(intervals) > 0, "intervals must not be empty")
-    means, lows, highs, _ = intervals if one else zip(*intervals, strict=True)
+    means, lows, highs = intervals[:3] if one else ([part[i] for part in intervals] for i in range(3))
     means = float_array("means", means, "K", finite=False)
     lows, highs = float_array("lows", lows, len(means)), float_array("highs", highs, len(means))
     require(not np.isinf(means).any(), "means must be finite or NaN")

@@ -21,7 +21,17 @@ from minidl.engine.checks import (
 )
 from minidl.figures.panels import frame, show_values
 from minidl.figures.photographs import photograph
-from minidl.figures.style import BLACK, ORANGE, SKY_BLUE, Look, new_figure, style, text_height, text_width
+from minidl.figures.style import (
+    BLACK,
+    ORANGE,
+    SKY_BLUE,
+    Look,
+    new_figure,
+    style,
+    text_height,
+    text_width,
+    title_height,
+)
 
 TEXT = 12  # points: legible in a figure 400 pixels wide
 MAX_BOXES, FARTHEST = 40, 20
@@ -64,11 +74,10 @@ def block_diagram(
     for name, image in check_instance("pictures", {} if pictures is None else pictures, Mapping).items():
         require(name in places, f"a key of pictures must be a box's text, but there is no box {shown(name)}")
         images[name] = photograph(f"the picture of {name!r}", image)
-    check_instance("title", title, str)
     sizes = {name: _size(name, images.get(name)) for name in places}
     longest = max((text_width(text, TEXT - 1) for _, _, text in [*solid, *broken] if text), default=0)
     centres, width, height = _centres(places, sizes, max(_GAP, longest + 0.5))
-    head = text_height(title, TEXT) + 0.15
+    head = title_height(title, TEXT) + 0.15
     kinds = [kind for kind in ("frozen", "trained") if kind in {kind for _, _, kind in places.values()}]
     foot = 0.4 if kinds else 0.1
     width = max(width, text_width(title, TEXT) + 0.2)

@@ -10,11 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_instance, require
+from minidl.engine.checks import require
 from minidl.figures.maps import channels_last, image_limits, images_and_maps, lay_over
 from minidl.figures.panels import empty_panel, show_values
 from minidl.figures.photographs import photograph
-from minidl.figures.style import HEAT_MAP, float_array, new_figure, style, text_height, text_list
+from minidl.figures.style import (
+    HEAT_MAP,
+    float_array,
+    new_figure,
+    style,
+    text_height,
+    text_list,
+    title_height,
+)
 
 _WIDTH, _TEXT, _GAP = 6.0, 10, 0.12  # inches, points, inches
 _WITHIN = 99.5  # this percentage of a pattern's values is not clipped
@@ -41,7 +49,7 @@ def evidence_by_class(
     >>> len(figure.axes)  # the photograph, and three panels for each class
     4
     """
-    pixels, title = photograph("image", image), check_instance("title", title, str)
+    pixels = photograph("image", image)
     maps = float_array("maps", maps, "K", "H", "W", finite=False)
     require(len(maps) <= 2, f"maps must have 1 or 2 rows, one for each class, got {len(maps)}")
     greyed, heats = images_and_maps(np.stack([np.asarray(image)] * len(maps)), maps, signed=False)
@@ -51,7 +59,7 @@ def evidence_by_class(
 
     wide = (_WIDTH - 3 * _GAP) / 2
     tall, head = wide * maps.shape[1] / maps.shape[2], text_height("(b)", _TEXT) + 0.06
-    top, row_height = text_height(title, _TEXT) + 0.06, head + tall + _GAP
+    top, row_height = title_height(title, _TEXT) + 0.06, head + tall + _GAP
     height = top + 4 * row_height
     with style():
         figure = new_figure(_WIDTH, height)

@@ -42,10 +42,8 @@ def filters_and_maps(
     ['edge', 'spot']
     """
     weights, values = channels_last("filters", filters), float_array("maps", maps, "N", "H", "W")
-    alike = len(weights) == len(values)
-    require(
-        alike, f"there must be one map for each filter, got {len(weights)} filters and {len(values)} maps"
-    )
+    counts = f"{len(weights)} filters and {len(values)} maps"
+    require(len(weights) == len(values), f"there must be one map for each filter, got {counts}")
     shown, columns = [], column_count(columns, len(values) + (image is not None))
     titles = text_list("titles", titles, len(values), "maps")
     if image is not None:

@@ -77,6 +77,14 @@ def channels_last(name: str, images: np.ndarray) -> np.ndarray:
     return pixels.reshape(len(pixels), *pixels.shape[-2:])
 
 
+def unit_images(name: str, images: np.ndarray, most: int | None = None) -> np.ndarray:
+    """``channels_last`` of at most ``most`` images in [0, 1]."""
+    pixels = channels_last(name, images)
+    check_unit_range(name, pixels)
+    require(most is None or len(pixels) <= most, f"{name} must be at most {most}, got {len(pixels)}")
+    return pixels
+
+
 def column_count(columns: int | None, count: int) -> int:
     """The number of columns for ``count`` panels."""
     return default_columns(count) if columns is None else min(positive_int("columns", columns), count)
@@ -254,11 +262,10 @@ def images_and_maps(images: np.ndarray, maps: np.ndarray, signed: bool) -> tuple
         values, pixels = values[None], pixels[None]
     if values.ndim == 3:
         values = values[:, None]
-    pixels = channels_last("images", pixels)
+    pixels = unit_images("images", pixels)
     alike = f"images {np.shape(images)} and maps {np.shape(maps)} must agree in number, height and width"
     fits = pixels.shape[:3] == (len(values), *values.shape[2:])
     require(fits, f"{alike}: enlarge a smaller map to the image's size first")
-    check_unit_range("images", pixels)
     lowest = values.min(where=np.isfinite(values), initial=0.0)
     mend = "give signed=True, or draw the positive part, np.maximum(maps, 0)"
     is_right = check_flag("signed", signed) or lowest >= 0

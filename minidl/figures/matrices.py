@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_array, check_instance, require
+from minidl.engine.checks import check_array, require
 from minidl.figures.style import (
     SIGNED_MAP,
     float_array,
@@ -20,6 +20,7 @@ from minidl.figures.style import (
     text_height,
     text_list,
     text_width,
+    title_height,
 )
 
 _CELL, _ARROW, _GAP = 0.44, 0.9, 0.16  # inches
@@ -54,13 +55,12 @@ def matrix_steps(
     require(max(h, w) <= 8, f"matrices must have at most 8 rows and columns, got {h} and {w}")
     names, titles = text_list("names", names, count, "rows"), text_list("titles", titles, 2, "columns")
     forward = check_array("forward", forward, count, kind="bool")
-    title = check_instance("title", title, str)
     largest = max(np.abs(first).max(), np.abs(second).max())
     norm = Normalize(-largest if largest > 0 else -1, largest if largest > 0 else 1)
 
     label = max(text_width(name, _TEXT) for name in names) + 2 * _GAP
     size, row = (w * _CELL, h * _CELL), h * _CELL + 2 * _GAP
-    top = text_height(title, _TEXT + 1) + text_height(titles[0] + titles[1], _TEXT) + 2 * _GAP
+    top = title_height(title, _TEXT + 1) + text_height(titles[0] + titles[1], _TEXT) + 2 * _GAP
     width, height = label + 2 * size[0] + _ARROW + _GAP, top + count * row
     starts = (label, label + size[0] + _ARROW)
     with style():

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from minidl.engine.checks import check_array, require
-from minidl.figures.maps import channels_last, check_unit_range
+from minidl.figures.maps import unit_images
 from minidl.figures.panels import frame, panels, show_values
 from minidl.figures.style import RIGHT_OR_WRONG, by_title, style, text_list
 
@@ -37,9 +37,7 @@ def neighbours_picture(
     >>> len(figure.axes)  # the query, and two neighbours
     3
     """
-    shown, pool = channels_last("queries", queries), channels_last("support", support)
-    check_unit_range("queries", shown)
-    check_unit_range("support", pool)
+    shown, pool = unit_images("queries", queries), unit_images("support", support)
     index, same = numbers_and_classes(neighbours, same_class, len(shown), len(pool))
     row_titles = text_list("row_titles", row_titles, len(shown), "queries")
     k = index.shape[-1]

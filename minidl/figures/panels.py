@@ -12,8 +12,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_instance, require
-from minidl.figures.style import SMALL, new_figure, text_height, text_width
+from minidl.engine.checks import require
+from minidl.figures.style import SMALL, new_figure, text_height, text_width, title_height
 
 MAX_PANELS = 200
 _GAP = 0.12  # inches between panels
@@ -41,7 +41,7 @@ def panels(
     a colour bar.
     Returns the figure, its panels, and the axes for ``colour_bar`` to draw in.
     """
-    count, title = len(titles), check_instance("title", title, str)
+    count, top = len(titles), title_height(title, 11) + 0.1
     too_many = f"a figure has at most {MAX_PANELS} panels, got {count}: choose some"
     require(count <= MAX_PANELS, too_many)
     panel_width, panel_height = _panel_size(shape, columns)
@@ -49,7 +49,6 @@ def panels(
     left = max(map(text_width, row_titles), default=0) + 0.1
     width = left + columns * cell_width + _BAR * bar
     width = max(width, text_width(title, 11) + 0.2, text_width(note) + 0.2)
-    top = text_height(title, 11) + 0.1
     rows = [titles[i : i + columns] for i in range(0, count, columns)]
     row_heights = [max(map(text_height, row)) + 0.06 + panel_height + _GAP for row in rows]
     bottoms = list(accumulate(row_heights, initial=top))[1:]

@@ -20,7 +20,12 @@ from minidl.engine.checks import (
     positive_number,
     require,
 )
-from minidl.figures.maps import channels_last, check_unit_range, image_limits, images_and_maps, lay_over
+from minidl.figures.maps import (
+    image_limits,
+    images_and_maps,
+    lay_over,
+    unit_images,
+)
 from minidl.figures.panels import MAX_PANELS, empty_panel, frame, show_values
 from minidl.figures.style import (
     BLUE,
@@ -32,6 +37,7 @@ from minidl.figures.style import (
     style,
     text_height,
     text_list,
+    title_height,
 )
 
 WIDTH, TEXT = 4.5, 10  # inches and points: in a figure 400 pixels wide, a letter is 12 pixels high
@@ -51,13 +57,13 @@ def prediction_bars(
     >>> [text.get_text() for text in figure.axes[1].texts]
     ['cat', '70.0%', 'fox', '20.0%']
     """
-    pixels, title = photograph("image", image), check_instance("title", title, str)
+    pixels = photograph("image", image)
     p = float_array("probabilities", probabilities, "K", low=0, high=1 + 1e-6)
     names, k = text_list("names", names, len(p), "classes"), min(positive_int("k", k), len(p))
     best = np.argsort(-p, kind="stable")[:k]
     photo = 2.0
     tall = photo * pixels.shape[0] / pixels.shape[1]
-    top = text_height(title, TEXT) + _GAP
+    top = title_height(title, TEXT) + _GAP
     with style():
         height = top + max(tall, 0.42 * k) + _GAP
         figure = _titled_figure(height, title)
@@ -86,12 +92,12 @@ def photograph_with_map(
     >>> len(figure.axes)  # the photograph, and the map over it
     2
     """
-    heat, title = float_array("heat", heat, "H", "W", finite=False), check_instance("title", title, str)
+    heat = float_array("heat", heat, "H", "W", finite=False)
     pixels, values = images_and_maps(image, heat, signed)
     caption = _wrapped(check_instance("caption", caption, str), (WIDTH - 3 * _GAP) / 2)
     side = (WIDTH - 3 * _GAP) / 2
     tall = side * heat.shape[0] / heat.shape[1]
-    top = text_height(title, TEXT) + text_height(caption, TEXT) + 1.5 * _GAP
+    top = title_height(title, TEXT) + text_height(caption, TEXT) + 1.5 * _GAP
     with style():
         figure = _titled_figure(top + tall + _GAP, title)
         left = _panel(figure, _GAP, top, side, tall)
@@ -125,8 +131,7 @@ def perturbation_triple(
     """
     x, x_new = photograph("image", image), photograph("changed", changed)
     require(x.shape == x_new.shape, f"changed must have the image's shape {x.shape}, got {x_new.shape}")
-    eps, title = positive_number("eps", eps), check_instance("title", title, str)
-    side, captions = (WIDTH - 2 * _GAP - 0.8) / 3, []
+    eps, side, captions = positive_number("eps", eps), (WIDTH - 2 * _GAP - 0.8) / 3, []
     for argument, value in (("before", before), ("after", after)):
         name, confidence = check_pair(argument, value, "(name, probability)")
         confidence = check_number(f"{argument}'s probability", confidence, 0, 1 + 1e-6)
@@ -135,7 +140,7 @@ def perturbation_triple(
     captions.insert(1, f"the change, at most\n{_step(eps)} a pixel")
     tall = side * x.shape[0] / x.shape[1]
     below = max(text_height(caption, TEXT) for caption in captions)
-    top = text_height(title, TEXT) + _GAP
+    top = title_height(title, TEXT) + _GAP
     with style():
         figure = _titled_figure(top + tall + below + 2 * _GAP, title)
         for i, (pixels, caption) in enumerate(zip((x, direction, x_new), captions, strict=True)):
@@ -167,9 +172,7 @@ def photograph_strip(
     >>> len(figure.axes)
     2
     """
-    pixels, title = channels_last("images", images), check_instance("title", title, str)
-    check_unit_range("images", pixels)
-    require(len(pixels) <= MAX_PANELS, f"images must be at most {MAX_PANELS}, got {len(pixels)}")
+    pixels = unit_images("images", images, MAX_PANELS)
     names = text_list("names", names, len(pixels), "images")
     columns = min(positive_int("columns", columns), 5, len(pixels))
     looks = [("0.6", 0.6)] * len(pixels)
@@ -180,7 +183,7 @@ def photograph_strip(
     tall = side * pixels.shape[1] / pixels.shape[2]
     texts = [_wrapped(name, side) for name in names]
     row_height = tall + max(text_height(text, TEXT) for text in texts) + 1.5 * _GAP
-    rows, top = -(-len(pixels) // columns), text_height(title, TEXT) + _GAP
+    rows, top = -(-len(pixels) // columns), title_height(title, TEXT) + _GAP
     with style():
         figure = _titled_figure(top + rows * row_height, title)
         for i, (image, text, look) in enumerate(zip(pixels, texts, looks, strict=True)):
@@ -214,11 +217,11 @@ def patches_beside_patterns(
     rows = list(zip(left, right, strict=False))
     alike = list(map(len, left)) == list(map(len, right))
     require(alike, "patches and patterns must have the same number of rows and of images in each row")
-    texts, title = text_list("names", names, len(rows), "units"), check_instance("title", title, str)
+    texts = text_list("names", names, len(rows), "units")
     k = max(map(len, left))
     side = (WIDTH - (2 * k + 2) * _GAP) / (2 * k)
     head = text_height("x", TEXT) + 0.05
-    top, row_height = text_height(title, TEXT) + _GAP, head + side + _GAP
+    top, row_height = title_height(title, TEXT) + _GAP, head + side + _GAP
     with style():
         figure = _titled_figure(top + len(rows) * row_height, title)
         for r, (row, text) in enumerate(zip(rows, texts, strict=True)):
@@ -245,9 +248,7 @@ def images_by_row(name: str, rows: Sequence[Sequence[np.ndarray]]) -> list[list[
 
 def photograph(name: str, image: np.ndarray) -> np.ndarray:
     """Check one image in [0, 1]. A grey image becomes (H, W), a colour image (H, W, 3)."""
-    pixels = channels_last(name, float_array(name, image, finite=False)[np.newaxis])
-    check_unit_range(name, pixels)
-    return pixels[0]
+    return unit_images(name, float_array(name, image, finite=False)[np.newaxis])[0]
 
 
 def _titled_figure(height: float, title: str) -> Figure:

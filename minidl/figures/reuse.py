@@ -11,8 +11,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 
-from minidl.engine.checks import check_array, check_instance, check_sequence, positive_number, require, shown
-from minidl.figures.maps import channels_last, check_unit_range
+from minidl.engine.checks import check_array, check_sequence, positive_number, require, shown
+from minidl.figures.maps import unit_images
 from minidl.figures.panels import MAX_PANELS, empty_panel, show_values
 from minidl.figures.photographs import photograph
 from minidl.figures.style import (
@@ -24,9 +24,9 @@ from minidl.figures.style import (
     float_array,
     new_figure,
     style,
-    text_height,
     text_list,
     text_width,
+    title_height,
 )
 
 TEXT = 12  # points
@@ -56,13 +56,12 @@ def layers_diagram(
     10
     """
     names, trained = _names_and_trained(layers, rows)
-    pixels, title = None if image is None else photograph("image", image), check_instance("title", title, str)
+    pixels, top = None if image is None else photograph("image", image), title_height(title, TEXT) + 0.1
     widths = [text_width(name, TEXT) + 0.25 for name in names]
     left = 0.1 if pixels is None else 0.1 + _PICTURE + _GAP
     tall = max(_BOX, _PICTURE if pixels is not None else 0)
     written = max(text_width(title, TEXT), *(1.15 * text_width(row, TEXT) for row in trained))  # bold
     width = max(left + sum(widths) + _GAP * (len(names) - 1) + 0.1, written + 0.2)
-    top = text_height(title, TEXT) + 0.1
     height = top + len(trained) * (_HEAD + tall + 0.12) + 0.4
     with style():
         figure = new_figure(width, height)
@@ -139,9 +138,7 @@ def photograph_map(
     >>> figure.axes[0].get_title(loc="left")
     'features'
     """
-    pixels, title = channels_last("images", images), check_instance("title", title, str)
-    check_unit_range("images", pixels)
-    require(len(pixels) <= MAX_PANELS, f"images must be at most {MAX_PANELS}, got {len(pixels)}")
+    pixels = unit_images("images", images, MAX_PANELS)
     side, points = positive_number("side", side), {}
     for name, cloud in by_title("clouds", clouds, 3).items():
         points[name] = float_array(f"cloud {name!r}", cloud, len(pixels), 2)
@@ -153,7 +150,7 @@ def photograph_map(
         opaque = check_array("masks", masks, *opaque.shape, kind="bool")
     pictures = np.concatenate([colours, opaque[..., np.newaxis]], axis=3)  # (N, H, W, 4)
     wide, tall = 7.0, 4.4
-    top, head = text_height(title, TEXT) + 0.1, 0.3
+    top, head = title_height(title, TEXT) + 0.1, 0.3
     height = top + len(points) * (head + tall + 0.1)
     with style():
         figure = new_figure(wide, height)

@@ -18,12 +18,13 @@ from minidl.figures.style import (
     BLUE,
     SIGNED_MAP,
     Look,
+    by_title,
     float_array,
     new_figure,
     style,
-    text_height,
     text_list,
     text_width,
+    title_height,
 )
 
 TEXT = 11  # points
@@ -53,8 +54,8 @@ def similarity_matrix(
     count = len(table)
     require(count > 1, "values must have at least two rows")
     sizes = {}
-    for name, size in check_instance("groups", groups, Mapping).items():
-        sizes[str(name)] = positive_int(f"the size of group {name!r}", size)
+    for name, size in by_title("groups", groups, count).items():
+        sizes[name] = positive_int(f"the size of group {name!r}", size)
     total = sum(sizes.values())
     require(total == count, f"the sizes of groups must have the sum {count}, the number of rows, got {total}")
     names = None if names is None else text_list("names", names, count, "rows")
@@ -105,7 +106,7 @@ def answers_by_temperature(
     >>> [axes.get_title() for axes in figure.axes]
     ['', 'T = 1', 'T = 2']
     """
-    pixels, title = photograph("image", image), check_instance("title", title, str)
+    pixels = photograph("image", image)
     p = float_array("probabilities", probabilities, "T", "K", low=0, high=1 + 1e-6)
     require(len(p) <= 6, f"probabilities must have at most 6 rows, one for each temperature, got {len(p)}")
     warmth = check_array("temperatures", temperatures, len(p))
@@ -114,7 +115,7 @@ def answers_by_temperature(
     names = text_list("names", names, p.shape[1], "classes")
     left, row, photo = max(text_width(name, TEXT) for name in names) + 0.2, 0.26, 1.5
     wide = photo * pixels.shape[1] / pixels.shape[0]
-    step, top = (WIDTH - left) / len(p), text_height(title, TEXT) + 0.12
+    step, top = (WIDTH - left) / len(p), title_height(title, TEXT) + 0.12
     height = top + photo + 0.35 + row * len(names) + 0.1
     with style():
         figure = new_figure(WIDTH, height)

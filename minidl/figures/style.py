@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from minidl.engine.checks import check_array, require, shown
+from minidl.engine.checks import check_array, check_instance, require, shown
 
 # The colours of Okabe & Ito (2008), which all readers can distinguish. Their yellow is too pale for a line.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -106,6 +106,11 @@ def text_width(text: str, size: float = SMALL) -> float:
 def text_height(text: str, size: float = SMALL) -> float:
     """The height in inches of the lines of ``text``, with Matplotlib's spacing of lines."""
     return 1.2 * size / 72 * (text.count("\n") + 1) if text else 0.0
+
+
+def title_height(title: str, size: float) -> float:
+    """The height in inches of a figure's title, which must be a text."""
+    return text_height(check_instance("title", title, str), size)
 
 
 def float_array(name: str, values: Any, *shape: int | str | None, **limits: Any) -> np.ndarray:
