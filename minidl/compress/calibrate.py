@@ -19,6 +19,7 @@ import numpy as np
 
 from minidl.engine.checks import check_array, check_instance, check_int, check_number, require
 
+MOST_BITS = 17  # unsigned integers of 16 bits count as 17
 SMALLEST_EXPONENT = -900  # with a smaller exponent, a bin's width would not be a normal float64
 
 
@@ -135,7 +136,7 @@ def mse_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarr
     The candidates are the upper edges of the bins; the last is max |r|. Each r counts as the middle of its
     bin, and exact zeros count as 0.
     """
-    counts, qmax = nonzero_counts(histogram), 2 ** (check_bits(bits) - 1) - 1
+    counts, qmax = nonzero_counts(histogram), 2 ** (check_int("bits", bits, 2, MOST_BITS) - 1) - 1
     middles = (np.arange(len(counts)) + 0.5) * histogram.width
     thresholds = edges(histogram, first=1)
     errors = np.empty(len(thresholds))
@@ -159,7 +160,7 @@ def kl_curve(histogram: Histogram, bits: int = 8) -> tuple[np.ndarray, np.ndarra
     gives every level equally many bins, and divides Q by its own sum. With his Q, a T that clips all but the
     smallest of some discrete values, such as pixels, has divergence 0.
     """
-    counts, levels = nonzero_counts(histogram), 2 ** (check_bits(bits) - 1)
+    counts, levels = nonzero_counts(histogram), 2 ** (check_int("bits", bits, 2, MOST_BITS) - 1)
     thresholds = edges(histogram, first=min(levels, len(counts)))
     tails = counts.sum() - np.cumsum(counts)
     first = len(counts) - len(thresholds) + 1
@@ -214,8 +215,3 @@ def check_filled(histogram: Histogram) -> Histogram:
     total = check_instance("histogram", histogram, Histogram).total()
     require(total > 0, "the histogram is empty: add values to it first")
     return histogram
-
-
-def check_bits(bits: int) -> int:
-    """The bits of signed integers, at most 17: unsigned integers of 16 bits count as 17."""
-    return check_int("bits", bits, 2, 17)

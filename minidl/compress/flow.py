@@ -12,7 +12,7 @@ import numpy as np
 from minidl.compress.branches import InPlaceConcat
 from minidl.compress.fused import ConvInto
 from minidl.compress.layer_kinds import runs_as
-from minidl.engine.checks import check_instance, positive_int, require
+from minidl.engine.checks import check_ints, check_sequence, require
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn.calls import Call, modules
@@ -142,9 +142,7 @@ def cost(model: Module, input_shape: tuple[int, ...]) -> Cost:
     do not count. Multiply-adds count only for convolutions and Linear. ValueError for a module that computes
     with matrices in another way, as in rounded and integer networks.
     """
-    check_instance("model", model, Module)
-    check_instance("input_shape", input_shape, (tuple, list))
-    shape = (1, *(positive_int("each of input_shape", n) for n in input_shape))
+    shape = (1, *check_ints("input_shape", check_sequence("input_shape", input_shape), empty=True))
     steps = flow(model, np.zeros(shape, np.float32))
     for step in steps:
         can_be = isinstance(step.module, Conv2d | Linear) or not holds_matrices(step, steps)

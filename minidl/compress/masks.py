@@ -135,7 +135,8 @@ def apply_masks(model: Module, masks: Mapping[str, Any], x: Any = None) -> Modul
     parameters, whole, filters = parameters_of(model), {}, {}
     for path, mask in check_instance("masks", masks, Mapping).items():
         if path in parameters:
-            whole[path] = check_mask(path, mask, parameters[path].shape)
+            shape = parameters[path].shape
+            whole[path] = check_array(f"the mask of {path}", mask, *shape, kind="bool", empty=True)
         else:
             filters[path] = mask
     for path, mask in (parameter_masks(model, filters, x) if filters else {}).items():
@@ -156,7 +157,8 @@ def parameter_masks(model: Module, filters: Mapping[str, Any], x: Any = None) ->
     channels = Channels(model, x)
     dead = np.zeros(0, np.int64)
     for layer, mask in filters.items():
-        keep = check_mask(layer, mask, channels.made(layer).shape)
+        shape = channels.made(layer).shape
+        keep = check_array(f"the mask of {layer}", mask, *shape, kind="bool", empty=True)
         dead = np.append(dead, channels.made_by(layer, ~keep))
     masks = {}
     for path, numbers in [*channels.makes.items(), *channels.norms.items()]:
@@ -245,10 +247,6 @@ def pruned_count(amount: float | int | None, total: int) -> int:
 
 def magnitudes(weight: Any) -> np.ndarray:
     return np.abs(number_array("weight", weight).astype(np.float64)).ravel()
-
-
-def check_mask(path: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
-    return check_array(f"the mask of {path}", mask, *shape, kind="bool", empty=True)
 
 
 def parameters_of(model: Module) -> dict[str, Parameter]:

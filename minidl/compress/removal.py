@@ -38,8 +38,11 @@ def remove_filters(model: Module, layer: str, indices: Sequence[int], x: Any = N
     )
     """
     channels = Channels(model, x)
-    doomed = channels.made_by(layer, check_indices(indices, len(channels.made(layer))))
-    return without_channels(channels, doomed)
+    last = len(channels.made(layer)) - 1
+    none = isinstance(indices, list | tuple) and not indices
+    chosen = np.zeros(0, np.int64) if none else indices  # for NumPy, an empty list would be floats
+    chosen = check_array("indices", chosen, "N", kind="integer", low=0, high=last, empty=True)
+    return without_channels(channels, channels.made_by(layer, chosen))
 
 
 def remove_masked_filters(model: Module, x: Any = None) -> Module:
@@ -107,9 +110,3 @@ def taken(parameter: Parameter, keep: np.ndarray, axis: int = 0) -> Parameter:
     if parameter.mask is not None:
         new.mask = np.compress(keep, parameter.mask, axis)
     return new
-
-
-def check_indices(indices: Sequence[int], count: int) -> np.ndarray:
-    if isinstance(indices, list | tuple) and not indices:
-        return np.zeros(0, np.int64)
-    return check_array("indices", indices, "N", kind="integer", low=0, high=count - 1, empty=True)

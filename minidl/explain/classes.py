@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.checks import check_array, check_instance, check_labels, positive_int
+from minidl.engine.checks import check_array, check_labels, positive_int
 from minidl.engine.reduce import stable_log_softmax
 from minidl.explain.target import float_images
 from minidl.nn.module import Module
@@ -109,7 +109,6 @@ def _logits_and_labels(
     model: Module, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, K) and labels (N,): the checks of all three functions."""
-    check_instance("model", model, Module)
     logits = check_array("the model's logits", predict(model, float_images(images)), "N", "K")
     return logits, check_labels("labels", labels, *logits.shape)
 

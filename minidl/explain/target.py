@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minidl.engine import checks
-from minidl.engine.checks import check_array, check_flag, check_images, check_instance, require, shown
+from minidl.engine.checks import check_array, check_flag, check_images, require, shown
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module, eval_mode
@@ -104,7 +104,6 @@ def images_and_target(
 
     probability: True if the explanation uses the softmax of the target. Only a class has one.
     """
-    check_instance("model", model, Module)
     images = float_images(images, maps=maps)
     goal = target_of(model, images, target)
     no_class = f"a unit has no probability: target {goal.layer!r} takes probability=False"

@@ -229,8 +229,8 @@ def batch_norm(
     for name, given in (("running_mean", running_mean), ("running_var", running_var)):
         require(given is not None or training, f"{name} is needed where training is False")
         if given is not None:  # these change in place, so they must be arrays
-            array = check_instance(name, given, np.ndarray)
-            check_array(name, array, x.shape[1], kind="float", finite=False)
+            given = check_instance(name, given, np.ndarray)
+            check_array(name, given, x.shape[1], kind="float", finite=False)
     weight = np.ones(x.shape[1], x.dtype) if weight is None else weight
     bias = np.zeros(x.shape[1], x.dtype) if bias is None else bias
     if not training:
@@ -255,9 +255,8 @@ def dropout(
     >>> nn.functional.dropout(np.ones(6), p=0.5, rng=np.random.default_rng(1))
     Tensor([0., 2., 2., 2., 0., 0.], float32)
     """
-    check_flag("inplace", inplace)
     x = floating(x)
-    return dropped(x, x.shape, p, training, rng)
+    return dropped(x, x.shape, p, training, inplace, rng)
 
 
 def dropout2d(
@@ -270,15 +269,15 @@ def dropout2d(
     >>> print(y.data[0, :, 0, 0])  # the other pixels of each channel are the same
     [0. 2. 2.]
     """
-    check_flag("inplace", inplace)
     x = floating_images(x)
-    return dropped(x, (*x.shape[:2], 1, 1), p, training, rng)
+    return dropped(x, (*x.shape[:2], 1, 1), p, training, inplace, rng)
 
 
 def dropped(
-    x: Tensor, mask_shape: tuple[int, ...], p: float, training: bool, rng: np.random.Generator | None
+    x: Tensor, mask_shape: tuple[int, ...], p: float, training: bool, inplace: bool, rng: Rng
 ) -> Tensor:
     check_number("p", p, 0, 1)
+    check_flag("inplace", inplace)
     if not check_flag("training", training) or p == 0:
         return x
     keep = default_rng_or(rng).random(mask_shape, np.float32) >= p  # nowhere for p = 1
@@ -323,11 +322,11 @@ def one_hot(labels: Any, num_classes: int) -> np.ndarray:
 
 
 def padding_of(
-    padding: IntOrPair | str, kernel_size: tuple[int, int], stride: IntOrPair, dilation: IntOrPair
-) -> tuple[int, int]:
-    """(rows, columns) of zeros on each side. "same" needs stride 1 and an even dilation (kernel - 1)."""
+    padding: IntOrPair | str, kernel_size: tuple[int, ...], stride: IntOrPair, dilation: IntOrPair
+) -> IntOrPair:
+    """The zeros on each side, in numbers. "same" needs stride 1 and an even dilation (kernel - 1)."""
     if not isinstance(padding, str):
-        return int_pair("padding", padding, 0)
+        return padding
     if check_choice("padding", padding, ("same", "valid")) == "valid":
         return (0, 0)
     require(int_pair("stride", stride, 1) == (1, 1), f"padding 'same' needs stride 1, got {stride!r}")

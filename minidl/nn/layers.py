@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.engine import conv
 from minidl.engine.checks import (
     check_choice,
     check_flag,
@@ -80,10 +81,8 @@ class Conv2d(Module):
         self.in_channels = positive_int("in_channels", in_channels)
         self.out_channels = positive_int("out_channels", out_channels)
         self.kernel_size = int_pair("kernel_size", kernel_size, 1)
-        self.stride = int_pair("stride", stride, 1)
-        self.dilation = int_pair("dilation", dilation, 1)
-        self.padding = F.padding_of(padding, self.kernel_size, stride, dilation)
-        self.groups = positive_int("groups", groups)
+        op = conv.Conv2d(stride, F.padding_of(padding, self.kernel_size, stride, dilation), dilation, groups)
+        self.stride, self.padding, self.dilation, self.groups = op.stride, op.padding, op.dilation, op.groups
         divides = in_channels % groups == out_channels % groups == 0
         require(divides, f"{groups=} must divide {in_channels=} and {out_channels=}")
         shape = (out_channels, in_channels // groups, *self.kernel_size)

@@ -146,7 +146,14 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 # ---- modules
 
 
-class CrossEntropyLoss(Module):
+class Loss(Module):
+    """The base of the losses: ``reduction`` is "mean", "sum" or "none"."""
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
+
+
+class CrossEntropyLoss(Loss):
     """``F.cross_entropy`` as a module.
 
     >>> from minidl import nn
@@ -162,9 +169,9 @@ class CrossEntropyLoss(Module):
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
+        super().__init__(reduction=reduction)
         self.weight = None if weight is None else check_array("weight", weight, "K", low=0)
         self.ignore_index = check_int("ignore_index", ignore_index)
-        self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, logits: Any, labels: Any) -> Tensor:
@@ -199,7 +206,7 @@ class NLLLoss(CrossEntropyLoss):
         )
 
 
-class BCEWithLogitsLoss(Module):
+class BCEWithLogitsLoss(Loss):
     """``F.binary_cross_entropy_with_logits`` as a module.
 
     >>> from minidl import nn
@@ -208,9 +215,9 @@ class BCEWithLogitsLoss(Module):
     """
 
     def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__(reduction=reduction)
         self.weight = None if weight is None else check_array("weight", weight)
         self.pos_weight = None if pos_weight is None else check_array("pos_weight", pos_weight, low=0)
-        self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
 
     def forward(self, logits: Any, target: Any) -> Tensor:
         return binary_cross_entropy_with_logits(
@@ -218,7 +225,7 @@ class BCEWithLogitsLoss(Module):
         )
 
 
-class MSELoss(Module):
+class MSELoss(Loss):
     """``F.mse_loss`` as a module.
 
     >>> from minidl import nn
@@ -226,14 +233,11 @@ class MSELoss(Module):
     Tensor(4.5, float32)
     """
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        self.reduction = check_choice("reduction", reduction, loss.REDUCTIONS)
-
     def forward(self, prediction: Any, target: Any) -> Tensor:
         return mse_loss(prediction, target, reduction=self.reduction)
 
 
-class L1Loss(MSELoss):
+class L1Loss(Loss):
     """``F.l1_loss`` as a module.
 
     >>> from minidl import nn
@@ -245,7 +249,7 @@ class L1Loss(MSELoss):
         return l1_loss(prediction, target, reduction=self.reduction)
 
 
-class SmoothL1Loss(MSELoss):
+class SmoothL1Loss(Loss):
     """``F.smooth_l1_loss`` as a module.
 
     >>> from minidl import nn

@@ -139,9 +139,9 @@ def converted(model: Module) -> tuple[IntegerModel, list[IntegerStep]]:
 
 def check_rounded(model: Module) -> QuantParams:
     """The parameters of the input of a ``prepare_qat`` model. Its activations must have at most 8 bits."""
-    inputs = getattr(model, "input", None)
-    if not isinstance(inputs, Rounding) or inputs.params.bits > 8:
-        raise ValueError("convert takes what prepare_qat made, with activation_bits of at most 8")
+    inputs: Any = getattr(model, "input", None)
+    fits = isinstance(inputs, Rounding) and inputs.params.bits <= 8
+    require(fits, "convert takes what prepare_qat made, with activation_bits of at most 8")
     return inputs.params
 
 
