@@ -96,19 +96,18 @@ class Study:
         """Maps each name to the committed numbers (n,), one number for each seed."""
         return {name: np.array(values) for name, values in self.stored()["results"].items()}
 
-    def stale(self, what: str) -> StaleError:
-        where = f"{self.shown} does not fit its results: {what}."
-        return StaleError(f"{where} Run  python -m lessons study {self.number}")
+    def unlike_results(self, what: str) -> str:
+        """The message of a StaleError."""
+        return f"{self.shown} does not fit its results: {what}. Run  python -m lessons study {self.number}"
 
     def check_fresh(self, module: ModuleType) -> None:
         """Raise StaleError if the stored numbers have other settings or other seeds than the study."""
         stored, now = self.stored(), settings(module)
-        if stored["settings"] != now:
-            names = sorted({*stored["settings"], *now})
-            changed = [name for name in names if stored["settings"].get(name) != now.get(name)]
-            raise self.stale(f"other settings ({', '.join(changed)})")
-        if stored["seeds"] != list(range(module.SEEDS)):
-            raise self.stale(f"SEEDS = {module.SEEDS}, measured with {stored['n']}")
+        before, seeds = stored["settings"], list(range(module.SEEDS))
+        changed = ", ".join(sorted(name for name in {*before, *now} if before.get(name) != now.get(name)))
+        require(before == now, self.unlike_results(f"other settings ({changed})"), StaleError)
+        other = f"SEEDS = {module.SEEDS}, measured with {stored['n']}"
+        require(stored["seeds"] == seeds, self.unlike_results(other), StaleError)
 
 
 def studies(folder: Path) -> list[Study]:
@@ -147,10 +146,9 @@ def quoted(folder: Path, study: str, name: str, minus: str | None = None) -> Int
 
 
 def _check_known(kind: str, name: str, known: Mapping[str, Any], where: str) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 3, cutoff=0.3) or list(known)[:3]
-        names = ", ".join(map(repr, near)) or "none yet"
-        raise ValueError(f"there is no {kind} {name!r} {where}; the nearest names: {names}")
+    near = difflib.get_close_matches(name, known, 3, cutoff=0.3) or list(known)[:3]
+    names = ", ".join(map(repr, near)) or "none yet"
+    require(name in known, f"there is no {kind} {name!r} {where}; the nearest names: {names}")
 
 
 def settings(module: ModuleType) -> dict[str, Any]:
@@ -225,8 +223,7 @@ def check_study(one: Study, every_seed: bool = False) -> list[str]:
     committed = one.results()
     anew = measured(one, module, range(module.SEEDS if every_seed else CHECKED))
     differ = sorted(anew.keys() ^ committed.keys())
-    if differ:
-        raise one.stale(f"other names ({', '.join(differ)})")
+    require(not differ, one.unlike_results(f"other names ({', '.join(differ)})"), StaleError)
     failures = []
     for name, values in anew.items():
         limit, (low, high) = tolerance(committed[name]), plausible(committed[name])

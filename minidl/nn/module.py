@@ -120,17 +120,22 @@ class Module:
 
     def register_buffer(self, name: str, array: np.ndarray) -> None:
         """Keep ``array`` as the attribute ``name`` and as a part of ``state_dict``; it is not trained."""
-        check_instance(f"buffer {name}", array, np.ndarray)
-        check_attribute_name(self, name)
+        self._adopt(f"buffer {name}", name, array, np.ndarray)
         if name not in self._buffer_names:
             self._buffer_names = (*self._buffer_names, name)
-        setattr(self, name, array)
 
     def add_module(self, name: str, module: Module) -> None:
         """Add ``module`` as a child. Its name may be any text without dots, such as "0"."""
-        check_instance(f"child {name!r}", module, Module)
-        check_attribute_name(self, name)
-        setattr(self, name, module)
+        self._adopt(f"child {name!r}", name, module, Module)
+
+    def _adopt(self, what: str, name: str, value: Any, kind: type) -> None:
+        """Set the attribute ``name``. It must be a text without dots that the class does not use."""
+        check_instance(what, value, kind)
+        fits = isinstance(name, str) and name and "." not in name
+        require(fits, f"name must be a text without dots, got {name!r}")
+        own = f"{type(self).__name__} already has an attribute of that name"
+        require(not hasattr(type(self), name), f"the name {name!r} is taken: {own}")
+        setattr(self, name, value)
 
     def named_children(self) -> list[tuple[str, Module]]:
         return [(name, child) for name, child in vars(self).items() if isinstance(child, Module)]
@@ -331,10 +336,3 @@ def eval_mode(model: Module) -> Iterator[None]:
 
 def dotted(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def check_attribute_name(module: Module, name: str) -> None:
-    fits = isinstance(name, str) and name and "." not in name
-    require(fits, f"name must be a text without dots, got {name!r}")
-    taken = f"the name {name!r} is taken: {type(module).__name__} already has an attribute of that name"
-    require(not hasattr(type(module), name), taken)
