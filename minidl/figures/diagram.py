@@ -190,17 +190,13 @@ def checked_boxes(boxes: Mapping[str, tuple[float, float, str]]) -> dict[str, tu
     return places
 
 
-def checked_arrows(name: str, arrows: Sequence[tuple[str, ...]], boxes: dict) -> list[tuple[str, str, str]]:
+def checked_arrows(name: str, arrows: Sequence[tuple[str, ...]], boxes: dict) -> list[tuple[str, ...]]:
     """(from, to, text) of each arrow between two boxes."""
-    found = []
     for arrow in check_sequence(name, arrows):
-        is_arrow = isinstance(arrow, tuple | list) and len(arrow) in (2, 3)
-        is_arrow = is_arrow and all(isinstance(part, str) for part in arrow)
+        are_texts = isinstance(arrow, tuple | list) and all(isinstance(part, str) for part in arrow)
         form = f"each of {name} must be texts (from, to) or (from, to, text), got {shown(arrow)}"
-        require(is_arrow, form, TypeError)
-        start, end, text = (*arrow, "")[:3]
-        missing = [end for end in (start, end) if end not in boxes]
+        require(are_texts and len(arrow) in (2, 3), form, TypeError)
+        missing = [end for end in arrow[:2] if end not in boxes]
         require(not missing, f"{name} must lead from box to box, but there is no box {missing}")
-        require(start != end, f"{name} must lead to another box, got {arrow}")
-        found.append((start, end, text))
-    return found
+        require(arrow[0] != arrow[1], f"{name} must lead to another box, got {arrow}")
+    return [(*arrow, "")[:3] for arrow in arrows]
