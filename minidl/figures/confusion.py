@@ -12,15 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from minidl.figures.panels import show_values
-from minidl.figures.style import (
-    MAGNITUDE_MAP,
-    SMALL,
-    float_array,
-    new_figure,
-    style,
-    text_list,
-    text_width,
-)
+from minidl.figures.style import MAGNITUDE_MAP, SMALL, float_array, new_figure, style, text_list, text_width
 
 MAX_CLASSES_WITH_NUMBERS = 30
 

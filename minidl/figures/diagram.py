@@ -11,14 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 
-from minidl.engine.checks import (
-    check_choice,
-    check_instance,
-    check_number,
-    check_sequence,
-    require,
-    shown,
-)
+from minidl.engine.checks import check_choice, check_instance, check_number, check_sequence, require, shown
 from minidl.figures.panels import frame, show_values
 from minidl.figures.photographs import photograph
 from minidl.figures.style import (

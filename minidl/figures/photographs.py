@@ -20,12 +20,7 @@ from minidl.engine.checks import (
     positive_number,
     require,
 )
-from minidl.figures.maps import (
-    image_limits,
-    images_and_maps,
-    lay_over,
-    unit_images,
-)
+from minidl.figures.maps import image_limits, images_and_maps, lay_over, unit_images
 from minidl.figures.panels import MAX_PANELS, empty_panel, frame, show_values
 from minidl.figures.style import (
     BLUE,

@@ -229,8 +229,7 @@ def batch_norm(
     for name, given in (("running_mean", running_mean), ("running_var", running_var)):
         require(given is not None or training, f"{name} is needed where training is False")
         if given is not None:  # these change in place, so they must be arrays
-            given = check_instance(name, given, np.ndarray)
-            check_array(name, given, x.shape[1], kind="float", finite=False)
+            check_array(name, check_instance(name, given, np.ndarray), x.shape[1], kind="float", finite=False)
     weight = np.ones(x.shape[1], x.dtype) if weight is None else weight
     bias = np.zeros(x.shape[1], x.dtype) if bias is None else bias
     if not training:
