@@ -171,6 +171,14 @@ def check_function(name: str, value: T, takes: str = "", *, optional: bool = Fal
     return value
 
 
+def check_temperature(temperature: float) -> float:
+    """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
+    T = check_number("temperature", temperature, finite=False)
+    fits = np.finfo(np.float32).tiny <= T < np.inf
+    require(fits, f"temperature must be a finite number > 0, got {temperature!r}")
+    return T
+
+
 # ---- arrays
 
 

@@ -179,8 +179,8 @@ class Pad(Op):
 
     def __init__(self, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> None:
         rows = pad_width.tolist() if isinstance(pad_width, np.ndarray) else pad_width
-        rows = check_sequence("pad_width", rows)
-        pairs = [check_pair("each of pad_width", row, "(before, after)") for row in rows]
+        of = "(before, after)"
+        pairs = [check_pair("each of pad_width", row, of) for row in check_sequence("pad_width", rows)]
         self.pad_width = [tuple(check_int("each number of pad_width", n, 0) for n in pair) for pair in pairs]
         self.value = check_number("value", value, finite=False)
 

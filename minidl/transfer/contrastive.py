@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 
 from minidl.data.augment import Augment
-from minidl.engine.checks import check_array, check_function, check_instance, check_int, float_images, require
+from minidl.engine.checks import (
+    check_array,
+    check_function,
+    check_instance,
+    check_int,
+    check_temperature,
+    float_images,
+    require,
+)
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
-from minidl.engine.reduce import check_temperature
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn.containers import Sequential
