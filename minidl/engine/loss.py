@@ -80,7 +80,7 @@ class CrossEntropy(Op):
         self.ignore_index = check_int("ignore_index", ignore_index)
         self.labels, self.weight = number_array("labels", labels), weight
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
-        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
+        self.label_smoothing = label_smoothing
         self.temperature = temperature
 
     def forward(self, z):

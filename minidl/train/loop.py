@@ -330,16 +330,12 @@ def refused_batch_of_one(model: Module) -> Iterator[None]:
 
 
 def optimizer_for(model: Module, optimizer: Optimizer | None) -> Optimizer:
-    """The optimizer, Adam(lr=3e-3) if None, which must hold trainable parameters of the model."""
+    """The optimizer, Adam(lr=3e-3) if None. ValueError if it holds no trainable parameter of the model."""
     check_instance("model", model, Module)
     check_instance("optimizer", optimizer, Optimizer, optional=True)
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
-    check_trainable(model, optimizer)
-    return optimizer
-
-
-def check_trainable(model: Module, optimizer: Optimizer) -> None:
     trainable = {p for p in model.parameters() if p.requires_grad}
     none = f"the optimizer holds none of the model's {len(trainable)} trainable parameters, so that nothing "
     mend = "would be learned: make it of this model's parameters()"
     require(bool(trainable & set(optimizer.parameters())), none + mend)
+    return optimizer

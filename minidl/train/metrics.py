@@ -216,7 +216,7 @@ def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray
     >>> print(confidence, right)
     [0.9 0.6] [ True False]
     """
-    p = as_probabilities(check_array("probabilities", probabilities, "N", "K"))
+    p = as_probabilities(probabilities, shape=("N", "K"))
     require(p.shape[1] > 1, "probabilities must be rows (N, K) of at least two classes, got one column")
     predicted, actual, _ = predicted_and_actual(p, labels)
     return p.max(axis=1), predicted == actual
@@ -285,9 +285,9 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 # ---- what arguments are
 
 
-def as_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
+def as_probabilities(probabilities: Any, axis: int = -1, shape: tuple[str, str] = ("...", "K")) -> np.ndarray:
     """The probabilities as float64; ValueError if they are none."""
-    p = check_array("probabilities", probabilities, "...", "K", finite=False).astype(np.float64)
+    p = check_array("probabilities", probabilities, *shape, finite=False).astype(np.float64)
     sums = p.sum(axis=check_int("axis", axis, -p.ndim, p.ndim - 1))
     found = f"these are in [{p.min():.4g}, {p.max():.4g}] with sums in [{sums.min():.4g}, {sums.max():.4g}]"
     fits = bool(np.all(p >= 0)) and np.allclose(sums, 1, atol=1e-3)
