@@ -322,9 +322,7 @@ def finite(message: str, values: np.ndarray) -> np.ndarray:
 # ---- what arguments are
 
 
-def checked_batch(
-    model: Module, images: Any, labels: Any, eps: float, bounds: Bounds
-) -> tuple[np.ndarray, np.ndarray, float]:
+def checked_batch(model, images, labels, eps, bounds: Bounds) -> tuple[np.ndarray, np.ndarray, float]:
     """Images (N, C, H, W) or rows (N, D) as finite floats in the box, a class for each of them, and ε.
 
     ε lies between 0 and the width of the box. A larger ε would not limit anything.

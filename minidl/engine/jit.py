@@ -194,9 +194,8 @@ def _share(nanoseconds: float, calls: list[tuple]) -> None:
         _workers.submit(finished, cuts[i], cuts[i + 1], calls)
     _do(finished, cuts[0], cuts[1], calls)
     errors = [finished.get() for _ in range(threads)]
-    for error in errors:
-        if error is not None:
-            raise error
+    for error in filter(None, errors):
+        raise error
 
 
 def _do(finished: SimpleQueue, start: float, end: float, calls: list[tuple]) -> None:

@@ -122,8 +122,7 @@ class Methods(Value):
 
     def retain_grad(self: Self) -> Self:
         """Make ``backward`` write the ``.grad`` of this computed tensor, as for a leaf."""
-        if not self.requires_grad:
-            raise ValueError(f"{self!r} requires no gradient, so there is no gradient to retain")
+        require(self.requires_grad, f"{self!r} requires no gradient, so there is no gradient to retain")
         self.retains_grad = True
         return self
 

@@ -268,14 +268,12 @@ class Training:
         if not path.exists():
             there_is_none = f"there is no folder {path.parent} for the checkpoint {path}"
             return require(path.parent.is_dir(), there_is_none, FileNotFoundError)
-        saved = load(path)
-        foreign = f"{path} is a checkpoint, but not one of fit: it holds no History"
-        if saved.history is None or saved.settings is None or saved.optimizer is None:
-            raise ValueError(foreign)
+        saved = vars(load(path))
         try:
-            history = History(**saved.history)
-            before = {**saved.settings, **optimizer_settings(saved.optimizer)}
-        except (TypeError, KeyError) as error:
+            history = History(**saved["history"])
+            before = {**saved["settings"], **optimizer_settings(saved["optimizer"])}
+        except (TypeError, KeyError) as error:  # one of the three is None, or has other keys
+            foreign = f"{path} is a checkpoint, but not one of fit: it holds no History"
             raise ValueError(foreign) from error
         now = {**self.settings(), **optimizer_settings(self.optimizer.state_dict())}
         differences = [

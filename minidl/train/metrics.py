@@ -122,11 +122,10 @@ def roc_auc(scores: Any, positive: Any) -> float:
     >>> train.roc_auc([0.9, 0.6, 0.7, 0.1], [True, True, False, False])  # 3 of the 4 pairs are in order
     0.75
     """
-    scores = check_array("scores", scores, "M", finite=False)  # in their own dtype: no new ties appear
+    scores = check_array("scores", scores, "M", finite=False, nan=False)  # in their own dtype: no new ties
     positive = check_array("positive", positive, len(scores), kind="bool")
     both = 0 < positive.sum() < len(positive)
     require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
-    require(not np.isnan(scores).any(), "scores hold NaN, which is neither above nor below another score")
     above, below = scores[positive], np.sort(scores[~positive])
     lower = np.searchsorted(below, above, side="left")  # (P,): the number of negatives below each positive
     not_higher = np.searchsorted(below, above, side="right")
@@ -322,6 +321,5 @@ def classes_of(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim == 1:
         require(array.dtype.kind in "iu", f"{name} (N,) must be integers, got {array.dtype}", TypeError)
         return array
-    array = check_array(name, array, "N", "K", finite=False)
-    require(not np.isnan(array).any(), f"{name} hold NaN, so no class has the largest value")
+    array = check_array(name, array, "N", "K", finite=False, nan=False)
     return array.argmax(axis=1) if array.shape[1] > 1 else (array[:, 0] > 0).astype(np.int64)

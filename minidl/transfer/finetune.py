@@ -188,8 +188,8 @@ def param_groups(
     >>> [group["lr"] for group in optimizer.param_groups]
     [0.0005, 0.001, 0.003]
     """
-    check_number("head_lr", head_lr, 0)
-    children, head = trainable_children(model), check_instance("head", head, str)
+    children = trainable_children(model)
+    check_number("head_lr", head_lr, 0), check_instance("head", head, str)
     layers = [name for name in children if name != head]
     found = bool(layers) and head in children
     require(found, f"expected layers with parameters and then the head {head!r}, got {children}")
