@@ -161,11 +161,8 @@ class Concatenate(Op):
         return tuple(np.split(grad, self.ends[:-1], self.axis))
 
 
-class Stack(Op):
+class Stack(Concatenate):
     """y is the inputs, all of one shape, joined along a new axis"""
-
-    def __init__(self, axis: int = 0) -> None:
-        self.axis = check_int("axis", axis, -64, 63)
 
     def forward(self, *arrays):
         return np.stack(arrays, self.axis)
