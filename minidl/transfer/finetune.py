@@ -155,8 +155,7 @@ def replace_head(
     >>> transfer.replace_head(model, num_classes=5)
     Linear(8, 5)
     """
-    old = check_instance("model", model, Module).layer(head)
-    old = check_instance(f"the head {head!r}", old, Linear)
+    old = check_instance(f"the head {head!r}", check_instance("model", model, Module).layer(head), Linear)
     parent, _, name = head.rpartition(".")
     new = Linear(old.in_features, num_classes, bias=old.bias is not None, rng=default_rng_or(rng))
     setattr(model.layer(parent), name, new.train(old.training))
