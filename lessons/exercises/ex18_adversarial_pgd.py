@@ -31,15 +31,15 @@ descent = Exercise(
     level=3,
     minutes=30,
     title="the loop of PGD",
-    helpers=("checked_batch", "checked_eps", "is_flat", "project", "warn_of_images_without_gradient"),
+    helpers=("checked_batch", "is_flat", "project", "warn_of_images_without_gradient"),
     hints=(
         "In each step: compute the gradient at the current images, step by its sign, and project into "
         "the ball.",
         "The ball lies around the given images, not around those of the last step. The random start is "
         "projected into the ball and the box too.",
-        "First images, labels = checked_batch(model, images, labels, bounds) and eps = checked_eps(eps, "
-        "bounds) raise the ValueErrors. In each step: gradient = loss_gradient(model, x, labels, "
-        "loss); x = fgsm_step(...); x = project(x, images, eps, bounds). is_flat(gradient) is True for "
+        "First images, labels, eps = checked_batch(model, images, labels, eps, bounds) raises the "
+        "ValueErrors. In each step: gradient = loss_gradient(model, x, labels, loss); "
+        "x = fgsm_step(...); x = project(x, images, eps, bounds). is_flat(gradient) is True for "
         "the images whose gradient is 0. After all steps, warn_of_images_without_gradient(flat, loss) "
         "warns of the images where flat (N,) is True.",
     ),

@@ -140,9 +140,9 @@ def fgsm(
     >>> print(attack.fgsm(model, np.array([[0.7, 0.5]]), [0], eps=0.1))
     [[0.6 0.6]]
     """
-    images, labels = checked_batch(model, images, labels, bounds)
-    eps, targeted = checked_eps(eps, bounds), check_flag("targeted", targeted)
-    gradient = loss_gradient(model, images, labels, check_choice("loss", loss, LOSSES))
+    images, labels, eps = checked_batch(model, images, labels, eps, bounds)
+    targeted, loss = check_flag("targeted", targeted), check_choice("loss", loss, LOSSES)
+    gradient = loss_gradient(model, images, labels, loss)
     warn_of_images_without_gradient(is_flat(gradient), loss)
     return fgsm_step(images, gradient, eps, targeted=targeted, bounds=bounds)
 
@@ -193,12 +193,12 @@ def pgd(
     >>> print(attack.pgd(model, np.array([[0.7, 0.5]]), [0], eps=0.1, random_start=False))
     [[0.6 0.6]]
     """
-    images, labels = checked_batch(model, images, labels, bounds)
-    eps, steps = checked_eps(eps, bounds), check_int("steps", steps, 1, MOST)
-    step_size = 2.5 * eps / steps if step_size is None else positive_number("step_size", step_size)
+    images, labels, eps = checked_batch(model, images, labels, eps, bounds)
+    steps, random_start = check_int("steps", steps, 1, MOST), check_flag("random_start", random_start)
     targeted, loss = check_flag("targeted", targeted), check_choice("loss", loss, LOSSES)
+    step_size = 2.5 * eps / steps if step_size is None else positive_number("step_size", step_size)
     x, flat = images, np.ones(len(images), bool)
-    if check_flag("random_start", random_start):
+    if random_start:
         start = default_rng_or(rng).uniform(-eps, eps, images.shape).astype(images.dtype)
         x = project(images + start, images, eps, bounds)
     for _ in range(steps):
@@ -240,9 +240,9 @@ def random_signs(
     >>> print(np.abs(changed - [0.7, 0.5]).round(3))
     [[0.1 0.1]]
     """
-    images, labels = checked_batch(model, images, labels, bounds)
+    images, labels, eps = checked_batch(model, images, labels, eps, bounds)
     coins = default_rng_or(rng).integers(0, 2, images.shape).astype(images.dtype)
-    return fgsm_step(images, 2 * coins - 1, checked_eps(eps, bounds), bounds=bounds)
+    return fgsm_step(images, 2 * coins - 1, eps, bounds=bounds)
 
 
 class Robustness(NamedTuple):
@@ -280,7 +280,7 @@ def robust_accuracy(
     >>> print(result.accuracy)
     [1.  0.5]
     """
-    images, labels = checked_batch(model, images, labels, (-math.inf, math.inf))
+    images, labels, _ = checked_batch(model, images, labels, 0.0, (-math.inf, math.inf))
     check_function("attack", attack, "model, images, labels and eps")
     eps_list = check_array("eps_list", eps_list, "E", low=0).astype(np.float64)
     require(bool((np.diff(eps_list) > 0).all()), f"eps_list must be rising, got {eps_list}")
@@ -322,25 +322,23 @@ def finite(message: str, values: np.ndarray) -> np.ndarray:
 # ---- what arguments are
 
 
-def checked_batch(model: Module, images: Any, labels: Any, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, C, H, W) or rows (N, D) as finite floats in the box, and a class for each of them."""
+def checked_batch(model, images, labels, eps, bounds: Bounds) -> tuple[np.ndarray, np.ndarray, float]:
+    """Images (N, C, H, W) or rows (N, D) as finite floats in the box, a class for each of them, and ε.
+
+    ε lies between 0 and the width of the box. A larger ε would not limit anything.
+    """
     images = checked_images(images, bounds)
-    classes = class_count(model, images)
-    return images, check_labels("labels", labels, len(images), classes)
-
-
-def class_count(model: Module, images: np.ndarray) -> int:
-    logits = finite_logits(check_instance("model", model, Module), images[:1])
-    require(logits.ndim == 2, f"the model must give logits (N, K), got {logits.shape} for one image")
-    return logits.shape[1]
-
-
-def checked_eps(eps: float, bounds: Bounds) -> float:
-    """ε as a float from 0 to the width of the box. A larger ε would not limit anything."""
+    labels = check_labels("labels", labels, len(images), class_count(model, images))
     (low, high), eps = bounds, check_number("eps", eps, 0)
     mend = "eps has the unit of the images, so divide an eps for 0 ... 255 by 255"
     require(eps <= high - low, f"eps must be at most {high - low:g}, the box's width, got {eps:g}: {mend}")
-    return eps
+    return images, labels, eps
+
+
+def class_count(model: Module, images: np.ndarray) -> int:
+    logits = finite_logits(model, images[:1])
+    require(logits.ndim == 2, f"the model must give logits (N, K), got {logits.shape} for one image")
+    return logits.shape[1]
 
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:

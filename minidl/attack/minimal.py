@@ -86,7 +86,7 @@ def minimal_perturbation(
     >>> print(found.success, round(found.norm, 2))  # 0.2 / sqrt(2)
     True 0.14
     """
-    x = checked_image(model, image, bounds)
+    x = checked_image(image, bounds)
     group = [target] if isinstance(target, int | np.integer) else target
     classes = np.unique(check_labels("target", group, num_classes=class_count(model, x[np.newaxis])))
     max_steps = check_int("max_steps", max_steps, 1, MOST)
@@ -266,7 +266,7 @@ def deepfool(
     >>> print(found.success, round(found.norm, 3))
     True 0.144
     """
-    x = checked_image(model, image, bounds)
+    x = checked_image(image, bounds)
     steps, overshoot = check_int("steps", steps, 1, MOST), check_number("overshoot", overshoot, 0)
     at_first = finite_logits(model, x[np.newaxis])[0]
     likeliest = np.argsort(-at_first, kind="stable")[: check_int("num_candidates", num_candidates, 2)]
@@ -338,7 +338,7 @@ def perturbed(
 # ---- what arguments are
 
 
-def checked_image(model: Module, image: Any, bounds: Bounds) -> np.ndarray:
+def checked_image(image: Any, bounds: Bounds) -> np.ndarray:
     image = check_array("image", image)
     require(image.ndim in (1, 3), f"image must be one image (C, H, W) or row (D,), got {image.shape}")
     return checked_images(image[np.newaxis], bounds)[0]

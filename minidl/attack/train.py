@@ -97,8 +97,8 @@ def noise_training(
     >>> len(attack.noise_training(model, (images, labels), sigma=0.1, epochs=3))
     3
     """
-    noise, train = gaussian_noise(sigma, clip=True), array_pair("train", train)
-    checked_images(train[0], (0, 1))
+    noise = gaussian_noise(sigma, clip=True)
+    checked_images(array_pair("train", train)[0], (0, 1))
     augment = noise if augment is None else compose(augment, noise)
     return fit(
         model,

@@ -263,8 +263,7 @@ def check_scenes(n, size, domain, shapes, textures, fixed_place) -> tuple[tuple[
 
 def check_names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(chosen) if isinstance(chosen, tuple | list) else ()
-    allowed = len(names) > 0 and all(isinstance(name, str) and name in known for name in names)
-    differ = allowed and len(set(names)) == len(names)
+    differ = 0 < len(names) == len({name for name in names if isinstance(name, str)} & {*known})
     require(differ, f"{what} must be different names from {known}, got {shown(chosen)}")
     return names
 

@@ -147,8 +147,8 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
     grad = np.asarray(grad)  # NumPy turns arrays of shape () into plain numbers
     grads = op.backward(grad)
     grads = grads if isinstance(grads, tuple | list) else (grads,)
-    if len(grads) != len(needs):
-        raise ValueError(f"{name}.backward gave {len(grads)} gradients for {len(needs)} inputs")
+    fits = len(grads) == len(needs)
+    require(fits, f"{name}.backward gave {len(grads)} gradients for {len(needs)} inputs")
 
     wanted: list[np.ndarray | None] = []
     for parent, need, grad_parent in zip(tensor.parents, needs, grads, strict=True):

@@ -171,6 +171,14 @@ def check_function(name: str, value: T, takes: str = "", *, optional: bool = Fal
     return value
 
 
+def check_temperature(temperature: float) -> float:
+    """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
+    T = check_number("temperature", temperature, finite=False)
+    fits = np.finfo(np.float32).tiny <= T < np.inf
+    require(fits, f"temperature must be a finite number > 0, got {temperature!r}")
+    return T
+
+
 # ---- arrays
 
 
@@ -180,6 +188,7 @@ def check_array(
     *shape: int | str | None,
     kind: str = "number",
     finite: bool = True,
+    nan: bool = True,
     empty: bool = False,
     low: float = -math.inf,
     high: float = math.inf,
@@ -189,7 +198,8 @@ def check_array(
     shape: one entry for each axis: a number, or a letter for any size. A first entry ``"..."`` stands for any
     number of axes. Without entries any shape is right.  kind: "number" (floats and integers), "integer",
     "float" or "bool".
-    finite: no NaN and no Inf.  empty: a size of 0 is allowed.  low, high: bounds of every element.
+    finite: no NaN and no Inf.  nan: NaN is allowed if Inf is.  empty: a size of 0 is allowed.  low, high:
+    bounds of every element.
     """
     try:
         array = np.asarray(value)
@@ -203,6 +213,8 @@ def check_array(
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)].flat[0]}")
+    if not nan and np.isnan(array).any():
+        raise ValueError(f"{name} hold NaN, which is neither above nor below another number")
     if array.dtype.kind == "f":  # a bound beyond the dtype's range becomes its largest number
         most = float(np.finfo(array.dtype).max)
         low, high = max(low, -most) if low > -math.inf else low, min(high, most) if high < math.inf else high

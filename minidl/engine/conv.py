@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine import depthwise_kernels, jit, kernels, pool_kernels
-from minidl.engine.checks import check_flag, int_pair, positive_int
+from minidl.engine.checks import check_flag, int_pair, positive_int, require
 from minidl.engine.op import Op
 from minidl.engine.reduce import sum_by_channel
 
@@ -33,18 +33,15 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     4
     """
     padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
-    if reach > padded:
-        raise ValueError(
-            f"the kernel is larger than the padded image: {reach} pixels (size {kernel}, dilation {dilation})"
-            f" against {padded} (size {size}, padding {padding})"
-        )
+    sizes = f"{reach} pixels (size {kernel}, dilation {dilation})"
+    limit = f"{padded} (size {size}, padding {padding})"
+    require(reach <= padded, f"the kernel is larger than the padded image: {sizes} against {limit}")
     return (padded - reach) // stride + 1
 
 
 def check_images(x: np.ndarray) -> None:
     """Refuse bad shapes and dtypes here, because the compiled loops check no bounds."""
-    if x.ndim != 4 or x.size == 0:
-        raise ValueError(f"expected images (N, C, H, W), all at least 1, got {x.shape}")
+    require(x.ndim == 4 and x.size > 0, f"expected images (N, C, H, W), all at least 1, got {x.shape}")
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(f"expected images of float32 or float64, got {x.dtype}")
 
@@ -239,21 +236,18 @@ class Conv2d(Op):
     def output_size(self, x, weight, bias):
         """(OH, OW), or an error that says which shapes do not fit."""
         check_images(x)
-        if weight.ndim != 4 or weight.size == 0:
-            raise ValueError(f"expected weight (O, C/groups, kh, kw), all at least 1, got {weight.shape}")
+        full = weight.ndim == 4 and weight.size > 0
+        require(full, f"expected weight (O, C/groups, kh, kw), all at least 1, got {weight.shape}")
+        channels, out, groups = x.shape[1], weight.shape[0], self.groups
+        divides = channels % groups == out % groups == 0
+        require(divides, f"{groups} groups must divide {channels} channels in and {out} out")
+        wanted = f"weight (O, {channels // groups}, kh, kw) for {channels} channels in {groups} groups"
+        require(weight.shape[1] == channels // groups, f"expected {wanted}, got {weight.shape}")
+        fits = bias is None or bias.shape == (out,)
+        require(fits, f"expected bias ({out},), one number for each output, got {np.shape(bias)}")
         for name, array in (("weight", weight), ("bias", x if bias is None else bias)):
-            if array.dtype != x.dtype:
-                raise TypeError(f"expected {name} of x's dtype {x.dtype}, got {array.dtype}")
-        channels, out_channels, groups = x.shape[1], weight.shape[0], self.groups
-        if channels % groups or out_channels % groups:
-            raise ValueError(f"{groups} groups must divide {channels} channels in and {out_channels} out")
-        if weight.shape[1] != channels // groups:
-            raise ValueError(
-                f"expected weight (O, {channels // groups}, kh, kw) for {channels} channels"
-                f" in {groups} groups, got {weight.shape}"
-            )
-        if bias is not None and bias.shape != (out_channels,):
-            raise ValueError(f"expected bias ({out_channels},), one number for each output, got {bias.shape}")
+            same, got = array.dtype == x.dtype, array.dtype.type.__name__  # str(dtype) takes microseconds
+            require(same, f"expected {name} of x's dtype {x.dtype.type.__name__}, got {got}", TypeError)
         settings = self.stride, self.padding, self.dilation
         return [
             conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], *settings, strict=True)
@@ -277,8 +271,8 @@ class Pool2d(Op):
         kernel_size = pair("kernel_size", kernel_size, 1)
         stride = kernel_size if stride is None else pair("stride", stride, 1)
         padding = pair("padding", padding, 0)
-        if 2 * padding[0] > kernel_size[0] or 2 * padding[1] > kernel_size[1]:
-            raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
+        fits = 2 * padding[0] <= kernel_size[0] and 2 * padding[1] <= kernel_size[1]
+        require(fits, f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
         self.geometry, self.ceil_mode = (kernel_size, stride, padding), check_flag("ceil_mode", ceil_mode)
 
     def output_shape(self, x):

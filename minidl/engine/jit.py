@@ -27,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.engine.checks import check_int, require
+
 # sums over a batch always have this many parts, so the result does not depend on the number of threads
 PARTS = 8
 WAKING = 50_000  # nanoseconds until a sleeping thread begins to work
@@ -153,8 +155,8 @@ def _rows_of_product(first: int, last: int, a: np.ndarray, b: np.ndarray, produc
 
 def _default_threads() -> int:
     own, everybodys = os.environ.get("MINIDL_NUM_THREADS", ""), os.environ.get("OMP_NUM_THREADS", "")
-    if own and not (own.isdecimal() and int(own) >= 1):
-        raise ValueError(f"MINIDL_NUM_THREADS must be a number of threads, 1 or more, got {own!r}")
+    fits = not own or (own.isdecimal() and int(own) >= 1)
+    require(fits, f"MINIDL_NUM_THREADS must be a number of threads, 1 or more, got {own!r}")
     if own or everybodys.isdecimal():
         return max(1, min(int(own or everybodys), PARTS))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -172,9 +174,7 @@ def num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """Divide each batch among ``count`` threads from now on, at most 8. Raises ValueError below 1."""
     global _threads
-    if count < 1:
-        raise ValueError(f"the number of threads must be at least 1, got {count}")
-    _threads = min(count, PARTS)
+    _threads = min(check_int("the number of threads", count, 1), PARTS)
 
 
 def _share(nanoseconds: float, calls: list[tuple]) -> None:
@@ -194,9 +194,8 @@ def _share(nanoseconds: float, calls: list[tuple]) -> None:
         _workers.submit(finished, cuts[i], cuts[i + 1], calls)
     _do(finished, cuts[0], cuts[1], calls)
     errors = [finished.get() for _ in range(threads)]
-    for error in errors:
-        if error is not None:
-            raise error
+    for error in filter(None, errors):
+        raise error
 
 
 def _do(finished: SimpleQueue, start: float, end: float, calls: list[tuple]) -> None:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine import checks
-from minidl.engine.checks import check_array, check_choice, check_int, check_number, number_array, require
+from minidl.engine.checks import (
+    check_array,
+    check_choice,
+    check_int,
+    check_labels,
+    check_number,
+    number_array,
+    require,
+)
 from minidl.engine.op import Op
 from minidl.engine.reduce import stable_log_softmax
 
@@ -14,15 +21,10 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def one_hot(labels: np.ndarray, num_classes: int, dtype: type | np.dtype = np.float32) -> np.ndarray:
     """Labels (N,) in 0 ... K-1 as rows (N, K) with a single 1."""
-    labels = check_labels(labels, num_classes)
+    labels = check_labels("labels", labels, None, num_classes, empty=True)
     rows = np.zeros((len(labels), num_classes), dtype)
     rows[np.arange(len(labels)), labels] = 1
     return rows
-
-
-def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """The labels as an integer array (N,), all within 0 ... num_classes-1; the error names a wrong label."""
-    return checks.check_labels("labels", labels, None, num_classes, empty=True)
 
 
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
@@ -78,7 +80,7 @@ class CrossEntropy(Op):
         self.ignore_index = check_int("ignore_index", ignore_index)
         self.labels, self.weight = number_array("labels", labels), weight
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
-        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
+        self.label_smoothing = label_smoothing
         self.temperature = temperature
 
     def forward(self, z):

@@ -49,8 +49,8 @@ def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
     @wraps(function)
     def with_dim(*arguments: Any, **named: Any) -> Any:
         numpys = {_TORCH.get(name, name): value for name, value in named.items()}
-        if len(numpys) < len(named):
-            raise TypeError(f"{function.__name__} got one argument under two names: {', '.join(named)}")
+        twice = f"{function.__name__} got one argument under two names: {', '.join(named)}"
+        require(len(numpys) == len(named), twice, TypeError)
         return function(*arguments, **numpys)
 
     return with_dim
@@ -89,10 +89,11 @@ class Methods(Value):
     def __init__(
         self, data: Any, requires_grad: bool = False, *, dtype: Any = None, name: str | None = None
     ) -> None:
-        if isinstance(data, Value):
-            raise TypeError("data is a Tensor already: use it unchanged, or data.detach() to leave its graph")
-        if isinstance(data, list | tuple) and any(isinstance(x, Value) for x in data):
-            raise TypeError("Tensors in a list would leave the graph: use minidl.stack or concatenate")
+        unchanged = "data is a Tensor already: use it unchanged, or data.detach() to leave its graph"
+        require(not isinstance(data, Value), unchanged, TypeError)
+        has_tensors = isinstance(data, list | tuple) and any(isinstance(x, Value) for x in data)
+        joined = "Tensors in a list would leave the graph: use minidl.stack or concatenate"
+        require(not has_tensors, joined, TypeError)
         self._data = array_of(data, dtype)
         self.name = name
         if check_flag("requires_grad", requires_grad):
@@ -101,10 +102,10 @@ class Methods(Value):
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Set whether this leaf requires a gradient."""
         wanted = check_flag("requires_grad", requires_grad)
-        if wanted and self._data.dtype.kind != "f":
-            raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
-        if self.op is not None and not wanted:
-            raise ValueError("a computed tensor requires a gradient if its inputs do: use t.detach() instead")
+        can = self._data.dtype.kind == "f" or not wanted
+        require(can, f"only floating tensors can require a gradient, not {self.dtype}", TypeError)
+        computed = "a computed tensor requires a gradient if its inputs do: use t.detach() instead"
+        require(wanted or self.op is None, computed)
         self.requires_grad = wanted
         return self
 
@@ -121,8 +122,7 @@ class Methods(Value):
 
     def retain_grad(self: Self) -> Self:
         """Make ``backward`` write the ``.grad`` of this computed tensor, as for a leaf."""
-        if not self.requires_grad:
-            raise ValueError(f"{self!r} requires no gradient, so there is no gradient to retain")
+        require(self.requires_grad, f"{self!r} requires no gradient, so there is no gradient to retain")
         self.retains_grad = True
         return self
 

@@ -161,11 +161,8 @@ class Concatenate(Op):
         return tuple(np.split(grad, self.ends[:-1], self.axis))
 
 
-class Stack(Op):
+class Stack(Concatenate):
     """y is the inputs, all of one shape, joined along a new axis"""
-
-    def __init__(self, axis: int = 0) -> None:
-        self.axis = check_int("axis", axis, -64, 63)
 
     def forward(self, *arrays):
         return np.stack(arrays, self.axis)
@@ -179,8 +176,8 @@ class Pad(Op):
 
     def __init__(self, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> None:
         rows = pad_width.tolist() if isinstance(pad_width, np.ndarray) else pad_width
-        rows = check_sequence("pad_width", rows)
-        pairs = [check_pair("each of pad_width", row, "(before, after)") for row in rows]
+        of = "(before, after)"
+        pairs = [check_pair("each of pad_width", row, of) for row in check_sequence("pad_width", rows)]
         self.pad_width = [tuple(check_int("each number of pad_width", n, 0) for n in pair) for pair in pairs]
         self.value = check_number("value", value, finite=False)
 

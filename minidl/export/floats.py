@@ -31,29 +31,20 @@ def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, .
         require(not isinstance(module, InPlaceConcat), f"{at(path)}{mend}")
     others = np.random.default_rng(0).random((len(example) + 1, *example.shape[1:]), np.float32)
     inputs = [Tensor(images, requires_grad=True) for images in (example, others)]
-    runs = [traced(model, x) for x in inputs]
-    check_same(*runs)
-    result, twin = (written(model, x, runs) for x in inputs)
-    layer, _, changed = (result.difference(twin) or "").rpartition("/")
-    require(
-        not changed,
-        f"{at(layer)}{changed} would be a constant in ONNX, but differs between images: it is random, or "
-        "computed from the images without Tensor's operations, as in x.data, x.detach() or len(x)",
-    )
-    return result, shape_of(runs, -1)
-
-
-def check_same(run: list[Node], other: list[Node]) -> None:
-    """Check that both runs use the same operations. The error names the layer of the first difference."""
+    run, other = runs = [traced(model, x) for x in inputs]
     for one, two in zip(run, other, strict=False):
         op = one.tensor.op or two.tensor.op
         same = (one.op, one.inputs, one.tensor.ndim) == (two.op, two.inputs, two.tensor.ndim)
-        why = "operations or shapes differ between images: in ONNX they must be the same for all images"
-        require(same, f"{at(op.layer) if op else ''}{why}")
-    require(
-        len(run) == len(other),
-        "some images need more operations: in ONNX all images have the same operations",
-    )
+        differ = "operations or shapes differ between images: in ONNX they must be the same for all images"
+        require(same, f"{at(op.layer) if op else ''}{differ}")
+    more = "some images need more operations: in ONNX all images have the same operations"
+    require(len(run) == len(other), more)
+    result, twin = (written(model, x, runs) for x in inputs)
+    layer, _, changed = (result.difference(twin) or "").rpartition("/")
+    detached = "computed from the images without Tensor's operations, as in x.data, x.detach() or len(x)"
+    fixed = f"{changed} would be a constant in ONNX, but differs between images: it is random, or {detached}"
+    require(not changed, f"{at(layer)}{fixed}")
+    return result, shape_of(runs, -1)
 
 
 def traced(model: Module, x: Tensor) -> list[Node]:

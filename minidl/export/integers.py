@@ -13,6 +13,7 @@ from minidl.compress.integer import layers as integer
 from minidl.compress.integer.model import IntegerModel
 from minidl.compress.layer_kinds import in_order, runs_as
 from minidl.compress.quantize import QuantParams, quantize
+from minidl.engine.checks import require
 from minidl.export.graph import INPUT, Graph
 from minidl.export.operations import window
 from minidl.nn.containers import Sequential
@@ -85,8 +86,8 @@ class Writer:
 
     def node(self, path: str, module: Module, q: Integers, grid: Grid | None) -> str:
         """Write a layer. It gives integers of the grid, or floats if the grid is None."""
-        if type(module) not in LAYERS:
-            raise ValueError(f"layer {path!r}: {type(module).__name__} has no counterpart in ONNX")
+        lacks = f"layer {path!r}: {type(module).__name__} has no counterpart in ONNX"
+        require(type(module) in LAYERS, lacks)
         return LAYERS[type(module)](self, path, module, q, grid)
 
     def grid(self, path: str, params: QuantParams) -> Grid:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_number, check_pair, positive_number, require
+from minidl.engine.checks import check_number, check_pair, require
 from minidl.train.optim import Optimizer, Parameters
 
 
@@ -42,7 +42,6 @@ class Adam(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        positive_number("eps", group["eps"])  # with eps = 0, a gradient of 0 would give 0 / 0
         for beta in check_pair("betas", group["betas"], "of numbers"):
             averages = check_number("each of betas", beta, 0, 1) < 1
             require(averages, "each of betas must be below 1: at 1 the averages would ignore new values")

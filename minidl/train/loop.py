@@ -268,14 +268,12 @@ class Training:
         if not path.exists():
             there_is_none = f"there is no folder {path.parent} for the checkpoint {path}"
             return require(path.parent.is_dir(), there_is_none, FileNotFoundError)
-        saved = load(path)
-        foreign = f"{path} is a checkpoint, but not one of fit: it holds no History"
-        if saved.history is None or saved.settings is None or saved.optimizer is None:
-            raise ValueError(foreign)
+        saved = vars(load(path))
         try:
-            history = History(**saved.history)
-            before = {**saved.settings, **optimizer_settings(saved.optimizer)}
-        except (TypeError, KeyError) as error:
+            history = History(**saved["history"])
+            before = {**saved["settings"], **optimizer_settings(saved["optimizer"])}
+        except (TypeError, KeyError) as error:  # one of the three is None, or has other keys
+            foreign = f"{path} is a checkpoint, but not one of fit: it holds no History"
             raise ValueError(foreign) from error
         now = {**self.settings(), **optimizer_settings(self.optimizer.state_dict())}
         differences = [
@@ -330,16 +328,12 @@ def refused_batch_of_one(model: Module) -> Iterator[None]:
 
 
 def optimizer_for(model: Module, optimizer: Optimizer | None) -> Optimizer:
-    """The optimizer, Adam(lr=3e-3) if None, which must hold trainable parameters of the model."""
+    """The optimizer, Adam(lr=3e-3) if None. ValueError if it holds no trainable parameter of the model."""
     check_instance("model", model, Module)
     check_instance("optimizer", optimizer, Optimizer, optional=True)
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
-    check_trainable(model, optimizer)
-    return optimizer
-
-
-def check_trainable(model: Module, optimizer: Optimizer) -> None:
     trainable = {p for p in model.parameters() if p.requires_grad}
     none = f"the optimizer holds none of the model's {len(trainable)} trainable parameters, so that nothing "
     mend = "would be learned: make it of this model's parameters()"
     require(bool(trainable & set(optimizer.parameters())), none + mend)
+    return optimizer

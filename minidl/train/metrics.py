@@ -122,11 +122,10 @@ def roc_auc(scores: Any, positive: Any) -> float:
     >>> train.roc_auc([0.9, 0.6, 0.7, 0.1], [True, True, False, False])  # 3 of the 4 pairs are in order
     0.75
     """
-    scores = check_array("scores", scores, "M", finite=False)  # in their own dtype: no new ties appear
+    scores = check_array("scores", scores, "M", finite=False, nan=False)  # in their own dtype: no new ties
     positive = check_array("positive", positive, len(scores), kind="bool")
     both = 0 < positive.sum() < len(positive)
     require(both, f"positive must hold both True and False, got {positive.sum()} of {len(positive)}")
-    require(not np.isnan(scores).any(), "scores hold NaN, which is neither above nor below another score")
     above, below = scores[positive], np.sort(scores[~positive])
     lower = np.searchsorted(below, above, side="left")  # (P,): the number of negatives below each positive
     not_higher = np.searchsorted(below, above, side="right")
@@ -216,7 +215,7 @@ def confidences(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray
     >>> print(confidence, right)
     [0.9 0.6] [ True False]
     """
-    p = as_probabilities(check_array("probabilities", probabilities, "N", "K"))
+    p = as_probabilities(probabilities, shape=("N", "K"))
     require(p.shape[1] > 1, "probabilities must be rows (N, K) of at least two classes, got one column")
     predicted, actual, _ = predicted_and_actual(p, labels)
     return p.max(axis=1), predicted == actual
@@ -285,9 +284,9 @@ def mean_loss(z: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 # ---- what arguments are
 
 
-def as_probabilities(probabilities: Any, axis: int = -1) -> np.ndarray:
+def as_probabilities(probabilities: Any, axis: int = -1, shape: tuple[str, str] = ("...", "K")) -> np.ndarray:
     """The probabilities as float64; ValueError if they are none."""
-    p = check_array("probabilities", probabilities, "...", "K", finite=False).astype(np.float64)
+    p = check_array("probabilities", probabilities, *shape, finite=False).astype(np.float64)
     sums = p.sum(axis=check_int("axis", axis, -p.ndim, p.ndim - 1))
     found = f"these are in [{p.min():.4g}, {p.max():.4g}] with sums in [{sums.min():.4g}, {sums.max():.4g}]"
     fits = bool(np.all(p >= 0)) and np.allclose(sums, 1, atol=1e-3)
@@ -322,6 +321,5 @@ def classes_of(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim == 1:
         require(array.dtype.kind in "iu", f"{name} (N,) must be integers, got {array.dtype}", TypeError)
         return array
-    array = check_array(name, array, "N", "K", finite=False)
-    require(not np.isnan(array).any(), f"{name} hold NaN, so no class has the largest value")
+    array = check_array(name, array, "N", "K", finite=False, nan=False)
     return array.argmax(axis=1) if array.shape[1] > 1 else (array[:, 0] > 0).astype(np.int64)

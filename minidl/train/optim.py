@@ -117,10 +117,12 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__}.update")
 
     def check_settings(self, group: dict[str, Any]) -> None:
-        """ValueError or TypeError for settings that make no sense."""
-        check_number("lr", group["lr"], 0)
-        check_number("weight_decay", group["weight_decay"], 0)
-        check_flag("maximize", group["maximize"])
+        """ValueError or TypeError for senseless settings. A name means the same in all optimizers."""
+        for name in ("lr", "weight_decay", "momentum"):
+            check_number(name, group.get(name, 0), 0)
+        positive_number("eps", group.get("eps", 1))  # with eps = 0, a gradient of 0 would give 0 / 0
+        for name in ("maximize", "nesterov", "centered"):
+            check_flag(name, group.get(name, False))
 
     # ---- state, in PyTorch's layout
 
@@ -241,11 +243,9 @@ class SGD(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        check_number("momentum", group["momentum"], 0)
-        check_number("dampening", group["dampening"])
-        if check_flag("nesterov", group["nesterov"]):
-            fits = group["momentum"] > 0 and group["dampening"] == 0
-            require(fits, "nesterov needs a momentum above 0 and no dampening")
+        dampening = check_number("dampening", group["dampening"])
+        fits = not group["nesterov"] or (group["momentum"] > 0 and dampening == 0)
+        require(fits, "nesterov needs a momentum above 0 and no dampening")
 
     def update(self, p, grad, state, group):
         lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_flag, check_number, positive_number
+from minidl.engine.checks import check_number
 from minidl.train.optim import Optimizer, Parameters
 
 
@@ -50,9 +50,6 @@ class RMSprop(Optimizer):
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
         check_number("alpha", group["alpha"], 0, 1)
-        positive_number("eps", group["eps"])  # with eps = 0, a gradient of 0 would give 0 / 0
-        check_number("momentum", group["momentum"], 0)
-        check_flag("centered", group["centered"])
 
     def update(self, p, grad, state, group):
         alpha = group["alpha"]

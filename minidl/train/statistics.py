@@ -173,11 +173,11 @@ def _in_order(
         if not waiting or layer is not waiting[0]:
             return None
         moments.add(np.asarray(seen(inputs, output)))
-        if moments.images < len(images):
-            raise _Enough
-        settle(waiting.pop(0), moments)
-        moments = Moments()
-        return layer.forward(*inputs)
+        if moments.images == len(images):
+            settle(waiting.pop(0), moments)
+            moments = Moments()
+            return layer.forward(*inputs)
+        raise _Enough
 
     hooks = [layer.register_forward_hook(hook) for layer in layers]
     try:

@@ -11,18 +11,25 @@ from typing import Any
 import numpy as np
 
 from minidl.data.augment import Augment
-from minidl.engine.checks import check_array, check_function, check_instance, check_int, float_images, require
+from minidl.engine.checks import (
+    check_array,
+    check_function,
+    check_instance,
+    check_int,
+    check_temperature,
+    float_images,
+    require,
+)
 from minidl.engine.functions import concatenate
 from minidl.engine.op import Op
 from minidl.engine.random import default_rng_or
-from minidl.engine.reduce import check_temperature
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn.containers import Sequential
 from minidl.nn.layers import Linear, ReLU
 from minidl.nn.module import Module
 from minidl.train.evaluation import History
-from minidl.train.loop import check_trainable, fit, optimizer_for
+from minidl.train.loop import fit, optimizer_for
 from minidl.train.optim import Optimizer
 from minidl.train.schedules import Schedule
 from minidl.transfer.features import checked_features
@@ -181,7 +188,7 @@ def train_simclr(
     optimizer = optimizer_for(model, optimizer)
     for part in (encoder, head):
         if part is encoder or any(p.requires_grad for p in part.parameters()):
-            check_trainable(part, optimizer)
+            optimizer_for(part, optimizer)  # which must hold parameters of both parts
 
     def step(model: Module, batch: np.ndarray, _: np.ndarray) -> tuple[Tensor, dict[str, float]]:
         z1, z2 = map(model, two_views(batch, augment, rng))

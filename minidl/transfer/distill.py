@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.loader import Augment, Pair
-from minidl.engine.checks import check_function, check_instance, require
-from minidl.engine.loss import check_labels
+from minidl.engine.checks import check_function, check_instance, check_labels, require
 from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module
 from minidl.train.evaluation import History, check_loss, float_pair
@@ -64,7 +63,7 @@ def distill(
     images, labels = transfer_set(train)
     known = predict(teacher, images) if augment is None else None  # the teacher's logits of all images
     if labels is not None and labels.ndim == 1:
-        check_labels(labels, predict(student, images[:1]).shape[-1])
+        check_labels("labels", labels, None, predict(student, images[:1]).shape[-1])
 
     def step(student: Module, images: np.ndarray, rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
         teacher_logits = predict(teacher, images) if known is None else known[rows]

@@ -11,7 +11,6 @@ from minidl.engine.checks import (
     check_array,
     check_choice,
     check_flag,
-    check_instance,
     check_labels,
     check_number,
     require,
@@ -258,8 +257,7 @@ def class_similarity(
     [[0.731 0.269]
      [0.047 0.953]]
     """
-    logits = predict(check_instance("teacher", teacher, Module), images)
-    return class_means(soft_targets(logits, temperature), labels)
+    return class_means(soft_targets(predict(teacher, images), temperature), labels)
 
 
 # ---- what arguments are

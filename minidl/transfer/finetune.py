@@ -155,8 +155,7 @@ def replace_head(
     >>> transfer.replace_head(model, num_classes=5)
     Linear(8, 5)
     """
-    old = check_instance("model", model, Module).layer(head)
-    old = check_instance(f"the head {head!r}", old, Linear)
+    old = check_instance(f"the head {head!r}", check_instance("model", model, Module).layer(head), Linear)
     parent, _, name = head.rpartition(".")
     new = Linear(old.in_features, num_classes, bias=old.bias is not None, rng=default_rng_or(rng))
     setattr(model.layer(parent), name, new.train(old.training))
@@ -188,8 +187,8 @@ def param_groups(
     >>> [group["lr"] for group in optimizer.param_groups]
     [0.0005, 0.001, 0.003]
     """
-    check_number("head_lr", head_lr, 0)
-    children, head = trainable_children(model), check_instance("head", head, str)
+    children = trainable_children(model)
+    check_number("head_lr", head_lr, 0), check_instance("head", head, str)
     layers = [name for name in children if name != head]
     found = bool(layers) and head in children
     require(found, f"expected layers with parameters and then the head {head!r}, got {children}")

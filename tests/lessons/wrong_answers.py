@@ -30,7 +30,6 @@ from minidl import nn, relu_rule
 from minidl.attack.gradient_sign import (
     LOSSES,
     checked_batch,
-    checked_eps,
     fgsm_step,
     is_flat,
     loss_gradient,
@@ -3278,8 +3277,7 @@ def pgd_with(
     counts=np.all,
 ):
     """PGD with another start, or another count of the images without a gradient."""
-    images, labels = checked_batch(model, images, labels, bounds)
-    checked_eps(eps, bounds)
+    images, labels, eps = checked_batch(model, images, labels, eps, bounds)
     if steps < 1 or (step_size is not None and step_size <= 0):
         raise ValueError("no step")
     step_size = 2.5 * eps / steps if step_size is None else step_size
