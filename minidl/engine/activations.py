@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine.checks import check_number, positive_number
-from minidl.engine.elementwise import where_kept
+from minidl.engine.elementwise import Sigmoid, where_kept
 from minidl.engine.op import Op
 
 
@@ -78,3 +78,26 @@ class Hardsigmoid(Op):
 
     def backward(self, grad):
         return where_kept((self.x > -3) & (self.x < 3), grad / 6)
+
+
+class Hardswish(Op):
+    """y = x (x + 3) / 6 where -3 < x < 3, x above and 0 below;  dy/dx = x/3 + 1/2, 1 above and 0 below"""
+
+    def forward(self, x):
+        self.x = x
+        return x * (np.clip(x + 3, 0, 6) / 6)
+
+    def backward(self, grad):
+        with np.errstate(invalid="ignore"):  # infinity * 0 is NaN; where_kept drops it
+            return where_kept(self.x > -3, grad * np.where(self.x < 3, self.x / 3 + 0.5, 1))
+
+
+class SiLU(Op):
+    """y = x p with p = 1 / (1 + e^-x);  dy/dx = p (1 + x (1 - p))"""
+
+    def forward(self, x):
+        self.x, self.p = x, Sigmoid().forward(x)
+        return x * self.p
+
+    def backward(self, grad):
+        return grad * self.p * (1 + self.x * (1 - self.p))
