@@ -38,6 +38,23 @@ class GELU(Op):
         return grad * (self.Phi + self.x * phi)
 
 
+class GELUTanh(Op):
+    """y = x P(x), P(x) = (1 + tanh u) / 2, u = a (x + b x^3), a = sqrt(2 / pi), b = 0.044715: almost GELU;
+    dy/dx = P + x P',  P' = (1 - tanh^2 u) a (1 + 3 b x^2) / 2
+    """
+
+    def forward(self, x):
+        near = np.clip(x, -10, 10)  # beyond, tanh u is 1 or -1, and x^3 could overflow
+        a, b = np.sqrt(2 / np.pi).astype(x.dtype), x.dtype.type(0.044715)
+        tanh = np.tanh(a * (near + b * near**3))
+        self.x, self.P = x, (1 + tanh) / 2
+        self.slope = (1 - tanh**2) * a * (1 + 3 * b * near**2) / 2  # of P
+        return x * self.P
+
+    def backward(self, grad):
+        return grad * (self.P + self.x * self.slope)
+
+
 class ELU(Op):
     """y = x where x > 0, otherwise alpha (e^x - 1);  dy/dx = 1 or alpha e^x"""
 

@@ -102,6 +102,14 @@ def gelu(step: Step, op: activations.GELU) -> str:
     return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
 
 
+def gelu_tanh(step: Step, op: activations.GELUTanh) -> str:
+    """Write x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 with several operations."""
+    (x,) = step.inputs
+    bent = step.node("Add", x, step.node("Mul", step.node("Pow", x, 3.0), 0.044715))
+    twice_phi = step.node("Add", step.node("Tanh", step.node("Mul", bent, math.sqrt(2 / math.pi))), 1.0)
+    return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
+
+
 def resample(step: Step, op: Resample) -> str:
     y = step.node("MatMul", op.rows.astype(np.float32), *step.inputs)
     return step.node("MatMul", y, op.columns.T.astype(np.float32))
@@ -259,6 +267,7 @@ def same(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
 OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
     activations.ELU: lambda step, op: step.node("Elu", *step.inputs, alpha=op.alpha),
     activations.GELU: gelu,
+    activations.GELUTanh: gelu_tanh,
     activations.Hardsigmoid: same("HardSigmoid", alpha=1 / 6, beta=0.5),
     activations.Hardswish: same("HardSwish"),
     activations.LeakyReLU: lambda step, op: step.node("LeakyRelu", *step.inputs, alpha=op.negative_slope),
