@@ -36,9 +36,10 @@ from minidl.train.evaluation import (
     float_pair,
     loss_value,
     measure,
+    names_classes,
     out_of_patience,
 )
-from minidl.train.metrics import accuracy, has_accuracy, predict
+from minidl.train.metrics import accuracy, predict
 from minidl.train.optim import Optimizer, clip_grad_norm, optimizer_settings
 from minidl.train.schedules import Schedule
 
@@ -303,8 +304,9 @@ def progress_bar(total: int, done: int, progress: bool) -> Any:
 def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
     """Raise an error for wrong labels, given one image's logits. Returns whether there is an accuracy."""
     zeros = np.zeros((len(labels), *logits.shape[1:]), np.float32)
-    counts_accuracy = loss is not F.mse_loss and has_accuracy(zeros, labels)
-    loss_value(loss, zeros, labels)
+    counts_accuracy = names_classes(loss, zeros, labels)
+    finite = np.isfinite(loss_value(loss, zeros, labels)) or np.isfinite(labels).all()
+    require(finite, "the labels are not finite, and so is their loss: leave their images out")
     if counts_accuracy:
         accuracy(zeros, labels)
     return counts_accuracy
