@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.engine.checks import number_array, require
+from minidl.engine.holding import array_of
 from minidl.engine.value import Value
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     grad_output = number_array("grad", grad_output)
     fits = grad_output.shape == output.shape
     require(fits, f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
-    return grad_output.astype(output.dtype)
+    return array_of(grad_output, output.dtype)
 
 
 def gradients(
