@@ -239,6 +239,7 @@ class Training:
 
     def settings(self) -> dict[str, Any]:
         """The settings that must be equal to continue a training exactly, as JSON values."""
+        masks = [p.mask for p in self.model.parameters()]
         return {
             "images": len(self.loader.images),
             "test images": 0 if self.test is None else len(self.test[0]),
@@ -246,6 +247,7 @@ class Training:
             "drop_last": self.loader.drop_last,
             "max_grad_norm": self.max_grad_norm,
             "metric": None if self.metric is None else getattr(self.metric, "__name__", "given"),
+            "pruned weights": sum(int((~mask).sum()) for mask in masks if mask is not None) or None,
         }
 
     def save(self, path: Path) -> None:
