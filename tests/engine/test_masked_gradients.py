@@ -183,3 +183,10 @@ def test_far_from_0_the_slope_is_1_or_0_without_nan(function, size):
         y = function(x)
         y.sum().backward()
     assert y.data[0] == np.float32(size) and abs(y.data[1]) == 0 and x.grad.tolist() == [1, 0]
+
+
+def test_the_slope_of_0_over_a_tiny_number_is_a_number():
+    b = Tensor(np.float32([1e-40, 1e-30]), requires_grad=True)
+    with np.errstate(invalid="raise"):
+        (Tensor([0.0, 1e-30]) / b).sum().backward()
+    assert b.grad.tolist() == [0, -np.float32(1) / np.float32(1e-30)]
