@@ -163,7 +163,8 @@ class Optimizer:
         try:
             if state_dict.get("kind", kind) != kind:  # PyTorch's state does not say
                 return [f"it is the state of {state_dict['kind']}, not of {kind}"]
-            state, groups = dict(state_dict["state"]), list(state_dict["param_groups"])
+            state = {i: {**entry} for i, entry in state_dict["state"].items()}
+            groups = [{**group} for group in state_dict["param_groups"]]
             sizes = [len(group["params"]) for group in groups]
             if other := self.other_settings(groups, by_pytorch="kind" not in state_dict):
                 return other
