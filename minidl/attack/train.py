@@ -11,8 +11,9 @@ from minidl.engine.checks import array_pair, check_function, check_number
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module
-from minidl.train.evaluation import History
-from minidl.train.loop import fit, supervised
+from minidl.train.evaluation import History, float_pair
+from minidl.train.loop import fit, rehearse, supervised
+from minidl.train.metrics import predict
 from minidl.train.optim import Optimizer
 from minidl.train.schedules import Schedule
 
@@ -49,6 +50,8 @@ def adversarial_training(
     """
     eps = check_number("eps", eps, 0)
     check_function("attack", attack, "model, images, labels and eps")
+    images, labels = float_pair("train", train)
+    rehearse(predict(model, images[:1]), labels, F.cross_entropy)
     plain_step = supervised(F.cross_entropy)
 
     def step(model: Module, images: np.ndarray, labels: np.ndarray) -> Tensor | tuple[Tensor, dict]:

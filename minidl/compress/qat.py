@@ -195,7 +195,7 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
     """The paths of the steps whose outputs are rounded.
 
     Three kinds are not rounded: steps that keep their input's grid, steps whose only reader is a ReLU (the
-    values that it cuts off need no levels), and the logits."""
+    values that it cuts off need no levels) unless they end with a ReLU themselves, and the logits."""
     readers: dict[int, list[Module]] = {}
     for step in steps.values():
         for source in step.sources:
@@ -203,9 +203,10 @@ def rounded_paths(steps: dict[str, Step]) -> list[str]:
     paths, on_grid = [], {INPUT}
     for i, (path, step) in enumerate(steps.items()):
         kept = keeps_grid(step.module) and step.sources[0] in on_grid
+        is_relu = runs_as(step.module, nn.ReLU, nn.ReLU6, ConvReLU2d)
         only_relu = i in readers and all(runs_as(reader, nn.ReLU, nn.ReLU6) for reader in readers[i])
         is_logits = i == len(steps) - 1 and runs_as(step.module, nn.Conv2d, nn.Linear)
-        if not kept and not is_logits and not only_relu:
+        if not kept and not is_logits and (is_relu or not only_relu):
             paths.append(path)
         if kept or path in paths:
             on_grid.add(i)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine.checks import check_number, positive_number
-from minidl.engine.elementwise import where_kept
+from minidl.engine.elementwise import Sigmoid, where_kept
 from minidl.engine.op import Op
 
 
@@ -36,6 +36,23 @@ class GELU(Op):
     def backward(self, grad):
         phi = np.exp(-(self.x**2) / 2) / np.sqrt(2 * np.pi).astype(self.x.dtype)
         return grad * (self.Phi + self.x * phi)
+
+
+class GELUTanh(Op):
+    """y = x P(x), P(x) = (1 + tanh u) / 2, u = a (x + b x^3), a = sqrt(2 / pi), b = 0.044715: almost GELU;
+    dy/dx = P + x P',  P' = (1 - tanh^2 u) a (1 + 3 b x^2) / 2
+    """
+
+    def forward(self, x):
+        near = np.clip(x, -10, 10)  # beyond, tanh u is 1 or -1, and x^3 could overflow
+        a, b = np.sqrt(2 / np.pi).astype(x.dtype), x.dtype.type(0.044715)
+        tanh = np.tanh(a * (near + b * near**3))
+        self.x, self.P = x, (1 + tanh) / 2
+        self.slope = (1 - tanh**2) * a * (1 + 3 * b * near**2) / 2  # of P
+        return x * self.P
+
+    def backward(self, grad):
+        return grad * (self.P + self.x * self.slope)
 
 
 class ELU(Op):
@@ -78,3 +95,26 @@ class Hardsigmoid(Op):
 
     def backward(self, grad):
         return where_kept((self.x > -3) & (self.x < 3), grad / 6)
+
+
+class Hardswish(Op):
+    """y = x (x + 3) / 6 where -3 < x < 3, x above and 0 below;  dy/dx = x/3 + 1/2, 1 above and 0 below"""
+
+    def forward(self, x):
+        self.x = x
+        return x * (np.clip(x + 3, 0, 6) / 6)
+
+    def backward(self, grad):
+        with np.errstate(invalid="ignore"):  # infinity * 0 is NaN; where_kept drops it
+            return where_kept(self.x > -3, grad * np.where(self.x < 3, self.x / 3 + 0.5, 1))
+
+
+class SiLU(Op):
+    """y = x p with p = 1 / (1 + e^-x);  dy/dx = p (1 + x (1 - p))"""
+
+    def forward(self, x):
+        self.x, self.p = x, Sigmoid().forward(x)
+        return x * self.p
+
+    def backward(self, grad):
+        return grad * self.p * (1 + self.x * (1 - self.p))

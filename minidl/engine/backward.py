@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.engine.checks import number_array, require
+from minidl.engine.holding import array_of
 from minidl.engine.value import Value
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     grad_output = number_array("grad", grad_output)
     fits = grad_output.shape == output.shape
     require(fits, f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
-    return grad_output.astype(output.dtype)
+    return array_of(grad_output, output.dtype)
 
 
 def gradients(
@@ -135,12 +136,12 @@ def gradients(
 def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[np.ndarray | None]:
     """Run one Op backward, and check the shapes and dtypes of the gradients that it returned."""
     op, name = tensor.op, type(tensor.op).__name__
-    if tensor.version > 0:
+    if tensor.version != tensor.versions[-1]:
         raise ValueError(f"the result of {name} was changed after the forward pass, {tensor!r}: run it again")
     needs = []
     for i, parent in enumerate(tensor.parents):
         needs.append(parent.requires_grad and parent in along)
-        if parent.version != tensor.parent_versions[i]:
+        if parent.version != tensor.versions[i]:
             changed = f"input {i} of {name} was changed after the forward pass"
             raise ValueError(f"{changed}, {parent!r}: run it again")
     op.needs = tuple(needs)

@@ -66,9 +66,9 @@ class Div(Op):
         return self.y
 
     def backward(self, grad):
-        grad_over_b = grad / self.b
-        grad_b = unbroadcast(-grad_over_b * self.y, self.b.shape) if self.needs[1] else None
-        return unbroadcast(grad_over_b, self.a_shape), grad_b
+        grad_a = unbroadcast(grad / self.b, self.a_shape) if self.needs[0] else None
+        grad_b = unbroadcast(-grad * (self.y / self.b), self.b.shape) if self.needs[1] else None
+        return grad_a, grad_b
 
 
 class Pow(Op):

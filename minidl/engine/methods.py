@@ -68,8 +68,8 @@ class Methods(Value):
     grad: np.ndarray | None = None
     op: Any = None
     parents: tuple[Any, ...] = ()
-    parent_versions: Sequence[int] = ()
-    version = 0
+    versions: Sequence[int] = ()  # of the parents and of the result itself when the Op ran
+    _changes: list[int]  # the number of changes of the array: one list for all Tensors that share the array
     mask: np.ndarray | None = None  # bools; where False, a change in place or an optimizer's step keeps 0
     retains_grad = False
     name: str | None = None
@@ -95,6 +95,7 @@ class Methods(Value):
         joined = "Tensors in a list would leave the graph: use minidl.stack or concatenate"
         require(not has_tensors, joined, TypeError)
         self._data = array_of(data, dtype)
+        self._changes = [0]
         self.name = name
         if check_flag("requires_grad", requires_grad):
             self.requires_grad_()
@@ -117,8 +118,15 @@ class Methods(Value):
     def data(self, value: np.ndarray) -> None:
         value = array_of(value, self.dtype)
         require(value.shape == self.shape, f"data has shape {self.shape} and must keep it, got {value.shape}")
-        self._data = value
-        self.version += 1
+        if value is self._data:
+            self._changes[0] += 1
+        else:  # other Tensors keep the old array
+            self._data, self._changes = value, [self.version + 1]
+
+    @property
+    def version(self) -> int:
+        """The number of changes of the array so far."""
+        return self._changes[0]
 
     def retain_grad(self: Self) -> Self:
         """Make ``backward`` write the ``.grad`` of this computed tensor, as for a leaf."""

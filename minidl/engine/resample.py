@@ -4,6 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.engine.op import Op
+
+
+class Resample(Op):
+    """y = rows @ x @ columns.T for each image.  Shapes (..., H, W), (out_h, H), (out_w, W) give (..., out_h,
+    out_w).
+
+    A sum leaves out the pixels of weight 0: 0 times an infinite pixel, or an infinite gradient, would be NaN.
+    """
+
+    def __init__(self, rows: np.ndarray, columns: np.ndarray) -> None:
+        self.rows, self.columns = rows, columns
+
+    def forward(self, x):
+        return resampled(x, self.rows, self.columns)
+
+    def backward(self, grad):
+        return resampled(grad, self.rows.T, self.columns.T)
+
+
+def resampled(x: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """rows @ x @ columns.T, without the products whose weight is 0."""
+    for weights in (rows.astype(x.dtype), columns.astype(x.dtype)):
+        y = np.empty((*x.shape[:-2], x.shape[-1], len(weights)), x.dtype)  # each pass also swaps the two axes
+        for i, row in enumerate(weights):
+            pixels = np.flatnonzero(row)
+            y[..., i] = row[pixels] @ x[..., pixels, :]
+        x = y
+    return x
+
 
 def nearest_places(size: int, out: int, step: float) -> np.ndarray:
     """The index of the pixel (of ``size``) that each of ``out`` pixels copies: floor(i step), in float32 as

@@ -76,7 +76,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         parents.append(x)
         arrays.append(x._data if dtype is None or x._data.dtype == dtype else array_of(x._data, dtype))
         needs.append(recording and x.requires_grad)
-        versions.append(x.version)
+        versions.append(x._changes[0])
 
     op.needs = tuple(needs)
     try:
@@ -93,10 +93,14 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         check(op, y, arrays, "forward")
 
     result = Tensor.__new__(Tensor)  # not by __init__, which checks data of the user
-    result._data = y
+    result._data, result._changes = y, [0]
+    if y.base is not None:  # y may be a view of an input's array, as by reshape
+        for x in parents:
+            if y.base is x._data or y.base is x._data.base:
+                result._changes = x._changes
     if True in needs:
         result.requires_grad = True
-        result.op, result.parents, result.parent_versions = op, tuple(parents), versions
+        result.op, result.parents, result.versions = op, tuple(parents), (*versions, result._changes[0])
     return result
 
 
@@ -105,8 +109,9 @@ class Tensor(Methods):
 
     Python numbers and lists become float32; a NumPy array keeps its dtype and is shared, not copied. ``grad``
     is a NumPy array, or None before the first ``backward``. Assigning ``data`` (so also ``t.data -= step``)
-    makes a new version, and ``backward`` refuses a graph that was built from the old version. A change of
-    single elements, ``t.data[0] = 1``, is not noticed: do that before the forward pass.
+    makes a new version, also of the tensors that share the array, such as ``t.detach()``; ``backward``
+    refuses a graph that was built from the old version. A change of single elements, ``t.data[0] = 1``, is
+    not noticed: do that before the forward pass.
 
     >>> from minidl import Tensor
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -127,7 +132,9 @@ class Tensor(Methods):
 
     def detach(self) -> Tensor:
         """The same array, not copied, as a tensor outside the graph."""
-        return Tensor(self._data)
+        result = Tensor(self._data)
+        result._changes = self._changes  # a change of one is a change of both
+        return result
 
     # ---- arithmetic
 
@@ -193,11 +200,9 @@ class Tensor(Methods):
         if result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
             raise ValueError(f"{result!r} does not fit into {self!r} in place: write x = x + y instead")
         new = result._data if self.mask is None else np.where(self.mask, result._data, 0)
-        if self._data.flags.writeable:
-            self._data[...] = new  # this also changes a shared array of the caller
-        else:
-            self._data = new.astype(self.dtype)
-        self.version += 1
+        array = self._data if self._data.flags.writeable else self._data.copy()
+        array[...] = new  # this also changes a shared array of the caller
+        self.data = array
         return self
 
     def __neg__(self) -> Tensor:
@@ -305,10 +310,8 @@ class Tensor(Methods):
         PyTorch's transpose(i, j) is ``swapaxes``. A call that means something else in PyTorch is refused.
         """
         is_unchanged = self.ndim == 2 and [i % 2 for i in axes if isinstance(i, int | np.integer)] == [0, 1]
-        why = (
-            "leaves a matrix unchanged here, but swaps in PyTorch: write swapaxes(0, 1), or transpose((0, 1))"
-        )
-        require(not is_unchanged, f"transpose{axes} {why}")
+        why = "leaves a matrix unchanged here, but swaps in PyTorch: write swapaxes(0, 1)"
+        require(not is_unchanged, f"transpose{axes} {why}, or transpose((0, 1))")
         return apply(Transpose(one_tuple(axes) or None), self)
 
     @property

@@ -125,7 +125,7 @@ class Value:
         if self.op is not None:
             raise ValueError("a computed tensor is not copied with its graph: copy t.detach()")
         copy = type(self).__new__(type(self))
-        copy.__dict__.update(self.__dict__, _data=self._data.copy(), grad=None)
+        copy.__dict__.update(self.__dict__, _data=self._data.copy(), _changes=[0], grad=None)
         return copy
 
     def __repr__(self) -> str:

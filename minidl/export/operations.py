@@ -13,6 +13,7 @@ from minidl.compress.fused import ConvReLU
 from minidl.compress.quantize import FakeQuantize
 from minidl.engine import activations, conv, elementwise, linalg, normalize, reduce, shape
 from minidl.engine.op import Op
+from minidl.engine.resample import Resample
 from minidl.export.graph import Graph
 
 LAST = np.iinfo(np.int64).max  # stands for the end of an axis of any length
@@ -99,6 +100,19 @@ def gelu(step: Step, op: activations.GELU) -> str:
     (x,) = step.inputs
     twice_phi = step.node("Add", step.node("Erf", step.node("Div", x, math.sqrt(2))), 1.0)
     return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
+
+
+def gelu_tanh(step: Step, op: activations.GELUTanh) -> str:
+    """Write x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 with several operations."""
+    (x,) = step.inputs
+    bent = step.node("Add", x, step.node("Mul", step.node("Pow", x, 3.0), 0.044715))
+    twice_phi = step.node("Add", step.node("Tanh", step.node("Mul", bent, math.sqrt(2 / math.pi))), 1.0)
+    return step.node("Mul", x, step.node("Div", twice_phi, 2.0))
+
+
+def resample(step: Step, op: Resample) -> str:
+    y = step.node("MatMul", op.rows.astype(np.float32), *step.inputs)
+    return step.node("MatMul", y, op.columns.T.astype(np.float32))
 
 
 def softplus(step: Step, op: activations.Softplus) -> str:
@@ -253,8 +267,11 @@ def same(op_type: str, **attributes: Any) -> Callable[[Step, Any], str]:
 OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
     activations.ELU: lambda step, op: step.node("Elu", *step.inputs, alpha=op.alpha),
     activations.GELU: gelu,
+    activations.GELUTanh: gelu_tanh,
     activations.Hardsigmoid: same("HardSigmoid", alpha=1 / 6, beta=0.5),
+    activations.Hardswish: same("HardSwish"),
     activations.LeakyReLU: lambda step, op: step.node("LeakyRelu", *step.inputs, alpha=op.negative_slope),
+    activations.SiLU: lambda step, op: step.node("Mul", *step.inputs, step.node("Sigmoid", *step.inputs)),
     activations.Softplus: softplus,
     elementwise.Abs: same("Abs"),
     elementwise.Add: same("Add"),
@@ -298,6 +315,7 @@ OPERATIONS: dict[type[Op], Callable[[Step, Any], str]] = {
     reduce.Softmax: softmax("Softmax"),
     reduce.Sum: sums,
     reduce.Var: var,
+    Resample: resample,
     shape.AsType: same("Identity"),  # in the file all is float32
     shape.BroadcastTo: broadcast,
     shape.Concatenate: lambda step, op: step.node("Concat", *step.inputs, axis=op.axis),

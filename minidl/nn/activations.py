@@ -11,7 +11,6 @@ from typing import Any
 from minidl.engine import activations, reduce
 from minidl.engine.checks import check_flag, check_int, check_number, positive_number
 from minidl.engine.tensor import Tensor, apply
-from minidl.nn.inputs import floating
 from minidl.nn.module import Module
 
 
@@ -23,8 +22,7 @@ def silu(x: Any, inplace: bool = False) -> Tensor:
     [-0.269  0.     0.731]
     """
     check_flag("inplace", inplace)
-    x = floating(x)
-    return x * x.sigmoid()
+    return apply(activations.SiLU(), x)
 
 
 def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
@@ -39,14 +37,14 @@ def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
 
 
 def hardswish(x: Any, inplace: bool = False) -> Tensor:
-    """x hardsigmoid(x) (Howard et al. 2019).
+    """x hardsigmoid(x), with gradient 0 at -3 and 1 at 3 (Howard et al. 2019).
 
     >>> from minidl import nn
     >>> print(nn.functional.hardswish([-2, 0, 2]).data.round(3))
     [-0.333  0.     1.667]
     """
-    x = floating(x)
-    return x * hardsigmoid(x, inplace)
+    check_flag("inplace", inplace)
+    return apply(activations.Hardswish(), x)
 
 
 def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:

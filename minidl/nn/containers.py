@@ -42,11 +42,13 @@ class Container(Module):
     def __getitem__(self: Self, index: int | slice) -> Module | Self:
         """The child of that number.
 
-        A slice gives a container with the same modules (not copies) and names.
+        A slice gives a container with the same modules (not copies) and names, in the same mode.
         """
         named = self.named_children()
         if isinstance(index, slice):
-            return type(self)(dict(named[index]))
+            part = type(self)(dict(named[index]))
+            part.training = self.training
+            return part
         check_int("index (the number of a child, or a slice; by name: layer(name))", index)
         none = f"no child {index} in a {type(self).__name__} of {len(named)}"
         require(-len(named) <= index < len(named), none, IndexError)

@@ -87,10 +87,8 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     >>> print(nn.functional.gelu([-1, 0, 1]).data.round(3))
     [-0.159  0.     0.841]
     """
-    if check_choice("approximate", approximate, ("none", "tanh")) == "none":
-        return apply(activations.GELU(), x)
-    x = floating(x)
-    return x * (1 + (np.sqrt(2 / np.pi).item() * (x + 0.044715 * x**3)).tanh()) / 2
+    exact = check_choice("approximate", approximate, ("none", "tanh")) == "none"
+    return apply(activations.GELU() if exact else activations.GELUTanh(), x)
 
 
 def tanh(x: Any) -> Tensor:

@@ -126,8 +126,8 @@ def smooth_l1_loss(prediction: Any, target: Any, *, reduction: str = "mean", bet
     d = abs(difference_of(prediction, target))
     if check_number("beta", beta, 0) == 0:
         return reduced(d, reduction)
-    near = d.clip(high=beta)
-    return reduced(near * near / (2 * beta) + (d - near), reduction)
+    near = d.clip(high=beta)  # without it, the square of a large d would overflow
+    return reduced(where(d < beta, near * near / (2 * beta), d - beta / 2), reduction)
 
 
 def difference_of(prediction: Any, target: Any) -> Tensor:

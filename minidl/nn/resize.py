@@ -28,7 +28,7 @@ def adaptive_avg_pool2d(x: Any, output_size: IntOrPair = 1) -> Tensor:
     if out == (1, 1):
         return apply(reduce.Mean((2, 3), keepdims=True), x)
     rows, columns = (resample.mean_matrix(*sizes) for sizes in zip(x.shape[2:], out, strict=True))
-    return rows @ x @ columns.T
+    return apply(resample.Resample(rows, columns), x)
 
 
 def interpolate(
@@ -60,7 +60,7 @@ def interpolate(
         rows, columns = (resample.nearest_places(*axis) for axis in axes)
         return x[:, :, rows[:, None], columns]
     rows, columns = (resample.linear_matrix(*axis, bool(align_corners)) for axis in axes)
-    return rows @ x @ columns.T
+    return apply(resample.Resample(rows, columns), x)
 
 
 def check_resize(size: Any, scale_factor: Any, mode: str, align_corners: bool | None) -> tuple[Any, Any]:

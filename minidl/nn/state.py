@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.engine.holding import array_of
+
 
 class LoadedKeys(NamedTuple):
     """The keys that ``load_state_dict`` skipped: missing in the state, or unknown to the model."""
@@ -16,16 +18,25 @@ class LoadedKeys(NamedTuple):
 
 
 def wrapped_state(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Advice for a state whose keys have a prefix, or that is inside a larger dict; "" for others."""
-    for key, value in state.items():
-        if isinstance(value, Mapping) and key not in expected:
-            return f"the values lie in state[{key!r}]: load_state_dict(state[{key!r}])"
-    prefix = str(next(iter(state), "")).split(".")[0] + "."
-    if all(str(key).startswith(prefix) and key not in expected for key in state) and any(
-        str(key).removeprefix(prefix) in expected for key in state
-    ):
-        mend = f"{{key.removeprefix({prefix!r}): value for key, value in state.items()}}"
-        return f"every key has {prefix!r} in front: load_state_dict({mend})"
+    """Advice for a state whose keys have a prefix too many or too few, or that is inside a larger dict; ""
+    for others."""
+    inner = {key: value for key, value in state.items() if isinstance(value, Mapping) and key not in expected}
+    if inner:
+        key = max(inner, key=lambda key: sum(str(name).endswith(tuple(expected)) for name in inner[key]))
+        return f"the values lie in state[{key!r}]: load_state_dict(state[{key!r}])"
+    if any(key in expected for key in state):
+        return ""
+    keys = [str(key) for key in state]
+    pairs = [(key, name) for key in keys for name in expected]
+    prefixes = {key.removesuffix(name) for key, name in pairs if key.endswith("." + name)}
+    if prefixes:
+        best = max(sorted(prefixes), key=lambda p: sum(key.removeprefix(p) in expected for key in keys))
+        mend = f"{{key.removeprefix({best!r}): value for key, value in state.items()}}"
+        return f"the keys have {best!r} in front: load_state_dict({mend})"
+    prefixes = {name.removesuffix(key) for key, name in pairs if name.endswith("." + key)}
+    if prefixes:
+        best = max(sorted(prefixes), key=lambda p: sum(p + key in expected for key in keys))
+        return f"the keys lack {best!r}: load_state_dict({{{best!r} + key: state[key] for key in state}})"
     return ""
 
 
@@ -41,5 +52,11 @@ def misfit(key: str, value: Any, old: Any) -> str:
         return f"unreadable: {key} of {kind}; for a tensor of PyTorch: {mend}"
     if new.shape != old.shape:
         return f"wrong shape: {key} must be {old.shape}, got {new.shape}"
-    fits = np.can_cast(new.dtype, old.dtype, "same_kind")
-    return "" if fits else f"wrong dtype: {key} must be {old.dtype}, got {new.dtype}"
+    if not np.can_cast(new.dtype, old.dtype, "same_kind"):
+        return f"wrong dtype: {key} must be {old.dtype}, got {new.dtype}"
+    if new.dtype.kind in "iu" and old.dtype in (np.float32, np.float64):
+        try:
+            array_of(new, old.dtype)
+        except ValueError as error:  # an integer that the float cannot hold
+            return f"wrong value: {key}: {error}"
+    return ""

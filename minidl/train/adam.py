@@ -26,6 +26,7 @@ class Adam(Optimizer):
     """
 
     state_names = ("step", "exp_avg", "exp_avg_sq")
+    fixed = {"amsgrad": False, "decoupled_weight_decay": False}
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class AdamW(Adam):
     [2.75]
     """
 
-    decouples_weight_decay = True
+    fixed = {"amsgrad": False, "decoupled_weight_decay": True}
 
     def __init__(
         self,

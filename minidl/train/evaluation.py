@@ -14,6 +14,7 @@ from minidl.engine.checks import array_pair, check_function, check_number, float
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.nn.losses import CrossEntropyLoss, MSELoss  # MSELoss is the base of L1Loss and SmoothL1Loss
 from minidl.nn.module import Module
 from minidl.train.metrics import accuracy, has_accuracy, predict
 
@@ -113,12 +114,17 @@ def measure(
     logits = predict(model, images, batch_size)
     why = "the model's logits are not finite: it has diverged, or its input is not finite"
     require(bool(np.isfinite(logits).all()), why, FloatingPointError)
-    counts = loss is not F.mse_loss and has_accuracy(logits, labels)  # regression on 0 and 1 has no accuracy
-    found = {"accuracy": accuracy(logits, labels)} if counts else {}
+    found = {"accuracy": accuracy(logits, labels)} if names_classes(loss, logits, labels) else {}
     found["loss"] = loss_value(loss, logits, labels)
     if metric is not None:
         found["metric"] = check_number("the metric's value", metric(logits, labels), finite=False)
     return found
+
+
+def names_classes(loss: Loss, logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether there is an accuracy. Regression has none, even if all targets are 0 or 1."""
+    regression = loss in (F.mse_loss, F.l1_loss, F.smooth_l1_loss) or isinstance(loss, MSELoss)
+    return not regression and has_accuracy(logits, labels)
 
 
 def best_epoch(history: History) -> int:
@@ -142,9 +148,9 @@ def float_pair(name: str, pair: Pair) -> Pair:
 
 def loss_value(loss: Loss, logits: np.ndarray, labels: np.ndarray) -> float:
     """The loss of these logits, without a graph."""
-    one_column = loss is F.cross_entropy and logits.shape[1:] == (1,)
+    of_classes = loss is F.cross_entropy or isinstance(loss, CrossEntropyLoss)
     mend = "a softmax of one logit is always 1: give loss=F.binary_cross_entropy_with_logits"
-    require(not one_column, f"the model gives one logit, and {mend}")
+    require(not of_classes or logits.shape[1:] != (1,), f"the model gives one logit, and {mend}")
     with no_grad():
         return check_loss(loss(Tensor(logits), labels)).item()
 

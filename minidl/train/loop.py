@@ -36,9 +36,10 @@ from minidl.train.evaluation import (
     float_pair,
     loss_value,
     measure,
+    names_classes,
     out_of_patience,
 )
-from minidl.train.metrics import accuracy, has_accuracy, predict
+from minidl.train.metrics import accuracy, predict
 from minidl.train.optim import Optimizer, clip_grad_norm, optimizer_settings
 from minidl.train.schedules import Schedule
 
@@ -238,6 +239,7 @@ class Training:
 
     def settings(self) -> dict[str, Any]:
         """The settings that must be equal to continue a training exactly, as JSON values."""
+        masks = [p.mask for p in self.model.parameters()]
         return {
             "images": len(self.loader.images),
             "test images": 0 if self.test is None else len(self.test[0]),
@@ -245,6 +247,7 @@ class Training:
             "drop_last": self.loader.drop_last,
             "max_grad_norm": self.max_grad_norm,
             "metric": None if self.metric is None else getattr(self.metric, "__name__", "given"),
+            "pruned weights": sum(int((~mask).sum()) for mask in masks if mask is not None) or None,
         }
 
     def save(self, path: Path) -> None:
@@ -301,8 +304,9 @@ def progress_bar(total: int, done: int, progress: bool) -> Any:
 def rehearse(logits: np.ndarray, labels: np.ndarray, loss: Loss) -> bool:
     """Raise an error for wrong labels, given one image's logits. Returns whether there is an accuracy."""
     zeros = np.zeros((len(labels), *logits.shape[1:]), np.float32)
-    counts_accuracy = loss is not F.mse_loss and has_accuracy(zeros, labels)
-    loss_value(loss, zeros, labels)
+    counts_accuracy = names_classes(loss, zeros, labels)
+    finite = np.isfinite(loss_value(loss, zeros, labels)) or np.isfinite(labels).all()
+    require(finite, "the labels are not finite, and so is their loss: leave their images out")
     if counts_accuracy:
         accuracy(zeros, labels)
     return counts_accuracy

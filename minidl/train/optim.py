@@ -42,7 +42,7 @@ class Optimizer:
         str, ...
     ] = ()  # the state of each parameter; "step" is a number, the others have the parameter's shape
 
-    decouples_weight_decay = False  # whether weight decay acts on the parameter itself, not on its gradient
+    fixed: dict[str, bool] = {}  # settings that PyTorch's groups name, and the only value that fits here
 
     def __init__(self, parameters: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -165,17 +165,19 @@ class Optimizer:
         try:
             if state_dict.get("kind", kind) != kind:  # PyTorch's state does not say
                 return [f"it is the state of {state_dict['kind']}, not of {kind}"]
-            state, groups = dict(state_dict["state"]), list(state_dict["param_groups"])
+            state = {i: {**entry} for i, entry in state_dict["state"].items()}
+            groups = [{**group} for group in state_dict["param_groups"]]
             sizes = [len(group["params"]) for group in groups]
+            if other := self.other_settings(groups, by_pytorch="kind" not in state_dict):
+                return other
             for group in groups:
                 self.check_settings({key: group[key] for key in self.defaults})
                 check_number("initial_lr", group.get("initial_lr", group["lr"]), 0)
-            unknown = self.unknown_settings(groups)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             return [f"expected the settings and state of {kind}: {error!r}"]
         expected = [len(group["params"]) for group in self.param_groups]
-        if unknown or sizes != expected:
-            return unknown or [f"the groups must have {expected} parameters, got {sizes}"]
+        if sizes != expected:
+            return [f"the groups must have {expected} parameters, got {sizes}"]
         params, problems = self.parameters(), []
         for i, s in state.items():
             if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(params):
@@ -184,14 +186,17 @@ class Optimizer:
                 problems += [f"parameter {i}: {problem}" for problem in self.entry_problems(params[i], s)]
         return problems
 
-    def unknown_settings(self, groups: list[dict[str, Any]]) -> list[str]:
-        """The settings in PyTorch's groups that would change the steps, but are unknown here."""
-        problems = []
+    def other_settings(self, groups: list[dict[str, Any]], by_pytorch: bool) -> list[str]:
+        """The settings of the groups that another kind of optimizer has, and those that it lacks."""
+        problems, kind = [], type(self).__name__
+        # RAdam's groups differ from Adam's only here: they have no amsgrad.
+        needed = [*self.defaults, *(["amsgrad"] if by_pytorch and "amsgrad" in self.fixed else [])]
         for group in groups:
+            missing = [name for name in needed if name not in group]
+            problems += [f"it was made without {', '.join(missing)}, not as {kind}"] if missing else []
             for name in {*group} - WITHOUT_EFFECT - {*self.defaults}:
-                wanted = name == "decoupled_weight_decay" and self.decouples_weight_decay
-                if bool(group[name]) != wanted:
-                    problems.append(f"it was made with {name}={group[name]!r}, not as {type(self).__name__}")
+                if bool(group[name]) != self.fixed.get(name, False):
+                    problems.append(f"it was made with {name}={group[name]!r}, not as {kind}")
         return problems
 
     def entry_problems(self, p: Tensor, entry: Mapping[str, Any]) -> list[str]:

@@ -104,7 +104,7 @@ def test_steps_are_made_in_training_mode_whatever_mode_an_attack_leaves():
 
     options = {"epochs": 1, "batch_size": 8, "rng": generator(), "attack": leaves_eval}
     adversarial_training(model, TRAIN, eps=0.1, **options)
-    assert modes == [False, True, True, True]  # the first call is the rehearsal with one image
+    assert modes == [False, False, True, True, True]  # the first calls are rehearsals with one image
 
 
 @pytest.mark.parametrize(
@@ -251,3 +251,16 @@ def test_a_small_last_batch_can_be_dropped_and_integer_images_are_refused(train)
     assert train(network(1), TRAIN, epochs=1, batch_size=8).steps == 3
     with pytest.raises(TypeError, match="must be floats, got uint8: divide pixels"):
         train(network(1), (np.zeros((20, 2, 4, 4), np.uint8), TRAIN[1]), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "message"), [(3, 3, "labels must be in 0"), (1, 0, "one logit")]
+)
+def test_a_wrong_label_is_refused_before_the_first_step(classes, label, message):
+    rng = np.random.default_rng(0)
+    model, images, labels = mlp(4, 5, classes, rng=rng), rng.random((9, 4)), np.zeros(9, int)
+    labels[-1] = label
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=message):
+        adversarial_training(model, (images, labels), eps=0.1, epochs=1, batch_size=2, rng=rng)
+    assert all(np.array_equal(value, before[key]) for key, value in model.state_dict().items())

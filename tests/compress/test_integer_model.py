@@ -128,6 +128,33 @@ def test_padding_of_its_own_and_relu6_where_no_layer_can_do_them():
     assert kinds[4:] == ["QuantizedResidual", "IntegerFlatten", "QuantizedLinear", "QuantizedLinear"]
 
 
+@pytest.mark.parametrize("second", [nn.ReLU, nn.ReLU6])
+@pytest.mark.parametrize("first", [nn.ReLU, nn.ReLU6])
+@pytest.mark.parametrize("kind", ["linear", "convolution", "residual", "nothing"])
+def test_one_relu_after_another(kind, first, second):
+    rng, images = np.random.default_rng(0), 20 * images_of(40, 3, 4, 4) - 10
+    before = {
+        "linear": [nn.Flatten(), nn.Linear(48, 5, rng=rng)],
+        "convolution": [nn.Conv2d(3, 5, 3, rng=rng), nn.BatchNorm2d(5)],
+        "residual": [nn.Residual(nn.Conv2d(3, 3, 1, rng=rng))],
+        "nothing": [],
+    }[kind]
+    for after in ([], [nn.Flatten()], [first(), nn.Identity(), second()]):
+        model = nn.Sequential(*before, first(), second(), *after).eval()
+        integer = quantize_model(model, images, calibration="max")
+        y = model(images).data
+        assert np.abs(integer(images).data - y).max() < 0.03 * y.max() and integer(images).data.min() == 0
+        rounded = prepare_qat(model, images, calibration="max")
+        np.testing.assert_array_equal(convert(rounded)(images).data, integer(images).data)
+
+
+def test_a_part_of_a_network_in_evaluation_mode_is_quantized_as_it_is():
+    model, x = mlp(8, (16, 6), 3, rng=np.random.default_rng(0)).eval(), images_of(40, 8) - np.float32(0.5)
+    for part in (model[:-1], model[:1], model[1:-1]):
+        given = x if part[0] is model[0] else model[0](x).data
+        assert np.abs(quantize_model(part, given)(given).data - part(given).data).max() < 0.02
+
+
 def test_the_network_for_photographs_computes_with_integers():
     model, images = imagenet_network(), images_of(2, 3, 96, 96)
     rounded = prepare_qat(model, images, calibration="max")

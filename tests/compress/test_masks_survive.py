@@ -74,3 +74,13 @@ def test_merged_convolutions_have_the_masks_of_all_in_their_order():
     second.weight.mask = np.array([True, False, False, True]).reshape(2, 2, 1, 1)
     merged = merge_parallel_convs(nn.Concat(first, second).eval()).merged[0]
     assert merged.weight.mask[:2].all() and (merged.weight.mask[2:] == second.weight.mask).all()
+
+
+def test_a_training_of_a_pruned_network_does_not_continue_without_its_masks(tmp_path):
+    path, plain = tmp_path / "c.npz", small_cnn(3, 2, (8, 12), rng=np.random.default_rng(0))
+    fit(pruned(), data(), epochs=1, checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match="pruned weights: [0-9]+ before, None now"):
+        fit(plain, data(), epochs=2, checkpoint=path, progress=False)
+    again = pruned()
+    fit(again, data(), epochs=2, checkpoint=path, progress=False)
+    assert zeros(again) >= 0.7

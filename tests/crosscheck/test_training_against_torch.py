@@ -103,6 +103,28 @@ def test_a_state_from_pytorch_that_would_make_other_steps_is_refused_by_name(mak
         make([Tensor(np.ones(2), requires_grad=True)]).load_state_dict(twin_state(twin, **settings))
 
 
+@pytest.mark.parametrize("make", [SGD, Adam, AdamW, RMSprop])
+def test_the_state_of_every_other_optimizer_of_pytorch_is_refused(make):
+    names = [
+        "SGD",
+        "Adam",
+        "AdamW",
+        "RMSprop",
+        "RAdam",
+        "NAdam",
+        "Adamax",
+        "Adadelta",
+        "Adagrad",
+        "ASGD",
+        "Rprop",
+    ]
+    for name in set(names) - {make.__name__}:
+        fresh = getattr(torch.optim, name)([torch.zeros(2, requires_grad=True)], lr=0.1)
+        for state in (fresh.state_dict(), twin_state(getattr(torch.optim, name), lr=0.1)):
+            with pytest.raises(ValueError, match=f"it was made with.* not as {make.__name__}"):
+                make([Tensor(np.ones(2), requires_grad=True)], lr=0.1).load_state_dict(state)
+
+
 def test_the_proportions_of_the_groups_of_pytorch_survive_an_assignment_of_lr():
     p, q = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     twin = torch.optim.SGD([{"params": [p], "lr": 0.01}, {"params": [q], "lr": 0.1}])

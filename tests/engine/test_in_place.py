@@ -138,3 +138,64 @@ def test_a_failed_step_changes_nothing():
     with pytest.raises(ValueError, match="Add of inputs of shape"):
         t += np.ones(3)
     assert t.data.tolist() == [1, 2] and t.version == 0
+
+
+SHARED = {  # tensors that share the array of x
+    "detach": lambda x: x.detach(),
+    "index": lambda x: x[0],
+    "slice": lambda x: x[:, 1:],
+    "reshape": lambda x: x.reshape(-1),
+    "transpose": lambda x: x.T,
+    "squeeze": lambda x: x.expand_dims(0).squeeze(0),
+    "chunk": lambda x: x.chunk(2, 1)[1],
+    "several": lambda x: x.detach().reshape(-1)[1:].detach(),
+}
+
+
+@pytest.mark.parametrize("share", SHARED.values(), ids=SHARED)
+@pytest.mark.parametrize("changed", ["the other", "the original"])
+def test_a_change_through_another_tensor_of_the_same_array_is_noticed(share, changed):
+    x, w = Tensor([[2.0, 3.0]], requires_grad=True), Tensor(1.0, requires_grad=True)
+    with no_grad():
+        other = share(x)
+    y = (x * x).sum() if changed == "the other" else (other * w).sum()
+    with no_grad():
+        if changed == "the other":
+            other += 1
+        else:
+            x += 1
+    with pytest.raises(ValueError, match="input 0 of Mul was changed after the forward pass"):
+        y.backward()
+
+
+def test_a_change_of_a_results_array_through_detach_is_noticed():
+    y = Tensor([0.0], requires_grad=True).exp()
+    seen = y.detach()
+    seen *= 3
+    with pytest.raises(ValueError, match="the result of Exp was changed"):
+        y.backward()
+
+
+def test_what_has_an_array_of_its_own_is_not_affected():
+    x = Tensor([2.0, 3.0], requires_grad=True)
+    y = (x * x).sum()
+    with no_grad():
+        for other in (x + 0, x.relu(), x.detach() * 1, Tensor(x.data.copy()), x[[0, 1]]):
+            other += 1
+    before = x.detach()
+    y.backward()
+    assert x.grad.tolist() == [4, 6]
+    x.data = np.float32([5, 6])  # another array: ``before`` keeps the old one
+    z = (before * Tensor([1.0, 1.0], requires_grad=True)).sum()
+    x.data = np.float32([7, 8])
+    z.backward()
+    assert before.data.tolist() == [2, 3]
+
+
+def test_a_graph_of_a_changed_tensor_is_right_after_the_change():
+    x = Tensor([2.0], requires_grad=True)
+    with no_grad():
+        x.detach().__iadd__(1)
+    x.detach().reshape(1, 1)
+    (x.reshape(1, 1) * x).sum().backward()
+    assert x.grad.tolist() == [6]

@@ -139,3 +139,54 @@ def test_gradcheck_names_a_gradient_that_is_not_a_number():
 
     with pytest.raises(GradcheckError, match="got nan from backward"):
         gradcheck(lambda x: minidl.engine.tensor.apply(NanBackward(), x), np.array([1.0, 2.0]))
+
+
+SHUT = {  # functions that are 0 at -4, or in a window, with the input and the right gradient of their sqrt
+    "hardswish": (F.hardswish, [-4.0, 4.0], [0.0, 0.25]),
+    "relu6": (F.relu6, [-4.0, 4.0], [0.0, 0.25]),
+    "hardsigmoid": (lambda x: F.hardsigmoid(x) * 4, [-4.0, 4.0], [0.0, 0.0]),
+    "pooling": (lambda x: F.adaptive_avg_pool2d(x.reshape(1, 1, 1, 3), (1, 2)), [0.0, 0.0, 4.0], None),
+    "bilinear": (lambda x: F.interpolate(x.reshape(1, 1, 1, 4), (1, 2), mode="bilinear"), [0, 0, 1, 7], None),
+}
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+@pytest.mark.parametrize("name", SHUT)
+def test_an_infinite_gradient_stays_in_its_branch_or_window(name):
+    function, values, slopes = SHUT[name]
+    x = Tensor(values, requires_grad=True)
+    function(x).sqrt().sum().backward()
+    if slopes is None:  # the last window: it has mean 2 or 4, of two pixels
+        mean = {"pooling": 2, "bilinear": 4}[name]
+        assert np.isinf(x.grad[0]) and x.grad[-1] == np.float32(1 / (2 * np.sqrt(mean)) / 2)
+    else:
+        np.testing.assert_allclose(x.grad, slopes)
+
+
+def test_a_pixel_of_weight_0_is_not_read():
+    x = np.float32([[[[1.0, np.inf, 3.0, np.nan]]]])
+    y = F.interpolate(x, (1, 7), mode="bilinear", align_corners=True)  # every second place is a pixel
+    assert y.data[0, 0, 0, [0, 4]].tolist() == [1, 3]
+
+
+def test_a_loss_of_near_predictions_passes_an_infinite_gradient_with_its_sign():
+    x = Tensor([0.5, -0.5], requires_grad=True)
+    F.smooth_l1_loss(x, [0.0, 0.0], reduction="none").backward(np.float32([np.inf, np.inf]))
+    assert x.grad.tolist() == [np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("size", [1e10, 1e30, 3e38])
+@pytest.mark.parametrize("function", [F.silu, F.hardswish, F.gelu, lambda x: F.gelu(x, "tanh")])
+def test_far_from_0_the_slope_is_1_or_0_without_nan(function, size):
+    x = Tensor([size, -size], requires_grad=True)
+    with np.errstate(over="ignore", invalid="raise"):
+        y = function(x)
+        y.sum().backward()
+    assert y.data[0] == np.float32(size) and abs(y.data[1]) == 0 and x.grad.tolist() == [1, 0]
+
+
+def test_the_slope_of_0_over_a_tiny_number_is_a_number():
+    b = Tensor(np.float32([1e-40, 1e-30]), requires_grad=True)
+    with np.errstate(invalid="raise"):
+        (Tensor([0.0, 1e-30]) / b).sum().backward()
+    assert b.grad.tolist() == [0, -np.float32(1) / np.float32(1e-30)]

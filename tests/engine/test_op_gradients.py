@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 import minidl
 from minidl import Tensor, apply, gradcheck
-from minidl.engine import activations, conv, elementwise, linalg, loss, normalize, reduce, shape
+from minidl.engine import activations, conv, elementwise, linalg, loss, normalize, reduce, resample, shape
 from minidl.engine.op import Op, unbroadcast
 
 UNARY = {
@@ -27,6 +27,9 @@ UNARY = {
     "ReLU6": (lambda x: apply(elementwise.ReLU6(), 5 * x), spread),  # some are below 0, some above 6
     "LeakyReLU": (lambda x: x.leaky_relu(0.2), spread),
     "GELU": (Tensor.gelu, spread),
+    "GELUTanh": (lambda x: apply(activations.GELUTanh(), x), spread),
+    "SiLU": (lambda x: apply(activations.SiLU(), x), spread),
+    "Hardswish": (lambda x: apply(activations.Hardswish(), 5 * x), spread),  # some beyond -3 and 3
     "ELU": (lambda x: apply(activations.ELU(0.7), x), spread),
     "Softplus": (lambda x: apply(activations.Softplus(2.0), x), spread),
     "Hardsigmoid": (lambda x: apply(activations.Hardsigmoid(), 5 * x), spread),  # some beyond -3 and 3
@@ -315,26 +318,23 @@ def test_arrays_without_elements_have_gradients_without_elements():
     assert leaf.grad.shape == (0, 3)
 
 
+def test_resample():
+    rows, columns = resample.mean_matrix(5, 3), resample.linear_matrix(4, 6, 4 / 6)
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 4))
+    assert gradcheck(lambda x: apply(resample.Resample(rows, columns), x), x) < 1e-8
+
+
 def test_no_op_of_the_engine_is_left_out_here():
     elsewhere = {
         name for name, op in vars(conv).items() if isinstance(op, type) and op.__module__ == conv.__name__
     }
     bases = {"Move", "Reduction"}
     here = {*UNARY, *BINARY, *REDUCTIONS, "Where", "Var", "Softmax", "LogSoftmax", "Reshape", "Transpose"}
-    here |= {
-        "Squeeze",
-        "ExpandDims",
-        "BroadcastTo",
-        "GetItem",
-        "Concatenate",
-        "Stack",
-        "Pad",
-        "MatMul",
-        "Linear",
-    }
-    here |= {"CrossEntropy", "BinaryCrossEntropy", "BatchNorm", "CumSum", "Einsum", "AsType"}
+    here |= {"Squeeze", "ExpandDims", "BroadcastTo", "GetItem", "Concatenate", "Stack", "Pad", "MatMul"}
+    here |= {"Linear", "CrossEntropy", "BinaryCrossEntropy", "BatchNorm", "CumSum", "Einsum", "AsType"}
+    here |= {"Resample"}
     every = set()
-    for module in (activations, elementwise, reduce, shape, linalg, loss, normalize, conv):
+    for module in (activations, elementwise, reduce, resample, shape, linalg, loss, normalize, conv):
         every |= {name for name, op in vars(module).items() if isinstance(op, type) and issubclass(op, Op)}
     assert every - {"Op"} - bases - elsewhere == here
 

@@ -85,6 +85,7 @@ LOST = {
     "a layer": lambda: nn.Identity()(np.array([16777217, 0])),
     "unsigned": lambda: Tensor(np.array([2**32 - 1], np.uint32)).sum(),
     "data": lambda: setattr(Tensor([1.0]), "data", np.array([16777217])),
+    "an upstream gradient": lambda: Tensor([1.0], requires_grad=True).exp().backward(np.array([16777217])),
 }
 
 

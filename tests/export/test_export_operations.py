@@ -17,6 +17,7 @@ from minidl.compress.integer import IntegerModel  # noqa: E402
 from minidl.compress.qat import prepare_qat  # noqa: E402
 from minidl.compress.quantize import FakeQuantize, symmetric_params  # noqa: E402
 from minidl.engine import activations, conv, elementwise, linalg, normalize, reduce, shape  # noqa: E402
+from minidl.engine.resample import Resample  # noqa: E402
 from minidl.export import to_onnx  # noqa: E402
 from minidl.export.operations import OPERATIONS  # noqa: E402
 from minidl.nn import functional as F  # noqa: E402
@@ -30,8 +31,11 @@ MASK = W[0, :, :1, :1] > 0
 CASES = {
     activations.ELU: [F.elu, lambda x: F.elu(3 * x, 0.5)],
     activations.GELU: [F.gelu],
-    activations.Hardsigmoid: [lambda x: F.hardsigmoid(3 * x), lambda x: F.hardswish(3 * x)],
+    activations.GELUTanh: [lambda x: F.gelu(3 * x, "tanh")],
+    activations.Hardsigmoid: [lambda x: F.hardsigmoid(3 * x)],
+    activations.Hardswish: [lambda x: F.hardswish(3 * x)],
     activations.LeakyReLU: [lambda x: F.leaky_relu(x, 0.2), lambda x: F.leaky_relu(x, 0)],
+    activations.SiLU: [F.silu],
     activations.Softplus: [F.softplus, lambda x: F.softplus(20 * x, 0.5, 30)],
     elementwise.Abs: [abs],
     elementwise.Add: [lambda x: x + x * 2, lambda x: 1 + x, lambda x: x + W[0, :, :1, :1]],
@@ -47,12 +51,12 @@ CASES = {
     elementwise.Pow: [lambda x: x**2, lambda x: 2**x, lambda x: (x + 3) ** 0.5],
     elementwise.ReLU: [F.relu],
     elementwise.ReLU6: [lambda x: F.relu6(4 * x)],
-    elementwise.Sigmoid: [F.sigmoid, F.silu],
+    elementwise.Sigmoid: [F.sigmoid],
     elementwise.Root: [lambda x: x.std((2, 3)), lambda x: x.norm(dim=1)],
     elementwise.Sin: [Tensor.sin],
     elementwise.Sqrt: [lambda x: (x + 3).sqrt()],
     elementwise.Sub: [lambda x: x - 1, lambda x: 1 - x],
-    elementwise.Tanh: [F.tanh, lambda x: F.gelu(x, "tanh")],
+    elementwise.Tanh: [F.tanh],
     elementwise.Where: [lambda x: minidl.where(MASK, x, 0.0), lambda x: minidl.where(MASK, -x, x)],
     conv.AvgPool2d: [
         lambda x: F.avg_pool2d(x, 2),
@@ -102,6 +106,10 @@ CASES = {
     reduce.Softmax: [lambda x: F.softmax(x, 1, temperature=0.5), F.softmax],
     reduce.Sum: [lambda x: x.sum((1, 3)), lambda x: x.sum(()), lambda x: x.sum(-1, keepdims=True)],
     reduce.Var: [lambda x: x.var((1, 2)), lambda x: x.var(-1, ddof=1, keepdims=True)],
+    Resample: [
+        lambda x: F.interpolate(x, (7, 3), mode="bilinear"),
+        lambda x: F.adaptive_avg_pool2d(x, (3, 4)),
+    ],
     shape.AsType: [lambda x: (x * 2).astype(np.float64) / 3],
     shape.BroadcastTo: [lambda x: x.sum(2, keepdims=True).broadcast_to(len(x.data), 4, 7, 6)],
     shape.Concatenate: [lambda x: minidl.concatenate([x, x * 2, x], -1)],

@@ -248,6 +248,7 @@ def test_a_slice_of_a_sequential_holds_the_same_modules_under_the_same_names():
     model = nn.Sequential({"a": nn.ReLU(), "b": nn.Linear(1, 1), "c": nn.Tanh()})
     part = model[1:]
     assert [name for name, _ in part.named_children()] == ["b", "c"] and part[0] is model[1]
+    assert part.training and not model.eval()[1:].training  # and in the same mode
 
 
 def test_concat_joins_its_branches_on_the_channels():

@@ -51,15 +51,53 @@ def test_not_strict_still_refuses_another_shape_and_then_loads_nothing():
         target.load_state_dict(state(), strict="no")
 
 
-@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod."])
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module.model.", "1.net."])
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_prefix_of_all_keys_is_named_with_the_line_that_takes_it_off(prefix, strict):
     wrapped, target = {prefix + key: value for key, value in state().items()}, model()
-    with pytest.raises(ValueError, match=f"every key has '{prefix}' in front: load_state_dict") as raised:
+    with pytest.raises(ValueError, match=f"the keys have '{prefix}' in front: load_state_dict") as raised:
         target.load_state_dict(wrapped, strict=strict)
     mend = str(raised.value).split("load_state_dict(")[1].rstrip()[:-1]
     target.load_state_dict(eval(mend, {"state": wrapped}))
     assert np.array_equal(target.fc.weight.data, state()["fc.weight"])
+
+
+def mended(target, given):
+    """What the error's line of code makes of the state."""
+    with pytest.raises(ValueError, match=r"load_state_dict\(") as raised:
+        target.load_state_dict(given)
+    return eval(str(raised.value).split("load_state_dict(")[1].rstrip()[:-1], {"state": given})
+
+
+def test_a_prefix_is_found_beside_other_keys_and_in_nested_models():
+    given = {f"net.{key}": value for key, value in state().items()}
+    more = {"criterion.scale": np.ones(1), **given, "epoch": np.array(3)}
+    assert set(mended(model(), more)) == {*state(), "criterion.scale", "epoch"}
+    nested = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
+    assert set(mended(nested, {f"m.{key}": v for key, v in nested.state_dict().items()})) == {
+        *nested.state_dict()
+    }
+
+
+def test_a_prefix_that_the_keys_lack_is_named_too():
+    inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    outer = nn.Sequential(nn.Sequential(inner))
+    outer.load_state_dict(mended(outer, inner.state_dict()))
+
+
+def test_a_nested_checkpoint_is_unpacked_step_by_step():
+    checkpoint = {"state_dict": {f"module.{key}": value for key, value in state().items()}, "epoch": 3}
+    target = model()
+    target.load_state_dict(mended(target, mended(target, checkpoint)))
+    before_it = {"optimizer": {"state": {}, "param_groups": []}, "model": state(), "args": {"lr": 0.1}}
+    assert mended(target, before_it).keys() == state().keys()
+
+
+def test_an_integer_that_the_parameter_cannot_hold_is_refused():
+    for value in (np.full((3, 2), 16777217), np.full((3, 2), -(2**60) - 1)):
+        with pytest.raises(ValueError, match=r"wrong value: fc\.weight: float32 cannot hold the integer"):
+            model().load_state_dict(state(**{"fc.weight": value}))
+    model().load_state_dict(state(**{"fc.weight": np.full((3, 2), 16777216)}))
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])

@@ -81,33 +81,6 @@ def test_one_logit_is_trained_and_its_accuracy_followed(shape):
     assert history.test_accuracy[-1] == evaluate(model, x, labels, loss=logistic).accuracy == right.mean()
 
 
-# ---- what has no accuracy
-
-
-def test_regression_has_no_accuracy():
-    model = linear()
-    history = fit(model, line(), line(seed=1), epochs=2, loss=F.mse_loss)
-    assert history.train_accuracy == history.test_accuracy == [] and len(history.test_loss) == 2
-    assert evaluate(model, *line(), loss=F.mse_loss).accuracy is None
-
-
-def test_a_regression_of_several_columns_and_an_autoencoder_have_no_accuracy():
-    x, _ = line()
-    history = fit(linear(3), (x, x), (x, x), epochs=2, loss=F.mse_loss)
-    assert history.train_accuracy == history.test_accuracy == []
-    images = np.random.default_rng(0).random((8, 1, 4, 4), np.float32)
-    model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1))
-    assert fit(model, (images, images), epochs=1, loss=F.mse_loss).train_accuracy == []
-    assert evaluate(model, images, images, loss=F.mse_loss).accuracy is None
-
-
-def test_whole_numbers_as_targets_do_not_make_a_batch_of_zeros_and_ones_a_classification():
-    x, _ = line(8)
-    counts = np.array([0, 1, 0, 1, 0, 1, 2, 3], np.float32)[:, None]
-    history = fit(linear(), (x, counts), epochs=2, batch_size=2, loss=F.mse_loss)
-    assert history.train_accuracy == []
-
-
 # ---- the measure of the best epoch
 
 

@@ -303,10 +303,16 @@ def test_the_proportions_of_loaded_groups_survive_an_assignment_of_lr():
     [
         (lambda s: s.pop("state"), "expected the settings and state of Adam: KeyError"),
         (lambda s: s.update(param_groups=3), "expected the settings and state of Adam: TypeError"),
+        (
+            lambda s: s.update(param_groups=[np.zeros(2)]),
+            "expected the settings and state of Adam: TypeError",
+        ),
+        (lambda s: s["state"].update({0: None}), "expected the settings and state of Adam: TypeError"),
+        (lambda s: s["state"].update({0: []}), "expected the settings and state of Adam: TypeError"),
         (lambda s: s["param_groups"].clear(), r"must have \[1\] parameters, got \[\]"),
         (lambda s: s["param_groups"][0].update(lr="fast"), "lr must be a number"),
         (lambda s: s["param_groups"][0].update(initial_lr=-1.0), "initial_lr must be"),
-        (lambda s: s["param_groups"][0].pop("betas"), "KeyError"),
+        (lambda s: s["param_groups"][0].pop("betas"), "it was made without betas, not as Adam"),
         (lambda s: s["state"].update({7: {}}), "there is no parameter 7 of 1"),
         (lambda s: s["state"][0].pop("exp_avg"), "parameter 0: needs .*exp_avg.*got"),
         (
