@@ -28,8 +28,9 @@ def gradcam(
         alpha_k = mean over positions of dy/dA_k,    L = ReLU(sum_k alpha_k A_k)
 
     images: (N, C, H, W).
-    target: what y is. One class or N classes: the logit of the class. None: the largest logit of each image.
-    A tuple (layer, channel, p, q) or (layer, unit): the output of that unit, in ``layer`` or a later layer.
+    target: what y is. One class or N classes: the logit of the class. A set of classes: they count as one
+    class. None: the largest logit of each image. A tuple (layer, channel, p, q) or (layer, unit): the output
+    of that unit, in ``layer`` or a later layer.
     layer: the path of a layer with maps (N, K, h, w), usually the last such layer.
     Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). The map has the unit
     of y; it is not scaled for display. It is 0 where nothing supports y. Everything is computed in the

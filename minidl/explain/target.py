@@ -1,4 +1,4 @@
-"""The target of an explanation: a class, or a unit of any layer. The model is the same before and after."""
+"""The target of an explanation: a class, a set of classes, or a unit. The model does not change."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ NO_GRADIENT = (
     "it was made from; inside no_grad() there are no gradients"
 )
 Unit = tuple  # (layer, index, ...): ("block2.relu", channel, p, q), or ("fc1", unit)
-TargetLike = int | Sequence[int] | np.ndarray | Unit | None
+TargetLike = int | Sequence[int] | np.ndarray | set[int] | frozenset[int] | Unit | None
 
 
 class Target(NamedTuple):
     """One number f of each image: ``output[n, indices[0][n], indices[1][n], ...]`` of the layer at this path.
 
-    The layer "" is the whole model. Its output is the logits, so there the index is the class.
+    The layer "" is the whole model. Its output is the logits, so there the index is the class. For a group of
+    G classes, f is the logit of the group as if it were one class, log Σ e^z over the classes.
     """
 
     layer: str
-    indices: tuple[np.ndarray, ...]  # each (N,)
+    indices: tuple[np.ndarray, ...]  # each (N,), or (N, G) for a group
 
     def part(self, images: slice) -> Target:
         return Target(self.layer, tuple(numbers[images] for numbers in self.indices))
+
+    def of(self, output: Any) -> Any:
+        """The wanted numbers (N,), for a group (N, G), in the layer's output, a Tensor or an array."""
+        is_group = self.layer == "" and self.indices[0].ndim == 2
+        rows = np.arange(len(output))
+        return output[(rows[:, np.newaxis] if is_group else rows, *self.indices)]
 
 
 @contextmanager
@@ -58,7 +65,8 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
     """f of each image of the batch x: (N,), with the graph if x requires a gradient."""
     with outputs_of(model, target.layer) as outputs:
         model(x)
-    scores = only_output(outputs, target.layer, len(x))[(np.arange(len(x)), *target.indices)]
+    scores = target.of(only_output(outputs, target.layer, len(x)))
+    scores = scores.logsumexp(axis=1) if scores.ndim == 2 else scores
     is_finite = np.isfinite(scores.data)
     first = scores.data[np.argmin(is_finite)]  # the first that is not finite, if any
     require(bool(is_finite.all()), f"the target is {first} for some of the inputs, but it must be finite")
@@ -115,10 +123,11 @@ def images_and_target(
 def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
     """The checked target of ``images`` (N, ...).
 
-    target: a class; N classes; None for the class that the model predicts for each image; or a unit: a tuple
-    of a layer's path and an index into its output, ``(layer, channel, p, q)`` for maps and ``(layer, unit)``
-    for rows. Each index is one integer or N integers.  Raises TypeError for other values, ValueError for an
-    unknown layer and for an index out of range.
+    target: a class; N classes; a set of classes, which count as one class, such as all cats {281, 282, 285};
+    None for the class that the model predicts for each image; or a unit: a tuple of a layer's path and an
+    index into its output, ``(layer, channel, p, q)`` for maps and ``(layer, unit)`` for rows. Each index is
+    one integer or N integers.  Raises TypeError for other values, ValueError for an unknown layer and for an
+    index out of range.
     """
     if target is None:
         logits = np.concatenate([layer_output(model, images[part], "") for part in batches(images)])
@@ -133,6 +142,9 @@ def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
     shape = layer_output(model, images[:1], layer).shape[1:]
     output = f"the output of {layer or 'the model'} is (N, {str(shape)[1:]}"
     require(len(shape) == len(numbers), f"{what}, but {output}")
+    if isinstance(target, set | frozenset):
+        group = check_array("target", list(target), "G", kind="integer", low=0, high=shape[0] - 1)
+        return Target(layer, (np.tile(np.sort(group), (len(images), 1)),))
     indices = map(one_per_image, words, numbers, shape, [len(images)] * len(shape))
     return Target(layer, tuple(indices))
 
