@@ -20,7 +20,6 @@ from minidl.attack.gradient_sign import (
     finite,
     finite_logits,
     gradient_at,
-    parts,
     pgd,
 )
 from minidl.engine import jit
@@ -29,6 +28,7 @@ from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
+from minidl.train.metrics import batch_slices
 
 LOWEST_POWER, HIGHEST_POWER = -6, 10  # limits of the search for λ: powers of ten
 LAM_RATIO = 1.02  # bisection of λ ends at this ratio
@@ -313,7 +313,7 @@ def logits_and_gradients(model: Module, x: np.ndarray, classes: np.ndarray) -> t
     copies = np.broadcast_to(x, (len(classes), *x.shape))
     gradients = np.empty(copies.shape)
     with eval_mode(model):
-        for part in parts(copies):
+        for part in batch_slices(copies):
             some = Tensor(copies[part].copy(), requires_grad=True)
             logits = model(some)  # (C, K)
             gradients[part] = gradient_at(some, logits[np.arange(len(some.data)), classes[part]].sum())

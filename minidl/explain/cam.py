@@ -10,7 +10,6 @@ from minidl.engine.tensor import Tensor
 from minidl.explain.gradients import guided_backprop
 from minidl.explain.target import (
     TargetLike,
-    batches,
     images_and_target,
     only_output,
     outputs_of,
@@ -18,6 +17,7 @@ from minidl.explain.target import (
     with_bar,
 )
 from minidl.nn.module import Module
+from minidl.train.metrics import batch_slices
 
 
 def gradcam(
@@ -46,7 +46,7 @@ def gradcam(
     """
     images, goal = images_and_target(model, images, target, maps=True)
     upsample, parts = check_flag("upsample", upsample), []
-    for part in with_bar(batches(images), "Grad-CAM"):
+    for part in with_bar(batch_slices(images), "Grad-CAM"):
         # so that there is a graph even if all weights are frozen
         x = Tensor(images[part], requires_grad=True)
         with outputs_of(model, layer) as outputs:

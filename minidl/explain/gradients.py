@@ -19,12 +19,12 @@ from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.target import (
     Target,
     TargetLike,
-    batches,
     images_and_target,
     target_scores,
     with_bar,
 )
 from minidl.nn.module import Module
+from minidl.train.metrics import batch_slices
 
 
 def gradient_by_rule(
@@ -32,7 +32,7 @@ def gradient_by_rule(
 ) -> np.ndarray:
     """df/dx for checked images and target, in the images' shape. Every ReLU goes backward by ``rule``."""
     maps = np.empty_like(images)
-    for part in with_bar(batches(images), "gradients"):
+    for part in with_bar(batch_slices(images), "gradients"):
         x = Tensor(images[part], requires_grad=True)
         with relu_rule(rule):
             scores = target_scores(model, x, target.part(part))  # (N,), each depends only on its own image

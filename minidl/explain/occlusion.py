@@ -13,13 +13,13 @@ from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.target import (
     Target,
     TargetLike,
-    batches,
     images_and_target,
     layer_output,
     target_scores,
     with_bar,
 )
 from minidl.nn.module import Module
+from minidl.train.metrics import batch_slices
 
 
 def occlusion_map(
@@ -75,7 +75,7 @@ def occlusion_map(
 def scores(model: Module, images: np.ndarray, target: Target, probability: bool) -> np.ndarray:
     """f of each image, (N,)."""
     values = []
-    for part in batches(images):
+    for part in batch_slices(images):
         one = target.part(part)
         if probability:
             p = stable_softmax(layer_output(model, images[part], ""))

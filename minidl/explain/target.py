@@ -14,9 +14,8 @@ from minidl.engine.checks import check_array, check_flag, check_images, check_in
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module, eval_mode
+from minidl.train.metrics import batch_slices
 
-VALUES = 2**19  # numbers of images in one pass: the graph of a large network takes 1,000 bytes for each
-IMAGES = 128  # and at most so many images
 NO_GRADIENT = (
     "no gradient reaches the images: an integer network has no gradients, so explain the float network that "
     "it was made from; inside no_grad() there are no gradients"
@@ -74,12 +73,6 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
     return scores
 
 
-def batches(images: np.ndarray) -> list[slice]:
-    """Slices of the images, so short that the graph of a network for one slice fits into memory."""
-    step = min(IMAGES, max(1, VALUES // images[0].size))
-    return [slice(start, min(start + step, len(images))) for start in range(0, len(images), step)]
-
-
 def with_bar(items: Iterable, what: str, unit: str = "batch") -> Iterable:
     """The items, with a progress bar on a terminal if they take longer than two seconds."""
     return tqdm(items, desc=what, unit=unit, delay=2, leave=False, disable=None)
@@ -130,7 +123,7 @@ def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
     index out of range.
     """
     if target is None:
-        logits = np.concatenate([layer_output(model, images[part], "") for part in batches(images)])
+        logits = np.concatenate([layer_output(model, images[part], "") for part in batch_slices(images)])
         logits = check_array("the logits, for a target of None,", logits, "N", "K")
         return Target("", (logits.argmax(axis=1),))
     if isinstance(target, tuple) and len(target) > 0 and isinstance(target[0], str):
