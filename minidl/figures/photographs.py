@@ -125,7 +125,7 @@ def perturbation_triple(
     """
     x, x_new = photograph("image", image), photograph("changed", changed)
     require(x.shape == x_new.shape, f"changed must have the image's shape {x.shape}, got {x_new.shape}")
-    eps, title = positive_number("eps", eps), check_instance("title", title, str)
+    eps, title = positive_number("eps", eps, 1), check_instance("title", title, str)
     side, captions = (WIDTH - 2 * _GAP - 0.8) / 3, []
     for argument, value in (("before", before), ("after", after)):
         name, confidence = check_pair(argument, value, "(name, probability)")
