@@ -16,7 +16,6 @@ import copy
 import numpy as np
 
 from lessons import PICTURES
-from minidl import nn
 from minidl.attack import pgd
 from minidl.classroom.claims import claim
 from minidl.compress.quantize import channel_absmax, fake_quantize, symmetric_params
@@ -46,8 +45,7 @@ seen = answers(network, cat)
 print("the cat:    ", seen)
 print("the coffee: ", answers(network, coffee))
 figure = answers_picture(cat, ["a photograph"], [seen])
-alt = "A cat, and the network's three likeliest names with their probabilities."
-save(figure, "00_first_look/answer", alt=alt)
+save(figure, "00_first_look/answer", alt="A cat and the network's three answers.")
 
 # %% [markdown]
 # ## What does the answer rest on?
@@ -75,8 +73,7 @@ claim("Grad-CAM's map for the cat lies on the cat", share > 0.7, {"share": share
 
 # %%
 rng = np.random.default_rng(0)
-wanted = np.array([ESPRESSO])
-fooling = pgd(network, cat, wanted, 4 / 255, steps=12, targeted=True, rng=rng)
+fooling = pgd(network, cat, [ESPRESSO], 4 / 255, steps=12, targeted=True, rng=rng)
 fooled = answers(network, fooling)
 print(f"the largest change of a pixel: {255 * np.abs(fooling - cat).max():.1f} of 255")
 is_fooled = fooled[0][0] == "espresso"
@@ -93,11 +90,10 @@ claim("the network takes the cat for an espresso", is_fooled, {"answer": fooled[
 def with_bits(bits):
     """A copy of the network with rounded weights: one scale a filter."""
     rounded = copy.deepcopy(network)
-    for layer in rounded.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            largest = channel_absmax(layer.weight.data, axis=0)
-            params = symmetric_params(largest, bits, axis=0)
-            layer.weight.data = fake_quantize(layer.weight.data, params)
+    for weight in rounded.parameters():
+        if weight.ndim > 1:  # a bias and the numbers of BatchNorm have one axis
+            params = symmetric_params(channel_absmax(weight.data, 0), bits, axis=0)
+            weight.data = fake_quantize(weight.data, params)
     return rounded
 
 
@@ -113,16 +109,12 @@ claim("8 bits keep the answer", is_kept, {"answer": in_8_bits[0]})
 # %%
 titles = ["a photograph", "why a cat?", "why an espresso?"]
 titles += ["what covering costs", "fooled", "in 4 bits"]
-images = np.concatenate([cat, both, both, coffee, fooling, coffee])
-of_both, of_coffee = answers(network, both), answers(network, coffee)
-said = [seen, of_both, of_both, of_coffee, fooled, in_4_bits]
+images = [cat, both, both, coffee, fooling, coffee]
+said = [answers(network, image) for image in images[:5]] + [in_4_bits]
 maps = [None, why_cat, why_espresso, np.maximum(lost, 0), None, None]
-shown = (
-    "Six pictures with the network's answers: a cat; half a cat and half a cup, twice, "
-)
-shown += "with a map of what speaks for the cat and for the espresso; a cup with a map "
-shown += "of what covering costs; the changed cat; the cup, seen in 4 bits."
-save(answers_picture(images, titles, said, maps=maps), "00_first_look/all", alt=shown)
+figure = answers_picture(np.concatenate(images), titles, said, maps=maps)
+alt = "A cat; cat and cup, a map for each; a map of the cup; the changed cat; the cup."
+save(figure, "00_first_look/all", alt=alt)
 
 # %% [markdown]
 # ## What to remember

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,18 +35,11 @@ from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
+from minidl.train.metrics import batch_slices
 
-VALUES = 2**19  # numbers in one pass: a large network stores 1,000 bytes for each
-IMAGES = 256  # and at most so many images
 MOST = 1_000_000  # steps
 Bounds = tuple[float, float]
 Attack = Callable[[Module, np.ndarray, np.ndarray, float], np.ndarray]  # (model, images, labels, eps)
-
-
-def parts(images: np.ndarray) -> Iterator[slice]:
-    """Slices of the images, so short that the graph of a network for one slice fits into memory."""
-    step = min(IMAGES, max(1, VALUES // images[0].size))
-    return (slice(start, start + step) for start in range(0, len(images), step))
 
 
 def loss_gradient(
@@ -62,7 +55,7 @@ def loss_gradient(
     """
     gradients = np.empty_like(images)
     with eval_mode(model):
-        for part in parts(images):
+        for part in batch_slices(images):
             x = Tensor(images[part], requires_grad=True)
             logits = model(x)  # (n, K)
             total = LOSSES[loss](logits, labels[part])  # a sum: each image gets the gradient of its own loss
@@ -307,7 +300,7 @@ def attack_batch(
 def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
     """The model's logits for the images, in their dtype. NaN is refused, because argmax would accept it."""
     with eval_mode(model), no_grad():
-        outputs = [model(Tensor(images[part])) for part in parts(images)]
+        outputs = [model(Tensor(images[part])) for part in batch_slices(images)]
     check_instance("the model's output", outputs[0], Tensor)
     logits = np.concatenate([output.data for output in outputs])
     return finite("the model's logits are not finite: has it diverged?", logits)

@@ -20,7 +20,6 @@ from minidl.attack.gradient_sign import (
     finite,
     finite_logits,
     gradient_at,
-    parts,
     pgd,
 )
 from minidl.engine import jit
@@ -29,6 +28,7 @@ from minidl.engine.functions import concatenate
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
+from minidl.train.metrics import batch_slices
 
 LOWEST_POWER, HIGHEST_POWER = -6, 10  # limits of the search for λ: powers of ten
 LAM_RATIO = 1.02  # bisection of λ ends at this ratio
@@ -58,7 +58,7 @@ def penalised_loss(logits: Tensor, r: Tensor, target: int, lam: float) -> Tensor
 def minimal_perturbation(
     model: Module,
     image: np.ndarray,
-    target: int | Sequence[int],
+    target: int | Sequence[int] | set[int] | frozenset[int],
     *,
     lam: float | None = None,
     max_steps: int = 200,
@@ -68,8 +68,8 @@ def minimal_perturbation(
 
         max over r of  log p(target | x + r) - λ ‖r‖²    with x + r in the box, by L-BFGS-B from r = 0
 
-    target: a class, or several classes that all count as success, such as all cats: then p is the sum of
-    theirs.
+    target: a class, or several classes (a list or a set) that all count as success, such as all cats: then p
+    is the sum of theirs.
     lam: a large λ keeps r small, but may miss the target. None searches the largest λ that reaches the
     target: by factors of ten from 1, then by bisection. Then the smallest r is shortened as far as it still
     reaches the target. If no λ reaches it, because L-BFGS-B can stop at a kink, the search starts again from
@@ -88,6 +88,7 @@ def minimal_perturbation(
     """
     x = checked_image(image, bounds)
     group = [target] if isinstance(target, int | np.integer) else target
+    group = list(group) if isinstance(group, set | frozenset) else group
     classes = np.unique(check_labels("target", group, num_classes=class_count(model, x[np.newaxis])))
     max_steps = check_int("max_steps", max_steps, 1, MOST)
 
@@ -312,7 +313,7 @@ def logits_and_gradients(model: Module, x: np.ndarray, classes: np.ndarray) -> t
     copies = np.broadcast_to(x, (len(classes), *x.shape))
     gradients = np.empty(copies.shape)
     with eval_mode(model):
-        for part in parts(copies):
+        for part in batch_slices(copies):
             some = Tensor(copies[part].copy(), requires_grad=True)
             logits = model(some)  # (C, K)
             gradients[part] = gradient_at(some, logits[np.arange(len(some.data)), classes[part]].sum())

@@ -7,6 +7,7 @@ merges convolutions on one input, and a Concat is written in place. ``cost`` (fl
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -112,14 +113,19 @@ def fuse(model: Module, x: Any = None) -> Module:
     A BatchNorm is folded into the layer before it. A ReLU or ReLU6 after a convolution becomes part of it:
     ConvReLU2d, ConvReLU6. The fused modules leave their Sequential. A pair is not fused in three cases:
     another module reads the value between them, one of the two runs twice, or a forward hook or a module with
-    its own forward lies between them. x: a batch for one run of the model, with hooks off; by default zeros
-    (1, C, 16, 16). Raises ValueError in training mode.
+    its own forward lies around them. Such a forward may read that value, too, and a warning names it.
+    x: a batch for one run of the model, with hooks off; by default zeros (1, C, 16, 16). Raises ValueError in
+    training mode.
     """
     check_in_evaluation(model)
     x = example(model) if x is None else check_array("x", x)
     model = copy.deepcopy(model)
-    while pair := fusable(model, flow(model, x)):
-        layer, after = pair
+    while pairs := adjacent(flow(model, x)):
+        open_pairs = [pair for pair in pairs if not hiding(model, *pair)]
+        if not open_pairs:
+            warn_of(model, pairs)
+            break
+        layer, after = open_pairs[0]
         one, other = layer.module, after.module
         if isinstance(one, Conv2d | Linear) and isinstance(other, BatchNorm):
             new = fold_batchnorm(one, other)
@@ -130,10 +136,11 @@ def fuse(model: Module, x: Any = None) -> Module:
     return model
 
 
-def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
-    """The first two steps that one module can replace."""
+def adjacent(steps: list[Step]) -> list[tuple[Step, Step]]:
+    """The pairs of steps that one module could replace, if no forward around them reads the value between."""
     reads = Counter(source for step in steps for source in step.sources)
     runs = Counter(step.path for step in steps)
+    pairs = []
     for after in steps:
         if not after.sources or after.sources[0] == INPUT:
             continue
@@ -144,19 +151,35 @@ def fusable(model: Module, steps: list[Step]) -> tuple[Step, Step] | None:
         kind, kind_after = known_kind(layer.module), known_kind(after.module)
         fits = kind is Conv2d and kind_after in (BatchNorm, ReLU, ReLU6)
         fits = fits or (kind is Linear and kind_after is BatchNorm and len(layer.shape) == 2)
-        if fits and nothing_hidden_between(model, layer.path, after.path):
-            return layer, after
-    return None
+        if fits:
+            pairs.append((layer, after))
+    return pairs
 
 
-def nothing_hidden_between(model: Module, one: str, other: str) -> bool:
-    """Whether all modules around the two, up to the innermost that holds both, only show their output."""
-    first, second = one.split("."), other.split(".")
+def hiding(model: Module, layer: Step, after: Step) -> list[str]:
+    """The paths of the modules around the two that may read the value between them, innermost holder first.
+
+    The modules are those up to the innermost that holds both. One with its own forward or a hook may read it.
+    """
+    first, second = layer.path.split("."), after.path.split(".")
     common = 0
     while first[common] == second[common]:
         common += 1
-    around = {".".join(path[:i]) for path in (first, second) for i in range(common, len(path))}
-    return all(is_transparent(model.layer(path)) and not model.layer(path)._hooks for path in around)
+    around = sorted({".".join(path[:i]) for path in (first, second) for i in range(common, len(path))})
+    return [path for path in around if not is_transparent(model.layer(path)) or model.layer(path)._hooks]
+
+
+def warn_of(model: Module, pairs: list[tuple[Step, Step]]) -> None:
+    """Name the first pair that is not fused, and why."""
+    layer, after = pairs[0]
+    path = hiding(model, layer, after)[0]
+    module, name = model.layer(path), f"layer {path!r}" if path else "the model"
+    reader = (
+        f"{name}, a {type(module).__name__}, has {'a forward hook' if module._hooks else 'its own forward'}"
+    )
+    message = f"not fused: {layer.path!r} and {after.path!r}, because {reader} that may read between them"
+    others = f" (and {len(pairs) - 1} more pairs)" if len(pairs) > 1 else ""
+    warnings.warn(message + others, stacklevel=3)  # show the line that called fuse
 
 
 def remove(model: Module, path: str) -> None:

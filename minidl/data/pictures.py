@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_array, check_number, check_path, positive_int, require
+from minidl.engine.checks import check_array, check_int, check_number, check_path, require
 
 LIGHT_GREY = (200 / 255, 205 / 255, 210 / 255)
+LARGEST = 10_000  # pixels of a side: an image of this size takes more than a gigabyte
 
 
 def load_picture(
@@ -33,12 +34,11 @@ def load_picture(
     >>> image.shape, mask.shape
     ((3, 64, 64), (64, 64))
     """
-    size, fill = positive_int("size", size), check_number("fill", fill, 0.01, 1)
+    size, fill = check_int("size", size, 1, LARGEST), check_number("fill", fill, 0.01, 1)
     behind = _background(background, size)
     from PIL import Image, ImageOps
 
-    with _opened(path) as file:
-        picture = ImageOps.exif_transpose(file).convert("RGBA")
+    picture = _upright(path)
     is_cut_out = np.asarray(picture)[..., 3].min() < 255
     if is_cut_out:
         ratio = fill * size / max(picture.size)
@@ -127,14 +127,15 @@ def _background(background: Any, size: int) -> np.ndarray:
     return array if array.ndim == 3 else np.broadcast_to(array, 3)[:, np.newaxis, np.newaxis]
 
 
-def _opened(path: str | os.PathLike) -> Any:
-    from PIL import Image
+def _upright(path: str | os.PathLike) -> Any:
+    """The picture of the file with transparency, turned as its camera says."""
+    from PIL import Image, ImageOps
 
+    path = check_path("path", path)
     try:
-        picture = Image.open(check_path("path", path))
-        picture.load()
-        return picture
+        with Image.open(path) as file:
+            return ImageOps.exif_transpose(file).convert("RGBA")
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not a readable picture: {error}") from error
+    except Exception as error:  # the readers of the formats raise errors of many kinds
+        raise ValueError(f"{path} is not a readable picture: {error!r}") from error

@@ -10,7 +10,6 @@ from minidl.engine.tensor import Tensor
 from minidl.explain.gradients import guided_backprop
 from minidl.explain.target import (
     TargetLike,
-    batches,
     images_and_target,
     only_output,
     outputs_of,
@@ -18,6 +17,7 @@ from minidl.explain.target import (
     with_bar,
 )
 from minidl.nn.module import Module
+from minidl.train.metrics import batch_slices
 
 
 def gradcam(
@@ -28,8 +28,9 @@ def gradcam(
         alpha_k = mean over positions of dy/dA_k,    L = ReLU(sum_k alpha_k A_k)
 
     images: (N, C, H, W).
-    target: what y is. One class or N classes: the logit of the class. None: the largest logit of each image.
-    A tuple (layer, channel, p, q) or (layer, unit): the output of that unit, in ``layer`` or a later layer.
+    target: what y is. One class or N classes: the logit of the class. A set of classes: they count as one
+    class. None: the largest logit of each image. A tuple (layer, channel, p, q) or (layer, unit): the output
+    of that unit, in ``layer`` or a later layer.
     layer: the path of a layer with maps (N, K, h, w), usually the last such layer.
     Returns: (N, H, W), enlarged by ``upsample_maps``; with ``upsample=False`` (N, h, w). The map has the unit
     of y; it is not scaled for display. It is 0 where nothing supports y. Everything is computed in the
@@ -45,7 +46,7 @@ def gradcam(
     """
     images, goal = images_and_target(model, images, target, maps=True)
     upsample, parts = check_flag("upsample", upsample), []
-    for part in with_bar(batches(images), "Grad-CAM"):
+    for part in with_bar(batch_slices(images), "Grad-CAM"):
         # so that there is a graph even if all weights are frozen
         x = Tensor(images[part], requires_grad=True)
         with outputs_of(model, layer) as outputs:

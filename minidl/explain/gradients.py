@@ -1,9 +1,9 @@
 """Explanations by gradients of one number f for each image: a logit, or the output of a unit of any layer.
 
-The ``target`` of every function here is a class, N classes, None for the class that the model predicts, or a
-unit such as ("block2.relu", channel, p, q); see ``target_of``. f is a logit and not a
-probability, because a probability also rises when other logits fall. Rows (N, D) of a table work like images
-(N, C, H, W). Float64 images are computed in float64.
+The ``target`` of every function here is a class, N classes, a set of classes that count as one class, None
+for the class that the model predicts, or a unit such as ("block2.relu", channel, p, q); see ``target_of``. f
+is a logit and not a probability, because a probability also rises when other logits fall. Rows (N, D) of a
+table work like images (N, C, H, W). Float64 images are computed in float64.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.target import (
     Target,
     TargetLike,
-    batches,
     images_and_target,
     target_scores,
     with_bar,
 )
 from minidl.nn.module import Module
+from minidl.train.metrics import batch_slices
 
 
 def gradient_by_rule(
@@ -32,7 +32,7 @@ def gradient_by_rule(
 ) -> np.ndarray:
     """df/dx for checked images and target, in the images' shape. Every ReLU goes backward by ``rule``."""
     maps = np.empty_like(images)
-    for part in with_bar(batches(images), "gradients"):
+    for part in with_bar(batch_slices(images), "gradients"):
         x = Tensor(images[part], requires_grad=True)
         with relu_rule(rule):
             scores = target_scores(model, x, target.part(part))  # (N,), each depends only on its own image
@@ -122,7 +122,7 @@ def integrated_gradients(
         IG = (x - b) ∫_0^1 df/dx (b + α (x - b)) dα,    sum of IG = f(x) - f(b)   (completeness)
 
     images x: (N, C, H, W), or rows (N, D).
-    target: what f is. One class or N classes: the logit of the class. None: that of the class predicted for
+    target: what f is. One class, N classes or a set: the logit of the class. None: of the class predicted for
     x, along the whole line. A tuple (layer, channel, p, q) or (layer, unit): the output of that unit.
     baseline: b, a number, an array, "mean" or "noise", which ``rng`` draws (``baseline_images``).
     nodes: "gauss" or "midpoint", with ``steps`` points on the line (``path_nodes``). If f has kinks, as with

@@ -13,13 +13,13 @@ from minidl.explain.baseline import BaselineLike, baseline_images
 from minidl.explain.target import (
     Target,
     TargetLike,
-    batches,
     images_and_target,
     layer_output,
     target_scores,
     with_bar,
 )
 from minidl.nn.module import Module
+from minidl.train.metrics import batch_slices
 
 
 def occlusion_map(
@@ -36,8 +36,9 @@ def occlusion_map(
     """f(x) - f(x with one window covered), for windows all over the image (Zeiler and Fergus 2014).
 
     images: (N, C, H, W).
-    target: what f is. One class or N classes: the logit of the class. None: that of the class predicted for
-    the uncovered image. A tuple (layer, channel, p, q) or (layer, unit): the output of that unit.
+    target: what f is. One class or N classes: the logit of the class. A set of classes: they count as one
+    class. None: the logit of the class predicted for the uncovered image. A tuple (layer, channel, p, q) or
+    (layer, unit): the output of that unit.
     probability: f is the softmax of the class instead of its logit.
     window, stride: pixels, or (height, width). The windows start at 0, stride, 2 · stride, ... along each
     axis (``window_starts``). The last window is cut at the border.
@@ -74,12 +75,12 @@ def occlusion_map(
 def scores(model: Module, images: np.ndarray, target: Target, probability: bool) -> np.ndarray:
     """f of each image, (N,)."""
     values = []
-    for part in batches(images):
+    for part in batch_slices(images):
         one = target.part(part)
         if probability:
             p = stable_softmax(layer_output(model, images[part], ""))
             require(not np.isnan(p).any(), "probabilities need finite logits")
-            values.append(p[(np.arange(len(p)), *one.indices)])
+            values.append(one.of(p).reshape(len(p), -1).sum(axis=1))  # a group has the sum of its classes
         else:
             with no_grad():
                 values.append(target_scores(model, Tensor(images[part]), one).data)

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.engine.checks import check_instance, check_int, positive_int, require, shown
-from minidl.explain.target import batches, float_images, layer_output, with_bar
+from minidl.explain.target import float_images, layer_output, with_bar
 from minidl.nn import layers, pooling
 from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, SiLU, Softplus
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Skip
 from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module
+from minidl.train.metrics import batch_slices
 
 POINTWISE = (
     *(layers.ReLU, layers.ReLU6, layers.LeakyReLU, layers.GELU, layers.Tanh, layers.Sigmoid),
@@ -252,7 +253,7 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
     k = check_int("k, with an image for each patch,", k, 1, len(images))
     field = receptive_field(model, layer, images.shape[1:])
     strongest = []
-    for part in with_bar(batches(images), "patches"):
+    for part in with_bar(batch_slices(images), "patches"):
         activations = layer_output(model, images[part], layer)
         if activations.ndim == 2:
             activations = activations[:, :, np.newaxis, np.newaxis]

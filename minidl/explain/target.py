@@ -1,4 +1,4 @@
-"""The target of an explanation: a class, or a unit of any layer. The model is the same before and after."""
+"""The target of an explanation: a class, a set of classes, or a unit. The model does not change."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ from minidl.engine.checks import check_array, check_flag, check_images, require,
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module, eval_mode
+from minidl.train.metrics import batch_slices
 
-VALUES = 2**19  # numbers of images in one pass: the graph of a large network takes 1,000 bytes for each
-IMAGES = 128  # and at most so many images
 NO_GRADIENT = (
     "no gradient reaches the images: an integer network has no gradients, so explain the float network that "
     "it was made from; inside no_grad() there are no gradients"
 )
 Unit = tuple  # (layer, index, ...): ("block2.relu", channel, p, q), or ("fc1", unit)
-TargetLike = int | Sequence[int] | np.ndarray | Unit | None
+TargetLike = int | Sequence[int] | np.ndarray | set[int] | frozenset[int] | Unit | None
 
 
 class Target(NamedTuple):
     """One number f of each image: ``output[n, indices[0][n], indices[1][n], ...]`` of the layer at this path.
 
-    The layer "" is the whole model. Its output is the logits, so there the index is the class.
+    The layer "" is the whole model. Its output is the logits, so there the index is the class. For a group of
+    G classes, f is the logit of the group as if it were one class, log Σ e^z over the classes.
     """
 
     layer: str
-    indices: tuple[np.ndarray, ...]  # each (N,)
+    indices: tuple[np.ndarray, ...]  # each (N,), or (N, G) for a group
 
     def part(self, images: slice) -> Target:
         return Target(self.layer, tuple(numbers[images] for numbers in self.indices))
+
+    def of(self, output: Any) -> Any:
+        """The wanted numbers (N,), for a group (N, G), in the layer's output, a Tensor or an array."""
+        is_group = self.layer == "" and self.indices[0].ndim == 2
+        rows = np.arange(len(output))
+        return output[(rows[:, np.newaxis] if is_group else rows, *self.indices)]
 
 
 @contextmanager
@@ -58,18 +64,13 @@ def target_scores(model: Module, x: Tensor, target: Target) -> Tensor:
     """f of each image of the batch x: (N,), with the graph if x requires a gradient."""
     with outputs_of(model, target.layer) as outputs:
         model(x)
-    scores = only_output(outputs, target.layer, len(x))[(np.arange(len(x)), *target.indices)]
+    scores = target.of(only_output(outputs, target.layer, len(x)))
+    scores = scores.logsumexp(axis=1) if scores.ndim == 2 else scores
     is_finite = np.isfinite(scores.data)
     first = scores.data[np.argmin(is_finite)]  # the first that is not finite, if any
     require(bool(is_finite.all()), f"the target is {first} for some of the inputs, but it must be finite")
     require(scores.requires_grad or not x.requires_grad, NO_GRADIENT)
     return scores
-
-
-def batches(images: np.ndarray) -> list[slice]:
-    """Slices of the images, so short that the graph of a network for one slice fits into memory."""
-    step = min(IMAGES, max(1, VALUES // images[0].size))
-    return [slice(start, min(start + step, len(images))) for start in range(0, len(images), step)]
 
 
 def with_bar(items: Iterable, what: str, unit: str = "batch") -> Iterable:
@@ -114,13 +115,14 @@ def images_and_target(
 def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
     """The checked target of ``images`` (N, ...).
 
-    target: a class; N classes; None for the class that the model predicts for each image; or a unit: a tuple
-    of a layer's path and an index into its output, ``(layer, channel, p, q)`` for maps and ``(layer, unit)``
-    for rows. Each index is one integer or N integers.  Raises TypeError for other values, ValueError for an
-    unknown layer and for an index out of range.
+    target: a class; N classes; a set of classes, which count as one class, such as all cats {281, 282, 285};
+    None for the class that the model predicts for each image; or a unit: a tuple of a layer's path and an
+    index into its output, ``(layer, channel, p, q)`` for maps and ``(layer, unit)`` for rows. Each index is
+    one integer or N integers.  Raises TypeError for other values, ValueError for an unknown layer and for an
+    index out of range.
     """
     if target is None:
-        logits = np.concatenate([layer_output(model, images[part], "") for part in batches(images)])
+        logits = np.concatenate([layer_output(model, images[part], "") for part in batch_slices(images)])
         logits = check_array("the logits, for a target of None,", logits, "N", "K")
         return Target("", (logits.argmax(axis=1),))
     if isinstance(target, tuple) and len(target) > 0 and isinstance(target[0], str):
@@ -132,6 +134,9 @@ def target_of(model: Module, images: np.ndarray, target: TargetLike) -> Target:
     shape = layer_output(model, images[:1], layer).shape[1:]
     output = f"the output of {layer or 'the model'} is (N, {str(shape)[1:]}"
     require(len(shape) == len(numbers), f"{what}, but {output}")
+    if isinstance(target, set | frozenset):
+        group = check_array("target", list(target), "G", kind="integer", low=0, high=shape[0] - 1)
+        return Target(layer, (np.tile(np.sort(group), (len(images), 1)),))
     indices = map(one_per_image, words, numbers, shape, [len(images)] * len(shape))
     return Target(layer, tuple(indices))
 

@@ -126,7 +126,8 @@ def perturbation_triple(
     """
     x, x_new = photograph("image", image), photograph("changed", changed)
     require(x.shape == x_new.shape, f"changed must have the image's shape {x.shape}, got {x_new.shape}")
-    eps, side, captions = positive_number("eps", eps), (WIDTH - 2 * _GAP - 0.8) / 3, []
+    eps = positive_number("eps", eps, 1)
+    side, captions = (WIDTH - 2 * _GAP - 0.8) / 3, []
     for argument, value in (("before", before), ("after", after)):
         name, confidence = check_pair(argument, value, "(name, probability)")
         confidence = check_number(f"{argument}'s probability", confidence, 0, 1 + 1e-6)

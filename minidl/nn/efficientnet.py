@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import require
+from minidl.engine.checks import check_path, require
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -173,7 +173,7 @@ def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
         with resources.files(__package__).joinpath("efficientnet_lite0.npz").open("rb") as file:
             model.load_state_dict(read_weights(file))
     else:
-        model.load_state_dict(read_weights(weights))
+        model.load_state_dict(read_weights(check_path("weights", weights)))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval()
@@ -182,16 +182,19 @@ def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
 def read_weights(file: Any) -> dict[str, np.ndarray]:
     """The state in an ``.npz`` file.
 
-    A tensor of integers is multiplied by its scales, one for each filter.
+    A tensor of integers is multiplied by its scales, one for each filter. Scales that fit no tensor stay, so
+    ``load_state_dict`` names them.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
             state = {key: stored[key] for key in stored.files}
     except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} is no complete .npz file of arrays: {error}") from error
-    scales = {key.removesuffix(ROUNDED): state.pop(key) for key in list(state) if key.endswith(ROUNDED)}
-    for key, scale in scales.items():
-        state[key] = state[key] * scale.reshape(-1, *[1] * (state[key].ndim - 1))
+    for key in [key for key in state if key.endswith(ROUNDED)]:
+        scale, tensor = state[key], state.get(key.removesuffix(ROUNDED), np.zeros(()))
+        if scale.dtype.kind == "f" and scale.shape == tensor.shape[:1] and tensor.dtype.kind in "iu":
+            state[key.removesuffix(ROUNDED)] = tensor * scale.reshape(-1, *[1] * (tensor.ndim - 1))
+            del state[key]
     return state
 
 

@@ -82,7 +82,7 @@ def evaluate(
     model: Module,
     images: np.ndarray,
     labels: np.ndarray,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     *,
     loss: Loss = F.cross_entropy,
 ) -> Evaluation:
@@ -108,7 +108,7 @@ def measure(
     labels: np.ndarray,
     loss: Loss,
     metric: Metric | None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """A dict of the mean "loss", of "accuracy" if the labels are classes, and of "metric" if given."""
     logits = predict(model, images, batch_size)

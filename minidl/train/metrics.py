@@ -26,20 +26,37 @@ from minidl.nn.module import Module, eval_mode
 from minidl.train.intervals import Interval, wilson_interval
 
 LARGEST = 1e150  # the largest logit; its square is still finite
+VALUES = 2**19  # numbers of images in one pass: the graph of a large network takes 1,000 bytes for each
+IMAGES = 256  # and at most so many images
 
 
-def predict(model: Module, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+def batch_slices(images: np.ndarray, batch_size: int | None = None) -> list[slice]:
+    """Slices of ``batch_size`` images, the last may be shorter.
+
+    By default they are so short that the graph of a large network for one slice fits into memory.
+
+    >>> from minidl.train.metrics import batch_slices
+    >>> batch_slices(np.ones((3, 2)), batch_size=2)
+    [slice(0, 2, None), slice(2, 3, None)]
+    """
+    step = min(IMAGES, max(1, VALUES // images[0].size)) if batch_size is None else batch_size
+    step = positive_int("batch_size", step)
+    return [slice(start, min(start + step, len(images))) for start in range(0, len(images), step)]
+
+
+def predict(model: Module, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
     """The model's logits for all images, in eval mode and without a graph.
 
-    Then the model has its old mode again.
+    Then the model has its old mode again. batch_size: images at a time. None: 256, or fewer large images.
 
     >>> from minidl import nn, train
     >>> train.predict(nn.Linear(3, 2), np.ones((5, 3))).shape
     (5, 2)
     """
-    batch_size, images = positive_int("batch_size", batch_size), float_images("images", images)
+    images = float_images("images", images)
+    slices = batch_slices(images, batch_size)
     with eval_mode(model), no_grad():
-        parts = [model(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+        parts = [model(images[part]) for part in slices]
     check_instance("the model's output", parts[0], Tensor)
     return np.concatenate([part.data for part in parts])
 

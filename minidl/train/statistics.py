@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minidl.engine.checks import check_images, positive_int, require
+from minidl.engine.checks import check_images, check_instance, positive_int, require
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn.calls import Call, modules
@@ -64,7 +64,7 @@ def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int 
     >>> print(model.running_mean, model.running_var)
     [2.] [1.]
     """
-    norms = [call.module for call in _calls(model, images) if isinstance(call.module, BatchNorm)]
+    norms = [call.module for call in _calls("model", model, images) if isinstance(call.module, BatchNorm)]
 
     def settle(norm: BatchNorm, moments: Moments) -> None:
         norm.running_mean = moments.mean.astype(norm.running_mean.dtype)
@@ -95,8 +95,8 @@ def match_statistics(
     >>> print(model.weight.data, model.bias.data)
     [[2.]] [0.]
     """
-    layers = _matched_layers(_calls(model, images))
-    theirs = {call.path: call.module for call in _calls(float_model, images)}
+    layers = _matched_layers(_calls("model", model, images))
+    theirs = {call.path: call.module for call in _calls("float_model", float_model, images)}
     lacking = [path for path in layers if path not in theirs]
     require(not lacking, f"float_model lacks the layers {', '.join(lacking)}")
     wanted: dict[int, Moments] = {}
@@ -126,8 +126,8 @@ def _fold(layer: Scaled, now: Moments, wanted: Moments) -> None:
     bias.data = (bias.data * scale + shift).astype(weight.dtype)
 
 
-def _calls(model: Module, images: np.ndarray) -> list[Call]:
-    return modules(model, check_images("images", images)[:1].astype(np.float32))
+def _calls(name: str, model: Module, images: np.ndarray) -> list[Call]:
+    return modules(check_instance(name, model, Module), check_images("images", images)[:1].astype(np.float32))
 
 
 def _matched_layers(calls: list[Call]) -> dict[str, Scaled]:

@@ -25,7 +25,7 @@ from minidl.engine.reduce import stable_log_softmax
 from minidl.nn.efficientnet import imagenet_network
 from minidl.nn.layers import Linear
 from minidl.nn.module import Module
-from minidl.train.metrics import predict
+from minidl.train.metrics import batch_slices, predict
 
 # ---- of the photographs
 
@@ -81,7 +81,9 @@ def features_and_logits(files: list[str], size: int) -> dict[str, np.ndarray]:
 # ---- any features
 
 
-def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: int = 256) -> np.ndarray:
+def extract_features(
+    model: Module, images: np.ndarray, layer: str, batch_size: int | None = None
+) -> np.ndarray:
     """The output of ``layer`` (a dotted path) for images (N, ...), in evaluation mode, without a graph.
 
     The model does not change. ValueError for an unknown layer, or a layer that does not run exactly once.
@@ -97,7 +99,7 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
         predict(model, images, batch_size)
     finally:
         hook.remove()
-    times = len(outputs) / -(-np.shape(images)[0] // batch_size)
+    times = len(outputs) / len(batch_slices(np.asarray(images), batch_size))
     require(times == 1, f"layer {layer!r} must run once per forward, but it ran {times:g} times")
     return np.concatenate([output.data for output in outputs])
 

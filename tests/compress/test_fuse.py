@@ -215,12 +215,29 @@ class Hidden(nn.Module):
         return self.bn(y) + y
 
 
-def test_what_a_forward_of_its_own_might_read_is_left_alone():
+def test_what_a_forward_of_its_own_might_read_is_left_alone_and_named():
     rng = np.random.default_rng(0)
     model = settled(Hidden(rng), rng)
-    assert kinds(fuse(model)) == ["Conv2d", "BatchNorm2d"]
+    with pytest.warns(UserWarning, match="'conv' and 'bn', because the model, a Hidden, has its own forward"):
+        assert kinds(fuse(model)) == ["Conv2d", "BatchNorm2d"]
     inside = settled(nn.Sequential(Hidden(rng), nn.Conv2d(2, 2, 1, rng=rng), nn.BatchNorm2d(2)), rng)
-    assert kinds(fuse(inside)) == ["Conv2d", "BatchNorm2d", "Conv2d"]
+    with pytest.warns(UserWarning, match=r"'0.conv' and '0.bn', because layer '0', a Hidden, has its own"):
+        assert kinds(fuse(inside)) == ["Conv2d", "BatchNorm2d", "Conv2d"]
+
+
+def test_of_several_hidden_pairs_the_first_is_named_and_the_others_are_counted():
+    rng = np.random.default_rng(0)
+    deep = nn.Sequential(nn.Conv2d(1, 1, 1, rng=rng), nn.Sequential(Hidden(rng)), nn.Conv2d(2, 1, 1, rng=rng))
+    model = settled(nn.Sequential(deep, nn.ReLU(), Hidden(rng)), rng)
+    with pytest.warns(UserWarning, match=r"'0.1.0.conv' and '0.1.0.bn', because layer '0.1.0'.*\(and 1"):
+        fused = fuse(model)
+    assert kinds(fused) == ["Conv2d", "Conv2d", "BatchNorm2d", "ConvReLU2d", "Conv2d", "BatchNorm2d"]
+
+
+@pytest.mark.parametrize("name", ["lite", "tiny_resnet", "small_cnn"])
+def test_no_warning_where_all_that_can_be_fused_is_fused(name, recwarn):
+    fuse(*made(name))
+    assert not recwarn.list
 
 
 def test_training_mode_is_refused():

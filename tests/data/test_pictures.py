@@ -101,10 +101,41 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
         load_picture(tmp_path / "absent.png")
 
 
+@pytest.mark.parametrize("kind", ["jpg", "webp", "png"])
+def test_a_damaged_file_is_refused_by_its_name_whatever_its_reader_raises(tmp_path, kind):
+    """Bytes of a picture and of what its camera noted are changed, by a generator with a seed."""
+    rng, exif, path = np.random.default_rng(0), Image.Exif(), tmp_path / f"damaged.{kind}"
+    exif[0x0112], exif[0x010E] = 6, "a note"
+    colours(12, 9).save(path, exif=exif)
+    whole, refused = np.frombuffer(path.read_bytes(), np.uint8), 0
+    for _ in range(100):
+        damaged = whole.copy()
+        damaged[rng.integers(0, len(whole), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(damaged.tobytes())
+        try:
+            image, _ = load_picture(path, 4)
+            assert np.isfinite(image).all()
+        except ValueError as error:
+            assert f"{path} is not a readable picture: " in str(error)
+            refused += 1
+    assert refused > 10
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no frame"), KeyError(3), MemoryError(), IndexError("end")])
+def test_any_error_of_pillow_says_that_the_file_is_no_picture(cut_out, monkeypatch, error):
+    def fail(self, mode):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    with pytest.raises(ValueError, match=r"half\.png is not a readable picture: .*" + type(error).__name__):
+        load_picture(cut_out)
+
+
 @pytest.mark.parametrize(
     "settings, error, name",
     [
         ({"size": 0}, ValueError, "size"),
+        ({"size": 10**6}, ValueError, "size"),
         ({"size": 12.5}, TypeError, "size"),
         ({"size": True}, TypeError, "size"),
         ({"fill": 0}, ValueError, "fill"),

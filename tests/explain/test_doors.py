@@ -11,6 +11,7 @@ from explained import images_of, network
 import minidl.explain
 import minidl.figures
 import minidl.nn as nn
+from minidl import Tensor
 from minidl.explain import (
     Explainer,
     deconvnet,
@@ -32,8 +33,10 @@ from minidl.explain import (
     smoothgrad,
     top_patches,
 )
-from minidl.explain.target import batches
 from minidl.nn import Module, Sequential
+from minidl.train import evaluate, predict
+from minidl.train.metrics import batch_slices
+from minidl.transfer import extract_features
 
 MAPS, LABELS = np.ones((2, 6, 6)), np.array([0, 1])
 OF_IMAGES = {
@@ -108,13 +111,57 @@ def test_true_is_not_taken_for_1(call):
 
 @pytest.mark.parametrize(
     "shape, expected",
-    [((300, 1, 8, 8), 128), ((9, 3, 224, 224), 3), ((9, 3, 320, 320), 1), ((9, 3, 600, 600), 1)],
+    [((300, 1, 8, 8), 256), ((9, 3, 224, 224), 3), ((9, 3, 320, 320), 1), ((9, 3, 600, 600), 1)],
 )
 def test_a_batch_holds_as_many_images_as_half_a_million_numbers_and_at_least_one(shape, expected):
     images = np.broadcast_to(np.float32(0), shape)
-    parts = batches(images)
+    parts = batch_slices(images)
     assert parts[0] == slice(0, expected)
     assert np.concatenate([np.arange(shape[0])[part] for part in parts]).tolist() == list(range(shape[0]))
+
+
+class Seen(Module):
+    """Two logits of an image; it notes how many images it gets at a time."""
+
+    def __init__(self):
+        self.counts = []
+
+    def forward(self, x):
+        self.counts.append(len(x))
+        return Tensor(x).reshape(len(x), -1)[:, :2]
+
+
+LARGE, KINDS = np.zeros((7, 3, 224, 224), np.float32), np.array([0, 1] * 3 + [0])
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        predict,
+        lambda model, images: evaluate(model, images, KINDS),
+        lambda model, images: easy_and_hard(model, images, KINDS),
+        lambda model, images: hardest_examples(model, images, KINDS),
+        lambda model, images: extract_features(model, images, ""),
+    ],
+)
+def test_large_images_are_looked_at_few_at_a_time_everywhere(look):
+    model = Seen()
+    look(model, LARGE)
+    assert model.counts == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        predict,
+        lambda *of, batch_size: evaluate(*of, KINDS, batch_size=batch_size),
+        lambda *of, batch_size: extract_features(*of, "", batch_size=batch_size),
+    ],
+)
+def test_a_given_batch_size_is_obeyed(look):
+    model = Seen()
+    look(model, LARGE, batch_size=5)
+    assert model.counts == [5, 2]
 
 
 class Block(Module):

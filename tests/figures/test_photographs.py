@@ -107,6 +107,12 @@ def test_patches_stand_left_of_their_patterns():
             "changed must have the image's shape",
         ),
         (lambda: perturbation_triple(IMAGE, CHANGED, 0, BEFORE, AFTER), ValueError, "eps must be above 0"),
+        (
+            lambda: perturbation_triple(IMAGE, CHANGED, 4, BEFORE, AFTER),
+            ValueError,
+            "eps .* at most 1, got 4",
+        ),
+        (lambda: perturbation_triple(IMAGE, CHANGED, 1e308, BEFORE, AFTER), ValueError, "eps .* at most 1"),
         (lambda: perturbation_triple(IMAGE, CHANGED, 0.1, "cat", AFTER), TypeError, "before must be a pair"),
         (
             lambda: photograph_strip(IMAGE, ["a"], [1]),

@@ -11,6 +11,7 @@ import lessons
 from lessons.exercises import all_exercises
 from minidl.classroom.cli import main
 from minidl.classroom.course import Course, Lesson
+from tests import count
 from tests.cells_twice import differing_cells
 
 FOLDER = Path(lessons.__file__).parent
@@ -162,6 +163,10 @@ def test_a_lesson_has_at_most_200_lines_of_code_and_25_a_cell(path):
     lengths = [len(code_lines(cell)) for cell in cells_with(path, CODE)]
     assert max(lengths) <= 25, lengths
     assert sum(lengths) <= 200
+
+
+def test_the_first_page_has_at_most_60_lines_of_code():
+    assert len(count.code_lines(LESSONS[0].read_text(encoding="utf-8"))) <= 60
 
 
 @every_lesson

@@ -90,6 +90,32 @@ def test_own_weights_are_loaded_and_foreign_ones_refused(tmp_path, model):
         imagenet_network(weights=tmp_path / "absent.npz")
 
 
+@pytest.mark.parametrize(
+    "key, scales",
+    [
+        ("absent", np.ones(3, np.float32)),
+        ("_fc.weight", np.ones(3, np.float32)),
+        ("_fc.weight", np.float32(2)),
+        ("_fc.weight", np.ones((1000, 1), np.float32)),
+        ("_fc.weight", np.full(1000, "1")),
+        ("_fc.bias", np.ones(1000, np.float32)),  # a tensor of floats has no scales
+        ("_bn0.num_batches_tracked", np.ones(1, np.float32)),
+    ],
+)
+def test_scales_that_fit_no_tensor_are_refused_by_key(tmp_path, model, key, scales):
+    state = model.state_dict()
+    state["_fc.weight"] = np.ones((1000, 1280), np.int8)
+    np.savez(tmp_path / "scaled.npz", **state, **{f"{key}.scale": scales})
+    with pytest.raises(ValueError, match=rf"unexpected: {key}\.scale"):
+        imagenet_network(weights=tmp_path / "scaled.npz")
+
+
+@pytest.mark.parametrize("weights", [5, True, b"a", [], {"a": 1}, np.zeros(3), "", "a\0b"])
+def test_what_is_no_path_is_refused_by_the_arguments_name(weights):
+    with pytest.raises((TypeError, ValueError), match="weights must be"):
+        imagenet_network(weights)
+
+
 def test_a_file_that_is_no_npz_is_refused_by_name(tmp_path):
     (tmp_path / "text.npz").write_text("not weights")
     with pytest.raises(ValueError, match=r"text\.npz"):

@@ -200,6 +200,11 @@ def test_bad_input_is_refused_by_name(arguments, error, name):
         reestimate_statistics(*arguments)
 
 
+def test_a_float_model_that_is_none_is_refused_by_name():
+    with pytest.raises(TypeError, match="float_model must be a Module"):
+        match_statistics(network(), None, images())
+
+
 @pytest.mark.parametrize("batch_size", [0, 2.5, True])
 def test_a_wrong_batch_size_is_refused_by_name(batch_size):
     with pytest.raises((ValueError, TypeError), match="batch_size"):
