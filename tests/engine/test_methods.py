@@ -141,6 +141,9 @@ def test_the_other_functions_take_dim_as_well():
         3,
     )
     assert T.var(dim=0, correction=1).data.tolist() == [4.5] * 3
+    assert T.var(dim=0, unbiased=True).data.tolist() == [4.5] * 3  # divided by 2 - 1
+    assert T.std(dim=0, unbiased=False).data.tolist() == [1.5] * 3  # divided by 2
+    assert minidl.var(T, 0, unbiased=True).data.tolist() == [4.5] * 3
 
 
 def test_a_method_is_a_function_of_minidl_as_well():
@@ -176,7 +179,19 @@ REFUSED = [
     ),
     (lambda: T.min(dim=1), TypeError, r"write t.min\(axis=...\), and np.argmin\(t.data"),
     (lambda: T.sum(axis=0, dim=1), TypeError, "sum got one argument under two names: axis, dim"),
-    (lambda: T.std(unbiased=True), TypeError, "ddof must be an integer, got True"),
+    (lambda: T.std(unbiased=1), TypeError, "unbiased must be True or False, got 1"),
+    (lambda: T.sum(unbiased=True), TypeError, "unexpected keyword argument 'ddof'"),
+    (lambda: T.std(unbiased=True, ddof=1), TypeError, "one argument under two names: unbiased, ddof"),
+    (lambda: T.size(0), TypeError, r"t.size is the number of elements here: write t.shape, or t.shape\[0\]"),
+    (lambda: T.copy_(X), AttributeError, "write t.data = array"),
+    (lambda: minidl.mm(T, T), AttributeError, "module 'minidl' has no attribute 'mm': write t @ other"),
+    (lambda: minidl.long, AttributeError, "write np.int64"),
+    (lambda: minidl.utils, AttributeError, r"write minidl.data.batches\(images, labels, 32\)"),
+    (lambda: minidl.nn.LSTM, AttributeError, "module 'minidl.nn' has no attribute 'LSTM'$"),
+    (lambda: minidl.nn.utils, AttributeError, "write minidl.train.clip_grad_norm"),
+    (lambda: minidl.nn.functional.kl_div, AttributeError, r"write \(p \* \(log_p - log_q\)\)"),
+    (lambda: minidl.train.lr_scheduler, AttributeError, "write minidl.train.schedules"),
+    (lambda: minidl.train.schedules.LambdaLR, AttributeError, "with lr times your function"),
     (lambda: T.std(ddof=6), ValueError, "ddof must be below the number of values 6"),
     (lambda: T.norm(3), ValueError, r"p must be one of 1.0, 2.0, inf, got 3"),
     (lambda: T.norm("fro"), TypeError, "p must be a number, got 'fro'"),
