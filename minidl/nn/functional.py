@@ -92,7 +92,8 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     if check_choice("approximate", approximate, ("none", "tanh")) == "none":
         return apply(activations.GELU(), x)
     x = floating(x)
-    return x * (1 + (np.sqrt(2 / np.pi).item() * (x + 0.044715 * x**3)).tanh()) / 2
+    near = x.clip(-10, 10)  # beyond, tanh is -1 or 1 exactly, and x^3 could overflow
+    return x * ((1 + (np.sqrt(2 / np.pi).item() * (near + 0.044715 * near**3)).tanh()) / 2)
 
 
 def tanh(x: Any) -> Tensor:

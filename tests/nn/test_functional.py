@@ -198,3 +198,11 @@ def test_an_array_beside_a_float64_tensor_is_not_rounded_to_float32(loss):
     for pair in ((wide, array), (array, wide)):
         assert math.isclose(loss(*pair).item(), exact, rel_tol=1e-6)
     assert loss(np.array([0.5]), np.array([2.0])).dtype == np.float32  # arrays alone are float32
+
+
+@pytest.mark.parametrize("size", [1e13, 2e19, 3e38])
+def test_gelu_by_tanh_is_x_or_0_far_out_with_slope_1_or_0(size):
+    x = Tensor(np.float32([size, -size]), requires_grad=True)
+    y = F.gelu(x, approximate="tanh")
+    y.sum().backward()
+    assert y.data.tolist() == [np.float32(size), 0] and x.grad.tolist() == [1, 0]
