@@ -42,8 +42,8 @@ def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def refuse_dim(name: str, dim: Any) -> None:
-    mend = f"write t.{name}(axis=...), and np.arg{name}(t.data, axis=...) for the indices"
-    require(dim is None, f"{name}(dim=...) gives values and places in PyTorch: {mend}", TypeError)
+    mend = f"write t.{name}(axis=...) for the values, and np.arg{name}(t.data, axis=...) for the indices"
+    require(dim is None, f"{name}(dim) gives values and places in PyTorch: {mend}", TypeError)
 
 
 class Methods(Value):
@@ -125,7 +125,7 @@ class Methods(Value):
         check_choice("p", check_number("p", p, finite=False), (1.0, 2.0, np.inf))
         if p == 2:
             return (self * self).sum(axis, keepdims).root()
-        return abs(self).sum(axis, keepdims) if p == 1 else abs(self).max(axis, keepdims)
+        return abs(self).sum(axis, keepdims) if p == 1 else abs(self).max(axis=axis, keepdims=keepdims)
 
     @takes_dim
     def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:

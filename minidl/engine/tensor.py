@@ -276,11 +276,11 @@ class Tensor(Methods):
     def cumsum(self, axis: int) -> Tensor:
         return apply(CumSum(axis), self)
 
-    def max(self, axis: Axis = None, keepdims: bool = False, *, dim: None = None) -> Tensor:
+    def max(self, dim: None = None, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         refuse_dim("max", dim)
         return apply(Max(axis, keepdims), self)
 
-    def min(self, axis: Axis = None, keepdims: bool = False, *, dim: None = None) -> Tensor:
+    def min(self, dim: None = None, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         refuse_dim("min", dim)
         return apply(Min(axis, keepdims), self)
 

@@ -306,7 +306,11 @@ REFUSED = {
     "transpose of a matrix": ("result = X.transpose(0, 1)", r"swaps in PyTorch: write swapaxes\(0, 1\)"),
     "values and places of a maximum": (
         "values, places = X.max(dim=1)",
-        r"write t.max\(axis=...\), and np.argmax",
+        r"write t.max\(axis=...\) for the values, and np.argmax",
+    ),
+    "places of a maximum in two rows": (
+        "_, predicted = X[:2].max(1)",
+        r"max\(dim\) gives values and places in PyTorch: write t.max\(axis=...\)",
     ),
     "the maximum as a function": (
         "_, predicted = torch.max(X, 1)",
