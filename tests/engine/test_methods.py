@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import minidl
 from minidl import Tensor, grad, gradcheck
+from minidl.engine import instead
 from minidl.engine.methods import takes_dim
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -161,6 +163,27 @@ def test_the_name_of_an_argument_is_found_in_its_own_signature():
 
 def test_copying_and_pickling_ask_for_no_attribute_that_is_not_there():
     assert np.array_equal(copy.deepcopy(T).data, X) and np.array_equal(pickle.loads(pickle.dumps(T)).data, X)
+
+
+def test_the_names_in_the_mends_are_there():
+    homes = {"minidl": minidl, "nn": minidl.nn, "F": minidl.nn.functional, "np": np, "t": T}
+    homes |= {"rng": np.random.default_rng(), "module": minidl.nn.ReLU()}
+    tables = {
+        name: table for name, table in vars(instead).items() if isinstance(table, dict) and name.isupper()
+    }
+    assert set(tables) == {"TENSOR", "MINIDL", "MODULE", "FUNCTIONAL", "NN", "TRAIN", "SCHEDULES"}
+    found = 0
+    for mend in " ".join(text for table in tables.values() for text in table.values()).split():
+        for home, path in re.findall(r"\b(minidl|nn|F|np|t|rng|module)\.([A-Za-z_][\w.]*\w)", mend):
+            value = homes[home]
+            for name in path.split("."):
+                value = None if (home, name) == ("module", "name") else getattr(value, name)
+            found += 1
+    assert found > 50
+    assert all(
+        hasattr(minidl.train.schedules, re.match(r"\w+", text.split("with ")[1])[0])
+        for text in [mend for name, mend in instead.SCHEDULES.items() if name != "LambdaLR"]
+    )
 
 
 NONE = np.zeros((0, 3), np.float32)
