@@ -443,7 +443,8 @@ CALLS: dict[str, Call] = {
         "target": numbers(2, 3),
         "reduction": "mean",
     },
-    "nn.init.uniform_": lambda: {"tensor": tensor(2, 3), "low": -1.0, "high": 1.0, "rng": rng()},
+    "nn.init.uniform_": lambda: {"tensor": tensor(2, 3), "a": -1.0, "b": 1.0, "rng": rng()},
+    "nn.init.normal_": lambda: {"tensor": tensor(2, 3), "mean": 0.5, "std": 2.0, "rng": rng()},
     "nn.init.kaiming_uniform_": lambda: {
         "tensor": tensor(2, 3),
         "a": 0.0,
@@ -459,7 +460,10 @@ CALLS: dict[str, Call] = {
         "rng": rng(),
     },
     "nn.init.xavier_uniform_": lambda: {"tensor": tensor(2, 3), "gain": 1.0, "rng": rng()},
+    "nn.init.xavier_normal_": lambda: {"tensor": tensor(2, 3), "gain": 1.0, "rng": rng()},
+    "nn.init.constant_": lambda: {"tensor": tensor(2, 3), "val": 0.5},
     "nn.init.zeros_": lambda: {"tensor": tensor(2, 3)},
+    "nn.init.ones_": lambda: {"tensor": tensor(2, 3)},
     "nn.models.mlp": lambda: {"in_features": 4, "hidden": 3, "num_classes": 2, "dropout": 0.1, "rng": rng()},
     "nn.models.lenet": lambda: {"num_classes": 3, "in_channels": 1, "image_size": 28, "rng": rng()},
     "nn.models.small_cnn": lambda: {
@@ -1156,7 +1160,7 @@ CALLS: dict[str, Call] = {
     "Tensor.transpose": lambda: {"self": tensor(2, 3), "*": [1, 0]},
     "Tensor.squeeze": lambda: {"self": tensor(2, 1), "axis": 1},
     "Tensor.requires_grad_": lambda: {"self": tensor(2, 3), "requires_grad": True},
-    "Tensor.backward": lambda: {"self": tensor(2, 3) * 2, "grad": numbers(2, 3)},
+    "Tensor.backward": lambda: {"self": tensor(2, 3) * 2, "gradient": numbers(2, 3), "retain_graph": True},
 }
 if find_spec("onnx"):
     CALLS["export.to_onnx"] = lambda: {

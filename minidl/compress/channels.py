@@ -14,11 +14,13 @@ from minidl.nn.activations import ELU, Hardswish, SiLU
 from minidl.nn.calls import Call, modules
 from minidl.nn.containers import Concat, Residual, Sequential, Skip
 from minidl.nn.module import Module, Parameter
+from minidl.nn.resize import Upsample
 
 # Each output channel of these depends only on the same input channel, and is zero if that is zero.
 CHANNELWISE = (
-    *(pooling.AdaptiveAvgPool2d, pooling.AvgPool2d, nn.Dropout, nn.GELU, nn.Identity, nn.LeakyReLU),
-    *(pooling.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, pooling.ZeroPad2d, ELU, Hardswish, SiLU),
+    *(pooling.AdaptiveAvgPool2d, pooling.AvgPool2d, nn.Dropout, nn.Dropout2d, nn.GELU, nn.Identity),
+    *(nn.LeakyReLU, pooling.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, pooling.ZeroPad2d, ELU, Hardswish, SiLU),
+    Upsample,
 )
 KNOWN = *CHANNELWISE, nn.BatchNorm, nn.Conv2d, nn.Flatten, nn.Linear, Concat, Residual, Sequential, Skip
 
@@ -40,8 +42,7 @@ class Channels:
     """
 
     def __init__(self, model: Module, x: Any = None) -> None:
-        zeros = example(model) if x is None else None
-        x = check_array("x", x, finite=False) if zeros is None else zeros
+        x = example(model) if x is None else check_array("x", x, finite=False)
         require(x.ndim >= 2, f"x must be a batch (N, C, ...) that the model takes, got shape {x.shape}")
         self.model = model
         self.makes: dict[str, np.ndarray] = {}
@@ -55,13 +56,7 @@ class Channels:
         self.tensors: dict[int, np.ndarray] = {}  # number of a tensor in the trace -> its channels
         self.output_of: dict[Module, int] = {}  # the latest output of a module
         self.norm_after: dict[str, str] = {}  # path of a layer -> the BatchNorm that reads its output
-        try:
-            self.calls = modules(model, x)
-        except ValueError as error:
-            if zeros is None:
-                raise
-            what = f"the model does not run on zeros of {zeros.shape}: give x, a batch that the model takes"
-            raise ValueError(f"{what} ({error})") from error
+        self.calls = modules(model, x)
         self.tensors[0] = self.new(x.shape[1], fixed="it is the model's input")
         for call in self.calls:
             channels = self.visit(call)
@@ -255,11 +250,20 @@ def loses_groups(layer: Module) -> TypeGuard[nn.Conv2d]:
 
 
 def example(model: Module) -> np.ndarray:
-    """Zeros as input for a model of images of any size: (1, C, 16, 16); without a Conv2d, (1, F)."""
+    """Zeros as input for a model of images of any size: (1, C, 16, 16); without a Conv2d, (1, F).
+
+    ValueError if the model does not run on them.
+    """
     parts = list(check_instance("model", model, Module).modules())
     sizes: list[tuple[int, ...]] = [
         (part.in_channels, 16, 16) for part in parts if isinstance(part, nn.Conv2d)
     ]
     sizes += [(part.in_features,) for part in parts if isinstance(part, nn.Linear)]
     require(len(sizes) > 0, "the model has no Conv2d and no Linear: there are no filters")
-    return np.zeros((1, *sizes[0]), np.float32)
+    zeros = np.zeros((1, *sizes[0]), np.float32)
+    try:
+        modules(model, zeros)
+    except ValueError as error:
+        what = f"the model does not run on zeros of {zeros.shape}: give x, a batch that the model takes"
+        raise ValueError(f"{what} ({error})") from error
+    return zeros

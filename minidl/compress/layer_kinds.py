@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeGuard, TypeVar
 
 from minidl.nn.containers import Sequential
-from minidl.nn.layers import Dropout, Flatten, Identity
+from minidl.nn.layers import Dropout, Dropout2d, Flatten, Identity
 from minidl.nn.module import Module, dotted
 from minidl.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
@@ -43,7 +43,7 @@ def in_order(module: Module, path: str = "") -> list[tuple[str, Module]]:
     are skipped, because they do nothing in evaluation."""
     if runs_as(module, Sequential):
         return children_in_order(module, path)
-    return [] if runs_as(module, Identity, Dropout) else [(path, module)]
+    return [] if runs_as(module, Identity, Dropout, Dropout2d) else [(path, module)]
 
 
 def children_in_order(module: Module, path: str) -> list[tuple[str, Module]]:

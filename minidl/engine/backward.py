@@ -105,7 +105,7 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
         what = f"backward from shape {output.shape} needs a gradient of that shape to start from"
         require(output.size == 1, f"{what}; or reduce the tensor to a number first, with .sum() or .mean()")
         return np.ones_like(output.data)
-    grad_output = number_array("grad", grad_output)
+    grad_output = number_array("gradient", grad_output)
     fits = grad_output.shape == output.shape
     require(fits, f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
     return array_of(grad_output, output.dtype)

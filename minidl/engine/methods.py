@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.engine.checks import check_choice, check_flag, check_int, check_number, positive_int, require
 from minidl.engine.holding import array_of
+from minidl.engine.instead import TENSOR, missing
 from minidl.engine.reduce import normalize_axis, one_axis
 from minidl.engine.shape import Ints, one_tuple
 from minidl.engine.value import Value
@@ -20,28 +21,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 Self = TypeVar("Self", bound="Methods")
 _TORCH = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "correction": "ddof", "unbiased": "ddof"}
-_INSTEAD = {  # methods of PyTorch's tensors, and their replacement in minidl
-    **dict.fromkeys(("float", "to", "type"), "t.astype(np.float32)"),
-    "double": "t.astype(np.float64)",
-    "long": "t.astype(np.int64)",
-    **dict.fromkeys(("cpu", "cuda", "contiguous"), "t itself, since there is one device"),
-    "clone": "t + 0",
-    "numel": "t.size",
-    "dim": "t.ndim",
-    "t": "t.T",
-    "tolist": "t.data.tolist()",
-    "amax": "t.max(axis=...)",
-    "amin": "t.min(axis=...)",
-    "repeat": "t.tile(...)",
-    "expand": "t.broadcast_to(...)",
-    "pow": "t ** exponent",
-    **dict.fromkeys(("mm", "bmm", "dot"), "t @ other"),
-    **dict.fromkeys(("eq", "equal"), "t.data == other"),
-}
 
 
 def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Let the function also accept PyTorch's ``dim``, ``keepdim`` and ``correction``.
+    """Let the function also accept PyTorch's ``dim``, ``keepdim``, and ``correction`` or ``unbiased``.
 
     They mean ``axis``, ``keepdims`` and ``ddof``. A debugger shows one more frame.
     """
@@ -49,6 +32,8 @@ def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
     @wraps(function)
     def with_dim(*arguments: Any, **named: Any) -> Any:
         numpys = {_TORCH.get(name, name): value for name, value in named.items()}
+        if "unbiased" in named:  # PyTorch's older word: True means n - 1
+            numpys["ddof"] = int(check_flag("unbiased", named["unbiased"]))
         twice = f"{function.__name__} got one argument under two names: {', '.join(named)}"
         require(len(numpys) == len(named), twice, TypeError)
         return function(*arguments, **numpys)
@@ -57,8 +42,8 @@ def takes_dim(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def refuse_dim(name: str, dim: Any) -> None:
-    mend = f"write t.{name}(axis=...), and np.arg{name}(t.data, axis=...) for the indices"
-    require(dim is None, f"{name}(dim=...) gives values and places in PyTorch: {mend}", TypeError)
+    mend = f"write t.{name}(axis=...) for the values, and np.arg{name}(t.data, axis=...) for the indices"
+    require(dim is None, f"{name}(dim) gives values and places in PyTorch: {mend}", TypeError)
 
 
 class Methods(Value):
@@ -148,7 +133,7 @@ class Methods(Value):
         check_choice("p", check_number("p", p, finite=False), (1.0, 2.0, np.inf))
         if p == 2:
             return (self * self).sum(axis, keepdims).root()
-        return abs(self).sum(axis, keepdims) if p == 1 else abs(self).max(axis, keepdims)
+        return abs(self).sum(axis, keepdims) if p == 1 else abs(self).max(axis=axis, keepdims=keepdims)
 
     @takes_dim
     def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
@@ -222,5 +207,4 @@ class Methods(Value):
     if not TYPE_CHECKING:  # to a type checker it would mean that a Tensor has attributes of every name
 
         def __getattr__(self, name: str) -> Any:
-            mend = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")
+            raise missing(f"{type(self).__name__!r} object", name, TENSOR)

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.engine import backward as backward_pass
 from minidl.engine.activations import GELU, LeakyReLU
-from minidl.engine.checks import check_int, require
+from minidl.engine.checks import check_flag, check_int, require
 from minidl.engine.elementwise import (
     Abs,
     Add,
@@ -122,13 +122,15 @@ class Tensor(Methods):
 
     # ---- gradients
 
-    def backward(self, grad: Any = None) -> None:
-        """Add d(self . grad) / d(leaf) to the ``.grad`` of every leaf that requires one.
+    def backward(self, gradient: Any = None, retain_graph: bool = True) -> None:
+        """Add d(self . gradient) / d(leaf) to the ``.grad`` of every leaf that requires one.
 
-        Without ``grad``, a tensor of one element starts from 1. Computed tensors keep no gradient unless
-        ``retain_grad()`` asked for it. After an error every ``.grad`` is as before.
+        Without ``gradient``, a tensor of one element starts from 1. Computed tensors keep no gradient unless
+        ``retain_grad()`` asked for it. After an error every ``.grad`` is as before. ``retain_graph`` has no
+        effect: a graph lives as long as its tensors.
         """
-        backward_pass.backward(self, grad)
+        check_flag("retain_graph", retain_graph)
+        backward_pass.backward(self, gradient)
 
     def detach(self) -> Tensor:
         """The same array, not copied, as a tensor outside the graph."""
@@ -279,11 +281,11 @@ class Tensor(Methods):
     def cumsum(self, axis: int) -> Tensor:
         return apply(CumSum(axis), self)
 
-    def max(self, axis: Axis = None, keepdims: bool = False, *, dim: None = None) -> Tensor:
+    def max(self, dim: None = None, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         refuse_dim("max", dim)
         return apply(Max(axis, keepdims), self)
 
-    def min(self, axis: Axis = None, keepdims: bool = False, *, dim: None = None) -> Tensor:
+    def min(self, dim: None = None, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         refuse_dim("min", dim)
         return apply(Min(axis, keepdims), self)
 

@@ -1,5 +1,6 @@
 """Layers and models: ``import minidl.nn as nn``, ``import minidl.nn.functional as F``."""
 
+from minidl.engine.instead import NN, missing
 from minidl.nn import functional, init, models
 from minidl.nn.activations import ELU, Hardsigmoid, Hardswish, LogSoftmax, SiLU, Softmax, Softplus
 from minidl.nn.containers import Concat, ModuleList, Residual, Sequential, Skip
@@ -75,3 +76,7 @@ __all__ = [
     "models",
     "summary",
 ]
+
+
+def __getattr__(name: str) -> None:
+    raise missing(f"module {__name__!r}", name, NN)

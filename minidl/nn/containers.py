@@ -54,12 +54,23 @@ class Container(Module):
         require(-len(named) <= index < len(named), none, IndexError)
         return named[index][1]
 
+    def __setitem__(self, index: int, module: Module) -> None:
+        """Replace the child of that number. The new child gets its name."""
+        self[check_int("index", index)]  # for a wrong number, this raises an error
+        self.add_module(self.named_children()[index][0], module)
+
     def append(self: Self, module: Module) -> Self:
         """Add a child at the end. Its name is its number, or, as after a slice, the next free number."""
         number = len(self)
         while str(number) in vars(self):
             number += 1
         self.add_module(str(number), module)
+        return self
+
+    def extend(self: Self, modules: Iterable[Module]) -> Self:
+        """Add all of the modules at the end."""
+        for module in several(modules):
+            self.append(module)
         return self
 
 
@@ -93,9 +104,13 @@ class ModuleList(Container):
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
-        is_list = isinstance(modules, Iterable) and not isinstance(modules, np.ndarray)
-        require(is_list, f"modules must be a list, got {shown(modules)}", TypeError)
-        super().__init__(*([modules] if isinstance(modules, Mapping) else modules))
+        super().__init__(*([modules] if isinstance(modules, Mapping) else several(modules)))
+
+
+def several(modules: Iterable[Module]) -> Iterable[Module]:
+    is_list = isinstance(modules, Iterable) and not isinstance(modules, np.ndarray)
+    require(is_list, f"modules must be a list, got {shown(modules)}", TypeError)
+    return modules
 
 
 class Concat(Container):

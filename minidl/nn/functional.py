@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine import activations, conv, elementwise, linalg, loss, normalize, shape
+from minidl.engine import activations, conv, elementwise, linalg, loss, shape
 from minidl.engine.checks import (
     check_array,
     check_choice,
@@ -21,6 +21,8 @@ from minidl.engine.checks import (
     positive_int,
     require,
 )
+from minidl.engine.instead import FUNCTIONAL, missing
+from minidl.engine.normalize import BatchNorm
 from minidl.engine.random import default_rng_or
 from minidl.engine.tensor import Tensor, apply
 
@@ -231,8 +233,8 @@ def batch_norm(
     weight = np.ones(x.shape[1], x.dtype) if weight is None else weight
     bias = np.zeros(x.shape[1], x.dtype) if bias is None else bias
     if not training:
-        return apply(normalize.BatchNorm(running_mean, running_var, eps), x, weight, bias)
-    op = normalize.BatchNorm(eps=eps)
+        return apply(BatchNorm(running_mean, running_var, eps), x, weight, bias)
+    op = BatchNorm(eps=eps)
     y = apply(op, x, weight, bias)
     if running_mean is not None:
         running_mean += momentum * (op.mean - running_mean)
@@ -336,3 +338,7 @@ def padding_of(
 
 def without_none(x: Any, weight: Any, bias: Any) -> tuple:
     return (x, weight) if bias is None else (x, weight, bias)
+
+
+def __getattr__(name: str) -> None:
+    raise missing(f"module {__name__!r}", name, FUNCTIONAL)

@@ -39,16 +39,29 @@ def gain(nonlinearity: str, a: float = 0.0) -> float:
     return gains[check_choice("nonlinearity", nonlinearity, gains)]
 
 
-def uniform_(tensor: _T, low: float, high: float, *, rng: np.random.Generator | None = None) -> _T:
-    """Random numbers from U(low, high).
+def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0, *, rng: np.random.Generator | None = None) -> _T:
+    """Random numbers from U(a, b).
 
     >>> from minidl import Tensor, nn
     >>> weight = nn.init.uniform_(Tensor(np.zeros((2, 3))), -1, 1)
     >>> bool(abs(weight.data).max() <= 1)
     True
     """
-    check_number("low", low, high=check_number("high", high))
-    tensor.data = default_rng_or(rng).uniform(low, high, leaf(tensor).shape)
+    check_number("a", a, high=check_number("b", b))
+    tensor.data = default_rng_or(rng).uniform(a, b, leaf(tensor).shape)
+    return tensor
+
+
+def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0, *, rng: np.random.Generator | None = None) -> _T:
+    """Random numbers from N(mean, std^2).
+
+    >>> from minidl import Tensor, nn
+    >>> weight = nn.init.normal_(Tensor(np.zeros((500, 200))), mean=1, std=0.1)
+    >>> round(weight.data.mean().item(), 2), round(weight.data.std().item(), 2)
+    (1.0, 0.1)
+    """
+    mean, std = check_number("mean", mean), check_number("std", std, 0)
+    tensor.data = default_rng_or(rng).normal(mean, std, leaf(tensor).shape)
     return tensor
 
 
@@ -88,9 +101,7 @@ def kaiming_normal_(
     >>> round(weight.data.std().item(), 2)  # sqrt(2 / 200) = 0.1
     0.1
     """
-    std = gain(nonlinearity, a) / math.sqrt(chosen_fan(tensor, mode))
-    tensor.data = default_rng_or(rng).normal(0, std, tensor.shape)
-    return tensor
+    return normal_(tensor, 0, gain(nonlinearity, a) / math.sqrt(chosen_fan(tensor, mode)), rng=rng)
 
 
 def xavier_uniform_(tensor: _T, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> _T:
@@ -105,6 +116,29 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0, *, rng: np.random.Generator |
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
+def xavier_normal_(tensor: _T, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> _T:
+    """Random numbers from N(0, gain^2 2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    >>> from minidl import Tensor, nn
+    >>> weight = nn.init.xavier_normal_(Tensor(np.zeros((500, 300))))
+    >>> round(weight.data.std().item(), 2)  # sqrt(2 / 800) = 0.05
+    0.05
+    """
+    std = check_number("gain", gain, 0) * math.sqrt(2 / sum(fans(leaf(tensor).shape)))
+    return normal_(tensor, 0, std, rng=rng)
+
+
+def constant_(tensor: _T, val: float) -> _T:
+    """``val`` everywhere.
+
+    >>> from minidl import Tensor, nn
+    >>> nn.init.constant_(Tensor([1.0, 2.0]), 0.5)
+    Tensor([0.5, 0.5], float32)
+    """
+    tensor.data = np.full(leaf(tensor).shape, check_number("val", val))
+    return tensor
+
+
 def zeros_(tensor: _T) -> _T:
     """0 everywhere.
 
@@ -112,8 +146,17 @@ def zeros_(tensor: _T) -> _T:
     >>> nn.init.zeros_(Tensor([1.0, 2.0]))
     Tensor([0., 0.], float32)
     """
-    tensor.data = np.zeros(leaf(tensor).shape)
-    return tensor
+    return constant_(tensor, 0)
+
+
+def ones_(tensor: _T) -> _T:
+    """1 everywhere.
+
+    >>> from minidl import Tensor, nn
+    >>> nn.init.ones_(Tensor([3.0, 2.0]))
+    Tensor([1., 1.], float32)
+    """
+    return constant_(tensor, 1)
 
 
 def chosen_fan(tensor: Tensor, mode: str) -> int:

@@ -10,11 +10,15 @@ from minidl.engine.checks import require
 from minidl.engine.tensor import Tensor
 
 
-def floating(x: Any) -> Tensor:
-    """x as a Tensor of floats. Only a Tensor keeps float64: arrays, integers and bools become float32."""
+def floating(x: Any, beside: Any = None) -> Tensor:
+    """x as a Tensor of floats. Only a Tensor keeps float64: arrays, integers and bools become float32.
+
+    beside: the other input of an operation. If that is a float64 Tensor, x becomes float64, as in ``apply``.
+    """
     if isinstance(x, Tensor) and x.dtype.kind == "f":
         return x
-    return Tensor(x.data if isinstance(x, Tensor) else x, dtype=np.float32)
+    is_wide = isinstance(beside, Tensor) and beside.dtype == np.float64
+    return Tensor(x.data if isinstance(x, Tensor) else x, dtype=np.float64 if is_wide else np.float32)
 
 
 def floating_images(x: Any) -> Tensor:

@@ -131,7 +131,7 @@ def smooth_l1_loss(prediction: Any, target: Any, *, reduction: str = "mean", bet
 
 
 def difference_of(prediction: Any, target: Any) -> Tensor:
-    prediction, target = floating(prediction), floating(target)
+    prediction, target = floating(prediction, target), floating(target, prediction)
     fits = prediction.shape == target.shape
     require(fits, f"prediction {prediction.shape} and target {target.shape} differ in shape")
     return prediction - target

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from minidl.engine.checks import check_flag, check_function, check_instance, require
+from minidl.engine.instead import MODULE, missing
 from minidl.engine.tensor import Tensor
-from minidl.nn.state import LoadedKeys, misfit, wrapped_state
+from minidl.nn.state import LoadedKeys, problems_of
 
 Self = TypeVar("Self", bound="Module")
 
@@ -29,6 +30,9 @@ class Parameter(Tensor):
     """
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        if isinstance(data, Tensor):
+            require(data.op is None, "a Parameter is a leaf: of a computed tensor t give it the array t.data")
+            data = data.data
         super().__init__(np.array(data) if isinstance(data, np.ndarray) else data)
         self.requires_grad_(requires_grad)
 
@@ -210,6 +214,14 @@ class Module:
         parent, _, name = path.rpartition(".")
         self.layer(parent).add_module(name, module)
 
+    def apply(self: Self, function: Callable[[Module], Any]) -> Self:
+        """Call the function with every module inside, children before their parents, then with this one."""
+        check_function("function", function, "(module)")
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
     # ---- mode and gradients
 
     def train(self: Self, mode: bool = True) -> Self:
@@ -268,18 +280,8 @@ class Module:
 
     def state_problems(self, state: Mapping[str, Any], strict: bool = True) -> list[str]:
         """The reasons why ``state`` cannot be loaded, one line each; empty if it can."""
-        check_flag("strict", strict)
         expected = {key: getattr(module, name) for key, module, name in self._state()}
-        fits = isinstance(state, Mapping)
-        require(fits, f"a state is a dict from names to arrays, got {type(state).__name__}", TypeError)
-        wrapped = wrapped_state(state, expected)
-        if wrapped:
-            return [wrapped]
-        needed = [key for key in expected if strict and not key.endswith("num_batches_tracked")]
-        problems = [f"missing: {key} {expected[key].shape}" for key in needed if key not in state]
-        problems += [f"unexpected: {key}" for key in state if strict and key not in expected]
-        found = [misfit(key, state[key], old) for key, old in expected.items() if key in state]
-        return problems + [problem for problem in found if problem]
+        return problems_of(state, expected, check_flag("strict", strict))
 
     # ---- printing
 
@@ -292,6 +294,11 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
+
+    if not TYPE_CHECKING:  # to a type checker it would mean that a Module has attributes of every name
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing(f"{type(self).__name__!r} object", name, MODULE)
 
 
 def _name_layer(error: Exception, module: Module) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.engine.checks import require
 from minidl.engine.holding import array_of
 
 
@@ -15,6 +16,20 @@ class LoadedKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+def problems_of(state: Any, expected: Mapping[str, Any], strict: bool) -> list[str]:
+    """The reasons why ``state`` cannot replace the ``expected`` arrays, one line each; empty if it can."""
+    fits = isinstance(state, Mapping)
+    require(fits, f"a state is a dict from names to arrays, got {type(state).__name__}", TypeError)
+    wrapped = wrapped_state(state, expected)
+    if wrapped:
+        return [wrapped]
+    needed = [key for key in expected if strict and not key.endswith("num_batches_tracked")]
+    problems = [f"missing: {key} {expected[key].shape}" for key in needed if key not in state]
+    problems += [f"unexpected: {key}" for key in state if strict and key not in expected]
+    found = [misfit(key, state[key], old) for key, old in expected.items() if key in state]
+    return problems + [problem for problem in found if problem]
 
 
 def wrapped_state(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:

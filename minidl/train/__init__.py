@@ -1,5 +1,6 @@
 """Training: optimizers, schedules, the training loop, metrics and confidence intervals."""
 
+from minidl.engine.instead import TRAIN, missing
 from minidl.train import checkpoint, intervals, metrics, schedules
 from minidl.train.adam import Adam, AdamW
 from minidl.train.evaluation import Evaluation, History, evaluate
@@ -45,3 +46,7 @@ __all__ = [
     "schedules",
     "supervised",
 ]
+
+
+def __getattr__(name: str) -> None:
+    raise missing(f"module {__name__!r}", name, TRAIN)

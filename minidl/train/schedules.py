@@ -22,6 +22,7 @@ from minidl.engine.checks import (
     positive_int,
     positive_number,
 )
+from minidl.engine.instead import SCHEDULES, missing
 
 Schedule = Callable[[int], float]
 
@@ -215,17 +216,5 @@ def warmed_up(schedule: Schedule, warmup_steps: int, step: int) -> float:
     return schedule(0) * ((t + 1) / W) if t < W else schedule(t - W)
 
 
-_INSTEAD = {  # schedulers of PyTorch, and the function that gives the same values
-    "StepLR": "step_decay(lr, gamma, step_size)",
-    "MultiStepLR": "multi_step(lr, gamma, milestones)",
-    "ExponentialLR": "exponential(lr, last_lr, steps)",
-    "CosineAnnealingLR": "cosine(lr, eta_min, T_max)",
-    "LinearLR": "linear(lr start_factor, lr, total_iters)",
-    "OneCycleLR": "one_cycle(max_lr, total_steps)",
-    "ReduceLROnPlateau": "plateau(lr, factor, patience) of the losses so far",
-}
-
-
 def __getattr__(name: str) -> None:
-    mend = f": write optimizer.lr = schedule(step), with {_INSTEAD[name]}" if name in _INSTEAD else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{mend}")
+    raise missing(f"module {__name__!r}", name, SCHEDULES)

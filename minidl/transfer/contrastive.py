@@ -96,7 +96,7 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
     >>> round(transfer.nt_xent(z1, z2, temperature=1.0).item(), 3)  # log(1 + 2/e)
     0.551
     """
-    z1, z2 = F.floating(z1), F.floating(z2)
+    z1, z2 = F.floating(z1, z2), F.floating(z2, z1)
     check_views(z1.data, z2.data)
     n = len(z1)
     u = apply(UnitRows(), concatenate([z1, z2]))  # (2N, D)

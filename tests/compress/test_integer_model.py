@@ -331,3 +331,13 @@ def test_a_setting_that_integers_do_not_have_is_refused_by_name(layer, setting):
     images = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
     with pytest.raises(ValueError, match=re.escape(setting)):
         quantize_model(model, images)
+
+
+def test_dropout_of_values_or_of_channels_is_nothing_in_a_network_of_integers():
+    images = images_of(20, 2, 5, 5)
+    rng = np.random.default_rng(0)
+    conv, last = nn.Conv2d(2, 3, 3, rng=rng), nn.Conv2d(3, 2, 2, rng=rng)
+    plain = quantize_model(nn.Sequential(conv, last).eval(), images)(images).data
+    for dropout in (nn.Dropout(), nn.Dropout2d()):
+        with_dropout = nn.Sequential(conv, dropout, last, nn.Identity()).eval()
+        assert np.array_equal(quantize_model(with_dropout, images)(images).data, plain)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import nn
+from minidl.compress.fuse import fuse
 from minidl.compress.masks import (
     EmptyLayerError,
     apply_masks,
@@ -181,6 +182,8 @@ def test_a_model_of_images_of_one_size_asks_for_a_batch():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 4 * 4, 3))
     with pytest.raises(ValueError, match=r"does not run on zeros of \(1, 1, 16, 16\): give x, a batch that"):
         filter_masks(model, 0.5)
+    with pytest.raises(ValueError, match=r"does not run on zeros of \(1, 1, 16, 16\): give x, a batch that"):
+        fuse(model.eval())
     assert set(filter_masks(model, 0.5, x=np.zeros((1, 1, 6, 6), np.float32))) == {"0"}
     # for a given batch, the message must not name zeros
     with pytest.raises(ValueError, match="(?s)^(?!.*on zeros of)"):

@@ -338,3 +338,16 @@ def test_the_channels_of_a_residual_sum_bear_one_number():
     assert np.array_equal(first, last)
     inner = channels.makes["stage1.block1.residual.body.conv1"]
     assert not set(first.tolist()) & set(inner.tolist())
+
+
+@pytest.mark.parametrize(
+    "between", [nn.Upsample(scale_factor=2), nn.Upsample(7, mode="bilinear"), nn.Dropout2d()]
+)
+def test_what_resizes_or_drops_channels_passes_each_channel_on(between):
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=rng), between, nn.Conv2d(4, 2, 1, rng=rng)).eval()
+    images = rng.random((3, 1, 6, 6), np.float32)
+    slim = remove_filters(model, "0", [1, 3])
+    masked = apply_masks(model, {"0": [True, False, True, False]})
+    assert slim[2].in_channels == 2
+    np.testing.assert_allclose(predict(slim, images), predict(masked, images), atol=1e-6)

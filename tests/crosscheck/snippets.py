@@ -186,6 +186,115 @@ class Deep(nn.Module):
         return x
 
 result = same(Deep())(X)""",
+    "constant weights by apply": """
+def init_weights(m):
+    if isinstance(m, nn.Linear):
+        nn.init.constant_(m.weight, 0.1)
+        nn.init.zeros_(m.bias)
+
+model = nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)))
+result = model.apply(init_weights)(X)""",
+    "random weights": """
+layer = nn.Linear(6, 4)
+nn.init.xavier_normal_(layer.weight)
+nn.init.normal_(layer.weight, mean=0.0, std=0.01)
+nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+nn.init.uniform_(layer.weight, a=-0.1, b=0.1)
+nn.init.ones_(layer.bias)
+result = [layer.bias, 1.0 * (layer.weight.abs().max() <= 0.1)]""",
+    "a last layer replaced by its number": """
+model = same(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)))
+model[2] = same(nn.Linear(model[2].in_features, 3))
+model[-2] = nn.Identity()
+result = model(X)""",
+    "the body without the head": """
+model = same(nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)))
+result = nn.Sequential(*list(model.children())[:-1])(images)""",
+    "a parameter of a tensor": """
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([1.0, 2.0]))
+
+    def forward(self, x):
+        return x * self.w
+
+model = Scale()
+model(X[:, :2]).sum().backward()
+result = [model.w, model.w.grad]""",
+    "a list that grows": """
+layers = nn.ModuleList()
+for _ in range(2):
+    layers.append(nn.Linear(6, 6))
+layers.extend([nn.ReLU(), nn.Linear(6, 2)])
+x = X
+for layer in same(layers):
+    x = layer(x)
+result = x""",
+    "backward from a vector, and twice": """
+x = torch.tensor([1.0, 2.0], requires_grad=True)
+z = x * x
+z.backward(gradient=torch.tensor([1.0, 0.5]), retain_graph=True)
+z.backward(torch.tensor([1.0, 1.0]))
+result = x.grad""",
+    "deviations divided by n": """
+result = [X.std(dim=0, unbiased=False), X.var(1, unbiased=True), torch.std(X, dim=0, correction=1)]""",
+    "an autoencoder": """
+class AutoEncoder(nn.Module):
+    def __init__(self):
+        super(AutoEncoder, self).__init__()
+        self.encoder = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4))
+        self.decoder = nn.Sequential(nn.Linear(4, 64), nn.Sigmoid())
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x.view(-1, 64)))
+
+model = same(AutoEncoder())
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5, betas=(0.5, 0.999))
+for epoch in range(3):
+    loss = nn.MSELoss()(model(images), images.view(-1, 64))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+result = loss.item()""",
+    "a checkpoint of model and optimizer": """
+model, other = same(nn.Linear(6, 3)), nn.Linear(6, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+again = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
+for _ in range(2):
+    optimizer.zero_grad()
+    F.cross_entropy(model(X), y).backward()
+    optimizer.step()
+checkpoint = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+other.load_state_dict(checkpoint["model"])
+again.load_state_dict(checkpoint["optimizer"])
+F.cross_entropy(other(X), y).backward()
+again.step()
+result = [other.weight, other.bias]""",
+    "a residual block with a hook": """
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        out = self.bn(self.conv(x))
+        out += x
+        return F.relu(out)
+
+seen = []
+model = same(nn.Sequential(nn.Conv2d(1, 4, 3), Block(4), nn.Flatten(), nn.Linear(144, 3)))
+handle = model[1].register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+F.cross_entropy(model(images), y).backward()
+handle.remove()
+result = [seen[0], model[0].weight.grad, model[1].bn.running_var]""",
+    "penalties and accumulated gradients": """
+model = same(nn.Linear(6, 3))
+for i in range(0, 8, 2):
+    penalty = sum(p.abs().sum() + (p ** 2).sum() for p in model.parameters())
+    (F.cross_entropy(model(X[i : i + 2]), y[i : i + 2]) / 4 + 0.01 * penalty).backward()
+result = model.weight.grad""",
     "norms and a larger image": """
 body = nn.Sequential(nn.Conv2d(1, 4, 3, padding="same"), nn.GroupNorm(2, 4), nn.SiLU())
 model = same(nn.Sequential(body, nn.Upsample(scale_factor=2)))
@@ -197,7 +306,11 @@ REFUSED = {
     "transpose of a matrix": ("result = X.transpose(0, 1)", r"swaps in PyTorch: write swapaxes\(0, 1\)"),
     "values and places of a maximum": (
         "values, places = X.max(dim=1)",
-        r"write t.max\(axis=...\), and np.argmax",
+        r"write t.max\(axis=...\) for the values, and np.argmax",
+    ),
+    "places of a maximum in two rows": (
+        "_, predicted = X[:2].max(1)",
+        r"max\(dim\) gives values and places in PyTorch: write t.max\(axis=...\)",
     ),
     "the maximum as a function": (
         "_, predicted = torch.max(X, 1)",
@@ -205,6 +318,38 @@ REFUSED = {
     ),
     "zeros": ("result = torch.zeros(2, 3)", r"write minidl.Tensor\(np.zeros\(...\)\)"),
     "another device": ("device = torch.device('cpu')", "there is one device"),
+    "a model to a device": ("model = nn.Linear(6, 3).to('cpu')", "write nothing: there is one device"),
+    "rows to a device": ("x = X.to('cpu')", "write t itself, since there is one device"),
+    "a length by size": ("result = images.view(images.size(0), -1)", r"write t.shape, or t.shape\[0\]"),
+    "a parameter of a computed tensor": (
+        "result = nn.Parameter(X.requires_grad_() * 2)",
+        r"the array t.data",
+    ),
+    "a clipped norm": (
+        "nn.utils.clip_grad_norm_(nn.Linear(2, 2).parameters(), 1.0)",
+        "write minidl.train.clip_grad_norm",
+    ),
+    "the loss of probabilities": ("criterion = nn.BCELoss()", "write nn.BCEWithLogitsLoss, and no Sigmoid"),
+    "a transposed convolution": (
+        "layer = nn.ConvTranspose2d(1, 4, 2)",
+        r"write nn.Upsample\(scale_factor=2\)",
+    ),
+    "unit rows": ("result = F.normalize(X)", r"write x / x.norm\(dim=1, keepdim=True\)"),
+    "a product of matrices by name": ("result = torch.mm(X, X.T)", "write t @ other"),
+    "a change in place by name": (
+        "w = torch.tensor([1.0])\nwith torch.no_grad():\n    w.sub_(0.1)",
+        r"write t \+= other, t -= other",
+    ),
+    "a gradient by autograd": (
+        "x = torch.tensor(1.0, requires_grad=True)\ng = torch.autograd.grad(x * x, x)",
+        r"write minidl.grad\(y, x\)",
+    ),
+    "batches of a data set": ("loader = torch.utils.data.DataLoader([1, 2])", "write minidl.data.batches"),
+    "a scheduler of optim": (
+        "import torch.optim as optim\nscheduler = optim.lr_scheduler",
+        "write minidl.train.schedules",
+    ),
+    "places in order": ("result = X.argsort(dim=1)", r"write np.argsort\(t.data, axis=...\)"),
     "a float": ("accuracy = (X > 0.5).sum() * X.float()", r"write t.astype\(np.float32\)"),
     "labels in a tensor": (
         "loss = F.cross_entropy(X[:2, :3], torch.tensor([0, 2]))",

@@ -62,6 +62,16 @@ def test_the_first_gradient_of_a_number_is_1_and_another_may_be_given():
 # ---- graphs
 
 
+def test_backward_takes_pytorchs_names_and_a_second_pass_needs_no_permission():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = x * x
+    y.backward(gradient=[1.0, 3.0], retain_graph=False)
+    y.backward([1.0, 0.0])
+    assert x.grad.tolist() == [4, 12]  # 2 x times 2 and 3
+    with pytest.raises(TypeError, match="retain_graph must be True or False, got 1"):
+        y.backward([1.0, 0.0], retain_graph=1)
+
+
 def test_a_tensor_used_many_times_collects_the_gradients_of_all_uses():
     x = leaf([2.0])
     y = x * x  # 2 x

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import minidl
 from minidl import Tensor, grad, gradcheck
+from minidl.engine import instead
 from minidl.engine.methods import takes_dim
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -141,6 +143,9 @@ def test_the_other_functions_take_dim_as_well():
         3,
     )
     assert T.var(dim=0, correction=1).data.tolist() == [4.5] * 3
+    assert T.var(dim=0, unbiased=True).data.tolist() == [4.5] * 3  # divided by 2 - 1
+    assert T.std(dim=0, unbiased=False).data.tolist() == [1.5] * 3  # divided by 2
+    assert minidl.var(T, 0, unbiased=True).data.tolist() == [4.5] * 3
 
 
 def test_a_method_is_a_function_of_minidl_as_well():
@@ -160,6 +165,27 @@ def test_copying_and_pickling_ask_for_no_attribute_that_is_not_there():
     assert np.array_equal(copy.deepcopy(T).data, X) and np.array_equal(pickle.loads(pickle.dumps(T)).data, X)
 
 
+def test_the_names_in_the_mends_are_there():
+    homes = {"minidl": minidl, "nn": minidl.nn, "F": minidl.nn.functional, "np": np, "t": T}
+    homes |= {"rng": np.random.default_rng(), "module": minidl.nn.ReLU()}
+    tables = {
+        name: table for name, table in vars(instead).items() if isinstance(table, dict) and name.isupper()
+    }
+    assert set(tables) == {"TENSOR", "MINIDL", "MODULE", "FUNCTIONAL", "NN", "TRAIN", "SCHEDULES"}
+    found = 0
+    for mend in " ".join(text for table in tables.values() for text in table.values()).split():
+        for home, path in re.findall(r"\b(minidl|nn|F|np|t|rng|module)\.([A-Za-z_][\w.]*\w)", mend):
+            value = homes[home]
+            for name in path.split("."):
+                value = None if (home, name) == ("module", "name") else getattr(value, name)
+            found += 1
+    assert found > 50
+    assert all(
+        hasattr(minidl.train.schedules, re.match(r"\w+", text.split("with ")[1])[0])
+        for text in [mend for name, mend in instead.SCHEDULES.items() if name != "LambdaLR"]
+    )
+
+
 NONE = np.zeros((0, 3), np.float32)
 REFUSED = [
     (
@@ -169,14 +195,23 @@ REFUSED = [
     ),
     (lambda: T.transpose(-2, -1), ValueError, r"write swapaxes\(0, 1\), or transpose\(\(0, 1\)\)"),
     (lambda: T.expand_dims(0).transpose(0, 1), ValueError, "needs all 3 axes, .* swapaxes takes two"),
-    (
-        lambda: T.max(dim=1),
-        TypeError,
-        r"max\(dim=...\) gives values and places in PyTorch: write t.max\(axis",
-    ),
-    (lambda: T.min(dim=1), TypeError, r"write t.min\(axis=...\), and np.argmin\(t.data"),
+    (lambda: T.max(dim=1), TypeError, r"max\(dim\) gives values and places in PyTorch: write t.max\(axis"),
+    (lambda: T.max(0), TypeError, r"values and places in PyTorch: write t.max\(axis=...\) for the values"),
+    (lambda: T.min(1), TypeError, r"write t.min\(axis=...\) for the values, and np.argmin\(t.data"),
     (lambda: T.sum(axis=0, dim=1), TypeError, "sum got one argument under two names: axis, dim"),
-    (lambda: T.std(unbiased=True), TypeError, "ddof must be an integer, got True"),
+    (lambda: T.std(unbiased=1), TypeError, "unbiased must be True or False, got 1"),
+    (lambda: T.sum(unbiased=True), TypeError, "unexpected keyword argument 'ddof'"),
+    (lambda: T.std(unbiased=True, ddof=1), TypeError, "one argument under two names: unbiased, ddof"),
+    (lambda: T.size(0), TypeError, r"t.size is the number of elements here: write t.shape, or t.shape\[0\]"),
+    (lambda: T.copy_(X), AttributeError, "write t.data = array"),
+    (lambda: minidl.mm(T, T), AttributeError, "module 'minidl' has no attribute 'mm': write t @ other"),
+    (lambda: minidl.long, AttributeError, "write np.int64"),
+    (lambda: minidl.utils, AttributeError, r"write minidl.data.batches\(images, labels, 32\)"),
+    (lambda: minidl.nn.LSTM, AttributeError, "module 'minidl.nn' has no attribute 'LSTM'$"),
+    (lambda: minidl.nn.utils, AttributeError, "write minidl.train.clip_grad_norm"),
+    (lambda: minidl.nn.functional.kl_div, AttributeError, r"write \(p \* \(log_p - log_q\)\)"),
+    (lambda: minidl.train.lr_scheduler, AttributeError, "write minidl.train.schedules"),
+    (lambda: minidl.train.schedules.LambdaLR, AttributeError, "with lr times your function"),
     (lambda: T.std(ddof=6), ValueError, "ddof must be below the number of values 6"),
     (lambda: T.norm(3), ValueError, r"p must be one of 1.0, 2.0, inf, got 3"),
     (lambda: T.norm("fro"), TypeError, "p must be a number, got 'fro'"),

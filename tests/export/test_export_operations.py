@@ -94,7 +94,7 @@ CASES = {
     reduce.LogSoftmax: [lambda x: F.log_softmax(x, 1, temperature=2.0)],
     reduce.LogSumExp: [lambda x: x.logsumexp(1), lambda x: x.logsumexp((2, 3), keepdims=True)],
     reduce.Prod: [lambda x: x.prod(1), lambda x: x.prod((2, 3), keepdims=True)],
-    reduce.Max: [lambda x: x.max((2, 3)), lambda x: x.max(-1, keepdims=True)],
+    reduce.Max: [lambda x: x.max(axis=(2, 3)), lambda x: x.max(axis=-1, keepdims=True)],
     reduce.Mean: [
         lambda x: x.mean((2, 3)),
         lambda x: x.mean((1, 2), keepdims=True),
@@ -102,7 +102,7 @@ CASES = {
         lambda x: x.mean(()),
         lambda x: x.mean(0),
     ],
-    reduce.Min: [lambda x: x.min(1)],
+    reduce.Min: [lambda x: x.min(axis=1)],
     reduce.Softmax: [lambda x: F.softmax(x, 1, temperature=0.5), F.softmax],
     reduce.Sum: [lambda x: x.sum((1, 3)), lambda x: x.sum(()), lambda x: x.sum(-1, keepdims=True)],
     reduce.Var: [lambda x: x.var((1, 2)), lambda x: x.var(-1, ddof=1, keepdims=True)],

@@ -189,3 +189,20 @@ def test_a_layer_norm_and_a_group_norm_by_hand():
     x = np.array([[[1.0], [3.0], [5.0], [5.5]]])
     assert F.group_norm(x, 2, eps=0.0).data.ravel().tolist() == [-1, 1, -1, 1]
     assert F.layer_norm(np.array([[4.0]]), 1).data.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss])
+def test_an_array_beside_a_float64_tensor_is_not_rounded_to_float32(loss):
+    wide, array = Tensor(np.array([0.1])), np.array([0.1 + 2e-9])  # float32 rounds 0.1 by 1.5e-9
+    exact = {"mse_loss": 4e-18, "l1_loss": 2e-9, "smooth_l1_loss": 2e-18}[loss.__name__]
+    for pair in ((wide, array), (array, wide)):
+        assert math.isclose(loss(*pair).item(), exact, rel_tol=1e-6)
+    assert loss(np.array([0.5]), np.array([2.0])).dtype == np.float32  # arrays alone are float32
+
+
+@pytest.mark.parametrize("size", [1e13, 2e19, 3e38])
+def test_gelu_by_tanh_is_x_or_0_far_out_with_slope_1_or_0(size):
+    x = Tensor(np.float32([size, -size]), requires_grad=True)
+    y = F.gelu(x, approximate="tanh")
+    y.sum().backward()
+    assert y.data.tolist() == [np.float32(size), 0] and x.grad.tolist() == [1, 0]

@@ -74,12 +74,19 @@ def test_initialisations_have_the_spread_of_their_formulas():
     assert np.isclose(filled(init.kaiming_normal_, mode="fan_out").var(), 2 / 200, rtol=0.02)
     assert np.isclose(np.abs(filled(init.xavier_uniform_)).max(), math.sqrt(6 / 500), rtol=0.01)
     assert np.isclose(filled(init.kaiming_normal_, (64, 16, 3, 3)).var(), 2 / 144, rtol=0.05)
+    assert np.isclose(filled(init.xavier_normal_, gain=3.0).var(), 9 * 2 / 500, rtol=0.02)
+    normal = filled(init.normal_, mean=4.0, std=0.5)
+    assert np.isclose(normal.mean(), 4, rtol=0.01) and np.isclose(normal.std(), 0.5, rtol=0.02)
+    uniform = filled(init.uniform_)
+    assert 0 <= uniform.min() < 0.01 and 0.99 < uniform.max() <= 1  # a and b are 0 and 1, as in PyTorch
 
 
 def test_an_initialisation_changes_the_tensor_itself_and_makes_a_new_version():
     weight = nn.Parameter(np.ones((2, 2), np.float32))
     assert init.zeros_(weight) is weight
     assert weight.data.tolist() == [[0, 0], [0, 0]] and weight.version == 1
+    assert init.constant_(weight, -0.5).data.tolist() == [[-0.5, -0.5], [-0.5, -0.5]]
+    assert init.ones_(weight).data.tolist() == [[1, 1], [1, 1]] and weight.dtype == np.float32
     assert init.kaiming_uniform_(weight, rng=rng()) is weight and weight.dtype == np.float32
 
 

@@ -305,6 +305,61 @@ def test_a_parameter_or_a_method_is_no_layer(model):
             model.layer(path)
 
 
+def test_apply_calls_children_before_their_parents_and_a_shared_module_each_time():
+    seen, shared = [], nn.ReLU()
+    model = nn.Sequential(nn.Sequential(shared, nn.Tanh()), shared)
+    assert model.apply(lambda module: seen.append(module)) is model
+    assert [type(module) for module in seen] == [nn.ReLU, nn.Tanh, nn.Sequential, nn.ReLU, nn.Sequential]
+    with pytest.raises(TypeError, match=r"function must be a function of \(module\), got None"):
+        model.apply(None)
+
+
+def test_a_child_is_replaced_by_its_number_and_keeps_its_name_and_place():
+    shared = nn.ReLU()
+    model = nn.Sequential({"a": shared, "b": nn.Linear(1, 2), "c": shared})
+    model[2] = nn.Tanh()
+    model[-2] = nn.Linear(1, 3)
+    assert [(name, type(child)) for name, child in model.named_children()] == [
+        ("a", nn.ReLU),
+        ("b", nn.Linear),
+        ("c", nn.Tanh),
+    ]
+    assert model[1].out_features == 3 and model[1].weight.name == "b.weight"
+    with pytest.raises(IndexError, match="no child 3 in a Sequential of 3"):
+        model[3] = nn.Tanh()
+    with pytest.raises(TypeError, match="child 'b' must be a Module, got None"):
+        model[1] = None
+    with pytest.raises(TypeError, match=r"index must be an integer, got slice\(None, 2, None\)"):
+        model[:2] = nn.Tanh()
+
+
+def test_extend_adds_modules_under_the_next_numbers():
+    layers = nn.ModuleList([nn.ReLU()])
+    assert layers.extend(nn.Linear(1, n) for n in (2, 3)) is layers
+    assert [name for name, _ in layers.named_children()] == ["0", "1", "2"] and layers[2].out_features == 3
+    with pytest.raises(TypeError, match="modules must be a list, got 3"):
+        layers.extend(3)
+    with pytest.raises(TypeError, match="child '3' must be a Module, got 'a'"):
+        layers.extend(["a"])
+
+
+def test_a_parameter_of_a_tensor_has_a_copy_of_its_array_and_no_graph():
+    source = Tensor([1.0, 2.0], requires_grad=True)
+    parameter = nn.Parameter(source)
+    parameter.data[0] = 5
+    assert source.data.tolist() == [1, 2] and parameter.op is None
+
+
+def test_a_name_of_pytorch_that_a_module_does_not_have_is_refused_with_the_mend():
+    with pytest.raises(
+        AttributeError, match="'Linear' object has no attribute 'to': write nothing: there is"
+    ):
+        nn.Linear(1, 1).to("cpu")
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'wieght'$"):
+        _ = nn.Linear(1, 1).wieght
+    assert not hasattr(nn.ReLU(), "weight")
+
+
 def test_append_to_a_slice_takes_the_first_free_number_and_overwrites_nothing():
     model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 3))
     part = model[1:]

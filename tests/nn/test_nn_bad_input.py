@@ -218,7 +218,7 @@ CASES = {
         "no layer 'x' in this ReLU; there are: none",
     ),
     "Parameter: integers": (lambda: nn.Parameter(np.array([1])), TypeError, "only floating tensors"),
-    "Parameter: a Tensor": (lambda: nn.Parameter(Tensor([1.0])), TypeError, "data is a Tensor already"),
+    "Parameter: computed": (lambda: nn.Parameter(computed()), ValueError, "a Parameter is a leaf: .*t.data"),
     "summary: model": (lambda: nn.summary(F.relu, (1,)), TypeError, "model must be a Module"),
     "summary: a number": (
         lambda: nn.summary(nn.ReLU(), 8),
@@ -518,7 +518,11 @@ CASES = {
         TypeError,
         "gain must be a num",
     ),
-    "init.uniform_: infinite": (lambda: init.uniform_(WEIGHT, 0, np.inf), ValueError, "high must be finite"),
+    "init.normal_": (lambda: init.normal_(WEIGHT, 0, -1), ValueError, "std must be .*at least 0, got -1"),
+    "init.xavier_normal_": (lambda: init.xavier_normal_(WEIGHT, -1), ValueError, "gain must be .*at least 0"),
+    "init.constant_": (lambda: init.constant_(WEIGHT, np.nan), ValueError, "val must be finite, got nan"),
+    "init.ones_": (lambda: init.ones_(ROWS), TypeError, r"tensor must be a Tensor, got an array \(2, 3\)"),
+    "init.uniform_: infinite": (lambda: init.uniform_(WEIGHT, 0, np.inf), ValueError, "b must be finite"),
     "init.kaiming_uniform_: mode": (
         lambda: init.kaiming_uniform_(WEIGHT, mode="in"),
         ValueError,
@@ -542,7 +546,7 @@ CASES = {
     "init.uniform_": (
         lambda: init.uniform_(WEIGHT, 1, 0),
         ValueError,
-        r"low must be finite and at most 0, got 1",
+        r"a must be finite and at most 0, got 1",
     ),
     # models
     "models.mlp": (lambda: models.mlp(4, (0,), 2), ValueError, "each of hidden must be at least 1"),

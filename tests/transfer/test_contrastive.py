@@ -56,6 +56,13 @@ def by_definition(z1, z2, temperature):
 # ---- the loss by hand
 
 
+def test_a_float64_view_keeps_the_other_view_in_float64():
+    one, other = np.random.default_rng(0).normal(size=(2, 3, 4))
+    both = nt_xent(Tensor(one), Tensor(other), temperature=0.5).item()
+    assert nt_xent(Tensor(one), other, temperature=0.5).item() == both
+    assert nt_xent(one, Tensor(other), temperature=0.5).item() == both
+
+
 def test_two_images_at_a_right_angle_by_hand():
     z1, z2 = (
         [[1.0, 0.0], [0.0, 1.0]],

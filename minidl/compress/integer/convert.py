@@ -69,8 +69,9 @@ def quantize_model(
     each layer's output against the float network, on the calibration images.
 
     model: in evaluation mode, of Conv2d, Linear, BatchNorm, ReLU, ReLU6, ``LOOKED_UP``,
-    ZeroPad2d, max and average pooling, Flatten, Identity, Dropout and Preprocess in Sequential, Residual,
-    Skip and Concat. ValueError for others. The modules of a Skip move to its ``body``.  bits: 2 … 8.
+    ZeroPad2d, max and average pooling, Flatten, Identity, Dropout, Dropout2d and Preprocess in Sequential,
+    Residual, Skip and Concat. ValueError for others. The modules of a Skip move to its ``body``.
+    bits: 2 … 8.
 
     >>> from minidl import nn
     >>> from minidl.compress import integer
