@@ -34,7 +34,8 @@ def wrapped_state(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
             return f"the keys have {prefix!r} in front: load_state_dict({mend})"
     for prefix in sorted({name.removesuffix(key) for key, name in pairs if name.endswith("." + key)}):
         if sum(prefix + key in expected for key in keys) >= half:
-            return f"the keys lack {prefix!r}: load_state_dict({{{prefix!r} + key: state[key] for key in state}})"
+            mend = f"{{{prefix!r} + key: value for key, value in state.items()}}"
+            return f"the keys lack {prefix!r} in front: load_state_dict({mend})"
     return ""
 
 
