@@ -41,17 +41,16 @@ def wrapped_state(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
         return f"the values lie in state[{key!r}]: load_state_dict(state[{key!r}])"
     if any(key in expected for key in state):
         return ""
-    keys = [str(key) for key in state]
+    keys, half = [str(key) for key in state], len(expected) / 2
     pairs = [(key, name) for key in keys for name in expected]
-    prefixes = {key.removesuffix(name) for key, name in pairs if key.endswith("." + name)}
-    if prefixes:
-        best = max(sorted(prefixes), key=lambda p: sum(key.removeprefix(p) in expected for key in keys))
-        mend = f"{{key.removeprefix({best!r}): value for key, value in state.items()}}"
-        return f"the keys have {best!r} in front: load_state_dict({mend})"
-    prefixes = {name.removesuffix(key) for key, name in pairs if name.endswith("." + key)}
-    if prefixes:
-        best = max(sorted(prefixes), key=lambda p: sum(p + key in expected for key in keys))
-        return f"the keys lack {best!r}: load_state_dict({{{best!r} + key: state[key] for key in state}})"
+    for prefix in sorted({key.removesuffix(name) for key, name in pairs if key.endswith("." + name)}):
+        if sum(key.removeprefix(prefix) in expected for key in keys) >= half:
+            mend = f"{{key.removeprefix({prefix!r}): value for key, value in state.items()}}"
+            return f"the keys have {prefix!r} in front: load_state_dict({mend})"
+    for prefix in sorted({name.removesuffix(key) for key, name in pairs if name.endswith("." + key)}):
+        if sum(prefix + key in expected for key in keys) >= half:
+            mend = f"{{{prefix!r} + key: value for key, value in state.items()}}"
+            return f"the keys lack {prefix!r} in front: load_state_dict({mend})"
     return ""
 
 

@@ -85,6 +85,12 @@ def test_a_prefix_that_the_keys_lack_is_named_too():
     outer.load_state_dict(mended(outer, inner.state_dict()))
 
 
+def test_a_foreign_state_that_shares_the_last_part_of_a_key_gets_no_wrong_advice():
+    for foreign in ({"weight": np.zeros(3)}, {"encoder.fc.weight": np.zeros(3)}):
+        with pytest.raises(ValueError, match="missing: fc.weight"):
+            model().load_state_dict(foreign)
+
+
 def test_a_nested_checkpoint_is_unpacked_step_by_step():
     checkpoint = {"state_dict": {f"module.{key}": value for key, value in state().items()}, "epoch": 3}
     target = model()
