@@ -57,6 +57,7 @@ REFUSED = [
     (checks.check_array, ([1.0], "...", "H", "W"), {}, ValueError, r"\(\.\.\., H, W\)"),
     (checks.check_array, ([],), {}, ValueError, "not be empty"),
     (checks.check_array, ([np.inf],), {}, ValueError, "finite, got inf"),
+    (checks.check_array, ([np.inf, np.nan],), {"finite": False, "nan": False}, ValueError, "hold NaN"),
     (checks.check_array, ([0.0, 2.0],), {"low": 0, "high": 1}, ValueError, r"within \[0, 1\], got 2"),
     (checks.check_labels, ([0, 3], 2, 3), {}, ValueError, r"0 \.\.\. 2, got 3"),
     (checks.check_labels, ([0, -1],), {}, ValueError, "got -1"),
@@ -111,6 +112,7 @@ def test_an_array_that_fits_comes_back_unchanged():
     array = np.ones((2, 3, 4))
     assert checks.check_array("x", array, "...", "H", 4) is array
     assert checks.check_array("x", array, "N", "C", None, low=0) is array
+    assert checks.check_array("x", [np.inf, 1], finite=False, nan=False)[0] == np.inf
 
 
 def test_lengths_that_differ_are_listed():
