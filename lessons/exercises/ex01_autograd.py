@@ -28,12 +28,17 @@ mul = Exercise(
 )
 
 
-@mul.law("2 · 3 = 6, and a gradient of 10 becomes 30 and 20")
+@mul.law("2 · 3 = 6, and a gradient of 10 becomes 30 and 20; for 3 · 3 it becomes 30 and 30")
 def worked_product(mul):
-    y, grads = mul(np.array([2.0]), np.array([3.0]), grad=np.array([10.0]))
+    three, ten = np.array([3.0]), np.array([10.0])
+    y, grads = mul(np.array([2.0]), three, grad=ten)
     assert_close(y, [6.0])
     assert_close(grads[0], [30.0])
     assert_close(grads[1], [20.0])
+    y, grads = mul(three, three, grad=ten)  # one array twice
+    assert_close(y, [9.0])
+    assert_close(grads[0], [30.0])
+    assert_close(grads[1], [30.0])
     nothing = np.zeros((2, 0))
     grads = mul(np.ones((2, 1)), nothing, grad=nothing)[1]  # a 1 stretched to 0 gets a 0
     assert_equal(grads[0], np.zeros((2, 1)))

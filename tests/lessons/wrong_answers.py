@@ -4013,3 +4013,39 @@ def without_a_warning(*, where):
 
 wrong("18.6", "no warning on the way to a target")(without_a_warning(where=lambda o: o.get("targeted")))
 wrong("18.6", "no warning with the margin")(without_a_warning(where=lambda o: o.get("loss") == "margin"))
+
+
+def on_the_class(number):
+    """The library's Op, which keeps what forward saved on the class: the last op's, for all ops."""
+
+    class OnTheClass(find(number).target):
+        kept: dict = {}
+
+        def forward(self, *arrays):
+            y = super().forward(*arrays)
+            self.kept.update(vars(self))
+            return y
+
+        def backward(self, grad):
+            vars(self).update(self.kept)
+            return super().backward(grad)
+
+    return OnTheClass
+
+
+for several in ("01.1", "01.2", "01.5", "02.4", "07.3", "10.3"):
+    wrong(several, "what forward saves is kept on the class")(on_the_class(several))
+
+
+@wrong("01.1", "of x · x only the first factor has a gradient")
+class OneFactorOfASquare(find("01.1").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return (grads[0], np.zeros_like(grads[1])) if self.a is self.b else grads
+
+
+@wrong("01.5", "of a matrix times itself only the first factor has a gradient")
+class OneFactorOfAMatrixSquared(find("01.5").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return (grads[0], np.zeros_like(grads[1])) if self.a is self.b else grads
