@@ -162,6 +162,11 @@ def blocks(guided_within):
             expected = by_hand(model, images, [2, 0], layers)
             found = guided_within(model, images, np.array([2, 0]), layers)
             assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    colour = Built("small_cnn", seed=3, num_classes=CLASSES, in_channels=2, widths=(3,), pool_after=())
+    three, classes = np.concatenate([images, -images, images[:1, :, ::-1]])[[0, 2, 4]], np.int32([2, 0, 1])
+    three = np.concatenate([three, three[::-1]], axis=1)  # three images of two channels
+    found = guided_within(colour, three, classes, ("block1",))
+    assert_close(found, by_hand(colour, three, classes, ("block1",)), rtol=1e-4, atol=1e-5)
     deep = Built("mlp", seed=0, in_features=24, hidden=(6, *[4] * 9), num_classes=CLASSES)
     found = guided_within(deep, images, np.array([2, 0]), ("relu1",))  # relu1 must not match relu10
     assert_close(found, by_hand(deep, images, [2, 0], ("relu1",)), rtol=1e-4, atol=1e-7)

@@ -89,6 +89,8 @@ def worked_margin(loss_gradient):
     z[[0, 1], labels] = -np.inf
     expected = W[z.argmax(axis=1)] - W[labels]
     assert_close(loss_gradient(LINEAR, images, labels, "margin"), expected, **WIDE)
+    maps = loss_gradient(LINEAR, images.reshape(2, 1, 1, 3), labels, "margin")
+    assert_close(maps, expected.reshape(2, 1, 1, 3), **WIDE)
 
 
 @slope.law("each image's gradient agrees with central differences of its own loss")

@@ -103,6 +103,9 @@ def worked_way(pgd):
     assert_close(pgd(TWO, images, labels, 0.25, targeted=True, **given), expected, rtol=1e-5)
     ten_steps = pgd(TWO, images, labels, 0.5, step_size=1 / 128, random_start=False, rng=same_draws())
     assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
+    assert_close(pgd(TWO, images, labels, 0.0, rng=same_draws()), images)  # eps = 0
+    maps = pgd(TWO, images.reshape(2, 1, 1, 3), labels, 0.25, **given)
+    assert_close(maps, np.clip(images + 0.25 * ways, 0, 1).reshape(2, 1, 1, 3), rtol=1e-5)
 
 
 STEP_BY_STEP = "each step follows the sign of the gradient at the current image, by central differences"
@@ -214,7 +217,9 @@ def refuses(pgd, label):
     assert_refuses("eps = -0.25", pgd, TWO, images, labels, -0.25)
     assert_refuses("eps = 8 in a box of width 1", pgd, TWO, images, labels, 8.0)
     assert_refuses("steps = 0", pgd, TWO, images, labels, 0.25, steps=0)
-    assert_refuses("step_size = 0", pgd, TWO, images, labels, 0.25, step_size=0.0)
+    for size in (0.0, -0.125):
+        assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
+    assert_refuses("a pixel of -0.5", pgd, TWO, -images, labels, 0.25)
     assert_refuses("a pixel of 1.5", pgd, TWO, 3 * images, labels, 0.25)
     training = Built(TWO.builder, TWO.seed, **TWO.settings, training=True)  # which it stays
     assert_refuses("steps = 0", pgd, training, images, labels, 0.25, steps=0)

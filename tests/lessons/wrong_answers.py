@@ -18,6 +18,7 @@ def any_case(inputs, steps):
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import math
 import warnings
@@ -4049,3 +4050,72 @@ class OneFactorOfAMatrixSquared(find("01.5").target):
     def backward(self, grad):
         grads = super().backward(grad)
         return (grads[0], np.zeros_like(grads[1])) if self.a is self.b else grads
+
+
+def not_taken(number, what, condition):
+    """A wrong answer: the library's function, which refuses arguments for which ``condition`` is True."""
+    target = find(number).target
+
+    def answer(*arguments, **params):
+        bound = inspect.signature(target).bind(*arguments, **params)
+        bound.apply_defaults()
+        if condition(bound.arguments):
+            raise ValueError("refused")
+        return target(*arguments, **params)
+
+    wrong(number, f"not taken: {what}")(answer)
+
+
+def is_unit(axes):
+    return lambda given: isinstance(given["target"], tuple) and len(given["target"]) == 1 + axes
+
+
+def noise_without_rng(given):
+    return given["baseline"] is not None and str(given["baseline"]) == "noise" and given["rng"] is None
+
+
+not_taken("14.4", "the unit of a layer without maps", is_unit(1))
+not_taken("14.4", "noise without an rng", noise_without_rng)
+not_taken("14.4", "classes with probability", lambda g: g["probability"] and np.ndim(g["target"]) == 1)
+not_taken("14.5", "a unit of maps", is_unit(3))
+not_taken("14.5", "noise without an rng", noise_without_rng)
+not_taken("14.5", "more than 128 steps", lambda g: g["steps"] > 128)
+not_taken("14.5", "a mean of rows", lambda g: str(g["baseline"]) == "mean" and g["images"].ndim == 2)
+not_taken("14.5", "a class for each row", lambda g: np.ndim(g["target"]) == 1 and g["images"].ndim == 2)
+not_taken("14.5", "rows without a class", lambda g: g["target"] is None and g["images"].ndim == 2)
+not_taken("15.4", "classes of int32", lambda g: g["classes"].dtype == np.int32)
+not_taken("15.4", "more than two images", lambda g: len(g["images"]) > 2)
+not_taken("15.4", "images of two channels", lambda g: g["images"].shape[1] > 1)
+not_taken("16.4", "the unit of a layer without maps", is_unit(1))
+not_taken("16.4", "260 images without a class", lambda g: g["target"] is None and len(g["images"]) > 256)
+not_taken("17.2", "a function of three players", lambda g: callable(g["value"]) and g["n"] > 2)
+not_taken(
+    "17.3", "a lone player with coalitions", lambda g: g["coalitions"].shape[1] == 1 and len(g["worths"])
+)
+not_taken("17.4", "a row of integers", lambda g: g["row"].dtype.kind == "i")
+not_taken("18.2", "the margin of images", lambda g: g["loss"] == "margin" and g["images"].ndim == 4)
+not_taken("18.4", "one class alone", lambda g: len(g["logits"]) == 1)
+not_taken("18.4", "more than three classes", lambda g: len(g["logits"]) > 3)
+not_taken("18.4", "gradients of colour images", lambda g: g["gradients"].ndim == 4)
+not_taken("18.5", "targets that do not rise", lambda g: (np.diff(g["target"]) < 0).any())
+not_taken("18.6", "eps = 0", lambda g: g["eps"] == 0)
+not_taken("18.6", "images with axes", lambda g: g["images"].ndim == 4)
+
+
+@wrong("16.1", "only the first map's values are looked at")
+def first_map_checked(maps, masks):
+    find("16.1").target(maps[:1], masks[:1])
+    total, inside = maps.sum(axis=(1, 2), dtype=np.float64), (maps * masks).sum(axis=(1, 2), dtype=np.float64)
+    return np.where(total > 0, inside / np.where(total > 0, total, 1), masks.mean(axis=(1, 2)))
+
+
+@wrong("18.6", "a step size below 0 is taken without its sign")
+def step_without_sign(model, images, labels, eps, *, step_size=None, **params):
+    size = step_size and abs(step_size)
+    return find("18.6").target(model, images, labels, eps, step_size=size, **params)
+
+
+@wrong("18.6", "pixels below the box are raised into it")
+def raised_into_the_box(model, images, labels, eps, *, bounds=(0, 1), **params):
+    low = images.dtype.type(bounds[0])
+    return find("18.6").target(model, np.maximum(images, low), labels, eps, bounds=bounds, **params)
