@@ -208,6 +208,14 @@ def boxes_by_windows(top_patches):
         _, _, places, boxes = top_patches(model, layer, images, 3)
         expected = [[box_of(p, q, (8, 10), windows) for p, q in row] for row in places]
         assert_equal(boxes, np.array(expected))
+    model, colours = (
+        Built("small_cnn", seed=2, **{**TWO_BLOCKS, "in_channels": 2}),
+        images.reshape(3, 2, 4, 10),
+    )
+    maps = model.build().block1(Tensor(colours)).data.max(axis=(2, 3))
+    values, _, places, boxes = top_patches(model, "block1", colours, 3)
+    assert_close(values, np.sort(maps, axis=0)[::-1].T.copy(), **NEAR)
+    assert_equal(boxes, np.array([[box_of(p, q, (4, 10), [CONV, POOL]) for p, q in row] for row in places]))
 
 
 @top.law(

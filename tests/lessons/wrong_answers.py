@@ -4119,3 +4119,58 @@ def step_without_sign(model, images, labels, eps, *, step_size=None, **params):
 def raised_into_the_box(model, images, labels, eps, *, bounds=(0, 1), **params):
     low = images.dtype.type(bounds[0])
     return find("18.6").target(model, np.maximum(images, low), labels, eps, bounds=bounds, **params)
+
+
+@wrong("10.1", "float64 numbers that float32 does not hold become infinite with a warning")
+def loud_narrowing(r, S, Z, qmin, qmax):
+    return find("10.1").target(np.asarray(r, np.float32), S, Z, qmin, qmax)
+
+
+def has_only_a_bias(bn):
+    return bn.weight is None and bn.bias is not None
+
+
+not_taken("10.2", "arrays of whole numbers", lambda g: np.asarray(g["rmin"]).dtype.kind == "i")
+not_taken("10.2", "arrays of three axes", lambda g: np.ndim(g["rmin"]) > 2)
+not_taken("10.2", "more than three channels", lambda g: np.size(g["rmin"]) > 3)
+not_taken(
+    "10.4", "weights of uint8, of several outputs", lambda g: g["qw"].dtype == np.uint8 and len(g["qw"]) > 1
+)
+not_taken("10.4", "a Z_y below 0", lambda g: g["Z_y"] < 0)
+not_taken(
+    "11.3", "a bn with a bias and no weight", lambda g: g["bn"].weight is None and g["bn"].bias is not None
+)
+
+
+@wrong("11.3", "the mask of bn is forgotten")
+def layer_mask_alone(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.mask = copy.deepcopy(layer.weight.mask)
+    return new
+
+
+@wrong("11.3", "bn's bias counts only where bn has a weight too")
+def no_bias_without_weight(layer, bn):
+    if has_only_a_bias(bn):
+        bn = copy.deepcopy(bn)
+        bn.bias = None
+    return find("11.3").target(layer, bn)
+
+
+not_taken("12.2", "one score", lambda g: len(g["scores"]) == 1)
+not_taken("12.2", "0 as a number of filters", lambda g: g["amount"] == 0 and isinstance(g["amount"], int))
+not_taken("12.3", "0 as a number of weights", lambda g: g["amount"] == 0 and isinstance(g["amount"], int))
+not_taken("12.3", "four arrays", lambda g: len(g["weights"]) > 3)
+not_taken("12.5", "no rng", lambda g: g["rng"] is None)
+not_taken("12.5", "half of all weights at a time", lambda g: g["step"] == 0.5)
+
+
+not_taken("13.1", "more than three classes", lambda g: g["probabilities"].shape[1] > 3)
+not_taken("13.1", "no rows", lambda g: len(g["probabilities"]) == 0)
+not_taken("13.5", "images of two channels", lambda g: g["images"].shape[1] > 1)
+
+
+@wrong("13.3", "whole numbers become floats")
+def floats_of_integers(activations):
+    values, places = find("13.3").target(activations)
+    return values.astype(np.result_type(values, np.float32)), places
