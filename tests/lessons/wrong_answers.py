@@ -57,6 +57,7 @@ from minidl.explain.gradients import guided_rule
 from minidl.explain.patches import strongest_units
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm
 from minidl.nn.module import eval_mode
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
@@ -4174,3 +4175,54 @@ not_taken("13.5", "images of two channels", lambda g: g["images"].shape[1] > 1)
 def floats_of_integers(activations):
     values, places = find("13.3").target(activations)
     return values.astype(np.result_type(values, np.float32)), places
+
+
+@wrong("01.2", "of an infinite x there is no value")
+class InfiniteIsNaN(find("01.2").target):
+    def forward(self, x):
+        return super().forward(np.where(np.isinf(x), np.nan, x).astype(x.dtype))
+
+
+@wrong("01.3", "whole numbers become floats")
+def whole_sums_as_floats(grad, shape):
+    return unbroadcast(grad.astype(np.result_type(grad, np.float32)), shape)
+
+
+not_taken("03.1", "a curvature below 0", lambda g: np.linalg.eigvalsh(g["hessian"])[0] < 0)
+not_taken("03.1", "one direction", lambda g: len(g["hessian"]) == 1)
+not_taken("03.2", "one direction", lambda g: len(g["hessian"]) == 1 and g["hessian"][0, 0] > 0)
+
+
+def inner_norms(model):
+    """The BatchNorms inside a layer of a layer."""
+    return [
+        part for path, part in model.named_modules() if isinstance(part, BatchNorm) and path.count(".") > 1
+    ]
+
+
+@wrong("03.3", "a BatchNorm of an inner layer is not frozen")
+def outer_norms_frozen(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for norm in inner_norms(model):
+        norm.frozen = False
+    return losses
+
+
+@wrong("03.4", "a BatchNorm of an inner layer keeps its statistics")
+def outer_norms_settled(model, images, labels, rates):
+    kept = [(norm, norm.running_mean.copy(), norm.running_var.copy()) for norm in inner_norms(model)]
+    loss = find("03.4").target(model, images, labels, rates)
+    for norm, mean, var in kept:
+        norm.running_mean[:], norm.running_var[:] = mean, var
+    return loss
+
+
+not_taken("04.2", "three dimensions", lambda g: g["dims"] == 3 and min(g["features"].shape) > 2)
+not_taken("04.3", "more than three classes", lambda g: len(g["weight"]) > 3)
+not_taken("04.3", "more than three columns", lambda g: g["features"].shape[1] > 3)
+not_taken("04.4", "a layer whose output is (N, D)", lambda g: g["layer"] == "fc1")
+
+
+@wrong("04.4", "an l2 below 0 is taken")
+def l2_without_its_sign(model, images, labels, *, layer, l2):
+    return find("04.4").target(model, images, labels, layer=layer, l2=abs(l2))
