@@ -42,6 +42,8 @@ def worked_soft(soft):
     assert_close(y, np.array(np.log(2)))
     y, _ = soft(student, teacher, temperature=2.0, soft="kl")
     assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)))
+    y, _ = soft(student, np.array([[1000, 0]]), temperature=2.0)  # whole numbers
+    assert_close(y, np.array(np.log(2)))
     y, _ = soft(np.log(np.array([[1.0, 3.0]])), teacher, temperature=1.0, teacher_temperature=2.0, soft="kl")
     assert_close(y, np.array(0.0))
 

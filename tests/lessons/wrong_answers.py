@@ -4226,3 +4226,69 @@ not_taken("04.4", "a layer whose output is (N, D)", lambda g: g["layer"] == "fc1
 @wrong("04.4", "an l2 below 0 is taken")
 def l2_without_its_sign(model, images, labels, *, layer, l2):
     return find("04.4").target(model, images, labels, layer=layer, l2=abs(l2))
+
+
+def has_row_left_out(given):
+    return given["labels"] is not None and (np.asarray(given["labels"]) == -100).any()
+
+
+def data_of(logits):
+    return logits.data if isinstance(logits, Tensor) else np.asarray(logits)
+
+
+not_taken("05.2", "a label of -100", has_row_left_out)
+not_taken("05.2", "rows as labels beside a distance", lambda g: np.ndim(g["labels"]) == 2 and g["alpha"] < 1)
+not_taken("05.2", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.3", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.4", "a label of -100", has_row_left_out)
+
+
+@wrong("05.4", "another name for soft counts as ce")
+def any_name_is_ce(student_logits, teacher_logits, labels, *, soft="ce", **options):
+    soft = soft if soft == "kl" else "ce"
+    return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.4", "a teacher's temperature below 0 is taken without its sign")
+def teacher_without_sign(student_logits, teacher_logits, labels, *, teacher_temperature=None, **options):
+    tau_t = teacher_temperature and abs(teacher_temperature)
+    options = {**options, "teacher_temperature": tau_t}
+    return find("05.4").target(student_logits, teacher_logits, labels, **options)
+
+
+@wrong("05.5", "a temperature below 0 is taken without its sign")
+def tau_without_sign(teacher, student, images, labels, *, temperature, **options):
+    return find("05.5").target(teacher, student, images, labels, temperature=abs(temperature), **options)
+
+
+@wrong("06.3", "the distances are taken in rising order, whatever the neighbours' order is")
+def as_if_sorted(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, np.sort(distances, axis=1), weights)
+
+
+@wrong("06.4", "a class with more rows is drawn more often")
+def classes_by_rows(features, labels, *, ways, rng, **options):
+    find("06.4").target(
+        features, labels, ways=ways, rng=np.random.default_rng(0), **options
+    )  # what it refuses
+    chosen = list(dict.fromkeys(labels[rng.permutation(len(labels))].tolist()))[:ways]
+    there = np.flatnonzero(np.isin(labels, chosen))
+    support, asked, answers = find("06.4").target(
+        features[there], labels[there], ways=ways, rng=rng, **options
+    )
+    return there[support], there[asked], answers
+
+
+not_taken("07.2", "scores of whole numbers", lambda g: g["scores"].dtype.kind == "i")
+not_taken("07.4", "embeddings of one number", lambda g: data_of(g["z1"]).shape[1] == 1)
+not_taken("07.4", "more than four images", lambda g: len(data_of(g["z1"])) > 4)
+not_taken("09.1", "whole numbers", lambda g: g["z"].dtype.kind == "i")
+not_taken("09.1", "one row without a second axis", lambda g: g["z"].ndim == 1)
+not_taken("09.1", "four axes", lambda g: g["z"].ndim == 4)
+not_taken("09.2", "probabilities of whole numbers", lambda g: g["probabilities"].dtype.kind == "i")
+not_taken("09.3", "more than 15 bins", lambda g: g["bins"] > 15)
+not_taken("09.3", "more than three classes", lambda g: g["probabilities"].shape[1] > 3)
+not_taken("09.3", "float32", lambda g: g["probabilities"].dtype == np.float32)
+not_taken("09.4", "logits of 1e150", lambda g: np.abs(g["logits"]).max() > 1e100)
+not_taken("09.4", "whole numbers", lambda g: g["logits"].dtype.kind == "i")
+not_taken("09.4", "more than three classes", lambda g: g["logits"].shape[1] > 3)
