@@ -11,6 +11,7 @@ from lessons.exercises.by_hand import (
     NEAR,
     assert_mode,
     assert_state,
+    built_once,
     cross_entropies,
     log_softmax,
     mlp_after,
@@ -304,7 +305,7 @@ def worked_step(step):
 def value_before(step, case):
     (teacher, student, images, y), settings = case
     value, _ = step(teacher, student, images, y, **settings)
-    z_t, z_s = (mlp_logits(wide(model.build().state_dict()), images) for model in (teacher, student))
+    z_t, z_s = (mlp_logits(wide(built_once(model).state_dict()), images) for model in (teacher, student))
     assert_close(value, whole_loss(z_s, z_t, y, settings["alpha"], settings["temperature"]), **NEAR)
 
 
@@ -314,8 +315,8 @@ def goes_down(step, case):
     (teacher, student, images, y), settings = case
     alpha, tau, lr = settings.values()
     _, after = step(teacher, student, images, y, **settings)
-    before = student.build().state_dict()
-    z_t, z_s = mlp_logits(wide(teacher.build().state_dict()), images), mlp_logits(wide(before), images)
+    before = built_once(student).state_dict()
+    z_t, z_s = mlp_logits(wide(built_once(teacher).state_dict()), images), mlp_logits(wide(before), images)
     of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, z_s.shape[1]))
     of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
     assert_state(after["state"], mlp_after(student, before, images, of_logits / len(y), lr))

@@ -193,7 +193,7 @@ def loss_refuses(nt_xent):
 
 
 @loss.law("the gradient agrees with finite differences")
-@given(pair=views(), temperature=st.sampled_from([0.5, 1.0, 2.0]))
+@given(pair=views(max_rows=2), temperature=st.sampled_from([0.5, 1.0, 2.0]))
 def loss_gradient(nt_xent, pair, temperature):
     assert_gradients(nt_xent, *pair, temperature=temperature)
 

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
@@ -184,7 +185,7 @@ def worked_patches(top_patches):
 @given(case=searched())
 def the_strongest(top_patches, case):
     model, images, k = case
-    maps = model.build().eval().block1(Tensor(images)).data
+    maps = built_once(model).eval().block1(Tensor(images)).data
     values, numbers, places, _ = top_patches(model, "block1", images, k)
     for c in range(2):
         at_places = [maps[i, c, p, q] for i, (p, q) in zip(numbers[c], places[c], strict=True)]

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
@@ -111,7 +112,7 @@ def worked_map(occlusion_map):
 @given(case=asked())
 def of_a_linear_model(occlusion_map, case):
     model, images, target, window, stride, cover = case
-    w = model.build().head.weight.data.astype(np.float64)[target].reshape(images.shape)
+    w = built_once(model).head.weight.data.astype(np.float64)[target].reshape(images.shape)
     expected = map_by_loops(lambda x: (w * x).sum(axis=(1, 2, 3)), images, cover, window, stride)
     maps = occlusion_map(model, images, target, window=window, stride=stride, baseline=cover)
     assert_close(maps, expected, **NEAR)

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
@@ -114,7 +115,7 @@ def of_one_layer(integrated_gradients):
 def point_by_point(integrated_gradients, case):
     model, images, target, baseline, steps, nodes = case
     b = np.broadcast_to(baseline, images.shape)
-    expected = way_by_hand(model.build(), images, target, b, points_of(steps, nodes))
+    expected = way_by_hand(built_once(model), images, target, b, points_of(steps, nodes))
     options = {"baseline": baseline, "steps": steps, "nodes": nodes}
     assert_close(integrated_gradients(model, images, target, **options), expected, **NEAR)
 

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from lessons.exercises.ex18_adversarial import FREE
 from lessons.exercises.ex18_adversarial_gradient import attacked, differences
 from minidl.attack.gradient_sign import (
@@ -54,7 +55,7 @@ DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a ste
 
 def direction(label):
     """The sign of the loss's gradient for ``TWO``, the same for all images."""
-    W = TWO.build().head.weight.data
+    W = built_once(TWO).head.weight.data
     return np.sign(W[1 - label] - W[label])
 
 
@@ -81,7 +82,7 @@ def climbs(draw):
 
 def climbed(model, images, labels, eps, params, only_if=bool):
     """The result of these steps, from central differences. ``only_if`` gets whether all signs are clear."""
-    x, net, step = images, model.build().eval(), params["step_size"] or 2.5 * eps / params["steps"]
+    x, net, step = images, built_once(model).eval(), params["step_size"] or 2.5 * eps / params["steps"]
     for _ in range(params["steps"]):
         slopes = differences(net, x, labels, params["loss"])
         only_if(not ((slopes != 0) & (np.abs(slopes) < 1e-6)).any())
