@@ -129,7 +129,8 @@ def soft_refuses(soft):
     for tau in (0.0, -1.0):
         assert_refuses(f"temperature {tau}", soft, z, z, temperature=tau)
         assert_refuses(f"teacher_temperature {tau}", soft, z, z, temperature=1.0, teacher_temperature=tau)
-    assert_refuses("soft = 'mse'", soft, z, z, temperature=1.0, soft="mse")
+    for name in ("mse", "KL", ""):
+        assert_refuses(f"soft = {name!r}", soft, z, z, temperature=1.0, soft=name)
     assert_refuses("a teacher of three classes", soft, z, np.zeros((1, 3)), temperature=1.0)
     assert_refuses("a teacher of one row for two", soft, np.zeros((2, 2)), z, temperature=1.0)
 

@@ -338,7 +338,8 @@ def is_unanimous(vote, c, distance, k):
 
 @voting.law("ValueError for an unknown name for the weights")
 def refuses_other_weights(vote):
-    assert_refuses("weights = 'inverse'", vote, np.array([[1]]), np.array([[0.5]]), weights="inverse")
+    for name in ("inverse", "Distance", ""):
+        assert_refuses(f"weights = {name!r}", vote, np.array([[1]]), np.array([[0.5]]), weights=name)
 
 
 @voting.law("distances of 1e-20, 1e-8, 1e4 and 1e10 count as different, and labels have any sign and dtype")

@@ -252,6 +252,7 @@ def refuses_worths(shapley_values, game):
         v[1] = value
         assert_refuses(f"a worth of {value}", shapley_values, v, n)
     assert_refuses("a function that gives NaN", shapley_values, game_of(np.full(4, np.nan)), 2)
+    assert_refuses("n = 21", shapley_values, one_each, 21)
     for number, function in ((1, lambda coalitions: 1.0), (5, lambda coalitions: np.arange(5.0))):
         try:
             found = shapley_values(function, 2)

@@ -221,6 +221,9 @@ def refuses(pgd, label):
     for size in (0.0, -0.125):
         assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
     assert_refuses("a pixel of -0.5", pgd, TWO, -images, labels, 0.25)
+    for wrong in (-1, 2):
+        assert_refuses(f"a label {wrong} of two classes", pgd, TWO, images, np.array([wrong]), 0.25)
+    assert_refuses("a pixel of NaN", pgd, TWO, images * np.nan, labels, 0.25)
     assert_refuses("a pixel of 1.5", pgd, TWO, 3 * images, labels, 0.25)
     training = Built(TWO.builder, TWO.seed, **TWO.settings, training=True)  # which it stays
     assert_refuses("steps = 0", pgd, training, images, labels, 0.25, steps=0)

@@ -4292,3 +4292,19 @@ not_taken("09.3", "float32", lambda g: g["probabilities"].dtype == np.float32)
 not_taken("09.4", "logits of 1e150", lambda g: np.abs(g["logits"]).max() > 1e100)
 not_taken("09.4", "whole numbers", lambda g: g["logits"].dtype.kind == "i")
 not_taken("09.4", "more than three classes", lambda g: g["logits"].shape[1] > 3)
+
+
+@wrong("05.3", "a name for soft in capitals is taken")
+def any_case_of_soft(student_logits, teacher_logits, *, soft="ce", **options):
+    return find("05.3").target(student_logits, teacher_logits, soft=soft.lower(), **options)
+
+
+@wrong("06.3", "a name for the weights in capitals is taken")
+def any_case_of_weights(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, distances, weights.lower())
+
+
+@wrong("18.6", "a label of -1 is the last class")
+def labels_from_behind(model, images, labels, eps, **options):
+    found = np.where(labels == -1, model(images).shape[1] - 1, labels) if (labels == -1).any() else labels
+    return find("18.6").target(model, images, found, eps, **options)
