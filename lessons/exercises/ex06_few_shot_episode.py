@@ -198,7 +198,8 @@ def near_directions(knn_episode):
 
 @episode.law("float32 rows of 1e30 have a direction too, and rows of whole numbers also")
 def far_in_float32(knn_episode):
-    for features in ((CORNERS * 1e30).astype(np.float32), (CORNERS * 4).astype(np.int64)):
+    four_columns = np.hstack([np.ones((6, 2)), CORNERS])  # the first two do not tell the rows apart
+    for features in ((CORNERS * 1e30).astype(np.float32), (CORNERS * 4).astype(np.int64), four_columns):
         options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
         _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
         assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))

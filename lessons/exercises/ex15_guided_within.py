@@ -156,7 +156,7 @@ def blocks(guided_within):
     residual = Built("tiny_resnet", seed=2, num_classes=CLASSES, widths=(2, 3))
     body = "stage1.block1.residual.body"
     for model, some in (
-        (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("",)]),
+        (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("block1", "block1.relu"), ("",)]),
         (residual, [(), ("stem",), ("stage1",), (body,), (body, "stage2.block1.relu"), ("",)]),
     ):
         for layers in some:

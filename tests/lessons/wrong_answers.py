@@ -4308,3 +4308,19 @@ def any_case_of_weights(labels, distances, weights="uniform"):
 def labels_from_behind(model, images, labels, eps, **options):
     found = np.where(labels == -1, model(images).shape[1] - 1, labels) if (labels == -1).any() else labels
     return find("18.6").target(model, images, found, eps, **options)
+
+
+@wrong("06.4", "the angle in the plane of the first two columns")
+def by_arctan(features, labels, **options):
+    angles = np.arctan2(features[:, 1], features[:, 0])
+    plane = np.stack([np.cos(angles), np.sin(angles)], axis=1) if np.all(features.any(axis=1)) else features
+    return find("06.4").target(plane, labels, **options)
+
+
+@wrong("15.4", "a ReLU that is named twice, by itself and by its block, is switched back")
+def switched_twice(model, images, classes, layers):
+    chosen: set = set()
+    for path in layers:
+        chosen ^= {part for part in model.layer(path).modules() if isinstance(part, nn.ReLU)}
+    paths = tuple(path for path, part in model.named_modules() if part in chosen)
+    return find("15.4").target(model, images, classes, paths)
