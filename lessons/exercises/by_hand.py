@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_equal
+from minidl.nn.module import Module
 
 State = dict[str, np.ndarray]
+BUILT: dict[str, Module] = {}
 LEARNING = st.sampled_from([True, ("head",), ("fc1",)])  # which layers of an ``mlp`` require grad
 NEAR = {"rtol": 1e-3, "atol": 1e-5}  # the accuracy of a step in float32
 
@@ -23,6 +25,14 @@ def assert_mode(model: dict, training: bool) -> None:
     assert_equal(model["training"], training)
     left = "evaluation" if training else "training"
     assert not model["other_mode"], f"the layer {model['other_mode'][0]!r} is left in {left} mode"
+
+
+def built_once(model: Built) -> Module:
+    """The module of a description, to read from. All cases with this description share one module."""
+    text = repr(model)
+    if text not in BUILT:
+        BUILT[text] = model.build()
+    return BUILT[text]
 
 
 def mlp_logits(state: State, images: np.ndarray) -> np.ndarray:
@@ -75,7 +85,7 @@ def mlp_after(model: Built, state: State, images: np.ndarray, of_logits: np.ndar
 
     Only the parameters of ``model`` that require grad change.
     """
-    learns = {name for name, parameter in model.build().named_parameters() if parameter.requires_grad}
+    learns = {name for name, parameter in built_once(model).named_parameters() if parameter.requires_grad}
     state = wide(state)
     x = np.asarray(images, np.float64).reshape(len(images), -1)
     before = x @ state["fc1.weight"].T + state["fc1.bias"]

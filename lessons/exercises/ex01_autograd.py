@@ -28,12 +28,17 @@ mul = Exercise(
 )
 
 
-@mul.law("2 · 3 = 6, and a gradient of 10 becomes 30 and 20")
+@mul.law("2 · 3 = 6, and a gradient of 10 becomes 30 and 20; for 3 · 3 it becomes 30 and 30")
 def worked_product(mul):
-    y, grads = mul(np.array([2.0]), np.array([3.0]), grad=np.array([10.0]))
+    three, ten = np.array([3.0]), np.array([10.0])
+    y, grads = mul(np.array([2.0]), three, grad=ten)
     assert_close(y, [6.0])
     assert_close(grads[0], [30.0])
     assert_close(grads[1], [20.0])
+    y, grads = mul(three, three, grad=ten)  # one array twice
+    assert_close(y, [9.0])
+    assert_close(grads[0], [30.0])
+    assert_close(grads[1], [30.0])
     nothing = np.zeros((2, 0))
     grads = mul(np.ones((2, 1)), nothing, grad=nothing)[1]  # a 1 stretched to 0 gets a 0
     assert_equal(grads[0], np.zeros((2, 1)))
@@ -163,12 +168,17 @@ def keeps_small_values(sigmoid):
     assert_close(grad_x, [np.exp(-40), np.exp(5) / (1 + np.exp(5)) ** 2], rtol=1e-9, atol=0)
 
 
-@sigmoid.law("at x = ±10,000 the value is exactly 1 and 0, without overflow")
+@sigmoid.law("at x = ±10,000 and at ±∞ the value is exactly 1 and 0, without overflow")
 def is_stable(sigmoid):
     with np.errstate(over="raise", invalid="raise"):
         y, (grad_x,) = sigmoid(np.array([1e4, -1e4]), grad=np.ones(2))
     assert_close(y, [1.0, 0.0], atol=0)
     assert_close(grad_x, [0.0, 0.0], atol=0)
+    for dtype in (np.float32, np.float64):
+        with np.errstate(over="raise", invalid="raise"):
+            y, (grad_x,) = sigmoid(np.array([np.inf, -np.inf, 100.0], dtype), grad=np.ones(3, dtype))
+        assert_close(y, [1.0, 0.0, 1.0])
+        assert_close(grad_x, [0.0, 0.0, 0.0])
 
 
 @sigmoid.law("float32 stays float32, in the value and in the gradient")
@@ -180,7 +190,7 @@ def sigmoid_keeps_float32(sigmoid):
 
 @sigmoid.mistake(
     "the formula as written, which overflows",
-    breaks="at x = ±10,000 the value is exactly 1 and 0, without overflow",
+    breaks="at x = ±10,000 and at ±∞ the value is exactly 1 and 0, without overflow",
 )
 class Overflowing(Op):
     def forward(self, x):
@@ -277,11 +287,12 @@ def is_the_identity(unbroadcast, grad):
     assert_close(unbroadcast(grad, grad.shape), grad)
 
 
-@unbroadcast.law("float32 stays float32")
+@unbroadcast.law("float32 stays float32, and whole numbers stay whole numbers")
 def sum_keeps_float32(unbroadcast):
     grad = np.ones((2, 3), np.float32)
     for shape in ((2, 3), (3,), (2, 1), ()):
         assert_dtype(unbroadcast(grad, shape), np.float32)
+        assert_dtype(unbroadcast(grad.astype(np.int64), shape), np.int64)
 
 
 @unbroadcast.mistake("took the mean instead of the sum", breaks=unbroadcast.laws[0].text)

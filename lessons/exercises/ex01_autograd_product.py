@@ -58,6 +58,10 @@ def worked_matrices(matmul):
     assert_close(y, [[17.0], [39.0]])
     assert_close(grad_a, [[5.0, 6.0], [50.0, 60.0]])
     assert_close(grad_b, [[31.0], [42.0]])
+    square = np.array([[1.0, 2.0], [3.0, 4.0]])
+    _, (grad_a, grad_b) = matmul(square, square, grad=np.ones((2, 2)))  # one array twice
+    assert_close(grad_a, [[3.0, 7.0], [3.0, 7.0]])
+    assert_close(grad_b, [[4.0, 4.0], [6.0, 6.0]])
 
 
 @product.law("two vectors give a number: (1, 2) · (3, 4) = 11; a gradient of 10 gives (30, 40) and (10, 20)")

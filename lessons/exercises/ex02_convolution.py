@@ -170,6 +170,8 @@ def worked_columns(im2col):
     assert_close(columns, expected)
     assert_equal(im2col(image / 10, (2, 2), (1, 1), (1, 1), np.zeros((4, 4))), expected / 10)
     assert_equal(im2col(image / 10, (2, 2), (1, 2), (1, 1), np.zeros((4, 2))), expected[:, ::2] / 10)
+    narrow = im2col(image.astype(np.float32), (2, 2), (1, 1), (1, 1), np.zeros((4, 4), np.float32))
+    assert_equal(narrow, expected)
 
 
 @im2col.law("each column is the patch under the kernel")

@@ -44,6 +44,9 @@ def couples(descend_quadratic):
     assert_close(path, [[1, 0], [0.5, -0.25]])
     path = descend_quadratic(np.eye(4) + np.ones((4, 4)), np.eye(4)[0], 0.25, 1)
     assert_close(path, [[1, 0, 0, 0], [0.5, -0.25, -0.25, -0.25]])
+    saddle = descend_quadratic(np.diag([1.0, -1.0]), np.array([1.0, 1.0]), 0.5, 2)
+    assert_close(saddle, [[1, 1], [0.5, 1.5], [0.25, 2.25]])  # away from 0 where the curvature is negative
+    assert_close(descend_quadratic(np.array([[2.0]]), np.array([1.0]), 0.25, 1), [[1], [0.5]])
 
 
 @descent.law("along an eigenvector each step multiplies by 1 - lr·lambda")
@@ -141,6 +144,7 @@ def worked_limits(largest_stable_lr):
 @stable.law("[[1, 0], [0, -3]] gives 2: the largest eigenvalue counts, not the largest absolute value")
 def worked_saddle(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, -3.0])), 2.0)
+    assert_close(largest_stable_lr(np.array([[4.0]])), 0.5)
     assert_refuses("the hessian [[-2]]", largest_stable_lr, np.array([[-2.0]]))
 
 

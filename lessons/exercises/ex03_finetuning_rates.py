@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from lessons.exercises.by_hand import assert_mode
-from lessons.exercises.ex03_finetuning_steps import CNN, DEEP, LABELS, NEAR, PHOTOS, features_of, softmax_rows
+from lessons.exercises.ex03_finetuning_steps import (
+    CNN,
+    COLOURS,
+    DEEP,
+    LABELS,
+    NEAR,
+    PHOTOS,
+    RESIDUAL,
+    features_of,
+    softmax_rows,
+)
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
@@ -99,6 +111,20 @@ def assert_statistics(model, state, images):
         x = block(x)
 
 
+def assert_settled(model, state, images):
+    """The statistics of each BatchNorm, also in inner layers, are those of its inputs in this state."""
+    net, inputs_of = model.build(), {}
+    net.load_state_dict(state)
+    for path, part in net.named_modules():
+        if isinstance(part, BatchNorm):
+            keep = functools.partial(inputs_of.__setitem__, path)
+            part.register_forward_hook(lambda _, inputs, output, keep=keep: keep(inputs[0].data))
+    net(images)
+    for path, came in inputs_of.items():
+        for name, numbers in (("mean", came.mean(axis=(0, 2, 3))), ("var", came.var(axis=(0, 2, 3)))):
+            assert_close(state[f"{path}.running_{name}"], numbers, **NEAR)
+
+
 def loss_at(model, images, labels, move=None, h=0.0):
     """The loss in float64 of the built model, with its parameters changed by h times ``move``."""
     net = model.build()
@@ -148,6 +174,8 @@ def worked_statistics(finetune_step):
     assert_equal(after["layers"], repr(frozen.build()))
     _, after = finetune_step(CNN, 0 * PHOTOS, LABELS, {})
     assert_equal(after["state"]["block1.bn.running_var"], np.zeros(3, np.float32))  # 0, not a little more
+    _, after = finetune_step(RESIDUAL, COLOURS, LABELS, {})
+    assert_settled(RESIDUAL, after["state"], COLOURS)
 
 
 @step.law("only the head, rate 0.5: it changes by the gradient of softmax regression on the old features")

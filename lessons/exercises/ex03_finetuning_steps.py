@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessons.exercises.by_hand import assert_mode
+from lessons.exercises.by_hand import assert_mode, built_once
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
@@ -84,12 +84,14 @@ CNN = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=())
 DEEP = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,))
 PHOTOS = (np.arange(4 * 16) ** 2 % 23 / 4 - 3).reshape(4, 1, 4, 4).astype(np.float32)
 LABELS = np.array([0, 1, 1, 0])
+COLOURS = np.concatenate([PHOTOS, PHOTOS[::-1] / 2], axis=1)  # two channels
+RESIDUAL = Built("tiny_resnet", 2, num_classes=3, in_channels=2, widths=(2, 3))  # BatchNorms in inner layers
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def features_of(model, images):
     """The input of the head: (N, D) in float64, from the network in evaluation mode."""
-    return model.build()[:-1](images).data.astype(np.float64)
+    return built_once(model)[:-1](images).data.astype(np.float64)
 
 
 def softmax_rows(z):
@@ -137,8 +139,8 @@ def worked_head_steps(train_new_head):
 @head.law("no frozen number changes: no parameter, no running mean or variance, no count of batches")
 def frozen_stays(train_new_head):
     options = {"steps": 3, "lr": 0.5, "rng": np.random.default_rng(0)}
-    for model in (CNN, DEEP):
-        _, after = train_new_head(model, PHOTOS, LABELS, 2, **options)
+    for model, images in ((CNN, PHOTOS), (DEEP, PHOTOS), (RESIDUAL, COLOURS)):
+        _, after = train_new_head(model, images, LABELS, 2, **options)
         before = others(model.build().state_dict())
         assert_equal(sorted(others(after["state"])), sorted(before))
         for name, value in before.items():
@@ -149,15 +151,15 @@ def frozen_stays(train_new_head):
 @head.law("only the head's parameters require grad; the model is left in training mode, BatchNorm frozen")
 def only_the_head(train_new_head):
     settings = {"num_classes": 2, "widths": (2, 3), "pool_after": (1,), "training": ("",)}  # not its layers
-    model = Built("small_cnn", 3, **settings)
-    _, after = train_new_head(model, PHOTOS, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
-    assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
-    assert_mode(after, True)
-    norms = [line.strip() for line in after["layers"].splitlines() if "BatchNorm" in line]
-    not_frozen = [line for line in norms if not line.endswith(", frozen)")]
-    assert not not_frozen, (
-        f"the next forward pass moves the statistics of {not_frozen[0]}, which is not frozen"
-    )
+    for model, images in ((Built("small_cnn", 3, **settings), PHOTOS), (RESIDUAL, COLOURS)):
+        _, after = train_new_head(model, images, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
+        assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
+        assert_mode(after, True)
+        norms = [line.strip() for line in after["layers"].splitlines() if "BatchNorm" in line]
+        not_frozen = [line for line in norms if not line.endswith(", frozen)")]
+        assert not not_frozen, (
+            f"the next forward pass moves the statistics of {not_frozen[0]}, which is not frozen"
+        )
 
 
 @st.composite

@@ -172,6 +172,10 @@ def keeps_distances(pca_projection, features):
     points = np.array(pca_projection(features, 2))
     before = np.linalg.norm(features[:, None] - features, axis=-1)
     assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, atol=1e-9)
+    wide = np.vander(features.sum(axis=1), 3)[[0, 1, 2, 3, 0, 1]] + np.eye(6, 3)  # six points, three columns
+    points = np.array(pca_projection(wide, 3))
+    before = np.linalg.norm(wide[:, None] - wide, axis=-1)
+    assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, rtol=1e-9, atol=1e-7)
 
 
 @pca.law("ValueError for a single point, and for more dimensions than points or columns")
@@ -246,11 +250,12 @@ probe = Exercise(
 @st.composite
 def problems(draw):
     """weight (3, 2), bias (3,), features (4, 2), labels (4,), l2."""
+    k, d = draw(st.sampled_from([(3, 2), (2, 1), (4, 5)]))
     return (
-        draw(arrays((3, 2))),
-        draw(arrays((3,))),
-        draw(arrays((4, 2))),
-        draw(labels(4, 3)),
+        draw(arrays((k, d))),
+        draw(arrays((k,))),
+        draw(arrays((4, d))),
+        draw(labels(4, k)),
         draw(quarters(0, 1)),
     )
 
@@ -269,7 +274,8 @@ def worked_probe(probe_loss):
 def has_its_slopes(probe_loss, problem):
     weight, bias, features, classes, l2 = problem
     _, grad_weight, grad_bias = probe_loss(*problem)
-    direction_w, direction_b = np.cos(np.arange(6.0)).reshape(3, 2), np.cos(np.arange(3.0) + 7)
+    direction_w = np.cos(np.arange(float(weight.size))).reshape(weight.shape)
+    direction_b = np.cos(np.arange(float(len(bias))) + 7)
     ends = [
         probe_loss(weight + h * direction_w, bias + h * direction_b, features, classes, l2)[0]
         for h in (1e-5, -1e-5)

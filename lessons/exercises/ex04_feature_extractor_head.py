@@ -132,6 +132,8 @@ def is_best(head_on_features):
 def takes_the_layer(head_on_features):
     for layer in ("block1", "block1.conv", "block2.bn"):
         assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, 0.5)
+    many = np.random.default_rng(0).integers(-8, 9, (15, 1, 2, 2)).astype(np.float32)
+    assert_best(head_on_features, MLP, many, np.arange(15) % 3, "fc1", 0.5)  # an output (N, D)
 
 
 @head.law("six other tasks, with two to four classes: the result is the best head on the scaled features")
@@ -167,6 +169,7 @@ def head_refuses(head_on_features):
     for what, labels, layer, l2 in (
         ("the layer 'block7'", LABELS, "block7", 1.0),
         ("an l2 of 0", LABELS, "flatten", 0.0),
+        ("an l2 of -1", LABELS, "flatten", -1.0),
         ("labels without a 1", np.array([0, 2, 2, 0, 2, 2]), "flatten", 1.0),
     ):
         assert_refuses(what, head_on_features, CNN, PHOTOS, labels, layer=layer, l2=l2)

@@ -194,6 +194,12 @@ def rows_as_labels(matching):
     z = np.tile([np.log(3), 0.0], (3, 1))  # probabilities 3/4 and 1/4
     half = matching(z, z, np.full((3, 2), 0.5), alpha=1.0)[0]
     assert_close(half, np.array(2 * np.log(2) - np.log(3) / 2))
+    both = matching(z, z + 1, np.full((3, 2), 0.5), alpha=0.5)[0]  # the distance is 2
+    assert_close(both, np.array(np.log(2) - np.log(3) / 4 + 1))
+    y = np.array([0, -100, 1])  # two rows count: log(4/3) and log 4
+    assert_close(matching(z, z + 1, y, alpha=0.5)[0], np.array((np.log(4 / 3) + np.log(4)) / 4 + 1))
+    teacher = np.array([[1, 0]])  # whole numbers
+    assert_close(matching(np.array([[0.0, 0.0]]), teacher, None, alpha=0.0)[0], np.array(1.0))
 
 
 @matching.law("float32 stays float32, even with a teacher in float64")

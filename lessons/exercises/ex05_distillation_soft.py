@@ -42,6 +42,8 @@ def worked_soft(soft):
     assert_close(y, np.array(np.log(2)))
     y, _ = soft(student, teacher, temperature=2.0, soft="kl")
     assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)))
+    y, _ = soft(student, np.array([[1000, 0]]), temperature=2.0)  # whole numbers
+    assert_close(y, np.array(np.log(2)))
     y, _ = soft(np.log(np.array([[1.0, 3.0]])), teacher, temperature=1.0, teacher_temperature=2.0, soft="kl")
     assert_close(y, np.array(0.0))
 
@@ -127,7 +129,8 @@ def soft_refuses(soft):
     for tau in (0.0, -1.0):
         assert_refuses(f"temperature {tau}", soft, z, z, temperature=tau)
         assert_refuses(f"teacher_temperature {tau}", soft, z, z, temperature=1.0, teacher_temperature=tau)
-    assert_refuses("soft = 'mse'", soft, z, z, temperature=1.0, soft="mse")
+    for name in ("mse", "KL", ""):
+        assert_refuses(f"soft = {name!r}", soft, z, z, temperature=1.0, soft=name)
     assert_refuses("a teacher of three classes", soft, z, np.zeros((1, 3)), temperature=1.0)
     assert_refuses("a teacher of one row for two", soft, np.zeros((2, 2)), z, temperature=1.0)
 

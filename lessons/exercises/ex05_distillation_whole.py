@@ -11,6 +11,7 @@ from lessons.exercises.by_hand import (
     NEAR,
     assert_mode,
     assert_state,
+    built_once,
     cross_entropies,
     log_softmax,
     mlp_after,
@@ -137,6 +138,9 @@ def rows_in_float32(loss):
     assert_dtype(grads[0], np.float32)
     hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 2))
     assert_close(y, np.array(0.5 * hard + 2.0 * softly), rtol=1e-5)
+    two = np.concatenate([TEN, TEN])  # -100 leaves the second row out of the labels' term alone
+    y, _ = loss(two, np.zeros((2, 2)), np.array([1, -100]), **options)
+    assert_close(y, np.array(0.5 * 10 + 2.0 * softly), rtol=1e-4)
 
 
 @whole.law(
@@ -154,6 +158,9 @@ def loss_refuses(loss):
         assert_refuses(f"a label {label} of two classes", loss, z, z, np.array([0, label]), **options)
     for tau in (0.0, -2.0):
         assert_refuses(f"temperature {tau}", loss, z, z, y, **SOFT_ONLY, temperature=tau)
+        options = {**SOFT_ONLY, "temperature": 2.0, "teacher_temperature": tau}
+        assert_refuses(f"teacher_temperature {tau}", loss, z, z, y, **options)
+    assert_refuses("soft = 'mse'", loss, z, z, y, **SOFT_ONLY, temperature=2.0, soft="mse")
 
 
 def loss_of(weights):
@@ -298,7 +305,7 @@ def worked_step(step):
 def value_before(step, case):
     (teacher, student, images, y), settings = case
     value, _ = step(teacher, student, images, y, **settings)
-    z_t, z_s = (mlp_logits(wide(model.build().state_dict()), images) for model in (teacher, student))
+    z_t, z_s = (mlp_logits(wide(built_once(model).state_dict()), images) for model in (teacher, student))
     assert_close(value, whole_loss(z_s, z_t, y, settings["alpha"], settings["temperature"]), **NEAR)
 
 
@@ -308,8 +315,8 @@ def goes_down(step, case):
     (teacher, student, images, y), settings = case
     alpha, tau, lr = settings.values()
     _, after = step(teacher, student, images, y, **settings)
-    before = student.build().state_dict()
-    z_t, z_s = mlp_logits(wide(teacher.build().state_dict()), images), mlp_logits(wide(before), images)
+    before = built_once(student).state_dict()
+    z_t, z_s = mlp_logits(wide(built_once(teacher).state_dict()), images), mlp_logits(wide(before), images)
     of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, z_s.shape[1]))
     of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
     assert_state(after["state"], mlp_after(student, before, images, of_logits / len(y), lr))
@@ -353,7 +360,7 @@ def parameters_keep_float32(step):
 @step.law("ValueError for an alpha outside of 0 ... 1, a temperature of 0, and a label that is not a class")
 def step_refuses(step):
     bad_labels = [(alpha, 2.0, label) for label in (3, -1, -100) for alpha in (0.5, 0.0)]
-    for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), *bad_labels):
+    for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), (0.5, -2.0, 0), *bad_labels):
         which = f"alpha = {alpha}, temperature = {tau}, a label {label} of three classes,"
         y = np.array([0, 1, label, 0])
         assert_refuses(which, step, *CNN, PHOTOS, y, alpha=alpha, temperature=tau, lr=0.1)

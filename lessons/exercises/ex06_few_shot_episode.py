@@ -171,6 +171,12 @@ def draws_all(knn_episode):
     assert len(pairs) == 3, f"of three classes only {sorted(pairs)} were ever drawn together"
     assert len(together) == 18, f"of 18 pairs of an example and a question only {len(together)} were drawn"
     assert any(one != other for one, other in places), "each class gave the example at the same place"
+    unequal, drawn = np.repeat([0, 1, 2], [2, 2, 16]), []
+    for seed in range(150):
+        options = {"ways": 1, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
+        drawn.append(int(unequal[knn_episode(np.ones((20, 2)), unequal, **options)[0]].item()))
+    often = np.bincount(drawn, minlength=3)  # 50 each, give or take 6; 15, 15 and 120 if rows were drawn
+    assert often.min() > 25, f"of classes with 2, 2 and 16 rows, {often} of 150 draws: not equally likely"
 
 
 @episode.law("the same rng draws the same episode, here from three classes of five rows")
@@ -192,7 +198,8 @@ def near_directions(knn_episode):
 
 @episode.law("float32 rows of 1e30 have a direction too, and rows of whole numbers also")
 def far_in_float32(knn_episode):
-    for features in ((CORNERS * 1e30).astype(np.float32), (CORNERS * 4).astype(np.int64)):
+    four_columns = np.hstack([np.ones((6, 2)), CORNERS])  # the first two do not tell the rows apart
+    for features in ((CORNERS * 1e30).astype(np.float32), (CORNERS * 4).astype(np.int64), four_columns):
         options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
         _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
         assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))

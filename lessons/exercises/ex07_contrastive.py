@@ -30,9 +30,9 @@ def rows(draw, count=None, max_rows=3):
 
 
 @st.composite
-def views(draw, min_rows=1):
+def views(draw, min_rows=1, max_rows=3):
     """(z1, z2), two views of the same images as rows (N, D). No row is all zeros."""
-    n = draw(st.integers(min_rows, 3))
+    n = draw(st.integers(min_rows, max_rows))
     z = draw(rows(count=2 * n))
     return z[:n], z[n:]
 
@@ -207,8 +207,10 @@ def mirrored(roc_auc, case):
 @auc.law("scores that differ by 1e-12 or 1e-200 are not a tie")
 def nearly_tied(roc_auc):
     positive = np.array([True, False, False])
-    for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0]):
+    for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0], [3, 4, 3]):
         assert_close(roc_auc(np.array(scores), positive), 0.25)
+    many = np.arange(300)  # the positives are every third, from 0
+    assert_close(roc_auc(many, many % 3 == 0), sum(i - i // 3 for i in range(0, 300, 3)) / (100 * 200))
 
 
 @auc.law("infinite scores are above or below all others, and equal to each other: 0.75")

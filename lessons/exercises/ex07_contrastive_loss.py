@@ -193,15 +193,19 @@ def loss_refuses(nt_xent):
 
 
 @loss.law("the gradient agrees with finite differences")
-@given(pair=views(), temperature=st.sampled_from([0.5, 1.0, 2.0]))
+@given(pair=views(max_rows=2), temperature=st.sampled_from([0.5, 1.0, 2.0]))
 def loss_gradient(nt_xent, pair, temperature):
     assert_gradients(nt_xent, *pair, temperature=temperature)
 
 
 @loss.law("if all embeddings are equal, the loss is log(2N - 1); for one image the loss is 0")
-@given(n=st.integers(1, 4), temperature=temperatures())
+@given(n=st.sampled_from([1, 2, 3, 4, 9]), temperature=temperatures())
 def all_equal(nt_xent, n, temperature):
-    z = np.tile([1.0, -2.0], (n, 1))
+    for numbers in ([1.0, -2.0], [3.0]):
+        equal_rows(nt_xent, np.tile(numbers, (n, 1)), n, temperature)
+
+
+def equal_rows(nt_xent, z, n, temperature):
     value, _ = nt_xent(z, z, temperature=temperature)
     assert_close(value, math.log(2 * n - 1))
 

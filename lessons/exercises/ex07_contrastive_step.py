@@ -106,7 +106,7 @@ def batches(draw):
 
 def stepped(model, images, augment, seed, steps, lr, temperature):
     """The losses and the state of an mlp, by hand."""
-    rng, losses, state = np.random.default_rng(seed), [], by_hand.wide(model.build().state_dict())
+    rng, losses, state = np.random.default_rng(seed), [], by_hand.wide(by_hand.built_once(model).state_dict())
     for _ in range(steps):
         views = np.concatenate([augment(images.copy(), rng) for _ in range(2)])
         z = by_hand.mlp_logits(state, views)

@@ -98,7 +98,7 @@ def with_rng(**changed):
 
 def stepped(model, images, labels, *, steps, lr, warmup_steps, label_smoothing, sigma, rng):
     """The losses and the state of an mlp, by hand."""
-    losses, state = [], by_hand.wide(model.build().state_dict())
+    losses, state = [], by_hand.wide(by_hand.built_once(model).state_dict())
     for t in range(steps):
         noisy = images + sigma * rng.standard_normal(images.shape)
         z = by_hand.mlp_logits(state, noisy)

@@ -68,6 +68,8 @@ def is_stable(softmax):
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         p = softmax(z, temperature=1e-3)
     assert_close(p, [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    assert_close(softmax(np.array([1000, 1000])), [0.5, 0.5])  # one row, of whole numbers
+    assert_close(softmax(np.zeros((1, 2, 1, 4))), np.full((1, 2, 1, 4), 0.25))
 
 
 @softmax.law("ValueError for a temperature that is 0, below 0, infinite or NaN")
@@ -136,6 +138,7 @@ def worked_entropy(entropy):
     p = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.5, 0.25, 0.25]])
     assert_close(entropy(p), np.log(2) * np.array([1.0, 0.0, 1.5]))
     assert_close(entropy(p[0]), np.float64(np.log(2)))
+    assert_close(entropy(np.eye(3, dtype=int)), np.zeros(3))
 
 
 @entropy.law("the entropy is between 0 and log K")

@@ -55,6 +55,8 @@ def worked_ece(ece):
     labels = np.array([0, 1, 1, 1])
     assert_close(ece(p, labels, bins=2), 0.10)
     assert_close(ece(p, labels, bins=10), 0.25 * 0.4 + 0.75 * (2.8 / 3 - 2 / 3))
+    five = np.array([[0.6, 0.1, 0.1, 0.1, 0.1], [0.0, 0.0, 0.0, 0.0, 1.0]], np.float32)
+    assert_close(ece(five, np.array([0, 0]), bins=100), (0.4 + 1) / 2, rtol=1e-5)
 
 
 @ece.law("if k of m answers with confidence k/m are right, for any k, ECE is 0")
@@ -204,6 +206,8 @@ def fits_far_labels(fit):
     z = np.array([[2.0, 0.0]] * 200 + [[0.0, 20.0]])
     # the slope is 0 at 200 · 2 / (1 + e^(2/T)) = 20 / (1 + e^(-20/T)), and both are about 20
     assert_close(fit(z, np.zeros(201, int)), 2 / np.log(19), rtol=1e-3)
+    for far in (np.array([[1000, 0], [0, 1000]]), np.array([[1e150, 0, 0, 0], [0, 1e150, 0, 0]])):
+        assert_close(quietly(fit, far, np.array([1, 0])), 20.0)  # both wrong: the largest T is best
     z = np.array([[30000.0, 29000.0, 0.0]] * 4)  # 3 of 4 are right: e^(1000/T) = 3
     assert_close(fit(z, np.array([0, 0, 1, 0]), (1e-3, 1e4)), 1000 / np.log(3), rtol=1e-3)
 

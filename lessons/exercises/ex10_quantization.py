@@ -82,6 +82,7 @@ def far_beyond(rounding):
     with np.errstate(over="raise"):
         for Z in (2, -2):
             assert_equal(rounding(r, np.float32(1e-3), Z, -8, 7), [7.0, -8.0, 7.0, -8.0])
+        assert_equal(rounding(np.array([1e300, -1e300]), 1.0, 0, -8, 7), [7.0, -8.0])  # infinite in float32
 
 
 @rounding.law("r / S is one division: in float32, 0.375 / 0.03 is 12.5, but 0.375 · (1 / 0.03) is more")
@@ -218,11 +219,15 @@ def never_zero(affine_scale, limits):
 @scale.law("S is in float32, Z is in int32, and both have the shape of rmin and rmax")
 def kinds_of_numbers(scale):
     low, high = np.array([-1.0, 0.0]), np.array([2.0, 3.0])
-    for ends in ((-1.0, 2.0), (low, high), (low.reshape(2, 1), high.reshape(2, 1))):
+    deep = low.reshape(2, 1, 1), high.reshape(2, 1, 1)
+    for ends in ((-1.0, 2.0), (low, high), (low.reshape(2, 1), high.reshape(2, 1)), deep):
         S, Z = scale(*ends, 0, 255)
         assert_equal((np.shape(S), np.shape(Z)), (np.shape(ends[0]), np.shape(ends[0])))
         assert_dtype(S, np.float32)
         assert_dtype(Z, np.int32)
+    S, Z = scale(np.array([-1, 0, -2, -1]), np.array([2, 3, 1, 2]), 0, 15)  # whole numbers
+    assert_close(S, np.full(4, 0.2, np.float32))
+    assert_equal(Z, [5, 0, 10, 5])
 
 
 @scale.mistake("divided by the number of levels instead of the steps between them", breaks=scale.laws[0].text)

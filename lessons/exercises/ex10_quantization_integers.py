@@ -58,10 +58,13 @@ def layers(draw):
     low, high = (-128, 127) if is_signed else (0, 255)
     qx = rng.integers(low, high + 1, (samples, inputs)).astype(np.int8 if is_signed else np.uint8)
     qw = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
+    qw = np.abs(qw).astype(np.uint8) if draw(st.booleans()) else qw
     qbias = rng.integers(-2000, 2000, outputs).astype(np.int32)
     S_w = np.array([draw(steps) for _ in range(outputs)], np.float32)
-    S_y, Z_y, qmin, qmax = grid(draw(st.sampled_from([0.5, 20.0, 100.0])), draw(st.integers(0, 9)), is_signed)
-    Z_x = draw(st.integers(0, 9))
+    S_y, Z_y, qmin, qmax = grid(
+        draw(st.sampled_from([0.5, 20.0, 100.0])), draw(st.integers(-9, 9)), is_signed
+    )
+    Z_x = draw(st.integers(-9, 9))
     return {
         "qx": qx,
         "S_x": draw(steps),

@@ -214,6 +214,9 @@ def worked_none(fold_batchnorm):
     state = fold_batchnorm(layer, Built("batch_norm", weight=(6.0,), **norm))["state"]  # without its bias
     assert_close(state["weight"], [[6.0, 12.0]], **NEAR)
     assert_close(state["bias"], [-9.0], **NEAR)
+    state = fold_batchnorm(layer, Built("batch_norm", bias=(5.0,), **norm))["state"]  # without its weight
+    assert_close(state["weight"], [[1.0, 2.0]], **NEAR)
+    assert_close(state["bias"], [3.5], **NEAR)
 
 
 @layered.law("each filter and its bias follow the formula of folded")
@@ -272,6 +275,9 @@ def frozen_and_masked(fold_batchnorm):
         names = ["weight", "bias"] if learns else []
         assert_equal((found["requires_grad"], list(found["masks"])), (names, ["weight"]))
         assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
+    whole = Built("linear", weight=((1.0, 3.0), (2.0, 4.0)))
+    found = fold_batchnorm(whole, Built("batch_norm", mask=(True, False), **norm))  # a weight of bn is pruned
+    assert_equal(found["masks"]["weight"], np.array([[True, True], [False, False]]))
     for path, names in (("weight", ["weight", "bias"]), ("bias", [])):  # the weight decides for both
         layer = Built("linear", weight=((2.0,),), bias=(1.0,), requires_grad=(path,))
         found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))

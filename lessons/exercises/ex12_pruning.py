@@ -160,6 +160,7 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(narrow, s=0.0), np.array([False, True]))
     assert_dtype(filter_mask(scores, amount=0.5), bool)
     assert_dtype(filter_mask(scores, s=1.0), bool)
+    assert_equal(filter_mask(np.array([2.0]), amount=0), np.array([True]))
 
 
 @mask.law("round(amount · O) filters are pruned, and no pruned filter has a higher score than a kept one")
@@ -381,6 +382,11 @@ def refuses_an_empty_layer(joint_magnitude_masks, a):
 def one_and_none(joint_magnitude_masks):
     found = joint_magnitude_masks({"a": np.array([3.0, 1.0, -2.0])}, 2)
     assert_equal(found["a"], np.array([True, False, False]))
+    four = {name: np.full((1, 2, 1), 1.0 + i) for i, name in enumerate("dbca")}
+    found = joint_magnitude_masks(four, 1)
+    assert_equal(list(found), list(four))
+    assert_equal([found[name].ravel().tolist() for name in "dbca"], [[False, True], *[[True, True]] * 3])
+    assert_equal(joint_magnitude_masks(four, 0)["d"], np.ones((1, 2, 1), bool))
     assert_refuses("an empty dict", joint_magnitude_masks, {}, 0.5)
 
 

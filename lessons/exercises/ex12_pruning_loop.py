@@ -203,7 +203,12 @@ def by_filters(iterative_prune):
     # 2 of 4, then round(3.6) = 4
     model, history, accepted = iterative_prune(built, **{**given, "step": 0.45})
     assert_equal((accepted, len(history)), (1, 2))
-    for step, amounts in ((0.25, [0, 0.25, 0.5, 0.75]), (0.3, [0, 0.3, 0.6, 0.9])):
+    learning = {**given, "finetune_epochs": 1, "step": 0.5, "rng": None}  # pruned filters stay 0
+    state = iterative_prune(Built("small_cnn", **settings_of_cnn), **learning)[0]["state"]
+    for name in ("conv.weight", "bn.weight", "bn.bias"):
+        left = state[f"block1.{name}"].reshape(4, -1).any(axis=1)
+        assert_equal(int(left.sum()), 2)
+    for step, amounts in ((0.25, [0, 0.25, 0.5, 0.75]), (0.3, [0, 0.3, 0.6, 0.9]), (0.5, [0, 0.5])):
         unending = settings(step=step, criterion=first_unit)
         history = iterative_prune(Built("mlp", seed=3, **SMALL), **unending)[1]
         assert_close([row[0] for row in history], amounts)

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
@@ -184,7 +185,7 @@ def worked_patches(top_patches):
 @given(case=searched())
 def the_strongest(top_patches, case):
     model, images, k = case
-    maps = model.build().eval().block1(Tensor(images)).data
+    maps = built_once(model).eval().block1(Tensor(images)).data
     values, numbers, places, _ = top_patches(model, "block1", images, k)
     for c in range(2):
         at_places = [maps[i, c, p, q] for i, (p, q) in zip(numbers[c], places[c], strict=True)]
@@ -208,6 +209,14 @@ def boxes_by_windows(top_patches):
         _, _, places, boxes = top_patches(model, layer, images, 3)
         expected = [[box_of(p, q, (8, 10), windows) for p, q in row] for row in places]
         assert_equal(boxes, np.array(expected))
+    model, colours = (
+        Built("small_cnn", seed=2, **{**TWO_BLOCKS, "in_channels": 2}),
+        images.reshape(3, 2, 4, 10),
+    )
+    maps = model.build().block1(Tensor(colours)).data.max(axis=(2, 3))
+    values, _, places, boxes = top_patches(model, "block1", colours, 3)
+    assert_close(values, np.sort(maps, axis=0)[::-1].T.copy(), **NEAR)
+    assert_equal(boxes, np.array([[box_of(p, q, (4, 10), [CONV, POOL]) for p, q in row] for row in places]))
 
 
 @top.law(

@@ -96,6 +96,9 @@ def nearly_equal(confident_mistakes):
     for numbers in (np.asarray(found), np.asarray(none)):
         assert numbers.dtype.kind == "i", f"numbers of rows are integers, not {numbers.dtype}"
     assert_equal(len(none), 0)
+    five = np.eye(5, dtype=np.float32)[[4, 4, 0]]
+    assert_equal(confident_mistakes(five, np.array([0, 4, 1]), 3), np.array([0, 2]))
+    assert_equal(len(confident_mistakes(np.zeros((0, 3)), np.zeros(0, int), 2)), 0)
 
 
 @mistakes.mistake("sorted by the probability of the label, lowest first", breaks=mistakes.laws[0].text)
@@ -309,6 +312,9 @@ def dtypes_of_maxima(strongest_units):
     for lowest in (-np.inf, -1e300):
         values, places = strongest_units(np.full((1, 1, 2, 2), lowest))
         assert_equal((values.item(), places.tolist()), (lowest, [[[0, 0]]]))
+    values, places = strongest_units(np.array([[[[-3, -1], [-2, -4]]]]))  # whole numbers
+    assert_dtype(values, np.int64)
+    assert_equal((values.item(), places.tolist()), (-1, [[[0, 1]]]))
 
 
 @strongest.mistake("divided by the height, not by the width", breaks=strongest.laws[0].text)

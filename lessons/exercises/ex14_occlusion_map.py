@@ -4,9 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.engine.conv import pair
@@ -111,7 +112,7 @@ def worked_map(occlusion_map):
 @given(case=asked())
 def of_a_linear_model(occlusion_map, case):
     model, images, target, window, stride, cover = case
-    w = model.build().head.weight.data.astype(np.float64)[target].reshape(images.shape)
+    w = built_once(model).head.weight.data.astype(np.float64)[target].reshape(images.shape)
     expected = map_by_loops(lambda x: (w * x).sum(axis=(1, 2, 3)), images, cover, window, stride)
     maps = occlusion_map(model, images, target, window=window, stride=stride, baseline=cover)
     assert_close(maps, expected, **NEAR)
@@ -131,7 +132,16 @@ def of_a_network(occlusion_map):
     def unit(x):
         return net.block1(Tensor(x)).data[:, 1, 0, 3]
 
-    cases = [(logit, 2, False), (probability, 2, True), (unit, ("block1", 1, 0, 3), False)]
+    def own_probability(x):
+        return probabilities(net(Tensor(x)).data)[[0, 1], [2, 0]]
+
+    cases = [
+        (logit, 2, False),
+        (logit, ("head", 2), False),
+        (probability, 2, True),
+        (own_probability, np.array([2, 0]), True),
+        (unit, ("block1", 1, 0, 3), False),
+    ]
     frozen, mixed = network(3, training=True, requires_grad=False), network(3, training=("block1",))
     for f, target, asks in cases:
         expected = map_by_loops(f, images, 0.25, (3, 2), (2, 1))
@@ -166,6 +176,8 @@ def covers(occlusion_map):
         net = model.build()
         expected = map_by_loops(lambda x: net(Tensor(x)).data[:, 0], images, same, (3, 3), (2, 2))  # noqa: B023
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
+    maps = occlusion_map(model, images, 0, window=3, baseline="noise")  # rng is optional
+    assert_equal((maps.shape, bool(maps.any())), ((2, 4, 5), True))
 
 
 @occlusion.law(

@@ -4,9 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 from minidl.explain.baseline import baseline_images
@@ -114,12 +115,12 @@ def of_one_layer(integrated_gradients):
 def point_by_point(integrated_gradients, case):
     model, images, target, baseline, steps, nodes = case
     b = np.broadcast_to(baseline, images.shape)
-    expected = way_by_hand(model.build(), images, target, b, points_of(steps, nodes))
+    expected = way_by_hand(built_once(model), images, target, b, points_of(steps, nodes))
     options = {"baseline": baseline, "steps": steps, "nodes": nodes}
     assert_close(integrated_gradients(model, images, target, **options), expected, **NEAR)
 
 
-@path.law("by default there are 64 Gauss nodes; 100 work too; maps have the shape and dtype of the images")
+@path.law("by default there are 64 Gauss nodes; 200 work too; maps have the shape and dtype of the images")
 def defaults(integrated_gradients):
     model, images = layers(5, 4), np.array([[[[2.0, -1.0], [0.25, 1.0]]]])
     expected = way_by_hand(model.build(), images, [1], 0 * images, points_of(64, "gauss"))
@@ -129,8 +130,8 @@ def defaults(integrated_gradients):
     maps = integrated_gradients(model, images.astype(np.float32), 1)
     assert_close(maps, expected, rtol=1e-3, atol=1e-5)
     assert_dtype(maps, np.float32)
-    expected = way_by_hand(model.build(), images, [1], 0 * images, points_of(100, "gauss"))
-    assert_close(integrated_gradients(model, images, 1, steps=100), expected, rtol=1e-6, atol=1e-8)
+    expected = way_by_hand(model.build(), images, [1], 0 * images, points_of(200, "gauss"))
+    assert_close(integrated_gradients(model, images, 1, steps=200), expected, rtol=1e-6, atol=1e-8)
 
 
 @path.law("if target is None, the class predicted for x is used at all points of the line")
@@ -140,6 +141,8 @@ def class_of_the_image(integrated_gradients):
     b = np.broadcast_to(np.array([[[-3.0, 2.0], [1.0, -2.0]]]), images.shape)
     expected = way_by_hand(net, images, net(Tensor(images)).data.argmax(axis=1), b, points_of(8, "gauss"))
     assert_close(integrated_gradients(model, images, baseline=b[0], steps=8), expected, **NEAR)
+    maps = integrated_gradients(model, images.reshape(2, 4), baseline=b[0].ravel(), steps=8)  # as rows
+    assert_close(maps, expected.reshape(2, 4), **NEAR)
 
 
 @path.law('b is 0 by default, or a number, an array, "mean" of each channel, or "noise", drawn once')
@@ -154,6 +157,11 @@ def baselines(integrated_gradients):
         expected = integrated_gradients(model, images, 1, baseline=same, steps=5)
         maps = integrated_gradients(model, images, 1, steps=5, baseline=word, rng=np.random.default_rng(4))
         assert_close(maps, expected, **NEAR)
+    maps = integrated_gradients(model, images, 1, steps=5, baseline="noise")  # rng is optional
+    assert_equal((maps.shape, bool(maps.any())), (shape, True))
+    rows, classes = np.array([[1.0, -2.0, 0.5, 3.5], [2.0, 1.0, -1.0, 4.0]]), np.array([2, 0])
+    expected = integrated_gradients(layers(0, 3), rows, classes, baseline=rows.mean(axis=1, keepdims=True))
+    assert_close(integrated_gradients(layers(0, 3), rows, classes, baseline="mean"), expected, **NEAR)
 
 
 @path.law("the sum over all pixels is f(x) - f(b) in evaluation mode, for a CNN, for rows and for a unit")
@@ -164,6 +172,9 @@ def complete(integrated_gradients):
         options = {"baseline": 0.5, "steps": 60, "nodes": "midpoint"}
         maps = integrated_gradients(cnn(1, **how), images, 2, **options)
         assert_close(maps.sum(axis=(1, 2, 3)), change, rtol=2e-2, atol=1e-2)
+    place = net.block1(Tensor(images)).data[:, 1, 0, 3] - net.block1(Tensor(0 * images)).data[:, 1, 0, 3]
+    maps = integrated_gradients(cnn(1), images, ("block1", 1, 0, 3), steps=100, nodes="midpoint")
+    assert_close(maps.sum(axis=(1, 2, 3)), place, rtol=2e-2, atol=2e-2)
     rows, model = np.array([[1.0, -2.0, 0.5, 3.0]]), layers(4, 3)
     unit = model.build()[:3](Tensor(rows)).data[0] - model.build()[:3](Tensor(0 * rows)).data[0]
     for j in range(3):  # each unit has at most one kink on the path
@@ -206,7 +217,7 @@ def times_the_image(model, images, target=None, **options):
 
 @path.mistake(
     "took the gradient only at the image",
-    breaks="by default there are 64 Gauss nodes; 100 work too; maps have the shape and dtype of the images",
+    breaks="by default there are 64 Gauss nodes; 200 work too; maps have the shape and dtype of the images",
 )
 def at_the_image(model, images, target=None, **options):
     return walked(model, images, target, point=lambda x, b, alpha: x, **options)
@@ -235,7 +246,7 @@ def no_weights(model, images, target=None, **options):
 
 @path.mistake(
     "gave all points the same weight",
-    breaks="by default there are 64 Gauss nodes; 100 work too; maps have the shape and dtype of the images",
+    breaks="by default there are 64 Gauss nodes; 200 work too; maps have the shape and dtype of the images",
 )
 def same_weights(model, images, target=None, *, steps=64, **options):
     return walked(model, images, target, steps=steps, weight=1 / steps, **options)

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor, nn, relu_rule
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
@@ -105,7 +106,7 @@ def back(module: Module, x: np.ndarray, R: np.ndarray, guided: set[Module]) -> n
 
 
 def by_hand(model, images, classes, layers):
-    net = model.build()
+    net = built_once(model)
     chosen = {part for path in layers for part in net.layer(path).modules()}
     R = np.zeros((len(images), CLASSES))
     R[np.arange(len(images)), classes] = 1
@@ -155,13 +156,18 @@ def blocks(guided_within):
     residual = Built("tiny_resnet", seed=2, num_classes=CLASSES, widths=(2, 3))
     body = "stage1.block1.residual.body"
     for model, some in (
-        (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("",)]),
+        (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("block1", "block1.relu"), ("",)]),
         (residual, [(), ("stem",), ("stage1",), (body,), (body, "stage2.block1.relu"), ("",)]),
     ):
         for layers in some:
             expected = by_hand(model, images, [2, 0], layers)
             found = guided_within(model, images, np.array([2, 0]), layers)
             assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    colour = Built("small_cnn", seed=3, num_classes=CLASSES, in_channels=2, widths=(3,), pool_after=())
+    three, classes = np.concatenate([images, -images, images[:1, :, ::-1]])[[0, 2, 4]], np.int32([2, 0, 1])
+    three = np.concatenate([three, three[::-1]], axis=1)  # three images of two channels
+    found = guided_within(colour, three, classes, ("block1",))
+    assert_close(found, by_hand(colour, three, classes, ("block1",)), rtol=1e-4, atol=1e-5)
     deep = Built("mlp", seed=0, in_features=24, hidden=(6, *[4] * 9), num_classes=CLASSES)
     found = guided_within(deep, images, np.array([2, 0]), ("relu1",))  # relu1 must not match relu10
     assert_close(found, by_hand(deep, images, [2, 0], ("relu1",)), rtol=1e-4, atol=1e-7)

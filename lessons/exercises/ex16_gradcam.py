@@ -93,6 +93,8 @@ def one_negative_pixel(mass):
     maps = np.array([[[4.0, -0.25], [1.0, 2.0]]])
     for faint in (1.0, 1e-12):
         assert_refuses(f"maps {(faint * maps).tolist()}", mass, faint * maps, np.ones((1, 2, 2), bool))
+    second = np.concatenate([np.abs(maps), maps])
+    assert_refuses(f"maps {second.tolist()}", mass, second, np.ones((2, 2, 2), bool))
 
 
 @mass.law("maps of size 1e-12 or 1e-300 give the same fractions; a float32 map gives a float64 fraction")
@@ -109,7 +111,9 @@ def faint_maps(mass):
 @mass.law("a map that is not finite is refused with a ValueError")
 def not_finite(mass):
     for value in (np.nan, np.inf, -np.inf):
-        assert_refuses(f"a pixel of {value}", mass, np.array([[[1.0, value]]]), np.array([[[True, False]]]))
+        maps, masks = np.array([[[1.0, 2.0]], [[1.0, value]]]), np.array([[[True, False]]] * 2)
+        assert_refuses(f"a pixel of {value}", mass, maps[1:], masks[1:])
+        assert_refuses(f"a pixel of {value} in the second map", mass, maps, masks)
 
 
 @mass.mistake("returned 0 for a map of zeros", breaks=mass.laws[0].text)

@@ -109,6 +109,10 @@ def each_image_alone(gradcam):
     for i in (127, 128, 200, 259):
         alone = gradcam(model, many[i : i + 1], int(target[i]), "block2.relu")
         assert_close(found[i : i + 1], alone, **NEAR)
+    many = many * np.where(np.arange(260) < 130, 1, -1).reshape(-1, 1, 1, 1)  # the second half is negative
+    likeliest = model.build()(Tensor(many)).data.argmax(axis=1)
+    expected = gradcam(model, many, likeliest, "block2.relu")
+    assert_close(gradcam(model, many, None, "block2.relu"), expected, **NEAR)
 
 
 @cam.law("target None means the class with the largest logit; a target may be a unit of a later layer")
@@ -120,6 +124,8 @@ def other_targets(gradcam):
         w = net.head.weight.data[net(Tensor(images)).data.argmax(axis=1)]  # (2, 2)
         maps = gradcam(model, images, None, "block2.relu")
         assert_close(maps, positive(np.einsum("nk,nkhw->nhw", w, A) / 12), **NEAR)
+        maps = gradcam(model, images, ("head", 1), "block2.relu")  # (layer, unit)
+        assert_close(maps, gradcam(model, images, 1, "block2.relu"), **NEAR)
         # The unit sees the place and its neighbours. So alpha_k is the sum of the unit's weights / Z.
         norm, kernel = net.block2.bn, net.block2.conv.weight.data[1].astype(np.float64)  # (3, 3, 3)
         scale = norm.weight.data[1] / np.sqrt(norm.running_var[1] + norm.eps)

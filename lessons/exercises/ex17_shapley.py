@@ -108,7 +108,7 @@ def game_of(worths):
     def worth(coalitions):
         rows = f"{coalitions.dtype} {coalitions.shape}"
         assert coalitions.dtype == bool and coalitions.ndim == 2, f"the game takes rows of bools, not {rows}"
-        return worths[coalitions @ np.array([1, 2])]
+        return worths[coalitions @ 2 ** np.arange(coalitions.shape[1])]
 
     return worth
 
@@ -228,6 +228,7 @@ def worths_from_a_function(values):
         phi = values(value, 2)
         assert_close(phi, [2.5, 3.5])
         assert_dtype(phi, np.float64)
+    assert_close(values(game_of(FRIENDS), 3), [180, 360, 460], rtol=1e-9)
     falling = np.array([3, 1, 2, 1])
     for value in (falling, falling.astype(np.uint8), game_of(falling.astype(np.uint8))):
         assert_close(values(value, 2), [-1.5, -0.5])
@@ -251,6 +252,7 @@ def refuses_worths(shapley_values, game):
         v[1] = value
         assert_refuses(f"a worth of {value}", shapley_values, v, n)
     assert_refuses("a function that gives NaN", shapley_values, game_of(np.full(4, np.nan)), 2)
+    assert_refuses("n = 21", shapley_values, one_each, 21)
     for number, function in ((1, lambda coalitions: 1.0), (5, lambda coalitions: np.arange(5.0))):
         try:
             found = shapley_values(function, 2)

@@ -51,6 +51,8 @@ def worked_solve(kernel_solve):
 def alone(kernel_solve):
     found = kernel_solve(np.zeros((0, 1), bool), np.zeros(0), np.zeros(0), 2.0, 5.0)
     assert_close(found, [3.0])
+    both = np.array([[False], [True]])
+    assert_close(kernel_solve(both, np.array([2.0, 5.0]), np.ones(2), 2.0, 5.0), [3.0])
 
 
 @solve.law("the values sum to everybody - nobody")

@@ -101,13 +101,16 @@ def while_training(model_paths):
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
 
 
-@paths.law("an integer background gives the same result as the same numbers in floats")
+@paths.law("an integer row or background gives the same result as the same numbers in floats")
 def integers(model_paths):
     for seed in range(6):
         model, row, background, orders, target = questions(seed)
         whole = np.rint(background).astype(int)
         expected = walked(worths(model, row, whole.astype(np.float64), target), orders)
         assert_close(model_paths(model, row, whole, orders, target), expected, **NEAR)
+        row = np.rint(2 * row).astype(int)
+        expected = walked(worths(model, row.astype(np.float64), background, target), orders)
+        assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
 
 
 @paths.law(

@@ -232,8 +232,9 @@ boundary = Exercise(
 @st.composite
 def linear_logits(draw):
     """Logits (3,), their gradients (3, 2, 2), large or small, and the class with the largest logit."""
-    z, size = draw(arrays((3,))), draw(st.sampled_from([1.0, 0.125]))
-    return z, size * draw(arrays((3, 2, 2))), int(z.argmax())
+    shape = draw(st.sampled_from([(3, 2, 2), (4, 1, 2, 2), (2, 3)]))
+    z, size = draw(arrays(shape[:1])), draw(st.sampled_from([1.0, 0.125]))
+    return z, size * draw(arrays(shape)), int(z.argmax())
 
 
 def ways(z, gradients, answer):
@@ -275,6 +276,7 @@ def lands_on_a_plane(boundary_step, case):
 @given(z=arrays((3,)), g=arrays((2, 2)))
 def no_plane(boundary_step, z, g):
     assert_close(boundary_step(z, np.stack([g, g, g]), int(z.argmax())), np.zeros((2, 2)))
+    assert_close(boundary_step(np.ones(1), g[np.newaxis], 0), np.zeros((2, 2)))  # the answer has no rival
     alike = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 2.0]])  # the first two, in logit and gradient
     assert_close(boundary_step(np.array([5.0, 5.0, 2.0]), alike, 0), [0.0, 3.0])
 

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from minidl import Tensor, grad
 from minidl.attack.gradient_sign import LOSSES, loss_gradient
 from minidl.classroom.builders import Built
@@ -38,7 +39,7 @@ WIDE = {"rtol": 1e-9, "atol": 1e-12}  # rounding in float64 is smaller; in float
 
 def linear(images):
     """W (3, 3), and the logits W x + b and probabilities of each image by ``LINEAR``."""
-    head = LINEAR.build().head
+    head = built_once(LINEAR).head
     W = head.weight.data.astype(np.float64)
     z = images @ W.T + head.bias.data
     return W, z, np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
@@ -89,13 +90,15 @@ def worked_margin(loss_gradient):
     z[[0, 1], labels] = -np.inf
     expected = W[z.argmax(axis=1)] - W[labels]
     assert_close(loss_gradient(LINEAR, images, labels, "margin"), expected, **WIDE)
+    maps = loss_gradient(LINEAR, images.reshape(2, 1, 1, 3), labels, "margin")
+    assert_close(maps, expected.reshape(2, 1, 1, 3), **WIDE)
 
 
 @slope.law("each image's gradient agrees with central differences of its own loss")
 @given(case=attacked())
 def by_slopes(loss_gradient, case):
     model, images, labels, loss = case
-    expected = differences(model.build(), images, labels, loss)
+    expected = differences(built_once(model), images, labels, loss)
     assert_close(loss_gradient(model, images, labels, loss), expected, rtol=1e-4, atol=1e-6)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lessons.exercises.by_hand import built_once
 from lessons.exercises.ex18_adversarial import FREE
 from lessons.exercises.ex18_adversarial_gradient import attacked, differences
 from minidl.attack.gradient_sign import (
@@ -54,7 +55,7 @@ DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a ste
 
 def direction(label):
     """The sign of the loss's gradient for ``TWO``, the same for all images."""
-    W = TWO.build().head.weight.data
+    W = built_once(TWO).head.weight.data
     return np.sign(W[1 - label] - W[label])
 
 
@@ -81,7 +82,7 @@ def climbs(draw):
 
 def climbed(model, images, labels, eps, params, only_if=bool):
     """The result of these steps, from central differences. ``only_if`` gets whether all signs are clear."""
-    x, net, step = images, model.build().eval(), params["step_size"] or 2.5 * eps / params["steps"]
+    x, net, step = images, built_once(model).eval(), params["step_size"] or 2.5 * eps / params["steps"]
     for _ in range(params["steps"]):
         slopes = differences(net, x, labels, params["loss"])
         only_if(not ((slopes != 0) & (np.abs(slopes) < 1e-6)).any())
@@ -103,6 +104,9 @@ def worked_way(pgd):
     assert_close(pgd(TWO, images, labels, 0.25, targeted=True, **given), expected, rtol=1e-5)
     ten_steps = pgd(TWO, images, labels, 0.5, step_size=1 / 128, random_start=False, rng=same_draws())
     assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
+    assert_close(pgd(TWO, images, labels, 0.0, rng=same_draws()), images)  # eps = 0
+    maps = pgd(TWO, images.reshape(2, 1, 1, 3), labels, 0.25, **given)
+    assert_close(maps, np.clip(images + 0.25 * ways, 0, 1).reshape(2, 1, 1, 3), rtol=1e-5)
 
 
 STEP_BY_STEP = "each step follows the sign of the gradient at the current image, by central differences"
@@ -214,7 +218,12 @@ def refuses(pgd, label):
     assert_refuses("eps = -0.25", pgd, TWO, images, labels, -0.25)
     assert_refuses("eps = 8 in a box of width 1", pgd, TWO, images, labels, 8.0)
     assert_refuses("steps = 0", pgd, TWO, images, labels, 0.25, steps=0)
-    assert_refuses("step_size = 0", pgd, TWO, images, labels, 0.25, step_size=0.0)
+    for size in (0.0, -0.125):
+        assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
+    assert_refuses("a pixel of -0.5", pgd, TWO, -images, labels, 0.25)
+    for wrong in (-1, 2):
+        assert_refuses(f"a label {wrong} of two classes", pgd, TWO, images, np.array([wrong]), 0.25)
+    assert_refuses("a pixel of NaN", pgd, TWO, images * np.nan, labels, 0.25)
     assert_refuses("a pixel of 1.5", pgd, TWO, 3 * images, labels, 0.25)
     training = Built(TWO.builder, TWO.seed, **TWO.settings, training=True)  # which it stays
     assert_refuses("steps = 0", pgd, training, images, labels, 0.25, steps=0)

@@ -44,12 +44,14 @@ def batch_norm(
 ) -> BatchNorm1d:
     """A BatchNorm1d with these arrays of shape (channels,), and with this mask of its weight.
 
-    Without weight and bias the layer is not affine.
+    The layer has no weight without ``weight``, and no bias without ``bias``.
     """
-    norm = BatchNorm1d(len(mean), eps, affine=weight is not None)
+    norm = BatchNorm1d(len(mean), eps, affine=False)
     norm.running_mean[:], norm.running_var[:], norm.frozen = mean, var, frozen
     if weight is not None:
         with_numbers(norm, np.array(weight, np.float32), bias, mask)
+    elif bias is not None:
+        norm.bias = Parameter(np.array(bias, np.float32))
     return norm
 
 

@@ -106,7 +106,8 @@ class Exercise:
     lists, dicts.
 
         function   impl(*arguments, **params) -> values
-        op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input
+        op         impl(*arrays, grad=g, **params) -> (y, grads): params go to __init__, a gradient per input.
+                   Equal arrays come as one array, as in x · x. A second op of the class must not change grads
         tensor     the same for a function of Tensors: floating arrays become Tensors, params go to the call
         kernel     impl(*arguments) -> the array named by ``writes`` after the loops; a tuple if several
         model      impl(*arguments, **params) -> values. A ``Built`` among the arguments is built first. The

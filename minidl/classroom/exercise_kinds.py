@@ -131,9 +131,14 @@ class Direct(Answerer):
         check_kind(answer, self.returns, self.name)
         return answer
 
-    def _answer_of_op(self, arrays: tuple, grad=None, **params):
+    def _op(self, arrays: tuple, params: dict) -> Op:
         op = self.raw(**params)
         op.needs = tuple(is_floating(x) for x in arrays)
+        return op
+
+    def _answer_of_op(self, arrays: tuple, grad=None, **params):
+        arrays = tuple(next(a for a in arrays if unchanged(a, x)) for x in arrays)  # one array, as in x · x
+        op = self._op(arrays, params)
         result = op.forward(*arrays)
         y = self._plain(result)
         check_kind(y, "np.ndarray", f"{self.name}.forward")
@@ -150,7 +155,24 @@ class Direct(Answerer):
             if op.needs[i] and np.shape(grad_x) != x.shape:
                 came = "None" if grad_x is None else f"shape {np.shape(grad_x)}"
                 raise WrongAnswer(f"the gradient of input {i} must have its shape {x.shape}, got {came}")
+        self._check_alone(arrays, grad, params, grads)
         return y, grads
+
+    def _check_alone(self, arrays: tuple, grad, params: dict, grads: tuple) -> None:
+        """Raise WrongAnswer if a second op, which goes forward before the first goes back, changes ``grads``.
+
+        A graph has many ops of one class. Each of them keeps its own arrays.
+        """
+        op, second = self._op(arrays, params), self._op(arrays, params)
+        op.forward(*arrays)
+        second.forward(*(np.flip(x).copy() for x in arrays))
+        again = op.backward(grad)
+        again = tuple(again) if isinstance(again, tuple | list) else (again,)
+        if not same(again, grads, nearly):
+            raise WrongAnswer(
+                f"{self.name}.backward gave other gradients after a second {self.name} went forward: forward "
+                "must keep its arrays on self, not on the class"
+            )
 
     def _answer_of_tensors(self, arrays: tuple, grad=None, **params):
         inputs = [Tensor(x, requires_grad=True) if is_floating(x) else x for x in arrays]
@@ -306,6 +328,11 @@ def unchanged(before: object, after: object) -> bool:
         return type(before) is type(after)
     alike = before.dtype == after.dtype and before.shape == after.shape
     return alike and before.tobytes() == after.tobytes()
+
+
+def nearly(one: object, other: object) -> bool:
+    both = isinstance(one, np.ndarray | np.generic) and isinstance(other, np.ndarray | np.generic)
+    return np.allclose(one, other, equal_nan=True) if both else one is None and other is None
 
 
 def gradient_of(x) -> np.ndarray | None:

@@ -167,6 +167,6 @@ def chosen_fan(tensor: Tensor, mode: str) -> int:
 def leaf(tensor: _T) -> _T:
     """The tensor. It must be a leaf of floats, so that it can be filled."""
     check_instance("tensor", tensor, Tensor)
-    fits = tensor.op is None and tensor.dtype.kind == "f"
-    require(fits, f"tensor must be a leaf of floats, so that it can be filled, got {tensor!r}")
+    if tensor.op is not None or tensor.dtype.kind != "f":  # no require: the message's array is slow to print
+        raise ValueError(f"tensor must be a leaf of floats, so that it can be filled, got {tensor!r}")
     return tensor

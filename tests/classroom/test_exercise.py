@@ -388,6 +388,34 @@ def test_an_op_does_not_compute_its_gradients_in_the_array_that_it_returned():
     assert product.adapt(ScaledProduct)(np.array([np.nan, 1]), np.ones(2), grad=np.ones(2))  # NaN equals NaN
 
 
+def test_an_op_keeps_its_arrays_although_a_second_op_of_its_class_goes_forward():
+    class OnTheClass(ScaledProduct):
+        kept = []
+
+        def forward(self, a, b):
+            self.kept[:] = [b, a]
+            return super().forward(a, b)
+
+        def backward(self, grad):
+            return tuple(grad * x for x in self.kept)
+
+    with pytest.raises(WrongAnswer, match="after a second OnTheClass went forward: forward must keep its"):
+        product.adapt(OnTheClass)(np.array([1.0, 2.0]), np.ones(2), grad=np.ones(2))
+
+
+def test_equal_inputs_of_an_op_are_one_array():
+    seen = []
+
+    class Watched(ScaledProduct):
+        def forward(self, a, b):
+            seen.append(a is b)
+            return super().forward(a, b)
+
+    for b in (np.ones(2), np.ones((2, 1)), np.ones(2, np.float32)):
+        product.adapt(Watched)(np.ones(2), b)
+    assert seen == [True, False, False]
+
+
 def test_an_op_is_new_in_each_call_and_knows_what_is_needed():
     seen = []
 
@@ -404,8 +432,8 @@ def test_an_op_is_new_in_each_call_and_knows_what_is_needed():
     assert_close(grad_a, [1.0, 2.0])
     assert grad_b is None  # integers have no gradient
     assert adapted(np.ones(2), np.ones(2))[1] == ()
-    assert seen[0].needs == (True, False) and seen[1].needs == (True, True)
-    assert seen[0] is not seen[1]
+    assert seen[0].needs == (True, False) and seen[-1].needs == (True, True)
+    assert seen[0] is not seen[-1]
     assert adapted.calls == 2
 
 

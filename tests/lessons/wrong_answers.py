@@ -18,6 +18,7 @@ def any_case(inputs, steps):
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import math
 import warnings
@@ -55,6 +56,7 @@ from minidl.explain.gradients import guided_rule
 from minidl.explain.patches import strongest_units
 from minidl.explain.shapley import worths_of
 from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm
 from minidl.nn.module import eval_mode
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
@@ -4011,3 +4013,312 @@ def without_a_warning(*, where):
 
 wrong("18.6", "no warning on the way to a target")(without_a_warning(where=lambda o: o.get("targeted")))
 wrong("18.6", "no warning with the margin")(without_a_warning(where=lambda o: o.get("loss") == "margin"))
+
+
+def on_the_class(number):
+    """The library's Op, which keeps what forward saved on the class: the last op's, for all ops."""
+
+    class OnTheClass(find(number).target):
+        kept: dict = {}
+
+        def forward(self, *arrays):
+            y = super().forward(*arrays)
+            self.kept.update(vars(self))
+            return y
+
+        def backward(self, grad):
+            vars(self).update(self.kept)
+            return super().backward(grad)
+
+    return OnTheClass
+
+
+for several in ("01.1", "01.2", "01.5", "02.4", "07.3", "10.3"):
+    wrong(several, "what forward saves is kept on the class")(on_the_class(several))
+
+
+@wrong("01.1", "of x · x only the first factor has a gradient")
+class OneFactorOfASquare(find("01.1").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return (grads[0], np.zeros_like(grads[1])) if self.a is self.b else grads
+
+
+@wrong("01.5", "of a matrix times itself only the first factor has a gradient")
+class OneFactorOfAMatrixSquared(find("01.5").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return (grads[0], np.zeros_like(grads[1])) if self.a is self.b else grads
+
+
+def not_taken(number, what, condition):
+    """A wrong answer: the library's function, which refuses arguments for which ``condition`` is True."""
+    target = find(number).target
+
+    def answer(*arguments, **params):
+        bound = inspect.signature(target).bind(*arguments, **params)
+        bound.apply_defaults()
+        if condition(bound.arguments):
+            raise ValueError("refused")
+        return target(*arguments, **params)
+
+    wrong(number, f"not taken: {what}")(answer)
+
+
+def is_unit(axes):
+    return lambda given: isinstance(given["target"], tuple) and len(given["target"]) == 1 + axes
+
+
+def noise_without_rng(given):
+    return given["baseline"] is not None and str(given["baseline"]) == "noise" and given["rng"] is None
+
+
+not_taken("14.4", "the unit of a layer without maps", is_unit(1))
+not_taken("14.4", "noise without an rng", noise_without_rng)
+not_taken("14.4", "classes with probability", lambda g: g["probability"] and np.ndim(g["target"]) == 1)
+not_taken("14.5", "a unit of maps", is_unit(3))
+not_taken("14.5", "noise without an rng", noise_without_rng)
+not_taken("14.5", "more than 128 steps", lambda g: g["steps"] > 128)
+not_taken("14.5", "a mean of rows", lambda g: str(g["baseline"]) == "mean" and g["images"].ndim == 2)
+not_taken("14.5", "a class for each row", lambda g: np.ndim(g["target"]) == 1 and g["images"].ndim == 2)
+not_taken("14.5", "rows without a class", lambda g: g["target"] is None and g["images"].ndim == 2)
+not_taken("15.4", "classes of int32", lambda g: g["classes"].dtype == np.int32)
+not_taken("15.4", "more than two images", lambda g: len(g["images"]) > 2)
+not_taken("15.4", "images of two channels", lambda g: g["images"].shape[1] > 1)
+not_taken("16.4", "the unit of a layer without maps", is_unit(1))
+not_taken("16.4", "260 images without a class", lambda g: g["target"] is None and len(g["images"]) > 256)
+not_taken("17.2", "a function of three players", lambda g: callable(g["value"]) and g["n"] > 2)
+not_taken(
+    "17.3", "a lone player with coalitions", lambda g: g["coalitions"].shape[1] == 1 and len(g["worths"])
+)
+not_taken("17.4", "a row of integers", lambda g: g["row"].dtype.kind == "i")
+not_taken("18.2", "the margin of images", lambda g: g["loss"] == "margin" and g["images"].ndim == 4)
+not_taken("18.4", "one class alone", lambda g: len(g["logits"]) == 1)
+not_taken("18.4", "more than three classes", lambda g: len(g["logits"]) > 3)
+not_taken("18.4", "gradients of colour images", lambda g: g["gradients"].ndim == 4)
+not_taken("18.5", "targets that do not rise", lambda g: (np.diff(g["target"]) < 0).any())
+not_taken("18.6", "eps = 0", lambda g: g["eps"] == 0)
+not_taken("18.6", "images with axes", lambda g: g["images"].ndim == 4)
+
+
+@wrong("16.1", "only the first map's values are looked at")
+def first_map_checked(maps, masks):
+    find("16.1").target(maps[:1], masks[:1])
+    total, inside = maps.sum(axis=(1, 2), dtype=np.float64), (maps * masks).sum(axis=(1, 2), dtype=np.float64)
+    return np.where(total > 0, inside / np.where(total > 0, total, 1), masks.mean(axis=(1, 2)))
+
+
+@wrong("18.6", "a step size below 0 is taken without its sign")
+def step_without_sign(model, images, labels, eps, *, step_size=None, **params):
+    size = step_size and abs(step_size)
+    return find("18.6").target(model, images, labels, eps, step_size=size, **params)
+
+
+@wrong("18.6", "pixels below the box are raised into it")
+def raised_into_the_box(model, images, labels, eps, *, bounds=(0, 1), **params):
+    low = images.dtype.type(bounds[0])
+    return find("18.6").target(model, np.maximum(images, low), labels, eps, bounds=bounds, **params)
+
+
+@wrong("10.1", "float64 numbers that float32 does not hold become infinite with a warning")
+def loud_narrowing(r, S, Z, qmin, qmax):
+    return find("10.1").target(np.asarray(r, np.float32), S, Z, qmin, qmax)
+
+
+def has_only_a_bias(bn):
+    return bn.weight is None and bn.bias is not None
+
+
+not_taken("10.2", "arrays of whole numbers", lambda g: np.asarray(g["rmin"]).dtype.kind == "i")
+not_taken("10.2", "arrays of three axes", lambda g: np.ndim(g["rmin"]) > 2)
+not_taken("10.2", "more than three channels", lambda g: np.size(g["rmin"]) > 3)
+not_taken(
+    "10.4", "weights of uint8, of several outputs", lambda g: g["qw"].dtype == np.uint8 and len(g["qw"]) > 1
+)
+not_taken("10.4", "a Z_y below 0", lambda g: g["Z_y"] < 0)
+not_taken(
+    "11.3", "a bn with a bias and no weight", lambda g: g["bn"].weight is None and g["bn"].bias is not None
+)
+
+
+@wrong("11.3", "the mask of bn is forgotten")
+def layer_mask_alone(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.mask = copy.deepcopy(layer.weight.mask)
+    return new
+
+
+@wrong("11.3", "bn's bias counts only where bn has a weight too")
+def no_bias_without_weight(layer, bn):
+    if has_only_a_bias(bn):
+        bn = copy.deepcopy(bn)
+        bn.bias = None
+    return find("11.3").target(layer, bn)
+
+
+not_taken("12.2", "one score", lambda g: len(g["scores"]) == 1)
+not_taken("12.2", "0 as a number of filters", lambda g: g["amount"] == 0 and isinstance(g["amount"], int))
+not_taken("12.3", "0 as a number of weights", lambda g: g["amount"] == 0 and isinstance(g["amount"], int))
+not_taken("12.3", "four arrays", lambda g: len(g["weights"]) > 3)
+not_taken("12.5", "no rng", lambda g: g["rng"] is None)
+not_taken("12.5", "half of all weights at a time", lambda g: g["step"] == 0.5)
+
+
+not_taken("13.1", "more than three classes", lambda g: g["probabilities"].shape[1] > 3)
+not_taken("13.1", "no rows", lambda g: len(g["probabilities"]) == 0)
+not_taken("13.5", "images of two channels", lambda g: g["images"].shape[1] > 1)
+
+
+@wrong("13.3", "whole numbers become floats")
+def floats_of_integers(activations):
+    values, places = find("13.3").target(activations)
+    return values.astype(np.result_type(values, np.float32)), places
+
+
+@wrong("01.2", "of an infinite x there is no value")
+class InfiniteIsNaN(find("01.2").target):
+    def forward(self, x):
+        return super().forward(np.where(np.isinf(x), np.nan, x).astype(x.dtype))
+
+
+@wrong("01.3", "whole numbers become floats")
+def whole_sums_as_floats(grad, shape):
+    return unbroadcast(grad.astype(np.result_type(grad, np.float32)), shape)
+
+
+not_taken("03.1", "a curvature below 0", lambda g: np.linalg.eigvalsh(g["hessian"])[0] < 0)
+not_taken("03.1", "one direction", lambda g: len(g["hessian"]) == 1)
+not_taken("03.2", "one direction", lambda g: len(g["hessian"]) == 1 and g["hessian"][0, 0] > 0)
+
+
+def inner_norms(model):
+    """The BatchNorms inside a layer of a layer."""
+    return [
+        part for path, part in model.named_modules() if isinstance(part, BatchNorm) and path.count(".") > 1
+    ]
+
+
+@wrong("03.3", "a BatchNorm of an inner layer is not frozen")
+def outer_norms_frozen(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for norm in inner_norms(model):
+        norm.frozen = False
+    return losses
+
+
+@wrong("03.4", "a BatchNorm of an inner layer keeps its statistics")
+def outer_norms_settled(model, images, labels, rates):
+    kept = [(norm, norm.running_mean.copy(), norm.running_var.copy()) for norm in inner_norms(model)]
+    loss = find("03.4").target(model, images, labels, rates)
+    for norm, mean, var in kept:
+        norm.running_mean[:], norm.running_var[:] = mean, var
+    return loss
+
+
+not_taken("04.2", "three dimensions", lambda g: g["dims"] == 3 and min(g["features"].shape) > 2)
+not_taken("04.3", "more than three classes", lambda g: len(g["weight"]) > 3)
+not_taken("04.3", "more than three columns", lambda g: g["features"].shape[1] > 3)
+not_taken("04.4", "a layer whose output is (N, D)", lambda g: g["layer"] == "fc1")
+
+
+@wrong("04.4", "an l2 below 0 is taken")
+def l2_without_its_sign(model, images, labels, *, layer, l2):
+    return find("04.4").target(model, images, labels, layer=layer, l2=abs(l2))
+
+
+def has_row_left_out(given):
+    return given["labels"] is not None and (np.asarray(given["labels"]) == -100).any()
+
+
+def data_of(logits):
+    return logits.data if isinstance(logits, Tensor) else np.asarray(logits)
+
+
+not_taken("05.2", "a label of -100", has_row_left_out)
+not_taken("05.2", "rows as labels beside a distance", lambda g: np.ndim(g["labels"]) == 2 and g["alpha"] < 1)
+not_taken("05.2", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.3", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.4", "a label of -100", has_row_left_out)
+
+
+@wrong("05.4", "another name for soft counts as ce")
+def any_name_is_ce(student_logits, teacher_logits, labels, *, soft="ce", **options):
+    soft = soft if soft == "kl" else "ce"
+    return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.4", "a teacher's temperature below 0 is taken without its sign")
+def teacher_without_sign(student_logits, teacher_logits, labels, *, teacher_temperature=None, **options):
+    tau_t = teacher_temperature and abs(teacher_temperature)
+    options = {**options, "teacher_temperature": tau_t}
+    return find("05.4").target(student_logits, teacher_logits, labels, **options)
+
+
+@wrong("05.5", "a temperature below 0 is taken without its sign")
+def tau_without_sign(teacher, student, images, labels, *, temperature, **options):
+    return find("05.5").target(teacher, student, images, labels, temperature=abs(temperature), **options)
+
+
+@wrong("06.3", "the distances are taken in rising order, whatever the neighbours' order is")
+def as_if_sorted(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, np.sort(distances, axis=1), weights)
+
+
+@wrong("06.4", "a class with more rows is drawn more often")
+def classes_by_rows(features, labels, *, ways, rng, **options):
+    find("06.4").target(
+        features, labels, ways=ways, rng=np.random.default_rng(0), **options
+    )  # what it refuses
+    chosen = list(dict.fromkeys(labels[rng.permutation(len(labels))].tolist()))[:ways]
+    there = np.flatnonzero(np.isin(labels, chosen))
+    support, asked, answers = find("06.4").target(
+        features[there], labels[there], ways=ways, rng=rng, **options
+    )
+    return there[support], there[asked], answers
+
+
+not_taken("07.2", "scores of whole numbers", lambda g: g["scores"].dtype.kind == "i")
+not_taken("07.4", "embeddings of one number", lambda g: data_of(g["z1"]).shape[1] == 1)
+not_taken("07.4", "more than four images", lambda g: len(data_of(g["z1"])) > 4)
+not_taken("09.1", "whole numbers", lambda g: g["z"].dtype.kind == "i")
+not_taken("09.1", "one row without a second axis", lambda g: g["z"].ndim == 1)
+not_taken("09.1", "four axes", lambda g: g["z"].ndim == 4)
+not_taken("09.2", "probabilities of whole numbers", lambda g: g["probabilities"].dtype.kind == "i")
+not_taken("09.3", "more than 15 bins", lambda g: g["bins"] > 15)
+not_taken("09.3", "more than three classes", lambda g: g["probabilities"].shape[1] > 3)
+not_taken("09.3", "float32", lambda g: g["probabilities"].dtype == np.float32)
+not_taken("09.4", "logits of 1e150", lambda g: np.abs(g["logits"]).max() > 1e100)
+not_taken("09.4", "whole numbers", lambda g: g["logits"].dtype.kind == "i")
+not_taken("09.4", "more than three classes", lambda g: g["logits"].shape[1] > 3)
+
+
+@wrong("05.3", "a name for soft in capitals is taken")
+def any_case_of_soft(student_logits, teacher_logits, *, soft="ce", **options):
+    return find("05.3").target(student_logits, teacher_logits, soft=soft.lower(), **options)
+
+
+@wrong("06.3", "a name for the weights in capitals is taken")
+def any_case_of_weights(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, distances, weights.lower())
+
+
+@wrong("18.6", "a label of -1 is the last class")
+def labels_from_behind(model, images, labels, eps, **options):
+    found = np.where(labels == -1, model(images).shape[1] - 1, labels) if (labels == -1).any() else labels
+    return find("18.6").target(model, images, found, eps, **options)
+
+
+@wrong("06.4", "the angle in the plane of the first two columns")
+def by_arctan(features, labels, **options):
+    angles = np.arctan2(features[:, 1], features[:, 0])
+    plane = np.stack([np.cos(angles), np.sin(angles)], axis=1) if np.all(features.any(axis=1)) else features
+    return find("06.4").target(plane, labels, **options)
+
+
+@wrong("15.4", "a ReLU that is named twice, by itself and by its block, is switched back")
+def switched_twice(model, images, classes, layers):
+    chosen: set = set()
+    for path in layers:
+        chosen ^= {part for part in model.layer(path).modules() if isinstance(part, nn.ReLU)}
+    paths = tuple(path for path, part in model.named_modules() if part in chosen)
+    return find("15.4").target(model, images, classes, paths)
