@@ -1,5 +1,6 @@
 """What all tests share: the same cases for everybody, no window, no file outside of a temporary folder."""
 
+import gc
 import os
 import shutil
 import signal
@@ -14,6 +15,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("MINIDL_STRICT", "1")
+
+
+gc.disable()  # nothing that is imported becomes garbage: looking for it took a quarter of the start
+
+
+def pytest_collection_finish(session):
+    gc.freeze()  # nor is it looked through again and again between the tests
+    gc.enable()
 
 
 def pytest_configure(config):

@@ -302,6 +302,8 @@ def noting(test: Callable[..., None], implementation: Implementation) -> Callabl
             raise
         except Exception as error:
             implementation.first_failure = implementation.first_failure or implementation.last_call
+            if not implementation.goes_on:
+                return  # only the calls are wanted, those of the next cases too
             if not implementation.shrinks:
                 raise Unshrunk from error
             raise

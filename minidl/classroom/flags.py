@@ -40,11 +40,12 @@ def flags_of(text: str, exercises: list[Exercise]) -> list[str]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    given = set().union(*map(mentioned_by_stub, exercises))
-    found = dict.fromkeys(f"mentions {name}" for name in mentioned(tree) if name not in given)
+    names = list(mentioned(tree))
+    given = set().union(*map(mentioned_by_stub, exercises)) if names else set()
+    found = dict.fromkeys(f"mentions {name}" for name in names if name not in given)
     own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for exercise in exercises:
-        if exercise.name in own and nearly(tokens(own[exercise.name]), tokens_of_library(exercise)):
+        if exercise.name in own and is_nearly_the_librarys(own[exercise.name], exercise):
             found[f"{exercise.name} is nearly the library's text"] = None
     return list(found)
 
@@ -93,8 +94,9 @@ def tokens(node: ast.stmt) -> list[str]:
     return [t.string for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type in kinds]
 
 
-def nearly(mine: list[str], theirs: list[str]) -> bool:
-    if min(len(mine), len(theirs)) < FEW:
+def is_nearly_the_librarys(node: ast.stmt, exercise: Exercise) -> bool:
+    mine = tokens(node)
+    if len(mine) < FEW or len(theirs := tokens_of_library(exercise)) < FEW:
         return False
     matcher = difflib.SequenceMatcher(None, mine, theirs, autojunk=False)
     return matcher.quick_ratio() >= NEARLY and matcher.ratio() >= NEARLY

@@ -52,7 +52,7 @@ class Implementation:
         self.kind, self.written, self.returns = kind, written, returns
         self.calls = 0
         self.last_call = Call((), {})
-        self.goes_on = True  # whether to answer further calls once REMEMBERED are kept
+        self.goes_on = True  # if False, no case fails, and the law ends once REMEMBERED calls are kept
         self.shrinks = True  # if False, a failing case is not shrunk, and the law raises Unshrunk
         self.case: dict[str, object] = {}  # the latest case of the law that is being tried
         self.first_calls: list[Call] = []  # the first calls of this law

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from minidl.classroom.compare import assert_close, assert_equal, assert_gradients
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.exercise_kinds import WrongAnswer
+from minidl.classroom.recognize import calls_of
 from minidl.classroom.strategies import arrays, broadcastable_pairs, logits, shapes, temperatures
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import stable_softmax
@@ -488,6 +489,16 @@ def test_an_adapted_implementation_keeps_its_count_and_its_last_call():
     assert z.shape == (1, 2) and params == {"temperature": 2.0}
     assert softmax.check(adapted)[0].calls == 1
     assert adapted.calls > 3
+
+
+def test_mistakes_are_told_apart_on_the_cases_of_the_law_whether_it_holds_or_not():
+    law = softmax.find_law("each row sums to 1")
+    right, wrong = (
+        calls_of(softmax, law, softmax.adapt(answer)) for answer in (stable_softmax, sums_over_wrong_axis)
+    )
+    assert len(right) == len(wrong) == 60
+    for one, other in zip(right, wrong, strict=True):
+        np.testing.assert_equal((one.arguments, one.params), (other.arguments, other.params))
 
 
 @pytest.mark.parametrize(
