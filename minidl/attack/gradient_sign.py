@@ -25,7 +25,6 @@ from minidl.engine.checks import (
     check_int,
     check_labels,
     check_number,
-    float_images,
     positive_number,
     require,
 )
@@ -345,4 +344,4 @@ def checked_eps(eps: float, bounds: Bounds) -> float:
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:
     """Finite floats in the box. Float64 stays; other dtypes become float32."""
-    return check_images("images", float_images("images", images), *check_bounds("bounds", bounds))
+    return check_images("images", images, *check_bounds("bounds", bounds))

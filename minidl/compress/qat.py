@@ -26,7 +26,7 @@ from minidl.compress.quantize import (
     fake_quantize,
     weight_params,
 )
-from minidl.engine.checks import check_choice, check_flag, check_images, check_int, float_images, require
+from minidl.engine.checks import check_choice, check_flag, check_images, check_int, require
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
@@ -157,7 +157,7 @@ def prepare_qat(
             check_int(name, bits, 2, 16)
     check_flag("per_channel", per_channel)
     check_choice("calibration", calibration, CALIBRATIONS)
-    images = check_images("calibration_images", float_images("calibration_images", calibration_images))
+    images = check_images("calibration_images", calibration_images)
     images, is_integer = images.astype(np.float32, copy=False), hasattr(model, "x_params")
     require(not is_integer, "model is quantized already: give the original float network")
     fused = fuse(model, images[:1])

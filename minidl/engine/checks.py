@@ -245,8 +245,8 @@ def check_labels(
 
 
 def check_images(name: str, images: Any, low: float = -math.inf, high: float = math.inf) -> np.ndarray:
-    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, other dtypes become float32."""
-    array = check_array(name, images, low=low, high=high)
+    """Images (N, C, H, W), or rows (N, D), of finite floats. float64 stays, other dtypes become float32."""
+    array = check_array(name, float_images(name, images), low=low, high=high)
     if array.ndim < 2:
         raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
@@ -304,7 +304,10 @@ def shown(value: object) -> str:
     """The value as an error may print it: an array by its shape, a long text by its beginning."""
     if isinstance(value, np.ndarray):
         return f"an array {value.shape}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # an int of more than 4,300 digits, or a repr that fails
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:60]} ... ({type(value).__name__})"
 
 
