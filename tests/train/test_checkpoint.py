@@ -185,7 +185,7 @@ def test_what_was_not_saved_cannot_be_loaded(tmp_path):
         (lambda path: save(path, nn.Identity(), history=[1.0]), TypeError, "history must be a dict"),
         (lambda path: save(path, nn.Identity(), history={"a": {0: 1}}), TypeError, "history must be a dict"),
         (lambda path: save(path, nn.Identity(), settings={"a": [{0: 1}]}), TypeError, "each dict in it, got"),
-        (lambda path: save(path, nn.Identity(), settings={"x": 1j}), TypeError, "each value must be a ndarray"),
+        (lambda path: save(path, nn.Identity(), settings={"x": 1j}), TypeError, "each value must be"),
         (lambda path: save(path, nn.Identity(), rng=0), TypeError, "rng must be a np.random.Generator"),
         (lambda path: save(path, nn.Identity(), rng=[]), TypeError, "rng must be a np.random.Generator"),
         (lambda path: save(path, nn.Identity(), rng=False), TypeError, "rng must be a np.random.Generator"),
