@@ -117,9 +117,12 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__}.update")
 
     def check_settings(self, group: dict[str, Any]) -> None:
-        """ValueError or TypeError for settings that make no sense."""
-        check_number("lr", group["lr"], 0)
-        check_number("weight_decay", group["weight_decay"], 0)
+        """ValueError or TypeError for settings that make no sense.
+
+        Numbers become Python's, because those of NumPy could change the dtype of the state.
+        """
+        group["lr"] = check_number("lr", group["lr"], 0)
+        group["weight_decay"] = check_number("weight_decay", group["weight_decay"], 0)
         check_flag("maximize", group["maximize"])
 
     # ---- state, in PyTorch's layout
@@ -241,8 +244,8 @@ class SGD(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        check_number("momentum", group["momentum"], 0)
-        check_number("dampening", group["dampening"])
+        group["momentum"] = check_number("momentum", group["momentum"], 0)
+        group["dampening"] = check_number("dampening", group["dampening"])
         if check_flag("nesterov", group["nesterov"]):
             fits = group["momentum"] > 0 and group["dampening"] == 0
             require(fits, "nesterov needs a momentum above 0 and no dampening")

@@ -49,9 +49,9 @@ class RMSprop(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        check_number("alpha", group["alpha"], 0, 1)
-        positive_number("eps", group["eps"])  # with eps = 0, a gradient of 0 would give 0 / 0
-        check_number("momentum", group["momentum"], 0)
+        group["alpha"] = check_number("alpha", group["alpha"], 0, 1)
+        group["eps"] = positive_number("eps", group["eps"])  # with eps = 0, a gradient of 0 would give 0 / 0
+        group["momentum"] = check_number("momentum", group["momentum"], 0)
         check_flag("centered", group["centered"])
 
     def update(self, p, grad, state, group):

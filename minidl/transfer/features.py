@@ -92,6 +92,7 @@ def extract_features(model: Module, images: np.ndarray, layer: str, batch_size: 
     (5, 8)
     """
     part, outputs = check_instance("model", model, Module).layer(layer), []
+    batch_size = positive_int("batch_size", batch_size)
     hook = part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         predict(model, images, batch_size)
