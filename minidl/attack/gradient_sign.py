@@ -307,7 +307,8 @@ def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
     """The model's logits for the images, in their dtype. NaN is refused, because argmax would accept it."""
     with eval_mode(model), no_grad():
         outputs = [model(Tensor(images[part])) for part in parts(images)]
-    check_instance("the model's output", outputs[0], Tensor)
+    rows = check_instance("the model's output", outputs[0], Tensor).shape
+    require(len(rows) == 2, f"the model must give logits (N, K), got {rows} for images {images.shape}")
     logits = np.concatenate([output.data for output in outputs])
     return finite("the model's logits are not finite: has it diverged?", logits)
 
@@ -329,14 +330,12 @@ def checked_batch(model: Module, images: Any, labels: Any, bounds: Bounds) -> tu
 
 
 def class_count(model: Module, images: np.ndarray) -> int:
-    logits = finite_logits(check_instance("model", model, Module), images[:1])
-    require(logits.ndim == 2, f"the model must give logits (N, K), got {logits.shape} for one image")
-    return logits.shape[1]
+    return finite_logits(check_instance("model", model, Module), images[:1]).shape[1]
 
 
 def checked_eps(eps: float, bounds: Bounds) -> float:
     """ε as a float from 0 to the width of the box. A larger ε would not limit anything."""
-    (low, high), eps = bounds, check_number("eps", eps, 0)
+    (low, high), eps = bounds, check_number("eps", eps, 0) + 0.0  # -0.0 becomes 0.0
     mend = "eps has the unit of the images, so divide an eps for 0 ... 255 by 255"
     require(eps <= high - low, f"eps must be at most {high - low:g}, the box's width, got {eps:g}: {mend}")
     return eps

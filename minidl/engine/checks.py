@@ -49,7 +49,7 @@ def check_number(
 def positive_number(name: str, value: Any, high: float = math.inf) -> float:
     """The value as a float. It must be finite, above 0 and at most ``high``."""
     number, limit = check_number(name, value), "" if high == math.inf else f" and at most {high:g}"
-    require(0 < number <= high, f"{name} must be above 0{limit}, got {value!r}")
+    require(0 < number <= high, f"{name} must be above 0{limit}, got {shown(value)}")
     return number
 
 
@@ -139,9 +139,13 @@ def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, option
 
 
 def check_path(name: str, value: str | os.PathLike) -> Path:
-    """The value as a Path. It must be a text or a Path, not empty and without a zero byte."""
+    """The value as a Path. It must be a text or a Path, not empty and without characters that no path has."""
     check_instance(name, value, (str, os.PathLike))
-    require("\0" not in str(value) and str(value) != "", f"{name} must be a path, got {value!r}")
+    try:
+        encoded = os.fsencode(value)
+    except UnicodeEncodeError:
+        encoded = b""
+    require(encoded and b"\0" not in encoded, f"{name} must be a path, got {shown(value)}")
     return Path(value)
 
 
@@ -159,8 +163,9 @@ def check_function(name: str, value: T, takes: str = "", *, optional: bool = Fal
     if not takes:
         return value
     given = re.split(", | and ", takes.strip("()"))
+    called = value if isinstance(value, type) else getattr(value, "forward", value)  # what a Module calls
     try:
-        signature = inspect.signature(value)
+        signature = inspect.signature(called)
     except (TypeError, ValueError):  # some functions written in C have no signature
         return value
     try:
@@ -278,7 +283,7 @@ def check_bounds(name: str, value: Any) -> tuple[float, float]:
     low, high = check_pair(name, value, "(low, high)")
     low, high = check_number(name, low, finite=False), check_number(name, high, finite=False)
     if not low < high:
-        raise ValueError(f"{name} must be (low, high) with low < high, got {value!r}")
+        raise ValueError(f"{name} must be (low, high) with low < high, got {shown(value)}")
     return low, high
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_int
+from minidl.engine.checks import check_int, shown
 
 _default = np.random.default_rng(0)
 
@@ -27,5 +27,7 @@ def default_rng_or(rng: np.random.Generator | None) -> np.random.Generator:
     if rng is None:
         return _default
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a np.random.Generator, such as np.random.default_rng(0), got {rng!r}")
+        raise TypeError(
+            f"rng must be a np.random.Generator, such as np.random.default_rng(0), got {shown(rng)}"
+        )
     return rng

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_flag, check_int, check_number, require
+from minidl.engine.checks import check_flag, check_int, check_number, require, shown
 from minidl.engine.elementwise import where_kept
 from minidl.engine.op import Op
 
@@ -204,7 +204,7 @@ def check_temperature(temperature: float) -> float:
     """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
     T = check_number("temperature", temperature, finite=False)
     fits = np.finfo(np.float32).tiny <= T < np.inf
-    require(fits, f"temperature must be a finite number > 0, got {temperature!r}")
+    require(fits, f"temperature must be a finite number > 0, got {shown(temperature)}")
     return T
 
 

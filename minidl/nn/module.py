@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minidl.engine.checks import check_flag, check_function, check_instance, require
+from minidl.engine.checks import check_flag, check_function, check_instance, require, shown
 from minidl.engine.tensor import Tensor
 from minidl.nn.state import LoadedKeys, misfit, wrapped_state
 
@@ -186,7 +186,9 @@ class Module:
         A wrong path raises ValueError with similar paths.
         """
         fits = isinstance(path, str)
-        require(fits, f"a layer is named by its dotted path, such as 'block1.conv', got {path!r}", TypeError)
+        require(
+            fits, f"a layer is named by its dotted path, such as 'block1.conv', got {shown(path)}", TypeError
+        )
         module: Any = self
         for name in path.split(".") if path else ():
             module = vars(module).get(name)
@@ -335,6 +337,6 @@ def dotted(path: str, name: str) -> str:
 
 def check_attribute_name(module: Module, name: str) -> None:
     fits = isinstance(name, str) and name and "." not in name
-    require(fits, f"name must be a text without dots, got {name!r}")
+    require(fits, f"name must be a text without dots, got {shown(name)}")
     taken = f"the name {name!r} is taken: {type(module).__name__} already has an attribute of that name"
     require(not hasattr(type(module), name), taken)

@@ -51,7 +51,8 @@ def test_what_comes_back_lies_in_the_box_and_within_eps(attack, seed, eps, dtype
 @few
 def test_eps_0_changes_nothing(attack, seed):
     images, labels = batch_of(seed)
-    np.testing.assert_array_equal(attack(network(seed), images, labels, 0), images)
+    for eps in (0, -0.0):
+        np.testing.assert_array_equal(attack(network(seed), images, labels, eps), images)
 
 
 @every_attack

@@ -189,3 +189,11 @@ def test_a_layer_norm_and_a_group_norm_by_hand():
     x = np.array([[[1.0], [3.0], [5.0], [5.5]]])
     assert F.group_norm(x, 2, eps=0.0).data.ravel().tolist() == [-1, 1, -1, 1]
     assert F.layer_norm(np.array([[4.0]]), 1).data.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("beta", [0.0, 5e-324, 1e-46, 1e-30])
+def test_a_smooth_l1_loss_of_a_tiny_beta_is_the_l1_loss(beta):
+    x = Tensor([0.0, 1.0, -2.0], requires_grad=True)
+    loss = F.smooth_l1_loss(x, np.zeros(3), reduction="sum", beta=beta)
+    loss.backward()
+    assert loss.item() == 3 and x.grad.tolist() == [0, 1, -1]
