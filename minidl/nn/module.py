@@ -120,16 +120,16 @@ class Module:
 
     def register_buffer(self, name: str, array: np.ndarray) -> None:
         """Keep ``array`` as the attribute ``name`` and as a part of ``state_dict``; it is not trained."""
-        check_instance(f"buffer {name}", array, np.ndarray)
         check_attribute_name(self, name)
+        check_instance(f"buffer {name}", array, np.ndarray)
         if name not in self._buffer_names:
             self._buffer_names = (*self._buffer_names, name)
         setattr(self, name, array)
 
     def add_module(self, name: str, module: Module) -> None:
         """Add ``module`` as a child. Its name may be any text without dots, such as "0"."""
-        check_instance(f"child {name!r}", module, Module)
         check_attribute_name(self, name)
+        check_instance(f"child {name!r}", module, Module)
         setattr(self, name, module)
 
     def named_children(self) -> list[tuple[str, Module]]:
@@ -198,7 +198,7 @@ class Module:
                 hint = (
                     f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(paths[:20]) or 'none'}"
                 )
-                raise ValueError(f"no layer {path!r} in this {type(self).__name__}; {hint}")
+                raise ValueError(f"no layer {shown(path)} in this {type(self).__name__}; {hint}")
         return module
 
     def set_submodule(self, path: str, module: Module) -> None:
