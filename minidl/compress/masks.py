@@ -9,15 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compress.channels import Channels
-from minidl.engine.checks import (
-    check_array,
-    check_instance,
-    check_int,
-    check_number,
-    number_array,
-    require,
-    shown,
-)
+from minidl.engine.checks import check_array, check_instance, check_int, check_number, number_array, require
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter, dotted
 
@@ -47,10 +39,7 @@ def filter_mask(scores: Any, amount: float | int | None = None, s: float | None 
     [ True False False  True]
     """
     scores = check_array("scores", scores, "O").astype(np.float64)
-    require(
-        (amount is None) != (s is None),
-        f"give either amount or s, got amount={shown(amount)} and s={shown(s)}",
-    )
+    require((amount is None) != (s is None), f"give either amount or s, got amount={amount!r} and s={s!r}")
     if s is None:
         keep = np.ones(len(scores), bool)
         keep[np.argsort(scores, kind="stable")[: pruned_count(amount, len(scores))]] = False

@@ -80,9 +80,8 @@ class Einsum(Op):
         if not arrow:
             self.result = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
         is_plain = all((part.isascii() and part.isalpha()) or not part for part in (*self.terms, self.result))
-        require(
-            is_plain, f"equation must be letters, commas and one ->, as in 'ij,jk->ik', got {shown(equation)}"
-        )
+        wanted = "equation must be letters, commas and one ->, as in 'ij,jk->ik'"
+        require(is_plain, f"{wanted}, got {shown(equation)}")
         for part in (*self.terms, self.result):
             require(len(set(part)) == len(part), f"{part!r} of {equation!r} names an axis twice")
         unknown = set(self.result) - set(letters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_int, shown
+from minidl.engine.checks import check_int, require, shown
 
 _default = np.random.default_rng(0)
 
@@ -26,8 +26,6 @@ def default_rng_or(rng: np.random.Generator | None) -> np.random.Generator:
     """``rng`` itself, or the default generator where it is None; anything else is refused."""
     if rng is None:
         return _default
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(
-            f"rng must be a np.random.Generator, such as np.random.default_rng(0), got {shown(rng)}"
-        )
+    wanted = "rng must be a np.random.Generator, such as np.random.default_rng(0)"
+    require(isinstance(rng, np.random.Generator), f"{wanted}, got {shown(rng)}", TypeError)
     return rng

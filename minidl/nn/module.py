@@ -186,9 +186,8 @@ class Module:
         A wrong path raises ValueError with similar paths.
         """
         fits = isinstance(path, str)
-        require(
-            fits, f"a layer is named by its dotted path, such as 'block1.conv', got {shown(path)}", TypeError
-        )
+        wanted = "a layer is named by its dotted path, such as 'block1.conv'"
+        require(fits, f"{wanted}, got {shown(path)}", TypeError)
         module: Any = self
         for name in path.split(".") if path else ():
             module = vars(module).get(name)
