@@ -15,7 +15,7 @@ from PIL import Image
 import minidl
 from minidl import Tensor, nn
 from minidl.attack import fgsm
-from minidl.compress import calibrate, packed, qat, quantize
+from minidl.compress import calibrate, global_magnitude_masks, packed, qat, quantize
 from minidl.explain import saliency
 from minidl.nn import functional as F
 from minidl.nn import models
@@ -392,12 +392,15 @@ CALLS: dict[str, Call] = {
         "kernel_size": 2,
         "stride": 2,
         "padding": 0,
+        "ceil_mode": False,
     },
     "nn.functional.avg_pool2d": lambda: {
         "x": tensor(2, 3, 6, 6),
         "kernel_size": 2,
         "stride": 2,
         "padding": 0,
+        "ceil_mode": True,
+        "count_include_pad": False,
     },
     "nn.functional.adaptive_avg_pool2d": lambda: {"x": tensor(2, 3, 6, 6), "output_size": 1},
     "nn.functional.batch_norm": lambda: {
@@ -437,6 +440,7 @@ CALLS: dict[str, Call] = {
         "reduction": "mean",
         "label_smoothing": 0.1,
         "temperature": 1.0,
+        "ignore_index": 1,
     },
     "nn.functional.mse_loss": lambda: {
         "prediction": tensor(2, 3),
@@ -504,6 +508,8 @@ CALLS: dict[str, Call] = {
         "momentum": 0.9,
         "weight_decay": 0.1,
         "nesterov": True,
+        "dampening": 0,
+        "maximize": False,
     },
     "train.Adam": lambda: {
         "parameters": parameters(),
@@ -511,6 +517,7 @@ CALLS: dict[str, Call] = {
         "betas": (0.9, 0.99),
         "eps": 1e-8,
         "weight_decay": 0.1,
+        "maximize": False,
     },
     "train.AdamW": lambda: {
         "parameters": parameters(),
@@ -518,6 +525,7 @@ CALLS: dict[str, Call] = {
         "betas": (0.9, 0.99),
         "eps": 1e-8,
         "weight_decay": 0.1,
+        "maximize": False,
     },
     "train.RMSprop": lambda: {
         "parameters": parameters(),
@@ -554,6 +562,9 @@ CALLS: dict[str, Call] = {
             "patience": 1,
             "keep_best": True,
             "checkpoint": None,
+            "loss": F.cross_entropy,
+            "step": None,
+            "metric": None,
         }
     )(training()),
     "train.checkpoint.save": lambda: {
@@ -633,6 +644,8 @@ CALLS: dict[str, Call] = {
         "domain": "clean",
         "rng": rng(),
         "fixed_place": True,
+        "shapes": ("circle", "square", "ring"),
+        "textures": ("solid", "checks", "dots"),
     },
     "data.make_shapes": lambda: {
         "n": 2,
@@ -643,6 +656,8 @@ CALLS: dict[str, Call] = {
         "label": "shape",
         "tied": 0.0,
         "fixed_place": True,
+        "shapes": ("circle", "square", "ring"),
+        "textures": ("solid", "checks", "dots"),
     },
     "data.mark_masks": lambda: {"classes": np.array([0, 1]), "size": 16},
     "data.random_resized_crop": lambda: {"min_area": 0.5},
@@ -699,6 +714,7 @@ CALLS: dict[str, Call] = {
         "epochs": 1,
         "batch_size": 4,
         "rng": rng(),
+        "optimizer": SGD,
     },
     "transfer.nt_xent": lambda: {"z1": tensor(4, 3), "z2": tensor(4, 3), "temperature": 0.5},
     "transfer.param_groups": lambda: {
@@ -709,6 +725,7 @@ CALLS: dict[str, Call] = {
         "head": "head",
     },
     "transfer.pca_projection": lambda: {"features": numbers(6, 4), "dims": 2},
+    "transfer.finetune.layer_rates": lambda: {"count": 3, "top_rate": 0.1, "decay": 0.5},
     "transfer.replace_head": lambda: {"model": network(), "num_classes": 5, "rng": rng(), "head": "head"},
     "transfer.same_or_not": lambda: {"features_a": numbers(4, 3), "features_b": numbers(4, 3)},
     "transfer.shapes_cnn": lambda: {"num_classes": 3, "rng": rng()},
@@ -741,6 +758,7 @@ CALLS: dict[str, Call] = {
         "augment": None,
         "rng": rng(),
         "progress": False,
+        "drop_last": False,
     },
     "transfer.fewshot.knn_predict": lambda: {
         **neighbours(),
@@ -785,6 +803,7 @@ CALLS: dict[str, Call] = {
         "finetune_epochs": 1,
         "lr": 0.001,
         "rng": rng(),
+        "criterion": global_magnitude_masks,
     },
     "compress.magnitude_mask": lambda: {"weight": numbers(4, 3), "amount": 0.5},
     "compress.random_scores": lambda: {"conv": numbers(4, 3, 3, 3), "rng": rng()},
@@ -808,6 +827,15 @@ CALLS: dict[str, Call] = {
     "compress.calibrate.kl_curve": lambda: {"histogram": histogram(), "bits": 4},
     "compress.flow.cost": lambda: {"model": network(), "input_shape": (1, 8, 8)},
     "compress.fuse.fuse": lambda: {"model": network(), "x": images(1)},
+    "compress.fuse.folded": lambda: {
+        "weight": numbers(3, 4),
+        "bias": numbers(3),
+        "mean": numbers(3),
+        "var": np.ones(3),
+        "gamma": numbers(3),
+        "beta": numbers(3),
+        "eps": 1e-5,
+    },
     "compress.branches.merge_parallel_convs": lambda: {"model": network()},
     "compress.integer.quantize_model": quantized,
     "compress.integer.model_bytes": lambda: {"model": network()},
@@ -895,9 +923,16 @@ CALLS: dict[str, Call] = {
         "rng": rng(),
     },
     # attack
-    "attack.fgsm": lambda: attacked(eps=0.1, targeted=False, bounds=(0, 1)),
+    "attack.fgsm": lambda: attacked(eps=0.1, targeted=False, bounds=(0, 1), loss="margin"),
     "attack.pgd": lambda: attacked(
-        eps=0.1, steps=2, step_size=0.1, random_start=True, targeted=False, bounds=(0, 1), rng=rng()
+        eps=0.1,
+        steps=2,
+        step_size=0.1,
+        random_start=True,
+        targeted=False,
+        bounds=(0, 1),
+        loss="margin",
+        rng=rng(),
     ),
     "attack.random_signs": lambda: attacked(eps=0.1, bounds=(0, 1), rng=rng()),
     "attack.robust_accuracy": lambda: attacked(attack=fgsm, eps_list=[0.0, 0.1]),
@@ -907,6 +942,7 @@ CALLS: dict[str, Call] = {
         "steps": 2,
         "overshoot": 0.02,
         "bounds": (0, 1),
+        "num_candidates": 2,
     },
     "attack.minimal_perturbation": lambda: {
         "model": network(),
@@ -914,11 +950,14 @@ CALLS: dict[str, Call] = {
         "target": 1,
         "lam": 0.1,
         "bounds": (0, 1),
+        "max_steps": 5,
     },
     "attack.adversarial_training": lambda: with_optimizer(
-        training(eps=0.1, attack=fgsm, schedule=None, augment=None)
+        training(eps=0.1, attack=fgsm, drop_last=False, schedule=None, augment=None)
     ),
-    "attack.noise_training": lambda: with_optimizer(training(sigma=0.1, schedule=None, augment=None)),
+    "attack.noise_training": lambda: with_optimizer(
+        training(sigma=0.1, drop_last=False, schedule=None, augment=None)
+    ),
     # figures
     "figures.answers_by_temperature": lambda: {
         "image": images()[0],
@@ -962,6 +1001,8 @@ CALLS: dict[str, Call] = {
         "errors": {"a": np.array([1.0, 0.5, 0.1])},
         "intervals": {"a": np.array([[0.5, 0.2, 0.05], [2.0, 0.8, 0.2]])},
         "title": "t",
+        "xlabel": "x",
+        "ylabel": "y",
     },
     "figures.curves_with_bands": lambda: {
         "x": np.arange(5.0),
@@ -969,11 +1010,15 @@ CALLS: dict[str, Call] = {
         "log_x": False,
         "log_y": False,
         "title": "t",
+        "xlabel": "x",
+        "ylabel": "y",
     },
     "figures.distributions": lambda: {
         "probabilities": probabilities()[:2],
         "class_names": ["a", "b", "c"],
         "titles": ["x", "y"],
+        "xlabel": "x",
+        "title": "t",
     },
     "figures.draw_graph": lambda: {"tensor": (tensor(2) * tensor(2)).sum()},
     "figures.draw_model": lambda: {"model": network(), "input_shape": (1, 8, 8), "title": "t"},
@@ -990,6 +1035,10 @@ CALLS: dict[str, Call] = {
         "rows": ["a", "b"],
         "columns": ["c", "d", "e"],
         "decimals": 1,
+        "xlabel": "x",
+        "ylabel": "y",
+        "label": "l",
+        "title": "t",
     },
     "figures.image_grid": lambda: {
         "images": images(),
@@ -999,6 +1048,7 @@ CALLS: dict[str, Call] = {
         "vmin": 0.0,
         "vmax": 1.0,
         "scale_each": False,
+        "title": "t",
     },
     "figures.overlay": lambda: {
         "images": images(2),
@@ -1006,13 +1056,17 @@ CALLS: dict[str, Call] = {
         "titles": ["a"],
         "signed": True,
         "scale_each": False,
+        "row_titles": ["r", "s"],
+        "title": "t",
     },
     "figures.signed_map": lambda: {
-        "maps": numbers(2, 8, 8),
+        "maps": numbers(1, 2, 8, 8),
         "titles": ["a", "b"],
-        "columns": 2,
+        "columns": None,
         "vmax": 1.0,
         "scale_each": False,
+        "row_titles": ["r"],
+        "title": "t",
     },
     "figures.matrix_steps": lambda: {
         "names": ["a", "b"],
@@ -1039,17 +1093,23 @@ CALLS: dict[str, Call] = {
         "neighbours": {"a": np.array([[0, 1], [1, 2]])},
         "same_class": {"a": np.ones((2, 2), bool)},
         "title": "t",
+        "row_titles": ["r", "s"],
     },
     "figures.scatter_by_class": lambda: {
         "clouds": {"a": numbers(6, 2)},
         "labels": LABELS.copy(),
         "class_names": ["a", "b", "c"],
+        "xlabel": "x",
+        "ylabel": "y",
+        "title": "t",
     },
     "figures.shap_summary": lambda: {
         "values": numbers(6, 3),
         "data": numbers(6, 3),
         "names": ["a", "b", "c"],
         "max_shown": 2,
+        "xlabel": "x",
+        "title": "t",
     },
     "figures.waterfall": lambda: {
         "values": numbers(3),
@@ -1057,6 +1117,8 @@ CALLS: dict[str, Call] = {
         "names": ["a", "b", "c"],
         "data": numbers(3),
         "max_shown": 2,
+        "xlabel": "x",
+        "title": "t",
     },
     "figures.save": lambda: {"figure": figure(), "name": "surface/figure", "alt": "a square"},
     "figures.answers_picture": lambda: {

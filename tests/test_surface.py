@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import dataclasses
 import importlib
 import inspect
 import linecache
+import pydoc
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -47,6 +50,8 @@ BAD: dict[str, Any] = {
     "array of objects": np.array([None, 1], dtype=object),
     "function": lambda *arguments, **more: None,
     "wrong model": nn.Linear(2, 2),
+    "beyond floats": 10**400,
+    "no arguments": lambda: 1,
 }
 
 # Functions whose task is to change an argument: to train it, to fill it, or to update its statistics.
@@ -66,6 +71,8 @@ WRITES = {
     "train.checkpoint.load",
     "train.clip_grad_norm",
     "train.fit",
+    "train.match_statistics",
+    "train.reestimate_statistics",
     "transfer.distill.distill",
     "transfer.replace_head",
     "transfer.train_simclr",
@@ -105,6 +112,19 @@ NO_CALL = {
     "compress.PruneResult": "a record that functions return",
     "export.to_onnx": "needs the package onnx; where it is installed, there is a call",
     "explain.Explanation": "a record that functions return",
+    "nn.models.imagenet_names": "takes no argument",
+    "nn.models.imagenet_network": "reads a file of weights: the tests of the network",
+    **dict.fromkeys(
+        (
+            "engine.reduce.stable_softmax",
+            "compress.prune.accepted_steps",
+            "explain.classes.confident_mistakes",
+            "explain.gradients.deconvnet_rule",
+            "explain.gradients.guided_rule",
+            "explain.patches.strongest_units",
+        ),
+        "a step behind a public function, which checks its arguments",
+    ),
     "attack.Perturbation": "a record that functions return",
     "attack.Robustness": "a record that functions return",
 }
@@ -161,15 +181,19 @@ def raising_lines(file: str) -> set[int]:
 
 
 def numbers_in(value: Any, depth: int = 0) -> Iterator[np.ndarray]:
-    """The floating arrays that a result holds."""
+    """The arrays and numbers that a value holds. A model holds its state, its gradients and its mode."""
     if isinstance(value, Tensor):
         value = value.data
-    if isinstance(value, (float, np.ndarray, np.floating)):
+    if isinstance(value, (bool, int, float, np.ndarray, np.generic)):
         array = np.asarray(value)
-        if array.dtype.kind == "f":
+        if array.dtype.kind in "fiub":
             yield array
     elif isinstance(value, nn.Module):
-        yield from (parameter.data for parameter in value.parameters())
+        yield from value.state_dict().values()
+        yield from (parameter.grad for parameter in value.parameters() if parameter.grad is not None)
+        yield np.array([module.training for module in value.modules()])
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from numbers_in(vars(value), depth)
     elif isinstance(value, (list, tuple, dict)) and depth < 4:
         for item in value.values() if isinstance(value, dict) else value:
             yield from numbers_in(item, depth + 1)
@@ -181,11 +205,25 @@ def has_nan(value: Any) -> bool:
 
 def frozen(value: Any) -> Any:
     """What a later look compares an argument with: copies of its arrays."""
-    return (
-        [array.copy() for array in numbers_in(value)]
-        if not callable(value) or isinstance(value, nn.Module)
-        else []
-    )
+    return [array.copy() for array in numbers_in(value)]
+
+
+def changed(before: dict[str, Any], arguments: dict[str, Any]) -> list[str]:
+    """The arguments whose arrays are no longer those of ``before``."""
+    now = {key: frozen(item) for key, item in arguments.items()}
+    return [key for key, item in before.items() if not same(item, now[key], equal)]
+
+
+def same(a: list[np.ndarray], b: list[np.ndarray], alike: Callable[..., Any]) -> bool:
+    return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+
+
+def equal(x: np.ndarray, y: np.ndarray) -> bool:
+    return np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
+
+
+def close(x: np.ndarray, y: np.ndarray) -> bool:
+    return x.shape == y.shape and np.allclose(x, y, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
 def faults(name: str, argument: str, bad: str) -> str | None:
@@ -205,22 +243,9 @@ def faults(name: str, argument: str, bad: str) -> str | None:
             result = None
     if (name, argument) not in GIVES_NAN and has_nan(result) and not has_nan(list(arguments.values())):
         return f"NaN out of finite input: {result!r:.80}"
-    if name not in WRITES:
-        for key, item in arguments.items():
-            if not all(
-                np.array_equal(a, b, equal_nan=True) for a, b in zip(before[key], frozen(item), strict=True)
-            ):
-                return f"the argument {key} was changed"
+    if name not in WRITES and (written := changed(before, arguments)):
+        return f"the argument {written[0]} was changed"
     return None
-
-
-def tried(name: str, argument: str) -> list[str]:
-    """The bad values for an argument: a module is no bad function, whatever its forward takes."""
-    given = CALLS[name]()[argument]
-    takes_function = (
-        callable(given) and not isinstance(given, nn.Module) or argument in ("augment", "schedule")
-    )
-    return [bad for bad in BAD if not (bad == "wrong model" and takes_function)]
 
 
 @pytest.fixture(autouse=True)
@@ -230,21 +255,117 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_bad_argument_is_refused_in_words(name):
-    called(found(name), CALLS[name]())  # the valid call
+    valid = CALLS[name]()
+    before = {key: frozen(item) for key, item in valid.items()}
+    called(found(name), valid)
+    assert name in WRITES or not changed(before, valid)
     faulty = {
         f"{argument}={bad}": fault
         for argument in CALLS[name]()
         if argument != "self"
-        for bad in tried(name, argument)
+        for bad in BAD
         if (fault := faults(name, argument, bad))
     }
     assert not faulty
 
 
+def other_forms(value: Any) -> list[Any]:
+    """The same integer as NumPy's, in few bits; the same array in Fortran's order, not to be written into."""
+    if type(value) is int and 0 <= value < 128:
+        return [np.int8(value), np.uint8(value)]
+    if isinstance(value, np.ndarray):
+        array = np.asfortranarray(value)
+        array.setflags(write=False)
+        return [array]
+    return []
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_same_integer_or_array_in_another_form_gives_the_same(name):
+    def numbers(arguments):
+        minidl.manual_seed(0)
+        return frozen(called(found(name), arguments))
+
+    expected = numbers(CALLS[name]())
+    for argument, value in CALLS[name]().items():
+        for form in other_forms(value):
+            try:
+                got = numbers({**CALLS[name](), argument: form})
+            except Exception as error:
+                assert not refusal(error), (argument, error)
+            else:
+                assert same(got, expected, close), (argument, type(form))
+
+
+# Arguments whose integers are not pixels, or of which only the shape counts, and why.
+NO_PIXELS = {
+    ("data.batches", "images"): "holds any arrays",
+    ("compress.filter_norms", "conv"): "weights",
+    ("compress.random_scores", "conv"): "weights",
+    ("figures.filters_and_maps", "filters"): "weights",
+    ("figures.signed_map", "maps"): "signed numbers, shown by their size",
+    ("figures.image_grid", "images"): "shown between the smallest and the largest number",
+    **{
+        (f"compress.{name}", "x"): "only its shape counts"
+        for name in (
+            "apply_masks",
+            "filter_masks",
+            "fuse.fuse",
+            "remove_filters",
+            "remove_masked_filters",
+        )
+    },
+}
+
+
+def as_pixels(value: Any) -> Any:
+    """Images of floats in 0 ... 1 as uint8 in 0 ... 255; None if the value is no images."""
+    if isinstance(value, tuple) and len(value) == 2 and as_pixels(value[0]) is not None:
+        return as_pixels(value[0]), value[1]
+    is_images = isinstance(value, np.ndarray) and value.dtype == np.float32 and value.ndim == 4
+    return np.clip(255 * value, 0, 255).astype(np.uint8) if is_images else None
+
+
+def test_integer_images_are_refused_everywhere():
+    taken = set()
+    for name in CALLS:
+        for argument, value in CALLS[name]().items():
+            if as_pixels(value) is None:
+                continue
+            try:
+                called(found(name), {**CALLS[name](), argument: as_pixels(value)})
+            except Exception as error:
+                assert not refusal(error), (name, argument, error)
+            else:
+                taken.add((name, argument))
+    assert taken == set(NO_PIXELS)
+
+
+def test_every_argument_has_a_value():
+    for name in CALLS:
+        signature = inspect.signature(found(name)).parameters.values()
+        arguments = {"*" if each.kind is each.VAR_POSITIONAL else each.name for each in signature}
+        assert set(CALLS[name]()) == arguments, name
+
+
 def test_every_public_name_has_a_valid_call_or_a_reason():
     listed = {name for name in public() if name.rpartition(".")[0] in ("", *PACKAGES)}
     assert listed - set(CALLS) - set(NO_CALL) == set()
-    assert set(NO_CALL) <= set(public())
+    assert all(callable(found(name)) for name in NO_CALL)
+
+
+def test_every_function_that_readme_names_has_a_valid_call_or_a_reason():
+    known = [found(name) for name in (*CALLS, *NO_CALL) if not name.startswith("Tensor.")]
+    named = set()
+    for row in re.findall(r"^\| \d\d \|.*$", (PACKAGE.parent / "README.md").read_text("utf-8"), re.M):
+        room = "minidl"
+        for word in re.findall(r"`([\w.]+)`", row):
+            room, word = (word, "") if word.startswith("minidl") else (room, f".{word}")
+            value = pydoc.locate(room + word)
+            assert value is not None, f"README names {room + word}"
+            if not inspect.ismodule(value) and value not in known:
+                named.add(room + word)
+    assert named == set()
 
 
 def divides(x):

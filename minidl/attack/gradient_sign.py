@@ -25,7 +25,6 @@ from minidl.engine.checks import (
     check_int,
     check_labels,
     check_number,
-    float_images,
     positive_number,
     require,
 )
@@ -301,7 +300,8 @@ def finite_logits(model: Module, images: np.ndarray) -> np.ndarray:
     """The model's logits for the images, in their dtype. NaN is refused, because argmax would accept it."""
     with eval_mode(model), no_grad():
         outputs = [model(Tensor(images[part])) for part in batch_slices(images)]
-    check_instance("the model's output", outputs[0], Tensor)
+    rows = check_instance("the model's output", outputs[0], Tensor).shape
+    require(len(rows) == 2, f"the model must give logits (N, K), got {rows} for images {images.shape}")
     logits = np.concatenate([output.data for output in outputs])
     return finite("the model's logits are not finite: has it diverged?", logits)
 
@@ -322,18 +322,16 @@ def checked_batch(model, images, labels, eps, bounds: Bounds) -> tuple[np.ndarra
     """
     images = checked_images(images, bounds)
     labels = check_labels("labels", labels, len(images), class_count(model, images))
-    (low, high), eps = bounds, check_number("eps", eps, 0)
+    (low, high), eps = bounds, check_number("eps", eps, 0) + 0.0  # -0.0 becomes 0.0
     mend = "eps has the unit of the images, so divide an eps for 0 ... 255 by 255"
     require(eps <= high - low, f"eps must be at most {high - low:g}, the box's width, got {eps:g}: {mend}")
     return images, labels, eps
 
 
 def class_count(model: Module, images: np.ndarray) -> int:
-    logits = finite_logits(model, images[:1])
-    require(logits.ndim == 2, f"the model must give logits (N, K), got {logits.shape} for one image")
-    return logits.shape[1]
+    return finite_logits(model, images[:1]).shape[1]
 
 
 def checked_images(images: Any, bounds: Bounds) -> np.ndarray:
     """Finite floats in the box. Float64 stays; other dtypes become float32."""
-    return check_images("images", float_images("images", images), *check_bounds("bounds", bounds))
+    return check_images("images", images, *check_bounds("bounds", bounds))

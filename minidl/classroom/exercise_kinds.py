@@ -330,7 +330,7 @@ def unchanged(before: object, after: object) -> bool:
     return alike and before.tobytes() == after.tobytes()
 
 
-def nearly(one: object, other: object) -> bool:
+def nearly(one: Any, other: Any) -> bool:
     both = isinstance(one, np.ndarray | np.generic) and isinstance(other, np.ndarray | np.generic)
     return np.allclose(one, other, equal_nan=True) if both else one is None and other is None
 

@@ -32,7 +32,7 @@ class Histogram:
     """
 
     def __init__(self, bins: int = 2048) -> None:
-        self.bins = check_int("bins", bins, 2)
+        self.bins = check_int("bins", bins, 2, 2**24)
         is_power = self.bins & (self.bins - 1) == 0
         require(is_power, f"bins must be a power of two, so that a growing range can halve them, got {bins}")
         self.counts = np.zeros(self.bins, np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 from minidl.compress.flow import run_with
 from minidl.compress.fused import ConvReLU2d
 from minidl.compress.qat import FLOAT, Reweighted, RoundedWeights, prepare_qat
-from minidl.engine.checks import check_images, check_instance, float_images, require
+from minidl.engine.checks import check_images, check_instance, require
 from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
@@ -34,7 +34,7 @@ def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
     as one batch.  ValueError if the two models are not the same network.
     """
     check_instance("float_model", float_model, Module)
-    floats = check_images("images", float_images("images", images))
+    floats = check_images("images", images)
     model = copy.deepcopy(check_instance("model", model, Module))
     if any(isinstance(module, RoundedWeights) for module in model.modules()):
         float_model = prepare_qat(float_model, floats[:1], weight_bits=FLOAT, activation_bits=FLOAT)

@@ -35,7 +35,7 @@ def pack(q: Any, bits: int) -> np.ndarray:
     3, 5, 6 or 7 bits may lie in two bytes. Negative integers are two's complements. Zeros fill up the last
     byte.
     """
-    check_int("bits", bits, 2, 8)
+    bits = check_int("bits", bits, 2, 8)
     half = 2 ** (bits - 1)
     q = check_array("q", q, kind="integer", empty=True, low=-half, high=half - 1)
     fields = q.astype(np.int8).view(np.uint8).reshape(-1, 1)
@@ -44,8 +44,7 @@ def pack(q: Any, bits: int) -> np.ndarray:
 
 def unpack(packed: Any, bits: int, count: int) -> np.ndarray:
     """The first ``count`` integers of a packed array: int8 (count,)."""
-    check_int("bits", bits, 2, 8)
-    check_int("count", count, 0)
+    bits, count = check_int("bits", bits, 2, 8), check_int("count", count, 0)
     packed = check_array("packed", packed, "B", kind="integer", empty=True, low=0, high=255)
     needed = packed_size(count, bits)
     require(len(packed) == needed, f"{count} integers of {bits} bits take {needed} bytes, got {len(packed)}")

@@ -87,7 +87,7 @@ def iterative_prune(
     train, validation = array_pair("train", train), array_pair("validation", validation)
     check_settings(max_allowed_loss, step, finetune_epochs, lr, criterion)
     rng = default_rng_or(rng)
-    candidate, found = copy.deepcopy(model), evaluate(model, *validation)
+    found, candidate = evaluate(model, *validation), copy.deepcopy(model)
     history = [PruneStep(0.0, sparsity(model), found.loss, found.accuracy)]
     within = found.loss < max_allowed_loss
     require(within, f"the model's loss {found.loss:.4g} is not below max_allowed_loss {max_allowed_loss}")

@@ -26,7 +26,7 @@ from minidl.compress.quantize import (
     fake_quantize,
     weight_params,
 )
-from minidl.engine.checks import check_choice, check_flag, check_images, check_int, float_images, require
+from minidl.engine.checks import check_choice, check_flag, check_images, check_int, require
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
@@ -152,12 +152,11 @@ def prepare_qat(
     weight_bits, activation_bits: 2 … 16, or 32 for floats.  The copy is in evaluation mode: without training
     it shows the cost of rounding alone. ``convert`` makes integers of it.
     """
-    for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
-        if check_int(name, bits) != FLOAT:
-            check_int(name, bits, 2, 16)
+    weight_bits = bits_or_float("weight_bits", weight_bits)
+    activation_bits = bits_or_float("activation_bits", activation_bits)
     check_flag("per_channel", per_channel)
     check_choice("calibration", calibration, CALIBRATIONS)
-    images = check_images("calibration_images", float_images("calibration_images", calibration_images))
+    images = check_images("calibration_images", calibration_images)
     images, is_integer = images.astype(np.float32, copy=False), hasattr(model, "x_params")
     require(not is_integer, "model is quantized already: give the original float network")
     fused = fuse(model, images[:1])
@@ -221,6 +220,10 @@ def known_ranges(steps: dict[str, Step]) -> dict[str, tuple[float, float]]:
             mean, std = step.module.mean, step.module.std
             known |= {"input": (0.0, 1.0), step.path: (-mean / std, (1 - mean) / std)}
     return known
+
+
+def bits_or_float(name: str, bits: int) -> int:
+    return FLOAT if check_int(name, bits) == FLOAT else check_int(name, bits, 2, 16)
 
 
 def keeps_grid(module: Module) -> bool:

@@ -95,7 +95,7 @@ class QuantParams:
 
 def integer_range(bits: int, signed: bool = True, *, restricted: bool = False) -> tuple[int, int]:
     """(qmin, qmax) of integers of 2 to 16 bits; restricted omits the lowest, so that qmin = -qmax."""
-    check_int("bits", bits, 2, 16)
+    bits = check_int("bits", bits, 2, 16)
     if not signed:
         return 0, 2**bits - 1
     return -(2 ** (bits - 1)) + int(restricted), 2 ** (bits - 1) - 1
@@ -224,8 +224,11 @@ def weight_params(
     axis = 0 if per_channel else None
     absmax = channel_absmax(weight, axis).astype(np.float64)
     if bias is not None and x_params is not None:
-        qmax = 2 ** (bits - 1) - 1
-        least = qmax * np.abs(np.asarray(bias, np.float64)) / (LARGEST_BIAS * float(x_params.scale))
+        least = (
+            integer_range(bits)[1]
+            * np.abs(np.asarray(bias, np.float64))
+            / (LARGEST_BIAS * float(x_params.scale))
+        )
         absmax = np.maximum(absmax, least if per_channel else least.max())
     return symmetric_params(absmax, bits, axis)
 
@@ -295,7 +298,8 @@ def packed_bytes(weights: int, bits: int, channels: int = 0, group_size: int | N
     32 bits mean floats: 4 bytes for each weight, and 4 for the bias of each channel.
     """
     weights, channels = check_int("weights", weights, 0), check_int("channels", channels, 0)
-    if check_int("bits", bits) == 32:
+    bits = check_int("bits", bits)
+    if bits == 32:
         return 4 * weights + 4 * channels
     integer_range(bits)
     packed = -(-weights * bits // 8)

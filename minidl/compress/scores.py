@@ -16,7 +16,7 @@ from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, eval_mode
-from minidl.train.evaluation import evaluate
+from minidl.train.evaluation import evaluate, float_pair
 
 
 def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarray:
@@ -137,7 +137,7 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
     >>> compress.taylor_scores(model, "block1.conv", images, labels).shape
     (16,)
     """
-    images, labels = array_pair("images and labels", (images, labels))
+    images, labels = float_pair("images and labels", (images, labels))
     channels = makers(model, layer, images)
     made = channels.makes[layer]
     scores = np.zeros(len(made))

@@ -36,6 +36,7 @@ def _augment(distort: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -
     @functools.wraps(distort)
     def augment(images, rng=None):
         images = check_array("images", images, "N", "C", "H", "W", kind="float", finite=False, empty=True)
+        require(0 not in images.shape[1:], f"images must have channels and pixels, got {images.shape}")
         return distort(images, default_rng_or(rng))
 
     return augment

@@ -122,7 +122,7 @@ def _header(name: str, recipe: dict, make: Callable) -> str:
     try:
         return json.dumps(contents, sort_keys=True, allow_nan=False, indent=1)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"recipe must hold plain JSON values, got {recipe!r}: {error}") from error
+        raise type(error)(f"recipe must hold plain JSON values, got {shown(recipe)}: {error}") from error
 
 
 def _source(make: Callable) -> str:
@@ -133,7 +133,7 @@ def _source(make: Callable) -> str:
         pass
     wanted = "make must be a function whose text can be read (def, in a file or notebook)"
     why = "its settings belong in the recipe, not in a partial or an object"
-    raise TypeError(f"{wanted}, got {make!r}: {why}")
+    raise TypeError(f"{wanted}, got {shown(make)}: {why}")
 
 
 def _copied(arrays: Any, name: str) -> Arrays:
@@ -149,4 +149,4 @@ def _copied(arrays: Any, name: str) -> Arrays:
 
 def _check_name(what: str, name: object) -> None:
     is_name = isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) is not None
-    require(is_name, f"{what} must consist of letters, digits and ._-, got {name!r}")
+    require(is_name, f"{what} must consist of letters, digits and ._-, got {shown(name)}")

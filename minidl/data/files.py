@@ -36,6 +36,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     killed process leaves this other file, ``NAME.HOST-PID-NUMBER.part``. The next write of ``path`` removes
     it.
     """
+    require(path.name != "", f"path must name a file, got {str(path)!r}")
     remove_leftovers(path)
     partial = path.with_name(f"{path.name}.{HOST}-{os.getpid()}-{next(_numbers)}.part")
     try:

@@ -69,7 +69,7 @@ def make_shapes(
     >>> images.shape, masks.shape
     ((6, 3, 16, 16), (6, 16, 16))
     """
-    shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
+    n, shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
     by_shape = check_choice("label", label, ("shape", "texture")) == "shape"
     check_number("spurious", spurious, 0, 1)
     classes, others = (len(shapes), len(textures)) if by_shape else (len(textures), len(shapes))
@@ -109,7 +109,7 @@ def make_cue_conflict(
     >>> bool((shape_labels == texture_labels).any())
     False
     """
-    shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
+    n, shapes, textures = check_scenes(n, size, domain, shapes, textures, fixed_place)
     got = f"got {len(shapes)} shapes and {len(textures)} textures"
     as_many = len(shapes) == len(textures) >= 2
     require(as_many, f"shapes and textures must be equally many, one of each a class, at least 2: {got}")
@@ -254,11 +254,14 @@ def _balanced(n: int, classes: int, rng: np.random.Generator) -> np.ndarray:
 # ---- what arguments are
 
 
-def check_scenes(n, size, domain, shapes, textures, fixed_place) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Check the arguments of a drawing, and return the names of the shapes and of the textures."""
-    check_int("n", n, 1, MOST), check_choice("size", check_int("size", size), (16, 32))
+def check_scenes(
+    n, size, domain, shapes, textures, fixed_place
+) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """Check the arguments of a drawing, and return n and the names of the shapes and of the textures."""
+    n = check_int("n", n, 1, MOST)
+    check_choice("size", check_int("size", size), (16, 32))
     check_choice("domain", domain, DOMAINS), check_flag("fixed_place", fixed_place)
-    return check_names("shapes", shapes, SHAPES), check_names("textures", textures, TEXTURES)
+    return n, check_names("shapes", shapes, SHAPES), check_names("textures", textures, TEXTURES)
 
 
 def check_names(what: str, chosen: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def check_number(
 def positive_number(name: str, value: Any, high: float = math.inf) -> float:
     """The value as a float. It must be finite, above 0 and at most ``high``."""
     number, limit = check_number(name, value), "" if high == math.inf else f" and at most {high:g}"
-    require(0 < number <= high, f"{name} must be above 0{limit}, got {value!r}")
+    require(0 < number <= high, f"{name} must be above 0{limit}, got {shown(value)}")
     return number
 
 
@@ -139,9 +139,13 @@ def check_instance(name: str, value: T, kind: type | tuple[type, ...], *, option
 
 
 def check_path(name: str, value: str | os.PathLike) -> Path:
-    """The value as a Path. It must be a text or a Path, not empty and without a zero byte."""
+    """The value as a Path. It must be a text or a Path, not empty and without characters that no path has."""
     check_instance(name, value, (str, os.PathLike))
-    require("\0" not in str(value) and str(value) != "", f"{name} must be a path, got {value!r}")
+    try:
+        encoded = os.fsencode(value)
+    except UnicodeEncodeError:
+        encoded = b""
+    require(encoded and b"\0" not in encoded, f"{name} must be a path, got {shown(value)}")
     return Path(value)
 
 
@@ -159,8 +163,9 @@ def check_function(name: str, value: T, takes: str = "", *, optional: bool = Fal
     if not takes:
         return value
     given = re.split(", | and ", takes.strip("()"))
+    called = value if isinstance(value, type) else getattr(value, "forward", value)  # what a Module calls
     try:
-        signature = inspect.signature(value)
+        signature = inspect.signature(called)
     except (TypeError, ValueError):  # some functions written in C have no signature
         return value
     try:
@@ -175,7 +180,7 @@ def check_temperature(temperature: float) -> float:
     """The temperature itself if it is a finite number above 0 (also in float32); otherwise an error."""
     T = check_number("temperature", temperature, finite=False)
     fits = np.finfo(np.float32).tiny <= T < np.inf
-    require(fits, f"temperature must be a finite number > 0, got {temperature!r}")
+    require(fits, f"temperature must be a finite number > 0, got {shown(temperature)}")
     return T
 
 
@@ -257,8 +262,8 @@ def check_labels(
 
 
 def check_images(name: str, images: Any, low: float = -math.inf, high: float = math.inf) -> np.ndarray:
-    """Images (N, C, H, W), or rows (N, D), as finite floats: float64 stays, other dtypes become float32."""
-    array = check_array(name, images, low=low, high=high)
+    """Images (N, C, H, W), or rows (N, D), of finite floats. float64 stays, other dtypes become float32."""
+    array = check_array(name, float_images(name, images), low=low, high=high)
     if array.ndim < 2:
         raise ValueError(f"{name} must be images (N, C, H, W) or rows (N, D), got {array.shape}")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
@@ -290,7 +295,7 @@ def check_bounds(name: str, value: Any) -> tuple[float, float]:
     low, high = check_pair(name, value, "(low, high)")
     low, high = check_number(name, low, finite=False), check_number(name, high, finite=False)
     if not low < high:
-        raise ValueError(f"{name} must be (low, high) with low < high, got {value!r}")
+        raise ValueError(f"{name} must be (low, high) with low < high, got {shown(value)}")
     return low, high
 
 
@@ -316,7 +321,10 @@ def shown(value: object) -> str:
     """The value as an error may print it: an array by its shape, a long text by its beginning."""
     if isinstance(value, np.ndarray):
         return f"an array {value.shape}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # an int of more than 4,300 digits, or a repr that fails
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:60]} ... ({type(value).__name__})"
 
 

@@ -40,7 +40,8 @@ def gradcheck(
     >>> gradcheck(Tensor.tanh, [0.5, -1.0]) < 1e-8
     True
     """
-    name = getattr(check_function("function", function), "__name__", type(function).__name__)
+    check_function("function", function, ", ".join("x" for _ in inputs))
+    name = getattr(function, "__name__", type(function).__name__)
     eps = positive_number("eps", eps)
     rtol, atol = check_number("rtol", rtol, 0), check_number("atol", atol, 0)
     plain, checked = _in_float64(inputs)

@@ -24,7 +24,7 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray:
         dtype = np.float32 if from_python or array.dtype == np.float16 else array.dtype
     try:
         dtype = np.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"dtype must be a NumPy dtype, such as np.float32, got {shown(dtype)}") from error
     fits = dtype.kind in "iub" or dtype in (np.float32, np.float64)
     if not fits or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:

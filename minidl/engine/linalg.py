@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_instance, require
+from minidl.engine.checks import check_instance, require, shown
 from minidl.engine.jit import matmul
 from minidl.engine.op import Op, unbroadcast
 
@@ -80,7 +80,8 @@ class Einsum(Op):
         if not arrow:
             self.result = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
         is_plain = all((part.isascii() and part.isalpha()) or not part for part in (*self.terms, self.result))
-        require(is_plain, f"equation must be letters, commas and one ->, as in 'ij,jk->ik', got {equation!r}")
+        wanted = "equation must be letters, commas and one ->, as in 'ij,jk->ik'"
+        require(is_plain, f"{wanted}, got {shown(equation)}")
         for part in (*self.terms, self.result):
             require(len(set(part)) == len(part), f"{part!r} of {equation!r} names an axis twice")
         unknown = set(self.result) - set(letters)

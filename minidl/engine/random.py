@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.checks import check_int, require
+from minidl.engine.checks import check_int, require, shown
 
 _default = np.random.default_rng(0)
 
@@ -27,5 +27,5 @@ def default_rng_or(rng: np.random.Generator | None) -> np.random.Generator:
     if rng is None:
         return _default
     wanted = "rng must be a np.random.Generator, such as np.random.default_rng(0)"
-    require(isinstance(rng, np.random.Generator), f"{wanted}, got {rng!r}", TypeError)
+    require(isinstance(rng, np.random.Generator), f"{wanted}, got {shown(rng)}", TypeError)
     return rng

@@ -81,9 +81,14 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     op.needs = tuple(needs)
     try:
         y = np.asarray(op.forward(*arrays))
-    except (ValueError, TypeError, IndexError) as error:  # NumPy's message names neither operation nor inputs
+    except (
+        ValueError,
+        TypeError,
+        IndexError,
+        OverflowError,
+    ) as error:  # NumPy's message names neither operation nor inputs
         shapes = " and ".join(str(array.shape) for array in arrays) or "none"
-        kind = next(k for k in (ValueError, TypeError, IndexError) if isinstance(error, k))
+        kind = next((k for k in (ValueError, TypeError, IndexError) if isinstance(error, k)), ValueError)
         raise kind(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
     if dtype is not None and y.dtype != dtype and not op.changes_dtype:
         if y.ndim > 0:

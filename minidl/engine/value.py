@@ -160,5 +160,7 @@ def _compare(comparison: np.ufunc, t: Value, other: Any) -> np.ndarray:
     other = other._data if isinstance(other, Value) else other  # a Python number is rounded to t's dtype
     try:
         return comparison(t._data, other)
-    except ValueError:
-        raise ValueError(f"cannot compare shape {t.shape} with shape {np.shape(other)}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        what = f"shape {other.shape}" if hasattr(other, "shape") else f"a {type(other).__name__}"
+        raise kind(f"cannot compare shape {t.shape} with {what}") from None

@@ -191,9 +191,9 @@ def per_coalition(worth: Callable[[tuple[int, ...]], float]) -> Callable[[np.nda
 
 def all_coalitions(n: int) -> np.ndarray:
     """Every coalition of n players in bitmask order, (2**n, n) bool."""
+    n = positive_int("n", n)
     too_many = f"{n} players form 2**{n} coalitions, too many to list (at most {MAX_PLAYERS} players)"
-    is_short = positive_int("n", n) <= MAX_PLAYERS
-    require(is_short, f"{too_many}: use shapley_paths, or kernel_shap with samples")
+    require(n <= MAX_PLAYERS, f"{too_many}: use shapley_paths, or kernel_shap with samples")
     return (np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1).astype(bool)
 
 
@@ -339,9 +339,8 @@ def worths_of(value: Value, n: int, coalitions: np.ndarray) -> np.ndarray:
 
 
 def _called(value: Callable[[np.ndarray], np.ndarray], coalitions: np.ndarray) -> np.ndarray:
-    return worth_array(
-        f"the result of value for {len(coalitions)} coalitions", value(coalitions), len(coalitions)
-    )
+    worths = check_function("value", value, "coalitions")(coalitions)
+    return worth_array(f"the result of value for {len(coalitions)} coalitions", worths, len(coalitions))
 
 
 def worth_array(name: str, values: np.ndarray, count: int) -> np.ndarray:

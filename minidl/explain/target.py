@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from minidl.engine import checks
 from minidl.engine.checks import check_array, check_flag, check_images, require, shown
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
@@ -93,7 +92,7 @@ def float_images(images: Any, *, maps: bool = False) -> np.ndarray:
 
     Integers are refused, because a model that was trained on [0, 1] gives wrong results for 0 ... 255.
     """
-    floats = check_images("images", checks.float_images("images", images))
+    floats = check_images("images", images)
     require(floats.ndim == 4 or not maps, f"images must be (N, C, H, W), got {floats.shape}")
     return floats
 

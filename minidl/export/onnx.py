@@ -18,7 +18,6 @@ from minidl.engine.checks import (
     check_instance,
     check_path,
     check_sequence,
-    float_images,
     require,
 )
 from minidl.engine.tensor import Tensor
@@ -63,7 +62,7 @@ def to_onnx(
     """
     check_instance("model", model, Module)
     example = example.data if isinstance(example, Tensor) else example
-    example = check_images("example", float_images("example", example)).astype(np.float32, copy=False)
+    example = check_images("example", example).astype(np.float32, copy=False)
     path = check_path("path", path)
     names = None if class_names is None else list(check_sequence("class_names", class_names))
     are_texts = names is None or all(isinstance(name, str) for name in names)

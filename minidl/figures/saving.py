@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from minidl.data.files import written_whole
-from minidl.engine.checks import check_instance, check_path, require
+from minidl.engine.checks import check_instance, check_path, require, shown
 from minidl.figures.style import in_notebook, png_bytes
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
@@ -35,7 +35,7 @@ def save(figure: Figure, name: str, *, alt: str = "") -> None:
     """
     check_instance("figure", figure, Figure)
     is_below_out = _NAME.fullmatch(check_instance("name", name, str)) is not None
-    require(is_below_out, f"name must be like '02_convolution/filters', a path below out/, got {name!r}")
+    require(is_below_out, f"name must be like '02_convolution/filters', a path below out/, got {shown(name)}")
     text = check_instance("alt", alt, str) or title_of(figure) or name
     path = Path("out", name if name.endswith(".png") else name + ".png")
     png = png_bytes(figure, text)

@@ -50,7 +50,7 @@ class Container(Module):
             part.training = self.training
             return part
         check_int("index (the number of a child, or a slice; by name: layer(name))", index)
-        none = f"no child {index} in a {type(self).__name__} of {len(named)}"
+        none = f"no child {shown(index)} in a {type(self).__name__} of {len(named)}"
         require(-len(named) <= index < len(named), none, IndexError)
         return named[index][1]
 

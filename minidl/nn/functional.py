@@ -20,6 +20,7 @@ from minidl.engine.checks import (
     int_pair,
     positive_int,
     require,
+    shown,
 )
 from minidl.engine.instead import FUNCTIONAL, missing
 from minidl.engine.normalize import BatchNorm
@@ -297,7 +298,7 @@ def pad(x: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0
     check_choice("mode", mode, ("constant",))
     x, count = floating(x), len(check_sequence("pad", pad))
     fits = count % 2 == 0 and 0 < count <= 2 * x.ndim
-    require(fits, f"pad must be up to {x.ndim} pairs in a row, for x {x.shape}, got {pad!r}")
+    require(fits, f"pad must be up to {x.ndim} pairs in a row, for x {x.shape}, got {shown(pad)}")
     pairs = list(zip(pad[::2], pad[1::2], strict=True))
     untouched = [(0, 0)] * (x.ndim - len(pairs))
     return apply(shape.Pad((*untouched, *pairs[::-1]), value), x)
@@ -328,7 +329,7 @@ def padding_of(
         return padding
     if check_choice("padding", padding, ("same", "valid")) == "valid":
         return (0, 0)
-    require(int_pair("stride", stride, 1) == (1, 1), f"padding 'same' needs stride 1, got {stride!r}")
+    require(int_pair("stride", stride, 1) == (1, 1), f"padding 'same' needs stride 1, got {shown(stride)}")
     dilation = int_pair("dilation", dilation, 1)
     rows, columns = (dilated * (size - 1) for size, dilated in zip(kernel_size, dilation, strict=True))
     mend = f"put nn.ZeroPad2d(({columns // 2}, {-(-columns // 2)}, {rows // 2}, {-(-rows // 2)})) before"

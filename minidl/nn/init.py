@@ -35,7 +35,7 @@ def gain(nonlinearity: str, a: float = 0.0) -> float:
     1.414
     """
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
-    gains["leaky_relu"] = math.sqrt(2 / (1 + check_number("a", a) ** 2))
+    gains["leaky_relu"] = math.sqrt(2 / (1 + check_number("a", a, -1e150, 1e150) ** 2))
     return gains[check_choice("nonlinearity", nonlinearity, gains)]
 
 
@@ -47,7 +47,8 @@ def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0, *, rng: np.random.Gener
     >>> bool(abs(weight.data).max() <= 1)
     True
     """
-    check_number("a", a, high=check_number("b", b))
+    b = check_number("b", b) + 0.0  # -0.0 becomes 0.0, which NumPy does not take for less than a
+    a = check_number("a", a, high=b)
     tensor.data = default_rng_or(rng).uniform(a, b, leaf(tensor).shape)
     return tensor
 

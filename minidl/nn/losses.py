@@ -124,7 +124,7 @@ def smooth_l1_loss(prediction: Any, target: Any, *, reduction: str = "mean", bet
     Tensor([0.125, 2.5 ], float32)
     """
     d = abs(difference_of(prediction, target))
-    if check_number("beta", beta, 0) == 0:
+    if d.dtype.type(check_number("beta", beta, 0)) == 0:  # also a beta that this dtype rounds to 0
         return reduced(d, reduction)
     near = d.clip(high=beta)  # without it, the square of a large d would overflow
     return reduced(where(d < beta, near * near / (2 * beta), d - beta / 2), reduction)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from minidl.engine.checks import check_flag, check_function, check_instance, require
+from minidl.engine.checks import check_flag, check_function, check_instance, require, shown
 from minidl.engine.instead import MODULE, missing
 from minidl.engine.tensor import Tensor
 from minidl.nn.state import LoadedKeys, problems_of
@@ -134,11 +134,11 @@ class Module:
 
     def _adopt(self, what: str, name: str, value: Any, kind: type) -> None:
         """Set the attribute ``name``. It must be a text without dots that the class does not use."""
-        check_instance(what, value, kind)
         fits = isinstance(name, str) and name and "." not in name
-        require(fits, f"name must be a text without dots, got {name!r}")
+        require(fits, f"name must be a text without dots, got {shown(name)}")
         own = f"{type(self).__name__} already has an attribute of that name"
         require(not hasattr(type(self), name), f"the name {name!r} is taken: {own}")
+        check_instance(what, value, kind)
         setattr(self, name, value)
 
     def named_children(self) -> list[tuple[str, Module]]:
@@ -195,7 +195,8 @@ class Module:
         A wrong path raises ValueError with similar paths.
         """
         fits = isinstance(path, str)
-        require(fits, f"a layer is named by its dotted path, such as 'block1.conv', got {path!r}", TypeError)
+        wanted = "a layer is named by its dotted path, such as 'block1.conv'"
+        require(fits, f"{wanted}, got {shown(path)}", TypeError)
         module: Any = self
         for name in path.split(".") if path else ():
             module = vars(module).get(name)
@@ -205,7 +206,7 @@ class Module:
                 hint = (
                     f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(paths[:20]) or 'none'}"
                 )
-                raise ValueError(f"no layer {path!r} in this {type(self).__name__}; {hint}")
+                raise ValueError(f"no layer {shown(path)} in this {type(self).__name__}; {hint}")
         return module
 
     def set_submodule(self, path: str, module: Module) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from minidl.engine import reduce, resample
-from minidl.engine.checks import check_choice, check_flag, check_number, int_pair, require
+from minidl.engine.checks import check_choice, check_flag, check_number, int_pair, require, shown
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn.inputs import floating_images
 from minidl.nn.module import Module
@@ -72,7 +72,7 @@ def check_resize(size: Any, scale_factor: Any, mode: str, align_corners: bool | 
     if size is not None:
         return int_pair("size", size, 1), None
     pair = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
-    require(len(pair) == 2, f"scale_factor must be a number or a pair, got {scale_factor!r}")
+    require(len(pair) == 2, f"scale_factor must be a number or a pair, got {shown(scale_factor)}")
     return None, tuple(check_number("scale_factor", factor, 0, 2**16) for factor in pair)
 
 

@@ -43,9 +43,10 @@ class Adam(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        for beta in check_pair("betas", group["betas"], "of numbers"):
-            averages = check_number("each of betas", beta, 0, 1) < 1
-            require(averages, "each of betas must be below 1: at 1 the averages would ignore new values")
+        betas = check_pair("betas", group["betas"], "of numbers")
+        group["betas"] = tuple(check_number("each of betas", beta, 0, 1) for beta in betas)
+        averages = max(group["betas"]) < 1
+        require(averages, "each of betas must be below 1: at 1 the averages would ignore new values")
 
     def update(self, p, grad, state, group):
         if group["weight_decay"]:

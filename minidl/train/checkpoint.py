@@ -73,7 +73,7 @@ def save(
         "generators": rng_states(model, rng),
     }
     try:
-        text = json.dumps(meta, default=np.ndarray.tolist)  # the states of some generators hold arrays
+        text = json.dumps(meta, default=plain)
     except (TypeError, ValueError) as error:
         raise TypeError(f"history and settings must hold plain JSON values: {error}") from error
     arrays = {f"model/{key}": value for key, value in model.state_dict().items()}
@@ -139,11 +139,23 @@ def rng_states(model: Module, rng: np.random.Generator | None) -> dict[str, Any]
     return {name: generator.bit_generator.state for name, generator in found.items()} or None
 
 
+def plain(value: np.ndarray | np.generic) -> Any:
+    """An array or a number of NumPy as JSON can hold it. The states of some generators hold arrays."""
+    return check_instance("each value", value, (np.ndarray, np.generic)).tolist()
+
+
 def named(name: str, values: dict[str, Any] | None) -> dict[str, Any] | None:
     """Values by name. Other keys than texts are refused, because JSON would change them to texts."""
-    is_named = values is None or (isinstance(values, dict) and all(isinstance(key, str) for key in values))
-    require(is_named, f"{name} must be a dict of values by name, got {shown(values)}", TypeError)
+    is_named = values is None or (isinstance(values, dict) and all_keys_are_texts(values))
+    need = f"{name} must be a dict of values by name, and so must each dict in it"
+    require(is_named, f"{need}, got {shown(values)}", TypeError)
     return values
+
+
+def all_keys_are_texts(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and all_keys_are_texts(value[key]) for key in value)
+    return not isinstance(value, list | tuple) or all(map(all_keys_are_texts, value))
 
 
 def unpack(path: str | Path, meta: dict[str, Any], arrays: Arrays) -> Checkpoint:

@@ -14,7 +14,7 @@ from minidl.engine.checks import array_pair, check_function, check_number, float
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
-from minidl.nn.losses import CrossEntropyLoss, MSELoss  # MSELoss is the base of L1Loss and SmoothL1Loss
+from minidl.nn.losses import CrossEntropyLoss, L1Loss, MSELoss, SmoothL1Loss
 from minidl.nn.module import Module
 from minidl.train.metrics import accuracy, has_accuracy, predict
 
@@ -123,8 +123,8 @@ def measure(
 
 def names_classes(loss: Loss, logits: np.ndarray, labels: np.ndarray) -> bool:
     """Whether there is an accuracy. Regression has none, even if all targets are 0 or 1."""
-    regression = loss in (F.mse_loss, F.l1_loss, F.smooth_l1_loss) or isinstance(loss, MSELoss)
-    return not regression and has_accuracy(logits, labels)
+    functions, modules = (F.mse_loss, F.l1_loss, F.smooth_l1_loss), (MSELoss, L1Loss, SmoothL1Loss)
+    return loss not in functions and not isinstance(loss, modules) and has_accuracy(logits, labels)
 
 
 def best_epoch(history: History) -> int:

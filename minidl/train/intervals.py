@@ -126,6 +126,6 @@ def _sample(name: str, values: np.ndarray, count: int | str = "n") -> np.ndarray
 
 def _quantile(confidence: float) -> float:
     """(1 + confidence) / 2, the quantile that leaves out only the upper tail."""
-    wrong = f"confidence must be between 0 and 1, got {confidence}"
-    require(0 < check_number("confidence", confidence) < 1, wrong)
+    confidence = check_number("confidence", confidence)
+    require(0 < confidence < 1, f"confidence must be between 0 and 1, got {confidence}")
     return (1 + confidence) / 2

@@ -125,6 +125,8 @@ def supervised(loss: Loss = F.cross_entropy, *, counts_accuracy: bool = True) ->
     >>> numbers
     {'accuracy': 0.5}
     """
+    check_function("loss", loss, "logits and labels")
+    check_flag("counts_accuracy", counts_accuracy)
 
     def step(model: Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
         logits = model(images)

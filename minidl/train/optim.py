@@ -117,10 +117,15 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__}.update")
 
     def check_settings(self, group: dict[str, Any]) -> None:
-        """ValueError or TypeError for senseless settings. A name means the same in all optimizers."""
+        """ValueError or TypeError for senseless settings. A name means the same in all optimizers.
+
+        Numbers become Python's, because those of NumPy could change the dtype of the state.
+        """
         for name in ("lr", "weight_decay", "momentum"):
-            check_number(name, group.get(name, 0), 0)
-        positive_number("eps", group.get("eps", 1))  # with eps = 0, a gradient of 0 would give 0 / 0
+            if name in group:
+                group[name] = check_number(name, group[name], 0)
+        if "eps" in group:  # with eps = 0, a gradient of 0 would give 0 / 0
+            group["eps"] = positive_number("eps", group["eps"])
         for name in ("maximize", "nesterov", "centered"):
             check_flag(name, group.get(name, False))
 
@@ -248,8 +253,8 @@ class SGD(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        dampening = check_number("dampening", group["dampening"])
-        fits = not group["nesterov"] or (group["momentum"] > 0 and dampening == 0)
+        group["dampening"] = check_number("dampening", group["dampening"])
+        fits = not group["nesterov"] or (group["momentum"] > 0 and group["dampening"] == 0)
         require(fits, "nesterov needs a momentum above 0 and no dampening")
 
     def update(self, p, grad, state, group):

@@ -49,7 +49,7 @@ class RMSprop(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
-        check_number("alpha", group["alpha"], 0, 1)
+        group["alpha"] = check_number("alpha", group["alpha"], 0, 1)
 
     def update(self, p, grad, state, group):
         alpha = group["alpha"]

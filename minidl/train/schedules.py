@@ -80,7 +80,7 @@ def between(start: float, end: float, steps: int, value: Callable[[float, float,
     steps = positive_int("steps", steps)
 
     def schedule(step: int) -> float:
-        x = step / steps
+        x = min(step, steps) / steps
         if x == 0 or x >= 1:  # exactly the ends, without rounding
             return start if x == 0 else end
         return min(max(value(start, end, x), min(start, end)), max(start, end))

@@ -399,6 +399,12 @@ def test_float64_images_are_judged_in_float64():
     assert minimal_perturbation(model, x, 1).norm == 0
 
 
+@pytest.mark.parametrize("method", [deepfool, lambda *a: minimal_perturbation(*a, 1)])
+def test_a_model_that_gives_no_row_of_logits_is_refused(method):
+    with pytest.raises(ValueError, match=r"logits \(N, K\), got \(1, 1, 4, 4\)"):
+        method(nn.ReLU(), np.full((1, 4, 4), 0.5))
+
+
 def test_deepfool_looks_only_at_the_likeliest_classes():
     # z = 5, 4, 3, 2: the planes are 1 away along x0, 2 / 10 along x1, 3 / 100 along x2.
     model = affine(np.array([[0.0, 0, 0], [1, 0, 0], [0, 10, 0], [0, 0, 100]]), np.array([5.0, 4, 3, 2]))

@@ -504,6 +504,12 @@ WIDE = symmetric_params(1.0, bits=16)
         (lambda: requantize([1, 2], [0.5, 0.0], Y), ValueError, "M must be above 0"),
         (lambda: requantize([1, 2], 1e39, Y), ValueError, "M must be above 0 and finite as a float32"),
         (lambda: requantize([1, 2], True, Y), TypeError, "M must be real numbers"),
+        (
+            lambda: requantize([1, 2], [0.5] * 3, Y),
+            ValueError,
+            r"M must broadcast to sums \(2,\), got \(3,\)",
+        ),
+        (lambda: requantize([1, 2], [[0.5], [0.5]], Y), ValueError, r"M must broadcast to sums \(2,\)"),
         (lambda: requantize(["a"], 0.5, Y), TypeError, "sums must be real numbers"),
         (lambda: requantize([[1], [1, 2]], 0.5, Y), ValueError, "sums must be an array, but its rows"),
         (lambda: requantize([1.0, np.nan], 0.5, Y), ValueError, "sums must be finite"),

@@ -311,3 +311,10 @@ def test_strengths_out_of_range_are_refused_by_name(make, message):
 def test_what_is_no_strength_at_all_is_refused_by_name(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 8, 8), (2, 3, 0, 0), (0, 3, 8, 0)])
+@pytest.mark.parametrize("augment", [cutout(2), random_rotation(5), random_resized_crop(0.5)])
+def test_images_without_channels_or_pixels_are_refused(augment, shape):
+    with pytest.raises(ValueError, match=r"images must have channels and pixels, got \("):
+        augment(np.zeros(shape, np.float32))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from minidl.data.files import written_whole
@@ -23,3 +25,9 @@ def test_after_an_error_the_old_file_is_there_and_no_other(tmp_path):
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_that_names_no_file_is_refused():
+    for path in ("/", "."):
+        with pytest.raises(ValueError, match="path must name a file, got"), written_whole(Path(path)):
+            pass

@@ -50,6 +50,11 @@ TENSOR = [
     (lambda: len(NUMBER), TypeError, "without axes has no len"),
     (lambda: T.__setitem__(0, 1), TypeError, "Make a new tensor with minidl.where"),
     (lambda: T.__lt__(np.zeros(4)), ValueError, r"cannot compare shape \(2, 3\) with shape \(4,\)"),
+    (lambda: T.__lt__([[1], [1, 2]]), ValueError, r"cannot compare shape \(2, 3\) with a list"),
+    (lambda: T.__lt__("a"), TypeError, r"cannot compare shape \(2, 3\) with a str"),
+    (lambda: T.__ge__(None), TypeError, r"cannot compare shape \(2, 3\) with a NoneType"),
+    (lambda: T.__gt__(10**400), TypeError, r"cannot compare shape \(2, 3\) with a int"),
+    (lambda: T[2**63], ValueError, "GetItem of inputs of shape"),
 ]
 
 GRAPH = [

@@ -5,11 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minidl import nn
 from minidl.engine import checks
 
 
 def of_two(parameters, *more, lr, decay=0.0):
     return parameters
+
+
+RELU = nn.ReLU()
+
+
+class WithoutText:
+    def __repr__(self):
+        raise RuntimeError("no text")
 
 
 ACCEPTED = [
@@ -29,6 +38,7 @@ ACCEPTED = [
     (checks.check_sequence, ([1, 2],), {}, [1, 2]),
     (checks.check_function, (max,), {}, max),
     (checks.check_function, (max, "x and y"), {}, max),  # Python knows no signature of max
+    (checks.check_function, (RELU, "x"), {}, RELU),
     (checks.check_function, (None, "the step"), {"optional": True}, None),
     (checks.check_function, (of_two, "parameters and lr=lr"), {}, of_two),
     (checks.check_number, (-(10**400),), {"finite": False}, -float("inf")),
@@ -49,6 +59,17 @@ REFUSED = [
     (checks.check_function, (lambda x: x, "x, y and rng"), {}, TypeError, r"x, y and rng, got <lambda>\(x\)"),
     (checks.check_function, (lambda x, y: x, "the step"), {}, TypeError, "missing a required argument: 'y'"),
     (checks.check_function, (lambda p, rate: p, "p and lr=lr"), {}, TypeError, "missing a required argument"),
+    (
+        checks.check_function,
+        (nn.ReLU(), "x and y"),
+        {},
+        TypeError,
+        r"of x and y, got ReLU\(\)\(x\): too many",
+    ),
+    (checks.check_path, ("a\0b",), {}, ValueError, r"a path, got 'a\\x00b'"),
+    (checks.check_path, ("\ud800",), {}, ValueError, r"a path, got '\\ud800'"),
+    (checks.check_int, (10**5000, 0, 9), {}, ValueError, r"within \[0, 9\], got a value of type int"),
+    (checks.check_flag, (WithoutText(),), {}, TypeError, "True or False, got a value of type WithoutText"),
     (checks.check_array, ([[1], [1, 2]],), {}, ValueError, "different lengths"),
     (checks.check_array, (["a"],), {}, TypeError, "real numbers"),
     (checks.check_array, ([1.5],), {"kind": "integer"}, TypeError, "integers"),

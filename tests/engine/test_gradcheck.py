@@ -229,3 +229,9 @@ def test_only_floating_inputs_are_checked_and_the_given_arrays_stay():
 def test_large_inputs_take_larger_steps():
     gradcheck(lambda x: x * 2, np.array([1e12, -3e11]))  # a step of 1e-6 is lost in these large numbers
     gradcheck(minidl.maximum, np.array([1e4]), np.array([1e4 + 1]))
+
+
+@pytest.mark.parametrize("function", [lambda: 1, lambda a: a, 3])
+def test_a_function_that_does_not_take_the_inputs_is_refused(function):
+    with pytest.raises(TypeError, match="function must be a function of x, x, got"):
+        gradcheck(function, [1.0], [2.0])

@@ -1,9 +1,5 @@
 """What every explanation refuses at its door, how it batches, and what the package's names mean."""
 
-import importlib
-import inspect
-import pkgutil
-
 import numpy as np
 import pytest
 from explained import images_of, network
@@ -187,14 +183,6 @@ def test_a_layer_behind_a_block_with_its_own_forward_is_refused_by_the_blocks_pa
         receptive_field(model, layer)
     with pytest.raises(ValueError, match="layer '1', a Block, computes its result in its own forward"):
         top_patches(model, layer, np.zeros((1, 2, 8, 8)), 1)
-
-
-@pytest.mark.parametrize("package", [minidl.explain, minidl.figures])
-def test_no_function_hides_a_module_of_its_name(package):
-    for module in pkgutil.iter_modules(package.__path__):
-        name = f"{package.__name__}.{module.name}"
-        assert inspect.ismodule(importlib.import_module(name))
-        assert inspect.ismodule(getattr(package, module.name)), name
 
 
 def test_votes_count_as_0_and_1_in_a_game_and_in_an_explainer():

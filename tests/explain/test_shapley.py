@@ -411,6 +411,11 @@ def test_97_percent_of_the_kernels_estimates_lie_within_3_standard_errors_and_tw
         (lambda: kernel_shap(FRIENDS, 3, 2.0), TypeError, "samples must be an integer"),
         (lambda: kernel_shap(lambda z: z.sum(1), 30, 20), ValueError, r"2\d drawn.*30 values: draw more"),
         (lambda: kernel_shap(lambda z: z.sum(1), 30), ValueError, "30 players.*kernel_shap with samples"),
+        (
+            lambda: shapley_values(lambda: 1, 2),
+            TypeError,
+            "value must be a function of coalitions, got <lamb",
+        ),
         (lambda: kernel_weights(0), ValueError, "n must be at least 1"),
         (lambda: per_coalition(3), TypeError, "a function of a tuple of players, got 3"),
     ],

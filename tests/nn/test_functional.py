@@ -206,3 +206,11 @@ def test_gelu_by_tanh_is_x_or_0_far_out_with_slope_1_or_0(size):
     y = F.gelu(x, approximate="tanh")
     y.sum().backward()
     assert y.data.tolist() == [np.float32(size), 0] and x.grad.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("beta", [0.0, 5e-324, 1e-46, 1e-30])
+def test_a_smooth_l1_loss_of_a_tiny_beta_is_the_l1_loss(beta):
+    x = Tensor([0.0, 1.0, -2.0], requires_grad=True)
+    loss = F.smooth_l1_loss(x, np.zeros(3), reduction="sum", beta=beta)
+    loss.backward()
+    assert loss.item() == 3 and x.grad.tolist() == [0, 1, -1]

@@ -320,3 +320,9 @@ def test_the_loss_modules_keep_their_settings():
     assert nn.SmoothL1Loss(beta=2.0)([0.0, 0.0], [1.0, 3.0]).item() == (0.25 + 2) / 2
     assert nn.L1Loss(reduction="none")([0.0], [3.0]).data.tolist() == [3]
     assert nn.MSELoss()([0.0], [3.0]).item() == 9
+
+
+def test_a_gain_or_an_end_of_minus_0_is_0():
+    zeros = np.zeros((2, 3), np.float32)
+    for fill in (lambda t: init.xavier_uniform_(t, gain=-0.0), lambda t: init.uniform_(t, 0.0, -0.0)):
+        np.testing.assert_array_equal(fill(nn.Parameter(zeros + 1)).data, zeros)

@@ -512,6 +512,11 @@ CASES = {
         ValueError,
         r"not empty, got shape \(2, 0\)",
     ),
+    "init.kaiming_normal_: large a": (
+        lambda: init.kaiming_normal_(WEIGHT, 1e300),
+        ValueError,
+        r"a must be finite and within \[-1e\+150, 1e\+150\]",
+    ),
     "init.kaiming_normal_: a": (lambda: init.kaiming_normal_(WEIGHT, "a"), TypeError, "a must be a number"),
     "init.xavier_uniform_: gain": (
         lambda: init.xavier_uniform_(WEIGHT, None),

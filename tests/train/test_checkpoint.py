@@ -112,6 +112,14 @@ def test_every_generator_of_numpy_comes_back(tmp_path, name):
     assert other.random(5).tolist() == expected
 
 
+def test_numbers_and_arrays_of_numpy_in_settings_and_history_come_back_as_numbers(tmp_path):
+    settings = {"lr": np.float32(0.5), "rows": np.arange(3), "on": np.True_, "nested": {"n": (np.int64(2),)}}
+    save(tmp_path / "c.npz", nn.Identity(), settings=settings, history={"loss": [np.float64(0.25)]})
+    saved = load(tmp_path / "c.npz")
+    assert saved.settings == {"lr": 0.5, "rows": [0, 1, 2], "on": True, "nested": {"n": [2]}}
+    assert saved.history == {"loss": [0.25]}
+
+
 def test_the_same_state_makes_the_same_file(tmp_path):
     for name in ("a", "b"):
         model, optimizer, rng = make()
@@ -175,6 +183,9 @@ def test_what_was_not_saved_cannot_be_loaded(tmp_path):
         (lambda path: save(path, nn.Identity(), settings=[1, 2]), TypeError, "settings must be a dict"),
         (lambda path: save(path, nn.Identity(), settings={1: "a"}), TypeError, "settings must be a dict"),
         (lambda path: save(path, nn.Identity(), history=[1.0]), TypeError, "history must be a dict"),
+        (lambda path: save(path, nn.Identity(), history={"a": {0: 1}}), TypeError, "history must be a dict"),
+        (lambda path: save(path, nn.Identity(), settings={"a": [{0: 1}]}), TypeError, "each dict in it, got"),
+        (lambda path: save(path, nn.Identity(), settings={"x": 1j}), TypeError, "each value must be"),
         (lambda path: save(path, nn.Identity(), rng=0), TypeError, "rng must be a np.random.Generator"),
         (lambda path: save(path, nn.Identity(), rng=[]), TypeError, "rng must be a np.random.Generator"),
         (lambda path: save(path, nn.Identity(), rng=False), TypeError, "rng must be a np.random.Generator"),

@@ -69,6 +69,26 @@ def test_adam_by_hand():
     assert np.allclose(steps(adam, p, [-1.0]), 1 - 0.1 / 1.5 + 0.1 * (0.01 / 0.19) / 1.5)
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop])
+def test_settings_of_numpy_give_the_bits_of_pythons_numbers_and_a_state_of_the_parameters_dtype(kind):
+    settings = {"lr": 0.1, "weight_decay": 0.01}
+    settings |= {"betas": (0.8, 0.9)} if "Adam" in kind.__name__ else {"momentum": 0.9}
+    ends = []
+    for as_given in (float, np.float64, np.longdouble):
+        p = nn.Parameter(np.ones(3, np.float32))
+        given = {
+            key: tuple(map(as_given, v)) if key == "betas" else as_given(v) for key, v in settings.items()
+        }
+        optimizer = kind([p], **given)
+        for _ in range(3):
+            p.grad = np.float32([0.5, -1, 2])
+            optimizer.step()
+        state = optimizer.state_dict()["state"][0]
+        assert {v.dtype for v in state.values() if isinstance(v, np.ndarray)} == {np.dtype(np.float32)}
+        ends.append(p.data.tolist())
+    assert ends[0] == ends[1] == ends[2]
+
+
 def test_rmsprop_by_hand():
     p = parameter(1.0)
     rmsprop = RMSprop([p], 0.1, alpha=0.75, eps=0.5)

@@ -163,3 +163,8 @@ def test_a_schedule_remembers_nothing():
 def test_bad_input_is_refused_in_words(attempt, error, message):
     with pytest.raises(error, match=message):
         attempt()
+
+
+@pytest.mark.parametrize("kind", [linear, cosine, exponential])
+def test_a_step_of_any_size_after_the_end_has_the_end(kind):
+    assert kind(0.5, 0.25, 10)(10**400) == 0.25

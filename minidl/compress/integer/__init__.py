@@ -7,7 +7,7 @@ from minidl.compress.integer.arithmetic import (
     quantized_linear,
     requantize,
 )
-from minidl.compress.integer.convert import compare_layers, convert, quantize_model
+from minidl.compress.integer.conversion import compare_layers, convert, quantize_model
 from minidl.compress.integer.layers import QuantizedConv2d, QuantizedLinear
 from minidl.compress.integer.model import IntegerModel, model_bytes
 

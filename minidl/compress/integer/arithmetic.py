@@ -225,11 +225,16 @@ def quantized_add(
 
 
 def requantize(sums: Any, M: Any, y_params: QuantParams) -> np.ndarray:
-    """clip(rint(float32(sums) M) + Z_y, qmin, qmax) in the dtype of y_params; M float32, above 0."""
+    """clip(rint(float32(sums) M) + Z_y, qmin, qmax) in the dtype of y_params; M float32, above 0, of a
+    shape that broadcasts to that of sums."""
     sums, given = check_array("sums", sums, empty=True), check_array("M", M)
     with np.errstate(over="ignore"):
         M = given.astype(np.float32)
     require(((M > 0) & np.isfinite(M)).all(), "M must be above 0 and finite as a float32")
+    fits = M.ndim <= sums.ndim and all(
+        m in (1, n) for m, n in zip(M.shape[::-1], sums.shape[::-1], strict=False)
+    )
+    require(fits, f"M must broadcast to sums {sums.shape}, got {M.shape}")
     return to_integers(sums, M, check_params("y_params", y_params))
 
 
