@@ -4350,3 +4350,8 @@ def head_of_few_digits(model, images, labels, **options):
 @wrong("11.1", "eight halvings at most")
 def eight_halvings(counts, halvings):
     return find("11.1").target(counts, min(halvings, 8))
+
+
+@wrong("18.3", "a price of 0 counts as 1")
+def free_changes_cost(logits, r, target, lam):
+    return find("18.3").target(logits, r, target, lam or 1.0)
