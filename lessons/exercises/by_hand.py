@@ -96,6 +96,12 @@ def mlp_after(model: Built, state: State, images: np.ndarray, of_logits: np.ndar
     return {name: value - lr * gradients[name] * (name in learns) for name, value in state.items()}
 
 
+def assert_learns(model: Built, after: dict) -> None:
+    """Check that the same parameters require grad as before."""
+    learns = [name for name, parameter in built_once(model).named_parameters() if parameter.requires_grad]
+    assert_equal(after["requires_grad"], learns)
+
+
 def assert_state(actual: State, expected: State) -> None:
     """Check that the parameters have these values. The error names a wrong one."""
     for name, value in expected.items():

@@ -162,6 +162,7 @@ def head_of_training(head_on_features):
 def head_dtypes(head_on_features):
     for array in head_on_features(CNN, PHOTOS, LABELS, layer="flatten", l2=1.0):
         assert_dtype(array, np.float64)
+        assert (array != array.astype(np.float32)).any(), "float64 numbers with the digits of float32"
 
 
 @head.law("ValueError for an unknown layer, an l2 of 0, and a class without an example")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lessons.exercises.by_hand import (
     LEARNING,
     NEAR,
+    assert_learns,
     assert_mode,
     assert_state,
     built_once,
@@ -223,7 +224,8 @@ def distill_step(
 
     The teacher runs in evaluation mode and without a graph: ``eval_mode(teacher)`` and ``no_grad()`` are
     context managers for this. The teacher does not change. The student runs in training mode and stays in it.
-    Its parameters that require grad change by -lr times the gradient of this loss, in their own dtype.
+    Its parameters that require grad change by -lr times the gradient of this loss, in their own dtype, and
+    go on to require grad; the others do not.
     Gradients that the parameters already have, from an earlier step, have no effect.
     ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, and a label that is not a
     class. The label -100, which ``F.cross_entropy`` leaves out, is refused too.
@@ -320,6 +322,7 @@ def goes_down(step, case):
     of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, z_s.shape[1]))
     of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
     assert_state(after["state"], mlp_after(student, before, images, of_logits / len(y), lr))
+    assert_learns(student, after)
 
 
 @step.law("the student stays in training mode: BatchNorm uses the batch and updates its running statistics")

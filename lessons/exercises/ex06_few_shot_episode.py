@@ -92,10 +92,9 @@ def tasks(draw):
     ways, shots, queries = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
     each = shots + queries
     classes = draw(st.lists(st.integers(-3, 9), min_size=ways, max_size=4, unique=True))
-    labels = np.repeat(np.array(classes), each)[draw(st.permutations(range(each * len(classes))))]
-    places = draw(st.lists(st.sampled_from(DIRECTIONS), min_size=len(labels), max_size=len(labels)))
-    longer = draw(st.lists(st.sampled_from([1.0, 4.0, 0.5]), min_size=len(labels), max_size=len(labels)))
-    features = np.array(places) * np.array(longer)[:, np.newaxis]
+    rng = np.random.default_rng(draw(st.integers(0, 999)))  # faster than to draw each row
+    labels = rng.permutation(np.repeat(np.array(classes), each))
+    features = rng.choice(DIRECTIONS, len(labels)) * rng.choice([1.0, 4.0, 0.5], (len(labels), 1))
     settings = {"ways": ways, "shots": shots, "queries": queries, "k": draw(st.integers(1, ways * shots))}
     return features, labels, settings, draw(st.integers(0, 99))
 

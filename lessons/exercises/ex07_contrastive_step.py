@@ -35,7 +35,7 @@ def simclr_steps(
     Each step draws two new views of all images: first one call of ``augment`` for all first views, then one
     call for all second views. The model runs in training mode, once on each of the two batches, and gives
     embeddings (N, D). The loss is ``nt_xent`` at ``temperature``. Each parameter that requires grad changes
-    by -lr times its gradient in this step, in its own dtype.
+    by -lr times its gradient in this step, in its own dtype, and goes on to require grad; the others do not.
 
     images: (N, ...); they do not change.  augment: ``augment(images, rng)`` gives images of the same shape.
     It may change the array that it gets. Nothing else draws from ``rng``. Returns the loss before each step,
@@ -149,6 +149,7 @@ def one_step(simclr_steps, batch, seed, temperature):
     found, after = simclr_steps(model, images, noisy, **settings, rng=np.random.default_rng(seed))
     assert_close(found, losses, **by_hand.NEAR)
     by_hand.assert_state(after["state"], state)
+    by_hand.assert_learns(model, after)
 
 
 @simclr.law("three steps: each has new views and uses only its own gradient")

@@ -41,8 +41,9 @@ def careful_steps(
     ``rng.standard_normal`` in the images' shape. Nothing else is drawn from ``rng``.
 
     model: gives logits (N, K) of images (N, ...). It runs in training mode and stays in it. Its parameters
-    that require grad change, in their own dtype.  labels: classes (N,). Returns the loss before each step,
-    which is the mean cross-entropy with the smoothed labels: (steps,) in float64.
+    that require grad change, in their own dtype, and go on to require grad; the others do not.
+    labels: classes (N,). Returns the loss before each step, which is the mean cross-entropy with the smoothed
+    labels: (steps,) in float64.
     Gradients that the parameters already have, from an earlier step, have no effect.
     ValueError for fewer than one step, a warmup or a sigma below 0, a smoothing outside of 0 ... 1, and a
     label that is not a class. The label -100, which ``F.cross_entropy`` leaves out, is refused too.
@@ -116,6 +117,7 @@ def assert_stepped(careful_steps, model, images, labels, settings, seed=5):
     found, after = careful_steps(model, images, labels, **settings, rng=np.random.default_rng(seed))
     assert_close(found, losses, **by_hand.NEAR)
     by_hand.assert_state(after["state"], state)
+    by_hand.assert_learns(model, after)
 
 
 @careful.law(

@@ -44,6 +44,7 @@ def worked_pairs(coarser):
     assert_equal(coarser(counts, 1), np.array([3, 7, 0, 0]))
     assert_equal(coarser(counts, 2), np.array([10, 0, 0, 0]))
     assert_equal(coarser(np.arange(1, 9), 3), np.array([36, 0, 0, 0, 0, 0, 0, 0]))
+    assert_equal(coarser(np.ones(1024, np.int64), 9)[:3], np.array([512, 512, 0]))
 
 
 @coarse.law("the number of bins and the sum of the counts do not change")

@@ -155,6 +155,7 @@ lams = st.sampled_from([1.0, 0.25, 4.0])
 def worked_loss(penalised_loss):
     loss, _ = penalised_loss(np.zeros(2), np.array([3.0, 4.0]), target=1, lam=0.125)
     assert_close(loss, float(np.log(2) + 25 * 0.125))
+    assert_close(penalised_loss(np.zeros(2), np.array([3.0, 4.0]), target=1, lam=0.0)[0], float(np.log(2)))
     for r in (np.array(5.0), np.array([[[[3.0], [4.0]]]])):
         assert_close(penalised_loss(np.zeros(2), r, target=1, lam=0.125)[0], loss)
 

@@ -4322,3 +4322,34 @@ def switched_twice(model, images, classes, layers):
         chosen ^= {part for part in model.layer(path).modules() if isinstance(part, nn.ReLU)}
     paths = tuple(path for path, part in model.named_modules() if part in chosen)
     return find("15.4").target(model, images, classes, paths)
+
+
+def all_learn_afterwards(number, of):
+    """The library's function; afterwards all parameters of its model require grad."""
+
+    def answer(*arguments, **options):
+        found = find(number).target(*arguments, **options)
+        arguments[of].requires_grad_(True)
+        return found
+
+    wrong(number, "frozen parameters require grad afterwards")(answer)
+
+
+all_learn_afterwards("05.5", of=1)
+all_learn_afterwards("07.5", of=0)
+all_learn_afterwards("08.4", of=0)
+
+
+@wrong("04.4", "the digits of float32")
+def head_of_few_digits(model, images, labels, **options):
+    return tuple(narrowed(part) for part in find("04.4").target(model, images, labels, **options))
+
+
+@wrong("11.1", "eight halvings at most")
+def eight_halvings(counts, halvings):
+    return find("11.1").target(counts, min(halvings, 8))
+
+
+@wrong("18.3", "a price of 0 counts as 1")
+def free_changes_cost(logits, r, target, lam):
+    return find("18.3").target(logits, r, target, lam or 1.0)
