@@ -108,7 +108,7 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     grad_output = number_array("grad", grad_output)
     fits = grad_output.shape == output.shape
     require(fits, f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
-    return array_of(grad_output, output.dtype)
+    return np.array(array_of(grad_output, output.dtype))  # an Op must not write into the caller's array
 
 
 def gradients(
