@@ -30,12 +30,13 @@ class GELU(Op):
     def forward(self, x):
         from scipy.special import erf
 
-        self.x, self.Phi = x, (1 + erf(x / np.sqrt(2).astype(x.dtype))) / 2
-        return x * self.Phi
+        self.Phi = (1 + erf(x / np.sqrt(2).astype(x.dtype))) / 2
+        self.near = np.clip(x, -1000, 1000)  # beyond, Phi is 0 or 1, and infinity * 0 would be NaN
+        return np.maximum(x, -1000) * self.Phi
 
     def backward(self, grad):
-        phi = np.exp(-(self.x**2) / 2) / np.sqrt(2 * np.pi).astype(self.x.dtype)
-        return grad * (self.Phi + self.x * phi)
+        phi = np.exp(-(self.near**2) / 2) / np.sqrt(2 * np.pi).astype(grad.dtype)
+        return grad * (self.Phi + self.near * phi)
 
 
 class GELUTanh(Op):
@@ -47,12 +48,12 @@ class GELUTanh(Op):
         near = np.clip(x, -10, 10)  # beyond, tanh u is 1 or -1, and x^3 could overflow
         a, b = np.sqrt(2 / np.pi).astype(x.dtype), x.dtype.type(0.044715)
         tanh = np.tanh(a * (near + b * near**3))
-        self.x, self.P = x, (1 + tanh) / 2
-        self.slope = (1 - tanh**2) * a * (1 + 3 * b * near**2) / 2  # of P
-        return x * self.P
+        P, slope = (1 + tanh) / 2, (1 - tanh**2) * a * (1 + 3 * b * near**2) / 2
+        self.slope = P + near * slope
+        return np.maximum(x, -10) * P
 
     def backward(self, grad):
-        return grad * (self.P + self.x * self.slope)
+        return grad * self.slope
 
 
 class ELU(Op):
@@ -102,7 +103,7 @@ class Hardswish(Op):
 
     def forward(self, x):
         self.x = x
-        return x * (np.clip(x + 3, 0, 6) / 6)
+        return np.maximum(x, -3) * (np.clip(x + 3, 0, 6) / 6)
 
     def backward(self, grad):
         with np.errstate(invalid="ignore"):  # infinity * 0 is NaN; where_kept drops it
@@ -113,8 +114,9 @@ class SiLU(Op):
     """y = x p with p = 1 / (1 + e^-x);  dy/dx = p (1 + x (1 - p))"""
 
     def forward(self, x):
-        self.x, self.p = x, Sigmoid().forward(x)
-        return x * self.p
+        self.p = Sigmoid().forward(x)
+        self.near = np.clip(x, -1000, 1000)  # beyond, p is 0 or 1, and infinity * 0 would be NaN
+        return np.maximum(x, -1000) * self.p
 
     def backward(self, grad):
-        return grad * self.p * (1 + self.x * (1 - self.p))
+        return grad * self.p * (1 + self.near * (1 - self.p))

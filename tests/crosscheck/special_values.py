@@ -243,15 +243,24 @@ OVERFLOW = ("1e30 squared overflows float32; PyTorch adds in float64, or gives N
 EXPECTED = {
     "abs": ("NaN has no sign", nowhere, of_nan),
     "relu": ("the gradient passes where x > 0, and NaN is not", nowhere, of_nan),
-    "hardswish": ("the gradient passes where x > -3, and NaN is not", nowhere, of_nan),
+    "hardswish": (
+        "its limit at -infinity is 0; the gradient passes where x > -3, and NaN is not",
+        lambda x: np.isinf(x),
+        of_nan,
+    ),
     "elu": ("NaN has no slope", nowhere, of_nan),
     "leaky_relu 0": (
         "a slope of 0 selects, as ReLU does: 0 times infinity does not become NaN",
         lambda x: np.isneginf(x),
         lambda x, u: ~(x > 0) & (not np.isfinite(u)),
     ),
-    "gelu": ("its limit at infinity is infinity", lambda x: np.isposinf(x), nowhere),
-    "gelu tanh": ("beyond 10 it is x or 0, so no cube overflows", nowhere, lambda x, u: np.abs(x) > 10),
+    "gelu": ("at infinities it has its limits, x and 0", lambda x: np.isinf(x), lambda x, u: np.isinf(x)),
+    "silu": ("at infinities it has its limits, x and 0", lambda x: np.isinf(x), lambda x, u: np.isinf(x)),
+    "gelu tanh": (
+        "beyond 10 it is x or 0, so no cube overflows",
+        lambda x: np.isinf(x),
+        lambda x, u: np.abs(x) > 10,
+    ),
     "dropout 1": (
         "what is dropped is selected away, not multiplied by 0",
         lambda x: ~np.isfinite(x),
