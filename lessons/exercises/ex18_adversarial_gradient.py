@@ -21,15 +21,15 @@ slope = Exercise(
     level=2,
     minutes=20,
     title="the gradient of the loss by the image",
-    helpers=("grad", "parts"),
+    helpers=("grad", "batch_slices"),
     hints=(
         "An attack needs the gradient of the loss with respect to the image. So the image must require "
         "a gradient, not the weights.",
         "x = Tensor(images, requires_grad=True), then the sum of the losses for model(x), then "
         "grad(loss, x). With the mean over the images, each gradient would be N times too small.",
         "with eval_mode(model): grad(LOSSES[loss](model(x), labels), x). LOSSES has sums over the "
-        "images. parts(images) gives slices that fit in memory. What must happen if the gradient is not "
-        "finite?",
+        "images. batch_slices(images) gives slices that fit in memory. What must happen if the gradient "
+        "is not finite?",
     ),
 )
 LINEAR = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=3)
