@@ -121,8 +121,8 @@ top = Exercise(
         "the patch.",
         "layer_output(model, batch, layer) gives the layer's output, and strongest_units gives the "
         "maxima of its maps. A stable sort along the images gives the k best. receptive_field(model, "
-        "layer, (C, H, W)).box(p, q, (H, W)) gives the box of unit (p, q). batches(images) gives slices "
-        "that fit in memory.",
+        "layer, (C, H, W)).box(p, q, (H, W)) gives the box of unit (p, q). batch_slices(images) gives "
+        "slices that fit in memory.",
         'best = np.argsort(-values, axis=0, kind="stable")[:k].T is (C, k); values[best, channels] needs '
         "channels of shape (C, 1), and so do the places",
     ),

@@ -114,8 +114,12 @@ def picture_classes(root: str | os.PathLike) -> dict[str, tuple[str, ...]]:
     >>> data.picture_classes(data.lesson_pictures())["mammals/zebra.webp"]
     ('zebra',)
     """
-    with open(check_path("root", root) / "classes.csv", encoding="utf-8", newline="") as file:
-        return {row["file"]: tuple(filter(None, row["classes"].split("; "))) for row in csv.DictReader(file)}
+    table = check_path("root", root) / "classes.csv"
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, restval=""))
+    has_columns = all({"file", "classes"} <= set(row) for row in rows)
+    require(has_columns, f"the first line of {table} must be file,classes")
+    return {row["file"]: tuple(filter(None, row["classes"].split("; "))) for row in rows}
 
 
 def _background(background: Any, size: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from minidl.engine.checks import check_instance
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
@@ -28,6 +30,7 @@ def modules(model: Module, x: Any) -> list[Call]:
     The calls are in the order of their ends. So a container comes after its children, and the model itself is
     last, with path "". Equal numbers mean the same tensor: if an input of module B has the number of the
     output of module A, then B reads that output. During this run the forward hooks of the model are off.
+    TypeError for a module with several outputs.
     """
     check_instance("model", model, Module)
     x = x if isinstance(x, Tensor) else Tensor(x)
@@ -42,6 +45,7 @@ def modules(model: Module, x: Any) -> list[Call]:
 
     def listen(path: str):
         def hook(module: Module, inputs: tuple, output: Tensor) -> None:
+            check_instance(f"the output of {path or 'the model'}", output, (Tensor, np.ndarray))
             calls.append(Call(path, module, tuple(map(number, inputs)), number(output), output.shape))
 
         return hook

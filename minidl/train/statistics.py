@@ -56,7 +56,8 @@ def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int 
     First do this with the unchanged network, as a control: with too few images it harms more than it repairs.
     images: (N, ...), inputs of the model.  batch_size: images at a time. All at once (None) takes one
     pass; smaller batches take less memory, and a pass for each BatchNorm. The result is the same.
-    Raises ValueError for a BatchNorm that runs twice.
+    Raises ValueError for a BatchNorm that runs twice, FloatingPointError for values that are not finite; then
+    the earlier BatchNorms are already updated.
 
     >>> from minidl import nn, train
     >>> model = nn.BatchNorm2d(1)
@@ -86,7 +87,8 @@ def match_statistics(
     not changed.
     model: changed in place.  float_model: the unchanged network with the same layers.  images: (N, ...),
     about 24 images of the usual kind.  batch_size: as in ``reestimate_statistics``.
-    Raises ValueError for a layer that runs twice or that ``float_model`` lacks.
+    Raises ValueError for a layer that runs twice or that ``float_model`` lacks, FloatingPointError for values
+    that are not finite; then the earlier layers are already matched.
 
     >>> from minidl import nn, train
     >>> model, float_model = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
@@ -173,11 +175,13 @@ def _in_order(
         if not waiting or layer is not waiting[0]:
             return None
         moments.add(np.asarray(seen(inputs, output)))
-        if moments.images == len(images):
-            settle(waiting.pop(0), moments)
-            moments = Moments()
-            return layer.forward(*inputs)
-        raise _Enough
+        if moments.images < len(images):
+            raise _Enough
+        is_finite = bool(np.isfinite(moments.squares).all())
+        require(is_finite, f"the values at {type(layer).__name__} are not finite", FloatingPointError)
+        settle(waiting.pop(0), moments)
+        moments = Moments()
+        return layer.forward(*inputs)
 
     hooks = [layer.register_forward_hook(hook) for layer in layers]
     try:

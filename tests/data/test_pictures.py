@@ -202,6 +202,16 @@ def test_the_table_names_every_picture_and_only_classes_of_imagenet():
     assert table["photos/chelsea.webp"] == ("tabby cat", "tiger cat", "Egyptian cat")
 
 
+def test_a_table_with_other_columns_is_refused_and_a_short_row_has_no_class(tmp_path):
+    (tmp_path / "classes.csv").write_text("file,classes\na.png,lynx; ox\nb.png\nc.png,\n")
+    assert picture_classes(tmp_path) == {"a.png": ("lynx", "ox"), "b.png": (), "c.png": ()}
+    (tmp_path / "classes.csv").write_text("name,classes\na.png,lynx\n")
+    with pytest.raises(ValueError, match=r"classes\.csv must be file,classes"):
+        picture_classes(tmp_path)
+    (tmp_path / "classes.csv").write_text("")
+    assert picture_classes(tmp_path) == {}
+
+
 def test_the_pictures_come_with_their_credits_and_licence():
     assert "GNU General Public License version 2" in (lesson_pictures() / "CREDITS.md").read_text()
     assert "Version 2, June 1991" in (lesson_pictures() / "GPL-2.txt").read_text()

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from minidl import Tensor
-from minidl.nn import Flatten, Linear, Module, ReLU, Residual, Sequential
+from minidl.compress import remove_filters
+from minidl.compress.fuse import fuse
+from minidl.explain import receptive_field
+from minidl.figures import draw_model
+from minidl.nn import Conv2d, Flatten, Linear, Module, ReLU, Residual, Sequential, summary
 from minidl.nn.calls import modules
 from minidl.nn.models import tiny_resnet
+from minidl.train import reestimate_statistics
 
 
 class Twice(Module):
@@ -83,3 +88,42 @@ def test_a_hook_of_ones_own_is_silent_meanwhile_and_there_again_after_it():
         modules(model, np.zeros((1, 5), np.float32))
     model(np.zeros((1, 3), np.float32))
     assert seen == [(1, 3)]
+
+
+class Several(Module):
+    """A layer that gives more than one output."""
+
+    def __init__(self):
+        self.conv = Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        return self.conv(x), x
+
+
+class First(Module):
+    """It reads the first of several outputs."""
+
+    def __init__(self):
+        self.several, self.flatten, self.fc = Several(), Flatten(), Linear(16, 2)
+
+    def forward(self, x):
+        return self.fc(self.flatten(self.several(x)[0]))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda model, x: modules(model, x),
+        lambda model, x: summary(model, x.shape[1:]),
+        fuse,
+        lambda model, x: remove_filters(model, "several.conv", [0], x),
+        lambda model, x: receptive_field(model, "flatten", x.shape[1:]),
+        lambda model, x: draw_model(model, x.shape[1:]),
+        reestimate_statistics,
+    ],
+)
+def test_a_layer_with_several_outputs_is_named_by_all_that_read_the_calls(look):
+    model = First().eval()
+    with pytest.raises(TypeError, match="the output of several must be a Tensor or ndarray, got"):
+        look(model, np.ones((2, 1, 4, 4), np.float32))
+    assert not any(module._hooks for module in model.modules())

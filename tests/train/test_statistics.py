@@ -200,6 +200,22 @@ def test_bad_input_is_refused_by_name(arguments, error, name):
         reestimate_statistics(*arguments)
 
 
+@pytest.mark.parametrize("function", [reestimate_statistics, lambda m, x: match_statistics(m, network(), x)])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_has_diverged_is_refused_and_its_statistics_stay_finite(function, value):
+    model = network()
+    weight = model.layer("block2.conv").weight
+    weight.data = np.where(weight.data == weight.data.max(), np.float32(value), weight.data)
+    with (
+        pytest.raises(FloatingPointError, match="the values at BatchNorm2d are not finite"),
+        np.errstate(all="ignore"),
+    ):
+        function(model, images())
+    assert all(
+        np.isfinite(norm.running_mean).all() and np.isfinite(norm.running_var).all() for norm in norms(model)
+    )
+
+
 def test_a_float_model_that_is_none_is_refused_by_name():
     with pytest.raises(TypeError, match="float_model must be a Module"):
         match_statistics(network(), None, images())
