@@ -46,6 +46,15 @@ def refuse_dim(name: str, dim: Any) -> None:
     require(dim is None, f"{name}(dim) gives values and places in PyTorch: {mend}", TypeError)
 
 
+class Size(int):
+    """The number of elements. A call gives lengths, as in PyTorch: ``t.size(0)`` is ``t.shape[0]``."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, dim: int | None = None) -> int | tuple[int, ...]:
+        return self.shape if dim is None else self.shape[one_axis(dim, len(self.shape))]
+
+
 class Methods(Value):
     """The base class of Tensor that holds the data. Its methods call other methods, not Ops."""
 
@@ -183,6 +192,12 @@ class Methods(Value):
         return repeated.reshape([n * length for n, length in zip(times, shape, strict=True)])
 
     # ---- PyTorch's names
+
+    @property
+    def size(self) -> Size:
+        size = Size(self._data.size)
+        size.shape = self.shape
+        return size
 
     def view(self, *shape: Ints) -> Tensor:
         """``reshape``"""

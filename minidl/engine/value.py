@@ -25,13 +25,6 @@ _REFLECTED = {
 Self = TypeVar("Self", bound="Value")
 
 
-class Count(int):
-    """A number of elements. PyTorch's ``t.size(0)`` calls it."""
-
-    def __call__(self, *axis: Any) -> None:
-        raise TypeError("t.size is the number of elements here: write t.shape, or t.shape[0] for one length")
-
-
 class Value:
     """The methods of a Tensor that read its ``data``: shape, comparison, conversion, printing.
 
@@ -56,7 +49,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        return Count(self._data.size)
+        return self._data.size
 
     @property
     def dtype(self) -> np.dtype:

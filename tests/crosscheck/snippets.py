@@ -39,6 +39,9 @@ result = [torch.cat([X, X], dim=1), torch.cat((X, X)), torch.stack([X, X], dim=1
 result = [X.unsqueeze(1), X.unsqueeze(0).squeeze(0), X.unsqueeze(dim=-1)]""",
     "reshaping": """
 result = [X.view(4, -1), X.reshape(2, 4, 6).permute(2, 0, 1), images.flatten(1), torch.flatten(images, 1)]""",
+    "lengths": """
+b, c, h, w = images.size()
+result = [images.view(images.size(0), -1), images.view(b, c, h * w) / images.size(-1)]""",
     "normalising columns": """
 result = (X - X.mean(dim=0, keepdim=True)) / (X.var(dim=0, keepdim=True, correction=0) + 1e-5).sqrt()""",
     "softmax by hand": """
@@ -320,7 +323,6 @@ REFUSED = {
     "another device": ("device = torch.device('cpu')", "there is one device"),
     "a model to a device": ("model = nn.Linear(6, 3).to('cpu')", "write nothing: there is one device"),
     "rows to a device": ("x = X.to('cpu')", "write t itself, since there is one device"),
-    "a length by size": ("result = images.view(images.size(0), -1)", r"write t.shape, or t.shape\[0\]"),
     "a parameter of a computed tensor": (
         "result = nn.Parameter(X.requires_grad_() * 2)",
         r"the array t.data",

@@ -89,7 +89,7 @@ def test_a_snippet_that_means_something_else_is_refused_with_the_mend(name):
     [
         ("X.std(dim=0)", "X.std(dim=0, correction=1)"),
         ("X.var()", "X.var(correction=1)"),
-        ("X.size(0)", "X.shape[0]"),
+        ("X.numel()", "X.size"),
         ("(X > 0.5).float().mean()", "(X > 0.5).mean()"),
         ("F.mse_loss(input=X, target=2 * X)", "F.mse_loss(X, 2 * X)"),
         ("F.one_hot(torch.tensor([0, 2]))", "F.one_hot(np.array([0, 2]), 3)"),

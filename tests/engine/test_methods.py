@@ -148,6 +148,13 @@ def test_the_other_functions_take_dim_as_well():
     assert minidl.var(T, 0, unbiased=True).data.tolist() == [4.5] * 3
 
 
+def test_size_is_numpys_number_and_its_call_is_pytorchs():
+    assert T.size == 6 and isinstance(T.size, int) and repr(T.size) == "6"
+    assert T.size() == (2, 3) and T.size(0) == 2 and T.size(-1) == T.size(dim=1) == 3
+    assert Tensor(1.0).size() == () and copy.deepcopy(T.size)(0) == 2
+    assert pickle.loads(pickle.dumps(T.size)) == 6 and X.reshape(-1, T.size).shape == (1, 6)
+
+
 def test_a_method_is_a_function_of_minidl_as_well():
     assert minidl.flatten(T, 1).shape == (2, 3) and minidl.sum(T, dim=0).data.tolist() == [3, 5, 7]
     assert minidl.exp(X).data.tolist() == T.exp().data.tolist()
@@ -202,7 +209,9 @@ REFUSED = [
     (lambda: T.std(unbiased=1), TypeError, "unbiased must be True or False, got 1"),
     (lambda: T.sum(unbiased=True), TypeError, "unexpected keyword argument 'ddof'"),
     (lambda: T.std(unbiased=True, ddof=1), TypeError, "one argument under two names: unbiased, ddof"),
-    (lambda: T.size(0), TypeError, r"t.size is the number of elements here: write t.shape, or t.shape\[0\]"),
+    (lambda: T.size(2), ValueError, r"axis of an array of 2 dimensions must be within \[-2, 1\], got 2"),
+    (lambda: T.size("a"), TypeError, "axis of an array of 2 dimensions must be an integer, got 'a'"),
+    (lambda: Tensor(1.0).size(0), ValueError, r"array of 0 dimensions must be within \[0, -1\], got 0"),
     (lambda: T.copy_(X), AttributeError, "write t.data = array"),
     (lambda: minidl.mm(T, T), AttributeError, "module 'minidl' has no attribute 'mm': write t @ other"),
     (lambda: minidl.long, AttributeError, "write np.int64"),
