@@ -62,7 +62,8 @@ def soft_cross_entropy(
     z_s, z_t = checked_pair_of_logits(student_logits, teacher_logits)
     tau_t = temperature if teacher_temperature is None else teacher_temperature
     loss = F.cross_entropy(z_s, soft_targets(z_t, tau_t), temperature=temperature)
-    if check_choice("soft", soft, ("ce", "kl")) == "ce":
+    is_kl = check_choice("soft", soft, ("ce", "kl")) == "kl"
+    if not is_kl or loss.item() == np.inf:  # then the KL is infinite, too
         return loss
     log_q = stable_log_softmax(z_t.astype(np.float64), temperature=tau_t)
     log_p = stable_log_softmax(z_s.data.astype(np.float64), temperature=temperature)

@@ -118,6 +118,14 @@ def test_kl_is_cross_entropy_less_the_teachers_entropy_with_the_same_gradient(ca
     assert np.array_equal(ce_gradient, kl_gradient)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_kl_too_large_for_float32_is_infinite_and_not_nan():
+    z_s = Tensor(np.float32([[0, 3e38]]), requires_grad=True)
+    kl = soft_cross_entropy(z_s, [[1e38, 0]], temperature=0.1, soft="kl")
+    kl.backward()
+    assert kl.item() == np.inf and z_s.grad.tolist() == [[-10, 10]]
+
+
 @pytest.mark.parametrize("tau", [20.0, 100.0, 1000.0])
 @pytest.mark.parametrize("distance", [0.3, 0.03, 0.0])
 def test_kl_of_a_student_near_its_teacher_is_as_right_in_float32_as_in_float64(tau, distance):
