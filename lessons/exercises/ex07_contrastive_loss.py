@@ -193,9 +193,14 @@ def loss_refuses(nt_xent):
 
 
 @loss.law("the gradient agrees with finite differences")
-@given(pair=views(max_rows=2), temperature=st.sampled_from([0.5, 1.0, 2.0]))
+@given(pair=views(), temperature=st.sampled_from([0.5, 1.0, 2.0]))
 def loss_gradient(nt_xent, pair, temperature):
-    assert_gradients(nt_xent, *pair, temperature=temperature)
+    _, grads = nt_xent(*pair, grad=np.array(1.0), temperature=temperature)
+    for i, z in enumerate(pair):  # both views in one direction each: far fewer calls than value by value
+        move = np.cos(np.arange(z.size) + 1.0).reshape(z.shape)
+        ends = ([*pair[:i], z + h * move, *pair[i + 1 :]] for h in (1e-5, -1e-5))
+        up, down = (nt_xent(*views, temperature=temperature)[0] for views in ends)
+        assert_close(np.sum(move * grads[i]), float(up - down) / 2e-5, rtol=1e-5, atol=1e-7)
 
 
 @loss.law("if all embeddings are equal, the loss is log(2N - 1); for one image the loss is 0")

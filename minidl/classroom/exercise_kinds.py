@@ -331,8 +331,9 @@ def unchanged(before: object, after: object) -> bool:
 
 
 def nearly(one: Any, other: Any) -> bool:
-    both = isinstance(one, np.ndarray | np.generic) and isinstance(other, np.ndarray | np.generic)
-    return np.allclose(one, other, equal_nan=True) if both else one is None and other is None
+    if one is None or other is None:
+        return one is other
+    return bool(np.allclose(one, other, equal_nan=True))
 
 
 def gradient_of(x) -> np.ndarray | None:
