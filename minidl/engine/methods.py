@@ -191,6 +191,15 @@ class Methods(Value):
         repeated = apart.broadcast_to([n for both in zip(times, shape, strict=True) for n in both])
         return repeated.reshape([n * length for n, length in zip(times, shape, strict=True)])
 
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The axes from ``start_dim`` to ``end_dim`` as one; ``flatten(1)`` keeps the batch."""
+        ndim = max(self.ndim, 1)  # a number counts as one row
+        start = check_int("start_dim", start_dim, -self.ndim, ndim - 1) % ndim
+        end = check_int("end_dim", end_dim, -ndim, ndim - 1) % ndim + 1
+        require(start < end, f"end_dim must not lie before start_dim, got {start_dim} and {end_dim}")
+        merged = int(np.prod(self.shape[start:end]))
+        return self.reshape(*self.shape[:start], merged, *self.shape[end:])
+
     # ---- PyTorch's names
 
     @property

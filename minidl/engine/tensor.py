@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.engine import backward as backward_pass
 from minidl.engine.activations import GELU, LeakyReLU
-from minidl.engine.checks import check_flag, check_int, require
+from minidl.engine.checks import check_flag, require
 from minidl.engine.elementwise import (
     Abs,
     Add,
@@ -47,6 +47,7 @@ from minidl.engine.shape import (
 )
 
 Axis = int | tuple[int, ...] | None
+_NUMPYS = (ValueError, TypeError, IndexError, OverflowError)
 
 
 def apply(op: Op, *inputs: Any) -> Tensor:
@@ -81,14 +82,9 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     op.needs = tuple(needs)
     try:
         y = np.asarray(op.forward(*arrays))
-    except (
-        ValueError,
-        TypeError,
-        IndexError,
-        OverflowError,
-    ) as error:  # NumPy's message names neither operation nor inputs
+    except _NUMPYS as error:  # its message names neither operation nor inputs
         shapes = " and ".join(str(array.shape) for array in arrays) or "none"
-        kind = next((k for k in (ValueError, TypeError, IndexError) if isinstance(error, k)), ValueError)
+        kind = next((k for k in _NUMPYS[:3] if isinstance(error, k)), ValueError)
         raise kind(f"{type(op).__name__} of inputs of shape {shapes}: {error}") from error
     if dtype is not None and y.dtype != dtype and not op.changes_dtype:
         if y.ndim > 0:
@@ -324,15 +320,6 @@ class Tensor(Methods):
     @property
     def T(self) -> Tensor:
         return apply(Transpose(), self)
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """The axes from ``start_dim`` to ``end_dim`` as one; ``flatten(1)`` keeps the batch."""
-        ndim = max(self.ndim, 1)  # a number counts as one row
-        start = check_int("start_dim", start_dim, -self.ndim, ndim - 1) % ndim
-        end = check_int("end_dim", end_dim, -ndim, ndim - 1) % ndim + 1
-        require(start < end, f"end_dim must not lie before start_dim, got {start_dim} and {end_dim}")
-        merged = int(np.prod(self.shape[start:end]))
-        return apply(Reshape((*self.shape[:start], merged, *self.shape[end:])), self)
 
     @takes_dim
     def squeeze(self, axis: Axis = None) -> Tensor:
