@@ -239,11 +239,16 @@ class Writer:
         return self.summed(path, branches, grid)
 
     def summed(self, path: str, terms: list[Integers], grid: Grid) -> str:
-        """Write the sum of the terms' reals. In the integer format, all scales are first divided by S_y."""
+        """Write the sum of the terms' reals.
+
+        In the integer format, all scales are first divided by S_y. Sum replaces Add, of which ONNX Runtime
+        would make a QLinearAdd, and that rounds in another way.
+        """
         step = grid.params.scale
         scales = [q.grid.params.scale / step if self.in_integers else None for q in terms]
         reals = [self.reals(path, q, scale) for q, scale in zip(terms, scales, strict=True)]
-        y = reals[0] if len(reals) == 1 else self.graph.node(path, "Add", *reals)
+        add = "Sum" if self.in_integers else "Add"
+        y = reals[0] if len(reals) == 1 else self.graph.node(path, add, *reals)
         return self.rounded(path, y, grid, ONE if self.in_integers else None)
 
     def concat(self, path: str, module: integer.IntegerConcat, q: Integers, grid: Grid) -> str:

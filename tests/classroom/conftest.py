@@ -1,10 +1,7 @@
-import sys
-
 import pytest
-from forked import Forked
 from learner import REAL, check_exercise_here, check_lesson_here, empty_course
 
-from minidl.classroom import check, cli, record, run_mine
+from minidl.classroom import cli, record, run_mine
 
 
 @pytest.fixture
@@ -21,10 +18,3 @@ def checks_here(monkeypatch):
     for module in (cli, record, run_mine):
         monkeypatch.setattr(module, "check_lesson", check_lesson_here)
     monkeypatch.setattr(cli, "check_exercise", check_exercise_here)
-
-
-@pytest.fixture
-def forked_worker(monkeypatch):
-    """A check's worker is forked, and not started: how a worker starts has tests of its own."""
-    if sys.platform == "linux":
-        monkeypatch.setattr(check, "Piped", Forked)

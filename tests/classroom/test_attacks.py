@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are 
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_an_attack_earns_nothing_and_is_named(course, forked_worker, attack):
+def test_an_attack_earns_nothing_and_is_named(course, attack):
     write_work(course, "09", attack.source)
     before = set(course.root.rglob("*"))
     outcome = check_exercise(course, "09.2", attack.seconds)

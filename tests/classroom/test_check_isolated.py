@@ -10,8 +10,6 @@ from minidl.classroom import elsewhere
 from minidl.classroom.check import CheckError, check_exercise, check_lesson
 from minidl.classroom.course import Course
 
-pytestmark = pytest.mark.usefixtures("forked_worker")
-
 RIGHT_ENTROPY = (
     "def entropy(probabilities, axis=-1):\n    p = np.asarray(probabilities, float)\n"
     "    if p.min() < 0 or not np.allclose(p.sum(axis=axis), 1):\n        raise ValueError(p)\n"

@@ -239,13 +239,16 @@ def test_what_does_not_pass_any_more_is_not_used_whatever_the_progress_says(cour
 
 
 def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):
-    write_work(course, "09", RIGHT.replace("    p = ", "    1 / (z.shape != (2,))\n    p = "))
+    (course.folder / "09_temperature.py").write_text(LESSON.replace("(2, 3, 3)", "(77,)"), encoding="utf-8")
+    write_work(
+        course, "09", RIGHT.replace("    p = ", "    1 / (z.shape != (77,))\n    p = ")
+    )  # laws draw less
     code, out, err = run("--mine")
     assert code == 1
     assert "ZeroDivisionError" in err and "work/09_temperature.py" in err.replace("\\", "/")
     assert "stable_softmax: 1 call of yours" in out
     where = out.split("\nZeroDivisionError in your stable_softmax, 09_temperature.py:")[1]
-    assert "1 / (z.shape != (2,))" in where.splitlines()[0]
+    assert "1 / (z.shape != (77,))" in where.splitlines()[0]
 
 
 def test_a_crash_in_none_of_your_lines_names_what_was_called_last(course, run):
