@@ -26,3 +26,9 @@ def floating_images(x: Any) -> Tensor:
     x = floating(x)
     require(x.ndim == 4, f"expected images (N, C, H, W), got {x.shape}")
     return x
+
+
+def module_input(x: Any, model: Any) -> Any:
+    """What ``forward`` gets for x: a Tensor for an array of floats, float64 if the first parameter is."""
+    is_floats = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+    return floating(x, next(model.parameters(), None)) if is_floats else x

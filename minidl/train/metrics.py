@@ -56,7 +56,7 @@ def predict(model: Module, images: np.ndarray, batch_size: int | None = None) ->
     images = float_images("images", images)
     slices = batch_slices(images, batch_size)
     with eval_mode(model), no_grad():
-        parts = [model(images[part]) for part in slices]
+        parts = [model(images[part].copy()) for part in slices]  # a model may change its input in place
     check_instance("the model's output", parts[0], Tensor)
     return np.concatenate([part.data for part in parts])
 

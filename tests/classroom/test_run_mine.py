@@ -240,9 +240,7 @@ def test_what_does_not_pass_any_more_is_not_used_whatever_the_progress_says(cour
 
 def test_a_lesson_that_fails_on_yours_says_where_and_still_counts(course, run):
     (course.folder / "09_temperature.py").write_text(LESSON.replace("(2, 3, 3)", "(77,)"), encoding="utf-8")
-    write_work(
-        course, "09", RIGHT.replace("    p = ", "    1 / (z.shape != (77,))\n    p = ")
-    )
+    write_work(course, "09", RIGHT.replace("    p = ", "    1 / (z.shape != (77,))\n    p = "))
     code, out, err = run("--mine")
     assert code == 1
     assert "ZeroDivisionError" in err and "work/09_temperature.py" in err.replace("\\", "/")

@@ -7,7 +7,6 @@ from explained import images_of, network
 import minidl.explain
 import minidl.figures
 import minidl.nn as nn
-from minidl import Tensor
 from minidl.explain import (
     Explainer,
     deconvnet,
@@ -124,7 +123,7 @@ class Seen(Module):
 
     def forward(self, x):
         self.counts.append(len(x))
-        return Tensor(x).reshape(len(x), -1)[:, :2]
+        return x.reshape(len(x), -1)[:, :2]
 
 
 LARGE, KINDS = np.zeros((7, 3, 224, 224), np.float32), np.array([0, 1] * 3 + [0])

@@ -447,3 +447,16 @@ def test_requires_grad_of_a_module_sets_that_of_every_parameter():
     assert all(p.requires_grad for p in model.parameters())
     with pytest.raises(TypeError, match="requires_grad must be True or False"):
         model.requires_grad_("no")
+
+
+def test_forward_gets_a_tensor_where_floats_are_given():
+    class First(nn.Module):
+        def forward(self, x, rows):
+            self.kinds = type(x), type(rows)
+            return x.flatten(1).relu()
+
+    model, x = First(), np.ones((2, 3, 4))
+    assert model(x, np.arange(2)).shape == (2, 12) and model.kinds == (Tensor, np.ndarray)
+    assert model(x, [1]).dtype == np.float32
+    model.weight = nn.Parameter(np.ones(3))
+    assert model(x, [1]).dtype == np.float64

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.nn as nn
-from minidl.train import accuracy, confusion_matrix, per_class_accuracy, predict, roc_auc
+from minidl.train import accuracy, confusion_matrix, evaluate, per_class_accuracy, predict, roc_auc
 from minidl.train.intervals import wilson_interval
 
 LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 5.0], [9.0, 0.0, 0.0]])  # classes 0, 1, 2, 0
@@ -174,3 +174,19 @@ def test_auc_tells_large_integers_apart_that_no_float_does():
 def test_scores_that_part_nothing_are_refused(scores, positive, error, message):
     with pytest.raises(error, match=message):
         roc_auc(scores, positive)
+
+
+def test_a_model_that_changes_its_input_in_place_leaves_the_images_alone():
+    class Moves(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(2, 2)
+
+        def forward(self, x):
+            x -= 0.5
+            return self.fc(x)
+
+    model, images = Moves(), np.zeros((3, 2), np.float32)
+    first = predict(model, images)
+    np.testing.assert_array_equal(predict(model, images), first)
+    assert not images.any()
+    assert evaluate(model, images, [0, 1, 0]) == evaluate(model, images, [0, 1, 0])
