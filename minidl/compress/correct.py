@@ -12,7 +12,6 @@ from minidl.compress.flow import run_with
 from minidl.compress.fused import ConvReLU2d
 from minidl.compress.qat import FLOAT, Reweighted, RoundedWeights, prepare_qat
 from minidl.engine.checks import check_images, check_instance, require
-from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn.layers import Conv2d, Linear
 from minidl.nn.module import Module, Parameter
@@ -84,9 +83,9 @@ def add_to_bias(layer: Layer, shift: np.ndarray) -> None:
     if plain.bias is None:
         plain.bias = Parameter(np.zeros(len(shift), np.float32))
         left = weights_left(layer).reshape(len(shift), -1).any(axis=1)
-        plain.bias.mask = None if left.all() else left
-    with no_grad():
-        plain.bias += shift.astype(plain.bias.dtype)
+        plain.bias.mask = None if left.all() else np.array(left)
+    stays = kept(plain.bias, plain.bias.shape)
+    plain.bias.data = (plain.bias.data + stays * shift).astype(plain.bias.dtype)
 
 
 def weights_left(layer: Layer) -> np.ndarray:
