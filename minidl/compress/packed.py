@@ -127,7 +127,7 @@ class PackedWeights(Reweighted):
 
     def __init__(self, module: nn.Conv2d | nn.Linear, bits: int, group_size: int) -> None:
         grouped = quantize_groups(module.weight.data, bits, group_size)
-        self.module = copy.deepcopy(module)
+        self.module, self.training = copy.deepcopy(module), module.training
         self.module.weight = None  # type: ignore[assignment]  # of the layer only bias and settings are left
         self.shape, self.bits, self.group_size = grouped.shape, bits, grouped.group_size
         self.register_buffer("packed", grouped.packed)
