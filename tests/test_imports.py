@@ -1,6 +1,7 @@
 """Imports go one way, and only to the packages that the project depends on."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -240,3 +241,19 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = minidl.vision
     with pytest.raises(ImportError):
         exec("from minidl import vision", {})
+
+
+def test_every_module_is_reachable_by_its_dotted_name():
+    rooms = [room for rooms in ORDER[:-2] for room in rooms]
+    paths = [path for room in rooms for path in (ROOT / "minidl" / room).rglob("*.py")]
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths
+    ]
+    code = f"import minidl\nfor name in {sorted(names)}:\n    assert eval(name).__name__ == name, name"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_name_of_a_package_is_refused_by_name():
+    for room in ("compress", "figures", "nn", "train", "transfer"):
+        with pytest.raises(AttributeError, match=f"module 'minidl.{room}' has no attribute 'nosuch'"):
+            _ = importlib.import_module(f"minidl.{room}").nosuch

@@ -181,7 +181,7 @@ def raising_lines(file: str) -> set[int]:
 
 
 def numbers_in(value: Any, depth: int = 0) -> Iterator[np.ndarray]:
-    """The arrays and numbers that a value holds. A model holds its state, its gradients and its mode."""
+    """The arrays and numbers that a value holds. A model holds its arrays, its gradients and its mode."""
     if isinstance(value, Tensor):
         value = value.data
     if isinstance(value, (bool, int, float, np.ndarray, np.generic)):
@@ -189,7 +189,8 @@ def numbers_in(value: Any, depth: int = 0) -> Iterator[np.ndarray]:
         if array.dtype.kind in "fiub":
             yield array
     elif isinstance(value, nn.Module):
-        yield from value.state_dict().values()
+        held = [item for module in value.modules() for item in vars(module).values()]
+        yield from numbers_in([item for item in held if isinstance(item, (Tensor, np.ndarray))])
         yield from (parameter.grad for parameter in value.parameters() if parameter.grad is not None)
         yield np.array([module.training for module in value.modules()])
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):

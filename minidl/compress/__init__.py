@@ -1,5 +1,7 @@
 """Compression: smaller and faster networks, by fusion, quantization and pruning."""
 
+from types import ModuleType
+
 from minidl.compress.masks import (
     apply_masks,
     filter_mask,
@@ -12,6 +14,7 @@ from minidl.compress.masks import (
 from minidl.compress.prune import PruneResult, iterative_prune, sensitivity
 from minidl.compress.removal import remove_filters, remove_masked_filters
 from minidl.compress.scores import ablation_scores, filter_masks, filter_norms, random_scores, taylor_scores
+from minidl.engine.instead import submodule
 
 __all__ = [
     "PruneResult",
@@ -32,3 +35,7 @@ __all__ = [
     "taylor_scores",
     "threshold_mask",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    return submodule(__name__, name)

@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from minidl.compress.fused import ConvReLU2d
 from minidl.compress.layer_kinds import kind_of, unusual
 from minidl.engine.checks import check_array, check_instance, require
 from minidl.nn import layers as nn
@@ -22,7 +23,10 @@ CHANNELWISE = (
     *(nn.LeakyReLU, pooling.MaxPool2d, nn.ReLU, nn.ReLU6, nn.Tanh, pooling.ZeroPad2d, ELU, Hardswish, SiLU),
     Upsample,
 )
-KNOWN = *CHANNELWISE, nn.BatchNorm, nn.Conv2d, nn.Flatten, nn.Linear, Concat, Residual, Sequential, Skip
+KNOWN = (
+    *(*CHANNELWISE, nn.BatchNorm, nn.Conv2d, ConvReLU2d, nn.Flatten, nn.Linear),
+    *(Concat, Residual, Sequential, Skip),
+)
 
 
 class Channels:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.compress.branches import kept
 from minidl.compress.flow import run_with
 from minidl.compress.fused import ConvReLU2d
 from minidl.compress.qat import FLOAT, Reweighted, RoundedWeights, prepare_qat
@@ -25,8 +26,8 @@ def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
 
     Rounded weights shift the mean output of a channel, and all later layers read the shifted numbers.
     The means are taken before a ReLU. The layers are corrected in the order in which they run, so each mean
-    is measured with the earlier layers corrected. A layer without a bias gets one. Nagel et al. 2019,
-    arXiv:1906.04721, section 4.2.
+    is measured with the earlier layers corrected. A layer without a bias gets one. Pruned filters and masked
+    biases stay 0. Nagel et al. 2019, arXiv:1906.04721, section 4.2.
 
     model: the result of ``prepare_qat`` or ``pack_weights``, or a copy of the float network with other
     weights.
@@ -77,11 +78,20 @@ def mean_output(layer: Layer, x: Any) -> np.ndarray:
 
 
 def add_to_bias(layer: Layer, shift: np.ndarray) -> None:
+    """Add ``shift``, except where the bias is masked. A new bias is masked for filters without weights."""
     plain = owner(layer)
     if plain.bias is None:
-        plain.bias = Parameter(shift.astype(np.float32))
-    else:
-        plain.bias.data = (plain.bias.data + shift).astype(plain.bias.dtype)
+        plain.bias = Parameter(np.zeros(len(shift), np.float32))
+        left = weights_left(layer).reshape(len(shift), -1).any(axis=1)
+        plain.bias.mask = None if left.all() else np.array(left)
+    stays = kept(plain.bias, plain.bias.shape)
+    plain.bias.data = (plain.bias.data + stays * shift).astype(plain.bias.dtype)
+
+
+def weights_left(layer: Layer) -> np.ndarray:
+    """The weights that are not pruned. Packed weights have no mask, but the pruned ones are 0."""
+    weight = owner(layer).weight
+    return layer.weights()[0].data != 0 if weight is None else kept(weight, weight.shape)
 
 
 def owner(layer: Layer) -> Conv2d | Linear:

@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.compress.fused import ConvReLU2d
 from minidl.compress.layer_kinds import runs_as
-from minidl.compress.qat import Reweighted
+from minidl.compress.qat import Reweighted, check_floats
 from minidl.compress.quantize import check_reals
 from minidl.engine.checks import check_array, check_instance, check_int, positive_int, require
 from minidl.engine.tensor import Tensor
@@ -127,7 +127,7 @@ class PackedWeights(Reweighted):
 
     def __init__(self, module: nn.Conv2d | nn.Linear, bits: int, group_size: int) -> None:
         grouped = quantize_groups(module.weight.data, bits, group_size)
-        self.module = copy.deepcopy(module)
+        self.module, self.training = copy.deepcopy(module), module.training
         self.module.weight = None  # type: ignore[assignment]  # of the layer only bias and settings are left
         self.shape, self.bits, self.group_size = grouped.shape, bits, grouped.group_size
         self.register_buffer("packed", grouped.packed)
@@ -146,9 +146,9 @@ def pack_weights(model: Module, bits: int = 4, group_size: int = 32) -> Module:
 
     The rest stays unchanged. ``integer.model_bytes`` counts the bytes. Fold BatchNorm first (``fuse``), and
     correct the means afterwards (``correct_biases``). ValueError for layers with forward hooks or with their
-    own forward.
+    own forward, and for a model that is rounded or packed already.
     """
-    whole = Sequential({"model": copy.deepcopy(check_instance("model", model, Module))})
+    whole = Sequential({"model": copy.deepcopy(check_floats(model))})
     packed: dict[Module, PackedWeights] = {}
     for path, layer in list(whole.named_modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):

@@ -26,7 +26,7 @@ from minidl.compress.quantize import (
     fake_quantize,
     weight_params,
 )
-from minidl.engine.checks import check_choice, check_flag, check_images, check_int, require
+from minidl.engine.checks import check_choice, check_flag, check_images, check_instance, check_int, require
 from minidl.engine.tensor import Tensor, apply
 from minidl.nn import functional as F
 from minidl.nn import layers as nn
@@ -157,9 +157,8 @@ def prepare_qat(
     check_flag("per_channel", per_channel)
     check_choice("calibration", calibration, CALIBRATIONS)
     images = check_images("calibration_images", calibration_images)
-    images, is_integer = images.astype(np.float32, copy=False), hasattr(model, "x_params")
-    require(not is_integer, "model is quantized already: give the original float network")
-    fused = fuse(model, images[:1])
+    images = images.astype(np.float32, copy=False)
+    fused = fuse(check_floats(model), images[:1])
     hooked = ", ".join(path or "the model" for path, module in fused.named_modules() if module._hooks)
     require(not hooked, f"a rounded network cannot have forward hooks: remove those of {hooked}")
     network = Sequential({"input": nn.Identity(), "network": fused}).eval()
@@ -175,6 +174,14 @@ def prepare_qat(
         if isinstance(module, nn.BatchNorm):
             module.frozen = True  # one that could not be folded
     return network.eval()
+
+
+def check_floats(model: Module) -> Module:
+    """The model, if none of its parts is rounded, packed or made of integers."""
+    parts = check_instance("model", model, Module).modules()
+    is_rounded = any(isinstance(part, Rounding | Reweighted) or hasattr(part, "x_params") for part in parts)
+    require(not is_rounded, "model is quantized already: give the original float network")
+    return model
 
 
 def give_each_path_its_own(module: Module, seen: set[int] | None = None) -> None:

@@ -50,6 +50,7 @@ def remove_masked_filters(model: Module, x: Any = None) -> Module:
 
     A filter is zero if its weight and bias, and weight and bias of the next BatchNorm, are zero; in a
     residual sum also those of its partners.  x: see ``remove_filters``.
+    ValueError for a model without filters, such as a rounded one: prune before you round.
 
     >>> from minidl import compress, nn
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -62,6 +63,9 @@ def remove_masked_filters(model: Module, x: Any = None) -> Module:
     )
     """
     channels = Channels(model, x)
+    none = "the model runs no Conv2d, and no Linear on rows, so it has no filters to remove"
+    mend = "prune first, then call prepare_qat, quantize_model or pack_weights"
+    require(len(channels.makes) > 0, f"{none}: {mend}")
     alive = set(channels.fixed)
     for path, numbers in [*channels.makes.items(), *channels.norms.items()]:
         module = channels.layers[path] if path in channels.layers else channels.batch_norms[path]

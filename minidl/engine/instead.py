@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from importlib.util import find_spec
+from types import ModuleType
 
 _DEVICE = "nothing: there is one device"
 _GENERATOR = "minidl.Tensor(rng.normal(size=...)), with a np.random.Generator"
@@ -128,3 +131,13 @@ def missing(owner: str, name: str, instead: Mapping[str, str]) -> AttributeError
     """The error for a name that ``owner`` does not have, with the mend if there is one."""
     mend = f": write {instead[name]}" if name in instead else ""
     return AttributeError(f"{owner} has no attribute {name!r}{mend}")
+
+
+def submodule(package: str, name: str, instead: Mapping[str, str] | None = None) -> ModuleType:
+    """A module of a package, imported when first asked for: ``minidl.compress.fuse`` after ``import minidl``.
+
+    AttributeError for other names, in the words of ``missing``.
+    """
+    if find_spec(f"{package}.{name}") is None:
+        raise missing(f"module {package!r}", name, instead or {})
+    return importlib.import_module(f"{package}.{name}")

@@ -3,6 +3,9 @@
 Every function returns a Matplotlib Figure that is not registered in pyplot; ``save`` writes it to ``out/``.
 """
 
+from types import ModuleType
+
+from minidl.engine.instead import submodule
 from minidl.figures.calibration import confidence_histogram, distributions, reliability_diagram
 from minidl.figures.confusion import confusion_picture
 from minidl.figures.curves import bars_with_intervals, curves_with_bands, points_with_intervals
@@ -63,3 +66,7 @@ __all__ = [
     "similarity_matrix",
     "waterfall",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    return submodule(__name__, name)

@@ -1,6 +1,8 @@
 """Training: optimizers, schedules, the training loop, metrics and confidence intervals."""
 
-from minidl.engine.instead import TRAIN, missing
+from types import ModuleType
+
+from minidl.engine.instead import TRAIN, submodule
 from minidl.train import checkpoint, intervals, metrics, schedules
 from minidl.train.adam import Adam, AdamW
 from minidl.train.evaluation import Evaluation, History, evaluate
@@ -48,5 +50,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> None:
-    raise missing(f"module {__name__!r}", name, TRAIN)
+def __getattr__(name: str) -> ModuleType:
+    return submodule(__name__, name, TRAIN)

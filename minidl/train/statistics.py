@@ -84,7 +84,7 @@ def match_statistics(
     The change is folded into weight and bias, layer by layer; the earlier layers are already matched. The
     layers are every BatchNorm with weight and bias, and every Conv2d and Linear without a BatchNorm behind
     it; these get a bias if they have none. A constant channel in ``model`` (σ = 0), such as a pruned one, is
-    not changed.
+    not changed; masked biases stay 0.
     model: changed in place.  float_model: the unchanged network with the same layers.  images: (N, ...),
     about 24 images of the usual kind.  batch_size: as in ``reestimate_statistics``.
     Raises ValueError for a layer that runs twice or that ``float_model`` lacks, FloatingPointError for values
@@ -125,7 +125,8 @@ def _fold(layer: Scaled, now: Moments, wanted: Moments) -> None:
         bias = Parameter(np.zeros(len(weight), weight.dtype), weight.requires_grad)
         layer.bias = bias
     weight.data = (weight.data * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
-    bias.data = (bias.data * scale + shift).astype(weight.dtype)
+    kept = 1 if bias.mask is None else bias.mask
+    bias.data = ((bias.data * scale + shift) * kept).astype(weight.dtype)
 
 
 def _calls(name: str, model: Module, images: np.ndarray) -> list[Call]:

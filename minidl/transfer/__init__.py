@@ -1,5 +1,8 @@
 """Transfer: reuse a trained network by finetuning, features, distillation and few-shot learning."""
 
+from types import ModuleType
+
+from minidl.engine.instead import submodule
 from minidl.transfer.backbone import SOURCE_SHAPES, TARGET_SHAPES, pretrained_shapes, shapes_cnn
 from minidl.transfer.contrastive import ProjectionHead, nt_xent, same_or_not, train_simclr, two_views
 from minidl.transfer.distill_loss import (
@@ -52,3 +55,7 @@ __all__ = [
     "two_views",
     "unfreeze",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    return submodule(__name__, name)

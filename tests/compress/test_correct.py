@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import nn
+from minidl.compress import apply_masks
 from minidl.compress.correct import correct_biases
 from minidl.compress.fuse import fuse
 from minidl.compress.integer import convert, quantize_model
@@ -144,6 +145,18 @@ def test_packed_weights_and_fused_relus_are_corrected_before_the_relu():
     np.testing.assert_allclose(
         plain(x).data.mean(axis=(0, 2, 3)), wanted(x).data.mean(axis=(0, 2, 3)), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("make", [copy.deepcopy, pack_weights, lambda pruned: prepare_qat(pruned, images())])
+def test_pruned_filters_stay_zero(make, bias):
+    model = nn.Sequential(nn.Conv2d(2, 5, 3, bias=bias), nn.ReLU(), nn.Conv2d(5, 2, 3)).eval()
+    keep = np.array([True, False, True, False, True])
+    pruned = apply_masks(coarse(model), {"0": keep})
+    corrected = correct_biases(make(pruned), model, images())
+    bias = next(part.bias for part in corrected.modules() if isinstance(part, nn.Conv2d))
+    np.testing.assert_array_equal(bias.data != 0, keep)
+    np.testing.assert_array_equal(bias.mask, keep)  # also in later training
 
 
 def test_bad_input_is_refused():

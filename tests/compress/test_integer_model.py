@@ -1,5 +1,6 @@
 """A whole network of integers: built, reported, counted; every layer on what the one before gave."""
 
+import pickle
 import re
 
 import numpy as np
@@ -22,7 +23,7 @@ from minidl.compress.qat import prepare_qat
 from minidl.compress.quantize import dequantize, quantize
 from minidl.nn.efficientnet import Preprocess, SamePad2d
 from minidl.nn.models import imagenet_network, inception_block, lenet, mlp, small_cnn, tiny_resnet
-from minidl.train import accuracy, predict
+from minidl.train import accuracy, checkpoint, predict
 from minidl.train.networks import digits_network, digits_split
 
 
@@ -341,3 +342,23 @@ def test_dropout_of_values_or_of_channels_is_nothing_in_a_network_of_integers():
     for dropout in (nn.Dropout(), nn.Dropout2d()):
         with_dropout = nn.Sequential(conv, dropout, last, nn.Identity()).eval()
         assert np.array_equal(quantize_model(with_dropout, images)(images).data, plain)
+
+
+# ---- saving
+
+
+def test_a_network_of_integers_has_no_state_but_can_be_pickled(tmp_path):
+    model, images = network("mlp")
+    integer = quantize_model(model.eval(), images)
+    uses = [
+        integer.state_dict,
+        nn.Sequential(integer).state_dict,
+        lambda: integer.load_state_dict({}),
+        lambda: checkpoint.save(tmp_path / "integer.npz", integer),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match="no state dict.* with pickle, or .* prepare_qat"):
+            use()
+    assert not list(tmp_path.iterdir())
+    again = pickle.loads(pickle.dumps(integer))
+    np.testing.assert_array_equal(again(images).data, integer(images).data)

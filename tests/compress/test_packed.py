@@ -194,6 +194,11 @@ def test_a_layer_that_stands_twice_is_packed_once():
     assert model_bytes(packed) == 8 + 2 * 4 + 4 * 4
 
 
+def test_a_packed_network_keeps_its_mode():
+    assert not any(part.training for part in pack_weights(model().eval()).modules())
+    assert pack_weights(model().train())[0].training
+
+
 def test_a_state_holds_the_packed_weights():
     packed, other = pack_weights(model()), pack_weights(model())
     other[0].packed[:] = 0

@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 
 from minidl import nn
 from minidl.compress.channels import Channels
+from minidl.compress.fuse import fuse
+from minidl.compress.integer import quantize_model
 from minidl.compress.masks import EmptyLayerError, apply_masks
+from minidl.compress.packed import pack_weights
+from minidl.compress.qat import prepare_qat
 from minidl.compress.removal import remove_filters, remove_masked_filters
 from minidl.compress.scores import filter_layers, taylor_scores
 from minidl.nn.efficientnet import SamePad2d, block
@@ -255,6 +259,7 @@ def sequential(*modules):
     return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear(3, 2))
 
 
+X = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
 REFUSED = {
     "it is the model's output": (lambda: network("cnn"), "head"),
     "it is the model's input": (
@@ -282,6 +287,31 @@ def test_removal_is_refused_with_its_reason_where_it_is_not_defined(reason):
     with pytest.raises(ValueError, match="cannot be removed"):
         count = len(model.layer(layer).weight.data)
         apply_masks(model, {layer: np.arange(count) != 0})
+
+
+@pytest.mark.parametrize("kind", ["cnn", "resnet", "inception", "lite"])
+def test_a_fused_network_loses_the_same_filters(kind):
+    model = network(kind).eval()
+    layer = EXPECTED[kind][0]
+    pruned = apply_masks(model, {layer: np.arange(len(model.layer(layer).weight.data)) != 1})
+    fused = fuse(pruned)
+    slim, earlier = remove_masked_filters(fused), fuse(remove_masked_filters(pruned))
+    shapes, wanted, whole = ([p.shape for p in m.parameters()] for m in (slim, earlier, fused))
+    assert shapes == wanted != whole
+    x = np.random.default_rng(0).random((4, 1, 16, 16), np.float32)
+    np.testing.assert_allclose(predict(slim, x), predict(pruned, x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make", [pack_weights, lambda model: prepare_qat(model, X), lambda model: quantize_model(model, X)]
+)
+def test_a_rounded_network_loses_no_filters(make):
+    model = sequential(nn.Conv2d(1, 3, 1), nn.ReLU()).eval()
+    rounded = make(apply_masks(model, {"0": np.array([True, False, True])}))
+    with pytest.raises(
+        ValueError, match="prune first, then call prepare_qat, quantize_model or pack_weights"
+    ):
+        remove_masked_filters(rounded, X)
 
 
 def test_layers_with_a_shared_weight_are_refused():

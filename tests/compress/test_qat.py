@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from minidl import Tensor, nn
 from minidl.compress.fuse import fuse
 from minidl.compress.integer import compare_layers, convert, quantize_model
+from minidl.compress.packed import pack_weights
 from minidl.compress.qat import Rounding, activation_params, prepare_qat
 from minidl.compress.quantize import fake_quantize, quantize, symmetric_params
 from minidl.data import load_digits
@@ -407,6 +408,15 @@ def test_convert_refuses_what_is_no_integer_yet():
         convert(prepare_qat(network("cnn"), x, weight_bits=9))
     with pytest.raises(ValueError, match="2: Doubled has no counterpart that computes with integers"):
         convert(prepare_qat(nn.Sequential(nn.Flatten(), nn.Linear(128, 2), Doubled()).eval(), x))
+
+
+@pytest.mark.parametrize("again", [prepare_qat, quantize_model, lambda model, x: pack_weights(model)])
+@pytest.mark.parametrize("first", [prepare_qat, quantize_model, lambda model, x: pack_weights(model)])
+def test_nothing_is_rounded_twice(first, again):
+    rounded = first(nn.Sequential(nn.Linear(4, 2)).eval(), np.eye(4, dtype=np.float32))
+    for model in (rounded, nn.Sequential(rounded, nn.Linear(2, 2)).eval()):
+        with pytest.raises(ValueError, match="model is quantized already: give the original float network"):
+            again(model, np.eye(4, dtype=np.float32))
 
 
 def test_compare_layers_refuses_what_it_cannot_compare():

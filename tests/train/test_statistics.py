@@ -167,6 +167,14 @@ def test_a_channel_that_is_constant_is_left_and_its_mask_kept():
     assert np.isfinite(predict(model, images())).all()
 
 
+def test_a_masked_bias_of_a_channel_that_varies_stays_zero():
+    model, float_model = nn.Linear(1, 2), nn.Linear(1, 2)
+    float_model.bias.data = np.float32([3, 4])
+    model.bias.mask, model.bias.data = np.array([True, False]), np.float32([1, 0])
+    match_statistics(model, float_model, np.float32([[1], [3]]))
+    np.testing.assert_array_equal(model.bias.data != 0, [True, False])
+
+
 def test_a_layer_without_bias_and_without_batchnorm_gets_a_bias():
     reference = nn.Sequential(nn.Linear(4, 3, bias=False, rng=rng())).eval()
     model = copy.deepcopy(reference)

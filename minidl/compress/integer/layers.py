@@ -7,6 +7,7 @@ gradients.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ class IntegerLayer(Module):
 
         @property
         def y_params(self) -> QuantParams | None: ...
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Module, str]]:
+        mend = "save it with pickle, or save the state of the prepare_qat model and convert that again"
+        raise ValueError(f"a network of integers has no state dict: {mend}")
 
     def scale_of_sums(self, axes: int) -> np.ndarray:
         """S_x S_w of each output channel, so shaped that it broadcasts against sums (N, O, ...)."""

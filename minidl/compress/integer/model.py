@@ -39,6 +39,7 @@ class IntegerModel(Module):
     x_params: the parameters of the images' integers.  layers: by their paths in the float network, such as
     "block1.conv", in the order in which they run. Each reads integers with the output parameters of the layer
     before.  ``body(quantize(images, x_params))`` returns the last integers.
+    It has no state dict; pickle saves it.
 
     >>> from minidl import nn
     >>> from minidl.compress import integer
