@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.compress.fused import ConvReLU2d
 from minidl.compress.layer_kinds import runs_as
-from minidl.compress.qat import Reweighted
+from minidl.compress.qat import Reweighted, RoundedWeights
 from minidl.compress.quantize import check_reals
 from minidl.engine.checks import check_array, check_instance, check_int, positive_int, require
 from minidl.engine.tensor import Tensor
@@ -146,11 +146,13 @@ def pack_weights(model: Module, bits: int = 4, group_size: int = 32) -> Module:
 
     The rest stays unchanged. ``integer.model_bytes`` counts the bytes. Fold BatchNorm first (``fuse``), and
     correct the means afterwards (``correct_biases``). ValueError for layers with forward hooks or with their
-    own forward.
+    own forward, and for a network of ``prepare_qat``.
     """
     whole = Sequential({"model": copy.deepcopy(check_instance("model", model, Module))})
     packed: dict[Module, PackedWeights] = {}
     for path, layer in list(whole.named_modules()):
+        why = "rounds its weights for QAT and reads them as floats: give the float network"
+        require(not isinstance(layer, RoundedWeights), f"{path.removeprefix('model.')} {why}")
         if isinstance(layer, nn.Conv2d | nn.Linear):
             is_plain = runs_as(layer, nn.Conv2d, ConvReLU2d, nn.Linear) and not layer._hooks
             what = "has a forward hook or its own forward, which would not see packed weights"
