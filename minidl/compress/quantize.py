@@ -295,6 +295,7 @@ def packed_bytes(weights: int, bits: int, channels: int = 0, group_size: int | N
     """Bytes of packed weights with ``bits`` bits each, and 8 bytes (scale, bias) for each channel.
 
     With ``group_size``, each group of so many weights has a scale of 2 bytes, and each channel a bias of 4.
+    All weights count as one row: if ``group_size`` does not divide a row, ``quantize_groups`` takes more.
     32 bits mean floats: 4 bytes for each weight, and 4 for the bias of each channel.
     """
     weights, channels = check_int("weights", weights, 0), check_int("channels", channels, 0)

@@ -34,9 +34,12 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
     The file is written under another name in the same folder, synchronised to the disk, and renamed. Only a
     killed process leaves this other file, ``NAME.HOST-PID-NUMBER.part``. The next write of ``path`` removes
-    it.
+    it. FileNotFoundError if there is no folder for the file, IsADirectoryError if ``path`` is a folder.
     """
     require(path.name != "", f"path must name a file, got {str(path)!r}")
+    require(not path.is_dir(), f"{path} is a folder, but must be a file", IsADirectoryError)
+    there_is_none = f"there is no folder {path.parent} for the file {path}"
+    require(path.parent.is_dir(), there_is_none, FileNotFoundError)
     remove_leftovers(path)
     partial = path.with_name(f"{path.name}.{HOST}-{os.getpid()}-{next(_numbers)}.part")
     try:

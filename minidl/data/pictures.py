@@ -60,7 +60,7 @@ def load_folder(
 
     images: (N, 3, size, size) float32 in [0, 1].  labels: (N,) int64.  names: the classes, which are the
     folders' names.  masks: (N, size, size) bool. ``load_picture`` reads each picture; the order is the order
-    of ``picture_files``. Raises ValueError if a file in a class's folder is no picture.
+    of ``picture_files``. Raises ValueError if a class's folder is empty or holds anything but pictures.
 
     >>> from minidl import data
     >>> images, labels, names, masks = data.load_folder("photographs", size=64)  # doctest: +SKIP
@@ -77,6 +77,9 @@ def load_folder(
 def picture_files(root: str | os.PathLike) -> list[Path]:
     """The files in the folders of ``root``, by name of folder and file, without hidden ones.
 
+    Raises ValueError if a folder is empty, because its class would get no label and the later classes other
+    labels, or if a folder holds a folder.
+
     >>> from minidl import data
     >>> len(data.picture_files(data.lesson_pictures()))
     220
@@ -84,8 +87,14 @@ def picture_files(root: str | os.PathLike) -> list[Path]:
     root = check_path("root", root)
     require(root.is_dir(), f"there is no folder {root}", FileNotFoundError)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    files = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    require(bool(files), f"{root} needs a folder with pictures for each class, but it holds no folder")
+    require(bool(folders), f"{root} needs a folder with pictures for each class, but it holds no folder")
+    files = []
+    for folder in folders:
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        require(bool(found), f"{folder} holds no picture: add pictures of this class, or remove the folder")
+        for path in found:
+            require(not path.is_dir(), f"{path} is a folder, but the folder of a class holds only pictures")
+        files += found
     return files
 
 

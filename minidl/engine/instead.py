@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from types import ModuleType
 
 _DEVICE = "nothing: there is one device"
-_GENERATOR = "minidl.Tensor(rng.normal(size=...)), with a np.random.Generator"
+_NORMAL = "minidl.Tensor(rng.normal(size=...)), with a np.random.Generator"
+_UNIFORM = "minidl.Tensor(rng.random(...)), with a np.random.Generator"
 
 TENSOR = {  # methods and attributes of a tensor t, also as functions: torch.mm(a, b)
     **dict.fromkeys(("to", "type"), "t itself, since there is one device, or t.astype(np.float32)"),
@@ -54,7 +55,8 @@ MINIDL = {  # of the module torch
     **{name: f"minidl.Tensor(np.{name}(...))" for name in ("zeros", "ones", "full", "linspace", "eye")},
     **{name: f"minidl.Tensor(np.{name}(t.data))" for name in ("zeros_like", "ones_like")},
     "arange": "minidl.Tensor(np.arange(...)), and np.arange(...) for indices",
-    **dict.fromkeys(("randn", "rand", "normal", "randn_like", "rand_like"), _GENERATOR),
+    **dict.fromkeys(("randn", "normal", "randn_like"), _NORMAL),
+    **dict.fromkeys(("rand", "rand_like"), _UNIFORM),
     "randint": "rng.integers(...), with a np.random.Generator",
     "randperm": "rng.permutation(n), with a np.random.Generator",
     "cat": "minidl.concatenate",
@@ -86,8 +88,8 @@ FUNCTIONAL = {
     "adaptive_max_pool2d": "x.max(axis=(2, 3), keepdims=True) for the size 1",
     "huber_loss": "F.smooth_l1_loss(..., beta=delta) * delta",
     "kl_div": "(p * (log_p - log_q)).sum(axis=1).mean()",
-    "normalize": "x / x.norm(dim=1, keepdim=True)",
-    "cosine_similarity": "(a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))",
+    "normalize": "x / minidl.maximum(x.norm(dim=1, keepdim=True), 1e-12)",
+    "cosine_similarity": "(a * b).sum(dim=1) / minidl.maximum(a.norm(dim=1) * b.norm(dim=1), 1e-8)",
     "logsigmoid": "-F.softplus(-x)",
     "mish": "x * F.softplus(x).tanh()",
     "instance_norm": "F.group_norm(x, num_groups=channels)",

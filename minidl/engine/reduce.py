@@ -119,6 +119,8 @@ class Var(Reduction):
 
     def __init__(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> None:
         super().__init__(axis, keepdims)
+        mend = f"for PyTorch's second argument write unbiased={ddof}"
+        require(not isinstance(ddof, bool), f"ddof must be an integer, got {ddof}: {mend}", TypeError)
         self.ddof = check_int("ddof", ddof, 0)
 
     def forward(self, x):

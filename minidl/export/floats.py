@@ -41,7 +41,7 @@ def float_graph(model: Module, example: np.ndarray) -> tuple[Graph, tuple[int, .
     require(len(run) == len(other), more)
     result, twin = (written(model, x, runs) for x in inputs)
     layer, _, changed = (result.difference(twin) or "").rpartition("/")
-    detached = "computed from the images without Tensor's operations, as in x.data, x.detach() or len(x)"
+    detached = "computed from the images without Tensor's operations, as in x > 0, x.data, x.detach(), len(x)"
     fixed = f"{changed} would be a constant in ONNX, but differs between images: it is random, or {detached}"
     require(not changed, f"{at(layer)}{fixed}")
     return result, shape_of(runs, -1)

@@ -149,8 +149,11 @@ def float_pair(name: str, pair: Pair) -> Pair:
 def loss_value(loss: Loss, logits: np.ndarray, labels: np.ndarray) -> float:
     """The loss of these logits, without a graph."""
     of_classes = loss is F.cross_entropy or isinstance(loss, CrossEntropyLoss)
-    mend = "a softmax of one logit is always 1: give loss=F.binary_cross_entropy_with_logits"
-    require(not of_classes or logits.shape[1:] != (1,), f"the model gives one logit, and {mend}")
+    if of_classes and logits.shape[1:] == (1,):
+        is_binary = np.all((labels == 0) | (labels == 1))
+        mend = "binary_cross_entropy_with_logits" if is_binary else "mse_loss for regression"
+        why = "the model gives one logit, and a softmax of one logit is always 1"
+        raise ValueError(f"{why}: give loss=F.{mend}")
     with no_grad():
         return check_loss(loss(Tensor(logits), labels)).item()
 

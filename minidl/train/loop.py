@@ -188,7 +188,7 @@ class Training:
         for step, (images, labels) in enumerate(self.loader, first):
             if self.schedule is not None:
                 self.optimizer.lr = self.schedule(step)
-            value, numbers = self.loss_and_numbers(self.batch_step(self.model, images, labels), sums, step)
+            value, numbers = self.loss_and_numbers(images, labels, sums, step)
             self.optimizer.zero_grad()
             value.backward()
             if self.max_grad_norm is not None:
@@ -206,8 +206,9 @@ class Training:
         if self.test is not None and best_epoch(self.history) == len(self.history) - 1:
             self.best = self.model.state_dict()  # also without keep_best: a later run may need it
 
-    def loss_and_numbers(self, given: Any, sums: dict[str, float], step: int) -> tuple[Tensor, dict]:
+    def loss_and_numbers(self, images: Any, labels: Any, sums: dict, step: int) -> tuple[Tensor, dict]:
         """The loss and the numbers of a step. The loss must be finite, and the names must stay the same."""
+        given: Any = self.batch_step(self.model, images, labels)
         value, numbers = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
         check_loss(value)
         check_instance("a step's numbers", numbers, dict)
@@ -217,7 +218,10 @@ class Training:
             f"the loss is {value.item()} at step {step} with lr {self.optimizer.lr:g}; this step was not made"
         )
         mend = "Try a lower lr, warmup or max_grad_norm; minidl.detect_anomaly() names the operation."
-        require(bool(np.isfinite(value.data)), f"{why}. {mend}", FloatingPointError)
+        is_finite = bool(np.isfinite(value.data))
+        if not is_finite and not np.isfinite(images).all():
+            mend = "The images of this batch hold NaN or infinity: leave these images out, or mend augment."
+        require(is_finite, f"{why}. {mend}", FloatingPointError)
         before = [name for name in sums if name != "loss"] if sums else self.history.names()
         same = before is None or set(numbers) == set(before)
         require(same, f"a step must give the same numbers each time, got {[*numbers]} after {before}")

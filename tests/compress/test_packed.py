@@ -20,6 +20,7 @@ from minidl.compress.packed import (
     quantize_groups,
     unpack,
 )
+from minidl.compress.qat import prepare_qat
 from minidl.compress.quantize import channel_absmax, fake_quantize, packed_bytes, symmetric_params
 from tests.lite import tiny_lite
 
@@ -231,6 +232,11 @@ def test_bad_input_is_refused():
         (lambda: quantize_groups(weight, group_size=0), ValueError, "group_size"),
         (lambda: quantize_groups(weight * 1e6), ValueError, "float16 holds scales up to 65504"),
         (lambda: dequantize_groups(weight), TypeError, "GroupedWeight"),
+        (
+            lambda: pack_weights(prepare_qat(model(), images())),
+            ValueError,
+            "quantized already: give the original float network",
+        ),
         (lambda: pack_weights(nn.ReLU()), ValueError, "no weights to pack"),
         (lambda: pack_weights(hooked), ValueError, "^2 has a forward hook"),
         (lambda: pack_weights(nn.Sequential({"a": OwnForward(2, 2)})), ValueError, "^a has a forward hook"),

@@ -336,7 +336,10 @@ REFUSED = {
         "layer = nn.ConvTranspose2d(1, 4, 2)",
         r"write nn.Upsample\(scale_factor=2\)",
     ),
-    "unit rows": ("result = F.normalize(X)", r"write x / x.norm\(dim=1, keepdim=True\)"),
+    "unit rows": (
+        "result = F.normalize(X)",
+        r"write x / minidl.maximum\(x.norm\(dim=1, keepdim=True\), 1e-12\)",
+    ),
     "a product of matrices by name": ("result = torch.mm(X, X.T)", "write t @ other"),
     "a change in place by name": (
         "w = torch.tensor([1.0])\nwith torch.no_grad():\n    w.sub_(0.1)",

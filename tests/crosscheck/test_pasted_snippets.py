@@ -107,10 +107,10 @@ def test_a_snippet_that_means_something_else_is_refused_with_the_mend(name):
             "F.kl_div((2 * X).log_softmax(1), X.softmax(1), reduction='batchmean')",
             "(X.softmax(1) * (X.log_softmax(1) - (2 * X).log_softmax(1))).sum(axis=1).mean()",
         ),
-        ("F.normalize(X)", "X / X.norm(dim=1, keepdim=True)"),
+        ("F.normalize(X)", "X / minidl.maximum(X.norm(dim=1, keepdim=True), 1e-12)"),
         (
             "F.cosine_similarity(X, X * X)",
-            "(X * X * X).sum(dim=1) / (X.norm(dim=1) * (X * X).norm(dim=1))",
+            "(X * X * X).sum(dim=1) / minidl.maximum(X.norm(dim=1) * (X * X).norm(dim=1), 1e-8)",
         ),
         ("F.logsigmoid(X)", "-F.softplus(-X)"),
         ("F.mish(X)", "X * F.softplus(X).tanh()"),

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,15 @@ def test_a_path_that_names_no_file_is_refused():
     for path in ("/", "."):
         with pytest.raises(ValueError, match="path must name a file, got"), written_whole(Path(path)):
             pass
+
+
+def test_an_absent_folder_and_a_folder_as_path_are_refused_by_the_path_given(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "absent" / "a.npz", tmp_path / "file" / "a.npz"):
+        message = f"there is no folder {path.parent} for the file {path}"
+        with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"), written_whole(path):
+            pass
+    message = f"{tmp_path} is a folder, but must be a file"
+    with pytest.raises(IsADirectoryError, match=f"^{re.escape(message)}$"), written_whole(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -180,6 +180,21 @@ def test_an_absent_or_empty_folder_is_refused(tmp_path):
         load_folder(tmp_path)
 
 
+def test_a_class_without_pictures_is_refused_because_the_labels_of_the_others_would_change(tmp_path):
+    for place in ("a/1.png", "b/.hidden", "c/2.png"):
+        (tmp_path / place).parent.mkdir()
+        colours(8, 8).save(tmp_path / place, "png")
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'b'} holds no picture")):
+        load_folder(tmp_path, 12)
+
+
+def test_a_folder_in_the_folder_of_a_class_is_refused(tmp_path):
+    (tmp_path / "a" / "sub").mkdir(parents=True)
+    colours(8, 8).save(tmp_path / "a" / "1.png")
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'a' / 'sub'} is a folder")):
+        load_folder(tmp_path, 12)
+
+
 def test_the_lessons_pictures_are_220_with_masks_where_they_are_cut_out():
     files = picture_files(lesson_pictures())
     assert len(files) == 220

@@ -172,6 +172,15 @@ def test_copying_and_pickling_ask_for_no_attribute_that_is_not_there():
     assert np.array_equal(copy.deepcopy(T).data, X) and np.array_equal(pickle.loads(pickle.dumps(T)).data, X)
 
 
+def test_the_mends_of_normalize_and_cosine_similarity_give_0_for_a_row_of_zeros_as_in_pytorch():
+    a, b = Tensor([[0.0, 0.0], [3.0, 4.0]]), Tensor([[1.0, 2.0], [4.0, 3.0]])
+    values = {"minidl": minidl, "x": a, "a": a, "b": b}
+    unit = eval(instead.FUNCTIONAL["normalize"], values)
+    cosine = eval(instead.FUNCTIONAL["cosine_similarity"], values)
+    np.testing.assert_allclose(unit.data, [[0, 0], [0.6, 0.8]], rtol=1e-6)
+    np.testing.assert_allclose(cosine.data, [0, 0.96], rtol=1e-6)
+
+
 def test_the_names_in_the_mends_are_there():
     homes = {"minidl": minidl, "nn": minidl.nn, "F": minidl.nn.functional, "np": np, "t": T}
     homes |= {"rng": np.random.default_rng(), "module": minidl.nn.ReLU()}
@@ -215,12 +224,17 @@ REFUSED = [
     (lambda: T.copy_(X), AttributeError, "write t.data = array"),
     (lambda: minidl.mm(T, T), AttributeError, "module 'minidl' has no attribute 'mm': write t @ other"),
     (lambda: minidl.long, AttributeError, "write np.int64"),
+    (lambda: minidl.rand, AttributeError, r"write minidl.Tensor\(rng.random\(\.\.\.\)\)"),
+    (lambda: minidl.rand_like, AttributeError, r"write minidl.Tensor\(rng.random\(\.\.\.\)\)"),
+    (lambda: minidl.randn, AttributeError, r"write minidl.Tensor\(rng.normal\(size=\.\.\.\)\)"),
     (lambda: minidl.utils, AttributeError, r"write minidl.data.batches\(images, labels, 32\)"),
     (lambda: minidl.nn.LSTM, AttributeError, "module 'minidl.nn' has no attribute 'LSTM'$"),
     (lambda: minidl.nn.utils, AttributeError, "write minidl.train.clip_grad_norm"),
     (lambda: minidl.nn.functional.kl_div, AttributeError, r"write \(p \* \(log_p - log_q\)\)"),
     (lambda: minidl.train.lr_scheduler, AttributeError, "write minidl.train.schedules"),
     (lambda: minidl.train.schedules.LambdaLR, AttributeError, "with lr times your function"),
+    (lambda: T.std(0, True), TypeError, "ddof must be an integer, got True: .* write unbiased=True"),
+    (lambda: T.var(0, False), TypeError, "ddof must be an integer, got False: .* write unbiased=False"),
     (lambda: T.std(ddof=6), ValueError, "ddof must be below the number of values 6"),
     (lambda: T.norm(3), ValueError, r"p must be one of 1.0, 2.0, inf, got 3"),
     (lambda: T.norm("fro"), TypeError, "p must be a number, got 'fro'"),

@@ -210,6 +210,7 @@ REFUSED = {
         lambda x: x + np.sqrt(np.abs(x.data)).mean(),
         "layer 'two': constant would be a constant",
     ),
+    "a comparison": (lambda x: minidl.where(x > 0, x, x * 0.1), "as in x > 0, x.data"),
     "a detached part": (lambda x: x * x.detach().sigmoid(), "layer 'two': constant would be a constant"),
     "the length of the batch": (lambda x: x / len(x.data), "layer 'two': constant would be a constant"),
     "a mask of the images": (lambda x: minidl.where(x.data > 0.3, x, 0), "layer 'two': Where"),

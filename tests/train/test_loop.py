@@ -317,21 +317,30 @@ def test_any_other_error_comes_through_and_the_mode_is_restored():
 
 def test_a_loss_that_is_not_finite_is_an_error_before_the_step():
     images, labels = blobs()
-    poisoned = images.copy()
     model = network().eval()
     before = []
 
     def augment(batch, rng):
         before.append(bits(model))
-        return batch * np.float32(np.nan) if len(before) == 6 else batch
+        return batch
+
+    def loss(logits, labels):
+        return F.cross_entropy(logits, labels) * (np.nan if len(before) == 6 else 1)
 
     with pytest.raises(
         FloatingPointError, match=r"the loss is nan at step 5 with lr 0\.003.*lower lr"
     ) as error:
-        fit(model, (poisoned, labels), epochs=5, batch_size=16, augment=augment)
+        fit(model, (images, labels), epochs=5, batch_size=16, augment=augment, loss=loss)
     assert bits(model) == before[-1]
     assert len(error.value.history) == len(error.value.history.train_loss) == 1
     assert not any(module.training for module in model.modules())
+
+
+def test_images_that_are_not_finite_are_named_as_the_cause_of_the_loss():
+    images, labels = blobs()
+    images[3, 0] = np.nan
+    with pytest.raises(FloatingPointError, match="at step 0 .* not made. The images of .* NaN or infinity"):
+        fit(network(), (images, labels), epochs=1, batch_size=len(images))
 
 
 def test_a_diverging_model_is_an_error_when_it_is_measured():

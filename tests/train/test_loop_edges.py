@@ -305,3 +305,14 @@ def test_one_column_of_logits_is_no_matter_for_cross_entropy(labels):
         fit(model, (x, labels), epochs=1)
     with pytest.raises(ValueError, match="binary_cross_entropy_with_logits"):
         evaluate(model, x, labels)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss()])
+def test_a_regression_without_its_loss_is_told_to_give_mse_loss(loss):
+    x, model = np.ones((8, 2), np.float32), nn.Linear(2, 1)
+    price = np.linspace(100, 200, 8, dtype=np.float32)
+    for labels in (price, price[:, None]):
+        with pytest.raises(ValueError, match="give loss=F.mse_loss for regression$"):
+            fit(model, (x, labels), epochs=1, loss=loss)
+        with pytest.raises(ValueError, match="give loss=F.mse_loss for regression$"):
+            evaluate(model, x, labels, loss=loss)
