@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from minidl.nn.calls import Call, modules
 from minidl.nn.layers import BatchNorm, Conv2d, Linear
 from minidl.nn.module import Module, Parameter, eval_mode
 
-Layer = TypeVar("Layer", bound=Module)
 Scaled = BatchNorm | Conv2d | Linear  # a weight and a bias move its channels
 
 
@@ -179,10 +178,10 @@ class _Enough(BaseException):
 def _in_order(
     model: Module,
     images: np.ndarray,
-    layers: list[Layer],
+    layers: list[Module],
     batch_size: int | None,
     seen: Callable[[tuple, Tensor], Any],
-    settle: Callable[[Layer, Moments], None],
+    settle: Callable[[Any, Moments], None],
 ) -> None:
     """Call ``settle(layer, moments of seen(inputs, output))`` for each layer, in the order in which they run.
 

@@ -71,6 +71,13 @@ def test_the_middle_of_the_triple_is_the_sign_of_the_change():
     assert [text.get_text() for text in figure.texts[1:]] == ["", "+", "="]
 
 
+def test_values_of_a_map_that_are_not_finite_are_counted_above_it():
+    heat = HEAT.copy()
+    heat[0, :2] = np.nan, np.inf
+    _, right = photograph_with_map(IMAGE, heat, caption="Grad-CAM").axes
+    assert " ".join(right.get_title().split()) == "Grad-CAM hatched: 2 of 192 values are NaN or Inf"
+
+
 def test_a_strip_frames_right_and_wrong():
     figure = photograph_strip(np.stack([IMAGE, IMAGE]), ["lynx", "ox"], [True, False])
     colours = [axes.spines["left"].get_edgecolor() for axes in figure.axes]
@@ -111,6 +118,11 @@ def test_patches_stand_left_of_their_patterns():
             lambda: perturbation_triple(IMAGE, CHANGED, 4, BEFORE, AFTER),
             ValueError,
             "eps .* at most 1, got 4",
+        ),
+        (
+            lambda: perturbation_triple(IMAGE, CHANGED, 1 / 255, BEFORE, AFTER),
+            ValueError,
+            "eps must be at least the largest change of a pixel, 0.0157, got",
         ),
         (lambda: perturbation_triple(IMAGE, CHANGED, 1e308, BEFORE, AFTER), ValueError, "eps .* at most 1"),
         (lambda: perturbation_triple(IMAGE, CHANGED, 0.1, "cat", AFTER), TypeError, "before must be a pair"),
