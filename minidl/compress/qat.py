@@ -66,6 +66,15 @@ class Rounding(Module):
         return f"{self.params.bits} bits, S={self.scale:.3g}, Z={self.zero_point}"
 
 
+class PhotographRounding(Rounding):
+    """The Rounding before a Preprocess. It refuses what Preprocess refuses, which rounding would clip."""
+
+    def forward(self, x: Any) -> Tensor:
+        x = F.floating(x)
+        Preprocess.check(x.data)
+        return super().forward(x)
+
+
 class Rounded(Module):
     """output(module(x)), where ``output`` is a Rounding."""
 
@@ -239,7 +248,8 @@ def roundings(
 
     def rounding(path: str, output: Tensor) -> Rounding:
         if path in known:
-            return Rounding(affine_params(*known[path], bits))
+            kind = PhotographRounding if path == "input" else Rounding
+            return kind(affine_params(*known[path], bits))
         return Rounding(activation_params(output.data, bits, calibration))
 
     paths = ["input", *rounded_paths(steps)]

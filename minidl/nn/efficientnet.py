@@ -61,10 +61,16 @@ class Preprocess(Module):
 
     def forward(self, x: Any) -> Tensor:
         x = F.floating(x)
-        require(x.ndim == 4 and x.shape[1] == 3, f"expected colour images (N, 3, H, W), got {x.shape}")
-        largest = np.abs(x.data).max(initial=0)
-        require(not largest > 4, f"images must be in [0, 1], got values up to {largest:g}: divide by 255")
+        self.check(x.data)
         return (x - self.mean) / self.std
+
+    @staticmethod
+    def check(images: np.ndarray) -> None:
+        """Refuse images of another shape or range. A rounded network calls this before it clips them."""
+        fits = images.ndim == 4 and images.shape[1] == 3
+        require(fits, f"expected colour images (N, 3, H, W), got {images.shape}")
+        largest = np.abs(images).max(initial=0)
+        require(not largest > 4, f"images must be in [0, 1], got values up to {largest:g}: divide by 255")
 
     def extra_repr(self) -> str:
         return f"mean={self.mean:.4g}, std={self.std:.4g}"
