@@ -175,7 +175,9 @@ def prepare_qat(
     give_each_path_its_own(network)
     runs = flow(network, images[:1])
     steps = {step.path: step for step in runs}
-    require(len(steps) == len(runs), "a module that runs twice in one forward would need a grid for each run")
+    paths = [step.path.removeprefix("network.") for step in runs]
+    twice = ", ".join(sorted({path for path in paths if paths.count(path) > 1}))
+    require(not twice, f"a module that runs twice in one forward would need a grid for each run: {twice}")
     grids = {}
     if activation_bits != FLOAT:
         grids = roundings(network, steps, images, activation_bits, calibration)
