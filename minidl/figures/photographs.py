@@ -32,6 +32,7 @@ from minidl.figures.style import (
     style,
     text_height,
     text_list,
+    text_width,
     title_height,
 )
 
@@ -268,8 +269,15 @@ def _shortened(text: str, longest: int) -> str:
 
 
 def _wrapped(text: str, width: float) -> str:
-    """The text, wrapped to lines that are at most ``width`` inches wide."""
-    return textwrap.fill(text, max(6, int(width / _LETTER)))
+    """The text in lines of about ``width`` inches, broken at spaces and hyphens.
+
+    A line ends in "…" if it would reach the line beside it, as a long word may."""
+    lines = textwrap.wrap(text, max(6, int(width / _LETTER)), break_long_words=False)
+    for i, line in enumerate(lines):
+        while text_width(lines[i], TEXT) > width + 0.8 * _GAP:
+            line = line[:-1]
+            lines[i] = line + "…"
+    return "\n".join(lines)
 
 
 def _step(eps: float) -> str:

@@ -84,6 +84,17 @@ def test_a_strip_frames_right_and_wrong():
     assert colours == [to_rgba(BLUE), to_rgba(VERMILLION)]
 
 
+def test_names_of_five_columns_break_at_spaces_and_a_word_too_wide_is_shortened():
+    names = ["Chesapeake Bay retriever", "curly-coated retriever", "hippopotamus", "WWWWWWWWWW", "lynx"]
+    figure = photograph_strip(np.stack([IMAGE] * 5), names, columns=5)
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels[:2] == ["Chesapeake\nBay\nretriever", "curly-\ncoated\nretriever"]
+    assert labels[2].startswith("hippopot") and labels[2].endswith("…") and labels[4] == "lynx"
+    FigureCanvasAgg(figure).draw()
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
 def test_patches_stand_left_of_their_patterns():
     figure = patches_beside_patterns(PATCHES, [[1 - one for one in row] for row in PATCHES])
     assert len(figure.axes) == 12
