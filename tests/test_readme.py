@@ -44,6 +44,7 @@ def test_every_python_snippet_runs_in_the_order_of_the_page(capsys, monkeypatch)
         exec(compile(snippet, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert names["prices"].train_loss[-1] < 0.1
+    assert names["on_fruit"].train_loss[-1] < 0.2
     assert "[2. 4. 6.]" in printed
     assert names["accuracy"] > 0.9
     assert "FAILS" in printed

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from minidl.attack.gradient_sign import (
     MOST,
@@ -78,7 +79,8 @@ def minimal_perturbation(
     only from the nearest, and on a network the searches are local.
     image: (C, H, W), or a row (D,), in the box.  If no λ down to 1e-6 reaches the target, success is False.
     λ has the unit 1 / pixel². So in a box of finite width w, the search uses λ w² instead.
-    max_steps: the steps of L-BFGS-B for one λ; a search tries about 20 values of λ, or twice as many.
+    max_steps: the steps of L-BFGS-B for one λ; a search tries about 20 values of λ, or twice as many. Each
+    step costs a forward and a backward pass: on a large network a search takes minutes, a given λ less.
     Raises FloatingPointError if the model's logits are not finite.
 
     >>> from minidl import attack, nn
@@ -125,14 +127,16 @@ def attempt(
     from scipy.optimize import minimize
 
     def loss_and_gradient(values):
+        bar.update()
         loss, slope = perturbation_loss(model, x, (w * values).reshape(x.shape), target, lam)
         return loss, w * slope.ravel().astype(np.float64)
 
+    bar = tqdm(desc=f"λ = {lam:.3g}", unit="step", delay=2, leave=False, disable=None)
     w, (low, high) = width(bounds), bounds
     box = np.stack([low - x.ravel(), high - x.ravel()], axis=1).astype(np.float64) / w
     options = {"ftol": 1e-7, "gtol": 1e-5, "maxiter": max_steps}
     # Without this, the threads of two BLAS libraries slow each other down on small products.
-    with jit.numpy_blas, jit.scipy_blas:
+    with jit.numpy_blas, jit.scipy_blas, bar:
         found = minimize(
             loss_and_gradient, start.ravel() / w, method="L-BFGS-B", jac=True, bounds=box, options=options
         )

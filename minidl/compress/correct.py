@@ -46,7 +46,9 @@ def correct_biases(model: Module, float_model: Module, images: Any) -> Module:
     means: dict[int, np.ndarray] = {}
 
     def note(i: int, inputs: tuple, output: Any) -> None:
-        require(i not in means, "a layer that runs twice has two means but one bias")
+        if i in means:
+            path = next(path for path, part in float_model.named_modules() if part is originals[i])
+            raise ValueError(f"layer {path!r} runs twice: it has two means but one bias")
         means[i] = mean_output(originals[i], *inputs)
 
     def correct(i: int, inputs: tuple, output: Any) -> Tensor:

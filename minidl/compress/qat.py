@@ -66,6 +66,15 @@ class Rounding(Module):
         return f"{self.params.bits} bits, S={self.scale:.3g}, Z={self.zero_point}"
 
 
+class PhotographRounding(Rounding):
+    """The Rounding before a Preprocess. It refuses what Preprocess refuses, which rounding would clip."""
+
+    def forward(self, x: Any) -> Tensor:
+        x = F.floating(x)
+        Preprocess.check(x.data)
+        return super().forward(x)
+
+
 class Rounded(Module):
     """output(module(x)), where ``output`` is a Rounding."""
 
@@ -165,7 +174,9 @@ def prepare_qat(
     give_each_path_its_own(network)
     runs = flow(network, images[:1])
     steps = {step.path: step for step in runs}
-    require(len(steps) == len(runs), "a module that runs twice in one forward would need a grid for each run")
+    paths = [step.path.removeprefix("network.") for step in runs]
+    twice = ", ".join(sorted({path for path in paths if paths.count(path) > 1}))
+    require(not twice, f"a module that runs twice in one forward would need a grid for each run: {twice}")
     grids = {}
     if activation_bits != FLOAT:
         grids = roundings(network, steps, images, activation_bits, calibration)
@@ -246,7 +257,8 @@ def roundings(
 
     def rounding(path: str, output: Tensor) -> Rounding:
         if path in known:
-            return Rounding(affine_params(*known[path], bits))
+            kind = PhotographRounding if path == "input" else Rounding
+            return kind(affine_params(*known[path], bits))
         return Rounding(activation_params(output.data, bits, calibration))
 
     paths = ["input", *rounded_paths(steps)]

@@ -59,8 +59,10 @@ def load_folder(
     """All pictures of a folder that holds a folder for each class, as ``(images, labels, names, masks)``.
 
     images: (N, 3, size, size) float32 in [0, 1].  labels: (N,) int64.  names: the classes, which are the
-    folders' names.  masks: (N, size, size) bool. ``load_picture`` reads each picture; the order is the order
-    of ``picture_files``. Raises ValueError if a class's folder is empty or holds anything but pictures.
+    folders' names, sorted as texts ("10" before "2").  masks: (N, size, size) bool, where a picture is at
+    least half opaque. ``load_picture`` reads each picture; the order is the order of ``picture_files``.
+    Files and folders whose names begin with a point are skipped. Raises ValueError if a class's folder is
+    empty or holds anything else than pictures.
 
     >>> from minidl import data
     >>> images, labels, names, masks = data.load_folder("photographs", size=64)  # doctest: +SKIP

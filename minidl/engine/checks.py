@@ -210,7 +210,7 @@ def check_array(
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array, but its rows are of different lengths") from error
-    if array.dtype.kind not in _KINDS[kind]:
+    if array.dtype.kind not in _KINDS[kind] and (empty or array.size > 0):  # NumPy takes [] for floats
         raise TypeError(f"{name} must be {_PLURALS[kind]}, got {shown(value)} of {array.dtype}")
     if shape and not _fits(array.shape, shape):
         raise ValueError(f"{name} must have shape {_spelled(shape)}, got {array.shape}")

@@ -9,7 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minidl.engine.checks import check_array, check_pair, check_same_length, check_sequence, positive_int
+from minidl.engine.checks import (
+    check_array,
+    check_number,
+    check_pair,
+    check_same_length,
+    check_sequence,
+    positive_int,
+)
 from minidl.figures.maps import lay_over
 from minidl.figures.style import HEAT_MAP, SKY_BLUE, new_figure, text_list, text_width
 
@@ -37,7 +44,8 @@ def answers_picture(
     titles = text_list("titles", titles, len(images), "pictures")
     for pairs in check_sequence("answers", answers):
         for pair in check_sequence("each of answers", pairs):
-            check_pair("each answer", pair, "(name, probability)")
+            _, probability = check_pair("each answer", pair, "(name, probability)")
+            check_number("each probability", probability, 0, 1 + 1e-6)
     if isinstance(maps, np.ndarray):
         maps = list(check_array("maps", maps, "N", *images.shape[2:], low=0))
     maps = [None] * len(images) if maps is None else check_sequence("maps", maps)

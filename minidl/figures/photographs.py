@@ -21,7 +21,7 @@ from minidl.engine.checks import (
     require,
 )
 from minidl.figures.maps import image_limits, images_and_maps, lay_over, unit_images
-from minidl.figures.panels import MAX_PANELS, empty_panel, frame, show_values
+from minidl.figures.panels import MAX_PANELS, empty_panel, frame, not_finite_note, show_values
 from minidl.figures.style import (
     BLUE,
     HEAT_MAP,
@@ -32,6 +32,7 @@ from minidl.figures.style import (
     style,
     text_height,
     text_list,
+    text_width,
     title_height,
 )
 
@@ -80,7 +81,8 @@ def photograph_with_map(
     """The photograph, and beside it the grey photograph under a heat map, as in ``overlay``.
 
     image: (3, H, W), (1, H, W) or (H, W) in [0, 1].  heat: the map (H, W), >= 0 unless ``signed``. The
-    largest magnitude has the strongest colour.  caption: a text above the map, such as method and class.
+    largest magnitude has the strongest colour. NaN and Inf are hatched, and counted above the map.
+    caption: a text above the map, such as method and class.
 
     >>> from minidl import figures
     >>> figure = figures.photograph_with_map(np.zeros((8, 8)), np.eye(8), caption="Grad-CAM: cat")
@@ -89,8 +91,9 @@ def photograph_with_map(
     """
     heat = float_array("heat", heat, "H", "W", finite=False)
     pixels, values = images_and_maps(image, heat, signed)
-    caption = _wrapped(check_instance("caption", caption, str), (WIDTH - 3 * _GAP) / 2)
     side = (WIDTH - 3 * _GAP) / 2
+    notes = check_instance("caption", caption, str), not_finite_note(values)
+    caption = "\n".join(_wrapped(note, side) for note in notes if note)
     tall = side * heat.shape[0] / heat.shape[1]
     top = title_height(title, TEXT) + text_height(caption, TEXT) + 1.5 * _GAP
     with style():
@@ -114,8 +117,8 @@ def perturbation_triple(
 ) -> Figure:
     """x + ε · d = x': the photograph, the change divided by ε, and the changed photograph.
 
-    image, changed: two images of the same shape, as for ``prediction_bars``.  eps: the largest change of a
-    pixel.  before, after: the network's answer (name, probability) for the image and for the changed image.
+    image, changed: two images of the same shape, as for ``prediction_bars``.  eps: no pixel changes by
+    more.  before, after: the network's answer (name, probability) for the image and for the changed image.
     In the middle picture, grey means no change. A change of ε is brightest, a change of -ε is darkest.
 
     >>> from minidl import figures
@@ -126,7 +129,9 @@ def perturbation_triple(
     """
     x, x_new = photograph("image", image), photograph("changed", changed)
     require(x.shape == x_new.shape, f"changed must have the image's shape {x.shape}, got {x_new.shape}")
-    eps = positive_number("eps", eps, 1)
+    eps, largest = positive_number("eps", eps, 1), float(np.abs(x_new - x).max())
+    is_within = largest <= eps + 1e-6  # float32 rounds pixels
+    require(is_within, f"eps must be at least the largest change of a pixel, {largest:.3g}, got {eps:g}")
     side, captions = (WIDTH - 2 * _GAP - 0.8) / 3, []
     for argument, value in (("before", before), ("after", after)):
         name, confidence = check_pair(argument, value, "(name, probability)")
@@ -264,8 +269,15 @@ def _shortened(text: str, longest: int) -> str:
 
 
 def _wrapped(text: str, width: float) -> str:
-    """The text, wrapped to lines that are at most ``width`` inches wide."""
-    return textwrap.fill(text, max(6, int(width / _LETTER)))
+    """The text in lines of about ``width`` inches, broken at spaces and hyphens.
+
+    A line ends in "…" if it would reach the line beside it, as a long word may."""
+    lines = textwrap.wrap(text, max(6, int(width / _LETTER)), break_long_words=False)
+    for i, line in enumerate(lines):
+        while text_width(lines[i], TEXT) > width + 0.8 * _GAP:
+            line = line[:-1]
+            lines[i] = line + "…"
+    return "\n".join(lines)
 
 
 def _step(eps: float) -> str:

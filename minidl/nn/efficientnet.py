@@ -61,10 +61,16 @@ class Preprocess(Module):
 
     def forward(self, x: Any) -> Tensor:
         x = F.floating(x)
-        require(x.ndim == 4 and x.shape[1] == 3, f"expected colour images (N, 3, H, W), got {x.shape}")
-        largest = np.abs(x.data).max(initial=0)
-        require(not largest > 4, f"images must be in [0, 1], got values up to {largest:g}: divide by 255")
+        self.check(x.data)
         return (x - self.mean) / self.std
+
+    @staticmethod
+    def check(images: np.ndarray) -> None:
+        """Refuse images of another shape or range. A rounded network calls this before it clips them."""
+        fits = images.ndim == 4 and images.shape[1] == 3
+        require(fits, f"expected colour images (N, 3, H, W), got {images.shape}")
+        largest = np.abs(images).max(initial=0)
+        require(not largest > 4, f"images must be in [0, 1], got values up to {largest:g}: divide by 255")
 
     def extra_repr(self) -> str:
         return f"mean={self.mean:.4g}, std={self.std:.4g}"
@@ -156,9 +162,12 @@ def batch_norm(channels: int) -> BatchNorm2d:
 
 
 def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
-    """EfficientNet-Lite0 trained on ImageNet, in evaluation mode and with frozen parameters.
+    """EfficientNet-Lite0 trained on ImageNet, in evaluation mode. Its parameters require no gradient.
 
-    It takes images (N, 3, H, W) in [0, 1] and gives 1,000 logits, whose names are ``imagenet_names()``.
+    It takes images (N, 3, H, W) in [0, 1] and gives 1,000 logits, whose names are ``imagenet_names()``. Do
+    not subtract ImageNet's mean and divide by its deviation: the network does its own scaling.
+    In training mode, as inside ``fit``, BatchNorm still updates its statistics; ``transfer.freeze(model)``
+    stops this, too.
     weights: an ``.npz`` file of the network's state. The default is the file of the package; its numbers are
     rounded to 16 or 8 bits. ValueError for a file with other arrays.
 
@@ -173,14 +182,15 @@ def imagenet_network(weights: str | os.PathLike | None = None) -> EfficientNet:
         with resources.files(__package__).joinpath("efficientnet_lite0.npz").open("rb") as file:
             model.load_state_dict(read_weights(file))
     else:
-        model.load_state_dict(read_weights(check_path("weights", weights)))
+        with open(check_path("weights", weights), "rb") as file:
+            model.load_state_dict(read_weights(file))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval()
 
 
 def read_weights(file: Any) -> dict[str, np.ndarray]:
-    """The state in an ``.npz`` file.
+    """The state in an open ``.npz`` file.
 
     A tensor of integers is multiplied by its scales, one for each filter. Scales that fit no tensor stay, so
     ``load_state_dict`` names them.
@@ -188,8 +198,9 @@ def read_weights(file: Any) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             state = {key: stored[key] for key in stored.files}
+            require(all(isinstance(value, np.ndarray) for value in state.values()), "not only arrays")
     except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{file} is no complete .npz file of arrays: {error}") from error
+        raise ValueError(f"{file.name} is no complete .npz file of arrays") from error
     for key in [key for key in state if key.endswith(ROUNDED)]:
         scale, tensor = state[key], state.get(key.removesuffix(ROUNDED), np.zeros(()))
         if scale.dtype.kind == "f" and scale.shape == tensor.shape[:1] and tensor.dtype.kind in "iu":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from minidl.nn.calls import Call, modules
 from minidl.nn.layers import BatchNorm, Conv2d, Linear
 from minidl.nn.module import Module, Parameter, eval_mode
 
-Layer = TypeVar("Layer", bound=Module)
 Scaled = BatchNorm | Conv2d | Linear  # a weight and a bias move its channels
 
 
@@ -65,12 +64,13 @@ def reestimate_statistics(model: Module, images: np.ndarray, *, batch_size: int 
     >>> print(model.running_mean, model.running_var)
     [2.] [1.]
     """
-    norms = [call.module for call in _calls("model", model, images) if isinstance(call.module, BatchNorm)]
+    calls = [call for call in _calls("model", model, images) if isinstance(call.module, BatchNorm)]
 
     def settle(norm: BatchNorm, moments: Moments) -> None:
         norm.running_mean = moments.mean.astype(norm.running_mean.dtype)
         norm.running_var = moments.var.astype(norm.running_var.dtype)
 
+    norms = [call.module for call in _by_path(calls).values()]
     _in_order(model, images, norms, batch_size, lambda inputs, output: inputs[0], settle)
 
 
@@ -87,8 +87,9 @@ def match_statistics(
     not changed; masked biases stay 0.
     model: changed in place.  float_model: the unchanged network with the same layers.  images: (N, ...),
     about 24 images of the usual kind.  batch_size: as in ``reestimate_statistics``.
-    Raises ValueError for a layer that runs twice or that ``float_model`` lacks, FloatingPointError for values
-    that are not finite; then the earlier layers are already matched.
+    Raises ValueError for a layer that runs twice, that is fused or rounded, or that ``float_model`` has not
+    or has with another kind or number of channels. Raises FloatingPointError for values that are not finite;
+    then the earlier layers are already matched.
 
     >>> from minidl import nn, train
     >>> model, float_model = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
@@ -97,12 +98,17 @@ def match_statistics(
     >>> print(model.weight.data, model.bias.data)
     [[2.]] [0.]
     """
-    layers = _matched_layers(_calls("model", model, images))
-    theirs = {call.path: call.module for call in _calls("float_model", float_model, images)}
-    lacking = [path for path in layers if path not in theirs]
+    ours = _matched_layers(model, _calls("model", model, images))
+    theirs = {call.path: call for call in _calls("float_model", float_model, images)}
+    lacking = [path for path in ours if path not in theirs]
     require(not lacking, f"float_model lacks the layers {', '.join(lacking)}")
+    for path, call in ours.items():
+        have, want = _kind_and_channels(call), _kind_and_channels(theirs[path])
+        require(have == want, f"layer {path!r} is a {have} in model, but a {want} in float_model")
+    layers = {path: call.module for path, call in ours.items()}
+    _by_path([theirs[path] for path in ours])
     wanted: dict[int, Moments] = {}
-    twins = {theirs[path]: layer for path, layer in layers.items()}
+    twins = {theirs[path].module: layer for path, layer in layers.items()}
 
     def note(twin: Module, moments: Moments) -> None:
         wanted[id(twins[twin])] = moments
@@ -133,21 +139,37 @@ def _calls(name: str, model: Module, images: np.ndarray) -> list[Call]:
     return modules(check_instance(name, model, Module), check_images("images", images)[:1].astype(np.float32))
 
 
-def _matched_layers(calls: list[Call]) -> dict[str, Scaled]:
-    """By path the layers whose channels a weight and a bias move, and that no BatchNorm moves after them."""
-    normed = {call.inputs[0] for call in calls if isinstance(call.module, BatchNorm)}
-    chosen: dict[str, Scaled] = {}
+def _by_path(calls: list[Call]) -> dict[str, Call]:
+    """The calls by path. A layer that runs twice is refused."""
+    found: dict[str, Call] = {}
     for call in calls:
-        module, forward = call.module, type(call.module).forward
-        if isinstance(module, Conv2d | Linear):
-            is_last = forward in (Conv2d.forward, Linear.forward) and call.output not in normed
-        elif isinstance(module, BatchNorm):
-            is_last = forward is BatchNorm.forward and module.affine
-        else:
-            continue
-        if is_last:
-            chosen[call.path] = module
-    return chosen
+        twice = f"layer {call.path!r} runs twice: it has no statistics of its own"
+        require(call.path not in found, twice)
+        found[call.path] = call
+    return found
+
+
+def _matched_layers(model: Module, calls: list[Call]) -> dict[str, Call]:
+    """The layers whose channels a weight and a bias move, and that no BatchNorm moves after them."""
+    forwards = (BatchNorm.forward, Conv2d.forward, Linear.forward)
+    plain = [call for call in calls if type(call.module).forward in forwards]
+    run = {call.path for call in plain}
+    others = [path for path, part in model.named_modules() if isinstance(part, Scaled) and path not in run]
+    why = "do not run as a plain BatchNorm, Conv2d or Linear: match before you fuse or round"
+    require(not others, f"the layers {', '.join(others)} {why}")
+    require(plain, "model has no BatchNorm, Conv2d or Linear to match: match before you make integers")
+    normed = {call.inputs[0] for call in plain if isinstance(call.module, BatchNorm)}
+    return _by_path(
+        [
+            call
+            for call in plain
+            if (call.module.affine if isinstance(call.module, BatchNorm) else call.output not in normed)
+        ]
+    )
+
+
+def _kind_and_channels(call: Call) -> str:
+    return f"{type(call.module).__name__} of {call.output_shape[1]} channels"
 
 
 class _Enough(BaseException):
@@ -157,16 +179,15 @@ class _Enough(BaseException):
 def _in_order(
     model: Module,
     images: np.ndarray,
-    layers: list[Layer],
+    layers: list[Module],
     batch_size: int | None,
     seen: Callable[[tuple, Tensor], Any],
-    settle: Callable[[Layer, Moments], None],
+    settle: Callable[[Any, Moments], None],
 ) -> None:
     """Call ``settle(layer, moments of seen(inputs, output))`` for each layer, in the order in which they run.
 
     The moments are over all images, and the earlier layers are already settled.
     """
-    require(len(set(layers)) == len(layers), "a layer runs twice: it has no statistics of its own")
     images = np.asarray(images)
     step = len(images) if batch_size is None else positive_int("batch_size", batch_size)
     waiting, moments = list(layers), Moments()

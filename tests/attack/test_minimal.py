@@ -1,5 +1,6 @@
 """The smallest perturbations: their laws under the conditions that they hold under, and examples by hand."""
 
+import io
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from attacked import FREE, affine, batch_of, drawn_affine, network, seeds
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tqdm import tqdm
 from untouched import Trips, disturbed, left_untouched
 
 import minidl.nn as nn
@@ -368,6 +370,24 @@ def test_a_cap_on_the_steps_is_kept():
     assert costs[1] < costs[5] < costs[200] and costs[1] <= 21  # a line search takes at most 20
 
 
+def test_a_bar_for_each_lambda_counts_the_gradients(monkeypatch):
+    bars = []
+
+    class Bar(tqdm):
+        def __init__(self, **settings):
+            bars.append(settings)
+            super().__init__(**settings | {"disable": False, "file": io.StringIO()})
+
+        def close(self):
+            bars[-1]["steps"] = self.n
+            super().close()
+
+    monkeypatch.setattr("minidl.attack.minimal.tqdm", Bar)
+    minimal_perturbation(nn.Identity(), np.array([0.6, 0.4]), 1, lam=0.5, max_steps=3)
+    (bar,) = bars
+    assert bar["desc"] == "λ = 0.5" and bar["delay"] == 2 and bar["disable"] is None and bar["steps"] > 1
+
+
 def test_any_class_of_a_group_will_do_as_a_target():
     # From (0.5, 0.25), the boundaries of classes 1 and 2 are x0 = 0.9 and x1 = 0.75: 0.4 and 0.5 away.
     model = affine(5 * np.array([[0.0, 0], [1, 0], [0, 1]]), 5 * np.array([0, -0.9, -0.75]))
@@ -478,7 +498,7 @@ def test_they_do_when_the_model_raises_as_well(method, at):
         ({"target": 1.0}, TypeError, "target must be integers"),
         ({"target": True}, TypeError, "target must be integers"),
         ({"target": [0, 3]}, ValueError, "target must be in 0 ... 2, got 3"),
-        ({"target": []}, TypeError, "target must be integers"),
+        ({"target": []}, ValueError, "target must not be empty"),
         ({"target": [[0], [1]]}, ValueError, "target must have shape"),
         ({"max_steps": 0}, ValueError, r"max_steps must be within \[1, 1000000\], got 0"),
         ({"lam": 0}, ValueError, "lam must be above 0"),

@@ -96,6 +96,17 @@ def test_nothing_but_integers_passes_between_layers(name):
     assert sum(array.dtype == np.int32 for array in seen) <= 2
 
 
+@pytest.mark.parametrize("make", [prepare_qat, quantize_model])
+def test_a_network_that_rounds_photographs_still_refuses_pixels_up_to_255(make):
+    images = np.random.default_rng(0).random((2, 3, 6, 6), np.float32)
+    rounded = make(nn.Sequential(Preprocess(), nn.Conv2d(3, 2, 3)).eval(), images)
+    assert np.isfinite(rounded(images).data).all()
+    with pytest.raises(ValueError, match="divide by 255"):
+        rounded(255 * images)
+    with pytest.raises(ValueError, match="expected colour images"):
+        rounded(images[:, :1])
+
+
 def test_the_levels_of_a_pixel_pass_through_preprocess_as_they_are():
     """q = 255 x - 128 stands for x at 1/255 and Z = -128, and for (255 x - 127) / 128 at 1/128 and Z = -1."""
     pixels = np.arange(256, dtype=np.uint8)

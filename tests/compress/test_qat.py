@@ -372,7 +372,7 @@ class Twice(nn.Module):
         ({"model": network("cnn").train()}, ValueError, r"call model.eval\(\)"),
         ({"model": None}, TypeError, "model must be a Module, got None"),
         ({"model": hooked("cnn", "block1.bn")}, ValueError, "remove those of block1.bn"),
-        ({"model": Twice().eval()}, ValueError, "runs twice in one forward"),
+        ({"model": Twice().eval()}, ValueError, "runs twice in one forward .*: conv$"),
         ({"per_channel": "False"}, TypeError, "per_channel must be True or False, got 'False'"),
         ({"weight_bits": True}, TypeError, "weight_bits must be an integer, got True"),
         ({"calibration": ["mse"]}, ValueError, "calibration must be one of"),

@@ -82,6 +82,7 @@ REFUSED = [
     (checks.check_array, ([0.0, 2.0],), {"low": 0, "high": 1}, ValueError, r"within \[0, 1\], got 2"),
     (checks.check_labels, ([0, 3], 2, 3), {}, ValueError, r"0 \.\.\. 2, got 3"),
     (checks.check_labels, ([0, -1],), {}, ValueError, "got -1"),
+    (checks.check_labels, ([],), {}, ValueError, r"must not be empty, got shape \(0,\)"),
     (checks.check_labels, ([0, 1], 3, 2), {}, ValueError, r"\(3,\)"),
     (checks.check_labels, (np.array([2**63], np.uint64),), {}, ValueError, "got 9223372036854775808"),
     (checks.check_images, ([1.0],), {}, ValueError, r"\(N, C, H, W\)"),

@@ -71,3 +71,9 @@ def test_without_answers_the_pictures_alone_are_drawn():
 def test_bad_input_is_refused_by_name(arguments, settings, message):
     with pytest.raises(ValueError, match=message):
         answers_picture(*arguments, **settings)
+
+
+@pytest.mark.parametrize("probability", [38, np.nan, -0.5, "high"])
+def test_a_probability_that_is_none_is_refused(probability):
+    with pytest.raises((ValueError, TypeError), match="each probability must be"):
+        answers_picture(IMAGES[:1], ["cat"], [[("cat", probability)]])

@@ -71,10 +71,28 @@ def test_the_middle_of_the_triple_is_the_sign_of_the_change():
     assert [text.get_text() for text in figure.texts[1:]] == ["", "+", "="]
 
 
+def test_values_of_a_map_that_are_not_finite_are_counted_above_it():
+    heat = HEAT.copy()
+    heat[0, :2] = np.nan, np.inf
+    _, right = photograph_with_map(IMAGE, heat, caption="Grad-CAM").axes
+    assert " ".join(right.get_title().split()) == "Grad-CAM hatched: 2 of 192 values are NaN or Inf"
+
+
 def test_a_strip_frames_right_and_wrong():
     figure = photograph_strip(np.stack([IMAGE, IMAGE]), ["lynx", "ox"], [True, False])
     colours = [axes.spines["left"].get_edgecolor() for axes in figure.axes]
     assert colours == [to_rgba(BLUE), to_rgba(VERMILLION)]
+
+
+def test_names_of_five_columns_break_at_spaces_and_a_word_too_wide_is_shortened():
+    names = ["Chesapeake Bay retriever", "curly-coated retriever", "hippopotamus", "WWWWWWWWWW", "lynx"]
+    figure = photograph_strip(np.stack([IMAGE] * 5), names, columns=5)
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels[:2] == ["Chesapeake\nBay\nretriever", "curly-\ncoated\nretriever"]
+    assert labels[2].startswith("hippopot") and labels[2].endswith("…") and labels[4] == "lynx"
+    FigureCanvasAgg(figure).draw()
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
 
 
 def test_patches_stand_left_of_their_patterns():
@@ -111,6 +129,11 @@ def test_patches_stand_left_of_their_patterns():
             lambda: perturbation_triple(IMAGE, CHANGED, 4, BEFORE, AFTER),
             ValueError,
             "eps .* at most 1, got 4",
+        ),
+        (
+            lambda: perturbation_triple(IMAGE, CHANGED, 1 / 255, BEFORE, AFTER),
+            ValueError,
+            "eps must be at least the largest change of a pixel, 0.0157, got",
         ),
         (lambda: perturbation_triple(IMAGE, CHANGED, 1e308, BEFORE, AFTER), ValueError, "eps .* at most 1"),
         (lambda: perturbation_triple(IMAGE, CHANGED, 0.1, "cat", AFTER), TypeError, "before must be a pair"),

@@ -1,5 +1,9 @@
 """The real network: its shape, its weights, its names, and the padding that it needs."""
 
+import gc
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -116,10 +120,29 @@ def test_what_is_no_path_is_refused_by_the_arguments_name(weights):
         imagenet_network(weights)
 
 
-def test_a_file_that_is_no_npz_is_refused_by_name(tmp_path):
-    (tmp_path / "text.npz").write_text("not weights")
-    with pytest.raises(ValueError, match=r"text\.npz"):
-        imagenet_network(weights=tmp_path / "text.npz")
+def no_npz(kind):
+    """The bytes of a file that is no complete .npz file of arrays."""
+    file = io.BytesIO()
+    if kind == "npy":
+        np.save(file, np.ones(3))
+    elif kind == "objects":
+        np.savez(file, a=np.array([{}], dtype=object))
+    elif kind == "cut":
+        np.savez(file, a=np.ones(1000))
+        file.truncate(500)
+    elif kind == "zip, such as torch's":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("archive/data.pkl", "1")
+    return file.getvalue() if kind != "text" else b"not weights"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["text", "empty", "npy", "objects", "cut", "zip, such as torch's"])
+def test_a_file_that_is_no_npz_is_refused_by_name_and_closed(tmp_path, kind):
+    (tmp_path / "mine.npz").write_bytes(no_npz(kind))
+    with pytest.raises(ValueError, match=r"mine\.npz is no complete \.npz file of arrays$"):
+        imagenet_network(weights=tmp_path / "mine.npz")
+    gc.collect()
 
 
 def test_the_thousand_names_are_short_and_differ():

@@ -7,6 +7,9 @@ import pytest
 
 import minidl.nn as nn
 from minidl import no_grad
+from minidl.compress.fuse import fuse
+from minidl.compress.integer import quantize_model
+from minidl.compress.qat import prepare_qat
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.train import match_statistics, predict, reestimate_statistics
 
@@ -186,13 +189,46 @@ def test_a_layer_without_bias_and_without_batchnorm_gets_a_bias():
 
 def test_a_batchnorm_that_runs_twice_has_no_statistics_of_its_own():
     norm = nn.BatchNorm2d(1)
-    with pytest.raises(ValueError, match="runs twice"):
+    with pytest.raises(ValueError, match="layer '0' runs twice"):
         reestimate_statistics(nn.Sequential(norm, nn.Sequential(norm)), images())
 
 
 def test_a_network_of_other_layers_is_refused():
     with pytest.raises(ValueError, match="float_model lacks the layers fc1, fc2"):
         match_statistics(mlp(64, (8, 8), 4), network(), images())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (fuse, "do not run as a plain .*match before you fuse or round"),
+        (
+            lambda model: prepare_qat(model, images()),
+            "do not run as a plain .*match before you fuse or round",
+        ),
+        (lambda model: quantize_model(model, images()), "match before you make integers"),
+    ],
+)
+def test_a_network_that_cannot_be_matched_is_refused_before_anything_changes(change, message):
+    model = change(network())
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=message):
+        match_statistics(model, network(), images())
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(before[key], value)
+
+
+def test_a_layer_of_another_kind_or_width_and_one_that_runs_twice_are_refused_by_path():
+    x, layer = images()[:, 0, 0], nn.Linear(8, 8)
+    with pytest.raises(ValueError, match="layer '0' is a Linear of 8 channels in model, but a BatchNorm1d"):
+        match_statistics(nn.Sequential(layer), nn.Sequential(nn.BatchNorm1d(8)), x)
+    wider = nn.Sequential(layer, nn.Linear(8, 6)), nn.Sequential(layer, nn.Linear(8, 7))
+    with pytest.raises(
+        ValueError, match="'1' is a Linear of 6 channels in model, but a Linear of 7 channels in"
+    ):
+        match_statistics(*wider, x)
+    with pytest.raises(ValueError, match="layer '0' runs twice"):
+        match_statistics(nn.Sequential(layer, nn.ReLU(), layer), nn.Sequential(layer), x)
 
 
 @pytest.mark.parametrize(

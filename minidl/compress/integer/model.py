@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.compress.integer.layers import IntegerLayer, Weighted
+from minidl.compress.integer.layers import IntegerLayer, QuantizedPreprocess, Weighted
 from minidl.compress.layer_kinds import in_order
 from minidl.compress.quantize import QuantParams, dequantize, quantize
 from minidl.engine.checks import check_instance, float_images, require
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
+from minidl.nn.efficientnet import Preprocess
 from minidl.nn.module import Module
 from minidl.nn.table import aligned
 
@@ -57,9 +58,11 @@ class IntegerModel(Module):
 
     def forward(self, images: Any) -> Tensor:
         images = images.data if isinstance(images, Tensor) else images
-        q = quantize(float_images("images", images), self.x_params)
-        *_, last = integer_layers_of(self.body).values()
-        return Tensor(reals_of(self.body(q), last))
+        images, layers = float_images("images", images), list(integer_layers_of(self.body).values())
+        if isinstance(layers[0], QuantizedPreprocess):
+            Preprocess.check(images)
+        q = quantize(images, self.x_params)
+        return Tensor(reals_of(self.body(q), layers[-1]))
 
     def report(self) -> str:
         """A table of the layers: see ``LayerReport``; ``rows`` holds the numbers."""
