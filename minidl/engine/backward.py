@@ -101,6 +101,7 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     if not output.requires_grad:
         mend = "set requires_grad=True on an input, and compute outside no_grad()"
         raise ValueError(f"{output!r} depends on nothing that requires a gradient; {mend}")
+    refuse_integers(output)
     if grad_output is None:
         what = f"backward from shape {output.shape} needs a gradient of that shape to start from"
         require(output.size == 1, f"{what}; or reduce the tensor to a number first, with .sum() or .mean()")
@@ -109,6 +110,12 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     fits = grad_output.shape == output.shape
     require(fits, f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
     return array_of(grad_output, output.dtype).copy()  # an Op may write into its own
+
+
+def refuse_integers(tensor: Tensor) -> None:
+    """An assignment ``t.requires_grad = True`` is not checked, and a gradient would be cut to integers."""
+    is_float = tensor.dtype.kind == "f"
+    require(is_float, f"only floating tensors can require a gradient, not {tensor.dtype}", TypeError)
 
 
 def gradients(
@@ -156,6 +163,7 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
         if not need:
             wanted.append(None)
             continue
+        refuse_integers(parent)
         shape, dtype = getattr(grad_parent, "shape", None), getattr(grad_parent, "dtype", None)
         # Shape () may have any dtype: before version 2, NumPy turns such a float32 times 2 into float64.
         if shape != parent.shape or (shape and dtype != tensor.dtype):

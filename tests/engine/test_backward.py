@@ -414,3 +414,12 @@ def test_an_op_serves_once():
     apply(op, leaf([1.0]))
     with pytest.raises(TypeError, match="an Op is its own context: apply needs an unused instance"):
         apply(op, leaf([2.0]))
+
+
+def test_integers_get_no_gradient_also_if_requires_grad_was_assigned():
+    x, w = Tensor(np.array([1, 2])), leaf([1.0, 1.0])
+    x.requires_grad = True
+    for attempt in ((x * w).sum().backward, lambda: grad((x * w).sum(), x), Tensor.backward):
+        with pytest.raises(TypeError, match="only floating tensors can require a gradient, not int64"):
+            attempt(x[0]) if attempt is Tensor.backward else attempt()
+    assert x.grad is None and w.grad is None
