@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidl.engine.checks import number_array, require
+from minidl.engine.checks import number_array, require, shown
 from minidl.engine.holding import array_of
 from minidl.engine.value import Value
 
@@ -155,8 +155,10 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
     grad = np.asarray(grad)  # NumPy turns arrays of shape () into plain numbers
     grads = op.backward(grad)
     grads = grads if isinstance(grads, tuple | list) else (grads,)
+    rule = getattr(op, "rule", None)  # of a ReLU, given to relu_rule
+    by = f"{name}.backward" if rule is None else f"relu_rule's {getattr(rule, '__name__', 'rule')}(grad, x)"
     fits = len(grads) == len(needs)
-    require(fits, f"{name}.backward gave {len(grads)} gradients for {len(needs)} inputs")
+    require(fits, f"{by} gave {len(grads)} gradients for {len(needs)} inputs")
 
     wanted: list[np.ndarray | None] = []
     for parent, need, grad_parent in zip(tensor.parents, needs, grads, strict=True):
@@ -167,7 +169,8 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
         shape, dtype = getattr(grad_parent, "shape", None), getattr(grad_parent, "dtype", None)
         # Shape () may have any dtype: before version 2, NumPy turns such a float32 times 2 into float64.
         if shape != parent.shape or (shape and dtype != tensor.dtype):
-            gave = f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}"
+            what = shown(grad_parent) if shape is None else f"a gradient of shape {shape} and dtype {dtype}"
+            gave = f"{by} gave {what}"
             raise ValueError(f"{gave}, expected {parent.shape} and {tensor.dtype}, for {parent!r}")
         if check := anomaly_check.get():
             check(op, grad_parent, [grad], "backward")
