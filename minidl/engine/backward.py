@@ -59,11 +59,25 @@ def backward(output: Tensor, grad_output: Any = None) -> None:
     order = topological_order(output, differentiable_parents)
     keep = {t for t in order if t.op is None or t.retains_grad}
     # Write .grad last, so that an error above leaves every .grad as it was.
-    for tensor, grad in gradients(order, first_gradient(output, grad_output), set(order), keep).items():
-        if tensor.grad is None:
+    found = gradients(order, first_gradient(output, grad_output), set(order), keep)
+    before = {tensor: own_gradient(tensor) for tensor in found}
+    for tensor, grad in found.items():
+        if before[tensor] is None:
             tensor.grad = np.array(grad)
         else:
             tensor.grad += grad
+
+
+def own_gradient(tensor: Tensor) -> np.ndarray | None:
+    """``tensor.grad``, which any code can assign: None, or a floating array of the tensor's shape."""
+    grad = tensor.grad
+    if grad is None:
+        return None
+    if not isinstance(grad, np.ndarray | np.generic) or grad.dtype.kind != "f":
+        raise TypeError(f"the grad of {tensor!r} must be a NumPy array of floats, got {shown(grad)}")
+    if grad.shape != tensor.shape:
+        raise ValueError(f"the grad of {tensor!r} must have its shape, got {grad.shape}")
+    return grad
 
 
 def grad(

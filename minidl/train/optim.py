@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.engine.backward import own_gradient
 from minidl.engine.checks import (
     check_flag,
     check_instance,
@@ -97,12 +98,11 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is None or not p.requires_grad:
+                grad = own_gradient(p)
+                if grad is None or not p.requires_grad:
                     continue
-                if p.grad.shape != p.shape:
-                    raise ValueError(f"the grad of {p!r} must have its shape, got {p.grad.shape}")
                 mask = getattr(p, "mask", None)  # of a pruned Parameter
-                grad = p.grad if mask is None else np.where(mask, p.grad, 0)
+                grad = grad if mask is None else np.where(mask, grad, 0)
                 grad = -grad if group["maximize"] else grad
                 # The assignment makes a new version, so that backward refuses an older graph.
                 p.data -= self.update(p, grad, self.state.setdefault(p, {}), group)
@@ -286,18 +286,18 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     5.0 [0.6 0.8]
     """
     positive_number("max_norm", max_norm)
-    grads, squares = [], 0.0
-    for p in several(parameters):
-        grad, mask = check_instance("each parameter", p, Tensor).grad, getattr(p, "mask", None)
+    given, squares = several(parameters), 0.0
+    for p in given:
+        grad, mask = own_gradient(check_instance("each parameter", p, Tensor)), getattr(p, "mask", None)
         if grad is not None:
             squares += float(np.square(grad, dtype=np.float64).sum(where=True if mask is None else mask))
-            grads.append(grad)
     norm = math.sqrt(squares)
     why = f"the norm of the gradients is {norm}: minidl.detect_anomaly() finds the cause"
     require(math.isfinite(norm), why, FloatingPointError)
     if norm > max_norm:
-        for grad in grads:
-            grad *= max_norm / norm
+        for p in given:
+            if p.grad is not None:
+                p.grad *= max_norm / norm
     return norm
 
 

@@ -365,6 +365,11 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
 # ---- bad input
 
 
+def given(p, grad):
+    p.grad = grad
+    return SGD([p], 0.1)
+
+
 @pytest.mark.parametrize(
     "attempt, error, message",
     [
@@ -414,6 +419,14 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
         (lambda p: SGD([p], 0.1, momentum=0.9, nesterov="no"), TypeError, "nesterov must be True or False"),
         (lambda p: AdamW([p], weight_decay="some"), TypeError, "weight_decay must be a number"),
         (lambda p: steps(SGD([p], 0.1), p, [[1.0], [2.0]]), ValueError, r"must have its shape, got \(2, 1\)"),
+        (lambda p: given(p, [1.0]).step(), TypeError, "grad of .* must be a NumPy array of floats, got"),
+        (lambda p: given(p, Tensor([1.0])).step(), TypeError, "must be a NumPy array of floats, got Tensor"),
+        (lambda p: given(p, np.array(1)).step(), TypeError, "must be a NumPy array of floats"),
+        (lambda p: given(p, np.ones((2, 2))).step(), ValueError, r"must have its shape, got \(2, 2\)"),
+        (lambda p: given(p, np.ones((2, 2))) and (p * p).sum().backward(), ValueError, "must have its shape"),
+        (lambda p: given(p, [1.0]) and (p * p).sum().backward(), TypeError, "must be a NumPy array"),
+        (lambda p: given(p, np.ones((2, 2))) and clip_grad_norm([p], 1), ValueError, "must have its shape"),
+        (lambda p: given(p, [1.0]) and clip_grad_norm([p], 1), TypeError, "must be a NumPy array of floats"),
         (lambda p: clip_grad_norm([p], 0.0), ValueError, "max_norm must be above 0"),
         (lambda p: clip_grad_norm(nn.Linear(1, 1), 1), TypeError, "parameters must be .* got Linear"),
         (lambda p: clip_grad_norm(p, 1), TypeError, "parameters must be .* such as model.parameters"),
