@@ -339,6 +339,7 @@ def optimizer_for(model: Module, optimizer: Optimizer | None) -> Optimizer:
     check_instance("optimizer", optimizer, Optimizer, optional=True)
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
     trainable = {p for p in model.parameters() if p.requires_grad}
+    require(bool(trainable), "all parameters of the model are frozen, so that nothing would be learned")
     none = f"the optimizer holds none of the model's {len(trainable)} trainable parameters, so that nothing "
     mend = "would be learned: make it of this model's parameters()"
     require(bool(trainable & set(optimizer.parameters())), none + mend)

@@ -427,6 +427,11 @@ def run(**settings):
             ValueError,
             "holds none of the model's 4 trainable parameters",
         ),
+        (
+            lambda path: fit(network().requires_grad_(False), blobs(), epochs=1),
+            ValueError,
+            "all parameters of the model are frozen",
+        ),
         (lambda path: run(max_grad_norm=0), ValueError, "max_grad_norm must be above 0"),
         (lambda path: run(patience=2), ValueError, "need a test set: give a test"),
         (lambda path: run(keep_best=True), ValueError, "need a test set: give a test"),
