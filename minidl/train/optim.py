@@ -154,11 +154,11 @@ class Optimizer:
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
             group.update({key: saved[key] for key in self.defaults})
             group["initial_lr"] = saved.get("initial_lr", saved["lr"])
-        params = self.parameters()
+        params, names = self.parameters(), self.names_of_each(self.param_groups)
         self.state = {
             params[i]: {
                 key: int(s[key]) if key == "step" else np.asarray(s[key]).astype(params[i].dtype)
-                for key in self.state_names
+                for key in names[i]
             }
             for i, s in state_dict["state"].items()
             if any(value is not None for value in s.values())  # PyTorch's SGD without momentum keeps a None
@@ -183,12 +183,13 @@ class Optimizer:
         expected = [len(group["params"]) for group in self.param_groups]
         if sizes != expected:
             return [f"the groups must have {expected} parameters, got {sizes}"]
-        params, problems = self.parameters(), []
+        params, names, problems = self.parameters(), self.names_of_each(groups), []
         for i, s in state.items():
             if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(params):
                 problems.append(f"there is no parameter {i!r} of {len(params)}")
             else:
-                problems += [f"parameter {i}: {problem}" for problem in self.entry_problems(params[i], s)]
+                found = self.entry_problems(params[i], s, names[i])
+                problems += [f"parameter {i}: {problem}" for problem in found]
         return problems
 
     def other_settings(self, groups: list[dict[str, Any]], by_pytorch: bool) -> list[str]:
@@ -204,11 +205,19 @@ class Optimizer:
                     problems.append(f"it was made with {name}={group[name]!r}, not as {kind}")
         return problems
 
-    def entry_problems(self, p: Tensor, entry: Mapping[str, Any]) -> list[str]:
+    def names_of_each(self, groups: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+        """For each parameter the names of the state that an optimizer with these groups keeps."""
+        return [self.names_in(group) for group in groups for _ in group["params"]]
+
+    def names_in(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the state of each parameter in a group with these settings."""
+        return self.state_names
+
+    def entry_problems(self, p: Tensor, entry: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
         """The reasons why the state of one parameter cannot be loaded."""
         given = {key: np.asarray(value) for key, value in entry.items() if value is not None}
-        if given and set(given) != set(self.state_names):
-            return [f"needs {sorted(self.state_names)}, got {sorted(given)}"]
+        if given and set(given) != set(names):
+            return [f"needs {sorted(names)}, got {sorted(given)}"]
         problems = []
         for key, value in given.items():
             shape = () if key == "step" else p.shape

@@ -289,6 +289,26 @@ def test_an_optimizer_with_a_loaded_state_goes_on_to_the_same_bits(make):
     assert np.array_equal(steps(resumed, q, *grads[3:]), steps(straight, p, *grads[3:]))
 
 
+@pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"centered": True}, {}])
+@pytest.mark.parametrize("own", [{"momentum": 0.5, "centered": True}, {}])
+def test_rmsprop_takes_over_the_settings_of_a_state_with_their_arrays(settings, own):
+    p, q, frozen = parameter(1.0, 2.0), parameter(0.0, 0.0), parameter(1.0)
+    straight = RMSprop([{"params": [p], **settings}, {"params": [frozen]}], 0.1)
+    steps(straight, p, [1.0, -2.0], [3.0, 1.0])
+    q.data = p.data.copy()
+    resumed = RMSprop([{"params": [q], **own}, {"params": [frozen]}], 0.1)
+    resumed.load_state_dict(straight.state_dict())
+    assert np.array_equal(steps(resumed, q, [0.5, 0.5]), steps(straight, p, [0.5, 0.5]))
+
+
+def test_rmsprop_keeps_the_state_that_a_later_group_or_setting_needs():
+    p, q = parameter(1.0), parameter(1.0)
+    optimizer = RMSprop([p], 0.1)
+    optimizer.add_param_group({"params": [q], "momentum": 0.9, "centered": True})
+    steps(optimizer, q, [2.0])
+    assert set(optimizer.state[q]) == {"step", "square_avg", "momentum_buffer", "grad_avg"}
+
+
 def test_the_state_is_laid_out_as_pytorchs_and_is_a_copy():
     a, b = parameter(1.0), parameter(1.0)
     optimizer = Adam([{"params": [a], "lr": 0.5}, {"params": [b]}])
