@@ -81,8 +81,8 @@ def fit(
     this test set optimistic: use a validation set here, and test afterwards.
     checkpoint: a file that is written after each epoch. If it exists, training continues from it with exactly
     the same result as without a stop; delete it to start again. ValueError for another kind of optimizer,
-    other settings or a checkpoint of more epochs. Data, schedule, augment and loss must be the same, too; this
-    is not checked.
+    other settings or a checkpoint of more epochs. Data, schedule, augment and loss must be the same, too;
+    this is not checked.
     progress: show a bar on a terminal once the training has taken 2 seconds.
 
     A loss that is not finite raises FloatingPointError before its step. An error that ends a training, also
@@ -289,8 +289,8 @@ class Training:
         ]
         message = f"{path} was started with other settings; delete it to start again:"
         require(not differences, "\n  ".join([message, *differences]))
-        longer = f"{path} holds {len(history)} epochs, but epochs is {epochs}: give at least as many, or delete"
-        require(len(history) <= epochs, f"{longer} it to start again")
+        longer = f"{path} holds {len(history)} epochs, but epochs is {epochs}: give at least as many"
+        require(len(history) <= epochs, f"{longer}, or delete it to start again")
         self.best = load(path, self.model, optimizer=self.optimizer, rng=self.loader.rng).best
         self.history = history
 

@@ -87,7 +87,7 @@ def has_accuracy(logits: np.ndarray, labels: np.ndarray) -> bool:
         return labels.shape[1:] in ((), (1,)) and bool(np.isin(labels, (0, 1)).all())
     if logits.ndim == 2 and labels.ndim == 1:
         return labels.dtype.kind in "iu"
-    return logits.ndim == 2 and labels.shape == logits.shape and are_probabilities(labels)
+    return logits.ndim == 2 and labels.shape == logits.shape and _are_probabilities(labels)
 
 
 def per_class_accuracy(
@@ -324,7 +324,7 @@ def predicted_and_actual(
         labels = labels.reshape(-1).astype(np.int64)
     columns = {max(array.shape[1], 2) for array in (predictions, labels) if array.ndim == 2}
     predicted, actual = classes_of("predictions", predictions), classes_of("labels", labels)
-    names_one = labels.ndim == 1 or are_probabilities(labels)
+    names_one = labels.ndim == 1 or _are_probabilities(labels)
     require(names_one, "labels must be classes (N,), or rows (N, K) that are >= 0 with sum 1")
     if num_classes is not None:
         columns.add(positive_int("num_classes", num_classes))
@@ -334,7 +334,7 @@ def predicted_and_actual(
     return predicted, actual, classes
 
 
-def are_probabilities(rows: np.ndarray) -> bool:
+def _are_probabilities(rows: np.ndarray) -> bool:
     """Whether each row (K,) of ``rows`` is a distribution. Rows that name several classes or none are not."""
     return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3))
 
