@@ -27,7 +27,7 @@ def load_picture(
     1]. For a picture without transparent parts, the middle square is scaled to ``size``, and the mask is True
     everywhere.
 
-    Raises ValueError for a file that is no picture.
+    Raises ValueError for a file that is no picture, or that holds floats or integers of 32 bits.
 
     >>> from minidl import data
     >>> image, mask = data.load_picture(data.lesson_pictures() / "mammals" / "zebra.webp", size=64)
@@ -149,8 +149,15 @@ def _upright(path: str | os.PathLike) -> Any:
     path = check_path("path", path)
     try:
         with Image.open(path) as file:
-            return ImageOps.exif_transpose(file).convert("RGBA")
+            picture, mode = ImageOps.exif_transpose(file), file.mode
+            has_16_bits = mode.startswith("I;16") or (mode == "I" and file.format in ("PNG", "PPM"))
+            if mode not in ("I", "F") and not has_16_bits:
+                return picture.convert("RGBA")
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # the readers of the formats raise errors of many kinds
         raise ValueError(f"{path} is not a readable picture: {error!r}") from error
+    mend = "save it with 8 or 16 bits for each colour"
+    require(has_16_bits, f"{path} holds numbers of 32 bits, and no white is known for them: {mend}")
+    grey = np.round(np.asarray(picture) / 257)  # 0 ... 65535 to 0 ... 255; Pillow's convert clips at 255
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGBA")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidl.engine.checks import number_array, require
+from minidl.engine.checks import number_array, require, shown
 from minidl.engine.holding import array_of
 from minidl.engine.value import Value
 
@@ -59,11 +59,25 @@ def backward(output: Tensor, grad_output: Any = None) -> None:
     order = topological_order(output, differentiable_parents)
     keep = {t for t in order if t.op is None or t.retains_grad}
     # Write .grad last, so that an error above leaves every .grad as it was.
-    for tensor, grad in gradients(order, first_gradient(output, grad_output), set(order), keep).items():
-        if tensor.grad is None:
+    found = gradients(order, first_gradient(output, grad_output), set(order), keep)
+    before = {tensor: own_gradient(tensor) for tensor in found}
+    for tensor, grad in found.items():
+        if before[tensor] is None:
             tensor.grad = np.array(grad)
         else:
             tensor.grad += grad
+
+
+def own_gradient(tensor: Tensor) -> np.ndarray | None:
+    """``tensor.grad``, which any code can assign: None, or a floating array of the tensor's shape."""
+    grad = tensor.grad
+    if grad is None:
+        return None
+    if not isinstance(grad, np.ndarray | np.generic) or grad.dtype.kind != "f":
+        raise TypeError(f"the grad of {tensor!r} must be a NumPy array of floats, got {shown(grad)}")
+    if grad.shape != tensor.shape:
+        raise ValueError(f"the grad of {tensor!r} must have its shape, got {grad.shape}")
+    return grad
 
 
 def grad(
@@ -101,6 +115,7 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     if not output.requires_grad:
         mend = "set requires_grad=True on an input, and compute outside no_grad()"
         raise ValueError(f"{output!r} depends on nothing that requires a gradient; {mend}")
+    refuse_integers(output)
     if grad_output is None:
         what = f"backward from shape {output.shape} needs a gradient of that shape to start from"
         require(output.size == 1, f"{what}; or reduce the tensor to a number first, with .sum() or .mean()")
@@ -109,6 +124,12 @@ def first_gradient(output: Tensor, grad_output: Any) -> np.ndarray:
     fits = grad_output.shape == output.shape
     require(fits, f"the gradient has shape {grad_output.shape}, the tensor {output.shape}")
     return array_of(grad_output, output.dtype).copy()  # an Op may write into its own
+
+
+def refuse_integers(tensor: Tensor) -> None:
+    """An assignment ``t.requires_grad = True`` is not checked, and a gradient would be cut to integers."""
+    is_float = tensor.dtype.kind == "f"
+    require(is_float, f"only floating tensors can require a gradient, not {tensor.dtype}", TypeError)
 
 
 def gradients(
@@ -148,18 +169,22 @@ def backward_one(tensor: Tensor, grad: np.ndarray, along: set[Tensor]) -> list[n
     grad = np.asarray(grad)  # NumPy turns arrays of shape () into plain numbers
     grads = op.backward(grad)
     grads = grads if isinstance(grads, tuple | list) else (grads,)
+    rule = getattr(op, "rule", None)  # of a ReLU, given to relu_rule
+    by = f"{name}.backward" if rule is None else f"relu_rule's {getattr(rule, '__name__', 'rule')}(grad, x)"
     fits = len(grads) == len(needs)
-    require(fits, f"{name}.backward gave {len(grads)} gradients for {len(needs)} inputs")
+    require(fits, f"{by} gave {len(grads)} gradients for {len(needs)} inputs")
 
     wanted: list[np.ndarray | None] = []
     for parent, need, grad_parent in zip(tensor.parents, needs, grads, strict=True):
         if not need:
             wanted.append(None)
             continue
+        refuse_integers(parent)
         shape, dtype = getattr(grad_parent, "shape", None), getattr(grad_parent, "dtype", None)
         # Shape () may have any dtype: before version 2, NumPy turns such a float32 times 2 into float64.
         if shape != parent.shape or (shape and dtype != tensor.dtype):
-            gave = f"{name}.backward gave a gradient of shape {shape} and dtype {dtype}"
+            what = shown(grad_parent) if shape is None else f"a gradient of shape {shape} and dtype {dtype}"
+            gave = f"{by} gave {what}"
             raise ValueError(f"{gave}, expected {parent.shape} and {tensor.dtype}, for {parent!r}")
         if check := anomaly_check.get():
             check(op, grad_parent, [grad], "backward")

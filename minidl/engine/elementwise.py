@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.engine import jit, kernels
 from minidl.engine.checks import check_array, check_function, check_number, require
-from minidl.engine.op import Op, unbroadcast
+from minidl.engine.op import Op, read_only, unbroadcast
 
 
 def where_kept(mask: np.ndarray, grad: np.ndarray) -> np.ndarray:
@@ -226,9 +226,9 @@ _block: ContextVar[_Block] = ContextVar("relu_rule", default=_no_block)
 def relu_rule(rule: ReluRule) -> Iterator[None]:
     """In this block, each ReLU that runs forward gets ``rule(grad, x)`` as its backward.
 
-    ``grad`` is the incoming gradient and ``x`` the ReLU's input. Deconvnet and guided backpropagation are
-    such rules. The model does not change. Graphs built outside of the block keep their own rule. The block
-    raises ValueError if a ReLU runs backward in it and no ReLU ran forward in it.
+    ``grad`` is the incoming gradient and ``x`` the ReLU's input, both read-only. Deconvnet and guided
+    backpropagation are such rules. The model does not change. Graphs built outside of the block keep their
+    own rule. The block raises ValueError if a ReLU runs backward in it and no ReLU ran forward in it.
 
     >>> from minidl import Tensor, relu_rule
     >>> x = Tensor([1.0, -1.0], requires_grad=True)
@@ -275,7 +275,7 @@ class ReLU(Op):
         refuse_late_block(self.rule)
         if self.rule is backprop_rule and jit.pays_to_compile(grad):
             return jit.elementwise(kernels.relu_backward, grad, self.x)
-        return self.rule(grad, self.x)
+        return self.rule(read_only(grad), read_only(self.x))
 
 
 class ReLU6(ReLU):

@@ -15,6 +15,8 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray:
     Python's numbers, lists and float16 arrays become float32. Other arrays keep their dtype and are shared,
     not copied. A number that the dtype cannot hold is refused, because NumPy would change its value.
     """
+    if data is None:
+        raise TypeError("a Tensor holds numbers, got None, which a function without a return gives")
     try:
         array = np.asarray(data)
     except ValueError as error:

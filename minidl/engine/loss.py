@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minidl.engine.checks import (
@@ -57,6 +59,12 @@ def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float
     return (p * total - target) / p.dtype.type(temperature)
 
 
+def check_some_count(kept: np.ndarray, total: Any, ignore_index: int) -> None:
+    """ValueError if no row counts in the mean, with the reason."""
+    why = "weight is 0 for all labels" if kept.any() else f"ignore_index {ignore_index} is every label"
+    require(total != 0, f"{why} of the batch: the mean is undefined")
+
+
 class CrossEntropy(Op):
     """loss = -(1/M) sum_n sum_c w_c t_nc log softmax(z_n / T)_c, with t the smoothed target
 
@@ -99,7 +107,7 @@ class CrossEntropy(Op):
         by_weight = self.weight is not None and self.labels.ndim == 1
         mean_over = (target @ w).sum() if by_weight else self.kept.sum()
         self.M = z.dtype.type(1 if self.reduction == "sum" else mean_over)
-        require(self.M != 0, "weight is 0 for all labels of the batch: the mean is undefined")
+        check_some_count(self.kept, self.M, self.ignore_index)
         return losses.sum() / self.M
 
     def backward(self, grad):

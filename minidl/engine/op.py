@@ -41,6 +41,13 @@ class Op:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The same array for a function of the user, which cannot write into it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Sum ``grad`` over the axes along which an array of shape ``shape`` was broadcast.
 

@@ -73,7 +73,7 @@ def nll_loss(
     w = np.where(kept, w[labels], 0).astype(log_p.dtype)
     losses = where(kept, -log_p[np.arange(len(labels)), labels] * w, 0)
     if check_choice("reduction", reduction, loss.REDUCTIONS) == "mean":
-        require(w.sum() > 0, "weight is 0 for all labels of the batch: the mean is undefined")
+        loss.check_some_count(kept, w.sum(), ignore_index)
         return losses.sum() / w.sum()
     return reduced(losses, reduction)
 

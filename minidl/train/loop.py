@@ -80,8 +80,9 @@ def fit(
     keep_best: give the model the state of its best epoch by the same measure. Both options make the result on
     this test set optimistic: use a validation set here, and test afterwards.
     checkpoint: a file that is written after each epoch. If it exists, training continues from it with exactly
-    the same result as without a stop; delete it to start again. ValueError for another kind of optimizer or
-    other settings. Data, schedule, augment and loss are not checked: they must be the same.
+    the same result as without a stop; delete it to start again. ValueError for another kind of optimizer,
+    other settings or a checkpoint of more epochs. Data, schedule, augment and loss must be the same, too;
+    this is not checked.
     progress: show a bar on a terminal once the training has taken 2 seconds.
 
     A loss that is not finite raises FloatingPointError before its step. An error that ends a training, also
@@ -104,7 +105,7 @@ def fit(
     loader = batches(*train, batch_size, rng=rng, augment=augment, drop_last=drop_last)
     training = Training(model, loader, test, optimizer, schedule, loss, step, metric, max_grad_norm)
     if checkpoint is not None:
-        training.resume(checkpoint)
+        training.resume(checkpoint, epochs)
     history = training.history
     with progress_bar(epochs * len(loader), history.steps, progress) as bar, training.ends_well(keep_best):
         while len(history) < epochs and not out_of_patience(history, patience):
@@ -269,10 +270,10 @@ class Training:
             settings=self.settings(),
         )
 
-    def resume(self, path: Path) -> None:
+    def resume(self, path: Path, epochs: int) -> None:
         """Continue from the checkpoint at ``path``, if it exists.
 
-        ValueError for other settings, because the result would differ.
+        ValueError for other settings or more than ``epochs`` epochs, because the result would differ.
         """
         if not path.exists():
             there_is_none = f"there is no folder {path.parent} for the checkpoint {path}"
@@ -292,6 +293,8 @@ class Training:
         ]
         message = f"{path} was started with other settings; delete it to start again:"
         require(not differences, "\n  ".join([message, *differences]))
+        longer = f"{path} holds {len(history)} epochs, but epochs is {epochs}: give at least as many"
+        require(len(history) <= epochs, f"{longer}, or delete it to start again")
         self.best = load(path, self.model, optimizer=self.optimizer, rng=self.loader.rng).best
         self.history = history
 
@@ -343,6 +346,7 @@ def optimizer_for(model: Module, optimizer: Optimizer | None) -> Optimizer:
     check_instance("optimizer", optimizer, Optimizer, optional=True)
     optimizer = Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
     trainable = {p for p in model.parameters() if p.requires_grad}
+    require(bool(trainable), "all parameters of the model are frozen, so that nothing would be learned")
     none = f"the optimizer holds none of the model's {len(trainable)} trainable parameters, so that nothing "
     mend = "would be learned: make it of this model's parameters()"
     require(bool(trainable & set(optimizer.parameters())), none + mend)

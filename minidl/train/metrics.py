@@ -65,8 +65,8 @@ def accuracy(predictions: Any, labels: Any) -> float:
     """The fraction of right predictions.
 
     predictions: logits (N, K): the class has the largest; one logit (N, 1) or floats (N,): class 1 above 0,
-    otherwise class 0; or classes (N,).  labels: classes (N,), or rows (N, K): the class has the largest; or a
-    column (N, 1) of zeros and ones.
+    otherwise class 0; or classes (N,).  labels: classes (N,), or rows (N, K) of probabilities: the class has
+    the largest; or a column (N, 1) of zeros and ones.
 
     >>> from minidl import train
     >>> train.accuracy([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]], labels=[0, 1, 1, 1])
@@ -87,9 +87,7 @@ def has_accuracy(logits: np.ndarray, labels: np.ndarray) -> bool:
         return labels.shape[1:] in ((), (1,)) and bool(np.isin(labels, (0, 1)).all())
     if logits.ndim == 2 and labels.ndim == 1:
         return labels.dtype.kind in "iu"
-    if logits.ndim != 2 or labels.shape != logits.shape:
-        return False
-    return bool((labels >= 0).all() and np.allclose(labels.sum(axis=1), 1, atol=1e-3))
+    return logits.ndim == 2 and labels.shape == logits.shape and _are_probabilities(labels)
 
 
 def per_class_accuracy(
@@ -266,6 +264,7 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     from scipy.optimize import minimize_scalar
 
     z = check_array("logits", logits, "N", "K", low=-LARGEST, high=LARGEST).astype(np.float64)
+    require(z.shape[1] > 1, "logits must be rows (N, K) of at least two classes, got one column")
     labels = predicted_and_actual(z, labels)[1]
     low, high = check_bounds("bounds", bounds)
     fits = 0 < low <= 1 <= high < np.inf
@@ -325,12 +324,19 @@ def predicted_and_actual(
         labels = labels.reshape(-1).astype(np.int64)
     columns = {max(array.shape[1], 2) for array in (predictions, labels) if array.ndim == 2}
     predicted, actual = classes_of("predictions", predictions), classes_of("labels", labels)
+    names_one = labels.ndim == 1 or _are_probabilities(labels)
+    require(names_one, "labels must be classes (N,), or rows (N, K) that are >= 0 with sum 1")
     if num_classes is not None:
         columns.add(positive_int("num_classes", num_classes))
     require(len(columns) < 2, f"the number of classes is not clear: {sorted(columns)}")
     classes = columns.pop() if columns else int(max(predicted.max(), actual.max())) + 1
     predicted, actual = (check_labels("labels", given, None, classes) for given in (predicted, actual))
     return predicted, actual, classes
+
+
+def _are_probabilities(rows: np.ndarray) -> bool:
+    """Whether each row (K,) of ``rows`` is a distribution. Rows that name several classes or none are not."""
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3))
 
 
 def classes_of(name: str, array: np.ndarray) -> np.ndarray:

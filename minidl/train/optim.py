@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.engine.backward import own_gradient
 from minidl.engine.checks import (
     check_flag,
     check_instance,
@@ -97,12 +98,11 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is None or not p.requires_grad:
+                grad = own_gradient(p)
+                if grad is None or not p.requires_grad:
                     continue
-                if p.grad.shape != p.shape:
-                    raise ValueError(f"the grad of {p!r} must have its shape, got {p.grad.shape}")
                 mask = getattr(p, "mask", None)  # of a pruned Parameter
-                grad = p.grad if mask is None else np.where(mask, p.grad, 0)
+                grad = grad if mask is None else np.where(mask, grad, 0)
                 grad = -grad if group["maximize"] else grad
                 # The assignment makes a new version, so that backward refuses an older graph.
                 p.data -= self.update(p, grad, self.state.setdefault(p, {}), group)
@@ -154,11 +154,11 @@ class Optimizer:
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
             group.update({key: saved[key] for key in self.defaults})
             group["initial_lr"] = saved.get("initial_lr", saved["lr"])
-        params = self.parameters()
+        params, names = self.parameters(), self.names_of_each(self.param_groups)
         self.state = {
             params[i]: {
                 key: int(s[key]) if key == "step" else np.asarray(s[key]).astype(params[i].dtype)
-                for key in self.state_names
+                for key in names[i]
             }
             for i, s in state_dict["state"].items()
             if any(value is not None for value in s.values())  # PyTorch's SGD without momentum keeps a None
@@ -183,12 +183,13 @@ class Optimizer:
         expected = [len(group["params"]) for group in self.param_groups]
         if sizes != expected:
             return [f"the groups must have {expected} parameters, got {sizes}"]
-        params, problems = self.parameters(), []
+        params, names, problems = self.parameters(), self.names_of_each(groups), []
         for i, s in state.items():
             if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(params):
                 problems.append(f"there is no parameter {i!r} of {len(params)}")
             else:
-                problems += [f"parameter {i}: {problem}" for problem in self.entry_problems(params[i], s)]
+                found = self.entry_problems(params[i], s, names[i])
+                problems += [f"parameter {i}: {problem}" for problem in found]
         return problems
 
     def other_settings(self, groups: list[dict[str, Any]], by_pytorch: bool) -> list[str]:
@@ -204,11 +205,19 @@ class Optimizer:
                     problems.append(f"it was made with {name}={group[name]!r}, not as {kind}")
         return problems
 
-    def entry_problems(self, p: Tensor, entry: Mapping[str, Any]) -> list[str]:
+    def names_of_each(self, groups: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+        """For each parameter the names of the state that an optimizer with these groups keeps."""
+        return [self.names_in(group) for group in groups for _ in group["params"]]
+
+    def names_in(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the state of each parameter in a group with these settings."""
+        return self.state_names
+
+    def entry_problems(self, p: Tensor, entry: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
         """The reasons why the state of one parameter cannot be loaded."""
         given = {key: np.asarray(value) for key, value in entry.items() if value is not None}
-        if given and set(given) != set(self.state_names):
-            return [f"needs {sorted(self.state_names)}, got {sorted(given)}"]
+        if given and set(given) != set(names):
+            return [f"needs {sorted(names)}, got {sorted(given)}"]
         problems = []
         for key, value in given.items():
             shape = () if key == "step" else p.shape
@@ -286,18 +295,18 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     5.0 [0.6 0.8]
     """
     positive_number("max_norm", max_norm)
-    grads, squares = [], 0.0
-    for p in several(parameters):
-        grad, mask = check_instance("each parameter", p, Tensor).grad, getattr(p, "mask", None)
+    given, squares = several(parameters), 0.0
+    for p in given:
+        grad, mask = own_gradient(check_instance("each parameter", p, Tensor)), getattr(p, "mask", None)
         if grad is not None:
             squares += float(np.square(grad, dtype=np.float64).sum(where=True if mask is None else mask))
-            grads.append(grad)
     norm = math.sqrt(squares)
     why = f"the norm of the gradients is {norm}: minidl.detect_anomaly() finds the cause"
     require(math.isfinite(norm), why, FloatingPointError)
     if norm > max_norm:
-        for grad in grads:
-            grad *= max_norm / norm
+        for p in given:
+            if p.grad is not None:
+                p.grad *= max_norm / norm
     return norm
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,11 @@ class RMSprop(Optimizer):
     ) -> None:
         settings = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(parameters, {**settings, "centered": centered, "maximize": maximize})
-        groups = self.param_groups  # as in PyTorch, keep only the state that some group uses
-        self.state_names = (
-            *("step", "square_avg"),
-            *["momentum_buffer"] * any(group["momentum"] for group in groups),
-            *["grad_avg"] * any(group["centered"] for group in groups),
-        )
+
+    def names_in(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        """As in PyTorch, only the state that the group uses."""
+        momentum, mean = ["momentum_buffer"] * (group["momentum"] > 0), ["grad_avg"] * group["centered"]
+        return ("step", "square_avg", *momentum, *mean)
 
     def check_settings(self, group: dict[str, Any]) -> None:
         super().check_settings(group)
@@ -53,9 +53,9 @@ class RMSprop(Optimizer):
 
     def update(self, p, grad, state, group):
         alpha = group["alpha"]
-        if not state:
-            zeros = {name: np.zeros_like(p.data) for name in self.state_names if name != "step"}
-            state.update(step=0, **zeros)
+        for name in self.names_in(group):
+            if name not in state:
+                state[name] = 0 if name == "step" else np.zeros_like(p.data)
         state["step"] += 1
         g = grad + group["weight_decay"] * p.data if group["weight_decay"] else grad
         v = state["square_avg"] = alpha * state["square_avg"] + (1 - alpha) * g * g

@@ -240,3 +240,19 @@ def test_they_are_found_from_any_folder_of_the_clone_and_else_beside_the_package
     assert lesson_pictures() == here
     (tmp_path / "lessons" / "pictures").mkdir(parents=True)
     assert lesson_pictures() == tmp_path / "lessons" / "pictures"
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff", "pgm"])
+def test_a_grey_picture_of_16_bits_keeps_its_shades(tmp_path, ending):
+    shades = np.linspace(0, 65535, 16 * 16).round().astype(np.uint16).reshape(16, 16)
+    Image.fromarray(shades).save(tmp_path / f"deep.{ending}")
+    image, mask = load_picture(tmp_path / f"deep.{ending}", 16)
+    assert mask.all()
+    np.testing.assert_allclose(image, np.stack([shades / 65535] * 3), atol=0.51 / 255)
+
+
+def test_numbers_of_32_bits_are_refused(tmp_path):
+    for kind in (np.float32, np.int32):
+        Image.fromarray(np.full((4, 4), 0.5).astype(kind)).save(tmp_path / "deep.tiff")
+        with pytest.raises(ValueError, match=r"deep.tiff holds numbers of 32 bits"):
+            load_picture(tmp_path / "deep.tiff", 4)

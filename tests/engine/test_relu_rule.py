@@ -75,12 +75,33 @@ def test_a_rule_of_the_wrong_shape_or_kind_is_refused():
     ):
         pass
     with (
-        pytest.raises(ValueError, match=r"ReLU.backward gave a gradient of shape \(1,\)"),
+        pytest.raises(ValueError, match=r"relu_rule's <lambda>\(grad, x\) gave a gradient of shape \(1,\)"),
         relu_rule(lambda grad, x: grad[:1]),
     ):
         slope(Tensor.relu)
-    with pytest.raises(ValueError, match="dtype float64"), relu_rule(lambda grad, x: grad * np.ones(3)):
-        slope(Tensor.relu)
+    gave = {
+        "a gradient of shape .* dtype float64": np.ones(3),
+        "None, expected": None,
+        "True": True,
+        "3 gradients for 1": X,
+    }
+    for what, value in gave.items():
+        message = rf"relu_rule's <lambda>\(grad, x\) gave {what}"
+        with pytest.raises(ValueError, match=message), relu_rule(lambda grad, x, value=value: value):
+            slope(Tensor.relu)
+
+
+@pytest.mark.parametrize("argument", [0, 1])
+def test_a_rule_cannot_write_into_what_it_is_given(argument):
+    def writes(*given):
+        given[argument][...] = 1
+        return given[0]
+
+    array = np.float32([-1, 2])
+    x = Tensor(array, requires_grad=True)
+    with pytest.raises(ValueError, match="read-only"), relu_rule(writes):
+        grad((x.relu() * 3).sum(), x)
+    assert array.tolist() == [-1, 2]
 
 
 def test_a_block_around_backward_alone_is_refused():

@@ -349,13 +349,19 @@ CASES = {
     "F.nll_loss: nothing kept": (
         lambda: F.nll_loss(ROWS, [-100, -100]),
         ValueError,
-        "weight is 0 for all labels of the batch",
+        "ignore_index -100 is every label of the batch",
     ),
     "F.cross_entropy: nothing kept": (
         lambda: F.cross_entropy(ROWS, [1, 1], ignore_index=1),
         ValueError,
+        "ignore_index 1 is every label of the batch",
+    ),
+    "F.nll_loss: no weight": (
+        lambda: F.nll_loss(ROWS, [0, 0], [0.0, 1.0, 1.0]),
+        ValueError,
         "weight is 0 for all labels of the batch",
     ),
+    "F.mse_loss: None": (lambda: F.mse_loss(ROWS, None), TypeError, "a Tensor holds numbers, got None"),
     "F.l1_loss": (lambda: F.l1_loss(ROWS, ROWS[0]), ValueError, r"\(2, 3\) and target \(3,\) differ"),
     "F.smooth_l1_loss": (lambda: F.smooth_l1_loss(ROWS, ROWS, beta=None), TypeError, "beta must be a number"),
     "F.leaky_relu": (lambda: F.leaky_relu(ROWS, None), TypeError, "negative_slope must be a number"),

@@ -221,6 +221,7 @@ def test_huge_logits_are_fitted_without_overflow():
         (lambda: fit_temperature(P, Y[:2]), ValueError, r"got \(4, 2\) and \(2,\)"),
         (lambda: fit_temperature(P * np.nan, Y), ValueError, "logits must be finite, got nan"),
         (lambda: fit_temperature(np.array([[np.inf, 0]]), [0]), ValueError, "logits must be finite"),
+        (lambda: fit_temperature([[0.5], [-1.0]], [1, 0]), ValueError, "two classes, got one column"),
         (lambda: fit_temperature(P, Y, bounds=(0, 20)), ValueError, "0 < low <= 1 <= high"),
         (lambda: fit_temperature(P, Y, bounds=(2, 20)), ValueError, "got 2 and 20"),
         (lambda: fit_temperature(P * 1e200, Y), ValueError, "logits must be within .*1e.150"),

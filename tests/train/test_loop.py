@@ -234,6 +234,11 @@ def test_a_resumed_training_ends_in_the_same_bits(tmp_path, stop_after):
     assert run(again, 6, np.random.default_rng(3), checkpoint=tmp_path / "c.npz") == expected
     assert bits(again) == bits(straight)
 
+    untouched, before = with_all_kinds_of_state(seed=4), bits(with_all_kinds_of_state(seed=4))
+    with pytest.raises(ValueError, match="c.npz holds 6 epochs, but epochs is 2: give at least as many"):
+        run(untouched, 2, np.random.default_rng(3), checkpoint=tmp_path / "c.npz")
+    assert bits(untouched) == before
+
 
 def test_an_early_stop_is_not_undone_by_the_checkpoint(tmp_path):
     for _ in range(2):
@@ -435,6 +440,11 @@ def run(**settings):
             lambda path: run(optimizer=Adam(network().parameters())),
             ValueError,
             "holds none of the model's 4 trainable parameters",
+        ),
+        (
+            lambda path: fit(network().requires_grad_(False), blobs(), epochs=1),
+            ValueError,
+            "all parameters of the model are frozen",
         ),
         (lambda path: run(max_grad_norm=0), ValueError, "max_grad_norm must be above 0"),
         (lambda path: run(patience=2), ValueError, "need a test set: give a test"),

@@ -289,6 +289,26 @@ def test_an_optimizer_with_a_loaded_state_goes_on_to_the_same_bits(make):
     assert np.array_equal(steps(resumed, q, *grads[3:]), steps(straight, p, *grads[3:]))
 
 
+@pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"centered": True}, {}])
+@pytest.mark.parametrize("own", [{"momentum": 0.5, "centered": True}, {}])
+def test_rmsprop_takes_over_the_settings_of_a_state_with_their_arrays(settings, own):
+    p, q, frozen = parameter(1.0, 2.0), parameter(0.0, 0.0), parameter(1.0)
+    straight = RMSprop([{"params": [p], **settings}, {"params": [frozen]}], 0.1)
+    steps(straight, p, [1.0, -2.0], [3.0, 1.0])
+    q.data = p.data.copy()
+    resumed = RMSprop([{"params": [q], **own}, {"params": [frozen]}], 0.1)
+    resumed.load_state_dict(straight.state_dict())
+    assert np.array_equal(steps(resumed, q, [0.5, 0.5]), steps(straight, p, [0.5, 0.5]))
+
+
+def test_rmsprop_keeps_the_state_that_a_later_group_or_setting_needs():
+    p, q = parameter(1.0), parameter(1.0)
+    optimizer = RMSprop([p], 0.1)
+    optimizer.add_param_group({"params": [q], "momentum": 0.9, "centered": True})
+    steps(optimizer, q, [2.0])
+    assert set(optimizer.state[q]) == {"step", "square_avg", "momentum_buffer", "grad_avg"}
+
+
 def test_the_state_is_laid_out_as_pytorchs_and_is_a_copy():
     a, b = parameter(1.0), parameter(1.0)
     optimizer = Adam([{"params": [a], "lr": 0.5}, {"params": [b]}])
@@ -365,6 +385,11 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
 # ---- bad input
 
 
+def given(p, grad):
+    p.grad = grad
+    return SGD([p], 0.1)
+
+
 @pytest.mark.parametrize(
     "attempt, error, message",
     [
@@ -414,6 +439,14 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change, mess
         (lambda p: SGD([p], 0.1, momentum=0.9, nesterov="no"), TypeError, "nesterov must be True or False"),
         (lambda p: AdamW([p], weight_decay="some"), TypeError, "weight_decay must be a number"),
         (lambda p: steps(SGD([p], 0.1), p, [[1.0], [2.0]]), ValueError, r"must have its shape, got \(2, 1\)"),
+        (lambda p: given(p, [1.0]).step(), TypeError, "grad of .* must be a NumPy array of floats, got"),
+        (lambda p: given(p, Tensor([1.0])).step(), TypeError, "must be a NumPy array of floats, got Tensor"),
+        (lambda p: given(p, np.array(1)).step(), TypeError, "must be a NumPy array of floats"),
+        (lambda p: given(p, np.ones((2, 2))).step(), ValueError, r"must have its shape, got \(2, 2\)"),
+        (lambda p: given(p, np.ones((2, 2))) and (p * p).sum().backward(), ValueError, "must have its shape"),
+        (lambda p: given(p, [1.0]) and (p * p).sum().backward(), TypeError, "must be a NumPy array"),
+        (lambda p: given(p, np.ones((2, 2))) and clip_grad_norm([p], 1), ValueError, "must have its shape"),
+        (lambda p: given(p, [1.0]) and clip_grad_norm([p], 1), TypeError, "must be a NumPy array of floats"),
         (lambda p: clip_grad_norm([p], 0.0), ValueError, "max_norm must be above 0"),
         (lambda p: clip_grad_norm(nn.Linear(1, 1), 1), TypeError, "parameters must be .* got Linear"),
         (lambda p: clip_grad_norm(p, 1), TypeError, "parameters must be .* such as model.parameters"),
