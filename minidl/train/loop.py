@@ -173,11 +173,9 @@ class Training:
         rest = self.loader.used % self.loader.batch_size or self.loader.batch_size
         with refused_batch_of_one(self.model) if rest == 1 else nullcontext():
             logits = predict(self.model, self.loader.images[:1])
-        if self.step is None:
-            counts_accuracy = rehearse(logits, self.loader.labels, self.loss)
-            self.batch_step = supervised(self.loss, counts_accuracy=counts_accuracy)
-        else:
-            self.batch_step = self.step
+        counts_accuracy = self.step is None and rehearse(logits, self.loader.labels, self.loss)
+        usual = supervised(self.loss, counts_accuracy=counts_accuracy)
+        self.batch_step = usual if self.step is None else self.step
         if self.test is not None:
             rehearse(predict(self.model, self.test[0][:1]), self.test[1], self.loss)
 
@@ -215,14 +213,12 @@ class Training:
         check_instance("a step's numbers", numbers, dict)
         for name, number in numbers.items():
             check_number(f"the step's number {name!r}", number, finite=False)
-        why = (
-            f"the loss is {value.item()} at step {step} with lr {self.optimizer.lr:g}; this step was not made"
-        )
+        where = f"at step {step} with lr {self.optimizer.lr:g}; this step was not made"
         mend = "Try a lower lr, warmup or max_grad_norm; minidl.detect_anomaly() names the operation."
         is_finite = bool(np.isfinite(value.data))
         if not is_finite and not np.isfinite(images).all():
             mend = "The images of this batch hold NaN or infinity: leave these images out, or mend augment."
-        require(is_finite, f"{why}. {mend}", FloatingPointError)
+        require(is_finite, f"the loss is {value.item()} {where}. {mend}", FloatingPointError)
         before = [name for name in sums if name != "loss"] if sums else self.history.names()
         same = before is None or set(numbers) == set(before)
         require(same, f"a step must give the same numbers each time, got {[*numbers]} after {before}")
