@@ -237,3 +237,7 @@ def generator_at(state: dict) -> np.random.Generator:
 
 def generators_in(arguments: tuple | list, params: dict) -> list[np.random.Generator]:
     return [x for x in (*arguments, *params.values()) if isinstance(x, np.random.Generator)]
+
+
+def arrays_in(arguments: tuple | list, params: dict) -> list[np.ndarray]:
+    return [x for x in (*arguments, *params.values()) if isinstance(x, np.ndarray)]

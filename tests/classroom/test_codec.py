@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from minidl.classroom import codec
 from minidl.classroom.builders import Built
-from minidl.classroom.codec import Malformed, Uncodable, Values, generators_in
+from minidl.classroom.codec import Malformed, Uncodable, Values, arrays_in, generators_in
 from minidl.classroom.frames import HEAD, MAGIC, receive, send
 from minidl.compress.scores import filter_masks
 from minidl.explain.patches import Span
@@ -104,6 +104,12 @@ def test_a_function_goes_as_a_number_and_comes_back_as_the_one_that_it_was():
 def test_generators_among_the_arguments_are_found_in_order():
     a, b = np.random.default_rng(0), np.random.default_rng(1)
     assert generators_in([1, a], {"rng": b}) == [a, b]
+
+
+def test_arrays_among_the_arguments_are_found_in_order():
+    a, b = np.zeros(2), np.ones(2)
+    first, second = arrays_in([1, a], {"x": b})
+    assert first is a and second is b
 
 
 @pytest.mark.parametrize(
