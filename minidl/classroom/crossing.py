@@ -41,7 +41,7 @@ def told_by(told: dict) -> Told:
 
 
 def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
-    """Call one of the law's functions. The message has its answer, and each array that it changed in place."""
+    """Call one of the law's functions. The message has its answer and the arrays changed in place."""
     which = asked["back"]
     is_given = type(which) is int and 0 <= which < len(functions)
     require(is_given, "a function that was not given", Malformed)

@@ -63,17 +63,18 @@ def test_an_array_keeps_its_order_and_can_be_written_to(order):
     assert there(array[:, ::2]).tolist() == array[:, ::2].tolist()
 
 
-def test_to_the_learner_go_records_models_generators_functions_of_the_library_and_lookups():
+def test_to_the_learner_go_records_models_generators_functions_of_the_library_lookups_and_sets():
     rng = np.random.Generator(np.random.MT19937(3))
     rng.normal()
     built = Built("mlp", seed=4, in_features=2, hidden=(3,), num_classes=2)
-    given_ = (Span(3, 1, -1), built, rng, filter_masks, {"w": ["u"]}.__getitem__)
-    span, model, generator, function, lookup = there(given_, records=True)
+    given_ = (Span(3, 1, -1), built, rng, filter_masks, {"w": ["u"]}.__getitem__, {2, 0})
+    span, model, generator, function, lookup, classes = there(given_, records=True)
     assert type(span) is Span and span == (3, 1, -1)
     assert model == built
     assert generator.normal() == rng.normal()
     assert function is filter_masks
     assert lookup("w") == ["u"]
+    assert classes == {0, 2}
 
 
 def test_to_the_checker_they_go_as_base_types_or_not_at_all():
