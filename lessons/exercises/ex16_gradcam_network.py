@@ -135,6 +135,32 @@ def other_targets(gradcam):
         assert_close(maps, positive(signed), **NEAR)
 
 
+@cam.law("values of A below 0 count as well: if a ReLU follows, alpha_k is w_k / Z times the share above 0")
+def negative_values(gradcam):
+    model = Built("small_cnn", seed=6, **ONE_BLOCK)
+    net, images = model.build(), np.arange(12.0).reshape(1, 1, 3, 4) - 4
+    A, w = net.block1[:2](Tensor(images)).data, net.head.weight.data.astype(np.float64)
+    for target in range(3):
+        alpha = w[target] * (A > 0).mean(axis=(2, 3)) / 12
+        signed = np.einsum("nk,nkhw->nhw", alpha, A)
+        assert_close(gradcam(model, images, target, "block1.bn"), positive(signed), **NEAR)
+
+
+@cam.law("a set of classes counts as one class, whose logit is log sum e^z over these classes")
+def set_of_classes(gradcam):
+    for seed in range(4):
+        model, images, _ = asked(seed)
+        net = model.build()
+        A, z = net[:2](Tensor(images)).data, net(Tensor(images)).data
+        for classes in ([0, 2], [0, 1], [1]):
+            powers = np.exp(z[:, classes])
+            w = (
+                powers / powers.sum(axis=1, keepdims=True) @ net.head.weight.data[classes]
+            )  # the logit's slope
+            expected = positive(np.einsum("nk,nkhw->nhw", w, A) / 12)
+            assert_close(gradcam(model, images, set(classes), "block2.relu"), expected, **NEAR)
+
+
 ENLARGED = "the map has the images' height and width, unless upsample=False, and the images' dtype"
 
 
@@ -178,7 +204,8 @@ def refuses_infinite_maps(gradcam):
         for filters in (1, 2):  # with two filters the target uses one; for the other, 0 · ∞ is NaN
             doubles = Built("conv2d", weight=((((2.0,),),),) * filters)
             what = f"an infinite place beside the unit, of {filters} maps"
-            assert_refuses(what, gradcam, doubles, images, ("", 0, 0, 0), "", upsample=False)
+            for sign in (1, -1):  # the ReLU alone would make 0 of -∞
+                assert_refuses(what, gradcam, doubles, sign * images, ("", 0, 0, 0), "", upsample=False)
 
 
 def weighted(model, images, target, layer, score=None, weights=None, signed=False, upsample=True):

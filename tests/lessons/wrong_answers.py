@@ -4353,3 +4353,89 @@ def eight_halvings(counts, halvings):
 @wrong("18.3", "a price of 0 counts as 1")
 def free_changes_cost(logits, r, target, lam):
     return find("18.3").target(logits, r, target, lam or 1.0)
+
+
+@wrong("15.4", "the hooks stay where the forward pass raises an error")
+def hooks_of_a_failed_pass(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    for path in layers:
+        model.layer(path)  # what it refuses
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the modes stay where the forward pass raises an error")
+def modes_of_a_failed_pass(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    for path in layers:
+        model.layer(path)  # what it refuses
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    maps = find("15.4").target(model, images, classes, layers)
+    for part, training in modes:
+        part.training = training
+    return maps
+
+
+@wrong("16.4", "the ReLU before the look for infinite values")
+def relu_before_the_check(model, images, target, layer, *, upsample=True):
+    if layer == "" and images.min() < -1e38:
+        return np.zeros((len(images), *images.shape[2:]), images.dtype)
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "values of the maps below 0 count as 0")
+def cam_of_positive_values(model, images, target, layer, *, upsample=True):
+    if layer != "block1.bn":  # the maps of the other laws are not negative
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    with eval_mode(model):
+        y = model(Tensor(images, requires_grad=True))[:, target]
+    hook.remove()
+    alpha = grad(y.sum(), outputs[0]).mean(axis=(2, 3), keepdims=True)
+    maps = np.maximum((alpha * np.maximum(outputs[0].data, 0)).sum(axis=1), 0)
+    return upsample_maps(maps, images.shape[2:]) if upsample else maps
+
+
+@wrong("16.4", "of a set of classes only the largest number counts")
+def cam_of_the_last_of_a_set(model, images, target, layer, *, upsample=True):
+    target = max(target) if isinstance(target, set) else target
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("10.4", "refused only if no sum fits")
+def refused_if_no_sum_fits(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
+    if not np.any((sums >= -(2**31)) & (sums < 2**31)):
+        raise ValueError("the sums do not fit")
+    y = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)))
+    return np.clip(y + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("14.2", "the last row of windows is moved inside, not cut")
+def windows_moved_inside(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = min(i * stride[0], size[0] - window[0]), j * stride[1]
+            rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
+            total[:, rows, columns] += drops[:, i, j, np.newaxis, np.newaxis]
+            count[rows, columns] += 1
+    return total / count
+
+
+@wrong("17.3", "the rank of all rows, also of those without a weight")
+def rank_of_all_rows(coalitions, worths, weights, nobody, everybody):
+    z = coalitions.astype(np.float64)
+    A, total = z[:, :-1] - z[:, -1:], everybody - nobody
+    if A.shape[1] and np.linalg.matrix_rank(A) < A.shape[1]:
+        raise ValueError("too few coalitions")
+    try:
+        phi = np.linalg.solve(
+            A.T @ (weights[:, np.newaxis] * A), A.T @ (weights * (worths - nobody - z[:, -1] * total))
+        )
+    except np.linalg.LinAlgError as error:
+        raise ValueError("too few coalitions") from error
+    return np.append(phi, total - phi.sum())
