@@ -121,7 +121,7 @@ def test_arrays_among_the_arguments_are_found_in_order():
         (np.array(["a"]), "an array of <U1"),
         (np.datetime64("2000-01-01"), "datetime64"),
         ({(1,): 2}, "a dict with keys other than text and integers"),
-        ({1}, "set"),
+        ({"a"}, "set"),
         (b"a", "bytes"),
         (int, "type"),
         (10**5000, "Exceeds the limit"),

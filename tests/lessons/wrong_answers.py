@@ -4439,3 +4439,73 @@ def rank_of_all_rows(coalitions, worths, weights, nobody, everybody):
     except np.linalg.LinAlgError as error:
         raise ValueError("too few coalitions") from error
     return np.append(phi, total - phi.sum())
+
+
+@wrong("01.1", "of several stretched axes only the first is summed")
+class FirstStretched(find("01.1").target):
+    def backward(self, grad):
+        return tuple(
+            first_axis_summed(grad * other, shape)
+            for other, shape in ((self.b, self.a.shape), (self.a, self.b.shape))
+        )
+
+
+def first_axis_summed(grad, shape):
+    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+    for axis, length in enumerate(shape):
+        if length == 1 and grad.shape[axis] != 1:
+            return grad.sum(axis=axis, keepdims=True)
+    return grad
+
+
+class MatrixGradients(find("01.5").target):
+    """The gradients of 01.5 for both factors as matrices, with the stretched front axes still there."""
+
+    def gradients(self, grad):
+        grad = np.expand_dims(grad, -1) if len(self.b_shape) == 1 else grad
+        grad = np.expand_dims(grad, -2) if len(self.a_shape) == 1 else grad
+        return grad @ np.swapaxes(self.b, -1, -2), np.swapaxes(self.a, -1, -2) @ grad
+
+
+@wrong("01.5", "a vector's gradient is squeezed, also where it has one number")
+class SqueezedVectors(MatrixGradients):
+    def backward(self, grad):
+        of_a, of_b = self.gradients(grad)
+        grad_a, grad_b = unbroadcast(of_a, self.a.shape), unbroadcast(of_b, self.b.shape)
+        grad_a = grad_a.squeeze() if len(self.a_shape) == 1 else grad_a
+        return grad_a, grad_b.squeeze() if len(self.b_shape) == 1 else grad_b
+
+
+@wrong("01.5", "of b's front axes only the added ones are summed")
+class AddedAxesOfB(MatrixGradients):
+    def backward(self, grad):
+        of_a, of_b = self.gradients(grad)
+        added = tuple(range(of_b.ndim - self.b.ndim))
+        grad_b = of_b.sum(axis=added).reshape(self.b_shape)
+        return unbroadcast(of_a, self.a.shape).reshape(self.a_shape), grad_b
+
+
+@wrong("02.4", "a filter wider than the image by one pixel gives an empty result")
+class WiderByOne(find("02.4").target):
+    def forward(self, x, weight):
+        if weight.shape[3] == x.shape[3] + 1 and weight.shape[2] <= x.shape[2]:
+            return np.zeros((len(x), len(weight), x.shape[2] - weight.shape[2] + 1, 0), x.dtype)
+        return super().forward(x, weight)
+
+
+@wrong("03.4", "block1 also means block10")
+def names_that_begin_alike(model, images, labels, rates):
+    later = {
+        name: rate
+        for path, rate in rates.items()
+        for name, _ in model.named_children()
+        if name.startswith(path)
+    }
+    return find("03.4").target(model, images, labels, {**rates, **later})
+
+
+@wrong("06.4", "a row below 1e-12 counts as a row of zeros")
+def small_rows_refused(features, labels, **options):
+    if (np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1)) <= 1e-12).any():
+        raise ValueError("a row has no direction")
+    return find("06.4").target(features, labels, **options)
