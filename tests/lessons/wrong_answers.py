@@ -4509,3 +4509,36 @@ def small_rows_refused(features, labels, **options):
     if (np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1)) <= 1e-12).any():
         raise ValueError("a row has no direction")
     return find("06.4").target(features, labels, **options)
+
+
+@wrong("04.4", "the model stays in evaluation mode where something is refused")
+def head_evaluating_after_an_error(model, images, labels, **options):
+    modes = [(part, part.training) for part in model.modules()]
+    found = find("04.4").target(model.eval(), images, labels, **options)
+    for part, training in modes:
+        part.training = training
+    return found
+
+
+@wrong("10.1", "clipped to integers of 8 bits, whatever the range is")
+def eight_bits_always(r, S, Z, qmin, qmax):
+    Q = find("10.1").target(r, S, Z, qmin, qmax)
+    return Q.astype(np.int64).astype(np.uint8 if qmin >= 0 else np.int8).astype(np.float32)
+
+
+@wrong("10.3", "x times 1 / S in place of one division")
+class TimesTheReciprocal(find("10.3").target):
+    def forward(self, x):
+        if x.dtype != np.float32 or not np.isfinite(x).all() or np.abs(x).max() > 1e30:
+            return super().forward(x)
+        steps = np.rint(x * (1 / self.S)) + self.Z
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+
+
+@wrong("17.1", "an array's index in 8 bits")
+def eight_players_at_most(value, orders):
+    n = orders.shape[1]
+    if isinstance(value, np.ndarray):
+        value = value[np.arange(len(value)) % 256]
+    return find("17.1").target(value, orders) if n else np.zeros(orders.shape)
