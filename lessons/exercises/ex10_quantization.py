@@ -377,19 +377,17 @@ class Straight(Op):
         return grad * ((self.steps >= self.qmin) & (self.steps <= self.qmax))
 
 
-@straight.law("x / S is one division: 37.5 / 15 is 2.5 and gives 30; in float32, 37.5 · (1 / 15) is more")
-def one_division(straight):
-    y, _ = straight(np.array([37.5], np.float32), S=np.float32(15), Z=0, qmin=-8, qmax=7)
-    assert_close(y, [30.0])
-
-
-@straight.law("float32 stays float32, and float64 stays float64")
+@straight.law(
+    "float32 stays float32, float64 stays float64; x / S is one division: 37.5 / 15 gives 2 · 15 = 30"
+)
 def keeps_the_dtype(straight):
     for dtype in (np.float32, np.float64):
         x = np.array([0.3, 9.0], dtype)
         y, grads = straight(x, grad=np.ones_like(x), S=1.0, Z=0, qmin=-7, qmax=7)
         assert_dtype(y, dtype)
         assert_dtype(grads[0], dtype)
+    y, _ = straight(np.array([37.5], np.float32), S=np.float32(15), Z=0, qmin=-8, qmax=7)
+    assert_close(y, [30.0])  # in float32, 37.5 · (1 / 15) is more than 2.5
 
 
 @straight.mistake("let the gradient through where it was clipped", breaks=straight.laws[0].text)
