@@ -39,6 +39,9 @@ def worked_product(mul):
     assert_close(y, [9.0])
     assert_close(grads[0], [30.0])
     assert_close(grads[1], [30.0])
+    _, grads = mul(np.array([[3.0]]), np.ones((2, 3)), grad=np.ones((2, 3)))  # two axes are stretched
+    assert_close(grads[0], [[6.0]])
+    assert_close(grads[1], np.full((2, 3), 3.0))
     nothing = np.zeros((2, 0))
     grads = mul(np.ones((2, 1)), nothing, grad=nothing)[1]  # a 1 stretched to 0 gets a 0
     assert_equal(grads[0], np.zeros((2, 1)))

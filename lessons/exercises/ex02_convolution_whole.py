@@ -154,6 +154,7 @@ def convolution_refuses(conv2d):
     assert_refuses("an image of 2 channels, filters of 1", conv2d, two, np.ones((1, 1, 2, 2)))
     assert_refuses("an image of 1 channel, filters of 2", conv2d, one, np.ones((1, 2, 2, 2)))
     assert_refuses("an image of 3 × 3, a filter of 4 × 2", conv2d, one, np.ones((1, 1, 4, 2)))
+    assert_refuses("an image of 3 × 3, a filter of 2 × 4", conv2d, one, np.ones((1, 1, 2, 4)))
     assert_refuses("an image of 3 × 3, a filter of 2 × 5", conv2d, one, np.ones((1, 1, 2, 5)))
 
 

@@ -239,6 +239,11 @@ def step_keeps(finetune_step):
         assert moved or after["state"][name].tobytes() == x.tobytes(), f"{name} moved, at a rate of 0 or none"
     for name, x in net.state_dict().items():
         assert_dtype(after["state"][name], x.dtype)
+    ten = Built("small_cnn", 1, num_classes=3, widths=(2,) * 10, pool_after=())
+    _, after = finetune_step(ten, PHOTOS, LABELS, {"block1": 0.5})
+    for name, x in parameters_of(ten.build().state_dict()).items():  # block1 must not match block10
+        moved = name.startswith("block1.")
+        assert moved or after["state"][name].tobytes() == x.tobytes(), f"{name} moved, but only block1 learns"
 
 
 @step.law("ValueError for a rate below 0, a path that leads to no layer, and a label that is not a class")

@@ -173,7 +173,8 @@ def head_refuses(head_on_features):
         ("an l2 of -1", LABELS, "flatten", -1.0),
         ("labels without a 1", np.array([0, 2, 2, 0, 2, 2]), "flatten", 1.0),
     ):
-        assert_refuses(what, head_on_features, CNN, PHOTOS, labels, layer=layer, l2=l2)
+        for model in (CNN, Built("small_cnn", 3, **CNN.settings, training=True)):  # the mode is restored
+            assert_refuses(what, head_on_features, model, PHOTOS, labels, layer=layer, l2=l2)
 
 
 def features_and_scale(model, images, layer, training=False):

@@ -195,10 +195,17 @@ def near_directions(knn_episode):
     assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
 
 
-@episode.law("float32 rows of 1e30 have a direction too, and rows of whole numbers also")
+@episode.law(
+    "rows of 1e30 in float32 have a direction too, and so have rows of 1e-13 and rows of whole numbers"
+)
 def far_in_float32(knn_episode):
     four_columns = np.hstack([np.ones((6, 2)), CORNERS])  # the first two do not tell the rows apart
-    for features in ((CORNERS * 1e30).astype(np.float32), (CORNERS * 4).astype(np.int64), four_columns):
+    for features in (
+        (CORNERS * 1e30).astype(np.float32),
+        CORNERS * 1e-13,
+        (CORNERS * 4).astype(np.int64),
+        four_columns,
+    ):
         options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
         _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
         assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))

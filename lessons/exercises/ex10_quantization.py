@@ -94,8 +94,10 @@ def divides(rounding):
     assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
 
 
-@rounding.law("the result is in float32, also for a float64 r and for an integer r")
+@rounding.law("the result is in float32, also for a float64 r, for an integer r, and for integers of 16 bits")
 def whole_numbers_in_float32(rounding):
+    wide = rounding(np.array([300.0, -300.0, 7e4, -7e4]), 1.0, 0, -(2**15), 2**15 - 1)  # 16 bits
+    assert_equal(wide, [300.0, -300.0, 32767.0, -32768.0])
     for r in (np.array([0.3]), np.array([3])):
         assert_dtype(rounding(r, np.float32(0.1), 0, -8, 7), np.float32)
     assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
@@ -375,13 +377,17 @@ class Straight(Op):
         return grad * ((self.steps >= self.qmin) & (self.steps <= self.qmax))
 
 
-@straight.law("float32 stays float32, and float64 stays float64")
+@straight.law(
+    "float32 stays float32, float64 stays float64; x / S is one division: 37.5 / 15 gives 2 · 15 = 30"
+)
 def keeps_the_dtype(straight):
     for dtype in (np.float32, np.float64):
         x = np.array([0.3, 9.0], dtype)
         y, grads = straight(x, grad=np.ones_like(x), S=1.0, Z=0, qmin=-7, qmax=7)
         assert_dtype(y, dtype)
         assert_dtype(grads[0], dtype)
+    y, _ = straight(np.array([37.5], np.float32), S=np.float32(15), Z=0, qmin=-8, qmax=7)
+    assert_close(y, [30.0])  # in float32, 37.5 · (1 / 15) is more than 2.5
 
 
 @straight.mistake("let the gradient through where it was clipped", breaks=straight.laws[0].text)

@@ -174,6 +174,12 @@ def refuses_a_large_sum(integer_linear):
     qx, qw, qbias = np.array([[127]], np.int8), np.array([[1]], np.int8), np.array([-200], np.int32)
     within = integer_linear(qx, 1.0, 127 - 2**31, qw, 1.0, qbias, 2.0**31, 0, -128, 127)
     assert_equal(within, [[1]])  # 2^31 - 200: the product alone would not fit
+    qx, qw, qbias = (
+        np.array([[1]], np.int8),
+        np.array([[1], [1]], np.int8),
+        np.array([0, 2**31 - 1], np.int32),
+    )
+    assert_refuses("2^31 beside a 1", integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
     for bias, q in ((2**31 - 1, 1), (-(2**31), -1)):  # the limits of int32
         qbias, zero = np.array([bias], np.int32), np.array([[0]], np.int8)
         assert_equal(integer_linear(zero, 1.0, 0, zero, 1.0, qbias, 2.0**31, 0, -128, 127), [[q]])

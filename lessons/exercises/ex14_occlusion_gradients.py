@@ -167,7 +167,7 @@ def is_linear(average_over_windows, case):
 
 
 @average.law(
-    "float32 drops give a float32 map; windows and strides need not be square; many windows may overlap"
+    "float32 drops give a float32 map; windows need not be square, may overlap, and are cut at the border"
 )
 def narrow_drops(average_over_windows):
     # two images, each with two rows of one window
@@ -175,6 +175,8 @@ def narrow_drops(average_over_windows):
     maps = average_over_windows(drops, (3, 2), (2, 2), (1, 1))
     assert_close(maps, [[[4, 4], [1, 1], [-2, -2]], [[1e-8, 1e-8], [5e3, 5e3], [1e4, 1e4]]])
     assert_dtype(maps, np.float32)
+    cut = average_over_windows(np.array([[[1.0, 2.0], [3.0, 4.0]]]), (5, 4), (3, 3), (3, 3))
+    assert_close(cut, [[[1, 1, 1, 2]] * 3 + [[3, 3, 3, 4]] * 2])  # the border cuts the last windows
     many = average_over_windows(np.ones((1, 1, 151)), (1, 300), (1, 150), (1, 1))
     assert_close(many, np.ones((1, 1, 300)))  # up to 150 windows at a pixel
 

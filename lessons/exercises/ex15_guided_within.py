@@ -197,11 +197,15 @@ def while_training(guided_within):
         assert_close(maps, by_hand(model, images, [0, 1], ["block1"]), **NEAR)
 
 
-@guided_in.law("ValueError for an unknown layer, an unknown class, and a wrong number of classes")
+@guided_in.law(
+    "ValueError for an unknown layer, an unknown class, a wrong number of classes, and images of another size"
+)
 def refuses(guided_within):
     model, images = two_hidden(0, training=True), np.ones((2, 1, 2, 2))
     for layers in (("relu1", "relu3"), ("relu3",)):
         assert_refuses("the layer 'relu3'", guided_within, model, images, np.array([0, 1]), layers)
+    six = np.ones((2, 1, 2, 3))
+    assert_refuses("six pixels for four inputs", guided_within, model, six, np.array([0, 1]), ("relu1",))
     for classes in ([0, 3], [0, -1], [0], [0, 1, 2]):
         which = f"classes {classes} for 2 images and 3 classes"
         assert_refuses(which, guided_within, model, images, np.array(classes), ("relu1",))

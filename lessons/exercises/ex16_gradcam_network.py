@@ -83,6 +83,13 @@ def by_slopes(gradcam):
         A, alpha = by_differences(model.build(), images, target)
         signed = np.einsum("nk,nkhw->nhw", alpha, A)
         assert_close(gradcam(model, images, target, "block1.relu", upsample=False), positive(signed), **NEAR)
+    model, images = Built("small_cnn", seed=6, **ONE_BLOCK), np.arange(12.0).reshape(1, 1, 3, 4) - 4
+    net = model.build()
+    A, w = net.block1[:2](Tensor(images)).data, net.head.weight.data.astype(np.float64)
+    for target in range(3):  # A has values below 0, and a ReLU follows: only those above 0 count for alpha
+        alpha = w[target] * (A > 0).mean(axis=(2, 3)) / 12
+        signed = np.einsum("nk,nkhw->nhw", alpha, A)
+        assert_close(gradcam(model, images, target, "block1.bn"), positive(signed), **NEAR)
 
 
 @cam.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
@@ -115,7 +122,9 @@ def each_image_alone(gradcam):
     assert_close(gradcam(model, many, None, "block2.relu"), expected, **NEAR)
 
 
-@cam.law("target None means the class with the largest logit; a target may be a unit of a later layer")
+@cam.law(
+    "target None means the largest logit; a set of classes is one class; a unit of a later layer is allowed"
+)
 def other_targets(gradcam):
     for seed in range(4):
         model, images, _ = asked(seed)
@@ -133,6 +142,11 @@ def other_targets(gradcam):
         signed = np.einsum("k,nkhw->nhw", alpha, net.block1(Tensor(images)).data)
         maps = gradcam(model, images, ("block2.bn", 1, 1, 2), "block1.relu", upsample=False)
         assert_close(maps, positive(signed), **NEAR)
+        for classes in ([0, 2], [0, 1], [1]):  # the logit of a set is log sum e^z over its classes
+            powers = np.exp(net(Tensor(images)).data[:, classes])
+            w = powers / powers.sum(axis=1, keepdims=True) @ net.head.weight.data[classes]
+            maps = gradcam(model, images, set(classes), "block2.relu")
+            assert_close(maps, positive(np.einsum("nk,nkhw->nhw", w, A) / 12), **NEAR)
 
 
 ENLARGED = "the map has the images' height and width, unless upsample=False, and the images' dtype"
@@ -178,7 +192,8 @@ def refuses_infinite_maps(gradcam):
         for filters in (1, 2):  # with two filters the target uses one; for the other, 0 · ∞ is NaN
             doubles = Built("conv2d", weight=((((2.0,),),),) * filters)
             what = f"an infinite place beside the unit, of {filters} maps"
-            assert_refuses(what, gradcam, doubles, images, ("", 0, 0, 0), "", upsample=False)
+            for sign in (1, -1):  # the ReLU alone would make 0 of -∞
+                assert_refuses(what, gradcam, doubles, sign * images, ("", 0, 0, 0), "", upsample=False)
 
 
 def weighted(model, images, target, layer, score=None, weights=None, signed=False, upsample=True):

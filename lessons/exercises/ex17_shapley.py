@@ -128,6 +128,8 @@ def both_forms(path_contributions):
         assert_close(path_contributions(value, orders), [[-1, 1], [0, 0]])
     thirty = np.arange(30)[np.newaxis]  # of so many players only a function can say the worths
     assert_close(path_contributions(one_each, thirty), [[0.5] * 30])
+    nine = np.arange(9)[::-1][np.newaxis]  # in the array of 512 worths, player i adds 2^i to the index
+    assert_close(path_contributions(np.arange(512.0), nine), [2.0 ** np.arange(9)])
     large = np.array([0.0, 2.0**24, 0.0, 2.0**24 + 1])  # in float32 the second would add nothing
     assert_close(path_contributions(large, orders[:1]), [[2.0**24, 1]], rtol=1e-12)
 

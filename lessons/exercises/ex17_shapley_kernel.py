@@ -107,6 +107,10 @@ def refuses_three_of_five(kernel_solve):
         weights, worths = rng.uniform(0.1, 1, 6), rng.normal(size=6)
         what = f"three coalitions of five players (seed {seed})"
         assert_refuses(what, kernel_solve, coalitions, worths, weights, 0.0, 1.0)
+        others = rng.random((6, 5)) < 0.5  # coalitions of the weight 0 determine nothing
+        coalitions, worths = np.concatenate([coalitions, others]), np.append(worths, rng.normal(size=6))
+        what += ", and others of the weight 0"
+        assert_refuses(what, kernel_solve, coalitions, worths, np.append(weights, np.zeros(6)), 0.0, 1.0)
 
 
 @solve.mistake("did not fix the sum of the values", breaks=solve.laws[0].text)

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.classroom.codec import Uncodable, Values, generators_in
+from minidl.classroom.codec import Uncodable, Values, arrays_in, generators_in
 from minidl.classroom.confine import confine
 from minidl.classroom.exercise_kinds import Direct, LibraryCall, WrongAnswer, place
 from minidl.classroom.frames import receive, send
@@ -70,6 +70,9 @@ class Link:
         reply = Values(records=True).read(text, arrays)
         for generator, state in zip(generators_in(arguments, params), reply["states"], strict=True):
             generator.bit_generator.state = state  # the law's function may have drawn random numbers
+        for array, changed in zip(arrays_in(arguments, params), reply["arrays"], strict=True):
+            if changed is not None:
+                array[...] = changed  # the law's function has changed its argument in place
         if "raised" in reply:
             raise rebuilt(reply["raised"])
         return iter(reply["items"]) if "items" in reply else reply["value"]

@@ -5,6 +5,7 @@ A message is JSON, followed by the bytes of its arrays. JSON lacks some types: t
     None, bool, int, float, str    as in JSON; also a dict with only text as keys
     ["list", ...] ["tuple", ...]   ["complex", real, imaginary]
     ["dict", keys, ...]            a dict with text and integers as keys
+    ["set", ...]                   a set of integers, such as the classes of a target
     ["array", dtype, shape, order] ["scalar", dtype]                  their bytes follow the JSON
     ["built", builder, seed, settings]   ["generator", its state]     a Built; a numpy.random.Generator
     ["record", "module:name", ...]       a NamedTuple of minidl; the checker reads it as a plain tuple
@@ -48,7 +49,7 @@ class Values:
     """Writes and reads values. A function is sent as its number in ``functions``, a list of sent functions.
 
     call_back(number): returns a local function that stands for the other side's function with this number.
-    records: whether to rebuild NamedTuples, Builts, generators, lookups and functions of minidl, as the
+    records: whether to rebuild NamedTuples, sets, Builts, generators, lookups and functions of minidl, as the
     learner's side does.  generators: whether to rebuild generators even if records is False.
     A NamedTuple that is not rebuilt is read as a plain tuple. Other values that are not rebuilt become None.
     """
@@ -89,6 +90,8 @@ class Values:
             return {key: self._tree(v, blobs, depth + 1) for key, v in value.items()}
         if kind is dict and all(type(key) in (int, str) for key in value):
             return ["dict", list(value), *(self._tree(v, blobs, depth + 1) for v in value.values())]
+        if kind is set and all(type(number) is int for number in value):
+            return ["set", *sorted(value)]
         if kind is complex:
             return ["complex", value.real, value.imag]
         if kind is Built:
@@ -156,6 +159,8 @@ class Values:
         if tag == "record":
             inside = [self._value(v, numbers, depth + 1) for v in rest[1:]]
             return record_named(rest[0])(*inside) if self.records else tuple(inside)
+        if tag == "set":
+            return set(map(int, rest)) if self.records else None
         if tag == "complex":
             real, imaginary = rest
             return complex(float(real), float(imaginary))
@@ -237,3 +242,7 @@ def generator_at(state: dict) -> np.random.Generator:
 
 def generators_in(arguments: tuple | list, params: dict) -> list[np.random.Generator]:
     return [x for x in (*arguments, *params.values()) if isinstance(x, np.random.Generator)]
+
+
+def arrays_in(arguments: tuple | list, params: dict) -> list[np.ndarray]:
+    return [x for x in (*arguments, *params.values()) if isinstance(x, np.ndarray)]

@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from minidl.classroom.codec import Malformed, Values, generators_in
+from minidl.classroom.codec import Malformed, Values, arrays_in, generators_in
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.exercise_kinds import LibraryCall, Told
+from minidl.classroom.exercise_kinds import LibraryCall, Told, unchanged
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import require
 
@@ -41,15 +41,17 @@ def told_by(told: dict) -> Told:
 
 
 def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
-    """Call one of the law's functions and return its answer."""
+    """Call one of the law's functions. The message has its answer and the arrays changed in place."""
     which = asked["back"]
     is_given = type(which) is int and 0 <= which < len(functions)
     require(is_given, "a function that was not given", Malformed)
     arguments, params = asked["arguments"], asked["params"]
+    before = [(array, array.copy()) for array in arrays_in(arguments, params)]
 
     def message(found: dict) -> tuple[bytes, bytes]:
         states = [generator.bit_generator.state for generator in generators_in(arguments, params)]
-        return Values().write({**found, "states": states})
+        arrays = [None if unchanged(was, array) else array for array, was in before]
+        return Values().write({**found, "states": states, "arrays": arrays})
 
     try:
         value = functions[which](*arguments, **params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,9 @@ class Call:
     def again(self, implementation: Callable):
         """Call another implementation with the same arguments."""
         arguments, params = copy.deepcopy((self.arguments, self.params))
-        with np.errstate(**self.errstate):
+        with np.errstate(**self.errstate), warnings.catch_warnings():
+            if isinstance(self.raised, Warning):
+                warnings.simplefilter("error", type(self.raised))  # the law makes an error of this warning
             return implementation(*arguments, **params)
 
 

@@ -202,6 +202,8 @@ def literal(value: Any, imports: set[str]) -> str:
     if type(value) in (tuple, list):
         inside = ", ".join(literal(v, imports) for v in value)
         return f"[{inside}]" if type(value) is list else f"({inside}{',' * (len(value) == 1)})"
+    if type(value) is set:
+        return f"set({literal(list(value), imports)})"  # also of an empty set
     if type(value) is dict:
         items = [f"{literal(key, imports)}: {literal(v, imports)}" for key, v in value.items()]
         return f"{{{', '.join(items)}}}"

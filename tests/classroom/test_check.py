@@ -85,6 +85,15 @@ def test_a_call_that_goes_wrong_is_named_in_words(course, body, message):
     assert outcome.traceback.startswith("Traceback")
 
 
+def test_a_warning_that_the_law_makes_an_error_of_is_the_message_in_each_call(course):
+    text = (
+        "def fit_temperature(logits, labels, bounds=(0.05, 20.0)):\n    warnings.warn('no', RuntimeWarning)\n"
+    )
+    write_work(course, "09", "import warnings\n" + text + "    return 1.0\n")
+    (outcome,) = check_here(course, "09", "09.4")
+    assert outcome.message.startswith("fit_temperature raised RuntimeWarning: no")
+
+
 def test_another_parameter_list_is_said_beside_the_error(course):
     outcome = checked(course, "def stable_softmax(logits):\n    return logits\n")
     assert outcome.note == "the parameters must be (z, axis, temperature), yours are (logits)"

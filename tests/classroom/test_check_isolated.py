@@ -130,6 +130,33 @@ def test_a_mistake_of_an_op_is_recognised_and_replayed_from_another_process(cour
     assert stops == 1 and outcome.message.splitlines()[0] in printed
 
 
+SIMCLR = """from minidl.transfer.contrastive import nt_xent
+def simclr_steps(model, images, augment, *, steps, lr, temperature, rng):
+    model.train()
+    losses = np.empty(steps)
+    given = images.copy()
+    for i in range(steps):
+        loss = nt_xent(*[model(augment({kept}, rng)) for _ in range(2)], temperature)
+        model.zero_grad()
+        loss.backward()
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data - lr * parameter.grad
+        losses[i] = loss.item()
+    return losses
+"""
+
+
+@pytest.mark.parametrize(
+    "kept, said", [("images", "simclr_steps changed its input 1"), ("given", "elements differ")]
+)
+def test_an_array_that_a_laws_function_changes_in_place_changes_for_the_learners_code(course, kept, said):
+    write_work(course, "07", SIMCLR.format(kept=kept))
+    outcome = check_exercise(course, "07.5")
+    assert outcome.law.startswith("an augmentation changes its images in place"), outcome
+    assert said in outcome.message
+
+
 def test_what_asks_for_input_gets_none(course):
     write_work(course, "09", "def entropy(probabilities, axis=-1):\n    return float(input('?'))\n")
     assert "raised EOFError" in check_exercise(course, "09.2").message

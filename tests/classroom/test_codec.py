@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from minidl.classroom import codec
 from minidl.classroom.builders import Built
-from minidl.classroom.codec import Malformed, Uncodable, Values, generators_in
+from minidl.classroom.codec import Malformed, Uncodable, Values, arrays_in, generators_in
 from minidl.classroom.frames import HEAD, MAGIC, receive, send
 from minidl.compress.scores import filter_masks
 from minidl.explain.patches import Span
@@ -63,17 +63,18 @@ def test_an_array_keeps_its_order_and_can_be_written_to(order):
     assert there(array[:, ::2]).tolist() == array[:, ::2].tolist()
 
 
-def test_to_the_learner_go_records_models_generators_functions_of_the_library_and_lookups():
+def test_to_the_learner_go_records_models_generators_functions_of_the_library_lookups_and_sets():
     rng = np.random.Generator(np.random.MT19937(3))
     rng.normal()
     built = Built("mlp", seed=4, in_features=2, hidden=(3,), num_classes=2)
-    given_ = (Span(3, 1, -1), built, rng, filter_masks, {"w": ["u"]}.__getitem__)
-    span, model, generator, function, lookup = there(given_, records=True)
+    given_ = (Span(3, 1, -1), built, rng, filter_masks, {"w": ["u"]}.__getitem__, {2, 0})
+    span, model, generator, function, lookup, classes = there(given_, records=True)
     assert type(span) is Span and span == (3, 1, -1)
     assert model == built
     assert generator.normal() == rng.normal()
     assert function is filter_masks
     assert lookup("w") == ["u"]
+    assert classes == {0, 2}
 
 
 def test_to_the_checker_they_go_as_base_types_or_not_at_all():
@@ -106,6 +107,12 @@ def test_generators_among_the_arguments_are_found_in_order():
     assert generators_in([1, a], {"rng": b}) == [a, b]
 
 
+def test_arrays_among_the_arguments_are_found_in_order():
+    a, b = np.zeros(2), np.ones(2)
+    first, second = arrays_in([1, a], {"x": b})
+    assert first is a and second is b
+
+
 @pytest.mark.parametrize(
     "value, said",
     [
@@ -114,7 +121,7 @@ def test_generators_among_the_arguments_are_found_in_order():
         (np.array(["a"]), "an array of <U1"),
         (np.datetime64("2000-01-01"), "datetime64"),
         ({(1,): 2}, "a dict with keys other than text and integers"),
-        ({1}, "set"),
+        ({"a"}, "set"),
         (b"a", "bytes"),
         (int, "type"),
         (10**5000, "Exceeds the limit"),

@@ -36,7 +36,7 @@ def made_again(value):
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, True, -3, 0.1, float("inf"), "it's", (1,), (), [1, [2.5]], {"a": (1, 2)}),
+        *(None, True, -3, 0.1, float("inf"), "it's", (1,), (), [1, [2.5]], {"a": (1, 2)}, {2, 0}, set()),
         *(np.float32(0.1), np.int64(7), np.bool_(True), np.array(2.5), np.arange(3), np.array([True])),
         np.array([[0.1, np.nan], [-np.inf, 1 / 3]]),
         np.array([0.1, 1 / 3], np.float32),

@@ -61,6 +61,7 @@ from minidl.nn.module import eval_mode
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
+from minidl.train.metrics import confidences
 from minidl.transfer.features import linear_probe
 from minidl.transfer.fewshot import nearest, squared_distances, vote, vote_weights
 
@@ -4353,3 +4354,201 @@ def eight_halvings(counts, halvings):
 @wrong("18.3", "a price of 0 counts as 1")
 def free_changes_cost(logits, r, target, lam):
     return find("18.3").target(logits, r, target, lam or 1.0)
+
+
+@wrong("15.4", "the hooks stay where the forward pass raises an error")
+def hooks_of_a_failed_pass(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    for path in layers:
+        model.layer(path)  # what it refuses
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the modes stay where the forward pass raises an error")
+def modes_of_a_failed_pass(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    for path in layers:
+        model.layer(path)  # what it refuses
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    maps = find("15.4").target(model, images, classes, layers)
+    for part, training in modes:
+        part.training = training
+    return maps
+
+
+@wrong("16.4", "the ReLU before the look for infinite values")
+def relu_before_the_check(model, images, target, layer, *, upsample=True):
+    if layer == "" and images.min() < -1e38:
+        return np.zeros((len(images), *images.shape[2:]), images.dtype)
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "values of the maps below 0 count as 0")
+def cam_of_positive_values(model, images, target, layer, *, upsample=True):
+    if layer != "block1.bn":  # the maps of the other laws are not negative
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    with eval_mode(model):
+        y = model(Tensor(images, requires_grad=True))[:, target]
+    hook.remove()
+    alpha = grad(y.sum(), outputs[0]).mean(axis=(2, 3), keepdims=True)
+    maps = np.maximum((alpha * np.maximum(outputs[0].data, 0)).sum(axis=1), 0)
+    return upsample_maps(maps, images.shape[2:]) if upsample else maps
+
+
+@wrong("16.4", "of a set of classes only the largest number counts")
+def cam_of_the_last_of_a_set(model, images, target, layer, *, upsample=True):
+    target = max(target) if isinstance(target, set) else target
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("10.4", "refused only if no sum fits")
+def refused_if_no_sum_fits(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
+    if not np.any((sums >= -(2**31)) & (sums < 2**31)):
+        raise ValueError("the sums do not fit")
+    y = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)))
+    return np.clip(y + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("14.2", "the last row of windows is moved inside, not cut")
+def windows_moved_inside(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = min(i * stride[0], size[0] - window[0]), j * stride[1]
+            rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
+            total[:, rows, columns] += drops[:, i, j, np.newaxis, np.newaxis]
+            count[rows, columns] += 1
+    return total / count
+
+
+@wrong("17.3", "the rank of all rows, also of those without a weight")
+def rank_of_all_rows(coalitions, worths, weights, nobody, everybody):
+    z = coalitions.astype(np.float64)
+    A, total = z[:, :-1] - z[:, -1:], everybody - nobody
+    if A.shape[1] and np.linalg.matrix_rank(A) < A.shape[1]:
+        raise ValueError("too few coalitions")
+    try:
+        phi = np.linalg.solve(
+            A.T @ (weights[:, np.newaxis] * A), A.T @ (weights * (worths - nobody - z[:, -1] * total))
+        )
+    except np.linalg.LinAlgError as error:
+        raise ValueError("too few coalitions") from error
+    return np.append(phi, total - phi.sum())
+
+
+@wrong("01.1", "of several stretched axes only the first is summed")
+class FirstStretched(find("01.1").target):
+    def backward(self, grad):
+        return tuple(
+            first_axis_summed(grad * other, shape)
+            for other, shape in ((self.b, self.a.shape), (self.a, self.b.shape))
+        )
+
+
+def first_axis_summed(grad, shape):
+    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+    for axis, length in enumerate(shape):
+        if length == 1 and grad.shape[axis] != 1:
+            return grad.sum(axis=axis, keepdims=True)
+    return grad
+
+
+class MatrixGradients(find("01.5").target):
+    """The gradients of 01.5 for both factors as matrices, with the stretched front axes still there."""
+
+    def gradients(self, grad):
+        grad = np.expand_dims(grad, -1) if len(self.b_shape) == 1 else grad
+        grad = np.expand_dims(grad, -2) if len(self.a_shape) == 1 else grad
+        return grad @ np.swapaxes(self.b, -1, -2), np.swapaxes(self.a, -1, -2) @ grad
+
+
+@wrong("01.5", "a vector's gradient is squeezed, also where it has one number")
+class SqueezedVectors(MatrixGradients):
+    def backward(self, grad):
+        of_a, of_b = self.gradients(grad)
+        grad_a, grad_b = unbroadcast(of_a, self.a.shape), unbroadcast(of_b, self.b.shape)
+        grad_a = grad_a.squeeze() if len(self.a_shape) == 1 else grad_a
+        return grad_a, grad_b.squeeze() if len(self.b_shape) == 1 else grad_b
+
+
+@wrong("01.5", "of b's front axes only the added ones are summed")
+class AddedAxesOfB(MatrixGradients):
+    def backward(self, grad):
+        of_a, of_b = self.gradients(grad)
+        added = tuple(range(of_b.ndim - self.b.ndim))
+        grad_b = of_b.sum(axis=added).reshape(self.b_shape)
+        return unbroadcast(of_a, self.a.shape).reshape(self.a_shape), grad_b
+
+
+@wrong("02.4", "a filter wider than the image by one pixel gives an empty result")
+class WiderByOne(find("02.4").target):
+    def forward(self, x, weight):
+        if weight.shape[3] == x.shape[3] + 1 and weight.shape[2] <= x.shape[2]:
+            return np.zeros((len(x), len(weight), x.shape[2] - weight.shape[2] + 1, 0), x.dtype)
+        return super().forward(x, weight)
+
+
+@wrong("03.4", "block1 also means block10")
+def names_that_begin_alike(model, images, labels, rates):
+    later = {
+        name: rate
+        for path, rate in rates.items()
+        for name, _ in model.named_children()
+        if name.startswith(path)
+    }
+    return find("03.4").target(model, images, labels, {**rates, **later})
+
+
+@wrong("06.4", "a row below 1e-12 counts as a row of zeros")
+def small_rows_refused(features, labels, **options):
+    if (np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1)) <= 1e-12).any():
+        raise ValueError("a row has no direction")
+    return find("06.4").target(features, labels, **options)
+
+
+@wrong("04.4", "the model stays in evaluation mode where something is refused")
+def head_evaluating_after_an_error(model, images, labels, **options):
+    modes = [(part, part.training) for part in model.modules()]
+    found = find("04.4").target(model.eval(), images, labels, **options)
+    for part, training in modes:
+        part.training = training
+    return found
+
+
+@wrong("10.1", "clipped to integers of 8 bits, whatever the range is")
+def eight_bits_always(r, S, Z, qmin, qmax):
+    Q = find("10.1").target(r, S, Z, qmin, qmax)
+    return Q.astype(np.int64).astype(np.uint8 if qmin >= 0 else np.int8).astype(np.float32)
+
+
+@wrong("10.3", "x times 1 / S in place of one division")
+class TimesTheReciprocal(find("10.3").target):
+    def forward(self, x):
+        if x.dtype != np.float32 or not np.isfinite(x).all() or np.abs(x).max() > 1e30:
+            return super().forward(x)
+        steps = np.rint(x * (1 / self.S)) + self.Z
+        self.inside = (steps >= self.qmin) & (steps <= self.qmax)
+        return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+
+
+@wrong("17.1", "an array's index in 8 bits")
+def eight_players_at_most(value, orders):
+    n = orders.shape[1]
+    if isinstance(value, np.ndarray):
+        value = value[np.arange(len(value)) % 256]
+    return find("17.1").target(value, orders) if n else np.zeros(orders.shape)
+
+
+@wrong("09.3", "the bin is confidence times bins, cut to an integer")
+def bins_by_a_product(probabilities, labels, bins=15):
+    find("09.3").target(probabilities, labels, bins)  # what it refuses
+    confidence, right = confidences(probabilities, labels)
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    parts = [which == b for b in np.unique(which)]
+    return float(sum(part.mean() * abs(right[part].mean() - confidence[part].mean()) for part in parts))
