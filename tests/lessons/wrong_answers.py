@@ -61,7 +61,6 @@ from minidl.nn.module import eval_mode
 from minidl.train import predict
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
-from minidl.train.metrics import confidences
 from minidl.transfer.features import linear_probe
 from minidl.transfer.fewshot import nearest, squared_distances, vote, vote_weights
 
@@ -4543,12 +4542,3 @@ def eight_players_at_most(value, orders):
     if isinstance(value, np.ndarray):
         value = value[np.arange(len(value)) % 256]
     return find("17.1").target(value, orders) if n else np.zeros(orders.shape)
-
-
-@wrong("09.3", "the bin is confidence times bins, cut to an integer")
-def bins_by_a_product(probabilities, labels, bins=15):
-    find("09.3").target(probabilities, labels, bins)  # what it refuses
-    confidence, right = confidences(probabilities, labels)
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    parts = [which == b for b in np.unique(which)]
-    return float(sum(part.mean() * abs(right[part].mean() - confidence[part].mean()) for part in parts))
