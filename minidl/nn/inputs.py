@@ -28,7 +28,14 @@ def floating_images(x: Any) -> Tensor:
     return x
 
 
-def module_input(x: Any, model: Any) -> Any:
-    """What ``forward`` gets for x: a Tensor for an array of floats, float64 if the first parameter is."""
-    is_floats = isinstance(x, np.ndarray) and x.dtype.kind == "f"
-    return floating(x, next(model.parameters(), None)) if is_floats else x
+def module_inputs(inputs: tuple, model: Any) -> tuple:
+    """What ``forward`` gets: a Tensor for each array of floats.
+
+    The Tensor is float64 if a Tensor among the inputs is, or, without Tensors, the model's first parameter.
+    """
+    floats = [isinstance(x, np.ndarray) and x.dtype.kind == "f" for x in inputs]
+    if not any(floats):
+        return inputs
+    tensors = [x for x in inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
+    beside = tensors[0] if tensors else next(model.parameters(), None)
+    return tuple(floating(x, beside) if is_array else x for x, is_array in zip(inputs, floats, strict=True))

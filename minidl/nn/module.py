@@ -12,7 +12,7 @@ import numpy as np
 from minidl.engine.checks import check_flag, check_function, check_instance, require, shown
 from minidl.engine.instead import MODULE, missing
 from minidl.engine.tensor import Tensor
-from minidl.nn.inputs import module_input
+from minidl.nn.inputs import module_inputs
 from minidl.nn.state import LoadedKeys, problems_of
 
 Self = TypeVar("Self", bound="Module")
@@ -88,7 +88,7 @@ class Module:
     def __call__(self, *inputs: Any) -> Any:
         """Run ``forward``, then the hooks. For ``forward``, an array of floats becomes a Tensor."""
         try:
-            inputs = tuple(module_input(x, self) for x in inputs)
+            inputs = module_inputs(inputs, self)
             output = self.forward(*inputs)
         except Exception as error:
             _name_layer(error, self)

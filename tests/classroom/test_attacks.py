@@ -86,7 +86,8 @@ def test_all_processes_go_with_the_one_that_checks(course, tmp_path, monkeypatch
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     loop = FAMILY.replace("LAST", "while True:\n        try: time.sleep(9)\n        except: pass")
     write_work(course, "09", loop)
-    code = "import sys; from pathlib import Path; from minidl.classroom.cli import *; "
+    code = "import signal, sys; from pathlib import Path; from minidl.classroom.cli import *; "
+    code += "signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # nohup pytest would leave it ignored
     code += f"exit(main(sys.argv[1:], Course(Path({str(course.folder)!r}))))"
     command = [sys.executable, "-c", code, "check", "09.2", "--limit", "60"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as check:

@@ -460,3 +460,6 @@ def test_forward_gets_a_tensor_where_floats_are_given():
     assert model(x, [1]).dtype == np.float32
     model.weight = nn.Parameter(np.ones(3))
     assert model(x, [1]).dtype == np.float64
+    loss = nn.MSELoss()
+    wide, narrow, target = Tensor(np.array([0.1])), Tensor([0.1]), np.array([0.1 + 2e-9])
+    assert loss(wide, target).item() == pytest.approx(4e-18) and loss(narrow, target).dtype == np.float32
