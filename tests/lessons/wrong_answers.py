@@ -3746,11 +3746,6 @@ wrong("14.4", "a stride that is larger than the window in height alone is taken"
 wrong("14.4", "a stride that is larger than the window in width alone is taken")(stride_within(1))
 
 
-@wrong("14.3", "64 nodes at most")
-def nodes_up_to_64(steps, nodes="gauss"):
-    return find("14.3").target(min(steps, 64), nodes)
-
-
 @wrong("14.3", "words in capitals, None and all that begins alike are taken")
 def any_such_word(steps, nodes="gauss"):
     word = str(nodes or "gauss").lower()
