@@ -67,7 +67,8 @@ def check_resize(size: Any, scale_factor: Any, mode: str, align_corners: bool | 
     """``size`` and ``scale_factor`` as pairs. Exactly one of them must be None."""
     is_nearest = check_choice("mode", mode, ("nearest", "bilinear")) == "nearest"
     require(not is_nearest or align_corners is None, "align_corners is for mode 'bilinear'")
-    check_flag("align_corners", align_corners is not None and align_corners)
+    if align_corners is not None:
+        check_flag("align_corners", align_corners)
     require((size is None) != (scale_factor is None), "give size or scale_factor, and not both")
     if size is not None:
         return int_pair("size", size, 1), None

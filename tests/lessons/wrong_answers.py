@@ -4350,21 +4350,22 @@ def free_changes_cost(logits, r, target, lam):
     return find("18.3").target(logits, r, target, lam or 1.0)
 
 
-@wrong("15.4", "the hooks stay where the forward pass raises an error")
-def hooks_of_a_failed_pass(model, images, classes, layers):
+def refuse_as_15_4(model, images, classes, layers):
     if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
         raise ValueError("classes")
     for path in layers:
         model.layer(path)  # what it refuses
+
+
+@wrong("15.4", "the hooks stay where the forward pass raises an error")
+def hooks_of_a_failed_pass(model, images, classes, layers):
+    refuse_as_15_4(model, images, classes, layers)
     return guided_by_hooks(model, images, classes, layers, eval_mode)
 
 
 @wrong("15.4", "the modes stay where the forward pass raises an error")
 def modes_of_a_failed_pass(model, images, classes, layers):
-    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
-        raise ValueError("classes")
-    for path in layers:
-        model.layer(path)  # what it refuses
+    refuse_as_15_4(model, images, classes, layers)
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     maps = find("15.4").target(model, images, classes, layers)

@@ -82,7 +82,13 @@ def test_a_prefix_is_found_beside_other_keys_and_in_nested_models():
 def test_a_prefix_that_the_keys_lack_is_named_too():
     inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     outer = nn.Sequential(nn.Sequential(inner))
-    outer.load_state_dict(mended(outer, inner.state_dict()))
+    with pytest.raises(ValueError, match=r"the keys lack '0\.0\.' in front"):
+        outer.load_state_dict(inner.state_dict())
+    given = {key: value + 1 for key, value in inner.state_dict().items()}
+    outer.load_state_dict(mended(outer, given))
+    assert {key: value.tolist() for key, value in outer.state_dict().items()} == {
+        f"0.0.{key}": value.tolist() for key, value in given.items()
+    }
 
 
 def test_a_foreign_state_that_shares_the_last_part_of_a_key_gets_no_wrong_advice():
